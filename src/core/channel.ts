@@ -1,0 +1,186 @@
+/** A channel: a named sequence of events, held as one ring of records and one ring of frames for each dialect in use. */
+import { EVENT_COST_BYTES, UNSWEPT_BYTES } from '../limits.js';
+import type { LoggedEvent } from './event.js';
+import { DIALECTS, scratch, type Dialect } from './frame.js';
+import { decodeRecord, encodeRecord } from './record.js';
+import { Ring } from './ring.js';
+
+/** What a channel keeps for lines that come back; the ring holds more while its lines have not been given it. */
+export interface Replay {
+  readonly events: number;
+  readonly bytes: number;
+}
+
+/** What a channel needs of the feeds that its lines are on. */
+interface Reader {
+  readonly dialect: Dialect;
+  /** Every healthy line of the feed has been given everything up to this id. */
+  readonly sweptThrough: number;
+}
+
+export class Channel<Feed extends Reader> {
+  readonly name: string;
+  /** Feeds with at least one line. */
+  readonly feeds: Feed[] = [];
+  /** Lines over all feeds. */
+  lineCount = 0;
+  /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
+  version = 0;
+  /** Id of the newest event that entered, or 0. */
+  newestId = 0;
+  /** Highest id that was dropped, or 0: a position below it has missed something. */
+  lostThrough = 0;
+  /** Bytes of the rings as the hub has counted them. */
+  countedBytes = 0;
+  /** Neighbours in the hub's order of last publish. */
+  older: Channel<Feed> | undefined;
+  newer: Channel<Feed> | undefined;
+
+  readonly #replay: Replay;
+  #records: Ring | undefined;
+  /** Rings of frames by dialect index. */
+  readonly #frames: (Ring | undefined)[] = [];
+  /** Least `sweptThrough` of the feeds when last looked at; it only grows, so an old value is safe. */
+  #sweptThrough = 0;
+  #sweptSeq = 0;
+
+  constructor(name: string, replay: Replay) {
+    this.name = name;
+    this.#replay = replay;
+  }
+
+  /** Events held. */
+  get length(): number {
+    return this.#records?.length ?? 0;
+  }
+
+  /** Bytes of memory of all rings. */
+  get memoryBytes(): number {
+    let bytes = this.#records?.memoryBytes ?? 0;
+    for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
+    return bytes;
+  }
+
+  /** Id of the oldest event held above `id`, or undefined. */
+  firstIdAfter(id: number): number | undefined {
+    const records = this.#records;
+    if (records === undefined) return undefined;
+    const seq = records.seqAfter(id);
+    return seq === records.headSeq ? undefined : records.idAt(seq);
+  }
+
+  /** Id of the `nth` newest event held (0 is the newest), or undefined. */
+  newestIdAt(nth: number): number | undefined {
+    const records = this.#records;
+    return records === undefined || nth >= records.length ? undefined : records.idAt(records.headSeq - 1 - nth);
+  }
+
+  /** The channel's frames in a dialect, made from its records on first need; undefined while the channel holds nothing. */
+  frames(dialect: Dialect): Ring | undefined {
+    return this.#frames[dialect.index] ?? this.#makeFrames(dialect);
+  }
+
+  /**
+   * True when `bytes` more may enter: what the healthy lines have not been given yet stays ≤ UNSWEPT_BYTES. One event may
+   * always enter a channel that is swept. This is what keeps a healthy line from ever being lapped: unswept events are not
+   * evicted, and their number is bounded by holding back the publishers.
+   */
+  hasRoom(bytes: number): boolean {
+    const records = this.#records;
+    if (records === undefined || this.#unsweptBytes(records) + bytes <= UNSWEPT_BYTES) return true;
+    this.#look(records);
+    const unswept = this.#unsweptBytes(records);
+    return unswept === 0 || unswept + bytes <= UNSWEPT_BYTES;
+  }
+
+  /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
+  enter(event: LoggedEvent): number {
+    const records = (this.#records ??= new Ring());
+    const record = encodeRecord(event);
+    records.append(event.id, record, record.length);
+    for (let index = 0; index < this.#frames.length; index++) {
+      const ring = this.#frames[index];
+      if (ring !== undefined) appendFrame(ring, DIALECTS[index] as Dialect, event);
+    }
+    this.newestId = event.id;
+    this.version++;
+    return this.evict();
+  }
+
+  /** Evicts what is beyond the replay and has been given to every healthy line. Returns how many. */
+  evict(): number {
+    const records = this.#records;
+    if (records === undefined || !this.#isOver(records)) return 0;
+    this.#look(records);
+    let evicted = 0;
+    while (this.#isOver(records) && records.idAt(records.tailSeq) <= this.#sweptThrough) {
+      this.lostThrough = records.idAt(records.tailSeq);
+      records.evict();
+      for (const ring of this.#frames) ring?.evict();
+      evicted++;
+    }
+    if (evicted > 0) this.version++;
+    return evicted;
+  }
+
+  /** True when nothing held is still owed to a healthy line, so that {@link drop} loses nothing for it. */
+  get isSwept(): boolean {
+    if (this.#records === undefined) return true;
+    this.#look(this.#records);
+    return this.newestId <= this.#sweptThrough;
+  }
+
+  /** Drops everything up to the newest event, rings and all. Returns how many events were dropped. */
+  drop(): number {
+    const dropped = this.length;
+    this.lostThrough = Math.max(this.lostThrough, this.newestId);
+    this.#records = undefined;
+    this.#frames.length = 0;
+    this.#sweptSeq = 0;
+    this.version++;
+    return dropped;
+  }
+
+  addFeed(feed: Feed): void {
+    this.feeds.push(feed);
+  }
+
+  removeFeed(feed: Feed): void {
+    this.feeds.splice(this.feeds.indexOf(feed), 1);
+    if (!this.feeds.some((other) => other.dialect === feed.dialect)) this.#frames[feed.dialect.index] = undefined;
+  }
+
+  #isOver(records: Ring): boolean {
+    return records.length > this.#replay.events || records.heldBytes > this.#replay.bytes;
+  }
+
+  #unsweptBytes(records: Ring): number {
+    const seq = Math.max(this.#sweptSeq, records.tailSeq);
+    return records.bytesFrom(seq) + (records.headSeq - seq) * EVENT_COST_BYTES;
+  }
+
+  /** Looks at the feeds again. */
+  #look(records: Ring): void {
+    let swept = Number.MAX_SAFE_INTEGER;
+    for (const feed of this.feeds) swept = Math.min(swept, feed.sweptThrough);
+    this.#sweptThrough = swept;
+    this.#sweptSeq = records.seqAfter(swept);
+  }
+
+  #makeFrames(dialect: Dialect): Ring | undefined {
+    const records = this.#records;
+    if (records === undefined) return undefined;
+    const ring = new Ring();
+    for (let seq = records.tailSeq; seq < records.headSeq; seq++) {
+      const event = decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
+      appendFrame(ring, dialect, event);
+    }
+    this.#frames[dialect.index] = ring;
+    return ring;
+  }
+}
+
+function appendFrame(ring: Ring, dialect: Dialect, event: LoggedEvent): void {
+  const length = dialect.encode(event);
+  ring.append(event.id, scratch, length);
+}

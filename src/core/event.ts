@@ -1,0 +1,45 @@
+/** An event before and after the log gave it an id, and the rules for its type. */
+import { HoldlineError } from '../errors.js';
+import { EVENT_TYPE_CHARS } from '../limits.js';
+
+/** An event to be published. */
+export interface NewEvent {
+  readonly channel: string;
+  /** Event type; absent means the client's default, `message`. */
+  readonly type: string | undefined;
+  /** Valid UTF-8. Not changed after the event was handed over. */
+  readonly data: Uint8Array;
+  /** True when `data` is one JSON text, to be embedded as it stands where JSON is sent. */
+  readonly json: boolean;
+}
+
+/** An event of the log. Ids rise over all channels of a server. */
+export interface LoggedEvent extends NewEvent {
+  readonly id: number;
+}
+
+/** Types that mean something else on the wire: our own in-band events, and two that a browser page would take for EventSource's. */
+const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
+
+/** Anything but control, format, surrogate, private and unassigned characters and the two Unicode line separators. */
+const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
+
+/**
+ * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. CR, LF and NUL are refused with the other unprintable characters: they
+ * would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
+ */
+export function checkEventType(type: string): string {
+  if (type.length < 1 || type.length > EVENT_TYPE_CHARS || !PRINTABLE.test(type)) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_EVENT_TYPE',
+      `the event type ${JSON.stringify(type.slice(0, EVENT_TYPE_CHARS))} is not 1 to ${EVENT_TYPE_CHARS} printable characters`,
+    );
+  }
+  if (RESERVED_TYPES.has(type)) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_EVENT_TYPE',
+      `the event type "${type}" is reserved (${[...RESERVED_TYPES].join(', ')}); use another`,
+    );
+  }
+  return type;
+}

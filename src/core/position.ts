@@ -1,0 +1,66 @@
+/** Where a line continues: what a client may ask for, how it is written, and when it is told of a gap. */
+import { HoldlineError } from '../errors.js';
+import { LAST_POSSIBLE_ID } from '../limits.js';
+
+/**
+ * What a client asks for.
+ * - `live`: from now on.
+ * - `after`: everything after `id`; 0 is the oldest event held.
+ * - `last`: the newest `count` events, then live.
+ * - `foreign`: a position that nobody here wrote: everything held, after a gap.
+ */
+export type Position =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'after'; readonly id: number }
+  | { readonly kind: 'last'; readonly count: number }
+  | { readonly kind: 'foreign' };
+
+export const LIVE: Position = { kind: 'live' };
+const FOREIGN: Position = { kind: 'foreign' };
+
+/** An id as it is written on the wire; `Number` would also read 1e9, 0x10, +5 and blanks. */
+const ID_TEXT = /^(?:0|[1-9]\d{0,15})$/;
+
+/** The id that `text` writes, or undefined. */
+export function parseId(text: string): number | undefined {
+  if (!ID_TEXT.test(text)) return undefined;
+  const id = Number(text);
+  return id <= LAST_POSSIBLE_ID ? id : undefined;
+}
+
+/** A `Last-Event-ID` header: the client wrote back what some server told it, so an unreadable one is foreign, not an error. */
+export function positionFromHeader(text: string): Position {
+  const id = parseId(text);
+  return id === undefined ? FOREIGN : { kind: 'after', id };
+}
+
+/** A position in the query, named `name` there; somebody typed it, so an unreadable one is HOLDLINE_BAD_POSITION. */
+export function positionFromQuery(name: string, text: string): Position {
+  if (name === 'since' && text === 'latest') return LIVE;
+  const id = parseId(text);
+  if (id === undefined) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_POSITION',
+      `${name}=${JSON.stringify(text.slice(0, 32))} is not an id: a whole number from 0 to ${LAST_POSSIBLE_ID} without leading zeros` +
+        (name === 'since' ? ', or latest' : ''),
+    );
+  }
+  return { kind: 'after', id };
+}
+
+/** `last=N`: the newest N events. */
+export function lastFromQuery(text: string): Position {
+  const count = parseId(text);
+  if (count === undefined) {
+    throw new HoldlineError('HOLDLINE_BAD_POSITION', `last=${JSON.stringify(text.slice(0, 32))} is not a whole number of events`);
+  }
+  return { kind: 'last', count };
+}
+
+/**
+ * True when a client at `id` has missed events that are no longer held: 0 < id < max(lostThrough, floor), or an id that the log
+ * never gave. 0 asks for what is held and misses nothing.
+ */
+export function isGap(id: number, lostThrough: number, lastId: number): boolean {
+  return id > lastId || (id > 0 && id < lostThrough);
+}

@@ -1,0 +1,240 @@
+/**
+ * The pump: sweeps the lines of every feed that has something to say, and writes to each everything between its cursor and the
+ * head in as few corks as possible. The faster events come, the larger the slices, so the cost per event falls as load rises.
+ */
+import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
+import { CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
+import { SliceCache, type Feed } from './feed.js';
+import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+
+const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
+
+/** What the core asks of sockets. */
+export interface SocketPort<Socket> {
+  /**
+   * Writes `bytes` (≤ CORK_WRITE_BYTES) in one cork. The bytes are always taken. False: some stay in user space, and the
+   * socket's drain will be reported.
+   */
+  write(socket: Socket, bytes: Uint8Array): boolean;
+  /** Writes the last bytes and ends the stream. No callback of the socket follows. */
+  end(socket: Socket, lastBytes: Uint8Array): void;
+}
+
+/** What becomes of a line that has stalled until the ring moved past its cursor. */
+export type SlowPolicy = 'gap' | 'latest' | 'close';
+
+/** What the pump asks of the hub. */
+interface PumpOwner<Socket> {
+  /** Id of the newest event that entered. */
+  readonly head: number;
+  /** A sweep over the feed is complete: `feed.sweptThrough` has moved. */
+  swept(feed: Feed<Socket>): void;
+  /** A line is too slow for `--slow close`: end it, which removes its row. */
+  endSlow(feed: Feed<Socket>, row: number): void;
+}
+
+export class Pump<Socket> {
+  /** Step of the heartbeat wheel, stamped on every line that is written to. Written by core/heartbeat.ts. */
+  step = 0;
+
+  readonly #port: SocketPort<Socket>;
+  readonly #owner: PumpOwner<Socket>;
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  readonly #slow: SlowPolicy;
+  readonly #flushIntervalMs: number;
+  readonly #slices = new SliceCache<Socket>();
+  /** Feeds whose turn comes, first to last, linked through `nextQueued`. */
+  #firstQueued: Feed<Socket> | undefined;
+  #lastQueued: Feed<Socket> | undefined;
+  #scheduled = false;
+  #cancelFlush: (() => void) | undefined;
+  /** Corks written since the start. */
+  #corks = 0;
+
+  constructor(
+    port: SocketPort<Socket>,
+    owner: PumpOwner<Socket>,
+    clock: Clock,
+    counters: Counters,
+    options: { readonly slow: SlowPolicy; readonly flushIntervalMs: number },
+  ) {
+    this.#port = port;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#counters = counters;
+    this.#slow = options.slow;
+    this.#flushIntervalMs = options.flushIntervalMs;
+  }
+
+  /** The feed has something new. It goes out in the next turn of the loop, or after `--flush-interval`. */
+  wake(feed: Feed<Socket>): void {
+    this.#enqueue(feed);
+    if (this.#flushIntervalMs === 0) this.flush();
+    else this.#cancelFlush ??= this.#clock.later(this.#flushIntervalMs, () => this.flush());
+  }
+
+  /** A line of the feed is behind: it is looked at in the next turn of the loop. */
+  wakeBehind(feed: Feed<Socket>): void {
+    feed.behind = true;
+    this.#enqueue(feed);
+    this.flush();
+  }
+
+  /** What waits goes out in the next turn of the loop, flush interval or not. */
+  flush(): void {
+    if (this.#cancelFlush !== undefined) {
+      this.#cancelFlush();
+      this.#cancelFlush = undefined;
+    }
+    if (this.#scheduled || this.#firstQueued === undefined) return;
+    this.#scheduled = true;
+    this.#clock.soon(this.#run);
+  }
+
+  #enqueue(feed: Feed<Socket>): void {
+    if (feed.queued) return;
+    feed.queued = true;
+    if (this.#lastQueued === undefined) this.#firstQueued = feed;
+    else this.#lastQueued.nextQueued = feed;
+    this.#lastQueued = feed;
+  }
+
+  #dequeue(): Feed<Socket> | undefined {
+    const feed = this.#firstQueued;
+    if (feed === undefined) return undefined;
+    this.#firstQueued = feed.nextQueued;
+    if (this.#firstQueued === undefined) this.#lastQueued = undefined;
+    feed.nextQueued = undefined;
+    feed.queued = false;
+    return feed;
+  }
+
+  /** One slice of the sweep: feeds take turns until the time is up, and go on where they stopped with whatever is newest then. */
+  readonly #run = (): void => {
+    this.#scheduled = false;
+    const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
+    for (let feed = this.#dequeue(); feed !== undefined; feed = this.#dequeue()) {
+      if (!this.#sweep(feed)) this.#enqueue(feed);
+      if (this.#clock.nowMs() >= until) break;
+    }
+    this.flush();
+  };
+
+  /** Goes on with a feed's sweep for a few corks. Returns true when its lines are done for now. */
+  #sweep(feed: Feed<Socket>): boolean {
+    const { table } = feed;
+    if (feed.sweepRow < 0) {
+      feed.sweepHead = this.#owner.head;
+      feed.behind = false;
+      feed.sweepRow = table.count - 1;
+    }
+    const newest = feed.newestId;
+    const { cursors, states } = table;
+    // Downwards: a removal moves the last row, which has been visited, into the place of the one that went (core/lines.ts).
+    let row = Math.min(feed.sweepRow, table.count - 1);
+    const firstCork = this.#corks;
+    let idleRows = 0;
+    for (; row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS; row--) {
+      if (states[row] === STALLED || (cursors[row] as number) >= newest) idleRows++;
+      else this.#visit(feed, row, newest);
+    }
+    feed.sweepRow = row;
+    if (row >= 0) return false;
+    if (feed.sweepHead > feed.sweptThrough) feed.sweptThrough = feed.sweepHead;
+    this.#counters.sweeps_total++;
+    this.#owner.swept(feed);
+    return !feed.behind && feed.newestId <= feed.sweepHead;
+  }
+
+  /** Brings one line to `newest`, or as far as it takes bytes. */
+  #visit(feed: Feed<Socket>, row: number, newest: number): void {
+    const { table } = feed;
+    const socket = table.sockets[row] as Socket;
+    const state = table.states[row];
+    let cursor = table.cursors[row] as number;
+    if (state === DRAINED) {
+      table.lastWrites[row] = this.step;
+      this.#corks++;
+      if (!this.#port.write(socket, feed.dialect.probe)) {
+        table.setState(row, STALLED);
+        return;
+      }
+      table.setState(row, CATCHING_UP);
+      this.#counters.lines_resumed_total++;
+    }
+    if (cursor < feed.lostThrough && (table.losses[row] as number) < feed.lostThrough) {
+      if (!this.#tellLoss(feed, row, newest)) return;
+      cursor = table.cursors[row] as number;
+    }
+    // A healthy line is given everything, which the ring bounds; one that is catching up must not hold the sweep.
+    let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS;
+    let taken = true;
+    while (taken && cursor < newest && corksLeft-- > 0 && this.#slices.find(feed, cursor)) {
+      taken = this.#write(socket, this.#slices.bytes);
+      cursor = this.#slices.end;
+      this.#counters.deliveries_total += this.#slices.events;
+    }
+    table.cursors[row] = cursor;
+    table.lastWrites[row] = this.step;
+    if (!taken) this.stall(feed, row);
+    else if (cursor >= newest) table.setState(row, HEALTHY);
+    else feed.behind = true;
+  }
+
+  /** Writes a slice. A frame larger than a cork goes out whole, a cork a piece, whatever the socket answers. */
+  #write(socket: Socket, bytes: Uint8Array): boolean {
+    this.#counters.written_bytes_total += bytes.length;
+    if (bytes.length <= CORK_WRITE_BYTES) {
+      this.#corks++;
+      this.#counters.writes_total++;
+      return this.#port.write(socket, bytes);
+    }
+    let taken = true;
+    for (let at = 0; at < bytes.length; at += CORK_WRITE_BYTES) {
+      this.#corks++;
+      this.#counters.writes_total++;
+      if (!this.#port.write(socket, bytes.subarray(at, at + CORK_WRITE_BYTES))) taken = false;
+    }
+    return taken;
+  }
+
+  /** The line refused bytes: nothing is written to it until its socket has drained. Its cursor is all it costs. */
+  stall(feed: Feed<Socket>, row: number): void {
+    feed.table.setState(row, STALLED);
+    this.#counters.lines_stalled_total++;
+  }
+
+  /** The line's socket has drained: it is caught up from the ring in the next turn of the loop. */
+  drained(feed: Feed<Socket>, row: number): void {
+    if (feed.table.states[row] !== STALLED) return;
+    feed.table.setState(row, DRAINED);
+    this.wakeBehind(feed);
+  }
+
+  /** The ring has moved past the line's cursor. Returns false when nothing more may be written to it now. */
+  #tellLoss(feed: Feed<Socket>, row: number, newest: number): boolean {
+    const { table } = feed;
+    if (this.#slow === 'close') {
+      this.#counters.slow_closed_total++;
+      this.#owner.endSlow(feed, row);
+      return false;
+    }
+    const cursor = table.cursors[row] as number;
+    const skip = this.#slow === 'latest';
+    // "latest" goes on with the newest event, so that the line has the present state and not only the news that it lacks some.
+    const before = skip ? newest : feed.firstIdAfter(cursor);
+    this.#counters.gaps_total++;
+    this.#counters.gaps_slow_total++;
+    if (skip) {
+      this.#counters.slow_latest_total++;
+      table.cursors[row] = Math.max(cursor, newest - 1);
+    }
+    table.losses[row] = feed.lostThrough;
+    this.#corks++;
+    if (this.#port.write(table.sockets[row] as Socket, feed.dialect.gap(cursor, before ?? null))) return true;
+    this.stall(feed, row);
+    return false;
+  }
+}

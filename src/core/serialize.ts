@@ -1,0 +1,29 @@
+/** Serializers: objects published through the library become JSON, by the schema of their event type where there is one. */
+import fastJsonStringify, { type Schema } from 'fast-json-stringify';
+import { HoldlineError } from '../errors.js';
+
+/** JSON Schemas by event type. */
+export type EventSchemas = Readonly<Record<string, Schema>>;
+
+/** Compiles each schema once. Throws HOLDLINE_BAD_OPTION naming the event type whose schema is broken. */
+export function compileSerializers(schemas: EventSchemas): (type: string | undefined, value: unknown) => string {
+  const serializers = new Map<string, (value: unknown) => string>();
+  for (const [type, schema] of Object.entries(schemas)) {
+    try {
+      serializers.set(type, fastJsonStringify(schema));
+    } catch (cause) {
+      throw new HoldlineError('HOLDLINE_BAD_OPTION', `eventSchemas: the schema of "${type}" does not compile: ${(cause as Error).message}`, { cause });
+    }
+  }
+  return (type, value) => {
+    const serialize = type === undefined ? undefined : serializers.get(type);
+    try {
+      const text = serialize === undefined ? JSON.stringify(value) : serialize(value);
+      if (text !== undefined) return text;
+    } catch (cause) {
+      const by = serialize === undefined ? '' : ` by the schema of "${type}"`;
+      throw new HoldlineError('HOLDLINE_BAD_JSON', `the data cannot be written as JSON${by}: ${(cause as Error).message}`, { cause });
+    }
+    throw new HoldlineError('HOLDLINE_BAD_JSON', `a ${typeof value} has no JSON form; publish a string, bytes or an object`);
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * The counters: stable name, unit and a one-sentence meaning in one table that `/-/stats`, metrics and tests read. The hot path
+ * adds to plain numbers; each counter has one writer.
+ */
+
+/** name → meaning. Names end in their unit; `_total` counts since the start. */
+export const COUNTER_MEANINGS = {
+  lines_opened_total: 'lines that were opened',
+  lines_closed_total: 'lines that were closed, for whatever reason',
+  lines_ended_total: 'lines that the server ended with an end event',
+  lines_stalled_total: 'times a line refused bytes and was left alone until it drained',
+  lines_resumed_total: 'times a stalled line drained and took bytes again',
+  lines_closed_stalled_total: 'lines that closed while stalled: a reader that took nothing for about ten seconds',
+  gaps_total: 'gap events told to lines, at join and after a stall',
+  gaps_at_join_total: 'gap events told to a line that came back from before what is held',
+  gaps_slow_total: 'gap events told to a line that stalled until the ring had moved past its cursor',
+  slow_latest_total: 'slow lines that skipped to the newest event (--slow latest)',
+  slow_closed_total: 'slow lines that were ended (--slow close)',
+  events_accepted_total: 'events that were given an id',
+  events_entered_total: 'events that entered a ring',
+  events_evicted_total: 'events that left a ring, for room or with their channel',
+  deliveries_total: 'events given to lines: the sum over lines of the events in the bytes written',
+  writes_total: 'corked writes of events to lines',
+  written_bytes_total: 'bytes of events written to lines',
+  heartbeats_total: 'heartbeats written',
+  sweeps_total: 'complete sweeps over the lines of a feed',
+  rings_dropped_total: 'channels whose ring was dropped for --replay-total',
+  channels_forgotten_total: 'channels without lines and events that were forgotten; their loss is in the floor',
+  requests_total: 'requests that reached a handler',
+  refused_total: 'requests refused with an error status',
+  refused_temporary_total: 'event-stream requests refused for a temporary reason: 200, retry and the end',
+  publish_requests_total: 'publish requests that were accepted',
+  publish_waited_total: 'publishes that waited for room',
+  publish_aborted_total: 'publishes whose body was cut off by the client',
+  sockets_opened_total: 'sockets that were accepted',
+  sockets_closed_total: 'sockets that closed',
+  sockets_refused_total: 'sockets closed at accept, above the cap',
+} as const;
+
+/** A counter's stable name. */
+export type CounterName = keyof typeof COUNTER_MEANINGS;
+
+/** Counters of one server, all starting at 0, plus refusals by code. */
+export type Counters = Record<CounterName, number> & { refused: Record<string, number> };
+
+/** A fresh set of counters: one object of one shape. */
+export function makeCounters(): Counters {
+  const zeros = Object.fromEntries(Object.keys(COUNTER_MEANINGS).map((name) => [name, 0])) as Record<CounterName, number>;
+  return { ...zeros, refused: {} };
+}

@@ -1,0 +1,78 @@
+/**
+ * Every way Holdline says no: one table of refusals (HTTP) and one of ends (a held line), each with its code and what the
+ * client may do next. A refusal is data; a new one is a row here and a row in the tests.
+ */
+
+/** What a code means on the wire: `status` is the HTTP status, `temporary` says that the same request may succeed later. */
+interface Refusal {
+  readonly status: number;
+  readonly temporary: boolean;
+}
+
+const permanent = (status: number): Refusal => ({ status, temporary: false });
+const temporary = (status: number): Refusal => ({ status, temporary: true });
+
+/**
+ * Error codes by name. `temporary` ones answer a request for an event stream with 200, `retry:` and the end of the stream,
+ * because an EventSource gives up for good on anything but 200 (HTML Standard, 9.2.3 "announce the connection").
+ */
+export const REFUSALS = {
+  HOLDLINE_BAD_CHANNEL: permanent(400),
+  HOLDLINE_BAD_POSITION: permanent(400),
+  HOLDLINE_BAD_QUERY: permanent(400),
+  HOLDLINE_BAD_EVENT_TYPE: permanent(400),
+  HOLDLINE_BAD_JSON: permanent(400),
+  HOLDLINE_BAD_BATCH: permanent(400),
+  HOLDLINE_NOT_UTF8: permanent(400),
+  HOLDLINE_UNAUTHORIZED: permanent(401),
+  HOLDLINE_CROSS_SITE: permanent(403),
+  HOLDLINE_BAD_HOST: permanent(403),
+  HOLDLINE_FORBIDDEN: permanent(403),
+  HOLDLINE_NOT_FOUND: permanent(404),
+  HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
+  HOLDLINE_TOO_LARGE: permanent(413),
+  HOLDLINE_NOT_IMPLEMENTED: permanent(501),
+  HOLDLINE_INTERNAL: permanent(500),
+  /** The channel's accepted events are not yet out and the publishers' waiting room is full, or this one waited too long in it. */
+  HOLDLINE_PUBLISH_BUSY: temporary(503),
+  HOLDLINE_DRAINING: temporary(503),
+  HOLDLINE_LINES_FULL: temporary(503),
+  HOLDLINE_CHANNELS_FULL: temporary(503),
+} as const satisfies Record<string, Refusal>;
+
+/** A literal code of {@link REFUSALS}. */
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** Codes of mistakes made before a server runs; they never reach the wire. */
+export type StartCode = 'HOLDLINE_BAD_OPTION' | 'HOLDLINE_NATIVE' | 'HOLDLINE_LISTEN';
+
+/** The one error base of the package. `code` is literal; `message` says what was given and what would work. */
+export class HoldlineError extends Error {
+  readonly code: RefusalCode | StartCode;
+
+  constructor(code: RefusalCode | StartCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'HoldlineError';
+    this.code = code;
+  }
+}
+
+/** HTTP status of an error's code; start-up codes and anything foreign are 500. */
+export function statusOf(error: unknown): number {
+  return error instanceof HoldlineError && error.code in REFUSALS ? REFUSALS[error.code as RefusalCode].status : 500;
+}
+
+/** True when the same request may succeed later, see {@link REFUSALS}. */
+export function isTemporary(error: unknown): boolean {
+  return error instanceof HoldlineError && error.code in REFUSALS && REFUSALS[error.code as RefusalCode].temporary;
+}
+
+/** Why the server ends a line: the `code` of the in-band end event, and whether the client may come back at once. */
+export const ENDS = {
+  draining: { reconnect: true },
+  slow: { reconnect: true },
+  closed: { reconnect: false },
+} as const;
+
+/** A literal code of {@link ENDS}. */
+export type EndCode = keyof typeof ENDS;

@@ -1,0 +1,102 @@
+/**
+ * Every bound that is not an option, with its unit, what it costs and who enforces it. Bounds that operators tune are options
+ * (config.ts); the relations between the two kinds are asserted at the bottom and in config.ts.
+ */
+
+/**
+ * Largest single write of one cork, bytes. With the chunk's own framing (length + 4 + hex digits) it fits uWebSockets' cork
+ * buffer of 16,384, so it leaves as one send(); above it builds before 20.64 can lose bytes. Enforced by core/pump.ts.
+ * native-notes/cork-size.md
+ */
+export const CORK_WRITE_BYTES = 16_376;
+
+/** Bytes of prelude and replay written inside the request handler, beside the response head in the same cork. transports/sse.ts */
+export const OPENING_BYTES = 15_000;
+
+/** Channel name, characters (all ASCII). transports/request.ts */
+export const CHANNEL_NAME_CHARS = 128;
+
+/** Channels on one line. transports/request.ts */
+export const CHANNELS_PER_LINE = 16;
+
+/** Event type, characters. core/event.ts */
+export const EVENT_TYPE_CHARS = 64;
+
+/** Largest id and position: 2^53 − 1, what a double holds exactly. core/position.ts */
+export const LAST_POSSIBLE_ID = Number.MAX_SAFE_INTEGER;
+
+/** Request head, bytes; given to uWebSockets before it loads. native/uws.ts, native-notes/header-limit.md */
+export const REQUEST_HEAD_BYTES = 8 * 1024;
+
+/** Request body, bytes: one batch. 413 above it. transports/publish.ts */
+export const BODY_BYTES = 4 * 1024 * 1024;
+
+/** Bodies being received, bytes over all requests; past it publishers are told 503. transports/publish.ts */
+export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+
+/** Events in one batch. 413 above it. transports/publish.ts */
+export const BATCH_EVENTS = 10_000;
+
+/**
+ * Bytes of record that a channel may hold beyond what every healthy line has been given. It is the ring's working room and the
+ * size of a lap's batch: a lap of 15,000 lines writes it in about 0.3 s, which bounds accept → deliver. core/hub.ts
+ */
+export const UNSWEPT_BYTES = 96 * 1024;
+
+/** What an event counts for in UNSWEPT_BYTES beside its data: about the fixed bytes of its frame. core/channel.ts */
+export const EVENT_COST_BYTES = 32;
+
+/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/hub.ts */
+export const ENTERED_PER_TURN = 1_024;
+
+/** Publishers that may wait for room, in all. The next one is told 503 at once. core/hub.ts */
+export const WAITING_PUBLISHERS = 1_024;
+
+/** Bytes that waiting publishers may hold, in all. core/hub.ts */
+export const WAITING_PUBLISH_BYTES = 32 * 1024 * 1024;
+
+/** How long a publisher waits for room before it is told 503, ms. core/hub.ts */
+export const PUBLISH_WAIT_MS = 2_000;
+
+/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/hub.ts */
+export const CHANNELS = 100_000;
+
+/** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
+export const SWEEP_SLICE_MS = 2;
+
+/** Corks between two looks at the clock, and a feed's turn before the next feed has one (about 6 µs a cork). core/pump.ts */
+export const SWEEP_CHECK_CORKS = 32;
+
+/** Rows that need nothing and together count as one cork. core/pump.ts */
+export const IDLE_ROWS_PER_CORK = 256;
+
+/** Corks a visit for a line that is still catching up, so that it cannot hold the sweep. core/pump.ts */
+export const CATCH_UP_CORKS = 4;
+
+/** Steps in one turn of the heartbeat wheel, which turns four times an interval. core/heartbeat.ts */
+export const HEARTBEAT_TURN_STEPS = 64;
+
+/** Shortest step of the heartbeat wheel, ms. core/heartbeat.ts */
+export const HEARTBEAT_STEP_MS = 10;
+
+/** Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash does not bring all back at once. */
+export const ACCEPTS_PER_SECOND = 10_000;
+
+/** A turn of the orderly end, ms, and lines ended in one at the least: 10,000 a second, so that they come back elsewhere in that time. server.ts */
+export const DRAIN_TURN_MS = 10;
+export const DRAIN_ENDS_PER_TURN = 100;
+
+/** File descriptors kept free for the process itself below the limit. native/uws.ts */
+export const RESERVED_FILES = 100;
+
+/** Sockets above `--max-connections` that may still ask and be told to come back; the next is closed at accept. native/uws.ts */
+export const SPARE_SOCKETS = 64;
+
+function assertRelation(holds: boolean, relation: string): void {
+  if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
+}
+assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
+assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
+assertRelation(BODY_BYTES <= BODIES_IN_FLIGHT_BYTES, 'one body fits the bodies in flight');
+assertRelation(BODY_BYTES <= WAITING_PUBLISH_BYTES, 'one batch fits the waiting room');
+assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

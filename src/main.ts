@@ -1,0 +1,202 @@
+#!/usr/bin/env node
+/**
+ * The command line: finds the command, lets it run and turns what goes wrong into words on stderr and an exit code. Nothing native
+ * is loaded before a server is wanted, so that help, version and mistakes answer on any machine.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { destination, pino, type Logger } from 'pino';
+import { configTable, parseCommandLine, serveHelp } from './command-line.js';
+import type { Settings } from './config.js';
+import { HoldlineError } from './errors.js';
+import { readFileLimit } from './file-limit.js';
+import { nearestName } from './spelling.js';
+import { VERSION } from './version.js';
+
+/** What was asked for was done, or the server was told to end and did. */
+const EXIT_DONE = 0;
+/** It could not be done on this machine, now. */
+const EXIT_FAILED = 1;
+/** It was asked for wrongly; the same command line will fail again. */
+const EXIT_USAGE = 2;
+
+/** Log lines that wait for a reader of stdout who does not read; past that they are dropped and not the server held up. */
+const LOG_BACKLOG_BYTES = 1024 * 1024;
+
+/** How long an orderly end waits for the log: a reader of stdout who has stopped reading must not keep the process. */
+const LOG_FLUSH_MS = 1000;
+
+/** A command of `holdline`. */
+interface Command {
+  /** One line. */
+  readonly summary: string;
+  /** What `holdline COMMAND --help` prints. */
+  help(this: void): string;
+  /** Does it; the exit code when it is over. */
+  run(this: void, args: readonly string[]): Promise<number>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  serve: { summary: 'hold lines open and push each event to everyone at once', help: serveHelp, run: serve },
+};
+
+function help(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length)) + 2;
+  return [
+    'Usage: holdline COMMAND [options]',
+    '',
+    'Commands:',
+    ...Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(width)}${command.summary}`),
+    '',
+    'holdline COMMAND --help lists the options of a command, holdline --version prints the version.',
+    '',
+  ].join('\n');
+}
+
+/** Runs the command that the arguments name. */
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === '--help' || name === '-h') {
+    process.stdout.write(help());
+    return EXIT_DONE;
+  }
+  if (name === '--version' || name === '-v') {
+    process.stdout.write(`${VERSION}\n`);
+    return EXIT_DONE;
+  }
+  const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    complain(unknownCommand(name));
+    return EXIT_USAGE;
+  }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    process.stdout.write(command.help());
+    return EXIT_DONE;
+  }
+  return command.run(rest);
+}
+
+function unknownCommand(name: string | undefined): string {
+  if (name === undefined) return 'no command was given; holdline --help lists them, holdline serve starts a server';
+  if (name.startsWith('-')) return `${name} stands before a command; the command comes first, as in holdline serve ${name}`;
+  const nearest = nearestName(name, Object.keys(COMMANDS));
+  return `"${name}" is not a command; ${nearest === undefined ? 'holdline --help lists them' : `did you mean ${nearest}?`}`;
+}
+
+/** `holdline serve`: listens until a signal ends it. */
+async function serve(args: readonly string[]): Promise<number> {
+  const { env } = process;
+  const readFile = (path: string): string => readFileSync(path, 'utf8');
+  const commandLine = parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
+  for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
+  if (commandLine.printConfig) {
+    process.stdout.write(configTable(commandLine.entries));
+    return EXIT_DONE;
+  }
+
+  // A given key stays out of the log; one that is made here has no other way to whoever started the server.
+  const madeKey = commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
+  const settings: Settings = { ...commandLine.settings, opsKey: commandLine.settings.opsKey ?? madeKey };
+  const { createServer } = await loadServer();
+  const server = createServer(settings);
+  const { port } = await server.listen();
+
+  const { log, flush } = openLog(commandLine.logLevel);
+  process.on('uncaughtException', (error) => {
+    log.fatal(error, 'a fault in Holdline itself');
+    process.exit(EXIT_FAILED);
+  });
+  const signalled = firstSignal((second) => {
+    log.warn({ signal: second }, 'ended by a second signal');
+    process.exit(EXIT_FAILED);
+  });
+  const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
+  log.info({ host: settings.host, port, url: `http://${authority}`, version: VERSION }, 'listening');
+  if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
+  for (const caution of cautions(settings)) log.warn(caution);
+
+  const signal = await signalled;
+  log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
+  await server.close({ drainMs: settings.drainMs });
+  log.info('closed');
+  await flush();
+  return EXIT_DONE;
+}
+
+/** The server and with it the native module, which may not load: it is made for certain versions of Node, platforms and C libraries. */
+async function loadServer(): Promise<typeof import('./index.js')> {
+  try {
+    return await import('./index.js');
+  } catch (error) {
+    if (error instanceof HoldlineError) throw error;
+    const here = `Node ${process.versions.node} on ${process.platform} ${process.arch}`;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new HoldlineError(
+      'HOLDLINE_NATIVE',
+      `the server cannot be loaded by ${here}: ${reason.trim()}. If Node was changed since npm install, run it again`,
+      { cause: error },
+    );
+  }
+}
+
+/** What an operator should know about the settings, after "listening", which is the first line. */
+function cautions(settings: Settings): string[] {
+  const isLocal = ['127.0.0.1', '::1', 'localhost'].includes(settings.host);
+  return [
+    ...(settings.firstId === undefined
+      ? []
+      : [
+          `ids start at ${settings.firstId} again at each start (--first-id): clients that come back over a restart may miss events without being told`,
+        ]),
+    ...(settings.openPublish && !isLocal ? [`anyone who reaches ${settings.host} may publish (--open-publish)`] : []),
+    ...(settings.openPublish || settings.publishKey !== undefined
+      ? []
+      : ['nobody may publish: give --publish-key or --open-publish']),
+  ];
+}
+
+/** The log on stdout. It is written in the background, and what an exit cuts short is written by pino in its exit handler. */
+function openLog(level: string): { log: Logger; flush: () => Promise<void> } {
+  const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES });
+  const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, stdout);
+  const flush = (): Promise<void> =>
+    new Promise((resolve) => {
+      stdout.flush(() => resolve());
+      setTimeout(resolve, LOG_FLUSH_MS);
+    });
+  return { log, flush };
+}
+
+/** The first SIGTERM or SIGINT. The handlers stay: for a moment without one, a second signal would kill the process unheard. */
+function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let seen = false;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (seen) onSecond(signal);
+      seen = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+function complain(words: string): void {
+  process.stderr.write(`holdline: ${words}\n`);
+}
+
+/** A failure in words, and whether the command line or the machine is to blame. */
+function explain(error: unknown): number {
+  if (error instanceof HoldlineError) {
+    complain(`${error.message} (${error.code})`);
+    return error.code === 'HOLDLINE_BAD_OPTION' ? EXIT_USAGE : EXIT_FAILED;
+  }
+  // Not foreseen, so the place matters more than the words.
+  complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return EXIT_FAILED;
+}
+
+// Exit at once and not when the last handle closes: after an orderly end nothing that is left over may keep the process.
+process.exit(await main(process.argv.slice(2)).catch(explain));

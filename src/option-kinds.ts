@@ -1,0 +1,185 @@
+/**
+ * The kinds of option value: how each reads from text, from JSON and from the library's caller, what it accepts in words, and how
+ * it is written back. A kind knows nothing of options; config.ts gives each option its kind.
+ */
+
+/** One kind of value with its bounds. Every way of reading ends in {@link Kind.read}, so that no source has a check of its own. */
+export interface Kind<V> {
+  /** What stands for the value in help: `--port N`. Empty for a flag that needs no value. */
+  readonly placeholder: string;
+  /** What is accepted as text, in words that finish the sentence "accepted is …". */
+  readonly accepted: string;
+  /** The same for the library's caller, who gives sizes and times as numbers. */
+  readonly acceptedValue: string;
+  /** The bounds alone, for help, which explains sizes and times once; empty where there are none. */
+  readonly range: string;
+  /** True when a repeated flag adds to the value instead of replacing it. */
+  readonly repeatable: boolean;
+  /** The value itself, as the library's caller gives it; undefined when it is not acceptable. */
+  read(this: void, value: unknown): V | undefined;
+  /** As a flag or an environment variable gives it. */
+  readText(this: void, text: string): V | undefined;
+  /** As a config file gives it. */
+  readJson(this: void, value: unknown): V | undefined;
+  /** As a flag would be given, for people. */
+  toText(this: void, value: V): string;
+}
+
+/** The parts of a kind that differ; the rest follows from them. */
+interface KindParts<V> {
+  readonly placeholder: string;
+  readonly accepted: string;
+  readonly acceptedValue?: string;
+  readonly range?: string;
+  readonly repeatable?: boolean;
+  read(this: void, value: unknown): V | undefined;
+  readText(this: void, text: string): V | undefined;
+  readJson?(this: void, value: unknown): V | undefined;
+  toText?(this: void, value: V): string;
+}
+
+function kind<V>(parts: KindParts<V>): Kind<V> {
+  const {
+    placeholder,
+    accepted,
+    acceptedValue = accepted,
+    range = '',
+    repeatable = false,
+    read,
+    readText,
+    toText = String,
+  } = parts;
+  const readJson = parts.readJson ?? ((value: unknown) => (typeof value === 'string' ? readText(value) : read(value)));
+  return { placeholder, accepted, acceptedValue, range, repeatable, read, readText, readJson, toText };
+}
+
+function wholeNumberWithin(min: number, max: number): (value: unknown) => number | undefined {
+  return (value) =>
+    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max ? (value as number) : undefined;
+}
+
+/** A whole number in decimal digits. */
+export function integer(min: number, max: number): Kind<number> {
+  const read = wholeNumberWithin(min, max);
+  const range = `${min} to ${max}`;
+  return kind({
+    placeholder: 'N',
+    accepted: `an integer from ${range}`,
+    range,
+    read,
+    readText: (text) => (/^-?\d{1,16}$/.test(text) ? read(Number(text)) : undefined),
+  });
+}
+
+/** Units of one quantity, smallest first; the first one is what the value is counted in. */
+type Units = readonly (readonly [name: string, factor: number])[];
+
+const SIZE_UNITS: Units = [
+  ['B', 1],
+  ['KiB', 1024],
+  ['MiB', 1024 ** 2],
+  ['GiB', 1024 ** 3],
+];
+
+const TIME_UNITS: Units = [
+  ['ms', 1],
+  ['s', 1000],
+  ['min', 60_000],
+  ['h', 3_600_000],
+];
+
+/** "64KiB", "1.5s": a number, which may have a fraction, and a unit. NaN for anything else and for what is no whole number. */
+function readQuantity(text: string, units: Units): number {
+  const parts = /^(\d{1,16}(?:\.\d{1,6})?)([A-Za-z]+)$/.exec(text);
+  const unit = units.find(([name]) => name === parts?.[2]);
+  // The product of a decimal fraction and a unit may miss the whole number it stands for by a rounding error: 0.07s is 70ms.
+  const value = unit === undefined ? Number.NaN : Number((Number(parts![1]) * unit[1]).toFixed(6));
+  return Number.isInteger(value) ? value : Number.NaN;
+}
+
+/** In the largest unit that leaves a whole number, so that reading it back gives the same value. */
+function writeQuantity(value: number, units: Units): string {
+  const [name, factor] = (value === 0 ? undefined : units.findLast((unit) => value % unit[1] === 0)) ?? units[0]!;
+  return `${value / factor}${name}`;
+}
+
+/** A number of bytes: `4096`, `64KiB`. */
+export function size(minBytes: number, maxBytes: number): Kind<number> {
+  const read = wholeNumberWithin(minBytes, maxBytes);
+  const range = `${writeQuantity(minBytes, SIZE_UNITS)} to ${writeQuantity(maxBytes, SIZE_UNITS)}`;
+  return kind({
+    placeholder: 'SIZE',
+    accepted: `a size from ${range} in bytes, KiB, MiB or GiB, such as 4096 or 64KiB`,
+    acceptedValue: `an integer from ${minBytes} to ${maxBytes}, in bytes`,
+    range,
+    read,
+    readText: (text) => read(/^\d{1,16}$/.test(text) ? Number(text) : readQuantity(text, SIZE_UNITS)),
+    toText: (bytes) => writeQuantity(bytes, SIZE_UNITS),
+  });
+}
+
+/** A span of time, a number of milliseconds to the library: `250ms`, `15s`. Text and JSON need a unit, but for 0. */
+export function time(minMs: number, maxMs: number): Kind<number> {
+  const read = wholeNumberWithin(minMs, maxMs);
+  const range = `${writeQuantity(minMs, TIME_UNITS)} to ${writeQuantity(maxMs, TIME_UNITS)}`;
+  // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds, so a guess would be wrong by a factor of 1000.
+  const readText = (text: string): number | undefined => read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
+  return kind({
+    placeholder: 'TIME',
+    accepted: `a time from ${range} in ms, s, min or h, such as 250ms or 15s`,
+    acceptedValue: `an integer from ${minMs} to ${maxMs}, in milliseconds`,
+    range,
+    read,
+    readText,
+    readJson: (value) => (typeof value === 'string' ? readText(value) : value === 0 ? read(0) : undefined),
+    toText: (ms) => writeQuantity(ms, TIME_UNITS),
+  });
+}
+
+/** One word of a few. */
+export function choice<const Word extends string>(placeholder: string, words: readonly Word[]): Kind<Word> {
+  const read = (value: unknown): Word | undefined => words.find((word) => word === value);
+  const range = words.join(', ');
+  return kind({ placeholder, accepted: `one of ${range}`, range, read, readText: read });
+}
+
+/** Yes or no. */
+export function yesOrNo(): Kind<boolean> {
+  const read = (value: unknown): boolean | undefined => (typeof value === 'boolean' ? value : undefined);
+  return kind({
+    placeholder: '',
+    accepted: 'true or false',
+    read,
+    // As a flag it may stand alone; "true" is what it then means. 1 and 0 are what environments are full of.
+    readText: (text) => (text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined),
+  });
+}
+
+/** Text that matches a pattern as a whole; `accepted` says in words what the pattern says. */
+export function textMatching(placeholder: string, pattern: RegExp, accepted: string): Kind<string> {
+  const read = (value: unknown): string | undefined => (typeof value === 'string' && pattern.test(value) ? value : undefined);
+  return kind({ placeholder, accepted, read, readText: read });
+}
+
+/** Several texts: an array, or text with commas between. `readItem` gives the item in its one spelling, or undefined. */
+export function list(
+  placeholder: string,
+  maxItems: number,
+  accepted: string,
+  readItem: (item: string) => string | undefined,
+): Kind<readonly string[]> {
+  const read = (value: unknown): readonly string[] | undefined => {
+    if (!Array.isArray(value) || value.length > maxItems) return undefined;
+    const items = value.map((item: unknown) => (typeof item === 'string' ? readItem(item) : undefined));
+    return items.every((item) => item !== undefined) ? [...new Set(items)] : undefined;
+  };
+  return kind({
+    placeholder,
+    accepted: `up to ${maxItems} ${accepted}, with commas between`,
+    acceptedValue: `an array of up to ${maxItems} ${accepted}`,
+    repeatable: true,
+    read,
+    readText: (given) => read(given.split(',').map((item) => item.trim())),
+    toText: (items) => items.join(','),
+  });
+}

@@ -1,0 +1,176 @@
+/** A server: wiring, and its life from listen over serve to drain and close. */
+import { isUtf8 } from 'node:buffer';
+import { randomBytes } from 'node:crypto';
+import { SYSTEM_CLOCK } from './clock.js';
+import { resolveOptions, type Options } from './config.js';
+import { checkEventType, type NewEvent } from './core/event.js';
+import { Hub } from './core/hub.js';
+import { compileSerializers, type EventSchemas } from './core/serialize.js';
+import { makeCounters } from './counters.js';
+import { HoldlineError } from './errors.js';
+import { DRAIN_ENDS_PER_TURN, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
+import { MemoryLog } from './log/memory.js';
+import { listen, uwsPort, type HttpResponse, type Listener } from './native/uws.js';
+import { Ops, type Stats } from './ops/ops.js';
+import { Router, type Authorize } from './router.js';
+import { Guard } from './transports/guard.js';
+import { checkSize } from './transports/publish.js';
+import { checkChannelName } from './transports/request.js';
+
+/** What an embedding program may add to the options. */
+export interface Hooks {
+  /** Asked for every subscribe and publish over the wire. */
+  readonly authorize?: Authorize;
+  /** Told of every line that opened. */
+  readonly onOpen?: (line: LineInfo) => void;
+  /** Told of every line that closed. */
+  readonly onClose?: (line: LineInfo) => void;
+  /** JSON Schemas by event type, for objects published through the library. Compiled once. */
+  readonly eventSchemas?: EventSchemas;
+  /** Told of faults that are not a client's; the default throws them as uncaught. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/** A line, as hooks see it. */
+export interface LineInfo {
+  readonly channels: readonly string[];
+}
+
+/** An event as the library takes it. */
+export interface LibraryEvent {
+  /** Event type, 1 to 64 printable characters; without one clients dispatch `message`. */
+  readonly event?: string;
+  /** A string or UTF-8 bytes go out as they are; anything else as JSON. */
+  readonly data: unknown;
+}
+
+/** A channel of a server. */
+export interface ServerChannel {
+  readonly name: string;
+  /** Publishes an event; resolves to its id. Rejects with a HoldlineError, HOLDLINE_PUBLISH_BUSY among them: then try again. */
+  publish(event: LibraryEvent): Promise<number>;
+  /** Publishes several events, all or none; resolves to their ids. */
+  publishAll(events: readonly LibraryEvent[]): Promise<readonly number[]>;
+}
+
+export interface Server {
+  /** The channel of that name. Throws HOLDLINE_BAD_CHANNEL. */
+  channel(name: string): ServerChannel;
+  /** Listens; resolves to the address. Rejects with HOLDLINE_LISTEN or HOLDLINE_NATIVE. */
+  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /** The figures of `/-/stats`. */
+  stats(): Stats;
+  /** Takes nothing new, ends every line with an end event, and closes; at the latest after `drainMs` (default: the option). */
+  close(options?: { readonly drainMs?: number }): Promise<void>;
+}
+
+/** Makes a server. Options are those of the command line, in camel case, sizes in bytes and times in ms. Throws HOLDLINE_BAD_OPTION. */
+export function createServer(options: Options & Hooks = {}): Server {
+  const { authorize, onOpen, onClose, eventSchemas, onError = throwLater, ...given } = options;
+  const settings = resolveOptions(given);
+  const serialize = compileSerializers(eventSchemas ?? {});
+  const counters = makeCounters();
+  const log = new MemoryLog(SYSTEM_CLOCK, settings.firstId);
+  const hub = new Hub<HttpResponse>(log, uwsPort, SYSTEM_CLOCK, counters, {
+    replay: { events: settings.replayEvents, bytes: settings.replayBytes },
+    replayTotalBytes: settings.replayTotalBytes,
+    heartbeatMs: settings.heartbeatMs,
+    flushIntervalMs: settings.flushIntervalMs,
+    slow: settings.slow,
+  });
+  // Hooks run in a turn of their own: a line may close in the middle of a sweep.
+  const tell = (hook: ((line: LineInfo) => void) | undefined) =>
+    hook === undefined
+      ? undefined
+      : (channels: readonly string[]) => SYSTEM_CLOCK.soon(() => attempt(() => hook({ channels }), onError));
+  hub.onJoin = tell(onOpen);
+  hub.onLeave = tell(onClose);
+
+  const guard = new Guard({ ...settings, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
+  const ops = new Ops(hub, counters, { lines: settings.maxConnections, sockets: settings.maxConnections + SPARE_SOCKETS });
+  const router = new Router(hub, guard, ops, counters, hub, { ...settings, authorize, report: onError });
+  let listener: Listener | undefined;
+  let closing: Promise<void> | undefined;
+
+  function toEvent(channel: string, { event: type, data }: LibraryEvent): NewEvent {
+    if (type !== undefined) checkEventType(type);
+    const isBytes = data instanceof Uint8Array;
+    if (isBytes && !isUtf8(data)) throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the data is not UTF-8; encode binary data, for example as base64');
+    const isText = isBytes || typeof data === 'string';
+    const bytes = isBytes ? Uint8Array.from(data) : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
+    const event: NewEvent = { channel, type, data: bytes, json: !isText };
+    checkSize(event, settings.maxEventBytes, '');
+    return event;
+  }
+
+  async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
+    if (router.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is closing');
+    if (events.length === 0) return [];
+    const published = await hub.publish(name, events.map((event) => toEvent(name, event)));
+    return published.ids;
+  }
+
+  async function drain(drainMs: number): Promise<void> {
+    const deadlineMs = performance.now() + drainMs;
+    router.draining = true;
+    listener?.stopListening();
+    const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
+    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN, Math.ceil(hub.lines.open / turns));
+    const stalled = hub.gauges.linesStalled;
+    while (hub.endSome(endsPerTurn, 'draining') > 0) await pause(DRAIN_TURN_MS);
+    // What a stalled reader has not taken yet leaves as it reads on; closing its socket would cut it off. native-notes/end-of-stream.md
+    if (stalled > 0) {
+      while (openSockets() > 0 && performance.now() < deadlineMs) await pause(DRAIN_TURN_MS);
+    }
+    listener?.closeAll();
+    hub.stop();
+    ops.stop();
+    await log.close();
+  }
+
+  function openSockets(): number {
+    return counters.sockets_opened_total - counters.sockets_closed_total;
+  }
+
+  return {
+    channel(name) {
+      checkChannelName(name);
+      return {
+        name,
+        publish: async (event) => (await publishAll(name, [event]))[0] as number,
+        publishAll: (events) => publishAll(name, events),
+      };
+    },
+    async listen() {
+      if (listener !== undefined || closing !== undefined) {
+        throw new HoldlineError('HOLDLINE_LISTEN', 'this server listens already or was closed; make another with createServer');
+      }
+      listener = await listen(settings.host, settings.port, settings.maxConnections, counters, router.handle);
+      ops.start();
+      return { host: settings.host, port: listener.port };
+    },
+    stats: () => ops.stats(router.draining),
+    close({ drainMs = settings.drainMs } = {}) {
+      closing ??= drain(drainMs);
+      return closing;
+    },
+  };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function attempt(task: () => void, onError: (error: unknown) => void): void {
+  try {
+    task();
+  } catch (error) {
+    onError(error);
+  }
+}
+
+function throwLater(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,109 @@
+/** Who may do what: keys, foreign pages, the Host header, and CORS. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { HoldlineError } from '../errors.js';
+import type { HttpRequest } from '../native/uws.js';
+import { NO_HEADERS, type Headers } from './answer.js';
+
+export interface GuardOptions {
+  readonly publishKey: string | undefined;
+  readonly openPublish: boolean;
+  readonly opsKey: string;
+  readonly allowOrigin: readonly string[];
+  readonly allowedHosts: readonly string[];
+}
+
+/** Names under which a server without keys may be asked: another name that resolves here is a DNS rebinding page's. */
+const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
+const EXPOSED = 'Holdline-Position, Retry-After';
+
+/** SHA-256 of a key: equal length, so that comparing takes the same time whatever was sent. */
+function digest(key: string): Buffer {
+  return createHash('sha256').update(key).digest();
+}
+
+export class Guard {
+  readonly #publishKey: Buffer | undefined;
+  readonly #openPublish: boolean;
+  readonly #opsKey: Buffer;
+  readonly #origins: ReadonlySet<string>;
+  /** Undefined when any Host is served: whoever may publish has a key. */
+  readonly #hosts: ReadonlySet<string> | undefined;
+
+  constructor(options: GuardOptions) {
+    this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
+    this.#openPublish = options.openPublish;
+    this.#opsKey = digest(options.opsKey);
+    this.#origins = new Set(options.allowOrigin);
+    this.#hosts = options.publishKey === undefined ? new Set([...LOCAL_HOSTS, ...options.allowedHosts]) : undefined;
+  }
+
+  /** Throws HOLDLINE_BAD_HOST when a server without a publish key is asked under a name that is not its own. */
+  checkHost(request: HttpRequest): void {
+    if (this.#hosts === undefined) return;
+    const host = request.getHeader('host');
+    const name = host.replace(/:\d*$/, '').toLowerCase();
+    if (!this.#hosts.has(name)) {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_HOST',
+        `the Host ${JSON.stringify(host.slice(0, 200))} is not served without a publish key; ask for localhost, or start with --allowed-hosts or --publish-key`,
+      );
+    }
+  }
+
+  /** Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than reading a channel. */
+  checkSite(request: HttpRequest): void {
+    const origin = request.getHeader('origin');
+    const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== request.getHeader('host');
+    if (!isForeign && request.getHeader('sec-fetch-site') !== 'cross-site') return;
+    // A star lets every page read; writing needs the origin by name.
+    if (this.#origins.has(origin)) return;
+    throw new HoldlineError(
+      'HOLDLINE_CROSS_SITE',
+      `a page of ${JSON.stringify(origin.slice(0, 200) || 'another site')} may not do this here; start with --allow-origin and that origin`,
+    );
+  }
+
+  /** Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is a header, never a query: queries end up in logs. */
+  checkPublish(request: HttpRequest): void {
+    if (this.#openPublish) return;
+    if (this.#publishKey === undefined) {
+      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'nobody may publish over HTTP here; start with --publish-key KEY, or --open-publish for everyone');
+    }
+    if (!bearerIs(request, this.#publishKey)) {
+      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'publishing takes the header Authorization: Bearer with the publish key');
+    }
+  }
+
+  /** Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing. */
+  checkOps(request: HttpRequest): void {
+    if (!bearerIs(request, this.#opsKey)) {
+      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'this takes the header Authorization: Bearer with the ops key (--ops-key, or the one logged at start)');
+    }
+  }
+
+  /** Headers that let the asking page read the answer; none when its origin is not allowed. */
+  corsHeaders(request: HttpRequest): Headers {
+    if (this.#origins.size === 0) return NO_HEADERS;
+    const origin = request.getHeader('origin');
+    if (this.#origins.has(origin)) {
+      return [
+        ['Access-Control-Allow-Origin', origin],
+        ['Access-Control-Expose-Headers', EXPOSED],
+        ['Vary', 'Origin'],
+      ];
+    }
+    if (this.#origins.has('*')) {
+      return [
+        ['Access-Control-Allow-Origin', '*'],
+        ['Access-Control-Expose-Headers', EXPOSED],
+      ];
+    }
+    return [['Vary', 'Origin']];
+  }
+}
+
+function bearerIs(request: HttpRequest, key: Buffer): boolean {
+  const match = /^bearer +(.+)$/i.exec(request.getHeader('authorization'));
+  return match !== null && timingSafeEqual(digest(match[1] as string), key);
+}

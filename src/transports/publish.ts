@@ -1,0 +1,217 @@
+/** Publishing: receives a body, reads it as one event or as a batch, and answers with the ids. */
+import { isUtf8 } from 'node:buffer';
+import { checkEventType, type NewEvent } from '../core/event.js';
+import { largestFrameBytes } from '../core/frame.js';
+import type { Published } from '../core/hub.js';
+import { HoldlineError } from '../errors.js';
+import { BATCH_EVENTS, BODIES_IN_FLIGHT_BYTES, BODY_BYTES } from '../limits.js';
+import type { HttpResponse } from '../native/uws.js';
+
+/** How a body is read, from its Content-Type. */
+export type BodyKind = 'text' | 'json' | 'batch';
+
+export function bodyKindOf(contentType: string): BodyKind {
+  switch (contentType.split(';', 1)[0]?.trim().toLowerCase()) {
+    case 'application/json':
+      return 'json';
+    case 'application/x-ndjson':
+      return 'batch';
+    default:
+      return 'text';
+  }
+}
+
+/** Bytes of bodies that are being received, over all requests of the process. */
+let bodiesInFlightBytes = 0;
+
+/**
+ * Receives a body of at most `limitBytes`. One of `received` and `refused` is called, once; `refused` maybe before the body is
+ * complete. `aborted` is called when the client goes away, before or after.
+ */
+export function receiveBody(
+  response: HttpResponse,
+  limitBytes: number,
+  received: (body: Buffer) => void,
+  refused: (error: HoldlineError) => void,
+  aborted: (wasComplete: boolean) => void,
+): void {
+  let chunks: Buffer[] | undefined;
+  let bytes = 0;
+  let done = false;
+  const finish = (): void => {
+    bodiesInFlightBytes -= bytes;
+    done = true;
+  };
+  response.onAborted(() => {
+    aborted(done);
+    if (!done) finish();
+  });
+  response.onData((chunk, isLast) => {
+    if (done) return;
+    bytes += chunk.byteLength;
+    bodiesInFlightBytes += chunk.byteLength;
+    if (bytes > limitBytes) {
+      finish();
+      refused(new HoldlineError('HOLDLINE_TOO_LARGE', `the body is over ${limitBytes} bytes`));
+      return;
+    }
+    if (bodiesInFlightBytes > BODIES_IN_FLIGHT_BYTES) {
+      finish();
+      refused(new HoldlineError('HOLDLINE_PUBLISH_BUSY', `bodies of ${BODIES_IN_FLIGHT_BYTES} bytes are being received already; try again after Retry-After`));
+      return;
+    }
+    // The chunk's memory is native and gone after this call. native-notes/zero-copy-arguments.md
+    const copy = Buffer.from(Buffer.from(chunk));
+    if (!isLast) {
+      (chunks ??= []).push(copy);
+      return;
+    }
+    finish();
+    received(chunks === undefined ? copy : Buffer.concat([...chunks, copy], bytes));
+  });
+}
+
+/** Body limit for a kind: a single event cannot be larger than its frame may be. */
+export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
+  return kind === 'batch' ? BODY_BYTES : Math.min(BODY_BYTES, maxEventBytes);
+}
+
+/**
+ * Reads a body as events for `channel`. Throws HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE
+ * or HOLDLINE_TOO_LARGE; then nothing is published.
+ */
+export function readEvents(channel: string, kind: BodyKind, type: string | undefined, body: Buffer, maxEventBytes: number): readonly NewEvent[] {
+  // One event that is not UTF-8 would make every WebSocket reader close. native-notes, RFC 6455 8.1
+  if (!isUtf8(body)) throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the body is not UTF-8; encode binary data, for example as base64');
+  if (kind === 'batch') {
+    if (type !== undefined) throw new HoldlineError('HOLDLINE_BAD_QUERY', 'event= does not go with a batch; give each line its own "event"');
+    return readBatch(channel, body, maxEventBytes);
+  }
+  if (kind === 'json') checkJson(body);
+  const event: NewEvent = { channel, type, data: body, json: kind === 'json' };
+  checkSize(event, maxEventBytes, '');
+  return [event];
+}
+
+function checkJson(body: Buffer): void {
+  try {
+    JSON.parse(body.toString());
+  } catch (cause) {
+    throw new HoldlineError('HOLDLINE_BAD_JSON', `the body is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** The limit is on the largest encoded frame, since that is what every subscriber's connection carries. */
+export function checkSize(event: NewEvent, maxEventBytes: number, where: string): void {
+  const bytes = largestFrameBytes(event, maxEventBytes);
+  if (bytes > maxEventBytes) {
+    throw new HoldlineError('HOLDLINE_TOO_LARGE', `${where}the event is ${bytes} bytes or more when it is encoded; at most ${maxEventBytes} (--max-event-bytes)`);
+  }
+}
+
+const LF = 0x0a;
+
+function readBatch(channel: string, body: Buffer, maxEventBytes: number): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  for (let start = 0, line = 1; start < body.length; line++) {
+    const lineFeed = body.indexOf(LF, start);
+    const end = lineFeed < 0 ? body.length : lineFeed;
+    const text = body.toString('utf8', start, end);
+    if (text.trim() !== '') {
+      if (events.length === BATCH_EVENTS) throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
+      events.push(readLine(channel, text, body.subarray(start, end), line, maxEventBytes));
+    }
+    start = end + 1;
+  }
+  if (events.length === 0) throw new HoldlineError('HOLDLINE_BAD_BATCH', 'the batch has no events; send a line {"event"?,"data"} for each');
+  return events;
+}
+
+function readLine(channel: string, text: string, bytes: Buffer, line: number, maxEventBytes: number): NewEvent {
+  const bad = (what: string, cause?: unknown): HoldlineError =>
+    new HoldlineError('HOLDLINE_BAD_BATCH', `line ${line}: ${what}; nothing of the batch was published`, { cause });
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (cause) {
+    throw bad(`not JSON: ${(cause as Error).message}`, cause);
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw bad('not an object {"event"?,"data"}');
+  const members = parsed as Record<string, unknown>;
+  for (const name in members) if (name !== 'event' && name !== 'data') throw bad(`unknown member ${JSON.stringify(name.slice(0, 64))}`);
+  const { event: type, data } = members;
+  if (data === undefined) throw bad('"data" is missing');
+  if (type !== undefined && typeof type !== 'string') throw bad('"event" is not a string');
+  if (type !== undefined) {
+    try {
+      checkEventType(type);
+    } catch (cause) {
+      throw cause instanceof HoldlineError ? new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${cause.message}`, { cause }) : cause;
+    }
+  }
+  const isText = typeof data === 'string';
+  const event: NewEvent = {
+    channel,
+    type,
+    data: isText ? Buffer.from(data) : (memberBytes(bytes, 'data') ?? Buffer.from(JSON.stringify(data))),
+    json: !isText,
+  };
+  checkSize(event, maxEventBytes, `line ${line}: `);
+  return event;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+const COMMA = 0x2c;
+const SPACE = 0x20;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACE = 0x7d;
+const CLOSE_BRACKET = 0x5d;
+
+/**
+ * The bytes of a member's value in a JSON object that is known to be valid, as they stand: JSON.parse would read 1.0 as 1 and lose
+ * digits of large numbers. The last one of that name, as JSON.parse takes it. Undefined where the name is written with escapes.
+ */
+function memberBytes(object: Buffer, name: string): Buffer | undefined {
+  let found: Buffer | undefined;
+  let depth = 0;
+  let isName = false;
+  let nameStart = 0;
+  let nameEnd = 0;
+  let valueStart = 0;
+  for (let i = 0; i < object.length; i++) {
+    const byte = object[i];
+    if (byte === QUOTE) {
+      const start = i + 1;
+      for (i = start; object[i] !== QUOTE; i++) if (object[i] === BACKSLASH) i++;
+      if (isName) {
+        nameStart = start;
+        nameEnd = i;
+        isName = false;
+      }
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      if (++depth === 1) isName = true;
+    } else if (byte === COLON && depth === 1) {
+      valueStart = i + 1;
+    } else if ((byte === COMMA && depth === 1) || ((byte === CLOSE_BRACE || byte === CLOSE_BRACKET) && --depth === 0)) {
+      if (object.toString('latin1', nameStart, nameEnd) === name) found = trimmed(object, valueStart, i);
+      isName = true;
+    }
+  }
+  return found;
+}
+
+/** JSON's white space is all ≤ U+0020, and nothing else in a JSON value is. */
+function trimmed(bytes: Buffer, start: number, end: number): Buffer {
+  while ((bytes[start] as number) <= SPACE) start++;
+  while ((bytes[end - 1] as number) <= SPACE) end--;
+  return bytes.subarray(start, end);
+}
+
+/** The answer to an accepted publish. */
+export function publishedJson({ ids, subscribers }: Published, kind: BodyKind): string {
+  if (kind !== 'batch') return `{"id":${ids[0]},"subscribers":${subscribers}}`;
+  return `{"first":${ids[0]},"last":${ids.at(-1)},"count":${ids.length},"subscribers":${subscribers}}`;
+}

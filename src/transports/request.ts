@@ -1,0 +1,113 @@
+/** What a request asks for, read once while it is valid: channels, position, transport. */
+import { positionFromHeader, positionFromQuery, lastFromQuery, LIVE, type Position } from '../core/position.js';
+import { HoldlineError } from '../errors.js';
+import { CHANNEL_NAME_CHARS, CHANNELS_PER_LINE } from '../limits.js';
+import type { HttpRequest } from '../native/uws.js';
+
+const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
+
+/** Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are limited because clients and proxies resolve `.` and `..` in paths. */
+export function checkChannelName(name: string): string {
+  const shown = JSON.stringify(name.slice(0, CHANNEL_NAME_CHARS));
+  if (name.length < 1 || name.length > CHANNEL_NAME_CHARS) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has ${name.length} characters; it takes 1 to ${CHANNEL_NAME_CHARS}`);
+  }
+  if (!CHANNEL_NAME.test(name)) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has a character beside A–Z a–z 0–9 . _ ~ - (percent-encoding is not read)`);
+  }
+  if (name.startsWith('.') || name.endsWith('.') || name.includes('..')) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has a leading, trailing or double dot`);
+  }
+  return name;
+}
+
+/** Paths that browsers and crawlers ask every server for. */
+const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt']);
+
+/** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. */
+export function channelsOf(path: string): readonly string[] {
+  if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
+    throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${path.slice(0, 200)}; a channel is one path segment, as in /notifications`);
+  }
+  if (!path.includes(',')) return [checkChannelName(path.slice(1))];
+  const names = new Set(path.slice(1).split(','));
+  if (names.size > CHANNELS_PER_LINE) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `${names.size} channels on one line; at most ${CHANNELS_PER_LINE}`);
+  }
+  for (const name of names) checkChannelName(name);
+  return [...names];
+}
+
+/** The one channel that a publish goes to. */
+export function channelOf(path: string): string {
+  const names = channelsOf(path);
+  if (names.length > 1) throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `a publish goes to one channel, not to ${names.length}`);
+  return names[0] as string;
+}
+
+/** Names of a position in the query, strongest first. The last two are what EventSource polyfills send. */
+const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
+
+/**
+ * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the URL it was opened with.
+ * Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
+ */
+export function positionOf(request: HttpRequest): Position {
+  let position: Position | undefined;
+  for (const name of POSITION_NAMES) {
+    const text = request.getQuery(name);
+    if (text === undefined) continue;
+    const read = positionFromQuery(name, text);
+    position ??= read;
+  }
+  const last = request.getQuery('last');
+  if (last !== undefined) {
+    const read = lastFromQuery(last);
+    position ??= read;
+  }
+  const header = request.getHeader('last-event-id');
+  return header === '' ? (position ?? LIVE) : positionFromHeader(header);
+}
+
+/** How a GET is answered. */
+export type Transport = 'sse' | 'ndjson' | 'poll' | 'websocket';
+
+/** What a client may accept by name, best first where it likes them equally. */
+const MEDIA_TYPES: readonly (readonly [string, Transport])[] = [
+  ['text/event-stream', 'sse'],
+  ['application/x-ndjson', 'ndjson'],
+  ['application/json', 'poll'],
+];
+
+/**
+ * Upgrade; else an explicitly accepted type by highest q; else a poll if the query has one of its parameters; else SSE. Never 406.
+ * A type with q=0 is not accepted (RFC 9110, 12.4.2).
+ */
+export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): Transport {
+  if (upgrade.toLowerCase() === 'websocket') return 'websocket';
+  let best: Transport | undefined;
+  let bestQ = 0;
+  if (accept.includes('/') && accept !== '*/*') {
+    const accepted = accept.toLowerCase().split(',').map(readMediaRange);
+    for (const [type, transport] of MEDIA_TYPES) {
+      const q = Math.max(0, ...accepted.filter((range) => range.type === type).map((range) => range.q));
+      if (q > bestQ) {
+        best = transport;
+        bestQ = q;
+      }
+    }
+  }
+  return best ?? (hasPollQuery ? 'poll' : 'sse');
+}
+
+function readMediaRange(text: string): { type: string; q: number } {
+  const [type = '', ...parameters] = text.split(';').map((part) => part.trim());
+  const q = parameters.find((parameter) => parameter.startsWith('q='));
+  const value = q === undefined ? 1 : Number(q.slice(2));
+  return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
+}
+
+export function transportOf(request: HttpRequest): Transport {
+  const hasPollQuery = ['since', 'wait', 'limit'].some((name) => request.getQuery(name) !== undefined);
+  return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
+}
