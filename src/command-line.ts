@@ -174,7 +174,7 @@ function readConfigFile(path: string, readFile: (path: string) => string): Reado
   }
   const known = FILE_ROWS.map((row) => row.flag);
   const unknown = Object.keys(values).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw unknownOption(`"${unknown}" in ${path}`, known, `the keys are ${known.join(', ')}`);
+  if (unknown !== undefined) throw unknownOption(unknown, known, `the keys are ${known.join(', ')}`, `"${unknown}" in ${path}`);
   return values as Record<string, unknown>;
 }
 

@@ -237,17 +237,17 @@ function show(given: unknown): string {
   return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
 }
 
-/** The error for a name that is no option; `otherwise` says where the names are when none is near. */
-export function unknownOption(name: string, known: readonly string[], otherwise: string): HoldlineError {
+/** The error for a name that is no option; `otherwise` says where the names are when none is near, `shown` is the name in its place. */
+export function unknownOption(name: string, known: readonly string[], otherwise: string, shown = name): HoldlineError {
   const nearest = nearestName(name, known);
   const hint = nearest === undefined ? otherwise : `did you mean ${nearest}?`;
-  return new HoldlineError('HOLDLINE_BAD_OPTION', `${name} is not an option; ${hint}`);
+  return new HoldlineError('HOLDLINE_BAD_OPTION', `${shown} is not an option; ${hint}`);
 }
 
 /** An origin as browsers send it. Where URL knows the scheme it says how: small letters, punycode, no usual port, no path. */
 function readOrigin(item: string): string | undefined {
   if (item === '*') return item;
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@]{1,255}$/.test(item) || !URL.canParse(item)) return undefined;
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]{1,255}$/.test(item) || !URL.canParse(item)) return undefined;
   const origin = new URL(item).origin;
   // Schemes of apps and extensions (capacitor://localhost) have the origin "null" in URL but send themselves as it stands.
   return origin === item || (origin === 'null' && !item.startsWith('file:')) ? item : undefined;

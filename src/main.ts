@@ -99,13 +99,13 @@ async function serve(args: readonly string[]): Promise<number> {
   // A given key stays out of the log; one that is made here has no other way to whoever started the server.
   const madeKey = commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
   const settings: Settings = { ...commandLine.settings, opsKey: commandLine.settings.opsKey ?? madeKey };
-  const { createServer } = await loadServer();
-  const server = createServer(settings);
+  const { log, flush } = openLog(commandLine.logLevel);
+  const { createServer } = await import('./index.js');
+  const server = createServer({ ...settings, onError: (error) => log.error(error, 'a fault in Holdline itself; it goes on') });
   const { port } = await server.listen();
 
-  const { log, flush } = openLog(commandLine.logLevel);
   process.on('uncaughtException', (error) => {
-    log.fatal(error, 'a fault in Holdline itself');
+    log.fatal(error, 'a fault in Holdline itself; it ends');
     process.exit(EXIT_FAILED);
   });
   const signalled = firstSignal((second) => {
@@ -123,22 +123,6 @@ async function serve(args: readonly string[]): Promise<number> {
   log.info('closed');
   await flush();
   return EXIT_DONE;
-}
-
-/** The server and with it the native module, which may not load: it is made for certain versions of Node, platforms and C libraries. */
-async function loadServer(): Promise<typeof import('./index.js')> {
-  try {
-    return await import('./index.js');
-  } catch (error) {
-    if (error instanceof HoldlineError) throw error;
-    const here = `Node ${process.versions.node} on ${process.platform} ${process.arch}`;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new HoldlineError(
-      'HOLDLINE_NATIVE',
-      `the server cannot be loaded by ${here}: ${reason.trim()}. If Node was changed since npm install, run it again`,
-      { cause: error },
-    );
-  }
 }
 
 /** What an operator should know about the settings, after "listening", which is the first line. */

@@ -201,7 +201,7 @@ export class Router {
       if (allowed) then();
       else fail(new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`));
     };
-    const answered = authorize({ action, channels, headers, query: request.getQuery() });
+    const answered = authorize({ action, channels, headers, query: request.getQuery() ?? '' });
     if (typeof answered === 'boolean') decide(answered);
     else answered.then(decide, fail).catch(fail);
   }
