@@ -9,7 +9,7 @@ import { LANDING_PAGE, type Ops } from './ops/ops.js';
 import { answer, answerJson, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
 import type { Guard } from './transports/guard.js';
 import { bodyKindOf, bodyLimit, publishedJson, readEvents, receiveBody } from './transports/publish.js';
-import { channelOf, channelsOf, positionOf, transportOf } from './transports/request.js';
+import { channelOf, channelsOf, positionOf, Query, transportOf } from './transports/request.js';
 import { openStream, writeStreamHead, type StreamRequest } from './transports/sse.js';
 
 /** What `authorize` is told of a request. */
@@ -92,12 +92,14 @@ export class Router {
       return;
     }
     const channels = channelsOf(path);
-    const transport = transportOf(request);
+    const query = new Query(request.getQuery());
+    const transport = transportOf(request, query);
     if (transport !== 'sse') {
       const message = `this version answers with event streams only, not by ${transport}; ask with Accept: text/event-stream`;
       throw new HoldlineError('HOLDLINE_NOT_IMPLEMENTED', message);
     }
-    const stream: StreamRequest = { channels, position: positionOf(request), envelope: isEnvelope(request), headers };
+    const position = positionOf(request.getHeader('last-event-id'), query);
+    const stream: StreamRequest = { channels, position, envelope: query.isSet('envelope'), headers };
     if (isHead) {
       writeStreamHead(response, headers);
       response.endWithoutBody();
@@ -133,7 +135,7 @@ export class Router {
     if (request.getHeader('idempotency-key') !== '') {
       throw new HoldlineError('HOLDLINE_NOT_IMPLEMENTED', 'this version does not keep idempotency keys; publish without one');
     }
-    const queryType = request.getQuery('event');
+    const queryType = new Query(request.getQuery()).get('event');
     const type = queryType === undefined ? undefined : checkEventType(queryType);
     const kind = bodyKindOf(request.getHeader('content-type'));
     if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
@@ -272,13 +274,6 @@ export class Router {
       answerJson(response, JSON.stringify(this.#ops.stats(this.draining)), headers, isHead);
     }
   }
-}
-
-function isEnvelope(request: HttpRequest): boolean {
-  const text = request.getQuery('envelope');
-  if (text === undefined || text === '0') return false;
-  if (text === '1') return true;
-  throw new HoldlineError('HOLDLINE_BAD_QUERY', `envelope=${JSON.stringify(text.slice(0, 32))} is not 0 or 1`);
 }
 
 function answerEmpty(response: HttpResponse, headers: Headers): void {

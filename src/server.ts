@@ -114,6 +114,8 @@ export function createServer(options: Options & Hooks = {}): Server {
     const deadlineMs = performance.now() + drainMs;
     router.draining = true;
     listener?.stopListening();
+    // What was accepted goes out first. Half the time at the most: the other half is for the ends.
+    while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
     const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
     const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN, Math.ceil(hub.lines.open / turns));
     const stalled = hub.gauges.linesStalled;

@@ -277,6 +277,12 @@ export class Hub<Socket> {
     this.#admit();
   }
 
+  /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
+  get isSettled(): boolean {
+    this.#pump.flush();
+    return this.#waitingCount === 0 && this.#queueBytes === 0 && this.#pump.isIdle;
+  }
+
   // ── channels and rings ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #channelNamed(name: string): Channel<Feed<Socket>> {

@@ -93,6 +93,11 @@ export class Pump<Socket> {
     this.#clock.soon(this.#run);
   }
 
+  /** True when no line that takes bytes is owed any. */
+  get isIdle(): boolean {
+    return this.#firstQueued === undefined;
+  }
+
   #enqueue(feed: Feed<Socket>): void {
     if (feed.queued) return;
     feed.queued = true;

@@ -50,8 +50,13 @@ export function refuse(response: HttpResponse, error: unknown, counters: Counter
   countRefusal(counters, known);
   counters.refused_total++;
   const body = JSON.stringify({ error: { code: known.code, message: known.message } });
-  const more = isTemporary(known) ? ([...headers, ['Retry-After', String(retryAfterSeconds())]] as const) : headers;
-  answer(response, status, 'application/json', body, more, isHead);
+  answer(response, status, 'application/json', body, [...headers, ...headersFor(known, status)], isHead);
+}
+
+/** What a client needs to know to do better: when to come back, or how to prove who it is (RFC 9110, 10.2.3 and 11.6.1). */
+function headersFor(error: HoldlineError, status: number): Headers {
+  if (isTemporary(error)) return [['Retry-After', String(retryAfterSeconds())]];
+  return status === 401 ? [['WWW-Authenticate', 'Bearer']] : NO_HEADERS;
 }
 
 /**

@@ -45,6 +45,32 @@ export function channelOf(path: string): string {
   return names[0] as string;
 }
 
+/**
+ * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a parameter once only and takes broken
+ * percent-encoding as it comes (native-notes/request-parsing.md). Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
+ */
+export class Query {
+  readonly #parameters: URLSearchParams | undefined;
+
+  constructor(raw: string | undefined) {
+    this.#parameters = raw === undefined || raw === '' ? undefined : new URLSearchParams(raw);
+  }
+
+  get(name: string): string | undefined {
+    const value = this.#parameters?.get(name) ?? undefined;
+    if (value?.includes('\uFFFD')) throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
+    return value;
+  }
+
+  /** `name=1` or `name=0`. Throws HOLDLINE_BAD_QUERY for anything else. */
+  isSet(name: string): boolean {
+    const value = this.get(name);
+    if (value === undefined || value === '0') return false;
+    if (value === '1') return true;
+    throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`);
+  }
+}
+
 /** Names of a position in the query, strongest first. The last two are what EventSource polyfills send. */
 const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
 
@@ -52,21 +78,20 @@ const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
  * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the URL it was opened with.
  * Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
  */
-export function positionOf(request: HttpRequest): Position {
+export function positionOf(lastEventId: string, query: Query): Position {
   let position: Position | undefined;
   for (const name of POSITION_NAMES) {
-    const text = request.getQuery(name);
+    const text = query.get(name);
     if (text === undefined) continue;
     const read = positionFromQuery(name, text);
     position ??= read;
   }
-  const last = request.getQuery('last');
+  const last = query.get('last');
   if (last !== undefined) {
     const read = lastFromQuery(last);
     position ??= read;
   }
-  const header = request.getHeader('last-event-id');
-  return header === '' ? (position ?? LIVE) : positionFromHeader(header);
+  return lastEventId === '' ? (position ?? LIVE) : positionFromHeader(lastEventId);
 }
 
 /** How a GET is answered. */
@@ -107,7 +132,7 @@ function readMediaRange(text: string): { type: string; q: number } {
   return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
 }
 
-export function transportOf(request: HttpRequest): Transport {
-  const hasPollQuery = ['since', 'wait', 'limit'].some((name) => request.getQuery(name) !== undefined);
+export function transportOf(request: HttpRequest, query: Query): Transport {
+  const hasPollQuery = ['since', 'wait', 'limit'].some((name) => query.get(name) !== undefined);
   return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
 }
