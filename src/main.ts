@@ -25,8 +25,11 @@ const EXIT_USAGE = 2;
 /** Log lines that wait for a reader of stdout who does not read; past that they are dropped and not the server held up. */
 const LOG_BACKLOG_BYTES = 1024 * 1024;
 
-/** How long an orderly end waits for the log: a reader of stdout who has stopped reading must not keep the process. */
-const LOG_FLUSH_MS = 1000;
+/** How long an end waits for the log to be written: a reader of stdout who has stopped reading must not keep the process. */
+const LOG_CLOSE_MS = 1000;
+
+/** One Ctrl-C under `npm start` arrives twice, from the terminal and from npm, a few milliseconds apart; it is one wish. */
+const SAME_SIGNAL_MS = 100;
 
 /** A command of `holdline`. */
 interface Command {
@@ -99,7 +102,7 @@ async function serve(args: readonly string[]): Promise<number> {
   // A given key stays out of the log; one that is made here has no other way to whoever started the server.
   const madeKey = commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
   const settings: Settings = { ...commandLine.settings, opsKey: commandLine.settings.opsKey ?? madeKey };
-  const { log, flush } = openLog(commandLine.logLevel);
+  const { log, closeLog } = openLog(commandLine.logLevel);
   const { createServer } = await import('./index.js');
   const server = createServer({ ...settings, onError: (error) => log.error(error, 'a fault in Holdline itself; it goes on') });
   const { port } = await server.listen();
@@ -108,9 +111,11 @@ async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'a fault in Holdline itself; it ends');
     process.exit(EXIT_FAILED);
   });
+  let isClosed = false;
   const signalled = firstSignal((second) => {
+    if (isClosed) return;
     log.warn({ signal: second }, 'ended by a second signal');
-    process.exit(EXIT_FAILED);
+    void closeLog().then(() => process.exit(EXIT_FAILED));
   });
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info({ host: settings.host, port, url: `http://${authority}`, version: VERSION }, 'listening');
@@ -120,8 +125,9 @@ async function serve(args: readonly string[]): Promise<number> {
   const signal = await signalled;
   log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
   await server.close({ drainMs: settings.drainMs });
+  isClosed = true;
   log.info('closed');
-  await flush();
+  await closeLog();
   return EXIT_DONE;
 }
 
@@ -141,26 +147,34 @@ function cautions(settings: Settings): string[] {
   ];
 }
 
-/** The log on stdout. It is written in the background, and what an exit cuts short is written by pino in its exit handler. */
-function openLog(level: string): { log: Logger; flush: () => Promise<void> } {
+/** The log on stdout, written in the background, so that a reader who does not keep up holds up no event. */
+function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } {
   const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES });
   const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, stdout);
-  const flush = (): Promise<void> =>
+  // An exit alone would do, since pino writes what is left in its exit handler, but then a write under way may come after it.
+  const closeLog = (): Promise<void> =>
     new Promise((resolve) => {
-      stdout.flush(() => resolve());
-      setTimeout(resolve, LOG_FLUSH_MS);
+      stdout.once('close', () => resolve());
+      setTimeout(resolve, LOG_CLOSE_MS);
+      // A signal or a fault that comes now would write to what is closed, which throws.
+      log.level = 'silent';
+      stdout.end();
     });
-  return { log, flush };
+  return { log, closeLog };
 }
 
 /** The first SIGTERM or SIGINT. The handlers stay: for a moment without one, a second signal would kill the process unheard. */
 function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let seen = false;
+    let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (seen) onSecond(signal);
-      seen = true;
-      resolve(signal);
+      const atMs = performance.now();
+      if (first === undefined) {
+        first = { signal, atMs };
+        resolve(signal);
+      } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
+        onSecond(signal);
+      }
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);

@@ -112,7 +112,10 @@ export class Router {
     try {
       if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
       if (this.#hub.lines.open >= this.#options.maxConnections) {
-        throw new HoldlineError('HOLDLINE_LINES_FULL', `${this.#options.maxConnections} lines are open already (--max-connections)`);
+        throw new HoldlineError(
+          'HOLDLINE_LINES_FULL',
+          `${this.#options.maxConnections} lines are open already (--max-connections)`,
+        );
       }
       openStream(this.#hub, this.#holder, response, stream, this.#retryMs());
     } catch (error) {
@@ -138,7 +141,8 @@ export class Router {
     const queryType = new Query(request.getQuery()).get('event');
     const type = queryType === undefined ? undefined : checkEventType(queryType);
     const kind = bodyKindOf(request.getHeader('content-type'));
-    if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
+    if (this.draining)
+      throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
     const { maxEventBytes } = this.#options;
 
     let gone = false;
@@ -248,7 +252,10 @@ export class Router {
   }
 
   #refuseMethod(response: HttpResponse, method: string, allowed: string, headers: Headers): void {
-    const error = new HoldlineError('HOLDLINE_METHOD_NOT_ALLOWED', `${method.toUpperCase().slice(0, 32)} is not answered here; these are: ${allowed}`);
+    const error = new HoldlineError(
+      'HOLDLINE_METHOD_NOT_ALLOWED',
+      `${method.toUpperCase().slice(0, 32)} is not answered here; these are: ${allowed}`,
+    );
     this.#refuse(response, error, [...headers, ['Allow', allowed]], method === 'head');
   }
 
@@ -257,7 +264,10 @@ export class Router {
     const isHead = method === 'head';
     const page = path.slice('/-/'.length);
     if (page !== 'health' && page !== 'ready' && page !== 'stats') {
-      throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${path.slice(0, 200)}; there are /-/health, /-/ready and /-/stats`);
+      throw new HoldlineError(
+        'HOLDLINE_NOT_FOUND',
+        `nothing is at ${path.slice(0, 200)}; there are /-/health, /-/ready and /-/stats`,
+      );
     }
     if (method !== 'get' && !isHead) {
       this.#refuseMethod(response, method, ALLOWED_OPS_METHODS, headers);

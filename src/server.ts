@@ -95,7 +95,8 @@ export function createServer(options: Options & Hooks = {}): Server {
   function toEvent(channel: string, { event: type, data }: LibraryEvent): NewEvent {
     if (type !== undefined) checkEventType(type);
     const isBytes = data instanceof Uint8Array;
-    if (isBytes && !isUtf8(data)) throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the data is not UTF-8; encode binary data, for example as base64');
+    if (isBytes && !isUtf8(data))
+      throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the data is not UTF-8; encode binary data, for example as base64');
     const isText = isBytes || typeof data === 'string';
     const bytes = isBytes ? Uint8Array.from(data) : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
     const event: NewEvent = { channel, type, data: bytes, json: !isText };
@@ -106,7 +107,10 @@ export function createServer(options: Options & Hooks = {}): Server {
   async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
     if (router.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is closing');
     if (events.length === 0) return [];
-    const published = await hub.publish(name, events.map((event) => toEvent(name, event)));
+    const published = await hub.publish(
+      name,
+      events.map((event) => toEvent(name, event)),
+    );
     return published.ids;
   }
 

@@ -81,7 +81,9 @@ export class Feed<Socket> {
    * follows, or the first frame is larger than `maxBytes` and `oversize` is not allowed. `mergeBuffer` has ≥ `maxBytes`.
    */
   cut(cursor: number, maxBytes: number, mergeBuffer: Buffer, oversize: boolean): boolean {
-    return this.channels.length === 1 ? this.#cutOne(cursor, maxBytes, oversize) : this.#cutMerged(cursor, maxBytes, mergeBuffer, oversize);
+    return this.channels.length === 1
+      ? this.#cutOne(cursor, maxBytes, oversize)
+      : this.#cutMerged(cursor, maxBytes, mergeBuffer, oversize);
   }
 
   #cutOne(cursor: number, maxBytes: number, oversize: boolean): boolean {
@@ -187,7 +189,8 @@ export class SliceCache<Socket> {
       entry++;
     }
     const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
-    const mergeBuffer = feed.channels.length === 1 ? EMPTY : (this.#mergeBuffers[entry] ??= Buffer.allocUnsafeSlow(CORK_WRITE_BYTES));
+    const mergeBuffer =
+      feed.channels.length === 1 ? EMPTY : (this.#mergeBuffers[entry] ??= Buffer.allocUnsafeSlow(CORK_WRITE_BYTES));
     if (!feed.cut(cursor, CORK_WRITE_BYTES, mergeBuffer, true)) {
       this.#cursors[entry] = -1;
       return false;

@@ -104,7 +104,9 @@ function writeObject(event: LoggedEvent, at: number): number {
 }
 
 function objectBytesAtMost(event: LoggedEvent): number {
-  return 2 * FIXED_BYTES + event.channel.length + WORST_JSON_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length);
+  return (
+    2 * FIXED_BYTES + event.channel.length + WORST_JSON_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length)
+  );
 }
 
 function encodeSseEnvelope(event: LoggedEvent): number {
@@ -149,7 +151,8 @@ const WORST_ID = Number.MAX_SAFE_INTEGER;
  * depend on who is listening. A cheap upper bound is returned instead when it is ≤ `limitBytes`.
  */
 export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: number): number {
-  const bound = 4 * FIXED_BYTES + event.channel.length + WORST_SSE_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length);
+  const bound =
+    4 * FIXED_BYTES + event.channel.length + WORST_SSE_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length);
   if (bound <= limitBytes) return bound;
   if (event.data.length > limitBytes) return event.data.length;
   const worst: LoggedEvent = { ...event, id: WORST_ID };

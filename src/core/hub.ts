@@ -56,6 +56,17 @@ interface Waiter {
   readonly cancelDeadline: () => void;
 }
 
+/** Where a line starts. */
+interface Start {
+  readonly cursor: number;
+  /** The position its prelude tells. */
+  readonly continuesAfter: number;
+  /** What the gap that it is told comes after, null where that is no id of ours; undefined when there is no gap. */
+  readonly gapAfter: number | null | undefined;
+  /** Losses up to here are told, or are none of the line's business. */
+  readonly losses: number;
+}
+
 /** What an event counts for against room and queue. */
 function costOf(event: NewEvent): number {
   return event.data.length + EVENT_COST_BYTES;
@@ -172,7 +183,10 @@ export class Hub<Socket> {
     let bytes = 0;
     for (const event of events) bytes += costOf(event);
     if (this.#waitingCount >= WAITING_PUBLISHERS || this.#waitingBytes + bytes > WAITING_PUBLISH_BYTES) {
-      const error = new HoldlineError('HOLDLINE_PUBLISH_BUSY', `${this.#waitingCount} publishers wait for room already; try again after Retry-After`);
+      const error = new HoldlineError(
+        'HOLDLINE_PUBLISH_BUSY',
+        `${this.#waitingCount} publishers wait for room already; try again after Retry-After`,
+      );
       return Promise.reject(error);
     }
     this.#counters.publish_waited_total++;
@@ -180,7 +194,12 @@ export class Hub<Socket> {
     return new Promise<Published>((resolve, reject) => {
       const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS, () => {
         this.#unwait(name, waiter);
-        reject(new HoldlineError('HOLDLINE_PUBLISH_BUSY', `no room on ${name} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`));
+        reject(
+          new HoldlineError(
+            'HOLDLINE_PUBLISH_BUSY',
+            `no room on ${name} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`,
+          ),
+        );
       });
       const waiter: Waiter = { events, bytes, resolve, cancelDeadline };
       const line = this.#waiting.get(name);
@@ -356,7 +375,10 @@ export class Hub<Socket> {
       }
     }
     if (victim === undefined) {
-      throw new HoldlineError('HOLDLINE_CHANNELS_FULL', `${CHANNELS} channels have lines already; subscribe to one of them or try again later`);
+      throw new HoldlineError(
+        'HOLDLINE_CHANNELS_FULL',
+        `${CHANNELS} channels have lines already; subscribe to one of them or try again later`,
+      );
     }
     if (victim.length > 0) this.#dropRing(victim);
     this.#floor = Math.max(this.#floor, victim.lostThrough);
@@ -396,8 +418,8 @@ export class Hub<Socket> {
     return { handle, opening: this.#opening.subarray(0, length) };
   }
 
-  /** Where a line starts, see DESIGN "Position". `losses`: what it has missed up to here is told, or is none of its business. */
-  #startOf(feed: Feed<Socket>, position: Position) {
+  /** Where a line at `position` starts. */
+  #startOf(feed: Feed<Socket>, position: Position): Start {
     const losses = Math.max(feed.lostThrough, this.#floor);
     const live = { cursor: this.#head, continuesAfter: this.#head, gapAfter: undefined, losses };
     switch (position.kind) {
@@ -419,7 +441,7 @@ export class Hub<Socket> {
     }
   }
 
-  #everythingHeld(feed: Feed<Socket>, gapAfter: number | null | undefined, losses: number) {
+  #everythingHeld(feed: Feed<Socket>, gapAfter: Start['gapAfter'], losses: number): Start {
     const first = feed.firstIdAfter(0);
     const cursor = first === undefined ? this.#head : first - 1;
     return { cursor, continuesAfter: cursor, gapAfter, losses };

@@ -23,7 +23,12 @@ export class MemoryLog implements EventLog {
 
   append(events: readonly NewEvent[]): Promise<readonly number[]> {
     if (this.#lastId + events.length > LAST_POSSIBLE_ID) {
-      return Promise.reject(new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${LAST_POSSIBLE_ID}; restart it with a lower --first-id`));
+      return Promise.reject(
+        new HoldlineError(
+          'HOLDLINE_INTERNAL',
+          `the log has given its last id, ${LAST_POSSIBLE_ID}; restart it with a lower --first-id`,
+        ),
+      );
     }
     const logged: LoggedEvent[] = [];
     const ids: number[] = [];
@@ -37,7 +42,8 @@ export class MemoryLog implements EventLog {
   }
 
   tail(from: number, take: (events: readonly LoggedEvent[]) => void | Promise<void>): () => void {
-    if (from < this.#lastId) throw new HoldlineError('HOLDLINE_INTERNAL', `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`);
+    if (from < this.#lastId)
+      throw new HoldlineError('HOLDLINE_INTERNAL', `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`);
     this.#take = take;
     return () => {
       this.#take = undefined;

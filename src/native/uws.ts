@@ -145,6 +145,11 @@ export async function listen(
   };
 }
 
+/** `listen` with host and options exists and is not in the types. */
+type ListeningApp = TemplatedApp & {
+  listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): TemplatedApp;
+};
+
 function listenOn(app: TemplatedApp, uws: Uws, host: string, port: number): Promise<us_listen_socket> {
   return new Promise((resolve, reject) => {
     const listening = (socket: us_listen_socket | false): void => {
@@ -154,15 +159,7 @@ function listenOn(app: TemplatedApp, uws: Uws, host: string, port: number): Prom
         reject(new HoldlineError('HOLDLINE_LISTEN', message));
       }
     };
-    // The four-argument form exists and is not in the types. Without the option two servers share a port in silence.
-    // native-notes/exclusive-port.md
-    const listenWithOptions = app.listen as unknown as (
-      this: TemplatedApp,
-      host: string,
-      port: number,
-      options: number,
-      callback: typeof listening,
-    ) => void;
-    listenWithOptions.call(app, host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, listening);
+    // Without the option two servers share a port in silence. native-notes/exclusive-port.md
+    (app as ListeningApp).listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, listening);
   });
 }

@@ -21,7 +21,12 @@ export interface Stats {
   readonly lines: { readonly open: number; readonly stalled: number; readonly cap: number };
   readonly sockets: { readonly open: number; readonly cap: number };
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
-  readonly queue: { readonly events: number; readonly bytes: number; readonly waitingPublishers: number; readonly waitingBytes: number };
+  readonly queue: {
+    readonly events: number;
+    readonly bytes: number;
+    readonly waitingPublishers: number;
+    readonly waitingBytes: number;
+  };
   readonly memory: { readonly rssBytes: number; readonly heapUsedBytes: number; readonly externalBytes: number };
   /** Since the start. */
   readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };

@@ -20,7 +20,14 @@ export function writeHead(response: HttpResponse, status: number, contentType: s
 }
 
 /** Answers with a body in one cork, also outside the request's own turn. HEAD: the same without the body. */
-export function answer(response: HttpResponse, status: number, contentType: string, body: string, headers: Headers, isHead = false): void {
+export function answer(
+  response: HttpResponse,
+  status: number,
+  contentType: string,
+  body: string,
+  headers: Headers,
+  isHead = false,
+): void {
   response.cork(() => {
     writeHead(response, status, contentType, headers);
     if (isHead) endHead(response, body);
@@ -46,7 +53,10 @@ function retryAfterSeconds(): number {
 /** Answers with the error's status and code. What is not ours is logged by the caller and told as HOLDLINE_INTERNAL. */
 export function refuse(response: HttpResponse, error: unknown, counters: Counters, headers: Headers, isHead = false): void {
   const status = statusOf(error);
-  const known = error instanceof HoldlineError ? error : new HoldlineError('HOLDLINE_INTERNAL', 'the server made a mistake; it is in its log');
+  const known =
+    error instanceof HoldlineError
+      ? error
+      : new HoldlineError('HOLDLINE_INTERNAL', 'the server made a mistake; it is in its log');
   countRefusal(counters, known);
   counters.refused_total++;
   const body = JSON.stringify({ error: { code: known.code, message: known.message } });
@@ -63,7 +73,13 @@ function headersFor(error: HoldlineError, status: number): Headers {
  * Refuses an event stream for a temporary reason: 200, `retry` and the end, because EventSource gives up for good on any other
  * status and reconnects after the end of a stream.
  */
-export function refuseStreamForNow(response: HttpResponse, error: HoldlineError, retryMs: number, counters: Counters, headers: Headers): void {
+export function refuseStreamForNow(
+  response: HttpResponse,
+  error: HoldlineError,
+  retryMs: number,
+  counters: Counters,
+  headers: Headers,
+): void {
   countRefusal(counters, error);
   counters.refused_temporary_total++;
   answer(response, 200, 'text/event-stream', retryBlock(retryMs), headers);

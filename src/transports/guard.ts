@@ -68,7 +68,10 @@ export class Guard {
   checkPublish(request: HttpRequest): void {
     if (this.#openPublish) return;
     if (this.#publishKey === undefined) {
-      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'nobody may publish over HTTP here; start with --publish-key KEY, or --open-publish for everyone');
+      throw new HoldlineError(
+        'HOLDLINE_UNAUTHORIZED',
+        'nobody may publish over HTTP here; start with --publish-key KEY, or --open-publish for everyone',
+      );
     }
     if (!bearerIs(request, this.#publishKey)) {
       throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'publishing takes the header Authorization: Bearer with the publish key');
@@ -78,7 +81,10 @@ export class Guard {
   /** Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing. */
   checkOps(request: HttpRequest): void {
     if (!bearerIs(request, this.#opsKey)) {
-      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'this takes the header Authorization: Bearer with the ops key (--ops-key, or the one logged at start)');
+      throw new HoldlineError(
+        'HOLDLINE_UNAUTHORIZED',
+        'this takes the header Authorization: Bearer with the ops key (--ops-key, or the one logged at start)',
+      );
     }
   }
 

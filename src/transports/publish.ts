@@ -11,7 +11,7 @@ import type { HttpResponse } from '../native/uws.js';
 export type BodyKind = 'text' | 'json' | 'batch';
 
 export function bodyKindOf(contentType: string): BodyKind {
-  switch (contentType.split(';', 1)[0]?.trim().toLowerCase()) {
+  switch (contentType.replace(/;.*/, '').trim().toLowerCase()) {
     case 'application/json':
       return 'json';
     case 'application/x-ndjson':
@@ -57,7 +57,12 @@ export function receiveBody(
     }
     if (bodiesInFlightBytes > BODIES_IN_FLIGHT_BYTES) {
       finish();
-      refused(new HoldlineError('HOLDLINE_PUBLISH_BUSY', `bodies of ${BODIES_IN_FLIGHT_BYTES} bytes are being received already; try again after Retry-After`));
+      refused(
+        new HoldlineError(
+          'HOLDLINE_PUBLISH_BUSY',
+          `bodies of ${BODIES_IN_FLIGHT_BYTES} bytes are being received already; try again after Retry-After`,
+        ),
+      );
       return;
     }
     // The chunk's memory is native and gone after this call. native-notes/zero-copy-arguments.md
@@ -80,11 +85,19 @@ export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
  * Reads a body as events for `channel`. Throws HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE
  * or HOLDLINE_TOO_LARGE; then nothing is published.
  */
-export function readEvents(channel: string, kind: BodyKind, type: string | undefined, body: Buffer, maxEventBytes: number): readonly NewEvent[] {
+export function readEvents(
+  channel: string,
+  kind: BodyKind,
+  type: string | undefined,
+  body: Buffer,
+  maxEventBytes: number,
+): readonly NewEvent[] {
   // One event that is not UTF-8 would make every WebSocket reader close. native-notes, RFC 6455 8.1
-  if (!isUtf8(body)) throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the body is not UTF-8; encode binary data, for example as base64');
+  if (!isUtf8(body))
+    throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the body is not UTF-8; encode binary data, for example as base64');
   if (kind === 'batch') {
-    if (type !== undefined) throw new HoldlineError('HOLDLINE_BAD_QUERY', 'event= does not go with a batch; give each line its own "event"');
+    if (type !== undefined)
+      throw new HoldlineError('HOLDLINE_BAD_QUERY', 'event= does not go with a batch; give each line its own "event"');
     return readBatch(channel, body, maxEventBytes);
   }
   if (kind === 'json') checkJson(body);
@@ -105,7 +118,10 @@ function checkJson(body: Buffer): void {
 export function checkSize(event: NewEvent, maxEventBytes: number, where: string): void {
   const bytes = largestFrameBytes(event, maxEventBytes);
   if (bytes > maxEventBytes) {
-    throw new HoldlineError('HOLDLINE_TOO_LARGE', `${where}the event is ${bytes} bytes or more when it is encoded; at most ${maxEventBytes} (--max-event-bytes)`);
+    throw new HoldlineError(
+      'HOLDLINE_TOO_LARGE',
+      `${where}the event is ${bytes} bytes or more when it is encoded; at most ${maxEventBytes} (--max-event-bytes)`,
+    );
   }
 }
 
@@ -118,12 +134,14 @@ function readBatch(channel: string, body: Buffer, maxEventBytes: number): readon
     const end = lineFeed < 0 ? body.length : lineFeed;
     const text = body.toString('utf8', start, end);
     if (text.trim() !== '') {
-      if (events.length === BATCH_EVENTS) throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
+      if (events.length === BATCH_EVENTS)
+        throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
       events.push(readLine(channel, text, body.subarray(start, end), line, maxEventBytes));
     }
     start = end + 1;
   }
-  if (events.length === 0) throw new HoldlineError('HOLDLINE_BAD_BATCH', 'the batch has no events; send a line {"event"?,"data"} for each');
+  if (events.length === 0)
+    throw new HoldlineError('HOLDLINE_BAD_BATCH', 'the batch has no events; send a line {"event"?,"data"} for each');
   return events;
 }
 
@@ -138,7 +156,8 @@ function readLine(channel: string, text: string, bytes: Buffer, line: number, ma
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw bad('not an object {"event"?,"data"}');
   const members = parsed as Record<string, unknown>;
-  for (const name in members) if (name !== 'event' && name !== 'data') throw bad(`unknown member ${JSON.stringify(name.slice(0, 64))}`);
+  for (const name in members)
+    if (name !== 'event' && name !== 'data') throw bad(`unknown member ${JSON.stringify(name.slice(0, 64))}`);
   const { event: type, data } = members;
   if (data === undefined) throw bad('"data" is missing');
   if (type !== undefined && typeof type !== 'string') throw bad('"event" is not a string');
@@ -146,7 +165,9 @@ function readLine(channel: string, text: string, bytes: Buffer, line: number, ma
     try {
       checkEventType(type);
     } catch (cause) {
-      throw cause instanceof HoldlineError ? new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${cause.message}`, { cause }) : cause;
+      throw cause instanceof HoldlineError
+        ? new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${cause.message}`, { cause })
+        : cause;
     }
   }
   const isText = typeof data === 'string';

@@ -10,10 +10,16 @@ const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 export function checkChannelName(name: string): string {
   const shown = JSON.stringify(name.slice(0, CHANNEL_NAME_CHARS));
   if (name.length < 1 || name.length > CHANNEL_NAME_CHARS) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has ${name.length} characters; it takes 1 to ${CHANNEL_NAME_CHARS}`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `the channel name ${shown} has ${name.length} characters; it takes 1 to ${CHANNEL_NAME_CHARS}`,
+    );
   }
   if (!CHANNEL_NAME.test(name)) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has a character beside A–Z a–z 0–9 . _ ~ - (percent-encoding is not read)`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `the channel name ${shown} has a character beside A–Z a–z 0–9 . _ ~ - (percent-encoding is not read)`,
+    );
   }
   if (name.startsWith('.') || name.endsWith('.') || name.includes('..')) {
     throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has a leading, trailing or double dot`);
@@ -27,7 +33,10 @@ const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt'
 /** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. */
 export function channelsOf(path: string): readonly string[] {
   if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
-    throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${path.slice(0, 200)}; a channel is one path segment, as in /notifications`);
+    throw new HoldlineError(
+      'HOLDLINE_NOT_FOUND',
+      `nothing is at ${path.slice(0, 200)}; a channel is one path segment, as in /notifications`,
+    );
   }
   if (!path.includes(',')) return [checkChannelName(path.slice(1))];
   const names = new Set(path.slice(1).split(','));
@@ -58,7 +67,8 @@ export class Query {
 
   get(name: string): string | undefined {
     const value = this.#parameters?.get(name) ?? undefined;
-    if (value?.includes('\uFFFD')) throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
+    if (value?.includes('\uFFFD'))
+      throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
     return value;
   }
 

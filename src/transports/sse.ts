@@ -37,7 +37,13 @@ export function dialectOf({ channels, envelope }: StreamRequest): Dialect {
  * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn already is. Throws what
  * `Hub.join` throws, before anything was written.
  */
-export function openStream(hub: Hub<HttpResponse>, holder: Holder, response: HttpResponse, request: StreamRequest, retryMs: number): void {
+export function openStream(
+  hub: Hub<HttpResponse>,
+  holder: Holder,
+  response: HttpResponse,
+  request: StreamRequest,
+  retryMs: number,
+): void {
   const { handle, opening } = hub.join(response, request.channels, dialectOf(request), request.position, retryMs);
   hold(response, handle, holder);
   writeStreamHead(response, request.headers);

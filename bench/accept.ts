@@ -1,0 +1,207 @@
+/** Accept: how long 15,000 lines take that all come back at once, each with the replay it missed, from the first connect to the last byte. */
+import { nowUs, sleepMs } from './clock.js';
+import type { Opened } from './client.js';
+import { PATH, frameBytes } from './event.js';
+import type { Published } from './publisher.js';
+import type { Measured, RunOptions } from './results.js';
+import { median } from './statistics.js';
+import { drawTable, ms } from './table.js';
+import { TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { CONNECTS_AT_ONCE, type Visit, visit } from './visit.js';
+
+interface Variant {
+  name: string;
+  target: TargetName;
+  replayEvents: number;
+}
+
+export interface AcceptParameters {
+  lines: number;
+  rounds: number;
+  connectsAtOnce: number;
+  eventBytes: number;
+  variants: Variant[];
+}
+
+export interface AcceptRound {
+  variant: string;
+  target: TargetName;
+  round: number;
+  opened: Opened;
+  elapsedMs: number;
+  serverCpuSeconds: number;
+  clientCpuShare: number;
+  clientBound: boolean;
+  /** Every line by its bytes, one in a hundred by every id. */
+  linesWithWholeReplay: number;
+}
+
+export interface AcceptFigures {
+  variant: string;
+  target: TargetName;
+  elapsedMs: number;
+  elapsedMsOfRounds: number[];
+  linesPerSecond: number;
+  serverCpuUsPerLine: number;
+  clientBoundRounds: number;
+}
+
+const LINES = 15_000;
+const REPLAY_EVENTS = 50;
+const EVENT_BYTES = 256;
+/** The publisher is not measured here. */
+const PUBLISH_RATE_PER_SECOND = 100;
+/** More than a position reaches back, so that the replay begins in the middle of what is held. */
+const PUBLISHED_EVENTS = 80;
+const WARM_UP_LINES = 2_000;
+/** Whatever a server sent beyond the replay would have come by then. */
+const SETTLE_MS = 500;
+const CLIENT_BOUND_SHARE = 0.95;
+
+/** The floors keep nothing to replay: they say what accepting costs without. */
+const VARIANTS: Variant[] = [
+  { name: `with a replay of ${REPLAY_EVENTS}`, target: 'holdline', replayEvents: REPLAY_EVENTS },
+  { name: 'without replay', target: 'holdline', replayEvents: 0 },
+  { name: 'without replay', target: 'raw-uws', replayEvents: 0 },
+  { name: 'without replay', target: 'send-loop', replayEvents: 0 },
+];
+
+export async function measureAccept(options: RunOptions): Promise<Measured<AcceptParameters, AcceptRound, AcceptFigures[]>> {
+  const parameters: AcceptParameters = {
+    lines: options.lines ?? (options.quick ? 2_000 : LINES),
+    rounds: options.rounds ?? (options.quick ? 1 : 5),
+    connectsAtOnce: CONNECTS_AT_ONCE,
+    eventBytes: EVENT_BYTES,
+    variants: VARIANTS.filter(({ target }) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+  };
+  const rounds: AcceptRound[] = [];
+  for (let round = 1; round <= parameters.rounds; round++) {
+    for (const variant of parameters.variants) {
+      const measured = await visit(variant.target, {}, (here) => measureRound(here, variant, round, parameters.lines));
+      rounds.push(measured);
+      options.say(
+        `round ${round}/${parameters.rounds} ${variant.target} ${variant.name}: ${ms(measured.elapsedMs)} for ${parameters.lines} lines, ` +
+          `server ${measured.serverCpuSeconds.toFixed(2)} s CPU${measured.clientBound ? ' CLIENT BOUND' : ''}`,
+      );
+    }
+  }
+  const summary = summarise(rounds, parameters.lines);
+  const remarks = summary
+    .filter((figures) => figures.clientBoundRounds > 0)
+    .map(
+      (figures) =>
+        `${figures.target} ${figures.variant}: the client's core was busy in ${figures.clientBoundRounds} rounds; the server may do better`,
+    );
+  return { parameters, rounds, summary, remarks, table: describe(summary) };
+}
+
+async function measureRound(here: Visit, variant: Variant, round: number, lines: number): Promise<AcceptRound> {
+  const { server } = here;
+  const client = here.startClient();
+  const replay = variant.replayEvents === 0 ? undefined : await publishHistory(here, variant.replayEvents);
+  // The first lines of a fresh client and server pay for compilation; a server that sees a storm has been up for a while.
+  await here.open(client, WARM_UP_LINES);
+  await client.ask('close', null, 5_000);
+  await sleepMs(SETTLE_MS);
+  const cpuBefore = server.cpuSeconds();
+  const clientBefore = await client.ask<{ cpuSeconds: number }>('cpu', null, 5_000);
+  const opened = await here.open(client, lines, replay === undefined ? {} : replay);
+  const clientAfter = await client.ask<{ cpuSeconds: number }>('cpu', null, 5_000);
+  const serverCpuSeconds = server.cpuSeconds() - cpuBefore;
+  await sleepMs(SETTLE_MS);
+  const seen = await client.ask<ClientSeen>('seen', null, 5_000);
+  const clientCpuShare = (clientAfter.cpuSeconds - clientBefore.cpuSeconds) / (opened.elapsedMs / 1000);
+  return {
+    variant: variant.name,
+    target: server.name,
+    round,
+    opened,
+    elapsedMs: opened.elapsedMs,
+    serverCpuSeconds,
+    clientCpuShare,
+    clientBound: clientCpuShare > CLIENT_BOUND_SHARE,
+    linesWithWholeReplay: replay === undefined ? 0 : checkReplay(seen, opened, variant.replayEvents, replay.replayBytes),
+  };
+}
+
+interface ClientSeen {
+  events: number;
+  doubled: number;
+  outOfOrder: number;
+  gapEvents: number;
+  endEvents: number;
+  damaged: number;
+  closedLines: number;
+  lineBytes: { min: number; max: number };
+}
+
+async function publishHistory(
+  here: Visit,
+  replayEvents: number,
+): Promise<{ lastEventId: number; replayBytes: number; sequenceLimit: number }> {
+  const publisher = here.startPublisher();
+  await publisher.ask('prepare', { port: here.server.port, path: PATH, ratePerSecond: PUBLISH_RATE_PER_SECOND }, 10_000);
+  const startUs = nowUs() + 100_000;
+  const endUs = startUs + (PUBLISHED_EVENTS / PUBLISH_RATE_PER_SECOND) * 1e6;
+  const published = await publisher.ask<Published>(
+    'publish',
+    { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: 2_000 },
+    20_000,
+  );
+  if (published.accepted !== PUBLISHED_EVENTS)
+    throw new Error(`${published.accepted} of ${PUBLISHED_EVENTS} events were accepted`);
+  await publisher.kill();
+  const ids = [...published.book.ids].sort((a, b) => a - b);
+  const replayed = ids.slice(-replayEvents);
+  return {
+    lastEventId: ids[ids.length - replayEvents - 1]!,
+    replayBytes: replayed.reduce((sum, id) => sum + frameBytes(id), 0),
+    sequenceLimit: PUBLISHED_EVENTS,
+  };
+}
+
+/** Throws in words when a line was given less or more than its replay. */
+function checkReplay(seen: ClientSeen, opened: Opened, replayEvents: number, replayBytes: number): number {
+  const eventsWanted = opened.checkedLines * replayEvents;
+  const faults = seen.doubled + seen.outOfOrder + seen.gapEvents + seen.endEvents + seen.damaged + seen.closedLines;
+  if (seen.events !== eventsWanted || faults > 0) {
+    throw new Error(`the checked lines were replayed ${seen.events} of ${eventsWanted} events: ${JSON.stringify(seen)}`);
+  }
+  // Beside the replay there are the first block and the framing; together they are less than one more frame.
+  const oneMoreFrame = replayBytes + replayBytes / replayEvents;
+  if (seen.lineBytes.min < replayBytes || seen.lineBytes.max >= oneMoreFrame) {
+    throw new Error(`a replay is ${replayBytes} bytes, lines got from ${seen.lineBytes.min} to ${seen.lineBytes.max}`);
+  }
+  return opened.lines;
+}
+
+function summarise(rounds: AcceptRound[], lines: number): AcceptFigures[] {
+  const keys = new Set(rounds.map((round) => `${round.target} ${round.variant}`));
+  return [...keys].map((key) => {
+    const own = rounds.filter((round) => `${round.target} ${round.variant}` === key);
+    const elapsedMs = median(own.map((round) => round.elapsedMs));
+    return {
+      variant: own[0]!.variant,
+      target: own[0]!.target,
+      elapsedMs,
+      elapsedMsOfRounds: own.map((round) => round.elapsedMs),
+      linesPerSecond: (lines * 1000) / elapsedMs,
+      serverCpuUsPerLine: (median(own.map((round) => round.serverCpuSeconds)) * 1e6) / lines,
+      clientBoundRounds: own.filter((round) => round.clientBound).length,
+    };
+  });
+}
+
+function describe(summary: AcceptFigures[]): string {
+  return drawTable(
+    ['server', '', 'first connect → last line', 'rounds', 'lines/s', 'server CPU µs/line'],
+    summary.map((figures) => [
+      TARGET_TITLES[figures.target],
+      figures.variant,
+      ms(figures.elapsedMs),
+      figures.elapsedMsOfRounds.map((elapsed) => elapsed.toFixed(0)).join(' '),
+      figures.linesPerSecond.toFixed(0),
+      figures.serverCpuUsPerLine.toFixed(1),
+    ]),
+  );
+}

@@ -1,0 +1,135 @@
+/** Flame: a 0x flame graph of the shipped server (`dist/main.js`) under 15,000 lines × 100 events/s, and its functions by self time. */
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Child, SERVER_CORE, childPids } from './child.js';
+import { wholeNumber } from './flags.js';
+import { nowUs, sleepMs } from './clock.js';
+import type { WindowSeen } from './client.js';
+import { freePort, listening } from './ports.js';
+import { PATH } from './event.js';
+import type { Published } from './publisher.js';
+import { drawTable, percent, short } from './table.js';
+import { Visit } from './visit.js';
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    connections: { type: 'string' },
+    seconds: { type: 'string' },
+    rate: { type: 'string' },
+  },
+});
+
+const lines = wholeNumber('connections', values.connections) ?? (values.quick ? 1_000 : 15_000);
+const windowSeconds = wholeNumber('seconds', values.seconds) ?? (values.quick ? 3 : 20);
+const ratePerSecond = wholeNumber('rate', values.rate) ?? 100;
+
+const OUT = fileURLToPath(new URL('out/flame/', import.meta.url));
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+const ZERO_X = fileURLToPath(new URL('../node_modules/0x/cmd.js', import.meta.url));
+
+const ZERO_X_FLAGS = ['--quiet', '--write-ticks', '--name', 'flame', '--working-dir', OUT, '--output-dir', 'run'];
+const SERVE_FLAGS = ['--open-publish', '--first-id', '1'];
+
+const START_DEADLINE_MS = 20_000;
+const PREPARE_DEADLINE_MS = 10_000;
+const GRACE_MS = 3_000;
+/** 0x reads the whole V8 log and draws it: about a second for each ten of a profile. */
+const RENDER_DEADLINE_MS = 180_000;
+const FUNCTIONS_SHOWN = 25;
+
+interface Tick {
+  name: string;
+  type?: string;
+}
+
+if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: npm run build');
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(OUT, { recursive: true });
+
+// The server's own "listening" line is lost in 0x's pipes, so the port is chosen here.
+const port = await freePort();
+const zeroX = new Child({
+  name: '0x',
+  command: process.execPath,
+  // The plain JavaScript of dist: a loader would bring a second thread, and with it a second log that 0x might take.
+  args: [ZERO_X, ...ZERO_X_FLAGS, '--', process.execPath, MAIN, 'serve', '--port', String(port), ...SERVE_FLAGS],
+  core: SERVER_CORE,
+  ipc: false,
+});
+await listening(port, START_DEADLINE_MS);
+const served = { name: 'holdline' as const, port, stop: async (): Promise<void> => stopServer() };
+const here = new Visit<typeof served>(served);
+try {
+  await profile();
+} finally {
+  await here.end();
+}
+await rendered();
+report();
+process.exit(0);
+
+async function profile(): Promise<void> {
+  const client = here.startClient();
+  const publisher = here.startPublisher();
+  await here.open(client, lines, { sequenceLimit: (windowSeconds + 1) * ratePerSecond });
+  await publisher.ask('prepare', { port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
+  const startUs = nowUs() + 200_000;
+  const endUs = startUs + windowSeconds * 1e6;
+  const deadlineMs = windowSeconds * 1000 + GRACE_MS + 10_000;
+  const [published, window] = await Promise.all([
+    publisher.ask<Published>(
+      'publish',
+      { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: GRACE_MS },
+      deadlineMs,
+    ),
+    client.ask<WindowSeen>('window', { startUs, endUs }, deadlineMs),
+  ]);
+  console.log(
+    `${lines} lines, ${published.accepted} of ${published.offered} events accepted, ` +
+      `${short(window.deliveries / window.seconds)} deliveries/s under the profiler`,
+  );
+}
+
+/** 0x waits for its own child's end and offers no way to ask for it but a signal to the child. */
+async function stopServer(): Promise<void> {
+  for (const pid of childPids(zeroX.pid)) process.kill(pid, 'SIGINT');
+}
+
+async function rendered(): Promise<void> {
+  const late = sleepMs(RENDER_DEADLINE_MS).then(() => {
+    throw new Error(`0x had not drawn its graph after ${RENDER_DEADLINE_MS} ms`);
+  });
+  await Promise.race([zeroX.exited, late]);
+}
+
+function report(): void {
+  const run = join(OUT, 'run');
+  const ticksFile = join(run, 'ticks.json');
+  if (!existsSync(ticksFile))
+    throw new Error(`0x left no ${ticksFile}; in ${OUT} there is ${readdirSync(OUT).join(', ') || 'nothing'}`);
+  const stacks = JSON.parse(readFileSync(ticksFile, 'utf8')) as Tick[][];
+  const selfTicks = new Map<string, number>();
+  for (const stack of stacks) {
+    const leaf = stack.at(-1);
+    if (leaf === undefined) continue;
+    const name = shorten(leaf.name);
+    selfTicks.set(name, (selfTicks.get(name) ?? 0) + 1);
+  }
+  const top = [...selfTicks].sort(([, a], [, b]) => b - a).slice(0, FUNCTIONS_SHOWN);
+  console.log(
+    drawTable(
+      ['self time', 'function'],
+      top.map(([name, ticks]) => [percent(ticks / stacks.length), name]),
+    ),
+  );
+  console.log(`${stacks.length} samples; flame graph: ${join(run, 'flame.html')}`);
+}
+
+/** V8 names a frame by its state, its function and its whole URL; the path inside the checkout says as much. */
+function shorten(name: string): string {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  return name.replaceAll(`file://${root}`, '').replaceAll(root, '');
+}

@@ -1,0 +1,70 @@
+/** What a figure is worth depends on: the machine, the versions, the commit, and how the processes were placed. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
+
+export interface Machine {
+  cpu: string;
+  cores: number;
+  memoryGiB: number;
+  kernel: string;
+  glibc: string;
+  node: string;
+  uWebSockets: string;
+  commit: string;
+  /** The tree differed from the commit, bench results aside. */
+  dirty: boolean;
+  openFiles: string;
+  pinned: string;
+  sendBuffer: string;
+}
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+export function describeMachine(): Machine {
+  const report = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  const uws = JSON.parse(readFileSync(new URL('../node_modules/uWebSockets.js/package.json', import.meta.url), 'utf8')) as {
+    name: string;
+    version: string;
+  };
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    glibc: report.header.glibcVersionRuntime ?? 'none',
+    node: process.version,
+    uWebSockets: `${uws.name}@${uws.version}`,
+    commit: git('rev-parse', '--short=12', '--verify', '--quiet', 'HEAD') || 'none',
+    dirty: git('status', '--porcelain', '--', '.', ':!bench/results') !== '',
+    openFiles: /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 'unknown',
+    pinned: pinning ? `server on core ${SERVER_CORE}, client and publisher on core ${CLIENT_CORE} (taskset)` : 'not pinned',
+    sendBuffer: 'kernel default',
+  };
+}
+
+/** USER_HZ, which is 100 on every Linux that Node runs on. */
+const CLOCK_TICKS_PER_SECOND = 100;
+
+/** CPU time the whole machine has spent on anything, steal included: what is not ours of it disturbed the run. */
+export function machineBusySeconds(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = readFileSync('/proc/stat', 'utf8')
+    .split('\n', 1)[0]!
+    .split(/\s+/)
+    .map(Number);
+  return (user! + nice! + system! + irq! + softirq! + steal!) / CLOCK_TICKS_PER_SECOND;
+}
+
+/** CPU time of all threads of a process, to 10 ms. */
+export function processCpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in parentheses may hold spaces; counted from behind it, utime and stime are the twelfth and the thirteenth field.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
+}
+
+function git(...args: string[]): string {
+  return spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
+}

@@ -1,0 +1,192 @@
+/** Publish: how many POSTs and how many events in batches a second one server process takes, with no line to deliver to. */
+import { PATH } from './event.js';
+import type { PostLoadOrder, PostLoaded } from './post-load.js';
+import type { Measured, RunOptions } from './results.js';
+import { median } from './statistics.js';
+import { drawTable, percent, short } from './table.js';
+import { TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { visit } from './visit.js';
+
+interface Mode {
+  name: string;
+  pipelined: number;
+  batchEvents: number;
+  targets: TargetName[];
+}
+
+export interface PublishParameters {
+  connections: number;
+  warmUpSeconds: number;
+  windowSeconds: number;
+  rounds: number;
+  modes: Mode[];
+  eventBytes: number;
+}
+
+export interface PublishRound {
+  mode: string;
+  target: TargetName;
+  round: number;
+  loaded: PostLoaded;
+  requestsPerSecond: number;
+  eventsPerSecond: number;
+  serverCpuShare: number;
+  serverCpuUsPerRequest: number;
+  clientCpuShare: number;
+  clientBound: boolean;
+}
+
+export interface PublishFigures {
+  mode: string;
+  target: TargetName;
+  requestsPerSecond: number;
+  eventsPerSecond: number;
+  serverCpuShare: number;
+  serverCpuUsPerRequest: number;
+  clientCpuShare: number;
+  clientBoundRounds: number;
+  refused: number;
+  /** Why the mode has no figure; undefined when it has. */
+  notBorne?: string;
+}
+
+const CONNECTIONS = 64;
+const EVENT_BYTES = 256;
+const BATCH_EVENTS = 100;
+const PIPELINED = 8;
+const CLIENT_BOUND_SHARE = 0.95;
+
+/** A batch is an answer of the product's own; the floors take single POSTs only. */
+const MODES: Mode[] = [
+  { name: 'single POSTs', pipelined: 1, batchEvents: 0, targets: ['holdline', 'raw-uws', 'send-loop'] },
+  {
+    name: `single POSTs, ${PIPELINED} pipelined`,
+    pipelined: PIPELINED,
+    batchEvents: 0,
+    targets: ['holdline', 'raw-uws', 'send-loop'],
+  },
+  { name: `NDJSON batches of ${BATCH_EVENTS}`, pipelined: 1, batchEvents: BATCH_EVENTS, targets: ['holdline'] },
+];
+
+export async function measurePublish(options: RunOptions): Promise<Measured<PublishParameters, PublishRound, PublishFigures[]>> {
+  const parameters: PublishParameters = {
+    connections: CONNECTIONS,
+    warmUpSeconds: options.quick ? 1 : 3,
+    windowSeconds: options.windowSeconds ?? (options.quick ? 2 : 10),
+    rounds: options.rounds ?? (options.quick ? 1 : 3),
+    modes: MODES.map((mode) => ({
+      ...mode,
+      targets: mode.targets.filter((target) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+    })),
+    eventBytes: EVENT_BYTES,
+  };
+  const rounds: PublishRound[] = [];
+  for (const mode of parameters.modes) {
+    for (let round = 1; round <= parameters.rounds; round++) {
+      for (const target of mode.targets) {
+        const measured = await measureRound(target, mode, round, parameters);
+        rounds.push(measured);
+        options.say(describeRound(measured, parameters.rounds));
+      }
+    }
+  }
+  const summary = summarise(rounds);
+  const remarks = summary.flatMap((figures) => {
+    const where = `${figures.target}, ${figures.mode}`;
+    if (figures.notBorne !== undefined) return [`${where}: ${figures.notBorne}`];
+    if (figures.clientBoundRounds > 0)
+      return [
+        `${where}: the client's core was busy in ${figures.clientBoundRounds} rounds; CPU per request tells what the server could do`,
+      ];
+    return [];
+  });
+  return { parameters, rounds, summary, remarks, table: describe(summary) };
+}
+
+function measureRound(target: TargetName, mode: Mode, round: number, parameters: PublishParameters): Promise<PublishRound> {
+  return visit(target, {}, async (here) => {
+    const { server } = here;
+    const client = here.startPostLoad();
+    const order: PostLoadOrder = {
+      port: server.port,
+      path: PATH,
+      connections: parameters.connections,
+      pipelined: mode.pipelined,
+      batchEvents: mode.batchEvents,
+      warmUpSeconds: parameters.warmUpSeconds,
+      windowSeconds: parameters.windowSeconds,
+    };
+    const running = client.ask<PostLoaded>('run', order, (parameters.warmUpSeconds + parameters.windowSeconds) * 1000 + 20_000);
+    running.catch(() => {});
+    // The server's share is taken over the second half, well inside the client's window.
+    await new Promise((resolve) => setTimeout(resolve, (parameters.warmUpSeconds + parameters.windowSeconds / 2) * 1000));
+    const cpuBefore = server.cpuSeconds();
+    const fromMs = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, (parameters.windowSeconds / 2 - 0.2) * 1000));
+    const serverCpuShare = (server.cpuSeconds() - cpuBefore) / ((performance.now() - fromMs) / 1000);
+    const loaded = await running;
+    const requestsPerSecond = loaded.answered200 / loaded.seconds;
+    const clientCpuShare = loaded.cpuSeconds / loaded.seconds;
+    return {
+      mode: mode.name,
+      target,
+      round,
+      loaded,
+      requestsPerSecond,
+      eventsPerSecond: requestsPerSecond * Math.max(1, mode.batchEvents),
+      serverCpuShare,
+      serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
+      clientCpuShare,
+      clientBound: clientCpuShare > CLIENT_BOUND_SHARE && serverCpuShare < CLIENT_BOUND_SHARE,
+    };
+  });
+}
+
+function describeRound(measured: PublishRound, rounds: number): string {
+  const { loaded } = measured;
+  return [
+    `${measured.mode} round ${measured.round}/${rounds} ${measured.target}: ${short(measured.requestsPerSecond)} requests/s`,
+    `${short(measured.eventsPerSecond)} events/s`,
+    `server ${percent(measured.serverCpuShare)}`,
+    `client ${percent(measured.clientCpuShare)}${measured.clientBound ? ' CLIENT BOUND' : ''}`,
+    ...(loaded.closedConnections > 0 ? [`${loaded.closedConnections} connections closed by the server`] : []),
+    ...(loaded.firstRefusal === '' ? [] : [`refused: ${loaded.firstRefusal.slice(0, 120)}`]),
+  ].join(', ');
+}
+
+function summarise(rounds: PublishRound[]): PublishFigures[] {
+  const keys = new Set(rounds.map((round) => `${round.mode}\n${round.target}`));
+  return [...keys].map((key) => {
+    const own = rounds.filter((round) => `${round.mode}\n${round.target}` === key);
+    const first = own[0]!;
+    const closed = own.reduce((sum, round) => sum + round.loaded.closedConnections, 0);
+    const figures: PublishFigures = {
+      mode: first.mode,
+      target: first.target,
+      requestsPerSecond: median(own.map((round) => round.requestsPerSecond)),
+      eventsPerSecond: median(own.map((round) => round.eventsPerSecond)),
+      serverCpuShare: median(own.map((round) => round.serverCpuShare)),
+      serverCpuUsPerRequest: median(own.map((round) => round.serverCpuUsPerRequest)),
+      clientCpuShare: median(own.map((round) => round.clientCpuShare)),
+      clientBoundRounds: own.filter((round) => round.clientBound).length,
+      refused: own.reduce((sum, round) => sum + round.loaded.answered503 + round.loaded.otherAnswers, 0),
+    };
+    return closed > 0 ? { ...figures, notBorne: `the server closed ${closed} connections` } : figures;
+  });
+}
+
+function describe(summary: PublishFigures[]): string {
+  return drawTable(
+    ['mode', 'server', 'requests/s', 'events/s', 'server CPU', 'CPU µs/request', 'client CPU', 'refused'],
+    summary.map((figures) => [
+      figures.mode,
+      TARGET_TITLES[figures.target],
+      figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not borne',
+      figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not borne',
+      percent(figures.serverCpuShare),
+      figures.serverCpuUsPerRequest.toFixed(2),
+      percent(figures.clientCpuShare) + (figures.clientBoundRounds > 0 ? ' (bound)' : ''),
+      figures.refused,
+    ]),
+  );
+}

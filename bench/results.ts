@@ -1,0 +1,92 @@
+/** Where a run's raw figures go, and the shape every result shares. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Machine } from './machine.js';
+
+export const SUBJECTS = ['fan-out', 'memory', 'accept', 'idle', 'publish', 'micro'] as const;
+export type SubjectName = (typeof SUBJECTS)[number];
+
+export interface Result<Parameters = unknown, Round = unknown, Summary = unknown> {
+  subject: SubjectName;
+  /** ISO 8601, when the run began. */
+  startedAt: string;
+  elapsedSeconds: number;
+  quick: boolean;
+  machine: Machine;
+  parameters: Parameters;
+  /** Every round's figures as they came. */
+  rounds: Round[];
+  summary: Summary;
+  /** Whatever a reader must know before quoting a figure. */
+  remarks: string[];
+}
+
+/** What a subject is asked to do; a subject takes what concerns it. */
+export interface RunOptions {
+  quick: boolean;
+  lines: number | undefined;
+  rounds: number | undefined;
+  windowSeconds: number | undefined;
+  ratesPerSecond: number[] | undefined;
+  targets: string[] | undefined;
+  say: (text: string) => void;
+}
+
+export interface Measured<Parameters, Round, Summary> {
+  parameters: Parameters;
+  rounds: Round[];
+  summary: Summary;
+  remarks: string[];
+  table: string;
+}
+
+const RESULTS = new URL('results/', import.meta.url);
+const OUT = new URL('out/', import.meta.url);
+
+/** A quick run is a smoke test: its figures go where git does not look, and never over those of a full run. */
+export function resultFile(subject: SubjectName, quick: boolean): string {
+  return fileURLToPath(new URL(`${subject}.json`, quick ? OUT : RESULTS));
+}
+
+export function writeResult(
+  subject: SubjectName,
+  startedAt: Date,
+  quick: boolean,
+  machine: Machine,
+  measured: Measured<unknown, unknown, unknown>,
+): string {
+  const file = resultFile(subject, quick);
+  const { parameters, rounds, summary, remarks } = measured;
+  const result: Result = {
+    subject,
+    startedAt: startedAt.toISOString(),
+    elapsedSeconds: Math.round((Date.now() - startedAt.getTime()) / 1000),
+    quick,
+    machine,
+    parameters,
+    rounds,
+    summary,
+    remarks,
+  };
+  mkdirSync(new URL('.', `file://${file}`), { recursive: true });
+  // Written beside and moved: a run that is cut off leaves the last good result.
+  writeFileSync(`${file}.part`, `${JSON.stringify(result, roundNumbers, 1)}\n`);
+  renameSync(`${file}.part`, file);
+  return file;
+}
+
+/** Undefined when that subject has not been measured in full. */
+export function readResult(subject: SubjectName): Result | undefined {
+  try {
+    return JSON.parse(readFileSync(resultFile(subject, false), 'utf8')) as Result;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Six significant digits are more than any of these figures has. */
+function roundNumbers(_key: string, value: unknown): unknown {
+  if (typeof value !== 'number' || Number.isInteger(value)) return value;
+  return Number(value.toPrecision(6));
+}

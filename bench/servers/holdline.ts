@@ -1,0 +1,31 @@
+/** Holdline itself, as the library starts it: the one file of the bench that knows the product's options. */
+import { createServer } from '../../dist/index.js';
+import { serveRunner } from './agent.js';
+
+/** Settings a subject may change come as JSON in the environment, so that they are part of the process from its first line. */
+export interface HoldlineSettings {
+  replayEvents?: number;
+  heartbeatMs?: number;
+}
+
+const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;
+
+// The cap on connections is left at its default, which follows the file limit: 19,836 under one of 20,000.
+const server = createServer({
+  host: '127.0.0.1',
+  port: 0,
+  openPublish: true,
+  firstId: 1,
+  replayEvents: settings.replayEvents ?? 1024,
+  heartbeatMs: settings.heartbeatMs ?? 15_000,
+});
+const { port } = await server.listen();
+
+serveRunner({
+  port,
+  counters: () => {
+    const { refused: _byCode, ...counters } = server.stats().counters;
+    return counters;
+  },
+  stop: () => server.close({ drainMs: 0 }),
+});

@@ -1,0 +1,153 @@
+/** The servers that are measured side by side, each behind the same few questions. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Child, SERVER_CORE, childPids, startNode } from './child.js';
+import { sleepMs } from './clock.js';
+import { PATH } from './event.js';
+import { processCpuSeconds } from './machine.js';
+import { freePort, listening } from './ports.js';
+import { nchanAbsence, nchanCommand } from './servers/nchan.js';
+import { type LoopDelay, type Usage, statusKilobytes } from './servers/agent.js';
+
+export const TARGETS = ['holdline', 'raw-uws', 'send-loop', 'nchan'] as const;
+export type TargetName = (typeof TARGETS)[number];
+
+export const TARGET_TITLES: Record<TargetName, string> = {
+  holdline: 'Holdline',
+  'raw-uws': 'raw uWebSockets.js loop',
+  'send-loop': 'bare C send() loop',
+  nchan: 'nginx with nchan',
+};
+
+const START_DEADLINE_MS = 20_000;
+const ANSWER_DEADLINE_MS = 5_000;
+const STOP_DEADLINE_MS = 5_000;
+
+export interface Running {
+  name: TargetName;
+  port: number;
+  pid: number;
+  /** From /proc, so that it is the same for every target and needs no answer of a busy loop; to 10 ms. */
+  cpuSeconds(): number;
+  rssBytes(): number;
+  gc(): Promise<void>;
+  watchLoop(): Promise<void>;
+  /** Null when it has no loop to ask, or was too busy to answer in time. */
+  usage(): Promise<Usage | null>;
+  loopDelay(): Promise<LoopDelay | null>;
+  counters(): Promise<Record<string, number> | null>;
+  stop(): Promise<void>;
+}
+
+/** Why a target cannot run here; undefined when it can. */
+export function absence(name: TargetName): string | undefined {
+  if (name === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
+    return 'dist/index.js is missing: npm run build';
+  if (name === 'send-loop' && spawnSync('gcc', ['--version']).status !== 0) return 'there is no gcc';
+  return name === 'nchan' ? nchanAbsence() : undefined;
+}
+
+export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
+  if (name === 'send-loop') return startSendLoop();
+  if (name === 'nchan') return startNchan();
+  return startNodeTarget(name, settings);
+}
+
+async function startNodeTarget(name: 'holdline' | 'raw-uws', settings: object): Promise<Running> {
+  const file = new URL(`servers/${name}.ts`, import.meta.url);
+  const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], { BENCH_SETTINGS: JSON.stringify(settings) });
+  const { port } = await child.notice<{ port: number }>('listening', START_DEADLINE_MS);
+  const usage = (): Promise<Usage | null> => child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
+  return {
+    name,
+    port,
+    pid: child.pid,
+    cpuSeconds: () => processCpuSeconds(child.pid),
+    rssBytes: () => rssBytes(child.pid),
+    gc: () => child.ask('gc', null, ANSWER_DEADLINE_MS),
+    watchLoop: () => child.ask('watchLoop', null, ANSWER_DEADLINE_MS),
+    usage,
+    loopDelay: async () => (await usage())?.loopDelayMs ?? null,
+    counters: async () => (await usage())?.counters ?? null,
+    stop: async () => {
+      // A server that is still busy with its backlog has been measured all the same.
+      await child.ask('stop', null, STOP_DEADLINE_MS).catch(() => {});
+      await child.kill();
+    },
+  };
+}
+
+async function startNchan(): Promise<Running> {
+  const port = await freePort();
+  const child = new Child({ name: 'nchan', ...nchanCommand(temporaryDirectory(), port, PATH), core: SERVER_CORE, ipc: false });
+  await listening(port, START_DEADLINE_MS);
+  const [worker] = childPids(child.pid);
+  if (worker === undefined) throw new Error('nginx listens but has no worker');
+  const stop = async (): Promise<void> => {
+    // Asked first: a master that is killed leaves its worker to nobody.
+    child.signal('SIGTERM');
+    await Promise.race([child.exited, sleepMs(STOP_DEADLINE_MS)]);
+    await child.kill();
+  };
+  return { name: 'nchan', port, pid: worker, ...withoutLoop(worker), counters: async () => null, stop };
+}
+
+/** What a server without a Node process tells of itself. */
+function withoutLoop(pid: number): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'loopDelay'> {
+  return {
+    cpuSeconds: () => processCpuSeconds(pid),
+    rssBytes: () => rssBytes(pid),
+    gc: async () => {},
+    watchLoop: async () => {},
+    usage: async () => null,
+    loopDelay: async () => null,
+  };
+}
+
+let sendLoopBinary: string | undefined;
+
+async function startSendLoop(): Promise<Running> {
+  sendLoopBinary ??= compileSendLoop();
+  const child = new Child({ name: 'send-loop', command: sendLoopBinary, args: [], core: SERVER_CORE, ipc: false });
+  const answers = child.textLines();
+  const port = Number((await answers.next(START_DEADLINE_MS)).replace('port ', ''));
+  return {
+    name: 'send-loop',
+    port,
+    pid: child.pid,
+    ...withoutLoop(child.pid),
+    counters: async () => {
+      child.write('counters\n');
+      const text = await answers.next(ANSWER_DEADLINE_MS).catch(() => '');
+      if (text === '') return null;
+      return Object.fromEntries(text.split(' ').map((pair) => [pair.split('=')[0]!, Number(pair.split('=')[1])]));
+    },
+    stop: () => child.kill(),
+  };
+}
+
+function compileSendLoop(): string {
+  const binary = join(temporaryDirectory(), 'send-loop');
+  const source = fileURLToPath(new URL('servers/send-loop.c', import.meta.url));
+  const compiled = spawnSync('gcc', ['-O2', '-o', binary, source], { encoding: 'utf8' });
+  if (compiled.status !== 0) throw new Error(`gcc could not compile send-loop.c:\n${compiled.stderr}`);
+  return binary;
+}
+
+let temporary: string | undefined;
+
+/** One for the run, gone with it. */
+function temporaryDirectory(): string {
+  if (temporary !== undefined) return temporary;
+  const directory = mkdtempSync(join(tmpdir(), 'holdline-bench-'));
+  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+  temporary = directory;
+  return directory;
+}
+
+function rssBytes(pid: number): number {
+  return statusKilobytes(readFileSync(`/proc/${pid}/status`, 'utf8'), 'VmRSS') * 1024;
+}

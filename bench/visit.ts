@@ -1,0 +1,87 @@
+/** One visit to one server: its own fresh process, a fresh client, and both ended whatever happens. */
+import { type Child, CLIENT_CORE, startNode } from './child.js';
+import type { OpenOrder, Opened } from './client.js';
+import { PATH } from './event.js';
+import { type Running, type TargetName, startTarget } from './targets.js';
+
+export const CHECKED_SHARE = 0.01;
+/** Below uWebSockets.js's accept queue of 512. */
+export const CONNECTS_AT_ONCE = 256;
+
+const CLIENT_FILE = new URL('client.ts', import.meta.url);
+const PUBLISHER_FILE = new URL('publisher.ts', import.meta.url);
+const POST_LOAD_FILE = new URL('post-load.ts', import.meta.url);
+
+/** Loopback addresses 127.0.0.x to 127.0.199.x in turn: no visit meets a port of the one before. */
+const ADDRESS_BASES = 200;
+let visits = 0;
+
+/** Longer than the slowest server here takes to accept a line; a hung one fails the run. */
+const OPEN_DEADLINE_BASE_MS = 10_000;
+const OPEN_DEADLINE_MS_PER_LINE = 2;
+const CLOSE_DEADLINE_MS = 10_000;
+
+/** `Server` is more than this wherever a subject asks it for more. */
+export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
+  readonly server: Server;
+  readonly #children: Child[] = [];
+  readonly #addressBase = visits++ % ADDRESS_BASES;
+
+  constructor(server: Server) {
+    this.server = server;
+  }
+
+  startClient(): Child {
+    return this.#start('client', CLIENT_FILE);
+  }
+
+  startPublisher(): Child {
+    return this.#start('publisher', PUBLISHER_FILE);
+  }
+
+  startPostLoad(): Child {
+    return this.#start('publisher', POST_LOAD_FILE);
+  }
+
+  #start(name: string, file: URL): Child {
+    const child = startNode(`${name} of ${this.server.name}`, file, CLIENT_CORE);
+    this.#children.push(child);
+    return child;
+  }
+
+  async open(client: Child, lines: number, more: Partial<OpenOrder> = {}): Promise<Opened> {
+    const order = this.openOrder(lines, more);
+    return client.ask<Opened>('open', order, order.deadlineMs + 1000);
+  }
+
+  openOrder(lines: number, more: Partial<OpenOrder>): OpenOrder {
+    return {
+      port: this.server.port,
+      path: PATH,
+      lines,
+      checkedShare: CHECKED_SHARE,
+      connectsAtOnce: CONNECTS_AT_ONCE,
+      addressBase: this.#addressBase,
+      sequenceLimit: 0,
+      deadlineMs: OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE,
+      ...more,
+    };
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#children) {
+      if (child.name.startsWith('client')) await child.ask('close', null, CLOSE_DEADLINE_MS).catch(() => {});
+    }
+    await this.server.stop();
+    await Promise.all(this.#children.map((child) => child.kill()));
+  }
+}
+
+export async function visit<T>(target: TargetName, settings: object, measure: (visit: Visit) => Promise<T>): Promise<T> {
+  const here = new Visit(await startTarget(target, settings));
+  try {
+    return await measure(here);
+  } finally {
+    await here.end();
+  }
+}

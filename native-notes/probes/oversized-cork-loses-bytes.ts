@@ -1,0 +1,97 @@
+// A cork over 16,384 bytes whose flush is short drops the chunk it was about to copy. Reproduced by real stalls and by a send() cut at every place.
+import { SendLog, takenBytes } from './send-log.js';
+import { RawClient, decodeChunked, listen, main, turn, uWS, until } from './support.js';
+import type { HttpResponse, ProbeResult, Row } from './support.js';
+
+type Run = { corrupt: boolean; backpressure: boolean };
+
+/** Writes one cork after another, then lets the reader read. Every byte of the body is its position's. */
+async function run(log: SendLog, lengths: number[], cutAt: number): Promise<Run> {
+  let response: HttpResponse | undefined;
+  const { app, port } = await listen(
+    uWS.App().get('/*', (res) => {
+      response = res;
+      res.onAborted(() => {});
+      res.write('x');
+    }),
+  );
+  const start = log.count;
+  const client = new RawClient(port, { paused: true }).get('/');
+  await until(() => log.count > start, 'the prelude');
+  const res = response as unknown as HttpResponse;
+  let written = 1;
+  let backpressure = false;
+  const mark = log.count;
+  if (cutAt >= 0) log.setBudget(cutAt);
+  for (let cork = 0; cork < 64 && !backpressure; cork++) {
+    res.cork(() => {
+      for (const length of lengths) {
+        res.write(Buffer.alloc(length, 97 + (written % 26)));
+        written += length;
+      }
+    });
+    backpressure = log.since(mark).some((send) => send.result < send.asked);
+  }
+  log.setBudget(-1);
+  client.resume();
+  // Without onWritable uWS drains by itself: what does not come now is lost.
+  let quiet = 0;
+  for (let seen = -1; quiet < 5; await turn()) {
+    const sent = takenBytes(log.since(start));
+    quiet = sent === seen && client.receivedBytes === sent ? quiet + 1 : 0;
+    seen = sent;
+  }
+  const { body, corruptAt } = decodeChunked(client.bytes());
+  client.destroy();
+  app.close();
+  return { corrupt: corruptAt >= 0 || body.length !== written, backpressure };
+}
+
+export async function probe(): Promise<ProbeResult> {
+  const log = new SendLog();
+  const rows: Row[] = [];
+  const corrupted = new Map<string, number>();
+  const shapes: [string, number[]][] = [
+    ['1 × 16,376 = 16,384 wire bytes', [16376]],
+    ['2 × 8,184 = 16,384 wire bytes', [8184, 8184]],
+    ['1 × 20,000', [20000]],
+    ['2 × 12,000', [12000, 12000]],
+    ['5 × 4,000', [4000, 4000, 4000, 4000, 4000]],
+  ];
+  for (const [name, lengths] of shapes) {
+    const wire = lengths.reduce((sum, length) => sum + length + 4 + length.toString(16).length, 0);
+    // Every one of these cuts makes exactly one cork's flush short: in its first bytes, its middle, at the cork buffer's end, near the end.
+    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000].filter((cut) => cut < wire);
+    let cutCorrupt = 0;
+    log.setBuffers(0, 0);
+    for (const cut of cuts) if ((await run(log, lengths, cut)).corrupt) cutCorrupt++;
+    let realCorrupt = 0;
+    let realRuns = 0;
+    for (let at = 0; at < 10; at++) {
+      log.setBuffers(8192 + at * 512, 8192 + at * 256);
+      const real = await run(log, lengths, -1);
+      if (!real.backpressure) continue;
+      realRuns++;
+      if (real.corrupt) realCorrupt++;
+    }
+    corrupted.set(name, cutCorrupt + realCorrupt);
+    rows.push({
+      cork: name,
+      'wire bytes': wire,
+      'corrupt, send() cut short once': `${String(cutCorrupt)} of ${String(cuts.length)}`,
+      'corrupt, real stalled reader': `${String(realCorrupt)} of ${String(realRuns)}`,
+    });
+  }
+  return {
+    claim:
+      'On this build a cork over 16,384 wire bytes loses bytes when its flush meets backpressure; up to 16,384 it never does.',
+    holds:
+      (corrupted.get(shapes[0]?.[0] ?? '') ?? 1) === 0 &&
+      (corrupted.get(shapes[1]?.[0] ?? '') ?? 1) === 0 &&
+      (corrupted.get('2 × 12,000') ?? 0) > 0 &&
+      (corrupted.get('1 × 20,000') ?? 0) > 0,
+    rows,
+  };
+}
+
+await main(import.meta.url, probe, { sendLog: true });

@@ -1,0 +1,239 @@
+// What every probe shares: the result's shape, the runner, a port-0 app, a raw client that can stop reading.
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as uWS from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import { hasSendLog, makeSendLog, skipExitCode } from './send-log.js';
+
+export { uWS };
+export type { HttpRequest, HttpResponse, TemplatedApp };
+
+export type Row = Record<string, string | number | boolean>;
+export type ProbeResult = { claim: string; holds: boolean; rows: Row[] };
+
+// ---------------------------------------------------------------- running
+
+type MainOptions = {
+  /** The probe reads the log of send() calls: run it again under LD_PRELOAD. Linux and a C compiler only. */
+  sendLog?: boolean;
+};
+
+/** Runs `probe` when its file is the program: prints the Markdown table, or with `--json` one line of JSON. */
+export async function main(url: string, probe: () => Promise<ProbeResult>, options: MainOptions = {}): Promise<void> {
+  if (process.argv[1] === undefined || fileURLToPath(url) !== process.argv[1]) return;
+  const json = process.argv.includes('--json');
+  if (options.sendLog === true && !hasSendLog()) process.exit(runWithSendLog());
+  const result = await probe();
+  if (json) {
+    console.log(JSON.stringify(result));
+  } else {
+    console.log(`${result.claim}\n\n${markdownTable(result.rows)}\n\nholds: ${String(result.holds)} (${describeBuild()})`);
+  }
+  // Explicit: the open app would keep the process, and a closing one may abort it.
+  process.exit(result.holds ? 0 : 1);
+}
+
+function runWithSendLog(): number {
+  const log = makeSendLog();
+  if (log === undefined) {
+    console.log('skipped: needs Linux and a C compiler for the log of send() calls');
+    return skipExitCode;
+  }
+  const run = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    stdio: 'inherit',
+    env: { ...process.env, ...log.environment },
+  });
+  log.remove();
+  return run.status ?? 1;
+}
+
+export type ChildResult = { code: number | null; signal: string | null; stdout: string; stderr: string };
+
+/** Runs plain JavaScript in a process of its own, for facts that end a process or need a fresh one. Without tsx, which is half a second. */
+export async function runScript(source: string, environment: Record<string, string> = {}): Promise<ChildResult> {
+  const cwd = fileURLToPath(new URL('../..', import.meta.url));
+  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+    cwd,
+    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', (data: Buffer) => (stdout += data.toString()));
+  child.stderr?.on('data', (data: Buffer) => (stderr += data.toString()));
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+export function describeBuild(): string {
+  const require = createRequire(import.meta.url);
+  const entry = require.resolve('uWebSockets.js');
+  const found = JSON.parse(readFileSync(join(entry, '..', 'package.json'), 'utf8')) as { name: string; version: string };
+  return `${found.name}@${found.version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`;
+}
+
+function markdownTable(rows: Row[]): string {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const line = (cells: string[]): string => `| ${cells.join(' | ')} |`;
+  const body = rows.map((row) =>
+    line(columns.map((column) => (row[column] === undefined ? '' : String(row[column]).replaceAll('|', '\\|')))),
+  );
+  return [line(columns), line(columns.map(() => '---')), ...body].join('\n');
+}
+
+// ---------------------------------------------------------------- waiting
+
+/** Resolves when `condition` is true; throws with `what` after `limitMs`. No probe waits for time alone if a condition exists. */
+export async function until(condition: () => boolean, what: string, limitMs = 15_000): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${String(limitMs)} ms for: ${what}`);
+    await turn();
+  }
+}
+
+/** One turn of the loop, idle for a millisecond so that the kernel and other processes get on. */
+export async function turn(ms = 1): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+// ---------------------------------------------------------------- server
+
+export type Listening = { app: TemplatedApp; port: number; socket: us_listen_socket };
+
+export async function listen(app: TemplatedApp, port = 0, options = 0): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    app.listen(port, options, (socket) => {
+      if (socket === false) reject(new Error(`cannot listen on port ${String(port)}`));
+      else resolve({ app, port: uWS.us_socket_local_port(socket), socket });
+    });
+  });
+}
+
+/** Bytes that one chunked `write(length)` puts on the wire: CRLF, hex size, CRLF, data. */
+export function chunkWireBytes(length: number): number {
+  return length + 4 + length.toString(16).length;
+}
+
+// ---------------------------------------------------------------- client
+
+/** A raw TCP client that really stops reading: no stream buffer between the kernel and `received`. */
+export class RawClient {
+  readonly socket: Socket;
+  receivedBytes = 0;
+  closed = false;
+  ended = false;
+  error = '';
+  #chunks: Buffer[] = [];
+  readonly #keep: boolean;
+  #once = false;
+
+  constructor(port: number, options: { keep?: boolean; paused?: boolean; readBytes?: number; localAddress?: string } = {}) {
+    this.#keep = options.keep ?? true;
+    const buffer = Buffer.allocUnsafeSlow(options.readBytes ?? 65536);
+    const take = (length: number): boolean => {
+      this.receivedBytes += length;
+      if (this.#keep) this.#chunks.push(Buffer.from(buffer.subarray(0, length)));
+      if (!this.#once) return true;
+      this.#once = false;
+      this.socket.pause();
+      return false;
+    };
+    this.socket = new Socket({ onread: { buffer, callback: (length: number): boolean => take(length) } } as object);
+    this.socket.on('end', () => (this.ended = true));
+    this.socket.on('close', () => (this.closed = true));
+    this.socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
+    if (options.paused === true) this.socket.pause();
+    this.socket.connect({
+      port,
+      host: '127.0.0.1',
+      ...(options.localAddress === undefined ? {} : { localAddress: options.localAddress }),
+    });
+    this.socket.setNoDelay(true);
+  }
+
+  send(text: string | Buffer): this {
+    this.socket.write(text);
+    return this;
+  }
+
+  get(path: string, headers = ''): this {
+    return this.send(`GET ${path} HTTP/1.1\r\nHost: probe\r\n${headers}\r\n`);
+  }
+
+  pause(): this {
+    this.socket.pause();
+    return this;
+  }
+
+  resume(): this {
+    this.socket.resume();
+    return this;
+  }
+
+  /** One read of at most `readBytes`, then the client stands still again. */
+  readOnce(): this {
+    this.#once = true;
+    return this.resume();
+  }
+
+  bytes(): Buffer {
+    if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0] ?? Buffer.alloc(0);
+  }
+
+  text(): string {
+    return this.bytes().toString('latin1');
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+}
+
+export type Chunked = { head: string; body: Buffer; chunkCount: number; finished: boolean; trailing: number; corruptAt: number };
+
+/** Decodes a chunked response strictly. `corruptAt` is the offset of the first byte that breaks the framing, or -1. */
+export function decodeChunked(bytes: Buffer): Chunked {
+  const headEnd = bytes.indexOf('\r\n\r\n');
+  const empty = { head: '', body: Buffer.alloc(0), chunkCount: 0, finished: false, trailing: 0, corruptAt: -1 };
+  if (headEnd < 0) return empty;
+  const head = bytes.toString('latin1', 0, headEnd);
+  const parts: Buffer[] = [];
+  let at = headEnd + 4;
+  const done = (finished: boolean, corruptAt: number): Chunked => {
+    return {
+      head,
+      body: Buffer.concat(parts),
+      chunkCount: parts.length,
+      finished,
+      trailing: finished ? bytes.length - at : 0,
+      corruptAt,
+    };
+  };
+  // The CRLF that ends a chunk comes with the next one, so a chunk's data may be the last thing there is.
+  for (;;) {
+    const sizeEnd = bytes.indexOf('\r\n', at);
+    if (sizeEnd < 0) return done(false, /^[0-9a-f]{0,8}\r?$/.test(bytes.toString('latin1', at, at + 10)) ? -1 : at);
+    const digits = bytes.toString('latin1', at, sizeEnd);
+    if (!/^[0-9a-f]{1,8}$/.test(digits)) return done(false, at);
+    const size = Number.parseInt(digits, 16);
+    const dataStart = sizeEnd + 2;
+    if (size === 0) {
+      at = dataStart + 2;
+      return done(bytes.length >= at, -1);
+    }
+    parts.push(bytes.subarray(dataStart, dataStart + size));
+    const after = dataStart + size;
+    if (bytes.length < after + 2) return done(false, -1);
+    if (bytes[after] !== 13 || bytes[after + 1] !== 10) return done(false, after);
+    at = after + 2;
+  }
+}

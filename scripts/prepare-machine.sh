@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What the tests need beside Node: a Chromium (EventSource as browsers have it) and a C compiler (native-notes, the send() loop of
+# the bench). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it
+# will fail and say so.
+set -euo pipefail
+
+missing=()
+wanted=()
+if ! command -v chromium > /dev/null; then
+  missing+=(chromium)
+  wanted+=('chromium (the tests in test/browser.wire.ts)')
+fi
+if ! command -v gcc > /dev/null; then
+  missing+=(gcc)
+  wanted+=('gcc (native-notes/probes, bench/servers)')
+fi
+if ! printf '#include <stdio.h>\n' | gcc -E -x c - > /dev/null 2>&1; then
+  missing+=(libc6-dev)
+  wanted+=('the headers of the C library (on Debian libc6-dev)')
+fi
+((${#missing[@]} == 0)) && exit 0
+
+if command -v apt-get > /dev/null && [[ "$(id -u)" == 0 ]]; then
+  echo "prepare-machine: installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  # Another apt on the machine may hold the lock for a while.
+  options=(-qq -o DPkg::Lock::Timeout=300)
+  # dpkg's words for each package go to a file; they are only of interest when it fails.
+  log=$(mktemp)
+  if apt-get "${options[@]}" update > "$log" 2>&1 \
+    && apt-get "${options[@]}" install --yes --no-install-recommends "${missing[@]}" >> "$log" 2>&1 < /dev/null; then
+    rm -f "$log"
+    exit 0
+  fi
+  tail -n 20 "$log" >&2
+  echo "prepare-machine: apt-get could not install them (all it said: $log)" >&2
+fi
+
+echo 'prepare-machine: some tests need what is not installed here. Please install:' >&2
+printf '  %s\n' "${wanted[@]}" >&2

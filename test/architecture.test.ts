@@ -1,0 +1,165 @@
+/** How the source is built, read from its text: what may import what, and what stands in one place only. */
+
+import { describe, expect, it } from 'vitest';
+import { codeOf, importsOf, isThere, literalsOf, sourceFiles, type Import, type SourceFile } from './support/source.js';
+
+/** From the bottom to the top: a file imports from its own row and the rows above it. A new file or folder needs a row. */
+const LAYERS: readonly (readonly string[])[] = [
+  // Small and without a side, for everyone.
+  ['clock', 'counters', 'errors', 'file-limit', 'limits', 'option-kinds', 'spelling', 'version'],
+  ['core/'],
+  ['log/'],
+  ['native/'],
+  ['transports/'],
+  ['ops/'],
+  ['router'],
+  ['config'],
+  ['server'],
+  ['index'],
+  ['command-line'],
+  ['main'],
+];
+
+/** The type that is meant to be imported upward: the hub is handed a log and knows the port, but none of its kinds. */
+const UPWARD_TYPES = new Map([['src/core/hub.ts', 'src/log/log.ts']]);
+
+const SOURCE = sourceFiles('src');
+const EVERYTHING = [...SOURCE, ...['bench', 'native-notes', 'scripts', 'test'].flatMap(sourceFiles)];
+
+function layerOf(path: string): number {
+  const name = path.replace(/^src\//, '').replace(/\.ts$/, '');
+  return LAYERS.findIndex((layer) => layer.some((entry) => (entry.endsWith('/') ? name.startsWith(entry) : name === entry)));
+}
+
+/** The paths of the files that break a rule. */
+function pathsWhere(files: readonly SourceFile[], breaks: (file: SourceFile) => boolean): string[] {
+  return files.filter(breaks).map(({ path }) => path);
+}
+
+/** "from → to" of the imports that break a rule. */
+function importsWhere(files: readonly SourceFile[], breaks: (one: Import, from: string) => boolean): string[] {
+  return files.flatMap((file) =>
+    importsOf(file)
+      .filter((one) => breaks(one, file.path))
+      .map(({ target }) => `${file.path} → ${target}`),
+  );
+}
+
+describe('layers', () => {
+  it('have a place for every file', () => {
+    expect(pathsWhere(SOURCE, ({ path }) => layerOf(path) < 0)).toEqual([]);
+  });
+
+  it('import only downward', () => {
+    const upward = importsWhere(SOURCE, ({ target, typeOnly }, from) => {
+      const isMeant = typeOnly && UPWARD_TYPES.get(from) === target;
+      return target.startsWith('src/') && layerOf(target) > layerOf(from) && !isMeant;
+    });
+    expect(upward).toEqual([]);
+  });
+
+  it('take nothing from beside src/', () => {
+    expect(importsWhere(SOURCE, ({ target }) => /^(?:\.|bench|native-notes|scripts|test)\b/.test(target))).toEqual([]);
+  });
+});
+
+describe('what is native', () => {
+  it('is imported as a value in one file, and there only when it listens', () => {
+    const isNative = ({ target, typeOnly }: Import): boolean => target === 'uWebSockets.js' && !typeOnly;
+    expect(importsWhere(SOURCE, isNative)).toEqual(['src/native/uws.ts → uWebSockets.js']);
+    expect(importsWhere(SOURCE, (one) => isNative(one) && !one.lazy)).toEqual([]);
+  });
+
+  it('is unknown to the core, and so are sockets', () => {
+    const core = SOURCE.filter(({ path }) => path.startsWith('src/core/'));
+    const sockets =
+      /^(?:uWebSockets\.js|src\/(?:native|transports)\/.*|(?:node:)?(?:net|http|http2|https|tls|dgram|worker_threads|cluster))$/;
+    expect(core.length).toBeGreaterThan(0);
+    expect(importsWhere(core, ({ target }) => sockets.test(target))).toEqual([]);
+  });
+
+  it('is not loaded by the command line before it serves', () => {
+    const byPath = new Map(SOURCE.map((file) => [file.path, file]));
+    const reached = new Set(['src/main.ts']);
+    for (const path of reached) {
+      for (const { target, typeOnly, lazy } of importsOf(byPath.get(path)!)) {
+        if (!typeOnly && !lazy && byPath.has(target)) reached.add(target);
+      }
+    }
+    expect(reached).toContain('src/config.ts');
+    expect([...reached].filter((path) => path === 'src/server.ts' || path.split('/').length > 2)).toEqual([]);
+  });
+});
+
+describe('the grammar of text/event-stream', () => {
+  it('is known to core/frame.ts and to no other file', () => {
+    const fieldAtLineStart = /(?:^|\\n|\\r)(?:data|event|retry|id): /;
+    expect(pathsWhere(SOURCE, (file) => literalsOf(file).some((literal) => fieldAtLineStart.test(literal)))).toEqual([
+      'src/core/frame.ts',
+    ]);
+  });
+});
+
+describe('every file', () => {
+  it('exports by name', () => {
+    expect(pathsWhere(EVERYTHING, (file) => /^export\s*\*/m.test(codeOf(file)))).toEqual([]);
+  });
+
+  it('begins with what it is', () => {
+    expect(pathsWhere(EVERYTHING, ({ text }) => !/^\/[*/]/.test(text.replace(/^#!.*\n/, '')))).toEqual([]);
+  });
+
+  it('cites only native notes that are there', () => {
+    const cited = EVERYTHING.flatMap(({ path, text }) =>
+      [...text.matchAll(/native-notes\/[\w-]+\.md/g)].map(([note]) => ({ path, note })),
+    );
+    expect(cited.filter(({ note }) => !isThere(note))).toEqual([]);
+  });
+
+  it('leaves no test out', () => {
+    const leftOut = /\b(?:it|test|describe|suite|bench)(?:\.\w+)*\.(?:only|skip|todo|fails)\b/;
+    expect(pathsWhere(EVERYTHING, (file) => leftOut.test(codeOf(file)))).toEqual([]);
+  });
+});
+
+describe('the reader of the source that these tests rest on', () => {
+  const read = (text: string): SourceFile => ({ path: 'src/core/x.ts', text });
+
+  it('sees imports of every form, and whether they are values', () => {
+    const file = read(
+      [
+        "import a, { b } from './a.js';",
+        "import type { c } from '../c.js';",
+        "import { type d, type e } from 'd';",
+        'import {\n  f, // "from" here\n  type g,\n} from "f";',
+        "export type { h } from './h.js';",
+        "export { i } from './i.js';",
+        "import './j.js';",
+        "const k = await import('./k.js');",
+        "type L = typeof import('l');",
+        "const text = `import m from 'm'; ${await import('n')}`;",
+        "// import o from 'o'",
+      ].join('\n'),
+    );
+    expect(importsOf(file).map(({ target, typeOnly, lazy }) => [target, typeOnly, lazy])).toEqual([
+      ['src/core/a.ts', false, false],
+      ['src/c.ts', true, false],
+      ['d', true, false],
+      ['f', false, false],
+      ['src/core/h.ts', true, false],
+      ['src/core/i.ts', false, false],
+      ['src/core/j.ts', false, false],
+      ['src/core/k.ts', false, true],
+      ['l', true, true],
+      ['n', false, true],
+    ]);
+  });
+
+  it('tells literals from comments, regular expressions, divisions and code', () => {
+    const file = read(
+      "const a = 'one' /* 'no' */ + \"t\\\"wo\"; const b = /['\"`]/.test(`thr${{ c: `in${1 / 2}ner` }}ee`) ? 6 / 2 : 'four'; // 'no'",
+    );
+    expect(literalsOf(file)).toEqual(['one', 't\\"wo', 'in${}ner', 'thr${}ee', 'four']);
+    expect(codeOf(file)).not.toMatch(/one|no|four|'/);
+  });
+});

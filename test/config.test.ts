@@ -1,0 +1,587 @@
+/** The options: what each kind takes and refuses, which source wins, what is shown, and how mistakes are told. */
+
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { configTable, parseCommandLine, serveHelp, variableOf, type CommandLine } from '../src/command-line.js';
+import { OPTIONS, resolveOptions, type OptionRow, type Options, type SettingName } from '../src/config.js';
+import { HoldlineError } from '../src/errors.js';
+import { parseFileLimit, readFileLimit } from '../src/file-limit.js';
+
+const FILE_LIMIT = 20_000;
+
+interface World {
+  readonly env?: Record<string, string>;
+  readonly files?: Record<string, unknown>;
+  readonly fileLimit?: number | undefined;
+}
+
+function parse(args: readonly string[], { env = {}, files = {}, fileLimit = FILE_LIMIT }: World = {}): CommandLine {
+  const readFile = (path: string): string => {
+    if (!(path in files)) throw new Error(`ENOENT: no such file or directory, open '${path}'`);
+    const content = files[path];
+    return typeof content === 'string' ? content : JSON.stringify(content);
+  };
+  return parseCommandLine(args, { env, fileLimit, readFile });
+}
+
+/** The message of the refusal; fails when it is none, or one with another code. */
+function refusal(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    expect(error).toBeInstanceOf(HoldlineError);
+    expect((error as HoldlineError).code).toBe('HOLDLINE_BAD_OPTION');
+    return (error as HoldlineError).message;
+  }
+  throw new Error('nothing was refused');
+}
+
+/** The value of a setting when its flag has this text, or undefined when that is refused. */
+function flagValue(setting: SettingName, text: string): unknown {
+  try {
+    // Beside room for all rings, so that only the setting's own range decides.
+    const room = setting === 'replayTotalBytes' ? [] : ['--replay-total=64GiB'];
+    return parse([...room, `--${OPTIONS[setting].flag}=${text}`], { fileLimit: Infinity }).settings[setting];
+  } catch (error) {
+    expect(error).toBeInstanceOf(HoldlineError);
+    return undefined;
+  }
+}
+
+function entry(commandLine: CommandLine, name: string): { value: string; source: string } {
+  const { value, source } = commandLine.entries.find((one) => one.name === name)!;
+  return { value, source };
+}
+
+describe('the table of options', () => {
+  it('has the names, defaults and units of the specification', () => {
+    expect(resolveOptions({}, FILE_LIMIT)).toEqual({
+      host: '127.0.0.1',
+      port: 8080,
+      replayEvents: 1024,
+      replayBytes: 1024 ** 2,
+      replayTotalBytes: 256 * 1024 ** 2,
+      maxEventBytes: 64 * 1024,
+      heartbeatMs: 15_000,
+      retryMs: 3_000,
+      flushIntervalMs: 0,
+      slow: 'gap',
+      firstId: undefined,
+      publishKey: undefined,
+      openPublish: false,
+      opsKey: undefined,
+      maxConnections: FILE_LIMIT - 100 - 64,
+      drainMs: 10_000,
+      allowOrigin: [],
+      allowedHosts: [],
+    });
+  });
+
+  it('gives the library and the command line the same defaults', () => {
+    expect(parse([]).settings).toEqual(resolveOptions({}, FILE_LIMIT));
+  });
+
+  it('gives each option a name of its own as a flag and as a variable', () => {
+    const rows: OptionRow[] = Object.values(OPTIONS);
+    expect(new Set(rows.map((row) => row.flag)).size).toBe(rows.length);
+    expect(rows.map(variableOf)).toContain('HOLDLINE_REPLAY_EVENTS');
+    for (const row of rows) expect(variableOf(row)).toMatch(/^HOLDLINE_[A-Z_]+$/);
+  });
+
+  it('hides nothing but the two keys', () => {
+    const secrets = Object.entries<OptionRow>(OPTIONS).filter(([, row]) => row.secret);
+    expect(secrets.map(([setting]) => setting)).toEqual(['publishKey', 'opsKey']);
+  });
+
+  it('gives settings that nobody can change under a running server', () => {
+    expect(Object.isFrozen(resolveOptions())).toBe(true);
+  });
+});
+
+/** For each setting texts that it takes with what they come to, and texts that it refuses. */
+const TEXTS: Record<SettingName, { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }> = {
+  host: {
+    good: [
+      ['0.0.0.0', '0.0.0.0'],
+      ['::1', '::1'],
+      ['events.example', 'events.example'],
+    ],
+    bad: ['', 'two words', 'a\nb', 'x'.repeat(256)],
+  },
+  port: {
+    good: [
+      ['0', 0],
+      ['65535', 65_535],
+      ['080', 80],
+    ],
+    bad: ['', '-1', '65536', '80.0', '8e3', '0x50', ' 80', 'http'],
+  },
+  replayEvents: {
+    good: [
+      ['0', 0],
+      ['1000000', 1_000_000],
+    ],
+    bad: ['1000001', '-1', '1k', '1,000', '1_000'],
+  },
+  replayBytes: {
+    good: [
+      ['0', 0],
+      ['0B', 0],
+      ['1GiB', 1024 ** 3],
+      ['4096', 4096],
+      ['64KiB', 65_536],
+      ['1.5MiB', 1.5 * 1024 ** 2],
+    ],
+    bad: ['1025MiB', '1GiBB', '1GB', '1kib', '1 MiB', '0.3B', '-1B', 'KiB', '1e3', '.5KiB'],
+  },
+  replayTotalBytes: {
+    good: [
+      ['1MiB', 1024 ** 2],
+      ['64GiB', 64 * 1024 ** 3],
+    ],
+    bad: ['1048575', '65GiB', '0'],
+  },
+  maxEventBytes: {
+    good: [
+      ['256', 256],
+      ['1MiB', 1024 ** 2],
+    ],
+    bad: ['255', '1048577', '0.2KiB'],
+  },
+  heartbeatMs: {
+    good: [
+      ['100ms', 100],
+      ['10min', 600_000],
+      ['1.5s', 1500],
+    ],
+    bad: ['99ms', '601s', '15', '0', '15S', '1m', '15 s'],
+  },
+  retryMs: {
+    good: [
+      ['0', 0],
+      ['0ms', 0],
+      ['1h', 3_600_000],
+      ['0.07s', 70],
+    ],
+    bad: ['61min', '3000', '0.5ms', '-1s', 's'],
+  },
+  flushIntervalMs: {
+    good: [
+      ['0', 0],
+      ['10s', 10_000],
+    ],
+    bad: ['10001ms', '5'],
+  },
+  slow: {
+    good: [
+      ['gap', 'gap'],
+      ['latest', 'latest'],
+      ['close', 'close'],
+    ],
+    bad: ['', 'Gap', 'drop'],
+  },
+  firstId: {
+    good: [
+      ['1', 1],
+      ['9007199254740991', Number.MAX_SAFE_INTEGER],
+    ],
+    bad: ['0', '9007199254740992', '99999999999999999', '1.5'],
+  },
+  publishKey: {
+    good: [
+      ['k', 'k'],
+      ['a+b/c=~!', 'a+b/c=~!'],
+    ],
+    bad: ['', 'two words', 'schlüssel', 'a\nb', 'x'.repeat(1025)],
+  },
+  opsKey: { good: [['k'.repeat(1024), 'k'.repeat(1024)]], bad: ['', '\t'] },
+  openPublish: {
+    good: [
+      ['true', true],
+      ['1', true],
+      ['false', false],
+      ['0', false],
+    ],
+    bad: ['', 'yes', 'TRUE', '2'],
+  },
+  maxConnections: {
+    good: [
+      ['1', 1],
+      ['1000000', 1_000_000],
+    ],
+    bad: ['0', '1000001'],
+  },
+  drainMs: {
+    good: [
+      ['0ms', 0],
+      ['10min', 600_000],
+    ],
+    bad: ['601s', '10'],
+  },
+  allowOrigin: {
+    good: [
+      ['*', ['*']],
+      ['https://app.example', ['https://app.example']],
+      ['http://localhost:3000, https://[::1]:8443', ['http://localhost:3000', 'https://[::1]:8443']],
+      ['capacitor://localhost', ['capacitor://localhost']],
+      ['https://a.example,https://a.example', ['https://a.example']],
+    ],
+    bad: [
+      '',
+      'app.example',
+      'https://app.example/',
+      'https://App.example',
+      'https://app.example:443',
+      'https://user@app.example',
+      'https://app.example/path',
+      'https://bücher.example',
+      'https://',
+      'file:///tmp',
+      'null',
+      'https://*.example',
+      'https://a.example,',
+    ],
+  },
+  allowedHosts: {
+    good: [
+      ['events.example', ['events.example']],
+      ['Events.Example,10.0.0.7,[::1]', ['events.example', '10.0.0.7', '[::1]']],
+      ['my_service', ['my_service']],
+    ],
+    bad: ['', 'events.example:80', 'https://events.example', '*', '.example', 'a b', 'a,,b'],
+  },
+};
+
+describe.each(Object.entries(TEXTS))('the option %s', (name, { good, bad }) => {
+  const setting = name as SettingName;
+  it.each(good)('takes %j', (text, value) => expect(flagValue(setting, text)).toEqual(value));
+  it.each(bad)('refuses %j', (text) => expect(flagValue(setting, text)).toBeUndefined());
+});
+
+describe('sizes and times', () => {
+  const shown = (args: string[], name: string): string => entry(parse(args), name).value;
+
+  it('read back as they are shown', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 100, max: 600_000 }), fc.integer({ min: 2 ** 20, max: 2 ** 36 }), (ms, bytes) => {
+        const { settings } = parse([`--heartbeat=${ms}ms`, `--replay-total=${bytes}`]);
+        expect([settings.heartbeatMs, settings.replayTotalBytes]).toEqual([ms, bytes]);
+        expect(parse(['--heartbeat', shown([`--heartbeat=${ms}ms`], 'heartbeat')]).settings.heartbeatMs).toBe(ms);
+        expect(parse(['--replay-total', shown([`--replay-total=${bytes}`], 'replay-total')]).settings.replayTotalBytes).toBe(
+          bytes,
+        );
+      }),
+    );
+  });
+
+  it('are shown in the largest unit that leaves a whole number', () => {
+    expect(shown(['--heartbeat=90s'], 'heartbeat')).toBe('90s');
+    expect(shown(['--heartbeat=120000ms'], 'heartbeat')).toBe('2min');
+    expect(shown(['--retry=0'], 'retry')).toBe('0ms');
+    expect(shown(['--replay-bytes=1536'], 'replay-bytes')).toBe('1536B');
+    expect(shown(['--replay-bytes=0'], 'replay-bytes')).toBe('0B');
+    expect(shown(['--replay-total=1GiB'], 'replay-total')).toBe('1GiB');
+  });
+});
+
+describe('precedence', () => {
+  const files = { 'h.json': { 'replay-events': 3, port: 3, heartbeat: '3s', 'log-level': 'warn' } };
+
+  it('is flag, environment, file, default', () => {
+    const commandLine = parse(['--config', 'h.json', '--replay-events', '1'], {
+      env: { HOLDLINE_REPLAY_EVENTS: '2', HOLDLINE_PORT: '2' },
+      files,
+    });
+    const { replayEvents, port, heartbeatMs, retryMs } = commandLine.settings;
+    expect({ replayEvents, port, heartbeatMs, retryMs }).toEqual({ replayEvents: 1, port: 2, heartbeatMs: 3000, retryMs: 3000 });
+    expect(commandLine.logLevel).toBe('warn');
+    expect(entry(commandLine, 'replay-events')).toEqual({ value: '1', source: 'flag' });
+    expect(entry(commandLine, 'port')).toEqual({ value: '2', source: 'environment' });
+    expect(entry(commandLine, 'heartbeat')).toEqual({ value: '3s', source: 'file h.json' });
+    expect(entry(commandLine, 'retry')).toEqual({ value: '3s', source: 'default' });
+  });
+
+  it.each(Object.entries(TEXTS))('holds for %s', (name, { good }) => {
+    const setting = name as SettingName;
+    const row = OPTIONS[setting];
+    const [text, value] = good[0]!;
+    const options: World = { env: { [variableOf(row)]: text }, files: { 'h.json': { [row.flag]: text } }, fileLimit: Infinity };
+    // Refused by the option if it were read, so that what wins is seen to be read alone.
+    const spoilt = { ...options, files: { 'h.json': { [row.flag]: {} } } };
+    expect(parse([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }).settings[setting]).toEqual(value);
+    expect(parse(['--config=h.json'], spoilt).settings[setting]).toEqual(value);
+    expect(parse(['--config=h.json'], { ...options, env: {} }).settings[setting]).toEqual(value);
+  });
+
+  it('lets the last of a repeated flag win, so that a wrapper can be overridden', () => {
+    expect(parse(['--port', '1', '--port', '2']).settings.port).toBe(2);
+    expect(parse(['--open-publish', '--open-publish=false']).settings.openPublish).toBe(false);
+  });
+
+  it('adds up a repeated flag of a list, and replaces what the environment says', () => {
+    const args = ['--allow-origin', 'https://a.example', '--allow-origin', 'https://b.example,https://c.example'];
+    const { settings } = parse(args, { env: { HOLDLINE_ALLOW_ORIGIN: '*' } });
+    expect(settings.allowOrigin).toEqual(['https://a.example', 'https://b.example', 'https://c.example']);
+  });
+
+  it('finds the config file by a variable as well', () => {
+    expect(parse([], { env: { HOLDLINE_CONFIG: 'h.json' }, files }).settings.port).toBe(3);
+  });
+});
+
+describe('the config file', () => {
+  const parseFile = (content: unknown): CommandLine => parse(['--config', 'h.json'], { files: { 'h.json': content } });
+
+  it('takes numbers, booleans and arrays where JSON has them', () => {
+    const { settings } = parseFile({
+      port: 0,
+      'replay-bytes': 4096,
+      retry: 0,
+      'open-publish': true,
+      'allow-origin': ['https://a.example', 'https://b.example'],
+      'allowed-hosts': 'a.example,b.example',
+    });
+    expect(settings).toMatchObject({ port: 0, replayBytes: 4096, retryMs: 0, openPublish: true });
+    expect(settings.allowOrigin).toEqual(['https://a.example', 'https://b.example']);
+    expect(settings.allowedHosts).toEqual(['a.example', 'b.example']);
+  });
+
+  it('wants a unit with a time', () => {
+    expect(refusal(() => parseFile({ heartbeat: 15 }))).toBe(
+      '"heartbeat" in h.json: 15 was given; accepted is a time from 100ms to 10min in ms, s, min or h, such as 250ms or 15s',
+    );
+  });
+
+  it.each([
+    [{ prot: 1 }, '"prot" in h.json is not an option; did you mean port?'],
+    [{ replayEvents: 1 }, '"replayEvents" in h.json is not an option; did you mean replay-events?'],
+    [{ config: 'x' }, /^"config" in h\.json is not an option; the keys are host, port, /],
+    [{ port: null }, '"port" in h.json: null was given; accepted is an integer from 0 to 65535'],
+    [{ 'open-publish': 1 }, '"open-publish" in h.json: 1 was given; accepted is true or false'],
+    ['[]', '--config: "h.json" holds no object; wanted is one such as {"port": 8080, "heartbeat": "15s"}'],
+    ['{\n"publish-key": "hush",\n}', /^--config: "h\.json" is not JSON(?: \(line 3\))?; wanted is an object such as/],
+    ['{"__proto__": {"port": 1}}', /^"__proto__" in h\.json is not an option/],
+  ])('refuses %j', (content, message) => {
+    const told = refusal(() => parseFile(content));
+    expect(told).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+    expect(told).not.toContain('hush');
+  });
+
+  it('says why it cannot be read', () => {
+    expect(refusal(() => parse(['--config', '/nowhere.json']))).toBe(
+      `--config: "/nowhere.json" cannot be read (ENOENT: no such file or directory, open '/nowhere.json')`,
+    );
+  });
+});
+
+describe('a mistake on the command line', () => {
+  it.each([
+    [['--port', '70000'], '--port: "70000" was given; accepted is an integer from 0 to 65535'],
+    [['--port', '-1'], '--port: "-1" was given; accepted is an integer from 0 to 65535'],
+    [['--port'], '--port needs a value and nothing follows; accepted is an integer from 0 to 65535'],
+    [['--port', '--host', 'x'], '--port needs a value and --host follows; accepted is an integer from 0 to 65535'],
+    [
+      ['--replay-bytes', '2GiB'],
+      '--replay-bytes: "2GiB" was given; accepted is a size from 0B to 1GiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
+    ],
+    [['--slow', 'drop'], '--slow: "drop" was given; accepted is one of gap, latest, close'],
+    [['--open-publish=perhaps'], '--open-publish: "perhaps" was given; accepted is true or false'],
+    [['--reply-events', '5'], '--reply-events is not an option; did you mean --replay-events?'],
+    [['--prot=80'], '--prot is not an option; did you mean --port?'],
+    [['--workers', '4'], '--workers is not an option; holdline serve --help lists the options'],
+    [['--demo'], '--demo is not an option; holdline serve --help lists the options'],
+    [['--no-open-publish'], '--no-open-publish is not an option; did you mean --open-publish?'],
+    [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
+    [['8080'], '"8080" is not an option; options start with -- and holdline serve takes nothing else'],
+    [['--', '--port', '1'], '"--port" is not an option; options start with -- and holdline serve takes nothing else'],
+    [['--log-level', 'loud'], '--log-level: "loud" was given; accepted is one of trace, debug, info, warn, error, fatal, silent'],
+  ])('%j is told in words', (args, message) => expect(refusal(() => parse(args))).toBe(message));
+
+  it('is named after the variable when it is one', () => {
+    expect(refusal(() => parse([], { env: { HOLDLINE_PORT: 'x' } }))).toBe(
+      'HOLDLINE_PORT: "x" was given; accepted is an integer from 0 to 65535',
+    );
+  });
+
+  it('shows no secret, but an empty one', () => {
+    expect(refusal(() => parse(['--ops-key', 'my key']))).toBe(
+      '--ops-key: a secret that is not shown here was given; accepted is 1 to 1024 visible ASCII characters without spaces',
+    );
+    expect(refusal(() => parse([], { env: { HOLDLINE_PUBLISH_KEY: '' } }))).toMatch(/^HOLDLINE_PUBLISH_KEY: "" was given;/);
+  });
+
+  it('is cut short where it is long', () => {
+    expect(refusal(() => parse(['--host', `x ${'y'.repeat(10_000)}`])).length).toBeLessThan(400);
+  });
+
+  it('whatever it is, is a refusal and no fault', () => {
+    const args = fc.array(
+      fc.oneof(
+        fc.string(),
+        fc.constantFrom('--port', '--config', '--', '-', '--=', '--publish-key', '--open-publish'),
+        fc.string().map((name) => `--${name}`),
+      ),
+    );
+    fc.assert(
+      fc.property(args, (given) => {
+        try {
+          parse(given);
+        } catch (error) {
+          expect(error).toBeInstanceOf(HoldlineError);
+        }
+      }),
+    );
+  });
+});
+
+describe('the environment', () => {
+  it('warns of a variable that is no option, since others set variables too', () => {
+    expect(parse([], { env: { HOLDLINE_REPLAY_EVNTS: '1', HOLDLINE_SOMETHING: '1', OTHER: '1' } }).warnings).toEqual([
+      'the environment variable HOLDLINE_REPLAY_EVNTS is not an option and has no effect; did you mean HOLDLINE_REPLAY_EVENTS?',
+      'the environment variable HOLDLINE_SOMETHING is not an option and has no effect',
+    ]);
+  });
+
+  it('leaves alone what Kubernetes sets for a service called holdline', () => {
+    const env = {
+      HOLDLINE_SERVICE_HOST: '10.0.0.7',
+      HOLDLINE_SERVICE_PORT: '80',
+      HOLDLINE_SERVICE_PORT_HTTP: '80',
+      HOLDLINE_PORT: 'tcp://10.0.0.7:80',
+      HOLDLINE_PORT_80_TCP: 'tcp://10.0.0.7:80',
+      HOLDLINE_PORT_80_TCP_PROTO: 'tcp',
+      HOLDLINE_PORT_80_TCP_PORT: '80',
+      HOLDLINE_PORT_80_TCP_ADDR: '10.0.0.7',
+      HOLDLINE_CANARY_PORT: 'tcp://10.0.0.8:80',
+      HOLDLINE_CANARY_SERVICE_HOST: '10.0.0.8',
+    };
+    const { settings, warnings } = parse([], { env });
+    expect(settings.port).toBe(8080);
+    expect(warnings).toEqual([]);
+  });
+});
+
+describe('relations', () => {
+  const fileLimitWords =
+    '(100 files are kept for the process, 64 for clients that are told to come back): raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer';
+
+  it('hold the connections under the file limit, and name both', () => {
+    expect(parse(['--max-connections', '19836']).settings.maxConnections).toBe(19_836);
+    expect(refusal(() => parse(['--max-connections', '19837']))).toBe(
+      `--max-connections: 19837 is more than the file limit of 20000 carries, which is 19836 ${fileLimitWords}`,
+    );
+    expect(refusal(() => parse([], { fileLimit: 128 }))).toBe(
+      `--max-connections: 1 is more than the file limit of 128 carries, which is 0 ${fileLimitWords}`,
+    );
+  });
+
+  it('leave the connections alone where there is no file limit or none can be read', () => {
+    expect(parse([], { fileLimit: Infinity }).settings.maxConnections).toBe(1_000_000);
+    expect(parseCommandLine([], { env: {}, fileLimit: undefined, readFile: String }).settings.maxConnections).toBe(10_000);
+    const asked = parseCommandLine(['--max-connections=50000'], { env: {}, fileLimit: undefined, readFile: String });
+    expect(asked.settings.maxConnections).toBe(50_000);
+  });
+
+  it('keep one ring within what all may hold', () => {
+    expect(refusal(() => parse(['--replay-bytes', '512MiB'], { env: { HOLDLINE_REPLAY_TOTAL: '1MiB' } }))).toBe(
+      '--replay-bytes: 512MiB for one channel is more than the 1MiB that all channels keep together (HOLDLINE_REPLAY_TOTAL): raise that or ask for less',
+    );
+    expect(refusal(() => resolveOptions({ replayBytes: 2 ** 30 }))).toMatch(
+      /^replayBytes: 1GiB .* 256MiB .* \(replayTotalBytes\)/,
+    );
+  });
+});
+
+describe('--print-config', () => {
+  it('shows name, value and source of every option, and no secret', () => {
+    const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {
+      env: { HOLDLINE_OPS_KEY: 'quiet' },
+    });
+    expect(commandLine.printConfig).toBe(true);
+    const table = configTable(commandLine.entries);
+    expect(table).not.toMatch(/hush|quiet/);
+    const lines = table.trimEnd().split('\n');
+    expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
+      ['name', 'value', 'source'],
+      ['host', '127.0.0.1', 'default'],
+      ['port', '8080', 'default'],
+      ['replay-events', '1024', 'default'],
+      ['replay-bytes', '1MiB', 'default'],
+      ['replay-total', '256MiB', 'default'],
+      ['max-event-bytes', '64KiB', 'default'],
+      ['heartbeat', '15s', 'default'],
+      ['retry', '3s', 'default'],
+      ['flush-interval', '0ms', 'default'],
+      ['slow', 'gap', 'default'],
+      ['first-id', 'none', 'default'],
+      ['publish-key', '********', 'flag'],
+      ['open-publish', 'false', 'default'],
+      ['ops-key', '********', 'environment'],
+      ['max-connections', '19836', 'default'],
+      ['drain', '10s', 'default'],
+      ['allow-origin', '*', 'flag'],
+      ['allowed-hosts', 'none', 'default'],
+      ['log-level', 'info', 'default'],
+    ]);
+  });
+});
+
+describe('help', () => {
+  it('names every option with its range, within 130 columns', () => {
+    const help = serveHelp();
+    for (const row of Object.values(OPTIONS)) {
+      expect(help).toContain(`--${row.flag} `);
+      expect(help).toContain(`${row.kind.range};`.replace(/^;/, ''));
+    }
+    for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(130);
+  });
+});
+
+describe('options of the library', () => {
+  it('takes what is given and leaves the rest at its default', () => {
+    expect(resolveOptions({ port: 0, retryMs: 100, firstId: undefined })).toMatchObject({
+      port: 0,
+      retryMs: 100,
+      replayEvents: 1024,
+    });
+  });
+
+  it.each([
+    [{ port: 70_000 }, 'port: 70000 was given; accepted is an integer from 0 to 65535'],
+    [{ port: '80' }, 'port: "80" was given; accepted is an integer from 0 to 65535'],
+    [{ port: Number.NaN }, 'port: NaN was given; accepted is an integer from 0 to 65535'],
+    [{ port: 80n }, 'port: 80n was given; accepted is an integer from 0 to 65535'],
+    [{ port: null }, 'port: null was given; accepted is an integer from 0 to 65535'],
+    [{ heartbeatMs: '15s' }, 'heartbeatMs: "15s" was given; accepted is an integer from 100 to 600000, in milliseconds'],
+    [{ replayBytes: 1.5 }, 'replayBytes: 1.5 was given; accepted is an integer from 0 to 1073741824, in bytes'],
+    [{ openPublish: 'true' }, 'openPublish: "true" was given; accepted is true or false'],
+    [{ allowOrigin: '*' }, /^allowOrigin: "\*" was given; accepted is an array of up to 1000 origins such as/],
+    [{ allowedHosts: [7] }, /^allowedHosts: \[ 7 \] was given; accepted is an array of up to 1000 host names such as/],
+    [{ opsKey: 'a b' }, /^opsKey: a secret that is not shown here was given;/],
+    [{ prot: 80 }, 'prot is not an option; did you mean port?'],
+    [{ 'replay-events': 1 }, 'replay-events is not an option; did you mean replayEvents?'],
+    [{ workers: 1 }, /^workers is not an option; the settings are host, port, /],
+    [{ toString: 1 }, /^toString is not an option;/],
+  ])('refuses %o', (options, message) => {
+    const told = refusal(() => resolveOptions(options as Options, FILE_LIMIT));
+    expect(told).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+  });
+
+  it.each([[null], ['port=80'], [[]]])('refuses %j in place of an object', (options) => {
+    expect(refusal(() => resolveOptions(options as unknown as Options))).toMatch(/accepted is an object with settings by name$/);
+  });
+});
+
+describe('the file limit', () => {
+  const table = (soft: string): string =>
+    `Limit  Soft Limit  Hard Limit  Units\nMax processes 7 7 processes\nMax open files            ${soft}    1048576   files\n`;
+
+  it('is the soft one', () => expect(parseFileLimit(table('20000'))).toBe(20_000));
+  it('may be none', () => expect(parseFileLimit(table('unlimited'))).toBe(Infinity));
+  it('is unknown where it is not told', () => expect(parseFileLimit('')).toBeUndefined());
+  it('is the one of this process', () => {
+    const told = /^Max open files\s+(\w+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]!;
+    expect(String(readFileLimit())).toBe(told === 'unlimited' ? 'Infinity' : told);
+  });
+});

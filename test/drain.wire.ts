@@ -1,0 +1,92 @@
+/** The end of a server's life: last words on every line, ready says no, nothing new is taken, exit 0. */
+import { connect } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { SseLine } from './support/line.js';
+import { serverForTest, type TestServer } from './support/server.js';
+import { codeOf, HttpClient, jsonOf } from './support/wire.js';
+
+const END = 'event: end\ndata: {"code":"draining","reconnect":true}\n\n';
+
+/** A line that takes nothing any more, so that the server cannot finish before its drain time. */
+async function stall(server: TestServer): Promise<SseLine> {
+  const line = await SseLine.open(server.port, '/stalled');
+  onTestFinished(() => line.close());
+  line.connection.pause();
+  const events = Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) }));
+  for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
+    await server.publishBatch('stalled', events);
+  return line;
+}
+
+describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
+  test('every line gets what it is owed, the end event and the end of its stream; exit 0', async () => {
+    const server = await serverForTest();
+    const lines = await Promise.all(['/a', '/b', '/a,b', '/a?envelope=1'].map((path) => SseLine.open(server.port, path)));
+    const [last] = await Promise.all([server.publish('a', 'to a'), server.publish('b', 'to b')]);
+    expect(last).toBeGreaterThan(0);
+    server.signal(signal);
+    for (const line of lines) {
+      await line.waitForEnd();
+      expect(line.complete, 'the chunked body has its last chunk').toBe(true);
+      expect(line.text.endsWith(END)).toBe(true);
+      expect(line.ids).toHaveLength(line.path === '/a,b' ? 2 : 1);
+    }
+    expect(await server.exited()).toBe(0);
+  });
+
+  test('what was accepted before it is delivered before the end, also where it has not entered a ring yet', async () => {
+    const server = await serverForTest();
+    const lines = await Promise.all(Array.from({ length: 10 }, () => SseLine.open(server.port, '/a')));
+    const { last } = await server.publishBatch(
+      'a',
+      Array.from({ length: 5000 }, (_, i) => ({ data: `${i}`.padEnd(200, '.') })),
+    );
+    server.signal(signal);
+    for (const line of lines) {
+      await line.waitForEnd();
+      expect([line.lastId, line.eventCount, line.gaps.length, line.endCode]).toEqual([last, 5000, 0, 'draining']);
+    }
+    expect(await server.exited()).toBe(0);
+  });
+
+  test('without lines it ends at once with exit 0', async () => {
+    const server = await serverForTest();
+    expect(await server.stop(signal, 2_000)).toBe(0);
+  });
+});
+
+test('while draining, ready is 503, new work is told to come back, and no new connection is taken', async () => {
+  const server = await serverForTest({ drain: '8s' });
+  const bystander = await SseLine.open(server.port, '/c');
+  await stall(server);
+  const [ready, health, stream, publisher] = await Promise.all([0, 1, 2, 3].map(() => HttpClient.open(server.port)));
+  // A connection that has carried a request is certainly accepted.
+  for (const client of [ready!, health!, stream!, publisher!]) expect((await client.request('GET', '/-/ready')).status).toBe(200);
+  server.signal('SIGTERM');
+  await bystander.waitForEnd();
+  const answer = await ready!.request('GET', '/-/ready');
+  expect([answer.status, jsonOf(answer)]).toEqual([503, { status: 'draining' }]);
+  expect((await health!.request('GET', '/-/health')).status).toBe(200);
+  const line = await stream!.request('GET', '/c', { headers: { Accept: 'text/event-stream' } });
+  expect(line.status, 'an EventSource gives up for good on anything but 200').toBe(200);
+  expect(line.headers.get('content-type')).toBe('text/event-stream');
+  expect(line.text).toMatch(/^retry: \d+\n\n$/);
+  const publish = await publisher!.request('POST', '/c', { body: 'x' });
+  expect([publish.status, codeOf(publish)]).toEqual([503, 'HOLDLINE_DRAINING']);
+  expect(publish.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+  const refused = await new Promise<string>((resolve) => {
+    const socket = connect(server.port, '127.0.0.1');
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    socket.once('connect', () => resolve('connected'));
+  });
+  expect(refused).toBe('ECONNREFUSED');
+  // A second signal does not wait for the stalled line.
+  server.signal('SIGTERM');
+  await server.exited(2_000);
+}, 15_000);
+
+test('a line that takes nothing holds the end up no longer than --drain', async () => {
+  const server = await serverForTest({ drain: '500ms' });
+  await stall(server);
+  expect(await server.stop('SIGTERM', 3_000)).toBe(0);
+}, 15_000);

@@ -1,0 +1,206 @@
+/** Frames against byte vectors written by hand and a parser that is not ours; and records, from which frames are made again. */
+import assert from 'node:assert/strict';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { LoggedEvent } from '../src/core/event.js';
+import { DIALECTS, largestFrameBytes, retryBlock, scratch, SSE, SSE_ENVELOPE, type Dialect } from '../src/core/frame.js';
+import { decodeRecord, encodeRecord } from '../src/core/record.js';
+
+const LAST_ID = Number.MAX_SAFE_INTEGER;
+
+function eventOf(data: string | Uint8Array, more: Partial<LoggedEvent> = {}): LoggedEvent {
+  return { id: 5, channel: 'c', type: undefined, json: false, ...more, data: typeof data === 'string' ? Buffer.from(data) : data };
+}
+
+/** `scratch` is looked at after the encoding, which may have replaced it by a larger one. */
+function frameOf(dialect: Dialect, event: LoggedEvent): Buffer {
+  const length = dialect.encode(event);
+  return Buffer.from(scratch.subarray(0, length));
+}
+
+/** What a client dispatches for these bytes. */
+function parse(bytes: Uint8Array): EventSourceMessage[] {
+  const messages: EventSourceMessage[] = [];
+  const parser = createParser({
+    onEvent: (message) => void messages.push(message),
+    onError: (error) => {
+      throw error;
+    },
+  });
+  parser.feed(Buffer.from(bytes).toString());
+  return messages;
+}
+
+/** What a client makes of lines: HTML Standard, 9.2.6 — every data field is a line, and line ends are LF. */
+function asReceived(text: string): string {
+  return text.replaceAll(/\r\n|\r|\n/g, '\n');
+}
+
+const texts = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 80 }),
+  fc.string({ unit: fc.constantFrom('\r', '\n', '\r\n', ' ', ':', 'a', 'data: ', '\u0000', '\uFEFF', '\u2028', '😀', 'é', '"', '\\'), maxLength: 40 }),
+);
+// oxlint-disable-next-line no-control-regex -- what is not printable is what this filters
+const types = fc.option(fc.string({ unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'), minLength: 1, maxLength: 32 }), {
+  nil: undefined,
+});
+const ids = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant(LAST_ID), fc.maxSafeNat().map((id) => id + 1));
+const jsonTexts = fc
+  .tuple(fc.jsonValue(), fc.constantFrom(undefined, 2, '\r\n', '\t'))
+  .map(([value, space]) => JSON.stringify(value, null, space?.toString() === '2' ? 2 : (space as string | undefined)).replaceAll('\n', '\r\n'));
+
+describe('sse', () => {
+  test.each<[what: string, event: LoggedEvent, bytes: string]>([
+    ['a line', eventOf('hello'), 'id: 5\ndata: hello\n\n'],
+    ['a type', eventOf('hello', { type: 'notice' }), 'id: 5\nevent: notice\ndata: hello\n\n'],
+    ['no data', eventOf(''), 'id: 5\ndata: \n\n'],
+    ['LF', eventOf('a\nb'), 'id: 5\ndata: a\ndata: b\n\n'],
+    ['CR', eventOf('a\rb'), 'id: 5\ndata: a\ndata: b\n\n'],
+    ['CRLF, one line end', eventOf('a\r\nb'), 'id: 5\ndata: a\ndata: b\n\n'],
+    ['LFCR, two line ends', eventOf('a\n\rb'), 'id: 5\ndata: a\ndata: \ndata: b\n\n'],
+    ['CRCRLF, two line ends', eventOf('a\r\r\nb'), 'id: 5\ndata: a\ndata: \ndata: b\n\n'],
+    ['a trailing LF', eventOf('a\n'), 'id: 5\ndata: a\ndata: \n\n'],
+    ['a trailing CR', eventOf('a\r'), 'id: 5\ndata: a\ndata: \n\n'],
+    ['a trailing CRLF', eventOf('a\r\n'), 'id: 5\ndata: a\ndata: \n\n'],
+    ['nothing but line ends', eventOf('\n\r\n\r'), 'id: 5\ndata: \ndata: \ndata: \ndata: \n\n'],
+    ['what looks like fields', eventOf('id: 9\n\nevent: x\n:c'), 'id: 5\ndata: id: 9\ndata: \ndata: event: x\ndata: :c\n\n'],
+    ['a leading blank', eventOf(' a'), 'id: 5\ndata:  a\n\n'],
+    ['NUL', eventOf('a\0b'), 'id: 5\ndata: a\0b\n\n'],
+    ['the largest id', eventOf('a', { id: LAST_ID }), 'id: 9007199254740991\ndata: a\n\n'],
+    ['a type of two bytes a letter', eventOf('a', { type: 'é' }), 'id: 5\nevent: é\ndata: a\n\n'],
+    ['U+2028, no line end here', eventOf('a\u2028b\u0085c'), 'id: 5\ndata: a\u2028b\u0085c\n\n'],
+  ])('%s', (_what, event, bytes) => {
+    expect(frameOf(SSE, event).toString()).toBe(bytes);
+  });
+
+  test('a BOM and characters of four bytes are sent as they stand', () => {
+    const data = Buffer.from([0xef, 0xbb, 0xbf, 0xf0, 0x9f, 0x98, 0x80, 0x0a, 0xef, 0xbb, 0xbf]);
+    const expected = Buffer.from([...Buffer.from('id: 5\ndata: '), ...data.subarray(0, 7), ...Buffer.from('\ndata: '), ...data.subarray(8), 10, 10]);
+    expect(frameOf(SSE, eventOf(data))).toEqual(expected);
+  });
+
+  test('64 KiB of line ends grow to their most and no further', () => {
+    const frame = frameOf(SSE, eventOf('\n'.repeat(65_536), { id: LAST_ID }));
+    expect(frame.length).toBe('id: 9007199254740991\ndata: \n\n'.length + 65_536 * 7);
+    expect(parse(frame)[0]?.data).toBe('\n'.repeat(65_536));
+  });
+
+  test('a parser that is not ours reads every event back, and each frame is one event', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }), (given) => {
+        const frames = given.map(([id, type, text]) => frameOf(SSE, eventOf(text, { id, type })));
+        assert.deepEqual(
+          parse(Buffer.concat(frames)),
+          given.map(([id, type, text]) => ({ id: String(id), event: type, data: asReceived(Buffer.from(text).toString()) })),
+        );
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
+
+describe('sse-env', () => {
+  test.each<[what: string, event: LoggedEvent, bytes: string]>([
+    ['text', eventOf('hello'), 'id: 5\ndata: {"id":5,"channel":"c","data":"hello"}\n\n'],
+    ['a type', eventOf('hello', { type: 'a"b' }), 'id: 5\nevent: a"b\ndata: {"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n\n'],
+    ['no data', eventOf(''), 'id: 5\ndata: {"id":5,"channel":"c","data":""}\n\n'],
+    ['line ends in text', eventOf('a\r\nb\n'), 'id: 5\ndata: {"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n\n'],
+    ['NUL in text', eventOf('\0'), 'id: 5\ndata: {"id":5,"channel":"c","data":"\\u0000"}\n\n'],
+    ['JSON', eventOf('{"a":[1.0,1e2]}', { json: true }), 'id: 5\ndata: {"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n\n'],
+    ['line ends between tokens', eventOf('{\r\n"a":\n1\r}', { json: true }), 'id: 5\ndata: {"id":5,"channel":"c","data":{  "a": 1 }}\n\n'],
+    ['text that is JSON', eventOf('1'), 'id: 5\ndata: {"id":5,"channel":"c","data":"1"}\n\n'],
+  ])('%s', (_what, event, bytes) => {
+    expect(frameOf(SSE_ENVELOPE, event).toString()).toBe(bytes);
+  });
+
+  test('a BOM in text survives', () => {
+    expect(frameOf(SSE_ENVELOPE, eventOf('\uFEFFa')).toString()).toBe('id: 5\ndata: {"id":5,"channel":"c","data":"\uFEFFa"}\n\n');
+  });
+
+  test('text comes back as the string it was, whatever is in it', () => {
+    fc.assert(
+      fc.property(ids, types, texts, (id, type, given) => {
+        const text = Buffer.from(given).toString();
+        const [message, ...others] = parse(frameOf(SSE_ENVELOPE, eventOf(text, { id, type })));
+        assert.equal(others.length, 0);
+        assert.equal(message?.id, String(id));
+        assert.equal(message?.event, type);
+        assert.deepEqual(JSON.parse(message?.data ?? ''), { id, channel: 'c', ...(type === undefined ? {} : { event: type }), data: text });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('JSON is embedded byte for byte, line ends as blanks', () => {
+    fc.assert(
+      fc.property(jsonTexts, types, (json, type) => {
+        const [message] = parse(frameOf(SSE_ENVELOPE, eventOf(json, { type, json: true })));
+        const embedded = (message?.data ?? '').slice(`{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`.length, -1);
+        assert.equal(embedded, Buffer.from(json).toString().replaceAll(/[\r\n]/g, ' '));
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
+
+describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))('in-band, %s', (_name, dialect) => {
+  test('prelude, heartbeat and probe dispatch nothing; gap and end dispatch themselves and carry no id', () => {
+    expect(dialect.prelude(4, 3000)).toBe('retry: 3000\nid: 4\n\n');
+    expect(dialect.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n\n');
+    expect(dialect.heartbeat(undefined).toString()).toBe(': keepalive\n\n');
+    expect(retryBlock(250)).toBe('retry: 250\n\n');
+    const quiet = Buffer.concat([Buffer.from(dialect.prelude(4, 3000)), dialect.heartbeat(7), dialect.heartbeat(undefined), dialect.probe, dialect.probe]);
+    expect(parse(quiet)).toEqual([]);
+    const loud = Buffer.concat([dialect.probe, dialect.gap(4, 118), dialect.probe, dialect.gap(null, null), dialect.end('slow', true)]);
+    expect(parse(loud)).toEqual([
+      { id: undefined, event: 'gap', data: '{"after":4,"before":118}' },
+      { id: undefined, event: 'gap', data: '{"after":null,"before":null}' },
+      { id: undefined, event: 'end', data: '{"code":"slow","reconnect":true}' },
+    ]);
+  });
+
+  test('a probe in front of anything changes nothing', () => {
+    const event = frameOf(dialect, eventOf('x'));
+    expect(parse(Buffer.concat([dialect.probe, event, dialect.probe, event]))).toEqual(parse(Buffer.concat([event, event])));
+  });
+});
+
+test('largestFrameBytes is no less than any real frame, and above a limit exactly when one is', () => {
+  const limits = fc.oneof(fc.integer({ min: 256, max: 4096 }), fc.constant(65_536));
+  fc.assert(
+    fc.property(texts, fc.integer({ min: 1, max: 40 }), types, limits, fc.boolean(), (text, times, type, limit, json) => {
+      const event = eventOf(json ? JSON.stringify(text.repeat(times)) : text.repeat(times), { id: LAST_ID, type, json, channel: 'x'.repeat(times) });
+      const real = Math.max(...DIALECTS.map((dialect) => dialect.encode(event)));
+      const told = largestFrameBytes(event, limit);
+      assert.equal(told > limit, real > limit, `${told} was told of ${real} bytes, limit ${limit}`);
+      if (told <= limit) assert.ok(told >= real);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('at the limit to the byte: the largest event that fits is not above it, one byte more is', () => {
+  const limit = 1000;
+  const fixed = SSE_ENVELOPE.encode(eventOf('', { id: LAST_ID }));
+  expect(largestFrameBytes(eventOf('x'.repeat(limit - fixed)), limit)).toBe(limit);
+  expect(largestFrameBytes(eventOf('x'.repeat(limit - fixed + 1)), limit)).toBeGreaterThan(limit);
+});
+
+test('a record gives back the event it was made from, and so the same frames', () => {
+  fc.assert(
+    fc.property(ids, types, fc.uint8Array({ maxLength: 6000 }), fc.boolean(), (id, type, data, json) => {
+      const event = eventOf(data, { id, type, json, channel: 'some.channel' });
+      const record = Buffer.from(encodeRecord(event));
+      encodeRecord(eventOf('another one, in the buffer that is used again'));
+      const decoded = decodeRecord(id, 'some.channel', record);
+      assert.deepEqual({ ...decoded, data: Uint8Array.from(decoded.data) }, { ...event, data: Uint8Array.from(data) });
+    }),
+  );
+});
+
+test('a record tells no type from the shortest type', () => {
+  for (const type of [undefined, 'a', '漢'.repeat(64)]) {
+    expect(decodeRecord(1, 'c', Buffer.from(encodeRecord(eventOf('data', { type })))).type).toBe(type);
+  }
+});

@@ -1,0 +1,158 @@
+/** The packed table of lines and its handles, against a Map. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { CATCHING_UP, DRAINED, HEALTHY, Lines, LineTable, STALLED } from '../src/core/lines.js';
+
+interface Socket {
+  readonly name: number;
+}
+
+interface Feed {
+  readonly table: LineTable<Socket>;
+}
+
+/** A line as the naive model keeps it. */
+interface Line {
+  readonly feed: Feed;
+  readonly socket: Socket;
+  cursor: number;
+  readonly losses: number;
+  readonly step: number;
+  state: number;
+}
+
+type Step =
+  | { readonly do: 'add'; readonly feed: number; readonly cursor: number }
+  | { readonly do: 'remove'; readonly which: number }
+  | { readonly do: 'state'; readonly which: number; readonly state: number }
+  | { readonly do: 'cursor'; readonly which: number; readonly by: number };
+
+const FEEDS = 3;
+const which = fc.nat(10_000);
+
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), feed: fc.nat(FEEDS - 1), cursor: fc.maxSafeNat() }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('state' as const), which, state: fc.constantFrom(CATCHING_UP, HEALTHY, STALLED, DRAINED) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(1000) }) },
+  ),
+  { maxLength: 300, size: 'max' },
+);
+
+function check(lines: Lines<Socket, Feed>, feeds: readonly Feed[], model: ReadonlyMap<number, Line>, gone: readonly [number, Socket][]): void {
+  assert.equal(lines.open, model.size);
+  assert.equal(lines.openedTotal - lines.closedTotal, model.size);
+  for (const feed of feeds) {
+    const mine = [...model.values()].filter((line) => line.feed === feed);
+    assert.equal(feed.table.count, mine.length);
+    assert.equal(feed.table.sockets.length, mine.length);
+    assert.equal(feed.table.stalledCount, mine.filter((line) => line.state === STALLED).length);
+  }
+  for (const [handle, line] of model) {
+    assert.equal(lines.feedOf(handle, line.socket), line.feed);
+    const row = lines.rowOf(handle);
+    const { table } = line.feed;
+    assert.ok(row < table.count);
+    assert.equal(table.handles[row], handle);
+    assert.equal(table.sockets[row], line.socket);
+    assert.equal(table.cursors[row], line.cursor);
+    assert.equal(table.losses[row], line.losses);
+    assert.equal(table.lastWrites[row], line.step);
+    assert.equal(table.states[row], line.state);
+  }
+  for (const [handle, socket] of gone) assert.equal(lines.feedOf(handle, socket), undefined, `a late callback of handle ${handle}`);
+}
+
+test('handles find their line while rows move; a late callback of a closed line, its handle reused or not, finds nothing', () => {
+  fc.assert(
+    fc.property(steps, (given) => {
+      const lines = new Lines<Socket, Feed>();
+      const feeds: Feed[] = Array.from({ length: FEEDS }, () => ({ table: new LineTable<Socket>() }));
+      const model = new Map<number, Line>();
+      const gone: [number, Socket][] = [];
+      let mostOpen = 0;
+      for (const [i, step] of given.entries()) {
+        if (step.do === 'add') {
+          const line: Line = { feed: feeds[step.feed]!, socket: { name: i }, cursor: step.cursor, losses: step.cursor + 1, step: i, state: CATCHING_UP };
+          const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step);
+          assert.ok(!model.has(handle), 'a handle in use is not given again');
+          model.set(handle, line);
+          mostOpen = Math.max(mostOpen, model.size);
+          assert.ok(handle < mostOpen, 'handles are as small as the number of lines that were open at a time');
+        } else {
+          const chosen = [...model][step.which % Math.max(1, model.size)];
+          if (chosen === undefined) continue;
+          const [handle, line] = chosen;
+          if (step.do === 'remove') {
+            expect(lines.remove(handle)).toBe(line.feed);
+            model.delete(handle);
+            gone.push([handle, line.socket]);
+          } else if (step.do === 'state') {
+            line.feed.table.setState(lines.rowOf(handle), step.state);
+            line.state = step.state;
+          } else {
+            line.cursor += step.by;
+            line.feed.table.cursors[lines.rowOf(handle)] = line.cursor;
+          }
+        }
+        check(lines, feeds, model, gone);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('ten thousand lines that open and close in every order leave the table as small as it was with the most open', () => {
+  const lines = new Lines<Socket, Feed>();
+  const feed: Feed = { table: new LineTable<Socket>() };
+  const open: { handle: number; socket: Socket }[] = [];
+  let highest = 0;
+  for (let i = 0; i < 10_000; i++) {
+    const socket = { name: i };
+    const handle = lines.add(feed, socket, i, 0, 0);
+    highest = Math.max(highest, handle);
+    open.push({ handle, socket });
+    if (open.length < 100) continue;
+    const [closed] = open.splice((i * 7919) % open.length, 1);
+    lines.remove(closed!.handle);
+  }
+  expect(highest).toBeLessThan(100);
+  expect(feed.table.cursors.length).toBe(128);
+  for (const { handle, socket } of open) {
+    expect(lines.feedOf(handle, socket)).toBe(feed);
+    expect(feed.table.cursors[lines.rowOf(handle)]).toBe(socket.name);
+  }
+});
+
+test('a row that is walked downwards is met once, whoever is removed on the way', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat(1000), { minLength: 1, maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), (victims, removes) => {
+      const lines = new Lines<Socket, Feed>();
+      const feed: Feed = { table: new LineTable<Socket>() };
+      const handleOf = new Map<Socket, number>();
+      for (let i = 0; i < 60; i++) {
+        const socket = { name: i };
+        handleOf.set(socket, lines.add(feed, socket, 0, 0, 0));
+      }
+      const met = new Set<Socket>();
+      const { table } = feed;
+      // As core/pump.ts does it, over several turns with removals of any row in between.
+      let row = table.count - 1;
+      for (let turn = 0; row >= 0; turn++) {
+        const socket = table.sockets[row]!;
+        if (removes[turn % removes.length] === true && turn < victims.length) {
+          met.add(socket);
+          const victim = table.sockets[victims[turn]! % table.count]!;
+          lines.remove(handleOf.get(victim)!);
+          handleOf.delete(victim);
+        } else {
+          met.add(socket);
+        }
+        row = Math.min(row - 1, table.count - 1);
+      }
+      for (const socket of handleOf.keys()) expect(met.has(socket), `line ${socket.name} was left out`).toBe(true);
+    }),
+  );
+});

@@ -1,0 +1,116 @@
+/** The log port, on the memory log: ids, order, and a tail that hands over each event once. */
+import { describe, expect, test } from 'vitest';
+import type { Clock } from '../src/clock.js';
+import type { LoggedEvent, NewEvent } from '../src/core/event.js';
+import { MemoryLog } from '../src/log/memory.js';
+
+const AT: Clock = { wallMs: () => 1_790_000_000_123, nowMs: () => 0, soon: () => {}, later: () => () => {} };
+const LAST_ID = Number.MAX_SAFE_INTEGER;
+
+function events(...names: string[]): NewEvent[] {
+  return names.map((name) => ({ channel: name[0] ?? '', type: undefined, data: Buffer.from(name), json: false }));
+}
+
+const names = (given: readonly LoggedEvent[]): string[] => given.map((event) => Buffer.from(event.data).toString());
+
+/** Lets every promise that is resolved by now run. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('the memory log', () => {
+  test('starts at the clock, ms × 1000, so that a later start is above any id before', async () => {
+    const log = new MemoryLog(AT);
+    expect(log.lastId()).toBe(1_790_000_000_122_999);
+    expect(log.floor()).toBe(1_790_000_000_122_999);
+    expect(await log.append(events('a', 'b'))).toEqual([1_790_000_000_123_000, 1_790_000_000_123_001]);
+    const later = new MemoryLog({ ...AT, wallMs: () => AT.wallMs() + 1 });
+    expect(later.floor()).toBeGreaterThan(log.lastId());
+  });
+
+  test('starts at the first id given', async () => {
+    const log = new MemoryLog(AT, 1);
+    expect([log.lastId(), log.floor()]).toEqual([0, 0]);
+    expect(await log.append(events('a'))).toEqual([1]);
+    expect([log.lastId(), log.floor()]).toEqual([1, 0]);
+  });
+
+  test('ids rise by one over all channels, in the order of append, whoever waits for them', async () => {
+    const log = new MemoryLog(AT, 10);
+    const seen: LoggedEvent[] = [];
+    log.tail(9, (batch) => void seen.push(...batch));
+    const batches = await Promise.all([log.append(events('a1', 'b1')), log.append([]), log.append(events('c1')), log.append(events('a2', 'a3', 'b2'))]);
+    expect(batches).toEqual([[10, 11], [], [12], [13, 14, 15]]);
+    expect(seen.map((event) => event.id)).toEqual([10, 11, 12, 13, 14, 15]);
+    expect(names(seen)).toEqual(['a1', 'b1', 'c1', 'a2', 'a3', 'b2']);
+    expect(seen[1]).toEqual({ id: 11, channel: 'b', type: undefined, data: Buffer.from('b1'), json: false });
+  });
+
+  test('a tail that answers with a promise is waited for, and then gets what came meanwhile, once and in order', async () => {
+    const log = new MemoryLog(AT, 1);
+    const calls: string[][] = [];
+    const releases: (() => void)[] = [];
+    log.tail(0, (batch) => {
+      calls.push(names(batch));
+      return new Promise<void>((resolve) => releases.push(resolve));
+    });
+    await log.append(events('a'));
+    await log.append(events('b'));
+    await log.append(events('c', 'd'));
+    await settled();
+    expect(calls, 'the first batch is not done with yet').toEqual([['a']]);
+    releases.shift()!();
+    await settled();
+    expect(calls).toEqual([['a'], ['b', 'c', 'd']]);
+    await log.append(events('e'));
+    releases.shift()!();
+    await settled();
+    expect(calls).toEqual([['a'], ['b', 'c', 'd'], ['e']]);
+    releases.shift()!();
+    await settled();
+    await log.append(events('f'));
+    expect(calls.at(-1)).toEqual(['f']);
+    expect(calls.length).toBe(4);
+  });
+
+  test('a tail sees what is committed before anyone hears its id', async () => {
+    const log = new MemoryLog(AT, 1);
+    let seen = 0;
+    log.tail(0, (batch) => void (seen += batch.length));
+    const pending = log.append(events('a', 'b'));
+    expect(seen).toBe(2);
+    await pending;
+  });
+
+  test('a tail that was stopped, or whose log was closed, hears nothing more', async () => {
+    const log = new MemoryLog(AT, 1);
+    const seen: string[] = [];
+    const stop = log.tail(0, (batch) => void seen.push(...names(batch)));
+    await log.append(events('a'));
+    stop();
+    await log.append(events('b'));
+    log.tail(2, (batch) => void seen.push(...names(batch)));
+    await log.append(events('c'));
+    await log.close();
+    await log.append(events('d'));
+    expect(seen).toEqual(['a', 'c']);
+  });
+
+  test('it keeps nothing, says so, and does not pretend to tail the past', async () => {
+    const log = new MemoryLog(AT, 1);
+    await log.append(events('a', 'b'));
+    expect(await log.read()).toEqual([]);
+    expect(log.lostThrough()).toBe(2);
+    expect(() => log.tail(1, () => {})).toThrow(expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }));
+  });
+
+  test('the last id of all is given; a batch past it is refused whole', async () => {
+    const log = new MemoryLog(AT, LAST_ID - 1);
+    const seen: LoggedEvent[] = [];
+    log.tail(LAST_ID - 2, (batch) => void seen.push(...batch));
+    await expect(log.append(events('a', 'b', 'c'))).rejects.toThrow(/last id/);
+    expect(seen).toEqual([]);
+    expect(await log.append(events('a', 'b'))).toEqual([LAST_ID - 1, LAST_ID]);
+    await expect(log.append(events('c'))).rejects.toThrow(expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }));
+    expect(await log.append([])).toEqual([]);
+    expect(names(seen)).toEqual(['a', 'b']);
+  });
+});

@@ -1,0 +1,145 @@
+/** What a request asks for: transport, channels, position. The same over the wire is in request.wire.ts and hostile.wire.ts. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { HttpRequest } from '../src/native/uws.js';
+import { channelOf, channelsOf, negotiate, positionOf, transportOf, type Transport } from '../src/transports/request.js';
+
+/** A request as uWebSockets gives it: absent headers are '', absent query parameters undefined. */
+function requestOf(headers: Record<string, string>, query: string): HttpRequest {
+  const parameters = new URLSearchParams(query);
+  return {
+    getHeader: (name: string) => headers[name] ?? '',
+    getQuery: (name?: string) => (name === undefined ? query : (parameters.get(name) ?? undefined)),
+  } as unknown as HttpRequest;
+}
+
+describe('transport', () => {
+  test.each<[accept: string, query: boolean, transport: Transport]>([
+    ['', false, 'sse'],
+    ['', true, 'poll'],
+    ['*/*', false, 'sse'],
+    ['*/*', true, 'poll'],
+    ['text/event-stream', false, 'sse'],
+    ['text/event-stream', true, 'sse'],
+    ['application/x-ndjson', false, 'ndjson'],
+    ['application/json', false, 'poll'],
+    ['application/json, text/event-stream', false, 'sse'],
+    ['application/json, application/x-ndjson', false, 'ndjson'],
+    ['application/json, text/event-stream;q=0.9', false, 'poll'],
+    ['text/event-stream;q=0.5, application/x-ndjson;q=0.6', false, 'ndjson'],
+    ['text/event-stream; charset=utf-8; q=0.5, application/json;q=0.4', false, 'sse'],
+    ['text/event-stream;q=0', false, 'sse'],
+    ['text/event-stream;q=0', true, 'poll'],
+    ['application/json;q=0, text/event-stream;q=0.001', true, 'sse'],
+    ['TEXT/Event-Stream', true, 'sse'],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', false, 'sse'],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', true, 'poll'],
+    ['application/*', true, 'poll'],
+    ['image/png', false, 'sse'],
+    ['text/event-stream;q=nonsense, application/json;q=0.1', false, 'poll'],
+    ['text/event-stream;q=7, application/x-ndjson', false, 'sse'],
+    [',,;q=1,/', false, 'sse'],
+  ])('Accept: %s with poll parameters %s is %s', (accept, query, transport) => {
+    expect(negotiate('', accept, query)).toBe(transport);
+  });
+
+  test('an upgrade to websocket beats everything, another upgrade nothing', () => {
+    expect(negotiate('websocket', 'text/event-stream', true)).toBe('websocket');
+    expect(negotiate('WebSocket', '', false)).toBe('websocket');
+    expect(negotiate('h2c', 'application/json', false)).toBe('poll');
+  });
+
+  test('since, wait and limit each ask for a poll where nothing else is accepted', () => {
+    for (const name of ['since', 'wait', 'limit']) {
+      expect(transportOf(requestOf({}, `${name}=1`))).toBe('poll');
+      expect(transportOf(requestOf({ accept: 'text/event-stream' }, `${name}=1`))).toBe('sse');
+    }
+    expect(transportOf(requestOf({}, 'last=1&envelope=1&x=since'))).toBe('sse');
+  });
+
+  test('whatever is accepted there is an answer: one that is explicitly accepted with the highest q where there is one', () => {
+    const known = ['text/event-stream', 'application/x-ndjson', 'application/json'];
+    const ranges = fc.array(fc.tuple(fc.constantFrom(...known, '*/*', 'text/html', 'application/*'), fc.option(fc.constantFrom('0', '0.1', '0.5', '1.0'))));
+    fc.assert(
+      fc.property(ranges, fc.boolean(), (given, poll) => {
+        const accept = given.map(([type, q]) => (q === null ? type : `${type};q=${q}`)).join(', ');
+        const answered = negotiate('', accept, poll);
+        const qOf = (type: string): number => Math.max(0, ...given.filter(([name]) => name === type).map(([, q]) => Number(q ?? 1)));
+        const best = Math.max(...known.map(qOf));
+        if (best === 0) expect(answered).toBe(poll ? 'poll' : 'sse');
+        else expect(answered).toBe((['sse', 'ndjson', 'poll'] as const)[known.findIndex((type) => qOf(type) === best)]);
+      }),
+    );
+  });
+});
+
+describe('channels', () => {
+  const nameChars = fc.constantFrom(...'ABCZabcz0189_~-'.split(''));
+  const goodNames = fc
+    .tuple(nameChars, fc.string({ unit: fc.oneof({ weight: 9, arbitrary: nameChars }, { weight: 1, arbitrary: fc.constant('.') }), maxLength: 126 }), nameChars)
+    .map((parts) => parts.join('').replaceAll(/\.{2,}/g, '.'));
+
+  test('up to 16 names of the grammar are read as they stand, each once, in their order', () => {
+    fc.assert(
+      fc.property(fc.array(goodNames, { minLength: 1, maxLength: 16 }), fc.boolean(), (names, twice) => {
+        expect(channelsOf(`/${(twice ? [...names, ...names] : names).join(',')}`)).toEqual([...new Set(names)]);
+      }),
+    );
+  });
+
+  test('a name with one character of another kind is refused, wherever it stands', () => {
+    const badChars = fc.oneof(fc.constantFrom(...'%+ !"#$&\'()*:;<=>?@[\\]^`{|}'.split(''), '\0', '\n', '\x7f', 'é', '漢', '％'), fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }));
+    fc.assert(
+      fc.property(goodNames, badChars, fc.nat(), fc.constantFrom('', 'a,', 'a,b,'), (name, bad, at, before) => {
+        fc.pre(!/^[A-Za-z0-9._~,/-]$/.test(bad));
+        const cut = at % name.length;
+        const given = `/${before}${name.slice(0, cut)}${bad}${name.slice(cut)}`;
+        expect(() => channelsOf(given)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+      }),
+    );
+  });
+
+  test.each(['/', '/,', '/a,', '/,a', '/a,,b', '/.', '/..', '/.a', '/a.', '/a..b', '/a,.b', `/${'x'.repeat(129)}`, '/%61'])('%s is HOLDLINE_BAD_CHANNEL', (path) => {
+    expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+  });
+
+  test('17 different names are too many, 16 named twice are not', () => {
+    const names = Array.from({ length: 17 }, (_, i) => `c${i}`);
+    expect(() => channelsOf(`/${names.join(',')}`)).toThrow(/17 channels.*at most 16/);
+    expect(channelsOf(`/${[...names.slice(1), ...names.slice(1)].join(',')}`)).toEqual(names.slice(1));
+  });
+
+  test.each(['/a/b', '/a/', '//', '/favicon.ico', '/robots.txt', '/a,b/c'])('%s is HOLDLINE_NOT_FOUND', (path) => {
+    expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_NOT_FOUND' }));
+  });
+
+  test('a publish goes to one', () => {
+    expect(channelOf('/a')).toBe('a');
+    expect(channelOf('/a,a')).toBe('a');
+    expect(() => channelOf('/a,b')).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+  });
+});
+
+describe('position', () => {
+  const HEADER = { 'last-event-id': '1' };
+  test.each<[headers: Record<string, string>, query: string, position: unknown]>([
+    [{}, '', { kind: 'live' }],
+    [HEADER, 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
+    [{}, 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
+    [{}, 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
+    [{}, 'last=5&since=4', { kind: 'after', id: 4 }],
+    [{}, 'last=5', { kind: 'last', count: 5 }],
+    [{}, 'since=latest&last=5', { kind: 'live' }],
+    [{}, 'since=0', { kind: 'after', id: 0 }],
+    [{ 'last-event-id': 'abc' }, 'since=4', { kind: 'foreign' }],
+    [{ 'last-event-id': '' }, 'since=4', { kind: 'after', id: 4 }],
+  ])('%j and ?%s', (headers, query, position) => {
+    expect(positionOf(requestOf(headers, query))).toEqual(position);
+  });
+
+  test('a bad value in the query is refused even where something stronger beats it', () => {
+    for (const query of ['since=-1', 'last=x', 'lastEventId=', 'last_event_id=1e9', 'since=1&last=1.0']) {
+      expect(() => positionOf(requestOf(HEADER, query))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
+    }
+  });
+});

@@ -1,0 +1,207 @@
+/** Two hundred readers that take nothing while 100 MB of events go by: they cost a cursor each, and the line beside them notices nothing. */
+import { expect, onTestFinished, test } from 'vitest';
+import { SseLine, type Block } from './support/line.js';
+import { FaultProxy } from './support/proxy.js';
+import { serverForTest } from './support/server.js';
+import { DEADLINE_MS } from './support/wire.js';
+
+const STALLED_LINES = 200;
+const EVENT_DATA_BYTES = 1000;
+const EVENTS_PER_BATCH = 1000;
+const BATCHES = 100;
+const WARM_UP_ROUNDS = 6;
+const MIB = 2 ** 20;
+/** What one stalled line may cost the process; its kernel buffers are not the process's. */
+const BYTES_PER_STALLED_LINE = 64 * 1024;
+
+const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({ data: `${i}:`.padEnd(EVENT_DATA_BYTES, 'x') }));
+
+/** Follows the ids of one line: where they start, and every place where the next is not one more. */
+class Ids {
+  first = 0;
+  last = 0;
+  readonly jumps: { after: number; before: number }[] = [];
+  take = (block: Block): void => {
+    if (block.id === undefined || block.data === undefined) return;
+    if (this.first === 0) this.first = block.id;
+    else if (block.id !== this.last + 1) this.jumps.push({ after: this.last, before: block.id });
+    this.last = block.id;
+  };
+}
+
+test('200 stalled readers and one control line meet 100 MB of events', async () => {
+  const server = await serverForTest();
+  const seen = new Ids();
+  const control = await SseLine.open(server.port, '/feed', { keep: false, onBlock: seen.take });
+  onTestFinished(() => control.close());
+
+  const publish = async (): Promise<number> => (await server.publishBatch('feed', events)).last;
+  /** 100 MB; the most memory the server had on the way, bytes. */
+  const publishAll = async (): Promise<number> => {
+    let mostBytes = 0;
+    for (let i = 0; i < BATCHES; i++) {
+      await publish();
+      mostBytes = Math.max(mostBytes, server.rssBytes());
+    }
+    return mostBytes;
+  };
+
+  // Warm-up: the same 100 MB with the control line alone, until they take no more memory than before: the ring is full then, code
+  // is compiled and the heap has the size that this publisher's bodies make. What the next 100 MB take more is the stalled lines',
+  // and nothing is allowed for a ring.
+  let warmBytes = 0;
+  for (let round = 0, settled = false; !settled && round < WARM_UP_ROUNDS; round++) {
+    const mostBytes = await publishAll();
+    settled = mostBytes < warmBytes + MIB;
+    warmBytes = Math.max(warmBytes, mostBytes);
+    await control.waitForId((await server.stats()).head, 20_000);
+  }
+
+  const joinedAfter = (await server.stats()).head;
+  const ids = Array.from({ length: STALLED_LINES }, () => new Ids());
+  const stalled = await Promise.all(ids.map((one) => SseLine.open(server.port, '/feed', { keep: false, onBlock: one.take })));
+  onTestFinished(() => stalled.forEach((line) => line.close()));
+  for (const line of stalled) line.connection.pause();
+
+  // The server gives up a reader that takes nothing for 8 to 12 s, so all of this must be over by then.
+  const startedAt = performance.now();
+  const mostBytes = await publishAll();
+  const last = joinedAfter + BATCHES * EVENTS_PER_BATCH;
+  await control.waitForId(last, 20_000);
+  const atEnd = await server.stats();
+  const tookMs = performance.now() - startedAt;
+  expect(atEnd.lines, 'every one of them has stalled and is still there').toMatchObject({
+    open: STALLED_LINES + 1,
+    stalled: STALLED_LINES,
+  });
+  const grownBytes = mostBytes - warmBytes;
+  console.log(
+    `100 MB in ${tookMs.toFixed(0)} ms; warm ${(warmBytes / MIB).toFixed(1)} MiB, at most ${(grownBytes / MIB).toFixed(2)} MiB more: ${(grownBytes / STALLED_LINES / 1024).toFixed(1)} KiB a stalled line`,
+  );
+  expect(grownBytes).toBeLessThan(STALLED_LINES * BYTES_PER_STALLED_LINE);
+
+  // The control line has all of it, from its first event on.
+  expect({ gaps: control.gaps, jumps: seen.jumps, last: seen.last }).toEqual({ gaps: [], jumps: [], last });
+  expect(control.eventCount).toBe(last);
+
+  // Those that drain go on from the ring: with every event, or with one gap that says exactly what is missing.
+  for (const line of stalled) line.connection.resume();
+  for (const line of stalled) await line.waitForId(last, 2 * DEADLINE_MS);
+  for (const [i, line] of stalled.entries()) {
+    const one = ids[i]!;
+    expect(one.first).toBe(joinedAfter + 1);
+    expect(one.jumps.length).toBeLessThanOrEqual(1);
+    expect(line.gaps, 'a gap is told where ids jump, and nowhere else').toEqual(
+      one.jumps.map(({ after, before }) => ({ after, before })),
+    );
+  }
+  const lossless = stalled.filter((line) => line.gaps.length === 0).length;
+  expect(lossless, 'a ring of 1 MiB does not hold 100 MB').toBe(0);
+  const { counters } = await server.stats();
+  expect(counters).toMatchObject({
+    gaps_slow_total: STALLED_LINES,
+    gaps_at_join_total: 0,
+    lines_closed_total: 0,
+    lines_closed_stalled_total: 0,
+  });
+
+  // They are lines like any other again.
+  const live = await server.publish('feed', 'live');
+  for (const line of [control, ...stalled]) await line.waitForId(live);
+}, 60_000);
+
+test('a reader that stalls and drains within what is kept misses nothing and is told no gap', async () => {
+  const server = await serverForTest({ 'replay-bytes': '32MiB', 'replay-events': 100_000 });
+  const lines = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/feed', { keep: false })));
+  onTestFinished(() => lines.forEach((line) => line.close()));
+  for (const line of lines) line.connection.pause();
+  let last = 0;
+  for (let i = 0; i < 16; i++) last = (await server.publishBatch('feed', events)).last;
+  await server.statsUntil('all have stalled', (stats) => stats.lines.stalled === lines.length);
+  for (const line of lines) line.connection.resume();
+  for (const line of lines) {
+    await line.waitForId(last, 2 * DEADLINE_MS);
+    expect([line.eventCount, line.gaps.length]).toEqual([16 * EVENTS_PER_BATCH, 0]);
+  }
+  const { counters } = await server.stats();
+  expect(counters.gaps_total).toBe(0);
+  expect(counters.lines_resumed_total).toBeGreaterThanOrEqual(lines.length);
+}, 30_000);
+
+test('a reader slower than the feed is told each gap where its ids jump, and nowhere else', async () => {
+  const server = await serverForTest();
+  const proxy = await FaultProxy.start(server.port);
+  // About 3 MB/s, far less than is published.
+  Object.assign(proxy.faults, { pieceBytes: 64 * 1024, delayMs: 20 });
+  const ids = new Ids();
+  const slow = await SseLine.open(proxy.port, '/feed', { keep: false, onBlock: ids.take });
+  const control = await SseLine.open(server.port, '/feed', { keep: false });
+  onTestFinished(() => (slow.close(), control.close()));
+  let last = 0;
+  for (let i = 0; i < 30; i++) {
+    last = (await server.publishBatch('feed', events)).last;
+    await control.waitForId(last);
+  }
+  proxy.newest.faults.delayMs = 0;
+  await slow.waitForId(last, 2 * DEADLINE_MS);
+  expect(slow.gaps.length).toBeGreaterThan(0);
+  expect(slow.gaps).toEqual(ids.jumps);
+  expect([control.eventCount, control.gaps.length]).toEqual([30 * EVENTS_PER_BATCH, 0]);
+  const { counters } = await server.stats();
+  expect(counters).toMatchObject({ gaps_total: slow.gaps.length, gaps_slow_total: slow.gaps.length });
+}, 30_000);
+
+test('a peer that vanished without closing is given up about ten seconds after it stalled, and counted', async () => {
+  const server = await serverForTest();
+  const proxy = await FaultProxy.start(server.port);
+  const vanished = await SseLine.open(proxy.port, '/feed', { keep: false });
+  const control = await SseLine.open(server.port, '/feed', { keep: false });
+  onTestFinished(() => (vanished.close(), control.close()));
+  proxy.newest.silence();
+  let last = 0;
+  for (let i = 0; i < 20; i++) last = (await server.publishBatch('feed', events)).last;
+  const { lines } = await server.stats();
+  expect(lines).toMatchObject({ open: 2, stalled: 1 });
+  await server.statsUntil('it is given up', (stats) => stats.lines.open === 1, 20_000);
+  const { counters } = await server.stats();
+  expect(counters).toMatchObject({ lines_closed_total: 1, lines_closed_stalled_total: 1, lines_ended_total: 0 });
+  await control.waitForId(last);
+  expect([control.eventCount, control.gaps.length]).toEqual([20 * EVENTS_PER_BATCH, 0]);
+}, 30_000);
+
+test.each([
+  ['latest', undefined],
+  ['close', 'slow'],
+] as const)(
+  '--slow %s: a lapped line is treated so, is counted, and the control line notices nothing',
+  async (slow, endCode) => {
+    const server = await serverForTest({ slow });
+    const control = await SseLine.open(server.port, '/feed', { keep: false });
+    const ids = new Ids();
+    const reader = await SseLine.open(server.port, '/feed', { keep: false, onBlock: ids.take });
+    onTestFinished(() => (control.close(), reader.close()));
+    reader.connection.pause();
+    let last = 0;
+    for (let i = 0; i < 20; i++) last = (await server.publishBatch('feed', events)).last;
+    await control.waitForId(last, 2 * DEADLINE_MS);
+    reader.connection.resume();
+    if (endCode) {
+      await reader.waitForEnd(2 * DEADLINE_MS);
+      expect([reader.endCode, reader.complete]).toEqual([endCode, true]);
+      expect((await server.stats()).counters).toMatchObject({ slow_closed_total: 1, lines_ended_total: 1 });
+    } else {
+      await server.statsUntil('it has drained', (stats) => stats.lines.stalled === 0);
+      const live = await server.publish('feed', 'live');
+      await reader.waitForId(live, 2 * DEADLINE_MS);
+      expect((await server.stats()).counters).toMatchObject({ slow_latest_total: 1 });
+      expect(
+        ids.jumps.map(({ before }) => before),
+        'it goes on with the newest event',
+      ).toEqual([last]);
+      expect(reader.gaps, 'and is told what it has missed').toEqual(ids.jumps);
+    }
+    await control.waitForId((await server.stats()).head);
+    expect([control.eventCount, control.gaps.length, control.closed]).toEqual([control.lastId, 0, false]);
+  },
+  30_000,
+);

@@ -1,0 +1,183 @@
+/** A TCP proxy that does to a connection what networks do: cut, pause, delay, chop into pieces, go silent. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { onTestFinished } from 'vitest';
+import { Watched } from './wire.js';
+
+/** How the bytes from the server travel. */
+export interface Faults {
+  /** Passed on in pieces of this many bytes, a segment and a turn of the loop each. */
+  pieceBytes: number;
+  /** Each piece waits this long; with `pieceBytes` a throttle. */
+  delayMs: number;
+}
+
+/** Bytes taken from the server and not yet passed on, above which no more are taken. */
+const QUEUE_BYTES = 64 * 1024;
+
+/** One connection through the proxy. */
+export class ProxiedConnection {
+  /** What the client sent first, up to the blank line. */
+  requestHead = '';
+  readonly faults: Faults;
+  downBytes = 0;
+  open = true;
+  readonly #client: Socket;
+  readonly #server: Socket;
+  readonly #queue: Buffer[] = [];
+  readonly #changed: () => void;
+  #queuedBytes = 0;
+  #paused = false;
+  #silent = false;
+  #passing = false;
+
+  constructor(client: Socket, targetPort: number, faults: Faults, changed: () => void) {
+    this.#client = client;
+    this.#changed = changed;
+    this.faults = { ...faults };
+    this.#server = connect({ port: targetPort, host: '127.0.0.1', noDelay: true });
+    client.setNoDelay(true);
+    client.on('data', (bytes) => {
+      if (!this.requestHead.includes('\r\n\r\n')) this.requestHead += bytes.toString('latin1');
+      if (!this.#silent) this.#server.write(bytes);
+      changed();
+    });
+    this.#server.on('data', (bytes) => {
+      if (this.#silent) return;
+      this.#queue.push(bytes);
+      this.#queuedBytes += bytes.length;
+      this.#flow();
+      void this.#pass();
+    });
+    const close = (): void => {
+      if (!this.#silent) this.#end(false);
+    };
+    for (const socket of [client, this.#server]) {
+      socket.on('error', () => {});
+      socket.on('close', close);
+      socket.on('end', close);
+    }
+  }
+
+  /** A header of the request, or undefined. */
+  requestHeader(name: string): string | undefined {
+    return new RegExp(`^${name}: (.*)$`, 'im').exec(this.requestHead.replaceAll('\r', ''))?.[1];
+  }
+
+  /** Resets both sides, as a network that fails does. */
+  cut(): void {
+    this.#end(true);
+  }
+
+  /** Takes nothing more from the server: for it, the reader has stalled. */
+  pause(): void {
+    this.#paused = true;
+    this.#flow();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#flow();
+    void this.#pass();
+  }
+
+  /** Takes and passes on nothing in either direction, and closes neither: the peer has vanished, half open. */
+  silence(): void {
+    this.#silent = true;
+    this.#queue.length = 0;
+    this.#flow();
+  }
+
+  #flow(): void {
+    if (this.#paused || this.#silent || this.#queuedBytes > QUEUE_BYTES) this.#server.pause();
+    else this.#server.resume();
+  }
+
+  async #pass(): Promise<void> {
+    if (this.#passing) return;
+    this.#passing = true;
+    for (let bytes = this.#queue[0]; bytes && this.open && !this.#paused && !this.#silent; bytes = this.#queue[0]) {
+      const { pieceBytes, delayMs } = this.faults;
+      const piece = bytes.subarray(0, pieceBytes);
+      if (piece.length === bytes.length) this.#queue.shift();
+      else this.#queue[0] = bytes.subarray(piece.length);
+      if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs));
+      this.#queuedBytes -= piece.length;
+      this.downBytes += piece.length;
+      const room = this.#client.write(piece);
+      this.#flow();
+      if (!room && this.open) await new Promise((resolve) => this.#client.once('drain', resolve).once('close', resolve));
+      else if (Number.isFinite(pieceBytes)) await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#passing = false;
+    this.#changed();
+  }
+
+  #end(reset: boolean): void {
+    if (!this.open) return;
+    this.open = false;
+    for (const socket of [this.#client, this.#server]) {
+      if (reset) socket.resetAndDestroy();
+      else socket.destroySoon();
+    }
+    this.#changed();
+  }
+}
+
+/** The proxy; new connections take over its `faults`, and are reset at once while it is `refusing`. */
+export class FaultProxy extends Watched {
+  readonly connections: ProxiedConnection[] = [];
+  readonly faults: Faults = { pieceBytes: Number.POSITIVE_INFINITY, delayMs: 0 };
+  refusing = false;
+  readonly #server: Server;
+
+  private constructor(targetPort: number) {
+    super();
+    this.#server = createServer((client) => {
+      if (this.refusing) client.resetAndDestroy();
+      else this.connections.push(new ProxiedConnection(client, targetPort, this.faults, () => this.changed()));
+      this.changed();
+    });
+  }
+
+  /** Listens on a free port until the running test is over. */
+  static async start(targetPort: number): Promise<FaultProxy> {
+    const proxy = new FaultProxy(targetPort);
+    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => proxy.close());
+    return proxy;
+  }
+
+  describe(): string {
+    return `${this.connections.length} connections, ${this.connections.filter((connection) => connection.open).length} open`;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** The newest connection. */
+  get newest(): ProxiedConnection {
+    return this.connections.at(-1)!;
+  }
+
+  /** Waits for the nth connection (from 1) and for the whole head of its request. */
+  waitForConnection(count: number, deadlineMs?: number): Promise<ProxiedConnection> {
+    return this.waitFor(
+      `connection ${count} and its request`,
+      () => {
+        const connection = this.connections[count - 1];
+        return connection?.requestHead.includes('\r\n\r\n') ? connection : undefined;
+      },
+      deadlineMs,
+    );
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const connection of this.connections) connection.cut();
+  }
+}
