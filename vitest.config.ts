@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.{test,wire}.ts'],
+    include: ['test/**/*.{test,wire}.ts', 'bench/**/*.test.ts'],
     // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live sockets: a process a file.
     pool: 'forks',
     isolate: true,

@@ -144,6 +144,9 @@ export async function measureFanOut(options: RunOptions): Promise<Measured<FanOu
     const where = `${figures.target} at ${figures.ratePerSecond}/s`;
     if (figures.clientBoundRounds > 0)
       remarks.push(`${where}: the client's core was busy in ${figures.clientBoundRounds} rounds; the server may do better`);
+    if (figures.loopDelayP99Ms === null && hasLoop(figures.target)) {
+      remarks.push(`${where}: its loop never came round in time to tell its delay, which is therefore more than the window`);
+    }
     if (figures.strangerCpuShare > STRANGERS_WORTH_TELLING) {
       remarks.push(
         `${where}: other processes took up to ${percent(figures.strangerCpuShare)} of a core; the machine was not quiet`,
@@ -240,6 +243,11 @@ async function measureRound(
 
   const window = await watching;
   const { book, ...published } = await publishing;
+  if (published.accepted === 0) {
+    throw new Error(
+      `${server.name} accepted none of ${published.sent} events in ${loadSeconds} s (503: ${published.refused503}, unanswered: ${published.unanswered})`,
+    );
+  }
   const settled = await client.ask<Settled>(
     'settle',
     { accepted: book, windowStartUs, windowEndUs, deadlineMs: SETTLE_DEADLINE_MS },
@@ -275,6 +283,10 @@ async function measureRound(
     serverCounters: await server.counters(),
     serverRssBytes: server.rssBytes(),
   };
+}
+
+function hasLoop(target: TargetName): boolean {
+  return target === 'holdline' || target === 'raw-uws';
 }
 
 /** What must be zero on a server that keeps its promises; deliveries under way at the deadline are told of apart. */

@@ -59,7 +59,7 @@ export function startTarget(name: TargetName, settings: object = {}): Promise<Ru
 async function startNodeTarget(name: 'holdline' | 'raw-uws', settings: object): Promise<Running> {
   const file = new URL(`servers/${name}.ts`, import.meta.url);
   const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], { BENCH_SETTINGS: JSON.stringify(settings) });
-  const { port } = await child.notice<{ port: number }>('listening', START_DEADLINE_MS);
+  const { port } = await orKill(child, child.notice<{ port: number }>('listening', START_DEADLINE_MS));
   const usage = (): Promise<Usage | null> => child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
   return {
     name,
@@ -80,12 +80,26 @@ async function startNodeTarget(name: 'holdline' | 'raw-uws', settings: object): 
   };
 }
 
+/** A server that did not start is no reason to leave its process to the next one. */
+async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
+  try {
+    return await started;
+  } catch (error) {
+    await child.kill();
+    throw error;
+  }
+}
+
 async function startNchan(): Promise<Running> {
   const port = await freePort();
   const child = new Child({ name: 'nchan', ...nchanCommand(temporaryDirectory(), port, PATH), core: SERVER_CORE, ipc: false });
-  await listening(port, START_DEADLINE_MS);
-  const [worker] = childPids(child.pid);
-  if (worker === undefined) throw new Error('nginx listens but has no worker');
+  const hasWorker = async (): Promise<number> => {
+    await listening(port, START_DEADLINE_MS);
+    const [worker] = childPids(child.pid);
+    if (worker === undefined) throw new Error('nginx listens but has no worker');
+    return worker;
+  };
+  const worker = await orKill(child, hasWorker());
   const stop = async (): Promise<void> => {
     // Asked first: a master that is killed leaves its worker to nobody.
     child.signal('SIGTERM');
@@ -113,7 +127,7 @@ async function startSendLoop(): Promise<Running> {
   sendLoopBinary ??= compileSendLoop();
   const child = new Child({ name: 'send-loop', command: sendLoopBinary, args: [], core: SERVER_CORE, ipc: false });
   const answers = child.textLines();
-  const port = Number((await answers.next(START_DEADLINE_MS)).replace('port ', ''));
+  const port = Number((await orKill(child, answers.next(START_DEADLINE_MS))).replace('port ', ''));
   return {
     name: 'send-loop',
     port,

@@ -70,7 +70,7 @@ function fanOutTable(): string {
       cell(at(1000), (figures) => acceptToDeliver(figures)),
     ];
   });
-  if (result === undefined) return `${twoRowTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
+  if (result === undefined) return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
   const { parameters, summary } = result;
   const notes = [
     `${count(parameters.lines)} connections, ${parameters.eventBytes}-byte events, one server process on one core; medians of ` +
@@ -84,7 +84,7 @@ function fanOutTable(): string {
     );
   }
   notes.push(caption(result));
-  return `${twoRowTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+  return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
 function fanOutRatioTable(): string {
@@ -94,10 +94,10 @@ function fanOutRatioTable(): string {
     const ratio = result?.summary.ratios.find((entry) => entry.against === against && entry.ratePerSecond === 10);
     return [
       TARGET_TITLES[against],
-      cell(ratio, ({ p50Median }) => `${p50Median.toFixed(2)} ×`),
-      cell(ratio, ({ p99Median }) => `${p99Median.toFixed(2)} ×`),
-      cell(ratio, ({ p50 }) => p50.map((value) => value.toFixed(2)).join(' · ')),
-      cell(ratio, ({ p99 }) => p99.map((value) => value.toFixed(2)).join(' · ')),
+      cell(ratio, ({ p50Median }) => `${fixed(p50Median, 2)} ×`),
+      cell(ratio, ({ p99Median }) => `${fixed(p99Median, 2)} ×`),
+      cell(ratio, ({ p50 }) => p50.map((value) => fixed(value, 2)).join(' · ')),
+      cell(ratio, ({ p99 }) => p99.map((value) => fixed(value, 2)).join(' · ')),
     ];
   });
   return withCaption(table(head, rows), result);
@@ -118,7 +118,7 @@ function fanOutCostTable(): string {
     TARGET_TITLES[figures.target],
     String(figures.ratePerSecond),
     share(figures.serverCpuShare),
-    figures.serverCpuUsPerDelivery.toFixed(2),
+    fixed(figures.serverCpuUsPerDelivery, 2),
     figures.loopDelayP99Ms === null ? '–' : time(figures.loopDelayP99Ms),
     share(figures.clientCoreShare) + (isClientBound(figures) ? ' †' : ''),
     `${figures.lost} · ${figures.doubled} · ${figures.outOfOrder} · ${figures.gapEvents}`,
@@ -133,10 +133,10 @@ function memoryTable(): string {
     const figures = result?.summary.find((entry) => entry.target === target);
     return [
       TARGET_TITLES[target],
-      cell(figures, ({ rssBytesPerLine }) => `${rssBytesPerLine.toFixed(0)} B`),
-      cell(figures, ({ heapBytesPerLine }) => `${heapBytesPerLine.toFixed(0)} B`),
-      cell(figures, ({ rSquared }) => rSquared.toFixed(4)),
-      cell(figures, ({ rssWithoutLinesBytes }) => `${(rssWithoutLinesBytes / 2 ** 20).toFixed(0)} MiB`),
+      cell(figures, ({ rssBytesPerLine }) => `${fixed(rssBytesPerLine, 0)} B`),
+      cell(figures, ({ heapBytesPerLine }) => `${fixed(heapBytesPerLine, 0)} B`),
+      cell(figures, ({ rSquared }) => fixed(rSquared, 4)),
+      cell(figures, ({ rssWithoutLinesBytes }) => `${fixed(rssWithoutLinesBytes / 2 ** 20, 0)} MiB`),
     ];
   });
   return withCaption(table(head, rows), result);
@@ -151,7 +151,7 @@ function acceptTable(): string {
     figures.variant,
     time(figures.elapsedMs) + (figures.clientBoundRounds > 0 ? ' †' : ''),
     count(figures.linesPerSecond),
-    figures.serverCpuUsPerLine.toFixed(0),
+    fixed(figures.serverCpuUsPerLine, 0),
   ]);
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
 }
@@ -163,8 +163,8 @@ function idleTable(): string {
   const row = [
     TARGET_TITLES.holdline,
     cell(figures, ({ cpuShare }) => share(cpuShare)),
-    cell(figures, ({ heartbeatsPerLine }) => `${heartbeatsPerLine.toFixed(2)} in ${result?.parameters.windowSeconds} s`),
-    cell(figures, ({ cpuUsPerHeartbeat }) => cpuUsPerHeartbeat.toFixed(1)),
+    cell(figures, ({ heartbeatsPerLine }) => `${fixed(heartbeatsPerLine, 2)} in ${result?.parameters.windowSeconds} s`),
+    cell(figures, ({ cpuUsPerHeartbeat }) => fixed(cpuUsPerHeartbeat, 1)),
   ];
   return withCaption(table(head, [row]), result);
 }
@@ -240,8 +240,8 @@ function table(head: string[], rows: string[][]): string {
   return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
-/** Markdown knows one head row; the rate goes into bold type in the first body-like row's place, as part of the head. */
-function twoRowTable(head: string[][], rows: string[][]): string {
+/** Markdown knows one head row: what stands above a group of columns is repeated in each of them. */
+function groupedTable(head: string[][], rows: string[][]): string {
   const [above, below] = head as [string[], string[]];
   let group = '';
   const joined = below.map((name, index) => {
@@ -264,26 +264,35 @@ function caption(result: Result): string {
   );
 }
 
-/** Null is what a result has where nothing was recorded. */
-function time(valueMs: number | null): string {
+/** JSON has null where a figure was NaN: nothing was recorded. */
+type Figure = number | null;
+
+function fixed(value: Figure, digits: number): string {
+  return value === null ? '–' : value.toFixed(digits);
+}
+
+function time(valueMs: Figure): string {
   if (valueMs === null) return '–';
   if (valueMs >= 10_000) return `${(valueMs / 1000).toFixed(0)} s`;
   if (valueMs >= 1000) return `${(valueMs / 1000).toFixed(1)} s`;
   return `${valueMs < 10 ? valueMs.toFixed(1) : valueMs.toFixed(0)} ms`;
 }
 
-function nanoseconds(value: number): string {
+function nanoseconds(value: Figure): string {
+  if (value === null) return '–';
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} ms`;
   if (value >= 1e3) return `${(value / 1e3).toFixed(2)} µs`;
   return `${value.toFixed(0)} ns`;
 }
 
-function share(value: number): string {
+function share(value: Figure): string {
+  if (value === null) return '–';
   return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
 
 /** 1.50 M, 228 k, 15,000, 560 */
-function count(value: number): string {
+function count(value: Figure): string {
+  if (value === null) return '–';
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (value >= 1e5) return `${(value / 1e3).toFixed(0)} k`;
   return Math.round(value).toLocaleString('en-US');

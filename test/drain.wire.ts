@@ -1,5 +1,5 @@
 /** The end of a server's life: last words on every line, ready says no, nothing new is taken, exit 0. */
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -16,6 +16,15 @@ async function stall(server: TestServer): Promise<SseLine> {
   for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
     await server.publishBatch('stalled', events);
   return line;
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
@@ -80,10 +89,43 @@ test('while draining, ready is 503, new work is told to come back, and no new co
     socket.once('connect', () => resolve('connected'));
   });
   expect(refused).toBe('ECONNREFUSED');
-  // A second signal does not wait for the stalled line.
-  server.signal('SIGTERM');
+  // A second signal does not wait for the stalled line. The other one: npm and terminals may send the same one twice.
+  server.signal('SIGINT');
   await server.exited(2_000);
 }, 15_000);
+
+test('a stalled reader that reads on while the server drains has its stream to the end, and then the server ends', async () => {
+  const server = await serverForTest({ drain: '8s' });
+  const bystander = await SseLine.open(server.port, '/c');
+  const line = await stall(server);
+  server.signal('SIGTERM');
+  await bystander.waitForEnd();
+  expect(server.exitCode).toBeUndefined();
+  line.connection.resume();
+  await line.waitForEnd();
+  expect([line.complete, line.endCode]).toEqual([true, 'draining']);
+  expect(line.ids).toEqual(line.ids.map((_, i) => i + 1));
+  expect(await server.exited()).toBe(0);
+}, 15_000);
+
+test('a restart takes the port over at once, gives ids that have not been given before, and tells what was missed', async () => {
+  // A port of its own choice: a socket bound to port 0 does not set SO_REUSEADDR, and an operator does not ask for port 0 twice.
+  const port = await freePort();
+  const before = await serverForTest({ 'first-id': false, port });
+  const first = await SseLine.open(before.port, '/c');
+  const seen = await before.publish('c', 'seen');
+  await first.waitForId(seen);
+  const missed = await before.publish('c', 'missed');
+  expect(await before.stop()).toBe(0);
+  const after = await serverForTest({ 'first-id': false, port });
+  const again = await SseLine.open(after.port, '/c', { headers: { 'Last-Event-ID': String(seen) } });
+  onTestFinished(() => again.close());
+  const id = await after.publish('c', 'new');
+  await again.waitForId(id);
+  expect(id).toBeGreaterThan(missed);
+  expect(again.gaps).toEqual([{ after: seen, before: null }]);
+  expect(again.events.map((event) => event.data)).toEqual(['new']);
+});
 
 test('a line that takes nothing holds the end up no longer than --drain', async () => {
   const server = await serverForTest({ drain: '500ms' });

@@ -295,6 +295,35 @@ describe('an open stream', () => {
   }, 15_000);
 });
 
+test('300 clients that come and go while events are published leave the others alone, and each has seen what it was owed', async () => {
+  const { server, control } = await setUp({ 'replay-events': 10_000 });
+  const steady = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => SseLine.open(server.port, i % 2 ? '/control' : '/control,other')),
+  );
+  onTestFinished(() => steady.forEach((line) => line.close()));
+  const publishing = async (): Promise<void> => {
+    for (let id = 1; id <= 310;) id = await server.publish('control', `${id + 1}`);
+  };
+  const visits = Array.from({ length: 300 }, async (_, i) => {
+    // Spread over the publishing: each comes when a certain event has been seen.
+    await control.line.waitFor(`event ${i + 2}`, () => control.line.lastId >= i + 2, 20_000);
+    const from = Math.max(1, i - 20);
+    const line = await SseLine.open(server.port, '/control', { headers: { 'Last-Event-ID': String(from) } });
+    await line.waitForId(control.line.lastId);
+    if (i % 3 === 0) line.connection.socket.resetAndDestroy();
+    else line.close();
+    expect([line.gaps, line.ids]).toEqual([[], line.ids.map((__, k) => from + 1 + k)]);
+  });
+  await Promise.all([publishing(), ...visits]);
+  const { counters } = await server.statsUntil('only the steady ones are left', ({ lines }) => lines.open === 21);
+  expect(counters).toMatchObject({ lines_opened_total: 321, lines_closed_total: 300, gaps_total: 0 });
+  await control.noticedNothing();
+  for (const line of steady) {
+    await line.waitForId(control.line.lastId);
+    expect([line.gaps, line.ids]).toEqual([[], control.line.ids.slice(1)]);
+  }
+}, 40_000);
+
 describe('more than the server takes', () => {
   /** `count` plain lines beside the control line. */
   async function fill(server: TestServer, count: number): Promise<SseLine[]> {

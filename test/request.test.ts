@@ -2,15 +2,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { HttpRequest } from '../src/native/uws.js';
-import { channelOf, channelsOf, negotiate, positionOf, transportOf, type Transport } from '../src/transports/request.js';
+import { channelOf, channelsOf, negotiate, positionOf, Query, transportOf, type Transport } from '../src/transports/request.js';
 
-/** A request as uWebSockets gives it: absent headers are '', absent query parameters undefined. */
-function requestOf(headers: Record<string, string>, query: string): HttpRequest {
-  const parameters = new URLSearchParams(query);
-  return {
-    getHeader: (name: string) => headers[name] ?? '',
-    getQuery: (name?: string) => (name === undefined ? query : (parameters.get(name) ?? undefined)),
-  } as unknown as HttpRequest;
+/** A request as uWebSockets gives it: absent headers are ''. */
+function requestOf(headers: Record<string, string>): HttpRequest {
+  return { getHeader: (name: string) => headers[name] ?? '' } as unknown as HttpRequest;
 }
 
 describe('transport', () => {
@@ -51,10 +47,10 @@ describe('transport', () => {
 
   test('since, wait and limit each ask for a poll where nothing else is accepted', () => {
     for (const name of ['since', 'wait', 'limit']) {
-      expect(transportOf(requestOf({}, `${name}=1`))).toBe('poll');
-      expect(transportOf(requestOf({ accept: 'text/event-stream' }, `${name}=1`))).toBe('sse');
+      expect(transportOf(requestOf({}), new Query(`${name}=1`))).toBe('poll');
+      expect(transportOf(requestOf({ accept: 'text/event-stream' }), new Query(`${name}=1`))).toBe('sse');
     }
-    expect(transportOf(requestOf({}, 'last=1&envelope=1&x=since'))).toBe('sse');
+    expect(transportOf(requestOf({}), new Query('last=1&envelope=1&x=since'))).toBe('sse');
   });
 
   test('whatever is accepted there is an answer: one that is explicitly accepted with the highest q where there is one', () => {
@@ -121,25 +117,34 @@ describe('channels', () => {
 });
 
 describe('position', () => {
-  const HEADER = { 'last-event-id': '1' };
-  test.each<[headers: Record<string, string>, query: string, position: unknown]>([
-    [{}, '', { kind: 'live' }],
-    [HEADER, 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
-    [{}, 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
-    [{}, 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
-    [{}, 'last=5&since=4', { kind: 'after', id: 4 }],
-    [{}, 'last=5', { kind: 'last', count: 5 }],
-    [{}, 'since=latest&last=5', { kind: 'live' }],
-    [{}, 'since=0', { kind: 'after', id: 0 }],
-    [{ 'last-event-id': 'abc' }, 'since=4', { kind: 'foreign' }],
-    [{ 'last-event-id': '' }, 'since=4', { kind: 'after', id: 4 }],
-  ])('%j and ?%s', (headers, query, position) => {
-    expect(positionOf(requestOf(headers, query))).toEqual(position);
+  test.each<[header: string, query: string | undefined, position: unknown]>([
+    ['', undefined, { kind: 'live' }],
+    ['', '', { kind: 'live' }],
+    ['1', 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
+    ['', 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
+    ['', 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
+    ['', 'last=5&since=4', { kind: 'after', id: 4 }],
+    ['', 'last=5', { kind: 'last', count: 5 }],
+    ['', 'since=latest&last=5', { kind: 'live' }],
+    ['', 'since=0', { kind: 'after', id: 0 }],
+    ['', 'since=%34', { kind: 'after', id: 4 }],
+    ['abc', 'since=4', { kind: 'foreign' }],
+  ])('Last-Event-ID "%s" and ?%s', (header, query, position) => {
+    expect(positionOf(header, new Query(query))).toEqual(position);
   });
 
   test('a bad value in the query is refused even where something stronger beats it', () => {
-    for (const query of ['since=-1', 'last=x', 'lastEventId=', 'last_event_id=1e9', 'since=1&last=1.0']) {
-      expect(() => positionOf(requestOf(HEADER, query))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
+    for (const query of ['since=-1', 'last=x', 'lastEventId=', 'last_event_id=1e9', 'since=1&last=1.0', 'since=1%00', 'since=+1']) {
+      expect(() => positionOf('1', new Query(query)), query).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
     }
   });
+});
+
+test('a query is decoded once, as browsers encode it; what is not UTF-8 is refused when it is asked for', () => {
+  const query = new Query('event=a%20b+c&plus=%2B&bad=%ff&broken=%zz&envelope=1&off=0&odd=yes');
+  expect(['event', 'plus', 'broken', 'none'].map((name) => query.get(name))).toEqual(['a b c', '+', '%zz', undefined]);
+  expect(['envelope', 'off', 'none'].map((name) => query.isSet(name))).toEqual([true, false, false]);
+  for (const ask of [() => query.get('bad'), () => query.isSet('bad'), () => query.isSet('odd')]) {
+    expect(ask).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
+  }
 });

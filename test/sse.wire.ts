@@ -320,6 +320,30 @@ describe('gaps', () => {
     expect(line.ids).toEqual([1]);
     expect(line.gaps).toHaveLength(1);
   });
+
+  test('a ring that was dropped for --replay-total is a gap to who comes back to it, and to nobody else', async () => {
+    const server = await serverForTest({ 'replay-total': '1MiB', 'replay-bytes': '512KiB', 'replay-events': 10_000 });
+    const held = await open(server, '/c0');
+    for (let i = 0; i < 8; i++) {
+      await server.publishBatch(
+        `c${i}`,
+        Array.from({ length: 300 }, () => ({ data: 'x'.repeat(1000) })),
+      );
+    }
+    await held.waitForEvents(300);
+    const { counters, channels } = await server.stats();
+    expect(counters.rings_dropped_total).toBeGreaterThan(0);
+    expect(channels.ringBytes).toBeLessThanOrEqual(2 ** 20);
+    const dropped = await open(server, '/c0', from(1));
+    await dropped.waitFor('the gap', () => dropped.gaps.length > 0);
+    const kept = await open(server, '/c7', from(2101));
+    await kept.waitForId(2400);
+    const id = await server.publish('c0', 'live');
+    for (const line of [held, dropped]) await line.waitForId(id);
+    expect([dropped.gaps, dropped.ids]).toEqual([[{ after: 1, before: null }], [id]]);
+    expect([held.gaps, held.eventCount]).toEqual([[], 301]);
+    expect([kept.gaps, kept.eventCount]).toEqual([[], 299]);
+  });
 });
 
 describe('heartbeat', () => {
@@ -353,6 +377,18 @@ describe('heartbeat', () => {
     expect(line.broken).toBeUndefined();
     expect(line.lastId).toBe(5);
   });
+});
+
+test('--flush-interval holds events back for at most that long and loses none', async () => {
+  const server = await serverForTest({ 'flush-interval': '300ms' });
+  const line = await open(server, '/c');
+  const publishedAtMs = performance.now();
+  for (let i = 1; i <= 5; i++) await server.publish('c', `n${i}`);
+  await line.waitForId(1);
+  expect(performance.now() - publishedAtMs).toBeGreaterThanOrEqual(290);
+  await line.waitForId(5);
+  expect(line.ids).toEqual([1, 2, 3, 4, 5]);
+  expect((await server.stats()).counters.writes_total, 'what came within the interval left as one write').toBeLessThan(5);
 });
 
 describe('several channels on one line', () => {

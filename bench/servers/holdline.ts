@@ -1,4 +1,5 @@
 /** Holdline itself, as the library starts it: the one file of the bench that knows the product's options. */
+import { setFlagsFromString } from 'node:v8';
 import { createServer } from '../../dist/index.js';
 import { serveRunner } from './agent.js';
 
@@ -7,6 +8,9 @@ export interface HoldlineSettings {
   replayEvents?: number;
   heartbeatMs?: number;
 }
+
+// As `holdline serve` does it, src/main.ts.
+setFlagsFromString('--semi-space-growth-factor=1');
 
 const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;
 

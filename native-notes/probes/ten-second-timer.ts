@@ -104,10 +104,13 @@ export async function probe(): Promise<ProbeResult> {
     recoveredUnregistered: await open({ onWritable: false, reading: 'after 1 s', writing: 'every 250 ms once drained' }),
     ended: await open({ onWritable: true, writing: 'end() at once' }),
   };
-  const silentPort = (await listen(uWS.App().any('/*', (response) => void response.onAborted(noop)))).port;
+  const silentPort = (await listen(uWS.App().any('/*', (response) => void response.onAborted(noop).onData(noop)))).port;
   const silent = new RawClient(silentPort);
   let silentClosedAt = 0;
   silent.socket.on('close', () => (silentClosedAt = elapsed()));
+  const bodyless = new RawClient(silentPort).get('/', 'Content-Length: 5\r\n');
+  let bodylessClosedAt = 0;
+  bodyless.socket.on('close', () => (bodylessClosedAt = elapsed()));
   const openedAt = elapsed();
   const hammeredBefore = lines.hammered.offered - taken(lines.hammered);
   while (elapsed() < openedAt + observedMs) await turn(50);
@@ -132,6 +135,7 @@ export async function probe(): Promise<ProbeResult> {
   show('stalled 1 s, drained, no onWritable, written to', closed(lines.recoveredUnregistered), lines.recoveredUnregistered);
   show('ended stream, connection idle', lines.ended.closedAt, lines.ended);
   show('connected, no request', silentClosedAt);
+  show('unanswered request with onData, its body missing', bodylessClosedAt);
 
   const timedOut = (at: number): boolean => at - openedAt > 7000 && at - openedAt < 13_500;
   const hammeredAfter = lines.hammered.offered - taken(lines.hammered);
@@ -150,7 +154,8 @@ export async function probe(): Promise<ProbeResult> {
       lines.recovered.offered === taken(lines.recovered) &&
       timedOut(closed(lines.recoveredUnregistered)) &&
       timedOut(lines.ended.closedAt) &&
-      timedOut(silentClosedAt),
+      timedOut(silentClosedAt) &&
+      timedOut(bodylessClosedAt),
     rows,
   };
 }

@@ -1,4 +1,4 @@
-// Buffer, views and SharedArrayBuffer views are read during the call only: overwriting the slab right after changes nothing, stalled or not.
+// Bytes given to write() are read during the call only; bytes that onData gives are gone when its callback returns.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, chunkWireBytes, decodeChunked, listen, main, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
@@ -64,9 +64,30 @@ export async function probe(): Promise<ProbeResult> {
     });
     client.destroy();
   }
+  // The other way: what onData hands over, and a view made of it inside.
+  const kept: { chunk: ArrayBuffer; view: Uint8Array; inside: number }[] = [];
+  const { port } = await listen(
+    uWS.App().post('/*', (res) => {
+      res.onAborted(() => {});
+      res.onData((chunk, isLast) => {
+        kept.push({ chunk, view: new Uint8Array(chunk), inside: chunk.byteLength });
+        if (isLast) res.end('ok');
+      });
+    }),
+  );
+  const client = new RawClient(port).send('POST / HTTP/1.1\r\nHost: probe\r\nContent-Length: 5\r\n\r\nhello');
+  await until(() => client.text().endsWith('ok'), 'the answer to the POST');
+  const chunk = kept[0];
+  const gone = chunk !== undefined && chunk.inside === 5 && chunk.chunk.byteLength === 0 && chunk.view.length === 0;
+  holds &&= gone;
+  rows.push({
+    argument: 'onData’s chunk of 5 bytes, after its callback',
+    'writes that arrived changed': `${String(chunk?.chunk.byteLength)} bytes left: detached`,
+  });
+  client.destroy();
   return {
     claim:
-      'write() reads its bytes during the call and keeps no reference: the slab may be overwritten as soon as it returns, also while the socket is stalled.',
+      'write() reads its bytes during the call and keeps no reference: the slab may be overwritten as soon as it returns, stalled or not; onData’s chunk is detached after its callback.',
     holds,
     rows,
   };

@@ -21,7 +21,7 @@ import type { LoggedEvent, NewEvent } from './event.js';
 import { Feed } from './feed.js';
 import type { Dialect } from './frame.js';
 import { Heartbeat } from './heartbeat.js';
-import { HEALTHY, Lines } from './lines.js';
+import { HEALTHY, Lines, STALLED } from './lines.js';
 import { isGap, type Position } from './position.js';
 import { Pump, type SlowPolicy, type SocketPort } from './pump.js';
 
@@ -436,7 +436,7 @@ export class Hub<Socket> {
         if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, losses);
         return { cursor: id, continuesAfter: id, gapAfter, losses };
       }
-      case 'foreign':
+      default: // foreign
         return this.#everythingHeld(feed, null, losses);
     }
   }
@@ -494,12 +494,17 @@ export class Hub<Socket> {
     this.#end(feed, row, 'slow');
   }
 
-  /** Ends up to `count` lines with an end event. Returns how many lines are left. */
+  /**
+   * Ends up to `count` lines that are owed nothing, with an end event. A stalled line is left to read on: once its socket has
+   * drained it is caught up, and is owed nothing. Returns how many lines are left.
+   */
   endSome(count: number, code: EndCode): number {
     for (const feed of this.#feeds.values()) {
-      while (feed.table.count > 0) {
-        if (count-- === 0) return this.lines.open;
-        this.#end(feed, feed.table.count - 1, code);
+      const { table, newestId } = feed;
+      for (let row = table.count - 1; row >= 0 && count > 0; row--) {
+        if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
+        this.#end(feed, row, code);
+        count--;
       }
     }
     return this.lines.open;
