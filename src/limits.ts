@@ -38,12 +38,19 @@ export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 export const BATCH_EVENTS = 10_000;
 
 /**
- * Bytes of record that a channel may hold beyond what every healthy line has been given. It is the ring's working room and the
- * size of a lap's batch: a lap of 15,000 lines writes it in about 0.3 s, which bounds accept → deliver. core/hub.ts
+ * Bytes that one sweep over a channel's lines may have to write, over all of them: the bound on accept → deliver, since a sweep
+ * writes about 2 GB/s. Divided by the lines it is what a channel may hold beyond what every healthy line has been given, its ring's
+ * working room, within the two bounds below. core/channel.ts
  */
-export const UNSWEPT_BYTES = 96 * 1024;
+export const SWEEP_WORK_BYTES = 768 * 1024 * 1024;
 
-/** What an event counts for in UNSWEPT_BYTES beside its data: about the fixed bytes of its frame. core/channel.ts */
+/** Least working room of a channel, however many lines it has: about one cork a line and sweep. core/channel.ts */
+export const UNSWEPT_LEAST_BYTES = 16 * 1024;
+
+/** Most working room of a channel, however few lines it has: memory beside what is kept for replay. core/channel.ts */
+export const UNSWEPT_MOST_BYTES = 256 * 1024;
+
+/** What an event counts for in a channel's working room beside its data: about the fixed bytes of its frame. core/channel.ts */
 export const EVENT_COST_BYTES = 32;
 
 /** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/hub.ts */

@@ -1,5 +1,5 @@
 /** A channel: a named sequence of events, held as one ring of records and one ring of frames for each dialect in use. */
-import { EVENT_COST_BYTES, UNSWEPT_BYTES } from '../limits.js';
+import { EVENT_COST_BYTES, UNSWEPT_LEAST_BYTES, UNSWEPT_MOST_BYTES } from '../limits.js';
 import type { LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
 import { decodeRecord, encodeRecord } from './record.js';
@@ -37,6 +37,7 @@ export class Channel<Feed extends Reader> {
   newer: Channel<Feed> | undefined;
 
   readonly #replay: Replay;
+  readonly #sweepWorkBytes: number;
   #records: Ring | undefined;
   /** Rings of frames by dialect index. */
   readonly #frames: (Ring | undefined)[] = [];
@@ -44,9 +45,10 @@ export class Channel<Feed extends Reader> {
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  constructor(name: string, replay: Replay) {
+  constructor(name: string, replay: Replay, sweepWorkBytes: number) {
     this.name = name;
     this.#replay = replay;
+    this.#sweepWorkBytes = sweepWorkBytes;
   }
 
   /** Events held. */
@@ -80,17 +82,24 @@ export class Channel<Feed extends Reader> {
     return this.#frames[dialect.index] ?? this.#makeFrames(dialect);
   }
 
+  /** Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them. */
+  get workingRoomBytes(): number {
+    return Math.min(UNSWEPT_MOST_BYTES, Math.max(UNSWEPT_LEAST_BYTES, this.#sweepWorkBytes / this.lineCount));
+  }
+
   /**
-   * True when `bytes` more may enter: what the healthy lines have not been given yet stays ≤ UNSWEPT_BYTES. One event may
+   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within the working room. One event may
    * always enter a channel that is swept. This is what keeps a healthy line from ever being lapped: unswept events are not
    * evicted, and their number is bounded by holding back the publishers.
    */
   hasRoom(bytes: number): boolean {
     const records = this.#records;
-    if (records === undefined || this.#unsweptBytes(records) + bytes <= UNSWEPT_BYTES) return true;
+    if (records === undefined) return true;
+    const room = this.workingRoomBytes - bytes;
+    if (this.#unsweptBytes(records) <= room) return true;
     this.#look(records);
     const unswept = this.#unsweptBytes(records);
-    return unswept === 0 || unswept + bytes <= UNSWEPT_BYTES;
+    return unswept === 0 || unswept <= room;
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */

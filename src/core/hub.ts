@@ -12,6 +12,7 @@ import {
   EVENT_COST_BYTES,
   OPENING_BYTES,
   PUBLISH_WAIT_MS,
+  SWEEP_WORK_BYTES,
   WAITING_PUBLISHERS,
   WAITING_PUBLISH_BYTES,
 } from '../limits.js';
@@ -32,6 +33,8 @@ export interface HubOptions {
   readonly heartbeatMs: number;
   readonly flushIntervalMs: number;
   readonly slow: SlowPolicy;
+  /** Bytes that one sweep may have to write; the default is the limit, tests take less. */
+  readonly sweepWorkBytes?: number;
 }
 
 /** A line that was just opened. */
@@ -308,7 +311,7 @@ export class Hub<Socket> {
     const known = this.#channels.get(name);
     if (known !== undefined) return known;
     if (this.#channels.size >= CHANNELS) this.#forgetOne();
-    const channel = new Channel<Feed<Socket>>(name, this.#options.replay);
+    const channel = new Channel<Feed<Socket>>(name, this.#options.replay, this.#options.sweepWorkBytes ?? SWEEP_WORK_BYTES);
     this.#channels.set(name, channel);
     return channel;
   }
@@ -421,24 +424,17 @@ export class Hub<Socket> {
   /** Where a line at `position` starts. */
   #startOf(feed: Feed<Socket>, position: Position): Start {
     const losses = Math.max(feed.lostThrough, this.#floor);
-    const live = { cursor: this.#head, continuesAfter: this.#head, gapAfter: undefined, losses };
-    switch (position.kind) {
-      case 'live':
-        return live;
-      case 'last': {
-        const first = this.#lastN(feed, position.count);
-        return first === undefined ? live : { ...live, cursor: first - 1, continuesAfter: first - 1 };
-      }
-      case 'after': {
-        const { id } = position;
-        const lastId = this.#log.lastId();
-        const gapAfter = isGap(id, losses, lastId) ? id : undefined;
-        if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, losses);
-        return { cursor: id, continuesAfter: id, gapAfter, losses };
-      }
-      default: // foreign
-        return this.#everythingHeld(feed, null, losses);
+    if (position.kind === 'after') {
+      const { id } = position;
+      const lastId = this.#log.lastId();
+      const gapAfter = isGap(id, losses, lastId) ? id : undefined;
+      if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, losses);
+      return { cursor: id, continuesAfter: id, gapAfter, losses };
     }
+    if (position.kind === 'foreign') return this.#everythingHeld(feed, null, losses);
+    const first = position.kind === 'last' ? this.#lastN(feed, position.count) : undefined;
+    const cursor = first === undefined ? this.#head : first - 1;
+    return { cursor, continuesAfter: cursor, gapAfter: undefined, losses };
   }
 
   #everythingHeld(feed: Feed<Socket>, gapAfter: Start['gapAfter'], losses: number): Start {
