@@ -100,7 +100,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     const isText = isBytes || typeof data === 'string';
     const bytes = isBytes ? Uint8Array.from(data) : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
     const event: NewEvent = { channel, type, data: bytes, json: !isText };
-    checkSize(event, settings.maxEventBytes, '');
+    checkSize(event, settings.maxEventBytes);
     return event;
   }
 

@@ -402,7 +402,9 @@ export class Hub<Socket> {
     if (start.gapAfter !== undefined) {
       this.#counters.gaps_total++;
       this.#counters.gaps_at_join_total++;
-      length += dialect.gap(start.gapAfter, feed.firstIdAfter(start.cursor) ?? null).copy(this.#opening, length);
+      length += dialect
+        .gap(start.gapAfter, feed.firstIdAfter(Math.max(start.cursor, start.losses)) ?? null)
+        .copy(this.#opening, length);
     }
     let cursor = start.cursor;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
@@ -412,6 +414,8 @@ export class Hub<Socket> {
       cursor = feed.sliceEnd;
       this.#counters.deliveries_total += feed.sliceEvents;
     }
+    // What followed is gone, and the line has been told.
+    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
     const handle = this.lines.add(feed, socket, cursor, start.losses, this.#pump.step);
     for (const channel of feed.channels) channel.lineCount++;
     this.#counters.lines_opened_total++;

@@ -142,7 +142,9 @@ export class Pump<Socket> {
     const firstCork = this.#corks;
     let idleRows = 0;
     for (; row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS; row--) {
-      if (states[row] === STALLED || (cursors[row] as number) >= newest) idleRows++;
+      const state = states[row];
+      // A drained line is asked even at the head: until it has taken bytes it is not counted on, and no heartbeat goes out to it.
+      if (state === STALLED || ((cursors[row] as number) >= newest && state !== DRAINED)) idleRows++;
       else this.#visit(feed, row, newest);
     }
     feed.sweepRow = row;
@@ -176,7 +178,12 @@ export class Pump<Socket> {
     // A healthy line is given everything, which the ring bounds; one that is catching up must not hold the sweep.
     let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS;
     let taken = true;
-    while (taken && cursor < newest && corksLeft-- > 0 && this.#slices.find(feed, cursor)) {
+    while (taken && cursor < newest && corksLeft-- > 0) {
+      if (!this.#slices.find(feed, cursor)) {
+        // What followed is gone, and the line has been told: it waits for nothing. Left behind, it would be swept for ever.
+        cursor = newest;
+        break;
+      }
       taken = this.#write(socket, this.#slices.bytes);
       cursor = this.#slices.end;
       this.#counters.deliveries_total += this.#slices.events;
@@ -228,8 +235,9 @@ export class Pump<Socket> {
     }
     const cursor = table.cursors[row] as number;
     const skip = this.#slow === 'latest';
-    // "latest" goes on with the newest event, so that the line has the present state and not only the news that it lacks some.
-    const before = skip ? newest : feed.firstIdAfter(cursor);
+    // "latest" goes on with the newest event, so that the line has the present state and not only the news that it lacks some. On
+    // several channels others may still hold events from before the loss: what is told reaches past all that is lost.
+    const before = feed.firstIdAfter(skip ? newest - 1 : Math.max(cursor, feed.lostThrough));
     this.#counters.gaps_total++;
     this.#counters.gaps_slow_total++;
     if (skip) {

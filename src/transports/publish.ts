@@ -102,7 +102,7 @@ export function readEvents(
   }
   if (kind === 'json') checkJson(body);
   const event: NewEvent = { channel, type, data: body, json: kind === 'json' };
-  checkSize(event, maxEventBytes, '');
+  checkSize(event, maxEventBytes);
   return [event];
 }
 
@@ -115,9 +115,10 @@ function checkJson(body: Buffer): void {
 }
 
 /** The limit is on the largest encoded frame, since that is what every subscriber's connection carries. */
-export function checkSize(event: NewEvent, maxEventBytes: number, where: string): void {
+export function checkSize(event: NewEvent, maxEventBytes: number, line?: number): void {
   const bytes = largestFrameBytes(event, maxEventBytes);
   if (bytes > maxEventBytes) {
+    const where = line === undefined ? '' : `line ${line}: `;
     throw new HoldlineError(
       'HOLDLINE_TOO_LARGE',
       `${where}the event is ${bytes} bytes or more when it is encoded; at most ${maxEventBytes} (--max-event-bytes)`,
@@ -129,14 +130,17 @@ const LF = 0x0a;
 
 function readBatch(channel: string, body: Buffer, maxEventBytes: number): readonly NewEvent[] {
   const events: NewEvent[] = [];
+  // In an ASCII body characters stand where bytes do, so one decoding serves all lines: half the cost of one for each.
+  const whole = body.toString();
+  const isAscii = whole.length === body.length;
   for (let start = 0, line = 1; start < body.length; line++) {
     const lineFeed = body.indexOf(LF, start);
     const end = lineFeed < 0 ? body.length : lineFeed;
-    const text = body.toString('utf8', start, end);
-    if (text.trim() !== '') {
+    if (!isBlank(body, start, end)) {
       if (events.length === BATCH_EVENTS)
         throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
-      events.push(readLine(channel, text, body.subarray(start, end), line, maxEventBytes));
+      const text = isAscii ? whole.slice(start, end) : body.toString('utf8', start, end);
+      events.push(readLine(channel, text, body, start, end, line, maxEventBytes));
     }
     start = end + 1;
   }
@@ -145,40 +149,55 @@ function readBatch(channel: string, body: Buffer, maxEventBytes: number): readon
   return events;
 }
 
-function readLine(channel: string, text: string, bytes: Buffer, line: number, maxEventBytes: number): NewEvent {
-  const bad = (what: string, cause?: unknown): HoldlineError =>
-    new HoldlineError('HOLDLINE_BAD_BATCH', `line ${line}: ${what}; nothing of the batch was published`, { cause });
+function isBlank(bytes: Buffer, start: number, end: number): boolean {
+  while (start < end && (bytes[start] as number) <= SPACE) start++;
+  return start === end;
+}
+
+function badLine(line: number, what: string, cause?: unknown): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_BATCH', `line ${line}: ${what}; nothing of the batch was published`, { cause });
+}
+
+function readLine(
+  channel: string,
+  text: string,
+  body: Buffer,
+  start: number,
+  end: number,
+  line: number,
+  maxEventBytes: number,
+): NewEvent {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch (cause) {
-    throw bad(`not JSON: ${(cause as Error).message}`, cause);
+    throw badLine(line, `not JSON: ${(cause as Error).message}`, cause);
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw bad('not an object {"event"?,"data"}');
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw badLine(line, 'not an object {"event"?,"data"}');
   const members = parsed as Record<string, unknown>;
-  for (const name in members)
-    if (name !== 'event' && name !== 'data') throw bad(`unknown member ${JSON.stringify(name.slice(0, 64))}`);
-  const { event: type, data } = members;
-  if (data === undefined) throw bad('"data" is missing');
-  if (type !== undefined && typeof type !== 'string') throw bad('"event" is not a string');
-  if (type !== undefined) {
-    try {
-      checkEventType(type);
-    } catch (cause) {
-      throw cause instanceof HoldlineError
-        ? new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${cause.message}`, { cause })
-        : cause;
-    }
+  for (const name in members) {
+    if (name !== 'event' && name !== 'data') throw badLine(line, `unknown member ${JSON.stringify(name.slice(0, 64))}`);
   }
+  const { event: type, data } = members;
+  if (data === undefined) throw badLine(line, '"data" is missing');
+  if (type !== undefined) checkLineType(type, line);
   const isText = typeof data === 'string';
-  const event: NewEvent = {
-    channel,
-    type,
-    data: isText ? Buffer.from(data) : (memberBytes(bytes, 'data') ?? Buffer.from(JSON.stringify(data))),
-    json: !isText,
-  };
-  checkSize(event, maxEventBytes, `line ${line}: `);
+  const bytes = isText
+    ? Buffer.from(data)
+    : (memberBytes(body.subarray(start, end), 'data') ?? Buffer.from(JSON.stringify(data)));
+  const event: NewEvent = { channel, type: type as string | undefined, data: bytes, json: !isText };
+  checkSize(event, maxEventBytes, line);
   return event;
+}
+
+function checkLineType(type: unknown, line: number): void {
+  if (typeof type !== 'string') throw badLine(line, '"event" is not a string');
+  try {
+    checkEventType(type);
+  } catch (cause) {
+    throw new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 const QUOTE = 0x22;
@@ -193,7 +212,7 @@ const CLOSE_BRACKET = 0x5d;
 
 /**
  * The bytes of a member's value in a JSON object that is known to be valid, as they stand: JSON.parse would read 1.0 as 1 and lose
- * digits of large numbers. The last one of that name, as JSON.parse takes it. Undefined where the name is written with escapes.
+ * digits of large numbers. The last one of that name, as JSON.parse takes it. Undefined where a name is written with escapes.
  */
 function memberBytes(object: Buffer, name: string): Buffer | undefined {
   let found: Buffer | undefined;
@@ -206,7 +225,11 @@ function memberBytes(object: Buffer, name: string): Buffer | undefined {
     const byte = object[i];
     if (byte === QUOTE) {
       const start = i + 1;
-      for (i = start; object[i] !== QUOTE; i++) if (object[i] === BACKSLASH) i++;
+      for (i = start; object[i] !== QUOTE; i++) {
+        if (object[i] !== BACKSLASH) continue;
+        if (isName) return undefined;
+        i++;
+      }
       if (isName) {
         nameStart = start;
         nameEnd = i;
@@ -217,7 +240,8 @@ function memberBytes(object: Buffer, name: string): Buffer | undefined {
     } else if (byte === COLON && depth === 1) {
       valueStart = i + 1;
     } else if ((byte === COMMA && depth === 1) || ((byte === CLOSE_BRACE || byte === CLOSE_BRACKET) && --depth === 0)) {
-      if (object.toString('latin1', nameStart, nameEnd) === name) found = trimmed(object, valueStart, i);
+      if (nameEnd - nameStart === name.length && object.toString('latin1', nameStart, nameEnd) === name)
+        found = trimmed(object, valueStart, i);
       isName = true;
     }
   }
