@@ -8,12 +8,26 @@ import { SSE, scratch } from '../src/core/frame.js';
 const refused = expect.objectContaining({ code: 'HOLDLINE_BAD_EVENT_TYPE' });
 
 describe('event types', () => {
-  test.each(['a', 'notice', 'x'.repeat(64), 'with blank', ' leading', 'trailing ', 'a:b', ':a', '"quoted"', 'é', '漢字', '😀', 'message', 'Gap', 'gap2', 'constructor'])(
-    '%j is fine',
-    (type) => {
-      expect(checkEventType(type)).toBe(type);
-    },
-  );
+  test.each([
+    'a',
+    'notice',
+    'x'.repeat(64),
+    'with blank',
+    ' leading',
+    'trailing ',
+    'a:b',
+    ':a',
+    '"quoted"',
+    'é',
+    '漢字',
+    '😀',
+    'message',
+    'Gap',
+    'gap2',
+    'constructor',
+  ])('%j is fine', (type) => {
+    expect(checkEventType(type)).toBe(type);
+  });
 
   test.each([
     '', 'x'.repeat(65), '😀'.repeat(33), 'a\nb', 'a\rb', 'a\0b', '\n', 'a\tb', '\x7f', '\x85', '\x1b[0m', 'a\u2028b', 'a\u2029b', '\u200b', '\uFEFFa',

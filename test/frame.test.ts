@@ -10,7 +10,14 @@ import { decodeRecord, encodeRecord } from '../src/core/record.js';
 const LAST_ID = Number.MAX_SAFE_INTEGER;
 
 function eventOf(data: string | Uint8Array, more: Partial<LoggedEvent> = {}): LoggedEvent {
-  return { id: 5, channel: 'c', type: undefined, json: false, ...more, data: typeof data === 'string' ? Buffer.from(data) : data };
+  return {
+    id: 5,
+    channel: 'c',
+    type: undefined,
+    json: false,
+    ...more,
+    data: typeof data === 'string' ? Buffer.from(data) : data,
+  };
 }
 
 /** `scratch` is looked at after the encoding, which may have replaced it by a larger one. */
@@ -39,16 +46,28 @@ function asReceived(text: string): string {
 
 const texts = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 80 }),
-  fc.string({ unit: fc.constantFrom('\r', '\n', '\r\n', ' ', ':', 'a', 'data: ', '\u0000', '\uFEFF', '\u2028', '😀', 'é', '"', '\\'), maxLength: 40 }),
+  fc.string({
+    unit: fc.constantFrom('\r', '\n', '\r\n', ' ', ':', 'a', 'data: ', '\u0000', '\uFEFF', '\u2028', '😀', 'é', '"', '\\'),
+    maxLength: 40,
+  }),
 );
 // oxlint-disable-next-line no-control-regex -- what is not printable is what this filters
-const types = fc.option(fc.string({ unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'), minLength: 1, maxLength: 32 }), {
-  nil: undefined,
-});
-const ids = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.constant(LAST_ID), fc.maxSafeNat().map((id) => id + 1));
+const types = fc.option(
+  fc.string({ unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'), minLength: 1, maxLength: 32 }),
+  {
+    nil: undefined,
+  },
+);
+const ids = fc.oneof(
+  fc.integer({ min: 1, max: 20 }),
+  fc.constant(LAST_ID),
+  fc.maxSafeNat().map((id) => id + 1),
+);
 const jsonTexts = fc
   .tuple(fc.jsonValue(), fc.constantFrom(undefined, 2, '\r\n', '\t'))
-  .map(([value, space]) => JSON.stringify(value, null, space?.toString() === '2' ? 2 : (space as string | undefined)).replaceAll('\n', '\r\n'));
+  .map(([value, space]) =>
+    JSON.stringify(value, null, space?.toString() === '2' ? 2 : (space as string | undefined)).replaceAll('\n', '\r\n'),
+  );
 
 describe('sse', () => {
   test.each<[what: string, event: LoggedEvent, bytes: string]>([
@@ -76,7 +95,14 @@ describe('sse', () => {
 
   test('a BOM and characters of four bytes are sent as they stand', () => {
     const data = Buffer.from([0xef, 0xbb, 0xbf, 0xf0, 0x9f, 0x98, 0x80, 0x0a, 0xef, 0xbb, 0xbf]);
-    const expected = Buffer.from([...Buffer.from('id: 5\ndata: '), ...data.subarray(0, 7), ...Buffer.from('\ndata: '), ...data.subarray(8), 10, 10]);
+    const expected = Buffer.from([
+      ...Buffer.from('id: 5\ndata: '),
+      ...data.subarray(0, 7),
+      ...Buffer.from('\ndata: '),
+      ...data.subarray(8),
+      10,
+      10,
+    ]);
     expect(frameOf(SSE, eventOf(data))).toEqual(expected);
   });
 
@@ -103,12 +129,20 @@ describe('sse', () => {
 describe('sse-env', () => {
   test.each<[what: string, event: LoggedEvent, bytes: string]>([
     ['text', eventOf('hello'), 'id: 5\ndata: {"id":5,"channel":"c","data":"hello"}\n\n'],
-    ['a type', eventOf('hello', { type: 'a"b' }), 'id: 5\nevent: a"b\ndata: {"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n\n'],
+    [
+      'a type',
+      eventOf('hello', { type: 'a"b' }),
+      'id: 5\nevent: a"b\ndata: {"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n\n',
+    ],
     ['no data', eventOf(''), 'id: 5\ndata: {"id":5,"channel":"c","data":""}\n\n'],
     ['line ends in text', eventOf('a\r\nb\n'), 'id: 5\ndata: {"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n\n'],
     ['NUL in text', eventOf('\0'), 'id: 5\ndata: {"id":5,"channel":"c","data":"\\u0000"}\n\n'],
     ['JSON', eventOf('{"a":[1.0,1e2]}', { json: true }), 'id: 5\ndata: {"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n\n'],
-    ['line ends between tokens', eventOf('{\r\n"a":\n1\r}', { json: true }), 'id: 5\ndata: {"id":5,"channel":"c","data":{  "a": 1 }}\n\n'],
+    [
+      'line ends between tokens',
+      eventOf('{\r\n"a":\n1\r}', { json: true }),
+      'id: 5\ndata: {"id":5,"channel":"c","data":{  "a": 1 }}\n\n',
+    ],
     ['text that is JSON', eventOf('1'), 'id: 5\ndata: {"id":5,"channel":"c","data":"1"}\n\n'],
   ])('%s', (_what, event, bytes) => {
     expect(frameOf(SSE_ENVELOPE, event).toString()).toBe(bytes);
@@ -126,7 +160,12 @@ describe('sse-env', () => {
         assert.equal(others.length, 0);
         assert.equal(message?.id, String(id));
         assert.equal(message?.event, type);
-        assert.deepEqual(JSON.parse(message?.data ?? ''), { id, channel: 'c', ...(type === undefined ? {} : { event: type }), data: text });
+        assert.deepEqual(JSON.parse(message?.data ?? ''), {
+          id,
+          channel: 'c',
+          ...(type === undefined ? {} : { event: type }),
+          data: text,
+        });
       }),
       { numRuns: 400 },
     );
@@ -136,8 +175,16 @@ describe('sse-env', () => {
     fc.assert(
       fc.property(jsonTexts, types, (json, type) => {
         const [message] = parse(frameOf(SSE_ENVELOPE, eventOf(json, { type, json: true })));
-        const embedded = (message?.data ?? '').slice(`{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`.length, -1);
-        assert.equal(embedded, Buffer.from(json).toString().replaceAll(/[\r\n]/g, ' '));
+        const embedded = (message?.data ?? '').slice(
+          `{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`.length,
+          -1,
+        );
+        assert.equal(
+          embedded,
+          Buffer.from(json)
+            .toString()
+            .replaceAll(/[\r\n]/g, ' '),
+        );
       }),
       { numRuns: 400 },
     );
@@ -150,9 +197,21 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))('in-b
     expect(dialect.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n\n');
     expect(dialect.heartbeat(undefined).toString()).toBe(': keepalive\n\n');
     expect(retryBlock(250)).toBe('retry: 250\n\n');
-    const quiet = Buffer.concat([Buffer.from(dialect.prelude(4, 3000)), dialect.heartbeat(7), dialect.heartbeat(undefined), dialect.probe, dialect.probe]);
+    const quiet = Buffer.concat([
+      Buffer.from(dialect.prelude(4, 3000)),
+      dialect.heartbeat(7),
+      dialect.heartbeat(undefined),
+      dialect.probe,
+      dialect.probe,
+    ]);
     expect(parse(quiet)).toEqual([]);
-    const loud = Buffer.concat([dialect.probe, dialect.gap(4, 118), dialect.probe, dialect.gap(null, null), dialect.end('slow', true)]);
+    const loud = Buffer.concat([
+      dialect.probe,
+      dialect.gap(4, 118),
+      dialect.probe,
+      dialect.gap(null, null),
+      dialect.end('slow', true),
+    ]);
     expect(parse(loud)).toEqual([
       { id: undefined, event: 'gap', data: '{"after":4,"before":118}' },
       { id: undefined, event: 'gap', data: '{"after":null,"before":null}' },
@@ -170,7 +229,12 @@ test('largestFrameBytes is no less than any real frame, and above a limit exactl
   const limits = fc.oneof(fc.integer({ min: 256, max: 4096 }), fc.constant(65_536));
   fc.assert(
     fc.property(texts, fc.integer({ min: 1, max: 40 }), types, limits, fc.boolean(), (text, times, type, limit, json) => {
-      const event = eventOf(json ? JSON.stringify(text.repeat(times)) : text.repeat(times), { id: LAST_ID, type, json, channel: 'x'.repeat(times) });
+      const event = eventOf(json ? JSON.stringify(text.repeat(times)) : text.repeat(times), {
+        id: LAST_ID,
+        type,
+        json,
+        channel: 'x'.repeat(times),
+      });
       const real = Math.max(...DIALECTS.map((dialect) => dialect.encode(event)));
       const told = largestFrameBytes(event, limit);
       assert.equal(told > limit, real > limit, `${told} was told of ${real} bytes, limit ${limit}`);

@@ -35,13 +35,25 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), feed: fc.nat(FEEDS - 1), cursor: fc.maxSafeNat() }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which }) },
-    { weight: 3, arbitrary: fc.record({ do: fc.constant('state' as const), which, state: fc.constantFrom(CATCHING_UP, HEALTHY, STALLED, DRAINED) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant('state' as const),
+        which,
+        state: fc.constantFrom(CATCHING_UP, HEALTHY, STALLED, DRAINED),
+      }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(1000) }) },
   ),
   { maxLength: 300, size: 'max' },
 );
 
-function check(lines: Lines<Socket, Feed>, feeds: readonly Feed[], model: ReadonlyMap<number, Line>, gone: readonly [number, Socket][]): void {
+function check(
+  lines: Lines<Socket, Feed>,
+  feeds: readonly Feed[],
+  model: ReadonlyMap<number, Line>,
+  gone: readonly [number, Socket][],
+): void {
   assert.equal(lines.open, model.size);
   assert.equal(lines.openedTotal - lines.closedTotal, model.size);
   for (const feed of feeds) {
@@ -62,7 +74,8 @@ function check(lines: Lines<Socket, Feed>, feeds: readonly Feed[], model: Readon
     assert.equal(table.lastWrites[row], line.step);
     assert.equal(table.states[row], line.state);
   }
-  for (const [handle, socket] of gone) assert.equal(lines.feedOf(handle, socket), undefined, `a late callback of handle ${handle}`);
+  for (const [handle, socket] of gone)
+    assert.equal(lines.feedOf(handle, socket), undefined, `a late callback of handle ${handle}`);
 }
 
 test('handles find their line while rows move; a late callback of a closed line, its handle reused or not, finds nothing', () => {
@@ -75,7 +88,14 @@ test('handles find their line while rows move; a late callback of a closed line,
       let mostOpen = 0;
       for (const [i, step] of given.entries()) {
         if (step.do === 'add') {
-          const line: Line = { feed: feeds[step.feed]!, socket: { name: i }, cursor: step.cursor, losses: step.cursor + 1, step: i, state: CATCHING_UP };
+          const line: Line = {
+            feed: feeds[step.feed]!,
+            socket: { name: i },
+            cursor: step.cursor,
+            losses: step.cursor + 1,
+            step: i,
+            state: CATCHING_UP,
+          };
           const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step);
           assert.ok(!model.has(handle), 'a handle in use is not given again');
           model.set(handle, line);
@@ -128,31 +148,35 @@ test('ten thousand lines that open and close in every order leave the table as s
 
 test('a row that is walked downwards is met once, whoever is removed on the way', () => {
   fc.assert(
-    fc.property(fc.array(fc.nat(1000), { minLength: 1, maxLength: 60 }), fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), (victims, removes) => {
-      const lines = new Lines<Socket, Feed>();
-      const feed: Feed = { table: new LineTable<Socket>() };
-      const handleOf = new Map<Socket, number>();
-      for (let i = 0; i < 60; i++) {
-        const socket = { name: i };
-        handleOf.set(socket, lines.add(feed, socket, 0, 0, 0));
-      }
-      const met = new Set<Socket>();
-      const { table } = feed;
-      // As core/pump.ts does it, over several turns with removals of any row in between.
-      let row = table.count - 1;
-      for (let turn = 0; row >= 0; turn++) {
-        const socket = table.sockets[row]!;
-        if (removes[turn % removes.length] === true && turn < victims.length) {
-          met.add(socket);
-          const victim = table.sockets[victims[turn]! % table.count]!;
-          lines.remove(handleOf.get(victim)!);
-          handleOf.delete(victim);
-        } else {
-          met.add(socket);
+    fc.property(
+      fc.array(fc.nat(1000), { minLength: 1, maxLength: 60 }),
+      fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }),
+      (victims, removes) => {
+        const lines = new Lines<Socket, Feed>();
+        const feed: Feed = { table: new LineTable<Socket>() };
+        const handleOf = new Map<Socket, number>();
+        for (let i = 0; i < 60; i++) {
+          const socket = { name: i };
+          handleOf.set(socket, lines.add(feed, socket, 0, 0, 0));
         }
-        row = Math.min(row - 1, table.count - 1);
-      }
-      for (const socket of handleOf.keys()) expect(met.has(socket), `line ${socket.name} was left out`).toBe(true);
-    }),
+        const met = new Set<Socket>();
+        const { table } = feed;
+        // As core/pump.ts does it, over several turns with removals of any row in between.
+        let row = table.count - 1;
+        for (let turn = 0; row >= 0; turn++) {
+          const socket = table.sockets[row]!;
+          if (removes[turn % removes.length] === true && turn < victims.length) {
+            met.add(socket);
+            const victim = table.sockets[victims[turn]! % table.count]!;
+            lines.remove(handleOf.get(victim)!);
+            handleOf.delete(victim);
+          } else {
+            met.add(socket);
+          }
+          row = Math.min(row - 1, table.count - 1);
+        }
+        for (const socket of handleOf.keys()) expect(met.has(socket), `line ${socket.name} was left out`).toBe(true);
+      },
+    ),
   );
 });

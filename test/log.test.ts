@@ -37,7 +37,12 @@ describe('the memory log', () => {
     const log = new MemoryLog(AT, 10);
     const seen: LoggedEvent[] = [];
     log.tail(9, (batch) => void seen.push(...batch));
-    const batches = await Promise.all([log.append(events('a1', 'b1')), log.append([]), log.append(events('c1')), log.append(events('a2', 'a3', 'b2'))]);
+    const batches = await Promise.all([
+      log.append(events('a1', 'b1')),
+      log.append([]),
+      log.append(events('c1')),
+      log.append(events('a2', 'a3', 'b2')),
+    ]);
     expect(batches).toEqual([[10, 11], [], [12], [13, 14, 15]]);
     expect(seen.map((event) => event.id)).toEqual([10, 11, 12, 13, 14, 15]);
     expect(names(seen)).toEqual(['a1', 'b1', 'c1', 'a2', 'a3', 'b2']);

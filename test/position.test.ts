@@ -13,7 +13,8 @@ const UNREADABLE = [
 describe('ids', () => {
   test('every id that can be given is read as it is written', () => {
     fc.assert(fc.property(fc.maxSafeNat(), (id) => parseId(String(id)) === id));
-    for (const id of [0, 1, 9, 10, 2 ** 31, 2 ** 32, 999_999_999_999_999, 1_000_000_000_000_000, LAST_ID]) expect(parseId(String(id))).toBe(id);
+    for (const id of [0, 1, 9, 10, 2 ** 31, 2 ** 32, 999_999_999_999_999, 1_000_000_000_000_000, LAST_ID])
+      expect(parseId(String(id))).toBe(id);
   });
 
   test.each(UNREADABLE)('%j is no id', (text) => {
@@ -25,7 +26,8 @@ describe('ids', () => {
     fc.assert(
       fc.property(almost, (text) => {
         const number = Number(text);
-        const isId = text !== '' && Number.isSafeInteger(number) && number >= 0 && String(number) === text && !Object.is(number, -0);
+        const isId =
+          text !== '' && Number.isSafeInteger(number) && number >= 0 && String(number) === text && !Object.is(number, -0);
         return parseId(text) === (isId ? number : undefined);
       }),
       { numRuns: 2000 },

@@ -22,25 +22,53 @@ const jsonTexts = fc.letrec<{ value: string }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 3, depthIdentifier: 'json' },
     fc.constantFrom('0', '-0', '1.0', '1e2', '1E+2', '12345678901234567890', '0.1000', 'true', 'false', 'null'),
-    fc.constantFrom('""', '"\\""', '"\\\\"', '"\\\\\\""', '"{"', '"]}"', '"\\u0064ata"', '",\\"data\\":1"', '"é😀\\ud83d"', '"a:b,c"'),
-    fc.tuple(blanks, fc.array(tie('value'), { maxLength: 3 }), blanks).map(([before, items, after]) => `[${before}${items.join(`${after},${before}`)}${after}]`),
+    fc.constantFrom(
+      '""',
+      '"\\""',
+      '"\\\\"',
+      '"\\\\\\""',
+      '"{"',
+      '"]}"',
+      '"\\u0064ata"',
+      '",\\"data\\":1"',
+      '"é😀\\ud83d"',
+      '"a:b,c"',
+    ),
     fc
-      .array(fc.tuple(fc.constantFrom('"data"', '"event"', '"a"', '"\\""', '"\\\\"', '"d\\u0061ta"', '"{"', '""'), blanks, tie('value')), { maxLength: 3 })
-      .map((members) => `{${members.map(([name, blank, value]) => `${blank}${name}${blank}:${blank}${value}${blank}`).join(',')}}`),
+      .tuple(blanks, fc.array(tie('value'), { maxLength: 3 }), blanks)
+      .map(([before, items, after]) => `[${before}${items.join(`${after},${before}`)}${after}]`),
+    fc
+      .array(
+        fc.tuple(
+          fc.constantFrom('"data"', '"event"', '"a"', '"\\""', '"\\\\"', '"d\\u0061ta"', '"{"', '""'),
+          blanks,
+          tie('value'),
+        ),
+        { maxLength: 3 },
+      )
+      .map(
+        (members) => `{${members.map(([name, blank, value]) => `${blank}${name}${blank}:${blank}${value}${blank}`).join(',')}}`,
+      ),
   ),
 })).value;
 
 describe('the data of a batch line', () => {
   test('is the source slice, byte for byte, whatever stands around it', () => {
     fc.assert(
-      fc.property(jsonTexts, fc.option(fc.constantFrom('"note"', '"d\\u0061ta"', '"\\"data\\":"')), fc.boolean(), fc.array(blanks, { minLength: 6, maxLength: 6 }), (value, type, typeFirst, b) => {
-        fc.pre(!value.startsWith('"'));
-        const data = `${b[0]}"data"${b[1]}:${b[2]}${value}${b[3]}`;
-        const event = type === null ? undefined : `${b[4]}"event"${b[5]}:${type}`;
-        const members = event === undefined ? [data] : typeFirst ? [event, data] : [data, event];
-        const read = readLine(`${b[4]}{${members.join(',')}}${b[5]}`);
-        assert.deepEqual(read, { type: type === null ? undefined : (JSON.parse(type) as string), data: value, json: true });
-      }),
+      fc.property(
+        jsonTexts,
+        fc.option(fc.constantFrom('"note"', '"d\\u0061ta"', '"\\"data\\":"')),
+        fc.boolean(),
+        fc.array(blanks, { minLength: 6, maxLength: 6 }),
+        (value, type, typeFirst, b) => {
+          fc.pre(!value.startsWith('"'));
+          const data = `${b[0]}"data"${b[1]}:${b[2]}${value}${b[3]}`;
+          const event = type === null ? undefined : `${b[4]}"event"${b[5]}:${type}`;
+          const members = event === undefined ? [data] : typeFirst ? [event, data] : [data, event];
+          const read = readLine(`${b[4]}{${members.join(',')}}${b[5]}`);
+          assert.deepEqual(read, { type: type === null ? undefined : (JSON.parse(type) as string), data: value, json: true });
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -58,7 +86,8 @@ describe('the data of a batch line', () => {
       fc.property(fc.array(jsonTexts, { minLength: 1, maxLength: 4 }), (values) => {
         const last = values.at(-1)!;
         const read = readLine(`{${values.map((value) => `"data":${value}`).join(', ')}}`);
-        if (last.startsWith('"')) assert.deepEqual([read.data, read.json], [Buffer.from(JSON.parse(last) as string).toString(), false]);
+        if (last.startsWith('"'))
+          assert.deepEqual([read.data, read.json], [Buffer.from(JSON.parse(last) as string).toString(), false]);
         else assert.deepEqual([read.data, read.json], [last, true]);
       }),
       { numRuns: 300 },
@@ -77,7 +106,11 @@ describe('a batch', () => {
   test('lines end with LF or CRLF, the last maybe with neither; blank lines are none', () => {
     const body = '\n{"data":"a"}\r\n   \n\r\n{"data":"b"}\n\t{"data":{"c":1}}';
     const events = readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT);
-    expect(events.map((event) => [Buffer.from(event.data).toString(), event.json])).toEqual([['a', false], ['b', false], ['{"c":1}', true]]);
+    expect(events.map((event) => [Buffer.from(event.data).toString(), event.json])).toEqual([
+      ['a', false],
+      ['b', false],
+      ['{"c":1}', true],
+    ]);
   });
 
   test.each([
@@ -103,7 +136,8 @@ describe('a batch', () => {
   });
 
   test('without an event, with blank lines only, or with a type for all is refused', () => {
-    for (const body of ['', '\n', '\n \r\n\t']) expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_BATCH'));
+    for (const body of ['', '\n', '\n \r\n\t'])
+      expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_BATCH'));
     expect(() => readEvents('c', 'batch', 'note', Buffer.from('{"data":1}'), LIMIT)).toThrow(code('HOLDLINE_BAD_QUERY'));
   });
 
@@ -117,22 +151,30 @@ describe('a batch', () => {
 describe('a single event', () => {
   test('text and JSON are the body as it stands', () => {
     for (const body of ['', ' x\n', '{"a": 1.0}', '\uFEFF']) {
-      expect(readEvents('c', 'text', 'note', Buffer.from(body), LIMIT)).toEqual([{ channel: 'c', type: 'note', data: Buffer.from(body), json: false }]);
+      expect(readEvents('c', 'text', 'note', Buffer.from(body), LIMIT)).toEqual([
+        { channel: 'c', type: 'note', data: Buffer.from(body), json: false },
+      ]);
     }
     const json = ' {"a":\r\n 12345678901234567890 } ';
-    expect(readEvents('c', 'json', undefined, Buffer.from(json), LIMIT)).toEqual([{ channel: 'c', type: undefined, data: Buffer.from(json), json: true }]);
+    expect(readEvents('c', 'json', undefined, Buffer.from(json), LIMIT)).toEqual([
+      { channel: 'c', type: undefined, data: Buffer.from(json), json: true },
+    ]);
   });
 
   test.each(['', '{', '1 2', "{'a':1}", '\uFEFF1', 'NaN', '[1,]', '"\n"'])('%j is not JSON', (body) => {
     expect(() => readEvents('c', 'json', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_JSON'));
   });
 
-  test.each([[[0xff]], [[0xc0, 0x80]], [[0xed, 0xa0, 0x80]], [[0x61, 0xe6, 0xbc]], [[0xf4, 0x90, 0x80, 0x80]]])('bytes %j are not UTF-8, whatever kind the body is', (bytes) => {
-    for (const kind of ['text', 'json', 'batch'] as const) {
-      const body = kind === 'text' ? Buffer.from(bytes) : Buffer.concat([Buffer.from('{"data":"'), Buffer.from(bytes), Buffer.from('"}')]);
-      expect(() => readEvents('c', kind, undefined, body, LIMIT)).toThrow(code('HOLDLINE_NOT_UTF8'));
-    }
-  });
+  test.each([[[0xff]], [[0xc0, 0x80]], [[0xed, 0xa0, 0x80]], [[0x61, 0xe6, 0xbc]], [[0xf4, 0x90, 0x80, 0x80]]])(
+    'bytes %j are not UTF-8, whatever kind the body is',
+    (bytes) => {
+      for (const kind of ['text', 'json', 'batch'] as const) {
+        const body =
+          kind === 'text' ? Buffer.from(bytes) : Buffer.concat([Buffer.from('{"data":"'), Buffer.from(bytes), Buffer.from('"}')]);
+        expect(() => readEvents('c', kind, undefined, body, LIMIT)).toThrow(code('HOLDLINE_NOT_UTF8'));
+      }
+    },
+  );
 
   test('the limit is on the largest frame, not on the body', () => {
     expect(() => readEvents('c', 'text', undefined, Buffer.from('\n'.repeat(9_500)), LIMIT)).toThrow(code('HOLDLINE_TOO_LARGE'));
@@ -142,9 +184,19 @@ describe('a single event', () => {
 });
 
 test('the kind of a body is its media type, in any case, with any parameters', () => {
-  expect(['application/json', 'Application/JSON; charset=utf-8', ' application/json'].map(bodyKindOf)).toEqual(['json', 'json', 'json']);
+  expect(['application/json', 'Application/JSON; charset=utf-8', ' application/json'].map(bodyKindOf)).toEqual([
+    'json',
+    'json',
+    'json',
+  ]);
   expect(['application/x-ndjson', 'APPLICATION/X-NDJSON;x=y'].map(bodyKindOf)).toEqual(['batch', 'batch']);
-  expect(['', 'text/plain', 'application/jsonp', 'application/x-www-form-urlencoded', ';'].map(bodyKindOf)).toEqual(['text', 'text', 'text', 'text', 'text']);
+  expect(['', 'text/plain', 'application/jsonp', 'application/x-www-form-urlencoded', ';'].map(bodyKindOf)).toEqual([
+    'text',
+    'text',
+    'text',
+    'text',
+    'text',
+  ]);
   expect(bodyLimit('text', LIMIT)).toBe(LIMIT);
   expect(bodyLimit('batch', LIMIT)).toBe(4 * 1024 * 1024);
 });

@@ -55,12 +55,18 @@ describe('transport', () => {
 
   test('whatever is accepted there is an answer: one that is explicitly accepted with the highest q where there is one', () => {
     const known = ['text/event-stream', 'application/x-ndjson', 'application/json'];
-    const ranges = fc.array(fc.tuple(fc.constantFrom(...known, '*/*', 'text/html', 'application/*'), fc.option(fc.constantFrom('0', '0.1', '0.5', '1.0'))));
+    const ranges = fc.array(
+      fc.tuple(
+        fc.constantFrom(...known, '*/*', 'text/html', 'application/*'),
+        fc.option(fc.constantFrom('0', '0.1', '0.5', '1.0')),
+      ),
+    );
     fc.assert(
       fc.property(ranges, fc.boolean(), (given, poll) => {
         const accept = given.map(([type, q]) => (q === null ? type : `${type};q=${q}`)).join(', ');
         const answered = negotiate('', accept, poll);
-        const qOf = (type: string): number => Math.max(0, ...given.filter(([name]) => name === type).map(([, q]) => Number(q ?? 1)));
+        const qOf = (type: string): number =>
+          Math.max(0, ...given.filter(([name]) => name === type).map(([, q]) => Number(q ?? 1)));
         const best = Math.max(...known.map(qOf));
         if (best === 0) expect(answered).toBe(poll ? 'poll' : 'sse');
         else expect(answered).toBe((['sse', 'ndjson', 'poll'] as const)[known.findIndex((type) => qOf(type) === best)]);
@@ -72,7 +78,14 @@ describe('transport', () => {
 describe('channels', () => {
   const nameChars = fc.constantFrom(...'ABCZabcz0189_~-'.split(''));
   const goodNames = fc
-    .tuple(nameChars, fc.string({ unit: fc.oneof({ weight: 9, arbitrary: nameChars }, { weight: 1, arbitrary: fc.constant('.') }), maxLength: 126 }), nameChars)
+    .tuple(
+      nameChars,
+      fc.string({
+        unit: fc.oneof({ weight: 9, arbitrary: nameChars }, { weight: 1, arbitrary: fc.constant('.') }),
+        maxLength: 126,
+      }),
+      nameChars,
+    )
     .map((parts) => parts.join('').replaceAll(/\.{2,}/g, '.'));
 
   test('up to 16 names of the grammar are read as they stand, each once, in their order', () => {
@@ -84,7 +97,10 @@ describe('channels', () => {
   });
 
   test('a name with one character of another kind is refused, wherever it stands', () => {
-    const badChars = fc.oneof(fc.constantFrom(...'%+ !"#$&\'()*:;<=>?@[\\]^`{|}'.split(''), '\0', '\n', '\x7f', 'é', '漢', '％'), fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }));
+    const badChars = fc.oneof(
+      fc.constantFrom(...'%+ !"#$&\'()*:;<=>?@[\\]^`{|}'.split(''), '\0', '\n', '\x7f', 'é', '漢', '％'),
+      fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+    );
     fc.assert(
       fc.property(goodNames, badChars, fc.nat(), fc.constantFrom('', 'a,', 'a,b,'), (name, bad, at, before) => {
         fc.pre(!/^[A-Za-z0-9._~,/-]$/.test(bad));
@@ -95,9 +111,12 @@ describe('channels', () => {
     );
   });
 
-  test.each(['/', '/,', '/a,', '/,a', '/a,,b', '/.', '/..', '/.a', '/a.', '/a..b', '/a,.b', `/${'x'.repeat(129)}`, '/%61'])('%s is HOLDLINE_BAD_CHANNEL', (path) => {
-    expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
-  });
+  test.each(['/', '/,', '/a,', '/,a', '/a,,b', '/.', '/..', '/.a', '/a.', '/a..b', '/a,.b', `/${'x'.repeat(129)}`, '/%61'])(
+    '%s is HOLDLINE_BAD_CHANNEL',
+    (path) => {
+      expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+    },
+  );
 
   test('17 different names are too many, 16 named twice are not', () => {
     const names = Array.from({ length: 17 }, (_, i) => `c${i}`);
@@ -134,7 +153,15 @@ describe('position', () => {
   });
 
   test('a bad value in the query is refused even where something stronger beats it', () => {
-    for (const query of ['since=-1', 'last=x', 'lastEventId=', 'last_event_id=1e9', 'since=1&last=1.0', 'since=1%00', 'since=+1']) {
+    for (const query of [
+      'since=-1',
+      'last=x',
+      'lastEventId=',
+      'last_event_id=1e9',
+      'since=1&last=1.0',
+      'since=1%00',
+      'since=+1',
+    ]) {
       expect(() => positionOf('1', new Query(query)), query).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
     }
   });

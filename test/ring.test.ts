@@ -52,7 +52,8 @@ function concatenated(frames: readonly Frame[]): Buffer {
 }
 
 function expectEqual(actual: Uint8Array, expected: Uint8Array, what: string): void {
-  if (Buffer.compare(actual, expected) !== 0) throw new Error(`${what}: ${actual.length} bytes are not the ${expected.length} that went in`);
+  if (Buffer.compare(actual, expected) !== 0)
+    throw new Error(`${what}: ${actual.length} bytes are not the ${expected.length} that went in`);
 }
 
 /** Everything that a reader may ask, against the naive frames. */
@@ -133,21 +134,26 @@ test('whatever is appended and evicted, in whatever sizes, is held, found by id,
 
 test('a ring that is kept at a few frames stays in the slab it has while thousands go through', () => {
   fc.assert(
-    fc.property(firstSeqs, fc.integer({ min: 1, max: 12 }), fc.array(fc.integer({ min: 0, max: 160 }), { minLength: 1, maxLength: 40 }), (firstSeq, kept, cycle) => {
-      const ring = ringFrom(firstSeq);
-      const model: Frame[] = [];
-      for (let id = 1; id <= 2000; id++) {
-        const bytes = frameOf(cycle[id % cycle.length]!);
-        ring.append(id, bytes, bytes.length);
-        model.push({ id, bytes });
-        if (model.length > kept) {
-          ring.evict();
-          model.shift();
+    fc.property(
+      firstSeqs,
+      fc.integer({ min: 1, max: 12 }),
+      fc.array(fc.integer({ min: 0, max: 160 }), { minLength: 1, maxLength: 40 }),
+      (firstSeq, kept, cycle) => {
+        const ring = ringFrom(firstSeq);
+        const model: Frame[] = [];
+        for (let id = 1; id <= 2000; id++) {
+          const bytes = frameOf(cycle[id % cycle.length]!);
+          ring.append(id, bytes, bytes.length);
+          model.push({ id, bytes });
+          if (model.length > kept) {
+            ring.evict();
+            model.shift();
+          }
+          checkRuns(ring, model, [400]);
         }
-        checkRuns(ring, model, [400]);
-      }
-      expect(ring.memoryBytes, 'at most 13 × 160 bytes are held at a time').toBeLessThanOrEqual(2 * 4096 + 16 * 20);
-    }),
+        expect(ring.memoryBytes, 'at most 13 × 160 bytes are held at a time').toBeLessThanOrEqual(2 * 4096 + 16 * 20);
+      },
+    ),
     { numRuns: 20 },
   );
 });

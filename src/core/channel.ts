@@ -18,6 +18,14 @@ interface Reader {
   readonly sweptThrough: number;
 }
 
+/** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
+let lossCount = 0;
+
+/** How many times channels have lost events so far. */
+export function lossesSoFar(): number {
+  return lossCount;
+}
+
 export class Channel<Feed extends Reader> {
   readonly name: string;
   /** Feeds with at least one line. */
@@ -30,6 +38,8 @@ export class Channel<Feed extends Reader> {
   newestId = 0;
   /** Highest id that was dropped, or 0: a position below it has missed something. */
   lostThrough = 0;
+  /** What {@link lossesSoFar} became when that happened. */
+  lostAt = 0;
   /** Bytes of the rings as the hub has counted them. */
   countedBytes = 0;
   /** Neighbours in the hub's order of last publish. */
@@ -128,7 +138,10 @@ export class Channel<Feed extends Reader> {
       for (const ring of this.#frames) ring?.evict();
       evicted++;
     }
-    if (evicted > 0) this.version++;
+    if (evicted > 0) {
+      this.lostAt = ++lossCount;
+      this.version++;
+    }
     return evicted;
   }
 
@@ -143,6 +156,7 @@ export class Channel<Feed extends Reader> {
   drop(): number {
     const dropped = this.length;
     this.lostThrough = Math.max(this.lostThrough, this.newestId);
+    this.lostAt = ++lossCount;
     this.#records = undefined;
     this.#frames.length = 0;
     this.#sweptSeq = 0;

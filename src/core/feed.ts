@@ -58,6 +58,18 @@ export class Feed<Socket> {
     return lost;
   }
 
+  /**
+   * True when one of the channels has dropped an event above `id` since `losses` (core/channel.ts). The highest id lost over all
+   * channels would not do: where one has lost more before the line joined, it would hide what another loses later.
+   */
+  hasLost(id: number, losses: number): boolean {
+    for (let i = 0; i < this.channels.length; i++) {
+      const channel = this.#channel(i);
+      if (channel.lostThrough > id && channel.lostAt > losses) return true;
+    }
+    return false;
+  }
+
   /** Rises with every channel's version. */
   get version(): number {
     let version = 0;

@@ -32,7 +32,7 @@ export class LineTable<Socket> {
   stalledCount = 0;
   /** Id up to which the line has been given everything it is owed. Only grows. */
   cursors = new Float64Array(FIRST_ROWS);
-  /** Losses up to this id have been told to the line (or were not owed), so they are no gap any more. */
+  /** Losses up to this count (core/channel.ts) have been told to the line, or were before it joined: they are no gap any more. */
   losses = new Float64Array(FIRST_ROWS);
   /** Step of the heartbeat wheel at the last write. */
   lastWrites = new Uint32Array(FIRST_ROWS);

@@ -20,7 +20,9 @@ export class FakeClock implements Clock {
     return STARTED_MS + Math.floor(this.#nowMs);
   }
 
+  /** Looking takes a microsecond, so that a loop which only ends when time is up does end. */
   nowMs(): number {
+    this.#nowMs += 0.001;
     return this.#nowMs;
   }
 

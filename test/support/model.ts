@@ -221,12 +221,12 @@ export class Connection {
     const event = this.#model.eventsOf(channel as string)[this.#next[index] as number];
     if (event?.id !== id) throw new Error(`id ${id} is no event of ${channel}, or was given before`);
     this.#next[index] = (this.#next[index] as number) + 1;
-    if (type !== event.type) throw new Error(`the type of ${id} is ${type}, not ${event.type}`);
+    if (shownType(type) !== event.type) throw new Error(`the type of ${id} is ${shownType(type)}, not ${event.type}`);
     if (shown === undefined) {
       if (data !== event.lines) throw new Error(`the data of ${id} is not what was published`);
     } else {
       const value = event.json ? (JSON.parse(event.data) as unknown) : event.data;
-      const expected = { id, channel, ...(type === undefined ? {} : { event: type }), data: value };
+      const expected = { id, channel, ...(event.type === undefined ? {} : { event: event.type }), data: value };
       if (JSON.stringify(shown) !== JSON.stringify(expected)) throw new Error(`the object of ${id} is not what was published`);
     }
   }
@@ -247,9 +247,13 @@ export class Connection {
     const atJoin = isFirst && this.events === 0 && (asked.kind === 'foreign' || asked.kind === 'ahead' || (asked.kind === 'after' && asked.id < floor));
     if (asked.kind === 'foreign' && isFirst && after !== null) throw new Error(`a foreign position has a gap after ${after}`);
     if (asked.kind === 'ahead' && isFirst && after !== asked.id) throw new Error(`position ${asked.id} has a gap after ${after}`);
-    if (!atJoin && after !== this.position) throw new Error(`a gap after ${after}, but the client is at ${this.position}`);
+    if (!atJoin) {
+      if (after === null || after < this.position) throw new Error(`a gap after ${after}, but the client is at ${this.position}`);
+      // It may have been told before that everything up to there is gone.
+      this.#passThrough(after);
+    }
     if (before !== null && after !== null && before <= after + 1 && !atJoin) throw new Error(`nothing is after ${after} and before ${before}`);
-    this.#openGaps.push({ after: atJoin ? -1 : this.position, before: before ?? head + 1, missing: 0, excused: atJoin });
+    this.#openGaps.push({ after: atJoin ? -1 : (after as number), before: before ?? head + 1, missing: 0, excused: atJoin });
     if (this.#channels.length === 1) this.#follows = before ?? undefined;
   }
 
@@ -269,12 +273,18 @@ export class Connection {
   }
 
   #miss(channel: string, id: number): void {
-    const gap = this.#openGaps.find(({ after, before }) => after < id && id < before);
-    if (gap !== undefined) gap.missing++;
-    else if (this.#asked.kind === 'after' || id > (this.#opened.lost.get(channel) as number)) {
+    const told = this.#openGaps.filter(({ after, before }) => after < id && id < before);
+    for (const gap of told) gap.missing++;
+    if (told.length > 0) return;
+    if (this.#asked.kind === 'after' || id > (this.#opened.lost.get(channel) as number)) {
       throw new Error(`missed ${id} of ${channel} and was not told; is at ${this.position}, passed through it`);
     }
   }
+}
+
+/** A type that was read as latin1. */
+function shownType(type: string | undefined): string | undefined {
+  return type === undefined ? undefined : Buffer.from(type, 'latin1').toString();
 }
 
 function idOf(text: string): number {
