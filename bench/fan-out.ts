@@ -203,6 +203,7 @@ async function measureRound(
   const publisher = here.startPublisher();
   const loadSeconds = warmUpSeconds + windowSeconds + tailSeconds;
   const opened = await here.open(client, parameters.lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 });
+  await client.ask('nap', true, 1000);
   await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
 
   const startUs = nowUs() + LEAD_MS * 1000;

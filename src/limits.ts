@@ -39,18 +39,15 @@ export const BATCH_EVENTS = 10_000;
 
 /**
  * Bytes that one sweep over a channel's lines may have to write, over all of them: the bound on accept → deliver, since a sweep
- * writes about 2 GB/s. Divided by the lines it is what a channel may hold beyond what every healthy line has been given, its ring's
- * working room, within the two bounds below. core/channel.ts
+ * writes about 2 GB/s. Divided by the lines it is the channel's working room: what it may hold beyond what every healthy line has
+ * been given. core/channel.ts
  */
 export const SWEEP_WORK_BYTES = 768 * 1024 * 1024;
 
-/** Least working room of a channel, however many lines it has: about one cork a line and sweep. core/channel.ts */
-export const UNSWEPT_LEAST_BYTES = 16 * 1024;
+/** Most working room of a channel, however few lines it has, in corks: memory beside what is kept for replay. core/channel.ts */
+export const WORKING_ROOM_CORKS_MOST = 16;
 
-/** Most working room of a channel, however few lines it has: memory beside what is kept for replay. core/channel.ts */
-export const UNSWEPT_MOST_BYTES = 256 * 1024;
-
-/** What an event counts for in a channel's working room beside its data: about the fixed bytes of its frame. core/channel.ts */
+/** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/hub.ts */
 export const EVENT_COST_BYTES = 32;
 
 /** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/hub.ts */

@@ -1,5 +1,5 @@
 /** A channel: a named sequence of events, held as one ring of records and one ring of frames for each dialect in use. */
-import { EVENT_COST_BYTES, UNSWEPT_LEAST_BYTES, UNSWEPT_MOST_BYTES } from '../limits.js';
+import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
 import type { LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
 import { decodeRecord, encodeRecord } from './record.js';
@@ -92,9 +92,13 @@ export class Channel<Feed extends Reader> {
     return this.#frames[dialect.index] ?? this.#makeFrames(dialect);
   }
 
-  /** Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them. */
+  /**
+   * Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them.
+   * Whole corks, since a short one costs a line nearly as much as a full one.
+   */
   get workingRoomBytes(): number {
-    return Math.min(UNSWEPT_MOST_BYTES, Math.max(UNSWEPT_LEAST_BYTES, this.#sweepWorkBytes / this.lineCount));
+    const corks = Math.floor(this.#sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES);
+    return CORK_WRITE_BYTES * Math.min(WORKING_ROOM_CORKS_MOST, Math.max(1, corks));
   }
 
   /**
@@ -177,9 +181,12 @@ export class Channel<Feed extends Reader> {
     return records.length > this.#replay.events || records.heldBytes > this.#replay.bytes;
   }
 
+  /** Bytes that some healthy line may not have been given yet, in the dialect that has most. */
   #unsweptBytes(records: Ring): number {
-    const seq = Math.max(this.#sweptSeq, records.tailSeq);
-    return records.bytesFrom(seq) + (records.headSeq - seq) * EVENT_COST_BYTES;
+    const events = records.headSeq - Math.max(this.#sweptSeq, records.tailSeq);
+    let bytes = records.bytesFrom(records.headSeq - events);
+    for (const ring of this.#frames) if (ring !== undefined) bytes = Math.max(bytes, ring.bytesFrom(ring.headSeq - events));
+    return bytes;
   }
 
   /** Looks at the feeds again. */

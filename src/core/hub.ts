@@ -17,7 +17,7 @@ import {
   WAITING_PUBLISH_BYTES,
 } from '../limits.js';
 import type { EventLog } from '../log/log.js';
-import { Channel, type Replay } from './channel.js';
+import { Channel, lossesSoFar, type Replay } from './channel.js';
 import type { LoggedEvent, NewEvent } from './event.js';
 import { Feed } from './feed.js';
 import type { Dialect } from './frame.js';
@@ -66,13 +66,20 @@ interface Start {
   readonly continuesAfter: number;
   /** What the gap that it is told comes after, null where that is no id of ours; undefined when there is no gap. */
   readonly gapAfter: number | null | undefined;
-  /** Losses up to here are told, or are none of the line's business. */
-  readonly losses: number;
+  /** Events up to here may be lost. */
+  readonly lostThrough: number;
 }
 
 /** What an event counts for against room and queue. */
 function costOf(event: NewEvent): number {
   return event.data.length + EVENT_COST_BYTES;
+}
+
+function channelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `${CHANNELS} channels have lines already; use one of them or try again later`,
+  );
 }
 
 export class Hub<Socket> {
@@ -166,6 +173,8 @@ export class Hub<Socket> {
    * what was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
    */
   publish(channel: string, events: readonly NewEvent[]): Promise<Published> {
+    // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
+    if (this.#channelIfPlace(channel) === undefined) return Promise.reject(channelsFull());
     if (!this.#waiting.has(channel) && this.#hasRoom(channel, events)) return this.#append(channel, events);
     return this.#wait(channel, events);
   }
@@ -251,9 +260,9 @@ export class Hub<Socket> {
     let portion = ENTERED_PER_TURN;
     while (this.#queueStart < this.#queue.length) {
       const event = this.#queue[this.#queueStart] as LoggedEvent;
-      const channel = this.#channelNamed(event.channel);
+      const channel = this.#channelIfPlace(event.channel);
       const cost = costOf(event);
-      if (!channel.hasRoom(cost)) {
+      if (channel?.hasRoom(cost) === false) {
         this.#pump.flush();
         break;
       }
@@ -263,7 +272,8 @@ export class Hub<Socket> {
       }
       this.#queueStart++;
       this.#queueBytes -= cost;
-      this.#enterRing(channel, event);
+      if (channel !== undefined) this.#enterRing(channel, event);
+      else this.#enterNowhere(event);
     }
     // Compacted when the front half is done, so that a shift costs O(1) an event.
     if (this.#queueStart * 2 >= this.#queue.length) {
@@ -292,6 +302,14 @@ export class Hub<Socket> {
     for (const feed of channel.feeds) this.#pump.wake(feed);
   }
 
+  /** The event's channel was forgotten while it waited, and lines have taken every place since: it is lost, and the floor tells. */
+  #enterNowhere(event: LoggedEvent): void {
+    this.#counters.events_entered_total++;
+    this.#counters.events_evicted_total++;
+    this.#head = event.id;
+    this.#floor = event.id;
+  }
+
   /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
   swept(feed: Feed<Socket>): void {
     for (const channel of feed.channels) this.#counters.events_evicted_total += channel.evict();
@@ -307,10 +325,11 @@ export class Hub<Socket> {
 
   // ── channels and rings ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #channelNamed(name: string): Channel<Feed<Socket>> {
+  /** The channel of that name, made on first need; undefined when lines hold every place. */
+  #channelIfPlace(name: string): Channel<Feed<Socket>> | undefined {
     const known = this.#channels.get(name);
     if (known !== undefined) return known;
-    if (this.#channels.size >= CHANNELS) this.#forgetOne();
+    if (this.#channels.size >= CHANNELS && !this.#forgetOne()) return undefined;
     const channel = new Channel<Feed<Socket>>(name, this.#options.replay, this.#options.sweepWorkBytes ?? SWEEP_WORK_BYTES);
     this.#channels.set(name, channel);
     return channel;
@@ -367,8 +386,11 @@ export class Hub<Socket> {
     if (channel !== undefined && channel.length > 0 && channel.isSwept) this.#dropRing(channel);
   }
 
-  /** Forgets the channel without lines that was published to longest ago. What it lost is in the floor from here on. */
-  #forgetOne(): void {
+  /**
+   * Forgets the channel without lines that was published to longest ago; false when all have lines. What it lost is in the floor
+   * from here on.
+   */
+  #forgetOne(): boolean {
     let victim = this.#oldest;
     while (victim !== undefined && victim.lineCount > 0) victim = victim.newer;
     for (const channel of victim === undefined ? this.#channels.values() : []) {
@@ -377,16 +399,12 @@ export class Hub<Socket> {
         break;
       }
     }
-    if (victim === undefined) {
-      throw new HoldlineError(
-        'HOLDLINE_CHANNELS_FULL',
-        `${CHANNELS} channels have lines already; subscribe to one of them or try again later`,
-      );
-    }
+    if (victim === undefined) return false;
     if (victim.length > 0) this.#dropRing(victim);
     this.#floor = Math.max(this.#floor, victim.lostThrough);
     this.#channels.delete(victim.name);
     this.#counters.channels_forgotten_total++;
+    return true;
   }
 
   // ── lines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,7 +421,7 @@ export class Hub<Socket> {
       this.#counters.gaps_total++;
       this.#counters.gaps_at_join_total++;
       length += dialect
-        .gap(start.gapAfter, feed.firstIdAfter(Math.max(start.cursor, start.losses)) ?? null)
+        .gap(start.gapAfter, feed.firstIdAfter(Math.max(start.cursor, start.lostThrough)) ?? null)
         .copy(this.#opening, length);
     }
     let cursor = start.cursor;
@@ -416,7 +434,7 @@ export class Hub<Socket> {
     }
     // What followed is gone, and the line has been told.
     if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
-    const handle = this.lines.add(feed, socket, cursor, start.losses, this.#pump.step);
+    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step);
     for (const channel of feed.channels) channel.lineCount++;
     this.#counters.lines_opened_total++;
     this.onJoin?.(names);
@@ -427,24 +445,24 @@ export class Hub<Socket> {
 
   /** Where a line at `position` starts. */
   #startOf(feed: Feed<Socket>, position: Position): Start {
-    const losses = Math.max(feed.lostThrough, this.#floor);
+    const lostThrough = Math.max(feed.lostThrough, this.#floor);
     if (position.kind === 'after') {
       const { id } = position;
       const lastId = this.#log.lastId();
-      const gapAfter = isGap(id, losses, lastId) ? id : undefined;
-      if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, losses);
-      return { cursor: id, continuesAfter: id, gapAfter, losses };
+      const gapAfter = isGap(id, lostThrough, lastId) ? id : undefined;
+      if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, lostThrough);
+      return { cursor: id, continuesAfter: id, gapAfter, lostThrough };
     }
-    if (position.kind === 'foreign') return this.#everythingHeld(feed, null, losses);
+    if (position.kind === 'foreign') return this.#everythingHeld(feed, null, lostThrough);
     const first = position.kind === 'last' ? this.#lastN(feed, position.count) : undefined;
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gapAfter: undefined, losses };
+    return { cursor, continuesAfter: cursor, gapAfter: undefined, lostThrough };
   }
 
-  #everythingHeld(feed: Feed<Socket>, gapAfter: Start['gapAfter'], losses: number): Start {
+  #everythingHeld(feed: Feed<Socket>, gapAfter: Start['gapAfter'], lostThrough: number): Start {
     const first = feed.firstIdAfter(0);
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gapAfter, losses };
+    return { cursor, continuesAfter: cursor, gapAfter, lostThrough };
   }
 
   /** Id of the first of the newest `count` events over the feed's channels, or undefined when there is none. */
@@ -530,7 +548,18 @@ export class Hub<Socket> {
     const key = `${dialect.name} ${sorted.join(',')}`;
     const known = this.#feeds.get(key);
     if (known !== undefined) return known;
-    const channels = sorted.map((name) => this.#channelNamed(name));
+    const channels: Channel<Feed<Socket>>[] = [];
+    try {
+      for (const name of sorted) {
+        const channel = this.#channelIfPlace(name);
+        if (channel === undefined) throw channelsFull();
+        // Counted while the others are made, so that making place for them does not forget this one.
+        channel.lineCount++;
+        channels.push(channel);
+      }
+    } finally {
+      for (const channel of channels) channel.lineCount--;
+    }
     const feed = new Feed<Socket>(key, channels, dialect, this.#head, this.#feedsMade++);
     this.#feeds.set(key, feed);
     for (const channel of channels) channel.addFeed(feed);

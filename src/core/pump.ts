@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
+import { lossesSoFar } from './channel.js';
 import { SliceCache, type Feed } from './feed.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
 
@@ -171,7 +172,7 @@ export class Pump<Socket> {
       table.setState(row, CATCHING_UP);
       this.#counters.lines_resumed_total++;
     }
-    if (cursor < feed.lostThrough && (table.losses[row] as number) < feed.lostThrough) {
+    if (feed.hasLost(cursor, table.losses[row] as number)) {
       if (!this.#tellLoss(feed, row, newest)) return;
       cursor = table.cursors[row] as number;
     }
@@ -244,7 +245,7 @@ export class Pump<Socket> {
       this.#counters.slow_latest_total++;
       table.cursors[row] = Math.max(cursor, newest - 1);
     }
-    table.losses[row] = feed.lostThrough;
+    table.losses[row] = lossesSoFar();
     this.#corks++;
     if (this.#port.write(table.sockets[row] as Socket, feed.dialect.gap(cursor, before ?? null))) return true;
     this.stall(feed, row);

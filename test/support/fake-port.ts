@@ -50,6 +50,12 @@ export class FakeSocket {
     return this.#totalBytes;
   }
 
+  /** The head of a response, as comments, which the kernel does not take all at once: what is written next is refused in part. */
+  writeHead(bytes: number): void {
+    this.#push(Buffer.from(':\n'.repeat(bytes / 2)));
+    this.flush();
+  }
+
   /** A cork with one write in it. */
   write(bytes: Uint8Array, copy: Buffer): boolean {
     if (this.closed || this.ended) throw new Error(`${this.name}: written to after its end`);
@@ -66,7 +72,8 @@ export class FakeSocket {
     this.writes++;
     this.writtenBytes += bytes.length;
     const mostBytes = Math.max(CORK_WRITE_BYTES, this.#largestRunBytes) + CORK_WRITE_BYTES + 256;
-    if (this.backlogBytes > mostBytes) throw new Error(`${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`);
+    if (this.backlogBytes > mostBytes)
+      throw new Error(`${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`);
     if (this.backlogBytes === 0) this.#largestRunBytes = 0;
     return !refused;
   }

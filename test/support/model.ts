@@ -57,7 +57,8 @@ export class Model {
 /** What a connection asked for. `ahead` is an id that nobody gave yet. */
 export type Asked =
   | { readonly kind: 'live' | 'oldest' | 'foreign' }
-  | { readonly kind: 'after' | 'ahead'; readonly id: number }
+  | { readonly kind: 'after'; readonly id: number }
+  | { readonly kind: 'ahead'; readonly id: number }
   | { readonly kind: 'last'; readonly count: number };
 
 /** What was true when a connection was opened. */
@@ -182,12 +183,14 @@ export class Connection {
     const { head, lost } = this.#opened;
     const asked = this.#asked;
     for (const channel of this.#channels) this.#next.push(this.#model.indexAfter(channel, position));
-    if (asked.kind === 'after' && position !== asked.id) throw new Error(`asked for what follows ${asked.id}, continues after ${position}`);
+    if (asked.kind === 'after' && position !== asked.id)
+      throw new Error(`asked for what follows ${asked.id}, continues after ${position}`);
     if (asked.kind === 'live' && position !== head) throw new Error(`live at ${head}, continues after ${position}`);
     if (asked.kind === 'oldest' || asked.kind === 'foreign' || asked.kind === 'ahead') {
       for (const [i, channel] of this.#channels.entries()) {
         const before = this.#model.eventsOf(channel)[(this.#next[i] as number) - 1];
-        if (before !== undefined && before.id > (lost.get(channel) as number)) throw new Error(`leaves out ${before.id}, which is held`);
+        if (before !== undefined && before.id > (lost.get(channel) as number))
+          throw new Error(`leaves out ${before.id}, which is held`);
       }
     }
     if (asked.kind === 'last') this.#startOfLast(asked.count, position);
@@ -198,7 +201,8 @@ export class Connection {
     const held = this.#channels.flatMap((channel) => this.#entered(channel, lost.get(channel) as number));
     const first = held.toSorted((a, b) => b - a)[Math.min(count, held.length) - 1];
     const expected = first === undefined ? head : first - 1;
-    if (position !== expected) throw new Error(`asked for the last ${count} of ${held.length} held, continues after ${position}, not ${expected}`);
+    if (position !== expected)
+      throw new Error(`asked for the last ${count} of ${held.length} held, continues after ${position}, not ${expected}`);
   }
 
   /** Ids of the channel's events above `after` that had entered when the connection was opened. */
@@ -213,7 +217,8 @@ export class Connection {
     this.#passThrough(id - 1);
     this.position = id;
     this.events++;
-    if (this.#follows !== undefined && this.#follows !== id) throw new Error(`a gap said that ${this.#follows} follows; ${id} does`);
+    if (this.#follows !== undefined && this.#follows !== id)
+      throw new Error(`a gap said that ${this.#follows} follows; ${id} does`);
     this.#follows = undefined;
     const shown = this.#envelope ? (JSON.parse(Buffer.from(data, 'latin1').toString()) as Record<string, unknown>) : undefined;
     const channel = shown === undefined ? this.#channels[0] : (shown['channel'] as string);
@@ -244,7 +249,10 @@ export class Connection {
     const head = this.#gapHeads.shift();
     if (head === undefined) throw new Error('a gap that was not written');
     const isFirst = this.gaps++ === 0;
-    const atJoin = isFirst && this.events === 0 && (asked.kind === 'foreign' || asked.kind === 'ahead' || (asked.kind === 'after' && asked.id < floor));
+    const atJoin =
+      isFirst &&
+      this.events === 0 &&
+      (asked.kind === 'foreign' || asked.kind === 'ahead' || (asked.kind === 'after' && asked.id < floor));
     if (asked.kind === 'foreign' && isFirst && after !== null) throw new Error(`a foreign position has a gap after ${after}`);
     if (asked.kind === 'ahead' && isFirst && after !== asked.id) throw new Error(`position ${asked.id} has a gap after ${after}`);
     if (!atJoin) {
@@ -252,8 +260,12 @@ export class Connection {
       // It may have been told before that everything up to there is gone.
       this.#passThrough(after);
     }
-    if (before !== null && after !== null && before <= after + 1 && !atJoin) throw new Error(`nothing is after ${after} and before ${before}`);
-    this.#openGaps.push({ after: atJoin ? -1 : (after as number), before: before ?? head + 1, missing: 0, excused: atJoin });
+    if (before !== null && after !== null && before <= after + 1 && !atJoin)
+      throw new Error(`nothing is after ${after} and before ${before}`);
+    const end = before ?? head + 1;
+    if (this.#channels.length === 1 && this.#openGaps.some((gap) => gap.before >= end))
+      throw new Error(`told of (${after}, ${before}) twice`);
+    this.#openGaps.push({ after: atJoin ? -1 : (after as number), before: end, missing: 0, excused: atJoin });
     if (this.#channels.length === 1) this.#follows = before ?? undefined;
   }
 
@@ -267,7 +279,8 @@ export class Connection {
     }
     if (this.#openGaps.length === 0) return;
     for (const gap of this.#openGaps) {
-      if (gap.before <= id + 1 && gap.missing === 0 && !gap.excused) throw new Error(`told a gap (${gap.after}, ${gap.before}) in which nothing is missing`);
+      if (gap.before <= id + 1 && gap.missing === 0 && !gap.excused)
+        throw new Error(`told a gap (${gap.after}, ${gap.before}) in which nothing is missing`);
     }
     this.#openGaps = this.#openGaps.filter((gap) => gap.before > id + 1);
   }

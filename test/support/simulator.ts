@@ -11,7 +11,13 @@ import { HEALTHY, STALLED } from '../../src/core/lines.js';
 import type { Position } from '../../src/core/position.js';
 import { makeCounters } from '../../src/counters.js';
 import { HoldlineError } from '../../src/errors.js';
-import { EVENT_COST_BYTES, PUBLISH_WAIT_MS, SWEEP_WORK_BYTES, UNSWEPT_MOST_BYTES } from '../../src/limits.js';
+import {
+  CORK_WRITE_BYTES,
+  EVENT_COST_BYTES,
+  PUBLISH_WAIT_MS,
+  SWEEP_WORK_BYTES,
+  WORKING_ROOM_CORKS_MOST,
+} from '../../src/limits.js';
 import { MemoryLog } from '../../src/log/memory.js';
 import { FakeClock, settlePromises } from './fake-clock.js';
 import { FakePort, FakeSocket } from './fake-port.js';
@@ -37,7 +43,7 @@ const MIB = 1024 * 1024;
 function settingOf(random: Random): Setting {
   return {
     hub: {
-      replay: { events: random.pick([0, 1, 2, 10, 50, 1000]), bytes: random.pick([0, 200, 5000, MIB, MIB]) },
+      replay: { events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]), bytes: random.pick([0, 200, 5000, MIB, MIB, MIB, MIB]) },
       replayTotalBytes: random.pick([5000, 100_000, 256 * MIB, 256 * MIB, 256 * MIB]),
       heartbeatMs: random.pick([100, 100, 1000, 15_000]),
       flushIntervalMs: random.pick([0, 0, 0, 5, 100, 3000]),
@@ -76,10 +82,25 @@ interface Line {
 interface Pending {
   readonly channel: string;
   readonly sinceMs: number;
+  turnsWithRoom: number;
 }
 
 /** Texts that have gone wrong somewhere, once. */
-const NASTY = ['', '\n', '\r', 'a\r\nb', '\uFEFFbom', 'id: 3', 'event: gap\ndata: {}\n\n', '😀', '\0', 'data', ': c', '\n\n\n', ' x '];
+const NASTY = [
+  '',
+  '\n',
+  '\r',
+  'a\r\nb',
+  '\uFEFFbom',
+  'id: 3',
+  'event: gap\ndata: {}\n\n',
+  '😀',
+  '\0',
+  'data',
+  ': c',
+  '\n\n\n',
+  ' x ',
+];
 const PROSE = 'It was a bright cold day in April, and the clocks were striking.\r\nNo line is held for ever\n'.repeat(800);
 const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
 /** Actions kept to be shown with a failure. */
@@ -103,6 +124,8 @@ export class Simulation {
   readonly #publishNumbers = new WeakMap<readonly NewEvent[], number>();
   readonly #lastAccepted = new Map<string, number>();
   readonly #pending = new Set<Pending>();
+  /** Channels with events that a sweep has not brought to every line, when last looked at. */
+  readonly #unswept = new Set<string>();
   #published = 0;
   #largestBatchBytes = 0;
   #longestTurnMs = 0;
@@ -148,13 +171,17 @@ export class Simulation {
   async #step(): Promise<void> {
     const random = this.#random;
     const dice = random.next();
-    if (dice < this.setting.publishing) this.#publish();
+    if (dice < this.setting.publishing) this.#publishSome();
     else if (dice < this.setting.publishing + 0.08) this.#join();
-    else if (dice < this.setting.publishing + 0.1) this.#leave();
+    else if (dice < this.setting.publishing + 0.099) this.#leave();
+    else if (dice < this.setting.publishing + 0.1) this.#leaveTogether();
     else if (dice < this.setting.publishing + 0.14) this.#changeSpeed();
     else if (dice < this.setting.publishing + 0.142) this.#endSome();
     else if (dice < this.setting.publishing + 0.15 && this.setting.drops) this.#drop();
-    else await this.#turn(random.chance(0.01) ? random.between(50, 3000) : random.chance(0.2) ? random.below(30) : random.next() * 2);
+    else
+      await this.#turn(
+        random.chance(0.01) ? random.between(50, 3000) : random.chance(0.2) ? random.below(30) : random.next() * 2,
+      );
   }
 
   async #turn(ms: number): Promise<void> {
@@ -185,6 +212,12 @@ export class Simulation {
     }
   }
 
+  /** Mostly one; now and then as many at once as do not fit. */
+  #publishSome(): void {
+    const count = this.#random.chance(0.01) ? this.#random.between(10, 60) : 1;
+    for (let i = 0; i < count; i++) this.#publish();
+  }
+
   #publish(): void {
     const random = this.#random;
     // The first channel is the busy one.
@@ -195,13 +228,14 @@ export class Simulation {
     this.#note(`publish ${count} on ${channel}, ${bytes} bytes`);
     this.#largestBatchBytes = Math.max(this.#largestBatchBytes, bytes);
     this.#publishNumbers.set(events, this.#published++);
-    const pending: Pending = { channel, sinceMs: this.#clock.nowMs() };
+    const pending: Pending = { channel, sinceMs: this.#clock.nowMs(), turnsWithRoom: 0 };
     this.#pending.add(pending);
     this.#hub.publish(channel, events).then(
       ({ ids }) => {
         this.#pending.delete(pending);
         const expected = this.#idsOf.get(events);
-        if (expected === undefined || ids.join() !== expected.join()) this.#fault ??= new Error(`a publish was told other ids than its events have`);
+        if (expected === undefined || ids.join() !== expected.join())
+          this.#fault ??= new Error(`a publish was told other ids than its events have`);
       },
       (error: unknown) => {
         this.#pending.delete(pending);
@@ -242,7 +276,8 @@ export class Simulation {
   #newClient(): Client {
     const random = this.#random;
     const count = random.chance(0.6) ? 1 : random.between(1, 4);
-    const channels = random.chance(0.5) && count === 1 ? [this.setting.channels[0] as string] : random.some(this.setting.channels, count);
+    const channels =
+      random.chance(0.5) && count === 1 ? [this.setting.channels[0] as string] : random.some(this.setting.channels, count);
     return { channels, envelope: channels.length > 1 || random.chance(0.2), position: undefined, line: undefined };
   }
 
@@ -281,7 +316,7 @@ export class Simulation {
   #open(client: Client, asked: Asked): void {
     const random = this.#random;
     const hub = this.#hub;
-    const capacity = random.pick([600, 5000, 40_000, 400_000]);
+    const capacity = random.pick([600, 5000, 40_000, 400_000, 10_000_000]);
     const socket = new FakeSocket(`socket ${this.#socketsMade++}`, capacity, random.between(1, capacity));
     this.#note(`${socket.name} (${capacity} bytes) joins ${client.channels.join()} ${JSON.stringify(asked)}`);
     const head = hub.head;
@@ -292,17 +327,23 @@ export class Simulation {
     for (const [name, lostThrough] of lost) this.#checkKept(name, lostThrough);
     const connection = new Connection(this.#model, client.channels, client.envelope, asked, { head, floor: this.#floor, lost });
     socket.onGap = () => connection.gapIsWritten(this.#hub.head);
-    if (opening.includes('event: gap\n')) connection.gapIsWritten(head);
+    if (opening.includes('\nevent: gap\n')) connection.gapIsWritten(head);
     const cursor = feed.table.cursors[hub.lines.rowOf(joined.handle)] as number;
     client.line = { socket, handle: joined.handle, connection, speed: random.pick(SPEEDS), cursor };
     // A response head that the kernel has not taken yet, as on a connection that is used again.
-    if (random.chance(0.1)) socket.write(Buffer.from(':\n'.repeat(capacity)), Buffer.from(':\n'.repeat(capacity)));
+    if (capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000);
     if (!socket.write(opening, opening)) hub.stalled(joined.handle, socket);
   }
 
   #leave(): void {
     const client = this.#random.pick(this.#clients);
     if (client.line !== undefined) this.#close(client, client.line);
+  }
+
+  /** A proxy in front of most of them goes down. */
+  #leaveTogether(): void {
+    for (const client of this.#clients)
+      if (client.line !== undefined && this.#random.chance(0.8)) this.#close(client, client.line);
   }
 
   #close(client: Client, line: Line): void {
@@ -357,41 +398,60 @@ export class Simulation {
         const cursor = feed.table.cursors[row] as number;
         const state = feed.table.states[row];
         if (cursor < line.cursor) throw new Error(`the cursor went back from ${line.cursor} to ${cursor}`);
-        if (state === HEALTHY && cursor < feed.lostThrough) throw new Error(`healthy at ${cursor} and lapped: ${feed.lostThrough} is lost`);
+        if (state === HEALTHY && cursor < feed.lostThrough)
+          throw new Error(`healthy at ${cursor} and lapped: ${feed.lostThrough} is lost`);
         if (state === STALLED) stalled++;
         if (state !== STALLED && line.socket.refusing) throw new Error(`state ${state} while the socket refuses bytes`);
         line.cursor = cursor;
       });
     }
     if (gauges.linesOpen !== open) throw new Error(`${gauges.linesOpen} lines are open for the hub, ${open} for the clients`);
-    if (counters.lines_opened_total - counters.lines_closed_total !== open) throw new Error('opened − closed is not what is open');
-    if (gauges.linesStalled !== stalled) throw new Error(`${gauges.linesStalled} lines are stalled for the gauge, ${stalled} in the tables`);
+    if (counters.lines_opened_total - counters.lines_closed_total !== open)
+      throw new Error('opened − closed is not what is open');
+    if (gauges.linesStalled !== stalled)
+      throw new Error(`${gauges.linesStalled} lines are stalled for the gauge, ${stalled} in the tables`);
     const accepted = this.#model.lastId - this.#floor;
     if (counters.events_accepted_total > accepted) throw new Error('more events were counted than accepted');
-    if (counters.events_entered_total + gauges.queueEvents !== accepted) throw new Error('entered + queued is not what was accepted');
-    if (gauges.queueBytes > this.#largestBatchBytes) throw new Error(`a queue of ${gauges.queueBytes} bytes, more than one batch`);
-    if (gauges.waitingPublishers !== this.#pending.size) throw new Error(`${gauges.waitingPublishers} publishers wait, ${this.#pending.size} have no answer`);
-    for (const { channel, sinceMs } of this.#pending) {
-      const waitedMs = this.#clock.nowMs() - sinceMs;
-      if (waitedMs > PUBLISH_WAIT_MS + this.#longestTurnMs) throw new Error(`a publish on ${channel} has had no answer for ${waitedMs} ms`);
-    }
+    if (counters.events_entered_total + gauges.queueEvents !== accepted)
+      throw new Error('entered + queued is not what was accepted');
+    if (gauges.queueBytes > this.#largestBatchBytes)
+      throw new Error(`a queue of ${gauges.queueBytes} bytes, more than one batch`);
+    if (gauges.waitingPublishers !== this.#pending.size)
+      throw new Error(`${gauges.waitingPublishers} publishers wait, ${this.#pending.size} have no answer`);
+    this.#unswept.clear();
     for (const feed of feeds) this.#checkUnswept(feed);
+    this.#checkWaiting(gauges.queueEvents);
     if (this.#fault !== undefined) throw this.#fault;
   }
 
   /** What some healthy line of the feed may not have been given is bounded: more than that does not enter. */
   #checkUnswept(feed: Feed<FakeSocket>): void {
+    const corks = Math.floor((this.setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES);
+    const roomBytes = CORK_WRITE_BYTES * Math.min(WORKING_ROOM_CORKS_MOST, Math.max(1, corks));
     for (const { name } of feed.channels) {
       const events = this.#model.eventsOf(name);
-      let cost = 0;
+      let bytes = 0;
       let count = 0;
       for (let i = this.#model.indexAfter(name, this.#hub.head) - 1; i >= 0; i--) {
         const event = events[i] as Accepted;
         if (event.id <= feed.sweptThrough) break;
-        cost += Buffer.byteLength(event.data) + EVENT_COST_BYTES;
+        bytes += Buffer.byteLength(event.data);
         count++;
       }
-      if (count > 1 && cost > UNSWEPT_MOST_BYTES) throw new Error(`${cost} bytes of ${name} have entered that a sweep has not brought to every line`);
+      if (count > 0) this.#unswept.add(name);
+      if (count > 1 && bytes > roomBytes)
+        throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);
+    }
+  }
+
+  /** Nobody waits while there is room: the queue is empty, and every line has been given what the channel holds. */
+  #checkWaiting(queueEvents: number): void {
+    for (const pending of this.#pending) {
+      const waitedMs = this.#clock.nowMs() - pending.sinceMs;
+      if (waitedMs > PUBLISH_WAIT_MS + this.#longestTurnMs)
+        throw new Error(`a publish on ${pending.channel} has had no answer for ${waitedMs} ms`);
+      pending.turnsWithRoom = queueEvents > 0 || this.#unswept.has(pending.channel) ? 0 : pending.turnsWithRoom + 1;
+      if (pending.turnsWithRoom > 3) throw new Error(`a publish on ${pending.channel} waits, and there is room`);
     }
   }
 
@@ -409,9 +469,13 @@ export class Simulation {
     if (lostThrough > evictable) throw new Error(`${channel} has lost ${lostThrough}; it may lose up to ${evictable}`);
   }
 
-  /** Everybody reads, nobody publishes: the hub must come to rest, and then every client has or was told what it was owed. */
+  /** Everybody is there and reads, nobody publishes: the hub must come to rest, and every client must have what it was owed. */
   async #rest(): Promise<void> {
     this.#note('everybody reads');
+    for (const client of this.#clients) {
+      const { line, position } = client;
+      if (line === undefined && position !== undefined && position > 0) this.#open(client, { kind: 'after', id: position });
+    }
     for (let turns = 0, quiet = 0; quiet < 3; turns++) {
       for (const { line } of this.#clients) if (line !== undefined) line.speed = Infinity;
       await this.#turn(1);
@@ -424,7 +488,8 @@ export class Simulation {
         throw new Error(`the hub does not come to rest: ${JSON.stringify(what)}`);
       }
     }
-    if (this.counters.events_accepted_total !== this.#model.lastId - this.#floor) throw new Error('the counter of accepted events is off');
+    if (this.counters.events_accepted_total !== this.#model.lastId - this.#floor)
+      throw new Error('the counter of accepted events is off');
     for (const { line } of this.#clients) {
       if (line === undefined) continue;
       this.#attempt(line, () => {
@@ -450,7 +515,8 @@ export class Simulation {
       if (line === undefined) continue;
       this.#attempt(line, () => {
         if (line.socket.writes === before[i]) throw new Error(`heard nothing in ${heartbeatMs} ms`);
-        if (line.connection.position < this.#hub.head) throw new Error(`its heartbeat left it at ${line.connection.position}; the head is ${this.#hub.head}`);
+        if (line.connection.position < this.#hub.head)
+          throw new Error(`its heartbeat left it at ${line.connection.position}; the head is ${this.#hub.head}`);
       });
     }
   }
@@ -476,7 +542,11 @@ function positionOf(asked: Asked): Position {
       return { kind: 'after', id: 0 };
     case 'ahead':
       return { kind: 'after', id: asked.id };
-    default:
+    case 'live':
+    case 'foreign':
+      return { kind: asked.kind };
+    case 'after':
+    case 'last':
       return asked;
   }
 }

@@ -1,0 +1,269 @@
+/** Room: accepted events wait for the slowest healthy line, publishers wait for the events, and nobody waits for ever. */
+import { describe, expect, test } from 'vitest';
+import {
+  CORK_WRITE_BYTES,
+  ENTERED_PER_TURN,
+  EVENT_COST_BYTES,
+  PUBLISH_WAIT_MS,
+  WAITING_PUBLISHERS,
+  WORKING_ROOM_CORKS_MOST,
+} from '../src/limits.js';
+import { settlePromises } from './support/fake-clock.js';
+import { FakeHub, ids, idsOf } from './support/fake-hub.js';
+
+const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
+/** An event of which one fits the least working room, and two do not. */
+const LARGE = 'x'.repeat(10_000);
+/** One byte of work a sweep: every channel with a line has the least working room. */
+const LITTLE_ROOM = { sweepWorkBytes: 1 };
+
+/** Collects the order in which promises are answered. */
+function watch(into: string[], name: string, promise: Promise<unknown>): void {
+  promise.then(
+    () => into.push(name),
+    (error: { code?: string }) => into.push(`${name} ${error.code}`),
+  );
+}
+
+describe('publishers', () => {
+  test('with room are answered at once; without, they wait and are let in first come first, after the next sweep', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const line = fake.join('c');
+    const answered: string[] = [];
+    for (const name of ['first', 'second', 'third', 'fourth']) watch(answered, name, fake.publish('c', `${name} ${LARGE}`));
+    await settlePromises();
+    expect(answered).toEqual(['first']);
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 3, queueEvents: 0 });
+    await fake.settle(line);
+    expect(answered).toEqual(['first', 'second', 'third', 'fourth']);
+    expect([...line.text.matchAll(/data: (\w+) x/g)].map((match) => match[1])).toEqual(answered);
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
+    expect(fake.counters.publish_waited_total).toBe(3);
+  });
+
+  test('that find others waiting wait behind them, however small their event is', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const line = fake.join('c');
+    const answered: string[] = [];
+    for (const name of ['large 1', 'large 2']) watch(answered, name, fake.publish('c', LARGE));
+    watch(answered, 'small', fake.publish('c', 'small'));
+    await settlePromises();
+    expect(answered).toEqual(['large 1']);
+    await fake.settle(line);
+    expect(answered).toEqual(['large 1', 'large 2', 'small']);
+    expect(idsOf(line.text)).toEqual([1, 2, 3]);
+  });
+
+  test('of a channel without lines never wait', async () => {
+    const fake = new FakeHub({ ...LITTLE_ROOM, replay: { events: 1, bytes: 0 } });
+    for (let i = 0; i < 100; i++) await fake.publish('c', LARGE);
+    expect(fake.counters.publish_waited_total).toBe(0);
+    expect(fake.hub.gauges.ringBytes).toBeLessThan(100_000);
+  });
+
+  test('of another channel are let in while one waits', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    fake.join('busy');
+    fake.join('quiet');
+    const answered: string[] = [];
+    watch(answered, 'busy', fake.publish('busy', LARGE));
+    watch(answered, 'busy, waiting', fake.publish('busy', LARGE));
+    watch(answered, 'quiet', fake.publish('quiet', LARGE));
+    await settlePromises();
+    expect(answered).toEqual(['busy', 'quiet']);
+  });
+
+  test('stalled lines hold nobody up', async () => {
+    const fake = new FakeHub({ ...LITTLE_ROOM, replay: { events: 1, bytes: 0 } });
+    const stalled = fake.join('c', { kind: 'live' }, 1000);
+    const healthy = fake.join('c');
+    for (let i = 0; i < 50; i++) {
+      await fake.publish('c', LARGE);
+      await fake.settle(healthy);
+    }
+    expect(idsOf(healthy.text)).toEqual(ids(1, 50));
+    expect(fake.counters.publish_waited_total).toBe(0);
+    expect(stalled.socket.unreadBytes).toBeLessThan(40_000);
+  });
+
+  test('when the last line goes, whoever waited is let in', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const line = fake.join('c');
+    const answered: string[] = [];
+    for (const name of ['first', 'second', 'third']) watch(answered, name, fake.publish('c', LARGE));
+    fake.leave(line);
+    await fake.settle();
+    expect(answered).toEqual(['first', 'second', 'third']);
+  });
+});
+
+describe('the waiting room', () => {
+  test(`has ${WAITING_PUBLISHERS} places; the next is refused at once and nothing of it is accepted`, async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const line = fake.join('c');
+    const waiting = [fake.publish('c', LARGE), fake.publish('c', LARGE)];
+    for (let i = 1; i < WAITING_PUBLISHERS; i++) waiting.push(fake.publish('c', `${i}`));
+    await expect(fake.publish('c', 'too many')).rejects.toThrow(busy);
+    await expect(fake.publish('c', 'too many'), 'and it says how many wait').rejects.toThrow(String(WAITING_PUBLISHERS));
+    const answers = Promise.all(waiting);
+    await fake.settle(line);
+    expect((await answers).flatMap((published) => published.ids)).toEqual(ids(1, WAITING_PUBLISHERS + 1));
+    expect(idsOf(line.text)).toEqual(ids(1, WAITING_PUBLISHERS + 1));
+    expect(line.text).not.toContain('too many');
+    await fake.publish('c', 'again');
+  });
+
+  test('holds 32 MiB; a batch that does not fit beside the others is refused at once', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    fake.join('c');
+    void fake.publish('c', LARGE);
+    const mib = Array.from({ length: 128 }, () => 'x'.repeat(8192 - EVENT_COST_BYTES));
+    const waiting = Array.from({ length: 32 }, () => fake.publish('c', ...mib));
+    await expect(fake.publish('c', LARGE)).rejects.toThrow(busy);
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 32, waitingBytes: 32 * 1024 * 1024 });
+    fake.clock.pass(PUBLISH_WAIT_MS);
+    const refused = Promise.allSettled(waiting);
+    fake.clock.runTimers();
+    expect((await refused).map((answer) => answer.status)).toEqual(waiting.map(() => 'rejected'));
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
+  });
+
+  test(`is left after ${PUBLISH_WAIT_MS} ms with a refusal; what is refused is never delivered`, async () => {
+    // 10 ms a cork and 20 lines: a sweep takes 200 ms, a batch of 40 sweeps 8 s.
+    const fake = new FakeHub(LITTLE_ROOM, 10);
+    const lines = Array.from({ length: 20 }, () => fake.join('c'));
+    const batch = await fake.publish('c', ...Array.from({ length: 40 }, () => LARGE));
+    expect(batch.ids).toEqual(ids(1, 40));
+    const answered: string[] = [];
+    watch(answered, 'late', fake.publish('c', 'late'));
+    for (let at = fake.clock.nowMs(); fake.clock.nowMs() < at + PUBLISH_WAIT_MS - 500;) await fake.clock.turn();
+    expect(answered, 'not before its time').toEqual([]);
+    for (let at = fake.clock.nowMs(); fake.clock.nowMs() < at + 1000;) await fake.clock.turn();
+    expect(answered).toEqual(['late HOLDLINE_PUBLISH_BUSY']);
+    await fake.settle(...lines);
+    for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 40));
+    expect((await fake.publish('c', 'after')).ids, 'a refused publish takes no id').toEqual([41]);
+    expect(fake.clock.timerCount, 'no deadline is left behind').toBe(1);
+  });
+});
+
+describe('a large batch', () => {
+  test(`enters in portions of ${ENTERED_PER_TURN} where no line holds it up, and is answered at once`, async () => {
+    const fake = new FakeHub();
+    const batch = Array.from({ length: 2 * ENTERED_PER_TURN + 7 }, (_, i) => `${i}`);
+    expect((await fake.publish('c', ...batch)).ids).toEqual(ids(1, batch.length));
+    expect(fake.counters.events_entered_total).toBe(ENTERED_PER_TURN);
+    await fake.clock.turn();
+    expect(fake.counters.events_entered_total).toBe(2 * ENTERED_PER_TURN);
+    await fake.clock.turn();
+    expect(fake.counters.events_entered_total).toBe(batch.length);
+    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+  });
+
+  test('lets nobody in before it is in its ring: ids enter in order over all channels', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    const line = fake.join('a,b');
+    const answered: string[] = [];
+    watch(answered, 'batch', fake.publish('a', ...Array.from({ length: 5 }, () => LARGE)));
+    watch(answered, 'other channel', fake.publish('b', 'small'));
+    await settlePromises();
+    expect(answered).toEqual(['batch']);
+    await fake.settle(line);
+    expect(answered).toEqual(['batch', 'other channel']);
+    expect(idsOf(line.text)).toEqual(ids(1, 6));
+  });
+
+  test.each([
+    [1, WORKING_ROOM_CORKS_MOST],
+    [10, 6],
+    [1000, 1],
+  ])(
+    'with %i lines and a million bytes a sweep fills %i corks of working room, and waits there for the sweep',
+    async (lines, corks) => {
+      const fake = new FakeHub({ sweepWorkBytes: 1_000_000 });
+      for (let i = 0; i < lines; i++) fake.join('c');
+      void fake.publish('c', ...Array.from({ length: 400 }, () => 'x'.repeat(1000)));
+      const entered = fake.counters.events_entered_total;
+      expect(entered * 1000).toBeLessThanOrEqual(corks * CORK_WRITE_BYTES);
+      expect(entered, 'and no less, but for a few bytes an event').toBeGreaterThan(
+        (0.95 * (corks * CORK_WRITE_BYTES)) / 1000 - 1,
+      );
+      await fake.settle();
+      expect(fake.counters.events_entered_total).toBe(400);
+    },
+  );
+});
+
+describe('a healthy line', () => {
+  test.each([0, 1])('is never lapped by a fast publisher, with %i events kept for those who come back', async (replayEvents) => {
+    const fake = new FakeHub({ ...LITTLE_ROOM, replay: { events: replayEvents, bytes: 100 } }, 0.1);
+    const lines = Array.from({ length: 60 }, () => fake.join('c'));
+    const reader = fake.join('c,d');
+    let refused = 0;
+    let sent = 0;
+    for (let turn = 0; turn < 300; turn++) {
+      // Ten times what a sweep of 61 lines at 0.1 ms a cork can take.
+      for (let i = 0; i < 20; i++)
+        fake.publish('c', 'x'.repeat(turn * 10)).then(
+          () => sent++,
+          () => refused++,
+        );
+      await fake.clock.turn(0);
+    }
+    await fake.settle(...lines, reader);
+    expect(sent + refused).toBe(6000);
+    expect(fake.counters.publish_waited_total).toBeGreaterThan(1000);
+    for (const line of [...lines, reader]) expect(idsOf(fake.read(line))).toEqual(ids(1, sent));
+    expect(fake.counters.gaps_total).toBe(0);
+    expect(fake.counters.events_evicted_total, 'the last one is larger than what is kept').toBe(sent);
+  });
+});
+
+describe('--flush-interval', () => {
+  const SLOW_FLUSH = { flushIntervalMs: 10_000 };
+
+  test('keeps what is published until it is over, then sends it in one cork', async () => {
+    const fake = new FakeHub(SLOW_FLUSH);
+    const line = fake.join('c');
+    const before = line.socket.writes;
+    for (let i = 0; i < 10; i++) {
+      await fake.publish('c', `${i}`);
+      await fake.clock.run(900);
+    }
+    expect(line.socket.writes).toBe(before);
+    await fake.clock.run(1100);
+    expect(line.socket.writes).toBe(before + 1);
+    expect(idsOf(fake.read(line))).toEqual(ids(1, 10));
+  });
+
+  test('is overridden by a full ring, so that publishers do not wait for it', async () => {
+    const fake = new FakeHub({ ...SLOW_FLUSH, ...LITTLE_ROOM });
+    const line = fake.join('c');
+    const answered: string[] = [];
+    for (const name of ['first', 'second', 'third']) watch(answered, name, fake.publish('c', LARGE));
+    await fake.clock.run(10);
+    expect(answered).toEqual(['first', 'second', 'third']);
+    expect(idsOf(fake.read(line))).toContain(2);
+  });
+
+  test('is overridden by a batch that does not fit', async () => {
+    const fake = new FakeHub({ ...SLOW_FLUSH, ...LITTLE_ROOM });
+    const line = fake.join('c');
+    await fake.publish('c', ...Array.from({ length: 50 }, () => LARGE));
+    await fake.clock.run(200);
+    expect(fake.hub.gauges.queueEvents).toBe(0);
+    expect(idsOf(fake.read(line)).length).toBeGreaterThanOrEqual(49);
+  });
+
+  test('holds up no line that joins from an old position, and none that has drained', async () => {
+    const fake = new FakeHub(SLOW_FLUSH);
+    const line = fake.join('c', { kind: 'live' }, 1000);
+    await fake.publish('c', ...Array.from({ length: 10 }, () => LARGE));
+    await fake.clock.run(10_010);
+    await fake.settle(line);
+    expect(idsOf(line.text)).toEqual(ids(1, 10));
+    const late = fake.join('c', { kind: 'after', id: 0 });
+    await fake.settle(late);
+    expect(idsOf(late.text)).toEqual(ids(1, 10));
+  });
+});
