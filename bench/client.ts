@@ -93,7 +93,6 @@ export interface Check {
  * kernel's search for a free one takes longer than everything else in a connect.
  */
 const LINES_PER_ADDRESS = 1_000;
-const NAP_MS = 1;
 const READ_BUFFER_BYTES = 256 * 1024;
 const HEAD_END = '\r\n\r\n';
 const STATUS_OK = 'HTTP/1.1 200 ';
@@ -295,22 +294,23 @@ async function growLines(order: OpenOrder): Promise<{ lines: number }> {
 }
 
 /**
- * While it is measured the client looks for bytes every {@link NAP_MS} and is not woken by them, as a network card with interrupt
+ * While it is measured the client looks for bytes after short naps and is not woken by them, as a network card with interrupt
  * moderation would do for a server. Woken for each of its sends it would charge the server's core for an interrupt to the other
  * core (in a virtual machine up to half of its time), and read from a socket while the server still writes to it.
  */
 const napCell = new Int32Array(new SharedArrayBuffer(4));
-let napping = false;
+let napMs = 0;
 
-function nap(on: boolean): void {
-  const starts = on && !napping;
-  napping = on;
+/** 0: sleeps until bytes come, as Node does by itself. */
+function nap(ms: number): void {
+  const starts = napMs === 0 && ms > 0;
+  napMs = ms;
   if (starts) setImmediate(turn);
 }
 
 function turn(): void {
-  Atomics.wait(napCell, 0, 0, NAP_MS);
-  if (napping) setImmediate(turn);
+  Atomics.wait(napCell, 0, 0, napMs);
+  if (napMs > 0) setImmediate(turn);
 }
 
 async function watchWindow(order: WindowOrder): Promise<WindowSeen> {
@@ -423,7 +423,7 @@ function byteSpread(): ByteSpread {
 
 /** Resets every line: a FIN would leave 15,000 ports in TIME_WAIT for a minute. */
 function closeLines(): void {
-  nap(false);
+  nap(0);
   for (let row = 0; row < sockets.length; row++) {
     rowState[row] = CLOSED;
     sockets[row]?.resetAndDestroy();

@@ -28,6 +28,8 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
+  /** How long the client sleeps between two looks at its sockets, whoever is measured; see client.ts `nap`. */
+  clientNapMs: number;
 }
 
 export interface FanOutRound {
@@ -109,9 +111,9 @@ const WARM_UP_SECONDS = 3;
 /** The load goes on past the window, so that its last events meet what the first ones met. */
 const TAIL_SECONDS = 0.5;
 const FULL_RATES: RateParameters[] = [
-  { ratePerSecond: 10, rounds: 5, windowSeconds: 20 },
-  { ratePerSecond: 100, rounds: 3, windowSeconds: 15 },
-  { ratePerSecond: 1000, rounds: 3, windowSeconds: 15 },
+  { ratePerSecond: 10, rounds: 5, windowSeconds: 20, clientNapMs: 0.1 },
+  { ratePerSecond: 100, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
+  { ratePerSecond: 1000, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
 ];
 const QUICK = { lines: 2_000, rounds: 1, windowSeconds: 3, warmUpSeconds: 1 };
 
@@ -171,7 +173,12 @@ function chooseParameters(options: RunOptions): FanOutParameters {
   }
   const rates = options.ratesPerSecond?.map(
     (ratePerSecond) =>
-      FULL_RATES.find((rate) => rate.ratePerSecond === ratePerSecond) ?? { ratePerSecond, rounds: 3, windowSeconds: 15 },
+      FULL_RATES.find((rate) => rate.ratePerSecond === ratePerSecond) ?? {
+        ratePerSecond,
+        rounds: 3,
+        windowSeconds: 15,
+        clientNapMs: 1,
+      },
   );
   return {
     lines: options.lines ?? (options.quick ? QUICK.lines : LINES),
@@ -184,6 +191,7 @@ function chooseParameters(options: RunOptions): FanOutParameters {
       ratePerSecond: rate.ratePerSecond,
       rounds: options.rounds ?? (options.quick ? QUICK.rounds : rate.rounds),
       windowSeconds: options.windowSeconds ?? (options.quick ? QUICK.windowSeconds : rate.windowSeconds),
+      clientNapMs: rate.clientNapMs,
     })),
     targets: wanted.filter((target) => absent[target] === undefined),
     absent,
@@ -203,7 +211,7 @@ async function measureRound(
   const publisher = here.startPublisher();
   const loadSeconds = warmUpSeconds + windowSeconds + tailSeconds;
   const opened = await here.open(client, parameters.lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 });
-  await client.ask('nap', true, 1000);
+  await client.ask('nap', rate.clientNapMs, 1000);
   await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
 
   const startUs = nowUs() + LEAD_MS * 1000;
