@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { checkEventType } from '../src/core/event.js';
 import { SSE, scratch } from '../src/core/frame.js';
 
-const refused = expect.objectContaining({ code: 'HOLDLINE_BAD_EVENT_TYPE' });
+const refused: unknown = expect.objectContaining({ code: 'HOLDLINE_BAD_EVENT_TYPE' });
 
 describe('event types', () => {
   test.each([

@@ -51,7 +51,6 @@ const texts = fc.oneof(
     maxLength: 40,
   }),
 );
-// oxlint-disable-next-line no-control-regex -- what is not printable is what this filters
 const types = fc.option(
   fc.string({ unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'), minLength: 1, maxLength: 32 }),
   {

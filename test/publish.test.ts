@@ -97,7 +97,7 @@ describe('the data of a batch line', () => {
   test('whose name is written with escapes is found all the same, also beside one that is not', () => {
     expect(readLine('{"d\\u0061ta": {"a":1}}')).toEqual({ type: undefined, data: '{"a":1}', json: true });
     for (const line of ['{"data":1,"d\\u0061ta":[2]}', '{"d\\u0061ta":1,"data":[2]}', '{"data":"text","\\u0064ata":[2]}']) {
-      expect(JSON.parse(readLine(line).data), line).toEqual([2]);
+      expect({ line, data: JSON.parse(readLine(line).data) as unknown }).toEqual({ line, data: [2] });
     }
   });
 });

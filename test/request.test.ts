@@ -162,7 +162,7 @@ describe('position', () => {
       'since=1%00',
       'since=+1',
     ]) {
-      expect(() => positionOf('1', new Query(query)), query).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
+      expect(() => positionOf('1', new Query(query))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
     }
   });
 });

@@ -21,7 +21,7 @@ test('what has no JSON form is HOLDLINE_BAD_JSON', () => {
   const serialize = compileSerializers({ price: PRICE });
   const circular: Record<string, unknown> = {};
   circular['self'] = circular;
-  const bad = expect.objectContaining({ code: 'HOLDLINE_BAD_JSON' });
+  const bad: unknown = expect.objectContaining({ code: 'HOLDLINE_BAD_JSON' });
   for (const value of [undefined, () => 1, Symbol('s'), 1n, circular]) expect(() => serialize('any', value)).toThrow(bad);
   expect(() => serialize('price', { price: 'dear' })).toThrow(bad);
   expect(() => serialize('price', { price: 'dear' })).toThrow(/schema of "price"/);

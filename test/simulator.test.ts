@@ -22,10 +22,10 @@ test.each(SEEDS)(
     try {
       await simulation.run(STEPS);
     } catch (error) {
-      const { message, cause } = error as Error;
+      const { message } = error as Error;
       throw new Error(
         `SIM_SEED=${seed} SIM_STEPS=${STEPS}, step ${simulation.steps}: ${message}\n${JSON.stringify(simulation.setting)}\n${simulation.trace}`,
-        { cause: cause ?? error },
+        { cause: error },
       );
     }
     expect(simulation.steps).toBe(STEPS);

@@ -14,6 +14,8 @@ export interface Accepted {
   readonly lines: string;
   /** Bytes of type and data. */
   readonly bytes: number;
+  /** What a client sees of it on a line of several, once that was found to be right. */
+  object: string | undefined;
 }
 
 export class Model {
@@ -30,7 +32,15 @@ export class Model {
       const bytes = Buffer.from(data);
       const lines = bytes.toString('latin1').replaceAll(/\r\n|\r/g, '\n');
       const typeBytes = Buffer.byteLength(type ?? '');
-      this.eventsOf(channel).push({ id, type, json, data: bytes.toString(), lines, bytes: bytes.length + typeBytes });
+      this.eventsOf(channel).push({
+        id,
+        type,
+        json,
+        data: bytes.toString(),
+        lines,
+        bytes: bytes.length + typeBytes,
+        object: undefined,
+      });
       return id;
     });
   }
@@ -220,19 +230,17 @@ export class Connection {
     if (this.#follows !== undefined && this.#follows !== id)
       throw new Error(`a gap said that ${this.#follows} follows; ${id} does`);
     this.#follows = undefined;
-    const shown = this.#envelope ? (JSON.parse(Buffer.from(data, 'latin1').toString()) as Record<string, unknown>) : undefined;
-    const channel = shown === undefined ? this.#channels[0] : (shown['channel'] as string);
-    const index = this.#channels.indexOf(channel as string);
-    const event = this.#model.eventsOf(channel as string)[this.#next[index] as number];
-    if (event?.id !== id) throw new Error(`id ${id} is no event of ${channel}, or was given before`);
+    const index = this.#channels.findIndex((name, i) => this.#model.eventsOf(name)[this.#next[i] as number]?.id === id);
+    const channel = this.#channels[index];
+    if (channel === undefined) throw new Error(`id ${id} is no event of ${this.#channels.join()}, or was given before`);
+    const event = this.#model.eventsOf(channel)[this.#next[index] as number] as Accepted;
     this.#next[index] = (this.#next[index] as number) + 1;
     if (shownType(type) !== event.type) throw new Error(`the type of ${id} is ${shownType(type)}, not ${event.type}`);
-    if (shown === undefined) {
+    if (!this.#envelope) {
       if (data !== event.lines) throw new Error(`the data of ${id} is not what was published`);
-    } else {
-      const value = event.json ? (JSON.parse(event.data) as unknown) : event.data;
-      const expected = { id, channel, ...(event.type === undefined ? {} : { event: event.type }), data: value };
-      if (JSON.stringify(shown) !== JSON.stringify(expected)) throw new Error(`the object of ${id} is not what was published`);
+    } else if (data !== event.object) {
+      checkObject(data, channel, event);
+      event.object = data;
     }
   }
 
@@ -293,6 +301,13 @@ export class Connection {
       throw new Error(`missed ${id} of ${channel} and was not told; is at ${this.position}, passed through it`);
     }
   }
+}
+
+function checkObject(data: string, channel: string, { id, type, json, data: published }: Accepted): void {
+  const value = json ? (JSON.parse(published) as unknown) : published;
+  const expected = JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
+  const shown = JSON.stringify(JSON.parse(Buffer.from(data, 'latin1').toString()));
+  if (shown !== expected) throw new Error(`the object of ${id} is not what was published`);
 }
 
 /** A type that was read as latin1. */

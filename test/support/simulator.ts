@@ -131,7 +131,7 @@ export class Simulation {
   #longestTurnMs = 0;
   #socketsMade = 0;
   #trace: string[] = [];
-  #fault: unknown;
+  #fault: Error | undefined;
 
   constructor(seed: number) {
     this.#random = new Random(seed);
@@ -240,7 +240,7 @@ export class Simulation {
       (error: unknown) => {
         this.#pending.delete(pending);
         if (this.#idsOf.has(events)) this.#fault ??= new Error('a publish was refused and its events were accepted');
-        if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_PUBLISH_BUSY') this.#fault ??= error;
+        if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_PUBLISH_BUSY') this.#fault ??= error as Error;
       },
     );
   }
@@ -537,16 +537,7 @@ export class Simulation {
 }
 
 function positionOf(asked: Asked): Position {
-  switch (asked.kind) {
-    case 'oldest':
-      return { kind: 'after', id: 0 };
-    case 'ahead':
-      return { kind: 'after', id: asked.id };
-    case 'live':
-    case 'foreign':
-      return { kind: asked.kind };
-    case 'after':
-    case 'last':
-      return asked;
-  }
+  if (asked.kind === 'oldest') return { kind: 'after', id: 0 };
+  if (asked.kind === 'ahead') return { kind: 'after', id: asked.id };
+  return asked.kind === 'live' || asked.kind === 'foreign' ? { kind: asked.kind } : asked;
 }
