@@ -84,6 +84,8 @@ interface IdleSeen {
 async function measureRound(here: Visit, round: number, parameters: IdleParameters): Promise<IdleRound> {
   const client = here.startClient();
   const opened = await here.open(client, parameters.lines);
+  // As in the fan-out: lines of other machines would not be woken by this one's core.
+  await client.ask('nap', 1, 1000);
   await sleepMs(parameters.settleSeconds * 1000);
   // The loop delay is not watched here: its timer would cost more than the heartbeats.
   const usage = async (): Promise<number> => {

@@ -37,6 +37,9 @@ export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
 
+/** Most events that `last=N` counts back over the channels of a line; a larger N is as good as this one. core/hub.ts */
+export const LAST_EVENTS = 100_000;
+
 /**
  * Bytes that one sweep over a channel's lines may have to write, over all of them: the bound on accept → deliver, since a sweep
  * writes about 2 GB/s. Divided by the lines it is the channel's working room: what it may hold beyond what every healthy line has

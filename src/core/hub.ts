@@ -9,6 +9,7 @@ import {
   CHANNELS,
   CORK_WRITE_BYTES,
   ENTERED_PER_TURN,
+  LAST_EVENTS,
   EVENT_COST_BYTES,
   OPENING_BYTES,
   PUBLISH_WAIT_MS,
@@ -312,7 +313,10 @@ export class Hub<Socket> {
 
   /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
   swept(feed: Feed<Socket>): void {
-    for (const channel of feed.channels) this.#counters.events_evicted_total += channel.evict();
+    for (const channel of feed.channels) {
+      this.#counters.events_evicted_total += channel.evict();
+      this.#recount(channel);
+    }
     if (this.#queueStart < this.#queue.length) this.#enter();
     this.#admit();
   }
@@ -435,7 +439,11 @@ export class Hub<Socket> {
     // What followed is gone, and the line has been told.
     if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
     const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step);
-    for (const channel of feed.channels) channel.lineCount++;
+    for (const channel of feed.channels) {
+      channel.lineCount++;
+      // The first line of a dialect has had its frames made.
+      this.#recount(channel);
+    }
     this.#counters.lines_opened_total++;
     this.onJoin?.(names);
     if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
@@ -469,7 +477,7 @@ export class Hub<Socket> {
   #lastN(feed: Feed<Socket>, count: number): number | undefined {
     const nths = feed.channels.map(() => 0);
     let first: number | undefined;
-    for (let taken = 0; taken < count; taken++) {
+    for (let taken = 0; taken < Math.min(count, LAST_EVENTS); taken++) {
       let best = -1;
       let bestId = -1;
       for (const [i, channel] of feed.channels.entries()) {

@@ -66,7 +66,9 @@ export class Model {
 
 /** What a connection asked for. `ahead` is an id that nobody gave yet. */
 export type Asked =
-  | { readonly kind: 'live' | 'oldest' | 'foreign' }
+  | { readonly kind: 'live' }
+  | { readonly kind: 'oldest' }
+  | { readonly kind: 'foreign' }
   | { readonly kind: 'after'; readonly id: number }
   | { readonly kind: 'ahead'; readonly id: number }
   | { readonly kind: 'last'; readonly count: number };

@@ -539,5 +539,5 @@ export class Simulation {
 function positionOf(asked: Asked): Position {
   if (asked.kind === 'oldest') return { kind: 'after', id: 0 };
   if (asked.kind === 'ahead') return { kind: 'after', id: asked.id };
-  return asked.kind === 'live' || asked.kind === 'foreign' ? { kind: asked.kind } : asked;
+  return asked;
 }
