@@ -71,7 +71,6 @@ export function isTemporary(error: unknown): boolean {
 export const ENDS = {
   draining: { reconnect: true },
   slow: { reconnect: true },
-  closed: { reconnect: false },
 } as const;
 
 /** A literal code of {@link ENDS}. */

@@ -1,5 +1,4 @@
 /** A server: wiring, and its life from listen over serve to drain and close. */
-import { isUtf8 } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from './clock.js';
 import { resolveOptions, type Options } from './config.js';
@@ -14,7 +13,7 @@ import { listen, uwsPort, type HttpResponse, type Listener } from './native/uws.
 import { Ops, type Stats } from './ops/ops.js';
 import { Router, type Authorize } from './router.js';
 import { Guard } from './transports/guard.js';
-import { checkSize } from './transports/publish.js';
+import { checkSize, checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
 
 /** What an embedding program may add to the options. */
@@ -95,8 +94,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   function toEvent(channel: string, { event: type, data }: LibraryEvent): NewEvent {
     if (type !== undefined) checkEventType(type);
     const isBytes = data instanceof Uint8Array;
-    if (isBytes && !isUtf8(data))
-      throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the data is not UTF-8; encode binary data, for example as base64');
+    if (isBytes) checkUtf8(data, 'data');
     const isText = isBytes || typeof data === 'string';
     const bytes = isBytes ? Uint8Array.from(data) : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
     const event: NewEvent = { channel, type, data: bytes, json: !isText };

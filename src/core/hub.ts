@@ -157,7 +157,6 @@ export class Hub<Socket> {
       linesOpen: this.lines.open,
       linesStalled: stalled,
       channels: this.#channels.size,
-      feeds: this.#feeds.size,
       rings: this.#ringCount,
       ringBytes: this.#ringBytes,
       queueEvents: this.#queue.length - this.#queueStart,

@@ -48,11 +48,6 @@ export class LineTable<Socket> {
     this.states[row] = state;
   }
 
-  /** Bytes of the typed arrays. */
-  get memoryBytes(): number {
-    return this.cursors.length * 33;
-  }
-
   /** Appends a row and returns it. */
   add(socket: Socket, handle: number, cursor: number, losses: number, step: number): number {
     const row = this.count;

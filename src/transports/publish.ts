@@ -92,9 +92,7 @@ export function readEvents(
   body: Buffer,
   maxEventBytes: number,
 ): readonly NewEvent[] {
-  // One event that is not UTF-8 would make every WebSocket reader close. native-notes, RFC 6455 8.1
-  if (!isUtf8(body))
-    throw new HoldlineError('HOLDLINE_NOT_UTF8', 'the body is not UTF-8; encode binary data, for example as base64');
+  checkUtf8(body, 'body');
   if (kind === 'batch') {
     if (type !== undefined)
       throw new HoldlineError('HOLDLINE_BAD_QUERY', 'event= does not go with a batch; give each line its own "event"');
@@ -104,6 +102,13 @@ export function readEvents(
   const event: NewEvent = { channel, type, data: body, json: kind === 'json' };
   checkSize(event, maxEventBytes);
   return [event];
+}
+
+/** One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1). `what` names the bytes in the error. */
+export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
+  if (!isUtf8(bytes)) {
+    throw new HoldlineError('HOLDLINE_NOT_UTF8', `the ${what} is not UTF-8; encode binary data, for example as base64`);
+  }
 }
 
 function checkJson(body: Buffer): void {

@@ -4,31 +4,12 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, onTestFinished } from 'vitest';
-import type { Counters } from '../../src/counters.js';
+import type { Stats } from '../../src/ops/ops.js';
 import { DEADLINE_MS, jsonOf, request, Watched, type Answer, type RequestParts } from './wire.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-/** The answer of `/-/stats`. */
-export interface Stats {
-  readonly version: string;
-  readonly uptimeMs: number;
-  readonly draining: boolean;
-  readonly head: number;
-  readonly floor: number;
-  readonly lines: { readonly open: number; readonly stalled: number; readonly cap: number };
-  readonly sockets: { readonly open: number; readonly cap: number };
-  readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
-  readonly queue: {
-    readonly events: number;
-    readonly bytes: number;
-    readonly waitingPublishers: number;
-    readonly waitingBytes: number;
-  };
-  readonly memory: { readonly rssBytes: number; readonly heapUsedBytes: number; readonly externalBytes: number };
-  readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
-  readonly counters: Readonly<Counters>;
-}
+export type { Stats };
 
 /** The answer to a batch. */
 export interface BatchAnswer {
