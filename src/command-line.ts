@@ -1,6 +1,6 @@
 /**
- * What `holdline serve` was told: every option from the first of flag, environment variable, config file and default that gives
- * one, and where each came from. Also the help, which is the same table read aloud.
+ * What a command was told: every option from the first of flag, environment variable, config file and default that gives one, and
+ * where each came from. Also the help, which is the same table read aloud. `serve` reads all four, other commands no file.
  */
 
 import { parseArgs } from 'node:util';
@@ -15,7 +15,7 @@ import {
   type Settings,
 } from './config.js';
 import { HoldlineError } from './errors.js';
-import { choice, textMatching, yesOrNo } from './option-kinds.js';
+import { choice, textMatching, yesOrNo, type Kind } from './option-kinds.js';
 import { nearestName } from './spelling.js';
 
 /** Options of the command that are no business of a server: they have a variable, and the log level a key in the file too. */
@@ -83,7 +83,7 @@ interface Found extends Given {
 /** Reads the arguments after `serve`. Throws HOLDLINE_BAD_OPTION. */
 export function parseCommandLine(args: readonly string[], surroundings: Surroundings): CommandLine {
   const { env, fileLimit, readFile } = surroundings;
-  const flags = readFlags(args);
+  const flags = readFlags('serve', FLAG_ROWS, args);
   const path = find(CONFIG_FILE, flags, env, undefined).value as string | undefined;
   const file = path === undefined ? undefined : { path, values: readConfigFile(path, readFile) };
 
@@ -103,15 +103,40 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
     logLevel,
     printConfig: find(PRINT_CONFIG, flags, {}, undefined).value === true,
     entries,
-    warnings: unknownVariables(env),
+    warnings: unknownVariables(env, VARIABLE_ROWS),
   };
 }
 
+/** The values of a table of options: each of its kind, or undefined where nobody gave one and the row has no default. */
+export type ValuesOf<Rows extends Readonly<Record<string, OptionRow>>> = {
+  readonly [Name in keyof Rows]: Rows[Name]['kind'] extends Kind<infer Value>
+    ? Value | Extract<Rows[Name]['default'], undefined>
+    : never;
+};
+
+/** Reads the arguments after a command that has a table of options of its own and no config file. Throws HOLDLINE_BAD_OPTION. */
+export function parseOptions<const Rows extends Readonly<Record<string, OptionRow>>>(
+  command: string,
+  rows: Rows,
+  args: readonly string[],
+  env: Surroundings['env'],
+): { readonly values: ValuesOf<Rows>; readonly warnings: readonly string[] } {
+  const ownRows = Object.values<OptionRow>(rows);
+  const flags = readFlags(command, ownRows, args);
+  const values = Object.entries<OptionRow>(rows).map(([name, row]) => [
+    name,
+    find(row, flags, env, undefined).value ?? row.default,
+  ]);
+  // What is meant for a server on the same machine is no mistake here.
+  const warnings = unknownVariables(env, [...ownRows, ...VARIABLE_ROWS]);
+  return { values: Object.fromEntries(values) as ValuesOf<Rows>, warnings };
+}
+
 /** The texts of the flags by name, the last one where one is repeated and all of them, with commas between, where that adds up. */
-function readFlags(args: readonly string[]): ReadonlyMap<string, string> {
-  const rowsByFlag = new Map(FLAG_ROWS.map((row) => [row.flag, row]));
+function readFlags(command: string, rows: readonly OptionRow[], args: readonly string[]): ReadonlyMap<string, string> {
+  const rowsByFlag = new Map(rows.map((row) => [row.flag, row]));
   const options = Object.fromEntries(
-    FLAG_ROWS.map((row) => [row.flag, { type: takesValue(row) ? ('string' as const) : ('boolean' as const) }]),
+    rows.map((row) => [row.flag, { type: takesValue(row) ? ('string' as const) : ('boolean' as const) }]),
   );
   // Not strict: parseArgs would stop at the first oddity with words of its own, which name neither what would work nor a near name.
   const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
@@ -121,7 +146,7 @@ function readFlags(args: readonly string[]): ReadonlyMap<string, string> {
     if (token.kind === 'positional') {
       throw new HoldlineError(
         'HOLDLINE_BAD_OPTION',
-        `"${token.value}" is not an option; options start with -- and holdline serve takes nothing else`,
+        `"${token.value}" is not an option; options start with -- and holdline ${command} takes nothing else`,
       );
     }
     const row = rowsByFlag.get(token.name);
@@ -129,7 +154,7 @@ function readFlags(args: readonly string[]): ReadonlyMap<string, string> {
       throw unknownOption(
         token.rawName,
         [...rowsByFlag.keys(), 'help'].map((name) => `--${name}`),
-        'holdline serve --help lists the options',
+        `holdline ${command} --help lists the options`,
       );
     }
     const followedByFlag = token.inlineValue === false && token.value.startsWith('--');
@@ -213,8 +238,8 @@ function isServiceLink(variable: string, value: string): boolean {
 }
 
 /** A warning for each HOLDLINE_ variable that is no option. It is no error: unlike flags and file, the environment has many authors. */
-function unknownVariables(env: Surroundings['env']): string[] {
-  const known = VARIABLE_ROWS.map(variableOf);
+function unknownVariables(env: Surroundings['env'], rows: readonly OptionRow[]): string[] {
+  const known = rows.map(variableOf);
   return Object.entries(env).flatMap(([name, value]) => {
     if (!name.startsWith('HOLDLINE_') || known.includes(name) || value === undefined || isServiceLink(name, value)) return [];
     const nearest = nearestName(
@@ -243,20 +268,12 @@ export function configTable(entries: readonly ConfigEntry[]): string {
 
 /** What `holdline serve --help` prints. */
 export function serveHelp(): string {
-  const described = FLAG_ROWS.map((row) => ({ left: `  --${row.flag} ${row.kind.placeholder}`, row }));
-  const width = Math.max(...described.map(({ left }) => left.length)) + 2;
-  const lines = described.flatMap(({ left, row }) => {
-    const bounds = takesValue(row) ? [' '.repeat(width) + [row.kind.range, defaultInWords(row)].filter(Boolean).join('; ')] : [];
-    return [left.padEnd(width) + row.help, ...bounds];
-  });
   return [
     'Usage: holdline serve [options]',
     '',
     'Holds the line open for everyone who subscribes with GET /channel and pushes each event that is published with POST /channel.',
     '',
-    'Options:',
-    ...lines,
-    '  -h, --help'.padEnd(width) + 'print this and exit',
+    ...optionLines(FLAG_ROWS),
     '',
     'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s, min or h: 250ms, 15s.',
     'ORIGIN and allowed HOST may be repeated, or given with commas between.',
@@ -265,6 +282,17 @@ export function serveHelp(): string {
     'as variables or in the file.',
     '',
   ].join('\n');
+}
+
+/** The options of a command for its help: each with what it does, its range and its default. */
+export function optionLines(rows: readonly OptionRow[]): string[] {
+  const described = rows.map((row) => ({ left: `  --${row.flag} ${row.kind.placeholder}`, row }));
+  const width = Math.max(...described.map(({ left }) => left.length)) + 2;
+  const lines = described.flatMap(({ left, row }) => {
+    const bounds = takesValue(row) ? [' '.repeat(width) + [row.kind.range, defaultInWords(row)].filter(Boolean).join('; ')] : [];
+    return [left.padEnd(width) + row.help, ...bounds];
+  });
+  return ['Options:', ...lines, '  -h, --help'.padEnd(width) + 'print this and exit'];
 }
 
 function defaultInWords(row: OptionRow): string {

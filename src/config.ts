@@ -115,6 +115,7 @@ export const OPTIONS = {
     secret: true,
   },
   openPublish: { flag: 'open-publish', kind: yesOrNo(), default: false, help: 'let anyone publish who reaches the port' },
+  demo: { flag: 'demo', kind: yesOrNo(), default: false, help: 'serve a page at /-/demo that shows the server at work' },
   opsKey: {
     flag: 'ops-key',
     kind: secret,

@@ -23,6 +23,8 @@ export const REFUSALS = {
   HOLDLINE_BAD_EVENT_TYPE: permanent(400),
   HOLDLINE_BAD_JSON: permanent(400),
   HOLDLINE_BAD_BATCH: permanent(400),
+  HOLDLINE_BAD_MESSAGE: permanent(400),
+  HOLDLINE_BAD_IDEMPOTENCY_KEY: permanent(400),
   HOLDLINE_NOT_UTF8: permanent(400),
   HOLDLINE_UNAUTHORIZED: permanent(401),
   HOLDLINE_CROSS_SITE: permanent(403),
@@ -31,7 +33,8 @@ export const REFUSALS = {
   HOLDLINE_NOT_FOUND: permanent(404),
   HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
   HOLDLINE_TOO_LARGE: permanent(413),
-  HOLDLINE_NOT_IMPLEMENTED: permanent(501),
+  HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
+  HOLDLINE_BAD_HANDSHAKE: permanent(426),
   HOLDLINE_INTERNAL: permanent(500),
   /** The channel's accepted events are not yet out and the publishers' waiting room is full, or this one waited too long in it. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
@@ -67,11 +70,27 @@ export function isTemporary(error: unknown): boolean {
   return error instanceof HoldlineError && error.code in REFUSALS && REFUSALS[error.code as RefusalCode].temporary;
 }
 
-/** Why the server ends a line: the `code` of the in-band end event, and whether the client may come back at once. */
+/**
+ * Why the server ends a line: the `code` of the in-band end event, whether the client may come back, and the close code of a
+ * WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012 and 1013).
+ */
 export const ENDS = {
-  draining: { reconnect: true },
-  slow: { reconnect: true },
+  draining: { reconnect: true, closeCode: 1012 },
+  slow: { reconnect: true, closeCode: 1013 },
+  deleted: { reconnect: false, closeCode: 1000 },
 } as const;
 
 /** A literal code of {@link ENDS}. */
 export type EndCode = keyof typeof ENDS;
+
+/**
+ * Close codes of a WebSocket beside those of {@link ENDS}: what a client sent or did. 1001 is what a browser sends when its page
+ * goes; it is echoed by uWebSockets.
+ */
+export const CLOSE_CODES = {
+  /** A binary message, or one that is not JSON. */
+  policy: 1008,
+  tooLarge: 1009,
+  /** It publishes and does not read the answers. */
+  tryAgainLater: 1013,
+} as const;

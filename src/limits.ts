@@ -50,22 +50,22 @@ export const SWEEP_WORK_BYTES = 768 * 1024 * 1024;
 /** Most working room of a channel, however few lines it has, in corks: memory beside what is kept for replay. core/channel.ts */
 export const WORKING_ROOM_CORKS_MOST = 16;
 
-/** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/hub.ts */
+/** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/intake.ts */
 export const EVENT_COST_BYTES = 32;
 
-/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/hub.ts */
+/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/intake.ts */
 export const ENTERED_PER_TURN = 1_024;
 
-/** Publishers that may wait for room, in all. The next one is told 503 at once. core/hub.ts */
+/** Publishers that may wait for room, in all. The next one is told 503 at once. core/intake.ts */
 export const WAITING_PUBLISHERS = 1_024;
 
-/** Bytes that waiting publishers may hold, in all. core/hub.ts */
+/** Bytes that waiting publishers may hold, in all. core/intake.ts */
 export const WAITING_PUBLISH_BYTES = 32 * 1024 * 1024;
 
-/** How long a publisher waits for room before it is told 503, ms. core/hub.ts */
+/** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
 
-/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/hub.ts */
+/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/channels.ts */
 export const CHANNELS = 100_000;
 
 /** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
@@ -85,6 +85,44 @@ export const HEARTBEAT_TURN_STEPS = 64;
 
 /** Shortest step of the heartbeat wheel, ms. core/heartbeat.ts */
 export const HEARTBEAT_STEP_MS = 10;
+
+/** Longest time that a poll may wait, seconds, and what it waits when it does not say. transports/poll.ts */
+export const POLL_WAIT_MOST_SECONDS = 60;
+export const POLL_WAIT_SECONDS = 25;
+
+/** Share of its time by which a waiting poll may be answered earlier, so that polls that began together do not end together. */
+export const POLL_WAIT_JITTER = 0.1;
+
+/** Most events in one answer to a poll. transports/poll.ts */
+export const POLL_EVENTS = 1_000;
+
+/** Bytes of one answer to a poll with `limit`; one event goes out however large it is. core/poll.ts */
+export const POLL_BODY_BYTES = 1024 * 1024;
+
+/** Step of the wheel of deadlines, ms: a waiting poll is answered that much late at the most. core/deadlines.ts */
+export const DEADLINE_STEP_MS = 25;
+
+/** Lines of a deleted channel that are ended in one turn of the loop. core/hub.ts */
+export const DELETED_ENDS_PER_TURN = 128;
+
+/** What a message over WebSocket may have beside the largest event: names, quotes and escapes, bytes. transports/websocket.ts */
+export const MESSAGE_ENVELOPE_BYTES = 1_024;
+
+/** Characters of a `ref` in a message over WebSocket. transports/websocket.ts */
+export const REF_CHARS = 128;
+
+/** Answers to publishes that a WebSocket may leave unread, bytes; then it is closed. native/uws.ts */
+export const UNREAD_ANSWERS_BYTES = 64 * 1024;
+
+/** Characters of an idempotency key. transports/request.ts */
+export const IDEMPOTENCY_KEY_CHARS = 128;
+
+/** Idempotency keys kept, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-answers.ts */
+export const IDEMPOTENCY_KEYS = 100_000;
+export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
+
+/** Publishes that may wait for another with the same idempotency key, in all. The next one is told 503. core/idempotency.ts */
+export const WAITING_TWINS = 1_024;
 
 /** Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash does not bring all back at once. */
 export const ACCEPTS_PER_SECOND = 10_000;

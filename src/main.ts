@@ -37,13 +37,14 @@ interface Command {
   /** One line. */
   readonly summary: string;
   /** What `holdline COMMAND --help` prints. */
-  help(this: void): string;
+  help(this: void): string | Promise<string>;
   /** Does it; the exit code when it is over. */
   run(this: void, args: readonly string[]): Promise<number>;
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: { summary: 'hold lines open and push each event to everyone at once', help: serveHelp, run: serve },
+  load: { summary: 'drive a server with publishers and subscribers, and measure what arrives', help: loadHelp, run: load },
 };
 
 function help(): string {
@@ -76,7 +77,7 @@ async function main(args: readonly string[]): Promise<number> {
     return EXIT_USAGE;
   }
   if (rest.includes('--help') || rest.includes('-h')) {
-    process.stdout.write(command.help());
+    process.stdout.write(await command.help());
     return EXIT_DONE;
   }
   return command.run(rest);
@@ -124,6 +125,7 @@ async function serve(args: readonly string[]): Promise<number> {
   });
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info({ host: settings.host, port, url: `http://${authority}`, version: VERSION }, 'listening');
+  if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');
   if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
   for (const caution of cautions(settings)) log.warn(caution);
 
@@ -134,6 +136,16 @@ async function serve(args: readonly string[]): Promise<number> {
   log.info('closed');
   await closeLog();
   return EXIT_DONE;
+}
+
+/** `holdline load`: its parts are loaded when it is wanted. */
+async function load(args: readonly string[]): Promise<number> {
+  const { runLoad } = await import('./load/command.js');
+  return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
+}
+
+async function loadHelp(): Promise<string> {
+  return (await import('./load/options.js')).loadHelp();
 }
 
 /** What an operator should know about the settings, after "listening", which is the first line. */

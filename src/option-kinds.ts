@@ -161,6 +161,17 @@ export function textMatching(placeholder: string, pattern: RegExp, accepted: str
   return kind({ placeholder, accepted, read, readText: read });
 }
 
+/** A URL of plain HTTP whose path matches as a whole, without user, query and fragment. The value is as `URL` writes it. */
+export function httpUrl(path: RegExp, accepted: string): Kind<string> {
+  const read = (value: unknown): string | undefined => {
+    // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
+    if (typeof value !== 'string' || !/^http:\/\/[^\s/?#@]{1,255}\/[^\s?#]*$/i.test(value) || !URL.canParse(value)) return undefined;
+    const url = new URL(value);
+    return path.test(url.pathname) ? url.href : undefined;
+  };
+  return kind({ placeholder: 'URL', accepted, read, readText: read });
+}
+
 /** Several texts: an array, or text with commas between. `readItem` gives the item in its one spelling, or undefined. */
 export function list(
   placeholder: string,

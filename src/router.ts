@@ -2,19 +2,38 @@
 import type { Counters } from './counters.js';
 import { checkEventType } from './core/event.js';
 import type { Hub } from './core/hub.js';
+import type { Idempotency } from './core/idempotency.js';
+import type { Published } from './core/intake.js';
 import { HoldlineError } from './errors.js';
 import { ACCEPTS_PER_SECOND } from './limits.js';
-import type { Holder, HttpRequest, HttpResponse } from './native/uws.js';
-import { LANDING_PAGE, type Ops } from './ops/ops.js';
-import { answer, answerJson, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
+import type { Position } from './core/position.js';
+import type { Receipt } from './log/log.js';
+import type { HttpRequest, HttpResponse, MessageSocket, UpgradeContext } from './native/uws.js';
+import { DEMO_HEADERS, demoPage } from './ops/demo.js';
+import { landingPage, type Ops } from './ops/ops.js';
+import { answer, answerJson, answerNothing, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
 import type { Guard } from './transports/guard.js';
-import { bodyKindOf, bodyLimit, publishedJson, readEvents, receiveBody } from './transports/publish.js';
-import { channelOf, channelsOf, positionOf, Query, transportOf } from './transports/request.js';
-import { openStream, writeStreamHead, type StreamRequest } from './transports/sse.js';
+import { answerOrWait, type PollRequest, type WaitingPoll } from './transports/poll.js';
+import { bodyKindOf, bodyLimit, readEvents, receiptJson, receiveBody } from './transports/publish.js';
+import {
+  channelOf,
+  channelsOf,
+  limitOf,
+  positionOf,
+  Query,
+  requestKeyOf,
+  transportOf,
+  waitMsOf,
+} from './transports/request.js';
+import { openStream, wayOf, writeStreamHead, type StreamRequest } from './transports/stream.js';
+import type { Messages, Session } from './transports/websocket.js';
+
+/** Whatever is held open. */
+export type HeldSocket = HttpResponse | MessageSocket | WaitingPoll;
 
 /** What `authorize` is told of a request. */
 export interface AuthorizeRequest {
-  readonly action: 'subscribe' | 'publish';
+  readonly action: 'subscribe' | 'publish' | 'delete';
   readonly channels: readonly string[];
   /** Header fields by lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
@@ -29,43 +48,62 @@ export interface RouterOptions {
   readonly maxConnections: number;
   readonly maxEventBytes: number;
   readonly retryMs: number;
+  readonly demo: boolean;
   readonly authorize: Authorize | undefined;
   /** Told of what is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
 
-const ALLOWED_METHODS = 'GET, HEAD, POST, OPTIONS';
+const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE, OPTIONS';
 const ALLOWED_OPS_METHODS = 'GET, HEAD';
 
 /** What a page may send with a request to a channel of another origin. */
 const PREFLIGHT: Headers = [
   ['Access-Control-Allow-Methods', ALLOWED_METHODS],
-  ['Access-Control-Allow-Headers', 'Authorization, Content-Type, Last-Event-ID'],
+  ['Access-Control-Allow-Headers', 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID'],
   ['Access-Control-Max-Age', '600'],
 ];
 
 export class Router {
-  /** Set while the server drains: no line is opened and nothing is published any more. */
-  draining = false;
-
-  readonly #hub: Hub<HttpResponse>;
+  readonly #hub: Hub<HeldSocket>;
+  readonly #messages: Messages;
+  readonly #idempotency: Idempotency;
   readonly #guard: Guard;
   readonly #ops: Ops;
   readonly #counters: Counters;
-  readonly #holder: Holder;
   readonly #options: RouterOptions;
+  #draining = false;
 
-  constructor(hub: Hub<HttpResponse>, guard: Guard, ops: Ops, counters: Counters, holder: Holder, options: RouterOptions) {
+  constructor(
+    hub: Hub<HeldSocket>,
+    messages: Messages,
+    idempotency: Idempotency,
+    guard: Guard,
+    ops: Ops,
+    counters: Counters,
+    options: RouterOptions,
+  ) {
     this.#hub = hub;
+    this.#messages = messages;
+    this.#idempotency = idempotency;
     this.#guard = guard;
     this.#ops = ops;
     this.#counters = counters;
-    this.#holder = holder;
     this.#options = options;
   }
 
-  /** Answers a request, in its turn of the loop or later. */
-  readonly handle = (response: HttpResponse, request: HttpRequest): void => {
+  /** True while the server drains: no line is opened and nothing is published any more. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#messages.draining = true;
+  }
+
+  /** Answers a request, in its turn of the loop or later. `context` comes with what may become a WebSocket. */
+  readonly handle = (response: HttpResponse, request: HttpRequest, context?: UpgradeContext): void => {
     this.#counters.requests_total++;
     const method = request.getMethod();
     const headers = this.#guard.corsHeaders(request);
@@ -73,7 +111,8 @@ export class Router {
       const path = request.getUrl();
       if (path.startsWith('/-/')) this.#handleOps(response, request, method, path, headers);
       else if (method === 'post') this.#handlePublish(response, request, path, headers);
-      else if (method === 'get' || method === 'head') this.#handleGet(response, request, path, headers, method === 'head');
+      else if (method === 'delete') this.#handleDelete(response, request, path, headers);
+      else if (method === 'get' || method === 'head') this.#handleGet(response, request, path, headers, method === 'head', context);
       else this.#handleOther(response, request, method, path, headers);
     } catch (error) {
       this.#refuse(response, error, headers, method === 'head');
@@ -85,43 +124,112 @@ export class Router {
     refuse(response, error, this.#counters, headers, isHead);
   }
 
-  #handleGet(response: HttpResponse, request: HttpRequest, path: string, headers: Headers, isHead: boolean): void {
+  #handleGet(
+    response: HttpResponse,
+    request: HttpRequest,
+    path: string,
+    headers: Headers,
+    isHead: boolean,
+    context: UpgradeContext | undefined,
+  ): void {
     this.#guard.checkHost(request);
     if (path === '/') {
-      answer(response, 200, 'text/html; charset=utf-8', LANDING_PAGE, headers, isHead);
+      answer(response, 200, 'text/html; charset=utf-8', landingPage(this.#options.demo), headers, isHead);
       return;
     }
     const channels = channelsOf(path);
     const query = new Query(request.getQuery());
     const transport = transportOf(request, query);
-    if (transport !== 'sse') {
-      const message = `this version answers with event streams only, not by ${transport}; ask with Accept: text/event-stream`;
-      throw new HoldlineError('HOLDLINE_NOT_IMPLEMENTED', message);
-    }
     const position = positionOf(request.getHeader('last-event-id'), query);
-    const stream: StreamRequest = { channels, position, envelope: query.isSet('envelope'), headers };
-    if (isHead) {
-      writeStreamHead(response, headers);
-      response.endWithoutBody();
-      return;
+    let open: () => void;
+    if (transport === 'websocket') {
+      open = this.#upgrade(response, request, headers, channels, position, context);
+    } else if (transport === 'poll') {
+      const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query), headers };
+      open = () => {
+        this.#checkPlace();
+        answerOrWait(this.#hub, this.#hub, response, poll, isHead);
+      };
+    } else {
+      const way = wayOf(transport, channels, query.isSet('envelope'));
+      const stream: StreamRequest = { channels, position, way, headers };
+      open = () => {
+        if (isHead) {
+          writeStreamHead(this.#hub, response, stream);
+          response.endWithoutBody();
+        } else {
+          this.#open(response, stream);
+        }
+      };
     }
-    this.#authorized(response, request, 'subscribe', channels, headers, () => this.#open(response, stream));
+    this.#authorized(response, request, 'subscribe', channels, headers, isHead, open);
   }
 
   #open(response: HttpResponse, stream: StreamRequest): void {
     try {
-      if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
-      if (this.#hub.lines.open >= this.#options.maxConnections) {
-        throw new HoldlineError(
-          'HOLDLINE_LINES_FULL',
-          `${this.#options.maxConnections} lines are open already (--max-connections)`,
-        );
-      }
-      openStream(this.#hub, this.#holder, response, stream, this.#retryMs());
+      this.#checkPlace();
+      openStream(this.#hub, this.#hub, response, stream, this.#retryMs());
     } catch (error) {
-      if (!(error instanceof HoldlineError)) throw error;
+      if (!(error instanceof HoldlineError) || stream.way.transport !== 'sse') throw error;
       refuseStreamForNow(response, error, this.#retryMs(), this.#counters, stream.headers);
     }
+  }
+
+  /** Throws when nobody new can be held now. */
+  #checkPlace(): void {
+    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+    if (this.#hub.lines.open >= this.#options.maxConnections) {
+      throw new HoldlineError(
+        'HOLDLINE_LINES_FULL',
+        `${this.#options.maxConnections} lines are open already (--max-connections)`,
+      );
+    }
+  }
+
+  /** Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it. */
+  #upgrade(
+    response: HttpResponse,
+    request: HttpRequest,
+    headers: Headers,
+    channels: readonly string[],
+    position: Position,
+    context: UpgradeContext | undefined,
+  ): () => void {
+    this.#guard.checkSite(request);
+    const key = request.getHeader('sec-websocket-key');
+    if (context === undefined || request.getHeader('sec-websocket-version') !== '13') {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_HANDSHAKE',
+        'a WebSocket begins with a GET that has Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
+      );
+    }
+    const session = this.#sessionOf(request);
+    return () => {
+      this.#checkPlace();
+      this.#messages.open(response, { channels, position, key, headers, context, session });
+    };
+  }
+
+  /** What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. */
+  #sessionOf(request: HttpRequest): Session {
+    try {
+      this.#guard.checkPublish(request);
+    } catch (error) {
+      return {
+        mayPublish: () => {
+          throw error;
+        },
+      };
+    }
+    const { authorize } = this.#options;
+    if (authorize === undefined) return FREE_SESSION;
+    const asked = readRequest(request);
+    return {
+      mayPublish: async (channel) => {
+        const channels = [channel];
+        if (!(await authorize({ ...asked, action: 'publish', channels }))) throw forbidden('publish', channels);
+      },
+    };
   }
 
   /** Reconnect delay, uniform over the time that taking all lines back would need twice, so that a crash is no stampede. */
@@ -135,13 +243,13 @@ export class Router {
     this.#guard.checkSite(request);
     const channel = channelOf(path);
     this.#guard.checkPublish(request);
-    if (request.getHeader('idempotency-key') !== '') {
-      throw new HoldlineError('HOLDLINE_NOT_IMPLEMENTED', 'this version does not keep idempotency keys; publish without one');
-    }
     const queryType = new Query(request.getQuery()).get('event');
     const type = queryType === undefined ? undefined : checkEventType(queryType);
     const kind = bodyKindOf(request.getHeader('content-type'));
-    if (this.draining)
+    const idempotencyKey = request.getHeader('idempotency-key');
+    const scope = { channel, credential: idempotencyKey === '' ? '' : request.getHeader('authorization') };
+    if (idempotencyKey !== '') requestKeyOf(idempotencyKey, scope, []);
+    if (this.#draining)
       throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
     const { maxEventBytes } = this.#options;
 
@@ -149,11 +257,15 @@ export class Router {
     const fail = (error: unknown): void => {
       if (!gone) this.#refuse(response, error, headers, false);
     };
-    const publish = (body: Buffer): void => {
-      this.#hub.publish(channel, readEvents(channel, kind, type, body, maxEventBytes)).then((published) => {
-        this.#counters.publish_requests_total++;
-        if (!gone) answerJson(response, publishedJson(published, kind), headers);
-      }, fail);
+    const publish = async (body: Buffer): Promise<Receipt> => {
+      const events = readEvents(channel, kind, type, body, maxEventBytes);
+      if (idempotencyKey === '') return receiptOf(await this.#hub.publish(channel, events));
+      const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
+      return this.#idempotency.once(requestKey, async () => receiptOf(await this.#hub.publish(channel, events, requestKey)));
+    };
+    const published = (receipt: Receipt): void => {
+      this.#counters.publish_requests_total++;
+      if (!gone) answerJson(response, receiptJson(receipt, kind), headers);
     };
     let allowed = (): void => {};
     let body: Buffer | undefined;
@@ -175,13 +287,7 @@ export class Router {
       },
     );
     this.#whenAuthorized(request, 'publish', [channel], fail, () => {
-      allowed = () => {
-        try {
-          publish(body as Buffer);
-        } catch (error) {
-          fail(error);
-        }
-      };
+      allowed = () => void publish(body as Buffer).then(published, fail);
       if (body !== undefined) allowed();
     });
   }
@@ -199,15 +305,11 @@ export class Router {
       then();
       return;
     }
-    const headers: Record<string, string> = {};
-    request.forEach((name, value) => {
-      headers[name] = value;
-    });
     const decide = (allowed: boolean): void => {
       if (allowed) then();
-      else fail(new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`));
+      else fail(forbidden(action, channels));
     };
-    const answered = authorize({ action, channels, headers, query: request.getQuery() ?? '' });
+    const answered = authorize({ ...readRequest(request), action, channels });
     if (typeof answered === 'boolean') decide(answered);
     else answered.then(decide, fail).catch(fail);
   }
@@ -219,6 +321,7 @@ export class Router {
     action: AuthorizeRequest['action'],
     channels: readonly string[],
     headers: Headers,
+    isHead: boolean,
     then: () => void,
   ): void {
     if (this.#options.authorize === undefined) {
@@ -230,10 +333,31 @@ export class Router {
       gone = true;
     });
     const fail = (error: unknown): void => {
-      if (!gone) this.#refuse(response, error, headers, false);
+      if (!gone) this.#refuse(response, error, headers, isHead);
     };
     this.#whenAuthorized(request, action, channels, fail, () => {
-      if (!gone) response.cork(then);
+      if (!gone) response.cork(() => attempt(then, fail));
+    });
+  }
+
+  /** Deletes a channel's history. */
+  #handleDelete(response: HttpResponse, request: HttpRequest, path: string, headers: Headers): void {
+    this.#guard.checkHost(request);
+    this.#guard.checkSite(request);
+    const channel = channelOf(path);
+    this.#guard.checkOps(request);
+    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+    let gone = false;
+    response.onAborted(() => {
+      gone = true;
+    });
+    const fail = (error: unknown): void => {
+      if (!gone) this.#refuse(response, error, headers, false);
+    };
+    this.#whenAuthorized(request, 'delete', [channel], fail, () => {
+      this.#hub.deleteChannel(channel).then((published) => {
+        if (!gone) answerJson(response, receiptJson(receiptOf(published), 'text'), headers);
+      }, fail);
     });
   }
 
@@ -242,11 +366,8 @@ export class Router {
     if (path !== '/') channelsOf(path);
     if (method === 'options') {
       const isPreflight = headers.some(([name]) => name === 'Access-Control-Allow-Origin');
-      answerEmpty(response, [...headers, ['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
+      answerNothing(response, [...headers, ['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
       return;
-    }
-    if (method === 'delete') {
-      throw new HoldlineError('HOLDLINE_NOT_IMPLEMENTED', 'this version does not delete channels');
     }
     this.#refuseMethod(response, method, ALLOWED_METHODS, headers);
   }
@@ -263,33 +384,57 @@ export class Router {
     this.#guard.checkSite(request);
     const isHead = method === 'head';
     const page = path.slice('/-/'.length);
-    if (page !== 'health' && page !== 'ready' && page !== 'stats') {
+    const demo = this.#options.demo ? demoPage(page) : undefined;
+    if (demo === undefined && page !== 'health' && page !== 'ready' && page !== 'stats') {
       throw new HoldlineError(
         'HOLDLINE_NOT_FOUND',
-        `nothing is at ${path.slice(0, 200)}; there are /-/health, /-/ready and /-/stats`,
+        `nothing is at ${path.slice(0, 200)}; there are /-/health, /-/ready, /-/stats and, with --demo, /-/demo`,
       );
     }
     if (method !== 'get' && !isHead) {
       this.#refuseMethod(response, method, ALLOWED_OPS_METHODS, headers);
       return;
     }
-    if (page === 'health') {
+    if (demo !== undefined) {
+      this.#guard.checkHost(request);
+      answer(response, 200, demo.contentType, demo.body, [...headers, ...DEMO_HEADERS], isHead);
+    } else if (page === 'health') {
       answerJson(response, '{"status":"ok"}', headers, isHead);
     } else if (page === 'ready') {
-      const body = this.draining ? '{"status":"draining"}' : '{"status":"ready"}';
-      answer(response, this.draining ? 503 : 200, 'application/json', body, headers, isHead);
+      const body = this.#draining ? '{"status":"draining"}' : '{"status":"ready"}';
+      answer(response, this.#draining ? 503 : 200, 'application/json', body, headers, isHead);
     } else {
       this.#guard.checkHost(request);
       this.#guard.checkOps(request);
-      answerJson(response, JSON.stringify(this.#ops.stats(this.draining)), headers, isHead);
+      answerJson(response, JSON.stringify(this.#ops.stats(this.#draining)), headers, isHead);
     }
   }
 }
 
-function answerEmpty(response: HttpResponse, headers: Headers): void {
-  response.writeStatus('204 No Content');
-  response.writeHeader('Cache-Control', 'no-store');
-  response.writeHeader('X-Content-Type-Options', 'nosniff');
-  for (const [name, value] of headers) response.writeHeader(name, value);
-  response.endWithoutBody();
+/** Runs a task whose exception would otherwise leave through native code. */
+function attempt(task: () => void, failed: (error: unknown) => void): void {
+  try {
+    task();
+  } catch (error) {
+    failed(error);
+  }
+}
+
+const FREE_SESSION: Session = { mayPublish: undefined };
+
+function forbidden(action: AuthorizeRequest['action'], channels: readonly string[]): HoldlineError {
+  return new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
+}
+
+/** What a hook may see of a request, copied while it is valid. */
+function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
+  const headers: Record<string, string> = {};
+  request.forEach((name, value) => {
+    headers[name] = value;
+  });
+  return { headers, query: request.getQuery() ?? '' };
+}
+
+function receiptOf({ ids, subscribers }: Published): Receipt {
+  return { firstId: ids[0] as number, lastId: ids.at(-1) as number, count: ids.length, subscribers };
 }

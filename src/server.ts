@@ -4,17 +4,19 @@ import { SYSTEM_CLOCK } from './clock.js';
 import { resolveOptions, type Options } from './config.js';
 import { checkEventType, type NewEvent } from './core/event.js';
 import { Hub } from './core/hub.js';
+import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
 import { HoldlineError } from './errors.js';
 import { DRAIN_ENDS_PER_TURN, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
-import { listen, uwsPort, type HttpResponse, type Listener } from './native/uws.js';
+import { listen, type Listener } from './native/uws.js';
 import { Ops, type Stats } from './ops/ops.js';
-import { Router, type Authorize } from './router.js';
+import { Router, type Authorize, type HeldSocket } from './router.js';
 import { Guard } from './transports/guard.js';
 import { checkSize, checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
+import { maxMessageBytes, Messages } from './transports/websocket.js';
 
 /** What an embedding program may add to the options. */
 export interface Hooks {
@@ -50,6 +52,8 @@ export interface ServerChannel {
   publish(event: LibraryEvent): Promise<number>;
   /** Publishes several events, all or none; resolves to their ids. */
   publishAll(events: readonly LibraryEvent[]): Promise<readonly number[]>;
+  /** Ends the channel's history and the lines on it alone, as DELETE does; resolves to the id of the deletion. */
+  delete(): Promise<number>;
 }
 
 export interface Server {
@@ -69,8 +73,8 @@ export function createServer(options: Options & Hooks = {}): Server {
   const settings = resolveOptions(given);
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
-  const log = new MemoryLog(SYSTEM_CLOCK, settings.firstId);
-  const hub = new Hub<HttpResponse>(log, uwsPort, SYSTEM_CLOCK, counters, {
+  const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
+  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
     replayTotalBytes: settings.replayTotalBytes,
     heartbeatMs: settings.heartbeatMs,
@@ -87,7 +91,9 @@ export function createServer(options: Options & Hooks = {}): Server {
 
   const guard = new Guard({ ...settings, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
   const ops = new Ops(hub, counters, { lines: settings.maxConnections, sockets: settings.maxConnections + SPARE_SOCKETS });
-  const router = new Router(hub, guard, ops, counters, hub, { ...settings, authorize, report: onError });
+  const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report: onError });
+  const idempotency = new Idempotency(log, counters);
+  const router = new Router(hub, messages, idempotency, guard, ops, counters, { ...settings, authorize, report: onError });
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 
@@ -102,8 +108,12 @@ export function createServer(options: Options & Hooks = {}): Server {
     return event;
   }
 
-  async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
+  function checkOpen(): void {
     if (router.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is closing');
+  }
+
+  async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
+    checkOpen();
     if (events.length === 0) return [];
     const published = await hub.publish(
       name,
@@ -114,7 +124,7 @@ export function createServer(options: Options & Hooks = {}): Server {
 
   async function drain(drainMs: number): Promise<void> {
     const deadlineMs = performance.now() + drainMs;
-    router.draining = true;
+    router.drain();
     listener?.stopListening();
     // What was accepted goes out first, if that does not take more than half the time.
     while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
@@ -135,13 +145,23 @@ export function createServer(options: Options & Hooks = {}): Server {
         name,
         publish: async (event) => (await publishAll(name, [event]))[0] as number,
         publishAll: (events) => publishAll(name, events),
+        async delete() {
+          checkOpen();
+          return (await hub.deleteChannel(name)).ids[0] as number;
+        },
       };
     },
     async listen() {
       if (listener !== undefined || closing !== undefined) {
         throw new HoldlineError('HOLDLINE_LISTEN', 'this server listens already or was closed; make another with createServer');
       }
-      listener = await listen(settings.host, settings.port, settings.maxConnections, counters, router.handle);
+      const { heartbeatMs, maxEventBytes } = settings;
+      listener = await listen(
+        { ...settings, pingMs: heartbeatMs, maxMessageBytes: maxMessageBytes(maxEventBytes) },
+        counters,
+        router.handle,
+        messages,
+      );
       ops.start();
       return { host: settings.host, port: listener.port };
     },

@@ -12,8 +12,10 @@ export interface Replay {
 }
 
 /** What a channel needs of the feeds that its lines are on. */
-interface Reader {
+export interface Reader {
   readonly dialect: Dialect;
+  /** True when it reads the dialect's frames, which are kept while somebody does. */
+  readonly readsFrames: boolean;
   /** Every healthy line of the feed has been given everything up to this id. */
   readonly sweptThrough: number;
 }
@@ -36,6 +38,8 @@ export class Channel<Feed extends Reader> {
   version = 0;
   /** Id of the newest event that entered, or 0. */
   newestId = 0;
+  /** True from a deletion until something is published again. */
+  isDeleted = false;
   /** Highest id that was dropped, or 0: a position below it has missed something. */
   lostThrough = 0;
   /** What {@link lossesSoFar} became when that happened. */
@@ -87,6 +91,14 @@ export class Channel<Feed extends Reader> {
     return records === undefined || nth >= records.length ? undefined : records.idAt(records.headSeq - 1 - nth);
   }
 
+  /** The oldest event held above `id`, decoded, or undefined. Its data is valid while `version` stays. */
+  firstEventAfter(id: number): LoggedEvent | undefined {
+    const records = this.#records;
+    if (records === undefined) return undefined;
+    const seq = records.seqAfter(id);
+    return seq === records.headSeq ? undefined : this.#eventAt(records, seq);
+  }
+
   /** The channel's frames in a dialect, made from its records on first need; undefined while the channel holds nothing. */
   frames(dialect: Dialect): Ring | undefined {
     return this.#frames[dialect.index] ?? this.#makeFrames(dialect);
@@ -126,6 +138,7 @@ export class Channel<Feed extends Reader> {
       if (ring !== undefined) appendFrame(ring, DIALECTS[index] as Dialect, event);
     }
     this.newestId = event.id;
+    this.isDeleted = false;
     this.version++;
     return this.evict();
   }
@@ -174,7 +187,9 @@ export class Channel<Feed extends Reader> {
 
   removeFeed(feed: Feed): void {
     this.feeds.splice(this.feeds.indexOf(feed), 1);
-    if (!this.feeds.some((other) => other.dialect === feed.dialect)) this.#frames[feed.dialect.index] = undefined;
+    if (!this.feeds.some((other) => other.readsFrames && other.dialect === feed.dialect)) {
+      this.#frames[feed.dialect.index] = undefined;
+    }
   }
 
   #isOver(records: Ring): boolean {
@@ -202,11 +217,14 @@ export class Channel<Feed extends Reader> {
     if (records === undefined) return undefined;
     const ring = new Ring();
     for (let seq = records.tailSeq; seq < records.headSeq; seq++) {
-      const event = decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
-      appendFrame(ring, dialect, event);
+      appendFrame(ring, dialect, this.#eventAt(records, seq));
     }
     this.#frames[dialect.index] = ring;
     return ring;
+  }
+
+  #eventAt(records: Ring, seq: number): LoggedEvent {
+    return decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
   }
 }
 

@@ -18,6 +18,23 @@ export interface LoggedEvent extends NewEvent {
   readonly id: number;
 }
 
+/** The end of a channel's history: everything before it is gone for whoever asks from now on. */
+export interface Deletion {
+  readonly channel: string;
+  readonly isDeletion: true;
+}
+
+/** What a log keeps: events and deletions, in one order. */
+export type NewEntry = NewEvent | Deletion;
+
+/** An entry of the log; ids rise over all entries. */
+export type LoggedEntry = LoggedEvent | (Deletion & { readonly id: number });
+
+/** Tells the two kinds of entries apart. */
+export function isDeletion<Entry extends NewEntry>(entry: Entry): entry is Extract<Entry, Deletion> {
+  return 'isDeletion' in entry;
+}
+
 /** Types that mean something else on the wire: our own in-band events, and two that a browser page would take for EventSource's. */
 const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
 

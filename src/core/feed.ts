@@ -1,15 +1,53 @@
 /**
- * A feed: the lines that are owed the same bytes, which are those on the same channels in the same dialect. One channel's
+ * A feed: the lines that are owed the same bytes, which are those on the same channels by the same way. One channel's
  * slice is a view of its ring; several channels' frames are merged in id order into a buffer of the caller's.
  */
 import type { Channel } from './channel.js';
+import type { EndCode } from '../errors.js';
 import { CORK_WRITE_BYTES } from '../limits.js';
+import { ChannelSet } from './channel-set.js';
 import type { Dialect } from './frame.js';
 import { LineTable } from './lines.js';
 
-export class Feed<Socket> {
+/** The ways to ask for a channel. */
+export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
+
+/**
+ * What the core asks of a socket that is held open.
+ *
+ * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the dialect's probe. A port of
+ * *messages* takes a frame, or several, whole; it keeps the socket busy by itself, and a drain says that everything is out.
+ */
+export interface LinePort<Socket> {
+  readonly kind: 'stream' | 'message';
+  /**
+   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES, as one cork or message. The bytes are always taken. False: some stay in
+   * user space, and the socket's drain will be reported.
+   */
+  write(socket: Socket, bytes: Uint8Array): boolean;
+  /** Writes the last bytes and ends. No callback of the socket reaches the hub any more. */
+  end(socket: Socket, lastBytes: Uint8Array, code: EndCode): void;
+}
+
+/** What the core asks of a poll that waits: its answer is its end. */
+export interface PollPort<Socket> {
+  readonly kind: 'poll';
+  /** Answers with a body, or with none, and the position to go on with. */
+  answer(socket: Socket, body: Uint8Array | undefined, position: number): void;
+}
+
+/** By what way lines are given events. */
+export interface Way<Socket> {
+  readonly transport: Transport;
+  readonly dialect: Dialect;
+  readonly port: LinePort<Socket> | PollPort<Socket>;
+  /** For polls: events in one answer, 0 for one event that stands alone. */
+  readonly limit?: number;
+}
+
+export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   readonly key: string;
-  readonly channels: readonly Channel<Feed<Socket>>[];
+  readonly way: Way<Socket>;
   readonly dialect: Dialect;
   readonly table = new LineTable<Socket>();
 
@@ -27,6 +65,9 @@ export class Feed<Socket> {
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 
+  /** True when its channel was deleted: its lines are given nothing more and are being ended. */
+  isOver = false;
+
   /** Turns the rows of the heartbeat wheel, so that feeds of few lines do not all beat at once. */
   readonly phase: number;
 
@@ -36,55 +77,24 @@ export class Feed<Socket> {
   sliceEnd = 0;
   sliceEvents = 0;
 
-  constructor(key: string, channels: readonly Channel<Feed<Socket>>[], dialect: Dialect, head: number, phase: number) {
+  constructor(
+    key: string,
+    channels: readonly Channel<Feed<Socket>>[],
+    way: Way<Socket>,
+    head: number,
+    phase: number,
+  ) {
+    super(channels);
     this.key = key;
-    this.channels = channels;
-    this.dialect = dialect;
+    this.way = way;
+    this.dialect = way.dialect;
     this.sweptThrough = head;
     this.phase = phase;
   }
 
-  /** Id of the newest event over the channels, or 0. */
-  get newestId(): number {
-    let newest = 0;
-    for (let i = 0; i < this.channels.length; i++) newest = Math.max(newest, this.#channel(i).newestId);
-    return newest;
-  }
-
-  /** Highest id that one of the channels has dropped, or 0. */
-  get lostThrough(): number {
-    let lost = 0;
-    for (let i = 0; i < this.channels.length; i++) lost = Math.max(lost, this.#channel(i).lostThrough);
-    return lost;
-  }
-
-  /**
-   * True when one of the channels has dropped an event above `id` since `losses` (core/channel.ts). The highest id lost over all
-   * channels would not do: where one has lost more before the line joined, it would hide what another loses later.
-   */
-  hasLost(id: number, losses: number): boolean {
-    for (let i = 0; i < this.channels.length; i++) {
-      const channel = this.#channel(i);
-      if (channel.lostThrough > id && channel.lostAt > losses) return true;
-    }
-    return false;
-  }
-
-  /** Rises with every channel's version. */
-  get version(): number {
-    let version = 0;
-    for (let i = 0; i < this.channels.length; i++) version += this.#channel(i).version;
-    return version;
-  }
-
-  /** Id of the oldest event held above `id` over the channels, or undefined. */
-  firstIdAfter(id: number): number | undefined {
-    let first: number | undefined;
-    for (const channel of this.channels) {
-      const candidate = channel.firstIdAfter(id);
-      if (candidate !== undefined && (first === undefined || candidate < first)) first = candidate;
-    }
-    return first;
+  /** True when its lines are given slices of the channels' frames; polls are answered from the records. */
+  get readsFrames(): boolean {
+    return this.way.port.kind !== 'poll';
   }
 
   /**
@@ -99,7 +109,7 @@ export class Feed<Socket> {
   }
 
   #cutOne(cursor: number, maxBytes: number, oversize: boolean): boolean {
-    const ring = this.#channel(0).frames(this.dialect);
+    const ring = this.channelAt(0).frames(this.dialect);
     if (ring === undefined) return false;
     const from = ring.seqAfter(cursor);
     if (from === ring.headSeq || (!oversize && ring.sizeAt(from) > maxBytes)) return false;
@@ -147,10 +157,6 @@ export class Feed<Socket> {
     this.sliceEnd = end;
     this.sliceEvents = events;
     return true;
-  }
-
-  #channel(index: number): Channel<Feed<Socket>> {
-    return this.channels[index] as Channel<Feed<Socket>>;
   }
 }
 

@@ -1,13 +1,15 @@
 /**
  * Frames: the bytes of one event, the same for every subscriber of a dialect. The only place that knows the grammar of
- * text/event-stream (HTML Standard, 9.2.5 "parsing an event stream").
+ * text/event-stream (HTML Standard, 9.2.5 "parsing an event stream") and what stands on a line of NDJSON.
  */
 import type { EndCode } from '../errors.js';
 import type { LoggedEvent } from './event.js';
 
+const EMPTY_LINE = Buffer.from('\n');
+
 /** One way to write events on a line. Frames are encoded into {@link scratch}, which the next call overwrites. */
 export interface Dialect {
-  readonly name: 'sse' | 'sse-env';
+  readonly name: 'sse' | 'sse-env' | 'ndjson';
   /** Index of the dialect's ring in a channel. */
   readonly index: number;
   /** Encodes an event at the start of {@link scratch}; returns the length in bytes. */
@@ -117,6 +119,13 @@ function encodeSseEnvelope(event: LoggedEvent): number {
   return at;
 }
 
+function encodeNdjson(event: LoggedEvent): number {
+  needScratch(objectBytesAtMost(event));
+  const at = writeObject(event, 0);
+  scratch[at] = LF;
+  return at + 1;
+}
+
 function makeSseDialect(name: Dialect['name'], index: number, encode: Dialect['encode']): Dialect {
   return {
     name,
@@ -136,8 +145,23 @@ export const SSE: Dialect = makeSseDialect('sse', 0, encodeSse);
 /** `data:` is the NDJSON object, so that a client of several channels sees which one an event is from. */
 export const SSE_ENVELOPE: Dialect = makeSseDialect('sse-env', 1, encodeSseEnvelope);
 
+/**
+ * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which brings the head to the client, and
+ * the heartbeat. The position stands in the head (`Holdline-Position`).
+ */
+export const NDJSON: Dialect = {
+  name: 'ndjson',
+  index: 2,
+  encode: encodeNdjson,
+  prelude: () => '\n',
+  gap: (after, before) => Buffer.from(`{"gap":${JSON.stringify({ after, before })}}\n`),
+  end: (code, reconnect) => Buffer.from(`{"end":${JSON.stringify({ code, reconnect })}}\n`),
+  heartbeat: () => EMPTY_LINE,
+  probe: EMPTY_LINE,
+};
+
 /** All dialects, at their index. */
-export const DIALECTS: readonly Dialect[] = [SSE, SSE_ENVELOPE];
+export const DIALECTS: readonly Dialect[] = [SSE, SSE_ENVELOPE, NDJSON];
 
 /** A whole answer to an EventSource that shall come back in `retryMs`: it dispatches nothing. */
 export function retryBlock(retryMs: number): string {

@@ -8,13 +8,12 @@ import type { Counters } from '../counters.js';
 import { HEARTBEAT_STEP_MS, HEARTBEAT_TURN_STEPS } from '../limits.js';
 import type { Feed } from './feed.js';
 import { STALLED, DRAINED } from './lines.js';
-import type { Pump, SocketPort } from './pump.js';
+import type { Pump } from './pump.js';
 
 /** Times that the wheel turns in one interval. */
 const TURNS = 4;
 
 export class Heartbeat<Socket> {
-  readonly #port: SocketPort<Socket>;
   readonly #pump: Pump<Socket>;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -27,7 +26,6 @@ export class Heartbeat<Socket> {
   #cancel: (() => void) | undefined;
 
   constructor(
-    port: SocketPort<Socket>,
     pump: Pump<Socket>,
     clock: Clock,
     counters: Counters,
@@ -35,7 +33,6 @@ export class Heartbeat<Socket> {
     head: () => number,
     intervalMs: number,
   ) {
-    this.#port = port;
     this.#pump = pump;
     this.#clock = clock;
     this.#counters = counters;
@@ -73,6 +70,9 @@ export class Heartbeat<Socket> {
     const head = this.#head();
     for (const feed of this.#feeds) {
       const { table, dialect } = feed;
+      const { port } = feed.way;
+      // Messages are kept alive by pings of the socket's own, and a poll is not written to before it is answered.
+      if (port.kind !== 'stream') continue;
       const { states, lastWrites, cursors } = table;
       const newest = feed.newestId;
       let atHead: Buffer | undefined;
@@ -83,7 +83,7 @@ export class Heartbeat<Socket> {
         // A cursor above the head was brought by the client: its events are accepted but have not entered yet.
         const isAtHead = cursor >= newest && cursor <= head;
         const bytes = isAtHead ? (atHead ??= dialect.heartbeat(head)) : dialect.heartbeat(undefined);
-        const taken = this.#port.write(table.sockets[row] as Socket, bytes);
+        const taken = port.write(table.sockets[row] as Socket, bytes);
         lastWrites[row] = step;
         this.#counters.heartbeats_total++;
         // The client has read that nothing up to the head is missing, so this is its cursor now.

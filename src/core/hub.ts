@@ -1,6 +1,6 @@
 /**
- * The hub: channels, feeds and lines, and the way of an event from the log into the rings. Knows no socket: lines are whatever
- * the socket port writes to.
+ * The hub: feeds and lines on them. Lets events in through the intake, wakes the pump, opens and ends lines, and answers polls.
+ * Knows no socket: lines are whatever their way's port writes to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -8,72 +8,54 @@ import { ENDS, HoldlineError, type EndCode } from '../errors.js';
 import {
   CHANNELS,
   CORK_WRITE_BYTES,
-  ENTERED_PER_TURN,
+  DELETED_ENDS_PER_TURN,
   LAST_EVENTS,
-  EVENT_COST_BYTES,
   OPENING_BYTES,
-  PUBLISH_WAIT_MS,
-  SWEEP_WORK_BYTES,
-  WAITING_PUBLISHERS,
-  WAITING_PUBLISH_BYTES,
+  POLL_WAIT_JITTER,
+  POLL_WAIT_MOST_SECONDS,
 } from '../limits.js';
-import type { EventLog } from '../log/log.js';
-import { Channel, lossesSoFar, type Replay } from './channel.js';
-import type { LoggedEvent, NewEvent } from './event.js';
-import { Feed } from './feed.js';
-import type { Dialect } from './frame.js';
+import type { EventLog, RequestKey } from '../log/log.js';
+import { lossesSoFar, type Channel } from './channel.js';
+import { ChannelSet } from './channel-set.js';
+import { Channels, type ChannelsOptions } from './channels.js';
+import { Deadlines } from './deadlines.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry, type NewEvent } from './event.js';
+import { Feed, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
+import { Intake, type IntakeOwner, type Published } from './intake.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
+import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import { isGap, type Position } from './position.js';
-import { Pump, type SlowPolicy, type SocketPort } from './pump.js';
+import { Pump, type SlowPolicy } from './pump.js';
 
-export interface HubOptions {
-  readonly replay: Replay;
-  /** Bytes of all rings; past it the least recently published channel's is dropped. */
-  readonly replayTotalBytes: number;
+export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
   readonly flushIntervalMs: number;
   readonly slow: SlowPolicy;
-  /** Bytes that one sweep may have to write; the default is the limit, tests take less. */
-  readonly sweepWorkBytes?: number;
 }
 
 /** A line that was just opened. */
 export interface Joined {
   readonly handle: number;
-  /** What the socket is given first: prelude, a gap if there is one, and replay. Valid until the next join. */
+  /** What the socket is given first: a stream's prelude, a gap if there is one, and replay. Valid until the next join. */
   readonly opening: Buffer;
 }
 
-/** A publish that was accepted. */
-export interface Published {
-  readonly ids: readonly number[];
-  /** Lines on the channel when the events were accepted. */
-  readonly subscribers: number;
-}
-
-/** A publish that waits for room. */
-interface Waiter {
-  readonly events: readonly NewEvent[];
-  readonly bytes: number;
-  readonly resolve: (published: Promise<Published>) => void;
-  readonly cancelDeadline: () => void;
-}
-
 /** Where a line starts. */
-interface Start {
+export interface Start {
   readonly cursor: number;
-  /** The position its prelude tells. */
+  /** The position that the client is told, and goes on with if nothing comes. */
   readonly continuesAfter: number;
-  /** What the gap that it is told comes after, null where that is no id of ours; undefined when there is no gap. */
-  readonly gapAfter: number | null | undefined;
+  /** The gap that it is to be told; undefined when there is none. */
+  readonly gap: OwedGap | undefined;
   /** Events up to here may be lost. */
   readonly lostThrough: number;
 }
 
-/** What an event counts for against room and queue. */
-function costOf(event: NewEvent): number {
-  return event.data.length + EVENT_COST_BYTES;
+/** What is found for a poll: an answer, or where to wait for one. */
+export interface Polled {
+  readonly answer: PollAnswer | undefined;
+  readonly start: Start;
 }
 
 function channelsFull(): HoldlineError {
@@ -83,66 +65,53 @@ function channelsFull(): HoldlineError {
   );
 }
 
-export class Hub<Socket> {
+export class Hub<Socket> implements IntakeOwner {
   readonly lines = new Lines<Socket, Feed<Socket>>();
 
   readonly #log: EventLog;
   readonly #clock: Clock;
   readonly #counters: Counters;
-  readonly #port: SocketPort<Socket>;
-  readonly #options: HubOptions;
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
-  readonly #channels = new Map<string, Channel<Feed<Socket>>>();
+  readonly #channels: Channels<Feed<Socket>>;
+  readonly #intake: Intake;
+  readonly #deadlines: Deadlines;
+  readonly #pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
-
-  /** Id of the newest event that entered its ring: a caught-up line has been given everything up to it. */
+  /** Id of the newest entry that entered: a caught-up line has been given everything up to it. */
   #head: number;
-  /** Positions at or below it may be of a channel that was forgotten, or of another log. */
-  #floor: number;
-  /** Accepted events that have not entered their ring yet, in id order from `#queueStart`. */
-  #queue: LoggedEvent[] = [];
-  #queueStart = 0;
-  #queueBytes = 0;
-  #enterScheduled = false;
-  /** Publishers that wait for room, first come first, by channel name. */
-  readonly #waiting = new Map<string, Waiter[]>();
-  #waitingCount = 0;
-  #waitingBytes = 0;
-  /** Ends of the order of last publish over the channels that hold a ring. */
-  #oldest: Channel<Feed<Socket>> | undefined;
-  #newest: Channel<Feed<Socket>> | undefined;
-  #ringBytes = 0;
-  #ringCount = 0;
+  /** Gaps that waiting polls are to be told, by handle. */
+  readonly #owedGaps = new Map<number, OwedGap>();
+  /** Feeds of deleted channels whose lines are being ended. */
+  readonly #ending: Feed<Socket>[] = [];
   readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
   readonly #mergeBuffer = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
-  readonly #stopTail: () => void;
   /** Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep, so they only take note. */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
 
-  constructor(log: EventLog, port: SocketPort<Socket>, clock: Clock, counters: Counters, options: HubOptions) {
+  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions) {
     this.#log = log;
     this.#clock = clock;
     this.#counters = counters;
-    this.#port = port;
-    this.#options = options;
     this.#head = log.lastId();
-    this.#floor = log.floor();
-    this.#pump = new Pump(port, this, clock, counters, options);
-    this.#stopTail = log.tail(this.#head, (events) => this.#take(events));
-    this.#heartbeat = new Heartbeat(port, this.#pump, clock, counters, this.#feedsView(), () => this.#head, options.heartbeatMs);
+    this.#channels = new Channels(counters, options, log.floor());
+    this.#pump = new Pump(this, clock, counters, options);
+    this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
+    this.#intake = new Intake(this, log, clock, counters);
+    this.#heartbeat = new Heartbeat(this.#pump, clock, counters, this.#feedsView(), () => this.#head, options.heartbeatMs);
     this.#heartbeat.start();
   }
 
   /** Takes no more events and beats no more. */
   stop(): void {
     this.#heartbeat.stop();
-    this.#stopTail();
+    this.#deadlines.stop();
+    this.#intake.stop();
   }
 
-  /** Id of the newest event that entered. */
+  /** Id of the newest entry that entered. */
   get head(): number {
     return this.#head;
   }
@@ -150,282 +119,153 @@ export class Hub<Socket> {
   /** A plain picture of what is held, for `/-/stats`. */
   get gauges() {
     let stalled = 0;
-    for (const feed of this.#feeds.values()) stalled += feed.table.stalledCount;
+    const byTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
+    for (const { table, way } of this.#feeds.values()) {
+      stalled += table.stalledCount;
+      byTransport[way.transport] += table.count;
+    }
     return {
       head: this.#head,
-      floor: this.#floor,
+      floor: this.#channels.floor,
       linesOpen: this.lines.open,
       linesStalled: stalled,
-      channels: this.#channels.size,
-      rings: this.#ringCount,
-      ringBytes: this.#ringBytes,
-      queueEvents: this.#queue.length - this.#queueStart,
-      queueBytes: this.#queueBytes,
-      waitingPublishers: this.#waitingCount,
-      waitingBytes: this.#waitingBytes,
+      linesByTransport: byTransport,
+      channels: this.#channels.count,
+      rings: this.#channels.ringCount,
+      ringBytes: this.#channels.ringBytes,
+      ...this.#intake.gauges,
     };
   }
 
-  // ── publish ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Publishes a batch to one channel, all or nothing; resolves when it has its ids. While the channel's lines have not been given
-   * what was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
+   * Publishes a batch to one channel, all or nothing; resolves when it has its ids. Rejects with HOLDLINE_PUBLISH_BUSY when there is
+   * no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
    */
-  publish(channel: string, events: readonly NewEvent[]): Promise<Published> {
+  publish(channel: string, events: readonly NewEvent[], requestKey?: RequestKey): Promise<Published> {
+    return this.#publish(channel, events, requestKey);
+  }
+
+  /** Ends the channel's history: a publish of a deletion, which enters when all that was accepted before has gone out. */
+  deleteChannel(channel: string): Promise<Published> {
+    return this.#publish(channel, [{ channel, isDeletion: true }]);
+  }
+
+  #publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
     // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
-    if (this.#channelIfPlace(channel) === undefined) return Promise.reject(channelsFull());
-    if (!this.#waiting.has(channel) && this.#hasRoom(channel, events)) return this.#append(channel, events);
-    return this.#wait(channel, events);
+    if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
+    return this.#intake.publish(channel, entries, requestKey);
   }
 
-  /** Accepted events go first, so none is admitted while some wait for a ring; a batch is admitted by its first event. */
-  #hasRoom(name: string, events: readonly NewEvent[]): boolean {
-    const first = events[0];
-    return this.#queueBytes === 0 && (first === undefined || (this.#channels.get(name)?.hasRoom(costOf(first)) ?? true));
+  subscribersOf(channel: string): number {
+    return this.#channels.get(channel)?.lineCount ?? 0;
   }
 
-  async #append(name: string, events: readonly NewEvent[]): Promise<Published> {
-    const ids = await this.#log.append(events);
-    this.#counters.events_accepted_total += ids.length;
-    return { ids, subscribers: this.#channels.get(name)?.lineCount ?? 0 };
+  hasRoom(entry: NewEntry, bytes: number): boolean {
+    const channel = this.#channels.get(entry.channel);
+    // What is deleted is given to the healthy lines before.
+    return channel === undefined || (isDeletion(entry) ? channel.isSwept : channel.hasRoom(bytes));
   }
 
-  #wait(name: string, events: readonly NewEvent[]): Promise<Published> {
-    let bytes = 0;
-    for (const event of events) bytes += costOf(event);
-    if (this.#waitingCount >= WAITING_PUBLISHERS || this.#waitingBytes + bytes > WAITING_PUBLISH_BYTES) {
-      const error = new HoldlineError(
-        'HOLDLINE_PUBLISH_BUSY',
-        `${this.#waitingCount} publishers wait for room already; try again after Retry-After`,
-      );
-      return Promise.reject(error);
+  enter(entry: LoggedEntry): void {
+    // The row may have been forgotten while the entry waited, and lines have taken every place since.
+    const channel = this.#channels.place(entry.channel);
+    this.#head = entry.id;
+    if (isDeletion(entry)) {
+      this.#counters.deletions_total++;
+      if (channel !== undefined) this.#delete(channel);
+      return;
     }
-    this.#counters.publish_waited_total++;
+    this.#counters.events_entered_total++;
+    if (channel === undefined) this.#enterNowhere(entry);
+    else this.#enterRing(channel, entry);
+  }
+
+  flush(): void {
     this.#pump.flush();
-    return new Promise<Published>((resolve, reject) => {
-      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS, () => {
-        this.#unwait(name, waiter);
-        reject(
-          new HoldlineError(
-            'HOLDLINE_PUBLISH_BUSY',
-            `no room on ${name} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`,
-          ),
-        );
-      });
-      const waiter: Waiter = { events, bytes, resolve, cancelDeadline };
-      const line = this.#waiting.get(name);
-      if (line === undefined) this.#waiting.set(name, [waiter]);
-      else line.push(waiter);
-      this.#waitingCount++;
-      this.#waitingBytes += bytes;
-    });
-  }
-
-  #unwait(name: string, waiter: Waiter): void {
-    const line = this.#waiting.get(name) as Waiter[];
-    line.splice(line.indexOf(waiter), 1);
-    if (line.length === 0) this.#waiting.delete(name);
-    this.#waitingCount--;
-    this.#waitingBytes -= waiter.bytes;
-    waiter.cancelDeadline();
-  }
-
-  /** Lets in whoever has room now. */
-  #admit(): void {
-    if (this.#waitingCount === 0) return;
-    for (const [name, line] of this.#waiting) {
-      for (let first = line[0]; first !== undefined && this.#hasRoom(name, first.events); first = line[0]) {
-        this.#unwait(name, first);
-        first.resolve(this.#append(name, first.events));
-      }
-    }
-  }
-
-  // ── log → rings ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #take(events: readonly LoggedEvent[]): void {
-    for (const event of events) {
-      this.#queue.push(event);
-      this.#queueBytes += costOf(event);
-    }
-    this.#enter();
-  }
-
-  /**
-   * Moves accepted events into their rings, in id order over all channels (a line on several channels is given rising ids), as
-   * long as there is room. A large batch enters in portions.
-   */
-  #enter(): void {
-    let portion = ENTERED_PER_TURN;
-    while (this.#queueStart < this.#queue.length) {
-      const event = this.#queue[this.#queueStart] as LoggedEvent;
-      const channel = this.#channelIfPlace(event.channel);
-      const cost = costOf(event);
-      if (channel?.hasRoom(cost) === false) {
-        this.#pump.flush();
-        break;
-      }
-      if (portion-- === 0) {
-        this.#enterSoon();
-        break;
-      }
-      this.#queueStart++;
-      this.#queueBytes -= cost;
-      if (channel !== undefined) this.#enterRing(channel, event);
-      else this.#enterNowhere(event);
-    }
-    // Compacted when the front half is done, so that a shift costs O(1) an event.
-    if (this.#queueStart * 2 >= this.#queue.length) {
-      this.#queue = this.#queueStart === this.#queue.length ? [] : this.#queue.slice(this.#queueStart);
-      this.#queueStart = 0;
-    }
-  }
-
-  #enterSoon(): void {
-    if (this.#enterScheduled) return;
-    this.#enterScheduled = true;
-    this.#clock.soon(() => {
-      this.#enterScheduled = false;
-      this.#enter();
-      this.#admit();
-    });
   }
 
   #enterRing(channel: Channel<Feed<Socket>>, event: LoggedEvent): void {
-    this.#touch(channel);
     this.#counters.events_evicted_total += channel.enter(event);
-    this.#counters.events_entered_total++;
-    this.#recount(channel);
-    this.#head = event.id;
-    if (this.#ringBytes > this.#options.replayTotalBytes) this.#reclaimRings(channel);
+    this.#channels.entered(channel);
     for (const feed of channel.feeds) this.#pump.wake(feed);
   }
 
-  /** The event's channel was forgotten while it waited, and lines have taken every place since: it is lost, and the floor tells. */
+  /** No place for the event: it is lost, and the floor tells. */
   #enterNowhere(event: LoggedEvent): void {
-    this.#counters.events_entered_total++;
     this.#counters.events_evicted_total++;
-    this.#head = event.id;
-    this.#floor = event.id;
+    this.#channels.floor = event.id;
   }
 
   /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
   swept(feed: Feed<Socket>): void {
     for (const channel of feed.channels) {
       this.#counters.events_evicted_total += channel.evict();
-      this.#recount(channel);
+      this.#channels.recount(channel);
     }
-    if (this.#queueStart < this.#queue.length) this.#enter();
-    this.#admit();
+    this.#intake.proceed();
   }
 
   /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
   get isSettled(): boolean {
     this.#pump.flush();
-    return this.#waitingCount === 0 && this.#queueBytes === 0 && this.#pump.isIdle;
-  }
-
-  // ── channels and rings ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** The channel of that name, made on first need; undefined when lines hold every place. */
-  #channelIfPlace(name: string): Channel<Feed<Socket>> | undefined {
-    const known = this.#channels.get(name);
-    if (known !== undefined) return known;
-    if (this.#channels.size >= CHANNELS && !this.#forgetOne()) return undefined;
-    const channel = new Channel<Feed<Socket>>(name, this.#options.replay, this.#options.sweepWorkBytes ?? SWEEP_WORK_BYTES);
-    this.#channels.set(name, channel);
-    return channel;
-  }
-
-  /** Makes the channel the most recently published one. */
-  #touch(channel: Channel<Feed<Socket>>): void {
-    if (this.#newest === channel) return;
-    if (channel.newer === undefined) this.#ringCount++;
-    else this.#unlink(channel);
-    channel.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = channel;
-    else this.#newest.newer = channel;
-    this.#newest = channel;
-  }
-
-  #unlink(channel: Channel<Feed<Socket>>): void {
-    if (channel.older === undefined) this.#oldest = channel.newer;
-    else channel.older.newer = channel.newer;
-    if (channel.newer === undefined) this.#newest = channel.older;
-    else channel.newer.older = channel.older;
-    channel.older = undefined;
-    channel.newer = undefined;
-  }
-
-  /** Drops rings of the least recently published channels until the rest fits `--replay-total`; never one that a line still needs. */
-  #reclaimRings(except: Channel<Feed<Socket>>): void {
-    let channel = this.#oldest;
-    while (channel !== undefined && this.#ringBytes > this.#options.replayTotalBytes) {
-      const next: Channel<Feed<Socket>> | undefined = channel.newer;
-      if (channel !== except && channel.isSwept) this.#dropRing(channel);
-      channel = next;
-    }
-  }
-
-  /** Rings grow where they are used; what that adds up to is counted here. */
-  #recount(channel: Channel<Feed<Socket>>): void {
-    const bytes = channel.memoryBytes;
-    this.#ringBytes += bytes - channel.countedBytes;
-    channel.countedBytes = bytes;
-  }
-
-  #dropRing(channel: Channel<Feed<Socket>>): void {
-    this.#counters.events_evicted_total += channel.drop();
-    this.#recount(channel);
-    this.#counters.rings_dropped_total++;
-    this.#ringCount--;
-    this.#unlink(channel);
+    return this.#intake.isEmpty && this.#pump.isIdle;
   }
 
   /** Drops what the channel holds, as a retention rule or an operator may: positions below its newest event are gaps from here on. */
   dropChannel(name: string): void {
     const channel = this.#channels.get(name);
-    if (channel !== undefined && channel.length > 0 && channel.isSwept) this.#dropRing(channel);
+    if (channel?.isSwept === true) this.#channels.dropRing(channel);
   }
 
-  /**
-   * Forgets the channel without lines that was published to longest ago; false when all have lines. What it lost is in the floor
-   * from here on.
-   */
-  #forgetOne(): boolean {
-    let victim = this.#oldest;
-    while (victim !== undefined && victim.lineCount > 0) victim = victim.newer;
-    for (const channel of victim === undefined ? this.#channels.values() : []) {
-      if (channel.lineCount === 0) {
-        victim = channel;
-        break;
-      }
+  /** The channel's history is over, and so are the lines on it alone. */
+  #delete(channel: Channel<Feed<Socket>>): void {
+    this.#channels.dropRing(channel);
+    channel.isDeleted = true;
+    for (const feed of [...channel.feeds]) {
+      if (feed.channels.length > 1) continue;
+      // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
+      this.#detach(feed);
+      feed.isOver = true;
+      this.#ending.push(feed);
     }
-    if (victim === undefined) return false;
-    if (victim.length > 0) this.#dropRing(victim);
-    this.#floor = Math.max(this.#floor, victim.lostThrough);
-    this.#channels.delete(victim.name);
-    this.#counters.channels_forgotten_total++;
-    return true;
+    if (this.#ending.length > 0) this.#clock.soon(this.#endDeleted);
+  }
+
+  readonly #endDeleted = (): void => {
+    let left = DELETED_ENDS_PER_TURN;
+    for (let feed = this.#ending[0]; feed !== undefined; feed = this.#ending[0]) {
+      for (; left > 0 && feed.table.count > 0; left--) this.#end(feed, feed.table.count - 1, 'deleted');
+      if (left === 0) {
+        this.#clock.soon(this.#endDeleted);
+        return;
+      }
+      this.#ending.shift();
+    }
+  };
+
+  /** True from the deletion of the one channel asked for until something is published to it. */
+  isDeleted(names: readonly string[]): boolean {
+    return names.length === 1 && this.#channels.get(names[0] as string)?.isDeleted === true;
   }
 
   // ── lines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * Opens a line on `names` (distinct) in one turn of the loop: its replay and its place in the live stream fit each other. The
-   * caller writes `opening` to the socket at once. Throws HOLDLINE_CHANNELS_FULL.
+   * caller writes `opening`, if it is not empty, to the socket at once. Throws HOLDLINE_CHANNELS_FULL.
    */
-  join(socket: Socket, names: readonly string[], dialect: Dialect, position: Position, retryMs: number): Joined {
-    const feed = this.#feedOf(names, dialect);
+  join(socket: Socket, names: readonly string[], way: Way<Socket>, position: Position, retryMs: number): Joined {
+    const feed = this.#feedOf(names, way);
+    const { dialect } = way;
     const start = this.#startOf(feed, position);
-    let length = this.#opening.write(dialect.prelude(start.continuesAfter, retryMs), 'latin1');
-    if (start.gapAfter !== undefined) {
-      this.#counters.gaps_total++;
-      this.#counters.gaps_at_join_total++;
-      length += dialect
-        .gap(start.gapAfter, feed.firstIdAfter(Math.max(start.cursor, start.lostThrough)) ?? null)
-        .copy(this.#opening, length);
+    let length = 0;
+    if (way.port.kind === 'stream') length = this.#opening.write(dialect.prelude(start.continuesAfter, retryMs), 'latin1');
+    if (start.gap !== undefined) {
+      this.#countGapAtJoin();
+      const before = feed.firstIdAfter(Math.max(start.cursor, start.lostThrough)) ?? null;
+      length += dialect.gap(start.gap.after, before).copy(this.#opening, length);
     }
     let cursor = start.cursor;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
@@ -437,66 +277,66 @@ export class Hub<Socket> {
     }
     // What followed is gone, and the line has been told.
     if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
-    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step);
-    for (const channel of feed.channels) {
-      channel.lineCount++;
-      // The first line of a dialect has had its frames made.
-      this.#recount(channel);
-    }
-    this.#counters.lines_opened_total++;
+    const handle = this.#add(feed, socket, cursor);
     this.onJoin?.(names);
     if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(feed);
     return { handle, opening: this.#opening.subarray(0, length) };
   }
 
-  /** Where a line at `position` starts. */
-  #startOf(feed: Feed<Socket>, position: Position): Start {
-    const lostThrough = Math.max(feed.lostThrough, this.#floor);
+  /** Where a line on `names` would start now. */
+  startOf(names: readonly string[], position: Position): Start {
+    return this.#startOf(this.#setOf(names), position);
+  }
+
+  #startOf(set: ChannelSet<Channel<Feed<Socket>>>, position: Position): Start {
+    const lostThrough = Math.max(set.lostThrough, this.#channels.floor);
     if (position.kind === 'after') {
       const { id } = position;
       const lastId = this.#log.lastId();
-      const gapAfter = isGap(id, lostThrough, lastId) ? id : undefined;
-      if (id === 0 || id > lastId) return this.#everythingHeld(feed, gapAfter, lostThrough);
-      return { cursor: id, continuesAfter: id, gapAfter, lostThrough };
+      const gap = isGap(id, lostThrough, lastId) ? { after: id } : undefined;
+      if (id === 0 || id > lastId) return this.#everythingHeld(set, gap, lostThrough);
+      return { cursor: id, continuesAfter: id, gap, lostThrough };
     }
-    if (position.kind === 'foreign') return this.#everythingHeld(feed, null, lostThrough);
-    const first = position.kind === 'last' ? this.#lastN(feed, position.count) : undefined;
+    if (position.kind === 'foreign') return this.#everythingHeld(set, { after: null }, lostThrough);
+    const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS)) : undefined;
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gapAfter: undefined, lostThrough };
+    return { cursor, continuesAfter: cursor, gap: undefined, lostThrough };
   }
 
-  #everythingHeld(feed: Feed<Socket>, gapAfter: Start['gapAfter'], lostThrough: number): Start {
-    const first = feed.firstIdAfter(0);
+  #everythingHeld(set: ChannelSet<Channel<Feed<Socket>>>, gap: OwedGap | undefined, lostThrough: number): Start {
+    const first = set.firstIdAfter(0);
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gapAfter, lostThrough };
+    return { cursor, continuesAfter: cursor, gap, lostThrough };
   }
 
-  /** Id of the first of the newest `count` events over the feed's channels, or undefined when there is none. */
-  #lastN(feed: Feed<Socket>, count: number): number | undefined {
-    const nths = feed.channels.map(() => 0);
-    let first: number | undefined;
-    for (let taken = 0; taken < Math.min(count, LAST_EVENTS); taken++) {
-      let best = -1;
-      let bestId = -1;
-      for (const [i, channel] of feed.channels.entries()) {
-        const id = channel.newestIdAt(nths[i] as number);
-        if (id !== undefined && id > bestId) {
-          best = i;
-          bestId = id;
-        }
-      }
-      if (best < 0) break;
-      nths[best] = (nths[best] as number) + 1;
-      first = bestId;
+  #countGapAtJoin(): void {
+    this.#counters.gaps_total++;
+    this.#counters.gaps_at_join_total++;
+  }
+
+  #add(feed: Feed<Socket>, socket: Socket, cursor: number): number {
+    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step);
+    for (const channel of feed.channels) {
+      channel.lineCount++;
+      // The first line of a dialect has had its frames made.
+      this.#channels.recount(channel);
     }
-    return first;
+    this.#counters.lines_opened_total++;
+    return handle;
   }
 
-  /** The line's first write was refused in part. */
+  /** The names of the line's channels, undefined when the line is over. */
+  channelsOf(handle: number, socket: Socket): readonly string[] | undefined {
+    return this.lines.feedOf(handle, socket)?.channels.map((channel) => channel.name);
+  }
+
+  /** What was written to the line outside the pump was refused in part. */
   stalled(handle: number, socket: Socket): void {
     const feed = this.lines.feedOf(handle, socket);
-    if (feed !== undefined) this.#pump.stall(feed, this.lines.rowOf(handle));
+    if (feed === undefined) return;
+    const row = this.lines.rowOf(handle);
+    if (feed.table.states[row] !== STALLED) this.#pump.stall(feed, row);
   }
 
   /** The line's socket has drained. */
@@ -536,29 +376,133 @@ export class Hub<Socket> {
   }
 
   #end(feed: Feed<Socket>, row: number, code: EndCode): void {
+    const { port } = feed.way;
+    if (port.kind === 'poll') {
+      this.#answerEmpty(feed, row);
+      return;
+    }
     const socket = feed.table.sockets[row] as Socket;
     this.#remove(feed.table.handles[row] as number);
     this.#counters.lines_ended_total++;
-    this.#port.end(socket, feed.dialect.end(code, ENDS[code].reconnect));
+    port.end(socket, feed.dialect.end(code, ENDS[code].reconnect), code);
   }
 
   #remove(handle: number): void {
     const feed = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     for (const channel of feed.channels) channel.lineCount--;
-    if (feed.table.count === 0) this.#removeFeed(feed);
-    this.onLeave?.(feed.channels.map((channel) => channel.name));
+    const isPoll = feed.way.port.kind === 'poll';
+    if (isPoll) {
+      this.#deadlines.remove(handle);
+      this.#owedGaps.delete(handle);
+    }
+    if (feed.table.count === 0) this.#detach(feed);
+    if (!isPoll) this.onLeave?.(feed.channels.map((channel) => channel.name));
   }
 
-  #feedOf(names: readonly string[], dialect: Dialect): Feed<Socket> {
-    const sorted = names.toSorted();
-    const key = `${dialect.name} ${sorted.join(',')}`;
+  // ── polls ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Looks for an answer to a poll on `names` (distinct): `limit` 0 for one event, else an array of up to so many. */
+  poll(names: readonly string[], position: Position, limit: number): Polled {
+    const set = this.#setOf(names);
+    const start = this.#startOf(set, position);
+    const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
+    if (answer !== undefined) {
+      if (start.gap !== undefined) this.#countGapAtJoin();
+      this.#countAnswer(answer);
+    }
+    return { answer, start };
+  }
+
+  /**
+   * The position that an empty answer tells, counted as one: behind everything that has entered, so that a quiet channel's client
+   * does not fall behind the floor. A gap that could not be told yet must come about again from it.
+   */
+  emptyAnswer({ cursor, gap }: Pick<Start, 'cursor' | 'gap'>): number {
+    this.#counters.polls_empty_total++;
+    if (gap === undefined) return Math.max(cursor, this.#head);
+    const { after } = gap;
+    if (after !== null && after <= this.#log.lastId()) return after;
+    // Not an id of this log: any position below its floor is as good. A log that starts at 1 has none, and nothing before it was lost.
+    return this.#channels.floor > 1 ? this.#channels.floor - 1 : cursor;
+  }
+
+  /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
+  wait(socket: Socket, names: readonly string[], way: Way<Socket>, start: Start, waitMs: number): number {
+    const feed = this.#feedOf(names, way);
+    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId));
+    feed.table.setState(this.lines.rowOf(handle), HEALTHY);
+    if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
+    this.#deadlines.add(handle, waitMs * (1 - POLL_WAIT_JITTER * Math.random()));
+    this.#counters.polls_waited_total++;
+    return handle;
+  }
+
+  /** There is something for a poll that waits. */
+  answerPoll(feed: Feed<Socket>, row: number): void {
+    const { table, way } = feed;
+    if (way.port.kind !== 'poll') return;
+    const handle = table.handles[row] as number;
+    const cursor = table.cursors[row] as number;
+    const gap = this.#owedGaps.get(handle) ?? (feed.hasLost(cursor, table.losses[row] as number) ? { after: cursor } : undefined);
+    const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    if (answer === undefined) {
+      // What came is gone again; the poll waits on, behind it.
+      table.cursors[row] = feed.newestId;
+      if (gap !== undefined) this.#owedGaps.set(handle, gap);
+      return;
+    }
+    if (gap !== undefined) this.#countGapAtJoin();
+    this.#countAnswer(answer);
+    const socket = table.sockets[row] as Socket;
+    this.#remove(handle);
+    way.port.answer(socket, answer.body, answer.lastId);
+  }
+
+  #waitedLongEnough(handle: number): void {
+    const feed = this.lines.feedAt(handle);
+    const row = this.lines.rowOf(handle);
+    // It may have come in this very turn.
+    if ((feed.table.cursors[row] as number) < feed.newestId) this.answerPoll(feed, row);
+    else this.#answerEmpty(feed, row);
+  }
+
+  #answerEmpty(feed: Feed<Socket>, row: number): void {
+    const { table, way } = feed;
+    if (way.port.kind !== 'poll') return;
+    const handle = table.handles[row] as number;
+    const position = this.emptyAnswer({ cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) });
+    const socket = table.sockets[row] as Socket;
+    this.#remove(handle);
+    way.port.answer(socket, undefined, position);
+  }
+
+  #countAnswer(answer: PollAnswer): void {
+    this.#counters.polls_answered_total++;
+    this.#counters.deliveries_total += answer.events;
+  }
+
+  // ── feeds ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The channels of those names that are known; one that is not holds nothing. */
+  #setOf(names: readonly string[]): ChannelSet<Channel<Feed<Socket>>> {
+    const channels: Channel<Feed<Socket>>[] = [];
+    for (const name of names) {
+      const channel = this.#channels.get(name);
+      if (channel !== undefined) channels.push(channel);
+    }
+    return new ChannelSet(channels);
+  }
+
+  #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {
+    const sorted = names.length === 1 ? names : names.toSorted();
+    const key = `${way.transport} ${way.dialect.name} ${way.limit ?? ''} ${sorted.join(',')}`;
     const known = this.#feeds.get(key);
     if (known !== undefined) return known;
     const channels: Channel<Feed<Socket>>[] = [];
     try {
       for (const name of sorted) {
-        const channel = this.#channelIfPlace(name);
+        const channel = this.#channels.place(name);
         if (channel === undefined) throw channelsFull();
         // Counted while the others are made, so that making place for them does not forget this one.
         channel.lineCount++;
@@ -567,19 +511,20 @@ export class Hub<Socket> {
     } finally {
       for (const channel of channels) channel.lineCount--;
     }
-    const feed = new Feed<Socket>(key, channels, dialect, this.#head, this.#feedsMade++);
+    const feed = new Feed<Socket>(key, channels, way, this.#head, this.#feedsMade++);
     this.#feeds.set(key, feed);
     for (const channel of channels) channel.addFeed(feed);
     return feed;
   }
 
-  #removeFeed(feed: Feed<Socket>): void {
+  /** Takes the feed out of the way of events, if it has not been. */
+  #detach(feed: Feed<Socket>): void {
+    if (this.#feeds.get(feed.key) !== feed) return;
     this.#feeds.delete(feed.key);
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
-      this.#recount(channel);
-      // A row that holds nothing and lost nothing is not worth keeping.
-      if (channel.lineCount === 0 && channel.newestId === 0) this.#channels.delete(channel.name);
+      this.#channels.recount(channel);
+      this.#channels.forgetIfBlank(channel);
     }
   }
 

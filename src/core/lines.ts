@@ -122,6 +122,11 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
     return feed !== undefined && feed.table.sockets[this.rowOf(handle)] === socket ? feed : undefined;
   }
 
+  /** The feed of an open line. */
+  feedAt(handle: number): Feed {
+    return this.#feeds[handle] as Feed;
+  }
+
   /** Row of an open line. */
   rowOf(handle: number): number {
     return this.#rows[handle] as number;
@@ -129,7 +134,7 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
 
   /** Removes a line that is open; returns the feed it was on. */
   remove(handle: number): Feed {
-    const feed = this.#feeds[handle] as Feed;
+    const feed = this.feedAt(handle);
     const row = this.rowOf(handle);
     const moved = feed.table.remove(row);
     if (moved >= 0) this.#rows[moved] = row;

@@ -6,21 +6,10 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
 import { lossesSoFar } from './channel.js';
-import { SliceCache, type Feed } from './feed.js';
+import { SliceCache, type Feed, type LinePort } from './feed.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
 
 const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
-
-/** What the core asks of sockets. */
-export interface SocketPort<Socket> {
-  /**
-   * Writes `bytes` (≤ CORK_WRITE_BYTES) in one cork. The bytes are always taken. False: some stay in user space, and the
-   * socket's drain will be reported.
-   */
-  write(socket: Socket, bytes: Uint8Array): boolean;
-  /** Writes the last bytes and ends the stream. No callback of the socket follows. */
-  end(socket: Socket, lastBytes: Uint8Array): void;
-}
 
 /** What becomes of a line that has stalled until the ring moved past its cursor. */
 export type SlowPolicy = 'gap' | 'latest' | 'close';
@@ -33,13 +22,14 @@ interface PumpOwner<Socket> {
   swept(feed: Feed<Socket>): void;
   /** A line is too slow for `--slow close`: end it, which removes its row. */
   endSlow(feed: Feed<Socket>, row: number): void;
+  /** There is something for a poll that waits: answer it, which removes its row. */
+  answerPoll(feed: Feed<Socket>, row: number): void;
 }
 
 export class Pump<Socket> {
   /** Step of the heartbeat wheel, stamped on every line that is written to. Written by core/heartbeat.ts. */
   step = 0;
 
-  readonly #port: SocketPort<Socket>;
   readonly #owner: PumpOwner<Socket>;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -55,13 +45,11 @@ export class Pump<Socket> {
   #corks = 0;
 
   constructor(
-    port: SocketPort<Socket>,
     owner: PumpOwner<Socket>,
     clock: Clock,
     counters: Counters,
     options: { readonly slow: SlowPolicy; readonly flushIntervalMs: number },
   ) {
-    this.#port = port;
     this.#owner = owner;
     this.#clock = clock;
     this.#counters = counters;
@@ -122,7 +110,7 @@ export class Pump<Socket> {
     this.#scheduled = false;
     const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
     for (let feed = this.#dequeue(); feed !== undefined; feed = this.#dequeue()) {
-      if (!this.#sweep(feed)) this.#enqueue(feed);
+      if (!feed.isOver && !this.#sweep(feed)) this.#enqueue(feed);
       if (this.#clock.nowMs() >= until) break;
     }
     this.flush();
@@ -138,6 +126,7 @@ export class Pump<Socket> {
     }
     const newest = feed.newestId;
     const { cursors, states } = table;
+    const { port } = feed.way;
     // Downwards: a removal moves the last row, which has been visited, into the place of the one that went (core/lines.ts).
     let row = Math.min(feed.sweepRow, table.count - 1);
     const firstCork = this.#corks;
@@ -145,8 +134,14 @@ export class Pump<Socket> {
     for (; row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS; row--) {
       const state = states[row];
       // A drained line is asked even at the head: until it has taken bytes it is not counted on, and no heartbeat goes out to it.
-      if (state === STALLED || ((cursors[row] as number) >= newest && state !== DRAINED)) idleRows++;
-      else this.#visit(feed, row, newest);
+      if (state === STALLED || ((cursors[row] as number) >= newest && state !== DRAINED)) {
+        idleRows++;
+      } else if (port.kind === 'poll') {
+        this.#corks++;
+        this.#owner.answerPoll(feed, row);
+      } else {
+        this.#visit(feed, port, row, newest);
+      }
     }
     feed.sweepRow = row;
     if (row >= 0) return false;
@@ -157,7 +152,7 @@ export class Pump<Socket> {
   }
 
   /** Brings one line to `newest`, or as far as it takes bytes. */
-  #visit(feed: Feed<Socket>, row: number, newest: number): void {
+  #visit(feed: Feed<Socket>, port: LinePort<Socket>, row: number, newest: number): void {
     const { table } = feed;
     const socket = table.sockets[row] as Socket;
     const state = table.states[row];
@@ -165,7 +160,7 @@ export class Pump<Socket> {
     if (state === DRAINED) {
       table.lastWrites[row] = this.step;
       this.#corks++;
-      if (!this.#port.write(socket, feed.dialect.probe)) {
+      if (!port.write(socket, feed.dialect.probe)) {
         table.setState(row, STALLED);
         return;
       }
@@ -173,7 +168,7 @@ export class Pump<Socket> {
       this.#counters.lines_resumed_total++;
     }
     if (feed.hasLost(cursor, table.losses[row] as number)) {
-      if (!this.#tellLoss(feed, row, newest)) return;
+      if (!this.#tellLoss(feed, port, row, newest)) return;
       cursor = table.cursors[row] as number;
     }
     // A healthy line is given everything, which the ring bounds; one that is catching up must not hold the sweep.
@@ -185,7 +180,7 @@ export class Pump<Socket> {
         cursor = newest;
         break;
       }
-      taken = this.#write(socket, this.#slices.bytes);
+      taken = this.#write(port, socket, this.#slices.bytes);
       cursor = this.#slices.end;
       this.#counters.deliveries_total += this.#slices.events;
     }
@@ -196,19 +191,19 @@ export class Pump<Socket> {
     else feed.behind = true;
   }
 
-  /** Writes a slice. A frame larger than a cork goes out whole, a cork a piece, whatever the socket answers. */
-  #write(socket: Socket, bytes: Uint8Array): boolean {
+  /** Writes a slice. On a stream a frame larger than a cork goes out whole, a cork a piece, whatever the socket answers. */
+  #write(port: LinePort<Socket>, socket: Socket, bytes: Uint8Array): boolean {
     this.#counters.written_bytes_total += bytes.length;
-    if (bytes.length <= CORK_WRITE_BYTES) {
+    if (bytes.length <= CORK_WRITE_BYTES || port.kind === 'message') {
       this.#corks++;
       this.#counters.writes_total++;
-      return this.#port.write(socket, bytes);
+      return port.write(socket, bytes);
     }
     let taken = true;
     for (let at = 0; at < bytes.length; at += CORK_WRITE_BYTES) {
       this.#corks++;
       this.#counters.writes_total++;
-      if (!this.#port.write(socket, bytes.subarray(at, at + CORK_WRITE_BYTES))) taken = false;
+      if (!port.write(socket, bytes.subarray(at, at + CORK_WRITE_BYTES))) taken = false;
     }
     return taken;
   }
@@ -222,12 +217,17 @@ export class Pump<Socket> {
   /** The line's socket has drained: it is caught up from the ring in the next turn of the loop. */
   drained(feed: Feed<Socket>, row: number): void {
     if (feed.table.states[row] !== STALLED) return;
-    feed.table.setState(row, DRAINED);
+    if (feed.way.port.kind === 'stream') {
+      feed.table.setState(row, DRAINED);
+    } else {
+      feed.table.setState(row, CATCHING_UP);
+      this.#counters.lines_resumed_total++;
+    }
     this.wakeBehind(feed);
   }
 
   /** The ring has moved past the line's cursor. Returns false when nothing more may be written to it now. */
-  #tellLoss(feed: Feed<Socket>, row: number, newest: number): boolean {
+  #tellLoss(feed: Feed<Socket>, port: LinePort<Socket>, row: number, newest: number): boolean {
     const { table } = feed;
     if (this.#slow === 'close') {
       this.#counters.slow_closed_total++;
@@ -247,7 +247,7 @@ export class Pump<Socket> {
     }
     table.losses[row] = lossesSoFar();
     this.#corks++;
-    if (this.#port.write(table.sockets[row] as Socket, feed.dialect.gap(cursor, before ?? null))) return true;
+    if (port.write(table.sockets[row] as Socket, feed.dialect.gap(cursor, before ?? null))) return true;
     this.stall(feed, row);
     return false;
   }

@@ -1,28 +1,32 @@
-/** The in-memory log: gives ids, keeps nothing. What is held is held by the rings, and a restart starts a new log. */
+/** The in-memory log: gives ids, keeps no events. What is held is held by the rings, and a restart starts a new log. */
 import type { Clock } from '../clock.js';
-import type { LoggedEvent, NewEvent } from '../core/event.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
+import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { LAST_POSSIBLE_ID } from '../limits.js';
-import type { EventLog } from './log.js';
+import { KeptReceipts } from './kept-receipts.js';
+import type { EventLog, KeptReceipt, RequestKey } from './log.js';
 
 /** Ids a millisecond: a log that is started later starts above any id that an earlier one can have given by then. */
 const IDS_PER_MS = 1000;
 
 export class MemoryLog implements EventLog {
   readonly #floor: number;
+  readonly #receipts: KeptReceipts;
   #lastId: number;
-  #take: ((events: readonly LoggedEvent[]) => void | Promise<void>) | undefined;
+  #take: ((entries: readonly LoggedEntry[]) => void | Promise<void>) | undefined;
   /** Set while the reader asked to be waited for; what is committed meanwhile. */
-  #held: LoggedEvent[] | undefined;
+  #held: LoggedEntry[] | undefined;
 
   /** `firstId` defaults to the clock, ms × 1000, so that ids do not go back over a restart. */
-  constructor(clock: Clock, firstId: number = clock.wallMs() * IDS_PER_MS) {
+  constructor(clock: Clock, counters: Counters, firstId: number = clock.wallMs() * IDS_PER_MS) {
+    this.#receipts = new KeptReceipts(clock, counters);
     this.#floor = firstId - 1;
     this.#lastId = this.#floor;
   }
 
-  append(events: readonly NewEvent[]): Promise<readonly number[]> {
-    if (this.#lastId + events.length > LAST_POSSIBLE_ID) {
+  append(entries: readonly NewEntry[], request?: RequestKey & { readonly subscribers: number }): Promise<readonly number[]> {
+    if (this.#lastId + entries.length > LAST_POSSIBLE_ID) {
       return Promise.reject(
         new HoldlineError(
           'HOLDLINE_INTERNAL',
@@ -30,18 +34,32 @@ export class MemoryLog implements EventLog {
         ),
       );
     }
-    const logged: LoggedEvent[] = [];
+    const logged: LoggedEntry[] = [];
     const ids: number[] = [];
-    for (const { channel, type, data, json } of events) {
+    for (const entry of entries) {
       const id = ++this.#lastId;
       ids.push(id);
-      logged.push({ id, channel, type, data, json });
+      if (isDeletion(entry)) {
+        logged.push({ id, channel: entry.channel, isDeletion: true });
+      } else {
+        const { channel, type, data, json } = entry;
+        logged.push({ id, channel, type, data, json });
+      }
+    }
+    if (request !== undefined) {
+      const { key, digest, subscribers } = request;
+      const receipt = { firstId: ids[0] as number, lastId: this.#lastId, count: ids.length, subscribers };
+      this.#receipts.keep(key, { digest, receipt });
     }
     this.#hand(logged);
     return Promise.resolve(ids);
   }
 
-  tail(from: number, take: (events: readonly LoggedEvent[]) => void | Promise<void>): () => void {
+  kept(key: string): Promise<KeptReceipt | undefined> {
+    return Promise.resolve(this.#receipts.get(key));
+  }
+
+  tail(from: number, take: (entries: readonly LoggedEntry[]) => void | Promise<void>): () => void {
     if (from < this.#lastId)
       throw new HoldlineError('HOLDLINE_INTERNAL', `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`);
     this.#take = take;
@@ -50,7 +68,7 @@ export class MemoryLog implements EventLog {
     };
   }
 
-  read(): Promise<readonly LoggedEvent[]> {
+  read(): Promise<readonly LoggedEntry[]> {
     return Promise.resolve([]);
   }
 
@@ -71,16 +89,16 @@ export class MemoryLog implements EventLog {
     return Promise.resolve();
   }
 
-  #hand(events: LoggedEvent[]): void {
+  #hand(entries: LoggedEntry[]): void {
     if (this.#held !== undefined) {
-      this.#held.push(...events);
+      this.#held.push(...entries);
       return;
     }
-    const wait = this.#take?.(events);
+    const wait = this.#take?.(entries);
     if (wait === undefined) return;
     this.#held = [];
     void wait.then(() => {
-      const held = this.#held as LoggedEvent[];
+      const held = this.#held as LoggedEntry[];
       this.#held = undefined;
       if (held.length > 0) this.#hand(held);
     });

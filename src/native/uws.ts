@@ -2,13 +2,16 @@
  * uWebSockets.js: the only module that imports it as a value. Writes, ends, listens and holds connections open; each line that
  * rests on something the native code does cites its note in native-notes/.
  */
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { SocketPort } from '../core/pump.js';
-import { HoldlineError } from '../errors.js';
-import { REQUEST_HEAD_BYTES, SPARE_SOCKETS } from '../limits.js';
+import type { LinePort } from '../core/feed.js';
+import { ENDS, HoldlineError } from '../errors.js';
+import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS, UNREAD_ANSWERS_BYTES } from '../limits.js';
 
 export type { HttpRequest, HttpResponse };
+
+/** What turns a request into a WebSocket; valid in the request's turn and, once `onAborted` is attached, until it is called. */
+export type UpgradeContext = us_socket_context_t;
 
 // Registers of the hoisted cork callbacks: `cork` hands its callback nothing, and a closure for each write would be garbage for
 // each write. Set and read in one synchronous call.
@@ -26,8 +29,9 @@ function endCorked(): void {
 
 function nothing(): void {}
 
-/** The core's way to sockets. */
-export const uwsPort: SocketPort<HttpResponse> = {
+/** Event streams and other responses without an end. */
+export const streamPort: LinePort<HttpResponse> = {
+  kind: 'stream',
   // One cork of at most CORK_WRITE_BYTES is one send(). True: what was buffered before is out, and at most this write is not.
   // native-notes/cork-size.md, native-notes/true-means-backlog-flushed.md
   write(response, bytes) {
@@ -44,23 +48,71 @@ export const uwsPort: SocketPort<HttpResponse> = {
   },
 };
 
-/** What happens to a held response. The handle is whatever {@link hold}'s `open` returned. */
-export interface Holder {
-  left(handle: number, response: HttpResponse): void;
-  drained(handle: number, response: HttpResponse): void;
+/** A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md */
+export interface MessageLine {
+  /** The line's handle in the hub, −1 before it has joined. */
+  handle: number;
+  /** False from the moment it is closed or ended: any use of it would throw then. */
+  isOpen: boolean;
+  /** What its transport knows of it. */
+  readonly session: object;
+}
+
+export type MessageSocket = WebSocket<MessageLine> & MessageLine;
+
+/** WebSockets: a write is one message, and its answer is the truth. native-notes/websocket-send.md */
+export const messagePort: LinePort<MessageSocket> = {
+  kind: 'message',
+  write: sendMessage,
+  end(socket, lastBytes, code) {
+    sendMessage(socket, lastBytes);
+    closeMessages(socket, ENDS[code].closeCode, code);
+  },
+};
+
+/** Sends one text message, uncorked: one system call. False: some of it stays in user space, and the drain will be reported. */
+export function sendMessage(socket: MessageSocket, text: Uint8Array | string): boolean {
+  return socket.send(text, false) === 1;
+}
+
+/** Closes with a code and a reason; what was sent before goes out first. */
+export function closeMessages(socket: MessageSocket, code: number, reason: string): void {
+  socket.isOpen = false;
+  socket.end(code, reason);
+}
+
+/** Turns a response into a WebSocket, which `opened` is called for before this returns. native-notes/websocket-upgrade.md */
+export function upgrade(
+  response: HttpResponse,
+  key: string,
+  headers: readonly (readonly [string, string])[],
+  session: object,
+  context: UpgradeContext,
+): void {
+  // Without the status first the headers would stand behind a 200.
+  response.writeStatus('101 Switching Protocols');
+  for (const [name, value] of headers) response.writeHeader(name, value);
+  const line: MessageLine = { handle: -1, isOpen: true, session };
+  response.upgrade(line, key, '', '', context);
+}
+
+/** Told what happens to a held socket, by the handle that it has there. */
+export interface Holder<Socket> {
+  left(handle: number, socket: Socket): void;
+  drained(handle: number, socket: Socket): void;
 }
 
 /**
  * Keeps a response open as a line. One closure for both callbacks is the floor of what a line costs in JavaScript
  * (about 100 bytes; native-notes/memory-per-connection.md): `onAborted` calls it without an argument, `onWritable` with a number.
  */
-export function hold(response: HttpResponse, handle: number, holder: Holder): void {
+export function hold(response: HttpResponse, handle: number, holder: Holder<HttpResponse>): void {
   const callback = makeCallback(response, handle, holder);
   response.onAborted(callback);
   response.onWritable(callback);
 }
 
-function makeCallback(response: HttpResponse, handle: number, holder: Holder) {
+function makeCallback(response: HttpResponse, handle: number, holder: Holder<HttpResponse>) {
   // Anonymous: a named one costs 200 bytes more under some compilers.
   return (offset?: number): boolean => {
     if (offset === undefined) {
@@ -103,20 +155,53 @@ async function loadUws(): Promise<Uws> {
   }
 }
 
+/** What is told of WebSockets. */
+export interface MessageHandler {
+  /** In the turn of {@link upgrade}; what is sent here leaves with the handshake. */
+  opened(socket: MessageSocket): void;
+  /** `message` is native memory, gone after the call. */
+  received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void;
+  /** Everything that was sent is out. */
+  drained(socket: MessageSocket): void;
+  closed(socket: MessageSocket): void;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly maxConnections: number;
+  /** Longest time that a WebSocket's peer may say nothing before it is pinged, ms. */
+  readonly pingMs: number;
+  /** A longer message is read to its end and refused; one of more than twice that closes its socket natively. */
+  readonly maxMessageBytes: number;
+}
+
+/**
+ * The native idle timeout for pings every `pingMs`: a ping goes out 4, 8 or 16 s, growing with the timeout, before the socket is
+ * closed for silence. native-notes/websocket-idle-timeout.md
+ */
+export function idleTimeoutSeconds(pingMs: number): number {
+  const pingSeconds = Math.min(MOST_PING_SECONDS, Math.max(LEAST_PING_SECONDS, Math.round(pingMs / 1000)));
+  if (pingSeconds < 8) return pingSeconds + 4;
+  return pingSeconds < 24 ? pingSeconds + 8 : pingSeconds + 16;
+}
+
+const LEAST_PING_SECONDS = 4;
+const MOST_PING_SECONDS = 944;
+
 /**
  * Listens, with every request going to `handle` in the turn it arrives. Rejects with HOLDLINE_NATIVE when no binary loads and
  * HOLDLINE_LISTEN when the address cannot be had.
  */
 export async function listen(
-  host: string,
-  port: number,
-  maxConnections: number,
+  options: ListenOptions,
   counters: Counters,
-  handle: (response: HttpResponse, request: HttpRequest) => void,
+  handle: (response: HttpResponse, request: HttpRequest, context?: UpgradeContext) => void,
+  messages: MessageHandler,
 ): Promise<Listener> {
   const uws = await loadUws();
   const app = uws.App();
-  const socketCap = maxConnections + SPARE_SOCKETS;
+  const socketCap = options.maxConnections + SPARE_SOCKETS;
   // Sees every socket that is accepted or closes; closing it here refuses it. native-notes/accept-filter.md
   app.filter((response, change) => {
     if ((change as number) < 0) {
@@ -130,7 +215,31 @@ export async function listen(
     }
   });
   app.any('/*', handle);
-  const socket = await listenOn(app, uws, host, port);
+  // Sees every GET that carries a key for a handshake, whatever else it asks for. native-notes/websocket-upgrade.md
+  app.ws<MessageLine>('/*', {
+    compression: uws.DISABLED,
+    maxPayloadLength: 2 * options.maxMessageBytes,
+    idleTimeout: idleTimeoutSeconds(options.pingMs),
+    sendPingsAutomatically: true,
+    // Ours act first: a line is left alone at the first refused byte, and closed for unread answers long before this. What is
+    // dropped here would be lost without a word. native-notes/websocket-backpressure.md
+    maxBackpressure: 4 * (CORK_WRITE_BYTES + options.maxMessageBytes + UNREAD_ANSWERS_BYTES),
+    upgrade: handle,
+    open: (socket) => messages.opened(socket as MessageSocket),
+    message: (socket, message, isBinary) => messages.received(socket as MessageSocket, message, isBinary),
+    drain: (socket) => {
+      // Comes whenever some bytes have gone out, mostly with others left. native-notes/websocket-send.md
+      if (socket.getBufferedAmount() === 0) messages.drained(socket as MessageSocket);
+    },
+    close: (socket) => {
+      // The filter above is not told of the end of a socket that was upgraded. native-notes/websocket-upgrade.md
+      counters.sockets_closed_total++;
+      const closed = socket as MessageSocket;
+      closed.isOpen = false;
+      messages.closed(closed);
+    },
+  });
+  const socket = await listenOn(app, uws, options.host, options.port);
   let listening = true;
   return {
     port: uws.us_socket_local_port(socket),

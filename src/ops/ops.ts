@@ -1,6 +1,7 @@
 /** What operators ask a running server: health, readiness, figures. */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
+import type { Transport } from '../core/feed.js';
 import type { Hub } from '../core/hub.js';
 import { VERSION } from '../version.js';
 
@@ -18,7 +19,13 @@ export interface Stats {
   readonly head: number;
   /** Positions at or below it may have lost something that is not known any more. */
   readonly floor: number;
-  readonly lines: { readonly open: number; readonly stalled: number; readonly cap: number };
+  /** Held connections, polls that wait among them. */
+  readonly lines: {
+    readonly open: number;
+    readonly stalled: number;
+    readonly cap: number;
+    readonly byTransport: Readonly<Record<Transport, number>>;
+  };
   readonly sockets: { readonly open: number; readonly cap: number };
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
   readonly queue: {
@@ -64,7 +71,12 @@ export class Ops {
       draining,
       head: gauges.head,
       floor: gauges.floor,
-      lines: { open: gauges.linesOpen, stalled: gauges.linesStalled, cap: this.#caps.lines },
+      lines: {
+        open: gauges.linesOpen,
+        stalled: gauges.linesStalled,
+        cap: this.#caps.lines,
+        byTransport: gauges.linesByTransport,
+      },
       sockets: { open: counters.sockets_opened_total - counters.sockets_closed_total, cap: this.#caps.sockets },
       channels: { known: gauges.channels, rings: gauges.rings, ringBytes: gauges.ringBytes },
       queue: {
@@ -85,7 +97,8 @@ export class Ops {
 }
 
 /** `/`: a short page of links, for whoever opens the server in a browser. */
-export const LANDING_PAGE = `<!doctype html>
+export function landingPage(demo: boolean): string {
+  return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -98,10 +111,11 @@ export const LANDING_PAGE = `<!doctype html>
 <h1>Holdline</h1>
 <p>This server holds the line open and pushes each event out to everyone at once. Every channel is a path:
 <code>GET /notifications</code> with <code>Accept: text/event-stream</code> listens, <code>POST /notifications</code> publishes.</p>
-<ul>
+<ul>${demo ? '\n  <li><a href="/-/demo">/-/demo</a>: see it at work</li>' : ''}
   <li><a href="/notifications">/notifications</a>, a channel: leave it open and publish to it</li>
   <li><a href="/-/health">/-/health</a> and <a href="/-/ready">/-/ready</a></li>
   <li><code>/-/stats</code>, with the ops key as <code>Authorization: Bearer</code></li>
 </ul>
 </html>
 `;
+}

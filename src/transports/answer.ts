@@ -24,7 +24,7 @@ export function answer(
   response: HttpResponse,
   status: number,
   contentType: string,
-  body: string,
+  body: string | Uint8Array,
   headers: Headers,
   isHead = false,
 ): void {
@@ -35,8 +35,19 @@ export function answer(
   });
 }
 
+/** Answers 204 in one cork: no body, and nothing that would describe one (RFC 9110, 15.3.5). */
+export function answerNothing(response: HttpResponse, headers: Headers): void {
+  response.cork(() => {
+    response.writeStatus('204 No Content');
+    response.writeHeader('Cache-Control', 'no-store');
+    response.writeHeader('X-Content-Type-Options', 'nosniff');
+    for (const [name, value] of headers) response.writeHeader(name, value);
+    response.endWithoutBody();
+  });
+}
+
 /** Ends the answer to a HEAD. The length goes in as a header: given as an argument it leaves the answer open. native-notes/head-and-empty-bodies.md */
-function endHead(response: HttpResponse, body: string): void {
+function endHead(response: HttpResponse, body: string | Uint8Array): void {
   response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
   response.endWithoutBody();
 }
@@ -44,6 +55,11 @@ function endHead(response: HttpResponse, body: string): void {
 export function answerJson(response: HttpResponse, body: string, headers: Headers, isHead = false): void {
   answer(response, 200, 'application/json', body, headers, isHead);
 }
+
+const HANDSHAKE: Headers = [
+  ['Upgrade', 'websocket'],
+  ['Sec-WebSocket-Version', '13'],
+];
 
 /** Seconds that a client told 503 shall wait, spread so that all do not come back at once. */
 function retryAfterSeconds(): number {
@@ -63,10 +79,11 @@ export function refuse(response: HttpResponse, error: unknown, counters: Counter
   answer(response, status, 'application/json', body, [...headers, ...headersFor(known, status)], isHead);
 }
 
-/** What a client needs to know to do better: when to come back, or how to prove who it is (RFC 9110, 10.2.3 and 11.6.1). */
+/** What a client needs to know to do better: when to come back, who it must be, or how to shake hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6455, 4.4). */
 function headersFor(error: HoldlineError, status: number): Headers {
   if (isTemporary(error)) return [['Retry-After', String(retryAfterSeconds())]];
-  return status === 401 ? [['WWW-Authenticate', 'Bearer']] : NO_HEADERS;
+  if (status === 401) return [['WWW-Authenticate', 'Bearer']];
+  return error.code === 'HOLDLINE_BAD_HANDSHAKE' ? HANDSHAKE : NO_HEADERS;
 }
 
 /**

@@ -2,9 +2,9 @@
 import { isUtf8 } from 'node:buffer';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { largestFrameBytes } from '../core/frame.js';
-import type { Published } from '../core/hub.js';
 import { HoldlineError } from '../errors.js';
 import { BATCH_EVENTS, BODIES_IN_FLIGHT_BYTES, BODY_BYTES } from '../limits.js';
+import type { Receipt } from '../log/log.js';
 import type { HttpResponse } from '../native/uws.js';
 
 /** How a body is read, from its Content-Type. */
@@ -187,13 +187,16 @@ function readLine(
   const { event: type, data } = members;
   if (data === undefined) throw badLine(line, '"data" is missing');
   if (type !== undefined) checkLineType(type, line);
-  const isText = typeof data === 'string';
-  const bytes = isText
-    ? Buffer.from(data)
-    : (memberBytes(body.subarray(start, end), 'data') ?? Buffer.from(JSON.stringify(data)));
-  const event: NewEvent = { channel, type: type as string | undefined, data: bytes, json: !isText };
+  const event = eventOf(channel, type as string | undefined, data, body.subarray(start, end));
   checkSize(event, maxEventBytes, line);
   return event;
+}
+
+/** The event of an object that was parsed and checked: a string is text, anything else JSON as it stands in `object`. */
+export function eventOf(channel: string, type: string | undefined, data: unknown, object: Buffer): NewEvent {
+  const isText = typeof data === 'string';
+  const bytes = isText ? Buffer.from(data) : (memberBytes(object, 'data') ?? Buffer.from(JSON.stringify(data)));
+  return { channel, type, data: bytes, json: !isText };
 }
 
 function checkLineType(type: unknown, line: number): void {
@@ -219,7 +222,7 @@ const CLOSE_BRACKET = 0x5d;
  * The bytes of a member's value in a JSON object that is known to be valid, as they stand: JSON.parse would read 1.0 as 1 and lose
  * digits of large numbers. The last one of that name, as JSON.parse takes it. Undefined where a name is written with escapes.
  */
-function memberBytes(object: Buffer, name: string): Buffer | undefined {
+export function memberBytes(object: Buffer, name: string): Buffer | undefined {
   let found: Buffer | undefined;
   let depth = 0;
   let isName = false;
@@ -261,7 +264,7 @@ function trimmed(bytes: Buffer, start: number, end: number): Buffer {
 }
 
 /** The answer to an accepted publish. */
-export function publishedJson({ ids, subscribers }: Published, kind: BodyKind): string {
-  if (kind !== 'batch') return `{"id":${ids[0]},"subscribers":${subscribers}}`;
-  return `{"first":${ids[0]},"last":${ids.at(-1)},"count":${ids.length},"subscribers":${subscribers}}`;
+export function receiptJson({ firstId, lastId, count, subscribers }: Receipt, kind: BodyKind): string {
+  if (kind !== 'batch') return `{"id":${firstId},"subscribers":${subscribers}}`;
+  return `{"first":${firstId},"last":${lastId},"count":${count},"subscribers":${subscribers}}`;
 }

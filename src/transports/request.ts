@@ -1,7 +1,17 @@
 /** What a request asks for, read once while it is valid: channels, position, transport. */
+import { createHash } from 'node:crypto';
+import type { Transport } from '../core/feed.js';
 import { positionFromHeader, positionFromQuery, lastFromQuery, LIVE, type Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
-import { CHANNEL_NAME_CHARS, CHANNELS_PER_LINE } from '../limits.js';
+import {
+  CHANNEL_NAME_CHARS,
+  CHANNELS_PER_LINE,
+  IDEMPOTENCY_KEY_CHARS,
+  POLL_EVENTS,
+  POLL_WAIT_MOST_SECONDS,
+  POLL_WAIT_SECONDS,
+} from '../limits.js';
+import type { RequestKey } from '../log/log.js';
 import type { HttpRequest } from '../native/uws.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
@@ -104,9 +114,6 @@ export function positionOf(lastEventId: string, query: Query): Position {
   return lastEventId === '' ? (position ?? LIVE) : positionFromHeader(lastEventId);
 }
 
-/** How a GET is answered. */
-export type Transport = 'sse' | 'ndjson' | 'poll' | 'websocket';
-
 /** What a client may accept by name, best first where it likes them equally. */
 const MEDIA_TYPES: readonly (readonly [string, Transport])[] = [
   ['text/event-stream', 'sse'],
@@ -145,4 +152,64 @@ function readMediaRange(text: string): { type: string; q: number } {
 export function transportOf(request: HttpRequest, query: Query): Transport {
   const hasPollQuery = ['since', 'wait', 'limit'].some((name) => query.get(name) !== undefined);
   return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
+}
+
+/** Seconds with at most three places, as in 25 or 0.5. */
+const SECONDS = /^\d{1,2}(?:\.\d{1,3})?$/;
+
+/** How long a poll may wait, ms: `wait` in seconds. Throws HOLDLINE_BAD_QUERY. */
+export function waitMsOf(query: Query): number {
+  const text = query.get('wait');
+  if (text === undefined) return POLL_WAIT_SECONDS * 1000;
+  const seconds = SECONDS.test(text) ? Number(text) : Infinity;
+  if (seconds > POLL_WAIT_MOST_SECONDS) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_QUERY',
+      `wait=${JSON.stringify(text.slice(0, 32))} is not a time in seconds from 0 to ${POLL_WAIT_MOST_SECONDS}, such as 25 or 0.5`,
+    );
+  }
+  return seconds * 1000;
+}
+
+/** Events that a poll takes at once: `limit`, or 0 for one event that is no array. Throws HOLDLINE_BAD_QUERY. */
+export function limitOf(query: Query): number {
+  const text = query.get('limit');
+  if (text === undefined) return 0;
+  const limit = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : Infinity;
+  if (limit > POLL_EVENTS) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_QUERY',
+      `limit=${JSON.stringify(text.slice(0, 32))} is not a whole number from 1 to ${POLL_EVENTS}`,
+    );
+  }
+  return limit;
+}
+
+/** Printable ASCII, as a header can carry it. */
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]+$/;
+
+/**
+ * What makes a publish the same as an earlier one: its key within credential and channel, and a digest of what else was asked.
+ * Undefined without a key. The key is kept as a digest, too: it may be long, and the credential is nobody's business. Throws
+ * HOLDLINE_BAD_IDEMPOTENCY_KEY.
+ */
+export function requestKeyOf(
+  key: string,
+  scope: { readonly credential: string; readonly channel: string },
+  asked: readonly (string | Uint8Array)[],
+): RequestKey {
+  if (key.length > IDEMPOTENCY_KEY_CHARS || !IDEMPOTENCY_KEY.test(key)) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_IDEMPOTENCY_KEY',
+      `the Idempotency-Key ${JSON.stringify(key.slice(0, 32))} is not 1 to ${IDEMPOTENCY_KEY_CHARS} printable ASCII characters`,
+    );
+  }
+  return { key: digestOf([scope.credential, scope.channel, key]), digest: digestOf(asked) };
+}
+
+/** SHA-256 over the parts, each with its length, so that their borders count. */
+function digestOf(parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest('base64url');
 }

@@ -1,0 +1,250 @@
+/** What the demo page shows of its lines: a dashboard, and a way with its figures and its lane of the timeline. */
+import { duration, type FeedEvent, type State, type Watcher } from './demo-lines.js';
+
+/** What a list and a raw pane keep at most; older rows and characters go. */
+const LIST_EVENTS = 60;
+const RAW_CHARS = 4096;
+const TIMELINE_MS = 30_000;
+/** Marks of a way that the timeline keeps at most. */
+const TIMELINE_MARKS = 400;
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** The element that the page has for `selector`. */
+export function find<T extends Element = HTMLElement>(selector: string, root: ParentNode = document): T {
+  const found = root.querySelector<T>(selector);
+  if (found === null) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+/** Turns a switch. */
+export function setSwitch(button: Element, isOn: boolean): void {
+  button.setAttribute('aria-checked', String(isOn));
+}
+
+function make(tag: string, className: string, text: string): HTMLElement {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+/** Ids have 16 digits; the last ones tell them apart. */
+function shortId(id: number): string {
+  return id < 1e6 ? String(id) : `…${String(id).slice(-5)}`;
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toLocaleTimeString('en-GB');
+}
+
+/** A state, a list of events and a raw pane. */
+abstract class Panel implements Watcher {
+  protected readonly root: HTMLElement;
+  readonly #events: HTMLElement;
+  readonly #raw: HTMLElement;
+  #rawChars = 0;
+
+  /** Copies `template` to the end of `into`. */
+  constructor(template: string, into: string, key: string, title: string) {
+    this.root = find<HTMLTemplateElement>(template).content.firstElementChild!.cloneNode(true) as HTMLElement;
+    this.root.dataset['panel'] = key;
+    find(into).append(this.root);
+    this.show('h3', title);
+    this.#events = find('.events', this.root);
+    this.#events.setAttribute('aria-label', `Events of ${title}, newest first`);
+    this.#raw = find('.raw', this.root);
+    this.#raw.setAttribute('aria-label', `Raw bytes of ${title}`);
+  }
+
+  abstract asked(position: number | undefined): void;
+  abstract answered(isEmpty: boolean): void;
+  /** The small print of a row. */
+  protected abstract metaOf(event: FeedEvent): string;
+
+  protected show(selector: string, text: string): void {
+    find(selector, this.root).textContent = text;
+  }
+
+  state(state: State, _words: string): void {
+    this.root.dataset['state'] = state;
+    this.show('.state', state);
+  }
+
+  event(event: FeedEvent): void {
+    const { id, type, text, isReplayed } = event;
+    const row = make('li', isReplayed ? 'event replayed' : 'event', '');
+    row.append(make('span', `pill ${type}`, type));
+    if (id !== undefined) row.dataset['id'] = String(id);
+    if (isReplayed && id !== undefined) row.append(make('span', 'tag', 'replayed'));
+    const words = make('span', 'text', text);
+    words.title = text;
+    row.append(words, make('span', 'meta', this.metaOf(event)), make('span', 'id', id === undefined ? '' : shortId(id)));
+    this.#events.prepend(row);
+    if (this.#events.childElementCount > LIST_EVENTS) this.#events.lastElementChild!.remove();
+  }
+
+  raw(text: string, bytes: number | undefined): void {
+    if (text === '') return;
+    const pane = this.#raw;
+    const isAtEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
+    pane.append(make('span', bytes === undefined ? 'note' : 'bytes', text));
+    this.#rawChars += text.length;
+    while (this.#rawChars > RAW_CHARS) {
+      const first = pane.firstElementChild!;
+      const kept = first.textContent.slice(this.#rawChars - RAW_CHARS);
+      this.#rawChars -= first.textContent.length - kept.length;
+      if (kept === '') first.remove();
+      else first.textContent = kept;
+    }
+    if (isAtEnd) pane.scrollTop = pane.scrollHeight;
+  }
+}
+
+export class Dashboard extends Panel {
+  readonly #badges: readonly Element[];
+  #state: State = 'connecting';
+  #unread = 0;
+  /** Events that others on this page were given while it slept. */
+  #missed = 0;
+  /** The position it came back with, and what it was given since that is older than its connection. */
+  #resumed = { after: 0, replayed: 0, gaps: 0 };
+
+  constructor(key: string) {
+    super('#dashboard-template', '.dashboards', key, `Dashboard ${key.toUpperCase()}`);
+    this.show('.letter', key.toUpperCase());
+    this.#badges = [find('.badge', this.root), find(`.dock [data-badge=${key}]`)];
+    find('.bell', this.root).addEventListener('click', () => this.#badge(0));
+  }
+
+  /** How many events were replayed to it since it asked last. */
+  get replayed(): number {
+    return this.#resumed.replayed;
+  }
+
+  override state(state: State, words: string): void {
+    super.state(state, words);
+    this.#state = state;
+    this.#missed = 0;
+    this.show('.status', words);
+  }
+
+  asked(position: number | undefined): void {
+    this.#resumed = { after: position ?? 0, replayed: 0, gaps: 0 };
+    this.show(
+      '.request',
+      position === undefined ? 'asked without a position: from now on' : `asked with Last-Event-ID: ${position}`,
+    );
+  }
+
+  override event(event: FeedEvent): void {
+    super.event(event);
+    const resumed = this.#resumed;
+    if (event.id === undefined) resumed.gaps++;
+    else this.#badge(this.#unread + 1);
+    if (!event.isReplayed) return;
+    if (event.id !== undefined) resumed.replayed++;
+    const words = `${resumed.replayed} replayed after ${shortId(resumed.after)}, ${resumed.gaps === 0 ? 'none lost' : 'some are lost'}.`;
+    this.show('.status', `Came back: ${words}`);
+    find('#said').textContent = `${find('h3', this.root).textContent}: ${words}`;
+  }
+
+  /** Another line of this page was given something new. */
+  othersHeard(): void {
+    if (this.#state === 'asleep')
+      this.show('.status', `Asleep: its connection is closed. ${++this.#missed} published meanwhile.`);
+  }
+
+  answered(): void {
+    this.show('.request', 'the connection is closed');
+  }
+
+  protected metaOf({ arrivedMs }: FeedEvent): string {
+    return timeOf(arrivedMs);
+  }
+
+  #badge(unread: number): void {
+    this.#unread = unread;
+    for (const badge of this.#badges) badge.textContent = String(unread);
+    find('.bell', this.root).classList.toggle('unread', unread > 0);
+  }
+}
+
+/** One of the four columns. */
+export class Way extends Panel {
+  readonly #lane: SVGElement;
+  /** Requests: from when, until when, and whether they brought nothing. */
+  readonly #spans: { readonly fromMs: number; untilMs?: number; isEmpty?: boolean }[] = [];
+  readonly #marks: FeedEvent[] = [];
+  #requests = 0;
+  #answers = 0;
+  #empties = 0;
+  #bytes = 0;
+  #latencySumMs = 0;
+  #latencies = 0;
+
+  constructor(key: string, title: string, how: string) {
+    super('#way-template', '.ways', key, title);
+    this.show('.how', how);
+    const row = make('div', 'lane', title);
+    this.#lane = document.createElementNS(SVG, 'svg');
+    this.#lane.setAttribute('aria-hidden', 'true');
+    row.append(this.#lane);
+    find('.lanes').append(row);
+  }
+
+  asked(): void {
+    if (this.#spans.push({ fromMs: Date.now() }) > TIMELINE_MARKS) this.#spans.shift();
+    this.show('[data-figure=requests]', String(++this.#requests));
+  }
+
+  answered(isEmpty: boolean): void {
+    Object.assign(this.#spans.at(-1)!, { untilMs: Date.now(), isEmpty });
+    this.#answers++;
+    if (isEmpty) this.#empties++;
+    this.show('[data-figure=empty]', `${Math.round((100 * this.#empties) / this.#answers)} %`);
+  }
+
+  override event(event: FeedEvent): void {
+    super.event(event);
+    if (this.#marks.push(event) > TIMELINE_MARKS) this.#marks.shift();
+    if (event.publishedMs === undefined || event.isReplayed) return;
+    const latencyMs = event.arrivedMs - event.publishedMs;
+    this.#latencySumMs += latencyMs;
+    this.show('[data-figure=latency]', duration(latencyMs));
+    this.show('[data-figure=average]', duration(this.#latencySumMs / ++this.#latencies));
+  }
+
+  override raw(text: string, bytes: number | undefined): void {
+    super.raw(text, bytes);
+    this.#bytes += bytes ?? 0;
+    this.show('[data-figure=bytes]', this.#bytes < 10_000 ? `${this.#bytes} B` : `${(this.#bytes / 1000).toFixed(1)} kB`);
+  }
+
+  protected metaOf({ arrivedMs, publishedMs }: FeedEvent): string {
+    return publishedMs === undefined ? timeOf(arrivedMs) : `+${duration(arrivedMs - publishedMs)}`;
+  }
+
+  /** Draws its lane: requests as bars, events as dots, each behind the moment at which it was published. */
+  draw(nowMs: number): void {
+    const sinceMs = nowMs - TIMELINE_MS;
+    const percent = (ms: number): number => Math.max(0, ((ms - sinceMs) / TIMELINE_MS) * 100);
+    const shapes: SVGElement[] = [];
+    const shape = (name: string, className: string, attributes: Record<string, string>): void => {
+      const element = document.createElementNS(SVG, name);
+      for (const [attribute, value] of Object.entries({ class: className, ...attributes }))
+        element.setAttribute(attribute, value);
+      shapes.push(element);
+    };
+    for (const { fromMs, untilMs = nowMs, isEmpty } of this.#spans.filter((span) => (span.untilMs ?? nowMs) >= sinceMs)) {
+      const width = `${Math.max(0.5, percent(untilMs) - percent(fromMs))}%`;
+      shape('rect', isEmpty ? 'empty' : 'held', { x: `${percent(fromMs)}%`, width, y: '25%', height: '50%', rx: '2' });
+    }
+    for (const { publishedMs, arrivedMs } of this.#marks.filter((mark) => mark.arrivedMs >= sinceMs)) {
+      const [from, to] = [`${percent(publishedMs ?? arrivedMs)}%`, `${percent(arrivedMs)}%`];
+      if (publishedMs !== undefined) shape('line', 'published', { x1: from, x2: from, y1: '0', y2: '100%' });
+      shape('line', 'late', { x1: from, x2: to, y1: '50%', y2: '50%' });
+      shape('circle', 'arrived', { cx: to, cy: '50%', r: '4' });
+    }
+    this.#lane.replaceChildren(...shapes);
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Deadlines of many small things on one timer: a wheel of buckets, each a list linked through two arrays by handle. Adding and
+ * removing cost the same however many there are, and nothing is allocated for one.
+ */
+import type { Clock } from '../clock.js';
+import { DEADLINE_STEP_MS, SWEEP_SLICE_MS } from '../limits.js';
+
+const NONE = -1;
+const FIRST_HANDLES = 64;
+
+export class Deadlines {
+  readonly #clock: Clock;
+  readonly #expired: (handle: number) => void;
+  readonly #startedMs: number;
+  /** First handle of each bucket; bucket = step mod buckets. */
+  readonly #heads: Int32Array;
+  #next = new Int32Array(FIRST_HANDLES);
+  #previous = new Int32Array(FIRST_HANDLES);
+  /** The bucket that a handle is in, or NONE. */
+  #buckets = new Int32Array(FIRST_HANDLES).fill(NONE);
+  #count = 0;
+  /** The last step whose bucket is empty for good. */
+  #step = 0;
+  #cancel: (() => void) | undefined;
+
+  /** `expired` is called for a handle that was added and not removed, in a turn of its own, at most a step late. */
+  constructor(clock: Clock, longestMs: number, expired: (handle: number) => void) {
+    this.#clock = clock;
+    this.#expired = expired;
+    this.#startedMs = clock.nowMs();
+    this.#heads = new Int32Array(Math.ceil(longestMs / DEADLINE_STEP_MS) + 2).fill(NONE);
+  }
+
+  /** Handles that wait. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The handle, which must not be waiting, expires in `delayMs`, at most the longest time. */
+  add(handle: number, delayMs: number): void {
+    this.#grow(handle);
+    if (this.#count++ === 0) this.#step = this.#stepNow();
+    const steps = Math.min(this.#heads.length - 1, Math.max(1, Math.ceil(delayMs / DEADLINE_STEP_MS)));
+    const bucket = Math.max(this.#stepNow() + steps, this.#step + 1) % this.#heads.length;
+    const head = this.#heads[bucket] as number;
+    this.#next[handle] = head;
+    this.#previous[handle] = NONE;
+    if (head !== NONE) this.#previous[head] = handle;
+    this.#heads[bucket] = handle;
+    this.#buckets[handle] = bucket;
+    this.#cancel ??= this.#clock.later(DEADLINE_STEP_MS, this.#turn);
+  }
+
+  /** Takes a handle out; nothing happens when it is not waiting. */
+  remove(handle: number): void {
+    const bucket = this.#buckets[handle] ?? NONE;
+    if (bucket === NONE) return;
+    const next = this.#next[handle] as number;
+    const previous = this.#previous[handle] as number;
+    if (previous === NONE) this.#heads[bucket] = next;
+    else this.#next[previous] = next;
+    if (next !== NONE) this.#previous[next] = previous;
+    this.#buckets[handle] = NONE;
+    this.#count--;
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  /** Empties what is due, for a slice of time; the rest in a later turn of the loop. */
+  readonly #turn = (): void => {
+    this.#cancel = undefined;
+    const now = this.#stepNow();
+    const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
+    // After a pause of the whole process one round sees every bucket.
+    this.#step = Math.max(this.#step, now - this.#heads.length);
+    while (this.#step < now) {
+      const bucket = (this.#step + 1) % this.#heads.length;
+      for (let handle = this.#heads[bucket] as number; handle !== NONE; handle = this.#heads[bucket] as number) {
+        this.remove(handle);
+        this.#expired(handle);
+        if (this.#clock.nowMs() >= untilMs) {
+          this.#clock.soon(this.#turn);
+          return;
+        }
+      }
+      this.#step++;
+    }
+    if (this.#count > 0) this.#cancel ??= this.#clock.later(DEADLINE_STEP_MS, this.#turn);
+  };
+
+  #stepNow(): number {
+    return Math.floor((this.#clock.nowMs() - this.#startedMs) / DEADLINE_STEP_MS);
+  }
+
+  #grow(handle: number): void {
+    let length = this.#buckets.length;
+    if (handle < length) return;
+    while (length <= handle) length *= 2;
+    this.#next = grown(this.#next, length);
+    this.#previous = grown(this.#previous, length);
+    this.#buckets = grown(this.#buckets, length);
+  }
+}
+
+function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(length).fill(NONE);
+  larger.set(array);
+  return larger;
+}

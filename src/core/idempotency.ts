@@ -1,0 +1,65 @@
+/** Publishing at most once for an idempotency key: a repeat gets the first receipt, a twin that comes meanwhile waits for it. */
+import type { Counters } from '../counters.js';
+import { HoldlineError } from '../errors.js';
+import { WAITING_TWINS } from '../limits.js';
+import type { EventLog, Receipt, RequestKey } from '../log/log.js';
+
+export class Idempotency {
+  readonly #log: Pick<EventLog, 'kept'>;
+  readonly #counters: Counters;
+  readonly #underWay = new Map<string, Promise<Receipt>>();
+  #twins = 0;
+
+  constructor(log: Pick<EventLog, 'kept'>, counters: Counters) {
+    this.#log = log;
+    this.#counters = counters;
+  }
+
+  /**
+   * The receipt that is kept for the request, or that of `publish`, which commits it to the log. Only success is kept: when the
+   * first fails, its twin publishes. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key was used for something else.
+   */
+  async once(request: RequestKey, publish: () => Promise<Receipt>): Promise<Receipt> {
+    const { key } = request;
+    for (let first = this.#underWay.get(key); first !== undefined; first = this.#underWay.get(key)) {
+      await this.#waitFor(first);
+    }
+    const attempt = this.#attempt(request, publish);
+    this.#underWay.set(key, attempt);
+    try {
+      return await attempt;
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  async #attempt({ key, digest }: RequestKey, publish: () => Promise<Receipt>): Promise<Receipt> {
+    const kept = await this.#log.kept(key);
+    if (kept === undefined) return publish();
+    if (kept.digest !== digest) {
+      throw new HoldlineError(
+        'HOLDLINE_IDEMPOTENCY_MISMATCH',
+        'this Idempotency-Key was used for another body, type or Content-Type; take a new key for a new event',
+      );
+    }
+    this.#counters.idempotent_repeats_total++;
+    return kept.receipt;
+  }
+
+  async #waitFor(first: Promise<Receipt>): Promise<void> {
+    if (this.#twins >= WAITING_TWINS) {
+      throw new HoldlineError(
+        'HOLDLINE_PUBLISH_BUSY',
+        `${WAITING_TWINS} publishes wait for one with the same Idempotency-Key already; try again after Retry-After`,
+      );
+    }
+    this.#twins++;
+    try {
+      await first;
+    } catch {
+      // The first's failure is its own publisher's; this one tries itself.
+    } finally {
+      this.#twins--;
+    }
+  }
+}

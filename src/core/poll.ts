@@ -1,0 +1,78 @@
+/**
+ * Answers to polls: events after a position as JSON text. Made from the channels' records, so that polls alone keep no frames; all
+ * who ask from one position get the same bytes.
+ */
+import { POLL_BODY_BYTES } from '../limits.js';
+import type { ChannelSet, Member } from './channel-set.js';
+import { NDJSON, scratch } from './frame.js';
+
+/** A gap to be told with the first event: `after` is the client's position, null where that is no id of ours. */
+export interface OwedGap {
+  readonly after: number | null;
+}
+
+export interface PollAnswer {
+  /** One object, or an array where a limit was given. */
+  readonly body: Uint8Array;
+  /** Id of the last event in the body: the position to go on with. */
+  readonly lastId: number;
+  readonly events: number;
+}
+
+type Polled = ChannelSet<Member>;
+
+/** Makes answers, and keeps the last one for those who ask for the same. */
+export class PollAnswers {
+  #channel: unknown;
+  #version = -1;
+  #firstId = 0;
+  #limit = 0;
+  #answer: PollAnswer | undefined;
+
+  /**
+   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and POLL_BODY_BYTES; undefined when nothing
+   * follows.
+   */
+  find(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
+    const firstId = set.firstIdAfter(cursor);
+    if (firstId === undefined) return undefined;
+    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap, firstId);
+    const channel = set.channels[0];
+    if (channel !== this.#channel || set.version !== this.#version || firstId !== this.#firstId || limit !== this.#limit) {
+      this.#answer = makeAnswer(set, cursor, limit, undefined, firstId);
+      this.#channel = channel;
+      this.#version = set.version;
+      this.#firstId = firstId;
+      this.#limit = limit;
+    }
+    return this.#answer;
+  }
+}
+
+const OPEN_BRACKET = Buffer.from('[');
+const COMMA = Buffer.from(',');
+const CLOSE_BRACKET = Buffer.from(']');
+
+function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, firstId: number): PollAnswer {
+  const parts: Buffer[] = [];
+  let lastId = cursor;
+  let bytes = 0;
+  let events = 0;
+  for (; events < Math.max(1, limit); events++) {
+    const event = set.firstEventAfter(lastId);
+    if (event === undefined) break;
+    const length = NDJSON.encode(event) - 1;
+    bytes += length;
+    if (events > 0 && bytes > POLL_BODY_BYTES) break;
+    const object = Buffer.from(scratch.subarray(0, length));
+    if (events > 0) parts.push(COMMA);
+    if (events === 0 && gap !== undefined) {
+      parts.push(Buffer.from(`{"gap":${JSON.stringify({ after: gap.after, before: firstId })},`), object.subarray(1));
+    } else {
+      parts.push(object);
+    }
+    lastId = event.id;
+  }
+  const body = limit === 0 ? Buffer.concat(parts) : Buffer.concat([OPEN_BRACKET, ...parts, CLOSE_BRACKET]);
+  return { body, lastId, events };
+}

@@ -1,0 +1,192 @@
+/**
+ * Reads the events out of what a server sends: an event stream, NDJSON lines or a poll's objects. The events of the run, which are
+ * nearly all, are read where they stand; whatever else comes is taken apart as text.
+ */
+
+import { dueUsOf, isOfRun, sequenceOf } from './event.js';
+
+const ZERO = 0x30;
+
+/** What a client is told by its reader. */
+export interface EventSink {
+  /** An event of the run; `dueUs` as in event.ts. */
+  event(id: number, sequence: number, dueUs: number): void;
+  /** Something before what follows is lost, says the server. */
+  gap(): void;
+  /** The server says that it ends the line. */
+  ended(code: string): void;
+  /** A position without an event. An event stream begins with one; one that was refused for now does not. */
+  position(): void;
+}
+
+/** What the events of a run look like; `channel` is without its slash. */
+export interface EventShape {
+  readonly run: string;
+  readonly channel: string;
+  readonly sizeBytes: number;
+}
+
+/** How a stream writes events. */
+export interface Dialect {
+  /** What stands before an event's id, between it and the data, and after the data, when the event is one of the run. */
+  layout(this: void, shape: EventShape): { readonly before: string; readonly between: string; readonly after: string };
+  /** What ends an event and anything else. */
+  readonly separator: string;
+  /** Reads one block or line, without its separator. Throws when it is neither. */
+  read(this: void, text: string, shape: EventShape, sink: EventSink): void;
+}
+
+/** A field of an event stream as it is written, with the one blank that a reader takes off. */
+const field = (name: string): string => `${name}: `;
+
+/** text/event-stream, HTML Standard 9.2. */
+export const SSE: Dialect = {
+  layout: () => ({ before: field('id'), between: `\n${field('data')}`, after: '\n\n' }),
+  separator: '\n\n',
+  read: readBlock,
+};
+
+/** One JSON object a line; an empty line says nothing. */
+export const NDJSON: Dialect = {
+  layout: ({ channel }) => ({ before: '{"id":', between: `,"channel":"${channel}","data":"`, after: '"}\n' }),
+  separator: '\n',
+  read: (line, shape, sink) => {
+    if (line !== '') readObject(JSON.parse(line), shape, sink);
+  },
+};
+
+function readBlock(block: string, shape: EventShape, sink: EventSink): void {
+  const fields = new Map<string, string>();
+  for (const line of block.split('\n')) {
+    const colon = line.indexOf(':');
+    const name = colon < 0 ? line : line.slice(0, colon);
+    if (!['', 'id', 'event', 'data', 'retry'].includes(name)) throw new Error(`no line of an event stream: ${JSON.stringify(line)}`);
+    const value = line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
+    const before = name === 'data' ? fields.get(name) : undefined;
+    fields.set(name, before === undefined ? value : `${before}\n${value}`);
+  }
+  const data = fields.get('data');
+  const id = fields.get('id');
+  const type = fields.get('event');
+  if (type === 'gap') sink.gap();
+  else if (type === 'end') sink.ended(String((JSON.parse(data ?? '{}') as { code?: unknown }).code));
+  else if (id !== undefined && data !== undefined) readData(Number(id), data, shape, sink);
+  else if (id !== undefined) sink.position();
+}
+
+/** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
+export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
+  const { gap, end, id, data } = value as { gap?: unknown; end?: { code?: unknown }; id?: unknown; data?: unknown };
+  if (gap === undefined && end === undefined && id === undefined) throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
+  if (gap !== undefined) sink.gap();
+  if (end !== undefined) sink.ended(String(end.code));
+  if (id !== undefined) readData(Number(id), data, shape, sink);
+}
+
+/** Events of others are on the channel, too, and none of the run's business. */
+function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sink: EventSink): void {
+  const bytes = Buffer.from(typeof data === 'string' ? data : '');
+  if (!isOfRun(bytes, 0, run)) return;
+  const sequence = sequenceOf(bytes, 0);
+  const dueUs = dueUsOf(bytes, 0);
+  if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs + id)) throw new Error(`a damaged event: ${bytes.toString('utf8', 0, 200)}`);
+  sink.event(id, sequence, dueUs);
+}
+
+/** The longest block or line that is put together from parts: the largest event, with every character escaped. */
+const CARRY_BYTES = 16 * 1024 * 1024;
+
+/** A dialect with the events of a run, made once for all its readers. */
+export interface EventFormat {
+  readonly dialect: Dialect;
+  readonly shape: EventShape;
+  /** What stands before an event's id. */
+  readonly before: Buffer;
+  /** What stands between the id and the data. */
+  readonly between: Buffer;
+  /** What stands after the data. */
+  readonly after: Buffer;
+}
+
+/** The format of a run's events in a dialect. */
+export function formatOf(dialect: Dialect, shape: EventShape): EventFormat {
+  const { before, between, after } = dialect.layout(shape);
+  return { dialect, shape, before: Buffer.from(before), between: Buffer.from(between), after: Buffer.from(after) };
+}
+
+/** Reads a stream that may be cut anywhere. */
+export class EventReader {
+  readonly #format: EventFormat;
+  readonly #sink: EventSink;
+  /** A block or line of which the end has not come. */
+  #carry: Buffer | undefined;
+
+  constructor(format: EventFormat, sink: EventSink) {
+    this.#format = format;
+    this.#sink = sink;
+  }
+
+  /** True when what has come ends with an event or line. */
+  get isBetweenEvents(): boolean {
+    return this.#carry === undefined;
+  }
+
+  /** Reads what has come. Throws when the server sends what it should not. */
+  feed(bytes: Buffer, start: number, end: number): void {
+    let source = bytes;
+    let at = start;
+    let stop = end;
+    if (this.#carry !== undefined) {
+      source = Buffer.concat([this.#carry, bytes.subarray(start, end)]);
+      this.#carry = undefined;
+      at = 0;
+      stop = source.length;
+    }
+    while (at < stop) {
+      let next = this.#event(source, at, stop);
+      if (next < 0) next = this.#block(source, at, stop);
+      if (next < 0) {
+        if (stop - at > CARRY_BYTES) throw new Error(`an event is over ${CARRY_BYTES} bytes`);
+        this.#carry = Buffer.from(source.subarray(at, stop));
+        return;
+      }
+      at = next;
+    }
+  }
+
+  /** The end of the event of the run that begins here and is here as a whole; −1 when it is anything else. */
+  #event(source: Buffer, start: number, end: number): number {
+    const { shape, before, between, after } = this.#format;
+    if (!startsWith(source, start, end, before)) return -1;
+    let at = start + before.length;
+    let id = 0;
+    for (; at < end; at++) {
+      const digit = source[at]! - ZERO;
+      if (!(digit >= 0 && digit <= 9)) break;
+      id = id * 10 + digit;
+    }
+    const data = at + between.length;
+    const dataEnd = data + shape.sizeBytes;
+    if (!startsWith(source, at, end, between) || !startsWith(source, dataEnd, end, after)) return -1;
+    const sequence = isOfRun(source, data, shape.run) ? sequenceOf(source, data) : Number.NaN;
+    const dueUs = dueUsOf(source, data);
+    if (id === 0 || Number.isNaN(sequence + dueUs)) return -1;
+    this.#sink.event(id, sequence, dueUs);
+    return dataEnd + after.length;
+  }
+
+  /** The end of the block or line that begins here; −1 when it is not all here. */
+  #block(source: Buffer, start: number, end: number): number {
+    const { dialect, shape } = this.#format;
+    const length = source.subarray(start, end).indexOf(dialect.separator);
+    if (length < 0) return -1;
+    dialect.read(source.toString('utf8', start, start + length), shape, this.#sink);
+    return start + length + dialect.separator.length;
+  }
+}
+
+function startsWith(source: Buffer, at: number, end: number, wanted: Buffer): boolean {
+  if (at + wanted.length > end) return false;
+  for (let nth = 0; nth < wanted.length; nth++) if (source[at + nth] !== wanted[nth]) return false;
+  return true;
+}

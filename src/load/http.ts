@@ -1,0 +1,270 @@
+/** The client's side of HTTP/1.1: one connection through the read buffer that all share, and a reader of the answers on it. */
+
+import { Socket } from 'node:net';
+
+/** Where the server is. */
+export interface Target {
+  /** An address and no name, so that nothing is looked up for each connection. */
+  readonly address: string;
+  readonly port: number;
+  /** What stands in the Host header. */
+  readonly authority: string;
+  /** Path of the channel, with its slash. */
+  readonly path: string;
+}
+
+/** One buffer for the process: a read is taken apart before the next one begins, so thousands of connections need no buffer each. */
+const READ_BUFFER_BYTES = 256 * 1024;
+const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
+
+/**
+ * An address has 28,232 ephemeral ports, of which a bind() tries a quarter first: from about 7,000 connections an address on, the
+ * kernel's search for a free one takes longer than everything else in a connect.
+ */
+const CONNECTIONS_PER_ADDRESS = 1_000;
+
+/** What happens on a connection. `closed` is called once, last; `reason` is set when it was an error. None of them may throw. */
+export interface ConnectionSink {
+  opened(): void;
+  /** Bytes have come. They are gone after the call. */
+  bytes(buffer: Buffer, byteCount: number): void;
+  closed(reason: string | undefined): void;
+}
+
+/** Opens a connection; `row` picks the source address where the server is on this machine. */
+export function openConnection({ address, port }: Target, row: number, sink: ConnectionSink): Socket {
+  let reason: string | undefined;
+  const onread = {
+    buffer: readBuffer,
+    callback: (byteCount: number): boolean => {
+      sink.bytes(readBuffer, byteCount);
+      return true;
+    },
+  };
+  // Node's documentation has the option, the types of the constructor have not.
+  const socket = new Socket({ onread } as object);
+  socket.setNoDelay(true);
+  socket.on('error', (error) => (reason ??= error.message));
+  socket.on('close', () => sink.closed(reason));
+  const local = localAddress(address, row);
+  socket.connect({ port, host: address, ...(local === undefined ? {} : { localAddress: local }) }, () => sink.opened());
+  return socket;
+}
+
+/** Linux answers on all of 127.0.0.0/8; elsewhere there is one address, and its ports must do. */
+function localAddress(address: string, row: number): string | undefined {
+  if (process.platform !== 'linux' || !address.startsWith('127.')) return undefined;
+  const nth = Math.floor(row / CONNECTIONS_PER_ADDRESS);
+  return `127.0.${Math.floor(nth / 250)}.${1 + (nth % 250)}`;
+}
+
+/** Status and headers of an answer; names in small letters. */
+export interface Head {
+  readonly status: number;
+  readonly headers: ReadonlyMap<string, string>;
+}
+
+/** Who reads the answers of a connection. */
+export interface AnswerSink {
+  /** The head is complete. True when the body is to come through `piece`, as it arrives, and false when it is to be collected. */
+  head(head: Head): boolean;
+  /** Bytes of a body that is read as it arrives, or what follows after a change of protocols. They are gone after the call. */
+  piece(bytes: Buffer, start: number, end: number): void;
+  /** The answer is complete; `body` is what was collected. Not called for a body that ends with its connection. */
+  complete(head: Head, body: Buffer): void;
+}
+
+const HEAD_END = '\r\n\r\n';
+const HEAD_BYTES = 16 * 1024;
+
+/** The largest body that is collected: a poll's answer is at most 1 MiB and one event, which may be that large, too. */
+const BODY_BYTES = 4 * 1024 * 1024;
+
+const CR = 13;
+const LF = 10;
+const EMPTY = Buffer.alloc(0);
+
+const IN_HEAD = 0;
+/** The body has a length, or ends with the connection, or is what follows a change of protocols. */
+const IN_BODY = 1;
+const IN_CHUNK_SIZE = 2;
+const IN_CHUNK = 3;
+const IN_CHUNK_END = 4;
+/** After the last chunk: trailers and the empty line that ends them. */
+const IN_TRAILER = 5;
+
+/** Reads the answers on one connection, however they are cut. */
+export class AnswerReader {
+  readonly #sink: AnswerSink;
+  #state = IN_HEAD;
+  #headText = '';
+  #head: Head | undefined;
+  #isStreamed = false;
+  #collected: Buffer[] | undefined;
+  #collectedBytes = 0;
+  /** Bytes that are left of a body or a chunk. */
+  #left = 0;
+  /** Characters of a chunk's size, or of a trailer's line. */
+  #lineLength = 0;
+  #inExtension = false;
+
+  constructor(sink: AnswerSink) {
+    this.#sink = sink;
+  }
+
+  /** True when not one byte of the next answer has come. */
+  get isBetweenAnswers(): boolean {
+    return this.#state === IN_HEAD && this.#headText === '';
+  }
+
+  /** Reads what has come. Throws when it is no HTTP, and what the sink throws. */
+  feed(bytes: Buffer, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
+      switch (this.#state) {
+        case IN_HEAD:
+          at = this.#readHead(bytes, at, end);
+          break;
+        case IN_BODY:
+        case IN_CHUNK:
+          at = this.#readBody(bytes, at, end);
+          break;
+        case IN_CHUNK_SIZE:
+          this.#readChunkSize(bytes[at++]!);
+          break;
+        case IN_CHUNK_END:
+          if (bytes[at] !== CR && bytes[at] !== LF) throw new Error('a chunk is longer than its size');
+          if (bytes[at++] === LF) this.#state = IN_CHUNK_SIZE;
+          break;
+        default:
+          this.#readTrailer(bytes[at++]!);
+      }
+    }
+  }
+
+  #readHead(bytes: Buffer, start: number, end: number): number {
+    const before = this.#headText.length;
+    // No more than a head may have: what follows may be a body of many bytes.
+    const taken = Math.min(end, start + HEAD_BYTES - before);
+    const text = this.#headText + bytes.toString('latin1', start, taken);
+    const headEnd = text.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
+    if (headEnd < 0) {
+      if (text.length >= HEAD_BYTES) throw new Error(`an answer's head is over ${HEAD_BYTES} bytes`);
+      this.#headText = text;
+      return taken;
+    }
+    this.#headText = '';
+    this.#begin(readHeadText(text.slice(0, headEnd)));
+    return start + headEnd + HEAD_END.length - before;
+  }
+
+  #begin(head: Head): void {
+    const { status, headers } = head;
+    // An interim answer; the one that counts follows. After 101 it is another protocol's turn.
+    if (status >= 100 && status < 200 && status !== 101) return;
+    this.#head = head;
+    this.#isStreamed = this.#sink.head(head);
+    this.#lineLength = 0;
+    if (status === 101) this.#expect(IN_BODY, Infinity);
+    else if (status === 204 || status === 304) this.#finish();
+    else if (/\bchunked$/i.test(headers.get('transfer-encoding') ?? '')) this.#expect(IN_CHUNK_SIZE, 0);
+    else {
+      const length = headers.get('content-length');
+      if (length !== undefined && !/^\d{1,15}$/.test(length)) throw new Error(`Content-Length: ${length}`);
+      this.#expect(IN_BODY, length === undefined ? Infinity : Number(length));
+      if (this.#left === 0) this.#finish();
+    }
+  }
+
+  #expect(state: number, bytes: number): void {
+    this.#state = state;
+    this.#left = bytes;
+  }
+
+  #readBody(bytes: Buffer, start: number, end: number): number {
+    const pieceEnd = Math.min(end, start + this.#left);
+    this.#left -= pieceEnd - start;
+    if (this.#isStreamed) this.#sink.piece(bytes, start, pieceEnd);
+    else this.#collect(bytes, start, pieceEnd);
+    if (this.#left === 0) {
+      if (this.#state === IN_CHUNK) this.#state = IN_CHUNK_END;
+      else this.#finish();
+    }
+    return pieceEnd;
+  }
+
+  #collect(bytes: Buffer, start: number, end: number): void {
+    this.#collectedBytes += end - start;
+    if (this.#collectedBytes > BODY_BYTES) throw new Error(`an answer's body is over ${BODY_BYTES} bytes`);
+    (this.#collected ??= []).push(Buffer.from(bytes.subarray(start, end)));
+  }
+
+  #readChunkSize(byte: number): void {
+    if (byte === LF) {
+      if (this.#lineLength === 0) throw new Error('a chunk has no size');
+      this.#lineLength = 0;
+      this.#inExtension = false;
+      this.#state = this.#left === 0 ? IN_TRAILER : IN_CHUNK;
+      return;
+    }
+    if (byte === CR || this.#inExtension) return;
+    const digit = hexDigit(byte);
+    if (digit >= 0 && this.#lineLength < 13) {
+      this.#left = this.#left * 16 + digit;
+      this.#lineLength++;
+    } else if (this.#lineLength > 0 && (byte === 0x3b || byte === 0x20 || byte === 0x09)) {
+      this.#inExtension = true;
+    } else {
+      throw new Error(`a chunk's size has the byte ${byte}`);
+    }
+  }
+
+  #readTrailer(byte: number): void {
+    if (byte === CR) return;
+    if (byte !== LF) this.#lineLength++;
+    else if (this.#lineLength === 0) this.#finish();
+    else this.#lineLength = 0;
+  }
+
+  #finish(): void {
+    const head = this.#head!;
+    const parts = this.#collected;
+    const body = parts === undefined ? EMPTY : parts.length === 1 ? parts[0]! : Buffer.concat(parts, this.#collectedBytes);
+    this.#state = IN_HEAD;
+    this.#left = 0;
+    this.#head = undefined;
+    this.#collected = undefined;
+    this.#collectedBytes = 0;
+    this.#sink.complete(head, body);
+  }
+}
+
+function hexDigit(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const small = byte | 0x20;
+  return small >= 0x61 && small <= 0x66 ? small - 0x57 : -1;
+}
+
+function readHeadText(text: string): Head {
+  const lines = text.split('\r\n');
+  const status = /^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(lines[0]!)?.[1];
+  if (status === undefined) throw new Error(`this is no HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
+  const headers = new Map<string, string>();
+  for (let nth = 1; nth < lines.length; nth++) {
+    const line = lines[nth]!;
+    const colon = line.indexOf(':');
+    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
+  }
+  return { status: Number(status), headers };
+}
+
+/** A refusal in words: its status, and the code and the message of Holdline's JSON where the body is that. */
+export function refusalText({ status }: Head, body: Buffer): string {
+  const text = body.toString('utf8').trim();
+  try {
+    const { error } = JSON.parse(text) as { error: { code: string; message: string } };
+    return `${status} ${error.code}: ${error.message}`;
+  } catch {
+    return text === '' ? String(status) : `${status}: ${text.slice(0, 200)}`;
+  }
+}

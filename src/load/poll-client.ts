@@ -1,0 +1,113 @@
+/** A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from the position of the last answer. */
+
+import { Client, type Crew } from './client.js';
+import { readObject } from './dialect.js';
+import { refusalText, type Head } from './http.js';
+
+/** Events an answer may have. */
+const LIMIT = 1000;
+
+/** How long the server may wait with an answer to a long-poll, s. */
+const WAIT_SECONDS = 25;
+
+/** How long a poll that was refused for now waits when the answer does not say. */
+const RETRY_MS = 1000;
+
+/** How long to wait after the nth connection in a row that was lost without an answer, and how many may be. */
+const RECONNECT_MS = 100;
+const RECONNECTS = 5;
+
+export class PollClient extends Client {
+  readonly #isLong: boolean;
+  #position: string | undefined;
+  /** From the moment a poll is due until its answer is complete. */
+  #isPolling = false;
+  #lostInARow = 0;
+
+  constructor(row: number, crew: Crew, isLong: boolean) {
+    super(row, crew);
+    this.#isLong = isLong;
+  }
+
+  /** Learns the position from which everything is owed: a first poll that does not wait. */
+  override start(): void {
+    this.poll();
+  }
+
+  /** Polls, unless an answer is still awaited. */
+  poll(): void {
+    if (this.#isPolling || this.isOver) return;
+    this.#isPolling = true;
+    this.#request();
+  }
+
+  #request(): void {
+    if (this.isOver) return;
+    if (this.socket === undefined) this.connect();
+    else this.opened();
+  }
+
+  opened(): void {
+    const { path, authority } = this.crew.target;
+    const since = this.#position === undefined ? '' : `since=${this.#position}&`;
+    const wait = this.#isLong && this.#position !== undefined ? WAIT_SECONDS : 0;
+    this.send(
+      `GET ${path}?${since}limit=${LIMIT}&wait=${wait} HTTP/1.1\r\nHost: ${authority}\r\nAccept: application/json\r\n\r\n`,
+    );
+  }
+
+  head(): boolean {
+    return false;
+  }
+
+  piece(): void {
+    throw new Error('a poll was answered with another protocol');
+  }
+
+  complete(head: Head, body: Buffer): void {
+    const { tally, shape } = this.crew;
+    const { status, headers } = head;
+    this.#lostInARow = 0;
+    tally.answers++;
+    if (status === 503 || status === 429) {
+      this.#refused(head, body);
+      return;
+    }
+    if (status !== 200 && status !== 204) {
+      this.fail(`refused: ${refusalText(head, body)}`);
+      return;
+    }
+    const position = headers.get('holdline-position');
+    if (position === undefined || !/^\d{1,16}$/.test(position)) throw new Error(`an answer to a poll has no Holdline-Position`);
+    const objects: unknown = status === 204 ? [] : JSON.parse(body.toString('utf8'));
+    if (!Array.isArray(objects)) throw new Error('a poll with a limit was not answered with an array');
+    if (objects.length === 0) tally.emptyAnswers++;
+    for (const object of objects) readObject(object, shape, this);
+    this.#position = position;
+    this.#isPolling = false;
+    this.join();
+    if (this.#isLong) this.poll();
+  }
+
+  #refused(head: Head, body: Buffer): void {
+    if (!this.isJoined) {
+      this.fail(`refused: ${refusalText(head, body)}`);
+      return;
+    }
+    this.crew.tally.refusedPolls++;
+    const seconds = Number(head.headers.get('retry-after') ?? Number.NaN);
+    this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
+  }
+
+  /** A keep-alive connection ends when the server closes it, maybe just when the next poll is sent; the poll is sent again then. */
+  protected override lost(reason: string): void {
+    if (!this.#isPolling) return;
+    this.#lostInARow++;
+    if (!this.isJoined || this.#lostInARow > RECONNECTS) this.fail(reason);
+    else this.#later((this.#lostInARow - 1) * RECONNECT_MS);
+  }
+
+  #later(delayMs: number): void {
+    setTimeout(() => this.#request(), delayMs).unref();
+  }
+}

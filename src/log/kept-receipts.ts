@@ -1,0 +1,36 @@
+/** Receipts of publishes under their idempotency keys, for the time that a publisher may ask again. */
+import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
+import { IDEMPOTENCY_KEYS, IDEMPOTENCY_MS } from '../limits.js';
+import type { KeptReceipt } from './log.js';
+
+export class KeptReceipts {
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  /** In the order in which they were kept, which is the order in which they expire. */
+  readonly #byKey = new Map<string, KeptReceipt & { readonly untilMs: number }>();
+
+  constructor(clock: Clock, counters: Counters) {
+    this.#clock = clock;
+    this.#counters = counters;
+  }
+
+  get(key: string): KeptReceipt | undefined {
+    const kept = this.#byKey.get(key);
+    return kept !== undefined && kept.untilMs > this.#clock.nowMs() ? kept : undefined;
+  }
+
+  /** Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS the oldest goes early, and is counted. */
+  keep(key: string, kept: KeptReceipt): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [oldest, { untilMs }] of this.#byKey) {
+      const expired = untilMs <= nowMs;
+      if (!expired && this.#byKey.size < IDEMPOTENCY_KEYS) break;
+      this.#byKey.delete(oldest);
+      if (!expired) this.#counters.idempotency_evicted_total++;
+    }
+    // Taken out first: a key that expired and comes again goes to the end.
+    this.#byKey.delete(key);
+    this.#byKey.set(key, { ...kept, untilMs: nowMs + IDEMPOTENCY_MS });
+  }
+}

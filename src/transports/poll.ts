@@ -1,0 +1,81 @@
+/** Polls: answered at once when there is something, else when it comes or the wait is over. */
+import type { PollPort, Way } from '../core/feed.js';
+import { NDJSON } from '../core/frame.js';
+import type { Hub } from '../core/hub.js';
+import type { Position } from '../core/position.js';
+import type { Holder, HttpResponse } from '../native/uws.js';
+import { answer, answerNothing, type Headers } from './answer.js';
+
+export interface PollRequest {
+  readonly channels: readonly string[];
+  readonly position: Position;
+  /** 0: do not wait. */
+  readonly waitMs: number;
+  /** Events in the answer; 0: one, that is no array. */
+  readonly limit: number;
+  readonly headers: Headers;
+}
+
+/** A poll as the hub holds it. */
+export class WaitingPoll {
+  readonly response: HttpResponse;
+  readonly headers: Headers;
+
+  constructor(response: HttpResponse, headers: Headers) {
+    this.response = response;
+    this.headers = headers;
+  }
+}
+
+const pollPort: PollPort<WaitingPoll> = {
+  kind: 'poll',
+  answer: ({ response, headers }, body, position) => answerPoll(response, headers, body, position),
+};
+
+/** One way for each limit, since those who wait with the same one get the same bytes. Bounded by the limits there are. */
+const WAYS = new Map<number, Way<WaitingPoll>>();
+
+function wayOf(limit: number): Way<WaitingPoll> {
+  let way = WAYS.get(limit);
+  if (way === undefined) {
+    way = { transport: 'poll', dialect: NDJSON, port: pollPort, limit };
+    WAYS.set(limit, way);
+  }
+  return way;
+}
+
+function answerPoll(
+  response: HttpResponse,
+  headers: Headers,
+  body: Uint8Array | undefined,
+  position: number,
+  isHead = false,
+): void {
+  const withPosition: Headers = [...headers, ['Holdline-Position', String(position)]];
+  if (body === undefined) answerNothing(response, withPosition);
+  else answer(response, 200, 'application/json', body, withPosition, isHead);
+}
+
+/**
+ * Answers a poll, or holds it until an event comes or its time is over. A HEAD never waits. Throws what `Hub.wait` throws, before
+ * anything was written.
+ */
+export function answerOrWait(
+  hub: Pick<Hub<WaitingPoll>, 'poll' | 'emptyAnswer' | 'wait'>,
+  holder: Pick<Holder<WaitingPoll>, 'left'>,
+  response: HttpResponse,
+  request: PollRequest,
+  isHead: boolean,
+): void {
+  const { channels, headers, limit, waitMs } = request;
+  const { answer: found, start } = hub.poll(channels, request.position, limit);
+  if (found !== undefined) {
+    answerPoll(response, headers, found.body, found.lastId, isHead);
+  } else if (waitMs === 0 || isHead) {
+    answerPoll(response, headers, undefined, hub.emptyAnswer(start), isHead);
+  } else {
+    const poll = new WaitingPoll(response, headers);
+    const handle = hub.wait(poll, channels, wayOf(limit), start, waitMs);
+    response.onAborted(() => holder.left(handle, poll));
+  }
+}

@@ -1,0 +1,71 @@
+/** Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with. */
+import type { Way } from '../core/feed.js';
+import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
+import type { Hub } from '../core/hub.js';
+import type { Position } from '../core/position.js';
+import { hold, streamPort, type Holder, type HttpResponse } from '../native/uws.js';
+import { answerNothing, type Headers } from './answer.js';
+
+/** What a request for a stream asked for. */
+export interface StreamRequest {
+  readonly channels: readonly string[];
+  readonly position: Position;
+  readonly way: Way<HttpResponse>;
+  readonly headers: Headers;
+}
+
+const EVENT_STREAM: Way<HttpResponse> = { transport: 'sse', dialect: SSE, port: streamPort };
+const ENVELOPED_STREAM: Way<HttpResponse> = { transport: 'sse', dialect: SSE_ENVELOPE, port: streamPort };
+const NDJSON_STREAM: Way<HttpResponse> = { transport: 'ndjson', dialect: NDJSON, port: streamPort };
+
+/** The way of a stream. A line on several channels tells which one an event is from, as lines of JSON always do. */
+export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], envelope: boolean): Way<HttpResponse> {
+  if (transport === 'ndjson') return NDJSON_STREAM;
+  return channels.length > 1 || envelope ? ENVELOPED_STREAM : EVENT_STREAM;
+}
+
+/**
+ * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it. A stream of
+ * JSON tells in the head where it continues, which an event stream does in its first block.
+ */
+export function writeStreamHead(
+  hub: Pick<Hub<HttpResponse>, 'startOf'>,
+  response: HttpResponse,
+  { channels, position, way, headers }: StreamRequest,
+): void {
+  const isEvents = way.transport === 'sse';
+  response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
+  response.writeHeader('Cache-Control', 'no-cache, no-transform');
+  response.writeHeader('X-Accel-Buffering', 'no');
+  response.writeHeader('X-Content-Type-Options', 'nosniff');
+  if (!isEvents) response.writeHeader('Holdline-Position', String(hub.startOf(channels, position).continuesAfter));
+  let vary = 'Accept, Accept-Encoding';
+  for (const [name, value] of headers) {
+    if (name === 'Vary') vary += `, ${value}`;
+    else response.writeHeader(name, value);
+  }
+  response.writeHeader('Vary', vary);
+}
+
+/**
+ * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn already is. A deleted channel answers
+ * an event stream with 204, after which an EventSource does not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws,
+ * before anything was written.
+ */
+export function openStream(
+  hub: Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>,
+  holder: Holder<HttpResponse>,
+  response: HttpResponse,
+  request: StreamRequest,
+  retryMs: number,
+): void {
+  const { channels, position, way } = request;
+  if (way.transport === 'sse' && hub.isDeleted(channels)) {
+    answerNothing(response, request.headers);
+    return;
+  }
+  const { handle, opening } = hub.join(response, channels, way, position, retryMs);
+  hold(response, handle, holder);
+  writeStreamHead(hub, response, request);
+  if (!response.write(opening)) hub.stalled(handle, response);
+}
