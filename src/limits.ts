@@ -99,7 +99,7 @@ export const POLL_EVENTS = 1_000;
 /** Bytes of one answer to a poll with `limit`; one event goes out however large it is. core/poll.ts */
 export const POLL_BODY_BYTES = 1024 * 1024;
 
-/** Step of the wheel of deadlines, ms: a waiting poll is answered that much late at the most. core/deadlines.ts */
+/** Step of the wheel of deadlines, ms: a waiting poll is answered that much early at the most. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
 /** Lines of a deleted channel that are ended in one turn of the loop. core/hub.ts */

@@ -165,7 +165,8 @@ export function textMatching(placeholder: string, pattern: RegExp, accepted: str
 export function httpUrl(path: RegExp, accepted: string): Kind<string> {
   const read = (value: unknown): string | undefined => {
     // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
-    if (typeof value !== 'string' || !/^http:\/\/[^\s/?#@]{1,255}\/[^\s?#]*$/i.test(value) || !URL.canParse(value)) return undefined;
+    if (typeof value !== 'string' || !/^http:\/\/[^\s/?#@]{1,255}\/[^\s?#]*$/i.test(value) || !URL.canParse(value))
+      return undefined;
     const url = new URL(value);
     return path.test(url.pathname) ? url.href : undefined;
   };

@@ -18,6 +18,7 @@ import { bodyKindOf, bodyLimit, readEvents, receiptJson, receiveBody } from './t
 import {
   channelOf,
   channelsOf,
+  checkIdempotencyKey,
   limitOf,
   positionOf,
   Query,
@@ -25,7 +26,7 @@ import {
   transportOf,
   waitMsOf,
 } from './transports/request.js';
-import { openStream, wayOf, writeStreamHead, type StreamRequest } from './transports/stream.js';
+import { answerStreamHead, openStream, wayOf, type StreamRequest } from './transports/stream.js';
 import type { Messages, Session } from './transports/websocket.js';
 
 /** Whatever is held open. */
@@ -147,19 +148,15 @@ export class Router {
     } else if (transport === 'poll') {
       const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query), headers };
       open = () => {
-        this.#checkPlace();
-        answerOrWait(this.#hub, this.#hub, response, poll, isHead);
+        this.#checkServing();
+        answerOrWait(this.#hub, this.#hub, response, poll, isHead, () => this.#checkPlace());
       };
     } else {
       const way = wayOf(transport, channels, query.isSet('envelope'));
       const stream: StreamRequest = { channels, position, way, headers };
       open = () => {
-        if (isHead) {
-          writeStreamHead(this.#hub, response, stream);
-          response.endWithoutBody();
-        } else {
-          this.#open(response, stream);
-        }
+        if (isHead) answerStreamHead(this.#hub, response, stream);
+        else this.#open(response, stream);
       };
     }
     this.#authorized(response, request, 'subscribe', channels, headers, isHead, open);
@@ -175,9 +172,14 @@ export class Router {
     }
   }
 
+  /** Throws while the server drains. */
+  #checkServing(): void {
+    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+  }
+
   /** Throws when nobody new can be held now. */
   #checkPlace(): void {
-    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+    this.#checkServing();
     if (this.#hub.lines.open >= this.#options.maxConnections) {
       throw new HoldlineError(
         'HOLDLINE_LINES_FULL',
@@ -248,7 +250,7 @@ export class Router {
     const kind = bodyKindOf(request.getHeader('content-type'));
     const idempotencyKey = request.getHeader('idempotency-key');
     const scope = { channel, credential: idempotencyKey === '' ? '' : request.getHeader('authorization') };
-    if (idempotencyKey !== '') requestKeyOf(idempotencyKey, scope, []);
+    if (idempotencyKey !== '') checkIdempotencyKey(idempotencyKey);
     if (this.#draining)
       throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
     const { maxEventBytes } = this.#options;
@@ -346,7 +348,7 @@ export class Router {
     this.#guard.checkSite(request);
     const channel = channelOf(path);
     this.#guard.checkOps(request);
-    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+    this.#checkServing();
     let gone = false;
     response.onAborted(() => {
       gone = true;

@@ -49,21 +49,18 @@ export interface HoldlineOptions {
   readonly waitSeconds?: number | undefined;
 }
 
+type Listener = ((event: HoldlineEvent) => void) | { handleEvent(event: HoldlineEvent): void } | null;
+
 /** An EventTarget that knows which listeners are given what. */
 interface HoldlineTarget extends EventTarget {
-  addEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: boolean | AddEventListenerOptions): void;
-  addEventListener(
-    type: string,
-    listener: ((event: HoldlineEvent) => void) | EventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: boolean | EventListenerOptions): void;
-  removeEventListener(
-    type: string,
-    listener: ((event: HoldlineEvent) => void) | EventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
+  addEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: AddOptions): void;
+  addEventListener(type: string, listener: Listener, options?: AddOptions): void;
+  removeEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: RemoveOptions): void;
+  removeEventListener(type: string, listener: Listener, options?: RemoveOptions): void;
 }
+
+type AddOptions = Parameters<EventTarget['addEventListener']>[2];
+type RemoveOptions = Parameters<EventTarget['removeEventListener']>[2];
 
 /** An event in an envelope, as streams and polls carry it. */
 interface Envelope {
@@ -81,7 +78,7 @@ const CLOSED = 2;
 /** Longest pause before another attempt, ms, unless the server asked for more. */
 const PAUSE_MS = 30_000;
 
-/** How long a source keeps to long-polls before it tries a stream again, ms; doubled with each stream that fails, up to 16 times. */
+/** How long a source keeps to long-polls before it tries a stream again, ms; longer with each stream that fails, up to 16 times. */
 const POLLING_MS = 60_000;
 
 /** A long-poll that was answered with nothing sooner than this, ms, was not held; the next one waits twice as long. */

@@ -228,6 +228,7 @@ export class Way extends Panel {
   draw(nowMs: number): void {
     const sinceMs = nowMs - TIMELINE_MS;
     const percent = (ms: number): number => Math.max(0, ((ms - sinceMs) / TIMELINE_MS) * 100);
+    const leastPercent = 600 / Math.max(300, this.#lane.clientWidth);
     const shapes: SVGElement[] = [];
     const shape = (name: string, className: string, attributes: Record<string, string>): void => {
       const element = document.createElementNS(SVG, name);
@@ -236,7 +237,7 @@ export class Way extends Panel {
       shapes.push(element);
     };
     for (const { fromMs, untilMs = nowMs, isEmpty } of this.#spans.filter((span) => (span.untilMs ?? nowMs) >= sinceMs)) {
-      const width = `${Math.max(0.5, percent(untilMs) - percent(fromMs))}%`;
+      const width = `${Math.max(leastPercent, percent(untilMs) - percent(fromMs))}%`;
       shape('rect', isEmpty ? 'empty' : 'held', { x: `${percent(fromMs)}%`, width, y: '25%', height: '50%', rx: '2' });
     }
     for (const { publishedMs, arrivedMs } of this.#marks.filter((mark) => mark.arrivedMs >= sinceMs)) {

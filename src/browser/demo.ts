@@ -116,7 +116,7 @@ async function publish(...events: readonly (readonly [type: string, text: string
       showAnswer(
         request,
         `${response.status} ${reply}`,
-        `Pushed to ${subscribers} held lines: dashboards, WebSocket, a waiting poll.`,
+        `Pushed to held lines: ${subscribers} (dashboards, WebSocket, a waiting poll).`,
         false,
       );
       done('publish');

@@ -23,7 +23,10 @@ export class Deadlines {
   #step = 0;
   #cancel: (() => void) | undefined;
 
-  /** `expired` is called for a handle that was added and not removed, in a turn of its own, at most a step late. */
+  /**
+   * `expired` is called for a handle that was added and not removed, in a turn of its own: up to a step early, and late only when
+   * the time is less than a step.
+   */
   constructor(clock: Clock, longestMs: number, expired: (handle: number) => void) {
     this.#clock = clock;
     this.#expired = expired;
@@ -40,15 +43,17 @@ export class Deadlines {
   add(handle: number, delayMs: number): void {
     this.#grow(handle);
     if (this.#count++ === 0) this.#step = this.#stepNow();
-    const steps = Math.min(this.#heads.length - 1, Math.max(1, Math.ceil(delayMs / DEADLINE_STEP_MS)));
-    const bucket = Math.max(this.#stepNow() + steps, this.#step + 1) % this.#heads.length;
+    const steps = Math.max(1, Math.floor(delayMs / DEADLINE_STEP_MS));
+    // Where the wheel lags behind the clock, a turn of it ends earlier than the longest time from now.
+    const step = Math.min(Math.max(this.#stepNow() + steps, this.#step + 1), this.#step + this.#heads.length - 1);
+    const bucket = step % this.#heads.length;
     const head = this.#heads[bucket] as number;
     this.#next[handle] = head;
     this.#previous[handle] = NONE;
     if (head !== NONE) this.#previous[head] = handle;
     this.#heads[bucket] = handle;
     this.#buckets[handle] = bucket;
-    this.#cancel ??= this.#clock.later(DEADLINE_STEP_MS, this.#turn);
+    this.#schedule();
   }
 
   /** Takes a handle out; nothing happens when it is not waiting. */
@@ -88,8 +93,15 @@ export class Deadlines {
       }
       this.#step++;
     }
-    if (this.#count > 0) this.#cancel ??= this.#clock.later(DEADLINE_STEP_MS, this.#turn);
+    if (this.#count > 0) this.#schedule();
   };
+
+  /** The next turn is when the next step begins. */
+  #schedule(): void {
+    if (this.#cancel !== undefined) return;
+    const nextMs = this.#startedMs + (this.#stepNow() + 1) * DEADLINE_STEP_MS;
+    this.#cancel = this.#clock.later(nextMs - this.#clock.nowMs(), this.#turn);
+  }
 
   #stepNow(): number {
     return Math.floor((this.#clock.nowMs() - this.#startedMs) / DEADLINE_STEP_MS);

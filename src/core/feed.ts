@@ -65,8 +65,8 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 
-  /** True when its channel was deleted: its lines are given nothing more and are being ended. */
-  isOver = false;
+  /** Id of its channel's deletion: its lines are given nothing more and are being ended. */
+  overAt: number | undefined;
 
   /** Turns the rows of the heartbeat wheel, so that feeds of few lines do not all beat at once. */
   readonly phase: number;

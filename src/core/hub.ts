@@ -56,6 +56,8 @@ export interface Start {
 export interface Polled {
   readonly answer: PollAnswer | undefined;
   readonly start: Start;
+  /** The position that an answer without events tells. */
+  readonly emptyPosition: number;
 }
 
 function channelsFull(): HoldlineError {
@@ -174,7 +176,7 @@ export class Hub<Socket> implements IntakeOwner {
     this.#head = entry.id;
     if (isDeletion(entry)) {
       this.#counters.deletions_total++;
-      if (channel !== undefined) this.#delete(channel);
+      if (channel !== undefined) this.#delete(channel, entry.id);
       return;
     }
     this.#counters.events_entered_total++;
@@ -220,14 +222,14 @@ export class Hub<Socket> implements IntakeOwner {
   }
 
   /** The channel's history is over, and so are the lines on it alone. */
-  #delete(channel: Channel<Feed<Socket>>): void {
+  #delete(channel: Channel<Feed<Socket>>, id: number): void {
     this.#channels.dropRing(channel);
     channel.isDeleted = true;
     for (const feed of [...channel.feeds]) {
       if (feed.channels.length > 1) continue;
       // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
       this.#detach(feed);
-      feed.isOver = true;
+      feed.overAt = id;
       this.#ending.push(feed);
     }
     if (this.#ending.length > 0) this.#clock.soon(this.#endDeleted);
@@ -407,20 +409,21 @@ export class Hub<Socket> implements IntakeOwner {
     const set = this.#setOf(names);
     const start = this.#startOf(set, position);
     const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    if (answer !== undefined) {
-      if (start.gap !== undefined) this.#countGapAtJoin();
-      this.#countAnswer(answer);
-    }
-    return { answer, start };
+    return { answer, start, emptyPosition: this.#emptyPosition(start.cursor, start.gap, this.#head) };
+  }
+
+  /** A poll was answered at once, with what was found. */
+  answered({ answer, start }: Polled): void {
+    if (answer === undefined) this.#counters.polls_empty_total++;
+    else this.#countAnswer(answer, start.gap);
   }
 
   /**
-   * The position that an empty answer tells, counted as one: behind everything that has entered, so that a quiet channel's client
-   * does not fall behind the floor. A gap that could not be told yet must come about again from it.
+   * The position that an empty answer tells: behind everything that has entered (`head`), so that the client of a quiet channel does
+   * not fall behind the floor. A gap that could not be told yet must come about again from it.
    */
-  emptyAnswer({ cursor, gap }: Pick<Start, 'cursor' | 'gap'>): number {
-    this.#counters.polls_empty_total++;
-    if (gap === undefined) return Math.max(cursor, this.#head);
+  #emptyPosition(cursor: number, gap: OwedGap | undefined, head: number): number {
+    if (gap === undefined) return Math.max(cursor, head);
     const { after } = gap;
     if (after !== null && after <= this.#log.lastId()) return after;
     // Not an id of this log: any position below its floor is as good. A log that starts at 1 has none, and nothing before it was lost.
@@ -452,8 +455,7 @@ export class Hub<Socket> implements IntakeOwner {
       if (gap !== undefined) this.#owedGaps.set(handle, gap);
       return;
     }
-    if (gap !== undefined) this.#countGapAtJoin();
-    this.#countAnswer(answer);
+    this.#countAnswer(answer, gap);
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     way.port.answer(socket, answer.body, answer.lastId);
@@ -471,13 +473,17 @@ export class Hub<Socket> implements IntakeOwner {
     const { table, way } = feed;
     if (way.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
-    const position = this.emptyAnswer({ cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) });
+    // What comes after a deletion is another life of the channel, which this feed has not been woken for.
+    const head = feed.overAt ?? this.#head;
+    const position = this.#emptyPosition(table.cursors[row] as number, this.#owedGaps.get(handle), head);
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
+    this.#counters.polls_empty_total++;
     way.port.answer(socket, undefined, position);
   }
 
-  #countAnswer(answer: PollAnswer): void {
+  #countAnswer(answer: PollAnswer, gap: OwedGap | undefined): void {
+    if (gap !== undefined) this.#countGapAtJoin();
     this.#counters.polls_answered_total++;
     this.#counters.deliveries_total += answer.events;
   }

@@ -115,7 +115,7 @@ export class Intake {
   async #append(channel: string, entries: readonly NewEntry[], requestKey: RequestKey | undefined): Promise<Published> {
     const subscribers = this.#owner.subscribersOf(channel);
     const ids = await this.#log.append(entries, requestKey === undefined ? undefined : { ...requestKey, subscribers });
-    this.#counters.events_accepted_total += ids.length;
+    for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
     return { ids, subscribers };
   }
 

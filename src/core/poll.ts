@@ -54,25 +54,30 @@ const COMMA = Buffer.from(',');
 const CLOSE_BRACKET = Buffer.from(']');
 
 function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, firstId: number): PollAnswer {
-  const parts: Buffer[] = [];
+  const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
   let lastId = cursor;
-  let bytes = 0;
+  let bytes = 2;
   let events = 0;
   for (; events < Math.max(1, limit); events++) {
     const event = set.firstEventAfter(lastId);
     if (event === undefined) break;
     const length = NDJSON.encode(event) - 1;
-    bytes += length;
-    if (events > 0 && bytes > POLL_BODY_BYTES) break;
-    const object = Buffer.from(scratch.subarray(0, length));
-    if (events > 0) parts.push(COMMA);
-    if (events === 0 && gap !== undefined) {
-      parts.push(Buffer.from(`{"gap":${JSON.stringify({ after: gap.after, before: firstId })},`), object.subarray(1));
-    } else {
-      parts.push(object);
+    if (events > 0) {
+      if (bytes + 1 + length > POLL_BODY_BYTES) break;
+      parts.push(COMMA);
+      bytes++;
     }
+    let object = scratch.subarray(0, length);
+    if (events === 0 && gap !== undefined) {
+      const member = Buffer.from(`{"gap":${JSON.stringify({ after: gap.after, before: firstId })},`);
+      parts.push(member);
+      bytes += member.length;
+      object = object.subarray(1);
+    }
+    parts.push(Buffer.from(object));
+    bytes += object.length;
     lastId = event.id;
   }
-  const body = limit === 0 ? Buffer.concat(parts) : Buffer.concat([OPEN_BRACKET, ...parts, CLOSE_BRACKET]);
-  return { body, lastId, events };
+  if (limit > 0) parts.push(CLOSE_BRACKET);
+  return { body: Buffer.concat(parts), lastId, events };
 }

@@ -110,7 +110,7 @@ export class Pump<Socket> {
     this.#scheduled = false;
     const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
     for (let feed = this.#dequeue(); feed !== undefined; feed = this.#dequeue()) {
-      if (!feed.isOver && !this.#sweep(feed)) this.#enqueue(feed);
+      if (feed.overAt === undefined && !this.#sweep(feed)) this.#enqueue(feed);
       if (this.#clock.nowMs() >= until) break;
     }
     this.flush();

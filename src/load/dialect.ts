@@ -60,7 +60,8 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   for (const line of block.split('\n')) {
     const colon = line.indexOf(':');
     const name = colon < 0 ? line : line.slice(0, colon);
-    if (!['', 'id', 'event', 'data', 'retry'].includes(name)) throw new Error(`no line of an event stream: ${JSON.stringify(line)}`);
+    if (!['', 'id', 'event', 'data', 'retry'].includes(name))
+      throw new Error(`no line of an event stream: ${JSON.stringify(line)}`);
     const value = line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
     const before = name === 'data' ? fields.get(name) : undefined;
     fields.set(name, before === undefined ? value : `${before}\n${value}`);
@@ -77,7 +78,8 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
 /** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
 export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
   const { gap, end, id, data } = value as { gap?: unknown; end?: { code?: unknown }; id?: unknown; data?: unknown };
-  if (gap === undefined && end === undefined && id === undefined) throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
+  if (gap === undefined && end === undefined && id === undefined)
+    throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
   if (gap !== undefined) sink.gap();
   if (end !== undefined) sink.ended(String(end.code));
   if (id !== undefined) readData(Number(id), data, shape, sink);
@@ -89,7 +91,8 @@ function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sin
   if (!isOfRun(bytes, 0, run)) return;
   const sequence = sequenceOf(bytes, 0);
   const dueUs = dueUsOf(bytes, 0);
-  if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs + id)) throw new Error(`a damaged event: ${bytes.toString('utf8', 0, 200)}`);
+  if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs + id))
+    throw new Error(`a damaged event: ${bytes.toString('utf8', 0, 200)}`);
   sink.event(id, sequence, dueUs);
 }
 

@@ -33,7 +33,12 @@ const LOAD_OPTIONS = {
     default: 'sse',
     help: 'how the clients are served',
   },
-  connections: { flag: 'connections', kind: integer(1, 1_000_000), default: 100, help: 'clients, each with a connection of its own' },
+  connections: {
+    flag: 'connections',
+    kind: integer(1, 1_000_000),
+    default: 100,
+    help: 'clients, each with a connection of its own',
+  },
   ratePerSecond: { flag: 'rate', kind: integer(1, 100_000), default: 10, help: 'events published in a second' },
   sizeBytes: {
     flag: 'size',

@@ -4,7 +4,15 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Histogram } from 'hdr-histogram-js';
 import { eventData, nowUs, stampEvent } from './event.js';
-import { AnswerReader, openConnection, refusalText, type AnswerSink, type ConnectionSink, type Head, type Target } from './http.js';
+import {
+  AnswerReader,
+  openConnection,
+  refusalText,
+  type AnswerSink,
+  type ConnectionSink,
+  type Head,
+  type Target,
+} from './http.js';
 import { createHistogram, recordUs, type Ledger } from './ledger.js';
 
 /** Connections at most; each carries one publish at a time, since uWebSockets.js closes on pipelined ones. */
@@ -80,7 +88,8 @@ export class Publisher {
     this.#startUs = startUs;
     while (!this.#isStopped && this.#due < events) {
       const now = nowUs();
-      for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++) recordUs(this.latenessUs, now - this.dueUs(this.#due));
+      for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++)
+        recordUs(this.latenessUs, now - this.dueUs(this.#due));
       this.#pump();
       if (this.#due < events) await sleep(Math.max(1, (this.dueUs(this.#due) - nowUs()) / 1000));
     }

@@ -105,7 +105,9 @@ export function remarksOn(report: Report, { publisher, cutOff, tally, wasStopped
     ...(wasStopped ? ['the run was ended early'] : []),
     ...(report.published === 0 ? ['the server took no event'] : []),
     ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
-    ...[...publisher.unanswered].map(([reason, times]) => `${times} events may not have been published, their connection was lost: ${reason}`),
+    ...[...publisher.unanswered].map(
+      ([reason, times]) => `${times} events may not have been published, their connection was lost: ${reason}`,
+    ),
     ...(publisher.pending === 0 ? [] : [`${publisher.pending} events were not published, or not answered, by the end`]),
     ...(tally.refusedPolls === 0 ? [] : [`${tally.refusedPolls} polls were refused for now and asked again`]),
     ...[...cutOff].map(([reason, times]) => `${times} clients were cut off, and lost what came after: ${reason}`),
@@ -122,7 +124,10 @@ export function remarksOn(report: Report, { publisher, cutOff, tally, wasStopped
 export function tableOf(report: Report): string {
   const { latencyMs } = report;
   const table = new Table({
-    head: [`${report.transport}, ${words(report.connections)} clients, ${words(report.ratePerSecond)} events/s of ${report.sizeBytes} B`, ''],
+    head: [
+      `${report.transport}, ${words(report.connections)} clients, ${words(report.ratePerSecond)} events/s of ${report.sizeBytes} B`,
+      '',
+    ],
     colAligns: ['left', 'right'],
     style: { head: [], border: [], compact: true },
   });

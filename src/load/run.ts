@@ -31,9 +31,13 @@ const GOODBYE_MS = 1_000;
 /** How often the run looks whether a phase is over. */
 const LOOK_MS = 10;
 
-/** From here on the client is what was measured: its share of a core, and how late 1 % of its events left, µs. */
+/**
+ * From here on the client is what was measured: its share of a core, and how late 1 % of its events left, µs, where that is also
+ * this share of the latency that is reported.
+ */
 const BUSY_SHARE = 0.9;
 const LATE_US = 20_000;
+const LATE_SHARE = 0.2;
 
 /** Why a run did not come to figures; the message is for the user. */
 export class RunFailure extends Error {}
@@ -124,7 +128,7 @@ export class Run {
         measuredSeconds,
         cpuSeconds,
         busyShare,
-        clientLimited: busyShare > BUSY_SHARE || publisher.latenessUs.getValueAtPercentile(99) > LATE_US,
+        clientLimited: busyShare > BUSY_SHARE || this.#hasSlipped(publisher),
         cutOff: this.#cutOff,
         wasStopped: this.#stops > 0,
       };
@@ -179,7 +183,8 @@ export class Run {
       if (this.#stops > 0) throw new RunFailure(`stopped when ${this.joined} of ${connections} clients had subscribed`);
       this.#check();
       const [refusal] = this.#cutOff.keys();
-      if (refusal !== undefined) throw new RunFailure(`${this.joined} of ${connections} clients could subscribe, the next was ${refusal}`);
+      if (refusal !== undefined)
+        throw new RunFailure(`${this.joined} of ${connections} clients could subscribe, the next was ${refusal}`);
       if (this.joined > joinedBefore) progressUs = nowUs();
       if (nowUs() - progressUs > CONNECT_STALL_MS * 1000) {
         throw new RunFailure(`${this.joined} of ${connections} clients had subscribed when the server stopped answering`);
@@ -196,9 +201,10 @@ export class Run {
     const pollers = this.#clients.filter((client) => client instanceof PollClient);
     const stepUs = (this.#settings.pollIntervalMs * 1000) / pollers.length;
     let turn = 0;
-    this.#turns = setInterval(() => {
+    const takeTurns = (): void => {
       for (; startUs + turn * stepUs <= nowUs(); turn++) pollers[turn % pollers.length]!.poll();
-    }, 1);
+    };
+    this.#turns = setInterval(takeTurns, Math.min(LOOK_MS, Math.max(1, stepUs / 1000)));
   }
 
   async #untilSettled(publisher: Publisher): Promise<void> {
@@ -215,6 +221,11 @@ export class Run {
       await sleep(LOOK_MS);
     }
     await sleep(AFTERMATH_MS);
+  }
+
+  #hasSlipped({ latenessUs }: Publisher): boolean {
+    const lateUs = latenessUs.getValueAtPercentile(99);
+    return lateUs > LATE_US && lateUs > LATE_SHARE * this.ledger.latencyUs.getValueAtPercentile(99);
   }
 
   async #disconnect(): Promise<void> {

@@ -72,8 +72,15 @@ export const messagePort: LinePort<MessageSocket> = {
 
 /** Sends one text message, uncorked: one system call. False: some of it stays in user space, and the drain will be reported. */
 export function sendMessage(socket: MessageSocket, text: Uint8Array | string): boolean {
-  return socket.send(text, false) === 1;
+  const sent = socket.send(text, false);
+  // Not even queued: what the client has been given ends here, and uWebSockets closes the socket in the next turn.
+  if (sent === DROPPED) socket.isOpen = false;
+  return sent === SENT;
 }
+
+/** Answers of a native send; 0 is the third: queued, wholly or in part. */
+const SENT = 1;
+const DROPPED = 2;
 
 /** Closes with a code and a reason; what was sent before goes out first. */
 export function closeMessages(socket: MessageSocket, code: number, reason: string): void {
@@ -222,14 +229,16 @@ export async function listen(
     idleTimeout: idleTimeoutSeconds(options.pingMs),
     sendPingsAutomatically: true,
     // Ours act first: a line is left alone at the first refused byte, and closed for unread answers long before this. What is
-    // dropped here would be lost without a word. native-notes/websocket-backpressure.md
+    // left are pongs that a peer asks for and does not read. native-notes/websocket-backpressure.md
     maxBackpressure: 4 * (CORK_WRITE_BYTES + options.maxMessageBytes + UNREAD_ANSWERS_BYTES),
+    closeOnBackpressureLimit: true,
     upgrade: handle,
     open: (socket) => messages.opened(socket as MessageSocket),
     message: (socket, message, isBinary) => messages.received(socket as MessageSocket, message, isBinary),
     drain: (socket) => {
       // Comes whenever some bytes have gone out, mostly with others left. native-notes/websocket-send.md
-      if (socket.getBufferedAmount() === 0) messages.drained(socket as MessageSocket);
+      const drained = socket as MessageSocket;
+      if (drained.isOpen && drained.getBufferedAmount() === 0) messages.drained(drained);
     },
     close: (socket) => {
       // The filter above is not told of the end of a socket that was upgraded. native-notes/websocket-upgrade.md

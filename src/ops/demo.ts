@@ -17,6 +17,8 @@ const PAGES: Readonly<Record<string, Page>> = {
   demo: page('demo.html', 'text/html'),
   'demo.css': page('demo.css', 'text/css'),
   'demo.js': page('demo.js', 'text/javascript'),
+  'demo-lines.js': page('demo-lines.js', 'text/javascript'),
+  'demo-panels.js': page('demo-panels.js', 'text/javascript'),
   'client.js': page('client.js', 'text/javascript'),
 };
 

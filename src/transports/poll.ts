@@ -57,23 +57,25 @@ function answerPoll(
 }
 
 /**
- * Answers a poll, or holds it until an event comes or its time is over. A HEAD never waits. Throws what `Hub.wait` throws, before
- * anything was written.
+ * Answers a poll, or holds it until an event comes or its time is over. A HEAD never waits and does not count. Throws what
+ * `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is written then.
  */
 export function answerOrWait(
-  hub: Pick<Hub<WaitingPoll>, 'poll' | 'emptyAnswer' | 'wait'>,
+  hub: Pick<Hub<WaitingPoll>, 'answered' | 'poll' | 'wait'>,
   holder: Pick<Holder<WaitingPoll>, 'left'>,
   response: HttpResponse,
   request: PollRequest,
   isHead: boolean,
+  checkPlace: () => void,
 ): void {
   const { channels, headers, limit, waitMs } = request;
-  const { answer: found, start } = hub.poll(channels, request.position, limit);
-  if (found !== undefined) {
-    answerPoll(response, headers, found.body, found.lastId, isHead);
-  } else if (waitMs === 0 || isHead) {
-    answerPoll(response, headers, undefined, hub.emptyAnswer(start), isHead);
+  const polled = hub.poll(channels, request.position, limit);
+  const { answer: found, start } = polled;
+  if (found !== undefined || waitMs === 0 || isHead) {
+    if (!isHead) hub.answered(polled);
+    answerPoll(response, headers, found?.body, found?.lastId ?? polled.emptyPosition, isHead);
   } else {
+    checkPlace();
     const poll = new WaitingPoll(response, headers);
     const handle = hub.wait(poll, channels, wayOf(limit), start, waitMs);
     response.onAborted(() => holder.left(handle, poll));

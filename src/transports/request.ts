@@ -188,23 +188,27 @@ export function limitOf(query: Query): number {
 /** Printable ASCII, as a header can carry it. */
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]+$/;
 
-/**
- * What makes a publish the same as an earlier one: its key within credential and channel, and a digest of what else was asked.
- * Undefined without a key. The key is kept as a digest, too: it may be long, and the credential is nobody's business. Throws
- * HOLDLINE_BAD_IDEMPOTENCY_KEY.
- */
-export function requestKeyOf(
-  key: string,
-  scope: { readonly credential: string; readonly channel: string },
-  asked: readonly (string | Uint8Array)[],
-): RequestKey {
+/** Returns an `Idempotency-Key`, or throws HOLDLINE_BAD_IDEMPOTENCY_KEY. */
+export function checkIdempotencyKey(key: string): string {
   if (key.length > IDEMPOTENCY_KEY_CHARS || !IDEMPOTENCY_KEY.test(key)) {
     throw new HoldlineError(
       'HOLDLINE_BAD_IDEMPOTENCY_KEY',
       `the Idempotency-Key ${JSON.stringify(key.slice(0, 32))} is not 1 to ${IDEMPOTENCY_KEY_CHARS} printable ASCII characters`,
     );
   }
-  return { key: digestOf([scope.credential, scope.channel, key]), digest: digestOf(asked) };
+  return key;
+}
+
+/**
+ * What makes a publish the same as an earlier one: its key within a credential and a channel, and all else that was asked. Kept as
+ * digests: they are short, and the credential is nobody's business.
+ */
+export function requestKeyOf(
+  key: string,
+  { credential, channel }: { readonly credential: string; readonly channel: string },
+  asked: readonly (string | Uint8Array)[],
+): RequestKey {
+  return { key: digestOf([credential, channel, key]), digest: digestOf(asked) };
 }
 
 /** SHA-256 over the parts, each with its length, so that their borders count. */

@@ -28,7 +28,7 @@ export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], 
  * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it. A stream of
  * JSON tells in the head where it continues, which an event stream does in its first block.
  */
-export function writeStreamHead(
+function writeStreamHead(
   hub: Pick<Hub<HttpResponse>, 'startOf'>,
   response: HttpResponse,
   { channels, position, way, headers }: StreamRequest,
@@ -47,20 +47,37 @@ export function writeStreamHead(
   response.writeHeader('Vary', vary);
 }
 
+type StreamHub = Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>;
+
+/** Answers a HEAD: what a GET would begin with. */
+export function answerStreamHead(hub: StreamHub, response: HttpResponse, request: StreamRequest): void {
+  if (isOver(hub, request)) {
+    answerNothing(response, request.headers);
+    return;
+  }
+  writeStreamHead(hub, response, request);
+  response.endWithoutBody();
+}
+
+/** True when an event stream is not to be opened, since its channel was deleted. */
+function isOver(hub: StreamHub, { channels, way }: StreamRequest): boolean {
+  return way.transport === 'sse' && hub.isDeleted(channels);
+}
+
 /**
  * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn already is. A deleted channel answers
  * an event stream with 204, after which an EventSource does not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws,
  * before anything was written.
  */
 export function openStream(
-  hub: Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>,
+  hub: StreamHub,
   holder: Holder<HttpResponse>,
   response: HttpResponse,
   request: StreamRequest,
   retryMs: number,
 ): void {
   const { channels, position, way } = request;
-  if (way.transport === 'sse' && hub.isDeleted(channels)) {
+  if (isOver(hub, request)) {
     answerNothing(response, request.headers);
     return;
   }
