@@ -11,7 +11,7 @@ import { makeSendLog, skipExitCode } from '../native-notes/probes/send-log.js';
 const notes = fileURLToPath(new URL('../native-notes/', import.meta.url));
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const slow = ['memory-per-connection', 'ten-second-timer'];
+const slow = ['memory-per-connection', 'pending-answer', 'ten-second-timer', 'websocket-idle-timeout'];
 const facts = [
   'abort-is-synchronous',
   'accept-filter',
@@ -33,6 +33,12 @@ const facts = [
   'true-means-backlog-flushed',
   'unanswered-request-kills',
   'uncorked-write-is-four-sends',
+  'upgrade-routing',
+  'websocket-backpressure',
+  'websocket-end',
+  'websocket-protocol-errors',
+  'websocket-send',
+  'websocket-upgrade',
   'worker-exit-aborts',
   'zero-copy-arguments',
 ];

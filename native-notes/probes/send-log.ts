@@ -1,4 +1,4 @@
-// Every send() of a process, logged and if wanted cut short by a small library under LD_PRELOAD (shim.c). Linux and a C compiler only.
+// Every send() of a process, and every writev() of its server, logged and if wanted cut short by a small library under LD_PRELOAD (shim.c). Linux and a C compiler only.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -60,6 +60,7 @@ function compileShim(): string | undefined {
   return undefined;
 }
 
+/** `result` is what was taken, or the negative errno. `flags` is −1 for a writev(). */
 export type Send = { fd: number; asked: number; result: number; flags: number };
 
 /** The shim's memory (shim.c), read and written through its file. node:net does not call send(), so only the server is in it. */
@@ -110,6 +111,15 @@ export class SendLog {
     this.#word.writeInt32LE(value, 0);
     writeSync(this.#file, this.#word, 0, 4, offset);
   }
+}
+
+/** The calls in words: `8004→6144` asked and took, `100→EAGAIN`, `writev 20004→20004`. */
+export function describeSends(sends: readonly Send[]): string {
+  return sends
+    .map(
+      ({ asked, result, flags }) => `${flags === -1 ? 'writev ' : ''}${String(asked)}→${result < 0 ? 'EAGAIN' : String(result)}`,
+    )
+    .join(' ');
 }
 
 /** Bytes that send() really took. */

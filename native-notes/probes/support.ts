@@ -6,11 +6,11 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as uWS from 'uWebSockets.js';
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js';
 import { hasSendLog, makeSendLog, skipExitCode } from './send-log.js';
 
 export { uWS };
-export type { HttpRequest, HttpResponse, TemplatedApp };
+export type { HttpRequest, HttpResponse, TemplatedApp, WebSocket };
 
 export type Row = Record<string, string | number | boolean>;
 export type ProbeResult = { claim: string; holds: boolean; rows: Row[] };
@@ -84,6 +84,18 @@ function markdownTable(rows: Row[]): string {
     line(columns.map((column) => (row[column] === undefined ? '' : String(row[column]).replaceAll('|', '\\|')))),
   );
   return [line(columns), line(columns.map(() => '---')), ...body].join('\n');
+}
+
+/** The rows of a probe that asks several small questions: what was seen, and whether it was what the note says. */
+export class Findings {
+  readonly rows: Row[] = [];
+  holds = true;
+
+  add(name: string, seen: string | number | boolean, wanted: string | number | boolean): void {
+    const right = seen === wanted;
+    this.rows.push({ case: name, seen: right ? seen : `${String(seen)} (the note says: ${String(wanted)})` });
+    this.holds &&= right;
+  }
 }
 
 // ---------------------------------------------------------------- waiting
@@ -236,4 +248,68 @@ export function decodeChunked(bytes: Buffer): Chunked {
     if (bytes[after] !== 13 || bytes[after + 1] !== 10) return done(false, after);
     at = after + 2;
   }
+}
+
+// ---------------------------------------------------------------- WebSocket
+
+/** What a browser sends beside the request line and Host, with the key of RFC 6455, section 1.3. */
+export const upgradeHeaders =
+  'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n';
+
+/** Upgrades as any handler may that has nothing to look at. */
+export function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, data: object): void {
+  response.upgrade(data, request.getHeader('sec-websocket-key'), '', '', context);
+}
+
+/**
+ * A client's frame (RFC 6455, section 5.2). `first` is its first byte: FIN, reserved bits, opcode (0x81 a text, 0x82 binary, 0x88 close,
+ * 0x89 ping). `declaredBytes` lets the header tell another length than the payload has.
+ */
+export function clientFrame(first: number, payload: Buffer | string, declaredBytes?: number): Buffer {
+  const bytes = typeof payload === 'string' ? Buffer.from(payload, 'latin1') : payload;
+  const key = Buffer.from([1, 2, 3, 4]);
+  const head = frameHead(first, declaredBytes ?? bytes.length);
+  head[1] = 0x80 | (head[1] ?? 0);
+  return Buffer.concat([head, key, bytes.map((byte, at) => byte ^ (key[at & 3] ?? 0))]);
+}
+
+/** A frame as the server sends it, not masked. */
+export function serverFrame(first: number, payload: Buffer): Buffer {
+  return Buffer.concat([frameHead(first, payload.length), payload]);
+}
+
+function frameHead(first: number, length: number): Buffer {
+  if (length < 126) return Buffer.from([first, length]);
+  if (length < 65536) return Buffer.from([first, 126, length >> 8, length & 255]);
+  const head = Buffer.from([first, 127, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeUInt32BE(length, 6);
+  return head;
+}
+
+/** What the client has received behind the head of the 101. */
+export function afterHead(client: RawClient): Buffer {
+  const bytes = client.bytes();
+  const end = bytes.indexOf('\r\n\r\n');
+  return end < 0 ? Buffer.alloc(0) : bytes.subarray(end + 4);
+}
+
+/** The server's frames in words: `text "a"`, `pong "b"`, `close 1000 "bye"`, `close`. Long payloads are told by their length. */
+export function describeFrames(bytes: Buffer): string {
+  const words: string[] = [];
+  for (let at = 0; at + 2 <= bytes.length;) {
+    const first = bytes[at] ?? 0;
+    const short = (bytes[at + 1] ?? 0) & 127;
+    const headBytes = short === 127 ? 10 : short === 126 ? 4 : 2;
+    const length = short === 127 ? bytes.readUInt32BE(at + 6) : short === 126 ? bytes.readUInt16BE(at + 2) : short;
+    const payload = bytes.subarray(at + headBytes, at + headBytes + length);
+    const text = length > 20 ? `${String(length)} B` : JSON.stringify(payload.toString('latin1'));
+    const reason = length > 22 ? `${String(length - 2)} B` : JSON.stringify(payload.toString('latin1', 2));
+    const close = payload.length < 2 ? 'close' : `close ${String(payload.readUInt16BE(0))} ${reason}`;
+    words.push(
+      { 0x81: `text ${text}`, 0x82: `binary ${text}`, 0x88: close, 0x89: `ping ${text}`, 0x8a: `pong ${text}` }[first] ??
+        `0x${first.toString(16)}`,
+    );
+    at += headBytes + length;
+  }
+  return words.join(', ');
 }

@@ -82,7 +82,7 @@ export function sendMessage(socket: MessageSocket, text: Uint8Array | string): b
 const SENT = 1;
 const DROPPED = 2;
 
-/** Closes with a code and a reason; what was sent before goes out first. */
+/** Closes with a code and a reason; what was sent before goes out first. Not within a cork. native-notes/websocket-end.md */
 export function closeMessages(socket: MessageSocket, code: number, reason: string): void {
   socket.isOpen = false;
   socket.end(code, reason);
@@ -222,7 +222,7 @@ export async function listen(
     }
   });
   app.any('/*', handle);
-  // Sees every GET that carries a key for a handshake, whatever else it asks for. native-notes/websocket-upgrade.md
+  // Sees every GET that carries a key for a handshake, whatever else it asks for. native-notes/upgrade-routing.md
   app.ws<MessageLine>('/*', {
     compression: uws.DISABLED,
     maxPayloadLength: 2 * options.maxMessageBytes,

@@ -95,8 +95,12 @@ export class Messages implements MessageHandler {
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
-      // No place for its channels; the handshake is done, so this is said in its own words.
-      this.#refuse(socket, error, undefined, CLOSE_CODES.tryAgainLater);
+      // No place for its channels; the handshake is done, so this is said in its own words. Closed in another turn: within a cork
+      // no FIN would follow. native-notes/websocket-end.md
+      this.#refuse(socket, error, undefined);
+      setImmediate(() => {
+        if (socket.isOpen) closeMessages(socket, CLOSE_CODES.tryAgainLater, 'no place');
+      });
     }
   }
 
