@@ -49,6 +49,8 @@ export async function probe(): Promise<ProbeResult> {
     ws.send(Buffer.alloc(buffered - 4, 97));
   };
 
+  const pings = Buffer.concat(Array.from({ length: 400 }, () => clientFrame(0x89, 'p'.repeat(125))));
+
   // 1. The rule.
   for (const [maxBackpressure, buffered, messageBytes, answer] of [
     [limit, limit, 1, 0],
@@ -130,14 +132,30 @@ export async function probe(): Promise<ProbeResult> {
     holds &&= answered === 2 && inside === 'dropped(1 B, false)' && events.at(-1) === 'close(1006)';
   }
 
+  {
+    const { client, events } = await open({ maxBackpressure: limit, closeOnBackpressureLimit: true });
+    log.setBudget(0);
+    client.send(pings);
+    await until(() => events.includes('close(1006)'), 'the close');
+    log.setBudget(-1);
+    const isDropped = events[0]?.startsWith('dropped') === true;
+    rows.push({
+      maxBackpressure: `${String(limit)}, closeOnBackpressureLimit`,
+      'buffered before': 0,
+      step: '400 pings of 125 B come',
+      events: `${isDropped ? 'dropped pongs' : events.join()}; a later turn: ${String(events.at(-1))}`,
+    });
+    holds &&= isDropped;
+    client.destroy();
+  }
+
   // 4. A peer that pings and does not read: the native pongs are buffered, and reset the idle timeout.
   for (const maxBackpressure of [limit, 0]) {
     const { client, ws, events } = await open({ maxBackpressure });
     log.setBudget(0);
-    const pings = Buffer.concat(Array.from({ length: 400 }, () => clientFrame(0x89, 'p'.repeat(125))));
     client.send(pings);
-    await until(() => pinged === 400, 'the pings');
     pinged = 0;
+    await until(() => pinged === 400, 'the pings');
     const answered = ws.send('x');
     const dropped = events.length - (answered === 2 ? 1 : 0);
     rows.push({
