@@ -178,8 +178,10 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       } else {
         const against = await this.#stream();
         this.#suspicion += against;
-        polling = this.#suspicion > 0 && transport === 'auto';
-        goOn = polling && against > 1;
+        // It was tried while long-polls work, and did not come to `open`: they go on as if nothing had been.
+        const inVain = this.#state === OPEN && this.#transport === 'long-poll';
+        polling = transport === 'auto' && (inVain || this.#suspicion > 0);
+        goOn = polling && (inVain || against > 1);
       }
       // Whatever of an answer was not read is not wanted.
       this.#abort.abort();

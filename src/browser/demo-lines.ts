@@ -195,7 +195,9 @@ export abstract class Line {
     const arrivedMs = Date.now();
     if (gap !== undefined) {
       const text = `Ids after ${gap.after ?? 'an unknown one'} and before ${gap.before ?? 'the next'} are no longer held.`;
-      this.tell((watcher) => watcher.event({ id, type: 'gap', text, arrivedMs, publishedMs: undefined, isReplayed: true }));
+      this.tell((watcher) =>
+        watcher.event({ id: undefined, type: 'gap', text, arrivedMs, publishedMs: undefined, isReplayed: true }),
+      );
     }
     if (id === undefined) return;
     this.position = id;

@@ -10,8 +10,8 @@ const TIMELINE_MARKS = 400;
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** The element that the page has for `selector`. */
-export function find<T extends Element = HTMLElement>(selector: string, root: ParentNode = document): T {
-  const found = root.querySelector<T>(selector);
+export function find(selector: string, root: ParentNode = document): HTMLElement {
+  const found = root.querySelector<HTMLElement>(selector);
   if (found === null) throw new Error(`the page has no ${selector}`);
   return found;
 }
@@ -46,7 +46,7 @@ abstract class Panel implements Watcher {
 
   /** Copies `template` to the end of `into`. */
   constructor(template: string, into: string, key: string, title: string) {
-    this.root = find<HTMLTemplateElement>(template).content.firstElementChild!.cloneNode(true) as HTMLElement;
+    this.root = (find(template) as HTMLTemplateElement).content.firstElementChild!.cloneNode(true) as HTMLElement;
     this.root.dataset['panel'] = key;
     find(into).append(this.root);
     this.show('h3', title);
@@ -73,7 +73,9 @@ abstract class Panel implements Watcher {
   event(event: FeedEvent): void {
     const { id, type, text, isReplayed } = event;
     const row = make('li', isReplayed ? 'event replayed' : 'event', '');
-    row.append(make('span', `pill ${type}`, type));
+    const pill = make('span', 'pill', type);
+    pill.dataset['type'] = type;
+    row.append(pill);
     if (id !== undefined) row.dataset['id'] = String(id);
     if (isReplayed && id !== undefined) row.append(make('span', 'tag', 'replayed'));
     const words = make('span', 'text', text);

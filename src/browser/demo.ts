@@ -5,7 +5,7 @@ import { Dashboard, find, setSwitch, Way } from './demo-panels.js';
 const LONG_POLL_WAIT_S = 25;
 const SHORT_POLL_EVERY_MS = 2000;
 const STEADY_EVERY_MS = 1000;
-const TIMELINE_STEP_MS = 200;
+const TIMELINE_STEP_MS = matchMedia('(prefers-reduced-motion: reduce)').matches ? 1000 : 200;
 /** No answer for this long most likely means that the browser's six connections are taken. */
 const SLOW_ANSWER_MS = 4000;
 
@@ -71,14 +71,14 @@ const SAMPLES: readonly (readonly [type: string, text: string])[] = [
 let samplesUsed = 0;
 const nextSample = (): readonly [string, string] => SAMPLES[samplesUsed++ % SAMPLES.length]!;
 
-const form = find<HTMLFormElement>('#publish');
-const text = find<HTMLInputElement>('#text');
+const form = find('#publish') as HTMLFormElement;
+const text = find('#text') as HTMLInputElement;
 /** The sample in the field; a person's own text stays. */
 let offered = '';
 function offer(): void {
   if (text.value !== offered) return;
   const [type, sample] = nextSample();
-  find<HTMLInputElement>(`[name=type][value=${type}]`).checked = true;
+  (find(`[name=type][value=${type}]`) as HTMLInputElement).checked = true;
   text.value = offered = sample;
 }
 
@@ -102,7 +102,7 @@ async function publish(...events: readonly (readonly [type: string, text: string
   const body = isBatch ? items.map((item) => JSON.stringify(item)).join('\n') : JSON.stringify(first!.data);
   const request = `POST ${path}${isBatch ? ` (${items.length} lines of NDJSON)` : ''}`;
   const headers: Record<string, string> = { 'Content-Type': isBatch ? 'application/x-ndjson' : 'application/json' };
-  const key = find<HTMLInputElement>('#key').value;
+  const key = (find('#key') as HTMLInputElement).value;
   if (key !== '') headers['Authorization'] = `Bearer ${key}`;
   const slow = setTimeout(
     () => showAnswer(request, 'no answer yet', 'Waits for a free connection, or for the server.', true),
@@ -134,7 +134,7 @@ async function publish(...events: readonly (readonly [type: string, text: string
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  void publish([find<HTMLInputElement>('[name=type]:checked').value, text.value]);
+  void publish([(find('[name=type]:checked') as HTMLInputElement).value, text.value]);
   offer();
 });
 find('#send-ten').addEventListener('click', () => void publish(...Array.from({ length: 10 }, nextSample)));
@@ -154,6 +154,7 @@ tabs.addEventListener('message', () => {
 });
 function isSeen(): void {
   if (document.hidden) return;
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none, it is of one origin
   tabs.postMessage('seen');
   Line.pauseAll(false);
 }

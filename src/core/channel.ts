@@ -70,6 +70,11 @@ export class Channel<Feed extends Reader> {
     return this.#records?.length ?? 0;
   }
 
+  /** True from its first event until it is dropped, also while all events have been evicted. */
+  get hasRing(): boolean {
+    return this.#records !== undefined;
+  }
+
   /** Bytes of memory of all rings. */
   get memoryBytes(): number {
     let bytes = this.#records?.memoryBytes ?? 0;
@@ -173,7 +178,8 @@ export class Channel<Feed extends Reader> {
   drop(): number {
     const dropped = this.length;
     this.lostThrough = Math.max(this.lostThrough, this.newestId);
-    this.lostAt = ++lossCount;
+    // What was evicted before has been counted as a loss then.
+    if (dropped > 0) this.lostAt = ++lossCount;
     this.#records = undefined;
     this.#frames.length = 0;
     this.#sweptSeq = 0;

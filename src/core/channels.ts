@@ -66,9 +66,9 @@ export class Channels<Feed extends Reader> {
     channel.countedBytes = bytes;
   }
 
-  /** Drops what the channel holds, if it holds anything: positions below its newest event are gaps from here on. */
+  /** Drops the channel's ring, if it has one: positions below its newest event are gaps from here on. */
   dropRing(channel: Channel<Feed>): void {
-    if (channel.length === 0) return;
+    if (!channel.hasRing) return;
     this.#counters.events_evicted_total += channel.drop();
     this.recount(channel);
     this.ringCount--;

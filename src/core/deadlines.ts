@@ -21,7 +21,9 @@ export class Deadlines {
   #count = 0;
   /** The last step whose bucket is empty for good. */
   #step = 0;
+  /** Cancels the timer of the next turn, while there is one. */
   #cancel: (() => void) | undefined;
+  #stopped = false;
 
   /**
    * `expired` is called for a handle that was added and not removed, in a turn of its own: up to a step early, and late only when
@@ -42,10 +44,9 @@ export class Deadlines {
   /** The handle, which must not be waiting, expires in `delayMs`, at most the longest time. */
   add(handle: number, delayMs: number): void {
     this.#grow(handle);
-    if (this.#count++ === 0) this.#step = this.#stepNow();
-    const steps = Math.max(1, Math.floor(delayMs / DEADLINE_STEP_MS));
+    if (this.#count++ === 0) this.#step = this.#stepAt(0);
     // Where the wheel lags behind the clock, a turn of it ends earlier than the longest time from now.
-    const step = Math.min(Math.max(this.#stepNow() + steps, this.#step + 1), this.#step + this.#heads.length - 1);
+    const step = Math.min(Math.max(this.#stepAt(delayMs), this.#step + 1), this.#step + this.#heads.length - 1);
     const bucket = step % this.#heads.length;
     const head = this.#heads[bucket] as number;
     this.#next[handle] = head;
@@ -69,15 +70,18 @@ export class Deadlines {
     this.#count--;
   }
 
+  /** Nothing expires any more. */
   stop(): void {
+    this.#stopped = true;
     this.#cancel?.();
-    this.#cancel = undefined;
   }
 
   /** Empties what is due, for a slice of time; the rest in a later turn of the loop. */
   readonly #turn = (): void => {
+    this.#cancel?.();
     this.#cancel = undefined;
-    const now = this.#stepNow();
+    if (this.#stopped) return;
+    const now = this.#stepAt(0);
     const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
     // After a pause of the whole process one round sees every bucket.
     this.#step = Math.max(this.#step, now - this.#heads.length);
@@ -99,12 +103,13 @@ export class Deadlines {
   /** The next turn is when the next step begins. */
   #schedule(): void {
     if (this.#cancel !== undefined) return;
-    const nextMs = this.#startedMs + (this.#stepNow() + 1) * DEADLINE_STEP_MS;
+    const nextMs = this.#startedMs + (this.#stepAt(0) + 1) * DEADLINE_STEP_MS;
     this.#cancel = this.#clock.later(nextMs - this.#clock.nowMs(), this.#turn);
   }
 
-  #stepNow(): number {
-    return Math.floor((this.#clock.nowMs() - this.#startedMs) / DEADLINE_STEP_MS);
+  /** The step that is under way in `delayMs`. */
+  #stepAt(delayMs: number): number {
+    return Math.floor((this.#clock.nowMs() - this.#startedMs + delayMs) / DEADLINE_STEP_MS);
   }
 
   #grow(handle: number): void {

@@ -8,6 +8,7 @@ import { ENDS, HoldlineError, type EndCode } from '../errors.js';
 import {
   CHANNELS,
   CORK_WRITE_BYTES,
+  DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
   LAST_EVENTS,
   OPENING_BYTES,
@@ -24,7 +25,7 @@ import { Feed, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
 import { Intake, type IntakeOwner, type Published } from './intake.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
-import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
+import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import { isGap, type Position } from './position.js';
 import { Pump, type SlowPolicy } from './pump.js';
 
@@ -48,8 +49,6 @@ export interface Start {
   readonly continuesAfter: number;
   /** The gap that it is to be told; undefined when there is none. */
   readonly gap: OwedGap | undefined;
-  /** Events up to here may be lost. */
-  readonly lostThrough: number;
 }
 
 /** What is found for a poll: an answer, or where to wait for one. */
@@ -122,7 +121,7 @@ export class Hub<Socket> implements IntakeOwner {
   get gauges() {
     let stalled = 0;
     const byTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
-    for (const { table, way } of this.#feeds.values()) {
+    for (const { table, way } of [...this.#feeds.values(), ...this.#ending]) {
       stalled += table.stalledCount;
       byTransport[way.transport] += table.count;
     }
@@ -266,8 +265,7 @@ export class Hub<Socket> implements IntakeOwner {
     if (way.port.kind === 'stream') length = this.#opening.write(dialect.prelude(start.continuesAfter, retryMs), 'latin1');
     if (start.gap !== undefined) {
       this.#countGapAtJoin();
-      const before = feed.firstIdAfter(Math.max(start.cursor, start.lostThrough)) ?? null;
-      length += dialect.gap(start.gap.after, before).copy(this.#opening, length);
+      length += dialect.gap(start.gap.after, gapBefore(feed, start.cursor, start.gap)).copy(this.#opening, length);
     }
     let cursor = start.cursor;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
@@ -296,20 +294,20 @@ export class Hub<Socket> implements IntakeOwner {
     if (position.kind === 'after') {
       const { id } = position;
       const lastId = this.#log.lastId();
-      const gap = isGap(id, lostThrough, lastId) ? { after: id } : undefined;
-      if (id === 0 || id > lastId) return this.#everythingHeld(set, gap, lostThrough);
-      return { cursor: id, continuesAfter: id, gap, lostThrough };
+      const gap = isGap(id, lostThrough, lastId) ? { after: id, through: lostThrough } : undefined;
+      if (id === 0 || id > lastId) return this.#everythingHeld(set, gap);
+      return { cursor: id, continuesAfter: id, gap };
     }
-    if (position.kind === 'foreign') return this.#everythingHeld(set, { after: null }, lostThrough);
+    if (position.kind === 'foreign') return this.#everythingHeld(set, { after: null, through: lostThrough });
     const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS)) : undefined;
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gap: undefined, lostThrough };
+    return { cursor, continuesAfter: cursor, gap: undefined };
   }
 
-  #everythingHeld(set: ChannelSet<Channel<Feed<Socket>>>, gap: OwedGap | undefined, lostThrough: number): Start {
+  #everythingHeld(set: ChannelSet<Channel<Feed<Socket>>>, gap: OwedGap | undefined): Start {
     const first = set.firstIdAfter(0);
     const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gap, lostThrough };
+    return { cursor, continuesAfter: cursor, gap };
   }
 
   #countGapAtJoin(): void {
@@ -409,7 +407,7 @@ export class Hub<Socket> implements IntakeOwner {
     const set = this.#setOf(names);
     const start = this.#startOf(set, position);
     const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return { answer, start, emptyPosition: this.#emptyPosition(start.cursor, start.gap, this.#head) };
+    return { answer, start, emptyPosition: this.#emptyPosition(set, start.cursor, start.gap, this.#head) };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -422,12 +420,13 @@ export class Hub<Socket> implements IntakeOwner {
    * The position that an empty answer tells: behind everything that has entered (`head`), so that the client of a quiet channel does
    * not fall behind the floor. A gap that could not be told yet must come about again from it.
    */
-  #emptyPosition(cursor: number, gap: OwedGap | undefined, head: number): number {
+  #emptyPosition(set: ChannelSet<Channel<Feed<Socket>>>, cursor: number, gap: OwedGap | undefined, head: number): number {
     if (gap === undefined) return Math.max(cursor, head);
+    const lostThrough = Math.max(set.lostThrough, this.#channels.floor);
     const { after } = gap;
-    if (after !== null && after <= this.#log.lastId()) return after;
-    // Not an id of this log: any position below its floor is as good. A log that starts at 1 has none, and nothing before it was lost.
-    return this.#channels.floor > 1 ? this.#channels.floor - 1 : cursor;
+    if (after !== null && after <= this.#log.lastId() && isGap(after, lostThrough, after)) return after;
+    // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any position below what is lost will do.
+    return lostThrough > 1 ? lostThrough - 1 : cursor;
   }
 
   /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
@@ -436,7 +435,8 @@ export class Hub<Socket> implements IntakeOwner {
     const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId));
     feed.table.setState(this.lines.rowOf(handle), HEALTHY);
     if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
-    this.#deadlines.add(handle, waitMs * (1 - POLL_WAIT_JITTER * Math.random()));
+    // The wheel may be a step early.
+    this.#deadlines.add(handle, waitMs - Math.random() * Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS));
     this.#counters.polls_waited_total++;
     return handle;
   }
@@ -447,7 +447,8 @@ export class Hub<Socket> implements IntakeOwner {
     if (way.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
     const cursor = table.cursors[row] as number;
-    const gap = this.#owedGaps.get(handle) ?? (feed.hasLost(cursor, table.losses[row] as number) ? { after: cursor } : undefined);
+    let gap = this.#owedGaps.get(handle);
+    if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number)) gap = { after: cursor, through: feed.lostThrough };
     const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // What came is gone again; the poll waits on, behind it.
@@ -475,7 +476,7 @@ export class Hub<Socket> implements IntakeOwner {
     const handle = table.handles[row] as number;
     // What comes after a deletion is another life of the channel, which this feed has not been woken for.
     const head = feed.overAt ?? this.#head;
-    const position = this.#emptyPosition(table.cursors[row] as number, this.#owedGaps.get(handle), head);
+    const position = this.#emptyPosition(feed, table.cursors[row] as number, this.#owedGaps.get(handle), head);
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;

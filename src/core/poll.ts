@@ -6,9 +6,17 @@ import { POLL_BODY_BYTES } from '../limits.js';
 import type { ChannelSet, Member } from './channel-set.js';
 import { NDJSON, scratch } from './frame.js';
 
-/** A gap to be told with the first event: `after` is the client's position, null where that is no id of ours. */
+/** A gap to be told with the first event. */
 export interface OwedGap {
+  /** The client's position, null where that is no id of ours. */
   readonly after: number | null;
+  /** Events up to here may be lost. */
+  readonly through: number;
+}
+
+/** The first id that follows a gap, or null: on several channels some may hold events from before what others have lost. */
+export function gapBefore(set: Polled, cursor: number, { through }: OwedGap): number | null {
+  return set.firstIdAfter(Math.max(cursor, through, set.lostThrough)) ?? null;
 }
 
 export interface PollAnswer {
@@ -36,10 +44,10 @@ export class PollAnswers {
   find(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
     const firstId = set.firstIdAfter(cursor);
     if (firstId === undefined) return undefined;
-    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap, firstId);
+    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap);
     const channel = set.channels[0];
     if (channel !== this.#channel || set.version !== this.#version || firstId !== this.#firstId || limit !== this.#limit) {
-      this.#answer = makeAnswer(set, cursor, limit, undefined, firstId);
+      this.#answer = makeAnswer(set, cursor, limit, undefined);
       this.#channel = channel;
       this.#version = set.version;
       this.#firstId = firstId;
@@ -53,7 +61,7 @@ const OPEN_BRACKET = Buffer.from('[');
 const COMMA = Buffer.from(',');
 const CLOSE_BRACKET = Buffer.from(']');
 
-function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, firstId: number): PollAnswer {
+function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer {
   const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
   let lastId = cursor;
   let bytes = 2;
@@ -69,7 +77,8 @@ function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | u
     }
     let object = scratch.subarray(0, length);
     if (events === 0 && gap !== undefined) {
-      const member = Buffer.from(`{"gap":${JSON.stringify({ after: gap.after, before: firstId })},`);
+      const told = { after: gap.after, before: gapBefore(set, cursor, gap) };
+      const member = Buffer.from(`{"gap":${JSON.stringify(told)},`);
       parts.push(member);
       bytes += member.length;
       object = object.subarray(1);

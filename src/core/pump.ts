@@ -220,7 +220,8 @@ export class Pump<Socket> {
     if (feed.way.port.kind === 'stream') {
       feed.table.setState(row, DRAINED);
     } else {
-      feed.table.setState(row, CATCHING_UP);
+      const isAtHead = (feed.table.cursors[row] as number) >= feed.newestId;
+      feed.table.setState(row, isAtHead ? HEALTHY : CATCHING_UP);
       this.#counters.lines_resumed_total++;
     }
     this.wakeBehind(feed);

@@ -1,9 +1,10 @@
 /** One client of a run: its connection, its place in the books, and how it ends. How it is served is its subclass's. */
 
 import type { Socket } from 'node:net';
+import { openConnection, type ConnectionSink, type Target } from './connection.js';
 import type { EventShape, EventSink } from './dialect.js';
 import { nowUs } from './event.js';
-import { AnswerReader, openConnection, type AnswerSink, type ConnectionSink, type Head, type Target } from './http.js';
+import { AnswerReader, type AnswerSink, type Head } from './http.js';
 import type { Ledger } from './ledger.js';
 
 /** What all clients of a run have sent and received together. */
@@ -34,6 +35,7 @@ const CONNECTING = 0;
 const JOINED = 1;
 const OVER = 2;
 
+/** What all clients have in common. */
 export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   readonly row: number;
   protected readonly crew: Crew;
@@ -68,6 +70,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.socket?.resetAndDestroy();
   }
 
+  /** True until its connection is gone. */
   get isConnected(): boolean {
     return this.socket !== undefined;
   }

@@ -1,9 +1,10 @@
 /** `holdline load`: reads its options, lets the run go, and prints what it came to. */
 
 import process from 'node:process';
+import { RunFailure } from './connection.js';
 import { eventsOf, parseLoadOptions, type LoadSurroundings } from './options.js';
 import { isFlawless, remarksOn, reportOf, showProgress, tableOf } from './report.js';
-import { Run, RunFailure } from './run.js';
+import { Run } from './run.js';
 
 const EXIT_FLAWLESS = 0;
 const EXIT_FLAWED = 1;
@@ -26,7 +27,7 @@ export async function runLoad(args: readonly string[], surroundings: LoadSurroun
     const report = reportOf(settings, outcome);
     process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
     for (const remark of remarksOn(report, outcome)) complain(remark);
-    return isFlawless(report) ? EXIT_FLAWLESS : EXIT_FLAWED;
+    return isFlawless(report, outcome) ? EXIT_FLAWLESS : EXIT_FLAWED;
   } catch (error) {
     hideProgress?.();
     if (!(error instanceof RunFailure)) throw error;

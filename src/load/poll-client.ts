@@ -17,6 +17,7 @@ const RETRY_MS = 1000;
 const RECONNECT_MS = 100;
 const RECONNECTS = 5;
 
+/** Comes back over lost connections, as a browser would: the position is in its request. */
 export class PollClient extends Client {
   readonly #isLong: boolean;
   #position: string | undefined;

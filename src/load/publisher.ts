@@ -3,16 +3,9 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Histogram } from 'hdr-histogram-js';
+import { openConnection, type ConnectionSink, type Target } from './connection.js';
 import { eventData, nowUs, stampEvent } from './event.js';
-import {
-  AnswerReader,
-  openConnection,
-  refusalText,
-  type AnswerSink,
-  type ConnectionSink,
-  type Head,
-  type Target,
-} from './http.js';
+import { AnswerReader, refusalText, type AnswerSink, type Head } from './http.js';
 import { createHistogram, recordUs, type Ledger } from './ledger.js';
 
 /** Connections at most; each carries one publish at a time, since uWebSockets.js closes on pipelined ones. */
@@ -38,7 +31,9 @@ export interface PublisherOptions {
   gaveUp(this: void, reason: string): void;
 }
 
+/** Publishes over a few keep-alive connections, as many as the server's answers take. */
 export class Publisher {
+  /** What stands before the data in each request. */
   readonly head: Buffer;
   readonly options: PublisherOptions;
   /** How late the loop got to an event: the client's own part of every latency. */
@@ -55,6 +50,7 @@ export class Publisher {
   #sent = 0;
   #inFlight = 0;
   #isStopped = false;
+  #isClosed = false;
   /** The connection that was used last is used first. */
   readonly #free: Connection[] = [];
   readonly #connections = new Set<Connection>();
@@ -82,16 +78,19 @@ export class Publisher {
     this.#connections.add(new Connection(this));
   }
 
-  /** Publishes from `startUs` on; resolves when the last event was due, or after `stop`. */
+  /** Publishes from `startUs` on; resolves when one more event would be due, or after `stop`. */
   async publish(startUs: number): Promise<void> {
     const { events } = this.options;
     this.#startUs = startUs;
-    while (!this.#isStopped && this.#due < events) {
+    for (;;) {
       const now = nowUs();
-      for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++)
+      for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++) {
         recordUs(this.latenessUs, now - this.dueUs(this.#due));
+      }
       this.#pump();
-      if (this.#due < events) await sleep(Math.max(1, (this.dueUs(this.#due) - nowUs()) / 1000));
+      const waitUs = this.dueUs(this.#due) - nowUs();
+      if (this.#isStopped || (this.#due === events && waitUs <= 0)) return;
+      await sleep(Math.max(1, waitUs / 1000));
     }
   }
 
@@ -100,16 +99,21 @@ export class Publisher {
     this.#isStopped = true;
   }
 
+  /** Ends the connections; what is not answered stays so. */
   close(): void {
     this.#isStopped = true;
+    this.#isClosed = true;
     for (const connection of this.#connections) connection.drop();
   }
 
+  /** When an event is due, in µs of event.ts. */
   dueUs(sequence: number): number {
     return this.#startUs + (sequence * 1e6) / this.options.ratePerSecond;
   }
 
+  /** Sends what is due, as far as connections go. */
   #pump(): void {
+    if (this.#isClosed) return;
     while (this.#sent < this.#due) {
       const connection = this.#free.pop();
       if (connection === undefined) break;
@@ -123,17 +127,20 @@ export class Publisher {
     while (this.#opening < this.#due - this.#sent && this.#connections.size < CONNECTIONS) this.open();
   }
 
+  /** A connection may be used, for the first time or again. */
   freed(connection: Connection): void {
     this.#free.push(connection);
     this.#pump();
   }
 
+  /** A connection was made. */
   opened(connection: Connection): void {
     this.#opening--;
     this.#failuresInARow = 0;
     this.freed(connection);
   }
 
+  /** A connection is gone, or was never made. */
   closed(connection: Connection, wasOpen: boolean, wasInFlight: boolean, reason: string): void {
     this.#connections.delete(connection);
     const at = this.#free.indexOf(connection);
@@ -142,7 +149,10 @@ export class Publisher {
       this.#inFlight--;
       this.#count(this.unanswered, reason);
     }
-    if (wasOpen) return;
+    if (wasOpen) {
+      this.#pump();
+      return;
+    }
     this.#opening--;
     if (++this.#failuresInARow === FAILURES) this.options.gaveUp(`cannot connect to publish: ${reason}`);
     else if (this.#failuresInARow < FAILURES) setTimeout(() => this.#pump(), FAILURE_PAUSE_MS).unref();
@@ -152,6 +162,7 @@ export class Publisher {
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
 
+  /** The server has answered a publish. */
   answer(sequence: number, head: Head, body: Buffer): void {
     const { status } = head;
     this.#inFlight--;

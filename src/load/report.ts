@@ -94,15 +94,16 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
   };
 }
 
-/** True when every event that was published came to every client once and in order, and there was one. */
-export function isFlawless({ published, lost, doubled, outOfOrder }: Report): boolean {
-  return published > 0 && lost === 0 && doubled === 0 && outOfOrder === 0;
+/** True when every event that was published came to every client once and in order, there was one, and the server stayed. */
+export function isFlawless({ published, lost, doubled, outOfOrder }: Report, { gaveUp }: Outcome): boolean {
+  return published > 0 && lost === 0 && doubled === 0 && outOfOrder === 0 && gaveUp === undefined;
 }
 
 /** What the figures alone do not tell, a sentence each. */
-export function remarksOn(report: Report, { publisher, cutOff, tally, wasStopped }: Outcome): string[] {
+export function remarksOn(report: Report, { publisher, cutOff, tally, wasStopped, gaveUp }: Outcome): string[] {
   return [
     ...(wasStopped ? ['the run was ended early'] : []),
+    ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
     ...(report.published === 0 ? ['the server took no event'] : []),
     ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
     ...[...publisher.unanswered].map(

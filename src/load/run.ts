@@ -1,13 +1,11 @@
 /** A run: connects the clients, publishes, waits until everything has come or nothing more does, and says what it came to. */
 
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, Crew, Tally } from './client.js';
+import { findTarget, RunFailure, type Target } from './connection.js';
 import { formatOf, NDJSON, SSE, type EventShape } from './dialect.js';
 import { newRun, nowUs } from './event.js';
-import type { Target } from './http.js';
 import { Ledger } from './ledger.js';
 import { eventsOf, type LoadSettings } from './options.js';
 import { PollClient } from './poll-client.js';
@@ -39,9 +37,6 @@ const BUSY_SHARE = 0.9;
 const LATE_US = 20_000;
 const LATE_SHARE = 0.2;
 
-/** Why a run did not come to figures; the message is for the user. */
-export class RunFailure extends Error {}
-
 /** What a run came to. */
 export interface Outcome {
   readonly ledger: Ledger;
@@ -62,14 +57,18 @@ export interface Outcome {
   /** Clients that were cut off, by reason. */
   readonly cutOff: ReadonlyMap<string, number>;
   readonly wasStopped: boolean;
+  /** Why the publisher gave up before the end. */
+  readonly gaveUp: string | undefined;
 }
 
 /** Where a run is, for whoever watches. */
 export type Phase = 'connecting' | 'publishing' | 'settling';
 
+/** One run, from the first connect to the last goodbye. */
 export class Run {
   phase: Phase = 'connecting';
   readonly ledger: Ledger;
+  /** Clients that have subscribed. */
   joined = 0;
   readonly #settings: LoadSettings;
   readonly #tally: Tally = { bytes: 0, requests: 0, answers: 0, emptyAnswers: 0, refusedPolls: 0 };
@@ -78,7 +77,7 @@ export class Run {
   #publisher: Publisher | undefined;
   /** Times that the user has said stop. */
   #stops = 0;
-  #failure: string | undefined;
+  #gaveUp: string | undefined;
   #turns: NodeJS.Timeout | undefined;
 
   constructor(settings: LoadSettings) {
@@ -96,7 +95,7 @@ export class Run {
   async go(): Promise<Outcome> {
     const startedAt = new Date();
     const { url, transport } = this.#settings;
-    const target = await targetOf(new URL(url));
+    const target = await findTarget(new URL(url));
     try {
       const beganUs = nowUs();
       const publisher = this.#connect(target);
@@ -131,6 +130,7 @@ export class Run {
         clientLimited: busyShare > BUSY_SHARE || this.#hasSlipped(publisher),
         cutOff: this.#cutOff,
         wasStopped: this.#stops > 0,
+        gaveUp: this.#gaveUp,
       };
     } finally {
       await this.#disconnect();
@@ -166,7 +166,7 @@ export class Run {
       events: eventsOf(this.#settings),
       key: publishKey,
       gaveUp: (reason) => {
-        this.#failure ??= reason;
+        this.#gaveUp ??= reason;
         this.#publisher?.stop();
       },
     });
@@ -184,7 +184,7 @@ export class Run {
       this.#check();
       const [refusal] = this.#cutOff.keys();
       if (refusal !== undefined)
-        throw new RunFailure(`${this.joined} of ${connections} clients could subscribe, the next was ${refusal}`);
+        throw new RunFailure(`${this.joined} of ${connections} clients could subscribe, the next could not: ${refusal}`);
       if (this.joined > joinedBefore) progressUs = nowUs();
       if (nowUs() - progressUs > CONNECT_STALL_MS * 1000) {
         throw new RunFailure(`${this.joined} of ${connections} clients had subscribed when the server stopped answering`);
@@ -212,9 +212,11 @@ export class Run {
     const stallMs = transport === 'short-poll' ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs) : SETTLE_STALL_MS;
     let before = -1;
     let progressUs = nowUs();
-    const isComplete = (): boolean => publisher.pending === 0 && this.ledger.delivered >= this.ledger.expected;
+    const isComplete = (): boolean =>
+      (publisher.pending === 0 || this.#gaveUp !== undefined) && this.ledger.delivered === this.ledger.expected;
     while (!isComplete() && nowUs() - progressUs < stallMs * 1000) {
-      if (this.#stops > 1 || this.#failure !== undefined) return;
+      if (this.#stops > 1) return;
+      this.#check();
       const so = this.ledger.delivered + publisher.answered;
       if (so !== before) progressUs = nowUs();
       before = so;
@@ -237,24 +239,9 @@ export class Run {
     for (const client of this.#clients) client.drop();
   }
 
+  /** Where not one event was published there is nothing to tell but the reason. */
   #check(): void {
-    if (this.#failure !== undefined) throw new RunFailure(this.#failure);
-  }
-}
-
-/** A connection that is not used further tells whether anybody listens, and at which of the host's addresses. */
-async function targetOf({ hostname, port, host, pathname }: URL): Promise<Target> {
-  const portNumber = port === '' ? 80 : Number(port);
-  const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: portNumber });
-  try {
-    await once(socket, 'connect');
-    return { address: socket.remoteAddress!, port: portNumber, authority: host, path: pathname };
-  } catch (error) {
-    // Several addresses were tried: the first failure stands for all.
-    const first = error instanceof AggregateError ? (error.errors[0] as Error) : (error as Error);
-    throw new RunFailure(`cannot connect to ${host}: ${first.message}`, { cause: error });
-  } finally {
-    socket.resetAndDestroy();
+    if (this.#gaveUp !== undefined && this.ledger.published === 0) throw new RunFailure(this.#gaveUp);
   }
 }
 

@@ -4,6 +4,7 @@ import { Client, type Crew } from './client.js';
 import { EventReader, SSE, type EventFormat } from './dialect.js';
 import { refusalText, type Head } from './http.js';
 
+/** Reads until the server ends the stream; it does not come back, since what it then misses is what a run is to find. */
 export class StreamClient extends Client {
   readonly #format: EventFormat;
   readonly #reader: EventReader;

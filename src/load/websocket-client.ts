@@ -126,6 +126,7 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
   return frame;
 }
 
+/** Reads until the server closes; answers pings. */
 export class WebSocketClient extends Client implements FrameSink {
   readonly #reader: EventReader;
   readonly #frames = new FrameReader(this);
