@@ -2,12 +2,16 @@
 import { Socket } from 'node:net';
 import { answerRunner } from './child.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
-import { CheckedLine, Ledger, createLatencyHistogram } from './checked-line.js';
+import { type CheckedLine, Ledger, createLatencyHistogram } from './checked-line.js';
+import { CheckedSse } from './checked-sse.js';
+import { CheckedWebSocket, FrameReader, PONG } from './checked-websocket.js';
+import { nap } from './nap.js';
 import { type Latency, latencyMs } from './statistics.js';
 
 export interface OpenOrder {
   port: number;
   path: string;
+  transport: 'sse' | 'websocket';
   lines: number;
   /** At least one line is checked in full, whatever the share. */
   checkedShare: number;
@@ -95,7 +99,7 @@ export interface Check {
 const LINES_PER_ADDRESS = 1_000;
 const READ_BUFFER_BYTES = 256 * 1024;
 const HEAD_END = '\r\n\r\n';
-const STATUS_OK = 'HTTP/1.1 200 ';
+const STATUS_OK = { sse: 'HTTP/1.1 200 ', websocket: 'HTTP/1.1 101 ' };
 
 const CONNECTING = 0;
 const WAITING_FOR_REPLAY = 1;
@@ -104,6 +108,7 @@ const CLOSED = 3;
 
 const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
 
+let transport: OpenOrder['transport'] = 'sse';
 let sockets: Socket[] = [];
 let checkedLines: CheckedLine[] = [];
 let checkedRows = new Map<number, CheckedLine>();
@@ -131,6 +136,24 @@ function onBytes(row: number, byteCount: number): boolean {
   return true;
 }
 
+/** A WebSocket line that is not checked: its pings have to be answered all the same. */
+function onFramedBytes(row: number, frames: FrameReader, byteCount: number): boolean {
+  const headPending = rowState[row] === CONNECTING;
+  onBytes(row, byteCount);
+  if (rowState[row] === CONNECTING) return true;
+  frames.feed(readBuffer, headPending ? byteCount - rowBytes[row]! : 0, byteCount);
+  return true;
+}
+
+function pong(row: number): void {
+  sockets[row]?.write(PONG);
+}
+
+/** Damage is for the checked lines to find. */
+function skipMessages(row: number): FrameReader {
+  return new FrameReader({ text: () => {}, ping: () => pong(row), close: () => {}, damaged: () => {} });
+}
+
 function onCheckedBytes(row: number, line: CheckedLine, byteCount: number): boolean {
   line.feed(readBuffer, byteCount, nowUs());
   total.checkedBytes += byteCount;
@@ -156,7 +179,8 @@ function readHead(row: number, byteCount: number): boolean {
     return false;
   }
   headParts.delete(row);
-  if (!text.startsWith(STATUS_OK)) refusal ??= new Error(`line ${row} was answered ${JSON.stringify(text.slice(0, 300))}`);
+  if (!text.startsWith(STATUS_OK[transport]))
+    refusal ??= new Error(`line ${row} was answered ${JSON.stringify(text.slice(0, 300))}`);
   rowState[row] = WAITING_FOR_REPLAY;
   // From here on the row counts body bytes only: heads differ in length between servers.
   rowBytes[row] = before.length + byteCount - (end + HEAD_END.length);
@@ -167,13 +191,13 @@ function readHead(row: number, byteCount: number): boolean {
 
 function connect(row: number, order: OpenOrder, request: string, done: () => void): void {
   const checked = checkedRows.get(row);
-  const onread = {
-    buffer: readBuffer,
-    callback:
-      checked === undefined
-        ? (byteCount: number): boolean => onBytes(row, byteCount)
-        : (byteCount: number): boolean => onCheckedBytes(row, checked, byteCount),
-  };
+  let callback = (byteCount: number): boolean => onBytes(row, byteCount);
+  if (checked !== undefined) callback = (byteCount) => onCheckedBytes(row, checked, byteCount);
+  else if (order.transport === 'websocket') {
+    const frames = skipMessages(row);
+    callback = (byteCount) => onFramedBytes(row, frames, byteCount);
+  }
+  const onread = { buffer: readBuffer, callback };
   // The option is in Node's documentation of `new net.Socket()`'s connect, and missing in the types of the constructor.
   const socket = new Socket({ onread } as object);
   let settled = false;
@@ -208,6 +232,7 @@ function connect(row: number, order: OpenOrder, request: string, done: () => voi
 }
 
 async function openLines(order: OpenOrder): Promise<Opened> {
+  transport = order.transport;
   sockets = Array.from({ length: order.lines });
   rowState = new Uint8Array(order.lines);
   rowBytes = new Float64Array(order.lines);
@@ -238,15 +263,22 @@ function chooseChecked(from: number, lines: number, share: number): void {
   const count = Math.min(lines - from, Math.max(1, Math.round((lines - from) * share)));
   for (let index = 0; index < count; index++) {
     const row = from + (count === 1 ? 0 : Math.round((index * (lines - from - 1)) / (count - 1)));
-    checkedRows.set(row, new CheckedLine(ledger));
+    checkedRows.set(row, transport === 'sse' ? new CheckedSse(ledger) : new CheckedWebSocket(ledger, () => pong(row)));
   }
   checkedLines = [...checkedRows.values()];
 }
 
+/** How each transport is asked for. The key is any 16 bytes: the answer to it is not checked here. */
+const WAY = {
+  sse: 'Accept: text/event-stream\r\n',
+  websocket:
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n',
+};
+
 /** Keeps at most `connectsAtOnce` lines between connect and completion; every line must get there before the deadline. */
 function ramp(from: number, order: OpenOrder): Promise<void> {
   const position = order.lastEventId === undefined ? '' : `Last-Event-ID: ${order.lastEventId}\r\n`;
-  const request = `GET ${order.path} HTTP/1.1\r\nHost: 127.0.0.1:${order.port}\r\nAccept: text/event-stream\r\n${position}\r\n`;
+  const request = `GET ${order.path} HTTP/1.1\r\nHost: 127.0.0.1:${order.port}\r\n${WAY[order.transport]}${position}\r\n`;
   return new Promise((resolve, reject) => {
     let next = from;
     const finish = (error?: Error): void => {
@@ -291,26 +323,6 @@ async function growLines(order: OpenOrder): Promise<{ lines: number }> {
   chooseChecked(from, order.lines, order.checkedShare);
   await ramp(from, order);
   return { lines: completeLines };
-}
-
-/**
- * While it is measured the client looks for bytes after short naps and is not woken by them, as a network card with interrupt
- * moderation would do for a server. Woken for each of its sends it would charge the server's core for an interrupt to the other
- * core (in a virtual machine up to half of its time), and read from a socket while the server still writes to it.
- */
-const napCell = new Int32Array(new SharedArrayBuffer(4));
-let napMs = 0;
-
-/** 0: sleeps until bytes come, as Node does by itself. */
-function nap(ms: number): void {
-  const starts = napMs === 0 && ms > 0;
-  napMs = ms;
-  if (starts) setImmediate(turn);
-}
-
-function turn(): void {
-  Atomics.wait(napCell, 0, 0, napMs);
-  if (napMs > 0) setImmediate(turn);
 }
 
 async function watchWindow(order: WindowOrder): Promise<WindowSeen> {
@@ -400,8 +412,8 @@ function countDelivered(sequences: Float64Array): number {
   return delivered;
 }
 
-/** A frame's worth of slack: batches are cut differently from line to line, and each has a few bytes of framing. */
-const SHORT_BY_BYTES = 280;
+/** A frame's worth of slack, in any transport: batches are cut differently from line to line, and each has a few bytes of framing. */
+const SHORT_BY_BYTES = 320;
 
 function countShort(): number {
   let least = Infinity;

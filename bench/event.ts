@@ -12,6 +12,7 @@ const SEQUENCE_OFFSET = TIME_DIGITS + 1;
 const PADDING_OFFSET = SEQUENCE_OFFSET + SEQUENCE_DIGITS + 1;
 
 const DIGIT_ZERO = 48;
+const DIGIT_NINE = 57;
 
 /** `<16 digits of time> <10 digits of sequence> <padding>`; the padding is not one repeated byte, lest anything on the way compress it. */
 export function writeEventData(target: Buffer, offset: number): void {
@@ -37,6 +38,45 @@ export function readSequence(source: Buffer, offset: number): number {
 /** The bytes of one event as an SSE frame, without what the transport wraps around it. */
 export function frameBytes(id: number): number {
   return `id: ${id}\ndata: \n\n`.length + DATA_BYTES;
+}
+
+/** An event as a line of NDJSON, and the object a poll answers with: `{"id":5,"channel":"bench","data":"…"}`. */
+const NDJSON_START = Buffer.from('{"id":');
+const NDJSON_BEFORE_DATA = Buffer.from(`,"channel":"${PATH.slice(1)}","data":"`);
+const NDJSON_END = Buffer.from('"}');
+
+/** Where the data begins of the event that begins at `start` and lies whole before `end`; −1 when there is none. */
+export function ndjsonData(source: Buffer, start: number, end: number): number {
+  if (!standsAt(source, start, NDJSON_START)) return -1;
+  let at = start + NDJSON_START.length;
+  while (source[at]! >= DIGIT_ZERO && source[at]! <= DIGIT_NINE) at++;
+  if (!standsAt(source, at, NDJSON_BEFORE_DATA)) return -1;
+  const data = at + NDJSON_BEFORE_DATA.length;
+  return ndjsonEnd(data) <= end && standsAt(source, data + DATA_BYTES, NDJSON_END) ? data : -1;
+}
+
+/** Where the event ends whose data begins at `data`: behind its brace. */
+export function ndjsonEnd(data: number): number {
+  return data + DATA_BYTES + NDJSON_END.length;
+}
+
+/** The id of the event that begins at `start`. */
+export function readNdjsonId(source: Buffer, start: number): number {
+  let id = 0;
+  for (let at = start + NDJSON_START.length; source[at]! >= DIGIT_ZERO && source[at]! <= DIGIT_NINE; at++) {
+    id = id * 10 + source[at]! - DIGIT_ZERO;
+  }
+  return id;
+}
+
+/** An event as a server writes it that has nothing else to say; the data must need no escapes. */
+export function ndjsonEvent(id: number, data: Buffer): Buffer {
+  return Buffer.concat([NDJSON_START, Buffer.from(String(id)), NDJSON_BEFORE_DATA, data, NDJSON_END]);
+}
+
+function standsAt(source: Buffer, start: number, wanted: Buffer): boolean {
+  for (let at = 0; at < wanted.length; at++) if (source[start + at] !== wanted[at]) return false;
+  return true;
 }
 
 function writeDigits(target: Buffer, offset: number, width: number, value: number): void {

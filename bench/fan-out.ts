@@ -1,4 +1,7 @@
-/** Fan-out: events at three rates to 15,000 lines, Holdline beside the raw uWebSockets.js loop and the bare C loop, turn by turn. */
+/**
+ * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw uWebSockets.js and the bare C loop,
+ * turn by turn.
+ */
 import { pinning } from './child.js';
 import type { Check, Opened, Settled, WindowSeen } from './client.js';
 import { nowUs, sleepUntilUs } from './clock.js';
@@ -6,10 +9,10 @@ import { machineBusySeconds } from './machine.js';
 import { PATH } from './event.js';
 import type { Published } from './publisher.js';
 import type { Measured, RunOptions } from './results.js';
-import type { LoopDelay } from './servers/agent.js';
+import type { LoopDelay, Usage } from './servers/agent.js';
 import { type Latency, median } from './statistics.js';
 import { drawTable, ms, percent, short } from './table.js';
-import { TARGETS, TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { TARGET_TITLES, type TargetName, absence, hasLoop } from './targets.js';
 import { CHECKED_SHARE, CONNECTS_AT_ONCE, type Visit, visit } from './visit.js';
 
 export interface FanOutParameters {
@@ -28,7 +31,7 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /** How long the client sleeps between two looks at its sockets, whoever is measured; see client.ts `nap`. */
+  /** How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts. */
   clientNapMs: number;
 }
 
@@ -39,6 +42,10 @@ export interface FanOutRound {
   opened: Opened;
   window: WindowSeen;
   deliveriesPerSecond: number;
+  /** As the client reads them, framing included. */
+  wireBytesPerSecond: number;
+  /** As the server counts them; null where it does not, or was too busy to answer at the window's start or end. */
+  writesPerSecond: number | null;
   offeredPerSecond: number;
   acceptedPerSecond: number;
   refused503PerSecond: number;
@@ -69,6 +76,8 @@ export interface FanOutFigures {
   p50Ms: number;
   p99Ms: number;
   deliveriesPerSecond: number;
+  wireBytesPerSecond: number;
+  writesPerSecond: number | null;
   offeredPerSecond: number;
   acceptedPerSecond: number;
   refused503PerSecond: number;
@@ -88,14 +97,19 @@ export interface FanOutFigures {
   faults: number;
 }
 
-/** Ours ÷ theirs, round by round: the pair of a round shares the machine's mood, two medians may not. */
+/** `of` ÷ `against`, round by round: the pair of a round shares the machine's mood, two medians may not. */
 export interface FanOutRatio {
   ratePerSecond: number;
+  of: TargetName;
   against: TargetName;
   p50: number[];
   p99: number[];
   p50Median: number;
   p99Median: number;
+  deliveriesMedian: number;
+  wireBytesMedian: number;
+  /** Null where one of the two does not count its writes. */
+  writesMedian: number | null;
 }
 
 export interface FanOutSummary {
@@ -103,6 +117,14 @@ export interface FanOutSummary {
   ratios: FanOutRatio[];
 }
 
+const FAN_OUT_TARGETS: TargetName[] = ['holdline', 'holdline-ws', 'raw-uws', 'raw-uws-ws', 'send-loop', 'nchan'];
+/** Each with what it is divided by. */
+const PAIRS: [of: TargetName, against: TargetName][] = [
+  ['holdline', 'raw-uws'],
+  ['holdline', 'send-loop'],
+  ['holdline-ws', 'raw-uws-ws'],
+  ['holdline-ws', 'holdline'],
+];
 /** A rival is no floor to be divided by: one round tells the order of magnitude. */
 const RIVAL_ROUNDS = 1;
 const LINES = 15_000;
@@ -125,6 +147,8 @@ const SETTLE_DEADLINE_MS = 10_000;
 const CLIENT_BOUND_SHARE = 0.95;
 const STRANGERS_WORTH_TELLING = 0.1;
 const WATCH_WITHIN_US = 500_000;
+/** The counter of corked writes, src/counters.ts. */
+const WRITES = 'writes_total';
 
 export async function measureFanOut(options: RunOptions): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
   const parameters = chooseParameters(options);
@@ -165,7 +189,7 @@ export async function measureFanOut(options: RunOptions): Promise<Measured<FanOu
 }
 
 function chooseParameters(options: RunOptions): FanOutParameters {
-  const wanted = TARGETS.filter((target) => options.targets?.includes(target) ?? true);
+  const wanted = FAN_OUT_TARGETS.filter((target) => options.targets?.includes(target) ?? true);
   const absent: Record<string, string> = {};
   for (const target of wanted) {
     const why = absence(target);
@@ -231,11 +255,14 @@ async function measureRound(
 
   await sleepUntilUs(windowStartUs);
   // A server in a backlog answers late or never; its figures from /proc do not depend on it.
-  let watchedFromUs = Infinity;
-  server.watchLoop().then(
-    () => (watchedFromUs = nowUs()),
-    () => {},
-  );
+  let usageBefore: Usage | null = null;
+  server
+    .watchLoop()
+    .then(() => server.usage())
+    .then(
+      (usage) => (usageBefore = usage),
+      () => {},
+    );
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();
   const ownBefore = process.cpuUsage();
@@ -246,9 +273,7 @@ async function measureRound(
   const busyShare = (machineBusySeconds() - busyBefore) / cpuSeconds;
   const own = process.cpuUsage(ownBefore);
   const runnerCpuShare = (own.user + own.system) / 1e6 / cpuSeconds;
-  const loopDelay = await server.loopDelay();
-  // A watch that began late has missed what delayed it.
-  const loopDelayMs = watchedFromUs < windowStartUs + WATCH_WITHIN_US ? loopDelay : null;
+  const usageAfter = await server.usage();
 
   const window = await watching;
   const { book, ...published } = await publishing;
@@ -262,6 +287,8 @@ async function measureRound(
     { accepted: book, windowStartUs, windowEndUs, deadlineMs: SETTLE_DEADLINE_MS },
     SETTLE_DEADLINE_MS + 20_000,
   );
+  // What began late has missed what delayed it.
+  const watched = watchedUsage(usageBefore, usageAfter, windowStartUs);
   const deliveriesPerSecond = window.deliveries / window.seconds;
   const clientCpuShare = window.cpuSeconds / window.seconds;
   const publisherCpuShare = published.cpuSeconds / windowSeconds;
@@ -272,6 +299,8 @@ async function measureRound(
     opened,
     window,
     deliveriesPerSecond,
+    wireBytesPerSecond: window.wireBytes / window.seconds,
+    writesPerSecond: watched === undefined ? null : writesPerSecond(watched.before, watched.after),
     offeredPerSecond: published.offered / windowSeconds,
     acceptedPerSecond: published.acceptedInWindow / windowSeconds,
     refused503PerSecond: published.refused503InWindow / windowSeconds,
@@ -282,7 +311,7 @@ async function measureRound(
     check: settled.check,
     serverCpuShare,
     serverCpuUsPerDelivery: deliveriesPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / deliveriesPerSecond,
-    loopDelayMs,
+    loopDelayMs: watched?.after.loopDelayMs ?? null,
     clientCpuShare,
     clientCpuUsPerRead: (window.cpuSeconds * 1e6) / window.reads,
     publisherCpuShare,
@@ -294,8 +323,20 @@ async function measureRound(
   };
 }
 
-function hasLoop(target: TargetName): boolean {
-  return target === 'holdline' || target === 'raw-uws';
+/** Undefined when the server was asked too late, or did not answer. */
+function watchedUsage(
+  before: Usage | null,
+  after: Usage | null,
+  windowStartUs: number,
+): { before: Usage; after: Usage } | undefined {
+  if (before === null || after === null || before.atUs > windowStartUs + WATCH_WITHIN_US) return undefined;
+  return { before, after };
+}
+
+function writesPerSecond(before: Usage, after: Usage): number | null {
+  const from = before.counters[WRITES];
+  const to = after.counters[WRITES];
+  return from === undefined || to === undefined ? null : (to - from) / ((after.atUs - before.atUs) / 1e6);
 }
 
 /** What must be zero on a server that keeps its promises; deliveries under way at the deadline are told of apart. */
@@ -313,20 +354,41 @@ function summarise(rounds: FanOutRound[]): FanOutSummary {
     for (const target of new Set(ofRate.map((round) => round.target))) {
       figures.push(figuresOf(ofRate.filter((round) => round.target === target)));
     }
-    const ours = ofRate.filter((round) => round.target === 'holdline');
-    for (const against of TARGETS) {
-      if (against === 'holdline' || against === 'nchan') continue;
-      const pairs = ours.flatMap((our) => {
-        const their = ofRate.find((round) => round.target === against && round.round === our.round);
-        return their === undefined ? [] : [{ our: our.latencyMs, their: their.latencyMs }];
-      });
-      if (pairs.length === 0) continue;
-      const p50 = pairs.map(({ our, their }) => our.p50 / their.p50);
-      const p99 = pairs.map(({ our, their }) => our.p99 / their.p99);
-      ratios.push({ ratePerSecond, against, p50, p99, p50Median: median(p50), p99Median: median(p99) });
+    for (const [of, against] of PAIRS) {
+      const ratio = ratioOf(
+        ofRate.filter((round) => round.target === of),
+        ofRate.filter((round) => round.target === against),
+      );
+      if (ratio !== undefined) ratios.push(ratio);
     }
   }
   return { figures, ratios };
+}
+
+/** Undefined when no round has both. */
+function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | undefined {
+  const pairs = ours.flatMap((our) => {
+    const their = theirs.find(({ round }) => round === our.round);
+    return their === undefined ? [] : [{ our, their }];
+  });
+  const [first] = pairs;
+  if (first === undefined) return undefined;
+  const ratios = (pick: (round: FanOutRound) => number): number[] => pairs.map(({ our, their }) => pick(our) / pick(their));
+  const p50 = ratios(({ latencyMs }) => latencyMs.p50);
+  const p99 = ratios(({ latencyMs }) => latencyMs.p99);
+  const writes = ratios((round) => round.writesPerSecond ?? Number.NaN);
+  return {
+    ratePerSecond: first.our.ratePerSecond,
+    of: first.our.target,
+    against: first.their.target,
+    p50,
+    p99,
+    p50Median: median(p50),
+    p99Median: median(p99),
+    deliveriesMedian: median(ratios((round) => round.deliveriesPerSecond)),
+    wireBytesMedian: median(ratios((round) => round.wireBytesPerSecond)),
+    writesMedian: writes.some(Number.isNaN) ? null : median(writes),
+  };
 }
 
 function figuresOf(rounds: FanOutRound[]): FanOutFigures {
@@ -334,6 +396,7 @@ function figuresOf(rounds: FanOutRound[]): FanOutFigures {
   const middle = (pick: (round: FanOutRound) => number): number => median(rounds.map(pick));
   const sum = (pick: (round: FanOutRound) => number): number => rounds.reduce((total, round) => total + pick(round), 0);
   const loops = rounds.flatMap((round) => (round.loopDelayMs === null ? [] : [round.loopDelayMs.p99]));
+  const writes = rounds.flatMap((round) => (round.writesPerSecond === null ? [] : [round.writesPerSecond]));
   return {
     target: first.target,
     ratePerSecond: first.ratePerSecond,
@@ -341,6 +404,8 @@ function figuresOf(rounds: FanOutRound[]): FanOutFigures {
     p50Ms: middle((round) => round.latencyMs.p50),
     p99Ms: middle((round) => round.latencyMs.p99),
     deliveriesPerSecond: middle((round) => round.deliveriesPerSecond),
+    wireBytesPerSecond: middle((round) => round.wireBytesPerSecond),
+    writesPerSecond: writes.length === 0 ? null : median(writes),
     offeredPerSecond: middle((round) => round.offeredPerSecond),
     acceptedPerSecond: middle((round) => round.acceptedPerSecond),
     refused503PerSecond: middle((round) => round.refused503PerSecond),
@@ -381,6 +446,8 @@ const HEAD = [
   'p50 ÷',
   'p99 ÷',
   'deliv./s',
+  'writes/s',
+  'MB/s',
   'accepted/s',
   '503/s',
   'acc→del p99',
@@ -394,7 +461,7 @@ const HEAD = [
 function describeSummary(summary: FanOutSummary): string {
   const rows = summary.figures.map((figures) => {
     const ratio = summary.ratios.find(
-      (entry) => entry.against === figures.target && entry.ratePerSecond === figures.ratePerSecond,
+      ({ against, ratePerSecond }) => against === figures.target && ratePerSecond === figures.ratePerSecond,
     );
     return [
       figures.ratePerSecond,
@@ -404,6 +471,8 @@ function describeSummary(summary: FanOutSummary): string {
       ratio === undefined ? '' : ratio.p50Median.toFixed(2),
       ratio === undefined ? '' : ratio.p99Median.toFixed(2),
       short(figures.deliveriesPerSecond),
+      figures.writesPerSecond === null ? '–' : short(figures.writesPerSecond),
+      (figures.wireBytesPerSecond / 1e6).toFixed(0),
       figures.acceptedPerSecond.toFixed(0),
       figures.refused503PerSecond.toFixed(0),
       ms(figures.acceptToDeliverP99Ms),
@@ -414,5 +483,6 @@ function describeSummary(summary: FanOutSummary): string {
       figures.gapEvents,
     ];
   });
-  return `${drawTable(HEAD, rows)}\n÷ = Holdline's latency divided by that server's, median of the rounds' pairs`;
+  const pairs = PAIRS.map(([of, against]) => `${TARGET_TITLES[of]} ÷ ${TARGET_TITLES[against]}`);
+  return `${drawTable(HEAD, rows)}\n÷ in the row of the divisor, median of the rounds' pairs: ${pairs.join(' · ')}`;
 }

@@ -65,6 +65,19 @@ export function processCpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
 }
 
+const PAGE_BYTES = 4096;
+
+/**
+ * What the kernel holds for sockets and everything that belongs to them, of the whole machine: the pages of TCP buffers
+ * (/proc/net/sockstat) and the slabs (Slab of /proc/meminfo), in which a socket, its file and its entry in epoll are.
+ */
+export function kernelNetworkBytes(): number {
+  const pages = /^TCP:.* mem (\d+)/m.exec(readFileSync('/proc/net/sockstat', 'utf8'));
+  const slab = /^Slab:\s+(\d+) kB/m.exec(readFileSync('/proc/meminfo', 'utf8'));
+  if (pages === null || slab === null) throw new Error('/proc/net/sockstat or /proc/meminfo does not say what the kernel uses');
+  return Number(pages[1]) * PAGE_BYTES + Number(slab[1]) * 1024;
+}
+
 function git(...args: string[]): string {
   return spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
 }

@@ -1,11 +1,11 @@
-/** Memory: what one idle line costs in resident user memory, as the slope of RSS over the number of lines. */
+/** Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope of RSS over their number. */
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { type Regression, leastSquares, median } from './statistics.js';
 import { drawTable } from './table.js';
-import { TARGET_TITLES, type TargetName, absence } from './targets.js';
-import { CONNECTS_AT_ONCE, visit } from './visit.js';
+import { TARGET_TITLES, type TargetName, absence, transportOf } from './targets.js';
+import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
   linesAtPoints: number[];
@@ -43,6 +43,7 @@ export interface MemoryFigures {
   rssWithoutLinesBytes: number;
 }
 
+const TARGETS_HERE: TargetName[] = ['holdline', 'holdline-ws', 'holdline-poll', 'raw-uws', 'raw-uws-ws', 'raw-uws-poll'];
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
 const STEP = 2_000;
@@ -53,6 +54,7 @@ const STABLE_AFTER_MS = 15_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
 const ASK_DEADLINE_MS = 60_000;
+const HELD_DEADLINE_MS = 10_000;
 
 export async function measureMemory(options: RunOptions): Promise<Measured<MemoryParameters, MemoryRound, MemoryFigures[]>> {
   const most = options.lines ?? LINES_TO;
@@ -61,9 +63,7 @@ export async function measureMemory(options: RunOptions): Promise<Measured<Memor
     rounds: options.rounds ?? (options.quick ? 1 : 3),
     settleMs: SETTLE_MS,
     garbageCollections: GARBAGE_COLLECTIONS,
-    targets: (['holdline', 'raw-uws'] as const).filter(
-      (target) => absence(target) === undefined && (options.targets?.includes(target) ?? true),
-    ),
+    targets: TARGETS_HERE.filter((target) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
   };
   const rounds: MemoryRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
@@ -100,7 +100,8 @@ function pointsUpTo(most: number): number[] {
 
 function measureRound(target: TargetName, round: number, parameters: MemoryParameters): Promise<MemoryRound> {
   return visit(target, {}, async (here) => {
-    const client = here.startClient();
+    const isPoll = transportOf(target) === 'poll';
+    const client = isPoll ? here.startPollClient() : here.startClient();
     const settled = async (): Promise<Usage> => {
       for (let run = 0; run < parameters.garbageCollections; run++) {
         await sleepMs(parameters.settleMs);
@@ -115,8 +116,9 @@ function measureRound(target: TargetName, round: number, parameters: MemoryParam
     const points: MemoryPoint[] = [];
     for (const lines of parameters.linesAtPoints) {
       // A line is checked in full here, too: its stream has to be a sound one.
-      const order = here.openOrder(lines, { connectsAtOnce: CONNECTS_AT_ONCE });
+      const order = isPoll ? here.pollOrder(lines) : here.openOrder(lines, {});
       await client.ask(points.length === 0 ? 'open' : 'grow', order, ASK_DEADLINE_MS);
+      await untilHeld(here.server, lines, HELD_DEADLINE_MS);
       const { rssBytes, rssAnonBytes, heapUsedBytes, externalBytes } = await settled();
       points.push({ lines, rssBytes, rssAnonBytes, heapUsedBytes, externalBytes });
     }

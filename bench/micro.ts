@@ -2,11 +2,11 @@
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
-import { SSE, SSE_ENVELOPE, type Dialect, scratch } from '../src/core/frame.js';
+import { NDJSON, SSE, SSE_ENVELOPE, type Dialect, scratch } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
 import { LineTable } from '../src/core/lines.js';
 import { LIVE } from '../src/core/position.js';
-import type { SocketPort } from '../src/core/pump.js';
+import type { LinePort, Way } from '../src/core/feed.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
 import { CORK_WRITE_BYTES } from '../src/limits.js';
@@ -106,7 +106,7 @@ function frameTasks(): Task[] {
       for (let done = 0; done < OPERATIONS_PER_CALL; done++) dialect.encode(event);
     },
   });
-  return [encode('sse', SSE), encode('sse-env', SSE_ENVELOPE)];
+  return [encode('sse', SSE), encode('sse-env', SSE_ENVELOPE), encode('ndjson', NDJSON)];
 }
 
 function ringTasks(): Task[] {
@@ -190,21 +190,24 @@ function sweepTasks(sockets: number): Task[] {
 function sweepTask(sockets: number, events: number): Task {
   const clock = new SteppedClock();
   let writtenBytes = 0;
-  const port: SocketPort<object> = {
+  const port: LinePort<object> = {
+    kind: 'stream',
     write: (_socket, bytes) => {
       writtenBytes += bytes.length;
       return true;
     },
     end: () => {},
   };
-  const hub = new Hub<object>(new MemoryLog(clock, 1), port, clock, makeCounters(), {
+  const way: Way<object> = { transport: 'sse', dialect: SSE, port };
+  const counters = makeCounters();
+  const hub = new Hub<object>(new MemoryLog(clock, counters, 1), clock, counters, {
     replay: { events: RING_EVENTS, bytes: 2 ** 20 },
     replayTotalBytes: 2 ** 28,
     heartbeatMs: 15_000,
     flushIntervalMs: 0,
     slow: 'gap',
   });
-  for (let joined = 0; joined < sockets; joined++) hub.join({}, [CHANNEL], SSE, LIVE, RETRY_MS);
+  for (let joined = 0; joined < sockets; joined++) hub.join({}, [CHANNEL], way, LIVE, RETRY_MS);
   const batch = Array.from({ length: events }, () => makeEvent(0));
   let checked = false;
   return {

@@ -1,6 +1,6 @@
 /** Publish: how many POSTs and how many events in batches a second one server process takes, with no line to deliver to. */
-import { PATH } from './event.js';
-import type { PostLoadOrder, PostLoaded } from './post-load.js';
+import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
+import { DATA_BYTES, PATH, writeEventData } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, percent, short } from './table.js';
@@ -23,17 +23,11 @@ export interface PublishParameters {
   eventBytes: number;
 }
 
-export interface PublishRound {
+export interface PublishRound extends ClosedLoop {
   mode: string;
   target: TargetName;
   round: number;
-  loaded: PostLoaded;
-  requestsPerSecond: number;
   eventsPerSecond: number;
-  serverCpuShare: number;
-  serverCpuUsPerRequest: number;
-  clientCpuShare: number;
-  clientBound: boolean;
 }
 
 export interface PublishFigures {
@@ -54,7 +48,6 @@ const CONNECTIONS = 64;
 const EVENT_BYTES = 256;
 const BATCH_EVENTS = 100;
 const PIPELINED = 8;
-const CLIENT_BOUND_SHARE = 0.95;
 
 /** A batch is an answer of the product's own; the floors take single POSTs only. */
 const MODES: Mode[] = [
@@ -105,41 +98,29 @@ export async function measurePublish(options: RunOptions): Promise<Measured<Publ
 
 function measureRound(target: TargetName, mode: Mode, round: number, parameters: PublishParameters): Promise<PublishRound> {
   return visit(target, {}, async (here) => {
-    const { server } = here;
-    const client = here.startPostLoad();
-    const order: PostLoadOrder = {
-      port: server.port,
-      path: PATH,
+    const measured = await measureClosedLoop(here, {
+      port: here.server.port,
+      request: buildRequest(here.server.port, mode.batchEvents),
       connections: parameters.connections,
       pipelined: mode.pipelined,
-      batchEvents: mode.batchEvents,
       warmUpSeconds: parameters.warmUpSeconds,
       windowSeconds: parameters.windowSeconds,
-    };
-    const running = client.ask<PostLoaded>('run', order, (parameters.warmUpSeconds + parameters.windowSeconds) * 1000 + 20_000);
-    running.catch(() => {});
-    // The server's share is taken over the second half, well inside the client's window.
-    await new Promise((resolve) => setTimeout(resolve, (parameters.warmUpSeconds + parameters.windowSeconds / 2) * 1000));
-    const cpuBefore = server.cpuSeconds();
-    const fromMs = performance.now();
-    await new Promise((resolve) => setTimeout(resolve, (parameters.windowSeconds / 2 - 0.2) * 1000));
-    const serverCpuShare = (server.cpuSeconds() - cpuBefore) / ((performance.now() - fromMs) / 1000);
-    const loaded = await running;
-    const requestsPerSecond = loaded.answered200 / loaded.seconds;
-    const clientCpuShare = loaded.cpuSeconds / loaded.seconds;
-    return {
-      mode: mode.name,
-      target,
-      round,
-      loaded,
-      requestsPerSecond,
-      eventsPerSecond: requestsPerSecond * Math.max(1, mode.batchEvents),
-      serverCpuShare,
-      serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
-      clientCpuShare,
-      clientBound: clientCpuShare > CLIENT_BOUND_SHARE && serverCpuShare < CLIENT_BOUND_SHARE,
-    };
+    });
+    const eventsPerSecond = measured.requestsPerSecond * Math.max(1, mode.batchEvents);
+    return { mode: mode.name, target, round, ...measured, eventsPerSecond };
   });
+}
+
+/** 0 events = one event, as the body stands. */
+function buildRequest(port: number, batchEvents: number): Buffer {
+  const data = Buffer.alloc(DATA_BYTES);
+  writeEventData(data, 0);
+  const batch = batchEvents > 0;
+  const body = batch ? Buffer.from(`${JSON.stringify({ data: data.toString('latin1') })}\n`.repeat(batchEvents)) : data;
+  const head =
+    `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
+    `Content-Type: ${batch ? 'application/x-ndjson' : 'text/plain'}\r\nContent-Length: ${body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
 }
 
 function describeRound(measured: PublishRound, rounds: number): string {

@@ -1,27 +1,26 @@
-/** The closed-loop publisher: keeps every connection's requests in flight and counts answers, as cheaply as a Node process can. */
+/** The closed-loop client: keeps every connection's requests in flight and counts answers, as cheaply as a Node process can. */
 import { Socket } from 'node:net';
 import { answerRunner } from './child.js';
 import { nowUs, sleepMs } from './clock.js';
-import { DATA_BYTES, writeEventData } from './event.js';
 
-export interface PostLoadOrder {
+export interface RequestLoadOrder {
   port: number;
-  path: string;
+  /** The bytes of one request, the same each time. */
+  request: Uint8Array;
   connections: number;
   /** Requests written to a connection in one go; more than one is HTTP pipelining. */
   pipelined: number;
-  /** 0 = one event as the body stands; otherwise an NDJSON batch of that many. */
-  batchEvents: number;
   warmUpSeconds: number;
   windowSeconds: number;
 }
 
-export interface PostLoaded {
+export interface RequestLoaded {
   seconds: number;
-  answered200: number;
+  /** 200 and 204. */
+  answered2xx: number;
   answered503: number;
   otherAnswers: number;
-  /** The first answer that was no 200, in its words. */
+  /** The first answer that was neither, in its words. */
   firstRefusal: string;
   /** Connections the server closed; a server that does not bear pipelining closes them all. */
   closedConnections: number;
@@ -34,7 +33,7 @@ const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
 const STATUS_LINE = Buffer.from('HTTP/1.1 ');
 const HEAD_END = Buffer.from('\r\n\r\n');
 
-let answered200 = 0;
+let answered2xx = 0;
 let answered503 = 0;
 let otherAnswers = 0;
 let closedConnections = 0;
@@ -61,8 +60,8 @@ class AnswerCounter {
       const start = bytes.indexOf(STATUS_LINE, at);
       if (start === -1) break;
       const headEnd = bytes.indexOf(HEAD_END, start);
-      const next = headEnd === -1 ? -1 : answerEnd(bytes, start, headEnd);
-      if (next === -1 || next > bytes.length) {
+      const next = headEnd === -1 ? Infinity : answerEnd(bytes, start, headEnd);
+      if (next > bytes.length) {
         this.#held = Buffer.from(bytes.subarray(start));
         break;
       }
@@ -76,12 +75,13 @@ class AnswerCounter {
 
 function answerEnd(bytes: Buffer, start: number, headEnd: number): number {
   const match = /content-length: *(\d+)/i.exec(bytes.toString('latin1', start, headEnd));
-  return match === null ? -1 : headEnd + HEAD_END.length + Number(match[1]);
+  // A 204 may do without.
+  return headEnd + HEAD_END.length + Number(match?.[1] ?? 0);
 }
 
 function count(bytes: Buffer, start: number, end: number): void {
   const status = bytes.toString('latin1', start + 9, start + 12);
-  if (status === '200') answered200++;
+  if (status === '200' || status === '204') answered2xx++;
   else {
     if (status === '503') answered503++;
     else otherAnswers++;
@@ -89,7 +89,7 @@ function count(bytes: Buffer, start: number, end: number): void {
   }
 }
 
-function connect(order: PostLoadOrder, burst: Buffer): Promise<Socket> {
+function connect(order: RequestLoadOrder, burst: Buffer): Promise<Socket> {
   const counter = new AnswerCounter();
   let outstanding = 0;
   return new Promise((resolve, reject) => {
@@ -119,29 +119,17 @@ function connect(order: PostLoadOrder, burst: Buffer): Promise<Socket> {
   });
 }
 
-function buildRequest(order: PostLoadOrder): Buffer {
-  const data = Buffer.alloc(DATA_BYTES);
-  writeEventData(data, 0);
-  const batch = order.batchEvents > 0;
-  const body = batch ? Buffer.from(`${JSON.stringify({ data: data.toString('latin1') })}\n`.repeat(order.batchEvents)) : data;
-  const head =
-    `POST ${order.path} HTTP/1.1\r\nHost: 127.0.0.1:${order.port}\r\n` +
-    `Content-Type: ${batch ? 'application/x-ndjson' : 'text/plain'}\r\nContent-Length: ${body.length}\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
-}
-
-async function run(order: PostLoadOrder): Promise<PostLoaded> {
-  const request = buildRequest(order);
-  const burst = Buffer.concat(Array.from({ length: order.pipelined }, () => request));
+async function run(order: RequestLoadOrder): Promise<RequestLoaded> {
+  const burst = Buffer.concat(Array.from({ length: order.pipelined }, () => order.request));
   const sockets: Socket[] = [];
   for (let index = 0; index < order.connections; index++) sockets.push(await connect(order, burst));
   await sleepMs(order.warmUpSeconds * 1000);
-  const before = { answered200, answered503, otherAnswers, atUs: nowUs(), cpu: process.cpuUsage() };
+  const before = { answered2xx, answered503, otherAnswers, atUs: nowUs(), cpu: process.cpuUsage() };
   await sleepMs(order.windowSeconds * 1000);
   const cpu = process.cpuUsage(before.cpu);
-  const loaded: PostLoaded = {
+  const loaded: RequestLoaded = {
     seconds: (nowUs() - before.atUs) / 1e6,
-    answered200: answered200 - before.answered200,
+    answered2xx: answered2xx - before.answered2xx,
     answered503: answered503 - before.answered503,
     otherAnswers: otherAnswers - before.otherAnswers,
     firstRefusal: firstRefusal.slice(0, 500),

@@ -3,11 +3,13 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Machine } from './machine.js';
 
-export const SUBJECTS = ['fan-out', 'memory', 'accept', 'idle', 'publish', 'micro'] as const;
+export const SUBJECTS = ['fan-out', 'long-poll', 'short-poll', 'memory', 'accept', 'idle', 'publish', 'micro'] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
+/** `npm run compare` is no subject of `npm run bench`, and leaves its figures in the same shape. */
+export type ResultName = SubjectName | 'compare';
 
 export interface Result<Parameters = unknown, Round = unknown, Summary = unknown> {
-  subject: SubjectName;
+  subject: ResultName;
   /** ISO 8601, when the run began. */
   startedAt: string;
   elapsedSeconds: number;
@@ -44,12 +46,17 @@ const RESULTS = new URL('results/', import.meta.url);
 const OUT = new URL('out/', import.meta.url);
 
 /** A quick run is a smoke test: its figures go where git does not look, and never over those of a full run. */
-export function resultFile(subject: SubjectName, quick: boolean): string {
+export function resultFile(subject: ResultName, quick: boolean): string {
   return fileURLToPath(new URL(`${subject}.json`, quick ? OUT : RESULTS));
 }
 
+/** Drawn from the result of the same name, and beside it. */
+export function chartFile(subject: ResultName, quick: boolean): string {
+  return resultFile(subject, quick).replace(/\.json$/, '.svg');
+}
+
 export function writeResult(
-  subject: SubjectName,
+  subject: ResultName,
   startedAt: Date,
   quick: boolean,
   machine: Machine,
@@ -76,7 +83,7 @@ export function writeResult(
 }
 
 /** Undefined when that subject has not been measured in full. */
-export function readResult(subject: SubjectName): Result | undefined {
+export function readResult(subject: ResultName): Result | undefined {
   try {
     return JSON.parse(readFileSync(resultFile(subject, false), 'utf8')) as Result;
   } catch (error) {

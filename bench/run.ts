@@ -9,6 +9,8 @@ type Subject = (options: RunOptions) => Promise<Measured<unknown, unknown, unkno
 /** Loaded when asked for: one that cannot load (a moved internal name) must not stop the others. */
 const subjects: Record<SubjectName, () => Promise<Subject>> = {
   'fan-out': async () => (await import('./fan-out.js')).measureFanOut,
+  'long-poll': async () => (await import('./long-poll.js')).measureLongPoll,
+  'short-poll': async () => (await import('./short-poll.js')).measureShortPoll,
   memory: async () => (await import('./memory.js')).measureMemory,
   accept: async () => (await import('./accept.js')).measureAccept,
   idle: async () => (await import('./idle.js')).measureIdle,

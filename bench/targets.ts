@@ -10,17 +10,55 @@ import { PATH } from './event.js';
 import { processCpuSeconds } from './machine.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
-import { type LoopDelay, type Usage, statusKilobytes } from './servers/agent.js';
+import { type Usage, statusKilobytes } from './servers/agent.js';
 
-export const TARGETS = ['holdline', 'raw-uws', 'send-loop', 'nchan'] as const;
+/** What the client of a target holds: an event stream, a WebSocket, or a request that waits for its answer. */
+export type Transport = 'sse' | 'websocket' | 'poll';
+
+/** A server, and the way it is asked: one process answers them all, and a target is one of them. */
+export const TARGETS = [
+  'holdline',
+  'holdline-ws',
+  'holdline-poll',
+  'raw-uws',
+  'raw-uws-ws',
+  'raw-uws-poll',
+  'send-loop',
+  'nchan',
+  'fixed-answer',
+] as const;
 export type TargetName = (typeof TARGETS)[number];
 
 export const TARGET_TITLES: Record<TargetName, string> = {
   holdline: 'Holdline',
+  'holdline-ws': 'Holdline, WebSocket',
+  'holdline-poll': 'Holdline, long-poll',
   'raw-uws': 'raw uWebSockets.js loop',
+  'raw-uws-ws': 'raw uWebSockets.js, WebSocket',
+  'raw-uws-poll': 'raw uWebSockets.js, long-poll',
   'send-loop': 'bare C send() loop',
   nchan: 'nginx with nchan',
+  'fixed-answer': 'raw uWebSockets.js route',
 };
+
+export function transportOf(target: TargetName): Transport {
+  if (target.endsWith('-ws')) return 'websocket';
+  return target.endsWith('-poll') ? 'poll' : 'sse';
+}
+
+type NodeServer = 'holdline' | 'raw-uws' | 'fixed-answer';
+
+/** The file in servers/; undefined when it is no Node process of ours. */
+function nodeServerOf(target: TargetName): NodeServer | undefined {
+  if (target === 'fixed-answer' || target === 'holdline' || target === 'raw-uws') return target;
+  if (target.startsWith('holdline-')) return 'holdline';
+  return target.startsWith('raw-uws-') ? 'raw-uws' : undefined;
+}
+
+/** Whether its event loop can be watched. */
+export function hasLoop(target: TargetName): boolean {
+  return nodeServerOf(target) !== undefined;
+}
 
 const START_DEADLINE_MS = 20_000;
 const ANSWER_DEADLINE_MS = 5_000;
@@ -37,14 +75,13 @@ export interface Running {
   watchLoop(): Promise<void>;
   /** Null when it has no loop to ask, or was too busy to answer in time. */
   usage(): Promise<Usage | null>;
-  loopDelay(): Promise<LoopDelay | null>;
   counters(): Promise<Record<string, number> | null>;
   stop(): Promise<void>;
 }
 
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
-  if (name === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
+  if (nodeServerOf(name) === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
     return 'dist/index.js is missing: npm run build';
   if (name === 'send-loop' && spawnSync('gcc', ['--version']).status !== 0) return 'there is no gcc';
   return name === 'nchan' ? nchanAbsence() : undefined;
@@ -52,12 +89,12 @@ export function absence(name: TargetName): string | undefined {
 
 export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
   if (name === 'send-loop') return startSendLoop();
-  if (name === 'nchan') return startNchan();
-  return startNodeTarget(name, settings);
+  const server = nodeServerOf(name);
+  return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
 }
 
-async function startNodeTarget(name: 'holdline' | 'raw-uws', settings: object): Promise<Running> {
-  const file = new URL(`servers/${name}.ts`, import.meta.url);
+async function startNodeTarget(name: TargetName, server: NodeServer, settings: object): Promise<Running> {
+  const file = new URL(`servers/${server}.ts`, import.meta.url);
   const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], { BENCH_SETTINGS: JSON.stringify(settings) });
   const { port } = await orKill(child, child.notice<{ port: number }>('listening', START_DEADLINE_MS));
   const usage = (): Promise<Usage | null> => child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
@@ -70,7 +107,6 @@ async function startNodeTarget(name: 'holdline' | 'raw-uws', settings: object): 
     gc: () => child.ask('gc', null, ANSWER_DEADLINE_MS),
     watchLoop: () => child.ask('watchLoop', null, ANSWER_DEADLINE_MS),
     usage,
-    loopDelay: async () => (await usage())?.loopDelayMs ?? null,
     counters: async () => (await usage())?.counters ?? null,
     stop: async () => {
       // A server that is still busy with its backlog has been measured all the same.
@@ -110,14 +146,13 @@ async function startNchan(): Promise<Running> {
 }
 
 /** What a server without a Node process tells of itself. */
-function withoutLoop(pid: number): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'loopDelay'> {
+function withoutLoop(pid: number): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage'> {
   return {
     cpuSeconds: () => processCpuSeconds(pid),
     rssBytes: () => rssBytes(pid),
     gc: async () => {},
     watchLoop: async () => {},
     usage: async () => null,
-    loopDelay: async () => null,
   };
 }
 

@@ -1,16 +1,19 @@
 /** One visit to one server: its own fresh process, a fresh client, and both ended whatever happens. */
 import { type Child, CLIENT_CORE, startNode } from './child.js';
 import type { OpenOrder, Opened } from './client.js';
+import { sleepMs } from './clock.js';
 import { PATH } from './event.js';
-import { type Running, type TargetName, startTarget } from './targets.js';
+import type { PollOpenOrder } from './poll-client.js';
+import { type Running, type TargetName, startTarget, transportOf } from './targets.js';
 
 export const CHECKED_SHARE = 0.01;
 /** Below uWebSockets.js's accept queue of 512. */
 export const CONNECTS_AT_ONCE = 256;
 
 const CLIENT_FILE = new URL('client.ts', import.meta.url);
+const POLL_CLIENT_FILE = new URL('poll-client.ts', import.meta.url);
 const PUBLISHER_FILE = new URL('publisher.ts', import.meta.url);
-const POST_LOAD_FILE = new URL('post-load.ts', import.meta.url);
+const REQUEST_LOAD_FILE = new URL('request-load.ts', import.meta.url);
 
 /** Loopback addresses 127.0.0.x to 127.0.199.x in turn: no visit meets a port of the one before. */
 const ADDRESS_BASES = 200;
@@ -20,6 +23,13 @@ let visits = 0;
 const OPEN_DEADLINE_BASE_MS = 10_000;
 const OPEN_DEADLINE_MS_PER_LINE = 2;
 const CLOSE_DEADLINE_MS = 10_000;
+
+/** The most a poll may wait: none of a round is to be answered empty. */
+const POLL_WAIT_SECONDS = 60;
+
+function openDeadlineMs(lines: number): number {
+  return OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
+}
 
 /** `Server` is more than this wherever a subject asks it for more. */
 export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
@@ -35,12 +45,16 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
     return this.#start('client', CLIENT_FILE);
   }
 
+  startPollClient(): Child {
+    return this.#start('client', POLL_CLIENT_FILE);
+  }
+
   startPublisher(): Child {
     return this.#start('publisher', PUBLISHER_FILE);
   }
 
-  startPostLoad(): Child {
-    return this.#start('publisher', POST_LOAD_FILE);
+  startRequestLoad(): Child {
+    return this.#start('requests', REQUEST_LOAD_FILE);
   }
 
   #start(name: string, file: URL): Child {
@@ -58,13 +72,27 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
     return {
       port: this.server.port,
       path: PATH,
+      transport: transportOf(this.server.name) === 'websocket' ? 'websocket' : 'sse',
       lines,
       checkedShare: CHECKED_SHARE,
       connectsAtOnce: CONNECTS_AT_ONCE,
       addressBase: this.#addressBase,
       sequenceLimit: 0,
-      deadlineMs: OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE,
+      deadlineMs: openDeadlineMs(lines),
       ...more,
+    };
+  }
+
+  pollOrder(polls: number): PollOpenOrder {
+    return {
+      port: this.server.port,
+      path: PATH,
+      polls,
+      since: 0,
+      waitSeconds: POLL_WAIT_SECONDS,
+      connectsAtOnce: CONNECTS_AT_ONCE,
+      addressBase: this.#addressBase,
+      deadlineMs: openDeadlineMs(polls),
     };
   }
 
@@ -83,5 +111,18 @@ export async function visit<T>(target: TargetName, settings: object, measure: (v
     return await measure(here);
   } finally {
     await here.end();
+  }
+}
+
+const HELD_LOOK_MS = 50;
+
+/** A poll that waits has told its client nothing: only the server knows that it has it. */
+export async function untilHeld(server: Pick<Running, 'name' | 'usage'>, wanted: number, deadlineMs: number): Promise<void> {
+  const untilMs = performance.now() + deadlineMs;
+  for (;;) {
+    const held = (await server.usage())?.held ?? 0;
+    if (held >= wanted) return;
+    if (performance.now() > untilMs) throw new Error(`${server.name} held ${held} of ${wanted} after ${deadlineMs} ms`);
+    await sleepMs(HELD_LOOK_MS);
   }
 }

@@ -1,27 +1,47 @@
-/** Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the READMEs from bench/results; --check only compares. */
+/** Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents from bench/results; --check only compares. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { AcceptFigures, AcceptParameters } from '../bench/accept.js';
-import type { FanOutFigures, FanOutParameters, FanOutSummary } from '../bench/fan-out.js';
+import { type CompareFigures, type CompareParameters, wayTitle } from '../bench/comparison.js';
+import type { FanOutFigures, FanOutParameters, FanOutRatio, FanOutSummary } from '../bench/fan-out.js';
 import type { IdleFigures, IdleParameters } from '../bench/idle.js';
+import type { LongPollFigures, LongPollParameters } from '../bench/long-poll.js';
 import type { MemoryFigures, MemoryParameters } from '../bench/memory.js';
 import type { MicroFigures, MicroParameters } from '../bench/micro.js';
 import type { PublishFigures, PublishParameters } from '../bench/publish.js';
 import { type Result, readResult } from '../bench/results.js';
+import type { ShortPollFigures, ShortPollParameters } from '../bench/short-poll.js';
 import { TARGETS, TARGET_TITLES, type TargetName } from '../bench/targets.js';
 
-const FILES = ['README.md', 'bench/README.md'];
+const FILES = ['README.md', 'bench/README.md', 'bench/APPROACHES.md'];
 const ROOT = new URL('..', import.meta.url);
 const BLOCK = /(<!-- figures:([\w-]+) -->\n)[\s\S]*?(<!-- \/figures -->)/g;
 
 const NOT_MEASURED = 'not measured';
+const MEMORY_TITLES: [target: TargetName, title: string][] = [
+  ['holdline', 'Holdline, a line of SSE'],
+  ['holdline-ws', 'Holdline, a WebSocket'],
+  ['holdline-poll', 'Holdline, a poll that waits'],
+  ['raw-uws', 'raw uWebSockets.js, a stream'],
+  ['raw-uws-ws', 'raw uWebSockets.js, a WebSocket'],
+  ['raw-uws-poll', 'raw uWebSockets.js, a request that waits'],
+];
 /** The rivals stand in a table only when somebody has measured them; the floors always do. */
-const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set(['holdline', 'raw-uws', 'send-loop']);
+const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set(['holdline', 'holdline-ws', 'raw-uws', 'send-loop']);
+
+/** Half of a core, so that there is room for events. */
+const QUIET_CORE_SHARE = 0.5;
+const QUIET_POLL_SECONDS = [2, 10, 60];
 
 const blocks: Record<string, () => string> = {
   'fan-out': fanOutTable,
   'fan-out-ratios': fanOutRatioTable,
   'fan-out-cost': fanOutCostTable,
+  'fan-out-websocket': fanOutWebSocketTable,
+  'long-poll': longPollTable,
+  'short-poll': shortPollTable,
+  compare: compareTable,
+  quiet: quietTable,
   memory: memoryTable,
   accept: acceptTable,
   idle: idleTable,
@@ -89,15 +109,52 @@ function fanOutTable(): string {
 
 function fanOutRatioTable(): string {
   const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
-  const head = ['Holdline ÷', 'p50 at 10/s', 'p99 at 10/s', 'rounds (p50)', 'rounds (p99)'];
-  const rows = (['raw-uws', 'send-loop'] as const).map((against) => {
-    const ratio = result?.summary.ratios.find((entry) => entry.against === against && entry.ratePerSecond === 10);
+  const head = ['at 10 events/s', 'p50', 'p99', 'rounds (p50)', 'rounds (p99)'];
+  const rows = (['raw-uws', 'send-loop', 'raw-uws-ws'] as const).map((against) => {
+    const ratio = ratioAgainst(result, against, 10);
+    const ours = against === 'raw-uws-ws' ? 'holdline-ws' : 'holdline';
     return [
-      TARGET_TITLES[against],
+      `${TARGET_TITLES[ours]} ÷ ${TARGET_TITLES[against]}`,
       cell(ratio, ({ p50Median }) => `${fixed(p50Median, 2)} ×`),
       cell(ratio, ({ p99Median }) => `${fixed(p99Median, 2)} ×`),
       cell(ratio, ({ p50 }) => p50.map((value) => fixed(value, 2)).join(' · ')),
       cell(ratio, ({ p99 }) => p99.map((value) => fixed(value, 2)).join(' · ')),
+    ];
+  });
+  return withCaption(table(head, rows), result);
+}
+
+/** WebSocket beside SSE: what the same server does by each, and the median of the rounds' pairs. */
+function fanOutWebSocketTable(): string {
+  const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
+  const head = ['', 'deliveries/s', 'writes/s', 'MB/s', 'p99', 'CPU µs a delivery'];
+  const rows = [100, 1000].flatMap((ratePerSecond) => {
+    const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
+    const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
+      // A result from before there was WebSocket has no writes.
+      const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
+        ? figuresAt(result, target, ratePerSecond)
+        : undefined;
+      return [
+        `${target === 'holdline' ? 'SSE' : 'WebSocket'}, ${ratePerSecond} events/s`,
+        cell(figures, ({ deliveriesPerSecond }) => count(deliveriesPerSecond)),
+        cell(figures, ({ writesPerSecond }) => count(writesPerSecond)),
+        cell(figures, ({ wireBytesPerSecond }) => fixed(wireBytesPerSecond / 1e6, 0)),
+        cell(figures, ({ p99Ms }) => time(p99Ms)),
+        cell(figures, ({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
+      ];
+    });
+    const times = (pick: (ratio: FanOutRatio) => Figure): string => cell(ratio, (value) => `${fixed(pick(value), 2)} ×`);
+    return [
+      ...absolute,
+      [
+        `WebSocket ÷ SSE`,
+        times(({ deliveriesMedian }) => deliveriesMedian),
+        times(({ writesMedian }) => writesMedian),
+        times(({ wireBytesMedian }) => wireBytesMedian),
+        times(({ p99Median }) => p99Median),
+        '',
+      ],
     ];
   });
   return withCaption(table(head, rows), result);
@@ -128,11 +185,11 @@ function fanOutCostTable(): string {
 
 function memoryTable(): string {
   const result = readResult('memory') as Result<MemoryParameters, unknown, MemoryFigures[]> | undefined;
-  const head = ['', 'RSS a line', 'of it V8 heap', 'r²', 'RSS without lines'];
-  const rows = (['holdline', 'raw-uws'] as const).map((target) => {
+  const head = ['', 'RSS each', 'of it V8 heap', 'r²', 'RSS of the process without'];
+  const rows = MEMORY_TITLES.map(([target, title]) => {
     const figures = result?.summary.find((entry) => entry.target === target);
     return [
-      TARGET_TITLES[target],
+      title,
       cell(figures, ({ rssBytesPerLine }) => `${fixed(rssBytesPerLine, 0)} B`),
       cell(figures, ({ heapBytesPerLine }) => `${fixed(heapBytesPerLine, 0)} B`),
       cell(figures, ({ rSquared }) => fixed(rSquared, 4)),
@@ -187,6 +244,105 @@ function publishTable(): string {
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
 }
 
+function longPollTable(): string {
+  const result = readResult('long-poll') as Result<LongPollParameters, unknown, LongPollFigures[]> | undefined;
+  const every = result?.parameters.ratePerSecond ?? 1;
+  const head = [
+    ['', 'one event, nobody asks again', '', '', '', `${every} event/s, all ask again at once`, '', '', '', ''],
+    ['', 'p50', 'p99', 'the last', 'client busy', 'p50', 'p99', 'the last', 'CPU µs a poll', 'client core'],
+  ];
+  const rows = (['holdline-poll', 'raw-uws-poll'] as const).map((target) => {
+    const figures = result?.summary.find((entry) => entry.target === target);
+    return [
+      TARGET_TITLES[target],
+      cell(figures, ({ shotP50Ms }) => time(shotP50Ms)),
+      cell(figures, ({ shotP99Ms }) => time(shotP99Ms)),
+      cell(figures, ({ shotMaxMs }) => time(shotMaxMs)),
+      cell(figures, ({ shotClientBusyShare }) => share(shotClientBusyShare)),
+      cell(figures, ({ againP50Ms }) => time(againP50Ms)),
+      cell(figures, ({ againP99Ms }) => time(againP99Ms)),
+      cell(figures, ({ againMaxMs }) => time(againMaxMs)),
+      cell(figures, ({ serverCpuUsPerPoll }) => fixed(serverCpuUsPerPoll, 1)),
+      cell(figures, ({ clientCpuShare }) => share(clientCpuShare)),
+    ];
+  });
+  return withCaption(groupedTable(head, rows), result);
+}
+
+function shortPollTable(): string {
+  const result = readResult('short-poll') as Result<ShortPollParameters, unknown, ShortPollFigures[]> | undefined;
+  const head = ['', 'pipelined', 'requests/s', '÷ the route', 'rounds', 'CPU µs a request', 'server core', 'client core'];
+  const rows = (result?.summary ?? []).map((figures) => [
+    `${TARGET_TITLES[figures.target]}, ${figures.kind}`,
+    figures.pipelined === 1 ? 'no' : String(figures.pipelined),
+    count(figures.requestsPerSecond) + (figures.clientBoundRounds > 0 ? ' †' : ''),
+    figures.shareOfFloor === null ? '' : `${fixed(figures.shareOfFloor, 2)} ×`,
+    figures.shareOfFloorOfRounds.map((value) => fixed(value, 2)).join(' · '),
+    fixed(figures.serverCpuUsPerRequest, 2),
+    share(figures.serverCpuShare),
+    share(figures.clientCpuShare),
+  ]);
+  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+}
+
+function compareTable(): string {
+  const result = readResult('compare') as Result<CompareParameters, unknown, CompareFigures[]> | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run compare\``;
+  const { parameters, summary } = result;
+  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [name, ...summary.map(pick)];
+  const rows = [
+    row('latency p50', ({ p50Ms }) => time(p50Ms)),
+    row('latency p99', ({ p99Ms }) => time(p99Ms)),
+    row('latency p99.9', ({ p999Ms }) => time(p999Ms)),
+    row('server, of a core', ({ serverCpuShare }) => share(serverCpuShare)),
+    row('server CPU a delivered event', ({ serverCpuUsPerDelivery }) => `${fixed(serverCpuUsPerDelivery, 1)} µs`),
+    row('memory a client, server process', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
+    row('memory a client, kernel, both ends', ({ kernelBytesPerClient }) => kib(kernelBytesPerClient)),
+    row('requests a client and minute', ({ requestsPerClientMinute }) => fixed(requestsPerClientMinute, 0)),
+    row('of its answers, empty', ({ emptyShare, requestsPerClientMinute }) =>
+      requestsPerClientMinute === 0 ? '–' : share(emptyShare),
+    ),
+    row('received a client and minute', ({ bytesPerClientMinute }) => kib(bytesPerClientMinute)),
+    row('lost, doubled, out of order, gaps', ({ faults }) => String(faults)),
+  ];
+  const notes = [
+    `${count(parameters.connections)} clients (memory: ${count(parameters.heldConnections)}), ${parameters.ratePerSecond} event/s of ` +
+      `${parameters.eventBytes} bytes for ${parameters.seconds} s each, from a fresh server process. Latency counts from the moment an event was due.`,
+    ...(summary.some(({ clientLimited }) => clientLimited)
+      ? [
+          `The load client was the limit of ${summary
+            .filter(({ clientLimited }) => clientLimited)
+            .map(({ way }) => wayTitle(way, parameters))
+            .join(', ')}: the server may do better.`,
+        ]
+      : []),
+    caption(result),
+  ];
+  const head = ['', ...summary.map(({ way }) => wayTitle(way, parameters))];
+  return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+}
+
+/** What it takes when nothing is published: heartbeats of lines, and polls that are answered empty. Worked out, not measured as one. */
+function quietTable(): string {
+  const idle = readResult('idle') as Result<IdleParameters, unknown, IdleFigures[]> | undefined;
+  const polls = readResult('short-poll') as Result<ShortPollParameters, unknown, ShortPollFigures[]> | undefined;
+  const heartbeat = idle?.summary[0];
+  const empty = polls?.summary.find(({ target, since, pipelined }) => target === 'holdline' && since > 0 && pipelined === 1);
+  const line =
+    idle === undefined || heartbeat === undefined ? undefined : heartbeat.cpuUsPerHeartbeat / idle.parameters.heartbeatSeconds;
+  const cost = (usPerSecond: number | undefined): string => cell(usPerSecond, (us) => `${fixed(us, us < 10 ? 1 : 0)} µs`);
+  const many = (usPerSecond: number | undefined): string =>
+    cell(usPerSecond, (us) => count(Math.floor((QUIET_CORE_SHARE * 1e6) / us / 100) * 100));
+  const rows = [
+    [`a line of SSE, a heartbeat every ${idle?.parameters.heartbeatSeconds ?? 15} s`, cost(line), many(line)],
+    ...QUIET_POLL_SECONDS.map((seconds) => {
+      const us = empty === undefined ? undefined : empty.serverCpuUsPerRequest / seconds;
+      return [`a client that asks every ${seconds} s`, cost(us), many(us)];
+    }),
+  ];
+  return table(['', 'server CPU a second', `clients on ${QUIET_CORE_SHARE * 100} % of a core`], rows);
+}
+
 function microTable(): string {
   const result = readResult('micro') as Result<MicroParameters, unknown, MicroFigures[]> | undefined;
   const head = ['', 'median', 'p99', 'unit'];
@@ -200,6 +356,14 @@ function microTable(): string {
 }
 
 // ── parts ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function ratioAgainst(
+  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
+  against: TargetName,
+  ratePerSecond: number,
+): FanOutRatio | undefined {
+  return result?.summary.ratios.find((entry) => entry.against === against && entry.ratePerSecond === ratePerSecond);
+}
 
 function targetsShown(result: Result<FanOutParameters, unknown, FanOutSummary> | undefined): TargetName[] {
   return TARGETS.filter(
@@ -283,6 +447,10 @@ function nanoseconds(value: Figure): string {
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} ms`;
   if (value >= 1e3) return `${(value / 1e3).toFixed(2)} µs`;
   return `${value.toFixed(0)} ns`;
+}
+
+function kib(bytes: number): string {
+  return `${fixed(bytes / 1024, 1)} KiB`;
 }
 
 function share(value: Figure): string {

@@ -5,6 +5,8 @@ import { codeOf, importsOf, isThere, literalsOf, sourceFiles, type Import, type 
 
 /** From the bottom to the top: a file imports from its own row and the rows above it. A new file or folder needs a row. */
 const LAYERS: readonly (readonly string[])[] = [
+  // Runs in a page, and shares no code with the server.
+  ['browser/'],
   // Small and without a side, for everyone.
   ['clock', 'counters', 'errors', 'file-limit', 'limits', 'option-kinds', 'spelling', 'version'],
   ['core/'],
@@ -17,11 +19,12 @@ const LAYERS: readonly (readonly string[])[] = [
   ['server'],
   ['index'],
   ['command-line'],
+  ['load/'],
   ['main'],
 ];
 
-/** The type that is meant to be imported upward: the hub is handed a log and knows the port, but none of its kinds. */
-const UPWARD_TYPES = new Map([['src/core/hub.ts', 'src/log/log.ts']]);
+/** The types that are meant to be imported upward: the core is handed a log and knows the port, but none of its kinds. */
+const LOG_PORT = 'src/log/log.ts';
 
 const SOURCE = sourceFiles('src');
 const EVERYTHING = [...SOURCE, ...['bench', 'native-notes', 'scripts', 'test'].flatMap(sourceFiles)];
@@ -30,6 +33,8 @@ function layerOf(path: string): number {
   const name = path.replace(/^src\//, '').replace(/\.ts$/, '');
   return LAYERS.findIndex((layer) => layer.some((entry) => (entry.endsWith('/') ? name.startsWith(entry) : name === entry)));
 }
+
+const isOfPage = (path: string): boolean => path.startsWith('src/browser/');
 
 /** The paths of the files that break a rule. */
 function pathsWhere(files: readonly SourceFile[], breaks: (file: SourceFile) => boolean): string[] {
@@ -52,10 +57,14 @@ describe('layers', () => {
 
   it('import only downward', () => {
     const upward = importsWhere(SOURCE, ({ target, typeOnly }, from) => {
-      const isMeant = typeOnly && UPWARD_TYPES.get(from) === target;
+      const isMeant = typeOnly && from.startsWith('src/core/') && target === LOG_PORT;
       return target.startsWith('src/') && layerOf(target) > layerOf(from) && !isMeant;
     });
     expect(upward).toEqual([]);
+  });
+
+  it('keep what runs in a page apart', () => {
+    expect(importsWhere(SOURCE, ({ target }, from) => isOfPage(target) !== isOfPage(from) && target.startsWith('src/'))).toEqual([]);
   });
 
   it('take nothing from beside src/', () => {

@@ -70,6 +70,7 @@ describe('the table of options', () => {
       firstId: undefined,
       publishKey: undefined,
       openPublish: false,
+      demo: false,
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
       drainMs: 10_000,
@@ -197,6 +198,15 @@ const TEXTS: Record<SettingName, { readonly good: readonly (readonly [string, un
   },
   opsKey: { good: [['k'.repeat(1024), 'k'.repeat(1024)]], bad: ['', '\t'] },
   openPublish: {
+    good: [
+      ['true', true],
+      ['1', true],
+      ['false', false],
+      ['0', false],
+    ],
+    bad: ['', 'yes', 'TRUE', '2'],
+  },
+  demo: {
     good: [
       ['true', true],
       ['1', true],
@@ -390,7 +400,7 @@ describe('a mistake on the command line', () => {
     [['--reply-events', '5'], '--reply-events is not an option; did you mean --replay-events?'],
     [['--prot=80'], '--prot is not an option; did you mean --port?'],
     [['--workers', '4'], '--workers is not an option; holdline serve --help lists the options'],
-    [['--demo'], '--demo is not an option; holdline serve --help lists the options'],
+    [['--demo=maybe'], '--demo: "maybe" was given; accepted is true or false'],
     [['--no-open-publish'], '--no-open-publish is not an option; did you mean --open-publish?'],
     [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
     [['8080'], '"8080" is not an option; options start with -- and holdline serve takes nothing else'],
@@ -517,6 +527,7 @@ describe('--print-config', () => {
       ['first-id', 'none', 'default'],
       ['publish-key', '********', 'flag'],
       ['open-publish', 'false', 'default'],
+      ['demo', 'false', 'default'],
       ['ops-key', '********', 'environment'],
       ['max-connections', '19836', 'default'],
       ['drain', '10s', 'default'],

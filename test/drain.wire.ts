@@ -1,22 +1,11 @@
 /** The end of a server's life: last words on every line, ready says no, nothing new is taken, exit 0. */
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { SseLine } from './support/line.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { SseLine, stalledLine } from './support/line.js';
+import { serverForTest } from './support/server.js';
 import { codeOf, HttpClient, jsonOf } from './support/wire.js';
 
 const END = 'event: end\ndata: {"code":"draining","reconnect":true}\n\n';
-
-/** A line that takes nothing any more, so that the server cannot finish before its drain time. */
-async function stall(server: TestServer): Promise<SseLine> {
-  const line = await SseLine.open(server.port, '/stalled');
-  onTestFinished(() => line.close());
-  line.connection.pause();
-  const events = Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) }));
-  for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
-    await server.publishBatch('stalled', events);
-  return line;
-}
 
 /** A port that was free a moment ago. */
 async function freePort(): Promise<number> {
@@ -67,7 +56,7 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
 test('while draining, ready is 503, new work is told to come back, and no new connection is taken', async () => {
   const server = await serverForTest({ drain: '8s' });
   const bystander = await SseLine.open(server.port, '/c');
-  await stall(server);
+  await stalledLine(server);
   const [ready, health, stream, publisher] = await Promise.all([0, 1, 2, 3].map(() => HttpClient.open(server.port)));
   // A connection that has carried a request is certainly accepted.
   for (const client of [ready!, health!, stream!, publisher!]) expect((await client.request('GET', '/-/ready')).status).toBe(200);
@@ -97,7 +86,7 @@ test('while draining, ready is 503, new work is told to come back, and no new co
 test('a stalled reader that reads on while the server drains has its stream to the end, and then the server ends', async () => {
   const server = await serverForTest({ drain: '8s' });
   const bystander = await SseLine.open(server.port, '/c');
-  const line = await stall(server);
+  const line = await stalledLine(server);
   server.signal('SIGTERM');
   await bystander.waitForEnd();
   expect(server.exitCode).toBeUndefined();
@@ -129,6 +118,6 @@ test('a restart takes the port over at once, gives ids that have not been given 
 
 test('a line that takes nothing holds the end up no longer than --drain', async () => {
   const server = await serverForTest({ drain: '500ms' });
-  await stall(server);
+  await stalledLine(server);
   expect(await server.stop('SIGTERM', 3_000)).toBe(0);
 }, 15_000);

@@ -4,7 +4,16 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LoggedEvent } from '../src/core/event.js';
-import { DIALECTS, largestFrameBytes, retryBlock, scratch, SSE, SSE_ENVELOPE, type Dialect } from '../src/core/frame.js';
+import {
+  DIALECTS,
+  largestFrameBytes,
+  NDJSON,
+  retryBlock,
+  scratch,
+  SSE,
+  SSE_ENVELOPE,
+  type Dialect,
+} from '../src/core/frame.js';
 import { decodeRecord, encodeRecord } from '../src/core/record.js';
 
 const LAST_ID = Number.MAX_SAFE_INTEGER;
@@ -26,7 +35,7 @@ function frameOf(dialect: Dialect, event: LoggedEvent): Buffer {
   return Buffer.from(scratch.subarray(0, length));
 }
 
-/** What a client dispatches for these bytes. */
+/** What an EventSource dispatches for these bytes. */
 function parse(bytes: Uint8Array): EventSourceMessage[] {
   const messages: EventSourceMessage[] = [];
   const parser = createParser({
@@ -37,6 +46,14 @@ function parse(bytes: Uint8Array): EventSourceMessage[] {
   });
   parser.feed(Buffer.from(bytes).toString());
   return messages;
+}
+
+/** What a client of lines reads: one object a line, and nothing for an empty one. */
+function parseLines(bytes: Uint8Array): unknown[] {
+  const text = Buffer.from(bytes).toString();
+  assert.ok(text.endsWith('\n'), 'ends with its line');
+  const lines = text.slice(0, -1).split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as unknown);
 }
 
 /** What a client makes of lines: HTML Standard, 9.2.6 — every data field is a line, and line ends are LF. */
@@ -190,7 +207,72 @@ describe('sse-env', () => {
   });
 });
 
-describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))('in-band, %s', (_name, dialect) => {
+describe('ndjson', () => {
+  test.each<[what: string, event: LoggedEvent, bytes: string]>([
+    ['text', eventOf('hello'), '{"id":5,"channel":"c","data":"hello"}\n'],
+    ['a type', eventOf('hello', { type: 'a"b' }), '{"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n'],
+    ['no data', eventOf(''), '{"id":5,"channel":"c","data":""}\n'],
+    ['line ends in text', eventOf('a\r\nb\n'), '{"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n'],
+    ['U+2028, no line end in JSON', eventOf('\u2028'), '{"id":5,"channel":"c","data":"\u2028"}\n'],
+    ['NUL in text', eventOf('\0'), '{"id":5,"channel":"c","data":"\\u0000"}\n'],
+    ['a BOM in text', eventOf('\uFEFFa'), '{"id":5,"channel":"c","data":"\uFEFFa"}\n'],
+    ['JSON', eventOf('{"a":[1.0,1e2]}', { json: true }), '{"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n'],
+    ['a long number', eventOf('12345678901234567890', { json: true }), '{"id":5,"channel":"c","data":12345678901234567890}\n'],
+    ['line ends between tokens', eventOf('{\r\n"a":\n1\r}', { json: true }), '{"id":5,"channel":"c","data":{  "a": 1 }}\n'],
+    ['text that is JSON', eventOf('1'), '{"id":5,"channel":"c","data":"1"}\n'],
+    ['the largest id', eventOf('a', { id: LAST_ID }), '{"id":9007199254740991,"channel":"c","data":"a"}\n'],
+  ])('%s', (_what, event, bytes) => {
+    expect(frameOf(NDJSON, event).toString()).toBe(bytes);
+  });
+
+  test('JSON.parse reads every event back, and each frame is one line', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }), (given) => {
+        const frames = given.map(([id, type, text]) => frameOf(NDJSON, eventOf(text, { id, type })));
+        assert.deepEqual(
+          parseLines(Buffer.concat(frames)),
+          given.map(([id, type, text]) => ({
+            id,
+            channel: 'c',
+            ...(type === undefined ? {} : { event: type }),
+            data: Buffer.from(text).toString(),
+          })),
+        );
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('JSON is embedded byte for byte, line ends as blanks, and is the same value', () => {
+    fc.assert(
+      fc.property(jsonTexts, types, (json, type) => {
+        const frame = frameOf(NDJSON, eventOf(json, { type, json: true })).toString();
+        const before = `{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`;
+        assert.ok(frame.startsWith(before) && frame.endsWith('}\n'));
+        assert.equal(frame.slice(before.length, -2), Buffer.from(json).toString().replaceAll(/[\r\n]/g, ' '));
+        const [object, ...others] = parseLines(Buffer.from(frame)) as { data: unknown }[];
+        assert.equal(others.length, 0);
+        assert.deepEqual(object?.data, JSON.parse(Buffer.from(json).toString()));
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('is the object of the enveloped event stream, on a line of its own', () => {
+    fc.assert(
+      fc.property(ids, types, texts, fc.boolean(), (id, type, text, json) => {
+        const event = eventOf(json ? JSON.stringify(text) : text, { id, type, json });
+        const [message] = parse(frameOf(SSE_ENVELOPE, event));
+        assert.equal(frameOf(NDJSON, event).toString(), `${message?.data}\n`);
+      }),
+    );
+  });
+});
+
+describe.each([
+  ['sse', SSE],
+  ['sse-env', SSE_ENVELOPE],
+])('in-band, %s', (_name, dialect) => {
   test('prelude, heartbeat and probe dispatch nothing; gap and end dispatch themselves and carry no id', () => {
     expect(dialect.prelude(4, 3000)).toBe('retry: 3000\nid: 4\n\n');
     expect(dialect.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n\n');
@@ -222,6 +304,23 @@ describe.each(DIALECTS.map((dialect) => [dialect.name, dialect] as const))('in-b
     const event = frameOf(dialect, eventOf('x'));
     expect(parse(Buffer.concat([dialect.probe, event, dialect.probe, event]))).toEqual(parse(Buffer.concat([event, event])));
   });
+});
+
+test('in-band, ndjson: prelude, heartbeat and probe are empty lines; gap and end are objects of their own and carry no id', () => {
+  for (const quiet of [NDJSON.prelude(4, 3000), NDJSON.heartbeat(7), NDJSON.heartbeat(undefined), NDJSON.probe]) {
+    expect(quiet.toString()).toBe('\n');
+  }
+  expect(NDJSON.gap(4, 118).toString()).toBe('{"gap":{"after":4,"before":118}}\n');
+  expect(NDJSON.gap(null, null).toString()).toBe('{"gap":{"after":null,"before":null}}\n');
+  expect(NDJSON.end('deleted', false).toString()).toBe('{"end":{"code":"deleted","reconnect":false}}\n');
+});
+
+test('each dialect stands at its index, under its name', () => {
+  expect(DIALECTS.map(({ name, index }) => [name, index])).toEqual([
+    ['sse', 0],
+    ['sse-env', 1],
+    ['ndjson', 2],
+  ]);
 });
 
 test('largestFrameBytes is no less than any real frame, and above a limit exactly when one is', () => {

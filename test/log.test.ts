@@ -1,7 +1,8 @@
 /** The log port, on the memory log: ids, order, and a tail that hands over each event once. */
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../src/clock.js';
-import type { LoggedEvent, NewEvent } from '../src/core/event.js';
+import { isDeletion, type LoggedEntry, type NewEvent } from '../src/core/event.js';
+import { makeCounters } from '../src/counters.js';
 import { MemoryLog } from '../src/log/memory.js';
 
 const AT: Clock = { wallMs: () => 1_790_000_000_123, nowMs: () => 0, soon: () => {}, later: () => () => {} };
@@ -11,31 +12,32 @@ function events(...names: string[]): NewEvent[] {
   return names.map((name) => ({ channel: name[0] ?? '', type: undefined, data: Buffer.from(name), json: false }));
 }
 
-const names = (given: readonly LoggedEvent[]): string[] => given.map((event) => Buffer.from(event.data).toString());
+const names = (given: readonly LoggedEntry[]): string[] =>
+  given.map((entry) => (isDeletion(entry) ? `end of ${entry.channel}` : Buffer.from(entry.data).toString()));
 
 /** Lets every promise that is resolved by now run. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('the memory log', () => {
   test('starts at the clock, ms × 1000, so that a later start is above any id before', async () => {
-    const log = new MemoryLog(AT);
+    const log = new MemoryLog(AT, makeCounters());
     expect(log.lastId()).toBe(1_790_000_000_122_999);
     expect(log.floor()).toBe(1_790_000_000_122_999);
     expect(await log.append(events('a', 'b'))).toEqual([1_790_000_000_123_000, 1_790_000_000_123_001]);
-    const later = new MemoryLog({ ...AT, wallMs: () => AT.wallMs() + 1 });
+    const later = new MemoryLog({ ...AT, wallMs: () => AT.wallMs() + 1 }, makeCounters());
     expect(later.floor()).toBeGreaterThan(log.lastId());
   });
 
   test('starts at the first id given', async () => {
-    const log = new MemoryLog(AT, 1);
+    const log = new MemoryLog(AT, makeCounters(), 1);
     expect([log.lastId(), log.floor()]).toEqual([0, 0]);
     expect(await log.append(events('a'))).toEqual([1]);
     expect([log.lastId(), log.floor()]).toEqual([1, 0]);
   });
 
   test('ids rise by one over all channels, in the order of append, whoever waits for them', async () => {
-    const log = new MemoryLog(AT, 10);
-    const seen: LoggedEvent[] = [];
+    const log = new MemoryLog(AT, makeCounters(), 10);
+    const seen: LoggedEntry[] = [];
     log.tail(9, (batch) => void seen.push(...batch));
     const batches = await Promise.all([
       log.append(events('a1', 'b1')),
@@ -50,7 +52,7 @@ describe('the memory log', () => {
   });
 
   test('a tail that answers with a promise is waited for, and then gets what came meanwhile, once and in order', async () => {
-    const log = new MemoryLog(AT, 1);
+    const log = new MemoryLog(AT, makeCounters(), 1);
     const calls: string[][] = [];
     const releases: (() => void)[] = [];
     log.tail(0, (batch) => {
@@ -77,7 +79,7 @@ describe('the memory log', () => {
   });
 
   test('a tail sees what is committed before anyone hears its id', async () => {
-    const log = new MemoryLog(AT, 1);
+    const log = new MemoryLog(AT, makeCounters(), 1);
     let seen = 0;
     log.tail(0, (batch) => void (seen += batch.length));
     const pending = log.append(events('a', 'b'));
@@ -86,7 +88,7 @@ describe('the memory log', () => {
   });
 
   test('a tail that was stopped, or whose log was closed, hears nothing more', async () => {
-    const log = new MemoryLog(AT, 1);
+    const log = new MemoryLog(AT, makeCounters(), 1);
     const seen: string[] = [];
     const stop = log.tail(0, (batch) => void seen.push(...names(batch)));
     await log.append(events('a'));
@@ -100,7 +102,7 @@ describe('the memory log', () => {
   });
 
   test('it keeps nothing, says so, and does not pretend to tail the past', async () => {
-    const log = new MemoryLog(AT, 1);
+    const log = new MemoryLog(AT, makeCounters(), 1);
     await log.append(events('a', 'b'));
     expect(await log.read()).toEqual([]);
     expect(log.lostThrough()).toBe(2);
@@ -108,8 +110,8 @@ describe('the memory log', () => {
   });
 
   test('the last id of all is given; a batch past it is refused whole', async () => {
-    const log = new MemoryLog(AT, LAST_ID - 1);
-    const seen: LoggedEvent[] = [];
+    const log = new MemoryLog(AT, makeCounters(), LAST_ID - 1);
+    const seen: LoggedEntry[] = [];
     log.tail(LAST_ID - 2, (batch) => void seen.push(...batch));
     await expect(log.append(events('a', 'b', 'c'))).rejects.toThrow(/last id/);
     expect(seen).toEqual([]);
@@ -117,5 +119,32 @@ describe('the memory log', () => {
     await expect(log.append(events('c'))).rejects.toThrow(expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }));
     expect(await log.append([])).toEqual([]);
     expect(names(seen)).toEqual(['a', 'b']);
+  });
+
+  test('a deletion is given an id among the events, and is handed over as what it is', async () => {
+    const log = new MemoryLog(AT, makeCounters(), 1);
+    const seen: LoggedEntry[] = [];
+    log.tail(0, (batch) => void seen.push(...batch));
+    expect(await log.append(events('a1'))).toEqual([1]);
+    expect(await log.append([{ channel: 'a', isDeletion: true }])).toEqual([2]);
+    expect(await log.append(events('a2'))).toEqual([3]);
+    expect(names(seen)).toEqual(['a1', 'end of a', 'a2']);
+    expect(seen[1]).toEqual({ id: 2, channel: 'a', isDeletion: true });
+  });
+});
+
+describe('receipts in the memory log', () => {
+  test('are kept with the events that they are for, and only where a key was given', async () => {
+    const log = new MemoryLog(AT, makeCounters(), 1);
+    await log.append(events('a'));
+    await log.append(events('b', 'c'), { key: 'k', digest: 'd', subscribers: 7 });
+    expect(await log.kept('k')).toMatchObject({ digest: 'd', receipt: { firstId: 2, lastId: 3, count: 2, subscribers: 7 } });
+    expect(await log.kept('another')).toBeUndefined();
+  });
+
+  test('are not kept for what was refused', async () => {
+    const log = new MemoryLog(AT, makeCounters(), LAST_ID);
+    await expect(log.append(events('a', 'b'), { key: 'k', digest: 'd', subscribers: 0 })).rejects.toThrow(/last id/);
+    expect(await log.kept('k')).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { bodyKindOf, bodyLimit, publishedJson, readEvents } from '../src/transports/publish.js';
+import { bodyKindOf, bodyLimit, memberBytes, readEvents, receiptJson } from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
 const code = (name: string): unknown => expect.objectContaining({ code: name });
@@ -99,6 +99,26 @@ describe('the data of a batch line', () => {
     for (const line of ['{"data":1,"d\\u0061ta":[2]}', '{"d\\u0061ta":1,"data":[2]}', '{"data":"text","\\u0064ata":[2]}']) {
       expect({ line, data: JSON.parse(readLine(line).data) as unknown }).toEqual({ line, data: [2] });
     }
+  });
+});
+
+describe('a member of an object', () => {
+  test('is found by its name at the first level, whatever else has that name, and holds its own members', () => {
+    fc.assert(
+      fc.property(jsonTexts, jsonTexts, blanks, blanks, (data, other, before, after) => {
+        const publish = `{"event":"e","data"${before}:${after}${data}}`;
+        const message = Buffer.from(`${after}{"ref":${other},"publish"${after}:${before}${publish}${before}}`);
+        const found = memberBytes(message, 'publish');
+        assert.equal(found?.toString(), publish);
+        assert.equal(memberBytes(found, 'data')?.toString(), data);
+        assert.equal(memberBytes(message, 'publisher'), undefined);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('is not looked for where a name is written with escapes', () => {
+    expect(memberBytes(Buffer.from('{"publish":1,"d\\u0061ta":2}'), 'publish')).toBeUndefined();
   });
 });
 
@@ -202,6 +222,10 @@ test('the kind of a body is its media type, in any case, with any parameters', (
 });
 
 test('the answer to a publish', () => {
-  expect(publishedJson({ ids: [5], subscribers: 3 }, 'text')).toBe('{"id":5,"subscribers":3}');
-  expect(publishedJson({ ids: [5, 6, 9], subscribers: 3 }, 'batch')).toBe('{"first":5,"last":9,"count":3,"subscribers":3}');
+  const one = { firstId: 5, lastId: 5, count: 1, subscribers: 3 };
+  expect(receiptJson(one, 'text')).toBe('{"id":5,"subscribers":3}');
+  expect(receiptJson(one, 'json')).toBe('{"id":5,"subscribers":3}');
+  expect(receiptJson(one, 'batch')).toBe('{"first":5,"last":5,"count":1,"subscribers":3}');
+  const several = { firstId: 5, lastId: 9, count: 3, subscribers: 3 };
+  expect(receiptJson(several, 'batch')).toBe('{"first":5,"last":9,"count":3,"subscribers":3}');
 });

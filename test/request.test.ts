@@ -1,8 +1,21 @@
 /** What a request asks for: transport, channels, position. The same over the wire is in request.wire.ts and hostile.wire.ts. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Transport } from '../src/core/feed.js';
 import type { HttpRequest } from '../src/native/uws.js';
-import { channelOf, channelsOf, negotiate, positionOf, Query, transportOf, type Transport } from '../src/transports/request.js';
+import {
+  channelOf,
+  channelsOf,
+  checkIdempotencyKey,
+  limitOf,
+  negotiate,
+  positionOf,
+  Query,
+  checkIdempotencyKey,
+  requestKeyOf,
+  transportOf,
+  waitMsOf,
+} from '../src/transports/request.js';
 
 /** A request as uWebSockets gives it: absent headers are ''. */
 function requestOf(headers: Record<string, string>): HttpRequest {
@@ -174,4 +187,111 @@ test('a query is decoded once, as browsers encode it; what is not UTF-8 is refus
   for (const ask of [() => query.get('bad'), () => query.isSet('bad'), () => query.isSet('odd')]) {
     expect(ask).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
   }
+});
+
+describe('wait', () => {
+  test.each<[query: string, ms: number]>([
+    ['', 25_000],
+    ['limit=5', 25_000],
+    ['wait=0', 0],
+    ['wait=00', 0],
+    ['wait=25', 25_000],
+    ['wait=60', 60_000],
+    ['wait=60.000', 60_000],
+    ['wait=0.5', 500],
+    ['wait=0.001', 1],
+    ['wait=59.999', 59_999],
+    ['wait=7&wait=8', 7_000],
+  ])('?%s is %i ms', (query, ms) => {
+    expect(waitMsOf(new Query(query))).toBe(ms);
+  });
+
+  test.each(['', '61', '60.001', '-1', '+1', '1e1', '0x5', '.5', '5.', '5.0000', ' 5', '5s', 'latest', '100', 'Infinity', '５'])(
+    'wait=%s is HOLDLINE_BAD_QUERY, and what was given is told',
+    (text) => {
+      const wait = (): number => waitMsOf(new Query(`wait=${encodeURIComponent(text)}`));
+      expect(wait).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
+      expect(wait).toThrow(`wait=${JSON.stringify(text)} `);
+    },
+  );
+
+  test('a text of any length is told in short', () => {
+    expect(() => waitMsOf(new Query(`wait=${'9'.repeat(5000)}`))).toThrow(/^.{0,150}$/);
+  });
+});
+
+describe('limit', () => {
+  test('without one a poll takes one event, and not as an array', () => {
+    expect(limitOf(new Query('since=0'))).toBe(0);
+  });
+
+  test.each([1, 9, 10, 999, 1000])('limit=%i is read', (limit) => {
+    expect(limitOf(new Query(`limit=${limit}`))).toBe(limit);
+  });
+
+  test.each(['', '0', '00', '01', '1001', '9999', '10000', '-1', '+1', '1.0', '1e2', ' 1', 'all'])(
+    'limit=%s is HOLDLINE_BAD_QUERY, and what was given is told',
+    (text) => {
+      const limit = (): number => limitOf(new Query(`limit=${encodeURIComponent(text)}`));
+      expect(limit).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
+      expect(limit).toThrow(`limit=${JSON.stringify(text)} `);
+    },
+  );
+});
+
+describe('the idempotency key of a request', () => {
+  const scope = { credential: 'Bearer secret', channel: 'c' };
+
+  test('is the same for the same request, and shows neither credential nor key', () => {
+    const given = requestKeyOf('order 7', scope, ['text', '', Buffer.from('body')]);
+    expect(requestKeyOf('order 7', { ...scope }, ['text', '', Buffer.from('body')])).toEqual(given);
+    expect(JSON.stringify(given)).not.toMatch(/secret|order|body/);
+  });
+
+  test('differs with credential, channel and key; what else was asked makes the digest differ', () => {
+    const requests = [
+      requestKeyOf('k', scope, ['text', '', 'body']),
+      requestKeyOf('k', { ...scope, credential: '' }, ['text', '', 'body']),
+      requestKeyOf('k', { ...scope, channel: 'd' }, ['text', '', 'body']),
+      requestKeyOf('l', scope, ['text', '', 'body']),
+    ];
+    expect(new Set(requests.map(({ key }) => key)).size).toBe(4);
+    expect(new Set(requests.map(({ digest }) => digest)).size).toBe(1);
+    const asked = [
+      ['text', '', 'body'],
+      ['json', '', 'body'],
+      ['text', 'note', 'body'],
+      ['text', '', 'bodz'],
+      ['text', '', ''],
+    ];
+    const digests = asked.map((parts) => requestKeyOf('k', scope, parts).digest);
+    expect(new Set(digests).size).toBe(asked.length);
+  });
+
+  test('takes the parts for what they are, wherever one ends and the next begins', () => {
+    const parts = fc.array(fc.string({ unit: fc.constantFrom('a', ':', '1', '2', '0'), maxLength: 4 }), {
+      minLength: 3,
+      maxLength: 3,
+    });
+    fc.assert(
+      fc.property(parts, parts, (one, other) => {
+        const keyOf = ([credential = '', channel = '', key = '']: string[]): string =>
+          requestKeyOf(`${key}k`, { credential, channel }, []).key;
+        expect(keyOf(one) === keyOf(other)).toBe(one.join('\n') === other.join('\n'));
+        const digestOf = (asked: string[]): string => requestKeyOf('k', scope, asked.map((part) => Buffer.from(part))).digest;
+        expect(digestOf(one) === digestOf(other)).toBe(one.join('\n') === other.join('\n'));
+      }),
+    );
+  });
+});
+
+describe('an Idempotency-Key', () => {
+  test.each(['x', '~', ' ', 'a b', 'x'.repeat(128), '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}'])('may be %j', (key) => {
+    expect(checkIdempotencyKey(key)).toBe(key);
+    expect(requestKeyOf(key, { credential: '', channel: 'c' }, []).key).toMatch(/^[\w-]{43}$/);
+  });
+
+  test.each(['', 'x'.repeat(129), 'a\tb', '\x7f', 'é', 'a\nb', '\0'])('that is %j is HOLDLINE_BAD_IDEMPOTENCY_KEY', (key) => {
+    expect(() => checkIdempotencyKey(key)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_IDEMPOTENCY_KEY' }));
+  });
 });

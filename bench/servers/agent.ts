@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { answerRunner, tellRunner } from '../child.js';
+import { nowUs } from '../clock.js';
 
 export interface LoopDelay {
   p50: number;
@@ -10,6 +11,8 @@ export interface LoopDelay {
 }
 
 export interface Usage {
+  /** When it was told. */
+  atUs: number;
   cpuSeconds: number;
   /** VmRSS: what the kernel counts for this process in user space; socket buffers of the kernel are not in it. */
   rssBytes: number;
@@ -18,6 +21,8 @@ export interface Usage {
   externalBytes: number;
   /** The sampling interval is subtracted: 0 = the loop came round when it was asked to. Null when it is not watched. */
   loopDelayMs: LoopDelay | null;
+  /** Lines that are open and requests that wait. */
+  held: number;
   /** What the server counts of itself. */
   counters: Record<string, number>;
 }
@@ -26,6 +31,7 @@ const LOOP_RESOLUTION_MS = 1;
 
 export interface Served {
   port: number;
+  held: () => number;
   counters: () => Record<string, number>;
   stop: () => Promise<void> | void;
 }
@@ -46,6 +52,7 @@ export function serveRunner(served: Served): void {
     usage: (): Usage => ({
       ...processUsage(),
       loopDelayMs: loop === undefined ? null : loopDelay(loop),
+      held: served.held(),
       counters: served.counters(),
     }),
     stop: async () => {
@@ -62,11 +69,12 @@ function loopDelay(loop: IntervalHistogram): LoopDelay {
   return { p50: ms(loop.percentile(50)), p99: ms(loop.percentile(99)), max: ms(loop.max) };
 }
 
-function processUsage(): Omit<Usage, 'loopDelayMs' | 'counters'> {
+function processUsage(): Omit<Usage, 'loopDelayMs' | 'held' | 'counters'> {
   const cpu = process.cpuUsage();
   const memory = process.memoryUsage();
   const status = readFileSync('/proc/self/status', 'utf8');
   return {
+    atUs: nowUs(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
     rssBytes: statusKilobytes(status, 'VmRSS') * 1024,
     rssAnonBytes: statusKilobytes(status, 'RssAnon') * 1024,

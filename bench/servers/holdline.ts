@@ -27,6 +27,7 @@ const { port } = await server.listen();
 
 serveRunner({
   port,
+  held: () => server.stats().lines.open,
   counters: () => {
     const { refused: _byCode, ...counters } = server.stats().counters;
     return counters;

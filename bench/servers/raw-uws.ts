@@ -1,8 +1,15 @@
-/** The raw uWebSockets.js floor: lines in an array, one frame built per POST, one corked write per line and event, and nothing else. */
+/**
+ * The raw uWebSockets.js floor: one frame built per POST, and nothing kept, replayed or caught up. Streams get one corked write per
+ * line and event, WebSockets uWebSockets.js's own publish(), waiting polls one corked answer each.
+ */
 import { App, type HttpRequest, type HttpResponse, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import { ndjsonEvent } from '../event.js';
 import { serveRunner } from './agent.js';
 
 const PRELUDE = 'retry: 3000\nid: 0\n\n';
+const TOPIC = 'bench';
+/** A poll may be this many events behind; further back it is told nothing and waits. */
+const ANSWERS_KEPT = 1024;
 
 interface Line {
   res: HttpResponse;
@@ -11,9 +18,13 @@ interface Line {
 }
 
 const lines: Line[] = [];
+let waiters: HttpResponse[] = [];
+const answers: Buffer[] = [];
+let webSockets = 0;
 let lastId = 0;
 let skippedWrites = 0;
 let refusedWrites = 0;
+let droppedMessages = 0;
 
 // One callback for the process: cork hands it nothing, so it reads these two.
 let writtenRes: HttpResponse;
@@ -40,7 +51,47 @@ function fanOut(frame: Buffer): void {
   }
 }
 
-function subscribe(res: HttpResponse): void {
+let answeredId = 0;
+const writeAnswer = (): void => answer(writtenRes, answeredId);
+
+function answerWaiters(id: number): void {
+  const waiting = waiters;
+  waiters = [];
+  answeredId = id;
+  for (const res of waiting) {
+    writtenRes = res;
+    res.cork(writeAnswer);
+  }
+}
+
+/** The headers of a poll of Holdline's. */
+function answer(res: HttpResponse, id: number): void {
+  res.writeHeader('Content-Type', 'application/json');
+  res.writeHeader('Cache-Control', 'no-store');
+  res.writeHeader('X-Content-Type-Options', 'nosniff');
+  res.writeHeader('Holdline-Position', String(id));
+  res.end(answers[id % ANSWERS_KEPT]);
+}
+
+function poll(res: HttpResponse, since: number): void {
+  if (since < lastId && since >= lastId - ANSWERS_KEPT) {
+    answer(res, since + 1);
+    return;
+  }
+  res.onAborted(() => {
+    const row = waiters.indexOf(res);
+    const last = waiters.pop()!;
+    if (last !== res) waiters[row] = last;
+  });
+  waiters.push(res);
+}
+
+function subscribe(res: HttpResponse, req: HttpRequest): void {
+  const since = req.getQuery('since');
+  if (since !== undefined) {
+    poll(res, Number(since));
+    return;
+  }
   const line: Line = { res, stalled: false };
   res.onAborted(() => {
     const row = lines.indexOf(line);
@@ -68,21 +119,42 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
-    const frame = Buffer.concat([Buffer.from(`id: ${id}\ndata: `), ...parts, Buffer.from('\n\n')]);
-    if (lines.length > 0) setImmediate(fanOut, frame);
+    const data = Buffer.concat(parts);
+    if (lines.length > 0) setImmediate(fanOut, Buffer.concat([Buffer.from(`id: ${id}\ndata: `), data, Buffer.from('\n\n')]));
+    const object = ndjsonEvent(id, data);
+    answers[id % ANSWERS_KEPT] = object;
+    if (webSockets > 0) app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
+    if (waiters.length > 0) setImmediate(answerWaiters, id);
     res.writeHeader('Content-Type', 'application/json');
-    res.end(`{"id":${id},"subscribers":${lines.length}}`);
+    res.end(`{"id":${id},"subscribers":${held()}}`);
   });
+}
+
+function held(): number {
+  return lines.length + webSockets + waiters.length;
 }
 
 const app = App();
 app.get('/*', subscribe);
 app.post('/*', publish);
+app.ws('/*', {
+  open: (socket) => {
+    webSockets++;
+    socket.subscribe(TOPIC);
+  },
+  close: () => {
+    webSockets--;
+  },
+  dropped: () => {
+    droppedMessages++;
+  },
+});
 app.listen('127.0.0.1', 0, (listenSocket) => {
   if (!listenSocket) throw new Error('could not listen');
   serveRunner({
     port: us_socket_local_port(listenSocket),
-    counters: () => ({ lines: lines.length, events: lastId, skippedWrites, refusedWrites }),
+    held,
+    counters: () => ({ events: lastId, skippedWrites, refusedWrites, droppedMessages }),
     stop: () => us_listen_socket_close(listenSocket),
   });
 });

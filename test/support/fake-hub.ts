@@ -1,14 +1,18 @@
 /** A hub on a clock and sockets of the test's own, and lines whose bytes are looked at as text. */
 import type { NewEvent } from '../../src/core/event.js';
-import { SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
-import { Hub, type HubOptions, type Published } from '../../src/core/hub.js';
+import { Hub, type HubOptions } from '../../src/core/hub.js';
+import type { Published } from '../../src/core/intake.js';
 import { LIVE, type Position } from '../../src/core/position.js';
 import { makeCounters } from '../../src/counters.js';
 import { MemoryLog } from '../../src/log/memory.js';
 import { FakeClock } from './fake-clock.js';
-import { FakePort, FakeSocket } from './fake-port.js';
+import { FakePoll, fakePollWay } from './fake-poll.js';
+import { FakeSocket, fakeWays, type WayName } from './fake-port.js';
 
 const MIB = 1024 * 1024;
+
+/** Whatever a fake hub holds. */
+export type Held = FakeSocket | FakePoll;
 
 /** An open line of a {@link FakeHub}. */
 export interface FakeLine {
@@ -18,14 +22,23 @@ export interface FakeLine {
   text: string;
 }
 
+/** What a poll asks for beside channels and position. */
+export interface PollOptions {
+  /** Absent: it does not wait. */
+  readonly waitMs?: number;
+  readonly limit?: number;
+}
+
 export class FakeHub {
   readonly clock = new FakeClock();
   readonly counters = makeCounters();
-  readonly hub: Hub<FakeSocket>;
+  readonly hub: Hub<Held>;
+  readonly #ways: ReturnType<typeof fakeWays>;
+  #handles = new WeakMap<FakePoll, number>();
 
-  constructor(options: Partial<HubOptions> = {}, corkMs = 0) {
-    const port = new FakePort(this.clock, corkMs);
-    this.hub = new Hub(new MemoryLog(this.clock, 1), port, this.clock, this.counters, {
+  constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
+    this.#ways = fakeWays(this.clock, corkMs);
+    this.hub = new Hub(new MemoryLog(this.clock, this.counters, firstId), this.clock, this.counters, {
       replay: { events: 1000, bytes: MIB },
       replayTotalBytes: 256 * MIB,
       heartbeatMs: 1_000_000,
@@ -36,13 +49,29 @@ export class FakeHub {
   }
 
   /** Opens a line; its kernel takes `capacityBytes` while nobody reads. */
-  join(path: string, position: Position = LIVE, capacityBytes = Infinity): FakeLine {
+  join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: WayName): FakeLine {
     const channels = path.split(',');
-    const socket = new FakeSocket(path, capacityBytes);
-    const { handle, opening } = this.hub.join(socket, channels, channels.length > 1 ? SSE_ENVELOPE : SSE, position, 3000);
+    const way = this.#ways[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
+    const socket = new FakeSocket(path, capacityBytes, 1, way.transport === 'websocket' ? 'message' : 'stream');
+    const { handle, opening } = this.hub.join(socket, channels, way, position, 3000);
     const line: FakeLine = { socket, handle, text: '' };
-    if (!socket.write(opening, Buffer.from(opening))) this.hub.stalled(handle, socket);
+    if (opening.length > 0 && !socket.write(opening, Buffer.from(opening))) this.hub.stalled(handle, socket);
     return line;
+  }
+
+  /** Polls as transports/poll.ts does. */
+  poll(path: string, position: Position = LIVE, { waitMs = 0, limit = 0 }: PollOptions = {}): FakePoll {
+    const channels = path.split(',');
+    const poll = new FakePoll(path);
+    const polled = this.hub.poll(channels, position, limit);
+    const { answer, start, emptyPosition } = polled;
+    if (answer !== undefined || waitMs === 0) {
+      this.hub.answered(polled);
+      poll.answer = { body: answer?.body, position: answer?.lastId ?? emptyPosition };
+    } else {
+      this.#handles.set(poll, this.hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
+    }
+    return poll;
   }
 
   publish(channel: string, ...data: string[]): Promise<Published> {
@@ -55,10 +84,7 @@ export class FakeHub {
   /** The reader takes all there is; its socket becomes writable. Returns what was read by now. */
   read(line: FakeLine): string {
     line.text += line.socket.read(Infinity).toString();
-    if (line.socket.isWritable) {
-      line.socket.becomeWritable();
-      this.hub.drained(line.handle, line.socket);
-    }
+    if (line.socket.isWritable && line.socket.becomeWritable()) this.hub.drained(line.handle, line.socket);
     return line.text;
   }
 
@@ -76,11 +102,17 @@ export class FakeHub {
     line.socket.closed = true;
     this.hub.left(line.handle, line.socket);
   }
+
+  /** The client of a poll that waits goes away. */
+  abort(poll: FakePoll): void {
+    poll.closed = true;
+    this.hub.left(this.#handles.get(poll) as number, poll);
+  }
 }
 
-/** The ids of the events in a line's text, in their order. */
+/** The ids of the events in a line's text, in their order: of an event stream, or of lines of JSON. */
 export function idsOf(text: string): number[] {
-  return [...text.matchAll(/^id: (\d+)\n(?:event: .*\n)?data: /gm)].map((match) => Number(match[1]));
+  return [...text.matchAll(/^(?:id: (\d+)\n(?:event: .*\n)?data: |\{"id":(\d+),)/gm)].map((match) => Number(match[1] ?? match[2]));
 }
 
 /** Ids from `first` to `last`. */

@@ -1,13 +1,22 @@
 /**
  * Sockets as uWebSockets and the kernel make them, without either: a kernel buffer that a reader empties, a user-space backlog
- * behind it, and the answers that a corked write gives. native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
+ * behind it, and the answers that a write gives. native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
  */
-import type { SocketPort } from '../../src/core/pump.js';
+import type { LinePort, Way } from '../../src/core/feed.js';
+import { NDJSON, SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
+import type { EndCode } from '../../src/errors.js';
 import { CORK_WRITE_BYTES } from '../../src/limits.js';
 import type { FakeClock } from './fake-clock.js';
 
+/**
+ * A *stream* answers a write one late: true when nothing was waiting before it. A *message* is queued whole and its answer is the
+ * truth: true when nothing waits after it.
+ */
+export type SocketKind = LinePort<never>['kind'];
+
 export class FakeSocket {
   readonly name: string;
+  readonly kind: SocketKind;
   /** What the kernel takes while nobody reads. */
   readonly capacityBytes: number;
   /** How much room the kernel wants before it calls the socket writable. */
@@ -17,12 +26,16 @@ export class FakeSocket {
   /** From the first `false` until the socket was reported drained: only the rest of a frame in pieces may be written. */
   refusing = false;
   ended = false;
+  /** Why it was ended. */
+  endCode: EndCode | undefined;
   closed = false;
   /** Writes, and bytes of them, since the start. */
   writes = 0;
   writtenBytes = 0;
-  /** Called at each gap event that is written. */
+  /** Called at each gap that is written. */
   onGap: (() => void) | undefined;
+  /** Called within `end`, as WebSockets tell of their close. native-notes/websocket-end.md */
+  onEnd: (() => void) | undefined;
 
   readonly #chunks: Buffer[] = [];
   #firstOffset = 0;
@@ -36,8 +49,9 @@ export class FakeSocket {
   #runBytes = 0;
   #largestRunBytes = 0;
 
-  constructor(name: string, capacityBytes: number, lowWaterBytes = 1) {
+  constructor(name: string, capacityBytes: number, lowWaterBytes = 1, kind: SocketKind = 'stream') {
     this.name = name;
+    this.kind = kind;
     this.capacityBytes = capacityBytes;
     this.lowWaterBytes = lowWaterBytes;
   }
@@ -56,9 +70,26 @@ export class FakeSocket {
     this.flush();
   }
 
-  /** A cork with one write in it. */
+  /** What the pump writes: a cork with one write in it, or a message. */
   write(bytes: Uint8Array, copy: Buffer): boolean {
     if (this.closed || this.ended) throw new Error(`${this.name}: written to after its end`);
+    this.writes++;
+    this.writtenBytes += bytes.length;
+    if (this.kind === 'stream') return this.#writeCork(bytes, copy);
+    if (this.refusing) throw new Error(`${this.name}: written to while it refuses bytes`);
+    return this.send(copy);
+  }
+
+  /** A message, maybe of the transport's own, which does not ask whether there is room. */
+  send(message: Buffer): boolean {
+    this.#push(message);
+    this.flush();
+    if (this.backlogBytes === 0) return true;
+    this.refusing = true;
+    return false;
+  }
+
+  #writeCork(bytes: Uint8Array, copy: Buffer): boolean {
     this.#note(bytes);
     this.flush();
     const refused = this.backlogBytes > 0;
@@ -69,8 +100,6 @@ export class FakeSocket {
     } else {
       this.flush();
     }
-    this.writes++;
-    this.writtenBytes += bytes.length;
     const mostBytes = Math.max(CORK_WRITE_BYTES, this.#largestRunBytes) + CORK_WRITE_BYTES + 256;
     if (this.backlogBytes > mostBytes)
       throw new Error(`${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`);
@@ -78,11 +107,13 @@ export class FakeSocket {
     return !refused;
   }
 
-  end(lastBytes: Uint8Array): void {
+  end(lastBytes: Uint8Array, code: EndCode): void {
     if (this.closed || this.ended) throw new Error(`${this.name}: ended twice`);
     this.#push(Buffer.from(lastBytes));
     this.flush();
     this.ended = true;
+    this.endCode = code;
+    this.onEnd?.();
   }
 
   /** Sends what the kernel takes of the backlog. */
@@ -96,11 +127,13 @@ export class FakeSocket {
     return this.wantsWritable && (this.#kernelBytes === 0 || this.capacityBytes - this.#kernelBytes >= this.lowWaterBytes);
   }
 
-  /** What the loop does with a writable socket, less telling the hub: an empty cork sends what it can. */
-  becomeWritable(): void {
+  /** What the loop does with a writable socket: it sends what it can. Returns true when the hub is to hear of a drain. */
+  becomeWritable(): boolean {
     this.wantsWritable = false;
     this.flush();
+    if (this.kind === 'message' && this.backlogBytes > 0) return false;
     this.refusing = false;
+    return true;
   }
 
   /** The reader takes up to `bytes`. */
@@ -142,31 +175,48 @@ export class FakeSocket {
   }
 }
 
-const GAP = Buffer.from('event: gap\n');
+const GAPS = [Buffer.from('event: gap\n'), Buffer.from('{"gap":')];
 
-/** Writes to fake sockets; each cork takes a little time. */
-export class FakePort implements SocketPort<FakeSocket> {
+const isGap = (bytes: Uint8Array): boolean =>
+  GAPS.some((gap) => bytes.length >= gap.length && gap.equals(bytes.subarray(0, gap.length)));
+
+const LF = 0x0a;
+
+/** Whole lines of JSON, together no more than a cork holds, or one longer line alone. */
+function checkMessage(socket: FakeSocket, bytes: Uint8Array): void {
+  if (bytes.length < 2 || bytes[0] === LF || bytes.at(-1) !== LF) throw new Error(`${socket.name}: a message that is no lines`);
+  if (bytes.length > CORK_WRITE_BYTES && bytes.indexOf(LF) !== bytes.length - 1)
+    throw new Error(`${socket.name}: a message of several lines has ${bytes.length} bytes`);
+}
+
+/** Writes to fake sockets of one kind; each write takes a little time. */
+export class FakePort implements LinePort<FakeSocket> {
+  readonly kind: SocketKind;
+
   readonly #clock: FakeClock;
   readonly #corkMs: number;
   #lastBytes: Uint8Array | undefined;
   #lastCopy: Buffer = Buffer.alloc(0);
 
-  constructor(clock: FakeClock, corkMs = 0) {
+  constructor(kind: SocketKind, clock: FakeClock, corkMs = 0) {
+    this.kind = kind;
     this.#clock = clock;
     this.#corkMs = corkMs;
   }
 
   write(socket: FakeSocket, bytes: Uint8Array): boolean {
     if (!this.#clock.isRunning) throw new Error(`${socket.name}: written to in a callback, where another socket may be corked`);
-    if (bytes.length > CORK_WRITE_BYTES) throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
+    if (this.kind === 'message') checkMessage(socket, bytes);
+    else if (bytes.length > CORK_WRITE_BYTES) throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
     this.#clock.pass(this.#corkMs);
-    if (bytes.length >= GAP.length && GAP.equals(bytes.subarray(0, GAP.length))) socket.onGap?.();
+    if (isGap(bytes)) socket.onGap?.();
     return socket.write(bytes, this.#copyOf(bytes));
   }
 
-  end(socket: FakeSocket, lastBytes: Uint8Array): void {
+  end(socket: FakeSocket, lastBytes: Uint8Array, code: EndCode): void {
+    if (this.kind === 'message') checkMessage(socket, lastBytes);
     this.#clock.pass(this.#corkMs);
-    socket.end(lastBytes);
+    socket.end(lastBytes, code);
   }
 
   /** Lines in step are given one and the same slice; it is copied once, unless what it shows has changed since. */
@@ -177,4 +227,18 @@ export class FakePort implements SocketPort<FakeSocket> {
     }
     return this.#lastCopy;
   }
+}
+
+/** How a fake line is given events. */
+export type WayName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
+
+/** The ways of lines, as the transports make them. */
+export function fakeWays(clock: FakeClock, corkMs = 0): Readonly<Record<WayName, Way<FakeSocket>>> {
+  const port = new FakePort('stream', clock, corkMs);
+  return {
+    sse: { transport: 'sse', dialect: SSE, port },
+    'sse-env': { transport: 'sse', dialect: SSE_ENVELOPE, port },
+    ndjson: { transport: 'ndjson', dialect: NDJSON, port },
+    websocket: { transport: 'websocket', dialect: NDJSON, port: new FakePort('message', clock, corkMs) },
+  };
 }

@@ -1,5 +1,10 @@
-/** A strict reader of one SSE stream, as the server wrote it: blocks, ids, gaps; whatever breaks the wire contract fails the next wait. */
+/** Strict readers of one stream, SSE or NDJSON, as the server wrote it: ids, gaps, end; whatever breaks the wire contract fails the next wait. */
+import { onTestFinished } from 'vitest';
+import { NdjsonReader, type Gap, type NdjsonEvent } from './ndjson.js';
+import type { TestServer } from './server.js';
 import { RawConnection, requestBytes, ResponseReader, Watched, type ResponseHead } from './wire.js';
+
+export type { Gap };
 
 /** One block of the stream, with its fields; `raw` is without the blank line that ends it. */
 export interface Block {
@@ -14,12 +19,6 @@ export interface Block {
 
 /** An event as a client sees it. */
 export type EventBlock = Block & { readonly id: number; readonly data: string };
-
-/** The data of a gap event. */
-export interface Gap {
-  readonly after: number | null;
-  readonly before: number | null;
-}
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -54,31 +53,24 @@ export interface LineOptions {
   readonly onBlock?: (block: Block) => void;
 }
 
-/** A held line. Ids must rise strictly over events and never fall over heartbeats; that is checked on every block. */
-export class SseLine extends Watched {
+/** The response side of a held line, whatever its dialect. */
+abstract class HeldLine extends Watched {
   readonly connection: RawConnection;
   readonly path: string;
-  readonly blocks: Block[] = [];
-  readonly gaps: Gap[] = [];
-  /** The `code` of the end event, once it came. */
-  endCode: string | undefined;
-  eventCount = 0;
-  /** Highest id on this stream, prelude and heartbeats included. */
-  lastId = -1;
-  /** Everything received so far, as text; empty where blocks are not kept. */
+  /** Everything received so far, as text in Latin-1; empty where it is not kept. */
   text = '';
+  protected readonly keep: boolean;
   readonly #reader: ResponseReader;
-  readonly #keep: boolean;
-  readonly #onBlock: ((block: Block) => void) | undefined;
-  #rest: Buffer = Buffer.alloc(0);
 
-  constructor(connection: RawConnection, path: string, { keep = true, onBlock }: LineOptions) {
+  constructor(connection: RawConnection, path: string, { keep = true }: LineOptions) {
     super();
     this.connection = connection;
     this.path = path;
-    this.#keep = keep;
-    this.#onBlock = onBlock;
-    this.#reader = new ResponseReader((bytes) => this.#take(bytes));
+    this.keep = keep;
+    this.#reader = new ResponseReader((bytes) => {
+      if (this.keep) this.text += bytes.toString('latin1');
+      this.take(bytes);
+    });
     connection.consume = (bytes) => {
       try {
         this.#reader.feed(bytes);
@@ -90,23 +82,24 @@ export class SseLine extends Watched {
     connection.socket.on('close', () => this.changed());
   }
 
-  /** Asks for the stream and waits for its head. */
-  static async open(port: number, path: string, options: LineOptions = {}): Promise<SseLine> {
-    const connection = await RawConnection.open(port, { paused: options.paused ?? false });
-    const line = new SseLine(connection, path, options);
-    connection.send(requestBytes(port, 'GET', path, { headers: { Accept: 'text/event-stream', ...options.headers } }));
-    if (!options.paused) await line.waitFor('the head of the response', () => line.#reader.head ?? line.#closedEarly());
-    return line;
+  /** Takes the next bytes of the body; throws where they break the contract. */
+  protected abstract take(bytes: Buffer): void;
+
+  /** Highest id on this stream; where the dialect tells a position, that included. */
+  abstract readonly lastId: number;
+
+  abstract readonly eventCount: number;
+
+  /** Asks for the stream and waits for its head, unless it is paused. */
+  protected async ask(accept: string, { headers, paused = false }: LineOptions): Promise<void> {
+    const { port } = this.connection;
+    this.connection.send(requestBytes(port, 'GET', this.path, { headers: { Accept: accept, ...headers } }));
+    if (!paused) await this.waitFor('the head of the response', () => this.#reader.head ?? this.#closedEarly());
   }
 
   #closedEarly(): false {
     if (this.connection.closed) throw new Error(`${this.path}: closed before a head; ${this.connection.describe()}`);
     return false;
-  }
-
-  describe(): string {
-    const last = this.blocks.slice(-3).map((block) => block.raw.slice(0, 200));
-    return `${this.path}: ${this.eventCount} events, ${this.gaps.length} gaps, last id ${this.lastId}, ${this.connection.describe()}, last blocks ${JSON.stringify(last)}`;
   }
 
   get head(): ResponseHead {
@@ -122,15 +115,6 @@ export class SseLine extends Watched {
     return this.connection.closed;
   }
 
-  /** Events, without gap and end, which carry no id. */
-  get events(): EventBlock[] {
-    return this.blocks.filter((block): block is EventBlock => block.id !== undefined && block.data !== undefined);
-  }
-
-  get ids(): number[] {
-    return this.events.map((event) => event.id);
-  }
-
   /** Waits for the event with this id. */
   waitForId(id: number, deadlineMs?: number): Promise<boolean> {
     return this.waitFor(`id ${id}`, () => this.lastId >= id, deadlineMs);
@@ -138,10 +122,6 @@ export class SseLine extends Watched {
 
   waitForEvents(count: number, deadlineMs?: number): Promise<boolean> {
     return this.waitFor(`${count} events`, () => this.eventCount >= count, deadlineMs);
-  }
-
-  waitForBlocks(count: number, deadlineMs?: number): Promise<boolean> {
-    return this.waitFor(`${count} blocks`, () => this.blocks.length >= count, deadlineMs);
   }
 
   /** Waits for the end of the response (not of the connection, which may serve another request). */
@@ -152,10 +132,53 @@ export class SseLine extends Watched {
   close(): void {
     this.connection.destroy();
   }
+}
 
-  #take(bytes: Buffer): void {
+/** A held SSE line. Ids must rise strictly over events and never fall over heartbeats; that is checked on every block. */
+export class SseLine extends HeldLine {
+  readonly blocks: Block[] = [];
+  readonly gaps: Gap[] = [];
+  /** The `code` of the end event, once it came. */
+  endCode: string | undefined;
+  eventCount = 0;
+  /** Highest id on this stream, prelude and heartbeats included. */
+  lastId = -1;
+  readonly #onBlock: ((block: Block) => void) | undefined;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(connection: RawConnection, path: string, options: LineOptions) {
+    super(connection, path, options);
+    this.#onBlock = options.onBlock;
+  }
+
+  /** Asks for the stream and waits for its head. */
+  static async open(port: number, path: string, options: LineOptions = {}): Promise<SseLine> {
+    const connection = await RawConnection.open(port, { paused: options.paused ?? false });
+    const line = new SseLine(connection, path, options);
+    await line.ask('text/event-stream', options);
+    return line;
+  }
+
+  describe(): string {
+    const last = this.blocks.slice(-3).map((block) => block.raw.slice(0, 200));
+    return `${this.path}: ${this.eventCount} events, ${this.gaps.length} gaps, last id ${this.lastId}, ${this.connection.describe()}, last blocks ${JSON.stringify(last)}`;
+  }
+
+  /** Events, without gap and end, which carry no id. */
+  get events(): EventBlock[] {
+    return this.blocks.filter((block): block is EventBlock => block.id !== undefined && block.data !== undefined);
+  }
+
+  get ids(): number[] {
+    return this.events.map((event) => event.id);
+  }
+
+  waitForBlocks(count: number, deadlineMs?: number): Promise<boolean> {
+    return this.waitFor(`${count} blocks`, () => this.blocks.length >= count, deadlineMs);
+  }
+
+  protected take(bytes: Buffer): void {
     let rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
-    if (this.#keep) this.text += bytes.toString('latin1');
     for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
       this.#block(parseBlock(utf8.decode(rest.subarray(0, end))));
       rest = rest.subarray(end + 2);
@@ -178,7 +201,80 @@ export class SseLine extends Watched {
       throw new Error(`position ${block.id} after ${this.lastId}`);
     }
     if (block.id !== undefined) this.lastId = block.id;
-    if (this.#keep) this.blocks.push(block);
+    if (this.keep) this.blocks.push(block);
     this.#onBlock?.(block);
   }
+}
+
+/** A held NDJSON line, checked line by line by {@link NdjsonReader}. */
+export class NdjsonLine extends HeldLine {
+  readonly reader = new NdjsonReader();
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** Asks for the stream and waits for its head. */
+  static async open(port: number, path: string, options: LineOptions = {}): Promise<NdjsonLine> {
+    const connection = await RawConnection.open(port, { paused: options.paused ?? false });
+    const line = new NdjsonLine(connection, path, options);
+    await line.ask('application/x-ndjson', options);
+    return line;
+  }
+
+  describe(): string {
+    return `${this.path}: ${this.reader.describe()}, ${this.connection.describe()}`;
+  }
+
+  get lastId(): number {
+    return this.reader.lastId;
+  }
+
+  get eventCount(): number {
+    return this.reader.events.length;
+  }
+
+  get events(): readonly NdjsonEvent[] {
+    return this.reader.events;
+  }
+
+  get ids(): number[] {
+    return this.events.map((event) => event.id);
+  }
+
+  get gaps(): readonly Gap[] {
+    return this.reader.gaps;
+  }
+
+  /** The `code` of the end line, once it came. */
+  get endCode(): string | undefined {
+    return this.reader.end?.code;
+  }
+
+  /** `Holdline-Position` of the head: where the line continues. */
+  get position(): number {
+    return Number(this.head.headers.get('holdline-position') ?? Number.NaN);
+  }
+
+  /** Waits until this many empty lines have come, the one that opens the stream included. */
+  waitForHeartbeats(count: number, deadlineMs?: number): Promise<boolean> {
+    return this.waitFor(`${count} empty lines`, () => this.reader.emptyLines >= count, deadlineMs);
+  }
+
+  protected take(bytes: Buffer): void {
+    let rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, bytes]) : bytes;
+    for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
+      this.reader.line(utf8.decode(rest.subarray(0, end)));
+      rest = rest.subarray(end + 1);
+    }
+    this.#rest = rest;
+  }
+}
+
+/** A line on a channel of its own that takes nothing any more, so that the server cannot finish before its drain time. */
+export async function stalledLine(server: TestServer): Promise<SseLine> {
+  const line = await SseLine.open(server.port, '/stalled');
+  onTestFinished(() => line.close());
+  line.connection.pause();
+  const events = Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) }));
+  for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
+    await server.publishBatch('stalled', events);
+  return line;
 }

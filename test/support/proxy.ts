@@ -1,7 +1,16 @@
-/** A TCP proxy that does to a connection what networks do: cut, pause, delay, chop into pieces, go silent. */
+/** A TCP proxy that does to a connection what networks do: cut, pause, delay, chop into pieces, go silent, hold back, block streams. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { Watched } from './wire.js';
+import { ResponseReader, Watched } from './wire.js';
+
+/**
+ * What a proxy in between makes of what it does not know.
+ * - `hold-body`: passes the head of a response and keeps the body until the response has ended.
+ * - `hold`: keeps the whole response until it has ended.
+ * - `cut-streams`: resets the connection on which a stream is asked for.
+ * - `block-streams`: answers a request for a stream with a page, 403.
+ */
+export type Meddling = 'hold-body' | 'hold' | 'cut-streams' | 'block-streams';
 
 /** How the bytes from the server travel. */
 export interface Faults {
@@ -9,15 +18,22 @@ export interface Faults {
   pieceBytes: number;
   /** Each piece waits this long; with `pieceBytes` a throttle. */
   delayMs: number;
+  /** Requests must then come one at a time, each head in one segment, as browsers send them. */
+  meddling: Meddling | undefined;
 }
 
 /** Bytes taken from the server and not yet passed on, above which no more are taken. */
 const QUEUE_BYTES = 64 * 1024;
 
+const BLOCK_PAGE = '<!doctype html><title>Blocked</title>';
+const BLOCKED = `HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: ${BLOCK_PAGE.length}\r\nConnection: close\r\n\r\n${BLOCK_PAGE}`;
+
 /** One connection through the proxy. */
 export class ProxiedConnection {
   /** What the client sent first, up to the blank line. */
   requestHead = '';
+  /** Requests for an event stream on this connection. */
+  streamRequests = 0;
   readonly faults: Faults;
   downBytes = 0;
   open = true;
@@ -29,6 +45,10 @@ export class ProxiedConnection {
   #paused = false;
   #silent = false;
   #passing = false;
+  /** What has been kept of the response that is being received. */
+  #held: Buffer = Buffer.alloc(0);
+  #response = new ResponseReader(() => {});
+  #headPassed = false;
 
   constructor(client: Socket, targetPort: number, faults: Faults, changed: () => void) {
     this.#client = client;
@@ -38,15 +58,11 @@ export class ProxiedConnection {
     client.setNoDelay(true);
     client.on('data', (bytes) => {
       if (!this.requestHead.includes('\r\n\r\n')) this.requestHead += bytes.toString('latin1');
-      if (!this.#silent) this.#server.write(bytes);
+      if (!this.#silent && !this.#meddle(bytes)) this.#server.write(bytes);
       changed();
     });
     this.#server.on('data', (bytes) => {
-      if (this.#silent) return;
-      this.#queue.push(bytes);
-      this.#queuedBytes += bytes.length;
-      this.#flow();
-      void this.#pass();
+      if (!this.#silent) this.#enqueue(this.#release(bytes));
     });
     const close = (): void => {
       if (!this.#silent) this.#end(false);
@@ -85,6 +101,47 @@ export class ProxiedConnection {
     this.#silent = true;
     this.#queue.length = 0;
     this.#flow();
+  }
+
+  /** True when this request is not passed on. */
+  #meddle(request: Buffer): boolean {
+    if (!/^accept: text\/event-stream/im.test(request.toString('latin1'))) return false;
+    this.streamRequests++;
+    if (this.faults.meddling === 'cut-streams') {
+      this.#end(true);
+    } else if (this.faults.meddling === 'block-streams') {
+      this.#client.write(BLOCKED);
+      this.#end(false);
+    }
+    return !this.open;
+  }
+
+  /** What may be passed on now that these bytes have come; the rest is kept. What is kept when a side closes is dropped. */
+  #release(bytes: Buffer): Buffer {
+    const { meddling } = this.faults;
+    if (meddling !== 'hold' && meddling !== 'hold-body') return bytes;
+    this.#held = Buffer.concat([this.#held, bytes]);
+    this.#response.feed(bytes);
+    let size = 0;
+    if (this.#response.complete) {
+      size = this.#held.length;
+      this.#response = new ResponseReader(() => {});
+      this.#headPassed = false;
+    } else if (meddling === 'hold-body' && !this.#headPassed && this.#response.head !== undefined) {
+      size = this.#held.indexOf('\r\n\r\n') + 4;
+      this.#headPassed = true;
+    }
+    const released = this.#held.subarray(0, size);
+    this.#held = this.#held.subarray(size);
+    return released;
+  }
+
+  #enqueue(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.#queue.push(bytes);
+    this.#queuedBytes += bytes.length;
+    this.#flow();
+    void this.#pass();
   }
 
   #flow(): void {
@@ -126,15 +183,18 @@ export class ProxiedConnection {
 /** The proxy; new connections take over its `faults`, and are reset at once while it is `refusing`. */
 export class FaultProxy extends Watched {
   readonly connections: ProxiedConnection[] = [];
-  readonly faults: Faults = { pieceBytes: Number.POSITIVE_INFINITY, delayMs: 0 };
+  readonly faults: Faults = { pieceBytes: Number.POSITIVE_INFINITY, delayMs: 0, meddling: undefined };
   refusing = false;
+  /** Where new connections go: the port of a server, or of the one that has taken its place. */
+  targetPort: number;
   readonly #server: Server;
 
   private constructor(targetPort: number) {
     super();
+    this.targetPort = targetPort;
     this.#server = createServer((client) => {
       if (this.refusing) client.resetAndDestroy();
-      else this.connections.push(new ProxiedConnection(client, targetPort, this.faults, () => this.changed()));
+      else this.connections.push(new ProxiedConnection(client, this.targetPort, this.faults, () => this.changed()));
       this.changed();
     });
   }
@@ -145,6 +205,11 @@ export class FaultProxy extends Watched {
     await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
     onTestFinished(() => proxy.close());
     return proxy;
+  }
+
+  /** Requests for an event stream so far. */
+  get streamRequests(): number {
+    return this.connections.reduce((sum, connection) => sum + connection.streamRequests, 0);
   }
 
   describe(): string {

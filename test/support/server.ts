@@ -163,6 +163,13 @@ export class TestServer extends Watched {
     return jsonOf(answer) as BatchAnswer;
   }
 
+  /** Deletes a channel with the ops key and gives the id of the deletion, and how many lines were on the channel. */
+  async deleteChannel(channel: string): Promise<{ readonly id: number; readonly subscribers: number }> {
+    const answer = await this.request('DELETE', `/${channel}`, { headers: this.opsHeaders });
+    if (answer.status !== 200) throw new Error(`deleteChannel: ${answer.status} ${answer.text}`);
+    return jsonOf(answer) as { id: number; subscribers: number };
+  }
+
   async stats(): Promise<Stats> {
     const answer = await this.request('GET', '/-/stats', { headers: this.opsHeaders });
     if (answer.status !== 200) throw new Error(`stats: ${answer.status} ${answer.text}`);

@@ -5,7 +5,6 @@
  */
 import type { NewEvent } from '../../src/core/event.js';
 import type { Feed } from '../../src/core/feed.js';
-import { SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { HEALTHY, STALLED } from '../../src/core/lines.js';
 import type { Position } from '../../src/core/position.js';
@@ -117,6 +116,7 @@ export class Simulation {
   readonly #clock = new FakeClock();
   readonly #model: Model;
   readonly #floor: number;
+  readonly #port: FakePort;
   readonly #hub: Hub<FakeSocket>;
   readonly #clients: Client[];
   /** Ids of each batch that the log has accepted. */
@@ -136,7 +136,7 @@ export class Simulation {
   constructor(seed: number) {
     this.#random = new Random(seed);
     this.setting = settingOf(this.#random);
-    const log = new MemoryLog(this.#clock, this.setting.firstId);
+    const log = new MemoryLog(this.#clock, this.counters, this.setting.firstId);
     this.#floor = log.floor();
     this.#model = new Model(log.floor() + 1);
     const append = log.append.bind(log);
@@ -144,8 +144,8 @@ export class Simulation {
       this.#accepted(events);
       return append(events);
     };
-    const port = new FakePort(this.#clock, this.setting.corkMs);
-    this.#hub = new Hub(log, port, this.#clock, this.counters, this.setting.hub);
+    this.#port = new FakePort(this.#clock, this.setting.corkMs);
+    this.#hub = new Hub(log, this.#clock, this.counters, this.setting.hub);
     this.#clients = Array.from({ length: this.setting.clients }, () => this.#newClient());
   }
 
@@ -320,7 +320,7 @@ export class Simulation {
     const socket = new FakeSocket(`socket ${this.#socketsMade++}`, capacity, random.between(1, capacity));
     this.#note(`${socket.name} (${capacity} bytes) joins ${client.channels.join()} ${JSON.stringify(asked)}`);
     const head = hub.head;
-    const joined = hub.join(socket, client.channels, client.envelope ? SSE_ENVELOPE : SSE, positionOf(asked), 3000);
+    const joined = hub.join(socket, client.channels, client.envelope ? this.#port.enveloped : this.#port.plain, positionOf(asked), 3000);
     const opening = Buffer.from(joined.opening);
     const feed = hub.lines.feedOf(joined.handle, socket) as Feed<FakeSocket>;
     const lost = new Map(feed.channels.map((channel) => [channel.name, channel.lostThrough]));

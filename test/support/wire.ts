@@ -47,6 +47,8 @@ export abstract class Watched {
 /** A TCP connection whose received bytes go to one consumer; it knows whether and how it was closed. */
 export class RawConnection extends Watched {
   readonly socket: Socket;
+  /** The port it is connected to. */
+  readonly port: number;
   /** Receives every piece as it comes; by default pieces are kept and read with `text`. */
   consume: (bytes: Buffer) => void = (bytes) => void this.#kept.push(bytes);
   readonly #kept: Buffer[] = [];
@@ -57,9 +59,10 @@ export class RawConnection extends Watched {
   /** `ECONNRESET` and the like, when it was closed by an error. */
   errorCode: string | undefined;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, port: number) {
     super();
     this.socket = socket;
+    this.port = port;
     socket.setNoDelay(true);
     socket.on('data', (bytes) => {
       this.bytesRead += bytes.length;
@@ -87,7 +90,7 @@ export class RawConnection extends Watched {
   static open(port: number, { host = '127.0.0.1', paused = false } = {}): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port, host, noDelay: true });
-      const connection = new RawConnection(socket);
+      const connection = new RawConnection(socket, port);
       if (paused) socket.pause();
       socket.once('connect', () => resolve(connection));
       socket.once('error', reject);
@@ -319,8 +322,8 @@ export class HttpClient {
     return { ...reader.head!, body, text: body.toString('utf8') };
   }
 
-  request(method: string, path: string, parts: RequestParts = {}): Promise<Answer> {
-    return this.exchange(requestBytes(this.port, method, path, parts), { bodyless: method === 'HEAD' });
+  request(method: string, path: string, parts: RequestParts = {}, deadlineMs = DEADLINE_MS): Promise<Answer> {
+    return this.exchange(requestBytes(this.port, method, path, parts), { bodyless: method === 'HEAD', deadlineMs });
   }
 
   close(): void {

@@ -1,0 +1,45 @@
+/** One closed-loop measurement: as many requests as a server answers, and what both sides used for them. */
+import { sleepMs } from './clock.js';
+import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
+import type { Visit } from './visit.js';
+
+export interface ClosedLoop {
+  loaded: RequestLoaded;
+  /** Answered 200 or 204. */
+  requestsPerSecond: number;
+  serverCpuShare: number;
+  serverCpuUsPerRequest: number;
+  clientCpuShare: number;
+  /** The client had no time left and the server did: the figure is the client's. */
+  clientBound: boolean;
+}
+
+const CLIENT_BOUND_SHARE = 0.95;
+/** The server's share is taken this long before the client's window ends, so that it lies inside. */
+const MARGIN_SECONDS = 0.2;
+const DEADLINE_MARGIN_MS = 20_000;
+
+export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): Promise<ClosedLoop> {
+  const { server } = here;
+  const { warmUpSeconds, windowSeconds } = order;
+  const client = here.startRequestLoad();
+  const running = client.ask<RequestLoaded>('run', order, (warmUpSeconds + windowSeconds) * 1000 + DEADLINE_MARGIN_MS);
+  running.catch(() => {});
+  // Over the second half, well inside the client's window.
+  await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
+  const cpuBefore = server.cpuSeconds();
+  const fromMs = performance.now();
+  await sleepMs((windowSeconds / 2 - MARGIN_SECONDS) * 1000);
+  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / ((performance.now() - fromMs) / 1000);
+  const loaded = await running;
+  const requestsPerSecond = loaded.answered2xx / loaded.seconds;
+  const clientCpuShare = loaded.cpuSeconds / loaded.seconds;
+  return {
+    loaded,
+    requestsPerSecond,
+    serverCpuShare,
+    serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
+    clientCpuShare,
+    clientBound: clientCpuShare > CLIENT_BOUND_SHARE && serverCpuShare < CLIENT_BOUND_SHARE,
+  };
+}

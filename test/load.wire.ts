@@ -1,0 +1,404 @@
+/** `holdline load` against a server, and against fakes that lose, double, refuse and cut off: what it says must be what happened. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it, onTestFinished, test } from 'vitest';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Report } from '../src/load/report.js';
+import { serverForTest, sharedServer } from './support/server.js';
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts `holdline load`; `ended` resolves when it is over. */
+function startLoad(args: readonly string[], env: Record<string, string> = {}): { child: ChildProcess; ended: Promise<Ended> } {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS');
+  const child = spawn(process.execPath, [MAIN, 'load', ...args], { env: { ...Object.fromEntries(inherited), ...env } });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+  return { child, ended };
+}
+
+/** Fakes are closed when all tests are over, since several run at once. */
+const fakes: Server[] = [];
+afterAll(() => {
+  for (const fake of fakes) {
+    fake.closeAllConnections();
+    fake.close();
+  }
+});
+
+/** Starts a fake on a free port; its channel's URL. */
+async function listen(fake: Server): Promise<string> {
+  fakes.push(fake);
+  await new Promise<void>((resolve) => fake.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(fake.address() as AddressInfo).port}/c`;
+}
+
+/** Options as a shell would part them. */
+const words = (line: string): string[] => line.split(' ');
+
+/** Runs it to its end with --json; stdout must hold the report and nothing else. */
+async function load(args: readonly string[], env?: Record<string, string>): Promise<Ended & { report: Report }> {
+  const ended = await startLoad(['--json', '--quiet', ...args], env).ended;
+  if (ended.stdout === '') throw new Error(`no report; exit ${ended.status}, ${ended.stderr}`);
+  expect(ended.stdout.split('\n')).toHaveLength(2);
+  return { ...ended, report: JSON.parse(ended.stdout) as Report };
+}
+
+const FLAWLESS = { lost: 0, doubled: 0, outOfOrder: 0, gaps: 0 };
+
+/** The members of the report in their order, each with what its value is. */
+const KINDS = {
+  transport: 'string',
+  url: 'string',
+  connections: 'number',
+  ratePerSecond: 'number',
+  sizeBytes: 'number',
+  durationSeconds: 'number',
+  pollIntervalSeconds: 'number',
+  connectSeconds: 'number',
+  published: 'number',
+  expected: 'number',
+  delivered: 'number',
+  lost: 'number',
+  doubled: 'number',
+  outOfOrder: 'number',
+  gaps: 'number',
+  requests: 'number',
+  requestsPerClientMinute: 'number',
+  emptyAnswers: 'number',
+  emptyShare: 'number',
+  bytesReceived: 'number',
+  bytesPerClient: 'number',
+  latencyMs: { p50: 'number', p90: 'number', p99: 'number', p999: 'number', max: 'number' },
+  clientCpuSeconds: 'number',
+  clientBusyShare: 'number',
+  clientLimited: 'boolean',
+  startedAt: 'string',
+};
+
+function kindsOf(value: object): Record<string, unknown> {
+  const kindOf = (one: unknown): unknown => (one === null ? 'null' : typeof one === 'object' ? kindsOf(one) : typeof one);
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, kindOf(one)]));
+}
+
+describe('a run', () => {
+  const shared = sharedServer();
+
+  it.concurrent.each(['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const)(
+    'over %s delivers everything once and in order, with plausible figures',
+    async (transport) => {
+      const url = `${shared().url}/run-${transport}`;
+      const { status, report } = await load(
+        words(`--url ${url} --transport ${transport} --connections 20 --rate 20 --duration 2s --size 300 --poll-interval 500ms`),
+      );
+      expect({ status, report }).toMatchObject({
+        status: 0,
+        report: { ...FLAWLESS, transport, url, published: 40, expected: 800, delivered: 800 },
+      });
+      const isPoll = transport.endsWith('poll');
+      const { latencyMs } = report;
+      expect(kindsOf(report)).toEqual({
+        ...KINDS,
+        pollIntervalSeconds: transport === 'short-poll' ? 'number' : 'null',
+      });
+      expect(report).toMatchObject({ connections: 20, ratePerSecond: 20, sizeBytes: 300, durationSeconds: 2 });
+      expect(report.pollIntervalSeconds).toBe(transport === 'short-poll' ? 0.5 : null);
+      expect(report.bytesPerClient).toBe(Math.round(report.bytesReceived / 20));
+      expect(new Date(report.startedAt).toISOString()).toBe(report.startedAt);
+      const latencies = [0, latencyMs.p50!, latencyMs.p90!, latencyMs.p99!, latencyMs.p999!, latencyMs.max!];
+      expect(latencies).toEqual(latencies.toSorted((a, b) => a - b));
+      // Published and framed, it is more than the data; an answer's head for each event is the most there can be.
+      expect(report.bytesPerClient).toBeGreaterThan(40 * 300);
+      expect(report.bytesPerClient).toBeLessThan(40 * 900);
+      expect(report.emptyShare).toBeLessThan(1);
+      if (!isPoll) expect([report.requests, report.emptyAnswers]).toEqual([0, 0]);
+      // Each event can come with an answer of its own; each client needs one at least.
+      if (transport === 'long-poll') expect(report.requests).toBeGreaterThanOrEqual(20);
+      // On a clock it is two a second, give or take the one that a window of about 2.5 s begins or ends with.
+      if (transport === 'short-poll') {
+        expect(report.requestsPerClientMinute).toBeGreaterThan(90);
+        expect(report.requestsPerClientMinute).toBeLessThan(150);
+        // An event waits for half of the interval on average.
+        expect(latencyMs.p50).toBeGreaterThan(100);
+      }
+    },
+  );
+
+  it('prints a table for people, and takes the key from the environment', async () => {
+    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'hush' });
+    const args = words(`--url ${server.url}/c --connections 3 --rate 10 --duration 500ms`);
+    const { status, stdout, stderr } = await startLoad(args, { HOLDLINE_PUBLISH_KEY: 'hush' }).ended;
+    expect({ status, stderr: stderr.replace(/.*bottleneck.*\n/, '') }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/sse, 3 clients, 10 events\/s of 256 B/);
+    for (const row of ['published +│ +5', 'expected +│ +15', 'delivered +│ +15', 'lost +│ +0', 'latency p99.9 +│ +[\\d.]+ ms']) {
+      expect(stdout).toMatch(new RegExp(row));
+    }
+    expect(stdout + stderr).not.toContain('hush');
+  });
+
+  it('is ended early by Ctrl-C, and prints what it has', async () => {
+    const server = await serverForTest();
+    const { child, ended } = startLoad(words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`));
+    onTestFinished(() => void child.kill('SIGKILL'));
+    // The server of a test counts its ids from 1.
+    await server.statsUntil('some events', ({ head }) => head > 5);
+    child.kill('SIGINT');
+    const { status, stdout, stderr } = await ended;
+    const report = JSON.parse(stdout) as Report;
+    expect({ status, report }).toMatchObject({ status: 0, report: FLAWLESS });
+    expect(report.published).toBeGreaterThan(5);
+    expect(report.durationSeconds).toBeLessThan(60);
+    expect(stderr).toContain('holdline: the run was ended early\n');
+  });
+});
+
+describe('a server that dies in the middle', () => {
+  it('is told of, with the figures until then', async () => {
+    const server = await serverForTest();
+    const { ended } = startLoad(words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`));
+    await server.statsUntil('some events', ({ head }) => head > 5);
+    server.kill();
+    const { status, stdout, stderr } = await ended;
+    expect(status).toBe(1);
+    expect((JSON.parse(stdout) as Report).delivered).toBeGreaterThan(20);
+    expect(stderr).toMatch(/^holdline: publishing ended early: cannot connect to publish: /m);
+    expect(stderr).toMatch(/^holdline: 5 clients were cut off, and lost what came after: /m);
+  });
+});
+
+describe('a run that cannot be', () => {
+  const failed = async (args: readonly string[]): Promise<Ended> => startLoad(['--quiet', ...args]).ended;
+
+  it('says so when it may not publish, with what would help', async () => {
+    const server = await serverForTest({ 'open-publish': false });
+    const { status, stdout, stderr } = await failed(words(`--url ${server.url}/c --connections 3`));
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(
+      /^holdline: it may not publish \(401 HOLDLINE_UNAUTHORIZED: .*\): give the server's key with --publish-key, or start the server with --open-publish\n$/,
+    );
+  });
+
+  it('says so when nobody listens', async () => {
+    const { status, stderr } = await failed(words('--url http://127.0.0.1:1/c'));
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: 'holdline: cannot connect to 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1\n',
+    });
+  });
+
+  it('says so when an event is too large', async () => {
+    const server = await serverForTest({ 'max-event-bytes': '1KiB' });
+    const { status, stderr } = await failed(words(`--url ${server.url}/c --size 2KiB --connections 1`));
+    expect(stderr).toMatch(/^holdline: an event of 2048 bytes was refused: 413 HOLDLINE_TOO_LARGE: /);
+    expect(status).toBe(1);
+  });
+
+  it.each([
+    [
+      'sse',
+      /could subscribe, the next could not: refused for now, by a stream without a position that ended at once: the server is full/,
+    ],
+    ['ndjson', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
+    ['ws', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
+  ])('says so when the server is full, over %s', async (transport, message) => {
+    const server = await serverForTest({ 'max-connections': 10 });
+    const { status, stderr } = await failed(words(`--url ${server.url}/c --transport ${transport} --connections 20`));
+    expect(stderr).toMatch(message);
+    expect(status).toBe(1);
+  });
+
+  it('says so when it was asked for wrongly, with the exit code for that', async () => {
+    const { status, stderr } = await failed(words('--rate 0'));
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: 'holdline: --rate: "0" was given; accepted is an integer from 1 to 100000 (HOLDLINE_BAD_OPTION)\n',
+    });
+  });
+});
+
+/** An event that was published to a fake. */
+interface Taken {
+  readonly id: number;
+  readonly data: string;
+}
+
+/** What a fake does otherwise than a server that works. */
+interface Faults {
+  /** The answer to the publish that would get this id; by default it is taken. */
+  readonly publish?: (id: number, response: ServerResponse) => boolean;
+  /** What the nth client gets for an event: by default the event. */
+  readonly deliver?: (event: Taken, client: number, taken: readonly Taken[]) => readonly (Taken | 'gap' | 'end')[];
+  /** Called for each connection. */
+  readonly connected?: () => void;
+  /** How long an idle keep-alive connection is kept, ms. */
+  readonly idleMs?: number;
+}
+
+/** A server of one channel on Node's HTTP, with event streams, polls that do not wait, and faults; its URL. */
+async function fakeServer(faults: Faults): Promise<string> {
+  const { publish, deliver = (event: Taken) => [event], idleMs = 60_000 } = faults;
+  const taken: Taken[] = [];
+  const streams: ServerResponse[] = [];
+  const take = (data: string, response: ServerResponse): void => {
+    const id = taken.length + 1;
+    if (publish?.(id, response)) return;
+    const event = { id, data };
+    taken.push(event);
+    for (const [client, stream] of streams.entries()) {
+      for (const given of deliver(event, client, taken)) {
+        if (given === 'gap') stream.write('event: gap\ndata: {"after":1,"before":2}\n\n');
+        else if (given === 'end') stream.end('event: end\ndata: {"code":"slow","reconnect":true}\n\n');
+        else stream.write(`id: ${given.id}\ndata: ${given.data}\n\n`);
+      }
+    }
+    response.end(JSON.stringify({ id, subscribers: streams.length }));
+  };
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.method === 'POST') {
+      let data = '';
+      request.setEncoding('latin1').on('data', (text: string) => (data += text));
+      request.on('end', () => take(data, response));
+    } else if (request.headers.accept === 'application/json') {
+      const since = Number(new URL(request.url!, 'http://h').searchParams.get('since') ?? taken.length);
+      const events = taken.slice(since).flatMap((event) => deliver(event, 0, taken));
+      response.setHeader('Holdline-Position', taken.length);
+      response.statusCode = events.length === 0 ? 204 : 200;
+      response.end(events.length === 0 ? undefined : JSON.stringify(events));
+    } else {
+      response.setHeader('Content-Type', 'text/event-stream');
+      response.write('retry: 100\nid: 0\n\n');
+      streams.push(response);
+    }
+  };
+  const server = createServer({ keepAliveTimeout: idleMs }, answer).on('connection', () => faults.connected?.());
+  return listen(server);
+}
+
+// What is lost is waited for, so these take seconds in which nothing happens.
+describe.concurrent('a server that errs', () => {
+  const SMALL = words('--connections 4 --rate 40 --duration 500ms');
+
+  test('is seen to lose, double and disorder events of one client of several, and to tell gaps', async () => {
+    const url = await fakeServer({
+      deliver: (event, client, taken) => {
+        if (client !== 2) return [event];
+        const before = taken[event.id - 2]!;
+        return { 3: [], 5: [event, event], 7: [], 8: [event, before], 9: ['gap' as const, event] }[event.id] ?? [event];
+      },
+    });
+    const { status, report } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { published: 20, expected: 80, delivered: 79, lost: 1, doubled: 1, outOfOrder: 1, gaps: 1 },
+    });
+  });
+
+  test('is seen to lose and double events in polls', async () => {
+    const url = await fakeServer({ deliver: (event) => ({ 3: [], 5: [event, event] })[event.id] ?? [event] });
+    const { status, report } = await load(['--url', url, ...SMALL, '--transport', 'short-poll', '--poll-interval', '100ms']);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { published: 20, expected: 80, delivered: 76, lost: 4, doubled: 4, outOfOrder: 0 },
+    });
+    expect(report.emptyAnswers).toBeGreaterThan(0);
+    expect(report.emptyShare).toBeCloseTo(report.emptyAnswers / report.requests, 1);
+  });
+
+  test('that cuts a client off is named, and what came after is lost', async () => {
+    const url = await fakeServer({
+      deliver: (event, client) => (client === 1 && event.id === 11 ? ['end'] : client === 1 && event.id > 11 ? [] : [event]),
+    });
+    const { status, report, stderr } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({ status: 1, report: { expected: 80, delivered: 70, lost: 10, doubled: 0 } });
+    expect(stderr).toContain('holdline: 1 clients were cut off, and lost what came after: the server ended the stream: slow\n');
+  });
+
+  test('that refuses some publishes for now is counted by what it took', async () => {
+    let publishes = 0;
+    const url = await fakeServer({
+      publish: (_id, response) => {
+        if (++publishes % 4 !== 0) return false;
+        response.statusCode = 503;
+        response.end('{"error":{"code":"HOLDLINE_PUBLISH_BUSY","message":"later"}}');
+        return true;
+      },
+    });
+    const { status, report, stderr } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 15, expected: 60, delivered: 60 } });
+    expect(stderr).toContain('holdline: 5 events were refused: 503 HOLDLINE_PUBLISH_BUSY: later\n');
+  });
+
+  test('that takes nothing at all is no success', async () => {
+    const url = await fakeServer({ publish: (_id, response) => (response.writeHead(429).end(), true) });
+    const { status, report, stderr } = await load(['--url', url, ...SMALL]);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { published: 0, expected: 0, latencyMs: { p50: null, max: null } },
+    });
+    expect(stderr).toContain('holdline: the server took no event\nholdline: 20 events were refused: 429\n');
+  });
+
+  test('that closes idle connections makes polls come on new ones, and nothing is lost', async () => {
+    let connections = 0;
+    // Node keeps a connection for a second longer than it says.
+    const url = await fakeServer({ idleMs: 1, connected: () => connections++ });
+    const args = words('--transport short-poll --poll-interval 1500ms --connections 4 --rate 10 --duration 2s');
+    const { status, report } = await load(['--url', url, ...args]);
+    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 20, delivered: 80 } });
+    // One that looks whether a server is there, the publisher's, and each client's first.
+    expect(connections).toBeGreaterThan(6);
+  });
+});
+
+describe('a WebSocket of another make', () => {
+  /** `ws` with a channel on it: each event in fragments, with a ping before it. */
+  async function otherServer(): Promise<{ url: string; pongs: string[]; closes: number[] }> {
+    const sockets: WebSocket[] = [];
+    const pongs: string[] = [];
+    const closes: number[] = [];
+    let id = 0;
+    const server = createServer((request, response) => {
+      let data = '';
+      request.setEncoding('latin1').on('data', (text: string) => (data += text));
+      request.on('end', () => {
+        id++;
+        const line = `{"id":${id},"channel":"c","data":"${data}"}\n`;
+        for (const socket of sockets) {
+          socket.ping(`ping ${id}`);
+          socket.send(line.slice(0, id), { fin: false });
+          socket.send(line.slice(id), { fin: true });
+        }
+        response.end(`{"id":${id},"subscribers":${sockets.length}}`);
+      });
+    });
+    const upgrades = new WebSocketServer({ server });
+    upgrades.on('connection', (socket) => {
+      sockets.push(socket);
+      socket.on('pong', (payload) => pongs.push(payload.toString()));
+      socket.on('close', (code) => closes.push(code));
+    });
+    return { url: await listen(server), pongs, closes };
+  }
+
+  it('is read, its pings are answered, and it is left with a close', async () => {
+    const { url, pongs, closes } = await otherServer();
+    const args = words('--transport ws --connections 3 --rate 40 --duration 500ms --size 70000');
+    const { status, report } = await load(['--url', url, ...args]);
+    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 20, delivered: 60 } });
+    expect(pongs.filter((pong) => pong === 'ping 20')).toHaveLength(3);
+    expect(pongs).toHaveLength(60);
+    expect(closes).toEqual([1000, 1000, 1000]);
+  });
+});

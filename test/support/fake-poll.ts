@@ -1,0 +1,45 @@
+/** Polls without sockets: what they were answered, and when. */
+import type { PollPort, Way } from '../../src/core/feed.js';
+import { NDJSON } from '../../src/core/frame.js';
+
+/** What a poll was answered. */
+export interface FakeAnswer {
+  /** The very bytes; undefined for 204. */
+  readonly body: Uint8Array | undefined;
+  readonly position: number;
+}
+
+export class FakePoll {
+  readonly name: string;
+  answer: FakeAnswer | undefined;
+  /** Its client went away. */
+  closed = false;
+  /** Called when it is answered. */
+  onAnswer: ((answer: FakeAnswer) => void) | undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** The body as text; undefined for 204, or before an answer. */
+  get text(): string | undefined {
+    const body = this.answer?.body;
+    return body === undefined ? undefined : Buffer.from(body).toString();
+  }
+}
+
+/** Answers fake polls, each once. */
+const pollPort: PollPort<FakePoll> = {
+  kind: 'poll',
+  answer(poll, body, position) {
+    if (poll.answer !== undefined) throw new Error(`${poll.name}: answered twice`);
+    if (poll.closed) throw new Error(`${poll.name}: answered, and its client is gone`);
+    poll.answer = { body, position };
+    poll.onAnswer?.(poll.answer);
+  },
+};
+
+/** The way of polls that take `limit` events at once; 0: one, that is no array. */
+export function fakePollWay(limit: number): Way<FakePoll> {
+  return { transport: 'poll', dialect: NDJSON, port: pollPort, limit };
+}
