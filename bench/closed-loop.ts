@@ -1,5 +1,6 @@
 /** One closed-loop measurement: as many requests as a server answers, and what both sides used for them. */
 import { sleepMs } from './clock.js';
+import { machineBusySeconds } from './machine.js';
 import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
 import type { Visit } from './visit.js';
 
@@ -10,6 +11,8 @@ export interface ClosedLoop {
   serverCpuShare: number;
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
+  /** Of one core, what everything else on the machine used. */
+  strangerCpuShare: number;
   /** The client had no time left and the server did: the figure is the client's. */
   clientBound: boolean;
 }
@@ -28,9 +31,12 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
   // Over the second half, well inside the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
   const cpuBefore = server.cpuSeconds();
+  const busyBefore = machineBusySeconds();
   const fromMs = performance.now();
   await sleepMs((windowSeconds / 2 - MARGIN_SECONDS) * 1000);
-  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / ((performance.now() - fromMs) / 1000);
+  const seconds = (performance.now() - fromMs) / 1000;
+  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
+  const busyShare = (machineBusySeconds() - busyBefore) / seconds;
   const loaded = await running;
   const requestsPerSecond = loaded.answered2xx / loaded.seconds;
   const clientCpuShare = loaded.cpuSeconds / loaded.seconds;
@@ -40,6 +46,7 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
     serverCpuShare,
     serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
     clientCpuShare,
+    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare),
     clientBound: clientCpuShare > CLIENT_BOUND_SHARE && serverCpuShare < CLIENT_BOUND_SHARE,
   };
 }

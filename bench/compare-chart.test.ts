@@ -48,6 +48,7 @@ function figures(way: CompareFigures['way'], index: number): CompareFigures {
     delivered: 60_000,
     faults: 0,
     clientLimited: false,
+    strangerCpuShare: 0,
   };
 }
 

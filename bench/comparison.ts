@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
-import { kernelNetworkBytes, processCpuSeconds } from './machine.js';
+import { kernelNetworkBytes, machineBusySeconds, processCpuSeconds, remarkOnStrangers } from './machine.js';
 import type { Measured } from './results.js';
 import { statusKilobytes } from './servers/agent.js';
 import { median } from './statistics.js';
@@ -71,6 +71,8 @@ export interface CompareRound {
   /** From the first event until the last had reached everyone. */
   measuredSeconds: number;
   serverCpuSeconds: number;
+  /** Of everything on the machine. */
+  machineCpuSeconds: number;
 }
 
 export interface CompareFigures {
@@ -92,6 +94,8 @@ export interface CompareFigures {
   /** Lost, doubled, out of order, gaps. */
   faults: number;
   clientLimited: boolean;
+  /** Of one core, what everything but the server and the client used. */
+  strangerCpuShare: number;
 }
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -131,6 +135,7 @@ export async function compareWays(
   const summary = rounds.map((round) => figuresOf(round, parameters));
   const remarks = summary.flatMap((figures) => [
     ...(figures.faults > 0 ? [`${figures.way}: ${figures.faults} deliveries were lost, doubled or out of order, or gaps`] : []),
+    ...remarkOnStrangers(figures.way, figures.strangerCpuShare),
     ...(figures.clientLimited ? [`${figures.way}: the load client was the limit; the server may do better`] : []),
   ]);
   remarks.push('kernel memory is that of both ends of each connection: the clients run on the same machine');
@@ -154,15 +159,12 @@ async function measureMemory(way: Way, parameters: CompareParameters): Promise<C
   });
 }
 
-async function measureLoad(
-  way: Way,
-  parameters: CompareParameters,
-): Promise<Pick<CompareRound, 'load' | 'measuredSeconds' | 'serverCpuSeconds'>> {
+async function measureLoad(way: Way, parameters: CompareParameters): Promise<Omit<CompareRound, 'way' | 'memory'>> {
   return withServer(async (server) => {
     await sleepMs(WARM_MS);
-    const cpu: { atMs: number; seconds: number }[] = [];
+    const samples: CpuSample[] = [];
     const look = (): void => {
-      cpu.push({ atMs: Date.now(), seconds: processCpuSeconds(server.pid) });
+      samples.push({ atMs: Date.now(), serverSeconds: processCpuSeconds(server.pid), machineSeconds: machineBusySeconds() });
     };
     const timer = setInterval(look, SAMPLE_MS);
     const child = startLoad(way, server, parameters, 'run');
@@ -174,7 +176,14 @@ async function measureLoad(
       const lastDueMs = (load.durationSeconds - 1 / parameters.ratePerSecond) * 1000;
       const measuredMs = lastDueMs + (load.latencyMs.max ?? 0);
       const fromMs = Date.parse(load.startedAt) + load.connectSeconds * 1000;
-      return { load, measuredSeconds: measuredMs / 1000, serverCpuSeconds: at(cpu, fromMs + measuredMs) - at(cpu, fromMs) };
+      const spent = (name: 'serverSeconds' | 'machineSeconds'): number =>
+        at(samples, name, fromMs + measuredMs) - at(samples, name, fromMs);
+      return {
+        load,
+        measuredSeconds: measuredMs / 1000,
+        serverCpuSeconds: spent('serverSeconds'),
+        machineCpuSeconds: spent('machineSeconds'),
+      };
     } finally {
       clearInterval(timer);
       await child.kill();
@@ -182,12 +191,18 @@ async function measureLoad(
   });
 }
 
+interface CpuSample {
+  atMs: number;
+  serverSeconds: number;
+  machineSeconds: number;
+}
+
 /** Between two samples, as if it had grown evenly. */
-function at(samples: readonly { atMs: number; seconds: number }[], atMs: number): number {
+function at(samples: readonly CpuSample[], name: 'serverSeconds' | 'machineSeconds', atMs: number): number {
   const after = samples.findIndex((sample) => sample.atMs >= atMs);
   if (after < 1) throw new Error('the server was not watched for as long as events were published');
   const [from, to] = [samples[after - 1]!, samples[after]!];
-  return from.seconds + ((to.seconds - from.seconds) * (atMs - from.atMs)) / (to.atMs - from.atMs);
+  return from[name] + ((to[name] - from[name]) * (atMs - from.atMs)) / (to.atMs - from.atMs);
 }
 
 interface Serving {
@@ -252,7 +267,7 @@ async function sampleMemory({ pid }: Serving): Promise<MemorySample> {
 }
 
 function figuresOf(round: CompareRound, { heldConnections }: CompareParameters): CompareFigures {
-  const { way, memory, load, measuredSeconds, serverCpuSeconds } = round;
+  const { way, memory, load, measuredSeconds, serverCpuSeconds, machineCpuSeconds } = round;
   // Each event stands for the interval behind it, the last one, too.
   const seconds = Math.max(measuredSeconds, load.durationSeconds);
   return {
@@ -270,6 +285,7 @@ function figuresOf(round: CompareRound, { heldConnections }: CompareParameters):
     delivered: load.delivered,
     faults: load.lost + load.doubled + load.outOfOrder + load.gaps,
     clientLimited: load.clientLimited,
+    strangerCpuShare: Math.max(0, (machineCpuSeconds - serverCpuSeconds) / measuredSeconds - load.clientBusyShare),
   };
 }
 

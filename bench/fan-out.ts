@@ -5,7 +5,7 @@
 import { pinning } from './child.js';
 import type { Check, Opened, Settled, WindowSeen } from './client.js';
 import { nowUs, sleepUntilUs } from './clock.js';
-import { machineBusySeconds } from './machine.js';
+import { machineBusySeconds, remarkOnStrangers } from './machine.js';
 import { PATH } from './event.js';
 import type { Published } from './publisher.js';
 import type { Measured, RunOptions } from './results.js';
@@ -145,7 +145,6 @@ const ANSWER_GRACE_MS = 3_000;
 /** What is still on its way then counts as undelivered, not as lost. */
 const SETTLE_DEADLINE_MS = 10_000;
 const CLIENT_BOUND_SHARE = 0.95;
-const STRANGERS_WORTH_TELLING = 0.1;
 const WATCH_WITHIN_US = 500_000;
 /** The counter of corked writes, src/counters.ts. */
 const WRITES = 'writes_total';
@@ -173,11 +172,7 @@ export async function measureFanOut(options: RunOptions): Promise<Measured<FanOu
     if (figures.loopDelayP99Ms === null && hasLoop(figures.target)) {
       remarks.push(`${where}: its loop never came round in time to tell its delay, which is therefore more than the window`);
     }
-    if (figures.strangerCpuShare > STRANGERS_WORTH_TELLING) {
-      remarks.push(
-        `${where}: other processes took up to ${percent(figures.strangerCpuShare)} of a core; the machine was not quiet`,
-      );
-    }
+    remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
     if (figures.faults > 0)
       remarks.push(`${where}: ${figures.faults} faults in the streams (lost, doubled, out of order, damaged, closed or short)`);
     if (figures.undelivered > 0)

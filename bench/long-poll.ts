@@ -5,6 +5,7 @@
 import type { Child } from './child.js';
 import { nowUs, sleepMs } from './clock.js';
 import { PATH } from './event.js';
+import { machineBusySeconds, remarkOnStrangers } from './machine.js';
 import type { PollCheck, PollSettled, PollWindow, Shot } from './poll-client.js';
 import type { Published } from './publisher.js';
 import type { Measured, RunOptions } from './results.js';
@@ -39,6 +40,8 @@ export interface LongPollRound {
     serverCpuShare: number;
     serverCpuUsPerPoll: number;
     clientCpuShare: number;
+    /** Of one core, what everything else on the machine used. */
+    strangerCpuShare: number;
     check: PollCheck;
   };
 }
@@ -59,6 +62,8 @@ export interface LongPollFigures {
   serverCpuShare: number;
   serverCpuUsPerPoll: number;
   clientCpuShare: number;
+  /** The most of its rounds. */
+  strangerCpuShare: number;
   lost: number;
   doubled: number;
   gaps: number;
@@ -109,6 +114,7 @@ export async function measureLongPoll(
   const remarks = summary.flatMap((figures) => {
     const faults = figures.lost + figures.doubled + figures.gaps + figures.damaged + figures.behind;
     return [
+      ...remarkOnStrangers(figures.target, figures.strangerCpuShare),
       ...(faults > 0 ? [`${figures.target}: ${faults} faults (lost, doubled, gaps, damaged, behind)`] : []),
       ...(figures.reconnects > 0 ? [`${figures.target}: the server closed ${figures.reconnects} connections`] : []),
     ];
@@ -162,9 +168,12 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
   watching.catch(() => {});
   await sleepMs((windowStartUs - nowUs()) / 1000);
   const cpuBefore = server.cpuSeconds();
+  const busyBefore = machineBusySeconds();
   const fromUs = nowUs();
   await sleepMs((windowEndUs - nowUs()) / 1000);
-  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / ((nowUs() - fromUs) / 1e6);
+  const seconds = (nowUs() - fromUs) / 1e6;
+  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
+  const busyShare = (machineBusySeconds() - busyBefore) / seconds;
   const window = await watching;
   const { book, ...published } = await publishing;
   if (published.accepted !== published.sent)
@@ -174,6 +183,7 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
     { lastId: shots + book.ids.length, deadlineMs: SETTLE_DEADLINE_MS },
     SETTLE_DEADLINE_MS + 5_000,
   );
+  const clientCpuShare = window.cpuSeconds / window.seconds;
   return {
     published,
     window,
@@ -181,7 +191,8 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
     settledMs: settled.settledMs,
     serverCpuShare,
     serverCpuUsPerPoll: (serverCpuShare * 1e6) / (window.answers / window.seconds),
-    clientCpuShare: window.cpuSeconds / window.seconds,
+    clientCpuShare,
+    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - published.cpuSeconds / windowSeconds),
     check: settled.check,
   };
 }
@@ -213,6 +224,7 @@ function figuresOf(rounds: LongPollRound[]): LongPollFigures {
     serverCpuShare: ofRounds(({ serverCpuShare }) => serverCpuShare),
     serverCpuUsPerPoll: ofRounds(({ serverCpuUsPerPoll }) => serverCpuUsPerPoll),
     clientCpuShare: ofRounds(({ clientCpuShare }) => clientCpuShare),
+    strangerCpuShare: Math.max(...rounds.map(({ again }) => again.strangerCpuShare)),
     lost: sum(({ lost }) => lost),
     doubled: sum(({ doubled }) => doubled),
     gaps: sum(({ gaps }) => gaps),

@@ -57,6 +57,14 @@ export function machineBusySeconds(): number {
   return (user! + nice! + system! + irq! + softirq! + steal!) / CLOCK_TICKS_PER_SECOND;
 }
 
+const STRANGERS_WORTH_TELLING = 0.1;
+
+/** A remark when other processes took so much of a core that a figure is theirs, too. */
+export function remarkOnStrangers(where: string, cpuShare: number): string[] {
+  if (cpuShare <= STRANGERS_WORTH_TELLING) return [];
+  return [`${where}: other processes took up to ${(cpuShare * 100).toFixed(0)} % of a core; the machine was not quiet`];
+}
+
 /** CPU time of all threads of a process, to 10 ms. */
 export function processCpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

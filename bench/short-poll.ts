@@ -5,6 +5,7 @@
 import { connect } from 'node:net';
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
 import { DATA_BYTES, PATH, writeEventData, writeEventStamp } from './event.js';
+import { remarkOnStrangers } from './machine.js';
 import type { Measured, RunOptions } from './results.js';
 import type { FixedAnswerSettings } from './servers/fixed-answer.js';
 import { median } from './statistics.js';
@@ -51,6 +52,8 @@ export interface ShortPollFigures {
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
   clientBoundRounds: number;
+  /** The most of its rounds. */
+  strangerCpuShare: number;
   refused: number;
   /** Holdline ÷ the floor, median of the rounds' pairs; null in the floor's own row. */
   shareOfFloor: number | null;
@@ -103,6 +106,7 @@ export async function measureShortPoll(
     ...(figures.clientBoundRounds > 0
       ? [`${where(figures)}: the client's core was busy in ${figures.clientBoundRounds} rounds; the server may do better`]
       : []),
+    ...remarkOnStrangers(where(figures), figures.strangerCpuShare),
     ...(figures.refused > 0 ? [`${where(figures)}: ${figures.refused} answers were neither 200 nor 204`] : []),
   ]);
   return { parameters, rounds, summary, remarks, table: describe(summary) };
@@ -223,6 +227,7 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
       serverCpuUsPerRequest: middle((round) => round.serverCpuUsPerRequest),
       clientCpuShare: middle((round) => round.clientCpuShare),
       clientBoundRounds: own.filter((round) => round.clientBound).length,
+      strangerCpuShare: Math.max(...own.map(({ strangerCpuShare }) => strangerCpuShare)),
       refused: own.reduce((sum, { loaded }) => sum + loaded.answered503 + loaded.otherAnswers, 0),
       shareOfFloor: shares.length === 0 ? null : median(shares),
       shareOfFloorOfRounds: shares,

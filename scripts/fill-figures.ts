@@ -248,7 +248,7 @@ function longPollTable(): string {
   const result = readResult('long-poll') as Result<LongPollParameters, unknown, LongPollFigures[]> | undefined;
   const every = result?.parameters.ratePerSecond ?? 1;
   const head = [
-    ['', 'one event, nobody asks again', '', '', '', `${every} event/s, all ask again at once`, '', '', '', ''],
+    ['', 'one event', '', '', '', `${every} event/s, asking again`, '', '', '', ''],
     ['', 'p50', 'p99', 'the last', 'client busy', 'p50', 'p99', 'the last', 'CPU µs a poll', 'client core'],
   ];
   const rows = (['holdline-poll', 'raw-uws-poll'] as const).map((target) => {

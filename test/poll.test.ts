@@ -1,222 +1,436 @@
-/** Polls in the hub, turn by turn: what is found, what waits, and that no position that a poll is told skips an event. */
-import { beforeEach, describe, expect, test } from 'vitest';
-import type { NewEvent } from '../src/core/event.js';
-import type { Way } from '../src/core/feed.js';
-import { NDJSON } from '../src/core/frame.js';
-import { Hub } from '../src/core/hub.js';
+/** Polls: what an answer holds, who shares it, and, turn by turn in the hub, that no position that a poll is told skips an event. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Channel } from '../src/core/channel.js';
+import { ChannelSet } from '../src/core/channel-set.js';
+import type { LoggedEvent } from '../src/core/event.js';
+import { PollAnswers, type OwedGap } from '../src/core/poll.js';
 import { LIVE, type Position } from '../src/core/position.js';
-import { makeCounters } from '../src/counters.js';
-import { MemoryLog } from '../src/log/memory.js';
-import { FakeClock } from './support/fake-clock.js';
+import { POLL_BODY_BYTES, SWEEP_WORK_BYTES } from '../src/limits.js';
+import { FakeHub, ids } from './support/fake-hub.js';
+import type { FakePoll } from './support/fake-poll.js';
 
-const WAIT_MS = 10_000;
+const after = (id: number): Position => ({ kind: 'after', id });
+const OLDEST = after(0);
 
-/** A poll that waits, and what it was answered. */
-interface Waiting {
-  handle: number;
-  answer: { readonly body: Uint8Array | undefined; readonly position: number } | undefined;
+/** Channels of a set, and what they hold, kept naively. */
+class Held {
+  readonly channels = ['a', 'b'].map(
+    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES),
+  );
+  readonly #events: LoggedEvent[] = [];
+  #lastId = 0;
+
+  get lastId(): number {
+    return this.#lastId;
+  }
+
+  enter(index: number, event: Omit<LoggedEvent, 'id' | 'channel'>): void {
+    const channel = this.channels[index]!;
+    const logged = { ...event, id: (this.#lastId += 3), channel: channel.name };
+    this.#events.push(logged);
+    channel.enter(logged);
+  }
+
+  /** What an answer over the first `count` channels has to say, straightforwardly. */
+  expected(count: number, cursor: number, limit: number, gap: OwedGap | undefined): { body: string; ids: number[] } | undefined {
+    const lost = this.channels.slice(0, count).map((channel) => channel.lostThrough);
+    const held = this.#events.filter(
+      ({ id, channel }) => this.channels.slice(0, count).some(({ name }, i) => name === channel && id > (lost[i] as number)),
+    );
+    const owed = held.filter(({ id }) => id > cursor);
+    if (owed.length === 0) return undefined;
+    const parts: string[] = [];
+    const given: number[] = [];
+    for (const { id, channel, type, data, json } of owed.slice(0, Math.max(1, limit))) {
+      const text = Buffer.from(data).toString();
+      const event = type === undefined ? '' : `"event":${JSON.stringify(type)},`;
+      let part = `{"id":${id},"channel":"${channel}",${event}"data":${json ? text : JSON.stringify(text)}}`;
+      if (given.length === 0 && gap !== undefined) {
+        const before = held.find((one) => one.id > Math.max(cursor, gap.through, ...lost))?.id ?? null;
+        part = `{"gap":${JSON.stringify({ after: gap.after, before })},${part.slice(1)}`;
+      }
+      const body = `[${[...parts, part].join(',')}]`;
+      if (given.length > 0 && Buffer.byteLength(body) > POLL_BODY_BYTES) break;
+      parts.push(part);
+      given.push(id);
+    }
+    return { body: limit === 0 ? (parts[0] as string) : `[${parts.join(',')}]`, ids: given };
+  }
 }
 
-/** A way that only takes note: one for each limit. */
-function wayOf(limit: number): Way<Waiting> {
-  return {
-    transport: 'poll',
-    dialect: NDJSON,
-    limit,
-    port: {
-      kind: 'poll',
-      answer: (socket, body, position) => {
-        if (socket.answer !== undefined) throw new Error('answered twice');
-        socket.answer = { body, position };
-      },
+describe('an answer', () => {
+  const sizes = fc.oneof(
+    { weight: 8, arbitrary: fc.nat(40) },
+    { weight: 1, arbitrary: fc.integer({ min: 100_000, max: 400_000 }) },
+    { weight: 1, arbitrary: fc.constantFrom(POLL_BODY_BYTES - 40, POLL_BODY_BYTES, POLL_BODY_BYTES + 1) },
+  );
+  const step = fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.record({ enter: fc.nat(1), size: sizes, type: fc.option(fc.constantFrom('t', '"')), json: fc.boolean() }),
     },
-  };
-}
+    { weight: 1, arbitrary: fc.record({ drop: fc.nat(1) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        channels: fc.integer({ min: 1, max: 2 }),
+        back: fc.nat(30),
+        limit: fc.constantFrom(0, 0, 1, 2, 5, 1000),
+        gap: fc.option(fc.constantFrom(null, 1, 17), { freq: 3 }),
+        isGap: fc.boolean(),
+      }),
+    },
+  );
 
-const SINGLE = wayOf(0);
+  test('is what follows its position, whatever was asked, entered, evicted and dropped before', () => {
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 60, size: 'max' }), (steps) => {
+        const held = new Held();
+        const answers = new PollAnswers();
+        const sets = [1, 2].map((count) => new ChannelSet(held.channels.slice(0, count)));
+        for (const one of steps) {
+          if ('enter' in one) {
+            const text = 'é'.repeat(one.size % 7) + 'x'.repeat(one.size);
+            const data = Buffer.from(one.json ? JSON.stringify({ text }) : text);
+            held.enter(one.enter, { type: one.type ?? undefined, data, json: one.json });
+          } else if ('drop' in one) {
+            held.channels[one.drop]!.drop();
+          } else {
+            const set = sets[one.channels - 1]!;
+            const cursor = Math.max(0, held.lastId - one.back);
+            const gap = one.isGap ? { after: one.gap, through: set.lostThrough } : undefined;
+            const expected = held.expected(one.channels, cursor, one.limit, gap);
+            const answer = answers.find(set, cursor, one.limit, gap);
+            assert.equal(answer === undefined ? undefined : Buffer.from(answer.body).toString(), expected?.body);
+            assert.equal(answer?.lastId, expected?.ids.at(-1));
+            assert.equal(answer?.events, expected?.ids.length);
+          }
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
 
-let clock: FakeClock;
-let counters: ReturnType<typeof makeCounters>;
-let hub: Hub<Waiting>;
-beforeEach(() => {
-  clock = new FakeClock();
-  counters = makeCounters();
-  hub = new Hub<Waiting>(new MemoryLog(clock, counters, 1), clock, counters, {
-    replay: { events: 10_000, bytes: 2 ** 24 },
-    replayTotalBytes: 2 ** 28,
-    heartbeatMs: 1_000_000,
-    flushIntervalMs: 0,
-    slow: 'gap',
+  test('is one and the same buffer for all who ask for the same, until something enters or goes', () => {
+    const held = new Held();
+    const answers = new PollAnswers();
+    const [set] = [new ChannelSet(held.channels.slice(0, 1))];
+    const enter = (): void => held.enter(0, { type: undefined, data: Buffer.from('x'), json: false });
+    for (let i = 0; i < 3; i++) enter();
+    const first = answers.find(set, 3, 0, undefined);
+    expect(answers.find(set, 3, 0, undefined)).toBe(first);
+    expect(answers.find(set, 5, 0, undefined), 'from another position, and the same follows').toBe(first);
+    for (const [cursor, limit] of [
+      [3, 1],
+      [6, 0],
+      [0, 0],
+    ] as const) {
+      const other = answers.find(set, cursor, limit, undefined);
+      expect(other).not.toBe(first);
+      expect(answers.find(set, cursor, limit, undefined)).toBe(other);
+    }
+    const all = answers.find(set, 0, 10, undefined);
+    expect(all?.events).toBe(3);
+    enter();
+    expect(answers.find(set, 0, 10, undefined)?.events, 'of what is there now').toBe(4);
+    held.channels[0]!.drop();
+    expect(answers.find(set, 0, 10, undefined)).toBeUndefined();
+    enter();
+    expect(answers.find(set, 0, 10, undefined)?.events).toBe(1);
+  });
+
+  test('with a gap is nobody else’s', () => {
+    const held = new Held();
+    const answers = new PollAnswers();
+    const set = new ChannelSet(held.channels.slice(0, 1));
+    held.enter(0, { type: undefined, data: Buffer.from('x'), json: false });
+    const plain = answers.find(set, 0, 0, undefined);
+    const gapped = answers.find(set, 0, 0, { after: 1, through: 2 });
+    expect(Buffer.from(gapped!.body).toString()).toBe('{"gap":{"after":1,"before":3},"id":3,"channel":"a","data":"x"}');
+    expect(answers.find(set, 0, 0, undefined)).toBe(plain);
+  });
+
+  test(`holds up to ${POLL_BODY_BYTES} bytes, brackets and commas among them, and one event however large it is`, () => {
+    const sizeOf = (bodies: readonly number[]): number[] => {
+      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES);
+      for (const [i, bytes] of bodies.entries()) {
+        const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
+        channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });
+      }
+      const sizes: number[] = [];
+      for (let cursor = 0; ;) {
+        const answer = new PollAnswers().find(new ChannelSet([channel]), cursor, 1000, undefined);
+        if (answer === undefined) return sizes;
+        sizes.push(answer.body.length);
+        cursor = answer.lastId;
+      }
+    };
+    expect(sizeOf([POLL_BODY_BYTES - 1_003, 1_000])).toEqual([POLL_BODY_BYTES]);
+    expect(sizeOf([POLL_BODY_BYTES - 1_002, 1_000])).toEqual([POLL_BODY_BYTES - 1_000, 1_002]);
+    expect(sizeOf([3 * POLL_BODY_BYTES, 100, 3 * POLL_BODY_BYTES])).toEqual([3 * POLL_BODY_BYTES + 2, 102, 3 * POLL_BODY_BYTES + 2]);
   });
 });
 
-const after = (id: number): Position => ({ kind: 'after', id });
+const WAIT_MS = 10_000;
 
-function publish(channel: string, count = 1): Promise<{ readonly ids: readonly number[] }> {
-  const event: NewEvent = { channel, type: undefined, data: Buffer.from('x'), json: false };
-  return hub.publish(
-    channel,
-    Array.from({ length: count }, () => event),
-  );
-}
+/** A hub that keeps enough for every poll here. */
+const roomy = (): FakeHub => new FakeHub({ replay: { events: 10_000, bytes: 2 ** 24 } });
 
-async function settle(): Promise<void> {
-  do await clock.turn();
-  while (!clock.isIdle);
-}
-
-/** Waits from where a poll at this position finds nothing. */
-function wait(path: string, position: Position, way = SINGLE): Waiting {
-  const names = path.split(',');
-  const { answer, start } = hub.poll(names, position, way.limit ?? 0);
-  expect(answer, 'nothing is there yet').toBeUndefined();
-  const waiting: Waiting = { handle: -1, answer: undefined };
-  waiting.handle = hub.wait(waiting, names, way, start, WAIT_MS);
-  return waiting;
-}
+const xs = (count: number): string[] => Array.from({ length: count }, () => 'x');
 
 /** Ids in an answer's body. */
-function idsOf(body: Uint8Array | undefined): number[] {
-  if (body === undefined) return [];
-  const value = JSON.parse(Buffer.from(body).toString()) as { id: number } | { id: number }[];
-  return [value].flat().map(({ id }) => id);
+function idsIn(poll: FakePoll): number[] {
+  if (poll.text === undefined) return [];
+  return [JSON.parse(poll.text) as { id: number } | { id: number }[]].flat().map(({ id }) => id);
 }
 
 /** Polls until nothing more comes, without waiting. */
-function rest(path: string, from: number): number[] {
-  const ids: number[] = [];
+function rest(fake: FakeHub, path: string, from: number): number[] {
+  const all: number[] = [];
   for (let position = from; ;) {
-    const { answer } = hub.poll(path.split(','), after(position), 100);
-    if (answer === undefined) return ids;
-    ids.push(...idsOf(answer.body));
-    position = answer.lastId;
+    const poll = fake.poll(path, after(position), { limit: 100 });
+    if (poll.text === undefined) return all;
+    all.push(...idsIn(poll));
+    position = poll.answer!.position;
   }
+}
+
+function wait(fake: FakeHub, path: string, position = LIVE, limit = 0): FakePoll {
+  const poll = fake.poll(path, position, { waitMs: WAIT_MS, limit });
+  expect(poll.answer, 'nothing is there yet').toBeUndefined();
+  return poll;
 }
 
 describe('events on their way', () => {
   test('a batch larger than a turn holds back what came behind it; an empty answer meanwhile does not skip it', async () => {
-    await publish('b');
-    await settle();
-    const big = publish('a', 3000);
-    const behind = publish('b');
-    const { answer, emptyPosition } = hub.poll(['b'], LIVE, 0);
-    expect(answer).toBeUndefined();
-    await settle();
+    const fake = roomy();
+    await fake.publish('b', 'x');
+    await fake.settle();
+    const big = fake.publish('a', ...xs(3000));
+    const behind = fake.publish('b', 'x');
+    const poll = fake.poll('b');
+    expect(poll.text).toBeUndefined();
+    await fake.settle();
     const [id] = (await behind).ids;
     expect((await big).ids.at(-1)).toBeLessThan(id!);
-    expect(rest('b', emptyPosition)).toEqual([id]);
+    expect(rest(fake, 'b', poll.answer!.position)).toEqual([id]);
   });
 
   test('one that begins to wait meanwhile is answered with it', async () => {
-    const big = publish('a', 3000);
-    const behind = publish('b');
-    const waiters = [wait('b', LIVE), wait('b', after(0)), wait('b,c', LIVE)];
-    await settle();
-    await big;
-    const { ids } = await behind;
-    for (const waiting of waiters) expect(idsOf(waiting.answer?.body)).toEqual(ids);
+    const fake = roomy();
+    void fake.publish('a', ...xs(3000));
+    const behind = fake.publish('b', 'x');
+    const polls = [wait(fake, 'b'), wait(fake, 'b', OLDEST), wait(fake, 'b,c')];
+    await fake.settle();
+    for (const poll of polls) expect(idsIn(poll)).toEqual((await behind).ids);
   });
 
   test('one that is answered in the middle of a batch goes on where its answer ends', async () => {
-    const waiting = wait('a', LIVE, wayOf(7));
-    const all = publish('a', 3000);
-    await settle();
-    const { ids } = await all;
-    expect(idsOf(waiting.answer!.body)).toEqual(ids.slice(0, 7));
-    expect([...idsOf(waiting.answer!.body), ...rest('a', waiting.answer!.position)]).toEqual(ids);
+    const fake = roomy();
+    const poll = wait(fake, 'a', LIVE, 7);
+    const all = fake.publish('a', ...xs(3000));
+    await fake.settle();
+    const { ids: published } = await all;
+    expect(idsIn(poll)).toEqual(published.slice(0, 7));
+    expect([...idsIn(poll), ...rest(fake, 'a', poll.answer!.position)]).toEqual(published);
+  });
+
+  test('a position that was told and has not entered yet is no gap, and nothing up to it is given again', async () => {
+    const fake = roomy();
+    const all = fake.publish('a', ...xs(3000));
+    const { ids: published } = await all;
+    const poll = wait(fake, 'a', after(2999));
+    await fake.settle();
+    expect(poll.text).toBe('{"id":3000,"channel":"a","data":"x"}');
+    expect(published.at(-1)).toBe(3000);
   });
 });
 
 describe('the end of the wait', () => {
   test('it is answered empty, once, in its time, with a position behind everything that has entered', async () => {
-    const waiters = Array.from({ length: 200 }, () => wait('a', LIVE));
-    await publish('other', 5);
-    await clock.run(0.9 * WAIT_MS - 1);
-    expect(waiters.filter(({ answer }) => answer !== undefined)).toEqual([]);
-    await clock.run(0.05 * WAIT_MS);
-    const early = waiters.filter(({ answer }) => answer !== undefined).length;
+    const fake = roomy();
+    const polls = Array.from({ length: 200 }, () => wait(fake, 'a'));
+    await fake.publish('other', ...xs(5));
+    await fake.clock.run(0.9 * WAIT_MS - 1);
+    expect(polls.filter(({ answer }) => answer !== undefined)).toEqual([]);
+    await fake.clock.run(0.05 * WAIT_MS);
+    const early = polls.filter(({ answer }) => answer !== undefined).length;
     expect(early).toBeGreaterThan(20);
     expect(early).toBeLessThan(180);
-    await clock.run(0.05 * WAIT_MS + 25);
-    expect(waiters.map(({ answer }) => answer)).toEqual(waiters.map(() => ({ body: undefined, position: 5 })));
-    expect(hub.lines.open).toBe(0);
-    expect(counters).toMatchObject({ polls_waited_total: 200, polls_empty_total: 200, polls_answered_total: 0 });
+    await fake.clock.run(0.05 * WAIT_MS + 25);
+    expect(polls.map(({ answer }) => answer)).toEqual(polls.map(() => ({ body: undefined, position: 5 })));
+    expect(fake.hub.lines.open).toBe(0);
+    expect(fake.counters).toMatchObject({ polls_waited_total: 200, polls_empty_total: 200, polls_answered_total: 0 });
   });
 
   test('an event in the same turn is in the answer', async () => {
-    const waiting = wait('a', LIVE);
-    clock.pass(WAIT_MS + 100);
-    await publish('a');
-    clock.runTimers();
-    expect(idsOf(waiting.answer?.body)).toEqual([1]);
-    await settle();
-    expect(hub.lines.open).toBe(0);
+    const fake = roomy();
+    const poll = wait(fake, 'a');
+    fake.clock.pass(WAIT_MS + 100);
+    await fake.publish('a', 'x');
+    fake.clock.runTimers();
+    expect(idsIn(poll)).toEqual([1]);
+    await fake.settle();
+    expect(fake.hub.lines.open).toBe(0);
   });
 
   test('one that has been answered, or has gone, is not answered again when its time would be over', async () => {
-    const answered = wait('a', LIVE);
-    await publish('a');
-    await settle();
-    expect(idsOf(answered.answer?.body)).toEqual([1]);
-    const gone = wait('a', LIVE);
-    hub.left(gone.handle, gone);
-    expect(hub.lines.open).toBe(0);
-    await clock.run(WAIT_MS + 100);
+    const fake = roomy();
+    const answered = wait(fake, 'a');
+    await fake.publish('a', 'x');
+    await fake.settle();
+    expect(idsIn(answered)).toEqual([1]);
+    const gone = wait(fake, 'a');
+    fake.abort(gone);
+    expect(fake.hub.lines.open).toBe(0);
+    await fake.clock.run(WAIT_MS + 100);
     expect(gone.answer).toBeUndefined();
-    expect(clock.timerCount, 'only the heartbeat’s is left').toBe(1);
+    expect(fake.clock.timerCount, 'only the heartbeat’s is left').toBe(1);
+  });
+
+  test('those who wait are not written to by the heartbeat', async () => {
+    const fake = new FakeHub({ heartbeatMs: 100 });
+    wait(fake, 'a');
+    await fake.clock.run(WAIT_MS / 2);
+    expect(fake.counters.heartbeats_total).toBe(0);
+  });
+
+  test('an orderly end answers those who are owed nothing, and leaves the others to their events', async () => {
+    const fake = roomy();
+    await fake.publish('b', 'x');
+    const quiet = wait(fake, 'a');
+    const owed = wait(fake, 'b');
+    const second = fake.publish('b', 'y');
+    expect(fake.hub.endSome(10, 'draining')).toBe(1);
+    expect(quiet.answer).toEqual({ body: undefined, position: 2 });
+    await second;
+    await fake.settle();
+    expect(idsIn(owed)).toEqual([2]);
   });
 });
 
 describe('those who wait together', () => {
   test('are given one and the same body', async () => {
-    const waiters = Array.from({ length: 100 }, () => wait('a', LIVE));
-    await publish('a', 3);
-    await settle();
-    const bodies = new Set(waiters.map(({ answer }) => answer?.body));
+    const fake = roomy();
+    const polls = Array.from({ length: 100 }, () => wait(fake, 'a'));
+    await fake.publish('a', ...xs(3));
+    await fake.settle();
+    const bodies = new Set(polls.map(({ answer }) => answer?.body));
     expect(bodies.size).toBe(1);
-    expect(idsOf([...bodies][0])).toEqual([1]);
-    expect(counters).toMatchObject({ polls_answered_total: 100, deliveries_total: 100 });
+    expect(idsIn(polls[0]!)).toEqual([1]);
+    expect(fake.counters).toMatchObject({ polls_answered_total: 100, deliveries_total: 100 });
   });
 
   test('and those at other positions, limits and channels are given theirs', async () => {
-    await publish('a');
-    await settle();
-    const waiters = [
-      wait('a', after(1)),
-      wait('a', LIVE),
-      wait('a', LIVE, wayOf(2)),
-      wait('a,b', LIVE, wayOf(5)),
-      wait('b', LIVE),
-    ];
-    await publish('a', 3);
-    await settle();
-    expect(waiters.map(({ answer }) => idsOf(answer?.body))).toEqual([[2], [2], [2, 3], [2, 3, 4], []]);
-    expect(hub.lines.open).toBe(1);
+    const fake = roomy();
+    await fake.publish('a', 'x');
+    await fake.settle();
+    const polls = [wait(fake, 'a', after(1)), wait(fake, 'a'), wait(fake, 'a', LIVE, 2), wait(fake, 'a,b', LIVE, 5), wait(fake, 'b')];
+    await fake.publish('a', ...xs(3));
+    await fake.settle();
+    expect(polls.map(idsIn)).toEqual([[2], [2], [2, 3], [2, 3, 4], []]);
+    expect(fake.hub.lines.open).toBe(1);
+  });
+
+  test('count as subscribers and as open lines, by their transport', async () => {
+    const fake = roomy();
+    for (let i = 0; i < 3; i++) wait(fake, 'a', LIVE, i);
+    wait(fake, 'a,b');
+    expect(fake.hub.gauges).toMatchObject({ linesOpen: 4, linesByTransport: { sse: 0, ndjson: 0, websocket: 0, poll: 4 } });
+    expect((await fake.publish('a', 'x')).subscribers).toBe(4);
+    expect((await fake.publish('b', 'x')).subscribers).toBe(1);
+    await fake.settle();
+    expect(fake.hub.gauges).toMatchObject({ linesOpen: 0, linesByTransport: { poll: 0 } });
+  });
+
+  test('cost a channel no frames', async () => {
+    const fake = roomy();
+    await fake.publish('a', 'x'.repeat(50_000));
+    const { ringBytes } = fake.hub.gauges;
+    wait(fake, 'a');
+    expect(fake.hub.gauges.ringBytes).toBe(ringBytes);
+    fake.join('a', LIVE, Infinity, 'ndjson');
+    expect(fake.hub.gauges.ringBytes).toBeGreaterThan(ringBytes);
   });
 });
 
-describe('a deletion', () => {
-  test('answers those who wait empty; what is published in the same turn comes after the position they are told', async () => {
-    const waiters = Array.from({ length: 300 }, () => wait('a', LIVE));
-    const [deletion, next] = await Promise.all([hub.deleteChannel('a'), publish('a')]);
-    await settle();
-    expect(deletion.ids[0]).toBe(1);
-    for (const { answer } of waiters) {
-      expect(answer?.body).toBeUndefined();
-      expect(rest('a', answer!.position)).toEqual(next.ids);
-    }
-    expect(hub.lines.open).toBe(0);
+describe('a gap', () => {
+  const gapOf = (poll: FakePoll): unknown => (JSON.parse(poll.text ?? 'null') as { gap?: unknown }[])[0]?.gap;
+
+  test('is told with the first event of the answer', async () => {
+    const fake = new FakeHub({ replay: { events: 2, bytes: 2 ** 20 } });
+    await fake.publish('a', ...xs(5));
+    expect(fake.poll('a', after(1)).text).toBe('{"gap":{"after":1,"before":4},"id":4,"channel":"a","data":"x"}');
+    expect(fake.poll('a', { kind: 'foreign' }).text).toBe('{"gap":{"after":null,"before":4},"id":4,"channel":"a","data":"x"}');
+    expect(fake.poll('a', after(77)).text).toBe('{"gap":{"after":77,"before":4},"id":4,"channel":"a","data":"x"}');
+    expect(gapOf(fake.poll('a', after(1), { limit: 9 }))).toEqual({ after: 1, before: 4 });
+    expect(fake.poll('a', after(3)).text).toBe('{"id":4,"channel":"a","data":"x"}');
+    expect(fake.poll('a', OLDEST).text).toBe('{"id":4,"channel":"a","data":"x"}');
+    expect(fake.counters).toMatchObject({ gaps_total: 4, gaps_at_join_total: 4 });
   });
 
-  test('lets those on several channels wait on, and what comes is no gap', async () => {
-    await publish('a', 3);
-    await settle();
-    const waiting = wait('a,b', LIVE);
-    await hub.deleteChannel('a');
-    await settle();
-    expect(waiting.answer).toBeUndefined();
-    await publish('a');
-    await settle();
-    expect(Buffer.from(waiting.answer!.body!).toString()).toBe('{"id":5,"channel":"a","data":"x"}');
+  test('on several channels reaches past all that is lost, though another one holds older events', async () => {
+    const fake = new FakeHub();
+    await fake.publish('a', 'one', 'two');
+    await fake.publish('b', 'three');
+    fake.hub.dropChannel('b');
+    await fake.publish('b', 'four');
+    const all = fake.poll('a,b', after(1), { limit: 9 });
+    expect(gapOf(all)).toEqual({ after: 1, before: 4 });
+    expect(idsIn(all)).toEqual([2, 4]);
+    const first = fake.poll('a,b', after(1));
+    expect(first.text).toBe('{"gap":{"after":1,"before":4},"id":2,"channel":"a","data":"two"}');
+  });
+
+  test.each<[string, number, Position]>([
+    ['a position from before what is held', 1, after(1)],
+    ['a position of no log', 1, { kind: 'foreign' }],
+    ['a position that no log here has given', 1, after(2000)],
+    ['a position from before the log', 1000, after(1)],
+    ['a position of no log', 1000, { kind: 'foreign' }],
+    ['a position that no log here has given', 1000, after(2000)],
+  ])('that nothing can be told with is owed on, over empty answers: %s, first id %i', async (_what, firstId, position) => {
+    const fake = new FakeHub({}, 0, firstId);
+    await fake.publish('a', ...xs(3));
+    fake.hub.dropChannel('a');
+    for (const waitMs of [0, WAIT_MS]) {
+      let poll = fake.poll('a', position, { waitMs });
+      await fake.clock.run(waitMs);
+      for (let again = 0; again < 3; again++) {
+        expect(poll.answer).toMatchObject({ body: undefined });
+        poll = fake.poll('a', after(poll.answer!.position), { waitMs });
+        // The log passes a position that was ahead of it.
+        await fake.publish('b', ...xs(400));
+        await fake.clock.run(waitMs);
+      }
+      expect(poll.answer).toMatchObject({ body: undefined });
+      poll = fake.poll('a', after(poll.answer!.position), { waitMs: WAIT_MS });
+      const { ids: next } = await fake.publish('a', 'x');
+      await fake.settle();
+      expect(JSON.parse(poll.text!)).toMatchObject({ gap: { before: next[0] }, id: next[0] });
+      fake.hub.dropChannel('a');
+    }
+  });
+
+  test('is not told where a log from the first id on has lost nothing', async () => {
+    const fake = new FakeHub();
+    const poll = fake.poll('a', { kind: 'foreign' });
+    await fake.publish('a', ...xs(2));
+    expect(idsIn(fake.poll('a', after(poll.answer!.position), { limit: 9 }))).toEqual(ids(1, 2));
+  });
+
+  test('that was owed is not told to the next who has its handle', async () => {
+    const fake = new FakeHub();
+    await fake.publish('a', ...xs(3));
+    fake.hub.dropChannel('a');
+    for (const end of [(poll: FakePoll) => Promise.resolve(fake.abort(poll)), () => fake.clock.run(WAIT_MS + 50)]) {
+      await end(wait(fake, 'a', after(1)));
+      const next = wait(fake, 'b');
+      await fake.publish('b', 'x');
+      await fake.settle();
+      expect(next.text).not.toContain('gap');
+    }
   });
 });

@@ -374,14 +374,25 @@ describe('gap', () => {
     },
   );
 
-  test('a gap that a 204 could not tell is told by the poll that goes on from it', async () => {
-    const server = await withEvents('c', 5, { 'replay-events': 0 });
-    const empty = await poll(server, '/c?since=2&wait=0');
-    expect(empty.status).toBe(204);
-    const held = await holdPoll(server, `/c?since=${empty.position}&wait=5`);
-    await server.publish('c', 'next');
-    expect((await held.answered).events.map((event) => [event.id, event.gap])).toEqual([[6, { after: 2, before: 6 }]]);
-  });
+  test.each([
+    ['of a position whose events are gone', '/c?since=2', {}],
+    ['of a position past the last id', '/c?since=999', {}],
+    ['of an unreadable header', '/c?limit=1', { 'Last-Event-ID': 'abc' }],
+  ] as [string, string, Record<string, string>][])(
+    'the gap %s that a 204 could not tell is told by the poll that goes on from it',
+    async (_name, path, headers) => {
+      const server = await withEvents('c', 5, { 'replay-events': 0 });
+      for (const wait of ['0', '0.1']) {
+        const empty = await poll(server, `${path}&wait=${wait}`, headers);
+        expect(empty.status).toBe(204);
+        const again = await poll(server, `/c?since=${empty.position}&wait=0`);
+        const held = await holdPoll(server, `/c?since=${again.position}&wait=5`);
+        const id = await server.publish('c', 'next');
+        const { events } = await held.answered;
+        expect(events.map((event) => [event.id, event.gap?.before])).toEqual([[id, id]]);
+      }
+    },
+  );
 
   test('a gap on one of several channels is told', async () => {
     const { server, oldest } = await withEvicted();

@@ -11,7 +11,6 @@ import {
   negotiate,
   positionOf,
   Query,
-  checkIdempotencyKey,
   requestKeyOf,
   transportOf,
   waitMsOf,

@@ -21,7 +21,7 @@ export class Deadlines {
   #count = 0;
   /** The last step whose bucket is empty for good. */
   #step = 0;
-  /** Cancels the timer of the next turn, while there is one. */
+  /** Cancels the timer of the next turn, while one is to come. */
   #cancel: (() => void) | undefined;
   #stopped = false;
 
@@ -91,6 +91,7 @@ export class Deadlines {
         this.remove(handle);
         this.#expired(handle);
         if (this.#clock.nowMs() >= untilMs) {
+          this.#cancel = nothing;
           this.#clock.soon(this.#turn);
           return;
         }
@@ -121,6 +122,8 @@ export class Deadlines {
     this.#buckets = grown(this.#buckets, length);
   }
 }
+
+function nothing(): void {}
 
 function grown(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(length).fill(NONE);

@@ -38,6 +38,8 @@ export interface HubOptions extends ChannelsOptions {
 /** A line that was just opened. */
 export interface Joined {
   readonly handle: number;
+  /** The position after which it continues. */
+  readonly continuesAfter: number;
   /** What the socket is given first: a stream's prelude, a gap if there is one, and replay. Valid until the next join. */
   readonly opening: Buffer;
 }
@@ -281,7 +283,7 @@ export class Hub<Socket> implements IntakeOwner {
     this.onJoin?.(names);
     if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(feed);
-    return { handle, opening: this.#opening.subarray(0, length) };
+    return { handle, continuesAfter: start.continuesAfter, opening: this.#opening.subarray(0, length) };
   }
 
   /** Where a line on `names` would start now. */

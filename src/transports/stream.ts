@@ -28,17 +28,13 @@ export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], 
  * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it. A stream of
  * JSON tells in the head where it continues, which an event stream does in its first block.
  */
-function writeStreamHead(
-  hub: Pick<Hub<HttpResponse>, 'startOf'>,
-  response: HttpResponse,
-  { channels, position, way, headers }: StreamRequest,
-): void {
+function writeStreamHead(response: HttpResponse, { way, headers }: StreamRequest, continuesAfter: number): void {
   const isEvents = way.transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
   response.writeHeader('Cache-Control', 'no-cache, no-transform');
   response.writeHeader('X-Accel-Buffering', 'no');
   response.writeHeader('X-Content-Type-Options', 'nosniff');
-  if (!isEvents) response.writeHeader('Holdline-Position', String(hub.startOf(channels, position).continuesAfter));
+  if (!isEvents) response.writeHeader('Holdline-Position', String(continuesAfter));
   let vary = 'Accept, Accept-Encoding';
   for (const [name, value] of headers) {
     if (name === 'Vary') vary += `, ${value}`;
@@ -49,19 +45,19 @@ function writeStreamHead(
 
 type StreamHub = Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>;
 
+/** True when an event stream is not to be opened, since its channel was deleted. */
+function isOver(hub: StreamHub, { channels, way }: StreamRequest): boolean {
+  return way.transport === 'sse' && hub.isDeleted(channels);
+}
+
 /** Answers a HEAD: what a GET would begin with. */
 export function answerStreamHead(hub: StreamHub, response: HttpResponse, request: StreamRequest): void {
   if (isOver(hub, request)) {
     answerNothing(response, request.headers);
     return;
   }
-  writeStreamHead(hub, response, request);
+  writeStreamHead(response, request, hub.startOf(request.channels, request.position).continuesAfter);
   response.endWithoutBody();
-}
-
-/** True when an event stream is not to be opened, since its channel was deleted. */
-function isOver(hub: StreamHub, { channels, way }: StreamRequest): boolean {
-  return way.transport === 'sse' && hub.isDeleted(channels);
 }
 
 /**
@@ -76,13 +72,13 @@ export function openStream(
   request: StreamRequest,
   retryMs: number,
 ): void {
-  const { channels, position, way } = request;
   if (isOver(hub, request)) {
     answerNothing(response, request.headers);
     return;
   }
-  const { handle, opening } = hub.join(response, channels, way, position, retryMs);
+  const { channels, position, way } = request;
+  const { handle, continuesAfter, opening } = hub.join(response, channels, way, position, retryMs);
   hold(response, handle, holder);
-  writeStreamHead(hub, response, request);
+  writeStreamHead(response, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);
 }
