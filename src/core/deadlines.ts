@@ -78,8 +78,8 @@ export class Deadlines {
 
   /** Empties what is due, for a slice of time; the rest in a later turn of the loop. */
   readonly #turn = (): void => {
-    this.#cancel?.();
-    this.#cancel = undefined;
+    // What is added meanwhile needs no timer of its own.
+    this.#cancel = nothing;
     if (this.#stopped) return;
     const now = this.#stepAt(0);
     const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
@@ -91,13 +91,13 @@ export class Deadlines {
         this.remove(handle);
         this.#expired(handle);
         if (this.#clock.nowMs() >= untilMs) {
-          this.#cancel = nothing;
           this.#clock.soon(this.#turn);
           return;
         }
       }
       this.#step++;
     }
+    this.#cancel = undefined;
     if (this.#count > 0) this.#schedule();
   };
 

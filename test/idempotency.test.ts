@@ -1,0 +1,198 @@
+/** Publishing at most once for an idempotency key. The same over HTTP is in idempotency.wire.ts, how long it lasts in kept-receipts.test.ts. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Idempotency } from '../src/core/idempotency.js';
+import { makeCounters } from '../src/counters.js';
+import { HoldlineError } from '../src/errors.js';
+import { WAITING_TWINS } from '../src/limits.js';
+import type { KeptReceipt, Receipt, RequestKey } from '../src/log/log.js';
+
+const mismatch: unknown = expect.objectContaining({ code: 'HOLDLINE_IDEMPOTENCY_MISMATCH' });
+const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
+
+/** Lets every promise that is resolved by now run. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A publish that has begun and is ended by the test. */
+interface Attempt {
+  readonly request: RequestKey;
+  succeed(): void;
+  fail(): void;
+}
+
+/** Requests against a log that keeps receipts for ever, and publishes that end when they are told to. */
+class Publisher {
+  readonly counters = makeCounters();
+  readonly attempts: Attempt[] = [];
+  /** Ids given so far. */
+  published = 0;
+  readonly #kept = new Map<string, KeptReceipt>();
+  readonly #idempotency = new Idempotency({ kept: (key) => Promise.resolve(this.#kept.get(key)) }, this.counters);
+
+  ask(key: string, digest = 'd'): Promise<Receipt> {
+    const request = { key, digest };
+    return this.#idempotency.once(request, () => this.#publish(request));
+  }
+
+  #publish(request: RequestKey): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      const succeed = (): void => {
+        const id = ++this.published;
+        const receipt = { firstId: id, lastId: id, count: 1, subscribers: 0 };
+        this.#kept.set(request.key, { digest: request.digest, receipt });
+        resolve(receipt);
+      };
+      const fail = (): void => reject(new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'no room'));
+      this.attempts.push({ request, succeed, fail });
+    });
+  }
+}
+
+describe('a request', () => {
+  test('again gets the first receipt, and nothing is published', async () => {
+    const publisher = new Publisher();
+    const first = publisher.ask('k');
+    await settled();
+    publisher.attempts[0]!.succeed();
+    const again = [await first, await publisher.ask('k'), await publisher.ask('k')];
+    expect(again.map(({ firstId }) => firstId)).toEqual([1, 1, 1]);
+    expect(publisher.attempts.length).toBe(1);
+    expect(publisher.counters.idempotent_repeats_total).toBe(2);
+  });
+
+  test('with the key of another is refused, before and after the other has ended', async () => {
+    const publisher = new Publisher();
+    const first = publisher.ask('k', 'one body');
+    const twin = publisher.ask('k', 'another body');
+    await settled();
+    publisher.attempts[0]!.succeed();
+    await expect(twin).rejects.toThrow(mismatch);
+    await expect(publisher.ask('k', 'another body')).rejects.toThrow(mismatch);
+    expect((await first).firstId).toBe(1);
+    expect((await publisher.ask('k', 'one body')).firstId, 'which is kept all the same').toBe(1);
+    expect(publisher.attempts.length).toBe(1);
+    expect(publisher.counters.idempotent_repeats_total).toBe(1);
+  });
+
+  test('with another key waits for nobody', async () => {
+    const publisher = new Publisher();
+    const asked = [publisher.ask('k'), publisher.ask('l')];
+    await settled();
+    expect(publisher.attempts.length).toBe(2);
+    publisher.attempts[1]!.succeed();
+    publisher.attempts[0]!.succeed();
+    expect((await Promise.all(asked)).map(({ firstId }) => firstId)).toEqual([2, 1]);
+  });
+});
+
+describe('a twin', () => {
+  test('that comes while the first is under way waits for it and gets its receipt', async () => {
+    const publisher = new Publisher();
+    const asked = Array.from({ length: 5 }, () => publisher.ask('k'));
+    await settled();
+    expect(publisher.attempts.length).toBe(1);
+    publisher.attempts[0]!.succeed();
+    expect((await Promise.all(asked)).map(({ firstId }) => firstId)).toEqual([1, 1, 1, 1, 1]);
+    expect(publisher.attempts.length).toBe(1);
+    expect(publisher.counters.idempotent_repeats_total).toBe(4);
+  });
+
+  test('publishes itself when the first has failed, one twin at a time', async () => {
+    const publisher = new Publisher();
+    const answers = Promise.allSettled(Array.from({ length: 4 }, () => publisher.ask('k')));
+    await settled();
+    publisher.attempts[0]!.fail();
+    await settled();
+    expect(publisher.attempts.length).toBe(2);
+    publisher.attempts[1]!.fail();
+    await settled();
+    expect(publisher.attempts.length).toBe(3);
+    publisher.attempts[2]!.succeed();
+    expect((await answers).map((answer) => (answer.status === 'fulfilled' ? answer.value.firstId : 'failed'))).toEqual([
+      'failed',
+      'failed',
+      1,
+      1,
+    ]);
+    expect(publisher.published).toBe(1);
+    expect((await publisher.ask('k')).firstId).toBe(1);
+  });
+
+  test(`is one of ${WAITING_TWINS} at the most, over all keys; the next is refused at once, and there is place again later`, async () => {
+    const publisher = new Publisher();
+    const firsts = [publisher.ask('k'), publisher.ask('l')];
+    const twins = Array.from({ length: WAITING_TWINS }, (_, i) => publisher.ask(i % 2 === 0 ? 'k' : 'l'));
+    await expect(publisher.ask('k')).rejects.toThrow(busy);
+    await expect(publisher.ask('l')).rejects.toThrow(String(WAITING_TWINS));
+    const other = publisher.ask('m');
+    await settled();
+    expect(publisher.attempts.length, 'who waits for nobody is not refused').toBe(3);
+    for (const attempt of publisher.attempts) attempt.succeed();
+    expect(new Set((await Promise.all([...firsts, ...twins, other])).map(({ firstId }) => firstId))).toEqual(new Set([1, 2, 3]));
+    const again = publisher.ask('n');
+    const twin = publisher.ask('n');
+    await settled();
+    publisher.attempts.at(-1)!.succeed();
+    expect(await twin).toEqual(await again);
+  });
+});
+
+test('random requests, ends and failures: at most one success a key, under way at most once, and everybody is told the same', async () => {
+  const step = fc.oneof(
+    { weight: 5, arbitrary: fc.record({ ask: fc.constantFrom('k', 'l', 'm'), digest: fc.constantFrom('d', 'd', 'd', 'e') }) },
+    { weight: 3, arbitrary: fc.record({ end: fc.nat(), succeeds: fc.boolean() }) },
+    { weight: 1, arbitrary: fc.constant('wait' as const) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), async (steps) => {
+      const publisher = new Publisher();
+      const underWay = new Map<string, Attempt>();
+      const successes = new Map<string, { readonly digest: string; readonly id: number }>();
+      const answers: { readonly key: string; readonly digest: string; readonly answer: Promise<Receipt> }[] = [];
+      let looked = 0;
+      const look = async (): Promise<void> => {
+        await settled();
+        for (; looked < publisher.attempts.length; looked++) {
+          const attempt = publisher.attempts[looked]!;
+          assert.ok(!underWay.has(attempt.request.key), 'two are under way with one key');
+          assert.ok(!successes.has(attempt.request.key), 'published again');
+          underWay.set(attempt.request.key, attempt);
+        }
+      };
+      const end = (attempt: Attempt, succeeds: boolean): void => {
+        const { key, digest } = attempt.request;
+        underWay.delete(key);
+        if (succeeds) {
+          attempt.succeed();
+          successes.set(key, { digest, id: publisher.published });
+        } else {
+          attempt.fail();
+        }
+      };
+      for (const one of steps) {
+        if (one === 'wait') {
+          await look();
+        } else if ('ask' in one) {
+          const answer = publisher.ask(one.ask, one.digest);
+          answer.catch(() => {});
+          answers.push({ key: one.ask, digest: one.digest, answer });
+        } else {
+          await look();
+          const attempt = [...underWay.values()][one.end % Math.max(1, underWay.size)];
+          if (attempt !== undefined) end(attempt, one.succeeds);
+        }
+      }
+      for (await look(); underWay.size > 0; await look()) for (const attempt of [...underWay.values()]) end(attempt, true);
+      for (const { key, digest, answer } of answers) {
+        const [told] = await Promise.allSettled([answer]);
+        const kept = successes.get(key)!;
+        if (told.status === 'fulfilled') assert.deepEqual([told.value.firstId, digest], [kept.id, kept.digest]);
+        else if (told.reason.code === 'HOLDLINE_IDEMPOTENCY_MISMATCH') assert.notEqual(digest, kept.digest);
+        else assert.equal(told.reason.code, 'HOLDLINE_PUBLISH_BUSY');
+      }
+      assert.equal(publisher.published, successes.size);
+    }),
+    { numRuns: 200 },
+  );
+});
