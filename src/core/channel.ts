@@ -1,5 +1,6 @@
 /** A channel: a named sequence of events, held as one ring of records and one ring of frames for each dialect in use. */
 import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
+import { ChannelSet } from './channel-set.js';
 import type { LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
 import { decodeRecord, encodeRecord } from './record.js';
@@ -46,6 +47,8 @@ export class Channel<Feed extends Reader> {
   lostAt = 0;
   /** Bytes of the rings as the hub has counted them. */
   countedBytes = 0;
+  /** The channel as a set of its own, for those who ask for it alone. */
+  readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
   /** Neighbours in the hub's order of last publish. */
   older: Channel<Feed> | undefined;
   newer: Channel<Feed> | undefined;

@@ -84,6 +84,7 @@ export class Hub<Socket> implements IntakeOwner {
   #feedsMade = 0;
   /** Id of the newest entry that entered: a caught-up line has been given everything up to it. */
   #head: number;
+  readonly #nothing = new ChannelSet<Channel<Feed<Socket>>>([]);
   /** Gaps that waiting polls are to be told, by handle. */
   readonly #owedGaps = new Map<number, OwedGap>();
   /** Feeds of deleted channels whose lines are being ended. */
@@ -495,6 +496,7 @@ export class Hub<Socket> implements IntakeOwner {
 
   /** The channels of those names that are known; one that is not holds nothing. */
   #setOf(names: readonly string[]): ChannelSet<Channel<Feed<Socket>>> {
+    if (names.length === 1) return this.#channels.get(names[0] as string)?.alone ?? this.#nothing;
     const channels: Channel<Feed<Socket>>[] = [];
     for (const name of names) {
       const channel = this.#channels.get(name);

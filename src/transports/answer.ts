@@ -36,12 +36,13 @@ export function answer(
 }
 
 /** Answers 204 in one cork: no body, and nothing that would describe one (RFC 9110, 15.3.5). */
-export function answerNothing(response: HttpResponse, headers: Headers): void {
+export function answerNothing(response: HttpResponse, headers: Headers, position?: number): void {
   response.cork(() => {
     response.writeStatus('204 No Content');
     response.writeHeader('Cache-Control', 'no-store');
     response.writeHeader('X-Content-Type-Options', 'nosniff');
     for (const [name, value] of headers) response.writeHeader(name, value);
+    if (position !== undefined) response.writeHeader('Holdline-Position', String(position));
     response.endWithoutBody();
   });
 }

@@ -29,6 +29,8 @@ export class Guard {
   readonly #origins: ReadonlySet<string>;
   /** Undefined when any Host is served: whoever may publish has a key. */
   readonly #hosts: ReadonlySet<string> | undefined;
+  /** The last Host that was found good: nearly all requests have the same. */
+  #lastHost: string | undefined;
 
   constructor(options: GuardOptions) {
     this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
@@ -42,6 +44,7 @@ export class Guard {
   checkHost(request: HttpRequest): void {
     if (this.#hosts === undefined) return;
     const host = request.getHeader('host');
+    if (host === this.#lastHost) return;
     const name = host.replace(/:\d*$/, '').toLowerCase();
     if (!this.#hosts.has(name)) {
       throw new HoldlineError(
@@ -49,6 +52,7 @@ export class Guard {
         `the Host ${JSON.stringify(host.slice(0, 200))} is not served without a publish key; ask for localhost, or start with --allowed-hosts or --publish-key`,
       );
     }
+    this.#lastHost = host;
   }
 
   /** Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than reading a channel. */

@@ -51,9 +51,8 @@ function answerPoll(
   position: number,
   isHead = false,
 ): void {
-  const withPosition: Headers = [...headers, ['Holdline-Position', String(position)]];
-  if (body === undefined) answerNothing(response, withPosition);
-  else answer(response, 200, 'application/json', body, withPosition, isHead);
+  if (body === undefined) answerNothing(response, headers, position);
+  else answer(response, 200, 'application/json', body, [...headers, ['Holdline-Position', String(position)]], isHead);
 }
 
 /**

@@ -69,17 +69,25 @@ export function channelOf(path: string): string {
  * percent-encoding as it comes (native-notes/request-parsing.md). Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
  */
 export class Query {
-  readonly #parameters: URLSearchParams | undefined;
+  /** Names and values in turn; the first of two with one name counts. */
+  readonly #parameters: readonly string[];
 
   constructor(raw: string | undefined) {
-    this.#parameters = raw === undefined || raw === '' ? undefined : new URLSearchParams(raw);
+    if (raw === undefined || raw === '') this.#parameters = NO_PARAMETERS;
+    else if (ENCODED.test(raw)) this.#parameters = [...new URLSearchParams(raw)].flat();
+    else this.#parameters = readPlain(raw);
   }
 
   get(name: string): string | undefined {
-    const value = this.#parameters?.get(name) ?? undefined;
-    if (value?.includes('\uFFFD'))
-      throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
-    return value;
+    const parameters = this.#parameters;
+    for (let i = 0; i < parameters.length; i += 2) {
+      if (parameters[i] !== name) continue;
+      const value = parameters[i + 1] as string;
+      if (value.includes('\uFFFD'))
+        throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
+      return value;
+    }
+    return undefined;
   }
 
   /** `name=1` or `name=0`. Throws HOLDLINE_BAD_QUERY for anything else. */
@@ -89,6 +97,24 @@ export class Query {
     if (value === '1') return true;
     throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`);
   }
+}
+
+const NO_PARAMETERS: readonly string[] = [];
+
+/** What must be decoded. Most queries are plain, and a poll's is read with every request. */
+const ENCODED = /[%+]/;
+
+function readPlain(raw: string): readonly string[] {
+  const parameters: string[] = [];
+  for (let start = 0; start <= raw.length;) {
+    const ampersand = raw.indexOf('&', start);
+    const end = ampersand < 0 ? raw.length : ampersand;
+    const equals = raw.indexOf('=', start);
+    if (equals < 0 || equals > end) parameters.push(raw.slice(start, end), '');
+    else parameters.push(raw.slice(start, equals), raw.slice(equals + 1, end));
+    start = end + 1;
+  }
+  return parameters;
 }
 
 /** Names of a position in the query, strongest first. The last two are what EventSource polyfills send. */
@@ -127,19 +153,30 @@ const MEDIA_TYPES: readonly (readonly [string, Transport])[] = [
  */
 export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): Transport {
   if (upgrade.toLowerCase() === 'websocket') return 'websocket';
+  if (accept !== lastAccept) {
+    lastAccepted = acceptedBy(accept);
+    lastAccept = accept;
+  }
+  return lastAccepted ?? (hasPollQuery ? 'poll' : 'sse');
+}
+
+/** The last Accept header and what it came to: clients of one kind all send the same. */
+let lastAccept = '';
+let lastAccepted: Transport | undefined;
+
+function acceptedBy(accept: string): Transport | undefined {
   let best: Transport | undefined;
   let bestQ = 0;
-  if (accept.includes('/') && accept !== '*/*') {
-    const accepted = accept.toLowerCase().split(',').map(readMediaRange);
-    for (const [type, transport] of MEDIA_TYPES) {
-      const q = Math.max(0, ...accepted.filter((range) => range.type === type).map((range) => range.q));
-      if (q > bestQ) {
-        best = transport;
-        bestQ = q;
-      }
+  if (!accept.includes('/') || accept === '*/*') return undefined;
+  const accepted = accept.toLowerCase().split(',').map(readMediaRange);
+  for (const [type, transport] of MEDIA_TYPES) {
+    const q = Math.max(0, ...accepted.filter((range) => range.type === type).map((range) => range.q));
+    if (q > bestQ) {
+      best = transport;
+      bestQ = q;
     }
   }
-  return best ?? (hasPollQuery ? 'poll' : 'sse');
+  return best;
 }
 
 function readMediaRange(text: string): { type: string; q: number } {
@@ -150,7 +187,8 @@ function readMediaRange(text: string): { type: string; q: number } {
 }
 
 export function transportOf(request: HttpRequest, query: Query): Transport {
-  const hasPollQuery = ['since', 'wait', 'limit'].some((name) => query.get(name) !== undefined);
+  const hasPollQuery =
+    query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
   return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
 }
 
