@@ -28,23 +28,35 @@ export function answer(
   headers: Headers,
   isHead = false,
 ): void {
-  response.cork(() => {
-    writeHead(response, status, contentType, headers);
-    if (isHead) endHead(response, body);
-    else response.end(body);
-  });
+  response.cork(() => writeAnswer(response, status, contentType, body, headers, isHead));
+}
+
+/** As {@link answer}, where the response is corked already, as it is in its request's turn. */
+export function writeAnswer(
+  response: HttpResponse,
+  status: number,
+  contentType: string,
+  body: string | Uint8Array,
+  headers: Headers,
+  isHead: boolean,
+): void {
+  writeHead(response, status, contentType, headers);
+  if (isHead) endHead(response, body);
+  else response.end(body);
 }
 
 /** Answers 204 in one cork: no body, and nothing that would describe one (RFC 9110, 15.3.5). */
-export function answerNothing(response: HttpResponse, headers: Headers, position?: number): void {
-  response.cork(() => {
-    response.writeStatus('204 No Content');
-    response.writeHeader('Cache-Control', 'no-store');
-    response.writeHeader('X-Content-Type-Options', 'nosniff');
-    for (const [name, value] of headers) response.writeHeader(name, value);
-    if (position !== undefined) response.writeHeader('Holdline-Position', String(position));
-    response.endWithoutBody();
-  });
+export function answerNothing(response: HttpResponse, headers: Headers): void {
+  response.cork(() => writeNothing(response, headers));
+}
+
+/** As {@link answerNothing}, where the response is corked already. */
+export function writeNothing(response: HttpResponse, headers: Headers): void {
+  response.writeStatus('204 No Content');
+  response.writeHeader('Cache-Control', 'no-store');
+  response.writeHeader('X-Content-Type-Options', 'nosniff');
+  for (const [name, value] of headers) response.writeHeader(name, value);
+  response.endWithoutBody();
 }
 
 /** Ends the answer to a HEAD. The length goes in as a header: given as an argument it leaves the answer open. native-notes/head-and-empty-bodies.md */

@@ -4,7 +4,7 @@ import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
-import { answer, answerNothing, type Headers } from './answer.js';
+import { writeAnswer, writeNothing, type Headers } from './answer.js';
 
 export interface PollRequest {
   readonly channels: readonly string[];
@@ -29,7 +29,9 @@ export class WaitingPoll {
 
 const pollPort: PollPort<WaitingPoll> = {
   kind: 'poll',
-  answer: ({ response, headers }, body, position) => answerPoll(response, headers, body, position),
+  answer({ response, headers }, body, position) {
+    response.cork(() => writePoll(response, headers, body, position, false));
+  },
 };
 
 /** One way for each limit, since those who wait with the same one get the same bytes. Bounded by the limits there are. */
@@ -44,19 +46,21 @@ function wayOf(limit: number): Way<WaitingPoll> {
   return way;
 }
 
-function answerPoll(
+/** Writes the answer, where the response is corked. */
+function writePoll(
   response: HttpResponse,
   headers: Headers,
   body: Uint8Array | undefined,
   position: number,
-  isHead = false,
+  isHead: boolean,
 ): void {
-  if (body === undefined) answerNothing(response, headers, position);
-  else answer(response, 200, 'application/json', body, [...headers, ['Holdline-Position', String(position)]], isHead);
+  const withPosition: Headers = [...headers, ['Holdline-Position', String(position)]];
+  if (body === undefined) writeNothing(response, withPosition);
+  else writeAnswer(response, 200, 'application/json', body, withPosition, isHead);
 }
 
 /**
- * Answers a poll, or holds it until an event comes or its time is over. A HEAD never waits and does not count. Throws what
+ * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits and does not count. Throws what
  * `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is written then.
  */
 export function answerOrWait(
@@ -72,7 +76,7 @@ export function answerOrWait(
   const { answer: found, start } = polled;
   if (found !== undefined || waitMs === 0 || isHead) {
     if (!isHead) hub.answered(polled);
-    answerPoll(response, headers, found?.body, found?.lastId ?? polled.emptyPosition, isHead);
+    writePoll(response, headers, found?.body, found?.lastId ?? polled.emptyPosition, isHead);
   } else {
     checkPlace();
     const poll = new WaitingPoll(response, headers);

@@ -40,8 +40,20 @@ export function checkChannelName(name: string): string {
 /** Paths that browsers and crawlers ask every server for. */
 const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt']);
 
+/** The last path and its channels: polls ask for the same one again and again. */
+let lastPath = '';
+let lastChannels: readonly string[] = [];
+
 /** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. */
 export function channelsOf(path: string): readonly string[] {
+  if (path !== lastPath) {
+    lastChannels = readChannels(path);
+    lastPath = path;
+  }
+  return lastChannels;
+}
+
+function readChannels(path: string): readonly string[] {
   if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
     throw new HoldlineError(
       'HOLDLINE_NOT_FOUND',

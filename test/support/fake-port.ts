@@ -183,7 +183,7 @@ const isGap = (bytes: Uint8Array): boolean =>
 const LF = 0x0a;
 
 /** Whole lines of JSON, together no more than a cork holds, or one longer line alone. */
-function checkMessage(socket: FakeSocket, bytes: Uint8Array): void {
+export function checkMessage(socket: FakeSocket, bytes: Uint8Array): void {
   if (bytes.length < 2 || bytes[0] === LF || bytes.at(-1) !== LF) throw new Error(`${socket.name}: a message that is no lines`);
   if (bytes.length > CORK_WRITE_BYTES && bytes.indexOf(LF) !== bytes.length - 1)
     throw new Error(`${socket.name}: a message of several lines has ${bytes.length} bytes`);

@@ -1,8 +1,8 @@
 /**
- * What ought to be: every event by channel and id, kept naively, and for each connection a reader of its own that checks the
- * bytes it is given against that. Shares no code with src/ but limits.
+ * What ought to be: every event by channel and id, kept naively, and for each connection what it may be given next. Shares no code
+ * with src/.
  */
-import type { NewEvent } from '../../src/core/event.js';
+import type { NewEntry } from '../../src/core/event.js';
 
 /** An event as it was accepted. */
 export interface Accepted {
@@ -10,25 +10,41 @@ export interface Accepted {
   readonly type: string | undefined;
   readonly json: boolean;
   readonly data: string;
-  /** What a client sees of it on a line of one channel: UTF-8 bytes as latin1, line ends as LF. */
+  /** What an EventSource sees of it on a line of one channel: UTF-8 bytes as latin1, line ends as LF. */
   readonly lines: string;
   /** Bytes of type and data. */
   readonly bytes: number;
-  /** What a client sees of it on a line of several, once that was found to be right. */
+  /** Its object as a client has been given it, UTF-8 bytes as latin1, once that was found to be right. */
   object: string | undefined;
+}
+
+/** The event's object, with its data as `JSON.stringify` writes it. */
+export function shownObject(channel: string, { id, type, json, data }: Accepted): string {
+  const value = json ? (JSON.parse(data) as unknown) : data;
+  return JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
 }
 
 export class Model {
   lastId: number;
+  /** Events and deletions that were accepted. */
+  events = 0;
+  deletions = 0;
   readonly #channels = new Map<string, Accepted[]>();
 
   constructor(firstId: number) {
     this.lastId = firstId - 1;
   }
 
-  accept(events: readonly NewEvent[]): number[] {
-    return events.map(({ channel, type, data, json }) => {
+  /** Takes what was accepted; returns the ids that it ought to be given. */
+  accept(entries: readonly NewEntry[]): number[] {
+    return entries.map((entry) => {
       const id = ++this.lastId;
+      if ('isDeletion' in entry) {
+        this.deletions++;
+        return id;
+      }
+      this.events++;
+      const { channel, type, data, json } = entry;
       const bytes = Buffer.from(data);
       const lines = bytes.toString('latin1').replaceAll(/\r\n|\r/g, '\n');
       const typeBytes = Buffer.byteLength(type ?? '');
@@ -62,6 +78,11 @@ export class Model {
     }
     return low;
   }
+
+  /** Id of the channel's last event up to `id`, or 0. */
+  lastUpTo(channel: string, id: number): number {
+    return this.eventsOf(channel)[this.indexAfter(channel, id) - 1]?.id ?? 0;
+  }
 }
 
 /** What a connection asked for. `ahead` is an id that nobody gave yet. */
@@ -75,7 +96,7 @@ export type Asked =
 
 /** What was true when a connection was opened. */
 export interface Opened {
-  /** Id of the newest event that had entered. */
+  /** Id of the newest entry that had entered. */
   readonly head: number;
   /** First id of all − 1. */
   readonly floor: number;
@@ -93,7 +114,10 @@ interface Gap {
   readonly excused: boolean;
 }
 
-/** One connection, from the side of the client. Throws where it is given what it ought not to be given. */
+/**
+ * One connection, or the polls of one client that follow each other, from the side of the client. Throws where it is given what it
+ * ought not to be given.
+ */
 export class Connection {
   /** The id that the client would come back with. */
   position = -1;
@@ -104,93 +128,44 @@ export class Connection {
 
   readonly #model: Model;
   readonly #channels: readonly string[];
-  readonly #envelope: boolean;
   readonly #asked: Asked;
   readonly #opened: Opened;
-  /** The head when each gap event was written, oldest first. */
+  /** The head when each gap was written, oldest first. */
   readonly #gapHeads: number[] = [];
   /** By channel: index of the first event that the client has not been given, told of, or started behind. */
   readonly #next: number[] = [];
   #openGaps: Gap[] = [];
   /** What a gap on a line of one channel said comes next. */
   #follows: number | undefined;
+  /** The end of its only channel, and whether it had been given everything then. */
+  #deletion: { readonly id: number; readonly isHealthy: boolean } | undefined;
 
-  #rest = '';
-  #id: string | undefined;
-  #type: string | undefined;
-  #data: string[] = [];
-  #retry: string | undefined;
-
-  constructor(model: Model, channels: readonly string[], envelope: boolean, asked: Asked, opened: Opened) {
+  constructor(model: Model, channels: readonly string[], asked: Asked, opened: Opened) {
     this.#model = model;
     this.#channels = channels;
-    this.#envelope = envelope;
     this.#asked = asked;
     this.#opened = opened;
   }
 
+  /** A gap is written, and read at its time. */
   gapIsWritten(head: number): void {
     this.#gapHeads.push(head);
   }
 
-  /** Reads on. Bytes are taken as latin1 so that they may be cut anywhere. */
-  feed(bytes: Buffer): void {
-    const text = this.#rest + bytes.toString('latin1');
-    let start = 0;
-    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
-      this.#line(text.slice(start, end));
-      start = end + 1;
-    }
-    this.#rest = text.slice(start);
+  /** Its only channel is deleted: it is to be ended, and if it is healthy it has been given everything before. */
+  deleted(id: number, isHealthy: boolean): void {
+    this.#deletion = { id, isHealthy };
   }
 
   /** Everything has been read and the line is at `head`: whatever is not here must have been told. */
   settle(head: number): void {
-    if (this.#rest !== '' || this.#data.length > 0) throw new Error(`ends in the middle of a block: ${this.#rest.slice(0, 100)}`);
     if (this.position < 0) throw new Error('was given nothing, not even where it starts');
+    if (this.#deletion !== undefined) throw new Error(`is there though its channel was deleted at ${this.#deletion.id}`);
     this.#passThrough(head);
   }
 
-  #line(line: string): void {
-    if (this.ended !== undefined) throw new Error(`was given something after its end: ${line.slice(0, 100)}`);
-    if (line === '') {
-      this.#dispatch();
-      return;
-    }
-    if (line.includes('\r')) throw new Error(`a CR, which ends a line for a client: ${JSON.stringify(line.slice(0, 100))}`);
-    const colon = line.indexOf(':');
-    const field = line.slice(0, colon < 0 ? undefined : colon);
-    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
-    if (field === 'data') this.#data.push(value);
-    else if (field === 'id') this.#id = value;
-    else if (field === 'event') this.#type = value;
-    else if (field === 'retry') this.#retry = value;
-    else if (field !== '') throw new Error(`a field that does not exist: ${line.slice(0, 100)}`);
-  }
-
-  #dispatch(): void {
-    const id = this.#id;
-    const type = this.#type;
-    const data = this.#data;
-    const retry = this.#retry;
-    this.#id = undefined;
-    this.#type = undefined;
-    this.#data = [];
-    this.#retry = undefined;
-    if (this.position < 0) this.#start(id, retry, data.length);
-    else if (data.length === 0) {
-      if (type !== undefined || retry !== undefined) throw new Error('a block without data has a type or a retry');
-      if (id !== undefined) this.#moveTo(idOf(id));
-    } else if (id !== undefined) this.#event(idOf(id), type, data.join('\n'));
-    else if (type === 'gap') this.#gap(JSON.parse(data.join('\n')) as { after: number | null; before: number | null });
-    else if (type === 'end') this.ended = JSON.parse(data.join('\n')) as { code: string; reconnect: boolean };
-    else throw new Error(`an event without id: ${type}`);
-  }
-
-  /** The first block: where the line continues. */
-  #start(id: string | undefined, retry: string | undefined, dataLines: number): void {
-    if (id === undefined || retry === undefined || dataLines > 0) throw new Error('the first block is not retry and id');
-    const position = idOf(id);
+  /** It was told where it continues. */
+  start(position: number): void {
     this.position = position;
     const { head, lost } = this.#opened;
     const asked = this.#asked;
@@ -224,7 +199,9 @@ export class Connection {
     return events.slice(this.#model.indexAfter(channel, after), end).map((event) => event.id);
   }
 
-  #event(id: number, type: string | undefined, data: string): void {
+  /** It was given an event of this id; returns which one that ought to be. */
+  event(id: number): { readonly channel: string; readonly event: Accepted } {
+    if (this.position < 0) throw new Error(`id ${id} before anything told where it starts`);
     if (id <= this.position) throw new Error(`id ${id} after ${this.position}`);
     this.#passThrough(id - 1);
     this.position = id;
@@ -237,23 +214,17 @@ export class Connection {
     if (channel === undefined) throw new Error(`id ${id} is no event of ${this.#channels.join()}, or was given before`);
     const event = this.#model.eventsOf(channel)[this.#next[index] as number] as Accepted;
     this.#next[index] = (this.#next[index] as number) + 1;
-    if (shownType(type) !== event.type) throw new Error(`the type of ${id} is ${shownType(type)}, not ${event.type}`);
-    if (!this.#envelope) {
-      if (data !== event.lines) throw new Error(`the data of ${id} is not what was published`);
-    } else if (data !== event.object) {
-      checkObject(data, channel, event);
-      event.object = data;
-    }
+    return { channel, event };
   }
 
-  /** A block of an id alone: nothing up to it is missing. */
-  #moveTo(id: number): void {
-    if (id < this.position) throw new Error(`a heartbeat at ${id} after ${this.position}`);
+  /** It was told a position alone: nothing up to it is missing. */
+  moveTo(id: number): void {
+    if (id < this.position) throw new Error(`a position of ${id} after ${this.position}`);
     this.#passThrough(id);
     this.position = id;
   }
 
-  #gap({ after, before }: { after: number | null; before: number | null }): void {
+  gap({ after, before }: { readonly after: number | null; readonly before: number | null }): void {
     const asked = this.#asked;
     const { floor } = this.#opened;
     const head = this.#gapHeads.shift();
@@ -277,6 +248,14 @@ export class Connection {
       throw new Error(`told of (${after}, ${before}) twice`);
     this.#openGaps.push({ after: atJoin ? -1 : (after as number), before: end, missing: 0, excused: atJoin });
     if (this.#channels.length === 1) this.#follows = before ?? undefined;
+  }
+
+  end(ended: { readonly code: string; readonly reconnect: boolean }): void {
+    this.ended = ended;
+    if ((ended.code === 'deleted') !== (this.#deletion !== undefined))
+      throw new Error(`ended for ${ended.code}; its channel was ${this.#deletion === undefined ? 'not ' : ''}deleted`);
+    if (ended.reconnect !== (ended.code !== 'deleted')) throw new Error(`ended for ${ended.code}, reconnect ${ended.reconnect}`);
+    if (this.#deletion?.isHealthy === true) this.#passThrough(this.#deletion.id);
   }
 
   /** The client has passed `id`: events up to it that it was not given must be told missing, and what is told missing must be. */
@@ -303,21 +282,4 @@ export class Connection {
       throw new Error(`missed ${id} of ${channel} and was not told; is at ${this.position}, passed through it`);
     }
   }
-}
-
-function checkObject(data: string, channel: string, { id, type, json, data: published }: Accepted): void {
-  const value = json ? (JSON.parse(published) as unknown) : published;
-  const expected = JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
-  const shown = JSON.stringify(JSON.parse(Buffer.from(data, 'latin1').toString()));
-  if (shown !== expected) throw new Error(`the object of ${id} is not what was published`);
-}
-
-/** A type that was read as latin1. */
-function shownType(type: string | undefined): string | undefined {
-  return type === undefined ? undefined : Buffer.from(type, 'latin1').toString();
-}
-
-function idOf(text: string): number {
-  if (!/^\d+$/.test(text)) throw new Error(`an id that is no number: ${text.slice(0, 40)}`);
-  return Number(text);
 }

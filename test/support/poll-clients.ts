@@ -1,0 +1,337 @@
+/**
+ * The simulator's clients that poll: each asks, is answered, and asks again from the position that it was told, waiting or not. What
+ * they are answered is checked against the model, and so is when, and what the hub knows of those who wait.
+ */
+import type { Feed } from '../../src/core/feed.js';
+import type { Hub } from '../../src/core/hub.js';
+import { HEALTHY } from '../../src/core/lines.js';
+import { LIVE, type Position } from '../../src/core/position.js';
+import type { Counters } from '../../src/counters.js';
+import { DEADLINE_STEP_MS, POLL_BODY_BYTES, POLL_EVENTS, POLL_WAIT_JITTER } from '../../src/limits.js';
+import type { FakeClock } from './fake-clock.js';
+import type { Held } from './fake-hub.js';
+import { FakePoll, fakePollWay } from './fake-poll.js';
+import { Connection, shownObject, type Asked, type Model } from './model.js';
+import type { Random } from './random.js';
+
+/** What the clients live in. */
+export interface World {
+  readonly random: Random;
+  readonly clock: FakeClock;
+  readonly model: Model;
+  readonly hub: Hub<Held>;
+  readonly counters: Counters;
+  /** First id of all − 1. */
+  readonly floor: number;
+  note(what: string): void;
+  /** Takes note of what is wrong where nothing may be thrown. */
+  fault(error: Error): void;
+  newAsked(): Asked;
+  newChannels(): readonly string[];
+}
+
+/** A poll that waits. */
+interface Waiting {
+  readonly poll: FakePoll;
+  readonly handle: number;
+  readonly sinceMs: number;
+  readonly waitMs: number;
+  readonly owesGap: boolean;
+  /** The row's cursor when last looked at. */
+  cursor: number;
+  /** Id of its only channel's deletion, and turns since. */
+  overAt: number | undefined;
+  overTurns: number;
+}
+
+interface PollClient {
+  channels: readonly string[];
+  /** What follows each other from one position on; undefined: it asks anew. */
+  connection: Connection | undefined;
+  waiting: Waiting | undefined;
+  nextMs: number;
+  limit: number;
+  /** It is to be told a gap with the next event. */
+  owesGap: boolean;
+}
+
+const WAITS_MS = [0, 0, 50, 500, 500, 5_000, 25_000, 60_000];
+const LIMITS = [0, 0, 0, 1, 3, 50, POLL_EVENTS];
+/** Turns in which all polls of a deleted channel are answered: the lines that are ended in one are more than half of all there are. */
+const DELETED_TURNS = 3;
+
+export class PollClients {
+  answered = 0;
+  empty = 0;
+  waited = 0;
+  gaps = 0;
+
+  readonly #world: World;
+  readonly #clients: PollClient[];
+  /** The server answers whoever it likes. */
+  #endsSome = false;
+  #polls = 0;
+
+  constructor(world: World, count: number) {
+    this.#world = world;
+    this.#clients = Array.from({ length: count }, () => this.#newClient());
+  }
+
+  /** Polls that wait now. */
+  get waitingCount(): number {
+    return this.#clients.filter(({ waiting }) => waiting !== undefined).length;
+  }
+
+  /** Feeds that polls wait on, those of deleted channels left out. */
+  *feeds(): Iterable<Feed<Held>> {
+    for (const { waiting } of this.#clients) {
+      if (waiting === undefined || waiting.overAt !== undefined) continue;
+      yield this.#world.hub.lines.feedOf(waiting.handle, waiting.poll) as Feed<Held>;
+    }
+  }
+
+  /** Whoever has waited long enough asks. */
+  ask(): void {
+    const { random, clock } = this.#world;
+    for (const client of this.#clients) {
+      if (client.waiting === undefined && client.nextMs <= clock.nowMs()) this.#ask(client, random.pick(WAITS_MS));
+    }
+  }
+
+  /** Some of the clients that wait go away, each with this probability; all of them for good when it is 1. */
+  leave(probability: number): void {
+    for (const client of this.#clients) {
+      const { waiting } = client;
+      if (waiting === undefined || !this.#world.random.chance(probability)) continue;
+      this.#world.note(`${waiting.poll.name} goes away`);
+      client.waiting = undefined;
+      // It was told nothing, so what it is owed is known by the position that it asked from, and by no other.
+      if (waiting.owesGap) client.connection = undefined;
+      waiting.poll.closed = true;
+      this.#world.hub.left(waiting.handle, waiting.poll);
+      // A callback that comes late finds nothing, also when the handle is used again.
+      if (probability < 1 && this.#world.random.chance(0.2)) this.#ask(client, 5_000);
+      this.#world.hub.left(waiting.handle, waiting.poll);
+    }
+  }
+
+  /** Runs what may end polls for the server's own reasons. */
+  whileEnding(end: () => void): void {
+    this.#endsSome = true;
+    end();
+    this.#endsSome = false;
+  }
+
+  /** A deletion enters: healthy ones have been answered with what came before, those on the channel alone are over. */
+  deleted(channel: string, id: number, newestId: number): void {
+    for (const { channels, waiting } of this.#clients) {
+      if (waiting === undefined || waiting.overAt !== undefined || !channels.includes(channel)) continue;
+      if (this.#cursorOf(waiting) < newestId) throw new Error(`${waiting.poll.name}: owed something at the deletion of ${channel}`);
+      if (channels.length === 1) waiting.overAt = id;
+    }
+  }
+
+  /** After each turn: the hub's rows of those who wait. */
+  check(longestTurnMs: number): void {
+    for (const { waiting } of this.#clients) {
+      if (waiting === undefined) continue;
+      const { hub, clock } = this.#world;
+      const { poll, handle, sinceMs, waitMs, overAt } = waiting;
+      const feed = hub.lines.feedOf(handle, poll);
+      if (feed === undefined) throw new Error(`${poll.name}: waits and has no row`);
+      if (feed.table.states[hub.lines.rowOf(handle)] !== HEALTHY) throw new Error(`${poll.name}: waits in another state than healthy`);
+      const cursor = this.#cursorOf(waiting);
+      if (cursor < waiting.cursor) throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
+      waiting.cursor = cursor;
+      if (overAt === undefined && cursor < feed.lostThrough) throw new Error(`${poll.name}: waits at ${cursor} and is lapped`);
+      if (overAt !== undefined && waiting.overTurns++ > DELETED_TURNS) throw new Error(`${poll.name}: waits though its channel was deleted`);
+      const waitedMs = clock.nowMs() - sinceMs;
+      if (waitedMs > Math.max(waitMs, DEADLINE_STEP_MS) + 2 * longestTurnMs + 1)
+        throw new Error(`${poll.name}: has waited for ${waitedMs} ms, ${waitMs} were asked for`);
+    }
+  }
+
+  /** At rest nobody who waits is owed anything, and whoever asks on is given the rest. */
+  rest(): void {
+    const { hub } = this.#world;
+    for (const client of this.#clients) {
+      if (client.waiting === undefined && client.connection !== undefined) {
+        client.limit = POLL_EVENTS;
+        for (let { empty } = this; empty === this.empty && client.connection !== undefined;) this.#ask(client, 0, true);
+      }
+      const { waiting, connection } = client;
+      if (waiting?.owesGap ?? client.owesGap) continue;
+      this.#attempt(waiting?.poll.name ?? `polls on ${client.channels.join()}`, () => connection?.settle(hub.head));
+    }
+  }
+
+  #newClient(): PollClient {
+    const { random } = this.#world;
+    return {
+      channels: this.#world.newChannels(),
+      connection: undefined,
+      waiting: undefined,
+      nextMs: 0,
+      limit: random.pick(LIMITS),
+      owesGap: false,
+    };
+  }
+
+  #cursorOf({ handle, poll }: Waiting): number {
+    const { lines } = this.#world.hub;
+    return lines.feedOf(handle, poll)?.table.cursors[lines.rowOf(handle)] as number;
+  }
+
+  /** By channel: everything up to here is gone. */
+  #lost(channels: readonly string[]): Map<string, number> {
+    const through = (name: string): number => this.#world.hub.startOf([name], { kind: 'foreign' }).gap?.through as number;
+    return new Map(channels.map((name) => [name, through(name)]));
+  }
+
+  /** One poll, as transports/poll.ts answers it. */
+  #ask(client: PollClient, waitMs: number, goesOn = false): void {
+    const { random, hub, clock, model, floor } = this.#world;
+    const position = client.connection?.position ?? -1;
+    let asked: Asked;
+    // Position 0, where a log that starts at id 1 begins, asks for whatever is held.
+    if (position > 0 && (goesOn || random.chance(0.97))) asked = { kind: 'after', id: position };
+    else if (position === 0 && goesOn) asked = { kind: 'oldest' };
+    else {
+      Object.assign(client, this.#newClient());
+      asked = this.#world.newAsked();
+    }
+    const { channels, limit } = client;
+    const name = `poll ${this.#polls++}`;
+    this.#world.note(`${name} on ${channels.join()} ${JSON.stringify(asked)}, limit ${limit}, waits ${waitMs} ms`);
+    const { head } = hub;
+    const lost = this.#lost(channels);
+    const polled = hub.poll(channels, positionOf(asked), limit);
+    const { answer, start, emptyPosition } = polled;
+    this.#attempt(name, () => {
+      const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
+      if ((start.gap !== undefined) !== owesGap) throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
+      if (client.connection === undefined || asked.kind !== 'after') {
+        client.connection = new Connection(model, channels, asked, { head, floor, lost });
+        client.connection.start(start.continuesAfter);
+      }
+      if (answer !== undefined || waitMs === 0) {
+        hub.answered(polled);
+        if (answer === undefined) this.#takeNothing(client, owesGap, hub.head, emptyPosition);
+        else this.#take(client, owesGap, answer.body, answer.lastId);
+      } else {
+        this.#wait(client, name, { owesGap, waitMs }, (poll) => hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
+      }
+    });
+    const pauseMs = random.chance(0.7) ? 0 : random.chance(0.9) ? random.below(50) : random.below(3000);
+    client.nextMs = clock.nowMs() + pauseMs;
+  }
+
+  #wait(
+    client: PollClient,
+    name: string,
+    asked: Pick<Waiting, 'owesGap' | 'waitMs'>,
+    hold: (poll: FakePoll) => number,
+  ): void {
+    const poll = new FakePoll(name);
+    const sinceMs = this.#world.clock.nowMs();
+    const handle = hold(poll);
+    const waiting: Waiting = { ...asked, poll, handle, sinceMs, cursor: 0, overAt: undefined, overTurns: 0 };
+    client.waiting = waiting;
+    this.waited++;
+    poll.onAnswer = ({ body, position }) => {
+      client.waiting = undefined;
+      try {
+        this.#attempt(name, () => {
+          if (body !== undefined) {
+            this.#take(client, waiting.owesGap, body, position);
+            return;
+          }
+          const waitedMs = this.#world.clock.nowMs() - sinceMs;
+          const leastMs = waiting.waitMs - Math.max(waiting.waitMs * POLL_WAIT_JITTER, DEADLINE_STEP_MS) - 0.1;
+          if (waitedMs < leastMs && !this.#endsSome && waiting.overAt === undefined)
+            throw new Error(`answered empty after ${waitedMs} ms, ${waiting.waitMs} were asked for`);
+          this.#takeNothing(client, waiting.owesGap, waiting.overAt ?? this.#world.hub.head, position);
+        });
+      } catch (error) {
+        this.#world.fault(error as Error);
+      }
+    };
+  }
+
+  /** An answer without events: going on from its position misses nothing, and a gap that is owed stays owed. */
+  #takeNothing(client: PollClient, owesGap: boolean, head: number, position: number): void {
+    const { hub, model, floor } = this.#world;
+    this.empty++;
+    client.owesGap = owesGap;
+    const connection = client.connection as Connection;
+    if (!owesGap) {
+      const expected = Math.max(connection.position, head);
+      if (position !== expected) throw new Error(`an empty answer tells ${position}, not ${expected}`);
+      connection.moveTo(position);
+      return;
+    }
+    const lost = this.#lost(client.channels);
+    const lostThrough = Math.max(floor, ...lost.values());
+    const next: Asked = position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position };
+    // A log that starts at 1 and has lost no more than its first event has no position to tell it with.
+    if (lostThrough > 1 && !isOwedGap(next, lostThrough, model.lastId))
+      throw new Error(`an empty answer tells ${position}, from which the gap is none any more`);
+    client.connection = new Connection(model, client.channels, next, { head: hub.head, floor, lost });
+    client.connection.start(position);
+  }
+
+  #take(client: PollClient, owesGap: boolean, body: Uint8Array, position: number): void {
+    const { channels, limit } = client;
+    const { hub } = this.#world;
+    const connection = client.connection as Connection;
+    this.answered++;
+    client.owesGap = false;
+    const value = JSON.parse(Buffer.from(body).toString()) as object;
+    if (Array.isArray(value) !== limit > 0) throw new Error('an array where one event was asked for, or the other way round');
+    const objects = [value].flat() as ({ id: number; gap?: { after: number | null; before: number | null } } & object)[];
+    if (objects.length === 0 || objects.length > Math.max(1, limit)) throw new Error(`${objects.length} events, the limit is ${limit}`);
+    if (objects.length > 1 && body.length > POLL_BODY_BYTES) throw new Error(`a body of ${body.length} bytes`);
+    for (const [i, { gap, ...object }] of objects.entries()) {
+      if ((gap !== undefined) !== (owesGap && i === 0)) throw new Error(`a gap that is none, or none that is one: ${JSON.stringify(gap)}`);
+      if (gap !== undefined) {
+        this.gaps++;
+        connection.gapIsWritten(hub.head);
+        connection.gap(gap);
+      }
+      const { channel, event } = connection.event(object.id);
+      if (JSON.stringify(object) !== shownObject(channel, event)) throw new Error(`the object of ${object.id} is not what was published`);
+    }
+    if (position !== connection.position) throw new Error(`the answer ends at ${connection.position} and tells ${position}`);
+    if (objects.length < limit && body.length < POLL_BODY_BYTES / 2) this.#checkNothingFollows(channels, position);
+  }
+
+  #checkNothingFollows(channels: readonly string[], position: number): void {
+    const { hub, model } = this.#world;
+    for (const [name, lost] of this.#lost(channels)) {
+      const newest = model.lastUpTo(name, hub.head);
+      if (newest > Math.max(position, lost)) throw new Error(`the answer ends at ${position}, and ${newest} of ${name} is held`);
+    }
+  }
+
+  #attempt(name: string, check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+/** DESIGN.md: a position P is a gap iff 0 < P < max(lostThrough, floor), or P > the log's last id; an unreadable one is, too. */
+function isOwedGap(asked: Asked, lostThrough: number, lastId: number): boolean {
+  if (asked.kind === 'foreign') return true;
+  if (asked.kind !== 'after' && asked.kind !== 'ahead') return false;
+  return (asked.id > 0 && asked.id < lostThrough) || asked.id > lastId;
+}
+
+/** The position that asks for it. */
+export function positionOf(asked: Asked): Position {
+  if (asked.kind === 'oldest') return { kind: 'after', id: 0 };
+  if (asked.kind === 'ahead') return { kind: 'after', id: asked.id };
+  return asked.kind === 'live' ? LIVE : asked;
+}
