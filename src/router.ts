@@ -113,7 +113,8 @@ export class Router {
       if (path.startsWith('/-/')) this.#handleOps(response, request, method, path, headers);
       else if (method === 'post') this.#handlePublish(response, request, path, headers);
       else if (method === 'delete') this.#handleDelete(response, request, path, headers);
-      else if (method === 'get' || method === 'head') this.#handleGet(response, request, path, headers, method === 'head', context);
+      else if (method === 'get' || method === 'head')
+        this.#handleGet(response, request, path, headers, method === 'head', context);
       else this.#handleOther(response, request, method, path, headers);
     } catch (error) {
       this.#refuse(response, error, headers, method === 'head');

@@ -64,7 +64,9 @@ describe('layers', () => {
   });
 
   it('keep what runs in a page apart', () => {
-    expect(importsWhere(SOURCE, ({ target }, from) => isOfPage(target) !== isOfPage(from) && target.startsWith('src/'))).toEqual([]);
+    expect(importsWhere(SOURCE, ({ target }, from) => isOfPage(target) !== isOfPage(from) && target.startsWith('src/'))).toEqual(
+      [],
+    );
   });
 
   it('take nothing from beside src/', () => {

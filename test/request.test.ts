@@ -277,7 +277,12 @@ describe('the idempotency key of a request', () => {
         const keyOf = ([credential = '', channel = '', key = '']: string[]): string =>
           requestKeyOf(`${key}k`, { credential, channel }, []).key;
         expect(keyOf(one) === keyOf(other)).toBe(one.join('\n') === other.join('\n'));
-        const digestOf = (asked: string[]): string => requestKeyOf('k', scope, asked.map((part) => Buffer.from(part))).digest;
+        const digestOf = (asked: string[]): string =>
+          requestKeyOf(
+            'k',
+            scope,
+            asked.map((part) => Buffer.from(part)),
+          ).digest;
         expect(digestOf(one) === digestOf(other)).toBe(one.join('\n') === other.join('\n'));
       }),
     );

@@ -77,13 +77,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   sliceEnd = 0;
   sliceEvents = 0;
 
-  constructor(
-    key: string,
-    channels: readonly Channel<Feed<Socket>>[],
-    way: Way<Socket>,
-    head: number,
-    phase: number,
-  ) {
+  constructor(key: string, channels: readonly Channel<Feed<Socket>>[], way: Way<Socket>, head: number, phase: number) {
     super(channels);
     this.key = key;
     this.way = way;

@@ -227,8 +227,7 @@ export class Hub<Socket> implements IntakeOwner {
   #delete(channel: Channel<Feed<Socket>>, id: number): void {
     this.#channels.dropRing(channel);
     channel.isDeleted = true;
-    for (const feed of [...channel.feeds]) {
-      if (feed.channels.length > 1) continue;
+    for (const feed of channel.feeds.filter(({ channels }) => channels.length === 1)) {
       // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
       this.#detach(feed);
       feed.overAt = id;
@@ -451,7 +450,8 @@ export class Hub<Socket> implements IntakeOwner {
     const handle = table.handles[row] as number;
     const cursor = table.cursors[row] as number;
     let gap = this.#owedGaps.get(handle);
-    if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number)) gap = { after: cursor, through: feed.lostThrough };
+    if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
+      gap = { after: cursor, through: feed.lostThrough };
     const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // What came is gone again; the poll waits on, behind it.

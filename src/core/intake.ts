@@ -5,13 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
-import {
-  ENTERED_PER_TURN,
-  EVENT_COST_BYTES,
-  PUBLISH_WAIT_MS,
-  WAITING_PUBLISHERS,
-  WAITING_PUBLISH_BYTES,
-} from '../limits.js';
+import { ENTERED_PER_TURN, EVENT_COST_BYTES, PUBLISH_WAIT_MS, WAITING_PUBLISHERS, WAITING_PUBLISH_BYTES } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 

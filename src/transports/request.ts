@@ -199,8 +199,7 @@ function readMediaRange(text: string): { type: string; q: number } {
 }
 
 export function transportOf(request: HttpRequest, query: Query): Transport {
-  const hasPollQuery =
-    query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
+  const hasPollQuery = query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
   return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
 }
 

@@ -5,7 +5,7 @@ import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import type { Counters } from '../counters.js';
-import { CLOSE_CODES, HoldlineError, type RefusalCode } from '../errors.js';
+import { CLOSE_CODES, HoldlineError } from '../errors.js';
 import { CORK_WRITE_BYTES, MESSAGE_ENVELOPE_BYTES, REF_CHARS, UNREAD_ANSWERS_BYTES } from '../limits.js';
 import {
   closeMessages,
@@ -42,10 +42,7 @@ export interface MessagesOptions {
   readonly report: (error: unknown) => void;
 }
 
-type MessagesHub = Pick<
-  Hub<MessageSocket>,
-  'channelsOf' | 'drained' | 'join' | 'left' | 'publish' | 'stalled' | 'startOf'
->;
+type MessagesHub = Pick<Hub<MessageSocket>, 'channelsOf' | 'drained' | 'join' | 'left' | 'publish' | 'stalled' | 'startOf'>;
 
 const MESSAGES: Way<MessageSocket> = { transport: 'websocket', dialect: NDJSON, port: messagePort };
 
@@ -148,7 +145,8 @@ export class Messages implements MessageHandler {
     try {
       const { mayPublish } = socket.session as Session;
       if (mayPublish !== undefined) await mayPublish(event.channel);
-      if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
+      if (this.draining)
+        throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
       const { ids } = await this.#hub.publish(event.channel, [event]);
       this.#counters.publish_requests_total++;
       this.#reply(socket, JSON.stringify({ ok: { ref, id: ids[0] } }));
@@ -159,7 +157,7 @@ export class Messages implements MessageHandler {
 
   /** Tells a client what was wrong with its message, and closes when it does not speak our language. */
   #refuse(socket: MessageSocket, error: unknown, ref: Asked['ref'], closeCode?: number): void {
-    let known: { readonly code: RefusalCode | string; readonly message: string };
+    let known: { readonly code: string; readonly message: string };
     if (error instanceof HoldlineError) {
       known = error;
     } else {

@@ -112,7 +112,9 @@ export class FakeHub {
 
 /** The ids of the events in a line's text, in their order: of an event stream, or of lines of JSON. */
 export function idsOf(text: string): number[] {
-  return [...text.matchAll(/^(?:id: (\d+)\n(?:event: .*\n)?data: |\{"id":(\d+),)/gm)].map((match) => Number(match[1] ?? match[2]));
+  return [...text.matchAll(/^(?:id: (\d+)\n(?:event: .*\n)?data: |\{"id":(\d+),)/gm)].map((match) =>
+    Number(match[1] ?? match[2]),
+  );
 }
 
 /** Ids from `first` to `last`. */

@@ -64,9 +64,12 @@ export class FakeSocket {
     return this.#totalBytes;
   }
 
-  /** The head of a response, as comments, which the kernel does not take all at once: what is written next is refused in part. */
-  writeHead(bytes: number): void {
-    this.#push(Buffer.from(':\n'.repeat(bytes / 2)));
+  /**
+   * The head of a response, which the kernel does not take all at once: what is written next is refused in part. `filler` stands for
+   * it, since its reader reads no heads.
+   */
+  writeHead(bytes: number, filler: string): void {
+    this.#push(Buffer.from(filler.repeat(bytes / filler.length)));
     this.flush();
   }
 

@@ -120,6 +120,8 @@ const PROSE = 'It was a bright cold day in April, and the clocks were striking.\
 const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
 /** Actions kept to be shown with a failure. */
 const TRACE = 25;
+/** What means nothing on a stream. */
+const FILLER: Readonly<Record<string, string>> = { sse: ':\n', ndjson: '\n' };
 /** Bytes of answers that a client may leave unread; then its transport closes it. */
 const UNREAD_ANSWERS_BYTES = 20_000;
 /** Turns in which all lines of a deleted channel are ended: more than half of all there may be are ended in one. */
@@ -493,7 +495,7 @@ export class Simulation {
       if (kind === 'message') hub.left(line.handle, socket);
     };
     // A response head that the kernel has not taken yet, as on a connection that is used again.
-    if (kind === 'stream' && capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000);
+    if (kind === 'stream' && capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000, FILLER[way.transport] as string);
     if (opening.length === 0) return;
     if (kind === 'message') checkMessage(socket, opening);
     if (!socket.write(opening, opening)) hub.stalled(joined.handle, socket);
