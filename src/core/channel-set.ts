@@ -1,12 +1,16 @@
 /** Channels that are asked for together: what is newest, oldest and lost over all of them. */
-import type { Channel } from './channel.js';
 import type { LoggedEvent } from './event.js';
 
-/** What a set asks of its channels; {@link Channel} is one. */
-export type Member = Pick<
-  Channel<never>,
-  'newestId' | 'lostThrough' | 'lostAt' | 'version' | 'firstIdAfter' | 'firstEventAfter' | 'newestIdAt'
->;
+/** What a set asks of its channels (core/channel.ts). */
+export interface Member {
+  readonly newestId: number;
+  readonly lostThrough: number;
+  readonly lostAt: number;
+  readonly version: number;
+  firstIdAfter(id: number): number | undefined;
+  firstEventAfter(id: number): LoggedEvent | undefined;
+  newestIdAt(nth: number): number | undefined;
+}
 
 export class ChannelSet<One extends Member> {
   readonly channels: readonly One[];
