@@ -2,6 +2,6 @@
 export { createServer } from './server.js';
 export type { Hooks, LibraryEvent, LineInfo, Server, ServerChannel } from './server.js';
 export type { Options } from './config.js';
-export type { Authorize, AuthorizeRequest } from './router.js';
+export type { Authorize, AuthorizeRequest } from './transports/guard.js';
 export type { Stats } from './ops/ops.js';
 export { HoldlineError } from './errors.js';

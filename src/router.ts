@@ -32,25 +32,11 @@ import type { Messages, Session } from './transports/websocket.js';
 /** Whatever is held open. */
 export type HeldSocket = HttpResponse | MessageSocket | WaitingPoll;
 
-/** What `authorize` is told of a request. */
-export interface AuthorizeRequest {
-  readonly action: 'subscribe' | 'publish' | 'delete';
-  readonly channels: readonly string[];
-  /** Header fields by lower-case name. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** The query as it stands, without the question mark. */
-  readonly query: string;
-}
-
-/** True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Runs after the keys have been checked. */
-export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
-
 export interface RouterOptions {
   readonly maxConnections: number;
   readonly maxEventBytes: number;
   readonly retryMs: number;
   readonly demo: boolean;
-  readonly authorize: Authorize | undefined;
   /** Told of what is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
@@ -160,7 +146,7 @@ export class Router {
         else this.#open(response, stream);
       };
     }
-    this.#authorized(response, request, 'subscribe', channels, headers, isHead, open);
+    this.#whenAuthorized(response, request, channels, headers, isHead, open);
   }
 
   #open(response: HttpResponse, stream: StreamRequest): void {
@@ -206,32 +192,10 @@ export class Router {
         'a WebSocket begins with a GET that has Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const session = this.#sessionOf(request);
+    const session: Session = { mayPublish: this.#guard.rightToPublish(request) };
     return () => {
       this.#checkPlace();
       this.#messages.open(response, { channels, position, key, headers, context, session });
-    };
-  }
-
-  /** What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. */
-  #sessionOf(request: HttpRequest): Session {
-    try {
-      this.#guard.checkPublish(request);
-    } catch (error) {
-      return {
-        mayPublish: () => {
-          throw error;
-        },
-      };
-    }
-    const { authorize } = this.#options;
-    if (authorize === undefined) return FREE_SESSION;
-    const asked = readRequest(request);
-    return {
-      mayPublish: async (channel) => {
-        const channels = [channel];
-        if (!(await authorize({ ...asked, action: 'publish', channels }))) throw forbidden('publish', channels);
-      },
     };
   }
 
@@ -272,7 +236,7 @@ export class Router {
     };
     let allowed = (): void => {};
     let body: Buffer | undefined;
-    // The body comes whether or not `authorize` has answered: uWebSockets hands it over only in this turn's handlers.
+    // The body comes whether or not the program has answered: uWebSockets hands it over only in this turn's handlers.
     receiveBody(
       response,
       bodyLimit(kind, maxEventBytes),
@@ -289,45 +253,26 @@ export class Router {
         if (!wasComplete) this.#counters.publish_aborted_total++;
       },
     );
-    this.#whenAuthorized(request, 'publish', [channel], fail, () => {
+    const proceed = (): void => {
       allowed = () => void publish(body as Buffer).then(published, fail);
       if (body !== undefined) allowed();
-    });
-  }
-
-  /** Runs `then` at once when nothing has to be asked, so that the common way costs nothing. */
-  #whenAuthorized(
-    request: HttpRequest,
-    action: AuthorizeRequest['action'],
-    channels: readonly string[],
-    fail: (error: unknown) => void,
-    then: () => void,
-  ): void {
-    const { authorize } = this.#options;
-    if (authorize === undefined) {
-      then();
-      return;
-    }
-    const decide = (allowed: boolean): void => {
-      if (allowed) then();
-      else fail(forbidden(action, channels));
     };
-    const answered = authorize({ ...readRequest(request), action, channels });
-    if (typeof answered === 'boolean') decide(answered);
-    else answered.then(decide, fail).catch(fail);
+    const asked = this.#guard.authorize(request, 'publish', [channel]);
+    if (asked === undefined) proceed();
+    else asked.then(proceed, fail);
   }
 
-  /** As {@link Router.#whenAuthorized} for a request without a body, whose response is held until the answer comes. */
-  #authorized(
+  /** Runs `then` in a cork of the response, when the program allows what is asked for: at once where it is not asked. */
+  #whenAuthorized(
     response: HttpResponse,
     request: HttpRequest,
-    action: AuthorizeRequest['action'],
     channels: readonly string[],
     headers: Headers,
     isHead: boolean,
     then: () => void,
   ): void {
-    if (this.#options.authorize === undefined) {
+    const asked = this.#guard.authorize(request, 'subscribe', channels);
+    if (asked === undefined) {
       then();
       return;
     }
@@ -338,9 +283,9 @@ export class Router {
     const fail = (error: unknown): void => {
       if (!gone) this.#refuse(response, error, headers, isHead);
     };
-    this.#whenAuthorized(request, action, channels, fail, () => {
+    asked.then(() => {
       if (!gone) response.cork(() => attempt(then, fail));
-    });
+    }, fail);
   }
 
   /** Deletes a channel's history. */
@@ -357,11 +302,14 @@ export class Router {
     const fail = (error: unknown): void => {
       if (!gone) this.#refuse(response, error, headers, false);
     };
-    this.#whenAuthorized(request, 'delete', [channel], fail, () => {
+    const proceed = (): void => {
       this.#hub.deleteChannel(channel).then((published) => {
         if (!gone) answerJson(response, receiptJson(receiptOf(published), 'text'), headers);
       }, fail);
-    });
+    };
+    const asked = this.#guard.authorize(request, 'delete', [channel]);
+    if (asked === undefined) proceed();
+    else asked.then(proceed, fail);
   }
 
   #handleOther(response: HttpResponse, request: HttpRequest, method: string, path: string, headers: Headers): void {
@@ -421,21 +369,6 @@ function attempt(task: () => void, failed: (error: unknown) => void): void {
   } catch (error) {
     failed(error);
   }
-}
-
-const FREE_SESSION: Session = { mayPublish: undefined };
-
-function forbidden(action: AuthorizeRequest['action'], channels: readonly string[]): HoldlineError {
-  return new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
-}
-
-/** What a hook may see of a request, copied while it is valid. */
-function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
-  const headers: Record<string, string> = {};
-  request.forEach((name, value) => {
-    headers[name] = value;
-  });
-  return { headers, query: request.getQuery() ?? '' };
 }
 
 function receiptOf({ ids, subscribers }: Published): Receipt {

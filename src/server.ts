@@ -12,8 +12,8 @@ import { DRAIN_ENDS_PER_TURN, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
 import { listen, type Listener } from './native/uws.js';
 import { Ops, type Stats } from './ops/ops.js';
-import { Router, type Authorize, type HeldSocket } from './router.js';
-import { Guard } from './transports/guard.js';
+import { Router, type HeldSocket } from './router.js';
+import { Guard, type Authorize } from './transports/guard.js';
 import { checkSize, checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
 import { maxMessageBytes, Messages } from './transports/websocket.js';
@@ -89,11 +89,11 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onJoin = tell(onOpen);
   hub.onLeave = tell(onClose);
 
-  const guard = new Guard({ ...settings, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
+  const guard = new Guard({ ...settings, authorize, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
   const ops = new Ops(hub, counters, { lines: settings.maxConnections, sockets: settings.maxConnections + SPARE_SOCKETS });
   const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report: onError });
   const idempotency = new Idempotency(log, counters);
-  const router = new Router(hub, messages, idempotency, guard, ops, counters, { ...settings, authorize, report: onError });
+  const router = new Router(hub, messages, idempotency, guard, ops, counters, { ...settings, report: onError });
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 

@@ -1,8 +1,24 @@
-/** Who may do what: keys, foreign pages, the Host header, and CORS. */
+/** Who may do what: keys, the program's own word, foreign pages, the Host header, and CORS. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { HoldlineError } from '../errors.js';
 import type { HttpRequest } from '../native/uws.js';
 import { NO_HEADERS, type Headers } from './answer.js';
+
+/** What `authorize` is told of a request. */
+export interface AuthorizeRequest {
+  readonly action: 'subscribe' | 'publish' | 'delete';
+  readonly channels: readonly string[];
+  /** Header fields by lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The query as it stands, without the question mark. */
+  readonly query: string;
+}
+
+/** True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Runs after the keys have been checked. */
+export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
+
+/** Asked for each publish of a WebSocket's client: throws or rejects with what the client is told; undefined lets all through. */
+export type RightToPublish = ((channel: string) => void | Promise<void>) | undefined;
 
 export interface GuardOptions {
   readonly publishKey: string | undefined;
@@ -10,6 +26,7 @@ export interface GuardOptions {
   readonly opsKey: string;
   readonly allowOrigin: readonly string[];
   readonly allowedHosts: readonly string[];
+  readonly authorize: Authorize | undefined;
 }
 
 /** Names under which a server without keys may be asked: another name that resolves here is a DNS rebinding page's. */
@@ -32,7 +49,10 @@ export class Guard {
   /** The last Host that was found good: nearly all requests have the same. */
   #lastHost: string | undefined;
 
+  readonly #authorize: Authorize | undefined;
+
   constructor(options: GuardOptions) {
+    this.#authorize = options.authorize;
     this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
     this.#openPublish = options.openPublish;
     this.#opsKey = digest(options.opsKey);
@@ -92,6 +112,29 @@ export class Guard {
     }
   }
 
+  /**
+   * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for. Throws or rejects with
+   * HOLDLINE_FORBIDDEN.
+   */
+  authorize(request: HttpRequest, action: AuthorizeRequest['action'], channels: readonly string[]): Promise<void> | undefined {
+    return this.#authorize === undefined ? undefined : ask(this.#authorize, { ...readRequest(request), action, channels });
+  }
+
+  /** What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. */
+  rightToPublish(request: HttpRequest): RightToPublish {
+    try {
+      this.checkPublish(request);
+    } catch (error) {
+      return () => {
+        throw error;
+      };
+    }
+    const authorize = this.#authorize;
+    if (authorize === undefined) return undefined;
+    const asked = readRequest(request);
+    return (channel) => ask(authorize, { ...asked, action: 'publish', channels: [channel] });
+  }
+
   /** Headers that let the asking page read the answer; none when its origin is not allowed. */
   corsHeaders(request: HttpRequest): Headers {
     if (this.#origins.size === 0) return NO_HEADERS;
@@ -116,4 +159,25 @@ export class Guard {
 function bearerIs(request: HttpRequest, key: Buffer): boolean {
   const match = /^bearer +(.+)$/i.exec(request.getHeader('authorization'));
   return match !== null && timingSafeEqual(digest(match[1] as string), key);
+}
+
+/** What a program may see of a request, copied while it is valid. */
+function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
+  const headers: Record<string, string> = {};
+  request.forEach((name, value) => {
+    headers[name] = value;
+  });
+  return { headers, query: request.getQuery() ?? '' };
+}
+
+function ask(authorize: Authorize, request: AuthorizeRequest): Promise<void> | undefined {
+  const decide = (allowed: boolean): void => {
+    if (allowed) return;
+    const { action, channels } = request;
+    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
+  };
+  const answered = authorize(request);
+  if (typeof answered !== 'boolean') return answered.then(decide);
+  decide(answered);
+  return undefined;
 }

@@ -18,13 +18,13 @@ import {
   type UpgradeContext,
 } from '../native/uws.js';
 import type { Headers } from './answer.js';
+import type { RightToPublish } from './guard.js';
 import { checkSize, eventOf, memberBytes } from './publish.js';
 import { checkChannelName } from './request.js';
 
-/** What a client's connection may do, decided when it was opened. */
+/** What is kept of a connection's handshake. */
 export interface Session {
-  /** Resolves when the client may publish to the channel, rejects with what it is told; undefined: it may. */
-  readonly mayPublish: ((channel: string) => void | Promise<void>) | undefined;
+  readonly mayPublish: RightToPublish;
 }
 
 export interface MessagesRequest {

@@ -549,6 +549,7 @@ export class Simulation {
 
   /** After each turn: the hub's tables against each other and against what the clients know. */
   #check(): void {
+    if (this.#fault !== undefined) throw this.#fault;
     const hub = this.#hub;
     const { gauges } = hub;
     const feeds = new Set<Feed<Held>>(this.#polls.feeds());
@@ -583,7 +584,6 @@ export class Simulation {
     this.#unswept.clear();
     for (const feed of feeds) this.#checkUnswept(feed);
     this.#checkWaiting(gauges.queueEvents);
-    if (this.#fault !== undefined) throw this.#fault;
   }
 
   #checkGauges(open: Readonly<Record<string, number>>, stalled: number): void {
