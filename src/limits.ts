@@ -80,8 +80,8 @@ export const IDLE_ROWS_PER_CORK = 256;
 /** Corks a visit for a line that is still catching up, so that it cannot hold the sweep. core/pump.ts */
 export const CATCH_UP_CORKS = 4;
 
-/** Steps in one turn of the heartbeat wheel, which turns four times an interval. core/heartbeat.ts */
-export const HEARTBEAT_TURN_STEPS = 64;
+/** Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger bursts, which cost less a beat. core/heartbeat.ts */
+export const HEARTBEAT_TURN_STEPS = 16;
 
 /** Shortest step of the heartbeat wheel, ms. core/heartbeat.ts */
 export const HEARTBEAT_STEP_MS = 10;
