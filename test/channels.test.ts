@@ -110,41 +110,58 @@ describe('rings', () => {
       { weight: 1, arbitrary: fc.record({ reader: name }) },
       { weight: 1, arbitrary: fc.record({ unread: name }) },
     );
-    const replays = fc.constantFrom<Replay[]>(ROOMY, { events: 0, bytes: 0 }, { events: 2, bytes: MIB }, { events: 100, bytes: 5000 });
+    const replays = fc.constantFrom<Replay[]>(
+      ROOMY,
+      { events: 0, bytes: 0 },
+      { events: 2, bytes: MIB },
+      { events: 100, bytes: 5000 },
+    );
     fc.assert(
-      fc.property(replays, fc.constantFrom(5000, 50_000, MIB), fc.array(step, { maxLength: 120, size: 'max' }), (replay, total, steps) => {
-        const names = new Names(replay, total);
-        const { channels } = names;
-        const all = NAMES.map((one) => names.place(one));
-        /** Least recently published first. */
-        let order: Channel<Reader>[] = [];
-        for (const one of steps) {
-          if ('publish' in one) {
-            const channel = names.place(one.publish);
-            const before = order.filter((other) => other !== channel && other.isSwept);
-            names.publish(one.publish, one.bytes);
-            order = [...order.filter((other) => other !== channel), channel];
-            const kept = before.map((other) => other.hasRing);
-            assert.deepEqual(kept, kept.toSorted((x, y) => Number(x) - Number(y)), 'the oldest go first');
-            if (channels.ringBytes > total) assert.ok(!kept.includes(true), 'over the total though something could go');
-          } else if ('drop' in one) {
-            channels.dropRing(names.place(one.drop));
-          } else if ('reader' in one) {
-            const channel = names.place(one.reader);
-            if (channel.feeds.length === 0) channel.addFeed(readerUpTo(names.lastId));
-          } else {
-            const channel = names.place(one.unread);
-            const [feed] = channel.feeds;
-            if (feed !== undefined) channel.removeFeed(feed);
-            channels.recount(channel);
+      fc.property(
+        replays,
+        fc.constantFrom(5000, 50_000, MIB),
+        fc.array(step, { maxLength: 120, size: 'max' }),
+        (replay, total, steps) => {
+          const names = new Names(replay, total);
+          const { channels } = names;
+          const all = NAMES.map((one) => names.place(one));
+          /** Least recently published first. */
+          let order: Channel<Reader>[] = [];
+          for (const one of steps) {
+            if ('publish' in one) {
+              const channel = names.place(one.publish);
+              const before = order.filter((other) => other !== channel && other.isSwept);
+              names.publish(one.publish, one.bytes);
+              order = [...order.filter((other) => other !== channel), channel];
+              const kept = before.map((other) => other.hasRing);
+              assert.deepEqual(
+                kept,
+                kept.toSorted((x, y) => Number(x) - Number(y)),
+                'the oldest go first',
+              );
+              if (channels.ringBytes > total) assert.ok(!kept.includes(true), 'over the total though something could go');
+            } else if ('drop' in one) {
+              channels.dropRing(names.place(one.drop));
+            } else if ('reader' in one) {
+              const channel = names.place(one.reader);
+              if (channel.feeds.length === 0) channel.addFeed(readerUpTo(names.lastId));
+            } else {
+              const channel = names.place(one.unread);
+              const [feed] = channel.feeds;
+              if (feed !== undefined) channel.removeFeed(feed);
+              channels.recount(channel);
+            }
+            order = order.filter((channel) => channel.hasRing);
+            assert.equal(channels.ringCount, order.length);
+            assert.equal(
+              channels.ringBytes,
+              all.reduce((sum, channel) => sum + channel.memoryBytes, 0),
+            );
+            const held = all.reduce((sum, channel) => sum + channel.length, 0);
+            assert.equal(names.counters.events_evicted_total + held, names.lastId);
           }
-          order = order.filter((channel) => channel.hasRing);
-          assert.equal(channels.ringCount, order.length);
-          assert.equal(channels.ringBytes, all.reduce((sum, channel) => sum + channel.memoryBytes, 0));
-          const held = all.reduce((sum, channel) => sum + channel.length, 0);
-          assert.equal(names.counters.events_evicted_total + held, names.lastId);
-        }
-      }),
+        },
+      ),
       { numRuns: 300 },
     );
   });

@@ -59,7 +59,8 @@ class Wheel {
     this.#caughtUpMs = this.clock.nowMs();
     for (const [handle, { addedMs, dueMs }] of this.waiting) {
       const lastMs = Math.max(dueMs, addedMs + DEADLINE_STEP_MS) + LOOKS_MS;
-      if (this.#caughtUpMs - costMs > lastMs) throw new Error(`${handle} is late: due at ${dueMs}, and it is ${this.#caughtUpMs}`);
+      if (this.#caughtUpMs - costMs > lastMs)
+        throw new Error(`${handle} is late: due at ${dueMs}, and it is ${this.#caughtUpMs}`);
     }
   }
 
@@ -83,7 +84,8 @@ class Wheel {
     const delayMs = one.dueMs - one.addedMs;
     // Only where the wheel was behind and the delay reaches around it, it ends that much earlier.
     const aroundMs = Math.max(0, one.lagMs - (LONGEST_MS - delayMs));
-    if (nowMs < one.dueMs - DEADLINE_STEP_MS - aroundMs - LOOKS_MS) throw new Error(`${handle} expired at ${nowMs}, due at ${one.dueMs}`);
+    if (nowMs < one.dueMs - DEADLINE_STEP_MS - aroundMs - LOOKS_MS)
+      throw new Error(`${handle} expired at ${nowMs}, due at ${one.dueMs}`);
     this.waiting.delete(handle);
     this.expired++;
     this.order.push(handle);
@@ -131,7 +133,8 @@ test('delays from none to the longest, begun anywhere in a step, end within the 
   const wheel = new Wheel();
   let handle = 0;
   for (let round = 0; round < 60; round++) {
-    for (const delayMs of [0, 1, 24, 25, 26, 49, 50, 100, 1_000, 25_000, LONGEST_MS - 1, LONGEST_MS]) wheel.add(handle++, delayMs);
+    for (const delayMs of [0, 1, 24, 25, 26, 49, 50, 100, 1_000, 25_000, LONGEST_MS - 1, LONGEST_MS])
+      wheel.add(handle++, delayMs);
     await wheel.turn(1.7);
   }
   await wheel.pass(LONGEST_MS + DEADLINE_STEP_MS);
@@ -200,6 +203,19 @@ describe('many that are due at once', () => {
     }
     expect(wheel.clock.timerCount).toBe(1);
   });
+});
+
+test('what is due in a step that begins while others expire is not late for it', async () => {
+  const wheel = new Wheel();
+  wheel.costMs = 1;
+  // The wheel began at the clock's start: a step ends at each multiple of its length.
+  await wheel.turn(DEADLINE_STEP_MS / 2);
+  wheel.add(1, 0);
+  wheel.add(2, 1.6 * DEADLINE_STEP_MS);
+  await wheel.turn(1.5 * DEADLINE_STEP_MS - 0.5);
+  expect(wheel.order).toEqual([1]);
+  await wheel.turn(1);
+  expect(wheel.order).toEqual([1, 2]);
 });
 
 test('a pause of the whole process, longer than the longest time, makes everything expire, once, and the wheel goes on', async () => {

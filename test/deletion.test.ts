@@ -119,7 +119,8 @@ describe('a deletion', () => {
     await fake.settle(line);
     const [before, deleted, next, deletedOther, nextOther] = (await Promise.all(asked)).map((published) => published.ids);
     expect(before).toEqual([1, 2]);
-    expect([2, deleted![0], next![0]]).toEqual([2, deleted![0], next![0]].toSorted((x, y) => x! - y!));
+    expect(deleted![0]).toBeGreaterThan(2);
+    expect(deleted![0]).toBeLessThan(next![0]!);
     expect(deletedOther![0]).toBeLessThan(nextOther![0]!);
     expect(idsOf(line.text)).toEqual([1, 2, ...[next![0]!, nextOther![0]!].toSorted((x, y) => x - y)]);
     for (const [name, held] of [['a', next] as const, ['b', nextOther] as const]) {
@@ -140,7 +141,8 @@ describe('positions after a deletion', () => {
     expect(deleted).toEqual([4]);
     expect(textFrom(after(1))).toBe(`\n{"gap":{"after":1,"before":5}}\n${five}`);
     expect(textFrom(after(2))).toBe(`\n{"gap":{"after":2,"before":5}}\n${five}`);
-    for (const position of [after(3), after(4), OLDEST, { kind: 'last', count: 9 } as const]) expect(textFrom(position)).toBe(`\n${five}`);
+    for (const position of [after(3), after(4), OLDEST, { kind: 'last', count: 9 } as const])
+      expect(textFrom(position)).toBe(`\n${five}`);
     expect(fake.poll('a', after(2)).text).toBe(`{"gap":{"after":2,"before":5},${five.slice(1, -1)}`);
     expect(fake.poll('a', after(3)).text).toBe(five.slice(0, -1));
   });
@@ -205,11 +207,14 @@ describe('many lines of a deleted channel', () => {
 
   test('are ended a few in a turn, also those that come back are not; all are counted until they have ended', async () => {
     const fake = new FakeHub();
-    const lines = Array.from({ length: MANY }, (_, i) => fake.join('a', LIVE, Infinity, WAYS[i % 4]!));
+    const lines = Array.from({ length: MANY }, (_, i) => fake.join('a', LIVE, Infinity, WAYS[i % 4]));
     const quiet = fake.join('b');
     const before = fake.hub.gauges.linesByTransport;
     await fake.hub.deleteChannel('a');
-    expect(fake.hub.gauges, 'nobody is ended in the turn of the publisher').toMatchObject({ linesOpen: MANY + 1, linesByTransport: before });
+    expect(fake.hub.gauges, 'nobody is ended in the turn of the publisher').toMatchObject({
+      linesOpen: MANY + 1,
+      linesByTransport: before,
+    });
     const back: FakeLine[] = [];
     for (let ended = 0; ended < MANY;) {
       await fake.clock.turn();

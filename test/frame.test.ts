@@ -4,16 +4,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LoggedEvent } from '../src/core/event.js';
-import {
-  DIALECTS,
-  largestFrameBytes,
-  NDJSON,
-  retryBlock,
-  scratch,
-  SSE,
-  SSE_ENVELOPE,
-  type Dialect,
-} from '../src/core/frame.js';
+import { DIALECTS, largestFrameBytes, NDJSON, retryBlock, scratch, SSE, SSE_ENVELOPE, type Dialect } from '../src/core/frame.js';
 import { decodeRecord, encodeRecord } from '../src/core/record.js';
 
 const LAST_ID = Number.MAX_SAFE_INTEGER;
@@ -249,7 +240,12 @@ describe('ndjson', () => {
         const frame = frameOf(NDJSON, eventOf(json, { type, json: true })).toString();
         const before = `{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`;
         assert.ok(frame.startsWith(before) && frame.endsWith('}\n'));
-        assert.equal(frame.slice(before.length, -2), Buffer.from(json).toString().replaceAll(/[\r\n]/g, ' '));
+        assert.equal(
+          frame.slice(before.length, -2),
+          Buffer.from(json)
+            .toString()
+            .replaceAll(/[\r\n]/g, ' '),
+        );
         const [object, ...others] = parseLines(Buffer.from(frame)) as { data: unknown }[];
         assert.equal(others.length, 0);
         assert.deepEqual(object?.data, JSON.parse(Buffer.from(json).toString()));

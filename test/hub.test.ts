@@ -74,6 +74,50 @@ describe('where nothing is held any more', () => {
   });
 });
 
+describe('a line of messages', () => {
+  test('is given whole lines: as many as a cork holds, or a larger one alone', async () => {
+    const fake = new FakeHub();
+    const line = fake.join('c', { kind: 'live' }, Infinity, 'websocket');
+    const { writes } = line.socket;
+    await fake.publish('c', ...Array.from({ length: 100 }, () => 'x'), 'y'.repeat(50_000), 'z');
+    await fake.settle(line);
+    expect(idsOf(line.text)).toEqual(ids(1, 102));
+    expect(line.socket.writes - writes).toBe(3);
+  });
+
+  test('that drains at the head is healthy at once: what comes next waits for it', async () => {
+    const fake = new FakeHub({ replay: { events: 1, bytes: 100 } }, 0.01);
+    const line = fake.join('c', { kind: 'live' }, 150_000, 'websocket');
+    await fake.publish('c', 'x'.repeat(200_000));
+    await fake.clock.turn();
+    expect(fake.hub.gauges.linesStalled).toBe(1);
+    while (fake.hub.gauges.linesStalled > 0) {
+      fake.read(line);
+      await fake.clock.turn();
+    }
+    const reader = fake.join('c');
+    // More corks than a line that is catching up is given in a visit.
+    await fake.publish('c', ...Array.from({ length: 120 }, () => 'y'.repeat(1000)));
+    await fake.settle(line, reader);
+    expect(idsOf(line.text)).toEqual(ids(1, 121));
+    expect(fake.counters).toMatchObject({ gaps_total: 0 });
+  });
+
+  test('that stalled is given nothing until everything is out, then what followed, or a gap', async () => {
+    const fake = new FakeHub({ replay: { events: 2, bytes: 10_000 } });
+    const line = fake.join('c', { kind: 'live' }, 1000, 'websocket');
+    for (let i = 0; i < 10; i++) {
+      await fake.publish('c', `${i}${'x'.repeat(1500)}`);
+      await fake.clock.turn();
+    }
+    expect(line.socket.writes).toBe(1);
+    await fake.settle(line);
+    expect(idsOf(line.text)).toEqual([1, 9, 10]);
+    expect(line.text).toContain('\n{"gap":{"after":1,"before":9}}\n{"id":9,');
+    expect(fake.counters).toMatchObject({ gaps_slow_total: 1, heartbeats_total: 0 });
+  });
+});
+
 describe('on several channels', () => {
   test('a gap reaches past all that is lost, though another channel holds older events', async () => {
     const fake = new FakeHub();

@@ -36,8 +36,8 @@ class Held {
   /** What an answer over the first `count` channels has to say, straightforwardly. */
   expected(count: number, cursor: number, limit: number, gap: OwedGap | undefined): { body: string; ids: number[] } | undefined {
     const lost = this.channels.slice(0, count).map((channel) => channel.lostThrough);
-    const held = this.#events.filter(
-      ({ id, channel }) => this.channels.slice(0, count).some(({ name }, i) => name === channel && id > (lost[i] as number)),
+    const held = this.#events.filter(({ id, channel }) =>
+      this.channels.slice(0, count).some(({ name }, i) => name === channel && id > (lost[i] as number)),
     );
     const owed = held.filter(({ id }) => id > cursor);
     if (owed.length === 0) return undefined;
@@ -159,17 +159,21 @@ describe('an answer', () => {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });
       }
-      const sizes: number[] = [];
+      const bodySizes: number[] = [];
       for (let cursor = 0; ;) {
         const answer = new PollAnswers().find(new ChannelSet([channel]), cursor, 1000, undefined);
-        if (answer === undefined) return sizes;
-        sizes.push(answer.body.length);
+        if (answer === undefined) return bodySizes;
+        bodySizes.push(answer.body.length);
         cursor = answer.lastId;
       }
     };
     expect(sizeOf([POLL_BODY_BYTES - 1_003, 1_000])).toEqual([POLL_BODY_BYTES]);
     expect(sizeOf([POLL_BODY_BYTES - 1_002, 1_000])).toEqual([POLL_BODY_BYTES - 1_000, 1_002]);
-    expect(sizeOf([3 * POLL_BODY_BYTES, 100, 3 * POLL_BODY_BYTES])).toEqual([3 * POLL_BODY_BYTES + 2, 102, 3 * POLL_BODY_BYTES + 2]);
+    expect(sizeOf([3 * POLL_BODY_BYTES, 100, 3 * POLL_BODY_BYTES])).toEqual([
+      3 * POLL_BODY_BYTES + 2,
+      102,
+      3 * POLL_BODY_BYTES + 2,
+    ]);
   });
 });
 
@@ -327,7 +331,13 @@ describe('those who wait together', () => {
     const fake = roomy();
     await fake.publish('a', 'x');
     await fake.settle();
-    const polls = [wait(fake, 'a', after(1)), wait(fake, 'a'), wait(fake, 'a', LIVE, 2), wait(fake, 'a,b', LIVE, 5), wait(fake, 'b')];
+    const polls = [
+      wait(fake, 'a', after(1)),
+      wait(fake, 'a'),
+      wait(fake, 'a', LIVE, 2),
+      wait(fake, 'a,b', LIVE, 5),
+      wait(fake, 'b'),
+    ];
     await fake.publish('a', ...xs(3));
     await fake.settle();
     expect(polls.map(idsIn)).toEqual([[2], [2], [2, 3], [2, 3, 4], []]);

@@ -101,11 +101,11 @@ export class Deadlines {
     if (this.#count > 0) this.#schedule();
   };
 
-  /** The next turn is when the next step begins. */
+  /** The next turn is when the next step begins, or at once where it has begun. */
   #schedule(): void {
     if (this.#cancel !== undefined) return;
-    const nextMs = this.#startedMs + (this.#stepAt(0) + 1) * DEADLINE_STEP_MS;
-    this.#cancel = this.#clock.later(nextMs - this.#clock.nowMs(), this.#turn);
+    const nextMs = this.#startedMs + (this.#step + 1) * DEADLINE_STEP_MS;
+    this.#cancel = this.#clock.later(Math.max(0, nextMs - this.#clock.nowMs()), this.#turn);
   }
 
   /** The step that is under way in `delayMs`. */

@@ -443,10 +443,10 @@ export class Hub<Socket> implements IntakeOwner {
     return handle;
   }
 
-  /** There is something for a poll that waits. */
-  answerPoll(feed: Feed<Socket>, row: number): void {
+  /** There is something for a poll that waits. False when it is gone again. */
+  answerPoll(feed: Feed<Socket>, row: number): boolean {
     const { table, way } = feed;
-    if (way.port.kind !== 'poll') return;
+    if (way.port.kind !== 'poll') return false;
     const handle = table.handles[row] as number;
     const cursor = table.cursors[row] as number;
     let gap = this.#owedGaps.get(handle);
@@ -454,23 +454,23 @@ export class Hub<Socket> implements IntakeOwner {
       gap = { after: cursor, through: feed.lostThrough };
     const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
-      // What came is gone again; the poll waits on, behind it.
+      // The poll waits on, behind it.
       table.cursors[row] = feed.newestId;
       if (gap !== undefined) this.#owedGaps.set(handle, gap);
-      return;
+      return false;
     }
     this.#countAnswer(answer, gap);
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     way.port.answer(socket, answer.body, answer.lastId);
+    return true;
   }
 
   #waitedLongEnough(handle: number): void {
     const feed = this.lines.feedAt(handle);
     const row = this.lines.rowOf(handle);
-    // It may have come in this very turn.
-    if ((feed.table.cursors[row] as number) < feed.newestId) this.answerPoll(feed, row);
-    else this.#answerEmpty(feed, row);
+    // Something may have come in this very turn.
+    if ((feed.table.cursors[row] as number) >= feed.newestId || !this.answerPoll(feed, row)) this.#answerEmpty(feed, row);
   }
 
   #answerEmpty(feed: Feed<Socket>, row: number): void {

@@ -23,7 +23,7 @@ interface PumpOwner<Socket> {
   /** A line is too slow for `--slow close`: end it, which removes its row. */
   endSlow(feed: Feed<Socket>, row: number): void;
   /** There is something for a poll that waits: answer it, which removes its row. */
-  answerPoll(feed: Feed<Socket>, row: number): void;
+  answerPoll(feed: Feed<Socket>, row: number): boolean;
 }
 
 export class Pump<Socket> {

@@ -34,7 +34,7 @@ export class FakeHub {
   readonly counters = makeCounters();
   readonly hub: Hub<Held>;
   readonly #ways: ReturnType<typeof fakeWays>;
-  #handles = new WeakMap<FakePoll, number>();
+  readonly #handles = new WeakMap<FakePoll, number>();
 
   constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
     this.#ways = fakeWays(this.clock, corkMs);

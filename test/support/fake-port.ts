@@ -32,6 +32,8 @@ export class FakeSocket {
   /** Writes, and bytes of them, since the start. */
   writes = 0;
   writtenBytes = 0;
+  /** Bytes of the largest of them. */
+  largestBytes = 0;
   /** Called at each gap that is written. */
   onGap: (() => void) | undefined;
   /** Called within `end`, as WebSockets tell of their close. native-notes/websocket-end.md */
@@ -78,6 +80,7 @@ export class FakeSocket {
     if (this.closed || this.ended) throw new Error(`${this.name}: written to after its end`);
     this.writes++;
     this.writtenBytes += bytes.length;
+    this.largestBytes = Math.max(this.largestBytes, bytes.length);
     if (this.kind === 'stream') return this.#writeCork(bytes, copy);
     if (this.refusing) throw new Error(`${this.name}: written to while it refuses bytes`);
     return this.send(copy);

@@ -1,8 +1,6 @@
-/**
- * What ought to be: every event by channel and id, kept naively, and for each connection what it may be given next. Shares no code
- * with src/.
- */
+/** What ought to be: every event by channel and id, kept naively, and for each connection what it may be given next. */
 import type { NewEntry } from '../../src/core/event.js';
+import { LIVE, type Position } from '../../src/core/position.js';
 
 /** An event as it was accepted. */
 export interface Accepted {
@@ -14,14 +12,20 @@ export interface Accepted {
   readonly lines: string;
   /** Bytes of type and data. */
   readonly bytes: number;
+  /** What {@link shownObject} made of it. */
+  shown: string | undefined;
   /** Its object as a client has been given it, UTF-8 bytes as latin1, once that was found to be right. */
   object: string | undefined;
 }
 
 /** The event's object, with its data as `JSON.stringify` writes it. */
-export function shownObject(channel: string, { id, type, json, data }: Accepted): string {
-  const value = json ? (JSON.parse(data) as unknown) : data;
-  return JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
+export function shownObject(channel: string, event: Accepted): string {
+  if (event.shown === undefined) {
+    const { id, type, json, data } = event;
+    const value = json ? (JSON.parse(data) as unknown) : data;
+    event.shown = JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
+  }
+  return event.shown;
 }
 
 export class Model {
@@ -55,6 +59,7 @@ export class Model {
         data: bytes.toString(),
         lines,
         bytes: bytes.length + typeBytes,
+        shown: undefined,
         object: undefined,
       });
       return id;
@@ -93,6 +98,13 @@ export type Asked =
   | { readonly kind: 'after'; readonly id: number }
   | { readonly kind: 'ahead'; readonly id: number }
   | { readonly kind: 'last'; readonly count: number };
+
+/** The position that asks for it. */
+export function positionOf(asked: Asked): Position {
+  if (asked.kind === 'oldest') return { kind: 'after', id: 0 };
+  if (asked.kind === 'ahead') return { kind: 'after', id: asked.id };
+  return asked.kind === 'live' ? LIVE : asked;
+}
 
 /** What was true when a connection was opened. */
 export interface Opened {

@@ -3,32 +3,12 @@
  * they are answered is checked against the model, and so is when, and what the hub knows of those who wait.
  */
 import type { Feed } from '../../src/core/feed.js';
-import type { Hub } from '../../src/core/hub.js';
 import { HEALTHY } from '../../src/core/lines.js';
-import { LIVE, type Position } from '../../src/core/position.js';
-import type { Counters } from '../../src/counters.js';
 import { DEADLINE_STEP_MS, POLL_BODY_BYTES, POLL_EVENTS, POLL_WAIT_JITTER } from '../../src/limits.js';
-import type { FakeClock } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
 import { FakePoll, fakePollWay } from './fake-poll.js';
-import { Connection, shownObject, type Asked, type Model } from './model.js';
-import type { Random } from './random.js';
-
-/** What the clients live in. */
-export interface World {
-  readonly random: Random;
-  readonly clock: FakeClock;
-  readonly model: Model;
-  readonly hub: Hub<Held>;
-  readonly counters: Counters;
-  /** First id of all − 1. */
-  readonly floor: number;
-  note(what: string): void;
-  /** Takes note of what is wrong where nothing may be thrown. */
-  fault(error: Error): void;
-  newAsked(): Asked;
-  newChannels(): readonly string[];
-}
+import { Connection, positionOf, shownObject, type Asked } from './model.js';
+import { attempt, type World } from './world.js';
 
 /** A poll that waits. */
 interface Waiting {
@@ -42,6 +22,18 @@ interface Waiting {
   /** Id of its only channel's deletion, and turns since. */
   overAt: number | undefined;
   overTurns: number;
+}
+
+/** An event's object in an answer. */
+interface Given {
+  readonly id: number;
+  readonly gap?: { readonly after: number | null; readonly before: number | null };
+}
+
+/** What a body says; `shown` is an object less its gap, as `JSON.stringify` writes it. */
+interface Body {
+  readonly isArray: boolean;
+  readonly objects: readonly { readonly id: number; readonly gap: Given['gap']; readonly shown: string }[];
 }
 
 interface PollClient {
@@ -71,15 +63,21 @@ export class PollClients {
   /** The server answers whoever it likes. */
   #endsSome = false;
   #polls = 0;
+  readonly #bodies = new WeakMap<Uint8Array, Body>();
 
-  constructor(world: World, count: number) {
+  constructor(world: World) {
     this.#world = world;
-    this.#clients = Array.from({ length: count }, () => this.#newClient());
+    this.#clients = Array.from({ length: world.setting.polls }, () => this.#newClient());
   }
 
   /** Polls that wait now. */
   get waitingCount(): number {
     return this.#clients.filter(({ waiting }) => waiting !== undefined).length;
+  }
+
+  /** Polls that wait now for a channel, maybe among others. */
+  countOn(channel: string): number {
+    return this.#clients.filter(({ waiting, channels }) => waiting !== undefined && channels.includes(channel)).length;
   }
 
   /** Feeds that polls wait on, those of deleted channels left out. */
@@ -126,25 +124,29 @@ export class PollClients {
   deleted(channel: string, id: number, newestId: number): void {
     for (const { channels, waiting } of this.#clients) {
       if (waiting === undefined || waiting.overAt !== undefined || !channels.includes(channel)) continue;
-      if (this.#cursorOf(waiting) < newestId) throw new Error(`${waiting.poll.name}: owed something at the deletion of ${channel}`);
+      if (this.#cursorOf(waiting) < newestId)
+        throw new Error(`${waiting.poll.name}: owed something at the deletion of ${channel}`);
       if (channels.length === 1) waiting.overAt = id;
     }
   }
 
   /** After each turn: the hub's rows of those who wait. */
-  check(longestTurnMs: number): void {
+  check(): void {
+    const { longestTurnMs } = this.#world;
     for (const { waiting } of this.#clients) {
       if (waiting === undefined) continue;
       const { hub, clock } = this.#world;
       const { poll, handle, sinceMs, waitMs, overAt } = waiting;
       const feed = hub.lines.feedOf(handle, poll);
       if (feed === undefined) throw new Error(`${poll.name}: waits and has no row`);
-      if (feed.table.states[hub.lines.rowOf(handle)] !== HEALTHY) throw new Error(`${poll.name}: waits in another state than healthy`);
+      if (feed.table.states[hub.lines.rowOf(handle)] !== HEALTHY)
+        throw new Error(`${poll.name}: waits in another state than healthy`);
       const cursor = this.#cursorOf(waiting);
       if (cursor < waiting.cursor) throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
       waiting.cursor = cursor;
       if (overAt === undefined && cursor < feed.lostThrough) throw new Error(`${poll.name}: waits at ${cursor} and is lapped`);
-      if (overAt !== undefined && waiting.overTurns++ > DELETED_TURNS) throw new Error(`${poll.name}: waits though its channel was deleted`);
+      if (overAt !== undefined && waiting.overTurns++ > DELETED_TURNS)
+        throw new Error(`${poll.name}: waits though its channel was deleted`);
       const waitedMs = clock.nowMs() - sinceMs;
       if (waitedMs > Math.max(waitMs, DEADLINE_STEP_MS) + 2 * longestTurnMs + 1)
         throw new Error(`${poll.name}: has waited for ${waitedMs} ms, ${waitMs} were asked for`);
@@ -152,16 +154,17 @@ export class PollClients {
   }
 
   /** At rest nobody who waits is owed anything, and whoever asks on is given the rest. */
-  rest(): void {
+  checkRest(): void {
     const { hub } = this.#world;
     for (const client of this.#clients) {
       if (client.waiting === undefined && client.connection !== undefined) {
         client.limit = POLL_EVENTS;
-        for (let { empty } = this; empty === this.empty && client.connection !== undefined;) this.#ask(client, 0, true);
+        const { empty } = this;
+        while (empty === this.empty) this.#ask(client, 0, true);
       }
       const { waiting, connection } = client;
       if (waiting?.owesGap ?? client.owesGap) continue;
-      this.#attempt(waiting?.poll.name ?? `polls on ${client.channels.join()}`, () => connection?.settle(hub.head));
+      attempt(waiting?.poll.name ?? `polls on ${client.channels.join()}`, () => connection?.settle(hub.head));
     }
   }
 
@@ -184,8 +187,7 @@ export class PollClients {
 
   /** By channel: everything up to here is gone. */
   #lost(channels: readonly string[]): Map<string, number> {
-    const through = (name: string): number => this.#world.hub.startOf([name], { kind: 'foreign' }).gap?.through as number;
-    return new Map(channels.map((name) => [name, through(name)]));
+    return new Map(channels.map((name) => [name, this.#world.lostOn(name)]));
   }
 
   /** One poll, as transports/poll.ts answers it. */
@@ -207,7 +209,7 @@ export class PollClients {
     const lost = this.#lost(channels);
     const polled = hub.poll(channels, positionOf(asked), limit);
     const { answer, start, emptyPosition } = polled;
-    this.#attempt(name, () => {
+    attempt(name, () => {
       const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
       if ((start.gap !== undefined) !== owesGap) throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
       if (client.connection === undefined || asked.kind !== 'after') {
@@ -227,12 +229,7 @@ export class PollClients {
     client.nextMs = clock.nowMs() + pauseMs;
   }
 
-  #wait(
-    client: PollClient,
-    name: string,
-    asked: Pick<Waiting, 'owesGap' | 'waitMs'>,
-    hold: (poll: FakePoll) => number,
-  ): void {
+  #wait(client: PollClient, name: string, asked: Pick<Waiting, 'owesGap' | 'waitMs'>, hold: (poll: FakePoll) => number): void {
     const poll = new FakePoll(name);
     const sinceMs = this.#world.clock.nowMs();
     const handle = hold(poll);
@@ -241,8 +238,9 @@ export class PollClients {
     this.waited++;
     poll.onAnswer = ({ body, position }) => {
       client.waiting = undefined;
-      try {
-        this.#attempt(name, () => {
+      // An exception would go through the hub.
+      this.#world.catchFault(() => {
+        attempt(name, () => {
           if (body !== undefined) {
             this.#take(client, waiting, body, position);
             return;
@@ -253,9 +251,7 @@ export class PollClients {
             throw new Error(`answered empty after ${waitedMs} ms, ${waiting.waitMs} were asked for`);
           this.#takeNothing(client, waiting, position);
         });
-      } catch (error) {
-        this.#world.fault(error as Error);
-      }
+      });
     };
   }
 
@@ -289,12 +285,12 @@ export class PollClients {
     const connection = client.connection as Connection;
     this.answered++;
     client.owesGap = false;
-    const value = JSON.parse(Buffer.from(body).toString()) as object;
-    if (Array.isArray(value) !== limit > 0) throw new Error('an array where one event was asked for, or the other way round');
-    const objects = [value].flat() as ({ id: number; gap?: { after: number | null; before: number | null } } & object)[];
-    if (objects.length === 0 || objects.length > Math.max(1, limit)) throw new Error(`${objects.length} events, the limit is ${limit}`);
+    const { isArray, objects } = this.#read(body);
+    if (isArray !== limit > 0) throw new Error('an array where one event was asked for, or the other way round');
+    if (objects.length === 0 || objects.length > Math.max(1, limit))
+      throw new Error(`${objects.length} events, the limit is ${limit}`);
     if (objects.length > 1 && body.length > POLL_BODY_BYTES) throw new Error(`a body of ${body.length} bytes`);
-    for (const [i, { gap, ...object }] of objects.entries()) {
+    for (const [i, { id, gap, shown }] of objects.entries()) {
       // Who waits loses nothing, but for one whose channel was deleted and has been deleted again before it was answered.
       if ((gap !== undefined) !== (owesGap && i === 0) && (overAt === undefined || i > 0))
         throw new Error(`a gap that is none, or none that is one: ${JSON.stringify(gap)}`);
@@ -303,11 +299,27 @@ export class PollClients {
         connection.gapIsWritten(hub.head);
         connection.gap(gap);
       }
-      const { channel, event } = connection.event(object.id);
-      if (JSON.stringify(object) !== shownObject(channel, event)) throw new Error(`the object of ${object.id} is not what was published`);
+      const { channel, event } = connection.event(id);
+      if (shown !== shownObject(channel, event)) throw new Error(`the object of ${id} is not what was published`);
     }
     if (position !== connection.position) throw new Error(`the answer ends at ${connection.position} and tells ${position}`);
     if (objects.length < limit && body.length < POLL_BODY_BYTES / 2) this.#checkNothingFollows(channels, position);
+  }
+
+  /** Reads a body, once for all who were given the same bytes. */
+  #read(body: Uint8Array): Body {
+    let read = this.#bodies.get(body);
+    if (read === undefined) {
+      const value = JSON.parse(Buffer.from(body).toString()) as object;
+      const objects = ([value].flat() as Given[]).map(({ gap, ...object }) => ({
+        id: object.id,
+        gap,
+        shown: JSON.stringify(object),
+      }));
+      read = { isArray: Array.isArray(value), objects };
+      this.#bodies.set(body, read);
+    }
+    return read;
   }
 
   #checkNothingFollows(channels: readonly string[], position: number): void {
@@ -317,14 +329,6 @@ export class PollClients {
       if (newest > Math.max(position, lost)) throw new Error(`the answer ends at ${position}, and ${newest} of ${name} is held`);
     }
   }
-
-  #attempt(name: string, check: () => void): void {
-    try {
-      check();
-    } catch (error) {
-      throw new Error(`${name}: ${(error as Error).message}`, { cause: error });
-    }
-  }
 }
 
 /** DESIGN.md: a position P is a gap iff 0 < P < max(lostThrough, floor), or P > the log's last id; an unreadable one is, too. */
@@ -332,11 +336,4 @@ function isOwedGap(asked: Asked, lostThrough: number, lastId: number): boolean {
   if (asked.kind === 'foreign') return true;
   if (asked.kind !== 'after' && asked.kind !== 'ahead') return false;
   return (asked.id > 0 && asked.id < lostThrough) || asked.id > lastId;
-}
-
-/** The position that asks for it. */
-export function positionOf(asked: Asked): Position {
-  if (asked.kind === 'oldest') return { kind: 'after', id: 0 };
-  if (asked.kind === 'ahead') return { kind: 'after', id: asked.id };
-  return asked.kind === 'live' ? LIVE : asked;
 }

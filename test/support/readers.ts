@@ -16,7 +16,7 @@ class LineSplitter {
   rest = '';
 
   split(bytes: Buffer, take: (line: string) => void): void {
-    const text = this.rest + bytes.toString('latin1');
+    const text = this.rest === '' ? bytes.toString('latin1') : this.rest + bytes.toString('latin1');
     let start = 0;
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
       take(text.slice(start, end));

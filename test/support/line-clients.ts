@@ -1,0 +1,305 @@
+/**
+ * The simulator's clients that hold lines, on streams and in messages: they come and go, read fast or slowly, and come back to their
+ * positions. What they are given is checked byte for byte, and so are their rows in the hub.
+ */
+import type { Feed } from '../../src/core/feed.js';
+import { HEALTHY, STALLED } from '../../src/core/lines.js';
+import type { Held } from './fake-hub.js';
+import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
+import { Connection, positionOf, type Asked } from './model.js';
+import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
+import { attempt, type World } from './world.js';
+
+/** A client that comes and goes. Between its connections it remembers its position. */
+interface Client {
+  channels: readonly string[];
+  way: WayName;
+  position: number | undefined;
+  line: Line | undefined;
+}
+
+/** A client's open line. */
+interface Line {
+  readonly socket: FakeSocket;
+  readonly handle: number;
+  readonly connection: Connection;
+  readonly reader: Reader;
+  /** Bytes that the client reads in a turn. */
+  speed: number;
+  /** The cursor when last looked at. */
+  cursor: number;
+  /** Turns since its channel was deleted. */
+  overTurns: number | undefined;
+}
+
+const CAPACITIES = [600, 5000, 40_000, 400_000, 10_000_000];
+const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
+/** What means nothing on a stream. */
+const FILLER: Readonly<Record<string, string>> = { sse: ':\n', ndjson: '\n' };
+/** Bytes of answers that a client may leave unread; then its transport closes it. */
+const UNREAD_ANSWERS_BYTES = 20_000;
+/** Turns in which all lines of a deleted channel are ended: more than half of all there may be are ended in one. */
+const DELETED_TURNS = 3;
+
+export class LineClients {
+  /** Gaps that were written. */
+  gaps = 0;
+
+  readonly #world: World;
+  readonly #ways: ReturnType<typeof fakeWays>;
+  readonly #clients: Client[];
+  #socketsMade = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#ways = fakeWays(world.clock, world.setting.corkMs);
+    this.#clients = Array.from({ length: world.setting.lines }, () => this.#newClient());
+  }
+
+  /** Lines on a channel, maybe on others too. */
+  countOn(channel: string): number {
+    return this.#open().filter(({ client }) => client.channels.includes(channel)).length;
+  }
+
+  /** True when everything that was sent has been read. */
+  get isRead(): boolean {
+    return this.#clients.every(({ line }) => line === undefined || line.socket.unreadBytes === 0);
+  }
+
+  // ── what they do ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  join(): void {
+    const { random } = this.#world;
+    const index = random.below(this.#clients.length);
+    let client = this.#clients[index] as Client;
+    if (client.line !== undefined) return;
+    const { position } = client;
+    // Position 0, where a log that starts at id 1 begins, asks for whatever is held.
+    const comesBack: Asked = position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position ?? 0 };
+    const asked = position !== undefined && random.chance(0.7) ? comesBack : this.#world.newAsked();
+    if (asked !== comesBack) client = this.#clients[index] = this.#newClient();
+    this.#join(client, asked);
+  }
+
+  /** Whoever has a position and no line comes back to it. */
+  comeBack(): void {
+    for (const client of this.#clients) {
+      const { line, position } = client;
+      if (line === undefined && position !== undefined && position > 0) this.#join(client, { kind: 'after', id: position });
+    }
+  }
+
+  leave(): void {
+    const client = this.#world.random.pick(this.#clients);
+    if (client.line !== undefined) this.#close(client, client.line);
+  }
+
+  /** A proxy in front of most of them goes down. */
+  leaveTogether(): void {
+    for (const { client, line } of this.#lines()) if (this.#world.random.chance(0.8)) this.#close(client, line);
+  }
+
+  changeSpeed(): void {
+    const { line } = this.#world.random.pick(this.#clients);
+    if (line === undefined) return;
+    line.speed = this.#world.random.pick(SPEEDS);
+    this.#world.note(`${line.socket.name} reads ${line.speed} bytes a turn`);
+  }
+
+  /** Everybody reads as fast as that. */
+  changeSpeeds(newSpeed: () => number = () => this.#world.random.pick(SPEEDS)): void {
+    for (const { line } of this.#lines()) line.speed = newSpeed();
+  }
+
+  /** What the loop finds on the sockets: bytes were read, room was made. */
+  read(): void {
+    for (const { client, line } of this.#lines()) this.#read(client, line);
+  }
+
+  /** A publisher that is told on its own line what became of its publish; mostly nobody. */
+  newTold(): ((id: number) => void) | undefined {
+    const client = this.#world.random.pick(this.#clients);
+    const { line } = client;
+    if (line?.socket.kind !== 'message' || !this.#world.random.chance(0.3)) return undefined;
+    return (id) => this.#reply(client, line, id);
+  }
+
+  // ── what must hold ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A deletion enters: healthy lines have been given what came before, those on the channel alone are over. */
+  deleted(channel: string, id: number, newestId: number): void {
+    for (const { line } of this.#open()) {
+      const { feed, row } = this.#rowOf(line);
+      if (line.overTurns !== undefined || !feed.channels.some(({ name }) => name === channel)) continue;
+      const isHealthy = feed.table.states[row] === HEALTHY;
+      if (isHealthy && (feed.table.cursors[row] as number) < newestId)
+        throw new Error(`${line.socket.name}: healthy, and not given everything at the deletion of ${channel}`);
+      if (feed.channels.length > 1) continue;
+      line.overTurns = 0;
+      line.connection.deleted(id, isHealthy);
+    }
+  }
+
+  /** After each turn: the hub's rows. Adds to `open`, by transport, and to the feeds that are swept; returns how many are stalled. */
+  check(open: Record<string, number>, feeds: Set<Feed<Held>>): number {
+    let stalled = 0;
+    for (const { line } of this.#open()) {
+      attempt(line.socket.name, () => {
+        const { feed, row } = this.#rowOf(line);
+        const state = feed.table.states[row] as number;
+        open[feed.way.transport] = (open[feed.way.transport] ?? 0) + 1;
+        if (state === STALLED) stalled++;
+        this.#checkRow(line, feed.table.cursors[row] as number, state);
+        if (line.overTurns !== undefined) return;
+        feeds.add(feed);
+        if (state === HEALTHY && line.cursor < feed.lostThrough)
+          throw new Error(`healthy at ${line.cursor} and lapped: ${feed.lostThrough} is lost`);
+      });
+    }
+    return stalled;
+  }
+
+  #checkRow(line: Line, cursor: number, state: number): void {
+    if (cursor < line.cursor) throw new Error(`the cursor went back from ${line.cursor} to ${cursor}`);
+    line.cursor = cursor;
+    if (state !== STALLED && line.socket.refusing) throw new Error(`state ${state} while the socket refuses bytes`);
+    if (line.overTurns !== undefined && line.overTurns++ > DELETED_TURNS)
+      throw new Error('is there though its channel was deleted');
+  }
+
+  /** At rest every line is healthy, and has been given or told everything. */
+  checkRest(): void {
+    for (const { line } of this.#lines()) {
+      attempt(line.socket.name, () => {
+        const { feed, row } = this.#rowOf(line);
+        const state = feed.table.states[row];
+        if (state !== HEALTHY) throw new Error(`at rest in state ${state}`);
+        if (line.cursor < feed.newestId) throw new Error(`at rest at ${line.cursor}, the newest is ${feed.newestId}`);
+        line.reader.checkBetween();
+        line.connection.settle(this.#world.hub.head);
+      });
+    }
+  }
+
+  /** At rest, in an interval of the heartbeat: every stream hears something, an event stream the head; messages hear nothing. */
+  async checkHearing(intervalPasses: () => Promise<void>): Promise<void> {
+    const before = new Map([...this.#lines()].map(({ line }) => [line, line.socket.writes]));
+    await intervalPasses();
+    for (const { client, line } of this.#lines()) {
+      const { socket, connection } = line;
+      attempt(socket.name, () => {
+        const heard = socket.writes > (before.get(line) as number);
+        if (heard !== (socket.kind === 'stream')) throw new Error(`heard ${heard ? 'something' : 'nothing'} in an interval`);
+        const { head } = this.#world.hub;
+        if (client.way.startsWith('sse') && connection.position < head)
+          throw new Error(`its heartbeat left it at ${connection.position}; the head is ${head}`);
+      });
+    }
+  }
+
+  // ── one of them ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Clients with a line; a line that the server has ended is one until its client has read the end. */
+  #lines(): { readonly client: Client; readonly line: Line }[] {
+    const found: { client: Client; line: Line }[] = [];
+    for (const client of this.#clients) if (client.line !== undefined) found.push({ client, line: client.line });
+    return found;
+  }
+
+  /** Those whose lines are open for the server. */
+  #open(): { readonly client: Client; readonly line: Line }[] {
+    return this.#lines().filter(({ line }) => !line.socket.ended);
+  }
+
+  #newClient(): Client {
+    const { random, setting } = this.#world;
+    const channels = this.#world.newChannels();
+    const way = random.pick(setting.ways);
+    const envelope = way === 'sse' && (channels.length > 1 || random.chance(0.2));
+    return { channels, way: envelope ? 'sse-env' : way, position: undefined, line: undefined };
+  }
+
+  #rowOf(line: Line): { readonly feed: Feed<Held>; readonly row: number } {
+    const { lines } = this.#world.hub;
+    const feed = lines.feedOf(line.handle, line.socket);
+    if (feed === undefined) throw new Error('an open line has no row');
+    return { feed, row: lines.rowOf(line.handle) };
+  }
+
+  #join(client: Client, asked: Asked): void {
+    const { random, hub, model, floor } = this.#world;
+    const { channels } = client;
+    const way = this.#ways[client.way];
+    const isEvents = way.transport === 'sse';
+    // An EventSource is told 204 then, and does not come back. transports/stream.ts
+    if (isEvents && hub.isDeleted(channels)) return;
+    const capacity = random.pick(CAPACITIES);
+    const name = `socket ${this.#socketsMade++}`;
+    const kind = way.transport === 'websocket' ? 'message' : 'stream';
+    const socket = new FakeSocket(name, capacity, random.between(1, capacity), kind);
+    this.#world.note(`${name} (${client.way}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`);
+    const { head } = hub;
+    const joined = hub.join(socket, channels, way, positionOf(asked), 3000);
+    const opening = Buffer.from(joined.opening);
+    const lost = new Map(channels.map((channel) => [channel, this.#world.lostOn(channel)]));
+    const connection = new Connection(model, channels, asked, { head, floor, lost });
+    const reader = isEvents
+      ? new EventStreamReader(connection, client.way === 'sse-env')
+      : new JsonLinesReader(connection, kind === 'stream');
+    socket.onGap = () => this.#gapIsWritten(connection);
+    if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1'))) this.#gapIsWritten(connection);
+    // Lines of JSON do not tell where they start; the head of the response does. transports/stream.ts, transports/websocket.ts
+    if (!isEvents) connection.start(hub.startOf(channels, positionOf(asked)).continuesAfter);
+    const { handle } = joined;
+    const line: Line = { socket, handle, connection, reader, speed: random.pick(SPEEDS), cursor: 0, overTurns: undefined };
+    client.line = line;
+    // A WebSocket's close is told of within the call that ends it; nothing is there any more.
+    if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
+    // A response head that the kernel has not taken yet, as on a connection that is used again.
+    else if (capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000, FILLER[way.transport] as string);
+    if (opening.length === 0) return;
+    if (kind === 'message') checkMessage(socket, opening);
+    if (!socket.write(opening, opening)) hub.stalled(handle, socket);
+  }
+
+  #gapIsWritten(connection: Connection): void {
+    this.gaps++;
+    connection.gapIsWritten(this.#world.hub.head);
+  }
+
+  #read(client: Client, line: Line): void {
+    const { socket, connection, handle, reader } = line;
+    const bytes = socket.read(line.speed);
+    if (bytes.length > 0) attempt(socket.name, () => reader.feed(bytes));
+    if (connection.position >= 0) client.position = connection.position;
+    if (socket.ended && socket.unreadBytes === 0) {
+      const told = connection.ended?.code;
+      if (told !== socket.endCode) throw new Error(`${socket.name}: was told ${told}, ended for ${socket.endCode}`);
+      this.#close(client, line);
+    } else if (socket.isWritable && socket.becomeWritable()) {
+      this.#world.hub.drained(handle, socket);
+    }
+  }
+
+  /** As transports/websocket.ts: sent whether or not there is room; a client that does not read its answers is closed. */
+  #reply(client: Client, line: Line, id: number): void {
+    const { socket, handle } = line;
+    if (socket.closed || socket.ended || socket.send(Buffer.from(`${JSON.stringify({ ok: { id } })}\n`))) return;
+    this.#world.hub.stalled(handle, socket);
+    if (socket.backlogBytes > UNREAD_ANSWERS_BYTES + socket.largestBytes) this.#close(client, line);
+  }
+
+  #close(client: Client, line: Line): void {
+    const { hub, random } = this.#world;
+    const { socket, handle } = line;
+    this.#world.note(`${socket.name} closes at ${client.position}`);
+    socket.closed = true;
+    client.line = undefined;
+    hub.left(handle, socket);
+    // Callbacks that come late find nothing, also when the handle is used again.
+    if (random.chance(0.2)) this.#join(client, { kind: 'live' });
+    hub.drained(handle, socket);
+    hub.stalled(handle, socket);
+    hub.left(handle, socket);
+  }
+}

@@ -1,0 +1,187 @@
+/** What the simulator's publishers and clients live in: the dice, the clock, the hub with its log, and the model beside it. */
+import type { LoggedEntry, NewEntry } from '../../src/core/event.js';
+import { Hub, type HubOptions } from '../../src/core/hub.js';
+import { makeCounters } from '../../src/counters.js';
+import { SWEEP_WORK_BYTES } from '../../src/limits.js';
+import { MemoryLog } from '../../src/log/memory.js';
+import { FakeClock } from './fake-clock.js';
+import type { Held } from './fake-hub.js';
+import type { WayName } from './fake-port.js';
+import { Model, type Accepted, type Asked } from './model.js';
+import { Random } from './random.js';
+
+/** What differs from run to run beside the dice. */
+export interface Setting {
+  readonly hub: HubOptions;
+  readonly firstId: number | undefined;
+  readonly corkMs: number;
+  readonly channels: readonly string[];
+  /** Clients that hold lines. */
+  readonly lines: number;
+  /** How their lines are given events. */
+  readonly ways: readonly WayName[];
+  /** Clients that poll. */
+  readonly polls: number;
+  /** Channels are dropped now and then, as a retention rule would. */
+  readonly drops: boolean;
+  /** How often a step deletes a channel. */
+  readonly deleting: number;
+  /** How often a step publishes. */
+  readonly publishing: number;
+}
+
+const NAMES = ['a', 'b', 'c', 'd', 'e'];
+const MIB = 1024 * 1024;
+/** Actions kept to be shown with a failure. */
+const TRACE = 25;
+
+function settingOf(random: Random): Setting {
+  return {
+    hub: {
+      replay: { events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]), bytes: random.pick([0, 200, 5000, MIB, MIB, MIB, MIB]) },
+      replayTotalBytes: random.pick([5000, 100_000, 256 * MIB, 256 * MIB, 256 * MIB]),
+      heartbeatMs: random.pick([100, 100, 1000, 15_000]),
+      flushIntervalMs: random.pick([0, 0, 0, 5, 100, 3000]),
+      slow: random.pick(['gap', 'gap', 'latest', 'close']),
+      sweepWorkBytes: random.pick([SWEEP_WORK_BYTES, 1_000_000, 1]),
+    },
+    firstId: random.pick([1, 1000, undefined]),
+    corkMs: random.pick([0, 0.006, 0.1, 1]),
+    channels: NAMES.slice(0, random.between(1, NAMES.length)),
+    lines: random.pick([3, 12, 30, 60]),
+    ways: random.pick<WayName[]>([['sse'], ['sse', 'ndjson', 'websocket'], ['sse', 'ndjson', 'websocket'], ['websocket']]),
+    polls: random.pick([0, 3, 10, 30]),
+    drops: random.chance(0.4),
+    deleting: random.pick([0, 0.001, 0.01]),
+    publishing: random.pick([0.05, 0.2, 0.5]),
+  };
+}
+
+export class World {
+  readonly random: Random;
+  readonly setting: Setting;
+  readonly counters = makeCounters();
+  readonly clock = new FakeClock();
+  readonly model: Model;
+  readonly hub: Hub<Held>;
+  /** First id of all − 1. */
+  readonly floor: number;
+  /** The longest turn of the loop so far. */
+  longestTurnMs = 0;
+  /** Told of what the log is given, before it gives ids. */
+  onAppend: ((entries: readonly NewEntry[]) => void) | undefined;
+  /** Told of what enters the rings, before it does. */
+  onEnter: ((entry: LoggedEntry) => void) | undefined;
+  /** By channel: id of its last deletion that has entered. */
+  readonly deletedThrough = new Map<string, number>();
+
+  #trace: string[] = [];
+  #fault: Error | undefined;
+
+  constructor(seed: number) {
+    this.random = new Random(seed);
+    this.setting = settingOf(this.random);
+    const log = new MemoryLog(this.clock, this.counters, this.setting.firstId);
+    this.floor = log.floor();
+    this.model = new Model(this.floor + 1);
+    const append = log.append.bind(log);
+    log.append = (entries) => {
+      this.onAppend?.(entries);
+      return append(entries);
+    };
+    this.hub = new Hub(log, this.clock, this.counters, this.setting.hub);
+    const enter = this.hub.enter.bind(this.hub);
+    this.hub.enter = (entry) => {
+      // An exception would be taken for the log's.
+      this.catchFault(() => this.onEnter?.(entry));
+      enter(entry);
+    };
+  }
+
+  /** The last actions, newest last. */
+  get trace(): string {
+    return this.#trace.join('\n');
+  }
+
+  note(what: string): void {
+    this.#trace.push(`${this.clock.nowMs().toFixed(1)} ms  ${what}`);
+    if (this.#trace.length > 2 * TRACE) this.#trace = this.#trace.slice(-TRACE);
+  }
+
+  /** Takes note of what is wrong where nothing may be thrown; {@link World.throwFault} throws the first. */
+  fault(error: Error): void {
+    this.#fault ??= error;
+  }
+
+  catchFault(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.fault(error as Error);
+    }
+  }
+
+  throwFault(): void {
+    if (this.#fault !== undefined) throw this.#fault;
+  }
+
+  newChannels(): readonly string[] {
+    const { random } = this;
+    const { channels } = this.setting;
+    const count = random.chance(0.6) ? 1 : random.between(1, 4);
+    // The first one is the busy one.
+    if (random.chance(0.5) && count === 1) return [channels[0] as string];
+    return random.some(channels, count);
+  }
+
+  newAsked(): Asked {
+    const { random } = this;
+    const { head } = this.hub;
+    switch (random.below(7)) {
+      case 0:
+        return { kind: 'oldest' };
+      case 1:
+        return { kind: 'foreign' };
+      case 2:
+        return { kind: 'ahead', id: this.model.lastId + random.between(1, 1000) };
+      case 3:
+        return { kind: 'last', count: random.pick([0, 1, 3, 20, 5000]) };
+      case 4:
+        return head < 200 ? { kind: 'live' } : { kind: 'after', id: head - random.below(200) };
+      default:
+        return { kind: 'live' };
+    }
+  }
+
+  /** Id up to which nothing of the channel is held, as who asks for everything is told. */
+  lostOn(channel: string): number {
+    return this.hub.startOf([channel], { kind: 'foreign' }).gap?.through as number;
+  }
+
+  /** A channel holds what `--replay-…` promises, unless something is allowed to drop it, and nothing that was deleted. */
+  checkHeld(channel: string): void {
+    const { model, setting } = this;
+    const lostThrough = this.lostOn(channel);
+    const deleted = model.lastUpTo(channel, this.deletedThrough.get(channel) ?? 0);
+    if (lostThrough < deleted) throw new Error(`${channel} still holds ${deleted}, which was deleted`);
+    if (setting.drops || setting.hub.replayTotalBytes < MIB) return;
+    const events = model.eventsOf(channel);
+    const { replay } = setting.hub;
+    let index = model.indexAfter(channel, this.hub.head);
+    for (let kept = 0, bytes = 0; index > 0 && kept < replay.events; kept++, index--) {
+      bytes += (events[index - 1] as Accepted).bytes + 3;
+      if (bytes > replay.bytes) break;
+    }
+    const evictable = Math.max(this.floor, events[index - 1]?.id ?? 0, deleted);
+    if (lostThrough > evictable) throw new Error(`${channel} has lost ${lostThrough}; it may lose up to ${evictable}`);
+  }
+}
+
+/** Runs a check, and says whose it was when it fails. */
+export function attempt(whose: string, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`${whose}: ${(error as Error).message}`, { cause: error });
+  }
+}
