@@ -56,7 +56,7 @@ export const EVENT_COST_BYTES = 32;
 /** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/intake.ts */
 export const ENTERED_PER_TURN = 1_024;
 
-/** Publishers that may wait for room, in all. The next one is told 503 at once. core/intake.ts */
+/** Publishers that may wait for room, in all, and over WebSocket for the program's word. The next one is told 503 at once. core/intake.ts, transports/websocket.ts */
 export const WAITING_PUBLISHERS = 1_024;
 
 /** Bytes that waiting publishers may hold, in all. core/intake.ts */

@@ -20,11 +20,11 @@ import { maxMessageBytes, Messages } from './transports/websocket.js';
 
 /** What an embedding program may add to the options. */
 export interface Hooks {
-  /** Asked for every subscribe and publish over the wire. */
+  /** Asked for every subscribe, publish and delete over the wire. */
   readonly authorize?: Authorize;
-  /** Told of every line that opened. */
+  /** Told of every stream and WebSocket that opened; of polls it is not told. */
   readonly onOpen?: (line: LineInfo) => void;
-  /** Told of every line that closed. */
+  /** Told of every one of them that closed. */
   readonly onClose?: (line: LineInfo) => void;
   /** JSON Schemas by event type, for objects published through the library. Compiled once. */
   readonly eventSchemas?: EventSchemas;

@@ -20,7 +20,7 @@ import { lossesSoFar, type Channel } from './channel.js';
 import { ChannelSet } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
-import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry, type NewEvent } from './event.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import { Feed, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
 import { Intake, type IntakeOwner, type Published } from './intake.js';
@@ -147,19 +147,15 @@ export class Hub<Socket> implements IntakeOwner {
    * Publishes a batch to one channel, all or nothing; resolves when it has its ids. Rejects with HOLDLINE_PUBLISH_BUSY when there is
    * no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
    */
-  publish(channel: string, events: readonly NewEvent[], requestKey?: RequestKey): Promise<Published> {
-    return this.#publish(channel, events, requestKey);
+  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
+    // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
+    if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
+    return this.#intake.publish(channel, entries, requestKey);
   }
 
   /** Ends the channel's history: a publish of a deletion, which enters when all that was accepted before has gone out. */
   deleteChannel(channel: string): Promise<Published> {
-    return this.#publish(channel, [{ channel, isDeletion: true }]);
-  }
-
-  #publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
-    // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
-    if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
-    return this.#intake.publish(channel, entries, requestKey);
+    return this.publish(channel, [{ channel, isDeletion: true }]);
   }
 
   subscribersOf(channel: string): number {

@@ -82,10 +82,7 @@ function retryAfterSeconds(): number {
 /** Answers with the error's status and code. What is not ours is logged by the caller and told as HOLDLINE_INTERNAL. */
 export function refuse(response: HttpResponse, error: unknown, counters: Counters, headers: Headers, isHead = false): void {
   const status = statusOf(error);
-  const known =
-    error instanceof HoldlineError
-      ? error
-      : new HoldlineError('HOLDLINE_INTERNAL', 'the server made a mistake; it is in its log');
+  const known = knownError(error);
   countRefusal(counters, known);
   counters.refused_total++;
   const body = JSON.stringify({ error: { code: known.code, message: known.message } });
@@ -115,6 +112,13 @@ export function refuseStreamForNow(
   answer(response, 200, 'text/event-stream', retryBlock(retryMs), headers);
 }
 
-function countRefusal(counters: Counters, error: HoldlineError): void {
+/** What a client is told of an error: one that is not ours shows nothing of itself. */
+export function knownError(error: unknown): HoldlineError {
+  if (error instanceof HoldlineError) return error;
+  return new HoldlineError('HOLDLINE_INTERNAL', 'the server made a mistake; it is in its log');
+}
+
+/** Counts a refusal by its code. */
+export function countRefusal(counters: Counters, error: HoldlineError): void {
   counters.refused[error.code] = (counters.refused[error.code] ?? 0) + 1;
 }

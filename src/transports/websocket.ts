@@ -6,7 +6,7 @@ import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import type { Counters } from '../counters.js';
 import { CLOSE_CODES, HoldlineError } from '../errors.js';
-import { CORK_WRITE_BYTES, MESSAGE_ENVELOPE_BYTES, REF_CHARS, UNREAD_ANSWERS_BYTES } from '../limits.js';
+import { CORK_WRITE_BYTES, MESSAGE_ENVELOPE_BYTES, REF_CHARS, UNREAD_ANSWERS_BYTES, WAITING_PUBLISHERS } from '../limits.js';
 import {
   closeMessages,
   messagePort,
@@ -17,7 +17,7 @@ import {
   type MessageSocket,
   type UpgradeContext,
 } from '../native/uws.js';
-import type { Headers } from './answer.js';
+import { countRefusal, knownError, type Headers } from './answer.js';
 import type { RightToPublish } from './guard.js';
 import { checkSize, eventOf, memberBytes } from './publish.js';
 import { checkChannelName } from './request.js';
@@ -66,6 +66,8 @@ export class Messages implements MessageHandler {
   readonly #options: MessagesOptions;
   /** Bytes that may wait for a client beside what the pump has given it, which is one message. */
   readonly #mostUnreadBytes: number;
+  /** Publishes that wait for the program's word. */
+  #asking = 0;
   /** The request that is being upgraded: `opened` is called within. */
   #opening: MessagesRequest | undefined;
 
@@ -144,7 +146,7 @@ export class Messages implements MessageHandler {
   async #publish(socket: MessageSocket, { ref, event }: Asked): Promise<void> {
     try {
       const { mayPublish } = socket.session as Session;
-      if (mayPublish !== undefined) await mayPublish(event.channel);
+      if (mayPublish !== undefined) await this.#ask(() => mayPublish(event.channel));
       if (this.draining)
         throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
       const { ids } = await this.#hub.publish(event.channel, [event]);
@@ -155,19 +157,31 @@ export class Messages implements MessageHandler {
     }
   }
 
+  /** Asks whether a client may publish, with a bound on those who wait for the answer. Rejects with what the client is told. */
+  async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
+    if (this.#asking >= WAITING_PUBLISHERS) {
+      throw new HoldlineError(
+        'HOLDLINE_PUBLISH_BUSY',
+        `${this.#asking} publishes wait for their permission already; try again later`,
+      );
+    }
+    this.#asking++;
+    try {
+      await mayPublish();
+    } finally {
+      this.#asking--;
+    }
+  }
+
   /** Tells a client what was wrong with its message, and closes when it does not speak our language. */
   #refuse(socket: MessageSocket, error: unknown, ref: Asked['ref'], closeCode?: number): void {
-    let known: { readonly code: string; readonly message: string };
-    if (error instanceof HoldlineError) {
-      known = error;
-    } else {
-      this.#options.report(error);
-      known = { code: 'HOLDLINE_INTERNAL', message: 'the server made a mistake; it is in its log' };
-    }
+    const known = knownError(error);
+    if (known !== error) this.#options.report(error);
+    const { code, message } = known;
+    countRefusal(this.#counters, known);
     this.#counters.messages_refused_total++;
-    this.#counters.refused[known.code] = (this.#counters.refused[known.code] ?? 0) + 1;
-    this.#reply(socket, JSON.stringify({ error: { code: known.code, message: known.message, ref } }));
-    if (closeCode !== undefined && socket.isOpen) closeMessages(socket, closeCode, known.code);
+    this.#reply(socket, JSON.stringify({ error: { code, message, ref } }));
+    if (closeCode !== undefined && socket.isOpen) closeMessages(socket, closeCode, code);
   }
 
   /** Sends a line of our own. A client that publishes and does not read is closed before its answers fill the memory. */
