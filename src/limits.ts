@@ -37,7 +37,7 @@ export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
 
-/** Most events that `last=N` counts back over the channels of a line; a larger N is as good as this one. core/hub.ts */
+/** Most events that `last=N` counts back over the channels of a line; a larger N is as good as this one. core/start.ts */
 export const LAST_EVENTS = 100_000;
 
 /**

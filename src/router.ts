@@ -12,7 +12,7 @@ import type { HttpRequest, HttpResponse, MessageSocket, UpgradeContext } from '.
 import { DEMO_HEADERS, demoPage } from './ops/demo.js';
 import { landingPage, type Ops } from './ops/ops.js';
 import { answer, answerJson, answerNothing, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
-import type { Guard } from './transports/guard.js';
+import type { AuthorizeRequest, Guard } from './transports/guard.js';
 import { answerOrWait, type PollRequest, type WaitingPoll } from './transports/poll.js';
 import { bodyKindOf, bodyLimit, readEvents, receiptJson, receiveBody } from './transports/publish.js';
 import {
@@ -146,7 +146,7 @@ export class Router {
         else this.#open(response, stream);
       };
     }
-    this.#whenAuthorized(response, request, channels, headers, isHead, open);
+    this.#whenAuthorized(response, request, 'subscribe', channels, headers, isHead, open);
   }
 
   #open(response: HttpResponse, stream: StreamRequest): void {
@@ -266,12 +266,13 @@ export class Router {
   #whenAuthorized(
     response: HttpResponse,
     request: HttpRequest,
+    action: AuthorizeRequest['action'],
     channels: readonly string[],
     headers: Headers,
     isHead: boolean,
     then: () => void,
   ): void {
-    const asked = this.#guard.authorize(request, 'subscribe', channels);
+    const asked = this.#guard.authorize(request, action, channels);
     if (asked === undefined) {
       then();
       return;
@@ -295,21 +296,20 @@ export class Router {
     const channel = channelOf(path);
     this.#guard.checkOps(request);
     this.#checkServing();
-    let gone = false;
-    response.onAborted(() => {
-      gone = true;
+    this.#whenAuthorized(response, request, 'delete', [channel], headers, false, () => {
+      let gone = false;
+      response.onAborted(() => {
+        gone = true;
+      });
+      this.#hub.deleteChannel(channel).then(
+        (published) => {
+          if (!gone) answerJson(response, receiptJson(receiptOf(published), 'text'), headers);
+        },
+        (error: unknown) => {
+          if (!gone) this.#refuse(response, error, headers, false);
+        },
+      );
     });
-    const fail = (error: unknown): void => {
-      if (!gone) this.#refuse(response, error, headers, false);
-    };
-    const proceed = (): void => {
-      this.#hub.deleteChannel(channel).then((published) => {
-        if (!gone) answerJson(response, receiptJson(receiptOf(published), 'text'), headers);
-      }, fail);
-    };
-    const asked = this.#guard.authorize(request, 'delete', [channel]);
-    if (asked === undefined) proceed();
-    else asked.then(proceed, fail);
   }
 
   #handleOther(response: HttpResponse, request: HttpRequest, method: string, path: string, headers: Headers): void {

@@ -10,7 +10,6 @@ import {
   CORK_WRITE_BYTES,
   DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
-  LAST_EVENTS,
   OPENING_BYTES,
   POLL_WAIT_JITTER,
   POLL_WAIT_MOST_SECONDS,
@@ -26,8 +25,9 @@ import { Heartbeat } from './heartbeat.js';
 import { Intake, type IntakeOwner, type Published } from './intake.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
-import { isGap, type Position } from './position.js';
+import type { Position } from './position.js';
 import { Pump, type SlowPolicy } from './pump.js';
+import { emptyPosition, startOf, type Progress, type Start } from './start.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -44,21 +44,12 @@ export interface Joined {
   readonly opening: Buffer;
 }
 
-/** Where a line starts. */
-export interface Start {
-  readonly cursor: number;
-  /** The position that the client is told, and goes on with if nothing comes. */
-  readonly continuesAfter: number;
-  /** The gap that it is to be told; undefined when there is none. */
-  readonly gap: OwedGap | undefined;
-}
-
 /** What is found for a poll: an answer, or where to wait for one. */
 export interface Polled {
   readonly answer: PollAnswer | undefined;
   readonly start: Start;
-  /** The position that an answer without events tells. */
-  readonly emptyPosition: number;
+  /** The position that the answer tells, with events or without. */
+  readonly position: number;
 }
 
 function channelsFull(): HoldlineError {
@@ -68,7 +59,7 @@ function channelsFull(): HoldlineError {
   );
 }
 
-export class Hub<Socket> implements IntakeOwner {
+export class Hub<Socket> implements IntakeOwner, Progress {
   readonly lines = new Lines<Socket, Feed<Socket>>();
 
   readonly #log: EventLog;
@@ -120,6 +111,16 @@ export class Hub<Socket> implements IntakeOwner {
     return this.#head;
   }
 
+  /** The id that the log gave last. */
+  get lastId(): number {
+    return this.#log.lastId();
+  }
+
+  /** Positions below it may have lost something that nobody remembers. */
+  get floor(): number {
+    return this.#channels.floor;
+  }
+
   /** A plain picture of what is held, for `/-/stats`. */
   get gauges() {
     let stalled = 0;
@@ -130,7 +131,7 @@ export class Hub<Socket> implements IntakeOwner {
     }
     return {
       head: this.#head,
-      floor: this.#channels.floor,
+      floor: this.floor,
       linesOpen: this.lines.open,
       linesStalled: stalled,
       linesByTransport: byTransport,
@@ -258,7 +259,7 @@ export class Hub<Socket> implements IntakeOwner {
   join(socket: Socket, names: readonly string[], way: Way<Socket>, position: Position, retryMs: number): Joined {
     const feed = this.#feedOf(names, way);
     const { dialect } = way;
-    const start = this.#startOf(feed, position);
+    const start = startOf(feed, position, this);
     let length = 0;
     if (way.port.kind === 'stream') length = this.#opening.write(dialect.prelude(start.continuesAfter, retryMs), 'latin1');
     if (start.gap !== undefined) {
@@ -284,28 +285,7 @@ export class Hub<Socket> implements IntakeOwner {
 
   /** Where a line on `names` would start now. */
   startOf(names: readonly string[], position: Position): Start {
-    return this.#startOf(this.#setOf(names), position);
-  }
-
-  #startOf(set: ChannelSet<Channel<Feed<Socket>>>, position: Position): Start {
-    const lostThrough = Math.max(set.lostThrough, this.#channels.floor);
-    if (position.kind === 'after') {
-      const { id } = position;
-      const lastId = this.#log.lastId();
-      const gap = isGap(id, lostThrough, lastId) ? { after: id, through: lostThrough } : undefined;
-      if (id === 0 || id > lastId) return this.#everythingHeld(set, gap);
-      return { cursor: id, continuesAfter: id, gap };
-    }
-    if (position.kind === 'foreign') return this.#everythingHeld(set, { after: null, through: lostThrough });
-    const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS)) : undefined;
-    const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gap: undefined };
-  }
-
-  #everythingHeld(set: ChannelSet<Channel<Feed<Socket>>>, gap: OwedGap | undefined): Start {
-    const first = set.firstIdAfter(0);
-    const cursor = first === undefined ? this.#head : first - 1;
-    return { cursor, continuesAfter: cursor, gap };
+    return startOf(this.#setOf(names), position, this);
   }
 
   #countGapAtJoin(): void {
@@ -403,28 +383,15 @@ export class Hub<Socket> implements IntakeOwner {
   /** Looks for an answer to a poll on `names` (distinct): `limit` 0 for one event, else an array of up to so many. */
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
-    const start = this.#startOf(set, position);
+    const start = startOf(set, position, this);
     const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return { answer, start, emptyPosition: this.#emptyPosition(set, start.cursor, start.gap, this.#head) };
+    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this) };
   }
 
   /** A poll was answered at once, with what was found. */
   answered({ answer, start }: Polled): void {
     if (answer === undefined) this.#counters.polls_empty_total++;
     else this.#countAnswer(answer, start.gap);
-  }
-
-  /**
-   * The position that an empty answer tells: behind everything that has entered (`head`), so that the client of a quiet channel does
-   * not fall behind the floor. A gap that could not be told yet must come about again from it.
-   */
-  #emptyPosition(set: ChannelSet<Channel<Feed<Socket>>>, cursor: number, gap: OwedGap | undefined, head: number): number {
-    if (gap === undefined) return Math.max(cursor, head);
-    const lostThrough = Math.max(set.lostThrough, this.#channels.floor);
-    const { after } = gap;
-    if (after !== null && after <= this.#log.lastId() && isGap(after, lostThrough, after)) return after;
-    // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any position below what is lost will do.
-    return lostThrough > 1 ? lostThrough - 1 : cursor;
   }
 
   /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
@@ -474,8 +441,8 @@ export class Hub<Socket> implements IntakeOwner {
     if (way.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
     // What comes after a deletion is another life of the channel, which this feed has not been woken for.
-    const head = feed.overAt ?? this.#head;
-    const position = this.#emptyPosition(feed, table.cursors[row] as number, this.#owedGaps.get(handle), head);
+    const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
+    const position = emptyPosition(feed, start, { head: feed.overAt ?? this.#head, floor: this.floor });
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;

@@ -187,7 +187,7 @@ export interface ListenOptions {
  * The native idle timeout for pings every `pingMs`: a ping goes out 4, 8 or 16 s, growing with the timeout, before the socket is
  * closed for silence. native-notes/websocket-idle-timeout.md
  */
-export function idleTimeoutSeconds(pingMs: number): number {
+function idleTimeoutSeconds(pingMs: number): number {
   const pingSeconds = Math.min(MOST_PING_SECONDS, Math.max(LEAST_PING_SECONDS, Math.round(pingMs / 1000)));
   if (pingSeconds < 8) return pingSeconds + 4;
   return pingSeconds < 24 ? pingSeconds + 8 : pingSeconds + 16;

@@ -11,7 +11,7 @@ export type Headers = readonly (readonly [string, string])[];
 export const NO_HEADERS: Headers = [];
 
 /** Writes status and headers of an answer that is not to be stored. */
-export function writeHead(response: HttpResponse, status: number, contentType: string, headers: Headers): void {
+function writeHead(response: HttpResponse, status: number, contentType: string, headers: Headers): void {
   if (status !== 200) response.writeStatus(`${status} ${STATUS_CODES[status] ?? 'Unknown'}`);
   response.writeHeader('Content-Type', contentType);
   response.writeHeader('Cache-Control', 'no-store');

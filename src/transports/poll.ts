@@ -60,8 +60,9 @@ function writePoll(
 }
 
 /**
- * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits and does not count. Throws what
- * `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is written then.
+ * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits
+ * and does not count. Throws what `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is
+ * written then.
  */
 export function answerOrWait(
   hub: Pick<Hub<WaitingPoll>, 'answered' | 'poll' | 'wait'>,
@@ -76,7 +77,7 @@ export function answerOrWait(
   const { answer: found, start } = polled;
   if (found !== undefined || waitMs === 0 || isHead) {
     if (!isHead) hub.answered(polled);
-    writePoll(response, headers, found?.body, found?.lastId ?? polled.emptyPosition, isHead);
+    writePoll(response, headers, found?.body, polled.position, isHead);
   } else {
     checkPlace();
     const poll = new WaitingPoll(response, headers);

@@ -64,10 +64,10 @@ export class FakeHub {
     const channels = path.split(',');
     const poll = new FakePoll(path);
     const polled = this.hub.poll(channels, position, limit);
-    const { answer, start, emptyPosition } = polled;
+    const { answer, start, position: told } = polled;
     if (answer !== undefined || waitMs === 0) {
       this.hub.answered(polled);
-      poll.answer = { body: answer?.body, position: answer?.lastId ?? emptyPosition };
+      poll.answer = { body: answer?.body, position: told };
     } else {
       this.#handles.set(poll, this.hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
     }

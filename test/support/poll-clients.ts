@@ -208,7 +208,7 @@ export class PollClients {
     const { head } = hub;
     const lost = this.#lost(channels);
     const polled = hub.poll(channels, positionOf(asked), limit);
-    const { answer, start, emptyPosition } = polled;
+    const { answer, start, position: told } = polled;
     attempt(name, () => {
       const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
       if ((start.gap !== undefined) !== owesGap) throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
@@ -219,7 +219,7 @@ export class PollClients {
       const asks = { owesGap, overAt: undefined };
       if (answer !== undefined || waitMs === 0) {
         hub.answered(polled);
-        if (answer === undefined) this.#takeNothing(client, asks, emptyPosition);
+        if (answer === undefined) this.#takeNothing(client, asks, told);
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
         this.#wait(client, name, { owesGap, waitMs }, (poll) => hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
