@@ -145,14 +145,14 @@ function ringTasks(): Task[] {
 function tableTask(): Task {
   const table = new LineTable<object>();
   const socket = {};
-  for (let row = 0; row < SOCKETS; row++) table.add(socket, row, 0, 0, 0);
+  for (let row = 0; row < SOCKETS; row++) table.add(socket, row, 0, 0, 0, 0);
   return {
     name: `table of ${SOCKETS} lines: add one, remove one`,
     per: 'a pair',
     operations: OPERATIONS_PER_CALL,
     run: () => {
       for (let done = 0; done < OPERATIONS_PER_CALL; done++) {
-        table.add(socket, SOCKETS, 0, 0, 0);
+        table.add(socket, SOCKETS, 0, 0, 0, 0);
         table.remove((done * 7919) % SOCKETS);
       }
     },

@@ -46,9 +46,7 @@ export function portTotalsIn(tables: readonly string[], port: number): PortTotal
 /** Inodes of the sockets that listen on a local port. */
 export function listenerInodes(port: number): number[] {
   const tables = SOCKET_TABLES.map(readText).filter((text) => text !== undefined);
-  return [...rowsOf(tables)]
-    .filter(({ localPort, state }) => localPort === port && state === LISTEN)
-    .map(({ inode }) => inode);
+  return [...rowsOf(tables)].filter(({ localPort, state }) => localPort === port && state === LISTEN).map(({ inode }) => inode);
 }
 
 /** The file descriptor of a process, this one by default, that is one of those sockets. */

@@ -19,6 +19,7 @@ interface Line {
   cursor: number;
   readonly losses: number;
   readonly step: number;
+  readonly openedSecond: number;
   state: number;
 }
 
@@ -72,6 +73,7 @@ function check(
     assert.equal(table.cursors[row], line.cursor);
     assert.equal(table.losses[row], line.losses);
     assert.equal(table.lastWrites[row], line.step);
+    assert.equal(table.openedSeconds[row], line.openedSecond);
     assert.equal(table.states[row], line.state);
   }
   for (const [handle, socket] of gone)
@@ -94,9 +96,10 @@ test('handles find their line while rows move; a late callback of a closed line,
             cursor: step.cursor,
             losses: step.cursor + 1,
             step: i,
+            openedSecond: 2 * i,
             state: CATCHING_UP,
           };
-          const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step);
+          const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step, line.openedSecond);
           assert.ok(!model.has(handle), 'a handle in use is not given again');
           model.set(handle, line);
           mostOpen = Math.max(mostOpen, model.size);
@@ -131,7 +134,7 @@ test('ten thousand lines that open and close in every order leave the table as s
   let highest = 0;
   for (let i = 0; i < 10_000; i++) {
     const socket = { name: i };
-    const handle = lines.add(feed, socket, i, 0, 0);
+    const handle = lines.add(feed, socket, i, 0, 0, 0);
     highest = Math.max(highest, handle);
     open.push({ handle, socket });
     if (open.length < 100) continue;
@@ -157,7 +160,7 @@ test('a row that is walked downwards is met once, whoever is removed on the way'
         const handleOf = new Map<Socket, number>();
         for (let i = 0; i < 60; i++) {
           const socket = { name: i };
-          handleOf.set(socket, lines.add(feed, socket, 0, 0, 0));
+          handleOf.set(socket, lines.add(feed, socket, 0, 0, 0, 0));
         }
         const met = new Set<Socket>();
         const { table } = feed;

@@ -85,6 +85,14 @@ export class Channel<Feed extends Reader> {
     return bytes;
   }
 
+  /** Events held above `id`, and their bytes, at most: of its frames in the dialect where it has them, else of its records. */
+  heldAfter(id: number, dialect: Dialect): { readonly events: number; readonly bytes: number } {
+    const ring = this.#frames[dialect.index] ?? this.#records;
+    if (ring === undefined) return { events: 0, bytes: 0 };
+    const seq = ring.seqAfter(id);
+    return { events: ring.headSeq - seq, bytes: ring.bytesFrom(seq) };
+  }
+
   /** Id of the oldest event held above `id`, or undefined. */
   firstIdAfter(id: number): number | undefined {
     const records = this.#records;

@@ -27,6 +27,8 @@ export interface LinePort<Socket> {
   write(socket: Socket, bytes: Uint8Array): boolean;
   /** Writes the last bytes and ends. No callback of the socket reaches the hub any more. */
   end(socket: Socket, lastBytes: Uint8Array, code: EndCode): void;
+  /** Bytes that stay in user space of a socket that has refused some, at most. */
+  unsentBytes(socket: Socket): number;
 }
 
 /** What the core asks of a poll that waits: its answer is its end. */

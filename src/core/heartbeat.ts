@@ -48,6 +48,11 @@ export class Heartbeat<Socket> {
     this.#next();
   }
 
+  /** Time since a step of the wheel, ms. */
+  sinceMs(step: number): number {
+    return (this.#pump.step - step) * this.#stepMs;
+  }
+
   stop(): void {
     this.#cancel?.();
     this.#cancel = undefined;

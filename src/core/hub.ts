@@ -23,6 +23,7 @@ import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from '.
 import { Feed, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
 import { Intake, type IntakeOwner, type Published } from './intake.js';
+import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
@@ -64,6 +65,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
 
   readonly #log: EventLog;
   readonly #clock: Clock;
+  readonly #beganMs: number;
   readonly #counters: Counters;
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
@@ -89,6 +91,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions) {
     this.#log = log;
     this.#clock = clock;
+    this.#beganMs = clock.nowMs();
     this.#counters = counters;
     this.#head = log.lastId();
     this.#channels = new Channels(counters, options, log.floor());
@@ -125,7 +128,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   get gauges() {
     let stalled = 0;
     const byTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
-    for (const { table, way } of [...this.#feeds.values(), ...this.#ending]) {
+    for (const { table, way } of this.#allFeeds()) {
       stalled += table.stalledCount;
       byTransport[way.transport] += table.count;
     }
@@ -140,6 +143,16 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       ringBytes: this.#channels.ringBytes,
       ...this.#intake.gauges,
     };
+  }
+
+  /** The first `limit` lines in that order, the largest first, for operators. */
+  rankLines(order: LineOrder, limit: number): LineFigures[] {
+    return rankLines(this.#allFeeds(), order, limit, this.#rowTimes);
+  }
+
+  /** Bytes that were written to lines and have not left the process, at most. */
+  get unsentBytes(): number {
+    return unsentBytesOf(this.#allFeeds());
   }
 
   // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +263,11 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     return names.length === 1 && this.#channels.get(names[0] as string)?.isDeleted === true;
   }
 
+  readonly #rowTimes: RowTimes = {
+    sinceWriteMs: (lastWrite) => this.#heartbeat.sinceMs(lastWrite),
+    ageMs: (openedSeconds) => this.#clock.nowMs() - this.#beganMs - openedSeconds * 1000,
+  };
+
   // ── lines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -294,7 +312,8 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   }
 
   #add(feed: Feed<Socket>, socket: Socket, cursor: number): number {
-    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step);
+    const openedSecond = Math.floor((this.#clock.nowMs() - this.#beganMs) / 1000);
+    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step, openedSecond);
     for (const channel of feed.channels) {
       channel.lineCount++;
       // The first line of a dialect has had its frames made.
@@ -500,6 +519,11 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       this.#channels.recount(channel);
       this.#channels.forgetIfBlank(channel);
     }
+  }
+
+  /** Those whose lines are being ended are out of the map. */
+  #allFeeds(): Feed<Socket>[] {
+    return [...this.#feeds.values(), ...this.#ending];
   }
 
   #feedsView(): Iterable<Feed<Socket>> {

@@ -6,8 +6,9 @@
  *   losses[row]      Float64   8 B            rows[handle]    Int32     4 B
  *   lastWrites[row]  Uint32    4 B
  *   handles[row]     Int32     4 B
+ *   openedSeconds[row] Uint32  4 B
  *   states[row]      Uint8     1 B
- *   sockets[row]     reference 8 B            in all 45 bytes a line
+ *   sockets[row]     reference 8 B            in all 49 bytes a line
  *
  * Removing a row moves the last one into its place, so whoever walks a table walks it downwards: then a row that moves has been
  * visited already.
@@ -37,6 +38,8 @@ export class LineTable<Socket> {
   /** Step of the heartbeat wheel at the last write. */
   lastWrites = new Uint32Array(FIRST_ROWS);
   handles = new Int32Array(FIRST_ROWS);
+  /** Second of the hub's life in which the line was opened. */
+  openedSeconds = new Uint32Array(FIRST_ROWS);
   states = new Uint8Array(FIRST_ROWS);
   readonly sockets: Socket[] = [];
 
@@ -49,7 +52,7 @@ export class LineTable<Socket> {
   }
 
   /** Appends a row and returns it. */
-  add(socket: Socket, handle: number, cursor: number, losses: number, step: number): number {
+  add(socket: Socket, handle: number, cursor: number, losses: number, step: number, openedSecond: number): number {
     const row = this.count;
     if (row === this.cursors.length) this.#grow();
     this.count = row + 1;
@@ -57,6 +60,7 @@ export class LineTable<Socket> {
     this.losses[row] = losses;
     this.lastWrites[row] = step;
     this.handles[row] = handle;
+    this.openedSeconds[row] = openedSecond;
     this.states[row] = CATCHING_UP;
     this.sockets.push(socket);
     return row;
@@ -71,6 +75,7 @@ export class LineTable<Socket> {
     this.cursors[row] = this.cursors[last] as number;
     this.losses[row] = this.losses[last] as number;
     this.lastWrites[row] = this.lastWrites[last] as number;
+    this.openedSeconds[row] = this.openedSeconds[last] as number;
     this.states[row] = this.states[last] as number;
     this.sockets[row] = socket;
     const moved = this.handles[last] as number;
@@ -84,6 +89,7 @@ export class LineTable<Socket> {
     this.losses = copyInto(new Float64Array(rows), this.losses);
     this.lastWrites = copyInto(new Uint32Array(rows), this.lastWrites);
     this.handles = copyInto(new Int32Array(rows), this.handles);
+    this.openedSeconds = copyInto(new Uint32Array(rows), this.openedSeconds);
     this.states = copyInto(new Uint8Array(rows), this.states);
   }
 }
@@ -107,10 +113,10 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
   }
 
   /** Adds a line to a feed; returns its handle. */
-  add(feed: Feed, socket: Socket, cursor: number, losses: number, step: number): number {
+  add(feed: Feed, socket: Socket, cursor: number, losses: number, step: number, openedSecond: number): number {
     const handle = this.#free.pop() ?? this.#feeds.length;
     if (handle >= this.#rows.length) this.#rows = copyInto(new Int32Array(this.#rows.length * 2), this.#rows);
-    this.#rows[handle] = feed.table.add(socket, handle, cursor, losses, step);
+    this.#rows[handle] = feed.table.add(socket, handle, cursor, losses, step, openedSecond);
     this.#feeds[handle] = feed;
     this.openedTotal++;
     return handle;

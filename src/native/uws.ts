@@ -46,6 +46,10 @@ export const streamPort: LinePort<HttpResponse> = {
     corkedBytes = lastBytes;
     response.cork(endCorked);
   },
+  // HTTP responses do not tell. A flush that failed shows one cork late: the cork that failed, and the one that was refused
+  // (and of a frame larger than a cork the rest of it).
+  // native-notes/true-means-backlog-flushed.md
+  unsentBytes: () => 2 * CORK_WRITE_BYTES,
 };
 
 /** A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md */
@@ -68,6 +72,7 @@ export const messagePort: LinePort<MessageSocket> = {
     sendMessage(socket, lastBytes);
     closeMessages(socket, ENDS[code].closeCode, code);
   },
+  unsentBytes: (socket) => socket.getBufferedAmount(),
 };
 
 /** Sends one text message, uncorked: one system call. False: some of it stays in user space, and the drain will be reported. */

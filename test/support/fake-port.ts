@@ -225,6 +225,10 @@ export class FakePort implements LinePort<FakeSocket> {
     socket.end(lastBytes, code);
   }
 
+  unsentBytes(socket: FakeSocket): number {
+    return socket.backlogBytes;
+  }
+
   /** Lines in step are given one and the same slice; it is copied once, unless what it shows has changed since. */
   #copyOf(bytes: Uint8Array): Buffer {
     if (bytes !== this.#lastBytes || Buffer.compare(bytes, this.#lastCopy) !== 0) {
