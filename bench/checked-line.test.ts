@@ -115,6 +115,28 @@ describe('a checked line of Server-Sent Events', () => {
     );
   });
 
+  test('reads events as rivals write them, however the stream is cut', () => {
+    fc.assert(
+      fc.property(sizes, sizes, (chunkSizes, readSizes) => {
+        const rivals = Array.from({ length: 20 }, (_, sequence) =>
+          Buffer.from(`event:message\ndata:"${eventData(sequence).toString('latin1')}"\nid:${sequence + 5}\n\n`),
+        );
+        const { ledger, line: read } = readSse([Buffer.from('retry:2000\n\n:\n\n'), ...rivals], chunkSizes, readSizes);
+        expect(ledger.seen).toMatchObject({ ...NOTHING, events: rivals.length, heartbeats: 1 });
+        expect(ledger.latencyUs.count).toBe(rivals.length);
+        expect(read.lastId).toBe(24);
+      }),
+    );
+  });
+
+  test('takes no event for one whose data is cut, or that has none', () => {
+    const whole = eventData(0).toString('latin1');
+    for (const data of [`"${whole.slice(1)}"`, `"${whole}x"`, `"${whole}`, whole, '""']) {
+      const { ledger } = readSse([Buffer.from(`event:message\ndata:${data}\nid:5\n\n`)], [1000], [1000]);
+      expect(ledger.seen).toMatchObject({ events: 0, damaged: 1 });
+    }
+  });
+
   test('finds bytes that are missing inside a frame', () => {
     fc.assert(
       fc.property(sizes, sizes, fc.integer({ min: 20, max: 200 }), (chunkSizes, readSizes, at) => {

@@ -4,6 +4,8 @@ import { DATA_BYTES, readDueUs, readSequence } from './event.js';
 
 const LF = 10;
 const DIGIT_ZERO = 48;
+const COLON = 58;
+const QUOTE = 34;
 
 const IN_SIZE = 0;
 const IN_DATA = 1;
@@ -109,7 +111,23 @@ export class CheckedSse extends CheckedLine {
     const text = buffer.toString('latin1', start, end);
     if (text.startsWith('event: gap\n')) this.seen.gapEvents++;
     else if (text.startsWith('event: end\n')) this.seen.endEvents++;
-    else if (text.startsWith(': ')) this.seen.heartbeats++;
-    else if (!text.startsWith('retry: ')) this.seen.damaged++;
+    else if (text.startsWith(':')) this.seen.heartbeats++;
+    else if (!text.startsWith('retry:') && !this.#eventAsRivalsWriteIt(buffer, start, end, atUs)) this.seen.damaged++;
+  }
+
+  /** Fields in any order, without the space behind the colon, the data a JSON string. False when it carries no event of ours. */
+  #eventAsRivalsWriteIt(buffer: Buffer, start: number, end: number, atUs: number): boolean {
+    let id = Number.NaN;
+    let data = -1;
+    for (let at = start; at < end && buffer[at] !== LF; at = buffer.indexOf(LF, at) + 1) {
+      const colon = buffer.indexOf(COLON, at);
+      const name = buffer.toString('latin1', at, colon);
+      if (name === 'id') id = Number(buffer.toString('latin1', colon + 1, buffer.indexOf(LF, colon)));
+      if (name === 'data') data = buffer[colon + 1] === QUOTE ? colon + 2 : -1;
+    }
+    if (data === -1 || data + DATA_BYTES > end || buffer[data + DATA_BYTES] !== QUOTE) return false;
+    this.deliver(id, readDueUs(buffer, data), readSequence(buffer, data), atUs);
+    this.seen.frameBytes += end - start;
+    return true;
   }
 }

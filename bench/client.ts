@@ -1,10 +1,14 @@
-/** The load client: a process that holds N lines through one shared read buffer, reads 1 % of them in full and counts the bytes of the rest. */
+/**
+ * The load client: a process that holds N lines through one shared read buffer, reads a share of them in full and counts the bytes of
+ * the rest. Beside the C reader (line-client.ts) it holds the lines that are read in full, and no others.
+ */
 import { Socket } from 'node:net';
 import { answerRunner } from './child.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
 import { type CheckedLine, Ledger, createLatencyHistogram } from './checked-line.js';
 import { CheckedSse } from './checked-sse.js';
 import { CheckedWebSocket, FrameReader, PONG } from './checked-websocket.js';
+import { SHORT_BY_BYTES, requestOf } from './line-request.js';
 import { nap } from './nap.js';
 import { type Latency, latencyMs } from './statistics.js';
 
@@ -23,6 +27,8 @@ export interface OpenOrder {
   lastEventId?: number;
   /** With a replay a line is complete when this many bytes of body have come; without one when its head has. */
   replayBytes?: number;
+  /** Each connect waits for its `step`: somebody else connects lines of the same server, and these are to lie evenly between them. */
+  paced?: boolean;
   deadlineMs: number;
 }
 
@@ -31,6 +37,8 @@ export interface Opened {
   checkedLines: number;
   /** From the first connect to the last complete line. */
   elapsedMs: number;
+  firstConnectUs: number;
+  lastCompleteUs: number;
   headMs: Latency;
   completeMs: Latency;
   /** Body bytes a line, framing included; the spread says whether any line was given less. */
@@ -70,6 +78,8 @@ export interface Settled {
   latencyMs: Latency;
   acceptToDeliverMs: Latency;
   check: Check;
+  /** Body bytes of the checked line that has had the fewest. */
+  leastCheckedBytes: number;
 }
 
 export interface Check {
@@ -118,6 +128,9 @@ let headParts = new Map<number, string>();
 let ledger = new Ledger(0);
 let headBytesWanted = 0;
 let firstConnectUs = 0;
+let lastCompleteUs = 0;
+/** Connects that may have begun by now. */
+let stepsGiven = 0;
 let completeLines = 0;
 let closedLines = 0;
 let refusal: Error | undefined;
@@ -166,7 +179,8 @@ function advance(row: number, byteCount: number): void {
   if (rowBytes[row]! < headBytesWanted) return;
   rowState[row] = COMPLETE;
   completeLines++;
-  completeHistogram.record(Math.max(1, Math.round(nowUs() - firstConnectUs)));
+  lastCompleteUs = nowUs();
+  completeHistogram.record(Math.max(1, Math.round(lastCompleteUs - firstConnectUs)));
   onProgress();
 }
 
@@ -245,12 +259,15 @@ async function openLines(order: OpenOrder): Promise<Opened> {
   headHistogram = createLatencyHistogram();
   completeHistogram = createLatencyHistogram();
   chooseChecked(0, order.lines, order.checkedShare);
+  stepsGiven = order.paced === true ? 0 : Infinity;
   firstConnectUs = nowUs();
   await ramp(0, order);
   return {
     lines: order.lines,
     checkedLines: checkedLines.length,
     elapsedMs: completeHistogram.max / 1000,
+    firstConnectUs,
+    lastCompleteUs,
     headMs: latencyMs(headHistogram),
     completeMs: latencyMs(completeHistogram),
     lineBytes: byteSpread(),
@@ -268,17 +285,9 @@ function chooseChecked(from: number, lines: number, share: number): void {
   checkedLines = [...checkedRows.values()];
 }
 
-/** How each transport is asked for. The key is any 16 bytes: the answer to it is not checked here. */
-const WAY = {
-  sse: 'Accept: text/event-stream\r\n',
-  websocket:
-    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n',
-};
-
 /** Keeps at most `connectsAtOnce` lines between connect and completion; every line must get there before the deadline. */
 function ramp(from: number, order: OpenOrder): Promise<void> {
-  const position = order.lastEventId === undefined ? '' : `Last-Event-ID: ${order.lastEventId}\r\n`;
-  const request = `GET ${order.path} HTTP/1.1\r\nHost: 127.0.0.1:${order.port}\r\n${WAY[order.transport]}${position}\r\n`;
+  const request = requestOf(order);
   return new Promise((resolve, reject) => {
     let next = from;
     const finish = (error?: Error): void => {
@@ -298,8 +307,8 @@ function ramp(from: number, order: OpenOrder): Promise<void> {
     }, order.deadlineMs);
     const more = (): void => {
       // Lines that have not answered yet count as being connected: an accept queue must not overflow.
-      while (next < order.lines && next - completeLines - closedLines < order.connectsAtOnce)
-        connect(next++, order, request, more);
+      const limit = Math.min(order.lines, stepsGiven);
+      while (next < limit && next - completeLines - closedLines < order.connectsAtOnce) connect(next++, order, request, more);
     };
     onProgress = () => {
       if (refusal !== undefined || closedLines > 0) finish(refusal ?? new Error(`a line was closed by the server`));
@@ -308,6 +317,12 @@ function ramp(from: number, order: OpenOrder): Promise<void> {
     };
     more();
   });
+}
+
+/** One connect more may begin. */
+function step(): void {
+  stepsGiven++;
+  onProgress();
 }
 
 /** More lines beside those that are open (the memory subject grows in steps). */
@@ -382,7 +397,9 @@ async function settleBooks(order: SettleOrder): Promise<Settled> {
     }
   }
   const seen = ledger.seen;
+  const leastCheckedBytes = leastBytesOfChecked();
   return {
+    leastCheckedBytes,
     settledMs: (nowUs() - startUs) / 1000,
     latencyMs: latencyMs(ledger.latencyUs),
     acceptToDeliverMs: latencyMs(acceptToDeliver),
@@ -399,7 +416,7 @@ async function settleBooks(order: SettleOrder): Promise<Settled> {
       endEvents: seen.endEvents,
       damaged: seen.damaged,
       closedLines,
-      shortLines: countShort(),
+      shortLines: countShort(leastCheckedBytes - SHORT_BY_BYTES),
     },
   };
 }
@@ -412,14 +429,15 @@ function countDelivered(sequences: Float64Array): number {
   return delivered;
 }
 
-/** A frame's worth of slack, in any transport: batches are cut differently from line to line, and each has a few bytes of framing. */
-const SHORT_BY_BYTES = 320;
-
-function countShort(): number {
+function leastBytesOfChecked(): number {
   let least = Infinity;
   for (const row of checkedRows.keys()) least = Math.min(least, rowBytes[row]!);
+  return least;
+}
+
+function countShort(bytesWanted: number): number {
   let short = 0;
-  for (const bytes of rowBytes) if (bytes < least - SHORT_BY_BYTES) short++;
+  for (const bytes of rowBytes) if (bytes < bytesWanted) short++;
   return short;
 }
 
@@ -446,6 +464,7 @@ function closeLines(): void {
 answerRunner({
   open: openLines,
   grow: growLines,
+  step,
   window: watchWindow,
   settle: settleBooks,
   nap,

@@ -2,6 +2,7 @@
 import { sleepMs } from './clock.js';
 import { machineBusySeconds } from './machine.js';
 import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
+import { type Verdict, verdictOn, watchCores } from './verdict.js';
 import type { Visit } from './visit.js';
 
 export interface ClosedLoop {
@@ -13,11 +14,9 @@ export interface ClosedLoop {
   clientCpuShare: number;
   /** Of one core, what everything else on the machine used. */
   strangerCpuShare: number;
-  /** The client had no time left and the server did: the figure is the client's. */
-  clientBound: boolean;
+  verdict: Verdict;
 }
 
-const CLIENT_BOUND_SHARE = 0.95;
 /** The server's share is taken this long before the client's window ends, so that it lies inside. */
 const MARGIN_SECONDS = 0.2;
 const DEADLINE_MARGIN_MS = 20_000;
@@ -32,11 +31,13 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();
+  const coresSince = watchCores();
   const fromMs = performance.now();
   await sleepMs((windowSeconds / 2 - MARGIN_SECONDS) * 1000);
   const seconds = (performance.now() - fromMs) / 1000;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
   const busyShare = (machineBusySeconds() - busyBefore) / seconds;
+  const cores = coresSince(seconds);
   const loaded = await running;
   const requestsPerSecond = loaded.answered2xx / loaded.seconds;
   const clientCpuShare = loaded.cpuSeconds / loaded.seconds;
@@ -47,6 +48,6 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
     serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
     clientCpuShare,
     strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare),
-    clientBound: clientCpuShare > CLIENT_BOUND_SHARE && serverCpuShare < CLIENT_BOUND_SHARE,
+    verdict: verdictOn({ serverShare: cores?.server ?? serverCpuShare, clientShare: cores?.client ?? clientCpuShare }),
   };
 }

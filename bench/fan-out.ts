@@ -1,19 +1,16 @@
 /**
- * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw uWebSockets.js and the bare C loop,
- * turn by turn.
+ * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw uWebSockets.js, the bare C loop and
+ * its rivals, turn by turn.
  */
-import { pinning } from './child.js';
-import type { Check, Opened, Settled, WindowSeen } from './client.js';
-import { nowUs, sleepUntilUs } from './clock.js';
-import { machineBusySeconds, remarkOnStrangers } from './machine.js';
-import { PATH } from './event.js';
-import type { Published } from './publisher.js';
+import { hasCompiler } from './compile.js';
+import { remarkOnStrangers } from './machine.js';
+import { type OpenLoopRound, faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
-import type { LoopDelay, Usage } from './servers/agent.js';
-import { type Latency, median } from './statistics.js';
-import { drawTable, ms, percent, short } from './table.js';
-import { TARGET_TITLES, type TargetName, absence, hasLoop } from './targets.js';
-import { CHECKED_SHARE, CONNECTS_AT_ONCE, type Visit, visit } from './visit.js';
+import { median } from './statistics.js';
+import { drawTable, fixed, ms, percent, short } from './table.js';
+import { RIVALS, TARGET_TITLES, type TargetName, absence, hasLoop } from './targets.js';
+import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
+import { CHECKED_SHARE, CONNECTS_AT_ONCE, visit } from './visit.js';
 
 export interface FanOutParameters {
   lines: number;
@@ -22,6 +19,11 @@ export interface FanOutParameters {
   connectsAtOnce: number;
   warmUpSeconds: number;
   tailSeconds: number;
+  /** For a rival that does not get all lines connected, or does not bear them. */
+  fewerLines: number;
+  rivalWindowSeconds: number;
+  /** Whether a C process holds the lines that are not checked. */
+  reader: boolean;
   rates: RateParameters[];
   targets: TargetName[];
   absent: Record<string, string>;
@@ -35,44 +37,19 @@ export interface RateParameters {
   clientNapMs: number;
 }
 
-export interface FanOutRound {
+export interface FanOutRound extends OpenLoopRound {
   target: TargetName;
-  ratePerSecond: number;
   round: number;
-  opened: Opened;
-  window: WindowSeen;
-  deliveriesPerSecond: number;
-  /** As the client reads them, framing included. */
-  wireBytesPerSecond: number;
-  /** As the server counts them; null where it does not, or was too busy to answer at the window's start or end. */
-  writesPerSecond: number | null;
-  offeredPerSecond: number;
-  acceptedPerSecond: number;
-  refused503PerSecond: number;
-  published: Omit<Published, 'book'>;
-  /** From the moment the event was due, whatever happened to the publisher or the server meanwhile. */
-  latencyMs: Latency;
-  acceptToDeliverMs: Latency;
-  settledMs: number;
-  check: Check;
-  serverCpuShare: number;
-  serverCpuUsPerDelivery: number;
-  loopDelayMs: LoopDelay | null;
-  clientCpuShare: number;
-  clientCpuUsPerRead: number;
-  publisherCpuShare: number;
-  /** Of one core, what everything else on the machine used: a run is worth quoting when this is next to nothing. */
-  strangerCpuShare: number;
-  /** Client and publisher left less than 5 % of their core idle: the figure is theirs as much as the server's. */
-  clientBound: boolean;
-  serverCounters: Record<string, number> | null;
-  serverRssBytes: number;
 }
 
+/** Medians of the rounds that count; NaN, which JSON writes as null, where none does. */
 export interface FanOutFigures {
   target: TargetName;
   ratePerSecond: number;
+  lines: number;
+  sendBuffer: string;
   rounds: number;
+  discardedRounds: number;
   p50Ms: number;
   p99Ms: number;
   deliveriesPerSecond: number;
@@ -86,9 +63,9 @@ export interface FanOutFigures {
   serverCpuShare: number;
   serverCpuUsPerDelivery: number;
   loopDelayP99Ms: number | null;
+  serverCoreShare: number;
   clientCoreShare: number;
   strangerCpuShare: number;
-  clientBoundRounds: number;
   lost: number;
   undelivered: number;
   doubled: number;
@@ -112,12 +89,30 @@ export interface FanOutRatio {
   writesMedian: number | null;
 }
 
+/** What a rival was asked to do and did not. */
+export interface FanOutFailure {
+  target: TargetName;
+  ratePerSecond: number;
+  lines: number;
+  why: string;
+}
+
 export interface FanOutSummary {
   figures: FanOutFigures[];
   ratios: FanOutRatio[];
+  failures: FanOutFailure[];
 }
 
-const FAN_OUT_TARGETS: TargetName[] = ['holdline', 'holdline-ws', 'raw-uws', 'raw-uws-ws', 'send-loop', 'nchan'];
+const FAN_OUT_TARGETS: TargetName[] = [
+  'holdline',
+  'holdline-ws',
+  'raw-uws',
+  'raw-uws-ws',
+  'send-loop',
+  'nchan',
+  'node-http',
+  'better-sse',
+];
 /** Each with what it is divided by. */
 const PAIRS: [of: TargetName, against: TargetName][] = [
   ['holdline', 'raw-uws'],
@@ -127,49 +122,54 @@ const PAIRS: [of: TargetName, against: TargetName][] = [
 ];
 /** A rival is no floor to be divided by: one round tells the order of magnitude. */
 const RIVAL_ROUNDS = 1;
+const RIVAL_WINDOW_SECONDS = 10;
+/** Far beyond what a write for each line and event can do, and what such a server has shown at 100 already. */
+const RIVAL_RATE_MOST = 100;
 const LINES = 15_000;
+const FEWER_LINES = 4_000;
 const EVENT_BYTES = 256;
 const WARM_UP_SECONDS = 3;
-/** The load goes on past the window, so that its last events meet what the first ones met. */
 const TAIL_SECONDS = 0.5;
 const FULL_RATES: RateParameters[] = [
   { ratePerSecond: 10, rounds: 5, windowSeconds: 20, clientNapMs: 0.1 },
   { ratePerSecond: 100, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
   { ratePerSecond: 1000, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
 ];
-const QUICK = { lines: 2_000, rounds: 1, windowSeconds: 3, warmUpSeconds: 1 };
+const QUICK = { lines: 2_000, fewerLines: 500, rounds: 1, windowSeconds: 3, warmUpSeconds: 1 };
 
-const LEAD_MS = 500;
-const PREPARE_DEADLINE_MS = 10_000;
-const ANSWER_GRACE_MS = 3_000;
-/** What is still on its way then counts as undelivered, not as lost. */
 const SETTLE_DEADLINE_MS = 10_000;
-const CLIENT_BOUND_SHARE = 0.95;
-const WATCH_WITHIN_US = 500_000;
-/** The counter of corked writes, src/counters.ts. */
-const WRITES = 'writes_total';
 
 export async function measureFanOut(options: RunOptions): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
   const parameters = chooseParameters(options);
   const remarks: string[] = [];
   for (const [target, why] of Object.entries(parameters.absent)) remarks.push(`${target} was not measured: ${why}`);
   const rounds: FanOutRound[] = [];
+  const failures: FanOutFailure[] = [];
   for (const rate of parameters.rates) {
     for (let round = 1; round <= rate.rounds; round++) {
       for (const target of parameters.targets) {
-        if (target === 'nchan' && round > RIVAL_ROUNDS) continue;
-        const measured = await visit(target, {}, (here) => measureRound(here, parameters, rate, round));
-        rounds.push(measured);
-        options.say(describeRound(measured, rate.rounds));
+        const turn = { target, rate, round, parameters };
+        const measured = RIVALS.has(target)
+          ? await measureRival(turn, failures, options.say)
+          : [await measureTurn(turn, parameters.lines)];
+        rounds.push(...measured);
+        for (const one of measured) options.say(describeRound(one, rate.rounds));
       }
     }
   }
-  const summary = summarise(rounds);
+  const summary = summarise(rounds, failures);
   for (const figures of summary.figures) {
-    const where = `${figures.target} at ${figures.ratePerSecond}/s`;
-    if (figures.clientBoundRounds > 0)
-      remarks.push(`${where}: the client's core was busy in ${figures.clientBoundRounds} rounds; the server may do better`);
-    if (figures.loopDelayP99Ms === null && hasLoop(figures.target)) {
+    const where = `${figures.target} with ${figures.lines} lines at ${figures.ratePerSecond}/s`;
+    remarks.push(
+      ...remarkOnDiscarded(
+        where,
+        rounds.filter(
+          ({ target, ratePerSecond, lines }) =>
+            target === figures.target && ratePerSecond === figures.ratePerSecond && lines === figures.lines,
+        ),
+      ),
+    );
+    if (figures.loopDelayP99Ms === null && figures.discardedRounds < figures.rounds && hasLoop(figures.target)) {
       remarks.push(`${where}: its loop never came round in time to tell its delay, which is therefore more than the window`);
     }
     remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
@@ -180,7 +180,50 @@ export async function measureFanOut(options: RunOptions): Promise<Measured<FanOu
         `${where}: ${figures.undelivered} accepted deliveries of checked lines were still under way ${SETTLE_DEADLINE_MS} ms after the end`,
       );
   }
+  for (const { target, ratePerSecond, lines, why } of failures) {
+    remarks.push(`${target} at ${ratePerSecond}/s with ${lines} lines: ${why.split('\n', 1)[0]}`);
+  }
   return { parameters, rounds, summary, remarks, table: describeSummary(summary) };
+}
+
+interface Turn {
+  target: TargetName;
+  rate: RateParameters;
+  round: number;
+  parameters: FanOutParameters;
+}
+
+function measureTurn({ target, rate, round, parameters }: Turn, lines: number): Promise<FanOutRound> {
+  return visit(target, {}, async (here) => {
+    const client = await here.startLineClient();
+    const order = { ...parameters, ...rate, lines, settleDeadlineMs: SETTLE_DEADLINE_MS };
+    return { target, round, ...(await measureOpenLoop(here, client, order)) };
+  });
+}
+
+/**
+ * A rival has one turn with all lines and, where it does not deliver all of what is offered, one with fewer. What it does not bear is
+ * told, and is no failure of the run.
+ */
+async function measureRival(turn: Turn, failures: FanOutFailure[], say: (text: string) => void): Promise<FanOutRound[]> {
+  const { target, rate, round, parameters } = turn;
+  const { ratePerSecond } = rate;
+  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MOST)) return [];
+  const shorter = { ...turn, rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) } };
+  const measured: FanOutRound[] = [];
+  const hasFailed = failures.some((failure) => failure.target === target && failure.lines === parameters.lines);
+  for (const lines of hasFailed ? [parameters.fewerLines] : [parameters.lines, parameters.fewerLines]) {
+    try {
+      measured.push(await measureTurn(shorter, lines));
+      // With fewer lines where it may bear them; at more events it has shown its limit.
+      if (measured.at(-1)!.verdict === 'offer' || ratePerSecond > parameters.rates[0]!.ratePerSecond) break;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      failures.push({ target, ratePerSecond, lines, why });
+      say(`${ratePerSecond}/s ${target} with ${lines} lines: ${why}`);
+    }
+  }
+  return measured;
 }
 
 function chooseParameters(options: RunOptions): FanOutParameters {
@@ -204,6 +247,9 @@ function chooseParameters(options: RunOptions): FanOutParameters {
     eventBytes: EVENT_BYTES,
     checkedShare: CHECKED_SHARE,
     connectsAtOnce: CONNECTS_AT_ONCE,
+    fewerLines: options.quick ? QUICK.fewerLines : FEWER_LINES,
+    rivalWindowSeconds: RIVAL_WINDOW_SECONDS,
+    reader: hasCompiler,
     warmUpSeconds: options.quick ? QUICK.warmUpSeconds : WARM_UP_SECONDS,
     tailSeconds: TAIL_SECONDS,
     rates: (rates ?? FULL_RATES).map((rate) => ({
@@ -217,137 +263,16 @@ function chooseParameters(options: RunOptions): FanOutParameters {
   };
 }
 
-async function measureRound(
-  here: Visit,
-  parameters: FanOutParameters,
-  rate: RateParameters,
-  round: number,
-): Promise<FanOutRound> {
-  const { server } = here;
-  const { ratePerSecond, windowSeconds } = rate;
-  const { warmUpSeconds, tailSeconds } = parameters;
-  const client = here.startClient();
-  const publisher = here.startPublisher();
-  const loadSeconds = warmUpSeconds + windowSeconds + tailSeconds;
-  const opened = await here.open(client, parameters.lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 });
-  await client.ask('nap', rate.clientNapMs, 1000);
-  await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
-
-  const startUs = nowUs() + LEAD_MS * 1000;
-  const windowStartUs = startUs + warmUpSeconds * 1e6;
-  const windowEndUs = windowStartUs + windowSeconds * 1e6;
-  const endUs = windowEndUs + tailSeconds * 1e6;
-  const loadMs = loadSeconds * 1000 + LEAD_MS;
-  const publishing = publisher.ask<Published>(
-    'publish',
-    { startUs, endUs, windowStartUs, windowEndUs, graceMs: ANSWER_GRACE_MS },
-    loadMs + ANSWER_GRACE_MS + 10_000,
-  );
-  const watching = client.ask<WindowSeen>('window', { startUs: windowStartUs, endUs: windowEndUs }, loadMs + 10_000);
-  // Should either fail first, the other's failure is no unhandled one.
-  publishing.catch(() => {});
-  watching.catch(() => {});
-
-  await sleepUntilUs(windowStartUs);
-  // A server in a backlog answers late or never; its figures from /proc do not depend on it.
-  let usageBefore: Usage | null = null;
-  server
-    .watchLoop()
-    .then(() => server.usage())
-    .then(
-      (usage) => (usageBefore = usage),
-      () => {},
-    );
-  const cpuBefore = server.cpuSeconds();
-  const busyBefore = machineBusySeconds();
-  const ownBefore = process.cpuUsage();
-  const cpuFromUs = nowUs();
-  await sleepUntilUs(windowEndUs);
-  const cpuSeconds = (nowUs() - cpuFromUs) / 1e6;
-  const serverCpuShare = (server.cpuSeconds() - cpuBefore) / cpuSeconds;
-  const busyShare = (machineBusySeconds() - busyBefore) / cpuSeconds;
-  const own = process.cpuUsage(ownBefore);
-  const runnerCpuShare = (own.user + own.system) / 1e6 / cpuSeconds;
-  const usageAfter = await server.usage();
-
-  const window = await watching;
-  const { book, ...published } = await publishing;
-  if (published.accepted === 0) {
-    throw new Error(
-      `${server.name} accepted none of ${published.sent} events in ${loadSeconds} s (503: ${published.refused503}, unanswered: ${published.unanswered})`,
-    );
-  }
-  const settled = await client.ask<Settled>(
-    'settle',
-    { accepted: book, windowStartUs, windowEndUs, deadlineMs: SETTLE_DEADLINE_MS },
-    SETTLE_DEADLINE_MS + 20_000,
-  );
-  // What began late has missed what delayed it.
-  const watched = watchedUsage(usageBefore, usageAfter, windowStartUs);
-  const deliveriesPerSecond = window.deliveries / window.seconds;
-  const clientCpuShare = window.cpuSeconds / window.seconds;
-  const publisherCpuShare = published.cpuSeconds / windowSeconds;
-  return {
-    target: server.name,
-    ratePerSecond,
-    round,
-    opened,
-    window,
-    deliveriesPerSecond,
-    wireBytesPerSecond: window.wireBytes / window.seconds,
-    writesPerSecond: watched === undefined ? null : writesPerSecond(watched.before, watched.after),
-    offeredPerSecond: published.offered / windowSeconds,
-    acceptedPerSecond: published.acceptedInWindow / windowSeconds,
-    refused503PerSecond: published.refused503InWindow / windowSeconds,
-    published,
-    latencyMs: settled.latencyMs,
-    acceptToDeliverMs: settled.acceptToDeliverMs,
-    settledMs: settled.settledMs,
-    check: settled.check,
-    serverCpuShare,
-    serverCpuUsPerDelivery: deliveriesPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / deliveriesPerSecond,
-    loopDelayMs: watched?.after.loopDelayMs ?? null,
-    clientCpuShare,
-    clientCpuUsPerRead: (window.cpuSeconds * 1e6) / window.reads,
-    publisherCpuShare,
-    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - publisherCpuShare - runnerCpuShare),
-    // Without pinning the client has a core of its own only if the scheduler gives it one: the client alone counts then.
-    clientBound: (pinning ? clientCpuShare + publisherCpuShare : clientCpuShare) > CLIENT_BOUND_SHARE,
-    serverCounters: await server.counters(),
-    serverRssBytes: server.rssBytes(),
-  };
-}
-
-/** Undefined when the server was asked too late, or did not answer. */
-function watchedUsage(
-  before: Usage | null,
-  after: Usage | null,
-  windowStartUs: number,
-): { before: Usage; after: Usage } | undefined {
-  if (before === null || after === null || before.atUs > windowStartUs + WATCH_WITHIN_US) return undefined;
-  return { before, after };
-}
-
-function writesPerSecond(before: Usage, after: Usage): number | null {
-  const from = before.counters[WRITES];
-  const to = after.counters[WRITES];
-  return from === undefined || to === undefined ? null : (to - from) / ((after.atUs - before.atUs) / 1e6);
-}
-
-/** What must be zero on a server that keeps its promises; deliveries under way at the deadline are told of apart. */
-function faultsOf(check: Check): number {
-  return (
-    check.lost + check.doubled + check.outOfOrder + check.idMismatches + check.damaged + check.closedLines + check.shortLines
-  );
-}
-
-function summarise(rounds: FanOutRound[]): FanOutSummary {
+function summarise(rounds: FanOutRound[], failures: FanOutFailure[]): FanOutSummary {
   const figures: FanOutFigures[] = [];
   const ratios: FanOutRatio[] = [];
   for (const ratePerSecond of new Set(rounds.map((round) => round.ratePerSecond))) {
     const ofRate = rounds.filter((round) => round.ratePerSecond === ratePerSecond);
     for (const target of new Set(ofRate.map((round) => round.target))) {
-      figures.push(figuresOf(ofRate.filter((round) => round.target === target)));
+      const ofTarget = ofRate.filter((round) => round.target === target);
+      for (const lines of new Set(ofTarget.map((round) => round.lines))) {
+        figures.push(figuresOf(ofTarget.filter((round) => round.lines === lines)));
+      }
     }
     for (const [of, against] of PAIRS) {
       const ratio = ratioOf(
@@ -357,13 +282,13 @@ function summarise(rounds: FanOutRound[]): FanOutSummary {
       if (ratio !== undefined) ratios.push(ratio);
     }
   }
-  return { figures, ratios };
+  return { figures, ratios, failures };
 }
 
-/** Undefined when no round has both. */
+/** Undefined when in no round both count. */
 function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | undefined {
-  const pairs = ours.flatMap((our) => {
-    const their = theirs.find(({ round }) => round === our.round);
+  const pairs = ours.filter(counts).flatMap((our) => {
+    const their = theirs.filter(counts).find(({ round }) => round === our.round);
     return their === undefined ? [] : [{ our, their }];
   });
   const [first] = pairs;
@@ -388,14 +313,18 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
 
 function figuresOf(rounds: FanOutRound[]): FanOutFigures {
   const first = rounds[0]!;
-  const middle = (pick: (round: FanOutRound) => number): number => median(rounds.map(pick));
+  const kept = rounds.filter(counts);
+  const middle = (pick: (round: FanOutRound) => number): number => median(kept.map(pick));
   const sum = (pick: (round: FanOutRound) => number): number => rounds.reduce((total, round) => total + pick(round), 0);
-  const loops = rounds.flatMap((round) => (round.loopDelayMs === null ? [] : [round.loopDelayMs.p99]));
-  const writes = rounds.flatMap((round) => (round.writesPerSecond === null ? [] : [round.writesPerSecond]));
+  const loops = kept.flatMap((round) => (round.loopDelayMs === null ? [] : [round.loopDelayMs.p99]));
+  const writes = kept.flatMap((round) => (round.writesPerSecond === null ? [] : [round.writesPerSecond]));
   return {
     target: first.target,
     ratePerSecond: first.ratePerSecond,
+    lines: first.lines,
+    sendBuffer: first.sendBuffer,
     rounds: rounds.length,
+    discardedRounds: rounds.length - kept.length,
     p50Ms: middle((round) => round.latencyMs.p50),
     p99Ms: middle((round) => round.latencyMs.p99),
     deliveriesPerSecond: middle((round) => round.deliveriesPerSecond),
@@ -409,9 +338,9 @@ function figuresOf(rounds: FanOutRound[]): FanOutFigures {
     serverCpuShare: middle((round) => round.serverCpuShare),
     serverCpuUsPerDelivery: middle((round) => round.serverCpuUsPerDelivery),
     loopDelayP99Ms: loops.length === 0 ? null : median(loops),
-    clientCoreShare: middle((round) => round.clientCpuShare + round.publisherCpuShare),
+    serverCoreShare: middle((round) => round.serverCoreShare),
+    clientCoreShare: middle((round) => round.clientCoreShare),
     strangerCpuShare: Math.max(...rounds.map((round) => round.strangerCpuShare)),
-    clientBoundRounds: rounds.filter((round) => round.clientBound).length,
     lost: sum((round) => round.check.lost),
     undelivered: sum((round) => round.check.undelivered),
     doubled: sum((round) => round.check.doubled),
@@ -424,11 +353,12 @@ function figuresOf(rounds: FanOutRound[]): FanOutFigures {
 function describeRound(round: FanOutRound, rounds: number): string {
   const { check } = round;
   return (
-    `${round.ratePerSecond}/s round ${round.round}/${rounds} ${round.target}: ` +
+    `${round.ratePerSecond}/s round ${round.round}/${rounds} ${round.target}, ${round.lines} lines: ` +
     `p50 ${ms(round.latencyMs.p50)} p99 ${ms(round.latencyMs.p99)}, ${short(round.deliveriesPerSecond)} deliveries/s, ` +
     `accepted ${round.acceptedPerSecond.toFixed(0)}/s, accept→deliver p99 ${ms(round.acceptToDeliverMs.p99)}, ` +
-    `server ${percent(round.serverCpuShare)}, client ${percent(round.clientCpuShare)} + publisher ${percent(round.publisherCpuShare)}` +
-    `${round.clientBound ? ' CLIENT BOUND' : ''}, others ${percent(round.strangerCpuShare)}, lost ${check.lost}, doubled ${check.doubled}, gaps ${check.gapEvents}` +
+    `server ${percent(round.serverCpuShare)} (core ${percent(round.serverCoreShare)}), ` +
+    `client ${percent(round.clientCpuShare)} + publisher ${percent(round.publisherCpuShare)} (core ${percent(round.clientCoreShare)}), ` +
+    `${counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`}, others ${percent(round.strangerCpuShare)}, lost ${check.lost}, doubled ${check.doubled}, gaps ${check.gapEvents}` +
     `${check.undelivered > 0 ? `, undelivered ${check.undelivered}` : ''}${faultsOf(check) > 0 ? ` FAULTS ${JSON.stringify(check)}` : ''}`
   );
 }
@@ -436,6 +366,7 @@ function describeRound(round: FanOutRound, rounds: number): string {
 const HEAD = [
   'ev/s',
   'server',
+  'rounds',
   'p50',
   'p99',
   'p50 ÷',
@@ -460,18 +391,19 @@ function describeSummary(summary: FanOutSummary): string {
     );
     return [
       figures.ratePerSecond,
-      TARGET_TITLES[figures.target] + (figures.clientBoundRounds > 0 ? ' (client bound)' : ''),
+      `${TARGET_TITLES[figures.target]}, ${figures.lines} lines`,
+      roundsLeft(figures),
       ms(figures.p50Ms),
       ms(figures.p99Ms),
       ratio === undefined ? '' : ratio.p50Median.toFixed(2),
       ratio === undefined ? '' : ratio.p99Median.toFixed(2),
       short(figures.deliveriesPerSecond),
       figures.writesPerSecond === null ? '–' : short(figures.writesPerSecond),
-      (figures.wireBytesPerSecond / 1e6).toFixed(0),
-      figures.acceptedPerSecond.toFixed(0),
-      figures.refused503PerSecond.toFixed(0),
+      fixed(figures.wireBytesPerSecond / 1e6, 0),
+      fixed(figures.acceptedPerSecond, 0),
+      fixed(figures.refused503PerSecond, 0),
       ms(figures.acceptToDeliverP99Ms),
-      figures.serverCpuUsPerDelivery.toFixed(2),
+      fixed(figures.serverCpuUsPerDelivery, 2),
       figures.loopDelayP99Ms === null ? '–' : ms(figures.loopDelayP99Ms),
       figures.lost,
       figures.doubled,

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { OPTIONS } from '../src/config.js';
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
 
 export interface Machine {
@@ -41,7 +42,7 @@ export function describeMachine(): Machine {
     dirty: git('status', '--porcelain', '--', '.', ':!bench/results') !== '',
     openFiles: /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 'unknown',
     pinned: pinning ? `server on core ${SERVER_CORE}, client and publisher on core ${CLIENT_CORE} (taskset)` : 'not pinned',
-    sendBuffer: 'kernel default',
+    sendBuffer: `Holdline ${OPTIONS.socketSendBufferBytes.default / 1024} KiB, others the kernel’s`,
   };
 }
 
@@ -50,10 +51,20 @@ const CLOCK_TICKS_PER_SECOND = 100;
 
 /** CPU time the whole machine has spent on anything, steal included: what is not ours of it disturbed the run. */
 export function machineBusySeconds(): number {
-  const [, user, nice, system, , , irq, softirq, steal] = readFileSync('/proc/stat', 'utf8')
-    .split('\n', 1)[0]!
-    .split(/\s+/)
-    .map(Number);
+  return busySeconds('cpu');
+}
+
+/** The same of one core: interrupts that a process caused are in it, and not in the process's own time. */
+export function coreBusySeconds(core: number): number {
+  return busySeconds(`cpu${core}`);
+}
+
+function busySeconds(row: string): number {
+  const line = readFileSync('/proc/stat', 'utf8')
+    .split('\n')
+    .find((text) => text.startsWith(`${row} `));
+  if (line === undefined) throw new Error(`there is no ${row} in /proc/stat`);
+  const [, user, nice, system, , , irq, softirq, steal] = line.split(/\s+/).map(Number);
   return (user! + nice! + system! + irq! + softirq! + steal!) / CLOCK_TICKS_PER_SECOND;
 }
 

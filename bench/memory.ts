@@ -4,7 +4,7 @@ import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { type Regression, leastSquares, median } from './statistics.js';
 import { drawTable } from './table.js';
-import { TARGET_TITLES, type TargetName, absence, transportOf } from './targets.js';
+import { RIVALS, type Running, TARGET_TITLES, type TargetName, absence, transportOf } from './targets.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -43,7 +43,18 @@ export interface MemoryFigures {
   rssWithoutLinesBytes: number;
 }
 
-const TARGETS_HERE: TargetName[] = ['holdline', 'holdline-ws', 'holdline-poll', 'raw-uws', 'raw-uws-ws', 'raw-uws-poll'];
+const TARGETS_HERE: TargetName[] = [
+  'holdline',
+  'holdline-ws',
+  'holdline-poll',
+  'raw-uws',
+  'raw-uws-ws',
+  'raw-uws-poll',
+  'node-http',
+  'better-sse',
+];
+/** Ten times as much needs no median. */
+const RIVAL_ROUNDS = 1;
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
 const STEP = 2_000;
@@ -51,6 +62,7 @@ const QUICK_POINTS = [500, 750, 1_000, 1_250, 1_500];
 const SETTLE_MS = 500;
 const GARBAGE_COLLECTIONS = 3;
 const STABLE_AFTER_MS = 15_000;
+const QUICK_STABLE_AFTER_MS = 2_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
 const ASK_DEADLINE_MS = 60_000;
@@ -68,7 +80,8 @@ export async function measureMemory(options: RunOptions): Promise<Measured<Memor
   const rounds: MemoryRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const target of parameters.targets) {
-      const measured = await measureRound(target, round, parameters);
+      if (RIVALS.has(target) && round > RIVAL_ROUNDS) continue;
+      const measured = await measureRound(target, round, parameters, options.quick);
       rounds.push(measured);
       options.say(
         `round ${round}/${parameters.rounds} ${target}: ${measured.rss.slope.toFixed(0)} ± ${measured.rss.slopeError.toFixed(0)} B RSS a line ` +
@@ -98,28 +111,18 @@ function pointsUpTo(most: number): number[] {
   return points;
 }
 
-function measureRound(target: TargetName, round: number, parameters: MemoryParameters): Promise<MemoryRound> {
+function measureRound(target: TargetName, round: number, parameters: MemoryParameters, quick: boolean): Promise<MemoryRound> {
   return visit(target, {}, async (here) => {
     const isPoll = transportOf(target) === 'poll';
     const client = isPoll ? here.startPollClient() : here.startClient();
-    const settled = async (): Promise<Usage> => {
-      for (let run = 0; run < parameters.garbageCollections; run++) {
-        await sleepMs(parameters.settleMs);
-        await here.server.gc();
-      }
-      await sleepMs(parameters.settleMs);
-      const usage = await here.server.usage();
-      if (usage === null) throw new Error(`${target} did not tell its memory`);
-      return usage;
-    };
-    const before = await stable(settled);
+    const before = await stable(() => settled(here.server), quick);
     const points: MemoryPoint[] = [];
     for (const lines of parameters.linesAtPoints) {
       // A line is checked in full here, too: its stream has to be a sound one.
       const order = isPoll ? here.pollOrder(lines) : here.openOrder(lines, {});
       await client.ask(points.length === 0 ? 'open' : 'grow', order, ASK_DEADLINE_MS);
       await untilHeld(here.server, lines, HELD_DEADLINE_MS);
-      const { rssBytes, rssAnonBytes, heapUsedBytes, externalBytes } = await settled();
+      const { rssBytes, rssAnonBytes, heapUsedBytes, externalBytes } = await settled(here.server);
       points.push({ lines, rssBytes, rssAnonBytes, heapUsedBytes, externalBytes });
     }
     return {
@@ -133,16 +136,28 @@ function measureRound(target: TargetName, round: number, parameters: MemoryParam
   });
 }
 
+/** What a server uses once there is nothing left to collect. */
+export async function settled(server: Running): Promise<Usage> {
+  for (let run = 0; run < GARBAGE_COLLECTIONS; run++) {
+    await sleepMs(SETTLE_MS);
+    await server.gc();
+  }
+  await sleepMs(SETTLE_MS);
+  const usage = await server.usage();
+  if (usage === null) throw new Error(`${server.name} did not tell its memory`);
+  return usage;
+}
+
 /**
  * A young Node process gives back several megabytes within its first quarter of a minute (the loader's thread, the first
  * heap); taken for a point on the line, that would be worth hundreds of bytes a line.
  */
-async function stable(settled: () => Promise<Usage>): Promise<Usage> {
+export async function stable(look: () => Promise<Usage>, quick: boolean): Promise<Usage> {
   const untilMs = performance.now() + STABLE_WITHIN_MS;
-  const fromMs = performance.now() + STABLE_AFTER_MS;
-  let before = await settled();
+  const fromMs = performance.now() + (quick ? QUICK_STABLE_AFTER_MS : STABLE_AFTER_MS);
+  let before = await look();
   for (;;) {
-    const now = await settled();
+    const now = await look();
     const moved = Math.abs(now.rssBytes - before.rssBytes);
     if (performance.now() >= fromMs && moved <= STABLE_BYTES) return now;
     if (performance.now() > untilMs)

@@ -197,6 +197,7 @@ function sweepTask(sockets: number, events: number): Task {
       return true;
     },
     end: () => {},
+    unsentBytes: () => 0,
   };
   const way: Way<object> = { transport: 'sse', dialect: SSE, port };
   const counters = makeCounters();

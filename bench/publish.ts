@@ -3,8 +3,9 @@ import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
 import { DATA_BYTES, PATH, writeEventData } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
-import { drawTable, percent, short } from './table.js';
+import { drawTable, fixed, percent, short } from './table.js';
 import { TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
 import { visit } from './visit.js';
 
 interface Mode {
@@ -38,7 +39,8 @@ export interface PublishFigures {
   serverCpuShare: number;
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
-  clientBoundRounds: number;
+  rounds: number;
+  discardedRounds: number;
   refused: number;
   /** Why the mode has no figure; undefined when it has. */
   notBorne?: string;
@@ -87,11 +89,10 @@ export async function measurePublish(options: RunOptions): Promise<Measured<Publ
   const remarks = summary.flatMap((figures) => {
     const where = `${figures.target}, ${figures.mode}`;
     if (figures.notBorne !== undefined) return [`${where}: ${figures.notBorne}`];
-    if (figures.clientBoundRounds > 0)
-      return [
-        `${where}: the client's core was busy in ${figures.clientBoundRounds} rounds; CPU per request tells what the server could do`,
-      ];
-    return [];
+    return remarkOnDiscarded(
+      where,
+      rounds.filter(({ target, mode }) => target === figures.target && mode === figures.mode),
+    );
   });
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
@@ -129,7 +130,7 @@ function describeRound(measured: PublishRound, rounds: number): string {
     `${measured.mode} round ${measured.round}/${rounds} ${measured.target}: ${short(measured.requestsPerSecond)} requests/s`,
     `${short(measured.eventsPerSecond)} events/s`,
     `server ${percent(measured.serverCpuShare)}`,
-    `client ${percent(measured.clientCpuShare)}${measured.clientBound ? ' CLIENT BOUND' : ''}`,
+    `client ${percent(measured.clientCpuShare)}${counts(measured) ? '' : `, DISCARDED: ${measured.verdict}`}`,
     ...(loaded.closedConnections > 0 ? [`${loaded.closedConnections} connections closed by the server`] : []),
     ...(loaded.firstRefusal === '' ? [] : [`refused: ${loaded.firstRefusal.slice(0, 120)}`]),
   ].join(', ');
@@ -140,16 +141,19 @@ function summarise(rounds: PublishRound[]): PublishFigures[] {
   return [...keys].map((key) => {
     const own = rounds.filter((round) => `${round.mode}\n${round.target}` === key);
     const first = own[0]!;
+    const kept = own.filter(counts);
+    const middle = (pick: (round: PublishRound) => number): number => median(kept.map(pick));
     const closed = own.reduce((sum, round) => sum + round.loaded.closedConnections, 0);
     const figures: PublishFigures = {
       mode: first.mode,
       target: first.target,
-      requestsPerSecond: median(own.map((round) => round.requestsPerSecond)),
-      eventsPerSecond: median(own.map((round) => round.eventsPerSecond)),
-      serverCpuShare: median(own.map((round) => round.serverCpuShare)),
-      serverCpuUsPerRequest: median(own.map((round) => round.serverCpuUsPerRequest)),
-      clientCpuShare: median(own.map((round) => round.clientCpuShare)),
-      clientBoundRounds: own.filter((round) => round.clientBound).length,
+      requestsPerSecond: middle((round) => round.requestsPerSecond),
+      eventsPerSecond: middle((round) => round.eventsPerSecond),
+      serverCpuShare: middle((round) => round.serverCpuShare),
+      serverCpuUsPerRequest: middle((round) => round.serverCpuUsPerRequest),
+      clientCpuShare: middle((round) => round.clientCpuShare),
+      rounds: own.length,
+      discardedRounds: own.length - kept.length,
       refused: own.reduce((sum, round) => sum + round.loaded.answered503 + round.loaded.otherAnswers, 0),
     };
     return closed > 0 ? { ...figures, notBorne: `the server closed ${closed} connections` } : figures;
@@ -158,15 +162,16 @@ function summarise(rounds: PublishRound[]): PublishFigures[] {
 
 function describe(summary: PublishFigures[]): string {
   return drawTable(
-    ['mode', 'server', 'requests/s', 'events/s', 'server CPU', 'CPU µs/request', 'client CPU', 'refused'],
+    ['mode', 'server', 'requests/s', 'events/s', 'server CPU', 'CPU µs/request', 'client CPU', 'rounds', 'refused'],
     summary.map((figures) => [
       figures.mode,
       TARGET_TITLES[figures.target],
       figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not borne',
       figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not borne',
       percent(figures.serverCpuShare),
-      figures.serverCpuUsPerRequest.toFixed(2),
-      percent(figures.clientCpuShare) + (figures.clientBoundRounds > 0 ? ' (bound)' : ''),
+      fixed(figures.serverCpuUsPerRequest, 2),
+      percent(figures.clientCpuShare),
+      roundsLeft(figures),
       figures.refused,
     ]),
   );

@@ -3,7 +3,20 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Machine } from './machine.js';
 
-export const SUBJECTS = ['fan-out', 'long-poll', 'short-poll', 'memory', 'accept', 'idle', 'publish', 'micro'] as const;
+export const SUBJECTS = [
+  'fan-out',
+  'long-poll',
+  'short-poll',
+  'memory',
+  'accept',
+  'idle',
+  'publish',
+  'micro',
+  'knobs',
+  'plan',
+  'alternatives',
+  'heap',
+] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is no subject of `npm run bench`, and leaves its figures in the same shape. */
 export type ResultName = SubjectName | 'compare';
@@ -40,6 +53,8 @@ export interface Measured<Parameters, Round, Summary> {
   summary: Summary;
   remarks: string[];
   table: string;
+  /** False where the subject is a promise and it was not kept: the bench then ends with 1. */
+  passed?: boolean;
 }
 
 const RESULTS = new URL('results/', import.meta.url);

@@ -16,6 +16,10 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   idle: async () => (await import('./idle.js')).measureIdle,
   publish: async () => (await import('./publish.js')).measurePublish,
   micro: async () => (await import('./micro.js')).measureMicro,
+  alternatives: async () => (await import('./alternatives.js')).measureAlternatives,
+  heap: async () => (await import('./heap.js')).measureHeap,
+  knobs: async () => (await import('./knobs.js')).measureKnobs,
+  plan: async () => (await import('./plan-check.js')).measurePlan,
 };
 
 const USAGE = `npm run bench [-- SUBJECT … | all] [--quick] [--connections N] [--rounds N] [--seconds N] [--rates 10,100] [--targets holdline,raw-uws]
@@ -64,6 +68,7 @@ for (const name of chosenSubjects()) {
     const file = writeResult(name, startedAt, options.quick, machine, measured);
     console.log(`\n${measured.table}`);
     for (const remark of measured.remarks) console.log(`! ${remark}`);
+    if (measured.passed === false) failed++;
     console.log(`raw figures: ${file} (${Math.round((Date.now() - startedAt.getTime()) / 1000)} s)`);
   } catch (error) {
     failed++;

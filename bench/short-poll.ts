@@ -9,8 +9,9 @@ import { remarkOnStrangers } from './machine.js';
 import type { Measured, RunOptions } from './results.js';
 import type { FixedAnswerSettings } from './servers/fixed-answer.js';
 import { median } from './statistics.js';
-import { drawTable, percent, short } from './table.js';
+import { drawTable, fixed, percent, short } from './table.js';
 import { TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
 import { type Visit, visit } from './visit.js';
 
 interface Kind {
@@ -51,7 +52,8 @@ export interface ShortPollFigures {
   serverCpuShare: number;
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
-  clientBoundRounds: number;
+  rounds: number;
+  discardedRounds: number;
   /** The most of its rounds. */
   strangerCpuShare: number;
   refused: number;
@@ -103,9 +105,10 @@ export async function measureShortPoll(
   }
   const summary = summarise(rounds);
   const remarks = summary.flatMap((figures) => [
-    ...(figures.clientBoundRounds > 0
-      ? [`${where(figures)}: the client's core was busy in ${figures.clientBoundRounds} rounds; the server may do better`]
-      : []),
+    ...remarkOnDiscarded(
+      where(figures),
+      rounds.filter((round) => where(round) === where(figures)),
+    ),
     ...remarkOnStrangers(where(figures), figures.strangerCpuShare),
     ...(figures.refused > 0 ? [`${where(figures)}: ${figures.refused} answers were neither 200 nor 204`] : []),
   ]);
@@ -215,8 +218,9 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
   return [...keys].map((key) => {
     const own = rounds.filter((round) => where(round) === key);
     const first = own[0]!;
-    const middle = (pick: (round: ShortPollRound) => number): number => median(own.map(pick));
-    const shares = first.target === 'fixed-answer' ? [] : own.flatMap((round) => shareOfFloor(round, rounds));
+    const kept = own.filter(counts);
+    const middle = (pick: (round: ShortPollRound) => number): number => median(kept.map(pick));
+    const shares = first.target === 'fixed-answer' ? [] : kept.flatMap((round) => shareOfFloor(round, rounds));
     return {
       target: first.target,
       kind: first.kind,
@@ -226,7 +230,8 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
       serverCpuShare: middle((round) => round.serverCpuShare),
       serverCpuUsPerRequest: middle((round) => round.serverCpuUsPerRequest),
       clientCpuShare: middle((round) => round.clientCpuShare),
-      clientBoundRounds: own.filter((round) => round.clientBound).length,
+      rounds: own.length,
+      discardedRounds: own.length - kept.length,
       strangerCpuShare: Math.max(...own.map(({ strangerCpuShare }) => strangerCpuShare)),
       refused: own.reduce((sum, { loaded }) => sum + loaded.answered503 + loaded.otherAnswers, 0),
       shareOfFloor: shares.length === 0 ? null : median(shares),
@@ -235,12 +240,14 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
   });
 }
 
-/** None when the floor was not measured in that round. */
+/** None when the floor has no figure of that round. */
 function shareOfFloor(our: ShortPollRound, rounds: ShortPollRound[]): number[] {
-  const floor = rounds.find(
-    ({ target, kind, pipelined, round }) =>
-      target === 'fixed-answer' && kind === our.kind && pipelined === our.pipelined && round === our.round,
-  );
+  const floor = rounds
+    .filter(counts)
+    .find(
+      ({ target, kind, pipelined, round }) =>
+        target === 'fixed-answer' && kind === our.kind && pipelined === our.pipelined && round === our.round,
+    );
   return floor === undefined ? [] : [our.requestsPerSecond / floor.requestsPerSecond];
 }
 
@@ -252,13 +259,13 @@ function describeRound(measured: ShortPollRound, rounds: number): string {
   return (
     `round ${measured.round}/${rounds} ${where(measured)}: ${short(measured.requestsPerSecond)} requests/s, ` +
     `${measured.serverCpuUsPerRequest.toFixed(2)} µs each, server ${percent(measured.serverCpuShare)}, ` +
-    `client ${percent(measured.clientCpuShare)}${measured.clientBound ? ' CLIENT BOUND' : ''}`
+    `client ${percent(measured.clientCpuShare)}${counts(measured) ? '' : `, DISCARDED: ${measured.verdict}`}`
   );
 }
 
 function describe(summary: ShortPollFigures[]): string {
   return drawTable(
-    ['', 'at a time', 'server', 'requests/s', '÷ floor', 'server CPU', 'CPU µs/request', 'client CPU'],
+    ['', 'at a time', 'server', 'requests/s', '÷ floor', 'server CPU', 'CPU µs/request', 'client CPU', 'rounds'],
     summary.map((figures) => [
       figures.kind,
       figures.pipelined,
@@ -266,8 +273,9 @@ function describe(summary: ShortPollFigures[]): string {
       short(figures.requestsPerSecond),
       figures.shareOfFloor === null ? '' : figures.shareOfFloor.toFixed(2),
       percent(figures.serverCpuShare),
-      figures.serverCpuUsPerRequest.toFixed(2),
-      percent(figures.clientCpuShare) + (figures.clientBoundRounds > 0 ? ' (bound)' : ''),
+      fixed(figures.serverCpuUsPerRequest, 2),
+      percent(figures.clientCpuShare),
+      roundsLeft(figures),
     ]),
   );
 }

@@ -14,13 +14,20 @@ export function ms(value: number): string {
   return `${value < 10 ? value.toFixed(2) : value.toFixed(0)} ms`;
 }
 
+/** NaN is a figure of which no round is left. */
+export function fixed(value: number, digits: number): string {
+  return Number.isNaN(value) ? '–' : value.toFixed(digits);
+}
+
 /** 1.50 M, 150 k, 512 */
 export function short(value: number): string {
+  if (Number.isNaN(value)) return '–';
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
   if (value >= 1e4) return `${(value / 1e3).toFixed(0)} k`;
   return value.toFixed(0);
 }
 
 export function percent(share: number): string {
+  if (Number.isNaN(share)) return '–';
   return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
 }

@@ -1,16 +1,13 @@
 /** The servers that are measured side by side, each behind the same few questions. */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, readFileSync } from 'node:fs';
 import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
+import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
 import { PATH } from './event.js';
 import { processCpuSeconds } from './machine.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
-import { type Usage, statusKilobytes } from './servers/agent.js';
+import { type Listening, type NativeUsage, type Usage, statusKilobytes } from './servers/agent.js';
 
 /** What the client of a target holds: an event stream, a WebSocket, or a request that waits for its answer. */
 export type Transport = 'sse' | 'websocket' | 'poll';
@@ -25,7 +22,10 @@ export const TARGETS = [
   'raw-uws-poll',
   'send-loop',
   'nchan',
+  'node-http',
+  'better-sse',
   'fixed-answer',
+  'alternative',
 ] as const;
 export type TargetName = (typeof TARGETS)[number];
 
@@ -38,7 +38,10 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   'raw-uws-poll': 'raw uWebSockets.js, long-poll',
   'send-loop': 'bare C send() loop',
   nchan: 'nginx with nchan',
+  'node-http': 'node:http',
+  'better-sse': 'better-sse',
   'fixed-answer': 'raw uWebSockets.js route',
+  alternative: 'an alternative mechanism',
 };
 
 export function transportOf(target: TargetName): Transport {
@@ -46,19 +49,31 @@ export function transportOf(target: TargetName): Transport {
   return target.endsWith('-poll') ? 'poll' : 'sse';
 }
 
-type NodeServer = 'holdline' | 'raw-uws' | 'fixed-answer';
+/** Servers that others use for the same purpose, at their defaults: no floors, and no part of Holdline. */
+export const RIVALS: ReadonlySet<TargetName> = new Set(['nchan', 'node-http', 'better-sse']);
 
-/** The file in servers/; undefined when it is no Node process of ours. */
-function nodeServerOf(target: TargetName): NodeServer | undefined {
-  if (target === 'fixed-answer' || target === 'holdline' || target === 'raw-uws') return target;
-  if (target.startsWith('holdline-')) return 'holdline';
-  return target.startsWith('raw-uws-') ? 'raw-uws' : undefined;
-}
+type NodeServer = 'holdline' | 'raw-uws' | 'node-http' | 'better-sse' | 'fixed-answer' | 'alternative';
+
+/** The files in servers/; what is missing here is no Node process of ours. */
+const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
+  holdline: 'holdline',
+  'holdline-ws': 'holdline',
+  'holdline-poll': 'holdline',
+  'raw-uws': 'raw-uws',
+  'raw-uws-ws': 'raw-uws',
+  'raw-uws-poll': 'raw-uws',
+  'node-http': 'node-http',
+  'better-sse': 'better-sse',
+  'fixed-answer': 'fixed-answer',
+  alternative: 'alternative',
+};
 
 /** Whether its event loop can be watched. */
 export function hasLoop(target: TargetName): boolean {
-  return nodeServerOf(target) !== undefined;
+  return NODE_SERVERS[target] !== undefined;
 }
+
+const KERNEL_SEND_BUFFER = 'kernel default';
 
 const START_DEADLINE_MS = 20_000;
 const ANSWER_DEADLINE_MS = 5_000;
@@ -68,6 +83,8 @@ export interface Running {
   name: TargetName;
   port: number;
   pid: number;
+  /** What its sockets were given: `64 KiB`, or the kernel's own. */
+  sendBuffer: string;
   /** From /proc, so that it is the same for every target and needs no answer of a busy loop; to 10 ms. */
   cpuSeconds(): number;
   rssBytes(): number;
@@ -76,38 +93,45 @@ export interface Running {
   /** Null when it has no loop to ask, or was too busy to answer in time. */
   usage(): Promise<Usage | null>;
   counters(): Promise<Record<string, number> | null>;
+  /** Of a Node server only. */
+  nativeUsage(): Promise<NativeUsage>;
+  /** Of a Node server only. */
+  writeHeapSnapshot(path: string, deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
-  if (nodeServerOf(name) === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
+  if (NODE_SERVERS[name] === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
     return 'dist/index.js is missing: npm run build';
-  if (name === 'send-loop' && spawnSync('gcc', ['--version']).status !== 0) return 'there is no gcc';
+  if (name === 'send-loop' && !hasCompiler) return 'there is no gcc';
   return name === 'nchan' ? nchanAbsence() : undefined;
 }
 
 export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
   if (name === 'send-loop') return startSendLoop();
-  const server = nodeServerOf(name);
+  const server = NODE_SERVERS[name];
   return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
 }
 
 async function startNodeTarget(name: TargetName, server: NodeServer, settings: object): Promise<Running> {
   const file = new URL(`servers/${server}.ts`, import.meta.url);
   const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], { BENCH_SETTINGS: JSON.stringify(settings) });
-  const { port } = await orKill(child, child.notice<{ port: number }>('listening', START_DEADLINE_MS));
+  const { port, sendBufferBytes } = await orKill(child, child.notice<Listening>('listening', START_DEADLINE_MS));
   const usage = (): Promise<Usage | null> => child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
   return {
     name,
     port,
     pid: child.pid,
+    sendBuffer: sendBufferBytes === null ? KERNEL_SEND_BUFFER : `${sendBufferBytes / 1024} KiB`,
     cpuSeconds: () => processCpuSeconds(child.pid),
     rssBytes: () => rssBytes(child.pid),
     gc: () => child.ask('gc', null, ANSWER_DEADLINE_MS),
     watchLoop: () => child.ask('watchLoop', null, ANSWER_DEADLINE_MS),
     usage,
     counters: async () => (await usage())?.counters ?? null,
+    nativeUsage: () => child.ask<NativeUsage>('nativeUsage', null, ANSWER_DEADLINE_MS),
+    writeHeapSnapshot: (path, deadlineMs) => child.ask('writeHeapSnapshot', path, deadlineMs),
     stop: async () => {
       // A server that is still busy with its backlog has been measured all the same.
       await child.ask('stop', null, STOP_DEADLINE_MS).catch(() => {});
@@ -142,31 +166,50 @@ async function startNchan(): Promise<Running> {
     await Promise.race([child.exited, sleepMs(STOP_DEADLINE_MS)]);
     await child.kill();
   };
-  return { name: 'nchan', port, pid: worker, ...withoutLoop(worker), counters: async () => null, stop };
+  return {
+    name: 'nchan',
+    port,
+    pid: worker,
+    sendBuffer: KERNEL_SEND_BUFFER,
+    ...withoutLoop(worker),
+    counters: async () => null,
+    stop,
+  };
 }
 
 /** What a server without a Node process tells of itself. */
-function withoutLoop(pid: number): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage'> {
+function withoutLoop(
+  pid: number,
+): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'nativeUsage' | 'writeHeapSnapshot'> {
+  const noNode = (): never => {
+    throw new Error('this server is no Node process');
+  };
   return {
     cpuSeconds: () => processCpuSeconds(pid),
     rssBytes: () => rssBytes(pid),
     gc: async () => {},
     watchLoop: async () => {},
     usage: async () => null,
+    nativeUsage: async () => noNode(),
+    writeHeapSnapshot: async () => noNode(),
   };
 }
 
-let sendLoopBinary: string | undefined;
-
 async function startSendLoop(): Promise<Running> {
-  sendLoopBinary ??= compileSendLoop();
-  const child = new Child({ name: 'send-loop', command: sendLoopBinary, args: [], core: SERVER_CORE, ipc: false });
+  const child = new Child({
+    name: 'send-loop',
+    command: compiled('servers/send-loop.c'),
+    args: [],
+    core: SERVER_CORE,
+    ipc: false,
+  });
   const answers = child.textLines();
   const port = Number((await orKill(child, answers.next(START_DEADLINE_MS))).replace('port ', ''));
   return {
     name: 'send-loop',
     port,
     pid: child.pid,
+    sendBuffer: KERNEL_SEND_BUFFER,
     ...withoutLoop(child.pid),
     counters: async () => {
       child.write('counters\n');
@@ -176,25 +219,6 @@ async function startSendLoop(): Promise<Running> {
     },
     stop: () => child.kill(),
   };
-}
-
-function compileSendLoop(): string {
-  const binary = join(temporaryDirectory(), 'send-loop');
-  const source = fileURLToPath(new URL('servers/send-loop.c', import.meta.url));
-  const compiled = spawnSync('gcc', ['-O2', '-o', binary, source], { encoding: 'utf8' });
-  if (compiled.status !== 0) throw new Error(`gcc could not compile send-loop.c:\n${compiled.stderr}`);
-  return binary;
-}
-
-let temporary: string | undefined;
-
-/** One for the run, gone with it. */
-function temporaryDirectory(): string {
-  if (temporary !== undefined) return temporary;
-  const directory = mkdtempSync(join(tmpdir(), 'holdline-bench-'));
-  process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
-  temporary = directory;
-  return directory;
 }
 
 function rssBytes(pid: number): number {

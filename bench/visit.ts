@@ -2,8 +2,11 @@
 import { type Child, CLIENT_CORE, startNode } from './child.js';
 import type { OpenOrder, Opened } from './client.js';
 import { sleepMs } from './clock.js';
+import { hasCompiler } from './compile.js';
 import { PATH } from './event.js';
+import { LineClient } from './line-client.js';
 import type { PollOpenOrder } from './poll-client.js';
+import { Reader } from './reader.js';
 import { type Running, type TargetName, startTarget, transportOf } from './targets.js';
 
 export const CHECKED_SHARE = 0.01;
@@ -35,10 +38,20 @@ function openDeadlineMs(lines: number): number {
 export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
   readonly server: Server;
   readonly #children: Child[] = [];
+  readonly #lineClients: LineClient[] = [];
   readonly #addressBase = visits++ % ADDRESS_BASES;
 
   constructor(server: Server) {
     this.server = server;
+  }
+
+  /** The client of a subject in which it must not be the limit. */
+  async startLineClient(): Promise<LineClient> {
+    const checker = startNode(`client of ${this.server.name}`, CLIENT_FILE, CLIENT_CORE);
+    const reader = hasCompiler ? await Reader.start(`reader of ${this.server.name}`) : undefined;
+    const client = new LineClient(checker, reader);
+    this.#lineClients.push(client);
+    return client;
   }
 
   startClient(): Child {
@@ -97,6 +110,7 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   }
 
   async end(): Promise<void> {
+    await Promise.all(this.#lineClients.map((client) => client.kill()));
     for (const child of this.#children) {
       if (child.name.startsWith('client')) await child.ask('close', null, CLOSE_DEADLINE_MS).catch(() => {});
     }

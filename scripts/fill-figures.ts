@@ -2,22 +2,28 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { AcceptFigures, AcceptParameters } from '../bench/accept.js';
+import { type AlternativesFigures, type AlternativesParameters, alternativeTitle } from '../bench/alternatives.js';
 import { type CompareFigures, type CompareParameters, wayTitle } from '../bench/comparison.js';
 import type { FanOutFigures, FanOutParameters, FanOutRatio, FanOutSummary } from '../bench/fan-out.js';
+import { type HeapFigures, type HeapParameters, heapRows } from '../bench/heap.js';
 import type { IdleFigures, IdleParameters } from '../bench/idle.js';
+import { type KnobsFigures, type KnobsParameters, figureText } from '../bench/knobs.js';
 import type { LongPollFigures, LongPollParameters } from '../bench/long-poll.js';
 import type { MemoryFigures, MemoryParameters } from '../bench/memory.js';
 import type { MicroFigures, MicroParameters } from '../bench/micro.js';
+import type { PlanParameters, PlanRound, PlanSummary, Prediction } from '../bench/plan-check.js';
 import type { PublishFigures, PublishParameters } from '../bench/publish.js';
 import { type Result, readResult } from '../bench/results.js';
 import type { ShortPollFigures, ShortPollParameters } from '../bench/short-poll.js';
-import { TARGETS, TARGET_TITLES, type TargetName } from '../bench/targets.js';
+import { RIVALS, TARGETS, TARGET_TITLES, type TargetName } from '../bench/targets.js';
+import { roundsLeft } from '../bench/verdict.js';
 
 const FILES = ['README.md', 'bench/README.md', 'bench/APPROACHES.md'];
 const ROOT = new URL('..', import.meta.url);
 const BLOCK = /(<!-- figures:([\w-]+) -->\n)[\s\S]*?(<!-- \/figures -->)/g;
 
 const NOT_MEASURED = 'not measured';
+const DISCARDED = 'discarded';
 const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['holdline', 'Holdline, a line of SSE'],
   ['holdline-ws', 'Holdline, a WebSocket'],
@@ -25,6 +31,8 @@ const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['raw-uws', 'raw uWebSockets.js, a stream'],
   ['raw-uws-ws', 'raw uWebSockets.js, a WebSocket'],
   ['raw-uws-poll', 'raw uWebSockets.js, a request that waits'],
+  ['node-http', 'node:http, a stream'],
+  ['better-sse', 'better-sse, a stream'],
 ];
 /** The rivals stand in a table only when somebody has measured them; the floors always do. */
 const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set(['holdline', 'holdline-ws', 'raw-uws', 'send-loop']);
@@ -47,6 +55,10 @@ const blocks: Record<string, () => string> = {
   idle: idleTable,
   publish: publishTable,
   micro: microTable,
+  plan: planTable,
+  alternatives: alternativesTable,
+  heap: heapTable,
+  knobs: knobsTable,
 };
 
 const checkOnly = process.argv.includes('--check');
@@ -74,30 +86,45 @@ process.exit(checkOnly && outOfDate.length > 0 ? 1 : 0);
 function fanOutTable(): string {
   const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
   const head = [
-    ['', '10 events/s', '', '100 events/s', '', '1000 events/s offered', '', ''],
-    ['', 'p50', 'p99', 'deliveries/s', 'p99', 'deliveries/s', 'accepted/s', 'accept → deliver p99'],
+    ['', 'send buffer', '10 events/s', '', '100 events/s', '', '1000 events/s offered', '', ''],
+    ['', '', 'p50', 'p99', 'deliveries/s', 'p99', 'deliveries/s', 'accepted/s', 'accept → deliver p99'],
   ];
-  const rows = targetsShown(result).map((target) => {
-    const at = (ratePerSecond: number): FanOutFigures | undefined => figuresAt(result, target, ratePerSecond);
-    return [
-      target === 'holdline' ? `**${TARGET_TITLES[target]}**` : TARGET_TITLES[target],
-      cell(at(10), (figures) => time(figures.p50Ms)),
-      cell(at(10), (figures) => time(figures.p99Ms)),
-      cell(at(100), (figures) => count(figures.deliveriesPerSecond) + mark(figures)),
-      cell(at(100), (figures) => time(figures.p99Ms)),
-      cell(at(1000), (figures) => count(figures.deliveriesPerSecond) + mark(figures)),
-      cell(at(1000), (figures) => count(figures.acceptedPerSecond)),
-      cell(at(1000), (figures) => acceptToDeliver(figures)),
-    ];
+  const rows = targetsShown(result).flatMap((target) => {
+    const ofTarget = result?.summary.figures.filter((figures) => figures.target === target) ?? [];
+    const counts = ofTarget.length === 0 ? [undefined] : [...new Set(ofTarget.map(({ lines }) => lines))];
+    return counts.map((lines) => {
+      const ofRow = ofTarget.filter((figures) => figures.lines === lines);
+      const at = (ratePerSecond: number, draw: (figures: FanOutFigures) => string): string =>
+        keptCell(
+          ofRow.find((figures) => figures.ratePerSecond === ratePerSecond),
+          draw,
+          RIVALS.has(target) ? '–' : NOT_MEASURED,
+        );
+      return [
+        fanOutTitle(target, ofRow[0], result),
+        cell(ofRow[0]?.sendBuffer, (sendBuffer) => sendBuffer),
+        at(10, (figures) => time(figures.p50Ms)),
+        at(10, (figures) => time(figures.p99Ms)),
+        at(100, (figures) => count(figures.deliveriesPerSecond)),
+        at(100, (figures) => time(figures.p99Ms)),
+        at(1000, (figures) => count(figures.deliveriesPerSecond)),
+        at(1000, (figures) => count(figures.acceptedPerSecond)),
+        at(1000, (figures) => acceptToDeliver(figures)),
+      ];
+    });
   });
   if (result === undefined) return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
   const { parameters, summary } = result;
   const notes = [
-    `${count(parameters.lines)} connections, ${parameters.eventBytes}-byte events, one server process on one core; medians of ` +
-      `${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, the servers in turn. ` +
-      `Latency counts from the moment an event was due.`,
+    `${count(parameters.lines)} connections where no other number is given, ${parameters.eventBytes}-byte events, one server process on ` +
+      `one core; medians of ${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
+      `the servers in turn, rivals in one. Latency counts from the moment an event was due.`,
+    ...discardedNote(summary.figures),
+    ...(summary.failures ?? []).map(
+      ({ target, ratePerSecond, lines, why }) =>
+        `${TARGET_TITLES[target]} with ${count(lines)} lines at ${ratePerSecond}/s: ${why.split('\n', 1)[0]}.`,
+    ),
   ];
-  if (summary.figures.some(isClientBound)) notes.push('† the load client’s core was busy, too: the server may do better.');
   if (summary.figures.some((figures) => figures.undelivered > 0)) {
     notes.push(
       '‡ accepted faster than delivered: events were still on their way ten seconds after the end, and are not in the percentile.',
@@ -105,6 +132,17 @@ function fanOutTable(): string {
   }
   notes.push(caption(result));
   return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+}
+
+/** With the number of lines where a rival was given fewer than the others. */
+function fanOutTitle(
+  target: TargetName,
+  figures: FanOutFigures | undefined,
+  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
+): string {
+  const title = target === 'holdline' ? `**${TARGET_TITLES[target]}**` : TARGET_TITLES[target];
+  if (figures === undefined || result === undefined || !(figures.lines < result.parameters.lines)) return title;
+  return `${title}, ${count(figures.lines)} connections`;
 }
 
 function fanOutRatioTable(): string {
@@ -165,19 +203,21 @@ function fanOutCostTable(): string {
   const head = [
     '',
     'events/s',
-    'server core',
+    'rounds kept',
+    'server process',
     'CPU µs a delivery',
     'loop delay p99',
     'client core',
     'lost · doubled · out of order · gaps',
   ];
   const rows = (result?.summary.figures ?? []).map((figures) => [
-    TARGET_TITLES[figures.target],
+    fanOutTitle(figures.target, figures, result).replaceAll('*', ''),
     String(figures.ratePerSecond),
+    keptRounds(figures),
     share(figures.serverCpuShare),
     fixed(figures.serverCpuUsPerDelivery, 2),
     figures.loopDelayP99Ms === null ? '–' : time(figures.loopDelayP99Ms),
-    share(figures.clientCoreShare) + (isClientBound(figures) ? ' †' : ''),
+    share(figures.clientCoreShare),
     `${figures.lost} · ${figures.doubled} · ${figures.outOfOrder} · ${figures.gapEvents}`,
   ]);
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
@@ -202,13 +242,14 @@ function memoryTable(): string {
 function acceptTable(): string {
   const result = readResult('accept') as Result<AcceptParameters, unknown, AcceptFigures[]> | undefined;
   const lines = result === undefined ? '15,000' : count(result.parameters.lines);
-  const head = ['', '', `first connect → last of ${lines} lines`, 'lines/s', 'server CPU µs a line'];
+  const head = ['', '', `first connect → last of ${lines} lines`, 'lines/s', 'server CPU µs a line', 'rounds kept'];
   const rows = (result?.summary ?? []).map((figures) => [
     TARGET_TITLES[figures.target],
     figures.variant,
-    time(figures.elapsedMs) + (figures.clientBoundRounds > 0 ? ' †' : ''),
+    isDiscarded(figures) ? `at most ${time(figures.elapsedMsAtMost)}` : time(figures.elapsedMs),
     count(figures.linesPerSecond),
     fixed(figures.serverCpuUsPerLine, 0),
+    keptRounds(figures),
   ]);
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
 }
@@ -228,20 +269,77 @@ function idleTable(): string {
 
 function publishTable(): string {
   const result = readResult('publish') as Result<PublishParameters, unknown, PublishFigures[]> | undefined;
-  const head = ['', '', 'requests/s', 'events/s', 'server core', 'client core'];
+  const head = ['', '', 'requests/s', 'events/s', 'server core', 'client core', 'rounds kept'];
   const rows = (result?.summary ?? []).map((figures) =>
     figures.notBorne === undefined
       ? [
           TARGET_TITLES[figures.target],
           figures.mode,
-          count(figures.requestsPerSecond) + (figures.clientBoundRounds > 0 ? ' †' : ''),
+          keptCell(figures, ({ requestsPerSecond }) => count(requestsPerSecond)),
           count(figures.eventsPerSecond),
           share(figures.serverCpuShare),
           share(figures.clientCpuShare),
+          keptRounds(figures),
         ]
-      : [TARGET_TITLES[figures.target], figures.mode, 'not borne', 'not borne', '–', '–'],
+      : [TARGET_TITLES[figures.target], figures.mode, 'not borne', 'not borne', '–', '–', '–'],
   );
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+}
+
+/** What each mechanism does of what is offered, and what it costs; divided by the first, which is Holdline's own. */
+function alternativesTable(): string {
+  const result = readResult('alternatives') as Result<AlternativesParameters, unknown, AlternativesFigures[]> | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- alternatives\``;
+  const { parameters, summary } = result;
+  const head = ['deliveries/s', 'p99', 'CPU µs a delivery', 'writes/s', 'in garbage collection', 'V8 heap a line', 'rounds kept'];
+  const tables = parameters.ratesPerSecond.map((ratePerSecond) => {
+    const rows = summary
+      .filter((figures) => figures.ratePerSecond === ratePerSecond)
+      .map((figures) => [
+        alternativeTitle(figures.name),
+        keptCell(figures, ({ deliveriesPerSecond }) => count(deliveriesPerSecond)),
+        time(figures.p99Ms),
+        fixed(figures.serverCpuUsPerDelivery, 2),
+        count(figures.writesPerSecond),
+        share(figures.collectingShare),
+        `${fixed(figures.heapBytesPerLine, 0)} B`,
+        keptRounds(figures),
+      ]);
+    return table([`${ratePerSecond} events/s to ${count(parameters.lines)} lines`, ...head], rows);
+  });
+  const notes = [...discardedNote(summary), caption(result)];
+  return `${tables.join('\n\n')}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+}
+
+function heapTable(): string {
+  const result = readResult('heap') as Result<HeapParameters, unknown, HeapFigures> | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- heap\``;
+  const rows = heapRows(result.summary).map(({ what, bytesPerLine, count: objects, isPart }) => [
+    isPart === true ? `&emsp;\`${what}\`` : what,
+    bytesPerLine === undefined ? '–' : `${fixed(bytesPerLine, 0)} B`,
+    objects === undefined ? '' : fixed(objects, 2),
+  ]);
+  return withCaption(table(['', 'a line', 'objects a line'], rows), result);
+}
+
+function knobsTable(): string {
+  const result = readResult('knobs') as Result<KnobsParameters, unknown, KnobsFigures[]> | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- knobs\``;
+  // What was done stands above the settings that it was done with.
+  const scenes = [...new Set(result.summary.map(({ scene }) => scene))];
+  const tables = scenes.map((scene) => {
+    const figures = result.summary.filter((one) => one.scene === scene);
+    const measures = [...new Set(figures.map(({ measured }) => measured))];
+    const rows = [...new Set(figures.map(({ setting }) => setting))].map((setting) => [
+      setting === 'defaults' ? setting : `\`${setting}\``,
+      ...measures.map((measured) => {
+        const figure = figures.find((one) => one.setting === setting && one.measured === measured);
+        return figure === undefined ? '–' : figureText(figure);
+      }),
+    ]);
+    return table([scene, ...measures], rows);
+  });
+  return withCaption(tables.join('\n\n'), result);
 }
 
 function longPollTable(): string {
@@ -275,7 +373,7 @@ function shortPollTable(): string {
   const rows = (result?.summary ?? []).map((figures) => [
     `${TARGET_TITLES[figures.target]}, ${figures.kind}`,
     figures.pipelined === 1 ? 'no' : String(figures.pipelined),
-    count(figures.requestsPerSecond) + (figures.clientBoundRounds > 0 ? ' †' : ''),
+    keptCell(figures, ({ requestsPerSecond }) => count(requestsPerSecond)),
     figures.shareOfFloor === null ? '' : `${fixed(figures.shareOfFloor, 2)} ×`,
     figures.shareOfFloorOfRounds.map((value) => fixed(value, 2)).join(' · '),
     fixed(figures.serverCpuUsPerRequest, 2),
@@ -355,6 +453,28 @@ function microTable(): string {
   return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('micro', head.length)]), result);
 }
 
+function planTable(): string {
+  const result = readResult('plan') as Result<PlanParameters, PlanRound, PlanSummary> | undefined;
+  const head = ['predicted · measured', 'round', 'memory', 'off', 'of it the process', 'the kernel', 'CPU', 'off', 'p50', 'p99'];
+  const both = ({ predicted, measured }: Prediction, draw: (value: Figure) => string): string =>
+    `${draw(predicted)} · ${draw(measured)}`;
+  const mib = (bytes: Figure): string => (bytes === null ? '–' : `${fixed(bytes / 2 ** 20, 1)} MiB`);
+  const off = ({ off: by }: Prediction): string => `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
+  const rows = (result?.rounds ?? []).map((round) => [
+    `${count(round.lines)} lines, ${round.ratePerSecond}/s of ${count(round.eventBytes)} B${round.passed ? '' : ' **out of tolerance**'}`,
+    String(round.round),
+    both(round.memoryBytes, mib),
+    off(round.memoryBytes),
+    both(round.userBytes, mib),
+    both(round.kernelBytes, mib),
+    both(round.cpuShare, share),
+    off(round.cpuShare),
+    both(round.p50Ms, time),
+    both(round.p99Ms, time),
+  ]);
+  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('plan', head.length)]), result);
+}
+
 // ── parts ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function ratioAgainst(
@@ -383,12 +503,30 @@ function acceptToDeliver(figures: FanOutFigures): string {
   return time(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
 }
 
-function isClientBound(figures: FanOutFigures): boolean {
-  return figures.clientBoundRounds * 2 > figures.rounds;
+/** Both are missing in a result from before rounds were discarded. */
+interface KeptRounds {
+  rounds?: number;
+  discardedRounds?: number;
 }
 
-function mark(figures: FanOutFigures): string {
-  return isClientBound(figures) ? ' †' : '';
+/** No round is left. */
+function isDiscarded({ rounds, discardedRounds }: KeptRounds): boolean {
+  return rounds !== undefined && discardedRounds === rounds;
+}
+
+/** A figure is of the rounds that count: where none did, the cell says so. */
+function keptCell<T extends KeptRounds>(figures: T | undefined, draw: (figures: T) => string, without = NOT_MEASURED): string {
+  if (figures === undefined) return without;
+  return isDiscarded(figures) ? DISCARDED : draw(figures);
+}
+
+function keptRounds({ rounds, discardedRounds }: KeptRounds): string {
+  return rounds === undefined || discardedRounds === undefined ? '–' : roundsLeft({ rounds, discardedRounds });
+}
+
+function discardedNote(figures: readonly KeptRounds[]): string[] {
+  if (!figures.some(({ discardedRounds = 0 }) => discardedRounds > 0)) return [];
+  return ['Rounds in which the load client was at its limit, or nobody was and yet something was missing, are discarded.'];
 }
 
 function cell<T>(value: T | undefined, draw: (value: T) => string): string {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the tests need beside Node: a Chromium (EventSource as browsers have it) and a C compiler (native-notes, the send() loop of
-# the bench). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it
-# will fail and say so.
+# What the tests need beside Node: a Chromium (EventSource as browsers have it), a C compiler (native-notes, the send() loop of
+# the bench), nginx and haproxy (what stands in front of a server). Installs what is missing on Debian as root; elsewhere it says
+# in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()
@@ -17,6 +17,20 @@ fi
 if ! printf '#include <stdio.h>\n' | gcc -E -x c - > /dev/null 2>&1; then
   missing+=(libc6-dev)
   wanted+=('the headers of the C library (on Debian libc6-dev)')
+fi
+for proxy in nginx haproxy; do
+  if ! command -v "$proxy" > /dev/null; then
+    missing+=("$proxy")
+    wanted+=("$proxy (what stands in front of a server, in test/doctor.wire.ts)")
+  fi
+done
+if ! command -v ip > /dev/null; then
+  missing+=(iproute2)
+  wanted+=('ip (on Debian iproute2: peers that vanish, in test/socket-options.wire.ts and native-notes/dead-peer.md)')
+fi
+if ! command -v openssl > /dev/null; then
+  missing+=(openssl)
+  wanted+=('openssl (the certificate of a proxy, in test/doctor.wire.ts)')
 fi
 ((${#missing[@]} == 0)) && exit 0
 

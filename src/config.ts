@@ -13,6 +13,7 @@ import { nearestName } from './spelling.js';
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
+const TiB = 1024 * GiB;
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -130,6 +131,37 @@ export const OPTIONS = {
     default: connectionsUnder,
     defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS}`,
     help: 'connections held at once; the next is told to come back',
+  },
+  memoryBudgetBytes: {
+    flag: 'memory-budget',
+    kind: size(64 * MiB, TiB),
+    default: undefined,
+    defaultMeans: 'none',
+    help: 'memory of process and sockets past which no line is opened; those that are open stay',
+  },
+  socketSendBufferBytes: {
+    flag: 'socket-send-buffer',
+    kind: size(4 * KiB, 64 * MiB, { orZero: true }),
+    default: 64 * KiB,
+    help: 'what the kernel holds for a reader that does not read, then it is stalled; 0: up to 4 MB',
+  },
+  socketReceiveBufferBytes: {
+    flag: 'socket-receive-buffer',
+    kind: size(4 * KiB, 64 * MiB, { orZero: true }),
+    default: 0,
+    help: 'what the kernel holds of what a client sent and nobody has read; 0: the kernel decides',
+  },
+  notsentLowatBytes: {
+    flag: 'notsent-lowat',
+    kind: size(4 * KiB, 64 * MiB, { orZero: true }),
+    default: 0,
+    help: 'what the kernel holds that it has not sent yet, within its buffer; 0: the kernel decides',
+  },
+  deadPeerTimeoutMs: {
+    flag: 'dead-peer-timeout',
+    kind: time(4 * SECOND, HOUR, { orZero: true }),
+    default: MINUTE,
+    help: 'a vanished peer is gone within this, a reader that takes nothing in a third of it; 0: 15 minutes',
   },
   drainMs: { flag: 'drain', kind: time(0, 10 * MINUTE), default: 10 * SECOND, help: 'how long an orderly end may take' },
   allowOrigin: {

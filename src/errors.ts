@@ -14,7 +14,8 @@ const temporary = (status: number): Refusal => ({ status, temporary: true });
 
 /**
  * Error codes by name. `temporary` ones answer a request for an event stream with 200, `retry:` and the end of the stream,
- * because an EventSource gives up for good on anything but 200 (HTML Standard, 9.2.3 "announce the connection").
+ * because an EventSource gives up for good on anything but 200 (HTML Standard, 9.2.3 "announce the connection";
+ * native-notes/eventsource-clients.md).
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
@@ -40,6 +41,8 @@ export const REFUSALS = {
   HOLDLINE_PUBLISH_BUSY: temporary(503),
   HOLDLINE_DRAINING: temporary(503),
   HOLDLINE_LINES_FULL: temporary(503),
+  /** The process and its sockets take what --memory-budget allows. */
+  HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
 } as const satisfies Record<string, Refusal>;
 

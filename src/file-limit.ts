@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 
 /**
  * The soft limit, as the kernel tells it; undefined where it cannot be read (anything but Linux), Infinity for "unlimited". Node
- * raises the soft limit to the hard one when it starts (seen on 20.20: `ulimit -Sn 1024` reads as the hard limit here), so what
- * counts is the limit inside this process and not the one of the shell that started it.
+ * raises the soft limit to the hard one when it starts (native-notes/file-limit-raised.md), so what counts is the limit inside this
+ * process and not the one of the shell that started it.
  */
 export function readFileLimit(): number | undefined {
   try {

@@ -6,7 +6,7 @@
 /**
  * Largest single write of one cork, bytes. With the chunk's own framing (length + 4 + hex digits) it fits uWebSockets' cork
  * buffer of 16,384, so it leaves as one send(); above it builds before 20.64 can lose bytes. Enforced by core/pump.ts.
- * native-notes/cork-size.md
+ * native-notes/cork-size.md, native-notes/oversized-cork-loses-bytes.md
  */
 export const CORK_WRITE_BYTES = 16_376;
 
@@ -80,6 +80,19 @@ export const IDLE_ROWS_PER_CORK = 256;
 /** Corks a visit for a line that is still catching up, so that it cannot hold the sweep. core/pump.ts */
 export const CATCH_UP_CORKS = 4;
 
+/**
+ * How long a healthy line that refuses bytes is waited for, ms, and in which time it must take what had entered at its beginning to be
+ * waited for again: a burst that its socket cannot take at once does not lap it. Meanwhile a channel takes no more than its replay
+ * beyond that line's cursor (core/channel.ts). core/pump.ts
+ */
+export const AWAIT_MS = 100;
+
+/**
+ * After a line was waited for in vain none of its channels is, for so long, ms: a reader who stalls on purpose, again and again, can
+ * hold a channel for a tenth of the time, and only one that is given more than its replay in that time. core/pump.ts
+ */
+export const AWAIT_PAUSE_MS = 9 * AWAIT_MS;
+
 /** Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger bursts, which cost less a beat. core/heartbeat.ts */
 export const HEARTBEAT_TURN_STEPS = 16;
 
@@ -131,11 +144,38 @@ export const ACCEPTS_PER_SECOND = 10_000;
 export const DRAIN_TURN_MS = 10;
 export const DRAIN_ENDS_PER_TURN = 100;
 
-/** File descriptors kept free for the process itself below the limit. native/uws.ts */
+/** How long the last bytes of lines that were ended have to leave, ms, before all sockets are closed; no longer than any is open. server.ts */
+export const DRAIN_LINGER_MS = 500;
+
+/** File descriptors kept free for the process itself below the limit: without one the loop never rests. config.ts, native-notes/emfile-busy-loop.md */
 export const RESERVED_FILES = 100;
 
 /** Sockets above `--max-connections` that may still ask and be told to come back; the next is closed at accept. native/uws.ts */
 export const SPARE_SOCKETS = 64;
+
+/**
+ * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
+ * not ended after the second time is given up. ops/kernel-memory.ts
+ */
+export const KERNEL_READING_MS = 10_000;
+export const KERNEL_READING_WAIT_MS = 5_000;
+
+/** How often the process looks at its own memory, ms: where a budget admits lines by it, and where it only learns what they cost. ops/memory.ts */
+export const MEMORY_BUDGET_LOOK_MS = 250;
+export const MEMORY_LOOK_MS = 1_000;
+
+/**
+ * How often freed memory is given back to the system at the most while the budget is used up, ms, and the least share of the budget
+ * that is worth it: about 0.1 ms a megabyte, in which nothing else runs. ops/memory.ts
+ */
+export const MEMORY_TRIM_MS = 1_000;
+export const MEMORY_TRIM_SHARE = 0.02;
+
+/** Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS is the most. ops/pages.ts */
+export const RANKED_LINES = 100;
+
+/** Share of the memory budget below which lines are admitted again after it was full. ops/memory-budget.ts */
+export const MEMORY_ADMIT_SHARE = 0.98;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

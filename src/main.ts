@@ -45,6 +45,12 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: { summary: 'hold lines open and push each event to everyone at once', help: serveHelp, run: serve },
   load: { summary: 'drive a server with publishers and subscribers, and measure what arrives', help: loadHelp, run: load },
+  capacity: {
+    summary: 'measure what this machine carries, and plan processes, memory and CPU',
+    help: capacityHelp,
+    run: capacity,
+  },
+  doctor: { summary: 'look at the limits of this machine, and at what a proxy makes of streams', help: doctorHelp, run: doctor },
 };
 
 function help(): string {
@@ -127,7 +133,7 @@ async function serve(args: readonly string[]): Promise<number> {
   log.info({ host: settings.host, port, url: `http://${authority}`, version: VERSION }, 'listening');
   if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');
   if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
-  for (const caution of cautions(settings)) log.warn(caution);
+  for (const caution of [...cautions(settings), ...server.stats().sockets.problems]) log.warn(caution);
 
   const signal = await signalled;
   log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
@@ -146,6 +152,26 @@ async function load(args: readonly string[]): Promise<number> {
 
 async function loadHelp(): Promise<string> {
   return (await import('./load/options.js')).loadHelp();
+}
+
+/** `holdline capacity`, likewise. */
+async function capacity(args: readonly string[]): Promise<number> {
+  const { runCapacity } = await import('./capacity/command.js');
+  return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
+}
+
+async function capacityHelp(): Promise<string> {
+  return (await import('./capacity/options.js')).capacityHelp();
+}
+
+/** `holdline doctor`, likewise. */
+async function doctor(args: readonly string[]): Promise<number> {
+  const { runDoctor } = await import('./doctor/command.js');
+  return runDoctor(args, process.env);
+}
+
+async function doctorHelp(): Promise<string> {
+  return (await import('./doctor/options.js')).doctorHelp();
 }
 
 /** What an operator should know about the settings, after "listening", which is the first line. */
@@ -214,4 +240,5 @@ function explain(error: unknown): number {
 }
 
 // Exit at once and not when the last handle closes: after an orderly end nothing that is left over may keep the process.
+// native-notes/worker-exit-aborts.md
 process.exit(await main(process.argv.slice(2)).catch(explain));

@@ -53,9 +53,16 @@ function kind<V>(parts: KindParts<V>): Kind<V> {
   return { placeholder, accepted, acceptedValue, range, repeatable, read, readText, readJson, toText };
 }
 
-function wholeNumberWithin(min: number, max: number): (value: unknown) => number | undefined {
+function wholeNumberWithin(min: number, max: number, orZero = false): (value: unknown) => number | undefined {
   return (value) =>
-    Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max ? (value as number) : undefined;
+    Number.isSafeInteger(value) && (((value as number) >= min && (value as number) <= max) || (orZero && value === 0))
+      ? (value as number)
+      : undefined;
+}
+
+/** Whether 0 is accepted beside the range, for what it then means. */
+interface RangeOptions {
+  readonly orZero?: boolean;
 }
 
 /** A whole number in decimal digits. */
@@ -104,14 +111,15 @@ function writeQuantity(value: number, units: Units): string {
 }
 
 /** A number of bytes: `4096`, `64KiB`. */
-export function size(minBytes: number, maxBytes: number): Kind<number> {
-  const read = wholeNumberWithin(minBytes, maxBytes);
+export function size(minBytes: number, maxBytes: number, { orZero = false }: RangeOptions = {}): Kind<number> {
+  const read = wholeNumberWithin(minBytes, maxBytes, orZero);
   const range = `${writeQuantity(minBytes, SIZE_UNITS)} to ${writeQuantity(maxBytes, SIZE_UNITS)}`;
+  const zero = orZero ? '0 or ' : '';
   return kind({
     placeholder: 'SIZE',
-    accepted: `a size from ${range} in bytes, KiB, MiB or GiB, such as 4096 or 64KiB`,
-    acceptedValue: `an integer from ${minBytes} to ${maxBytes}, in bytes`,
-    range,
+    accepted: `${zero}a size from ${range} in bytes, KiB, MiB or GiB, such as 4096 or 64KiB`,
+    acceptedValue: `${zero}an integer from ${minBytes} to ${maxBytes}, in bytes`,
+    range: `${zero}${range}`,
     read,
     readText: (text) => read(/^\d{1,16}$/.test(text) ? Number(text) : readQuantity(text, SIZE_UNITS)),
     toText: (bytes) => writeQuantity(bytes, SIZE_UNITS),
@@ -119,16 +127,17 @@ export function size(minBytes: number, maxBytes: number): Kind<number> {
 }
 
 /** A span of time, a number of milliseconds to the library: `250ms`, `15s`. Text and JSON need a unit, but for 0. */
-export function time(minMs: number, maxMs: number): Kind<number> {
-  const read = wholeNumberWithin(minMs, maxMs);
+export function time(minMs: number, maxMs: number, { orZero = false }: RangeOptions = {}): Kind<number> {
+  const read = wholeNumberWithin(minMs, maxMs, orZero);
   const range = `${writeQuantity(minMs, TIME_UNITS)} to ${writeQuantity(maxMs, TIME_UNITS)}`;
+  const zero = orZero ? '0 or ' : '';
   // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds, so a guess would be wrong by a factor of 1000.
   const readText = (text: string): number | undefined => read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
   return kind({
     placeholder: 'TIME',
-    accepted: `a time from ${range} in ms, s, min or h, such as 250ms or 15s`,
-    acceptedValue: `an integer from ${minMs} to ${maxMs}, in milliseconds`,
-    range,
+    accepted: `${zero}a time from ${range} in ms, s, min or h, such as 250ms or 15s`,
+    acceptedValue: `${zero}an integer from ${minMs} to ${maxMs}, in milliseconds`,
+    range: `${zero}${range}`,
     read,
     readText,
     readJson: (value) => (typeof value === 'string' ? readText(value) : value === 0 ? read(0) : undefined),
@@ -161,16 +170,30 @@ export function textMatching(placeholder: string, pattern: RegExp, accepted: str
   return kind({ placeholder, accepted, read, readText: read });
 }
 
-/** A URL of plain HTTP whose path matches as a whole, without user, query and fragment. The value is as `URL` writes it. */
-export function httpUrl(path: RegExp, accepted: string): Kind<string> {
+/**
+ * A URL of plain HTTP, or of HTTPS where that is said, whose path matches as a whole, without user, query and fragment. The value is
+ * as `URL` writes it.
+ */
+export function httpUrl(path: RegExp, accepted: string, schemes: 'http' | 'https?' = 'http'): Kind<string> {
+  const whole = new RegExp(`^${schemes}://[^\\s/?#@]{1,255}/[^\\s?#]*$`, 'i');
   const read = (value: unknown): string | undefined => {
     // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
-    if (typeof value !== 'string' || !/^http:\/\/[^\s/?#@]{1,255}\/[^\s?#]*$/i.test(value) || !URL.canParse(value))
-      return undefined;
+    if (typeof value !== 'string' || !whole.test(value) || !URL.canParse(value)) return undefined;
     const url = new URL(value);
     return path.test(url.pathname) ? url.href : undefined;
   };
   return kind({ placeholder: 'URL', accepted, read, readText: read });
+}
+
+/** Text in a form of its own, which stands for something else. */
+export function form<V>(
+  placeholder: string,
+  accepted: string,
+  readText: (text: string) => V | undefined,
+  toText: (value: V) => string = String,
+): Kind<V> {
+  const read = (value: unknown): V | undefined => (typeof value === 'string' ? readText(value) : undefined);
+  return kind({ placeholder, accepted, read, readText, toText });
 }
 
 /** Several texts: an array, or text with commas between. `readItem` gives the item in its one spelling, or undefined. */

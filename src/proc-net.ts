@@ -3,18 +3,21 @@
  * where a file cannot be read, everything is undefined.
  */
 
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 
-/** Tables of sockets, IPv4 and IPv6. */
+/** Tables of sockets, IPv4 and IPv6; a socket of `::` is in the second, whoever it talks to. native-notes/listen-addresses.md */
 const SOCKET_TABLES = ['/proc/net/tcp', '/proc/net/tcp6'] as const;
 
 /** State of a listening socket in those tables (include/net/tcp_states.h). */
 const LISTEN = '0A';
 
 /** A page of memory, bytes, in which the kernel counts what TCP takes. */
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 
-/** The sockets on one local port, listening ones left out. */
+/**
+ * The sockets on one local port, listening ones left out. Totals only: uWebSockets does not tell which row is which line's.
+ * native-notes/responses-expose-no-descriptor.md
+ */
 export interface PortTotals {
   readonly sockets: number;
   /** Bytes of payload that were written and not yet acknowledged by the peers. */
@@ -23,14 +26,14 @@ export interface PortTotals {
   readonly receiveQueueBytes: number;
 }
 
-/** Adds up the sockets on a local port. Blocks for about 25 ms at 15,000 of them (native-notes/proc-net-tcp.md): not for the event loop. */
+/** Adds up the sockets on a local port. Blocks for about 40 ms at 15,000 of them (native-notes/proc-net-tcp.md): not for the event loop. */
 export function readPortTotals(port: number): PortTotals | undefined {
-  const tables = SOCKET_TABLES.map(readText).filter((text) => text !== undefined);
-  return tables.length === 0 ? undefined : portTotalsIn(tables, port);
+  const tables = SOCKET_TABLES.filter((path) => existsSync(path));
+  return tables.length === 0 ? undefined : portTotalsIn(readPieces(tables), port);
 }
 
-/** {@link readPortTotals} of the texts of the tables. */
-export function portTotalsIn(tables: readonly string[], port: number): PortTotals {
+/** {@link readPortTotals} of the texts of the tables, or of pieces of them that begin with a line to be left out. */
+export function portTotalsIn(tables: Iterable<string>, port: number): PortTotals {
   let sockets = 0;
   let sendQueueBytes = 0;
   let receiveQueueBytes = 0;
@@ -77,7 +80,46 @@ interface SocketRow {
   readonly inode: number;
 }
 
-function* rowsOf(tables: readonly string[]): Generator<SocketRow> {
+/** Bytes of a piece of a table, about 400 rows. */
+const PIECE_BYTES = 64 * 1024;
+
+/**
+ * Reads tables, and gives them in pieces of whole rows, each behind a line that is none: as one text, with what is made of it, 15,000
+ * rows take 20 MB and more. A table is read to its end first, since rows are doubled when sockets come while it is read.
+ */
+function* readPieces(paths: readonly string[]): Generator<string> {
+  for (const path of paths) {
+    // The first line is a heading, which is left out as it is.
+    let begun = '';
+    for (const piece of readBuffers(path)) {
+      const end = piece.lastIndexOf('\n') + 1;
+      yield begun + piece.toString('latin1', 0, end);
+      begun = `\n${piece.toString('latin1', end)}`;
+    }
+  }
+}
+
+/** Reads a file to its end. The kernel hands out a page at a time, for each of which readFileSync would keep a buffer of 64 KiB. */
+function readBuffers(path: string): Buffer[] {
+  const pieces: Buffer[] = [];
+  const file = openSync(path, 'r');
+  try {
+    let length = PIECE_BYTES;
+    for (let read = 1; read > 0; length += read) {
+      if (length === PIECE_BYTES) {
+        pieces.push(Buffer.allocUnsafeSlow(PIECE_BYTES));
+        length = 0;
+      }
+      read = readSync(file, pieces.at(-1)!, length, PIECE_BYTES - length, null);
+    }
+    pieces.push(pieces.pop()!.subarray(0, length));
+  } finally {
+    closeSync(file);
+  }
+  return pieces;
+}
+
+function* rowsOf(tables: Iterable<string>): Generator<SocketRow> {
   for (const table of tables) {
     for (const line of table.split('\n').slice(1)) {
       // sl, local_address, rem_address, st, tx_queue:rx_queue, tr:tm->when, retrnsmt, uid, timeout, inode

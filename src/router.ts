@@ -9,9 +9,10 @@ import { ACCEPTS_PER_SECOND } from './limits.js';
 import type { Position } from './core/position.js';
 import type { Receipt } from './log/log.js';
 import type { HttpRequest, HttpResponse, MessageSocket, UpgradeContext } from './native/uws.js';
-import { DEMO_HEADERS, demoPage } from './ops/demo.js';
-import { landingPage, type Ops } from './ops/ops.js';
-import { answer, answerJson, answerNothing, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
+import { landingPage } from './ops/landing.js';
+import type { Memory } from './ops/memory.js';
+import { pagesInWords, type OpsAnswer, type OpsPages } from './ops/pages.js';
+import { answer, answerJson, answerNothing, NO_HEADERS, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
 import type { AuthorizeRequest, Guard } from './transports/guard.js';
 import { answerOrWait, type PollRequest, type WaitingPoll } from './transports/poll.js';
 import { bodyKindOf, bodyLimit, readEvents, receiptJson, receiveBody } from './transports/publish.js';
@@ -36,7 +37,6 @@ export interface RouterOptions {
   readonly maxConnections: number;
   readonly maxEventBytes: number;
   readonly retryMs: number;
-  readonly demo: boolean;
   /** Told of what is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
@@ -56,7 +56,8 @@ export class Router {
   readonly #messages: Messages;
   readonly #idempotency: Idempotency;
   readonly #guard: Guard;
-  readonly #ops: Ops;
+  readonly #pages: OpsPages;
+  readonly #memory: Pick<Memory, 'checkRoom'>;
   readonly #counters: Counters;
   readonly #options: RouterOptions;
   #draining = false;
@@ -66,7 +67,8 @@ export class Router {
     messages: Messages,
     idempotency: Idempotency,
     guard: Guard,
-    ops: Ops,
+    pages: OpsPages,
+    memory: Pick<Memory, 'checkRoom'>,
     counters: Counters,
     options: RouterOptions,
   ) {
@@ -74,7 +76,8 @@ export class Router {
     this.#messages = messages;
     this.#idempotency = idempotency;
     this.#guard = guard;
-    this.#ops = ops;
+    this.#pages = pages;
+    this.#memory = memory;
     this.#counters = counters;
     this.#options = options;
   }
@@ -122,7 +125,7 @@ export class Router {
   ): void {
     this.#guard.checkHost(request);
     if (path === '/') {
-      answer(response, 200, 'text/html; charset=utf-8', landingPage(this.#options.demo), headers, isHead);
+      answer(response, 200, 'text/html; charset=utf-8', landingPage(this.#pages), headers, isHead);
       return;
     }
     const channels = channelsOf(path);
@@ -173,6 +176,7 @@ export class Router {
         `${this.#options.maxConnections} lines are open already (--max-connections)`,
       );
     }
+    this.#memory.checkRoom();
   }
 
   /** Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it. */
@@ -237,6 +241,7 @@ export class Router {
     let allowed = (): void => {};
     let body: Buffer | undefined;
     // The body comes whether or not the program has answered: uWebSockets hands it over only in this turn's handlers.
+    // native-notes/request-in-its-turn.md
     receiveBody(
       response,
       bodyLimit(kind, maxEventBytes),
@@ -334,35 +339,42 @@ export class Router {
   #handleOps(response: HttpResponse, request: HttpRequest, method: string, path: string, headers: Headers): void {
     this.#guard.checkSite(request);
     const isHead = method === 'head';
-    const page = path.slice('/-/'.length);
-    const demo = this.#options.demo ? demoPage(page) : undefined;
-    if (demo === undefined && page !== 'health' && page !== 'ready' && page !== 'stats') {
+    const page = this.#pages.get(path.slice('/-/'.length));
+    if (page === undefined) {
       throw new HoldlineError(
         'HOLDLINE_NOT_FOUND',
-        `nothing is at ${path.slice(0, 200)}; there are /-/health, /-/ready, /-/stats and, with --demo, /-/demo`,
+        `nothing is at ${path.slice(0, 200)}; there are ${pagesInWords(this.#pages)}`,
       );
     }
     if (method !== 'get' && !isHead) {
       this.#refuseMethod(response, method, ALLOWED_OPS_METHODS, headers);
       return;
     }
-    if (demo !== undefined) {
-      this.#guard.checkHost(request);
-      answer(response, 200, demo.contentType, demo.body, [...headers, ...DEMO_HEADERS], isHead);
-    } else if (page === 'health') {
-      answerJson(response, '{"status":"ok"}', headers, isHead);
-    } else if (page === 'ready') {
-      const body = this.#draining ? '{"status":"draining"}' : '{"status":"ready"}';
-      answer(response, this.#draining ? 503 : 200, 'application/json', body, headers, isHead);
-    } else {
-      this.#guard.checkHost(request);
-      this.#guard.checkOps(request);
-      answerJson(response, JSON.stringify(this.#ops.stats(this.#draining)), headers, isHead);
+    if (page.access !== 'open') this.#guard.checkHost(request);
+    if (page.access === 'key') this.#guard.checkOps(request);
+    const write = ({ status = 200, contentType, body, headers: own = NO_HEADERS }: OpsAnswer): void =>
+      answer(response, status, contentType, body, [...headers, ...own], isHead);
+    const answered = page.answer({ query: new Query(request.getQuery()), draining: this.#draining });
+    if (!(answered instanceof Promise)) {
+      write(answered);
+      return;
     }
+    let gone = false;
+    response.onAborted(() => {
+      gone = true;
+    });
+    answered.then(
+      (made) => {
+        if (!gone) write(made);
+      },
+      (error: unknown) => {
+        if (!gone) this.#refuse(response, error, headers, isHead);
+      },
+    );
   }
 }
 
-/** Runs a task whose exception would otherwise leave through native code. */
+/** Runs a task whose exception would otherwise leave through native code. native-notes/unanswered-request-kills.md */
 function attempt(task: () => void, failed: (error: unknown) => void): void {
   try {
     task();

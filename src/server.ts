@@ -8,10 +8,13 @@ import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
 import { HoldlineError } from './errors.js';
-import { DRAIN_ENDS_PER_TURN, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
+import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
 import { listen, type Listener } from './native/uws.js';
+import { KernelMemory } from './ops/kernel-memory.js';
+import { Memory } from './ops/memory.js';
 import { Ops, type Stats } from './ops/ops.js';
+import { makePages } from './ops/pages.js';
 import { Router, type HeldSocket } from './router.js';
 import { Guard, type Authorize } from './transports/guard.js';
 import { checkSize, checkUtf8 } from './transports/publish.js';
@@ -90,10 +93,15 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onLeave = tell(onClose);
 
   const guard = new Guard({ ...settings, authorize, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
-  const ops = new Ops(hub, counters, { lines: settings.maxConnections, sockets: settings.maxConnections + SPARE_SOCKETS });
+  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), settings.memoryBudgetBytes);
+  const ops = new Ops(hub, counters, memory, {
+    lines: settings.maxConnections,
+    sockets: settings.maxConnections + SPARE_SOCKETS,
+  });
   const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report: onError });
   const idempotency = new Idempotency(log, counters);
-  const router = new Router(hub, messages, idempotency, guard, ops, counters, { ...settings, report: onError });
+  const pages = makePages({ ops, memory, hub }, settings.demo);
+  const router = new Router(hub, messages, idempotency, guard, pages, memory, counters, { ...settings, report: onError });
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 
@@ -131,10 +139,15 @@ export function createServer(options: Options & Hooks = {}): Server {
     const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
     const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN, Math.ceil(hub.lines.open / turns));
     while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs) await pause(DRAIN_TURN_MS);
-    // Whoever still reads what it was sent before loses its end here, not what went before in the kernel. native-notes/end-of-stream.md
+    // Closing drops what is in user space, not what is in the kernel. Nothing tells when that has left a response that was ended.
+    // native-notes/end-of-stream.md
+    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS);
+    const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
+    while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
     listener?.closeAll();
     hub.stop();
     ops.stop();
+    await memory.stop();
     await log.close();
   }
 
@@ -162,7 +175,14 @@ export function createServer(options: Options & Hooks = {}): Server {
         router.handle,
         messages,
       );
-      ops.start();
+      ops.start(listener.socketReport);
+      try {
+        await memory.start(listener.port);
+      } catch (error) {
+        closing = drain(0);
+        await closing;
+        throw error;
+      }
       return { host: settings.host, port: listener.port };
     },
     stats: () => ops.stats(router.draining),

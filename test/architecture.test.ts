@@ -19,7 +19,10 @@ const LAYERS: readonly (readonly string[])[] = [
   ['server'],
   ['index'],
   ['command-line'],
+  ['report/'],
   ['load/'],
+  ['doctor/'],
+  ['capacity/'],
   ['main'],
 ];
 
@@ -79,6 +82,12 @@ describe('what is native', () => {
     const isNative = ({ target, typeOnly }: Import): boolean => target === 'uWebSockets.js' && !typeOnly;
     expect(importsWhere(SOURCE, isNative)).toEqual(['src/native/uws.ts → uWebSockets.js']);
     expect(importsWhere(SOURCE, (one) => isNative(one) && !one.lazy)).toEqual([]);
+  });
+
+  it('calls the C library from two files, which load koffi when a server wants it', () => {
+    const isKoffi = ({ target, typeOnly }: Import): boolean => target === 'koffi' && !typeOnly;
+    expect(importsWhere(SOURCE, isKoffi)).toEqual(['src/native/allocator.ts → koffi', 'src/native/socket-options.ts → koffi']);
+    expect(importsWhere(SOURCE, (one) => isKoffi(one) && !one.lazy)).toEqual([]);
   });
 
   it('is unknown to the core, and so are sockets', () => {

@@ -96,7 +96,7 @@ describe.each(CLIENTS)('%s', (_name, open) => {
   }, 20_000);
 });
 
-// eventsource 4 ignores a block that has an id and no data (NATIVE-FACTS), so it has no position before its first event.
+// eventsource 4 ignores a block that has an id and no data (native-notes/eventsource-clients.md), so it has no position before its first event.
 test.each(CLIENTS.filter(([name]) => name !== 'eventsource'))(
   '%s, cut off before its first event, comes back to what it missed: the prelude gave it a position',
   async (_name, open) => {

@@ -73,6 +73,10 @@ describe('the table of options', () => {
       demo: false,
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
+      socketSendBufferBytes: 65_536,
+      socketReceiveBufferBytes: 0,
+      notsentLowatBytes: 0,
+      deadPeerTimeoutMs: 60_000,
       drainMs: 10_000,
       allowOrigin: [],
       allowedHosts: [],
@@ -221,6 +225,45 @@ const TEXTS: Record<SettingName, { readonly good: readonly (readonly [string, un
       ['1000000', 1_000_000],
     ],
     bad: ['0', '1000001'],
+  },
+  memoryBudgetBytes: {
+    good: [
+      ['64MiB', 64 * 1024 * 1024],
+      ['2GiB', 2 * 1024 ** 3],
+    ],
+    bad: ['0', '63MiB', '1025GiB', '512'],
+  },
+  socketSendBufferBytes: {
+    good: [
+      ['0', 0],
+      ['0KiB', 0],
+      ['4096', 4096],
+      ['64MiB', 67_108_864],
+    ],
+    bad: ['1', '4095', '67108865', '-4096', '0s'],
+  },
+  socketReceiveBufferBytes: {
+    good: [
+      ['0', 0],
+      ['4KiB', 4096],
+    ],
+    bad: ['4095', '65MiB'],
+  },
+  notsentLowatBytes: {
+    good: [
+      ['0', 0],
+      ['16KiB', 16_384],
+    ],
+    bad: ['1', '65MiB'],
+  },
+  deadPeerTimeoutMs: {
+    good: [
+      ['0', 0],
+      ['0s', 0],
+      ['4s', 4000],
+      ['1h', 3_600_000],
+    ],
+    bad: ['1ms', '3999ms', '61min', '60', '0KiB'],
   },
   drainMs: {
     good: [
@@ -530,6 +573,11 @@ describe('--print-config', () => {
       ['demo', 'false', 'default'],
       ['ops-key', '********', 'environment'],
       ['max-connections', '19836', 'default'],
+      ['memory-budget', 'none', 'default'],
+      ['socket-send-buffer', '64KiB', 'default'],
+      ['socket-receive-buffer', '0B', 'default'],
+      ['notsent-lowat', '0B', 'default'],
+      ['dead-peer-timeout', '1min', 'default'],
       ['drain', '10s', 'default'],
       ['allow-origin', '*', 'flag'],
       ['allowed-hosts', 'none', 'default'],

@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { createServer } from '../dist/index.js';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
 import { holdPoll, holdPolls, poll } from './support/poll.js';
-import { serverForTest, type BatchEvent, type TestServer } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest, type BatchEvent, type TestServer } from './support/server.js';
 import { openPackage, openUndici, stateUntil } from './support/sources.js';
 import { openWebSocket } from './support/websocket.js';
 import { codeOf, HttpClient, jsonOf, type Answer } from './support/wire.js';
@@ -235,7 +235,7 @@ describe('lines on the channel alone', () => {
   });
 
   test('what was published just before is given first: healthy lines lose nothing', async () => {
-    const server = await serverForTest();
+    const server = await serverForTest(KERNEL_BUFFERS);
     const sse = await Promise.all(Array.from({ length: 5 }, () => openSse(server, '/c')));
     const ndjson = await Promise.all(Array.from({ length: 5 }, () => openNdjson(server, '/c')));
     const sockets = await Promise.all(Array.from({ length: 5 }, () => openWebSocket(server, '/c')));
@@ -313,7 +313,7 @@ describe('lines on several channels', () => {
   });
 
   test('healthy ones lose nothing that was published before, however close', async () => {
-    const server = await serverForTest();
+    const server = await serverForTest(KERNEL_BUFFERS);
     const sse = await Promise.all(Array.from({ length: 5 }, () => openSse(server, '/c,d')));
     const ndjson = await Promise.all(Array.from({ length: 5 }, () => openNdjson(server, '/c,d')));
     const sockets = await Promise.all(Array.from({ length: 5 }, () => openWebSocket(server, '/c,d')));

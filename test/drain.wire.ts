@@ -2,7 +2,7 @@
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, stalledLine } from './support/line.js';
-import { serverForTest } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
 import { codeOf, HttpClient, jsonOf } from './support/wire.js';
 
 const END = 'event: end\ndata: {"code":"draining","reconnect":true}\n\n';
@@ -33,7 +33,7 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   });
 
   test('what was accepted before it is delivered before the end, also where it has not entered a ring yet', async () => {
-    const server = await serverForTest();
+    const server = await serverForTest(KERNEL_BUFFERS);
     const lines = await Promise.all(Array.from({ length: 10 }, () => SseLine.open(server.port, '/a')));
     const { last } = await server.publishBatch(
       'a',
@@ -84,7 +84,7 @@ test('while draining, ready is 503, new work is told to come back, and no new co
 }, 15_000);
 
 test('a stalled reader that reads on while the server drains has its stream to the end, and then the server ends', async () => {
-  const server = await serverForTest({ drain: '8s' });
+  const server = await serverForTest({ drain: '8s', 'replay-events': 100_000, 'replay-bytes': '64MiB' });
   const bystander = await SseLine.open(server.port, '/c');
   const line = await stalledLine(server);
   server.signal('SIGTERM');

@@ -1,6 +1,7 @@
 /** The list of lines for operators: which stand in it, in what order, and what it says of each. */
 import { describe, expect, test } from 'vitest';
 import type { LineFigures } from '../src/core/line-ranking.js';
+import { AWAIT_MS } from '../src/limits.js';
 import { FakeHub, type FakeLine } from './support/fake-hub.js';
 
 const DATA = 'x'.repeat(500);
@@ -61,7 +62,8 @@ describe('by lag', () => {
     fake.join('c', { kind: 'live' }, 2_000);
     await stall(fake, 1);
     await publish(fake, 'c', 20);
-    await fake.clock.turn();
+    expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: false, lagEvents: 20 }]);
+    await fake.clock.turn(AWAIT_MS);
     expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: true, lagEvents: 5 }]);
   });
 });

@@ -1,11 +1,19 @@
 /** The parts of `holdline load`: its options, its readers at every cut, and its books. */
 
 import { describe, expect, it } from 'vitest';
-import { EventReader, formatOf, NDJSON, readObject, SSE, type EventShape } from '../src/load/dialect.js';
-import { dueUsOf, eventData, newRun, sequenceOf, stampEvent } from '../src/load/event.js';
+import {
+  EventReader,
+  formatOf,
+  lastIdIn,
+  NDJSON,
+  readObject,
+  SSE,
+  type EventShape,
+  type EventSink,
+} from '../src/load/dialect.js';
+import { dueUsOf, eventData, newRun, nowUs, sequenceOf, stampEvent } from '../src/load/event.js';
 import { AnswerReader, type Head } from '../src/load/http.js';
-import { Ledger } from '../src/load/ledger.js';
-import { loadHelp, parseLoadOptions } from '../src/load/options.js';
+import { loadHelp, mixOf, parseLoadOptions } from '../src/load/options.js';
 import { FrameReader } from '../src/load/websocket-client.js';
 import { Random } from './support/random.js';
 
@@ -50,7 +58,9 @@ describe('options', () => {
     parseLoadOptions(args, { env, fileLimit });
 
   it('have the documented defaults', () => {
-    expect(parse([])).toEqual({
+    const { values, warnings } = parse([]);
+    // Those without a default are left out here.
+    expect({ values: Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)), warnings }).toEqual({
       values: {
         url: 'http://127.0.0.1:8080/load',
         transport: 'sse',
@@ -59,7 +69,10 @@ describe('options', () => {
         sizeBytes: 256,
         durationMs: 10_000,
         pollIntervalMs: 2000,
-        publishKey: undefined,
+        processes: 1,
+        checkedShare: 1,
+        stalledShare: 0,
+        reconnectsPerMinute: 0,
         json: false,
         quiet: false,
       },
@@ -68,7 +81,7 @@ describe('options', () => {
   });
 
   it('are read from flags and variables, and a flag beats a variable', () => {
-    const args = ['--url', 'http://[::1]:81/a.b', '--transport=long-poll', '--size', '4KiB', '--duration=1.5s', '--json'];
+    const args = ['--url', 'http://[::1]:81/a/b?id=c', '--transport=long-poll', '--size', '4KiB', '--duration=1.5s', '--json'];
     const env = {
       HOLDLINE_RATE: '20',
       HOLDLINE_TRANSPORT: 'ws',
@@ -78,7 +91,7 @@ describe('options', () => {
     };
     const { values, warnings } = parse(args, env);
     expect(values).toMatchObject({
-      url: 'http://[::1]:81/a.b',
+      url: 'http://[::1]:81/a/b?id=c',
       transport: 'long-poll',
       sizeBytes: 4096,
       durationMs: 1500,
@@ -101,39 +114,100 @@ describe('options', () => {
       '--size: "63" was given; accepted is a size from 64B to 1MiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
     ],
     [['--rate'], '--rate needs a value and nothing follows; accepted is an integer from 1 to 100000'],
-    ...[
-      'https://h/c',
-      'http://h',
-      'http://h/',
-      'http://h/a/b',
-      'http://h/a,b',
-      'http://u@h/c',
-      'http://h/c?x',
-      'http://h:99999/c',
-      'h/c',
-    ].map(
+    ...['https://h/c', 'http://h', 'http://u@h/c', 'http://h/c#x', 'http://h/a b', 'http://h:99999/c', 'h/c'].map(
       (url) =>
         [
           ['--url', url],
-          `--url: "${url}" was given; accepted is a URL of plain HTTP with one channel, such as http://127.0.0.1:8080/load`,
+          `--url: "${url}" was given; accepted is a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load`,
         ] as [string[], string],
     ),
+    ...['1', '101%', '-1%', '1.00001%', '%'].map(
+      (share) =>
+        [['--stalled', share], `--stalled: "${share}" was given; accepted is a share from 0% to 100%, such as 1% or 0.5%`] as [
+          string[],
+          string,
+        ],
+    ),
+    ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s'].map(
+      (slow) =>
+        [['--slow', slow], `--slow: "${slow}" was given; accepted is a share and what each of them reads, such as 5%:8KiB/s`] as [
+          string[],
+          string,
+        ],
+    ),
+    [
+      ['--reconnect', '2%'],
+      '--reconnect: "2%" was given; accepted is a share in a minute from 0%/min to 100%/min, such as 2%/min',
+    ],
+    [['--ramp', '500'], '--ramp: "500" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s'],
+    [['--ramp', '0/s'], '--ramp: "0/s" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s'],
+    [['--processes', '8', '--connections', '7'], '--processes: 8 is more than there are clients (--connections 7)'],
+    [['--stalled', '60%', '--slow', '50%:1KiB/s'], '--stalled and --slow: together they are more than all clients'],
+    [
+      ['--transport', 'long-poll', '--check', '1%'],
+      '--check: every answer to a poll is read, so leave it out with --transport long-poll',
+    ],
+    [
+      ['--transport', 'short-poll', '--stalled', '1%'],
+      '--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport short-poll',
+    ],
+    [['--herd', '10s'], '--herd: events are published for 10000 ms (--duration), so 10000 ms is too late'],
   ] as [string[], string][])('%j is refused in words', (args, words) => {
     expect(() => parse(args)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: words }));
   });
 
   it('refuse more connections than the file limit carries, and more than the books can hold', () => {
-    expect(parse(['--connections', '680'], {}, 1000).values.connections).toBe(680);
-    expect(() => parse(['--connections', '681'], {}, 1000)).toThrow(
-      /^--connections: 681 is more than the file limit of 1000 carries, which is 680/,
+    expect(parse(['--connections', '936'], {}, 1000).values.connections).toBe(936);
+    expect(() => parse(['--connections', '937'], {}, 1000)).toThrow(
+      /^--connections: 937 is more than the file limit of 1000 a process carries, which is 936: /,
     );
-    expect(() => parse(['--connections', '15000', '--rate', '100000', '--duration', '10s'])).toThrow(
-      /with 1000000 events .* the book/,
+    expect(parse(['--connections', '1872', '--processes', '2'], {}, 1000).values.connections).toBe(1872);
+    expect(() => parse(['--connections', '1873', '--processes', '2'], {}, 1000)).toThrow(/which is 1872: /);
+    const many = ['--connections', '15000', '--rate', '100000', '--duration', '10s'];
+    expect(() => parse(many)).toThrow(/with 1000000 events .* the book/);
+    expect(parse([...many, '--check', '1%']).values.checkedShare).toBe(0.01);
+    expect(() => parse(['--connections', '1', '--rate', '100000', '--duration', '1h'])).toThrow(
+      /with 360000000 events .* the book/,
     );
+  });
+
+  it('say how the clients behave', () => {
+    const { values } = parse([
+      '--stalled',
+      '1%',
+      '--slow',
+      '5%:8KiB/s',
+      '--reconnect',
+      '2.5%/min',
+      '--ramp',
+      '500/s',
+      '--herd',
+      '3s',
+    ]);
+    expect(mixOf(values)).toEqual({
+      stalledShare: 0.01,
+      slowShare: 0.05,
+      slowBytesPerSecond: 8192,
+      reconnectsPerMinute: 0.025,
+    });
+    expect([values.rampPerSecond, values.herdAtMs]).toEqual([500, 3000]);
+    // As a binary fraction a seventh of a percent more.
+    expect(parse(['--check', '0.07%']).values.checkedShare).toBe(0.0007);
   });
 
   it('are all in the help', () => {
     for (const flag of [
+      'publish-url',
+      'processes',
+      'ramp',
+      'check',
+      'stalled',
+      'slow',
+      'reconnect',
+      'herd',
+      'server-pid',
+      'html',
+      'out',
       'url',
       'transport',
       'connections',
@@ -148,6 +222,17 @@ describe('options', () => {
     ]) {
       expect(loadHelp()).toContain(`--${flag}`);
     }
+  });
+});
+
+describe('the clock', () => {
+  it('is that of all processes of the machine', () => {
+    const before = Number(process.hrtime.bigint()) / 1000;
+    const at = nowUs();
+    const after = Number(process.hrtime.bigint()) / 1000;
+    // The two are readings of one counter, some of a microsecond apart; the origin was taken between two such readings.
+    expect(at).toBeGreaterThan(before - 100);
+    expect(at).toBeLessThan(after + 100);
   });
 });
 
@@ -175,18 +260,15 @@ function dataOf(sequence: number, dueUs: number): string {
 }
 
 /** A sink that keeps what it was told. */
-function teller(): {
-  told: unknown[];
-  sink: { event(...of: number[]): void; gap(): void; ended(code: string): void; position(): void };
-} {
+function teller(): { told: unknown[]; sink: EventSink } {
   const told: unknown[] = [];
   return {
     told,
     sink: {
-      event: (id, sequence, dueUs) => told.push([id, sequence, dueUs]),
-      gap: () => told.push('gap'),
+      event: (id, sequence, dueUs) => told.push([Number.isNaN(id) ? 'no number' : id, sequence, dueUs]),
+      gap: (after, before) => told.push({ after, before }),
       ended: (code) => told.push(code),
-      position: () => told.push('position'),
+      position: (id) => told.push(`at ${id}`),
     },
   };
 }
@@ -206,18 +288,39 @@ const STREAMS = {
       'id: 13\ndata: two\ndata: lines with grüße 😀\n\n',
       ': keepalive\nid: 13\n\n',
       'event: gap\ndata: {"after":4,"before":118}\n\n',
+      'event: gap\ndata: {"after":null,"before":118}\n\n',
       `id: 20\nevent: other\ndata: ${dataOf(2, 30)}\n\n`,
       `id: 1790000000000000\ndata: ${dataOf(3, 40)}\n\n`,
       'event: end\ndata: {"code":"draining","reconnect":true}\n\n',
     ],
-    told: ['position', [7, 0, 10], [8, 1, 20], 'position', 'gap', [20, 2, 30], [1_790_000_000_000_000, 3, 40], 'draining'],
-    refused: [
-      '<html>\n\n',
-      'id: 7\ndata: abcdef01\n\n',
-      `id: 7\ndata: ${dataOf(0, 10)}x\n\n`,
-      `id: x\ndata: ${dataOf(0, 10)}\n\n`,
-      'event: end\ndata: {\n\n',
+    told: [
+      'at 6',
+      [7, 0, 10],
+      [8, 1, 20],
+      'at 13',
+      { after: 4, before: 118 },
+      { after: null, before: 118 },
+      [20, 2, 30],
+      [1_790_000_000_000_000, 3, 40],
+      'draining',
     ],
+    refused: ['<html>\n\n', 'id: 7\ndata: abcdef01\n\n', `id: 7\ndata: ${dataOf(0, 10)}x\n\n`, 'event: end\ndata: {\n\n'],
+  },
+  // As servers of other makes write it.
+  'sse of others': {
+    dialect: SSE,
+    bytes: [
+      ': hi\r\n\r\n',
+      `data: ${dataOf(0, 10)}\n\n`,
+      `id:7-a\r\nevent:message\r\ndata:${dataOf(1, 20)}\r\n\r\n`,
+      '\n\r\n',
+      `data: ${JSON.stringify(dataOf(2, 30))}\nid: 1700000000:0\n\n`,
+      'data: "someone else\'s"\n\n',
+      'retry: 2000\n\n',
+      `id: 9\r\ndata: ${dataOf(3, 40)}\r\n\r\n`,
+    ],
+    told: [['no number', 0, 10], 'at 7-a', ['no number', 1, 20], 'at 1700000000:0', ['no number', 2, 30], [9, 3, 40]],
+    refused: [`data: "${dataOf(0, 10)}x"\n\n`],
   },
   ndjson: {
     dialect: NDJSON,
@@ -233,7 +336,7 @@ const STREAMS = {
       `{"id":1790000000000000,"channel":"load","data":"${dataOf(3, 40)}"}\n`,
       '{"end":{"code":"draining","reconnect":true}}\n',
     ],
-    told: [[7, 0, 10], [8, 1, 20], 'gap', [20, 2, 30], [1_790_000_000_000_000, 3, 40], 'draining'],
+    told: [[7, 0, 10], [8, 1, 20], { after: 4, before: 118 }, [20, 2, 30], [1_790_000_000_000_000, 3, 40], 'draining'],
     refused: ['<html>\n', '{"id":7\n', '{}\n', `{"id":7,"channel":"load","data":"${dataOf(0, 10)}x"}\n`],
   },
 };
@@ -273,7 +376,40 @@ describe('an object of a poll', () => {
   it('may tell a gap and an event at once', () => {
     const { told, sink } = teller();
     readObject({ gap: { after: 4, before: 118 }, id: 118, data: dataOf(5, 6) }, SHAPE, sink);
-    expect(told).toEqual(['gap', [118, 5, 6]]);
+    expect(told).toEqual([{ after: 4, before: 118 }, [118, 5, 6]]);
+  });
+});
+
+describe('the last id in what came', () => {
+  const SSE_EVENT = `id: 1790000000000007\ndata: ${dataOf(0, 10)}\n\n`;
+  const NDJSON_EVENT = `{"id":1790000000000007,"channel":"load","data":"${dataOf(0, 10)}"}\n`;
+  const last = (dialect: typeof SSE, text: string, start = 0): number => {
+    const bytes = Buffer.from(text);
+    return lastIdIn(formatOf(dialect, SHAPE), bytes, start, bytes.length);
+  };
+
+  it.each([
+    ['an event', SSE, SSE_EVENT],
+    ['several', SSE, `id: 6\ndata: ${dataOf(0, 10)}\n\n${SSE_EVENT}`],
+    ['a cut one before', SSE, `07\ndata: ${dataOf(0, 10)}\n\n${SSE_EVENT}`],
+    ['a line', NDJSON, NDJSON_EVENT],
+  ] as const)('is known after %s', (_name, dialect, text) => {
+    expect(last(dialect, text)).toBe(1_790_000_000_000_007);
+  });
+
+  it.each([
+    ['nothing', SSE, ''],
+    ['a heartbeat', SSE, `${SSE_EVENT}: keepalive\n\n`],
+    ['a part of an event', SSE, SSE_EVENT.slice(0, -1)],
+    ['another event', SSE, `id: 7\ndata: ${'x'.repeat(64)}\n\n`],
+    ['an event of another size', SSE, SSE_EVENT.replace('\n\n', 'x\n\n')],
+    ['an event without an id', SSE, `data: ${dataOf(0, 10)}\n\n`],
+  ] as const)('is not known after %s', (_name, dialect, text) => {
+    expect(last(dialect, text)).toBeNaN();
+  });
+
+  it('is not known where its id may have begun before', () => {
+    for (let cut = 4; cut < SSE_EVENT.length; cut++) expect(last(SSE, SSE_EVENT, cut), `cut at ${cut}`).toBeNaN();
   });
 });
 
@@ -414,39 +550,5 @@ describe('a reader of WebSocket frames', () => {
     ['a long ping', Buffer.from([0x89, 0x7e, 0x00, 0x7e]), /control frame/],
   ])('refuses %s', (_name, bytes, message) => {
     expect(() => readFrames(bytes, [])).toThrow(message);
-  });
-});
-
-describe('the books', () => {
-  it('count what was lost, doubled and out of order, over all clients', () => {
-    const ledger = new Ledger(3, 10);
-    for (let sequence = 0; sequence < 9; sequence++) ledger.accept(sequence);
-    // The first client has everything, though ids do not rise with sequences: two publishers overtook each other.
-    for (const [index, sequence] of [0, 1, 3, 2, 4, 5, 6, 7, 8].entries()) ledger.deliver(0, 100 + index, sequence, 1000, 3000);
-    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder]).toEqual([9, 0, 0]);
-    // The second has one twice, two in the wrong order, and not all.
-    for (const [id, sequence] of [
-      [100, 0],
-      [102, 3],
-      [101, 1],
-      [102, 3],
-    ] as const) {
-      ledger.deliver(1, id, sequence, 1000, 5000);
-    }
-    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder]).toEqual([12, 1, 1]);
-    expect([ledger.published, ledger.expected, ledger.expected - ledger.delivered]).toEqual([9, 27, 15]);
-    expect(ledger.latencyUs.totalCount).toBe(12);
-    expect(ledger.latencyUs.getValueAtPercentile(50)).toBe(2000);
-  });
-
-  it('take an event for published that a client was given, whatever the publisher was told', () => {
-    const ledger = new Ledger(2, 2);
-    ledger.deliver(0, 5, 1, 0, 0);
-    ledger.accept(1);
-    expect([ledger.published, ledger.expected]).toEqual([1, 2]);
-  });
-
-  it('refuse an event that is none of the run', () => {
-    expect(() => new Ledger(1, 2).deliver(0, 5, 2, 0, 0)).toThrow(/none of the run: number 2$/);
   });
 });

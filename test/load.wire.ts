@@ -1,60 +1,13 @@
 /** `holdline load` against a server, and against fakes that lose, double, refuse and cut off: what it says must be what happened. */
 
-import { spawn, type ChildProcess } from 'node:child_process';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it, onTestFinished, test } from 'vitest';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Report } from '../src/load/report.js';
+import { fakes, load, startLoad, words, type Ended } from './support/load.js';
 import { serverForTest, sharedServer } from './support/server.js';
 
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-
-interface Ended {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Starts `holdline load`; `ended` resolves when it is over. */
-function startLoad(args: readonly string[], env: Record<string, string> = {}): { child: ChildProcess; ended: Promise<Ended> } {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS');
-  const child = spawn(process.execPath, [MAIN, 'load', ...args], { env: { ...Object.fromEntries(inherited), ...env } });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
-  return { child, ended };
-}
-
-/** Fakes are closed when all tests are over, since several run at once. */
-const fakes: Server[] = [];
-afterAll(() => {
-  for (const fake of fakes) {
-    fake.closeAllConnections();
-    fake.close();
-  }
-});
-
-/** Starts a fake on a free port; its channel's URL. */
-async function listen(fake: Server): Promise<string> {
-  fakes.push(fake);
-  await new Promise<void>((resolve) => fake.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(fake.address() as AddressInfo).port}/c`;
-}
-
-/** Options as a shell would part them. */
-const words = (line: string): string[] => line.split(' ');
-
-/** Runs it to its end with --json; stdout must hold the report and nothing else. */
-async function load(args: readonly string[], env?: Record<string, string>): Promise<Ended & { report: Report }> {
-  const ended = await startLoad(['--json', '--quiet', ...args], env).ended;
-  if (ended.stdout === '') throw new Error(`no report; exit ${ended.status}, ${ended.stderr}`);
-  expect(ended.stdout.split('\n')).toHaveLength(2);
-  return { ...ended, report: JSON.parse(ended.stdout) as Report };
-}
+const listen = fakes();
 
 const FLAWLESS = { lost: 0, doubled: 0, outOfOrder: 0, gaps: 0 };
 
@@ -63,18 +16,22 @@ const KINDS = {
   transport: 'string',
   url: 'string',
   connections: 'number',
+  checkedClients: 'number',
   ratePerSecond: 'number',
   sizeBytes: 'number',
   durationSeconds: 'number',
   pollIntervalSeconds: 'number',
   connectSeconds: 'number',
+  flawless: 'boolean',
   published: 'number',
   expected: 'number',
   delivered: 'number',
   lost: 'number',
+  gapLost: 'number',
   doubled: 'number',
   outOfOrder: 'number',
   gaps: 'number',
+  clientsHit: { losing: 'number', doubling: 'number', disordered: 'number', mostLost: 'number' },
   requests: 'number',
   requestsPerClientMinute: 'number',
   emptyAnswers: 'number',
@@ -82,14 +39,36 @@ const KINDS = {
   bytesReceived: 'number',
   bytesPerClient: 'number',
   latencyMs: { p50: 'number', p90: 'number', p99: 'number', p999: 'number', max: 'number' },
+  latencyCurve: 'array',
+  mix: 'null',
+  herd: 'null',
   clientCpuSeconds: 'number',
   clientBusyShare: 'number',
   clientLimited: 'boolean',
+  clientProcesses: 'array',
+  publisher: { cpuSeconds: 'number', busyShare: 'number', latenessMs: { p99: 'number', max: 'number' } },
+  server: { pids: 'array', rssBytesBefore: 'number', rssBytesMost: 'number', cpuShare: 'number', tcpBytesMost: 'number' },
+  serverUnknown: 'null',
+  timeline: { spanSeconds: 'number', moments: 'array' },
+  remarks: 'array',
+  machine: {
+    cpu: 'string',
+    cores: 'number',
+    memoryBytes: 'number',
+    system: 'string',
+    glibc: 'string',
+    node: 'string',
+    holdline: 'string',
+  },
   startedAt: 'string',
 };
 
 function kindsOf(value: object): Record<string, unknown> {
-  const kindOf = (one: unknown): unknown => (one === null ? 'null' : typeof one === 'object' ? kindsOf(one) : typeof one);
+  const kindOf = (one: unknown): unknown => {
+    if (one === null) return 'null';
+    if (Array.isArray(one)) return 'array';
+    return typeof one === 'object' ? kindsOf(one) : typeof one;
+  };
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, kindOf(one)]));
 }
 
@@ -283,7 +262,7 @@ async function fakeServer(faults: Faults): Promise<string> {
     }
   };
   const server = createServer({ keepAliveTimeout: idleMs }, answer).on('connection', () => faults.connected?.());
-  return listen(server);
+  return `${await listen(server)}/c`;
 }
 
 // What is lost is waited for, so these take seconds in which nothing happens.
@@ -389,7 +368,7 @@ describe('a WebSocket of another make', () => {
       socket.on('pong', (payload) => pongs.push(payload.toString()));
       socket.on('close', (code) => closes.push(code));
     });
-    return { url: await listen(server), pongs, closes };
+    return { url: `${await listen(server)}/c`, pongs, closes };
   }
 
   it('is read, its pings are answered, and it is left with a close', async () => {

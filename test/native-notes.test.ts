@@ -1,35 +1,56 @@
 /**
  * The native facts that src/native, the pump and the transports rest on, proven again on the build that is installed: one test a
- * note in native-notes/, each probe in a process of its own. Probes over 3 s (`slow` below) are run by hand.
+ * note in native-notes/, each probe in a process of its own. Probes over 10 s (`slow` below) are run by hand. And notes and source are
+ * held against each other: what a note names is there, and cites it.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { makeSendLog, skipExitCode } from '../native-notes/probes/send-log.js';
+import { isThere, sourceFiles } from './support/source.js';
 
 const notes = fileURLToPath(new URL('../native-notes/', import.meta.url));
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const slow = ['memory-per-connection', 'pending-answer', 'ten-second-timer', 'websocket-idle-timeout'];
+const slow = ['memory-per-connection', 'pending-answer', 'split-head', 'ten-second-timer', 'websocket-idle-timeout'];
 const facts = [
   'abort-is-synchronous',
   'accept-filter',
   'added-headers',
+  'cork-callback',
   'cork-size',
+  'dead-peer',
   'drain-in-writable',
+  'early-answer',
+  'emfile-busy-loop',
   'end-of-stream',
+  'eventsource-clients',
   'exclusive-port',
+  'file-limit-raised',
+  'freed-memory-stays',
   'head-and-empty-bodies',
+  'head-leaves-with-first-write',
   'header-limit',
   'header-values-unchecked',
   'kernel-buffers-before-stall',
+  'listen-addresses',
+  'listen-backlog',
   'one-closure-for-both',
   'one-cork-per-loop',
+  'one-view-for-all',
   'oversized-cork-loses-bytes',
   'pipelined-requests',
+  'proc-net-tcp',
+  'proxy-on-this-machine',
   'query-values',
+  'request-in-its-turn',
   'request-parsing',
+  'responses-expose-no-descriptor',
+  'socket-defaults',
+  'socket-options',
+  'stop-listening',
+  'text-not-utf8',
   'true-means-backlog-flushed',
   'unanswered-request-kills',
   'uncorked-write-is-four-sends',
@@ -39,6 +60,7 @@ const facts = [
   'websocket-protocol-errors',
   'websocket-send',
   'websocket-upgrade',
+  'which-build',
   'worker-exit-aborts',
   'zero-copy-arguments',
 ];
@@ -81,14 +103,49 @@ test.concurrent.for(facts)('%s holds on the installed build', { timeout: 60_000 
   );
 });
 
+/** Names of notes: those of probes, and those that a probe of another note proves. */
+const noteNames = readdirSync(notes)
+  .filter((name) => name.endsWith('.md') && name !== 'README.md')
+  .map((name) => name.slice(0, -'.md'.length));
+const index = readFileSync(`${notes}README.md`, 'utf8');
+
 test('every probe has its note and its line in the index, and is tested here or slow', () => {
   const probes = readdirSync(`${notes}probes`)
     .filter((name) => name.endsWith('.ts') && name !== 'support.ts' && name !== 'send-log.ts')
     .map((name) => name.slice(0, -'.ts'.length));
-  const index = readFileSync(`${notes}README.md`, 'utf8');
   expect(probes.toSorted()).toEqual([...facts, ...slow].toSorted());
-  for (const name of probes) {
-    expect(existsSync(`${notes}${name}.md`), `native-notes/${name}.md`).toBe(true);
-    expect(index, `native-notes/README.md`).toContain(`(${name}.md)`);
-  }
+  expect(probes.filter((name) => !noteNames.includes(name))).toEqual([]);
+  expect(noteNames.filter((name) => !index.includes(`| [${name}](${name}.md) |`))).toEqual([]);
+});
+
+/** What a note says rests on it: one paragraph. */
+function restsOn(name: string): string {
+  return /^\*\*What rests on it:\*\*.*(?:\n.+)*/m.exec(readFileSync(`${notes}${name}.md`, 'utf8'))?.[0] ?? '';
+}
+
+/** The files of the project that a note names there. */
+function filesOf(name: string): string[] {
+  return [...restsOn(name).matchAll(/\bsrc\/[\w./-]+\.ts\b|\bpackage\.json\b/g)].map(([path]) => path);
+}
+
+const sources = sourceFiles('src');
+
+describe.each(noteNames)('what the note %s says rests on it', (name) => {
+  const cited = sources.filter(({ text }) => text.includes(`native-notes/${name}.md`)).map(({ path }) => path);
+
+  test('is there: its files, and what it names in them', () => {
+    const named = filesOf(name);
+    expect(named.filter((path) => !isThere(path))).toEqual([]);
+    const text = named.map((path) => readFileSync(`${root}${path}`, 'utf8')).join('\n');
+    // `listenOn`, `streamPort.write`, `#refuse`: each part is a word of one of the files.
+    const words = [...restsOn(name).matchAll(/`#?([A-Za-z_][\w.]*)`/g)].flatMap(([, path = '']) => path.split('.'));
+    expect(words.filter((word) => !new RegExp(`\\b${word}\\b`).test(text))).toEqual([]);
+  });
+
+  test('names it: every file that cites the note, and one that does', () => {
+    expect(cited.filter((path) => !filesOf(name).includes(path))).toEqual([]);
+    // The index says of what nothing rests on.
+    const idle = /^## Facts nothing rests on$.*?(?=^## )/ms.exec(index)?.[0] ?? '';
+    expect(cited.length > 0).toBe(!idle.includes(`(${name}.md)`));
+  });
 });

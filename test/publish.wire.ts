@@ -2,7 +2,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
-import { serverForTest, type TestServer } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest, type TestServer } from './support/server.js';
 import { codeOf, jsonOf, RawConnection, requestBytes, type Answer } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -319,10 +319,9 @@ describe('what is refused', () => {
 });
 
 test('a batch far larger than the ring reaches every line that keeps up without a gap, and the ring does not grow with it', async () => {
-  const { server, control } = await serverAndControl({ 'replay-bytes': '64KiB', 'replay-events': 50 });
+  const { server, control } = await serverAndControl({ 'replay-bytes': '64KiB', 'replay-events': 50, ...KERNEL_BUFFERS });
   const lines = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/control')));
   onTestFinished(() => lines.forEach((line) => line.close()));
-  // 1 MiB fits what the kernel takes for a socket, so that no line stalls, whatever this process is busy with.
   const { last } = await server.publishBatch(
     'control',
     Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) })),

@@ -1,7 +1,7 @@
 /** WebSockets as they stand on the wire: handshake, messages, replay, gap and end. DESIGN section 2. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
+import { KERNEL_BUFFERS, serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
 import {
   acceptOf,
   handshakeBytes,
@@ -481,7 +481,7 @@ describe('gap and end', () => {
   });
 
   test('what was accepted before the drain is delivered before the end', async () => {
-    const server = await serverForTest();
+    const server = await serverForTest(KERNEL_BUFFERS);
     const lines = await Promise.all(ids(1, 10).map(() => openWebSocket(server, '/a')));
     const { last } = await server.publishBatch(
       'a',

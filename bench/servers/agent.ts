@@ -1,6 +1,7 @@
 /** What every Node server of the bench answers the runner: collect garbage, tell its usage, watch its loop, stop. */
 import { readFileSync } from 'node:fs';
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { type IntervalHistogram, PerformanceObserver, monitorEventLoopDelay } from 'node:perf_hooks';
+import { getHeapStatistics, writeHeapSnapshot } from 'node:v8';
 import { answerRunner, tellRunner } from '../child.js';
 import { nowUs } from '../clock.js';
 
@@ -8,6 +9,13 @@ export interface LoopDelay {
   p50: number;
   p99: number;
   max: number;
+}
+
+/** Garbage collections since the loop was watched. */
+export interface Collections {
+  count: number;
+  /** In which nothing else ran. */
+  ms: number;
 }
 
 export interface Usage {
@@ -21,16 +29,36 @@ export interface Usage {
   externalBytes: number;
   /** The sampling interval is subtracted: 0 = the loop came round when it was asked to. Null when it is not watched. */
   loopDelayMs: LoopDelay | null;
+  /** Null when the loop is not watched. */
+  collections: Collections | null;
   /** Lines that are open and requests that wait. */
   held: number;
   /** What the server counts of itself. */
   counters: Record<string, number>;
 }
 
+/** What a server tells the runner when it listens. */
+export interface Listening {
+  port: number;
+  /** Null: the kernel's own. */
+  sendBufferBytes: number | null;
+}
+
+/** What is asked for seldom, since it loads koffi and walks malloc's lists. */
+export interface NativeUsage {
+  heapPhysicalBytes: number;
+  arrayBufferBytes: number;
+  /** Null where malloc cannot be asked. */
+  mallocInUseBytes: number | null;
+  mallocHeldBytes: number | null;
+}
+
 const LOOP_RESOLUTION_MS = 1;
 
 export interface Served {
   port: number;
+  /** The send buffer it has asked for on every connection; left out: the kernel's own. */
+  sendBufferBytes?: number | undefined;
   held: () => number;
   counters: () => Record<string, number>;
   stop: () => Promise<void> | void;
@@ -39,6 +67,14 @@ export interface Served {
 export function serveRunner(served: Served): void {
   // Watching costs a timer a millisecond, so it is off until asked for: the idle subject must not measure it.
   let loop: IntervalHistogram | undefined;
+  let collections: Collections | null = null;
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) {
+      if (collections === null) return;
+      collections.count++;
+      collections.ms += duration;
+    }
+  });
   answerRunner({
     gc: () => {
       if (globalThis.gc === undefined) throw new Error('started without --expose-gc');
@@ -48,20 +84,63 @@ export function serveRunner(served: Served): void {
       loop ??= monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
       loop.enable();
       loop.reset();
+      if (collections === null) observer.observe({ entryTypes: ['gc'] });
+      collections = { count: 0, ms: 0 };
     },
     usage: (): Usage => ({
       ...processUsage(),
       loopDelayMs: loop === undefined ? null : loopDelay(loop),
+      collections,
       held: served.held(),
       counters: served.counters(),
     }),
+    nativeUsage,
+    writeHeapSnapshot: (path: string) => {
+      writeHeapSnapshot(path);
+    },
     stop: async () => {
       await served.stop();
       // The answer is on its way before the process ends.
       setTimeout(() => process.exit(0), 20);
     },
   });
-  tellRunner('listening', { port: served.port });
+  tellRunner('listening', { port: served.port, sendBufferBytes: served.sendBufferBytes ?? null } satisfies Listening);
+}
+
+interface MallocInfo {
+  /** Of the system, by moving the break and for further arenas. */
+  arena: number;
+  /** Of the system, block by block. */
+  hblkhd: number;
+  /** Given out of the arenas. */
+  uordblks: number;
+}
+
+async function nativeUsage(): Promise<NativeUsage> {
+  const malloc = await mallocInfo();
+  return {
+    heapPhysicalBytes: getHeapStatistics().total_physical_size,
+    arrayBufferBytes: process.memoryUsage().arrayBuffers,
+    mallocInUseBytes: malloc === null ? null : malloc.uordblks + malloc.hblkhd,
+    mallocHeldBytes: malloc === null ? null : malloc.arena + malloc.hblkhd,
+  };
+}
+
+let askMalloc: (() => MallocInfo) | undefined;
+
+/** mallinfo2(3), glibc 2.33 and later. */
+async function mallocInfo(): Promise<MallocInfo | null> {
+  try {
+    if (askMalloc === undefined) {
+      const { default: koffi } = await import('koffi');
+      const fields = ['arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks', 'fordblks', 'keepcost'];
+      koffi.struct('mallinfo2', Object.fromEntries(fields.map((field) => [field, 'size_t'])));
+      askMalloc = koffi.load(null).func('mallinfo2 mallinfo2()') as unknown as () => MallocInfo;
+    }
+    return askMalloc();
+  } catch {
+    return null;
+  }
 }
 
 function loopDelay(loop: IntervalHistogram): LoopDelay {
@@ -69,7 +148,7 @@ function loopDelay(loop: IntervalHistogram): LoopDelay {
   return { p50: ms(loop.percentile(50)), p99: ms(loop.percentile(99)), max: ms(loop.max) };
 }
 
-function processUsage(): Omit<Usage, 'loopDelayMs' | 'held' | 'counters'> {
+function processUsage(): Omit<Usage, 'loopDelayMs' | 'collections' | 'held' | 'counters'> {
   const cpu = process.cpuUsage();
   const memory = process.memoryUsage();
   const status = readFileSync('/proc/self/status', 'utf8');

@@ -1,13 +1,20 @@
 /** Holdline itself, as the library starts it: the one file of the bench that knows the product's options. */
 import { setFlagsFromString } from 'node:v8';
-import { createServer } from '../../dist/index.js';
+import { createServer, type Options } from '../../dist/index.js';
 import { serveRunner } from './agent.js';
 
 /** Settings a subject may change come as JSON in the environment, so that they are part of the process from its first line. */
-export interface HoldlineSettings {
-  replayEvents?: number;
-  heartbeatMs?: number;
-}
+export type HoldlineSettings = Pick<
+  Options,
+  | 'host'
+  | 'replayEvents'
+  | 'replayBytes'
+  | 'heartbeatMs'
+  | 'socketSendBufferBytes'
+  | 'socketReceiveBufferBytes'
+  | 'notsentLowatBytes'
+  | 'deadPeerTimeoutMs'
+>;
 
 // As `holdline serve` does it, src/main.ts.
 setFlagsFromString('--semi-space-growth-factor=1');
@@ -20,13 +27,16 @@ const server = createServer({
   port: 0,
   openPublish: true,
   firstId: 1,
-  replayEvents: settings.replayEvents ?? 1024,
-  heartbeatMs: settings.heartbeatMs ?? 15_000,
+  ...settings,
 });
 const { port } = await server.listen();
 
+// The kernel counts twice what it was asked for.
+const { sendBufferBytes } = server.stats().sockets.options;
+
 serveRunner({
   port,
+  sendBufferBytes: sendBufferBytes === undefined ? undefined : sendBufferBytes / 2,
   held: () => server.stats().lines.open,
   counters: () => {
     const { refused: _byCode, ...counters } = server.stats().counters;

@@ -22,12 +22,22 @@ type MainOptions = {
   sendLog?: boolean;
 };
 
+/** Thrown by a probe that cannot be run on this machine; the message is what it needs. */
+export class NotHere extends Error {}
+
 /** Runs `probe` when its file is the program: prints the Markdown table, or with `--json` one line of JSON. */
 export async function main(url: string, probe: () => Promise<ProbeResult>, options: MainOptions = {}): Promise<void> {
   if (process.argv[1] === undefined || fileURLToPath(url) !== process.argv[1]) return;
   const json = process.argv.includes('--json');
   if (options.sendLog === true && !hasSendLog()) process.exit(runWithSendLog());
-  const result = await probe();
+  let result: ProbeResult;
+  try {
+    result = await probe();
+  } catch (error) {
+    if (!(error instanceof NotHere)) throw error;
+    console.log(`skipped: needs ${error.message}`);
+    process.exit(skipExitCode);
+  }
   if (json) {
     console.log(JSON.stringify(result));
   } else {
@@ -54,9 +64,13 @@ function runWithSendLog(): number {
 export type ChildResult = { code: number | null; signal: string | null; stdout: string; stderr: string };
 
 /** Runs plain JavaScript in a process of its own, for facts that end a process or need a fresh one. Without tsx, which is half a second. */
-export async function runScript(source: string, environment: Record<string, string> = {}): Promise<ChildResult> {
+export async function runScript(
+  source: string,
+  environment: Record<string, string> = {},
+  flags: readonly string[] = [],
+): Promise<ChildResult> {
   const cwd = fileURLToPath(new URL('../..', import.meta.url));
-  const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+  const child = spawn(process.execPath, [...flags, '--input-type=module', '-e', source], {
     cwd,
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -127,6 +141,20 @@ export async function listen(app: TemplatedApp, port = 0, options = 0): Promise<
       else resolve({ app, port: uWS.us_socket_local_port(socket), socket });
     });
   });
+}
+
+/** `listen` with host and options, and the option itself, exist and are not in the types. */
+type Untyped = {
+  listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
+  LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+};
+
+/** Listens as src/ does, on a host and with the port for itself; undefined if the answer did not come inside the call. */
+export function listenAlone(app: TemplatedApp, host: string, port: number): us_listen_socket | false | undefined {
+  const answers: (us_listen_socket | false)[] = [];
+  const { LIBUS_LISTEN_EXCLUSIVE_PORT: exclusive } = uWS as unknown as Untyped;
+  (app as unknown as Untyped).listen(host, port, exclusive, (socket) => void answers.push(socket));
+  return answers[0];
 }
 
 /** Bytes that one chunked `write(length)` puts on the wire: CRLF, hex size, CRLF, data. */

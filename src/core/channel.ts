@@ -12,6 +12,17 @@ export interface Replay {
   readonly bytes: number;
 }
 
+/** What rings take, bytes. */
+export interface RingMemory {
+  /** Memory of the rings of records, and of those of frames. */
+  recordBytes: number;
+  frameBytes: number;
+  /** What of it was ever written to. */
+  touchedBytes: number;
+  /** What of it is records and frames held. */
+  heldBytes: number;
+}
+
 /** What a channel needs of the feeds that its lines are on. */
 export interface Reader {
   readonly dialect: Dialect;
@@ -19,6 +30,8 @@ export interface Reader {
   readonly readsFrames: boolean;
   /** Every healthy line of the feed has been given everything up to this id. */
   readonly sweptThrough: number;
+  /** Every line of the feed that is waited for has been given everything up to this id; Infinity while none is. */
+  readonly awaitedThrough: number;
 }
 
 /** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
@@ -35,6 +48,10 @@ export class Channel<Feed extends Reader> {
   readonly feeds: Feed[] = [];
   /** Lines over all feeds. */
   lineCount = 0;
+  /** Feeds with a line that is waited for. Written by core/pump.ts. */
+  awaitingFeeds = 0;
+  /** Until then no line is waited for, ms of the clock. Written by core/pump.ts. */
+  awaitsAgainMs = 0;
   /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
   version = 0;
   /** Id of the newest event that entered, or 0. */
@@ -93,6 +110,21 @@ export class Channel<Feed extends Reader> {
     return { events: ring.headSeq - seq, bytes: ring.bytesFrom(seq) };
   }
 
+  /** Adds what the rings take to a sum. */
+  addRingMemory(sum: RingMemory): void {
+    const records = this.#records;
+    if (records === undefined) return;
+    sum.recordBytes += records.memoryBytes;
+    sum.touchedBytes += records.touchedBytes;
+    sum.heldBytes += records.heldBytes;
+    for (const ring of this.#frames) {
+      if (ring === undefined) continue;
+      sum.frameBytes += ring.memoryBytes;
+      sum.touchedBytes += ring.touchedBytes;
+      sum.heldBytes += ring.heldBytes;
+    }
+  }
+
   /** Id of the oldest event held above `id`, or undefined. */
   firstIdAfter(id: number): number | undefined {
     const records = this.#records;
@@ -137,11 +169,18 @@ export class Channel<Feed extends Reader> {
   hasRoom(bytes: number): boolean {
     const records = this.#records;
     if (records === undefined) return true;
+    if (this.awaitingFeeds > 0 && !this.#hasAwaitedRoom(records, bytes)) return false;
     const room = this.workingRoomBytes - bytes;
     if (this.#unsweptBytes(records) <= room) return true;
     this.#look(records);
     const unswept = this.#unsweptBytes(records);
     return unswept === 0 || unswept <= room;
+  }
+
+  /** True when the lines that are waited for would find all they have not been given within the replay, or the most working room. */
+  #hasAwaitedRoom(records: Ring, bytes: number): boolean {
+    const awaited = this.#bytesFrom(records, records.seqAfter(this.#awaitedThrough));
+    return awaited === 0 || awaited + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
@@ -159,13 +198,14 @@ export class Channel<Feed extends Reader> {
     return this.evict();
   }
 
-  /** Evicts what is beyond the replay and has been given to every healthy line. Returns how many. */
+  /** Evicts what is beyond the replay and has been given to every line that is healthy or waited for. Returns how many. */
   evict(): number {
     const records = this.#records;
     if (records === undefined || !this.#isOver(records)) return 0;
     this.#look(records);
+    const through = Math.min(this.#sweptThrough, this.#awaitedThrough);
     let evicted = 0;
-    while (this.#isOver(records) && records.idAt(records.tailSeq) <= this.#sweptThrough) {
+    while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
       records.evict();
       for (const ring of this.#frames) ring?.evict();
@@ -178,11 +218,11 @@ export class Channel<Feed extends Reader> {
     return evicted;
   }
 
-  /** True when nothing held is still owed to a healthy line, so that {@link drop} loses nothing for it. */
+  /** True when nothing held is still owed to a line that is healthy or waited for, so that {@link drop} loses nothing for it. */
   get isSwept(): boolean {
     if (this.#records === undefined) return true;
     this.#look(this.#records);
-    return this.newestId <= this.#sweptThrough;
+    return this.newestId <= Math.min(this.#sweptThrough, this.#awaitedThrough);
   }
 
   /** Drops everything up to the newest event, rings and all. Returns how many events were dropped. */
@@ -215,10 +255,22 @@ export class Channel<Feed extends Reader> {
 
   /** Bytes that some healthy line may not have been given yet, in the dialect that has most. */
   #unsweptBytes(records: Ring): number {
-    const events = records.headSeq - Math.max(this.#sweptSeq, records.tailSeq);
-    let bytes = records.bytesFrom(records.headSeq - events);
+    return this.#bytesFrom(records, Math.max(this.#sweptSeq, records.tailSeq));
+  }
+
+  /** Bytes from a record on, in the dialect that has most. */
+  #bytesFrom(records: Ring, seq: number): number {
+    const events = records.headSeq - seq;
+    let bytes = records.bytesFrom(seq);
     for (const ring of this.#frames) if (ring !== undefined) bytes = Math.max(bytes, ring.bytesFrom(ring.headSeq - events));
     return bytes;
+  }
+
+  /** Every line that is waited for has been given everything up to this id. */
+  get #awaitedThrough(): number {
+    let least = Infinity;
+    if (this.awaitingFeeds > 0) for (const feed of this.feeds) least = Math.min(least, feed.awaitedThrough);
+    return least;
   }
 
   /** Looks at the feeds again. */

@@ -1,7 +1,7 @@
 /** All channels of a server by name: which holds a ring, what the rings add up to, and who goes when there is no more place. */
 import type { Counters } from '../counters.js';
 import { CHANNELS, SWEEP_WORK_BYTES } from '../limits.js';
-import { Channel, type Reader, type Replay } from './channel.js';
+import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
 
 export interface ChannelsOptions {
   readonly replay: Replay;
@@ -35,6 +35,13 @@ export class Channels<Feed extends Reader> {
   /** Channels known by name. */
   get count(): number {
     return this.#byName.size;
+  }
+
+  /** What the rings take, by kind. Walks all of them. */
+  get ringMemory(): Readonly<RingMemory> {
+    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    for (let channel = this.#newest; channel !== undefined; channel = channel.older) channel.addRingMemory(sum);
+    return sum;
   }
 
   /** The channel of that name if it is known. */

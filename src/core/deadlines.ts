@@ -41,6 +41,11 @@ export class Deadlines {
     return this.#count;
   }
 
+  /** Bytes of the typed arrays. */
+  get memoryBytes(): number {
+    return this.#heads.byteLength + this.#next.byteLength + this.#previous.byteLength + this.#buckets.byteLength;
+  }
+
   /** The handle, which must not be waiting, expires in `delayMs`, at most the longest time. */
   add(handle: number, delayMs: number): void {
     this.#grow(handle);

@@ -35,7 +35,10 @@ export function isDeletion<Entry extends NewEntry>(entry: Entry): entry is Extra
   return 'isDeletion' in entry;
 }
 
-/** Types that mean something else on the wire: our own in-band events, and two that a browser page would take for EventSource's. */
+/**
+ * Types that mean something else on the wire: our own in-band events, and two that a browser page would take for EventSource's.
+ * native-notes/eventsource-clients.md
+ */
 const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
 
 /** Anything but control, format, surrogate, private and unassigned characters and the two Unicode line separators. */

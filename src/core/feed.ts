@@ -56,6 +56,13 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
   sweptThrough: number;
 
+  /** Every line that is waited for has been given everything up to this id; Infinity while none is. Written by core/pump.ts. */
+  awaitedThrough = Infinity;
+  /** Those who have not been given anything newer than this id when the time is up are waited for no longer. */
+  awaitGoal = 0;
+  /** Ends the waiting early. */
+  cancelAwait: (() => void) | undefined;
+
   /* The sweep's own state, written by core/pump.ts. */
   /** True while the feed stands in the pump's queue. */
   queued = false;
@@ -170,7 +177,7 @@ const ENTRIES = 16;
 
 /**
  * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for the cut, the others get the
- * same view. Entries die with their feed's version.
+ * same view. Entries die with their feed's version. native-notes/one-view-for-all.md
  */
 export class SliceCache<Socket> {
   bytes: Uint8Array = EMPTY;

@@ -20,7 +20,10 @@ export interface Dialect {
   gap(after: number | null, before: number | null): Buffer;
   /** Last words. Carries no id. */
   end(code: EndCode, reconnect: boolean): Buffer;
-  /** Keeps proxies and dead-peer detection busy; `head` moves a caught-up client's position without dispatching anything. */
+  /**
+   * Keeps proxies and dead-peer detection busy; `head` moves a caught-up client's position without dispatching anything.
+   * native-notes/eventsource-clients.md
+   */
   heartbeat(head: number | undefined): Buffer;
   /** The fewest bytes that mean nothing: asks a socket that has drained whether it takes bytes again. */
   readonly probe: Buffer;
@@ -146,8 +149,8 @@ export const SSE: Dialect = makeSseDialect('sse', 0, encodeSse);
 export const SSE_ENVELOPE: Dialect = makeSseDialect('sse-env', 1, encodeSseEnvelope);
 
 /**
- * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which brings the head to the client, and
- * the heartbeat. The position stands in the head (`Holdline-Position`).
+ * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which brings the head to the client
+ * (native-notes/head-leaves-with-first-write.md), and the heartbeat. The position stands in the head (`Holdline-Position`).
  */
 export const NDJSON: Dialect = {
   name: 'ndjson',

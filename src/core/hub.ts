@@ -15,7 +15,7 @@ import {
   POLL_WAIT_MOST_SECONDS,
 } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
-import { lossesSoFar, type Channel } from './channel.js';
+import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
 import { ChannelSet } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
@@ -51,6 +51,13 @@ export interface Polled {
   readonly start: Start;
   /** The position that the answer tells, with events or without. */
   readonly position: number;
+}
+
+/** What the hub's own data takes, bytes, without what stands on the heap. */
+export interface HubMemory {
+  /** Rows of the feeds, rows by handle, and the wheel of deadlines. */
+  readonly tables: { readonly feedBytes: number; readonly handleBytes: number; readonly deadlineBytes: number };
+  readonly rings: Readonly<RingMemory>;
 }
 
 function channelsFull(): HoldlineError {
@@ -142,6 +149,17 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       rings: this.#channels.ringCount,
       ringBytes: this.#channels.ringBytes,
       ...this.#intake.gauges,
+    };
+  }
+
+  /** What tables and rings take, for `/-/memory`. Walks all feeds and all rings. */
+  get memory(): HubMemory {
+    let feedBytes = 0;
+    for (const { table } of this.#allFeeds()) feedBytes += table.memoryBytes;
+    const { lines } = this;
+    return {
+      tables: { feedBytes, handleBytes: lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes },
+      rings: this.#channels.ringMemory,
     };
   }
 
@@ -388,6 +406,8 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     const feed = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     for (const channel of feed.channels) channel.lineCount--;
+    // If it was the one that was waited for, the sweep finds out.
+    if (feed.awaitedThrough !== Infinity) this.#pump.wakeBehind(feed);
     const isPoll = feed.way.port.kind === 'poll';
     if (isPoll) {
       this.#deadlines.remove(handle);
@@ -514,6 +534,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   #detach(feed: Feed<Socket>): void {
     if (this.#feeds.get(feed.key) !== feed) return;
     this.#feeds.delete(feed.key);
+    this.#pump.forgetAwaited(feed);
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
       this.#channels.recount(channel);

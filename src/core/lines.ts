@@ -8,7 +8,8 @@
  *   handles[row]     Int32     4 B
  *   openedSeconds[row] Uint32  4 B
  *   states[row]      Uint8     1 B
- *   sockets[row]     reference 8 B            in all 49 bytes a line
+ *   awaited[row]     Uint8     1 B
+ *   sockets[row]     reference 8 B            in all 50 bytes a line
  *
  * Removing a row moves the last one into its place, so whoever walks a table walks it downwards: then a row that moves has been
  * visited already.
@@ -41,14 +42,61 @@ export class LineTable<Socket> {
   /** Second of the hub's life in which the line was opened. */
   openedSeconds = new Uint32Array(FIRST_ROWS);
   states = new Uint8Array(FIRST_ROWS);
+  /** 1 for a line that was healthy when it refused bytes and is waited for, see core/pump.ts. */
+  awaited = new Uint8Array(FIRST_ROWS);
+  /** Lines that are waited for. */
+  awaitedCount = 0;
   readonly sockets: Socket[] = [];
+
+  /** Bytes of the typed arrays, rows beyond `count` among them; the references are on the heap. */
+  get memoryBytes(): number {
+    const { cursors, losses, lastWrites, handles, openedSeconds, states, awaited } = this;
+    let bytes = 0;
+    for (const array of [cursors, losses, lastWrites, handles, openedSeconds, states, awaited]) bytes += array.byteLength;
+    return bytes;
+  }
 
   setState(row: number, state: number): void {
     const before = this.states[row];
     if (before === state) return;
     if (before === STALLED) this.stalledCount--;
     if (state === STALLED) this.stalledCount++;
+    if (state === HEALTHY) this.#forget(row);
     this.states[row] = state;
+  }
+
+  /** The line is waited for until it is healthy again, or {@link forgetAwaited}. */
+  await(row: number): void {
+    if (this.awaited[row] === 1) return;
+    this.awaited[row] = 1;
+    this.awaitedCount++;
+  }
+
+  /** Lines that have been given nothing newer than `id` are waited for no longer. True when there was one. */
+  forgetAwaitedAt(id: number): boolean {
+    const before = this.awaitedCount;
+    for (let row = 0, left = this.awaitedCount; left > 0; row++) {
+      if (this.awaited[row] === 0) continue;
+      left--;
+      if ((this.cursors[row] as number) <= id) this.#forget(row);
+    }
+    return this.awaitedCount < before;
+  }
+
+  /** Least cursor of the lines that are waited for; Infinity when there is none. */
+  get awaitedThrough(): number {
+    let least = Infinity;
+    for (let row = 0, left = this.awaitedCount; left > 0; row++) {
+      if (this.awaited[row] === 0) continue;
+      left--;
+      least = Math.min(least, this.cursors[row] as number);
+    }
+    return least;
+  }
+
+  #forget(row: number): void {
+    this.awaitedCount -= this.awaited[row] as number;
+    this.awaited[row] = 0;
   }
 
   /** Appends a row and returns it. */
@@ -69,6 +117,7 @@ export class LineTable<Socket> {
   /** Removes a row by moving the last one into it; returns the handle that moved, or −1. */
   remove(row: number): number {
     if (this.states[row] === STALLED) this.stalledCount--;
+    this.#forget(row);
     const last = --this.count;
     const socket = this.sockets.pop() as Socket;
     if (row === last) return -1;
@@ -77,6 +126,8 @@ export class LineTable<Socket> {
     this.lastWrites[row] = this.lastWrites[last] as number;
     this.openedSeconds[row] = this.openedSeconds[last] as number;
     this.states[row] = this.states[last] as number;
+    this.awaited[row] = this.awaited[last] as number;
+    this.awaited[last] = 0;
     this.sockets[row] = socket;
     const moved = this.handles[last] as number;
     this.handles[row] = moved;
@@ -91,6 +142,7 @@ export class LineTable<Socket> {
     this.handles = copyInto(new Int32Array(rows), this.handles);
     this.openedSeconds = copyInto(new Uint32Array(rows), this.openedSeconds);
     this.states = copyInto(new Uint8Array(rows), this.states);
+    this.awaited = copyInto(new Uint8Array(rows), this.awaited);
   }
 }
 
@@ -110,6 +162,11 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
   /** Lines open now: opened − closed. */
   get open(): number {
     return this.openedTotal - this.closedTotal;
+  }
+
+  /** Bytes of the typed array that finds rows by handle. */
+  get memoryBytes(): number {
+    return this.#rows.byteLength;
   }
 
   /** Adds a line to a feed; returns its handle. */

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
+import { AWAIT_MS, AWAIT_PAUSE_MS, CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
 import { lossesSoFar } from './channel.js';
 import { SliceCache, type Feed, type LinePort } from './feed.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
@@ -18,7 +18,7 @@ export type SlowPolicy = 'gap' | 'latest' | 'close';
 interface PumpOwner<Socket> {
   /** Id of the newest event that entered. */
   readonly head: number;
-  /** A sweep over the feed is complete: `feed.sweptThrough` has moved. */
+  /** A sweep over the feed is complete, or a line of it is waited for no longer: more may be evicted, and more may enter. */
   swept(feed: Feed<Socket>): void;
   /** A line is too slow for `--slow close`: end it, which removes its row. */
   endSlow(feed: Feed<Socket>, row: number): void;
@@ -146,6 +146,7 @@ export class Pump<Socket> {
     feed.sweepRow = row;
     if (row >= 0) return false;
     if (feed.sweepHead > feed.sweptThrough) feed.sweptThrough = feed.sweepHead;
+    if (feed.awaitedThrough !== Infinity) this.#lookAtAwaited(feed);
     this.#counters.sweeps_total++;
     this.#owner.swept(feed);
     return !feed.behind && feed.newestId <= feed.sweepHead;
@@ -210,8 +211,51 @@ export class Pump<Socket> {
 
   /** The line refused bytes: nothing is written to it until its socket has drained. Its cursor is all it costs. */
   stall(feed: Feed<Socket>, row: number): void {
+    if (feed.table.states[row] === HEALTHY) this.#await(feed, row);
     feed.table.setState(row, STALLED);
     this.#counters.lines_stalled_total++;
+  }
+
+  /** A line that has kept up refused bytes: it is waited for, since most such sockets drain at once. */
+  #await(feed: Feed<Socket>, row: number): void {
+    const { table } = feed;
+    if (feed.awaitedThrough === Infinity) {
+      const nowMs = this.#clock.nowMs();
+      for (const channel of feed.channels) if (nowMs < channel.awaitsAgainMs) return;
+      for (const channel of feed.channels) channel.awaitingFeeds++;
+      this.#awaitOn(feed);
+    }
+    table.await(row);
+    feed.awaitedThrough = Math.min(feed.awaitedThrough, table.cursors[row] as number);
+  }
+
+  /** The lines that are waited for have AWAIT_MS to take more than has entered by now. */
+  #awaitOn(feed: Feed<Socket>): void {
+    feed.awaitGoal = feed.newestId;
+    feed.cancelAwait = this.#clock.later(AWAIT_MS, () => {
+      if (feed.table.forgetAwaitedAt(feed.awaitGoal)) {
+        for (const channel of feed.channels) channel.awaitsAgainMs = this.#clock.nowMs() + AWAIT_PAUSE_MS;
+      }
+      this.#lookAtAwaited(feed);
+      if (feed.awaitedThrough !== Infinity) this.#awaitOn(feed);
+      this.#owner.swept(feed);
+    });
+  }
+
+  /** Lines that are waited for may have been given more, have caught up, or have gone. */
+  #lookAtAwaited(feed: Feed<Socket>): void {
+    if (feed.table.awaitedCount > 0) feed.awaitedThrough = feed.table.awaitedThrough;
+    else this.forgetAwaited(feed);
+  }
+
+  /** No line of the feed is waited for any more. */
+  forgetAwaited(feed: Feed<Socket>): void {
+    if (feed.awaitedThrough === Infinity) return;
+    feed.cancelAwait?.();
+    feed.cancelAwait = undefined;
+    feed.awaitedThrough = Infinity;
+    feed.table.forgetAwaitedAt(Infinity);
+    for (const channel of feed.channels) channel.awaitingFeeds--;
   }
 
   /** The line's socket has drained: it is caught up from the ring in the next turn of the loop. */

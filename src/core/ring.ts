@@ -46,6 +46,11 @@ export class Ring {
     return this.#slab.length + (this.#slotMask + 1) * 20;
   }
 
+  /** The part of {@link memoryBytes} that was ever written to: what has not been yet may be no page of memory. */
+  get touchedBytes(): number {
+    return this.memoryBytes - Math.max(0, this.#slab.length - this.#headByte);
+  }
+
   /** Id of the newest frame held, or 0. */
   get newestId(): number {
     return this.length === 0 ? 0 : this.idAt(this.headSeq - 1);

@@ -2,8 +2,11 @@
 
 import process from 'node:process';
 import { RunFailure } from './connection.js';
-import { eventsOf, parseLoadOptions, type LoadSurroundings } from './options.js';
-import { isFlawless, remarksOn, reportOf, showProgress, tableOf } from './report.js';
+import { parseLoadOptions, type LoadSurroundings } from './options.js';
+import { showProgress } from './progress.js';
+import { checkReportFiles, writeReportFiles } from './report-files.js';
+import { tableOf } from './report-table.js';
+import { reportOf } from './report.js';
 import { Run } from './run.js';
 
 const EXIT_FLAWLESS = 0;
@@ -16,18 +19,18 @@ const SAME_SIGNAL_MS = 100;
 export async function runLoad(args: readonly string[], surroundings: LoadSurroundings): Promise<number> {
   const { values: settings, warnings } = parseLoadOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
+  checkReportFiles(settings);
   const run = new Run(settings);
   const stopListening = onSignals(() => run.stop());
-  const hideProgress = settings.quiet
-    ? undefined
-    : showProgress(run, settings.connections, settings.connections * eventsOf(settings));
+  const hideProgress = settings.quiet ? undefined : showProgress(run, settings);
   try {
     const outcome = await run.go();
     hideProgress?.();
     const report = reportOf(settings, outcome);
+    writeReportFiles(settings, report);
     process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
-    for (const remark of remarksOn(report, outcome)) complain(remark);
-    return isFlawless(report, outcome) ? EXIT_FLAWLESS : EXIT_FLAWED;
+    for (const remark of report.remarks) complain(remark);
+    return report.flawless ? EXIT_FLAWLESS : EXIT_FLAWED;
   } catch (error) {
     hideProgress?.();
     if (!(error instanceof RunFailure)) throw error;

@@ -13,7 +13,7 @@ export interface Target {
   readonly port: number;
   /** What stands in the Host header. */
   readonly authority: string;
-  /** Path of the channel, with its slash. */
+  /** Path of the channel, with its slash and its query where there is one. */
   readonly path: string;
 }
 
@@ -30,26 +30,28 @@ const CONNECTIONS_PER_ADDRESS = 1_000;
 /** What happens on a connection. `closed` is called once, last; `reason` is set when it was an error. None of them may throw. */
 export interface ConnectionSink {
   opened(): void;
-  /** Bytes have come. They are gone after the call. */
-  bytes(buffer: Buffer, byteCount: number): void;
-  closed(reason: string | undefined): void;
+  /** Bytes have come. They are gone after the call. False = nothing more is read until `resume()` of the socket. */
+  bytes(buffer: Buffer, byteCount: number): boolean;
+  closed(reason: string | undefined, socket: Socket): void;
 }
 
-/** Opens a connection; `row` picks the source address where the server is on this machine. */
-export function openConnection({ address, port }: Target, row: number, sink: ConnectionSink): Socket {
+/**
+ * Opens a connection; `row` picks the source address where the server is on this machine. `buffer` is what it is read through, and
+ * so the most that is read at once.
+ */
+export function openConnection(
+  { address, port }: Target,
+  row: number,
+  sink: ConnectionSink,
+  buffer: Buffer = readBuffer,
+): Socket {
   let reason: string | undefined;
-  const onread = {
-    buffer: readBuffer,
-    callback: (byteCount: number): boolean => {
-      sink.bytes(readBuffer, byteCount);
-      return true;
-    },
-  };
+  const onread = { buffer, callback: (byteCount: number): boolean => sink.bytes(buffer, byteCount) };
   // Node's documentation has the option, the types of the constructor have not.
   const socket = new Socket({ onread } as object);
   socket.setNoDelay(true);
   socket.on('error', (error) => (reason ??= error.message));
-  socket.on('close', () => sink.closed(reason));
+  socket.on('close', () => sink.closed(reason, socket));
   const local = localAddress(address, row);
   socket.connect({ port, host: address, ...(local === undefined ? {} : { localAddress: local }) }, () => sink.opened());
   return socket;
@@ -66,12 +68,12 @@ function localAddress(address: string, row: number): string | undefined {
  * Where the URL's server is. A connection that is not used further tells whether anybody listens, and at which of the host's
  * addresses. Throws {@link RunFailure} when nobody does.
  */
-export async function findTarget({ hostname, port, host, pathname }: URL): Promise<Target> {
+export async function findTarget({ hostname, port, host, pathname, search }: URL): Promise<Target> {
   const portNumber = port === '' ? 80 : Number(port);
   const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: portNumber });
   try {
     await once(socket, 'connect');
-    return { address: socket.remoteAddress!, port: portNumber, authority: host, path: pathname };
+    return { address: socket.remoteAddress!, port: portNumber, authority: host, path: pathname + search };
   } catch (cause) {
     // Where several addresses were tried the first failure stands for all.
     const first = cause instanceof AggregateError ? (cause.errors[0] as Error) : (cause as Error);

@@ -6,17 +6,22 @@
 import { dueUsOf, isOfRun, sequenceOf } from './event.js';
 
 const ZERO = 0x30;
+const LF = 0x0a;
+const CR = 0x0d;
 
 /** What a client is told by its reader. */
 export interface EventSink {
-  /** An event of the run; `dueUs` as in event.ts. */
+  /** An event of the run; `dueUs` as in event.ts. `id` is NaN where it is no number, or where the server gives none. */
   event(id: number, sequence: number, dueUs: number): void;
-  /** Something before what follows is lost, says the server. */
-  gap(): void;
+  /** Events with ids between the two are lost, says the server. An end that it does not know is null. */
+  gap(after: number | null, before: number | null): void;
   /** The server says that it ends the line. */
   ended(code: string): void;
-  /** A position without an event. An event stream begins with one; one that was refused for now does not. */
-  position(): void;
+  /**
+   * A place to continue from: one without an event, or the id of the event that follows, where that is no number. An event stream of
+   * Holdline begins with one; one that was refused for now does not.
+   */
+  position(id: string): void;
 }
 
 /** What the events of a run look like; `channel` is without its slash. */
@@ -30,9 +35,9 @@ export interface EventShape {
 export interface Dialect {
   /** What stands before an event's id, between it and the data, and after the data, when the event is one of the run. */
   layout(this: void, shape: EventShape): { readonly before: string; readonly between: string; readonly after: string };
-  /** What ends an event and anything else. */
-  readonly separator: string;
-  /** Reads one block or line, without its separator. Throws when it is neither. */
+  /** Where the block or line that begins at `start` ends, its separator included; −1 when that has not come. */
+  end(this: void, source: Buffer, start: number, end: number): number;
+  /** Reads one block or line, with its separator. Throws when it is neither. */
   read(this: void, text: string, shape: EventShape, sink: EventSink): void;
 }
 
@@ -42,22 +47,37 @@ const field = (name: string): string => `${name}: `;
 /** text/event-stream, HTML Standard 9.2. */
 export const SSE: Dialect = {
   layout: () => ({ before: field('id'), between: `\n${field('data')}`, after: '\n\n' }),
-  separator: '\n\n',
+  end: endOfBlock,
   read: readBlock,
 };
 
 /** One JSON object a line; an empty line says nothing. */
 export const NDJSON: Dialect = {
   layout: ({ channel }) => ({ before: '{"id":', between: `,"channel":"${channel}","data":"`, after: '"}\n' }),
-  separator: '\n',
-  read: (line, shape, sink) => {
+  end: (source, start, end) => {
+    const at = source.indexOf(LF, start);
+    return at < 0 || at >= end ? -1 : at + 1;
+  },
+  read: (text, shape, sink) => {
+    const line = text.slice(0, -1);
     if (line !== '') readObject(JSON.parse(line), shape, sink);
   },
 };
 
+/** A block ends with an empty line; lines end with LF or CRLF. (A bare CR, which the standard allows, is written by nobody.) */
+function endOfBlock(source: Buffer, start: number, end: number): number {
+  let at = start;
+  for (;;) {
+    if (at < end && source[at] === LF) return at + 1;
+    if (at + 1 < end && source[at] === CR && source[at + 1] === LF) return at + 2;
+    at = source.indexOf(LF, at) + 1;
+    if (at === 0 || at >= end) return -1;
+  }
+}
+
 function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   const fields = new Map<string, string>();
-  for (const line of block.split('\n')) {
+  for (const line of block.split(/\r?\n/)) {
     const colon = line.indexOf(':');
     const name = colon < 0 ? line : line.slice(0, colon);
     if (!['', 'id', 'event', 'data', 'retry'].includes(name))
@@ -69,29 +89,41 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   const data = fields.get('data');
   const id = fields.get('id');
   const type = fields.get('event');
-  if (type === 'gap') sink.gap();
+  if (type === 'gap') readGap(JSON.parse(data ?? '{}') as object, sink);
   else if (type === 'end') sink.ended(String((JSON.parse(data ?? '{}') as { code?: unknown }).code));
-  else if (id !== undefined && data !== undefined) readData(Number(id), data, shape, sink);
-  else if (id !== undefined) sink.position();
+  else if (data === undefined) {
+    if (id !== undefined) sink.position(id);
+  } else if (id === undefined || /^\d{1,16}$/.test(id)) {
+    readData(id === undefined ? Number.NaN : Number(id), data, shape, sink);
+  } else {
+    sink.position(id);
+    readData(Number.NaN, data, shape, sink);
+  }
+}
+
+function readGap({ after, before }: { readonly after?: unknown; readonly before?: unknown }, sink: EventSink): void {
+  sink.gap(typeof after === 'number' ? after : null, typeof before === 'number' ? before : null);
 }
 
 /** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
 export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
-  const { gap, end, id, data } = value as { gap?: unknown; end?: { code?: unknown }; id?: unknown; data?: unknown };
+  const { gap, end, id, data } = value as { gap?: object; end?: { code?: unknown }; id?: unknown; data?: unknown };
   if (gap === undefined && end === undefined && id === undefined)
     throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
-  if (gap !== undefined) sink.gap();
+  if (gap !== undefined) readGap(gap, sink);
   if (end !== undefined) sink.ended(String(end.code));
   if (id !== undefined) readData(Number(id), data, shape, sink);
 }
 
 /** Events of others are on the channel, too, and none of the run's business. */
 function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sink: EventSink): void {
-  const bytes = Buffer.from(typeof data === 'string' ? data : '');
+  const text = typeof data === 'string' ? data : '';
+  // Some servers write every event's data as JSON.
+  const bytes = Buffer.from(text.startsWith(`"${run}`) ? String(JSON.parse(text)) : text);
   if (!isOfRun(bytes, 0, run)) return;
   const sequence = sequenceOf(bytes, 0);
   const dueUs = dueUsOf(bytes, 0);
-  if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs + id))
+  if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs))
     throw new Error(`a damaged event: ${bytes.toString('utf8', 0, 200)}`);
   sink.event(id, sequence, dueUs);
 }
@@ -99,16 +131,16 @@ function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sin
 /** The longest block or line that is put together from parts: the largest event, with every character escaped. */
 const CARRY_BYTES = 16 * 1024 * 1024;
 
-/** A dialect with the events of a run, made once for all its readers. */
+/** A dialect with the events of a run, one object for all readers of a process. A new run is written into it. */
 export interface EventFormat {
-  readonly dialect: Dialect;
-  readonly shape: EventShape;
+  dialect: Dialect;
+  shape: EventShape;
   /** What stands before an event's id. */
-  readonly before: Buffer;
+  before: Buffer;
   /** What stands between the id and the data. */
-  readonly between: Buffer;
+  between: Buffer;
   /** What stands after the data. */
-  readonly after: Buffer;
+  after: Buffer;
 }
 
 /** The format of a run's events in a dialect. */
@@ -181,11 +213,34 @@ export class EventReader {
   /** The end of the block or line that begins here; −1 when it is not all here. */
   #block(source: Buffer, start: number, end: number): number {
     const { dialect, shape } = this.#format;
-    const length = source.subarray(start, end).indexOf(dialect.separator);
-    if (length < 0) return -1;
-    dialect.read(source.toString('utf8', start, start + length), shape, this.#sink);
-    return start + length + dialect.separator.length;
+    const next = dialect.end(source, start, end);
+    if (next >= 0) dialect.read(source.toString('utf8', start, next), shape, this.#sink);
+    return next;
   }
+}
+
+/**
+ * The id of the event of the run with which the bytes end, for a reader that looks at nothing else; NaN when they end with anything
+ * else, or when the event begins before them. Costs the same for any number of bytes.
+ */
+export function lastIdIn({ shape, between, after }: EventFormat, source: Buffer, start: number, end: number): number {
+  const data = end - after.length - shape.sizeBytes;
+  const idEnd = data - between.length;
+  if (
+    idEnd <= start ||
+    !startsWith(source, data - between.length, end, between) ||
+    !startsWith(source, end - after.length, end, after)
+  )
+    return Number.NaN;
+  let id = 0;
+  let digits = 0;
+  for (let scale = 1; idEnd - digits > start; digits++, scale *= 10) {
+    const digit = source[idEnd - digits - 1]! - ZERO;
+    if (!(digit >= 0 && digit <= 9)) break;
+    id += digit * scale;
+  }
+  // An id that begins where the bytes begin may have begun before them.
+  return digits === 0 || idEnd - digits === start || !isOfRun(source, data, shape.run) ? Number.NaN : id;
 }
 
 function startsWith(source: Buffer, at: number, end: number, wanted: Buffer): boolean {

@@ -210,3 +210,8 @@ export function refusalText({ status }: Head, body: Buffer): string {
     return text === '' ? String(status) : `${status}: ${text.slice(0, 200)}`;
   }
 }
+
+/** The path with parameters added to its query, or with one where there is none. */
+export function withParameters(path: string, parameters: string): string {
+  return `${path}${path.includes('?') ? '&' : '?'}${parameters}`;
+}

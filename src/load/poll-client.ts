@@ -2,7 +2,8 @@
 
 import { Client, type Crew } from './client.js';
 import { readObject } from './dialect.js';
-import { refusalText, type Head } from './http.js';
+import { refusalText, withParameters, type Head } from './http.js';
+import type { Role } from './mix.js';
 
 /** Events an answer may have. */
 const LIMIT = 1000;
@@ -20,13 +21,13 @@ const RECONNECTS = 5;
 /** Comes back over lost connections, as a browser would: the position is in its request. */
 export class PollClient extends Client {
   readonly #isLong: boolean;
-  #position: string | undefined;
   /** From the moment a poll is due until its answer is complete. */
   #isPolling = false;
   #lostInARow = 0;
+  #pause: NodeJS.Timeout | undefined;
 
-  constructor(row: number, crew: Crew, isLong: boolean) {
-    super(row, crew);
+  constructor(row: number, role: Role, crew: Crew, isLong: boolean) {
+    super(row, role, crew);
     this.#isLong = isLong;
   }
 
@@ -50,10 +51,12 @@ export class PollClient extends Client {
 
   opened(): void {
     const { path, authority } = this.crew.target;
-    const since = this.#position === undefined ? '' : `since=${this.#position}&`;
-    const wait = this.#isLong && this.#position !== undefined ? WAIT_SECONDS : 0;
+    const position = this.continuesAfter;
+    const since = position === undefined ? '' : `since=${position}&`;
+    const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
     this.send(
-      `GET ${path}?${since}limit=${LIMIT}&wait=${wait} HTTP/1.1\r\nHost: ${authority}\r\nAccept: application/json\r\n\r\n`,
+      `GET ${withParameters(path, `${since}limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
+        'Accept: application/json\r\n\r\n',
     );
   }
 
@@ -66,7 +69,7 @@ export class PollClient extends Client {
   }
 
   complete(head: Head, body: Buffer): void {
-    const { tally, shape } = this.crew;
+    const { tally, format } = this.crew;
     const { status, headers } = head;
     this.#lostInARow = 0;
     tally.answers++;
@@ -83,8 +86,8 @@ export class PollClient extends Client {
     const objects: unknown = status === 204 ? [] : JSON.parse(body.toString('utf8'));
     if (!Array.isArray(objects)) throw new Error('a poll with a limit was not answered with an array');
     if (objects.length === 0) tally.emptyAnswers++;
-    for (const object of objects) readObject(object, shape, this);
-    this.#position = position;
+    for (const object of objects) readObject(object, format.shape, this);
+    this.position(position);
     this.#isPolling = false;
     this.join();
     if (this.#isLong) this.poll();
@@ -108,7 +111,14 @@ export class PollClient extends Client {
     else this.#later((this.#lostInARow - 1) * RECONNECT_MS);
   }
 
+  /** What it had asked for went with the connection. */
+  protected override reconnect(): void {
+    clearTimeout(this.#pause);
+    this.#isPolling = true;
+    this.#request();
+  }
+
   #later(delayMs: number): void {
-    setTimeout(() => this.#request(), delayMs).unref();
+    this.#pause = setTimeout(() => this.#request(), delayMs).unref();
   }
 }

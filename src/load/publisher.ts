@@ -6,10 +6,14 @@ import type { Histogram } from 'hdr-histogram-js';
 import { openConnection, type ConnectionSink, type Target } from './connection.js';
 import { eventData, nowUs, stampEvent } from './event.js';
 import { AnswerReader, refusalText, type AnswerSink, type Head } from './http.js';
-import { createHistogram, recordUs, type Ledger } from './ledger.js';
+import { createHistogram, recordUs } from './histogram.js';
+import { Published } from './published.js';
 
-/** Connections at most; each carries one publish at a time, since uWebSockets.js closes on pipelined ones. */
-const CONNECTIONS = 256;
+/**
+ * Connections at most, where their number is free; each carries one publish at a time, since uWebSockets.js closes on pipelined ones.
+ * Source: native-notes/pipelined-requests.md
+ */
+export const PUBLISH_CONNECTIONS = 256;
 
 /** A connection that was idle this long is not used again: the server closes it after 10 s, maybe just then. */
 const IDLE_US = 5_000_000;
@@ -21,12 +25,13 @@ const FAILURE_PAUSE_MS = 100;
 /** What a publisher needs to know. */
 export interface PublisherOptions {
   readonly target: Target;
-  readonly ledger: Ledger;
   readonly run: string;
   readonly sizeBytes: number;
   readonly ratePerSecond: number;
   readonly events: number;
   readonly key: string | undefined;
+  /** Connections at most. With one, events are taken in their order, whatever the server does with several. */
+  readonly connections: number;
   /** Called once when it makes no sense to go on, with the reason. */
   gaveUp(this: void, reason: string): void;
 }
@@ -36,6 +41,7 @@ export class Publisher {
   /** What stands before the data in each request. */
   readonly head: Buffer;
   readonly options: PublisherOptions;
+  readonly published: Published;
   /** How late the loop got to an event: the client's own part of every latency. */
   readonly latenessUs: Histogram = createHistogram();
   /** Refusals for now, with how often each came. */
@@ -61,6 +67,7 @@ export class Publisher {
     const { target, sizeBytes, key } = options;
     const authorization = key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
     this.options = options;
+    this.published = new Published(options.events);
     this.head = Buffer.from(
       `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorization}` +
         `Content-Length: ${sizeBytes}\r\n\r\n`,
@@ -124,7 +131,7 @@ export class Publisher {
       this.#inFlight++;
       connection.send(this.#sent++);
     }
-    while (this.#opening < this.#due - this.#sent && this.#connections.size < CONNECTIONS) this.open();
+    while (this.#opening < this.#due - this.#sent && this.#connections.size < this.options.connections) this.open();
   }
 
   /** A connection may be used, for the first time or again. */
@@ -167,8 +174,8 @@ export class Publisher {
     const { status } = head;
     this.#inFlight--;
     this.answered++;
-    if (status === 200) {
-      this.options.ledger.accept(sequence);
+    if (status >= 200 && status < 300) {
+      this.published.add(sequence, idIn(body));
       return;
     }
     const refusal = refusalText(head, body);
@@ -182,6 +189,11 @@ export class Publisher {
       this.options.gaveUp(`an event of ${this.options.sizeBytes} bytes was refused: ${refusal}`);
     }
   }
+}
+
+/** The id in the answer to a publish; NaN where it has none, or one that is no number. */
+function idIn(body: Buffer): number {
+  return Number(/"id":(\d{1,16})[,}]/.exec(body.toString('latin1'))?.[1]);
 }
 
 const NOTHING = -1;
@@ -220,13 +232,14 @@ class Connection implements ConnectionSink, AnswerSink {
     this.#publisher.opened(this);
   }
 
-  bytes(buffer: Buffer, byteCount: number): void {
+  bytes(buffer: Buffer, byteCount: number): boolean {
     try {
       this.#answers.feed(buffer, 0, byteCount);
     } catch (error) {
       this.#broken = (error as Error).message;
       this.drop();
     }
+    return true;
   }
 
   closed(reason: string | undefined): void {

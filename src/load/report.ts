@@ -1,20 +1,27 @@
-/** What a run came to, as JSON, as a table and in words, and how it stands while it runs. */
+/** What a run came to: all its figures, from which the table, the JSON and the page are made. */
 
-import { SingleBar } from 'cli-progress';
-import Table from 'cli-table3';
-import type { Histogram } from 'hdr-histogram-js';
-import type { LoadSettings, Transport } from './options.js';
-import type { Outcome, Run } from './run.js';
+import { describeMachine, type Machine } from '../report/machine.js';
+import { percentileMs } from './histogram.js';
+import { mixOf, type LoadSettings } from './options.js';
+import type { ServerSample } from './process-meter.js';
+import { remarksOn } from './remarks.js';
+import type { Herd, ProcessFigures } from './round.js';
+import type { Outcome } from './run.js';
+import { timelineOf, type Timeline } from './timeline.js';
 
-/** How often the bar moves, and how often a line is written where there is no terminal. */
-const BAR_MS = 200;
-const LINE_MS = 5_000;
+/** Points of the curve of latencies between one power of ten and the next, of the share that takes longer. */
+const POINTS_PER_DECADE = 10;
+
+/** The curve ends where one delivery in so many takes longer. */
+const RAREST = 1e6;
 
 /** The figures, as `--json` prints them. */
 export interface Report {
-  readonly transport: Transport;
+  readonly transport: LoadSettings['transport'];
   readonly url: string;
   readonly connections: number;
+  /** Those that are checked for every event; of the others the bytes are counted. */
+  readonly checkedClients: number;
   readonly ratePerSecond: number;
   readonly sizeBytes: number;
   /** How long events were published. */
@@ -23,17 +30,29 @@ export interface Report {
   readonly pollIntervalSeconds: number | null;
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
+  /** True when every event that was published came to every client once and in order, there was one, and the server stayed. */
+  readonly flawless: boolean;
   /** Events that the server took. */
   readonly published: number;
-  /** Each published event to each client. */
+  /** Each published event to each client, but for those that are stalled or slow: `mix` has them. */
   readonly expected: number;
   /** Those that came, each counted once. */
   readonly delivered: number;
+  /** Those that did not come, and the server did not say so. */
   readonly lost: number;
+  /** Those that did not come, as the server told. */
+  readonly gapLost: number;
   readonly doubled: number;
   readonly outOfOrder: number;
   /** Gaps that the server told clients of. */
   readonly gaps: number;
+  /** Clients to which something was lost, or came again, or in another order; and what the one that lost most lost. */
+  readonly clientsHit: {
+    readonly losing: number;
+    readonly doubling: number;
+    readonly disordered: number;
+    readonly mostLost: number;
+  };
   /** Requests of all clients from the first event on; those by which they subscribed came before. */
   readonly requests: number;
   readonly requestsPerClientMinute: number;
@@ -45,166 +64,188 @@ export interface Report {
   readonly bytesPerClient: number;
   /** From the moment an event was due until a client had it. Null where nothing came. */
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99' | 'p999' | 'max', number | null>>;
-  /** Processor time of this process while events were published, and the share of a core that is. */
+  /** The same at percentiles that rise, the last of which is the maximum; empty where nothing came. */
+  readonly latencyCurve: readonly { readonly percentile: number; readonly ms: number }[];
+  /** Those of which not every event is read as it comes; null where all clients are plain. */
+  readonly mix: MixFigures | null;
+  /** What became of `--herd`; null without. */
+  readonly herd: Herd | null;
+  /** Processor time of all processes of this client while events were published, and the share of a core of the busiest. */
   readonly clientCpuSeconds: number;
   readonly clientBusyShare: number;
   /** True when the figures tell more about this client than about the server. */
   readonly clientLimited: boolean;
+  /** The processes that hold the clients, and the one that publishes, with how late its events left. */
+  readonly clientProcesses: readonly ProcessFigures[];
+  readonly publisher: {
+    readonly cpuSeconds: number;
+    readonly busyShare: number;
+    readonly latenessMs: { readonly p99: number | null; readonly max: number | null };
+  };
+  /** What the server used, where it runs on this machine; else null. */
+  readonly server: ServerFigures | null;
+  /** Why `server` is null. */
+  readonly serverUnknown: string | null;
+  readonly timeline: Timeline;
+  /** What figures alone do not tell, a sentence each. */
+  readonly remarks: readonly string[];
+  readonly machine: Machine;
   /** ISO 8601. */
   readonly startedAt: string;
 }
 
+/** What became of clients that are not plain. */
+export interface MixFigures {
+  /** They subscribe and read nothing more; some may be cut off for it. */
+  readonly stalled: { readonly clients: number; readonly cutOff: number };
+  /** They read so much in a second. */
+  readonly slow: {
+    readonly clients: number;
+    readonly bytesPerSecond: number;
+    readonly delivered: number;
+    readonly gaps: number;
+    readonly cutOff: number;
+  };
+  /** Times that a client dropped its connection and came back where it had left off, and that it had to try again. */
+  readonly reconnects: { readonly sharePerMinute: number; readonly returns: number; readonly refusedReturns: number };
+}
+
+/** What the processes that listen on the server's port used. */
+export interface ServerFigures {
+  readonly pids: readonly number[];
+  /** Before clients connected, and the most. */
+  readonly rssBytesBefore: number;
+  readonly rssBytesMost: number;
+  /** While events were published, as a share of a core; null where that was too short to tell. */
+  readonly cpuShare: number | null;
+  /** What all TCP sockets of this machine had in buffers, at the most. */
+  readonly tcpBytesMost: number | null;
+}
+
 /** The figures of a run. */
 export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
-  const { ledger, tally } = outcome;
+  const { books, tally, meter, coordinator, processes, publisher } = outcome;
   const { connections } = settings;
+  const measuredSeconds = (outcome.endUs - outcome.startUs) / 1e6;
+  const { latencyUs } = books;
   return {
     transport: settings.transport,
     url: settings.url,
     connections,
+    checkedClients: books.checkedClients,
     ratePerSecond: settings.ratePerSecond,
     sizeBytes: settings.sizeBytes,
-    durationSeconds: outcome.wasStopped ? rounded(outcome.publishSeconds) : settings.durationMs / 1000,
+    durationSeconds: outcome.wasStopped ? publishSecondsOf(outcome) : settings.durationMs / 1000,
     pollIntervalSeconds: settings.transport === 'short-poll' ? settings.pollIntervalMs / 1000 : null,
     connectSeconds: rounded(outcome.connectSeconds),
-    published: ledger.published,
-    expected: ledger.expected,
-    delivered: ledger.delivered,
-    lost: ledger.expected - ledger.delivered,
-    doubled: ledger.doubled,
-    outOfOrder: ledger.outOfOrder,
-    gaps: ledger.gaps,
+    flawless: isFlawless(outcome),
+    published: books.published,
+    expected: books.expected,
+    delivered: books.delivered,
+    lost: books.lost,
+    gapLost: books.gapLost,
+    doubled: books.doubled,
+    outOfOrder: books.outOfOrder,
+    gaps: books.gaps,
+    clientsHit: {
+      losing: books.losers,
+      doubling: books.doublers,
+      disordered: books.disordered,
+      mostLost: books.mostLost,
+    },
     requests: tally.requests,
-    requestsPerClientMinute: rounded((tally.requests / connections / outcome.measuredSeconds) * 60),
+    requestsPerClientMinute: rounded((tally.requests / connections / measuredSeconds) * 60),
     emptyAnswers: tally.emptyAnswers,
     emptyShare: tally.answers === 0 ? 0 : rounded(tally.emptyAnswers / tally.answers),
     bytesReceived: tally.bytes,
     bytesPerClient: Math.round(tally.bytes / connections),
     latencyMs: {
-      p50: percentileMs(ledger.latencyUs, 50),
-      p90: percentileMs(ledger.latencyUs, 90),
-      p99: percentileMs(ledger.latencyUs, 99),
-      p999: percentileMs(ledger.latencyUs, 99.9),
-      max: percentileMs(ledger.latencyUs, 100),
+      p50: percentileMs(latencyUs, 50),
+      p90: percentileMs(latencyUs, 90),
+      p99: percentileMs(latencyUs, 99),
+      p999: percentileMs(latencyUs, 99.9),
+      max: percentileMs(latencyUs, 100),
     },
-    clientCpuSeconds: rounded(outcome.cpuSeconds),
-    clientBusyShare: rounded(outcome.busyShare),
-    clientLimited: outcome.clientLimited,
+    latencyCurve: percentilesFor(latencyUs.totalCount).map((percentile) => ({
+      percentile,
+      ms: percentileMs(latencyUs, percentile)!,
+    })),
+    mix: mixFiguresOf(settings, outcome),
+    herd: outcome.herd ?? null,
+    clientCpuSeconds: rounded(processes.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, coordinator.cpuSeconds)),
+    clientBusyShare: rounded(Math.max(coordinator.busyShare, ...processes.map(({ busyShare }) => busyShare))),
+    clientLimited: outcome.bottlenecks.length > 0,
+    clientProcesses: processes.map((one) => ({
+      ...one,
+      cpuSeconds: rounded(one.cpuSeconds),
+      busyShare: rounded(one.busyShare),
+    })),
+    publisher: {
+      cpuSeconds: rounded(coordinator.cpuSeconds),
+      busyShare: rounded(coordinator.busyShare),
+      latenessMs: { p99: percentileMs(publisher.latenessUs, 99), max: percentileMs(publisher.latenessUs, 100) },
+    },
+    server: serverOf(meter.pids, meter.samples, outcome),
+    serverUnknown: meter.problem ?? null,
+    timeline: timelineOf(outcome, meter.samples),
+    remarks: remarksOn(outcome),
+    machine: describeMachine(),
     startedAt: outcome.startedAt.toISOString(),
   };
 }
 
-/** True when every event that was published came to every client once and in order, there was one, and the server stayed. */
-export function isFlawless({ published, lost, doubled, outOfOrder }: Report, { gaveUp }: Outcome): boolean {
-  return published > 0 && lost === 0 && doubled === 0 && outOfOrder === 0 && gaveUp === undefined;
+/** Percentiles for a curve over so many values: the nearer to 100 the closer, and only such as so many values can tell. */
+export function percentilesFor(values: number): number[] {
+  if (values === 0) return [];
+  const rarest = Math.min(values, RAREST);
+  const points = Math.floor(Math.log10(rarest) * POINTS_PER_DECADE + 1e-9) + 1;
+  const curve = Array.from({ length: points }, (_, point) => 100 - 100 / 10 ** (point / POINTS_PER_DECADE));
+  return [...curve.map((percentile) => Number(percentile.toFixed(6))), 100];
 }
 
-/** What the figures alone do not tell, a sentence each. */
-export function remarksOn(report: Report, { publisher, cutOff, tally, wasStopped, gaveUp }: Outcome): string[] {
-  return [
-    ...(wasStopped ? ['the run was ended early'] : []),
-    ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
-    ...(report.published === 0 ? ['the server took no event'] : []),
-    ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
-    ...[...publisher.unanswered].map(
-      ([reason, times]) => `${times} events may not have been published, their connection was lost: ${reason}`,
-    ),
-    ...(publisher.pending === 0 ? [] : [`${publisher.pending} events were not published, or not answered, by the end`]),
-    ...(tally.refusedPolls === 0 ? [] : [`${tally.refusedPolls} polls were refused for now and asked again`]),
-    ...[...cutOff].map(([reason, times]) => `${times} clients were cut off, and lost what came after: ${reason}`),
-    ...(report.clientLimited
-      ? [
-          `this client was the bottleneck, the server may do better: it used ${percent(report.clientBusyShare)} of a core, ` +
-            `and 1 % of its events left ${words(publisher.latenessUs.getValueAtPercentile(99) / 1000)} ms late or more`,
-        ]
-      : []),
-  ];
+function isFlawless({ books, gaveUp }: Outcome): boolean {
+  const { published, expected, delivered, doubled, outOfOrder } = books;
+  return published > 0 && delivered === expected && doubled === 0 && outOfOrder === 0 && gaveUp === undefined;
 }
 
-/** The figures for people. */
-export function tableOf(report: Report): string {
-  const { latencyMs } = report;
-  const table = new Table({
-    head: [
-      `${report.transport}, ${words(report.connections)} clients, ${words(report.ratePerSecond)} events/s of ${report.sizeBytes} B`,
-      '',
-    ],
-    colAligns: ['left', 'right'],
-    style: { head: [], border: [], compact: true },
-  });
-  table.push(
-    ['connected in', `${words(report.connectSeconds)} s`],
-    ['published', words(report.published)],
-    ['expected', words(report.expected)],
-    ['delivered', words(report.delivered)],
-    ['lost', words(report.lost)],
-    ['doubled', words(report.doubled)],
-    ['out of order', words(report.outOfOrder)],
-    ['gaps told', words(report.gaps)],
-    ['requests per client and minute', words(report.requestsPerClientMinute)],
-    ['share of empty answers', percent(report.emptyShare)],
-    ['bytes per client', words(report.bytesPerClient)],
-    ...(['p50', 'p90', 'p99', 'p999', 'max'] as const).map((name) => [
-      `latency ${name.replace('999', '99.9')}`,
-      latencyMs[name] === null ? 'none' : `${words(latencyMs[name])} ms`,
-    ]),
-    ['client, share of a core', percent(report.clientBusyShare)],
-  );
-  return `${table.toString()}\n`;
-}
-
-/** Shows on stderr how a run stands: a bar on a terminal, elsewhere a line every few seconds. What it returns ends that. */
-export function showProgress(run: Run, connections: number, deliveries: number): () => void {
-  const state = (): { value: number; total: number; phase: string; p99: string } => {
-    const isConnecting = run.phase === 'connecting';
-    return {
-      value: isConnecting ? run.joined : run.ledger.delivered,
-      total: isConnecting ? connections : deliveries,
-      phase: run.phase,
-      p99: words(percentileMs(run.ledger.latencyUs, 99) ?? 0),
-    };
-  };
-  if (!process.stderr.isTTY) {
-    const timer = setInterval(() => {
-      const { value, total, phase, p99 } = state();
-      process.stderr.write(`holdline: ${phase} ${words(value)}/${words(total)}, p99 ${p99} ms\n`);
-    }, LINE_MS);
-    return () => clearInterval(timer);
-  }
-  // Ctrl-C is the run's: it ends early and prints its table.
-  const bar = new SingleBar({
-    format: '{phase} [{bar}] {value}/{total}, p99 {p99} ms',
-    stream: process.stderr,
-    gracefulExit: false,
-    clearOnComplete: true,
-  });
-  const show = (): void => {
-    const { value, total, ...payload } = state();
-    bar.setTotal(total);
-    bar.update(value, payload);
-  };
-  const { value, total, ...payload } = state();
-  bar.start(total, value, payload);
-  const timer = setInterval(show, BAR_MS);
-  return () => {
-    clearInterval(timer);
-    bar.stop();
+function mixFiguresOf(settings: LoadSettings, { books, tally }: Outcome): MixFigures | null {
+  const mix = mixOf(settings);
+  const { slow, stalled } = books.mix;
+  if (slow.clients === 0 && stalled.clients === 0 && mix.reconnectsPerMinute === 0) return null;
+  return {
+    stalled,
+    slow: { ...slow, bytesPerSecond: mix.slowBytesPerSecond },
+    reconnects: { sharePerMinute: mix.reconnectsPerMinute, returns: tally.returns, refusedReturns: tally.refusedReturns },
   };
 }
 
-function percentileMs(histogramUs: Histogram, percentile: number): number | null {
-  return histogramUs.totalCount === 0 ? null : histogramUs.getValueAtPercentile(percentile) / 1000;
+function serverOf(
+  pids: readonly number[],
+  samples: readonly ServerSample[],
+  { startUs, publishEndedUs }: Pick<Outcome, 'startUs' | 'publishEndedUs'>,
+): ServerFigures | null {
+  const [first] = samples;
+  if (first === undefined) return null;
+  const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b));
+  const tcpBytes = samples.map((sample) => sample.tcpBytes).filter((bytes) => bytes !== null);
+  const shares = samples
+    .filter(({ atUs }) => atUs > startUs && atUs <= publishEndedUs)
+    .map(({ cpuShare }) => cpuShare)
+    .filter((share) => share !== null);
+  return {
+    pids,
+    rssBytesBefore: first.rssBytes,
+    rssBytesMost: most(samples.map(({ rssBytes }) => rssBytes)),
+    cpuShare: shares.length === 0 ? null : rounded(shares.reduce((sum, share) => sum + share, 0) / shares.length),
+    tcpBytesMost: tcpBytes.length === 0 ? null : most(tcpBytes),
+  };
+}
+
+function publishSecondsOf({ startUs, publishEndedUs }: Pick<Outcome, 'startUs' | 'publishEndedUs'>): number {
+  return rounded((publishEndedUs - startUs) / 1e6);
 }
 
 /** To a thousandth. */
 function rounded(value: number): number {
   return Math.round(value * 1000) / 1000;
-}
-
-function words(value: number): string {
-  return value.toLocaleString('en-US', { maximumFractionDigits: 3 });
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toLocaleString('en-US', { maximumFractionDigits: 1 })} %`;
 }

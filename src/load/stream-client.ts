@@ -1,38 +1,34 @@
 /** A client on an event stream or on NDJSON lines over HTTP. */
 
-import { Client, type Crew } from './client.js';
-import { EventReader, SSE, type EventFormat } from './dialect.js';
+import { SSE } from './dialect.js';
 import { refusalText, type Head } from './http.js';
+import { LineClient } from './line-client.js';
 
-/** Reads until the server ends the stream; it does not come back, since what it then misses is what a run is to find. */
-export class StreamClient extends Client {
-  readonly #format: EventFormat;
-  readonly #reader: EventReader;
-
-  constructor(row: number, crew: Crew, format: EventFormat) {
-    super(row, crew);
-    this.#format = format;
-    this.#reader = new EventReader(format, this);
-  }
-
+/** Reads until the server ends the stream; it does not come back then, since what it misses is what a run is to find. */
+export class StreamClient extends LineClient {
   opened(): void {
     const { path, authority } = this.crew.target;
-    const accepted = this.#format.dialect === SSE ? 'text/event-stream' : 'application/x-ndjson';
-    this.send(`GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n\r\n`);
+    const accepted = this.#isSse ? 'text/event-stream' : 'application/x-ndjson';
+    const after = this.continuesAfter;
+    const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
+    this.send(`GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`);
   }
 
-  head({ status }: Head): boolean {
-    // An event stream that is refused for now has the same head; its first block tells.
-    if (status === 200 && this.#format.dialect !== SSE) this.join();
-    return status === 200;
+  get #isSse(): boolean {
+    return this.crew.format.dialect === SSE;
+  }
+
+  head({ status, headers }: Head): boolean {
+    if (status !== 200) return false;
+    const position = headers.get('holdline-position');
+    if (position !== undefined) this.position(position);
+    // An event stream that is refused for now has the same head; it ends in the same bytes.
+    this.answered();
+    return true;
   }
 
   piece(bytes: Buffer, start: number, end: number): void {
-    this.#reader.feed(bytes, start, end);
-  }
-
-  override position(): void {
-    this.join();
+    this.read(bytes, start, end);
   }
 
   complete(head: Head, body: Buffer): void {

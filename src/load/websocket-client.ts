@@ -1,9 +1,8 @@
 /** A client on a WebSocket: the handshake, the frames of RFC 6455 that a server sends, and the few that a reader answers with. */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { Client, type Crew } from './client.js';
-import { EventReader, type EventFormat } from './dialect.js';
-import { refusalText, type Head } from './http.js';
+import { refusalText, withParameters, type Head } from './http.js';
+import { LineClient } from './line-client.js';
 
 /** RFC 6455, 1.3: a server shows that it has read the key. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -127,21 +126,17 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
 }
 
 /** Reads until the server closes; answers pings. */
-export class WebSocketClient extends Client implements FrameSink {
-  readonly #reader: EventReader;
-  readonly #frames = new FrameReader(this);
+export class WebSocketClient extends LineClient implements FrameSink {
+  #frames = new FrameReader(this);
   #key = '';
-
-  constructor(row: number, crew: Crew, format: EventFormat) {
-    super(row, crew);
-    this.#reader = new EventReader(format, this);
-  }
 
   opened(): void {
     const { path, authority } = this.crew.target;
+    const after = this.continuesAfter;
+    this.#frames = new FrameReader(this);
     this.#key = randomBytes(16).toString('base64');
     this.send(
-      `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\nHost: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
         `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${this.#key}\r\n\r\n`,
     );
   }
@@ -150,7 +145,9 @@ export class WebSocketClient extends Client implements FrameSink {
     if (status !== 101) return false;
     const accept = createHash('sha1').update(`${this.#key}${ACCEPT_GUID}`).digest('base64');
     if (headers.get('sec-websocket-accept') !== accept) throw new Error('the server did not accept the WebSocket key');
-    this.join();
+    const position = headers.get('holdline-position');
+    if (position !== undefined) this.position(position);
+    this.answered();
     return true;
   }
 
@@ -163,11 +160,11 @@ export class WebSocketClient extends Client implements FrameSink {
   }
 
   text(bytes: Buffer, start: number, end: number): void {
-    this.#reader.feed(bytes, start, end);
+    this.read(bytes, start, end);
   }
 
   textEnd(): void {
-    if (!this.#reader.isBetweenEvents) throw new Error('a message ends inside a line');
+    if (!this.isBetweenEvents) throw new Error('a message ends inside a line');
   }
 
   ping(payload: Buffer): void {
@@ -181,7 +178,8 @@ export class WebSocketClient extends Client implements FrameSink {
 
   /** Says goodbye, or answers the server's; the server closes the connection then. */
   protected override leave(wasJoined: boolean): void {
-    if (!wasJoined) {
+    // One that does not read would not see the answer.
+    if (!wasJoined || this.role !== 'normal') {
       this.drop();
       return;
     }

@@ -7,6 +7,7 @@ import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/feed.js';
 import { ENDS, HoldlineError } from '../errors.js';
 import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS, UNREAD_ANSWERS_BYTES } from '../limits.js';
+import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from './socket-options.js';
 
 export type { HttpRequest, HttpResponse };
 
@@ -14,7 +15,7 @@ export type { HttpRequest, HttpResponse };
 export type UpgradeContext = us_socket_context_t;
 
 // Registers of the hoisted cork callbacks: `cork` hands its callback nothing, and a closure for each write would be garbage for
-// each write. Set and read in one synchronous call.
+// each write. Set and read in one synchronous call. native-notes/cork-callback.md
 let corkedResponse: HttpResponse;
 let corkedBytes: Uint8Array;
 let corkedTaken: boolean;
@@ -32,8 +33,8 @@ function nothing(): void {}
 /** Event streams and other responses without an end. */
 export const streamPort: LinePort<HttpResponse> = {
   kind: 'stream',
-  // One cork of at most CORK_WRITE_BYTES is one send(). True: what was buffered before is out, and at most this write is not.
-  // native-notes/cork-size.md, native-notes/true-means-backlog-flushed.md
+  // One cork of at most CORK_WRITE_BYTES is one send(), an uncorked write four. True: what was buffered before is out, and at most this
+  // write is not. native-notes/cork-size.md, native-notes/uncorked-write-is-four-sends.md, native-notes/true-means-backlog-flushed.md
   write(response, bytes) {
     corkedResponse = response;
     corkedBytes = bytes;
@@ -116,7 +117,9 @@ export interface Holder<Socket> {
 
 /**
  * Keeps a response open as a line. One closure for both callbacks is the floor of what a line costs in JavaScript
- * (about 100 bytes; native-notes/memory-per-connection.md): `onAborted` calls it without an argument, `onWritable` with a number.
+ * (about 100 bytes; native-notes/memory-per-connection.md): `onAborted` calls it without an argument, `onWritable` with a number
+ * (native-notes/one-closure-for-both.md). Without the latter a reader that stalled once is closed ten seconds later, though it reads
+ * on (native-notes/ten-second-timer.md).
  */
 export function hold(response: HttpResponse, handle: number, holder: Holder<HttpResponse>): void {
   const callback = makeCallback(response, handle, holder);
@@ -141,15 +144,18 @@ function makeCallback(response: HttpResponse, handle: number, holder: Holder<Htt
 /** A listening server of uWebSockets. */
 export interface Listener {
   readonly port: number;
-  /** Takes no more connections; those that are open stay. */
+  /** What the kernel has been told of its sockets. */
+  readonly socketReport: SocketReport;
+  /** Takes no more connections; those that are open stay, and another server may have the port. native-notes/stop-listening.md */
   stopListening(): void;
-  /** Closes every socket at once. */
+  /** Closes every socket at once, and tells of each within the call. native-notes/abort-is-synchronous.md */
   closeAll(): void;
 }
 
 /** The module, with what its types leave out. */
 type Uws = typeof import('uWebSockets.js') & { readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number };
 
+/** Loads the binary for this Node and this machine. native-notes/which-build.md */
 async function loadUws(): Promise<Uws> {
   // Read once, when the module loads. native-notes/header-limit.md
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES);
@@ -167,6 +173,11 @@ async function loadUws(): Promise<Uws> {
   }
 }
 
+/** Loads the module and does nothing with it. Rejects with HOLDLINE_NATIVE when no binary loads on this machine. */
+export async function tryNative(): Promise<void> {
+  await loadUws();
+}
+
 /** What is told of WebSockets. */
 export interface MessageHandler {
   /** In the turn of {@link upgrade}; what is sent here leaves with the handshake. */
@@ -178,7 +189,7 @@ export interface MessageHandler {
   closed(socket: MessageSocket): void;
 }
 
-export interface ListenOptions {
+export interface ListenOptions extends WantedSocketOptions {
   readonly host: string;
   readonly port: number;
   readonly maxConnections: number;
@@ -253,10 +264,14 @@ export async function listen(
       messages.closed(closed);
     },
   });
+  const setSocketOptions = await prepareSocketOptions(options, options.port);
   const socket = await listenOn(app, uws, options.host, options.port);
+  const port = uws.us_socket_local_port(socket);
+  const socketReport = setSocketOptions(port);
   let listening = true;
   return {
-    port: uws.us_socket_local_port(socket),
+    port,
+    socketReport,
     stopListening() {
       if (listening) uws.us_listen_socket_close(socket);
       listening = false;
@@ -273,6 +288,7 @@ type ListeningApp = TemplatedApp & {
   listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): TemplatedApp;
 };
 
+/** Listens at the first address of the host; the answer comes within the call. native-notes/listen-addresses.md */
 function listenOn(app: TemplatedApp, uws: Uws, host: string, port: number): Promise<us_listen_socket> {
   return new Promise((resolve, reject) => {
     const listening = (socket: us_listen_socket | false): void => {

@@ -1,19 +1,29 @@
 /** The demo under `/-/demo` (`--demo`): pages that stand beside the code, read once when they are first asked for. */
 import { readFileSync } from 'node:fs';
 import type { Headers } from '../transports/answer.js';
+import type { OpsPage } from './pages.js';
 
-interface Page {
-  readonly contentType: string;
-  readonly file: URL;
-  body?: Buffer;
-}
+/** The pages load nothing from elsewhere and run nothing inline (CSP Level 3). */
+const DEMO_HEADERS: Headers = [
+  [
+    'Content-Security-Policy',
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  ],
+];
 
-function page(name: string, contentType: string): Page {
-  return { contentType: `${contentType}; charset=utf-8`, file: new URL(`../browser/${name}`, import.meta.url) };
+function page(name: string, contentType: string): OpsPage {
+  let body: Buffer | undefined;
+  return {
+    access: 'host',
+    answer() {
+      body ??= readFileSync(new URL(`../browser/${name}`, import.meta.url));
+      return { contentType: `${contentType}; charset=utf-8`, body, headers: DEMO_HEADERS };
+    },
+  };
 }
 
 /** Pages by the last segment of their path. */
-const PAGES: Readonly<Record<string, Page>> = {
+export const DEMO_PAGES: Readonly<Record<string, OpsPage>> = {
   demo: page('demo.html', 'text/html'),
   'demo.css': page('demo.css', 'text/css'),
   'demo.js': page('demo.js', 'text/javascript'),
@@ -21,19 +31,3 @@ const PAGES: Readonly<Record<string, Page>> = {
   'demo-panels.js': page('demo-panels.js', 'text/javascript'),
   'client.js': page('client.js', 'text/javascript'),
 };
-
-/** The pages load nothing from elsewhere and run nothing inline (CSP Level 3). */
-export const DEMO_HEADERS: Headers = [
-  [
-    'Content-Security-Policy',
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  ],
-];
-
-/** The page of that name, or undefined. */
-export function demoPage(name: string): { readonly contentType: string; readonly body: Buffer } | undefined {
-  const found = Object.hasOwn(PAGES, name) ? PAGES[name] : undefined;
-  if (found === undefined) return undefined;
-  found.body ??= readFileSync(found.file);
-  return { contentType: found.contentType, body: found.body };
-}

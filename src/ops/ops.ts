@@ -1,9 +1,11 @@
-/** What operators ask a running server: health, readiness, figures. */
+/** The figures of a running server, for `/-/stats`. */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
 import type { Transport } from '../core/feed.js';
 import type { Hub } from '../core/hub.js';
+import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';
+import type { Memory } from './memory.js';
 
 /** How often the loop's delay is sampled, ms. The histogram counts the sampling itself in, so it is taken off again. */
 const SAMPLE_MS = 10;
@@ -26,7 +28,8 @@ export interface Stats {
     readonly cap: number;
     readonly byTransport: Readonly<Record<Transport, number>>;
   };
-  readonly sockets: { readonly open: number; readonly cap: number };
+  /** With what the kernel was told of them. */
+  readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
   readonly queue: {
     readonly events: number;
@@ -34,7 +37,14 @@ export interface Stats {
     readonly waitingPublishers: number;
     readonly waitingBytes: number;
   };
-  readonly memory: { readonly rssBytes: number; readonly heapUsedBytes: number; readonly externalBytes: number };
+  readonly memory: {
+    readonly rssBytes: number;
+    readonly heapUsedBytes: number;
+    readonly externalBytes: number;
+    /** `--memory-budget`, and what counted against it when it was last looked at, kernel memory among it; null without one. */
+    readonly budgetBytes: number | null;
+    readonly budgetUsedBytes: number | null;
+  };
   /** Since the start. */
   readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
   readonly counters: Readonly<Counters>;
@@ -43,17 +53,26 @@ export interface Stats {
 export class Ops {
   readonly #hub: Pick<Hub<unknown>, 'gauges'>;
   readonly #counters: Counters;
+  readonly #memory: Pick<Memory, 'budget'>;
   readonly #caps: { readonly lines: number; readonly sockets: number };
   readonly #startedMs = performance.now();
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: SAMPLE_MS });
+  #socketReport: SocketReport = { options: {}, problems: [] };
 
-  constructor(hub: Pick<Hub<unknown>, 'gauges'>, counters: Counters, caps: { readonly lines: number; readonly sockets: number }) {
+  constructor(
+    hub: Pick<Hub<unknown>, 'gauges'>,
+    counters: Counters,
+    memory: Pick<Memory, 'budget'>,
+    caps: { readonly lines: number; readonly sockets: number },
+  ) {
     this.#hub = hub;
     this.#counters = counters;
+    this.#memory = memory;
     this.#caps = caps;
   }
 
-  start(): void {
+  start(socketReport: SocketReport): void {
+    this.#socketReport = socketReport;
     this.#loopDelay.enable();
   }
 
@@ -64,6 +83,7 @@ export class Ops {
   stats(draining: boolean): Stats {
     const gauges = this.#hub.gauges;
     const memory = process.memoryUsage();
+    const { budget } = this.#memory;
     const counters = this.#counters;
     return {
       version: VERSION,
@@ -77,7 +97,11 @@ export class Ops {
         cap: this.#caps.lines,
         byTransport: gauges.linesByTransport,
       },
-      sockets: { open: counters.sockets_opened_total - counters.sockets_closed_total, cap: this.#caps.sockets },
+      sockets: {
+        open: counters.sockets_opened_total - counters.sockets_closed_total,
+        cap: this.#caps.sockets,
+        ...this.#socketReport,
+      },
       channels: { known: gauges.channels, rings: gauges.rings, ringBytes: gauges.ringBytes },
       queue: {
         events: gauges.queueEvents,
@@ -85,7 +109,13 @@ export class Ops {
         waitingPublishers: gauges.waitingPublishers,
         waitingBytes: gauges.waitingBytes,
       },
-      memory: { rssBytes: memory.rss, heapUsedBytes: memory.heapUsed, externalBytes: memory.external },
+      memory: {
+        rssBytes: memory.rss,
+        heapUsedBytes: memory.heapUsed,
+        externalBytes: memory.external,
+        budgetBytes: budget?.bytes ?? null,
+        budgetUsedBytes: budget?.usedBytes ?? null,
+      },
       loopDelay: { p50Ms: this.#delay(50), p99Ms: this.#delay(99), maxMs: this.#delay(100) },
       counters: structuredClone(counters),
     };
@@ -94,28 +124,4 @@ export class Ops {
   #delay(percentile: number): number {
     return Math.max(0, this.#loopDelay.percentile(percentile) / NS_PER_MS - SAMPLE_MS);
   }
-}
-
-/** `/`: a short page of links, for whoever opens the server in a browser. */
-export function landingPage(demo: boolean): string {
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Holdline</title>
-<style>
-  :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-  body { max-width: 40rem; margin: 4rem auto; padding: 0 1rem }
-  code { font-size: .95em }
-</style>
-<h1>Holdline</h1>
-<p>This server holds the line open and pushes each event out to everyone at once. Every channel is a path:
-<code>GET /notifications</code> with <code>Accept: text/event-stream</code> listens, <code>POST /notifications</code> publishes.</p>
-<ul>${demo ? '\n  <li><a href="/-/demo">/-/demo</a>: see it at work</li>' : ''}
-  <li><a href="/notifications">/notifications</a>, a channel: leave it open and publish to it</li>
-  <li><a href="/-/health">/-/health</a> and <a href="/-/ready">/-/ready</a></li>
-  <li><code>/-/stats</code>, with the ops key as <code>Authorization: Bearer</code></li>
-</ul>
-</html>
-`;
 }

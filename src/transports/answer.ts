@@ -5,12 +5,12 @@ import { retryBlock } from '../core/frame.js';
 import { HoldlineError, isTemporary, statusOf } from '../errors.js';
 import type { HttpResponse } from '../native/uws.js';
 
-/** Header fields beside the usual ones; values are ours or were checked, since uWebSockets writes them as they are. */
+/** Header fields beside the usual ones; values are ours or were checked, since uWebSockets writes them as they are. native-notes/header-values-unchecked.md */
 export type Headers = readonly (readonly [string, string])[];
 
 export const NO_HEADERS: Headers = [];
 
-/** Writes status and headers of an answer that is not to be stored. */
+/** Writes status and headers of an answer that is not to be stored; uWebSockets adds Date and Content-Length. native-notes/added-headers.md */
 function writeHead(response: HttpResponse, status: number, contentType: string, headers: Headers): void {
   if (status !== 200) response.writeStatus(`${status} ${STATUS_CODES[status] ?? 'Unknown'}`);
   response.writeHeader('Content-Type', contentType);
@@ -98,7 +98,7 @@ function headersFor(error: HoldlineError, status: number): Headers {
 
 /**
  * Refuses an event stream for a temporary reason: 200, `retry` and the end, because EventSource gives up for good on any other
- * status and reconnects after the end of a stream.
+ * status and reconnects after the end of a stream. native-notes/eventsource-clients.md
  */
 export function refuseStreamForNow(
   response: HttpResponse,

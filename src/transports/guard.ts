@@ -102,7 +102,10 @@ export class Guard {
     }
   }
 
-  /** Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing. */
+  /**
+   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing.
+   * native-notes/proxy-on-this-machine.md
+   */
   checkOps(request: HttpRequest): void {
     if (!bearerIs(request, this.#opsKey)) {
       throw new HoldlineError(
@@ -161,7 +164,7 @@ function bearerIs(request: HttpRequest, key: Buffer): boolean {
   return match !== null && timingSafeEqual(digest(match[1] as string), key);
 }
 
-/** What a program may see of a request, copied while it is valid. */
+/** What a program may see of a request, copied while it is valid. native-notes/request-in-its-turn.md */
 function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
   const headers: Record<string, string> = {};
   request.forEach((name, value) => {

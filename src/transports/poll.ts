@@ -61,7 +61,7 @@ function writePoll(
 
 /**
  * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits
- * and does not count. Throws what `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is
+ * and does not count. It may wait as long as it likes (native-notes/pending-answer.md). Throws what `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is
  * written then.
  */
 export function answerOrWait(

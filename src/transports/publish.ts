@@ -26,7 +26,8 @@ let bodiesInFlightBytes = 0;
 
 /**
  * Receives a body of at most `limitBytes`. One of `received` and `refused` is called, once; `refused` maybe before the body is
- * complete. `aborted` is called when the client goes away, before or after.
+ * complete: what still comes is not taken for a request (native-notes/early-answer.md). `aborted` is called when the client goes
+ * away, before or after.
  */
 export function receiveBody(
   response: HttpResponse,
@@ -104,7 +105,10 @@ export function readEvents(
   return [event];
 }
 
-/** One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1). `what` names the bytes in the error. */
+/**
+ * One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1; native-notes/text-not-utf8.md). `what` names
+ * the bytes in the error.
+ */
 export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
   if (!isUtf8(bytes)) {
     throw new HoldlineError('HOLDLINE_NOT_UTF8', `the ${what} is not UTF-8; encode binary data, for example as base64`);

@@ -44,7 +44,7 @@ const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt'
 let lastPath = '';
 let lastChannels: readonly string[] = [];
 
-/** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. */
+/** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. native-notes/request-parsing.md */
 export function channelsOf(path: string): readonly string[] {
   if (path !== lastPath) {
     lastChannels = readChannels(path);
@@ -78,7 +78,7 @@ export function channelOf(path: string): string {
 
 /**
  * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a parameter once only and takes broken
- * percent-encoding as it comes (native-notes/request-parsing.md). Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
+ * percent-encoding as it comes (native-notes/query-values.md). Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
  */
 export class Query {
   /** Names and values in turn; the first of two with one name counts. */

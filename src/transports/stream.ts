@@ -25,7 +25,8 @@ export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], 
 }
 
 /**
- * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it. A stream of
+ * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it
+ * (native-notes/proxy-on-this-machine.md). A stream of
  * JSON tells in the head where it continues, which an event stream does in its first block.
  */
 function writeStreamHead(response: HttpResponse, { way, headers }: StreamRequest, continuesAfter: number): void {
@@ -63,7 +64,7 @@ export function answerStreamHead(hub: StreamHub, response: HttpResponse, request
 /**
  * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn already is. A deleted channel answers
  * an event stream with 204, after which an EventSource does not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws,
- * before anything was written.
+ * before anything was written. native-notes/head-leaves-with-first-write.md, native-notes/eventsource-clients.md
  */
 export function openStream(
   hub: StreamHub,

@@ -111,6 +111,7 @@ export class Messages implements MessageHandler {
     this.#hub.left(socket.handle, socket);
   }
 
+  /** Of what is worse than this the client hears 1006 and no word. native-notes/websocket-protocol-errors.md */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void {
     this.#counters.messages_received_total++;
     const most = maxMessageBytes(this.#options.maxEventBytes);

@@ -268,6 +268,11 @@ export class NdjsonLine extends HeldLine {
   }
 }
 
+/** A line that stalls with a gap as the last word may find, when it has drained, that more is lost: it is told a wider one then. */
+export function withoutOutdated(gaps: readonly Gap[]): Gap[] {
+  return gaps.filter((gap, index) => gap.after !== gaps[index + 1]?.after);
+}
+
 /** A line on a channel of its own that takes nothing any more, so that the server cannot finish before its drain time. */
 export async function stalledLine(server: TestServer): Promise<SseLine> {
   const line = await SseLine.open(server.port, '/stalled');

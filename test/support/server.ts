@@ -215,6 +215,12 @@ export class TestServer extends Watched {
   }
 }
 
+/**
+ * The kernel's own buffers, which take some MB for a socket: no line stalls, whatever the test's process is busy with. For tests of what
+ * lines are given that keep up; what a small buffer does is in test/awaited.test.ts and test/socket-options.wire.ts.
+ */
+export const KERNEL_BUFFERS = { 'socket-send-buffer': 0 };
+
 /** A server that is killed when the running test is over. */
 export async function serverForTest(flags: Flags = {}, env: Readonly<Record<string, string>> = {}): Promise<TestServer> {
   const server = await TestServer.start(flags, env);

@@ -1,0 +1,15 @@
+/** The loser: a closure for each write, which is what `cork` invites to. All else as in packed-slab.ts. */
+import type { Corkable } from './mechanism.js';
+import { PackedSlab } from './packed-slab.js';
+
+export class ClosurePerWrite extends PackedSlab {
+  protected override write(socket: Corkable, cursor: number): boolean {
+    this.history.cut(cursor);
+    const bytes = this.history.slice;
+    let taken = true;
+    socket.cork(() => {
+      taken = socket.write(bytes);
+    });
+    return taken;
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * The plan against reality: measures a profile as `holdline capacity` does, predicts what two demands take that it was not fitted on,
+ * runs each of them twice, and says how far off memory and CPU were. Out of tolerance is a failure.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { latencyMs, loadOf } from '../dist/capacity/cost-model.js';
+import { type Cores, onClientCores } from '../dist/capacity/cores.js';
+import { type Fit, fitProfile } from '../dist/capacity/fit.js';
+import { measure } from '../dist/capacity/measure.js';
+import { kernelBytesOf, userBytesOf } from '../dist/capacity/needs.js';
+import { type Limits, type Profile, profileText } from '../dist/capacity/profile.js';
+import { Rig } from '../dist/capacity/rig.js';
+import { sleepMs } from './clock.js';
+import type { Measured, RunOptions } from './results.js';
+import { drawTable, ms, percent } from './table.js';
+
+export interface PlanDemand {
+  lines: number;
+  ratePerSecond: number;
+  eventBytes: number;
+}
+
+export interface PlanParameters {
+  demands: PlanDemand[];
+  rounds: number;
+  windowSeconds: number;
+  warmUpSeconds: number;
+  /** What a prediction may be off, as a share of what came. */
+  memoryTolerance: number;
+  cpuTolerance: number;
+  profile: { lines: number; budgetMs: number };
+}
+
+/** What was predicted and what came, of one figure. */
+export interface Prediction {
+  predicted: number;
+  measured: number;
+  /** predicted ÷ measured − 1 */
+  off: number;
+}
+
+export interface PlanRound extends PlanDemand {
+  round: number;
+  /** Resident memory of the server and the kernel's share of its lines. */
+  memoryBytes: Prediction;
+  userBytes: Prediction;
+  kernelBytes: Prediction;
+  /** Of a core. */
+  cpuShare: Prediction;
+  /** Latencies are shown and not judged. */
+  p50Ms: Prediction;
+  p99Ms: Prediction;
+  batchEvents: Prediction;
+  clientShare: number;
+  strangerShare: number;
+  faults: number;
+  passed: boolean;
+}
+
+export interface PlanSummary {
+  passed: boolean;
+  /** The farthest off of all rounds. */
+  memoryOff: number;
+  cpuOff: number;
+  profileRemarks: string[];
+}
+
+const MEMORY_TOLERANCE = 0.15;
+const CPU_TOLERANCE = 0.2;
+
+/** Counts, rates and sizes between and beside those of the profile: one where each event is a write, one with larger events. */
+const DEMANDS: PlanDemand[] = [
+  { lines: 6_000, ratePerSecond: 8, eventBytes: 512 },
+  { lines: 3_000, ratePerSecond: 30, eventBytes: 1_500 },
+];
+const QUICK_DEMANDS: PlanDemand[] = [{ lines: 600, ratePerSecond: 40, eventBytes: 512 }];
+
+const SEND_BUFFER_BYTES = 64 * 1024;
+const HEARTBEAT_MS = 15_000;
+
+/** A young process gives memory back (bench/memory.ts); the profile's server was as old when it was weighed. */
+const YOUTH_MS = 15_000;
+
+const PROFILE_FILE = new URL('out/plan-profile.json', import.meta.url);
+
+export async function measurePlan(options: RunOptions): Promise<Measured<PlanParameters, PlanRound, PlanSummary>> {
+  const { quick } = options;
+  const parameters: PlanParameters = {
+    demands: quick ? QUICK_DEMANDS : DEMANDS,
+    rounds: options.rounds ?? (quick ? 1 : 2),
+    windowSeconds: options.windowSeconds ?? (quick ? 3 : 15),
+    warmUpSeconds: quick ? 1 : 5,
+    memoryTolerance: MEMORY_TOLERANCE,
+    cpuTolerance: CPU_TOLERANCE,
+    profile: { lines: options.lines ?? (quick ? 1_000 : 10_000), budgetMs: quick ? 30_000 : 60_000 },
+  };
+  const profile = await measureProfile(parameters);
+  options.say(`profile measured: ${fileURLToPath(PROFILE_FILE)}`);
+  const fit = fitProfile(profile);
+  const rounds: PlanRound[] = [];
+  for (let round = 1; round <= parameters.rounds; round++) {
+    for (const demand of parameters.demands) {
+      const measured = await onClientCores((cores) =>
+        measureRound(cores, fit, parameters, demand, round, quick ? 1_000 : YOUTH_MS),
+      );
+      rounds.push(measured);
+      options.say(describeRound(measured));
+    }
+  }
+  const farthest = (pick: (round: PlanRound) => Prediction): number =>
+    Math.max(...rounds.map((round) => Math.abs(pick(round).off)));
+  const summary: PlanSummary = {
+    passed: rounds.every(({ passed }) => passed),
+    memoryOff: farthest(({ memoryBytes }) => memoryBytes),
+    cpuOff: farthest(({ cpuShare }) => cpuShare),
+    profileRemarks: profile.remarks,
+  };
+  return { parameters, rounds, summary, remarks: remarksOn(rounds, profile), table: describe(rounds), passed: summary.passed };
+}
+
+async function measureProfile({ profile: { lines, budgetMs } }: PlanParameters): Promise<Profile> {
+  const profile = await measure({
+    transport: 'sse',
+    lines,
+    budgetMs,
+    socketSendBufferBytes: SEND_BUFFER_BYTES,
+    limits: NO_LIMITS,
+    machine: 'the machine of this result',
+    progress: () => {},
+  });
+  mkdirSync(new URL('.', PROFILE_FILE), { recursive: true });
+  writeFileSync(PROFILE_FILE, profileText(profile));
+  return profile;
+}
+
+/** What the machine allows is no part of what is checked here. */
+const NO_LIMITS: Limits = { cores: 1, memoryBytes: 0 };
+
+async function measureRound(
+  cores: Cores | undefined,
+  fit: Fit,
+  { windowSeconds, warmUpSeconds, memoryTolerance, cpuTolerance }: PlanParameters,
+  demand: PlanDemand,
+  round: number,
+  youthMs: number,
+): Promise<PlanRound> {
+  const { lines, ratePerSecond, eventBytes } = demand;
+  const rig = await Rig.start({
+    transport: 'sse',
+    cores,
+    socketSendBufferBytes: SEND_BUFFER_BYTES,
+    heartbeatMs: HEARTBEAT_MS,
+  });
+  try {
+    await sleepMs(youthMs);
+    const empty = await rig.memory();
+    await rig.open(lines);
+    const full = await rig.memory();
+    await rig.publish({ ratePerSecond, eventBytes, seconds: warmUpSeconds });
+    const window = await rig.publish({ ratePerSecond, eventBytes, seconds: windowSeconds });
+    const asked = { lines, eventsPerSecond: ratePerSecond, eventBytes };
+    const load = loadOf(fit.costs, asked);
+    const userBytes = prediction(userBytesOf(fit, asked), window.rssBytes);
+    // Both ends of the lines are here.
+    const kernelBytes = prediction(kernelBytesOf(fit, lines), (full.kernelBytes - empty.kernelBytes) / 2);
+    const memoryBytes = prediction(userBytes.predicted + kernelBytes.predicted, userBytes.measured + kernelBytes.measured);
+    const cpuShare = prediction(load.busyShare, window.serverShare);
+    return {
+      ...demand,
+      round,
+      memoryBytes,
+      userBytes,
+      kernelBytes,
+      cpuShare,
+      p50Ms: prediction(latencyMs(fit.p50, load.sweepMs), window.p50Ms ?? Number.NaN),
+      p99Ms: prediction(latencyMs(fit.p99, load.sweepMs), window.p99Ms ?? Number.NaN),
+      batchEvents: prediction(load.batchEvents, window.deliveriesPerSecond / window.writesPerSecond),
+      clientShare: window.clientShare,
+      strangerShare: window.strangerShare,
+      faults: window.faults,
+      passed: Math.abs(memoryBytes.off) <= memoryTolerance && Math.abs(cpuShare.off) <= cpuTolerance,
+    };
+  } finally {
+    await rig.close();
+  }
+}
+
+function prediction(predicted: number, measured: number): Prediction {
+  return { predicted, measured, off: predicted / measured - 1 };
+}
+
+function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
+  return [
+    ...rounds
+      .filter(({ passed }) => !passed)
+      .map(
+        ({ lines, ratePerSecond, round, memoryBytes, cpuShare }) =>
+          `FAILED: ${lines} lines at ${ratePerSecond}/s, round ${round}: memory was off by ${percent(Math.abs(memoryBytes.off))}, ` +
+          `CPU by ${percent(Math.abs(cpuShare.off))}; allowed are ${percent(MEMORY_TOLERANCE)} and ${percent(CPU_TOLERANCE)}`,
+      ),
+    ...rounds
+      .filter(({ strangerShare }) => strangerShare > STRANGERS_WORTH_TELLING)
+      .map(
+        ({ lines, round, strangerShare }) =>
+          `${lines} lines, round ${round}: other processes took ${percent(strangerShare)} of a core`,
+      ),
+    ...rounds
+      .filter(({ faults }) => faults > 0)
+      .map(
+        ({ lines, round, faults }) => `${lines} lines, round ${round}: ${faults} deliveries were lost, doubled or out of order`,
+      ),
+    ...profile.remarks.map((remark) => `profile: ${remark}`),
+  ];
+}
+
+const STRANGERS_WORTH_TELLING = 0.1;
+
+function describeRound({ round, lines, ratePerSecond, memoryBytes, cpuShare, passed }: PlanRound): string {
+  return (
+    `round ${round}, ${lines} lines at ${ratePerSecond}/s: memory ${mebibytes(memoryBytes.predicted)} predicted, ${mebibytes(memoryBytes.measured)} measured; ` +
+    `CPU ${percent(cpuShare.predicted)} predicted, ${percent(cpuShare.measured)} measured${passed ? '' : '; out of tolerance'}`
+  );
+}
+
+function describe(rounds: readonly PlanRound[]): string {
+  const both = ({ predicted, measured }: Prediction, draw: (value: number) => string): string =>
+    `${draw(predicted)} · ${draw(measured)}`;
+  return drawTable(
+    ['predicted · measured', 'round', 'memory', 'off', 'process', 'kernel', 'CPU', 'off', 'p50', 'p99'],
+    rounds.map((round) => [
+      `${round.lines} lines, ${round.ratePerSecond}/s of ${round.eventBytes} B`,
+      round.round,
+      both(round.memoryBytes, mebibytes),
+      signed(round.memoryBytes.off),
+      both(round.userBytes, mebibytes),
+      both(round.kernelBytes, mebibytes),
+      both(round.cpuShare, percent),
+      signed(round.cpuShare.off),
+      both(round.p50Ms, ms),
+      both(round.p99Ms, ms),
+    ]),
+  );
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
+
+function signed(share: number): string {
+  return `${share < 0 ? '−' : '+'}${(Math.abs(share) * 100).toFixed(0)} %`;
+}

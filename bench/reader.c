@@ -1,0 +1,338 @@
+/*
+ * The bulk of the load client: holds lines and counts what comes on each, so that the client is not the limit. A read here takes a
+ * third of what it takes in Node; on event streams the bytes are not even copied out of the kernel (MSG_TRUNC). What the lines say is
+ * checked elsewhere, on lines of the same server that client.ts reads in full.
+ *
+ * Commands come as lines on stdin, answers go as lines to stdout; it ends with its stdin.
+ *   open PORT BASE WEBSOCKET COUNT AT_ONCE BODY_BYTES TELL_EVERY DEADLINE_MS REQUEST_BYTES, and behind the line the request itself:
+ *     connects COUNT lines more, at most AT_ONCE between connect and their first BODY_BYTES of body; "at N" each TELL_EVERY connects,
+ *     then "opened FIRST_CONNECT_US LAST_COMPLETE_US" or "failed WHY"
+ *   nap US         looks for bytes after naps of that length and is not woken by them (nap.ts); 0 = sleeps until bytes come
+ *   totals         "totals AT_US BYTES READS CPU_US CLOSED LEAST_BYTES MOST_BYTES"
+ *   short BYTES    "short N": lines that have had less body than that
+ *   close          resets every line; "closed"
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  MAX_LINES = 65536,
+  EVENTS_AT_ONCE = 1024,
+  READ_BYTES = 1 << 20,
+  COMMAND_BYTES = 512,
+  REQUEST_BYTES = 4096,
+  /* As in client.ts: beyond that the kernel's search for a free port takes longer than the rest of a connect. */
+  LINES_PER_ADDRESS = 1000,
+  STDIN_ROW = MAX_LINES,
+};
+
+/* From connect to close; in ASKED nothing has been answered yet. */
+enum { CONNECTING, ASKED, IN_HEAD, WAITING, COMPLETE, CLOSED };
+
+/* A masked pong without data (RFC 6455, 5.5.3). */
+static const char PONG[6] = {(char)0x8a, (char)0x80, 0, 0, 0, 0};
+enum { PING = 0x9, SHORT_LENGTH_MOST = 125, LENGTH_16 = 126, LENGTH_64 = 127 };
+
+typedef struct {
+  uint64_t body_bytes;
+  uint64_t payload_left; /* WebSocket: of the frame that is being read */
+  int fd;
+  uint8_t state;
+  uint8_t head_end_seen; /* of CR LF CR LF, bytes matched so far */
+  uint8_t frame_head[10];
+  uint8_t frame_head_bytes;
+} line;
+
+static line lines[MAX_LINES];
+static int line_count, complete_count, closed_count;
+static int epoll_fd;
+static int is_websocket;
+static uint64_t total_bytes, total_reads, body_bytes_wanted;
+static long nap_us;
+static char scratch[READ_BYTES];
+static char refusal[256];
+static double first_connect_us, last_complete_us;
+
+static char request[REQUEST_BYTES];
+static int request_bytes;
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static void answer(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vprintf(format, arguments);
+  va_end(arguments);
+  putchar('\n');
+  fflush(stdout);
+}
+
+static double now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static double cpu_us(void) {
+  struct rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+/* The first reason is the one that is told, and of an answer its first line. */
+static void refuse(int row, const char *what, const char *text, int text_bytes) {
+  if (refusal[0] != 0) return;
+  int at = snprintf(refusal, sizeof refusal, "line %d %s", row, what);
+  for (int i = 0; i < text_bytes && text[i] >= ' ' && at < (int)sizeof refusal - 1; i++) refusal[at++] = text[i];
+  refusal[at] = 0;
+}
+
+static void close_line(int row) {
+  if (lines[row].state == CLOSED) return;
+  if (lines[row].state == COMPLETE) complete_count--;
+  lines[row].state = CLOSED;
+  closed_count++;
+  close(lines[row].fd);
+}
+
+/* Reads frame heads and skips what is between them; a ping is answered. */
+static void read_frames(line *l, const uint8_t *bytes, uint64_t count) {
+  uint64_t at = 0;
+  while (at < count) {
+    if (l->payload_left > 0) {
+      uint64_t skipped = count - at < l->payload_left ? count - at : l->payload_left;
+      l->payload_left -= skipped;
+      at += skipped;
+      continue;
+    }
+    l->frame_head[l->frame_head_bytes++] = bytes[at++];
+    if (l->frame_head_bytes < 2) continue;
+    int length = l->frame_head[1] & 0x7f;
+    int length_bytes = length == LENGTH_16 ? 2 : length == LENGTH_64 ? 8 : 0;
+    if (l->frame_head_bytes < 2 + length_bytes) continue;
+    l->payload_left = length <= SHORT_LENGTH_MOST ? (uint64_t)length : 0;
+    for (int i = 0; i < length_bytes; i++) l->payload_left = l->payload_left << 8 | l->frame_head[2 + i];
+    l->frame_head_bytes = 0;
+    if ((l->frame_head[0] & 0xf) == PING) send(l->fd, PONG, sizeof PONG, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+}
+
+static void read_head(int row, int count) {
+  line *l = &lines[row];
+  const char *status = is_websocket ? "HTTP/1.1 101 " : "HTTP/1.1 200 ";
+  if (l->state == ASKED && (count < 13 || memcmp(scratch, status, 13) != 0)) refuse(row, "was answered ", scratch, count);
+  l->state = IN_HEAD;
+  int at = 0;
+  while (at < count && l->head_end_seen < 4) {
+    char wanted = l->head_end_seen % 2 == 0 ? '\r' : '\n';
+    if (scratch[at] == wanted) l->head_end_seen++;
+    else l->head_end_seen = scratch[at] == '\r' ? 1 : 0;
+    at++;
+  }
+  if (l->head_end_seen < 4) return;
+  l->state = WAITING;
+  /* Heads differ in length between servers: from here on only the body counts. */
+  l->body_bytes = (uint64_t)(count - at);
+  if (is_websocket) read_frames(l, (const uint8_t *)scratch + at, (uint64_t)(count - at));
+}
+
+static void read_line(int row) {
+  line *l = &lines[row];
+  int copied = is_websocket || l->state < WAITING;
+  ssize_t count = recv(l->fd, scratch, sizeof scratch, MSG_DONTWAIT | (copied ? 0 : MSG_TRUNC));
+  int more = count == (ssize_t)sizeof scratch;
+  if (count <= 0) {
+    if (count < 0 && errno == EAGAIN) return;
+    refuse(row, "was closed by the server", "", 0);
+    close_line(row);
+    return;
+  }
+  total_bytes += (uint64_t)count;
+  total_reads++;
+  if (l->state < WAITING) read_head(row, (int)count);
+  else {
+    l->body_bytes += (uint64_t)count;
+    if (is_websocket) read_frames(l, (const uint8_t *)scratch, (uint64_t)count);
+  }
+  if (l->state == WAITING && l->body_bytes >= body_bytes_wanted) {
+    l->state = COMPLETE;
+    complete_count++;
+    last_complete_us = now_us();
+  }
+  if (more) read_line(row);
+}
+
+static void watch(int operation, int fd, uint32_t events, uint32_t row) {
+  struct epoll_event event = {.events = events, .data.u32 = row};
+  if (epoll_ctl(epoll_fd, operation, fd, &event) != 0) die("epoll_ctl");
+}
+
+static void ask(int row) {
+  int error = 0;
+  socklen_t error_bytes = sizeof error;
+  getsockopt(lines[row].fd, SOL_SOCKET, SO_ERROR, &error, &error_bytes);
+  if (error != 0 || send(lines[row].fd, request, (size_t)request_bytes, MSG_NOSIGNAL) != request_bytes) {
+    const char *why = strerror(error == 0 ? errno : error);
+    refuse(row, "could not connect: ", why, (int)strlen(why));
+    close_line(row);
+    return;
+  }
+  lines[row].state = ASKED;
+  /* Told once for what has come, not asked again: everything that is there is read at once. */
+  watch(EPOLL_CTL_MOD, lines[row].fd, EPOLLIN | EPOLLET, (uint32_t)row);
+}
+
+static void start_line(int row, int port, int base) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket");
+  int on = 1;
+  /* The port is chosen by connect(), which knows the whole address and finds one sooner. */
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  uint32_t own = 127u << 24 | (uint32_t)base << 8 | (uint32_t)(1 + row / LINES_PER_ADDRESS);
+  struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(own)};
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) die("bind");
+  lines[row] = (line){.fd = fd, .state = CONNECTING};
+  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS) {
+    refuse(row, "could not connect: ", strerror(errno), (int)strlen(strerror(errno)));
+    close_line(row);
+    return;
+  }
+  watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT, (uint32_t)row);
+}
+
+/* One look at every socket that has something. True when stdin has, too. */
+static int look(int timeout_ms) {
+  static struct epoll_event ready[EVENTS_AT_ONCE];
+  if (nap_us > 0) {
+    nanosleep(&(struct timespec){.tv_sec = nap_us / 1000000, .tv_nsec = nap_us % 1000000 * 1000}, NULL);
+    timeout_ms = 0;
+  }
+  int commanded = 0;
+  int count;
+  do {
+    count = epoll_wait(epoll_fd, ready, EVENTS_AT_ONCE, timeout_ms);
+    if (count < 0 && errno != EINTR) die("epoll_wait");
+    for (int i = 0; i < count; i++) {
+      uint32_t row = ready[i].data.u32;
+      if (row == STDIN_ROW) commanded = 1;
+      else if (lines[row].state == CONNECTING) ask((int)row);
+      else if (lines[row].state != CLOSED) read_line((int)row);
+    }
+    /* There may be more behind a full answer: all of it is read before the next nap. */
+  } while (nap_us > 0 && count == EVENTS_AT_ONCE && !commanded);
+  return commanded;
+}
+
+static void read_exactly(char *target, int count) {
+  for (int got = 0; got < count;) {
+    ssize_t read_now = read(STDIN_FILENO, target + got, (size_t)(count - got));
+    if (read_now <= 0) exit(0);
+    got += (int)read_now;
+  }
+}
+
+static void open_lines(const char *arguments) {
+  int port, base, count, at_once, tell_every, deadline_ms;
+  unsigned long long body_bytes;
+  if (sscanf(arguments, "%d %d %d %d %d %llu %d %d %d", &port, &base, &is_websocket, &count, &at_once, &body_bytes, &tell_every,
+             &deadline_ms, &request_bytes) != 9 ||
+      request_bytes > REQUEST_BYTES || line_count + count > MAX_LINES) {
+    answer("failed the order was: %s", arguments);
+    return;
+  }
+  read_exactly(request, request_bytes);
+  body_bytes_wanted = body_bytes;
+  int wanted = line_count + count;
+  double until_us = now_us() + deadline_ms * 1e3;
+  first_connect_us = last_complete_us = now_us();
+  while (complete_count < wanted && refusal[0] == 0) {
+    if (now_us() > until_us) {
+      snprintf(refusal, sizeof refusal, "%d of %d lines were complete after %d ms", complete_count, wanted, deadline_ms);
+      break;
+    }
+    while (line_count < wanted && line_count - complete_count < at_once) {
+      start_line(line_count, port, base);
+      line_count++;
+      if (tell_every > 0 && line_count % tell_every == 0) answer("at %d", line_count);
+    }
+    look(10);
+  }
+  if (refusal[0] != 0) answer("failed %s", refusal);
+  else answer("opened %.0f %.0f", first_connect_us, last_complete_us);
+}
+
+static void tell_totals(void) {
+  uint64_t least = UINT64_MAX, most = 0;
+  for (int row = 0; row < line_count; row++) {
+    if (lines[row].body_bytes < least) least = lines[row].body_bytes;
+    if (lines[row].body_bytes > most) most = lines[row].body_bytes;
+  }
+  answer("totals %.0f %llu %llu %.0f %d %llu %llu", now_us(), (unsigned long long)total_bytes, (unsigned long long)total_reads,
+         cpu_us(), closed_count, (unsigned long long)(line_count == 0 ? 0 : least), (unsigned long long)most);
+}
+
+static void count_short(const char *arguments) {
+  uint64_t least = strtoull(arguments, NULL, 10);
+  int short_lines = 0;
+  for (int row = 0; row < line_count; row++) short_lines += lines[row].body_bytes < least;
+  answer("short %d", short_lines);
+}
+
+/* A FIN would leave thousands of ports in TIME_WAIT for a minute. */
+static void close_lines(void) {
+  struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+  for (int row = 0; row < line_count; row++) {
+    if (lines[row].state == CLOSED) continue;
+    setsockopt(lines[row].fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(lines[row].fd);
+  }
+  line_count = complete_count = closed_count = 0;
+  refusal[0] = 0;
+  nap_us = 0;
+  answer("closed");
+}
+
+static void take_command(void) {
+  char command[COMMAND_BYTES];
+  int length = 0;
+  for (;;) {
+    read_exactly(command + length, 1);
+    if (command[length] == '\n') break;
+    if (++length == COMMAND_BYTES) die("a command is too long");
+  }
+  command[length] = 0;
+  if (strncmp(command, "open ", 5) == 0) open_lines(command + 5);
+  else if (strncmp(command, "nap ", 4) == 0) nap_us = atol(command + 4);
+  else if (strcmp(command, "totals") == 0) tell_totals();
+  else if (strncmp(command, "short ", 6) == 0) count_short(command + 6);
+  else if (strcmp(command, "close") == 0) close_lines();
+  else answer("failed there is no command %s", command);
+}
+
+int main(void) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) die("getrlimit");
+  files.rlim_cur = files.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) die("setrlimit");
+  if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
+  watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, STDIN_ROW);
+  answer("ready");
+  for (;;) {
+    if (look(-1)) take_command();
+  }
+}

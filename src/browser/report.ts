@@ -1,0 +1,233 @@
+/** Draws the plots of a report with uPlot, which stands before this program in the page. Anew when the colours of the system change. */
+import type UPlot from 'uplot';
+
+declare const uPlot: typeof UPlot;
+
+/** What a plot holds: src/report/plot.ts writes it. */
+interface Drawing {
+  readonly x: Axis;
+  readonly y: Axis;
+  /** The xs, then the values of each series. */
+  readonly data: readonly (readonly (number | null)[])[];
+  readonly series: readonly { readonly label: string; readonly mark: 'line' | 'area' | 'dashed' | 'points' }[];
+  readonly marks: readonly { readonly x: number; readonly label: string }[];
+  /** Name under which plots point at the same x. */
+  readonly together: string | null;
+}
+
+interface Axis {
+  readonly label: string;
+  readonly unit: string;
+  readonly spread: 'linear' | 'log' | 'percentile';
+}
+
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+
+/** Height of the canvas, px, and the width from which it may be higher. */
+const HEIGHT = 220;
+const WIDE = 700;
+const WIDE_HEIGHT = 260;
+
+/** Least distance between two labels of the percentiles, px. */
+const PERCENTILE_LABEL_WIDTH = 56;
+
+/** Room for the words of marks above the plot, px. */
+const MARKS_HEIGHT = 20;
+
+/** uPlot's number for a logarithmic scale. */
+const LOGARITHMIC = 3;
+
+/** Percentiles that get a label. */
+const PERCENTILES = [0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999];
+
+/** The largest percentile that is drawn: past it the axis has no end. */
+const LAST_PERCENTILE = 99.9999;
+
+/** Space above the largest value, so that the line does not touch the edge. */
+const HEADROOM = 1.08;
+
+/** Strength of the colour under an area. */
+const AREA_ALPHA = 0.14;
+
+/** Percentiles are spread by how rare what lies above them is: 90 % → 10, 99 % → 100. */
+function rarity(percentile: number): number {
+  return 100 / (100 - Math.min(percentile, LAST_PERCENTILE));
+}
+
+/** The percentile of a rarity; back where it was when it was a round one. */
+function percentileOf(value: number): number {
+  return Number((100 - 100 / value).toPrecision(8));
+}
+
+/** A number as a person reads it: three digits that matter, and the thousands parted. */
+function words(value: number): string {
+  const isWhole = Math.abs(value) >= 1000;
+  return value.toLocaleString('en-US', isWhole ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+}
+
+/** What the legend says of a value: nothing while nobody points at one. */
+function valueWords(value: number | null, index: number | null, unit: string): string {
+  if (index === null) return '';
+  return value === null ? '–' : withUnit(words(value), unit);
+}
+
+function withUnit(text: string, unit: string): string {
+  return unit === '' ? text : `${text} ${unit}`;
+}
+
+/** What a style sheet's colour is in the scheme that is shown now, as `rgb(…)`. */
+function colourOf(name: string): string {
+  const probe = document.createElement('i');
+  probe.style.color = `var(--${name})`;
+  document.body.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+function faded(colour: string): string {
+  return colour.replace(/^rgb\((.*)\)$/, `rgba($1, ${AREA_ALPHA})`);
+}
+
+function pointsOf(mark: string, colour: string): UPlot.Series.Points {
+  if (mark === 'points') return { show: true, size: 8, fill: colour };
+  return mark === 'dashed' ? { show: false } : { size: 5, fill: colour };
+}
+
+function seriesOf({ label, mark }: Drawing['series'][number], place: number, unit: string): UPlot.Series {
+  const colour = colourOf(`series-${place + 1}`);
+  return {
+    label,
+    stroke: colour,
+    width: mark === 'points' ? 0 : 2,
+    ...(mark === 'area' ? { fill: faded(colour) } : {}),
+    ...(mark === 'dashed' ? { dash: [6, 4] } : {}),
+    ...(mark === 'points' ? { paths: () => null } : {}),
+    points: pointsOf(mark, colour),
+    value: (_plot, value: number | null, _series, index) => valueWords(value, index, unit),
+  };
+}
+
+/** From 0, where a part of nothing would look like all, up to a little above the largest value. */
+function fromZero(_plot: UPlot, _least: number | null, most: number | null): [number, number] {
+  return [0, most === null || most <= 0 ? 1 : most * HEADROOM];
+}
+
+/** Where the percentiles get their labels: as many as have room. */
+function percentileSplits(plot: UPlot, _axis: number, least: number, most: number): number[] {
+  const kept: number[] = [];
+  let lastPx = -Infinity;
+  for (const split of PERCENTILES.map(rarity)) {
+    if (split < least * 0.999 || split > most * 1.001) continue;
+    const px = plot.valToPos(split, 'x');
+    if (px - lastPx < PERCENTILE_LABEL_WIDTH) continue;
+    kept.push(split);
+    lastPx = px;
+  }
+  return kept;
+}
+
+/** Draws the lines across the plot, each with its words above it, or a little lower where others stand there. */
+function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
+  const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio;
+  const right = bbox.left + bbox.width;
+  ctx.save();
+  ctx.font = FONT.replace('12px', `${12 * ratio}px`);
+  ctx.strokeStyle = colourOf('mark');
+  ctx.fillStyle = colourOf('muted');
+  ctx.lineWidth = ratio;
+  ctx.setLineDash([4 * ratio, 4 * ratio]);
+  ctx.textAlign = 'left';
+  ctx.textBaseline = 'bottom';
+  let takenUpTo = -Infinity;
+  for (const { x, label } of marks) {
+    const px = Math.round(plot.valToPos(x, 'x', true));
+    if (px < bbox.left || px > right) continue;
+    ctx.beginPath();
+    ctx.moveTo(px, bbox.top);
+    ctx.lineTo(px, bbox.top + bbox.height);
+    ctx.stroke();
+    const { width } = ctx.measureText(label);
+    const from = Math.min(px, right - width);
+    const isTaken = from < takenUpTo;
+    ctx.fillText(label, isTaken ? Math.min(px + 4 * ratio, right - width) : from, bbox.top + (isTaken ? 15 : -3) * ratio);
+    takenUpTo = from + width + 6 * ratio;
+  }
+  ctx.restore();
+}
+
+function optionsOf({ x, y, series, marks, together }: Drawing, width: number): UPlot.Options {
+  const ink = colourOf('muted');
+  const grid = { stroke: colourOf('grid'), width: 1 };
+  const isPercentile = x.spread === 'percentile';
+  const axis: UPlot.Axis = { stroke: ink, font: FONT, grid, ticks: { ...grid, size: 4 }, gap: 4 };
+  return {
+    width,
+    height: width < WIDE ? HEIGHT : WIDE_HEIGHT,
+    padding: [marks.length === 0 ? 10 : MARKS_HEIGHT, x.spread === 'linear' ? 14 : 30, 0, 0],
+    scales: {
+      x: {
+        time: false,
+        distr: x.spread === 'linear' ? 1 : LOGARITHMIC,
+        // Else it would go on to the next power of ten.
+        ...(isPercentile ? { range: (_plot, least, most) => [least, most] } : {}),
+      },
+      y: y.spread === 'log' ? { distr: LOGARITHMIC } : { range: fromZero },
+    },
+    axes: [
+      {
+        ...axis,
+        size: 26,
+        label: withUnit(x.label, x.unit === '' || isPercentile ? '' : `(${x.unit})`),
+        labelFont: FONT,
+        labelSize: 20,
+        labelGap: 0,
+        ...(isPercentile
+          ? {
+              splits: percentileSplits,
+              filter: (_plot, splits) => splits,
+              values: (_plot, splits) => splits.map((split) => `${percentileOf(split)} %`),
+            }
+          : { values: (_plot, splits) => splits.map((split) => (split === null ? '' : words(split))) }),
+      },
+      { ...axis, size: 54, values: (_plot, splits) => splits.map((split) => (split === null ? '' : words(split))) },
+    ],
+    series: [
+      {
+        label: x.label,
+        value: (_plot, value: number | null, _series, index) =>
+          isPercentile && value !== null ? `${percentileOf(value)} %` : valueWords(value, index, x.unit),
+      },
+      ...series.map((one, index) => seriesOf(one, index, y.unit)),
+    ],
+    cursor: {
+      points: { size: 8 },
+      ...(together === null ? {} : { sync: { key: together, setSeries: false } }),
+    },
+    hooks: { draw: [(plot) => drawMarks(plot, marks)] },
+  };
+}
+
+function draw(canvas: HTMLElement, drawing: Drawing): UPlot {
+  const [xs, ...values] = drawing.data;
+  const data = [drawing.x.spread === 'percentile' ? xs!.map((x) => rarity(x!)) : xs, ...values];
+  return new uPlot(optionsOf(drawing, canvas.clientWidth), data as unknown as UPlot.AlignedData, canvas);
+}
+
+/** Draws the plot of a figure, and keeps it as wide as its place and in the colours of the scheme. */
+function show(figure: HTMLElement): void {
+  const canvas = figure.querySelector<HTMLElement>('.canvas')!;
+  const drawing = JSON.parse(figure.querySelector('script')!.textContent) as Drawing;
+  let plot = draw(canvas, drawing);
+  new ResizeObserver(() => {
+    const { clientWidth: width } = canvas;
+    if (width !== plot.width) plot.setSize({ width, height: width < WIDE ? HEIGHT : WIDE_HEIGHT });
+  }).observe(canvas);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    plot.destroy();
+    plot = draw(canvas, drawing);
+  });
+}
+
+for (const figure of document.querySelectorAll<HTMLElement>('figure.plot')) show(figure);

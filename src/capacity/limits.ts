@@ -1,0 +1,47 @@
+/** What bounds the lines of a machine, out of the facts that `holdline doctor` knows and the speed of its network cards. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import type { Machine } from '../doctor/machine.js';
+import type { Limits } from './profile.js';
+
+const NETWORK_CARDS = '/sys/class/net';
+const MEGABIT = 1_000_000;
+
+/** The limits among the facts. */
+export function limitsOf(machine: Machine, linkBitsPerSecond: number | undefined): Limits {
+  const { cores, fileLimit, fileCeiling, portRange, tcpMemoryBytes, tcpSendBytes } = machine;
+  return {
+    cores: Math.max(1, Math.floor(cores)),
+    memoryBytes: Math.min(machine.memoryBytes, machine.cgroupMemoryBytes),
+    ...(fileLimit === undefined || !Number.isFinite(fileLimit) ? {} : { fileLimit }),
+    ...(fileCeiling === undefined ? {} : { fileCeiling }),
+    ...(portRange === undefined ? {} : { portRange: [...portRange] }),
+    ...(tcpMemoryBytes === undefined ? {} : { tcpMemoryBytes: [...tcpMemoryBytes] }),
+    ...(tcpSendBytes === undefined ? {} : { sendBufferMostBytes: tcpSendBytes[2] }),
+    ...(linkBitsPerSecond === undefined ? {} : { linkBitsPerSecond }),
+  };
+}
+
+/** The slowest network card with a link that tells its speed. Virtual ones, which have no device behind them, tell what they like. */
+export function readLinkSpeed(): number | undefined {
+  const speeds = cards().map((card) => Number(readText(`${NETWORK_CARDS}/${card}/speed`) ?? Number.NaN) * MEGABIT);
+  const known = speeds.filter((speed) => speed > 0);
+  return known.length === 0 ? undefined : Math.min(...known);
+}
+
+function cards(): string[] {
+  try {
+    return readdirSync(NETWORK_CARDS).filter((card) => readText(`${NETWORK_CARDS}/${card}/device/uevent`) !== undefined);
+  } catch {
+    return [];
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    // A card without a link does not tell its speed.
+    return undefined;
+  }
+}

@@ -1,0 +1,32 @@
+/** A client process of a run: does what the coordinator orders, and ends with it. */
+
+import process from 'node:process';
+import { Group } from './group.js';
+import type { Ask, OrderName, Reply } from './messages.js';
+
+let group: Group | undefined;
+
+/** Does what an order says; the first one is to start. */
+function follow(order: OrderName, body: never): unknown {
+  if (order !== 'start') return group![order](body);
+  group = new Group(body, (news) => process.send!(news));
+  return undefined;
+}
+
+async function answer({ ask, order, body }: Ask): Promise<void> {
+  let reply: Reply;
+  try {
+    reply = { ask, answer: await follow(order, body as never) };
+  } catch (error) {
+    reply = { ask, error: (error as Error).message };
+  }
+  process.send!(reply);
+}
+
+process.on('message', (ask: Ask) => void answer(ask));
+
+process.on('disconnect', () => process.exit(0));
+
+// Ctrl-C reaches every process of the terminal. It is for the coordinator, which ends the others when it has its figures.
+process.on('SIGINT', () => {});
+process.on('SIGTERM', () => {});

@@ -1,0 +1,89 @@
+/** The pages under `/-/`: one table of what is there, who may ask for it, and what it answers. */
+import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
+import { HoldlineError } from '../errors.js';
+import { RANKED_LINES } from '../limits.js';
+import type { Headers } from '../transports/answer.js';
+import { limitOf, type Query } from '../transports/request.js';
+import { DEMO_PAGES } from './demo.js';
+import type { Memory } from './memory.js';
+import { Metrics } from './metrics.js';
+import type { Ops } from './ops.js';
+
+/** What a page may look at of a request, and of the server in that moment. */
+export interface OpsRequest {
+  readonly query: Query;
+  readonly draining: boolean;
+}
+
+export interface OpsAnswer {
+  /** 200 where it is left out. */
+  readonly status?: number;
+  readonly contentType: string;
+  readonly body: string | Uint8Array;
+  readonly headers?: Headers;
+}
+
+export interface OpsPage {
+  /** `key`: who has the ops key; `host`: who asks for a name of the server's own; `open`: anyone. */
+  readonly access: 'key' | 'host' | 'open';
+  /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
+  answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
+}
+
+/** Pages by the last segment of their path. */
+export type OpsPages = ReadonlyMap<string, OpsPage>;
+
+/** What the pages show. */
+export interface PageSources {
+  readonly ops: Pick<Ops, 'stats'>;
+  readonly memory: Pick<Memory, 'report' | 'reportAtOnce'>;
+  readonly hub: { rankLines(order: LineOrder, limit: number): LineFigures[] };
+}
+
+export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
+  const metrics = new Metrics();
+  const pages: Readonly<Record<string, OpsPage>> = {
+    health: { access: 'open', answer: () => json({ status: 'ok' }) },
+    ready: {
+      access: 'open',
+      answer: ({ draining }) => (draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' })),
+    },
+    stats: { access: 'key', answer: ({ draining }) => json(ops.stats(draining)) },
+    memory: { access: 'key', answer: async () => json(await memory.report()) },
+    connections: {
+      access: 'key',
+      answer({ query }) {
+        const sort = orderOf(query);
+        return json({ sort, connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES) });
+      },
+    },
+    metrics: {
+      access: 'key',
+      answer: ({ draining }) => metrics.answer({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+    },
+  };
+  return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));
+}
+
+/** The paths of the pages that are worth a look, in words. */
+export function pagesInWords(pages: OpsPages): string {
+  const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
+  return pages.has('demo')
+    ? `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`
+    : `${paths.join(', ')} and, with --demo, /-/demo`;
+}
+
+/** What the list is sorted by. Throws HOLDLINE_BAD_QUERY. */
+function orderOf(query: Query): LineOrder {
+  const text = query.get('sort') ?? 'lag';
+  const order = LINE_ORDERS.find((one) => one === text);
+  if (order !== undefined) return order;
+  throw new HoldlineError(
+    'HOLDLINE_BAD_QUERY',
+    `sort=${JSON.stringify(text.slice(0, 32))} is not one of ${LINE_ORDERS.join(', ')}`,
+  );
+}
+
+function json(value: object): OpsAnswer {
+  return { contentType: 'application/json', body: JSON.stringify(value) };
+}

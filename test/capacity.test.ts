@@ -1,0 +1,461 @@
+/** The planner's pure parts: fitting finds what it was given, the model adds up, and a plan never needs less for more. */
+
+import fc from 'fast-check';
+import { describe, expect, it, test } from 'vitest';
+import { loadOf, wireBytes, writeUs, type Costs, type Demand } from '../src/capacity/cost-model.js';
+import { coresIn } from '../src/capacity/cores.js';
+import { fitProfile } from '../src/capacity/fit.js';
+import { htmlReport } from '../src/capacity/html-report.js';
+import { fitFactors, fitLine, predictionError, sumOf, valueAt } from '../src/capacity/least-squares.js';
+import { linesToMeasure, parseCapacityOptions } from '../src/capacity/options.js';
+import type { Request } from '../src/capacity/limit-rows.js';
+import { userBytesOf } from '../src/capacity/needs.js';
+import { makePlan, type Plan } from '../src/capacity/plan.js';
+import { loadProfile, type Limits } from '../src/capacity/profile.js';
+import { reportOf, sureness, tableOf, type CapacityReport } from '../src/capacity/report.js';
+import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile.js';
+
+const amount = (min: number, max: number): fc.Arbitrary<number> => fc.double({ min, max, noNaN: true });
+
+/** Costs of machines from fast to slow. */
+const anyCosts: fc.Arbitrary<Costs> = fc.record({
+  idleShare: amount(0.005, 0.03),
+  heartbeatUs: amount(5, 30),
+  eventUs: amount(10, 200),
+  idleWriteUs: amount(3, 15),
+  busyWriteUs: amount(2, 10),
+  manyLinesUs: amount(0, 1),
+  byteUs: amount(0.00005, 0.001),
+  frameBytes: amount(20, 80),
+  fullWriteBytes: amount(8_000, 16_376),
+});
+
+const anyDemand: fc.Arbitrary<Demand> = fc.record({
+  lines: fc.integer({ min: 1, max: 50_000 }),
+  eventsPerSecond: amount(0, 5_000),
+  eventBytes: fc.integer({ min: 1, max: 60_000 }),
+});
+
+const more = amount(1, 3);
+
+describe('a line through points', () => {
+  it('is found again, and misses nothing that lies on it', () => {
+    fc.assert(
+      fc.property(
+        amount(-1e3, 1e3),
+        amount(-1e6, 1e6),
+        fc.uniqueArray(fc.integer({ min: 0, max: 1e5 }), { minLength: 3 }),
+        (slope, intercept, xs) => {
+          const line = fitLine(xs.map((x) => ({ x, y: intercept + slope * x })));
+          const scale = Math.abs(intercept) + Math.abs(slope) * 1e5 + 1;
+          for (const x of [0, 17, 1e5]) expect(Math.abs(valueAt(line, x) - (intercept + slope * x)) / scale).toBeLessThan(1e-9);
+          expect(line.slopeError * 1e5).toBeLessThan(scale * 1e-4);
+        },
+      ),
+    );
+  });
+
+  it('is the less sure the farther from its points', () => {
+    const line = fitLine([10, 20, 30, 40].map((x, nth) => ({ x, y: x + (nth % 2) })));
+    expect(predictionError(line, 25)).toBeGreaterThan(0);
+    expect(predictionError(line, 400)).toBeGreaterThan(3 * predictionError(line, 25));
+  });
+
+  it('needs two different xs', () => {
+    expect(() => fitLine([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
+  });
+});
+
+describe('factors', () => {
+  const anyRow = fc.array(amount(0, 10), { minLength: 3, maxLength: 3 });
+  const anyRows = fc.array(anyRow, { minLength: 3, maxLength: 9 });
+
+  it('are found again where the observations tell them', () => {
+    fc.assert(
+      fc.property(fc.array(amount(0, 100), { minLength: 3, maxLength: 3 }), anyRows, (factors, rows) => {
+        // Rows that tell the effects apart: each effect has one where it is by far the largest.
+        const telling = [...rows, [100, 0, 1], [1, 100, 0], [0, 1, 100]];
+        const found = fitFactors(telling.map((effects) => ({ effects, outcome: sumOf(effects, factors), weight: 1 })));
+        factors.forEach((factor, nth) => expect(found[nth]).toBeCloseTo(factor, 6));
+      }),
+    );
+  });
+
+  it('are never below 0, and no step from them fits better', () => {
+    fc.assert(
+      fc.property(anyRows, fc.array(amount(-50, 50), { minLength: 9, maxLength: 9 }), (rows, outcomes) => {
+        const observations = rows.map((effects, nth) => ({ effects, outcome: outcomes[nth]!, weight: 1 }));
+        const error = (factors: readonly number[]): number =>
+          observations.reduce((sum, { effects, outcome }) => sum + (sumOf(effects, factors) - outcome) ** 2, 0);
+        const found = fitFactors(observations);
+        expect(Math.min(...found)).toBeGreaterThanOrEqual(0);
+        for (let nth = 0; nth < 3; nth++) {
+          for (const step of [-1e-3, 1e-3]) {
+            const beside = found.map((factor, at) => (at === nth ? Math.max(0, factor + step) : factor));
+            expect(error(beside)).toBeGreaterThanOrEqual(error(found) - 1e-6);
+          }
+        }
+      }),
+    );
+  });
+});
+
+describe('the model', () => {
+  it('adds up: what is done takes the time that it says', () => {
+    fc.assert(
+      fc.property(anyCosts, anyDemand, (costs, demand) => {
+        const load = loadOf(costs, demand);
+        const { lines, eventBytes } = demand;
+        const events = Math.min(demand.eventsPerSecond, load.ceilingPerSecond);
+        const silent = lines * Math.max(0, 1 / 15 - events);
+        const us =
+          load.writesPerSecond * writeUs(costs, lines, load.busyShare) +
+          load.bytesPerSecond * costs.byteUs +
+          events * costs.eventUs +
+          silent * costs.heartbeatUs;
+        expect(load.busyShare).toBeLessThanOrEqual(1);
+        if (load.busyShare < 1) expect(costs.idleShare + us / 1e6).toBeCloseTo(load.busyShare, 6);
+        // Where sweeps follow one another what is left of the core is used up, but for rounding to whole corks of large events.
+        else if (wireBytes(costs, eventBytes) < costs.fullWriteBytes && silent === 0)
+          expect(costs.idleShare + us / 1e6).toBeCloseTo(1, 3);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('batches only from the point on where it is busy, and never past a cork', () => {
+    fc.assert(
+      fc.property(anyCosts, anyDemand, (costs, demand) => {
+        const { batchEvents, batchingPerSecond, ceilingPerSecond } = loadOf(costs, demand);
+        expect(batchEvents).toBeGreaterThanOrEqual(1);
+        if (demand.eventsPerSecond > 0.1 && demand.eventsPerSecond < batchingPerSecond) expect(batchEvents).toBe(1);
+        expect(batchEvents * wireBytes(costs, demand.eventBytes)).toBeLessThanOrEqual(
+          Math.max(wireBytes(costs, demand.eventBytes), costs.fullWriteBytes) * (1 + 1e-9),
+        );
+        expect(batchingPerSecond).toBeLessThanOrEqual(ceilingPerSecond * (1 + 1e-9));
+      }),
+    );
+  });
+
+  it('is continuous where batching begins', () => {
+    fc.assert(
+      fc.property(anyCosts, anyDemand, (costs, demand) => {
+        const at = loadOf(costs, demand).batchingPerSecond;
+        const before = loadOf(costs, { ...demand, eventsPerSecond: at * 0.9999 });
+        const after = loadOf(costs, { ...demand, eventsPerSecond: Math.min(at * 1.0001, before.ceilingPerSecond) });
+        fc.pre(at > 0.1);
+        expect(before.busyShare).toBeGreaterThan(0.99);
+        expect(after.sweepMs / before.sweepMs).toBeGreaterThan(0.99);
+        expect(after.sweepMs / before.sweepMs).toBeLessThan(1.01);
+      }),
+    );
+  });
+
+  it('is never less busy, nor done sooner, for more lines, more events or larger ones', () => {
+    fc.assert(
+      fc.property(
+        anyCosts,
+        anyDemand,
+        more,
+        fc.constantFrom('lines', 'eventsPerSecond', 'eventBytes'),
+        (costs, demand, times, what) => {
+          fc.pre(demand.eventsPerSecond > 0.1);
+          const one = loadOf(costs, demand);
+          const other = loadOf(costs, {
+            ...demand,
+            [what]: what === 'lines' ? Math.ceil(demand.lines * times) : demand[what] * times,
+          });
+          expect(other.busyShare).toBeGreaterThanOrEqual(one.busyShare * (1 - 1e-9));
+          if (what !== 'eventsPerSecond') expect(other.ceilingPerSecond).toBeLessThanOrEqual(one.ceilingPerSecond * (1 + 1e-9));
+          if (what === 'lines') expect(other.sweepMs).toBeGreaterThanOrEqual(one.sweepMs * (1 - 1e-9));
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+const DEMANDS: readonly Demand[] = [
+  { lines: 500, eventsPerSecond: 50, eventBytes: 512 },
+  { lines: 3_000, eventsPerSecond: 20, eventBytes: 256 },
+  { lines: 6_000, eventsPerSecond: 12, eventBytes: 1_000 },
+  { lines: 10_000, eventsPerSecond: 30, eventBytes: 300 },
+  { lines: 15_000, eventsPerSecond: 100, eventBytes: 256 },
+];
+
+/** Largest relative difference between what a fit and the truth say of a figure. */
+function worst(truth: Truth, costs: Costs, figure: 'busyShare' | 'sweepMs' | 'ceilingPerSecond'): number {
+  return Math.max(...DEMANDS.map((demand) => Math.abs(loadOf(costs, demand)[figure] / loadOf(truth.costs, demand)[figure] - 1)));
+}
+
+describe('fitting a profile', () => {
+  it('finds the costs of any machine again', () => {
+    fc.assert(
+      fc.property(anyCosts, (costs) => {
+        const truth = { ...TRUTH, costs };
+        const found = fitProfile(syntheticProfile(truth)).costs;
+        for (const figure of ['busyShare', 'sweepMs', 'ceilingPerSecond'] as const)
+          expect(worst(truth, found, figure)).toBeLessThan(0.02);
+      }),
+    );
+  });
+
+  it('is within 15 % of CPU and 25 % of sweeps and ceilings when each figure is off by up to 5 %', () => {
+    fc.assert(
+      fc.property(fc.infiniteStream(amount(0.95, 1.05)), (factors) => {
+        const fit = fitProfile(syntheticProfile(TRUTH, () => factors.next().value as number));
+        expect(worst(TRUTH, fit.costs, 'busyShare')).toBeLessThan(0.15);
+        expect(worst(TRUTH, fit.costs, 'sweepMs')).toBeLessThan(0.25);
+        expect(worst(TRUTH, fit.costs, 'ceilingPerSecond')).toBeLessThan(0.25);
+        for (const lines of [1_000, 10_000, 20_000]) {
+          const working = TRUTH.workingBytes + TRUTH.workingSeconds * 100 * (1_000 + 1_024);
+          const should = TRUTH.userBytes + lines * TRUTH.userBytesPerLine + working;
+          expect(Math.abs(userBytesOf(fit, { lines, eventsPerSecond: 100, eventBytes: 1_000 }) / should - 1)).toBeLessThan(0.05);
+        }
+        // What it says of its own error is neither nothing nor everything.
+        expect(fit.cpuError).toBeGreaterThan(0.002);
+        expect(fit.cpuError).toBeLessThan(0.12);
+      }),
+    );
+  });
+
+  it('tells what a process takes for what is published', () => {
+    const fit = fitProfile(syntheticProfile());
+    const at = (eventsPerSecond: number): number => userBytesOf(fit, { lines: 5_000, eventsPerSecond, eventBytes: 1_000 });
+    const idle = TRUTH.userBytes + 5_000 * TRUTH.userBytesPerLine;
+    expect(at(0)).toBeCloseTo(idle, -1);
+    expect(at(1_000) - idle).toBeCloseTo(TRUTH.workingBytes + TRUTH.workingSeconds * 1_000 * 2_024, -1);
+  });
+
+  it('knows latency by sweeps, and halves what both ends take in the kernel', () => {
+    const fit = fitProfile(syntheticProfile());
+    expect(fit.p50.baseMs).toBeCloseTo(TRUTH.p50.baseMs, 1);
+    expect(fit.p50.sweeps).toBeCloseTo(TRUTH.p50.sweeps, 2);
+    expect(fit.p99.sweeps).toBeCloseTo(TRUTH.p99.sweeps, 2);
+    expect(fit.kernel.slope).toBeCloseTo(TRUTH.kernelBytesPerLine, 0);
+    expect(fit.acceptUs).toBeCloseTo(45, 6);
+  });
+});
+
+const LIMITS: Limits = {
+  cores: 2,
+  memoryBytes: 8 * 2 ** 30,
+  fileLimit: 20_000,
+  fileCeiling: 1_048_576,
+  portRange: [32_768, 60_999],
+  tcpMemoryBytes: [2 ** 30, 2 ** 31, 3 * 2 ** 30],
+  linkBitsPerSecond: 1e9,
+};
+const REQUEST: Request = { subscribers: 10_000, eventsPerSecond: 10, eventBytes: 256, p99Ms: 250 };
+const FIT = fitProfile(syntheticProfile());
+const GRANTED_BYTES = 131_072;
+
+function planFor(request: Partial<Request> = {}, limits: Partial<Limits> = {}): Plan {
+  return makePlan(FIT, { ...LIMITS, ...limits }, GRANTED_BYTES, { ...REQUEST, ...request });
+}
+
+function linesOf(plan: Plan, name: Plan['bound']): number | undefined {
+  return plan.limits.find((row) => row.name === name)?.lines;
+}
+
+function raiseOf(plan: Plan, name: Plan['bound']): string | undefined {
+  return plan.limits.find((row) => row.name === name)?.raise;
+}
+
+describe('a plan', () => {
+  const anyRequest: fc.Arbitrary<Request> = fc.record({
+    subscribers: fc.integer({ min: 1, max: 2_000_000 }),
+    eventsPerSecond: amount(0.01, 2_000),
+    eventBytes: fc.integer({ min: 1, max: 60_000 }),
+    p99Ms: fc.integer({ min: 10, max: 10_000 }),
+  });
+  const memoryOf = ({ processes, userBytes, kernelBytes }: Plan): number => processes * (userBytes.value + kernelBytes.value);
+
+  it('never takes fewer processes, machines or bytes for more of anything', () => {
+    fc.assert(
+      fc.property(anyRequest, more, fc.constantFrom('subscribers', 'eventsPerSecond', 'eventBytes'), (request, times, what) => {
+        const one = planFor(request);
+        const other = planFor({ ...request, [what]: Math.ceil(request[what] * times) });
+        // A limit that not one line keeps to is planned without, which makes plans of either side incomparable.
+        fc.pre([one, other].every(({ limits }) => limits.every(({ lines, always }) => !always || lines > 0)));
+        expect(other.processes).toBeGreaterThanOrEqual(one.processes);
+        expect(other.machines).toBeGreaterThanOrEqual(one.machines);
+        expect(memoryOf(other)).toBeGreaterThanOrEqual(memoryOf(one) * (1 - 1e-9));
+        expect(other.linesPerProcess).toBeLessThanOrEqual(one.linesPerProcess);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('leaves a core free, and puts a process on each of the others', () => {
+    const big: Partial<Limits> = { cores: 4, fileLimit: 20_164, linkBitsPerSecond: 1e11 };
+    const plan = planFor({ subscribers: 100_000, p99Ms: 60_000 }, big);
+    expect([plan.linesPerProcess, plan.linesPerMachine, plan.machines]).toEqual([20_000, 60_000, 2]);
+    expect([plan.processes, plan.lines, plan.processesPerMachine]).toEqual([5, 20_000, 3]);
+    expect(planFor({ subscribers: 40_001, p99Ms: 60_000 }, big).processes).toBe(3);
+  });
+
+  it('carries everyone, each process within its limits', () => {
+    fc.assert(
+      fc.property(anyRequest, (request) => {
+        const plan = planFor(request);
+        expect(plan.lines * plan.processes).toBeGreaterThanOrEqual(request.subscribers);
+        expect(plan.lines).toBeLessThanOrEqual(plan.linesPerProcess);
+        expect(plan.machines * plan.linesPerMachine).toBeGreaterThanOrEqual(request.subscribers);
+        for (const { value, plusMinus, beyond } of [plan.userBytes, plan.cpuShare, plan.p99Ms, plan.egressBytesPerSecond]) {
+          expect(value).toBeGreaterThanOrEqual(0);
+          expect(plusMinus).toBeGreaterThan(0);
+          expect(beyond).toBeGreaterThanOrEqual(1);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('names the limit that binds first, and what raises it', () => {
+    const files = planFor({}, { fileLimit: 1_164 });
+    expect([files.processBound, files.linesPerProcess, files.processes]).toEqual(['open files', 1_000, 10]);
+    expect(raiseOf(files, 'open files')).toContain('ulimit -n 10164');
+    expect(raiseOf(planFor({ subscribers: 2_000_000 }), 'open files')).toContain('sysctl -w fs.nr_open=2000164');
+    expect(planFor({ p99Ms: 20 }).bound).toBe('latency');
+    expect(planFor({ eventsPerSecond: 100, p99Ms: 60_000 }, { fileLimit: 1_000_000 }).bound).toBe('network link');
+    expect(planFor({ eventsPerSecond: 2_000, p99Ms: 60_000 }, { linkBitsPerSecond: 1e13 }).bound).toBe('CPU');
+    expect(planFor({ subscribers: 100_000, p99Ms: 60_000 }, { memoryBytes: 200 * 2 ** 20, fileLimit: 1e6, linkBitsPerSecond: 1e12 }).bound).toBe('memory'); // prettier-ignore
+  });
+
+  it('allows lines in proportion to files, ports and TCP memory', () => {
+    const plan = planFor();
+    expect(linesOf(plan, 'open files')).toBe(20_000 - 164);
+    expect(linesOf(plan, 'behind one proxy: ports')).toBe(28_232);
+    expect(linesOf(plan, 'all stalled: TCP memory')).toBe(2 ** 31 / GRANTED_BYTES);
+    expect(linesOf(planFor({}, { fileLimit: undefined, portRange: undefined } as never), 'open files')).toBeUndefined();
+  });
+
+  it('says where it extrapolates, and is less sure there', () => {
+    const near = planFor();
+    const far = planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000, linkBitsPerSecond: 1e10 });
+    expect(near.userBytes.beyond).toBe(1);
+    expect(near.remarks.join()).not.toContain('extrapolated');
+    expect(far.userBytes.beyond).toBeCloseTo(3, 6);
+    expect(far.cpuShare.plusMinus).toBeGreaterThan(2.5 * near.cpuShare.plusMinus);
+    expect(far.remarks.join()).toContain('extrapolated ×3.0');
+  });
+
+  it('goes on without a limit that nothing keeps to, and says so', () => {
+    const plan = planFor({ p99Ms: 1 });
+    expect(plan.bound).not.toBe('latency');
+    expect(plan.remarks[0]).toMatch(/^latency: not even one line keeps to p99 ≤ 1 ms/);
+  });
+
+  it('bends where p99 doubles or the core is busy, below the ceiling', () => {
+    const plan = planFor();
+    const at = (eventsPerSecond: number): Plan => planFor({ eventsPerSecond });
+    expect(plan.kneePerSecond.value).toBeGreaterThan(0);
+    expect(plan.kneePerSecond.value).toBeLessThan(plan.ceilingPerSecond.value);
+    expect(at(plan.kneePerSecond.value * 0.99).load.busyShare).toBeLessThanOrEqual(0.8);
+    expect(at(plan.kneePerSecond.value * 1.02).load.busyShare).toBeGreaterThan(0.8);
+  });
+});
+
+describe('a kept profile', () => {
+  const profile = syntheticProfile();
+  const read = (value: unknown): ReturnType<typeof loadProfile> => loadProfile('kept.json', () => JSON.stringify(value));
+
+  it('comes back as it was', () => {
+    expect(read(profile)).toEqual(JSON.parse(JSON.stringify(profile)));
+  });
+
+  test.each([
+    ['another schema', { ...profile, schema: 2 }, 'has schema 2, and this version reads 1'],
+    ['something else', { connections: 5 }, 'is no profile'],
+    [
+      'a number that is none',
+      { ...profile, windows: profile.windows.map((window) => ({ ...window, lines: '5' })) },
+      'is damaged: /windows/0/lines',
+    ],
+    ['too little', { ...profile, memory: [] }, 'is damaged: /memory'],
+  ])('is refused when it is %s', (_, value, words) => {
+    expect(() => read(value)).toThrow(words);
+    expect(() => read(value)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error);
+  });
+
+  it('is refused when it cannot be read or is no JSON', () => {
+    expect(() => loadProfile('/nowhere/kept.json')).toThrow('--profile: "/nowhere/kept.json" cannot be read');
+    expect(() => loadProfile('kept.json', () => '{')).toThrow('is not JSON');
+  });
+});
+
+describe('options', () => {
+  const parse = (line: string, fileLimit: number | undefined = 20_000) =>
+    parseCapacityOptions(line === '' ? [] : line.split(' '), { env: {}, fileLimit }).values;
+
+  it('have defaults that follow the machine', () => {
+    expect(parse('')).toMatchObject({
+      subscribers: undefined,
+      eventsPerSecond: 10,
+      eventBytes: 256,
+      p99Ms: 250,
+      budgetMs: 60_000,
+    });
+    expect(linesToMeasure(parse(''), 20_000)).toBe(10_000);
+    expect(linesToMeasure(parse(''), 1_164)).toBe(1_000);
+    expect(linesToMeasure(parse(''), undefined)).toBe(10_000);
+    expect(linesToMeasure(parse('--lines 15000'), 20_000)).toBe(15_000);
+  });
+
+  it('take rates below one a second', () => {
+    expect(parse('--rate 0.05').eventsPerSecond).toBe(0.05);
+    for (const rate of ['0', '-1', '1e3', '1000000', '.5']) expect(() => parse(`--rate=${rate}`)).toThrow('--rate');
+  });
+
+  it('are refused where they contradict each other or the machine', () => {
+    expect(() => parse('--save a --profile b')).toThrow('--save: --profile was given, too');
+    expect(() => parse('--lines 20000')).toThrow('which is 19836: raise the file limit');
+    // Nothing is measured then.
+    expect(parse('--lines 20000 --profile b').lines).toBe(20_000);
+  });
+});
+
+describe('the report', () => {
+  const profile = { ...syntheticProfile(), machine: '<script>alert(1)</script>', remarks: ['one & "two"'] };
+  const report = reportOf(profile, FIT, planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000 }));
+
+  it('says in a sentence what it comes to, and how sure each figure is', () => {
+    const text = tableOf(report);
+    expect(text.split('\n')[0]).toBe(
+      '30,000 subscribers at 10 events/s of 256 B: 2 processes on 2 machines like this one; first to bind: network link.',
+    );
+    expect(text).toContain('extrapolated ×1.5');
+    expect(text).toContain('ulimit -n 200000');
+  });
+
+  it('is a page that escapes what comes from outside', () => {
+    const page = htmlReport(report);
+    expect(page).toContain('&lt;script&gt;alert(1)');
+    expect(page).not.toContain('<script>alert(1)');
+    expect(page).toContain('one &amp; ');
+  });
+
+  it('is JSON without holes', () => {
+    const back = JSON.parse(JSON.stringify(report)) as CapacityReport;
+    expect(JSON.stringify(back)).not.toContain('"value":null');
+    expect(back).toEqual(report);
+  });
+
+  it('does not tell an error that says nothing', () => {
+    expect(sureness({ value: 1, plusMinus: 0.123, beyond: 1 })).toBe('± 12 %');
+    expect(sureness({ value: 1, plusMinus: 0.5, beyond: 2.04 })).toBe('± 50 %, extrapolated ×2.0');
+    expect(sureness({ value: 1, plusMinus: 40, beyond: 1 })).toBe('not sure at all');
+  });
+});
+
+describe('cores', () => {
+  test.each([
+    ['0-3', [0, 1, 2, 3]],
+    ['0', [0]],
+    ['1,4-5,9', [1, 4, 5, 9]],
+    ['', []],
+  ])('%j are %j', (list, cores) => {
+    expect(coresIn(list)).toEqual(cores);
+  });
+});

@@ -1,0 +1,166 @@
+/** `holdline capacity` on this machine: it measures, keeps what it measured, plans from it again, and leaves nothing running. */
+
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadProfile, type Profile } from '../src/capacity/profile.js';
+import type { CapacityReport } from '../src/capacity/report.js';
+import { runHoldline } from './support/server.js';
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
+/** Long enough for a machine that does other things beside. */
+const MEASURE_MS = 120_000;
+
+const LINES = 300;
+
+/** A variable that the command's processes inherit, which tells them from all others, those of an earlier test among them. */
+const MARK = 'CAPACITY_TEST';
+const marks: string[] = [];
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'holdline-capacity-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+  for (const pid of marks.flatMap(marked)) process.kill(Number(pid), 'SIGKILL');
+});
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function start(args: readonly string[]) {
+  const mark = randomUUID();
+  marks.push(mark);
+  const child = spawn(process.execPath, [MAIN, 'capacity', ...args], { env: { ...process.env, [MARK]: mark } });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+  return { child, ended, mark };
+}
+
+/** Processes that carry the mark. */
+function marked(mark: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}\0`);
+    } catch {
+      // It has ended.
+      return false;
+    }
+  });
+}
+
+async function until(what: string, holds: () => boolean, deadlineMs = 20_000): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+    await sleep(20);
+  }
+}
+
+const profilePath = (): string => join(folder, 'profile.json');
+
+describe('measuring', () => {
+  let mark: string;
+  let ended: Ended;
+  let report: CapacityReport;
+  let profile: Profile;
+  beforeAll(async () => {
+    const files = ['--save', profilePath(), '--html', join(folder, 'plan.html')];
+    const budget = ['--lines', String(LINES), '--budget', '10s'];
+    const started = start([...budget, '--subscribers', '250', '--rate', '20', '--json', ...files]);
+    mark = started.mark;
+    ended = await started.ended;
+    if (ended.status !== 0) throw new Error(`exit ${ended.status}: ${ended.stderr}`);
+    report = JSON.parse(ended.stdout) as CapacityReport;
+    profile = loadProfile(profilePath());
+  }, MEASURE_MS);
+
+  it('sees what the server did: each delivery counted once, and in the memory steps every line', () => {
+    expect(profile.memory.map(({ lines }) => lines)).toEqual([60, 120, 180, 240, 300]);
+    expect(profile.windows).toHaveLength(13);
+    for (const window of profile.windows) {
+      const { lines, offeredPerSecond, deliveriesPerSecond, acceptedPerSecond, writtenBytesPerSecond, eventBytes } = window;
+      expect(window.serverShare).toBeGreaterThan(0);
+      if (offeredPerSecond === 0) continue;
+      expect(acceptedPerSecond).toBeGreaterThan(0);
+      // At both ends of a window an event may be with some lines and not with others.
+      const edge = (2 * lines) / window.seconds;
+      expect(deliveriesPerSecond).toBeLessThanOrEqual(acceptedPerSecond * lines * 1.1 + edge);
+      expect(writtenBytesPerSecond / deliveriesPerSecond).toBeGreaterThan(eventBytes);
+      expect(writtenBytesPerSecond / deliveriesPerSecond).toBeLessThan(eventBytes + 100);
+      expect(window.p99Ms).toBeGreaterThanOrEqual(window.p50Ms!);
+    }
+    expect(profile.windows.find(({ heartbeatsPerSecond }) => heartbeatsPerSecond > 0)?.lines).toBe(LINES);
+  });
+
+  it('finds the send buffer as the kernel grants it', () => {
+    expect(profile.sendBufferBytes).toBe(2 * 64 * 1024);
+  });
+
+  it('plans for what was asked', () => {
+    const { plan, fit } = report;
+    expect(plan.request).toMatchObject({ subscribers: 250, eventsPerSecond: 20, eventBytes: 256 });
+    expect(plan.userBytes.value).toBeGreaterThan(30 * 2 ** 20);
+    expect(plan.userBytes.value).toBeLessThan(500 * 2 ** 20);
+    expect(fit.costs.frameBytes).toBeGreaterThan(20);
+    expect(fit.costs.frameBytes).toBeLessThan(60);
+    // A write is at least a send() to a socket, and no machine takes a millisecond for it.
+    expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs + fit.costs.manyLinesUs).toBeGreaterThan(0.5);
+    expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs).toBeLessThan(1_000);
+  });
+
+  it('tells how far it is on stderr, and leaves no process', async () => {
+    expect(ended.stderr).toMatch(/holdline: 0 %, starting\n/);
+    expect(ended.stderr).toMatch(/holdline: \d+ %, 300 lines, events of 4,096 B\n/);
+    await until('the end of all processes', () => marked(mark).length === 0);
+  });
+
+  it('writes the page', () => {
+    expect(readFileSync(join(folder, 'plan.html'), 'utf8')).toMatch(/^<!doctype html>.*Capacity plan/s);
+  });
+
+  it('plans from the kept profile without measuring, and for others than were measured', () => {
+    const again = runHoldline(['capacity', '--profile', profilePath(), '--subscribers', '250', '--rate', '20', '--json']);
+    expect(again.status).toBe(0);
+    expect((JSON.parse(again.stdout) as CapacityReport).plan).toEqual(report.plan);
+    const more = runHoldline(['capacity', '--profile', profilePath(), '--subscribers', '100000']);
+    expect(more.status).toBe(0);
+    expect(more.stdout).toMatch(/^100,000 subscribers at 10 events\/s of 256 B: \d+ processes on \d+ machines like this one;/);
+    expect(more.stdout).toContain('extrapolated ×');
+  });
+});
+
+describe('what goes wrong', () => {
+  it('is told in words, with 2 for the command line', () => {
+    writeFileSync(join(folder, 'old.json'), '{"schema":0}');
+    const old = runHoldline(['capacity', '--profile', join(folder, 'old.json')]);
+    expect([old.status, old.stderr]).toEqual([2, expect.stringContaining('has schema 0, and this version reads 1')]);
+    const rate = runHoldline(['capacity', '--rate', 'fast']);
+    expect([rate.status, rate.stderr]).toEqual([
+      2,
+      expect.stringContaining('--rate: "fast" was given; accepted is events a second'),
+    ]);
+  });
+
+  it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s in the middle leaves no process', async (signal) => {
+    const { child, ended, mark } = start(['--lines', '100', '--budget', '10s']);
+    await until('server and clients', () => marked(mark).length > 4);
+    child.kill(signal);
+    const { status, stdout } = await ended;
+    expect([status, stdout]).toEqual([signal === 'SIGKILL' ? null : 130, '']);
+    await until('the end of all processes', () => marked(mark).length === 0);
+  });
+});

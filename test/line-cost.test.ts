@@ -1,0 +1,93 @@
+/** What a line costs: learnt from growth alone, and not told before it is known. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { LineCost } from '../src/ops/line-cost.js';
+
+const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
+const BASE_BYTES = 50e6;
+
+/** Looks at so many lines, each count once. */
+function lookAt(cost: LineCost, counts: readonly number[], bytesOf: (lines: number) => number): void {
+  for (const lines of counts) cost.look(lines, bytesOf(lines));
+}
+
+function upTo(most: number, step: number): number[] {
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, index) => index * step);
+}
+
+test('the slope of what was seen is found again, under noise, however many lines and in whatever steps', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 300, max: 20_000 }),
+      fc.integer({ min: 2_000, max: 200_000 }),
+      fc.integer({ min: 10, max: 1_000 }),
+      fc.infiniteStream(fc.integer({ min: -50_000, max: 50_000 })),
+      (bytesPerLine, most, steps, noise) => {
+        const cost = new LineCost();
+        lookAt(
+          cost,
+          upTo(most, Math.ceil(most / steps)),
+          (lines) => BASE_BYTES + bytesPerLine * lines + (noise.next().value as number),
+        );
+        const { bytes, source } = cost.line(NONE);
+        // Noise of 50 kB over 2,000 lines is 25 to 50 B a line.
+        if (source === 'measured') expect(Math.abs(bytes - bytesPerLine)).toBeLessThan(0.05 * bytesPerLine + 200_000 / most);
+        else expect(bytesPerLine * most).toBeLessThan(2e6);
+      },
+    ),
+  );
+});
+
+describe('a kept figure stands in', () => {
+  test('before the lines have spread by a thousand, by the share of each way', () => {
+    const cost = new LineCost();
+    lookAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
+    expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({ bytes: (100 * 550 + 300 * 650) / 400, source: 'kept' });
+    expect(cost.line(NONE)).toEqual({ bytes: 700, source: 'kept' });
+    cost.look(1024, BASE_BYTES + 900 * 1024);
+    expect(cost.line(NONE)).toEqual({ bytes: expect.closeTo(900, 3) as number, source: 'measured' });
+    expect(cost.spreadLines).toBe(1024);
+  });
+
+  test.each([
+    ['what was seen has nothing to do with lines', (lines: number) => BASE_BYTES + (lines % 128 === 0 ? 30e6 : 0)],
+    ['memory fell while lines came', (lines: number) => BASE_BYTES - 500 * lines],
+    ['memory did not move', () => BASE_BYTES],
+  ])('where %s', (_name, bytesOf) => {
+    const cost = new LineCost();
+    lookAt(cost, upTo(6_400, 64), bytesOf);
+    expect(cost.line(NONE).source).toBe('kept');
+  });
+});
+
+test('fewer lines than there were tell nothing, since an allocator keeps what they leave', () => {
+  const cost = new LineCost();
+  lookAt(cost, upTo(5_000, 100), (lines) => BASE_BYTES + 700 * lines);
+  for (let lines = 4_900; lines >= 0; lines -= 100) {
+    expect(cost.wantsLook(lines)).toBe(false);
+    cost.look(lines, BASE_BYTES + 700 * 5_000);
+  }
+  expect(cost.line(NONE)).toEqual({ bytes: expect.closeTo(700, 3) as number, source: 'measured' });
+  expect(cost.mostLines).toBe(5_000);
+});
+
+test('of several looks at one number of lines the least counts, and there are ten at the most', () => {
+  const cost = new LineCost();
+  for (const lines of upTo(2_000, 100)) {
+    for (const garbage of [3e6, 1e6, 0, 2e6]) cost.look(lines, BASE_BYTES + 700 * lines + garbage);
+  }
+  expect(cost.line(NONE).bytes).toBeCloseTo(700, 3);
+  expect(cost.wantsLook(2_000)).toBe(true);
+  for (let looks = 4; looks < 10; looks++) cost.look(2_000, Infinity);
+  expect(cost.wantsLook(2_000)).toBe(false);
+  expect(cost.wantsLook(2_063)).toBe(false);
+  expect(cost.wantsLook(2_064)).toBe(true);
+});
+
+test('what lines need is told with what the process takes without them', () => {
+  const cost = new LineCost();
+  expect(cost.neededBytes(100, 700)).toBe(0);
+  lookAt(cost, upTo(2_000, 100), (lines) => BASE_BYTES + 700 * lines);
+  expect(cost.neededBytes(0, 700)).toBeCloseTo(BASE_BYTES, 0);
+  expect(cost.neededBytes(500, 700)).toBeCloseTo(BASE_BYTES + 350_000, 0);
+});

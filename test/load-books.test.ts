@@ -1,0 +1,260 @@
+/** The books of `holdline load`: who was given what, how the parts of several processes add up, and which client is of which kind. */
+
+import { describe, expect, it } from 'vitest';
+import { bottlenecksIn } from '../src/load/bottlenecks.js';
+import { booksOf } from '../src/load/books.js';
+import { addPacked, createHistogram, packHistogram, percentileMs, recordUs } from '../src/load/histogram.js';
+import { isToldLost, Ledger } from '../src/load/ledger.js';
+import type { Part, Slice } from '../src/load/messages.js';
+import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/load/mix.js';
+import { Published } from '../src/load/published.js';
+import { Seconds } from '../src/load/seconds.js';
+import { Random } from './support/random.js';
+
+const SEED = 20_261_123;
+
+describe('a ledger', () => {
+  it('counts what was doubled and out of order, for each client and over all', () => {
+    const ledger = new Ledger(3, 10);
+    // The first client has everything, though ids do not rise with sequences: two publishers overtook each other.
+    for (const [index, sequence] of [0, 1, 3, 2, 4, 5, 6, 7, 8].entries()) ledger.deliver(0, 100 + index, sequence, 1000, 3000);
+    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder]).toEqual([9, 0, 0]);
+    // The second has one twice, two in the wrong order, and not all.
+    for (const [id, sequence] of [
+      [100, 0],
+      [102, 3],
+      [101, 1],
+      [102, 3],
+    ] as const) {
+      ledger.deliver(1, id, sequence, 1000, 5000);
+    }
+    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder, ledger.sequencesSeen]).toEqual([12, 1, 1, 9]);
+    expect([0, 1, 2].map((row) => ledger.deliveredTo(row))).toEqual([9, 3, 0]);
+    expect([0, 1, 2].map((row) => ledger.doubledTo(row))).toEqual([0, 1, 0]);
+    expect([0, 1, 2].map((row) => ledger.outOfOrderTo(row))).toEqual([0, 1, 0]);
+    expect([...ledger.seenByAny]).toEqual([0b1111_1111, 0b1]);
+    expect(ledger.latencyUs.totalCount).toBe(12);
+    expect(ledger.latencyUs.getValueAtPercentile(50)).toBe(2000);
+    expect(ledger.secondUs.totalCount).toBe(12);
+  });
+
+  it('takes the order from that of the publishing where ids are no numbers', () => {
+    const ledger = new Ledger(1, 10);
+    for (const sequence of [0, 1, 4, 3, 5]) ledger.deliver(0, Number.NaN, sequence, 0, 0);
+    expect(ledger.outOfOrder).toBe(1);
+  });
+
+  it('refuses an event that is none of the round', () => {
+    expect(() => new Ledger(1, 2).deliver(0, 5, 2, 0, 0)).toThrow(/none of the run: number 2$/);
+  });
+
+  it('tells what is missing within gaps from what is missing without one', () => {
+    const ledger = new Ledger(2, 20);
+    const published = new Published(20);
+    for (let sequence = 0; sequence < 20; sequence++) published.add(sequence, 100 + sequence);
+    for (const sequence of [0, 1, 2, 9, 12, 13]) ledger.deliver(1, 100 + sequence, sequence, 0, 0);
+    // Ids 103 to 108 are missing before the first end, and 110, 111 and 114 to 119.
+    expect(ledger.lostInGaps(1, [{ after: 102, before: 109 }], published)).toBe(6);
+    expect(ledger.lostInGaps(1, [{ after: 102, before: 105 }], published)).toBe(2);
+    expect(ledger.lostInGaps(1, [{ after: 105, before: null }], published)).toBe(3 + 2 + 6);
+    expect(
+      ledger.lostInGaps(
+        1,
+        [
+          { after: null, before: 104 },
+          { after: 118, before: 120 },
+        ],
+        published,
+      ),
+    ).toBe(2);
+    expect(ledger.lostInGaps(1, [{ after: 100, before: 103 }], published)).toBe(0);
+    expect(ledger.lostInGaps(0, [{ after: null, before: null }], published)).toBe(20);
+  });
+
+  it('knows no gap for an event without an id', () => {
+    expect(isToldLost([{ after: null, before: null }], Number.NaN)).toBe(false);
+  });
+});
+
+describe('what was published', () => {
+  it('is what was answered and what was seen, each once', () => {
+    const published = new Published(20);
+    published.add(3, 103);
+    published.add(3, 103);
+    published.addBits(new Uint8Array([0b1000_1000, 0, 0b1000]));
+    expect(published.count).toBe(3);
+    expect([2, 3, 7, 19].map((sequence) => published.has(sequence))).toEqual([false, true, true, true]);
+    expect([published.ids[3], published.ids[7]]).toEqual([103, Number.NaN]);
+    // The answer comes after the event.
+    published.add(7, 107);
+    expect([published.count, published.ids[7]]).toEqual([3, 107]);
+  });
+});
+
+describe('histograms', () => {
+  it('are the same after a journey, and add up', () => {
+    const random = new Random(SEED);
+    const [one, other, all, arrived] = [createHistogram(), createHistogram(), createHistogram(), createHistogram()];
+    for (let nth = 0; nth < 20_000; nth++) {
+      const us = Math.round(Math.exp(random.between(0, 1_500_000) / 100_000));
+      recordUs(nth % 3 === 0 ? one : other, us);
+      recordUs(all, us);
+    }
+    addPacked(arrived, packHistogram(one));
+    addPacked(arrived, packHistogram(other));
+    for (const percentile of [0, 1, 50, 90, 99, 99.9, 100]) {
+      expect(percentileMs(arrived, percentile), `seed ${SEED}, percentile ${percentile}`).toBe(percentileMs(all, percentile));
+    }
+    expect(arrived.totalCount).toBe(20_000);
+    addPacked(arrived, packHistogram(createHistogram()));
+    expect(arrived.totalCount).toBe(20_000);
+  });
+});
+
+const PART: Part = {
+  checked: {
+    clients: 2,
+    delivered: 18,
+    gapLost: 1,
+    doubled: 3,
+    outOfOrder: 4,
+    losers: 1,
+    doublers: 2,
+    disordered: 1,
+    mostLost: 1,
+  },
+  counted: { clients: 3, delivered: 25, gapLost: 2, losers: 1, mostLost: 3, unplaced: 1 },
+  gaps: 5,
+  slow: { clients: 1, delivered: 7, gaps: 2, cutOff: 1 },
+  stalled: { clients: 4, cutOff: 3 },
+  packedUs: packHistogram(createHistogram()),
+  herd: { clients: 5, back: 4, backAtUs: 10, caughtUpAtUs: 30 },
+  lagMs: { p99: 1, max: 2 },
+  cutOff: [
+    ['slow', 2],
+    ['gone', 1],
+  ],
+};
+
+describe('the books of a round', () => {
+  it('are the sum of the parts, and what is missing is lost', () => {
+    const { latencyUs, ...books } = booksOf(
+      [PART, { ...PART, herd: { clients: 3, back: 3, backAtUs: 20, caughtUpAtUs: 20 }, cutOff: [['gone', 5]] }],
+      10,
+    );
+    expect(latencyUs.totalCount).toBe(0);
+    expect(books).toEqual({
+      published: 10,
+      expected: 100,
+      delivered: 86,
+      gapLost: 6,
+      lost: 8,
+      doubled: 6,
+      outOfOrder: 8,
+      gaps: 10,
+      checkedClients: 4,
+      countedClients: 6,
+      unplacedClients: 2,
+      losers: 4,
+      doublers: 4,
+      disordered: 2,
+      mostLost: 3,
+      herd: { clients: 8, back: 7, backAtUs: 20, caughtUpAtUs: 30 },
+      mix: { slow: { clients: 2, delivered: 14, gaps: 4, cutOff: 2 }, stalled: { clients: 8, cutOff: 6 } },
+      cutOff: new Map([
+        ['slow', 2],
+        ['gone', 6],
+      ]),
+    });
+  });
+});
+
+describe('seconds', () => {
+  const slice = (second: number, delivered: number, ...latencies: number[]): Slice => {
+    const histogram = createHistogram(2);
+    for (const us of latencies) recordUs(histogram, us);
+    return { second, delivered, bytes: delivered * 10, packedUs: packHistogram(histogram), busyShare: delivered / 100 };
+  };
+
+  it('are those of all processes together, in order, with empty ones where nobody told', () => {
+    const seconds = new Seconds(2);
+    expect(seconds.newest).toBeUndefined();
+    seconds.add(0, slice(0, 3, 1000, 1000, 1000));
+    expect(seconds.newest).toBeUndefined();
+    seconds.add(1, slice(0, 1, 9000));
+    expect(seconds.newest).toEqual({
+      deliveries: 4,
+      bytes: 40,
+      // Two digits of a time are kept: the most it may be, within its hundredth.
+      p50Ms: 1.003,
+      p99Ms: 9.023,
+      maxMs: 9.023,
+      busyShares: [0.03, 0.01],
+    });
+    const [first] = [seconds.newest];
+    seconds.add(1, slice(2, 5));
+    expect(seconds.end()).toEqual([
+      first,
+      { deliveries: 0, bytes: 0, p50Ms: null, p99Ms: null, maxMs: null, busyShares: [0, 0] },
+      { deliveries: 5, bytes: 50, p50Ms: null, p99Ms: null, maxMs: null, busyShares: [0, 0.05] },
+    ]);
+  });
+});
+
+describe('a share of many', () => {
+  it('is rounded up, evenly spread, and a share of any first ones, too', () => {
+    for (const share of [0, 0.01, 0.07, 0.29, 1 / 3, 0.5, 0.99, 1]) {
+      let count = 0;
+      for (let index = 0; index < 1000; index++) {
+        if (isIn(share, index)) count++;
+        expect(count, `${share} of ${index + 1}`).toBe(countIn(share, index + 1));
+        expect(Math.abs(count - share * (index + 1))).toBeLessThan(1);
+      }
+    }
+    // 0.07 × 100 is 7.000000000000001.
+    expect([countIn(0.07, 100), countIn(0.29, 100), countIn(0.01, 1)]).toEqual([7, 29, 1]);
+  });
+
+  it('gives each client its role', () => {
+    const count = (stalledShare: number, slowShare: number, clients: number): Record<Role, number> => {
+      const roles = { normal: 0, slow: 0, stalled: 0 };
+      for (let row = 0; row < clients; row++) roles[roleOf({ ...NO_MIX, stalledShare, slowShare }, row)]++;
+      return roles;
+    };
+    expect(count(0, 0, 10)).toEqual({ normal: 10, slow: 0, stalled: 0 });
+    expect(count(0.1, 0.2, 1000)).toEqual({ normal: 700, slow: 200, stalled: 100 });
+    expect(count(0.01, 0.05, 20)).toEqual({ normal: 18, slow: 1, stalled: 1 });
+    expect(count(1, 0, 5)).toEqual({ normal: 0, slow: 0, stalled: 5 });
+    expect(count(0.5, 0.5, 6)).toEqual({ normal: 0, slow: 3, stalled: 3 });
+  });
+});
+
+describe('the client was what was measured', () => {
+  const AT_EASE = {
+    latencyP99Ms: 50,
+    leftLateP99Ms: 2,
+    readLateP99Ms: 3,
+    clientBusyShare: 0.5,
+    publisherBusyShare: 0.3,
+    herdLeftShare: 0,
+  };
+
+  it.each([
+    [{}, []],
+    [{ clientBusyShare: 0.93 }, [/^a client process used 93 % of a core/]],
+    [{ publisherBusyShare: 0.95 }, [/^the process that publishes used 95 % of a core/]],
+    [{ leftLateP99Ms: 30 }, [/^1 % of the events left 30\.0 ms late or more/]],
+    [{ readLateP99Ms: 30 }, [/^1 % of the time the clients were 30\.0 ms late or more/]],
+    [{ herdLeftShare: 0.4 }, []],
+    [{ herdLeftShare: 0.6 }, [/^of the time until the herd was back its clients took 60 % to leave/]],
+    // Where latencies are long, what is late by a little is none of them.
+    [{ leftLateP99Ms: 30, readLateP99Ms: 30, latencyP99Ms: 1000 }, []],
+    // Where nothing took long, nothing was late.
+    [{ leftLateP99Ms: 15, readLateP99Ms: 15, latencyP99Ms: 16 }, []],
+    [{ clientBusyShare: 0.99, readLateP99Ms: 900, latencyP99Ms: 1000 }, [/99 % of a core/, /900\.0 ms/]],
+  ])('when %j', (state, sentences) => {
+    const told = bottlenecksIn({ ...AT_EASE, ...state });
+    expect(told).toHaveLength(sentences.length);
+    for (const [index, sentence] of sentences.entries()) expect(told[index]).toMatch(sentence);
+  });
+});

@@ -1,0 +1,385 @@
+/** The account of memory: classes that add up, what a line costs, and the look that the budget gets; process and kernel are made up. */
+import { describe, expect, test } from 'vitest';
+import { HoldlineError } from '../src/errors.js';
+import { KERNEL_READING_MS, MEMORY_BUDGET_LOOK_MS, MEMORY_LOOK_MS, MEMORY_TRIM_MS } from '../src/limits.js';
+import { KernelMemory, type KernelFigures } from '../src/ops/kernel-memory.js';
+import { Memory } from '../src/ops/memory.js';
+import { FakeClock } from './support/fake-clock.js';
+
+const MiB = 2 ** 20;
+const PORT = 8080;
+/** Of a line, on the made-up machine. */
+const LINE_BYTES = 800;
+
+/** A process of 60 MiB and LINE_BYTES a line, whose allocator keeps what lines leave. */
+class FakeProcess {
+  readonly clock = new FakeClock();
+  open = 0;
+  openedTotal = 0;
+  mostOpen = 0;
+  heapBytes = 15 * MiB;
+  /** Records and frames: allocated, and the part that was written to. */
+  ringBytes = 0;
+  touchedBytes = 0;
+  unsentBytes = 0;
+  otherBytes = 43 * MiB;
+  tcpBytes: number | undefined = 0;
+  figures: KernelFigures | undefined = {
+    port: { sockets: 0, sendQueueBytes: 0, receiveQueueBytes: 0 },
+    tcpBytes: 0,
+    cgroup: undefined,
+  };
+  readings = 0;
+  /** What the process is larger by while a thread reads, and for good after the first. */
+  threadBytes = 0;
+  threadLeftBytes = 0;
+  /** What the allocator keeps of what was freed. */
+  keptBytes = 0;
+  canTrim = false;
+  trims = 0;
+  readonly trim = (): void => {
+    this.trims++;
+    this.keptBytes = 0;
+  };
+  /** Ends the reading that is under way. */
+  endReading = (): void => {};
+  readonly memory: Memory;
+
+  constructor(budgetBytes?: number) {
+    const kernel = new KernelMemory(this.clock, () => {
+      this.readings++;
+      this.threadBytes = 9 * MiB;
+      return new Promise((resolve) => {
+        this.endReading = () => {
+          this.threadBytes = 0;
+          this.threadLeftBytes = 7 * MiB;
+          resolve(this.figures);
+        };
+      });
+    });
+    // oxlint-disable-next-line typescript/no-this-alias -- getters of an object have a `this` of their own
+    const fake = this;
+    const hub = {
+      lines: {
+        get open() {
+          return fake.open;
+        },
+        get openedTotal() {
+          return fake.openedTotal;
+        },
+      },
+      get gauges() {
+        return { linesByTransport: { sse: fake.open, ndjson: 0, websocket: 0, poll: 0 } };
+      },
+      get memory() {
+        const { ringBytes, touchedBytes } = fake;
+        return {
+          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 30 },
+          rings: { recordBytes: ringBytes / 4, frameBytes: (ringBytes * 3) / 4, touchedBytes, heldBytes: touchedBytes / 2 },
+        };
+      },
+      get unsentBytes() {
+        return fake.unsentBytes;
+      },
+    };
+    const usage = () => ({
+      rssBytes: this.rssBytes,
+      heapBytes: this.heapBytes,
+      heapUsedBytes: this.heapBytes / 2,
+      externalBytes: 2 * MiB + this.ringBytes,
+    });
+    this.memory = new Memory(hub, this.clock, kernel, budgetBytes, {
+      usage,
+      tcpBytes: () => this.tcpBytes,
+      loadTrim: () => Promise.resolve(this.canTrim ? this.trim : undefined),
+    });
+  }
+
+  get rssBytes(): number {
+    const native =
+      this.otherBytes + LINE_BYTES * this.mostOpen + this.unsentBytes + this.threadBytes + this.threadLeftBytes + this.keptBytes;
+    return this.heapBytes + 2 * MiB + this.touchedBytes + native;
+  }
+
+  openLines(count: number): void {
+    this.open += count;
+    this.openedTotal += count;
+    this.mostOpen = Math.max(this.mostOpen, this.open);
+  }
+
+  /** Time for one look passes. */
+  async look(ms = MEMORY_LOOK_MS): Promise<void> {
+    this.clock.pass(ms);
+    this.clock.runTimers();
+    await new Promise(setImmediate);
+  }
+
+  /** Ends the reading under way, if there is one, and lets what waits for it go on. */
+  async read(): Promise<void> {
+    this.endReading();
+    await new Promise(setImmediate);
+  }
+
+  get admits(): boolean {
+    try {
+      this.memory.checkRoom();
+      return true;
+    } catch (error) {
+      expect(error).toBeInstanceOf(HoldlineError);
+      return false;
+    }
+  }
+}
+
+function sumOf(classes: Record<string, { readonly bytes: number }>): number {
+  return Object.values(classes).reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+describe('the report', () => {
+  test('has classes that add up to the resident memory, and tells each', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    for (let step = 0; step < 20; step++) {
+      fake.openLines(100);
+      await fake.look();
+    }
+    fake.ringBytes = 40 * MiB;
+    fake.touchedBytes = 30 * MiB;
+    fake.unsentBytes = MiB;
+    const asked = fake.memory.report();
+    await fake.read();
+    const report = await asked;
+    const { classes } = report;
+    expect(sumOf(classes)).toBeCloseTo(report.rssBytes, 3);
+    expect(report).toMatchObject({ rssBytes: fake.rssBytes, rssBytesPerLine: fake.rssBytes / 2_000, lines: 2_000, budget: null });
+    expect(classes.v8Heap).toMatchObject({ bytes: 15 * MiB, usedBytes: 7.5 * MiB });
+    expect(classes.native).toMatchObject({
+      source: 'measured',
+      spreadLines: 2_000,
+      bytesPerLine: expect.closeTo(LINE_BYTES, 3) as number,
+    });
+    expect(classes.native.bytes).toBeCloseTo(LINE_BYTES * 2_000, 0);
+    expect(classes.tables).toMatchObject({
+      bytes: 1230,
+      bytesPerLine: 1230 / 2_000,
+      feedBytes: 1000,
+      handleBytes: 200,
+      deadlineBytes: 30,
+    });
+    expect(classes.rings, 'what was never written to is no memory yet').toMatchObject({
+      bytes: 30 * MiB,
+      recordBytes: 10 * MiB,
+      frameBytes: 30 * MiB,
+      heldBytes: 15 * MiB,
+    });
+    expect(classes.backlog.bytes).toBe(MiB);
+    expect(classes.buffers.bytes).toBe(2 * MiB - 1230);
+    expect(classes.other.bytes).toBeCloseTo(43 * MiB + 7 * MiB, -1);
+  });
+
+  test('has no share of a line where there is none, and a kept figure before one is measured', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    const asked = fake.memory.report();
+    await fake.read();
+    const { classes, rssBytesPerLine } = await asked;
+    expect(rssBytesPerLine).toBeNull();
+    expect(classes.v8Heap.bytesPerLine).toBeNull();
+    expect(classes.native).toMatchObject({ bytes: 0, bytesPerLine: 700, source: 'kept' });
+  });
+
+  test('a rush that is over within one look is measured, and rings that grow meanwhile are no part of a line', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    fake.openLines(5_000);
+    fake.ringBytes = 64 * MiB;
+    fake.touchedBytes = 33 * MiB;
+    fake.heapBytes += 3 * MiB;
+    await fake.look();
+    expect(fake.memory.reportAtOnce().classes.native).toMatchObject({
+      source: 'measured',
+      bytesPerLine: expect.closeTo(LINE_BYTES, 3) as number,
+    });
+  });
+
+  test('what the first thread leaves is no part of a line', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    for (let step = 0; step < 20; step++) {
+      fake.openLines(100);
+      if (step === 10) {
+        void fake.memory.report();
+        await fake.look();
+        await fake.read();
+      }
+      await fake.look();
+    }
+    expect(fake.memory.reportAtOnce().classes.native.bytesPerLine).toBeCloseTo(LINE_BYTES, 3);
+  });
+
+  test('tells the kernel’s totals with their age; at once it gives the last reading and begins a new one', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    expect(fake.memory.reportAtOnce().kernel).toBeNull();
+    expect(fake.readings).toBe(1);
+    fake.figures = {
+      port: { sockets: 9, sendQueueBytes: 5, receiveQueueBytes: 6 },
+      tcpBytes: undefined,
+      cgroup: { version: 1, socketBytes: 7 },
+    };
+    await fake.read();
+    fake.clock.pass(1_500);
+    expect(fake.memory.reportAtOnce().kernel).toEqual({
+      ageMs: 1_500,
+      port: { sockets: 9, sendQueueBytes: 5, receiveQueueBytes: 6 },
+      tcpBytes: null,
+      cgroup: { version: 1, socketBytes: 7 },
+    });
+    fake.clock.pass(KERNEL_READING_MS);
+    expect(fake.memory.reportAtOnce().kernel?.ageMs).toBe(1_500 + KERNEL_READING_MS);
+    expect(fake.readings).toBe(2);
+  });
+
+  test('nothing is read and nothing learnt while nobody asks and no line comes', async () => {
+    const fake = new FakeProcess();
+    await fake.memory.start(PORT);
+    for (let looks = 0; looks < 100; looks++) await fake.look();
+    expect(fake.readings).toBe(0);
+    expect(fake.clock.timerCount).toBe(1);
+    await fake.memory.stop();
+    expect(fake.clock.timerCount).toBe(0);
+  });
+});
+
+describe('the budget', () => {
+  /** A process with a budget of 100 MiB, whose first reading is over: it takes 67 MiB. */
+  async function budgeted(): Promise<FakeProcess> {
+    const fake = new FakeProcess(100 * MiB);
+    await fake.memory.start(PORT);
+    await fake.read();
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    return fake;
+  }
+
+  test('lines are refused past it, counted one by one between two looks', async () => {
+    const fake = await budgeted();
+    let admitted = 0;
+    for (; admitted < 100_000 && fake.admits; admitted++) fake.openLines(1);
+    // 700 B of a socket, as kept, and 189 B of heap and tables, before the look that sees what they really take.
+    expect(admitted).toBe(Math.floor((33 * MiB) / (700 + 189)));
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits, 'they took less than they were counted for').toBe(true);
+    expect(fake.memory.budget).toEqual({ bytes: 100 * MiB, usedBytes: fake.rssBytes, full: false });
+  });
+
+  test('rings count, and when they are gone lines are admitted again', async () => {
+    const fake = await budgeted();
+    fake.ringBytes = fake.touchedBytes = 34 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits).toBe(false);
+    fake.ringBytes = fake.touchedBytes = 0;
+    expect(fake.admits, 'not before the next look').toBe(false);
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits).toBe(true);
+  });
+
+  test('what closed lines leave is taken by the next ones, although the process does not shrink', async () => {
+    const fake = await budgeted();
+    for (let step = 0; step < 50; step++) {
+      fake.openLines(1_000);
+      await fake.look(MEMORY_BUDGET_LOOK_MS);
+      await fake.read();
+    }
+    expect(fake.admits).toBe(false);
+    fake.open -= 20_000;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes).toBeCloseTo(fake.rssBytes - LINE_BYTES * 20_000, -1);
+    expect(fake.admits).toBe(true);
+    // Something else has taken it: a backlog of lines that stall, for one.
+    fake.unsentBytes = 30 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits).toBe(false);
+    // The allocator gives it back: it is not in the resident memory any more, and not taken off twice.
+    fake.mostOpen = fake.open;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes);
+  });
+
+  test('what was freed and the allocator keeps is given back, once in a second, and only where it would help', async () => {
+    const fake = new FakeProcess(100 * MiB);
+    fake.canTrim = true;
+    await fake.memory.start(PORT);
+    await fake.read();
+    fake.keptBytes = 20 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.trims, 'there is room').toBe(0);
+    fake.keptBytes = 60 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.trims).toBe(1);
+    expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
+    expect(fake.admits).toBe(true);
+    fake.keptBytes = 60 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits, 'not so soon').toBe(false);
+    await fake.look(MEMORY_TRIM_MS);
+    expect([fake.trims, fake.admits]).toEqual([2, true]);
+    fake.ringBytes = fake.touchedBytes = 50 * MiB;
+    await fake.look(MEMORY_TRIM_MS);
+    expect([fake.trims, fake.admits], 'rings are not freed').toEqual([2, false]);
+    fake.otherBytes += 10 * MiB;
+    for (let looks = 0; looks < 5; looks++) await fake.look(MEMORY_TRIM_MS);
+    expect(fake.trims, 'what did not help is not tried again').toBe(3);
+  });
+
+  test('kernel memory counts: the own queues as read last, and growth of the machine’s since', async () => {
+    const fake = await budgeted();
+    fake.tcpBytes = 20 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes).toBe(87 * MiB);
+    fake.figures = {
+      port: { sockets: 1, sendQueueBytes: 12 * MiB, receiveQueueBytes: 3 * MiB },
+      tcpBytes: 20 * MiB,
+      cgroup: undefined,
+    };
+    await fake.look(KERNEL_READING_MS);
+    await fake.read();
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes, 'the rest was of others').toBe(82 * MiB);
+    fake.tcpBytes = 0;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes, 'others’ sockets may be those that went').toBe(82 * MiB);
+    fake.tcpBytes = 40 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.admits).toBe(false);
+  });
+
+  test('the kernel is read every ten seconds by itself, and the thread that reads does not count', async () => {
+    const fake = await budgeted();
+    expect(fake.readings).toBe(1);
+    await fake.look(KERNEL_READING_MS);
+    expect(fake.readings).toBe(2);
+    const { usedBytes } = fake.memory.budget!;
+    fake.ringBytes = fake.touchedBytes = 50 * MiB;
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes, 'no look is taken beside it').toBe(usedBytes);
+    await fake.read();
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes).toBe(117 * MiB);
+  });
+
+  test('where the kernel tells nothing the process alone counts', async () => {
+    const fake = new FakeProcess(100 * MiB);
+    fake.tcpBytes = undefined;
+    fake.figures = undefined;
+    await fake.memory.start(PORT);
+    await fake.read();
+    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
+  });
+
+  test('one that the process fills alone is no start', async () => {
+    await expect(new FakeProcess(60 * MiB).memory.start(PORT)).rejects.toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,
+    );
+  });
+});
