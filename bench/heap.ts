@@ -198,7 +198,13 @@ export function heapRows(figures: HeapFigures): HeapRow[] {
   return [
     { what: 'native: the socket, its response, V8’s handles', bytesPerLine: native ?? undefined },
     { what: 'V8’s objects', bytesPerLine: v8Used },
-    ...v8Objects.map(({ name, count, bytes }) => ({ what: name, bytesPerLine: bytes, count, isPart: true })),
+    // `object uWS.HttpResponse`, `object system / Context`: the class alone says it.
+    ...v8Objects.map(({ name, count, bytes }) => ({
+      what: name.replace(/^object (?:system \/ )?/, ''),
+      bytesPerLine: bytes,
+      count,
+      isPart: true,
+    })),
     { what: 'packed arrays: rows and handles', bytesPerLine: arrayBuffers },
     { what: 'V8’s pages, unused', bytesPerLine: v8Unused },
     { what: 'malloc, not in use', bytesPerLine: mallocUnused ?? undefined },

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { AcceptFigures, AcceptParameters } from '../bench/accept.js';
 import { type AlternativesFigures, type AlternativesParameters, alternativeTitle } from '../bench/alternatives.js';
 import { type CompareFigures, type CompareParameters, wayTitle } from '../bench/comparison.js';
-import type { FanOutFigures, FanOutParameters, FanOutRatio, FanOutSummary } from '../bench/fan-out.js';
+import type { FanOutFailure, FanOutFigures, FanOutParameters, FanOutRatio, FanOutSummary } from '../bench/fan-out.js';
 import { type HeapFigures, type HeapParameters, heapRows } from '../bench/heap.js';
 import type { IdleFigures, IdleParameters } from '../bench/idle.js';
 import { type KnobsFigures, type KnobsParameters, figureText } from '../bench/knobs.js';
@@ -115,6 +115,7 @@ function fanOutTable(): string {
   });
   if (result === undefined) return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
   const { parameters, summary } = result;
+  rows.push(...failureRows(summary.failures ?? []));
   const notes = [
     `${count(parameters.lines)} connections where no other number is given, ${parameters.eventBytes}-byte events, one server process on ` +
       `one core; medians of ${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
@@ -132,6 +133,22 @@ function fanOutTable(): string {
   }
   notes.push(caption(result));
   return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
+}
+
+/** A rival that could not be measured with so many lines has a row that says so; why stands below. */
+function failureRows(failures: readonly FanOutFailure[]): string[][] {
+  const names = new Set(failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${count(lines)} connections`));
+  return [...names].map((name) => {
+    const at = (ratePerSecond: number, cells: number): string[] => {
+      const hasFailed = failures.some(
+        (failure) =>
+          failure.ratePerSecond === ratePerSecond &&
+          name === `${TARGET_TITLES[failure.target]}, ${count(failure.lines)} connections`,
+      );
+      return Array.from({ length: cells }, () => (hasFailed ? 'failed' : '–'));
+    };
+    return [name, '–', ...at(10, 2), ...at(100, 2), ...at(1000, 3)];
+  });
 }
 
 /** With the number of lines where a rival was given fewer than the others. */
@@ -548,7 +565,7 @@ function groupedTable(head: string[][], rows: string[][]): string {
   let group = '';
   const joined = below.map((name, index) => {
     if (above[index] !== '') group = above[index]!;
-    return index === 0 ? '' : `${group}<br>${name}`;
+    return index === 0 ? '' : [group, name].filter(Boolean).join('<br>');
   });
   return table(joined, rows);
 }

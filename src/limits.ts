@@ -160,9 +160,8 @@ export const SPARE_SOCKETS = 64;
 export const KERNEL_READING_MS = 10_000;
 export const KERNEL_READING_WAIT_MS = 5_000;
 
-/** How often the process looks at its own memory, ms: where a budget admits lines by it, and where it only learns what they cost. ops/memory.ts */
-export const MEMORY_BUDGET_LOOK_MS = 250;
-export const MEMORY_LOOK_MS = 1_000;
+/** How often the process looks at its own memory, ms: while lines come, to learn what they cost, and always where a budget admits them by it. ops/memory.ts */
+export const MEMORY_LOOK_MS = 250;
 
 /**
  * How often freed memory is given back to the system at the most while the budget is used up, ms, and the least share of the budget

@@ -171,5 +171,7 @@ test('a line on several channels holds each of them', async () => {
   await fake.clock.turn();
   await fake.settle(line);
   expect(fake.counters.gaps_total).toBe(0);
-  expect([...line.text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)).filter((id) => id > 0)).toEqual(ids(1, fake.hub.head));
+  expect([...line.text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)).filter((id) => id > 0)).toEqual(
+    ids(1, fake.hub.head),
+  );
 });

@@ -54,7 +54,7 @@ test.each<[string, Readonly<Record<string, string>>, object | undefined]>([
     {
       '/proc/self/cgroup': '9:memory:/docker/4fa\n',
       '/proc/self/mountinfo': '35 31 0:32 /docker/4f /cg ro - cgroup cgroup rw,memory',
-      '/cg/a/memory.kmem.tcp.usage_in_bytes': '1\n',
+      '/cga/memory.kmem.tcp.usage_in_bytes': '1\n',
     },
     undefined,
   ],

@@ -203,7 +203,14 @@ describe('what is computed', () => {
 
   it('is whether a version is in a range', () => {
     const isIn = (version: string): boolean => isInRange(version, '^20 || ^22 || ^23');
-    expect(['19.9.9', '20.0.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn)).toEqual([false, true, false, true, true, false]);
+    expect(['19.9.9', '20.0.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn)).toEqual([
+      false,
+      true,
+      false,
+      true,
+      true,
+      false,
+    ]);
     expect(() => isInRange('20.2.0', '>=20')).toThrow('>=20');
   });
 

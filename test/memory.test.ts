@@ -1,7 +1,7 @@
 /** The account of memory: classes that add up, what a line costs, and the look that the budget gets; process and kernel are made up. */
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
-import { KERNEL_READING_MS, MEMORY_BUDGET_LOOK_MS, MEMORY_LOOK_MS, MEMORY_TRIM_MS } from '../src/limits.js';
+import { KERNEL_READING_MS, MEMORY_LOOK_MS, MEMORY_TRIM_MS } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/kernel-memory.js';
 import { Memory } from '../src/ops/memory.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -140,7 +140,7 @@ describe('the report', () => {
     const fake = new FakeProcess();
     await fake.memory.start(PORT);
     for (let step = 0; step < 20; step++) {
-      fake.openLines(100);
+      fake.openLines(500);
       await fake.look();
     }
     fake.ringBytes = 40 * MiB;
@@ -151,17 +151,22 @@ describe('the report', () => {
     const report = await asked;
     const { classes } = report;
     expect(sumOf(classes)).toBeCloseTo(report.rssBytes, 3);
-    expect(report).toMatchObject({ rssBytes: fake.rssBytes, rssBytesPerLine: fake.rssBytes / 2_000, lines: 2_000, budget: null });
+    expect(report).toMatchObject({
+      rssBytes: fake.rssBytes,
+      rssBytesPerLine: fake.rssBytes / 10_000,
+      lines: 10_000,
+      budget: null,
+    });
     expect(classes.v8Heap).toMatchObject({ bytes: 15 * MiB, usedBytes: 7.5 * MiB });
     expect(classes.native).toMatchObject({
       source: 'measured',
-      spreadLines: 2_000,
+      spreadLines: 10_000,
       bytesPerLine: expect.closeTo(LINE_BYTES, 3) as number,
     });
-    expect(classes.native.bytes).toBeCloseTo(LINE_BYTES * 2_000, 0);
+    expect(classes.native.bytes).toBeCloseTo(LINE_BYTES * 10_000, 0);
     expect(classes.tables).toMatchObject({
       bytes: 1230,
-      bytesPerLine: 1230 / 2_000,
+      bytesPerLine: 1230 / 10_000,
       feedBytes: 1000,
       handleBytes: 200,
       deadlineBytes: 30,
@@ -191,7 +196,7 @@ describe('the report', () => {
   test('a rush that is over within one look is measured, and rings that grow meanwhile are no part of a line', async () => {
     const fake = new FakeProcess();
     await fake.memory.start(PORT);
-    fake.openLines(5_000);
+    fake.openLines(10_000);
     fake.ringBytes = 64 * MiB;
     fake.touchedBytes = 33 * MiB;
     fake.heapBytes += 3 * MiB;
@@ -206,7 +211,7 @@ describe('the report', () => {
     const fake = new FakeProcess();
     await fake.memory.start(PORT);
     for (let step = 0; step < 20; step++) {
-      fake.openLines(100);
+      fake.openLines(500);
       if (step === 10) {
         void fake.memory.report();
         await fake.look();
@@ -257,7 +262,7 @@ describe('the budget', () => {
     const fake = new FakeProcess(100 * MiB);
     await fake.memory.start(PORT);
     await fake.read();
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     return fake;
   }
 
@@ -267,7 +272,7 @@ describe('the budget', () => {
     for (; admitted < 100_000 && fake.admits; admitted++) fake.openLines(1);
     // 700 B of a socket, as kept, and 189 B of heap and tables, before the look that sees what they really take.
     expect(admitted).toBe(Math.floor((33 * MiB) / (700 + 189)));
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits, 'they took less than they were counted for').toBe(true);
     expect(fake.memory.budget).toEqual({ bytes: 100 * MiB, usedBytes: fake.rssBytes, full: false });
   });
@@ -275,11 +280,11 @@ describe('the budget', () => {
   test('rings count, and when they are gone lines are admitted again', async () => {
     const fake = await budgeted();
     fake.ringBytes = fake.touchedBytes = 34 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits).toBe(false);
     fake.ringBytes = fake.touchedBytes = 0;
     expect(fake.admits, 'not before the next look').toBe(false);
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits).toBe(true);
   });
 
@@ -287,21 +292,21 @@ describe('the budget', () => {
     const fake = await budgeted();
     for (let step = 0; step < 50; step++) {
       fake.openLines(1_000);
-      await fake.look(MEMORY_BUDGET_LOOK_MS);
+      await fake.look();
       await fake.read();
     }
     expect(fake.admits).toBe(false);
     fake.open -= 20_000;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes).toBeCloseTo(fake.rssBytes - LINE_BYTES * 20_000, -1);
     expect(fake.admits).toBe(true);
     // Something else has taken it: a backlog of lines that stall, for one.
     fake.unsentBytes = 30 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits).toBe(false);
     // The allocator gives it back: it is not in the resident memory any more, and not taken off twice.
     fake.mostOpen = fake.open;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes);
   });
 
@@ -311,15 +316,15 @@ describe('the budget', () => {
     await fake.memory.start(PORT);
     await fake.read();
     fake.keptBytes = 20 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.trims, 'there is room').toBe(0);
     fake.keptBytes = 60 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.trims).toBe(1);
     expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
     expect(fake.admits).toBe(true);
     fake.keptBytes = 60 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits, 'not so soon').toBe(false);
     await fake.look(MEMORY_TRIM_MS);
     expect([fake.trims, fake.admits]).toEqual([2, true]);
@@ -334,7 +339,7 @@ describe('the budget', () => {
   test('kernel memory counts: the own queues as read last, and growth of the machine’s since', async () => {
     const fake = await budgeted();
     fake.tcpBytes = 20 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes).toBe(87 * MiB);
     fake.figures = {
       port: { sockets: 1, sendQueueBytes: 12 * MiB, receiveQueueBytes: 3 * MiB },
@@ -343,13 +348,13 @@ describe('the budget', () => {
     };
     await fake.look(KERNEL_READING_MS);
     await fake.read();
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes, 'the rest was of others').toBe(82 * MiB);
     fake.tcpBytes = 0;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes, 'others’ sockets may be those that went').toBe(82 * MiB);
     fake.tcpBytes = 40 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.admits).toBe(false);
   });
 
@@ -360,10 +365,10 @@ describe('the budget', () => {
     expect(fake.readings).toBe(2);
     const { usedBytes } = fake.memory.budget!;
     fake.ringBytes = fake.touchedBytes = 50 * MiB;
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes, 'no look is taken beside it').toBe(usedBytes);
     await fake.read();
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes).toBe(117 * MiB);
   });
 
@@ -373,7 +378,7 @@ describe('the budget', () => {
     fake.figures = undefined;
     await fake.memory.start(PORT);
     await fake.read();
-    await fake.look(MEMORY_BUDGET_LOOK_MS);
+    await fake.look();
     expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
   });
 

@@ -4,7 +4,15 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { AWAIT_MS, AWAIT_PAUSE_MS, CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
+import {
+  AWAIT_MS,
+  AWAIT_PAUSE_MS,
+  CATCH_UP_CORKS,
+  CORK_WRITE_BYTES,
+  IDLE_ROWS_PER_CORK,
+  SWEEP_CHECK_CORKS,
+  SWEEP_SLICE_MS,
+} from '../limits.js';
 import { lossesSoFar } from './channel.js';
 import { SliceCache, type Feed, type LinePort } from './feed.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';

@@ -27,6 +27,13 @@ const LOOKS = 10;
 const LEAST_SPREAD_LINES = 1_000;
 const LEAST_FIT = 0.9;
 
+/**
+ * What a process that holds no more and no fewer lines comes and goes by, bytes, and the share of the slope that its standard error may
+ * be with that: it takes some 3,000 lines that come by and by, or 8,000 at once.
+ */
+const NOISE_BYTES = 400_000;
+const MOST_ERROR = 0.1;
+
 interface Sample {
   readonly lines: number;
   /** The least of all looks. */
@@ -38,6 +45,8 @@ interface Fit {
   readonly slope: number;
   readonly meanLines: number;
   readonly meanBytes: number;
+  /** Standard error of the slope for NOISE_BYTES in a sample. */
+  readonly error: number;
   /** Share of the bytes' variance that the slope explains (r²). */
   readonly explained: number;
 }
@@ -87,7 +96,8 @@ export class LineCost {
   }
 
   #isTold(fit: Fit | undefined): fit is Fit {
-    return fit !== undefined && this.spreadLines >= LEAST_SPREAD_LINES && fit.slope > 0 && fit.explained >= LEAST_FIT;
+    if (fit === undefined || this.spreadLines < LEAST_SPREAD_LINES) return false;
+    return fit.slope > 0 && fit.explained >= LEAST_FIT && fit.error <= MOST_ERROR * fit.slope;
   }
 
   /** Least squares. */
@@ -108,7 +118,13 @@ export class LineCost {
       xy += (lines - meanLines) * (bytes - meanBytes);
       yy += (bytes - meanBytes) ** 2;
     }
-    return { slope: xx === 0 ? 0 : xy / xx, meanLines, meanBytes, explained: xx * yy === 0 ? 0 : xy ** 2 / (xx * yy) };
+    return {
+      slope: xx === 0 ? 0 : xy / xx,
+      meanLines,
+      meanBytes,
+      error: NOISE_BYTES / Math.sqrt(xx),
+      explained: xx * yy === 0 ? 0 : xy ** 2 / (xx * yy),
+    };
   }
 
   #thin(): void {

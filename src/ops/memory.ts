@@ -6,7 +6,7 @@ import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../clock.js';
 import type { Transport } from '../core/feed.js';
 import type { HubMemory } from '../core/hub.js';
-import { MEMORY_ADMIT_SHARE, MEMORY_BUDGET_LOOK_MS, MEMORY_LOOK_MS, MEMORY_TRIM_MS, MEMORY_TRIM_SHARE } from '../limits.js';
+import { MEMORY_ADMIT_SHARE, MEMORY_LOOK_MS, MEMORY_TRIM_MS, MEMORY_TRIM_SHARE } from '../limits.js';
 import { loadTrim } from '../native/allocator.js';
 import { readTcpBytes } from '../proc-net.js';
 import type { KernelMemory, KernelReading } from './kernel-memory.js';
@@ -166,8 +166,7 @@ export class Memory {
   }
 
   #next(): void {
-    const delayMs = this.#budget === undefined ? MEMORY_LOOK_MS : MEMORY_BUDGET_LOOK_MS;
-    this.#cancel = this.#clock.later(delayMs, () => {
+    this.#cancel = this.#clock.later(MEMORY_LOOK_MS, () => {
       this.#look();
       this.#next();
     });
