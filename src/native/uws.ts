@@ -117,8 +117,9 @@ export interface Holder<Socket> {
 
 /**
  * Keeps a response open as a line. One function for both callbacks is the floor of what a line costs in JavaScript
- * (native-notes/memory-per-connection.md): `onAborted` calls it without an argument, `onWritable` with a number. Bound, it is 30 bytes
- * less than a closure with its context.
+ * (native-notes/memory-per-connection.md): `onAborted` calls it without an argument, `onWritable` with a number
+ * (native-notes/one-closure-for-both.md). Without the latter a stall that drained would end the line (native-notes/ten-second-timer.md).
+ * Bound, it is 30 bytes less than a closure with its context.
  */
 export function hold(response: HttpResponse, handle: number, holder: Holder<HttpResponse>): void {
   const callback = happened.bind(response, handle, holder);
