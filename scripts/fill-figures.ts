@@ -58,7 +58,8 @@ const blocks: Record<string, () => string> = {
   plan: planTable,
   alternatives: alternativesTable,
   heap: heapTable,
-  knobs: knobsTable,
+  knobs: () => knobsTable(),
+  'knobs-stalled': () => knobsTable(1),
 };
 
 const checkOnly = process.argv.includes('--check');
@@ -339,11 +340,12 @@ function heapTable(): string {
   return withCaption(table(['', 'a line', 'objects a line'], rows), result);
 }
 
-function knobsTable(): string {
+/** The tables of the first so many scenes. */
+function knobsTable(sceneCount = Infinity): string {
   const result = readResult('knobs') as Result<KnobsParameters, unknown, KnobsFigures[]> | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- knobs\``;
   // What was done stands above the settings that it was done with.
-  const scenes = [...new Set(result.summary.map(({ scene }) => scene))];
+  const scenes = [...new Set(result.summary.map(({ scene }) => scene))].slice(0, sceneCount);
   const tables = scenes.map((scene) => {
     const figures = result.summary.filter((one) => one.scene === scene);
     const measures = [...new Set(figures.map(({ measured }) => measured))];

@@ -90,7 +90,7 @@ describe('measuring', () => {
 
   it('sees what the server did: each delivery counted once, and in the memory steps every line', () => {
     expect(profile.memory.map(({ lines }) => lines)).toEqual([60, 120, 180, 240, 300]);
-    expect(profile.windows).toHaveLength(13);
+    expect(profile.windows).toHaveLength(14);
     for (const window of profile.windows) {
       const { lines, offeredPerSecond, deliveriesPerSecond, acceptedPerSecond, writtenBytesPerSecond, eventBytes } = window;
       expect(window.serverShare).toBeGreaterThan(0);

@@ -25,15 +25,16 @@ export interface Costs {
   readonly idleShare: number;
   /** µs a heartbeat. */
   readonly heartbeatUs: number;
-  /** µs an event: its publish, its encoding, the start of its sweep. */
-  readonly eventUs: number;
   /**
-   * µs a write to a line, by how busy the core is: on an idle one caches have cooled and the reader at the other end sleeps and has
-   * to be woken, on a busy one neither. Between the two in proportion.
+   * µs an event: its publish, its encoding, the start of its sweep. By how busy the core is: on an idle one caches have cooled and
+   * whoever is at the other end sleeps and has to be woken, on a busy one neither. Between the two in proportion.
    */
+  readonly idleEventUs: number;
+  readonly busyEventUs: number;
+  /** µs a write to a line, likewise. */
   readonly idleWriteUs: number;
   readonly busyWriteUs: number;
-  /** µs a write more for each time that the lines are e-fold {@link CACHED_LINES}. */
+  /** µs that a write costs more on a busy core for each time that the lines are e-fold {@link CACHED_LINES}; on an idle one all is cold. */
   readonly manyLinesUs: number;
   /** µs a byte written. */
   readonly byteUs: number;
@@ -112,7 +113,7 @@ export function calmSweepMs(costs: Costs, lines: number, eventBytes: number): nu
 
 /** Processor time of a write to one of so many lines, µs, without its bytes. */
 export function writeUs({ idleWriteUs, busyWriteUs, manyLinesUs }: Costs, lines: number, busyShare: number): number {
-  return idleWriteUs * (1 - busyShare) + busyWriteUs * busyShare + manyLinesUs * linesEffect(lines);
+  return idleWriteUs * (1 - busyShare) + (busyWriteUs + manyLinesUs * linesEffect(lines)) * busyShare;
 }
 
 /** How many times e-fold the lines are more than those that caches hold. */
@@ -127,22 +128,23 @@ function corksOf(bytes: number): number {
 }
 
 /**
- * How busy the core is with a write for each event and line; above 1 it is not done in time. The price of a write depends on the
- * answer, in proportion, so the equation is one of the first degree: y = quiet + W (idle (1 − y) + busy y + many) + rest.
+ * How busy the core is with a write for each event and line; above 1 it is not done in time. Prices depend on the answer, in
+ * proportion, so the equation is one of the first degree: y = quiet + bytes + (1 − y) × all at idle prices + y × all at busy prices.
  */
 function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
   const heartbeats = lines * Math.max(0, 1 / HEARTBEAT_SECONDS - eventsPerSecond);
   const quiet = costs.idleShare + heartbeats * costs.heartbeatUs * 1e-6;
-  const rest = eventsPerSecond * (costs.eventUs + lines * bytes * costs.byteUs) * 1e-6;
-  const writes = eventsPerSecond * lines * corksOf(bytes) * 1e-6;
-  const falling = 1 + writes * (costs.idleWriteUs - costs.busyWriteUs);
-  const whole = quiet + rest + writes * (costs.idleWriteUs + costs.manyLinesUs * linesEffect(lines));
-  return falling > 0 ? whole / falling : Infinity;
+  const written = eventsPerSecond * lines * bytes * costs.byteUs * 1e-6;
+  const writes = lines * corksOf(bytes);
+  const idle = eventsPerSecond * (costs.idleEventUs + writes * writeUs(costs, lines, 0)) * 1e-6;
+  const busy = eventsPerSecond * (costs.busyEventUs + writes * writeUs(costs, lines, 1)) * 1e-6;
+  const falling = 1 + idle - busy;
+  return falling > 0 ? (quiet + written + idle) / falling : Infinity;
 }
 
 /** Events in a write when sweeps follow one another, as many as come during one: k = rate × (lines × (write + k × bytes) + k × event). */
 function batchOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
-  const leftUs = availableUs(costs) - eventsPerSecond * (costs.eventUs + lines * bytes * costs.byteUs);
+  const leftUs = availableUs(costs) - eventsPerSecond * (costs.busyEventUs + lines * bytes * costs.byteUs);
   // Below the ceiling there is something left, unless writes are for free.
   if (leftUs <= 0) return Math.max(1, costs.fullWriteBytes / bytes);
   return Math.max(1, (eventsPerSecond * lines * writeUs(costs, lines, 1)) / leftUs);
@@ -155,7 +157,7 @@ function ceilingOf(costs: Costs, lines: number, bytes: number): number {
 
 /** The rate at which the core has no time left, when an event takes so many writes to each line. */
 function rateOf(costs: Costs, lines: number, bytes: number, writesAnEvent: number): number {
-  return availableUs(costs) / (costs.eventUs + lines * (writeUs(costs, lines, 1) * writesAnEvent + bytes * costs.byteUs));
+  return availableUs(costs) / (costs.busyEventUs + lines * (writeUs(costs, lines, 1) * writesAnEvent + bytes * costs.byteUs));
 }
 
 /** µs of a second that are left for events. */

@@ -84,7 +84,7 @@ function risingLine(points: readonly Point[]): Line {
   return line.slope >= 0 ? line : { ...line, slope: 0, intercept: valueAt(line, line.meanX) };
 }
 
-const COST_FACTORS = 7;
+const COST_FACTORS = 8;
 
 /** What the server's time went into, in the order of the factors that {@link fitCosts} takes apart. */
 function effectsOf({
@@ -99,10 +99,11 @@ function effectsOf({
   return [
     1,
     heartbeatsPerSecond * 1e-6,
-    acceptedPerSecond * 1e-6,
+    acceptedPerSecond * (1 - busy) * 1e-6,
+    acceptedPerSecond * busy * 1e-6,
     writesPerSecond * (1 - busy) * 1e-6,
     writesPerSecond * busy * 1e-6,
-    writesPerSecond * linesEffect(lines) * 1e-6,
+    writesPerSecond * busy * linesEffect(lines) * 1e-6,
     writtenBytesPerSecond * 1e-6,
   ];
 }
@@ -113,7 +114,8 @@ function fitCosts(windows: readonly Window[]): Costs {
     const outcome = window.serverShare;
     return { effects: effectsOf(window), outcome, weight: 1 / Math.max(LEAST_SHARE, outcome) };
   });
-  const [idleShare, heartbeatUs, eventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs] = fitFactors(observations);
+  const [idleShare, heartbeatUs, idleEventUs, busyEventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs] =
+    fitFactors(observations);
   const delivering = windows.filter(({ deliveriesPerSecond }) => deliveriesPerSecond > 0);
   const frameBytes = delivering.map(
     ({ writtenBytesPerSecond, deliveriesPerSecond, eventBytes }) => writtenBytesPerSecond / deliveriesPerSecond - eventBytes,
@@ -124,7 +126,8 @@ function fitCosts(windows: readonly Window[]): Costs {
   return {
     idleShare: idleShare!,
     heartbeatUs: heartbeatUs!,
-    eventUs: eventUs!,
+    idleEventUs: idleEventUs!,
+    busyEventUs: busyEventUs!,
     idleWriteUs: idleWriteUs!,
     busyWriteUs: busyWriteUs!,
     manyLinesUs: manyLinesUs!,
@@ -136,8 +139,9 @@ function fitCosts(windows: readonly Window[]): Costs {
 
 /** The share of a core that the costs give for what the server did in a window. */
 function predictedShare(costs: Costs, window: Window): number {
-  const { idleShare, heartbeatUs, eventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs } = costs;
-  return sumOf(effectsOf(window), [idleShare, heartbeatUs, eventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs]);
+  const { idleShare, heartbeatUs, idleEventUs, busyEventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs } = costs;
+  const factors = [idleShare, heartbeatUs, idleEventUs, busyEventUs, idleWriteUs, busyWriteUs, manyLinesUs, byteUs];
+  return sumOf(effectsOf(window), factors);
 }
 
 /** Latency against the time that a sweep takes by the model, over the windows that did not ask too much. */

@@ -68,7 +68,7 @@ export interface Observation {
 
 /**
  * The factors, none below 0, with which the effects add up to the outcomes, by least squares over `weight × difference`. Of all sets
- * of effects that may have a part each is solved and the best one taken that needs no negative factor: exact, and quick for the seven
+ * of effects that may have a part each is solved and the best one taken that needs no negative factor: exact, and quick for the eight
  * effects or fewer that are fitted here.
  */
 export function fitFactors(observations: readonly Observation[]): number[] {

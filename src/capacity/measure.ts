@@ -37,6 +37,7 @@ interface WindowPlan {
 /** Few lines tell what an event costs, some what a write does, all of them what it costs where caches do not hold them. */
 const WINDOWS: readonly WindowPlan[] = [
   { lines: 'few', share: 0.1, eventBytes: 256 },
+  { lines: 'few', share: 0.4, eventBytes: 256 },
   { lines: 'some', share: 0.12, eventBytes: 256 },
   { lines: 'some', share: 0.5, eventBytes: 256 },
   { lines: 'some', share: 0.5, eventBytes: 4096 },
@@ -86,10 +87,11 @@ const STRANGERS = 0.1;
 const USUAL: Costs = {
   idleShare: 0.01,
   heartbeatUs: 13,
-  eventUs: 40,
-  idleWriteUs: 6,
-  busyWriteUs: 3.5,
-  manyLinesUs: 0.3,
+  idleEventUs: 150,
+  busyEventUs: 30,
+  idleWriteUs: 8,
+  busyWriteUs: 2.5,
+  manyLinesUs: 0.8,
   byteUs: 0.0002,
   frameBytes: 40,
   fullWriteBytes: 12_600,
@@ -214,7 +216,8 @@ function paceOf(windows: readonly Window[]): number {
 }
 
 function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
-  const strangers = Math.max(...windows.map(({ strangerShare }) => strangerShare));
+  // Before there are lines the other server is at work, which is no stranger.
+  const strangers = Math.max(...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare));
   const faults = windows.reduce((total, window) => total + window.faults, 0);
   const full = windows.filter(({ isClientLimited }) => isClientLimited).length;
   return [

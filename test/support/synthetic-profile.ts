@@ -18,10 +18,11 @@ export const TRUTH: Truth = {
   costs: {
     idleShare: 0.012,
     heartbeatUs: 13,
-    eventUs: 40,
-    idleWriteUs: 6,
-    busyWriteUs: 3.2,
-    manyLinesUs: 0.3,
+    idleEventUs: 160,
+    busyEventUs: 30,
+    idleWriteUs: 8,
+    busyWriteUs: 2.5,
+    manyLinesUs: 0.8,
     byteUs: 0.0002,
     frameBytes: 36,
     fullWriteBytes: 12_600,
@@ -37,7 +38,8 @@ export const TRUTH: Truth = {
 
 /** Rates as shares of what one event at a time takes of a core, and sizes; the last one is more than is taken. */
 const WINDOWS = [
-  { lines: 10, share: 0.08, eventBytes: 256 },
+  { lines: 10, share: 0.1, eventBytes: 256 },
+  { lines: 10, share: 0.4, eventBytes: 256 },
   { lines: 1_000, share: 0.12, eventBytes: 256 },
   { lines: 1_000, share: 0.5, eventBytes: 256 },
   { lines: 1_000, share: 0.5, eventBytes: 4096 },
@@ -77,7 +79,7 @@ function windowOf(truth: Truth, { lines, share, eventBytes }: (typeof WINDOWS)[n
   const { costs } = truth;
   const bytes = wireBytes(costs, eventBytes);
   const writeUs = costs.busyWriteUs + costs.manyLinesUs * linesEffect(lines) + bytes * costs.byteUs;
-  const offeredPerSecond = (share * 1e6) / (lines * writeUs);
+  const offeredPerSecond = (share * 1e6) / (costs.busyEventUs + lines * writeUs);
   const load = loadOf(costs, { lines, eventsPerSecond: offeredPerSecond, eventBytes });
   const accepted = Math.min(offeredPerSecond, load.ceilingPerSecond);
   const heartbeatsPerSecond = share === 0 ? lines / 2 : 0;
