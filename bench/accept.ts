@@ -110,7 +110,7 @@ async function measureRound(here: Visit, variant: Variant, round: number, lines:
   const cpuBefore = server.cpuSeconds();
   const clientBefore = await client.cpuSeconds();
   const coresSince = watchCores();
-  const opened = await client.open(here.openOrder(lines, replay ?? {}));
+  const opened = await client.open(here.openOrder(lines, { ...replay, timed: true }));
   const cores = coresSince(opened.elapsedMs / 1000);
   const clientAfter = await client.cpuSeconds();
   const serverCpuSeconds = server.cpuSeconds() - cpuBefore;

@@ -29,6 +29,8 @@ export interface OpenOrder {
   replayBytes?: number;
   /** Each connect waits for its `step`: somebody else connects lines of the same server, and these are to lie evenly between them. */
   paced?: boolean;
+  /** The time of connecting is what is measured. */
+  timed?: boolean;
   deadlineMs: number;
 }
 

@@ -7,7 +7,7 @@ import type { OpenOrder, Opened, SettleOrder, Settled, WindowOrder, WindowSeen }
 import type { Sightings } from './checked-line.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
 import { SHORT_BY_BYTES, requestOf } from './line-request.js';
-import type { Reader, ReaderTotals } from './reader.js';
+import type { Reader, ReaderOpened, ReaderOrder, ReaderTotals } from './reader.js';
 
 export interface LinesSeen extends Sightings {
   closedLines: number;
@@ -40,24 +40,8 @@ export class LineClient {
       order.deadlineMs,
     );
     opening.catch(() => {});
-    let steps = 0;
-    const step = (): void => {
-      if (steps++ < checked) this.#checker.ask('step', null, ASK_DEADLINE_MS).catch(() => {});
-    };
-    const read = await reader.open({
-      port: order.port,
-      addressBase: order.addressBase,
-      websocket: order.transport === 'websocket',
-      lines: rest,
-      connectsAtOnce: order.connectsAtOnce,
-      bodyBytes: order.replayBytes ?? 0,
-      // So that the first lines of a sweep and the last are both among those that are checked.
-      tellEvery: Math.max(1, Math.floor(rest / checked)),
-      onTell: step,
-      request: requestOf(order),
-      deadlineMs: order.deadlineMs,
-    });
-    while (steps < checked) step();
+    const open = order.timed === true ? this.#openAtOnce : this.#openInTurn;
+    const read = await open.call(this, reader, order, checked, rest);
     const opened = await opening;
     const firstConnectUs = Math.min(read.firstConnectUs, opened.firstConnectUs);
     const lastCompleteUs = Math.max(read.lastCompleteUs, opened.lastCompleteUs);
@@ -70,6 +54,45 @@ export class LineClient {
       elapsedMs: (lastCompleteUs - firstConnectUs) / 1000,
       lineBytes: widest(opened.lineBytes, lineBytes),
     };
+  }
+
+  /** Side by side, so that the time of it is that of one client. Checked lines that are slower to begin come late. */
+  async #openAtOnce(reader: Reader, order: OpenOrder, checked: number, rest: number): Promise<ReaderOpened> {
+    let steps = 0;
+    const step = (): void => {
+      if (steps++ < checked) this.#step().catch(() => {});
+    };
+    const read = await reader.open({
+      ...readerOrder(order),
+      lines: rest,
+      tellEvery: Math.max(1, Math.floor(rest / checked)),
+      onTell: step,
+    });
+    while (steps < checked) step();
+    return read;
+  }
+
+  /**
+   * A checked line, a few counted ones, and so on: latency is told by the checked lines, and a sweep goes through lines in the order of
+   * their connects, or against it.
+   */
+  async #openInTurn(reader: Reader, order: OpenOrder, checked: number, rest: number): Promise<ReaderOpened> {
+    let firstConnectUs = Infinity;
+    let lastCompleteUs = 0;
+    for (let turn = 0, lines = 0; turn < checked; turn++) {
+      await this.#step();
+      const upTo = Math.round((rest * (turn + 1)) / checked);
+      const read = await reader.open({ ...readerOrder(order), lines: upTo - lines, tellEvery: 0, onTell: () => {} });
+      firstConnectUs = Math.min(firstConnectUs, read.firstConnectUs);
+      lastCompleteUs = Math.max(lastCompleteUs, read.lastCompleteUs);
+      lines = upTo;
+    }
+    return { firstConnectUs, lastCompleteUs };
+  }
+
+  /** One more checked line connects. */
+  #step(): Promise<unknown> {
+    return this.#checker.ask('step', null, ASK_DEADLINE_MS);
   }
 
   async nap(ms: number): Promise<void> {
@@ -146,6 +169,20 @@ export class LineClient {
   #askChecker<T>(name: string, body: unknown, deadlineMs: number): Promise<T> {
     return this.#checker.ask<T>(name, body, deadlineMs + 1000);
   }
+}
+
+function readerOrder(order: OpenOrder): Omit<ReaderOrder, 'lines' | 'tellEvery' | 'onTell'> {
+  const { port, addressBase, transport, connectsAtOnce, deadlineMs } = order;
+  const bodyBytes = order.replayBytes ?? 0;
+  return {
+    port,
+    addressBase,
+    websocket: transport === 'websocket',
+    connectsAtOnce,
+    bodyBytes,
+    request: requestOf(order),
+    deadlineMs,
+  };
 }
 
 interface ReadWindow {
