@@ -40,8 +40,10 @@ export class LineClient {
       order.deadlineMs,
     );
     opening.catch(() => {});
-    const open = order.timed === true ? this.#openAtOnce : this.#openInTurn;
-    const read = await open.call(this, reader, order, checked, rest);
+    const read =
+      order.timed === true
+        ? await this.#openAtOnce(reader, order, checked, rest)
+        : await this.#openInTurn(reader, order, checked, rest);
     const opened = await opening;
     const firstConnectUs = Math.min(read.firstConnectUs, opened.firstConnectUs);
     const lastCompleteUs = Math.max(read.lastCompleteUs, opened.lastCompleteUs);
