@@ -1,20 +1,33 @@
 /** The kernel's tables of sockets, which come in pieces: no row is lost between two of them. */
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { descriptorOf, listenerInodes, readPortTotals } from '../src/proc-net.js';
 
 const SOCKETS = 1_500;
 
+/** On a port that no client's socket has by chance, at whatever address: they are counted by their port. */
+async function listenBelowEphemeral(server: Server): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    server.listen(10_000 + Math.floor(Math.random() * 10_000), '127.0.0.1');
+    try {
+      await once(server, 'listening');
+      return;
+    } catch (error) {
+      if (tries === 20) throw error;
+    }
+  }
+}
+
 test('every socket of a port is counted, and what waits in its queues', async () => {
   const accepted: Socket[] = [];
   const connected: Socket[] = [];
-  const server = createServer({ pauseOnConnect: true }, (socket) => void accepted.push(socket)).listen(0, '127.0.0.1');
+  const server = createServer({ pauseOnConnect: true }, (socket) => void accepted.push(socket));
   onTestFinished(() => {
     for (const socket of [...accepted, ...connected]) socket.destroy();
     server.close();
   });
-  await once(server, 'listening');
+  await listenBelowEphemeral(server);
   const { port } = server.address() as AddressInfo;
   const inodes = listenerInodes(port);
   expect(inodes).toHaveLength(1);
