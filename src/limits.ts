@@ -34,6 +34,15 @@ export const BODY_BYTES = 4 * 1024 * 1024;
 /** Bodies being received, bytes over all requests; past it publishers are told 503. transports/publish.ts */
 export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 
+/**
+ * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
+ * entered its ring. A channel may hold as much as is still free. core/publish-memory.ts
+ */
+export const PUBLISH_BYTES = 64 * 1024 * 1024;
+
+/** Levels of arrays and objects in a client's JSON. 400 above it. transports/json.ts */
+export const JSON_DEPTH_MAX = 128;
+
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
 

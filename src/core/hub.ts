@@ -22,11 +22,12 @@ import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import { Feed, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
-import { Intake, type IntakeOwner, type Published } from './intake.js';
+import { Intake, type IntakeOwner, type Published, type Submission } from './intake.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
+import { PublishMemory, Reservation, type PublishShare } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
 import { emptyPosition, startOf, type Progress, type Start } from './start.js';
 
@@ -183,6 +184,30 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
     if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
     return this.#intake.publish(channel, entries, requestKey);
+  }
+
+  readonly #publishMemory = new PublishMemory();
+  readonly #share: PublishShare = { heldBytes: 0 };
+
+  /**
+   * Where the memory of a publish to the channel is accounted: asked for before a body is received, grown as it comes. Throws
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when the channel's waiting room is full.
+   */
+  reserve(channel: string): Reservation {
+    if (this.#channels.place(channel) === undefined) throw channelsFull();
+    return new Reservation(this.#publishMemory, this.#share);
+  }
+
+  /**
+   * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves when it has its ids. Rejects with
+   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL.
+   */
+  async submit(channel: string, { reservation, read }: Submission, requestKey?: RequestKey): Promise<Published> {
+    try {
+      return await this.publish(channel, await read(), requestKey);
+    } finally {
+      reservation.release();
+    }
   }
 
   /** Ends the channel's history: a publish of a deletion, which enters when all that was accepted before has gone out. */

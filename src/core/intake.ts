@@ -8,12 +8,21 @@ import { HoldlineError } from '../errors.js';
 import { ENTERED_PER_TURN, EVENT_COST_BYTES, PUBLISH_WAIT_MS, WAITING_PUBLISHERS, WAITING_PUBLISH_BYTES } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
+import type { Reservation } from './publish-memory.js';
 
 /** A publish that was accepted. */
 export interface Published {
   readonly ids: readonly number[];
   /** Lines on the channel when the events were accepted. */
   readonly subscribers: number;
+}
+
+/** What a publisher hands over. It is read when its channel has room for it, so that what waits is as large as what was sent. */
+export interface Submission {
+  /** The memory that it holds; released when its entries have entered or it failed, or by the publisher when that leaves. */
+  readonly reservation: Reservation;
+  /** Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at most once. */
+  read(): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
 /** What the intake asks of the hub. */

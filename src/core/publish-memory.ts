@@ -1,0 +1,90 @@
+/**
+ * One bound on the memory of publishes that are under way, from the first byte of a body until its events have entered their ring.
+ * A channel may hold as much as all of it that is still free, so whatever one channel does, others find room (dynamic thresholds,
+ * Choudhury and Hahne 1998: of n channels that take all they can each gets 1 ÷ (n + 1) of it).
+ */
+import { HoldlineError } from '../errors.js';
+import { PUBLISH_BYTES } from '../limits.js';
+
+/** What the publishes to one channel hold, bytes. */
+export interface PublishShare {
+  heldBytes: number;
+}
+
+/** The memory of one publish. */
+export class Reservation {
+  readonly #memory: PublishMemory;
+  readonly #share: PublishShare;
+  #bytes = 0;
+  #released = false;
+  /** Called once, when it is released: who waits with it has left. */
+  onRelease: (() => void) | undefined;
+
+  constructor(memory: PublishMemory, share: PublishShare) {
+    this.#memory = memory;
+    this.#share = share;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get isReleased(): boolean {
+    return this.#released;
+  }
+
+  /** Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY when the channel has no room for them; what it holds already it keeps. */
+  grow(bytes: number): void {
+    if (this.#released) return;
+    this.#memory.take(this.#share, bytes);
+    this.#bytes += bytes;
+  }
+
+  /** Takes what is left of `bytes` and gives the rest back: what a body turned out to be. Never throws. */
+  settle(bytes: number): void {
+    if (this.#released) return;
+    this.#memory.give(this.#share, this.#bytes - bytes);
+    this.#bytes = bytes;
+  }
+
+  /** Gives everything back. Doing so again does nothing. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#memory.give(this.#share, this.#bytes);
+    this.#bytes = 0;
+    this.onRelease?.();
+    this.onRelease = undefined;
+  }
+}
+
+export class PublishMemory {
+  readonly #limitBytes: number;
+  #heldBytes = 0;
+
+  constructor(limitBytes: number = PUBLISH_BYTES) {
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Bytes that all publishes hold. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */
+  take(share: PublishShare, bytes: number): void {
+    if (share.heldBytes + bytes > this.#limitBytes - this.#heldBytes - bytes) {
+      throw new HoldlineError(
+        'HOLDLINE_PUBLISH_BUSY',
+        `publishes to this channel hold ${share.heldBytes} bytes already, of ${this.#limitBytes} for all channels; try again after Retry-After`,
+      );
+    }
+    share.heldBytes += bytes;
+    this.#heldBytes += bytes;
+  }
+
+  give(share: PublishShare, bytes: number): void {
+    share.heldBytes -= bytes;
+    this.#heldBytes -= bytes;
+  }
+}
