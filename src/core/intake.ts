@@ -22,7 +22,7 @@ export interface Submission {
   /** The memory that it holds; released when its entries have entered or it failed, or by the publisher when that leaves. */
   readonly reservation: Reservation;
   /** Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at most once. */
-  read(): readonly NewEntry[] | Promise<readonly NewEntry[]>;
+  read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
 /** What the intake asks of the hub. */
