@@ -91,10 +91,10 @@ export class World {
     };
     this.hub = new Hub(log, this.clock, this.counters, this.setting.hub);
     const enter = this.hub.enter.bind(this.hub);
-    this.hub.enter = (entry) => {
+    this.hub.enter = (channel, entry) => {
       // An exception would be taken for the log's.
       this.catchFault(() => this.onEnter?.(entry));
-      enter(entry);
+      enter(channel, entry);
     };
   }
 
