@@ -18,6 +18,7 @@ export interface Member {
   readonly queueVersion: number;
   seqAfter(id: number, queued: boolean): number;
   endSeq(queued: boolean): number;
+  eventsFrom(seq: number, queued: boolean): number;
   idAt(seq: number): number;
   isDeletionAt(seq: number): boolean;
   eventAt(seq: number): LoggedEvent | undefined;
@@ -30,9 +31,10 @@ export class ChannelSet<One extends Member> {
   /** True when what waits in the channels' queues is read, too. */
   readonly readsQueues: boolean;
 
-  constructor(channels: readonly One[]) {
+  /** `asked` channels were named; those that are known hold something. */
+  constructor(channels: readonly One[], asked: number = channels.length) {
     this.channels = channels;
-    this.readsQueues = channels.length > 1;
+    this.readsQueues = asked > 1;
   }
 
   /** Id of the newest event that can be read, or 0. */
@@ -101,7 +103,7 @@ export class ChannelSet<One extends Member> {
     const first = this.firstIdAfter(0);
     if (count === 0 || first === undefined) return undefined;
     if (this.#countFrom(first) <= count) return first;
-    // The greatest id from which on there are at least `count` entries, found by halving: it takes as long for any count.
+    // The greatest id from which on there are at least `count` events, found by halving: it takes as long for any count.
     let low = first;
     for (let high = this.newestId; low < high;) {
       const middle = low + Math.ceil((high - low) / 2);
@@ -111,12 +113,11 @@ export class ChannelSet<One extends Member> {
     return this.firstIdAfter(low - 1);
   }
 
-  /** Entries with an id of `id` or more. */
+  /** Events with an id of `id` or more. */
   #countFrom(id: number): number {
+    const { channels, readsQueues } = this;
     let count = 0;
-    for (const channel of this.channels) {
-      count += channel.endSeq(this.readsQueues) - channel.seqAfter(id - 1, this.readsQueues);
-    }
+    for (const channel of channels) count += channel.eventsFrom(channel.seqAfter(id - 1, readsQueues), readsQueues);
     return count;
   }
 }

@@ -170,6 +170,13 @@ export class Channel<Feed extends Reader> {
     return this.#ringEnd + (queued ? this.queueLength : 0);
   }
 
+  /** Events from a seq on, in the ring, or with `queued` in ring and queue. */
+  eventsFrom(seq: number, queued: boolean): number {
+    const ringEnd = this.#ringEnd;
+    const entered = Math.max(0, ringEnd - seq);
+    return queued && this.#queue !== undefined ? entered + this.#queue.eventsFrom(Math.max(0, seq - ringEnd)) : entered;
+  }
+
   /** Id of the entry at a seq that is held. */
   idAt(seq: number): number {
     const ringEnd = this.#ringEnd;

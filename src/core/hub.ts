@@ -547,7 +547,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
       const channel = this.#channels.get(name);
       if (channel !== undefined) channels.push(channel);
     }
-    return new ChannelSet(channels);
+    return new ChannelSet(channels, names.length);
   }
 
   #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {

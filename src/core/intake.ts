@@ -198,6 +198,8 @@ export class Intake<Feed extends Reader> {
         try {
           if (reservation.isReleased) throw publisherLeft();
           const entries = await submission.read();
+          // Nothing is published that nobody is told of.
+          if (reservation.isReleased) throw publisherLeft();
           resolve(this.#append(channel, entries, reservation, requestKey));
         } catch (error) {
           reservation.release();
