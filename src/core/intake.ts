@@ -98,6 +98,7 @@ export class Intake<Feed extends Reader> {
   /** Large publishes that are to be read, one at a time, in the order in which their channels had room. */
   readonly #toRead: (() => Promise<void>)[] = [];
   #isReading = false;
+  #readingCount = 0;
   #queuedEvents = 0;
   #queuedBytes = 0;
   /** Publishes that wait for room, first come first. */
@@ -127,13 +128,14 @@ export class Intake<Feed extends Reader> {
 
   /** True when nothing accepted is left to enter and nobody waits. */
   get isEmpty(): boolean {
-    return this.#waitingCount === 0 && this.#queuedEvents === 0 && !this.#isReading && this.#toRead.length === 0;
+    return this.#waitingCount === 0 && this.#queuedEvents === 0 && this.#readingCount === 0;
   }
 
   get gauges() {
     return {
       queueEvents: this.#queuedEvents,
       queueBytes: this.#queuedBytes,
+      readingPublishers: this.#readingCount,
       waitingPublishers: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
     };
@@ -192,6 +194,7 @@ export class Intake<Feed extends Reader> {
   /** One such publish is read at a time, so that slices of many do not add up to a long turn of the loop. */
   #readInTurn(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     channel.isReading = true;
+    this.#readingCount++;
     return new Promise((resolve, reject) => {
       this.#toRead.push(async () => {
         const { reservation } = submission;
@@ -206,6 +209,7 @@ export class Intake<Feed extends Reader> {
           reject(error as Error);
         }
         channel.isReading = false;
+        this.#readingCount--;
         this.proceed(channel);
       });
       if (!this.#isReading) void this.#readNext();

@@ -28,6 +28,8 @@ export interface Setting {
   readonly deleting: number;
   /** How often a step publishes. */
   readonly publishing: number;
+  /** The share of publishes that come by the log from another node. */
+  readonly floods: number;
 }
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
@@ -54,6 +56,7 @@ function settingOf(random: Random): Setting {
     drops: random.chance(0.4),
     deleting: random.pick([0, 0.001, 0.01]),
     publishing: random.pick([0.05, 0.2, 0.5]),
+    floods: random.pick([0, 0, 0.05, 0.5]),
   };
 }
 
