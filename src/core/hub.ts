@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { ENDS, HoldlineError, type EndCode } from '../errors.js';
+import { makeHeldBytes, type HeldBytes } from '../held-bytes.js';
 import {
   CHANNELS,
   CORK_WRITE_BYTES,
@@ -79,7 +80,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
   readonly #channels: Channels<Feed<Socket>>;
-  readonly #publishMemory = new PublishMemory();
+  readonly #publishMemory: PublishMemory;
   readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
   readonly #pollAnswers = new PollAnswers();
@@ -99,7 +100,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
 
-  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions) {
+  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions, held: HeldBytes = makeHeldBytes()) {
     this.#log = log;
     this.#clock = clock;
     this.#beganMs = clock.nowMs();
@@ -108,6 +109,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
     this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
+    this.#publishMemory = new PublishMemory(held);
     this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
     this.#heartbeat = new Heartbeat(
       this.#pump,
