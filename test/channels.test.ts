@@ -6,7 +6,7 @@ import type { Channel, Reader, Replay } from '../src/core/channel.js';
 import { Channels } from '../src/core/channels.js';
 import { SSE } from '../src/core/frame.js';
 import { makeCounters } from '../src/counters.js';
-import { CHANNELS } from '../src/limits.js';
+import { CHANNELS_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
@@ -190,10 +190,10 @@ describe('a channel', () => {
   });
 });
 
-describe(`${CHANNELS} channels are all there may be`, () => {
+describe(`${CHANNELS_MAX} channels are all there may be`, () => {
   test('the one that was published to longest ago and has no lines is forgotten, and its loss is in the floor', () => {
     const names = new Names(ROOMY, 1024 * MIB);
-    for (let i = 0; i < CHANNELS; i++) names.publish(`c${i}`, 1);
+    for (let i = 0; i < CHANNELS_MAX; i++) names.publish(`c${i}`, 1);
     names.publish('c1', 1);
     names.join('c0');
     names.join('c2');
@@ -208,31 +208,31 @@ describe(`${CHANNELS} channels are all there may be`, () => {
     ]);
     expect(names.channels.floor).toBe(4);
     names.publish('newer', 1);
-    expect([names.channels.get('c4'), names.channels.floor, names.channels.count]).toEqual([undefined, 5, CHANNELS]);
+    expect([names.channels.get('c4'), names.channels.floor, names.channels.count]).toEqual([undefined, 5, CHANNELS_MAX]);
     expect(names.counters.channels_forgotten_total).toBe(2);
-    expect(names.channels.ringCount).toBe(CHANNELS);
+    expect(names.channels.ringCount).toBe(CHANNELS_MAX);
   });
 
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel', () => {
     const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB);
-    for (let i = 0; i < CHANNELS + 50; i++) names.publish(`c${i}`, 1);
-    expect([names.channels.count, names.channels.ringCount, names.channels.floor]).toEqual([CHANNELS, CHANNELS, 50]);
+    for (let i = 0; i < CHANNELS_MAX + 50; i++) names.publish(`c${i}`, 1);
+    expect([names.channels.count, names.channels.ringCount, names.channels.floor]).toEqual([CHANNELS_MAX, CHANNELS_MAX, 50]);
     names.publish('c0', 1);
     names.join('c0');
     const again = names.channels.get('c0');
     for (let i = 0; i < 100; i++) names.publish(`d${i}`, 1);
     expect(names.channels.get('c0')).toBe(again);
-    expect(names.channels.count).toBe(CHANNELS);
+    expect(names.channels.count).toBe(CHANNELS_MAX);
   });
 
   test('where none holds a ring any without lines goes; where all have lines there is no place', () => {
     const names = new Names(ROOMY, MIB, 77);
-    for (let i = 0; i < CHANNELS; i++) names.join(`c${i}`);
+    for (let i = 0; i < CHANNELS_MAX; i++) names.join(`c${i}`);
     expect(names.channels.place('new')).toBeUndefined();
-    expect(names.channels.count).toBe(CHANNELS);
+    expect(names.channels.count).toBe(CHANNELS_MAX);
     expect(names.channels.place('c5'), 'a known one has its place').toBeDefined();
     names.leave('c9');
     expect(names.channels.place('new')).toBeDefined();
-    expect([names.channels.get('c9'), names.channels.floor, names.channels.count]).toEqual([undefined, 77, CHANNELS]);
+    expect([names.channels.get('c9'), names.channels.floor, names.channels.count]).toEqual([undefined, 77, CHANNELS_MAX]);
   });
 });

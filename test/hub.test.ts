@@ -1,7 +1,7 @@
 /** The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be, and the bound on channels. */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../src/core/position.js';
-import { AWAIT_MS, CHANNELS, CHANNELS_PER_LINE } from '../src/limits.js';
+import { AWAIT_MS, CHANNELS_MAX, CHANNELS_PER_LINE } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 
 const OLDEST: Position = { kind: 'after', id: 0 };
@@ -159,13 +159,13 @@ describe('on several channels', () => {
   });
 });
 
-describe(`${CHANNELS} channels`, () => {
+describe(`${CHANNELS_MAX} channels`, () => {
   test('that have lines are all there may be; who asks or publishes for one more is refused, and the others go on', async () => {
     const fake = new FakeHub();
-    for (let i = 0; i < CHANNELS; i += CHANNELS_PER_LINE) {
+    for (let i = 0; i < CHANNELS_MAX; i += CHANNELS_PER_LINE) {
       fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `c${i + j}`).join());
     }
-    expect(fake.hub.gauges.channels).toBe(CHANNELS);
+    expect(fake.hub.gauges.channels).toBe(CHANNELS_MAX);
     const full: unknown = expect.objectContaining({ code: 'HOLDLINE_CHANNELS_FULL' });
     expect(() => fake.join('one-more')).toThrow(full);
     await expect(fake.publish('one-more', 'x')).rejects.toThrow(full);
@@ -173,18 +173,18 @@ describe(`${CHANNELS} channels`, () => {
     await fake.publish('c0', 'x');
     await fake.clock.turn();
     expect(idsOf(fake.read(line))).toEqual([1]);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, channels: CHANNELS });
+    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, channels: CHANNELS_MAX });
   });
 
   test('without lines make room for new ones, the ones published to longest ago first; what they lost is a gap, never silence', async () => {
     const fake = new FakeHub({ replayTotalBytes: 1024 * 1024 });
-    for (let i = 0; i < CHANNELS; i++) await fake.publish(`c${i}`, 'x');
+    for (let i = 0; i < CHANNELS_MAX; i++) await fake.publish(`c${i}`, 'x');
     const line = fake.join('new-1,new-2');
-    expect(fake.hub.gauges.channels).toBe(CHANNELS);
+    expect(fake.hub.gauges.channels).toBe(CHANNELS_MAX);
     await fake.publish('new-1', 'y');
     await fake.publish('new-2', 'z');
     await fake.settle(line);
-    expect(idsOf(line.text), 'the two did not push each other out').toEqual([CHANNELS + 1, CHANNELS + 2]);
+    expect(idsOf(line.text), 'the two did not push each other out').toEqual([CHANNELS_MAX + 1, CHANNELS_MAX + 2]);
     const { floor } = fake.hub.gauges;
     expect(floor).toBeGreaterThan(0);
     const back = fake.join('c1', after(1));

@@ -1,6 +1,6 @@
 /** All channels of a server by name: which holds a ring, what the rings add up to, and who goes when there is no more place. */
 import type { Counters } from '../counters.js';
-import { CHANNELS, SWEEP_WORK_BYTES } from '../limits.js';
+import { CHANNELS_MAX, SWEEP_WORK_BYTES } from '../limits.js';
 import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
 
 export interface ChannelsOptions {
@@ -53,7 +53,7 @@ export class Channels<Feed extends Reader> {
   place(name: string): Channel<Feed> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
-    if (this.#byName.size >= CHANNELS && !this.#forgetOne()) return undefined;
+    if (this.#byName.size >= CHANNELS_MAX && !this.#forgetOne()) return undefined;
     const channel = new Channel<Feed>(name, this.#options.replay, this.#options.sweepWorkBytes ?? SWEEP_WORK_BYTES);
     this.#byName.set(name, channel);
     return channel;

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { ENDS, HoldlineError, type EndCode } from '../errors.js';
 import {
-  CHANNELS,
+  CHANNELS_MAX,
   CORK_WRITE_BYTES,
   DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
@@ -64,7 +64,7 @@ export interface HubMemory {
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS} channels have lines already; use one of them or try again later`,
+    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
   );
 }
 
