@@ -3,6 +3,7 @@ import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
 import type { LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
+import type { Order, Ordered, Place } from './order.js';
 import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
 
@@ -42,12 +43,16 @@ export function lossesSoFar(): number {
   return lossCount;
 }
 
-export class Channel<Feed extends Reader> {
+export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   readonly name: string;
   /** Feeds with at least one line. */
   readonly feeds: Feed[] = [];
   /** Lines over all feeds. */
   lineCount = 0;
+  /** Publishes under way that need this row; whoever counts them calls `released` (core/channels.ts) when there are none any more. */
+  publishing = 0;
+  /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
+  isOfReaders = false;
   /** Feeds with a line that is waited for. Written by core/pump.ts. */
   awaitingFeeds = 0;
   /** Until then no line is waited for, ms of the clock. Written by core/pump.ts. */
@@ -58,17 +63,20 @@ export class Channel<Feed extends Reader> {
   newestId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /** Highest id that was dropped, or 0: a position below it has missed something. */
-  lostThrough = 0;
+  /** Highest id that was dropped here, or may have been before this row was made: a position below it has missed something. */
+  lostThrough: number;
   /** What {@link lossesSoFar} became when that happened. */
   lostAt = 0;
-  /** Bytes of the rings as the hub has counted them. */
-  countedBytes = 0;
+  /** {@link recordBytes} and {@link frameBytes} as core/channels.ts has counted them. */
+  countedRecordBytes = 0;
+  countedFrameBytes = 0;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
-  /** Neighbours in the hub's order of last publish. */
+  /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
+  order: Order<Channel<Feed>> | undefined;
   older: Channel<Feed> | undefined;
   newer: Channel<Feed> | undefined;
+  framesPlace: Place<Channel<Feed>> | undefined;
 
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
@@ -79,10 +87,12 @@ export class Channel<Feed extends Reader> {
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  constructor(name: string, replay: Replay, sweepWorkBytes: number) {
+  /** `lostThrough` is what a channel of that name may have lost before (core/losses.ts). */
+  constructor(name: string, replay: Replay, sweepWorkBytes: number, lostThrough: number) {
     this.name = name;
     this.#replay = replay;
     this.#sweepWorkBytes = sweepWorkBytes;
+    this.lostThrough = lostThrough;
   }
 
   /** Events held. */
@@ -95,9 +105,24 @@ export class Channel<Feed extends Reader> {
     return this.#records !== undefined;
   }
 
-  /** Bytes of memory of all rings. */
-  get memoryBytes(): number {
-    let bytes = this.#records?.memoryBytes ?? 0;
+  /** True while its row may not be forgotten: somebody is on it or publishes to it. */
+  get isHeld(): boolean {
+    return this.lineCount > 0 || this.publishing > 0;
+  }
+
+  /** True when forgetting its row loses nothing: it never held an event and was not deleted. */
+  get isBlank(): boolean {
+    return this.newestId === 0 && !this.isDeleted;
+  }
+
+  /** Bytes of memory of the ring of records. */
+  get recordBytes(): number {
+    return this.#records?.memoryBytes ?? 0;
+  }
+
+  /** Bytes of memory of the rings of frames. */
+  get frameBytes(): number {
+    let bytes = 0;
     for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
     return bytes;
   }
@@ -236,6 +261,15 @@ export class Channel<Feed extends Reader> {
     this.#sweptSeq = 0;
     this.version++;
     return dropped;
+  }
+
+  /** Lets the frames go if no healthy line needs them; they are made from the records when they are needed. Returns bytes freed. */
+  dropFrames(): number {
+    if (!this.isSwept) return 0;
+    const bytes = this.frameBytes;
+    this.#frames.length = 0;
+    this.version++;
+    return bytes;
   }
 
   addFeed(feed: Feed): void {

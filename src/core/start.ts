@@ -18,13 +18,11 @@ export interface Progress {
   readonly head: number;
   /** The id that the log gave last. */
   readonly lastId: number;
-  /** Positions below it may have lost something that nobody remembers. */
-  readonly floor: number;
 }
 
 /** Where a client that asks for `position` starts. */
-export function startOf(set: ChannelSet<Member>, position: Position, { head, lastId, floor }: Progress): Start {
-  const through = Math.max(set.lostThrough, floor);
+export function startOf(set: ChannelSet<Member>, position: Position, { head, lastId }: Progress): Start {
+  const through = set.lostThrough;
   if (position.kind === 'after') {
     const { id } = position;
     const gap = isGap(id, through, lastId) ? { after: id, through } : undefined;
@@ -47,15 +45,15 @@ function before(first: number | undefined, gap: OwedGap | undefined, head: numbe
 
 /**
  * The position that an empty answer tells: behind everything that has entered, so that the client of a quiet channel does not fall
- * behind the floor. A gap that could not be told yet must come about again from it.
+ * behind what is lost. A gap that could not be told yet must come about again from it.
  */
 export function emptyPosition(
   set: ChannelSet<Member>,
   { cursor, gap }: Pick<Start, 'cursor' | 'gap'>,
-  { head, floor }: Pick<Progress, 'head' | 'floor'>,
+  { head }: Pick<Progress, 'head'>,
 ): number {
   if (gap === undefined) return Math.max(cursor, head);
-  const through = Math.max(set.lostThrough, floor);
+  const through = set.lostThrough;
   const { after } = gap;
   if (after !== null && after < through) return after;
   // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any position below what is lost will do.
