@@ -84,8 +84,20 @@ export const WAITING_PUBLISHERS = 1_024;
 /** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
 
-/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/channels.ts */
-export const CHANNELS = 100_000;
+/**
+ * Channels that something was published to. Past it a publish to a new name forgets the one without lines that was published to longest
+ * ago, those that hold nothing first; where all have lines it is refused. About 4 KiB each and their events. core/channels.ts
+ */
+export const CHANNELS_MAX = 100_000;
+
+/** Names that have lines and nothing was ever published to; a line on one more is refused. About 1.5 KiB each. core/channels.ts */
+export const READER_CHANNELS_MAX = 100_000;
+
+/**
+ * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each. Past it the oldest record is forgotten,
+ * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
+ */
+export const LOST_CHANNELS_MAX = 1_000_000;
 
 /** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
 export const SWEEP_SLICE_MS = 2;

@@ -11,6 +11,7 @@ import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
+import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
 import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
@@ -53,12 +54,14 @@ export function lossesSoFar(): number {
   return lossCount;
 }
 
-export class Channel<Feed extends Reader> {
+export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   readonly name: string;
   /** Feeds with at least one line. */
   readonly feeds: Feed[] = [];
   /** Lines over all feeds. */
   lineCount = 0;
+  /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
+  isOfReaders = false;
   /** Feeds with a line that is waited for. Written by core/pump.ts. */
   awaitingFeeds = 0;
   /** Until then no line is waited for, ms of the clock. Written by core/pump.ts. */
@@ -73,12 +76,13 @@ export class Channel<Feed extends Reader> {
   newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /** Highest id that was dropped, or 0: a position below it has missed something. */
-  lostThrough = 0;
+  /** Highest id that was dropped here, or may have been before this row was made: a position below it has missed something. */
+  lostThrough: number;
   /** What {@link lossesSoFar} became when that happened. */
   lostAt = 0;
-  /** Bytes of the rings as the hub has counted them. */
-  countedBytes = 0;
+  /** {@link recordBytes} and {@link frameBytes} as core/channels.ts has counted them. */
+  countedRecordBytes = 0;
+  countedFrameBytes = 0;
   /** What its publishes hold (core/publish-memory.ts). */
   readonly share: PublishShare = { heldBytes: 0 };
   /** Publishes that wait for room. Written by core/intake.ts. */
@@ -89,9 +93,11 @@ export class Channel<Feed extends Reader> {
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
-  /** Neighbours in the hub's order of last publish. */
+  /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
+  order: Order<Channel<Feed>> | undefined;
   older: Channel<Feed> | undefined;
   newer: Channel<Feed> | undefined;
+  framesPlace: Place<Channel<Feed>> | undefined;
 
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
@@ -105,10 +111,12 @@ export class Channel<Feed extends Reader> {
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  constructor(name: string, replay: Replay, sweepWorkBytes: number) {
+  /** `lostThrough` is what a channel of that name may have lost before (core/losses.ts). */
+  constructor(name: string, replay: Replay, sweepWorkBytes: number, lostThrough: number) {
     this.name = name;
     this.#replay = replay;
     this.#sweepWorkBytes = sweepWorkBytes;
+    this.lostThrough = lostThrough;
   }
 
   /** Events held. */
@@ -121,9 +129,24 @@ export class Channel<Feed extends Reader> {
     return this.#records !== undefined;
   }
 
-  /** Bytes of memory of all rings. */
-  get memoryBytes(): number {
-    let bytes = this.#records?.memoryBytes ?? 0;
+  /** True while its row may not be forgotten: somebody is on it or publishes to it. */
+  get isHeld(): boolean {
+    return this.lineCount > 0 || this.isBusy;
+  }
+
+  /** True when forgetting its row loses nothing: it never held an event and was not deleted. */
+  get isBlank(): boolean {
+    return this.newestId === 0 && !this.isDeleted;
+  }
+
+  /** Bytes of memory of the ring of records. */
+  get recordBytes(): number {
+    return this.#records?.memoryBytes ?? 0;
+  }
+
+  /** Bytes of memory of the rings of frames. */
+  get frameBytes(): number {
+    let bytes = 0;
     for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
     return bytes;
   }
@@ -262,7 +285,7 @@ export class Channel<Feed extends Reader> {
     return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
   }
 
-  /** True while something is under way that needs the channel's row: it may not be forgotten. */
+  /** True while a publish is under way, from the first byte of its body until it has entered. */
   get isBusy(): boolean {
     return this.#queue !== undefined || this.waitingCount > 0 || this.isReading || this.share.heldBytes > 0;
   }
@@ -355,11 +378,13 @@ export class Channel<Feed extends Reader> {
     return dropped;
   }
 
-  /** Lets go of the frames, if every healthy line has been given them: they can be made again from the records. */
-  dropFrames(): void {
-    if (!this.isSwept) return;
+  /** Lets the frames go if no healthy line needs them; they are made from the records when they are needed. Returns bytes freed. */
+  dropFrames(): number {
+    if (!this.isSwept) return 0;
+    const bytes = this.frameBytes;
     this.#frames.length = 0;
     this.version++;
+    return bytes;
   }
 
   addFeed(feed: Feed): void {

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError } from '../errors.js';
 import {
   CORK_WRITE_BYTES,
   ENTERED_PER_CHECK,
@@ -185,7 +185,7 @@ export class Intake<Feed extends Reader> {
       entries = submission.read();
     } catch (error) {
       reservation.release();
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
     if (entries instanceof Promise) return this.#readInTurn(channel, { reservation, read: () => entries }, requestKey);
     return this.#append(channel, entries, submission.reservation, requestKey);
@@ -206,7 +206,7 @@ export class Intake<Feed extends Reader> {
           resolve(this.#append(channel, entries, reservation, requestKey));
         } catch (error) {
           reservation.release();
-          reject(error as Error);
+          reject(asError(error));
         }
         channel.isReading = false;
         this.#readingCount--;
@@ -246,7 +246,7 @@ export class Intake<Feed extends Reader> {
       this.checkPlace(channel);
     } catch (error) {
       reservation.release();
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
     this.#counters.publish_waited_total++;
     this.#owner.flush();

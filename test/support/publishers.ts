@@ -1,7 +1,7 @@
 /** The simulator's publishers: what they publish and delete, when they are answered, and in which order the log is given it. */
 import { isDeletion, type NewEntry, type NewEvent } from '../../src/core/event.js';
 import type { Published } from '../../src/core/intake.js';
-import { HoldlineError } from '../../src/errors.js';
+import { asError, HoldlineError } from '../../src/errors.js';
 import { PUBLISH_WAIT_MS, QUEUED_EVENT_BYTES, READ_AT_ONCE_BYTES } from '../../src/limits.js';
 import type { World } from './world.js';
 
@@ -148,7 +148,7 @@ export class Publishers {
                 });
           return hub.submit(channel, { reservation, read });
         } catch (error) {
-          return Promise.reject(error as Error);
+          return Promise.reject(asError(error));
         }
       },
       told,
