@@ -187,7 +187,7 @@ export class Simulation {
       throw new Error(`not so: ${broken.join('; ')} ${JSON.stringify({ ...gauges, open, stalled, counters })}`);
   }
 
-  /** What some line of the feed that is healthy or waited for may not have been given is bounded: more than that does not enter. */
+  /** What some line of the feed that is healthy or in grace may not have been given is bounded: more than that does not enter. */
   #checkUnswept(feed: Feed<Held>, unswept: Set<string>): void {
     const { model, hub, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES);
@@ -202,7 +202,7 @@ export class Simulation {
         bytes += Buffer.byteLength(event.data);
         count++;
       }
-      if (count > 0 || feed.awaitedThrough < Infinity) unswept.add(name);
+      if (count > 0 || feed.graceThrough < Infinity) unswept.add(name);
       if (count > 1 && bytes > roomBytes)
         throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);
     }
