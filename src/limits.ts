@@ -112,17 +112,35 @@ export const IDLE_ROWS_PER_CORK = 256;
 export const CATCH_UP_CORKS = 4;
 
 /**
- * How long a healthy line that refuses bytes is waited for, ms, and in which time it must take what had entered at its beginning to be
- * waited for again: a burst that its socket cannot take at once does not lap it. Meanwhile a channel takes no more than its replay
- * beyond that line's cursor (core/channel.ts). core/pump.ts
+ * Grace of a healthy line that refuses bytes, ms: so long its channels evict nothing that it has not been given, and take no more than
+ * their replay beyond its cursor (core/channel.ts). It goes on while the line takes, in each such time, what had entered at its
+ * beginning. So a channel is never held below its replay per GRACE_MS, 10 MB/s by default. core/pump.ts
  */
-export const AWAIT_MS = 100;
+export const GRACE_MS = 100;
+
+/** What a line that has proven itself is given where its channel has spent its budget, ms. core/grace.ts */
+export const GRACE_MIN_MS = 50;
 
 /**
- * After a line was waited for in vain none of its channels is, for so long, ms: a reader who stalls on purpose, again and again, can
- * hold a channel for a tenth of the time, and only one that is given more than its replay in that time. core/pump.ts
+ * What a channel may be held by lines that then turn out to have stalled, ms a second; as much is saved at the most. Costs that share
+ * of the publishers' pace, and GRACE_MIN_MS for each proven line that stalls in GRACE_TRUST_SECONDS. core/grace.ts
  */
-export const AWAIT_PAUSE_MS = 9 * AWAIT_MS;
+export const GRACE_BUDGET_MS_PER_SECOND = 100;
+
+/** Most that a channel may have spent beyond its budget, ms: what proven lines do cannot deny young ones grace for longer than ten seconds. core/grace.ts */
+export const GRACE_DEBT_MS_MAX = 10 * GRACE_BUDGET_MS_PER_SECOND;
+
+/** How long a line must have been open, or not have held its channels in vain, to count as proven, seconds. core/grace.ts */
+export const GRACE_TRUST_SECONDS = 10;
+
+/** How long a line is given no grace at all after it held its channels in vain, seconds; then it is given what a young line is. core/grace.ts */
+export const GRACE_DISTRUST_SECONDS = 2;
+
+/**
+ * When the loop comes so late to the end of a window, ms, it was away while sockets drained: those in grace are given as much longer,
+ * once. core/pump.ts
+ */
+export const GRACE_LATE_MS = 5;
 
 /** Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger bursts, which cost less a beat. core/heartbeat.ts */
 export const HEARTBEAT_TURN_STEPS = 16;
@@ -213,4 +231,5 @@ function assertRelation(holds: boolean, relation: string): void {
 assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
 assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
+assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

@@ -12,7 +12,7 @@ const ROOMY: Replay = { events: 1000, bytes: MIB };
 
 /** A feed that has been given nothing, or everything. */
 function readerUpTo(sweptThrough: number, dialect: Dialect = SSE) {
-  return { dialect, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, awaitedThrough: Infinity };
+  return { dialect, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, graceThrough: Infinity };
 }
 
 class Names {

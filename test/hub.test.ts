@@ -1,7 +1,7 @@
 /** The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be, and the bound on channels. */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../src/core/position.js';
-import { AWAIT_MS, CHANNELS_MAX, CHANNELS_PER_LINE } from '../src/limits.js';
+import { CHANNELS_MAX, CHANNELS_PER_LINE, GRACE_MS } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 
 const OLDEST: Position = { kind: 'after', id: 0 };
@@ -15,7 +15,7 @@ async function stall(fake: FakeHub, line: FakeLine, channel: string): Promise<vo
   }
   expect(line.socket.refusing).toBe(true);
   // By then nobody waits for it any more.
-  await fake.clock.turn(AWAIT_MS);
+  await fake.clock.turn(GRACE_MS);
 }
 
 const gapsOf = (text: string): unknown[] =>
@@ -110,7 +110,7 @@ describe('a line of messages', () => {
     const line = fake.join('c', { kind: 'live' }, 1000, 'websocket');
     for (let i = 0; i < 10; i++) {
       await fake.publish('c', `${i}${'x'.repeat(1500)}`);
-      await fake.clock.turn(AWAIT_MS);
+      await fake.clock.turn(GRACE_MS);
     }
     expect(line.socket.writes).toBe(1);
     await fake.settle(line);

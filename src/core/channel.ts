@@ -11,6 +11,7 @@ import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
+import type { GraceBudget } from './grace.js';
 import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
 import { decodeRecord, encodeRecord } from './record.js';
@@ -38,12 +39,12 @@ export interface Reader {
   readonly dialect: Dialect;
   /** True when it reads the dialect's frames, which are kept while somebody does. */
   readonly readsFrames: boolean;
-  /** Every line of the feed that is waited for has been given everything up to this id; Infinity while none is. */
-  readonly awaitedThrough: number;
-  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
-  isHeldBackBeside(channel: unknown): boolean;
   /** Every healthy line of the feed has been given everything up to this id. */
   readonly sweptThrough: number;
+  /** Every line of the feed in grace has been given everything up to this id; Infinity while none is. */
+  readonly graceThrough: number;
+  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
+  isHeldBackBeside(channel: unknown): boolean;
 }
 
 /** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
@@ -62,10 +63,12 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   lineCount = 0;
   /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
   isOfReaders = false;
-  /** Feeds with a line that is waited for. Written by core/pump.ts. */
-  awaitingFeeds = 0;
-  /** Until then no line is waited for, ms of the clock. Written by core/pump.ts. */
-  awaitsAgainMs = 0;
+  /** Feeds with a line in grace. Written by core/pump.ts. */
+  feedsInGrace = 0;
+  /** Times that something may not enter, or go, for the sake of lines in grace. */
+  graceRefusals = 0;
+  /** What it may still spend on lines in grace; undefined until something was spent. Written by core/pump.ts. */
+  graceBudget: GraceBudget | undefined;
   /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
   version = 0;
   /** Rises whenever the queue changes. */
@@ -309,7 +312,10 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   hasRoom(bytes: number): boolean {
     const records = this.#records;
     if (records === undefined) return true;
-    if (this.awaitingFeeds > 0 && !this.#hasAwaitedRoom(records, bytes)) return false;
+    if (this.feedsInGrace > 0 && !this.#hasGraceRoom(records, bytes)) {
+      this.graceRefusals++;
+      return false;
+    }
     const room = this.workingRoomBytes - bytes;
     if (this.#unsweptBytes(records) <= room) return true;
     this.#look(records);
@@ -317,10 +323,10 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return unswept === 0 || unswept <= room;
   }
 
-  /** True when the lines that are waited for would find all they have not been given within the replay, or the most working room. */
-  #hasAwaitedRoom(records: Ring, bytes: number): boolean {
-    const awaited = this.#bytesFrom(records, records.seqAfter(this.#awaitedThrough));
-    return awaited === 0 || awaited + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
+  /** True when the lines in grace would find all they have not been given within the replay, or the most working room. */
+  #hasGraceRoom(records: Ring, bytes: number): boolean {
+    const owed = this.#bytesFrom(records, records.seqAfter(this.#graceThrough));
+    return owed === 0 || owed + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
@@ -338,12 +344,12 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return this.evict();
   }
 
-  /** Evicts what is beyond the replay and has been given to every line that is healthy or waited for. Returns how many. */
+  /** Evicts what is beyond the replay and has been given to every line that is healthy or in grace. Returns how many. */
   evict(): number {
     const records = this.#records;
     if (records === undefined || !this.#isOver(records)) return 0;
     this.#look(records);
-    const through = Math.min(this.#sweptThrough, this.#awaitedThrough);
+    const through = Math.min(this.#sweptThrough, this.#graceThrough);
     let evicted = 0;
     while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
@@ -358,11 +364,14 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return evicted;
   }
 
-  /** True when nothing held is still owed to a line that is healthy or waited for, so that {@link drop} loses nothing for it. */
+  /** True when nothing held is still owed to a line that is healthy or in grace, so that {@link drop} loses nothing for it. */
   get isSwept(): boolean {
     if (this.#records === undefined) return true;
     this.#look(this.#records);
-    return this.newestId <= Math.min(this.#sweptThrough, this.#awaitedThrough);
+    if (this.newestId > this.#sweptThrough) return false;
+    if (this.newestId <= this.#graceThrough) return true;
+    this.graceRefusals++;
+    return false;
   }
 
   /** Drops everything up to the newest event, rings and all. Returns how many events were dropped. */
@@ -419,11 +428,11 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return bytes;
   }
 
-  /** Every line that is waited for has been given everything up to this id. */
-  get #awaitedThrough(): number {
+  /** Every line in grace has been given everything up to this id. */
+  get #graceThrough(): number {
     let least = Infinity;
-    if (this.awaitingFeeds === 0) return least;
-    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.awaitedThrough);
+    if (this.feedsInGrace === 0) return least;
+    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.graceThrough);
     return least;
   }
 

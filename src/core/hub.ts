@@ -458,11 +458,12 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   #remove(handle: number): void {
+    this.#pump.leaves(this.lines.feedAt(handle), this.lines.rowOf(handle));
     const feed = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     for (const channel of feed.channels) channel.lineCount--;
-    // If it was the one that was waited for, the sweep finds out.
-    if (feed.awaitedThrough !== Infinity) this.#pump.wakeBehind(feed);
+    // If it was the last one in grace, the sweep finds out.
+    if (feed.graceThrough !== Infinity) this.#pump.wakeBehind(feed);
     const isPoll = feed.way.port.kind === 'poll';
     if (isPoll) {
       this.#deadlines.remove(handle);
@@ -588,7 +589,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   #detach(feed: Feed<Socket>): void {
     if (this.#feeds.get(feed.key) !== feed) return;
     this.#feeds.delete(feed.key);
-    this.#pump.forgetAwaited(feed);
+    this.#pump.endGrace(feed);
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
       this.#channels.recount(channel);

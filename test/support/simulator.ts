@@ -54,7 +54,7 @@ export class Simulation {
     try {
       for (let step = 0; step < count; step++) {
         this.steps++;
-        this.#world.step = this.steps;
+        this.#world.step++;
         await this.#step();
         this.#world.throwFault();
         if (random.chance(0.002)) await this.#rest();
@@ -87,6 +87,7 @@ export class Simulation {
 
   async #turn(ms: number, asks = true): Promise<void> {
     const { clock } = this.#world;
+    this.#world.step++;
     const startMs = clock.nowMs();
     this.#world.note(`turn ${ms.toFixed(1)} ms`);
     clock.pass(ms);
@@ -192,7 +193,7 @@ export class Simulation {
       );
   }
 
-  /** What some line of the feed that is healthy or waited for may not have been given is bounded: more than that does not enter. */
+  /** What some line of the feed that is healthy or in grace may not have been given is bounded: more than that does not enter. */
   #checkUnswept(feed: Feed<Held>, unswept: Set<string>): void {
     const { model, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES);
@@ -207,7 +208,7 @@ export class Simulation {
         bytes += Buffer.byteLength(event.data);
         count++;
       }
-      if (count > 0 || feed.awaitedThrough < Infinity) unswept.add(name);
+      if (count > 0 || feed.graceThrough < Infinity) unswept.add(name);
       // A feed of several channels may be left behind by one for what waits on another.
       if (feed.channels.length === 1 && count > 1 && bytes > roomBytes)
         throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);

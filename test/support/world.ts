@@ -81,7 +81,7 @@ export class World {
   /** By channel: ids that were accepted and have not entered, and the step in which there were some last. */
   readonly #pending = new Map<string, number[]>();
   readonly #pendingStep = new Map<string, number>();
-  /** Steps of the simulation so far. Written by simulator.ts. */
+  /** Steps and turns of the simulation so far. Written by simulator.ts. */
   step = 0;
 
   #trace: string[] = [];
