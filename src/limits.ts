@@ -94,6 +94,12 @@ export const CHANNELS_MAX = 100_000;
 export const READER_CHANNELS_MAX = 100_000;
 
 /**
+ * Channels that are looked at in one search for one to forget, for rings to drop or for frames to let go, under 1 µs each. Those that may
+ * not go are set aside, and the next search goes on behind them; a publish to a new name is refused meanwhile. core/channels.ts
+ */
+export const CHANNEL_LOOKS_MAX = 2_000;
+
+/**
  * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each. Past it the oldest record is forgotten,
  * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
  */

@@ -6,6 +6,7 @@ import type { Channel, Reader, Replay } from '../src/core/channel.js';
 import { Channels, type ChannelsOptions } from '../src/core/channels.js';
 import { NDJSON, SSE, type Dialect } from '../src/core/frame.js';
 import { makeCounters } from '../src/counters.js';
+import { CHANNEL_LOOKS_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
@@ -430,6 +431,17 @@ describe('when no more channels may be', () => {
     expect(looks).toBe(1000);
     expect(names.channels.place('c5'), 'a known one has its place').toBeDefined();
     expect([names.channels.count, names.counters.channels_refused_total]).toEqual([1000, 1001]);
+  });
+
+  test('one search looks at so many and no more; the next goes on behind them', () => {
+    const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNEL_LOOKS_MAX + 1 });
+    for (let i = 0; i <= 2 * CHANNEL_LOOKS_MAX; i++) {
+      names.publish(`c${i}`, 1);
+      if (i < 2 * CHANNEL_LOOKS_MAX) names.join(`c${i}`);
+    }
+    expect([names.channels.place('new'), names.channels.place('new')]).toEqual([undefined, undefined]);
+    expect(names.channels.place('new')).toBeDefined();
+    expect(names.lost(`c${2 * CHANNEL_LOOKS_MAX}`)).toBe(2 * CHANNEL_LOOKS_MAX + 1);
   });
 
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {

@@ -8,15 +8,15 @@
  * Published rows stand in one of three orders, or in none:
  *
  *   ringless   hold nothing any more; the first to be forgotten, in the order in which they came to hold nothing
- *   passed     hold events, and were passed over when a row to forget was looked for, since they had lines: older than those
- *   published  that are left here, in the order of last publish
- *   none       passed over as well, and of no use before something happens to them: back in their order with `released`, `recount`
- *              or `entered`
+ *   passed     hold events, and had lines when a row to forget was looked for; older than all in `published`
+ *   published  hold events, in the order of last publish
+ *   none       set aside by a search: of no use to the next one before `released`, `recount` or `entered` puts them back
  *
- * So each step of a search is paid for by what puts the row back, and all of it is O(1) an operation.
+ * So each step of a search is paid for by what puts the row back, and all of it is O(1) an operation; one search takes
+ * CHANNEL_LOOKS_MAX steps at the most.
  */
 import type { Counters } from '../counters.js';
-import { CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES } from '../limits.js';
+import { CHANNEL_LOOKS_MAX, CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES } from '../limits.js';
 import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
 import type { Member } from './channel-set.js';
 import { Losses } from './losses.js';
@@ -232,8 +232,9 @@ export class Channels<Feed extends Reader> {
 
   /** Lets frames that were not used for longest go until the rest fits; never those that have just been made. */
   #letGoFrames(except: Place<Channel<Feed>>): void {
-    for (let place = this.#framed.oldest; place !== undefined && place !== except; place = this.#framed.oldest) {
-      if (this.frameBytes <= this.#options.replayTotalBytes) return;
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const place = this.#framed.oldest;
+      if (place === undefined || place === except || this.frameBytes <= this.#options.replayTotalBytes) return;
       this.#framed.remove(place);
       if (place.item.dropFrames() === 0) continue;
       this.#counters.frames_dropped_total++;
@@ -243,38 +244,36 @@ export class Channels<Feed extends Reader> {
 
   /** Drops rings of the least recently published channels until the rest fits `--replay-total`; never one that a line still needs. */
   #reclaim(except: Channel<Feed>): void {
-    this.#reclaimFrom(this.#passed, except);
-    this.#reclaimFrom(this.#published, except);
-  }
-
-  #reclaimFrom(order: Order<Channel<Feed>>, except: Channel<Feed>): void {
-    for (let channel = order.oldest; channel !== undefined && channel !== except; channel = order.oldest) {
-      if (this.recordBytes <= this.#options.replayTotalBytes) return;
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const channel = this.#passed.oldest ?? this.#published.oldest;
+      if (channel === undefined || channel === except || this.recordBytes <= this.#options.replayTotalBytes) return;
       if (channel.isSwept) {
         this.dropRing(channel);
         this.#counters.rings_dropped_total++;
       } else {
-        order.remove(channel);
+        channel.order?.remove(channel);
       }
     }
   }
 
   /**
    * Forgets a channel that nobody holds: one that holds nothing if there is one, else the one that was published to longest ago. What it
-   * lost is remembered. False when all are held.
+   * lost is remembered. False when none is found.
    */
   #forgetOne(): boolean {
     let busy = 0;
-    for (let channel = this.#ringless.oldest; channel !== undefined; channel = this.#ringless.oldest) {
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
+      const channel = ringless ?? this.#published.oldest;
+      if (channel === undefined) return false;
       if (!channel.isHeld) return this.#forget(channel);
-      // A publish that is under way is over soon, and tells nobody.
-      if (channel.lineCount > 0) this.#ringless.remove(channel);
-      else if (busy++ < BUSY_CHANNELS_MAX) this.#ringless.append(channel);
-      else break;
-    }
-    for (let channel = this.#published.oldest; channel !== undefined; channel = this.#published.oldest) {
-      if (!channel.isHeld) return this.#forget(channel);
-      this.#passed.append(channel);
+      if (channel.hasRing) this.#passed.append(channel);
+      else if (channel.lineCount > 0) this.#ringless.remove(channel);
+      else {
+        // A publish is under way there: it is over soon, and nobody says so.
+        busy++;
+        this.#ringless.append(channel);
+      }
     }
     return false;
   }
