@@ -48,6 +48,12 @@ export const BODY_ROOM_BYTES_MIN = 4 * 1024;
  */
 export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
+/**
+ * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not read: what a socket takes at once,
+ * so that nobody who reads is given up for those who do not. transports/pending-answers.ts, core/poll.ts
+ */
+export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
+
 /** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. transports/exchange.ts */
 export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
 

@@ -109,6 +109,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
+  hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = { counters, pending, report, draining: false };
   const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges }, settings);
   let listener: Listener | undefined;

@@ -80,7 +80,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   readonly #channels: Channels<Feed<Socket>>;
   readonly #intake: Intake;
   readonly #deadlines: Deadlines;
-  readonly #pollAnswers = new PollAnswers();
+  readonly pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
   /** Id of the newest entry that entered: a caught-up line has been given everything up to it. */
@@ -448,7 +448,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
-    const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
+    const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
     return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this) };
   }
 
@@ -479,7 +479,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     let gap = this.#owedGaps.get(handle);
     if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
       gap = { after: cursor, through: feed.lostThrough };
-    const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    const answer = this.pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // The poll waits on, behind it.
       table.cursors[row] = feed.newestId;

@@ -233,8 +233,8 @@ export class Exchange implements PendingAnswer {
     response.onWritable((offset) => {
       const [isTaken, isDone] = response.tryEnd(whole.subarray(offset), size);
       if (isDone) {
-        this.pendingBody = undefined;
         this.#shared.pending.remove(this);
+        this.pendingBody = undefined;
       } else {
         this.#shared.pending.moved(this);
       }
