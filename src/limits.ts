@@ -35,6 +35,41 @@ export const REQUEST_HEAD_BYTES = 8 * 1024;
 export const BODY_BYTES = 4 * 1024 * 1024;
 
 /**
+ * How long a body may take for its next BODY_PROGRESS_BYTES, ms, or for its end; then it is told 408. uWebSockets itself closes in
+ * silence 8–12 s after the last 160 KiB. transports/body.ts, native-notes/ten-second-timer.md
+ */
+export const BODY_PROGRESS_MS = 7_000;
+export const BODY_PROGRESS_BYTES = 160 * 1024;
+
+/** First room for a body whose length is not told, bytes; doubled whenever it is full. transports/body.ts */
+export const BODY_ROOM_BYTES_MIN = 4 * 1024;
+
+/**
+ * Answers that their sockets have not taken, bytes over all sockets; a body that several are given counts once. Past it the answer
+ * that has not moved for longest is given up and its socket closed: 64 KiB for each of 256 readers that stand still with different
+ * bodies. transports/pending-answers.ts
+ */
+export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not read: what a socket takes at once,
+ * so that nobody who reads is given up for those who do not. transports/pending-answers.ts, core/poll.ts
+ */
+export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
+
+/** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. transports/exchange.ts */
+export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
+
+/**
+ * Answers without a body on one connection, on average: each closes it with that chance, since uWebSockets does not tell whether the
+ * socket has taken the ones before. About 16 KiB of heads for who never reads. transports/exchange.ts
+ */
+export const BODILESS_ANSWERS_PER_CLOSE = 64;
+
+/** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. transports/exchange.ts */
+export const CLOSE_LINGER_MS = 1_000;
+
+/**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
  * entered its ring. A channel may hold as much as is still free. core/publish-memory.ts
  */
@@ -192,6 +227,9 @@ export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 /** Publishes that may wait for another with the same idempotency key, in all. The next one is told 503. core/idempotency.ts */
 export const WAITING_TWINS = 1_024;
 
+/** Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts */
+export const FAULT_LOG_MS = 1_000;
+
 /** Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash does not bring all back at once. */
 export const ACCEPTS_PER_SECOND = 10_000;
 
@@ -238,4 +276,6 @@ assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
 assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
 assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
+assertRelation(CLOSING_BODY_BYTES_MAX + 4 * 1024 <= CORK_WRITE_BYTES, 'a closing answer is one send');
+assertRelation(POLL_BODY_BYTES <= PENDING_ANSWER_BYTES_MAX, 'one answer to a poll may wait');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

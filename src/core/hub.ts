@@ -98,7 +98,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly #publishMemory: PublishMemory;
   readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
-  readonly #pollAnswers = new PollAnswers();
+  readonly pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
   /** Id of the newest entry that entered. */
@@ -480,12 +480,8 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
-    const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return {
-      answer,
-      start,
-      position: answer?.lastId ?? emptyPosition(set, start, this.through(set)),
-    };
+    const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
+    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this.through(set)) };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -515,7 +511,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     let gap = this.#owedGaps.get(handle);
     if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
       gap = { after: cursor, through: feed.lostThrough };
-    const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    const answer = this.pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // The poll waits on, behind it.
       table.cursors[row] = feed.newestId;

@@ -1,11 +1,10 @@
-/** Publishing: receives a body, reads it as one event or as a batch, and answers with the ids. */
+/** Publishing: reads a body as one event or as a batch, and words the receipt. */
 import { isUtf8 } from 'node:buffer';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { largestFrameBytes } from '../core/frame.js';
 import { HoldlineError } from '../errors.js';
-import { BATCH_EVENTS, PUBLISH_BYTES, BODY_BYTES } from '../limits.js';
+import { BATCH_EVENTS, BODY_BYTES } from '../limits.js';
 import type { Receipt } from '../log/log.js';
-import type { HttpResponse } from '../native/uws.js';
 
 /** How a body is read, from its Content-Type. */
 export type BodyKind = 'text' | 'json' | 'batch';
@@ -19,62 +18,6 @@ export function bodyKindOf(contentType: string): BodyKind {
     default:
       return 'text';
   }
-}
-
-/** Bytes of bodies that are being received, over all requests of the process. */
-let bodiesInFlightBytes = 0;
-
-/**
- * Receives a body of at most `limitBytes`. One of `received` and `refused` is called, once; `refused` maybe before the body is
- * complete: what still comes is not taken for a request (native-notes/early-answer.md). `aborted` is called when the client goes
- * away, before or after.
- */
-export function receiveBody(
-  response: HttpResponse,
-  limitBytes: number,
-  received: (body: Buffer) => void,
-  refused: (error: HoldlineError) => void,
-  aborted: (wasComplete: boolean) => void,
-): void {
-  let chunks: Buffer[] | undefined;
-  let bytes = 0;
-  let done = false;
-  const finish = (): void => {
-    bodiesInFlightBytes -= bytes;
-    done = true;
-  };
-  response.onAborted(() => {
-    aborted(done);
-    if (!done) finish();
-  });
-  response.onData((chunk, isLast) => {
-    if (done) return;
-    bytes += chunk.byteLength;
-    bodiesInFlightBytes += chunk.byteLength;
-    if (bytes > limitBytes) {
-      finish();
-      refused(new HoldlineError('HOLDLINE_TOO_LARGE', `the body is over ${limitBytes} bytes`));
-      return;
-    }
-    if (bodiesInFlightBytes > PUBLISH_BYTES) {
-      finish();
-      refused(
-        new HoldlineError(
-          'HOLDLINE_PUBLISH_BUSY',
-          `bodies of ${PUBLISH_BYTES} bytes are being received already; try again after Retry-After`,
-        ),
-      );
-      return;
-    }
-    // The chunk's memory is native and gone after this call. native-notes/zero-copy-arguments.md
-    const copy = Buffer.from(Buffer.from(chunk));
-    if (!isLast) {
-      (chunks ??= []).push(copy);
-      return;
-    }
-    finish();
-    received(chunks === undefined ? copy : Buffer.concat([...chunks, copy], bytes));
-  });
 }
 
 /** Body limit for a kind: a single event cannot be larger than its frame may be. */
