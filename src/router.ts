@@ -8,7 +8,8 @@ import { HoldlineError } from './errors.js';
 import { ACCEPTS_PER_SECOND } from './limits.js';
 import type { Position } from './core/position.js';
 import type { Receipt } from './log/log.js';
-import type { HttpRequest, HttpResponse, MessageSocket, UpgradeContext } from './native/uws.js';
+import type { MessageSocket, UpgradeContext } from './native/messages.js';
+import type { HttpRequest, HttpResponse } from './native/uws.js';
 import { landingPage } from './ops/landing.js';
 import type { Memory } from './ops/memory.js';
 import { pagesInWords, type OpsAnswer, type OpsPages } from './ops/pages.js';
@@ -229,7 +230,7 @@ export class Router {
       if (!gone) this.#refuse(response, error, headers, false);
     };
     const publish = async (body: Buffer): Promise<Receipt> => {
-      const events = readEvents(channel, kind, type, body, maxEventBytes);
+      const events = await readEvents(channel, kind, type, body, maxEventBytes);
       if (idempotencyKey === '') return receiptOf(await this.#hub.publish(channel, events));
       const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
       return this.#idempotency.once(requestKey, async () => receiptOf(await this.#hub.publish(channel, events, requestKey)));

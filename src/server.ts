@@ -8,6 +8,7 @@ import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
 import { HoldlineError } from './errors.js';
+import { makeHeldBytes } from './held-bytes.js';
 import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
 import { listen, type Listener } from './native/uws.js';
@@ -17,7 +18,8 @@ import { Ops, type Stats } from './ops/ops.js';
 import { makePages } from './ops/pages.js';
 import { Router, type HeldSocket } from './router.js';
 import { Guard, type Authorize } from './transports/guard.js';
-import { checkSize, checkUtf8 } from './transports/publish.js';
+import { checkSize } from './transports/event-size.js';
+import { checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
 import { maxMessageBytes, Messages } from './transports/websocket.js';
 
@@ -98,7 +100,8 @@ export function createServer(options: Options & Hooks = {}): Server {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,
   });
-  const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report: onError });
+  const held = makeHeldBytes();
+  const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report: onError });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const router = new Router(hub, messages, idempotency, guard, pages, memory, counters, { ...settings, report: onError });
