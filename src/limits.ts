@@ -160,8 +160,11 @@ export const REFUSED_MESSAGES_MAX = 16;
 /** Pings and pongs of a WebSocket in one turn of the loop; then it is cut off: about 1 µs each. transports/websocket.ts */
 export const CONTROL_FRAMES_PER_TURN_MAX = 256;
 
-/** Publishes that a WebSocket may have waiting for their turn, bytes with EVENT_COST_BYTES each; one always. transports/websocket.ts */
-export const SOCKET_PUBLISH_BYTES_MAX = 256 * 1024;
+/** What a publish over WebSocket that waits costs beside its data, bytes: the objects around it. transports/websocket.ts */
+export const WAITING_MESSAGE_COST_BYTES = 512;
+
+/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch. transports/websocket.ts */
+export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Characters of an idempotency key. transports/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;

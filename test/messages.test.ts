@@ -11,8 +11,9 @@ import {
   REFUSED_MESSAGES_MAX,
   SOCKET_PUBLISH_BYTES_MAX,
   UNREAD_ANSWERS_BYTES,
+  WAITING_MESSAGE_COST_BYTES,
 } from '../src/limits.js';
-import { behaviours, type MessageSocket, type UpgradeContext } from '../src/native/messages.js';
+import { behaviours, type MessageSocket } from '../src/native/messages.js';
 import type { HttpResponse } from '../src/native/uws.js';
 import type { RightToPublish } from '../src/transports/guard.js';
 import { Messages, maxMessageBytes } from '../src/transports/websocket.js';
@@ -30,8 +31,8 @@ class FakeSocket {
     Object.assign(this, line);
   }
   send(text: string): number {
-    this.sent.push(String(text));
-    if (this.full) this.buffered += String(text).length;
+    this.sent.push(text);
+    if (this.full) this.buffered += text.length;
     return this.full ? 0 : 1;
   }
   getBufferedAmount(): number {
@@ -95,21 +96,21 @@ function setUp(mayPublish?: RightToPublish) {
     position: { kind: 'latest' } as never,
     key: '',
     headers: [],
-    context: { readers: 'readers', publishers: 'publishers' } as unknown as UpgradeContext,
+    context: { readers: 'readers', publishers: 'publishers' },
     session: { mayPublish },
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;
   const receive = (text: string): void => {
     const bytes = Buffer.from(text);
-    messages.received(native, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer, false);
+    messages.received(native, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length), false);
   };
   const errors = (): string[] =>
     socket.sent.flatMap((line) =>
       line.startsWith('{"error"') ? [(JSON.parse(line) as { error: { code: string } }).error.code] : [],
     );
   const oks = (): string[] => socket.sent.filter((line) => line.startsWith('{"ok"'));
-  const close = (): void => readers.close!(native as never, 1006, new ArrayBuffer(0));
+  const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
   return { messages, counters, held, memory, submitted, reported, chosen, socket, native, readers, receive, errors, oks, close };
 }
 
@@ -210,7 +211,7 @@ describe('publishes', () => {
 
   test('wait up to a bound, in memory that is accounted; what is over it is told to come later, and one always may', async () => {
     const { receive, submitted, errors, oks, memory } = setUp();
-    const data = 'x'.repeat(32 * 1024 - 32);
+    const data = 'x'.repeat(32 * 1024 - WAITING_MESSAGE_COST_BYTES);
     const fit = SOCKET_PUBLISH_BYTES_MAX / (32 * 1024);
     for (let i = 0; i < fit + 3; i++) receive(publish(data, i));
     expect(errors()).toEqual(Array.from({ length: 3 }, () => 'HOLDLINE_PUBLISH_BUSY'));
@@ -250,10 +251,10 @@ describe('what is not read', () => {
     receive('{}');
     expect(held.messages).toBe(socket.buffered);
     socket.buffered = 10;
-    readers.drain!(native as never);
+    readers.drain!(native);
     expect(held.messages).toBe(10);
     socket.buffered = 0;
-    readers.drain!(native as never);
+    readers.drain!(native);
     expect([held.messages, native.unread.sockets]).toEqual([0, 0]);
     receive('{}');
     expect(held.messages).toBeGreaterThan(0);
@@ -267,17 +268,17 @@ describe('what is not read', () => {
     socket.buffered = 10 * UNREAD_ANSWERS_BYTES;
     const payload = new ArrayBuffer(125);
     const pings = Math.floor(UNREAD_ANSWERS_BYTES / 127);
-    for (let i = 0; i < pings; i++) readers.ping!(native as never, payload);
+    for (let i = 0; i < pings; i++) readers.ping!(native, payload);
     expect([socket.ended, held.messages]).toEqual([undefined, 10 * UNREAD_ANSWERS_BYTES]);
     await turn();
-    readers.ping!(native as never, payload);
+    readers.ping!(native, payload);
     expect(socket.ended).toBe('1013 pongs are not read');
     expect(counters.websockets_closed_unread_total).toBe(1);
   });
 
   test('is counted once where the native layer drops', () => {
     const { native, readers, counters } = setUp();
-    for (let i = 0; i < 3; i++) readers.dropped!(native as never, new ArrayBuffer(1), false);
+    for (let i = 0; i < 3; i++) void readers.dropped!(native, new ArrayBuffer(1), false);
     expect([native.isOpen, counters.websockets_closed_unread_total]).toEqual([false, 1]);
   });
 });
@@ -287,12 +288,12 @@ test('more pings and pongs in one turn than anybody needs cut a client off; as m
   const payload = new ArrayBuffer(0);
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < CONTROL_FRAMES_PER_TURN_MAX / 2; i++) {
-      readers.ping!(native as never, payload);
-      readers.pong!(native as never, payload);
+      readers.ping!(native, payload);
+      readers.pong!(native, payload);
     }
     await turn();
   }
   expect(socket.ended).toBeUndefined();
-  for (let i = 0; i < 2 * CONTROL_FRAMES_PER_TURN_MAX; i++) readers.ping!(native as never, payload);
+  for (let i = 0; i < 2 * CONTROL_FRAMES_PER_TURN_MAX; i++) readers.ping!(native, payload);
   expect([socket.ended, counters.websockets_closed_control_total]).toEqual(['cut', 1]);
 });

@@ -9,7 +9,7 @@ import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { Random } from './support/random.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';
-import { frameBytes, handshakeBytes, OPCODE, openWebSocket, WebSocketLine, type Reply } from './support/websocket.js';
+import { frameBytes, handshakeBytes, OPCODE, openWebSocket, type Reply } from './support/websocket.js';
 import { codeOf, RawConnection } from './support/wire.js';
 
 const KIB = 1024;
@@ -159,7 +159,7 @@ describe('JSON of strangers', () => {
       const body = random.chance(0.3) ? `${input}\n${text()}\n` : input;
       const answer = await server.post('fuzz', body, { headers: { 'Content-Type': type } });
       expect([200, 400, 413], `HOSTILE_SEED=${seed}: ${type} ${body.slice(0, 300)}`).toContain(answer.status);
-      seen.add(answer.status === 200 ? 'published' : String(codeOf(answer)));
+      seen.add(answer.status === 200 ? 'published' : codeOf(answer));
       if (line.closeFrame !== undefined || line.closed) line = await openWebSocket(server, '/fuzz');
       const replies = line.replyCount;
       line.send(input);
@@ -385,7 +385,7 @@ test('a WebSocket that publishes faster than is taken is paced, not refused, whi
   const onReply = ({ error }: Reply): void => {
     if (error) refused.push(error.code);
   };
-  const publisher: WebSocketLine = await openWebSocket(server, '/quiet', { keep: false, onReply });
+  const publisher = await openWebSocket(server, '/quiet', { keep: false, onReply });
   const frame = frameBytes(JSON.stringify({ publish: { channel: 'busy', data: 'x'.repeat(20_000) }, ref: 1 }));
   const burst = Buffer.concat(Array.from({ length: 12 }, () => frame));
   for (let round = 1; round <= 30; round++) {

@@ -10,11 +10,11 @@ import { CLOSE_CODES, HoldlineError, isTemporary } from '../errors.js';
 import type { HeldBytes } from '../held-bytes.js';
 import {
   CONTROL_FRAMES_PER_TURN_MAX,
-  EVENT_COST_BYTES,
   MESSAGE_ENVELOPE_BYTES,
   REFUSED_MESSAGES_MAX,
   SOCKET_PUBLISH_BYTES_MAX,
   UNREAD_ANSWERS_BYTES,
+  WAITING_MESSAGE_COST_BYTES,
   WAITING_PUBLISHERS,
 } from '../limits.js';
 import {
@@ -205,7 +205,7 @@ export class Messages implements MessageHandler {
    */
   #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
     const state = socket.session as State;
-    const bytes = event.data.length + EVENT_COST_BYTES;
+    const bytes = event.data.length + WAITING_MESSAGE_COST_BYTES;
     let reservation: Reservation | undefined;
     try {
       if (state.publishBytes > 0 && state.publishBytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
