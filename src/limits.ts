@@ -163,7 +163,7 @@ export const CONTROL_FRAMES_PER_TURN_MAX = 256;
 /** What a publish over WebSocket that waits costs beside its data, bytes: the objects around it. transports/websocket.ts */
 export const WAITING_MESSAGE_COST_BYTES = 512;
 
-/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch. transports/websocket.ts */
+/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch; one always. transports/websocket.ts */
 export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Characters of an idempotency key. transports/request.ts */
@@ -222,4 +222,5 @@ assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
 assertRelation(BODY_BYTES <= BODIES_IN_FLIGHT_BYTES, 'one body fits the bodies in flight');
 assertRelation(BODY_BYTES <= WAITING_PUBLISH_BYTES, 'one batch fits the waiting room');
+assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

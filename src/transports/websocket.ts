@@ -73,17 +73,20 @@ interface Publish {
   readonly reservation: Reservation;
 }
 
+/** A socket's publishes that are not answered, the first of which is being carried out: one after the other, in their order. */
+interface Queue {
+  readonly publishes: Publish[];
+  bytes: number;
+}
+
 /** What is known of a socket. */
 interface State {
   readonly mayPublish: RightToPublish;
   /** Messages that were refused for good since one was published. */
   refused: number;
-  /** Its publishes that are not answered, the first of which is being carried out: one after the other, in their order. */
-  readonly publishes: Publish[];
-  publishBytes: number;
+  /** Made with its first publish: most sockets only listen. */
+  queue: Queue | undefined;
 }
-
-const NO_PUBLISHES: Publish[] = [];
 
 export class Messages implements MessageHandler {
   /** Set while the server drains: nothing is published any more. */
@@ -97,6 +100,8 @@ export class Messages implements MessageHandler {
   readonly #controls = new Map<MessageSocket, number>();
   /** Publishes that wait for the program's word. */
   #asking = 0;
+  /** What the last who may not publish is told. */
+  #noRight: HoldlineError | undefined;
   /** The request that is being upgraded: `opened` is called within. */
   #opening: MessagesRequest | undefined;
 
@@ -112,12 +117,21 @@ export class Messages implements MessageHandler {
     const { channels, position, key, context, session } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     this.#opening = request;
-    const { mayPublish } = session;
+    const mayPublish = this.#rightOf(session);
     const isPublisher = !(mayPublish instanceof HoldlineError);
-    const state: State = { mayPublish, refused: 0, publishes: isPublisher ? [] : NO_PUBLISHES, publishBytes: 0 };
+    const state: State = { mayPublish, refused: 0, queue: undefined };
     const headers: Headers = [...request.headers, ['Holdline-Position', String(continuesAfter)]];
     upgrade(response, key, headers, { session: state, unread: this.#unread }, context, isPublisher);
     this.#opening = undefined;
+  }
+
+  /** One error for all who are told the same: with its stack it is a kilobyte, and would be kept for each. */
+  #rightOf({ mayPublish }: Session): RightToPublish {
+    if (!(mayPublish instanceof HoldlineError)) return mayPublish;
+    const known = this.#noRight;
+    if (known?.code === mayPublish.code && known.message === mayPublish.message) return known;
+    this.#noRight = mayPublish;
+    return mayPublish;
   }
 
   opened(socket: MessageSocket): void {
@@ -142,12 +156,12 @@ export class Messages implements MessageHandler {
 
   closed(socket: MessageSocket): void {
     this.#hub.left(socket.handle, socket);
-    const { publishes } = socket.session as State;
+    const { queue } = socket.session as State;
     // What came with its last words is being published in this turn; what has to wait has left with it.
-    if (publishes.length > 0) setImmediate(() => this.#withdraw(publishes));
+    if (queue !== undefined && queue.publishes.length > 0) setImmediate(() => this.#withdraw(queue));
   }
 
-  #withdraw(publishes: Publish[]): void {
+  #withdraw({ publishes }: Queue): void {
     this.#counters.messages_withdrawn_total += publishes.length;
     for (const { reservation } of publishes.splice(0)) reservation.release();
   }
@@ -205,11 +219,12 @@ export class Messages implements MessageHandler {
    */
   #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
     const state = socket.session as State;
+    const queue = (state.queue ??= { publishes: [], bytes: 0 });
     const bytes = event.data.length + WAITING_MESSAGE_COST_BYTES;
     let reservation: Reservation | undefined;
     try {
-      if (state.publishBytes > 0 && state.publishBytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
-        const message = `${state.publishes.length} publishes of this WebSocket wait already; await their answers, then try again`;
+      if (queue.bytes > 0 && queue.bytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
+        const message = `${queue.publishes.length} publishes of this WebSocket wait already; await their answers, then try again`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
       }
       reservation = this.#hub.reserve(event.channel);
@@ -219,17 +234,17 @@ export class Messages implements MessageHandler {
       this.#refuse(socket, error, ref);
       return;
     }
-    state.publishBytes += bytes;
-    state.publishes.push({ ref, event, bytes, reservation });
-    if (state.publishes.length === 1) void this.#carryOut(socket, state);
+    queue.bytes += bytes;
+    queue.publishes.push({ ref, event, bytes, reservation });
+    if (queue.publishes.length === 1) void this.#carryOut(socket, state, queue);
   }
 
-  async #carryOut(socket: MessageSocket, state: State): Promise<void> {
-    for (let next = state.publishes[0]; next !== undefined; next = state.publishes[0]) {
+  async #carryOut(socket: MessageSocket, state: State, queue: Queue): Promise<void> {
+    for (let next = queue.publishes[0]; next !== undefined; next = queue.publishes[0]) {
       await this.#publish(socket, state, next);
       // Unless it was withdrawn meanwhile.
-      if (state.publishes[0] === next) state.publishes.shift();
-      state.publishBytes -= next.bytes;
+      if (queue.publishes[0] === next) queue.publishes.shift();
+      queue.bytes -= next.bytes;
     }
   }
 
