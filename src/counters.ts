@@ -47,6 +47,13 @@ export const COUNTER_MEANINGS = {
   polls_waited_total: 'polls that had to wait',
   messages_received_total: 'messages that came over WebSocket',
   messages_refused_total: 'messages over WebSocket that were answered with an error',
+  messages_withdrawn_total: 'publishes over WebSocket that waited when their socket closed, and were not carried out',
+  websockets_closed_refused_total:
+    'lines over WebSocket closed for what they sent: no JSON, binary, too large, or refused many times',
+  websockets_closed_too_large_total: 'lines over WebSocket closed at the head of a message far over the limit',
+  websockets_closed_unread_total: 'lines over WebSocket closed for answers or pongs that they did not read',
+  websockets_closed_control_total:
+    'lines over WebSocket cut off for more pings and pongs in one turn of the loop than anybody needs',
   sockets_opened_total: 'sockets that were accepted',
   sockets_closed_total: 'sockets that closed',
   sockets_refused_total: 'sockets closed at accept, above the cap',

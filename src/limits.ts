@@ -78,6 +78,18 @@ export const PUBLISH_BYTES = 64 * 1024 * 1024;
 /** Levels of arrays and objects in a client's JSON. 400 above it. transports/json.ts */
 export const JSON_DEPTH_MAX = 128;
 
+/** Bytes of JSON that a byte of text takes at the most (`\u0000`): a longer line of a batch is refused unread. transports/batch.ts */
+export const JSON_GROWTH_MAX = 6;
+
+/** A batch up to this size is read at once, bytes: about 0.2 ms. A larger one is read in slices. transports/batch.ts */
+export const BATCH_AT_ONCE_BYTES = 64 * 1024;
+
+/** What is read of a batch in one step, bytes: about 0.1 ms, then it is another's turn. One line may be more. transports/batch.ts */
+export const BATCH_STEP_BYTES = 32 * 1024;
+
+/** Long work of all requests together in one turn of the loop, ms. transports/slices.ts */
+export const WORK_SLICE_MS = 2;
+
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
 
@@ -214,8 +226,26 @@ export const MESSAGE_ENVELOPE_BYTES = 1_024;
 /** Characters of a `ref` in a message over WebSocket. transports/websocket.ts */
 export const REF_CHARS = 128;
 
-/** Answers to publishes that a WebSocket may leave unread, bytes; then it is closed. native/uws.ts */
-export const UNREAD_ANSWERS_BYTES = 64 * 1024;
+/** What a message may be longer than the longest and still be answered with 1009, bytes; beyond it is 1006. native/messages.ts */
+export const MESSAGE_SLACK_BYTES = 4 * 1024;
+
+/** A message of those who may not publish, bytes: long enough to be told so. A longer one closes natively. native/messages.ts */
+export const READER_MESSAGE_BYTES_MAX = 4 * 1024;
+
+/** Answers and pongs that a WebSocket may leave unread, bytes in the process; then it is closed. transports/websocket.ts */
+export const UNREAD_ANSWERS_BYTES = 16 * 1024;
+
+/** Messages of a WebSocket that may be refused for good, one after the other; then it is closed. transports/websocket.ts */
+export const REFUSED_MESSAGES_MAX = 16;
+
+/** Pings and pongs of a WebSocket in one turn of the loop; then it is cut off: about 1 µs each. transports/websocket.ts */
+export const CONTROL_FRAMES_PER_TURN_MAX = 256;
+
+/** What a publish over WebSocket that waits costs beside its data, bytes: the objects around it. transports/websocket.ts */
+export const WAITING_MESSAGE_COST_BYTES = 512;
+
+/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch; one always. transports/websocket.ts */
+export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Characters of an idempotency key. transports/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;
@@ -278,4 +308,5 @@ assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory 
 assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(CLOSING_BODY_BYTES_MAX + 4 * 1024 <= CORK_WRITE_BYTES, 'a closing answer is one send');
 assertRelation(POLL_BODY_BYTES <= PENDING_ANSWER_BYTES_MAX, 'one answer to a poll may wait');
+assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

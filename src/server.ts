@@ -20,8 +20,9 @@ import { makePages } from './ops/pages.js';
 import { Router, type HeldSocket } from './router.js';
 import type { Exchanges } from './transports/exchange.js';
 import { Guard, type Authorize } from './transports/guard.js';
+import { checkSize } from './transports/event-size.js';
 import { PendingAnswers } from './transports/pending-answers.js';
-import { checkSize, checkUtf8 } from './transports/publish.js';
+import { checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
 import { maxMessageBytes, Messages } from './transports/websocket.js';
 
@@ -111,7 +112,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,
   });
-  const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report });
+  const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);

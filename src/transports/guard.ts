@@ -21,8 +21,11 @@ export interface AuthorizeRequest {
  */
 export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
-/** Asked for each publish of a WebSocket's client: throws or rejects with what the client is told; undefined lets all through. */
-export type RightToPublish = ((channel: string) => void | Promise<void>) | undefined;
+/**
+ * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a function is asked for each publish, and
+ * throws or rejects with what the client is told; undefined lets all through.
+ */
+export type RightToPublish = HoldlineError | ((channel: string) => void | Promise<void>) | undefined;
 
 export interface GuardOptions {
   readonly publishKey: string | undefined;
@@ -152,9 +155,7 @@ export class Guard {
     try {
       this.checkPublish(request);
     } catch (error) {
-      return () => {
-        throw error;
-      };
+      return error as HoldlineError;
     }
     if (this.#authorize === undefined) return undefined;
     const asked = readRequest(request);
