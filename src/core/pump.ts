@@ -198,7 +198,7 @@ export class Pump<Socket> {
       cursor = this.#slices.end;
       this.#counters.deliveries_total += this.#slices.events;
     }
-    table.cursors[row] = cursor;
+    table.advance(row, cursor);
     table.lastWrites[row] = this.step;
     if (!taken) this.stall(feed, row);
     else if (cursor >= newest) table.setState(row, HEALTHY);
