@@ -10,6 +10,7 @@ export const COUNTER_MEANINGS = {
   lines_ended_total: 'lines that the server ended with an end event',
   lines_stalled_total: 'times a line refused bytes and was left alone until it drained',
   lines_resumed_total: 'times a stalled line drained and took bytes again',
+  grace_failed_total: 'times a line in grace held back its channels and took nothing: it is given none for a while',
   lines_closed_stalled_total: 'lines that closed while stalled: a reader that took nothing for about ten seconds',
   gaps_total: 'gap events told to lines, at join and after a stall',
   gaps_at_join_total: 'gap events told to a line that came back from before what is held',

@@ -2,7 +2,18 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { CATCHING_UP, DRAINED, HEALTHY, Lines, LineTable, STALLED } from '../src/core/lines.js';
+import { trustedFromOpening } from '../src/core/grace.js';
+import {
+  CATCHING_UP,
+  DRAINED,
+  HEALTHY,
+  IN_GRACE,
+  LATE_IN_GRACE,
+  Lines,
+  LineTable,
+  NO_GRACE,
+  STALLED,
+} from '../src/core/lines.js';
 
 interface Socket {
   readonly name: number;
@@ -20,21 +31,25 @@ interface Line {
   readonly losses: number;
   readonly step: number;
   readonly openedSecond: number;
+  trustedFrom: number;
   state: number;
+  grace: number;
 }
 
 type Step =
   | { readonly do: 'add'; readonly feed: number; readonly cursor: number }
   | { readonly do: 'remove'; readonly which: number }
   | { readonly do: 'state'; readonly which: number; readonly state: number }
-  | { readonly do: 'cursor'; readonly which: number; readonly by: number };
+  | { readonly do: 'cursor'; readonly which: number; readonly by: number }
+  | { readonly do: 'grace'; readonly which: number; readonly isLate: boolean }
+  | { readonly do: 'judge'; readonly which: number; readonly share: number; readonly isHeld: boolean };
 
 const FEEDS = 3;
 const which = fc.nat(10_000);
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), feed: fc.nat(FEEDS - 1), cursor: fc.maxSafeNat() }) },
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), feed: fc.nat(FEEDS - 1), cursor: fc.nat(5) }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which }) },
     {
       weight: 3,
@@ -44,7 +59,12 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
         state: fc.constantFrom(CATCHING_UP, HEALTHY, STALLED, DRAINED),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(1000) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(3) }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('grace' as const), which, isLate: fc.boolean() }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('judge' as const), which, share: fc.nat(4), isHeld: fc.boolean() }),
+    },
   ),
   { maxLength: 300, size: 'max' },
 );
@@ -62,6 +82,9 @@ function check(
     assert.equal(feed.table.count, mine.length);
     assert.equal(feed.table.sockets.length, mine.length);
     assert.equal(feed.table.stalledCount, mine.filter((line) => line.state === STALLED).length);
+    const inGrace = mine.filter((line) => line.grace !== NO_GRACE);
+    assert.equal(feed.table.graceCount, inGrace.length);
+    assert.equal(feed.table.graceThrough, Math.min(...inGrace.map((line) => line.cursor)));
   }
   for (const [handle, line] of model) {
     assert.equal(lines.feedOf(handle, line.socket), line.feed);
@@ -74,10 +97,31 @@ function check(
     assert.equal(table.losses[row], line.losses);
     assert.equal(table.lastWrites[row], line.step);
     assert.equal(table.openedSeconds[row], line.openedSecond);
+    assert.equal(table.trustedFrom[row], line.trustedFrom);
     assert.equal(table.states[row], line.state);
+    assert.equal(table.inGrace[row], line.grace);
   }
   for (const [handle, socket] of gone)
     assert.equal(lines.feedOf(handle, socket), undefined, `a late callback of handle ${handle}`);
+}
+
+/** A second in which lines are trusted again that nobody is open for as long. */
+const FAILED = 1_000_000;
+
+/** A window of the feed ends, for the table and for the model. */
+function judge(feed: Feed, model: readonly Line[], goal: number, isHeld: boolean): void {
+  const newestId = goal + 1;
+  let vain = 0;
+  for (const line of model) {
+    if (line.feed !== feed || line.grace === NO_GRACE) continue;
+    const isVain =
+      line.cursor <= goal && line.grace === IN_GRACE && line.state === STALLED && !(isHeld && line.cursor >= newestId);
+    if (isVain) vain++;
+    if (line.cursor > goal && line.trustedFrom < FAILED) line.trustedFrom = 0;
+    if (isVain && isHeld) line.trustedFrom = FAILED;
+    line.grace = isVain ? NO_GRACE : IN_GRACE;
+  }
+  assert.equal(feed.table.judgeGrace(goal, newestId, isHeld ? FAILED : undefined), vain);
 }
 
 test('handles find their line while rows move; a late callback of a closed line, its handle reused or not, finds nothing', () => {
@@ -97,7 +141,9 @@ test('handles find their line while rows move; a late callback of a closed line,
             losses: step.cursor + 1,
             step: i,
             openedSecond: 2 * i,
+            trustedFrom: trustedFromOpening(2 * i),
             state: CATCHING_UP,
+            grace: NO_GRACE,
           };
           const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step, line.openedSecond);
           assert.ok(!model.has(handle), 'a handle in use is not given again');
@@ -114,10 +160,20 @@ test('handles find their line while rows move; a late callback of a closed line,
             gone.push([handle, line.socket]);
           } else if (step.do === 'state') {
             line.feed.table.setState(lines.rowOf(handle), step.state);
+            if (line.state !== step.state && step.state === HEALTHY && line.grace !== NO_GRACE) {
+              line.grace = NO_GRACE;
+              if (line.trustedFrom < FAILED) line.trustedFrom = 0;
+            }
             line.state = step.state;
-          } else {
+          } else if (step.do === 'cursor') {
             line.cursor += step.by;
-            line.feed.table.cursors[lines.rowOf(handle)] = line.cursor;
+            line.feed.table.advance(lines.rowOf(handle), line.cursor);
+          } else if (step.do === 'grace') {
+            const grace = step.isLate ? LATE_IN_GRACE : IN_GRACE;
+            line.feed.table.startGrace(lines.rowOf(handle), grace);
+            if (line.grace === NO_GRACE) line.grace = grace;
+          } else {
+            judge(line.feed, [...model.values()], line.cursor + step.share - 2, step.isHeld);
           }
         }
         check(lines, feeds, model, gone);

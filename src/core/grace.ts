@@ -28,7 +28,7 @@ export function trustedFromFailure(second: number): number {
   return second + GRACE_TRUST_SECONDS + 1;
 }
 
-/** True for a line that has never failed. Who has does not prove himself by the next success, but by time. */
+/** True for a line that has never failed. One that has proves itself by time and not by its next success. */
 export function isUnblemished(trustedFrom: number, openedSecond: number): boolean {
   return trustedFrom <= trustedFromOpening(openedSecond);
 }

@@ -55,6 +55,9 @@ export class LineTable<Socket> {
   inGrace = new Uint8Array(FIRST_ROWS);
   /** Lines in grace. */
   graceCount = 0;
+  /** Least cursor of theirs when last looked for, and how many of them are still there: it is looked for again when none is. */
+  #graceLeast = Infinity;
+  #graceLeastCount = 0;
   readonly sockets: Socket[] = [];
 
   /** Bytes of the typed arrays, rows beyond `count` among them; the references are on the heap. */
@@ -86,6 +89,20 @@ export class LineTable<Socket> {
     if (this.inGrace[row] !== NO_GRACE) return;
     this.inGrace[row] = grace;
     this.graceCount++;
+    const cursor = this.cursors[row] as number;
+    if (cursor < this.#graceLeast) {
+      this.#graceLeast = cursor;
+      this.#graceLeastCount = 1;
+    } else if (cursor === this.#graceLeast) {
+      this.#graceLeastCount++;
+    }
+  }
+
+  /** The line has been given everything up to `cursor`. */
+  advance(row: number, cursor: number): void {
+    if (this.inGrace[row] !== NO_GRACE && this.cursors[row] === this.#graceLeast && cursor > this.#graceLeast)
+      this.#graceLeastCount--;
+    this.cursors[row] = cursor;
   }
 
   /**
@@ -120,16 +137,28 @@ export class LineTable<Socket> {
   endGrace(): void {
     this.inGrace.fill(NO_GRACE, 0, this.count);
     this.graceCount = 0;
+    this.#graceLeastCount = 0;
+    this.#graceLeast = Infinity;
   }
 
-  /** Least cursor of the lines in grace; Infinity when there is none. */
+  /** Least cursor of the lines in grace; Infinity when there is none. Walks the table when the last line that was there has gone on. */
   get graceThrough(): number {
+    if (this.graceCount > 0 && this.#graceLeastCount > 0) return this.#graceLeast;
     let least = Infinity;
+    let count = 0;
     for (let row = 0, left = this.graceCount; left > 0; row++) {
       if (this.inGrace[row] === NO_GRACE) continue;
       left--;
-      least = Math.min(least, this.cursors[row] as number);
+      const cursor = this.cursors[row] as number;
+      if (cursor < least) {
+        least = cursor;
+        count = 1;
+      } else if (cursor === least) {
+        count++;
+      }
     }
+    this.#graceLeast = least;
+    this.#graceLeastCount = count;
     return least;
   }
 
@@ -142,6 +171,7 @@ export class LineTable<Socket> {
     if (this.inGrace[row] === NO_GRACE) return false;
     this.inGrace[row] = NO_GRACE;
     this.graceCount--;
+    if (this.cursors[row] === this.#graceLeast) this.#graceLeastCount--;
     return true;
   }
 

@@ -198,7 +198,7 @@ export class Pump<Socket> {
       cursor = this.#slices.end;
       this.#counters.deliveries_total += this.#slices.events;
     }
-    table.cursors[row] = cursor;
+    table.advance(row, cursor);
     table.lastWrites[row] = this.step;
     if (!taken) this.stall(feed, row);
     else if (cursor >= newest) table.setState(row, HEALTHY);
@@ -282,7 +282,11 @@ export class Pump<Socket> {
     const isOver = held || nowMs - feed.graceSinceMs >= GRACE_MS - 1;
     if (isOver) {
       const trustedFrom = held ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
-      if (feed.table.judgeGrace(feed.graceGoal, feed.newestId, trustedFrom) > 0 && held) spend(feed, nowMs);
+      const vain = feed.table.judgeGrace(feed.graceGoal, feed.newestId, trustedFrom);
+      if (vain > 0 && held) {
+        this.#counters.grace_failed_total += vain;
+        spend(feed, feed.graceSinceMs, nowMs);
+      }
     }
     this.#lookAtGrace(feed);
     if (feed.graceThrough !== Infinity) {
@@ -296,10 +300,12 @@ export class Pump<Socket> {
     this.#owner.swept(feed);
   }
 
-  /** A line is about to be removed. Who goes in the middle of his grace has used it in vain, or coming back would make it free. */
+  /** A line is about to be removed. One that goes in the middle of its grace has used it in vain, or coming back on a new line would make it free. */
   leaves(feed: Feed<Socket>, row: number): void {
-    const { states, inGrace } = feed.table;
-    if (inGrace[row] !== NO_GRACE && states[row] === STALLED && hasHeld(feed)) spend(feed, this.#clock.nowMs());
+    const grace = feed.table.inGrace[row];
+    if (grace === NO_GRACE || feed.table.states[row] !== STALLED || !hasHeld(feed)) return;
+    this.#counters.grace_failed_total++;
+    spend(feed, grace === LATE_IN_GRACE ? feed.graceLateMs : feed.graceSinceMs, this.#clock.nowMs());
   }
 
   /** Lines in grace may have been given more, have caught up, or have gone. */
@@ -384,10 +390,10 @@ function hasHeld<Socket>({ channels, graceRefusals }: Feed<Socket>): boolean {
 }
 
 /** Those of its channels that were held back pay for it. */
-function spend<Socket>(feed: Feed<Socket>, nowMs: number): void {
+function spend<Socket>(feed: Feed<Socket>, sinceMs: number, nowMs: number): void {
   for (const [i, channel] of feed.channels.entries()) {
     if (channel.graceRefusals === feed.graceRefusals[i]) continue;
     channel.graceBudget ??= new GraceBudget(nowMs);
-    channel.graceBudget.spend(feed.graceSinceMs, nowMs);
+    channel.graceBudget.spend(sinceMs, nowMs);
   }
 }

@@ -2,9 +2,9 @@
 import { GRACE_MS } from '../../src/limits.js';
 import { FakeHub, type FakeLine } from './fake-hub.js';
 
-export const EVENT_BYTES = 60_000;
+export const EVENT_BYTES = 15_000;
 /** What the kernel holds for a reader: one event, and a part of the next. Each event makes each of them refuse bytes. */
-const KERNEL_BYTES = 80_000;
+const KERNEL_BYTES = 20_000;
 const PUBLISHERS = 4;
 const CHANNEL = 'c';
 
@@ -25,7 +25,7 @@ export class Flood {
   published = 0;
   readonly #startedMs: number;
 
-  constructor(replayBytes = 1024 * 1024) {
+  constructor(replayBytes = 256 * 1024) {
     this.fake = new FakeHub({ replay: { events: 1000, bytes: replayBytes } });
     this.#startedMs = this.fake.clock.nowMs();
   }

@@ -3,7 +3,7 @@
  * positions. What they are given is checked byte for byte, and so are their rows in the hub.
  */
 import type { Feed } from '../../src/core/feed.js';
-import { HEALTHY, STALLED } from '../../src/core/lines.js';
+import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/lines.js';
 import type { Held } from './fake-hub.js';
 import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
@@ -26,6 +26,8 @@ interface Line {
   readonly reader: Reader;
   /** Bytes that the client reads in a turn. */
   speed: number;
+  /** How it stalls on purpose, if it does. */
+  habit: Habit | undefined;
   /** The cursor when last looked at. */
   cursor: number;
   /** The step after the last one at whose end it had been given everything. */
@@ -34,7 +36,18 @@ interface Line {
   overTurns: number | undefined;
 }
 
+/** A reader that reads and stalls in turn, each such client at another time. */
+interface Habit {
+  readonly readMs: number;
+  readonly stallMs: number;
+  readonly offsetMs: number;
+  /** It comes back on a new line whenever it has stalled. */
+  readonly comesBack: boolean;
+  hasStalled: boolean;
+}
+
 const CAPACITIES = [600, 5000, 40_000, 400_000, 10_000_000];
+const HABIT_TIMES_MS = [5, 40, 90, 200];
 const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
 /** What means nothing on a stream. */
 const FILLER: Readonly<Record<string, string>> = { sse: ':\n', ndjson: '\n' };
@@ -108,9 +121,34 @@ export class LineClients {
     this.#world.note(`${line.socket.name} reads ${line.speed} bytes a turn`);
   }
 
-  /** Everybody reads as fast as that. */
-  changeSpeeds(newSpeed: () => number = () => this.#world.random.pick(SPEEDS)): void {
-    for (const { line } of this.#lines()) line.speed = newSpeed();
+  /** Everybody reads on, as fast as he likes. */
+  changeSpeeds(): void {
+    for (const { line } of this.#lines()) {
+      line.speed = this.#world.random.pick(SPEEDS);
+      line.habit = this.#newHabit();
+    }
+  }
+
+  /** Everybody reads whatever there is. */
+  readAll(): void {
+    for (const { line } of this.#lines()) {
+      line.speed = Infinity;
+      line.habit = undefined;
+    }
+  }
+
+  #newHabit(): Habit | undefined {
+    const { random, setting } = this.#world;
+    if (!random.chance(setting.stalling)) return undefined;
+    const [readMs, stallMs] = [random.pick(HABIT_TIMES_MS), random.pick(HABIT_TIMES_MS)];
+    return { readMs, stallMs, offsetMs: random.below(readMs + stallMs), comesBack: random.chance(0.3), hasStalled: false };
+  }
+
+  /** True while the line's client takes nothing, out of habit. */
+  #stallsNow({ habit }: Line): boolean {
+    if (habit === undefined) return false;
+    const { readMs, stallMs, offsetMs } = habit;
+    return (this.#world.clock.nowMs() + offsetMs) % (readMs + stallMs) >= readMs;
   }
 
   /** What the loop finds on the sockets: bytes were read, room was made. */
@@ -156,8 +194,12 @@ export class LineClients {
         if (line.overTurns !== undefined) return;
         feeds.add(feed);
         if (line.cursor >= feed.newestId) line.atHeadStep = this.#world.step + 1;
-        if (state === HEALTHY && line.cursor < feed.lostThrough && !this.#world.wasHeldBack(client.channels, line.atHeadStep))
-          throw new Error(`healthy at ${line.cursor} and lapped: ${feed.lostThrough} is lost`);
+        const grace = feed.table.inGrace[row];
+        const mayBeLapped = this.#world.wasHeldBack(client.channels, line.atHeadStep);
+        if ((state === HEALTHY || grace !== NO_GRACE) && line.cursor < feed.lostThrough && !mayBeLapped)
+          throw new Error(`in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${feed.lostThrough} is lost`);
+        if (grace !== NO_GRACE && line.cursor < feed.graceThrough)
+          throw new Error(`in grace at ${line.cursor}, and its channels keep what follows ${feed.graceThrough}`);
       });
     }
     return stalled;
@@ -255,9 +297,17 @@ export class LineClients {
     // Lines of JSON do not tell where they start; the head of the response does. transports/stream.ts, transports/websocket.ts
     if (!isEvents) connection.start(hub.startOf(channels, positionOf(asked)).continuesAfter);
     const { handle } = joined;
-    const speed = random.pick(SPEEDS);
-    const atHeadStep = this.#world.step;
-    const line: Line = { socket, handle, connection, reader, speed, cursor: 0, atHeadStep, overTurns: undefined };
+    const line: Line = {
+      socket,
+      handle,
+      connection,
+      reader,
+      speed: random.pick(SPEEDS),
+      habit: this.#newHabit(),
+      cursor: 0,
+      atHeadStep: this.#world.step,
+      overTurns: undefined,
+    };
     client.line = line;
     // A WebSocket's close is told of within the call that ends it; nothing is there any more.
     if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
@@ -274,8 +324,16 @@ export class LineClients {
   }
 
   #read(client: Client, line: Line): void {
-    const { socket, connection, handle, reader } = line;
-    const bytes = socket.read(line.speed);
+    const { socket, connection, handle, reader, habit } = line;
+    const stalls = this.#stallsNow(line);
+    if (habit !== undefined && habit.hasStalled !== stalls) {
+      habit.hasStalled = stalls;
+      if (!stalls && habit.comesBack) {
+        this.#comeBackAnew(client, line, habit);
+        return;
+      }
+    }
+    const bytes = socket.read(stalls ? 0 : line.speed);
     if (bytes.length > 0) attempt(socket.name, () => reader.feed(bytes));
     if (connection.position >= 0) client.position = connection.position;
     if (socket.ended && socket.unreadBytes === 0) {
@@ -285,6 +343,16 @@ export class LineClients {
     } else if (socket.isWritable && socket.becomeWritable()) {
       this.#world.hub.drained(handle, socket);
     }
+  }
+
+  /** It hangs up and comes back where it was, to do the same again. */
+  #comeBackAnew(client: Client, line: Line, habit: Habit): void {
+    this.#close(client, line);
+    if (client.line !== undefined || client.position === undefined || client.position <= 0) return;
+    this.#join(client, { kind: 'after', id: client.position });
+    // It may have been told that its channel is gone.
+    const opened = client.line as Line | undefined;
+    if (opened !== undefined) opened.habit = habit;
   }
 
   /** As transports/websocket.ts: sent whether or not there is room; a client that does not read its answers is closed. */

@@ -5,6 +5,7 @@
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Feed } from '../../src/core/feed.js';
+import { NO_GRACE } from '../../src/core/lines.js';
 import { CORK_WRITE_BYTES, DEADLINE_STEP_MS, WORKING_ROOM_CORKS_MOST } from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
@@ -156,7 +157,10 @@ export class Simulation {
         throw new Error(`${channel} is ${hub.isDeleted([channel]) ? '' : 'not '}deleted for the hub`);
     }
     const unswept = new Set<string>();
-    for (const feed of feeds) this.#checkUnswept(feed, unswept);
+    for (const feed of feeds) {
+      this.#checkUnswept(feed, unswept);
+      this.#checkGrace(feed, feeds);
+    }
     this.#publishers.check(unswept);
   }
 
@@ -215,13 +219,27 @@ export class Simulation {
     }
   }
 
+  /** Lines in grace are counted, and so are the feeds that have some on each channel. */
+  #checkGrace({ table, graceThrough, channels }: Feed<Held>, feeds: ReadonlySet<Feed<Held>>): void {
+    const count = table.inGrace.subarray(0, table.count).filter((grace) => grace !== NO_GRACE).length;
+    if (count !== table.graceCount) throw new Error(`${count} lines are in grace, ${table.graceCount} are counted`);
+    if (count > 0 && graceThrough === Infinity) throw new Error(`${count} lines are in grace, and no window is under way`);
+    for (const channel of channels) {
+      const inGrace = channel.feeds.filter((feed) => feed.graceThrough !== Infinity);
+      if (channel.feedsInGrace !== inGrace.length)
+        throw new Error(`${inGrace.length} feeds are in grace on ${channel.name}, ${channel.feedsInGrace} are counted`);
+      if (channel.feeds.some((feed) => feed.table.count > 0 && !feeds.has(feed)))
+        throw new Error(`a feed on ${channel.name} has lines that no client knows`);
+    }
+  }
+
   /** Everybody is there and reads, nobody publishes: the hub must come to rest, and every client must have what it was owed. */
   async #rest(): Promise<void> {
     const { random, clock, hub, counters, model } = this.#world;
     this.#world.note('everybody reads');
     this.#lines.comeBack();
     for (let turns = 0, quiet = 0; quiet < 3; turns++) {
-      this.#lines.changeSpeeds(() => Infinity);
+      this.#lines.readAll();
       await this.#turn(1);
       const { isRead } = this.#lines;
       const { isSettled } = hub;

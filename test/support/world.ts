@@ -20,6 +20,8 @@ export interface Setting {
   readonly lines: number;
   /** How their lines are given events. */
   readonly ways: readonly WayName[];
+  /** Share of their lines whose readers stall on purpose, in turns. */
+  readonly stalling: number;
   /** Clients that poll. */
   readonly polls: number;
   /** Channels are dropped now and then, as a retention rule would. */
@@ -52,6 +54,7 @@ function settingOf(random: Random): Setting {
     channels: NAMES.slice(0, random.between(1, NAMES.length)),
     lines: random.pick([3, 12, 30, 60]),
     ways: random.pick<WayName[]>([['sse'], ['sse', 'ndjson', 'websocket'], ['sse', 'ndjson', 'websocket'], ['websocket']]),
+    stalling: random.pick([0, 0.1, 0.5, 1]),
     polls: random.pick([0, 3, 10, 30]),
     drops: random.chance(0.4),
     deleting: random.pick([0, 0.001, 0.01]),

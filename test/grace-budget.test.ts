@@ -1,0 +1,105 @@
+/** The arithmetic of grace: what a budget lets be spent, how long windows last, and whom a line's past makes of it. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  DISTRUSTED,
+  GraceBudget,
+  graceGoal,
+  graceWindowMs,
+  isUnblemished,
+  PROVEN,
+  trustedFromFailure,
+  trustedFromOpening,
+  trustOf,
+  YOUNG,
+} from '../src/core/grace.js';
+import {
+  GRACE_BUDGET_MS_PER_SECOND,
+  GRACE_DEBT_MS_MAX,
+  GRACE_DISTRUST_SECONDS,
+  GRACE_MIN_MS,
+  GRACE_MS,
+  GRACE_TRUST_SECONDS,
+} from '../src/limits.js';
+
+describe('the budget', () => {
+  test('is full at first, is spent, and fills in a second', () => {
+    const budget = new GraceBudget(5000);
+    expect(budget.leftMs(5000)).toBe(GRACE_BUDGET_MS_PER_SECOND);
+    budget.spend(5000, 5060);
+    expect(budget.leftMs(5060)).toBe(GRACE_BUDGET_MS_PER_SECOND - 60);
+    expect(budget.leftMs(5260)).toBeCloseTo(GRACE_BUDGET_MS_PER_SECOND - 40);
+    expect(budget.leftMs(6060)).toBe(GRACE_BUDGET_MS_PER_SECOND);
+    expect(budget.leftMs(99_000)).toBe(GRACE_BUDGET_MS_PER_SECOND);
+  });
+
+  test('goes into debt, as far as that may go, and out of it', () => {
+    const budget = new GraceBudget(0);
+    budget.spend(0, 200);
+    expect(budget.leftMs(200)).toBe(-100);
+    expect(budget.leftMs(1200)).toBe(0);
+    budget.spend(2000, 9_000);
+    expect(budget.leftMs(9_000)).toBe(-GRACE_DEBT_MS_MAX);
+    expect(budget.leftMs(9_000 + 1000 * (GRACE_DEBT_MS_MAX / GRACE_BUDGET_MS_PER_SECOND))).toBe(0);
+  });
+
+  test('pays once for time in which several feeds held the channel', () => {
+    const budget = new GraceBudget(0);
+    budget.spend(1000, 1050);
+    budget.spend(1000, 1050);
+    budget.spend(1020, 1060);
+    expect(budget.leftMs(1060)).toBeCloseTo(GRACE_BUDGET_MS_PER_SECOND - 60 + 1);
+  });
+
+  test('over time lets no more be spent than it fills, whoever looks first whether something is left', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(300), fc.nat(GRACE_MS)), { maxLength: 200 }), (tries) => {
+        const budget = new GraceBudget(0);
+        let nowMs = 0;
+        let spentMs = 0;
+        for (const [waitMs, forMs] of tries) {
+          nowMs += waitMs;
+          if (budget.leftMs(nowMs) < GRACE_MIN_MS) continue;
+          const windowMs = Math.min(forMs, graceWindowMs(budget.leftMs(nowMs)));
+          budget.spend(nowMs, nowMs + windowMs);
+          nowMs += windowMs;
+          spentMs += windowMs;
+          expect(spentMs).toBeLessThanOrEqual(GRACE_BUDGET_MS_PER_SECOND * (1 + nowMs / 1000) + 1e-6);
+        }
+      }),
+    );
+  });
+});
+
+test('a window lasts as long as the budget allows, within bounds', () => {
+  expect([-500, 0, GRACE_MIN_MS + 1, 1000].map(graceWindowMs)).toEqual([GRACE_MIN_MS, GRACE_MIN_MS, GRACE_MIN_MS + 1, GRACE_MS]);
+});
+
+test('the pace asked for is the same however long a window is', () => {
+  expect(graceGoal(100, 1100, GRACE_MS)).toBe(1100);
+  expect(graceGoal(100, 1100, GRACE_MS / 2)).toBe(600);
+  expect(graceGoal(100, 101, GRACE_MS / 2), 'an event that is owed alone is owed at the end').toBe(100);
+  expect(graceGoal(2 ** 53 - 1001, 2 ** 53 - 1, GRACE_MS)).toBe(2 ** 53 - 1);
+});
+
+describe('a line', () => {
+  test('that has just opened is young, and proven some time later', () => {
+    const from = trustedFromOpening(7);
+    expect(trustOf(from, 7, 7)).toBe(YOUNG);
+    expect(trustOf(from, 7, 7 + GRACE_TRUST_SECONDS - 1)).toBe(YOUNG);
+    expect(trustOf(from, 7, 7 + GRACE_TRUST_SECONDS)).toBe(PROVEN);
+    expect(isUnblemished(from, 7)).toBe(true);
+  });
+
+  test('that failed, also in its first second, is given nothing at first, then what a young one is, and no success shortens that', () => {
+    for (const second of [7, 8, 500]) {
+      const from = trustedFromFailure(second);
+      expect(isUnblemished(from, 7)).toBe(false);
+      expect(trustOf(from, 7, second)).toBe(DISTRUSTED);
+      expect(trustOf(from, 7, second + GRACE_DISTRUST_SECONDS)).toBe(DISTRUSTED);
+      expect(trustOf(from, 7, second + GRACE_DISTRUST_SECONDS + 1)).toBe(YOUNG);
+      expect(trustOf(from, 7, second + GRACE_TRUST_SECONDS)).toBe(YOUNG);
+      expect(trustOf(from, 7, second + GRACE_TRUST_SECONDS + 1)).toBe(PROVEN);
+    }
+  });
+});
