@@ -63,6 +63,11 @@ export class HoldlineError extends Error {
   }
 }
 
+/** What was thrown, as an error: programs may throw anything. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */
 export function statusOf(error: unknown): number {
   return error instanceof HoldlineError && error.code in REFUSALS ? REFUSALS[error.code as RefusalCode].status : 500;

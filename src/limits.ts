@@ -13,6 +13,9 @@ export const CORK_WRITE_BYTES = 16_376;
 /** Bytes of prelude and replay written inside the request handler, beside the response head in the same cork. transports/sse.ts */
 export const OPENING_BYTES = 15_000;
 
+/** Bytes of replay in one slice of the opening; the rest is for prelude and gap. core/hub.ts */
+export const REPLAY_OPENING_BYTES = OPENING_BYTES - 256;
+
 /** Channel name, characters (all ASCII). transports/request.ts */
 export const CHANNEL_NAME_CHARS = 128;
 
@@ -30,9 +33,6 @@ export const REQUEST_HEAD_BYTES = 8 * 1024;
 
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES = 4 * 1024 * 1024;
-
-/** Bodies being received, bytes over all requests; past it publishers are told 503. transports/publish.ts */
-export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 
 /**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
@@ -74,20 +74,48 @@ export const WORKING_ROOM_CORKS_MOST = 16;
 /** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/intake.ts */
 export const EVENT_COST_BYTES = 32;
 
-/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/intake.ts */
+/**
+ * What a committed event takes beside its data while it waits in its channel's queue, bytes: an object, a view of its data and what
+ * the publisher is told. core/intake.ts
+ */
+export const QUEUED_EVENT_BYTES = 256;
+
+/** Events of a channel that enter its ring in one turn of the loop, and between two looks at the clock; the rest follows in the next. core/intake.ts */
 export const ENTERED_PER_TURN = 1_024;
+export const ENTERED_PER_CHECK = 64;
 
-/** Publishers that may wait for room, in all, and over WebSocket for the program's word. The next one is told 503 at once. core/intake.ts, transports/websocket.ts */
+/** A larger publish is read in its turn, one at a time over all channels, since reading it may take several turns of the loop, bytes. core/intake.ts */
+export const READ_AT_ONCE_BYTES = 128 * 1024;
+
+/**
+ * Publishers that may wait for room, over all channels; those of one channel may be as many as are still free. The next one is told 503
+ * at once. Over WebSocket as many may wait for the program's word. core/intake.ts, transports/websocket.ts
+ */
 export const WAITING_PUBLISHERS = 1_024;
-
-/** Bytes that waiting publishers may hold, in all. core/intake.ts */
-export const WAITING_PUBLISH_BYTES = 32 * 1024 * 1024;
 
 /** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
 
-/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/channels.ts */
-export const CHANNELS = 100_000;
+/**
+ * Channels that something was published to. Past it a publish to a new name forgets the one without lines that was published to longest
+ * ago, those that hold nothing first; where all have lines it is refused. About 4 KiB each and their events. core/channels.ts
+ */
+export const CHANNELS_MAX = 100_000;
+
+/** Names that have lines and nothing was ever published to; a line on one more is refused. About 1.5 KiB each. core/channels.ts */
+export const READER_CHANNELS_MAX = 100_000;
+
+/**
+ * Channels that are looked at in one search for one to forget, for rings to drop or for frames to let go, under 1 µs each. Those that may
+ * not go are set aside, and the next search goes on behind them; a publish to a new name is refused meanwhile. core/channels.ts
+ */
+export const CHANNEL_LOOKS_MAX = 2_000;
+
+/**
+ * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each. Past it the oldest record is forgotten,
+ * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
+ */
+export const LOST_CHANNELS_MAX = 1_000_000;
 
 /** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
 export const SWEEP_SLICE_MS = 2;
@@ -102,17 +130,35 @@ export const IDLE_ROWS_PER_CORK = 256;
 export const CATCH_UP_CORKS = 4;
 
 /**
- * How long a healthy line that refuses bytes is waited for, ms, and in which time it must take what had entered at its beginning to be
- * waited for again: a burst that its socket cannot take at once does not lap it. Meanwhile a channel takes no more than its replay
- * beyond that line's cursor (core/channel.ts). core/pump.ts
+ * Grace of a healthy line that refuses bytes, ms: so long its channels evict nothing that it has not been given, and take no more than
+ * their replay beyond its cursor (core/channel.ts). It goes on while the line takes, in each such time, what had entered at its
+ * beginning. So a channel is never held below its replay per GRACE_MS, 10 MB/s by default. core/pump.ts
  */
-export const AWAIT_MS = 100;
+export const GRACE_MS = 100;
+
+/** What a line that has proven itself is given where its channel has spent its budget, ms. core/grace.ts */
+export const GRACE_MIN_MS = 50;
 
 /**
- * After a line was waited for in vain none of its channels is, for so long, ms: a reader who stalls on purpose, again and again, can
- * hold a channel for a tenth of the time, and only one that is given more than its replay in that time. core/pump.ts
+ * What a channel may be held by lines that then turn out to have stalled, ms a second; as much is saved at the most. Costs that share
+ * of the publishers' pace, and GRACE_MIN_MS for each proven line that stalls in GRACE_TRUST_SECONDS. core/grace.ts
  */
-export const AWAIT_PAUSE_MS = 9 * AWAIT_MS;
+export const GRACE_BUDGET_MS_PER_SECOND = 100;
+
+/** Most that a channel may have spent beyond its budget, ms: what proven lines do cannot deny young ones grace for longer than ten seconds. core/grace.ts */
+export const GRACE_DEBT_MS_MAX = 10 * GRACE_BUDGET_MS_PER_SECOND;
+
+/** How long a line must have been open, or not have held its channels in vain, to count as proven, seconds. core/grace.ts */
+export const GRACE_TRUST_SECONDS = 10;
+
+/** How long a line is given no grace at all after it held its channels in vain, seconds; then it is given what a young line is. core/grace.ts */
+export const GRACE_DISTRUST_SECONDS = 2;
+
+/**
+ * When the loop comes so late to the end of a window, ms, it was away while sockets drained: those in grace are given as much longer,
+ * once. core/pump.ts
+ */
+export const GRACE_LATE_MS = 5;
 
 /** Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger bursts, which cost less a beat. core/heartbeat.ts */
 export const HEARTBEAT_TURN_STEPS = 16;
@@ -220,7 +266,7 @@ function assertRelation(holds: boolean, relation: string): void {
 }
 assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
-assertRelation(BODY_BYTES <= BODIES_IN_FLIGHT_BYTES, 'one body fits the bodies in flight');
-assertRelation(BODY_BYTES <= WAITING_PUBLISH_BYTES, 'one batch fits the waiting room');
 assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
+assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
+assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from './clock.js';
 import { resolveOptions, type Options } from './config.js';
 import { checkEventType, type NewEvent } from './core/event.js';
-import { Hub } from './core/hub.js';
+import { Hub, type HubOptions } from './core/hub.js';
 import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
@@ -79,13 +79,15 @@ export function createServer(options: Options & Hooks = {}): Server {
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
   const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, {
+  const held = makeHeldBytes();
+  const hubOptions: HubOptions = {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
     replayTotalBytes: settings.replayTotalBytes,
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
-  });
+  };
+  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own: a line may close in the middle of a sweep.
   const tell = (hook: ((line: LineInfo) => void) | undefined) =>
     hook === undefined
@@ -100,7 +102,6 @@ export function createServer(options: Options & Hooks = {}): Server {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,
   });
-  const held = makeHeldBytes();
   const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report: onError });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);

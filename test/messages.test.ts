@@ -51,7 +51,7 @@ class FakeSocket {
 function setUp(mayPublish?: RightToPublish) {
   const counters = makeCounters();
   const held = makeHeldBytes();
-  const memory = new PublishMemory();
+  const memory = new PublishMemory(held);
   const share = { heldBytes: 0 };
   const submitted: { data: string; settle: (error?: Error) => void }[] = [];
   let nextId = 1;
@@ -111,7 +111,7 @@ function setUp(mayPublish?: RightToPublish) {
     );
   const oks = (): string[] => socket.sent.filter((line) => line.startsWith('{"ok"'));
   const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
-  return { messages, counters, held, memory, submitted, reported, chosen, socket, native, readers, receive, errors, oks, close };
+  return { messages, counters, held, submitted, reported, chosen, socket, native, readers, receive, errors, oks, close };
 }
 
 const publish = (data: unknown, ref?: number): string => JSON.stringify({ publish: { data }, ref });
@@ -210,29 +210,29 @@ describe('publishes', () => {
   });
 
   test('wait up to a bound, in memory that is accounted; what is over it is told to come later, and one always may', async () => {
-    const { receive, submitted, errors, oks, memory } = setUp();
+    const { receive, submitted, errors, oks, held } = setUp();
     const data = 'x'.repeat(32 * 1024 - WAITING_MESSAGE_COST_BYTES);
     const fit = SOCKET_PUBLISH_BYTES_MAX / (32 * 1024);
     for (let i = 0; i < fit + 3; i++) receive(publish(data, i));
     expect(errors()).toEqual(Array.from({ length: 3 }, () => 'HOLDLINE_PUBLISH_BUSY'));
-    expect(memory.heldBytes).toBe(SOCKET_PUBLISH_BYTES_MAX);
+    expect(held.publishes).toBe(SOCKET_PUBLISH_BYTES_MAX);
     for (let i = 0; i < fit; i++) {
       await turn();
       submitted[i]!.settle();
     }
     await turn();
-    expect([oks().length, memory.heldBytes]).toEqual([fit, 0]);
+    expect([oks().length, held.publishes]).toEqual([fit, 0]);
     receive(publish(data));
-    expect(memory.heldBytes).toBe(32 * 1024);
+    expect(held.publishes).toBe(32 * 1024);
   });
 
   test('that wait when their socket closes are withdrawn with their memory, and counted', async () => {
-    const { receive, submitted, close, memory, counters, oks } = setUp();
+    const { receive, submitted, close, held, counters, oks } = setUp();
     for (let i = 0; i < 5; i++) receive(publish(i));
     await turn();
     close();
     await turn();
-    expect([memory.heldBytes, counters.messages_withdrawn_total]).toEqual([0, 5]);
+    expect([held.publishes, counters.messages_withdrawn_total]).toEqual([0, 5]);
     submitted[0]!.settle();
     await turn();
     expect([submitted.length, oks()]).toEqual([1, []]);

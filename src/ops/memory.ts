@@ -130,7 +130,7 @@ export class Memory {
     const lines = this.#hub.lines.open;
     const line = this.#lineBytes();
     const share = (bytes: number): MemoryClass => ({ bytes, bytesPerLine: lines === 0 ? null : bytes / lines });
-    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes;
+    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
     const nativeBytes = line.bytes * lines;
     const backlogBytes = this.#hub.unsentBytes;
     const bufferBytes = Math.max(0, externalBytes - tableBytes - rings.recordBytes - rings.frameBytes);

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
-import { BODIES_IN_FLIGHT_BYTES, BODY_BYTES } from '../limits.js';
+import { BODY_BYTES, PUBLISH_BYTES } from '../limits.js';
 import type { Receipt } from '../log/log.js';
 import type { HttpResponse } from '../native/uws.js';
 import { readBatch } from './batch.js';
@@ -58,12 +58,12 @@ export function receiveBody(
       refused(new HoldlineError('HOLDLINE_TOO_LARGE', `the body is over ${limitBytes} bytes`));
       return;
     }
-    if (bodiesInFlightBytes > BODIES_IN_FLIGHT_BYTES) {
+    if (bodiesInFlightBytes > PUBLISH_BYTES) {
       finish();
       refused(
         new HoldlineError(
           'HOLDLINE_PUBLISH_BUSY',
-          `bodies of ${BODIES_IN_FLIGHT_BYTES} bytes are being received already; try again after Retry-After`,
+          `bodies of ${PUBLISH_BYTES} bytes are being received already; try again after Retry-After`,
         ),
       );
       return;
