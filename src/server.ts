@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from './clock.js';
 import { resolveOptions, type Options } from './config.js';
 import { checkEventType, type NewEvent } from './core/event.js';
-import { Hub } from './core/hub.js';
+import { Hub, type HubOptions } from './core/hub.js';
 import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
@@ -83,21 +83,16 @@ export function createServer(options: Options & Hooks = {}): Server {
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
-  const held = makeHeldBytes();
   const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
-  const hub = new Hub<HeldSocket>(
-    log,
-    SYSTEM_CLOCK,
-    counters,
-    {
-      replay: { events: settings.replayEvents, bytes: settings.replayBytes },
-      replayTotalBytes: settings.replayTotalBytes,
-      heartbeatMs: settings.heartbeatMs,
-      flushIntervalMs: settings.flushIntervalMs,
-      slow: settings.slow,
-    },
-    held,
-  );
+  const held = makeHeldBytes();
+  const hubOptions: HubOptions = {
+    replay: { events: settings.replayEvents, bytes: settings.replayBytes },
+    replayTotalBytes: settings.replayTotalBytes,
+    heartbeatMs: settings.heartbeatMs,
+    flushIntervalMs: settings.flushIntervalMs,
+    slow: settings.slow,
+  };
+  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own: a line may close in the middle of a sweep.
   const tell = (hook: ((line: LineInfo) => void) | undefined) =>
     hook === undefined

