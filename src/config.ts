@@ -243,6 +243,12 @@ function checkRelations(settings: Settings, names: Record<SettingName, string>, 
         'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
     );
   }
+  if (settings.publishKey !== undefined && settings.openPublish) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.publishKey} and ${names.openPublish}: who may publish is either whoever has the key or everyone; give one of them`,
+    );
+  }
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',

@@ -34,6 +34,7 @@ export const COUNTER_MEANINGS = {
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total: 'event-stream requests refused for a temporary reason: 200, retry and the end',
+  failed_keys_total: 'requests with a key that is not the right one',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total: 'answers given up, and their sockets closed, since too many bytes of answers were not read',

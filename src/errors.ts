@@ -40,6 +40,8 @@ export const REFUSALS = {
   HOLDLINE_UNSUPPORTED_ENCODING: permanent(415),
   HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
+  /** The address has sent many wrong keys; one that is right is served at once. */
+  HOLDLINE_TOO_MANY_KEYS: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
   /** The channel's accepted events are not yet out and the publishers' waiting room is full, or this one waited too long in it. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),

@@ -257,6 +257,15 @@ export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 /** Publishes that may wait for another with the same idempotency key, in all. The next one is told 503. core/idempotency.ts */
 export const WAITING_TWINS = 1_024;
 
+/**
+ * Wrong keys that an address may send in so many ms before it is told 429; the addresses that are remembered (about 150 B each); and
+ * how often wrong keys are logged at the most, ms. transports/failed-keys.ts
+ */
+export const FAILED_KEYS_MAX = 10;
+export const FAILED_KEYS_MS = 10_000;
+export const FAILED_KEY_ADDRESSES_MAX = 4_096;
+export const FAILED_KEY_LOG_MS = 1_000;
+
 /** Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts */
 export const FAULT_LOG_MS = 1_000;
 

@@ -121,7 +121,7 @@ async function serve(args: readonly string[]): Promise<number> {
   const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
     log.error({ err, ...(suppressed === 0 ? {} : { suppressed }) }, 'a fault in Holdline itself; it goes on'),
   );
-  const server = createServer({ ...settings, onError });
+  const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
   const { port } = await server.listen();
 
   process.on('uncaughtException', (error) => {

@@ -1,4 +1,4 @@
-/** The router: decides what a request is, checks who may do it, and hands it on. Everything it reads, it reads in the request's turn. */
+/** The router: decides what a request is, checks who may do it, and hands it on. */
 import { checkEventType } from './core/event.js';
 import type { Hub } from './core/hub.js';
 import type { Idempotency } from './core/idempotency.js';
@@ -6,7 +6,7 @@ import type { Published } from './core/intake.js';
 import type { Position } from './core/position.js';
 import { HoldlineError } from './errors.js';
 import { ACCEPTS_PER_SECOND } from './limits.js';
-import type { Receipt, RequestKey } from './log/log.js';
+import type { Receipt } from './log/log.js';
 import type { MessageSocket, UpgradeContext } from './native/messages.js';
 import type { HttpRequest, HttpResponse } from './native/uws.js';
 import { landingPage } from './ops/landing.js';
@@ -15,8 +15,10 @@ import { pagesInWords, type OpsAnswer, type OpsPages } from './ops/pages.js';
 import type { Headers } from './transports/answer.js';
 import { IncomingBody } from './transports/body.js';
 import { Exchange, type Exchanges } from './transports/exchange.js';
-import { readFraming, type Framing } from './transports/framing.js';
+import type { FailedKeys } from './transports/failed-keys.js';
+import { checkFraming, contentLengthOf } from './transports/framing.js';
 import type { Guard } from './transports/guard.js';
+import { Head } from './transports/head.js';
 import { answerOrWait, type PollRequest } from './transports/poll.js';
 import { bodyKindOf, bodyLimit, readEvents, receiptJson } from './transports/publish.js';
 import {
@@ -52,14 +54,13 @@ export interface RouterParts {
   readonly pages: OpsPages;
   readonly memory: Pick<Memory, 'checkRoom'>;
   readonly exchanges: Exchanges;
+  readonly failedKeys: FailedKeys;
 }
 
-/** A request that is not yet answered, while it may be read. native-notes/request-in-its-turn.md */
+/** A request that is not yet answered. */
 interface Asked {
   readonly exchange: Exchange;
-  readonly request: HttpRequest;
-  readonly path: string;
-  readonly framing: Framing;
+  readonly head: Head;
   /** Comes with what may become a WebSocket. */
   readonly context: UpgradeContext | undefined;
 }
@@ -97,21 +98,31 @@ export class Router {
   readonly handle = (response: HttpResponse, request: HttpRequest, context?: UpgradeContext): void => {
     const { exchanges, guard } = this.#parts;
     exchanges.counters.requests_total++;
-    const exchange = new Exchange(exchanges, response, request, guard.corsHeaders(request));
+    const head = new Head(request);
+    const exchange = new Exchange(exchanges, response, head, guard.corsHeaders(head));
     try {
-      const framing = readFraming(request, exchange);
-      const answered = this.#route({ exchange, request, path: request.getUrl(), framing, context });
-      if (answered !== undefined) answered.catch((error: unknown) => exchange.refuse(error));
+      checkFraming(head);
+      const answered = this.#route({ exchange, head, context });
+      if (answered !== undefined) answered.catch((error: unknown) => this.#refuse(exchange, head, error));
     } catch (error) {
-      exchange.refuse(error);
+      this.#refuse(exchange, head, error);
     }
   };
 
+  /** A key that was given and is not the right one is counted, and slows further ones from its address. */
+  #refuse(exchange: Exchange, head: Head, error: unknown): void {
+    const isWrongKey =
+      error instanceof HoldlineError && error.code === 'HOLDLINE_UNAUTHORIZED' && head.get('authorization') !== '';
+    const refusal = isWrongKey && exchange.isOpen ? this.#parts.failedKeys.failed(exchange.address) : undefined;
+    if (refusal !== undefined) exchange.closeAfter();
+    exchange.refuse(refusal ?? error);
+  }
+
   /** A promise where the answer comes later; the exchange is watched then. */
   #route(asked: Asked): Promise<void> | undefined {
-    const { exchange, path } = asked;
-    if (path.startsWith('/-/')) return this.#answerOps(asked);
-    switch (exchange.method) {
+    const { head } = asked;
+    if (head.path.startsWith('/-/')) return this.#answerOps(asked);
+    switch (head.method) {
       case 'POST':
         return this.#publish(asked);
       case 'DELETE':
@@ -128,16 +139,16 @@ export class Router {
   // ── subscribing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #subscribe(asked: Asked): Promise<void> | undefined {
-    const { exchange, request, path } = asked;
+    const { exchange, head } = asked;
     const { guard, pages } = this.#parts;
-    guard.checkHost(request);
-    if (path === '/') {
+    guard.checkHost(head);
+    if (head.path === '/') {
       exchange.answer(200, 'text/html; charset=utf-8', landingPage(pages));
       return undefined;
     }
-    const channels = channelsOf(path);
+    const channels = channelsOf(head.path);
     const open = this.#opener(asked, channels);
-    const allowed = guard.authorize(request, 'subscribe', channels);
+    const allowed = guard.authorize(head, 'subscribe', channels);
     if (allowed === undefined) {
       open();
       return undefined;
@@ -148,12 +159,11 @@ export class Router {
 
   /** What opens the line or answers the poll, once the client may have it: all that it needs of the request is read here. */
   #opener(asked: Asked, channels: readonly string[]): () => void {
-    const { exchange, request, framing } = asked;
+    const { exchange, head } = asked;
     const { hub } = this.#parts;
-    const query = new Query(request.getQuery());
-    const transport = transportOf(request, query);
-    const lastEventId = framing.hasLastEventId ? request.getHeader('last-event-id') : undefined;
-    const position = positionOf(lastEventId, query);
+    const query = new Query(head.query);
+    const transport = transportOf(head, query);
+    const position = positionOf(head.find('last-event-id'), query);
     if (transport === 'websocket') return this.#upgrader(asked, channels, position);
     if (transport === 'poll') {
       const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query) };
@@ -196,17 +206,18 @@ export class Router {
   }
 
   /** Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it. */
-  #upgrader({ exchange, request, context }: Asked, channels: readonly string[], position: Position): () => void {
-    const { guard, messages } = this.#parts;
-    guard.checkSite(request);
-    const key = request.getHeader('sec-websocket-key');
-    if (context === undefined || request.getHeader('sec-websocket-version') !== '13') {
+  #upgrader({ exchange, head, context }: Asked, channels: readonly string[], position: Position): () => void {
+    const { guard, messages, failedKeys } = this.#parts;
+    guard.checkSite(head);
+    const key = head.get('sec-websocket-key');
+    if (context === undefined || head.get('sec-websocket-version') !== '13') {
       throw new HoldlineError(
         'HOLDLINE_BAD_HANDSHAKE',
         'a WebSocket begins with a GET that has Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const session: Session = { mayPublish: guard.rightToPublish(request) };
+    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
+    const session: Session = { mayPublish };
     const { response, headers } = exchange;
     return () => {
       this.#checkPlace();
@@ -223,28 +234,28 @@ export class Router {
   // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Whoever has no right, or no room, is refused before the body is received; and the place of whoever leaves is free. */
-  async #publish({ exchange, request, path, framing }: Asked): Promise<void> {
+  async #publish({ exchange, head }: Asked): Promise<void> {
     const { hub, guard, idempotency, exchanges } = this.#parts;
     const { maxEventBytes } = this.#options;
-    guard.checkHost(request);
-    guard.checkSite(request);
-    const channel = channelOf(path);
-    guard.checkPublish(request);
-    const queryType = new Query(request.getQuery()).get('event');
+    guard.checkHost(head);
+    guard.checkSite(head);
+    const channel = channelOf(head.path);
+    guard.checkPublish(head);
+    const queryType = new Query(head.query).get('event');
     const type = queryType === undefined ? undefined : checkEventType(queryType);
-    const kind = bodyKindOf(request.getHeader('content-type'));
-    checkContentEncoding(request.getHeader('content-encoding'));
-    const idempotencyKey = request.getHeader('idempotency-key');
-    const scope = { channel, credential: idempotencyKey === '' ? '' : request.getHeader('authorization') };
+    const kind = bodyKindOf(head.get('content-type'));
+    checkContentEncoding(head.get('content-encoding'));
+    const idempotencyKey = head.get('idempotency-key');
+    const scope = { channel, credential: idempotencyKey === '' ? '' : head.get('authorization') };
     if (idempotencyKey !== '') checkIdempotencyKey(idempotencyKey);
     if (this.draining) {
       throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
     }
-    const allowed = guard.authorize(request, 'publish', [channel]);
+    const allowed = guard.authorize(head, 'publish', [channel]);
     // Heard below, unless there is no room to receive anything.
     allowed?.catch(() => {});
     const reservation = hub.reserve(channel);
-    const incoming = new IncomingBody(exchange, framing, bodyLimit(kind, maxEventBytes), reservation);
+    const incoming = new IncomingBody(exchange, contentLengthOf(head), bodyLimit(kind, maxEventBytes), reservation);
     let hasBody = false;
     exchange.onGone = () => {
       incoming.stop();
@@ -256,12 +267,14 @@ export class Router {
       const received = incoming.receive();
       const body = allowed === undefined ? await received : (await Promise.all([received, allowed]))[0];
       hasBody = true;
-      const submit = async (requestKey?: RequestKey): Promise<Receipt> => {
-        const read = () => readEvents(channel, kind, type, body, maxEventBytes);
-        return receiptOf(await hub.submit(channel, { reservation, read }, requestKey));
-      };
-      const requestKey = idempotencyKey === '' ? undefined : requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
-      const receipt = requestKey === undefined ? await submit() : await idempotency.once(requestKey, () => submit(requestKey));
+      const submission = { reservation, read: () => readEvents(channel, kind, type, body, maxEventBytes) };
+      let receipt: Receipt;
+      if (idempotencyKey === '') {
+        receipt = receiptOf(await hub.submit(channel, submission));
+      } else {
+        const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
+        receipt = await idempotency.once(requestKey, async () => receiptOf(await hub.submit(channel, submission, requestKey)));
+      }
       exchanges.counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, kind));
     } finally {
@@ -271,14 +284,14 @@ export class Router {
   }
 
   /** Deletes a channel's history. */
-  #delete({ exchange, request, path }: Asked): Promise<void> {
+  #delete({ exchange, head }: Asked): Promise<void> {
     const { hub, guard } = this.#parts;
-    guard.checkHost(request);
-    guard.checkSite(request);
-    const channel = channelOf(path);
-    guard.checkOps(request);
+    guard.checkHost(head);
+    guard.checkSite(head);
+    const channel = channelOf(head.path);
+    guard.checkOps(head);
     this.#checkServing();
-    const allowed = guard.authorize(request, 'delete', [channel]);
+    const allowed = guard.authorize(head, 'delete', [channel]);
     exchange.watch();
     const remove = async (): Promise<void> => {
       await allowed;
@@ -290,10 +303,10 @@ export class Router {
 
   // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #answerOther({ exchange, request, path }: Asked): void {
-    this.#parts.guard.checkHost(request);
-    if (path !== '/') channelsOf(path);
-    if (exchange.method === 'OPTIONS') {
+  #answerOther({ exchange, head }: Asked): void {
+    this.#parts.guard.checkHost(head);
+    if (head.path !== '/') channelsOf(head.path);
+    if (head.method === 'OPTIONS') {
       const isPreflight = exchange.headers.some(([name]) => name === 'Access-Control-Allow-Origin');
       exchange.answerNothing([['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
       return;
@@ -301,22 +314,22 @@ export class Router {
     refuseMethod(exchange, ALLOWED_METHODS);
   }
 
-  #answerOps({ exchange, request, path }: Asked): Promise<void> | undefined {
+  #answerOps({ exchange, head }: Asked): Promise<void> | undefined {
     const { guard, pages } = this.#parts;
-    guard.checkSite(request);
-    const page = pages.get(path.slice('/-/'.length));
+    guard.checkSite(head);
+    const page = pages.get(head.path.slice('/-/'.length));
     if (page === undefined) {
-      throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${path.slice(0, 200)}; there are ${pagesInWords(pages)}`);
+      throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`);
     }
-    if (exchange.method !== 'GET' && !exchange.isHead) {
+    if (head.method !== 'GET' && !exchange.isHead) {
       refuseMethod(exchange, ALLOWED_OPS_METHODS);
       return undefined;
     }
-    if (page.access !== 'open') guard.checkHost(request);
-    if (page.access === 'key') guard.checkOps(request);
+    if (page.access !== 'open') guard.checkHost(head);
+    if (page.access === 'key') guard.checkOps(head);
     const answer = ({ status = 200, contentType, body, headers }: OpsAnswer): void =>
       exchange.answer(status, contentType, body, headers);
-    const answered = page.answer({ query: new Query(request.getQuery()), draining: this.draining });
+    const answered = page.answer({ query: new Query(head.query), draining: this.draining });
     if (!(answered instanceof Promise)) {
       answer(answered);
       return undefined;

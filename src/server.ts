@@ -19,6 +19,7 @@ import { Ops, type Stats } from './ops/ops.js';
 import { makePages } from './ops/pages.js';
 import { Router, type HeldSocket } from './router.js';
 import type { Exchanges } from './transports/exchange.js';
+import { FailedKeys } from './transports/failed-keys.js';
 import { Guard, type Authorize } from './transports/guard.js';
 import { checkSize } from './transports/event-size.js';
 import { PendingAnswers } from './transports/pending-answers.js';
@@ -38,6 +39,8 @@ export interface Hooks {
   readonly eventSchemas?: EventSchemas;
   /** Told of faults that are not a client's: those of hooks, and of Holdline itself. The default logs one a second to stderr. */
   readonly onError?: (error: unknown) => void;
+  /** Told in words, at most once a second, what an operator should see and is nobody's fault here: wrong keys. */
+  readonly onWarning?: (words: string) => void;
 }
 
 /** A line, as hooks see it. */
@@ -77,9 +80,9 @@ export interface Server {
 
 /** Makes a server. Options are those of the command line, in camel case, sizes in bytes and times in ms. Throws HOLDLINE_BAD_OPTION. */
 export function createServer(options: Options & Hooks = {}): Server {
-  const { authorize, onOpen, onClose, eventSchemas, onError, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
-  checkHooks({ authorize, onOpen, onClose, onError });
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
@@ -113,7 +116,8 @@ export function createServer(options: Options & Hooks = {}): Server {
   const pending = new PendingAnswers(counters, held);
   hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = { counters, pending, report, draining: false };
-  const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges }, settings);
+  const failedKeys = new FailedKeys(counters, (words) => callHook(() => onWarning?.(words), report));
+  const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges, failedKeys }, settings);
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 

@@ -546,6 +546,15 @@ describe('relations', () => {
   });
 });
 
+describe('who may publish', () => {
+  it('is whoever has the key or everyone, not both', () => {
+    const wanted = /^--publish-key and --open-publish: who may publish is either/;
+    expect(() => parse(['--publish-key', 'k', '--open-publish'])).toThrow(wanted);
+    expect(() => resolveOptions({ publishKey: 'k', openPublish: true })).toThrow(/^publishKey and openPublish: /);
+    expect(parse(['--publish-key', 'k']).settings.openPublish).toBe(false);
+  });
+});
+
 describe('--print-config', () => {
   it('shows name, value and source of every option, and no secret', () => {
     const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {

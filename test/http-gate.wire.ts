@@ -197,3 +197,33 @@ test('an upload that comes too slowly is told 408 before uWebSockets closes in s
   expect([answer.status, codeOf(answer)]).toEqual([408, 'HOLDLINE_BODY_TIMEOUT']);
   await client.connection.waitFor('the close', () => client.connection.closed);
 }, 15_000);
+
+describe('wrong keys', () => {
+  const guessed = sharedServer({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
+
+  test('past a few from one address are told 429 and closed, are counted and logged, and a right one is served at once', async () => {
+    const client = await HttpClient.open(guessed().port);
+    onTestFinished(() => client.close());
+    const statuses: number[] = [];
+    for (let i = 0; i < 15; i++) {
+      const headers = { Authorization: `Bearer wrong${i}` };
+      const answer = await client.request(i % 2 === 0 ? 'POST' : 'DELETE', '/c', { headers, body: 'x' });
+      statuses.push(answer.status);
+      if (answer.status !== 429) continue;
+      expect(codeOf(answer)).toBe('HOLDLINE_TOO_MANY_KEYS');
+      expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+      expect(answer.headers.get('connection')).toBe('close');
+    }
+    expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), ...Array.from({ length: 5 }, () => 429)]);
+    expect((await client.request('POST', '/c', { headers: KEY, body: 'x' })).status).toBe(200);
+    // No key at all is no guess.
+    expect((await client.request('POST', '/c', { body: 'x' })).status).toBe(401);
+    const { counters } = await guessed().stats();
+    expect(counters.failed_keys_total).toBe(15);
+    expect(counters.refused['HOLDLINE_TOO_MANY_KEYS']).toBe(5);
+    const warnings = guessed().logs.filter(({ msg }) => String(msg).startsWith('a wrong key came from '));
+    expect(warnings.length).toBeGreaterThan(0);
+    expect(warnings.length).toBeLessThan(15);
+    expect(JSON.stringify(warnings)).not.toContain('wrong0');
+  });
+});

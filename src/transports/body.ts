@@ -6,7 +6,6 @@ import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
 import { BODY_PROGRESS_BYTES, BODY_PROGRESS_MS, BODY_ROOM_BYTES_MIN } from '../limits.js';
 import type { Exchange } from './exchange.js';
-import type { Framing } from './framing.js';
 
 export class IncomingBody {
   readonly #exchange: Exchange;
@@ -22,7 +21,7 @@ export class IncomingBody {
   /** Bytes that had come when the timer was set. */
   #progressBytes = 0;
 
-  constructor(exchange: Exchange, { contentLength }: Framing, limitBytes: number, reservation: Reservation) {
+  constructor(exchange: Exchange, contentLength: number | undefined, limitBytes: number, reservation: Reservation) {
     this.#exchange = exchange;
     this.#contentLength = contentLength;
     this.#limitBytes = limitBytes;

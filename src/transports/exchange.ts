@@ -7,8 +7,9 @@ import type { Counters } from '../counters.js';
 import { retryBlock } from '../core/frame.js';
 import { statusOf, type HoldlineError } from '../errors.js';
 import { BODILESS_ANSWERS_PER_CLOSE, CLOSE_LINGER_MS, CLOSING_BODY_BYTES_MAX } from '../limits.js';
-import type { Holder, HttpRequest, HttpResponse } from '../native/uws.js';
+import type { Holder, HttpResponse } from '../native/uws.js';
 import { countRefusal, knownError, NO_HEADERS, refusalHeaders, refusalJson, type Headers } from './answer.js';
+import type { Head } from './head.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
 /** What the exchanges of a server share. */
@@ -26,7 +27,6 @@ type Body = string | Uint8Array | undefined;
 
 export class Exchange implements PendingAnswer {
   readonly response: HttpResponse;
-  /** As it was sent, since GET is another method than gEt (RFC 9110, 9.1). */
   readonly method: string;
   /** Header fields that every answer to this client has. */
   readonly headers: Headers;
@@ -52,13 +52,13 @@ export class Exchange implements PendingAnswer {
   #bodyCame = false;
   #isHearing = false;
 
-  constructor(shared: Exchanges, response: HttpResponse, request: HttpRequest, headers: Headers) {
+  constructor(shared: Exchanges, response: HttpResponse, head: Head, headers: Headers) {
     this.#shared = shared;
     this.response = response;
-    this.method = request.getCaseSensitiveMethod();
+    this.method = head.method;
     this.headers = headers;
-    this.isChunked = request.getHeader('transfer-encoding') !== '';
-    this.#closes = this.isChunked || asksToClose(request.getHeader('connection'));
+    this.isChunked = head.get('transfer-encoding') !== '';
+    this.#closes = this.isChunked || asksToClose(head.get('connection'));
   }
 
   get isHead(): boolean {
@@ -70,13 +70,18 @@ export class Exchange implements PendingAnswer {
     return !this.gone && !this.#isAnswered;
   }
 
+  /** The client's address, in full; only while it is there. */
+  get address(): string {
+    return Buffer.from(this.response.getRemoteAddressAsText()).toString('latin1');
+  }
+
   /** The connection is closed behind the answer. */
   closeAfter(): void {
     this.#closes = true;
   }
 
   /** Where the request ends is not certain: the connection is closed behind the answer, whatever follows. */
-  distrust(): void {
+  #distrust(): void {
     this.#closes = true;
     this.#isUncertain = true;
   }
@@ -164,6 +169,7 @@ export class Exchange implements PendingAnswer {
     const known = knownError(error);
     if (known !== error) this.#shared.report(error);
     if (!this.isOpen) return;
+    if (known.code === 'HOLDLINE_BAD_FRAMING') this.#distrust();
     countRefusal(this.#shared.counters, known);
     this.#shared.counters.refused_total++;
     this.#send(statusOf(known), 'application/json', refusalJson(known), [...own, ...refusalHeaders(known)]);

@@ -12,7 +12,7 @@ import {
   POLL_WAIT_SECONDS,
 } from '../limits.js';
 import type { RequestKey } from '../log/log.js';
-import type { HttpRequest } from '../native/uws.js';
+import type { Head } from './head.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
@@ -199,9 +199,9 @@ function readMediaRange(text: string): { type: string; q: number } {
   return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
 }
 
-export function transportOf(request: HttpRequest, query: Query): Transport {
+export function transportOf(head: Head, query: Query): Transport {
   const hasPollQuery = query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
-  return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
+  return negotiate(head.get('upgrade'), head.get('accept'), hasPollQuery);
 }
 
 /** Seconds with at most three places, as in 25 or 0.5. */
