@@ -163,7 +163,7 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS = 64;
 
 /**
- * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 40 ms, in a thread. A reading that has
+ * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
  * not ended after the second time is given up. ops/kernel-memory.ts
  */
 export const KERNEL_READING_MS = 10_000;

@@ -44,6 +44,7 @@ const facts = [
   'proc-net-tcp',
   'proxy-on-this-machine',
   'query-values',
+  'repeated-reads',
   'request-in-its-turn',
   'request-parsing',
   'responses-expose-no-descriptor',
