@@ -39,7 +39,7 @@ export class Channels<Feed extends Reader> {
 
   /** What the rings take, by kind. Walks all of them. */
   get ringMemory(): Readonly<RingMemory> {
-    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
     for (let channel = this.#newest; channel !== undefined; channel = channel.older) channel.addRingMemory(sum);
     return sum;
   }
