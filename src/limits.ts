@@ -13,6 +13,9 @@ export const CORK_WRITE_BYTES = 16_376;
 /** Bytes of prelude and replay written inside the request handler, beside the response head in the same cork. transports/sse.ts */
 export const OPENING_BYTES = 15_000;
 
+/** Bytes of replay in one slice of the opening; the rest is for prelude and gap. core/hub.ts */
+export const REPLAY_OPENING_BYTES = OPENING_BYTES - 256;
+
 /** Channel name, characters (all ASCII). transports/request.ts */
 export const CHANNEL_NAME_CHARS = 128;
 
@@ -30,9 +33,6 @@ export const REQUEST_HEAD_BYTES = 8 * 1024;
 
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES = 4 * 1024 * 1024;
-
-/** Bodies being received, bytes over all requests; past it publishers are told 503. transports/publish.ts */
-export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
 
 /**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
@@ -62,14 +62,24 @@ export const WORKING_ROOM_CORKS_MOST = 16;
 /** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/intake.ts */
 export const EVENT_COST_BYTES = 32;
 
-/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/intake.ts */
+/**
+ * What a committed event takes beside its data while it waits in its channel's queue, bytes: an object, a view of its data and what
+ * the publisher is told. core/intake.ts
+ */
+export const QUEUED_EVENT_BYTES = 256;
+
+/** Events of a channel that enter its ring in one turn of the loop, and between two looks at the clock; the rest follows in the next. core/intake.ts */
 export const ENTERED_PER_TURN = 1_024;
+export const ENTERED_PER_CHECK = 64;
 
-/** Publishers that may wait for room, in all, and over WebSocket for the program's word. The next one is told 503 at once. core/intake.ts, transports/websocket.ts */
+/** A larger publish is read in its turn, one at a time over all channels, since reading it may take several turns of the loop, bytes. core/intake.ts */
+export const READ_AT_ONCE_BYTES = 128 * 1024;
+
+/**
+ * Publishers that may wait for room, over all channels; those of one channel may be as many as are still free. The next one is told 503
+ * at once. Over WebSocket as many may wait for the program's word. core/intake.ts, transports/websocket.ts
+ */
 export const WAITING_PUBLISHERS = 1_024;
-
-/** Bytes that waiting publishers may hold, in all. core/intake.ts */
-export const WAITING_PUBLISH_BYTES = 32 * 1024 * 1024;
 
 /** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
@@ -190,6 +200,5 @@ function assertRelation(holds: boolean, relation: string): void {
 }
 assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
-assertRelation(BODY_BYTES <= BODIES_IN_FLIGHT_BYTES, 'one body fits the bodies in flight');
-assertRelation(BODY_BYTES <= WAITING_PUBLISH_BYTES, 'one batch fits the waiting room');
+assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

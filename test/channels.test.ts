@@ -13,7 +13,7 @@ const ROOMY: Replay = { events: 1000, bytes: MIB };
 
 /** A feed that has been given nothing, or everything. */
 function readerUpTo(sweptThrough: number): Reader {
-  return { dialect: SSE, readsFrames: true, sweptThrough, awaitedThrough: Infinity };
+  return { dialect: SSE, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, awaitedThrough: Infinity };
 }
 
 class Names {

@@ -11,6 +11,7 @@ import {
   DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
   OPENING_BYTES,
+  REPLAY_OPENING_BYTES,
   POLL_WAIT_JITTER,
   POLL_WAIT_MOST_SECONDS,
 } from '../limits.js';
@@ -20,14 +21,14 @@ import { ChannelSet } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
-import { Feed, type Transport, type Way } from './feed.js';
+import { Feed, SliceCache, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
-import { Intake, type IntakeOwner, type Published, type Submission } from './intake.js';
+import { Intake, queuedBytesOf, type IntakeOwner, type Published, type Submission } from './intake.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
-import { PublishMemory, Reservation, type PublishShare } from './publish-memory.js';
+import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
 import { emptyPosition, startOf, type Progress, type Start } from './start.js';
 
@@ -68,7 +69,7 @@ function channelsFull(): HoldlineError {
   );
 }
 
-export class Hub<Socket> implements IntakeOwner, Progress {
+export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly lines = new Lines<Socket, Feed<Socket>>();
 
   readonly #log: EventLog;
@@ -78,12 +79,13 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
   readonly #channels: Channels<Feed<Socket>>;
-  readonly #intake: Intake;
+  readonly #publishMemory = new PublishMemory();
+  readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
   readonly #pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
-  /** Id of the newest entry that entered: a caught-up line has been given everything up to it. */
+  /** Id of the newest entry that entered. */
   #head: number;
   readonly #nothing = new ChannelSet<Channel<Feed<Socket>>>([]);
   /** Gaps that waiting polls are to be told, by handle. */
@@ -91,7 +93,8 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   /** Feeds of deleted channels whose lines are being ended. */
   readonly #ending: Feed<Socket>[] = [];
   readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
-  readonly #mergeBuffer = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
+  /** What a line is given in its opening beside prelude and gap. */
+  readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES, false);
   /** Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep, so they only take note. */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
@@ -105,8 +108,15 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
     this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
-    this.#intake = new Intake(this, log, clock, counters);
-    this.#heartbeat = new Heartbeat(this.#pump, clock, counters, this.#feedsView(), () => this.#head, options.heartbeatMs);
+    this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
+    this.#heartbeat = new Heartbeat(
+      this.#pump,
+      clock,
+      counters,
+      this.#feedsView(),
+      (feed) => this.through(feed),
+      options.heartbeatMs,
+    );
     this.#heartbeat.start();
   }
 
@@ -120,6 +130,11 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   /** Id of the newest entry that entered. */
   get head(): number {
     return this.#head;
+  }
+
+  /** Id up to which every entry of the channels can be read: whoever was given what there is has been given everything up to it. */
+  through(set: ChannelSet<Channel<Feed<Socket>>>): number {
+    return set.through(this.#intake.tailedId);
   }
 
   /** The id that the log gave last. */
@@ -177,36 +192,37 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Publishes a batch to one channel, all or nothing; resolves when it has its ids. Rejects with HOLDLINE_PUBLISH_BUSY when there is
-   * no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
-   */
-  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
-    // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
-    if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
-    return this.#intake.publish(channel, entries, requestKey);
-  }
-
-  readonly #publishMemory = new PublishMemory();
-  readonly #share: PublishShare = { heldBytes: 0 };
-
-  /**
    * Where the memory of a publish to the channel is accounted: asked for before a body is received, grown as it comes. Throws
-   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when the channel's waiting room is full.
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many publishes wait as may.
    */
   reserve(channel: string): Reservation {
-    if (this.#channels.place(channel) === undefined) throw channelsFull();
-    return new Reservation(this.#publishMemory, this.#share);
+    // The channel's row is made here: where there is no place for one the publisher hears it before anything is accepted.
+    const placed = this.#channels.place(channel);
+    if (placed === undefined) throw channelsFull();
+    this.#intake.checkPlace(placed);
+    return new Reservation(this.#publishMemory, placed.share);
   }
 
   /**
    * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves when it has its ids. Rejects with
-   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL.
+   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the
+   * log keeps the receipt.
    */
-  async submit(channel: string, { reservation, read }: Submission, requestKey?: RequestKey): Promise<Published> {
+  submit(channel: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
+    const placed = this.#channels.place(channel);
+    if (placed !== undefined) return this.#intake.submit(placed, submission, requestKey);
+    submission.reservation.release();
+    return Promise.reject(channelsFull());
+  }
+
+  /** Publishes entries that are there already, as {@link submit} does. */
+  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
     try {
-      return await this.publish(channel, await read(), requestKey);
-    } finally {
-      reservation.release();
+      const reservation = this.reserve(channel);
+      reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
+      return this.submit(channel, { reservation, isRead: true, read: () => entries }, requestKey);
+    } catch (error) {
+      return Promise.reject(error as Error);
     }
   }
 
@@ -215,20 +231,17 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     return this.publish(channel, [{ channel, isDeletion: true }]);
   }
 
-  subscribersOf(channel: string): number {
-    return this.#channels.get(channel)?.lineCount ?? 0;
+  /** The row may have been forgotten since the publish, and lines have taken every place. */
+  placeOf(entry: LoggedEntry): Channel<Feed<Socket>> | undefined {
+    return this.#channels.place(entry.channel);
   }
 
-  hasRoom(entry: NewEntry, bytes: number): boolean {
-    const channel = this.#channels.get(entry.channel);
-    // What is deleted is given to the healthy lines before.
-    return channel === undefined || (isDeletion(entry) ? channel.isSwept : channel.hasRoom(bytes));
+  queued(channel: Channel<Feed<Socket>>): void {
+    for (const feed of channel.feeds) if (feed.readsQueues) this.#pump.wake(feed);
   }
 
-  enter(entry: LoggedEntry): void {
-    // The row may have been forgotten while the entry waited, and lines have taken every place since.
-    const channel = this.#channels.place(entry.channel);
-    this.#head = entry.id;
+  enter(channel: Channel<Feed<Socket>> | undefined, entry: LoggedEntry): void {
+    this.#head = Math.max(this.#head, entry.id);
     if (isDeletion(entry)) {
       this.#counters.deletions_total++;
       if (channel !== undefined) this.#delete(channel, entry.id);
@@ -261,7 +274,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       this.#counters.events_evicted_total += channel.evict();
       this.#channels.recount(channel);
     }
-    this.#intake.proceed();
+    for (const channel of feed.channels) this.#intake.proceed(channel);
   }
 
   /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
@@ -328,12 +341,13 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       length += dialect.gap(start.gap.after, gapBefore(feed, start.cursor, start.gap)).copy(this.#opening, length);
     }
     let cursor = start.cursor;
+    const replays = this.#replays;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
-    while (cursor < feed.newestId && feed.cut(cursor, OPENING_BYTES - length, this.#mergeBuffer, false)) {
-      this.#opening.set(feed.sliceBytes, length);
-      length += feed.sliceBytes.length;
-      cursor = feed.sliceEnd;
-      this.#counters.deliveries_total += feed.sliceEvents;
+    while (cursor < feed.newestId && replays.find(feed, cursor) && length + replays.bytes.length <= OPENING_BYTES) {
+      this.#opening.set(replays.bytes, length);
+      length += replays.bytes.length;
+      cursor = replays.end;
+      this.#counters.deliveries_total += replays.events;
     }
     // What followed is gone, and the line has been told.
     if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
@@ -449,7 +463,11 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
     const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this) };
+    return {
+      answer,
+      start,
+      position: answer?.lastId ?? emptyPosition(set, start, { through: this.through(set), floor: this.floor }),
+    };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -506,7 +524,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     const handle = table.handles[row] as number;
     // What comes after a deletion is another life of the channel, which this feed has not been woken for.
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
-    const position = emptyPosition(feed, start, { head: feed.overAt ?? this.#head, floor: this.floor });
+    const position = emptyPosition(feed, start, { through: feed.overAt ?? this.through(feed), floor: this.floor });
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;
@@ -529,7 +547,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       const channel = this.#channels.get(name);
       if (channel !== undefined) channels.push(channel);
     }
-    return new ChannelSet(channels);
+    return new ChannelSet(channels, names.length);
   }
 
   #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {
@@ -549,7 +567,8 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     } finally {
       for (const channel of channels) channel.lineCount--;
     }
-    const feed = new Feed<Socket>(key, channels, way, this.#head, this.#feedsMade++);
+    const feed = new Feed<Socket>(key, channels, way, this.#feedsMade++);
+    feed.sweptThrough = this.through(feed);
     this.#feeds.set(key, feed);
     for (const channel of channels) channel.addFeed(feed);
     return feed;

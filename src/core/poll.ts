@@ -3,7 +3,7 @@
  * who ask from one position get the same bytes.
  */
 import { POLL_BODY_BYTES } from '../limits.js';
-import type { ChannelSet, Member } from './channel-set.js';
+import { Merge, type ChannelSet, type Member } from './channel-set.js';
 import { NDJSON, scratch } from './frame.js';
 
 /** A gap to be told with the first event. */
@@ -66,9 +66,10 @@ function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | u
   let lastId = cursor;
   let bytes = 2;
   let events = 0;
-  for (; events < Math.max(1, limit); events++) {
-    const event = set.firstEventAfter(lastId);
-    if (event === undefined) break;
+  const merge = new Merge(set, cursor);
+  while (events < Math.max(1, limit) && merge.next()) {
+    const event = merge.channel.eventAt(merge.seq);
+    if (event === undefined) continue;
     const length = NDJSON.encode(event) - 1;
     if (events > 0) {
       if (bytes + 1 + length > POLL_BODY_BYTES) break;
@@ -86,6 +87,7 @@ function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | u
     parts.push(Buffer.from(object));
     bytes += object.length;
     lastId = event.id;
+    events++;
   }
   if (limit > 0) parts.push(CLOSE_BRACKET);
   return { body: Buffer.concat(parts), lastId, events };

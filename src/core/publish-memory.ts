@@ -79,6 +79,11 @@ export class PublishMemory {
         `publishes to this channel hold ${share.heldBytes} bytes already, of ${this.#limitBytes} for all channels; try again after Retry-After`,
       );
     }
+    this.hold(share, bytes);
+  }
+
+  /** Holds `bytes` whatever is free: what is committed already is not refused. */
+  hold(share: PublishShare, bytes: number): void {
     share.heldBytes += bytes;
     this.#heldBytes += bytes;
   }

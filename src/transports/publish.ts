@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { largestFrameBytes } from '../core/frame.js';
 import { HoldlineError } from '../errors.js';
-import { BATCH_EVENTS, BODIES_IN_FLIGHT_BYTES, BODY_BYTES } from '../limits.js';
+import { BATCH_EVENTS, PUBLISH_BYTES, BODY_BYTES } from '../limits.js';
 import type { Receipt } from '../log/log.js';
 import type { HttpResponse } from '../native/uws.js';
 
@@ -56,12 +56,12 @@ export function receiveBody(
       refused(new HoldlineError('HOLDLINE_TOO_LARGE', `the body is over ${limitBytes} bytes`));
       return;
     }
-    if (bodiesInFlightBytes > BODIES_IN_FLIGHT_BYTES) {
+    if (bodiesInFlightBytes > PUBLISH_BYTES) {
       finish();
       refused(
         new HoldlineError(
           'HOLDLINE_PUBLISH_BUSY',
-          `bodies of ${BODIES_IN_FLIGHT_BYTES} bytes are being received already; try again after Retry-After`,
+          `bodies of ${PUBLISH_BYTES} bytes are being received already; try again after Retry-After`,
         ),
       );
       return;

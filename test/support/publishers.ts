@@ -2,7 +2,7 @@
 import { isDeletion, type NewEntry, type NewEvent } from '../../src/core/event.js';
 import type { Published } from '../../src/core/intake.js';
 import { HoldlineError } from '../../src/errors.js';
-import { EVENT_COST_BYTES, PUBLISH_WAIT_MS } from '../../src/limits.js';
+import { PUBLISH_WAIT_MS, QUEUED_EVENT_BYTES } from '../../src/limits.js';
 import type { World } from './world.js';
 
 /** A publish that has not been answered. */
@@ -38,7 +38,7 @@ const PROSE = 'It was a bright cold day in April, and the clocks were striking.\
 
 export class Publishers {
   /** No batch is smaller than an entry. */
-  largestBatchBytes = EVENT_COST_BYTES;
+  largestBatchBytes = QUEUED_EVENT_BYTES;
 
   readonly #world: World;
   /** Lines on a channel now. */
@@ -82,15 +82,15 @@ export class Publishers {
     if (random.chance(0.5)) this.#publish(undefined);
   }
 
-  /** Nobody waits while there is room: the queue is empty, and every line has been given what the channel holds. */
+  /** Nobody waits while there is room: the channel's queue is empty, and every line has been given what the channel holds. */
   check(unswept: ReadonlySet<string>): void {
-    const { clock, hub, longestTurnMs } = this.#world;
-    const { queueEvents } = hub.gauges;
+    const { clock, longestTurnMs } = this.#world;
     for (const pending of this.#pending) {
       const waitedMs = clock.nowMs() - pending.sinceMs;
       if (waitedMs > PUBLISH_WAIT_MS + longestTurnMs)
         throw new Error(`a publish on ${pending.channel} has had no answer for ${waitedMs} ms`);
-      pending.turnsWithRoom = queueEvents > 0 || unswept.has(pending.channel) ? 0 : pending.turnsWithRoom + 1;
+      pending.turnsWithRoom =
+        this.#world.pendingOf(pending.channel).length > 0 || unswept.has(pending.channel) ? 0 : pending.turnsWithRoom + 1;
       if (pending.turnsWithRoom > 3) throw new Error(`a publish on ${pending.channel} waits, and there is room`);
     }
   }
@@ -100,7 +100,7 @@ export class Publishers {
     const channel = random.chance(0.5) ? (setting.channels[0] as string) : random.pick(setting.channels);
     const count = random.chance(0.85) ? 1 : random.chance(0.985) ? random.between(2, 30) : random.between(1000, 2500);
     const events = Array.from({ length: count }, () => this.#newEvent(channel, count));
-    const bytes = events.reduce((sum, event) => sum + event.data.length + EVENT_COST_BYTES, 0);
+    const bytes = events.reduce((sum, event) => sum + event.data.length + QUEUED_EVENT_BYTES, 0);
     this.#world.note(`publish ${count} on ${channel}, ${bytes} bytes`);
     this.largestBatchBytes = Math.max(this.largestBatchBytes, bytes);
     this.#await(channel, events, () => hub.publish(channel, events), told);

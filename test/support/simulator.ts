@@ -54,6 +54,7 @@ export class Simulation {
     try {
       for (let step = 0; step < count; step++) {
         this.steps++;
+        this.#world.step = this.steps;
         await this.#step();
         this.#world.throwFault();
         if (random.chance(0.002)) await this.#rest();
@@ -174,7 +175,8 @@ export class Simulation {
       'no more events are counted than were accepted': counters.events_accepted_total <= model.events,
       'entered + queued is what was accepted':
         counters.events_entered_total + counters.deletions_total + gauges.queueEvents === model.events + model.deletions,
-      'the queue holds no more than one batch': gauges.queueBytes <= this.#publishers.largestBatchBytes,
+      'a queue holds no more than one batch':
+        gauges.queueBytes <= this.#publishers.largestBatchBytes * this.setting.channels.length,
       'publishers that wait are those without an answer': gauges.waitingPublishers === this.#publishers.pendingCount,
       'polls are counted':
         counters.polls_answered_total === polls.answered &&
@@ -189,21 +191,22 @@ export class Simulation {
 
   /** What some line of the feed that is healthy or waited for may not have been given is bounded: more than that does not enter. */
   #checkUnswept(feed: Feed<Held>, unswept: Set<string>): void {
-    const { model, hub, setting } = this.#world;
+    const { model, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES);
     const roomBytes = CORK_WRITE_BYTES * Math.min(WORKING_ROOM_CORKS_MOST, Math.max(1, corks));
     for (const { name } of feed.channels) {
       const events = model.eventsOf(name);
       let bytes = 0;
       let count = 0;
-      for (let i = model.indexAfter(name, hub.head) - 1; i >= 0; i--) {
+      for (let i = model.indexAfter(name, this.#world.through([name])) - 1; i >= 0; i--) {
         const event = events[i] as Accepted;
         if (event.id <= feed.sweptThrough) break;
         bytes += Buffer.byteLength(event.data);
         count++;
       }
       if (count > 0 || feed.awaitedThrough < Infinity) unswept.add(name);
-      if (count > 1 && bytes > roomBytes)
+      // A feed of several channels may be left behind by one for what waits on another.
+      if (feed.channels.length === 1 && count > 1 && bytes > roomBytes)
         throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);
     }
   }
