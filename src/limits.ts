@@ -183,11 +183,18 @@ export const KERNEL_READING_WAIT_MS = 5_000;
 export const MEMORY_LOOK_MS = 250;
 
 /**
- * How often freed memory is given back to the system at the most while the budget is used up, ms, and the least share of the budget
- * that is worth it: about 0.1 ms a megabyte, in which nothing else runs. ops/memory.ts
+ * While resident memory has reached the budget: how often a collection is asked for at the most, ms (some 30 ms of processor time, and
+ * 0.1 ms a megabyte to give back what it frees), and for how long the process is looked at until the least that was seen is taken for
+ * use, ms: use that nobody counts is seen after both at the latest. ops/memory.ts
  */
-export const MEMORY_TRIM_MS = 1_000;
-export const MEMORY_TRIM_SHARE = 0.02;
+export const MEMORY_COLLECT_MS = 5_000;
+export const MEMORY_SETTLE_MS = 1_000;
+
+/**
+ * Live objects on V8's heap, bytes, past which no collection is asked for: its last step may stop the loop for a millisecond a megabyte
+ * of them. Garbage then counts against the budget until V8 collects by itself, which takes it half a minute. ops/memory.ts
+ */
+export const MEMORY_COLLECT_HEAP_BYTES = 48 * 1024 * 1024;
 
 /** Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS is the most. ops/pages.ts */
 export const RANKED_LINES = 100;

@@ -8,6 +8,7 @@ import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
 import { HoldlineError } from './errors.js';
+import { makeHeldBytes } from './held-bytes.js';
 import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
 import { listen, type Listener } from './native/uws.js';
@@ -76,6 +77,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const settings = resolveOptions(given);
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
+  const held = makeHeldBytes();
   const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
@@ -83,6 +85,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    held,
   });
   // Hooks run in a turn of their own: a line may close in the middle of a sweep.
   const tell = (hook: ((line: LineInfo) => void) | undefined) =>
@@ -93,7 +96,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onLeave = tell(onClose);
 
   const guard = new Guard({ ...settings, authorize, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
-  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), settings.memoryBudgetBytes);
+  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), held, settings.memoryBudgetBytes);
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,

@@ -36,6 +36,7 @@ const facts = [
   'kernel-buffers-before-stall',
   'listen-addresses',
   'listen-backlog',
+  'nudged-collection',
   'one-closure-for-both',
   'one-cork-per-loop',
   'one-view-for-all',

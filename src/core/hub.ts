@@ -5,6 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { ENDS, HoldlineError, type EndCode } from '../errors.js';
+import type { HeldBytes } from '../held-bytes.js';
 import {
   CHANNELS,
   CORK_WRITE_BYTES,
@@ -14,6 +15,7 @@ import {
   REPLAY_OPENING_BYTES,
   POLL_WAIT_JITTER,
   POLL_WAIT_MOST_SECONDS,
+  PUBLISH_BYTES,
 } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
 import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
@@ -36,6 +38,8 @@ export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
   readonly flushIntervalMs: number;
   readonly slow: SlowPolicy;
+  /** The account in which publishes stand. */
+  readonly held?: HeldBytes;
 }
 
 /** A line that was just opened. */
@@ -79,7 +83,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
   readonly #channels: Channels<Feed<Socket>>;
-  readonly #publishMemory = new PublishMemory();
+  readonly #publishMemory: PublishMemory;
   readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
   readonly #pollAnswers = new PollAnswers();
@@ -108,6 +112,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
     this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
+    this.#publishMemory = new PublishMemory(PUBLISH_BYTES, options.held);
     this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
     this.#heartbeat = new Heartbeat(
       this.#pump,

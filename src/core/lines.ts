@@ -24,6 +24,9 @@ export const STALLED = 2;
 /** Its socket drained; the next write asks first, by a probe, whether that was enough. */
 export const DRAINED = 3;
 
+/** Bytes of a line in the tables: the sum above. */
+export const ROW_BYTES = 50;
+
 const FIRST_ROWS = 4;
 const FIRST_HANDLES = 64;
 
