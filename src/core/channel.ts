@@ -6,7 +6,7 @@
  * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a reader of several channels can
  * read both as one sequence.
  */
-import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
+import { CHANNEL_BYTES, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
@@ -20,9 +20,6 @@ export interface Replay {
   readonly events: number;
   readonly bytes: number;
 }
-
-/** What a channel that holds a ring costs beside it: its objects, its name and its place in the map. Measured in test/bounds.wire.ts. */
-const CHANNEL_OBJECT_BYTES = 620;
 
 /** What rings take, bytes. */
 export interface RingMemory {
@@ -128,7 +125,7 @@ export class Channel<Feed extends Reader> {
 
   /** Bytes of memory of all rings. */
   get memoryBytes(): number {
-    let bytes = this.#records === undefined ? 0 : CHANNEL_OBJECT_BYTES + this.#records.memoryBytes;
+    let bytes = this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
     for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
     return bytes;
   }
@@ -148,7 +145,7 @@ export class Channel<Feed extends Reader> {
   addRingMemory(sum: RingMemory): void {
     const records = this.#records;
     if (records === undefined) return;
-    sum.recordBytes += CHANNEL_OBJECT_BYTES + records.memoryBytes;
+    sum.recordBytes += CHANNEL_BYTES + records.memoryBytes;
     sum.bufferBytes += records.bufferBytes;
     sum.touchedBytes += records.touchedBytes;
     sum.heldBytes += records.heldBytes;
