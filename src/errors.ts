@@ -19,6 +19,8 @@ const temporary = (status: number): Refusal => ({ status, temporary: true });
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
+  /** The borders of the request are not certain: whoever stands in front may see others. The connection is closed. */
+  HOLDLINE_BAD_FRAMING: permanent(400),
   HOLDLINE_BAD_POSITION: permanent(400),
   HOLDLINE_BAD_QUERY: permanent(400),
   HOLDLINE_BAD_EVENT_TYPE: permanent(400),
@@ -33,7 +35,9 @@ export const REFUSALS = {
   HOLDLINE_FORBIDDEN: permanent(403),
   HOLDLINE_NOT_FOUND: permanent(404),
   HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
+  HOLDLINE_BODY_TIMEOUT: permanent(408),
   HOLDLINE_TOO_LARGE: permanent(413),
+  HOLDLINE_UNSUPPORTED_ENCODING: permanent(415),
   HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
   HOLDLINE_INTERNAL: permanent(500),
@@ -61,6 +65,11 @@ export class HoldlineError extends Error {
     this.name = 'HoldlineError';
     this.code = code;
   }
+}
+
+/** What was thrown, as an error: programs may throw anything. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */

@@ -35,6 +35,41 @@ export const REQUEST_HEAD_BYTES = 8 * 1024;
 export const BODY_BYTES = 4 * 1024 * 1024;
 
 /**
+ * How long a body may take for its next BODY_PROGRESS_BYTES, ms, or for its end; then it is told 408. uWebSockets itself closes in
+ * silence 8–12 s after the last 160 KiB. transports/body.ts, native-notes/ten-second-timer.md
+ */
+export const BODY_PROGRESS_MS = 7_000;
+export const BODY_PROGRESS_BYTES = 160 * 1024;
+
+/** First room for a body whose length is not told, bytes; doubled whenever it is full. transports/body.ts */
+export const BODY_ROOM_BYTES_MIN = 4 * 1024;
+
+/**
+ * Answers that their sockets have not taken, bytes over all sockets; a body that several are given counts once. Past it the answer
+ * that has not moved for longest is given up and its socket closed: 64 KiB for each of 256 readers that stand still with different
+ * bodies. transports/pending-answers.ts
+ */
+export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not read: what a socket takes at once,
+ * so that nobody who reads is given up for those who do not. transports/pending-answers.ts, core/poll.ts
+ */
+export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
+
+/** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. transports/exchange.ts */
+export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
+
+/**
+ * Answers without a body on one connection, on average: each closes it with that chance, since uWebSockets does not tell whether the
+ * socket has taken the ones before. About 16 KiB of heads for who never reads. transports/exchange.ts
+ */
+export const BODILESS_ANSWERS_PER_CLOSE = 64;
+
+/** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. transports/exchange.ts */
+export const CLOSE_LINGER_MS = 1_000;
+
+/**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
  * entered its ring. A channel may hold as much as is still free. core/publish-memory.ts
  */
@@ -42,6 +77,18 @@ export const PUBLISH_BYTES = 64 * 1024 * 1024;
 
 /** Levels of arrays and objects in a client's JSON. 400 above it. transports/json.ts */
 export const JSON_DEPTH_MAX = 128;
+
+/** Bytes of JSON that a byte of text takes at the most (`\u0000`): a longer line of a batch is refused unread. transports/batch.ts */
+export const JSON_GROWTH_MAX = 6;
+
+/** A batch up to this size is read at once, bytes: about 0.2 ms. A larger one is read in slices. transports/batch.ts */
+export const BATCH_AT_ONCE_BYTES = 64 * 1024;
+
+/** What is read of a batch in one step, bytes: about 0.1 ms, then it is another's turn. One line may be more. transports/batch.ts */
+export const BATCH_STEP_BYTES = 32 * 1024;
+
+/** Long work of all requests together in one turn of the loop, ms. transports/slices.ts */
+export const WORK_SLICE_MS = 2;
 
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
@@ -84,8 +131,26 @@ export const WAITING_PUBLISHERS = 1_024;
 /** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
 
-/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/channels.ts */
-export const CHANNELS = 100_000;
+/**
+ * Channels that something was published to. Past it a publish to a new name forgets the one without lines that was published to longest
+ * ago, those that hold nothing first; where all have lines it is refused. About 1.4 KiB each with one small event. core/channels.ts
+ */
+export const CHANNELS_MAX = 100_000;
+
+/** Names that have lines and nothing was ever published to; a line on one more is refused. About 1.5 KiB each. core/channels.ts */
+export const READER_CHANNELS_MAX = 100_000;
+
+/**
+ * Channels that are looked at in one search for one to forget, for rings to drop or for frames to let go, under 1 µs each. Those that may
+ * not go are set aside, and the next search goes on behind them; a publish to a new name is refused meanwhile. core/channels.ts
+ */
+export const CHANNEL_LOOKS_MAX = 2_000;
+
+/**
+ * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each. Past it the oldest record is forgotten,
+ * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
+ */
+export const LOST_CHANNELS_MAX = 1_000_000;
 
 /** What a channel costs beside its ring, bytes: its objects, its name, its place in the map. Counted with the ring, test/bounds.wire.ts. core/channel.ts */
 export const CHANNEL_BYTES = 600;
@@ -103,17 +168,35 @@ export const IDLE_ROWS_PER_CORK = 256;
 export const CATCH_UP_CORKS = 4;
 
 /**
- * How long a healthy line that refuses bytes is waited for, ms, and in which time it must take what had entered at its beginning to be
- * waited for again: a burst that its socket cannot take at once does not lap it. Meanwhile a channel takes no more than its replay
- * beyond that line's cursor (core/channel.ts). core/pump.ts
+ * Grace of a healthy line that refuses bytes, ms: so long its channels evict nothing that it has not been given, and take no more than
+ * their replay beyond its cursor (core/channel.ts). It goes on while the line takes, in each such time, what had entered at its
+ * beginning. So a channel is never held below its replay per GRACE_MS, 10 MB/s by default. core/pump.ts
  */
-export const AWAIT_MS = 100;
+export const GRACE_MS = 100;
+
+/** What a line that has proven itself is given where its channel has spent its budget, ms. core/grace.ts */
+export const GRACE_MIN_MS = 50;
 
 /**
- * After a line was waited for in vain none of its channels is, for so long, ms: a reader who stalls on purpose, again and again, can
- * hold a channel for a tenth of the time, and only one that is given more than its replay in that time. core/pump.ts
+ * What a channel may be held by lines that then turn out to have stalled, ms a second; as much is saved at the most. Costs that share
+ * of the publishers' pace, and GRACE_MIN_MS for each proven line that stalls in GRACE_TRUST_SECONDS. core/grace.ts
  */
-export const AWAIT_PAUSE_MS = 9 * AWAIT_MS;
+export const GRACE_BUDGET_MS_PER_SECOND = 100;
+
+/** Most that a channel may have spent beyond its budget, ms: what proven lines do cannot deny young ones grace for longer than ten seconds. core/grace.ts */
+export const GRACE_DEBT_MS_MAX = 10 * GRACE_BUDGET_MS_PER_SECOND;
+
+/** How long a line must have been open, or not have held its channels in vain, to count as proven, seconds. core/grace.ts */
+export const GRACE_TRUST_SECONDS = 10;
+
+/** How long a line is given no grace at all after it held its channels in vain, seconds; then it is given what a young line is. core/grace.ts */
+export const GRACE_DISTRUST_SECONDS = 2;
+
+/**
+ * When the loop comes so late to the end of a window, ms, it was away while sockets drained: those in grace are given as much longer,
+ * once. core/pump.ts
+ */
+export const GRACE_LATE_MS = 5;
 
 /** Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger bursts, which cost less a beat. core/heartbeat.ts */
 export const HEARTBEAT_TURN_STEPS = 16;
@@ -146,8 +229,26 @@ export const MESSAGE_ENVELOPE_BYTES = 1_024;
 /** Characters of a `ref` in a message over WebSocket. transports/websocket.ts */
 export const REF_CHARS = 128;
 
-/** Answers to publishes that a WebSocket may leave unread, bytes; then it is closed. native/uws.ts */
-export const UNREAD_ANSWERS_BYTES = 64 * 1024;
+/** What a message may be longer than the longest and still be answered with 1009, bytes; beyond it is 1006. native/messages.ts */
+export const MESSAGE_SLACK_BYTES = 4 * 1024;
+
+/** A message of those who may not publish, bytes: long enough to be told so. A longer one closes natively. native/messages.ts */
+export const READER_MESSAGE_BYTES_MAX = 4 * 1024;
+
+/** Answers and pongs that a WebSocket may leave unread, bytes in the process; then it is closed. transports/websocket.ts */
+export const UNREAD_ANSWERS_BYTES = 16 * 1024;
+
+/** Messages of a WebSocket that may be refused for good, one after the other; then it is closed. transports/websocket.ts */
+export const REFUSED_MESSAGES_MAX = 16;
+
+/** Pings and pongs of a WebSocket in one turn of the loop; then it is cut off: about 1 µs each. transports/websocket.ts */
+export const CONTROL_FRAMES_PER_TURN_MAX = 256;
+
+/** What a publish over WebSocket that waits costs beside its data, bytes: the objects around it. transports/websocket.ts */
+export const WAITING_MESSAGE_COST_BYTES = 512;
+
+/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch; one always. transports/websocket.ts */
+export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Characters of an idempotency key. transports/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;
@@ -158,6 +259,9 @@ export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 
 /** Publishes that may wait for another with the same idempotency key, in all. The next one is told 503. core/idempotency.ts */
 export const WAITING_TWINS = 1_024;
+
+/** Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts */
+export const FAULT_LOG_MS = 1_000;
 
 /** Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash does not bring all back at once. */
 export const ACCEPTS_PER_SECOND = 10_000;
@@ -211,4 +315,8 @@ function assertRelation(holds: boolean, relation: string): void {
 assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
 assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
+assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
+assertRelation(CLOSING_BODY_BYTES_MAX + 4 * 1024 <= CORK_WRITE_BYTES, 'a closing answer is one send');
+assertRelation(POLL_BODY_BYTES <= PENDING_ANSWER_BYTES_MAX, 'one answer to a poll may wait');
+assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { CHANNEL_BYTES, CHANNELS, CHANNELS_PER_LINE, IDEMPOTENCY_KEYS } from '../src/limits.js';
+import { CHANNEL_BYTES, CHANNELS_MAX, CHANNELS_PER_LINE, IDEMPOTENCY_KEYS, READER_CHANNELS_MAX } from '../src/limits.js';
 import type { MemoryReport } from '../src/ops/memory-report.js';
 import { pipeline } from './support/pipeline.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -36,7 +36,7 @@ describe('rings', () => {
     const { channels } = await server.stats();
     const grown = server.rssBytes() - before;
     console.log(`rings: counted ${channels.ringBytes / MiB} MiB of ${channels.rings}, grown ${grown / MiB} MiB`);
-    expect(channels.rings).toBe(CHANNELS);
+    expect(channels.rings).toBe(CHANNELS_MAX);
     expect(grown / channels.ringBytes).toBeLessThan(1.15);
     expect(grown / channels.ringBytes).toBeGreaterThan(0.85);
   });
@@ -58,7 +58,7 @@ describe('rings', () => {
 test('names that only lines hold cost no more than a channel and a feed each', { timeout: 60_000 }, async () => {
   const server = await serverForTest({}, SMALL_HEAP);
   const before = server.rssBytes();
-  const lines = Math.floor(CHANNELS / CHANNELS_PER_LINE);
+  const lines = Math.floor(READER_CHANNELS_MAX / CHANNELS_PER_LINE);
   const sockets: Socket[] = [];
   onTestFinished(() => {
     for (const socket of sockets) socket.destroy();
@@ -73,8 +73,8 @@ test('names that only lines hold cost no more than a channel and a feed each', {
   const stats = await server.statsUntil('all lines', ({ lines: { open } }) => open === lines, 20_000);
   const grown = server.rssBytes() - before;
   console.log(`names: ${stats.channels.known}, grown ${grown / MiB} MiB`);
-  expect(stats.channels.known).toBe(CHANNELS);
-  expect(grown).toBeLessThan(CHANNELS * CHANNEL_BYTES + lines * 12 * 1024);
+  expect(stats.channels.known).toBe(READER_CHANNELS_MAX);
+  expect(grown).toBeLessThan(READER_CHANNELS_MAX * CHANNEL_BYTES + lines * 12 * 1024);
 });
 
 test('idempotency keys cost less than three quarters of a kilobyte each', { timeout: 60_000 }, async () => {

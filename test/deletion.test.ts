@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import { LIVE, type Position } from '../src/core/position.js';
-import { AWAIT_MS, DELETED_ENDS_PER_TURN } from '../src/limits.js';
+import { GRACE_MS, DELETED_ENDS_PER_TURN } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import type { WayName } from './support/fake-port.js';
@@ -96,7 +96,7 @@ describe('a deletion', () => {
       await fake.publish('a', LARGE);
       await fake.clock.turn();
     }
-    await fake.clock.turn(AWAIT_MS);
+    await fake.clock.turn(GRACE_MS);
     const late = fake.join('a', OLDEST);
     expect(fake.hub.gauges.linesStalled).toBe(1);
     await fake.hub.deleteChannel('a');
@@ -171,7 +171,7 @@ describe('positions after a deletion', () => {
     const given = fake.hub.head;
     await fake.publish('b', 'kept');
     await fake.publish('a', 'lost');
-    await fake.clock.turn(AWAIT_MS);
+    await fake.clock.turn(GRACE_MS);
     await fake.hub.deleteChannel('a');
     const { ids: next } = await fake.publish('a', 'next');
     await fake.settle(line);

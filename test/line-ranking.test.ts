@@ -1,7 +1,7 @@
 /** The list of lines for operators: which stand in it, in what order, and what it says of each. */
 import { describe, expect, test } from 'vitest';
 import type { LineFigures } from '../src/core/line-ranking.js';
-import { AWAIT_MS } from '../src/limits.js';
+import { GRACE_MS } from '../src/limits.js';
 import { FakeHub, type FakeLine } from './support/fake-hub.js';
 
 const DATA = 'x'.repeat(500);
@@ -63,7 +63,7 @@ describe('by lag', () => {
     await stall(fake, 1);
     await publish(fake, 'c', 20);
     expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: false, lagEvents: 20 }]);
-    await fake.clock.turn(AWAIT_MS);
+    await fake.clock.turn(GRACE_MS);
     expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: true, lagEvents: 5 }]);
   });
 });

@@ -92,7 +92,7 @@ class FakeProcess {
       get memory() {
         const { ringBytes, touchedBytes } = fake;
         return {
-          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 30 },
+          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
           rings: {
             recordBytes: ringBytes / 4,
             frameBytes: (ringBytes * 3) / 4,
@@ -207,7 +207,8 @@ describe('the report', () => {
       bytesPerLine: 1230 / 10_000,
       feedBytes: 1000,
       handleBytes: 200,
-      deadlineBytes: 30,
+      deadlineBytes: 20,
+      lossBytes: 10,
     });
     expect(classes.rings, 'what was never written to is no memory yet').toMatchObject({
       bytes: 30 * MiB,

@@ -17,7 +17,7 @@ const OLDEST = after(0);
 /** Channels of a set, and what they hold, kept naively. */
 class Held {
   readonly channels = ['a', 'b'].map(
-    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES),
+    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES, 0),
   );
   readonly #events: LoggedEvent[] = [];
   #lastId = 0;
@@ -154,7 +154,7 @@ describe('an answer', () => {
 
   test(`holds up to ${POLL_BODY_BYTES} bytes, brackets and commas among them, and one event however large it is`, () => {
     const sizeOf = (bodies: readonly number[]): number[] => {
-      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES);
+      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES, 0);
       for (const [i, bytes] of bodies.entries()) {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });

@@ -1,7 +1,7 @@
 /** Room: accepted events wait for the slowest healthy line, publishers wait for the events, and nobody waits for ever. */
 import { describe, expect, test } from 'vitest';
 import {
-  AWAIT_MS,
+  GRACE_MS,
   CORK_WRITE_BYTES,
   ENTERED_PER_TURN,
   PUBLISH_BYTES,
@@ -83,7 +83,7 @@ describe('publishers', () => {
     const healthy = fake.join('c');
     for (let i = 0; i < 50; i++) {
       // Nobody waits for it any more.
-      if (fake.hub.gauges.linesStalled === 1) await fake.clock.turn(AWAIT_MS);
+      if (fake.hub.gauges.linesStalled === 1) await fake.clock.turn(GRACE_MS);
       await fake.publish('c', LARGE);
       await fake.settle(healthy);
     }

@@ -148,18 +148,19 @@ describe('channels', () => {
 });
 
 describe('position', () => {
-  test.each<[header: string, query: string | undefined, position: unknown]>([
-    ['', undefined, { kind: 'live' }],
-    ['', '', { kind: 'live' }],
+  test.each<[header: string | undefined, query: string | undefined, position: unknown]>([
+    [undefined, undefined, { kind: 'live' }],
+    [undefined, '', { kind: 'live' }],
     ['1', 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
-    ['', 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
-    ['', 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
-    ['', 'last=5&since=4', { kind: 'after', id: 4 }],
-    ['', 'last=5', { kind: 'last', count: 5 }],
-    ['', 'since=latest&last=5', { kind: 'live' }],
-    ['', 'since=0', { kind: 'after', id: 0 }],
-    ['', 'since=%34', { kind: 'after', id: 4 }],
+    [undefined, 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
+    [undefined, 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
+    [undefined, 'last=5&since=4', { kind: 'after', id: 4 }],
+    [undefined, 'last=5', { kind: 'last', count: 5 }],
+    [undefined, 'since=latest&last=5', { kind: 'live' }],
+    [undefined, 'since=0', { kind: 'after', id: 0 }],
+    [undefined, 'since=%34', { kind: 'after', id: 4 }],
     ['abc', 'since=4', { kind: 'foreign' }],
+    ['', 'since=4', { kind: 'foreign' }],
   ])('Last-Event-ID "%s" and ?%s', (header, query, position) => {
     expect(positionOf(header, new Query(query))).toEqual(position);
   });

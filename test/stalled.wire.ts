@@ -24,7 +24,7 @@ const KERNEL_BYTES_PER_STALLED_LINE = 256 * KIB;
 const BUDGET_BYTES = 512 * MIB;
 /** A thousand lines that catch up read half a gigabyte, in a process that parses all of it. */
 const CATCH_UP_MS = 40_000;
-/** How much later the control line may have its events beside them: it is held up for AWAIT_MS once, and other processes share the machine. */
+/** How much later the control line may have its events beside them: it is held up for GRACE_MS once, and other processes share the machine. */
 const LATENCY_FACTOR = 4;
 const LATENCY_ALLOWANCE_MS = 300;
 

@@ -31,10 +31,9 @@ export class ChannelSet<One extends Member> {
   /** True when what waits in the channels' queues is read, too. */
   readonly readsQueues: boolean;
 
-  /** `asked` channels were named; those that are known hold something. */
-  constructor(channels: readonly One[], asked: number = channels.length) {
+  constructor(channels: readonly One[]) {
     this.channels = channels;
-    this.readsQueues = asked > 1;
+    this.readsQueues = channels.length > 1;
   }
 
   /** Id of the newest event that can be read, or 0. */

@@ -11,6 +11,8 @@ import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
+import type { GraceBudget } from './grace.js';
+import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
 import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
@@ -39,12 +41,12 @@ export interface Reader {
   readonly dialect: Dialect;
   /** True when it reads the dialect's frames, which are kept while somebody does. */
   readonly readsFrames: boolean;
-  /** Every line of the feed that is waited for has been given everything up to this id; Infinity while none is. */
-  readonly awaitedThrough: number;
-  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
-  isHeldBackBeside(channel: unknown): boolean;
   /** Every healthy line of the feed has been given everything up to this id. */
   readonly sweptThrough: number;
+  /** Every line of the feed in grace has been given everything up to this id; Infinity while none is. */
+  readonly graceThrough: number;
+  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
+  isHeldBackBeside(channel: unknown): boolean;
 }
 
 /** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
@@ -55,16 +57,20 @@ export function lossesSoFar(): number {
   return lossCount;
 }
 
-export class Channel<Feed extends Reader> {
+export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   readonly name: string;
   /** Feeds with at least one line. */
   readonly feeds: Feed[] = [];
   /** Lines over all feeds. */
   lineCount = 0;
-  /** Feeds with a line that is waited for. Written by core/pump.ts. */
-  awaitingFeeds = 0;
-  /** Until then no line is waited for, ms of the clock. Written by core/pump.ts. */
-  awaitsAgainMs = 0;
+  /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
+  isOfReaders = false;
+  /** Feeds with a line in grace. Written by core/pump.ts. */
+  feedsInGrace = 0;
+  /** Times that something may not enter, or go, for the sake of lines in grace. */
+  graceRefusals = 0;
+  /** What it may still spend on lines in grace; undefined until something was spent. Written by core/pump.ts. */
+  graceBudget: GraceBudget | undefined;
   /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
   version = 0;
   /** Rises whenever the queue changes. */
@@ -75,12 +81,13 @@ export class Channel<Feed extends Reader> {
   newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /** Highest id that was dropped, or 0: a position below it has missed something. */
-  lostThrough = 0;
+  /** Highest id that was dropped here, or may have been before this row was made: a position below it has missed something. */
+  lostThrough: number;
   /** What {@link lossesSoFar} became when that happened. */
   lostAt = 0;
-  /** Bytes of the rings as the hub has counted them. */
-  countedBytes = 0;
+  /** {@link recordBytes} and {@link frameBytes} as core/channels.ts has counted them. */
+  countedRecordBytes = 0;
+  countedFrameBytes = 0;
   /** What its publishes hold (core/publish-memory.ts). */
   readonly share: PublishShare = { heldBytes: 0 };
   /** Publishes that wait for room. Written by core/intake.ts. */
@@ -91,9 +98,11 @@ export class Channel<Feed extends Reader> {
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
-  /** Neighbours in the hub's order of last publish. */
+  /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
+  order: Order<Channel<Feed>> | undefined;
   older: Channel<Feed> | undefined;
   newer: Channel<Feed> | undefined;
+  framesPlace: Place<Channel<Feed>> | undefined;
 
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
@@ -107,10 +116,12 @@ export class Channel<Feed extends Reader> {
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  constructor(name: string, replay: Replay, sweepWorkBytes: number) {
+  /** `lostThrough` is what a channel of that name may have lost before (core/losses.ts). */
+  constructor(name: string, replay: Replay, sweepWorkBytes: number, lostThrough: number) {
     this.name = name;
     this.#replay = replay;
     this.#sweepWorkBytes = sweepWorkBytes;
+    this.lostThrough = lostThrough;
   }
 
   /** Events held. */
@@ -123,9 +134,24 @@ export class Channel<Feed extends Reader> {
     return this.#records !== undefined;
   }
 
-  /** Bytes of memory of all rings. */
-  get memoryBytes(): number {
-    let bytes = this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
+  /** True while its row may not be forgotten: somebody is on it or publishes to it. */
+  get isHeld(): boolean {
+    return this.lineCount > 0 || this.isBusy;
+  }
+
+  /** True when forgetting its row loses nothing: it never held an event and was not deleted. */
+  get isBlank(): boolean {
+    return this.newestId === 0 && !this.isDeleted;
+  }
+
+  /** Bytes of memory of the ring of records, and of the channel that holds it. */
+  get recordBytes(): number {
+    return this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
+  }
+
+  /** Bytes of memory of the rings of frames. */
+  get frameBytes(): number {
+    let bytes = 0;
     for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
     return bytes;
   }
@@ -266,7 +292,7 @@ export class Channel<Feed extends Reader> {
     return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
   }
 
-  /** True while something is under way that needs the channel's row: it may not be forgotten. */
+  /** True while a publish is under way, from the first byte of its body until it has entered. */
   get isBusy(): boolean {
     return this.#queue !== undefined || this.waitingCount > 0 || this.isReading || this.share.heldBytes > 0;
   }
@@ -290,7 +316,10 @@ export class Channel<Feed extends Reader> {
   hasRoom(bytes: number): boolean {
     const records = this.#records;
     if (records === undefined) return true;
-    if (this.awaitingFeeds > 0 && !this.#hasAwaitedRoom(records, bytes)) return false;
+    if (this.feedsInGrace > 0 && !this.#hasGraceRoom(records, bytes)) {
+      this.graceRefusals++;
+      return false;
+    }
     const room = this.workingRoomBytes - bytes;
     if (this.#unsweptBytes(records) <= room) return true;
     this.#look(records);
@@ -298,10 +327,10 @@ export class Channel<Feed extends Reader> {
     return unswept === 0 || unswept <= room;
   }
 
-  /** True when the lines that are waited for would find all they have not been given within the replay, or the most working room. */
-  #hasAwaitedRoom(records: Ring, bytes: number): boolean {
-    const awaited = this.#bytesFrom(records, records.seqAfter(this.#awaitedThrough));
-    return awaited === 0 || awaited + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
+  /** True when the lines in grace would find all they have not been given within the replay, or the most working room. */
+  #hasGraceRoom(records: Ring, bytes: number): boolean {
+    const owed = this.#bytesFrom(records, records.seqAfter(this.#graceThrough));
+    return owed === 0 || owed + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
@@ -319,12 +348,12 @@ export class Channel<Feed extends Reader> {
     return this.evict();
   }
 
-  /** Evicts what is beyond the replay and has been given to every line that is healthy or waited for. Returns how many. */
+  /** Evicts what is beyond the replay and has been given to every line that is healthy or in grace. Returns how many. */
   evict(): number {
     const records = this.#records;
     if (records === undefined || !this.#isOver(records)) return 0;
     this.#look(records);
-    const through = Math.min(this.#sweptThrough, this.#awaitedThrough);
+    const through = Math.min(this.#sweptThrough, this.#graceThrough);
     let evicted = 0;
     while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
@@ -339,11 +368,14 @@ export class Channel<Feed extends Reader> {
     return evicted;
   }
 
-  /** True when nothing held is still owed to a line that is healthy or waited for, so that {@link drop} loses nothing for it. */
+  /** True when nothing held is still owed to a line that is healthy or in grace, so that {@link drop} loses nothing for it. */
   get isSwept(): boolean {
     if (this.#records === undefined) return true;
     this.#look(this.#records);
-    return this.newestId <= Math.min(this.#sweptThrough, this.#awaitedThrough);
+    if (this.newestId > this.#sweptThrough) return false;
+    if (this.newestId <= this.#graceThrough) return true;
+    this.graceRefusals++;
+    return false;
   }
 
   /** Drops everything up to the newest event, rings and all. Returns how many events were dropped. */
@@ -359,11 +391,13 @@ export class Channel<Feed extends Reader> {
     return dropped;
   }
 
-  /** Lets go of the frames, if every healthy line has been given them: they can be made again from the records. */
-  dropFrames(): void {
-    if (!this.isSwept) return;
+  /** Lets the frames go if no healthy line needs them; they are made from the records when they are needed. Returns bytes freed. */
+  dropFrames(): number {
+    if (!this.isSwept) return 0;
+    const bytes = this.frameBytes;
     this.#frames.length = 0;
     this.version++;
+    return bytes;
   }
 
   addFeed(feed: Feed): void {
@@ -398,11 +432,11 @@ export class Channel<Feed extends Reader> {
     return bytes;
   }
 
-  /** Every line that is waited for has been given everything up to this id. */
-  get #awaitedThrough(): number {
+  /** Every line in grace has been given everything up to this id. */
+  get #graceThrough(): number {
     let least = Infinity;
-    if (this.awaitingFeeds === 0) return least;
-    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.awaitedThrough);
+    if (this.feedsInGrace === 0) return least;
+    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.graceThrough);
     return least;
   }
 

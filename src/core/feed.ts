@@ -56,12 +56,23 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
   sweptThrough = 0;
 
-  /** Every line that is waited for has been given everything up to this id; Infinity while none is. Written by core/pump.ts. */
-  awaitedThrough = Infinity;
-  /** Those who have not been given anything newer than this id when the time is up are waited for no longer. */
-  awaitGoal = 0;
-  /** Ends the waiting early. */
-  cancelAwait: (() => void) | undefined;
+  /* Grace (core/grace.ts), written by core/pump.ts. */
+  /** Every line in grace has been given everything up to this id; Infinity while none is. */
+  graceThrough = Infinity;
+  /** Those who have been given nothing above it when the window ends have used it in vain. */
+  graceGoal = 0;
+  /** Since when somebody who is to be judged at that end has been in grace, ms of the clock. */
+  graceSinceMs = 0;
+  /** When the first came who is to be judged at the next end only, Infinity when nobody did. */
+  graceLateMs = Infinity;
+  /** When the window under way is to end, ms of the clock. */
+  graceEndsMs = 0;
+  /** Windows so far: the end of one that is over means nothing. */
+  graceWindow = 0;
+  /** Ends the window early. */
+  cancelGrace: (() => void) | undefined;
+  /** By channel: its `graceRefusals` when those who are to be judged began. */
+  readonly graceRefusals: number[] = [];
 
   /* The sweep's own state, written by core/pump.ts. */
   /** True while the feed stands in the pump's queue. */

@@ -4,10 +4,10 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { ENDS, HoldlineError, type EndCode } from '../errors.js';
-import type { HeldBytes } from '../held-bytes.js';
+import { asError, ENDS, HoldlineError, type EndCode } from '../errors.js';
+import { makeHeldBytes, type HeldBytes } from '../held-bytes.js';
 import {
-  CHANNELS,
+  CHANNELS_MAX,
   CORK_WRITE_BYTES,
   DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
@@ -15,11 +15,11 @@ import {
   REPLAY_OPENING_BYTES,
   POLL_WAIT_JITTER,
   POLL_WAIT_MOST_SECONDS,
-  PUBLISH_BYTES,
+  READER_CHANNELS_MAX,
 } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
 import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
-import { ChannelSet } from './channel-set.js';
+import { ChannelSet, type Member } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
@@ -38,8 +38,6 @@ export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
   readonly flushIntervalMs: number;
   readonly slow: SlowPolicy;
-  /** The account in which publishes stand. */
-  readonly held?: HeldBytes;
 }
 
 /** A line that was just opened. */
@@ -61,15 +59,29 @@ export interface Polled {
 
 /** What the hub's own data takes, bytes, without what stands on the heap. */
 export interface HubMemory {
-  /** Rows of the feeds, rows by handle, and the wheel of deadlines. */
-  readonly tables: { readonly feedBytes: number; readonly handleBytes: number; readonly deadlineBytes: number };
+  /** Rows of the feeds, rows by handle, the wheel of deadlines, and what is remembered of channels that were forgotten. */
+  readonly tables: {
+    readonly feedBytes: number;
+    readonly handleBytes: number;
+    readonly deadlineBytes: number;
+    readonly lossBytes: number;
+  };
   readonly rings: Readonly<RingMemory>;
 }
 
+/** A publish finds no place for a new name. */
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS} channels have lines already; use one of them or try again later`,
+    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
+  );
+}
+
+/** A line finds none. */
+function readerChannelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
   );
 }
 
@@ -86,12 +98,11 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly #publishMemory: PublishMemory;
   readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
-  readonly #pollAnswers = new PollAnswers();
+  readonly pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
   /** Id of the newest entry that entered. */
   #head: number;
-  readonly #nothing = new ChannelSet<Channel<Feed<Socket>>>([]);
   /** Gaps that waiting polls are to be told, by handle. */
   readonly #owedGaps = new Map<number, OwedGap>();
   /** Feeds of deleted channels whose lines are being ended. */
@@ -103,7 +114,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
 
-  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions) {
+  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions, held: HeldBytes = makeHeldBytes()) {
     this.#log = log;
     this.#clock = clock;
     this.#beganMs = clock.nowMs();
@@ -112,7 +123,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
     this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
-    this.#publishMemory = new PublishMemory(PUBLISH_BYTES, options.held);
+    this.#publishMemory = new PublishMemory(held);
     this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
     this.#heartbeat = new Heartbeat(
       this.#pump,
@@ -138,7 +149,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   /** Id up to which every entry of the channels can be read: whoever was given what there is has been given everything up to it. */
-  through(set: ChannelSet<Channel<Feed<Socket>>>): number {
+  through(set: ChannelSet<Member>): number {
     return set.through(this.#intake.tailedId);
   }
 
@@ -147,7 +158,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     return this.#log.lastId();
   }
 
-  /** Positions below it may have lost something that nobody remembers. */
+  /** Positions below it may be of a channel of which nothing is remembered. */
   get floor(): number {
     return this.#channels.floor;
   }
@@ -167,6 +178,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
       linesStalled: stalled,
       linesByTransport: byTransport,
       channels: this.#channels.count,
+      readerChannels: this.#channels.ofReadersCount,
       rings: this.#channels.ringCount,
       ringBytes: this.#channels.ringBytes,
       ...this.#intake.gauges,
@@ -177,9 +189,9 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   get memory(): HubMemory {
     let feedBytes = 0;
     for (const { table } of this.#allFeeds()) feedBytes += table.memoryBytes;
-    const { lines } = this;
+    const { lossBytes } = this.#channels;
     return {
-      tables: { feedBytes, handleBytes: lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes },
+      tables: { feedBytes, handleBytes: this.lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes, lossBytes },
       rings: this.#channels.ringMemory,
     };
   }
@@ -227,7 +239,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
       reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
       return this.submit(channel, { reservation, isRead: true, read: () => entries }, requestKey);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
   }
 
@@ -236,9 +248,9 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     return this.publish(channel, [{ channel, isDeletion: true }]);
   }
 
-  /** The row may have been forgotten since the publish, and lines have taken every place. */
+  /** Another node may have published to a name that has no place here. Lines that are there are given it all the same. */
   placeOf(entry: LoggedEntry): Channel<Feed<Socket>> | undefined {
-    return this.#channels.place(entry.channel);
+    return this.#channels.get(entry.channel) ?? this.#channels.place(entry.channel);
   }
 
   queued(channel: Channel<Feed<Socket>>): void {
@@ -267,10 +279,10 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     for (const feed of channel.feeds) this.#pump.wake(feed);
   }
 
-  /** No place for the event: it is lost, and the floor tells. */
+  /** No place for the event: it is lost, and who asks for it is told. */
   #enterNowhere(event: LoggedEvent): void {
     this.#counters.events_evicted_total++;
-    this.#channels.floor = event.id;
+    this.#channels.lost(event.channel, event.id);
   }
 
   /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
@@ -296,8 +308,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
 
   /** The channel's history is over, and so are the lines on it alone. */
   #delete(channel: Channel<Feed<Socket>>, id: number): void {
-    this.#channels.dropRing(channel);
-    channel.isDeleted = true;
+    this.#channels.delete(channel);
     for (const feed of channel.feeds.filter(({ channels }) => channels.length === 1)) {
       // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
       this.#detach(feed);
@@ -355,7 +366,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
       this.#counters.deliveries_total += replays.events;
     }
     // What followed is gone, and the line has been told.
-    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
+    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId, feed.lostThrough);
     const handle = this.#add(feed, socket, cursor);
     this.onJoin?.(names);
     if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
@@ -447,17 +458,19 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   #remove(handle: number): void {
+    this.#pump.leaves(this.lines.feedAt(handle), this.lines.rowOf(handle));
     const feed = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     for (const channel of feed.channels) channel.lineCount--;
-    // If it was the one that was waited for, the sweep finds out.
-    if (feed.awaitedThrough !== Infinity) this.#pump.wakeBehind(feed);
+    // If it was the last one in grace, the sweep finds out.
+    if (feed.graceThrough !== Infinity) this.#pump.wakeBehind(feed);
     const isPoll = feed.way.port.kind === 'poll';
     if (isPoll) {
       this.#deadlines.remove(handle);
       this.#owedGaps.delete(handle);
     }
     if (feed.table.count === 0) this.#detach(feed);
+    for (const channel of feed.channels) if (channel.lineCount === 0) this.#channels.released(channel);
     if (!isPoll) this.onLeave?.(feed.channels.map((channel) => channel.name));
   }
 
@@ -467,12 +480,8 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
-    const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return {
-      answer,
-      start,
-      position: answer?.lastId ?? emptyPosition(set, start, { through: this.through(set), floor: this.floor }),
-    };
+    const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
+    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this.through(set)) };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -484,7 +493,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
   wait(socket: Socket, names: readonly string[], way: Way<Socket>, start: Start, waitMs: number): number {
     const feed = this.#feedOf(names, way);
-    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId));
+    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId, feed.lostThrough));
     feed.table.setState(this.lines.rowOf(handle), HEALTHY);
     if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
     // The wheel may be a step early.
@@ -502,7 +511,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     let gap = this.#owedGaps.get(handle);
     if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
       gap = { after: cursor, through: feed.lostThrough };
-    const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    const answer = this.pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // The poll waits on, behind it.
       table.cursors[row] = feed.newestId;
@@ -529,7 +538,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     const handle = table.handles[row] as number;
     // What comes after a deletion is another life of the channel, which this feed has not been woken for.
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
-    const position = emptyPosition(feed, start, { through: feed.overAt ?? this.through(feed), floor: this.floor });
+    const position = emptyPosition(feed, start, feed.overAt ?? this.through(feed));
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;
@@ -544,15 +553,11 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
 
   // ── feeds ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The channels of those names that are known; one that is not holds nothing. */
-  #setOf(names: readonly string[]): ChannelSet<Channel<Feed<Socket>>> {
-    if (names.length === 1) return this.#channels.get(names[0] as string)?.alone ?? this.#nothing;
-    const channels: Channel<Feed<Socket>>[] = [];
-    for (const name of names) {
-      const channel = this.#channels.get(name);
-      if (channel !== undefined) channels.push(channel);
-    }
-    return new ChannelSet(channels, names.length);
+  /** The channels of those names; one that is not known holds nothing, and has lost what is remembered. */
+  #setOf(names: readonly string[]): ChannelSet<Member> {
+    const [first] = names;
+    const known = names.length === 1 ? this.#channels.get(first as string) : undefined;
+    return known?.alone ?? new ChannelSet(names.map((name) => this.#channels.member(name)));
   }
 
   #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {
@@ -561,16 +566,13 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     const known = this.#feeds.get(key);
     if (known !== undefined) return known;
     const channels: Channel<Feed<Socket>>[] = [];
-    try {
-      for (const name of sorted) {
-        const channel = this.#channels.place(name);
-        if (channel === undefined) throw channelsFull();
-        // Counted while the others are made, so that making place for them does not forget this one.
-        channel.lineCount++;
-        channels.push(channel);
+    for (const name of sorted) {
+      const channel = this.#channels.placeForLine(name);
+      if (channel === undefined) {
+        for (const placed of channels) this.#channels.released(placed);
+        throw readerChannelsFull();
       }
-    } finally {
-      for (const channel of channels) channel.lineCount--;
+      channels.push(channel);
     }
     const feed = new Feed<Socket>(key, channels, way, this.#feedsMade++);
     feed.sweptThrough = this.through(feed);
@@ -583,11 +585,10 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   #detach(feed: Feed<Socket>): void {
     if (this.#feeds.get(feed.key) !== feed) return;
     this.#feeds.delete(feed.key);
-    this.#pump.forgetAwaited(feed);
+    this.#pump.endGrace(feed);
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
       this.#channels.recount(channel);
-      this.#channels.forgetIfBlank(channel);
     }
   }
 

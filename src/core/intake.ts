@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError } from '../errors.js';
 import {
   CORK_WRITE_BYTES,
   ENTERED_PER_CHECK,
@@ -98,6 +98,7 @@ export class Intake<Feed extends Reader> {
   /** Large publishes that are to be read, one at a time, in the order in which their channels had room. */
   readonly #toRead: (() => Promise<void>)[] = [];
   #isReading = false;
+  #readingCount = 0;
   #queuedEvents = 0;
   #queuedBytes = 0;
   /** Publishes that wait for room, first come first. */
@@ -127,13 +128,14 @@ export class Intake<Feed extends Reader> {
 
   /** True when nothing accepted is left to enter and nobody waits. */
   get isEmpty(): boolean {
-    return this.#waitingCount === 0 && this.#queuedEvents === 0 && !this.#isReading && this.#toRead.length === 0;
+    return this.#waitingCount === 0 && this.#queuedEvents === 0 && this.#readingCount === 0;
   }
 
   get gauges() {
     return {
       queueEvents: this.#queuedEvents,
       queueBytes: this.#queuedBytes,
+      readingPublishers: this.#readingCount,
       waitingPublishers: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
     };
@@ -183,7 +185,7 @@ export class Intake<Feed extends Reader> {
       entries = submission.read();
     } catch (error) {
       reservation.release();
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
     if (entries instanceof Promise) return this.#readInTurn(channel, { reservation, read: () => entries }, requestKey);
     return this.#append(channel, entries, submission.reservation, requestKey);
@@ -192,6 +194,7 @@ export class Intake<Feed extends Reader> {
   /** One such publish is read at a time, so that slices of many do not add up to a long turn of the loop. */
   #readInTurn(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     channel.isReading = true;
+    this.#readingCount++;
     return new Promise((resolve, reject) => {
       this.#toRead.push(async () => {
         const { reservation } = submission;
@@ -203,9 +206,10 @@ export class Intake<Feed extends Reader> {
           resolve(this.#append(channel, entries, reservation, requestKey));
         } catch (error) {
           reservation.release();
-          reject(error as Error);
+          reject(asError(error));
         }
         channel.isReading = false;
+        this.#readingCount--;
         this.proceed(channel);
       });
       if (!this.#isReading) void this.#readNext();
@@ -242,7 +246,7 @@ export class Intake<Feed extends Reader> {
       this.checkPlace(channel);
     } catch (error) {
       reservation.release();
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
     this.#counters.publish_waited_total++;
     this.#owner.flush();

@@ -7,13 +7,15 @@
  *   lastWrites[row]  Uint32    4 B
  *   handles[row]     Int32     4 B
  *   openedSeconds[row] Uint32  4 B
+ *   trustedFrom[row] Uint32    4 B
  *   states[row]      Uint8     1 B
- *   awaited[row]     Uint8     1 B
- *   sockets[row]     reference 8 B            in all 50 bytes a line
+ *   inGrace[row]     Uint8     1 B
+ *   sockets[row]     reference 8 B            in all 54 bytes a line
  *
  * Removing a row moves the last one into its place, so whoever walks a table walks it downwards: then a row that moves has been
  * visited already.
  */
+import { isUnblemished, trustedFromOpening, trustOf } from './grace.js';
 
 /** Has not been given everything up to the head since it joined or stalled; nothing waits for it. */
 export const CATCHING_UP = 0;
@@ -25,7 +27,12 @@ export const STALLED = 2;
 export const DRAINED = 3;
 
 /** Bytes of a line in the tables: the sum above. */
-export const ROW_BYTES = 50;
+export const ROW_BYTES = 54;
+
+/** Whether a line is in grace (core/grace.ts): not; judged when the window under way ends; come meanwhile, judged at the next end. */
+export const NO_GRACE = 0;
+export const IN_GRACE = 1;
+export const LATE_IN_GRACE = 2;
 
 const FIRST_ROWS = 4;
 const FIRST_HANDLES = 64;
@@ -45,17 +52,20 @@ export class LineTable<Socket> {
   /** Second of the hub's life in which the line was opened. */
   openedSeconds = new Uint32Array(FIRST_ROWS);
   states = new Uint8Array(FIRST_ROWS);
-  /** 1 for a line that was healthy when it refused bytes and is waited for, see core/pump.ts. */
-  awaited = new Uint8Array(FIRST_ROWS);
-  /** Lines that are waited for. */
-  awaitedCount = 0;
+  /** Second of the pump's life from which the line has proven itself, 0 when it has; see core/grace.ts. */
+  trustedFrom = new Uint32Array(FIRST_ROWS);
+  /** NO_GRACE, or else the line was healthy when it refused bytes, and its channels keep what it has not been given. */
+  inGrace = new Uint8Array(FIRST_ROWS);
+  /** Lines in grace. */
+  graceCount = 0;
   readonly sockets: Socket[] = [];
 
   /** Bytes of the typed arrays, rows beyond `count` among them; the references are on the heap. */
   get memoryBytes(): number {
-    const { cursors, losses, lastWrites, handles, openedSeconds, states, awaited } = this;
+    const { cursors, losses, lastWrites, handles, openedSeconds, trustedFrom, states, inGrace } = this;
     let bytes = 0;
-    for (const array of [cursors, losses, lastWrites, handles, openedSeconds, states, awaited]) bytes += array.byteLength;
+    for (const array of [cursors, losses, lastWrites, handles, openedSeconds, trustedFrom, states, inGrace])
+      bytes += array.byteLength;
     return bytes;
   }
 
@@ -64,42 +74,78 @@ export class LineTable<Socket> {
     if (before === state) return;
     if (before === STALLED) this.stalledCount--;
     if (state === STALLED) this.stalledCount++;
-    if (state === HEALTHY) this.#forget(row);
+    // It drained and took everything in time, which is what grace is for.
+    if (state === HEALTHY && this.#leaveGrace(row)) this.#proves(row);
     this.states[row] = state;
   }
 
-  /** The line is waited for until it is healthy again, or {@link forgetAwaited}. */
-  await(row: number): void {
-    if (this.awaited[row] === 1) return;
-    this.awaited[row] = 1;
-    this.awaitedCount++;
+  /** What the line may be given, see core/grace.ts. */
+  trustOf(row: number, second: number): number {
+    return trustOf(this.trustedFrom[row] as number, this.openedSeconds[row] as number, second);
   }
 
-  /** Lines that have been given nothing newer than `id` are waited for no longer. True when there was one. */
-  forgetAwaitedAt(id: number): boolean {
-    const before = this.awaitedCount;
-    for (let row = 0, left = this.awaitedCount; left > 0; row++) {
-      if (this.awaited[row] === 0) continue;
+  /** The line is in grace until it is healthy again, or {@link judgeGrace} or {@link endGrace} ends that. */
+  startGrace(row: number, grace: typeof IN_GRACE | typeof LATE_IN_GRACE): void {
+    if (this.inGrace[row] !== NO_GRACE) return;
+    this.inGrace[row] = grace;
+    this.graceCount++;
+  }
+
+  /**
+   * A window ends. Lines that have been given more than `goal` have proven themselves; those that still refuse bytes and have not are in
+   * grace no longer. Where that has cost others something, `trustedFrom` is the second from which they are trusted again. A line that
+   * has drained waits for the pump and not the pump for it, one at `newestId` holds nothing, and one that came late has had no time:
+   * they are judged when the next one ends. Returns how many lines used it in vain.
+   */
+  judgeGrace(goal: number, newestId: number, trustedFrom: number | undefined): number {
+    let vain = 0;
+    for (let row = 0, left = this.graceCount; left > 0; row++) {
+      const grace = this.inGrace[row];
+      if (grace === NO_GRACE) continue;
       left--;
-      if ((this.cursors[row] as number) <= id) this.#forget(row);
+      const cursor = this.cursors[row] as number;
+      const isSpared =
+        grace === LATE_IN_GRACE || this.states[row] !== STALLED || (trustedFrom !== undefined && cursor >= newestId);
+      if (cursor > goal) {
+        this.#proves(row);
+      } else if (!isSpared) {
+        vain++;
+        this.#leaveGrace(row);
+        if (trustedFrom !== undefined) this.trustedFrom[row] = trustedFrom;
+        continue;
+      }
+      this.inGrace[row] = IN_GRACE;
     }
-    return this.awaitedCount < before;
+    return vain;
   }
 
-  /** Least cursor of the lines that are waited for; Infinity when there is none. */
-  get awaitedThrough(): number {
+  /** No line is in grace any more. */
+  endGrace(): void {
+    this.inGrace.fill(NO_GRACE, 0, this.count);
+    this.graceCount = 0;
+  }
+
+  /** Least cursor of the lines in grace; Infinity when there is none. */
+  get graceThrough(): number {
     let least = Infinity;
-    for (let row = 0, left = this.awaitedCount; left > 0; row++) {
-      if (this.awaited[row] === 0) continue;
+    for (let row = 0, left = this.graceCount; left > 0; row++) {
+      if (this.inGrace[row] === NO_GRACE) continue;
       left--;
       least = Math.min(least, this.cursors[row] as number);
     }
     return least;
   }
 
-  #forget(row: number): void {
-    this.awaitedCount -= this.awaited[row] as number;
-    this.awaited[row] = 0;
+  /** The line has come through a grace. */
+  #proves(row: number): void {
+    if (isUnblemished(this.trustedFrom[row] as number, this.openedSeconds[row] as number)) this.trustedFrom[row] = 0;
+  }
+
+  #leaveGrace(row: number): boolean {
+    if (this.inGrace[row] === NO_GRACE) return false;
+    this.inGrace[row] = NO_GRACE;
+    this.graceCount--;
+    return true;
   }
 
   /** Appends a row and returns it. */
@@ -112,6 +158,7 @@ export class LineTable<Socket> {
     this.lastWrites[row] = step;
     this.handles[row] = handle;
     this.openedSeconds[row] = openedSecond;
+    this.trustedFrom[row] = trustedFromOpening(openedSecond);
     this.states[row] = CATCHING_UP;
     this.sockets.push(socket);
     return row;
@@ -120,7 +167,7 @@ export class LineTable<Socket> {
   /** Removes a row by moving the last one into it; returns the handle that moved, or −1. */
   remove(row: number): number {
     if (this.states[row] === STALLED) this.stalledCount--;
-    this.#forget(row);
+    this.#leaveGrace(row);
     const last = --this.count;
     const socket = this.sockets.pop() as Socket;
     if (row === last) return -1;
@@ -129,8 +176,9 @@ export class LineTable<Socket> {
     this.lastWrites[row] = this.lastWrites[last] as number;
     this.openedSeconds[row] = this.openedSeconds[last] as number;
     this.states[row] = this.states[last] as number;
-    this.awaited[row] = this.awaited[last] as number;
-    this.awaited[last] = 0;
+    this.trustedFrom[row] = this.trustedFrom[last] as number;
+    this.inGrace[row] = this.inGrace[last] as number;
+    this.inGrace[last] = NO_GRACE;
     this.sockets[row] = socket;
     const moved = this.handles[last] as number;
     this.handles[row] = moved;
@@ -145,7 +193,8 @@ export class LineTable<Socket> {
     this.handles = copyInto(new Int32Array(rows), this.handles);
     this.openedSeconds = copyInto(new Uint32Array(rows), this.openedSeconds);
     this.states = copyInto(new Uint8Array(rows), this.states);
-    this.awaited = copyInto(new Uint8Array(rows), this.awaited);
+    this.trustedFrom = copyInto(new Uint32Array(rows), this.trustedFrom);
+    this.inGrace = copyInto(new Uint8Array(rows), this.inGrace);
   }
 }
 

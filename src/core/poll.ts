@@ -36,18 +36,20 @@ export class PollAnswers {
   #firstId = 0;
   #limit = 0;
   #answer: PollAnswer | undefined;
+  /** Bytes that an answer with several events may have now, at most POLL_BODY_BYTES; set by who knows what is not read. */
+  bodyBytesMax: () => number = () => POLL_BODY_BYTES;
 
   /**
-   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and POLL_BODY_BYTES; undefined when nothing
+   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and `bodyBytesMax()`; undefined when nothing
    * follows.
    */
   find(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
     const firstId = set.firstIdAfter(cursor);
     if (firstId === undefined) return undefined;
-    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap);
+    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap, this.bodyBytesMax());
     const channel = set.channels[0];
     if (channel !== this.#channel || set.version !== this.#version || firstId !== this.#firstId || limit !== this.#limit) {
-      this.#answer = makeAnswer(set, cursor, limit, undefined);
+      this.#answer = makeAnswer(set, cursor, limit, undefined, this.bodyBytesMax());
       this.#channel = channel;
       this.#version = set.version;
       this.#firstId = firstId;
@@ -61,7 +63,7 @@ const OPEN_BRACKET = Buffer.from('[');
 const COMMA = Buffer.from(',');
 const CLOSE_BRACKET = Buffer.from(']');
 
-function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer {
+function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, bytesMax: number): PollAnswer {
   const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
   let lastId = cursor;
   let bytes = 2;
@@ -72,7 +74,7 @@ function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | u
     if (event === undefined) continue;
     const length = NDJSON.encode(event) - 1;
     if (events > 0) {
-      if (bytes + 1 + length > POLL_BODY_BYTES) break;
+      if (bytes + 1 + length > bytesMax) break;
       parts.push(COMMA);
       bytes++;
     }

@@ -4,7 +4,7 @@
  * Choudhury and Hahne 1998: of n channels that take all they can each gets 1 ÷ (n + 1) of it).
  */
 import { HoldlineError } from '../errors.js';
-import { makeHeldBytes, type HeldBytes } from '../held-bytes.js';
+import type { HeldBytes } from '../held-bytes.js';
 import { PUBLISH_BYTES } from '../limits.js';
 
 /** What the publishes to one channel hold, bytes. */
@@ -61,17 +61,12 @@ export class Reservation {
 
 export class PublishMemory {
   readonly #limitBytes: number;
+  /** The account in which `publishes` is what all publishes hold. */
   readonly #held: HeldBytes;
 
-  /** Writes `publishes` of the account. */
-  constructor(limitBytes: number = PUBLISH_BYTES, held: HeldBytes = makeHeldBytes()) {
-    this.#limitBytes = limitBytes;
+  constructor(held: HeldBytes, limitBytes: number = PUBLISH_BYTES) {
     this.#held = held;
-  }
-
-  /** Bytes that all publishes hold. */
-  get heldBytes(): number {
-    return this.#held.publishes;
+    this.#limitBytes = limitBytes;
   }
 
   /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */

@@ -18,14 +18,12 @@ export interface Progress {
   through(set: ChannelSet<Member>): number;
   /** The id that the log gave last. */
   readonly lastId: number;
-  /** Positions below it may have lost something that nobody remembers. */
-  readonly floor: number;
 }
 
 /** Where a client that asks for `position` starts. */
 export function startOf(set: ChannelSet<Member>, position: Position, progress: Progress): Start {
-  const { lastId, floor } = progress;
-  const through = Math.max(set.lostThrough, floor);
+  const { lastId } = progress;
+  const through = set.lostThrough;
   if (position.kind === 'after') {
     const { id } = position;
     const gap = isGap(id, through, lastId) ? { after: id, through } : undefined;
@@ -47,16 +45,12 @@ function before(first: number | undefined, gap: OwedGap | undefined, set: Channe
 }
 
 /**
- * The position that an empty answer tells: behind everything that can be read, `through`, so that the client of a quiet channel does not fall
- * behind the floor. A gap that could not be told yet must come about again from it.
+ * The position that an empty answer tells: behind everything that can be read, `through`, so that the client of a quiet channel does not
+ * fall behind what is lost. A gap that could not be told yet must come about again from it.
  */
-export function emptyPosition(
-  set: ChannelSet<Member>,
-  { cursor, gap }: Pick<Start, 'cursor' | 'gap'>,
-  { through, floor }: { readonly through: number; readonly floor: number },
-): number {
+export function emptyPosition(set: ChannelSet<Member>, { cursor, gap }: Pick<Start, 'cursor' | 'gap'>, through: number): number {
   if (gap === undefined) return Math.max(cursor, through);
-  const lostThrough = Math.max(set.lostThrough, floor);
+  const { lostThrough } = set;
   const { after } = gap;
   if (after !== null && after < lostThrough) return after;
   // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any position below what is lost will do.

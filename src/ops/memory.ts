@@ -153,7 +153,7 @@ export class Memory {
     const lines = this.#hub.lines.open;
     const line = this.#lineBytes();
     const share = (bytes: number): MemoryClass => ({ bytes, bytesPerLine: lines === 0 ? null : bytes / lines });
-    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes;
+    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
     const nativeBytes = line.bytes * lines;
     const backlogBytes = this.#hub.unsentBytes;
     const { answers, messages, publishes } = this.#held;
@@ -271,7 +271,7 @@ export class Memory {
     const { open } = this.#hub.lines;
     return {
       heap: open * (LINE_HEAP_BYTES - ROW_BYTES) + rings.recordBytes + rings.frameBytes - rings.bufferBytes,
-      buffers: tables.feedBytes + tables.handleBytes + tables.deadlineBytes + rings.bufferBytes + publishes,
+      buffers: tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes + rings.bufferBytes + publishes,
       native: open * this.#lineBytes().bytes + this.#hub.unsentBytes + answers + messages,
     };
   }

@@ -1,5 +1,6 @@
 /** Who may do what: keys, the program's own word, foreign pages, the Host header, and CORS. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import type { HttpRequest } from '../native/uws.js';
 import { NO_HEADERS, type Headers } from './answer.js';
@@ -14,11 +15,17 @@ export interface AuthorizeRequest {
   readonly query: string;
 }
 
-/** True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Runs after the keys have been checked. */
+/**
+ * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN; so does anything else, which is reported as a fault. When it
+ * throws or rejects the answer is 500. Runs after the keys have been checked.
+ */
 export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
-/** Asked for each publish of a WebSocket's client: throws or rejects with what the client is told; undefined lets all through. */
-export type RightToPublish = ((channel: string) => void | Promise<void>) | undefined;
+/**
+ * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a function is asked for each publish, and
+ * throws or rejects with what the client is told; undefined lets all through.
+ */
+export type RightToPublish = HoldlineError | ((channel: string) => void | Promise<void>) | undefined;
 
 export interface GuardOptions {
   readonly publishKey: string | undefined;
@@ -27,6 +34,8 @@ export interface GuardOptions {
   readonly allowOrigin: readonly string[];
   readonly allowedHosts: readonly string[];
   readonly authorize: Authorize | undefined;
+  /** Told of what `authorize` should not answer. */
+  readonly report: (error: unknown) => void;
 }
 
 /** Names under which a server without keys may be asked: another name that resolves here is a DNS rebinding page's. */
@@ -50,9 +59,11 @@ export class Guard {
   #lastHost: string | undefined;
 
   readonly #authorize: Authorize | undefined;
+  readonly #report: (error: unknown) => void;
 
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
+    this.#report = options.report;
     this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
     this.#openPublish = options.openPublish;
     this.#opsKey = digest(options.opsKey);
@@ -117,10 +128,26 @@ export class Guard {
 
   /**
    * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for. Throws or rejects with
-   * HOLDLINE_FORBIDDEN.
+   * HOLDLINE_FORBIDDEN, and with what the program throws.
    */
   authorize(request: HttpRequest, action: AuthorizeRequest['action'], channels: readonly string[]): Promise<void> | undefined {
-    return this.#authorize === undefined ? undefined : ask(this.#authorize, { ...readRequest(request), action, channels });
+    return this.#authorize === undefined ? undefined : this.#ask({ ...readRequest(request), action, channels });
+  }
+
+  #ask(request: AuthorizeRequest): Promise<void> | undefined {
+    // What a program answers may be anything, whatever its type says.
+    const answered: unknown = this.#authorize?.(request);
+    if (isThenable(answered)) return Promise.resolve(answered).then((later) => this.#decide(later, request));
+    this.#decide(answered, request);
+    return undefined;
+  }
+
+  #decide(answered: unknown, { action, channels }: AuthorizeRequest): void {
+    if (answered === true) return;
+    if (answered !== false) {
+      this.#report(new TypeError(`authorize answered ${inspect(answered, { depth: 0 })} in place of true or false: refused`));
+    }
+    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
   }
 
   /** What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. */
@@ -128,14 +155,11 @@ export class Guard {
     try {
       this.checkPublish(request);
     } catch (error) {
-      return () => {
-        throw error;
-      };
+      return error as HoldlineError;
     }
-    const authorize = this.#authorize;
-    if (authorize === undefined) return undefined;
+    if (this.#authorize === undefined) return undefined;
     const asked = readRequest(request);
-    return (channel) => ask(authorize, { ...asked, action: 'publish', channels: [channel] });
+    return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
   }
 
   /** Headers that let the asking page read the answer; none when its origin is not allowed. */
@@ -166,21 +190,14 @@ function bearerIs(request: HttpRequest, key: Buffer): boolean {
 
 /** What a program may see of a request, copied while it is valid. native-notes/request-in-its-turn.md */
 function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
-  const headers: Record<string, string> = {};
+  // Of two fields of a name the first counts, as it does for the keys; and __proto__ is a name like any other.
+  const headers = Object.create(null) as Record<string, string>;
   request.forEach((name, value) => {
-    headers[name] = value;
+    headers[name] ??= value;
   });
   return { headers, query: request.getQuery() ?? '' };
 }
 
-function ask(authorize: Authorize, request: AuthorizeRequest): Promise<void> | undefined {
-  const decide = (allowed: boolean): void => {
-    if (allowed) return;
-    const { action, channels } = request;
-    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
-  };
-  const answered = authorize(request);
-  if (typeof answered !== 'boolean') return answered.then(decide);
-  decide(answered);
-  return undefined;
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

@@ -134,9 +134,10 @@ const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
 
 /**
  * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the URL it was opened with.
- * Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
+ * An empty header was not sent by anybody who had no position: it is what uWebSockets leaves of bytes over 127, and foreign
+ * (native-notes/request-parsing.md). Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
  */
-export function positionOf(lastEventId: string, query: Query): Position {
+export function positionOf(lastEventId: string | undefined, query: Query): Position {
   let position: Position | undefined;
   for (const name of POSITION_NAMES) {
     const text = query.get(name);
@@ -149,7 +150,7 @@ export function positionOf(lastEventId: string, query: Query): Position {
     const read = lastFromQuery(last);
     position ??= read;
   }
-  return lastEventId === '' ? (position ?? LIVE) : positionFromHeader(lastEventId);
+  return lastEventId === undefined ? (position ?? LIVE) : positionFromHeader(lastEventId);
 }
 
 /** What a client may accept by name, best first where it likes them equally. */
@@ -232,6 +233,15 @@ export function limitOf(query: Query): number {
     );
   }
   return limit;
+}
+
+/** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is not sent as it is (RFC 9110, 8.4). */
+export function checkContentEncoding(encoding: string): void {
+  if (encoding === '' || encoding.toLowerCase() === 'identity') return;
+  throw new HoldlineError(
+    'HOLDLINE_UNSUPPORTED_ENCODING',
+    `the Content-Encoding ${JSON.stringify(encoding.slice(0, 32))} is not supported; send the body as it is`,
+  );
 }
 
 /** Printable ASCII, as a header can carry it. */

@@ -261,13 +261,17 @@ export class PollClients {
   }
 
   /** An answer without events: going on from its position misses nothing, and a gap that is owed stays owed. */
-  #takeNothing(client: PollClient, { owesGap, overAt }: Pick<Waiting, 'owesGap' | 'overAt'>, position: number): void {
+  #takeNothing(client: PollClient, asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>, position: number): void {
+    const { overAt, sinceStep } = asked;
     const { model, floor } = this.#world;
     this.empty++;
-    client.owesGap = owesGap;
     const connection = client.connection as Connection;
+    // One that is behind on a channel for what waits on another may have been lapped: it is to meet that as a gap.
+    const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
+    const isLapped = position !== expected && this.#world.wasHeldBack(client.channels, sinceStep);
+    const owesGap = asked.owesGap || isLapped;
+    client.owesGap = owesGap;
     if (!owesGap) {
-      const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
       // Where what came after a deletion is gone, too, before those who waited are answered, they are to meet that as a gap.
       if (position !== expected && (overAt === undefined || position > expected))
         throw new Error(`an empty answer tells ${position}, not ${expected}`);

@@ -217,7 +217,7 @@ export class TestServer extends Watched {
 
 /**
  * The kernel's own buffers, which take some MB for a socket: no line stalls, whatever the test's process is busy with. For tests of what
- * lines are given that keep up; what a small buffer does is in test/awaited.test.ts and test/socket-options.wire.ts.
+ * lines are given that keep up; what a small buffer does is in test/grace.test.ts and test/socket-options.wire.ts.
  */
 export const KERNEL_BUFFERS = { 'socket-send-buffer': 0 };
 

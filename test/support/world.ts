@@ -28,6 +28,8 @@ export interface Setting {
   readonly deleting: number;
   /** How often a step publishes. */
   readonly publishing: number;
+  /** The share of publishes that come by the log from another node. */
+  readonly floods: number;
 }
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
@@ -54,6 +56,7 @@ function settingOf(random: Random): Setting {
     drops: random.chance(0.4),
     deleting: random.pick([0, 0.001, 0.01]),
     publishing: random.pick([0.05, 0.2, 0.5]),
+    floods: random.pick([0, 0, 0.05, 0.5]),
   };
 }
 
@@ -78,7 +81,7 @@ export class World {
   /** By channel: ids that were accepted and have not entered, and the step in which there were some last. */
   readonly #pending = new Map<string, number[]>();
   readonly #pendingStep = new Map<string, number>();
-  /** Steps of the simulation so far. Written by simulator.ts. */
+  /** Steps and turns of the simulation so far. Written by simulator.ts. */
   step = 0;
 
   #trace: string[] = [];

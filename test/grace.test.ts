@@ -1,6 +1,6 @@
 /** Lines that kept up and refuse bytes: for a moment they are waited for, and no longer. */
 import { describe, expect, test } from 'vitest';
-import { AWAIT_MS, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../src/limits.js';
+import { GRACE_MS, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import type { WayName } from './support/fake-port.js';
 
@@ -29,7 +29,7 @@ describe.each(['sse', 'websocket'] as const)('a line (%s) that kept up and refus
     await stall(fake);
     for (let i = 0; i < 5; i++) {
       await fake.publish('c', DATA);
-      await fake.clock.turn(AWAIT_MS / 10);
+      await fake.clock.turn(GRACE_MS / 10);
     }
     await fake.settle(line);
     expect(idsOf(line.text)).toEqual(ids(1, fake.hub.head));
@@ -41,7 +41,7 @@ describe.each(['sse', 'websocket'] as const)('a line (%s) that kept up and refus
     const line = join(fake, 'c', by);
     await stall(fake);
     await fake.publish('c', DATA);
-    await fake.clock.turn(AWAIT_MS);
+    await fake.clock.turn(GRACE_MS);
     await fake.clock.turn();
     await fake.settle(line);
     expect(fake.counters.gaps_slow_total).toBe(1);
@@ -72,10 +72,10 @@ test('a line that takes all that had entered when the time began is waited for a
   const published: Promise<unknown>[] = [];
   const began = fake.clock.nowMs();
   // Half of what the channel may hold for it, in each half of the time: it stalls again and again, and is never at the head.
-  while (fake.clock.nowMs() - began < 5 * AWAIT_MS) {
+  while (fake.clock.nowMs() - began < 5 * GRACE_MS) {
     for (let i = 0; i < 13; i++) published.push(fake.publish('c', DATA));
     for (let turns = 0; turns < 10; turns++) {
-      await fake.clock.turn(AWAIT_MS / 20);
+      await fake.clock.turn(GRACE_MS / 20);
       line.text += line.socket.read(13_000).toString();
       if (line.socket.isWritable && line.socket.becomeWritable()) fake.hub.drained(line.handle, line.socket);
     }
@@ -87,7 +87,7 @@ test('a line that takes all that had entered when the time began is waited for a
   expect(fake.counters.lines_stalled_total).toBeGreaterThan(20);
 });
 
-test('publishers wait for it AWAIT_MS at the most', async () => {
+test('publishers wait for it GRACE_MS at the most', async () => {
   const fake = new FakeHub(NO_REPLAY);
   join(fake);
   await stall(fake);
@@ -95,8 +95,8 @@ test('publishers wait for it AWAIT_MS at the most', async () => {
   let answeredMs = 0;
   void Promise.all(Array.from({ length: 50 }, () => fake.publish('c', DATA))).then(() => (answeredMs = fake.clock.nowMs()));
   while (answeredMs === 0) await fake.clock.turn();
-  expect(answeredMs - stalledMs).toBeGreaterThan(AWAIT_MS - 5);
-  expect(answeredMs - stalledMs).toBeLessThan(AWAIT_MS + 10);
+  expect(answeredMs - stalledMs).toBeGreaterThan(GRACE_MS - 5);
+  expect(answeredMs - stalledMs).toBeLessThan(GRACE_MS + 10);
 });
 
 test('the replay that is kept anyway is what a channel takes meanwhile', async () => {
@@ -113,7 +113,7 @@ test('a line that was not healthy is not waited for, nor one that stalls again b
   const fake = new FakeHub(NO_REPLAY);
   const line = join(fake);
   await stall(fake);
-  await fake.clock.turn(AWAIT_MS);
+  await fake.clock.turn(GRACE_MS);
   // It drains a little, is told of the gap, and is behind when it stalls again.
   await fake.publish('c', DATA, DATA, DATA, DATA);
   line.text += line.socket.read(15_000).toString();
@@ -135,7 +135,7 @@ test('when it goes away, or its channel is deleted, nobody waits for it', async 
     if (end === 'leave') fake.leave(line);
     else {
       const deleted = fake.hub.deleteChannel('c');
-      await fake.clock.turn(AWAIT_MS);
+      await fake.clock.turn(GRACE_MS);
       await deleted;
       await fake.settle();
     }
