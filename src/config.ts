@@ -145,11 +145,12 @@ export const OPTIONS = {
     default: 64 * KiB,
     help: 'what the kernel holds for a reader that does not read, then it is stalled; 0: up to 4 MB',
   },
+  // It bounds a turn of the loop. native-notes/repeated-reads.md
   socketReceiveBufferBytes: {
     flag: 'socket-receive-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
-    default: 0,
-    help: 'what the kernel holds of what a client sent and nobody has read; 0: the kernel decides',
+    default: 64 * KiB,
+    help: 'what the kernel holds of what a client sent, and one turn reads; 0: the kernel decides',
   },
   notsentLowatBytes: {
     flag: 'notsent-lowat',

@@ -133,7 +133,7 @@ export const PUBLISH_WAIT_MS = 2_000;
 
 /**
  * Channels that something was published to. Past it a publish to a new name forgets the one without lines that was published to longest
- * ago, those that hold nothing first; where all have lines it is refused. About 4 KiB each and their events. core/channels.ts
+ * ago, those that hold nothing first; where all have lines it is refused. About 1.4 KiB each with one small event. core/channels.ts
  */
 export const CHANNELS_MAX = 100_000;
 
@@ -151,6 +151,9 @@ export const CHANNEL_LOOKS_MAX = 2_000;
  * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
  */
 export const LOST_CHANNELS_MAX = 1_000_000;
+
+/** What a channel costs beside its ring, bytes: its objects, its name, its place in the map. Counted with the ring, test/bounds.wire.ts. core/channel.ts */
+export const CHANNEL_BYTES = 600;
 
 /** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
 export const SWEEP_SLICE_MS = 2;
@@ -250,7 +253,7 @@ export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 /** Characters of an idempotency key. transports/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;
 
-/** Idempotency keys kept, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-answers.ts */
+/** Idempotency keys kept, about 0.65 KB each, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-receipts.ts */
 export const IDEMPOTENCY_KEYS = 100_000;
 export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 
@@ -286,7 +289,7 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS = 64;
 
 /**
- * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 40 ms, in a thread. A reading that has
+ * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
  * not ended after the second time is given up. ops/kernel-memory.ts
  */
 export const KERNEL_READING_MS = 10_000;
@@ -296,11 +299,18 @@ export const KERNEL_READING_WAIT_MS = 5_000;
 export const MEMORY_LOOK_MS = 250;
 
 /**
- * How often freed memory is given back to the system at the most while the budget is used up, ms, and the least share of the budget
- * that is worth it: about 0.1 ms a megabyte, in which nothing else runs. ops/memory.ts
+ * While resident memory has reached the budget: how often a collection is asked for at the most, ms (some 30 ms of processor time, and
+ * 0.1 ms a megabyte to give back what it frees), and for how long the process is looked at until the least that was seen is taken for
+ * use, ms: use that nobody counts is seen after both at the latest. ops/memory.ts
  */
-export const MEMORY_TRIM_MS = 1_000;
-export const MEMORY_TRIM_SHARE = 0.02;
+export const MEMORY_COLLECT_MS = 5_000;
+export const MEMORY_SETTLE_MS = 1_000;
+
+/**
+ * Live objects on V8's heap, bytes, past which no collection is asked for: its last step may stop the loop for a millisecond a megabyte
+ * of them. Garbage then counts against the budget until V8 collects by itself, which takes it half a minute. ops/memory.ts
+ */
+export const MEMORY_COLLECT_HEAP_BYTES = 48 * 1024 * 1024;
 
 /** Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS is the most. ops/pages.ts */
 export const RANKED_LINES = 100;

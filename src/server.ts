@@ -105,7 +105,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onLeave = tell(onClose);
 
   const guard = new Guard({ ...settings, authorize, report, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
-  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), settings.memoryBudgetBytes);
+  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), held, settings.memoryBudgetBytes);
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,

@@ -6,7 +6,7 @@
  * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a reader of several channels can
  * read both as one sequence.
  */
-import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
+import { CHANNEL_BYTES, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
@@ -25,10 +25,12 @@ export interface Replay {
 
 /** What rings take, bytes. */
 export interface RingMemory {
-  /** Memory of the rings of records, and of those of frames. */
+  /** Memory of the rings of records, channels' own among it, and of those of frames. */
   recordBytes: number;
   frameBytes: number;
-  /** What of it was ever written to. */
+  /** What of it is in buffers; the rest is on V8's heap. */
+  bufferBytes: number;
+  /** What of the buffers was ever written to. */
   touchedBytes: number;
   /** What of it is records and frames held. */
   heldBytes: number;
@@ -142,9 +144,9 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return this.newestId === 0 && !this.isDeleted;
   }
 
-  /** Bytes of memory of the ring of records. */
+  /** Bytes of memory of the ring of records, and of the channel that holds it. */
   get recordBytes(): number {
-    return this.#records?.memoryBytes ?? 0;
+    return this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
   }
 
   /** Bytes of memory of the rings of frames. */
@@ -169,12 +171,14 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   addRingMemory(sum: RingMemory): void {
     const records = this.#records;
     if (records === undefined) return;
-    sum.recordBytes += records.memoryBytes;
+    sum.recordBytes += CHANNEL_BYTES + records.memoryBytes;
+    sum.bufferBytes += records.bufferBytes;
     sum.touchedBytes += records.touchedBytes;
     sum.heldBytes += records.heldBytes;
     for (const ring of this.#frames) {
       if (ring === undefined) continue;
       sum.frameBytes += ring.memoryBytes;
+      sum.bufferBytes += ring.bufferBytes;
       sum.touchedBytes += ring.touchedBytes;
       sum.heldBytes += ring.heldBytes;
     }

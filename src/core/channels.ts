@@ -89,7 +89,7 @@ export class Channels<Feed extends Reader> {
 
   /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
-    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
     for (const channel of this.#byName.values()) channel.addRingMemory(sum);
     return sum;
   }
