@@ -46,6 +46,7 @@ export const COUNTER_MEANINGS = {
   messages_refused_total: 'messages over WebSocket that were answered with an error',
   sockets_opened_total: 'sockets that were accepted',
   sockets_closed_total: 'sockets that closed',
+  sockets_silent_closed_total: 'sockets that had sent nothing, closed for others when no more could be accepted',
   sockets_refused_total: 'sockets closed at accept, above the cap',
 } as const;
 
