@@ -68,10 +68,29 @@ function rowOf({ attack, promise, seen, kept }: HostileRecord): string {
   return `| ${cell(promise)} | ${cell(attack)} | ${figures} | ${kept ? 'kept' : '**not kept**'} |`;
 }
 
+/** Kinds whose attacks are many and have no figures: a row for each promise names them all, and what was seen where one was not kept. */
+const GATHERED: ReadonlySet<string> = new Set(['input', 'http']);
+
+function gatheredRows(records: readonly HostileRecord[]): string[] {
+  const promises = [...new Set(records.map(({ promise }) => promise))];
+  return promises.map((promise) => {
+    const ofPromise = records.filter((record) => record.promise === promise);
+    const broken = ofPromise.filter(({ kept }) => !kept);
+    const words = broken.map(({ attack, seen }) => {
+      const figures = seen.filter(({ kept }) => kept === false).map(seenText);
+      return cell(`${attack}: ${figures.join('; ')}`);
+    });
+    const told = broken.length === 0 ? `as it must be, ${ofPromise.length} of ${ofPromise.length}` : words.join('<br>');
+    const attacks = ofPromise.map(({ attack }) => cell(attack)).join(' · ');
+    return `| ${cell(promise)} | ${attacks} | ${told} | ${broken.length === 0 ? 'kept' : '**not kept**'} |`;
+  });
+}
+
 function tables(records: readonly HostileRecord[]): string {
   const head = '| promise | attack | seen (bound) | |\n| --- | --- | --- | --- |';
   const parts = Object.entries(KINDS).flatMap(([kind, title]) => {
-    const rows = records.filter((record) => record.kind === kind).map(rowOf);
+    const ofKind = records.filter((record) => record.kind === kind);
+    const rows = GATHERED.has(kind) ? gatheredRows(ofKind) : ofKind.map(rowOf);
     return rows.length === 0 ? [] : [`## ${title}\n\n${head}\n${rows.join('\n')}`];
   });
   return parts.join('\n\n');

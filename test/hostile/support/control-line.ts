@@ -59,6 +59,11 @@ class Publisher {
     return { status: reader.head!.status, text: Buffer.concat(pieces).toString() };
   }
 
+  /** Closes those that were opened while the server was slow: they would be taken for what an attack left behind. */
+  trim(): void {
+    for (const connection of this.#idle.splice(1)) connection.destroy();
+  }
+
   close(): void {
     for (const connection of this.#idle) connection.destroy();
   }
@@ -152,6 +157,7 @@ export const controlLine: Actor<ControlLineParameters> = async (port, { channel,
     sent = [];
     const deadlineMs = performance.now() + SETTLE_MS;
     while (!phase.every(isSettled) && !stream.closed && performance.now() < deadlineMs) await pause(5);
+    publisher.trim();
     const answered = phase.filter(({ status }) => status === 200);
     const delivered = answered.filter(({ deliveredMs }) => deliveredMs !== undefined);
     const publishMs = phase.flatMap(({ answeredMs, dueMs }) => (answeredMs === undefined ? [GIVE_UP_MS] : [answeredMs - dueMs]));

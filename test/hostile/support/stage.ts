@@ -143,8 +143,16 @@ export function faultsOf(server: TestServer): string[] {
 }
 
 export async function runRound(casts: { witnesses: Cast; attackers: Cast }, options: RoundOptions): Promise<Round> {
-  const { prepare, attack, quietMs = QUIET_MS, attackMs = ATTACK_MS, during } = options;
   const stage = await Stage.open(casts, options);
+  try {
+    return await roundOn(stage, options);
+  } catch (error) {
+    throw new Error(`${String(error)}; the server: ${stage.server.describe()}`, { cause: error });
+  }
+}
+
+async function roundOn(stage: Stage, options: RoundOptions): Promise<Round> {
+  const { prepare, attack, quietMs = QUIET_MS, attackMs = ATTACK_MS, during } = options;
   const { server, probe, control } = stage;
   const descriptors = probe.descriptors();
   const prepared = await prepare?.(stage);
@@ -196,7 +204,7 @@ export async function judge(
     try {
       rounds.push(await runRound(casts, options));
     } catch (error) {
-      trial.exactly('under the attack', String(error).slice(0, 300), 'all went on');
+      trial.exactly('under the attack', String(error).slice(0, 600), 'all went on');
       trial.settle();
       throw error;
     }
