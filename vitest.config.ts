@@ -2,16 +2,33 @@
 
 import { defineConfig } from 'vitest/config';
 
+/** Attacks whose figures are times and memory: a neighbour would be in them, so they run one after the other, behind all others. */
+const ALONE = ['turns', 'memory', 'isolation'].map((kind) => `test/hostile/${kind}.wire.ts`);
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.{test,wire}.ts', 'bench/**/*.test.ts'],
     // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live sockets: a process a file.
     pool: 'forks',
     isolate: true,
-    // The build machines have two cores, and a wire test is a server beside its clients.
-    maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'together',
+          include: ['test/**/*.{test,wire}.ts', 'bench/**/*.test.ts'],
+          exclude: ALONE,
+          // The build machines have two cores, and a wire test is a server beside its clients.
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'alone', include: ALONE, maxWorkers: 1, fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 });

@@ -145,11 +145,12 @@ export const OPTIONS = {
     default: 64 * KiB,
     help: 'what the kernel holds for a reader that does not read, then it is stalled; 0: up to 4 MB',
   },
+  // It bounds a turn of the loop. native-notes/repeated-reads.md
   socketReceiveBufferBytes: {
     flag: 'socket-receive-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
-    default: 0,
-    help: 'what the kernel holds of what a client sent and nobody has read; 0: the kernel decides',
+    default: 64 * KiB,
+    help: 'what the kernel holds of what a client sent, and one turn reads; 0: the kernel decides',
   },
   notsentLowatBytes: {
     flag: 'notsent-lowat',
@@ -241,6 +242,12 @@ function checkRelations(settings: Settings, names: Record<SettingName, string>, 
       `${names.maxConnections}: ${settings.maxConnections} is more than the file limit of ${fileLimit} carries, which is ${Math.max(carried, 0)} ` +
         `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS} for clients that are told to come back): ` +
         'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
+    );
+  }
+  if (settings.publishKey !== undefined && settings.openPublish) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.publishKey} and ${names.openPublish}: who may publish is either whoever has the key or everyone; give one of them`,
     );
   }
   if (settings.replayBytes > settings.replayTotalBytes) {

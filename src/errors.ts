@@ -19,6 +19,8 @@ const temporary = (status: number): Refusal => ({ status, temporary: true });
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
+  /** The borders of the request are not certain: whoever stands in front may see others. The connection is closed. */
+  HOLDLINE_BAD_FRAMING: permanent(400),
   HOLDLINE_BAD_POSITION: permanent(400),
   HOLDLINE_BAD_QUERY: permanent(400),
   HOLDLINE_BAD_EVENT_TYPE: permanent(400),
@@ -33,9 +35,13 @@ export const REFUSALS = {
   HOLDLINE_FORBIDDEN: permanent(403),
   HOLDLINE_NOT_FOUND: permanent(404),
   HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
+  HOLDLINE_BODY_TIMEOUT: permanent(408),
   HOLDLINE_TOO_LARGE: permanent(413),
+  HOLDLINE_UNSUPPORTED_ENCODING: permanent(415),
   HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
+  /** The address has sent many wrong keys; one that is right is served at once. */
+  HOLDLINE_TOO_MANY_KEYS: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
   /** The channel's accepted events are not yet out and the publishers' waiting room is full, or this one waited too long in it. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
@@ -61,6 +67,11 @@ export class HoldlineError extends Error {
     this.name = 'HoldlineError';
     this.code = code;
   }
+}
+
+/** What was thrown, as an error: programs may throw anything. */
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */

@@ -13,6 +13,9 @@ export const CORK_WRITE_BYTES = 16_376;
 /** Bytes of prelude and replay written inside the request handler, beside the response head in the same cork. transports/sse.ts */
 export const OPENING_BYTES = 15_000;
 
+/** Bytes of replay in one slice of the opening; the rest is for prelude and gap. core/hub.ts */
+export const REPLAY_OPENING_BYTES = OPENING_BYTES - 256;
+
 /** Channel name, characters (all ASCII). transports/request.ts */
 export const CHANNEL_NAME_CHARS = 128;
 
@@ -31,8 +34,40 @@ export const REQUEST_HEAD_BYTES = 8 * 1024;
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES = 4 * 1024 * 1024;
 
-/** Bodies being received, bytes over all requests; past it publishers are told 503. transports/publish.ts */
-export const BODIES_IN_FLIGHT_BYTES = 64 * 1024 * 1024;
+/**
+ * How long a body may take for its next BODY_PROGRESS_BYTES, ms, or for its end; then it is told 408. uWebSockets itself closes in
+ * silence 8–12 s after the last 160 KiB. transports/body.ts, native-notes/ten-second-timer.md
+ */
+export const BODY_PROGRESS_MS = 7_000;
+export const BODY_PROGRESS_BYTES = 160 * 1024;
+
+/** First room for a body whose length is not told, bytes; doubled whenever it is full. transports/body.ts */
+export const BODY_ROOM_BYTES_MIN = 4 * 1024;
+
+/**
+ * Answers that their sockets have not taken, bytes over all sockets; a body that several are given counts once. Past it the answer
+ * that has not moved for longest is given up and its socket closed: 64 KiB for each of 256 readers that stand still with different
+ * bodies. transports/pending-answers.ts
+ */
+export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not read: what a socket takes at once,
+ * so that nobody who reads is given up for those who do not. transports/pending-answers.ts, core/poll.ts
+ */
+export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
+
+/** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. transports/exchange.ts */
+export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
+
+/**
+ * Answers without a body on one connection, on average: each closes it with that chance, since uWebSockets does not tell whether the
+ * socket has taken the ones before. About 16 KiB of heads for who never reads. transports/exchange.ts
+ */
+export const BODILESS_ANSWERS_PER_CLOSE = 64;
+
+/** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. transports/exchange.ts */
+export const CLOSE_LINGER_MS = 1_000;
 
 /**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte, and what was read of them until it has
@@ -42,6 +77,18 @@ export const PUBLISH_BYTES = 64 * 1024 * 1024;
 
 /** Levels of arrays and objects in a client's JSON. 400 above it. transports/json.ts */
 export const JSON_DEPTH_MAX = 128;
+
+/** Bytes of JSON that a byte of text takes at the most (`\u0000`): a longer line of a batch is refused unread. transports/batch.ts */
+export const JSON_GROWTH_MAX = 6;
+
+/** A batch up to this size is read at once, bytes: about 0.2 ms. A larger one is read in slices. transports/batch.ts */
+export const BATCH_AT_ONCE_BYTES = 64 * 1024;
+
+/** What is read of a batch in one step, bytes: about 0.1 ms, then it is another's turn. One line may be more. transports/batch.ts */
+export const BATCH_STEP_BYTES = 32 * 1024;
+
+/** Long work of all requests together in one turn of the loop, ms. transports/slices.ts */
+export const WORK_SLICE_MS = 2;
 
 /** Events in one batch. 413 above it. transports/publish.ts */
 export const BATCH_EVENTS = 10_000;
@@ -62,20 +109,51 @@ export const WORKING_ROOM_CORKS_MOST = 16;
 /** What an event counts for in queue and working room beside its data: about the fixed bytes of its frame. core/intake.ts */
 export const EVENT_COST_BYTES = 32;
 
-/** Events that enter rings in one turn of the loop; the rest of a large batch follows in the next. core/intake.ts */
+/**
+ * What a committed event takes beside its data while it waits in its channel's queue, bytes: an object, a view of its data and what
+ * the publisher is told. core/intake.ts
+ */
+export const QUEUED_EVENT_BYTES = 256;
+
+/** Events of a channel that enter its ring in one turn of the loop, and between two looks at the clock; the rest follows in the next. core/intake.ts */
 export const ENTERED_PER_TURN = 1_024;
+export const ENTERED_PER_CHECK = 64;
 
-/** Publishers that may wait for room, in all, and over WebSocket for the program's word. The next one is told 503 at once. core/intake.ts, transports/websocket.ts */
+/** A larger publish is read in its turn, one at a time over all channels, since reading it may take several turns of the loop, bytes. core/intake.ts */
+export const READ_AT_ONCE_BYTES = 128 * 1024;
+
+/**
+ * Publishers that may wait for room, over all channels; those of one channel may be as many as are still free. The next one is told 503
+ * at once. Over WebSocket as many may wait for the program's word. core/intake.ts, transports/websocket.ts
+ */
 export const WAITING_PUBLISHERS = 1_024;
-
-/** Bytes that waiting publishers may hold, in all. core/intake.ts */
-export const WAITING_PUBLISH_BYTES = 32 * 1024 * 1024;
 
 /** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
 export const PUBLISH_WAIT_MS = 2_000;
 
-/** Channels known by name. A channel without lines and events is forgotten first; then subscribing is refused. core/channels.ts */
-export const CHANNELS = 100_000;
+/**
+ * Channels that something was published to. Past it a publish to a new name forgets the one without lines that was published to longest
+ * ago, those that hold nothing first; where all have lines it is refused. About 1.4 KiB each with one small event. core/channels.ts
+ */
+export const CHANNELS_MAX = 100_000;
+
+/** Names that have lines and nothing was ever published to; a line on one more is refused. About 1.5 KiB each. core/channels.ts */
+export const READER_CHANNELS_MAX = 100_000;
+
+/**
+ * Channels that are looked at in one search for one to forget, for rings to drop or for frames to let go, under 1 µs each. Those that may
+ * not go are set aside, and the next search goes on behind them; a publish to a new name is refused meanwhile. core/channels.ts
+ */
+export const CHANNEL_LOOKS_MAX = 2_000;
+
+/**
+ * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each. Past it the oldest record is forgotten,
+ * and channels without one are taken to have lost as much: gaps that may be none. core/losses.ts
+ */
+export const LOST_CHANNELS_MAX = 1_000_000;
+
+/** What a channel costs beside its ring, bytes: its objects, its name, its place in the map. Counted with the ring, test/bounds.wire.ts. core/channel.ts */
+export const CHANNEL_BYTES = 600;
 
 /** A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts */
 export const SWEEP_SLICE_MS = 2;
@@ -151,18 +229,48 @@ export const MESSAGE_ENVELOPE_BYTES = 1_024;
 /** Characters of a `ref` in a message over WebSocket. transports/websocket.ts */
 export const REF_CHARS = 128;
 
-/** Answers to publishes that a WebSocket may leave unread, bytes; then it is closed. native/uws.ts */
-export const UNREAD_ANSWERS_BYTES = 64 * 1024;
+/** What a message may be longer than the longest and still be answered with 1009, bytes; beyond it is 1006. native/messages.ts */
+export const MESSAGE_SLACK_BYTES = 4 * 1024;
+
+/** A message of those who may not publish, bytes: long enough to be told so. A longer one closes natively. native/messages.ts */
+export const READER_MESSAGE_BYTES_MAX = 4 * 1024;
+
+/** Answers and pongs that a WebSocket may leave unread, bytes in the process; then it is closed. transports/websocket.ts */
+export const UNREAD_ANSWERS_BYTES = 16 * 1024;
+
+/** Messages of a WebSocket that may be refused for good, one after the other; then it is closed. transports/websocket.ts */
+export const REFUSED_MESSAGES_MAX = 16;
+
+/** Pings and pongs of a WebSocket in one turn of the loop; then it is cut off: about 1 µs each. transports/websocket.ts */
+export const CONTROL_FRAMES_PER_TURN_MAX = 256;
+
+/** What a publish over WebSocket that waits costs beside its data, bytes: the objects around it. transports/websocket.ts */
+export const WAITING_MESSAGE_COST_BYTES = 512;
+
+/** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch; one always. transports/websocket.ts */
+export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Characters of an idempotency key. transports/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;
 
-/** Idempotency keys kept, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-answers.ts */
+/** Idempotency keys kept, about 0.65 KB each, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-receipts.ts */
 export const IDEMPOTENCY_KEYS = 100_000;
 export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 
 /** Publishes that may wait for another with the same idempotency key, in all. The next one is told 503. core/idempotency.ts */
 export const WAITING_TWINS = 1_024;
+
+/**
+ * Wrong keys that an address may send in so many ms before it is told 429; the addresses that are remembered (about 150 B each); and
+ * how often wrong keys are logged at the most, ms. transports/failed-keys.ts
+ */
+export const FAILED_KEYS_MAX = 10;
+export const FAILED_KEYS_MS = 10_000;
+export const FAILED_KEY_ADDRESSES_MAX = 4_096;
+export const FAILED_KEY_LOG_MS = 1_000;
+
+/** Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts */
+export const FAULT_LOG_MS = 1_000;
 
 /** Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash does not bring all back at once. */
 export const ACCEPTS_PER_SECOND = 10_000;
@@ -181,7 +289,7 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS = 64;
 
 /**
- * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 40 ms, in a thread. A reading that has
+ * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
  * not ended after the second time is given up. ops/kernel-memory.ts
  */
 export const KERNEL_READING_MS = 10_000;
@@ -191,11 +299,18 @@ export const KERNEL_READING_WAIT_MS = 5_000;
 export const MEMORY_LOOK_MS = 250;
 
 /**
- * How often freed memory is given back to the system at the most while the budget is used up, ms, and the least share of the budget
- * that is worth it: about 0.1 ms a megabyte, in which nothing else runs. ops/memory.ts
+ * While resident memory has reached the budget: how often a collection is asked for at the most, ms (some 30 ms of processor time, and
+ * 0.1 ms a megabyte to give back what it frees), and for how long the process is looked at until the least that was seen is taken for
+ * use, ms: use that nobody counts is seen after both at the latest. ops/memory.ts
  */
-export const MEMORY_TRIM_MS = 1_000;
-export const MEMORY_TRIM_SHARE = 0.02;
+export const MEMORY_COLLECT_MS = 5_000;
+export const MEMORY_SETTLE_MS = 1_000;
+
+/**
+ * Live objects on V8's heap, bytes, past which no collection is asked for: its last step may stop the loop for a millisecond a megabyte
+ * of them. Garbage then counts against the budget until V8 collects by itself, which takes it half a minute. ops/memory.ts
+ */
+export const MEMORY_COLLECT_HEAP_BYTES = 48 * 1024 * 1024;
 
 /** Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS is the most. ops/pages.ts */
 export const RANKED_LINES = 100;
@@ -208,7 +323,9 @@ function assertRelation(holds: boolean, relation: string): void {
 }
 assertRelation(CORK_WRITE_BYTES + 4 + CORK_WRITE_BYTES.toString(16).length <= 16_384, 'one cork is one send');
 assertRelation(OPENING_BYTES < CORK_WRITE_BYTES, 'the opening fits a cork beside the response head');
-assertRelation(BODY_BYTES <= BODIES_IN_FLIGHT_BYTES, 'one body fits the bodies in flight');
-assertRelation(BODY_BYTES <= WAITING_PUBLISH_BYTES, 'one batch fits the waiting room');
+assertRelation(8 * BODY_BYTES <= PUBLISH_BYTES, 'several batches fit the memory of publishes');
 assertRelation(GRACE_MIN_MS < GRACE_MS, 'the least grace is shorter than a full one');
+assertRelation(CLOSING_BODY_BYTES_MAX + 4 * 1024 <= CORK_WRITE_BYTES, 'a closing answer is one send');
+assertRelation(POLL_BODY_BYTES <= PENDING_ANSWER_BYTES_MAX, 'one answer to a poll may wait');
+assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');

@@ -13,7 +13,9 @@ import { configTable, parseCommandLine, serveHelp } from './command-line.js';
 import type { Settings } from './config.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './file-limit.js';
+import { FAULT_LOG_MS } from './limits.js';
 import { nearestName } from './spelling.js';
+import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
 /** What was asked for was done, or the server was told to end and did. */
@@ -116,7 +118,10 @@ async function serve(args: readonly string[]): Promise<number> {
   const settings: Settings = { ...commandLine.settings, opsKey: commandLine.settings.opsKey ?? madeKey };
   const { log, closeLog } = openLog(commandLine.logLevel);
   const { createServer } = await import('./index.js');
-  const server = createServer({ ...settings, onError: (error) => log.error(error, 'a fault in Holdline itself; it goes on') });
+  const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
+    log.error({ err, ...(suppressed === 0 ? {} : { suppressed }) }, 'a fault in Holdline itself; it goes on'),
+  );
+  const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
   const { port } = await server.listen();
 
   process.on('uncaughtException', (error) => {

@@ -9,7 +9,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSyn
 const SOCKET_TABLES = ['/proc/net/tcp', '/proc/net/tcp6'] as const;
 
 /** State of a listening socket in those tables (include/net/tcp_states.h). */
-const LISTEN = '0A';
+const LISTEN = 0x0a;
 
 /** A page of memory, bytes, in which the kernel counts what TCP takes. */
 export const PAGE_BYTES = 4096;
@@ -26,30 +26,31 @@ export interface PortTotals {
   readonly receiveQueueBytes: number;
 }
 
-/** Adds up the sockets on a local port. Blocks for about 40 ms at 15,000 of them (native-notes/proc-net-tcp.md): not for the event loop. */
+/**
+ * Adds up the sockets on a local port, in the memory of one piece of a table. Blocks for about 20 ms at 15,000 of them
+ * (native-notes/proc-net-tcp.md): not for the event loop. It is no picture of one moment: a socket may be counted twice or not at all
+ * that comes or goes next to where one piece ends.
+ */
 export function readPortTotals(port: number): PortTotals | undefined {
-  const tables = SOCKET_TABLES.filter((path) => existsSync(path));
-  return tables.length === 0 ? undefined : portTotalsIn(readPieces(tables), port);
-}
-
-/** {@link readPortTotals} of the texts of the tables, or of pieces of them that begin with a line to be left out. */
-export function portTotalsIn(tables: Iterable<string>, port: number): PortTotals {
   let sockets = 0;
   let sendQueueBytes = 0;
   let receiveQueueBytes = 0;
-  for (const { localPort, state, queues } of rowsOf(tables)) {
-    if (localPort !== port || state === LISTEN) continue;
+  const found = readRows((bytes, at) => {
+    if (localPortIn(bytes, at) !== port || stateIn(bytes, at) === LISTEN) return;
     sockets++;
-    sendQueueBytes += Number.parseInt(queues.slice(0, 8), 16);
-    receiveQueueBytes += Number.parseInt(queues.slice(9, 17), 16);
-  }
-  return { sockets, sendQueueBytes, receiveQueueBytes };
+    sendQueueBytes += sendQueueIn(bytes, at);
+    receiveQueueBytes += receiveQueueIn(bytes, at);
+  });
+  return found ? { sockets, sendQueueBytes, receiveQueueBytes } : undefined;
 }
 
 /** Inodes of the sockets that listen on a local port. */
 export function listenerInodes(port: number): number[] {
-  const tables = SOCKET_TABLES.map(readText).filter((text) => text !== undefined);
-  return [...rowsOf(tables)].filter(({ localPort, state }) => localPort === port && state === LISTEN).map(({ inode }) => inode);
+  const inodes: number[] = [];
+  readRows((bytes, at) => {
+    if (localPortIn(bytes, at) === port && stateIn(bytes, at) === LISTEN) inodes.push(inodeIn(bytes, at));
+  });
+  return inodes;
 }
 
 /** The file descriptor of a process, this one by default, that is one of those sockets. */
@@ -70,64 +71,100 @@ export function readTcpBytes(): number | undefined {
   return pages === undefined ? undefined : Number(pages) * PAGE_BYTES;
 }
 
-/** One socket in the tables. */
-interface SocketRow {
-  readonly localPort: number;
-  /** Two digits of hex. */
-  readonly state: string;
-  /** `SSSSSSSS:RRRRRRRR`, hex: bytes to be sent, bytes to be read; of a listening socket the accept queue. */
-  readonly queues: string;
-  readonly inode: number;
-}
-
-/** Bytes of a piece of a table, about 400 rows. */
+/** Bytes of a piece of a table, about 400 rows: all the memory that reading takes. */
 const PIECE_BYTES = 64 * 1024;
 
-/**
- * Reads tables, and gives them in pieces of whole rows, each behind a line that is none: as one text, with what is made of it, 15,000
- * rows take 20 MB and more. A table is read to its end first, since rows are doubled when sockets come while it is read.
- */
-function* readPieces(paths: readonly string[]): Generator<string> {
-  for (const path of paths) {
-    // The first line is a heading, which is left out as it is.
-    let begun = '';
-    for (const piece of readBuffers(path)) {
-      const end = piece.lastIndexOf('\n') + 1;
-      yield begun + piece.toString('latin1', 0, end);
-      begun = `\n${piece.toString('latin1', end)}`;
-    }
-  }
-}
+/** Told of a row: the bytes it stands in, and where in them its local port does. */
+type Visit = (bytes: Uint8Array, at: number) => void;
 
-/** Reads a file to its end. The kernel hands out a page at a time, for each of which readFileSync would keep a buffer of 64 KiB. */
-function readBuffers(path: string): Buffer[] {
-  const pieces: Buffer[] = [];
-  const file = openSync(path, 'r');
-  try {
-    let length = PIECE_BYTES;
-    for (let read = 1; read > 0; length += read) {
-      if (length === PIECE_BYTES) {
-        pieces.push(Buffer.allocUnsafeSlow(PIECE_BYTES));
-        length = 0;
+/** Reads the tables that there are, a piece at a time, and shows each row. False where there is none. */
+function readRows(visit: Visit): boolean {
+  const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const tables = SOCKET_TABLES.filter((path) => existsSync(path));
+  for (const path of tables) {
+    const file = openSync(path, 'r');
+    try {
+      let length = 0;
+      for (;;) {
+        // The kernel hands out a page of whole rows at a time.
+        const read = readSync(file, piece, length, PIECE_BYTES - length, null);
+        if (read === 0) break;
+        length = visitRows(piece, length + read, visit);
       }
-      read = readSync(file, pieces.at(-1)!, length, PIECE_BYTES - length, null);
+    } finally {
+      closeSync(file);
     }
-    pieces.push(pieces.pop()!.subarray(0, length));
-  } finally {
-    closeSync(file);
   }
-  return pieces;
+  return tables.length > 0;
 }
 
-function* rowsOf(tables: Iterable<string>): Generator<SocketRow> {
-  for (const table of tables) {
-    for (const line of table.split('\n').slice(1)) {
-      // sl, local_address, rem_address, st, tx_queue:rx_queue, tr:tm->when, retrnsmt, uid, timeout, inode
-      const [, local, , state, queues, , , , , inode] = line.trim().split(/\s+/);
-      if (local === undefined || state === undefined || queues === undefined) continue;
-      yield { localPort: Number.parseInt(local.slice(local.indexOf(':') + 1), 16), state, queues, inode: Number(inode) };
-    }
+/** Shows the whole rows in the first `length` bytes and moves what is left of a last one to the front; returns how much that is. */
+export function visitRows(bytes: Uint8Array, length: number, visit: Visit): number {
+  let start = 0;
+  for (;;) {
+    const end = bytes.indexOf(LINE_FEED, start);
+    if (end < 0 || end >= length) break;
+    // sl: local_address:port …; in the heading no digit follows the colon, since there is none.
+    const number = bytes.indexOf(COLON, start);
+    const local = number < 0 || number > end ? -1 : bytes.indexOf(COLON, number + 1);
+    if (local > 0 && local < end) visit(bytes, local + 1);
+    start = end + 1;
   }
+  bytes.copyWithin(0, start, length);
+  return length - start;
+}
+
+const LINE_FEED = 0x0a;
+const COLON = 0x3a;
+const SPACE = 0x20;
+
+// A row as net/ipv4/tcp_ipv4.c prints it, from the local port on: `PPPP AAAAAAAA:PPPP SS TTTTTTTT:RRRRRRRR TT:TTTTTTTT RRRRRRRR uid timeout inode …`
+// with an address of 32 digits in tcp6.
+
+function localPortIn(bytes: Uint8Array, at: number): number {
+  return hexIn(bytes, at, 4);
+}
+
+/** Where the state stands: behind the remote port. */
+function stateAt(bytes: Uint8Array, at: number): number {
+  return bytes.indexOf(COLON, at) + 6;
+}
+
+function stateIn(bytes: Uint8Array, at: number): number {
+  return hexIn(bytes, stateAt(bytes, at), 2);
+}
+
+/** Bytes to be sent; of a listening socket the length of its queue. */
+function sendQueueIn(bytes: Uint8Array, at: number): number {
+  return hexIn(bytes, stateAt(bytes, at) + 3, 8);
+}
+
+/** Bytes to be read. */
+function receiveQueueIn(bytes: Uint8Array, at: number): number {
+  return hexIn(bytes, stateAt(bytes, at) + 12, 8);
+}
+
+/** The fifth field behind the queues: timer, retransmits, uid, timeout, inode. */
+function inodeIn(bytes: Uint8Array, at: number): number {
+  let cursor = stateAt(bytes, at) + 20;
+  for (let field = 0; field < 5; field++) {
+    while (bytes[cursor] !== SPACE) cursor++;
+    while (bytes[cursor] === SPACE) cursor++;
+  }
+  let inode = 0;
+  for (let digit = bytes[cursor]!; digit !== SPACE && digit !== LINE_FEED; digit = bytes[++cursor]!)
+    inode = inode * 10 + digit - 0x30;
+  return inode;
+}
+
+/** A number of so many hexadecimal digits in capitals, as the kernel prints them. */
+function hexIn(bytes: Uint8Array, at: number, digits: number): number {
+  let value = 0;
+  for (let index = at; index < at + digits; index++) {
+    const digit = bytes[index]!;
+    value = value * 16 + (digit <= 0x39 ? digit - 0x30 : digit - 0x37);
+  }
+  return value;
 }
 
 function readLink(path: string): string | undefined {

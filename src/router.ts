@@ -1,24 +1,30 @@
-/** The router: decides what a request is, checks who may do it, and hands it on. Everything it reads, it reads in the request's turn. */
-import type { Counters } from './counters.js';
+/** The router: decides what a request is, checks who may do it, and hands it on. */
 import { checkEventType } from './core/event.js';
 import type { Hub } from './core/hub.js';
 import type { Idempotency } from './core/idempotency.js';
 import type { Published } from './core/intake.js';
+import type { Position } from './core/position.js';
 import { HoldlineError } from './errors.js';
 import { ACCEPTS_PER_SECOND } from './limits.js';
-import type { Position } from './core/position.js';
 import type { Receipt } from './log/log.js';
-import type { HttpRequest, HttpResponse, MessageSocket, UpgradeContext } from './native/uws.js';
+import type { MessageSocket, UpgradeContext } from './native/messages.js';
+import type { HttpRequest, HttpResponse } from './native/uws.js';
 import { landingPage } from './ops/landing.js';
 import type { Memory } from './ops/memory.js';
 import { pagesInWords, type OpsAnswer, type OpsPages } from './ops/pages.js';
-import { answer, answerJson, answerNothing, NO_HEADERS, refuse, refuseStreamForNow, type Headers } from './transports/answer.js';
-import type { AuthorizeRequest, Guard } from './transports/guard.js';
-import { answerOrWait, type PollRequest, type WaitingPoll } from './transports/poll.js';
-import { bodyKindOf, bodyLimit, readEvents, receiptJson, receiveBody } from './transports/publish.js';
+import type { Headers } from './transports/answer.js';
+import { IncomingBody } from './transports/body.js';
+import { Exchange, type Exchanges } from './transports/exchange.js';
+import type { FailedKeys } from './transports/failed-keys.js';
+import { checkFraming, contentLengthOf } from './transports/framing.js';
+import type { Guard } from './transports/guard.js';
+import { Head } from './transports/head.js';
+import { answerOrWait, type PollRequest } from './transports/poll.js';
+import { bodyKindOf, bodyLimit, readEvents, receiptJson } from './transports/publish.js';
 import {
   channelOf,
   channelsOf,
+  checkContentEncoding,
   checkIdempotencyKey,
   limitOf,
   positionOf,
@@ -31,14 +37,32 @@ import { answerStreamHead, openStream, wayOf, type StreamRequest } from './trans
 import type { Messages, Session } from './transports/websocket.js';
 
 /** Whatever is held open. */
-export type HeldSocket = HttpResponse | MessageSocket | WaitingPoll;
+export type HeldSocket = HttpResponse | MessageSocket | Exchange;
 
 export interface RouterOptions {
   readonly maxConnections: number;
   readonly maxEventBytes: number;
   readonly retryMs: number;
-  /** Told of what is not the client's fault. */
-  readonly report: (error: unknown) => void;
+}
+
+/** What the router hands requests to. */
+export interface RouterParts {
+  readonly hub: Hub<HeldSocket>;
+  readonly messages: Messages;
+  readonly idempotency: Idempotency;
+  readonly guard: Guard;
+  readonly pages: OpsPages;
+  readonly memory: Pick<Memory, 'checkRoom'>;
+  readonly exchanges: Exchanges;
+  readonly failedKeys: FailedKeys;
+}
+
+/** A request that is not yet answered. */
+interface Asked {
+  readonly exchange: Exchange;
+  readonly head: Head;
+  /** Comes with what may become a WebSocket. */
+  readonly context: UpgradeContext | undefined;
 }
 
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE, OPTIONS';
@@ -52,335 +76,275 @@ const PREFLIGHT: Headers = [
 ];
 
 export class Router {
-  readonly #hub: Hub<HeldSocket>;
-  readonly #messages: Messages;
-  readonly #idempotency: Idempotency;
-  readonly #guard: Guard;
-  readonly #pages: OpsPages;
-  readonly #memory: Pick<Memory, 'checkRoom'>;
-  readonly #counters: Counters;
+  readonly #parts: RouterParts;
   readonly #options: RouterOptions;
-  #draining = false;
 
-  constructor(
-    hub: Hub<HeldSocket>,
-    messages: Messages,
-    idempotency: Idempotency,
-    guard: Guard,
-    pages: OpsPages,
-    memory: Pick<Memory, 'checkRoom'>,
-    counters: Counters,
-    options: RouterOptions,
-  ) {
-    this.#hub = hub;
-    this.#messages = messages;
-    this.#idempotency = idempotency;
-    this.#guard = guard;
-    this.#pages = pages;
-    this.#memory = memory;
-    this.#counters = counters;
+  constructor(parts: RouterParts, options: RouterOptions) {
+    this.#parts = parts;
     this.#options = options;
   }
 
   /** True while the server drains: no line is opened and nothing is published any more. */
   get draining(): boolean {
-    return this.#draining;
+    return this.#parts.exchanges.draining;
   }
 
   drain(): void {
-    this.#draining = true;
-    this.#messages.draining = true;
+    this.#parts.exchanges.draining = true;
+    this.#parts.messages.draining = true;
   }
 
-  /** Answers a request, in its turn of the loop or later. `context` comes with what may become a WebSocket. */
+  /** Answers a request, in its turn of the loop or later. */
   readonly handle = (response: HttpResponse, request: HttpRequest, context?: UpgradeContext): void => {
-    this.#counters.requests_total++;
-    const method = request.getMethod();
-    const headers = this.#guard.corsHeaders(request);
+    const { exchanges, guard } = this.#parts;
+    exchanges.counters.requests_total++;
+    const head = new Head(request);
+    const exchange = new Exchange(exchanges, response, head, guard.corsHeaders(head));
     try {
-      const path = request.getUrl();
-      if (path.startsWith('/-/')) this.#handleOps(response, request, method, path, headers);
-      else if (method === 'post') this.#handlePublish(response, request, path, headers);
-      else if (method === 'delete') this.#handleDelete(response, request, path, headers);
-      else if (method === 'get' || method === 'head')
-        this.#handleGet(response, request, path, headers, method === 'head', context);
-      else this.#handleOther(response, request, method, path, headers);
+      checkFraming(head);
+      const answered = this.#route({ exchange, head, context });
+      if (answered !== undefined) answered.catch((error: unknown) => this.#refuse(exchange, head, error));
     } catch (error) {
-      this.#refuse(response, error, headers, method === 'head');
+      this.#refuse(exchange, head, error);
     }
   };
 
-  #refuse(response: HttpResponse, error: unknown, headers: Headers, isHead: boolean): void {
-    if (!(error instanceof HoldlineError)) this.#options.report(error);
-    refuse(response, error, this.#counters, headers, isHead);
+  /** A key that was given and is not the right one is counted, and slows further ones from its address. */
+  #refuse(exchange: Exchange, head: Head, error: unknown): void {
+    const isWrongKey =
+      error instanceof HoldlineError && error.code === 'HOLDLINE_UNAUTHORIZED' && head.get('authorization') !== '';
+    const refusal = isWrongKey && exchange.isOpen ? this.#parts.failedKeys.failed(exchange.address) : undefined;
+    if (refusal !== undefined) exchange.closeAfter();
+    exchange.refuse(refusal ?? error);
   }
 
-  #handleGet(
-    response: HttpResponse,
-    request: HttpRequest,
-    path: string,
-    headers: Headers,
-    isHead: boolean,
-    context: UpgradeContext | undefined,
-  ): void {
-    this.#guard.checkHost(request);
-    if (path === '/') {
-      answer(response, 200, 'text/html; charset=utf-8', landingPage(this.#pages), headers, isHead);
-      return;
+  /** A promise where the answer comes later; the exchange is watched then. */
+  #route(asked: Asked): Promise<void> | undefined {
+    const { head } = asked;
+    if (head.path.startsWith('/-/')) return this.#answerOps(asked);
+    switch (head.method) {
+      case 'POST':
+        return this.#publish(asked);
+      case 'DELETE':
+        return this.#delete(asked);
+      case 'GET':
+      case 'HEAD':
+        return this.#subscribe(asked);
+      default:
+        this.#answerOther(asked);
+        return undefined;
     }
-    const channels = channelsOf(path);
-    const query = new Query(request.getQuery());
-    const transport = transportOf(request, query);
-    const position = positionOf(request.getHeader('last-event-id'), query);
-    let open: () => void;
-    if (transport === 'websocket') {
-      open = this.#upgrade(response, request, headers, channels, position, context);
-    } else if (transport === 'poll') {
-      const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query), headers };
-      open = () => {
+  }
+
+  // ── subscribing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #subscribe(asked: Asked): Promise<void> | undefined {
+    const { exchange, head } = asked;
+    const { guard, pages } = this.#parts;
+    guard.checkHost(head);
+    if (head.path === '/') {
+      exchange.answer(200, 'text/html; charset=utf-8', landingPage(pages));
+      return undefined;
+    }
+    const channels = channelsOf(head.path);
+    const open = this.#opener(asked, channels);
+    const allowed = guard.authorize(head, 'subscribe', channels);
+    if (allowed === undefined) {
+      open();
+      return undefined;
+    }
+    exchange.watch();
+    return allowed.then(() => exchange.inCork(open));
+  }
+
+  /** What opens the line or answers the poll, once the client may have it: all that it needs of the request is read here. */
+  #opener(asked: Asked, channels: readonly string[]): () => void {
+    const { exchange, head } = asked;
+    const { hub } = this.#parts;
+    const query = new Query(head.query);
+    const transport = transportOf(head, query);
+    const position = positionOf(head.find('last-event-id'), query);
+    if (transport === 'websocket') return this.#upgrader(asked, channels, position);
+    if (transport === 'poll') {
+      const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      return () => {
         this.#checkServing();
-        answerOrWait(this.#hub, this.#hub, response, poll, isHead, () => this.#checkPlace());
-      };
-    } else {
-      const way = wayOf(transport, channels, query.isSet('envelope'));
-      const stream: StreamRequest = { channels, position, way, headers };
-      open = () => {
-        if (isHead) answerStreamHead(this.#hub, response, stream);
-        else this.#open(response, stream);
+        answerOrWait(hub, hub, exchange, poll, () => this.#checkPlace());
       };
     }
-    this.#whenAuthorized(response, request, 'subscribe', channels, headers, isHead, open);
+    const stream: StreamRequest = { channels, position, way: wayOf(transport, channels, query.isSet('envelope')) };
+    if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
+    return () => this.#openStream(exchange, stream);
   }
 
-  #open(response: HttpResponse, stream: StreamRequest): void {
+  #openStream(exchange: Exchange, stream: StreamRequest): void {
+    const { hub } = this.#parts;
     try {
       this.#checkPlace();
-      openStream(this.#hub, this.#hub, response, stream, this.#retryMs());
+      openStream(hub, hub, exchange, stream, this.#retryMs());
     } catch (error) {
       if (!(error instanceof HoldlineError) || stream.way.transport !== 'sse') throw error;
-      refuseStreamForNow(response, error, this.#retryMs(), this.#counters, stream.headers);
+      exchange.refuseStreamForNow(error, this.#retryMs());
     }
   }
 
   /** Throws while the server drains. */
   #checkServing(): void {
-    if (this.#draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
+    if (this.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down');
   }
 
   /** Throws when nobody new can be held now. */
   #checkPlace(): void {
     this.#checkServing();
-    if (this.#hub.lines.open >= this.#options.maxConnections) {
+    if (this.#parts.hub.lines.open >= this.#options.maxConnections) {
       throw new HoldlineError(
         'HOLDLINE_LINES_FULL',
         `${this.#options.maxConnections} lines are open already (--max-connections)`,
       );
     }
-    this.#memory.checkRoom();
+    this.#parts.memory.checkRoom();
   }
 
   /** Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it. */
-  #upgrade(
-    response: HttpResponse,
-    request: HttpRequest,
-    headers: Headers,
-    channels: readonly string[],
-    position: Position,
-    context: UpgradeContext | undefined,
-  ): () => void {
-    this.#guard.checkSite(request);
-    const key = request.getHeader('sec-websocket-key');
-    if (context === undefined || request.getHeader('sec-websocket-version') !== '13') {
+  #upgrader({ exchange, head, context }: Asked, channels: readonly string[], position: Position): () => void {
+    const { guard, messages, failedKeys } = this.#parts;
+    guard.checkSite(head);
+    const key = head.get('sec-websocket-key');
+    if (context === undefined || head.get('sec-websocket-version') !== '13') {
       throw new HoldlineError(
         'HOLDLINE_BAD_HANDSHAKE',
         'a WebSocket begins with a GET that has Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const session: Session = { mayPublish: this.#guard.rightToPublish(request) };
+    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
+    const session: Session = { mayPublish };
+    const { response, headers } = exchange;
     return () => {
       this.#checkPlace();
-      this.#messages.open(response, { channels, position, key, headers, context, session });
+      messages.open(response, { channels, position, key, headers, context, session });
     };
   }
 
   /** Reconnect delay, uniform over the time that taking all lines back would need twice, so that a crash is no stampede. */
   #retryMs(): number {
-    const spreadMs = (2 * 1000 * this.#hub.lines.open) / ACCEPTS_PER_SECOND;
+    const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
 
-  #handlePublish(response: HttpResponse, request: HttpRequest, path: string, headers: Headers): void {
-    this.#guard.checkHost(request);
-    this.#guard.checkSite(request);
-    const channel = channelOf(path);
-    this.#guard.checkPublish(request);
-    const queryType = new Query(request.getQuery()).get('event');
-    const type = queryType === undefined ? undefined : checkEventType(queryType);
-    const kind = bodyKindOf(request.getHeader('content-type'));
-    const idempotencyKey = request.getHeader('idempotency-key');
-    const scope = { channel, credential: idempotencyKey === '' ? '' : request.getHeader('authorization') };
-    if (idempotencyKey !== '') checkIdempotencyKey(idempotencyKey);
-    if (this.#draining)
-      throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
+  // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Whoever has no right, or no room, is refused before the body is received; and the place of whoever leaves is free. */
+  async #publish({ exchange, head }: Asked): Promise<void> {
+    const { hub, guard, idempotency, exchanges } = this.#parts;
     const { maxEventBytes } = this.#options;
-
-    let gone = false;
-    const fail = (error: unknown): void => {
-      if (!gone) this.#refuse(response, error, headers, false);
-    };
-    const publish = async (body: Buffer): Promise<Receipt> => {
-      const events = readEvents(channel, kind, type, body, maxEventBytes);
-      if (idempotencyKey === '') return receiptOf(await this.#hub.publish(channel, events));
-      const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
-      return this.#idempotency.once(requestKey, async () => receiptOf(await this.#hub.publish(channel, events, requestKey)));
-    };
-    const published = (receipt: Receipt): void => {
-      this.#counters.publish_requests_total++;
-      if (!gone) answerJson(response, receiptJson(receipt, kind), headers);
-    };
-    let allowed = (): void => {};
-    let body: Buffer | undefined;
-    // The body comes whether or not the program has answered: uWebSockets hands it over only in this turn's handlers.
-    // native-notes/request-in-its-turn.md
-    receiveBody(
-      response,
-      bodyLimit(kind, maxEventBytes),
-      (received) => {
-        body = received;
-        allowed();
-      },
-      (error) => {
-        fail(error);
-        gone = true;
-      },
-      (wasComplete) => {
-        gone = true;
-        if (!wasComplete) this.#counters.publish_aborted_total++;
-      },
-    );
-    const proceed = (): void => {
-      allowed = () => void publish(body as Buffer).then(published, fail);
-      if (body !== undefined) allowed();
-    };
-    const asked = this.#guard.authorize(request, 'publish', [channel]);
-    if (asked === undefined) proceed();
-    else asked.then(proceed, fail);
-  }
-
-  /** Runs `then` in a cork of the response, when the program allows what is asked for: at once where it is not asked. */
-  #whenAuthorized(
-    response: HttpResponse,
-    request: HttpRequest,
-    action: AuthorizeRequest['action'],
-    channels: readonly string[],
-    headers: Headers,
-    isHead: boolean,
-    then: () => void,
-  ): void {
-    const asked = this.#guard.authorize(request, action, channels);
-    if (asked === undefined) {
-      then();
-      return;
+    guard.checkHost(head);
+    guard.checkSite(head);
+    const channel = channelOf(head.path);
+    guard.checkPublish(head);
+    const queryType = new Query(head.query).get('event');
+    const type = queryType === undefined ? undefined : checkEventType(queryType);
+    const kind = bodyKindOf(head.get('content-type'));
+    checkContentEncoding(head.get('content-encoding'));
+    const idempotencyKey = head.get('idempotency-key');
+    const scope = { channel, credential: idempotencyKey === '' ? '' : head.get('authorization') };
+    if (idempotencyKey !== '') checkIdempotencyKey(idempotencyKey);
+    if (this.draining) {
+      throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
     }
-    let gone = false;
-    response.onAborted(() => {
-      gone = true;
-    });
-    const fail = (error: unknown): void => {
-      if (!gone) this.#refuse(response, error, headers, isHead);
+    const allowed = guard.authorize(head, 'publish', [channel]);
+    // Heard below, unless there is no room to receive anything.
+    allowed?.catch(() => {});
+    const reservation = hub.reserve(channel);
+    const incoming = new IncomingBody(exchange, contentLengthOf(head), bodyLimit(kind, maxEventBytes), reservation);
+    let hasBody = false;
+    exchange.onGone = () => {
+      incoming.stop();
+      reservation.release();
+      if (!hasBody) exchanges.counters.publish_aborted_total++;
     };
-    asked.then(() => {
-      if (!gone) response.cork(() => attempt(then, fail));
-    }, fail);
+    try {
+      // In this turn, since uWebSockets hands a body over only to who listens by now. native-notes/request-in-its-turn.md
+      const received = incoming.receive();
+      const body = allowed === undefined ? await received : (await Promise.all([received, allowed]))[0];
+      hasBody = true;
+      const submission = { reservation, read: () => readEvents(channel, kind, type, body, maxEventBytes) };
+      let receipt: Receipt;
+      if (idempotencyKey === '') {
+        receipt = receiptOf(await hub.submit(channel, submission));
+      } else {
+        const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
+        receipt = await idempotency.once(requestKey, async () => receiptOf(await hub.submit(channel, submission, requestKey)));
+      }
+      exchanges.counters.publish_requests_total++;
+      exchange.answerJson(receiptJson(receipt, kind));
+    } finally {
+      incoming.stop();
+      reservation.release();
+    }
   }
 
   /** Deletes a channel's history. */
-  #handleDelete(response: HttpResponse, request: HttpRequest, path: string, headers: Headers): void {
-    this.#guard.checkHost(request);
-    this.#guard.checkSite(request);
-    const channel = channelOf(path);
-    this.#guard.checkOps(request);
+  #delete({ exchange, head }: Asked): Promise<void> {
+    const { hub, guard } = this.#parts;
+    guard.checkHost(head);
+    guard.checkSite(head);
+    const channel = channelOf(head.path);
+    guard.checkOps(head);
     this.#checkServing();
-    this.#whenAuthorized(response, request, 'delete', [channel], headers, false, () => {
-      let gone = false;
-      response.onAborted(() => {
-        gone = true;
-      });
-      this.#hub.deleteChannel(channel).then(
-        (published) => {
-          if (!gone) answerJson(response, receiptJson(receiptOf(published), 'text'), headers);
-        },
-        (error: unknown) => {
-          if (!gone) this.#refuse(response, error, headers, false);
-        },
-      );
-    });
+    const allowed = guard.authorize(head, 'delete', [channel]);
+    exchange.watch();
+    const remove = async (): Promise<void> => {
+      await allowed;
+      if (exchange.gone) return;
+      exchange.answerJson(receiptJson(receiptOf(await hub.deleteChannel(channel)), 'text'));
+    };
+    return remove();
   }
 
-  #handleOther(response: HttpResponse, request: HttpRequest, method: string, path: string, headers: Headers): void {
-    this.#guard.checkHost(request);
-    if (path !== '/') channelsOf(path);
-    if (method === 'options') {
-      const isPreflight = headers.some(([name]) => name === 'Access-Control-Allow-Origin');
-      answerNothing(response, [...headers, ['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
+  // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #answerOther({ exchange, head }: Asked): void {
+    this.#parts.guard.checkHost(head);
+    if (head.path !== '/') channelsOf(head.path);
+    if (head.method === 'OPTIONS') {
+      const isPreflight = exchange.headers.some(([name]) => name === 'Access-Control-Allow-Origin');
+      exchange.answerNothing([['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
       return;
     }
-    this.#refuseMethod(response, method, ALLOWED_METHODS, headers);
+    refuseMethod(exchange, ALLOWED_METHODS);
   }
 
-  #refuseMethod(response: HttpResponse, method: string, allowed: string, headers: Headers): void {
-    const error = new HoldlineError(
-      'HOLDLINE_METHOD_NOT_ALLOWED',
-      `${method.toUpperCase().slice(0, 32)} is not answered here; these are: ${allowed}`,
-    );
-    this.#refuse(response, error, [...headers, ['Allow', allowed]], method === 'head');
-  }
-
-  #handleOps(response: HttpResponse, request: HttpRequest, method: string, path: string, headers: Headers): void {
-    this.#guard.checkSite(request);
-    const isHead = method === 'head';
-    const page = this.#pages.get(path.slice('/-/'.length));
+  #answerOps({ exchange, head }: Asked): Promise<void> | undefined {
+    const { guard, pages } = this.#parts;
+    guard.checkSite(head);
+    const page = pages.get(head.path.slice('/-/'.length));
     if (page === undefined) {
-      throw new HoldlineError(
-        'HOLDLINE_NOT_FOUND',
-        `nothing is at ${path.slice(0, 200)}; there are ${pagesInWords(this.#pages)}`,
-      );
+      throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`);
     }
-    if (method !== 'get' && !isHead) {
-      this.#refuseMethod(response, method, ALLOWED_OPS_METHODS, headers);
-      return;
+    if (head.method !== 'GET' && !exchange.isHead) {
+      refuseMethod(exchange, ALLOWED_OPS_METHODS);
+      return undefined;
     }
-    if (page.access !== 'open') this.#guard.checkHost(request);
-    if (page.access === 'key') this.#guard.checkOps(request);
-    const write = ({ status = 200, contentType, body, headers: own = NO_HEADERS }: OpsAnswer): void =>
-      answer(response, status, contentType, body, [...headers, ...own], isHead);
-    const answered = page.answer({ query: new Query(request.getQuery()), draining: this.#draining });
+    if (page.access !== 'open') guard.checkHost(head);
+    if (page.access === 'key') guard.checkOps(head);
+    const answer = ({ status = 200, contentType, body, headers }: OpsAnswer): void =>
+      exchange.answer(status, contentType, body, headers);
+    const answered = page.answer({ query: new Query(head.query), draining: this.draining });
     if (!(answered instanceof Promise)) {
-      write(answered);
-      return;
+      answer(answered);
+      return undefined;
     }
-    let gone = false;
-    response.onAborted(() => {
-      gone = true;
-    });
-    answered.then(
-      (made) => {
-        if (!gone) write(made);
-      },
-      (error: unknown) => {
-        if (!gone) this.#refuse(response, error, headers, isHead);
-      },
-    );
+    exchange.watch();
+    return answered.then(answer);
   }
 }
 
-/** Runs a task whose exception would otherwise leave through native code. native-notes/unanswered-request-kills.md */
-function attempt(task: () => void, failed: (error: unknown) => void): void {
-  try {
-    task();
-  } catch (error) {
-    failed(error);
-  }
+function refuseMethod(exchange: Exchange, allowed: string): void {
+  const error = new HoldlineError(
+    'HOLDLINE_METHOD_NOT_ALLOWED',
+    `${exchange.method.slice(0, 32)} is not supported here; allowed: ${allowed}`,
+  );
+  exchange.refuse(error, [['Allow', allowed]]);
 }
 
 function receiptOf({ ids, subscribers }: Published): Receipt {

@@ -3,11 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from './clock.js';
 import { resolveOptions, type Options } from './config.js';
 import { checkEventType, type NewEvent } from './core/event.js';
-import { Hub } from './core/hub.js';
+import { Hub, type HubOptions } from './core/hub.js';
 import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
 import { HoldlineError } from './errors.js';
+import { makeHeldBytes } from './held-bytes.js';
+import { callHook, checkHooks, reporter } from './hooks.js';
 import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
 import { MemoryLog } from './log/memory.js';
 import { listen, type Listener } from './native/uws.js';
@@ -16,8 +18,12 @@ import { Memory } from './ops/memory.js';
 import { Ops, type Stats } from './ops/ops.js';
 import { makePages } from './ops/pages.js';
 import { Router, type HeldSocket } from './router.js';
+import type { Exchanges } from './transports/exchange.js';
+import { FailedKeys } from './transports/failed-keys.js';
 import { Guard, type Authorize } from './transports/guard.js';
-import { checkSize, checkUtf8 } from './transports/publish.js';
+import { checkSize } from './transports/event-size.js';
+import { PendingAnswers } from './transports/pending-answers.js';
+import { checkUtf8 } from './transports/publish.js';
 import { checkChannelName } from './transports/request.js';
 import { maxMessageBytes, Messages } from './transports/websocket.js';
 
@@ -31,8 +37,10 @@ export interface Hooks {
   readonly onClose?: (line: LineInfo) => void;
   /** JSON Schemas by event type, for objects published through the library. Compiled once. */
   readonly eventSchemas?: EventSchemas;
-  /** Told of faults that are not a client's; the default throws them as uncaught. */
+  /** Told of faults that are not a client's: those of hooks, and of Holdline itself. The default logs one a second to stderr. */
   readonly onError?: (error: unknown) => void;
+  /** Told in words, at most once a second, what an operator should see and is nobody's fault here: wrong keys. */
+  readonly onWarning?: (words: string) => void;
 }
 
 /** A line, as hooks see it. */
@@ -72,36 +80,44 @@ export interface Server {
 
 /** Makes a server. Options are those of the command line, in camel case, sizes in bytes and times in ms. Throws HOLDLINE_BAD_OPTION. */
 export function createServer(options: Options & Hooks = {}): Server {
-  const { authorize, onOpen, onClose, eventSchemas, onError = throwLater, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
+  const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const counters = makeCounters();
   const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, {
+  const held = makeHeldBytes();
+  const hubOptions: HubOptions = {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
     replayTotalBytes: settings.replayTotalBytes,
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
-  });
+  };
+  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own: a line may close in the middle of a sweep.
   const tell = (hook: ((line: LineInfo) => void) | undefined) =>
     hook === undefined
       ? undefined
-      : (channels: readonly string[]) => SYSTEM_CLOCK.soon(() => attempt(() => hook({ channels }), onError));
+      : (channels: readonly string[]) => SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
   hub.onJoin = tell(onOpen);
   hub.onLeave = tell(onClose);
 
-  const guard = new Guard({ ...settings, authorize, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
-  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), settings.memoryBudgetBytes);
+  const guard = new Guard({ ...settings, authorize, report, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
+  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), held, settings.memoryBudgetBytes);
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS,
   });
-  const messages = new Messages(hub, counters, { maxEventBytes: settings.maxEventBytes, report: onError });
+  const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
-  const router = new Router(hub, messages, idempotency, guard, pages, memory, counters, { ...settings, report: onError });
+  const pending = new PendingAnswers(counters, held);
+  hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
+  const exchanges: Exchanges = { counters, pending, report, draining: false };
+  const failedKeys = new FailedKeys(counters, (words) => callHook(() => onWarning?.(words), report));
+  const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges, failedKeys }, settings);
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 
@@ -195,18 +211,4 @@ export function createServer(options: Options & Hooks = {}): Server {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function attempt(task: () => void, onError: (error: unknown) => void): void {
-  try {
-    task();
-  } catch (error) {
-    onError(error);
-  }
-}
-
-function throwLater(error: unknown): void {
-  setImmediate(() => {
-    throw error;
-  });
 }

@@ -8,7 +8,19 @@ const LAYERS: readonly (readonly string[])[] = [
   // Runs in a page, and shares no code with the server.
   ['browser/'],
   // Small and without a side, for everyone.
-  ['clock', 'counters', 'errors', 'file-limit', 'limits', 'option-kinds', 'proc-net', 'spelling', 'version'],
+  [
+    'clock',
+    'counters',
+    'errors',
+    'file-limit',
+    'held-bytes',
+    'limits',
+    'option-kinds',
+    'proc-net',
+    'spelling',
+    'throttle',
+    'version',
+  ],
   ['core/'],
   ['log/'],
   ['native/'],
@@ -16,6 +28,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['ops/'],
   ['router'],
   ['config'],
+  ['hooks'],
   ['server'],
   ['index'],
   ['command-line'],

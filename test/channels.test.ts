@@ -1,19 +1,19 @@
-/** All channels by name: what the rings add up to, who goes first when there is no more place, and what the floor remembers. */
+/** All channels by name: what the rings add up to, who goes first when there is no more place, and what is remembered of them. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Channel, Reader, Replay } from '../src/core/channel.js';
-import { Channels } from '../src/core/channels.js';
-import { SSE } from '../src/core/frame.js';
+import { Channels, type ChannelsOptions } from '../src/core/channels.js';
+import { NDJSON, SSE, type Dialect } from '../src/core/frame.js';
 import { makeCounters } from '../src/counters.js';
-import { CHANNELS } from '../src/limits.js';
+import { CHANNEL_LOOKS_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
 
 /** A feed that has been given nothing, or everything. */
-function readerUpTo(sweptThrough: number): Reader {
-  return { dialect: SSE, readsFrames: true, sweptThrough, graceThrough: Infinity };
+function readerUpTo(sweptThrough: number, dialect: Dialect = SSE) {
+  return { dialect, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, graceThrough: Infinity };
 }
 
 class Names {
@@ -21,8 +21,8 @@ class Names {
   readonly channels: Channels<Reader>;
   lastId = 0;
 
-  constructor(replay: Replay, replayTotalBytes: number, floor = 0) {
-    this.channels = new Channels<Reader>(this.counters, { replay, replayTotalBytes }, floor);
+  constructor(replay: Replay, replayTotalBytes: number, bounds: Partial<ChannelsOptions> = {}, floor = 0) {
+    this.channels = new Channels<Reader>(this.counters, { replay, replayTotalBytes, ...bounds }, floor);
     this.lastId = floor;
   }
 
@@ -39,14 +39,38 @@ class Names {
     this.channels.entered(channel);
   }
 
-  /** A line, as far as it matters here. */
-  join(name: string): void {
-    this.place(name).lineCount++;
+  /** A line, as far as it matters here. False when there is no place for it. */
+  join(name: string): boolean {
+    const channel = this.channels.placeForLine(name);
+    if (channel !== undefined) channel.lineCount++;
+    return channel !== undefined;
   }
 
   leave(name: string): void {
-    this.place(name).lineCount--;
+    const channel = this.channels.get(name) as Channel<Reader>;
+    channel.lineCount--;
+    this.channels.released(channel);
   }
+
+  /** Its lines have been given everything: a sweep over them is complete. */
+  sweep(name: string): void {
+    const channel = this.place(name);
+    for (const feed of channel.feeds) Object.assign(feed, { sweptThrough: this.lastId });
+    this.channels.recount(channel);
+  }
+
+  /** Those of the names that are known. */
+  known(...all: string[]): string {
+    return all.filter((name) => this.channels.get(name) !== undefined).join(' ');
+  }
+
+  lost(name: string): number {
+    return this.channels.member(name).lostThrough;
+  }
+}
+
+function bytesOf(channel: Channel<Reader>): number {
+  return channel.recordBytes + channel.frameBytes;
 }
 
 describe('rings', () => {
@@ -57,7 +81,7 @@ describe('rings', () => {
     for (const name of ['a', 'b', 'a', 'c', 'a']) names.publish(name, 5000);
     const held = ['a', 'b', 'c'].map((name) => names.place(name));
     expect([names.channels.count, names.channels.ringCount]).toEqual([4, 3]);
-    expect(names.channels.ringBytes).toBe(held.reduce((sum, channel) => sum + channel.memoryBytes, 0));
+    expect(names.channels.ringBytes).toBe(held.reduce((sum, channel) => sum + bytesOf(channel), 0));
     for (const channel of held) {
       names.channels.dropRing(channel);
       names.channels.dropRing(channel);
@@ -127,24 +151,28 @@ describe('rings', () => {
           const all = NAMES.map((one) => names.place(one));
           /** Least recently published first. */
           let order: Channel<Reader>[] = [];
+          /** May have been passed over while they were needed: these come before all others, in the order in which they were given free. */
+          const wereRead = new Set<Channel<Reader>>();
           for (const one of steps) {
             if ('publish' in one) {
               const channel = names.place(one.publish);
               const before = order.filter((other) => other !== channel && other.isSwept);
               names.publish(one.publish, one.bytes);
               order = [...order.filter((other) => other !== channel), channel];
-              const kept = before.map((other) => other.hasRing);
+              const isKept = before.map((other) => other.hasRing);
+              const kept = before.filter((other) => !wereRead.has(other)).map((other) => other.hasRing);
               assert.deepEqual(
                 kept,
                 kept.toSorted((x, y) => Number(x) - Number(y)),
                 'the oldest go first',
               );
-              if (channels.ringBytes > total) assert.ok(!kept.includes(true), 'over the total though something could go');
+              if (channels.recordBytes > total) assert.ok(!isKept.includes(true), 'over the total though something could go');
             } else if ('drop' in one) {
               channels.dropRing(names.place(one.drop));
             } else if ('reader' in one) {
               const channel = names.place(one.reader);
               if (channel.feeds.length === 0) channel.addFeed(readerUpTo(names.lastId));
+              wereRead.add(channel);
             } else {
               const channel = names.place(one.unread);
               const [feed] = channel.feeds;
@@ -155,7 +183,7 @@ describe('rings', () => {
             assert.equal(channels.ringCount, order.length);
             assert.equal(
               channels.ringBytes,
-              all.reduce((sum, channel) => sum + channel.memoryBytes, 0),
+              all.reduce((sum, channel) => sum + bytesOf(channel), 0),
             );
             const held = all.reduce((sum, channel) => sum + channel.length, 0);
             assert.equal(names.counters.events_evicted_total + held, names.lastId);
@@ -167,72 +195,359 @@ describe('rings', () => {
   });
 });
 
+describe('rings that were passed over', () => {
+  test('go when the sweep that they waited for is over, the ones published longest ago first', () => {
+    const names = new Names(ROOMY, 20_000);
+    for (const name of ['a', 'b', 'c']) {
+      names.publish(name, 5000);
+      names.place(name).addFeed(readerUpTo(0));
+    }
+    const held = (): string => ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).hasRing).join('');
+    names.publish('d');
+    expect(held(), 'all are needed').toBe('abcd');
+    for (const name of ['c', 'b']) names.sweep(name);
+    names.publish('d');
+    expect(held()).toBe('acd');
+    names.sweep('a');
+    names.publish('e', 5000);
+    expect(held()).toBe('cde');
+    expect([names.channels.ringCount, names.counters.rings_dropped_total]).toEqual([3, 2]);
+  });
+
+  test('cost no walk for each publish', () => {
+    const names = new Names(ROOMY, 100);
+    let looks = 0;
+    const unswept = {
+      ...readerUpTo(0),
+      get sweptThrough() {
+        looks++;
+        return 0;
+      },
+    };
+    for (let i = 0; i < 100; i++) {
+      names.publish(`c${i}`);
+      names.place(`c${i}`).addFeed(unswept);
+    }
+    looks = 0;
+    for (let i = 0; i < 100; i++) names.publish('new');
+    expect(looks, 'the one that was the newest before, and none again').toBeLessThanOrEqual(1);
+  });
+});
+
+describe('frames', () => {
+  /** A line of that dialect has come and is given everything at once. */
+  function read(names: Names, name: string, dialect: Dialect): void {
+    names.place(name).addFeed(readerUpTo(Infinity, dialect));
+  }
+
+  test('never cost a history, however many dialects are read; they go themselves, those that were not used for longest first', () => {
+    const names = new Names(ROOMY, 100_000);
+    for (let i = 0; i < 10; i++) {
+      for (const dialect of [SSE, NDJSON]) read(names, `c${i}`, dialect);
+      names.publish(`c${i}`, 5000);
+    }
+    expect(names.channels.recordBytes).toBeLessThan(100_000);
+    names.publish('c9', 10);
+    expect(names.counters.rings_dropped_total).toBe(0);
+    expect(names.channels.ringCount).toBe(10);
+    expect(names.channels.frameBytes).toBeLessThanOrEqual(100_000);
+    expect(names.counters.frames_dropped_total).toBeGreaterThan(0);
+    const framed = Array.from({ length: 10 }, (_, i) => names.place(`c${i}`).frameBytes > 0);
+    expect(framed, 'the last ones read have theirs').toEqual(framed.toSorted((x, y) => Number(x) - Number(y)));
+    expect(framed[9]).toBe(true);
+    const c0 = names.place('c0');
+    expect(c0.frameAt(c0.endSeq(false) - 1, SSE)?.length, 'made again on need').toBeGreaterThan(5000);
+  });
+
+  test('that a healthy line needs stay, and go after its sweep', () => {
+    const names = new Names(ROOMY, 20_000);
+    names.place('a').addFeed(readerUpTo(0));
+    names.publish('a', 5000);
+    for (const name of ['b', 'c']) {
+      read(names, name, SSE);
+      names.publish(name, 5000);
+    }
+    const framed = (): string => ['a', 'b', 'c', 'd'].filter((name) => names.place(name).frameBytes > 0).join('');
+    expect(framed()).toBe('ac');
+    names.sweep('a');
+    read(names, 'd', SSE);
+    names.publish('d', 5000);
+    expect(framed()).toBe('cd');
+    expect(names.channels.frameBytes).toBe(
+      bytesOf(names.place('c')) +
+        bytesOf(names.place('d')) -
+        names.channels.recordBytes +
+        names.place('b').recordBytes +
+        names.place('a').recordBytes,
+    );
+  });
+});
+
 describe('a channel', () => {
   test('that was never published to is forgotten with its last line, without a trace', () => {
     const names = new Names(ROOMY, MIB);
-    const channel = names.place('a');
-    names.join('a');
-    names.channels.forgetIfBlank(channel);
-    expect(names.channels.get('a')).toBe(channel);
+    for (const _ of [1, 2]) names.join('a');
     names.leave('a');
-    names.channels.forgetIfBlank(channel);
-    expect([names.channels.get('a'), names.channels.floor]).toEqual([undefined, 0]);
+    expect([names.known('a'), names.channels.ofReadersCount]).toEqual(['a', 1]);
+    names.leave('a');
+    expect([names.known('a'), names.channels.count, names.channels.ofReadersCount, names.lost('a')]).toEqual(['', 0, 0, 0]);
     expect(names.counters.channels_forgotten_total).toBe(0);
+  });
+
+  test('that was to be published to and never was is forgotten in the same way, and not before the publish is over', () => {
+    const names = new Names(ROOMY, MIB);
+    const channel = names.place('a');
+    channel.share.heldBytes = 1;
+    names.join('a');
+    names.leave('a');
+    expect(names.known('a')).toBe('a');
+    channel.share.heldBytes = 0;
+    names.channels.released(channel);
+    names.channels.released(channel);
+    expect([names.known('a'), names.channels.count]).toEqual(['', 0]);
   });
 
   test('that has lost something, or was deleted, is not', () => {
     const names = new Names(ROOMY, MIB);
     names.publish('a');
     names.channels.dropRing(names.place('a'));
-    names.place('b').isDeleted = true;
-    for (const name of ['a', 'b']) names.channels.forgetIfBlank(names.place(name));
-    expect(names.channels.count).toBe(2);
+    names.join('b');
+    names.channels.delete(names.place('b'));
+    names.leave('b');
+    for (const name of ['a', 'b']) names.channels.released(names.place(name));
+    expect([names.channels.count, names.place('b').isDeleted]).toEqual([2, true]);
+  });
+
+  test('that is not known has lost what is remembered of it, below the floor where nothing is', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 1 }, 77);
+    names.publish('a');
+    names.publish('b');
+    expect(['a', 'b', 'c'].map((name) => names.lost(name))).toEqual([78, 77, 77]);
+    names.channels.lost('c', 90);
+    expect(names.lost('c')).toBe(90);
+    names.publish('a');
+    expect(names.lost('a'), 'the row that is made again knows it').toBe(78);
+    const absent = names.channels.member('b');
+    expect([absent.newestId, absent.newestCommittedId, absent.endSeq(true)]).toEqual([0, 0, 0]);
   });
 });
 
-describe(`${CHANNELS} channels are all there may be`, () => {
-  test('the one that was published to longest ago and has no lines is forgotten, and its loss is in the floor', () => {
-    const names = new Names(ROOMY, 1024 * MIB);
-    for (let i = 0; i < CHANNELS; i++) names.publish(`c${i}`, 1);
+describe('names that only lines hold', () => {
+  test('have a bound of their own and displace nothing; who is refused leaves no trace', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 3, readerChannelsMax: 2 });
+    for (const name of ['a', 'b', 'c']) names.publish(name);
+    expect(['x', 'y', 'z'].map((name) => names.join(name))).toEqual([true, true, false]);
+    expect(names.join('a'), 'one that was published to costs no place').toBe(true);
+    expect(names.known('a', 'b', 'c', 'x', 'y', 'z')).toBe('a b c x y');
+    expect(names.counters).toMatchObject({ channels_forgotten_total: 0, reader_channels_refused_total: 1 });
+    names.leave('x');
+    expect(names.join('z')).toBe(true);
+  });
+
+  test('count among the published ones from their first publish on, and make place', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 2, readerChannelsMax: 1 });
+    names.join('x');
+    for (const name of ['a', 'b', 'x']) names.publish(name);
+    expect([names.known('a', 'b', 'x'), names.channels.ofReadersCount]).toEqual(['b x', 0]);
+    expect(names.join('y')).toBe(true);
+    names.join('b');
+    expect(names.channels.place('y'), 'both published ones have lines').toBeUndefined();
+    expect(names.counters.channels_refused_total).toBe(1);
+    expect(names.known('y'), 'its line stays').toBe('y');
+  });
+
+  test('are given what was accepted already, and may be deleted, past the bound', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 1 });
+    names.publish('a');
+    names.join('a');
+    for (const name of ['x', 'y']) names.join(name);
+    const [x, y] = ['x', 'y'].map((name) => names.channels.get(name) as Channel<Reader>) as [Channel<Reader>, Channel<Reader>];
+    x.enter({ id: ++names.lastId, channel: 'x', type: undefined, data: Buffer.from('x'), json: false });
+    names.channels.entered(x);
+    names.channels.delete(y);
+    expect([names.channels.count, names.channels.ofReadersCount, x.length, y.isDeleted]).toEqual([3, 0, 1, true]);
+    expect(names.channels.place('new')).toBeUndefined();
+    for (const name of ['x', 'y']) names.leave(name);
+    names.publish('new');
+    expect(names.known('a', 'x', 'y', 'new'), 'and what holds nothing is the first to go').toBe('a x new');
+  });
+});
+
+describe('when no more channels may be', () => {
+  test('the one that was published to longest ago and has no lines is forgotten, and what it lost is remembered', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 6 });
+    for (let i = 0; i < 6; i++) names.publish(`c${i}`, 1);
     names.publish('c1', 1);
     names.join('c0');
     names.join('c2');
-    expect(names.channels.floor).toBe(0);
     names.publish('new', 1);
-    expect(['c0', 'c1', 'c2', 'c3', 'c4', 'new'].filter((name) => names.channels.get(name) !== undefined)).toEqual([
-      'c0',
-      'c1',
-      'c2',
-      'c4',
-      'new',
-    ]);
-    expect(names.channels.floor).toBe(4);
+    expect(names.known('c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'new')).toBe('c0 c1 c2 c4 c5 new');
     names.publish('newer', 1);
-    expect([names.channels.get('c4'), names.channels.floor, names.channels.count]).toEqual([undefined, 5, CHANNELS]);
-    expect(names.counters.channels_forgotten_total).toBe(2);
-    expect(names.channels.ringCount).toBe(CHANNELS);
+    expect(names.known('c0', 'c1', 'c2', 'c4', 'c5', 'new', 'newer')).toBe('c0 c1 c2 c5 new newer');
+    expect(['c0', 'c1', 'c3', 'c4', 'never'].map((name) => names.lost(name))).toEqual([0, 0, 4, 5, 0]);
+    expect([names.channels.floor, names.channels.count, names.channels.ringCount]).toEqual([0, 6, 6]);
+    expect(names.counters).toMatchObject({ channels_forgotten_total: 2, losses_forgotten_total: 0, events_evicted_total: 2 });
   });
 
-  test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel', () => {
-    const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB);
-    for (let i = 0; i < CHANNELS + 50; i++) names.publish(`c${i}`, 1);
-    expect([names.channels.count, names.channels.ringCount, names.channels.floor]).toEqual([CHANNELS, CHANNELS, 50]);
+  test('those that were passed over for their lines are the next to go when these have left, before newer ones', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 4 });
+    for (const name of ['a', 'b', 'c', 'd']) names.publish(name);
+    for (const name of ['a', 'b']) names.join(name);
+    names.publish('e');
+    expect(names.known('a', 'b', 'c', 'd', 'e')).toBe('a b d e');
+    names.leave('b');
+    names.publish('f');
+    expect(names.known('a', 'b', 'd', 'e', 'f')).toBe('a d e f');
+    names.publish('a');
+    names.leave('a');
+    names.publish('g');
+    expect(names.known('a', 'd', 'e', 'f', 'g'), 'one that is published to is the newest, passed over or not').toBe('a e f g');
+  });
+
+  test('those without a ring go first, in their order, and cost no history; recent ones do not push it out', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 5 });
+    for (const name of ['a', 'b', 'c', 'd', 'e']) names.publish(name);
+    for (const name of ['e', 'c']) names.channels.dropRing(names.place(name));
+    names.join('e');
+    names.publish('f');
+    expect(names.known('a', 'b', 'c', 'd', 'e', 'f')).toBe('a b d e f');
+    names.leave('e');
+    names.publish('g');
+    expect(names.known('a', 'b', 'd', 'e', 'f', 'g')).toBe('a b d f g');
+    expect([names.lost('e'), names.lost('c'), names.channels.floor]).toEqual([5, 3, 0]);
+  });
+
+  test('where all have lines there is no place, and no walk over all of them for each who asks', () => {
+    const names = new Names(ROOMY, MIB, { channelsMax: 1000 });
+    let looks = 0;
+    for (let i = 0; i < 1000; i++) {
+      names.publish(`c${i}`, 1);
+      names.join(`c${i}`);
+      Object.defineProperty(names.place(`c${i}`), 'isHeld', { get: () => (looks++, true) });
+    }
+    expect(names.channels.place('new')).toBeUndefined();
+    expect(looks).toBe(1000);
+    for (let i = 0; i < 1000; i++) expect(names.channels.place('new')).toBeUndefined();
+    expect(looks).toBe(1000);
+    expect(names.channels.place('c5'), 'a known one has its place').toBeDefined();
+    expect([names.channels.count, names.counters.channels_refused_total]).toEqual([1000, 1001]);
+  });
+
+  test('one search looks at so many and no more; the next goes on behind them', () => {
+    const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNEL_LOOKS_MAX + 1 });
+    for (let i = 0; i <= 2 * CHANNEL_LOOKS_MAX; i++) {
+      names.publish(`c${i}`, 1);
+      if (i < 2 * CHANNEL_LOOKS_MAX) names.join(`c${i}`);
+    }
+    expect([names.channels.place('new'), names.channels.place('new')]).toEqual([undefined, undefined]);
+    expect(names.channels.place('new')).toBeDefined();
+    expect(names.lost(`c${2 * CHANNEL_LOOKS_MAX}`)).toBe(2 * CHANNEL_LOOKS_MAX + 1);
+  });
+
+  test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {
+    const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB, { channelsMax: 100, lostChannelsMax: 100 });
+    for (let i = 0; i < 150; i++) names.publish(`c${i}`, 1);
+    expect([names.channels.count, names.channels.ringCount, names.lost('c0'), names.channels.floor]).toEqual([100, 100, 1, 0]);
     names.publish('c0', 1);
     names.join('c0');
     const again = names.channels.get('c0');
     for (let i = 0; i < 100; i++) names.publish(`d${i}`, 1);
     expect(names.channels.get('c0')).toBe(again);
-    expect(names.channels.count).toBe(CHANNELS);
+    expect(again?.lostThrough, 'evicted for the replay of nothing').toBe(151);
+    expect(names.channels.count).toBe(100);
+    expect(names.counters.losses_forgotten_total, '151 names and room for 100').toBe(51);
+    expect(names.channels.floor).toBeGreaterThan(0);
   });
 
-  test('where none holds a ring any without lines goes; where all have lines there is no place', () => {
-    const names = new Names(ROOMY, MIB, 77);
-    for (let i = 0; i < CHANNELS; i++) names.join(`c${i}`);
-    expect(names.channels.place('new')).toBeUndefined();
-    expect(names.channels.count).toBe(CHANNELS);
-    expect(names.channels.place('c5'), 'a known one has its place').toBeDefined();
-    names.leave('c9');
-    expect(names.channels.place('new')).toBeDefined();
-    expect([names.channels.get('c9'), names.channels.floor, names.channels.count]).toEqual([undefined, 77, CHANNELS]);
+  test('random publishes, drops, deletions and lines: the bounds hold, no loss is silent, none is told that was not', () => {
+    const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    const name = fc.constantFrom(...NAMES);
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ kind: fc.constant('publish' as const), name }) },
+      { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('join' as const, 'leave' as const, 'sweep' as const), name }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('drop' as const, 'delete' as const), name }) },
+    );
+    const bounds = fc.record({
+      channelsMax: fc.integer({ min: 1, max: 6 }),
+      readerChannelsMax: fc.integer({ min: 0, max: 4 }),
+      lostChannelsMax: fc.integer({ min: 1, max: 10 }),
+    });
+    fc.assert(
+      fc.property(
+        bounds,
+        fc.constantFrom(6000, MIB),
+        fc.array(step, { maxLength: 150, size: 'max' }),
+        (options, total, steps) => {
+          const names = new Names(ROOMY, total, options);
+          const { channels, counters } = names;
+          let overshoot = 0;
+          /** By name: lines, ids of all events, and the highest that was dropped on purpose. */
+          const lines = new Map<string, number>(NAMES.map((one) => [one, 0]));
+          const events = new Map<string, number[]>(NAMES.map((one) => [one, []]));
+          const dropped = new Map<string, number>(NAMES.map((one) => [one, 0]));
+          for (const { kind, name: one } of steps) {
+            const known = channels.get(one);
+            const ofReaders = NAMES.filter((other) => channels.get(other)?.isOfReaders);
+            const before = NAMES.filter((other) => channels.get(other)?.isOfReaders === false);
+            const wasHeld = before.every((other) => lines.get(other)! > 0);
+            if (kind === 'publish') {
+              const place = channels.place(one);
+              const isFull = (known === undefined || known.isOfReaders) && before.length >= options.channelsMax && wasHeld;
+              assert.equal(place === undefined, isFull && !before.includes(one));
+              // isOfReaders may have been changed by then; what was published to is known by `before`.
+              if (place === undefined) continue;
+              names.publish(one, 1000);
+              events.get(one)!.push(names.lastId);
+            } else if (kind === 'join') {
+              const isFull = known === undefined && ofReaders.length >= options.readerChannelsMax;
+              assert.equal(names.join(one), !isFull);
+              if (!isFull) lines.set(one, lines.get(one)! + 1);
+              assert.deepEqual(
+                NAMES.filter((other) => channels.get(other)?.isOfReaders === false),
+                before,
+                'a line displaces nothing',
+              );
+            } else if (kind === 'leave') {
+              if (lines.get(one) === 0) continue;
+              lines.set(one, lines.get(one)! - 1);
+              names.leave(one);
+            } else if (known !== undefined && kind === 'sweep') {
+              channels.recount(known);
+            } else if (known !== undefined) {
+              if (kind === 'drop') {
+                channels.dropRing(known);
+              } else {
+                // The hub makes place first, as for an event.
+                overshoot += Number(known.isOfReaders);
+                channels.delete(known);
+              }
+              dropped.set(one, events.get(one)!.at(-1) ?? 0);
+            }
+            let published = 0;
+            let rings = 0;
+            for (const other of NAMES) {
+              const channel = channels.get(other);
+              if (channel !== undefined && !channel.isOfReaders) published++;
+              if (channel?.hasRing === true) rings++;
+              assert.ok(channel !== undefined || lines.get(other) === 0, 'no channel with lines is forgotten');
+              const lost = names.lost(other);
+              const held = new Set<number>();
+              for (let id = channel?.alone.firstIdAfter(0); id !== undefined; id = channel?.alone.firstIdAfter(id)) held.add(id);
+              const missing = events.get(other)!.findLast((id) => !held.has(id)) ?? 0;
+              assert.ok(lost >= missing, `${other} has lost ${missing} and tells ${lost}`);
+              if (counters.losses_forgotten_total === 0) assert.equal(lost, missing, `${other} tells ${lost}`);
+              else assert.ok(lost <= Math.max(missing, channels.floor));
+              if (counters.channels_forgotten_total + counters.rings_dropped_total === 0)
+                assert.equal(missing, dropped.get(other));
+            }
+            assert.ok(published <= options.channelsMax + overshoot);
+            assert.equal(channels.ringCount, rings);
+            assert.equal(channels.count, NAMES.filter((other) => channels.get(other) !== undefined).length);
+            assert.equal(channels.ofReadersCount, channels.count - published);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
   });
 });

@@ -74,7 +74,7 @@ describe('the table of options', () => {
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
       socketSendBufferBytes: 65_536,
-      socketReceiveBufferBytes: 0,
+      socketReceiveBufferBytes: 65_536,
       notsentLowatBytes: 0,
       deadPeerTimeoutMs: 60_000,
       drainMs: 10_000,
@@ -546,6 +546,15 @@ describe('relations', () => {
   });
 });
 
+describe('who may publish', () => {
+  it('is whoever has the key or everyone, not both', () => {
+    const wanted = /^--publish-key and --open-publish: who may publish is either/;
+    expect(() => parse(['--publish-key', 'k', '--open-publish'])).toThrow(wanted);
+    expect(() => resolveOptions({ publishKey: 'k', openPublish: true })).toThrow(/^publishKey and openPublish: /);
+    expect(parse(['--publish-key', 'k']).settings.openPublish).toBe(false);
+  });
+});
+
 describe('--print-config', () => {
   it('shows name, value and source of every option, and no secret', () => {
     const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {
@@ -575,7 +584,7 @@ describe('--print-config', () => {
       ['max-connections', '19836', 'default'],
       ['memory-budget', 'none', 'default'],
       ['socket-send-buffer', '64KiB', 'default'],
-      ['socket-receive-buffer', '0B', 'default'],
+      ['socket-receive-buffer', '64KiB', 'default'],
       ['notsent-lowat', '0B', 'default'],
       ['dead-peer-timeout', '1min', 'default'],
       ['drain', '10s', 'default'],

@@ -355,8 +355,11 @@ describe('publishers', () => {
     const line = fake.join('a');
     await fake.publish('a', 'x');
     const deleted = fake.hub.deleteChannel('a');
-    expect((await fake.publish('b', 'y')).ids).toEqual([2]);
+    expect((await deleted).ids, 'it is committed, and waits for its lines').toEqual([2]);
+    expect(fake.counters.deletions_total).toBe(0);
+    expect((await fake.publish('b', 'y')).ids).toEqual([3]);
+    expect(fake.counters.events_entered_total).toBe(2);
     await fake.settle(line);
-    expect((await deleted).ids).toEqual([3]);
+    expect(fake.counters.deletions_total).toBe(1);
   });
 });

@@ -1,7 +1,7 @@
 /** The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be, and the bound on channels. */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../src/core/position.js';
-import { GRACE_MS, CHANNELS, CHANNELS_PER_LINE } from '../src/limits.js';
+import { CHANNELS_MAX, CHANNELS_PER_LINE, GRACE_MS } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 
 const OLDEST: Position = { kind: 'after', id: 0 };
@@ -159,36 +159,141 @@ describe('on several channels', () => {
   });
 });
 
-describe(`${CHANNELS} channels`, () => {
+describe('names and channels', () => {
+  const full: unknown = expect.objectContaining({ code: 'HOLDLINE_CHANNELS_FULL' });
+
   test('that have lines are all there may be; who asks or publishes for one more is refused, and the others go on', async () => {
-    const fake = new FakeHub();
-    for (let i = 0; i < CHANNELS; i += CHANNELS_PER_LINE) {
-      fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `c${i + j}`).join());
+    const fake = new FakeHub({ channelsMax: 32, readerChannelsMax: 48 });
+    const lines: FakeLine[] = [];
+    for (let i = 0; i < 48; i += CHANNELS_PER_LINE) {
+      lines.push(fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `c${i + j}`).join()));
     }
-    expect(fake.hub.gauges.channels).toBe(CHANNELS);
-    const full: unknown = expect.objectContaining({ code: 'HOLDLINE_CHANNELS_FULL' });
-    expect(() => fake.join('one-more')).toThrow(full);
+    expect(fake.hub.gauges).toMatchObject({ channels: 48, readerChannels: 48 });
+    expect(() => fake.join('c0,one-more')).toThrow(full);
+    expect(() => fake.poll('one-more', { kind: 'live' }, { waitMs: 1000 })).toThrow(full);
+    expect(fake.poll('one-more').answer?.body, 'who does not wait needs no place').toBeUndefined();
+    for (let i = 0; i < 32; i++) await fake.publish(`c${i}`, 'x');
+    await expect(fake.publish('c32', 'x')).rejects.toThrow(full);
     await expect(fake.publish('one-more', 'x')).rejects.toThrow(full);
     const line = fake.join('c0');
     await fake.publish('c0', 'x');
-    await fake.clock.turn();
-    expect(idsOf(fake.read(line))).toEqual([1]);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, channels: CHANNELS });
+    await fake.settle(line, ...lines);
+    expect(idsOf(line.text)).toEqual([33]);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([[...ids(1, 16), 33], ids(17, 32), []]);
+    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, channels: 48, readerChannels: 16 });
+    expect(fake.counters).toMatchObject({
+      reader_channels_refused_total: 2,
+      channels_refused_total: 2,
+      channels_forgotten_total: 0,
+    });
   });
 
-  test('without lines make room for new ones, the ones published to longest ago first; what they lost is a gap, never silence', async () => {
-    const fake = new FakeHub({ replayTotalBytes: 1024 * 1024 });
-    for (let i = 0; i < CHANNELS; i++) await fake.publish(`c${i}`, 'x');
-    const line = fake.join('new-1,new-2');
-    expect(fake.hub.gauges.channels).toBe(CHANNELS);
-    await fake.publish('new-1', 'y');
-    await fake.publish('new-2', 'z');
-    await fake.settle(line);
-    expect(idsOf(line.text), 'the two did not push each other out').toEqual([CHANNELS + 1, CHANNELS + 2]);
-    const { floor } = fake.hub.gauges;
-    expect(floor).toBeGreaterThan(0);
-    const back = fake.join('c1', after(1));
-    await fake.settle(back);
-    expect(gapsOf(back.text).length).toBe(1);
+  test('who was refused one of several names has made none of the others, and those who leave make place', () => {
+    const fake = new FakeHub({ readerChannelsMax: 3 });
+    const line = fake.join('a,b');
+    expect(() => fake.join('x,y')).toThrow(full);
+    expect(fake.hub.gauges.channels).toBe(2);
+    fake.leave(line);
+    expect(fake.hub.gauges).toMatchObject({ channels: 0, readerChannels: 0 });
+    fake.join('x,y,z');
   });
+
+  test('that only readers hold displace no event, however many they are', async () => {
+    const fake = new FakeHub({ channelsMax: 4, readerChannelsMax: 64 });
+    for (const name of ['a', 'b', 'c', 'd']) await fake.publish(name, '1', '2', '3', '4', '5');
+    let refused = 0;
+    for (let i = 0; i < 10; i++) {
+      try {
+        fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `new-${i}-${j}`).join());
+      } catch {
+        refused++;
+      }
+    }
+    expect(refused).toBe(6);
+    for (const [i, name] of ['a', 'b', 'c', 'd'].entries()) {
+      const back = fake.join(name, after(5 * i + 1));
+      await fake.settle(back);
+      expect([idsOf(back.text), gapsOf(back.text)]).toEqual([ids(5 * i + 2, 5 * i + 5), []]);
+    }
+    expect(fake.counters).toMatchObject({ channels_forgotten_total: 0, rings_dropped_total: 0, events_evicted_total: 0 });
+  });
+
+  test('without lines make room for new ones, the ones published to longest ago first: their readers are told a gap, no others', async () => {
+    const fake = new FakeHub({ channelsMax: 50, lostChannelsMax: 100 });
+    for (let i = 0; i < 60; i++) await fake.publish(`c${i}`, 'x');
+    expect(fake.hub.gauges).toMatchObject({ channels: 50, floor: 0 });
+    expect(fake.counters.channels_forgotten_total).toBe(10);
+    const gapsAt = async (name: string, position: number): Promise<number> => {
+      const back = fake.join(name, after(position));
+      await fake.settle(back);
+      return gapsOf(back.text).length;
+    };
+    expect(await gapsAt('c40', 5), 'it holds everything').toBe(0);
+    expect(await gapsAt('never', 5)).toBe(0);
+    expect(await gapsAt('c7', 8), 'event 8 was given').toBe(0);
+    expect(await gapsAt('c7', 7), 'event 8 is lost').toBe(1);
+    const poll = fake.poll('c3', after(1));
+    const told = poll.answer?.position as number;
+    await fake.publish('c3', 'y');
+    await fake.clock.turn();
+    expect(JSON.parse(fake.poll('c3', after(told)).answer?.body?.toString() ?? '')).toMatchObject({
+      id: 61,
+      gap: { before: 61 },
+    });
+  });
+
+  test('of which nothing is remembered any more are told a gap rather than nothing', async () => {
+    const fake = new FakeHub({ channelsMax: 5, lostChannelsMax: 3 });
+    for (let i = 0; i < 10; i++) await fake.publish(`c${i}`, 'x');
+    expect(fake.hub.gauges.floor).toBe(2);
+    expect(fake.counters.losses_forgotten_total).toBe(2);
+    const gaps: number[] = [];
+    for (const [name, position] of [
+      ['c0', 1],
+      ['c0', 2],
+      ['c1', 1],
+      ['c4', 4],
+      ['c4', 5],
+      ['c7', 1],
+    ] as const) {
+      const back = fake.join(name, after(position));
+      await fake.settle(back);
+      gaps.push(gapsOf(back.text).length);
+    }
+    expect(gaps, 'the first is the one that nothing was lost for').toEqual([1, 0, 1, 1, 0, 0]);
+  });
+
+  test('100 channels that are read in three dialects by 300 lines keep their histories', async () => {
+    const fake = new FakeHub({ replayTotalBytes: 300_000 });
+    const bytes = 700;
+    for (let i = 0; i < 100; i++) await fake.publish(`c${i}`, 'x'.repeat(bytes));
+    const lines: FakeLine[] = [];
+    for (let i = 0; i < 100; i++) {
+      for (const way of ['sse', 'sse-env', 'ndjson'] as const)
+        lines.push(fake.join(`c${i}`, { kind: 'last', count: 1 }, Infinity, way));
+    }
+    await fake.settle(...lines);
+    await fake.publish('c0', 'y');
+    await fake.publish('c50', 'y');
+    await fake.settle(...lines);
+    expect(fake.counters).toMatchObject({ rings_dropped_total: 0, events_evicted_total: 0, gaps_total: 0 });
+    expect(fake.hub.gauges.rings).toBe(100);
+    for (const [i, { text }] of lines.entries()) {
+      const channel = Math.floor(i / 3);
+      expect(idsOf(text)).toEqual([channel + 1, ...(channel === 0 ? [101] : channel === 50 ? [102] : [])]);
+    }
+  });
+});
+
+test(`${CHANNELS_MAX} channels are all there may be, and past them nobody is told a gap where nothing was lost`, async () => {
+  const fake = new FakeHub({ replayTotalBytes: 1024 * 1024 * 1024 });
+  const overBy = 1000;
+  for (let i = 0; i < CHANNELS_MAX + overBy; i++) await fake.publish(`c${i}`, 'x');
+  expect(fake.hub.gauges).toMatchObject({ channels: CHANNELS_MAX, rings: CHANNELS_MAX, floor: 0 });
+  expect(fake.counters).toMatchObject({ channels_forgotten_total: overBy, losses_forgotten_total: 0 });
+  const whole = fake.join(`c${overBy + 5}`, after(5));
+  const lost = fake.join('c5', after(1));
+  await fake.settle(whole, lost);
+  expect([gapsOf(whole.text), gapsOf(lost.text).length]).toEqual([[], 1]);
+  expect(idsOf(whole.text)).toEqual([overBy + 6]);
 });

@@ -1,15 +1,18 @@
 /** The account of memory: classes that add up, what a line costs, and the look that the budget gets; process and kernel are made up. */
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
-import { KERNEL_READING_MS, MEMORY_LOOK_MS, MEMORY_TRIM_MS } from '../src/limits.js';
+import { ROW_BYTES } from '../src/core/lines.js';
+import { makeHeldBytes } from '../src/held-bytes.js';
+import { KERNEL_READING_MS, MEMORY_COLLECT_MS, MEMORY_LOOK_MS, MEMORY_SETTLE_MS } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/kernel-memory.js';
 import { Memory } from '../src/ops/memory.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const MiB = 2 ** 20;
 const PORT = 8080;
-/** Of a line, on the made-up machine. */
-const LINE_BYTES = 800;
+/** Of a line, on the made-up machine: native, and on the heap. */
+const LINE_BYTES = 600;
+const LINE_HEAP_BYTES = 140;
 
 /** A process of 60 MiB and LINE_BYTES a line, whose allocator keeps what lines leave. */
 class FakeProcess {
@@ -18,6 +21,7 @@ class FakeProcess {
   openedTotal = 0;
   mostOpen = 0;
   heapBytes = 15 * MiB;
+  heapFreeBytes = 0;
   /** Records and frames: allocated, and the part that was written to. */
   ringBytes = 0;
   touchedBytes = 0;
@@ -33,6 +37,20 @@ class FakeProcess {
   /** What the process is larger by while a thread reads, and for good after the first. */
   threadBytes = 0;
   threadLeftBytes = 0;
+  /** Objects and buffers that nobody has any more, until the next collection. */
+  garbageBytes = 0;
+  readonly held = makeHeldBytes();
+  readonly collector = {
+    collections: 0,
+    nudgeBytes: 0,
+    asked: 0,
+    buffersAreTrue: true,
+    start(): void {},
+    stop(): void {},
+    collect(): void {
+      this.asked++;
+    },
+  };
   /** What the allocator keeps of what was freed. */
   keptBytes = 0;
   canTrim = false;
@@ -74,8 +92,14 @@ class FakeProcess {
       get memory() {
         const { ringBytes, touchedBytes } = fake;
         return {
-          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 30 },
-          rings: { recordBytes: ringBytes / 4, frameBytes: (ringBytes * 3) / 4, touchedBytes, heldBytes: touchedBytes / 2 },
+          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
+          rings: {
+            recordBytes: ringBytes / 4,
+            frameBytes: (ringBytes * 3) / 4,
+            bufferBytes: ringBytes,
+            touchedBytes,
+            heldBytes: touchedBytes / 2,
+          },
         };
       },
       get unsentBytes() {
@@ -84,21 +108,31 @@ class FakeProcess {
     };
     const usage = () => ({
       rssBytes: this.rssBytes,
-      heapBytes: this.heapBytes,
-      heapUsedBytes: this.heapBytes / 2,
-      externalBytes: 2 * MiB + this.ringBytes,
+      heapBytes: this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
+      heapUsedBytes: this.heapBytes - this.heapFreeBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
+      externalBytes: 2 * MiB + this.ringBytes + this.held.publishes,
     });
-    this.memory = new Memory(hub, this.clock, kernel, budgetBytes, {
+    this.memory = new Memory(hub, this.clock, kernel, this.held, budgetBytes, {
       usage,
       tcpBytes: () => this.tcpBytes,
       loadTrim: () => Promise.resolve(this.canTrim ? this.trim : undefined),
+      collector: this.collector,
     });
   }
 
   get rssBytes(): number {
     const native =
       this.otherBytes + LINE_BYTES * this.mostOpen + this.unsentBytes + this.threadBytes + this.threadLeftBytes + this.keptBytes;
-    return this.heapBytes + 2 * MiB + this.touchedBytes + native;
+    const { answers, messages, publishes } = this.held;
+    const heap = this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes;
+    return heap + 2 * MiB + this.touchedBytes + native + answers + messages + publishes;
+  }
+
+  /** What was asked for happens: garbage becomes memory that the allocator keeps. */
+  collect(): void {
+    this.collector.collections++;
+    this.keptBytes += this.garbageBytes;
+    this.garbageBytes = 0;
   }
 
   openLines(count: number): void {
@@ -146,6 +180,7 @@ describe('the report', () => {
     fake.ringBytes = 40 * MiB;
     fake.touchedBytes = 30 * MiB;
     fake.unsentBytes = MiB;
+    fake.heapFreeBytes = 7 * MiB;
     const asked = fake.memory.report();
     await fake.read();
     const report = await asked;
@@ -157,7 +192,10 @@ describe('the report', () => {
       lines: 10_000,
       budget: null,
     });
-    expect(classes.v8Heap).toMatchObject({ bytes: 15 * MiB, usedBytes: 7.5 * MiB });
+    expect(classes.v8Heap).toMatchObject({
+      bytes: 15 * MiB + 10_000 * LINE_HEAP_BYTES,
+      usedBytes: 8 * MiB + 10_000 * LINE_HEAP_BYTES,
+    });
     expect(classes.native).toMatchObject({
       source: 'measured',
       spreadLines: 10_000,
@@ -169,7 +207,8 @@ describe('the report', () => {
       bytesPerLine: 1230 / 10_000,
       feedBytes: 1000,
       handleBytes: 200,
-      deadlineBytes: 30,
+      deadlineBytes: 20,
+      lossBytes: 10,
     });
     expect(classes.rings, 'what was never written to is no memory yet').toMatchObject({
       bytes: 30 * MiB,
@@ -270,8 +309,8 @@ describe('the budget', () => {
     const fake = await budgeted();
     let admitted = 0;
     for (; admitted < 100_000 && fake.admits; admitted++) fake.openLines(1);
-    // 700 B of a socket, as kept, and 189 B of heap and tables, before the look that sees what they really take.
-    expect(admitted).toBe(Math.floor((33 * MiB) / (700 + 189)));
+    // 700 B of a socket, as kept, and what a line has on the heap and in tables, before the look that sees what they really take.
+    expect(admitted).toBe(Math.floor((33 * MiB) / (700 + LINE_HEAP_BYTES + ROW_BYTES)));
     await fake.look();
     expect(fake.admits, 'they took less than they were counted for').toBe(true);
     expect(fake.memory.budget).toEqual({ bytes: 100 * MiB, usedBytes: fake.rssBytes, full: false });
@@ -310,30 +349,99 @@ describe('the budget', () => {
     expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes);
   });
 
-  test('what was freed and the allocator keeps is given back, once in a second, and only where it would help', async () => {
+  test('garbage is no use, and a collection is asked for, once in five seconds', async () => {
+    const fake = await budgeted();
+    fake.garbageBytes = 25 * MiB;
+    await fake.look();
+    expect([fake.collector.asked, fake.admits], 'there is room').toEqual([0, true]);
+    for (const garbageBytes of [60 * MiB, 900 * MiB, 60 * MiB]) {
+      fake.garbageBytes = garbageBytes;
+      await fake.look();
+      expect([fake.collector.asked, fake.memory.budget?.usedBytes]).toEqual([1, 67 * MiB]);
+    }
+    expect(fake.admits).toBe(true);
+    await fake.look(MEMORY_COLLECT_MS);
+    expect(fake.collector.asked).toBe(2);
+    fake.collect();
+    await fake.look(MEMORY_SETTLE_MS);
+    fake.garbageBytes = 10 * MiB;
+    await fake.look(MEMORY_SETTLE_MS);
+    expect(fake.memory.budget?.usedBytes, 'without malloc_trim what was freed counts until it is taken again').toBe(127 * MiB);
+  });
+
+  test('no collection is asked for where it would stop the loop for long', async () => {
+    const fake = new FakeProcess(200 * MiB);
+    fake.heapBytes = 60 * MiB;
+    await fake.memory.start(PORT);
+    await fake.read();
+    fake.garbageBytes = 200 * MiB;
+    await fake.look();
+    expect([fake.collector.asked, fake.admits]).toEqual([0, true]);
+  });
+
+  test('what was collected is given back, once in a second, and only where it would help', async () => {
     const fake = new FakeProcess(100 * MiB);
     fake.canTrim = true;
     await fake.memory.start(PORT);
     await fake.read();
-    fake.keptBytes = 20 * MiB;
+    fake.garbageBytes = 20 * MiB;
+    fake.collect();
     await fake.look();
     expect(fake.trims, 'there is room').toBe(0);
-    fake.keptBytes = 60 * MiB;
+    fake.garbageBytes = 60 * MiB;
+    fake.collect();
     await fake.look();
     expect(fake.trims).toBe(1);
     expect(fake.memory.budget?.usedBytes).toBe(67 * MiB);
-    expect(fake.admits).toBe(true);
-    fake.keptBytes = 60 * MiB;
+    fake.garbageBytes = 60 * MiB;
+    fake.collect();
     await fake.look();
-    expect(fake.admits, 'not so soon').toBe(false);
-    await fake.look(MEMORY_TRIM_MS);
+    expect([fake.trims, fake.admits], 'not so soon').toEqual([1, true]);
+    await fake.look(MEMORY_SETTLE_MS);
     expect([fake.trims, fake.admits]).toEqual([2, true]);
     fake.ringBytes = fake.touchedBytes = 50 * MiB;
-    await fake.look(MEMORY_TRIM_MS);
-    expect([fake.trims, fake.admits], 'rings are not freed').toEqual([2, false]);
-    fake.otherBytes += 10 * MiB;
-    for (let looks = 0; looks < 5; looks++) await fake.look(MEMORY_TRIM_MS);
-    expect(fake.trims, 'what did not help is not tried again').toBe(3);
+    await fake.look(MEMORY_SETTLE_MS);
+    expect([fake.trims, fake.admits], 'rings are not freed, and nothing was collected').toEqual([2, false]);
+  });
+
+  test('use that nobody counts is seen when a collection has left it', async () => {
+    const fake = await budgeted();
+    fake.otherBytes += 40 * MiB;
+    await fake.look();
+    expect([fake.collector.asked, fake.admits], 'it may be garbage').toEqual([1, true]);
+    await fake.look(2 * MEMORY_SETTLE_MS);
+    expect(fake.admits, 'nobody knows yet').toBe(true);
+    fake.collect();
+    fake.garbageBytes = 30 * MiB;
+    await fake.look();
+    fake.garbageBytes = MiB;
+    await fake.look(MEMORY_SETTLE_MS);
+    expect(fake.admits).toBe(false);
+    expect(fake.memory.budget?.usedBytes, 'the least of the looks since').toBe(108 * MiB);
+    fake.otherBytes -= 20 * MiB;
+    await fake.look();
+    expect([fake.memory.budget?.usedBytes, fake.admits]).toEqual([88 * MiB, true]);
+  });
+
+  test('what is held for clients counts', async () => {
+    const fake = await budgeted();
+    fake.held.publishes = 20 * MiB;
+    fake.held.messages = 10 * MiB;
+    await fake.look();
+    expect(fake.admits).toBe(true);
+    fake.held.answers = 4 * MiB;
+    await fake.look();
+    expect([fake.memory.budget?.usedBytes, fake.admits]).toEqual([101 * MiB, false]);
+    const { classes, rssBytes } = fake.memory.reportAtOnce();
+    expect(classes.held).toEqual({
+      bytes: 34 * MiB,
+      bytesPerLine: null,
+      answers: 4 * MiB,
+      messages: 10 * MiB,
+      publishes: 20 * MiB,
+    });
+    expect(classes.buffers.bytes, 'publishes are told once').toBe(2 * MiB - 1230);
+    expect(sumOf(classes)).toBeCloseTo(rssBytes, 3);
   });
 
   test('kernel memory counts: the own queues as read last, and growth of the machine’s since', async () => {

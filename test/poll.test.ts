@@ -17,7 +17,7 @@ const OLDEST = after(0);
 /** Channels of a set, and what they hold, kept naively. */
 class Held {
   readonly channels = ['a', 'b'].map(
-    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES),
+    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES, 0),
   );
   readonly #events: LoggedEvent[] = [];
   #lastId = 0;
@@ -154,7 +154,7 @@ describe('an answer', () => {
 
   test(`holds up to ${POLL_BODY_BYTES} bytes, brackets and commas among them, and one event however large it is`, () => {
     const sizeOf = (bodies: readonly number[]): number[] => {
-      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES);
+      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES, 0);
       for (const [i, bytes] of bodies.entries()) {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });
@@ -210,24 +210,38 @@ function wait(fake: FakeHub, path: string, position = LIVE, limit = 0): FakePoll
 describe('events on their way', () => {
   test('a batch larger than a turn holds back what came behind it; an empty answer meanwhile does not skip it', async () => {
     const fake = roomy();
-    await fake.publish('b', 'x');
+    await fake.publish('a', 'x');
     await fake.settle();
     const big = fake.publish('a', ...xs(3000));
-    const behind = fake.publish('b', 'x');
-    const poll = fake.poll('b');
+    const behind = fake.publish('a', 'x');
+    const poll = fake.poll('a');
     expect(poll.text).toBeUndefined();
+    const { position } = poll.answer!;
+    expect(position).toBeLessThan((await big).ids.at(-1)!);
     await fake.settle();
     const [id] = (await behind).ids;
-    expect((await big).ids.at(-1)).toBeLessThan(id!);
-    expect(rest(fake, 'b', poll.answer!.position)).toEqual([id]);
+    expect(rest(fake, 'a', position)).toEqual(ids(position + 1, id!));
   });
 
-  test('one that begins to wait meanwhile is answered with it', async () => {
+  test('a batch larger than a turn holds back nothing on another channel, nor on both', async () => {
     const fake = roomy();
     void fake.publish('a', ...xs(3000));
-    const behind = fake.publish('b', 'x');
+    const [id] = (await fake.publish('b', 'x')).ids;
+    expect(idsIn(fake.poll('b', OLDEST))).toEqual([id]);
+    expect(fake.poll('b').answer!.position).toBe(id);
+    const both = fake.poll('a,b', OLDEST, { limit: 1000 });
+    expect(idsIn(both)).toEqual(ids(1, 1000));
+    expect(rest(fake, 'a,b', 1000), 'what waits for its ring is read, too').toEqual(ids(1001, id!));
+    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+  });
+
+  test('one that begins to wait on another channel meanwhile is answered at once', async () => {
+    const fake = roomy();
+    void fake.publish('a', ...xs(3000));
     const polls = [wait(fake, 'b'), wait(fake, 'b', OLDEST), wait(fake, 'b,c')];
-    await fake.settle();
+    const behind = fake.publish('b', 'x');
+    await fake.clock.turn();
+    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
     for (const poll of polls) expect(idsIn(poll)).toEqual((await behind).ids);
   });
 
@@ -360,9 +374,12 @@ describe('those who wait together', () => {
     await fake.publish('a', 'x'.repeat(50_000));
     const { ringBytes } = fake.hub.gauges;
     wait(fake, 'a');
-    expect(fake.hub.gauges.ringBytes).toBe(ringBytes);
+    await fake.publish('a', 'x');
+    expect(fake.hub.memory.rings.frameBytes).toBe(0);
     fake.join('a', OLDEST, Infinity, 'ndjson');
-    expect(fake.hub.gauges.ringBytes).toBeGreaterThan(ringBytes);
+    expect(fake.hub.gauges.ringBytes, 'nor does a line, before something comes').toBe(ringBytes);
+    await fake.publish('a', 'x');
+    expect(fake.hub.memory.rings.frameBytes).toBeGreaterThan(0);
   });
 });
 

@@ -4,8 +4,9 @@ import {
   GRACE_MS,
   CORK_WRITE_BYTES,
   ENTERED_PER_TURN,
-  EVENT_COST_BYTES,
+  PUBLISH_BYTES,
   PUBLISH_WAIT_MS,
+  QUEUED_EVENT_BYTES,
   WAITING_PUBLISHERS,
   WORKING_ROOM_CORKS_MOST,
 } from '../src/limits.js';
@@ -15,6 +16,8 @@ import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
 /** An event of which one fits the least working room, and two do not. */
 const LARGE = 'x'.repeat(10_000);
+/** Publishes of one channel that may wait where no other channel has any. */
+const PLACES = WAITING_PUBLISHERS / 2;
 /** One byte of work a sweep: every channel with a line has the least working room. */
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 
@@ -101,29 +104,30 @@ describe('publishers', () => {
 });
 
 describe('the waiting room', () => {
-  test(`has ${WAITING_PUBLISHERS} places; the next is refused at once and nothing of it is accepted`, async () => {
+  test(`leaves a channel half of its ${WAITING_PUBLISHERS} places; the next is refused at once and nothing of it is accepted`, async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('c');
     const waiting = [fake.publish('c', LARGE), fake.publish('c', LARGE)];
-    for (let i = 1; i < WAITING_PUBLISHERS; i++) waiting.push(fake.publish('c', `${i}`));
+    for (let i = 1; i < PLACES; i++) waiting.push(fake.publish('c', `${i}`));
     await expect(fake.publish('c', 'too many')).rejects.toThrow(busy);
-    await expect(fake.publish('c', 'too many'), 'and it says how many wait').rejects.toThrow(String(WAITING_PUBLISHERS));
+    await expect(fake.publish('c', 'too many'), 'and it says how many wait').rejects.toThrow(String(PLACES));
     const answers = Promise.all(waiting);
     await fake.settle(line);
-    expect((await answers).flatMap((published) => published.ids)).toEqual(ids(1, WAITING_PUBLISHERS + 1));
-    expect(idsOf(line.text)).toEqual(ids(1, WAITING_PUBLISHERS + 1));
+    expect((await answers).flatMap((published) => published.ids)).toEqual(ids(1, PLACES + 1));
+    expect(idsOf(line.text)).toEqual(ids(1, PLACES + 1));
     expect(line.text).not.toContain('too many');
     await fake.publish('c', 'again');
   });
 
-  test('holds 32 MiB; a batch that does not fit beside the others is refused at once', async () => {
+  test('leaves a channel half of its memory; a batch that does not fit beside the others is refused at once', async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     fake.join('c');
-    void fake.publish('c', LARGE);
-    const mib = Array.from({ length: 128 }, () => 'x'.repeat(8192 - EVENT_COST_BYTES));
-    const waiting = Array.from({ length: 32 }, () => fake.publish('c', ...mib));
+    await fake.publish('c', LARGE);
+    const mib = Array.from({ length: 128 }, () => 'x'.repeat(8192 - QUEUED_EVENT_BYTES));
+    const waiting = Array.from({ length: PUBLISH_BYTES / 2 ** 21 }, () => fake.publish('c', ...mib));
     await expect(fake.publish('c', LARGE)).rejects.toThrow(busy);
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 32, waitingBytes: 32 * 1024 * 1024 });
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: waiting.length, waitingBytes: PUBLISH_BYTES / 2 });
+    await fake.publish('other', ...mib);
     fake.clock.pass(PUBLISH_WAIT_MS);
     const refused = Promise.allSettled(waiting);
     fake.clock.runTimers();
@@ -164,16 +168,16 @@ describe('a large batch', () => {
     expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
   });
 
-  test('lets nobody in before it is in its ring: ids enter in order over all channels', async () => {
+  test('holds up no other channel, and a line on both is given both in the order of ids', async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('a,b');
     const answered: string[] = [];
     watch(answered, 'batch', fake.publish('a', ...Array.from({ length: 5 }, () => LARGE)));
     watch(answered, 'other channel', fake.publish('b', 'small'));
     await settlePromises();
-    expect(answered).toEqual(['batch']);
-    await fake.settle(line);
     expect(answered).toEqual(['batch', 'other channel']);
+    expect(fake.hub.gauges.queueEvents).toBe(4);
+    await fake.settle(line);
     expect(idsOf(line.text)).toEqual(ids(1, 6));
   });
 

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Transport } from '../src/core/feed.js';
 import type { HttpRequest } from '../src/native/uws.js';
+import { checkFraming } from '../src/transports/framing.js';
+import { Head } from '../src/transports/head.js';
 import {
   channelOf,
   channelsOf,
@@ -16,10 +18,60 @@ import {
   waitMsOf,
 } from '../src/transports/request.js';
 
-/** A request as uWebSockets gives it: absent headers are ''. */
-function requestOf(headers: Record<string, string>): HttpRequest {
-  return { getHeader: (name: string) => headers[name] ?? '' } as unknown as HttpRequest;
+/** The head of a request as uWebSockets gives it. */
+function headOf(...fields: readonly (readonly [name: string, value: string])[]): Head {
+  const request = {
+    getCaseSensitiveMethod: () => 'POST',
+    getUrl: () => '/c',
+    getQuery: () => undefined,
+    forEach: (visit: (name: string, value: string) => void) => fields.forEach(([name, value]) => visit(name, value)),
+  };
+  return new Head(request as unknown as HttpRequest);
 }
+
+describe('a head', () => {
+  const head = headOf(['x-who', 'first'], ['x-who', 'second'], ['empty', ''], ['__proto__', 'p']);
+
+  test('has the first of two fields of a name, and tells one that is empty from none', () => {
+    expect([head.get('x-who'), head.get('empty'), head.get('none')]).toEqual(['first', '', '']);
+    expect([head.find('empty'), head.find('none')]).toEqual(['', undefined]);
+    expect([head.isTwice('x-who'), head.isTwice('empty'), head.isTwice('none')]).toEqual([true, false, false]);
+    expect(Object.entries(head.toObject())).toEqual([
+      ['x-who', 'first'],
+      ['empty', ''],
+      ['__proto__', 'p'],
+    ]);
+  });
+
+  test.each([
+    [
+      ['content-length', '3'],
+      ['content-length', '3'],
+    ],
+    [
+      ['content-length', ''],
+      ['content-length', '3'],
+    ],
+    [['content-length', '']],
+    [['content-length', '+3']],
+    [['content-length', '3, 3']],
+    [['transfer-encoding', '']],
+    [['transfer-encoding', 'identity']],
+    [['transfer-encoding', 'chunked, gzip']],
+    [
+      ['transfer-encoding', 'chunked'],
+      ['transfer-encoding', 'chunked'],
+    ],
+  ] as const)('with borders that are not certain is refused: %j', (...fields) => {
+    expect(() => checkFraming(headOf(...fields))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_FRAMING' }));
+  });
+
+  test('with one length, or in chunks, is fine', () => {
+    for (const fields of [[], [['content-length', '0']], [['transfer-encoding', 'Chunked']]] as [string, string][][]) {
+      expect(() => checkFraming(headOf(...fields))).not.toThrow();
+    }
+  });
+});
 
 describe('transport', () => {
   test.each<[accept: string, query: boolean, transport: Transport]>([
@@ -59,10 +111,10 @@ describe('transport', () => {
 
   test('since, wait and limit each ask for a poll where nothing else is accepted', () => {
     for (const name of ['since', 'wait', 'limit']) {
-      expect(transportOf(requestOf({}), new Query(`${name}=1`))).toBe('poll');
-      expect(transportOf(requestOf({ accept: 'text/event-stream' }), new Query(`${name}=1`))).toBe('sse');
+      expect(transportOf(headOf(), new Query(`${name}=1`))).toBe('poll');
+      expect(transportOf(headOf(['accept', 'text/event-stream']), new Query(`${name}=1`))).toBe('sse');
     }
-    expect(transportOf(requestOf({}), new Query('last=1&envelope=1&x=since'))).toBe('sse');
+    expect(transportOf(headOf(), new Query('last=1&envelope=1&x=since'))).toBe('sse');
   });
 
   test('whatever is accepted there is an answer: one that is explicitly accepted with the highest q where there is one', () => {
@@ -148,18 +200,19 @@ describe('channels', () => {
 });
 
 describe('position', () => {
-  test.each<[header: string, query: string | undefined, position: unknown]>([
-    ['', undefined, { kind: 'live' }],
-    ['', '', { kind: 'live' }],
+  test.each<[header: string | undefined, query: string | undefined, position: unknown]>([
+    [undefined, undefined, { kind: 'live' }],
+    [undefined, '', { kind: 'live' }],
     ['1', 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
-    ['', 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
-    ['', 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
-    ['', 'last=5&since=4', { kind: 'after', id: 4 }],
-    ['', 'last=5', { kind: 'last', count: 5 }],
-    ['', 'since=latest&last=5', { kind: 'live' }],
-    ['', 'since=0', { kind: 'after', id: 0 }],
-    ['', 'since=%34', { kind: 'after', id: 4 }],
+    [undefined, 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
+    [undefined, 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
+    [undefined, 'last=5&since=4', { kind: 'after', id: 4 }],
+    [undefined, 'last=5', { kind: 'last', count: 5 }],
+    [undefined, 'since=latest&last=5', { kind: 'live' }],
+    [undefined, 'since=0', { kind: 'after', id: 0 }],
+    [undefined, 'since=%34', { kind: 'after', id: 4 }],
     ['abc', 'since=4', { kind: 'foreign' }],
+    ['', 'since=4', { kind: 'foreign' }],
   ])('Last-Event-ID "%s" and ?%s', (header, query, position) => {
     expect(positionOf(header, new Query(query))).toEqual(position);
   });

@@ -27,6 +27,7 @@ function kernel({ mostBytes = Infinity, refused = -1 } = {}): { libc: Libc; valu
       return 0;
     },
     get: (_descriptor, level, option) => values.get(`${level}/${option}`),
+    portOf: () => undefined,
   };
   return { libc, values };
 }
@@ -101,7 +102,7 @@ describe('what is wanted', () => {
     expect(report).toEqual({
       options: {},
       problems: [
-        'cannot set --socket-send-buffer: /proc does not show the socket that listens on port 1; without it a reader that has stopped may look healthy for about 4 MB',
+        'cannot set --socket-send-buffer: no socket of this process listens on port 1; without it a reader that has stopped may look healthy for about 4 MB',
       ],
     });
   });

@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
-import { loadLibc } from '../src/native/socket-options.js';
+import { loadLibc, ownListeners } from '../src/native/socket-options.js';
 import { descriptorOf, listenerInodes, readPortTotals } from '../src/proc-net.js';
 import { SseLine } from './support/line.js';
 import { Namespace } from './support/namespace.js';
@@ -123,8 +123,14 @@ describe('options on the listening socket', () => {
     const second = createServer({ host: '127.0.0.2', port, socketSendBufferBytes: 32 * KIB });
     onTestFinished(() => second.close());
     await second.listen();
-    const { get } = await loadLibc();
-    const sendBuffers = listenerInodes(port).map((inode) => get(descriptorOf([inode])!, SOL_SOCKET, SO_SNDBUF)!);
+    const libc = await loadLibc();
+    const found = ownListeners(port, libc).map(({ descriptor }) => descriptor);
+    const inTable = listenerInodes(port).map((inode) => descriptorOf([inode])!);
+    expect(
+      found.toSorted((a, b) => a - b),
+      'as the kernel’s table says',
+    ).toEqual(inTable.toSorted((a, b) => a - b));
+    const sendBuffers = found.map((descriptor) => libc.get(descriptor, SOL_SOCKET, SO_SNDBUF)!);
     expect(sendBuffers.toSorted((a, b) => a - b)).toEqual([32 * KIB, 64 * KIB]);
   });
 });
@@ -135,8 +141,9 @@ describe('where koffi does not load', () => {
   const registration = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hook)}');`;
   const WITHOUT_KOFFI = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}` };
   const problem =
-    'cannot set --socket-send-buffer, --dead-peer-timeout: koffi, an optional dependency, does not load (no koffi here); npm install koffi; ' +
-    'without it a reader that has stopped may look healthy for about 4 MB, and a peer that vanished may be held for about 15 minutes';
+    'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: koffi, an optional dependency, does not load (no koffi here); npm install koffi; ' +
+    'without it a reader that has stopped may look healthy for about 4 MB, and a client that sends without a pause may hold the loop for as long as it sends, ' +
+    'and a peer that vanished may be held for about 15 minutes';
   const warnings = (server: TestServer): unknown[] =>
     server.logs.filter((log) => log['level'] === 40 && /socket|peer/.test(String(log['msg']))).map((log) => log['msg']);
 
@@ -151,7 +158,10 @@ describe('where koffi does not load', () => {
   });
 
   test('nothing is said where nothing is wanted', async () => {
-    const server = await serverForTest({ 'socket-send-buffer': 0, 'dead-peer-timeout': 0 }, WITHOUT_KOFFI);
+    const server = await serverForTest(
+      { 'socket-send-buffer': 0, 'socket-receive-buffer': 0, 'dead-peer-timeout': 0 },
+      WITHOUT_KOFFI,
+    );
     expect((await server.stats()).sockets).toMatchObject({ options: {}, problems: [] });
     expect(warnings(server)).toEqual([]);
   });

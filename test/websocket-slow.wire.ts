@@ -205,12 +205,12 @@ function handOver(line: WebSocketLine, bytes: Buffer): Promise<void> {
 const REF = '\u0001'.repeat(128);
 
 test.each([
-  ['publishes', { publish: { data: 1, channel: 'elsewhere' }, ref: REF }],
-  ['sends what is refused', { publish: {}, ref: REF }],
-  ['sends very short messages', {}],
+  ['publishes', { publish: { data: 1, channel: 'elsewhere' }, ref: REF }, 1013],
+  ['sends what is refused', { publish: {}, ref: REF }, 1008],
+  ['sends very short messages', {}, 1008],
 ])(
   'a client that %s and never reads an answer is closed before its answers fill the memory',
-  async (_name, message) => {
+  async (_name, message, code) => {
     const { server, control } = await setUp({ heartbeat: '60s' });
     const client = await openWebSocket(server, '/quiet', { keep: false });
     client.connection.pause();
@@ -235,7 +235,7 @@ test.each([
     await client.waitForClose(2 * DEADLINE_MS);
     expect([client.replyCount, client.closeFrame?.code], 'what was read was answered').toEqual([
       counters.messages_received_total,
-      1013,
+      code,
     ]);
     await control.noticedNothing();
   },
@@ -282,7 +282,8 @@ test('a peer that vanished, one that answers no ping, and one that stalls for go
   for (let i = 0; i < 20; i++) await server.publishBatch('bulk', events);
   expect((await server.stats()).lines.stalled).toBe(1);
   await server.statsUntil('three are given up', (stats) => stats.lines.byTransport.websocket === 1, 40_000);
-  expect([vanished.closed, mute.closed, answering.closed]).toEqual([false, true, false]);
+  await mute.waitForClose();
+  expect([vanished.closed, answering.closed]).toEqual([false, false]);
   expect(mute.controls.length, 'it was asked').toBeGreaterThan(0);
   expect(answering.controls.length).toBeGreaterThan(0);
   const id = await server.publish('feed', 'still here');

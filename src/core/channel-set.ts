@@ -1,35 +1,62 @@
-/** Channels that are asked for together: what is newest, oldest and lost over all of them. */
+/**
+ * Channels that are asked for together: what is newest, oldest and lost over all of them.
+ *
+ * One channel is read from its ring: what waits for room there is not there yet. Several are read from their rings and queues as one
+ * sequence in id order, so that no one of them holds the others back: an id that is not there yet would have to come before those that
+ * are.
+ */
 import type { LoggedEvent } from './event.js';
+import type { Dialect } from './frame.js';
 
 /** What a set asks of its channels (core/channel.ts). */
 export interface Member {
   readonly newestId: number;
+  readonly newestCommittedId: number;
   readonly lostThrough: number;
   readonly lostAt: number;
   readonly version: number;
-  firstIdAfter(id: number): number | undefined;
-  firstEventAfter(id: number): LoggedEvent | undefined;
-  newestIdAt(nth: number): number | undefined;
+  readonly queueVersion: number;
+  seqAfter(id: number, queued: boolean): number;
+  endSeq(queued: boolean): number;
+  eventsFrom(seq: number, queued: boolean): number;
+  idAt(seq: number): number;
+  isDeletionAt(seq: number): boolean;
+  eventAt(seq: number): LoggedEvent | undefined;
+  frameAt(seq: number, dialect: Dialect): Uint8Array | undefined;
+  through(tailedId: number): number;
 }
 
 export class ChannelSet<One extends Member> {
   readonly channels: readonly One[];
+  /** True when what waits in the channels' queues is read, too. */
+  readonly readsQueues: boolean;
 
   constructor(channels: readonly One[]) {
     this.channels = channels;
+    this.readsQueues = channels.length > 1;
   }
 
-  /** Id of the newest event over the channels, or 0. */
+  /** Id of the newest event that can be read, or 0. */
   get newestId(): number {
+    const { channels, readsQueues } = this;
     let newest = 0;
-    for (let i = 0; i < this.channels.length; i++) newest = Math.max(newest, this.channelAt(i).newestId);
+    for (let i = 0; i < channels.length; i++) {
+      const channel = channels[i] as One;
+      newest = Math.max(newest, readsQueues ? channel.newestCommittedId : channel.newestId);
+    }
     return newest;
+  }
+
+  /** Id up to which every entry of the channels can be read or has been dropped, of `tailedId` that the log has handed over. */
+  through(tailedId: number): number {
+    const one = this.channels[0];
+    return one === undefined || this.readsQueues ? tailedId : one.through(tailedId);
   }
 
   /** Highest id that one of the channels has dropped, or 0. */
   get lostThrough(): number {
     let lost = 0;
-    for (let i = 0; i < this.channels.length; i++) lost = Math.max(lost, this.channelAt(i).lostThrough);
+    for (const channel of this.channels) lost = Math.max(lost, channel.lostThrough);
     return lost;
   }
 
@@ -38,66 +65,102 @@ export class ChannelSet<One extends Member> {
    * channels would not do: where one has lost more before the line joined, it would hide what another loses later.
    */
   hasLost(id: number, losses: number): boolean {
-    for (let i = 0; i < this.channels.length; i++) {
-      const channel = this.channelAt(i);
+    const { channels } = this;
+    for (let i = 0; i < channels.length; i++) {
+      const channel = channels[i] as One;
       if (channel.lostThrough > id && channel.lostAt > losses) return true;
     }
     return false;
   }
 
-  /** Rises with every channel's version. */
+  /** Rises with whatever may move or change what the set reads. */
   get version(): number {
+    const { channels, readsQueues } = this;
     let version = 0;
-    for (let i = 0; i < this.channels.length; i++) version += this.channelAt(i).version;
+    for (let i = 0; i < channels.length; i++) {
+      const channel = channels[i] as One;
+      version += channel.version + (readsQueues ? channel.queueVersion : 0);
+    }
     return version;
   }
 
-  /** Id of the oldest event held above `id` over the channels, or undefined. */
+  /** Id of the oldest event that can be read above `id`, or undefined. */
   firstIdAfter(id: number): number | undefined {
-    let first: number | undefined;
-    for (const channel of this.channels) {
-      const candidate = channel.firstIdAfter(id);
-      if (candidate !== undefined && (first === undefined || candidate < first)) first = candidate;
+    if (!this.readsQueues) {
+      const one = this.channels[0];
+      if (one === undefined) return undefined;
+      const seq = one.seqAfter(id, false);
+      return seq === one.endSeq(false) ? undefined : one.idAt(seq);
     }
-    return first;
-  }
-
-  /** The oldest event held above `id` over the channels, or undefined. Its data is valid while `version` stays. */
-  firstEventAfter(id: number): LoggedEvent | undefined {
-    let first: number | undefined;
-    let from: One | undefined;
-    for (const channel of this.channels) {
-      const candidate = channel.firstIdAfter(id);
-      if (candidate !== undefined && (first === undefined || candidate < first)) {
-        first = candidate;
-        from = channel;
-      }
-    }
-    return from?.firstEventAfter(id);
+    const merge = new Merge(this, id);
+    while (merge.next()) if (!merge.channel.isDeletionAt(merge.seq)) return merge.id;
+    return undefined;
   }
 
   /** Id of the first of the newest `count` events over the channels, or undefined when there is none. */
   firstOfNewest(count: number): number | undefined {
-    const nths = this.channels.map(() => 0);
-    let first: number | undefined;
-    for (let taken = 0; taken < count; taken++) {
-      let best = -1;
-      let bestId = -1;
-      for (const [i, channel] of this.channels.entries()) {
-        const id = channel.newestIdAt(nths[i] as number);
-        if (id !== undefined && id > bestId) {
-          best = i;
-          bestId = id;
-        }
-      }
-      if (best < 0) break;
-      nths[best] = (nths[best] as number) + 1;
-      first = bestId;
+    const first = this.firstIdAfter(0);
+    if (count === 0 || first === undefined) return undefined;
+    if (this.#countFrom(first) <= count) return first;
+    // The greatest id from which on there are at least `count` events, found by halving: it takes as long for any count.
+    let low = first;
+    for (let high = this.newestId; low < high;) {
+      const middle = low + Math.ceil((high - low) / 2);
+      if (this.#countFrom(middle) >= count) low = middle;
+      else high = middle - 1;
     }
-    return first;
+    return this.firstIdAfter(low - 1);
   }
 
-  protected channelAt(index: number): One {
-    return this.channels[index] as One;
+  /** Events with an id of `id` or more. */
+  #countFrom(id: number): number {
+    const { channels, readsQueues } = this;
+    let count = 0;
+    for (const channel of channels) count += channel.eventsFrom(channel.seqAfter(id - 1, readsQueues), readsQueues);
+    return count;
+  }
+}
+
+/** Where a merge stands in one channel. */
+interface Head<One> {
+  readonly channel: One;
+  readonly endSeq: number;
+  seq: number;
+  id: number;
+}
+
+/** Reads the entries of a set behind an id, in id order. Valid while the set's `version` stays. */
+export class Merge<One extends Member> {
+  /** The entry that it stands at, after `next` was true. */
+  channel!: One;
+  seq = 0;
+  id = 0;
+
+  readonly #heads: Head<One>[] = [];
+  #head: Head<One> | undefined;
+
+  constructor({ channels, readsQueues }: ChannelSet<One>, afterId: number) {
+    for (const channel of channels) {
+      const seq = channel.seqAfter(afterId, readsQueues);
+      const endSeq = channel.endSeq(readsQueues);
+      if (seq < endSeq) this.#heads.push({ channel, endSeq, seq, id: channel.idAt(seq) });
+    }
+  }
+
+  /** Goes on to the next entry; false when there is none. */
+  next(): boolean {
+    const last = this.#head;
+    if (last !== undefined) {
+      last.seq++;
+      last.id = last.seq < last.endSeq ? last.channel.idAt(last.seq) : Infinity;
+    }
+    let least: Head<One> | undefined;
+    for (const head of this.#heads) if (head.id < (least?.id ?? Infinity)) least = head;
+    if (least === undefined) return false;
+    this.#head = least;
+    this.channel = least.channel;
+    this.seq = least.seq;
+    this.id = least.id;
+    return true;
   }
 }

@@ -1,9 +1,19 @@
-/** A channel: a named sequence of events, held as one ring of records and one ring of frames for each dialect in use. */
-import { CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
+/**
+ * A channel: a named sequence of events. What is held of it stands in one ring of records; what came since a dialect is in use stands
+ * in a ring of that dialect's frames, too, and frames of older events are made from the records when they are asked for. What is
+ * committed and has no room in the ring yet waits in the channel's own queue.
+ *
+ * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a reader of several channels can
+ * read both as one sequence.
+ */
+import { CHANNEL_BYTES, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
-import type { LoggedEvent } from './event.js';
+import { EntryQueue } from './entry-queue.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import { DIALECTS, scratch, type Dialect } from './frame.js';
 import type { GraceBudget } from './grace.js';
+import type { Order, Ordered, Place } from './order.js';
+import type { PublishShare } from './publish-memory.js';
 import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
 
@@ -15,10 +25,12 @@ export interface Replay {
 
 /** What rings take, bytes. */
 export interface RingMemory {
-  /** Memory of the rings of records, and of those of frames. */
+  /** Memory of the rings of records, channels' own among it, and of those of frames. */
   recordBytes: number;
   frameBytes: number;
-  /** What of it was ever written to. */
+  /** What of it is in buffers; the rest is on V8's heap. */
+  bufferBytes: number;
+  /** What of the buffers was ever written to. */
   touchedBytes: number;
   /** What of it is records and frames held. */
   heldBytes: number;
@@ -33,6 +45,8 @@ export interface Reader {
   readonly sweptThrough: number;
   /** Every line of the feed in grace has been given everything up to this id; Infinity while none is. */
   readonly graceThrough: number;
+  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
+  isHeldBackBeside(channel: unknown): boolean;
 }
 
 /** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
@@ -43,12 +57,14 @@ export function lossesSoFar(): number {
   return lossCount;
 }
 
-export class Channel<Feed extends Reader> {
+export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   readonly name: string;
   /** Feeds with at least one line. */
   readonly feeds: Feed[] = [];
   /** Lines over all feeds. */
   lineCount = 0;
+  /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
+  isOfReaders = false;
   /** Feeds with a line in grace. Written by core/grace-windows.ts. */
   feedsInGrace = 0;
   /** Times that something may not enter, or go, for the sake of lines in grace. */
@@ -57,35 +73,55 @@ export class Channel<Feed extends Reader> {
   graceBudget: GraceBudget | undefined;
   /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
   version = 0;
+  /** Rises whenever the queue changes. */
+  queueVersion = 0;
   /** Id of the newest event that entered, or 0. */
   newestId = 0;
+  /** Id of the newest event that was committed, or 0: it may wait in the queue. */
+  newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /** Highest id that was dropped, or 0: a position below it has missed something. */
-  lostThrough = 0;
+  /** Highest id that was dropped here, or may have been before this row was made: a position below it has missed something. */
+  lostThrough: number;
   /** What {@link lossesSoFar} became when that happened. */
   lostAt = 0;
-  /** Bytes of the rings as the hub has counted them. */
-  countedBytes = 0;
+  /** {@link recordBytes} and {@link frameBytes} as core/channels.ts has counted them. */
+  countedRecordBytes = 0;
+  countedFrameBytes = 0;
+  /** What its publishes hold (core/publish-memory.ts). */
+  readonly share: PublishShare = { heldBytes: 0 };
+  /** Publishes that wait for room. Written by core/intake.ts. */
+  waitingCount = 0;
+  /** True while a publish is being read: those that come after it wait. Written by core/intake.ts. */
+  isReading = false;
+  /** True while the channel stands in the intake's list of those whose entries enter. Written by core/intake.ts. */
+  isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
-  /** Neighbours in the hub's order of last publish. */
+  /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
+  order: Order<Channel<Feed>> | undefined;
   older: Channel<Feed> | undefined;
   newer: Channel<Feed> | undefined;
+  framesPlace: Place<Channel<Feed>> | undefined;
 
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
   #records: Ring | undefined;
-  /** Rings of frames by dialect index. */
+  /** Rings of frames by dialect index, made with the first event: each holds the newest of what the ring of records holds. */
   readonly #frames: (Ring | undefined)[] = [];
+  /** True at the index of a dialect that a feed reads. */
+  readonly #inUse: boolean[] = [];
+  #queue: EntryQueue | undefined;
   /** Least `sweptThrough` of the feeds when last looked at; it only grows, so an old value is safe. */
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  constructor(name: string, replay: Replay, sweepWorkBytes: number) {
+  /** `lostThrough` is what a channel of that name may have lost before (core/losses.ts). */
+  constructor(name: string, replay: Replay, sweepWorkBytes: number, lostThrough: number) {
     this.name = name;
     this.#replay = replay;
     this.#sweepWorkBytes = sweepWorkBytes;
+    this.lostThrough = lostThrough;
   }
 
   /** Events held. */
@@ -98,62 +134,170 @@ export class Channel<Feed extends Reader> {
     return this.#records !== undefined;
   }
 
-  /** Bytes of memory of all rings. */
-  get memoryBytes(): number {
-    let bytes = this.#records?.memoryBytes ?? 0;
+  /** True while its row may not be forgotten: somebody is on it or publishes to it. */
+  get isHeld(): boolean {
+    return this.lineCount > 0 || this.isBusy;
+  }
+
+  /** True when forgetting its row loses nothing: it never held an event and was not deleted. */
+  get isBlank(): boolean {
+    return this.newestId === 0 && !this.isDeleted;
+  }
+
+  /** Bytes of memory of the ring of records, and of the channel that holds it. */
+  get recordBytes(): number {
+    return this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
+  }
+
+  /** Bytes of memory of the rings of frames. */
+  get frameBytes(): number {
+    let bytes = 0;
     for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
     return bytes;
   }
 
   /** Events held above `id`, and their bytes, at most: of its frames in the dialect where it has them, else of its records. */
   heldAfter(id: number, dialect: Dialect): { readonly events: number; readonly bytes: number } {
-    const ring = this.#frames[dialect.index] ?? this.#records;
-    if (ring === undefined) return { events: 0, bytes: 0 };
-    const seq = ring.seqAfter(id);
-    return { events: ring.headSeq - seq, bytes: ring.bytesFrom(seq) };
+    const records = this.#records;
+    if (records === undefined) return { events: 0, bytes: 0 };
+    const seq = records.seqAfter(id);
+    const events = records.headSeq - seq;
+    const frames = this.#frames[dialect.index];
+    const hasFrames = frames !== undefined && frames.length >= events;
+    return { events, bytes: hasFrames ? frames.bytesFrom(frames.headSeq - events) : records.bytesFrom(seq) };
   }
 
   /** Adds what the rings take to a sum. */
   addRingMemory(sum: RingMemory): void {
     const records = this.#records;
     if (records === undefined) return;
-    sum.recordBytes += records.memoryBytes;
+    sum.recordBytes += CHANNEL_BYTES + records.memoryBytes;
+    sum.bufferBytes += records.bufferBytes;
     sum.touchedBytes += records.touchedBytes;
     sum.heldBytes += records.heldBytes;
     for (const ring of this.#frames) {
       if (ring === undefined) continue;
       sum.frameBytes += ring.memoryBytes;
+      sum.bufferBytes += ring.bufferBytes;
       sum.touchedBytes += ring.touchedBytes;
       sum.heldBytes += ring.heldBytes;
     }
   }
 
-  /** Id of the oldest event held above `id`, or undefined. */
-  firstIdAfter(id: number): number | undefined {
+  // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Seq of the first entry above `id` in the ring, or with `queued` in ring and queue; {@link endSeq} when there is none. */
+  seqAfter(id: number, queued: boolean): number {
     const records = this.#records;
-    if (records === undefined) return undefined;
-    const seq = records.seqAfter(id);
-    return seq === records.headSeq ? undefined : records.idAt(seq);
+    const seq = records === undefined ? 0 : records.seqAfter(id);
+    const ringEnd = this.#ringEnd;
+    if (!queued || seq < ringEnd || this.#queue === undefined) return seq;
+    return ringEnd + this.#queue.countThrough(id);
   }
 
-  /** Id of the `nth` newest event held (0 is the newest), or undefined. */
-  newestIdAt(nth: number): number | undefined {
-    const records = this.#records;
-    return records === undefined || nth >= records.length ? undefined : records.idAt(records.headSeq - 1 - nth);
+  /** Seq behind the last entry of the ring, or with `queued` of the queue. */
+  endSeq(queued: boolean): number {
+    return this.#ringEnd + (queued ? this.queueLength : 0);
   }
 
-  /** The oldest event held above `id`, decoded, or undefined. Its data is valid while `version` stays. */
-  firstEventAfter(id: number): LoggedEvent | undefined {
-    const records = this.#records;
-    if (records === undefined) return undefined;
-    const seq = records.seqAfter(id);
-    return seq === records.headSeq ? undefined : this.#eventAt(records, seq);
+  /** Events from a seq on, in the ring, or with `queued` in ring and queue. */
+  eventsFrom(seq: number, queued: boolean): number {
+    const ringEnd = this.#ringEnd;
+    const entered = Math.max(0, ringEnd - seq);
+    return queued && this.#queue !== undefined ? entered + this.#queue.eventsFrom(Math.max(0, seq - ringEnd)) : entered;
   }
 
-  /** The channel's frames in a dialect, made from its records on first need; undefined while the channel holds nothing. */
-  frames(dialect: Dialect): Ring | undefined {
-    return this.#frames[dialect.index] ?? this.#makeFrames(dialect);
+  /** Id of the entry at a seq that is held. */
+  idAt(seq: number): number {
+    const ringEnd = this.#ringEnd;
+    return seq < ringEnd ? (this.#records as Ring).idAt(seq) : (this.#queue as EntryQueue).at(seq - ringEnd).id;
   }
+
+  /** True when the entry at a seq that is held is a deletion, which waits in the queue. */
+  isDeletionAt(seq: number): boolean {
+    const ringEnd = this.#ringEnd;
+    return seq >= ringEnd && isDeletion((this.#queue as EntryQueue).at(seq - ringEnd));
+  }
+
+  /** The event at a seq that is held, decoded; undefined for a deletion. Its data is valid while `version` stays. */
+  eventAt(seq: number): LoggedEvent | undefined {
+    const ringEnd = this.#ringEnd;
+    if (seq >= ringEnd) {
+      const entry = (this.#queue as EntryQueue).at(seq - ringEnd);
+      return isDeletion(entry) ? undefined : entry;
+    }
+    const records = this.#records as Ring;
+    return decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
+  }
+
+  /**
+   * The frame of the event at a seq that is held, undefined for a deletion. The bytes are the ring's where it has the frame, else they
+   * are made from the event, and valid until the next frame is made.
+   */
+  frameAt(seq: number, dialect: Dialect): Uint8Array | undefined {
+    const frames = this.#frames[dialect.index];
+    const behindEnd = this.#ringEnd - seq;
+    if (frames !== undefined && behindEnd > 0 && behindEnd <= frames.length) {
+      const frameSeq = frames.headSeq - behindEnd;
+      return frames.view(frameSeq, frameSeq + 1);
+    }
+    const event = this.eventAt(seq);
+    return event === undefined ? undefined : scratch.subarray(0, dialect.encode(event));
+  }
+
+  /** The ring of frames in a dialect, when it has all that is in the ring of records behind `id`. */
+  framesAfter(id: number, dialect: Dialect): Ring | undefined {
+    const frames = this.#frames[dialect.index];
+    const records = this.#records;
+    if (frames === undefined || records === undefined) return undefined;
+    if (frames.length === records.length) return frames;
+    if (frames.length > 0 && frames.idAt(frames.tailSeq) <= id) return frames;
+    return records.headSeq - records.seqAfter(id) <= frames.length ? frames : undefined;
+  }
+
+  get #ringEnd(): number {
+    return this.#records?.headSeq ?? 0;
+  }
+
+  // ── the queue ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Entries that are committed and have not entered. */
+  get queueLength(): number {
+    return this.#queue?.length ?? 0;
+  }
+
+  /** The entry that enters next. */
+  get nextEntry(): LoggedEntry | undefined {
+    return this.#queue?.at(0);
+  }
+
+  /** Takes a committed entry that has no room yet. */
+  enqueue(entry: LoggedEntry): void {
+    (this.#queue ??= new EntryQueue()).push(entry);
+    if (!isDeletion(entry)) this.newestCommittedId = entry.id;
+    this.queueVersion++;
+  }
+
+  /** Takes the next entry, which must be there, out of the queue. */
+  dequeue(): LoggedEntry {
+    const queue = this.#queue as EntryQueue;
+    const entry = queue.shift();
+    if (queue.length === 0) this.#queue = undefined;
+    this.queueVersion++;
+    return entry;
+  }
+
+  /** Id up to which every entry has entered, of `tailedId` entries that the log has handed over. */
+  through(tailedId: number): number {
+    return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
+  }
+
+  /** True while a publish is under way, from the first byte of its body until it has entered. */
+  get isBusy(): boolean {
+    return this.#queue !== undefined || this.waitingCount > 0 || this.isReading || this.share.heldBytes > 0;
+  }
+
+  // ── room ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
    * Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them.
@@ -194,11 +338,11 @@ export class Channel<Feed extends Reader> {
     const records = (this.#records ??= new Ring());
     const record = encodeRecord(event);
     records.append(event.id, record, record.length);
-    for (let index = 0; index < this.#frames.length; index++) {
-      const ring = this.#frames[index];
-      if (ring !== undefined) appendFrame(ring, DIALECTS[index] as Dialect, event);
+    for (let index = 0; index < this.#inUse.length; index++) {
+      if (this.#inUse[index] === true) appendFrame((this.#frames[index] ??= new Ring()), DIALECTS[index] as Dialect, event);
     }
     this.newestId = event.id;
+    this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
     this.isDeleted = false;
     this.version++;
     return this.evict();
@@ -214,7 +358,7 @@ export class Channel<Feed extends Reader> {
     while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
       records.evict();
-      for (const ring of this.#frames) ring?.evict();
+      for (const ring of this.#frames) if (ring !== undefined && ring.length > records.length) ring.evict();
       evicted++;
     }
     if (evicted > 0) {
@@ -241,19 +385,30 @@ export class Channel<Feed extends Reader> {
     // What was evicted before has been counted as a loss then.
     if (dropped > 0) this.lostAt = ++lossCount;
     this.#records = undefined;
-    this.#frames.length = 0;
     this.#sweptSeq = 0;
+    this.#frames.length = 0;
     this.version++;
     return dropped;
   }
 
+  /** Lets the frames go if no healthy line needs them; they are made from the records when they are needed. Returns bytes freed. */
+  dropFrames(): number {
+    if (!this.isSwept) return 0;
+    const bytes = this.frameBytes;
+    this.#frames.length = 0;
+    this.version++;
+    return bytes;
+  }
+
   addFeed(feed: Feed): void {
     this.feeds.push(feed);
+    if (feed.readsFrames) this.#inUse[feed.dialect.index] = true;
   }
 
   removeFeed(feed: Feed): void {
     this.feeds.splice(this.feeds.indexOf(feed), 1);
     if (!this.feeds.some((other) => other.readsFrames && other.dialect === feed.dialect)) {
+      this.#inUse[feed.dialect.index] = false;
       this.#frames[feed.dialect.index] = undefined;
     }
   }
@@ -271,38 +426,26 @@ export class Channel<Feed extends Reader> {
   #bytesFrom(records: Ring, seq: number): number {
     const events = records.headSeq - seq;
     let bytes = records.bytesFrom(seq);
-    for (const ring of this.#frames) if (ring !== undefined) bytes = Math.max(bytes, ring.bytesFrom(ring.headSeq - events));
+    for (const ring of this.#frames) {
+      if (ring !== undefined) bytes = Math.max(bytes, ring.bytesFrom(Math.max(ring.tailSeq, ring.headSeq - events)));
+    }
     return bytes;
   }
 
   /** Every line in grace has been given everything up to this id. */
   get #graceThrough(): number {
     let least = Infinity;
-    if (this.feedsInGrace > 0) for (const feed of this.feeds) least = Math.min(least, feed.graceThrough);
+    if (this.feedsInGrace === 0) return least;
+    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.graceThrough);
     return least;
   }
 
   /** Looks at the feeds again. */
   #look(records: Ring): void {
     let swept = Number.MAX_SAFE_INTEGER;
-    for (const feed of this.feeds) swept = Math.min(swept, feed.sweptThrough);
+    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) swept = Math.min(swept, feed.sweptThrough);
     this.#sweptThrough = swept;
     this.#sweptSeq = records.seqAfter(swept);
-  }
-
-  #makeFrames(dialect: Dialect): Ring | undefined {
-    const records = this.#records;
-    if (records === undefined) return undefined;
-    const ring = new Ring();
-    for (let seq = records.tailSeq; seq < records.headSeq; seq++) {
-      appendFrame(ring, dialect, this.#eventAt(records, seq));
-    }
-    this.#frames[dialect.index] = ring;
-    return ring;
-  }
-
-  #eventAt(records: Ring, seq: number): LoggedEvent {
-    return decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
   }
 }
 

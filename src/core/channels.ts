@@ -1,35 +1,75 @@
-/** All channels of a server by name: which holds a ring, what the rings add up to, and who goes when there is no more place. */
+/**
+ * All channels of a server by name: who has a row, what the rings add up to, and who goes when there is no more place.
+ *
+ * A row is *published* from its first publish on, or *of readers* while nothing was ever published to its name. The two have a bound each,
+ * and lines never make a row of the first kind, so names that only readers hold displace nothing. A row that nobody holds and that
+ * holds nothing goes with its last line; what other rows had lost when they go is remembered (core/losses.ts).
+ *
+ * Published rows stand in one of three orders, or in none:
+ *
+ *   ringless   hold nothing any more; the first to be forgotten, in the order in which they came to hold nothing
+ *   passed     hold events, and had lines when a row to forget was looked for; older than all in `published`
+ *   published  hold events, in the order of last publish
+ *   none       set aside by a search: of no use to the next one before `released`, `recount` or `entered` puts them back
+ *
+ * So each step of a search is paid for by what puts the row back, and all of it is O(1) an operation; one search takes
+ * CHANNEL_LOOKS_MAX steps at the most.
+ */
 import type { Counters } from '../counters.js';
-import { CHANNELS, SWEEP_WORK_BYTES } from '../limits.js';
+import { CHANNEL_LOOKS_MAX, CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES } from '../limits.js';
 import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
+import type { Member } from './channel-set.js';
+import { Losses } from './losses.js';
+import { Order, Place } from './order.js';
 
 export interface ChannelsOptions {
   readonly replay: Replay;
-  /** Bytes of all rings; past it the least recently published channel's is dropped. */
+  /**
+   * Bytes of all rings of records: past it the least recently published channel's is dropped. The rings of frames may take as much beside
+   * them; past it those that were not used for longest are let go, which loses nothing.
+   */
   readonly replayTotalBytes: number;
-  /** Bytes that one sweep may have to write; the default is the limit, tests take less. */
+  /** Bytes that one sweep may have to write. For this and what follows the default is the limit, tests take less. */
   readonly sweepWorkBytes?: number;
+  readonly channelsMax?: number;
+  readonly readerChannelsMax?: number;
+  readonly lostChannelsMax?: number;
 }
 
+/** Channels with a publish under way that a search for one to forget passes over. */
+const BUSY_CHANNELS_MAX = 64;
+
 export class Channels<Feed extends Reader> {
-  /** Positions at or below it may be of a channel that was forgotten, or of another log. Only grows. */
-  floor: number;
-  /** Bytes of all rings. */
-  ringBytes = 0;
+  /** Bytes of all rings of records, and of all rings of frames. */
+  recordBytes = 0;
+  frameBytes = 0;
   /** Channels that hold a ring. */
   ringCount = 0;
 
   readonly #counters: Counters;
   readonly #options: ChannelsOptions;
+  readonly #publishedMax: number;
+  readonly #ofReadersMax: number;
+  readonly #losses: Losses;
   readonly #byName = new Map<string, Channel<Feed>>();
-  /** Ends of the order of last publish over the channels that hold a ring. */
-  #oldest: Channel<Feed> | undefined;
-  #newest: Channel<Feed> | undefined;
+  #ofReadersCount = 0;
+  readonly #ringless = new Order<Channel<Feed>>();
+  readonly #passed = new Order<Channel<Feed>>();
+  readonly #published = new Order<Channel<Feed>>();
+  /** Channels that have frames, in the order of last use; out of it are those whose frames were needed when they were looked at. */
+  readonly #framed = new Order<Place<Channel<Feed>>>();
 
   constructor(counters: Counters, options: ChannelsOptions, floor: number) {
     this.#counters = counters;
     this.#options = options;
-    this.floor = floor;
+    this.#publishedMax = options.channelsMax ?? CHANNELS_MAX;
+    this.#ofReadersMax = options.readerChannelsMax ?? READER_CHANNELS_MAX;
+    this.#losses = new Losses(counters, floor, options.lostChannelsMax);
+  }
+
+  /** Positions at or below it may be of a channel of which nothing is remembered, or of another log. Only grows. */
+  get floor(): number {
+    return this.#losses.floor;
   }
 
   /** Channels known by name. */
@@ -37,11 +77,26 @@ export class Channels<Feed extends Reader> {
     return this.#byName.size;
   }
 
-  /** What the rings take, by kind. Walks all of them. */
+  /** Of these, names that only lines hold. */
+  get ofReadersCount(): number {
+    return this.#ofReadersCount;
+  }
+
+  /** Bytes of all rings. */
+  get ringBytes(): number {
+    return this.recordBytes + this.frameBytes;
+  }
+
+  /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
-    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, touchedBytes: 0, heldBytes: 0 };
-    for (let channel = this.#newest; channel !== undefined; channel = channel.older) channel.addRingMemory(sum);
+    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    for (const channel of this.#byName.values()) channel.addRingMemory(sum);
     return sum;
+  }
+
+  /** What is remembered of channels that were forgotten, bytes. */
+  get lossBytes(): number {
+    return this.#losses.memoryBytes;
   }
 
   /** The channel of that name if it is known. */
@@ -49,28 +104,71 @@ export class Channels<Feed extends Reader> {
     return this.#byName.get(name);
   }
 
-  /** The channel of that name, made on first need; undefined when lines hold every place. */
+  /** What who asks for the name is told: of the channel, or of what is remembered where it is not known. */
+  member(name: string): Member {
+    return this.#byName.get(name) ?? new Absent(this.#losses.lostThrough(name));
+  }
+
+  /**
+   * The channel of that name for who publishes to it, made on first need. At the bound a channel that nobody holds is forgotten for it;
+   * undefined when all are held.
+   */
   place(name: string): Channel<Feed> | undefined {
     const known = this.#byName.get(name);
+    if (known !== undefined && !known.isOfReaders) return known;
+    if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne()) {
+      this.#counters.channels_refused_total++;
+      return undefined;
+    }
+    if (known !== undefined) {
+      this.#publish(known);
+      return known;
+    }
+    const channel = this.#make(name);
+    this.#ringless.append(channel);
+    return channel;
+  }
+
+  /** The channel of that name for a line, made on first need; nothing is forgotten for it. Undefined when there is no place. */
+  placeForLine(name: string): Channel<Feed> | undefined {
+    const known = this.#byName.get(name);
     if (known !== undefined) return known;
-    if (this.#byName.size >= CHANNELS && !this.#forgetOne()) return undefined;
-    const channel = new Channel<Feed>(name, this.#options.replay, this.#options.sweepWorkBytes ?? SWEEP_WORK_BYTES);
-    this.#byName.set(name, channel);
+    if (this.#ofReadersCount >= this.#ofReadersMax) {
+      this.#counters.reader_channels_refused_total++;
+      return undefined;
+    }
+    const channel = this.#make(name);
+    channel.isOfReaders = true;
+    this.#ofReadersCount++;
     return channel;
   }
 
   /** An event has entered the channel: it is the most recently published one, and others may have to make room. */
   entered(channel: Channel<Feed>): void {
-    this.#touch(channel);
+    if (channel.isOfReaders) this.#publish(channel);
+    this.#published.append(channel);
+    const { framesPlace } = channel;
+    if (framesPlace?.order !== undefined) this.#framed.append(framesPlace);
     this.recount(channel);
-    if (this.ringBytes > this.#options.replayTotalBytes) this.#reclaim(channel);
+    if (this.recordBytes > this.#options.replayTotalBytes) this.#reclaim(channel);
   }
 
-  /** Rings grow where they are used; what that adds up to is counted here. */
+  /** No place for an event of that name: it is lost, and remembered to be. */
+  lost(name: string, id: number): void {
+    this.#losses.remember(name, id);
+  }
+
+  /**
+   * Rings grow where they are used; what that adds up to is counted here. To be called after each sweep, and when a feed comes or goes:
+   * a ring that was needed when it was to be dropped may not be any more.
+   */
   recount(channel: Channel<Feed>): void {
-    const bytes = channel.memoryBytes;
-    this.ringBytes += bytes - channel.countedBytes;
-    channel.countedBytes = bytes;
+    const { recordBytes, countedRecordBytes } = channel;
+    this.recordBytes += recordBytes - countedRecordBytes;
+    this.ringCount += Number(recordBytes > 0) - Number(countedRecordBytes > 0);
+    channel.countedRecordBytes = recordBytes;
+    if (channel.hasRing && channel.order === undefined) this.#published.prepend(channel);
+    this.#recountFrames(channel);
   }
 
   /** Drops the channel's ring, if it has one: positions below its newest event are gaps from here on. */
@@ -78,65 +176,159 @@ export class Channels<Feed extends Reader> {
     if (!channel.hasRing) return;
     this.#counters.events_evicted_total += channel.drop();
     this.recount(channel);
-    this.ringCount--;
-    this.#unlink(channel);
+    this.#ringless.append(channel);
   }
 
-  /** Forgets a channel without lines that holds nothing, has lost nothing and was not deleted: it is not worth a row. */
-  forgetIfBlank(channel: Channel<Feed>): void {
-    if (channel.lineCount === 0 && channel.newestId === 0 && !channel.isDeleted) this.#byName.delete(channel.name);
+  /** The channel's history is over: its ring goes, and the mark stays until something is published. */
+  delete(channel: Channel<Feed>): void {
+    if (channel.isOfReaders) this.#publish(channel);
+    this.dropRing(channel);
+    channel.isDeleted = true;
   }
 
-  #touch(channel: Channel<Feed>): void {
-    if (this.#newest === channel) return;
-    if (channel.newer === undefined) this.ringCount++;
-    else this.#unlink(channel);
-    channel.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = channel;
-    else this.#newest.newer = channel;
-    this.#newest = channel;
+  /**
+   * The last line has left the channel, or the last publish that needed its row is over. A blank one is not worth a row; another may be
+   * forgotten from here on.
+   */
+  released(channel: Channel<Feed>): void {
+    if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
+    if (channel.isBlank) this.#remove(channel);
+    else if (channel.order === undefined || channel.order === this.#passed) {
+      (channel.hasRing ? this.#published : this.#ringless).prepend(channel);
+    }
   }
 
-  #unlink(channel: Channel<Feed>): void {
-    if (channel.older === undefined) this.#oldest = channel.newer;
-    else channel.older.newer = channel.newer;
-    if (channel.newer === undefined) this.#newest = channel.older;
-    else channel.newer.older = channel.older;
-    channel.older = undefined;
-    channel.newer = undefined;
+  #make(name: string): Channel<Feed> {
+    const { replay, sweepWorkBytes = SWEEP_WORK_BYTES } = this.#options;
+    const channel = new Channel<Feed>(name, replay, sweepWorkBytes, this.#losses.lostThrough(name));
+    this.#byName.set(name, channel);
+    return channel;
+  }
+
+  /** Something is published to a name that only lines held. */
+  #publish(channel: Channel<Feed>): void {
+    channel.isOfReaders = false;
+    this.#ofReadersCount--;
+    this.#ringless.append(channel);
+  }
+
+  #remove(channel: Channel<Feed>): void {
+    channel.order?.remove(channel);
+    this.#byName.delete(channel.name);
+    if (channel.isOfReaders) this.#ofReadersCount--;
+  }
+
+  #recountFrames(channel: Channel<Feed>): void {
+    const { frameBytes, countedFrameBytes } = channel;
+    if (frameBytes === countedFrameBytes && frameBytes === 0) return;
+    this.frameBytes += frameBytes - countedFrameBytes;
+    channel.countedFrameBytes = frameBytes;
+    const place = (channel.framesPlace ??= new Place(channel));
+    if (frameBytes === 0) place.order?.remove(place);
+    else if (frameBytes > countedFrameBytes) this.#framed.append(place);
+    else if (place.order === undefined) this.#framed.prepend(place);
+    if (frameBytes > countedFrameBytes && this.frameBytes > this.#options.replayTotalBytes) this.#letGoFrames(place);
+  }
+
+  /** Lets frames that were not used for longest go until the rest fits; never those that have just been made. */
+  #letGoFrames(except: Place<Channel<Feed>>): void {
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const place = this.#framed.oldest;
+      if (place === undefined || place === except || this.frameBytes <= this.#options.replayTotalBytes) return;
+      this.#framed.remove(place);
+      if (place.item.dropFrames() === 0) continue;
+      this.#counters.frames_dropped_total++;
+      this.recount(place.item);
+    }
   }
 
   /** Drops rings of the least recently published channels until the rest fits `--replay-total`; never one that a line still needs. */
   #reclaim(except: Channel<Feed>): void {
-    let channel = this.#oldest;
-    while (channel !== undefined && this.ringBytes > this.#options.replayTotalBytes) {
-      const next: Channel<Feed> | undefined = channel.newer;
-      if (channel !== except && channel.isSwept) {
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const channel = this.#passed.oldest ?? this.#published.oldest;
+      if (channel === undefined || channel === except || this.recordBytes <= this.#options.replayTotalBytes) return;
+      if (channel.isSwept) {
         this.dropRing(channel);
         this.#counters.rings_dropped_total++;
+      } else {
+        channel.order?.remove(channel);
       }
-      channel = next;
     }
   }
 
   /**
-   * Forgets the channel without lines that was published to longest ago; false when all have lines. What it lost is in the floor
-   * from here on.
+   * Forgets a channel that nobody holds: one that holds nothing if there is one, else the one that was published to longest ago. What it
+   * lost is remembered. False when none is found.
    */
   #forgetOne(): boolean {
-    let victim = this.#oldest;
-    while (victim !== undefined && victim.lineCount > 0) victim = victim.newer;
-    for (const channel of victim === undefined ? this.#byName.values() : []) {
-      if (channel.lineCount === 0) {
-        victim = channel;
-        break;
+    let busy = 0;
+    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+      const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
+      const channel = ringless ?? this.#published.oldest;
+      if (channel === undefined) return false;
+      if (!channel.isHeld) return this.#forget(channel);
+      if (channel.hasRing) this.#passed.append(channel);
+      else if (channel.lineCount > 0) this.#ringless.remove(channel);
+      else {
+        // A publish is under way there: it is over soon, and nobody says so.
+        busy++;
+        this.#ringless.append(channel);
       }
     }
-    if (victim === undefined) return false;
-    this.dropRing(victim);
-    this.floor = Math.max(this.floor, victim.lostThrough);
-    this.#byName.delete(victim.name);
+    return false;
+  }
+
+  #forget(channel: Channel<Feed>): true {
+    this.dropRing(channel);
+    this.#remove(channel);
+    if (!channel.isBlank) this.#losses.remember(channel.name, channel.lostThrough);
     this.#counters.channels_forgotten_total++;
     return true;
+  }
+}
+
+/** A channel that is not known: it holds nothing, and has lost what is remembered. */
+class Absent implements Member {
+  readonly newestId = 0;
+  readonly newestCommittedId = 0;
+  readonly lostAt = 0;
+  readonly version = 0;
+  readonly queueVersion = 0;
+  readonly lostThrough: number;
+
+  constructor(lostThrough: number) {
+    this.lostThrough = lostThrough;
+  }
+
+  seqAfter(): number {
+    return 0;
+  }
+
+  endSeq(): number {
+    return 0;
+  }
+
+  eventsFrom(): number {
+    return 0;
+  }
+
+  idAt(): number {
+    return 0;
+  }
+
+  isDeletionAt(): boolean {
+    return false;
+  }
+
+  eventAt(): undefined {
+    return undefined;
+  }
+
+  frameAt(): undefined {
+    return undefined;
+  }
+
+  through(tailedId: number): number {
+    return tailedId;
   }
 }

@@ -1,13 +1,13 @@
 /**
  * A feed: the lines that are owed the same bytes, which are those on the same channels by the same way. One channel's
- * slice is a view of its ring; several channels' frames are merged in id order into a buffer of the caller's.
+ * slice is a view of its ring of frames; older frames, and several channels' merged in id order, go into a buffer of the caller's.
  */
 import type { Channel } from './channel.js';
 import type { EndCode } from '../errors.js';
-import { CORK_WRITE_BYTES } from '../limits.js';
-import { ChannelSet } from './channel-set.js';
+import { ChannelSet, Merge } from './channel-set.js';
 import type { Dialect } from './frame.js';
 import { LineTable } from './lines.js';
+import type { Ring } from './ring.js';
 
 /** The ways to ask for a channel. */
 export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
@@ -54,7 +54,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   readonly table = new LineTable<Socket>();
 
   /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
-  sweptThrough: number;
+  sweptThrough = 0;
 
   /* Grace (core/grace.ts), written by core/grace-windows.ts. */
   /** Every line in grace has been given everything up to this id; Infinity while none is. */
@@ -97,13 +97,19 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   sliceEnd = 0;
   sliceEvents = 0;
 
-  constructor(key: string, channels: readonly Channel<Feed<Socket>>[], way: Way<Socket>, head: number, phase: number) {
+  constructor(key: string, channels: readonly Channel<Feed<Socket>>[], way: Way<Socket>, phase: number) {
     super(channels);
     this.key = key;
     this.way = way;
     this.dialect = way.dialect;
-    this.sweptThrough = head;
     this.phase = phase;
+  }
+
+  /** See core/channel.ts. */
+  isHeldBackBeside(channel: unknown): boolean {
+    if (!this.readsQueues) return false;
+    for (const other of this.channels) if (other !== channel && other.queueLength > 0) return true;
+    return false;
   }
 
   /** True when its lines are given slices of the channels' frames; polls are answered from the records. */
@@ -113,18 +119,17 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
 
   /**
    * Cuts what follows `cursor` in id order: as many whole frames as fit `maxBytes`, or one larger frame alone. Sets
-   * `sliceBytes` (valid while `version` stays and `mergeBuffer` is left alone), `sliceEnd` and `sliceEvents`; false when nothing
-   * follows, or the first frame is larger than `maxBytes` and `oversize` is not allowed. `mergeBuffer` has ≥ `maxBytes`.
+   * `sliceBytes` (valid while `version` stays and `buffer` is left alone), `sliceEnd` and `sliceEvents`; false when nothing
+   * follows, or the first frame is larger than `maxBytes` and `oversize` is not allowed. `buffer` has ≥ `maxBytes`.
    */
-  cut(cursor: number, maxBytes: number, mergeBuffer: Buffer, oversize: boolean): boolean {
-    return this.channels.length === 1
-      ? this.#cutOne(cursor, maxBytes, oversize)
-      : this.#cutMerged(cursor, maxBytes, mergeBuffer, oversize);
+  cut(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
+    const one = this.readsQueues ? undefined : this.channels[0]?.framesAfter(cursor, this.dialect);
+    return one === undefined
+      ? this.#cutMerged(cursor, maxBytes, buffer, oversize)
+      : this.#cutRing(one, cursor, maxBytes, oversize);
   }
 
-  #cutOne(cursor: number, maxBytes: number, oversize: boolean): boolean {
-    const ring = this.channelAt(0).frames(this.dialect);
-    if (ring === undefined) return false;
+  #cutRing(ring: Ring, cursor: number, maxBytes: number, oversize: boolean): boolean {
     const from = ring.seqAfter(cursor);
     if (from === ring.headSeq || (!oversize && ring.sizeAt(from) > maxBytes)) return false;
     const to = ring.runEnd(from, maxBytes);
@@ -134,51 +139,33 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
     return true;
   }
 
-  #cutMerged(cursor: number, maxBytes: number, mergeBuffer: Buffer, oversize: boolean): boolean {
-    const runs: Run[] = [];
-    for (const channel of this.channels) {
-      const ring = channel.frames(this.dialect);
-      if (ring === undefined) continue;
-      const seq = ring.seqAfter(cursor);
-      if (seq < ring.headSeq) runs.push({ ring, seq, id: ring.idAt(seq) });
-    }
+  #cutMerged(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
     let bytes = 0;
     let events = 0;
     let end = cursor;
-    for (;;) {
-      let next: Run | undefined;
-      for (const run of runs) if (run.id < (next?.id ?? Infinity)) next = run;
-      if (next === undefined) break;
-      const { ring, seq } = next;
-      const size = ring.sizeAt(seq);
-      if (bytes + size > maxBytes) {
+    const merge = new Merge(this, cursor);
+    while (merge.next()) {
+      const frame = merge.channel.frameAt(merge.seq, this.dialect);
+      if (frame === undefined) continue;
+      if (bytes + frame.length > maxBytes) {
         if (events > 0) break;
         if (!oversize) return false;
-        this.sliceBytes = ring.view(seq, seq + 1);
-        this.sliceEnd = next.id;
+        this.sliceBytes = Buffer.from(frame);
+        this.sliceEnd = merge.id;
         this.sliceEvents = 1;
         return true;
       }
-      mergeBuffer.set(ring.view(seq, seq + 1), bytes);
-      bytes += size;
+      buffer.set(frame, bytes);
+      bytes += frame.length;
       events++;
-      end = next.id;
-      next.seq++;
-      next.id = next.seq < ring.headSeq ? ring.idAt(next.seq) : Infinity;
+      end = merge.id;
     }
     if (events === 0) return false;
-    this.sliceBytes = mergeBuffer.subarray(0, bytes);
+    this.sliceBytes = buffer.subarray(0, bytes);
     this.sliceEnd = end;
     this.sliceEvents = events;
     return true;
   }
-}
-
-/** Where the merge stands in one channel's ring. */
-interface Run {
-  readonly ring: NonNullable<ReturnType<Channel<never>['frames']>>;
-  seq: number;
-  id: number;
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -203,7 +190,15 @@ export class SliceCache<Socket> {
   readonly #ends = new Float64Array(ENTRIES);
   readonly #events = new Uint32Array(ENTRIES);
   readonly #slices: Uint8Array[] = Array.from({ length: ENTRIES }, () => EMPTY);
-  readonly #mergeBuffers: (Buffer | undefined)[] = Array.from({ length: ENTRIES });
+  readonly #buffers: (Buffer | undefined)[] = Array.from({ length: ENTRIES });
+  readonly #maxBytes: number;
+  readonly #oversize: boolean;
+
+  /** Slices of at most `maxBytes`; a larger frame is a slice of its own with `oversize`, and ends what can be found without. */
+  constructor(maxBytes: number, oversize: boolean) {
+    this.#maxBytes = maxBytes;
+    this.#oversize = oversize;
+  }
 
   /** Sets `bytes`, `end` and `events` to the slice behind `cursor`; false when nothing follows. */
   find(feed: Feed<Socket>, cursor: number): boolean {
@@ -221,13 +216,11 @@ export class SliceCache<Socket> {
       entry++;
     }
     const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
-    const mergeBuffer =
-      feed.channels.length === 1 ? EMPTY : (this.#mergeBuffers[entry] ??= Buffer.allocUnsafeSlow(CORK_WRITE_BYTES));
-    if (!feed.cut(cursor, CORK_WRITE_BYTES, mergeBuffer, true)) {
+    const buffer = (this.#buffers[entry] ??= Buffer.allocUnsafeSlow(this.#maxBytes));
+    if (!feed.cut(cursor, this.#maxBytes, buffer, this.#oversize)) {
       this.#cursors[entry] = -1;
       return false;
     }
-    // The first look of all may have made the frames from the records; that moves nothing, so the version still stands.
     this.#cursors[entry] = cursor;
     this.#ends[entry] = feed.sliceEnd;
     this.#events[entry] = feed.sliceEvents;

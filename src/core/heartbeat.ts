@@ -18,7 +18,7 @@ export class Heartbeat<Socket> {
   readonly #clock: Clock;
   readonly #counters: Counters;
   readonly #feeds: Iterable<Feed<Socket>>;
-  readonly #head: () => number;
+  readonly #through: (feed: Feed<Socket>) => number;
   /** Steps in one turn of the wheel: every line is looked at once a turn. */
   readonly #turnSteps: number;
   readonly #stepMs: number;
@@ -30,14 +30,14 @@ export class Heartbeat<Socket> {
     clock: Clock,
     counters: Counters,
     feeds: Iterable<Feed<Socket>>,
-    head: () => number,
+    through: (feed: Feed<Socket>) => number,
     intervalMs: number,
   ) {
     this.#pump = pump;
     this.#clock = clock;
     this.#counters = counters;
     this.#feeds = feeds;
-    this.#head = head;
+    this.#through = through;
     const turnMs = intervalMs / TURNS;
     this.#turnSteps = Math.max(1, Math.min(HEARTBEAT_TURN_STEPS, Math.floor(turnMs / HEARTBEAT_STEP_MS)));
     this.#stepMs = turnMs / this.#turnSteps;
@@ -72,7 +72,6 @@ export class Heartbeat<Socket> {
   /** Looks at every `turnSteps`-th line. */
   #turn(step: number): void {
     this.#pump.step = step;
-    const head = this.#head();
     for (const feed of this.#feeds) {
       const { table, dialect } = feed;
       const { port } = feed.way;
@@ -80,6 +79,7 @@ export class Heartbeat<Socket> {
       if (port.kind !== 'stream') continue;
       const { states, lastWrites, cursors } = table;
       const newest = feed.newestId;
+      const head = this.#through(feed);
       let atHead: Buffer | undefined;
       for (let row = (step + feed.phase) % this.#turnSteps; row < table.count; row += this.#turnSteps) {
         if (step - (lastWrites[row] as number) <= (TURNS - 1) * this.#turnSteps) continue;

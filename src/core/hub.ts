@@ -4,30 +4,33 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { ENDS, HoldlineError, type EndCode } from '../errors.js';
+import { asError, ENDS, HoldlineError, type EndCode } from '../errors.js';
+import { makeHeldBytes, type HeldBytes } from '../held-bytes.js';
 import {
-  CHANNELS,
+  CHANNELS_MAX,
   CORK_WRITE_BYTES,
   DEADLINE_STEP_MS,
   DELETED_ENDS_PER_TURN,
   OPENING_BYTES,
+  REPLAY_OPENING_BYTES,
   POLL_WAIT_JITTER,
   POLL_WAIT_MOST_SECONDS,
+  READER_CHANNELS_MAX,
 } from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
 import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
-import { ChannelSet } from './channel-set.js';
+import { ChannelSet, type Member } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
-import { Feed, type Transport, type Way } from './feed.js';
+import { Feed, SliceCache, type Transport, type Way } from './feed.js';
 import { Heartbeat } from './heartbeat.js';
-import { Intake, type IntakeOwner, type Published, type Submission } from './intake.js';
+import { Intake, queuedBytesOf, type IntakeOwner, type Published, type Submission } from './intake.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
-import { PublishMemory, Reservation, type PublishShare } from './publish-memory.js';
+import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
 import { emptyPosition, startOf, type Progress, type Start } from './start.js';
 
@@ -56,19 +59,33 @@ export interface Polled {
 
 /** What the hub's own data takes, bytes, without what stands on the heap. */
 export interface HubMemory {
-  /** Rows of the feeds, rows by handle, and the wheel of deadlines. */
-  readonly tables: { readonly feedBytes: number; readonly handleBytes: number; readonly deadlineBytes: number };
+  /** Rows of the feeds, rows by handle, the wheel of deadlines, and what is remembered of channels that were forgotten. */
+  readonly tables: {
+    readonly feedBytes: number;
+    readonly handleBytes: number;
+    readonly deadlineBytes: number;
+    readonly lossBytes: number;
+  };
   readonly rings: Readonly<RingMemory>;
 }
 
+/** A publish finds no place for a new name. */
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS} channels have lines already; use one of them or try again later`,
+    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
   );
 }
 
-export class Hub<Socket> implements IntakeOwner, Progress {
+/** A line finds none. */
+function readerChannelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
+  );
+}
+
+export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly lines = new Lines<Socket, Feed<Socket>>();
 
   readonly #log: EventLog;
@@ -78,25 +95,26 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
   readonly #channels: Channels<Feed<Socket>>;
-  readonly #intake: Intake;
+  readonly #publishMemory: PublishMemory;
+  readonly #intake: Intake<Feed<Socket>>;
   readonly #deadlines: Deadlines;
-  readonly #pollAnswers = new PollAnswers();
+  readonly pollAnswers = new PollAnswers();
   readonly #feeds = new Map<string, Feed<Socket>>();
   #feedsMade = 0;
-  /** Id of the newest entry that entered: a caught-up line has been given everything up to it. */
+  /** Id of the newest entry that entered. */
   #head: number;
-  readonly #nothing = new ChannelSet<Channel<Feed<Socket>>>([]);
   /** Gaps that waiting polls are to be told, by handle. */
   readonly #owedGaps = new Map<number, OwedGap>();
   /** Feeds of deleted channels whose lines are being ended. */
   readonly #ending: Feed<Socket>[] = [];
   readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
-  readonly #mergeBuffer = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
+  /** What a line is given in its opening beside prelude and gap. */
+  readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES, false);
   /** Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep, so they only take note. */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
 
-  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions) {
+  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions, held: HeldBytes = makeHeldBytes()) {
     this.#log = log;
     this.#clock = clock;
     this.#beganMs = clock.nowMs();
@@ -105,8 +123,16 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
     this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
-    this.#intake = new Intake(this, log, clock, counters);
-    this.#heartbeat = new Heartbeat(this.#pump, clock, counters, this.#feedsView(), () => this.#head, options.heartbeatMs);
+    this.#publishMemory = new PublishMemory(held);
+    this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
+    this.#heartbeat = new Heartbeat(
+      this.#pump,
+      clock,
+      counters,
+      this.#feedsView(),
+      (feed) => this.through(feed),
+      options.heartbeatMs,
+    );
     this.#heartbeat.start();
   }
 
@@ -122,12 +148,17 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     return this.#head;
   }
 
+  /** Id up to which every entry of the channels can be read: whoever was given what there is has been given everything up to it. */
+  through(set: ChannelSet<Member>): number {
+    return set.through(this.#intake.tailedId);
+  }
+
   /** The id that the log gave last. */
   get lastId(): number {
     return this.#log.lastId();
   }
 
-  /** Positions below it may have lost something that nobody remembers. */
+  /** Positions below it may be of a channel of which nothing is remembered. */
   get floor(): number {
     return this.#channels.floor;
   }
@@ -147,6 +178,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       linesStalled: stalled,
       linesByTransport: byTransport,
       channels: this.#channels.count,
+      readerChannels: this.#channels.ofReadersCount,
       rings: this.#channels.ringCount,
       ringBytes: this.#channels.ringBytes,
       ...this.#intake.gauges,
@@ -157,9 +189,9 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   get memory(): HubMemory {
     let feedBytes = 0;
     for (const { table } of this.#allFeeds()) feedBytes += table.memoryBytes;
-    const { lines } = this;
+    const { lossBytes } = this.#channels;
     return {
-      tables: { feedBytes, handleBytes: lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes },
+      tables: { feedBytes, handleBytes: this.lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes, lossBytes },
       rings: this.#channels.ringMemory,
     };
   }
@@ -177,36 +209,37 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Publishes a batch to one channel, all or nothing; resolves when it has its ids. Rejects with HOLDLINE_PUBLISH_BUSY when there is
-   * no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
-   */
-  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
-    // The channel's row is made here: where there is no place for one the publisher hears it, before anything is accepted.
-    if (this.#channels.place(channel) === undefined) return Promise.reject(channelsFull());
-    return this.#intake.publish(channel, entries, requestKey);
-  }
-
-  readonly #publishMemory = new PublishMemory();
-  readonly #share: PublishShare = { heldBytes: 0 };
-
-  /**
    * Where the memory of a publish to the channel is accounted: asked for before a body is received, grown as it comes. Throws
-   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when the channel's waiting room is full.
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many publishes wait as may.
    */
   reserve(channel: string): Reservation {
-    if (this.#channels.place(channel) === undefined) throw channelsFull();
-    return new Reservation(this.#publishMemory, this.#share);
+    // The channel's row is made here: where there is no place for one the publisher hears it before anything is accepted.
+    const placed = this.#channels.place(channel);
+    if (placed === undefined) throw channelsFull();
+    this.#intake.checkPlace(placed);
+    return new Reservation(this.#publishMemory, placed.share);
   }
 
   /**
    * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves when it has its ids. Rejects with
-   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL.
+   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the
+   * log keeps the receipt.
    */
-  async submit(channel: string, { reservation, read }: Submission, requestKey?: RequestKey): Promise<Published> {
+  submit(channel: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
+    const placed = this.#channels.place(channel);
+    if (placed !== undefined) return this.#intake.submit(placed, submission, requestKey);
+    submission.reservation.release();
+    return Promise.reject(channelsFull());
+  }
+
+  /** Publishes entries that are there already, as {@link submit} does. */
+  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
     try {
-      return await this.publish(channel, await read(), requestKey);
-    } finally {
-      reservation.release();
+      const reservation = this.reserve(channel);
+      reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
+      return this.submit(channel, { reservation, isRead: true, read: () => entries }, requestKey);
+    } catch (error) {
+      return Promise.reject(asError(error));
     }
   }
 
@@ -215,20 +248,17 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     return this.publish(channel, [{ channel, isDeletion: true }]);
   }
 
-  subscribersOf(channel: string): number {
-    return this.#channels.get(channel)?.lineCount ?? 0;
+  /** Another node may have published to a name that has no place here. Lines that are there are given it all the same. */
+  placeOf(entry: LoggedEntry): Channel<Feed<Socket>> | undefined {
+    return this.#channels.get(entry.channel) ?? this.#channels.place(entry.channel);
   }
 
-  hasRoom(entry: NewEntry, bytes: number): boolean {
-    const channel = this.#channels.get(entry.channel);
-    // What is deleted is given to the healthy lines before.
-    return channel === undefined || (isDeletion(entry) ? channel.isSwept : channel.hasRoom(bytes));
+  queued(channel: Channel<Feed<Socket>>): void {
+    for (const feed of channel.feeds) if (feed.readsQueues) this.#pump.wake(feed);
   }
 
-  enter(entry: LoggedEntry): void {
-    // The row may have been forgotten while the entry waited, and lines have taken every place since.
-    const channel = this.#channels.place(entry.channel);
-    this.#head = entry.id;
+  enter(channel: Channel<Feed<Socket>> | undefined, entry: LoggedEntry): void {
+    this.#head = Math.max(this.#head, entry.id);
     if (isDeletion(entry)) {
       this.#counters.deletions_total++;
       if (channel !== undefined) this.#delete(channel, entry.id);
@@ -249,10 +279,10 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     for (const feed of channel.feeds) this.#pump.wake(feed);
   }
 
-  /** No place for the event: it is lost, and the floor tells. */
+  /** No place for the event: it is lost, and who asks for it is told. */
   #enterNowhere(event: LoggedEvent): void {
     this.#counters.events_evicted_total++;
-    this.#channels.floor = event.id;
+    this.#channels.lost(event.channel, event.id);
   }
 
   /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
@@ -261,7 +291,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       this.#counters.events_evicted_total += channel.evict();
       this.#channels.recount(channel);
     }
-    this.#intake.proceed();
+    for (const channel of feed.channels) this.#intake.proceed(channel);
   }
 
   /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
@@ -278,8 +308,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
 
   /** The channel's history is over, and so are the lines on it alone. */
   #delete(channel: Channel<Feed<Socket>>, id: number): void {
-    this.#channels.dropRing(channel);
-    channel.isDeleted = true;
+    this.#channels.delete(channel);
     for (const feed of channel.feeds.filter(({ channels }) => channels.length === 1)) {
       // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
       this.#detach(feed);
@@ -328,15 +357,16 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       length += dialect.gap(start.gap.after, gapBefore(feed, start.cursor, start.gap)).copy(this.#opening, length);
     }
     let cursor = start.cursor;
+    const replays = this.#replays;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
-    while (cursor < feed.newestId && feed.cut(cursor, OPENING_BYTES - length, this.#mergeBuffer, false)) {
-      this.#opening.set(feed.sliceBytes, length);
-      length += feed.sliceBytes.length;
-      cursor = feed.sliceEnd;
-      this.#counters.deliveries_total += feed.sliceEvents;
+    while (cursor < feed.newestId && replays.find(feed, cursor) && length + replays.bytes.length <= OPENING_BYTES) {
+      this.#opening.set(replays.bytes, length);
+      length += replays.bytes.length;
+      cursor = replays.end;
+      this.#counters.deliveries_total += replays.events;
     }
     // What followed is gone, and the line has been told.
-    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId);
+    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId, feed.lostThrough);
     const handle = this.#add(feed, socket, cursor);
     this.onJoin?.(names);
     if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
@@ -440,6 +470,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
       this.#owedGaps.delete(handle);
     }
     if (feed.table.count === 0) this.#detach(feed);
+    for (const channel of feed.channels) if (channel.lineCount === 0) this.#channels.released(channel);
     if (!isPoll) this.onLeave?.(feed.channels.map((channel) => channel.name));
   }
 
@@ -449,8 +480,8 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
-    const answer = this.#pollAnswers.find(set, start.cursor, limit, start.gap);
-    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this) };
+    const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
+    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this.through(set)) };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -462,7 +493,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
   /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
   wait(socket: Socket, names: readonly string[], way: Way<Socket>, start: Start, waitMs: number): number {
     const feed = this.#feedOf(names, way);
-    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId));
+    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId, feed.lostThrough));
     feed.table.setState(this.lines.rowOf(handle), HEALTHY);
     if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
     // The wheel may be a step early.
@@ -480,7 +511,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     let gap = this.#owedGaps.get(handle);
     if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
       gap = { after: cursor, through: feed.lostThrough };
-    const answer = this.#pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    const answer = this.pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
     if (answer === undefined) {
       // The poll waits on, behind it.
       table.cursors[row] = feed.newestId;
@@ -507,7 +538,7 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     const handle = table.handles[row] as number;
     // What comes after a deletion is another life of the channel, which this feed has not been woken for.
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
-    const position = emptyPosition(feed, start, { head: feed.overAt ?? this.#head, floor: this.floor });
+    const position = emptyPosition(feed, start, feed.overAt ?? this.through(feed));
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;
@@ -522,15 +553,11 @@ export class Hub<Socket> implements IntakeOwner, Progress {
 
   // ── feeds ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The channels of those names that are known; one that is not holds nothing. */
-  #setOf(names: readonly string[]): ChannelSet<Channel<Feed<Socket>>> {
-    if (names.length === 1) return this.#channels.get(names[0] as string)?.alone ?? this.#nothing;
-    const channels: Channel<Feed<Socket>>[] = [];
-    for (const name of names) {
-      const channel = this.#channels.get(name);
-      if (channel !== undefined) channels.push(channel);
-    }
-    return new ChannelSet(channels);
+  /** The channels of those names; one that is not known holds nothing, and has lost what is remembered. */
+  #setOf(names: readonly string[]): ChannelSet<Member> {
+    const [first] = names;
+    const known = names.length === 1 ? this.#channels.get(first as string) : undefined;
+    return known?.alone ?? new ChannelSet(names.map((name) => this.#channels.member(name)));
   }
 
   #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {
@@ -539,18 +566,16 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     const known = this.#feeds.get(key);
     if (known !== undefined) return known;
     const channels: Channel<Feed<Socket>>[] = [];
-    try {
-      for (const name of sorted) {
-        const channel = this.#channels.place(name);
-        if (channel === undefined) throw channelsFull();
-        // Counted while the others are made, so that making place for them does not forget this one.
-        channel.lineCount++;
-        channels.push(channel);
+    for (const name of sorted) {
+      const channel = this.#channels.placeForLine(name);
+      if (channel === undefined) {
+        for (const placed of channels) this.#channels.released(placed);
+        throw readerChannelsFull();
       }
-    } finally {
-      for (const channel of channels) channel.lineCount--;
+      channels.push(channel);
     }
-    const feed = new Feed<Socket>(key, channels, way, this.#head, this.#feedsMade++);
+    const feed = new Feed<Socket>(key, channels, way, this.#feedsMade++);
+    feed.sweptThrough = this.through(feed);
     this.#feeds.set(key, feed);
     for (const channel of channels) channel.addFeed(feed);
     return feed;
@@ -564,7 +589,6 @@ export class Hub<Socket> implements IntakeOwner, Progress {
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
       this.#channels.recount(channel);
-      this.#channels.forgetIfBlank(channel);
     }
   }
 

@@ -1,14 +1,26 @@
 /**
- * The intake: the way of events in. Publishers are let through while there is room, wait a while when there is none, and are
- * refused after that; what the log has given an id enters the rings in id order, whatever its channel.
+ * The intake: how events come in. Publishes to a channel are read one after the other while it has room, wait a while when it has
+ * none, and are refused after that. What the log has committed enters the channel's ring as soon as there is room, or waits in the
+ * channel's queue. Room, queue and waiting publishes are each channel's own, so that none holds up another.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
-import { ENTERED_PER_TURN, EVENT_COST_BYTES, PUBLISH_WAIT_MS, WAITING_PUBLISHERS, WAITING_PUBLISH_BYTES } from '../limits.js';
+import { asError, HoldlineError } from '../errors.js';
+import {
+  CORK_WRITE_BYTES,
+  ENTERED_PER_CHECK,
+  ENTERED_PER_TURN,
+  EVENT_COST_BYTES,
+  PUBLISH_WAIT_MS,
+  QUEUED_EVENT_BYTES,
+  READ_AT_ONCE_BYTES,
+  SWEEP_SLICE_MS,
+  WAITING_PUBLISHERS,
+} from '../limits.js';
 import type { EventLog, RequestKey } from '../log/log.js';
+import type { Channel, Reader } from './channel.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
-import type { Reservation } from './publish-memory.js';
+import type { PublishMemory, Reservation } from './publish-memory.js';
 
 /** A publish that was accepted. */
 export interface Published {
@@ -19,60 +31,89 @@ export interface Published {
 
 /** What a publisher hands over. It is read when its channel has room for it, so that what waits is as large as what was sent. */
 export interface Submission {
-  /** The memory that it holds; released when its entries have entered or it failed, or by the publisher when that leaves. */
+  /** The memory that it holds; released when its entries are the log's or it failed, or by the publisher when that leaves. */
   readonly reservation: Reservation;
+  /** True when the entries are there already: however many, they are not read in a turn of their own. */
+  readonly isRead?: true;
   /** Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at most once. */
   read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
 /** What the intake asks of the hub. */
-export interface IntakeOwner {
-  /** Lines on the channel now. */
-  subscribersOf(channel: string): number;
-  /** True when an entry of that cost may enter its channel now: what its healthy lines have not been given stays bounded. */
-  hasRoom(entry: NewEntry, bytes: number): boolean;
-  /** The entry enters; ids rise from call to call. */
-  enter(entry: LoggedEntry): void;
+export interface IntakeOwner<Feed extends Reader> {
+  /** The channel of an entry; undefined when there is no place for it any more. */
+  placeOf(entry: LoggedEntry): Channel<Feed> | undefined;
+  /** The entry waits in its channel's queue: who reads queues may read it. */
+  queued(channel: Channel<Feed>): void;
+  /** The entry enters its channel, if it has one; ids rise from call to call of a channel. */
+  enter(channel: Channel<Feed> | undefined, entry: LoggedEntry): void;
   /** What waits to go out shall not wait for a flush interval. */
   flush(): void;
 }
 
 /** A publish that waits for room. */
-interface Waiter {
-  readonly entries: readonly NewEntry[];
+class WaitingPublish {
+  readonly submission: Submission;
   readonly requestKey: RequestKey | undefined;
   readonly bytes: number;
   readonly resolve: (published: Promise<Published>) => void;
   readonly cancelDeadline: () => void;
+
+  constructor(
+    submission: Submission,
+    requestKey: RequestKey | undefined,
+    resolve: (published: Promise<Published>) => void,
+    cancelDeadline: () => void,
+  ) {
+    this.submission = submission;
+    this.bytes = submission.reservation.bytes;
+    this.requestKey = requestKey;
+    this.resolve = resolve;
+    this.cancelDeadline = cancelDeadline;
+  }
 }
 
-/** What an entry counts for against room and queue. */
+/** What an entry counts for against its channel's room. */
 function costOf(entry: NewEntry): number {
   return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
 }
 
-export class Intake {
-  readonly #owner: IntakeOwner;
+/** What an entry takes while it is in memory and not in a ring. */
+export function queuedBytesOf(entry: NewEntry): number {
+  return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
+}
+
+export class Intake<Feed extends Reader> {
+  readonly #owner: IntakeOwner<Feed>;
   readonly #log: EventLog;
   readonly #clock: Clock;
   readonly #counters: Counters;
+  readonly #memory: PublishMemory;
   readonly #stopTail: () => void;
-  /** Accepted entries that have not entered their ring yet, in id order from `#queueStart`. */
-  #queue: LoggedEntry[] = [];
-  #queueStart = 0;
-  #queueBytes = 0;
+  /** Id of the newest entry that the log has handed over. */
+  #tailedId: number;
+  /** Channels whose queue goes on entering in the next turn of the loop, in turn. */
+  #entering: Channel<Feed>[] = [];
   #enterScheduled = false;
-  /** Publishers that wait for room, first come first, by channel name. */
-  readonly #waiting = new Map<string, Waiter[]>();
+  /** Large publishes that are to be read, one at a time, in the order in which their channels had room. */
+  readonly #toRead: (() => Promise<void>)[] = [];
+  #isReading = false;
+  #readingCount = 0;
+  #queuedEvents = 0;
+  #queuedBytes = 0;
+  /** Publishes that wait for room, first come first. */
+  readonly #waiting = new Map<Channel<Feed>, WaitingPublish[]>();
   #waitingCount = 0;
   #waitingBytes = 0;
 
-  constructor(owner: IntakeOwner, log: EventLog, clock: Clock, counters: Counters) {
+  constructor(owner: IntakeOwner<Feed>, log: EventLog, clock: Clock, counters: Counters, memory: PublishMemory) {
     this.#owner = owner;
     this.#log = log;
     this.#clock = clock;
     this.#counters = counters;
-    this.#stopTail = log.tail(log.lastId(), (entries) => this.#take(entries));
+    this.#memory = memory;
+    this.#tailedId = log.lastId();
+    this.#stopTail = log.tail(this.#tailedId, (entries) => this.#take(entries));
   }
 
   /** Takes no more from the log. */
@@ -80,142 +121,271 @@ export class Intake {
     this.#stopTail();
   }
 
+  /** Id of the newest entry that the log has handed over. */
+  get tailedId(): number {
+    return this.#tailedId;
+  }
+
   /** True when nothing accepted is left to enter and nobody waits. */
   get isEmpty(): boolean {
-    return this.#waitingCount === 0 && this.#queueBytes === 0;
+    return this.#waitingCount === 0 && this.#queuedEvents === 0 && this.#readingCount === 0;
   }
 
   get gauges() {
     return {
-      queueEvents: this.#queue.length - this.#queueStart,
-      queueBytes: this.#queueBytes,
+      queueEvents: this.#queuedEvents,
+      queueBytes: this.#queuedBytes,
+      readingPublishers: this.#readingCount,
       waitingPublishers: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
     };
   }
 
+  /** Throws HOLDLINE_PUBLISH_BUSY when a publish to the channel would be refused for the number of those that wait. */
+  checkPlace(channel: Channel<Feed>): void {
+    const own = channel.waitingCount;
+    // As many as are still free, so that who takes all it can leaves as much for each of the others.
+    if (own < WAITING_PUBLISHERS - this.#waitingCount) return;
+    throw new HoldlineError(
+      'HOLDLINE_PUBLISH_BUSY',
+      `${own} publishes to ${channel.name} wait for room already; try again after Retry-After`,
+    );
+  }
+
   /**
-   * Publishes a batch to one channel, all or nothing; resolves when it has its ids. While the channel's lines have not been given
-   * what was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
+   * Publishes what a submission reads, all or nothing; resolves when it has its ids. While the channel's lines have not been given what
+   * was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
    */
-  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
-    if (!this.#waiting.has(channel) && this.#hasRoom(entries)) return this.#append(channel, entries, requestKey);
-    return this.#wait(channel, entries, requestKey);
+  submit(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    if (channel.waitingCount === 0 && this.#hasRoom(channel, submission)) return this.#begin(channel, submission, requestKey);
+    return this.#wait(channel, submission, requestKey);
   }
 
-  /** Room may have come: what waits enters as far as there is some. */
-  proceed(): void {
-    if (this.#queueStart < this.#queue.length) this.#enter();
-    this.#admit();
+  /** Room may have come in the channel: what waits there enters as far as there is some, then publishes are let in. */
+  proceed(channel: Channel<Feed>): void {
+    if (channel.queueLength > 0) this.#enter(channel);
+    this.#admit(channel);
   }
 
-  /** Accepted entries go first, so none is admitted while some wait for a ring; a batch is admitted by its first entry. */
-  #hasRoom(entries: readonly NewEntry[]): boolean {
-    const first = entries[0];
-    return this.#queueBytes === 0 && (first === undefined || this.#owner.hasRoom(first, costOf(first)));
+  /** Accepted entries go first, so nothing is read while some wait for the ring; a batch is let in by its first bytes. */
+  #hasRoom(channel: Channel<Feed>, { reservation }: Submission): boolean {
+    if (channel.queueLength > 0 || channel.isReading) return false;
+    return channel.hasRoom(Math.min(reservation.bytes, CORK_WRITE_BYTES));
   }
 
-  async #append(channel: string, entries: readonly NewEntry[], requestKey: RequestKey | undefined): Promise<Published> {
-    const subscribers = this.#owner.subscribersOf(channel);
-    const ids = await this.#log.append(entries, requestKey === undefined ? undefined : { ...requestKey, subscribers });
-    for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
-    return { ids, subscribers };
+  // ── publishes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Reads and appends: at once, or in its turn where it is so large that it may be read in slices. */
+  #begin(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    const { reservation } = submission;
+    if (reservation.bytes > READ_AT_ONCE_BYTES && submission.isRead !== true)
+      return this.#readInTurn(channel, submission, requestKey);
+    let entries: ReturnType<Submission['read']>;
+    try {
+      entries = submission.read();
+    } catch (error) {
+      reservation.release();
+      return Promise.reject(asError(error));
+    }
+    if (entries instanceof Promise) return this.#readInTurn(channel, { reservation, read: () => entries }, requestKey);
+    return this.#append(channel, entries, submission.reservation, requestKey);
   }
 
-  #wait(channel: string, entries: readonly NewEntry[], requestKey: RequestKey | undefined): Promise<Published> {
-    let bytes = 0;
-    for (const entry of entries) bytes += costOf(entry);
-    if (this.#waitingCount >= WAITING_PUBLISHERS || this.#waitingBytes + bytes > WAITING_PUBLISH_BYTES) {
-      const error = new HoldlineError(
-        'HOLDLINE_PUBLISH_BUSY',
-        `${this.#waitingCount} publishers wait for room already; try again after Retry-After`,
-      );
-      return Promise.reject(error);
+  /** One such publish is read at a time, so that slices of many do not add up to a long turn of the loop. */
+  #readInTurn(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    channel.isReading = true;
+    this.#readingCount++;
+    return new Promise((resolve, reject) => {
+      this.#toRead.push(async () => {
+        const { reservation } = submission;
+        try {
+          if (reservation.isReleased) throw publisherLeft();
+          const entries = await submission.read();
+          // Nothing is published that nobody is told of.
+          if (reservation.isReleased) throw publisherLeft();
+          resolve(this.#append(channel, entries, reservation, requestKey));
+        } catch (error) {
+          reservation.release();
+          reject(asError(error));
+        }
+        channel.isReading = false;
+        this.#readingCount--;
+        this.proceed(channel);
+      });
+      if (!this.#isReading) void this.#readNext();
+    });
+  }
+
+  async #readNext(): Promise<void> {
+    this.#isReading = true;
+    for (let read = this.#toRead.shift(); read !== undefined; read = this.#toRead.shift()) await read();
+    this.#isReading = false;
+  }
+
+  async #append(
+    channel: Channel<Feed>,
+    entries: readonly NewEntry[],
+    reservation: Reservation,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
+    const subscribers = channel.lineCount;
+    try {
+      const ids = await this.#log.append(entries, requestKey === undefined ? undefined : { ...requestKey, subscribers });
+      for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
+      return { ids, subscribers };
+    } finally {
+      reservation.release();
+    }
+  }
+
+  // ── waiting for room ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #wait(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    const { reservation } = submission;
+    try {
+      this.checkPlace(channel);
+    } catch (error) {
+      reservation.release();
+      return Promise.reject(asError(error));
     }
     this.#counters.publish_waited_total++;
     this.#owner.flush();
     return new Promise<Published>((resolve, reject) => {
-      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS, () => {
+      const giveUp = (error: HoldlineError): void => {
         this.#unwait(channel, waiter);
-        reject(
+        reservation.release();
+        reject(error);
+      };
+      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS, () => {
+        giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
-            `no room on ${channel} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`,
+            `no room on ${channel.name} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`,
           ),
         );
       });
-      const waiter: Waiter = { entries, requestKey, bytes, resolve, cancelDeadline };
-      const line = this.#waiting.get(channel);
-      if (line === undefined) this.#waiting.set(channel, [waiter]);
-      else line.push(waiter);
+      const waiter = new WaitingPublish(submission, requestKey, resolve, cancelDeadline);
+      reservation.onRelease = () => giveUp(publisherLeft());
+      const waiters = this.#waiting.get(channel);
+      if (waiters === undefined) this.#waiting.set(channel, [waiter]);
+      else waiters.push(waiter);
+      channel.waitingCount++;
       this.#waitingCount++;
-      this.#waitingBytes += bytes;
+      this.#waitingBytes += waiter.bytes;
     });
   }
 
-  #unwait(channel: string, waiter: Waiter): void {
-    const line = this.#waiting.get(channel) as Waiter[];
-    line.splice(line.indexOf(waiter), 1);
-    if (line.length === 0) this.#waiting.delete(channel);
+  #unwait(channel: Channel<Feed>, waiter: WaitingPublish): void {
+    const waiters = this.#waiting.get(channel) as WaitingPublish[];
+    waiters.splice(waiters.indexOf(waiter), 1);
+    if (waiters.length === 0) this.#waiting.delete(channel);
+    channel.waitingCount--;
+    waiter.submission.reservation.onRelease = undefined;
     this.#waitingCount--;
     this.#waitingBytes -= waiter.bytes;
     waiter.cancelDeadline();
   }
 
   /** Lets in whoever has room now. */
-  #admit(): void {
-    if (this.#waitingCount === 0) return;
-    for (const [channel, line] of this.#waiting) {
-      for (let first = line[0]; first !== undefined && this.#hasRoom(first.entries); first = line[0]) {
-        this.#unwait(channel, first);
-        first.resolve(this.#append(channel, first.entries, first.requestKey));
-      }
+  #admit(channel: Channel<Feed>): void {
+    const waiters = this.#waiting.get(channel);
+    if (waiters === undefined) return;
+    for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
+      if (!this.#hasRoom(channel, first.submission)) return;
+      this.#unwait(channel, first);
+      first.resolve(this.#begin(channel, first.submission, first.requestKey));
     }
   }
+
+  // ── committed entries ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #take(entries: readonly LoggedEntry[]): void {
-    for (const entry of entries) {
-      this.#queue.push(entry);
-      this.#queueBytes += costOf(entry);
-    }
-    this.#enter();
-  }
-
-  /**
-   * Moves accepted entries into their rings, in id order over all channels (a line on several channels is given rising ids), as
-   * long as there is room. A large batch enters in portions.
-   */
-  #enter(): void {
     let portion = ENTERED_PER_TURN;
-    while (this.#queueStart < this.#queue.length) {
-      const entry = this.#queue[this.#queueStart] as LoggedEntry;
-      const cost = costOf(entry);
-      if (!this.#owner.hasRoom(entry, cost)) {
-        this.#owner.flush();
-        break;
+    for (const entry of entries) {
+      this.#tailedId = entry.id;
+      const channel = this.#owner.placeOf(entry);
+      if (channel === undefined || (portion > 0 && channel.queueLength === 0 && this.#mayEnter(channel, entry))) {
+        portion--;
+        this.#owner.enter(channel, entry);
+        continue;
       }
-      if (portion-- === 0) {
-        this.#enterSoon();
-        break;
-      }
-      this.#queueStart++;
-      this.#queueBytes -= cost;
-      this.#owner.enter(entry);
-    }
-    // Compacted when the front half is done, so that a shift costs O(1) an entry.
-    if (this.#queueStart * 2 >= this.#queue.length) {
-      this.#queue = this.#queueStart === this.#queue.length ? [] : this.#queue.slice(this.#queueStart);
-      this.#queueStart = 0;
+      this.#enqueue(channel, entry);
     }
   }
 
-  #enterSoon(): void {
+  #enqueue(channel: Channel<Feed>, entry: LoggedEntry): void {
+    const bytes = queuedBytesOf(entry);
+    this.#memory.hold(channel.share, bytes);
+    this.#queuedEvents++;
+    this.#queuedBytes += bytes;
+    channel.enqueue(entry);
+    if (channel.queueLength === 1) {
+      this.#owner.flush();
+      this.#enterSoon(channel);
+    }
+    this.#owner.queued(channel);
+  }
+
+  #mayEnter(channel: Channel<Feed>, entry: LoggedEntry): boolean {
+    // What is deleted is given to the healthy lines before.
+    return isDeletion(entry) ? channel.isSwept : channel.hasRoom(costOf(entry));
+  }
+
+  /** The channel's queue goes on entering in the next turn of the loop. */
+  #enterSoon(channel: Channel<Feed>): void {
+    if (channel.isEntering) return;
+    channel.isEntering = true;
+    this.#entering.push(channel);
+    this.#schedule();
+  }
+
+  #schedule(): void {
     if (this.#enterScheduled) return;
     this.#enterScheduled = true;
-    this.#clock.soon(() => {
-      this.#enterScheduled = false;
-      this.#enter();
-      this.#admit();
-    });
+    this.#clock.soon(this.#enterInTurn);
   }
+
+  /** Channels take turns for a slice of time; those that are left go first in the next turn of the loop. */
+  readonly #enterInTurn = (): void => {
+    this.#enterScheduled = false;
+    const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
+    const channels = this.#entering;
+    this.#entering = [];
+    let done = 0;
+    do {
+      const channel = channels[done++] as Channel<Feed>;
+      channel.isEntering = false;
+      this.proceed(channel);
+    } while (done < channels.length && this.#clock.nowMs() < untilMs);
+    this.#entering.unshift(...channels.slice(done));
+    if (this.#entering.length > 0) this.#schedule();
+  };
+
+  /** Moves entries from the channel's queue into its ring as long as there is room; a large batch enters in portions. */
+  #enter(channel: Channel<Feed>): void {
+    const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
+    for (let count = 0; ; count++) {
+      const entry = channel.nextEntry;
+      if (entry === undefined) return;
+      if (!this.#mayEnter(channel, entry)) {
+        this.#owner.flush();
+        return;
+      }
+      const isTimeUp = count % ENTERED_PER_CHECK === 0 && count > 0 && this.#clock.nowMs() >= untilMs;
+      if (count === ENTERED_PER_TURN || isTimeUp) {
+        this.#enterSoon(channel);
+        return;
+      }
+      channel.dequeue();
+      const bytes = queuedBytesOf(entry);
+      this.#memory.give(channel.share, bytes);
+      this.#queuedEvents--;
+      this.#queuedBytes -= bytes;
+      this.#owner.enter(channel, entry);
+    }
+  }
+}
+
+function publisherLeft(): HoldlineError {
+  return new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'the publisher has left');
 }

@@ -26,6 +26,9 @@ export const STALLED = 2;
 /** Its socket drained; the next write asks first, by a probe, whether that was enough. */
 export const DRAINED = 3;
 
+/** Bytes of a line in the tables: the sum above. */
+export const ROW_BYTES = 54;
+
 /** Whether a line is in grace (core/grace.ts): not; judged when the window under way ends; come meanwhile, judged at the next end. */
 export const NO_GRACE = 0;
 export const IN_GRACE = 1;

@@ -3,7 +3,7 @@
  * who ask from one position get the same bytes.
  */
 import { POLL_BODY_BYTES } from '../limits.js';
-import type { ChannelSet, Member } from './channel-set.js';
+import { Merge, type ChannelSet, type Member } from './channel-set.js';
 import { NDJSON, scratch } from './frame.js';
 
 /** A gap to be told with the first event. */
@@ -36,18 +36,20 @@ export class PollAnswers {
   #firstId = 0;
   #limit = 0;
   #answer: PollAnswer | undefined;
+  /** Bytes that an answer with several events may have now, at most POLL_BODY_BYTES; set by who knows what is not read. */
+  bodyBytesMax: () => number = () => POLL_BODY_BYTES;
 
   /**
-   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and POLL_BODY_BYTES; undefined when nothing
+   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and `bodyBytesMax()`; undefined when nothing
    * follows.
    */
   find(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
     const firstId = set.firstIdAfter(cursor);
     if (firstId === undefined) return undefined;
-    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap);
+    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap, this.bodyBytesMax());
     const channel = set.channels[0];
     if (channel !== this.#channel || set.version !== this.#version || firstId !== this.#firstId || limit !== this.#limit) {
-      this.#answer = makeAnswer(set, cursor, limit, undefined);
+      this.#answer = makeAnswer(set, cursor, limit, undefined, this.bodyBytesMax());
       this.#channel = channel;
       this.#version = set.version;
       this.#firstId = firstId;
@@ -61,17 +63,18 @@ const OPEN_BRACKET = Buffer.from('[');
 const COMMA = Buffer.from(',');
 const CLOSE_BRACKET = Buffer.from(']');
 
-function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer {
+function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, bytesMax: number): PollAnswer {
   const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
   let lastId = cursor;
   let bytes = 2;
   let events = 0;
-  for (; events < Math.max(1, limit); events++) {
-    const event = set.firstEventAfter(lastId);
-    if (event === undefined) break;
+  const merge = new Merge(set, cursor);
+  while (events < Math.max(1, limit) && merge.next()) {
+    const event = merge.channel.eventAt(merge.seq);
+    if (event === undefined) continue;
     const length = NDJSON.encode(event) - 1;
     if (events > 0) {
-      if (bytes + 1 + length > POLL_BODY_BYTES) break;
+      if (bytes + 1 + length > bytesMax) break;
       parts.push(COMMA);
       bytes++;
     }
@@ -86,6 +89,7 @@ function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | u
     parts.push(Buffer.from(object));
     bytes += object.length;
     lastId = event.id;
+    events++;
   }
   if (limit > 0) parts.push(CLOSE_BRACKET);
   return { body: Buffer.concat(parts), lastId, events };

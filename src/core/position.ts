@@ -58,7 +58,7 @@ export function lastFromQuery(text: string): Position {
 }
 
 /**
- * True when a client at `id` has missed events that are no longer held: 0 < id < max(lostThrough, floor), or an id that the log
+ * True when a client at `id` has missed events that are no longer held: 0 < id < lostThrough, or an id that the log
  * never gave. 0 asks for what is held and misses nothing.
  */
 export function isGap(id: number, lostThrough: number, lastId: number): boolean {

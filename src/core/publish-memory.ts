@@ -4,6 +4,7 @@
  * Choudhury and Hahne 1998: of n channels that take all they can each gets 1 ÷ (n + 1) of it).
  */
 import { HoldlineError } from '../errors.js';
+import type { HeldBytes } from '../held-bytes.js';
 import { PUBLISH_BYTES } from '../limits.js';
 
 /** What the publishes to one channel hold, bytes. */
@@ -60,31 +61,33 @@ export class Reservation {
 
 export class PublishMemory {
   readonly #limitBytes: number;
-  #heldBytes = 0;
+  /** The account in which `publishes` is what all publishes hold. */
+  readonly #held: HeldBytes;
 
-  constructor(limitBytes: number = PUBLISH_BYTES) {
+  constructor(held: HeldBytes, limitBytes: number = PUBLISH_BYTES) {
+    this.#held = held;
     this.#limitBytes = limitBytes;
-  }
-
-  /** Bytes that all publishes hold. */
-  get heldBytes(): number {
-    return this.#heldBytes;
   }
 
   /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */
   take(share: PublishShare, bytes: number): void {
-    if (share.heldBytes + bytes > this.#limitBytes - this.#heldBytes - bytes) {
+    if (share.heldBytes + bytes > this.#limitBytes - this.#held.publishes - bytes) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
         `publishes to this channel hold ${share.heldBytes} bytes already, of ${this.#limitBytes} for all channels; try again after Retry-After`,
       );
     }
+    this.hold(share, bytes);
+  }
+
+  /** Holds `bytes` whatever is free: what is committed already is not refused. */
+  hold(share: PublishShare, bytes: number): void {
     share.heldBytes += bytes;
-    this.#heldBytes += bytes;
+    this.#held.publishes += bytes;
   }
 
   give(share: PublishShare, bytes: number): void {
     share.heldBytes -= bytes;
-    this.#heldBytes -= bytes;
+    this.#held.publishes -= bytes;
   }
 }

@@ -17,8 +17,8 @@ export type SlowPolicy = 'gap' | 'latest' | 'close';
 
 /** What the pump asks of the hub. */
 interface PumpOwner<Socket> {
-  /** Id of the newest event that entered. */
-  readonly head: number;
+  /** Id up to which every entry of the feed's channels can be read. */
+  through(feed: Feed<Socket>): number;
   /** A sweep over the feed is complete, or a line of it is in grace no longer: more may be evicted, and more may enter. */
   swept(feed: Feed<Socket>): void;
   /** A line is too slow for `--slow close`: end it, which removes its row. */
@@ -37,7 +37,7 @@ export class Pump<Socket> {
   readonly #counters: Counters;
   readonly #slow: SlowPolicy;
   readonly #flushIntervalMs: number;
-  readonly #slices = new SliceCache<Socket>();
+  readonly #slices = new SliceCache<Socket>(CORK_WRITE_BYTES, true);
   /** Feeds whose turn comes, first to last, linked through `nextQueued`. */
   #firstQueued: Feed<Socket> | undefined;
   #lastQueued: Feed<Socket> | undefined;
@@ -123,7 +123,7 @@ export class Pump<Socket> {
   #sweep(feed: Feed<Socket>): boolean {
     const { table } = feed;
     if (feed.sweepRow < 0) {
-      feed.sweepHead = this.#owner.head;
+      feed.sweepHead = this.#owner.through(feed);
       feed.behind = false;
       feed.sweepRow = table.count - 1;
     }

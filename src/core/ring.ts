@@ -1,19 +1,33 @@
 /**
  * The ring: byte frames in id order, contiguous in one slab, so that any run of them is one slice of memory.
  *
- *   seq (rising count of frames)   tailSeq … headSeq−1 are held; slot = seq mod slots
- *   ids[slot]      Float64         the frame's event id
- *   starts[slot]   Float64         absolute, ever-rising byte position; position mod slab size is where it stands
- *   sizes[slot]    Uint32          bytes
+ *   seq (rising count of frames)        tailSeq … headSeq−1 are held; slot = seq mod slots
+ *   table[slot]               id        the frame's event id
+ *   table[slots + slot]       start     absolute, ever-rising byte position; position mod slab size is where it stands
+ *   table[2 × slots + slot]   size      bytes
  *
  * A frame never straddles the end of the slab: the rest of the lap is left unused instead. Positions rise by what is unused too,
  * so two frames are contiguous exactly when the second starts where the first ends and both stand in one lap.
  *
  * Only `append` and `evict` let bytes move or be overwritten, so a view lives until the next of either (core/channel.ts `version`).
+ *
+ * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap without a buffer of their own: most
+ * channels of a server with a hundred thousand of them hold no more.
  */
 
-const FIRST_SLOTS = 16;
-const FIRST_SLAB_BYTES = 2048;
+/** Slots and bytes of a ring's first arrays, and of the slab that follows the first. */
+const FIRST_SLOTS = 2;
+const FIRST_SLAB_BYTES = 64;
+const SECOND_SLAB_BYTES = 256;
+
+const SLOT_BYTES = 3 * Float64Array.BYTES_PER_ELEMENT;
+
+/** A typed array up to this size has no buffer of its own until somebody asks for it (V8's typed_array_max_size_in_heap). */
+const ON_HEAP_BYTES = 64;
+
+/** What a ring costs beside its two arrays' bytes, and an array's buffer beside its own. Measured in test/bounds.wire.ts. */
+const RING_OBJECT_BYTES = 740;
+const BUFFER_OBJECT_BYTES = 240;
 
 export class Ring {
   /** Seq of the oldest frame held; equals {@link headSeq} when none is. */
@@ -21,10 +35,8 @@ export class Ring {
   /** Seq that the next frame will get. */
   headSeq = 0;
 
-  #ids = new Float64Array(FIRST_SLOTS);
-  #starts = new Float64Array(FIRST_SLOTS);
-  #sizes = new Uint32Array(FIRST_SLOTS);
-  #slotMask = FIRST_SLOTS - 1;
+  #table = new Float64Array(3 * FIRST_SLOTS);
+  #slots = FIRST_SLOTS;
   #slab: Buffer = Buffer.allocUnsafeSlow(FIRST_SLAB_BYTES);
   /** Absolute byte position where the next frame may start. */
   #headByte = 0;
@@ -41,14 +53,20 @@ export class Ring {
     return this.#heldBytes;
   }
 
-  /** Bytes of memory: the slab and the three arrays. */
+  /** Bytes of memory: the slab, the table, and the objects around them. */
   get memoryBytes(): number {
-    return this.#slab.length + (this.#slotMask + 1) * 20;
+    return RING_OBJECT_BYTES + arrayBytes(this.#slab.length) + arrayBytes(this.#slots * SLOT_BYTES);
   }
 
-  /** The part of {@link memoryBytes} that was ever written to: what has not been yet may be no page of memory. */
+  /** The part of {@link memoryBytes} that is in buffers and not on V8's heap. */
+  get bufferBytes(): number {
+    return offHeapBytes(this.#slab.length) + offHeapBytes(this.#slots * SLOT_BYTES);
+  }
+
+  /** The part of {@link bufferBytes} that was ever written to: what has not been yet may be no page of memory. */
   get touchedBytes(): number {
-    return this.memoryBytes - Math.max(0, this.#slab.length - this.#headByte);
+    const slabBytes = offHeapBytes(this.#slab.length);
+    return Math.min(slabBytes, this.#headByte) + offHeapBytes(this.#slots * SLOT_BYTES);
   }
 
   /** Id of the newest frame held, or 0. */
@@ -58,26 +76,29 @@ export class Ring {
 
   /** Id of a frame held. */
   idAt(seq: number): number {
-    return this.#ids[seq & this.#slotMask] as number;
+    return this.#table[seq & (this.#slots - 1)] as number;
   }
 
   /** Size in bytes of a frame held. */
   sizeAt(seq: number): number {
-    return this.#sizes[seq & this.#slotMask] as number;
+    const slots = this.#slots;
+    // An integer again, so that sums of sizes are none of floats: a fifth of an append.
+    return (this.#table[2 * slots + (seq & (slots - 1))] as number) | 0;
   }
 
   /** Adds the first `length` bytes of `frame`. `id` must be above every id before it. Grows the slab when there is no room. */
   append(id: number, frame: Uint8Array, length: number): void {
-    if (this.length > this.#slotMask) this.#growSlots();
+    if (this.length === this.#slots) this.#growSlots();
     let start = this.#place(length);
     if (start < 0) {
       this.#growSlab(length);
       start = this.#place(length);
     }
-    const slot = this.headSeq & this.#slotMask;
-    this.#ids[slot] = id;
-    this.#starts[slot] = start;
-    this.#sizes[slot] = length;
+    const slots = this.#slots;
+    const slot = this.headSeq & (slots - 1);
+    this.#table[slot] = id;
+    this.#table[slots + slot] = start;
+    this.#table[2 * slots + slot] = length;
     this.#slab.set(length === frame.length ? frame : frame.subarray(0, length), start % this.#slab.length);
     this.#headByte = start + length;
     this.#heldBytes += length;
@@ -96,9 +117,11 @@ export class Ring {
     let high = this.headSeq;
     // Most lines ask right behind the head.
     if (low === high || this.idAt(high - 1) <= id) return high;
+    const table = this.#table;
+    const mask = this.#slots - 1;
     while (low < high) {
       const middle = low + ((high - low) >>> 1);
-      if (this.idAt(middle) <= id) low = middle + 1;
+      if ((table[middle & mask] as number) <= id) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -112,11 +135,14 @@ export class Ring {
     const start = this.#startAt(fromSeq);
     const lapEnd = (Math.floor(start / this.#slab.length) + 1) * this.#slab.length;
     const limit = Math.min(start + maxBytes, lapEnd);
+    const table = this.#table;
+    const slots = this.#slots;
     let low = fromSeq + 1;
     let high = this.headSeq;
     while (low < high) {
       const middle = low + ((high - low + 1) >>> 1);
-      if (this.#endAt(middle - 1) <= limit) low = middle;
+      const at = slots + ((middle - 1) & (slots - 1));
+      if ((table[at] as number) + (table[at + slots] as number) <= limit) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -126,7 +152,10 @@ export class Ring {
   view(fromSeq: number, toSeq: number): Buffer {
     const start = this.#startAt(fromSeq);
     const at = start % this.#slab.length;
-    return this.#slab.subarray(at, at + this.#endAt(toSeq - 1) - start);
+    const end = at + this.#endAt(toSeq - 1) - start;
+    // A view would give a slab on the heap a buffer of its own, for good; a copy is as small as it is.
+    if (this.#slab.length <= ON_HEAP_BYTES) return Uint8Array.prototype.slice.call(this.#slab, at, end) as Buffer;
+    return this.#slab.subarray(at, end);
   }
 
   /** Bytes held from `seq` on, an upper bound: it counts unused ends of laps. */
@@ -135,7 +164,8 @@ export class Ring {
   }
 
   #startAt(seq: number): number {
-    return this.#starts[seq & this.#slotMask] as number;
+    const slots = this.#slots;
+    return this.#table[slots + (seq & (slots - 1))] as number;
   }
 
   #endAt(seq: number): number {
@@ -154,13 +184,13 @@ export class Ring {
   /** A slab that holds the frames and `length` bytes more, at least twice as large; frames are laid out from its beginning. */
   #growSlab(length: number): void {
     const needed = this.#heldBytes + length;
-    let size = this.#slab.length * 2;
+    let size = Math.max(SECOND_SLAB_BYTES, this.#slab.length * 2);
     while (size < needed) size *= 2;
     const slab = Buffer.allocUnsafeSlow(size);
     let start = 0;
     for (let seq = this.tailSeq; seq < this.headSeq; seq++) {
       slab.set(this.view(seq, seq + 1), start);
-      this.#starts[seq & this.#slotMask] = start;
+      this.#table[this.#slots + (seq & (this.#slots - 1))] = start;
       start += this.sizeAt(seq);
     }
     this.#slab = slab;
@@ -168,19 +198,24 @@ export class Ring {
   }
 
   #growSlots(): void {
-    const slots = (this.#slotMask + 1) * 2;
-    const ids = new Float64Array(slots);
-    const starts = new Float64Array(slots);
-    const sizes = new Uint32Array(slots);
+    const slots = this.#slots * 2;
+    const table = new Float64Array(3 * slots);
     for (let seq = this.tailSeq; seq < this.headSeq; seq++) {
       const slot = seq & (slots - 1);
-      ids[slot] = this.idAt(seq);
-      starts[slot] = this.#startAt(seq);
-      sizes[slot] = this.sizeAt(seq);
+      table[slot] = this.idAt(seq);
+      table[slots + slot] = this.#startAt(seq);
+      table[2 * slots + slot] = this.sizeAt(seq);
     }
-    this.#ids = ids;
-    this.#starts = starts;
-    this.#sizes = sizes;
-    this.#slotMask = slots - 1;
+    this.#table = table;
+    this.#slots = slots;
   }
+}
+
+function offHeapBytes(bytes: number): number {
+  return bytes <= ON_HEAP_BYTES ? 0 : bytes;
+}
+
+/** An array's bytes, with the buffer that holds them where that is one of its own. */
+function arrayBytes(bytes: number): number {
+  return bytes <= ON_HEAP_BYTES ? bytes : bytes + BUFFER_OBJECT_BYTES;
 }

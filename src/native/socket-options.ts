@@ -3,8 +3,8 @@
  * the C library and `koffi`, an optional dependency. They are set on the listening socket, and what it accepts inherits them. Linux
  * only; where something cannot be set, a sentence says so and the server goes on. native-notes/socket-options.md
  */
+import { readdirSync, readlinkSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
-import { descriptorOf, listenerInodes } from '../proc-net.js';
 
 /** What is wanted; 0 leaves the kernel's own. */
 export interface WantedSocketOptions {
@@ -37,12 +37,14 @@ export interface SocketReport {
   readonly problems: readonly string[];
 }
 
-/** The two functions of the C library, for options of type `int`. */
+/** Functions of the C library: options of type `int`, and where a socket is. */
 export interface Libc {
   /** Sets an option; the errno, 0 when it is set. */
   set(this: void, descriptor: number, level: number, option: number, value: number): number;
-  /** Reads an option; undefined when it cannot be read. */
+  /** Reads an option; undefined when it cannot be read, also of what is no socket. */
   get(this: void, descriptor: number, level: number, option: number): number | undefined;
+  /** The local port of an IPv4 or IPv6 socket; undefined of what is none. */
+  portOf(this: void, descriptor: number): number | undefined;
 }
 
 /** One option, with its numbers from Linux' include/uapi for x64 and arm64, the machines that uWebSockets.js has binaries for. */
@@ -67,6 +69,14 @@ interface Wish {
 
 const SOL_SOCKET = 1;
 const IPPROTO_TCP = 6;
+
+/** Of sockaddr_in6, the longer one, and what families are called on Linux. */
+const SOCKADDR_BYTES = 28;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+/** Option that is 1 of a socket that listens. */
+const SO_ACCEPTCONN = 30;
 
 /** Shares of the dead peer's time: what data may stay unacknowledged and what a line may be silent, and between two probes. */
 const UNANSWERED_SHARE = 0.35;
@@ -118,6 +128,8 @@ function wishesFrom(wanted: WantedSocketOptions): Wish[] {
     wishes.push({
       flag: '--socket-receive-buffer',
       options: [socket('SO_RCVBUF', 8, wanted.socketReceiveBufferBytes, 'receiveBufferBytes', 'net.core.rmem_max')],
+      // native-notes/repeated-reads.md
+      without: 'a client that sends without a pause may hold the loop for as long as it sends',
     });
   }
   if (wanted.notsentLowatBytes > 0) {
@@ -161,12 +173,38 @@ export async function prepareSocketOptions(wanted: WantedSocketOptions, port: nu
     return () => nothingSet(wishes, `koffi, an optional dependency, does not load (${words}); npm install koffi`);
   }
   // On another address the same port may have another listener, of this process, too.
-  const others = new Set(port === 0 ? [] : listenerInodes(port));
+  const others = new Set(port === 0 ? [] : ownListeners(port, libc).map(({ link }) => link));
   return (listening) => {
-    const descriptor = descriptorOf(listenerInodes(listening).filter((inode) => !others.has(inode)));
-    if (descriptor === undefined) return nothingSet(wishes, `/proc does not show the socket that listens on port ${listening}`);
-    return setOptions(descriptor, wanted, libc);
+    const found = ownListeners(listening, libc).find(({ link }) => !others.has(link));
+    if (found === undefined) return nothingSet(wishes, `no socket of this process listens on port ${listening}`);
+    return setOptions(found.descriptor, wanted, libc);
   };
+}
+
+/** A socket of this process that listens; the link, `socket:[inode]`, names it once and for all, where a descriptor is given again. */
+interface OwnListener {
+  readonly descriptor: number;
+  readonly link: string;
+}
+
+/**
+ * The sockets of this process that listen on a port, asked of each descriptor: the kernel's table has a row for every socket of the
+ * machine, and tens of megabytes of them where a herd has just left (native-notes/proc-net-tcp.md). Empty where there is no /proc.
+ */
+export function ownListeners(port: number, libc: Libc): OwnListener[] {
+  let names: string[];
+  try {
+    names = readdirSync('/proc/self/fd');
+  } catch {
+    return [];
+  }
+  const listeners: OwnListener[] = [];
+  for (const name of names) {
+    const descriptor = Number(name);
+    if (libc.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1 || libc.portOf(descriptor) !== port) continue;
+    listeners.push({ descriptor, link: readlinkSync(`/proc/self/fd/${name}`) });
+  }
+  return listeners;
 }
 
 /** Sets what is wanted on a socket and reads it back. */
@@ -210,11 +248,19 @@ export async function loadLibc(): Promise<Libc> {
   const library = koffi.load(null);
   const set = library.func('int setsockopt(int, int, int, const int *, uint32_t)');
   const get = library.func('int getsockopt(int, int, int, _Out_ int *, _Inout_ uint32_t *)');
+  const name = library.func('int getsockname(int, _Out_ uint8_t *, _Inout_ uint32_t *)');
   return {
     set: (descriptor, level, option, value) => (set(descriptor, level, option, [value], 4) === 0 ? 0 : koffi.errno()),
     get: (descriptor, level, option) => {
       const value = [0];
       return get(descriptor, level, option, value, [4]) === 0 ? value[0] : undefined;
+    },
+    portOf: (descriptor) => {
+      // sockaddr_in and sockaddr_in6 both begin with the family, in this machine's order, and the port, in the network's.
+      const address = Buffer.alloc(SOCKADDR_BYTES);
+      if (name(descriptor, address, [SOCKADDR_BYTES]) !== 0) return undefined;
+      const family = address.readUInt16LE(0);
+      return family === AF_INET || family === AF_INET6 ? address.readUInt16BE(2) : undefined;
     },
   };
 }

@@ -2,17 +2,15 @@
  * uWebSockets.js: the only module that imports it as a value. Writes, ends, listens and holds connections open; each line that
  * rests on something the native code does cites its note in native-notes/.
  */
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/feed.js';
-import { ENDS, HoldlineError } from '../errors.js';
-import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS, UNREAD_ANSWERS_BYTES } from '../limits.js';
+import { HoldlineError } from '../errors.js';
+import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS } from '../limits.js';
+import { behaviours, type MessageHandler, type MessageLine, type MessageOptions, type UpgradeContext } from './messages.js';
 import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from './socket-options.js';
 
 export type { HttpRequest, HttpResponse };
-
-/** What turns a request into a WebSocket; valid in the request's turn and, once `onAborted` is attached, until it is called. */
-export type UpgradeContext = us_socket_context_t;
 
 // Registers of the hoisted cork callbacks: `cork` hands its callback nothing, and a closure for each write would be garbage for
 // each write. Set and read in one synchronous call. native-notes/cork-callback.md
@@ -52,62 +50,6 @@ export const streamPort: LinePort<HttpResponse> = {
   // native-notes/true-means-backlog-flushed.md
   unsentBytes: () => 2 * CORK_WRITE_BYTES,
 };
-
-/** A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md */
-export interface MessageLine {
-  /** The line's handle in the hub, −1 before it has joined. */
-  handle: number;
-  /** False from the moment it is closed or ended: any use of it would throw then. */
-  isOpen: boolean;
-  /** What its transport knows of it. */
-  readonly session: object;
-}
-
-export type MessageSocket = WebSocket<MessageLine> & MessageLine;
-
-/** WebSockets: a write is one message, and its answer is the truth. native-notes/websocket-send.md */
-export const messagePort: LinePort<MessageSocket> = {
-  kind: 'message',
-  write: sendMessage,
-  end(socket, lastBytes, code) {
-    sendMessage(socket, lastBytes);
-    closeMessages(socket, ENDS[code].closeCode, code);
-  },
-  unsentBytes: (socket) => socket.getBufferedAmount(),
-};
-
-/** Sends one text message, uncorked: one system call. False: some of it stays in user space, and the drain will be reported. */
-export function sendMessage(socket: MessageSocket, text: Uint8Array | string): boolean {
-  const sent = socket.send(text, false);
-  // Not even queued: what the client has been given ends here, and uWebSockets closes the socket in the next turn.
-  if (sent === DROPPED) socket.isOpen = false;
-  return sent === SENT;
-}
-
-/** Answers of a native send; 0 is the third: queued, wholly or in part. */
-const SENT = 1;
-const DROPPED = 2;
-
-/** Closes with a code and a reason; what was sent before goes out first. Not within a cork. native-notes/websocket-end.md */
-export function closeMessages(socket: MessageSocket, code: number, reason: string): void {
-  socket.isOpen = false;
-  socket.end(code, reason);
-}
-
-/** Turns a response into a WebSocket, which `opened` is called for before this returns. native-notes/websocket-upgrade.md */
-export function upgrade(
-  response: HttpResponse,
-  key: string,
-  headers: readonly (readonly [string, string])[],
-  session: object,
-  context: UpgradeContext,
-): void {
-  // Without the status first the headers would stand behind a 200.
-  response.writeStatus('101 Switching Protocols');
-  for (const [name, value] of headers) response.writeHeader(name, value);
-  const line: MessageLine = { handle: -1, isOpen: true, session };
-  response.upgrade(line, key, '', '', context);
-}
 
 /** Told what happens to a held socket, by the handle that it has there. */
 export interface Holder<Socket> {
@@ -175,39 +117,11 @@ export async function tryNative(): Promise<void> {
   await loadUws();
 }
 
-/** What is told of WebSockets. */
-export interface MessageHandler {
-  /** In the turn of {@link upgrade}; what is sent here leaves with the handshake. */
-  opened(socket: MessageSocket): void;
-  /** `message` is native memory, gone after the call. */
-  received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void;
-  /** Everything that was sent is out. */
-  drained(socket: MessageSocket): void;
-  closed(socket: MessageSocket): void;
-}
-
-export interface ListenOptions extends WantedSocketOptions {
+export interface ListenOptions extends WantedSocketOptions, MessageOptions {
   readonly host: string;
   readonly port: number;
   readonly maxConnections: number;
-  /** Longest time that a WebSocket's peer may say nothing before it is pinged, ms. */
-  readonly pingMs: number;
-  /** A longer message is read to its end and refused; one of more than twice that closes its socket natively. */
-  readonly maxMessageBytes: number;
 }
-
-/**
- * The native idle timeout for pings every `pingMs`: a ping goes out 4, 8 or 16 s, growing with the timeout, before the socket is
- * closed for silence. native-notes/websocket-idle-timeout.md
- */
-function idleTimeoutSeconds(pingMs: number): number {
-  const pingSeconds = Math.min(MOST_PING_SECONDS, Math.max(LEAST_PING_SECONDS, Math.round(pingMs / 1000)));
-  if (pingSeconds < 8) return pingSeconds + 4;
-  return pingSeconds < 24 ? pingSeconds + 8 : pingSeconds + 16;
-}
-
-const LEAST_PING_SECONDS = 4;
-const MOST_PING_SECONDS = 944;
 
 /**
  * Listens, with every request going to `handle` in the turn it arrives. Rejects with HOLDLINE_NATIVE when no binary loads and
@@ -235,30 +149,24 @@ export async function listen(
     }
   });
   app.any('/*', handle);
-  // Sees every GET that carries a key for a handshake, whatever else it asks for. native-notes/upgrade-routing.md
-  app.ws<MessageLine>('/*', {
+  // Each sees every GET that carries a key for a handshake, whatever else it asks for (native-notes/upgrade-routing.md): the first
+  // only leaves its context, with which the second can upgrade to either behaviour. native-notes/websocket-behaviours.md
+  const { readers, publishers } = behaviours(options, counters, messages);
+  let publishing: us_socket_context_t | undefined;
+  app.ws<MessageLine>('/:channels', {
+    ...publishers,
     compression: uws.DISABLED,
-    maxPayloadLength: 2 * options.maxMessageBytes,
-    idleTimeout: idleTimeoutSeconds(options.pingMs),
-    sendPingsAutomatically: true,
-    // Ours act first: a line is left alone at the first refused byte, and closed for unread answers long before this. What is
-    // left are pongs that a peer asks for and does not read. native-notes/websocket-backpressure.md
-    maxBackpressure: 4 * (CORK_WRITE_BYTES + options.maxMessageBytes + UNREAD_ANSWERS_BYTES),
-    closeOnBackpressureLimit: true,
-    upgrade: handle,
-    open: (socket) => messages.opened(socket as MessageSocket),
-    message: (socket, message, isBinary) => messages.received(socket as MessageSocket, message, isBinary),
-    drain: (socket) => {
-      // Comes whenever some bytes have gone out, mostly with others left. native-notes/websocket-send.md
-      const drained = socket as MessageSocket;
-      if (drained.isOpen && drained.getBufferedAmount() === 0) messages.drained(drained);
+    upgrade: (_response, request, context) => {
+      publishing = context;
+      request.setYield(true);
     },
-    close: (socket) => {
-      // The filter above is not told of the end of a socket that was upgraded. native-notes/websocket-upgrade.md
-      counters.sockets_closed_total++;
-      const closed = socket as MessageSocket;
-      closed.isOpen = false;
-      messages.closed(closed);
+  });
+  app.ws<MessageLine>('/*', {
+    ...readers,
+    compression: uws.DISABLED,
+    upgrade: (response, request, context) => {
+      // A path of several segments passes by the first; nothing is found there, and nothing is upgraded.
+      handle(response, request, publishing === undefined ? undefined : { readers: context, publishers: publishing });
     },
   });
   const setSocketOptions = await prepareSocketOptions(options, options.port);

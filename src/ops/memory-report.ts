@@ -1,5 +1,6 @@
 /** What `/-/memory` answers: where the memory of the process is, what the kernel holds beside it, and how the budget stands. */
 import type { HubMemory } from '../core/hub.js';
+import type { HeldBytes } from '../held-bytes.js';
 import type { KernelFigures } from './kernel-memory.js';
 import type { LineBytes } from './line-cost.js';
 
@@ -23,11 +24,13 @@ export interface MemoryReport {
     readonly native: MemoryClass & { readonly source: LineBytes['source']; readonly spreadLines: number };
     /** Typed arrays of the lines. */
     readonly tables: MemoryClass & HubMemory['tables'];
-    /** Rings of the channels: `bytes` is the part that was ever written to, `heldBytes` what of it is records and frames. */
+    /** Rings of the channels: `bytes` is what of their buffers was ever written to, `heldBytes` the records and frames; small ones are on the heap. */
     readonly rings: MemoryClass & { readonly recordBytes: number; readonly frameBytes: number; readonly heldBytes: number };
     /** Written to lines and not gone yet, at most: exact for WebSockets, two corks for a stalled stream. */
     readonly backlog: MemoryClass;
-    /** Other buffers: events on their way in, bodies, what waits for the collector. */
+    /** Held for clients in user space: answers not taken, messages not taken or not complete, publishes under way. */
+    readonly held: MemoryClass & Readonly<HeldBytes>;
+    /** Other buffers, what waits for the collector among them. */
     readonly buffers: MemoryClass;
     /** The rest: program, libraries, threads, and what the allocator keeps. */
     readonly other: MemoryClass;

@@ -1,17 +1,22 @@
 /**
  * Where the process's memory is, by class; what the kernel holds for its sockets beside that; and the budget that admits lines by
- * both. Learns what a line costs by looking at the process while lines come.
+ * both. Learns what a line costs by looking at the process while lines come, and tells garbage from use by what is left after V8 has
+ * collected.
  */
 import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../clock.js';
 import type { Transport } from '../core/feed.js';
 import type { HubMemory } from '../core/hub.js';
-import { MEMORY_ADMIT_SHARE, MEMORY_LOOK_MS, MEMORY_TRIM_MS, MEMORY_TRIM_SHARE } from '../limits.js';
+import { ROW_BYTES } from '../core/lines.js';
+import type { HeldBytes } from '../held-bytes.js';
+import { MEMORY_ADMIT_SHARE, MEMORY_COLLECT_HEAP_BYTES, MEMORY_COLLECT_MS, MEMORY_LOOK_MS, MEMORY_SETTLE_MS } from '../limits.js';
 import { loadTrim } from '../native/allocator.js';
 import { readTcpBytes } from '../proc-net.js';
+import { V8Collector, type Collector } from './collector.js';
 import type { KernelMemory, KernelReading } from './kernel-memory.js';
 import { LineCost, type LineBytes } from './line-cost.js';
-import { MemoryBudget } from './memory-budget.js';
+import { LiveMemory } from './live-memory.js';
+import { MemoryBudget, type MemoryLook } from './memory-budget.js';
 import type { BudgetReport, KernelReport, MemoryClass, MemoryReport } from './memory-report.js';
 
 /** What is asked of the hub. */
@@ -38,25 +43,31 @@ export interface MemorySources {
   readonly tcpBytes: () => number | undefined;
   /** What gives freed memory back to the system, where there is such a thing. */
   readonly loadTrim: () => Promise<(() => void) | undefined>;
+  readonly collector: Collector;
 }
 
-const OWN_PROCESS: MemorySources = {
-  usage() {
-    const { rss, heapUsed, external } = process.memoryUsage();
-    const heapBytes = getHeapStatistics().total_physical_size;
-    return { rssBytes: rss, heapBytes, heapUsedBytes: heapUsed, externalBytes: external };
-  },
-  tcpBytes: readTcpBytes,
-  loadTrim,
-};
+function ownProcess(): MemorySources {
+  const collector = new V8Collector();
+  return {
+    usage() {
+      const { rss, heapUsed, external } = process.memoryUsage();
+      const heapBytes = getHeapStatistics().total_physical_size;
+      return { rssBytes: rss, heapBytes, heapUsedBytes: heapUsed, externalBytes: external - collector.nudgeBytes };
+    },
+    tcpBytes: readTcpBytes,
+    loadTrim,
+    collector,
+  };
+}
 
 /** What a line has on V8's heap (callback, table entries) and in tables, bytes. native-notes/memory-per-connection.md, core/lines.ts */
-const LINE_HEAP_BYTES = 140 + 49;
+const LINE_HEAP_BYTES = 140 + ROW_BYTES;
 
 export class Memory {
   readonly #hub: MemoryHub;
   readonly #clock: Clock;
   readonly #kernel: KernelMemory;
+  readonly #held: Readonly<HeldBytes>;
   readonly #sources: MemorySources;
   readonly #budget: MemoryBudget | undefined;
   readonly #cost = new LineCost();
@@ -66,21 +77,26 @@ export class Memory {
   /** What the first thread that read the kernel has left behind. */
   #threadLeftBytes: number | undefined;
   #trim: (() => void) | undefined;
-  #trimmedMs = -Infinity;
-  /** What was beyond need and is no freed memory. */
-  #untrimmableBytes = 0;
   #cancel: (() => void) | undefined;
+
+  readonly #live = new LiveMemory(MEMORY_SETTLE_MS);
+  /** When a collection was asked for last, and when freed memory was given back, after how many collections. */
+  #askedMs = -Infinity;
+  #trimmedMs = -Infinity;
+  #trimmedCollections = 0;
 
   constructor(
     hub: MemoryHub,
     clock: Clock,
     kernel: KernelMemory,
+    held: Readonly<HeldBytes>,
     budgetBytes: number | undefined,
-    sources: MemorySources = OWN_PROCESS,
+    sources: MemorySources = ownProcess(),
   ) {
     this.#hub = hub;
     this.#clock = clock;
     this.#kernel = kernel;
+    this.#held = held;
     this.#sources = sources;
     this.#budget = budgetBytes === undefined ? undefined : new MemoryBudget(budgetBytes);
   }
@@ -88,16 +104,23 @@ export class Memory {
   /** Begins to look; the port is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget that no line fits into. */
   async start(port: number): Promise<void> {
     this.#port = port;
-    if (this.#budget !== undefined) this.#trim = await this.#sources.loadTrim();
     this.#tcpBytesAtStart = this.#sources.tcpBytes() ?? 0;
+    const budget = this.#budget;
+    if (budget !== undefined) {
+      this.#trim = await this.#sources.loadTrim();
+      this.#sources.collector.start();
+      this.#seeUse();
+      budget.look({ ...this.#lookNow(), reusableBytes: 0 });
+      budget.checkStart();
+    }
     this.#look();
-    this.#budget?.checkStart();
     this.#next();
   }
 
   /** Looks no more; resolves when no thread reads any more. */
   async stop(): Promise<void> {
     this.#cancel?.();
+    if (this.#budget !== undefined) this.#sources.collector.stop();
     await this.#kernel.stop();
   }
 
@@ -130,10 +153,13 @@ export class Memory {
     const lines = this.#hub.lines.open;
     const line = this.#lineBytes();
     const share = (bytes: number): MemoryClass => ({ bytes, bytesPerLine: lines === 0 ? null : bytes / lines });
-    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes;
+    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
     const nativeBytes = line.bytes * lines;
     const backlogBytes = this.#hub.unsentBytes;
-    const bufferBytes = Math.max(0, externalBytes - tableBytes - rings.recordBytes - rings.frameBytes);
+    const { answers, messages, publishes } = this.#held;
+    const clientBytes = answers + messages + publishes;
+    // Publishes are buffers, too, and stand in a class of their own.
+    const bufferBytes = Math.max(0, externalBytes - tableBytes - rings.bufferBytes - publishes);
     const { recordBytes, frameBytes, heldBytes, touchedBytes } = rings;
     return {
       rssBytes,
@@ -145,8 +171,9 @@ export class Memory {
         tables: { ...share(tableBytes), ...tables },
         rings: { ...share(touchedBytes), recordBytes, frameBytes, heldBytes },
         backlog: share(backlogBytes),
+        held: { ...share(clientBytes), answers, messages, publishes },
         buffers: share(bufferBytes),
-        other: share(rssBytes - heapBytes - nativeBytes - tableBytes - touchedBytes - backlogBytes - bufferBytes),
+        other: share(rssBytes - heapBytes - nativeBytes - tableBytes - touchedBytes - backlogBytes - clientBytes - bufferBytes),
       },
       kernel: this.#kernelReport(),
       budget: this.budget,
@@ -183,34 +210,77 @@ export class Memory {
   }
 
   #lookForBudget(budget: MemoryBudget): void {
-    const { openedTotal } = this.#hub.lines;
-    const lineBytes = this.#lineBytes().bytes + LINE_HEAP_BYTES;
-    const kernelBytes = this.#kernelBytes();
-    let { rssBytes } = this.#sources.usage();
-    let reusableBytes = 0;
+    const look = this.#lookNow();
+    const { rssBytes, kernelBytes } = look;
     // Takes a walk over tables and rings, so it is looked at only where it decides.
-    if (rssBytes + kernelBytes >= MEMORY_ADMIT_SHARE * budget.budgetBytes) {
-      this.#giveBack(budget.budgetBytes);
-      ({ rssBytes } = this.#sources.usage());
-      reusableBytes = Math.min(this.#leftBytes(), this.#unneededBytes());
-    }
-    budget.look({ rssBytes, reusableBytes, kernelBytes, lineBytes, openedTotal });
+    const isTight = rssBytes + kernelBytes >= MEMORY_ADMIT_SHARE * budget.budgetBytes;
+    budget.look({ ...look, reusableBytes: isTight ? Math.max(0, rssBytes - this.#usedBytes()) : 0 });
+  }
+
+  #lookNow(): Omit<MemoryLook, 'reusableBytes'> {
+    return {
+      rssBytes: this.#sources.usage().rssBytes,
+      kernelBytes: this.#kernelBytes(),
+      lineBytes: this.#lineBytes().bytes + LINE_HEAP_BYTES,
+      openedTotal: this.#hub.lines.openedTotal,
+    };
   }
 
   /**
-   * Gives freed memory back to the system, if there may be much of it beyond what the last time has left.
-   * native-notes/freed-memory-stays.md
+   * What of the resident memory is in use: what is counted one by one, and beyond that what collections have left. Use that nobody
+   * counts, which has grown since, is seen with the next one, which is asked for here.
    */
-  #giveBack(budgetBytes: number): void {
-    if (this.#trim === undefined) return;
-    const unneededBytes = this.#unneededBytes();
-    this.#untrimmableBytes = Math.min(this.#untrimmableBytes, unneededBytes);
+  #usedBytes(): number {
+    const { collector } = this.#sources;
+    const { collections } = collector;
     const nowMs = this.#clock.nowMs();
-    if (nowMs - this.#trimmedMs < MEMORY_TRIM_MS) return;
-    if (unneededBytes - this.#untrimmableBytes < MEMORY_TRIM_SHARE * budgetBytes) return;
-    this.#trimmedMs = nowMs;
-    this.#trim();
-    this.#untrimmableBytes = this.#unneededBytes();
+    if (collections > this.#trimmedCollections && nowMs - this.#trimmedMs >= MEMORY_SETTLE_MS) {
+      // What was collected the allocator mostly keeps. native-notes/freed-memory-stays.md
+      this.#trim?.();
+      this.#trimmedCollections = collections;
+      this.#trimmedMs = nowMs;
+    }
+    this.#seeUse();
+    const liveHeapBytes = this.#counted().heap + this.#live.heapBytes;
+    if (nowMs - this.#askedMs >= MEMORY_COLLECT_MS && liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES) {
+      this.#askedMs = nowMs;
+      collector.collect();
+    }
+    return this.#countedBytes() + this.#live.beyondBytes;
+  }
+
+  /** Looks at what the process takes beyond what is counted. */
+  #seeUse(): void {
+    const { collector } = this.#sources;
+    const { rssBytes, heapUsedBytes, externalBytes } = this.#sources.usage();
+    const { heap, buffers, native } = this.#counted();
+    const leftBytes = Math.min(this.#leftBytes(), this.#unneededBytes());
+    const beyond = {
+      resident: rssBytes - leftBytes - this.#countedBytes(),
+      heap: heapUsedBytes - heap,
+      buffers: externalBytes - buffers,
+      native: collector.buffersAreTrue ? this.#nativeBytes() - leftBytes - native : Infinity,
+    };
+    this.#live.see(beyond, collector.collections, this.#clock.nowMs());
+  }
+
+  /** What is counted one by one, bytes: lines, tables, rings, and what is held for clients. */
+  #counted(): Readonly<Record<'heap' | 'buffers' | 'native', number>> {
+    const { tables, rings } = this.#hub.memory;
+    const { answers, messages, publishes } = this.#held;
+    const { open } = this.#hub.lines;
+    return {
+      heap: open * (LINE_HEAP_BYTES - ROW_BYTES) + rings.recordBytes + rings.frameBytes - rings.bufferBytes,
+      buffers: tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes + rings.bufferBytes + publishes,
+      native: open * this.#lineBytes().bytes + this.#hub.unsentBytes + answers + messages,
+    };
+  }
+
+  /** The same as one sum, as far as it is resident, and what the first thread that read the kernel has left. */
+  #countedBytes(): number {
+    const { heap, buffers, native } = this.#counted();
+    const { bufferBytes, touchedBytes } = this.#hub.memory.rings;
+    return heap + buffers + native - (bufferBytes - touchedBytes) + (this.#threadLeftBytes ?? 0);
   }
 
   /** What lines that have closed took: the next ones take it again, whether or not the allocator keeps it. */
@@ -231,8 +301,8 @@ export class Memory {
   /** What is resident and neither V8's nor of a buffer: sockets, the program, and what the allocator keeps. */
   #nativeBytes(): number {
     const { rssBytes, heapBytes, externalBytes } = this.#sources.usage();
-    const { recordBytes, frameBytes, touchedBytes } = this.#hub.memory.rings;
-    const bufferBytes = externalBytes - (recordBytes + frameBytes - touchedBytes);
+    const { bufferBytes: ringBytes, touchedBytes } = this.#hub.memory.rings;
+    const bufferBytes = externalBytes - (ringBytes - touchedBytes);
     return rssBytes - heapBytes - bufferBytes - (this.#threadLeftBytes ?? 0);
   }
 

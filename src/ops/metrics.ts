@@ -83,6 +83,12 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     help: 'bytes of records and frames held in rings',
     read: ({ memory }) => memory.classes.rings.heldBytes,
   },
+  holdline_held_bytes: {
+    help: 'bytes held for clients in user space: answers and messages that they have not taken, publishes under way',
+    labels: ['kind'],
+    read: ({ memory: { classes } }) =>
+      (['answers', 'messages', 'publishes'] as const).map((kind) => [{ kind }, classes.held[kind]]),
+  },
   holdline_memory_line_bytes: {
     help: 'native memory that one more line takes: measured in this process, or kept from an earlier measurement',
     labels: ['source'],

@@ -1,8 +1,9 @@
 /** Who may do what: keys, the program's own word, foreign pages, the Host header, and CORS. */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import crypto from 'node:crypto';
+import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
-import type { HttpRequest } from '../native/uws.js';
 import { NO_HEADERS, type Headers } from './answer.js';
+import type { Head } from './head.js';
 
 /** What `authorize` is told of a request. */
 export interface AuthorizeRequest {
@@ -14,11 +15,17 @@ export interface AuthorizeRequest {
   readonly query: string;
 }
 
-/** True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Runs after the keys have been checked. */
+/**
+ * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN; so does anything else, which is reported as a fault. When it
+ * throws or rejects the answer is 500. Runs after the keys have been checked.
+ */
 export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
-/** Asked for each publish of a WebSocket's client: throws or rejects with what the client is told; undefined lets all through. */
-export type RightToPublish = ((channel: string) => void | Promise<void>) | undefined;
+/**
+ * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a function is asked for each publish, and
+ * throws or rejects with what the client is told; undefined lets all through.
+ */
+export type RightToPublish = HoldlineError | ((channel: string) => void | Promise<void>) | undefined;
 
 export interface GuardOptions {
   readonly publishKey: string | undefined;
@@ -27,6 +34,8 @@ export interface GuardOptions {
   readonly allowOrigin: readonly string[];
   readonly allowedHosts: readonly string[];
   readonly authorize: Authorize | undefined;
+  /** Told of what `authorize` should not answer. */
+  readonly report: (error: unknown) => void;
 }
 
 /** Names under which a server without keys may be asked: another name that resolves here is a DNS rebinding page's. */
@@ -36,7 +45,9 @@ const EXPOSED = 'Holdline-Position, Retry-After';
 
 /** SHA-256 of a key: equal length, so that comparing takes the same time whatever was sent. */
 function digest(key: string): Buffer {
-  return createHash('sha256').update(key).digest();
+  // One call where this Node has it (from 20.12 on), a third of the time of three.
+  if (crypto.hash === undefined) return crypto.createHash('sha256').update(key).digest();
+  return crypto.hash('sha256', key, 'buffer');
 }
 
 export class Guard {
@@ -50,9 +61,11 @@ export class Guard {
   #lastHost: string | undefined;
 
   readonly #authorize: Authorize | undefined;
+  readonly #report: (error: unknown) => void;
 
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
+    this.#report = options.report;
     this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
     this.#openPublish = options.openPublish;
     this.#opsKey = digest(options.opsKey);
@@ -61,9 +74,9 @@ export class Guard {
   }
 
   /** Throws HOLDLINE_BAD_HOST when a server without a publish key is asked under a name that is not its own. */
-  checkHost(request: HttpRequest): void {
+  checkHost(head: Head): void {
     if (this.#hosts === undefined) return;
-    const host = request.getHeader('host');
+    const host = head.get('host');
     if (host === this.#lastHost) return;
     const name = host.replace(/:\d*$/, '').toLowerCase();
     if (!this.#hosts.has(name)) {
@@ -76,10 +89,10 @@ export class Guard {
   }
 
   /** Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than reading a channel. */
-  checkSite(request: HttpRequest): void {
-    const origin = request.getHeader('origin');
-    const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== request.getHeader('host');
-    if (!isForeign && request.getHeader('sec-fetch-site') !== 'cross-site') return;
+  checkSite(head: Head): void {
+    const origin = head.get('origin');
+    const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== head.get('host');
+    if (!isForeign && head.get('sec-fetch-site') !== 'cross-site') return;
     // A star lets every page read; writing needs the origin by name.
     if (this.#origins.has(origin)) return;
     throw new HoldlineError(
@@ -89,7 +102,7 @@ export class Guard {
   }
 
   /** Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is a header, never a query: queries end up in logs. */
-  checkPublish(request: HttpRequest): void {
+  checkPublish(head: Head): void {
     if (this.#openPublish) return;
     if (this.#publishKey === undefined) {
       throw new HoldlineError(
@@ -97,7 +110,7 @@ export class Guard {
         'nobody may publish over HTTP here; start with --publish-key KEY, or --open-publish for everyone',
       );
     }
-    if (!bearerIs(request, this.#publishKey)) {
+    if (!bearerIs(head, this.#publishKey)) {
       throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'publishing takes the header Authorization: Bearer with the publish key');
     }
   }
@@ -106,8 +119,8 @@ export class Guard {
    * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing.
    * native-notes/proxy-on-this-machine.md
    */
-  checkOps(request: HttpRequest): void {
-    if (!bearerIs(request, this.#opsKey)) {
+  checkOps(head: Head): void {
+    if (!bearerIs(head, this.#opsKey)) {
       throw new HoldlineError(
         'HOLDLINE_UNAUTHORIZED',
         'this takes the header Authorization: Bearer with the ops key (--ops-key, or the one logged at start)',
@@ -117,31 +130,48 @@ export class Guard {
 
   /**
    * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for. Throws or rejects with
-   * HOLDLINE_FORBIDDEN.
+   * HOLDLINE_FORBIDDEN, and with what the program throws.
    */
-  authorize(request: HttpRequest, action: AuthorizeRequest['action'], channels: readonly string[]): Promise<void> | undefined {
-    return this.#authorize === undefined ? undefined : ask(this.#authorize, { ...readRequest(request), action, channels });
+  authorize(head: Head, action: AuthorizeRequest['action'], channels: readonly string[]): Promise<void> | undefined {
+    return this.#authorize === undefined ? undefined : this.#ask({ ...visiblePartOf(head), action, channels });
   }
 
-  /** What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. */
-  rightToPublish(request: HttpRequest): RightToPublish {
-    try {
-      this.checkPublish(request);
-    } catch (error) {
-      return () => {
-        throw error;
-      };
+  #ask(request: AuthorizeRequest): Promise<void> | undefined {
+    // What a program answers may be anything, whatever its type says.
+    const answered: unknown = this.#authorize?.(request);
+    if (isThenable(answered)) return Promise.resolve(answered).then((later) => this.#decide(later, request));
+    this.#decide(answered, request);
+    return undefined;
+  }
+
+  #decide(answered: unknown, { action, channels }: AuthorizeRequest): void {
+    if (answered === true) return;
+    if (answered !== false) {
+      this.#report(new TypeError(`authorize answered ${inspect(answered, { depth: 0 })} in place of true or false: refused`));
     }
-    const authorize = this.#authorize;
-    if (authorize === undefined) return undefined;
-    const asked = readRequest(request);
-    return (channel) => ask(authorize, { ...asked, action: 'publish', channels: [channel] });
+    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
+  }
+
+  /**
+   * What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. `wrongKey` is called for one that came
+   * with a key that is not the right one.
+   */
+  rightToPublish(head: Head, wrongKey: () => void): RightToPublish {
+    try {
+      this.checkPublish(head);
+    } catch (error) {
+      if (head.get('authorization') !== '') wrongKey();
+      return error as HoldlineError;
+    }
+    if (this.#authorize === undefined) return undefined;
+    const asked = visiblePartOf(head);
+    return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
   }
 
   /** Headers that let the asking page read the answer; none when its origin is not allowed. */
-  corsHeaders(request: HttpRequest): Headers {
+  corsHeaders(head: Head): Headers {
     if (this.#origins.size === 0) return NO_HEADERS;
-    const origin = request.getHeader('origin');
+    const origin = head.get('origin');
     if (this.#origins.has(origin)) {
       return [
         ['Access-Control-Allow-Origin', origin],
@@ -159,28 +189,16 @@ export class Guard {
   }
 }
 
-function bearerIs(request: HttpRequest, key: Buffer): boolean {
-  const match = /^bearer +(.+)$/i.exec(request.getHeader('authorization'));
-  return match !== null && timingSafeEqual(digest(match[1] as string), key);
+function bearerIs(head: Head, key: Buffer): boolean {
+  const match = /^bearer +(.+)$/i.exec(head.get('authorization'));
+  return match !== null && crypto.timingSafeEqual(digest(match[1] as string), key);
 }
 
-/** What a program may see of a request, copied while it is valid. native-notes/request-in-its-turn.md */
-function readRequest(request: HttpRequest): Pick<AuthorizeRequest, 'headers' | 'query'> {
-  const headers: Record<string, string> = {};
-  request.forEach((name, value) => {
-    headers[name] = value;
-  });
-  return { headers, query: request.getQuery() ?? '' };
+/** What a program may see of a request. */
+function visiblePartOf(head: Head): Pick<AuthorizeRequest, 'headers' | 'query'> {
+  return { headers: head.toObject(), query: head.query ?? '' };
 }
 
-function ask(authorize: Authorize, request: AuthorizeRequest): Promise<void> | undefined {
-  const decide = (allowed: boolean): void => {
-    if (allowed) return;
-    const { action, channels } = request;
-    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
-  };
-  const answered = authorize(request);
-  if (typeof answered !== 'boolean') return answered.then(decide);
-  decide(answered);
-  return undefined;
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

@@ -3,41 +3,25 @@ import type { PollPort, Way } from '../core/feed.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
-import type { Holder, HttpResponse } from '../native/uws.js';
-import { writeAnswer, writeNothing, type Headers } from './answer.js';
+import type { Holder } from '../native/uws.js';
+import type { Headers } from './answer.js';
+import type { Exchange } from './exchange.js';
 
 export interface PollRequest {
   readonly channels: readonly string[];
   readonly position: Position;
   /** 0: do not wait. */
   readonly waitMs: number;
-  /** Events in the answer; 0: one, that is no array. */
+  /** Events in the answer; 0 answers with one bare object instead of an array. */
   readonly limit: number;
-  readonly headers: Headers;
 }
 
-/** A poll as the hub holds it. */
-export class WaitingPoll {
-  readonly response: HttpResponse;
-  readonly headers: Headers;
-
-  constructor(response: HttpResponse, headers: Headers) {
-    this.response = response;
-    this.headers = headers;
-  }
-}
-
-const pollPort: PollPort<WaitingPoll> = {
-  kind: 'poll',
-  answer({ response, headers }, body, position) {
-    response.cork(() => writePoll(response, headers, body, position, false));
-  },
-};
+const pollPort: PollPort<Exchange> = { kind: 'poll', answer: answerPoll };
 
 /** One way for each limit, since those who wait with the same one get the same bytes. Bounded by the limits there are. */
-const WAYS = new Map<number, Way<WaitingPoll>>();
+const WAYS = new Map<number, Way<Exchange>>();
 
-function wayOf(limit: number): Way<WaitingPoll> {
+function wayOf(limit: number): Way<Exchange> {
   let way = WAYS.get(limit);
   if (way === undefined) {
     way = { transport: 'poll', dialect: NDJSON, port: pollPort, limit };
@@ -46,42 +30,31 @@ function wayOf(limit: number): Way<WaitingPoll> {
   return way;
 }
 
-/** Writes the answer, where the response is corked. */
-function writePoll(
-  response: HttpResponse,
-  headers: Headers,
-  body: Uint8Array | undefined,
-  position: number,
-  isHead: boolean,
-): void {
-  const withPosition: Headers = [...headers, ['Holdline-Position', String(position)]];
-  if (body === undefined) writeNothing(response, withPosition);
-  else writeAnswer(response, 200, 'application/json', body, withPosition, isHead);
+function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: number): void {
+  const told: Headers = [['Holdline-Position', String(position)]];
+  if (body === undefined) exchange.answerNothing(told);
+  else exchange.answer(200, 'application/json', body, told);
 }
 
 /**
  * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits
- * and does not count. It may wait as long as it likes (native-notes/pending-answer.md). Throws what `checkPlace` throws, which is asked before it is held, and what `Hub.wait` throws; nothing is
- * written then.
+ * and does not count. It may wait as long as it likes (native-notes/pending-answer.md). Throws what `checkPlace` throws, which is
+ * asked before it is held, and what `Hub.wait` throws; nothing is written then.
  */
 export function answerOrWait(
-  hub: Pick<Hub<WaitingPoll>, 'answered' | 'poll' | 'wait'>,
-  holder: Pick<Holder<WaitingPoll>, 'left'>,
-  response: HttpResponse,
-  request: PollRequest,
-  isHead: boolean,
+  hub: Pick<Hub<Exchange>, 'answered' | 'poll' | 'wait'>,
+  holder: Pick<Holder<Exchange>, 'left'>,
+  exchange: Exchange,
+  { channels, position, limit, waitMs }: PollRequest,
   checkPlace: () => void,
 ): void {
-  const { channels, headers, limit, waitMs } = request;
-  const polled = hub.poll(channels, request.position, limit);
+  const polled = hub.poll(channels, position, limit);
   const { answer: found, start } = polled;
-  if (found !== undefined || waitMs === 0 || isHead) {
-    if (!isHead) hub.answered(polled);
-    writePoll(response, headers, found?.body, polled.position, isHead);
+  if (found !== undefined || waitMs === 0 || exchange.isHead) {
+    if (!exchange.isHead) hub.answered(polled);
+    answerPoll(exchange, found?.body, polled.position);
   } else {
     checkPlace();
-    const poll = new WaitingPoll(response, headers);
-    const handle = hub.wait(poll, channels, wayOf(limit), start, waitMs);
-    response.onAborted(() => holder.left(handle, poll));
+    exchange.hold(hub.wait(exchange, channels, wayOf(limit), start, waitMs), holder);
   }
 }

@@ -12,7 +12,7 @@ import {
   POLL_WAIT_SECONDS,
 } from '../limits.js';
 import type { RequestKey } from '../log/log.js';
-import type { HttpRequest } from '../native/uws.js';
+import type { Head } from './head.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
@@ -134,9 +134,10 @@ const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
 
 /**
  * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the URL it was opened with.
- * Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
+ * An empty header was not sent by anybody who had no position: it is what uWebSockets leaves of bytes over 127, and foreign
+ * (native-notes/request-parsing.md). Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
  */
-export function positionOf(lastEventId: string, query: Query): Position {
+export function positionOf(lastEventId: string | undefined, query: Query): Position {
   let position: Position | undefined;
   for (const name of POSITION_NAMES) {
     const text = query.get(name);
@@ -149,7 +150,7 @@ export function positionOf(lastEventId: string, query: Query): Position {
     const read = lastFromQuery(last);
     position ??= read;
   }
-  return lastEventId === '' ? (position ?? LIVE) : positionFromHeader(lastEventId);
+  return lastEventId === undefined ? (position ?? LIVE) : positionFromHeader(lastEventId);
 }
 
 /** What a client may accept by name, best first where it likes them equally. */
@@ -198,9 +199,9 @@ function readMediaRange(text: string): { type: string; q: number } {
   return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
 }
 
-export function transportOf(request: HttpRequest, query: Query): Transport {
+export function transportOf(head: Head, query: Query): Transport {
   const hasPollQuery = query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
-  return negotiate(request.getHeader('upgrade'), request.getHeader('accept'), hasPollQuery);
+  return negotiate(head.get('upgrade'), head.get('accept'), hasPollQuery);
 }
 
 /** Seconds with at most three places, as in 25 or 0.5. */
@@ -232,6 +233,15 @@ export function limitOf(query: Query): number {
     );
   }
   return limit;
+}
+
+/** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is not sent as it is (RFC 9110, 8.4). */
+export function checkContentEncoding(encoding: string): void {
+  if (encoding === '' || encoding.toLowerCase() === 'identity') return;
+  throw new HoldlineError(
+    'HOLDLINE_UNSUPPORTED_ENCODING',
+    `the Content-Encoding ${JSON.stringify(encoding.slice(0, 32))} is not supported; send the body as it is`,
+  );
 }
 
 /** Printable ASCII, as a header can carry it. */

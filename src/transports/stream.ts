@@ -4,14 +4,13 @@ import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type Holder, type HttpResponse } from '../native/uws.js';
-import { answerNothing, type Headers } from './answer.js';
+import type { Exchange } from './exchange.js';
 
 /** What a request for a stream asked for. */
 export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
   readonly way: Way<HttpResponse>;
-  readonly headers: Headers;
 }
 
 const EVENT_STREAM: Way<HttpResponse> = { transport: 'sse', dialect: SSE, port: streamPort };
@@ -29,7 +28,7 @@ export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], 
  * (native-notes/proxy-on-this-machine.md). A stream of
  * JSON tells in the head where it continues, which an event stream does in its first block.
  */
-function writeStreamHead(response: HttpResponse, { way, headers }: StreamRequest, continuesAfter: number): void {
+function writeStreamHead({ response, headers }: Exchange, { way }: StreamRequest, continuesAfter: number): void {
   const isEvents = way.transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
   response.writeHeader('Cache-Control', 'no-cache, no-transform');
@@ -51,14 +50,14 @@ function isOver(hub: StreamHub, { channels, way }: StreamRequest): boolean {
   return way.transport === 'sse' && hub.isDeleted(channels);
 }
 
-/** Answers a HEAD: what a GET would begin with. */
-export function answerStreamHead(hub: StreamHub, response: HttpResponse, request: StreamRequest): void {
+/** Answers a HEAD: what a GET would begin with, and the end of the connection, as there is no length to tell. */
+export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: StreamRequest): void {
   if (isOver(hub, request)) {
-    answerNothing(response, request.headers);
+    exchange.answerNothing();
     return;
   }
-  writeStreamHead(response, request, hub.startOf(request.channels, request.position).continuesAfter);
-  response.endWithoutBody();
+  const { continuesAfter } = hub.startOf(request.channels, request.position);
+  exchange.answerHead(() => writeStreamHead(exchange, request, continuesAfter));
 }
 
 /**
@@ -69,17 +68,18 @@ export function answerStreamHead(hub: StreamHub, response: HttpResponse, request
 export function openStream(
   hub: StreamHub,
   holder: Holder<HttpResponse>,
-  response: HttpResponse,
+  exchange: Exchange,
   request: StreamRequest,
   retryMs: number,
 ): void {
   if (isOver(hub, request)) {
-    answerNothing(response, request.headers);
+    exchange.answerNothing();
     return;
   }
+  const { response } = exchange;
   const { channels, position, way } = request;
   const { handle, continuesAfter, opening } = hub.join(response, channels, way, position, retryMs);
   hold(response, handle, holder);
-  writeStreamHead(response, request, continuesAfter);
+  writeStreamHead(exchange, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);
 }

@@ -1,26 +1,37 @@
 /** WebSockets: opens lines of messages, and takes publishes from their clients. Each message holds whole lines of JSON. */
-import { checkEventType, type NewEvent } from '../core/event.js';
+import type { NewEvent } from '../core/event.js';
 import type { Way } from '../core/feed.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
+import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
-import { CLOSE_CODES, HoldlineError } from '../errors.js';
-import { CORK_WRITE_BYTES, MESSAGE_ENVELOPE_BYTES, REF_CHARS, UNREAD_ANSWERS_BYTES, WAITING_PUBLISHERS } from '../limits.js';
+import { CLOSE_CODES, HoldlineError, isTemporary } from '../errors.js';
+import type { HeldBytes } from '../held-bytes.js';
+import {
+  CONTROL_FRAMES_PER_TURN_MAX,
+  MESSAGE_ENVELOPE_BYTES,
+  REFUSED_MESSAGES_MAX,
+  SOCKET_PUBLISH_BYTES_MAX,
+  UNREAD_ANSWERS_BYTES,
+  WAITING_MESSAGE_COST_BYTES,
+  WAITING_PUBLISHERS,
+} from '../limits.js';
 import {
   closeMessages,
+  cutMessages,
   messagePort,
   sendMessage,
+  Unread,
   upgrade,
-  type HttpResponse,
   type MessageHandler,
   type MessageSocket,
   type UpgradeContext,
-} from '../native/uws.js';
+} from '../native/messages.js';
+import type { HttpResponse } from '../native/uws.js';
 import { countRefusal, knownError, type Headers } from './answer.js';
 import type { RightToPublish } from './guard.js';
-import { checkSize, eventOf, memberBytes } from './publish.js';
-import { checkChannelName } from './request.js';
+import { badMessage, readMessage, Refused } from './message.js';
 
 /** What is kept of a connection's handshake. */
 export interface Session {
@@ -42,7 +53,10 @@ export interface MessagesOptions {
   readonly report: (error: unknown) => void;
 }
 
-type MessagesHub = Pick<Hub<MessageSocket>, 'channelsOf' | 'drained' | 'join' | 'left' | 'publish' | 'stalled' | 'startOf'>;
+type MessagesHub = Pick<
+  Hub<MessageSocket>,
+  'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
+>;
 
 const MESSAGES: Way<MessageSocket> = { transport: 'websocket', dialect: NDJSON, port: messagePort };
 
@@ -51,10 +65,27 @@ export function maxMessageBytes(maxEventBytes: number): number {
   return maxEventBytes + MESSAGE_ENVELOPE_BYTES;
 }
 
-/** A client's publish, as its message asked. */
-interface Asked {
-  readonly ref: string | number | undefined;
+/** A publish that waits for its turn or is carried out. */
+interface Publish {
+  readonly ref: string;
   readonly event: NewEvent;
+  readonly bytes: number;
+  readonly reservation: Reservation;
+}
+
+/** A socket's publishes that are not answered, the first of which is being carried out: one after the other, in their order. */
+interface Queue {
+  readonly publishes: Publish[];
+  bytes: number;
+}
+
+/** What is known of a socket. */
+interface State {
+  readonly mayPublish: RightToPublish;
+  /** Messages that were refused for good since one was published. */
+  refused: number;
+  /** Made with its first publish: most sockets only listen. */
+  queue: Queue | undefined;
 }
 
 export class Messages implements MessageHandler {
@@ -64,18 +95,21 @@ export class Messages implements MessageHandler {
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
   readonly #options: MessagesOptions;
-  /** Bytes that may wait for a client beside what the pump has given it, which is one message. */
-  readonly #mostUnreadBytes: number;
+  readonly #unread: Unread;
+  /** Pings and pongs in this turn of the loop, by who sent them. */
+  readonly #controls = new Map<MessageSocket, number>();
   /** Publishes that wait for the program's word. */
   #asking = 0;
+  /** What the last who may not publish is told. */
+  #noRight: HoldlineError | undefined;
   /** The request that is being upgraded: `opened` is called within. */
   #opening: MessagesRequest | undefined;
 
-  constructor(hub: MessagesHub, counters: Counters, options: MessagesOptions) {
+  constructor(hub: MessagesHub, counters: Counters, held: HeldBytes, options: MessagesOptions) {
     this.#hub = hub;
     this.#counters = counters;
     this.#options = options;
-    this.#mostUnreadBytes = UNREAD_ANSWERS_BYTES + Math.max(CORK_WRITE_BYTES, options.maxEventBytes);
+    this.#unread = new Unread(held);
   }
 
   /** Turns the response into a WebSocket that is a line from its first moment. */
@@ -83,8 +117,21 @@ export class Messages implements MessageHandler {
     const { channels, position, key, context, session } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     this.#opening = request;
-    upgrade(response, key, [...request.headers, ['Holdline-Position', String(continuesAfter)]], session, context);
+    const mayPublish = this.#rightOf(session);
+    const isPublisher = !(mayPublish instanceof HoldlineError);
+    const state: State = { mayPublish, refused: 0, queue: undefined };
+    const headers: Headers = [...request.headers, ['Holdline-Position', String(continuesAfter)]];
+    upgrade(response, key, headers, { session: state, unread: this.#unread }, context, isPublisher);
     this.#opening = undefined;
+  }
+
+  /** One error for all who are told the same: with its stack it is a kilobyte, and would be kept for each. */
+  #rightOf({ mayPublish }: Session): RightToPublish {
+    if (!(mayPublish instanceof HoldlineError)) return mayPublish;
+    const known = this.#noRight;
+    if (known?.code === mayPublish.code && known.message === mayPublish.message) return known;
+    this.#noRight = mayPublish;
+    return mayPublish;
   }
 
   opened(socket: MessageSocket): void {
@@ -96,7 +143,7 @@ export class Messages implements MessageHandler {
     } catch (error) {
       // No place for its channels; the handshake is done, so this is said in its own words. Closed in another turn: within a cork
       // no FIN would follow. native-notes/websocket-end.md
-      this.#refuse(socket, error, undefined);
+      this.#refuse(socket, error, '');
       setImmediate(() => {
         if (socket.isOpen) closeMessages(socket, CLOSE_CODES.tryAgainLater, 'no place');
       });
@@ -109,51 +156,110 @@ export class Messages implements MessageHandler {
 
   closed(socket: MessageSocket): void {
     this.#hub.left(socket.handle, socket);
+    const { queue } = socket.session as State;
+    // What came with its last words is being published in this turn; what has to wait has left with it.
+    if (queue !== undefined && queue.publishes.length > 0) setImmediate(() => this.#withdraw(queue));
+  }
+
+  #withdraw({ publishes }: Queue): void {
+    this.#counters.messages_withdrawn_total += publishes.length;
+    for (const { reservation } of publishes.splice(0)) reservation.release();
+  }
+
+  /** Answered natively. A flood of them would hold the loop, each a microsecond. */
+  controlled(socket: MessageSocket, answerBytes: number): void {
+    if (!socket.isOpen) return;
+    const count = (this.#controls.get(socket) ?? 0) + 1;
+    if (this.#controls.size === 0) setImmediate(() => this.#controls.clear());
+    this.#controls.set(socket, count);
+    if (count > CONTROL_FRAMES_PER_TURN_MAX) {
+      this.#counters.websockets_closed_control_total++;
+      cutMessages(socket);
+    } else if (answerBytes > 0) {
+      this.#owe(socket, answerBytes, 'pongs are not read');
+    }
   }
 
   /** Of what is worse than this the client hears 1006 and no word. native-notes/websocket-protocol-errors.md */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void {
+    // More of what came with the message that it was closed for.
+    if (!socket.isOpen) return;
     this.#counters.messages_received_total++;
+    const { mayPublish } = socket.session as State;
     const most = maxMessageBytes(this.#options.maxEventBytes);
     if (isBinary) {
-      this.#refuse(socket, badMessage('a message is text, not binary'), undefined, CLOSE_CODES.policy);
+      this.#refuse(socket, badMessage('a message is text, not binary'), '', CLOSE_CODES.policy);
+    } else if (mayPublish instanceof HoldlineError) {
+      // Unread: nobody without the right has anything parsed.
+      this.#refuse(socket, mayPublish, '');
     } else if (message.byteLength > most) {
       const error = new HoldlineError('HOLDLINE_TOO_LARGE', `the message is ${message.byteLength} bytes; at most ${most}`);
-      this.#refuse(socket, error, undefined, CLOSE_CODES.tooLarge);
+      this.#refuse(socket, error, '', CLOSE_CODES.tooLarge);
     } else {
       // The memory is native and gone after this call. native-notes/zero-copy-arguments.md
-      this.#read(socket, Buffer.from(Buffer.from(message)));
+      this.#read(socket, Buffer.from(message));
     }
   }
 
   #read(socket: MessageSocket, message: Buffer): void {
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(message.toString());
-    } catch (cause) {
-      const error = new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${(cause as Error).message}`);
-      this.#refuse(socket, error, undefined, CLOSE_CODES.policy);
+    const channels = this.#hub.channelsOf(socket.handle, socket) ?? [];
+    const asked = readMessage(message, channels, this.#options.maxEventBytes);
+    if (!(asked instanceof Refused)) {
+      this.#enqueue(socket, asked.event, asked.ref);
       return;
     }
-    const ref = refOf(parsed);
+    const { error, ref } = asked;
+    const isJson = !(error instanceof HoldlineError) || error.code !== 'HOLDLINE_BAD_JSON';
+    this.#refuse(socket, error, ref, isJson ? undefined : CLOSE_CODES.policy);
+  }
+
+  /**
+   * Publishes after what the socket has sent before: who sends faster than is taken waits its turn, within a bound, and does not find
+   * the channel's waiting room full of itself.
+   */
+  #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
+    const state = socket.session as State;
+    const queue = (state.queue ??= { publishes: [], bytes: 0 });
+    const bytes = event.data.length + WAITING_MESSAGE_COST_BYTES;
+    let reservation: Reservation | undefined;
     try {
-      const channels = this.#hub.channelsOf(socket.handle, socket) ?? [];
-      void this.#publish(socket, { ref, event: readPublish(parsed, message, channels, this.#options.maxEventBytes) });
+      if (queue.bytes > 0 && queue.bytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
+        const message = `${queue.publishes.length} publishes of this WebSocket wait already; await their answers, then try again`;
+        throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
+      }
+      reservation = this.#hub.reserve(event.channel);
+      reservation.grow(bytes);
     } catch (error) {
+      reservation?.release();
       this.#refuse(socket, error, ref);
+      return;
+    }
+    queue.bytes += bytes;
+    queue.publishes.push({ ref, event, bytes, reservation });
+    if (queue.publishes.length === 1) void this.#carryOut(socket, state, queue);
+  }
+
+  async #carryOut(socket: MessageSocket, state: State, queue: Queue): Promise<void> {
+    for (let next = queue.publishes[0]; next !== undefined; next = queue.publishes[0]) {
+      await this.#publish(socket, state, next);
+      // Unless it was withdrawn meanwhile.
+      if (queue.publishes[0] === next) queue.publishes.shift();
+      queue.bytes -= next.bytes;
     }
   }
 
-  async #publish(socket: MessageSocket, { ref, event }: Asked): Promise<void> {
+  async #publish(socket: MessageSocket, state: State, { ref, event, reservation }: Publish): Promise<void> {
     try {
-      const { mayPublish } = socket.session as Session;
-      if (mayPublish !== undefined) await this.#ask(() => mayPublish(event.channel));
+      const { mayPublish } = state;
+      if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
       if (this.draining)
         throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
-      const { ids } = await this.#hub.publish(event.channel, [event]);
+      const { ids } = await this.#hub.submit(event.channel, { reservation, isRead: true, read: () => [event] });
       this.#counters.publish_requests_total++;
-      this.#reply(socket, JSON.stringify({ ok: { ref, id: ids[0] } }));
+      state.refused = 0;
+      this.#reply(socket, `{"ok":{${ref === '' ? '' : `"ref":${ref},`}"id":${ids[0] as number}}}`);
     } catch (error) {
+      reservation.release();
       this.#refuse(socket, error, ref);
     }
   }
@@ -174,66 +280,34 @@ export class Messages implements MessageHandler {
     }
   }
 
-  /** Tells a client what was wrong with its message, and closes when it does not speak our language. */
-  #refuse(socket: MessageSocket, error: unknown, ref: Asked['ref'], closeCode?: number): void {
+  /** Tells a client what was wrong with its message, and closes when it does not speak our language or goes on like that. */
+  #refuse(socket: MessageSocket, error: unknown, ref: string, closeCode?: number): void {
     const known = knownError(error);
     if (known !== error) this.#options.report(error);
     const { code, message } = known;
     countRefusal(this.#counters, known);
     this.#counters.messages_refused_total++;
-    this.#reply(socket, JSON.stringify({ error: { code, message, ref } }));
-    if (closeCode !== undefined && socket.isOpen) closeMessages(socket, closeCode, code);
+    const words = `{"error":{"code":"${code}","message":${JSON.stringify(message)}${ref === '' ? '' : `,"ref":${ref}`}}}`;
+    this.#reply(socket, words);
+    const state = socket.session as State;
+    if (!isTemporary(known)) state.refused++;
+    const close = closeCode ?? (state.refused >= REFUSED_MESSAGES_MAX ? CLOSE_CODES.policy : undefined);
+    if (close === undefined || !socket.isOpen) return;
+    this.#counters.websockets_closed_refused_total++;
+    closeMessages(socket, close, code);
   }
 
-  /** Sends a line of our own. A client that publishes and does not read is closed before its answers fill the memory. */
+  /** Sends a line of our own. */
   #reply(socket: MessageSocket, line: string): void {
     if (!socket.isOpen || sendMessage(socket, `${line}\n`)) return;
     this.#hub.stalled(socket.handle, socket);
-    if (socket.getBufferedAmount() > this.#mostUnreadBytes) {
-      closeMessages(socket, CLOSE_CODES.tryAgainLater, 'answers are not read');
-    }
+    if (socket.isOpen) this.#owe(socket, line.length + 1, 'answers are not read');
   }
-}
 
-function badMessage(what: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_MESSAGE', `${what}; send {"publish":{"event"?,"data","channel"?},"ref"?}`);
-}
-
-/** The `ref` of a message, where it is one, so that even a refusal can be told apart. */
-function refOf(parsed: unknown): Asked['ref'] {
-  const ref = (parsed as { ref?: unknown } | null)?.ref;
-  return typeof ref === 'number' || (typeof ref === 'string' && ref.length <= REF_CHARS) ? ref : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function checkMembers(object: Record<string, unknown>, known: readonly string[], where: string): void {
-  for (const name in object) {
-    if (!known.includes(name)) throw badMessage(`unknown member ${JSON.stringify(name.slice(0, 64))}${where}`);
+  /** Accounts what was answered; a client that does not read its answers is closed before they fill the memory. */
+  #owe(socket: MessageSocket, answerBytes: number, reason: string): void {
+    if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES) return;
+    this.#counters.websockets_closed_unread_total++;
+    closeMessages(socket, CLOSE_CODES.tryAgainLater, reason);
   }
-}
-
-/** The event that a message publishes. Throws HOLDLINE_BAD_MESSAGE and what a publish over HTTP throws. */
-function readPublish(parsed: unknown, message: Buffer, channels: readonly string[], maxEventBytes: number): NewEvent {
-  if (!isObject(parsed)) throw badMessage('not an object');
-  checkMembers(parsed, ['publish', 'ref'], '');
-  const { publish, ref } = parsed;
-  if (ref !== undefined && refOf(parsed) === undefined) {
-    throw badMessage(`"ref" is neither a number nor a string of at most ${REF_CHARS} characters`);
-  }
-  if (!isObject(publish)) throw badMessage('"publish" is missing or no object');
-  checkMembers(publish, ['event', 'data', 'channel'], ' in "publish"');
-  const { event: type, data, channel = channels.length === 1 ? channels[0] : undefined } = publish;
-  if (data === undefined) throw badMessage('"data" is missing');
-  if (type !== undefined && typeof type !== 'string') throw badMessage('"event" is not a string');
-  if (channel === undefined) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `this line is on ${channels.length} channels; name one as "channel"`);
-  }
-  if (typeof channel !== 'string') throw badMessage('"channel" is not a string');
-  const object = memberBytes(message, 'publish') ?? Buffer.from(JSON.stringify(publish));
-  const event = eventOf(checkChannelName(channel), type === undefined ? undefined : checkEventType(type), data, object);
-  checkSize(event, maxEventBytes);
-  return event;
 }

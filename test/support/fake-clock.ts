@@ -97,5 +97,5 @@ export class FakeClock implements Clock {
 
 /** What a promise sets off may set off another: a few rounds, as the loop does between callbacks. */
 export async function settlePromises(): Promise<void> {
-  for (let round = 0; round < 4; round++) await Promise.resolve();
+  for (let round = 0; round < 16; round++) await Promise.resolve();
 }

@@ -1,6 +1,6 @@
 /** Real proxies in front of a test's server: nginx and haproxy with a configuration of the test's own, gone when the test is. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -116,6 +116,34 @@ export async function nginxForTest(serverPort: number, location: string, { http 
     }`;
   const port = await start('nginx', config, (file) => ['-c', file, '-e', 'stderr']);
   return `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
+}
+
+/** The text of a configuration of scripts/deploy/, with the test's ports in place of its own. */
+function deployed(name: string, port: number, serverPort: number): string {
+  const text = readFileSync(new URL(`../../scripts/deploy/${name}`, import.meta.url), 'utf8');
+  const changed = text.replaceAll('127.0.0.1:8000', `127.0.0.1:${port}`).replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
+  if (!changed.includes(`:${port}`) || !changed.includes(`:${serverPort}`)) throw new Error(`${name} has other ports`);
+  return changed;
+}
+
+/** The nginx of scripts/deploy/; its port. */
+export function deployedNginxForTest(serverPort: number): Promise<number> {
+  const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
+  const config = (port: number, folder: string): string => {
+    const paths = folders.map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
+    const own = `daemon off; pid ${folder}/pid; error_log stderr;\n`;
+    return own + deployed('nginx.conf', port, serverPort).replace('http {', `http { ${paths}`);
+  };
+  return start('nginx', config, (file) => ['-c', file, '-e', 'stderr']);
+}
+
+/** The haproxy of scripts/deploy/; its port. */
+export function deployedHaproxyForTest(serverPort: number): Promise<number> {
+  return start(
+    'haproxy',
+    (port) => deployed('haproxy.cfg', port, serverPort),
+    (file) => ['-db', '-f', file],
+  );
 }
 
 /** How haproxy is to be set for streams. */

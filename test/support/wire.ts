@@ -287,10 +287,11 @@ export function requestBytes(port: number, method: string, path: string, { heade
   return bytes ? Buffer.concat([head, bytes]) : head;
 }
 
-/** One connection that carries requests one after the other. */
+/** One connection that carries requests one after the other, and another when an answer has said that it closes. */
 export class HttpClient {
-  readonly connection: RawConnection;
+  connection: RawConnection;
   readonly port: number;
+  #isOver = false;
 
   constructor(connection: RawConnection, port: number) {
     this.connection = connection;
@@ -303,6 +304,10 @@ export class HttpClient {
 
   /** Sends these bytes and waits for one whole response; a close before its end is an error that says what had come. */
   async exchange(bytes: string | Uint8Array, { bodyless = false, deadlineMs = DEADLINE_MS } = {}): Promise<Answer> {
+    if (this.#isOver) {
+      this.connection.destroy();
+      this.connection = await RawConnection.open(this.port);
+    }
     const { connection } = this;
     const pieces: Buffer[] = [];
     const reader = new ResponseReader((piece) => void pieces.push(piece), { bodyless });
@@ -318,6 +323,7 @@ export class HttpClient {
       },
       deadlineMs,
     );
+    this.#isOver = reader.head!.headers.get('connection') === 'close';
     const body = Buffer.concat(pieces);
     return { ...reader.head!, body, text: body.toString('utf8') };
   }

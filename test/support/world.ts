@@ -30,6 +30,8 @@ export interface Setting {
   readonly deleting: number;
   /** How often a step publishes. */
   readonly publishing: number;
+  /** The share of publishes that come by the log from another node. */
+  readonly floods: number;
 }
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
@@ -57,6 +59,7 @@ function settingOf(random: Random): Setting {
     drops: random.chance(0.4),
     deleting: random.pick([0, 0.001, 0.01]),
     publishing: random.pick([0.05, 0.2, 0.5]),
+    floods: random.pick([0, 0, 0.05, 0.5]),
   };
 }
 
@@ -67,6 +70,7 @@ export class World {
   readonly clock = new FakeClock();
   readonly model: Model;
   readonly hub: Hub<Held>;
+  readonly log: MemoryLog;
   /** First id of all − 1. */
   readonly floor: number;
   /** The longest turn of the loop so far. */
@@ -77,6 +81,11 @@ export class World {
   onEnter: ((entry: LoggedEntry) => void) | undefined;
   /** By channel: id of its last deletion that has entered. */
   readonly deletedThrough = new Map<string, number>();
+  /** By channel: ids that were accepted and have not entered, and the step in which there were some last. */
+  readonly #pending = new Map<string, number[]>();
+  readonly #pendingStep = new Map<string, number>();
+  /** Steps and turns of the simulation so far. Written by simulator.ts. */
+  step = 0;
 
   #trace: string[] = [];
   #fault: Error | undefined;
@@ -90,14 +99,23 @@ export class World {
     const append = log.append.bind(log);
     log.append = (entries) => {
       this.onAppend?.(entries);
+      for (const [i, { channel }] of entries.entries()) {
+        this.pendingOf(channel).push(this.model.lastId - entries.length + 1 + i);
+        this.#pendingStep.set(channel, this.step);
+      }
       return append(entries);
     };
+    this.log = log;
     this.hub = new Hub(log, this.clock, this.counters, this.setting.hub);
     const enter = this.hub.enter.bind(this.hub);
-    this.hub.enter = (entry) => {
+    this.hub.enter = (channel, entry) => {
       // An exception would be taken for the log's.
-      this.catchFault(() => this.onEnter?.(entry));
-      enter(entry);
+      this.catchFault(() => {
+        const id = this.pendingOf(entry.channel).shift();
+        if (id !== entry.id) throw new Error(`${entry.id} enters ${entry.channel}, and ${id} was accepted before`);
+        this.onEnter?.(entry);
+      });
+      enter(channel, entry);
     };
   }
 
@@ -156,6 +174,26 @@ export class World {
     }
   }
 
+  /** Ids of the channel that were accepted and have not entered. */
+  pendingOf(channel: string): number[] {
+    let pending = this.#pending.get(channel);
+    if (pending === undefined) this.#pending.set(channel, (pending = []));
+    return pending;
+  }
+
+  /** Id up to which everything can be read by who asks for those channels. Several are read with what has not entered yet. */
+  through(channels: readonly string[]): number {
+    const [first] = channels.length === 1 ? this.pendingOf(channels[0] as string) : [];
+    return first === undefined ? this.model.lastId : first - 1;
+  }
+
+  /** True when since a step another of the channels had entries that waited: who is on all of them may be lapped for it. */
+  wasHeldBack(channels: readonly string[], sinceStep: number): boolean {
+    if (channels.length === 1) return false;
+    for (const channel of channels) if (this.pendingOf(channel).length > 0) this.#pendingStep.set(channel, this.step);
+    return channels.some((channel) => (this.#pendingStep.get(channel) ?? -1) >= sinceStep);
+  }
+
   /** Id up to which nothing of the channel is held, as who asks for everything is told. */
   lostOn(channel: string): number {
     return this.hub.startOf([channel], { kind: 'foreign' }).gap?.through as number;
@@ -170,7 +208,7 @@ export class World {
     if (setting.drops || setting.hub.replayTotalBytes < MIB) return;
     const events = model.eventsOf(channel);
     const { replay } = setting.hub;
-    let index = model.indexAfter(channel, this.hub.head);
+    let index = model.indexAfter(channel, this.through([channel]));
     for (let kept = 0, bytes = 0; index > 0 && kept < replay.events; kept++, index--) {
       bytes += (events[index - 1] as Accepted).bytes + 3;
       if (bytes > replay.bytes) break;

@@ -1,0 +1,56 @@
+/** Committed entries of one channel, in id order, that have not entered its ring yet. */
+import { isDeletion, type LoggedEntry } from './event.js';
+
+export class EntryQueue {
+  #entries: LoggedEntry[] = [];
+  /** Index of the first entry that is left. */
+  #start = 0;
+  #deletions = 0;
+
+  /** Entries that are left. */
+  get length(): number {
+    return this.#entries.length - this.#start;
+  }
+
+  /** The `nth` entry that is left, which must be there. */
+  at(nth: number): LoggedEntry {
+    return this.#entries[this.#start + nth] as LoggedEntry;
+  }
+
+  /** Adds an entry, whose id is above all before it. */
+  push(entry: LoggedEntry): void {
+    this.#entries.push(entry);
+    if (isDeletion(entry)) this.#deletions++;
+  }
+
+  /** Takes the first entry out, which must be there. */
+  shift(): LoggedEntry {
+    const entry = this.#entries[this.#start++] as LoggedEntry;
+    if (isDeletion(entry)) this.#deletions--;
+    // Compacted when the front half is gone, so that a shift costs O(1) an entry.
+    if (this.#start * 2 >= this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#start);
+      this.#start = 0;
+    }
+    return entry;
+  }
+
+  /** Number of events among the entries from the `nth` on. */
+  eventsFrom(nth: number): number {
+    let events = this.length - nth;
+    // Deletions are few, and mostly there is none.
+    if (this.#deletions > 0) for (let i = nth; i < this.length; i++) if (isDeletion(this.at(i))) events--;
+    return events;
+  }
+
+  /** Number of entries with an id of at most `id`. */
+  countThrough(id: number): number {
+    let low = 0;
+    for (let high = this.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (this.at(middle).id <= id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

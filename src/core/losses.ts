@@ -1,0 +1,190 @@
+/**
+ * What channels that are no longer known had lost: for each name the highest id that was dropped, so that a client that comes back
+ * to it is told of a gap where there is one, and of none where there is none.
+ *
+ *   record r (0 … size−1)   keys  Float64   52 bits of a keyed hash of the name
+ *                           ids   Float64   highest id that a channel of that key has lost
+ *                           again Uint8     1: it was remembered again since the hand passed it
+ *   slots[]                 Uint32          r + 1 at the key's place (open addressing, at most half full), 0: free
+ *
+ * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is forgotten (the clock algorithm: the
+ * hand goes round the records), and its id goes into the floor, which stands for every name without a record. So forgetting, and two
+ * names of one key, can only tell a gap that is none; a loss is never silent. The hash has a key of the process, so that nobody can
+ * choose names that lie in one place.
+ */
+import { hash, randomBytes } from 'node:crypto';
+import type { Counters } from '../counters.js';
+import { LOST_CHANNELS_MAX } from '../limits.js';
+
+/** Hexadecimal digits of a hash: 52 bits. */
+const HASH_DIGITS = 13;
+
+/** Names to whole numbers from 0 to 2^53 − 1. */
+export type NameHash = (name: string) => number;
+
+/** Records that are allocated together: memory grows by these, about 1 MiB, and nothing is copied. */
+const SEGMENT_BITS = 16;
+const SEGMENT_RECORDS = 1 << SEGMENT_BITS;
+
+/** Records that are looked at to forget one, at the most. */
+const LOOKED_AT = 64;
+
+interface Segment {
+  readonly keys: Float64Array;
+  readonly ids: Float64Array;
+  readonly again: Uint8Array;
+}
+
+/** SHA-256 with a random key, about 1 µs a name: paid where a channel is made, forgotten, or asked for while it is not known. */
+export function keyedHash(): NameHash {
+  const key = randomBytes(16).toString('hex');
+  // In one call: an object for each hash costs four times as much, most of it in the garbage collector.
+  return (name) => Number.parseInt(hash('sha256', key + name, 'hex').slice(0, HASH_DIGITS), 16);
+}
+
+export class Losses {
+  readonly #counters: Counters;
+  readonly #recordsMax: number;
+  readonly #hash: NameHash;
+  readonly #segments: Segment[] = [];
+  readonly #slotMask: number;
+  #slots: Uint32Array | undefined;
+  #size = 0;
+  /** The record that is looked at next when there is no place for another. */
+  #hand = 0;
+  #floor: number;
+
+  constructor(counters: Counters, floor: number, recordsMax = LOST_CHANNELS_MAX, hashName: NameHash = keyedHash()) {
+    this.#counters = counters;
+    this.#floor = floor;
+    this.#recordsMax = recordsMax;
+    this.#hash = hashName;
+    let slots = 2;
+    while (slots < 2 * recordsMax) slots *= 2;
+    this.#slotMask = slots - 1;
+  }
+
+  /** Names without a record may have lost everything up to it. Only grows. */
+  get floor(): number {
+    return this.#floor;
+  }
+
+  /** Records held. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes of memory, 25 MiB at the bound. The slots are allocated with the first record. */
+  get memoryBytes(): number {
+    let bytes = this.#slots?.byteLength ?? 0;
+    for (const { keys, ids, again } of this.#segments) bytes += keys.byteLength + ids.byteLength + again.byteLength;
+    return bytes;
+  }
+
+  /** Highest id that a channel of that name may have lost while it was known: never less than it did lose. */
+  lostThrough(name: string): number {
+    const slots = this.#slots;
+    if (slots === undefined) return this.#floor;
+    const record = slots[this.#find(slots, this.#hash(name))] as number;
+    return record === 0 ? this.#floor : this.#idAt(record - 1);
+  }
+
+  /** A channel of that name has lost everything up to `id`. Costs O(1), if need be another's record. */
+  remember(name: string, id: number): void {
+    const slots = (this.#slots ??= new Uint32Array(this.#slotMask + 1));
+    const key = this.#hash(name);
+    const known = slots[this.#find(slots, key)] as number;
+    if (known !== 0) this.#raise(known - 1, id);
+    else if (id > this.#floor) this.#add(slots, key, id);
+  }
+
+  #raise(record: number, id: number): void {
+    const { ids, again } = this.#segmentOf(record);
+    const at = record % SEGMENT_RECORDS;
+    ids[at] = Math.max(ids[at] as number, id);
+    again[at] = 1;
+  }
+
+  #add(slots: Uint32Array, key: number, id: number): void {
+    const record = this.#size < this.#recordsMax ? this.#size++ : this.#forgetOne(slots);
+    const { keys, ids } = this.#segmentOf(record);
+    const at = record % SEGMENT_RECORDS;
+    keys[at] = key;
+    ids[at] = id;
+    slots[this.#find(slots, key)] = record + 1;
+  }
+
+  /** Forgets a record: what it told is in the floor from here on. Returns its number, to be used again. */
+  #forgetOne(slots: Uint32Array): number {
+    const record = this.#findOldest();
+    const id = this.#idAt(record);
+    this.#floor = Math.max(this.#floor, id);
+    this.#free(slots, this.#find(slots, this.#keyAt(record)));
+    this.#counters.losses_forgotten_total++;
+    return record;
+  }
+
+  /** The next record under the hand that was not remembered again; of LOOKED_AT that all were, the one that lost least. */
+  #findOldest(): number {
+    let least = this.#hand;
+    for (let looks = 0; looks < LOOKED_AT; looks++) {
+      const record = this.#hand;
+      this.#hand = (record + 1) % this.#recordsMax;
+      const { again } = this.#segmentOf(record);
+      const at = record % SEGMENT_RECORDS;
+      if (again[at] === 0) return record;
+      again[at] = 0;
+      if (this.#idAt(record) < this.#idAt(least)) least = record;
+    }
+    return least;
+  }
+
+  /** The slot of `key`, or the free one where it belongs. */
+  #find(slots: Uint32Array, key: number): number {
+    let slot = this.#homeOf(key);
+    for (let record = slots[slot] as number; record !== 0; record = slots[slot] as number) {
+      if (this.#keyAt(record - 1) === key) break;
+      slot = (slot + 1) & this.#slotMask;
+    }
+    return slot;
+  }
+
+  /** Empties a slot. What stands behind it without a free slot between moves up where it may, so that all are still found. */
+  #free(slots: Uint32Array, slot: number): void {
+    const mask = this.#slotMask;
+    let hole = slot;
+    for (let next = (slot + 1) & mask; slots[next] !== 0; next = (next + 1) & mask) {
+      const home = this.#homeOf(this.#keyAt((slots[next] as number) - 1));
+      if (((next - home) & mask) < ((next - hole) & mask)) continue;
+      slots[hole] = slots[next] as number;
+      hole = next;
+    }
+    slots[hole] = 0;
+  }
+
+  #homeOf(key: number): number {
+    // The low 32 bits: a shift takes a number modulo 2^32.
+    return (key >>> 0) & this.#slotMask;
+  }
+
+  #keyAt(record: number): number {
+    return this.#segmentOf(record).keys[record % SEGMENT_RECORDS] as number;
+  }
+
+  #idAt(record: number): number {
+    return this.#segmentOf(record).ids[record % SEGMENT_RECORDS] as number;
+  }
+
+  #segmentOf(record: number): Segment {
+    return (this.#segments[record >>> SEGMENT_BITS] ??= this.#makeSegment());
+  }
+
+  #makeSegment(): Segment {
+    const records = Math.min(SEGMENT_RECORDS, this.#recordsMax);
+    return {
+      keys: new Float64Array(records),
+      ids: new Float64Array(records),
+      again: new Uint8Array(records),
+    };
+  }
+}

@@ -1,0 +1,121 @@
+/** Batches: a body of lines of JSON, an event each, read as bytes and in slices of time. */
+import { checkEventType, type NewEvent } from '../core/event.js';
+import { HoldlineError } from '../errors.js';
+import { BATCH_AT_ONCE_BYTES, BATCH_EVENTS, BATCH_STEP_BYTES, JSON_GROWTH_MAX, MESSAGE_ENVELOPE_BYTES } from '../limits.js';
+import { checkSize } from './event-size.js';
+import { firstByte, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
+import { inSlices } from './slices.js';
+
+const LF = 0x0a;
+
+/** The members of a line, by the places of their names here. */
+const EVENT = 0;
+const DATA = 1;
+const members = new Members(['event', 'data']);
+
+/**
+ * Reads a body as events for `channel`: at once where it is small, else in slices. Throws or rejects with HOLDLINE_BAD_BATCH,
+ * HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The events' data are views of `body`, which must be UTF-8.
+ */
+export function readBatch(
+  channel: string,
+  body: Buffer,
+  maxEventBytes: number,
+): readonly NewEvent[] | Promise<readonly NewEvent[]> {
+  const reader = new BatchReader(channel, body, maxEventBytes);
+  if (body.length > BATCH_AT_ONCE_BYTES) return inSlices(() => reader.step()).then(() => reader.events);
+  while (!reader.step());
+  return reader.events;
+}
+
+class BatchReader {
+  readonly events: NewEvent[] = [];
+  readonly #channel: string;
+  readonly #body: Buffer;
+  readonly #maxEventBytes: number;
+  readonly #maxLineBytes: number;
+  #start = 0;
+  #line = 1;
+
+  constructor(channel: string, body: Buffer, maxEventBytes: number) {
+    this.#channel = channel;
+    this.#body = body;
+    this.#maxEventBytes = maxEventBytes;
+    this.#maxLineBytes = JSON_GROWTH_MAX * maxEventBytes + MESSAGE_ENVELOPE_BYTES;
+  }
+
+  /** Reads some lines, about BATCH_STEP_BYTES; true when the body is read. */
+  step(): boolean {
+    const body = this.#body;
+    const stepEnd = this.#start + BATCH_STEP_BYTES;
+    while (this.#start < body.length) {
+      if (this.#start >= stepEnd) return false;
+      // Many blank lines cost no more than their bytes.
+      if (body[this.#start] === LF) {
+        this.#start++;
+        this.#line++;
+        continue;
+      }
+      const lineFeed = body.indexOf(LF, this.#start);
+      const end = lineFeed < 0 ? body.length : lineFeed;
+      if (firstByte(body, this.#start, end) < end) this.#readLine(end);
+      this.#start = end + 1;
+      this.#line++;
+    }
+    if (this.events.length === 0) {
+      throw new HoldlineError('HOLDLINE_BAD_BATCH', 'the batch has no events; send a line {"event"?,"data"} for each');
+    }
+    return true;
+  }
+
+  #readLine(end: number): void {
+    if (this.events.length === BATCH_EVENTS) {
+      throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
+    }
+    // Measured before it is read: a line that no event fits is not worth a look.
+    const bytes = end - this.#start;
+    if (bytes > this.#maxLineBytes) {
+      const message = `line ${this.#line}: it is ${bytes} bytes; at most ${this.#maxLineBytes}; nothing of the batch was published`;
+      throw new HoldlineError('HOLDLINE_TOO_LARGE', message);
+    }
+    const event = readLine(this.#channel, this.#body, this.#start, end, this.#line);
+    checkSize(event, this.#maxEventBytes, this.#line);
+    this.events.push(event);
+  }
+}
+
+function readLine(channel: string, body: Buffer, start: number, end: number, line: number): NewEvent {
+  const fault = scanJson(body, start, end, members);
+  if (fault !== undefined) throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
+  if (!isObject(body, firstByte(body, start, end))) throw badLine(line, 'not an object {"event"?,"data"}');
+  const { starts, ends, unknownStart } = members;
+  if (unknownStart >= 0) {
+    const name = stringOf(body, unknownStart - 1, members.unknownEnd + 1);
+    throw badLine(line, `unknown member ${JSON.stringify(name.slice(0, 64))}`);
+  }
+  const dataStart = starts[DATA] as number;
+  if (dataStart < 0) throw badLine(line, '"data" is missing');
+  const typeStart = starts[EVENT] as number;
+  const type = typeStart < 0 ? undefined : readType(body, typeStart, ends[EVENT] as number, line);
+  return eventOf(channel, type, body, dataStart, ends[DATA] as number);
+}
+
+/** The event of data that was scanned: a string is text, anything else JSON as it stands. */
+export function eventOf(channel: string, type: string | undefined, bytes: Uint8Array, start: number, end: number): NewEvent {
+  const isText = isString(bytes, start);
+  const data = isText ? stringBytes(bytes, start, end) : bytes.subarray(start, end);
+  return { channel, type, data, json: !isText };
+}
+
+function badLine(line: number, what: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_BATCH', `line ${line}: ${what}; nothing of the batch was published`);
+}
+
+function readType(body: Buffer, start: number, end: number, line: number): string {
+  if (!isString(body, start)) throw badLine(line, '"event" is not a string');
+  try {
+    return checkEventType(stringOf(body, start, end));
+  } catch (cause) {
+    throw new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${(cause as Error).message}`, { cause });
+  }
+}

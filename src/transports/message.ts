@@ -1,0 +1,110 @@
+/** What a client's message over WebSocket asks for, read from its bytes: an event to publish, and a `ref` that comes back with the answer. */
+import { checkEventType, type NewEvent } from '../core/event.js';
+import { HoldlineError } from '../errors.js';
+import { REF_CHARS } from '../limits.js';
+import { eventOf } from './batch.js';
+import { checkSize } from './event-size.js';
+import { firstByte, isNumber, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
+import { checkChannelName } from './request.js';
+
+/** The members of a message and of what it publishes, by the places of their names. */
+const message = new Members(['publish', 'ref']);
+const PUBLISH = 0;
+const REF = 1;
+const publish = new Members(['event', 'data', 'channel']);
+const EVENT = 0;
+const DATA = 1;
+const CHANNEL = 2;
+
+/** A client's publish, as its message asked. */
+export interface Asked {
+  /** The JSON of its `ref`, as it came; empty where there is none. */
+  readonly ref: string;
+  /** Its bytes are its own. */
+  readonly event: NewEvent;
+}
+
+/** What is wrong with a message. */
+export class Refused {
+  readonly error: unknown;
+  /** The `ref` that it could be told by, as in {@link Asked}. */
+  readonly ref: string;
+
+  constructor(error: unknown, ref: string) {
+    this.error = error;
+    this.ref = ref;
+  }
+}
+
+/** Reads a message, which must be UTF-8 and is not kept. `channels` are those of its line. */
+export function readMessage(bytes: Buffer, channels: readonly string[], maxEventBytes: number): Asked | Refused {
+  let ref = '';
+  try {
+    const fault = scanJson(bytes, 0, bytes.length, message);
+    if (fault?.kind === 'syntax') throw new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${fault.message}`);
+    if (fault !== undefined) throw badMessage(fault.message);
+    if (!isObject(bytes, firstByte(bytes, 0, bytes.length))) throw badMessage('not an object');
+    // Before anything else is looked at, so that a refusal can be told by it.
+    const wanted = refOf(bytes);
+    ref = wanted ?? '';
+    checkMembers(bytes, message, '');
+    if (wanted === undefined) throw badMessage(`"ref" is neither a number nor a string of at most ${REF_CHARS} characters`);
+    const event = readPublish(bytes, channels);
+    checkSize(event, maxEventBytes);
+    return { ref, event };
+  } catch (error) {
+    return new Refused(error, ref);
+  }
+}
+
+export function badMessage(what: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_MESSAGE', `${what}; send {"publish":{"event"?,"data","channel"?},"ref"?}`);
+}
+
+/** The JSON of `ref` as it stands, so that 1.0 comes back as 1.0; empty where there is none, undefined where it is not allowed. */
+function refOf(bytes: Buffer): string | undefined {
+  const start = message.starts[REF] as number;
+  if (start < 0) return '';
+  const end = message.ends[REF] as number;
+  const isAllowed = isString(bytes, start)
+    ? stringBytes(bytes, start, end).length <= UTF8_PER_CHAR * REF_CHARS && stringOf(bytes, start, end).length <= REF_CHARS
+    : isNumber(bytes, start) && end - start <= REF_CHARS;
+  return isAllowed ? bytes.toString('utf8', start, end) : undefined;
+}
+
+/** UTF-8 bytes of a UTF-16 unit at the most. */
+const UTF8_PER_CHAR = 3;
+
+function checkMembers(bytes: Buffer, { unknownStart, unknownEnd }: Members, where: string): void {
+  if (unknownStart < 0) return;
+  const name = stringOf(bytes, unknownStart - 1, unknownEnd + 1);
+  throw badMessage(`unknown member ${JSON.stringify(name.slice(0, 64))}${where}`);
+}
+
+/** The event that a message publishes. Throws HOLDLINE_BAD_MESSAGE and what a publish over HTTP throws. */
+function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
+  const start = message.starts[PUBLISH] as number;
+  if (start < 0 || !isObject(bytes, start)) throw badMessage('"publish" is missing or no object');
+  // Valid it is, and less deep than the whole.
+  scanJson(bytes, start, message.ends[PUBLISH] as number, publish);
+  checkMembers(bytes, publish, ' in "publish"');
+  const dataStart = publish.starts[DATA] as number;
+  if (dataStart < 0) throw badMessage('"data" is missing');
+  const type = textOf(bytes, EVENT, 'event');
+  const channel = textOf(bytes, CHANNEL, 'channel') ?? (channels.length === 1 ? channels[0] : undefined);
+  if (channel === undefined) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `this line is on ${channels.length} channels; name one as "channel"`);
+  }
+  checkChannelName(channel);
+  if (type !== undefined) checkEventType(type);
+  const event = eventOf(channel, type, bytes, dataStart, publish.ends[DATA] as number);
+  return { ...event, data: Buffer.from(event.data) };
+}
+
+/** A member of what is published that is a string, or missing. */
+function textOf(bytes: Buffer, place: number, name: string): string | undefined {
+  const start = publish.starts[place] as number;
+  if (start < 0) return undefined;
+  if (!isString(bytes, start)) throw badMessage(`"${name}" is not a string`);
+  return stringOf(bytes, start, publish.ends[place] as number);
+}

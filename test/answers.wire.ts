@@ -1,0 +1,192 @@
+/** Answers that nobody reads: what a socket costs that asks and does not read is bounded, counted, and given up in the end. */
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { ControlLine } from './support/control.js';
+import { serverForTest, type TestServer } from './support/server.js';
+import { HttpClient, RawConnection, ResponseReader } from './support/wire.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const BIG = '/big?since=0&limit=1000&wait=0';
+
+/** 20 events of 60 KB: an answer of a megabyte to who asks for all of them. */
+async function setUp(): Promise<{ server: TestServer; control: ControlLine }> {
+  const server = await serverForTest({ 'replay-bytes': '4MiB' });
+  const control = await ControlLine.open(server);
+  onTestFinished(() => control.line.close());
+  for (let i = 0; i < 20; i++) await server.publish('big', String.fromCharCode(97 + i).repeat(60_000));
+  return { server, control };
+}
+
+async function mute(port: number): Promise<RawConnection> {
+  const raw = await RawConnection.open(port, { paused: true });
+  onTestFinished(() => raw.destroy());
+  return raw;
+}
+
+function get(target: string, method = 'GET'): string {
+  return `${method} ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+}
+
+/** Lets the server's memory come to rest: what was garbage a moment ago is none of the sockets'. */
+async function leastRssBytes(server: TestServer, forMs = 1500): Promise<number> {
+  let least = Infinity;
+  for (const until = performance.now() + forMs; performance.now() < until;) {
+    least = Math.min(least, server.rssBytes());
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return least;
+}
+
+describe('one socket that asks without end and never reads', () => {
+  test.each([
+    ['answers of a megabyte', get(BIG)],
+    ['short answers', get('/-/health')],
+    ['refusals', get('/a..b')],
+    ['refusals of an operations page', get('/-/stats')],
+    ['a page', get('/')],
+    ['heads alone', get('/-/health', 'HEAD')],
+    ['empty polls', get('/big?since=latest&wait=0')],
+    ['preflights', get('/big', 'OPTIONS')],
+    ['heads of streams', get('/big', 'HEAD')],
+  ])(
+    '%s: the process stays below 150 MiB, and the socket is closed',
+    async (_what, bytes) => {
+      const { server, control } = await setUp();
+      const raw = await mute(server.port);
+      const many = Buffer.from(bytes.repeat(500));
+      let most = 0;
+      const deadline = performance.now() + 10_000;
+      while (!raw.closed && performance.now() < deadline) {
+        // What the kernel takes, and no more: bytes that wait in this process would be no load on the server.
+        if (raw.socket.writableLength < MIB) raw.send(many);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        most = Math.max(most, server.rssBytes());
+      }
+      expect(raw.closed).toBe(true);
+      expect(most).toBeLessThan(150 * MIB);
+      await control.noticedNothing();
+    },
+    20_000,
+  );
+
+  test('one request at a time, in a segment of its own', async () => {
+    const { server, control } = await setUp();
+    const raw = await mute(server.port);
+    const before = server.rssBytes();
+    const deadline = performance.now() + 15_000;
+    for (let asked = 0; !raw.closed && asked < 100_000 && performance.now() < deadline; asked++) {
+      raw.send(get('/big?since=latest&wait=0'));
+      if (asked % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await raw.waitFor('the close', () => raw.closed);
+    expect(server.rssBytes() - before).toBeLessThan(16 * MIB);
+    await control.noticedNothing();
+  }, 30_000);
+});
+
+describe('300 sockets that ask once and do not read', () => {
+  test.each([
+    ['for the same', () => BIG],
+    ['each for something else', (i: number) => `/big?since=${1 + (i % 10)}&limit=${20 + i}&wait=0`],
+  ])(
+    '%s cost at most 64 KiB each, and are closed for their silence',
+    async (_what, target) => {
+      const { server, control } = await setUp();
+      const before = await leastRssBytes(server, 500);
+      const sockets = await Promise.all(Array.from({ length: 300 }, () => mute(server.port)));
+      for (const [i, raw] of sockets.entries()) raw.send(get(target(i)));
+      const { counters } = await server.statsUntil('all were answered', (stats) => stats.counters.polls_answered_total >= 300);
+      // While many are not read, the next are given what a socket takes at once.
+      expect(counters.answers_pending_total).toBeGreaterThan(5);
+      expect((await leastRssBytes(server)) - before).toBeLessThan(300 * 64 * KIB);
+      await control.noticedNothing();
+      const { counters: after } = await server.statsUntil(
+        'the native timer has closed those that wait',
+        (stats) => stats.counters.answers_unread_total === stats.counters.answers_pending_total,
+        20_000,
+      );
+      expect(after.answers_given_up_total).toBe(0);
+    },
+    60_000,
+  );
+});
+
+test('an answer that is read slowly comes whole, also while many others are not read', async () => {
+  const { server } = await setUp();
+  const slow = await mute(server.port);
+  const pieces: Buffer[] = [];
+  const reader = new ResponseReader((piece) => void pieces.push(piece));
+  slow.consume = (bytes) => reader.feed(bytes);
+  slow.send(get(BIG));
+  await server.statsUntil('it is pending', (stats) => stats.counters.answers_pending_total === 1);
+  const slowly = setInterval(() => {
+    slow.resume();
+    setTimeout(() => slow.pause(), 2);
+  }, 20);
+  onTestFinished(() => clearInterval(slowly));
+  // Each a body of its own.
+  const still = await Promise.all(Array.from({ length: 40 }, () => mute(server.port)));
+  for (const [i, raw] of still.entries()) raw.send(get(`/big?since=0&limit=${100 + i}&wait=0`));
+  await slow.waitFor('the whole answer', () => reader.complete, 20_000);
+  const events = JSON.parse(Buffer.concat(pieces).toString()) as { data: string }[];
+  expect(events.map(({ data }) => data[0]).join('')).toBe('abcdefghijklmnopqrst'.slice(0, events.length));
+  expect(events.length).toBeGreaterThan(15);
+  const { counters } = await server.stats();
+  expect(counters.answers_pending_total).toBeGreaterThan(5);
+  expect(counters.answers_given_up_total).toBe(0);
+}, 40_000);
+
+test('a request behind an answer that is not read yet closes the connection and is not carried out', async () => {
+  const { server } = await setUp();
+  const raw = await mute(server.port);
+  raw.send(get(BIG));
+  await server.statsUntil('it is pending', (stats) => stats.counters.answers_pending_total === 1);
+  const { events_accepted_total: accepted } = (await server.stats()).counters;
+  raw.send('POST /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx');
+  await server.statsUntil('the socket is closed', (stats) => stats.counters.answers_unread_total === 1);
+  expect((await server.stats()).counters.events_accepted_total).toBe(accepted);
+});
+
+test('a client of empty answers is told when its connection closes, and goes on with another', async () => {
+  const { server } = await setUp();
+  const client = await HttpClient.open(server.port);
+  onTestFinished(() => client.close());
+  const first = client.connection;
+  // One in 64 on average: that a thousand leave it open has a chance of 1 in 7 million.
+  for (let i = 0; i < 1000 && client.connection === first; i++) {
+    expect((await client.request('GET', '/big?since=latest&wait=0')).status).toBe(204);
+  }
+  expect(client.connection).not.toBe(first);
+}, 30_000);
+
+test('while the server drains, answers say that the connection closes', async () => {
+  const server = await serverForTest({ drain: '3s' });
+  const line = await RawConnection.open(server.port);
+  onTestFinished(() => line.destroy());
+  const polling = await HttpClient.open(server.port);
+  onTestFinished(() => polling.close());
+  const health = await HttpClient.open(server.port);
+  onTestFinished(() => health.close());
+  expect((await health.request('GET', '/-/health')).headers.has('connection')).toBe(false);
+  // Never read: it keeps the drain going for a while.
+  const answered = polling.request('GET', '/c?wait=30', {}, 10_000);
+  await server.statsUntil('the poll waits', ({ lines }) => lines.open === 1);
+  server.signal('SIGTERM');
+  const answer = await answered;
+  expect([answer.status, answer.headers.get('connection')]).toEqual([204, 'close']);
+  const late = await health.request('GET', '/-/ready');
+  expect([late.status, late.headers.get('connection')]).toEqual([503, 'close']);
+});
+
+test('a poll that sends its end with the request is answered all the same', async () => {
+  const { server } = await setUp();
+  for (const target of [BIG, '/big?since=latest&wait=0', '/-/health']) {
+    const raw = await RawConnection.open(server.port);
+    onTestFinished(() => raw.destroy());
+    const reader = new ResponseReader(() => {});
+    raw.consume = (bytes) => reader.feed(bytes);
+    raw.socket.end(get(target));
+    await raw.waitFor('the close', () => raw.closed);
+    if (target !== BIG) expect(reader.complete).toBe(true);
+  }
+});

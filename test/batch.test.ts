@@ -1,0 +1,255 @@
+/** How a batch is read: the bytes of `data` as they stand, all or nothing, and in slices of time. Over the wire: publish.wire.ts. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { NewEvent } from '../src/core/event.js';
+import { BATCH_AT_ONCE_BYTES, BODY_BYTES, JSON_DEPTH_MAX, WORK_SLICE_MS } from '../src/limits.js';
+import { readEvents } from '../src/transports/publish.js';
+
+const LIMIT = 64 * 1024;
+const code = (name: string): unknown => expect.objectContaining({ code: name });
+
+/** Reads a batch that is read at once. */
+function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEvent[] {
+  const events = readEvents(...parameters);
+  assert.ok(!(events instanceof Promise));
+  return events;
+}
+
+/** Reads a batch that is read in slices. */
+async function readLater(body: Buffer, maxEventBytes = LIMIT): Promise<readonly NewEvent[]> {
+  const events = readEvents('c', 'batch', undefined, body, maxEventBytes);
+  assert.ok(events instanceof Promise);
+  return events;
+}
+
+function readLine(line: string): { type: string | undefined; data: string; json: boolean } {
+  const [event, ...others] = readNow('c', 'batch', undefined, Buffer.from(line), LIMIT);
+  assert.equal(others.length, 0);
+  assert.equal(event!.channel, 'c');
+  return { type: event!.type, data: Buffer.from(event!.data).toString(), json: event!.json };
+}
+
+/** White space of JSON, less LF, which ends a line of a batch. */
+const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\r'), maxLength: 3 });
+
+/** JSON texts whose bytes say more than their value: long numbers, exponents, escapes, blanks, repeated names, nested "data". */
+const jsonTexts = fc.letrec<{ value: string }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 3, depthIdentifier: 'json' },
+    fc.constantFrom('0', '-0', '1.0', '1e2', '1E+2', '12345678901234567890', '0.1000', 'true', 'false', 'null'),
+    fc.constantFrom(
+      '""',
+      '"\\""',
+      '"\\\\"',
+      '"\\\\\\""',
+      '"{"',
+      '"]}"',
+      '"\\u0064ata"',
+      '",\\"data\\":1"',
+      '"é😀\\ud83d"',
+      '"a:b,c"',
+    ),
+    fc
+      .tuple(blanks, fc.array(tie('value'), { maxLength: 3 }), blanks)
+      .map(([before, items, after]) => `[${before}${items.join(`${after},${before}`)}${after}]`),
+    fc
+      .array(
+        fc.tuple(
+          fc.constantFrom('"data"', '"event"', '"a"', '"\\""', '"\\\\"', '"d\\u0061ta"', '"{"', '""'),
+          blanks,
+          tie('value'),
+        ),
+        { maxLength: 3 },
+      )
+      .map(
+        (members) => `{${members.map(([name, blank, value]) => `${blank}${name}${blank}:${blank}${value}${blank}`).join(',')}}`,
+      ),
+  ),
+})).value;
+
+describe('the data of a batch line', () => {
+  test('is the source slice, byte for byte, whatever stands around it', () => {
+    fc.assert(
+      fc.property(
+        jsonTexts,
+        fc.option(fc.constantFrom('"note"', '"d\\u0061ta"', '"\\"data\\":"')),
+        fc.boolean(),
+        fc.array(blanks, { minLength: 6, maxLength: 6 }),
+        (value, type, typeFirst, b) => {
+          fc.pre(!value.startsWith('"'));
+          const data = `${b[0]}"data"${b[1]}:${b[2]}${value}${b[3]}`;
+          const event = type === null ? undefined : `${b[4]}"event"${b[5]}:${type}`;
+          const members = event === undefined ? [data] : typeFirst ? [event, data] : [data, event];
+          const read = readLine(`${b[4]}{${members.join(',')}}${b[5]}`);
+          assert.deepEqual(read, { type: type === null ? undefined : (JSON.parse(type) as string), data: value, json: true });
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('that is a string is its text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme', maxLength: 60 }), blanks, (text, b) => {
+        assert.deepEqual(readLine(`{"data"${b}:${b}${JSON.stringify(text)}}`), { type: undefined, data: text, json: false });
+      }),
+    );
+  });
+
+  test('is the last of several members of that name, as JSON.parse takes it', () => {
+    fc.assert(
+      fc.property(fc.array(jsonTexts, { minLength: 1, maxLength: 4 }), (values) => {
+        const last = values.at(-1)!;
+        const read = readLine(`{${values.map((value) => `"data":${value}`).join(', ')}}`);
+        if (last.startsWith('"'))
+          assert.deepEqual([read.data, read.json], [Buffer.from(JSON.parse(last) as string).toString(), false]);
+        else assert.deepEqual([read.data, read.json], [last, true]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('whose name is written with escapes is found all the same, also beside one that is not', () => {
+    expect(readLine('{"d\\u0061ta": {"a":1}}')).toEqual({ type: undefined, data: '{"a":1}', json: true });
+    for (const line of ['{"data":1,"d\\u0061ta":[2]}', '{"d\\u0061ta":1,"data":[2]}', '{"data":"text","\\u0064ata":[2]}']) {
+      expect({ line, data: JSON.parse(readLine(line).data) as unknown }).toEqual({ line, data: [2] });
+    }
+  });
+});
+
+describe('a batch', () => {
+  test('lines end with LF or CRLF, the last maybe with neither; blank lines are none', () => {
+    const body = '\n{"data":"a"}\r\n   \n\r\n{"data":"b"}\n\t{"data":{"c":1}}';
+    const events = readNow('c', 'batch', undefined, Buffer.from(body), LIMIT);
+    expect(events.map((event) => [Buffer.from(event.data).toString(), event.json])).toEqual([
+      ['a', false],
+      ['b', false],
+      ['{"c":1}', true],
+    ]);
+  });
+
+  test.each([
+    ['[1]', 'HOLDLINE_BAD_BATCH'],
+    ['null', 'HOLDLINE_BAD_BATCH'],
+    ['"data"', 'HOLDLINE_BAD_BATCH'],
+    ['{}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1}{"data":2}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1,"id":7}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1,"__proto__":{}}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1,"event":2}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1,"event":null}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":1,"event":""}', 'HOLDLINE_BAD_EVENT_TYPE'],
+    ['{"data":1,"event":"gap"}', 'HOLDLINE_BAD_EVENT_TYPE'],
+    ['\uFEFF{"data":1}', 'HOLDLINE_BAD_BATCH'],
+    ['{"data":\0}', 'HOLDLINE_BAD_BATCH'],
+    ['\0', 'HOLDLINE_BAD_BATCH'],
+    [`{"data":${'['.repeat(JSON_DEPTH_MAX)}${']'.repeat(JSON_DEPTH_MAX)}}`, 'HOLDLINE_BAD_BATCH'],
+    [`{"data":1,"a":${'['.repeat(20_000)}`, 'HOLDLINE_BAD_BATCH'],
+  ])('with %.40s on line 3 of 5 is refused whole, and the line is named', (line, expected) => {
+    const body = ['{"data":1}', '{"data":2}', line, '{"data":4}', '{"data":5}'].join('\n');
+    const read = (): unknown => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT);
+    expect(read).toThrow(code(expected));
+    expect(read).toThrow(/^line 3: /);
+  });
+
+  test('without an event, with blank lines only, or with a type for all is refused', () => {
+    for (const body of ['', '\n', '\n \r\n\t'])
+      expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_BATCH'));
+    expect(() => readEvents('c', 'batch', 'note', Buffer.from('{"data":1}'), LIMIT)).toThrow(code('HOLDLINE_BAD_QUERY'));
+  });
+
+  test('has at most 10,000 events', async () => {
+    const body = (count: number): Buffer => Buffer.from('{"data":1}\n'.repeat(count));
+    expect((await readLater(body(10_000))).length).toBe(10_000);
+    await expect(readLater(body(10_001))).rejects.toEqual(code('HOLDLINE_TOO_LARGE'));
+  });
+});
+
+describe('a large batch', () => {
+  const lines = (count: number, line = JSON.stringify({ data: 'x'.repeat(240) })): string => `${line}\n`.repeat(count);
+
+  test('is read whole, in order, as a small one is', async () => {
+    const count = 8000;
+    const body = Buffer.from(Array.from({ length: count }, (_, i) => `{"event":"e${i % 7}","data":{"n":${i}.0}}`).join('\n'));
+    assert.ok(body.length > BATCH_AT_ONCE_BYTES);
+    const events = await readLater(body);
+    assert.deepEqual(
+      events.map(({ type, data, json }) => [type, Buffer.from(data).toString(), json]),
+      Array.from({ length: count }, (_, i) => [`e${i % 7}`, `{"n":${i}.0}`, true]),
+    );
+  });
+
+  test('with one bad line, the last, is refused whole, and the line is named', async () => {
+    const body = Buffer.from(`${lines(400)}\n${lines(400)}{"data":}`);
+    await expect(readLater(body)).rejects.toEqual(code('HOLDLINE_BAD_BATCH'));
+    await expect(readLater(body)).rejects.toThrow(/^line 802: not JSON: unexpected "}" at byte 8/);
+  });
+
+  test('leaves the loop to others after every slice, however many are read', async () => {
+    // As many as fill the bound on bodies, a megabyte each.
+    const body = Buffer.from(lines(4000));
+    const turnsMs: number[] = [];
+    // Processor time: the machine may be busy with others.
+    const spentMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
+    let lastMs = spentMs();
+    let reading = 16;
+    const all = Array.from({ length: reading }, async () => {
+      assert.equal((await readLater(body)).length, 4000);
+      reading--;
+    });
+    while (reading > 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const nowMs = spentMs();
+      turnsMs.push(nowMs - lastMs);
+      lastMs = nowMs;
+    }
+    await Promise.all(all);
+    // The median, since now and then the collector of garbage has a turn as well.
+    expect(turnsMs.length).toBeGreaterThan(5);
+    expect(turnsMs.toSorted((a, b) => a - b)[turnsMs.length >> 1]).toBeLessThan(5 * WORK_SLICE_MS);
+  });
+
+  test('one that is short is not behind those that are long', async () => {
+    const done: string[] = [];
+    const long = Array.from({ length: 4 }, async () => {
+      await readLater(Buffer.from(lines(10_000)));
+      done.push('long');
+    });
+    await readLater(Buffer.from(lines(300)));
+    done.push('short');
+    await Promise.all(long);
+    expect(done).toEqual(['short', 'long', 'long', 'long', 'long']);
+  });
+
+  test.each([
+    ['an array', `{"data":[${'1,'.repeat(BODY_BYTES / 2 - 10)}1]}`],
+    ['arrays in arrays', `{"data":${'['.repeat(BODY_BYTES - 20)}`],
+    ['a string', `{"data":"${'x'.repeat(BODY_BYTES - 20)}"}`],
+    ['an escaped name', `{"\\u0064ata":"${'x'.repeat(BODY_BYTES - 20)}"}`],
+    ['no JSON', 'x'.repeat(BODY_BYTES)],
+  ])('of one line of 4 MiB that is %s is refused unread', async (_name, line) => {
+    const body = Buffer.from(line);
+    const beganMs = process.cpuUsage();
+    await expect(readLater(body)).rejects.toThrow(/^line 1: it is \d+ bytes; at most/);
+    const { user, system } = process.cpuUsage(beganMs);
+    // It was 636 ms; what is left is a look for its end, and the check of its UTF-8.
+    expect((user + system) / 1000).toBeLessThan(50);
+  });
+
+  test('of blank lines costs no more than its bytes', async () => {
+    const body = Buffer.from(`${'\n'.repeat(BODY_BYTES / 2)}${' \n'.repeat(100_000)}{"data":1}`);
+    expect((await readLater(body)).length).toBe(1);
+    await expect(readLater(Buffer.alloc(BODY_BYTES, '\n'))).rejects.toEqual(code('HOLDLINE_BAD_BATCH'));
+  });
+
+  test('a line of escapes as long as any event needs is read', async () => {
+    const text = '\u0001'.repeat(9000);
+    const line = JSON.stringify({ event: '\ud83d\ude00'.repeat(32), data: text }).replace(/[\ud800-\udfff]/g, (unit) => {
+      return `\\u${unit.charCodeAt(0).toString(16)}`;
+    });
+    const events = await readLater(Buffer.from(`${line}\n${lines(300)}`));
+    expect([events[0]!.type, Buffer.from(events[0]!.data).toString()]).toEqual(['😀'.repeat(32), text]);
+  });
+});

@@ -1,0 +1,197 @@
+/** Hooks of an embedding program: whatever they throw, reject with or answer is a refusal, is reported, and ends nothing. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { createServer, type Server } from '../dist/index.js';
+import { codeOf, request, Watched } from './support/wire.js';
+
+type Given = NonNullable<Parameters<typeof createServer>[0]>;
+
+const servers: Server[] = [];
+
+async function listening(options: Given): Promise<{ server: Server; port: number; faults: unknown[] }> {
+  const faults: unknown[] = [];
+  const server = createServer({ port: 0, firstId: 1, openPublish: true, onError: (error) => faults.push(error), ...options });
+  servers.push(server);
+  const { port } = await server.listen();
+  return { server, port, faults };
+}
+
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
+});
+
+/** An `authorize` that answers what its type does not allow. */
+const answering = (answered: () => unknown): NonNullable<Given['authorize']> => answered as NonNullable<Given['authorize']>;
+
+describe('authorize', () => {
+  test.each([
+    ['undefined', () => undefined],
+    ['null', () => null],
+    ['0', () => 0],
+    ['1', () => 1],
+    ['a word', () => 'admin'],
+    ['an object', () => ({ role: 'admin' })],
+    ['a promise of undefined', () => Promise.resolve(undefined)],
+    ['a promise of a word', () => Promise.resolve('admin')],
+  ])('that answers %s refuses with 403, and is reported', async (_what, answered) => {
+    const { server, port, faults } = await listening({ authorize: answering(answered) });
+    for (const [method, parts] of [
+      ['GET', {}],
+      ['HEAD', {}],
+      ['POST', { body: 'x' }],
+    ] as const) {
+      const before = faults.length;
+      const answer = await request(port, method, '/c', parts);
+      expect([method, answer.status]).toEqual([method, 403]);
+      if (method !== 'HEAD') expect(codeOf(answer)).toBe('HOLDLINE_FORBIDDEN');
+      expect(faults.slice(before)).toEqual([
+        expect.objectContaining({ message: expect.stringContaining('authorize') as string }),
+      ]);
+    }
+    expect(server.stats().counters.events_accepted_total).toBe(0);
+  });
+
+  test.each([
+    [
+      'throws',
+      () => {
+        throw new Error('a mistake in the hook');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('a mistake in the hook'))],
+  ])('that %s refuses with 500 and tells the client nothing of it; it is reported', async (_what, answered) => {
+    const { server, port, faults } = await listening({ authorize: answering(answered) });
+    for (const [method, parts] of [
+      ['GET', {}],
+      ['POST', { body: 'x' }],
+    ] as const) {
+      const answer = await request(port, method, '/c', parts);
+      expect([answer.status, codeOf(answer)]).toEqual([500, 'HOLDLINE_INTERNAL']);
+      expect(answer.text).not.toContain('mistake');
+    }
+    expect(faults).toEqual([new Error('a mistake in the hook'), new Error('a mistake in the hook')]);
+    expect(server.stats().counters.events_accepted_total).toBe(0);
+  });
+
+  test('that answers false is a refusal and no fault', async () => {
+    const { port, faults } = await listening({ authorize: () => false });
+    expect((await request(port, 'GET', '/c')).status).toBe(403);
+    expect(faults).toEqual([]);
+  });
+
+  test('that rejects when there is no room either refuses once, and nothing is left unheard', async () => {
+    const { port, faults } = await listening({ authorize: () => Promise.reject(new Error('late')) });
+    const body = 'x'.repeat(200_000);
+    expect((await request(port, 'POST', '/c', { body })).status).toBeOneOf([413, 500]);
+    await expect.poll(() => faults.length).toBeLessThanOrEqual(1);
+    expect((await request(port, 'GET', '/-/health')).status).toBe(200);
+  });
+
+  test('sees the first of two fields of a name, as the keys do, and fields of any name', async () => {
+    const seen: unknown[] = [];
+    const { port } = await listening({
+      authorize: ({ headers }) => {
+        seen.push([headers['x-who'], headers['__proto__']]);
+        return false;
+      },
+    });
+    await request(port, 'GET', '/c', { headers: { 'X-Who': 'first\r\nX-Who: second', __proto__x: '1', ['__proto__']: 'p' } });
+    expect(seen).toEqual([['first', 'p']]);
+  });
+
+  test('refuses a publish before its body is read as events', async () => {
+    const { port } = await listening({ authorize: () => false });
+    const headers = { 'Content-Type': 'application/json' };
+    expect(codeOf(await request(port, 'POST', '/c', { headers, body: '{' }))).toBe('HOLDLINE_FORBIDDEN');
+  });
+});
+
+describe('hooks that are no functions are HOLDLINE_BAD_OPTION', () => {
+  test.each([
+    ['authorize', true],
+    ['onOpen', 5],
+    ['onClose', {}],
+    ['onError', 'console'],
+    ['authorize', null],
+  ])('%s: %s', (name, hook) => {
+    expect(() => createServer({ [name]: hook })).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: expect.stringContaining(name) as string }),
+    );
+  });
+});
+
+/** A program of a few lines that embeds the library, in a process of its own; it prints its port first. */
+class Program extends Watched {
+  readonly child: ChildProcess;
+  errors = '';
+  port = 0;
+
+  private constructor(child: ChildProcess) {
+    super();
+    this.child = child;
+    child.stdout!.on('data', (text: Buffer) => {
+      this.port = Number(text.toString());
+      this.changed();
+    });
+    child.stderr!.on('data', (text: Buffer) => {
+      this.errors += text.toString();
+      this.changed();
+    });
+    child.on('exit', () => this.changed());
+  }
+
+  /** `hooks` is the text of an object. */
+  static async start(hooks: string): Promise<Program> {
+    const source = `import { createServer } from './dist/index.js';
+      const server = createServer({ port: 0, openPublish: true, ...${hooks} });
+      console.log((await server.listen()).port);`;
+    const cwd = fileURLToPath(new URL('..', import.meta.url));
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const program = new Program(child);
+    onTestFinished(() => void child.kill('SIGKILL'));
+    await program.waitFor('its port', () => program.port > 0);
+    return program;
+  }
+
+  get isAlive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  describe(): string {
+    return `exit ${this.child.exitCode}, stderr ${this.errors}`;
+  }
+}
+
+describe('a program with the default onError', () => {
+  test.each([
+    ['authorize answers undefined', '{ authorize: () => undefined }'],
+    ['authorize throws', '{ authorize() { throw new Error("mine"); } }'],
+    ['authorize rejects', '{ authorize: async () => { throw new Error("mine"); } }'],
+    ['onOpen throws', '{ onOpen() { throw new Error("mine"); } }'],
+    ['onOpen rejects', '{ onOpen: async () => { throw new Error("mine"); } }'],
+    ['onClose throws', '{ onClose() { throw new Error("mine"); } }'],
+    ['onError throws itself', '{ onOpen() { throw new Error("mine"); }, onError() { throw new Error("worse"); } }'],
+    ['onError rejects', '{ onOpen() { throw new Error("mine"); }, onError: async () => { throw new Error("worse"); } }'],
+  ])('lives on when %s, and says so on stderr', async (_what, hooks) => {
+    const program = await Program.start(hooks);
+    // Head and prelude of a stream, or a refusal; then the client leaves.
+    const abort = new AbortController();
+    const answer = await fetch(`http://127.0.0.1:${program.port}/c`, { signal: abort.signal });
+    expect(answer.status).toBeOneOf([200, 403, 500]);
+    abort.abort();
+    await program.waitFor('a word on stderr', () => /holdline: fault/.test(program.errors));
+    expect((await request(program.port, 'GET', '/-/health')).status).toBe(200);
+    expect(program.isAlive).toBe(true);
+  });
+
+  test('logs one fault a second at most, and counts the others', async () => {
+    const program = await Program.start('{ authorize() { throw new Error("mine"); } }');
+    const began = performance.now();
+    for (let i = 0; i < 200; i++) expect((await request(program.port, 'GET', '/c')).status).toBe(500);
+    const faults = (): number => program.errors.split('holdline: fault').length - 1;
+    expect(faults()).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - began) / 1000));
+    while (!/and \d+ more before it/.test(program.errors)) await request(program.port, 'GET', '/c');
+    expect(program.isAlive).toBe(true);
+  });
+});
