@@ -58,6 +58,7 @@ export const COUNTER_MEANINGS = {
     'lines over WebSocket cut off for more pings and pongs in one turn of the loop than anybody needs',
   sockets_opened_total: 'sockets that were accepted',
   sockets_closed_total: 'sockets that closed',
+  sockets_silent_closed_total: 'sockets that had sent nothing, closed for others when no more could be accepted',
   sockets_refused_total: 'sockets closed at accept, above the cap',
 } as const;
 

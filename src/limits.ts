@@ -289,6 +289,15 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS = 64;
 
 /**
+ * When no socket may be accepted any more, those that have sent nothing for so many ms are closed, so many at once, the oldest first.
+ * Looked for at most every so many ms, among so many descriptors (about 3 µs each). native/mute-sockets.ts
+ */
+export const MUTE_AGE_MS = 50;
+export const MUTE_CLOSED_AT_ONCE = 32;
+export const MUTE_LOOK_MS = 50;
+export const MUTE_LOOK_DESCRIPTORS = 2_048;
+
+/**
  * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
  * not ended after the second time is given up. ops/kernel-memory.ts
  */
@@ -329,3 +338,4 @@ assertRelation(CLOSING_BODY_BYTES_MAX + 4 * 1024 <= CORK_WRITE_BYTES, 'a closing
 assertRelation(POLL_BODY_BYTES <= PENDING_ANSWER_BYTES_MAX, 'one answer to a poll may wait');
 assertRelation(SOCKET_PUBLISH_BYTES_MAX < PUBLISH_BYTES / 2, 'one WebSocket leaves room for publishes of others');
 assertRelation(RESERVED_FILES > SPARE_SOCKETS, 'spare sockets fit under the file limit');
+assertRelation(RESERVED_FILES > MUTE_CLOSED_AT_ONCE, 'who takes the place of silent sockets fits under the file limit');

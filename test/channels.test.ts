@@ -197,7 +197,7 @@ describe('rings', () => {
 
 describe('rings that were passed over', () => {
   test('go when the sweep that they waited for is over, the ones published longest ago first', () => {
-    const names = new Names(ROOMY, 20_000);
+    const names = new Names(ROOMY, 24_000);
     for (const name of ['a', 'b', 'c']) {
       names.publish(name, 5000);
       names.place(name).addFeed(readerUpTo(0));

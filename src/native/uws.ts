@@ -8,6 +8,7 @@ import type { LinePort } from '../core/feed.js';
 import { HoldlineError } from '../errors.js';
 import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS } from '../limits.js';
 import { behaviours, type MessageHandler, type MessageLine, type MessageOptions, type UpgradeContext } from './messages.js';
+import { MuteSockets } from './mute-sockets.js';
 import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from './socket-options.js';
 
 export type { HttpRequest, HttpResponse };
@@ -136,6 +137,8 @@ export async function listen(
   const uws = await loadUws();
   const app = uws.App();
   const socketCap = options.maxConnections + SPARE_SOCKETS;
+  const mute = await MuteSockets.load();
+  const silentClosed = (): void => void counters.sockets_silent_closed_total++;
   // Sees every socket that is accepted or closes; closing it here refuses it. native-notes/accept-filter.md
   app.filter((response, change) => {
     if ((change as number) < 0) {
@@ -143,7 +146,7 @@ export async function listen(
       return;
     }
     counters.sockets_opened_total++;
-    if (counters.sockets_opened_total - counters.sockets_closed_total > socketCap) {
+    if (counters.sockets_opened_total - counters.sockets_closed_total > socketCap && !mute.takePlace(silentClosed)) {
       counters.sockets_refused_total++;
       response.close();
     }
@@ -172,6 +175,7 @@ export async function listen(
   const setSocketOptions = await prepareSocketOptions(options, options.port);
   const socket = await listenOn(app, uws, options.host, options.port);
   const port = uws.us_socket_local_port(socket);
+  mute.listensOn(port);
   const socketReport = setSocketOptions(port);
   let listening = true;
   return {

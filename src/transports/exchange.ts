@@ -193,7 +193,7 @@ export class Exchange implements PendingAnswer {
     this.response.cork(() => {
       this.#writeHead(status, contentType, own);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#mustClose && isShortText(body)) this.#writeClosing(body);
+      else if (this.#closes && isShortText(body)) this.#writeClosing(body);
       else this.#writeBody(body);
     });
   }
