@@ -170,7 +170,7 @@ export const CATCH_UP_CORKS = 4;
 /**
  * Grace of a healthy line that refuses bytes, ms: so long its channels evict nothing that it has not been given, and take no more than
  * their replay beyond its cursor (core/channel.ts). It goes on while the line takes, in each such time, what had entered at its
- * beginning. So a channel is never held below its replay per GRACE_MS, 10 MB/s by default. core/pump.ts
+ * beginning. So a channel is never held below its replay per GRACE_MS, 10 MB/s by default. core/grace-windows.ts
  */
 export const GRACE_MS = 100;
 
@@ -194,7 +194,7 @@ export const GRACE_DISTRUST_SECONDS = 2;
 
 /**
  * When the loop comes so late to the end of a window, ms, it was away while sockets drained: those in grace are given as much longer,
- * once. core/pump.ts
+ * once. core/grace-windows.ts
  */
 export const GRACE_LATE_MS = 5;
 

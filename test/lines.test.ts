@@ -117,7 +117,6 @@ function judge(feed: Feed, model: readonly Line[], goal: number, isHeld: boolean
     const isVain =
       line.cursor <= goal && line.grace === IN_GRACE && line.state === STALLED && !(isHeld && line.cursor >= newestId);
     if (isVain) vain++;
-    if (line.cursor > goal && line.trustedFrom < FAILED) line.trustedFrom = 0;
     if (isVain && isHeld) line.trustedFrom = FAILED;
     line.grace = isVain ? NO_GRACE : IN_GRACE;
   }

@@ -65,11 +65,11 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   lineCount = 0;
   /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
   isOfReaders = false;
-  /** Feeds with a line in grace. Written by core/pump.ts. */
+  /** Feeds with a line in grace. Written by core/grace-windows.ts. */
   feedsInGrace = 0;
   /** Times that something may not enter, or go, for the sake of lines in grace. */
   graceRefusals = 0;
-  /** What it may still spend on lines in grace; undefined until something was spent. Written by core/pump.ts. */
+  /** What it may still spend on lines in grace; undefined until something was spent. Written by core/grace-windows.ts. */
   graceBudget: GraceBudget | undefined;
   /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
   version = 0;

@@ -56,7 +56,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
   sweptThrough = 0;
 
-  /* Grace (core/grace.ts), written by core/pump.ts. */
+  /* Grace (core/grace.ts), written by core/grace-windows.ts. */
   /** Every line in grace has been given everything up to this id; Infinity while none is. */
   graceThrough = Infinity;
   /** Those who have been given nothing above it when the window ends have used it in vain. */

@@ -1,6 +1,6 @@
 /**
  * Grace: how long a healthy line that refuses bytes may hold its channels, who is given it, and what each channel can spend on lines
- * that used it in vain. Arithmetic only; core/pump.ts keeps the windows and core/lines.ts who is in one.
+ * that used it in vain. Arithmetic only; core/grace-windows.ts keeps the windows and core/lines.ts who is in one.
  */
 import {
   GRACE_BUDGET_MS_PER_SECOND,

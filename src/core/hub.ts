@@ -458,7 +458,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   #remove(handle: number): void {
-    this.#pump.leaves(this.lines.feedAt(handle), this.lines.rowOf(handle));
+    this.#pump.grace.leaves(this.lines.feedAt(handle), this.lines.rowOf(handle));
     const feed = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     for (const channel of feed.channels) channel.lineCount--;
@@ -585,7 +585,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   #detach(feed: Feed<Socket>): void {
     if (this.#feeds.get(feed.key) !== feed) return;
     this.#feeds.delete(feed.key);
-    this.#pump.endGrace(feed);
+    this.#pump.grace.end(feed);
     for (const channel of feed.channels) {
       channel.removeFeed(feed);
       this.#channels.recount(channel);

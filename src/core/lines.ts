@@ -77,8 +77,13 @@ export class LineTable<Socket> {
     if (before === state) return;
     if (before === STALLED) this.stalledCount--;
     if (state === STALLED) this.stalledCount++;
-    // It drained and took everything in time, which is what grace is for.
-    if (state === HEALTHY && this.#leaveGrace(row)) this.#proves(row);
+    // It drained and took everything in time, which is what grace is for: it has proven itself, unless it failed before.
+    if (
+      state === HEALTHY &&
+      this.#leaveGrace(row) &&
+      isUnblemished(this.trustedFrom[row] as number, this.openedSeconds[row] as number)
+    )
+      this.trustedFrom[row] = 0;
     this.states[row] = state;
   }
 
@@ -109,10 +114,10 @@ export class LineTable<Socket> {
   }
 
   /**
-   * A window ends. Lines that have been given more than `goal` have proven themselves; those that still refuse bytes and have not are in
-   * grace no longer. Where that has cost others something, `trustedFrom` is the second from which they are trusted again. A line that
-   * has drained waits for the pump and not the pump for it, one at `newestId` holds nothing, and one that came late has had no time:
-   * they are judged when the next one ends. Returns how many lines used it in vain.
+   * A window ends. Lines that still refuse bytes and have been given nothing above `goal` are in grace no longer. Where that has cost
+   * others something, `trustedFrom` is the second from which they are trusted again. A line that has drained waits for the pump and
+   * not the pump for it, one at `newestId` holds nothing, and one that came late has had no time: they are judged when the next one
+   * ends. Returns how many lines used it in vain.
    */
   judgeGrace(goal: number, newestId: number, trustedFrom: number | undefined): number {
     let vain = 0;
@@ -123,9 +128,7 @@ export class LineTable<Socket> {
       const cursor = this.cursors[row] as number;
       const isSpared =
         grace === LATE_IN_GRACE || this.states[row] !== STALLED || (trustedFrom !== undefined && cursor >= newestId);
-      if (cursor > goal) {
-        this.#proves(row);
-      } else if (!isSpared) {
+      if (cursor <= goal && !isSpared) {
         vain++;
         this.#leaveGrace(row);
         if (trustedFrom !== undefined) this.trustedFrom[row] = trustedFrom;
@@ -163,11 +166,6 @@ export class LineTable<Socket> {
     this.#graceLeast = least;
     this.#graceLeastCount = count;
     return least;
-  }
-
-  /** The line has come through a grace. */
-  #proves(row: number): void {
-    if (isUnblemished(this.trustedFrom[row] as number, this.openedSeconds[row] as number)) this.trustedFrom[row] = 0;
   }
 
   #leaveGrace(row: number): boolean {

@@ -4,21 +4,11 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import {
-  CATCH_UP_CORKS,
-  CORK_WRITE_BYTES,
-  GRACE_BUDGET_MS_PER_SECOND,
-  GRACE_LATE_MS,
-  GRACE_MIN_MS,
-  GRACE_MS,
-  IDLE_ROWS_PER_CORK,
-  SWEEP_CHECK_CORKS,
-  SWEEP_SLICE_MS,
-} from '../limits.js';
+import { CATCH_UP_CORKS, CORK_WRITE_BYTES, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
 import { lossesSoFar } from './channel.js';
 import { SliceCache, type Feed, type LinePort } from './feed.js';
-import { DISTRUSTED, GraceBudget, graceGoal, graceWindowMs, trustedFromFailure, YOUNG } from './grace.js';
-import { CATCHING_UP, DRAINED, HEALTHY, IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './lines.js';
+import { GraceWindows } from './grace-windows.js';
+import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
 
 const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
 
@@ -40,10 +30,10 @@ interface PumpOwner<Socket> {
 export class Pump<Socket> {
   /** Step of the heartbeat wheel, stamped on every line that is written to. Written by core/heartbeat.ts. */
   step = 0;
+  readonly grace: GraceWindows<Socket>;
 
   readonly #owner: PumpOwner<Socket>;
   readonly #clock: Clock;
-  readonly #beganMs: number;
   readonly #counters: Counters;
   readonly #slow: SlowPolicy;
   readonly #flushIntervalMs: number;
@@ -64,10 +54,10 @@ export class Pump<Socket> {
   ) {
     this.#owner = owner;
     this.#clock = clock;
-    this.#beganMs = clock.nowMs();
     this.#counters = counters;
     this.#slow = options.slow;
     this.#flushIntervalMs = options.flushIntervalMs;
+    this.grace = new GraceWindows(clock, counters, (feed) => owner.swept(feed));
   }
 
   /** The feed has something new. It goes out in the next turn of the loop, or after `--flush-interval`. */
@@ -159,7 +149,7 @@ export class Pump<Socket> {
     feed.sweepRow = row;
     if (row >= 0) return false;
     if (feed.sweepHead > feed.sweptThrough) feed.sweptThrough = feed.sweepHead;
-    if (feed.graceThrough !== Infinity) this.#lookAtGrace(feed);
+    if (feed.graceThrough !== Infinity) this.grace.look(feed);
     this.#counters.sweeps_total++;
     this.#owner.swept(feed);
     return !feed.behind && feed.newestId <= feed.sweepHead;
@@ -224,110 +214,9 @@ export class Pump<Socket> {
 
   /** The line refused bytes: nothing is written to it until its socket has drained. Its cursor is all it costs. */
   stall(feed: Feed<Socket>, row: number): void {
-    if (feed.table.states[row] === HEALTHY) this.#startGrace(feed, row);
+    if (feed.table.states[row] === HEALTHY) this.grace.start(feed, row);
     feed.table.setState(row, STALLED);
     this.#counters.lines_stalled_total++;
-  }
-
-  // ── grace ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** A line that has kept up refused bytes: most such sockets drain at once, so that it is in grace, if it may be. */
-  #startGrace(feed: Feed<Socket>, row: number): void {
-    const { table } = feed;
-    const nowMs = this.#clock.nowMs();
-    const trust = table.trustOf(row, this.#secondAt(nowMs));
-    if (trust === DISTRUSTED) return;
-    const leftMs = graceLeftMs(feed, nowMs);
-    if (trust === YOUNG && leftMs < GRACE_MIN_MS) return;
-    const cursor = table.cursors[row] as number;
-    if (feed.graceThrough !== Infinity) {
-      table.startGrace(row, LATE_IN_GRACE);
-      feed.graceLateMs = Math.min(feed.graceLateMs, nowMs);
-      feed.graceThrough = Math.min(feed.graceThrough, cursor);
-      return;
-    }
-    table.startGrace(row, IN_GRACE);
-    for (const channel of feed.channels) channel.feedsInGrace++;
-    feed.graceThrough = cursor;
-    feed.graceSinceMs = nowMs;
-    noteRefusals(feed);
-    this.#openWindow(feed, graceWindowMs(leftMs));
-  }
-
-  /** The lines in grace have so long to take what their pace asks for. */
-  #openWindow(feed: Feed<Socket>, windowMs: number): void {
-    feed.graceGoal = graceGoal(feed.graceThrough, feed.newestId, windowMs);
-    this.#endWindowIn(feed, windowMs, false);
-  }
-
-  #endWindowIn(feed: Feed<Socket>, ms: number, isExtended: boolean): void {
-    const window = ++feed.graceWindow;
-    feed.graceEndsMs = this.#clock.nowMs() + ms;
-    feed.cancelGrace = this.#clock.later(ms, () => {
-      // One turn later: sockets that have drained while the loop was busy elsewhere have been heard of by then.
-      this.#clock.soon(() => {
-        if (feed.graceWindow !== window) return;
-        const lateMs = this.#clock.nowMs() - feed.graceEndsMs;
-        if (lateMs > GRACE_LATE_MS && !isExtended) this.#endWindowIn(feed, Math.min(lateMs, GRACE_MS), true);
-        else this.#closeWindow(feed);
-      });
-    });
-  }
-
-  /** The window's time is up: those who took nothing are slow lines like any other. What that cost is their channels' to pay. */
-  #closeWindow(feed: Feed<Socket>): void {
-    const nowMs = this.#clock.nowMs();
-    const held = hasHeld(feed);
-    // Where the budget is short windows are, too; but while nobody is held back by it there is no hurry.
-    const isOver = held || nowMs - feed.graceSinceMs >= GRACE_MS - 1;
-    if (isOver) {
-      const trustedFrom = held ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
-      const vain = feed.table.judgeGrace(feed.graceGoal, feed.newestId, trustedFrom);
-      if (vain > 0 && held) {
-        this.#counters.grace_failed_total += vain;
-        spend(feed, feed.graceSinceMs, nowMs);
-      }
-    }
-    this.#lookAtGrace(feed);
-    if (feed.graceThrough !== Infinity) {
-      if (isOver) {
-        feed.graceSinceMs = Math.min(nowMs, feed.graceLateMs);
-        feed.graceLateMs = Infinity;
-        noteRefusals(feed);
-      }
-      this.#openWindow(feed, graceWindowMs(graceLeftMs(feed, nowMs)));
-    }
-    this.#owner.swept(feed);
-  }
-
-  /** A line is about to be removed. One that goes in the middle of its grace has used it in vain, or coming back on a new line would make it free. */
-  leaves(feed: Feed<Socket>, row: number): void {
-    const grace = feed.table.inGrace[row];
-    if (grace === NO_GRACE || feed.table.states[row] !== STALLED || !hasHeld(feed)) return;
-    this.#counters.grace_failed_total++;
-    spend(feed, grace === LATE_IN_GRACE ? feed.graceLateMs : feed.graceSinceMs, this.#clock.nowMs());
-  }
-
-  /** Lines in grace may have been given more, have caught up, or have gone. */
-  #lookAtGrace(feed: Feed<Socket>): void {
-    if (feed.table.graceCount > 0) feed.graceThrough = feed.table.graceThrough;
-    else this.endGrace(feed);
-  }
-
-  /** No line of the feed is in grace any more. */
-  endGrace(feed: Feed<Socket>): void {
-    if (feed.graceThrough === Infinity) return;
-    feed.cancelGrace?.();
-    feed.cancelGrace = undefined;
-    feed.graceWindow++;
-    feed.graceThrough = Infinity;
-    feed.graceLateMs = Infinity;
-    feed.table.endGrace();
-    for (const channel of feed.channels) channel.feedsInGrace--;
-  }
-
-  #secondAt(nowMs: number): number {
-    return Math.floor((nowMs - this.#beganMs) / 1000);
   }
 
   /** The line's socket has drained: it is caught up from the ring in the next turn of the loop. */
@@ -367,33 +256,5 @@ export class Pump<Socket> {
     if (port.write(table.sockets[row] as Socket, feed.dialect.gap(cursor, before ?? null))) return true;
     this.stall(feed, row);
     return false;
-  }
-}
-
-/** What the feed's channels may still spend on grace: as much as the one that has least. */
-function graceLeftMs<Socket>(feed: Feed<Socket>, nowMs: number): number {
-  let leastMs = GRACE_BUDGET_MS_PER_SECOND;
-  for (const { graceBudget } of feed.channels)
-    if (graceBudget !== undefined) leastMs = Math.min(leastMs, graceBudget.leftMs(nowMs));
-  return leastMs;
-}
-
-/** From here on it counts whether a channel is held back. */
-function noteRefusals<Socket>({ channels, graceRefusals }: Feed<Socket>): void {
-  for (let i = 0; i < channels.length; i++) graceRefusals[i] = channels[i]?.graceRefusals as number;
-}
-
-/** True when one of its channels has been held back for the sake of lines in grace since that was noted. */
-function hasHeld<Socket>({ channels, graceRefusals }: Feed<Socket>): boolean {
-  for (let i = 0; i < channels.length; i++) if (channels[i]?.graceRefusals !== graceRefusals[i]) return true;
-  return false;
-}
-
-/** Those of its channels that were held back pay for it. */
-function spend<Socket>(feed: Feed<Socket>, sinceMs: number, nowMs: number): void {
-  for (const [i, channel] of feed.channels.entries()) {
-    if (channel.graceRefusals === feed.graceRefusals[i]) continue;
-    channel.graceBudget ??= new GraceBudget(nowMs);
-    channel.graceBudget.spend(sinceMs, nowMs);
   }
 }
