@@ -3,7 +3,9 @@
 import { defineConfig } from 'vitest/config';
 
 /** Attacks whose figures are times and memory: a neighbour would be in them, so they run one after the other, behind all others. */
-const ALONE = ['turns', 'memory', 'isolation'].map((kind) => `test/hostile/${kind}.wire.ts`);
+const ALONE = ['hostile/turns', 'hostile/memory', 'hostile/isolation', 'bounds', 'bounds-publish', 'grace'].map(
+  (name) => `test/${name}.wire.ts`,
+);
 
 export default defineConfig({
   test: {

@@ -269,6 +269,16 @@ export const FAILED_KEYS_MS = 10_000;
 export const FAILED_KEY_ADDRESSES_MAX = 4_096;
 export const FAILED_KEY_LOG_MS = 1_000;
 
+/** How long the answer to one of those is kept back, ms, and how many may be at a time: who guesses waits; past it, nobody does. router.ts */
+export const HELD_GUESS_MS = 500;
+export const HELD_GUESSES_MAX = 256;
+
+/**
+ * Requests that are refused in one turn of the loop and keep their connections; each further one loses its, with what it has sent: a
+ * turn may bring 4,700 requests of one socket, at 9 µs a refusal. transports/exchange.ts
+ */
+export const REFUSALS_PER_TURN_MAX = 512;
+
 /** Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts */
 export const FAULT_LOG_MS = 1_000;
 

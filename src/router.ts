@@ -5,7 +5,7 @@ import type { Idempotency } from './core/idempotency.js';
 import type { Published } from './core/intake.js';
 import type { Position } from './core/position.js';
 import { HoldlineError } from './errors.js';
-import { ACCEPTS_PER_SECOND } from './limits.js';
+import { ACCEPTS_PER_SECOND, HELD_GUESS_MS, HELD_GUESSES_MAX } from './limits.js';
 import type { Receipt } from './log/log.js';
 import type { MessageSocket, UpgradeContext } from './native/messages.js';
 import type { HttpRequest, HttpResponse } from './native/uws.js';
@@ -78,6 +78,8 @@ const PREFLIGHT: Headers = [
 export class Router {
   readonly #parts: RouterParts;
   readonly #options: RouterOptions;
+  /** Wrong keys whose answer is kept back. */
+  #heldGuesses = 0;
 
   constructor(parts: RouterParts, options: RouterOptions) {
     this.#parts = parts;
@@ -114,8 +116,21 @@ export class Router {
     const isWrongKey =
       error instanceof HoldlineError && error.code === 'HOLDLINE_UNAUTHORIZED' && head.get('authorization') !== '';
     const refusal = isWrongKey && exchange.isOpen ? this.#parts.failedKeys.failed(exchange.address) : undefined;
-    if (refusal !== undefined) exchange.closeAfter();
-    exchange.refuse(refusal ?? error);
+    if (refusal === undefined) {
+      exchange.refuse(error);
+      return;
+    }
+    exchange.closeAfter();
+    if (this.#heldGuesses >= HELD_GUESSES_MAX) {
+      exchange.refuse(refusal);
+      return;
+    }
+    this.#heldGuesses++;
+    exchange.watch();
+    setTimeout(() => {
+      this.#heldGuesses--;
+      exchange.refuse(refusal);
+    }, HELD_GUESS_MS).unref();
   }
 
   /** A promise where the answer comes later; the exchange is watched then. */

@@ -7,7 +7,7 @@ import { Hub, type HubOptions } from './core/hub.js';
 import { Idempotency } from './core/idempotency.js';
 import { compileSerializers, type EventSchemas } from './core/serialize.js';
 import { makeCounters } from './counters.js';
-import { HoldlineError } from './errors.js';
+import { HoldlineError, withStack } from './errors.js';
 import { makeHeldBytes } from './held-bytes.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from './limits.js';
@@ -115,7 +115,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
   hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
-  const exchanges: Exchanges = { counters, pending, report, draining: false };
+  const exchanges: Exchanges = { counters, pending, report, draining: false, refusedThisTurn: 0 };
   const failedKeys = new FailedKeys(counters, (words) => callHook(() => onWarning?.(words), report));
   const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges, failedKeys }, settings);
   let listener: Listener | undefined;
@@ -137,13 +137,17 @@ export function createServer(options: Options & Hooks = {}): Server {
   }
 
   async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
-    checkOpen();
-    if (events.length === 0) return [];
-    const published = await hub.publish(
-      name,
-      events.map((event) => toEvent(name, event)),
-    );
-    return published.ids;
+    try {
+      checkOpen();
+      if (events.length === 0) return [];
+      const published = await hub.publish(
+        name,
+        events.map((event) => toEvent(name, event)),
+      );
+      return published.ids;
+    } catch (error) {
+      throw withStack(error);
+    }
   }
 
   async function drain(drainMs: number): Promise<void> {
@@ -169,7 +173,11 @@ export function createServer(options: Options & Hooks = {}): Server {
 
   return {
     channel(name) {
-      checkChannelName(name);
+      try {
+        checkChannelName(name);
+      } catch (error) {
+        throw withStack(error);
+      }
       return {
         name,
         publish: async (event) => (await publishAll(name, [event]))[0] as number,

@@ -6,7 +6,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Counters } from '../counters.js';
 import { retryBlock } from '../core/frame.js';
 import { statusOf, type HoldlineError } from '../errors.js';
-import { BODILESS_ANSWERS_PER_CLOSE, CLOSE_LINGER_MS, CLOSING_BODY_BYTES_MAX } from '../limits.js';
+import { BODILESS_ANSWERS_PER_CLOSE, CLOSE_LINGER_MS, CLOSING_BODY_BYTES_MAX, REFUSALS_PER_TURN_MAX } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
 import { countRefusal, knownError, NO_HEADERS, refusalHeaders, refusalJson, type Headers } from './answer.js';
 import type { Head } from './head.js';
@@ -20,6 +20,8 @@ export interface Exchanges {
   readonly report: (error: unknown) => void;
   /** True while the server drains: answers say that the connection closes. */
   draining: boolean;
+  /** Requests that were refused in this turn of the loop. */
+  refusedThisTurn: number;
 }
 
 /** An answer's body; for a HEAD its length is told, and for undefined there is none (204). */
@@ -172,6 +174,8 @@ export class Exchange implements PendingAnswer {
     if (known.code === 'HOLDLINE_BAD_FRAMING') this.#distrust();
     countRefusal(this.#shared.counters, known);
     this.#shared.counters.refused_total++;
+    if (this.#shared.refusedThisTurn++ === 0) setImmediate(() => (this.#shared.refusedThisTurn = 0));
+    if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     this.#send(statusOf(known), 'application/json', refusalJson(known), [...own, ...refusalHeaders(known)]);
   }
 

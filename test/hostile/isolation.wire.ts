@@ -1,6 +1,7 @@
 /** Channel B beside a hostile channel A: whatever is done on A, by its publishers or its readers, B does not notice. */
 import { expect, test } from 'vitest';
 import { SseLine } from '../support/line.js';
+import { hasCompiler, startReading } from '../support/stalling-readers.js';
 import { RawConnection, requestBytes } from '../support/wire.js';
 import { medianOf, pause } from './support/actor.js';
 import { sharedCasts, type Role } from './support/cast.js';
@@ -32,6 +33,30 @@ function both(first: Role, second: Role): Role {
   return {
     look: async () => ({ ...(await first.look()), ...(await second.look()) }),
     stop: async () => ({ ...(await first.stop()), ...(await second.stop()) }),
+  };
+}
+
+/**
+ * Twenty event streams on A behind receive buffers of 16 KiB, of which some stall. They have a process of their own that is not held up
+ * by the publishers': a reader who gets no processor does not keep up.
+ */
+async function readersOf(port: number, stallers: number, stallMs: number, readMs: number): Promise<Role> {
+  const stop = await startReading({
+    port,
+    path: '/A',
+    lines: 20,
+    receiveBytes: 16 * 1_024,
+    stallers,
+    stallMs,
+    readMs,
+    reconnects: false,
+  });
+  return {
+    look: () => Promise.resolve({}),
+    stop: async () => {
+      const { gaps, stallerGaps } = await stop();
+      return { gapsOfOthers: gaps, gapsOfStallers: stallerGaps };
+    },
   };
 }
 
@@ -93,20 +118,13 @@ test.each(scaled([64, 1_024], [16, 64, 256, 1_024]))(
   ROUNDS_DEADLINE_MS,
 );
 
-test(
+test.runIf(hasCompiler)(
   'a reader that stalls on and off makes no other reader lose',
   async () => {
     const options: RoundOptions = {
       flags: { 'max-event-bytes': '128KiB' },
-      attack: async ({ begin }) => {
-        const lines = await begin('lines', 0, {
-          count: 20,
-          path: '/A',
-          receiveBufferBytes: 16 * 1_024,
-          stalls: 'first',
-          stallMs: 200,
-          findsGaps: true,
-        });
+      attack: async ({ begin, server }) => {
+        const lines = await readersOf(server.port, 1, 200, 200);
         return both(lines, await begin('publishers', 0, { count: 4, channel: 'A', line: 'x'.repeat(60_000) }));
       },
       attackMs: scaled(3_000, 10_000),
@@ -121,10 +139,9 @@ test(
       options,
       (trial, rounds) => {
         trial.atMost('gaps told to the 19 others', Math.max(...rounds.map(({ attack }) => attack['gapsOfOthers']!)), 0);
-        trial.atMost('lines closed', Math.max(...rounds.map(({ attack }) => attack['closed']!)), 0);
         trial.note(
           'gaps told to the one',
-          medianBy(rounds, ({ attack }) => attack['gaps']! - attack['gapsOfOthers']!),
+          medianBy(rounds, ({ attack }) => attack['gapsOfStallers']!),
         );
         trial.note(
           'published',
@@ -138,7 +155,7 @@ test(
   ROUNDS_DEADLINE_MS,
 );
 
-test(
+test.runIf(hasCompiler)(
   'readers that stall in turn do not hold their channel',
   async () => {
     await tried(
@@ -153,7 +170,7 @@ test(
         const stage = await Stage.open(casts(), { flags: { 'max-event-bytes': '128KiB' } });
         /** What four publishers get through in a window, bytes. */
         const published = async (stalls: 'nobody' | 'in turn'): Promise<number> => {
-          const lines = await stage.begin('lines', 0, { count: 20, path: '/A', stalls, stallMs: 90 });
+          const lines = await readersOf(stage.server.port, stalls === 'nobody' ? 0 : 20, 90, 19 * 90);
           const publishers = await stage.begin('publishers', 0, { count: 4, channel: 'A', line: 'x'.repeat(60_000) });
           await pause(300);
           await publishers.look();

@@ -1,6 +1,7 @@
 /** Event streams in a process of their own, behind receive buffers smaller than Node can ask for; some stall on purpose. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 import { compiled } from '../../bench/compile.js';
@@ -36,6 +37,12 @@ export async function startReading(reading: Reading): Promise<() => Promise<Read
   const given = [port, path, lines, receiveBytes, stallers, stallMs, readMs, reconnects ? 1 : 0].map(String);
   const child = spawn(program, given, { stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
+  // Where it may: who means to read is not to wait for a processor.
+  try {
+    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_HIGH);
+  } catch {
+    // Not root.
+  }
   const output: string[] = [];
   const answers = createInterface({ input: child.stdout }).on('line', (line) => output.push(line));
   await Promise.race([once(answers, 'line'), once(child, 'exit')]);
