@@ -66,6 +66,13 @@ export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
  */
 export const BODILESS_ANSWERS_PER_CLOSE = 64;
 
+/**
+ * Body of an answer that is small, bytes, and how many of those are written on average before one is looked at whether the socket takes
+ * it: about 12 KiB for who never reads. transports/exchange.ts
+ */
+export const SMALL_ANSWER_BYTES_MAX = 512;
+export const SMALL_ANSWERS_PER_LOOK = 16;
+
 /** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. transports/exchange.ts */
 export const CLOSE_LINGER_MS = 1_000;
 

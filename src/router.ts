@@ -256,7 +256,7 @@ export class Router {
     guard.checkSite(head);
     const channel = channelOf(head.path);
     guard.checkPublish(head);
-    const queryType = new Query(head.query).get('event');
+    const queryType = head.query === undefined ? undefined : new Query(head.query).get('event');
     const type = queryType === undefined ? undefined : checkEventType(queryType);
     const kind = bodyKindOf(head.get('content-type'));
     checkContentEncoding(head.get('content-encoding'));
@@ -271,19 +271,13 @@ export class Router {
     allowed?.catch(() => {});
     const reservation = hub.reserve(channel);
     const incoming = new IncomingBody(exchange, contentLengthOf(head), bodyLimit(kind, maxEventBytes), reservation);
-    let hasBody = false;
-    exchange.onGone = () => {
-      incoming.stop();
-      reservation.release();
-      if (!hasBody) exchanges.counters.publish_aborted_total++;
-    };
+    exchange.incoming = incoming;
     try {
       // In this turn, since uWebSockets hands a body over only to who listens by now. native-notes/request-in-its-turn.md
       const received = incoming.receive();
       const body = allowed === undefined ? await received : (await Promise.all([received, allowed]))[0];
       // Who left while the program was asked is not published for.
       if (exchange.gone) return;
-      hasBody = true;
       const submission = { reservation, read: () => readEvents(channel, kind, type, body, maxEventBytes) };
       let receipt: Receipt;
       if (idempotencyKey === '') {

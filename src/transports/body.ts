@@ -5,9 +5,9 @@
 import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
 import { BODY_PROGRESS_BYTES, BODY_PROGRESS_MS, BODY_ROOM_BYTES_MIN } from '../limits.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange, Incoming } from './exchange.js';
 
-export class IncomingBody {
+export class IncomingBody implements Incoming {
   readonly #exchange: Exchange;
   readonly #contentLength: number | undefined;
   readonly #limitBytes: number;
@@ -17,6 +17,7 @@ export class IncomingBody {
   #room: Buffer | undefined;
   #bytes = 0;
   #isOver = false;
+  isWhole = false;
   #timer: NodeJS.Timeout | undefined;
   /** Bytes that had come when the timer was set. */
   #progressBytes = 0;
@@ -41,8 +42,14 @@ export class IncomingBody {
     return new Promise((resolve, reject) => {
       this.#receive = resolve;
       this.#refuse = reject;
-      this.#exchange.hear((piece, isLast) => this.#take(piece, isLast));
+      this.#exchange.hear(this);
     });
+  }
+
+  /** The client has left: nothing is held for it any more. */
+  left(): void {
+    this.stop();
+    this.#reservation.release();
   }
 
   /** Takes no more, and holds nothing. */
@@ -52,7 +59,7 @@ export class IncomingBody {
     clearTimeout(this.#timer);
   }
 
-  #take(piece: ArrayBuffer, isLast: boolean): void {
+  take(piece: ArrayBuffer, isLast: boolean): void {
     if (this.#isOver) return;
     try {
       this.#append(piece, isLast);
@@ -108,6 +115,7 @@ export class IncomingBody {
   }
 
   #complete(): void {
+    this.isWhole = true;
     // What a doubled room has beside its body would be held for as long as the publish waits.
     const room = this.#room as Buffer;
     const body = room.length === this.#bytes ? room : Buffer.from(room.subarray(0, this.#bytes));
