@@ -1,4 +1,4 @@
-/** DELETE of a channel over the wire: its history is gone, lines on it alone end, others stay and lose nothing. DESIGN section 2. */
+/** DELETE of a channel over the wire: its history is gone, lines on it alone end, others stay and lose nothing. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { createServer } from '../dist/index.js';

@@ -1,4 +1,4 @@
-/** Idempotency-Key over the wire: a publish that is sent again is answered again and published once. DESIGN section 2. */
+/** Idempotency-Key over the wire: a publish that is sent again is answered again and published once. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { poll } from './support/poll.js';

@@ -1,4 +1,4 @@
-/** The NDJSON stream as it stands on the wire: head, first byte, events, replay, gaps, heartbeats, end. DESIGN section 2. */
+/** The NDJSON stream as it stands on the wire: head, first byte, events, replay, gaps, heartbeats, end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
 import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';

@@ -1,4 +1,4 @@
-/** One URL, and how you ask picks the transport: Upgrade, then Accept, then the query, then SSE. DESIGN section 2. */
+/** One URL, and how you ask picks the transport: Upgrade, then Accept, then the query, then SSE. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedServer } from './support/server.js';
 import { RawConnection, requestBytes, ResponseReader, type ResponseHead } from './support/wire.js';

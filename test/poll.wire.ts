@@ -1,4 +1,4 @@
-/** Polls, long and short, as they stand on the wire: answers, positions, gaps, waiting, deadlines, limits. DESIGN section 2. */
+/** Polls, long and short, as they stand on the wire: answers, positions, gaps, waiting, deadlines, limits. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
 import { stalledLine, SseLine } from './support/line.js';

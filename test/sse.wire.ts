@@ -1,4 +1,4 @@
-/** The event stream as it stands on the wire: head, prelude, frames, replay, gaps, heartbeats, several channels. DESIGN section 2. */
+/** The event stream as it stands on the wire: head, prelude, frames, replay, gaps, heartbeats, several channels. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, type LineOptions } from './support/line.js';
 import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';

@@ -1,4 +1,4 @@
-/** Publishing over a WebSocket: what is taken and how it is answered, what is refused, and that nothing of it reaches a line. DESIGN section 2. */
+/** Publishing over a WebSocket: what is taken and how it is answered, what is refused, and that nothing of it reaches a line. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';

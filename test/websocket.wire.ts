@@ -1,4 +1,4 @@
-/** WebSockets as they stand on the wire: handshake, messages, replay, gap and end. DESIGN section 2. */
+/** WebSockets as they stand on the wire: handshake, messages, replay, gap and end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { KERNEL_BUFFERS, serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';

@@ -12,7 +12,7 @@ import { RawConnection, requestBytes, ResponseReader, Watched, type ResponseHead
 /** Operation codes, RFC 6455, 5.2. */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** Most bytes of a message of several lines; a single line may be longer. DESIGN section 2. */
+/** Most bytes of a message of several lines; a single line may be longer. */
 export const MESSAGE_BYTES = 16_376;
 
 /** A frame as it came, its payload unmasked. */
