@@ -77,8 +77,9 @@ export class IncomingBody implements Incoming {
     if (bytes > this.#limitBytes) throw tooLarge(this.#limitBytes);
     this.#reservation.grow(piece.byteLength);
     // Most bodies come in one piece. Its memory is native and gone after this call. native-notes/zero-copy-arguments.md
-    if (isLast && this.#room === undefined) this.#room = Buffer.from(Buffer.from(piece));
-    else this.#roomFor(bytes).set(new Uint8Array(piece), this.#bytes);
+    const room = isLast && this.#room === undefined ? Buffer.allocUnsafe(bytes) : this.#roomFor(bytes);
+    room.set(new Uint8Array(piece), this.#bytes);
+    this.#room = room;
     this.#bytes = bytes;
   }
 

@@ -12,6 +12,7 @@ import { scanJson } from './json.js';
 export type BodyKind = 'text' | 'json' | 'batch';
 
 export function bodyKindOf(contentType: string): BodyKind {
+  if (contentType === '') return 'text';
   switch (contentType.replace(/;.*/, '').trim().toLowerCase()) {
     case 'application/json':
       return 'json';
