@@ -15,10 +15,15 @@ export function checkHooks(hooks: Readonly<Record<string, unknown>>): void {
 export function callHook(hook: () => unknown, report: (error: unknown) => void): void {
   try {
     const answered = hook();
-    if (answered instanceof Promise) answered.catch(report);
+    // Of whatever make it is.
+    if (isThenable(answered)) answered.then(undefined, report);
   } catch (error) {
     report(error);
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 /** What faults are reported to: `onError`, or stderr; where `onError` fails itself, stderr hears of both. */

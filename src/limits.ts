@@ -126,8 +126,11 @@ export const QUEUED_EVENT_BYTES = 256;
 export const ENTERED_PER_TURN = 1_024;
 export const ENTERED_PER_CHECK = 64;
 
-/** A larger publish is read in its turn, one at a time over all channels, since reading it may take several turns of the loop, bytes. core/intake.ts */
-export const READ_AT_ONCE_BYTES = 128 * 1024;
+/**
+ * Batches over BATCH_AT_ONCE_BYTES that are read at a time, over all channels, each in slices: 2.5 MB beside its body for one of
+ * 10,000 small events. core/intake.ts
+ */
+export const READ_AT_A_TIME_MAX = 16;
 
 /**
  * Publishers that may wait for room, over all channels; those of one channel may be as many as are still free. The next one is told 503

@@ -284,7 +284,9 @@ export class Router {
         receipt = receiptOf(await hub.submit(channel, submission));
       } else {
         const requestKey = requestKeyOf(idempotencyKey, scope, [kind, type ?? '', body]);
-        receipt = await idempotency.once(requestKey, async () => receiptOf(await hub.submit(channel, submission, requestKey)));
+        receipt = await idempotency.once(requestKey, reservation, async () =>
+          receiptOf(await hub.submit(channel, submission, requestKey)),
+        );
       }
       exchanges.counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, kind));

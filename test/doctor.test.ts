@@ -1,5 +1,6 @@
 /** What the doctor makes of facts: of made-up machines, and of what might be seen through a proxy. */
 
+import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/doctor/checks.js';
@@ -19,7 +20,7 @@ const GiB = 1024 * MiB;
 const GOOD: Machine = {
   platform: 'linux',
   nodeVersion: '22.12.0',
-  nodeRange: '^20 || ^22 || ^23',
+  nodeRange: '^20.12 || ^22 || ^23',
   glibcVersion: '2.36',
   nativeProblem: undefined,
   sockets: { options: { sendBufferBytes: 128 * KiB, userTimeoutMs: 21_000 }, problems: [] },
@@ -202,8 +203,9 @@ describe('what is computed', () => {
   });
 
   it('is whether a version is in a range', () => {
-    const isIn = (version: string): boolean => isInRange(version, '^20 || ^22 || ^23');
-    expect(['19.9.9', '20.0.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn)).toEqual([
+    const isIn = (version: string): boolean => isInRange(version, '^20.12 || ^22 || ^23');
+    expect(['19.9.9', '20.11.9', '20.12.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn)).toEqual([
+      false,
       false,
       true,
       false,
@@ -212,6 +214,8 @@ describe('what is computed', () => {
       false,
     ]);
     expect(() => isInRange('20.2.0', '>=20')).toThrow('>=20');
+    const { engines } = createRequire(import.meta.url)('../package.json') as { engines: { node: string } };
+    expect(isInRange(process.versions.node, engines.node), 'the range of this package is one').toBe(true);
   });
 
   it('is where the control groups stand, of both versions, from the own one up', () => {

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Idempotency } from '../src/core/idempotency.js';
+import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
+import { makeHeldBytes } from '../src/held-bytes.js';
 import { HoldlineError } from '../src/errors.js';
 import { WAITING_TWINS } from '../src/limits.js';
 import type { KeptReceipt, Receipt, RequestKey } from '../src/log/log.js';
@@ -23,6 +25,10 @@ interface Attempt {
   fail(): void;
 }
 
+function aReservation(): Reservation {
+  return new Reservation(new PublishMemory(makeHeldBytes()), { heldBytes: 0 });
+}
+
 /** Requests against a log that keeps receipts for ever, and publishes that end when they are told to. */
 class Publisher {
   readonly counters = makeCounters();
@@ -32,9 +38,9 @@ class Publisher {
   readonly #kept = new Map<string, KeptReceipt>();
   readonly #idempotency = new Idempotency({ kept: (key) => Promise.resolve(this.#kept.get(key)) }, this.counters);
 
-  ask(key: string, digest = 'd'): Promise<Receipt> {
+  ask(key: string, digest = 'd', reservation = aReservation()): Promise<Receipt> {
     const request = { key, digest };
-    return this.#idempotency.once(request, () => this.#publish(request));
+    return this.#idempotency.once(request, reservation, () => this.#publish(request));
   }
 
   #publish(request: RequestKey): Promise<Receipt> {
@@ -197,4 +203,22 @@ test('random requests, ends and failures: at most one success a key, under way a
     }),
     { numRuns: 200 },
   );
+});
+
+test('a concurrent duplicate that leaves waits no longer, holds no place and publishes nothing', async () => {
+  const publisher = new Publisher();
+  const first = publisher.ask('k');
+  const leaving = Array.from({ length: 2 * WAITING_TWINS }, () => {
+    const reservation = aReservation();
+    const asked = publisher.ask('k', 'd', reservation);
+    reservation.release();
+    return asked;
+  });
+  const outcomes = await Promise.allSettled(leaving);
+  expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(leaving.length);
+  const stays = publisher.ask('k');
+  await Promise.resolve();
+  publisher.attempts[0]!.succeed();
+  expect(await stays).toEqual(await first);
+  expect([publisher.attempts.length, publisher.published]).toEqual([1, 1]);
 });

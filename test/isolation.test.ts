@@ -1,6 +1,7 @@
 /** Isolation: what publishers and lines of one channel do delays, refuses and loses nothing of another. */
 import { describe, expect, test } from 'vitest';
-import { CORK_WRITE_BYTES, PUBLISH_WAIT_MS } from '../src/limits.js';
+import type { NewEvent } from '../src/core/event.js';
+import { BATCH_AT_ONCE_BYTES, CORK_WRITE_BYTES, PUBLISH_WAIT_MS, READ_AT_A_TIME_MAX } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 
@@ -162,5 +163,58 @@ describe('a publish that waits', () => {
     expect((await good).ids).toEqual([3]);
     expect(fake.clock.nowMs()).toBeLessThan(PUBLISH_WAIT_MS);
     expect(CORK_WRITE_BYTES).toBeGreaterThan(LARGE.length);
+  });
+});
+
+describe('publishes that take several turns to read', () => {
+  /** A submission of a large batch, that is read when the test says so. */
+  function slowly(fake: FakeHub, channel: string) {
+    const reservation = fake.hub.reserve(channel);
+    reservation.grow(BATCH_AT_ONCE_BYTES + 1);
+    const event: NewEvent = { channel, type: undefined, data: Buffer.from(channel), json: false };
+    let finish!: (error?: Error) => void;
+    let reads = 0;
+    const reading = new Promise<readonly NewEvent[]>((resolve, reject) => {
+      finish = (error) => (error === undefined ? resolve([event]) : reject(error));
+    });
+    const read = (): Promise<readonly NewEvent[]> => {
+      reads++;
+      return reading;
+    };
+    return { reservation, finish, submission: { reservation, read }, reads: () => reads };
+  }
+
+  test('are so many at a time; one that cannot be read is refused at once, whoever else is being read', async () => {
+    const fake = new FakeHub();
+    const batches = Array.from({ length: READ_AT_A_TIME_MAX + 2 }, (_, i) => slowly(fake, `c${i}`));
+    const published = batches.map(({ submission }, i) => fake.hub.submit(`c${i}`, submission));
+    await settlePromises();
+    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(READ_AT_A_TIME_MAX);
+    batches[3]!.finish(new Error('not JSON'));
+    await expect(published[3]).rejects.toThrow('not JSON');
+    await fake.clock.turn();
+    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(READ_AT_A_TIME_MAX + 1);
+    for (const { finish } of batches) finish();
+    for (let turn = 0; turn < 4; turn++) await fake.clock.turn();
+    const outcomes = await Promise.allSettled(published);
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(batches.length - 1);
+    expect(fake.hub.isSettled).toBe(true);
+    expect((await fake.publish('c3', 'x')).ids, 'the channel takes the next one').toHaveLength(1);
+  });
+
+  test('are not published when their publisher leaves before, or while they are read', async () => {
+    const fake = new FakeHub();
+    const before = slowly(fake, 'a');
+    before.reservation.release();
+    await expect(fake.hub.submit('a', before.submission)).rejects.toMatchObject({ code: 'HOLDLINE_PUBLISH_BUSY' });
+    expect(before.reads()).toBe(0);
+    const meanwhile = slowly(fake, 'a');
+    const asked = fake.hub.submit('a', meanwhile.submission);
+    meanwhile.reservation.release();
+    meanwhile.finish();
+    await expect(asked).rejects.toMatchObject({ code: 'HOLDLINE_PUBLISH_BUSY' });
+    expect(fake.counters.events_accepted_total).toBe(0);
+    await fake.clock.turn();
+    expect((await fake.publish('a', 'x')).ids).toEqual([1]);
   });
 });

@@ -3,6 +3,8 @@ import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { WAITING_TWINS } from '../limits.js';
 import type { EventLog, Receipt, RequestKey } from '../log/log.js';
+import { publisherLeft } from './intake.js';
+import type { Reservation } from './publish-memory.js';
 
 export class Idempotency {
   readonly #log: Pick<EventLog, 'kept'>;
@@ -17,12 +19,12 @@ export class Idempotency {
 
   /**
    * The receipt that is kept for the request, or that of `publish`, which commits it to the log. Only success is kept: when the
-   * first fails, its twin publishes. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key was used for something else.
+   * first fails, its twin publishes. Who leaves while it waits, and releases its reservation, waits no longer. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key was used for something else.
    */
-  async once(request: RequestKey, publish: () => Promise<Receipt>): Promise<Receipt> {
+  async once(request: RequestKey, reservation: Reservation, publish: () => Promise<Receipt>): Promise<Receipt> {
     const { key } = request;
     for (let first = this.#underWay.get(key); first !== undefined; first = this.#underWay.get(key)) {
-      await this.#waitFor(first);
+      await this.#waitFor(first, reservation);
     }
     const attempt = this.#attempt(request, publish);
     this.#underWay.set(key, attempt);
@@ -46,7 +48,7 @@ export class Idempotency {
     return kept.receipt;
   }
 
-  async #waitFor(first: Promise<Receipt>): Promise<void> {
+  async #waitFor(first: Promise<Receipt>, reservation: Reservation): Promise<void> {
     if (this.#twins >= WAITING_TWINS) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
@@ -54,12 +56,18 @@ export class Idempotency {
       );
     }
     this.#twins++;
+    const left = new Promise<void>((resolve) => {
+      reservation.onRelease = resolve;
+    });
     try {
-      await first;
-    } catch {
       // The first's failure is its own publisher's; this one tries itself.
+      await Promise.race([first.then(ignore, ignore), left]);
     } finally {
+      reservation.onRelease = undefined;
       this.#twins--;
     }
+    if (reservation.isReleased) throw publisherLeft();
   }
 }
+
+function ignore(): void {}

@@ -7,13 +7,14 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
+  BATCH_AT_ONCE_BYTES,
   CORK_WRITE_BYTES,
   ENTERED_PER_CHECK,
   ENTERED_PER_TURN,
   EVENT_COST_BYTES,
   PUBLISH_WAIT_MS,
   QUEUED_EVENT_BYTES,
-  READ_AT_ONCE_BYTES,
+  READ_AT_A_TIME_MAX,
   SWEEP_SLICE_MS,
   WAITING_PUBLISHERS,
 } from '../limits.js';
@@ -95,9 +96,10 @@ export class Intake<Feed extends Reader> {
   /** Channels whose queue goes on entering in the next turn of the loop, in turn. */
   #entering: Channel<Feed>[] = [];
   #enterScheduled = false;
-  /** Large publishes that are to be read, one at a time, in the order in which their channels had room. */
-  readonly #toRead: (() => Promise<void>)[] = [];
-  #isReading = false;
+  /** Large publishes that are to be read, in the order in which their channels had room. */
+  readonly #toRead: (() => void)[] = [];
+  /** Publishes that are being read, and those that are or are to be. */
+  #readingNow = 0;
   #readingCount = 0;
   #queuedEvents = 0;
   #queuedBytes = 0;
@@ -157,6 +159,8 @@ export class Intake<Feed extends Reader> {
    * was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
    */
   submit(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    // Nothing is published that nobody is told of.
+    if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
     if (channel.waitingCount === 0 && this.#hasRoom(channel, submission)) return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
   }
@@ -175,11 +179,13 @@ export class Intake<Feed extends Reader> {
 
   // ── publishes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Reads and appends: at once, or in its turn where it is so large that it may be read in slices. */
+  /** Reads and appends: at once, or over several turns of the loop. */
   #begin(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     const { reservation } = submission;
-    if (reservation.bytes > READ_AT_ONCE_BYTES && submission.isRead !== true)
-      return this.#readInTurn(channel, submission, requestKey);
+    // Many at a time would hold many times what was sent: what is read of a batch is larger than the batch.
+    if (reservation.bytes > BATCH_AT_ONCE_BYTES && submission.isRead !== true && this.#readingNow >= READ_AT_A_TIME_MAX) {
+      return this.#readLater(channel, submission, requestKey);
+    }
     let entries: ReturnType<Submission['read']>;
     try {
       entries = submission.read();
@@ -187,39 +193,59 @@ export class Intake<Feed extends Reader> {
       reservation.release();
       return Promise.reject(asError(error));
     }
-    if (entries instanceof Promise) return this.#readInTurn(channel, { reservation, read: () => entries }, requestKey);
-    return this.#append(channel, entries, submission.reservation, requestKey);
+    if (!(entries instanceof Promise)) return this.#append(channel, entries, reservation, requestKey);
+    this.#startsReading(channel);
+    return this.#readOn(channel, entries, reservation, requestKey);
   }
 
-  /** One such publish is read at a time, so that slices of many do not add up to a long turn of the loop. */
-  #readInTurn(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #startsReading(channel: Channel<Feed>): void {
     channel.isReading = true;
     this.#readingCount++;
-    return new Promise((resolve, reject) => {
-      this.#toRead.push(async () => {
-        const { reservation } = submission;
-        try {
-          if (reservation.isReleased) throw publisherLeft();
-          const entries = await submission.read();
-          // Nothing is published that nobody is told of.
-          if (reservation.isReleased) throw publisherLeft();
-          resolve(this.#append(channel, entries, reservation, requestKey));
-        } catch (error) {
-          reservation.release();
-          reject(asError(error));
-        }
-        channel.isReading = false;
-        this.#readingCount--;
+  }
+
+  /** Waits until the entries have been read, and others with it on the channel. */
+  async #readOn(
+    channel: Channel<Feed>,
+    reading: Promise<readonly NewEntry[]>,
+    reservation: Reservation,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
+    this.#readingNow++;
+    let entries: readonly NewEntry[];
+    try {
+      entries = await reading;
+      // Nothing is published that nobody is told of.
+      if (reservation.isReleased) throw publisherLeft();
+    } catch (error) {
+      reservation.release();
+      throw error;
+    } finally {
+      this.#readingNow--;
+      this.#readingCount--;
+      channel.isReading = false;
+      // In a turn of its own: these entries go first.
+      this.#clock.soon(() => {
         this.proceed(channel);
+        this.#readNext();
       });
-      if (!this.#isReading) void this.#readNext();
+    }
+    return this.#append(channel, entries, reservation, requestKey);
+  }
+
+  /** Its channel has room, but as many are being read as may. */
+  #readLater(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+    this.#startsReading(channel);
+    return new Promise((resolve) => {
+      this.#toRead.push(() => {
+        const { reservation } = submission;
+        const reading = reservation.isReleased ? Promise.reject(publisherLeft()) : readNow(submission);
+        resolve(this.#readOn(channel, reading, reservation, requestKey));
+      });
     });
   }
 
-  async #readNext(): Promise<void> {
-    this.#isReading = true;
-    for (let read = this.#toRead.shift(); read !== undefined; read = this.#toRead.shift()) await read();
-    this.#isReading = false;
+  #readNext(): void {
+    while (this.#readingNow < READ_AT_A_TIME_MAX && this.#toRead.length > 0) (this.#toRead.shift() as () => void)();
   }
 
   async #append(
@@ -386,6 +412,12 @@ export class Intake<Feed extends Reader> {
   }
 }
 
-function publisherLeft(): HoldlineError {
+/** What the submission reads, as a promise also where it is read at once. */
+async function readNow({ read }: Submission): Promise<readonly NewEntry[]> {
+  return read();
+}
+
+/** Whom this is told has gone, so that nobody is. */
+export function publisherLeft(): HoldlineError {
   return new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'the publisher has left');
 }

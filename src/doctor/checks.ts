@@ -350,11 +350,12 @@ function compareVersions(one: string, other: string): number {
   return differences.find((difference) => difference !== 0) ?? 0;
 }
 
-/** True when a version is of one of the major versions in a range such as "^20 || ^22". */
+/** True when a version is of one of the major versions in a range such as "^20.12 || ^22", and not older than its minor one. */
 export function isInRange(version: string, range: string): boolean {
+  const [major = '', minor = ''] = version.split('.');
   return range.split(/\s*\|\|\s*/).some((caret) => {
-    const major = /^\^(\d+)$/.exec(caret)?.[1];
-    if (major === undefined) throw new Error(`not a major version: ${caret}`);
-    return version.split('.', 1)[0] === major;
+    const [, wantedMajor, leastMinor = '0'] = /^\^(\d+)(?:\.(\d+))?$/.exec(caret) ?? [];
+    if (wantedMajor === undefined) throw new Error(`not a version with a caret: ${caret}`);
+    return major === wantedMajor && Number(minor) >= Number(leastMinor);
   });
 }

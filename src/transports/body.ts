@@ -75,7 +75,7 @@ export class IncomingBody implements Incoming {
   #append(piece: ArrayBuffer, isLast: boolean): void {
     const bytes = this.#bytes + piece.byteLength;
     if (bytes > this.#limitBytes) throw tooLarge(this.#limitBytes);
-    this.#reservation.grow(piece.byteLength);
+    this.#reserve(isLast && this.#room === undefined ? bytes : this.#roomBytesFor(bytes));
     // Most bodies come in one piece. Its memory is native and gone after this call. native-notes/zero-copy-arguments.md
     const room = isLast && this.#room === undefined ? Buffer.allocUnsafe(bytes) : this.#roomFor(bytes);
     room.set(new Uint8Array(piece), this.#bytes);
@@ -83,11 +83,23 @@ export class IncomingBody implements Incoming {
     this.#bytes = bytes;
   }
 
+  /** What is held for a body of so many bytes so far: room that is there or is to be made. */
+  #roomBytesFor(bytes: number): number {
+    const room = this.#room?.length ?? 0;
+    if (bytes <= room) return room;
+    return this.#contentLength ?? Math.min(this.#limitBytes, Math.max(BODY_ROOM_BYTES_MIN, 2 * room, bytes));
+  }
+
+  /** Room is accounted before it is made, also what no byte has come for yet. */
+  #reserve(bytes: number): void {
+    const more = bytes - this.#reservation.bytes;
+    if (more > 0) this.#reservation.grow(more);
+  }
+
   #roomFor(bytes: number): Buffer {
     const room = this.#room;
     if (room !== undefined && bytes <= room.length) return room;
-    const doubled = Math.max(BODY_ROOM_BYTES_MIN, 2 * (room?.length ?? 0), bytes);
-    const larger = Buffer.allocUnsafeSlow(this.#contentLength ?? Math.min(this.#limitBytes, doubled));
+    const larger = Buffer.allocUnsafeSlow(this.#roomBytesFor(bytes));
     room?.copy(larger, 0, 0, this.#bytes);
     this.#room = larger;
     return larger;
@@ -120,6 +132,7 @@ export class IncomingBody implements Incoming {
     // What a doubled room has beside its body would be held for as long as the publish waits.
     const room = this.#room as Buffer;
     const body = room.length === this.#bytes ? room : Buffer.from(room.subarray(0, this.#bytes));
+    this.#reservation.settle(body.length);
     this.stop();
     const { isChunked } = this.#exchange;
     if (!isChunked) this.#receive(body);

@@ -215,7 +215,7 @@ export class Exchange implements PendingAnswer {
     this.response.cork(() => {
       this.#writeHead(status, contentType, own);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && isShortText(body)) this.#writeClosing(body);
+      else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX) this.#writeClosing(textOf(body));
       else this.#writeBody(body);
     });
   }
@@ -333,8 +333,9 @@ const PADDING = ' '.repeat(16 * 1024);
 
 const END_OF_LINE = '\r\n';
 
-function isShortText(body: Body): boolean {
-  return typeof body === 'string' && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX;
+/** Every body is UTF-8. */
+function textOf(body: string | Uint8Array): string {
+  return typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, body.length).toString();
 }
 
 /** True when `close` is in the list (RFC 9110, 7.6.1); uWebSockets looks for that one word alone. */

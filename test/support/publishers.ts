@@ -2,7 +2,7 @@
 import { isDeletion, type NewEntry, type NewEvent } from '../../src/core/event.js';
 import type { Published } from '../../src/core/intake.js';
 import { asError, HoldlineError } from '../../src/errors.js';
-import { PUBLISH_WAIT_MS, QUEUED_EVENT_BYTES, READ_AT_ONCE_BYTES } from '../../src/limits.js';
+import { PUBLISH_WAIT_MS, BATCH_AT_ONCE_BYTES, QUEUED_EVENT_BYTES } from '../../src/limits.js';
 import type { World } from './world.js';
 
 /** A publish that has not been answered. */
@@ -152,7 +152,7 @@ export class Publishers {
         }
       },
       told,
-      readMs !== undefined || bytes > READ_AT_ONCE_BYTES,
+      readMs !== undefined || bytes > BATCH_AT_ONCE_BYTES,
     );
   }
 
