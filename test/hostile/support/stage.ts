@@ -4,7 +4,7 @@ import { onTestFinished } from 'vitest';
 import { TestServer, type Flags, type Stats } from '../../support/server.js';
 import { medianOf, pause, type Figures } from './actor.js';
 import type { Cast, Role } from './cast.js';
-import { ATTACK_MS, isLong, QUIET_MS, ROUNDS } from './scale.js';
+import { ATTACK_MS, isLong, QUIET_MS, ROUNDS, scaled } from './scale.js';
 import { Trial, type Case } from './trial.js';
 
 const SAMPLE_MS = 20;
@@ -258,7 +258,7 @@ export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50):
   trial.atMost(
     'control line p99, due → delivered, under attack',
     medianBy(rounds, ({ under }) => under['throughP99Ms']!),
-    quietMs + 50,
+    quietMs + scaled(75, 50),
     'ms',
   );
   trial.note(
@@ -268,9 +268,9 @@ export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50):
   );
 }
 
-/** No later than twice the quiet value, or 10 ms after it. */
+/** No later than twice the quiet value, or 10 ms after it; in CI 25 ms, where a p99 is the worst of thirty. */
 function hardlyMore(quietMs: number): number {
-  return Math.max(2 * quietMs, quietMs + 10);
+  return Math.max(2 * quietMs, quietMs + scaled(25, 10));
 }
 
 /**
