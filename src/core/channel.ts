@@ -112,7 +112,10 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   /** True at the index of a dialect that a feed reads. */
   readonly #inUse: boolean[] = [];
   #queue: EntryQueue | undefined;
-  /** Least `sweptThrough` of the feeds when last looked at; it only grows, so an old value is safe. */
+  /**
+   * Least `sweptThrough` of the feeds that it waits for, when last looked at. An old value that is too low is safe; one that is too high,
+   * since a feed was held back then, lets in one working room more at the most, and eviction looks again.
+   */
   #sweptThrough = 0;
   #sweptSeq = 0;
 

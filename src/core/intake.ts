@@ -53,25 +53,13 @@ export interface IntakeOwner<Feed extends Reader> {
 }
 
 /** A publish that waits for room. */
-class WaitingPublish {
+interface WaitingPublish {
   readonly submission: Submission;
   readonly requestKey: RequestKey | undefined;
+  /** What its reservation held when it began to wait: a publisher that leaves has released it before it is taken out. */
   readonly bytes: number;
   readonly resolve: (published: Promise<Published>) => void;
   readonly cancelDeadline: () => void;
-
-  constructor(
-    submission: Submission,
-    requestKey: RequestKey | undefined,
-    resolve: (published: Promise<Published>) => void,
-    cancelDeadline: () => void,
-  ) {
-    this.submission = submission;
-    this.bytes = submission.reservation.bytes;
-    this.requestKey = requestKey;
-    this.resolve = resolve;
-    this.cancelDeadline = cancelDeadline;
-  }
 }
 
 /** What an entry counts for against its channel's room. */
@@ -290,7 +278,7 @@ export class Intake<Feed extends Reader> {
           ),
         );
       });
-      const waiter = new WaitingPublish(submission, requestKey, resolve, cancelDeadline);
+      const waiter: WaitingPublish = { submission, requestKey, bytes: reservation.bytes, resolve, cancelDeadline };
       reservation.onRelease = () => giveUp(publisherLeft());
       const waiters = this.#waiting.get(channel);
       if (waiters === undefined) this.#waiting.set(channel, [waiter]);
