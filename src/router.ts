@@ -275,7 +275,8 @@ export class Router {
     try {
       // In this turn, since uWebSockets hands a body over only to who listens by now. native-notes/request-in-its-turn.md
       const received = incoming.receive();
-      const body = allowed === undefined ? await received : (await Promise.all([received, allowed]))[0];
+      await (allowed === undefined ? received : Promise.all([received, allowed]));
+      const { body } = incoming;
       // Who left while the program was asked is not published for.
       if (exchange.gone) return;
       const submission = { reservation, read: () => readEvents(channel, kind, type, body, maxEventBytes) };

@@ -12,9 +12,10 @@ export class IncomingBody implements Incoming {
   readonly #contentLength: number | undefined;
   readonly #limitBytes: number;
   readonly #reservation: Reservation;
-  #receive: (body: Buffer) => void = ignore;
+  #received: () => void = ignore;
   #refuse: (error: unknown) => void = ignore;
   #room: Buffer | undefined;
+  #body: Buffer | undefined;
   #bytes = 0;
   #isOver = false;
   isWhole = false;
@@ -34,16 +35,22 @@ export class IncomingBody implements Incoming {
    * has come (what still comes is read off, native-notes/early-answer.md), HOLDLINE_PUBLISH_BUSY when the reservation cannot grow,
    * and HOLDLINE_BODY_TIMEOUT. A body in chunks resolves one turn after its last byte, and only if nothing followed it: then its
    * borders were what they seemed (native-notes/chunked-requests.md). Never settles when the client leaves; its exchange is told.
+   * Resolves to nothing: of whatever else a promise resolves to, JavaScript looks for a `then`, which is slow for a Buffer.
    */
-  receive(): Promise<Buffer> {
+  receive(): Promise<void> {
     if (this.#contentLength !== undefined && this.#contentLength > this.#limitBytes) {
       return Promise.reject(tooLarge(this.#limitBytes));
     }
     return new Promise((resolve, reject) => {
-      this.#receive = resolve;
+      this.#received = resolve;
       this.#refuse = reject;
       this.#exchange.hear(this);
     });
+  }
+
+  /** All of it, once it has been received. */
+  get body(): Buffer {
+    return this.#body as Buffer;
   }
 
   /** The client has left: nothing is held for it any more. */
@@ -56,6 +63,7 @@ export class IncomingBody implements Incoming {
   stop(): void {
     this.#isOver = true;
     this.#room = undefined;
+    this.#body = undefined;
     clearTimeout(this.#timer);
   }
 
@@ -134,16 +142,16 @@ export class IncomingBody implements Incoming {
     const body = room.length === this.#bytes ? room : Buffer.from(room.subarray(0, this.#bytes));
     this.#reservation.settle(body.length);
     this.stop();
-    const { isChunked } = this.#exchange;
-    if (!isChunked) this.#receive(body);
-    else setImmediate(() => this.#isAlone(body));
+    this.#body = body;
+    if (this.#exchange.isChunked) setImmediate(() => this.#isAlone());
+    else this.#received();
   }
 
   /** A turn after the last byte: what would have followed it has closed the connection by now. */
-  #isAlone(body: Buffer): void {
+  #isAlone(): void {
     if (this.#exchange.gone) return;
     this.#exchange.isBodyAlone = true;
-    this.#receive(body);
+    this.#received();
   }
 }
 

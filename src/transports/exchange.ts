@@ -224,13 +224,19 @@ export class Exchange implements PendingAnswer {
     return this.#closes || this.#shared.draining;
   }
 
-  /** Status and headers of an answer that is not to be stored; uWebSockets adds Date and Content-Length. native-notes/added-headers.md */
+  /**
+   * Status and headers of an answer that is not to be stored; uWebSockets adds Date and Content-Length. native-notes/added-headers.md.
+   * Each call into native code costs 0.15 µs, so what every answer has goes in behind the first header's value.
+   */
   #writeHead(status: number, contentType: string | undefined, own: Headers): void {
     const { response } = this;
     if (status !== 200) response.writeStatus(`${status} ${STATUS_CODES[status] ?? 'Unknown'}`);
-    if (contentType !== undefined) response.writeHeader('Content-Type', contentType);
-    response.writeHeader('Cache-Control', 'no-store');
-    response.writeHeader('X-Content-Type-Options', 'nosniff');
+    if (contentType === undefined) response.writeHeader('Cache-Control', NOT_STORED);
+    else
+      response.writeHeader(
+        'Content-Type',
+        contentType === 'application/json' ? JSON_NOT_STORED : `${contentType}${THEN_NOT_STORED}`,
+      );
     for (const [name, value] of this.headers) response.writeHeader(name, value);
     for (const [name, value] of own) response.writeHeader(name, value);
   }
@@ -332,6 +338,10 @@ export class Exchange implements PendingAnswer {
 const PADDING = ' '.repeat(16 * 1024);
 
 const END_OF_LINE = '\r\n';
+
+const NOT_STORED = `no-store${END_OF_LINE}X-Content-Type-Options: nosniff`;
+const THEN_NOT_STORED = `${END_OF_LINE}Cache-Control: ${NOT_STORED}`;
+const JSON_NOT_STORED = `application/json${THEN_NOT_STORED}`;
 
 /** Every body is UTF-8. */
 function textOf(body: string | Uint8Array): string {
