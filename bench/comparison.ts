@@ -30,7 +30,7 @@ export interface CompareParameters {
   heldSettleSeconds: number;
 }
 
-/** What `holdline load --json` prints; src/load/report.ts. */
+/** What `holdline load --json` prints; src/tools/load/report/report.ts. */
 export interface LoadReport {
   connectSeconds: number;
   durationSeconds: number;

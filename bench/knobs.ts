@@ -1,7 +1,7 @@
 /** Knobs: what each option that moves memory, or the time until a vanished peer is gone, moves it to; one fresh server a setting. */
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { readPortTotals, readTcpBytes } from '../src/proc-net.js';
+import { readPortTotals, readTcpBytes } from '../src/linux/sockets.js';
 import { Namespace } from '../test/support/namespace.js';
 import { sleepMs } from './clock.js';
 import { DATA_BYTES } from './event.js';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { OPTIONS } from '../src/config.js';
+import { OPTIONS } from '../src/options/table.js';
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
 
 export interface Machine {

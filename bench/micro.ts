@@ -10,7 +10,7 @@ import type { LinePort, Way } from '../src/core/feed.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
 import { CORK_WRITE_BYTES } from '../src/limits.js';
-import { MemoryLog } from '../src/log/memory.js';
+import { MemoryLog } from '../src/log/memory-log.js';
 import { DATA_BYTES, writeEventData } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { drawTable } from './table.js';

@@ -4,13 +4,13 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { latencyMs, loadOf } from '../dist/capacity/cost-model.js';
-import { type Cores, onClientCores } from '../dist/capacity/cores.js';
-import { type Fit, fitProfile } from '../dist/capacity/fit.js';
-import { measure } from '../dist/capacity/measure.js';
-import { kernelBytesOf, userBytesOf } from '../dist/capacity/needs.js';
-import { type Limits, type Profile, profileText } from '../dist/capacity/profile.js';
-import { Rig } from '../dist/capacity/rig.js';
+import { latencyMs, loadOf } from '../dist/tools/capacity/cost-model.js';
+import { type Cores, onClientCores } from '../dist/tools/capacity/cores.js';
+import { type Fit, fitProfile } from '../dist/tools/capacity/fit.js';
+import { measure } from '../dist/tools/capacity/measure.js';
+import { kernelBytesOf, userBytesOf } from '../dist/tools/capacity/needs.js';
+import { type Limits, type Profile, profileText } from '../dist/tools/capacity/profile.js';
+import { Rig } from '../dist/tools/capacity/rig.js';
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
 import { drawTable, ms, percent } from './table.js';

@@ -16,10 +16,10 @@ export const OPENING_BYTES = 15_000;
 /** Bytes of replay in one slice of the opening; the rest is for prelude and gap. core/hub.ts */
 export const REPLAY_OPENING_BYTES = OPENING_BYTES - 256;
 
-/** Channel name, characters (all ASCII). transports/request.ts */
+/** Channel name, characters (all ASCII). http/request.ts */
 export const CHANNEL_NAME_CHARS = 128;
 
-/** Channels on one line. transports/request.ts */
+/** Channels on one line. http/request.ts */
 export const CHANNELS_PER_LINE = 16;
 
 /** Event type, characters. core/event.ts */
@@ -36,44 +36,44 @@ export const BODY_BYTES = 4 * 1024 * 1024;
 
 /**
  * How long a body may take for its next BODY_PROGRESS_BYTES, ms, or for its end; then it is told 408. uWebSockets itself closes in
- * silence 8–12 s after the last 160 KiB. transports/body.ts, native-notes/ten-second-timer.md
+ * silence 8–12 s after the last 160 KiB. http/body.ts, native-notes/ten-second-timer.md
  */
 export const BODY_PROGRESS_MS = 7_000;
 export const BODY_PROGRESS_BYTES = 160 * 1024;
 
-/** First room for a body whose length is not told, bytes; doubled whenever it is full. transports/body.ts */
+/** First room for a body whose length is not told, bytes; doubled whenever it is full. http/body.ts */
 export const BODY_ROOM_BYTES_MIN = 4 * 1024;
 
 /**
  * Answers that their sockets have not taken, bytes over all sockets; a body that several are given counts once. Past it the answer
  * that has not moved for longest is given up and its socket closed: 64 KiB for each of 256 readers that stand still with different
- * bodies. transports/pending-answers.ts
+ * bodies. http/pending-answers.ts
  */
 export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
  * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not read: what a socket takes at once,
- * so that nobody who reads is given up for those who do not. transports/pending-answers.ts, core/poll.ts
+ * so that nobody who reads is given up for those who do not. http/pending-answers.ts, core/poll.ts
  */
 export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
 
-/** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. transports/exchange.ts */
+/** Largest body of an answer that is written in one piece behind `Connection: close`, bytes. http/exchange.ts */
 export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
 
 /**
  * Answers without a body on one connection, on average: each closes it with that chance, since uWebSockets does not tell whether the
- * socket has taken the ones before. About 16 KiB of heads for who never reads. transports/exchange.ts
+ * socket has taken the ones before. About 16 KiB of heads for who never reads. http/exchange.ts
  */
 export const BODILESS_ANSWERS_PER_CLOSE = 64;
 
 /**
  * Body of an answer that is small, bytes, and how many of those are written on average before one is looked at whether the socket takes
- * it: about 12 KiB for who never reads. transports/exchange.ts
+ * it: about 12 KiB for who never reads. http/exchange.ts
  */
 export const SMALL_ANSWER_BYTES_MAX = 512;
 export const SMALL_ANSWERS_PER_LOOK = 16;
 
-/** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. transports/exchange.ts */
+/** How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the refusal. http/exchange.ts */
 export const CLOSE_LINGER_MS = 1_000;
 
 /**
@@ -260,7 +260,7 @@ export const WAITING_MESSAGE_COST_BYTES = 512;
 /** Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one batch; one always. transports/websocket.ts */
 export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Characters of an idempotency key. transports/request.ts */
+/** Characters of an idempotency key. http/request.ts */
 export const IDEMPOTENCY_KEY_CHARS = 128;
 
 /** Idempotency keys kept, about 0.65 KB each, and for how long, ms; past the number the oldest goes early, which is counted. log/kept-receipts.ts */
@@ -272,7 +272,7 @@ export const WAITING_TWINS = 1_024;
 
 /**
  * Wrong keys that an address may send in so many ms before it is told 429; the addresses that are remembered (about 150 B each); and
- * how often wrong keys are logged at the most, ms. transports/failed-keys.ts
+ * how often wrong keys are logged at the most, ms. http/failed-keys.ts
  */
 export const FAILED_KEYS_MAX = 10;
 export const FAILED_KEYS_MS = 10_000;
@@ -285,7 +285,7 @@ export const HELD_GUESSES_MAX = 256;
 
 /**
  * Requests that are refused in one turn of the loop and keep their connections; each further one loses its, with what it has sent: a
- * turn may bring 4,700 requests of one socket, at 9 µs a refusal. transports/exchange.ts
+ * turn may bring 4,700 requests of one socket, at 9 µs a refusal. http/exchange.ts
  */
 export const REFUSALS_PER_TURN_MAX = 512;
 
@@ -319,32 +319,32 @@ export const MUTE_LOOK_DESCRIPTORS = 2_048;
 
 /**
  * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms, in a thread. A reading that has
- * not ended after the second time is given up. ops/kernel-memory.ts
+ * not ended after the second time is given up. ops/memory/kernel-memory.ts
  */
 export const KERNEL_READING_MS = 10_000;
 export const KERNEL_READING_WAIT_MS = 5_000;
 
-/** How often the process looks at its own memory, ms: while lines come, to learn what they cost, and always where a budget admits them by it. ops/memory.ts */
+/** How often the process looks at its own memory, ms: while lines come, to learn what they cost, and always where a budget admits them by it. ops/memory/memory.ts */
 export const MEMORY_LOOK_MS = 250;
 
 /**
  * While resident memory has reached the budget: how often a collection is asked for at the most, ms (some 30 ms of processor time, and
  * 0.1 ms a megabyte to give back what it frees), and for how long the process is looked at until the least that was seen is taken for
- * use, ms: use that nobody counts is seen after both at the latest. ops/memory.ts
+ * use, ms: use that nobody counts is seen after both at the latest. ops/memory/memory.ts
  */
 export const MEMORY_COLLECT_MS = 5_000;
 export const MEMORY_SETTLE_MS = 1_000;
 
 /**
  * Live objects on V8's heap, bytes, past which no collection is asked for: its last step may stop the loop for a millisecond a megabyte
- * of them. Garbage then counts against the budget until V8 collects by itself, which takes it half a minute. ops/memory.ts
+ * of them. Garbage then counts against the budget until V8 collects by itself, which takes it half a minute. ops/memory/memory.ts
  */
 export const MEMORY_COLLECT_HEAP_BYTES = 48 * 1024 * 1024;
 
 /** Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS is the most. ops/pages.ts */
 export const RANKED_LINES = 100;
 
-/** Share of the memory budget below which lines are admitted again after it was full. ops/memory-budget.ts */
+/** Share of the memory budget below which lines are admitted again after it was full. ops/memory/budget.ts */
 export const MEMORY_ADMIT_SHARE = 0.98;
 
 function assertRelation(holds: boolean, relation: string): void {

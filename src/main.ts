@@ -9,12 +9,12 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { destination, pino, type Logger } from 'pino';
-import { configTable, parseCommandLine, serveHelp } from './command-line.js';
-import type { Settings } from './config.js';
+import { configTable, parseCommandLine, serveHelp } from './options/command-line.js';
+import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
-import { readFileLimit } from './file-limit.js';
+import { readFileLimit } from './linux/file-limit.js';
 import { FAULT_LOG_MS } from './limits.js';
-import { nearestName } from './spelling.js';
+import { nearestName } from './options/spelling.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
@@ -151,32 +151,32 @@ async function serve(args: readonly string[]): Promise<number> {
 
 /** `holdline load`: its parts are loaded when it is wanted. */
 async function load(args: readonly string[]): Promise<number> {
-  const { runLoad } = await import('./load/command.js');
+  const { runLoad } = await import('./tools/load/command.js');
   return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
 }
 
 async function loadHelp(): Promise<string> {
-  return (await import('./load/options.js')).loadHelp();
+  return (await import('./tools/load/options.js')).loadHelp();
 }
 
 /** `holdline capacity`, likewise. */
 async function capacity(args: readonly string[]): Promise<number> {
-  const { runCapacity } = await import('./capacity/command.js');
+  const { runCapacity } = await import('./tools/capacity/command.js');
   return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
 }
 
 async function capacityHelp(): Promise<string> {
-  return (await import('./capacity/options.js')).capacityHelp();
+  return (await import('./tools/capacity/options.js')).capacityHelp();
 }
 
 /** `holdline doctor`, likewise. */
 async function doctor(args: readonly string[]): Promise<number> {
-  const { runDoctor } = await import('./doctor/command.js');
+  const { runDoctor } = await import('./tools/doctor/command.js');
   return runDoctor(args, process.env);
 }
 
 async function doctorHelp(): Promise<string> {
-  return (await import('./doctor/options.js')).doctorHelp();
+  return (await import('./tools/doctor/options.js')).doctorHelp();
 }
 
 /** What an operator should know about the settings, after "listening", which is the first line. */

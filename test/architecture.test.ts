@@ -8,39 +8,24 @@ const LAYERS: readonly (readonly string[])[] = [
   // Runs in a page, and shares no code with the server.
   ['browser/'],
   // Small and without a side, for everyone.
-  [
-    'clock',
-    'counters',
-    'errors',
-    'file-limit',
-    'held-bytes',
-    'limits',
-    'option-kinds',
-    'proc-net',
-    'spelling',
-    'throttle',
-    'version',
-  ],
+  ['clock', 'counters', 'errors', 'limits', 'throttle', 'version'],
+  ['linux/'],
+  ['options/'],
   ['core/'],
   ['log/'],
   ['native/'],
+  ['http/'],
   ['transports/'],
   ['ops/'],
-  ['router'],
-  ['config'],
-  ['hooks'],
-  ['server'],
+  ['server/'],
   ['index'],
-  ['command-line'],
-  ['report/'],
-  ['load/'],
-  ['doctor/'],
-  ['capacity/'],
+  // The tools: no file of the server imports them.
+  ['tools/report/'],
+  ['tools/load/'],
+  ['tools/doctor/'],
+  ['tools/capacity/'],
   ['main'],
 ];
-
-/** The types that are meant to be imported upward: the core is handed a log and knows the port, but none of its kinds. */
-const LOG_PORT = 'src/log/log.ts';
 
 const SOURCE = sourceFiles('src');
 const EVERYTHING = [...SOURCE, ...['bench', 'native-notes', 'scripts', 'test'].flatMap(sourceFiles)];
@@ -72,11 +57,8 @@ describe('layers', () => {
   });
 
   it('import only downward', () => {
-    const upward = importsWhere(SOURCE, ({ target, typeOnly }, from) => {
-      const isMeant = typeOnly && from.startsWith('src/core/') && target === LOG_PORT;
-      return target.startsWith('src/') && layerOf(target) > layerOf(from) && !isMeant;
-    });
-    expect(upward).toEqual([]);
+    const isUpward = ({ target }: Import, from: string): boolean => target.startsWith('src/') && layerOf(target) > layerOf(from);
+    expect(importsWhere(SOURCE, isUpward)).toEqual([]);
   });
 
   it('keep what runs in a page apart', () => {
@@ -110,7 +92,7 @@ describe('what is native', () => {
   it('is unknown to the core, and so are sockets', () => {
     const core = SOURCE.filter(({ path }) => path.startsWith('src/core/'));
     const sockets =
-      /^(?:uWebSockets\.js|src\/(?:native|transports)\/.*|(?:node:)?(?:net|http|http2|https|tls|dgram|worker_threads|cluster))$/;
+      /^(?:uWebSockets\.js|src\/(?:native|http|transports)\/.*|(?:node:)?(?:net|http|http2|https|tls|dgram|worker_threads|cluster))$/;
     expect(core.length).toBeGreaterThan(0);
     expect(importsWhere(core, ({ target }) => sockets.test(target))).toEqual([]);
   });
@@ -123,8 +105,9 @@ describe('what is native', () => {
         if (!typeOnly && !lazy && byPath.has(target)) reached.add(target);
       }
     }
-    expect(reached).toContain('src/config.ts');
-    expect([...reached].filter((path) => path === 'src/server.ts' || path.split('/').length > 2)).toEqual([]);
+    expect(reached).toContain('src/options/table.ts');
+    const isLight = (path: string): boolean => /^src\/(?:[\w-]+|options\/[\w-]+|linux\/file-limit)\.ts$/.test(path);
+    expect([...reached].filter((path) => path === 'src/index.ts' || !isLight(path))).toEqual([]);
   });
 });
 

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { CHANNEL_BYTES, CHANNELS_MAX, CHANNELS_PER_LINE, IDEMPOTENCY_KEYS, READER_CHANNELS_MAX } from '../src/limits.js';
-import type { MemoryReport } from '../src/ops/memory-report.js';
+import type { MemoryReport } from '../src/ops/memory/report.js';
 import { pipeline } from './support/pipeline.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { jsonOf } from './support/wire.js';

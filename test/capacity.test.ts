@@ -2,17 +2,17 @@
 
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { loadOf, wireBytes, writeUs, type Costs, type Demand } from '../src/capacity/cost-model.js';
-import { coresIn } from '../src/capacity/cores.js';
-import { fitProfile } from '../src/capacity/fit.js';
-import { htmlReport } from '../src/capacity/html-report.js';
-import { fitFactors, fitLine, predictionError, sumOf, valueAt } from '../src/capacity/least-squares.js';
-import { linesToMeasure, parseCapacityOptions } from '../src/capacity/options.js';
-import type { Request } from '../src/capacity/limit-rows.js';
-import { userBytesOf } from '../src/capacity/needs.js';
-import { makePlan, type Plan } from '../src/capacity/plan.js';
-import { loadProfile, type Limits } from '../src/capacity/profile.js';
-import { reportOf, sureness, tableOf, type CapacityReport } from '../src/capacity/report.js';
+import { loadOf, wireBytes, writeUs, type Costs, type Demand } from '../src/tools/capacity/cost-model.js';
+import { coresIn } from '../src/tools/capacity/cores.js';
+import { fitProfile } from '../src/tools/capacity/fit.js';
+import { htmlReport } from '../src/tools/capacity/html-report.js';
+import { fitFactors, fitLine, predictionError, sumOf, valueAt } from '../src/tools/capacity/least-squares.js';
+import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
+import type { Request } from '../src/tools/capacity/limit-rows.js';
+import { userBytesOf } from '../src/tools/capacity/needs.js';
+import { makePlan, type Plan } from '../src/tools/capacity/plan.js';
+import { loadProfile, type Limits } from '../src/tools/capacity/profile.js';
+import { reportOf, sureness, tableOf, type CapacityReport } from '../src/tools/capacity/report.js';
 import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile.js';
 
 const amount = (min: number, max: number): fc.Arbitrary<number> => fc.double({ min, max, noNaN: true });

@@ -1,6 +1,6 @@
 /** Socket memory of the cgroup, from files as machines and containers have them. */
 import { expect, test } from 'vitest';
-import { readCgroupSockets } from '../src/ops/cgroup.js';
+import { readCgroupSockets } from '../src/linux/cgroup.js';
 
 const STAT = 'anon 4096\nfile 8192\nsock 1310720\nshmem 0\n';
 const V2_MOUNT = '31 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate';

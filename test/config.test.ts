@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { configTable, parseCommandLine, serveHelp, variableOf, type CommandLine } from '../src/command-line.js';
-import { OPTIONS, resolveOptions, type OptionRow, type Options, type SettingName } from '../src/config.js';
+import { configTable, parseCommandLine, serveHelp, variableOf, type CommandLine } from '../src/options/command-line.js';
+import { OPTIONS, resolveOptions, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
-import { parseFileLimit, readFileLimit } from '../src/file-limit.js';
+import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';
 
 const FILE_LIMIT = 20_000;
 

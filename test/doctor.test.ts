@@ -3,13 +3,13 @@
 import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/doctor/checks.js';
-import { bytesInWords, inWords, timeInWords, type Finding, type Level } from '../src/doctor/finding.js';
-import { cgroupFolders, readMachine, type Machine } from '../src/doctor/machine.js';
-import { doctorHelp, parseDoctorOptions } from '../src/doctor/options.js';
-import { checkPassage } from '../src/doctor/passage-checks.js';
-import { reportOf, textOf } from '../src/doctor/report.js';
-import type { Passage } from '../src/doctor/through.js';
+import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/tools/doctor/checks.js';
+import { bytesInWords, inWords, timeInWords, type Finding, type Level } from '../src/tools/doctor/finding.js';
+import { cgroupFolders, readMachine, type Machine } from '../src/tools/doctor/machine.js';
+import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
+import { checkPassage } from '../src/tools/doctor/passage-checks.js';
+import { reportOf, textOf } from '../src/tools/doctor/report.js';
+import type { Passage } from '../src/tools/doctor/through.js';
 import { HoldlineError } from '../src/errors.js';
 
 const KiB = 1024;

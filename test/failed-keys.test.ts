@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeCounters, type Counters } from '../src/counters.js';
 import { FAILED_KEY_ADDRESSES_MAX, FAILED_KEYS_MAX, FAILED_KEYS_MS } from '../src/limits.js';
-import { FailedKeys } from '../src/transports/failed-keys.js';
+import { FailedKeys } from '../src/http/failed-keys.js';
 
 let nowMs: number;
 let counters: Counters;

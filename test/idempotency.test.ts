@@ -5,10 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { Idempotency } from '../src/core/idempotency.js';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
-import { makeHeldBytes } from '../src/held-bytes.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
 import { HoldlineError } from '../src/errors.js';
 import { WAITING_TWINS } from '../src/limits.js';
-import type { KeptReceipt, Receipt, RequestKey } from '../src/log/log.js';
+import type { KeptReceipt, Receipt, RequestKey } from '../src/core/event-log.js';
 
 const mismatch: unknown = expect.objectContaining({ code: 'HOLDLINE_IDEMPOTENCY_MISMATCH' });
 const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });

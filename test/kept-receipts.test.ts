@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';
 import { KeptReceipts } from '../src/log/kept-receipts.js';
-import type { KeptReceipt } from '../src/log/log.js';
+import type { KeptReceipt } from '../src/core/event-log.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const KEYS = 100_000;

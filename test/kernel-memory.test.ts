@@ -1,7 +1,7 @@
 /** Readings of the kernel: at most one each ten seconds, one at a time, and a failure is no reading. */
 import { expect, test } from 'vitest';
 import { KERNEL_READING_MS } from '../src/limits.js';
-import { KernelMemory, type KernelFigures } from '../src/ops/kernel-memory.js';
+import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const FIGURES: KernelFigures = {

@@ -1,7 +1,7 @@
 /** What a line costs: learnt from growth alone, and not told before it is known. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LineCost } from '../src/ops/line-cost.js';
+import { LineCost } from '../src/ops/memory/line-cost.js';
 
 const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
 const BASE_BYTES = 50e6;

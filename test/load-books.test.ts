@@ -1,14 +1,14 @@
 /** The books of `holdline load`: who was given what, how the parts of several processes add up, and which client is of which kind. */
 
 import { describe, expect, it } from 'vitest';
-import { bottlenecksIn } from '../src/load/bottlenecks.js';
-import { booksOf } from '../src/load/books.js';
-import { addPacked, createHistogram, packHistogram, percentileMs, recordUs } from '../src/load/histogram.js';
-import { isToldLost, Ledger } from '../src/load/ledger.js';
-import type { Part, Slice } from '../src/load/messages.js';
-import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/load/mix.js';
-import { Published } from '../src/load/published.js';
-import { Seconds } from '../src/load/seconds.js';
+import { bottlenecksIn } from '../src/tools/load/run/bottlenecks.js';
+import { booksOf } from '../src/tools/load/books/books.js';
+import { addPacked, createHistogram, packHistogram, percentileMs, recordUs } from '../src/tools/load/books/histogram.js';
+import { isToldLost, Ledger } from '../src/tools/load/books/ledger.js';
+import type { Part, Slice } from '../src/tools/load/processes/messages.js';
+import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/tools/load/clients/mix.js';
+import { Published } from '../src/tools/load/books/published.js';
+import { Seconds } from '../src/tools/load/books/seconds.js';
 import { Random } from './support/random.js';
 
 const SEED = 20_261_123;

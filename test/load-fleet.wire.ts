@@ -1,9 +1,9 @@
 /** The fleet and its rounds, as the planner drives them: clients that stay, and windows of publishing with books of their own. */
 
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { findTarget } from '../dist/load/connection.js';
-import { Fleet } from '../dist/load/fleet.js';
-import { Round, type RoundOutcome } from '../dist/load/round.js';
+import { findTarget } from '../dist/tools/load/clients/connection.js';
+import { Fleet } from '../dist/tools/load/processes/fleet.js';
+import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
 import { serverForTest } from './support/server.js';
 
 async function fleetFor(url: string, transport: 'sse' | 'ws', checkedShare: number): Promise<Fleet> {

@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { htmlReport } from '../src/load/html-report.js';
-import { parseLoadOptions, type LoadSettings } from '../src/load/options.js';
-import type { ProcessMeter, ServerSample } from '../src/load/process-meter.js';
-import { showProgress, type Watched } from '../src/load/progress.js';
-import { checkReportFiles, writeReportFiles } from '../src/load/report-files.js';
-import { tableOf } from '../src/load/report-table.js';
-import { percentilesFor } from '../src/load/report.js';
-import type { Second } from '../src/load/seconds.js';
-import { timelineOf } from '../src/load/timeline.js';
-import { decimal, duration, percent, rough, size } from '../src/report/words.js';
+import { htmlReport } from '../src/tools/load/report/html-report.js';
+import { parseLoadOptions, type LoadSettings } from '../src/tools/load/options.js';
+import type { ProcessMeter, ServerSample } from '../src/tools/load/processes/process-meter.js';
+import { showProgress, type Watched } from '../src/tools/load/run/progress.js';
+import { checkReportFiles, writeReportFiles } from '../src/tools/load/report/files.js';
+import { tableOf } from '../src/tools/load/report/table.js';
+import { percentilesFor } from '../src/tools/load/report/report.js';
+import type { Second } from '../src/tools/load/books/seconds.js';
+import { timelineOf } from '../src/tools/load/report/timeline.js';
+import { decimal, duration, percent, rough, size } from '../src/tools/report/words.js';
 import { momentOf, reportWith } from './support/load-report.js';
 
 function secondWith(parts: Partial<Second> = {}): Second {

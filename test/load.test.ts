@@ -10,11 +10,11 @@ import {
   SSE,
   type EventShape,
   type EventSink,
-} from '../src/load/dialect.js';
-import { dueUsOf, eventData, newRun, nowUs, sequenceOf, stampEvent } from '../src/load/event.js';
-import { AnswerReader, type Head } from '../src/load/http.js';
-import { loadHelp, mixOf, parseLoadOptions } from '../src/load/options.js';
-import { FrameReader } from '../src/load/websocket-client.js';
+} from '../src/tools/load/clients/dialect.js';
+import { dueUsOf, eventData, newRun, nowUs, sequenceOf, stampEvent } from '../src/tools/load/clients/event.js';
+import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
+import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
+import { FrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
 
 const SEED = 20_261_122;

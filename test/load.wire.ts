@@ -3,7 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Report } from '../src/load/report.js';
+import type { Report } from '../src/tools/load/report/report.js';
 import { fakes, load, startLoad, words, type Ended } from './support/load.js';
 import { serverForTest, sharedServer } from './support/server.js';
 

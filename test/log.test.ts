@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Clock } from '../src/clock.js';
 import { isDeletion, type LoggedEntry, type NewEvent } from '../src/core/event.js';
 import { makeCounters } from '../src/counters.js';
-import { MemoryLog } from '../src/log/memory.js';
+import { MemoryLog } from '../src/log/memory-log.js';
 
 const AT: Clock = { wallMs: () => 1_790_000_000_123, nowMs: () => 0, soon: () => {}, later: () => () => {} };
 const LAST_ID = Number.MAX_SAFE_INTEGER;

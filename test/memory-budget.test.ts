@@ -1,7 +1,7 @@
 /** Admission by measured memory, with looks that are made up. */
 import { describe, expect, test } from 'vitest';
 import type { HoldlineError } from '../src/errors.js';
-import { MemoryBudget, type MemoryLook } from '../src/ops/memory-budget.js';
+import { MemoryBudget, type MemoryLook } from '../src/ops/memory/budget.js';
 
 const BUDGET_BYTES = 1_000_000;
 const EMPTY: MemoryLook = { rssBytes: 500_000, reusableBytes: 0, kernelBytes: 0, lineBytes: 1_000, openedTotal: 0 };

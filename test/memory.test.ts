@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
 import { ROW_BYTES } from '../src/core/lines.js';
-import { makeHeldBytes } from '../src/held-bytes.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
 import { KERNEL_READING_MS, MEMORY_COLLECT_MS, MEMORY_LOOK_MS, MEMORY_SETTLE_MS } from '../src/limits.js';
-import { KernelMemory, type KernelFigures } from '../src/ops/kernel-memory.js';
-import { Memory } from '../src/ops/memory.js';
+import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
+import { Memory } from '../src/ops/memory/memory.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const MiB = 2 ** 20;

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
 import { HoldlineError } from '../src/errors.js';
-import { makeHeldBytes } from '../src/held-bytes.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
 import {
   CONTROL_FRAMES_PER_TURN_MAX,
   JSON_DEPTH_MAX,
@@ -15,7 +15,7 @@ import {
 } from '../src/limits.js';
 import { behaviours, type MessageSocket } from '../src/native/messages.js';
 import type { HttpResponse } from '../src/native/uws.js';
-import type { RightToPublish } from '../src/transports/guard.js';
+import type { RightToPublish } from '../src/http/guard.js';
 import { Messages, maxMessageBytes } from '../src/transports/websocket.js';
 
 const EVENT_BYTES = 64 * 1024;

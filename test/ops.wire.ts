@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
 import { CORK_WRITE_BYTES } from '../src/limits.js';
-import type { MemoryReport } from '../src/ops/memory-report.js';
+import type { MemoryReport } from '../src/ops/memory/report.js';
 import { NdjsonLine, SseLine, stalledLine } from './support/line.js';
 import { readMetrics, type Metric } from './support/prometheus.js';
 import { serverForTest, sharedServer, TestServer } from './support/server.js';

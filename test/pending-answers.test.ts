@@ -1,9 +1,9 @@
 /** Answers that wait for their sockets: what they are counted for, and which one goes when they are too many. */
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';
-import { makeHeldBytes } from '../src/held-bytes.js';
+import { makeHeldBytes } from '../src/core/held-bytes.js';
 import { POLL_BODY_BYTES } from '../src/limits.js';
-import { PendingAnswers, type PendingAnswer } from '../src/transports/pending-answers.js';
+import { PendingAnswers, type PendingAnswer } from '../src/http/pending-answers.js';
 
 const LIMIT = 100_000;
 

@@ -1,6 +1,6 @@
 /** Rows of the kernel's tables, in whatever pieces they come: every one is shown once, whole. */
 import { expect, test } from 'vitest';
-import { visitRows } from '../src/proc-net.js';
+import { visitRows } from '../src/linux/sockets.js';
 
 /** As Linux prints them, of both tables; the second heading stands where the second table begins. */
 const TEXT = [

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { descriptorOf, listenerInodes, readPortTotals } from '../src/proc-net.js';
+import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/sockets.js';
 
 const SOCKETS = 1_500;
 

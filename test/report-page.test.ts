@@ -2,9 +2,9 @@
 
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { html, Html, inlineElement, jsonElement } from '../src/report/html.js';
-import { command, figures, htmlDocument, note, pairs, table } from '../src/report/page.js';
-import { drawingOf, plot, type Plot } from '../src/report/plot.js';
+import { html, Html, inlineElement, jsonElement } from '../src/tools/report/html.js';
+import { command, figures, htmlDocument, note, pairs, table } from '../src/tools/report/page.js';
+import { drawingOf, plot, type Plot } from '../src/tools/report/plot.js';
 
 const HOSTILE = `"><script>alert(1)</script><img src=x onerror='alert(2)'>&amp;`;
 

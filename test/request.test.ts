@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Transport } from '../src/core/feed.js';
 import type { HttpRequest } from '../src/native/uws.js';
-import { checkFraming } from '../src/transports/framing.js';
-import { Head } from '../src/transports/head.js';
+import { checkFraming } from '../src/http/framing.js';
+import { Head } from '../src/http/head.js';
 import {
   channelOf,
   channelsOf,
@@ -16,7 +16,7 @@ import {
   requestKeyOf,
   transportOf,
   waitMsOf,
-} from '../src/transports/request.js';
+} from '../src/http/request.js';
 
 /** The head of a request as uWebSockets gives it. */
 function headOf(...fields: readonly (readonly [name: string, value: string])[]): Head {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
 import { loadLibc, ownListeners } from '../src/native/socket-options.js';
-import { descriptorOf, listenerInodes, readPortTotals } from '../src/proc-net.js';
+import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/sockets.js';
 import { SseLine } from './support/line.js';
 import { Namespace } from './support/namespace.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';

@@ -1,6 +1,6 @@
 /** A thousand readers that take nothing while 40 MB of events go by: they cost a cursor each, and the line beside them notices nothing. */
 import { expect, onTestFinished, test } from 'vitest';
-import { readPortTotals } from '../src/proc-net.js';
+import { readPortTotals } from '../src/linux/sockets.js';
 import { SseLine, withoutOutdated, type Block } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
 import { serverForTest } from './support/server.js';

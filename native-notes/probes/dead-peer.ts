@@ -1,6 +1,6 @@
 // When a peer that vanished is noticed, by what is written to it, and that a reader with a shut window goes by the same clock. In a network namespace.
 import { deadPeerTimes, loadLibc, setOptions } from '../../src/native/socket-options.js';
-import { descriptorOf, listenerInodes } from '../../src/proc-net.js';
+import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
 import { Namespace } from '../../test/support/namespace.js';
 import { NotHere, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';

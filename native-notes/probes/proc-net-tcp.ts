@@ -1,6 +1,6 @@
 // What it costs to read /proc/net/tcp and to take it apart, by the number of connections in it. Both ends are here, so a connection is two rows.
 import { readFileSync } from 'node:fs';
-import { readPortTotals } from '../../src/proc-net.js';
+import { readPortTotals } from '../../src/linux/sockets.js';
 import { NotHere, RawClient, listen, main, uWS, until } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 

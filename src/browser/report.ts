@@ -3,7 +3,7 @@ import type UPlot from 'uplot';
 
 declare const uPlot: typeof UPlot;
 
-/** What a plot holds: src/report/plot.ts writes it. */
+/** What a plot holds: src/tools/report/plot.ts writes it. */
 interface Drawing {
   readonly x: Axis;
   readonly y: Axis;

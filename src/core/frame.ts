@@ -93,7 +93,7 @@ const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 /** Writes the event as one JSON object on one line behind `at`: `{"id","channel","event"?,"data"}`. Returns the end. */
 function writeObject(event: LoggedEvent, at: number): number {
   const type = event.type === undefined ? '' : `"event":${JSON.stringify(event.type)},`;
-  // A channel name has no character that JSON escapes (transports/request.ts).
+  // A channel name has no character that JSON escapes (http/request.ts).
   at += scratch.write(`{"id":${event.id},"channel":"${event.channel}",${type}"data":`, at);
   if (event.json) {
     scratch.set(event.data, at);

@@ -5,7 +5,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, ENDS, HoldlineError, type EndCode } from '../errors.js';
-import { makeHeldBytes, type HeldBytes } from '../held-bytes.js';
+import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
 import {
   CHANNELS_MAX,
   CORK_WRITE_BYTES,
@@ -17,7 +17,7 @@ import {
   POLL_WAIT_MOST_SECONDS,
   READER_CHANNELS_MAX,
 } from '../limits.js';
-import type { EventLog, RequestKey } from '../log/log.js';
+import type { EventLog, RequestKey } from './event-log.js';
 import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
 import { ChannelSet, type Member } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';

@@ -2,7 +2,7 @@
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { WAITING_TWINS } from '../limits.js';
-import type { EventLog, Receipt, RequestKey } from '../log/log.js';
+import type { EventLog, Receipt, RequestKey } from './event-log.js';
 import { publisherLeft } from './intake.js';
 import type { Reservation } from './publish-memory.js';
 

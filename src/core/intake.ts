@@ -18,7 +18,7 @@ import {
   SWEEP_SLICE_MS,
   WAITING_PUBLISHERS,
 } from '../limits.js';
-import type { EventLog, RequestKey } from '../log/log.js';
+import type { EventLog, RequestKey } from './event-log.js';
 import type { Channel, Reader } from './channel.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { PublishMemory, Reservation } from './publish-memory.js';

@@ -4,7 +4,7 @@
  * Choudhury and Hahne 1998: of n channels that take all they can each gets 1 ÷ (n + 1) of it).
  */
 import { HoldlineError } from '../errors.js';
-import type { HeldBytes } from '../held-bytes.js';
+import type { HeldBytes } from './held-bytes.js';
 import { PUBLISH_BYTES } from '../limits.js';
 
 /** What the publishes to one channel hold, bytes. */

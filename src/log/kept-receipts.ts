@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { IDEMPOTENCY_KEYS, IDEMPOTENCY_MS } from '../limits.js';
-import type { KeptReceipt } from './log.js';
+import type { KeptReceipt } from '../core/event-log.js';
 
 export class KeptReceipts {
   readonly #clock: Clock;

@@ -6,7 +6,7 @@ import type { HttpResponse, us_socket_context_t, WebSocket, WebSocketBehavior } 
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/feed.js';
 import { ENDS } from '../errors.js';
-import type { HeldBytes } from '../held-bytes.js';
+import type { HeldBytes } from '../core/held-bytes.js';
 import { CORK_WRITE_BYTES, MESSAGE_SLACK_BYTES, READER_MESSAGE_BYTES_MAX, UNREAD_ANSWERS_BYTES } from '../limits.js';
 
 /** A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md */

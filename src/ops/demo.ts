@@ -1,6 +1,6 @@
 /** The demo under `/-/demo` (`--demo`): pages that stand beside the code, read once when they are first asked for. */
 import { readFileSync } from 'node:fs';
-import type { Headers } from '../transports/answer.js';
+import type { Headers } from '../http/answer.js';
 import type { OpsPage } from './pages.js';
 
 /** The pages load nothing from elsewhere and run nothing inline (CSP Level 3). */

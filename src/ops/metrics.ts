@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import type { Counter, Gauge, Registry } from 'prom-client';
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
-import type { MemoryReport } from './memory-report.js';
+import type { MemoryReport } from './memory/report.js';
 import type { Stats } from './ops.js';
 
 /** What one answer is made of. */

@@ -5,7 +5,7 @@ import type { Transport } from '../core/feed.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';
-import type { Memory } from './memory.js';
+import type { Memory } from './memory/memory.js';
 
 /** How often the loop's delay is sampled, ms. The histogram counts the sampling itself in, so it is taken off again. */
 const SAMPLE_MS = 10;

@@ -2,10 +2,10 @@
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES } from '../limits.js';
-import type { Headers } from '../transports/answer.js';
-import { limitOf, type Query } from '../transports/request.js';
+import type { Headers } from '../http/answer.js';
+import { limitOf, type Query } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
-import type { Memory } from './memory.js';
+import type { Memory } from './memory/memory.js';
 import { Metrics } from './metrics.js';
 import type { Ops } from './ops.js';
 

@@ -5,7 +5,7 @@ import { REF_CHARS } from '../limits.js';
 import { eventOf } from './batch.js';
 import { checkSize } from './event-size.js';
 import { firstByte, isNumber, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
-import { checkChannelName } from './request.js';
+import { checkChannelName } from '../http/request.js';
 
 /** The members of a message and of what it publishes, by the places of their names. */
 const message = new Members(['publish', 'ref']);

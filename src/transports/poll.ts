@@ -4,8 +4,8 @@ import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import type { Holder } from '../native/uws.js';
-import type { Headers } from './answer.js';
-import type { Exchange } from './exchange.js';
+import type { Headers } from '../http/answer.js';
+import type { Exchange } from '../http/exchange.js';
 
 export interface PollRequest {
   readonly channels: readonly string[];

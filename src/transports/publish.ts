@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
 import { BODY_BYTES } from '../limits.js';
-import type { Receipt } from '../log/log.js';
+import type { Receipt } from '../core/event-log.js';
 import { readBatch } from './batch.js';
 import { checkSize } from './event-size.js';
 import { scanJson } from './json.js';

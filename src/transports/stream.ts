@@ -4,7 +4,7 @@ import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type Holder, type HttpResponse } from '../native/uws.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange } from '../http/exchange.js';
 
 /** What a request for a stream asked for. */
 export interface StreamRequest {

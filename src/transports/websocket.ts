@@ -7,7 +7,7 @@ import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
 import { CLOSE_CODES, HoldlineError, isTemporary } from '../errors.js';
-import type { HeldBytes } from '../held-bytes.js';
+import type { HeldBytes } from '../core/held-bytes.js';
 import {
   CONTROL_FRAMES_PER_TURN_MAX,
   MESSAGE_ENVELOPE_BYTES,
@@ -29,8 +29,8 @@ import {
   type UpgradeContext,
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
-import { countRefusal, knownError, type Headers } from './answer.js';
-import type { RightToPublish } from './guard.js';
+import { countRefusal, knownError, type Headers } from '../http/answer.js';
+import type { RightToPublish } from '../http/guard.js';
 import { badMessage, readMessage, Refused } from './message.js';
 
 /** What is kept of a connection's handshake. */

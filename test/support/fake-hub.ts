@@ -4,7 +4,7 @@ import { Hub, type HubOptions } from '../../src/core/hub.js';
 import type { Published } from '../../src/core/intake.js';
 import { LIVE, type Position } from '../../src/core/position.js';
 import { makeCounters } from '../../src/counters.js';
-import { MemoryLog } from '../../src/log/memory.js';
+import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import { FakePoll, fakePollWay } from './fake-poll.js';
 import { FakeSocket, fakeWays, type WayName } from './fake-port.js';

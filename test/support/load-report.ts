@@ -1,6 +1,6 @@
 /** A report of `holdline load` that nobody measured, for tests of how reports are shown. */
-import type { Report } from '../../src/load/report.js';
-import type { Moment } from '../../src/load/timeline.js';
+import type { Report } from '../../src/tools/load/report/report.js';
+import type { Moment } from '../../src/tools/load/report/timeline.js';
 
 const CONNECT_SPANS = 2;
 const SPANS = 12;

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect } from 'vitest';
-import type { Report } from '../../src/load/report.js';
+import type { Report } from '../../src/tools/load/report/report.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 

@@ -1,6 +1,6 @@
 /** A profile of a machine whose costs are known: what its windows would show if the model held to the letter, or nearly. */
-import { linesEffect, loadOf, wireBytes, type Costs, type LatencyLine } from '../../src/capacity/cost-model.js';
-import { PROFILE_SCHEMA, type Profile, type Window } from '../../src/capacity/profile.js';
+import { linesEffect, loadOf, wireBytes, type Costs, type LatencyLine } from '../../src/tools/capacity/cost-model.js';
+import { PROFILE_SCHEMA, type Profile, type Window } from '../../src/tools/capacity/profile.js';
 
 export interface Truth {
   readonly costs: Costs;

@@ -3,7 +3,7 @@ import type { LoggedEntry, NewEntry } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { makeCounters } from '../../src/counters.js';
 import { SWEEP_WORK_BYTES } from '../../src/limits.js';
-import { MemoryLog } from '../../src/log/memory.js';
+import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
 import type { WayName } from './fake-port.js';

@@ -1,0 +1,106 @@
+/** The in-memory log: gives ids, keeps no events. What is held is held by the rings, and a restart starts a new log. */
+import type { Clock } from '../clock.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
+import type { Counters } from '../counters.js';
+import { HoldlineError } from '../errors.js';
+import { LAST_POSSIBLE_ID } from '../limits.js';
+import { KeptReceipts } from './kept-receipts.js';
+import type { EventLog, KeptReceipt, RequestKey } from '../core/event-log.js';
+
+/** Ids a millisecond: a log that is started later starts above any id that an earlier one can have given by then. */
+const IDS_PER_MS = 1000;
+
+export class MemoryLog implements EventLog {
+  readonly #floor: number;
+  readonly #receipts: KeptReceipts;
+  #lastId: number;
+  #take: ((entries: readonly LoggedEntry[]) => void | Promise<void>) | undefined;
+  /** Set while the reader asked to be waited for; what is committed meanwhile. */
+  #held: LoggedEntry[] | undefined;
+
+  /** `firstId` defaults to the clock, ms × 1000, so that ids do not go back over a restart. */
+  constructor(clock: Clock, counters: Counters, firstId: number = clock.wallMs() * IDS_PER_MS) {
+    this.#receipts = new KeptReceipts(clock, counters);
+    this.#floor = firstId - 1;
+    this.#lastId = this.#floor;
+  }
+
+  append(entries: readonly NewEntry[], request?: RequestKey & { readonly subscribers: number }): Promise<readonly number[]> {
+    if (this.#lastId + entries.length > LAST_POSSIBLE_ID) {
+      return Promise.reject(
+        new HoldlineError(
+          'HOLDLINE_INTERNAL',
+          `the log has given its last id, ${LAST_POSSIBLE_ID}; restart it with a lower --first-id`,
+        ),
+      );
+    }
+    const logged: LoggedEntry[] = [];
+    const ids: number[] = [];
+    for (const entry of entries) {
+      const id = ++this.#lastId;
+      ids.push(id);
+      if (isDeletion(entry)) {
+        logged.push({ id, channel: entry.channel, isDeletion: true });
+      } else {
+        const { channel, type, data, json } = entry;
+        logged.push({ id, channel, type, data, json });
+      }
+    }
+    if (request !== undefined) {
+      const { key, digest, subscribers } = request;
+      const receipt = { firstId: ids[0] as number, lastId: this.#lastId, count: ids.length, subscribers };
+      this.#receipts.keep(key, { digest, receipt });
+    }
+    this.#hand(logged);
+    return Promise.resolve(ids);
+  }
+
+  kept(key: string): Promise<KeptReceipt | undefined> {
+    return Promise.resolve(this.#receipts.get(key));
+  }
+
+  tail(from: number, take: (entries: readonly LoggedEntry[]) => void | Promise<void>): () => void {
+    if (from < this.#lastId)
+      throw new HoldlineError('HOLDLINE_INTERNAL', `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`);
+    this.#take = take;
+    return () => {
+      this.#take = undefined;
+    };
+  }
+
+  read(): Promise<readonly LoggedEntry[]> {
+    return Promise.resolve([]);
+  }
+
+  lastId(): number {
+    return this.#lastId;
+  }
+
+  floor(): number {
+    return this.#floor;
+  }
+
+  lostThrough(): number {
+    return this.#lastId;
+  }
+
+  close(): Promise<void> {
+    this.#take = undefined;
+    return Promise.resolve();
+  }
+
+  #hand(entries: LoggedEntry[]): void {
+    if (this.#held !== undefined) {
+      this.#held.push(...entries);
+      return;
+    }
+    const wait = this.#take?.(entries);
+    if (wait === undefined) return;
+    this.#held = [];
+    void wait.then(() => {
+      const held = this.#held as LoggedEntry[];
+      this.#held = undefined;
+      if (held.length > 0) this.#hand(held);
+    });
+  }
+}

@@ -1,0 +1,122 @@
+/** The server that is measured: the built command line in a process of its own, on a core of its own where there is one. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { CounterName } from '../../counters.js';
+import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
+import type { Stats } from '../../ops/ops.js';
+import { processCpuSeconds, processRssBytes } from './process-usage.js';
+
+/** Beside src/ as beside what it is built into. */
+const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
+
+/** Ends a server whose parent is gone without a word, maybe before it was there: what Node loads before the program. */
+const END_WITH_PARENT = 'data:text/javascript,process.once("disconnect",()=>process.exit());if(!process.connected)process.exit()';
+
+/** How long a server may take to listen. */
+const START_MS = 10_000;
+
+const STDERR_KEPT_CHARACTERS = 2_000;
+
+/** How it is started. */
+export interface MeasuredServerOptions {
+  readonly core: number | undefined;
+  readonly heartbeatMs: number;
+  readonly socketSendBufferBytes: number;
+}
+
+/** One server; it ends with this process, however this one ends. */
+export class MeasuredServer {
+  readonly pid: number;
+  readonly target: Target;
+  readonly publishKey: string;
+  readonly #child: ChildProcess;
+  readonly #opsKey: string;
+
+  private constructor(child: ChildProcess, target: Target, keys: { readonly publishKey: string; readonly opsKey: string }) {
+    this.#child = child;
+    this.pid = child.pid!;
+    this.target = target;
+    this.publishKey = keys.publishKey;
+    this.#opsKey = keys.opsKey;
+  }
+
+  /** Starts it and waits until it listens. Throws {@link RunFailure}. */
+  static async start({ core, heartbeatMs, socketSendBufferBytes }: MeasuredServerOptions): Promise<MeasuredServer> {
+    const keys = { publishKey: newKey(), opsKey: newKey() };
+    const settings = ['--port', '0', '--heartbeat', `${heartbeatMs}ms`, '--socket-send-buffer', String(socketSendBufferBytes)];
+    const program = [process.execPath, '--import', END_WITH_PARENT, MAIN, 'serve', ...settings];
+    // Settings of a server on this machine are none of this one's; keys are seen by everyone who can list processes.
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_'));
+    const env = { ...Object.fromEntries(inherited), HOLDLINE_PUBLISH_KEY: keys.publishKey, HOLDLINE_OPS_KEY: keys.opsKey };
+    // taskset replaces itself by the command, so that the pid is the server's own.
+    const [command, ...args] = core === undefined ? program : ['taskset', '-c', String(core), ...program];
+    const child = spawn(command!, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const kill = (): void => void child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.once('exit', () => process.off('exit', kill));
+    try {
+      const port = await listening(child);
+      const target = await findTarget(new URL(`http://127.0.0.1:${port}/capacity`));
+      return new MeasuredServer(child, target, keys);
+    } catch (error) {
+      kill();
+      throw error;
+    }
+  }
+
+  get cpuSeconds(): number {
+    return processCpuSeconds(this.pid);
+  }
+
+  get rssBytes(): number {
+    return processRssBytes(this.pid);
+  }
+
+  /** Its own figures. */
+  async stats(): Promise<Stats> {
+    const answer = await fetch(`http://${this.target.authority}/-/stats`, {
+      headers: { Authorization: `Bearer ${this.#opsKey}` },
+    });
+    if (!answer.ok) throw new RunFailure(`the measured server answered ${answer.status} to /-/stats`);
+    return (await answer.json()) as Stats;
+  }
+
+  /** What it has counted. */
+  async counters(): Promise<Readonly<Record<CounterName, number>>> {
+    return (await this.stats()).counters;
+  }
+
+  /** Ends it: what was to be measured has been. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => void this.#child.once('exit', () => resolve()));
+    this.#child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+/** The port that its first line tells. */
+function listening(child: ChildProcess): Promise<number> {
+  let said = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-STDERR_KEPT_CHARACTERS)));
+  return new Promise((resolve, reject) => {
+    const fail = (why: string): void =>
+      reject(new RunFailure(`the server that is to be measured ${why}: ${said.trim() || 'it said nothing'}`));
+    const timer = setTimeout(() => fail(`did not listen in ${START_MS / 1000} s`), START_MS);
+    child.once('error', (error) => fail(`could not be started (${error.message})`));
+    child.once('exit', (code, signal) => fail(`ended at once (${signal ?? `exit code ${code}`})`));
+    createInterface({ input: child.stdout! }).on('line', (line) => {
+      if (!line.includes('"listening"')) return;
+      clearTimeout(timer);
+      resolve((JSON.parse(line) as { port: number }).port);
+    });
+  });
+}
+
+function newKey(): string {
+  return randomBytes(24).toString('base64url');
+}

@@ -1,0 +1,195 @@
+/** The facts about a machine that bound a server of many lines, and how Linux tells them. Elsewhere most of them are undefined. */
+
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { availableParallelism, totalmem } from 'node:os';
+import process from 'node:process';
+import { HoldlineError } from '../../errors.js';
+import { readFileLimit } from '../../linux/file-limit.js';
+import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from '../../native/socket-options.js';
+import { tryNative } from '../../native/uws.js';
+import { PAGE_BYTES } from '../../linux/sockets.js';
+
+/** Least, default and most of a buffer, or the three marks of all TCP memory. */
+export type Triple = readonly [low: number, middle: number, high: number];
+
+/** What is known of a machine; undefined is what it does not tell. */
+export interface Machine {
+  readonly platform: string;
+  readonly nodeVersion: string;
+  /** The range of Node that package.json names. */
+  readonly nodeRange: string;
+  /** Undefined where the C library is not glibc. */
+  readonly glibcVersion: string | undefined;
+  /** Why the binary of uWebSockets.js does not load; undefined where it does. */
+  readonly nativeProblem: string | undefined;
+  /** What became of the socket options on a listening socket of this process. */
+  readonly sockets: SocketReport;
+  /** Cores that this process may use, as the scheduler or a quota bounds them. */
+  readonly cores: number;
+  /** Files that this process may have open, and to how many that may be raised (fs.nr_open). */
+  readonly fileLimit: number | undefined;
+  readonly fileCeiling: number | undefined;
+  readonly memoryBytes: number;
+  /** The tightest memory limit of the control groups that this process is in; Infinity where there is none. */
+  readonly cgroupMemoryBytes: number;
+  readonly swapBytes: number | undefined;
+  /** 0 to 200: how readily the kernel swaps. */
+  readonly swappiness: number | undefined;
+  /** The word in brackets of /sys/kernel/mm/transparent_hugepage/enabled and defrag. */
+  readonly hugePages: string | undefined;
+  readonly hugePagesDefrag: string | undefined;
+  /** Connects that wait to be accepted, at the most. */
+  readonly somaxconn: number | undefined;
+  readonly synBacklog: number | undefined;
+  readonly synCookies: boolean | undefined;
+  /** First and last port that outgoing connections are given. */
+  readonly portRange: readonly [first: number, last: number] | undefined;
+  /** Marks of what all TCP sockets take: below the first nothing happens, past the second windows shrink, past the third it fails. */
+  readonly tcpMemoryBytes: Triple | undefined;
+  readonly tcpReceiveBytes: Triple | undefined;
+  readonly tcpSendBytes: Triple | undefined;
+  /** Times that unacknowledged data is sent again. */
+  readonly tcpRetries: number | undefined;
+  /** Connections that the firewall keeps book of, now and at the most; undefined where it keeps none. */
+  readonly tracked: { readonly count: number; readonly max: number } | undefined;
+}
+
+/** Looks at this machine. */
+export async function readMachine(wanted: WantedSocketOptions): Promise<Machine> {
+  const tcpMemoryPages = readTriple('/proc/sys/net/ipv4/tcp_mem');
+  const trackedCount = readNumber('/proc/sys/net/netfilter/nf_conntrack_count');
+  const trackedMax = readNumber('/proc/sys/net/netfilter/nf_conntrack_max');
+  const ports = readNumbers('/proc/sys/net/ipv4/ip_local_port_range');
+  const synCookies = readNumber('/proc/sys/net/ipv4/tcp_syncookies');
+  return {
+    platform: process.platform,
+    nodeVersion: process.versions.node,
+    nodeRange: readNodeRange(),
+    glibcVersion: readGlibcVersion(),
+    nativeProblem: await findNativeProblem(),
+    sockets: await trySocketOptions(wanted),
+    cores: Math.min(availableParallelism(), readCpuQuota()),
+    fileLimit: readFileLimit(),
+    fileCeiling: readNumber('/proc/sys/fs/nr_open'),
+    memoryBytes: totalmem(),
+    cgroupMemoryBytes: readCgroupMemory(),
+    swapBytes: swapBytesIn(readText('/proc/meminfo') ?? ''),
+    swappiness: readNumber('/proc/sys/vm/swappiness'),
+    hugePages: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/enabled')),
+    hugePagesDefrag: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/defrag')),
+    somaxconn: readNumber('/proc/sys/net/core/somaxconn'),
+    synBacklog: readNumber('/proc/sys/net/ipv4/tcp_max_syn_backlog'),
+    synCookies: synCookies === undefined ? undefined : synCookies > 0,
+    portRange: ports?.length === 2 ? [ports[0]!, ports[1]!] : undefined,
+    tcpMemoryBytes: tcpMemoryPages?.map((pages) => pages * PAGE_BYTES) as Triple | undefined,
+    tcpReceiveBytes: readTriple('/proc/sys/net/ipv4/tcp_rmem'),
+    tcpSendBytes: readTriple('/proc/sys/net/ipv4/tcp_wmem'),
+    tcpRetries: readNumber('/proc/sys/net/ipv4/tcp_retries2'),
+    tracked: trackedCount === undefined || trackedMax === undefined ? undefined : { count: trackedCount, max: trackedMax },
+  };
+}
+
+/** Sets what a server would set on a listening socket of its own, and reads it back. */
+async function trySocketOptions(wanted: WantedSocketOptions): Promise<SocketReport> {
+  const setSocketOptions = await prepareSocketOptions(wanted, 0);
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  try {
+    return setSocketOptions((listener.address() as AddressInfo).port);
+  } finally {
+    listener.close();
+  }
+}
+
+async function findNativeProblem(): Promise<string | undefined> {
+  try {
+    await tryNative();
+    return undefined;
+  } catch (error) {
+    if (error instanceof HoldlineError) return error.message;
+    throw error;
+  }
+}
+
+function readNodeRange(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { engines: { node: string } }).engines.node;
+}
+
+function readGlibcVersion(): string | undefined {
+  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+  return header.glibcVersionRuntime;
+}
+
+/** Swap space in the text of /proc/meminfo. */
+function swapBytesIn(meminfo: string): number | undefined {
+  const kibibytes = /^SwapTotal:\s+(\d+) kB$/m.exec(meminfo)?.[1];
+  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+}
+
+function wordInBrackets(text: string | undefined): string | undefined {
+  return /\[(\S+)\]/.exec(text ?? '')?.[1];
+}
+
+/**
+ * Where the control groups stand that a process is in, as /proc/self/cgroup tells it: its own folder and those above, since each may
+ * bound it. In a container the path is often the host's and not there; the mount's root is then the container's own group.
+ */
+export function cgroupFolders(ownGroups: string, controller: string): string[] {
+  const folders: string[] = [];
+  for (const line of ownGroups.split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (controllers === undefined || path === undefined) continue;
+    // Version 2 has one hierarchy without a name, version 1 one for each controller.
+    if (controllers !== '' && !controllers.split(',').includes(controller)) continue;
+    const mount = controllers === '' ? '/sys/fs/cgroup' : `/sys/fs/cgroup/${controller}`;
+    const parts = path.split('/').filter((part) => part !== '');
+    for (let depth = parts.length; depth >= 0; depth--) folders.push([mount, ...parts.slice(0, depth)].join('/'));
+  }
+  return folders;
+}
+
+function readCgroupMemory(): number {
+  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'memory');
+  const limits = folders.flatMap((folder) => [readNumber(`${folder}/memory.max`), readNumber(`${folder}/memory.limit_in_bytes`)]);
+  // Version 1 writes "none" as a number near 2^63.
+  return Math.min(...limits.filter((limit) => limit !== undefined && limit < 2 ** 60).map(Number), Infinity);
+}
+
+/** Cores' worth of time that the control groups allow. */
+function readCpuQuota(): number {
+  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'cpu');
+  const quotas = folders.map((folder) => {
+    const [quota, period] = readNumbers(`${folder}/cpu.max`) ?? [
+      readNumber(`${folder}/cpu.cfs_quota_us`),
+      readNumber(`${folder}/cpu.cfs_period_us`),
+    ];
+    return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : Infinity;
+  });
+  return Math.min(...quotas, Infinity);
+}
+
+function readTriple(path: string): Triple | undefined {
+  const numbers = readNumbers(path);
+  return numbers?.length === 3 ? (numbers as unknown as Triple) : undefined;
+}
+
+function readNumber(path: string): number | undefined {
+  return readNumbers(path)?.[0];
+}
+
+/** The whole numbers in a file that holds nothing else. */
+function readNumbers(path: string): number[] | undefined {
+  const text = readText(path)?.trim();
+  return text !== undefined && /^-?\d+(?:\s+-?\d+)*$/.test(text) ? text.split(/\s+/).map(Number) : undefined;
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,118 @@
+/** The balance of one process: what its clients were owed in a round, and what of it they were given. */
+
+import type { Client } from '../clients/client.js';
+import { packHistogram } from './histogram.js';
+import { isToldLost, type Ledger } from './ledger.js';
+import { LineClient } from '../clients/line-client.js';
+import type { Part } from '../processes/messages.js';
+import type { Published } from './published.js';
+
+/** What an audit looks at. */
+export interface Books {
+  /** The clients that took part. */
+  readonly clients: readonly Client[];
+  readonly ledger: Ledger;
+  /** That of the slow ones. */
+  readonly slowLedger: Ledger;
+  /** What an event takes on a line, with its share of heartbeats. */
+  readonly bytesPerEvent: number;
+  readonly cutOffSlow: number;
+  readonly cutOffStalled: number;
+}
+
+type Owed = Pick<Published, 'count' | 'bits' | 'ids'>;
+
+/** Balances the books against what was published. */
+export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
+  const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = books;
+  const normal = clients.filter(({ role }) => role === 'normal');
+  const isChecked = (client: Client): boolean => client.ledger !== undefined;
+  const gapsOf = (some: readonly Client[]): number => some.reduce((sum, { gaps }) => sum + gaps.length, 0);
+  const slow = clients.filter(({ role }) => role === 'slow');
+  const checked = normal.filter(isChecked);
+  return {
+    checked: auditChecked(checked, ledger, published),
+    counted: auditCounted(
+      normal.filter((client) => !isChecked(client) && client instanceof LineClient) as LineClient[],
+      bytesPerEvent,
+      published,
+    ),
+    gaps: gapsOf(normal),
+    slow: { clients: slow.length, delivered: slowLedger.delivered, gaps: gapsOf(slow), cutOff: cutOffSlow },
+    stalled: { clients: clients.length - normal.length - slow.length, cutOff: cutOffStalled },
+    packedUs: packHistogram(ledger.latencyUs),
+    herd: auditHerd(normal.filter(({ wasInHerd }) => wasInHerd)),
+  };
+}
+
+function auditHerd(clients: readonly Client[]): Part['herd'] {
+  const back = clients.filter(({ herdBackAtUs }) => herdBackAtUs !== 0);
+  const latest = (timeOf: (client: Client) => number): number => back.reduce((last, client) => Math.max(last, timeOf(client)), 0);
+  const backAtUs = latest(({ herdBackAtUs }) => herdBackAtUs);
+  return {
+    clients: clients.length,
+    back: back.length,
+    backAtUs,
+    caughtUpAtUs: Math.max(
+      backAtUs,
+      latest(({ herdCaughtUpAtUs }) => herdCaughtUpAtUs),
+    ),
+  };
+}
+
+function auditChecked(clients: readonly Client[], ledger: Ledger, published: Owed): Part['checked'] {
+  let gapLost = 0;
+  let losers = 0;
+  let doublers = 0;
+  let disordered = 0;
+  let mostLost = 0;
+  for (const { bookRow, gaps } of clients) {
+    const missing = published.count - ledger.deliveredTo(bookRow);
+    const told = missing === 0 || gaps.length === 0 ? 0 : ledger.lostInGaps(bookRow, gaps, published);
+    gapLost += told;
+    if (missing > told) losers++;
+    if (ledger.doubledTo(bookRow) > 0) doublers++;
+    if (ledger.outOfOrderTo(bookRow) > 0) disordered++;
+    mostLost = Math.max(mostLost, missing - told);
+  }
+  const { delivered, doubled, outOfOrder } = ledger;
+  return { clients: clients.length, delivered, gapLost, doubled, outOfOrder, losers, doublers, disordered, mostLost };
+}
+
+function auditCounted(clients: readonly LineClient[], eventBytes: number, { count, ids }: Owed): Part['counted'] {
+  let delivered = 0;
+  let gapLost = 0;
+  let losers = 0;
+  let mostLost = 0;
+  let unplaced = 0;
+  const sortedIds = ids.filter((id) => !Number.isNaN(id)).toSorted();
+  for (const client of clients) {
+    const { wasAway } = client;
+    if (wasAway && (Number.isNaN(client.leftOffAt) || sortedIds.length < count)) {
+      unplaced++;
+      continue;
+    }
+    const before = wasAway ? countUpTo(sortedIds, client.leftOffAt) : 0;
+    const given = Math.min(count, before + Math.round(client.eventsAt(eventBytes)));
+    const missing = count - given;
+    const told = missing === 0 || client.gaps.length === 0 ? 0 : sortedIds.filter((id) => isToldLost(client.gaps, id)).length;
+    const lost = missing - Math.min(told, missing);
+    delivered += given;
+    gapLost += missing - lost;
+    if (lost > 0) losers++;
+    mostLost = Math.max(mostLost, lost);
+  }
+  return { clients: clients.length - unplaced, delivered, gapLost, losers, mostLost, unplaced };
+}
+
+/** How many of the ids, which rise, are at most this one. */
+function countUpTo(ids: Float64Array, id: number): number {
+  let low = 0;
+  let high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ids[middle]! <= id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

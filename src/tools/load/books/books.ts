@@ -1,0 +1,101 @@
+/** The books of a round: the parts of all processes together. */
+
+import type { Histogram } from 'hdr-histogram-js';
+import { addPacked, createHistogram } from './histogram.js';
+import type { Part, Reasons } from '../processes/messages.js';
+
+/** What became of a round's events. All but `mix` is of the clients that read normally. */
+export interface Books {
+  /** Events that the server took. */
+  readonly published: number;
+  /** Each published event to each client. */
+  readonly expected: number;
+  /** Those that came, each counted once; to clients that are not checked, as many as the bytes are that came. */
+  readonly delivered: number;
+  /** Those that did not come and were told lost by the server. */
+  readonly gapLost: number;
+  /** Those that did not come, and nobody said so. */
+  readonly lost: number;
+  /** What came to a checked client again, and in another order than its ids have. */
+  readonly doubled: number;
+  readonly outOfOrder: number;
+  /** Gaps that clients were told of. */
+  readonly gaps: number;
+  /** Clients of which every event was read, and those whose bytes were counted. */
+  readonly checkedClients: number;
+  readonly countedClients: number;
+  /** Counted ones that came back without knowing where they had been; they are in no figure. */
+  readonly unplacedClients: number;
+  /** Clients to which each of these happened, and what the one that lost most lost. */
+  readonly losers: number;
+  readonly doublers: number;
+  readonly disordered: number;
+  readonly mostLost: number;
+  /** From the moment an event was due until a checked client had it. */
+  readonly latencyUs: Histogram;
+  /** What became of a herd, see messages.ts. */
+  readonly herd: Part['herd'];
+  readonly mix: MixBooks;
+  /** Why clients were cut off. */
+  readonly cutOff: ReadonlyMap<string, number>;
+}
+
+/** What became of the clients that do not read normally. */
+export interface MixBooks {
+  readonly slow: { readonly clients: number; readonly delivered: number; readonly gaps: number; readonly cutOff: number };
+  readonly stalled: { readonly clients: number; readonly cutOff: number };
+}
+
+/** Adds the parts up. */
+export function booksOf(parts: readonly Part[], published: number): Books {
+  const sum = (of: (part: Part) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  const most = (of: (part: Part) => number): number => Math.max(...parts.map(of));
+  const checkedClients = sum(({ checked }) => checked.clients);
+  const countedClients = sum(({ counted }) => counted.clients);
+  const delivered = sum(({ checked, counted }) => checked.delivered + counted.delivered);
+  const gapLost = sum(({ checked, counted }) => checked.gapLost + counted.gapLost);
+  const expected = published * (checkedClients + countedClients);
+  const latencyUs = createHistogram();
+  for (const { packedUs } of parts) addPacked(latencyUs, packedUs);
+  return {
+    published,
+    expected,
+    delivered,
+    gapLost,
+    lost: expected - delivered - gapLost,
+    doubled: sum(({ checked }) => checked.doubled),
+    outOfOrder: sum(({ checked }) => checked.outOfOrder),
+    gaps: sum(({ gaps }) => gaps),
+    checkedClients,
+    countedClients,
+    unplacedClients: sum(({ counted }) => counted.unplaced),
+    losers: sum(({ checked, counted }) => checked.losers + counted.losers),
+    doublers: sum(({ checked }) => checked.doublers),
+    disordered: sum(({ checked }) => checked.disordered),
+    mostLost: most(({ checked, counted }) => Math.max(checked.mostLost, counted.mostLost)),
+    latencyUs,
+    herd: {
+      clients: sum(({ herd }) => herd.clients),
+      back: sum(({ herd }) => herd.back),
+      backAtUs: most(({ herd }) => herd.backAtUs),
+      caughtUpAtUs: most(({ herd }) => herd.caughtUpAtUs),
+    },
+    mix: {
+      slow: {
+        clients: sum(({ slow }) => slow.clients),
+        delivered: sum(({ slow }) => slow.delivered),
+        gaps: sum(({ slow }) => slow.gaps),
+        cutOff: sum(({ slow }) => slow.cutOff),
+      },
+      stalled: { clients: sum(({ stalled }) => stalled.clients), cutOff: sum(({ stalled }) => stalled.cutOff) },
+    },
+    cutOff: reasonsOf(parts.map(({ cutOff }) => cutOff)),
+  };
+}
+
+/** How often each reason came, over all processes. */
+export function reasonsOf(lists: readonly Reasons[]): ReadonlyMap<string, number> {
+  const reasons = new Map<string, number>();
+  for (const [reason, times] of lists.flat()) reasons.set(reason, (reasons.get(reason) ?? 0) + times);
+  return reasons;
+}

@@ -1,0 +1,78 @@
+/** Cuts what comes to a process into seconds. */
+
+import process from 'node:process';
+import type { Histogram } from 'hdr-histogram-js';
+import { nowUs } from '../clients/event.js';
+import { packHistogram } from './histogram.js';
+import type { Slice } from '../processes/messages.js';
+
+const SECOND_US = 1e6;
+
+/** A second that is shorter than this at its end is told with the one before. */
+const REST_US = 50_000;
+
+/** What is cut; it only grows. */
+export interface Flow {
+  readonly delivered: number;
+  readonly bytes: number;
+  readonly cpuSeconds: number;
+}
+
+/** Tells of each second of a round when it is over. */
+export class Slicer {
+  readonly #startUs: number;
+  readonly #flow: () => Flow;
+  readonly #latencyUs: Histogram;
+  readonly #tell: (slice: Slice) => void;
+  #from: Flow & { readonly atUs: number };
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Seconds count from `startUs`. `latencyUs` is emptied after each. */
+  constructor(startUs: number, flow: () => Flow, latencyUs: Histogram, tell: (slice: Slice) => void) {
+    this.#startUs = startUs;
+    this.#flow = flow;
+    this.#latencyUs = latencyUs;
+    this.#tell = tell;
+    this.#from = { ...flow(), atUs: startUs };
+    this.#await(1);
+  }
+
+  /** Tells of what has begun of the last second, and ends. */
+  end(): void {
+    clearTimeout(this.#timer);
+    if (nowUs() - this.#from.atUs > REST_US) this.#cut();
+  }
+
+  #await(boundary: number): void {
+    const waitMs = (this.#startUs + boundary * SECOND_US - nowUs()) / 1000;
+    this.#timer = setTimeout(
+      () => {
+        this.#cut();
+        // Where the loop was held up for longer than a second, one slice stands for all of that.
+        this.#await(Math.floor((nowUs() - this.#startUs) / SECOND_US) + 1);
+      },
+      Math.max(1, Math.ceil(waitMs)),
+    );
+  }
+
+  #cut(): void {
+    const from = this.#from;
+    const atUs = nowUs();
+    const flow = this.#flow();
+    this.#from = { ...flow, atUs };
+    this.#tell({
+      second: Math.max(0, Math.round((from.atUs - this.#startUs) / SECOND_US)),
+      delivered: flow.delivered - from.delivered,
+      bytes: flow.bytes - from.bytes,
+      packedUs: packHistogram(this.#latencyUs),
+      busyShare: ((flow.cpuSeconds - from.cpuSeconds) * SECOND_US) / (atUs - from.atUs),
+    });
+    this.#latencyUs.reset();
+  }
+}
+
+/** Processor time of this process since it began. */
+export function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}

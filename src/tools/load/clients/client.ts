@@ -1,0 +1,305 @@
+/** One client of a run: its connection, its place in the books, and how it ends. How it is served is its subclass's. */
+
+import type { Socket } from 'node:net';
+import { openConnection, type ConnectionSink, type Target } from './connection.js';
+import type { EventFormat, EventSink } from './dialect.js';
+import { nowUs } from './event.js';
+import { AnswerReader, type AnswerSink, type Head } from './http.js';
+import type { Ledger, ToldGap } from '../books/ledger.js';
+import type { Role } from './mix.js';
+
+/** What all clients of a process have sent and received together. */
+export interface Tally {
+  /** Bytes received, heads and framing included. */
+  bytes: number;
+  /** Times that bytes came. */
+  reads: number;
+  /** Events of lines whose every event is read, and the bytes that they took; what a line begins with is left out. */
+  checkedEvents: number;
+  checkedBytes: number;
+  /** Bytes of lines whose events are not read. */
+  countedBytes: number;
+  requests: number;
+  answers: number;
+  /** Answers to polls without an event. */
+  emptyAnswers: number;
+  /** Polls that were refused for now and asked again. */
+  refusedPolls: number;
+  /** Times that a client dropped its connection and subscribed again where it had left off. */
+  returns: number;
+  /** Times that one that came back was refused, or lost its connection again, and tried once more. */
+  refusedReturns: number;
+}
+
+/** Nothing sent and nothing received. */
+export function emptyTally(): Tally {
+  return {
+    bytes: 0,
+    reads: 0,
+    checkedEvents: 0,
+    checkedBytes: 0,
+    countedBytes: 0,
+    requests: 0,
+    answers: 0,
+    emptyAnswers: 0,
+    refusedPolls: 0,
+    returns: 0,
+    refusedReturns: 0,
+  };
+}
+
+/** What the clients of a process share. */
+export interface Crew {
+  readonly target: Target;
+  readonly format: EventFormat;
+  readonly tally: Tally;
+  /** True when clients come back in this run, so that each must know where it is. */
+  readonly comeBack: boolean;
+  /** What a slow client is read through, so that it is the most that it takes at once. */
+  readonly slowBuffer: Buffer;
+  /** The client is owed everything that is published from now on. Called once. */
+  joined(client: Client): void;
+  /** The client has come back. */
+  returned(client: Client): void;
+  /** The client was refused or cut off, and does not come back. Called once. */
+  failed(client: Client, reason: string): void;
+}
+
+const CONNECTING = 0;
+const JOINED = 1;
+/** It dropped its connection and has not yet subscribed again. */
+const RETURNING = 2;
+const OVER = 3;
+
+/** How long a client that came back and was refused waits until it tries again. */
+const RETURN_PAUSE_MS = 1000;
+
+const NO_GAPS: readonly ToldGap[] = [];
+
+/** What all clients have in common. */
+export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
+  readonly row: number;
+  readonly role: Role;
+  /** Where its events are booked; undefined when they are not. */
+  ledger: Ledger | undefined;
+  bookRow = 0;
+  /** Gaps that it was told of in this round. */
+  gaps: readonly ToldGap[] = NO_GAPS;
+  /** It dropped its connection in this round. */
+  wasAway = false;
+  /** It did so in a herd; when it was back from that, and when it got the last event that was due before; 0 when it has not yet. */
+  wasInHerd = false;
+  herdBackAtUs = 0;
+  herdCaughtUpAtUs = 0;
+  protected readonly crew: Crew;
+  protected socket: Socket | undefined;
+  /** Why the server ends the line, when it has said so. */
+  protected endCode: string | undefined;
+  /** Id of the last event; NaN where it is `#place` that counts. */
+  protected lastId = Number.NaN;
+  /** A place to go on from, as the server wrote it. */
+  #place: string | undefined;
+  #answers = new AnswerReader(this);
+  #state = CONNECTING;
+  #readsOn = true;
+  /** It has not left by itself since a herd. */
+  #isHerding = false;
+  /** When the bytes came that are being read. */
+  #atUs = 0;
+
+  constructor(row: number, role: Role, crew: Crew) {
+    this.row = row;
+    this.role = role;
+    this.crew = crew;
+  }
+
+  /** Connects and subscribes. */
+  start(): void {
+    this.connect();
+  }
+
+  /** A round begins: what was before is in no book. */
+  begin(ledger: Ledger | undefined, bookRow: number): void {
+    this.ledger = ledger;
+    this.bookRow = bookRow;
+    this.gaps = NO_GAPS;
+    this.wasAway = false;
+    this.wasInHerd = false;
+    this.herdBackAtUs = 0;
+    this.herdCaughtUpAtUs = 0;
+  }
+
+  /** Drops its connection and subscribes again where it left off. False when it has none to drop. */
+  comeBack(inHerd: boolean): boolean {
+    if (this.#state !== JOINED) return false;
+    this.#state = RETURNING;
+    this.wasAway = true;
+    this.wasInHerd ||= inHerd;
+    this.#isHerding = inHerd;
+    this.crew.tally.returns++;
+    this.#restart();
+    return true;
+  }
+
+  /** Reads on, where it is a client that reads slowly. */
+  resume(): void {
+    this.socket?.resume();
+  }
+
+  /** Ends it from this side; what still comes counts no more. */
+  stop(): void {
+    if (this.#state === OVER) return;
+    const wasJoined = this.isJoined;
+    this.#state = OVER;
+    this.leave(wasJoined);
+  }
+
+  /** Ends its connection, with a reset: an orderly close would leave a port in TIME_WAIT for a minute. */
+  drop(): void {
+    this.socket?.resetAndDestroy();
+  }
+
+  /** True until its connection is gone. */
+  get isConnected(): boolean {
+    return this.socket !== undefined;
+  }
+
+  /** True while it is owed what is published. */
+  get isJoined(): boolean {
+    return this.#state === JOINED;
+  }
+
+  get isReturning(): boolean {
+    return this.#state === RETURNING;
+  }
+
+  /** True when it has ended, or was ended, for good. */
+  get isOver(): boolean {
+    return this.#state === OVER;
+  }
+
+  /** The position to continue from; undefined where none is known. */
+  protected get continuesAfter(): string | undefined {
+    return Number.isNaN(this.lastId) ? this.#place : String(this.lastId);
+  }
+
+  /** The same as an id; NaN where it is none. */
+  protected get continuesAfterId(): number {
+    return Number(this.continuesAfter ?? Number.NaN);
+  }
+
+  /** False once it is to read nothing more until it is let. */
+  protected get readsOn(): boolean {
+    return this.#readsOn;
+  }
+
+  protected connect(): void {
+    this.#answers = new AnswerReader(this);
+    this.#readsOn = true;
+    const { target, slowBuffer } = this.crew;
+    this.socket = openConnection(target, this.row, this, this.role === 'slow' ? slowBuffer : undefined);
+  }
+
+  protected send(request: string): void {
+    this.crew.tally.requests++;
+    this.socket?.write(request, 'latin1');
+  }
+
+  protected join(): void {
+    if (this.#state === CONNECTING) {
+      this.#state = JOINED;
+      this.#readsOn = this.role === 'normal';
+      this.crew.joined(this);
+    } else if (this.#state === RETURNING) {
+      this.#state = JOINED;
+      if (this.#isHerding) this.herdBackAtUs = nowUs();
+      this.crew.returned(this);
+    }
+  }
+
+  /** It goes no further. One that was coming back tries again, as a browser does. */
+  protected fail(reason: string): void {
+    if (this.#state === OVER) return;
+    if (this.#state === RETURNING) {
+      this.crew.tally.refusedReturns++;
+      this.#abandon();
+      setTimeout(() => this.#restart(), RETURN_PAUSE_MS).unref();
+      return;
+    }
+    this.stop();
+    this.crew.failed(this, reason);
+  }
+
+  #restart(): void {
+    this.#abandon();
+    this.endCode = undefined;
+    if (this.#state === RETURNING) this.reconnect();
+  }
+
+  /** Drops the connection and hears no more of it. */
+  #abandon(): void {
+    const { socket } = this;
+    this.socket = undefined;
+    socket?.resetAndDestroy();
+  }
+
+  bytes(buffer: Buffer, byteCount: number): boolean {
+    if (this.#state === OVER) return true;
+    const { tally } = this.crew;
+    tally.bytes += byteCount;
+    tally.reads++;
+    // The clock is read only for those who note when something came.
+    if (this.ledger !== undefined) this.#atUs = nowUs();
+    try {
+      this.#answers.feed(buffer, 0, byteCount);
+    } catch (error) {
+      this.fail(`the server sent what it should not: ${(error as Error).message}`);
+    }
+    return this.readsOn;
+  }
+
+  closed(reason: string | undefined, socket: Socket): void {
+    if (socket !== this.socket) return;
+    this.socket = undefined;
+    if (!this.isOver) this.lost(reason ?? 'the server closed the connection');
+  }
+
+  event(id: number, sequence: number, dueUs: number): void {
+    if (!Number.isNaN(id)) this.lastId = id;
+    this.ledger?.deliver(this.bookRow, id, sequence, dueUs, this.#atUs);
+    if (this.#isHerding && dueUs < this.herdBackAtUs) this.herdCaughtUpAtUs = nowUs();
+  }
+
+  gap(after: number | null, before: number | null): void {
+    this.gaps = [...this.gaps, { after, before }];
+  }
+
+  ended(code: string): void {
+    this.endCode = code;
+  }
+
+  position(id: string): void {
+    this.#place = id;
+    this.lastId = Number.NaN;
+  }
+
+  /** The connection is gone, and the client did not end it. */
+  protected lost(reason: string): void {
+    this.fail(reason);
+  }
+
+  /** Subscribes again, on a new connection. */
+  protected reconnect(): void {
+    this.connect();
+  }
+
+  /** What the client does with its connection when it is over. */
+  protected leave(_wasJoined: boolean): void {
+    this.drop();
+  }
+
+  abstract opened(): void;
+  abstract head(head: Head): boolean;
+  abstract piece(bytes: Buffer, start: number, end: number): void;
+  abstract complete(head: Head, body: Buffer): void;
+}

@@ -1,0 +1,111 @@
+/**
+ * A client that holds a line: a stream or a WebSocket. It reads every event, or, where its events are not checked, counts bytes:
+ * then a read costs little more than the system call.
+ */
+
+import { Client, type Crew } from './client.js';
+import { EventReader, lastIdIn } from './dialect.js';
+import type { Ledger } from '../books/ledger.js';
+import type { Role } from './mix.js';
+
+/** Is on the line once the server has answered; a position in the answer is for a later return. */
+export abstract class LineClient extends Client {
+  /** Where it left off when it last dropped its connection in this round: the id of its last event; NaN where it knew none. */
+  leftOffAt = Number.NaN;
+  #reader: EventReader;
+  /** The head of the answer has come, and what came with it is still being read. */
+  #isAnswered = false;
+  /** What its line begins with has been read: from here on bytes tell how many events came. */
+  #isUnderWay = false;
+  /** Of a client that is not checked: the events with which its line began, which were read, and the bytes that came since. */
+  #readEvents = 0;
+  #countedBytes = 0;
+
+  constructor(row: number, role: Role, crew: Crew) {
+    super(row, role, crew);
+    this.#reader = new EventReader(crew.format, this);
+  }
+
+  override begin(ledger: Ledger | undefined, bookRow: number): void {
+    super.begin(ledger, bookRow);
+    this.#readEvents = 0;
+    this.#countedBytes = 0;
+    this.leftOffAt = Number.NaN;
+  }
+
+  /** Subscribes again from its last event. */
+  override comeBack(inHerd: boolean): boolean {
+    const after = this.continuesAfterId;
+    if (!super.comeBack(inHerd)) return false;
+    this.leftOffAt = after;
+    return true;
+  }
+
+  protected override connect(): void {
+    this.#reader = new EventReader(this.crew.format, this);
+    this.#isAnswered = false;
+    this.#isUnderWay = false;
+    this.#readEvents = 0;
+    this.#countedBytes = 0;
+    super.connect();
+  }
+
+  /** The server has taken the subscription, as far as its answer's head tells. A refusal may follow in the same bytes. */
+  protected answered(): void {
+    this.#isAnswered = true;
+  }
+
+  override bytes(buffer: Buffer, byteCount: number): boolean {
+    super.bytes(buffer, byteCount);
+    if (this.#isAnswered && this.isConnected && !this.isOver) {
+      this.#isAnswered = false;
+      this.join();
+    }
+    return this.readsOn;
+  }
+
+  /** Reads or counts bytes of the stream. Throws when the server sends what it should not. */
+  protected read(bytes: Buffer, start: number, end: number): void {
+    const { tally, comeBack } = this.crew;
+    const byteCount = end - start;
+    if (this.ledger === undefined) tally.countedBytes += byteCount;
+    if (this.#isCounting) {
+      this.#countedBytes += byteCount;
+      if (comeBack) this.#noteWhere(bytes, start, end);
+      return;
+    }
+    if (this.#isMeasured) tally.checkedBytes += byteCount;
+    this.#reader.feed(bytes, start, end);
+    if (this.isJoined && this.#reader.isBetweenEvents) this.#isUnderWay = true;
+  }
+
+  /** Events that came to a client that is not checked in this round, or since it came back. A fraction is what framing leaves. */
+  eventsAt(bytesPerEvent: number): number {
+    return this.#readEvents + (this.#countedBytes === 0 ? 0 : this.#countedBytes / bytesPerEvent);
+  }
+
+  /** Its events are not read. */
+  get #isCounting(): boolean {
+    return this.#isUnderWay && this.ledger === undefined;
+  }
+
+  /** Its events and bytes tell what an event takes. */
+  get #isMeasured(): boolean {
+    return this.#isUnderWay && this.ledger !== undefined && this.role === 'normal';
+  }
+
+  protected get isBetweenEvents(): boolean {
+    return this.#isCounting || this.#reader.isBetweenEvents;
+  }
+
+  override event(id: number, sequence: number, dueUs: number): void {
+    if (this.ledger === undefined) this.#readEvents++;
+    else if (this.#isMeasured) this.crew.tally.checkedEvents++;
+    super.event(id, sequence, dueUs);
+  }
+
+  #noteWhere(bytes: Buffer, start: number, end: number): void {
+    const id = lastIdIn(this.crew.format, bytes, start, end);
+    if (!Number.isNaN(id)) this.lastId = id;
+  }
+}

@@ -1,0 +1,61 @@
+/** `holdline load`: reads its options, lets the run go, and prints what it came to. */
+
+import process from 'node:process';
+import { RunFailure } from './clients/connection.js';
+import { parseLoadOptions, type LoadSurroundings } from './options.js';
+import { showProgress } from './run/progress.js';
+import { checkReportFiles, writeReportFiles } from './report/files.js';
+import { tableOf } from './report/table.js';
+import { reportOf } from './report/report.js';
+import { Run } from './run/run.js';
+
+const EXIT_FLAWLESS = 0;
+const EXIT_FLAWED = 1;
+
+/** One Ctrl-C may arrive twice, from the terminal and from a parent such as npm; it is one wish. */
+const SAME_SIGNAL_MS = 100;
+
+/** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
+export async function runLoad(args: readonly string[], surroundings: LoadSurroundings): Promise<number> {
+  const { values: settings, warnings } = parseLoadOptions(args, surroundings);
+  for (const warning of warnings) complain(`warning: ${warning}`);
+  checkReportFiles(settings);
+  const run = new Run(settings);
+  const stopListening = onSignals(() => run.stop());
+  const hideProgress = settings.quiet ? undefined : showProgress(run, settings);
+  try {
+    const outcome = await run.go();
+    hideProgress?.();
+    const report = reportOf(settings, outcome);
+    writeReportFiles(settings, report);
+    process.stdout.write(settings.json ? `${JSON.stringify(report)}\n` : tableOf(report));
+    for (const remark of report.remarks) complain(remark);
+    return report.flawless ? EXIT_FLAWLESS : EXIT_FLAWED;
+  } catch (error) {
+    hideProgress?.();
+    if (!(error instanceof RunFailure)) throw error;
+    complain(error.message);
+    return EXIT_FLAWED;
+  } finally {
+    stopListening();
+  }
+}
+
+function onSignals(wish: () => void): () => void {
+  let lastMs = -Infinity;
+  const onSignal = (): void => {
+    const now = performance.now();
+    if (now - lastMs > SAME_SIGNAL_MS) wish();
+    lastMs = now;
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return () => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  };
+}
+
+function complain(words: string): void {
+  process.stderr.write(`holdline: ${words}\n`);
+}

@@ -1,0 +1,217 @@
+/** The options of `holdline load`: one table, from which its settings, its checks and its help follow. */
+
+import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import { OPTIONS, type OptionRow } from '../../options/table.js';
+import { HoldlineError } from '../../errors.js';
+import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
+import type { Transport } from './processes/messages.js';
+import type { Mix } from './clients/mix.js';
+import { perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
+
+const MiB = 1024 * 1024;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** Smallest event: what stands at its beginning, see event.ts, and a few letters of padding. */
+const SMALLEST_EVENT_BYTES = 64;
+
+/** Files beside the connections of a process's clients. */
+const PROCESS_FILES = 64;
+
+/** Bytes for the books of what each client was given: a bit for each client and event, and for each event its id. */
+const BOOK_BYTES = 1024 * MiB;
+const EVENT_BYTES = 9;
+
+const LOAD_OPTIONS = {
+  url: {
+    flag: 'url',
+    kind: streamUrl('a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load'),
+    default: 'http://127.0.0.1:8080/load',
+    help: 'the channel to subscribe to and to publish to',
+  },
+  publishUrl: {
+    flag: 'publish-url',
+    kind: streamUrl('a URL of plain HTTP with a path, such as http://127.0.0.1:8080/publish?id=load'),
+    default: undefined,
+    defaultMeans: 'the same as --url',
+    help: 'where to publish, on servers of other makes: each event is the body of a POST there, one after the other',
+  },
+  transport: {
+    flag: 'transport',
+    kind: choice<Transport>('NAME', ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll']),
+    default: 'sse',
+    help: 'how the clients are served',
+  },
+  connections: {
+    flag: 'connections',
+    kind: integer(1, 1_000_000),
+    default: 100,
+    help: 'clients, each with a connection of its own',
+  },
+  ratePerSecond: { flag: 'rate', kind: integer(1, 100_000), default: 10, help: 'events published in a second' },
+  sizeBytes: {
+    flag: 'size',
+    kind: size(SMALLEST_EVENT_BYTES, MiB),
+    default: 256,
+    help: 'bytes of data in an event',
+  },
+  durationMs: { flag: 'duration', kind: time(100, 24 * HOUR), default: 10 * SECOND, help: 'how long events are published' },
+  pollIntervalMs: {
+    flag: 'poll-interval',
+    kind: time(10, 10 * MINUTE),
+    default: 2 * SECOND,
+    help: 'how often each client of short-poll asks',
+  },
+  processes: { flag: 'processes', kind: integer(1, 256), default: 1, help: 'processes that the clients are spread over' },
+  rampPerSecond: {
+    flag: 'ramp',
+    kind: perSecond(1, 1_000_000),
+    default: undefined,
+    defaultMeans: 'as fast as the server answers',
+    help: 'clients that connect in a second',
+  },
+  checkedShare: {
+    flag: 'check',
+    kind: share(),
+    default: 1,
+    help: 'share of the clients of which every event is read; of the others bytes are counted, which is much less work',
+  },
+  stalledShare: {
+    flag: 'stalled',
+    kind: share(),
+    default: 0,
+    help: 'share of the clients that read nothing once they are subscribed',
+  },
+  slowReaders: {
+    flag: 'slow',
+    kind: slowReaders(),
+    default: undefined,
+    defaultMeans: 'none',
+    help: 'share of the clients that read slowly, and how much',
+  },
+  reconnectsPerMinute: {
+    flag: 'reconnect',
+    kind: sharePerMinute(),
+    default: 0,
+    help: 'share of the other clients that drop their connection in a minute, and come back where they left off',
+  },
+  herdAtMs: {
+    flag: 'herd',
+    kind: time(0, 24 * HOUR),
+    default: undefined,
+    defaultMeans: 'none',
+    help: 'so long after the first event all of them drop their connections, and come back at once',
+  },
+  publishKey: { ...OPTIONS.publishKey, defaultMeans: 'none, for a server with --open-publish', help: 'key to publish with' },
+  serverPid: {
+    flag: 'server-pid',
+    kind: integer(1, 4_194_304),
+    default: undefined,
+    defaultMeans: 'the process that listens there, where it is on this machine',
+    help: "process whose memory and processor time are shown as the server's",
+  },
+  htmlFile: {
+    flag: 'html',
+    kind: textMatching('FILE', /^[^\0]+$/s, 'the path of a file to write'),
+    default: undefined,
+    defaultMeans: 'none',
+    help: 'write a report with plots there, a page that needs nothing else',
+  },
+  outFile: {
+    flag: 'out',
+    kind: textMatching('FILE', /^[^\0]+$/s, 'the path of a file to write'),
+    default: undefined,
+    defaultMeans: 'none',
+    help: 'write the figures there as one JSON object',
+  },
+  json: { flag: 'json', kind: yesOrNo(), default: false, help: 'print the figures as one JSON object instead of a table' },
+  quiet: { flag: 'quiet', kind: yesOrNo(), default: false, help: 'show no progress on stderr' },
+} as const satisfies Record<string, OptionRow>;
+
+/** What a run is told, see the table. */
+export type LoadSettings = ValuesOf<typeof LOAD_OPTIONS>;
+
+/** The world that the options are read in; a test brings its own. */
+export interface LoadSurroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Files that this process may have open; undefined where it cannot be read. */
+  readonly fileLimit: number | undefined;
+}
+
+/** Events that a run publishes. */
+export function eventsOf({ ratePerSecond, durationMs }: LoadSettings): number {
+  return Math.max(1, Math.round((ratePerSecond * durationMs) / SECOND));
+}
+
+/** The mix of a run. */
+export function mixOf({ stalledShare, slowReaders: slow, reconnectsPerMinute }: LoadSettings): Mix {
+  return {
+    stalledShare,
+    slowShare: slow?.share ?? 0,
+    slowBytesPerSecond: slow?.bytesPerSecond ?? 0,
+    reconnectsPerMinute,
+  };
+}
+
+/** Reads the arguments after `load`. Throws HOLDLINE_BAD_OPTION. */
+export function parseLoadOptions(
+  args: readonly string[],
+  { env, fileLimit }: LoadSurroundings,
+): { readonly values: LoadSettings; readonly warnings: readonly string[] } {
+  const { values, warnings } = parseOptions('load', LOAD_OPTIONS, args, env);
+  const problem = problemOf(values, fileLimit);
+  if (problem !== undefined) throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
+  return { values, warnings };
+}
+
+/** What is wrong with options that are each acceptable, in words; undefined when nothing is. */
+function problemOf(values: LoadSettings, fileLimit: number | undefined): string | undefined {
+  const { connections, processes, checkedShare, stalledShare, slowReaders: slow, transport, herdAtMs, durationMs } = values;
+  const events = eventsOf(values);
+  if (processes > connections) return `--processes: ${processes} is more than there are clients (--connections ${connections})`;
+  const filesPerProcess = Math.ceil(connections / processes) + PROCESS_FILES;
+  if (fileLimit !== undefined && filesPerProcess > fileLimit) {
+    const most = Math.max(fileLimit - PROCESS_FILES, 0) * processes;
+    return (
+      `--connections: ${connections} is more than the file limit of ${fileLimit} a process carries, which is ${most}: ` +
+      'raise the file limit (ulimit -n), spread them over more processes (--processes) or ask for fewer'
+    );
+  }
+  if ((connections * checkedShare * events) / 8 + events * EVENT_BYTES > BOOK_BYTES) {
+    return (
+      `--connections ${connections}: with ${events} events (--rate, --duration) the book of what each client was given ` +
+      `takes more than ${BOOK_BYTES} bytes, a bit each; ask for fewer connections or fewer events, or check fewer clients (--check)`
+    );
+  }
+  if (stalledShare + (slow?.share ?? 0) > 1) return '--stalled and --slow: together they are more than all clients';
+  const isPoll = transport.endsWith('poll');
+  if (isPoll && checkedShare < 1) return `--check: every answer to a poll is read, so leave it out with --transport ${transport}`;
+  if (isPoll && (stalledShare > 0 || slow !== undefined)) {
+    return `--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
+  }
+  if (herdAtMs !== undefined && herdAtMs >= durationMs) {
+    return `--herd: events are published for ${durationMs} ms (--duration), so ${herdAtMs} ms is too late`;
+  }
+  return undefined;
+}
+
+/** What `holdline load --help` prints. */
+export function loadHelp(): string {
+  return [
+    'Usage: holdline load [options]',
+    '',
+    'Drives a server: holds clients that subscribe to a channel, publishes to it at a fixed rate, and measures what arrives, when, and',
+    'whether anything was lost, doubled or out of order. Latency counts from the moment an event was due, not from when it was sent.',
+    '',
+    ...optionLines(Object.values(LOAD_OPTIONS)),
+    '',
+    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 15s. SHARE is in percent: 1%.',
+    'Clients that read slowly or nothing are accounted for apart: what they miss is not lost. The server of --url may be of any make, as',
+    'long as it answers with an event stream; its ids may be any text, and the order is then checked by that of the publishing.',
+    'Every option is also a variable (--poll-interval is HOLDLINE_POLL_INTERVAL); a flag beats it. A flag is seen by everyone who can',
+    'list processes: give the key as a variable.',
+    'Exit code: 0 when every event arrived once and in order, 1 otherwise, 2 when the options were wrong. Ctrl-C ends a run early.',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,96 @@
+/** A client process as the coordinator sees it: orders go out, answers and news come back. */
+
+import { fork, type ChildProcess } from 'node:child_process';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { RunFailure } from '../clients/connection.js';
+import type { Ask, Counts, News, OrderName, Orders, Reply, Slice } from './messages.js';
+
+const ENTRY = fileURLToPath(new URL('worker.js', import.meta.url));
+
+interface Waiting {
+  resolve(this: void, answer: never): void;
+  reject(this: void, error: Error): void;
+}
+
+/** One process; it ends with this one, however this one ends. */
+export class ClientProcess {
+  /** The newest that it has told. */
+  counts: Counts | undefined;
+  /** Rejects with a {@link RunFailure} when it has ended. */
+  readonly gone: Promise<never>;
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #onSlice: (slice: Slice) => void;
+  #asks = 0;
+  #end: string | undefined;
+
+  /** Starts it, on one core where that is given: Linux with `taskset`. */
+  constructor(core: number | undefined, onSlice: (slice: Slice) => void) {
+    this.#onSlice = onSlice;
+    // taskset replaces itself by the command, so that the pid is the client's own.
+    const start = core === undefined ? {} : { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] };
+    this.#child = fork(ENTRY, [], {
+      ...start,
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    this.#child.on('message', (message) => this.#take(message as Reply | News));
+    this.gone = new Promise((_resolve, reject) => {
+      const over = (how: string): void => {
+        this.#over(how);
+        reject(this.#gone());
+      };
+      this.#child.on('error', (error) => over(error.message));
+      this.#child.on('exit', (code, signal) => over(signal ?? `exit code ${code}`));
+    });
+    // It ends in the end, and then nobody waits for that.
+    this.gone.catch(() => {});
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Orders something. Rejects with a {@link RunFailure} when the process is gone, or could not do it. */
+  ask<Name extends OrderName>(order: Name, body: Orders[Name]['body']): Promise<Orders[Name]['answer']> {
+    if (this.#end !== undefined) return Promise.reject(this.#gone());
+    const ask = ++this.#asks;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(ask, { resolve, reject });
+      // What goes wrong here is told by 'exit', too.
+      this.#child.send({ ask, order, body } satisfies Ask, () => {});
+    });
+  }
+
+  /** Ends it; what it has not told is lost. */
+  async close(): Promise<void> {
+    if (this.#end !== undefined) return;
+    await new Promise<void>((resolve) => {
+      this.#child.once('exit', () => resolve());
+      this.#child.kill('SIGKILL');
+    });
+  }
+
+  #take(message: Reply | News): void {
+    if (!('ask' in message)) {
+      this.counts = message.counts;
+      if (message.slice !== undefined) this.#onSlice(message.slice);
+      return;
+    }
+    const waiting = this.#waiting.get(message.ask);
+    this.#waiting.delete(message.ask);
+    if ('error' in message) waiting?.reject(new RunFailure(`a client process failed: ${message.error}`));
+    else waiting?.resolve(message.answer as never);
+  }
+
+  #over(how: string): void {
+    this.#end ??= how;
+    for (const { reject } of this.#waiting.values()) reject(this.#gone());
+    this.#waiting.clear();
+  }
+
+  #gone(): RunFailure {
+    return new RunFailure(`a client process is gone: ${this.#end}`);
+  }
+}

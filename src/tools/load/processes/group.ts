@@ -1,0 +1,303 @@
+/** The clients of one process: connects them, keeps their books, sends them away and back, and tells how they stand. */
+
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { audit } from '../books/audit.js';
+import { emptyTally, type Client, type Crew } from '../clients/client.js';
+import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/dialect.js';
+import { newRun, nowUs } from '../clients/event.js';
+import { Ledger } from '../books/ledger.js';
+import type { Counts, GroupOptions, News, Opened, OpenOrder, Orders, Part, RoundOrder, Seen } from './messages.js';
+import { countIn, isIn, roleOf } from '../clients/mix.js';
+import { PollClient } from '../clients/poll-client.js';
+import { cpuSeconds, Slicer } from '../books/slicer.js';
+import { StreamClient } from '../clients/stream-client.js';
+import { inTurns } from './turns.js';
+import { WebSocketClient } from '../clients/websocket-client.js';
+
+/** Clients of all processes between their connect and their place: an accept queue holds 512. */
+const CONNECTS_AT_ONCE = 128;
+
+/** How long connecting may go without a client that gets its place, while there is one that waits for it. */
+const CONNECT_STALL_MS = 10_000;
+
+/** How long goodbyes may take. */
+const GOODBYE_MS = 1_000;
+
+/** How often a phase is looked at that is to end. */
+const LOOK_MS = 10;
+
+/** How often the coordinator is told how things stand. */
+const NEWS_MS = 250;
+
+/** How often the loop's lateness is sampled. */
+const LAG_RESOLUTION_MS = 10;
+
+/** What a slow client takes at once: its share of this time, though not less than the bytes. */
+const SLOW_STEP_MS = 100;
+const SLOW_STEP_BYTES = 256;
+
+const MINUTE_US = 60e6;
+
+/** Digits of an id that counts from a clock in microseconds. */
+const ID_BYTES = 16;
+
+/** What a process does for its coordinator: a method for each order. */
+export class Group implements Crew {
+  readonly target: Crew['target'];
+  readonly comeBack: boolean;
+  readonly format: EventFormat;
+  readonly slowBuffer: Buffer;
+  readonly tally = emptyTally();
+  readonly #options: GroupOptions;
+  readonly #tell: (news: News) => void;
+  readonly #news: NodeJS.Timeout;
+  readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
+  #clients: Client[] = [];
+  #joins = 0;
+  #returning = 0;
+  #isHalted = false;
+  /** Why clients were cut off, since connecting or the round began. */
+  #failures = new Map<string, number>();
+  /** Those who do not read normally, apart. */
+  #cutOff = { slow: 0, stalled: 0 };
+  #ledger = new Ledger(0, 0);
+  #slowLedger = new Ledger(0, 0);
+  #isInRound = false;
+  #slicer: Slicer | undefined;
+  /** As the round began. */
+  #tallyBefore = emptyTally();
+  #endReading: () => void = () => {};
+  #endPolling: () => void = () => {};
+  #endLeaving: () => void = () => {};
+
+  constructor(options: GroupOptions, tell: (news: News) => void) {
+    const { target, mix, transport } = options;
+    this.#options = options;
+    this.#tell = tell;
+    this.target = target;
+    this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
+    // Before the first round no event is one of the run.
+    this.format = formatOf(transport === 'sse' ? SSE : NDJSON, { run: newRun(), channel: '', sizeBytes: 0 });
+    this.slowBuffer = Buffer.alloc(Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)));
+    this.#news = setInterval(() => this.#tell({ counts: this.look(), slice: undefined }), NEWS_MS);
+  }
+
+  /** Connects more clients. */
+  async open({ firstRow, count, ratePerSecond }: OpenOrder): Promise<Opened> {
+    const fresh = Array.from({ length: count }, (_, nth) => this.#makeClient(firstRow + nth));
+    this.#clients = [...this.#clients, ...fresh];
+    this.#readSlowly();
+    this.#failures = new Map();
+    this.#isHalted = false;
+    const joinsBefore = this.#joins;
+    const atOnce = Math.ceil(CONNECTS_AT_ONCE / this.#options.processes);
+    const beganUs = nowUs();
+    let started = 0;
+    let joined = 0;
+    let progressUs = beganUs;
+    let hasStalled = false;
+    while (joined < count && !this.#isHalted && this.#failures.size === 0 && !hasStalled) {
+      const elapsedUs = nowUs() - beganUs;
+      const due = ratePerSecond === undefined ? count : Math.min(count, Math.floor((elapsedUs * ratePerSecond) / 1e6) + 1);
+      for (; started < due && started - joined < atOnce; started++) fresh[started]!.start();
+      // One turn of the loop, so that those who have their place make room for the next at once.
+      await sleep(0);
+      const before = joined;
+      joined = this.#joins - joinsBefore;
+      if (joined > before || joined === started) progressUs = nowUs();
+      hasStalled = nowUs() - progressUs > CONNECT_STALL_MS * 1000;
+    }
+    return { joined, failed: [...this.#failures], hasStalled };
+  }
+
+  /** Ends the connecting. */
+  halt(): void {
+    this.#isHalted = true;
+  }
+
+  /** Gives every client its place in new books. */
+  begin(round: RoundOrder): Counts {
+    const { shape, events, startUs } = round;
+    const { checkedShare, mix } = this.#options;
+    this.#endRound();
+    this.#isInRound = true;
+    Object.assign(this.format, formatOf(this.format.dialect, shape));
+    this.#ledger.close();
+    this.#slowLedger.close();
+    this.#failures = new Map();
+    this.#cutOff = { slow: 0, stalled: 0 };
+    this.#clients = this.#clients.filter(({ isOver }) => !isOver);
+    const normal = this.#clients.filter(({ role }) => role === 'normal');
+    const slow = this.#clients.filter(({ role }) => role === 'slow');
+    const share = this.#arePolls ? 1 : checkedShare;
+    this.#ledger = new Ledger(countIn(share, normal.length), events);
+    this.#slowLedger = new Ledger(slow.length, events);
+    for (const client of this.#clients) client.begin(undefined, 0);
+    for (const [row, client] of slow.entries()) client.begin(this.#slowLedger, row);
+    for (const [row, client] of normal.filter((_, index) => isIn(share, index)).entries()) client.begin(this.#ledger, row);
+    this.#tallyBefore = { ...this.tally };
+    this.#lag.reset();
+    this.#lag.enable();
+    this.#slicer = new Slicer(
+      startUs,
+      () => ({ delivered: this.#delivered, bytes: this.tally.bytes, cpuSeconds: cpuSeconds() }),
+      this.#ledger.secondUs,
+      (slice) => this.#tell({ counts: this.look(), slice }),
+    );
+    if (this.#options.transport === 'short-poll') this.#pollInTurns(round);
+    if (mix.reconnectsPerMinute > 0) this.#leaveInTurns(normal, startUs, mix.reconnectsPerMinute);
+    return this.look();
+  }
+
+  /** How things stand. */
+  look(): Counts {
+    const { rows, delivered, sequencesSeen } = this.#ledger;
+    return {
+      joined: this.#clients.reduce((sum, { isJoined }) => sum + (isJoined ? 1 : 0), 0),
+      returning: this.#returning,
+      checkedClients: rows,
+      checkedDelivered: delivered,
+      delivered: this.#delivered,
+      sequencesSeen,
+      tally: { ...this.tally },
+      cpuSeconds: cpuSeconds(),
+    };
+  }
+
+  /** Sends all normal clients away at once. */
+  herd(): void {
+    for (const client of this.#clients) if (client.role === 'normal') this.#sendAway(client, true);
+  }
+
+  /** Nobody is sent away any more. */
+  calm(): void {
+    this.#endLeaving();
+  }
+
+  /** What any client was given. */
+  seen(): Seen {
+    const needsIds = this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
+    return { bits: this.#ledger.seenByAny, needsIds };
+  }
+
+  /** Balances the books, and ends the round. */
+  audit(published: Orders['audit']['body']): Part {
+    this.#endRound();
+    const lagMs = (ns: number): number => Math.max(0, ns / 1e6 - LAG_RESOLUTION_MS);
+    const balance = audit(
+      {
+        clients: this.#clients,
+        ledger: this.#ledger,
+        slowLedger: this.#slowLedger,
+        bytesPerEvent: this.#bytesPerEvent,
+        cutOffSlow: this.#cutOff.slow,
+        cutOffStalled: this.#cutOff.stalled,
+      },
+      published,
+    );
+    return {
+      ...balance,
+      lagMs: { p99: lagMs(this.#lag.percentile(99)), max: lagMs(this.#lag.max) },
+      cutOff: [...this.#failures],
+    };
+  }
+
+  /** Ends all connections. */
+  async leave(): Promise<void> {
+    this.#endRound();
+    this.#endReading();
+    clearInterval(this.#news);
+    for (const client of this.#clients) client.stop();
+    const untilUs = nowUs() + GOODBYE_MS * 1000;
+    while (nowUs() < untilUs && this.#clients.some((client) => client.isConnected)) await sleep(LOOK_MS);
+    for (const client of this.#clients) client.drop();
+  }
+
+  joined(): void {
+    this.#joins++;
+  }
+
+  returned(): void {
+    this.#returning--;
+  }
+
+  failed({ role }: Client, reason: string): void {
+    if (this.#isInRound && role !== 'normal') this.#cutOff[role]++;
+    else this.#failures.set(reason, (this.#failures.get(reason) ?? 0) + 1);
+  }
+
+  get #arePolls(): boolean {
+    return this.#options.transport.endsWith('poll');
+  }
+
+  /** Events that came to normal clients in this round; of those who are not checked, as many as their bytes are. */
+  get #delivered(): number {
+    const bytes = this.tally.countedBytes - this.#tallyBefore.countedBytes;
+    return this.#ledger.delivered + Math.round(bytes / this.#bytesPerEvent);
+  }
+
+  /** What an event takes on a line, as its checked clients saw it; before they saw any, as it is written with an id of many digits. */
+  get #bytesPerEvent(): number {
+    const events = this.tally.checkedEvents - this.#tallyBefore.checkedEvents;
+    const bytes = this.tally.checkedBytes - this.#tallyBefore.checkedBytes;
+    if (events > 0) return bytes / events;
+    const { before, between, after, shape } = this.format;
+    return before.length + between.length + shape.sizeBytes + after.length + ID_BYTES;
+  }
+
+  #makeClient(row: number): Client {
+    const { transport, mix } = this.#options;
+    const role = roleOf(mix, row);
+    if (transport === 'ws') return new WebSocketClient(row, role, this);
+    if (transport === 'sse' || transport === 'ndjson') return new StreamClient(row, role, this);
+    return new PollClient(row, role, this, transport === 'long-poll');
+  }
+
+  /** Slow clients may read once in a while, each time what their buffer holds. */
+  #readSlowly(): void {
+    this.#endReading();
+    const slow = this.#clients.filter(({ role }) => role === 'slow');
+    if (slow.length === 0) return;
+    const stepUs = (this.slowBuffer.length * 1e6) / this.#options.mix.slowBytesPerSecond;
+    const beganUs = nowUs();
+    this.#endReading = inTurns(
+      (turn) => beganUs + (turn * stepUs) / slow.length,
+      (turn) => slow[turn % slow.length]!.resume(),
+    );
+  }
+
+  /** Each client's turn is spread evenly over the interval, over all processes. */
+  #pollInTurns({ startUs, clients }: RoundOrder): void {
+    const pollers = this.#clients.filter((client) => client instanceof PollClient);
+    if (pollers.length === 0) return;
+    const intervalUs = this.#options.pollIntervalMs * 1000;
+    const pollerOf = (turn: number): PollClient => pollers[turn % pollers.length]!;
+    this.#endPolling = inTurns(
+      (turn) => startUs + (Math.floor(turn / pollers.length) + (pollerOf(turn).row % clients) / clients) * intervalUs,
+      (turn) => pollerOf(turn).poll(),
+    );
+  }
+
+  /** A share of the clients leaves in a minute and comes back, one after the other. */
+  #leaveInTurns(clients: readonly Client[], startUs: number, sharePerMinute: number): void {
+    const stepUs = MINUTE_US / (sharePerMinute * clients.length);
+    this.#endLeaving = inTurns(
+      (turn) => startUs + (turn + 0.5) * stepUs,
+      (turn) => this.#sendAway(clients[turn % clients.length]!, false),
+    );
+  }
+
+  #sendAway(client: Client, inHerd: boolean): void {
+    if (client.comeBack(inHerd)) this.#returning++;
+  }
+
+  #endRound(): void {
+    this.#isInRound = false;
+    this.#slicer?.end();
+    this.#slicer = undefined;
+    this.#lag.disable();
+    this.#endPolling();
+    this.#endLeaving();
+  }
+}

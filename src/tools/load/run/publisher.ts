@@ -1,0 +1,265 @@
+/** The publisher of a run, an open loop: event n is due at start + n ÷ rate, whatever became of the ones before it. */
+
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Histogram } from 'hdr-histogram-js';
+import { openConnection, type ConnectionSink, type Target } from '../clients/connection.js';
+import { eventData, nowUs, stampEvent } from '../clients/event.js';
+import { AnswerReader, refusalText, type AnswerSink, type Head } from '../clients/http.js';
+import { createHistogram, recordUs } from '../books/histogram.js';
+import { Published } from '../books/published.js';
+
+/**
+ * Connections at most, where their number is free; each carries one publish at a time, since uWebSockets.js closes on pipelined ones.
+ * Source: native-notes/pipelined-requests.md
+ */
+export const PUBLISH_CONNECTIONS = 256;
+
+/** A connection that was idle this long is not used again: the server closes it after 10 s, maybe just then. */
+const IDLE_US = 5_000_000;
+
+/** Connections in a row that may fail before the server is taken for gone, and the pause after each. */
+const FAILURES = 20;
+const FAILURE_PAUSE_MS = 100;
+
+/** What a publisher needs to know. */
+export interface PublisherOptions {
+  readonly target: Target;
+  readonly run: string;
+  readonly sizeBytes: number;
+  readonly ratePerSecond: number;
+  readonly events: number;
+  readonly key: string | undefined;
+  /** Connections at most. With one, events are taken in their order, whatever the server does with several. */
+  readonly connections: number;
+  /** Called once when it makes no sense to go on, with the reason. */
+  gaveUp(this: void, reason: string): void;
+}
+
+/** Publishes over a few keep-alive connections, as many as the server's answers take. */
+export class Publisher {
+  /** What stands before the data in each request. */
+  readonly head: Buffer;
+  readonly options: PublisherOptions;
+  readonly published: Published;
+  /** How late the loop got to an event: the client's own part of every latency. */
+  readonly latenessUs: Histogram = createHistogram();
+  /** Refusals for now, with how often each came. */
+  readonly refusals = new Map<string, number>();
+  /** Reasons why connections were lost before an answer, with how often each came. Such an event may have been published. */
+  readonly unanswered = new Map<string, number>();
+  /** Publishes that were answered, whatever the answer. */
+  answered = 0;
+  #startUs = 0;
+  /** Events below `#due` are due, events below `#sent` were sent. */
+  #due = 0;
+  #sent = 0;
+  #inFlight = 0;
+  #isStopped = false;
+  #isClosed = false;
+  /** The connection that was used last is used first. */
+  readonly #free: Connection[] = [];
+  readonly #connections = new Set<Connection>();
+  #opening = 0;
+  #failuresInARow = 0;
+
+  constructor(options: PublisherOptions) {
+    const { target, sizeBytes, key } = options;
+    const authorization = key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
+    this.options = options;
+    this.published = new Published(options.events);
+    this.head = Buffer.from(
+      `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorization}` +
+        `Content-Length: ${sizeBytes}\r\n\r\n`,
+    );
+  }
+
+  /** Events that are due and not answered. */
+  get pending(): number {
+    return this.#inFlight + this.#due - this.#sent;
+  }
+
+  /** Opens a connection, so that the first event need not wait for one. */
+  open(): void {
+    this.#opening++;
+    this.#connections.add(new Connection(this));
+  }
+
+  /** Publishes from `startUs` on; resolves when one more event would be due, or after `stop`. */
+  async publish(startUs: number): Promise<void> {
+    const { events } = this.options;
+    this.#startUs = startUs;
+    for (;;) {
+      const now = nowUs();
+      for (; this.#due < events && this.dueUs(this.#due) <= now; this.#due++) {
+        recordUs(this.latenessUs, now - this.dueUs(this.#due));
+      }
+      this.#pump();
+      const waitUs = this.dueUs(this.#due) - nowUs();
+      if (this.#isStopped || (this.#due === events && waitUs <= 0)) return;
+      await sleep(Math.max(1, waitUs / 1000));
+    }
+  }
+
+  /** No event becomes due any more; those that are due are still sent. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Ends the connections; what is not answered stays so. */
+  close(): void {
+    this.#isStopped = true;
+    this.#isClosed = true;
+    for (const connection of this.#connections) connection.drop();
+  }
+
+  /** When an event is due, in µs of event.ts. */
+  dueUs(sequence: number): number {
+    return this.#startUs + (sequence * 1e6) / this.options.ratePerSecond;
+  }
+
+  /** Sends what is due, as far as connections go. */
+  #pump(): void {
+    if (this.#isClosed) return;
+    while (this.#sent < this.#due) {
+      const connection = this.#free.pop();
+      if (connection === undefined) break;
+      if (nowUs() - connection.freeSinceUs > IDLE_US) {
+        connection.drop();
+        continue;
+      }
+      this.#inFlight++;
+      connection.send(this.#sent++);
+    }
+    while (this.#opening < this.#due - this.#sent && this.#connections.size < this.options.connections) this.open();
+  }
+
+  /** A connection may be used, for the first time or again. */
+  freed(connection: Connection): void {
+    this.#free.push(connection);
+    this.#pump();
+  }
+
+  /** A connection was made. */
+  opened(connection: Connection): void {
+    this.#opening--;
+    this.#failuresInARow = 0;
+    this.freed(connection);
+  }
+
+  /** A connection is gone, or was never made. */
+  closed(connection: Connection, wasOpen: boolean, wasInFlight: boolean, reason: string): void {
+    this.#connections.delete(connection);
+    const at = this.#free.indexOf(connection);
+    if (at >= 0) this.#free.splice(at, 1);
+    if (wasInFlight) {
+      this.#inFlight--;
+      this.#count(this.unanswered, reason);
+    }
+    if (wasOpen) {
+      this.#pump();
+      return;
+    }
+    this.#opening--;
+    if (++this.#failuresInARow === FAILURES) this.options.gaveUp(`cannot connect to publish: ${reason}`);
+    else if (this.#failuresInARow < FAILURES) setTimeout(() => this.#pump(), FAILURE_PAUSE_MS).unref();
+  }
+
+  #count(reasons: Map<string, number>, reason: string): void {
+    reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  }
+
+  /** The server has answered a publish. */
+  answer(sequence: number, head: Head, body: Buffer): void {
+    const { status } = head;
+    this.#inFlight--;
+    this.answered++;
+    if (status >= 200 && status < 300) {
+      this.published.add(sequence, idIn(body));
+      return;
+    }
+    const refusal = refusalText(head, body);
+    if (status === 401) {
+      this.options.gaveUp(
+        `it may not publish (${refusal}): give the server's key with --publish-key, or start the server with --open-publish`,
+      );
+    } else if (status === 503 || status === 429) {
+      this.#count(this.refusals, refusal);
+    } else {
+      this.options.gaveUp(`an event of ${this.options.sizeBytes} bytes was refused: ${refusal}`);
+    }
+  }
+}
+
+/** The id in the answer to a publish; NaN where it has none, or one that is no number. */
+function idIn(body: Buffer): number {
+  return Number(/"id":(\d{1,16})[,}]/.exec(body.toString('latin1'))?.[1]);
+}
+
+const NOTHING = -1;
+
+/** One keep-alive connection with at most one publish in flight. */
+class Connection implements ConnectionSink, AnswerSink {
+  freeSinceUs = 0;
+  readonly #publisher: Publisher;
+  readonly #request: Buffer;
+  readonly #answers = new AnswerReader(this);
+  readonly #socket: Socket;
+  #sequence = NOTHING;
+  #isOpen = false;
+  #broken: string | undefined;
+
+  constructor(publisher: Publisher) {
+    const { target, run, sizeBytes } = publisher.options;
+    this.#publisher = publisher;
+    this.#request = Buffer.concat([publisher.head, eventData(run, sizeBytes)]);
+    this.#socket = openConnection(target, 0, this);
+  }
+
+  send(sequence: number): void {
+    this.#sequence = sequence;
+    stampEvent(this.#request, this.#publisher.head.length, sequence, this.#publisher.dueUs(sequence));
+    this.#socket.write(this.#request);
+  }
+
+  drop(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  opened(): void {
+    this.#isOpen = true;
+    this.freeSinceUs = nowUs();
+    this.#publisher.opened(this);
+  }
+
+  bytes(buffer: Buffer, byteCount: number): boolean {
+    try {
+      this.#answers.feed(buffer, 0, byteCount);
+    } catch (error) {
+      this.#broken = (error as Error).message;
+      this.drop();
+    }
+    return true;
+  }
+
+  closed(reason: string | undefined): void {
+    this.#publisher.closed(this, this.#isOpen, this.#sequence !== NOTHING, this.#broken ?? reason ?? 'the server closed it');
+  }
+
+  head(): boolean {
+    return false;
+  }
+
+  piece(): void {
+    throw new Error('a publish was answered with another protocol');
+  }
+
+  complete(head: Head, body: Buffer): void {
+    const sequence = this.#sequence;
+    this.#sequence = NOTHING;
+    this.freeSinceUs = nowUs();
+    if (sequence === NOTHING) throw new Error('an answer came that nobody asked for');
+    this.#publisher.answer(sequence, head, body);
+    this.#publisher.freed(this);
+  }
+}

@@ -1,0 +1,226 @@
+/** One round: events are published at a fixed rate, whatever becomes of them, and it is seen who was given what, and when. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { bottlenecksIn } from './bottlenecks.js';
+import type { Books } from '../books/books.js';
+import type { Tally } from '../clients/client.js';
+import { RunFailure, type Target } from '../clients/connection.js';
+import { newRun, nowUs } from '../clients/event.js';
+import type { Fleet, FleetTotals } from '../processes/fleet.js';
+import { percentileMs } from '../books/histogram.js';
+import type { Part } from '../processes/messages.js';
+import { PUBLISH_CONNECTIONS, Publisher } from './publisher.js';
+import type { Second } from '../books/seconds.js';
+import { cpuSeconds } from '../books/slicer.js';
+
+/** From the decision to begin to the first event: time for all processes to open their books. */
+const LEAD_US = 20_000;
+
+/** What a round is told. */
+export interface RoundOptions {
+  /** Where to publish. */
+  readonly target: Target;
+  /** Name of the channel, as lines of JSON tell it. */
+  readonly channel: string;
+  readonly sizeBytes: number;
+  readonly ratePerSecond: number;
+  readonly events: number;
+  readonly publishKey: string | undefined;
+  /** Publishes in order over one connection, for servers that give no ids to tell the order by. */
+  readonly inOrder?: boolean;
+  /** When all clients drop their connections and come back, from the first event on. */
+  readonly herdAtMs?: number | undefined;
+}
+
+/** What became of a herd. */
+export interface Herd {
+  /** Clients that dropped their connection at once. */
+  readonly clients: number;
+  /** From the first event on. */
+  readonly atSeconds: number;
+  /** Until the last had dropped its connection and begun another, which is this client's own part. */
+  readonly leftSeconds: number;
+  /** Until the last was subscribed again; null when not all were, by the end. */
+  readonly backSeconds: number | null;
+  /** Until the last had everything that was due before it was back. */
+  readonly caughtUpSeconds: number | null;
+}
+
+/** A client process while events were published. */
+export interface ProcessFigures {
+  readonly pid: number;
+  readonly cpuSeconds: number;
+  /** Share of a core. */
+  readonly busyShare: number;
+  /** How late it got to what there was to read. */
+  readonly lagMs: Part['lagMs'];
+}
+
+/** What a round came to. */
+export interface RoundOutcome {
+  readonly books: Books;
+  readonly publisher: Publisher;
+  /** What clients did from the first event until the end. */
+  readonly tally: Tally;
+  /** When the first event was due, when the publishing ended, and the end, by the clock of event.ts. */
+  readonly startUs: number;
+  readonly publishEndedUs: number;
+  readonly endUs: number;
+  readonly seconds: readonly Second[];
+  readonly processes: readonly ProcessFigures[];
+  /** This process, which publishes, while events were published. */
+  readonly coordinator: { readonly cpuSeconds: number; readonly busyShare: number };
+  /** Why the figures tell more about the client than about the server, a sentence each; empty when they do not. */
+  readonly bottlenecks: readonly string[];
+  readonly herd: Herd | undefined;
+  /** Why the publisher gave up before the end. */
+  readonly gaveUp: string | undefined;
+}
+
+/** Where a round is. */
+export type RoundPhase = 'publishing' | 'settling';
+
+/** One round of a fleet. */
+export class Round {
+  phase: RoundPhase = 'publishing';
+  readonly publisher: Publisher;
+  readonly #fleet: Fleet;
+  readonly #options: RoundOptions;
+  readonly #run = newRun();
+  /** Times that somebody has said stop. */
+  #stops = 0;
+  #gaveUp: string | undefined;
+
+  constructor(fleet: Fleet, options: RoundOptions) {
+    const { target, sizeBytes, ratePerSecond, events, publishKey, inOrder = false } = options;
+    this.#fleet = fleet;
+    this.#options = options;
+    this.publisher = new Publisher({
+      target,
+      run: this.#run,
+      sizeBytes,
+      ratePerSecond,
+      events,
+      key: publishKey,
+      connections: inOrder ? 1 : PUBLISH_CONNECTIONS,
+      gaveUp: (reason) => {
+        this.#gaveUp ??= reason;
+        this.publisher.stop();
+      },
+    });
+    this.publisher.open();
+  }
+
+  /** Ends the publishing; the second time the waiting for what is on its way, too. */
+  stop(): void {
+    this.#stops++;
+    this.publisher.stop();
+  }
+
+  /** Does it, once. Throws {@link RunFailure} when not one event was published. */
+  async play(): Promise<RoundOutcome> {
+    const { sizeBytes, channel, events, herdAtMs } = this.#options;
+    try {
+      const startUs = nowUs() + LEAD_US;
+      const before = await this.#fleet.begin({ run: this.#run, channel, sizeBytes }, events, startUs);
+      const cpuBefore = cpuSeconds();
+      const untilEnd = new AbortController();
+      const herding = herdAtMs === undefined ? undefined : this.#herd(startUs, herdAtMs, untilEnd.signal);
+      // Whatever goes wrong with it is met where it is awaited.
+      herding?.catch(() => {});
+      await Promise.race([this.publisher.publish(startUs), this.#fleet.gone]);
+      const publishEndedUs = nowUs();
+      untilEnd.abort();
+      const cpu = cpuSeconds() - cpuBefore;
+      const published = await this.#fleet.look();
+
+      this.phase = 'settling';
+      const settled = await this.#fleet.settle(this.#publishing, () => this.#stops > 1 || this.#failure !== undefined);
+      if (this.#failure !== undefined) throw new RunFailure(this.#failure);
+      const after = await this.#fleet.look();
+      const publishSeconds = (publishEndedUs - startUs) / 1e6;
+      const processes = this.#fleet.pids.map((pid, nth) => {
+        const seconds = published.cpuSeconds[nth]! - before.cpuSeconds[nth]!;
+        return { pid, cpuSeconds: seconds, busyShare: seconds / publishSeconds, lagMs: settled.lagsMs[nth]! };
+      });
+      const coordinator = { cpuSeconds: cpu, busyShare: cpu / publishSeconds };
+      const { books, seconds } = settled;
+      const herd = herdOf(await herding, books, startUs);
+      return {
+        books,
+        publisher: this.publisher,
+        tally: difference(after, before),
+        startUs,
+        publishEndedUs,
+        endUs: nowUs(),
+        seconds,
+        processes,
+        coordinator,
+        bottlenecks: bottlenecksIn({
+          latencyP99Ms: percentileMs(books.latencyUs, 99) ?? 0,
+          leftLateP99Ms: percentileMs(this.publisher.latenessUs, 99) ?? 0,
+          readLateP99Ms: Math.max(...processes.map(({ lagMs }) => lagMs.p99)),
+          clientBusyShare: Math.max(...processes.map(({ busyShare }) => busyShare)),
+          publisherBusyShare: coordinator.busyShare,
+          herdLeftShare: herd === undefined || herd.backSeconds === null ? 0 : herd.leftSeconds / herd.backSeconds,
+        }),
+        herd,
+        gaveUp: this.#gaveUp,
+      };
+    } finally {
+      this.publisher.close();
+    }
+  }
+
+  /** Where not one event was published there is nothing to tell but the reason. */
+  get #failure(): string | undefined {
+    return this.publisher.published.count === 0 ? this.#gaveUp : undefined;
+  }
+
+  get #publishing(): Parameters<Fleet['settle']>[0] {
+    const { publisher } = this;
+    const hasGivenUp = (): boolean => this.#gaveUp !== undefined;
+    return {
+      published: publisher.published,
+      get pending() {
+        return hasGivenUp() ? 0 : publisher.pending;
+      },
+      get answered() {
+        return publisher.answered;
+      },
+    };
+  }
+
+  /** Undefined when publishing ended before its time. */
+  async #herd(startUs: number, atMs: number, end: AbortSignal): Promise<Sent | undefined> {
+    await sleep((startUs - nowUs()) / 1000 + atMs, undefined, { signal: end }).catch(() => {});
+    if (end.aborted) return undefined;
+    const atUs = nowUs();
+    await this.#fleet.herd();
+    return { atUs, leftAtUs: nowUs() };
+  }
+}
+
+/** When a herd was sent away, and when the last of it had left. */
+interface Sent {
+  readonly atUs: number;
+  readonly leftAtUs: number;
+}
+
+function herdOf(sent: Sent | undefined, { herd }: Books, startUs: number): Herd | undefined {
+  if (sent === undefined) return undefined;
+  const { atUs, leftAtUs } = sent;
+  const secondsUntil = (us: number): number | null => (herd.back === herd.clients && us > 0 ? (us - atUs) / 1e6 : null);
+  return {
+    clients: herd.clients,
+    atSeconds: (atUs - startUs) / 1e6,
+    leftSeconds: (leftAtUs - atUs) / 1e6,
+    backSeconds: secondsUntil(herd.backAtUs),
+    caughtUpSeconds: secondsUntil(herd.caughtUpAtUs),
+  };
+}
+
+function difference(now: FleetTotals, before: FleetTotals): Tally {
+  const entries = Object.entries(now.tally) as [keyof Tally, number][];
+  return Object.fromEntries(entries.map(([name, value]) => [name, value - before.tally[name]])) as unknown as Tally;
+}

@@ -1,0 +1,111 @@
+/** A run: connects the clients, plays one round, and says what it came to. */
+
+import { findTarget, RunFailure } from '../clients/connection.js';
+import { Fleet, type FleetTotals } from '../processes/fleet.js';
+import { eventsOf, mixOf, type LoadSettings } from '../options.js';
+import { ProcessMeter } from '../processes/process-meter.js';
+import { Round, type RoundOutcome, type RoundPhase } from './round.js';
+import type { Second } from '../books/seconds.js';
+
+/** What a run came to. */
+export interface Outcome extends RoundOutcome {
+  readonly startedAt: Date;
+  /** From the first connect until all clients had subscribed. */
+  readonly connectSeconds: number;
+  readonly wasStopped: boolean;
+  /** What the server took meanwhile. */
+  readonly meter: ProcessMeter;
+}
+
+/** Where a run is, for whoever watches. */
+export type Phase = 'connecting' | RoundPhase;
+
+/** One run, from the first connect to the last goodbye. */
+export class Run {
+  /** Looks at the server; undefined until it is known where that is. */
+  meter: ProcessMeter | undefined;
+  readonly #settings: LoadSettings;
+  #fleet: Fleet | undefined;
+  #round: Round | undefined;
+  /** Times that the user has said stop. */
+  #stops = 0;
+
+  constructor(settings: LoadSettings) {
+    this.#settings = settings;
+  }
+
+  get phase(): Phase {
+    return this.#round?.phase ?? 'connecting';
+  }
+
+  /** How the clients stand; undefined before there are any. */
+  get totals(): FleetTotals | undefined {
+    return this.#fleet?.totals;
+  }
+
+  /** What came in the newest second that is over; undefined before the first. */
+  get lastSecond(): Second | undefined {
+    return this.#fleet?.lastSecond;
+  }
+
+  /** Ends the publishing, or the connecting; the second time the waiting for what is on its way, too. */
+  stop(): void {
+    this.#stops++;
+    if (this.#round !== undefined) this.#round.stop();
+    // Where it is too late for that, the run has failed by itself.
+    else void this.#fleet?.halt().catch(() => {});
+  }
+
+  /** Does it, once. Throws {@link RunFailure} when there is nothing to report. */
+  async go(): Promise<Outcome> {
+    const startedAt = new Date();
+    const { url, publishUrl, transport, processes, checkedShare, pollIntervalMs, herdAtMs, serverPid } = this.#settings;
+    const { sizeBytes, ratePerSecond, publishKey } = this.#settings;
+    const target = await findTarget(new URL(url));
+    // Before there are connections, since then it is quick.
+    const meter = new ProcessMeter(target, serverPid);
+    this.meter = meter;
+    const publishTarget = publishUrl === undefined ? target : await findTarget(new URL(publishUrl));
+    const fleet = await Fleet.start({
+      target,
+      transport,
+      processes,
+      checkedShare,
+      mix: mixOf(this.#settings),
+      comeBack: herdAtMs !== undefined,
+      pollIntervalMs,
+    });
+    try {
+      this.#fleet = fleet;
+      const connectSeconds = await this.#connect(fleet);
+      this.#round = new Round(fleet, {
+        target: publishTarget,
+        channel: new URL(url).pathname.slice(1),
+        sizeBytes,
+        ratePerSecond,
+        events: eventsOf(this.#settings),
+        publishKey,
+        inOrder: publishUrl !== undefined,
+        herdAtMs,
+      });
+      const outcome = await this.#round.play();
+      return { ...outcome, startedAt, connectSeconds, wasStopped: this.#stops > 0, meter };
+    } finally {
+      meter.stop();
+      await fleet.close();
+    }
+  }
+
+  /** Seconds that it took. */
+  async #connect(fleet: Fleet): Promise<number> {
+    const { connections, rampPerSecond } = this.#settings;
+    if (this.#stops > 0) throw new RunFailure('stopped before a client had connected');
+    const { lines, seconds, failed, hasStalled } = await fleet.open(connections, rampPerSecond);
+    if (this.#stops > 0) throw new RunFailure(`stopped when ${lines} of ${connections} clients had subscribed`);
+    const [refusal] = failed.keys();
+    if (refusal !== undefined)
+      throw new RunFailure(`${lines} of ${connections} clients could subscribe, the next could not: ${refusal}`);
+    if (hasStalled) throw new RunFailure(`${lines} of ${connections} clients had subscribed when the server stopped answering`);
+    return seconds;
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The frame of every HTML report: one file that needs no network, in the colours that the reader's system asks for, on a laptop as
+ * on a phone. What it holds is built from blocks: figures, tables, notes, commands and plots.
+ */
+
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { html, Html, inlineElement } from './html.js';
+
+/** How something is meant: it colours a note, a figure or a cell, and never is the only sign. */
+export type Tone = 'plain' | 'good' | 'warning' | 'bad';
+
+/** A whole report. */
+export interface Page {
+  readonly title: string;
+  /** What was run, in a line. */
+  readonly subtitle?: string;
+  /** What came out, in a sentence or two. */
+  readonly verdict?: { readonly text: string; readonly tone: Tone };
+  readonly sections: readonly Section[];
+  /** Where and when: the last line. */
+  readonly footer?: string;
+}
+
+/** A part of a report under a heading of its own. */
+export interface Section {
+  readonly title: string;
+  /** A sentence on what is shown. */
+  readonly intro?: string;
+  /** Two plots stand side by side where there is room; everything else takes the whole width. */
+  readonly blocks: readonly Html[];
+}
+
+/** One large figure. */
+export interface Figure {
+  readonly label: string;
+  readonly value: string;
+  /** What the value is of, in a few words. */
+  readonly detail?: string;
+  readonly tone?: Tone;
+}
+
+/** A cell of a table; numbers get their thousands parted. */
+export type Cell = string | number | Html | { readonly text: string | number; readonly tone: Tone };
+
+/** A table. */
+export interface Table {
+  readonly caption?: string;
+  /** A column whose name is given as `right` holds figures. */
+  readonly columns: readonly (string | { readonly right: string })[];
+  /** The first cell of a row names it. */
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** The report as the text of an HTML file. */
+export function htmlDocument(page: Page): string {
+  const { title, subtitle, verdict, sections, footer } = page;
+  const { style, library, program, policy } = (parts ??= readParts());
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <meta http-equiv="Content-Security-Policy" content="${policy}" />
+        <title>${title}</title>
+        <link rel="icon" href="${ICON}" />
+        ${style}
+      </head>
+      <body>
+        <header class="top">
+          <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+            <rect width="32" height="32" rx="8" />
+            <path d="M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7" />
+          </svg>
+          <div>
+            <h1>${title}</h1>
+            ${subtitle === undefined ? [] : html`<p>${subtitle}</p>`}
+          </div>
+        </header>
+        <main>
+          ${verdict === undefined ? [] : html`<p class="verdict ${verdict.tone}">${verdict.text}</p>`} ${sections.map(sectionOf)}
+        </main>
+        ${footer === undefined ? [] : html`<footer>${footer}</footer>`}
+        <!-- uPlot, https://github.com/leeoniya/uPlot, MIT License, Copyright (c) 2022 Leon Sorokin -->
+        ${library} ${program}
+      </body>
+    </html> `.text;
+}
+
+/** Figures that a reader should see first. */
+export function figures(items: readonly Figure[]): Html {
+  return html`<dl class="figures">
+    ${items.map(
+      ({ label, value, detail, tone = 'plain' }) =>
+        html`<div class="${tone}">
+          <dt>${label}</dt>
+          <dd>${value}</dd>
+          ${detail === undefined ? [] : html`<dd class="detail">${detail}</dd>`}
+        </div>`,
+    )}
+  </dl>`;
+}
+
+/** Rows under column heads; it scrolls sideways by itself where it is wider than the page. */
+export function table({ caption, columns, rows }: Table): Html {
+  const heads = columns.map((column) =>
+    typeof column === 'string' ? { text: column, side: '' } : { text: column.right, side: 'right' },
+  );
+  const cells = (row: readonly Cell[]): Html[] =>
+    row.map((cell, index) =>
+      index === 0
+        ? html`<th scope="row">${contentOf(cell)}</th>`
+        : html`<td class="${heads[index]?.side ?? ''} ${toneOf(cell)}">${contentOf(cell)}</td>`,
+    );
+  return html`<div class="table" tabindex="0" role="region" aria-label="${caption ?? 'Table'}">
+    <table>
+      ${
+        caption === undefined
+          ? []
+          : html`<caption>
+              ${caption}
+            </caption>`
+      }
+      <thead>
+        <tr>
+          ${heads.map(({ text, side }) => html`<th scope="col" class="${side}">${text}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              ${cells(row)}
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** Names and their values, without column heads. */
+export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): Html {
+  return html`<dl class="pairs">
+    ${rows.map(
+      ([name, value]) =>
+        html`<div>
+          <dt>${name}</dt>
+          <dd class="${toneOf(value)}">${contentOf(value)}</dd>
+        </div>`,
+    )}
+  </dl>`;
+}
+
+/** A sentence or two that must not be overlooked. */
+export function note(text: string, tone: Tone = 'plain'): Html {
+  return html`<p class="note ${tone}">${text}</p>`;
+}
+
+/** A command for a shell, to be copied. */
+export function command(text: string): Html {
+  return html`<pre class="command"><code>${text}</code></pre>`;
+}
+
+function sectionOf({ title, intro, blocks }: Section): Html {
+  return html`<section>
+    <h2>${title}</h2>
+    ${intro === undefined ? [] : html`<p class="intro">${intro}</p>`}
+    <div class="blocks">${blocks}</div>
+  </section> `;
+}
+
+function contentOf(cell: Cell): string | Html {
+  if (cell instanceof Html || typeof cell === 'string') return cell;
+  const content = typeof cell === 'number' ? cell : cell.text;
+  return typeof content === 'number' ? content.toLocaleString('en-US', { maximumFractionDigits: 3 }) : content;
+}
+
+function toneOf(cell: Cell): string {
+  return typeof cell === 'object' && !(cell instanceof Html) ? cell.tone : '';
+}
+
+const ICON =
+  'data:image/svg+xml,' +
+  encodeURIComponent(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0b6b60'/>" +
+      "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' stroke-linecap='round' fill='none'/></svg>",
+  );
+
+/** What stands inline in every report, and the policy under which nothing else runs and nothing is loaded (CSP Level 3). */
+interface Parts {
+  readonly style: Html;
+  readonly library: Html;
+  readonly program: Html;
+  readonly policy: string;
+}
+
+/** Read when the first report is written. */
+let parts: Parts | undefined;
+
+function readParts(): Parts {
+  const { resolve } = createRequire(import.meta.url);
+  const libraryText = (file: string): string => readFileSync(resolve(`uplot/dist/${file}`), 'utf8');
+  // What runs in a page is built into dist/, beside src/ as beside this file when it is built.
+  const ownText = (file: string): string => readFileSync(new URL(`../../../dist/browser/${file}`, import.meta.url), 'utf8');
+  const style = libraryText('uPlot.min.css') + ownText('report.css');
+  const library = libraryText('uPlot.iife.min.js');
+  const program = ownText('report.js').replace(/^\/\/# sourceMappingURL=.*$/m, '');
+  const policy =
+    `default-src 'none'; script-src ${hashOf(library)} ${hashOf(program)}; style-src ${hashOf(style)}; img-src data:; ` +
+    "base-uri 'none'; form-action 'none'";
+  return {
+    style: inlineElement('style', style),
+    library: inlineElement('script', library),
+    program: inlineElement('script', program, 'module'),
+    policy,
+  };
+}
+
+function hashOf(text: string): string {
+  return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+}
