@@ -46,7 +46,7 @@ const DEADLINE_MS = 20_000;
 const LOOK_MS = 20;
 /** Queues are full when they have not moved for so long. */
 const STEADY_MS = 300;
-const BATCH_EVENTS = 400;
+const BATCH_EVENTS_MAX = 400;
 /** More than the kernel receives for a process that does not read, and less than what is a body. */
 const UNREAD_BODY_BYTES = 3 * 1024 * KIB;
 /** A vanished peer is written to so long before it would be found out in silence: the worst moment. */
@@ -143,11 +143,12 @@ async function measureStalled(settings: HoldlineSettings, readers: number): Prom
     try {
       for (const socket of sockets) socket.write(request('GET', '/bench', 'Accept: text/event-stream\r\n'));
       await untilCounter(server, 'lines_opened_total', readers);
-      while ((await counter(server, 'lines_stalled_total')) < readers) await publishBatch(server.port, '/bench', BATCH_EVENTS);
+      while ((await counter(server, 'lines_stalled_total')) < readers)
+        await publishBatch(server.port, '/bench', BATCH_EVENTS_MAX);
       const given = await counter(server, 'written_bytes_total');
       // Sockets that drain a little are given more: until no queue moves any more.
       const held = await steady(async () => {
-        await publishBatch(server.port, '/bench', BATCH_EVENTS);
+        await publishBatch(server.port, '/bench', BATCH_EVENTS_MAX);
         return readPortTotals(server.port)?.sendQueueBytes ?? Number.NaN;
       });
       const tcp = (readTcpBytes() ?? Number.NaN) - tcpBefore;

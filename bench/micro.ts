@@ -2,14 +2,14 @@
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
-import { NDJSON, SSE, SSE_ENVELOPE, type Dialect, scratch } from '../src/core/frame.js';
+import { NDJSON, SSE, SSE_ENVELOPE, type Encoding, scratch } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
 import { LineTable } from '../src/core/lines.js';
 import { LIVE } from '../src/core/position.js';
-import type { LinePort, Way } from '../src/core/feed.js';
+import type { LinePort, DeliveryMode } from '../src/core/group.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
-import { CORK_WRITE_BYTES } from '../src/limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
 import { MemoryLog } from '../src/log/memory-log.js';
 import { DATA_BYTES, writeEventData } from './event.js';
 import type { Measured, RunOptions } from './results.js';
@@ -98,12 +98,12 @@ function makeEvent(id: number): LoggedEvent {
 
 function frameTasks(): Task[] {
   const event = makeEvent(1_000_000);
-  const encode = (name: string, dialect: Dialect): Task => ({
+  const encode = (name: string, encoding: Encoding): Task => ({
     name: `encode a frame (${name})`,
     per: 'a frame',
     operations: OPERATIONS_PER_CALL,
     run: () => {
-      for (let done = 0; done < OPERATIONS_PER_CALL; done++) dialect.encode(event);
+      for (let done = 0; done < OPERATIONS_PER_CALL; done++) encoding.encode(event);
     },
   });
   return [encode('sse', SSE), encode('sse-env', SSE_ENVELOPE), encode('ndjson', NDJSON)];
@@ -135,7 +135,7 @@ function ringTasks(): Task[] {
       run: () => {
         for (let done = 0; done < OPERATIONS_PER_CALL; done++) {
           const from = ring.seqAfter(ring.newestId - 1 - (done % RING_EVENTS));
-          ring.view(from, ring.runEnd(from, CORK_WRITE_BYTES));
+          ring.view(from, ring.runEnd(from, CORK_WRITE_BYTES_MAX));
         }
       },
     },
@@ -199,7 +199,7 @@ function sweepTask(sockets: number, events: number): Task {
     end: () => {},
     unsentBytes: () => 0,
   };
-  const way: Way<object> = { transport: 'sse', dialect: SSE, port };
+  const way: DeliveryMode<object> = { transport: 'sse', encoding: SSE, port };
   const counters = makeCounters();
   const hub = new Hub<object>(new MemoryLog(clock, counters, 1), clock, counters, {
     replay: { events: RING_EVENTS, bytes: 2 ** 20 },

@@ -48,7 +48,7 @@ export interface PublishFigures {
 
 const CONNECTIONS = 64;
 const EVENT_BYTES = 256;
-const BATCH_EVENTS = 100;
+const BATCH_EVENTS_MAX = 100;
 const PIPELINED = 8;
 
 /** A batch is an answer of the product's own; the floors take single POSTs only. */
@@ -60,7 +60,7 @@ const MODES: Mode[] = [
     batchEvents: 0,
     targets: ['holdline', 'raw-uws', 'send-loop'],
   },
-  { name: `NDJSON batches of ${BATCH_EVENTS}`, pipelined: 1, batchEvents: BATCH_EVENTS, targets: ['holdline'] },
+  { name: `NDJSON batches of ${BATCH_EVENTS_MAX}`, pipelined: 1, batchEvents: BATCH_EVENTS_MAX, targets: ['holdline'] },
 ];
 
 export async function measurePublish(options: RunOptions): Promise<Measured<PublishParameters, PublishRound, PublishFigures[]>> {

@@ -28,7 +28,7 @@ const OPEN_DEADLINE_MS_PER_LINE = 2;
 const CLOSE_DEADLINE_MS = 10_000;
 
 /** The most a poll may wait: none of a round is to be answered empty. */
-const POLL_WAIT_SECONDS = 60;
+const POLL_WAIT_DEFAULT_SECONDS = 60;
 
 function openDeadlineMs(lines: number): number {
   return OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
@@ -102,7 +102,7 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
       path: PATH,
       polls,
       since: 0,
-      waitSeconds: POLL_WAIT_SECONDS,
+      waitSeconds: POLL_WAIT_DEFAULT_SECONDS,
       connectsAtOnce: CONNECTS_AT_ONCE,
       addressBase: this.#addressBase,
       deadlineMs: openDeadlineMs(polls),

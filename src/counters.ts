@@ -24,7 +24,7 @@ export const COUNTER_MEANINGS = {
   writes_total: 'corked writes of events to lines',
   written_bytes_total: 'bytes of events written to lines',
   heartbeats_total: 'heartbeats written',
-  sweeps_total: 'complete sweeps over the lines of a feed',
+  sweeps_total: 'complete sweeps over the lines of a group',
   rings_dropped_total: 'channels whose ring was dropped for --replay-total',
   frames_dropped_total: 'times the frames of a channel were let go for room; they are made from its records when they are needed',
   channels_forgotten_total: 'channels without lines that were forgotten for another; what they lost is remembered',

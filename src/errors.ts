@@ -43,7 +43,7 @@ export const REFUSALS = {
   /** The address has sent many wrong keys; one that is right is served at once. */
   HOLDLINE_TOO_MANY_KEYS: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
-  /** The channel's accepted events are not yet out and the publishers' waiting room is full, or this one waited too long in it. */
+  /** The channel's accepted events are not yet out and the publishers' admission queue is full, or this one waited too long in it. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
   HOLDLINE_DRAINING: temporary(503),
   HOLDLINE_LINES_FULL: temporary(503),

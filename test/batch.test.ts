@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
-import { BATCH_AT_ONCE_BYTES, BODY_BYTES, JSON_DEPTH_MAX, WORK_SLICE_MS } from '../src/limits.js';
+import { BATCH_AT_ONCE_BYTES_MAX, BODY_BYTES_MAX, JSON_DEPTH_MAX, WORK_SLICE_MS } from '../src/limits.js';
 import { readEvents } from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
@@ -173,7 +173,7 @@ describe('a large batch', () => {
   test('is read whole, in order, as a small one is', async () => {
     const count = 8000;
     const body = Buffer.from(Array.from({ length: count }, (_, i) => `{"event":"e${i % 7}","data":{"n":${i}.0}}`).join('\n'));
-    assert.ok(body.length > BATCH_AT_ONCE_BYTES);
+    assert.ok(body.length > BATCH_AT_ONCE_BYTES_MAX);
     const events = await readLater(body);
     assert.deepEqual(
       events.map(({ type, data, json }) => [type, Buffer.from(data).toString(), json]),
@@ -224,11 +224,11 @@ describe('a large batch', () => {
   });
 
   test.each([
-    ['an array', `{"data":[${'1,'.repeat(BODY_BYTES / 2 - 10)}1]}`],
-    ['arrays in arrays', `{"data":${'['.repeat(BODY_BYTES - 20)}`],
-    ['a string', `{"data":"${'x'.repeat(BODY_BYTES - 20)}"}`],
-    ['an escaped name', `{"\\u0064ata":"${'x'.repeat(BODY_BYTES - 20)}"}`],
-    ['no JSON', 'x'.repeat(BODY_BYTES)],
+    ['an array', `{"data":[${'1,'.repeat(BODY_BYTES_MAX / 2 - 10)}1]}`],
+    ['arrays in arrays', `{"data":${'['.repeat(BODY_BYTES_MAX - 20)}`],
+    ['a string', `{"data":"${'x'.repeat(BODY_BYTES_MAX - 20)}"}`],
+    ['an escaped name', `{"\\u0064ata":"${'x'.repeat(BODY_BYTES_MAX - 20)}"}`],
+    ['no JSON', 'x'.repeat(BODY_BYTES_MAX)],
   ])('of one line of 4 MiB that is %s is refused unread', async (_name, line) => {
     const body = Buffer.from(line);
     const beganMs = process.cpuUsage();
@@ -239,9 +239,9 @@ describe('a large batch', () => {
   });
 
   test('of blank lines costs no more than its bytes', async () => {
-    const body = Buffer.from(`${'\n'.repeat(BODY_BYTES / 2)}${' \n'.repeat(100_000)}{"data":1}`);
+    const body = Buffer.from(`${'\n'.repeat(BODY_BYTES_MAX / 2)}${' \n'.repeat(100_000)}{"data":1}`);
     expect((await readLater(body)).length).toBe(1);
-    await expect(readLater(Buffer.alloc(BODY_BYTES, '\n'))).rejects.toEqual(code('HOLDLINE_BAD_BATCH'));
+    await expect(readLater(Buffer.alloc(BODY_BYTES_MAX, '\n'))).rejects.toEqual(code('HOLDLINE_BAD_BATCH'));
   });
 
   test('a line of escapes as long as any event needs is read', async () => {

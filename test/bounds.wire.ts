@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { CHANNEL_BYTES, CHANNELS_MAX, CHANNELS_PER_LINE, IDEMPOTENCY_KEYS, READER_CHANNELS_MAX } from '../src/limits.js';
+import { CHANNEL_BYTES, CHANNELS_MAX, CHANNELS_PER_LINE_MAX, IDEMPOTENCY_KEYS_MAX, READER_CHANNELS_MAX } from '../src/limits.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
 import { pipeline } from './support/pipeline.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -58,13 +58,13 @@ describe('rings', () => {
 test('names that only lines hold cost no more than a channel and a feed each', { timeout: 60_000 }, async () => {
   const server = await serverForTest({}, SMALL_HEAP);
   const before = server.rssBytes();
-  const lines = Math.floor(READER_CHANNELS_MAX / CHANNELS_PER_LINE);
+  const lines = Math.floor(READER_CHANNELS_MAX / CHANNELS_PER_LINE_MAX);
   const sockets: Socket[] = [];
   onTestFinished(() => {
     for (const socket of sockets) socket.destroy();
   });
   for (let line = 0; line < lines; line++) {
-    const names = Array.from({ length: CHANNELS_PER_LINE }, (_, nth) => `n${line}-${nth}`).join(',');
+    const names = Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, nth) => `n${line}-${nth}`).join(',');
     const socket = connect(server.port, '127.0.0.1');
     socket.write(`GET /${names} HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n`);
     sockets.push(socket);
@@ -80,13 +80,13 @@ test('names that only lines hold cost no more than a channel and a feed each', {
 test('idempotency keys cost less than three quarters of a kilobyte each', { timeout: 60_000 }, async () => {
   const server = await serverForTest({}, SMALL_HEAP);
   const before = server.rssBytes();
-  const count = IDEMPOTENCY_KEYS + 10_000;
+  const count = IDEMPOTENCY_KEYS_MAX + 10_000;
   const request = (index: number): string => post('/keyed', 'x', `Idempotency-Key: ${String(index).padStart(128, 'k')}\r\n`);
   expect(await pipeline(server.port, count, request)).toEqual(new Map([[200, count]]));
   const grown = server.rssBytes() - before;
   console.log(`idempotency: grown ${grown / MiB} MiB`);
   expect((await server.stats()).counters.idempotency_evicted_total).toBe(10_000);
-  expect(grown).toBeLessThan(IDEMPOTENCY_KEYS * 768);
+  expect(grown).toBeLessThan(IDEMPOTENCY_KEYS_MAX * 768);
 });
 
 describe('a machine full of sockets in TIME_WAIT', () => {

@@ -4,16 +4,16 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Channel, Reader, Replay } from '../src/core/channel.js';
 import { Channels, type ChannelsOptions } from '../src/core/channels.js';
-import { NDJSON, SSE, type Dialect } from '../src/core/frame.js';
+import { NDJSON, SSE, type Encoding } from '../src/core/frame.js';
 import { makeCounters } from '../src/counters.js';
-import { CHANNEL_LOOKS_MAX } from '../src/limits.js';
+import { CHANNELS_CHECKED_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
 
-/** A feed that has been given nothing, or everything. */
-function readerUpTo(sweptThrough: number, dialect: Dialect = SSE) {
-  return { dialect, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, graceThrough: Infinity };
+/** A group that has been given nothing, or everything. */
+function readerUpTo(sweptThrough: number, encoding: Encoding = SSE) {
+  return { encoding, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, graceThrough: Infinity };
 }
 
 class Names {
@@ -55,7 +55,7 @@ class Names {
   /** Its lines have been given everything: a sweep over them is complete. */
   sweep(name: string): void {
     const channel = this.place(name);
-    for (const feed of channel.feeds) Object.assign(feed, { sweptThrough: this.lastId });
+    for (const group of channel.groups) Object.assign(group, { sweptThrough: this.lastId });
     this.channels.recount(channel);
   }
 
@@ -95,7 +95,7 @@ describe('rings', () => {
     const names = new Names(ROOMY, 40_000);
     for (const name of ['a', 'b', 'c', 'd']) names.publish(name, 5000);
     names.publish('a');
-    names.place('b').addFeed(readerUpTo(0));
+    names.place('b').addGroup(readerUpTo(0));
     expect(names.channels.ringCount).toBe(4);
     const isHeld = (): string => ['a', 'b', 'c', 'd', 'e', 'f'].filter((name) => names.place(name).hasRing).join('');
     names.publish('e', 5000);
@@ -112,7 +112,7 @@ describe('rings', () => {
     const names = new Names(ROOMY, 100);
     names.publish('a', 5000);
     expect(names.place('a').length).toBe(1);
-    names.place('a').addFeed(readerUpTo(0));
+    names.place('a').addGroup(readerUpTo(0));
     names.publish('b', 5000);
     expect([names.place('a').length, names.place('b').length, names.counters.rings_dropped_total]).toEqual([1, 1, 0]);
   });
@@ -171,12 +171,12 @@ describe('rings', () => {
               channels.dropRing(names.place(one.drop));
             } else if ('reader' in one) {
               const channel = names.place(one.reader);
-              if (channel.feeds.length === 0) channel.addFeed(readerUpTo(names.lastId));
+              if (channel.groups.length === 0) channel.addGroup(readerUpTo(names.lastId));
               wereRead.add(channel);
             } else {
               const channel = names.place(one.unread);
-              const [feed] = channel.feeds;
-              if (feed !== undefined) channel.removeFeed(feed);
+              const [group] = channel.groups;
+              if (group !== undefined) channel.removeGroup(group);
               channels.recount(channel);
             }
             order = order.filter((channel) => channel.hasRing);
@@ -200,7 +200,7 @@ describe('rings that were passed over', () => {
     const names = new Names(ROOMY, 24_000);
     for (const name of ['a', 'b', 'c']) {
       names.publish(name, 5000);
-      names.place(name).addFeed(readerUpTo(0));
+      names.place(name).addGroup(readerUpTo(0));
     }
     const held = (): string => ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).hasRing).join('');
     names.publish('d');
@@ -226,7 +226,7 @@ describe('rings that were passed over', () => {
     };
     for (let i = 0; i < 100; i++) {
       names.publish(`c${i}`);
-      names.place(`c${i}`).addFeed(unswept);
+      names.place(`c${i}`).addGroup(unswept);
     }
     looks = 0;
     for (let i = 0; i < 100; i++) names.publish('new');
@@ -235,15 +235,15 @@ describe('rings that were passed over', () => {
 });
 
 describe('frames', () => {
-  /** A line of that dialect has come and is given everything at once. */
-  function read(names: Names, name: string, dialect: Dialect): void {
-    names.place(name).addFeed(readerUpTo(Infinity, dialect));
+  /** A line of that encoding has come and is given everything at once. */
+  function read(names: Names, name: string, encoding: Encoding): void {
+    names.place(name).addGroup(readerUpTo(Infinity, encoding));
   }
 
-  test('never cost a history, however many dialects are read; they go themselves, those that were not used for longest first', () => {
+  test('never cost a history, however many encodings are read; they go themselves, those that were not used for longest first', () => {
     const names = new Names(ROOMY, 100_000);
     for (let i = 0; i < 10; i++) {
-      for (const dialect of [SSE, NDJSON]) read(names, `c${i}`, dialect);
+      for (const encoding of [SSE, NDJSON]) read(names, `c${i}`, encoding);
       names.publish(`c${i}`, 5000);
     }
     expect(names.channels.recordBytes).toBeLessThan(100_000);
@@ -261,7 +261,7 @@ describe('frames', () => {
 
   test('that a healthy line needs stay, and go after its sweep', () => {
     const names = new Names(ROOMY, 20_000);
-    names.place('a').addFeed(readerUpTo(0));
+    names.place('a').addGroup(readerUpTo(0));
     names.publish('a', 5000);
     for (const name of ['b', 'c']) {
       read(names, name, SSE);
@@ -294,7 +294,7 @@ describe('a channel', () => {
     expect(names.counters.channels_forgotten_total).toBe(0);
   });
 
-  test('that was to be published to and never was is forgotten in the same way, and not before the publish is over', () => {
+  test('that was to be published to and never was is forgotten in the same mode, and not before the publish is over', () => {
     const names = new Names(ROOMY, MIB);
     const channel = names.place('a');
     channel.share.heldBytes = 1;
@@ -434,14 +434,14 @@ describe('when no more channels may be', () => {
   });
 
   test('one search looks at so many and no more; the next goes on behind them', () => {
-    const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNEL_LOOKS_MAX + 1 });
-    for (let i = 0; i <= 2 * CHANNEL_LOOKS_MAX; i++) {
+    const names = new Names(ROOMY, 1024 * MIB, { channelsMax: 2 * CHANNELS_CHECKED_MAX + 1 });
+    for (let i = 0; i <= 2 * CHANNELS_CHECKED_MAX; i++) {
       names.publish(`c${i}`, 1);
-      if (i < 2 * CHANNEL_LOOKS_MAX) names.join(`c${i}`);
+      if (i < 2 * CHANNELS_CHECKED_MAX) names.join(`c${i}`);
     }
     expect([names.channels.place('new'), names.channels.place('new')]).toEqual([undefined, undefined]);
     expect(names.channels.place('new')).toBeDefined();
-    expect(names.lost(`c${2 * CHANNEL_LOOKS_MAX}`)).toBe(2 * CHANNEL_LOOKS_MAX + 1);
+    expect(names.lost(`c${2 * CHANNELS_CHECKED_MAX}`)).toBe(2 * CHANNELS_CHECKED_MAX + 1);
   });
 
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import { LIVE, type Position } from '../src/core/position.js';
-import { GRACE_MS, DELETED_ENDS_PER_TURN } from '../src/limits.js';
+import { GRACE_MS, DELETED_ENDS_PER_TURN_MAX } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import type { WayName } from './support/fake-port.js';
@@ -10,7 +10,7 @@ import type { WayName } from './support/fake-port.js';
 const WAIT_MS = 20_000;
 const OLDEST: Position = { kind: 'after', id: 0 };
 const after = (id: number): Position => ({ kind: 'after', id });
-/** One byte of work a sweep: an event of this size fits the working room, and a second one waits for the sweep. */
+/** One byte of work a sweep: an event of this size fits the in-flight window, and a second one waits for the sweep. */
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const LARGE = 'x'.repeat(10_000);
 
@@ -23,20 +23,20 @@ const END: Record<WayName, string> = {
 };
 const WAYS = Object.keys(END) as WayName[];
 
-function isEnded(line: FakeLine, way: WayName = 'sse'): boolean {
-  return line.socket.ended && line.socket.endCode === 'deleted' && line.text.endsWith(END[way]);
+function isEnded(line: FakeLine, mode: WayName = 'sse'): boolean {
+  return line.socket.ended && line.socket.endCode === 'deleted' && line.text.endsWith(END[mode]);
 }
 
 describe('a deletion', () => {
-  test.each(WAYS)('ends a line on the channel alone when it has been given everything: %s', async (way) => {
+  test.each(WAYS)('ends a line on the channel alone when it has been given everything: %s', async (mode) => {
     const fake = new FakeHub();
-    const line = fake.join('a', LIVE, Infinity, way);
+    const line = fake.join('a', LIVE, Infinity, mode);
     await fake.publish('a', 'one', 'two');
     const deleted = fake.hub.deleteChannel('a');
     await fake.settle(line);
     expect(await deleted).toEqual({ ids: [3], subscribers: 1 });
     expect(idsOf(line.text)).toEqual([1, 2]);
-    expect(isEnded(line, way)).toBe(true);
+    expect(isEnded(line, mode)).toBe(true);
     expect(fake.hub.lines.open).toBe(0);
     expect(fake.counters).toMatchObject({ lines_ended_total: 1, deletions_total: 1, events_accepted_total: 2, gaps_total: 0 });
   });
@@ -59,10 +59,10 @@ describe('a deletion', () => {
     expect(fake.counters.deletions_total).toBe(2);
   });
 
-  test('waits until healthy lines have been given what was published before, by whatever feed they are on', async () => {
-    // 5 ms a cork and 30 lines on four feeds: a sweep of all of them takes many turns.
+  test('waits until healthy lines have been given what was published before, by whatever group they are on', async () => {
+    // 5 ms a cork and 30 lines on four groups: a sweep of all of them takes many turns.
     const fake = new FakeHub(LITTLE_ROOM, 5);
-    const lines = WAYS.flatMap((way) => Array.from({ length: 5 }, () => fake.join('a', LIVE, Infinity, way)));
+    const lines = WAYS.flatMap((mode) => Array.from({ length: 5 }, () => fake.join('a', LIVE, Infinity, mode)));
     const several = Array.from({ length: 10 }, () => fake.join('a,b'));
     const batch = fake.publish('a', LARGE, LARGE, LARGE);
     const deleted = fake.hub.deleteChannel('a');
@@ -204,7 +204,7 @@ describe('until something is published again', () => {
 });
 
 describe('many lines of a deleted channel', () => {
-  const MANY = 3 * DELETED_ENDS_PER_TURN + 7;
+  const MANY = 3 * DELETED_ENDS_PER_TURN_MAX + 7;
 
   test('are ended a few in a turn, also those that come back are not; all are counted until they have ended', async () => {
     const fake = new FakeHub();
@@ -221,7 +221,7 @@ describe('many lines of a deleted channel', () => {
       await fake.clock.turn();
       const now = lines.filter((line) => line.socket.ended).length;
       expect(now - ended).toBeGreaterThan(0);
-      expect(now - ended).toBeLessThanOrEqual(DELETED_ENDS_PER_TURN);
+      expect(now - ended).toBeLessThanOrEqual(DELETED_ENDS_PER_TURN_MAX);
       ended = now;
       back.push(fake.join('a', LIVE, Infinity, 'ndjson'));
       expect(fake.hub.lines.open).toBe(MANY - ended + 1 + back.length);

@@ -4,7 +4,16 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LoggedEvent } from '../src/core/event.js';
-import { DIALECTS, largestFrameBytes, NDJSON, retryBlock, scratch, SSE, SSE_ENVELOPE, type Dialect } from '../src/core/frame.js';
+import {
+  ENCODINGS,
+  largestFrameBytes,
+  NDJSON,
+  retryBlock,
+  scratch,
+  SSE,
+  SSE_ENVELOPE,
+  type Encoding,
+} from '../src/core/frame.js';
 import { decodeRecord, encodeRecord } from '../src/core/record.js';
 
 const LAST_ID = Number.MAX_SAFE_INTEGER;
@@ -21,8 +30,8 @@ function eventOf(data: string | Uint8Array, more: Partial<LoggedEvent> = {}): Lo
 }
 
 /** `scratch` is looked at after the encoding, which may have replaced it by a larger one. */
-function frameOf(dialect: Dialect, event: LoggedEvent): Buffer {
-  const length = dialect.encode(event);
+function frameOf(encoding: Encoding, event: LoggedEvent): Buffer {
+  const length = encoding.encode(event);
   return Buffer.from(scratch.subarray(0, length));
 }
 
@@ -268,26 +277,26 @@ describe('ndjson', () => {
 describe.each([
   ['sse', SSE],
   ['sse-env', SSE_ENVELOPE],
-])('in-band, %s', (_name, dialect) => {
+])('in-band, %s', (_name, encoding) => {
   test('prelude, heartbeat and probe dispatch nothing; gap and end dispatch themselves and carry no id', () => {
-    expect(dialect.prelude(4, 3000)).toBe('retry: 3000\nid: 4\n\n');
-    expect(dialect.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n\n');
-    expect(dialect.heartbeat(undefined).toString()).toBe(': keepalive\n\n');
+    expect(encoding.prelude(4, 3000)).toBe('retry: 3000\nid: 4\n\n');
+    expect(encoding.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n\n');
+    expect(encoding.heartbeat(undefined).toString()).toBe(': keepalive\n\n');
     expect(retryBlock(250)).toBe('retry: 250\n\n');
     const quiet = Buffer.concat([
-      Buffer.from(dialect.prelude(4, 3000)),
-      dialect.heartbeat(7),
-      dialect.heartbeat(undefined),
-      dialect.probe,
-      dialect.probe,
+      Buffer.from(encoding.prelude(4, 3000)),
+      encoding.heartbeat(7),
+      encoding.heartbeat(undefined),
+      encoding.probe,
+      encoding.probe,
     ]);
     expect(parse(quiet)).toEqual([]);
     const loud = Buffer.concat([
-      dialect.probe,
-      dialect.gap(4, 118),
-      dialect.probe,
-      dialect.gap(null, null),
-      dialect.end('slow', true),
+      encoding.probe,
+      encoding.gap(4, 118),
+      encoding.probe,
+      encoding.gap(null, null),
+      encoding.end('slow', true),
     ]);
     expect(parse(loud)).toEqual([
       { id: undefined, event: 'gap', data: '{"after":4,"before":118}' },
@@ -297,8 +306,8 @@ describe.each([
   });
 
   test('a probe in front of anything changes nothing', () => {
-    const event = frameOf(dialect, eventOf('x'));
-    expect(parse(Buffer.concat([dialect.probe, event, dialect.probe, event]))).toEqual(parse(Buffer.concat([event, event])));
+    const event = frameOf(encoding, eventOf('x'));
+    expect(parse(Buffer.concat([encoding.probe, event, encoding.probe, event]))).toEqual(parse(Buffer.concat([event, event])));
   });
 });
 
@@ -311,8 +320,8 @@ test('in-band, ndjson: prelude, heartbeat and probe are empty lines; gap and end
   expect(NDJSON.end('deleted', false).toString()).toBe('{"end":{"code":"deleted","reconnect":false}}\n');
 });
 
-test('each dialect stands at its index, under its name', () => {
-  expect(DIALECTS.map(({ name, index }) => [name, index])).toEqual([
+test('each encoding stands at its index, under its name', () => {
+  expect(ENCODINGS.map(({ name, index }) => [name, index])).toEqual([
     ['sse', 0],
     ['sse-env', 1],
     ['ndjson', 2],
@@ -329,7 +338,7 @@ test('largestFrameBytes is no less than any real frame, and above a limit exactl
         json,
         channel: 'x'.repeat(times),
       });
-      const real = Math.max(...DIALECTS.map((dialect) => dialect.encode(event)));
+      const real = Math.max(...ENCODINGS.map((encoding) => encoding.encode(event)));
       const told = largestFrameBytes(event, limit);
       assert.equal(told > limit, real > limit, `${told} was told of ${real} bytes, limit ${limit}`);
       if (told <= limit) assert.ok(told >= real);

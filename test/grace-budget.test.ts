@@ -17,7 +17,7 @@ import {
   GRACE_BUDGET_MS_PER_SECOND,
   GRACE_DEBT_MS_MAX,
   GRACE_DISTRUST_SECONDS,
-  GRACE_MIN_MS,
+  GRACE_MS_MIN,
   GRACE_MS,
   GRACE_TRUST_SECONDS,
 } from '../src/limits.js';
@@ -43,7 +43,7 @@ describe('the budget', () => {
     expect(budget.leftMs(9_000 + 1000 * (GRACE_DEBT_MS_MAX / GRACE_BUDGET_MS_PER_SECOND))).toBe(0);
   });
 
-  test('pays once for time in which several feeds held the channel', () => {
+  test('pays once for time in which several groups held the channel', () => {
     const budget = new GraceBudget(0);
     budget.spend(1000, 1050);
     budget.spend(1000, 1050);
@@ -59,7 +59,7 @@ describe('the budget', () => {
         let spentMs = 0;
         for (const [waitMs, forMs] of tries) {
           nowMs += waitMs;
-          if (budget.leftMs(nowMs) < GRACE_MIN_MS) continue;
+          if (budget.leftMs(nowMs) < GRACE_MS_MIN) continue;
           const windowMs = Math.min(forMs, graceWindowMs(budget.leftMs(nowMs)));
           budget.spend(nowMs, nowMs + windowMs);
           nowMs += windowMs;
@@ -72,7 +72,7 @@ describe('the budget', () => {
 });
 
 test('a window lasts as long as the budget allows, within bounds', () => {
-  expect([-500, 0, GRACE_MIN_MS + 1, 1000].map(graceWindowMs)).toEqual([GRACE_MIN_MS, GRACE_MIN_MS, GRACE_MIN_MS + 1, GRACE_MS]);
+  expect([-500, 0, GRACE_MS_MIN + 1, 1000].map(graceWindowMs)).toEqual([GRACE_MS_MIN, GRACE_MS_MIN, GRACE_MS_MIN + 1, GRACE_MS]);
 });
 
 test('the pace asked for is the same however long a window is', () => {

@@ -1,11 +1,11 @@
 /** Grace: what a line that kept up and refuses bytes is given, what it may cost, and that others lose nothing by it. */
 import { describe, expect, test } from 'vitest';
 import {
-  CORK_WRITE_BYTES,
+  CORK_WRITE_BYTES_MAX,
   GRACE_DISTRUST_SECONDS,
   GRACE_MS,
   GRACE_TRUST_SECONDS,
-  WORKING_ROOM_CORKS_MOST,
+  IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import type { WayName } from './support/fake-port.js';
@@ -16,7 +16,7 @@ const DATA = 'x'.repeat(10_000);
 /** Without grace every line that stalls is lapped at once. */
 const NO_REPLAY = { replay: { events: 0, bytes: 0 } };
 /** What a channel may hold for a line in grace, where it keeps nothing else. */
-const ROOM_BYTES = WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES;
+const ROOM_BYTES = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
 
 function join(fake: FakeHub, path = 'c', by: WayName = 'sse'): FakeLine {
   return fake.join(path, { kind: 'live' }, 20_000, by);
@@ -190,9 +190,9 @@ describe('while nobody is held back', () => {
     const line = join(fake);
     await stall(fake);
     await fake.clock.run(5 * GRACE_MS);
-    expect(fake.hub.lines.feedAt(line.handle).table.graceCount).toBe(0);
+    expect(fake.hub.lines.groupAt(line.handle).table.graceCount).toBe(0);
     await fake.settle(line);
-    const { table, channels } = fake.hub.lines.feedAt(line.handle);
+    const { table, channels } = fake.hub.lines.groupAt(line.handle);
     expect(channels[0]?.graceBudget).toBeUndefined();
     await stall(fake);
     expect(table.graceCount, 'it is given grace again').toBe(1);
@@ -232,7 +232,7 @@ describe('a line that held its channel in vain', () => {
     for (let i = 0; i < 50; i++) void fake.publish('c', DATA).catch(() => {});
     await fake.clock.run(GRACE_MS - 10);
     const budget = (): number | undefined =>
-      fake.hub.lines.feedAt(other.handle).channels[0]?.graceBudget?.leftMs(fake.clock.nowMs());
+      fake.hub.lines.groupAt(other.handle).channels[0]?.graceBudget?.leftMs(fake.clock.nowMs());
     const other = join(fake);
     expect(budget()).toBeUndefined();
     fake.leave(line);

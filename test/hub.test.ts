@@ -1,7 +1,7 @@
 /** The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be, and the bound on channels. */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../src/core/position.js';
-import { CHANNELS_MAX, CHANNELS_PER_LINE, GRACE_MS } from '../src/limits.js';
+import { CHANNELS_MAX, CHANNELS_PER_LINE_MAX, GRACE_MS } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 
 const OLDEST: Position = { kind: 'after', id: 0 };
@@ -165,8 +165,8 @@ describe('names and channels', () => {
   test('that have lines are all there may be; who asks or publishes for one more is refused, and the others go on', async () => {
     const fake = new FakeHub({ channelsMax: 32, readerChannelsMax: 48 });
     const lines: FakeLine[] = [];
-    for (let i = 0; i < 48; i += CHANNELS_PER_LINE) {
-      lines.push(fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `c${i + j}`).join()));
+    for (let i = 0; i < 48; i += CHANNELS_PER_LINE_MAX) {
+      lines.push(fake.join(Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, j) => `c${i + j}`).join()));
     }
     expect(fake.hub.gauges).toMatchObject({ channels: 48, readerChannels: 48 });
     expect(() => fake.join('c0,one-more')).toThrow(full);
@@ -204,7 +204,7 @@ describe('names and channels', () => {
     let refused = 0;
     for (let i = 0; i < 10; i++) {
       try {
-        fake.join(Array.from({ length: CHANNELS_PER_LINE }, (_, j) => `new-${i}-${j}`).join());
+        fake.join(Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, j) => `new-${i}-${j}`).join());
       } catch {
         refused++;
       }
@@ -263,14 +263,14 @@ describe('names and channels', () => {
     expect(gaps, 'the first is the one that nothing was lost for').toEqual([1, 0, 1, 1, 0, 0]);
   });
 
-  test('100 channels that are read in three dialects by 300 lines keep their histories', async () => {
+  test('100 channels that are read in three encodings by 300 lines keep their histories', async () => {
     const fake = new FakeHub({ replayTotalBytes: 300_000 });
     const bytes = 700;
     for (let i = 0; i < 100; i++) await fake.publish(`c${i}`, 'x'.repeat(bytes));
     const lines: FakeLine[] = [];
     for (let i = 0; i < 100; i++) {
-      for (const way of ['sse', 'sse-env', 'ndjson'] as const)
-        lines.push(fake.join(`c${i}`, { kind: 'last', count: 1 }, Infinity, way));
+      for (const mode of ['sse', 'sse-env', 'ndjson'] as const)
+        lines.push(fake.join(`c${i}`, { kind: 'last', count: 1 }, Infinity, mode));
     }
     await fake.settle(...lines);
     await fake.publish('c0', 'y');

@@ -7,7 +7,7 @@ import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
 import { HoldlineError } from '../src/errors.js';
-import { WAITING_TWINS } from '../src/limits.js';
+import { WAITING_DUPLICATES_MAX } from '../src/limits.js';
 import type { KeptReceipt, Receipt, RequestKey } from '../src/core/event-log.js';
 
 const mismatch: unknown = expect.objectContaining({ code: 'HOLDLINE_IDEMPOTENCY_MISMATCH' });
@@ -127,17 +127,19 @@ describe('a twin', () => {
     expect((await publisher.ask('k')).firstId).toBe(1);
   });
 
-  test(`is one of ${WAITING_TWINS} at the most, over all keys; the next is refused at once, and there is place again later`, async () => {
+  test(`is one of ${WAITING_DUPLICATES_MAX} at the most, over all keys; the next is refused at once, and there is place again later`, async () => {
     const publisher = new Publisher();
     const firsts = [publisher.ask('k'), publisher.ask('l')];
-    const twins = Array.from({ length: WAITING_TWINS }, (_, i) => publisher.ask(i % 2 === 0 ? 'k' : 'l'));
+    const waitingDuplicates = Array.from({ length: WAITING_DUPLICATES_MAX }, (_, i) => publisher.ask(i % 2 === 0 ? 'k' : 'l'));
     await expect(publisher.ask('k')).rejects.toThrow(busy);
-    await expect(publisher.ask('l')).rejects.toThrow(String(WAITING_TWINS));
+    await expect(publisher.ask('l')).rejects.toThrow(String(WAITING_DUPLICATES_MAX));
     const other = publisher.ask('m');
     await settled();
     expect(publisher.attempts.length, 'who waits for nobody is not refused').toBe(3);
     for (const attempt of publisher.attempts) attempt.succeed();
-    expect(new Set((await Promise.all([...firsts, ...twins, other])).map(({ firstId }) => firstId))).toEqual(new Set([1, 2, 3]));
+    expect(new Set((await Promise.all([...firsts, ...waitingDuplicates, other])).map(({ firstId }) => firstId))).toEqual(
+      new Set([1, 2, 3]),
+    );
     const again = publisher.ask('n');
     const twin = publisher.ask('n');
     await settled();
@@ -208,7 +210,7 @@ test('random requests, ends and failures: at most one success a key, under way a
 test('a concurrent duplicate that leaves waits no longer, holds no place and publishes nothing', async () => {
   const publisher = new Publisher();
   const first = publisher.ask('k');
-  const leaving = Array.from({ length: 2 * WAITING_TWINS }, () => {
+  const leaving = Array.from({ length: 2 * WAITING_DUPLICATES_MAX }, () => {
     const reservation = aReservation();
     const asked = publisher.ask('k', 'd', reservation);
     reservation.release();

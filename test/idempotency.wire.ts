@@ -191,7 +191,7 @@ describe('the scope of a key', () => {
   });
 });
 
-describe('twins', () => {
+describe('waitingDuplicates', () => {
   /** Sends these requests at one time, each on a connection that is open already. */
   async function atOnce(server: TestServer, requests: readonly Publish[]): Promise<Answer[]> {
     const clients = await Promise.all(requests.map(() => HttpClient.open(server.port)));
@@ -199,7 +199,7 @@ describe('twins', () => {
     return Promise.all(
       clients.map((client, i) => {
         const { body, headers = {} } = requests[i]!;
-        return client.request('POST', '/c', { headers: { 'Idempotency-Key': 'twins', ...headers }, body });
+        return client.request('POST', '/c', { headers: { 'Idempotency-Key': 'waitingDuplicates', ...headers }, body });
       }),
     );
   }
@@ -256,7 +256,7 @@ describe('twins', () => {
       Array.from({ length: 20 }, () => ({ body: '{"a":', headers: JSON_TYPE })),
     );
     expect(answers.map((answer) => [answer.status, codeOf(answer)])).toEqual(answers.map(() => [400, 'HOLDLINE_BAD_JSON']));
-    const good = await publish(server, 'c', 'twins', { body: '{"a":1}', headers: JSON_TYPE });
+    const good = await publish(server, 'c', 'waitingDuplicates', { body: '{"a":1}', headers: JSON_TYPE });
     expect([good.status, good.text]).toEqual([200, '{"id":1,"subscribers":0}']);
   });
 

@@ -1,13 +1,13 @@
 /** Isolation: what publishers and lines of one channel do delays, refuses and loses nothing of another. */
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
-import { BATCH_AT_ONCE_BYTES, CORK_WRITE_BYTES, PUBLISH_WAIT_MS, READ_AT_A_TIME_MAX } from '../src/limits.js';
+import { BATCH_AT_ONCE_BYTES_MAX, CORK_WRITE_BYTES_MAX, PUBLISH_WAIT_MS_MAX, CONCURRENT_READS_MAX } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 
-/** An event of which one fits the least working room, and two do not. */
+/** An event of which one fits the least in-flight window, and two do not. */
 const LARGE = 'x'.repeat(10_000);
-/** One byte of work a sweep: every channel with a line has the least working room. */
+/** One byte of work a sweep: every channel with a line has the least in-flight window. */
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const CORK_MS = 1;
 
@@ -161,8 +161,8 @@ describe('a publish that waits', () => {
     const good = fake.publish('a', 'z');
     await Promise.all([expect(bad).rejects.toThrow('not JSON'), fake.settle(...lines)]);
     expect((await good).ids).toEqual([3]);
-    expect(fake.clock.nowMs()).toBeLessThan(PUBLISH_WAIT_MS);
-    expect(CORK_WRITE_BYTES).toBeGreaterThan(LARGE.length);
+    expect(fake.clock.nowMs()).toBeLessThan(PUBLISH_WAIT_MS_MAX);
+    expect(CORK_WRITE_BYTES_MAX).toBeGreaterThan(LARGE.length);
   });
 });
 
@@ -170,7 +170,7 @@ describe('publishes that take several turns to read', () => {
   /** A submission of a large batch, that is read when the test says so. */
   function slowly(fake: FakeHub, channel: string) {
     const reservation = fake.hub.reserve(channel);
-    reservation.grow(BATCH_AT_ONCE_BYTES + 1);
+    reservation.grow(BATCH_AT_ONCE_BYTES_MAX + 1);
     const event: NewEvent = { channel, type: undefined, data: Buffer.from(channel), json: false };
     let finish!: (error?: Error) => void;
     let reads = 0;
@@ -186,14 +186,14 @@ describe('publishes that take several turns to read', () => {
 
   test('are so many at a time; one that cannot be read is refused at once, whoever else is being read', async () => {
     const fake = new FakeHub();
-    const batches = Array.from({ length: READ_AT_A_TIME_MAX + 2 }, (_, i) => slowly(fake, `c${i}`));
+    const batches = Array.from({ length: CONCURRENT_READS_MAX + 2 }, (_, i) => slowly(fake, `c${i}`));
     const published = batches.map(({ submission }, i) => fake.hub.submit(`c${i}`, submission));
     await settlePromises();
-    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(READ_AT_A_TIME_MAX);
+    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(CONCURRENT_READS_MAX);
     batches[3]!.finish(new Error('not JSON'));
     await expect(published[3]).rejects.toThrow('not JSON');
     await fake.clock.turn();
-    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(READ_AT_A_TIME_MAX + 1);
+    expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(CONCURRENT_READS_MAX + 1);
     for (const { finish } of batches) finish();
     for (let turn = 0; turn < 4; turn++) await fake.clock.turn();
     const outcomes = await Promise.allSettled(published);

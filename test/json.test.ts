@@ -38,10 +38,10 @@ const strings = fc
     let out = '';
     for (const unit of text.split('')) {
       const hex = unit.charCodeAt(0).toString(16).padStart(4, '0');
-      const way = ways.next().value as number;
+      const mode = ways.next().value as number;
       const isHalf = /[\ud800-\udfff]/.test(unit);
-      if (way === 0 || isHalf) out += `\\u${way === 0 ? hex : hex.toUpperCase()}`;
-      else if (way === 1 && unit === '/') out += '\\/';
+      if (mode === 0 || isHalf) out += `\\u${mode === 0 ? hex : hex.toUpperCase()}`;
+      else if (mode === 1 && unit === '/') out += '\\/';
       else out += JSON.stringify(unit).slice(1, -1);
     }
     return `"${out}"`;

@@ -1,6 +1,6 @@
 /** Readings of the kernel: at most one each ten seconds, one at a time, and a failure is no reading. */
 import { expect, test } from 'vitest';
-import { KERNEL_READING_MS } from '../src/limits.js';
+import { KERNEL_READING_INTERVAL_MS } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
 import { FakeClock } from './support/fake-clock.js';
 
@@ -36,7 +36,7 @@ test('those who ask while one reads wait for it, and those who ask soon after ge
   expect(await first).toEqual({ ...FIGURES, atMs: expect.closeTo(beganMs, 1) as number });
   expect(await second).toBe(await first);
   expect(kernel.isReading).toBe(false);
-  clock.pass(KERNEL_READING_MS - 1);
+  clock.pass(KERNEL_READING_INTERVAL_MS - 1);
   expect(await kernel.read(8080)).toBe(await first);
   expect(ports).toEqual([8080]);
   clock.pass(2);
@@ -55,11 +55,11 @@ test('a reading that failed leaves the last one, and is not tried again at once'
   expect(await failed).toBeUndefined();
   expect(await kernel.read(1)).toBeUndefined();
   expect(ports).toEqual([1]);
-  clock.pass(KERNEL_READING_MS);
+  clock.pass(KERNEL_READING_INTERVAL_MS);
   const good = kernel.read(1);
   readings.end(FIGURES);
   await good;
-  clock.pass(KERNEL_READING_MS);
+  clock.pass(KERNEL_READING_INTERVAL_MS);
   const again = kernel.read(1);
   readings.end(undefined);
   expect(await again).toBe(await good);

@@ -19,13 +19,13 @@ interface Socket {
   readonly name: number;
 }
 
-interface Feed {
+interface Group {
   readonly table: LineTable<Socket>;
 }
 
 /** A line as the naive model keeps it. */
 interface Line {
-  readonly feed: Feed;
+  readonly group: Group;
   readonly socket: Socket;
   cursor: number;
   readonly losses: number;
@@ -37,7 +37,7 @@ interface Line {
 }
 
 type Step =
-  | { readonly do: 'add'; readonly feed: number; readonly cursor: number }
+  | { readonly do: 'add'; readonly group: number; readonly cursor: number }
   | { readonly do: 'remove'; readonly which: number }
   | { readonly do: 'state'; readonly which: number; readonly state: number }
   | { readonly do: 'cursor'; readonly which: number; readonly by: number }
@@ -49,7 +49,7 @@ const which = fc.nat(10_000);
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), feed: fc.nat(FEEDS - 1), cursor: fc.nat(5) }) },
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), group: fc.nat(FEEDS - 1), cursor: fc.nat(5) }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which }) },
     {
       weight: 3,
@@ -70,26 +70,26 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 );
 
 function check(
-  lines: Lines<Socket, Feed>,
-  feeds: readonly Feed[],
+  lines: Lines<Socket, Group>,
+  groups: readonly Group[],
   model: ReadonlyMap<number, Line>,
   gone: readonly [number, Socket][],
 ): void {
   assert.equal(lines.open, model.size);
   assert.equal(lines.openedTotal - lines.closedTotal, model.size);
-  for (const feed of feeds) {
-    const mine = [...model.values()].filter((line) => line.feed === feed);
-    assert.equal(feed.table.count, mine.length);
-    assert.equal(feed.table.sockets.length, mine.length);
-    assert.equal(feed.table.stalledCount, mine.filter((line) => line.state === STALLED).length);
+  for (const group of groups) {
+    const mine = [...model.values()].filter((line) => line.group === group);
+    assert.equal(group.table.count, mine.length);
+    assert.equal(group.table.sockets.length, mine.length);
+    assert.equal(group.table.stalledCount, mine.filter((line) => line.state === STALLED).length);
     const inGrace = mine.filter((line) => line.grace !== NO_GRACE);
-    assert.equal(feed.table.graceCount, inGrace.length);
-    assert.equal(feed.table.graceThrough, Math.min(...inGrace.map((line) => line.cursor)));
+    assert.equal(group.table.graceCount, inGrace.length);
+    assert.equal(group.table.graceThrough, Math.min(...inGrace.map((line) => line.cursor)));
   }
   for (const [handle, line] of model) {
-    assert.equal(lines.feedOf(handle, line.socket), line.feed);
+    assert.equal(lines.groupOf(handle, line.socket), line.group);
     const row = lines.rowOf(handle);
-    const { table } = line.feed;
+    const { table } = line.group;
     assert.ok(row < table.count);
     assert.equal(table.handles[row], handle);
     assert.equal(table.sockets[row], line.socket);
@@ -102,39 +102,39 @@ function check(
     assert.equal(table.inGrace[row], line.grace);
   }
   for (const [handle, socket] of gone)
-    assert.equal(lines.feedOf(handle, socket), undefined, `a late callback of handle ${handle}`);
+    assert.equal(lines.groupOf(handle, socket), undefined, `a late callback of handle ${handle}`);
 }
 
 /** A second in which lines are trusted again that nobody is open for as long. */
 const FAILED = 1_000_000;
 
-/** A window of the feed ends, for the table and for the model. */
-function judge(feed: Feed, model: readonly Line[], goal: number, isHeld: boolean): void {
+/** A window of the group ends, for the table and for the model. */
+function judge(group: Group, model: readonly Line[], goal: number, isHeld: boolean): void {
   const newestId = goal + 1;
   let vain = 0;
   for (const line of model) {
-    if (line.feed !== feed || line.grace === NO_GRACE) continue;
+    if (line.group !== group || line.grace === NO_GRACE) continue;
     const isVain =
       line.cursor <= goal && line.grace === IN_GRACE && line.state === STALLED && !(isHeld && line.cursor >= newestId);
     if (isVain) vain++;
     if (isVain && isHeld) line.trustedFrom = FAILED;
     line.grace = isVain ? NO_GRACE : IN_GRACE;
   }
-  assert.equal(feed.table.judgeGrace(goal, newestId, isHeld ? FAILED : undefined), vain);
+  assert.equal(group.table.judgeGrace(goal, newestId, isHeld ? FAILED : undefined), vain);
 }
 
 test('handles find their line while rows move; a late callback of a closed line, its handle reused or not, finds nothing', () => {
   fc.assert(
     fc.property(steps, (given) => {
-      const lines = new Lines<Socket, Feed>();
-      const feeds: Feed[] = Array.from({ length: FEEDS }, () => ({ table: new LineTable<Socket>() }));
+      const lines = new Lines<Socket, Group>();
+      const groups: Group[] = Array.from({ length: FEEDS }, () => ({ table: new LineTable<Socket>() }));
       const model = new Map<number, Line>();
       const gone: [number, Socket][] = [];
       let mostOpen = 0;
       for (const [i, step] of given.entries()) {
         if (step.do === 'add') {
           const line: Line = {
-            feed: feeds[step.feed]!,
+            group: groups[step.group]!,
             socket: { name: i },
             cursor: step.cursor,
             losses: step.cursor + 1,
@@ -144,7 +144,7 @@ test('handles find their line while rows move; a late callback of a closed line,
             state: CATCHING_UP,
             grace: NO_GRACE,
           };
-          const handle = lines.add(line.feed, line.socket, line.cursor, line.losses, line.step, line.openedSecond);
+          const handle = lines.add(line.group, line.socket, line.cursor, line.losses, line.step, line.openedSecond);
           assert.ok(!model.has(handle), 'a handle in use is not given again');
           model.set(handle, line);
           mostOpen = Math.max(mostOpen, model.size);
@@ -154,11 +154,11 @@ test('handles find their line while rows move; a late callback of a closed line,
           if (chosen === undefined) continue;
           const [handle, line] = chosen;
           if (step.do === 'remove') {
-            expect(lines.remove(handle)).toBe(line.feed);
+            expect(lines.remove(handle)).toBe(line.group);
             model.delete(handle);
             gone.push([handle, line.socket]);
           } else if (step.do === 'state') {
-            line.feed.table.setState(lines.rowOf(handle), step.state);
+            line.group.table.setState(lines.rowOf(handle), step.state);
             if (line.state !== step.state && step.state === HEALTHY && line.grace !== NO_GRACE) {
               line.grace = NO_GRACE;
               if (line.trustedFrom < FAILED) line.trustedFrom = 0;
@@ -166,16 +166,16 @@ test('handles find their line while rows move; a late callback of a closed line,
             line.state = step.state;
           } else if (step.do === 'cursor') {
             line.cursor += step.by;
-            line.feed.table.advance(lines.rowOf(handle), line.cursor);
+            line.group.table.advance(lines.rowOf(handle), line.cursor);
           } else if (step.do === 'grace') {
             const grace = step.isLate ? LATE_IN_GRACE : IN_GRACE;
-            line.feed.table.startGrace(lines.rowOf(handle), grace);
+            line.group.table.startGrace(lines.rowOf(handle), grace);
             if (line.grace === NO_GRACE) line.grace = grace;
           } else {
-            judge(line.feed, [...model.values()], line.cursor + step.share - 2, step.isHeld);
+            judge(line.group, [...model.values()], line.cursor + step.share - 2, step.isHeld);
           }
         }
-        check(lines, feeds, model, gone);
+        check(lines, groups, model, gone);
       }
     }),
     { numRuns: 60 },
@@ -183,13 +183,13 @@ test('handles find their line while rows move; a late callback of a closed line,
 });
 
 test('ten thousand lines that open and close in every order leave the table as small as it was with the most open', () => {
-  const lines = new Lines<Socket, Feed>();
-  const feed: Feed = { table: new LineTable<Socket>() };
+  const lines = new Lines<Socket, Group>();
+  const group: Group = { table: new LineTable<Socket>() };
   const open: { handle: number; socket: Socket }[] = [];
   let highest = 0;
   for (let i = 0; i < 10_000; i++) {
     const socket = { name: i };
-    const handle = lines.add(feed, socket, i, 0, 0, 0);
+    const handle = lines.add(group, socket, i, 0, 0, 0);
     highest = Math.max(highest, handle);
     open.push({ handle, socket });
     if (open.length < 100) continue;
@@ -197,10 +197,10 @@ test('ten thousand lines that open and close in every order leave the table as s
     lines.remove(closed!.handle);
   }
   expect(highest).toBeLessThan(100);
-  expect(feed.table.cursors.length).toBe(128);
+  expect(group.table.cursors.length).toBe(128);
   for (const { handle, socket } of open) {
-    expect(lines.feedOf(handle, socket)).toBe(feed);
-    expect(feed.table.cursors[lines.rowOf(handle)]).toBe(socket.name);
+    expect(lines.groupOf(handle, socket)).toBe(group);
+    expect(group.table.cursors[lines.rowOf(handle)]).toBe(socket.name);
   }
 });
 
@@ -210,15 +210,15 @@ test('a row that is walked downwards is met once, whoever is removed on the way'
       fc.array(fc.nat(1000), { minLength: 1, maxLength: 60 }),
       fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }),
       (victims, removes) => {
-        const lines = new Lines<Socket, Feed>();
-        const feed: Feed = { table: new LineTable<Socket>() };
+        const lines = new Lines<Socket, Group>();
+        const group: Group = { table: new LineTable<Socket>() };
         const handleOf = new Map<Socket, number>();
         for (let i = 0; i < 60; i++) {
           const socket = { name: i };
-          handleOf.set(socket, lines.add(feed, socket, 0, 0, 0, 0));
+          handleOf.set(socket, lines.add(group, socket, 0, 0, 0, 0));
         }
         const met = new Set<Socket>();
-        const { table } = feed;
+        const { table } = group;
         // As core/pump.ts does it, over several turns with removals of any row in between.
         let row = table.count - 1;
         for (let turn = 0; row >= 0; turn++) {

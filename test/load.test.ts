@@ -10,7 +10,7 @@ import {
   SSE,
   type EventShape,
   type EventSink,
-} from '../src/tools/load/clients/dialect.js';
+} from '../src/tools/load/clients/encoding.js';
 import { dueUsOf, eventData, newRun, nowUs, sequenceOf, stampEvent } from '../src/tools/load/clients/event.js';
 import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
@@ -277,7 +277,7 @@ const OTHER_DATA = ['hello', '', 'abcdef0', `ffffffff${dataOf(1, 2).slice(8)}`];
 
 const STREAMS = {
   sse: {
-    dialect: SSE,
+    encoding: SSE,
     bytes: [
       'retry: 3000\nid: 6\n\n',
       ': keepalive\n\n',
@@ -308,7 +308,7 @@ const STREAMS = {
   },
   // As servers of other makes write it.
   'sse of others': {
-    dialect: SSE,
+    encoding: SSE,
     bytes: [
       ': hi\r\n\r\n',
       `data: ${dataOf(0, 10)}\n\n`,
@@ -323,7 +323,7 @@ const STREAMS = {
     refused: [`data: "${dataOf(0, 10)}x"\n\n`],
   },
   ndjson: {
-    dialect: NDJSON,
+    encoding: NDJSON,
     bytes: [
       '\n',
       `{"id":7,"channel":"load","data":"${dataOf(0, 10)}"}\n`,
@@ -341,8 +341,8 @@ const STREAMS = {
   },
 };
 
-describe.each(Object.entries(STREAMS))('a reader of %s', (_name, { dialect, bytes: parts, told: expected, refused }) => {
-  const format = formatOf(dialect, SHAPE);
+describe.each(Object.entries(STREAMS))('a reader of %s', (_name, { encoding, bytes: parts, told: expected, refused }) => {
+  const format = formatOf(encoding, SHAPE);
 
   it('tells the same however the stream is cut', () => {
     const bytes = Buffer.from(parts.join(''));
@@ -383,9 +383,9 @@ describe('an object of a poll', () => {
 describe('the last id in what came', () => {
   const SSE_EVENT = `id: 1790000000000007\ndata: ${dataOf(0, 10)}\n\n`;
   const NDJSON_EVENT = `{"id":1790000000000007,"channel":"load","data":"${dataOf(0, 10)}"}\n`;
-  const last = (dialect: typeof SSE, text: string, start = 0): number => {
+  const last = (encoding: typeof SSE, text: string, start = 0): number => {
     const bytes = Buffer.from(text);
-    return lastIdIn(formatOf(dialect, SHAPE), bytes, start, bytes.length);
+    return lastIdIn(formatOf(encoding, SHAPE), bytes, start, bytes.length);
   };
 
   it.each([
@@ -393,8 +393,8 @@ describe('the last id in what came', () => {
     ['several', SSE, `id: 6\ndata: ${dataOf(0, 10)}\n\n${SSE_EVENT}`],
     ['a cut one before', SSE, `07\ndata: ${dataOf(0, 10)}\n\n${SSE_EVENT}`],
     ['a line', NDJSON, NDJSON_EVENT],
-  ] as const)('is known after %s', (_name, dialect, text) => {
-    expect(last(dialect, text)).toBe(1_790_000_000_000_007);
+  ] as const)('is known after %s', (_name, encoding, text) => {
+    expect(last(encoding, text)).toBe(1_790_000_000_000_007);
   });
 
   it.each([
@@ -404,8 +404,8 @@ describe('the last id in what came', () => {
     ['another event', SSE, `id: 7\ndata: ${'x'.repeat(64)}\n\n`],
     ['an event of another size', SSE, SSE_EVENT.replace('\n\n', 'x\n\n')],
     ['an event without an id', SSE, `data: ${dataOf(0, 10)}\n\n`],
-  ] as const)('is not known after %s', (_name, dialect, text) => {
-    expect(last(dialect, text)).toBeNaN();
+  ] as const)('is not known after %s', (_name, encoding, text) => {
+    expect(last(encoding, text)).toBeNaN();
   });
 
   it('is not known where its id may have begun before', () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
 import { ROW_BYTES } from '../src/core/lines.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
-import { KERNEL_READING_MS, MEMORY_COLLECT_MS, MEMORY_LOOK_MS, MEMORY_SETTLE_MS } from '../src/limits.js';
+import { KERNEL_READING_INTERVAL_MS, MEMORY_COLLECT_MS, MEMORY_CHECK_MS, MEMORY_SETTLE_MS } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
 import { Memory } from '../src/ops/memory/memory.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -92,7 +92,7 @@ class FakeProcess {
       get memory() {
         const { ringBytes, touchedBytes } = fake;
         return {
-          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
+          tables: { groupBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
           rings: {
             recordBytes: ringBytes / 4,
             frameBytes: (ringBytes * 3) / 4,
@@ -142,7 +142,7 @@ class FakeProcess {
   }
 
   /** Time for one look passes. */
-  async look(ms = MEMORY_LOOK_MS): Promise<void> {
+  async look(ms = MEMORY_CHECK_MS): Promise<void> {
     this.clock.pass(ms);
     this.clock.runTimers();
     await new Promise(setImmediate);
@@ -205,7 +205,7 @@ describe('the report', () => {
     expect(classes.tables).toMatchObject({
       bytes: 1230,
       bytesPerLine: 1230 / 10_000,
-      feedBytes: 1000,
+      groupBytes: 1000,
       handleBytes: 200,
       deadlineBytes: 20,
       lossBytes: 10,
@@ -279,8 +279,8 @@ describe('the report', () => {
       tcpBytes: null,
       cgroup: { version: 1, socketBytes: 7 },
     });
-    fake.clock.pass(KERNEL_READING_MS);
-    expect(fake.memory.reportAtOnce().kernel?.ageMs).toBe(1_500 + KERNEL_READING_MS);
+    fake.clock.pass(KERNEL_READING_INTERVAL_MS);
+    expect(fake.memory.reportAtOnce().kernel?.ageMs).toBe(1_500 + KERNEL_READING_INTERVAL_MS);
     expect(fake.readings).toBe(2);
   });
 
@@ -454,7 +454,7 @@ describe('the budget', () => {
       tcpBytes: 20 * MiB,
       cgroup: undefined,
     };
-    await fake.look(KERNEL_READING_MS);
+    await fake.look(KERNEL_READING_INTERVAL_MS);
     await fake.read();
     await fake.look();
     expect(fake.memory.budget?.usedBytes, 'the rest was of others').toBe(82 * MiB);
@@ -469,7 +469,7 @@ describe('the budget', () => {
   test('the kernel is read every ten seconds by itself, and the thread that reads does not count', async () => {
     const fake = await budgeted();
     expect(fake.readings).toBe(1);
-    await fake.look(KERNEL_READING_MS);
+    await fake.look(KERNEL_READING_INTERVAL_MS);
     expect(fake.readings).toBe(2);
     const { usedBytes } = fake.memory.budget!;
     fake.ringBytes = fake.touchedBytes = 50 * MiB;

@@ -10,7 +10,7 @@ import {
   JSON_DEPTH_MAX,
   REFUSED_MESSAGES_MAX,
   SOCKET_PUBLISH_BYTES_MAX,
-  UNREAD_ANSWERS_BYTES,
+  UNREAD_ANSWERS_BYTES_MAX,
   WAITING_MESSAGE_COST_BYTES,
 } from '../src/limits.js';
 import { behaviours, type MessageSocket } from '../src/native/messages.js';
@@ -265,11 +265,11 @@ describe('what is not read', () => {
   test('closes a client for its answers and pongs, and not for its events', async () => {
     const { socket, native, readers, counters, held } = setUp(UNAUTHORIZED);
     socket.full = true;
-    socket.buffered = 10 * UNREAD_ANSWERS_BYTES;
+    socket.buffered = 10 * UNREAD_ANSWERS_BYTES_MAX;
     const payload = new ArrayBuffer(125);
-    const pings = Math.floor(UNREAD_ANSWERS_BYTES / 127);
+    const pings = Math.floor(UNREAD_ANSWERS_BYTES_MAX / 127);
     for (let i = 0; i < pings; i++) readers.ping!(native, payload);
-    expect([socket.ended, held.messages]).toEqual([undefined, 10 * UNREAD_ANSWERS_BYTES]);
+    expect([socket.ended, held.messages]).toEqual([undefined, 10 * UNREAD_ANSWERS_BYTES_MAX]);
     await turn();
     readers.ping!(native, payload);
     expect(socket.ended).toBe('1013 pongs are not read');

@@ -178,7 +178,7 @@ describe('events', () => {
     expect(line.text).toBe(`\n{"id":${id},"channel":"enveloped","data":"x"}\n`);
   });
 
-  test('event streams and NDJSON streams on one channel are given the same events, each in its dialect', async () => {
+  test('event streams and NDJSON streams on one channel are given the same events, each in its encoding', async () => {
     const server = await serverForTest({ 'replay-bytes': '16MiB' });
     await server.publishBatch(
       'c',

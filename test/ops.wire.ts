@@ -2,7 +2,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
-import { CORK_WRITE_BYTES } from '../src/limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
 import { NdjsonLine, SseLine, stalledLine } from './support/line.js';
 import { readMetrics, type Metric } from './support/prometheus.js';
@@ -147,7 +147,7 @@ describe('/-/memory', () => {
     onTestFinished(() => line.close());
     const { kernel, classes } = await memoryOf(server);
     expect(kernel!.port!.sendQueueBytes).toBeGreaterThan(30_000);
-    expect(classes.backlog.bytes).toBe(2 * CORK_WRITE_BYTES);
+    expect(classes.backlog.bytes).toBe(2 * CORK_WRITE_BYTES_MAX);
   });
 
   test('a server with a thread that reads closes in order', async () => {
@@ -266,7 +266,7 @@ describe('--memory-budget', () => {
     );
   });
 
-  test('past it each way of being held is refused the temporary way, lines and publishers notice nothing; below it all are admitted', async () => {
+  test('past it each way of being held is refused the temporary mode, lines and publishers notice nothing; below it all are admitted', async () => {
     const budgetBytes = 192 * MiB;
     const server = await serverForTest({ 'memory-budget': '192MiB' });
     const control = await SseLine.open(server.port, '/control');

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
-import { POLL_BODY_BYTES } from '../src/limits.js';
+import { POLL_BODY_BYTES_MAX } from '../src/limits.js';
 import { PendingAnswers, type PendingAnswer } from '../src/http/pending-answers.js';
 
 const LIMIT = 100_000;
@@ -53,9 +53,9 @@ test('past the bound the one that has not moved for longest is given up, and nev
 
 test('the next answers are shorter while half the bound is not read', () => {
   const { pending, answer } = setUp();
-  expect(pending.bodyBytesMax).toBe(POLL_BODY_BYTES);
+  expect(pending.bodyBytesMax).toBe(POLL_BODY_BYTES_MAX);
   const waiting = answer('a', Buffer.alloc(LIMIT / 2));
   expect(pending.bodyBytesMax).toBe(64 * 1024);
   pending.remove(waiting);
-  expect(pending.bodyBytesMax).toBe(POLL_BODY_BYTES);
+  expect(pending.bodyBytesMax).toBe(POLL_BODY_BYTES_MAX);
 });

@@ -79,10 +79,10 @@ class Publisher {
 async function pollLoop(
   server: TestServer,
   publisher: Publisher,
-  way: (typeof WAYS)[number],
+  mode: (typeof WAYS)[number],
   random: Random,
 ): Promise<readonly string[]> {
-  const channels = way.path.slice(1).split(',');
+  const channels = mode.path.slice(1).split(',');
   const poller = await Poller.open(server);
   const seen: string[] = [];
   const expected = (): number => [...publisher.published.values()].filter((event) => channels.includes(event.channel)).length;
@@ -101,13 +101,13 @@ async function pollLoop(
       const dueMs = waitMs * (0.88 + 0.14 * random.next());
       setTimeout(() => void publisher.publish(random.pick(channels)), dueMs);
     }
-    const answer = await poller.poll(`${way.path}?since=${position}&wait=${waitMs / 1000}${way.limit}`);
+    const answer = await poller.poll(`${mode.path}?since=${position}&wait=${waitMs / 1000}${mode.limit}`);
     for (const { id, gap, data, channel } of answer.events) {
       if (gap !== undefined || id <= position) throw new Error(`id ${id}, gap ${JSON.stringify(gap)} after ${position}`);
       seen.push(`${id} ${channel} ${String(data)}`);
     }
     if (answer.position < position) throw new Error(`position ${answer.position} after ${position}`);
-    position = way.by === 'header' || answer.status === 204 ? answer.position : answer.events.at(-1)!.id;
+    position = mode.by === 'header' || answer.status === 204 ? answer.position : answer.events.at(-1)!.id;
     if (random.chance(answer.status === 204 ? 0.6 : 0.1)) {
       const sent = publisher.publish(random.pick(channels), random.chance(0.1) ? 5 : 1);
       // The next poll leaves beside it, or after it.
@@ -152,7 +152,7 @@ test.each(SEEDS)(
     const server = await serverForTest({ 'replay-events': 2 * EVENTS, 'replay-bytes': '64MiB' });
     const publisher = new Publisher(server);
     onTestFinished(() => void publisher.settle().catch(() => undefined));
-    const loops = WAYS.map((way) => pollLoop(server, publisher, way, new Random(random.below(2 ** 31))));
+    const loops = WAYS.map((mode) => pollLoop(server, publisher, mode, new Random(random.below(2 ** 31))));
     await Promise.all([publishAll(publisher, random), ...loops]);
     const all = [...publisher.published.entries()].sort(([a], [b]) => a - b);
     expect(all.map(([id]) => id)).toEqual(Array.from({ length: EVENTS }, (_, i) => i + 1));

@@ -7,7 +7,7 @@ import { ChannelSet } from '../src/core/channel-set.js';
 import type { LoggedEvent } from '../src/core/event.js';
 import { PollAnswers, type OwedGap } from '../src/core/poll.js';
 import { LIVE, type Position } from '../src/core/position.js';
-import { POLL_BODY_BYTES, SWEEP_WORK_BYTES } from '../src/limits.js';
+import { POLL_BODY_BYTES_MAX, SWEEP_WORK_BYTES_MAX } from '../src/limits.js';
 import { FakeHub, ids } from './support/fake-hub.js';
 import type { FakePoll } from './support/fake-poll.js';
 
@@ -17,7 +17,7 @@ const OLDEST = after(0);
 /** Channels of a set, and what they hold, kept naively. */
 class Held {
   readonly channels = ['a', 'b'].map(
-    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES }, SWEEP_WORK_BYTES, 0),
+    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES_MAX }, SWEEP_WORK_BYTES_MAX, 0),
   );
   readonly #events: LoggedEvent[] = [];
   #lastId = 0;
@@ -52,7 +52,7 @@ class Held {
         part = `{"gap":${JSON.stringify({ after: gap.after, before })},${part.slice(1)}`;
       }
       const body = `[${[...parts, part].join(',')}]`;
-      if (given.length > 0 && Buffer.byteLength(body) > POLL_BODY_BYTES) break;
+      if (given.length > 0 && Buffer.byteLength(body) > POLL_BODY_BYTES_MAX) break;
       parts.push(part);
       given.push(id);
     }
@@ -64,7 +64,7 @@ describe('an answer', () => {
   const sizes = fc.oneof(
     { weight: 20, arbitrary: fc.nat(40) },
     { weight: 1, arbitrary: fc.integer({ min: 100_000, max: 400_000 }) },
-    { weight: 1, arbitrary: fc.constantFrom(POLL_BODY_BYTES - 40, POLL_BODY_BYTES, POLL_BODY_BYTES + 1) },
+    { weight: 1, arbitrary: fc.constantFrom(POLL_BODY_BYTES_MAX - 40, POLL_BODY_BYTES_MAX, POLL_BODY_BYTES_MAX + 1) },
   );
   const step = fc.oneof(
     {
@@ -152,9 +152,9 @@ describe('an answer', () => {
     expect(answers.find(set, 0, 0, undefined)).toBe(plain);
   });
 
-  test(`holds up to ${POLL_BODY_BYTES} bytes, brackets and commas among them, and one event however large it is`, () => {
+  test(`holds up to ${POLL_BODY_BYTES_MAX} bytes, brackets and commas among them, and one event however large it is`, () => {
     const sizeOf = (bodies: readonly number[]): number[] => {
-      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES, 0);
+      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES_MAX, 0);
       for (const [i, bytes] of bodies.entries()) {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });
@@ -167,12 +167,12 @@ describe('an answer', () => {
         cursor = answer.lastId;
       }
     };
-    expect(sizeOf([POLL_BODY_BYTES - 1_003, 1_000])).toEqual([POLL_BODY_BYTES]);
-    expect(sizeOf([POLL_BODY_BYTES - 1_002, 1_000])).toEqual([POLL_BODY_BYTES - 1_000, 1_002]);
-    expect(sizeOf([3 * POLL_BODY_BYTES, 100, 3 * POLL_BODY_BYTES])).toEqual([
-      3 * POLL_BODY_BYTES + 2,
+    expect(sizeOf([POLL_BODY_BYTES_MAX - 1_003, 1_000])).toEqual([POLL_BODY_BYTES_MAX]);
+    expect(sizeOf([POLL_BODY_BYTES_MAX - 1_002, 1_000])).toEqual([POLL_BODY_BYTES_MAX - 1_000, 1_002]);
+    expect(sizeOf([3 * POLL_BODY_BYTES_MAX, 100, 3 * POLL_BODY_BYTES_MAX])).toEqual([
+      3 * POLL_BODY_BYTES_MAX + 2,
       102,
-      3 * POLL_BODY_BYTES + 2,
+      3 * POLL_BODY_BYTES_MAX + 2,
     ]);
   });
 });

@@ -28,7 +28,7 @@ async function withEvents(channel: string, count: number, flags: Flags = {}): Pr
 /** A server that has let go of events: 2000 were published on `c`, and those from `oldest` on are held. */
 async function withEvicted(): Promise<{ server: TestServer; oldest: number }> {
   const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-  // Working room beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
+  // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
   for (let round = 0; round < 20; round++) {
     await server.publishBatch(
       'c',

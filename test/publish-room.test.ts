@@ -2,23 +2,23 @@
 import { describe, expect, test } from 'vitest';
 import {
   GRACE_MS,
-  CORK_WRITE_BYTES,
-  ENTERED_PER_TURN,
-  PUBLISH_BYTES,
-  PUBLISH_WAIT_MS,
+  CORK_WRITE_BYTES_MAX,
+  ENTERED_PER_TURN_MAX,
+  PUBLISH_BYTES_MAX,
+  PUBLISH_WAIT_MS_MAX,
   QUEUED_EVENT_BYTES,
-  WAITING_PUBLISHERS,
-  WORKING_ROOM_CORKS_MOST,
+  WAITING_PUBLISHERS_MAX,
+  IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 
 const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
-/** An event of which one fits the least working room, and two do not. */
+/** An event of which one fits the least in-flight window, and two do not. */
 const LARGE = 'x'.repeat(10_000);
 /** Publishes of one channel that may wait where no other channel has any. */
-const PLACES = WAITING_PUBLISHERS / 2;
-/** One byte of work a sweep: every channel with a line has the least working room. */
+const PLACES = WAITING_PUBLISHERS_MAX / 2;
+/** One byte of work a sweep: every channel with a line has the least in-flight window. */
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 
 /** Collects the order in which promises are answered. */
@@ -103,8 +103,8 @@ describe('publishers', () => {
   });
 });
 
-describe('the waiting room', () => {
-  test(`leaves a channel half of its ${WAITING_PUBLISHERS} places; the next is refused at once and nothing of it is accepted`, async () => {
+describe('the admission queue', () => {
+  test(`leaves a channel half of its ${WAITING_PUBLISHERS_MAX} places; the next is refused at once and nothing of it is accepted`, async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('c');
     const waiting = [fake.publish('c', LARGE), fake.publish('c', LARGE)];
@@ -124,18 +124,18 @@ describe('the waiting room', () => {
     fake.join('c');
     await fake.publish('c', LARGE);
     const mib = Array.from({ length: 128 }, () => 'x'.repeat(8192 - QUEUED_EVENT_BYTES));
-    const waiting = Array.from({ length: PUBLISH_BYTES / 2 ** 21 }, () => fake.publish('c', ...mib));
+    const waiting = Array.from({ length: PUBLISH_BYTES_MAX / 2 ** 21 }, () => fake.publish('c', ...mib));
     await expect(fake.publish('c', LARGE)).rejects.toThrow(busy);
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: waiting.length, waitingBytes: PUBLISH_BYTES / 2 });
+    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: waiting.length, waitingBytes: PUBLISH_BYTES_MAX / 2 });
     await fake.publish('other', ...mib);
-    fake.clock.pass(PUBLISH_WAIT_MS);
+    fake.clock.pass(PUBLISH_WAIT_MS_MAX);
     const refused = Promise.allSettled(waiting);
     fake.clock.runTimers();
     expect((await refused).map((answer) => answer.status)).toEqual(waiting.map(() => 'rejected'));
     expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
   });
 
-  test(`is left after ${PUBLISH_WAIT_MS} ms with a refusal; what is refused is never delivered`, async () => {
+  test(`is left after ${PUBLISH_WAIT_MS_MAX} ms with a refusal; what is refused is never delivered`, async () => {
     // 10 ms a cork and 20 lines: a sweep takes 200 ms, a batch of 40 sweeps 8 s.
     const fake = new FakeHub(LITTLE_ROOM, 10);
     const lines = Array.from({ length: 20 }, () => fake.join('c'));
@@ -144,9 +144,9 @@ describe('the waiting room', () => {
     const answered: string[] = [];
     watch(answered, 'late', fake.publish('c', 'late'));
     const waitsFromMs = fake.clock.nowMs();
-    while (fake.clock.nowMs() < waitsFromMs + PUBLISH_WAIT_MS - 500) await fake.clock.turn();
+    while (fake.clock.nowMs() < waitsFromMs + PUBLISH_WAIT_MS_MAX - 500) await fake.clock.turn();
     expect(answered, 'not before its time').toEqual([]);
-    while (fake.clock.nowMs() < waitsFromMs + PUBLISH_WAIT_MS + 500) await fake.clock.turn();
+    while (fake.clock.nowMs() < waitsFromMs + PUBLISH_WAIT_MS_MAX + 500) await fake.clock.turn();
     expect(answered).toEqual(['late HOLDLINE_PUBLISH_BUSY']);
     await fake.settle(...lines);
     for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 40));
@@ -156,13 +156,13 @@ describe('the waiting room', () => {
 });
 
 describe('a large batch', () => {
-  test(`enters in portions of ${ENTERED_PER_TURN} where no line holds it up, and is answered at once`, async () => {
+  test(`enters in portions of ${ENTERED_PER_TURN_MAX} where no line holds it up, and is answered at once`, async () => {
     const fake = new FakeHub();
-    const batch = Array.from({ length: 2 * ENTERED_PER_TURN + 7 }, (_, i) => `${i}`);
+    const batch = Array.from({ length: 2 * ENTERED_PER_TURN_MAX + 7 }, (_, i) => `${i}`);
     expect((await fake.publish('c', ...batch)).ids).toEqual(ids(1, batch.length));
-    expect(fake.counters.events_entered_total).toBe(ENTERED_PER_TURN);
+    expect(fake.counters.events_entered_total).toBe(ENTERED_PER_TURN_MAX);
     await fake.clock.turn();
-    expect(fake.counters.events_entered_total).toBe(2 * ENTERED_PER_TURN);
+    expect(fake.counters.events_entered_total).toBe(2 * ENTERED_PER_TURN_MAX);
     await fake.clock.turn();
     expect(fake.counters.events_entered_total).toBe(batch.length);
     expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
@@ -182,19 +182,19 @@ describe('a large batch', () => {
   });
 
   test.each([
-    [1, WORKING_ROOM_CORKS_MOST],
+    [1, IN_FLIGHT_WINDOW_CORKS_MAX],
     [10, 6],
     [1000, 1],
   ])(
-    'with %i lines and a million bytes a sweep fills %i corks of working room, and waits there for the sweep',
+    'with %i lines and a million bytes a sweep fills %i corks of in-flight window, and waits there for the sweep',
     async (lines, corks) => {
       const fake = new FakeHub({ sweepWorkBytes: 1_000_000 });
       for (let i = 0; i < lines; i++) fake.join('c');
       void fake.publish('c', ...Array.from({ length: 400 }, () => 'x'.repeat(1000)));
       const entered = fake.counters.events_entered_total;
-      expect(entered * 1000).toBeLessThanOrEqual(corks * CORK_WRITE_BYTES);
+      expect(entered * 1000).toBeLessThanOrEqual(corks * CORK_WRITE_BYTES_MAX);
       expect(entered, 'and no less, but for a few bytes an event').toBeGreaterThan(
-        (0.95 * (corks * CORK_WRITE_BYTES)) / 1000 - 1,
+        (0.95 * (corks * CORK_WRITE_BYTES_MAX)) / 1000 - 1,
       );
       await fake.settle();
       expect(fake.counters.events_entered_total).toBe(400);

@@ -145,7 +145,7 @@ describe('what is taken', () => {
     const { server, control } = await serverAndControl({ 'max-event-bytes': '1KiB' });
     let fits = 0;
     for (let size = 1024; fits === 0; size--) if ((await server.post('control', 'x'.repeat(size))).status === 200) fits = size;
-    // The frame's own parts with the longest id, in the larger of the dialects, are well under 200 bytes.
+    // The frame's own parts with the longest id, in the larger of the encodings, are well under 200 bytes.
     expect(fits).toBeGreaterThan(1024 - 200);
     expect(codeOf(await server.post('control', 'x'.repeat(fits + 1)))).toBe('HOLDLINE_TOO_LARGE');
     await control.noticedNothing();
@@ -336,7 +336,7 @@ test('a batch far larger than the ring reaches every line that keeps up without 
   await control.noticedNothing();
 });
 
-test('publishers past a full waiting room are told 503 and when to come back; what was accepted is delivered once, in order', async () => {
+test('publishers past a full admission queue are told 503 and when to come back; what was accepted is delivered once, in order', async () => {
   // Events come at the speed of memory here, so every reader stalls now and then; what is kept is enough to catch up without a gap.
   const { server, control } = await serverAndControl({
     'replay-bytes': '512MiB',

@@ -1,7 +1,7 @@
 /** What a request asks for: transport, channels, position. The same over the wire is in request.wire.ts and hostile.wire.ts. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Transport } from '../src/core/feed.js';
+import type { Transport } from '../src/core/group.js';
 import type { HttpRequest } from '../src/native/uws.js';
 import { checkFraming } from '../src/http/framing.js';
 import { Head } from '../src/http/head.js';

@@ -249,7 +249,7 @@ describe('replay', () => {
 describe('gaps', () => {
   test('a position before what is lost is told the gap first, then everything held', async () => {
     const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-    // Working room beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
+    // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
     for (let round = 0; round < 20; round++) {
       await server.publishBatch(
         'c',

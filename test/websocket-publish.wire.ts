@@ -349,7 +349,7 @@ describe('who may publish', () => {
   });
 });
 
-test('past a full waiting room each message is told HOLDLINE_PUBLISH_BUSY; what was accepted is delivered once, in order', async () => {
+test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; what was accepted is delivered once, in order', async () => {
   const server = await serverForTest({ 'replay-bytes': '512MiB', 'replay-total': '1GiB', 'replay-events': 1_000_000 });
   // Readers enough that a lap over them takes longer than messages take to arrive: they are healthy, only many.
   const readers = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })));

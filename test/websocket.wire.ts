@@ -230,7 +230,7 @@ describe('handshake', () => {
     await server.exited(2_000);
   }, 15_000);
 
-  test('150 WebSockets, one after the other and ended in every way, leave no socket counted: the cap holds 2', async () => {
+  test('150 WebSockets, one after the other and ended in every mode, leave no socket counted: the cap holds 2', async () => {
     const server = await serverForTest({ 'max-connections': 2 });
     for (let round = 0; round < 50; round++) {
       const lines = await Promise.all(ids(1, 2).map(() => openWebSocket(server, '/c')));
@@ -263,7 +263,7 @@ describe('handshake', () => {
 });
 
 describe('live', () => {
-  test('each event is the line of the NDJSON dialect, byte for byte', async () => {
+  test('each event is the line of the NDJSON encoding, byte for byte', async () => {
     const server = await serverForTest();
     const line = await openWebSocket(server, '/c');
     const client = await WsClient.open(server, '/c');

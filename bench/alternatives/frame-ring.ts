@@ -2,7 +2,7 @@
  * The losers: the last events as an array of Buffers, or of strings, and a cork in which each is written by itself. That is a call into
  * native code and a chunk of its own for each event; strings are transcoded in each of those calls, too. Rows as in packed-slab.ts.
  */
-import { CORK_WRITE_BYTES } from '../../src/limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { type Corkable, EVENTS_HELD } from './mechanism.js';
 import { PackedRows } from './packed-rows.js';
 
@@ -69,7 +69,7 @@ abstract class FrameRing extends PackedRows {
     let to = low;
     while (to < this.#headSeq) {
       bytes += this.#frames[to & SLOT_MASK]!.length + CHUNK_FRAMING_BYTES;
-      if (bytes > CORK_WRITE_BYTES) break;
+      if (bytes > CORK_WRITE_BYTES_MAX) break;
       to++;
     }
     this.#runCursor = cursor;

@@ -1,6 +1,6 @@
 /** The last events in one slab (core/ring.ts), and the slice that was cut last: every line in step is given the same view of it. */
 import { Ring } from '../../src/core/ring.js';
-import { CORK_WRITE_BYTES } from '../../src/limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { EVENTS_HELD } from './mechanism.js';
 
 const NO_CURSOR = -1;
@@ -32,7 +32,7 @@ export class SlabHistory {
   cut(cursor: number): void {
     if (cursor === this.#sliceCursor) return;
     const from = this.#ring.seqAfter(cursor);
-    const to = Math.min(this.#ring.runEnd(from, CORK_WRITE_BYTES), from + this.#eventsMost);
+    const to = Math.min(this.#ring.runEnd(from, CORK_WRITE_BYTES_MAX), from + this.#eventsMost);
     this.slice = this.#ring.view(from, to);
     this.sliceEnd = this.#ring.idAt(to - 1);
     this.#sliceCursor = cursor;

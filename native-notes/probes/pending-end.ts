@@ -2,12 +2,12 @@
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { ProbeResult } from './support.js';
 
-const BODY_BYTES = 8 * 1024 * 1024;
+const BODY_BYTES_MAX = 8 * 1024 * 1024;
 const SHORT = '{"status":"ok"}';
 
 export async function probe(): Promise<ProbeResult> {
   const findings = new Findings();
-  const body = Buffer.alloc(BODY_BYTES, 'x');
+  const body = Buffer.alloc(BODY_BYTES_MAX, 'x');
   let handled = 0;
   let aborted = 0;
   let pending = 0;
@@ -42,8 +42,8 @@ export async function probe(): Promise<ProbeResult> {
   await until(() => pending === 1, 'the answer that is refused in part');
   findings.add('8 MiB to who does not read: tryEnd()', tried.join(), 'false false');
   client.resume();
-  await until(() => client.receivedBytes > BODY_BYTES, 'the whole answer');
-  findings.add('who reads again gets all of it', client.receivedBytes > BODY_BYTES && pending === 0, true);
+  await until(() => client.receivedBytes > BODY_BYTES_MAX, 'the whole answer');
+  findings.add('who reads again gets all of it', client.receivedBytes > BODY_BYTES_MAX && pending === 0, true);
   findings.add(
     'onWritable is told offsets that rise',
     offsets.every((at, i) => at > (offsets[i - 1] ?? 0)),

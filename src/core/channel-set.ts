@@ -6,7 +6,7 @@
  * are.
  */
 import type { LoggedEvent } from './event.js';
-import type { Dialect } from './frame.js';
+import type { Encoding } from './frame.js';
 
 /** What a set asks of its channels (core/channel.ts). */
 export interface Member {
@@ -22,7 +22,7 @@ export interface Member {
   idAt(seq: number): number;
   isDeletionAt(seq: number): boolean;
   eventAt(seq: number): LoggedEvent | undefined;
-  frameAt(seq: number, dialect: Dialect): Uint8Array | undefined;
+  frameAt(seq: number, encoding: Encoding): Uint8Array | undefined;
   through(tailedId: number): number;
 }
 

@@ -1,16 +1,16 @@
 /**
- * A channel: a named sequence of events. What is held of it stands in one ring of records; what came since a dialect is in use stands
- * in a ring of that dialect's frames, too, and frames of older events are made from the records when they are asked for. What is
+ * A channel: a named sequence of events. What is held of it stands in one ring of records; what came since an encoding is in use stands
+ * in a ring of that encoding's frames, too, and frames of older events are made from the records when they are asked for. What is
  * committed and has no room in the ring yet waits in the channel's own queue.
  *
  * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a reader of several channels can
  * read both as one sequence.
  */
-import { CHANNEL_BYTES, CORK_WRITE_BYTES, WORKING_ROOM_CORKS_MOST } from '../limits.js';
+import { CHANNEL_BYTES, CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
-import { DIALECTS, scratch, type Dialect } from './frame.js';
+import { ENCODINGS, scratch, type Encoding } from './frame.js';
 import type { GraceBudget } from './grace.js';
 import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
@@ -36,14 +36,14 @@ export interface RingMemory {
   heldBytes: number;
 }
 
-/** What a channel needs of the feeds that its lines are on. */
+/** What a channel needs of the groups that its lines are on. */
 export interface Reader {
-  readonly dialect: Dialect;
-  /** True when it reads the dialect's frames, which are kept while somebody does. */
+  readonly encoding: Encoding;
+  /** True when it reads the encoding's frames, which are kept while somebody does. */
   readonly readsFrames: boolean;
-  /** Every healthy line of the feed has been given everything up to this id. */
+  /** Every healthy line of the group has been given everything up to this id. */
   readonly sweptThrough: number;
-  /** Every line of the feed in grace has been given everything up to this id; Infinity while none is. */
+  /** Every line of the group in grace has been given everything up to this id; Infinity while none is. */
   readonly graceThrough: number;
   /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
   isHeldBackBeside(channel: unknown): boolean;
@@ -57,16 +57,16 @@ export function lossesSoFar(): number {
   return lossCount;
 }
 
-export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
+export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   readonly name: string;
-  /** Feeds with at least one line. */
-  readonly feeds: Feed[] = [];
-  /** Lines over all feeds. */
+  /** Groups with at least one line. */
+  readonly groups: Group[] = [];
+  /** Lines over all groups. */
   lineCount = 0;
   /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
   isOfReaders = false;
-  /** Feeds with a line in grace. Written by core/grace-windows.ts. */
-  feedsInGrace = 0;
+  /** Groups with a line in grace. Written by core/grace-windows.ts. */
+  groupsInGrace = 0;
   /** Times that something may not enter, or go, for the sake of lines in grace. */
   graceRefusals = 0;
   /** What it may still spend on lines in grace; undefined until something was spent. Written by core/grace-windows.ts. */
@@ -97,24 +97,24 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   /** True while the channel stands in the intake's list of those whose entries enter. Written by core/intake.ts. */
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
-  readonly alone: ChannelSet<Channel<Feed>> = new ChannelSet([this]);
+  readonly alone: ChannelSet<Channel<Group>> = new ChannelSet([this]);
   /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
-  order: Order<Channel<Feed>> | undefined;
-  older: Channel<Feed> | undefined;
-  newer: Channel<Feed> | undefined;
-  framesPlace: Place<Channel<Feed>> | undefined;
+  order: Order<Channel<Group>> | undefined;
+  older: Channel<Group> | undefined;
+  newer: Channel<Group> | undefined;
+  framesPlace: Place<Channel<Group>> | undefined;
 
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
   #records: Ring | undefined;
-  /** Rings of frames by dialect index, made with the first event: each holds the newest of what the ring of records holds. */
+  /** Rings of frames by encoding index, made with the first event: each holds the newest of what the ring of records holds. */
   readonly #frames: (Ring | undefined)[] = [];
-  /** True at the index of a dialect that a feed reads. */
+  /** True at the index of an encoding that a group reads. */
   readonly #inUse: boolean[] = [];
   #queue: EntryQueue | undefined;
   /**
-   * Least `sweptThrough` of the feeds that it waits for, when last looked at. An old value that is too low is safe; one that is too high,
-   * since a feed was held back then, lets in one working room more at the most, and eviction looks again.
+   * Least `sweptThrough` of the groups that it waits for, when last looked at. An old value that is too low is safe; one that is too high,
+   * since a group was held back then, lets in one in-flight window more at the most, and eviction looks again.
    */
   #sweptThrough = 0;
   #sweptSeq = 0;
@@ -159,13 +159,13 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return bytes;
   }
 
-  /** Events held above `id`, and their bytes, at most: of its frames in the dialect where it has them, else of its records. */
-  heldAfter(id: number, dialect: Dialect): { readonly events: number; readonly bytes: number } {
+  /** Events held above `id`, and their bytes, at most: of its frames in the encoding where it has them, else of its records. */
+  heldAfter(id: number, encoding: Encoding): { readonly events: number; readonly bytes: number } {
     const records = this.#records;
     if (records === undefined) return { events: 0, bytes: 0 };
     const seq = records.seqAfter(id);
     const events = records.headSeq - seq;
-    const frames = this.#frames[dialect.index];
+    const frames = this.#frames[encoding.index];
     const hasFrames = frames !== undefined && frames.length >= events;
     return { events, bytes: hasFrames ? frames.bytesFrom(frames.headSeq - events) : records.bytesFrom(seq) };
   }
@@ -237,20 +237,20 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
    * The frame of the event at a seq that is held, undefined for a deletion. The bytes are the ring's where it has the frame, else they
    * are made from the event, and valid until the next frame is made.
    */
-  frameAt(seq: number, dialect: Dialect): Uint8Array | undefined {
-    const frames = this.#frames[dialect.index];
+  frameAt(seq: number, encoding: Encoding): Uint8Array | undefined {
+    const frames = this.#frames[encoding.index];
     const behindEnd = this.#ringEnd - seq;
     if (frames !== undefined && behindEnd > 0 && behindEnd <= frames.length) {
       const frameSeq = frames.headSeq - behindEnd;
       return frames.view(frameSeq, frameSeq + 1);
     }
     const event = this.eventAt(seq);
-    return event === undefined ? undefined : scratch.subarray(0, dialect.encode(event));
+    return event === undefined ? undefined : scratch.subarray(0, encoding.encode(event));
   }
 
-  /** The ring of frames in a dialect, when it has all that is in the ring of records behind `id`. */
-  framesAfter(id: number, dialect: Dialect): Ring | undefined {
-    const frames = this.#frames[dialect.index];
+  /** The ring of frames in an encoding, when it has all that is in the ring of records behind `id`. */
+  framesAfter(id: number, encoding: Encoding): Ring | undefined {
+    const frames = this.#frames[encoding.index];
     const records = this.#records;
     if (frames === undefined || records === undefined) return undefined;
     if (frames.length === records.length) return frames;
@@ -306,34 +306,34 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
    * Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them.
    * Whole corks, since a short one costs a line nearly as much as a full one.
    */
-  get workingRoomBytes(): number {
-    const corks = Math.floor(this.#sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES);
-    return CORK_WRITE_BYTES * Math.min(WORKING_ROOM_CORKS_MOST, Math.max(1, corks));
+  get inFlightWindowBytes(): number {
+    const corks = Math.floor(this.#sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
+    return CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
   }
 
   /**
-   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within the working room. One event may
+   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within the in-flight window. One event may
    * always enter a channel that is swept. This is what keeps a healthy line from ever being lapped: unswept events are not
    * evicted, and their number is bounded by holding back the publishers.
    */
   hasRoom(bytes: number): boolean {
     const records = this.#records;
     if (records === undefined) return true;
-    if (this.feedsInGrace > 0 && !this.#hasGraceRoom(records, bytes)) {
+    if (this.groupsInGrace > 0 && !this.#hasGraceRoom(records, bytes)) {
       this.graceRefusals++;
       return false;
     }
-    const room = this.workingRoomBytes - bytes;
+    const room = this.inFlightWindowBytes - bytes;
     if (this.#unsweptBytes(records) <= room) return true;
     this.#look(records);
     const unswept = this.#unsweptBytes(records);
     return unswept === 0 || unswept <= room;
   }
 
-  /** True when the lines in grace would find all they have not been given within the replay, or the most working room. */
+  /** True when the lines in grace would find all they have not been given within the replay, or the most in-flight window. */
   #hasGraceRoom(records: Ring, bytes: number): boolean {
     const owed = this.#bytesFrom(records, records.seqAfter(this.#graceThrough));
-    return owed === 0 || owed + bytes <= Math.max(this.#replay.bytes, WORKING_ROOM_CORKS_MOST * CORK_WRITE_BYTES);
+    return owed === 0 || owed + bytes <= Math.max(this.#replay.bytes, IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX);
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
@@ -342,7 +342,7 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     const record = encodeRecord(event);
     records.append(event.id, record, record.length);
     for (let index = 0; index < this.#inUse.length; index++) {
-      if (this.#inUse[index] === true) appendFrame((this.#frames[index] ??= new Ring()), DIALECTS[index] as Dialect, event);
+      if (this.#inUse[index] === true) appendFrame((this.#frames[index] ??= new Ring()), ENCODINGS[index] as Encoding, event);
     }
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
@@ -403,16 +403,16 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return bytes;
   }
 
-  addFeed(feed: Feed): void {
-    this.feeds.push(feed);
-    if (feed.readsFrames) this.#inUse[feed.dialect.index] = true;
+  addGroup(group: Group): void {
+    this.groups.push(group);
+    if (group.readsFrames) this.#inUse[group.encoding.index] = true;
   }
 
-  removeFeed(feed: Feed): void {
-    this.feeds.splice(this.feeds.indexOf(feed), 1);
-    if (!this.feeds.some((other) => other.readsFrames && other.dialect === feed.dialect)) {
-      this.#inUse[feed.dialect.index] = false;
-      this.#frames[feed.dialect.index] = undefined;
+  removeGroup(group: Group): void {
+    this.groups.splice(this.groups.indexOf(group), 1);
+    if (!this.groups.some((other) => other.readsFrames && other.encoding === group.encoding)) {
+      this.#inUse[group.encoding.index] = false;
+      this.#frames[group.encoding.index] = undefined;
     }
   }
 
@@ -420,12 +420,12 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
     return records.length > this.#replay.events || records.heldBytes > this.#replay.bytes;
   }
 
-  /** Bytes that some healthy line may not have been given yet, in the dialect that has most. */
+  /** Bytes that some healthy line may not have been given yet, in the encoding that has most. */
   #unsweptBytes(records: Ring): number {
     return this.#bytesFrom(records, Math.max(this.#sweptSeq, records.tailSeq));
   }
 
-  /** Bytes from a record on, in the dialect that has most. */
+  /** Bytes from a record on, in the encoding that has most. */
   #bytesFrom(records: Ring, seq: number): number {
     const events = records.headSeq - seq;
     let bytes = records.bytesFrom(seq);
@@ -438,21 +438,21 @@ export class Channel<Feed extends Reader> implements Ordered<Channel<Feed>> {
   /** Every line in grace has been given everything up to this id. */
   get #graceThrough(): number {
     let least = Infinity;
-    if (this.feedsInGrace === 0) return least;
-    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) least = Math.min(least, feed.graceThrough);
+    if (this.groupsInGrace === 0) return least;
+    for (const group of this.groups) if (!group.isHeldBackBeside(this)) least = Math.min(least, group.graceThrough);
     return least;
   }
 
-  /** Looks at the feeds again. */
+  /** Looks at the groups again. */
   #look(records: Ring): void {
     let swept = Number.MAX_SAFE_INTEGER;
-    for (const feed of this.feeds) if (!feed.isHeldBackBeside(this)) swept = Math.min(swept, feed.sweptThrough);
+    for (const group of this.groups) if (!group.isHeldBackBeside(this)) swept = Math.min(swept, group.sweptThrough);
     this.#sweptThrough = swept;
     this.#sweptSeq = records.seqAfter(swept);
   }
 }
 
-function appendFrame(ring: Ring, dialect: Dialect, event: LoggedEvent): void {
-  const length = dialect.encode(event);
+function appendFrame(ring: Ring, encoding: Encoding, event: LoggedEvent): void {
+  const length = encoding.encode(event);
   ring.append(event.id, scratch, length);
 }

@@ -13,10 +13,10 @@
  *   none       set aside by a search: of no use to the next one before `released`, `recount` or `entered` puts them back
  *
  * So each step of a search is paid for by what puts the row back, and all of it is O(1) an operation; one search takes
- * CHANNEL_LOOKS_MAX steps at the most.
+ * CHANNELS_CHECKED_MAX steps at the most.
  */
 import type { Counters } from '../counters.js';
-import { CHANNEL_LOOKS_MAX, CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES } from '../limits.js';
+import { CHANNELS_CHECKED_MAX, CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES_MAX } from '../limits.js';
 import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
 import type { Member } from './channel-set.js';
 import { Losses } from './losses.js';
@@ -39,7 +39,7 @@ export interface ChannelsOptions {
 /** Channels with a publish under way that a search for one to forget passes over. */
 const BUSY_CHANNELS_MAX = 64;
 
-export class Channels<Feed extends Reader> {
+export class Channels<Group extends Reader> {
   /** Bytes of all rings of records, and of all rings of frames. */
   recordBytes = 0;
   frameBytes = 0;
@@ -51,13 +51,13 @@ export class Channels<Feed extends Reader> {
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
   readonly #losses: Losses;
-  readonly #byName = new Map<string, Channel<Feed>>();
+  readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
-  readonly #ringless = new Order<Channel<Feed>>();
-  readonly #passed = new Order<Channel<Feed>>();
-  readonly #published = new Order<Channel<Feed>>();
+  readonly #ringless = new Order<Channel<Group>>();
+  readonly #passed = new Order<Channel<Group>>();
+  readonly #published = new Order<Channel<Group>>();
   /** Channels that have frames, in the order of last use; out of it are those whose frames were needed when they were looked at. */
-  readonly #framed = new Order<Place<Channel<Feed>>>();
+  readonly #framed = new Order<Place<Channel<Group>>>();
 
   constructor(counters: Counters, options: ChannelsOptions, floor: number) {
     this.#counters = counters;
@@ -100,7 +100,7 @@ export class Channels<Feed extends Reader> {
   }
 
   /** The channel of that name if it is known. */
-  get(name: string): Channel<Feed> | undefined {
+  get(name: string): Channel<Group> | undefined {
     return this.#byName.get(name);
   }
 
@@ -113,7 +113,7 @@ export class Channels<Feed extends Reader> {
    * The channel of that name for who publishes to it, made on first need. At the bound a channel that nobody holds is forgotten for it;
    * undefined when all are held.
    */
-  place(name: string): Channel<Feed> | undefined {
+  place(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined && !known.isOfReaders) return known;
     if (this.#byName.size - this.#ofReadersCount >= this.#publishedMax && !this.#forgetOne()) {
@@ -130,7 +130,7 @@ export class Channels<Feed extends Reader> {
   }
 
   /** The channel of that name for a line, made on first need; nothing is forgotten for it. Undefined when there is no place. */
-  placeForLine(name: string): Channel<Feed> | undefined {
+  placeForLine(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
     if (this.#ofReadersCount >= this.#ofReadersMax) {
@@ -144,7 +144,7 @@ export class Channels<Feed extends Reader> {
   }
 
   /** An event has entered the channel: it is the most recently published one, and others may have to make room. */
-  entered(channel: Channel<Feed>): void {
+  entered(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
     this.#published.append(channel);
     const { framesPlace } = channel;
@@ -159,10 +159,10 @@ export class Channels<Feed extends Reader> {
   }
 
   /**
-   * Rings grow where they are used; what that adds up to is counted here. To be called after each sweep, and when a feed comes or goes:
+   * Rings grow where they are used; what that adds up to is counted here. To be called after each sweep, and when a group comes or goes:
    * a ring that was needed when it was to be dropped may not be any more.
    */
-  recount(channel: Channel<Feed>): void {
+  recount(channel: Channel<Group>): void {
     const { recordBytes, countedRecordBytes } = channel;
     this.recordBytes += recordBytes - countedRecordBytes;
     this.ringCount += Number(recordBytes > 0) - Number(countedRecordBytes > 0);
@@ -172,7 +172,7 @@ export class Channels<Feed extends Reader> {
   }
 
   /** Drops the channel's ring, if it has one: positions below its newest event are gaps from here on. */
-  dropRing(channel: Channel<Feed>): void {
+  dropRing(channel: Channel<Group>): void {
     if (!channel.hasRing) return;
     this.#counters.events_evicted_total += channel.drop();
     this.recount(channel);
@@ -180,7 +180,7 @@ export class Channels<Feed extends Reader> {
   }
 
   /** The channel's history is over: its ring goes, and the mark stays until something is published. */
-  delete(channel: Channel<Feed>): void {
+  delete(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
     this.dropRing(channel);
     channel.isDeleted = true;
@@ -190,7 +190,7 @@ export class Channels<Feed extends Reader> {
    * The last line has left the channel, or the last publish that needed its row is over. A blank one is not worth a row; another may be
    * forgotten from here on.
    */
-  released(channel: Channel<Feed>): void {
+  released(channel: Channel<Group>): void {
     if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
     if (channel.isBlank) this.#remove(channel);
     else if (channel.order === undefined || channel.order === this.#passed) {
@@ -198,27 +198,27 @@ export class Channels<Feed extends Reader> {
     }
   }
 
-  #make(name: string): Channel<Feed> {
-    const { replay, sweepWorkBytes = SWEEP_WORK_BYTES } = this.#options;
-    const channel = new Channel<Feed>(name, replay, sweepWorkBytes, this.#losses.lostThrough(name));
+  #make(name: string): Channel<Group> {
+    const { replay, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = this.#options;
+    const channel = new Channel<Group>(name, replay, sweepWorkBytes, this.#losses.lostThrough(name));
     this.#byName.set(name, channel);
     return channel;
   }
 
   /** Something is published to a name that only lines held. */
-  #publish(channel: Channel<Feed>): void {
+  #publish(channel: Channel<Group>): void {
     channel.isOfReaders = false;
     this.#ofReadersCount--;
     this.#ringless.append(channel);
   }
 
-  #remove(channel: Channel<Feed>): void {
+  #remove(channel: Channel<Group>): void {
     channel.order?.remove(channel);
     this.#byName.delete(channel.name);
     if (channel.isOfReaders) this.#ofReadersCount--;
   }
 
-  #recountFrames(channel: Channel<Feed>): void {
+  #recountFrames(channel: Channel<Group>): void {
     const { frameBytes, countedFrameBytes } = channel;
     if (frameBytes === countedFrameBytes && frameBytes === 0) return;
     this.frameBytes += frameBytes - countedFrameBytes;
@@ -231,8 +231,8 @@ export class Channels<Feed extends Reader> {
   }
 
   /** Lets frames that were not used for longest go until the rest fits; never those that have just been made. */
-  #letGoFrames(except: Place<Channel<Feed>>): void {
-    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+  #letGoFrames(except: Place<Channel<Group>>): void {
+    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
       const place = this.#framed.oldest;
       if (place === undefined || place === except || this.frameBytes <= this.#options.replayTotalBytes) return;
       this.#framed.remove(place);
@@ -243,8 +243,8 @@ export class Channels<Feed extends Reader> {
   }
 
   /** Drops rings of the least recently published channels until the rest fits `--replay-total`; never one that a line still needs. */
-  #reclaim(except: Channel<Feed>): void {
-    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+  #reclaim(except: Channel<Group>): void {
+    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
       const channel = this.#passed.oldest ?? this.#published.oldest;
       if (channel === undefined || channel === except || this.recordBytes <= this.#options.replayTotalBytes) return;
       if (channel.isSwept) {
@@ -262,7 +262,7 @@ export class Channels<Feed extends Reader> {
    */
   #forgetOne(): boolean {
     let busy = 0;
-    for (let looks = 0; looks < CHANNEL_LOOKS_MAX; looks++) {
+    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
       const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
       const channel = ringless ?? this.#published.oldest;
       if (channel === undefined) return false;
@@ -278,7 +278,7 @@ export class Channels<Feed extends Reader> {
     return false;
   }
 
-  #forget(channel: Channel<Feed>): true {
+  #forget(channel: Channel<Group>): true {
     this.dropRing(channel);
     this.#remove(channel);
     if (!channel.isBlank) this.#losses.remember(channel.name, channel.lostThrough);

@@ -1,6 +1,6 @@
 /** An event before and after the log gave it an id, and the rules for its type. */
 import { HoldlineError } from '../errors.js';
-import { EVENT_TYPE_CHARS } from '../limits.js';
+import { EVENT_TYPE_CHARS_MAX } from '../limits.js';
 
 /** An event to be published. */
 export interface NewEvent {
@@ -49,10 +49,10 @@ const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
  * would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
  */
 export function checkEventType(type: string): string {
-  if (type.length < 1 || type.length > EVENT_TYPE_CHARS || !PRINTABLE.test(type)) {
+  if (type.length < 1 || type.length > EVENT_TYPE_CHARS_MAX || !PRINTABLE.test(type)) {
     throw new HoldlineError(
       'HOLDLINE_BAD_EVENT_TYPE',
-      `the event type ${JSON.stringify(type.slice(0, EVENT_TYPE_CHARS))} is not 1 to ${EVENT_TYPE_CHARS} printable characters`,
+      `the event type ${JSON.stringify(type.slice(0, EVENT_TYPE_CHARS_MAX))} is not 1 to ${EVENT_TYPE_CHARS_MAX} printable characters`,
     );
   }
   if (RESERVED_TYPES.has(type)) {

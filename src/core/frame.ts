@@ -1,5 +1,5 @@
 /**
- * Frames: the bytes of one event, the same for every subscriber of a dialect. The only place that knows the grammar of
+ * Frames: the bytes of one event, the same for every subscriber of an encoding. The only place that knows the grammar of
  * text/event-stream (HTML Standard, 9.2.5 "parsing an event stream") and what stands on a line of NDJSON.
  */
 import type { EndCode } from '../errors.js';
@@ -8,9 +8,9 @@ import type { LoggedEvent } from './event.js';
 const EMPTY_LINE = Buffer.from('\n');
 
 /** One way to write events on a line. Frames are encoded into {@link scratch}, which the next call overwrites. */
-export interface Dialect {
+export interface Encoding {
   readonly name: 'sse' | 'sse-env' | 'ndjson';
-  /** Index of the dialect's ring in a channel. */
+  /** Index of the encoding's ring in a channel. */
   readonly index: number;
   /** Encodes an event at the start of {@link scratch}; returns the length in bytes. */
   encode(event: LoggedEvent): number;
@@ -129,7 +129,7 @@ function encodeNdjson(event: LoggedEvent): number {
   return at + 1;
 }
 
-function makeSseDialect(name: Dialect['name'], index: number, encode: Dialect['encode']): Dialect {
+function makeSseEncoding(name: Encoding['name'], index: number, encode: Encoding['encode']): Encoding {
   return {
     name,
     index,
@@ -143,16 +143,16 @@ function makeSseDialect(name: Dialect['name'], index: number, encode: Dialect['e
 }
 
 /** The event's data as it is: one channel on a line. */
-export const SSE: Dialect = makeSseDialect('sse', 0, encodeSse);
+export const SSE: Encoding = makeSseEncoding('sse', 0, encodeSse);
 
 /** `data:` is the NDJSON object, so that a client of several channels sees which one an event is from. */
-export const SSE_ENVELOPE: Dialect = makeSseDialect('sse-env', 1, encodeSseEnvelope);
+export const SSE_ENVELOPE: Encoding = makeSseEncoding('sse-env', 1, encodeSseEnvelope);
 
 /**
  * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which brings the head to the client
  * (native-notes/head-leaves-with-first-write.md), and the heartbeat. The position stands in the head (`Holdline-Position`).
  */
-export const NDJSON: Dialect = {
+export const NDJSON: Encoding = {
   name: 'ndjson',
   index: 2,
   encode: encodeNdjson,
@@ -163,8 +163,8 @@ export const NDJSON: Dialect = {
   probe: EMPTY_LINE,
 };
 
-/** All dialects, at their index. */
-export const DIALECTS: readonly Dialect[] = [SSE, SSE_ENVELOPE, NDJSON];
+/** All encodings, at their index. */
+export const ENCODINGS: readonly Encoding[] = [SSE, SSE_ENVELOPE, NDJSON];
 
 /** A whole answer to an EventSource that shall come back in `retryMs`: it dispatches nothing. */
 export function retryBlock(retryMs: number): string {
@@ -174,7 +174,7 @@ export function retryBlock(retryMs: number): string {
 const WORST_ID = Number.MAX_SAFE_INTEGER;
 
 /**
- * The length in bytes of the event's largest frame over all dialects, used or not, so that what a publisher may send does not
+ * The length in bytes of the event's largest frame over all encodings, used or not, so that what a publisher may send does not
  * depend on who is listening. A cheap upper bound is returned instead when it is ≤ `limitBytes`.
  */
 export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: number): number {
@@ -184,6 +184,6 @@ export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: nu
   if (event.data.length > limitBytes) return event.data.length;
   const worst: LoggedEvent = { ...event, id: WORST_ID };
   let largest = 0;
-  for (const dialect of DIALECTS) largest = Math.max(largest, dialect.encode(worst));
+  for (const encoding of ENCODINGS) largest = Math.max(largest, encoding.encode(worst));
   return largest;
 }

@@ -6,12 +6,12 @@ import {
   GRACE_BUDGET_MS_PER_SECOND,
   GRACE_DEBT_MS_MAX,
   GRACE_DISTRUST_SECONDS,
-  GRACE_MIN_MS,
+  GRACE_MS_MIN,
   GRACE_MS,
   GRACE_TRUST_SECONDS,
 } from '../limits.js';
 
-/** Has kept up for GRACE_TRUST_SECONDS, or has come through a grace: it is given GRACE_MIN_MS even where the budget is used up. */
+/** Has kept up for GRACE_TRUST_SECONDS, or has come through a grace: it is given GRACE_MS_MIN even where the budget is used up. */
 export const PROVEN = 0;
 /** Has shown nothing yet, or little since it failed: it is given grace out of the budget only. */
 export const YOUNG = 1;
@@ -42,7 +42,7 @@ export function trustOf(trustedFrom: number, openedSecond: number, second: numbe
 
 /** How long a window lasts that begins with `leftMs` in the budget. */
 export function graceWindowMs(leftMs: number): number {
-  return Math.max(GRACE_MIN_MS, Math.min(GRACE_MS, leftMs));
+  return Math.max(GRACE_MS_MIN, Math.min(GRACE_MS, leftMs));
 }
 
 /**
@@ -60,7 +60,7 @@ export function graceGoal(through: number, newestId: number, windowMs: number): 
 export class GraceBudget {
   #leftMs = GRACE_BUDGET_MS_PER_SECOND;
   #asOfMs: number;
-  /** Time up to here has been paid for, by whichever feed. */
+  /** Time up to here has been paid for, by whichever group. */
   #paidThroughMs = 0;
 
   constructor(nowMs: number) {
@@ -73,7 +73,7 @@ export class GraceBudget {
     return Math.min(GRACE_BUDGET_MS_PER_SECOND, this.#leftMs + filledMs);
   }
 
-  /** The channel was held in vain from `sinceMs` until now. Time that two feeds held it together is paid for once. */
+  /** The channel was held in vain from `sinceMs` until now. Time that two groups held it together is paid for once. */
   spend(sinceMs: number, nowMs: number): void {
     const spentMs = nowMs - Math.max(sinceMs, this.#paidThroughMs);
     this.#leftMs = Math.max(-GRACE_DEBT_MS_MAX, this.leftMs(nowMs) - spentMs);

@@ -5,8 +5,8 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { HEARTBEAT_STEP_MS, HEARTBEAT_TURN_STEPS } from '../limits.js';
-import type { Feed } from './feed.js';
+import { HEARTBEAT_STEP_MS_MIN, HEARTBEAT_TURN_STEPS } from '../limits.js';
+import type { Group } from './group.js';
 import { STALLED, DRAINED } from './lines.js';
 import type { Pump } from './pump.js';
 
@@ -17,8 +17,8 @@ export class Heartbeat<Socket> {
   readonly #pump: Pump<Socket>;
   readonly #clock: Clock;
   readonly #counters: Counters;
-  readonly #feeds: Iterable<Feed<Socket>>;
-  readonly #through: (feed: Feed<Socket>) => number;
+  readonly #groups: Iterable<Group<Socket>>;
+  readonly #through: (group: Group<Socket>) => number;
   /** Steps in one turn of the wheel: every line is looked at once a turn. */
   readonly #turnSteps: number;
   readonly #stepMs: number;
@@ -29,17 +29,17 @@ export class Heartbeat<Socket> {
     pump: Pump<Socket>,
     clock: Clock,
     counters: Counters,
-    feeds: Iterable<Feed<Socket>>,
-    through: (feed: Feed<Socket>) => number,
+    groups: Iterable<Group<Socket>>,
+    through: (group: Group<Socket>) => number,
     intervalMs: number,
   ) {
     this.#pump = pump;
     this.#clock = clock;
     this.#counters = counters;
-    this.#feeds = feeds;
+    this.#groups = groups;
     this.#through = through;
     const turnMs = intervalMs / TURNS;
-    this.#turnSteps = Math.max(1, Math.min(HEARTBEAT_TURN_STEPS, Math.floor(turnMs / HEARTBEAT_STEP_MS)));
+    this.#turnSteps = Math.max(1, Math.min(HEARTBEAT_TURN_STEPS, Math.floor(turnMs / HEARTBEAT_STEP_MS_MIN)));
     this.#stepMs = turnMs / this.#turnSteps;
   }
 
@@ -72,28 +72,28 @@ export class Heartbeat<Socket> {
   /** Looks at every `turnSteps`-th line. */
   #turn(step: number): void {
     this.#pump.step = step;
-    for (const feed of this.#feeds) {
-      const { table, dialect } = feed;
-      const { port } = feed.way;
+    for (const group of this.#groups) {
+      const { table, encoding } = group;
+      const { port } = group.mode;
       // Messages are kept alive by pings of the socket's own, and a poll is not written to before it is answered.
       if (port.kind !== 'stream') continue;
       const { states, lastWrites, cursors } = table;
-      const newest = feed.newestId;
-      const head = this.#through(feed);
+      const newest = group.newestId;
+      const head = this.#through(group);
       let atHead: Buffer | undefined;
-      for (let row = (step + feed.phase) % this.#turnSteps; row < table.count; row += this.#turnSteps) {
+      for (let row = (step + group.phase) % this.#turnSteps; row < table.count; row += this.#turnSteps) {
         if (step - (lastWrites[row] as number) <= (TURNS - 1) * this.#turnSteps) continue;
         if (states[row] === STALLED || states[row] === DRAINED) continue;
         const cursor = cursors[row] as number;
         // A cursor above the head was brought by the client: its events are accepted but have not entered yet.
         const isAtHead = cursor >= newest && cursor <= head;
-        const bytes = isAtHead ? (atHead ??= dialect.heartbeat(head)) : dialect.heartbeat(undefined);
+        const bytes = isAtHead ? (atHead ??= encoding.heartbeat(head)) : encoding.heartbeat(undefined);
         const taken = port.write(table.sockets[row] as Socket, bytes);
         lastWrites[row] = step;
         this.#counters.heartbeats_total++;
         // The client has read that nothing up to the head is missing, so this is its cursor now.
         if (isAtHead) cursors[row] = head;
-        if (!taken) this.#pump.stall(feed, row);
+        if (!taken) this.#pump.stall(group, row);
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The hub: feeds and lines on them. Lets events in through the intake, wakes the pump, opens and ends lines, and answers polls.
+ * The hub: groups and lines on them. Lets events in through the intake, wakes the pump, opens and ends lines, and answers polls.
  * Knows no socket: lines are whatever their way's port writes to.
  */
 import type { Clock } from '../clock.js';
@@ -8,13 +8,13 @@ import { asError, ENDS, HoldlineError, type EndCode } from '../errors.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
 import {
   CHANNELS_MAX,
-  CORK_WRITE_BYTES,
+  CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
-  DELETED_ENDS_PER_TURN,
-  OPENING_BYTES,
-  REPLAY_OPENING_BYTES,
+  DELETED_ENDS_PER_TURN_MAX,
+  OPENING_BYTES_MAX,
+  REPLAY_OPENING_BYTES_MAX,
   POLL_WAIT_JITTER,
-  POLL_WAIT_MOST_SECONDS,
+  POLL_WAIT_SECONDS_MAX,
   READER_CHANNELS_MAX,
 } from '../limits.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -23,7 +23,7 @@ import { ChannelSet, type Member } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
-import { Feed, SliceCache, type Transport, type Way } from './feed.js';
+import { Group, SliceCache, type Transport, type DeliveryMode } from './group.js';
 import { Heartbeat } from './heartbeat.js';
 import { Intake, queuedBytesOf, type IntakeOwner, type Published, type Submission } from './intake.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
@@ -59,9 +59,9 @@ export interface Polled {
 
 /** What the hub's own data takes, bytes, without what stands on the heap. */
 export interface HubMemory {
-  /** Rows of the feeds, rows by handle, the wheel of deadlines, and what is remembered of channels that were forgotten. */
+  /** Rows of the groups, rows by handle, the wheel of deadlines, and what is remembered of channels that were forgotten. */
   readonly tables: {
-    readonly feedBytes: number;
+    readonly groupBytes: number;
     readonly handleBytes: number;
     readonly deadlineBytes: number;
     readonly lossBytes: number;
@@ -85,8 +85,8 @@ function readerChannelsFull(): HoldlineError {
   );
 }
 
-export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
-  readonly lines = new Lines<Socket, Feed<Socket>>();
+export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
+  readonly lines = new Lines<Socket, Group<Socket>>();
 
   readonly #log: EventLog;
   readonly #clock: Clock;
@@ -94,22 +94,22 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   readonly #counters: Counters;
   readonly #pump: Pump<Socket>;
   readonly #heartbeat: Heartbeat<Socket>;
-  readonly #channels: Channels<Feed<Socket>>;
+  readonly #channels: Channels<Group<Socket>>;
   readonly #publishMemory: PublishMemory;
-  readonly #intake: Intake<Feed<Socket>>;
+  readonly #intake: Intake<Group<Socket>>;
   readonly #deadlines: Deadlines;
   readonly pollAnswers = new PollAnswers();
-  readonly #feeds = new Map<string, Feed<Socket>>();
-  #feedsMade = 0;
+  readonly #groups = new Map<string, Group<Socket>>();
+  #groupsMade = 0;
   /** Id of the newest entry that entered. */
   #head: number;
   /** Gaps that waiting polls are to be told, by handle. */
   readonly #owedGaps = new Map<number, OwedGap>();
-  /** Feeds of deleted channels whose lines are being ended. */
-  readonly #ending: Feed<Socket>[] = [];
-  readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES);
+  /** Groups of deleted channels whose lines are being ended. */
+  readonly #ending: Group<Socket>[] = [];
+  readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES_MAX);
   /** What a line is given in its opening beside prelude and gap. */
-  readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES, false);
+  readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES_MAX, false);
   /** Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep, so they only take note. */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
@@ -122,15 +122,15 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#head = log.lastId();
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
-    this.#deadlines = new Deadlines(clock, POLL_WAIT_MOST_SECONDS * 1000, (handle) => this.#waitedLongEnough(handle));
+    this.#deadlines = new Deadlines(clock, POLL_WAIT_SECONDS_MAX * 1000, (handle) => this.#waitedLongEnough(handle));
     this.#publishMemory = new PublishMemory(held);
     this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
     this.#heartbeat = new Heartbeat(
       this.#pump,
       clock,
       counters,
-      this.#feedsView(),
-      (feed) => this.through(feed),
+      this.#groupsView(),
+      (group) => this.through(group),
       options.heartbeatMs,
     );
     this.#heartbeat.start();
@@ -167,9 +167,9 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   get gauges() {
     let stalled = 0;
     const byTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
-    for (const { table, way } of this.#allFeeds()) {
+    for (const { table, mode } of this.#allGroups()) {
       stalled += table.stalledCount;
-      byTransport[way.transport] += table.count;
+      byTransport[mode.transport] += table.count;
     }
     return {
       head: this.#head,
@@ -185,25 +185,25 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     };
   }
 
-  /** What tables and rings take, for `/-/memory`. Walks all feeds and all rings. */
+  /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
   get memory(): HubMemory {
-    let feedBytes = 0;
-    for (const { table } of this.#allFeeds()) feedBytes += table.memoryBytes;
+    let groupBytes = 0;
+    for (const { table } of this.#allGroups()) groupBytes += table.memoryBytes;
     const { lossBytes } = this.#channels;
     return {
-      tables: { feedBytes, handleBytes: this.lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes, lossBytes },
+      tables: { groupBytes, handleBytes: this.lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes, lossBytes },
       rings: this.#channels.ringMemory,
     };
   }
 
   /** The first `limit` lines in that order, the largest first, for operators. */
   rankLines(order: LineOrder, limit: number): LineFigures[] {
-    return rankLines(this.#allFeeds(), order, limit, this.#rowTimes);
+    return rankLines(this.#allGroups(), order, limit, this.#rowTimes);
   }
 
   /** Bytes that were written to lines and have not left the process, at most. */
   get unsentBytes(): number {
-    return unsentBytesOf(this.#allFeeds());
+    return unsentBytesOf(this.#allGroups());
   }
 
   // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,15 +249,15 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   /** Another node may have published to a name that has no place here. Lines that are there are given it all the same. */
-  placeOf(entry: LoggedEntry): Channel<Feed<Socket>> | undefined {
+  placeOf(entry: LoggedEntry): Channel<Group<Socket>> | undefined {
     return this.#channels.get(entry.channel) ?? this.#channels.place(entry.channel);
   }
 
-  queued(channel: Channel<Feed<Socket>>): void {
-    for (const feed of channel.feeds) if (feed.readsQueues) this.#pump.wake(feed);
+  queued(channel: Channel<Group<Socket>>): void {
+    for (const group of channel.groups) if (group.readsQueues) this.#pump.wake(group);
   }
 
-  enter(channel: Channel<Feed<Socket>> | undefined, entry: LoggedEntry): void {
+  enter(channel: Channel<Group<Socket>> | undefined, entry: LoggedEntry): void {
     this.#head = Math.max(this.#head, entry.id);
     if (isDeletion(entry)) {
       this.#counters.deletions_total++;
@@ -273,10 +273,10 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#pump.flush();
   }
 
-  #enterRing(channel: Channel<Feed<Socket>>, event: LoggedEvent): void {
+  #enterRing(channel: Channel<Group<Socket>>, event: LoggedEvent): void {
     this.#counters.events_evicted_total += channel.enter(event);
     this.#channels.entered(channel);
-    for (const feed of channel.feeds) this.#pump.wake(feed);
+    for (const group of channel.groups) this.#pump.wake(group);
   }
 
   /** No place for the event: it is lost, and who asks for it is told. */
@@ -285,13 +285,13 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#channels.lost(event.channel, event.id);
   }
 
-  /** A sweep over the feed is complete: what its lines have been given may be evicted, and what waited may enter. */
-  swept(feed: Feed<Socket>): void {
-    for (const channel of feed.channels) {
+  /** A sweep over the group is complete: what its lines have been given may be evicted, and what waited may enter. */
+  swept(group: Group<Socket>): void {
+    for (const channel of group.channels) {
       this.#counters.events_evicted_total += channel.evict();
       this.#channels.recount(channel);
     }
-    for (const channel of feed.channels) this.#intake.proceed(channel);
+    for (const channel of group.channels) this.#intake.proceed(channel);
   }
 
   /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
@@ -307,21 +307,21 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   /** The channel's history is over, and so are the lines on it alone. */
-  #delete(channel: Channel<Feed<Socket>>, id: number): void {
+  #delete(channel: Channel<Group<Socket>>, id: number): void {
     this.#channels.delete(channel);
-    for (const feed of channel.feeds.filter(({ channels }) => channels.length === 1)) {
-      // Out of reach at once: who comes from now on is on another feed, and what is published from now on goes there.
-      this.#detach(feed);
-      feed.overAt = id;
-      this.#ending.push(feed);
+    for (const group of channel.groups.filter(({ channels }) => channels.length === 1)) {
+      // Out of reach at once: who comes from now on is on another group, and what is published from now on goes there.
+      this.#detach(group);
+      group.overAt = id;
+      this.#ending.push(group);
     }
     if (this.#ending.length > 0) this.#clock.soon(this.#endDeleted);
   }
 
   readonly #endDeleted = (): void => {
-    let left = DELETED_ENDS_PER_TURN;
-    for (let feed = this.#ending[0]; feed !== undefined; feed = this.#ending[0]) {
-      for (; left > 0 && feed.table.count > 0; left--) this.#end(feed, feed.table.count - 1, 'deleted');
+    let left = DELETED_ENDS_PER_TURN_MAX;
+    for (let group = this.#ending[0]; group !== undefined; group = this.#ending[0]) {
+      for (; left > 0 && group.table.count > 0; left--) this.#end(group, group.table.count - 1, 'deleted');
       if (left === 0) {
         this.#clock.soon(this.#endDeleted);
         return;
@@ -346,31 +346,31 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
    * Opens a line on `names` (distinct) in one turn of the loop: its replay and its place in the live stream fit each other. The
    * caller writes `opening`, if it is not empty, to the socket at once. Throws HOLDLINE_CHANNELS_FULL.
    */
-  join(socket: Socket, names: readonly string[], way: Way<Socket>, position: Position, retryMs: number): Joined {
-    const feed = this.#feedOf(names, way);
-    const { dialect } = way;
-    const start = startOf(feed, position, this);
+  join(socket: Socket, names: readonly string[], mode: DeliveryMode<Socket>, position: Position, retryMs: number): Joined {
+    const group = this.#groupOf(names, mode);
+    const { encoding } = mode;
+    const start = startOf(group, position, this);
     let length = 0;
-    if (way.port.kind === 'stream') length = this.#opening.write(dialect.prelude(start.continuesAfter, retryMs), 'latin1');
+    if (mode.port.kind === 'stream') length = this.#opening.write(encoding.prelude(start.continuesAfter, retryMs), 'latin1');
     if (start.gap !== undefined) {
       this.#countGapAtJoin();
-      length += dialect.gap(start.gap.after, gapBefore(feed, start.cursor, start.gap)).copy(this.#opening, length);
+      length += encoding.gap(start.gap.after, gapBefore(group, start.cursor, start.gap)).copy(this.#opening, length);
     }
     let cursor = start.cursor;
     const replays = this.#replays;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
-    while (cursor < feed.newestId && replays.find(feed, cursor) && length + replays.bytes.length <= OPENING_BYTES) {
+    while (cursor < group.newestId && replays.find(group, cursor) && length + replays.bytes.length <= OPENING_BYTES_MAX) {
       this.#opening.set(replays.bytes, length);
       length += replays.bytes.length;
       cursor = replays.end;
       this.#counters.deliveries_total += replays.events;
     }
     // What followed is gone, and the line has been told.
-    if (feed.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, feed.newestId, feed.lostThrough);
-    const handle = this.#add(feed, socket, cursor);
+    if (group.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, group.newestId, group.lostThrough);
+    const handle = this.#add(group, socket, cursor);
     this.onJoin?.(names);
-    if (cursor >= feed.newestId) feed.table.setState(this.lines.rowOf(handle), HEALTHY);
-    else this.#pump.wakeBehind(feed);
+    if (cursor >= group.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
+    else this.#pump.wakeBehind(group);
     return { handle, continuesAfter: start.continuesAfter, opening: this.#opening.subarray(0, length) };
   }
 
@@ -384,12 +384,12 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#counters.gaps_at_join_total++;
   }
 
-  #add(feed: Feed<Socket>, socket: Socket, cursor: number): number {
+  #add(group: Group<Socket>, socket: Socket, cursor: number): number {
     const openedSecond = Math.floor((this.#clock.nowMs() - this.#beganMs) / 1000);
-    const handle = this.lines.add(feed, socket, cursor, lossesSoFar(), this.#pump.step, openedSecond);
-    for (const channel of feed.channels) {
+    const handle = this.lines.add(group, socket, cursor, lossesSoFar(), this.#pump.step, openedSecond);
+    for (const channel of group.channels) {
       channel.lineCount++;
-      // The first line of a dialect has had its frames made.
+      // The first line of an encoding has had its frames made.
       this.#channels.recount(channel);
     }
     this.#counters.lines_opened_total++;
@@ -398,35 +398,35 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
 
   /** The names of the line's channels, undefined when the line is over. */
   channelsOf(handle: number, socket: Socket): readonly string[] | undefined {
-    return this.lines.feedOf(handle, socket)?.channels.map((channel) => channel.name);
+    return this.lines.groupOf(handle, socket)?.channels.map((channel) => channel.name);
   }
 
   /** What was written to the line outside the pump was refused in part. */
   stalled(handle: number, socket: Socket): void {
-    const feed = this.lines.feedOf(handle, socket);
-    if (feed === undefined) return;
+    const group = this.lines.groupOf(handle, socket);
+    if (group === undefined) return;
     const row = this.lines.rowOf(handle);
-    if (feed.table.states[row] !== STALLED) this.#pump.stall(feed, row);
+    if (group.table.states[row] !== STALLED) this.#pump.stall(group, row);
   }
 
   /** The line's socket has drained. */
   drained(handle: number, socket: Socket): void {
-    const feed = this.lines.feedOf(handle, socket);
-    if (feed !== undefined) this.#pump.drained(feed, this.lines.rowOf(handle));
+    const group = this.lines.groupOf(handle, socket);
+    if (group !== undefined) this.#pump.drained(group, this.lines.rowOf(handle));
   }
 
   /** The line's socket is gone. */
   left(handle: number, socket: Socket): void {
-    const feed = this.lines.feedOf(handle, socket);
-    if (feed === undefined) return;
-    const stalled = feed.table.stalledCount;
+    const group = this.lines.groupOf(handle, socket);
+    if (group === undefined) return;
+    const stalled = group.table.stalledCount;
     this.#remove(handle);
-    if (feed.table.stalledCount < stalled) this.#counters.lines_closed_stalled_total++;
+    if (group.table.stalledCount < stalled) this.#counters.lines_closed_stalled_total++;
   }
 
   /** Ends a line with an end event. */
-  endSlow(feed: Feed<Socket>, row: number): void {
-    this.#end(feed, row, 'slow');
+  endSlow(group: Group<Socket>, row: number): void {
+    this.#end(group, row, 'slow');
   }
 
   /**
@@ -434,44 +434,44 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
    * drained it is caught up, and is owed nothing. Returns how many lines are left.
    */
   endSome(count: number, code: EndCode): number {
-    for (const feed of this.#feeds.values()) {
-      const { table, newestId } = feed;
+    for (const group of this.#groups.values()) {
+      const { table, newestId } = group;
       for (let row = table.count - 1; row >= 0 && count > 0; row--) {
         if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
-        this.#end(feed, row, code);
+        this.#end(group, row, code);
         count--;
       }
     }
     return this.lines.open;
   }
 
-  #end(feed: Feed<Socket>, row: number, code: EndCode): void {
-    const { port } = feed.way;
+  #end(group: Group<Socket>, row: number, code: EndCode): void {
+    const { port } = group.mode;
     if (port.kind === 'poll') {
-      this.#answerEmpty(feed, row);
+      this.#answerEmpty(group, row);
       return;
     }
-    const socket = feed.table.sockets[row] as Socket;
-    this.#remove(feed.table.handles[row] as number);
+    const socket = group.table.sockets[row] as Socket;
+    this.#remove(group.table.handles[row] as number);
     this.#counters.lines_ended_total++;
-    port.end(socket, feed.dialect.end(code, ENDS[code].reconnect), code);
+    port.end(socket, group.encoding.end(code, ENDS[code].reconnect), code);
   }
 
   #remove(handle: number): void {
-    this.#pump.grace.leaves(this.lines.feedAt(handle), this.lines.rowOf(handle));
-    const feed = this.lines.remove(handle);
+    this.#pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
+    const group = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
-    for (const channel of feed.channels) channel.lineCount--;
+    for (const channel of group.channels) channel.lineCount--;
     // If it was the last one in grace, the sweep finds out.
-    if (feed.graceThrough !== Infinity) this.#pump.wakeBehind(feed);
-    const isPoll = feed.way.port.kind === 'poll';
+    if (group.graceThrough !== Infinity) this.#pump.wakeBehind(group);
+    const isPoll = group.mode.port.kind === 'poll';
     if (isPoll) {
       this.#deadlines.remove(handle);
       this.#owedGaps.delete(handle);
     }
-    if (feed.table.count === 0) this.#detach(feed);
-    for (const channel of feed.channels) if (channel.lineCount === 0) this.#channels.released(channel);
-    if (!isPoll) this.onLeave?.(feed.channels.map((channel) => channel.name));
+    if (group.table.count === 0) this.#detach(group);
+    for (const channel of group.channels) if (channel.lineCount === 0) this.#channels.released(channel);
+    if (!isPoll) this.onLeave?.(group.channels.map((channel) => channel.name));
   }
 
   // ── polls ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -491,10 +491,10 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
-  wait(socket: Socket, names: readonly string[], way: Way<Socket>, start: Start, waitMs: number): number {
-    const feed = this.#feedOf(names, way);
-    const handle = this.#add(feed, socket, Math.max(start.cursor, feed.newestId, feed.lostThrough));
-    feed.table.setState(this.lines.rowOf(handle), HEALTHY);
+  wait(socket: Socket, names: readonly string[], mode: DeliveryMode<Socket>, start: Start, waitMs: number): number {
+    const group = this.#groupOf(names, mode);
+    const handle = this.#add(group, socket, Math.max(start.cursor, group.newestId, group.lostThrough));
+    group.table.setState(this.lines.rowOf(handle), HEALTHY);
     if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
     // The wheel may be a step early.
     this.#deadlines.add(handle, waitMs - Math.random() * Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS));
@@ -503,46 +503,46 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
   }
 
   /** There is something for a poll that waits. False when it is gone again. */
-  answerPoll(feed: Feed<Socket>, row: number): boolean {
-    const { table, way } = feed;
-    if (way.port.kind !== 'poll') return false;
+  answerPoll(group: Group<Socket>, row: number): boolean {
+    const { table, mode } = group;
+    if (mode.port.kind !== 'poll') return false;
     const handle = table.handles[row] as number;
     const cursor = table.cursors[row] as number;
     let gap = this.#owedGaps.get(handle);
-    if (gap === undefined && feed.hasLost(cursor, table.losses[row] as number))
-      gap = { after: cursor, through: feed.lostThrough };
-    const answer = this.pollAnswers.find(feed, cursor, way.limit ?? 0, gap);
+    if (gap === undefined && group.hasLost(cursor, table.losses[row] as number))
+      gap = { after: cursor, through: group.lostThrough };
+    const answer = this.pollAnswers.find(group, cursor, mode.limit ?? 0, gap);
     if (answer === undefined) {
       // The poll waits on, behind it.
-      table.cursors[row] = feed.newestId;
+      table.cursors[row] = group.newestId;
       if (gap !== undefined) this.#owedGaps.set(handle, gap);
       return false;
     }
     this.#countAnswer(answer, gap);
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
-    way.port.answer(socket, answer.body, answer.lastId);
+    mode.port.answer(socket, answer.body, answer.lastId);
     return true;
   }
 
   #waitedLongEnough(handle: number): void {
-    const feed = this.lines.feedAt(handle);
+    const group = this.lines.groupAt(handle);
     const row = this.lines.rowOf(handle);
     // Something may have come in this very turn.
-    if ((feed.table.cursors[row] as number) >= feed.newestId || !this.answerPoll(feed, row)) this.#answerEmpty(feed, row);
+    if ((group.table.cursors[row] as number) >= group.newestId || !this.answerPoll(group, row)) this.#answerEmpty(group, row);
   }
 
-  #answerEmpty(feed: Feed<Socket>, row: number): void {
-    const { table, way } = feed;
-    if (way.port.kind !== 'poll') return;
+  #answerEmpty(group: Group<Socket>, row: number): void {
+    const { table, mode } = group;
+    if (mode.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
-    // What comes after a deletion is another life of the channel, which this feed has not been woken for.
+    // What comes after a deletion is another life of the channel, which this group has not been woken for.
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
-    const position = emptyPosition(feed, start, feed.overAt ?? this.through(feed));
+    const position = emptyPosition(group, start, group.overAt ?? this.through(group));
     const socket = table.sockets[row] as Socket;
     this.#remove(handle);
     this.#counters.polls_empty_total++;
-    way.port.answer(socket, undefined, position);
+    mode.port.answer(socket, undefined, position);
   }
 
   #countAnswer(answer: PollAnswer, gap: OwedGap | undefined): void {
@@ -551,7 +551,7 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     this.#counters.deliveries_total += answer.events;
   }
 
-  // ── feeds ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── groups ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The channels of those names; one that is not known holds nothing, and has lost what is remembered. */
   #setOf(names: readonly string[]): ChannelSet<Member> {
@@ -560,12 +560,12 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
     return known?.alone ?? new ChannelSet(names.map((name) => this.#channels.member(name)));
   }
 
-  #feedOf(names: readonly string[], way: Way<Socket>): Feed<Socket> {
+  #groupOf(names: readonly string[], mode: DeliveryMode<Socket>): Group<Socket> {
     const sorted = names.length === 1 ? names : names.toSorted();
-    const key = `${way.transport} ${way.dialect.name} ${way.limit ?? ''} ${sorted.join(',')}`;
-    const known = this.#feeds.get(key);
+    const key = `${mode.transport} ${mode.encoding.name} ${mode.limit ?? ''} ${sorted.join(',')}`;
+    const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const channels: Channel<Feed<Socket>>[] = [];
+    const channels: Channel<Group<Socket>>[] = [];
     for (const name of sorted) {
       const channel = this.#channels.placeForLine(name);
       if (channel === undefined) {
@@ -574,30 +574,30 @@ export class Hub<Socket> implements IntakeOwner<Feed<Socket>>, Progress {
       }
       channels.push(channel);
     }
-    const feed = new Feed<Socket>(key, channels, way, this.#feedsMade++);
-    feed.sweptThrough = this.through(feed);
-    this.#feeds.set(key, feed);
-    for (const channel of channels) channel.addFeed(feed);
-    return feed;
+    const group = new Group<Socket>(key, channels, mode, this.#groupsMade++);
+    group.sweptThrough = this.through(group);
+    this.#groups.set(key, group);
+    for (const channel of channels) channel.addGroup(group);
+    return group;
   }
 
-  /** Takes the feed out of the way of events, if it has not been. */
-  #detach(feed: Feed<Socket>): void {
-    if (this.#feeds.get(feed.key) !== feed) return;
-    this.#feeds.delete(feed.key);
-    this.#pump.grace.end(feed);
-    for (const channel of feed.channels) {
-      channel.removeFeed(feed);
+  /** Takes the group out of the way of events, if it has not been. */
+  #detach(group: Group<Socket>): void {
+    if (this.#groups.get(group.key) !== group) return;
+    this.#groups.delete(group.key);
+    this.#pump.grace.end(group);
+    for (const channel of group.channels) {
+      channel.removeGroup(group);
       this.#channels.recount(channel);
     }
   }
 
   /** Those whose lines are being ended are out of the map. */
-  #allFeeds(): Feed<Socket>[] {
-    return [...this.#feeds.values(), ...this.#ending];
+  #allGroups(): Group<Socket>[] {
+    return [...this.#groups.values(), ...this.#ending];
   }
 
-  #feedsView(): Iterable<Feed<Socket>> {
-    return { [Symbol.iterator]: () => this.#feeds.values() };
+  #groupsView(): Iterable<Group<Socket>> {
+    return { [Symbol.iterator]: () => this.#groups.values() };
   }
 }

@@ -1,7 +1,7 @@
 /** Publishing at most once for an idempotency key: a repeat gets the first receipt, a twin that comes meanwhile waits for it. */
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
-import { WAITING_TWINS } from '../limits.js';
+import { WAITING_DUPLICATES_MAX } from '../limits.js';
 import type { EventLog, Receipt, RequestKey } from './event-log.js';
 import { publisherLeft } from './intake.js';
 import type { Reservation } from './publish-memory.js';
@@ -10,7 +10,7 @@ export class Idempotency {
   readonly #log: Pick<EventLog, 'kept'>;
   readonly #counters: Counters;
   readonly #underWay = new Map<string, Promise<Receipt>>();
-  #twins = 0;
+  #waitingDuplicates = 0;
 
   constructor(log: Pick<EventLog, 'kept'>, counters: Counters) {
     this.#log = log;
@@ -49,13 +49,13 @@ export class Idempotency {
   }
 
   async #waitFor(first: Promise<Receipt>, reservation: Reservation): Promise<void> {
-    if (this.#twins >= WAITING_TWINS) {
+    if (this.#waitingDuplicates >= WAITING_DUPLICATES_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `${WAITING_TWINS} publishes wait for one with the same Idempotency-Key already; try again after Retry-After`,
+        `${WAITING_DUPLICATES_MAX} publishes wait for one with the same Idempotency-Key already; try again after Retry-After`,
       );
     }
-    this.#twins++;
+    this.#waitingDuplicates++;
     const left = new Promise<void>((resolve) => {
       reservation.onRelease = resolve;
     });
@@ -64,7 +64,7 @@ export class Idempotency {
       await Promise.race([first.then(ignore, ignore), left]);
     } finally {
       reservation.onRelease = undefined;
-      this.#twins--;
+      this.#waitingDuplicates--;
     }
     if (reservation.isReleased) throw publisherLeft();
   }

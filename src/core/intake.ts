@@ -7,16 +7,16 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
-  BATCH_AT_ONCE_BYTES,
-  CORK_WRITE_BYTES,
+  BATCH_AT_ONCE_BYTES_MAX,
+  CORK_WRITE_BYTES_MAX,
   ENTERED_PER_CHECK,
-  ENTERED_PER_TURN,
+  ENTERED_PER_TURN_MAX,
   EVENT_COST_BYTES,
-  PUBLISH_WAIT_MS,
+  PUBLISH_WAIT_MS_MAX,
   QUEUED_EVENT_BYTES,
-  READ_AT_A_TIME_MAX,
+  CONCURRENT_READS_MAX,
   SWEEP_SLICE_MS,
-  WAITING_PUBLISHERS,
+  WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
 import type { EventLog, RequestKey } from './event-log.js';
 import type { Channel, Reader } from './channel.js';
@@ -41,13 +41,13 @@ export interface Submission {
 }
 
 /** What the intake asks of the hub. */
-export interface IntakeOwner<Feed extends Reader> {
+export interface IntakeOwner<Group extends Reader> {
   /** The channel of an entry; undefined when there is no place for it any more. */
-  placeOf(entry: LoggedEntry): Channel<Feed> | undefined;
+  placeOf(entry: LoggedEntry): Channel<Group> | undefined;
   /** The entry waits in its channel's queue: who reads queues may read it. */
-  queued(channel: Channel<Feed>): void;
+  queued(channel: Channel<Group>): void;
   /** The entry enters its channel, if it has one; ids rise from call to call of a channel. */
-  enter(channel: Channel<Feed> | undefined, entry: LoggedEntry): void;
+  enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void;
   /** What waits to go out shall not wait for a flush interval. */
   flush(): void;
 }
@@ -72,8 +72,8 @@ export function queuedBytesOf(entry: NewEntry): number {
   return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
 }
 
-export class Intake<Feed extends Reader> {
-  readonly #owner: IntakeOwner<Feed>;
+export class Intake<Group extends Reader> {
+  readonly #owner: IntakeOwner<Group>;
   readonly #log: EventLog;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -82,7 +82,7 @@ export class Intake<Feed extends Reader> {
   /** Id of the newest entry that the log has handed over. */
   #tailedId: number;
   /** Channels whose queue goes on entering in the next turn of the loop, in turn. */
-  #entering: Channel<Feed>[] = [];
+  #entering: Channel<Group>[] = [];
   #enterScheduled = false;
   /** Large publishes that are to be read, in the order in which their channels had room. */
   readonly #toRead: (() => void)[] = [];
@@ -92,11 +92,11 @@ export class Intake<Feed extends Reader> {
   #queuedEvents = 0;
   #queuedBytes = 0;
   /** Publishes that wait for room, first come first. */
-  readonly #waiting = new Map<Channel<Feed>, WaitingPublish[]>();
+  readonly #waiting = new Map<Channel<Group>, WaitingPublish[]>();
   #waitingCount = 0;
   #waitingBytes = 0;
 
-  constructor(owner: IntakeOwner<Feed>, log: EventLog, clock: Clock, counters: Counters, memory: PublishMemory) {
+  constructor(owner: IntakeOwner<Group>, log: EventLog, clock: Clock, counters: Counters, memory: PublishMemory) {
     this.#owner = owner;
     this.#log = log;
     this.#clock = clock;
@@ -132,10 +132,10 @@ export class Intake<Feed extends Reader> {
   }
 
   /** Throws HOLDLINE_PUBLISH_BUSY when a publish to the channel would be refused for the number of those that wait. */
-  checkPlace(channel: Channel<Feed>): void {
+  checkPlace(channel: Channel<Group>): void {
     const own = channel.waitingCount;
     // As many as are still free, so that who takes all it can leaves as much for each of the others.
-    if (own < WAITING_PUBLISHERS - this.#waitingCount) return;
+    if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
       `${own} publishes to ${channel.name} wait for room already; try again after Retry-After`,
@@ -144,9 +144,9 @@ export class Intake<Feed extends Reader> {
 
   /**
    * Publishes what a submission reads, all or nothing; resolves when it has its ids. While the channel's lines have not been given what
-   * was accepted before, it waits, at most PUBLISH_WAIT_MS; then it is refused with HOLDLINE_PUBLISH_BUSY.
+   * was accepted before, it waits, at most PUBLISH_WAIT_MS_MAX; then it is refused with HOLDLINE_PUBLISH_BUSY.
    */
-  submit(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  submit(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     // Nothing is published that nobody is told of.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
     if (channel.waitingCount === 0 && this.#hasRoom(channel, submission)) return this.#begin(channel, submission, requestKey);
@@ -154,24 +154,24 @@ export class Intake<Feed extends Reader> {
   }
 
   /** Room may have come in the channel: what waits there enters as far as there is some, then publishes are let in. */
-  proceed(channel: Channel<Feed>): void {
+  proceed(channel: Channel<Group>): void {
     if (channel.queueLength > 0) this.#enter(channel);
     this.#admit(channel);
   }
 
   /** Accepted entries go first, so nothing is read while some wait for the ring; a batch is let in by its first bytes. */
-  #hasRoom(channel: Channel<Feed>, { reservation }: Submission): boolean {
+  #hasRoom(channel: Channel<Group>, { reservation }: Submission): boolean {
     if (channel.queueLength > 0 || channel.isReading) return false;
-    return channel.hasRoom(Math.min(reservation.bytes, CORK_WRITE_BYTES));
+    return channel.hasRoom(Math.min(reservation.bytes, CORK_WRITE_BYTES_MAX));
   }
 
   // ── publishes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Reads and appends: at once, or over several turns of the loop. */
-  #begin(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #begin(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     const { reservation } = submission;
     // Many at a time would hold many times what was sent: what is read of a batch is larger than the batch.
-    if (reservation.bytes > BATCH_AT_ONCE_BYTES && submission.isRead !== true && this.#readingNow >= READ_AT_A_TIME_MAX) {
+    if (reservation.bytes > BATCH_AT_ONCE_BYTES_MAX && submission.isRead !== true && this.#readingNow >= CONCURRENT_READS_MAX) {
       return this.#readLater(channel, submission, requestKey);
     }
     let entries: ReturnType<Submission['read']>;
@@ -186,14 +186,14 @@ export class Intake<Feed extends Reader> {
     return this.#readOn(channel, entries, reservation, requestKey);
   }
 
-  #startsReading(channel: Channel<Feed>): void {
+  #startsReading(channel: Channel<Group>): void {
     channel.isReading = true;
     this.#readingCount++;
   }
 
   /** Waits until the entries have been read, and others with it on the channel. */
   async #readOn(
-    channel: Channel<Feed>,
+    channel: Channel<Group>,
     reading: Promise<readonly NewEntry[]>,
     reservation: Reservation,
     requestKey: RequestKey | undefined,
@@ -221,7 +221,7 @@ export class Intake<Feed extends Reader> {
   }
 
   /** Its channel has room, but as many are being read as may. */
-  #readLater(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #readLater(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     this.#startsReading(channel);
     return new Promise((resolve) => {
       this.#toRead.push(() => {
@@ -233,11 +233,11 @@ export class Intake<Feed extends Reader> {
   }
 
   #readNext(): void {
-    while (this.#readingNow < READ_AT_A_TIME_MAX && this.#toRead.length > 0) (this.#toRead.shift() as () => void)();
+    while (this.#readingNow < CONCURRENT_READS_MAX && this.#toRead.length > 0) (this.#toRead.shift() as () => void)();
   }
 
   async #append(
-    channel: Channel<Feed>,
+    channel: Channel<Group>,
     entries: readonly NewEntry[],
     reservation: Reservation,
     requestKey: RequestKey | undefined,
@@ -254,7 +254,7 @@ export class Intake<Feed extends Reader> {
 
   // ── waiting for room ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #wait(channel: Channel<Feed>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #wait(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
     const { reservation } = submission;
     try {
       this.checkPlace(channel);
@@ -270,11 +270,11 @@ export class Intake<Feed extends Reader> {
         reservation.release();
         reject(error);
       };
-      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS, () => {
+      const cancelDeadline = this.#clock.later(PUBLISH_WAIT_MS_MAX, () => {
         giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
-            `no room on ${channel.name} for ${PUBLISH_WAIT_MS} ms: its lines take less than is published; try again after Retry-After`,
+            `no room on ${channel.name} for ${PUBLISH_WAIT_MS_MAX} ms: its lines take less than is published; try again after Retry-After`,
           ),
         );
       });
@@ -289,7 +289,7 @@ export class Intake<Feed extends Reader> {
     });
   }
 
-  #unwait(channel: Channel<Feed>, waiter: WaitingPublish): void {
+  #unwait(channel: Channel<Group>, waiter: WaitingPublish): void {
     const waiters = this.#waiting.get(channel) as WaitingPublish[];
     waiters.splice(waiters.indexOf(waiter), 1);
     if (waiters.length === 0) this.#waiting.delete(channel);
@@ -301,7 +301,7 @@ export class Intake<Feed extends Reader> {
   }
 
   /** Lets in whoever has room now. */
-  #admit(channel: Channel<Feed>): void {
+  #admit(channel: Channel<Group>): void {
     const waiters = this.#waiting.get(channel);
     if (waiters === undefined) return;
     for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
@@ -314,7 +314,7 @@ export class Intake<Feed extends Reader> {
   // ── committed entries ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #take(entries: readonly LoggedEntry[]): void {
-    let portion = ENTERED_PER_TURN;
+    let portion = ENTERED_PER_TURN_MAX;
     for (const entry of entries) {
       this.#tailedId = entry.id;
       const channel = this.#owner.placeOf(entry);
@@ -327,7 +327,7 @@ export class Intake<Feed extends Reader> {
     }
   }
 
-  #enqueue(channel: Channel<Feed>, entry: LoggedEntry): void {
+  #enqueue(channel: Channel<Group>, entry: LoggedEntry): void {
     const bytes = queuedBytesOf(entry);
     this.#memory.hold(channel.share, bytes);
     this.#queuedEvents++;
@@ -340,13 +340,13 @@ export class Intake<Feed extends Reader> {
     this.#owner.queued(channel);
   }
 
-  #mayEnter(channel: Channel<Feed>, entry: LoggedEntry): boolean {
+  #mayEnter(channel: Channel<Group>, entry: LoggedEntry): boolean {
     // What is deleted is given to the healthy lines before.
     return isDeletion(entry) ? channel.isSwept : channel.hasRoom(costOf(entry));
   }
 
   /** The channel's queue goes on entering in the next turn of the loop. */
-  #enterSoon(channel: Channel<Feed>): void {
+  #enterSoon(channel: Channel<Group>): void {
     if (channel.isEntering) return;
     channel.isEntering = true;
     this.#entering.push(channel);
@@ -367,7 +367,7 @@ export class Intake<Feed extends Reader> {
     this.#entering = [];
     let done = 0;
     do {
-      const channel = channels[done++] as Channel<Feed>;
+      const channel = channels[done++] as Channel<Group>;
       channel.isEntering = false;
       this.proceed(channel);
     } while (done < channels.length && this.#clock.nowMs() < untilMs);
@@ -376,7 +376,7 @@ export class Intake<Feed extends Reader> {
   };
 
   /** Moves entries from the channel's queue into its ring as long as there is room; a large batch enters in portions. */
-  #enter(channel: Channel<Feed>): void {
+  #enter(channel: Channel<Group>): void {
     const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
     for (let count = 0; ; count++) {
       const entry = channel.nextEntry;
@@ -386,7 +386,7 @@ export class Intake<Feed extends Reader> {
         return;
       }
       const isTimeUp = count % ENTERED_PER_CHECK === 0 && count > 0 && this.#clock.nowMs() >= untilMs;
-      if (count === ENTERED_PER_TURN || isTimeUp) {
+      if (count === ENTERED_PER_TURN_MAX || isTimeUp) {
         this.#enterSoon(channel);
         return;
       }

@@ -1,5 +1,5 @@
 /** Which lines are furthest behind, owed most or open longest: a bounded list for operators, made in one walk over the tables. */
-import type { Feed, Transport } from './feed.js';
+import type { Group, Transport } from './group.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
 
 /** By events that a line has yet to be given, by bytes that wait for it, or by the time that it has been open. */
@@ -13,7 +13,7 @@ export interface LineFigures {
   readonly state: 'catching-up' | 'healthy' | 'stalled' | 'drained';
   /** Id up to which it has been given everything. */
   readonly cursor: number;
-  /** Events held that it has yet to be given, and their bytes in its dialect, at most. */
+  /** Events held that it has yet to be given, and their bytes in its encoding, at most. */
   readonly lagEvents: number;
   readonly lagBytes: number;
   /** True when events were dropped that it has not been given and not been told of. */
@@ -37,14 +37,14 @@ const STATES = { [CATCHING_UP]: 'catching-up', [HEALTHY]: 'healthy', [STALLED]: 
 
 /** A row that may come to stand in the list. */
 interface Candidate<Socket> {
-  readonly feed: Feed<Socket>;
+  readonly group: Group<Socket>;
   readonly row: number;
   readonly key: number;
 }
 
 /** The first `limit` lines in that order, the largest first. Takes about 50 ns a line that is at the head. */
 export function rankLines<Socket>(
-  feeds: Iterable<Feed<Socket>>,
+  groups: Iterable<Group<Socket>>,
   order: LineOrder,
   limit: number,
   times: RowTimes,
@@ -54,12 +54,12 @@ export function rankLines<Socket>(
   const cut = (): void => {
     candidates = candidates.sort((one, other) => other.key - one.key).slice(0, limit);
   };
-  for (const feed of feeds) {
-    const lag = new Lag(feed);
-    for (let row = 0; row < feed.table.count; row++) {
-      const key = keyOf(feed, row, order, lag);
+  for (const group of groups) {
+    const lag = new Lag(group);
+    for (let row = 0; row < group.table.count; row++) {
+      const key = keyOf(group, row, order, lag);
       if (key <= least) continue;
-      candidates.push({ feed, row, key });
+      candidates.push({ group, row, key });
       // Sorted now and then and not at each: a walk over all lines stays a walk.
       if (candidates.length < 2 * limit) continue;
       cut();
@@ -67,66 +67,66 @@ export function rankLines<Socket>(
     }
   }
   cut();
-  return candidates.map(({ feed, row }) => figuresOf(feed, row, times));
+  return candidates.map(({ group, row }) => figuresOf(group, row, times));
 }
 
 /** Bytes that were written to lines and have not left the process, over all of them: at most, see {@link LineFigures.unsentBytes}. */
-export function unsentBytesOf<Socket>(feeds: Iterable<Feed<Socket>>): number {
+export function unsentBytesOf<Socket>(groups: Iterable<Group<Socket>>): number {
   let bytes = 0;
-  for (const feed of feeds) {
-    for (let row = 0, stalled = feed.table.stalledCount; stalled > 0 && row < feed.table.count; row++) {
-      if (feed.table.states[row] !== STALLED) continue;
+  for (const group of groups) {
+    for (let row = 0, stalled = group.table.stalledCount; stalled > 0 && row < group.table.count; row++) {
+      if (group.table.states[row] !== STALLED) continue;
       stalled--;
-      bytes += unsentBytes(feed, row);
+      bytes += unsentBytes(group, row);
     }
   }
   return bytes;
 }
 
-function keyOf<Socket>(feed: Feed<Socket>, row: number, order: LineOrder, lag: Lag<Socket>): number {
-  if (order === 'age') return -(feed.table.openedSeconds[row] as number);
-  lag.look(feed.table.cursors[row] as number);
-  return order === 'lag' ? lag.events : lag.bytes + unsentBytes(feed, row);
+function keyOf<Socket>(group: Group<Socket>, row: number, order: LineOrder, lag: Lag<Socket>): number {
+  if (order === 'age') return -(group.table.openedSeconds[row] as number);
+  lag.look(group.table.cursors[row] as number);
+  return order === 'lag' ? lag.events : lag.bytes + unsentBytes(group, row);
 }
 
-function figuresOf<Socket>(feed: Feed<Socket>, row: number, times: RowTimes): LineFigures {
-  const { table } = feed;
+function figuresOf<Socket>(group: Group<Socket>, row: number, times: RowTimes): LineFigures {
+  const { table } = group;
   const state = table.states[row] as keyof typeof STATES;
   const cursor = table.cursors[row] as number;
-  const lag = new Lag(feed);
+  const lag = new Lag(group);
   lag.look(cursor);
   return {
-    channels: feed.channels.map((channel) => channel.name),
-    transport: feed.way.transport,
+    channels: group.channels.map((channel) => channel.name),
+    transport: group.mode.transport,
     state: STATES[state],
     cursor,
     lagEvents: lag.events,
     lagBytes: lag.bytes,
-    lapped: feed.hasLost(cursor, table.losses[row] as number),
-    unsentBytes: unsentBytes(feed, row),
+    lapped: group.hasLost(cursor, table.losses[row] as number),
+    unsentBytes: unsentBytes(group, row),
     // Nothing is written to a stalled line, so the last write is the one that was refused.
     stalledMs: state === STALLED ? times.sinceWriteMs(table.lastWrites[row] as number) : null,
     ageMs: times.ageMs(table.openedSeconds[row] as number),
   };
 }
 
-function unsentBytes<Socket>(feed: Feed<Socket>, row: number): number {
-  if (feed.table.states[row] !== STALLED) return 0;
-  const { port } = feed.way;
-  return port.kind === 'poll' ? 0 : port.unsentBytes(feed.table.sockets[row] as Socket);
+function unsentBytes<Socket>(group: Group<Socket>, row: number): number {
+  if (group.table.states[row] !== STALLED) return 0;
+  const { port } = group.mode;
+  return port.kind === 'poll' ? 0 : port.unsentBytes(group.table.sockets[row] as Socket);
 }
 
-/** What is held behind a cursor of a feed's line. Lines in step have one cursor, so the last answer is kept. */
+/** What is held behind a cursor of a group's line. Lines in step have one cursor, so the last answer is kept. */
 class Lag<Socket> {
   events = 0;
   bytes = 0;
-  readonly #feed: Feed<Socket>;
+  readonly #group: Group<Socket>;
   readonly #newest: number;
   #cursor = Infinity;
 
-  constructor(feed: Feed<Socket>) {
-    this.#feed = feed;
-    this.#newest = feed.newestId;
+  constructor(group: Group<Socket>) {
+    this.#group = group;
+    this.#newest = group.newestId;
   }
 
   /** Sets `events` and `bytes`. */
@@ -136,8 +136,8 @@ class Lag<Socket> {
     this.events = 0;
     this.bytes = 0;
     if (cursor >= this.#newest) return;
-    for (const channel of this.#feed.channels) {
-      const held = channel.heldAfter(cursor, this.#feed.dialect);
+    for (const channel of this.#group.channels) {
+      const held = channel.heldAfter(cursor, this.#group.encoding);
       this.events += held.events;
       this.bytes += held.bytes;
     }

@@ -37,7 +37,7 @@ export const LATE_IN_GRACE = 2;
 const FIRST_ROWS = 4;
 const FIRST_HANDLES = 64;
 
-/** The rows of one feed. Arrays may be longer than `count`; rows beyond it mean nothing. */
+/** The rows of one group. Arrays may be longer than `count`; rows beyond it mean nothing. */
 export class LineTable<Socket> {
   count = 0;
   /** Lines in state STALLED. Written by {@link LineTable.setState} and removal only. */
@@ -232,10 +232,10 @@ function copyInto<T extends Float64Array | Uint32Array | Int32Array | Uint8Array
 }
 
 /** Handles of all lines of a server: small integers that stay while rows move, reused after a line has closed. */
-export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
+export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> {
   openedTotal = 0;
   closedTotal = 0;
-  readonly #feeds: (Feed | undefined)[] = [];
+  readonly #groups: (Group | undefined)[] = [];
   #rows = new Int32Array(FIRST_HANDLES);
   readonly #free: number[] = [];
 
@@ -249,25 +249,25 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
     return this.#rows.byteLength;
   }
 
-  /** Adds a line to a feed; returns its handle. */
-  add(feed: Feed, socket: Socket, cursor: number, losses: number, step: number, openedSecond: number): number {
-    const handle = this.#free.pop() ?? this.#feeds.length;
+  /** Adds a line to a group; returns its handle. */
+  add(group: Group, socket: Socket, cursor: number, losses: number, step: number, openedSecond: number): number {
+    const handle = this.#free.pop() ?? this.#groups.length;
     if (handle >= this.#rows.length) this.#rows = copyInto(new Int32Array(this.#rows.length * 2), this.#rows);
-    this.#rows[handle] = feed.table.add(socket, handle, cursor, losses, step, openedSecond);
-    this.#feeds[handle] = feed;
+    this.#rows[handle] = group.table.add(socket, handle, cursor, losses, step, openedSecond);
+    this.#groups[handle] = group;
     this.openedTotal++;
     return handle;
   }
 
-  /** The handle's feed while the line is open and still `socket`'s: a late callback of a closed line finds nothing. */
-  feedOf(handle: number, socket: Socket): Feed | undefined {
-    const feed = this.#feeds[handle];
-    return feed !== undefined && feed.table.sockets[this.rowOf(handle)] === socket ? feed : undefined;
+  /** The handle's group while the line is open and still `socket`'s: a late callback of a closed line finds nothing. */
+  groupOf(handle: number, socket: Socket): Group | undefined {
+    const group = this.#groups[handle];
+    return group !== undefined && group.table.sockets[this.rowOf(handle)] === socket ? group : undefined;
   }
 
-  /** The feed of an open line. */
-  feedAt(handle: number): Feed {
-    return this.#feeds[handle] as Feed;
+  /** The group of an open line. */
+  groupAt(handle: number): Group {
+    return this.#groups[handle] as Group;
   }
 
   /** Row of an open line. */
@@ -275,15 +275,15 @@ export class Lines<Socket, Feed extends { readonly table: LineTable<Socket> }> {
     return this.#rows[handle] as number;
   }
 
-  /** Removes a line that is open; returns the feed it was on. */
-  remove(handle: number): Feed {
-    const feed = this.feedAt(handle);
+  /** Removes a line that is open; returns the group it was on. */
+  remove(handle: number): Group {
+    const group = this.groupAt(handle);
     const row = this.rowOf(handle);
-    const moved = feed.table.remove(row);
+    const moved = group.table.remove(row);
     if (moved >= 0) this.#rows[moved] = row;
-    this.#feeds[handle] = undefined;
+    this.#groups[handle] = undefined;
     this.#free.push(handle);
     this.closedTotal++;
-    return feed;
+    return group;
   }
 }

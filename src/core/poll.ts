@@ -2,7 +2,7 @@
  * Answers to polls: events after a position as JSON text. Made from the channels' records, so that polls alone keep no frames; all
  * who ask from one position get the same bytes.
  */
-import { POLL_BODY_BYTES } from '../limits.js';
+import { POLL_BODY_BYTES_MAX } from '../limits.js';
 import { Merge, type ChannelSet, type Member } from './channel-set.js';
 import { NDJSON, scratch } from './frame.js';
 
@@ -36,8 +36,8 @@ export class PollAnswers {
   #firstId = 0;
   #limit = 0;
   #answer: PollAnswer | undefined;
-  /** Bytes that an answer with several events may have now, at most POLL_BODY_BYTES; set by who knows what is not read. */
-  bodyBytesMax: () => number = () => POLL_BODY_BYTES;
+  /** Bytes that an answer with several events may have now, at most POLL_BODY_BYTES_MAX; set by who knows what is not read. */
+  bodyBytesMax: () => number = () => POLL_BODY_BYTES_MAX;
 
   /**
    * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and `bodyBytesMax()`; undefined when nothing

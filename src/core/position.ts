@@ -1,6 +1,6 @@
 /** Where a line continues: what a client may ask for, how it is written, and when it is told of a gap. */
 import { HoldlineError } from '../errors.js';
-import { LAST_POSSIBLE_ID } from '../limits.js';
+import { ID_MAX } from '../limits.js';
 
 /**
  * What a client asks for.
@@ -25,7 +25,7 @@ const ID_TEXT = /^(?:0|[1-9]\d{0,15})$/;
 export function parseId(text: string): number | undefined {
   if (!ID_TEXT.test(text)) return undefined;
   const id = Number(text);
-  return id <= LAST_POSSIBLE_ID ? id : undefined;
+  return id <= ID_MAX ? id : undefined;
 }
 
 /** A `Last-Event-ID` header: the client wrote back what some server told it, so an unreadable one is foreign, not an error. */
@@ -41,7 +41,7 @@ export function positionFromQuery(name: string, text: string): Position {
   if (id === undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_POSITION',
-      `${name}=${JSON.stringify(text.slice(0, 32))} is not an id: a whole number from 0 to ${LAST_POSSIBLE_ID} without leading zeros` +
+      `${name}=${JSON.stringify(text.slice(0, 32))} is not an id: a whole number from 0 to ${ID_MAX} without leading zeros` +
         (name === 'since' ? ', or latest' : ''),
     );
   }

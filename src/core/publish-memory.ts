@@ -5,7 +5,7 @@
  */
 import { HoldlineError } from '../errors.js';
 import type { HeldBytes } from './held-bytes.js';
-import { PUBLISH_BYTES } from '../limits.js';
+import { PUBLISH_BYTES_MAX } from '../limits.js';
 
 /** What the publishes to one channel hold, bytes. */
 export interface PublishShare {
@@ -64,7 +64,7 @@ export class PublishMemory {
   /** The account in which `publishes` is what all publishes hold. */
   readonly #held: HeldBytes;
 
-  constructor(held: HeldBytes, limitBytes: number = PUBLISH_BYTES) {
+  constructor(held: HeldBytes, limitBytes: number = PUBLISH_BYTES_MAX) {
     this.#held = held;
     this.#limitBytes = limitBytes;
   }

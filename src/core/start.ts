@@ -1,6 +1,6 @@
 /** Where a line or a poll starts among what is held, and where a poll goes on that was told nothing. */
 import type { ChannelSet, Member } from './channel-set.js';
-import { LAST_EVENTS } from '../limits.js';
+import { LAST_EVENTS_MAX } from '../limits.js';
 import type { OwedGap } from './poll.js';
 import { isGap, type Position } from './position.js';
 
@@ -30,7 +30,7 @@ export function startOf(set: ChannelSet<Member>, position: Position, progress: P
     return id === 0 || id > lastId ? everythingHeld(set, gap, progress) : { cursor: id, continuesAfter: id, gap };
   }
   if (position.kind === 'foreign') return everythingHeld(set, { after: null, through }, progress);
-  const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS)) : undefined;
+  const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS_MAX)) : undefined;
   return before(first, undefined, set, progress);
 }
 

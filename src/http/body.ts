@@ -4,7 +4,7 @@
  */
 import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
-import { BODY_PROGRESS_BYTES, BODY_PROGRESS_MS, BODY_ROOM_BYTES_MIN } from '../limits.js';
+import { BODY_PROGRESS_BYTES_MIN, BODY_PROGRESS_MS_MAX, BODY_ROOM_BYTES_MIN } from '../limits.js';
 import type { Exchange, Incoming } from './exchange.js';
 
 export class IncomingBody implements Incoming {
@@ -116,8 +116,8 @@ export class IncomingBody implements Incoming {
   /** Refuses in words what uWebSockets would close in silence. */
   #watchProgress(): void {
     if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => this.#tooSlow(), BODY_PROGRESS_MS).unref();
-    } else if (this.#bytes - this.#progressBytes >= BODY_PROGRESS_BYTES) {
+      this.#timer = setTimeout(() => this.#tooSlow(), BODY_PROGRESS_MS_MAX).unref();
+    } else if (this.#bytes - this.#progressBytes >= BODY_PROGRESS_BYTES_MIN) {
       this.#progressBytes = this.#bytes;
       this.#timer.refresh();
     }
@@ -130,7 +130,7 @@ export class IncomingBody implements Incoming {
     this.#refuse(
       new HoldlineError(
         'HOLDLINE_BODY_TIMEOUT',
-        `less than ${BODY_PROGRESS_BYTES} bytes of the body came in ${BODY_PROGRESS_MS} ms, and not its end`,
+        `less than ${BODY_PROGRESS_BYTES_MIN} bytes of the body came in ${BODY_PROGRESS_MS_MAX} ms, and not its end`,
       ),
     );
   }

@@ -12,7 +12,7 @@ import {
   CLOSING_BODY_BYTES_MAX,
   REFUSALS_PER_TURN_MAX,
   SMALL_ANSWER_BYTES_MAX,
-  SMALL_ANSWERS_PER_LOOK,
+  SMALL_ANSWERS_PER_CHECK,
 } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
 import { countRefusal, knownError, NO_HEADERS, refusalHeaders, refusalJson, type Headers } from './answer.js';
@@ -263,7 +263,7 @@ export class Exchange implements PendingAnswer {
     const { response } = this;
     if (this.#mustClose) response.writeHeader('Connection', 'close');
     const size = Buffer.byteLength(body);
-    if (size <= SMALL_ANSWER_BYTES_MAX && Math.random() * SMALL_ANSWERS_PER_LOOK >= 1) {
+    if (size <= SMALL_ANSWER_BYTES_MAX && Math.random() * SMALL_ANSWERS_PER_CHECK >= 1) {
       response.end(body);
       return;
     }

@@ -1,7 +1,7 @@
 /** Answers that their sockets have not taken whole: one bound over all of them, and the stillest one goes when it is passed. */
 import type { Counters } from '../counters.js';
 import type { HeldBytes } from '../core/held-bytes.js';
-import { CROWDED_BODY_BYTES_MAX, PENDING_ANSWER_BYTES_MAX, POLL_BODY_BYTES } from '../limits.js';
+import { CROWDED_BODY_BYTES_MAX, PENDING_ANSWER_BYTES_MAX, POLL_BODY_BYTES_MAX } from '../limits.js';
 
 /** An answer that waits for its socket. */
 export interface PendingAnswer {
@@ -28,7 +28,7 @@ export class PendingAnswers {
 
   /** Bytes that an answer which may be cut short shall have at most: fewer while many are not read. */
   get bodyBytesMax(): number {
-    return this.#held.answers < this.#limitBytes / 2 ? POLL_BODY_BYTES : CROWDED_BODY_BYTES_MAX;
+    return this.#held.answers < this.#limitBytes / 2 ? POLL_BODY_BYTES_MAX : CROWDED_BODY_BYTES_MAX;
   }
 
   /** Takes an answer in. Past the bound the stillest ones are given up, but never the one that just came. */

@@ -1,15 +1,15 @@
 /** What a request asks for, read once while it is valid: channels, position, transport. */
 import { createHash } from 'node:crypto';
-import type { Transport } from '../core/feed.js';
+import type { Transport } from '../core/group.js';
 import { positionFromHeader, positionFromQuery, lastFromQuery, LIVE, type Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
 import {
-  CHANNEL_NAME_CHARS,
-  CHANNELS_PER_LINE,
-  IDEMPOTENCY_KEY_CHARS,
-  POLL_EVENTS,
-  POLL_WAIT_MOST_SECONDS,
-  POLL_WAIT_SECONDS,
+  CHANNEL_NAME_CHARS_MAX,
+  CHANNELS_PER_LINE_MAX,
+  IDEMPOTENCY_KEY_CHARS_MAX,
+  POLL_EVENTS_MAX,
+  POLL_WAIT_SECONDS_MAX,
+  POLL_WAIT_DEFAULT_SECONDS,
 } from '../limits.js';
 import type { RequestKey } from '../core/event-log.js';
 import type { Head } from './head.js';
@@ -18,11 +18,11 @@ const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
 /** Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are limited because clients and proxies resolve `.` and `..` in paths. */
 export function checkChannelName(name: string): string {
-  const shown = JSON.stringify(name.slice(0, CHANNEL_NAME_CHARS));
-  if (name.length < 1 || name.length > CHANNEL_NAME_CHARS) {
+  const shown = JSON.stringify(name.slice(0, CHANNEL_NAME_CHARS_MAX));
+  if (name.length < 1 || name.length > CHANNEL_NAME_CHARS_MAX) {
     throw new HoldlineError(
       'HOLDLINE_BAD_CHANNEL',
-      `the channel name ${shown} has ${name.length} characters; it takes 1 to ${CHANNEL_NAME_CHARS}`,
+      `the channel name ${shown} has ${name.length} characters; it takes 1 to ${CHANNEL_NAME_CHARS_MAX}`,
     );
   }
   if (!CHANNEL_NAME.test(name)) {
@@ -62,8 +62,8 @@ function readChannels(path: string): readonly string[] {
   }
   if (!path.includes(',')) return [checkChannelName(path.slice(1))];
   const names = new Set(path.slice(1).split(','));
-  if (names.size > CHANNELS_PER_LINE) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `${names.size} channels on one line; at most ${CHANNELS_PER_LINE}`);
+  if (names.size > CHANNELS_PER_LINE_MAX) {
+    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `${names.size} channels on one line; at most ${CHANNELS_PER_LINE_MAX}`);
   }
   for (const name of names) checkChannelName(name);
   return [...names];
@@ -210,12 +210,12 @@ const SECONDS = /^\d{1,2}(?:\.\d{1,3})?$/;
 /** How long a poll may wait, ms: `wait` in seconds. Throws HOLDLINE_BAD_QUERY. */
 export function waitMsOf(query: Query): number {
   const text = query.get('wait');
-  if (text === undefined) return POLL_WAIT_SECONDS * 1000;
+  if (text === undefined) return POLL_WAIT_DEFAULT_SECONDS * 1000;
   const seconds = SECONDS.test(text) ? Number(text) : Infinity;
-  if (seconds > POLL_WAIT_MOST_SECONDS) {
+  if (seconds > POLL_WAIT_SECONDS_MAX) {
     throw new HoldlineError(
       'HOLDLINE_BAD_QUERY',
-      `wait=${JSON.stringify(text.slice(0, 32))} is not a time in seconds from 0 to ${POLL_WAIT_MOST_SECONDS}, such as 25 or 0.5`,
+      `wait=${JSON.stringify(text.slice(0, 32))} is not a time in seconds from 0 to ${POLL_WAIT_SECONDS_MAX}, such as 25 or 0.5`,
     );
   }
   return seconds * 1000;
@@ -226,10 +226,10 @@ export function limitOf(query: Query): number {
   const text = query.get('limit');
   if (text === undefined) return 0;
   const limit = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : Infinity;
-  if (limit > POLL_EVENTS) {
+  if (limit > POLL_EVENTS_MAX) {
     throw new HoldlineError(
       'HOLDLINE_BAD_QUERY',
-      `limit=${JSON.stringify(text.slice(0, 32))} is not a whole number from 1 to ${POLL_EVENTS}`,
+      `limit=${JSON.stringify(text.slice(0, 32))} is not a whole number from 1 to ${POLL_EVENTS_MAX}`,
     );
   }
   return limit;
@@ -249,10 +249,10 @@ const IDEMPOTENCY_KEY = /^[\x20-\x7e]+$/;
 
 /** Returns an `Idempotency-Key`, or throws HOLDLINE_BAD_IDEMPOTENCY_KEY. */
 export function checkIdempotencyKey(key: string): string {
-  if (key.length > IDEMPOTENCY_KEY_CHARS || !IDEMPOTENCY_KEY.test(key)) {
+  if (key.length > IDEMPOTENCY_KEY_CHARS_MAX || !IDEMPOTENCY_KEY.test(key)) {
     throw new HoldlineError(
       'HOLDLINE_BAD_IDEMPOTENCY_KEY',
-      `the Idempotency-Key ${JSON.stringify(key.slice(0, 32))} is not 1 to ${IDEMPOTENCY_KEY_CHARS} printable ASCII characters`,
+      `the Idempotency-Key ${JSON.stringify(key.slice(0, 32))} is not 1 to ${IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters`,
     );
   }
   return key;

@@ -1,7 +1,7 @@
 /** Receipts of publishes under their idempotency keys, for the time that a publisher may ask again. */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { IDEMPOTENCY_KEYS, IDEMPOTENCY_MS } from '../limits.js';
+import { IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS } from '../limits.js';
 import type { KeptReceipt } from '../core/event-log.js';
 
 export class KeptReceipts {
@@ -20,12 +20,12 @@ export class KeptReceipts {
     return kept !== undefined && kept.untilMs > this.#clock.nowMs() ? kept : undefined;
   }
 
-  /** Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS the oldest goes early, and is counted. */
+  /** Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS_MAX the oldest goes early, and is counted. */
   keep(key: string, kept: KeptReceipt): void {
     const nowMs = this.#clock.nowMs();
     for (const [oldest, { untilMs }] of this.#byKey) {
       const expired = untilMs <= nowMs;
-      if (!expired && this.#byKey.size < IDEMPOTENCY_KEYS) break;
+      if (!expired && this.#byKey.size < IDEMPOTENCY_KEYS_MAX) break;
       this.#byKey.delete(oldest);
       if (!expired) this.#counters.idempotency_evicted_total++;
     }

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
-import { LAST_POSSIBLE_ID } from '../limits.js';
+import { ID_MAX } from '../limits.js';
 import { KeptReceipts } from './kept-receipts.js';
 import type { EventLog, KeptReceipt, RequestKey } from '../core/event-log.js';
 
@@ -26,12 +26,9 @@ export class MemoryLog implements EventLog {
   }
 
   append(entries: readonly NewEntry[], request?: RequestKey & { readonly subscribers: number }): Promise<readonly number[]> {
-    if (this.#lastId + entries.length > LAST_POSSIBLE_ID) {
+    if (this.#lastId + entries.length > ID_MAX) {
       return Promise.reject(
-        new HoldlineError(
-          'HOLDLINE_INTERNAL',
-          `the log has given its last id, ${LAST_POSSIBLE_ID}; restart it with a lower --first-id`,
-        ),
+        new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${ID_MAX}; restart it with a lower --first-id`),
       );
     }
     const logged: LoggedEntry[] = [];

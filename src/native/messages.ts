@@ -4,10 +4,10 @@
  */
 import type { HttpResponse, us_socket_context_t, WebSocket, WebSocketBehavior } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/feed.js';
+import type { LinePort } from '../core/group.js';
 import { ENDS } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
-import { CORK_WRITE_BYTES, MESSAGE_SLACK_BYTES, READER_MESSAGE_BYTES_MAX, UNREAD_ANSWERS_BYTES } from '../limits.js';
+import { CORK_WRITE_BYTES_MAX, MESSAGE_SLACK_BYTES, READER_MESSAGE_BYTES_MAX, UNREAD_ANSWERS_BYTES_MAX } from '../limits.js';
 
 /** A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md */
 export interface MessageLine {
@@ -168,7 +168,7 @@ export function behaviours(
     sendPingsAutomatically: true,
     // Ours act first: a line is left alone at the first refused byte, and closed for unread answers and pongs before this. What is
     // over it is lost, the close frame too. native-notes/websocket-backpressure.md
-    maxBackpressure: 2 * CORK_WRITE_BYTES + options.maxMessageBytes + UNREAD_ANSWERS_BYTES,
+    maxBackpressure: 2 * CORK_WRITE_BYTES_MAX + options.maxMessageBytes + UNREAD_ANSWERS_BYTES_MAX,
     closeOnBackpressureLimit: true,
     open: (socket) => messages.opened(socket as MessageSocket),
     message: (socket, message, isBinary) => messages.received(socket as MessageSocket, message, isBinary),

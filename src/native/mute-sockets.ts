@@ -4,7 +4,7 @@
  * an optional dependency, on Linux; elsewhere nobody is closed.
  */
 import { readdirSync } from 'node:fs';
-import { MUTE_AGE_MS, MUTE_CLOSED_AT_ONCE, MUTE_LOOK_DESCRIPTORS, MUTE_LOOK_MS } from '../limits.js';
+import { MUTE_AGE_MS, MUTE_CLOSED_AT_ONCE_MAX, MUTE_DESCRIPTORS_CHECKED_MAX, MUTE_CHECK_MS } from '../limits.js';
 
 /** The three functions of the C library, for TCP sockets. */
 interface Libc {
@@ -77,7 +77,7 @@ export class MuteSockets {
 
   /**
    * True when somebody new may have the place of a socket that was silent: it is closed in the next turn. Looks at most every
-   * MUTE_LOOK_MS, at MUTE_LOOK_DESCRIPTORS descriptors. `closed` is called for each that is closed.
+   * MUTE_CHECK_MS, at MUTE_DESCRIPTORS_CHECKED_MAX descriptors. `closed` is called for each that is closed.
    */
   takePlace(closed: () => void): boolean {
     if (this.#places === 0) this.#makePlaces(closed);
@@ -89,10 +89,10 @@ export class MuteSockets {
   #makePlaces(closed: () => void): void {
     const libc = this.#libc;
     const now = performance.now();
-    if (libc === undefined || now - this.#lookedMs < MUTE_LOOK_MS) return;
+    if (libc === undefined || now - this.#lookedMs < MUTE_CHECK_MS) return;
     this.#lookedMs = now;
     const silent = this.#findSilent(libc).toSorted((one, other) => other.ageMs - one.ageMs);
-    for (const { descriptor } of silent.slice(0, MUTE_CLOSED_AT_ONCE)) {
+    for (const { descriptor } of silent.slice(0, MUTE_CLOSED_AT_ONCE_MAX)) {
       libc.shutDown(descriptor);
       this.#places++;
       closed();
@@ -103,7 +103,7 @@ export class MuteSockets {
   #findSilent(libc: Libc): { readonly descriptor: number; readonly ageMs: number }[] {
     const all = readdirSync('/proc/self/fd').map(Number);
     const silent: { descriptor: number; ageMs: number }[] = [];
-    const count = Math.min(all.length, MUTE_LOOK_DESCRIPTORS);
+    const count = Math.min(all.length, MUTE_DESCRIPTORS_CHECKED_MAX);
     for (let i = 0; i < count; i++) {
       const descriptor = all[(this.#next + i) % all.length] as number;
       if (!libc.info(descriptor) || info[STATE_AT] !== ESTABLISHED || info.readBigUInt64LE(BYTES_RECEIVED_AT) > 0n) continue;

@@ -4,9 +4,9 @@
  */
 import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/feed.js';
+import type { LinePort } from '../core/group.js';
 import { HoldlineError } from '../errors.js';
-import { CORK_WRITE_BYTES, REQUEST_HEAD_BYTES, SPARE_SOCKETS } from '../limits.js';
+import { CORK_WRITE_BYTES_MAX, REQUEST_HEAD_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
 import { behaviours, type MessageHandler, type MessageLine, type MessageOptions, type UpgradeContext } from './messages.js';
 import { MuteSockets } from './mute-sockets.js';
 import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from './socket-options.js';
@@ -32,7 +32,7 @@ function nothing(): void {}
 /** Event streams and other responses without an end. */
 export const streamPort: LinePort<HttpResponse> = {
   kind: 'stream',
-  // One cork of at most CORK_WRITE_BYTES is one send(), an uncorked write four. True: what was buffered before is out, and at most this
+  // One cork of at most CORK_WRITE_BYTES_MAX is one send(), an uncorked write four. True: what was buffered before is out, and at most this
   // write is not. native-notes/cork-size.md, native-notes/uncorked-write-is-four-sends.md, native-notes/true-means-backlog-flushed.md
   write(response, bytes) {
     corkedResponse = response;
@@ -49,7 +49,7 @@ export const streamPort: LinePort<HttpResponse> = {
   // HTTP responses do not tell. A flush that failed shows one cork late: the cork that failed, and the one that was refused
   // (and of a frame larger than a cork the rest of it).
   // native-notes/true-means-backlog-flushed.md
-  unsentBytes: () => 2 * CORK_WRITE_BYTES,
+  unsentBytes: () => 2 * CORK_WRITE_BYTES_MAX,
 };
 
 /** Told what happens to a held socket, by the handle that it has there. */
@@ -98,7 +98,7 @@ type Uws = typeof import('uWebSockets.js') & { readonly LIBUS_LISTEN_EXCLUSIVE_P
 /** Loads the binary for this Node and this machine. native-notes/which-build.md */
 async function loadUws(): Promise<Uws> {
   // Read once, when the module loads. native-notes/header-limit.md
-  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES);
+  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES_MAX);
   try {
     return (await import('uWebSockets.js')) as unknown as Uws;
   } catch (cause) {
@@ -136,7 +136,7 @@ export async function listen(
 ): Promise<Listener> {
   const uws = await loadUws();
   const app = uws.App();
-  const socketCap = options.maxConnections + SPARE_SOCKETS;
+  const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const mute = await MuteSockets.load();
   const silentClosed = (): void => void counters.sockets_silent_closed_total++;
   // Sees every socket that is accepted or closes; closing it here refuses it. native-notes/accept-filter.md

@@ -1,7 +1,7 @@
 /** The pages under `/-/`: one table of what is there, who may ask for it, and what it answers. */
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
-import { RANKED_LINES } from '../limits.js';
+import { RANKED_LINES_DEFAULT } from '../limits.js';
 import type { Headers } from '../http/answer.js';
 import { limitOf, type Query } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
@@ -54,7 +54,7 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
       access: 'key',
       answer({ query }) {
         const sort = orderOf(query);
-        return json({ sort, connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES) });
+        return json({ sort, connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES_DEFAULT) });
       },
     },
     metrics: {

@@ -6,7 +6,7 @@
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { readFileLimit } from '../linux/file-limit.js';
-import { BODY_BYTES, LAST_POSSIBLE_ID, RESERVED_FILES, SPARE_SOCKETS } from '../limits.js';
+import { BODY_BYTES_MAX, ID_MAX, RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
 import { nearestName } from './spelling.js';
 
@@ -102,7 +102,7 @@ export const OPTIONS = {
   },
   firstId: {
     flag: 'first-id',
-    kind: integer(1, LAST_POSSIBLE_ID),
+    kind: integer(1, ID_MAX),
     default: undefined,
     defaultMeans: 'from the clock, so that ids do not go back over a restart',
     help: 'id of the first event; for examples and tests',
@@ -129,7 +129,7 @@ export const OPTIONS = {
     flag: 'max-connections',
     kind: integer(1, MOST_CONNECTIONS),
     default: connectionsUnder,
-    defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS}`,
+    defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS_MAX}`,
     help: 'connections held at once; the next is told to come back',
   },
   memoryBudgetBytes: {
@@ -235,12 +235,12 @@ export function settle(givenFor: (setting: SettingName) => Given, fileLimit: num
 
 /** Bounds that one option sets to another, or the machine to an option. */
 function checkRelations(settings: Settings, names: Record<SettingName, string>, fileLimit: number | undefined): void {
-  const carried = fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS;
+  const carried = fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.maxConnections}: ${settings.maxConnections} is more than the file limit of ${fileLimit} carries, which is ${Math.max(carried, 0)} ` +
-        `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS} for clients that are told to come back): ` +
+        `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS_MAX} for clients that are told to come back): ` +
         'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
     );
   }
@@ -263,7 +263,7 @@ function checkRelations(settings: Settings, names: Record<SettingName, string>, 
 function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
   // At least 1, so that a file limit below that is refused by the relation and not by the option's range.
-  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS, MOST_CONNECTIONS));
+  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, MOST_CONNECTIONS));
 }
 
 /** The error for a value that is not accepted. An empty secret is no secret. */
@@ -307,7 +307,7 @@ for (const [setting, row] of Object.entries<OptionRow>(OPTIONS)) {
   assertRelation(!isOwnValue || row.kind.read(row.default) !== undefined, `the default of ${setting} is in its range`);
 }
 const { maxEventBytes, replayTotalBytes, replayBytes } = OPTIONS;
-assertRelation(maxEventBytes.kind.read(BODY_BYTES + 1) === undefined, 'the largest event fits a request body');
+assertRelation(maxEventBytes.kind.read(BODY_BYTES_MAX + 1) === undefined, 'the largest event fits a request body');
 assertRelation(maxEventBytes.kind.read(replayTotalBytes.default + 1) === undefined, 'the largest event fits the rings');
 assertRelation(replayBytes.default <= replayTotalBytes.default, 'the default ring fits all rings');
 assertRelation(connectionsUnder(undefined) <= MOST_CONNECTIONS, 'the connections without a file limit are in range');

@@ -33,7 +33,7 @@ import {
   transportOf,
   waitMsOf,
 } from '../http/request.js';
-import { answerStreamHead, openStream, wayOf, type StreamRequest } from '../transports/stream.js';
+import { answerStreamHead, openStream, deliveryModeOf, type StreamRequest } from '../transports/stream.js';
 import type { Messages, Session } from '../transports/websocket.js';
 
 /** Whatever is held open. */
@@ -187,7 +187,7 @@ export class Router {
         answerOrWait(hub, hub, exchange, poll, () => this.#checkPlace());
       };
     }
-    const stream: StreamRequest = { channels, position, way: wayOf(transport, channels, query.isSet('envelope')) };
+    const stream: StreamRequest = { channels, position, mode: deliveryModeOf(transport, channels, query.isSet('envelope')) };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     return () => this.#openStream(exchange, stream);
   }
@@ -198,7 +198,7 @@ export class Router {
       this.#checkPlace();
       openStream(hub, hub, exchange, stream, this.#retryMs());
     } catch (error) {
-      if (!(error instanceof HoldlineError) || stream.way.transport !== 'sse') throw error;
+      if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse') throw error;
       exchange.refuseStreamForNow(error, this.#retryMs());
     }
   }

@@ -10,7 +10,7 @@ import { makeCounters } from '../counters.js';
 import { HoldlineError, withStack } from '../errors.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
-import { DRAIN_ENDS_PER_TURN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS } from '../limits.js';
+import { DRAIN_ENDS_PER_TURN_MIN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
@@ -108,7 +108,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), held, settings.memoryBudgetBytes);
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
-    sockets: settings.maxConnections + SPARE_SOCKETS,
+    sockets: settings.maxConnections + SPARE_SOCKETS_MAX,
   });
   const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
@@ -157,7 +157,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     // What was accepted goes out first, if that does not take more than half the time.
     while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
     const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
-    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN, Math.ceil(hub.lines.open / turns));
+    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN_MIN, Math.ceil(hub.lines.open / turns));
     while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs) await pause(DRAIN_TURN_MS);
     // Closing drops what is in user space, not what is in the kernel. Nothing tells when that has left a response that was ended.
     // native-notes/end-of-stream.md

@@ -1,7 +1,13 @@
 /** Batches: a body of lines of JSON, an event each, read as bytes and in slices of time. */
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
-import { BATCH_AT_ONCE_BYTES, BATCH_EVENTS, BATCH_STEP_BYTES, JSON_GROWTH_MAX, MESSAGE_ENVELOPE_BYTES } from '../limits.js';
+import {
+  BATCH_AT_ONCE_BYTES_MAX,
+  BATCH_EVENTS_MAX,
+  BATCH_STEP_BYTES,
+  JSON_GROWTH_MAX,
+  MESSAGE_ENVELOPE_BYTES_MAX,
+} from '../limits.js';
 import { checkSize } from './event-size.js';
 import { firstByte, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
 import { inSlices } from './slices.js';
@@ -23,7 +29,7 @@ export function readBatch(
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
   const reader = new BatchReader(channel, body, maxEventBytes);
-  if (body.length > BATCH_AT_ONCE_BYTES) return inSlices(() => reader.step()).then(() => reader.events);
+  if (body.length > BATCH_AT_ONCE_BYTES_MAX) return inSlices(() => reader.step()).then(() => reader.events);
   while (!reader.step());
   return reader.events;
 }
@@ -41,7 +47,7 @@ class BatchReader {
     this.#channel = channel;
     this.#body = body;
     this.#maxEventBytes = maxEventBytes;
-    this.#maxLineBytes = JSON_GROWTH_MAX * maxEventBytes + MESSAGE_ENVELOPE_BYTES;
+    this.#maxLineBytes = JSON_GROWTH_MAX * maxEventBytes + MESSAGE_ENVELOPE_BYTES_MAX;
   }
 
   /** Reads some lines, about BATCH_STEP_BYTES; true when the body is read. */
@@ -69,8 +75,8 @@ class BatchReader {
   }
 
   #readLine(end: number): void {
-    if (this.events.length === BATCH_EVENTS) {
-      throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS} events`);
+    if (this.events.length === BATCH_EVENTS_MAX) {
+      throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS_MAX} events`);
     }
     // Measured before it is read: a line that no event fits is not worth a look.
     const bytes = end - this.#start;

@@ -1,7 +1,7 @@
 /** What a client's message over WebSocket asks for, read from its bytes: an event to publish, and a `ref` that comes back with the answer. */
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
-import { REF_CHARS } from '../limits.js';
+import { REF_CHARS_MAX } from '../limits.js';
 import { eventOf } from './batch.js';
 import { checkSize } from './event-size.js';
 import { firstByte, isNumber, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
@@ -48,7 +48,7 @@ export function readMessage(bytes: Buffer, channels: readonly string[], maxEvent
     const wanted = refOf(bytes);
     ref = wanted ?? '';
     checkMembers(bytes, message, '');
-    if (wanted === undefined) throw badMessage(`"ref" is neither a number nor a string of at most ${REF_CHARS} characters`);
+    if (wanted === undefined) throw badMessage(`"ref" is neither a number nor a string of at most ${REF_CHARS_MAX} characters`);
     const event = readPublish(bytes, channels);
     checkSize(event, maxEventBytes);
     return { ref, event };
@@ -67,8 +67,9 @@ function refOf(bytes: Buffer): string | undefined {
   if (start < 0) return '';
   const end = message.ends[REF] as number;
   const isAllowed = isString(bytes, start)
-    ? stringBytes(bytes, start, end).length <= UTF8_PER_CHAR * REF_CHARS && stringOf(bytes, start, end).length <= REF_CHARS
-    : isNumber(bytes, start) && end - start <= REF_CHARS;
+    ? stringBytes(bytes, start, end).length <= UTF8_PER_CHAR * REF_CHARS_MAX &&
+      stringOf(bytes, start, end).length <= REF_CHARS_MAX
+    : isNumber(bytes, start) && end - start <= REF_CHARS_MAX;
   return isAllowed ? bytes.toString('utf8', start, end) : undefined;
 }
 

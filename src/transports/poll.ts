@@ -1,5 +1,5 @@
 /** Polls: answered at once when there is something, else when it comes or the wait is over. */
-import type { PollPort, Way } from '../core/feed.js';
+import type { PollPort, DeliveryMode } from '../core/group.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
@@ -19,15 +19,15 @@ export interface PollRequest {
 const pollPort: PollPort<Exchange> = { kind: 'poll', answer: answerPoll };
 
 /** One way for each limit, since those who wait with the same one get the same bytes. Bounded by the limits there are. */
-const WAYS = new Map<number, Way<Exchange>>();
+const WAYS = new Map<number, DeliveryMode<Exchange>>();
 
-function wayOf(limit: number): Way<Exchange> {
-  let way = WAYS.get(limit);
-  if (way === undefined) {
-    way = { transport: 'poll', dialect: NDJSON, port: pollPort, limit };
-    WAYS.set(limit, way);
+function deliveryModeOf(limit: number): DeliveryMode<Exchange> {
+  let mode = WAYS.get(limit);
+  if (mode === undefined) {
+    mode = { transport: 'poll', encoding: NDJSON, port: pollPort, limit };
+    WAYS.set(limit, mode);
   }
-  return way;
+  return mode;
 }
 
 function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: number): void {
@@ -55,6 +55,6 @@ export function answerOrWait(
     answerPoll(exchange, found?.body, polled.position);
   } else {
     checkPlace();
-    exchange.hold(hub.wait(exchange, channels, wayOf(limit), start, waitMs), holder);
+    exchange.hold(hub.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), holder);
   }
 }

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
-import { BODY_BYTES } from '../limits.js';
+import { BODY_BYTES_MAX } from '../limits.js';
 import type { Receipt } from '../core/event-log.js';
 import { readBatch } from './batch.js';
 import { checkSize } from './event-size.js';
@@ -25,7 +25,7 @@ export function bodyKindOf(contentType: string): BodyKind {
 
 /** Body limit for a kind: a single event cannot be larger than its frame may be. */
 export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
-  return kind === 'batch' ? BODY_BYTES : Math.min(BODY_BYTES, maxEventBytes);
+  return kind === 'batch' ? BODY_BYTES_MAX : Math.min(BODY_BYTES_MAX, maxEventBytes);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with. */
-import type { Way } from '../core/feed.js';
+import type { DeliveryMode } from '../core/group.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
@@ -10,15 +10,19 @@ import type { Exchange } from '../http/exchange.js';
 export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
-  readonly way: Way<HttpResponse>;
+  readonly mode: DeliveryMode<HttpResponse>;
 }
 
-const EVENT_STREAM: Way<HttpResponse> = { transport: 'sse', dialect: SSE, port: streamPort };
-const ENVELOPED_STREAM: Way<HttpResponse> = { transport: 'sse', dialect: SSE_ENVELOPE, port: streamPort };
-const NDJSON_STREAM: Way<HttpResponse> = { transport: 'ndjson', dialect: NDJSON, port: streamPort };
+const EVENT_STREAM: DeliveryMode<HttpResponse> = { transport: 'sse', encoding: SSE, port: streamPort };
+const ENVELOPED_STREAM: DeliveryMode<HttpResponse> = { transport: 'sse', encoding: SSE_ENVELOPE, port: streamPort };
+const NDJSON_STREAM: DeliveryMode<HttpResponse> = { transport: 'ndjson', encoding: NDJSON, port: streamPort };
 
 /** The way of a stream. A line on several channels tells which one an event is from, as lines of JSON always do. */
-export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], envelope: boolean): Way<HttpResponse> {
+export function deliveryModeOf(
+  transport: 'sse' | 'ndjson',
+  channels: readonly string[],
+  envelope: boolean,
+): DeliveryMode<HttpResponse> {
   if (transport === 'ndjson') return NDJSON_STREAM;
   return channels.length > 1 || envelope ? ENVELOPED_STREAM : EVENT_STREAM;
 }
@@ -28,8 +32,8 @@ export function wayOf(transport: 'sse' | 'ndjson', channels: readonly string[], 
  * (native-notes/proxy-on-this-machine.md). A stream of
  * JSON tells in the head where it continues, which an event stream does in its first block.
  */
-function writeStreamHead({ response, headers }: Exchange, { way }: StreamRequest, continuesAfter: number): void {
-  const isEvents = way.transport === 'sse';
+function writeStreamHead({ response, headers }: Exchange, { mode }: StreamRequest, continuesAfter: number): void {
+  const isEvents = mode.transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
   response.writeHeader('Cache-Control', 'no-cache, no-transform');
   response.writeHeader('X-Accel-Buffering', 'no');
@@ -46,8 +50,8 @@ function writeStreamHead({ response, headers }: Exchange, { way }: StreamRequest
 type StreamHub = Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>;
 
 /** True when an event stream is not to be opened, since its channel was deleted. */
-function isOver(hub: StreamHub, { channels, way }: StreamRequest): boolean {
-  return way.transport === 'sse' && hub.isDeleted(channels);
+function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
+  return mode.transport === 'sse' && hub.isDeleted(channels);
 }
 
 /** Answers a HEAD: what a GET would begin with, and the end of the connection, as there is no length to tell. */
@@ -77,8 +81,8 @@ export function openStream(
     return;
   }
   const { response } = exchange;
-  const { channels, position, way } = request;
-  const { handle, continuesAfter, opening } = hub.join(response, channels, way, position, retryMs);
+  const { channels, position, mode } = request;
+  const { handle, continuesAfter, opening } = hub.join(response, channels, mode, position, retryMs);
   hold(response, handle, holder);
   writeStreamHead(exchange, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);

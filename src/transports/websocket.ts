@@ -1,6 +1,6 @@
 /** WebSockets: opens lines of messages, and takes publishes from their clients. Each message holds whole lines of JSON. */
 import type { NewEvent } from '../core/event.js';
-import type { Way } from '../core/feed.js';
+import type { DeliveryMode } from '../core/group.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
@@ -10,12 +10,12 @@ import { CLOSE_CODES, HoldlineError, isTemporary } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
 import {
   CONTROL_FRAMES_PER_TURN_MAX,
-  MESSAGE_ENVELOPE_BYTES,
+  MESSAGE_ENVELOPE_BYTES_MAX,
   REFUSED_MESSAGES_MAX,
   SOCKET_PUBLISH_BYTES_MAX,
-  UNREAD_ANSWERS_BYTES,
+  UNREAD_ANSWERS_BYTES_MAX,
   WAITING_MESSAGE_COST_BYTES,
-  WAITING_PUBLISHERS,
+  WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
 import {
   closeMessages,
@@ -58,11 +58,11 @@ type MessagesHub = Pick<
   'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
 >;
 
-const MESSAGES: Way<MessageSocket> = { transport: 'websocket', dialect: NDJSON, port: messagePort };
+const MESSAGES: DeliveryMode<MessageSocket> = { transport: 'websocket', encoding: NDJSON, port: messagePort };
 
 /** The longest message that is read, bytes. */
 export function maxMessageBytes(maxEventBytes: number): number {
-  return maxEventBytes + MESSAGE_ENVELOPE_BYTES;
+  return maxEventBytes + MESSAGE_ENVELOPE_BYTES_MAX;
 }
 
 /** A publish that waits for its turn or is carried out. */
@@ -215,7 +215,7 @@ export class Messages implements MessageHandler {
 
   /**
    * Publishes after what the socket has sent before: who sends faster than is taken waits its turn, within a bound, and does not find
-   * the channel's waiting room full of itself.
+   * the channel's admission queue full of itself.
    */
   #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
     const state = socket.session as State;
@@ -266,7 +266,7 @@ export class Messages implements MessageHandler {
 
   /** Asks whether a client may publish, with a bound on those who wait for the answer. Rejects with what the client is told. */
   async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
-    if (this.#asking >= WAITING_PUBLISHERS) {
+    if (this.#asking >= WAITING_PUBLISHERS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
         `${this.#asking} publishes wait for their permission already; try again later`,
@@ -306,7 +306,7 @@ export class Messages implements MessageHandler {
 
   /** Accounts what was answered; a client that does not read its answers is closed before they fill the memory. */
   #owe(socket: MessageSocket, answerBytes: number, reason: string): void {
-    if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES) return;
+    if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES_MAX) return;
     this.#counters.websockets_closed_unread_total++;
     closeMessages(socket, CLOSE_CODES.tryAgainLater, reason);
   }

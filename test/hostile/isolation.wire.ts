@@ -323,7 +323,7 @@ test(
       [
         'isolation',
         `100 publishers wait for room on A (${readers} lines, a batch of 4 MiB before them) and leave`,
-        'publishers that have left hold no place in the waiting room',
+        'publishers that have left hold no place in the admission queue',
       ],
       async (trial) => {
         const stage = await Stage.open(casts());

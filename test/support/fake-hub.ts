@@ -51,9 +51,9 @@ export class FakeHub {
   /** Opens a line; its kernel takes `capacityBytes` while nobody reads. */
   join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: WayName): FakeLine {
     const channels = path.split(',');
-    const way = this.#ways[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
-    const socket = new FakeSocket(path, capacityBytes, 1, way.transport === 'websocket' ? 'message' : 'stream');
-    const { handle, opening } = this.hub.join(socket, channels, way, position, 3000);
+    const mode = this.#ways[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
+    const socket = new FakeSocket(path, capacityBytes, 1, mode.transport === 'websocket' ? 'message' : 'stream');
+    const { handle, opening } = this.hub.join(socket, channels, mode, position, 3000);
     const line: FakeLine = { socket, handle, text: '' };
     if (opening.length > 0 && !socket.write(opening, Buffer.from(opening))) this.hub.stalled(handle, socket);
     return line;

@@ -1,5 +1,5 @@
 /** Polls without sockets: what they were answered, and when. */
-import type { PollPort, Way } from '../../src/core/feed.js';
+import type { PollPort, DeliveryMode } from '../../src/core/group.js';
 import { NDJSON } from '../../src/core/frame.js';
 
 /** What a poll was answered. */
@@ -40,6 +40,6 @@ const pollPort: PollPort<FakePoll> = {
 };
 
 /** The way of polls that take `limit` events at once; 0: one, that is no array. */
-export function fakePollWay(limit: number): Way<FakePoll> {
-  return { transport: 'poll', dialect: NDJSON, port: pollPort, limit };
+export function fakePollWay(limit: number): DeliveryMode<FakePoll> {
+  return { transport: 'poll', encoding: NDJSON, port: pollPort, limit };
 }

@@ -2,10 +2,10 @@
  * Sockets as uWebSockets and the kernel make them, without either: a kernel buffer that a reader empties, a user-space backlog
  * behind it, and the answers that a write gives. native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
  */
-import type { LinePort, Way } from '../../src/core/feed.js';
+import type { LinePort, DeliveryMode } from '../../src/core/group.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
 import type { EndCode } from '../../src/errors.js';
-import { CORK_WRITE_BYTES } from '../../src/limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import type { FakeClock } from './fake-clock.js';
 
 /**
@@ -106,7 +106,7 @@ export class FakeSocket {
     } else {
       this.flush();
     }
-    const mostBytes = Math.max(CORK_WRITE_BYTES, this.#largestRunBytes) + CORK_WRITE_BYTES + 256;
+    const mostBytes = Math.max(CORK_WRITE_BYTES_MAX, this.#largestRunBytes) + CORK_WRITE_BYTES_MAX + 256;
     if (this.backlogBytes > mostBytes)
       throw new Error(`${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`);
     if (this.backlogBytes === 0) this.#largestRunBytes = 0;
@@ -171,7 +171,7 @@ export class FakeSocket {
   /** Pieces of a frame larger than a cork are written one behind the other, whatever the socket answers; nothing else is. */
   #note(bytes: Uint8Array): void {
     const continues =
-      this.#lastLength === CORK_WRITE_BYTES && bytes.buffer === this.#lastBuffer && bytes.byteOffset === this.#lastEnd;
+      this.#lastLength === CORK_WRITE_BYTES_MAX && bytes.buffer === this.#lastBuffer && bytes.byteOffset === this.#lastEnd;
     if (this.refusing && !continues) throw new Error(`${this.name}: written to while it refuses bytes`);
     this.#runBytes = continues ? this.#runBytes + bytes.length : bytes.length;
     this.#largestRunBytes = Math.max(this.#largestRunBytes, this.#runBytes);
@@ -191,7 +191,7 @@ const LF = 0x0a;
 /** Whole lines of JSON, together no more than a cork holds, or one longer line alone. */
 export function checkMessage(socket: FakeSocket, bytes: Uint8Array): void {
   if (bytes.length < 2 || bytes[0] === LF || bytes.at(-1) !== LF) throw new Error(`${socket.name}: a message that is no lines`);
-  if (bytes.length > CORK_WRITE_BYTES && bytes.indexOf(LF) !== bytes.length - 1)
+  if (bytes.length > CORK_WRITE_BYTES_MAX && bytes.indexOf(LF) !== bytes.length - 1)
     throw new Error(`${socket.name}: a message of several lines has ${bytes.length} bytes`);
 }
 
@@ -213,7 +213,7 @@ export class FakePort implements LinePort<FakeSocket> {
   write(socket: FakeSocket, bytes: Uint8Array): boolean {
     if (!this.#clock.isRunning) throw new Error(`${socket.name}: written to in a callback, where another socket may be corked`);
     if (this.kind === 'message') checkMessage(socket, bytes);
-    else if (bytes.length > CORK_WRITE_BYTES) throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
+    else if (bytes.length > CORK_WRITE_BYTES_MAX) throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
     this.#clock.pass(this.#corkMs);
     if (isGap(bytes)) socket.onGap?.();
     return socket.write(bytes, this.#copyOf(bytes));
@@ -243,12 +243,12 @@ export class FakePort implements LinePort<FakeSocket> {
 export type WayName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
 
 /** The ways of lines, as the transports make them. */
-export function fakeWays(clock: FakeClock, corkMs = 0): Readonly<Record<WayName, Way<FakeSocket>>> {
+export function fakeWays(clock: FakeClock, corkMs = 0): Readonly<Record<WayName, DeliveryMode<FakeSocket>>> {
   const port = new FakePort('stream', clock, corkMs);
   return {
-    sse: { transport: 'sse', dialect: SSE, port },
-    'sse-env': { transport: 'sse', dialect: SSE_ENVELOPE, port },
-    ndjson: { transport: 'ndjson', dialect: NDJSON, port },
-    websocket: { transport: 'websocket', dialect: NDJSON, port: new FakePort('message', clock, corkMs) },
+    sse: { transport: 'sse', encoding: SSE, port },
+    'sse-env': { transport: 'sse', encoding: SSE_ENVELOPE, port },
+    ndjson: { transport: 'ndjson', encoding: NDJSON, port },
+    websocket: { transport: 'websocket', encoding: NDJSON, port: new FakePort('message', clock, corkMs) },
   };
 }

@@ -2,7 +2,7 @@
  * The simulator's clients that hold lines, on streams and in messages: they come and go, read fast or slowly, and come back to their
  * positions. What they are given is checked byte for byte, and so are their rows in the hub.
  */
-import type { Feed } from '../../src/core/feed.js';
+import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/lines.js';
 import type { Held } from './fake-hub.js';
 import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
@@ -13,7 +13,7 @@ import { attempt, type World } from './world.js';
 /** A client that comes and goes. Between its connections it remembers its position. */
 interface Client {
   channels: readonly string[];
-  way: WayName;
+  mode: WayName;
   position: number | undefined;
   line: Line | undefined;
 }
@@ -52,7 +52,7 @@ const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
 /** What means nothing on a stream. */
 const FILLER: Readonly<Record<string, string>> = { sse: ':\n', ndjson: '\n' };
 /** Bytes of answers that a client may leave unread; then its transport closes it. */
-const UNREAD_ANSWERS_BYTES = 20_000;
+const UNREAD_ANSWERS_BYTES_MAX = 20_000;
 /** Turns in which all lines of a deleted channel are ended: more than half of all there may be are ended in one. */
 const DELETED_TURNS = 3;
 
@@ -169,37 +169,37 @@ export class LineClients {
   /** A deletion enters: healthy lines have been given what came before, those on the channel alone are over. */
   deleted(channel: string, id: number, newestId: number): void {
     for (const { client, line } of this.#open()) {
-      const { feed, row } = this.#rowOf(line);
-      if (line.overTurns !== undefined || !feed.channels.some(({ name }) => name === channel)) continue;
-      const isHealthy = feed.table.states[row] === HEALTHY;
+      const { group, row } = this.#rowOf(line);
+      if (line.overTurns !== undefined || !group.channels.some(({ name }) => name === channel)) continue;
+      const isHealthy = group.table.states[row] === HEALTHY;
       const mayLack = this.#world.wasHeldBack(client.channels, line.atHeadStep);
-      if (isHealthy && (feed.table.cursors[row] as number) < newestId && !mayLack)
+      if (isHealthy && (group.table.cursors[row] as number) < newestId && !mayLack)
         throw new Error(`${line.socket.name}: healthy, and not given everything at the deletion of ${channel}`);
-      if (feed.channels.length > 1) continue;
+      if (group.channels.length > 1) continue;
       line.overTurns = 0;
       line.connection.deleted(id, isHealthy);
     }
   }
 
-  /** After each turn: the hub's rows. Adds to `open`, by transport, and to the feeds that are swept; returns how many are stalled. */
-  check(open: Record<string, number>, feeds: Set<Feed<Held>>): number {
+  /** After each turn: the hub's rows. Adds to `open`, by transport, and to the groups that are swept; returns how many are stalled. */
+  check(open: Record<string, number>, groups: Set<Group<Held>>): number {
     let stalled = 0;
     for (const { client, line } of this.#open()) {
       attempt(line.socket.name, () => {
-        const { feed, row } = this.#rowOf(line);
-        const state = feed.table.states[row] as number;
-        open[feed.way.transport] = (open[feed.way.transport] ?? 0) + 1;
+        const { group, row } = this.#rowOf(line);
+        const state = group.table.states[row] as number;
+        open[group.mode.transport] = (open[group.mode.transport] ?? 0) + 1;
         if (state === STALLED) stalled++;
-        this.#checkRow(line, feed.table.cursors[row] as number, state);
+        this.#checkRow(line, group.table.cursors[row] as number, state);
         if (line.overTurns !== undefined) return;
-        feeds.add(feed);
-        if (line.cursor >= feed.newestId) line.atHeadStep = this.#world.step + 1;
-        const grace = feed.table.inGrace[row];
+        groups.add(group);
+        if (line.cursor >= group.newestId) line.atHeadStep = this.#world.step + 1;
+        const grace = group.table.inGrace[row];
         const mayBeLapped = this.#world.wasHeldBack(client.channels, line.atHeadStep);
-        if ((state === HEALTHY || grace !== NO_GRACE) && line.cursor < feed.lostThrough && !mayBeLapped)
-          throw new Error(`in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${feed.lostThrough} is lost`);
-        if (grace !== NO_GRACE && line.cursor < feed.graceThrough)
-          throw new Error(`in grace at ${line.cursor}, and its channels keep what follows ${feed.graceThrough}`);
+        if ((state === HEALTHY || grace !== NO_GRACE) && line.cursor < group.lostThrough && !mayBeLapped)
+          throw new Error(`in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${group.lostThrough} is lost`);
+        if (grace !== NO_GRACE && line.cursor < group.graceThrough)
+          throw new Error(`in grace at ${line.cursor}, and its channels keep what follows ${group.graceThrough}`);
       });
     }
     return stalled;
@@ -217,10 +217,10 @@ export class LineClients {
   checkRest(): void {
     for (const { line } of this.#lines()) {
       attempt(line.socket.name, () => {
-        const { feed, row } = this.#rowOf(line);
-        const state = feed.table.states[row];
+        const { group, row } = this.#rowOf(line);
+        const state = group.table.states[row];
         if (state !== HEALTHY) throw new Error(`at rest in state ${state}`);
-        if (line.cursor < feed.newestId) throw new Error(`at rest at ${line.cursor}, the newest is ${feed.newestId}`);
+        if (line.cursor < group.newestId) throw new Error(`at rest at ${line.cursor}, the newest is ${group.newestId}`);
         line.reader.checkBetween();
         line.connection.settle(this.#world.model.lastId);
       });
@@ -237,7 +237,7 @@ export class LineClients {
         const heard = socket.writes > (before.get(line) as number);
         if (heard !== (socket.kind === 'stream')) throw new Error(`heard ${heard ? 'something' : 'nothing'} in an interval`);
         const head = this.#world.model.lastId;
-        if (client.way.startsWith('sse') && connection.position < head)
+        if (client.mode.startsWith('sse') && connection.position < head)
           throw new Error(`its heartbeat left it at ${connection.position}; the head is ${head}`);
       });
     }
@@ -260,37 +260,37 @@ export class LineClients {
   #newClient(): Client {
     const { random, setting } = this.#world;
     const channels = this.#world.newChannels();
-    const way = random.pick(setting.ways);
-    const envelope = way === 'sse' && (channels.length > 1 || random.chance(0.2));
-    return { channels, way: envelope ? 'sse-env' : way, position: undefined, line: undefined };
+    const mode = random.pick(setting.ways);
+    const envelope = mode === 'sse' && (channels.length > 1 || random.chance(0.2));
+    return { channels, mode: envelope ? 'sse-env' : mode, position: undefined, line: undefined };
   }
 
-  #rowOf(line: Line): { readonly feed: Feed<Held>; readonly row: number } {
+  #rowOf(line: Line): { readonly group: Group<Held>; readonly row: number } {
     const { lines } = this.#world.hub;
-    const feed = lines.feedOf(line.handle, line.socket);
-    if (feed === undefined) throw new Error('an open line has no row');
-    return { feed, row: lines.rowOf(line.handle) };
+    const group = lines.groupOf(line.handle, line.socket);
+    if (group === undefined) throw new Error('an open line has no row');
+    return { group, row: lines.rowOf(line.handle) };
   }
 
   #join(client: Client, asked: Asked): void {
     const { random, hub, model, floor } = this.#world;
     const { channels } = client;
-    const way = this.#ways[client.way];
-    const isEvents = way.transport === 'sse';
+    const mode = this.#ways[client.mode];
+    const isEvents = mode.transport === 'sse';
     // An EventSource is told 204 then, and does not come back. transports/stream.ts
     if (isEvents && hub.isDeleted(channels)) return;
     const capacity = random.pick(CAPACITIES);
     const name = `socket ${this.#socketsMade++}`;
-    const kind = way.transport === 'websocket' ? 'message' : 'stream';
+    const kind = mode.transport === 'websocket' ? 'message' : 'stream';
     const socket = new FakeSocket(name, capacity, random.between(1, capacity), kind);
-    this.#world.note(`${name} (${client.way}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`);
+    this.#world.note(`${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`);
     const head = this.#world.through(channels);
-    const joined = hub.join(socket, channels, way, positionOf(asked), 3000);
+    const joined = hub.join(socket, channels, mode, positionOf(asked), 3000);
     const opening = Buffer.from(joined.opening);
     const lost = new Map(channels.map((channel) => [channel, this.#world.lostOn(channel)]));
     const connection = new Connection(model, channels, asked, { head, floor, lost });
     const reader = isEvents
-      ? new EventStreamReader(connection, client.way === 'sse-env')
+      ? new EventStreamReader(connection, client.mode === 'sse-env')
       : new JsonLinesReader(connection, kind === 'stream');
     socket.onGap = () => this.#gapIsWritten(connection, channels);
     if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1'))) this.#gapIsWritten(connection, channels);
@@ -312,7 +312,7 @@ export class LineClients {
     // A WebSocket's close is told of within the call that ends it; nothing is there any more.
     if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
     // A response head that the kernel has not taken yet, as on a connection that is used again.
-    else if (capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000, FILLER[way.transport] as string);
+    else if (capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000, FILLER[mode.transport] as string);
     if (opening.length === 0) return;
     if (kind === 'message') checkMessage(socket, opening);
     if (!socket.write(opening, opening)) hub.stalled(handle, socket);
@@ -360,7 +360,7 @@ export class LineClients {
     const { socket, handle } = line;
     if (socket.closed || socket.ended || socket.send(Buffer.from(`${JSON.stringify({ ok: { id } })}\n`))) return;
     this.#world.hub.stalled(handle, socket);
-    if (socket.backlogBytes > UNREAD_ANSWERS_BYTES + socket.largestBytes) this.#close(client, line);
+    if (socket.backlogBytes > UNREAD_ANSWERS_BYTES_MAX + socket.largestBytes) this.#close(client, line);
   }
 
   #close(client: Client, line: Line): void {

@@ -53,7 +53,7 @@ export interface LineOptions {
   readonly onBlock?: (block: Block) => void;
 }
 
-/** The response side of a held line, whatever its dialect. */
+/** The response side of a held line, whatever its encoding. */
 abstract class HeldLine extends Watched {
   readonly connection: RawConnection;
   readonly path: string;
@@ -85,7 +85,7 @@ abstract class HeldLine extends Watched {
   /** Takes the next bytes of the body; throws where they break the contract. */
   protected abstract take(bytes: Buffer): void;
 
-  /** Highest id on this stream; where the dialect tells a position, that included. */
+  /** Highest id on this stream; where the encoding tells a position, that included. */
   abstract readonly lastId: number;
 
   abstract readonly eventCount: number;

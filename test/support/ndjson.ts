@@ -1,4 +1,4 @@
-/** The NDJSON dialect as a client reads it: streams, WebSocket messages and polls carry the same objects. Whatever breaks its grammar throws. */
+/** The NDJSON encoding as a client reads it: streams, WebSocket messages and polls carry the same objects. Whatever breaks its grammar throws. */
 
 /** What a gap says. */
 export interface Gap {

@@ -2,9 +2,9 @@
  * The simulator's clients that poll: each asks, is answered, and asks again from the position that it was told, waiting or not. What
  * they are answered is checked against the model, and so is when, and what the hub knows of those who wait.
  */
-import type { Feed } from '../../src/core/feed.js';
+import type { Group } from '../../src/core/group.js';
 import { HEALTHY } from '../../src/core/lines.js';
-import { DEADLINE_STEP_MS, POLL_BODY_BYTES, POLL_EVENTS, POLL_WAIT_JITTER } from '../../src/limits.js';
+import { DEADLINE_STEP_MS, POLL_BODY_BYTES_MAX, POLL_EVENTS_MAX, POLL_WAIT_JITTER } from '../../src/limits.js';
 import type { Held } from './fake-hub.js';
 import { FakePoll, fakePollWay } from './fake-poll.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
@@ -50,7 +50,7 @@ interface PollClient {
 }
 
 const WAITS_MS = [0, 0, 50, 500, 500, 5_000, 25_000, 60_000];
-const LIMITS = [0, 0, 0, 1, 3, 50, POLL_EVENTS];
+const LIMITS = [0, 0, 0, 1, 3, 50, POLL_EVENTS_MAX];
 /** Turns in which all polls of a deleted channel are answered: the lines that are ended in one are more than half of all there are. */
 const DELETED_TURNS = 3;
 
@@ -82,11 +82,11 @@ export class PollClients {
     return this.#clients.filter(({ waiting, channels }) => waiting !== undefined && channels.includes(channel)).length;
   }
 
-  /** Feeds that polls wait on, those of deleted channels left out. */
-  *feeds(): Iterable<Feed<Held>> {
+  /** Groups that polls wait on, those of deleted channels left out. */
+  *groups(): Iterable<Group<Held>> {
     for (const { waiting } of this.#clients) {
       if (waiting === undefined || waiting.overAt !== undefined) continue;
-      yield this.#world.hub.lines.feedOf(waiting.handle, waiting.poll) as Feed<Held>;
+      yield this.#world.hub.lines.groupOf(waiting.handle, waiting.poll) as Group<Held>;
     }
   }
 
@@ -139,15 +139,15 @@ export class PollClients {
       if (waiting === undefined) continue;
       const { hub, clock } = this.#world;
       const { poll, handle, sinceMs, waitMs, overAt } = waiting;
-      const feed = hub.lines.feedOf(handle, poll);
-      if (feed === undefined) throw new Error(`${poll.name}: waits and has no row`);
-      if (feed.table.states[hub.lines.rowOf(handle)] !== HEALTHY)
+      const group = hub.lines.groupOf(handle, poll);
+      if (group === undefined) throw new Error(`${poll.name}: waits and has no row`);
+      if (group.table.states[hub.lines.rowOf(handle)] !== HEALTHY)
         throw new Error(`${poll.name}: waits in another state than healthy`);
       const cursor = this.#cursorOf(waiting);
       if (cursor < waiting.cursor) throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
       waiting.cursor = cursor;
-      if (cursor >= feed.newestId) waiting.sinceStep = this.#world.step + 1;
-      if (overAt === undefined && cursor < feed.lostThrough && !this.#world.wasHeldBack(channels, waiting.sinceStep))
+      if (cursor >= group.newestId) waiting.sinceStep = this.#world.step + 1;
+      if (overAt === undefined && cursor < group.lostThrough && !this.#world.wasHeldBack(channels, waiting.sinceStep))
         throw new Error(`${poll.name}: waits at ${cursor} and is lapped`);
       if (overAt !== undefined && waiting.overTurns++ > DELETED_TURNS)
         throw new Error(`${poll.name}: waits though its channel was deleted`);
@@ -162,7 +162,7 @@ export class PollClients {
     const { hub } = this.#world;
     for (const client of this.#clients) {
       if (client.waiting === undefined && client.connection !== undefined) {
-        client.limit = POLL_EVENTS;
+        client.limit = POLL_EVENTS_MAX;
         const { empty } = this;
         while (empty === this.empty) this.#ask(client, 0, true);
       }
@@ -186,7 +186,7 @@ export class PollClients {
 
   #cursorOf({ handle, poll }: Waiting): number {
     const { lines } = this.#world.hub;
-    return lines.feedOf(handle, poll)?.table.cursors[lines.rowOf(handle)] as number;
+    return lines.groupOf(handle, poll)?.table.cursors[lines.rowOf(handle)] as number;
   }
 
   /** By channel: everything up to here is gone. */
@@ -303,7 +303,7 @@ export class PollClients {
     if (isArray !== limit > 0) throw new Error('an array where one event was asked for, or the other way round');
     if (objects.length === 0 || objects.length > Math.max(1, limit))
       throw new Error(`${objects.length} events, the limit is ${limit}`);
-    if (objects.length > 1 && body.length > POLL_BODY_BYTES) throw new Error(`a body of ${body.length} bytes`);
+    if (objects.length > 1 && body.length > POLL_BODY_BYTES_MAX) throw new Error(`a body of ${body.length} bytes`);
     for (const [i, { id, gap, shown }] of objects.entries()) {
       // Who waits loses nothing, but for one whose channel was deleted and has been deleted again before it was answered, and one
       // that is behind on a channel for what waits on another.
@@ -318,7 +318,7 @@ export class PollClients {
       if (shown !== shownObject(channel, event)) throw new Error(`the object of ${id} is not what was published`);
     }
     if (position !== connection.position) throw new Error(`the answer ends at ${connection.position} and tells ${position}`);
-    if (objects.length < limit && body.length < POLL_BODY_BYTES / 2) this.#checkNothingFollows(channels, position);
+    if (objects.length < limit && body.length < POLL_BODY_BYTES_MAX / 2) this.#checkNothingFollows(channels, position);
   }
 
   /** Reads a body, once for all who were given the same bytes. */

@@ -2,7 +2,7 @@
 import { isDeletion, type NewEntry, type NewEvent } from '../../src/core/event.js';
 import type { Published } from '../../src/core/intake.js';
 import { asError, HoldlineError } from '../../src/errors.js';
-import { PUBLISH_WAIT_MS, BATCH_AT_ONCE_BYTES, QUEUED_EVENT_BYTES } from '../../src/limits.js';
+import { PUBLISH_WAIT_MS_MAX, BATCH_AT_ONCE_BYTES_MAX, QUEUED_EVENT_BYTES } from '../../src/limits.js';
 import type { World } from './world.js';
 
 /** A publish that has not been answered. */
@@ -97,7 +97,7 @@ export class Publishers {
       const { channel } = pending;
       const hasNoRoom = this.#world.pendingOf(channel).length > 0 || unswept.has(channel) || slow.has(channel);
       const waitedMs = clock.nowMs() - pending.sinceMs;
-      if (waitedMs > PUBLISH_WAIT_MS + longestTurnMs && !pending.isSlow)
+      if (waitedMs > PUBLISH_WAIT_MS_MAX + longestTurnMs && !pending.isSlow)
         throw new Error(`a publish on ${pending.channel} has had no answer for ${waitedMs} ms`);
       pending.turnsWithRoom = hasNoRoom ? 0 : pending.turnsWithRoom + 1;
       if (pending.turnsWithRoom > 3) throw new Error(`a publish on ${pending.channel} waits, and there is room`);
@@ -152,7 +152,7 @@ export class Publishers {
         }
       },
       told,
-      readMs !== undefined || bytes > BATCH_AT_ONCE_BYTES,
+      readMs !== undefined || bytes > BATCH_AT_ONCE_BYTES_MAX,
     );
   }
 

@@ -1,5 +1,5 @@
 /**
- * Readers of what a line is given, byte for byte, by the rules of each dialect and by no code of src/. They hand on what they read to a
+ * Readers of what a line is given, byte for byte, by the rules of each encoding and by no code of src/. They hand on what they read to a
  * {@link Connection}, which knows what ought to come.
  */
 import { shownObject, type Accepted, type Connection } from './model.js';

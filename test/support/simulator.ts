@@ -4,9 +4,9 @@
  * A seed decides everything, so it replays a run.
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
-import type { Feed } from '../../src/core/feed.js';
+import type { Group } from '../../src/core/group.js';
 import { NO_GRACE } from '../../src/core/lines.js';
-import { CORK_WRITE_BYTES, DEADLINE_STEP_MS, WORKING_ROOM_CORKS_MOST } from '../../src/limits.js';
+import { CORK_WRITE_BYTES_MAX, DEADLINE_STEP_MS, IN_FLIGHT_WINDOW_CORKS_MAX } from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
 import { LineClients } from './line-clients.js';
@@ -146,9 +146,9 @@ export class Simulation {
   #check(): void {
     this.#world.throwFault();
     const { hub } = this.#world;
-    const feeds = new Set<Feed<Held>>(this.#polls.feeds());
+    const groups = new Set<Group<Held>>(this.#polls.groups());
     const open: Record<string, number> = { poll: this.#polls.waitingCount };
-    const stalled = this.#lines.check(open, feeds);
+    const stalled = this.#lines.check(open, groups);
     this.#polls.check();
     this.#checkGauges(open, stalled);
     for (const channel of this.setting.channels) {
@@ -157,9 +157,9 @@ export class Simulation {
         throw new Error(`${channel} is ${hub.isDeleted([channel]) ? '' : 'not '}deleted for the hub`);
     }
     const unswept = new Set<string>();
-    for (const feed of feeds) {
-      this.#checkUnswept(feed, unswept);
-      this.#checkGrace(feed, feeds);
+    for (const group of groups) {
+      this.#checkUnswept(group, unswept);
+      this.#checkGrace(group, groups);
     }
     this.#publishers.check(unswept);
   }
@@ -197,39 +197,39 @@ export class Simulation {
       );
   }
 
-  /** What some line of the feed that is healthy or in grace may not have been given is bounded: more than that does not enter. */
-  #checkUnswept(feed: Feed<Held>, unswept: Set<string>): void {
+  /** What some line of the group that is healthy or in grace may not have been given is bounded: more than that does not enter. */
+  #checkUnswept(group: Group<Held>, unswept: Set<string>): void {
     const { model, setting } = this.#world;
-    const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES);
-    const roomBytes = CORK_WRITE_BYTES * Math.min(WORKING_ROOM_CORKS_MOST, Math.max(1, corks));
-    for (const { name } of feed.channels) {
+    const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES_MAX);
+    const roomBytes = CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
+    for (const { name } of group.channels) {
       const events = model.eventsOf(name);
       let bytes = 0;
       let count = 0;
       for (let i = model.indexAfter(name, this.#world.through([name])) - 1; i >= 0; i--) {
         const event = events[i] as Accepted;
-        if (event.id <= feed.sweptThrough) break;
+        if (event.id <= group.sweptThrough) break;
         bytes += Buffer.byteLength(event.data);
         count++;
       }
-      if (count > 0 || feed.graceThrough < Infinity) unswept.add(name);
-      // A feed of several channels may be left behind by one for what waits on another.
-      if (feed.channels.length === 1 && count > 1 && bytes > roomBytes)
+      if (count > 0 || group.graceThrough < Infinity) unswept.add(name);
+      // A group of several channels may be left behind by one for what waits on another.
+      if (group.channels.length === 1 && count > 1 && bytes > roomBytes)
         throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);
     }
   }
 
-  /** Lines in grace are counted, and so are the feeds that have some on each channel. */
-  #checkGrace({ table, graceThrough, channels }: Feed<Held>, feeds: ReadonlySet<Feed<Held>>): void {
+  /** Lines in grace are counted, and so are the groups that have some on each channel. */
+  #checkGrace({ table, graceThrough, channels }: Group<Held>, groups: ReadonlySet<Group<Held>>): void {
     const count = table.inGrace.subarray(0, table.count).filter((grace) => grace !== NO_GRACE).length;
     if (count !== table.graceCount) throw new Error(`${count} lines are in grace, ${table.graceCount} are counted`);
     if (count > 0 && graceThrough === Infinity) throw new Error(`${count} lines are in grace, and no window is under way`);
     for (const channel of channels) {
-      const inGrace = channel.feeds.filter((feed) => feed.graceThrough !== Infinity);
-      if (channel.feedsInGrace !== inGrace.length)
-        throw new Error(`${inGrace.length} feeds are in grace on ${channel.name}, ${channel.feedsInGrace} are counted`);
-      if (channel.feeds.some((feed) => feed.table.count > 0 && !feeds.has(feed)))
-        throw new Error(`a feed on ${channel.name} has lines that no client knows`);
+      const inGrace = channel.groups.filter((group) => group.graceThrough !== Infinity);
+      if (channel.groupsInGrace !== inGrace.length)
+        throw new Error(`${inGrace.length} groups are in grace on ${channel.name}, ${channel.groupsInGrace} are counted`);
+      if (channel.groups.some((group) => group.table.count > 0 && !groups.has(group)))
+        throw new Error(`a group on ${channel.name} has lines that no client knows`);
     }
   }
 

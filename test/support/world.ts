@@ -2,7 +2,7 @@
 import type { LoggedEntry, NewEntry } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { makeCounters } from '../../src/counters.js';
-import { SWEEP_WORK_BYTES } from '../../src/limits.js';
+import { SWEEP_WORK_BYTES_MAX } from '../../src/limits.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
@@ -47,7 +47,7 @@ function settingOf(random: Random): Setting {
       heartbeatMs: random.pick([100, 100, 1000, 15_000]),
       flushIntervalMs: random.pick([0, 0, 0, 5, 100, 3000]),
       slow: random.pick(['gap', 'gap', 'latest', 'close']),
-      sweepWorkBytes: random.pick([SWEEP_WORK_BYTES, 1_000_000, 1]),
+      sweepWorkBytes: random.pick([SWEEP_WORK_BYTES_MAX, 1_000_000, 1]),
     },
     firstId: random.pick([1, 1000, undefined]),
     corkMs: random.pick([0, 0.006, 0.1, 1]),

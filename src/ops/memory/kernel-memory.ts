@@ -1,11 +1,11 @@
 /**
- * What the kernel holds for the server's own sockets, read in a thread at most every KERNEL_READING_MS. The thread lives for the
+ * What the kernel holds for the server's own sockets, read in a thread at most every KERNEL_READING_INTERVAL_MS. The thread lives for the
  * reading only, and may end as it has no sockets of its own (native-notes/worker-exit-aborts.md): kept, it would hold 18 MB. What it
  * leaves with the allocator is 7 MB the first time, and little more after that.
  */
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../clock.js';
-import { KERNEL_READING_MS, KERNEL_READING_WAIT_MS } from '../../limits.js';
+import { KERNEL_READING_INTERVAL_MS, KERNEL_READING_MS_MAX } from '../../limits.js';
 import type { PortTotals } from '../../linux/sockets.js';
 import type { CgroupSockets } from '../../linux/cgroup.js';
 
@@ -49,11 +49,11 @@ export class KernelMemory {
     return this.#reading !== undefined;
   }
 
-  /** The last reading, or a new one when that is older than KERNEL_READING_MS; undefined where nothing could be read yet. */
+  /** The last reading, or a new one when that is older than KERNEL_READING_INTERVAL_MS; undefined where nothing could be read yet. */
   read(port: number): Promise<KernelReading | undefined> {
     if (this.#reading !== undefined) return this.#reading;
     const nowMs = this.#clock.nowMs();
-    if (nowMs - this.#triedMs < KERNEL_READING_MS) return Promise.resolve(this.#latest);
+    if (nowMs - this.#triedMs < KERNEL_READING_INTERVAL_MS) return Promise.resolve(this.#latest);
     this.#triedMs = nowMs;
     this.#reading = this.#read(port).then((figures) => {
       if (figures !== undefined) this.#latest = { ...figures, atMs: nowMs };
@@ -80,7 +80,7 @@ function readInThread(port: number): Promise<KernelFigures | undefined> {
       execArgv: [],
     });
     let figures: KernelFigures | undefined;
-    const deadline = setTimeout(() => void worker.terminate(), KERNEL_READING_WAIT_MS).unref();
+    const deadline = setTimeout(() => void worker.terminate(), KERNEL_READING_MS_MAX).unref();
     worker.on('message', (told: KernelFigures) => {
       figures = told;
     });

@@ -2,7 +2,7 @@
  * What a line costs in native memory, learnt from the process itself: a straight line through samples of (lines, bytes), taken
  * where there are more lines than ever before. Fewer lines tell nothing, since an allocator keeps what they leave.
  */
-import type { Transport } from '../../core/feed.js';
+import type { Transport } from '../../core/group.js';
 
 /** Bytes of a held socket outside of V8, and where the figure is from. */
 export interface LineBytes {

@@ -5,11 +5,17 @@
  */
 import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../../clock.js';
-import type { Transport } from '../../core/feed.js';
+import type { Transport } from '../../core/group.js';
 import type { HubMemory } from '../../core/hub.js';
 import { ROW_BYTES } from '../../core/lines.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
-import { MEMORY_ADMIT_SHARE, MEMORY_COLLECT_HEAP_BYTES, MEMORY_COLLECT_MS, MEMORY_LOOK_MS, MEMORY_SETTLE_MS } from '../../limits.js';
+import {
+  MEMORY_ADMIT_SHARE,
+  MEMORY_COLLECT_HEAP_BYTES_MAX,
+  MEMORY_COLLECT_MS,
+  MEMORY_CHECK_MS,
+  MEMORY_SETTLE_MS,
+} from '../../limits.js';
 import { loadTrim } from '../../native/allocator.js';
 import { readTcpBytes } from '../../linux/sockets.js';
 import { V8Collector, type Collector } from './collector.js';
@@ -134,7 +140,7 @@ export class Memory {
     return budget === undefined ? null : { bytes: budget.budgetBytes, usedBytes: budget.usedBytes, full: budget.isFull };
   }
 
-  /** The report, with a reading of the kernel that is at most KERNEL_READING_MS old. */
+  /** The report, with a reading of the kernel that is at most KERNEL_READING_INTERVAL_MS old. */
   async report(): Promise<MemoryReport> {
     await this.#readKernel();
     return this.#report();
@@ -153,7 +159,7 @@ export class Memory {
     const lines = this.#hub.lines.open;
     const line = this.#lineBytes();
     const share = (bytes: number): MemoryClass => ({ bytes, bytesPerLine: lines === 0 ? null : bytes / lines });
-    const tableBytes = tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
+    const tableBytes = tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
     const nativeBytes = line.bytes * lines;
     const backlogBytes = this.#hub.unsentBytes;
     const { answers, messages, publishes } = this.#held;
@@ -193,7 +199,7 @@ export class Memory {
   }
 
   #next(): void {
-    this.#cancel = this.#clock.later(MEMORY_LOOK_MS, () => {
+    this.#cancel = this.#clock.later(MEMORY_CHECK_MS, () => {
       this.#look();
       this.#next();
     });
@@ -242,7 +248,7 @@ export class Memory {
     }
     this.#seeUse();
     const liveHeapBytes = this.#counted().heap + this.#live.heapBytes;
-    if (nowMs - this.#askedMs >= MEMORY_COLLECT_MS && liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES) {
+    if (nowMs - this.#askedMs >= MEMORY_COLLECT_MS && liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES_MAX) {
       this.#askedMs = nowMs;
       collector.collect();
     }
@@ -271,7 +277,7 @@ export class Memory {
     const { open } = this.#hub.lines;
     return {
       heap: open * (LINE_HEAP_BYTES - ROW_BYTES) + rings.recordBytes + rings.frameBytes - rings.bufferBytes,
-      buffers: tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes + rings.bufferBytes + publishes,
+      buffers: tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes + rings.bufferBytes + publishes,
       native: open * this.#lineBytes().bytes + this.#hub.unsentBytes + answers + messages,
     };
   }

@@ -8,7 +8,7 @@
  * as large as a cork allows. Only past that is there too much.
  */
 
-import { CORK_WRITE_BYTES } from '../../limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 
 /** A line that an event went out to less often than this gets heartbeats beside: the default of `--heartbeat`, seconds. */
 const HEARTBEAT_SECONDS = 15;
@@ -124,7 +124,7 @@ export function linesEffect(lines: number): number {
 /** Writes that so many bytes to one line take. */
 function corksOf(bytes: number): number {
   // A full write that was worked out as a multiple of an event may miss the cork by a rounding error.
-  return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES - 1e-9));
+  return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES_MAX - 1e-9));
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What a profile's measurements come to: costs, latency, memory and accepts, each with the error that it was fitted with. */
 
-import { CORK_WRITE_BYTES } from '../../limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import { linesEffect, loadOf, type Costs, type LatencyLine } from './cost-model.js';
 import { fitFactors, fitLine, sumOf, valueAt, type Line, type Observation, type Point } from './least-squares.js';
 import type { Profile, Window } from './profile.js';
@@ -133,7 +133,7 @@ function fitCosts(windows: readonly Window[]): Costs {
     manyLinesUs: manyLinesUs!,
     byteUs: byteUs!,
     frameBytes: Math.max(0, sum(frameBytes) / Math.max(1, frameBytes.length)),
-    fullWriteBytes: Math.min(CORK_WRITE_BYTES, full.length > 0 ? Math.max(...full) : FULL_WRITE_SHARE * CORK_WRITE_BYTES),
+    fullWriteBytes: Math.min(CORK_WRITE_BYTES_MAX, full.length > 0 ? Math.max(...full) : FULL_WRITE_SHARE * CORK_WRITE_BYTES_MAX),
   };
 }
 
@@ -168,11 +168,11 @@ export function sweepMsOf(costs: Costs, { lines, offeredPerSecond, eventBytes }:
 }
 
 /** What a publish leaves to be collected beside its body: the request's objects, bytes. */
-const PUBLISH_BYTES = 1_024;
+const PUBLISH_BYTES_MAX = 1_024;
 
 /** Bytes that publishing goes through in a second. */
 function publishedBytesPerSecond(eventsPerSecond: number, eventBytes: number): number {
-  return eventsPerSecond * (eventBytes + PUBLISH_BYTES);
+  return eventsPerSecond * (eventBytes + PUBLISH_BYTES_MAX);
 }
 
 /** What was above the line of an idle process while events went out. */

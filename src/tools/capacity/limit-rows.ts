@@ -1,6 +1,6 @@
 /** What bounds a plan: each limit with the lines that it allows, what it is, and the command that raises it. */
 
-import { RESERVED_FILES, SPARE_SOCKETS } from '../../limits.js';
+import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
 import { decimal, duration, percent, size } from '../report/words.js';
 import { calmSweepMs, latencyMs, loadOf, type Load } from './cost-model.js';
@@ -77,7 +77,7 @@ export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, reques
   const add = (row: Omit<LimitRow, 'always'> & { readonly always?: boolean }): void => void rows.push({ always: true, ...row });
 
   if (limits.fileLimit !== undefined) {
-    const spare = RESERVED_FILES + SPARE_SOCKETS;
+    const spare = RESERVED_FILES + SPARE_SOCKETS_MAX;
     // What is enough already is raised for the next doubling.
     const wanted = Math.max(subscribers + spare, 2 * limits.fileLimit);
     const ceiling = limits.fileCeiling ?? Infinity;

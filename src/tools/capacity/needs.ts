@@ -1,6 +1,6 @@
 /** What a process needs under a demand: memory of its own and of the kernel, and what the network carries for it. */
 
-import { CORK_WRITE_BYTES } from '../../limits.js';
+import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import { wireBytes, type Demand, type Load } from './cost-model.js';
 import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
@@ -11,7 +11,7 @@ const PACKET_FRAME_BYTES = 90;
 const CHUNK_FRAME_BYTES = 8;
 
 /** What a stalled line leaves in user space at the most: the write that was refused and the probe after it. ARCHITECTURE.md, "Overload" */
-export const STALLED_USER_BYTES = 2 * CORK_WRITE_BYTES;
+export const STALLED_USER_BYTES = 2 * CORK_WRITE_BYTES_MAX;
 
 /** User memory of a process under a demand. */
 export function userBytesOf({ user, working }: Fit, { lines, eventsPerSecond, eventBytes }: Demand): number {

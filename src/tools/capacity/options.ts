@@ -3,7 +3,7 @@
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
-import { RESERVED_FILES, SPARE_SOCKETS } from '../../limits.js';
+import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { choice, form, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
 
 const MiB = 1024 * 1024;
@@ -116,7 +116,7 @@ export function parseCapacityOptions(
 
 /** Lines that the server which is measured, or the process of its clients, can hold. */
 export function linesUnder(fileLimit: number | undefined): number {
-  return Math.max(1, (fileLimit ?? Infinity) - RESERVED_FILES - SPARE_SOCKETS);
+  return Math.max(1, (fileLimit ?? Infinity) - RESERVED_FILES - SPARE_SOCKETS_MAX);
 }
 
 /** Lines to measure. */

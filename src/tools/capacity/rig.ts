@@ -19,7 +19,7 @@ const CLIENT_PROCESSES = 4;
 
 /** A process and the kernel are looked at so often before the least is believed: garbage goes, lines stay. */
 const MEMORY_LOOKS = 5;
-const MEMORY_LOOK_MS = 150;
+const MEMORY_CHECK_MS = 150;
 
 /** How often memory is looked at while events go out. */
 const WORKING_LOOKS = 4;
@@ -95,7 +95,7 @@ export class Rig {
     let rssBytes = Infinity;
     let kernel = Infinity;
     for (let look = 0; look < MEMORY_LOOKS; look++) {
-      await sleep(MEMORY_LOOK_MS);
+      await sleep(MEMORY_CHECK_MS);
       rssBytes = Math.min(rssBytes, this.server.rssBytes);
       kernel = Math.min(kernel, kernelBytes());
     }

@@ -1,6 +1,6 @@
 /** What the doctor makes of a machine's facts, for so many lines. Nothing here looks at the machine itself. */
 
-import { RESERVED_FILES, SPARE_SOCKETS } from '../../limits.js';
+import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
 import { bytesInWords, inWords, timeInWords, type Finding, type Level } from './finding.js';
 import type { Machine, Triple } from './machine.js';
@@ -128,7 +128,7 @@ function checkCores({ cores }: Machine, { lines }: Plan): Finding {
 }
 
 function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Finding {
-  const wanted = lines + RESERVED_FILES + SPARE_SOCKETS;
+  const wanted = lines + RESERVED_FILES + SPARE_SOCKETS_MAX;
   const why = `each line is an open file; ${inWords(lines)} lines take ${inWords(wanted)} with those kept for the process, and past the limit nobody is accepted`;
   if (fileLimit === undefined) return found('file-limit', 'advice', 'not told here', why, `ulimit -n ${wanted}`);
   const raise = `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in the systemd unit, or docker --ulimit nofile=${wanted}`;
@@ -136,7 +136,7 @@ function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Findi
   return found(
     'file-limit',
     fileLimit < wanted ? 'problem' : 'ok',
-    `${inWords(fileLimit)}, which is ${fileLimit === Infinity ? 'any number of' : inWords(Math.max(0, fileLimit - RESERVED_FILES - SPARE_SOCKETS))} lines`,
+    `${inWords(fileLimit)}, which is ${fileLimit === Infinity ? 'any number of' : inWords(Math.max(0, fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX))} lines`,
     why,
     isPastCeiling ? `sysctl -w fs.nr_open=${wanted}, then ${raise}` : raise,
   );

@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net';
 import { openConnection, type ConnectionSink, type Target } from './connection.js';
-import type { EventFormat, EventSink } from './dialect.js';
+import type { EventFormat, EventSink } from './encoding.js';
 import { nowUs } from './event.js';
 import { AnswerReader, type AnswerSink, type Head } from './http.js';
 import type { Ledger, ToldGap } from '../books/ledger.js';

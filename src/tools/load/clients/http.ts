@@ -20,7 +20,7 @@ const HEAD_END = '\r\n\r\n';
 const HEAD_BYTES = 16 * 1024;
 
 /** The largest body that is collected: a poll's answer is at most 1 MiB and one event, which may be that large, too. */
-const BODY_BYTES = 4 * 1024 * 1024;
+const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 const CR = 13;
 const LF = 10;
@@ -137,7 +137,7 @@ export class AnswerReader {
 
   #collect(bytes: Buffer, start: number, end: number): void {
     this.#collectedBytes += end - start;
-    if (this.#collectedBytes > BODY_BYTES) throw new Error(`an answer's body is over ${BODY_BYTES} bytes`);
+    if (this.#collectedBytes > BODY_BYTES_MAX) throw new Error(`an answer's body is over ${BODY_BYTES_MAX} bytes`);
     (this.#collected ??= []).push(Buffer.from(bytes.subarray(start, end)));
   }
 

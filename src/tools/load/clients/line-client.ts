@@ -4,7 +4,7 @@
  */
 
 import { Client, type Crew } from './client.js';
-import { EventReader, lastIdIn } from './dialect.js';
+import { EventReader, lastIdIn } from './encoding.js';
 import type { Ledger } from '../books/ledger.js';
 import type { Role } from './mix.js';
 

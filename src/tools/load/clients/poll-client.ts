@@ -1,7 +1,7 @@
 /** A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from the position of the last answer. */
 
 import { Client, type Crew } from './client.js';
-import { readObject } from './dialect.js';
+import { readObject } from './encoding.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 

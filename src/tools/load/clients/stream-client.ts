@@ -1,6 +1,6 @@
 /** A client on an event stream or on NDJSON lines over HTTP. */
 
-import { SSE } from './dialect.js';
+import { SSE } from './encoding.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
@@ -15,7 +15,7 @@ export class StreamClient extends LineClient {
   }
 
   get #isSse(): boolean {
-    return this.crew.format.dialect === SSE;
+    return this.crew.format.encoding === SSE;
   }
 
   head({ status, headers }: Head): boolean {

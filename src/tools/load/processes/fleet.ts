@@ -5,7 +5,7 @@ import { booksOf, reasonsOf, type Books } from '../books/books.js';
 import { emptyTally, type Tally } from '../clients/client.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
-import type { EventShape } from '../clients/dialect.js';
+import type { EventShape } from '../clients/encoding.js';
 import { nowUs } from '../clients/event.js';
 import type { Counts, OrderName, Orders, Part, Transport } from './messages.js';
 import { NO_MIX, type Mix } from '../clients/mix.js';

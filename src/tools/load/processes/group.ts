@@ -4,7 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { audit } from '../books/audit.js';
 import { emptyTally, type Client, type Crew } from '../clients/client.js';
-import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/dialect.js';
+import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/encoding.js';
 import { newRun, nowUs } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
 import type { Counts, GroupOptions, News, Opened, OpenOrder, Orders, Part, RoundOrder, Seen } from './messages.js';
@@ -122,7 +122,7 @@ export class Group implements Crew {
     const { checkedShare, mix } = this.#options;
     this.#endRound();
     this.#isInRound = true;
-    Object.assign(this.format, formatOf(this.format.dialect, shape));
+    Object.assign(this.format, formatOf(this.format.encoding, shape));
     this.#ledger.close();
     this.#slowLedger.close();
     this.#failures = new Map();

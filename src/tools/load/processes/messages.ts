@@ -2,7 +2,7 @@
 
 import type { Tally } from '../clients/client.js';
 import type { Target } from '../clients/connection.js';
-import type { EventShape } from '../clients/dialect.js';
+import type { EventShape } from '../clients/encoding.js';
 import type { Mix } from '../clients/mix.js';
 import type { Published } from '../books/published.js';
 

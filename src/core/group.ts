@@ -1,11 +1,11 @@
 /**
- * A feed: the lines that are owed the same bytes, which are those on the same channels by the same way. One channel's
+ * A group: the lines that are owed the same bytes, which are those on the same channels by the same way. One channel's
  * slice is a view of its ring of frames; older frames, and several channels' merged in id order, go into a buffer of the caller's.
  */
 import type { Channel } from './channel.js';
 import type { EndCode } from '../errors.js';
 import { ChannelSet, Merge } from './channel-set.js';
-import type { Dialect } from './frame.js';
+import type { Encoding } from './frame.js';
 import { LineTable } from './lines.js';
 import type { Ring } from './ring.js';
 
@@ -15,13 +15,13 @@ export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
 /**
  * What the core asks of a socket that is held open.
  *
- * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the dialect's probe. A port of
+ * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the encoding's probe. A port of
  * *messages* takes a frame, or several, whole; it keeps the socket busy by itself, and a drain says that everything is out.
  */
 export interface LinePort<Socket> {
   readonly kind: 'stream' | 'message';
   /**
-   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES, as one cork or message. The bytes are always taken. False: some stay in
+   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes are always taken. False: some stay in
    * user space, and the socket's drain will be reported.
    */
   write(socket: Socket, bytes: Uint8Array): boolean;
@@ -39,18 +39,18 @@ export interface PollPort<Socket> {
 }
 
 /** By what way lines are given events. */
-export interface Way<Socket> {
+export interface DeliveryMode<Socket> {
   readonly transport: Transport;
-  readonly dialect: Dialect;
+  readonly encoding: Encoding;
   readonly port: LinePort<Socket> | PollPort<Socket>;
   /** For polls: events in one answer, 0 for one event that stands alone. */
   readonly limit?: number;
 }
 
-export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
+export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
   readonly key: string;
-  readonly way: Way<Socket>;
-  readonly dialect: Dialect;
+  readonly mode: DeliveryMode<Socket>;
+  readonly encoding: Encoding;
   readonly table = new LineTable<Socket>();
 
   /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
@@ -75,9 +75,9 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   readonly graceRefusals: number[] = [];
 
   /* The sweep's own state, written by core/pump.ts. */
-  /** True while the feed stands in the pump's queue. */
+  /** True while the group stands in the pump's queue. */
   queued = false;
-  nextQueued: Feed<Socket> | undefined;
+  nextQueued: Group<Socket> | undefined;
   /** Row the sweep goes on with, downwards; −1 when no sweep is under way. */
   sweepRow = -1;
   /** The head when the sweep under way began. */
@@ -88,7 +88,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   /** Id of its channel's deletion: its lines are given nothing more and are being ended. */
   overAt: number | undefined;
 
-  /** Turns the rows of the heartbeat wheel, so that feeds of few lines do not all beat at once. */
+  /** Turns the rows of the heartbeat wheel, so that groups of few lines do not all beat at once. */
   readonly phase: number;
 
   /* The last slice that `cut` made. */
@@ -97,11 +97,11 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
   sliceEnd = 0;
   sliceEvents = 0;
 
-  constructor(key: string, channels: readonly Channel<Feed<Socket>>[], way: Way<Socket>, phase: number) {
+  constructor(key: string, channels: readonly Channel<Group<Socket>>[], mode: DeliveryMode<Socket>, phase: number) {
     super(channels);
     this.key = key;
-    this.way = way;
-    this.dialect = way.dialect;
+    this.mode = mode;
+    this.encoding = mode.encoding;
     this.phase = phase;
   }
 
@@ -114,7 +114,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
 
   /** True when its lines are given slices of the channels' frames; polls are answered from the records. */
   get readsFrames(): boolean {
-    return this.way.port.kind !== 'poll';
+    return this.mode.port.kind !== 'poll';
   }
 
   /**
@@ -123,7 +123,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
    * follows, or the first frame is larger than `maxBytes` and `oversize` is not allowed. `buffer` has ≥ `maxBytes`.
    */
   cut(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
-    const one = this.readsQueues ? undefined : this.channels[0]?.framesAfter(cursor, this.dialect);
+    const one = this.readsQueues ? undefined : this.channels[0]?.framesAfter(cursor, this.encoding);
     return one === undefined
       ? this.#cutMerged(cursor, maxBytes, buffer, oversize)
       : this.#cutRing(one, cursor, maxBytes, oversize);
@@ -145,7 +145,7 @@ export class Feed<Socket> extends ChannelSet<Channel<Feed<Socket>>> {
     let end = cursor;
     const merge = new Merge(this, cursor);
     while (merge.next()) {
-      const frame = merge.channel.frameAt(merge.seq, this.dialect);
+      const frame = merge.channel.frameAt(merge.seq, this.encoding);
       if (frame === undefined) continue;
       if (bytes + frame.length > maxBytes) {
         if (events > 0) break;
@@ -175,14 +175,14 @@ const ENTRIES = 16;
 
 /**
  * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for the cut, the others get the
- * same view. Entries die with their feed's version. native-notes/one-view-for-all.md
+ * same view. Entries die with their group's version. native-notes/one-view-for-all.md
  */
 export class SliceCache<Socket> {
   bytes: Uint8Array = EMPTY;
   end = 0;
   events = 0;
 
-  #feed: Feed<Socket> | undefined;
+  #group: Group<Socket> | undefined;
   #version = -1;
   #used = 0;
   #hint = 0;
@@ -201,10 +201,10 @@ export class SliceCache<Socket> {
   }
 
   /** Sets `bytes`, `end` and `events` to the slice behind `cursor`; false when nothing follows. */
-  find(feed: Feed<Socket>, cursor: number): boolean {
-    const version = feed.version;
-    if (feed !== this.#feed || version !== this.#version) {
-      this.#feed = feed;
+  find(group: Group<Socket>, cursor: number): boolean {
+    const version = group.version;
+    if (group !== this.#group || version !== this.#version) {
+      this.#group = group;
       this.#version = version;
       this.#used = 0;
       this.#hint = 0;
@@ -217,14 +217,14 @@ export class SliceCache<Socket> {
     }
     const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
     const buffer = (this.#buffers[entry] ??= Buffer.allocUnsafeSlow(this.#maxBytes));
-    if (!feed.cut(cursor, this.#maxBytes, buffer, this.#oversize)) {
+    if (!group.cut(cursor, this.#maxBytes, buffer, this.#oversize)) {
       this.#cursors[entry] = -1;
       return false;
     }
     this.#cursors[entry] = cursor;
-    this.#ends[entry] = feed.sliceEnd;
-    this.#events[entry] = feed.sliceEvents;
-    this.#slices[entry] = feed.sliceBytes;
+    this.#ends[entry] = group.sliceEnd;
+    this.#events[entry] = group.sliceEvents;
+    this.#slices[entry] = group.sliceBytes;
     return this.#answer(entry);
   }
 

@@ -32,7 +32,7 @@ export interface EventShape {
 }
 
 /** How a stream writes events. */
-export interface Dialect {
+export interface Encoding {
   /** What stands before an event's id, between it and the data, and after the data, when the event is one of the run. */
   layout(this: void, shape: EventShape): { readonly before: string; readonly between: string; readonly after: string };
   /** Where the block or line that begins at `start` ends, its separator included; −1 when that has not come. */
@@ -45,14 +45,14 @@ export interface Dialect {
 const field = (name: string): string => `${name}: `;
 
 /** text/event-stream, HTML Standard 9.2. */
-export const SSE: Dialect = {
+export const SSE: Encoding = {
   layout: () => ({ before: field('id'), between: `\n${field('data')}`, after: '\n\n' }),
   end: endOfBlock,
   read: readBlock,
 };
 
 /** One JSON object a line; an empty line says nothing. */
-export const NDJSON: Dialect = {
+export const NDJSON: Encoding = {
   layout: ({ channel }) => ({ before: '{"id":', between: `,"channel":"${channel}","data":"`, after: '"}\n' }),
   end: (source, start, end) => {
     const at = source.indexOf(LF, start);
@@ -131,9 +131,9 @@ function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sin
 /** The longest block or line that is put together from parts: the largest event, with every character escaped. */
 const CARRY_BYTES = 16 * 1024 * 1024;
 
-/** A dialect with the events of a run, one object for all readers of a process. A new run is written into it. */
+/** An encoding with the events of a run, one object for all readers of a process. A new run is written into it. */
 export interface EventFormat {
-  dialect: Dialect;
+  encoding: Encoding;
   shape: EventShape;
   /** What stands before an event's id. */
   before: Buffer;
@@ -143,10 +143,10 @@ export interface EventFormat {
   after: Buffer;
 }
 
-/** The format of a run's events in a dialect. */
-export function formatOf(dialect: Dialect, shape: EventShape): EventFormat {
-  const { before, between, after } = dialect.layout(shape);
-  return { dialect, shape, before: Buffer.from(before), between: Buffer.from(between), after: Buffer.from(after) };
+/** The format of a run's events in an encoding. */
+export function formatOf(encoding: Encoding, shape: EventShape): EventFormat {
+  const { before, between, after } = encoding.layout(shape);
+  return { encoding, shape, before: Buffer.from(before), between: Buffer.from(between), after: Buffer.from(after) };
 }
 
 /** Reads a stream that may be cut anywhere. */
@@ -212,9 +212,9 @@ export class EventReader {
 
   /** The end of the block or line that begins here; −1 when it is not all here. */
   #block(source: Buffer, start: number, end: number): number {
-    const { dialect, shape } = this.#format;
-    const next = dialect.end(source, start, end);
-    if (next >= 0) dialect.read(source.toString('utf8', start, next), shape, this.#sink);
+    const { encoding, shape } = this.#format;
+    const next = encoding.end(source, start, end);
+    if (next >= 0) encoding.read(source.toString('utf8', start, next), shape, this.#sink);
     return next;
   }
 }
