@@ -2,14 +2,23 @@
 
 import { defineConfig } from 'vitest/config';
 
-/** Attacks whose figures are times and memory: a neighbour would be in them, so they run one after the other, behind all others. */
-const ALONE = ['hostile/turns', 'hostile/memory', 'hostile/isolation', 'bounds', 'bounds-publish', 'grace'].map(
-  (name) => `test/${name}.wire.ts`,
-);
+/**
+ * Attacks whose figures are times and memory: a neighbour would be in them, so they run one after
+ * the other, behind all others.
+ */
+const ALONE = [
+  'hostile/turns',
+  'hostile/memory',
+  'hostile/isolation',
+  'bounds',
+  'bounds-publish',
+  'grace',
+].map((name) => `test/${name}.wire.ts`);
 
 export default defineConfig({
   test: {
-    // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live sockets: a process a file.
+    // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live
+    // sockets: a process a file.
     pool: 'forks',
     isolate: true,
     testTimeout: 20_000,
@@ -29,7 +38,13 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'alone', include: ALONE, maxWorkers: 1, fileParallelism: false, sequence: { groupOrder: 1 } },
+        test: {
+          name: 'alone',
+          include: ALONE,
+          maxWorkers: 1,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
       },
     ],
   },

@@ -1,4 +1,7 @@
-/** Accept: how long 15,000 lines take that all come back at once, each with the replay it missed, from the first connect to the last byte. */
+/**
+ * Accept: how long 15,000 lines take that all come back at once, each with the replay it missed,
+ * from the first connect to the last byte.
+ */
 import { nowUs, sleepMs } from './clock.js';
 import type { Opened } from './client.js';
 import { PATH, frameBytes } from './event.js';
@@ -8,7 +11,14 @@ import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, ms } from './table.js';
 import { TARGET_TITLES, type TargetName, absence } from './targets.js';
-import { type Verdict, counts, remarkOnDiscarded, roundsLeft, verdictOn, watchCores } from './verdict.js';
+import {
+  type Verdict,
+  counts,
+  remarkOnDiscarded,
+  roundsLeft,
+  verdictOn,
+  watchCores,
+} from './verdict.js';
 import { CONNECTS_AT_ONCE, type Visit, visit } from './visit.js';
 
 interface Variant {
@@ -43,7 +53,10 @@ export interface AcceptFigures {
   target: TargetName;
   elapsedMs: number;
   elapsedMsOfRounds: number[];
-  /** Of all rounds, those of the client's limit among them: a server that the client kept waiting takes no longer than that. */
+  /**
+   * Of all rounds, those of the client's limit among them: a server that the client kept waiting
+   * takes no longer than that.
+   */
   elapsedMsAtMost: number;
   linesPerSecond: number;
   serverCpuUsPerLine: number;
@@ -70,18 +83,24 @@ const VARIANTS: Variant[] = [
   { name: 'without replay', target: 'send-loop', replayEvents: 0 },
 ];
 
-export async function measureAccept(options: RunOptions): Promise<Measured<AcceptParameters, AcceptRound, AcceptFigures[]>> {
+export async function measureAccept(
+  options: RunOptions,
+): Promise<Measured<AcceptParameters, AcceptRound, AcceptFigures[]>> {
   const parameters: AcceptParameters = {
     lines: options.lines ?? (options.quick ? 2_000 : LINES),
     rounds: options.rounds ?? (options.quick ? 1 : 5),
     connectsAtOnce: CONNECTS_AT_ONCE,
     eventBytes: EVENT_BYTES,
-    variants: VARIANTS.filter(({ target }) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+    variants: VARIANTS.filter(
+      ({ target }) => absence(target) === undefined && (options.targets?.includes(target) ?? true),
+    ),
   };
   const rounds: AcceptRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const variant of parameters.variants) {
-      const measured = await visit(variant.target, {}, (here) => measureRound(here, variant, round, parameters.lines));
+      const measured = await visit(variant.target, {}, (here) =>
+        measureRound(here, variant, round, parameters.lines),
+      );
       rounds.push(measured);
       options.say(
         `round ${round}/${parameters.rounds} ${variant.target} ${variant.name}: ${ms(measured.elapsedMs)} for ${parameters.lines} lines, ` +
@@ -99,11 +118,18 @@ export async function measureAccept(options: RunOptions): Promise<Measured<Accep
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-async function measureRound(here: Visit, variant: Variant, round: number, lines: number): Promise<AcceptRound> {
+async function measureRound(
+  here: Visit,
+  variant: Variant,
+  round: number,
+  lines: number,
+): Promise<AcceptRound> {
   const { server } = here;
   const client = await here.startLineClient();
-  const replay = variant.replayEvents === 0 ? undefined : await publishHistory(here, variant.replayEvents);
-  // The first lines of a fresh client and server pay for compilation; a server that sees a storm has been up for a while.
+  const replay =
+    variant.replayEvents === 0 ? undefined : await publishHistory(here, variant.replayEvents);
+  // The first lines of a fresh client and server pay for compilation; a server that sees a storm
+  // has been up for a while.
   await client.open(here.openOrder(WARM_UP_LINES, {}));
   await client.close();
   await sleepMs(SETTLE_MS);
@@ -129,7 +155,10 @@ async function measureRound(here: Visit, variant: Variant, round: number, lines:
       serverShare: cores?.server ?? serverCpuSeconds / (opened.elapsedMs / 1000),
       clientShare: cores?.client ?? clientCpuShare,
     }),
-    linesWithWholeReplay: replay === undefined ? 0 : checkReplay(seen, opened, variant.replayEvents, replay.replayBytes),
+    linesWithWholeReplay:
+      replay === undefined
+        ? 0
+        : checkReplay(seen, opened, variant.replayEvents, replay.replayBytes),
   };
 }
 
@@ -138,7 +167,11 @@ async function publishHistory(
   replayEvents: number,
 ): Promise<{ lastEventId: number; replayBytes: number; sequenceLimit: number }> {
   const publisher = here.startPublisher();
-  await publisher.ask('prepare', { port: here.server.port, path: PATH, ratePerSecond: PUBLISH_RATE_PER_SECOND }, 10_000);
+  await publisher.ask(
+    'prepare',
+    { port: here.server.port, path: PATH, ratePerSecond: PUBLISH_RATE_PER_SECOND },
+    10_000,
+  );
   const startUs = nowUs() + 100_000;
   const endUs = startUs + (PUBLISHED_EVENTS / PUBLISH_RATE_PER_SECOND) * 1e6;
   const published = await publisher.ask<Published>(
@@ -159,16 +192,32 @@ async function publishHistory(
 }
 
 /** Throws in words when a line was given less or more than its replay. */
-function checkReplay(seen: LinesSeen, opened: Opened, replayEvents: number, replayBytes: number): number {
+function checkReplay(
+  seen: LinesSeen,
+  opened: Opened,
+  replayEvents: number,
+  replayBytes: number,
+): number {
   const eventsWanted = opened.checkedLines * replayEvents;
-  const faults = seen.doubled + seen.outOfOrder + seen.gapEvents + seen.endEvents + seen.damaged + seen.closedLines;
+  const faults =
+    seen.doubled +
+    seen.outOfOrder +
+    seen.gapEvents +
+    seen.endEvents +
+    seen.damaged +
+    seen.closedLines;
   if (seen.events !== eventsWanted || faults > 0) {
-    throw new Error(`the checked lines were replayed ${seen.events} of ${eventsWanted} events: ${JSON.stringify(seen)}`);
+    throw new Error(
+      `the checked lines were replayed ${seen.events} of ${eventsWanted} events: ${JSON.stringify(seen)}`,
+    );
   }
-  // Beside the replay there are the first block and the framing; together they are less than one more frame.
+  // Beside the replay there are the first block and the framing; together they are less than one
+  // more frame.
   const oneMoreFrame = replayBytes + replayBytes / replayEvents;
   if (seen.lineBytes.min < replayBytes || seen.lineBytes.max >= oneMoreFrame) {
-    throw new Error(`a replay is ${replayBytes} bytes, lines got from ${seen.lineBytes.min} to ${seen.lineBytes.max}`);
+    throw new Error(
+      `a replay is ${replayBytes} bytes, lines got from ${seen.lineBytes.min} to ${seen.lineBytes.max}`,
+    );
   }
   return opened.lines;
 }
@@ -199,8 +248,11 @@ function describe(summary: AcceptFigures[]): string {
     summary.map((figures) => [
       TARGET_TITLES[figures.target],
       figures.variant,
-      figures.discardedRounds === figures.rounds ? `at most ${ms(figures.elapsedMsAtMost)}` : ms(figures.elapsedMs),
-      figures.elapsedMsOfRounds.map((elapsed) => elapsed.toFixed(0)).join(' ') || roundsLeft(figures),
+      figures.discardedRounds === figures.rounds
+        ? `at most ${ms(figures.elapsedMsAtMost)}`
+        : ms(figures.elapsedMs),
+      figures.elapsedMsOfRounds.map((elapsed) => elapsed.toFixed(0)).join(' ') ||
+        roundsLeft(figures),
       fixed(figures.linesPerSecond, 0),
       fixed(figures.serverCpuUsPerLine, 1),
     ]),

@@ -1,6 +1,7 @@
 /**
- * Alternatives: the mechanisms that Holdline's was chosen over, each in the same small server, beside Holdline itself: a rate that a
- * write for each event and line could just not do, and one far beyond.
+ * Alternatives: the mechanisms that Holdline's was chosen over, each in the same small server,
+ * beside Holdline itself: a rate that a write for each event and line could just not do, and one
+ * far beyond.
  */
 import { MECHANISMS, type MechanismName } from './alternatives/mechanisms.js';
 import { DATA_BYTES } from './event.js';
@@ -101,7 +102,11 @@ export async function measureAlternatives(
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-function measureVisit(name: AlternativeName, round: number, parameters: AlternativesParameters): Promise<AlternativesRound[]> {
+function measureVisit(
+  name: AlternativeName,
+  round: number,
+  parameters: AlternativesParameters,
+): Promise<AlternativesRound[]> {
   const settings = name === 'holdline' ? {} : ({ mechanism: name } satisfies AlternativeSettings);
   return visit(name === 'holdline' ? 'holdline' : 'alternative', settings, async (here) => {
     const client = await here.startLineClient();
@@ -118,7 +123,12 @@ function measureVisit(name: AlternativeName, round: number, parameters: Alternat
         clientNapMs: NAP_MS,
         settleDeadlineMs: SETTLE_DEADLINE_MS,
       };
-      rounds.push({ name, round, heapBytesPerLine, ...(await measureOpenLoop(here, client, order)) });
+      rounds.push({
+        name,
+        round,
+        heapBytesPerLine,
+        ...(await measureOpenLoop(here, client, order)),
+      });
     }
     return rounds;
   });
@@ -138,16 +148,25 @@ function ofFigures(
   rounds: AlternativesRound[],
   figures: Pick<AlternativesFigures, 'name' | 'ratePerSecond'>,
 ): AlternativesRound[] {
-  return rounds.filter(({ name, ratePerSecond }) => name === figures.name && ratePerSecond === figures.ratePerSecond);
+  return rounds.filter(
+    ({ name, ratePerSecond }) => name === figures.name && ratePerSecond === figures.ratePerSecond,
+  );
 }
 
-function summarise(rounds: AlternativesRound[], { names, ratesPerSecond }: AlternativesParameters): AlternativesFigures[] {
+function summarise(
+  rounds: AlternativesRound[],
+  { names, ratesPerSecond }: AlternativesParameters,
+): AlternativesFigures[] {
   return ratesPerSecond.flatMap((ratePerSecond) =>
     names.map((name) => figuresOf(name, ratePerSecond, ofFigures(rounds, { name, ratePerSecond }))),
   );
 }
 
-function figuresOf(name: AlternativeName, ratePerSecond: number, rounds: AlternativesRound[]): AlternativesFigures {
+function figuresOf(
+  name: AlternativeName,
+  ratePerSecond: number,
+  rounds: AlternativesRound[],
+): AlternativesFigures {
   const kept = rounds.filter(counts);
   const middle = (pick: (round: AlternativesRound) => number): number => median(kept.map(pick));
   const told = (pick: (round: AlternativesRound) => number | null): number | null => {
@@ -174,9 +193,15 @@ function figuresOf(name: AlternativeName, ratePerSecond: number, rounds: Alterna
 }
 
 /** Garbage collection over the window of a round. */
-function collecting({ collections, window }: AlternativesRound): { share: number; perSecond: number } | undefined {
+function collecting({
+  collections,
+  window,
+}: AlternativesRound): { share: number; perSecond: number } | undefined {
   if (collections === null) return undefined;
-  return { share: collections.ms / 1000 / window.seconds, perSecond: collections.count / window.seconds };
+  return {
+    share: collections.ms / 1000 / window.seconds,
+    perSecond: collections.count / window.seconds,
+  };
 }
 
 function describeRound(round: AlternativesRound, rounds: number): string {

@@ -1,4 +1,7 @@
-/** Reads a publisher's answers off one keep-alive connection: the status of each, and its body when asked for. */
+/**
+ * Reads a publisher's answers off one keep-alive connection: the status of each, and its body when
+ * asked for.
+ */
 
 const HEAD_END = '\r\n\r\n';
 const LENGTH_HEADER = /\r\ncontent-length: *(\d+)/i;

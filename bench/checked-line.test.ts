@@ -1,4 +1,7 @@
-/** The readers of checked lines against streams they must accept however they are cut, and against each fault they must find. */
+/**
+ * The readers of checked lines against streams they must accept however they are cut, and against
+ * each fault they must find.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CheckedLine, Ledger } from './checked-line.js';
@@ -6,8 +9,10 @@ import { CheckedSse } from './checked-sse.js';
 import { CheckedWebSocket, FrameReader } from './checked-websocket.js';
 import { DATA_BYTES, frameBytes, ndjsonEvent, writeEventData, writeEventStamp } from './event.js';
 
-const SSE_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n';
-const WEBSOCKET_HEAD = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
+const SSE_HEAD =
+  'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n';
+const WEBSOCKET_HEAD =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
 const PRELUDE = Buffer.from('retry: 3000\nid: 0\n\n');
 const PING = Buffer.from([0x89, 0]);
 const DUE_US = 1_000_000_000;
@@ -21,7 +26,11 @@ function eventData(sequence: number): Buffer {
 }
 
 function frame(id: number, sequence: number): Buffer {
-  return Buffer.concat([Buffer.from(`id: ${id}\ndata: `), eventData(sequence), Buffer.from('\n\n')]);
+  return Buffer.concat([
+    Buffer.from(`id: ${id}\ndata: `),
+    eventData(sequence),
+    Buffer.from('\n\n'),
+  ]);
 }
 
 function line(id: number, sequence: number): Buffer {
@@ -54,8 +63,14 @@ interface Read<Line extends CheckedLine> {
   line: Line;
 }
 
-/** Reads `wire` in reads of the given sizes, from a buffer that holds older bytes behind each read. */
-function readWire<Line extends CheckedLine>(make: (ledger: Ledger) => Line, wire: Buffer, readSizes: number[]): Read<Line> {
+/**
+ * Reads `wire` in reads of the given sizes, from a buffer that holds older bytes behind each read.
+ */
+function readWire<Line extends CheckedLine>(
+  make: (ledger: Ledger) => Line,
+  wire: Buffer,
+  readSizes: number[],
+): Read<Line> {
   const ledger = new Ledger(100);
   ledger.windowStartUs = DUE_US;
   ledger.windowEndUs = DUE_US + 1;
@@ -70,30 +85,55 @@ function readWire<Line extends CheckedLine>(make: (ledger: Ledger) => Line, wire
 }
 
 function readSse(body: Buffer[], chunkSizes: number[], readSizes: number[]): Read<CheckedSse> {
-  const wire = Buffer.concat([Buffer.from(SSE_HEAD), inChunks(Buffer.concat([PRELUDE, ...body]), chunkSizes)]);
+  const wire = Buffer.concat([
+    Buffer.from(SSE_HEAD),
+    inChunks(Buffer.concat([PRELUDE, ...body]), chunkSizes),
+  ]);
   return readWire((ledger) => new CheckedSse(ledger), wire, readSizes);
 }
 
-function readWebSocket(body: Buffer[], readSizes: number[]): Read<CheckedWebSocket> & { pongs: number } {
+function readWebSocket(
+  body: Buffer[],
+  readSizes: number[],
+): Read<CheckedWebSocket> & { pongs: number } {
   let pongs = 0;
   const wire = Buffer.concat([Buffer.from(WEBSOCKET_HEAD), ...body]);
-  return { ...readWire((ledger) => new CheckedWebSocket(ledger, () => pongs++), wire, readSizes), pongs };
+  return {
+    ...readWire((ledger) => new CheckedWebSocket(ledger, () => pongs++), wire, readSizes),
+    pongs,
+  };
 }
 
 const sizes = fc.array(fc.integer({ min: 1, max: 2000 }), { minLength: 1, maxLength: 20 });
 const frames = Array.from({ length: 40 }, (_, sequence) => frame(sequence + 5, sequence));
 const lines = Array.from({ length: 40 }, (_, sequence) => line(sequence + 5, sequence));
 
-const NOTHING = { doubled: 0, outOfOrder: 0, gapEvents: 0, endEvents: 0, heartbeats: 0, damaged: 0 };
+const NOTHING = {
+  doubled: 0,
+  outOfOrder: 0,
+  gapEvents: 0,
+  endEvents: 0,
+  heartbeats: 0,
+  damaged: 0,
+};
 
 describe('a checked line of Server-Sent Events', () => {
   test('reads every event once, however the stream is cut', () => {
     fc.assert(
       fc.property(sizes, sizes, (chunkSizes, readSizes) => {
         const heartbeat = Buffer.from(': keepalive\nid: 24\n\n');
-        const { ledger, line: read } = readSse([...frames.slice(0, 20), heartbeat, ...frames.slice(20)], chunkSizes, readSizes);
+        const { ledger, line: read } = readSse(
+          [...frames.slice(0, 20), heartbeat, ...frames.slice(20)],
+          chunkSizes,
+          readSizes,
+        );
         const frameBytesSent = frames.reduce((sum, { length }) => sum + length, 0);
-        expect(ledger.seen).toEqual({ ...NOTHING, events: frames.length, frameBytes: frameBytesSent, heartbeats: 1 });
+        expect(ledger.seen).toEqual({
+          ...NOTHING,
+          events: frames.length,
+          frameBytes: frameBytesSent,
+          heartbeats: 1,
+        });
         expect(read.deliveredUs.filter((atUs) => atUs === READ_US)).toHaveLength(frames.length);
         expect(ledger.latencyUs.count).toBe(frames.length);
         expect(read.lastId).toBe(44);
@@ -107,10 +147,22 @@ describe('a checked line of Server-Sent Events', () => {
         const gap = Buffer.from('event: gap\ndata: {"after":4,"before":9}\n\n');
         const end = Buffer.from('event: end\ndata: {"code":"slow","reconnect":true}\n\n');
         const [first, , third, fourth] = frames as [Buffer, Buffer, Buffer, Buffer];
-        const { ledger, line: read } = readSse([first, fourth, third, fourth, gap, end], chunkSizes, readSizes);
+        const { ledger, line: read } = readSse(
+          [first, fourth, third, fourth, gap, end],
+          chunkSizes,
+          readSizes,
+        );
         expect(read.deliveredUs[1]).toBe(0);
-        // The late third event and the repeated fourth both come under an id that is not above the last.
-        expect(ledger.seen).toMatchObject({ events: 4, doubled: 1, outOfOrder: 2, gapEvents: 1, endEvents: 1, damaged: 0 });
+        // The late third event and the repeated fourth both come under an id that is not above the
+        // last.
+        expect(ledger.seen).toMatchObject({
+          events: 4,
+          doubled: 1,
+          outOfOrder: 2,
+          gapEvents: 1,
+          endEvents: 1,
+          damaged: 0,
+        });
       }),
     );
   });
@@ -119,9 +171,15 @@ describe('a checked line of Server-Sent Events', () => {
     fc.assert(
       fc.property(sizes, sizes, (chunkSizes, readSizes) => {
         const rivals = Array.from({ length: 20 }, (_, sequence) =>
-          Buffer.from(`event:message\ndata:"${eventData(sequence).toString('latin1')}"\nid:${sequence + 5}\n\n`),
+          Buffer.from(
+            `event:message\ndata:"${eventData(sequence).toString('latin1')}"\nid:${sequence + 5}\n\n`,
+          ),
         );
-        const { ledger, line: read } = readSse([Buffer.from('retry:2000\n\n:\n\n'), ...rivals], chunkSizes, readSizes);
+        const { ledger, line: read } = readSse(
+          [Buffer.from('retry:2000\n\n:\n\n'), ...rivals],
+          chunkSizes,
+          readSizes,
+        );
         expect(ledger.seen).toMatchObject({ ...NOTHING, events: rivals.length, heartbeats: 1 });
         expect(ledger.latencyUs.count).toBe(rivals.length);
         expect(read.lastId).toBe(24);
@@ -132,7 +190,11 @@ describe('a checked line of Server-Sent Events', () => {
   test('takes no event for one whose data is cut, or that has none', () => {
     const whole = eventData(0).toString('latin1');
     for (const data of [`"${whole.slice(1)}"`, `"${whole}x"`, `"${whole}`, whole, '""']) {
-      const { ledger } = readSse([Buffer.from(`event:message\ndata:${data}\nid:5\n\n`)], [1000], [1000]);
+      const { ledger } = readSse(
+        [Buffer.from(`event:message\ndata:${data}\nid:5\n\n`)],
+        [1000],
+        [1000],
+      );
       expect(ledger.seen).toMatchObject({ events: 0, damaged: 1 });
     }
   });
@@ -169,7 +231,12 @@ describe('a checked line of WebSocket', () => {
         const { wire, pings } = inMessages(linesAMessage);
         const { ledger, line: read, pongs } = readWebSocket(wire, readSizes);
         const lineBytes = lines.reduce((sum, { length }) => sum + length, 0);
-        expect(ledger.seen).toEqual({ ...NOTHING, events: lines.length, frameBytes: lineBytes, heartbeats: pings });
+        expect(ledger.seen).toEqual({
+          ...NOTHING,
+          events: lines.length,
+          frameBytes: lineBytes,
+          heartbeats: pings,
+        });
         expect(pongs).toBe(pings);
         expect(ledger.latencyUs.count).toBe(lines.length);
         expect(read.lastId).toBe(44);
@@ -186,7 +253,14 @@ describe('a checked line of WebSocket', () => {
         const wire = [message(gap, first), message(fourth), message(third, fourth), message(end)];
         const { ledger, line: read } = readWebSocket(wire, readSizes);
         expect(read.deliveredUs[1]).toBe(0);
-        expect(ledger.seen).toMatchObject({ events: 4, doubled: 1, outOfOrder: 2, gapEvents: 1, endEvents: 1, damaged: 0 });
+        expect(ledger.seen).toMatchObject({
+          events: 4,
+          doubled: 1,
+          outOfOrder: 2,
+          gapEvents: 1,
+          endEvents: 1,
+          damaged: 0,
+        });
       }),
     );
   });
@@ -198,7 +272,10 @@ describe('a checked line of WebSocket', () => {
     ['a masked frame', Buffer.concat([Buffer.from([0x81, 0x81, 0, 0, 0, 0]), Buffer.from('\n')])],
     ['reserved bits', Buffer.concat([Buffer.from([0xc1]), message(lines[0]!).subarray(1)])],
     ['a line that is no event', message(Buffer.from('{"id":5}\n'))],
-    ['bytes missing inside a line', message(Buffer.concat([lines[0]!.subarray(0, 50), lines[0]!.subarray(60)]))],
+    [
+      'bytes missing inside a line',
+      message(Buffer.concat([lines[0]!.subarray(0, 50), lines[0]!.subarray(60)])),
+    ],
   ])('finds %s', (_what, wire) => {
     fc.assert(
       fc.property(sizes, (readSizes) => {
@@ -209,27 +286,35 @@ describe('a checked line of WebSocket', () => {
 
   test('frames of every length are walked over to the next', () => {
     fc.assert(
-      fc.property(fc.constantFrom(0, 1, 125, 126, 65_535, 65_536, 70_000), sizes, (payloadBytes, readSizes) => {
-        const wire = Buffer.concat([message(Buffer.alloc(payloadBytes)), PING]);
-        let payloadSeen = 0;
-        let ends = 0;
-        let pings = 0;
-        const reader = new FrameReader({
-          text: (_buffer, start, end, isLast) => {
-            payloadSeen += end - start;
-            if (isLast) ends++;
-          },
-          ping: () => pings++,
-          close: () => {},
-          damaged: () => {},
-        });
-        for (let at = 0, turn = 0; at < wire.length; turn++) {
-          const end = Math.min(wire.length, at + readSizes[turn % readSizes.length]!);
-          reader.feed(wire, at, end);
-          at = end;
-        }
-        expect({ payloadSeen, ends, pings }).toEqual({ payloadSeen: payloadBytes, ends: 1, pings: 1 });
-      }),
+      fc.property(
+        fc.constantFrom(0, 1, 125, 126, 65_535, 65_536, 70_000),
+        sizes,
+        (payloadBytes, readSizes) => {
+          const wire = Buffer.concat([message(Buffer.alloc(payloadBytes)), PING]);
+          let payloadSeen = 0;
+          let ends = 0;
+          let pings = 0;
+          const reader = new FrameReader({
+            text: (_buffer, start, end, isLast) => {
+              payloadSeen += end - start;
+              if (isLast) ends++;
+            },
+            ping: () => pings++,
+            close: () => {},
+            damaged: () => {},
+          });
+          for (let at = 0, turn = 0; at < wire.length; turn++) {
+            const end = Math.min(wire.length, at + readSizes[turn % readSizes.length]!);
+            reader.feed(wire, at, end);
+            at = end;
+          }
+          expect({ payloadSeen, ends, pings }).toEqual({
+            payloadSeen: payloadBytes,
+            ends: 1,
+            pings: 1,
+          });
+        },
+      ),
     );
   });
 });

@@ -1,4 +1,7 @@
-/** What a line that is read in full has in common, whatever its transport: the head is skipped, each event goes into the book of the ledger. */
+/**
+ * What a line that is read in full has in common, whatever its transport: the head is skipped, each
+ * event goes into the book of the ledger.
+ */
 import { type RecordableHistogram, createHistogram } from 'node:perf_hooks';
 
 /** What all checked lines have seen together. */
@@ -17,7 +20,9 @@ export interface Sightings {
 
 const ID_UNKNOWN = -1;
 
-/** The book of the checked lines: per line and sequence the time of delivery, per sequence the id. */
+/**
+ * The book of the checked lines: per line and sequence the time of delivery, per sequence the id.
+ */
 export class Ledger {
   readonly seen: Sightings = {
     events: 0,
@@ -29,7 +34,9 @@ export class Ledger {
     heartbeats: 0,
     damaged: 0,
   };
-  /** Latency from the intended time, in microseconds, of the events that were due inside the window. */
+  /**
+   * Latency from the intended time, in microseconds, of the events that were due inside the window.
+   */
   readonly latencyUs: RecordableHistogram = createLatencyHistogram();
   readonly sequenceLimit: number;
   readonly idOfSequence: Float64Array;

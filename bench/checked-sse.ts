@@ -53,7 +53,8 @@ export class CheckedSse extends CheckedLine {
         return at + 1;
       }
       const lower = byte | 32;
-      if (byte >= DIGIT_ZERO && byte <= 57) this.#chunkLeft = this.#chunkLeft * 16 + byte - DIGIT_ZERO;
+      if (byte >= DIGIT_ZERO && byte <= 57)
+        this.#chunkLeft = this.#chunkLeft * 16 + byte - DIGIT_ZERO;
       else if (lower >= 97 && lower <= 102) this.#chunkLeft = this.#chunkLeft * 16 + lower - 87;
       else if (byte !== 13) this.seen.damaged++;
     }
@@ -62,7 +63,8 @@ export class CheckedSse extends CheckedLine {
 
   #blocks(buffer: Buffer, start: number, end: number, atUs: number): void {
     let at = start;
-    // A block begun in an earlier read is finished in the carry; at most one per read, so byte by byte is cheap enough.
+    // A block begun in an earlier read is finished in the carry; at most one per read, so byte by
+    // byte is cheap enough.
     while (this.carryBytes > 0 && at < end) {
       const byte = buffer[at++]!;
       const atBlockEnd = byte === LF && this.carry[this.carryBytes - 1] === LF;
@@ -88,9 +90,18 @@ export class CheckedSse extends CheckedLine {
     }
   }
 
-  /** The end of the event that begins at `start` and lies whole before `end`; −1 when it is something else or not all here. */
+  /**
+   * The end of the event that begins at `start` and lies whole before `end`; −1 when it is
+   * something else or not all here.
+   */
   #event(buffer: Buffer, start: number, end: number, atUs: number): number {
-    if (buffer[start] !== 105 || buffer[start + 1] !== 100 || buffer[start + 2] !== 58 || buffer[start + 3] !== 32) return -1;
+    if (
+      buffer[start] !== 105 ||
+      buffer[start + 1] !== 100 ||
+      buffer[start + 2] !== 58 ||
+      buffer[start + 3] !== 32
+    )
+      return -1;
     let at = start + 4;
     let id = 0;
     for (; at < end && buffer[at] !== LF; at++) {
@@ -99,7 +110,8 @@ export class CheckedSse extends CheckedLine {
     }
     const dataStart = at + 7;
     const frameEnd = dataStart + DATA_BYTES + 2;
-    if (frameEnd > end || buffer[at + 1] !== 100 || buffer[at + 5] !== 58 || buffer[at + 6] !== 32) return -1;
+    if (frameEnd > end || buffer[at + 1] !== 100 || buffer[at + 5] !== 58 || buffer[at + 6] !== 32)
+      return -1;
     if (buffer[frameEnd - 1] !== LF || buffer[frameEnd - 2] !== LF) return -1;
     this.deliver(id, readDueUs(buffer, dataStart), readSequence(buffer, dataStart), atUs);
     this.seen.frameBytes += frameEnd - start;
@@ -112,17 +124,22 @@ export class CheckedSse extends CheckedLine {
     if (text.startsWith('event: gap\n')) this.seen.gapEvents++;
     else if (text.startsWith('event: end\n')) this.seen.endEvents++;
     else if (text.startsWith(':')) this.seen.heartbeats++;
-    else if (!text.startsWith('retry:') && !this.#eventAsRivalsWriteIt(buffer, start, end, atUs)) this.seen.damaged++;
+    else if (!text.startsWith('retry:') && !this.#eventAsRivalsWriteIt(buffer, start, end, atUs))
+      this.seen.damaged++;
   }
 
-  /** Fields in any order, without the space behind the colon, the data a JSON string. False when it carries no event of ours. */
+  /**
+   * Fields in any order, without the space behind the colon, the data a JSON string. False when it
+   * carries no event of ours.
+   */
   #eventAsRivalsWriteIt(buffer: Buffer, start: number, end: number, atUs: number): boolean {
     let id = Number.NaN;
     let data = -1;
     for (let at = start; at < end && buffer[at] !== LF; at = buffer.indexOf(LF, at) + 1) {
       const colon = buffer.indexOf(COLON, at);
       const name = buffer.toString('latin1', at, colon);
-      if (name === 'id') id = Number(buffer.toString('latin1', colon + 1, buffer.indexOf(LF, colon)));
+      if (name === 'id')
+        id = Number(buffer.toString('latin1', colon + 1, buffer.indexOf(LF, colon)));
       if (name === 'data') data = buffer[colon + 1] === QUOTE ? colon + 2 : -1;
     }
     if (data === -1 || data + DATA_BYTES > end || buffer[data + DATA_BYTES] !== QUOTE) return false;

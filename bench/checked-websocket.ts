@@ -1,4 +1,7 @@
-/** A checked line of WebSocket, and the reader of its frames (RFC 6455, 5.2), which lines that are not checked use alone. */
+/**
+ * A checked line of WebSocket, and the reader of its frames (RFC 6455, 5.2), which lines that are
+ * not checked use alone.
+ */
 import { CheckedLine, type Ledger } from './checked-line.js';
 import { ndjsonData, ndjsonEnd, readDueUs, readNdjsonId, readSequence } from './event.js';
 
@@ -10,7 +13,10 @@ const OPCODE_TEXT = 1;
 const OPCODE_CLOSE = 8;
 const OPCODE_PING = 9;
 
-/** A pong without payload, masked with zeros, as a client has to; the servers here ping without payload. */
+/**
+ * A pong without payload, masked with zeros, as a client has to; the servers here ping without
+ * payload.
+ */
 export const PONG: Buffer = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 
 export interface FrameHandlers {
@@ -22,7 +28,10 @@ export interface FrameHandlers {
   damaged(): void;
 }
 
-/** Walks over the frames of one connection, however they are cut by reads, and keeps none of their bytes. */
+/**
+ * Walks over the frames of one connection, however they are cut by reads, and keeps none of their
+ * bytes.
+ */
 export class FrameReader {
   readonly #handlers: FrameHandlers;
   /** First byte of the frame; −1 = not read yet. */
@@ -64,7 +73,9 @@ export class FrameReader {
     return at + 1;
   }
 
-  /** Some of the payload, or none of it, just behind the head; ends the frame with its last byte. */
+  /**
+   * Some of the payload, or none of it, just behind the head; ends the frame with its last byte.
+   */
   #payload(buffer: Buffer, start: number, end: number): void {
     const isLast = this.#payloadLeft === 0;
     if (this.#first === (FINAL | OPCODE_TEXT)) this.#handlers.text(buffer, start, end, isLast);
@@ -139,11 +150,19 @@ export class CheckedWebSocket extends CheckedLine {
     this.carryBytes = 0;
   }
 
-  /** The end of the event that begins at `start`, behind its line feed; −1 when it is something else or not all here. */
+  /**
+   * The end of the event that begins at `start`, behind its line feed; −1 when it is something else
+   * or not all here.
+   */
   #event(buffer: Buffer, start: number, end: number): number {
     const data = ndjsonData(buffer, start, end - 1);
     if (data === -1 || buffer[ndjsonEnd(data)] !== LF) return -1;
-    this.deliver(readNdjsonId(buffer, start), readDueUs(buffer, data), readSequence(buffer, data), this.#atUs);
+    this.deliver(
+      readNdjsonId(buffer, start),
+      readDueUs(buffer, data),
+      readSequence(buffer, data),
+      this.#atUs,
+    );
     const lineEnd = ndjsonEnd(data) + 1;
     this.seen.frameBytes += lineEnd - start;
     return lineEnd;

@@ -1,4 +1,7 @@
-/** The runner's line to its child processes: start them on a core, ask them with a deadline, end every one on any exit. */
+/**
+ * The runner's line to its child processes: start them on a core, ask them with a deadline, end
+ * every one on any exit.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -32,7 +35,8 @@ export const SERVER_CORE = 0;
 export const CLIENT_CORE = 1;
 
 /** On a single core, or where there is no taskset, the result says that nothing was pinned. */
-export const pinning: boolean = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
+export const pinning: boolean =
+  availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
 
 const STDERR_KEPT_CHARS = 4000;
 
@@ -42,7 +46,10 @@ function killLiving(): void {
   for (const child of living) killTree(child);
 }
 
-/** With its own children first: an nginx worker, or the server under 0x, would outlive the process that started it. */
+/**
+ * With its own children first: an nginx worker, or the server under 0x, would outlive the process
+ * that started it.
+ */
 function killTree(child: ChildProcess): void {
   for (const pid of child.pid === undefined ? [] : childPids(child.pid)) {
     try {
@@ -57,7 +64,10 @@ function killTree(child: ChildProcess): void {
 /** Empty when the process has none, or is gone. */
 export function childPids(pid: number): number[] {
   try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .split(' ')
+      .filter(Boolean)
+      .map(Number);
   } catch {
     return [];
   }
@@ -95,7 +105,8 @@ export class Child {
   constructor(options: ChildOptions) {
     this.name = options.name;
     const pinned = pinning && options.core !== undefined;
-    // taskset replaces itself by the command, so the pid and the IPC descriptor are the child's own.
+    // taskset replaces itself by the command, so the pid and the IPC descriptor are the child's
+    // own.
     this.#process = spawn(
       pinned ? 'taskset' : options.command,
       pinned ? ['-c', String(options.core), options.command, ...options.args] : options.args,
@@ -114,12 +125,15 @@ export class Child {
     this.#process.on('message', (message) => this.#onMessage(message as Answer | Notice));
     this.exited = new Promise((resolve) => {
       this.#process.on('error', (error) => this.#onEnd(error.message, resolve));
-      this.#process.on('exit', (code, signal) => this.#onEnd(signal ?? `exit code ${code}`, resolve));
+      this.#process.on('exit', (code, signal) =>
+        this.#onEnd(signal ?? `exit code ${code}`, resolve),
+      );
     });
   }
 
   get pid(): number {
-    if (this.#process.pid === undefined) throw new Error(`${this.name} did not start: ${this.#stderr}`);
+    if (this.#process.pid === undefined)
+      throw new Error(`${this.name} did not start: ${this.#stderr}`);
     return this.#process.pid;
   }
 
@@ -129,7 +143,11 @@ export class Child {
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(ask);
-        reject(new Error(`${this.name} did not answer "${name}" in ${deadlineMs} ms${this.#stderrTail()}`));
+        reject(
+          new Error(
+            `${this.name} did not answer "${name}" in ${deadlineMs} ms${this.#stderrTail()}`,
+          ),
+        );
       }, deadlineMs);
       this.#waiting.set(ask, { resolve, reject, timer });
       this.#process.send({ ask, name, body } satisfies Question, (error) => {
@@ -143,7 +161,9 @@ export class Child {
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#noticeHandlers.delete(name);
-        reject(new Error(`${this.name} was not "${name}" within ${deadlineMs} ms${this.#stderrTail()}`));
+        reject(
+          new Error(`${this.name} was not "${name}" within ${deadlineMs} ms${this.#stderrTail()}`),
+        );
       }, deadlineMs);
       this.#noticeHandlers.set(name, (body) => {
         clearTimeout(timer);
@@ -165,7 +185,10 @@ export class Child {
         let timer: NodeJS.Timeout | undefined;
         const late = new Promise<never>((_resolve, reject) => {
           timer = setTimeout(
-            () => reject(new Error(`${this.name} said nothing for ${deadlineMs} ms${this.#stderrTail()}`)),
+            () =>
+              reject(
+                new Error(`${this.name} said nothing for ${deadlineMs} ms${this.#stderrTail()}`),
+              ),
             deadlineMs,
           );
         });
@@ -261,7 +284,10 @@ export function answerRunner(handlers: Record<string, (body: never) => unknown>)
     answer().then(
       (body) => send({ answer: question.ask, body }),
       (error: unknown) =>
-        send({ answer: question.ask, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+        send({
+          answer: question.ask,
+          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        }),
     );
   });
   process.on('disconnect', () => process.exit(0));

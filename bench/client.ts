@@ -1,6 +1,7 @@
 /**
- * The load client: a process that holds N lines through one shared read buffer, reads a share of them in full and counts the bytes of
- * the rest. Beside the C reader (line-client.ts) it holds the lines that are read in full, and no others.
+ * The load client: a process that holds N lines through one shared read buffer, reads a share of
+ * them in full and counts the bytes of the rest. Beside the C reader (line-client.ts) it holds the
+ * lines that are read in full, and no others.
  */
 import { Socket } from 'node:net';
 import { answerRunner } from './child.js';
@@ -20,14 +21,22 @@ export interface OpenOrder {
   /** At least one line is checked in full, whatever the share. */
   checkedShare: number;
   connectsAtOnce: number;
-  /** The visit's own hundred of loopback addresses, so that ports of earlier visits never run out. */
+  /**
+   * The visit's own hundred of loopback addresses, so that ports of earlier visits never run out.
+   */
   addressBase: number;
   /** Sequences that will be published at most: the size of the book of every checked line. */
   sequenceLimit: number;
   lastEventId?: number;
-  /** With a replay a line is complete when this many bytes of body have come; without one when its head has. */
+  /**
+   * With a replay a line is complete when this many bytes of body have come; without one when its
+   * head has.
+   */
   replayBytes?: number;
-  /** Each connect waits for its `step`: somebody else connects lines of the same server, and these are to lie evenly between them. */
+  /**
+   * Each connect waits for its `step`: somebody else connects lines of the same server, and these
+   * are to lie evenly between them.
+   */
   paced?: boolean;
   /** The time of connecting is what is measured. */
   timed?: boolean;
@@ -100,13 +109,17 @@ export interface Check {
   endEvents: number;
   damaged: number;
   closedLines: number;
-  /** Lines that are read by the byte only, yet have more than one frame less than every checked line. */
+  /**
+   * Lines that are read by the byte only, yet have more than one frame less than every checked
+   * line.
+   */
   shortLines: number;
 }
 
 /**
- * An address has 28,232 ephemeral ports, of which a bind() tries a quarter first: from about 7,000 lines an address on, the
- * kernel's search for a free one takes longer than everything else in a connect.
+ * An address has 28,232 ephemeral ports, of which a bind() tries a quarter first: from about 7,000
+ * lines an address on, the kernel's search for a free one takes longer than everything else in a
+ * connect.
  */
 const LINES_PER_ADDRESS = 1_000;
 const READ_BUFFER_BYTES = 256 * 1024;
@@ -166,7 +179,12 @@ function pong(row: number): void {
 
 /** Damage is for the checked lines to find. */
 function skipMessages(row: number): FrameReader {
-  return new FrameReader({ text: () => {}, ping: () => pong(row), close: () => {}, damaged: () => {} });
+  return new FrameReader({
+    text: () => {},
+    ping: () => pong(row),
+    close: () => {},
+    damaged: () => {},
+  });
 }
 
 function onCheckedBytes(row: number, line: CheckedLine, byteCount: number): boolean {
@@ -175,7 +193,9 @@ function onCheckedBytes(row: number, line: CheckedLine, byteCount: number): bool
   return onBytes(row, byteCount);
 }
 
-/** Follows a line from its connect to its last byte of replay; never runs again once it is complete. */
+/**
+ * Follows a line from its connect to its last byte of replay; never runs again once it is complete.
+ */
 function advance(row: number, byteCount: number): void {
   if (rowState[row] === CONNECTING && !readHead(row, byteCount)) return;
   if (rowBytes[row]! < headBytesWanted) return;
@@ -214,7 +234,8 @@ function connect(row: number, order: OpenOrder, request: string, done: () => voi
     callback = (byteCount) => onFramedBytes(row, frames, byteCount);
   }
   const onread = { buffer: readBuffer, callback };
-  // The option is in Node's documentation of `new net.Socket()`'s connect, and missing in the types of the constructor.
+  // The option is in Node's documentation of `new net.Socket()`'s connect, and missing in the types
+  // of the constructor.
   const socket = new Socket({ onread } as object);
   let settled = false;
   const settle = (): void => {
@@ -282,12 +303,18 @@ function chooseChecked(from: number, lines: number, share: number): void {
   const count = Math.min(lines - from, Math.max(1, Math.round((lines - from) * share)));
   for (let index = 0; index < count; index++) {
     const row = from + (count === 1 ? 0 : Math.round((index * (lines - from - 1)) / (count - 1)));
-    checkedRows.set(row, transport === 'sse' ? new CheckedSse(ledger) : new CheckedWebSocket(ledger, () => pong(row)));
+    checkedRows.set(
+      row,
+      transport === 'sse' ? new CheckedSse(ledger) : new CheckedWebSocket(ledger, () => pong(row)),
+    );
   }
   checkedLines = [...checkedRows.values()];
 }
 
-/** Keeps at most `connectsAtOnce` lines between connect and completion; every line must get there before the deadline. */
+/**
+ * Keeps at most `connectsAtOnce` lines between connect and completion; every line must get there
+ * before the deadline.
+ */
 function ramp(from: number, order: OpenOrder): Promise<void> {
   const request = requestOf(order);
   return new Promise((resolve, reject) => {
@@ -299,7 +326,10 @@ function ramp(from: number, order: OpenOrder): Promise<void> {
       else resolve();
     };
     const timer = setTimeout(() => {
-      const waiting = rowState.reduce((sum, state) => sum + (state === WAITING_FOR_REPLAY ? 1 : 0), 0);
+      const waiting = rowState.reduce(
+        (sum, state) => sum + (state === WAITING_FOR_REPLAY ? 1 : 0),
+        0,
+      );
       finish(
         new Error(
           `${completeLines} of ${order.lines} lines were complete after ${order.deadlineMs} ms; ` +
@@ -308,12 +338,15 @@ function ramp(from: number, order: OpenOrder): Promise<void> {
       );
     }, order.deadlineMs);
     const more = (): void => {
-      // Lines that have not answered yet count as being connected: an accept queue must not overflow.
+      // Lines that have not answered yet count as being connected: an accept queue must not
+      // overflow.
       const limit = Math.min(order.lines, stepsGiven);
-      while (next < limit && next - completeLines - closedLines < order.connectsAtOnce) connect(next++, order, request, more);
+      while (next < limit && next - completeLines - closedLines < order.connectsAtOnce)
+        connect(next++, order, request, more);
     };
     onProgress = () => {
-      if (refusal !== undefined || closedLines > 0) finish(refusal ?? new Error(`a line was closed by the server`));
+      if (refusal !== undefined || closedLines > 0)
+        finish(refusal ?? new Error(`a line was closed by the server`));
       else if (completeLines === order.lines) finish();
       else more();
     };
@@ -351,7 +384,8 @@ async function watchWindow(order: WindowOrder): Promise<WindowSeen> {
   const cpu = process.cpuUsage(before.cpu);
   const wireBytes = total.bytes - before.bytes;
   const checkedEvents = ledger.seen.events - before.events;
-  const wireBytesPerEvent = checkedEvents === 0 ? 0 : (total.checkedBytes - before.checkedBytes) / checkedEvents;
+  const wireBytesPerEvent =
+    checkedEvents === 0 ? 0 : (total.checkedBytes - before.checkedBytes) / checkedEvents;
   return {
     seconds: (nowUs() - before.atUs) / 1e6,
     deliveries: wireBytesPerEvent === 0 ? 0 : wireBytes / wireBytesPerEvent,
@@ -372,7 +406,8 @@ async function settleBooks(order: SettleOrder): Promise<Settled> {
     await sleepMs(50);
     delivered = countDelivered(sequences);
   }
-  // The last event reaches the checked lines before it has reached all: let the bytes of the others come, too.
+  // The last event reaches the checked lines before it has reached all: let the bytes of the others
+  // come, too.
   for (let bytes = -1; bytes !== total.bytes && (nowUs() - startUs) / 1000 < order.deadlineMs;) {
     bytes = total.bytes;
     await sleepMs(200);
@@ -386,13 +421,15 @@ async function settleBooks(order: SettleOrder): Promise<Settled> {
     const sequence = sequences[index]!;
     const id = ids[index]!;
     const known = ledger.idOfSequence[sequence]!;
-    const inWindow = answeredUs[index]! >= order.windowStartUs && answeredUs[index]! < order.windowEndUs;
+    const inWindow =
+      answeredUs[index]! >= order.windowStartUs && answeredUs[index]! < order.windowEndUs;
     if (known >= 0 && known !== id && !Number.isNaN(id)) idMismatches++;
     for (const line of checkedLines) {
       const atUs = line.deliveredUs[sequence]!;
       if (atUs !== 0) {
         delivered++;
-        // The event may overtake the answer to its own publisher; that is no negative latency but none.
+        // The event may overtake the answer to its own publisher; that is no negative latency but
+        // none.
         if (inWindow) acceptToDeliver.record(Math.max(1, Math.round(atUs - answeredUs[index]!)));
       } else if (line.lastId > id) lost++;
       else undelivered++;

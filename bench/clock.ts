@@ -1,6 +1,12 @@
-/** The one clock of the bench: CLOCK_MONOTONIC in microseconds, the same in every process of the machine. */
+/**
+ * The one clock of the bench: CLOCK_MONOTONIC in microseconds, the same in every process of the
+ * machine.
+ */
 
-/** A double holds nanoseconds exactly for the first 104 days of uptime, and microseconds for as long as anyone cares. */
+/**
+ * A double holds nanoseconds exactly for the first 104 days of uptime, and microseconds for as long
+ * as anyone cares.
+ */
 export function nowUs(): number {
   return Number(process.hrtime.bigint()) / 1000;
 }

@@ -1,4 +1,7 @@
-/** One closed-loop measurement: as many requests as a server answers, and what both sides used for them. */
+/**
+ * One closed-loop measurement: as many requests as a server answers, and what both sides used for
+ * them.
+ */
 import { sleepMs } from './clock.js';
 import { machineBusySeconds } from './machine.js';
 import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
@@ -17,7 +20,9 @@ export interface ClosedLoop {
   verdict: Verdict;
 }
 
-/** The server's share is taken this long before the client's window ends, so that it lies inside. */
+/**
+ * The server's share is taken this long before the client's window ends, so that it lies inside.
+ */
 const MARGIN_SECONDS = 0.2;
 const DEADLINE_MARGIN_MS = 20_000;
 
@@ -25,7 +30,11 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
   const { server } = here;
   const { warmUpSeconds, windowSeconds } = order;
   const client = here.startRequestLoad();
-  const running = client.ask<RequestLoaded>('run', order, (warmUpSeconds + windowSeconds) * 1000 + DEADLINE_MARGIN_MS);
+  const running = client.ask<RequestLoaded>(
+    'run',
+    order,
+    (warmUpSeconds + windowSeconds) * 1000 + DEADLINE_MARGIN_MS,
+  );
   running.catch(() => {});
   // Over the second half, well inside the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
@@ -45,9 +54,13 @@ export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): P
     loaded,
     requestsPerSecond,
     serverCpuShare,
-    serverCpuUsPerRequest: requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
+    serverCpuUsPerRequest:
+      requestsPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / requestsPerSecond,
     clientCpuShare,
     strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare),
-    verdict: verdictOn({ serverShare: cores?.server ?? serverCpuShare, clientShare: cores?.client ?? clientCpuShare }),
+    verdict: verdictOn({
+      serverShare: cores?.server ?? serverCpuShare,
+      clientShare: cores?.client ?? clientCpuShare,
+    }),
   };
 }

@@ -1,4 +1,7 @@
-/** The comparison as one SVG, latency and cost side by side; with a background of its own, so that it reads on light and dark pages. */
+/**
+ * The comparison as one SVG, latency and cost side by side; with a background of its own, so that
+ * it reads on light and dark pages.
+ */
 import { createRequire } from 'node:module';
 import { axisX, axisY, barX, dot, gridX, plot, ruleY, text } from '@observablehq/plot';
 import { type CompareFigures, type CompareParameters, wayTitle } from './comparison.js';
@@ -11,7 +14,9 @@ interface Drawn {
 }
 
 /** Its types declare a module of another name. */
-const { createDocument } = createRequire(import.meta.url)('@mixmark-io/domino') as { createDocument: (html: string) => unknown };
+const { createDocument } = createRequire(import.meta.url)('@mixmark-io/domino') as {
+  createDocument: (html: string) => unknown;
+};
 
 const WIDTH = 1040;
 const MARGIN = 24;
@@ -46,13 +51,27 @@ interface Panel {
 }
 
 const PANELS: Panel[] = [
-  { title: 'When an event arrives', note: 'after it was due: ● p50   ○ p99   × p99.9', width: 400, draw: drawLatency },
+  {
+    title: 'When an event arrives',
+    note: 'after it was due: ● p50   ○ p99   × p99.9',
+    width: 400,
+    draw: drawLatency,
+  },
   { title: 'CPU a delivered event', note: 'of the server process', width: 268, draw: drawCpu },
-  { title: 'Memory a client', note: 'KiB: server process + kernel (both ends)', width: 268, draw: drawMemory },
+  {
+    title: 'Memory a client',
+    note: 'KiB: server process + kernel (both ends)',
+    width: 268,
+    draw: drawMemory,
+  },
 ];
 
 /** The text of an SVG file. */
-export function drawComparison(parameters: CompareParameters, summary: readonly CompareFigures[], machine: Machine): string {
+export function drawComparison(
+  parameters: CompareParameters,
+  summary: readonly CompareFigures[],
+  machine: Machine,
+): string {
   const rows = summary.map((figures) => ({
     ...figures,
     title: wayTitle(figures.way, parameters),
@@ -115,30 +134,78 @@ function drawLatency(rows: Row[], size: Size): string {
     x: { type: 'log', domain: [Math.min(ticks[0]!, least), Math.max(ticks.at(-1)!, most)] },
     marks: [
       gridX(ticks, { stroke: EDGE, strokeOpacity: 1 }),
-      axisX(ticks, { label: null, tickSize: 0, fill: INK_SOFT, fontSize: 12, tickFormat: duration }),
+      axisX(ticks, {
+        label: null,
+        tickSize: 0,
+        fill: INK_SOFT,
+        fontSize: 12,
+        tickFormat: duration,
+      }),
       axisY(titles, { label: null, tickSize: 0, fontSize: 13, fill: INK }),
-      ruleY(spans, { y: 'title', x1: 'p50Ms', x2: 'p999Ms', stroke: 'color', strokeWidth: 3, strokeOpacity: 0.35 }),
+      ruleY(spans, {
+        y: 'title',
+        x1: 'p50Ms',
+        x2: 'p999Ms',
+        stroke: 'color',
+        strokeWidth: 3,
+        strokeOpacity: 0.35,
+      }),
       dot(p50, { y: 'title', x: 'ms', fill: 'color', r: 6 }),
       dot(
         of(({ p99Ms }) => p99Ms),
         { y: 'title', x: 'ms', fill: PAPER, stroke: 'color', strokeWidth: 2, r: 4.5 },
       ),
-      dot(p999, { y: 'title', x: 'ms', fill: 'color', symbol: 'times', stroke: 'color', strokeWidth: 2, r: 4 }),
-      text(p50, { y: 'title', x: 'ms', text: ({ ms }: { ms: number }) => duration(ms), dy: -14, fontSize: 12, fill: 'color' }),
-      text(p999, { y: 'title', x: 'ms', text: ({ ms }: { ms: number }) => duration(ms), dy: 15, fontSize: 12, fill: 'color' }),
+      dot(p999, {
+        y: 'title',
+        x: 'ms',
+        fill: 'color',
+        symbol: 'times',
+        stroke: 'color',
+        strokeWidth: 2,
+        r: 4,
+      }),
+      text(p50, {
+        y: 'title',
+        x: 'ms',
+        text: ({ ms }: { ms: number }) => duration(ms),
+        dy: -14,
+        fontSize: 12,
+        fill: 'color',
+      }),
+      text(p999, {
+        y: 'title',
+        x: 'ms',
+        text: ({ ms }: { ms: number }) => duration(ms),
+        dy: 15,
+        fontSize: 12,
+        fill: 'color',
+      }),
     ],
   });
 }
 
 function drawCpu(rows: Row[], size: Size): string {
   return plotRows(rows, size, {
-    x: { domain: [0, Math.max(...rows.map(({ serverCpuUsPerDelivery }) => serverCpuUsPerDelivery)) * ROOM_FOR_LABELS] },
+    x: {
+      domain: [
+        0,
+        Math.max(...rows.map(({ serverCpuUsPerDelivery }) => serverCpuUsPerDelivery)) *
+          ROOM_FOR_LABELS,
+      ],
+    },
     marks: [
-      barX(rows, { y: 'title', x: 'serverCpuUsPerDelivery', fill: 'color', insetTop: 12, insetBottom: 12 }),
+      barX(rows, {
+        y: 'title',
+        x: 'serverCpuUsPerDelivery',
+        fill: 'color',
+        insetTop: 12,
+        insetBottom: 12,
+      }),
       text(rows, {
         y: 'title',
         x: 'serverCpuUsPerDelivery',
-        text: ({ serverCpuUsPerDelivery }: Row) => `${serverCpuUsPerDelivery.toFixed(serverCpuUsPerDelivery < 10 ? 1 : 0)} µs`,
+        text: ({ serverCpuUsPerDelivery }: Row) =>
+          `${serverCpuUsPerDelivery.toFixed(serverCpuUsPerDelivery < 10 ? 1 : 0)} µs`,
         dx: 6,
         textAnchor: 'start',
         fontSize: 12,
@@ -162,11 +229,19 @@ function drawMemory(rows: Row[], size: Size): string {
   return plotRows(rows, size, {
     x: { domain: [0, Math.max(...sums.map(({ to }) => to)) * ROOM_FOR_LABELS] },
     marks: [
-      barX(parts, { y: 'title', x1: 'from', x2: 'to', fill: 'color', insetTop: 12, insetBottom: 12 }),
+      barX(parts, {
+        y: 'title',
+        x1: 'from',
+        x2: 'to',
+        fill: 'color',
+        insetTop: 12,
+        insetBottom: 12,
+      }),
       text(sums, {
         y: 'title',
         x: 'to',
-        text: ({ from, to }: { from: number; to: number }) => `${from.toFixed(1)} + ${(to - from).toFixed(1)}`,
+        text: ({ from, to }: { from: number; to: number }) =>
+          `${from.toFixed(1)} + ${(to - from).toFixed(1)}`,
         dx: 6,
         textAnchor: 'start',
         fontSize: 12,
@@ -180,16 +255,27 @@ function drawMemory(rows: Row[], size: Size): string {
 const ROOM_FOR_LABELS = 1.5;
 
 /**
- * What plot() draws, as a group: a plot is an svg of its own, whose style would undo the size it is given inside another.
+ * What plot() draws, as a group: a plot is an svg of its own, whose style would undo the size it is
+ * given inside another.
  */
-function plotRows(rows: Row[], size: Size, options: Pick<Parameters<typeof plot>[0] & object, 'x' | 'marks'>): string {
+function plotRows(
+  rows: Row[],
+  size: Size,
+  options: Pick<Parameters<typeof plot>[0] & object, 'x' | 'marks'>,
+): string {
   const svg = plot({
     ...size,
     document: createDocument(''),
     marginTop: 4,
     marginRight: 12,
     marginBottom: AXIS_HEIGHT - 4,
-    y: { type: 'band', domain: rows.map(({ title }) => title), label: null, axis: null, padding: 0 },
+    y: {
+      type: 'band',
+      domain: rows.map(({ title }) => title),
+      label: null,
+      axis: null,
+      padding: 0,
+    },
     ...options,
     x: { label: null, axis: null, ...options.x },
   }) as unknown as Drawn;
@@ -200,7 +286,11 @@ function plotRows(rows: Row[], size: Size, options: Pick<Parameters<typeof plot>
 /** 1, 10, 100: from the power of ten at or below the least to the one at or above the most. */
 function decades(least: number, most: number): number[] {
   const ticks: number[] = [];
-  for (let exponent = Math.floor(Math.log10(least)); exponent <= Math.ceil(Math.log10(most)); exponent++)
+  for (
+    let exponent = Math.floor(Math.log10(least));
+    exponent <= Math.ceil(Math.log10(most));
+    exponent++
+  )
     ticks.push(10 ** exponent);
   return ticks;
 }
@@ -210,7 +300,14 @@ function duration(ms: number): string {
   return `${ms < 10 && ms % 1 !== 0 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
 }
 
-function line(x: number, y: number, words: string, size: number, color: string, weight = 400): string {
+function line(
+  x: number,
+  y: number,
+  words: string,
+  size: number,
+  color: string,
+  weight = 400,
+): string {
   return `<text x="${x}" y="${y}" xml:space="preserve" font-size="${size}" font-weight="${weight}" fill="${color}">${escapeText(words)}</text>`;
 }
 

@@ -7,7 +7,10 @@ import { wholeNumber } from './flags.js';
 import { describeMachine } from './machine.js';
 import { chartFile, writeResult } from './results.js';
 
-/** Not more: connections of short-polls are closed by the server when they have been idle for 8 to 12 s. */
+/**
+ * Not more: connections of short-polls are closed by the server when they have been idle for 8 to
+ * 12 s.
+ */
 const HELD_CONNECTIONS = 5_000;
 
 const QUICK = { connections: 200, seconds: 3, startSettleSeconds: 1, heldSettleSeconds: 1 };
@@ -40,7 +43,8 @@ function readParameters(): { parameters: CompareParameters; quick: boolean } {
     process.exit(2);
   }
   const { quick } = values;
-  const connections = wholeNumber('connections', values.connections) ?? (quick ? QUICK.connections : 2_000);
+  const connections =
+    wholeNumber('connections', values.connections) ?? (quick ? QUICK.connections : 2_000);
   const parameters: CompareParameters = {
     connections,
     heldConnections: quick ? connections : HELD_CONNECTIONS,

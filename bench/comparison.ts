@@ -1,12 +1,17 @@
 /**
- * The same events on the same channel by each transport, each from a fresh server process: what it costs the server and how late the
- * events arrive. The clients are those of `holdline load`.
+ * The same events on the same channel by each transport, each from a fresh server process: what it
+ * costs the server and how late the events arrive. The clients are those of `holdline load`.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
-import { kernelNetworkBytes, machineBusySeconds, processCpuSeconds, remarkOnStrangers } from './machine.js';
+import {
+  kernelNetworkBytes,
+  machineBusySeconds,
+  processCpuSeconds,
+  remarkOnStrangers,
+} from './machine.js';
 import type { Measured } from './results.js';
 import { statusKilobytes } from './servers/agent.js';
 import { median } from './statistics.js';
@@ -22,9 +27,15 @@ export interface CompareParameters {
   pollIntervalSeconds: number;
   eventBytes: number;
   ways: Way[];
-  /** Clients that are connected when memory is measured: more, so that the noise of a process is shared by many. */
+  /**
+   * Clients that are connected when memory is measured: more, so that the noise of a process is
+   * shared by many.
+   */
   heldConnections: number;
-  /** How long a server that has just started is left alone before its memory is taken for that of one without clients. */
+  /**
+   * How long a server that has just started is left alone before its memory is taken for that of
+   * one without clients.
+   */
   startSettleSeconds: number;
   /** How long the clients are left alone before their memory is taken. */
   heldSettleSeconds: number;
@@ -47,7 +58,13 @@ export interface LoadReport {
   emptyShare: number;
   bytesReceived: number;
   bytesPerClient: number;
-  latencyMs: { p50: number | null; p90: number | null; p99: number | null; p999: number | null; max: number | null };
+  latencyMs: {
+    p50: number | null;
+    p90: number | null;
+    p99: number | null;
+    p999: number | null;
+    max: number | null;
+  };
   clientBusyShare: number;
   clientLimited: boolean;
   startedAt: string;
@@ -83,7 +100,9 @@ export interface CompareFigures {
   /** Of one core, while events were published. */
   serverCpuShare: number;
   serverCpuUsPerDelivery: number;
-  /** Of the server process, not collected: see the memory subject for the exact figure of a line. */
+  /**
+   * Of the server process, not collected: see the memory subject for the exact figure of a line.
+   */
   rssBytesPerClient: number;
   /** Both ends of every connection are on this machine. */
   kernelBytesPerClient: number;
@@ -111,7 +130,10 @@ const MEMORY_SAMPLES = 5;
 /** A server is up for a moment before it is loaded: its first second is compilation. */
 const WARM_MS = 1_000;
 
-export function wayTitle(way: Way, { pollIntervalSeconds }: Pick<CompareParameters, 'pollIntervalSeconds'>): string {
+export function wayTitle(
+  way: Way,
+  { pollIntervalSeconds }: Pick<CompareParameters, 'pollIntervalSeconds'>,
+): string {
   const titles: Record<Way, string> = {
     sse: 'SSE',
     ndjson: 'NDJSON stream',
@@ -134,16 +156,28 @@ export async function compareWays(
   }
   const summary = rounds.map((round) => figuresOf(round, parameters));
   const remarks = summary.flatMap((figures) => [
-    ...(figures.faults > 0 ? [`${figures.way}: ${figures.faults} deliveries were lost, doubled or out of order, or gaps`] : []),
+    ...(figures.faults > 0
+      ? [`${figures.way}: ${figures.faults} deliveries were lost, doubled or out of order, or gaps`]
+      : []),
     ...remarkOnStrangers(figures.way, figures.strangerCpuShare),
-    ...(figures.clientLimited ? [`${figures.way}: the load client was the limit; the server may do better`] : []),
+    ...(figures.clientLimited
+      ? [`${figures.way}: the load client was the limit; the server may do better`]
+      : []),
   ]);
-  remarks.push('kernel memory is that of both ends of each connection: the clients run on the same machine');
+  remarks.push(
+    'kernel memory is that of both ends of each connection: the clients run on the same machine',
+  );
   return { parameters, rounds, summary, remarks, table: describe(summary, parameters) };
 }
 
-/** The clients connect and are stopped (SIGSTOP): their connections stay, and nobody publishes or asks. */
-async function measureMemory(way: Way, parameters: CompareParameters): Promise<CompareRound['memory']> {
+/**
+ * The clients connect and are stopped (SIGSTOP): their connections stay, and nobody publishes or
+ * asks.
+ */
+async function measureMemory(
+  way: Way,
+  parameters: CompareParameters,
+): Promise<CompareRound['memory']> {
   return withServer(async (server) => {
     await sleepMs(parameters.startSettleSeconds * 1000);
     const before = await sampleMemory(server);
@@ -159,12 +193,19 @@ async function measureMemory(way: Way, parameters: CompareParameters): Promise<C
   });
 }
 
-async function measureLoad(way: Way, parameters: CompareParameters): Promise<Omit<CompareRound, 'way' | 'memory'>> {
+async function measureLoad(
+  way: Way,
+  parameters: CompareParameters,
+): Promise<Omit<CompareRound, 'way' | 'memory'>> {
   return withServer(async (server) => {
     await sleepMs(WARM_MS);
     const samples: CpuSample[] = [];
     const look = (): void => {
-      samples.push({ atMs: Date.now(), serverSeconds: processCpuSeconds(server.pid), machineSeconds: machineBusySeconds() });
+      samples.push({
+        atMs: Date.now(),
+        serverSeconds: processCpuSeconds(server.pid),
+        machineSeconds: machineBusySeconds(),
+      });
     };
     const timer = setInterval(look, SAMPLE_MS);
     const child = startLoad(way, server, parameters, 'run');
@@ -172,7 +213,8 @@ async function measureLoad(way: Way, parameters: CompareParameters): Promise<Omi
       const printed = await child.textLines().next(parameters.seconds * 1000 + LOAD_MARGIN_MS);
       look();
       const load = JSON.parse(printed) as LoadReport;
-      // The first event was due at once, the last an interval before the end of the time; then the clients disconnect.
+      // The first event was due at once, the last an interval before the end of the time; then the
+      // clients disconnect.
       const lastDueMs = (load.durationSeconds - 1 / parameters.ratePerSecond) * 1000;
       const measuredMs = lastDueMs + (load.latencyMs.max ?? 0);
       const fromMs = Date.parse(load.startedAt) + load.connectSeconds * 1000;
@@ -198,7 +240,11 @@ interface CpuSample {
 }
 
 /** Between two samples, as if it had grown evenly. */
-function at(samples: readonly CpuSample[], name: 'serverSeconds' | 'machineSeconds', atMs: number): number {
+function at(
+  samples: readonly CpuSample[],
+  name: 'serverSeconds' | 'machineSeconds',
+  atMs: number,
+): number {
   const after = samples.findIndex((sample) => sample.atMs >= atMs);
   if (after < 1) throw new Error('the server was not watched for as long as events were published');
   const [from, to] = [samples[after - 1]!, samples[after]!];
@@ -212,11 +258,20 @@ interface Serving {
 
 async function withServer<T>(measure: (server: Serving) => Promise<T>): Promise<T> {
   const args = [MAIN, 'serve', '--port', '0', '--open-publish', '--ops-key', OPS_KEY];
-  const child = new Child({ name: 'holdline serve', command: process.execPath, args, core: SERVER_CORE, ipc: false });
+  const child = new Child({
+    name: 'holdline serve',
+    command: process.execPath,
+    args,
+    core: SERVER_CORE,
+    ipc: false,
+  });
   try {
     const lines = child.textLines();
     for (;;) {
-      const line = JSON.parse(await lines.next(START_DEADLINE_MS)) as { msg?: string; port?: number };
+      const line = JSON.parse(await lines.next(START_DEADLINE_MS)) as {
+        msg?: string;
+        port?: number;
+      };
       if (line.msg === 'listening') return await measure({ pid: child.pid, port: line.port! });
     }
   } finally {
@@ -224,7 +279,12 @@ async function withServer<T>(measure: (server: Serving) => Promise<T>): Promise<
   }
 }
 
-function startLoad(way: Way, { port }: Serving, parameters: CompareParameters, purpose: 'hold' | 'run'): Child {
+function startLoad(
+  way: Way,
+  { port }: Serving,
+  parameters: CompareParameters,
+  purpose: 'hold' | 'run',
+): Child {
   const options = {
     url: `http://127.0.0.1:${port}/${CHANNEL}`,
     transport: way,
@@ -236,17 +296,26 @@ function startLoad(way: Way, { port }: Serving, parameters: CompareParameters, p
   };
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const args = [MAIN, 'load', ...flags, '--json', '--quiet'];
-  return new Child({ name: `holdline load --transport ${way}`, command: process.execPath, args, core: CLIENT_CORE, ipc: false });
+  return new Child({
+    name: `holdline load --transport ${way}`,
+    command: process.execPath,
+    args,
+    core: CLIENT_CORE,
+    ipc: false,
+  });
 }
 
 /** A client of a poll may have no request under way, so connections are counted. */
 async function untilConnected({ port }: Serving, connections: number): Promise<void> {
   const untilMs = performance.now() + HELD_DEADLINE_MS;
   for (;;) {
-    const answer = await fetch(`http://127.0.0.1:${port}/-/stats`, { headers: { Authorization: `Bearer ${OPS_KEY}` } });
+    const answer = await fetch(`http://127.0.0.1:${port}/-/stats`, {
+      headers: { Authorization: `Bearer ${OPS_KEY}` },
+    });
     const stats = (await answer.json()) as { sockets: { open: number } };
     if (stats.sockets.open >= connections) return;
-    if (performance.now() > untilMs) throw new Error(`${stats.sockets.open} of ${connections} clients were connected in time`);
+    if (performance.now() > untilMs)
+      throw new Error(`${stats.sockets.open} of ${connections} clients were connected in time`);
     await sleepMs(LOOK_MS);
   }
 }
@@ -285,12 +354,18 @@ function figuresOf(round: CompareRound, { heldConnections }: CompareParameters):
     delivered: load.delivered,
     faults: load.lost + load.doubled + load.outOfOrder + load.gaps,
     clientLimited: load.clientLimited,
-    strangerCpuShare: Math.max(0, (machineCpuSeconds - serverCpuSeconds) / measuredSeconds - load.clientBusyShare),
+    strangerCpuShare: Math.max(
+      0,
+      (machineCpuSeconds - serverCpuSeconds) / measuredSeconds - load.clientBusyShare,
+    ),
   };
 }
 
 function describe(summary: CompareFigures[], parameters: CompareParameters): string {
-  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [name, ...summary.map(pick)];
+  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [
+    name,
+    ...summary.map(pick),
+  ];
   return drawTable(
     ['', ...summary.map(({ way }) => wayTitle(way, parameters))],
     [
@@ -298,10 +373,17 @@ function describe(summary: CompareFigures[], parameters: CompareParameters): str
       row('latency p99', ({ p99Ms }) => ms(p99Ms ?? Number.NaN)),
       row('latency p99.9', ({ p999Ms }) => ms(p999Ms ?? Number.NaN)),
       row('server CPU, of a core', ({ serverCpuShare }) => percent(serverCpuShare)),
-      row('CPU a delivered event', ({ serverCpuUsPerDelivery }) => `${serverCpuUsPerDelivery.toFixed(1)} µs`),
+      row(
+        'CPU a delivered event',
+        ({ serverCpuUsPerDelivery }) => `${serverCpuUsPerDelivery.toFixed(1)} µs`,
+      ),
       row('RSS a client', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
-      row('kernel memory a client, both ends', ({ kernelBytesPerClient }) => kib(kernelBytesPerClient)),
-      row('requests a client and minute', ({ requestsPerClientMinute }) => requestsPerClientMinute.toFixed(1)),
+      row('kernel memory a client, both ends', ({ kernelBytesPerClient }) =>
+        kib(kernelBytesPerClient),
+      ),
+      row('requests a client and minute', ({ requestsPerClientMinute }) =>
+        requestsPerClientMinute.toFixed(1),
+      ),
       row('empty answers', ({ emptyShare }) => percent(emptyShare)),
       row('received a client and minute', ({ bytesPerClientMinute }) => kib(bytesPerClientMinute)),
       row('events delivered', ({ delivered }) => delivered.toLocaleString('en-US')),

@@ -9,7 +9,9 @@ export const hasCompiler: boolean = spawnSync('gcc', ['--version']).status === 0
 
 const binaries = new Map<string, string>();
 
-/** `source` is relative to this folder. Returns the binary's path; throws in words when gcc refuses. */
+/**
+ * `source` is relative to this folder. Returns the binary's path; throws in words when gcc refuses.
+ */
 export function compiled(source: string): string {
   const known = binaries.get(source);
   if (known !== undefined) return known;

@@ -1,11 +1,17 @@
-/** The event every subject publishes: 256 bytes of text that carry, at fixed width, when it was due and which one it is. */
+/**
+ * The event every subject publishes: 256 bytes of text that carry, at fixed width, when it was due
+ * and which one it is.
+ */
 
 export const DATA_BYTES = 256;
 
 /** The one channel of every subject. */
 export const PATH = '/bench';
 
-/** Sixteen digits of microseconds and ten of sequence: fixed width, so that a publisher rewrites them in place. */
+/**
+ * Sixteen digits of microseconds and ten of sequence: fixed width, so that a publisher rewrites
+ * them in place.
+ */
 const TIME_DIGITS = 16;
 const SEQUENCE_DIGITS = 10;
 const SEQUENCE_OFFSET = TIME_DIGITS + 1;
@@ -14,7 +20,10 @@ const PADDING_OFFSET = SEQUENCE_OFFSET + SEQUENCE_DIGITS + 1;
 const DIGIT_ZERO = 48;
 const DIGIT_NINE = 57;
 
-/** `<16 digits of time> <10 digits of sequence> <padding>`; the padding is not one repeated byte, lest anything on the way compress it. */
+/**
+ * `<16 digits of time> <10 digits of sequence> <padding>`; the padding is not one repeated byte,
+ * lest anything on the way compress it.
+ */
 export function writeEventData(target: Buffer, offset: number): void {
   target[offset + TIME_DIGITS] = 32;
   target[offset + SEQUENCE_OFFSET + SEQUENCE_DIGITS] = 32;
@@ -22,7 +31,12 @@ export function writeEventData(target: Buffer, offset: number): void {
   writeEventStamp(target, offset, 0, 0);
 }
 
-export function writeEventStamp(target: Buffer, offset: number, dueUs: number, sequence: number): void {
+export function writeEventStamp(
+  target: Buffer,
+  offset: number,
+  dueUs: number,
+  sequence: number,
+): void {
   writeDigits(target, offset, TIME_DIGITS, Math.round(dueUs));
   writeDigits(target, offset + SEQUENCE_OFFSET, SEQUENCE_DIGITS, sequence);
 }
@@ -40,12 +54,18 @@ export function frameBytes(id: number): number {
   return `id: ${id}\ndata: \n\n`.length + DATA_BYTES;
 }
 
-/** An event as a line of NDJSON, and the object a poll answers with: `{"id":5,"channel":"bench","data":"…"}`. */
+/**
+ * An event as a line of NDJSON, and the object a poll answers with:
+ * `{"id":5,"channel":"bench","data":"…"}`.
+ */
 const NDJSON_START = Buffer.from('{"id":');
 const NDJSON_BEFORE_DATA = Buffer.from(`,"channel":"${PATH.slice(1)}","data":"`);
 const NDJSON_END = Buffer.from('"}');
 
-/** Where the data begins of the event that begins at `start` and lies whole before `end`; −1 when there is none. */
+/**
+ * Where the data begins of the event that begins at `start` and lies whole before `end`; −1 when
+ * there is none.
+ */
 export function ndjsonData(source: Buffer, start: number, end: number): number {
   if (!standsAt(source, start, NDJSON_START)) return -1;
   let at = start + NDJSON_START.length;
@@ -63,7 +83,11 @@ export function ndjsonEnd(data: number): number {
 /** The id of the event that begins at `start`. */
 export function readNdjsonId(source: Buffer, start: number): number {
   let id = 0;
-  for (let at = start + NDJSON_START.length; source[at]! >= DIGIT_ZERO && source[at]! <= DIGIT_NINE; at++) {
+  for (
+    let at = start + NDJSON_START.length;
+    source[at]! >= DIGIT_ZERO && source[at]! <= DIGIT_NINE;
+    at++
+  ) {
     id = id * 10 + source[at]! - DIGIT_ZERO;
   }
   return id;
@@ -71,7 +95,13 @@ export function readNdjsonId(source: Buffer, start: number): number {
 
 /** An event as a server writes it that has nothing else to say; the data must need no escapes. */
 export function ndjsonEvent(id: number, data: Buffer): Buffer {
-  return Buffer.concat([NDJSON_START, Buffer.from(String(id)), NDJSON_BEFORE_DATA, data, NDJSON_END]);
+  return Buffer.concat([
+    NDJSON_START,
+    Buffer.from(String(id)),
+    NDJSON_BEFORE_DATA,
+    data,
+    NDJSON_END,
+  ]);
 }
 
 function standsAt(source: Buffer, start: number, wanted: Buffer): boolean {

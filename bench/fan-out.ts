@@ -1,6 +1,6 @@
 /**
- * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw uWebSockets.js, the bare C loop and
- * its rivals, turn by turn.
+ * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw
+ * uWebSockets.js, the bare C loop and its rivals, turn by turn.
  */
 import { hasCompiler } from './compile.js';
 import { remarkOnStrangers } from './machine.js';
@@ -33,7 +33,9 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /** How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts. */
+  /**
+   * How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts.
+   */
   clientNapMs: number;
 }
 
@@ -74,7 +76,10 @@ export interface FanOutFigures {
   faults: number;
 }
 
-/** `of` ÷ `against`, round by round: the pair of a round shares the machine's mood, two medians may not. */
+/**
+ * `of` ÷ `against`, round by round: the pair of a round shares the machine's mood, two medians may
+ * not.
+ */
 export interface FanOutRatio {
   ratePerSecond: number;
   of: TargetName;
@@ -123,7 +128,10 @@ const PAIRS: [of: TargetName, against: TargetName][] = [
 /** A rival is no floor to be divided by: one round tells the order of magnitude. */
 const RIVAL_ROUNDS = 1;
 const RIVAL_WINDOW_SECONDS = 10;
-/** Far beyond what a write for each line and event can do, and what such a server has shown at 100 already. */
+/**
+ * Far beyond what a write for each line and event can do, and what such a server has shown at 100
+ * already.
+ */
 const RIVAL_RATE_MOST = 100;
 const LINES = 15_000;
 const FEWER_LINES = 4_000;
@@ -139,10 +147,13 @@ const QUICK = { lines: 2_000, fewerLines: 500, rounds: 1, windowSeconds: 3, warm
 
 const SETTLE_DEADLINE_MS = 10_000;
 
-export async function measureFanOut(options: RunOptions): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
+export async function measureFanOut(
+  options: RunOptions,
+): Promise<Measured<FanOutParameters, FanOutRound, FanOutSummary>> {
   const parameters = chooseParameters(options);
   const remarks: string[] = [];
-  for (const [target, why] of Object.entries(parameters.absent)) remarks.push(`${target} was not measured: ${why}`);
+  for (const [target, why] of Object.entries(parameters.absent))
+    remarks.push(`${target} was not measured: ${why}`);
   const rounds: FanOutRound[] = [];
   const failures: FanOutFailure[] = [];
   for (const rate of parameters.rates) {
@@ -165,16 +176,26 @@ export async function measureFanOut(options: RunOptions): Promise<Measured<FanOu
         where,
         rounds.filter(
           ({ target, ratePerSecond, lines }) =>
-            target === figures.target && ratePerSecond === figures.ratePerSecond && lines === figures.lines,
+            target === figures.target &&
+            ratePerSecond === figures.ratePerSecond &&
+            lines === figures.lines,
         ),
       ),
     );
-    if (figures.loopDelayP99Ms === null && figures.discardedRounds < figures.rounds && hasLoop(figures.target)) {
-      remarks.push(`${where}: its loop never came round in time to tell its delay, which is therefore more than the window`);
+    if (
+      figures.loopDelayP99Ms === null &&
+      figures.discardedRounds < figures.rounds &&
+      hasLoop(figures.target)
+    ) {
+      remarks.push(
+        `${where}: its loop never came round in time to tell its delay, which is therefore more than the window`,
+      );
     }
     remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
     if (figures.faults > 0)
-      remarks.push(`${where}: ${figures.faults} faults in the streams (lost, doubled, out of order, damaged, closed or short)`);
+      remarks.push(
+        `${where}: ${figures.faults} faults in the streams (lost, doubled, out of order, damaged, closed or short)`,
+      );
     if (figures.undelivered > 0)
       remarks.push(
         `${where}: ${figures.undelivered} accepted deliveries of checked lines were still under way ${SETTLE_DEADLINE_MS} ms after the end`,
@@ -193,7 +214,10 @@ interface Turn {
   parameters: FanOutParameters;
 }
 
-function measureTurn({ target, rate, round, parameters }: Turn, lines: number): Promise<FanOutRound> {
+function measureTurn(
+  { target, rate, round, parameters }: Turn,
+  lines: number,
+): Promise<FanOutRound> {
   return visit(target, {}, async (here) => {
     const client = await here.startLineClient();
     const order = { ...parameters, ...rate, lines, settleDeadlineMs: SETTLE_DEADLINE_MS };
@@ -202,21 +226,36 @@ function measureTurn({ target, rate, round, parameters }: Turn, lines: number): 
 }
 
 /**
- * A rival has one turn with all lines and, where it does not deliver all of what is offered, one with fewer. What it does not bear is
- * told, and is no failure of the run.
+ * A rival has one turn with all lines and, where it does not deliver all of what is offered, one
+ * with fewer. What it does not bear is told, and is no failure of the run.
  */
-async function measureRival(turn: Turn, failures: FanOutFailure[], say: (text: string) => void): Promise<FanOutRound[]> {
+async function measureRival(
+  turn: Turn,
+  failures: FanOutFailure[],
+  say: (text: string) => void,
+): Promise<FanOutRound[]> {
   const { target, rate, round, parameters } = turn;
   const { ratePerSecond } = rate;
   if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MOST)) return [];
-  const shorter = { ...turn, rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) } };
+  const shorter = {
+    ...turn,
+    rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) },
+  };
   const measured: FanOutRound[] = [];
-  const hasFailed = failures.some((failure) => failure.target === target && failure.lines === parameters.lines);
-  for (const lines of hasFailed ? [parameters.fewerLines] : [parameters.lines, parameters.fewerLines]) {
+  const hasFailed = failures.some(
+    (failure) => failure.target === target && failure.lines === parameters.lines,
+  );
+  for (const lines of hasFailed
+    ? [parameters.fewerLines]
+    : [parameters.lines, parameters.fewerLines]) {
     try {
       measured.push(await measureTurn(shorter, lines));
       // With fewer lines where it may bear them; at more events it has shown its limit.
-      if (measured.at(-1)!.verdict === 'offer' || ratePerSecond > parameters.rates[0]!.ratePerSecond) break;
+      if (
+        measured.at(-1)!.verdict === 'offer' ||
+        ratePerSecond > parameters.rates[0]!.ratePerSecond
+      )
+        break;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       failures.push({ target, ratePerSecond, lines, why });
@@ -255,7 +294,8 @@ function chooseParameters(options: RunOptions): FanOutParameters {
     rates: (rates ?? FULL_RATES).map((rate) => ({
       ratePerSecond: rate.ratePerSecond,
       rounds: options.rounds ?? (options.quick ? QUICK.rounds : rate.rounds),
-      windowSeconds: options.windowSeconds ?? (options.quick ? QUICK.windowSeconds : rate.windowSeconds),
+      windowSeconds:
+        options.windowSeconds ?? (options.quick ? QUICK.windowSeconds : rate.windowSeconds),
       clientNapMs: rate.clientNapMs,
     })),
     targets: wanted.filter((target) => absent[target] === undefined),
@@ -293,7 +333,8 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
   });
   const [first] = pairs;
   if (first === undefined) return undefined;
-  const ratios = (pick: (round: FanOutRound) => number): number[] => pairs.map(({ our, their }) => pick(our) / pick(their));
+  const ratios = (pick: (round: FanOutRound) => number): number[] =>
+    pairs.map(({ our, their }) => pick(our) / pick(their));
   const p50 = ratios(({ latencyMs }) => latencyMs.p50);
   const p99 = ratios(({ latencyMs }) => latencyMs.p99);
   const writes = ratios((round) => round.writesPerSecond ?? Number.NaN);
@@ -315,9 +356,14 @@ function figuresOf(rounds: FanOutRound[]): FanOutFigures {
   const first = rounds[0]!;
   const kept = rounds.filter(counts);
   const middle = (pick: (round: FanOutRound) => number): number => median(kept.map(pick));
-  const sum = (pick: (round: FanOutRound) => number): number => rounds.reduce((total, round) => total + pick(round), 0);
-  const loops = kept.flatMap((round) => (round.loopDelayMs === null ? [] : [round.loopDelayMs.p99]));
-  const writes = kept.flatMap((round) => (round.writesPerSecond === null ? [] : [round.writesPerSecond]));
+  const sum = (pick: (round: FanOutRound) => number): number =>
+    rounds.reduce((total, round) => total + pick(round), 0);
+  const loops = kept.flatMap((round) =>
+    round.loopDelayMs === null ? [] : [round.loopDelayMs.p99],
+  );
+  const writes = kept.flatMap((round) =>
+    round.writesPerSecond === null ? [] : [round.writesPerSecond],
+  );
   return {
     target: first.target,
     ratePerSecond: first.ratePerSecond,
@@ -387,7 +433,8 @@ const HEAD = [
 function describeSummary(summary: FanOutSummary): string {
   const rows = summary.figures.map((figures) => {
     const ratio = summary.ratios.find(
-      ({ against, ratePerSecond }) => against === figures.target && ratePerSecond === figures.ratePerSecond,
+      ({ against, ratePerSecond }) =>
+        against === figures.target && ratePerSecond === figures.ratePerSecond,
     );
     return [
       figures.ratePerSecond,

@@ -1,4 +1,7 @@
-/** Flame: a 0x flame graph of the shipped server (`dist/main.js`) under 15,000 lines × 100 events/s, and its functions by self time. */
+/**
+ * Flame: a 0x flame graph of the shipped server (`dist/main.js`) under 15,000 lines × 100 events/s,
+ * and its functions by self time.
+ */
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +33,16 @@ const OUT = fileURLToPath(new URL('out/flame/', import.meta.url));
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const ZERO_X = fileURLToPath(new URL('../node_modules/0x/cmd.js', import.meta.url));
 
-const ZERO_X_FLAGS = ['--quiet', '--write-ticks', '--name', 'flame', '--working-dir', OUT, '--output-dir', 'run'];
+const ZERO_X_FLAGS = [
+  '--quiet',
+  '--write-ticks',
+  '--name',
+  'flame',
+  '--working-dir',
+  OUT,
+  '--output-dir',
+  'run',
+];
 const SERVE_FLAGS = ['--open-publish', '--first-id', '1'];
 
 const START_DEADLINE_MS = 20_000;
@@ -54,8 +66,19 @@ const port = await freePort();
 const zeroX = new Child({
   name: '0x',
   command: process.execPath,
-  // The plain JavaScript of dist: a loader would bring a second thread, and with it a second log that 0x might take.
-  args: [ZERO_X, ...ZERO_X_FLAGS, '--', process.execPath, MAIN, 'serve', '--port', String(port), ...SERVE_FLAGS],
+  // The plain JavaScript of dist: a loader would bring a second thread, and with it a second log
+  // that 0x might take.
+  args: [
+    ZERO_X,
+    ...ZERO_X_FLAGS,
+    '--',
+    process.execPath,
+    MAIN,
+    'serve',
+    '--port',
+    String(port),
+    ...SERVE_FLAGS,
+  ],
   core: SERVER_CORE,
   ipc: false,
 });
@@ -109,7 +132,9 @@ function report(): void {
   const run = join(OUT, 'run');
   const ticksFile = join(run, 'ticks.json');
   if (!existsSync(ticksFile))
-    throw new Error(`0x left no ${ticksFile}; in ${OUT} there is ${readdirSync(OUT).join(', ') || 'nothing'}`);
+    throw new Error(
+      `0x left no ${ticksFile}; in ${OUT} there is ${readdirSync(OUT).join(', ') || 'nothing'}`,
+    );
   const stacks = JSON.parse(readFileSync(ticksFile, 'utf8')) as Tick[][];
   const selfTicks = new Map<string, number>();
   for (const stack of stacks) {
@@ -128,7 +153,10 @@ function report(): void {
   console.log(`${stacks.length} samples; flame graph: ${join(run, 'flame.html')}`);
 }
 
-/** V8 names a frame by its state, its function and its whole URL; the path inside the checkout says as much. */
+/**
+ * V8 names a frame by its state, its function and its whole URL; the path inside the checkout says
+ * as much.
+ */
 function shorten(name: string): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   return name.replaceAll(`file://${root}`, '').replaceAll(root, '');

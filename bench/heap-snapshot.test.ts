@@ -3,7 +3,10 @@ import { getHeapSnapshot } from 'node:v8';
 import { expect, test } from 'vitest';
 import { type HeapSnapshot, growthOf, sharesOf } from './heap-snapshot.js';
 
-const META = { node_fields: ['type', 'name', 'id', 'self_size'], node_types: [['hidden', 'object', 'closure']] as [string[]] };
+const META = {
+  node_fields: ['type', 'name', 'id', 'self_size'],
+  node_types: [['hidden', 'object', 'closure']] as [string[]],
+};
 
 test('sums nodes by constructor, by function, or by their kind', () => {
   const nodes = [1, 0, 1, 40, 1, 0, 3, 24, 2, 1, 5, 64, 0, 1, 7, 8];
@@ -27,7 +30,9 @@ test('finds in two snapshots what was added between them, and how large each is'
   }
   const before = sharesOf(await snapshot());
   const kept = Array.from({ length: 1_000 }, () => new Added());
-  const grown = growthOf(before, sharesOf(await snapshot()), kept.length, 4).find(({ name }) => name === 'object Added');
+  const grown = growthOf(before, sharesOf(await snapshot()), kept.length, 4).find(
+    ({ name }) => name === 'object Added',
+  );
   expect(grown?.count).toBe(1);
   // A map, properties, elements and two fields, in words of 8 bytes, at the least.
   expect(grown?.bytes).toBeGreaterThanOrEqual(40);

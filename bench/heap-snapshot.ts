@@ -1,6 +1,12 @@
-/** What stands in a heap snapshot of V8, summed by what it is; two of one process tell what the lines between them have added. */
+/**
+ * What stands in a heap snapshot of V8, summed by what it is; two of one process tell what the
+ * lines between them have added.
+ */
 
-/** The part of the format that is read here: https://github.com/v8/v8/blob/main/src/profiler/heap-snapshot-generator.cc */
+/**
+ * The part of the format that is read here:
+ * https://github.com/v8/v8/blob/main/src/profiler/heap-snapshot-generator.cc
+ */
 export interface HeapSnapshot {
   snapshot: { meta: { node_fields: string[]; node_types: [string[], ...unknown[]] } };
   nodes: number[];
@@ -14,14 +20,18 @@ export interface HeapShare {
   bytes: number;
 }
 
-/** Kinds whose name says what they are; of the others (arrays, numbers, code, shapes) the kind says more. */
+/**
+ * Kinds whose name says what they are; of the others (arrays, numbers, code, shapes) the kind says
+ * more.
+ */
 const NAMED_KINDS: ReadonlySet<string> = new Set(['object', 'closure', 'native']);
 
 export function sharesOf({ snapshot, nodes, strings }: HeapSnapshot): Map<string, HeapShare> {
   const { node_fields: fields, node_types: types } = snapshot.meta;
   const [typeAt, nameAt, sizeAt] = ['type', 'name', 'self_size'].map((field) => {
     const at = fields.indexOf(field);
-    if (at === -1) throw new Error(`a node of this snapshot has no ${field}, but ${fields.join(', ')}`);
+    if (at === -1)
+      throw new Error(`a node of this snapshot has no ${field}, but ${fields.join(', ')}`);
     return at;
   }) as [number, number, number];
   const shares = new Map<string, HeapShare>();
@@ -36,7 +46,10 @@ export function sharesOf({ snapshot, nodes, strings }: HeapSnapshot): Map<string
   return shares;
 }
 
-/** What has grown from one to the other by at least that many bytes for each of `lines`, the most first; counts and bytes a line. */
+/**
+ * What has grown from one to the other by at least that many bytes for each of `lines`, the most
+ * first; counts and bytes a line.
+ */
 export function growthOf(
   before: ReadonlyMap<string, HeapShare>,
   after: ReadonlyMap<string, HeapShare>,

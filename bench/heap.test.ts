@@ -17,7 +17,11 @@ test('resident bytes are summed by mapping', () => {
     '7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0   [stack]',
     'Rss:                   4 kB',
   ].join('\n');
-  expect(mappingsIn(smaps)).toEqual({ breakBytes: 100 * 1024, anonymousBytes: 24 * 1024, otherBytes: 44 * 1024 });
+  expect(mappingsIn(smaps)).toEqual({
+    breakBytes: 100 * 1024,
+    anonymousBytes: 24 * 1024,
+    otherBytes: 44 * 1024,
+  });
 });
 
 test('the parts of the account and its rest add up to the whole', () => {
@@ -38,7 +42,11 @@ test('the parts of the account and its rest add up to the whole', () => {
   const rows = heapRows(figures);
   const parts = rows.slice(0, -1).filter(({ isPart }) => isPart !== true);
   expect(parts.reduce((sum, { bytesPerLine }) => sum + bytesPerLine!, 0)).toBeCloseTo(840);
-  expect(rows.filter(({ isPart }) => isPart).map(({ what }) => what)).toEqual(['closure', 'Context', 'uWS.HttpResponse']);
+  expect(rows.filter(({ isPart }) => isPart).map(({ what }) => what)).toEqual([
+    'closure',
+    'Context',
+    'uWS.HttpResponse',
+  ]);
   // What could not be told is no part, and stays in the rest.
   const untold = heapRows({ ...figures, native: null, mallocUnused: null });
   expect(untold.at(-2)?.bytesPerLine).toBeCloseTo(840 - 170 - 34 + 11);

@@ -1,6 +1,6 @@
 /**
- * Heap: where the bytes of an idle line are. User memory by who holds it, as slopes over three counts of lines, and V8's objects by what
- * they are, from two heap snapshots.
+ * Heap: where the bytes of an idle line are. User memory by who holds it, as slopes over three
+ * counts of lines, and V8's objects by what they are, from two heap snapshots.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,7 +29,10 @@ export interface HeapPoint {
   /** Pages of V8's heap that are in memory, full or not. */
   heapPhysicalBytes: number;
   arrayBufferBytes: number;
-  /** What malloc has given out and not got back, array buffers among it; null where it cannot be asked. */
+  /**
+   * What malloc has given out and not got back, array buffers among it; null where it cannot be
+   * asked.
+   */
   mallocInUseBytes: number | null;
   /** What malloc has of the system. */
   mallocHeldBytes: number | null;
@@ -75,7 +78,9 @@ const LEAST_BYTES_PER_LINE = 1;
 const ASK_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
-export async function measureHeap(options: RunOptions): Promise<Measured<HeapParameters, HeapRound, HeapFigures>> {
+export async function measureHeap(
+  options: RunOptions,
+): Promise<Measured<HeapParameters, HeapRound, HeapFigures>> {
   const why = absence('holdline');
   if (why !== undefined) throw new Error(why);
   const parameters: HeapParameters = {
@@ -85,7 +90,9 @@ export async function measureHeap(options: RunOptions): Promise<Measured<HeapPar
   };
   const rounds: HeapRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
-    const points = await visit('holdline', {}, (here) => measurePoints(here, parameters, options.quick));
+    const points = await visit('holdline', {}, (here) =>
+      measurePoints(here, parameters, options.quick),
+    );
     rounds.push({ round, points });
     options.say(`round ${round}/${parameters.rounds}: ${points.map(describePoint).join(' · ')}`);
   }
@@ -101,15 +108,25 @@ export async function measureHeap(options: RunOptions): Promise<Measured<HeapPar
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-async function measurePoints(here: Visit, parameters: HeapParameters, quick: boolean): Promise<HeapPoint[]> {
+async function measurePoints(
+  here: Visit,
+  parameters: HeapParameters,
+  quick: boolean,
+): Promise<HeapPoint[]> {
   const client = here.startClient();
   const points: HeapPoint[] = [];
   await here.server.nativeUsage();
   await stable(() => settled(here.server), quick);
   for (const lines of parameters.linesAtPoints) {
-    await client.ask(points.length === 0 ? 'open' : 'grow', here.openOrder(lines, {}), ASK_DEADLINE_MS);
+    await client.ask(
+      points.length === 0 ? 'open' : 'grow',
+      here.openOrder(lines, {}),
+      ASK_DEADLINE_MS,
+    );
     await untilHeld(here.server, lines, HELD_DEADLINE_MS);
-    points.push(pointOf(lines, await settled(here.server), await here.server.nativeUsage(), here.server.pid));
+    points.push(
+      pointOf(lines, await settled(here.server), await here.server.nativeUsage(), here.server.pid),
+    );
   }
   return points;
 }
@@ -135,7 +152,8 @@ export function mappingsIn(smaps: string): Mappings {
   for (const line of smaps.split('\n')) {
     // address perms offset dev inode [path]
     const head = /^[\da-f]+-[\da-f]+ \S+ \S+ \S+ \d+\s*(.*)$/.exec(line);
-    if (head !== null) kind = head[1] === '' ? 'anonymousBytes' : head[1] === '[heap]' ? 'breakBytes' : 'otherBytes';
+    if (head !== null)
+      kind = head[1] === '' ? 'anonymousBytes' : head[1] === '[heap]' ? 'breakBytes' : 'otherBytes';
     const rss = /^Rss:\s+(\d+) kB$/.exec(line);
     if (rss !== null) mappings[kind] += Number(rss[1]) * 1024;
   }
@@ -148,7 +166,12 @@ async function compareSnapshots(here: Visit, parameters: HeapParameters): Promis
   await client.ask('open', here.openOrder(from, {}), ASK_DEADLINE_MS);
   const before = sharesOf(await takeSnapshot(here));
   await client.ask('grow', here.openOrder(to, {}), ASK_DEADLINE_MS);
-  const grown = growthOf(before, sharesOf(await takeSnapshot(here)), to - from, parameters.leastBytesPerLine);
+  const grown = growthOf(
+    before,
+    sharesOf(await takeSnapshot(here)),
+    to - from,
+    parameters.leastBytesPerLine,
+  );
   // Array buffers stand in the snapshot, and not in V8's heap: they are counted by themselves.
   return grown.filter(({ name }) => !name.startsWith('native '));
 }
@@ -164,17 +187,29 @@ async function takeSnapshot({ server }: Visit): Promise<HeapSnapshot> {
 
 function figuresOf(rounds: HeapRound[], v8Objects: HeapShare[]): HeapFigures {
   const slope = (pick: (point: HeapPoint) => number): number =>
-    median(rounds.map(({ points }) => leastSquares(points.map((point) => ({ x: point.lines, y: pick(point) }))).slope));
-  const hasMalloc = rounds.every(({ points }) => points.every(({ mallocInUseBytes }) => mallocInUseBytes !== null));
-  const ofMalloc = (pick: (point: HeapPoint) => number): number | null => (hasMalloc ? slope(pick) : null);
+    median(
+      rounds.map(
+        ({ points }) =>
+          leastSquares(points.map((point) => ({ x: point.lines, y: pick(point) }))).slope,
+      ),
+    );
+  const hasMalloc = rounds.every(({ points }) =>
+    points.every(({ mallocInUseBytes }) => mallocInUseBytes !== null),
+  );
+  const ofMalloc = (pick: (point: HeapPoint) => number): number | null =>
+    hasMalloc ? slope(pick) : null;
   return {
     rss: slope(({ rssBytes }) => rssBytes),
     v8Used: slope(({ heapUsedBytes }) => heapUsedBytes),
     v8Objects,
     arrayBuffers: slope(({ arrayBufferBytes }) => arrayBufferBytes),
-    native: ofMalloc(({ mallocInUseBytes, arrayBufferBytes }) => mallocInUseBytes! - arrayBufferBytes),
+    native: ofMalloc(
+      ({ mallocInUseBytes, arrayBufferBytes }) => mallocInUseBytes! - arrayBufferBytes,
+    ),
     v8Unused: slope(({ heapPhysicalBytes, heapUsedBytes }) => heapPhysicalBytes - heapUsedBytes),
-    mallocUnused: ofMalloc(({ mallocHeldBytes, mallocInUseBytes }) => mallocHeldBytes! - mallocInUseBytes!),
+    mallocUnused: ofMalloc(
+      ({ mallocHeldBytes, mallocInUseBytes }) => mallocHeldBytes! - mallocInUseBytes!,
+    ),
     mappings: {
       breakBytes: slope(({ mappings }) => mappings.breakBytes),
       anonymousBytes: slope(({ mappings }) => mappings.anonymousBytes),

@@ -34,12 +34,16 @@ export interface IdleFigures {
 
 const LINES = 15_000;
 const HEARTBEAT_SECONDS = 15;
-/** Three whole intervals, so that every line is due equally often whatever its place on the wheel. */
+/**
+ * Three whole intervals, so that every line is due equally often whatever its place on the wheel.
+ */
 const WINDOW_SECONDS = 45;
 /** A line's first heartbeat comes at most one interval after its connect. */
 const SETTLE_SECONDS = HEARTBEAT_SECONDS;
 
-export async function measureIdle(options: RunOptions): Promise<Measured<IdleParameters, IdleRound, IdleFigures[]>> {
+export async function measureIdle(
+  options: RunOptions,
+): Promise<Measured<IdleParameters, IdleRound, IdleFigures[]>> {
   const heartbeatSeconds = options.quick ? 2 : HEARTBEAT_SECONDS;
   const parameters: IdleParameters = {
     lines: options.lines ?? (options.quick ? 2_000 : LINES),
@@ -53,7 +57,9 @@ export async function measureIdle(options: RunOptions): Promise<Measured<IdlePar
   const rounds: IdleRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     const settings = { heartbeatMs: heartbeatSeconds * 1000 };
-    const measured = await visit('holdline', settings, (here) => measureRound(here, round, parameters));
+    const measured = await visit('holdline', settings, (here) =>
+      measureRound(here, round, parameters),
+    );
     rounds.push(measured);
     options.say(
       `round ${round}/${parameters.rounds}: ${percent(measured.cpuShare)} of a core, ${measured.heartbeatsPerLine.toFixed(2)} heartbeats a line ` +
@@ -68,7 +74,10 @@ export async function measureIdle(options: RunOptions): Promise<Measured<IdlePar
     heartbeatsPerLine: median(rounds.map((round) => round.heartbeatsPerLine)),
   };
   const remarks = rounds
-    .filter((round) => round.heartbeatsPerLine < round.heartbeatsPerLineExpected * 0.9 || round.closedLines > 0)
+    .filter(
+      (round) =>
+        round.heartbeatsPerLine < round.heartbeatsPerLineExpected * 0.9 || round.closedLines > 0,
+    )
     .map(
       (round) =>
         `round ${round.round}: ${round.heartbeatsPerLine.toFixed(2)} of ${round.heartbeatsPerLineExpected.toFixed(2)} heartbeats came, ${round.closedLines} lines were closed`,
@@ -81,7 +90,11 @@ interface IdleSeen {
   closedLines: number;
 }
 
-async function measureRound(here: Visit, round: number, parameters: IdleParameters): Promise<IdleRound> {
+async function measureRound(
+  here: Visit,
+  round: number,
+  parameters: IdleParameters,
+): Promise<IdleRound> {
   const client = here.startClient();
   const opened = await here.open(client, parameters.lines);
   // As in the fan-out: lines of other machines would not be woken by this one's core.

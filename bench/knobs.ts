@@ -1,4 +1,7 @@
-/** Knobs: what each option that moves memory, or the time until a vanished peer is gone, moves it to; one fresh server a setting. */
+/**
+ * Knobs: what each option that moves memory, or the time until a vanished peer is gone, moves it
+ * to; one fresh server a setting.
+ */
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { readPortTotals, readTcpBytes } from '../src/linux/sockets.js';
@@ -49,7 +52,9 @@ const STEADY_MS = 300;
 const BATCH_EVENTS_MAX = 400;
 /** More than the kernel receives for a process that does not read, and less than what is a body. */
 const UNREAD_BODY_BYTES = 3 * 1024 * KIB;
-/** A vanished peer is written to so long before it would be found out in silence: the worst moment. */
+/**
+ * A vanished peer is written to so long before it would be found out in silence: the worst moment.
+ */
 const WORST_MOMENT_MS = 300;
 /** Longer than any of the times below; without one it is about 15 minutes. */
 const VANISHED_WAIT_MS = 15_000;
@@ -64,10 +69,14 @@ const STALLED: readonly HoldlineSettings[] = [
   { socketSendBufferBytes: 64 * KIB, notsentLowatBytes: 16 * KIB },
   { socketSendBufferBytes: 16 * KIB },
 ];
-const UNREAD: readonly HoldlineSettings[] = [0, 64 * KIB, 16 * KIB].map((socketReceiveBufferBytes) => ({
-  socketReceiveBufferBytes,
+const UNREAD: readonly HoldlineSettings[] = [0, 64 * KIB, 16 * KIB].map(
+  (socketReceiveBufferBytes) => ({
+    socketReceiveBufferBytes,
+  }),
+);
+const VANISHED: readonly HoldlineSettings[] = [0, 10_000, 4_000].map((deadPeerTimeoutMs) => ({
+  deadPeerTimeoutMs,
 }));
-const VANISHED: readonly HoldlineSettings[] = [0, 10_000, 4_000].map((deadPeerTimeoutMs) => ({ deadPeerTimeoutMs }));
 const RINGS: readonly HoldlineSettings[] = [
   {},
   { replayBytes: 64 * KIB },
@@ -102,7 +111,9 @@ function settingText(settings: HoldlineSettings): string {
   return given.length === 0 ? 'defaults' : given.join(' ');
 }
 
-export async function measureKnobs(options: RunOptions): Promise<Measured<KnobsParameters, KnobsRound, KnobsFigures[]>> {
+export async function measureKnobs(
+  options: RunOptions,
+): Promise<Measured<KnobsParameters, KnobsRound, KnobsFigures[]>> {
   const { quick, say } = options;
   const parameters: KnobsParameters = {
     stalledReaders: options.lines ?? (quick ? 10 : 200),
@@ -115,33 +126,44 @@ export async function measureKnobs(options: RunOptions): Promise<Measured<KnobsP
     'both ends of every connection are on this machine: the receive queue is the reader’s own, and in production not the server’s',
   ];
   const rounds: KnobsRound[] = [];
-  const run = async (round: number, settings: HoldlineSettings, measure: () => Promise<Figure[]>): Promise<void> => {
+  const run = async (
+    round: number,
+    settings: HoldlineSettings,
+    measure: () => Promise<Figure[]>,
+  ): Promise<void> => {
     const setting = settingText(settings);
     for (const figure of await measure()) {
       rounds.push({ round, setting, ...figure });
-      say(`round ${round}/${parameters.rounds} ${setting}: ${figure.scene}; ${figure.measured}: ${figureText(figure)}`);
+      say(
+        `round ${round}/${parameters.rounds} ${setting}: ${figure.scene}; ${figure.measured}: ${figureText(figure)}`,
+      );
     }
   };
   const noNamespace = Namespace.absence();
   if (noNamespace !== undefined) remarks.push(`vanished peers were not measured: ${noNamespace}`);
   for (let round = 1; round <= parameters.rounds; round++) {
-    for (const settings of STALLED) await run(round, settings, () => measureStalled(settings, parameters.stalledReaders));
-    for (const settings of UNREAD) await run(round, settings, () => measureUnread(settings, parameters.unreadClients));
-    for (const settings of noNamespace === undefined ? VANISHED : []) await run(round, settings, () => measureVanished(settings));
-    for (const settings of RINGS) await run(round, settings, () => measureRings(settings, parameters.ringChannels));
+    for (const settings of STALLED)
+      await run(round, settings, () => measureStalled(settings, parameters.stalledReaders));
+    for (const settings of UNREAD)
+      await run(round, settings, () => measureUnread(settings, parameters.unreadClients));
+    for (const settings of noNamespace === undefined ? VANISHED : [])
+      await run(round, settings, () => measureVanished(settings));
+    for (const settings of RINGS)
+      await run(round, settings, () => measureRings(settings, parameters.ringChannels));
   }
   const summary = medians(rounds);
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-// ── readers that never read ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── readers that never read ──────────────────────────────────────────────────────────────────────
 
 async function measureStalled(settings: HoldlineSettings, readers: number): Promise<Figure[]> {
   return visit('holdline', settings, async ({ server }) => {
     const tcpBefore = readTcpBytes() ?? Number.NaN;
     const sockets = await Promise.all(Array.from({ length: readers }, () => connect(server.port)));
     try {
-      for (const socket of sockets) socket.write(request('GET', '/bench', 'Accept: text/event-stream\r\n'));
+      for (const socket of sockets)
+        socket.write(request('GET', '/bench', 'Accept: text/event-stream\r\n'));
       await untilCounter(server, 'lines_opened_total', readers);
       while ((await counter(server, 'lines_stalled_total')) < readers)
         await publishBatch(server.port, '/bench', BATCH_EVENTS_MAX);
@@ -163,7 +185,7 @@ async function measureStalled(settings: HoldlineSettings, readers: number): Prom
   });
 }
 
-// ── clients whose bytes nobody reads ───────────────────────────────────────────────────────────────────────────────────────
+// ── clients whose bytes nobody reads ─────────────────────────────────────────────────────────────
 
 async function measureUnread(settings: HoldlineSettings, clients: number): Promise<Figure[]> {
   return visit('holdline', settings, async ({ server }) => {
@@ -189,48 +211,63 @@ async function measureUnread(settings: HoldlineSettings, clients: number): Promi
   });
 }
 
-// ── peers that vanished ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── peers that vanished ──────────────────────────────────────────────────────────────────────────
 
 async function measureVanished(settings: HoldlineSettings): Promise<Figure[]> {
   const silentMs = await vanish(settings);
-  const figures = [seconds(VANISHED_SCENE, 'its line is closed, if nothing is written to it', silentMs)];
+  const figures = [
+    seconds(VANISHED_SCENE, 'its line is closed, if nothing is written to it', silentMs),
+  ];
   if (silentMs !== undefined) {
     const writtenMs = await vanish(settings, silentMs - WORST_MOMENT_MS);
-    figures.push(seconds(VANISHED_SCENE, 'its line is closed, if it is written to in the worst moment', writtenMs));
+    figures.push(
+      seconds(
+        VANISHED_SCENE,
+        'its line is closed, if it is written to in the worst moment',
+        writtenMs,
+      ),
+    );
   }
   return figures;
 }
 
-/** Milliseconds until the line is closed; undefined when it is still held when we have waited long enough. */
+/**
+ * Milliseconds until the line is closed; undefined when it is still held when we have waited long
+ * enough.
+ */
 function vanish(settings: HoldlineSettings, writeAfterMs?: number): Promise<number | undefined> {
-  return visit('holdline', { ...settings, host: '0.0.0.0', heartbeatMs: 600_000 }, async ({ server }) => {
-    const namespace = Namespace.create();
-    try {
-      namespace.hold(server.port, [request('GET', '/bench', 'Accept: text/event-stream\r\n')]);
-      await untilCounter(server, 'lines_opened_total', 1);
-      namespace.pullCable();
-      const vanishedAtMs = performance.now();
-      if (writeAfterMs !== undefined) {
-        await sleepMs(writeAfterMs);
-        await publishBatch(server.port, '/bench', 1);
+  return visit(
+    'holdline',
+    { ...settings, host: '0.0.0.0', heartbeatMs: 600_000 },
+    async ({ server }) => {
+      const namespace = Namespace.create();
+      try {
+        namespace.hold(server.port, [request('GET', '/bench', 'Accept: text/event-stream\r\n')]);
+        await untilCounter(server, 'lines_opened_total', 1);
+        namespace.pullCable();
+        const vanishedAtMs = performance.now();
+        if (writeAfterMs !== undefined) {
+          await sleepMs(writeAfterMs);
+          await publishBatch(server.port, '/bench', 1);
+        }
+        const isGone = await untilCounter(
+          server,
+          'lines_closed_total',
+          1,
+          vanishedAtMs + VANISHED_WAIT_MS - performance.now(),
+        ).then(
+          () => true,
+          () => false,
+        );
+        return isGone ? performance.now() - vanishedAtMs : undefined;
+      } finally {
+        namespace.remove();
       }
-      const isGone = await untilCounter(
-        server,
-        'lines_closed_total',
-        1,
-        vanishedAtMs + VANISHED_WAIT_MS - performance.now(),
-      ).then(
-        () => true,
-        () => false,
-      );
-      return isGone ? performance.now() - vanishedAtMs : undefined;
-    } finally {
-      namespace.remove();
-    }
-  });
+    },
+  );
 }
 
-// ── rings ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── rings ────────────────────────────────────────────────────────────────────────────────────────
 
 async function measureRings(settings: HoldlineSettings, channels: number): Promise<Figure[]> {
   return visit('holdline', settings, async ({ server }) => {
@@ -267,7 +304,7 @@ async function settledRss(server: Running): Promise<number> {
   return server.rssBytes();
 }
 
-// ── asking ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── asking ───────────────────────────────────────────────────────────────────────────────────────
 
 /** Takes nothing until it is told to. */
 async function connect(port: number): Promise<Socket> {
@@ -299,10 +336,20 @@ async function counter(server: Running, name: string): Promise<number> {
   return (await server.counters())?.[name] ?? Number.NaN;
 }
 
-async function untilCounter(server: Running, name: string, least: number, deadlineMs = DEADLINE_MS): Promise<void> {
+async function untilCounter(
+  server: Running,
+  name: string,
+  least: number,
+  deadlineMs = DEADLINE_MS,
+): Promise<void> {
   const untilMs = performance.now() + deadlineMs;
-  for (let value = await counter(server, name); !(value >= least); value = await counter(server, name)) {
-    if (performance.now() > untilMs) throw new Error(`${name} was ${value}, not ${least}, after ${deadlineMs} ms`);
+  for (
+    let value = await counter(server, name);
+    !(value >= least);
+    value = await counter(server, name)
+  ) {
+    if (performance.now() > untilMs)
+      throw new Error(`${name} was ${value}, not ${least}, after ${deadlineMs} ms`);
     await sleepMs(LOOK_MS);
   }
 }
@@ -322,7 +369,7 @@ async function steady(look: () => Promise<number>): Promise<number> {
   return value;
 }
 
-// ── figures ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── figures ──────────────────────────────────────────────────────────────────────────────────────
 
 function kib(scene: string, measured: string, bytes: number): Figure {
   return { scene, measured, unit: 'KiB', value: bytes / KIB };
@@ -344,16 +391,29 @@ function medians(rounds: readonly KnobsRound[]): KnobsFigures[] {
     .filter(({ round }) => round === 1)
     .map(({ setting, scene, measured, unit }) => {
       const values = rounds
-        .filter((one) => one.setting === setting && one.scene === scene && one.measured === measured)
+        .filter(
+          (one) => one.setting === setting && one.scene === scene && one.measured === measured,
+        )
         .map(({ value }) => value);
       const reached = values.filter((value) => value !== null);
-      return { setting, scene, measured, unit, value: reached.length < values.length ? null : median(reached) };
+      return {
+        setting,
+        scene,
+        measured,
+        unit,
+        value: reached.length < values.length ? null : median(reached),
+      };
     });
 }
 
 function describe(summary: readonly KnobsFigures[]): string {
   return drawTable(
     ['scene', 'setting', 'measured', 'figure'],
-    summary.map((figures) => [figures.scene, figures.setting, figures.measured, figureText(figures)]),
+    summary.map((figures) => [
+      figures.scene,
+      figures.setting,
+      figures.measured,
+      figureText(figures),
+    ]),
   );
 }

@@ -1,6 +1,7 @@
 /**
- * The load client of a fan-out as one thing: a process that reads a share of the lines in full (client.ts) and, where there is a C
- * compiler, one that only counts the bytes of the rest (reader.ts). Without it the first holds all of them, and is sooner at its limit.
+ * The load client of a fan-out as one thing: a process that reads a share of the lines in full
+ * (client.ts) and, where there is a C compiler, one that only counts the bytes of the rest
+ * (reader.ts). Without it the first holds all of them, and is sooner at its limit.
  */
 import type { Child } from './child.js';
 import type { OpenOrder, Opened, SettleOrder, Settled, WindowOrder, WindowSeen } from './client.js';
@@ -33,7 +34,8 @@ export class LineClient {
     const reader = this.#reader;
     const checked = Math.max(1, Math.round(order.lines * order.checkedShare));
     const rest = order.lines - checked;
-    if (reader === undefined || rest === 0) return this.#askChecker<Opened>('open', order, order.deadlineMs);
+    if (reader === undefined || rest === 0)
+      return this.#askChecker<Opened>('open', order, order.deadlineMs);
     const opening = this.#askChecker<Opened>(
       'open',
       { ...order, lines: checked, checkedShare: 1, paced: true },
@@ -58,8 +60,16 @@ export class LineClient {
     };
   }
 
-  /** Side by side, so that the time of it is that of one client. Checked lines that are slower to begin come late. */
-  async #openAtOnce(reader: Reader, order: OpenOrder, checked: number, rest: number): Promise<ReaderOpened> {
+  /**
+   * Side by side, so that the time of it is that of one client. Checked lines that are slower to
+   * begin come late.
+   */
+  async #openAtOnce(
+    reader: Reader,
+    order: OpenOrder,
+    checked: number,
+    rest: number,
+  ): Promise<ReaderOpened> {
     let steps = 0;
     const step = (): void => {
       if (steps++ < checked) this.#step().catch(() => {});
@@ -75,16 +85,26 @@ export class LineClient {
   }
 
   /**
-   * A checked line, a few counted ones, and so on: latency is told by the checked lines, and a sweep goes through lines in the order of
-   * their connects, or against it.
+   * A checked line, a few counted ones, and so on: latency is told by the checked lines, and a
+   * sweep goes through lines in the order of their connects, or against it.
    */
-  async #openInTurn(reader: Reader, order: OpenOrder, checked: number, rest: number): Promise<ReaderOpened> {
+  async #openInTurn(
+    reader: Reader,
+    order: OpenOrder,
+    checked: number,
+    rest: number,
+  ): Promise<ReaderOpened> {
     let firstConnectUs = Infinity;
     let lastCompleteUs = 0;
     for (let turn = 0, lines = 0; turn < checked; turn++) {
       await this.#step();
       const upTo = Math.round((rest * (turn + 1)) / checked);
-      const read = await reader.open({ ...readerOrder(order), lines: upTo - lines, tellEvery: 0, onTell: () => {} });
+      const read = await reader.open({
+        ...readerOrder(order),
+        lines: upTo - lines,
+        tellEvery: 0,
+        onTell: () => {},
+      });
       firstConnectUs = Math.min(firstConnectUs, read.firstConnectUs);
       lastCompleteUs = Math.max(lastCompleteUs, read.lastCompleteUs);
       lines = upTo;
@@ -125,7 +145,11 @@ export class LineClient {
 
   async settle(order: SettleOrder): Promise<Settled> {
     const untilUs = nowUs() + order.deadlineMs * 1000;
-    const settled = await this.#askChecker<Settled>('settle', order, order.deadlineMs + SETTLE_MARGIN_MS);
+    const settled = await this.#askChecker<Settled>(
+      'settle',
+      order,
+      order.deadlineMs + SETTLE_MARGIN_MS,
+    );
     if (this.#reader === undefined) return settled;
     for (let bytes = -1; ;) {
       const totals = await this.#reader.totals();
@@ -138,7 +162,11 @@ export class LineClient {
     const { check } = settled;
     return {
       ...settled,
-      check: { ...check, closedLines: check.closedLines + closedLines, shortLines: check.shortLines + shortLines },
+      check: {
+        ...check,
+        closedLines: check.closedLines + closedLines,
+        shortLines: check.shortLines + shortLines,
+      },
     };
   }
 
@@ -154,7 +182,11 @@ export class LineClient {
   }
 
   async cpuSeconds(): Promise<number> {
-    const { cpuSeconds } = await this.#askChecker<{ cpuSeconds: number }>('cpu', null, ASK_DEADLINE_MS);
+    const { cpuSeconds } = await this.#askChecker<{ cpuSeconds: number }>(
+      'cpu',
+      null,
+      ASK_DEADLINE_MS,
+    );
     return cpuSeconds + ((await this.#reader?.totals())?.cpuSeconds ?? 0);
   }
 
@@ -162,7 +194,9 @@ export class LineClient {
     await Promise.all([this.#askChecker('close', null, ASK_DEADLINE_MS), this.#reader?.close()]);
   }
 
-  /** Ends the processes; a line that is open is reset first, so that no port is left in TIME_WAIT. */
+  /**
+   * Ends the processes; a line that is open is reset first, so that no port is left in TIME_WAIT.
+   */
   async kill(): Promise<void> {
     await this.close().catch(() => {});
     await Promise.all([this.#checker.kill(), this.#reader?.kill()]);
@@ -200,7 +234,12 @@ async function readWindow(reader: Reader, { startUs, endUs }: WindowOrder): Prom
   await sleepUntilUs(endUs);
   const to = await reader.totals();
   const grown = (name: 'atUs' | 'bytes' | 'reads' | 'cpuSeconds'): number => to[name] - from[name];
-  return { seconds: grown('atUs') / 1e6, bytes: grown('bytes'), reads: grown('reads'), cpuSeconds: grown('cpuSeconds') };
+  return {
+    seconds: grown('atUs') / 1e6,
+    bytes: grown('bytes'),
+    reads: grown('reads'),
+    cpuSeconds: grown('cpuSeconds'),
+  };
 }
 
 type ByteSpread = ReaderTotals['lineBytes'];

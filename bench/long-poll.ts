@@ -1,6 +1,7 @@
 /**
- * Long-poll: 15,000 requests that wait for one event, and how long it takes until each has its answer; once with nobody asking
- * again, once with everybody asking again at once while events go on coming.
+ * Long-poll: 15,000 requests that wait for one event, and how long it takes until each has its
+ * answer; once with nobody asking again, once with everybody asking again at once while events go
+ * on coming.
  */
 import type { Child } from './child.js';
 import { nowUs, sleepMs } from './clock.js';
@@ -100,7 +101,9 @@ export async function measureLongPoll(
     windowSeconds: options.windowSeconds ?? (options.quick ? 3 : 20),
     eventBytes: EVENT_BYTES,
     clientNapMs: CLIENT_NAP_MS,
-    targets: TARGETS_HERE.filter((target) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+    targets: TARGETS_HERE.filter(
+      (target) => absence(target) === undefined && (options.targets?.includes(target) ?? true),
+    ),
   };
   const rounds: LongPollRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
@@ -110,19 +113,29 @@ export async function measureLongPoll(
       options.say(describeRound(measured, parameters.rounds));
     }
   }
-  const summary = parameters.targets.map((target) => figuresOf(rounds.filter((round) => round.target === target)));
+  const summary = parameters.targets.map((target) =>
+    figuresOf(rounds.filter((round) => round.target === target)),
+  );
   const remarks = summary.flatMap((figures) => {
     const faults = figures.lost + figures.doubled + figures.gaps + figures.damaged + figures.behind;
     return [
       ...remarkOnStrangers(figures.target, figures.strangerCpuShare),
-      ...(faults > 0 ? [`${figures.target}: ${faults} faults (lost, doubled, gaps, damaged, behind)`] : []),
-      ...(figures.reconnects > 0 ? [`${figures.target}: the server closed ${figures.reconnects} connections`] : []),
+      ...(faults > 0
+        ? [`${figures.target}: ${faults} faults (lost, doubled, gaps, damaged, behind)`]
+        : []),
+      ...(figures.reconnects > 0
+        ? [`${figures.target}: the server closed ${figures.reconnects} connections`]
+        : []),
     ];
   });
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-async function measureRound(here: Visit, round: number, parameters: LongPollParameters): Promise<LongPollRound> {
+async function measureRound(
+  here: Visit,
+  round: number,
+  parameters: LongPollParameters,
+): Promise<LongPollRound> {
   const { server } = here;
   const { polls } = parameters;
   const client = here.startPollClient();
@@ -131,13 +144,21 @@ async function measureRound(here: Visit, round: number, parameters: LongPollPara
   await untilHeld(server, polls, HELD_DEADLINE_MS);
   await client.ask('nap', parameters.clientNapMs, 1000);
 
-  await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond: SHOT_RATE_PER_SECOND }, 10_000);
+  await publisher.ask(
+    'prepare',
+    { port: server.port, path: PATH, ratePerSecond: SHOT_RATE_PER_SECOND },
+    10_000,
+  );
   const shots: Shot[] = [];
   for (let shot = 0; shot < parameters.shots; shot++) {
     if (shot > 0) await client.ask('again', null, 5_000);
     await untilHeld(server, polls, HELD_DEADLINE_MS);
     await sleepMs(CALM_MS);
-    const answered = client.ask<Shot>('shoot', { deadlineMs: SHOT_DEADLINE_MS }, SHOT_DEADLINE_MS + 1000);
+    const answered = client.ask<Shot>(
+      'shoot',
+      { deadlineMs: SHOT_DEADLINE_MS },
+      SHOT_DEADLINE_MS + 1000,
+    );
     answered.catch(() => {});
     await publish(publisher, 1, SHOT_MS / 1000);
     shots.push(await answered);
@@ -148,7 +169,11 @@ async function measureRound(here: Visit, round: number, parameters: LongPollPara
   return { target: server.name, round, shots, again: await measureAgain(here, client, parameters) };
 }
 
-async function measureAgain(here: Visit, client: Child, parameters: LongPollParameters): Promise<LongPollRound['again']> {
+async function measureAgain(
+  here: Visit,
+  client: Child,
+  parameters: LongPollParameters,
+): Promise<LongPollRound['again']> {
   const { server } = here;
   const { ratePerSecond, warmUpSeconds, windowSeconds, shots } = parameters;
   // A publisher of its own: the one of the shots has connections that the server is about to close.
@@ -163,7 +188,11 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
     { startUs, endUs: windowEndUs, windowStartUs, windowEndUs, graceMs: ANSWER_GRACE_MS },
     loadMs + ANSWER_GRACE_MS + 10_000,
   );
-  const watching = client.ask<PollWindow>('window', { startUs: windowStartUs, endUs: windowEndUs }, loadMs + 10_000);
+  const watching = client.ask<PollWindow>(
+    'window',
+    { startUs: windowStartUs, endUs: windowEndUs },
+    loadMs + 10_000,
+  );
   publishing.catch(() => {});
   watching.catch(() => {});
   await sleepMs((windowStartUs - nowUs()) / 1000);
@@ -192,7 +221,10 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
     serverCpuShare,
     serverCpuUsPerPoll: (serverCpuShare * 1e6) / (window.answers / window.seconds),
     clientCpuShare,
-    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - published.cpuSeconds / windowSeconds),
+    strangerCpuShare: Math.max(
+      0,
+      busyShare - serverCpuShare - clientCpuShare - published.cpuSeconds / windowSeconds,
+    ),
     check: settled.check,
   };
 }
@@ -200,16 +232,25 @@ async function measureAgain(here: Visit, client: Child, parameters: LongPollPara
 async function publish(publisher: Child, events: number, seconds: number): Promise<void> {
   const startUs = nowUs() + LEAD_MS * 1000;
   const endUs = startUs + seconds * 1e6;
-  const order = { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: ANSWER_GRACE_MS };
+  const order = {
+    startUs,
+    endUs,
+    windowStartUs: startUs,
+    windowEndUs: endUs,
+    graceMs: ANSWER_GRACE_MS,
+  };
   const published = await publisher.ask<Published>('publish', order, 20_000);
-  if (published.accepted !== events) throw new Error(`${published.accepted} of ${events} events were accepted`);
+  if (published.accepted !== events)
+    throw new Error(`${published.accepted} of ${events} events were accepted`);
 }
 
 function figuresOf(rounds: LongPollRound[]): LongPollFigures {
   const shots = rounds.flatMap((round) => round.shots);
   const ofShots = (pick: (shot: Shot) => number): number => median(shots.map(pick));
-  const ofRounds = (pick: (again: LongPollRound['again']) => number): number => median(rounds.map(({ again }) => pick(again)));
-  const sum = (pick: (check: PollCheck) => number): number => rounds.reduce((total, { again }) => total + pick(again.check), 0);
+  const ofRounds = (pick: (again: LongPollRound['again']) => number): number =>
+    median(rounds.map(({ again }) => pick(again)));
+  const sum = (pick: (check: PollCheck) => number): number =>
+    rounds.reduce((total, { again }) => total + pick(again.check), 0);
   return {
     target: rounds[0]!.target,
     shotP50Ms: ofShots(({ latencyMs }) => latencyMs.p50),
@@ -235,7 +276,8 @@ function figuresOf(rounds: LongPollRound[]): LongPollFigures {
 }
 
 function describeRound({ target, round, shots, again }: LongPollRound, rounds: number): string {
-  const list = (pick: (shot: Shot) => number): string => shots.map((shot) => pick(shot).toFixed(0)).join(' ');
+  const list = (pick: (shot: Shot) => number): string =>
+    shots.map((shot) => pick(shot).toFixed(0)).join(' ');
   return (
     `round ${round}/${rounds} ${target}: p99 of each event ${list(({ latencyMs }) => latencyMs.p99)} ms ` +
     `(client busy ${percent(median(shots.map(({ clientBusyShare }) => clientBusyShare)))}); asking again p50 ${ms(again.latencyMs.p50)} ` +
@@ -246,7 +288,20 @@ function describeRound({ target, round, shots, again }: LongPollRound, rounds: n
 
 function describe(summary: LongPollFigures[]): string {
   return drawTable(
-    ['server', 'p50', 'p99', 'last', 'client busy', 'again p50', 'again p99', 'last', 'polls/s', 'server', 'µs/poll', 'client'],
+    [
+      'server',
+      'p50',
+      'p99',
+      'last',
+      'client busy',
+      'again p50',
+      'again p99',
+      'last',
+      'polls/s',
+      'server',
+      'µs/poll',
+      'client',
+    ],
     summary.map((figures) => [
       TARGET_TITLES[figures.target],
       ms(figures.shotP50Ms),

@@ -1,10 +1,20 @@
-/** Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope of RSS over their number. */
+/**
+ * Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope
+ * of RSS over their number.
+ */
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { type Regression, leastSquares, median } from './statistics.js';
 import { drawTable } from './table.js';
-import { RIVALS, type Running, TARGET_TITLES, type TargetName, absence, transportOf } from './targets.js';
+import {
+  RIVALS,
+  type Running,
+  TARGET_TITLES,
+  type TargetName,
+  absence,
+  transportOf,
+} from './targets.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -68,14 +78,18 @@ const STABLE_BYTES = 128 * 1024;
 const ASK_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
-export async function measureMemory(options: RunOptions): Promise<Measured<MemoryParameters, MemoryRound, MemoryFigures[]>> {
+export async function measureMemory(
+  options: RunOptions,
+): Promise<Measured<MemoryParameters, MemoryRound, MemoryFigures[]>> {
   const most = options.lines ?? LINES_TO;
   const parameters: MemoryParameters = {
     linesAtPoints: options.quick ? QUICK_POINTS : pointsUpTo(most),
     rounds: options.rounds ?? (options.quick ? 1 : 3),
     settleMs: SETTLE_MS,
     garbageCollections: GARBAGE_COLLECTIONS,
-    targets: TARGETS_HERE.filter((target) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+    targets: TARGETS_HERE.filter(
+      (target) => absence(target) === undefined && (options.targets?.includes(target) ?? true),
+    ),
   };
   const rounds: MemoryRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
@@ -111,7 +125,12 @@ function pointsUpTo(most: number): number[] {
   return points;
 }
 
-function measureRound(target: TargetName, round: number, parameters: MemoryParameters, quick: boolean): Promise<MemoryRound> {
+function measureRound(
+  target: TargetName,
+  round: number,
+  parameters: MemoryParameters,
+  quick: boolean,
+): Promise<MemoryRound> {
   return visit(target, {}, async (here) => {
     const isPoll = transportOf(target) === 'poll';
     const client = isPoll ? here.startPollClient() : here.startClient();
@@ -149,8 +168,9 @@ export async function settled(server: Running): Promise<Usage> {
 }
 
 /**
- * A young Node process gives back several megabytes within its first quarter of a minute (the loader's thread, the first
- * heap); taken for a point on the line, that would be worth hundreds of bytes a line.
+ * A young Node process gives back several megabytes within its first quarter of a minute (the
+ * loader's thread, the first heap); taken for a point on the line, that would be worth hundreds of
+ * bytes a line.
  */
 export async function stable(look: () => Promise<Usage>, quick: boolean): Promise<Usage> {
   const untilMs = performance.now() + STABLE_WITHIN_MS;
@@ -161,7 +181,9 @@ export async function stable(look: () => Promise<Usage>, quick: boolean): Promis
     const moved = Math.abs(now.rssBytes - before.rssBytes);
     if (performance.now() >= fromMs && moved <= STABLE_BYTES) return now;
     if (performance.now() > untilMs)
-      throw new Error(`the server's memory still moved by ${moved} B without a line after ${STABLE_WITHIN_MS} ms`);
+      throw new Error(
+        `the server's memory still moved by ${moved} B without a line after ${STABLE_WITHIN_MS} ms`,
+      );
     before = now;
   }
 }

@@ -1,4 +1,7 @@
-/** Micro: the shapes of our own code without kernel or network: encode, ring, table, and one sweep over 15,000 sockets that take everything. */
+/**
+ * Micro: the shapes of our own code without kernel or network: encode, ring, table, and one sweep
+ * over 15,000 sockets that take everything.
+ */
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
@@ -46,12 +49,19 @@ const RING_EVENTS = 1_024;
 const CHANNEL = 'bench';
 const RETRY_MS = 3_000;
 
-export async function measureMicro(options: RunOptions): Promise<Measured<MicroParameters, MicroFigures, MicroFigures[]>> {
+export async function measureMicro(
+  options: RunOptions,
+): Promise<Measured<MicroParameters, MicroFigures, MicroFigures[]>> {
   const sockets = options.lines ?? SOCKETS;
   const parameters: MicroParameters = {
     eventBytes: DATA_BYTES,
     sockets,
-    taskMs: options.windowSeconds === undefined ? (options.quick ? 200 : 2_000) : options.windowSeconds * 1000,
+    taskMs:
+      options.windowSeconds === undefined
+        ? options.quick
+          ? 200
+          : 2_000
+        : options.windowSeconds * 1000,
     operationsPerCall: OPERATIONS_PER_CALL,
   };
   const tasks = [...frameTasks(), ...ringTasks(), tableTask(), ...sweepTasks(sockets)];
@@ -59,15 +69,23 @@ export async function measureMicro(options: RunOptions): Promise<Measured<MicroP
   for (const task of tasks) bench.add(task.name, task.run);
   await bench.run();
   const figures = tasks.map((task) => figuresOf(bench, task));
-  for (const { name, medianNs, per } of figures) options.say(`${name}: ${nanoseconds(medianNs)} ${per}`);
+  for (const { name, medianNs, per } of figures)
+    options.say(`${name}: ${nanoseconds(medianNs)} ${per}`);
   return {
     parameters,
     rounds: figures,
     summary: figures,
-    remarks: ['shapes of our own code, run in the bench’s own process through tsx; what a socket costs is not in them'],
+    remarks: [
+      'shapes of our own code, run in the bench’s own process through tsx; what a socket costs is not in them',
+    ],
     table: drawTable(
       ['', 'median', 'p99', ''],
-      figures.map(({ name, medianNs, p99Ns, per }) => [name, nanoseconds(medianNs), nanoseconds(p99Ns), per]),
+      figures.map(({ name, medianNs, p99Ns, per }) => [
+        name,
+        nanoseconds(medianNs),
+        nanoseconds(p99Ns),
+        per,
+      ]),
     ),
   };
 }
@@ -159,7 +177,10 @@ function tableTask(): Task {
   };
 }
 
-/** A clock whose next turn comes when it is asked for: a sweep is all its turns, one after the other. */
+/**
+ * A clock whose next turn comes when it is asked for: a sweep is all its turns, one after the
+ * other.
+ */
 class SteppedClock implements Clock {
   #soon: (() => void)[] = [];
   wallMs(): number {
@@ -216,13 +237,16 @@ function sweepTask(sockets: number, events: number): Task {
     per: 'a line',
     operations: sockets,
     run: () => {
-      // The events are in the ring when this returns; their promise only tells the publisher the ids.
+      // The events are in the ring when this returns; their promise only tells the publisher the
+      // ids.
       void hub.publish(CHANNEL, batch);
       clock.runAll();
       if (checked) return;
       checked = true;
       if (writtenBytes < sockets * events * DATA_BYTES) {
-        throw new Error(`a sweep wrote ${writtenBytes} bytes, which is not ${events} events to ${sockets} lines`);
+        throw new Error(
+          `a sweep wrote ${writtenBytes} bytes, which is not ${events} events to ${sockets} lines`,
+        );
       }
     },
   };

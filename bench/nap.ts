@@ -1,7 +1,8 @@
 /**
- * While it is measured a client looks for bytes after short naps and is not woken by them, as a network card with interrupt
- * moderation would do for a server. Woken for each of its sends it would charge the server's core for an interrupt to the other
- * core (in a virtual machine up to half of its time), and read from a socket while the server still writes to it.
+ * While it is measured a client looks for bytes after short naps and is not woken by them, as a
+ * network card with interrupt moderation would do for a server. Woken for each of its sends it
+ * would charge the server's core for an interrupt to the other core (in a virtual machine up to
+ * half of its time), and read from a socket while the server still writes to it.
  */
 
 const cell = new Int32Array(new SharedArrayBuffer(4));

@@ -1,4 +1,7 @@
-/** One open-loop measurement: events at a rate to lines that are held, how late they came, and what both sides used for them. */
+/**
+ * One open-loop measurement: events at a rate to lines that are held, how late they came, and what
+ * both sides used for them.
+ */
 import type { Check, Opened, WindowSeen } from './client.js';
 import { nowUs, sleepUntilUs } from './clock.js';
 import { PATH } from './event.js';
@@ -17,7 +20,9 @@ export interface OpenLoopOrder {
   windowSeconds: number;
   /** The load goes on past the window, so that its last events meet what the first ones met. */
   tailSeconds: number;
-  /** How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts. */
+  /**
+   * How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts.
+   */
   clientNapMs: number;
   /** What is still on its way then counts as undelivered, not as lost. */
   settleDeadlineMs: number;
@@ -33,13 +38,18 @@ export interface OpenLoopRound {
   deliveriesPerSecond: number;
   /** As the client reads them, framing included. */
   wireBytesPerSecond: number;
-  /** As the server counts them; null where it does not, or was too busy to answer at the window's start or end. */
+  /**
+   * As the server counts them; null where it does not, or was too busy to answer at the window's
+   * start or end.
+   */
   writesPerSecond: number | null;
   offeredPerSecond: number;
   acceptedPerSecond: number;
   refused503PerSecond: number;
   published: Omit<Published, 'book'>;
-  /** From the moment the event was due, whatever happened to the publisher or the server meanwhile. */
+  /**
+   * From the moment the event was due, whatever happened to the publisher or the server meanwhile.
+   */
   latencyMs: Latency;
   acceptToDeliverMs: Latency;
   settledMs: number;
@@ -52,9 +62,14 @@ export interface OpenLoopRound {
   clientCpuShare: number;
   clientCpuUsPerRead: number;
   publisherCpuShare: number;
-  /** Of one core, what everything else on the machine used: a run is worth quoting when this is next to nothing. */
+  /**
+   * Of one core, what everything else on the machine used: a run is worth quoting when this is next
+   * to nothing.
+   */
   strangerCpuShare: number;
-  /** Of the two cores, with whatever ran there; the processes' own shares where nothing is pinned. */
+  /**
+   * Of the two cores, with whatever ran there; the processes' own shares where nothing is pinned.
+   */
   serverCoreShare: number;
   clientCoreShare: number;
   verdict: Verdict;
@@ -70,14 +85,24 @@ const WATCH_WITHIN_US = 500_000;
 const WRITES = 'writes_total';
 
 /** The client may have been used before: its lines are new ones. */
-export async function measureOpenLoop(here: Visit, client: LineClient, order: OpenLoopOrder): Promise<OpenLoopRound> {
+export async function measureOpenLoop(
+  here: Visit,
+  client: LineClient,
+  order: OpenLoopOrder,
+): Promise<OpenLoopRound> {
   const { server } = here;
   const { lines, ratePerSecond, warmUpSeconds, windowSeconds, tailSeconds } = order;
   const publisher = here.startPublisher();
   const loadSeconds = warmUpSeconds + windowSeconds + tailSeconds;
-  const opened = await client.open(here.openOrder(lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 }));
+  const opened = await client.open(
+    here.openOrder(lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 }),
+  );
   await client.nap(order.clientNapMs);
-  await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
+  await publisher.ask(
+    'prepare',
+    { port: server.port, path: PATH, ratePerSecond },
+    PREPARE_DEADLINE_MS,
+  );
 
   const startUs = nowUs() + LEAD_MS * 1000;
   const windowStartUs = startUs + warmUpSeconds * 1e6;
@@ -125,7 +150,12 @@ export async function measureOpenLoop(here: Visit, client: LineClient, order: Op
       `${server.name} accepted none of ${published.sent} events in ${loadSeconds} s (503: ${published.refused503}, unanswered: ${published.unanswered})`,
     );
   }
-  const settled = await client.settle({ accepted: book, windowStartUs, windowEndUs, deadlineMs: order.settleDeadlineMs });
+  const settled = await client.settle({
+    accepted: book,
+    windowStartUs,
+    windowEndUs,
+    deadlineMs: order.settleDeadlineMs,
+  });
   await publisher.kill();
   // What began late has missed what delayed it.
   const watched = watchedUsage(usageBefore, usageAfter, windowStartUs);
@@ -152,13 +182,17 @@ export async function measureOpenLoop(here: Visit, client: LineClient, order: Op
     settledMs: settled.settledMs,
     check: settled.check,
     serverCpuShare,
-    serverCpuUsPerDelivery: deliveriesPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / deliveriesPerSecond,
+    serverCpuUsPerDelivery:
+      deliveriesPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / deliveriesPerSecond,
     loopDelayMs: watched?.after.loopDelayMs ?? null,
     collections: watched?.after.collections ?? null,
     clientCpuShare,
     clientCpuUsPerRead: (window.cpuSeconds * 1e6) / window.reads,
     publisherCpuShare,
-    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - publisherCpuShare - runnerCpuShare),
+    strangerCpuShare: Math.max(
+      0,
+      busyShare - serverCpuShare - clientCpuShare - publisherCpuShare - runnerCpuShare,
+    ),
     serverCoreShare,
     clientCoreShare,
     verdict: verdictOn({
@@ -177,19 +211,31 @@ function watchedUsage(
   after: Usage | null,
   windowStartUs: number,
 ): { before: Usage; after: Usage } | undefined {
-  if (before === null || after === null || before.atUs > windowStartUs + WATCH_WITHIN_US) return undefined;
+  if (before === null || after === null || before.atUs > windowStartUs + WATCH_WITHIN_US)
+    return undefined;
   return { before, after };
 }
 
 function writesPerSecond(before: Usage, after: Usage): number | null {
   const from = before.counters[WRITES];
   const to = after.counters[WRITES];
-  return from === undefined || to === undefined ? null : (to - from) / ((after.atUs - before.atUs) / 1e6);
+  return from === undefined || to === undefined
+    ? null
+    : (to - from) / ((after.atUs - before.atUs) / 1e6);
 }
 
-/** What must be zero on a server that keeps its promises; deliveries under way at the deadline are told of apart. */
+/**
+ * What must be zero on a server that keeps its promises; deliveries under way at the deadline are
+ * told of apart.
+ */
 export function faultsOf(check: Check): number {
   return (
-    check.lost + check.doubled + check.outOfOrder + check.idMismatches + check.damaged + check.closedLines + check.shortLines
+    check.lost +
+    check.doubled +
+    check.outOfOrder +
+    check.idMismatches +
+    check.damaged +
+    check.closedLines +
+    check.shortLines
   );
 }

@@ -1,6 +1,7 @@
 /**
- * The plan against reality: measures a profile as `holdline capacity` does, predicts what two demands take that it was not fitted on,
- * runs each of them twice, and says how far off memory and CPU were. Out of tolerance is a failure.
+ * The plan against reality: measures a profile as `holdline capacity` does, predicts what two
+ * demands take that it was not fitted on, runs each of them twice, and says how far off memory and
+ * CPU were. Out of tolerance is a failure.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -69,7 +70,10 @@ export interface PlanSummary {
 const MEMORY_TOLERANCE = 0.15;
 const CPU_TOLERANCE = 0.2;
 
-/** Counts, rates and sizes between and beside those of the profile: one where each event is a write, one with larger events. */
+/**
+ * Counts, rates and sizes between and beside those of the profile: one where each event is a write,
+ * one with larger events.
+ */
 const DEMANDS: PlanDemand[] = [
   { lines: 6_000, ratePerSecond: 8, eventBytes: 512 },
   { lines: 4_000, ratePerSecond: 25, eventBytes: 1_500 },
@@ -79,7 +83,10 @@ const QUICK_DEMANDS: PlanDemand[] = [{ lines: 600, ratePerSecond: 40, eventBytes
 const SEND_BUFFER_BYTES = 64 * 1024;
 const HEARTBEAT_MS = 15_000;
 
-/** A young process gives memory back (bench/memory.ts); the profile's server was as old when it was weighed. */
+/**
+ * A young process gives memory back (bench/memory.ts); the profile's server was as old when it was
+ * weighed.
+ */
 const YOUTH_MS = 15_000;
 
 /** Lines that are there before the kernel's memory is weighed, as a share of all. */
@@ -90,7 +97,9 @@ const ENDS = 2;
 
 const PROFILE_FILE = new URL('out/plan-profile.json', import.meta.url);
 
-export async function measurePlan(options: RunOptions): Promise<Measured<PlanParameters, PlanRound, PlanSummary>> {
+export async function measurePlan(
+  options: RunOptions,
+): Promise<Measured<PlanParameters, PlanRound, PlanSummary>> {
   const { quick } = options;
   const parameters: PlanParameters = {
     demands: quick ? QUICK_DEMANDS : DEMANDS,
@@ -99,7 +108,10 @@ export async function measurePlan(options: RunOptions): Promise<Measured<PlanPar
     warmUpSeconds: quick ? 1 : 5,
     memoryTolerance: MEMORY_TOLERANCE,
     cpuTolerance: CPU_TOLERANCE,
-    profile: { lines: options.lines ?? (quick ? 1_000 : 10_000), budgetMs: quick ? 30_000 : 60_000 },
+    profile: {
+      lines: options.lines ?? (quick ? 1_000 : 10_000),
+      budgetMs: quick ? 30_000 : 60_000,
+    },
   };
   const profile = await measureProfile(parameters);
   options.say(`profile measured: ${fileURLToPath(PROFILE_FILE)}`);
@@ -122,7 +134,14 @@ export async function measurePlan(options: RunOptions): Promise<Measured<PlanPar
     cpuOff: farthest(({ cpuShare }) => cpuShare),
     profileRemarks: profile.remarks,
   };
-  return { parameters, rounds, summary, remarks: remarksOn(rounds, profile), table: describe(rounds), passed: summary.passed };
+  return {
+    parameters,
+    rounds,
+    summary,
+    remarks: remarksOn(rounds, profile),
+    table: describe(rounds),
+    passed: summary.passed,
+  };
 }
 
 async function measureProfile({ profile: { lines, budgetMs } }: PlanParameters): Promise<Profile> {
@@ -160,19 +179,24 @@ async function measureRound(
   });
   try {
     await sleepMs(youthMs);
-    // The first lines fill what the kernel has kept of an earlier round's; the others say what a line takes.
+    // The first lines fill what the kernel has kept of an earlier round's; the others say what a
+    // line takes.
     await rig.open(Math.round(lines * FIRST_SHARE));
     const first = await rig.memory();
     await rig.open(lines);
     const all = await rig.memory();
-    const kernelBytesPerLine = (all.kernelBytes - first.kernelBytes) / (all.lines - first.lines) / ENDS;
+    const kernelBytesPerLine =
+      (all.kernelBytes - first.kernelBytes) / (all.lines - first.lines) / ENDS;
     await rig.publish({ ratePerSecond, eventBytes, seconds: warmUpSeconds });
     const window = await rig.publish({ ratePerSecond, eventBytes, seconds: windowSeconds });
     const asked = { lines, eventsPerSecond: ratePerSecond, eventBytes };
     const load = loadOf(fit.costs, asked);
     const userBytes = prediction(userBytesOf(fit, asked), window.rssBytes);
     const kernelBytes = prediction(kernelBytesOf(fit, lines), kernelBytesPerLine * lines);
-    const memoryBytes = prediction(userBytes.predicted + kernelBytes.predicted, userBytes.measured + kernelBytes.measured);
+    const memoryBytes = prediction(
+      userBytes.predicted + kernelBytes.predicted,
+      userBytes.measured + kernelBytes.measured,
+    );
     const cpuShare = prediction(load.busyShare, window.serverShare);
     return {
       ...demand,
@@ -183,11 +207,15 @@ async function measureRound(
       cpuShare,
       p50Ms: prediction(latencyMs(fit.p50, load.sweepMs), window.p50Ms ?? Number.NaN),
       p99Ms: prediction(latencyMs(fit.p99, load.sweepMs), window.p99Ms ?? Number.NaN),
-      batchEvents: prediction(load.batchEvents, window.deliveriesPerSecond / window.writesPerSecond),
+      batchEvents: prediction(
+        load.batchEvents,
+        window.deliveriesPerSecond / window.writesPerSecond,
+      ),
       clientShare: window.clientShare,
       strangerShare: window.strangerShare,
       faults: window.faults,
-      passed: Math.abs(memoryBytes.off) <= memoryTolerance && Math.abs(cpuShare.off) <= cpuTolerance,
+      passed:
+        Math.abs(memoryBytes.off) <= memoryTolerance && Math.abs(cpuShare.off) <= cpuTolerance,
     };
   } finally {
     await rig.close();
@@ -216,7 +244,8 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
     ...rounds
       .filter(({ faults }) => faults > 0)
       .map(
-        ({ lines, round, faults }) => `${lines} lines, round ${round}: ${faults} deliveries were lost, doubled or out of order`,
+        ({ lines, round, faults }) =>
+          `${lines} lines, round ${round}: ${faults} deliveries were lost, doubled or out of order`,
       ),
     ...profile.remarks.map((remark) => `profile: ${remark}`),
   ];
@@ -224,7 +253,14 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
 
 const STRANGERS_WORTH_TELLING = 0.1;
 
-function describeRound({ round, lines, ratePerSecond, memoryBytes, cpuShare, passed }: PlanRound): string {
+function describeRound({
+  round,
+  lines,
+  ratePerSecond,
+  memoryBytes,
+  cpuShare,
+  passed,
+}: PlanRound): string {
   return (
     `round ${round}, ${lines} lines at ${ratePerSecond}/s: memory ${mebibytes(memoryBytes.predicted)} predicted, ${mebibytes(memoryBytes.measured)} measured; ` +
     `CPU ${percent(cpuShare.predicted)} predicted, ${percent(cpuShare.measured)} measured${passed ? '' : '; out of tolerance'}`
@@ -235,7 +271,18 @@ function describe(rounds: readonly PlanRound[]): string {
   const both = ({ predicted, measured }: Prediction, draw: (value: number) => string): string =>
     `${draw(predicted)} · ${draw(measured)}`;
   return drawTable(
-    ['predicted · measured', 'round', 'memory', 'off', 'process', 'kernel', 'CPU', 'off', 'p50', 'p99'],
+    [
+      'predicted · measured',
+      'round',
+      'memory',
+      'off',
+      'process',
+      'kernel',
+      'CPU',
+      'off',
+      'p50',
+      'p99',
+    ],
     rounds.map((round) => [
       `${round.lines} lines, ${round.ratePerSecond}/s of ${round.eventBytes} B`,
       round.round,

@@ -14,7 +14,12 @@ function event(id: number): Buffer {
   return ndjsonEvent(id, data);
 }
 
-function answer(status: string, position: number | undefined, body: Buffer, length: number | undefined = body.length): Buffer {
+function answer(
+  status: string,
+  position: number | undefined,
+  body: Buffer,
+  length: number | undefined = body.length,
+): Buffer {
   const headers = [
     `HTTP/1.1 ${status}`,
     'Content-Type: application/json',
@@ -26,7 +31,11 @@ function answer(status: string, position: number | undefined, body: Buffer, leng
 }
 
 /** Reads the first `end` bytes from a buffer that holds an older, longer answer behind them. */
-function read(bytes: Buffer, end = bytes.length, isChecked = true): ReturnType<typeof makePollAnswer> | undefined {
+function read(
+  bytes: Buffer,
+  end = bytes.length,
+  isChecked = true,
+): ReturnType<typeof makePollAnswer> | undefined {
   const shared = Buffer.alloc(4096);
   for (let at = 0; at < 4096 - bytes.length; at += bytes.length) bytes.copy(shared, at);
   bytes.copy(shared, 0, 0, end);
@@ -39,7 +48,15 @@ const NOTHING = Buffer.alloc(0);
 
 describe('the answer to a poll', () => {
   test('with an event', () => {
-    const wanted = { status: 200, position: ID, id: ID, dueUs: DUE_US, sequence: 7, hasGap: false, damaged: false };
+    const wanted = {
+      status: 200,
+      position: ID,
+      id: ID,
+      dueUs: DUE_US,
+      sequence: 7,
+      hasGap: false,
+      damaged: false,
+    };
     for (const isChecked of [true, false]) {
       expect(read(answer('200 OK', ID, event(ID)), undefined, isChecked)).toEqual(wanted);
     }
@@ -54,8 +71,16 @@ describe('the answer to a poll', () => {
   });
 
   test('with a gap', () => {
-    const gap = Buffer.concat([Buffer.from('{"gap":{"after":4,"before":9},'), event(9).subarray(1)]);
-    expect(read(answer('200 OK', 9, gap))).toMatchObject({ status: 200, position: 9, hasGap: true, damaged: false });
+    const gap = Buffer.concat([
+      Buffer.from('{"gap":{"after":4,"before":9},'),
+      event(9).subarray(1),
+    ]);
+    expect(read(answer('200 OK', 9, gap))).toMatchObject({
+      status: 200,
+      position: 9,
+      hasGap: true,
+      damaged: false,
+    });
   });
 
   test('is not read before all of it has come', () => {
@@ -73,7 +98,10 @@ describe('the answer to a poll', () => {
     ['no position', answer('204 No Content', undefined, NOTHING)],
     ['a body that is no event', answer('200 OK', 5, Buffer.from('{"id":5}'))],
     ['a refusal', answer('503 Service Unavailable', undefined, Buffer.from('{"error":{}}'))],
-    ['bytes behind the answer', Buffer.concat([answer('200 OK', ID, event(ID)), Buffer.from('HTTP/1.1 ')])],
+    [
+      'bytes behind the answer',
+      Buffer.concat([answer('200 OK', ID, event(ID)), Buffer.from('HTTP/1.1 ')]),
+    ],
   ])('finds %s', (_what, bytes) => {
     expect(read(bytes)?.damaged).toBe(true);
   });

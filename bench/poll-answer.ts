@@ -3,7 +3,10 @@ import { ndjsonData, ndjsonEnd, readDueUs, readNdjsonId, readSequence } from './
 
 export interface PollAnswer {
   status: number;
-  /** To poll again with: that of the header, or the event's id where nobody looks at the header. −1 = told nowhere. */
+  /**
+   * To poll again with: that of the header, or the event's id where nobody looks at the header. −1
+   * = told nowhere.
+   */
   position: number;
   /** −1 = no event. */
   id: number;
@@ -22,14 +25,28 @@ const LENGTH_HEADER = /^content-length: *(\d+)\r?$/im;
 const POSITION_HEADER = /^holdline-position: *(\d+)\r?$/im;
 
 export function makePollAnswer(): PollAnswer {
-  return { status: 0, position: -1, id: -1, dueUs: Number.NaN, sequence: -1, hasGap: false, damaged: false };
+  return {
+    status: 0,
+    position: -1,
+    id: -1,
+    dueUs: Number.NaN,
+    sequence: -1,
+    hasGap: false,
+    damaged: false,
+  };
 }
 
 /**
- * Fills `into` with the answer in the first `end` bytes; false when it is not all there. An answer is the only thing on its way, for
- * the next request is sent when it has come. `isChecked`: compare the headers with the body, too.
+ * Fills `into` with the answer in the first `end` bytes; false when it is not all there. An answer
+ * is the only thing on its way, for the next request is sent when it has come. `isChecked`: compare
+ * the headers with the body, too.
  */
-export function readPollAnswer(buffer: Buffer, end: number, isChecked: boolean, into: PollAnswer): boolean {
+export function readPollAnswer(
+  buffer: Buffer,
+  end: number,
+  isChecked: boolean,
+  into: PollAnswer,
+): boolean {
   const headEnd = buffer.indexOf(HEAD_END, 0, 'latin1');
   if (headEnd === -1 || headEnd + HEAD_END.length > end) return false;
   const start = headEnd + HEAD_END.length;
@@ -47,13 +64,20 @@ export function readPollAnswer(buffer: Buffer, end: number, isChecked: boolean, 
   into.damaged = ndjsonEnd(data) !== end || Number.isNaN(into.dueUs);
   if (isChecked) {
     const head = buffer.toString('latin1', 0, headEnd);
-    if (header(head, POSITION_HEADER) !== into.id || header(head, LENGTH_HEADER) !== end - start) into.damaged = true;
+    if (header(head, POSITION_HEADER) !== into.id || header(head, LENGTH_HEADER) !== end - start)
+      into.damaged = true;
   }
   return true;
 }
 
 /** Nothing new, a gap, a refusal, or an answer that has not come in full. */
-function readOther(buffer: Buffer, headEnd: number, start: number, end: number, into: PollAnswer): boolean {
+function readOther(
+  buffer: Buffer,
+  headEnd: number,
+  start: number,
+  end: number,
+  into: PollAnswer,
+): boolean {
   const head = buffer.toString('latin1', 0, headEnd);
   const length = into.status === STATUS_NOTHING ? 0 : header(head, LENGTH_HEADER);
   if (end - start < length) return false;

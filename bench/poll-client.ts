@@ -1,4 +1,7 @@
-/** The client of the polls: a process that holds N requests that wait, reads every answer, and asks again when it is told to. */
+/**
+ * The client of the polls: a process that holds N requests that wait, reads every answer, and asks
+ * again when it is told to.
+ */
 import { Socket } from 'node:net';
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { createLatencyHistogram } from './checked-line.js';
@@ -16,7 +19,10 @@ export interface PollOpenOrder {
   /** The position the new ones ask behind. */
   since: number;
   waitSeconds: number;
-  /** A connection that the kernel has not made yet counts; the answer cannot, for there is none before there is an event. */
+  /**
+   * A connection that the kernel has not made yet counts; the answer cannot, for there is none
+   * before there is an event.
+   */
   connectsAtOnce: number;
   addressBase: number;
   deadlineMs: number;
@@ -30,7 +36,10 @@ export interface ShotOrder {
 export interface Shot {
   answers: number;
   latencyMs: Latency;
-  /** Of the client's time between the first answer and the last, the share it was on a CPU: near 1, it was the limit. */
+  /**
+   * Of the client's time between the first answer and the last, the share it was on a CPU: near 1,
+   * it was the limit.
+   */
   clientBusyShare: number;
 }
 
@@ -58,7 +67,10 @@ export interface PollSettled {
   check: PollCheck;
 }
 
-/** What must be zero on a server that keeps its promises, but for the empty answers and the reconnects. */
+/**
+ * What must be zero on a server that keeps its promises, but for the empty answers and the
+ * reconnects.
+ */
 export interface PollCheck {
   /** Ids that were passed over, on all polls. */
   lost: number;
@@ -110,7 +122,15 @@ let windowEndUs = Infinity;
 let latencyUs: RecordableHistogram = createLatencyHistogram();
 let answers = 0;
 let onAnswer = (): void => {};
-const check: PollCheck = { lost: 0, doubled: 0, gaps: 0, damaged: 0, behind: 0, empty: 0, reconnects: 0 };
+const check: PollCheck = {
+  lost: 0,
+  doubled: 0,
+  gaps: 0,
+  damaged: 0,
+  behind: 0,
+  empty: 0,
+  reconnects: 0,
+};
 
 let requestPosition = -1;
 let request = Buffer.alloc(0);
@@ -120,7 +140,10 @@ function requestAfter(position: number): Buffer {
   if (position === requestPosition) return request;
   requestPosition = position;
   const query = `since=${position}&wait=${target.waitSeconds}`;
-  request = Buffer.from(`GET ${target.path}?${query} HTTP/1.1\r\nHost: 127.0.0.1:${target.port}\r\n\r\n`, 'latin1');
+  request = Buffer.from(
+    `GET ${target.path}?${query} HTTP/1.1\r\nHost: 127.0.0.1:${target.port}\r\n\r\n`,
+    'latin1',
+  );
   return request;
 }
 
@@ -167,7 +190,8 @@ function take(row: number, atUs: number): void {
   }
   if (answer.position > position) rowPosition[row] = answer.position;
   if (asksAgain || answer.status === STATUS_NOTHING) {
-    // After the reads of this turn: what has come is not to be told late because of what is asked next.
+    // After the reads of this turn: what has come is not to be told late because of what is asked
+    // next.
     if (toAsk.length === 0) setImmediate(askAll);
     toAsk.push(row);
   }
@@ -181,8 +205,12 @@ function askAll(): void {
 }
 
 function connect(row: number): void {
-  const onread = { buffer: readBuffer, callback: (byteCount: number): boolean => onBytes(row, byteCount) };
-  // The option is in Node's documentation of `new net.Socket()`'s connect, and missing in the types of the constructor.
+  const onread = {
+    buffer: readBuffer,
+    callback: (byteCount: number): boolean => onBytes(row, byteCount),
+  };
+  // The option is in Node's documentation of `new net.Socket()`'s connect, and missing in the types
+  // of the constructor.
   const socket = new Socket({ onread } as object);
   connecting++;
   socket.setNoDelay(true);
@@ -191,7 +219,8 @@ function connect(row: number): void {
   });
   socket.on('close', () => {
     if (rowState[row] === CLOSED) return;
-    // A server may close after an answer; one that waits for none is the server's fault, and shows as a poll that is behind.
+    // A server may close after an answer; one that waits for none is the server's fault, and shows
+    // as a poll that is behind.
     check.reconnects++;
     rowState[row] = CONNECTING;
     waitingOrAnswered--;
@@ -224,11 +253,18 @@ async function grow(order: PollOpenOrder): Promise<{ polls: number }> {
   sockets.length = order.polls;
   const untilMs = performance.now() + order.deadlineMs;
   for (let next = from; waitingOrAnswered < order.polls;) {
-    for (let step = 0; step < CONNECTS_A_STEP && next < order.polls && connecting < order.connectsAtOnce; step++) connect(next++);
+    for (
+      let step = 0;
+      step < CONNECTS_A_STEP && next < order.polls && connecting < order.connectsAtOnce;
+      step++
+    )
+      connect(next++);
     await sleepMs(STEP_MS);
     if (failure !== undefined) throw failure;
     if (performance.now() > untilMs)
-      throw new Error(`${waitingOrAnswered} of ${order.polls} polls were sent after ${order.deadlineMs} ms`);
+      throw new Error(
+        `${waitingOrAnswered} of ${order.polls} polls were sent after ${order.deadlineMs} ms`,
+      );
   }
   return { polls: order.polls };
 }
@@ -258,7 +294,11 @@ function shoot(order: ShotOrder): Promise<Shot> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       onAnswer = () => {};
-      reject(new Error(`${wanted - answers} of ${sockets.length} polls had no answer after ${order.deadlineMs} ms`));
+      reject(
+        new Error(
+          `${wanted - answers} of ${sockets.length} polls had no answer after ${order.deadlineMs} ms`,
+        ),
+      );
     }, order.deadlineMs);
     onAnswer = () => {
       if (firstUs === 0) {

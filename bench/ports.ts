@@ -17,7 +17,8 @@ export function freePort(): Promise<number> {
 export async function listening(port: number, deadlineMs: number): Promise<void> {
   const untilMs = performance.now() + deadlineMs;
   while (!(await answers(port))) {
-    if (performance.now() > untilMs) throw new Error(`nothing listened on port ${port} after ${deadlineMs} ms`);
+    if (performance.now() > untilMs)
+      throw new Error(`nothing listened on port ${port} after ${deadlineMs} ms`);
     await sleepMs(100);
   }
 }

@@ -1,4 +1,7 @@
-/** Publish: how many POSTs and how many events in batches a second one server process takes, with no line to deliver to. */
+/**
+ * Publish: how many POSTs and how many events in batches a second one server process takes, with no
+ * line to deliver to.
+ */
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
 import { DATA_BYTES, PATH, writeEventData } from './event.js';
 import type { Measured, RunOptions } from './results.js';
@@ -53,17 +56,29 @@ const PIPELINED = 8;
 
 /** A batch is an answer of the product's own; the floors take single POSTs only. */
 const MODES: Mode[] = [
-  { name: 'single POSTs', pipelined: 1, batchEvents: 0, targets: ['holdline', 'raw-uws', 'send-loop'] },
+  {
+    name: 'single POSTs',
+    pipelined: 1,
+    batchEvents: 0,
+    targets: ['holdline', 'raw-uws', 'send-loop'],
+  },
   {
     name: `single POSTs, ${PIPELINED} pipelined`,
     pipelined: PIPELINED,
     batchEvents: 0,
     targets: ['holdline', 'raw-uws', 'send-loop'],
   },
-  { name: `NDJSON batches of ${BATCH_EVENTS_MAX}`, pipelined: 1, batchEvents: BATCH_EVENTS_MAX, targets: ['holdline'] },
+  {
+    name: `NDJSON batches of ${BATCH_EVENTS_MAX}`,
+    pipelined: 1,
+    batchEvents: BATCH_EVENTS_MAX,
+    targets: ['holdline'],
+  },
 ];
 
-export async function measurePublish(options: RunOptions): Promise<Measured<PublishParameters, PublishRound, PublishFigures[]>> {
+export async function measurePublish(
+  options: RunOptions,
+): Promise<Measured<PublishParameters, PublishRound, PublishFigures[]>> {
   const parameters: PublishParameters = {
     connections: CONNECTIONS,
     warmUpSeconds: options.quick ? 1 : 3,
@@ -71,7 +86,9 @@ export async function measurePublish(options: RunOptions): Promise<Measured<Publ
     rounds: options.rounds ?? (options.quick ? 1 : 3),
     modes: MODES.map((mode) => ({
       ...mode,
-      targets: mode.targets.filter((target) => absence(target) === undefined && (options.targets?.includes(target) ?? true)),
+      targets: mode.targets.filter(
+        (target) => absence(target) === undefined && (options.targets?.includes(target) ?? true),
+      ),
     })),
     eventBytes: EVENT_BYTES,
   };
@@ -97,7 +114,12 @@ export async function measurePublish(options: RunOptions): Promise<Measured<Publ
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
 
-function measureRound(target: TargetName, mode: Mode, round: number, parameters: PublishParameters): Promise<PublishRound> {
+function measureRound(
+  target: TargetName,
+  mode: Mode,
+  round: number,
+  parameters: PublishParameters,
+): Promise<PublishRound> {
   return visit(target, {}, async (here) => {
     const measured = await measureClosedLoop(here, {
       port: here.server.port,
@@ -117,7 +139,9 @@ function buildRequest(port: number, batchEvents: number): Buffer {
   const data = Buffer.alloc(DATA_BYTES);
   writeEventData(data, 0);
   const batch = batchEvents > 0;
-  const body = batch ? Buffer.from(`${JSON.stringify({ data: data.toString('latin1') })}\n`.repeat(batchEvents)) : data;
+  const body = batch
+    ? Buffer.from(`${JSON.stringify({ data: data.toString('latin1') })}\n`.repeat(batchEvents))
+    : data;
   const head =
     `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
     `Content-Type: ${batch ? 'application/x-ndjson' : 'text/plain'}\r\nContent-Length: ${body.length}\r\n\r\n`;
@@ -131,7 +155,9 @@ function describeRound(measured: PublishRound, rounds: number): string {
     `${short(measured.eventsPerSecond)} events/s`,
     `server ${percent(measured.serverCpuShare)}`,
     `client ${percent(measured.clientCpuShare)}${counts(measured) ? '' : `, DISCARDED: ${measured.verdict}`}`,
-    ...(loaded.closedConnections > 0 ? [`${loaded.closedConnections} connections closed by the server`] : []),
+    ...(loaded.closedConnections > 0
+      ? [`${loaded.closedConnections} connections closed by the server`]
+      : []),
     ...(loaded.firstRefusal === '' ? [] : [`refused: ${loaded.firstRefusal.slice(0, 120)}`]),
   ].join(', ');
 }
@@ -154,15 +180,30 @@ function summarise(rounds: PublishRound[]): PublishFigures[] {
       clientCpuShare: middle((round) => round.clientCpuShare),
       rounds: own.length,
       discardedRounds: own.length - kept.length,
-      refused: own.reduce((sum, round) => sum + round.loaded.answered503 + round.loaded.otherAnswers, 0),
+      refused: own.reduce(
+        (sum, round) => sum + round.loaded.answered503 + round.loaded.otherAnswers,
+        0,
+      ),
     };
-    return closed > 0 ? { ...figures, notBorne: `the server closed ${closed} connections` } : figures;
+    return closed > 0
+      ? { ...figures, notBorne: `the server closed ${closed} connections` }
+      : figures;
   });
 }
 
 function describe(summary: PublishFigures[]): string {
   return drawTable(
-    ['mode', 'server', 'requests/s', 'events/s', 'server CPU', 'CPU µs/request', 'client CPU', 'rounds', 'refused'],
+    [
+      'mode',
+      'server',
+      'requests/s',
+      'events/s',
+      'server CPU',
+      'CPU µs/request',
+      'client CPU',
+      'rounds',
+      'refused',
+    ],
     summary.map((figures) => [
       figures.mode,
       TARGET_TITLES[figures.target],

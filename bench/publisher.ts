@@ -1,4 +1,7 @@
-/** The open-loop publisher: event k is due at start + k ÷ rate whatever became of the ones before, and is told of in full afterwards. */
+/**
+ * The open-loop publisher: event k is due at start + k ÷ rate whatever became of the ones before,
+ * and is told of in full afterwards.
+ */
 import { Socket } from 'node:net';
 import { AnswerReader } from './answers.js';
 import { answerRunner } from './child.js';
@@ -47,8 +50,9 @@ export interface Published {
 }
 
 /**
- * One second's worth of connections, used in turn: each is used about once a second, far from the server's 10 s idle
- * timeout, and an answer may take a second before a send has to open a new connection.
+ * One second's worth of connections, used in turn: each is used about once a second, far from the
+ * server's 10 s idle timeout, and an answer may take a second before a send has to open a new
+ * connection.
  */
 const CONNECTIONS_LEAST = 16;
 const CONNECTIONS_AT_START_MOST = 512;
@@ -65,7 +69,10 @@ const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
 interface Connection {
   socket: Socket;
   request: Buffer;
-  /** The sequence in flight, −1 when free. At most one: uWebSockets.js closes on a pipelined request whose answer is asynchronous. */
+  /**
+   * The sequence in flight, −1 when free. At most one: uWebSockets.js closes on a pipelined request
+   * whose answer is asynchronous.
+   */
   sequence: number;
 }
 
@@ -107,7 +114,11 @@ function openConnection(onOpen: (connection: Connection) => void): void {
       return true;
     },
   };
-  const connection: Connection = { socket: new Socket({ onread } as object), request, sequence: -1 };
+  const connection: Connection = {
+    socket: new Socket({ onread } as object),
+    request,
+    sequence: -1,
+  };
   connection.socket.setNoDelay(true);
   connection.socket.on('error', () => {});
   connection.socket.on('close', () => {
@@ -131,7 +142,10 @@ async function prepare(order: PrepareOrder): Promise<void> {
   head =
     `POST ${order.path} HTTP/1.1\r\nHost: 127.0.0.1:${order.port}\r\n` +
     `Content-Type: text/plain\r\nContent-Length: ${DATA_BYTES}\r\n\r\n`;
-  const count = Math.min(CONNECTIONS_AT_START_MOST, Math.max(CONNECTIONS_LEAST, order.ratePerSecond));
+  const count = Math.min(
+    CONNECTIONS_AT_START_MOST,
+    Math.max(CONNECTIONS_LEAST, order.ratePerSecond),
+  );
   for (let opened = 0; opened < count; opened++) {
     await new Promise<void>((resolve) => {
       openConnection((connection) => {
@@ -174,7 +188,8 @@ async function publish(order: PublishOrder): Promise<Published> {
       const cpu = process.cpuUsage(cpuBefore);
       cpuSeconds = (cpu.user + cpu.system) / 1e6;
     }
-    // Timers are whole milliseconds, and at a thousand a second that is one event; spinning would take the client's core.
+    // Timers are whole milliseconds, and at a thousand a second that is one event; spinning would
+    // take the client's core.
     await sleepMs(Math.max(1, (order.startUs + next * intervalUs - nowUs()) / 1000));
   }
   const graceUntilUs = nowUs() + order.graceMs * 1000;
@@ -182,11 +197,17 @@ async function publish(order: PublishOrder): Promise<Published> {
   return summarise(order, count, unsent, cpuSeconds);
 }
 
-function summarise(order: PublishOrder, count: number, unsent: number, cpuSeconds: number): Published {
+function summarise(
+  order: PublishOrder,
+  count: number,
+  unsent: number,
+  cpuSeconds: number,
+): Published {
   const lateness = createLatencyHistogram();
   const answer = createLatencyHistogram();
   const intervalUs = 1e6 / target.ratePerSecond;
-  const inWindow = (atUs: number): boolean => atUs >= order.windowStartUs && atUs < order.windowEndUs;
+  const inWindow = (atUs: number): boolean =>
+    atUs >= order.windowStartUs && atUs < order.windowEndUs;
   const published: Published = {
     offered: 0,
     acceptedInWindow: 0,
@@ -201,7 +222,11 @@ function summarise(order: PublishOrder, count: number, unsent: number, cpuSecond
     answerMs: latencyMs(answer),
     connections: connectionCount,
     cpuSeconds,
-    book: { sequences: new Float64Array(0), ids: new Float64Array(0), answeredUs: new Float64Array(0) },
+    book: {
+      sequences: new Float64Array(0),
+      ids: new Float64Array(0),
+      answeredUs: new Float64Array(0),
+    },
   };
   const accepted: number[] = [];
   for (let sequence = 0; sequence < count; sequence++) {

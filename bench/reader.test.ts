@@ -1,4 +1,7 @@
-/** The C reader against a server whose every byte is known: what it counts, what it answers, and what it refuses in words. */
+/**
+ * The C reader against a server whose every byte is known: what it counts, what it answers, and
+ * what it refuses in words.
+ */
 import { once } from 'node:events';
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -21,7 +24,9 @@ interface Line {
   received: Buffer;
 }
 
-/** Keeps every connection, and answers its request with the parts of a head, one a turn of the loop. */
+/**
+ * Keeps every connection, and answers its request with the parts of a head, one a turn of the loop.
+ */
 async function serve(...headParts: string[]): Promise<{ port: number; lines: Line[] }> {
   const lines: Line[] = [];
   const server: Server = createServer((socket) => {
@@ -33,7 +38,8 @@ async function serve(...headParts: string[]): Promise<{ port: number; lines: Lin
       const asked = line.received.includes('\r\n\r\n');
       line.received = Buffer.concat([line.received, bytes]);
       if (asked || !line.received.includes('\r\n\r\n')) return;
-      for (const [turn, part] of headParts.entries()) setTimeout(() => socket.write(part, 'latin1'), turn * 20);
+      for (const [turn, part] of headParts.entries())
+        setTimeout(() => socket.write(part, 'latin1'), turn * 20);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -68,7 +74,10 @@ function order(port: number, lines: number, more: Partial<ReaderOrder> = {}): Re
 }
 
 /** Looks at the totals until they are as wanted. */
-async function until(reader: Reader, wanted: (totals: ReaderTotals) => boolean): Promise<ReaderTotals> {
+async function until(
+  reader: Reader,
+  wanted: (totals: ReaderTotals) => boolean,
+): Promise<ReaderTotals> {
   const untilMs = performance.now() + DEADLINE_MS;
   for (;;) {
     const totals = await reader.totals();
@@ -128,7 +137,11 @@ describe('the reader', () => {
     const line = lines[0]!;
     const ping = Buffer.from([0x89, 0]);
     const wire = Buffer.concat(
-      [5, 125, 126, 65_535, 65_536].flatMap((length) => [frame(length), ping, Buffer.from([0x89, 3, 1, 2, 3])]),
+      [5, 125, 126, 65_535, 65_536].flatMap((length) => [
+        frame(length),
+        ping,
+        Buffer.from([0x89, 3, 1, 2, 3]),
+      ]),
     );
     line.received = Buffer.alloc(0);
     for (let at = 0; at < wire.length; at += 10_007) {
@@ -137,7 +150,8 @@ describe('the reader', () => {
       await until(reader, ({ lineBytes }) => lineBytes.min === wanted);
     }
     const untilMs = performance.now() + DEADLINE_MS;
-    while (line.received.length < 10 * PONG.length && performance.now() < untilMs) await reader.totals();
+    while (line.received.length < 10 * PONG.length && performance.now() < untilMs)
+      await reader.totals();
     expect(line.received).toEqual(Buffer.concat(Array.from({ length: 10 }, () => PONG)));
   });
 
@@ -156,7 +170,11 @@ describe('the reader', () => {
   });
 
   test.each([
-    ['another answer', 'HTTP/1.1 503 Service Unavailable\r\n\r\n', 'was answered HTTP/1.1 503 Service Unavailable'],
+    [
+      'another answer',
+      'HTTP/1.1 503 Service Unavailable\r\n\r\n',
+      'was answered HTTP/1.1 503 Service Unavailable',
+    ],
     ['no answer', 'HTTP/1.1 200 OK\r\n', '0 of 3 lines were complete after 300 ms'],
   ])('fails in words on %s', async (_what, head, words) => {
     const { port } = await serve(head);

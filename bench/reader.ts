@@ -1,4 +1,7 @@
-/** The bulk of the lines: a C process that counts what comes on each (reader.c), behind the questions it answers. */
+/**
+ * The bulk of the lines: a C process that counts what comes on each (reader.c), behind the
+ * questions it answers.
+ */
 import { CLIENT_CORE, Child, type TextLines } from './child.js';
 import { compiled } from './compile.js';
 
@@ -45,15 +48,34 @@ export class Reader {
   }
 
   static async start(name: string): Promise<Reader> {
-    const child = new Child({ name, command: compiled('reader.c'), args: [], core: CLIENT_CORE, ipc: false });
+    const child = new Child({
+      name,
+      command: compiled('reader.c'),
+      args: [],
+      core: CLIENT_CORE,
+      ipc: false,
+    });
     const reader = new Reader(child);
     await reader.#answers.next(START_DEADLINE_MS);
     return reader;
   }
 
-  /** Opens lines beside those that are open; throws in words when one is refused or not complete in time. */
+  /**
+   * Opens lines beside those that are open; throws in words when one is refused or not complete in
+   * time.
+   */
   async open(order: ReaderOrder): Promise<ReaderOpened> {
-    const { port, addressBase, websocket, lines, connectsAtOnce, bodyBytes, tellEvery, request, deadlineMs } = order;
+    const {
+      port,
+      addressBase,
+      websocket,
+      lines,
+      connectsAtOnce,
+      bodyBytes,
+      tellEvery,
+      request,
+      deadlineMs,
+    } = order;
     const numbers = [
       port,
       addressBase,
@@ -84,7 +106,15 @@ export class Reader {
   async totals(): Promise<ReaderTotals> {
     this.#child.write('totals\n');
     const told = numbersOf(await this.#answers.next(ANSWER_DEADLINE_MS), 'totals');
-    const [atUs, bytes, reads, cpuUs, closedLines, min, max] = told as [number, number, number, number, number, number, number];
+    const [atUs, bytes, reads, cpuUs, closedLines, min, max] = told as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
     return { atUs, bytes, reads, cpuSeconds: cpuUs / 1e6, closedLines, lineBytes: { min, max } };
   }
 

@@ -1,4 +1,7 @@
-/** The closed-loop client: keeps every connection's requests in flight and counts answers, as cheaply as a Node process can. */
+/**
+ * The closed-loop client: keeps every connection's requests in flight and counts answers, as
+ * cheaply as a Node process can.
+ */
 import { Socket } from 'node:net';
 import { answerRunner } from './child.js';
 import { nowUs, sleepMs } from './clock.js';
@@ -41,8 +44,9 @@ let firstRefusal = '';
 let stopping = false;
 
 /**
- * Answers are counted by their status lines; their lengths are of no interest, for nothing else in them can hold "HTTP/1.1 ".
- * An answer cut by a read is counted with the read that has its whole status line.
+ * Answers are counted by their status lines; their lengths are of no interest, for nothing else in
+ * them can hold "HTTP/1.1 ". An answer cut by a read is counted with the read that has its whole
+ * status line.
  */
 class AnswerCounter {
   #held: Buffer | undefined;
@@ -97,7 +101,8 @@ function connect(order: RequestLoadOrder, burst: Buffer): Promise<Socket> {
       buffer: readBuffer,
       callback: (byteCount: number): boolean => {
         outstanding -= counter.feed(byteCount);
-        // The next burst goes when the last is answered in full: requests stay in groups, and so do their writes.
+        // The next burst goes when the last is answered in full: requests stay in groups, and so do
+        // their writes.
         if (outstanding <= 0 && !stopping) {
           outstanding = order.pipelined;
           socket.write(burst);

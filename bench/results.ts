@@ -60,7 +60,10 @@ export interface Measured<Parameters, Round, Summary> {
 const RESULTS = new URL('results/', import.meta.url);
 const OUT = new URL('out/', import.meta.url);
 
-/** A quick run is a smoke test: its figures go where git does not look, and never over those of a full run. */
+/**
+ * A quick run is a smoke test: its figures go where git does not look, and never over those of a
+ * full run.
+ */
 export function resultFile(subject: ResultName, quick: boolean): string {
   return fileURLToPath(new URL(`${subject}.json`, quick ? OUT : RESULTS));
 }

@@ -1,8 +1,17 @@
-/** The bench's command line: runs the subjects asked for, keeps their raw figures, prints their tables. */
+/**
+ * The bench's command line: runs the subjects asked for, keeps their raw figures, prints their
+ * tables.
+ */
 import { parseArgs } from 'node:util';
 import { wholeNumber } from './flags.js';
 import { describeMachine } from './machine.js';
-import { type Measured, type RunOptions, SUBJECTS, type SubjectName, writeResult } from './results.js';
+import {
+  type Measured,
+  type RunOptions,
+  SUBJECTS,
+  type SubjectName,
+  writeResult,
+} from './results.js';
 
 type Subject = (options: RunOptions) => Promise<Measured<unknown, unknown, unknown>>;
 
@@ -69,10 +78,14 @@ for (const name of chosenSubjects()) {
     console.log(`\n${measured.table}`);
     for (const remark of measured.remarks) console.log(`! ${remark}`);
     if (measured.passed === false) failed++;
-    console.log(`raw figures: ${file} (${Math.round((Date.now() - startedAt.getTime()) / 1000)} s)`);
+    console.log(
+      `raw figures: ${file} (${Math.round((Date.now() - startedAt.getTime()) / 1000)} s)`,
+    );
   } catch (error) {
     failed++;
-    console.error(`${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    console.error(
+      `${name} failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
   }
 }
 process.exit(failed > 0 ? 1 : 0);

@@ -1,6 +1,6 @@
 /**
- * Short-poll: how many polls with wait=0 one server process answers, with nothing new and with one event, beside a bare
- * uWebSockets.js route that sends the very same bytes.
+ * Short-poll: how many polls with wait=0 one server process answers, with nothing new and with one
+ * event, beside a bare uWebSockets.js route that sends the very same bytes.
  */
 import { connect } from 'node:net';
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
@@ -78,7 +78,8 @@ export async function measureShortPoll(
   const why = absence('holdline');
   if (why !== undefined) throw new Error(why);
   const answers = new Map<string, Answer>();
-  for (const kind of KINDS) answers.set(kind.name, await visit('holdline', {}, (here) => askOnce(here, kind, true)));
+  for (const kind of KINDS)
+    answers.set(kind.name, await visit('holdline', {}, (here) => askOnce(here, kind, true)));
   const parameters: ShortPollParameters = {
     connections: CONNECTIONS,
     warmUpSeconds: options.quick ? 1 : 2,
@@ -96,7 +97,14 @@ export async function measureShortPoll(
     for (const kind of parameters.kinds) {
       for (const pipelined of parameters.pipelined) {
         for (const target of targets) {
-          const measured = await measureRound(target, kind, pipelined, round, parameters, answers.get(kind.name)!);
+          const measured = await measureRound(
+            target,
+            kind,
+            pipelined,
+            round,
+            parameters,
+            answers.get(kind.name)!,
+          );
           rounds.push(measured);
           options.say(describeRound(measured, parameters.rounds));
         }
@@ -110,7 +118,9 @@ export async function measureShortPoll(
       rounds.filter((round) => where(round) === where(figures)),
     ),
     ...remarkOnStrangers(where(figures), figures.strangerCpuShare),
-    ...(figures.refused > 0 ? [`${where(figures)}: ${figures.refused} answers were neither 200 nor 204`] : []),
+    ...(figures.refused > 0
+      ? [`${where(figures)}: ${figures.refused} answers were neither 200 nor 204`]
+      : []),
   ]);
   return { parameters, rounds, summary, remarks, table: describe(summary) };
 }
@@ -127,7 +137,8 @@ function measureRound(
   return visit(target, isFloor ? wanted.settings : {}, async (here) => {
     // The same bytes, or the two are not compared.
     const given = await askOnce(here, kind, !isFloor);
-    if (given.text !== wanted.text) throw new Error(`${target} answered\n${given.text}\nand not\n${wanted.text}`);
+    if (given.text !== wanted.text)
+      throw new Error(`${target} answered\n${given.text}\nand not\n${wanted.text}`);
     const measured = await measureClosedLoop(here, {
       port: here.server.port,
       request: buildRequest(here.server.port, kind.since),
@@ -143,7 +154,10 @@ function measureRound(
 }
 
 function buildRequest(port: number, since: number): Buffer {
-  return Buffer.from(`GET ${PATH}?since=${since}&wait=0&limit=${LIMIT} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`, 'latin1');
+  return Buffer.from(
+    `GET ${PATH}?since=${since}&wait=0&limit=${LIMIT} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`,
+    'latin1',
+  );
 }
 
 interface Answer {
@@ -163,14 +177,17 @@ async function askOnce({ server }: Visit, kind: Kind, publishes: boolean): Promi
   const [statusLine, ...headers] = raw.slice(0, headEnd).split('\r\n') as [string, ...string[]];
   const body = raw.slice(headEnd + 4);
   const status = statusLine.slice('HTTP/1.1 '.length);
-  if (!status.startsWith(kind.status)) throw new Error(`${server.name} answered ${raw} and not ${kind.status}`);
+  if (!status.startsWith(kind.status))
+    throw new Error(`${server.name} answered ${raw} and not ${kind.status}`);
   const lasting = headers.map((header) => header.replace(/^date:.*/i, 'Date: …')).sort();
   return {
     bytes: raw.length,
     text: [statusLine, ...lasting, '', body].join('\r\n'),
     settings: {
       status,
-      headers: headers.filter((header) => !WRITTEN_BY_UWS.test(header)).map((header) => split(header)),
+      headers: headers
+        .filter((header) => !WRITTEN_BY_UWS.test(header))
+        .map((header) => split(header)),
       body,
       hasLength: headers.some((header) => /^content-length:/i.test(header)),
     },
@@ -220,7 +237,8 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
     const first = own[0]!;
     const kept = own.filter(counts);
     const middle = (pick: (round: ShortPollRound) => number): number => median(kept.map(pick));
-    const shares = first.target === 'fixed-answer' ? [] : kept.flatMap((round) => shareOfFloor(round, rounds));
+    const shares =
+      first.target === 'fixed-answer' ? [] : kept.flatMap((round) => shareOfFloor(round, rounds));
     return {
       target: first.target,
       kind: first.kind,
@@ -246,12 +264,19 @@ function shareOfFloor(our: ShortPollRound, rounds: ShortPollRound[]): number[] {
     .filter(counts)
     .find(
       ({ target, kind, pipelined, round }) =>
-        target === 'fixed-answer' && kind === our.kind && pipelined === our.pipelined && round === our.round,
+        target === 'fixed-answer' &&
+        kind === our.kind &&
+        pipelined === our.pipelined &&
+        round === our.round,
     );
   return floor === undefined ? [] : [our.requestsPerSecond / floor.requestsPerSecond];
 }
 
-function where({ target, kind, pipelined }: Pick<ShortPollRound, 'target' | 'kind' | 'pipelined'>): string {
+function where({
+  target,
+  kind,
+  pipelined,
+}: Pick<ShortPollRound, 'target' | 'kind' | 'pipelined'>): string {
   return `${target}, ${kind}, ${pipelined} at a time`;
 }
 
@@ -265,7 +290,17 @@ function describeRound(measured: ShortPollRound, rounds: number): string {
 
 function describe(summary: ShortPollFigures[]): string {
   return drawTable(
-    ['', 'at a time', 'server', 'requests/s', '÷ floor', 'server CPU', 'CPU µs/request', 'client CPU', 'rounds'],
+    [
+      '',
+      'at a time',
+      'server',
+      'requests/s',
+      '÷ floor',
+      'server CPU',
+      'CPU µs/request',
+      'client CPU',
+      'rounds',
+    ],
     summary.map((figures) => [
       figures.kind,
       figures.pipelined,

@@ -1,4 +1,7 @@
-/** The few statistics the bench reports: percentiles of a histogram, medians of rounds, a least-squares line. */
+/**
+ * The few statistics the bench reports: percentiles of a histogram, medians of rounds, a
+ * least-squares line.
+ */
 import type { RecordableHistogram } from 'node:perf_hooks';
 
 export interface Latency {
@@ -11,10 +14,14 @@ export interface Latency {
   samples: number;
 }
 
-/** A histogram of microseconds, in milliseconds; NaN, which JSON writes as null, where nothing was recorded. */
+/**
+ * A histogram of microseconds, in milliseconds; NaN, which JSON writes as null, where nothing was
+ * recorded.
+ */
 export function latencyMs(histogramUs: RecordableHistogram): Latency {
   const samples = histogramUs.count;
-  const at = (percentile: number): number => (samples === 0 ? Number.NaN : histogramUs.percentile(percentile) / 1000);
+  const at = (percentile: number): number =>
+    samples === 0 ? Number.NaN : histogramUs.percentile(percentile) / 1000;
   return {
     p50: at(50),
     p90: at(90),

@@ -9,7 +9,10 @@ import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
 import { type Listening, type NativeUsage, type Usage, statusKilobytes } from './servers/agent.js';
 
-/** What the client of a target holds: an event stream, a WebSocket, or a request that waits for its answer. */
+/**
+ * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
+ * answer.
+ */
 export type Transport = 'sse' | 'websocket' | 'poll';
 
 /** A server, and the way it is asked: one process answers them all, and a target is one of them. */
@@ -49,10 +52,19 @@ export function transportOf(target: TargetName): Transport {
   return target.endsWith('-poll') ? 'poll' : 'sse';
 }
 
-/** Servers that others use for the same purpose, at their defaults: no floors, and no part of Holdline. */
+/**
+ * Servers that others use for the same purpose, at their defaults: no floors, and no part of
+ * Holdline.
+ */
 export const RIVALS: ReadonlySet<TargetName> = new Set(['nchan', 'node-http', 'better-sse']);
 
-type NodeServer = 'holdline' | 'raw-uws' | 'node-http' | 'better-sse' | 'fixed-answer' | 'alternative';
+type NodeServer =
+  | 'holdline'
+  | 'raw-uws'
+  | 'node-http'
+  | 'better-sse'
+  | 'fixed-answer'
+  | 'alternative';
 
 /** The files in servers/; what is missing here is no Node process of ours. */
 const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
@@ -85,7 +97,10 @@ export interface Running {
   pid: number;
   /** What its sockets were given: `64 KiB`, or the kernel's own. */
   sendBuffer: string;
-  /** From /proc, so that it is the same for every target and needs no answer of a busy loop; to 10 ms. */
+  /**
+   * From /proc, so that it is the same for every target and needs no answer of a busy loop; to 10
+   * ms.
+   */
   cpuSeconds(): number;
   rssBytes(): number;
   gc(): Promise<void>;
@@ -102,7 +117,10 @@ export interface Running {
 
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
-  if (NODE_SERVERS[name] === 'holdline' && !existsSync(new URL('../dist/index.js', import.meta.url)))
+  if (
+    NODE_SERVERS[name] === 'holdline' &&
+    !existsSync(new URL('../dist/index.js', import.meta.url))
+  )
     return 'dist/index.js is missing: npm run build';
   if (name === 'send-loop' && !hasCompiler) return 'there is no gcc';
   return name === 'nchan' ? nchanAbsence() : undefined;
@@ -114,11 +132,21 @@ export function startTarget(name: TargetName, settings: object = {}): Promise<Ru
   return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
 }
 
-async function startNodeTarget(name: TargetName, server: NodeServer, settings: object): Promise<Running> {
+async function startNodeTarget(
+  name: TargetName,
+  server: NodeServer,
+  settings: object,
+): Promise<Running> {
   const file = new URL(`servers/${server}.ts`, import.meta.url);
-  const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], { BENCH_SETTINGS: JSON.stringify(settings) });
-  const { port, sendBufferBytes } = await orKill(child, child.notice<Listening>('listening', START_DEADLINE_MS));
-  const usage = (): Promise<Usage | null> => child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
+  const child = startNode(name, file, SERVER_CORE, ['--expose-gc'], {
+    BENCH_SETTINGS: JSON.stringify(settings),
+  });
+  const { port, sendBufferBytes } = await orKill(
+    child,
+    child.notice<Listening>('listening', START_DEADLINE_MS),
+  );
+  const usage = (): Promise<Usage | null> =>
+    child.ask<Usage>('usage', null, ANSWER_DEADLINE_MS).catch(() => null);
   return {
     name,
     port,
@@ -152,7 +180,12 @@ async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
 
 async function startNchan(): Promise<Running> {
   const port = await freePort();
-  const child = new Child({ name: 'nchan', ...nchanCommand(temporaryDirectory(), port, PATH), core: SERVER_CORE, ipc: false });
+  const child = new Child({
+    name: 'nchan',
+    ...nchanCommand(temporaryDirectory(), port, PATH),
+    core: SERVER_CORE,
+    ipc: false,
+  });
   const hasWorker = async (): Promise<number> => {
     await listening(port, START_DEADLINE_MS);
     const [worker] = childPids(child.pid);
@@ -180,7 +213,10 @@ async function startNchan(): Promise<Running> {
 /** What a server without a Node process tells of itself. */
 function withoutLoop(
   pid: number,
-): Pick<Running, 'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'nativeUsage' | 'writeHeapSnapshot'> {
+): Pick<
+  Running,
+  'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'nativeUsage' | 'writeHeapSnapshot'
+> {
   const noNode = (): never => {
     throw new Error('this server is no Node process');
   };
@@ -215,7 +251,9 @@ async function startSendLoop(): Promise<Running> {
       child.write('counters\n');
       const text = await answers.next(ANSWER_DEADLINE_MS).catch(() => '');
       if (text === '') return null;
-      return Object.fromEntries(text.split(' ').map((pair) => [pair.split('=')[0]!, Number(pair.split('=')[1])]));
+      return Object.fromEntries(
+        text.split(' ').map((pair) => [pair.split('=')[0]!, Number(pair.split('=')[1])]),
+      );
     },
     stop: () => child.kill(),
   };

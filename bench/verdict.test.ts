@@ -3,19 +3,46 @@ import { describe, expect, test } from 'vitest';
 import { type Verdict, counts, remarkOnDiscarded, roundsLeft, verdictOn } from './verdict.js';
 
 describe('a round', () => {
-  test.each<[string, Verdict, boolean, { serverShare: number; clientShare: number; doneShare?: number }]>([
-    ['everything offered was done, nobody at a limit', 'offer', true, { serverShare: 0.5, clientShare: 0.5, doneShare: 1 }],
+  test.each<
+    [string, Verdict, boolean, { serverShare: number; clientShare: number; doneShare?: number }]
+  >([
+    [
+      'everything offered was done, nobody at a limit',
+      'offer',
+      true,
+      { serverShare: 0.5, clientShare: 0.5, doneShare: 1 },
+    ],
     [
       'everything offered was done, the client at its limit',
       'client',
       false,
       { serverShare: 0.5, clientShare: 0.97, doneShare: 1 },
     ],
-    ['the server at its limit, the client below', 'server', true, { serverShare: 0.98, clientShare: 0.8, doneShare: 0.3 }],
+    [
+      'the server at its limit, the client below',
+      'server',
+      true,
+      { serverShare: 0.98, clientShare: 0.8, doneShare: 0.3 },
+    ],
     ['both at their limit', 'client', false, { serverShare: 1, clientShare: 1, doneShare: 0.3 }],
-    ['something missing and nobody at a limit', 'neither', false, { serverShare: 0.6, clientShare: 0.6, doneShare: 0.9 }],
-    ['a closed loop with the server at its limit', 'server', true, { serverShare: 0.98, clientShare: 0.8 }],
-    ['a closed loop that waits for something else', 'neither', false, { serverShare: 0.6, clientShare: 0.8 }],
+    [
+      'something missing and nobody at a limit',
+      'neither',
+      false,
+      { serverShare: 0.6, clientShare: 0.6, doneShare: 0.9 },
+    ],
+    [
+      'a closed loop with the server at its limit',
+      'server',
+      true,
+      { serverShare: 0.98, clientShare: 0.8 },
+    ],
+    [
+      'a closed loop that waits for something else',
+      'neither',
+      false,
+      { serverShare: 0.6, clientShare: 0.8 },
+    ],
   ])('%s', (_what, verdict, isKept, pace) => {
     expect(verdictOn(pace)).toBe(verdict);
     expect(counts({ verdict })).toBe(isKept);
@@ -23,7 +50,8 @@ describe('a round', () => {
 });
 
 describe('a remark', () => {
-  const rounds = (...verdicts: Verdict[]): { verdict: Verdict }[] => verdicts.map((verdict) => ({ verdict }));
+  const rounds = (...verdicts: Verdict[]): { verdict: Verdict }[] =>
+    verdicts.map((verdict) => ({ verdict }));
 
   test('is not made when every round counts', () => {
     expect(remarkOnDiscarded('x', rounds('offer', 'server'))).toEqual([]);

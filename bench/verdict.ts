@@ -1,6 +1,7 @@
 /**
- * Who set the pace of a round. A round in which the client had no time to spare measured the client, and one in which nobody was at a
- * limit and yet something was missing measured neither: both are kept in the raw figures, and left out of every median.
+ * Who set the pace of a round. A round in which the client had no time to spare measured the
+ * client, and one in which nobody was at a limit and yet something was missing measured neither:
+ * both are kept in the raw figures, and left out of every median.
  */
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
 import { coreBusySeconds } from './machine.js';
@@ -24,7 +25,10 @@ const ALL_SHARE = 0.98;
 export interface Pace {
   serverShare: number;
   clientShare: number;
-  /** Done ÷ asked for, in an open loop; left out in a closed one, which asks for as much as it is given. */
+  /**
+   * Done ÷ asked for, in an open loop; left out in a closed one, which asks for as much as it is
+   * given.
+   */
   doneShare?: number;
 }
 
@@ -39,20 +43,33 @@ export function counts({ verdict }: { verdict: Verdict }): boolean {
 }
 
 /** The rounds that count, or a remark in words when there is none. */
-export function remarkOnDiscarded(where: string, rounds: readonly { verdict: Verdict }[]): string[] {
+export function remarkOnDiscarded(
+  where: string,
+  rounds: readonly { verdict: Verdict }[],
+): string[] {
   const discarded = rounds.filter((round) => !counts(round));
   if (discarded.length === 0) return [];
-  const by = (verdict: Verdict): number => discarded.filter((round) => round.verdict === verdict).length;
+  const by = (verdict: Verdict): number =>
+    discarded.filter((round) => round.verdict === verdict).length;
   const why = [
     ...(by('client') > 0 ? [`in ${by('client')} the client’s core was at its limit`] : []),
     ...(by('neither') > 0 ? [`in ${by('neither')} nobody’s was`] : []),
   ].join(', ');
-  const left = discarded.length === rounds.length ? 'no figure is left' : 'the medians are of the others';
-  return [`${where}: ${discarded.length} of ${rounds.length} rounds were discarded (${why}); ${left}`];
+  const left =
+    discarded.length === rounds.length ? 'no figure is left' : 'the medians are of the others';
+  return [
+    `${where}: ${discarded.length} of ${rounds.length} rounds were discarded (${why}); ${left}`,
+  ];
 }
 
 /** `4 of 5`, for a table. */
-export function roundsLeft({ rounds, discardedRounds }: { rounds: number; discardedRounds: number }): string {
+export function roundsLeft({
+  rounds,
+  discardedRounds,
+}: {
+  rounds: number;
+  discardedRounds: number;
+}): string {
   return discardedRounds === rounds ? 'all discarded' : `${rounds - discardedRounds} of ${rounds}`;
 }
 

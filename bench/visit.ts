@@ -1,4 +1,6 @@
-/** One visit to one server: its own fresh process, a fresh client, and both ended whatever happens. */
+/**
+ * One visit to one server: its own fresh process, a fresh client, and both ended whatever happens.
+ */
 import { type Child, CLIENT_CORE, startNode } from './child.js';
 import type { OpenOrder, Opened } from './client.js';
 import { sleepMs } from './clock.js';
@@ -112,14 +114,19 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   async end(): Promise<void> {
     await Promise.all(this.#lineClients.map((client) => client.kill()));
     for (const child of this.#children) {
-      if (child.name.startsWith('client')) await child.ask('close', null, CLOSE_DEADLINE_MS).catch(() => {});
+      if (child.name.startsWith('client'))
+        await child.ask('close', null, CLOSE_DEADLINE_MS).catch(() => {});
     }
     await this.server.stop();
     await Promise.all(this.#children.map((child) => child.kill()));
   }
 }
 
-export async function visit<T>(target: TargetName, settings: object, measure: (visit: Visit) => Promise<T>): Promise<T> {
+export async function visit<T>(
+  target: TargetName,
+  settings: object,
+  measure: (visit: Visit) => Promise<T>,
+): Promise<T> {
   const here = new Visit(await startTarget(target, settings));
   try {
     return await measure(here);
@@ -131,12 +138,17 @@ export async function visit<T>(target: TargetName, settings: object, measure: (v
 const HELD_LOOK_MS = 50;
 
 /** A poll that waits has told its client nothing: only the server knows that it has it. */
-export async function untilHeld(server: Pick<Running, 'name' | 'usage'>, wanted: number, deadlineMs: number): Promise<void> {
+export async function untilHeld(
+  server: Pick<Running, 'name' | 'usage'>,
+  wanted: number,
+  deadlineMs: number,
+): Promise<void> {
   const untilMs = performance.now() + deadlineMs;
   for (;;) {
     const held = (await server.usage())?.held ?? 0;
     if (held >= wanted) return;
-    if (performance.now() > untilMs) throw new Error(`${server.name} held ${held} of ${wanted} after ${deadlineMs} ms`);
+    if (performance.now() > untilMs)
+      throw new Error(`${server.name} held ${held} of ${wanted} after ${deadlineMs} ms`);
     await sleepMs(HELD_LOOK_MS);
   }
 }

@@ -1,10 +1,23 @@
-/** Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents from bench/results; --check only compares. */
+/**
+ * Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents from
+ * bench/results; --check only compares.
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { AcceptFigures, AcceptParameters } from '../bench/accept.js';
-import { type AlternativesFigures, type AlternativesParameters, alternativeTitle } from '../bench/alternatives.js';
+import {
+  type AlternativesFigures,
+  type AlternativesParameters,
+  alternativeTitle,
+} from '../bench/alternatives.js';
 import { type CompareFigures, type CompareParameters, wayTitle } from '../bench/comparison.js';
-import type { FanOutFailure, FanOutFigures, FanOutParameters, FanOutRatio, FanOutSummary } from '../bench/fan-out.js';
+import type {
+  FanOutFailure,
+  FanOutFigures,
+  FanOutParameters,
+  FanOutRatio,
+  FanOutSummary,
+} from '../bench/fan-out.js';
 import { type HeapFigures, type HeapParameters, heapRows } from '../bench/heap.js';
 import type { IdleFigures, IdleParameters } from '../bench/idle.js';
 import { type KnobsFigures, type KnobsParameters, figureText } from '../bench/knobs.js';
@@ -35,7 +48,12 @@ const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['better-sse', 'better-sse, a stream'],
 ];
 /** The rivals stand in a table only when somebody has measured them; the floors always do. */
-const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set(['holdline', 'holdline-ws', 'raw-uws', 'send-loop']);
+const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
+  'holdline',
+  'holdline-ws',
+  'raw-uws',
+  'send-loop',
+]);
 
 /** Half of a core, so that there is room for events. */
 const QUIET_CORE_SHARE = 0.5;
@@ -71,7 +89,9 @@ for (const name of FILES) {
   const filled = text.replace(BLOCK, (_all, open: string, block: string, close: string) => {
     const draw = blocks[block];
     if (draw === undefined)
-      throw new Error(`${name} asks for the figures "${block}"; there are ${Object.keys(blocks).join(', ')}`);
+      throw new Error(
+        `${name} asks for the figures "${block}"; there are ${Object.keys(blocks).join(', ')}`,
+      );
     return `${open}${draw()}\n${close}`;
   });
   if (filled === text) continue;
@@ -79,20 +99,36 @@ for (const name of FILES) {
   if (!checkOnly) writeFileSync(file, filled);
 }
 if (outOfDate.length === 0) console.log('the figures are up to date');
-else console.log(`${outOfDate.join(', ')} ${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`);
+else
+  console.log(
+    `${outOfDate.join(', ')} ${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
+  );
 process.exit(checkOnly && outOfDate.length > 0 ? 1 : 0);
 
-// ── tables ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── tables ───────────────────────────────────────────────────────────────────────────────────────
 
 function fanOutTable(): string {
-  const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
+  const result = readResult('fan-out') as
+    | Result<FanOutParameters, unknown, FanOutSummary>
+    | undefined;
   const head = [
     ['', 'send buffer', '10 events/s', '', '100 events/s', '', '1000 events/s offered', '', ''],
-    ['', '', 'p50', 'p99', 'deliveries/s', 'p99', 'deliveries/s', 'accepted/s', 'accept → deliver p99'],
+    [
+      '',
+      '',
+      'p50',
+      'p99',
+      'deliveries/s',
+      'p99',
+      'deliveries/s',
+      'accepted/s',
+      'accept → deliver p99',
+    ],
   ];
   const rows = targetsShown(result).flatMap((target) => {
     const ofTarget = result?.summary.figures.filter((figures) => figures.target === target) ?? [];
-    const counts = ofTarget.length === 0 ? [undefined] : [...new Set(ofTarget.map(({ lines }) => lines))];
+    const counts =
+      ofTarget.length === 0 ? [undefined] : [...new Set(ofTarget.map(({ lines }) => lines))];
     return counts.map((lines) => {
       const ofRow = ofTarget.filter((figures) => figures.lines === lines);
       const at = (ratePerSecond: number, draw: (figures: FanOutFigures) => string): string =>
@@ -114,7 +150,8 @@ function fanOutTable(): string {
       ];
     });
   });
-  if (result === undefined) return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
+  if (result === undefined)
+    return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
   const { parameters, summary } = result;
   rows.push(...failureRows(summary.failures ?? []));
   const notes = [
@@ -136,9 +173,13 @@ function fanOutTable(): string {
   return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/** A rival that could not be measured with so many lines has a row that says so; why stands below. */
+/**
+ * A rival that could not be measured with so many lines has a row that says so; why stands below.
+ */
 function failureRows(failures: readonly FanOutFailure[]): string[][] {
-  const names = new Set(failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${count(lines)} connections`));
+  const names = new Set(
+    failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${count(lines)} connections`),
+  );
   return [...names].map((name) => {
     const at = (ratePerSecond: number, cells: number): string[] => {
       const hasFailed = failures.some(
@@ -159,12 +200,15 @@ function fanOutTitle(
   result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
 ): string {
   const title = target === 'holdline' ? `**${TARGET_TITLES[target]}**` : TARGET_TITLES[target];
-  if (figures === undefined || result === undefined || !(figures.lines < result.parameters.lines)) return title;
+  if (figures === undefined || result === undefined || !(figures.lines < result.parameters.lines))
+    return title;
   return `${title}, ${count(figures.lines)} connections`;
 }
 
 function fanOutRatioTable(): string {
-  const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
+  const result = readResult('fan-out') as
+    | Result<FanOutParameters, unknown, FanOutSummary>
+    | undefined;
   const head = ['at 10 events/s', 'p50', 'p99', 'rounds (p50)', 'rounds (p99)'];
   const rows = (['raw-uws', 'send-loop', 'raw-uws-ws'] as const).map((against) => {
     const ratio = ratioAgainst(result, against, 10);
@@ -182,7 +226,9 @@ function fanOutRatioTable(): string {
 
 /** WebSocket beside SSE: what the same server does by each, and the median of the rounds' pairs. */
 function fanOutWebSocketTable(): string {
-  const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
+  const result = readResult('fan-out') as
+    | Result<FanOutParameters, unknown, FanOutSummary>
+    | undefined;
   const head = ['', 'deliveries/s', 'writes/s', 'MB/s', 'p99', 'CPU µs a delivery'];
   const rows = [100, 1000].flatMap((ratePerSecond) => {
     const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
@@ -200,7 +246,8 @@ function fanOutWebSocketTable(): string {
         cell(figures, ({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
       ];
     });
-    const times = (pick: (ratio: FanOutRatio) => Figure): string => cell(ratio, (value) => `${fixed(pick(value), 2)} ×`);
+    const times = (pick: (ratio: FanOutRatio) => Figure): string =>
+      cell(ratio, (value) => `${fixed(pick(value), 2)} ×`);
     return [
       ...absolute,
       [
@@ -217,7 +264,9 @@ function fanOutWebSocketTable(): string {
 }
 
 function fanOutCostTable(): string {
-  const result = readResult('fan-out') as Result<FanOutParameters, unknown, FanOutSummary> | undefined;
+  const result = readResult('fan-out') as
+    | Result<FanOutParameters, unknown, FanOutSummary>
+    | undefined;
   const head = [
     '',
     'events/s',
@@ -238,11 +287,16 @@ function fanOutCostTable(): string {
     share(figures.clientCoreShare),
     `${figures.lost} · ${figures.doubled} · ${figures.outOfOrder} · ${figures.gapEvents}`,
   ]);
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
+    result,
+  );
 }
 
 function memoryTable(): string {
-  const result = readResult('memory') as Result<MemoryParameters, unknown, MemoryFigures[]> | undefined;
+  const result = readResult('memory') as
+    | Result<MemoryParameters, unknown, MemoryFigures[]>
+    | undefined;
   const head = ['', 'RSS each', 'of it V8 heap', 'r²', 'RSS of the process without'];
   const rows = MEMORY_TITLES.map(([target, title]) => {
     const figures = result?.summary.find((entry) => entry.target === target);
@@ -251,16 +305,28 @@ function memoryTable(): string {
       cell(figures, ({ rssBytesPerLine }) => `${fixed(rssBytesPerLine, 0)} B`),
       cell(figures, ({ heapBytesPerLine }) => `${fixed(heapBytesPerLine, 0)} B`),
       cell(figures, ({ rSquared }) => fixed(rSquared, 4)),
-      cell(figures, ({ rssWithoutLinesBytes }) => `${fixed(rssWithoutLinesBytes / 2 ** 20, 0)} MiB`),
+      cell(
+        figures,
+        ({ rssWithoutLinesBytes }) => `${fixed(rssWithoutLinesBytes / 2 ** 20, 0)} MiB`,
+      ),
     ];
   });
   return withCaption(table(head, rows), result);
 }
 
 function acceptTable(): string {
-  const result = readResult('accept') as Result<AcceptParameters, unknown, AcceptFigures[]> | undefined;
+  const result = readResult('accept') as
+    | Result<AcceptParameters, unknown, AcceptFigures[]>
+    | undefined;
   const lines = result === undefined ? '15,000' : count(result.parameters.lines);
-  const head = ['', '', `first connect → last of ${lines} lines`, 'lines/s', 'server CPU µs a line', 'rounds kept'];
+  const head = [
+    '',
+    '',
+    `first connect → last of ${lines} lines`,
+    'lines/s',
+    'server CPU µs a line',
+    'rounds kept',
+  ];
   const rows = (result?.summary ?? []).map((figures) => [
     TARGET_TITLES[figures.target],
     figures.variant,
@@ -269,7 +335,10 @@ function acceptTable(): string {
     fixed(figures.serverCpuUsPerLine, 0),
     keptRounds(figures),
   ]);
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
+    result,
+  );
 }
 
 function idleTable(): string {
@@ -279,14 +348,20 @@ function idleTable(): string {
   const row = [
     TARGET_TITLES.holdline,
     cell(figures, ({ cpuShare }) => share(cpuShare)),
-    cell(figures, ({ heartbeatsPerLine }) => `${fixed(heartbeatsPerLine, 2)} in ${result?.parameters.windowSeconds} s`),
+    cell(
+      figures,
+      ({ heartbeatsPerLine }) =>
+        `${fixed(heartbeatsPerLine, 2)} in ${result?.parameters.windowSeconds} s`,
+    ),
     cell(figures, ({ cpuUsPerHeartbeat }) => fixed(cpuUsPerHeartbeat, 1)),
   ];
   return withCaption(table(head, [row]), result);
 }
 
 function publishTable(): string {
-  const result = readResult('publish') as Result<PublishParameters, unknown, PublishFigures[]> | undefined;
+  const result = readResult('publish') as
+    | Result<PublishParameters, unknown, PublishFigures[]>
+    | undefined;
   const head = ['', '', 'requests/s', 'events/s', 'server core', 'client core', 'rounds kept'];
   const rows = (result?.summary ?? []).map((figures) =>
     figures.notBorne === undefined
@@ -301,15 +376,31 @@ function publishTable(): string {
         ]
       : [TARGET_TITLES[figures.target], figures.mode, 'not borne', 'not borne', '–', '–', '–'],
   );
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
+    result,
+  );
 }
 
-/** What each mechanism does of what is offered, and what it costs; divided by the first, which is Holdline's own. */
+/**
+ * What each mechanism does of what is offered, and what it costs; divided by the first, which is
+ * Holdline's own.
+ */
 function alternativesTable(): string {
-  const result = readResult('alternatives') as Result<AlternativesParameters, unknown, AlternativesFigures[]> | undefined;
+  const result = readResult('alternatives') as
+    | Result<AlternativesParameters, unknown, AlternativesFigures[]>
+    | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- alternatives\``;
   const { parameters, summary } = result;
-  const head = ['deliveries/s', 'p99', 'CPU µs a delivery', 'writes/s', 'in garbage collection', 'V8 heap a line', 'rounds kept'];
+  const head = [
+    'deliveries/s',
+    'p99',
+    'CPU µs a delivery',
+    'writes/s',
+    'in garbage collection',
+    'V8 heap a line',
+    'rounds kept',
+  ];
   const tables = parameters.ratesPerSecond.map((ratePerSecond) => {
     const rows = summary
       .filter((figures) => figures.ratePerSecond === ratePerSecond)
@@ -342,7 +433,9 @@ function heapTable(): string {
 
 /** The tables of the first so many scenes. */
 function knobsTable(sceneCount = Infinity): string {
-  const result = readResult('knobs') as Result<KnobsParameters, unknown, KnobsFigures[]> | undefined;
+  const result = readResult('knobs') as
+    | Result<KnobsParameters, unknown, KnobsFigures[]>
+    | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- knobs\``;
   // What was done stands above the settings that it was done with.
   const scenes = [...new Set(result.summary.map(({ scene }) => scene))].slice(0, sceneCount);
@@ -362,11 +455,24 @@ function knobsTable(sceneCount = Infinity): string {
 }
 
 function longPollTable(): string {
-  const result = readResult('long-poll') as Result<LongPollParameters, unknown, LongPollFigures[]> | undefined;
+  const result = readResult('long-poll') as
+    | Result<LongPollParameters, unknown, LongPollFigures[]>
+    | undefined;
   const every = result?.parameters.ratePerSecond ?? 1;
   const head = [
     ['', 'one event', '', '', '', `${every} event/s, asking again`, '', '', '', ''],
-    ['', 'p50', 'p99', 'the last', 'client busy', 'p50', 'p99', 'the last', 'CPU µs a poll', 'client core'],
+    [
+      '',
+      'p50',
+      'p99',
+      'the last',
+      'client busy',
+      'p50',
+      'p99',
+      'the last',
+      'CPU µs a poll',
+      'client core',
+    ],
   ];
   const rows = (['holdline-poll', 'raw-uws-poll'] as const).map((target) => {
     const figures = result?.summary.find((entry) => entry.target === target);
@@ -387,8 +493,19 @@ function longPollTable(): string {
 }
 
 function shortPollTable(): string {
-  const result = readResult('short-poll') as Result<ShortPollParameters, unknown, ShortPollFigures[]> | undefined;
-  const head = ['', 'pipelined', 'requests/s', '÷ the route', 'rounds', 'CPU µs a request', 'server core', 'client core'];
+  const result = readResult('short-poll') as
+    | Result<ShortPollParameters, unknown, ShortPollFigures[]>
+    | undefined;
+  const head = [
+    '',
+    'pipelined',
+    'requests/s',
+    '÷ the route',
+    'rounds',
+    'CPU µs a request',
+    'server core',
+    'client core',
+  ];
   const rows = (result?.summary ?? []).map((figures) => [
     `${TARGET_TITLES[figures.target]}, ${figures.kind}`,
     figures.pipelined === 1 ? 'no' : String(figures.pipelined),
@@ -399,23 +516,38 @@ function shortPollTable(): string {
     share(figures.serverCpuShare),
     share(figures.clientCpuShare),
   ]);
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
+    result,
+  );
 }
 
 function compareTable(): string {
-  const result = readResult('compare') as Result<CompareParameters, unknown, CompareFigures[]> | undefined;
+  const result = readResult('compare') as
+    | Result<CompareParameters, unknown, CompareFigures[]>
+    | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run compare\``;
   const { parameters, summary } = result;
-  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [name, ...summary.map(pick)];
+  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [
+    name,
+    ...summary.map(pick),
+  ];
   const rows = [
     row('latency p50', ({ p50Ms }) => time(p50Ms)),
     row('latency p99', ({ p99Ms }) => time(p99Ms)),
     row('latency p99.9', ({ p999Ms }) => time(p999Ms)),
     row('server, of a core', ({ serverCpuShare }) => share(serverCpuShare)),
-    row('server CPU a delivered event', ({ serverCpuUsPerDelivery }) => `${fixed(serverCpuUsPerDelivery, 1)} µs`),
+    row(
+      'server CPU a delivered event',
+      ({ serverCpuUsPerDelivery }) => `${fixed(serverCpuUsPerDelivery, 1)} µs`,
+    ),
     row('memory a client, server process', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
-    row('memory a client, kernel, both ends', ({ kernelBytesPerClient }) => kib(kernelBytesPerClient)),
-    row('requests a client and minute', ({ requestsPerClientMinute }) => fixed(requestsPerClientMinute, 0)),
+    row('memory a client, kernel, both ends', ({ kernelBytesPerClient }) =>
+      kib(kernelBytesPerClient),
+    ),
+    row('requests a client and minute', ({ requestsPerClientMinute }) =>
+      fixed(requestsPerClientMinute, 0),
+    ),
     row('of its answers, empty', ({ emptyShare, requestsPerClientMinute }) =>
       requestsPerClientMinute === 0 ? '–' : share(emptyShare),
     ),
@@ -439,29 +571,48 @@ function compareTable(): string {
   return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/** What it takes when nothing is published: heartbeats of lines, and polls that are answered empty. Worked out, not measured as one. */
+/**
+ * What it takes when nothing is published: heartbeats of lines, and polls that are answered empty.
+ * Worked out, not measured as one.
+ */
 function quietTable(): string {
   const idle = readResult('idle') as Result<IdleParameters, unknown, IdleFigures[]> | undefined;
-  const polls = readResult('short-poll') as Result<ShortPollParameters, unknown, ShortPollFigures[]> | undefined;
+  const polls = readResult('short-poll') as
+    | Result<ShortPollParameters, unknown, ShortPollFigures[]>
+    | undefined;
   const heartbeat = idle?.summary[0];
-  const empty = polls?.summary.find(({ target, since, pipelined }) => target === 'holdline' && since > 0 && pipelined === 1);
+  const empty = polls?.summary.find(
+    ({ target, since, pipelined }) => target === 'holdline' && since > 0 && pipelined === 1,
+  );
   const line =
-    idle === undefined || heartbeat === undefined ? undefined : heartbeat.cpuUsPerHeartbeat / idle.parameters.heartbeatSeconds;
-  const cost = (usPerSecond: number | undefined): string => cell(usPerSecond, (us) => `${fixed(us, us < 10 ? 1 : 0)} µs`);
+    idle === undefined || heartbeat === undefined
+      ? undefined
+      : heartbeat.cpuUsPerHeartbeat / idle.parameters.heartbeatSeconds;
+  const cost = (usPerSecond: number | undefined): string =>
+    cell(usPerSecond, (us) => `${fixed(us, us < 10 ? 1 : 0)} µs`);
   const many = (usPerSecond: number | undefined): string =>
     cell(usPerSecond, (us) => count(Math.floor((QUIET_CORE_SHARE * 1e6) / us / 100) * 100));
   const rows = [
-    [`a line of SSE, a heartbeat every ${idle?.parameters.heartbeatSeconds ?? 15} s`, cost(line), many(line)],
+    [
+      `a line of SSE, a heartbeat every ${idle?.parameters.heartbeatSeconds ?? 15} s`,
+      cost(line),
+      many(line),
+    ],
     ...QUIET_POLL_SECONDS.map((seconds) => {
       const us = empty === undefined ? undefined : empty.serverCpuUsPerRequest / seconds;
       return [`a client that asks every ${seconds} s`, cost(us), many(us)];
     }),
   ];
-  return table(['', 'server CPU a second', `clients on ${QUIET_CORE_SHARE * 100} % of a core`], rows);
+  return table(
+    ['', 'server CPU a second', `clients on ${QUIET_CORE_SHARE * 100} % of a core`],
+    rows,
+  );
 }
 
 function microTable(): string {
-  const result = readResult('micro') as Result<MicroParameters, unknown, MicroFigures[]> | undefined;
+  const result = readResult('micro') as
+    | Result<MicroParameters, unknown, MicroFigures[]>
+    | undefined;
   const head = ['', 'median', 'p99', 'unit'];
   const rows = (result?.summary ?? []).map((figures) => [
     figures.name,
@@ -469,16 +620,32 @@ function microTable(): string {
     nanoseconds(figures.p99Ns),
     figures.per,
   ]);
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('micro', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('micro', head.length)]),
+    result,
+  );
 }
 
 function planTable(): string {
   const result = readResult('plan') as Result<PlanParameters, PlanRound, PlanSummary> | undefined;
-  const head = ['predicted · measured', 'round', 'memory', 'off', 'of it the process', 'the kernel', 'CPU', 'off', 'p50', 'p99'];
+  const head = [
+    'predicted · measured',
+    'round',
+    'memory',
+    'off',
+    'of it the process',
+    'the kernel',
+    'CPU',
+    'off',
+    'p50',
+    'p99',
+  ];
   const both = ({ predicted, measured }: Prediction, draw: (value: Figure) => string): string =>
     `${draw(predicted)} · ${draw(measured)}`;
-  const mib = (bytes: Figure): string => (bytes === null ? '–' : `${fixed(bytes / 2 ** 20, 1)} MiB`);
-  const off = ({ off: by }: Prediction): string => `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
+  const mib = (bytes: Figure): string =>
+    bytes === null ? '–' : `${fixed(bytes / 2 ** 20, 1)} MiB`;
+  const off = ({ off: by }: Prediction): string =>
+    `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
   const rows = (result?.rounds ?? []).map((round) => [
     `${count(round.lines)} lines, ${round.ratePerSecond}/s of ${count(round.eventBytes)} B${round.passed ? '' : ' **out of tolerance**'}`,
     String(round.round),
@@ -491,22 +658,31 @@ function planTable(): string {
     both(round.p50Ms, time),
     both(round.p99Ms, time),
   ]);
-  return withCaption(table(head, rows.length > 0 ? rows : [notMeasured('plan', head.length)]), result);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('plan', head.length)]),
+    result,
+  );
 }
 
-// ── parts ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── parts ────────────────────────────────────────────────────────────────────────────────────────
 
 function ratioAgainst(
   result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
   against: TargetName,
   ratePerSecond: number,
 ): FanOutRatio | undefined {
-  return result?.summary.ratios.find((entry) => entry.against === against && entry.ratePerSecond === ratePerSecond);
+  return result?.summary.ratios.find(
+    (entry) => entry.against === against && entry.ratePerSecond === ratePerSecond,
+  );
 }
 
-function targetsShown(result: Result<FanOutParameters, unknown, FanOutSummary> | undefined): TargetName[] {
+function targetsShown(
+  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
+): TargetName[] {
   return TARGETS.filter(
-    (target) => ALWAYS_SHOWN.has(target) || result?.summary.figures.some((figures) => figures.target === target),
+    (target) =>
+      ALWAYS_SHOWN.has(target) ||
+      result?.summary.figures.some((figures) => figures.target === target),
   );
 }
 
@@ -515,7 +691,9 @@ function figuresAt(
   target: TargetName,
   ratePerSecond: number,
 ): FanOutFigures | undefined {
-  return result?.summary.figures.find((figures) => figures.target === target && figures.ratePerSecond === ratePerSecond);
+  return result?.summary.figures.find(
+    (figures) => figures.target === target && figures.ratePerSecond === ratePerSecond,
+  );
 }
 
 function acceptToDeliver(figures: FanOutFigures): string {
@@ -534,18 +712,26 @@ function isDiscarded({ rounds, discardedRounds }: KeptRounds): boolean {
 }
 
 /** A figure is of the rounds that count: where none did, the cell says so. */
-function keptCell<T extends KeptRounds>(figures: T | undefined, draw: (figures: T) => string, without = NOT_MEASURED): string {
+function keptCell<T extends KeptRounds>(
+  figures: T | undefined,
+  draw: (figures: T) => string,
+  without = NOT_MEASURED,
+): string {
   if (figures === undefined) return without;
   return isDiscarded(figures) ? DISCARDED : draw(figures);
 }
 
 function keptRounds({ rounds, discardedRounds }: KeptRounds): string {
-  return rounds === undefined || discardedRounds === undefined ? '–' : roundsLeft({ rounds, discardedRounds });
+  return rounds === undefined || discardedRounds === undefined
+    ? '–'
+    : roundsLeft({ rounds, discardedRounds });
 }
 
 function discardedNote(figures: readonly KeptRounds[]): string[] {
   if (!figures.some(({ discardedRounds = 0 }) => discardedRounds > 0)) return [];
-  return ['Rounds in which the load client was at its limit, or nobody was and yet something was missing, are discarded.'];
+  return [
+    'Rounds in which the load client was at its limit, or nobody was and yet something was missing, are discarded.',
+  ];
 }
 
 function cell<T>(value: T | undefined, draw: (value: T) => string): string {
@@ -558,10 +744,16 @@ function notMeasured(name: string, columns: number): string[] {
 
 function table(head: string[], rows: string[][]): string {
   const line = (cells: string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+  return [
+    line(head),
+    line(head.map((_, index) => (index === 0 ? '---' : '---:'))),
+    ...rows.map(line),
+  ].join('\n');
 }
 
-/** Markdown knows one head row: what stands above a group of columns is repeated in each of them. */
+/**
+ * Markdown knows one head row: what stands above a group of columns is repeated in each of them.
+ */
 function groupedTable(head: string[][], rows: string[][]): string {
   const [above, below] = head as [string[], string[]];
   let group = '';

@@ -1,7 +1,9 @@
 /**
- * `npm run hostile`: attacks a server as test/hostile does in CI, at length, and writes what was seen into test/RELIABILITY.md: for
- * each promise the attack, the bound and the figure. A tree with changes is not written from, unless `--draft` says that it is one.
- * Names of kinds (`npm run hostile -- turns memory`) attack with those only, and write nothing. `--short` takes the times of CI.
+ * `npm run hostile`: attacks a server as test/hostile does in CI, at length, and writes what was
+ * seen into test/RELIABILITY.md: for each promise the attack, the bound and the figure. A tree with
+ * changes is not written from, unless `--draft` says that it is one. Names of kinds (`npm run
+ * hostile -- turns memory`) attack with those only, and write nothing. `--short` takes the times of
+ * CI.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -33,7 +35,11 @@ const KINDS: Readonly<Record<string, string>> = {
 function run(command: string, args: readonly string[]): number {
   const env = { ...process.env, HOSTILE: isShort ? 'short' : 'long' };
   // Without stdin, so that nothing that asks can wait for an answer.
-  const { status, error } = spawnSync(command, args, { cwd: ROOT, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if (error !== undefined) console.error(`${command}: ${error.message}`);
   return status ?? 1;
 }
@@ -50,13 +56,17 @@ function cell(text: string): string {
 }
 
 function valueOf({ value, unit }: Seen): string {
-  const shown = typeof value === 'number' ? value.toLocaleString('en-US', { maximumSignificantDigits: 3 }) : `\`${value}\``;
+  const shown =
+    typeof value === 'number'
+      ? value.toLocaleString('en-US', { maximumSignificantDigits: 3 })
+      : `\`${value}\``;
   return value === '' ? 'none' : `${shown} ${unit}`.trim();
 }
 
 /** A figure and its bound; one that must be nothing and is nothing is not worth a cell. */
 function seenText(seen: Seen): string {
-  const bound = seen.bound === undefined ? '' : ` (${seen.bound}${seen.unit === '' ? '' : ` ${seen.unit}`})`;
+  const bound =
+    seen.bound === undefined ? '' : ` (${seen.bound}${seen.unit === '' ? '' : ` ${seen.unit}`})`;
   const text = `${seen.figure}: ${valueOf(seen)}${bound}`;
   return seen.kept === false ? `**${text}**` : text;
 }
@@ -71,7 +81,10 @@ function rowOf({ attack, promise, seen, kept }: HostileRecord): string {
   return `| ${cell(promise)} | ${cell(attack)} | ${figures} | ${kept ? 'kept' : '**not kept**'} |`;
 }
 
-/** Kinds whose attacks are many and have no figures: a row for each promise names them all, and what was seen where one was not kept. */
+/**
+ * Kinds whose attacks are many and have no figures: a row for each promise names them all, and what
+ * was seen where one was not kept.
+ */
 const GATHERED: ReadonlySet<string> = new Set(['input', 'http']);
 
 function gatheredRows(records: readonly HostileRecord[]): string[] {
@@ -83,7 +96,10 @@ function gatheredRows(records: readonly HostileRecord[]): string[] {
       const figures = seen.filter(({ kept }) => kept === false).map(seenText);
       return cell(`${attack}: ${figures.join('; ')}`);
     });
-    const told = broken.length === 0 ? `as it must be, ${ofPromise.length} of ${ofPromise.length}` : words.join('<br>');
+    const told =
+      broken.length === 0
+        ? `as it must be, ${ofPromise.length} of ${ofPromise.length}`
+        : words.join('<br>');
     const attacks = ofPromise.map(({ attack }) => cell(attack)).join(' · ');
     return `| ${cell(promise)} | ${attacks} | ${told} | ${broken.length === 0 ? 'kept' : '**not kept**'} |`;
   });
@@ -99,7 +115,10 @@ function tables(records: readonly HostileRecord[]): string {
   return parts.join('\n\n');
 }
 
-function caption({ cpu, cores, kernel, glibc, node, uWebSockets, commit, dirty }: Machine, seconds: number): string {
+function caption(
+  { cpu, cores, kernel, glibc, node, uWebSockets, commit, dirty }: Machine,
+  seconds: number,
+): string {
   const day = new Date().toISOString().slice(0, 10);
   const rounds = isShort
     ? ' (`--short`, the times of CI). One round where it keeps every bound, else the median of three'
@@ -117,18 +136,24 @@ const isDraft = args.includes('--draft');
 const kinds = args.filter((arg) => !arg.startsWith('--'));
 const unknown = kinds.find((kind) => !(kind in KINDS));
 if (unknown !== undefined) {
-  console.error(`hostile: there is no kind "${unknown}"; there are ${Object.keys(KINDS).join(', ')}`);
+  console.error(
+    `hostile: there is no kind "${unknown}"; there are ${Object.keys(KINDS).join(', ')}`,
+  );
   process.exit(2);
 }
 const machine = describeMachine();
 if (machine.dirty && !isDraft && kinds.length === 0) {
-  console.error('hostile: the tree differs from its commit; commit first, or say --draft for figures that nobody may quote');
+  console.error(
+    'hostile: the tree differs from its commit; commit first, or say --draft for figures that nobody may quote',
+  );
   process.exit(2);
 }
 if (run('npm', ['run', '--silent', 'build']) !== 0) process.exit(1);
 rmSync(RECORDS, { force: true });
 const startMs = performance.now();
-const files = (kinds.length > 0 ? kinds : Object.keys(KINDS)).map((kind) => `test/hostile/${kind}.wire.ts`);
+const files = (kinds.length > 0 ? kinds : Object.keys(KINDS)).map(
+  (kind) => `test/hostile/${kind}.wire.ts`,
+);
 // One file after the other: an attack's neighbour would be in its figures.
 let failed = 0;
 for (const file of files) {
@@ -138,7 +163,8 @@ const records = readRecords();
 const broken = records.filter(({ kept }) => !kept);
 if (kinds.length === 0 && records.length > 0) {
   const page = readFileSync(PAGE, 'utf8');
-  if (!BLOCK.test(page)) throw new Error('test/RELIABILITY.md has no block <!-- figures:hostile -->');
+  if (!BLOCK.test(page))
+    throw new Error('test/RELIABILITY.md has no block <!-- figures:hostile -->');
   const body = `${tables(records)}\n\n${caption(machine, (performance.now() - startMs) / 1_000)}`;
   writeFileSync(
     PAGE,

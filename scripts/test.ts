@@ -1,6 +1,6 @@
 /**
- * `npm test`: builds, runs every test file (or those named as arguments) and prints `N passed, N failed` as the last line, which is
- * what CI reads; vitest's own summary it does not.
+ * `npm test`: builds, runs every test file (or those named as arguments) and prints `N passed, N
+ * failed` as the last line, which is what CI reads; vitest's own summary it does not.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -16,7 +16,10 @@ const REPORT = 'test/out/results.json';
 interface Report {
   readonly numPassedTests: number;
   readonly numFailedTests: number;
-  readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly { readonly status: string }[] }[];
+  readonly testResults: readonly {
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string }[];
+  }[];
 }
 
 interface Count {
@@ -26,21 +29,29 @@ interface Count {
 
 function run(command: string, args: readonly string[]): number {
   // Without stdin, so that nothing that asks can wait for an answer.
-  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if (error !== undefined) console.error(`${command}: ${error.message}`);
   return status ?? 1;
 }
 
-/** Passed and failed tests; a file that fails without a failed test (it does not load, a hook throws) counts as one. */
+/**
+ * Passed and failed tests; a file that fails without a failed test (it does not load, a hook
+ * throws) counts as one.
+ */
 function countOf(report: Report): Count {
   const brokenFiles = report.testResults.filter(
-    (file) => file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
+    (file) =>
+      file.status === 'failed' && !file.assertionResults.some(({ status }) => status === 'failed'),
   );
   return { passed: report.numPassedTests, failed: report.numFailedTests + brokenFiles.length };
 }
 
 function runTests(files: readonly string[]): Count {
-  // Always: it takes less than a second, and the wire tests run dist/main.js, which must be what is in src/.
+  // Always: it takes less than a second, and the wire tests run dist/main.js, which must be what is
+  // in src/.
   if (run('npm', ['run', '--silent', 'build']) !== 0) return { passed: 0, failed: 1 };
   mkdirSync(new URL(`../${dirname(REPORT)}`, import.meta.url), { recursive: true });
   rmSync(new URL(`../${REPORT}`, import.meta.url), { force: true });
@@ -48,7 +59,9 @@ function runTests(files: readonly string[]): Count {
   const status = run('npx', ['--no-install', 'vitest', 'run', ...reporters, ...files]);
   let count: Count = { passed: 0, failed: 0 };
   try {
-    count = countOf(JSON.parse(readFileSync(new URL(`../${REPORT}`, import.meta.url), 'utf8')) as Report);
+    count = countOf(
+      JSON.parse(readFileSync(new URL(`../${REPORT}`, import.meta.url), 'utf8')) as Report,
+    );
   } catch (error) {
     console.error(`no report was written: ${(error as Error).message}`);
   }

@@ -5,7 +5,10 @@ export interface Clock {
   wallMs(): number;
   /** Monotonic time, ms. */
   nowMs(): number;
-  /** Runs `task` in a later turn of the loop, when no socket is corked. Source: native-notes/one-cork-per-loop.md */
+  /**
+   * Runs `task` in a later turn of the loop, when no socket is corked. Source:
+   * native-notes/one-cork-per-loop.md
+   */
   soon(task: () => void): void;
   /** Runs `task` once after `delayMs`; returns what cancels it. Does not keep the process alive. */
   later(delayMs: number, task: () => void): () => void;

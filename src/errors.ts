@@ -1,9 +1,13 @@
 /**
- * Every way Holdline says no: one table of refusals (HTTP) and one of ends (a held line), each with its code and what the
- * client may do next. A refusal is data; a new one is a row here and a row in the tests.
+ * Every way Holdline says no: one table of refusals (HTTP) and one of ends (a held line), each with
+ * its code and what the client may do next. A refusal is data; a new one is a row here and a row in
+ * the tests.
  */
 
-/** What a code means on the wire: `status` is the HTTP status, `temporary` says that the same request may succeed later. */
+/**
+ * What a code means on the wire: `status` is the HTTP status, `temporary` says that the same
+ * request may succeed later.
+ */
 interface Refusal {
   readonly status: number;
   readonly temporary: boolean;
@@ -13,13 +17,16 @@ const permanent = (status: number): Refusal => ({ status, temporary: false });
 const temporary = (status: number): Refusal => ({ status, temporary: true });
 
 /**
- * Error codes by name. `temporary` ones answer a request for an event stream with 200, `retry:` and the end of the stream,
- * because an EventSource gives up for good on anything but 200 (HTML Standard, 9.2.3 "announce the connection";
- * native-notes/eventsource-clients.md).
+ * Error codes by name. `temporary` ones answer a request for an event stream with 200, `retry:` and
+ * the end of the stream, because an EventSource gives up for good on anything but 200 (HTML
+ * Standard, 9.2.3 "announce the connection"; native-notes/eventsource-clients.md).
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
-  /** The borders of the request are not certain: whoever stands in front may see others. The connection is closed. */
+  /**
+   * The borders of the request are not certain: whoever stands in front may see others. The
+   * connection is closed.
+   */
   HOLDLINE_BAD_FRAMING: permanent(400),
   HOLDLINE_BAD_POSITION: permanent(400),
   HOLDLINE_BAD_QUERY: permanent(400),
@@ -43,7 +50,10 @@ export const REFUSALS = {
   /** The address has sent many wrong keys; one that is right is served at once. */
   HOLDLINE_TOO_MANY_KEYS: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
-  /** The channel's accepted events are not yet out and the publishers' admission queue is full, or this one waited too long in it. */
+  /**
+   * The channel's accepted events are not yet out and the publishers' admission queue is full, or
+   * this one waited too long in it.
+   */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
   HOLDLINE_DRAINING: temporary(503),
   HOLDLINE_LINES_FULL: temporary(503),
@@ -58,13 +68,17 @@ export type RefusalCode = keyof typeof REFUSALS;
 /** Codes of mistakes made before a server runs; they never reach the wire. */
 export type StartCode = 'HOLDLINE_BAD_OPTION' | 'HOLDLINE_NATIVE' | 'HOLDLINE_LISTEN';
 
-/** The one error base of the package. `code` is literal; `message` says what was given and what would work. */
+/**
+ * The one error base of the package. `code` is literal; `message` says what was given and what
+ * would work.
+ */
 export class HoldlineError extends Error {
   readonly code: RefusalCode | StartCode;
 
   /**
-   * A refusal is made without its stack, which takes ten times as long as all the rest: a client can ask for thousands in one turn of
-   * the loop. Where a program is told of one, {@link withStack} says where it called.
+   * A refusal is made without its stack, which takes ten times as long as all the rest: a client
+   * can ask for thousands in one turn of the loop. Where a program is told of one, {@link
+   * withStack} says where it called.
    */
   constructor(code: RefusalCode | StartCode, message: string, options?: ErrorOptions) {
     const { stackTraceLimit } = Error;
@@ -90,17 +104,23 @@ export function withStack(thrown: unknown): Error {
 
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */
 export function statusOf(error: unknown): number {
-  return error instanceof HoldlineError && error.code in REFUSALS ? REFUSALS[error.code as RefusalCode].status : 500;
+  return error instanceof HoldlineError && error.code in REFUSALS
+    ? REFUSALS[error.code as RefusalCode].status
+    : 500;
 }
 
 /** True when the same request may succeed later, see {@link REFUSALS}. */
 export function isTemporary(error: unknown): boolean {
-  return error instanceof HoldlineError && error.code in REFUSALS && REFUSALS[error.code as RefusalCode].temporary;
+  return (
+    error instanceof HoldlineError &&
+    error.code in REFUSALS &&
+    REFUSALS[error.code as RefusalCode].temporary
+  );
 }
 
 /**
- * Why the server ends a line: the `code` of the in-band end event, whether the client may come back, and the close code of a
- * WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012 and 1013).
+ * Why the server ends a line: the `code` of the in-band end event, whether the client may come
+ * back, and the close code of a WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012 and 1013).
  */
 export const ENDS = {
   draining: { reconnect: true, closeCode: 1012 },
@@ -112,8 +132,8 @@ export const ENDS = {
 export type EndCode = keyof typeof ENDS;
 
 /**
- * Close codes of a WebSocket beside those of {@link ENDS}: what a client sent or did. 1001 is what a browser sends when its page
- * goes; it is echoed by uWebSockets.
+ * Close codes of a WebSocket beside those of {@link ENDS}: what a client sent or did. 1001 is what
+ * a browser sends when its page goes; it is echoed by uWebSockets.
  */
 export const CLOSE_CODES = {
   /** A binary message, or one that is not JSON. */

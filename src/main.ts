@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command line: finds the command, lets it run and turns what goes wrong into words on stderr and an exit code. Nothing native
- * is loaded before a server is wanted, so that help, version and mistakes answer on any machine.
+ * The command line: finds the command, lets it run and turns what goes wrong into words on stderr
+ * and an exit code. Nothing native is loaded before a server is wanted, so that help, version and
+ * mistakes answer on any machine.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -25,13 +26,22 @@ const EXIT_FAILED = 1;
 /** It was asked for wrongly; the same command line will fail again. */
 const EXIT_USAGE = 2;
 
-/** Log lines that wait for a reader of stdout who does not read; past that they are dropped and not the server held up. */
+/**
+ * Log lines that wait for a reader of stdout who does not read; past that they are dropped and not
+ * the server held up.
+ */
 const LOG_BACKLOG_BYTES = 1024 * 1024;
 
-/** How long an end waits for the log to be written: a reader of stdout who has stopped reading must not keep the process. */
+/**
+ * How long an end waits for the log to be written: a reader of stdout who has stopped reading must
+ * not keep the process.
+ */
 const LOG_CLOSE_MS = 1000;
 
-/** One Ctrl-C under `npm start` arrives twice, from the terminal and from npm, a few milliseconds apart; it is one wish. */
+/**
+ * One Ctrl-C under `npm start` arrives twice, from the terminal and from npm, a few milliseconds
+ * apart; it is one wish.
+ */
 const SAME_SIGNAL_MS = 100;
 
 /** A command of `holdline`. */
@@ -45,14 +55,26 @@ interface Command {
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
-  serve: { summary: 'hold lines open and push each event to everyone at once', help: serveHelp, run: serve },
-  load: { summary: 'drive a server with publishers and subscribers, and measure what arrives', help: loadHelp, run: load },
+  serve: {
+    summary: 'hold lines open and push each event to everyone at once',
+    help: serveHelp,
+    run: serve,
+  },
+  load: {
+    summary: 'drive a server with publishers and subscribers, and measure what arrives',
+    help: loadHelp,
+    run: load,
+  },
   capacity: {
     summary: 'measure what this machine carries, and plan processes, memory and CPU',
     help: capacityHelp,
     run: capacity,
   },
-  doctor: { summary: 'look at the limits of this machine, and at what a proxy makes of streams', help: doctorHelp, run: doctor },
+  doctor: {
+    summary: 'look at the limits of this machine, and at what a proxy makes of streams',
+    help: doctorHelp,
+    run: doctor,
+  },
 };
 
 function help(): string {
@@ -61,7 +83,9 @@ function help(): string {
     'Usage: holdline COMMAND [options]',
     '',
     'Commands:',
-    ...Object.entries(COMMANDS).map(([name, command]) => `  ${name.padEnd(width)}${command.summary}`),
+    ...Object.entries(COMMANDS).map(
+      ([name, command]) => `  ${name.padEnd(width)}${command.summary}`,
+    ),
     '',
     'holdline COMMAND --help lists the options of a command, holdline --version prints the version.',
     '',
@@ -92,8 +116,10 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function unknownCommand(name: string | undefined): string {
-  if (name === undefined) return 'no command was given; holdline --help lists them, holdline serve starts a server';
-  if (name.startsWith('-')) return `${name} stands before a command; the command comes first, as in holdline serve ${name}`;
+  if (name === undefined)
+    return 'no command was given; holdline --help lists them, holdline serve starts a server';
+  if (name.startsWith('-'))
+    return `${name} stands before a command; the command comes first, as in holdline serve ${name}`;
   const nearest = nearestName(name, Object.keys(COMMANDS));
   return `"${name}" is not a command; ${nearest === undefined ? 'holdline --help lists them' : `did you mean ${nearest}?`}`;
 }
@@ -109,17 +135,26 @@ async function serve(args: readonly string[]): Promise<number> {
     return EXIT_DONE;
   }
 
-  // What a line leaves behind in JavaScript is small and lives long, so a young generation that grows with the number of accepts
-  // (to 16 MB and more) only costs memory. Lines cost 750 B each with this and over 1,000 without, see bench/README.md.
+  // What a line leaves behind in JavaScript is small and lives long, so a young generation that
+  // grows with the number of accepts (to 16 MB and more) only costs memory. Lines cost 750 B each
+  // with this and over 1,000 without, see bench/README.md.
   setFlagsFromString('--semi-space-growth-factor=1');
 
-  // A given key stays out of the log; one that is made here has no other way to whoever started the server.
-  const madeKey = commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
-  const settings: Settings = { ...commandLine.settings, opsKey: commandLine.settings.opsKey ?? madeKey };
+  // A given key stays out of the log; one that is made here has no other way to whoever started the
+  // server.
+  const madeKey =
+    commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
+  const settings: Settings = {
+    ...commandLine.settings,
+    opsKey: commandLine.settings.opsKey ?? madeKey,
+  };
   const { log, closeLog } = openLog(commandLine.logLevel);
   const { createServer } = await import('./index.js');
   const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
-    log.error({ err, ...(suppressed === 0 ? {} : { suppressed }) }, 'a fault in Holdline itself; it goes on'),
+    log.error(
+      { err, ...(suppressed === 0 ? {} : { suppressed }) },
+      'a fault in Holdline itself; it goes on',
+    ),
   );
   const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
   const { port } = await server.listen();
@@ -135,10 +170,14 @@ async function serve(args: readonly string[]): Promise<number> {
     void closeLog().then(() => process.exit(EXIT_FAILED));
   });
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
-  log.info({ host: settings.host, port, url: `http://${authority}`, version: VERSION }, 'listening');
+  log.info(
+    { host: settings.host, port, url: `http://${authority}`, version: VERSION },
+    'listening',
+  );
   if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');
   if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
-  for (const caution of [...cautions(settings), ...server.stats().sockets.problems]) log.warn(caution);
+  for (const caution of [...cautions(settings), ...server.stats().sockets.problems])
+    log.warn(caution);
 
   const signal = await signalled;
   log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
@@ -188,18 +227,24 @@ function cautions(settings: Settings): string[] {
       : [
           `ids start at ${settings.firstId} again at each start (--first-id): clients that come back over a restart may miss events without being told`,
         ]),
-    ...(settings.openPublish && !isLocal ? [`anyone who reaches ${settings.host} may publish (--open-publish)`] : []),
+    ...(settings.openPublish && !isLocal
+      ? [`anyone who reaches ${settings.host} may publish (--open-publish)`]
+      : []),
     ...(settings.openPublish || settings.publishKey !== undefined
       ? []
       : ['nobody may publish: give --publish-key or --open-publish']),
   ];
 }
 
-/** The log on stdout, written in the background, so that a reader who does not keep up holds up no event. */
+/**
+ * The log on stdout, written in the background, so that a reader who does not keep up holds up no
+ * event.
+ */
 function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } {
   const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES });
   const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, stdout);
-  // An exit alone would do, since pino writes what is left in its exit handler, but then a write under way may come after it.
+  // An exit alone would do, since pino writes what is left in its exit handler, but then a write
+  // under way may come after it.
   const closeLog = (): Promise<void> =>
     new Promise((resolve) => {
       stdout.once('close', () => resolve());
@@ -211,7 +256,10 @@ function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } 
   return { log, closeLog };
 }
 
-/** The first SIGTERM or SIGINT. The handlers stay: for a moment without one, a second signal would kill the process unheard. */
+/**
+ * The first SIGTERM or SIGINT. The handlers stay: for a moment without one, a second signal would
+ * kill the process unheard.
+ */
 function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
@@ -244,6 +292,6 @@ function explain(error: unknown): number {
   return EXIT_FAILED;
 }
 
-// Exit at once and not when the last handle closes: after an orderly end nothing that is left over may keep the process.
-// native-notes/worker-exit-aborts.md
+// Exit at once and not when the last handle closes: after an orderly end nothing that is left over
+// may keep the process. native-notes/worker-exit-aborts.md
 process.exit(await main(process.argv.slice(2)).catch(explain));

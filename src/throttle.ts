@@ -1,6 +1,12 @@
-/** A word a second at most: the first is said at once, and what was held back is counted with the next that is said. */
+/**
+ * A word a second at most: the first is said at once, and what was held back is counted with the
+ * next that is said.
+ */
 
-/** Wraps `say` so that it is called at most once in `everyMs`; `suppressed` is how many calls were left out before this one. */
+/**
+ * Wraps `say` so that it is called at most once in `everyMs`; `suppressed` is how many calls were
+ * left out before this one.
+ */
 export function throttle<Word>(
   everyMs: number,
   say: (word: Word, suppressed: number) => void,

@@ -1,4 +1,7 @@
-/** Answers that nobody reads: what a socket costs that asks and does not read is bounded, counted, and given up in the end. */
+/**
+ * Answers that nobody reads: what a socket costs that asks and does not read is bounded, counted,
+ * and given up in the end.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from './support/control.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -13,7 +16,8 @@ async function setUp(): Promise<{ server: TestServer; control: ControlLine }> {
   const server = await serverForTest({ 'replay-bytes': '4MiB' });
   const control = await ControlLine.open(server);
   onTestFinished(() => control.line.close());
-  for (let i = 0; i < 20; i++) await server.publish('big', String.fromCharCode(97 + i).repeat(60_000));
+  for (let i = 0; i < 20; i++)
+    await server.publish('big', String.fromCharCode(97 + i).repeat(60_000));
   return { server, control };
 }
 
@@ -57,7 +61,8 @@ describe('one socket that asks without end and never reads', () => {
       let most = 0;
       const deadline = performance.now() + 10_000;
       while (!raw.closed && performance.now() < deadline) {
-        // What the kernel takes, and no more: bytes that wait in this process would be no load on the server.
+        // What the kernel takes, and no more: bytes that wait in this process would be no load on
+        // the server.
         if (raw.socket.writableLength < MIB) raw.send(many);
         await new Promise((resolve) => setTimeout(resolve, 1));
         most = Math.max(most, server.rssBytes());
@@ -95,7 +100,10 @@ describe('300 sockets that ask once and do not read', () => {
       const before = await leastRssBytes(server, 500);
       const sockets = await Promise.all(Array.from({ length: 300 }, () => mute(server.port)));
       for (const [i, raw] of sockets.entries()) raw.send(get(target(i)));
-      const { counters } = await server.statsUntil('all were answered', (stats) => stats.counters.polls_answered_total >= 300);
+      const { counters } = await server.statsUntil(
+        'all were answered',
+        (stats) => stats.counters.polls_answered_total >= 300,
+      );
       // While many are not read, the next are given what a socket takes at once.
       expect(counters.answers_pending_total).toBeGreaterThan(5);
       expect((await leastRssBytes(server)) - before).toBeLessThan(300 * 64 * KIB);
@@ -129,7 +137,9 @@ test('an answer that is read slowly comes whole, also while many others are not 
   for (const [i, raw] of still.entries()) raw.send(get(`/big?since=0&limit=${100 + i}&wait=0`));
   await slow.waitFor('the whole answer', () => reader.complete, 20_000);
   const events = JSON.parse(Buffer.concat(pieces).toString()) as { data: string }[];
-  expect(events.map(({ data }) => data[0]).join('')).toBe('abcdefghijklmnopqrst'.slice(0, events.length));
+  expect(events.map(({ data }) => data[0]).join('')).toBe(
+    'abcdefghijklmnopqrst'.slice(0, events.length),
+  );
   expect(events.length).toBeGreaterThan(15);
   const { counters } = await server.stats();
   expect(counters.answers_pending_total).toBeGreaterThan(5);
@@ -143,7 +153,10 @@ test('a request behind an answer that is not read yet closes the connection and 
   await server.statsUntil('it is pending', (stats) => stats.counters.answers_pending_total === 1);
   const { events_accepted_total: accepted } = (await server.stats()).counters;
   raw.send('POST /big HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx');
-  await server.statsUntil('the socket is closed', (stats) => stats.counters.answers_unread_total === 1);
+  await server.statsUntil(
+    'the socket is closed',
+    (stats) => stats.counters.answers_unread_total === 1,
+  );
   expect((await server.stats()).counters.events_accepted_total).toBe(accepted);
 });
 

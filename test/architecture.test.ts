@@ -1,9 +1,23 @@
-/** How the source is built, read from its text: what may import what, and what stands in one place only. */
+/**
+ * How the source is built, read from its text: what may import what, and what stands in one place
+ * only.
+ */
 
 import { describe, expect, it } from 'vitest';
-import { codeOf, importsOf, isThere, literalsOf, sourceFiles, type Import, type SourceFile } from './support/source.js';
+import {
+  codeOf,
+  importsOf,
+  isThere,
+  literalsOf,
+  sourceFiles,
+  type Import,
+  type SourceFile,
+} from './support/source.js';
 
-/** From the bottom to the top: a file imports from its own row and the rows above it. A new file or folder needs a row. */
+/**
+ * From the bottom to the top: a file imports from its own row and the rows above it. A new file or
+ * folder needs a row.
+ */
 const LAYERS: readonly (readonly string[])[] = [
   // Runs in a page, and shares no code with the server.
   ['browser/'],
@@ -28,11 +42,16 @@ const LAYERS: readonly (readonly string[])[] = [
 ];
 
 const SOURCE = sourceFiles('src');
-const EVERYTHING = [...SOURCE, ...['bench', 'native-notes', 'scripts', 'test'].flatMap(sourceFiles)];
+const EVERYTHING = [
+  ...SOURCE,
+  ...['bench', 'native-notes', 'scripts', 'test'].flatMap(sourceFiles),
+];
 
 function layerOf(path: string): number {
   const name = path.replace(/^src\//, '').replace(/\.ts$/, '');
-  return LAYERS.findIndex((layer) => layer.some((entry) => (entry.endsWith('/') ? name.startsWith(entry) : name === entry)));
+  return LAYERS.findIndex((layer) =>
+    layer.some((entry) => (entry.endsWith('/') ? name.startsWith(entry) : name === entry)),
+  );
 }
 
 const isOfPage = (path: string): boolean => path.startsWith('src/browser/');
@@ -43,7 +62,10 @@ function pathsWhere(files: readonly SourceFile[], breaks: (file: SourceFile) => 
 }
 
 /** "from → to" of the imports that break a rule. */
-function importsWhere(files: readonly SourceFile[], breaks: (one: Import, from: string) => boolean): string[] {
+function importsWhere(
+  files: readonly SourceFile[],
+  breaks: (one: Import, from: string) => boolean,
+): string[] {
   return files.flatMap((file) =>
     importsOf(file)
       .filter((one) => breaks(one, file.path))
@@ -57,24 +79,33 @@ describe('layers', () => {
   });
 
   it('import only downward', () => {
-    const isUpward = ({ target }: Import, from: string): boolean => target.startsWith('src/') && layerOf(target) > layerOf(from);
+    const isUpward = ({ target }: Import, from: string): boolean =>
+      target.startsWith('src/') && layerOf(target) > layerOf(from);
     expect(importsWhere(SOURCE, isUpward)).toEqual([]);
   });
 
   it('keep what runs in a page apart', () => {
-    expect(importsWhere(SOURCE, ({ target }, from) => isOfPage(target) !== isOfPage(from) && target.startsWith('src/'))).toEqual(
-      [],
-    );
+    expect(
+      importsWhere(
+        SOURCE,
+        ({ target }, from) => isOfPage(target) !== isOfPage(from) && target.startsWith('src/'),
+      ),
+    ).toEqual([]);
   });
 
   it('take nothing from beside src/', () => {
-    expect(importsWhere(SOURCE, ({ target }) => /^(?:\.|bench|native-notes|scripts|test)\b/.test(target))).toEqual([]);
+    expect(
+      importsWhere(SOURCE, ({ target }) =>
+        /^(?:\.|bench|native-notes|scripts|test)\b/.test(target),
+      ),
+    ).toEqual([]);
   });
 });
 
 describe('what is native', () => {
   it('is imported as a value in one file, and there only when it listens', () => {
-    const isNative = ({ target, typeOnly }: Import): boolean => target === 'uWebSockets.js' && !typeOnly;
+    const isNative = ({ target, typeOnly }: Import): boolean =>
+      target === 'uWebSockets.js' && !typeOnly;
     expect(importsWhere(SOURCE, isNative)).toEqual(['src/native/uws.ts → uWebSockets.js']);
     expect(importsWhere(SOURCE, (one) => isNative(one) && !one.lazy)).toEqual([]);
   });
@@ -106,7 +137,8 @@ describe('what is native', () => {
       }
     }
     expect(reached).toContain('src/options/table.ts');
-    const isLight = (path: string): boolean => /^src\/(?:[\w-]+|options\/[\w-]+|linux\/file-limit)\.ts$/.test(path);
+    const isLight = (path: string): boolean =>
+      /^src\/(?:[\w-]+|options\/[\w-]+|linux\/file-limit)\.ts$/.test(path);
     expect([...reached].filter((path) => path === 'src/index.ts' || !isLight(path))).toEqual([]);
   });
 });
@@ -114,9 +146,11 @@ describe('what is native', () => {
 describe('the grammar of text/event-stream', () => {
   it('is known to core/frame.ts and to no other file', () => {
     const fieldAtLineStart = /(?:^|\\n|\\r)(?:data|event|retry|id): /;
-    expect(pathsWhere(SOURCE, (file) => literalsOf(file).some((literal) => fieldAtLineStart.test(literal)))).toEqual([
-      'src/core/frame.ts',
-    ]);
+    expect(
+      pathsWhere(SOURCE, (file) =>
+        literalsOf(file).some((literal) => fieldAtLineStart.test(literal)),
+      ),
+    ).toEqual(['src/core/frame.ts']);
   });
 });
 
@@ -126,7 +160,9 @@ describe('every file', () => {
   });
 
   it('begins with what it is', () => {
-    expect(pathsWhere(EVERYTHING, ({ text }) => !/^\/[*/]/.test(text.replace(/^#!.*\n/, '')))).toEqual([]);
+    expect(
+      pathsWhere(EVERYTHING, ({ text }) => !/^\/[*/]/.test(text.replace(/^#!.*\n/, ''))),
+    ).toEqual([]);
   });
 
   it('cites only native notes that are there', () => {

@@ -1,9 +1,17 @@
-/** How a batch is read: the bytes of `data` as they stand, all or nothing, and in slices of time. Over the wire: publish.wire.ts. */
+/**
+ * How a batch is read: the bytes of `data` as they stand, all or nothing, and in slices of time.
+ * Over the wire: publish.wire.ts.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
-import { BATCH_AT_ONCE_BYTES_MAX, BODY_BYTES_MAX, JSON_DEPTH_MAX, WORK_SLICE_MS } from '../src/limits.js';
+import {
+  BATCH_AT_ONCE_BYTES_MAX,
+  BODY_BYTES_MAX,
+  JSON_DEPTH_MAX,
+  WORK_SLICE_MS,
+} from '../src/limits.js';
 import { readEvents } from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
@@ -33,11 +41,25 @@ function readLine(line: string): { type: string | undefined; data: string; json:
 /** White space of JSON, less LF, which ends a line of a batch. */
 const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\r'), maxLength: 3 });
 
-/** JSON texts whose bytes say more than their value: long numbers, exponents, escapes, blanks, repeated names, nested "data". */
+/**
+ * JSON texts whose bytes say more than their value: long numbers, exponents, escapes, blanks,
+ * repeated names, nested "data".
+ */
 const jsonTexts = fc.letrec<{ value: string }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 3, depthIdentifier: 'json' },
-    fc.constantFrom('0', '-0', '1.0', '1e2', '1E+2', '12345678901234567890', '0.1000', 'true', 'false', 'null'),
+    fc.constantFrom(
+      '0',
+      '-0',
+      '1.0',
+      '1e2',
+      '1E+2',
+      '12345678901234567890',
+      '0.1000',
+      'true',
+      'false',
+      'null',
+    ),
     fc.constantFrom(
       '""',
       '"\\""',
@@ -56,14 +78,24 @@ const jsonTexts = fc.letrec<{ value: string }>((tie) => ({
     fc
       .array(
         fc.tuple(
-          fc.constantFrom('"data"', '"event"', '"a"', '"\\""', '"\\\\"', '"d\\u0061ta"', '"{"', '""'),
+          fc.constantFrom(
+            '"data"',
+            '"event"',
+            '"a"',
+            '"\\""',
+            '"\\\\"',
+            '"d\\u0061ta"',
+            '"{"',
+            '""',
+          ),
           blanks,
           tie('value'),
         ),
         { maxLength: 3 },
       )
       .map(
-        (members) => `{${members.map(([name, blank, value]) => `${blank}${name}${blank}:${blank}${value}${blank}`).join(',')}}`,
+        (members) =>
+          `{${members.map(([name, blank, value]) => `${blank}${name}${blank}:${blank}${value}${blank}`).join(',')}}`,
       ),
   ),
 })).value;
@@ -82,7 +114,11 @@ describe('the data of a batch line', () => {
           const event = type === null ? undefined : `${b[4]}"event"${b[5]}:${type}`;
           const members = event === undefined ? [data] : typeFirst ? [event, data] : [data, event];
           const read = readLine(`${b[4]}{${members.join(',')}}${b[5]}`);
-          assert.deepEqual(read, { type: type === null ? undefined : (JSON.parse(type) as string), data: value, json: true });
+          assert.deepEqual(read, {
+            type: type === null ? undefined : (JSON.parse(type) as string),
+            data: value,
+            json: true,
+          });
         },
       ),
       { numRuns: 1000 },
@@ -92,7 +128,11 @@ describe('the data of a batch line', () => {
   test('that is a string is its text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', maxLength: 60 }), blanks, (text, b) => {
-        assert.deepEqual(readLine(`{"data"${b}:${b}${JSON.stringify(text)}}`), { type: undefined, data: text, json: false });
+        assert.deepEqual(readLine(`{"data"${b}:${b}${JSON.stringify(text)}}`), {
+          type: undefined,
+          data: text,
+          json: false,
+        });
       }),
     );
   });
@@ -103,7 +143,10 @@ describe('the data of a batch line', () => {
         const last = values.at(-1)!;
         const read = readLine(`{${values.map((value) => `"data":${value}`).join(', ')}}`);
         if (last.startsWith('"'))
-          assert.deepEqual([read.data, read.json], [Buffer.from(JSON.parse(last) as string).toString(), false]);
+          assert.deepEqual(
+            [read.data, read.json],
+            [Buffer.from(JSON.parse(last) as string).toString(), false],
+          );
         else assert.deepEqual([read.data, read.json], [last, true]);
       }),
       { numRuns: 300 },
@@ -111,9 +154,20 @@ describe('the data of a batch line', () => {
   });
 
   test('whose name is written with escapes is found all the same, also beside one that is not', () => {
-    expect(readLine('{"d\\u0061ta": {"a":1}}')).toEqual({ type: undefined, data: '{"a":1}', json: true });
-    for (const line of ['{"data":1,"d\\u0061ta":[2]}', '{"d\\u0061ta":1,"data":[2]}', '{"data":"text","\\u0064ata":[2]}']) {
-      expect({ line, data: JSON.parse(readLine(line).data) as unknown }).toEqual({ line, data: [2] });
+    expect(readLine('{"d\\u0061ta": {"a":1}}')).toEqual({
+      type: undefined,
+      data: '{"a":1}',
+      json: true,
+    });
+    for (const line of [
+      '{"data":1,"d\\u0061ta":[2]}',
+      '{"d\\u0061ta":1,"data":[2]}',
+      '{"data":"text","\\u0064ata":[2]}',
+    ]) {
+      expect({ line, data: JSON.parse(readLine(line).data) as unknown }).toEqual({
+        line,
+        data: [2],
+      });
     }
   });
 });
@@ -156,8 +210,12 @@ describe('a batch', () => {
 
   test('without an event, with blank lines only, or with a type for all is refused', () => {
     for (const body of ['', '\n', '\n \r\n\t'])
-      expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_BATCH'));
-    expect(() => readEvents('c', 'batch', 'note', Buffer.from('{"data":1}'), LIMIT)).toThrow(code('HOLDLINE_BAD_QUERY'));
+      expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(
+        code('HOLDLINE_BAD_BATCH'),
+      );
+    expect(() => readEvents('c', 'batch', 'note', Buffer.from('{"data":1}'), LIMIT)).toThrow(
+      code('HOLDLINE_BAD_QUERY'),
+    );
   });
 
   test('has at most 10,000 events', async () => {
@@ -168,11 +226,16 @@ describe('a batch', () => {
 });
 
 describe('a large batch', () => {
-  const lines = (count: number, line = JSON.stringify({ data: 'x'.repeat(240) })): string => `${line}\n`.repeat(count);
+  const lines = (count: number, line = JSON.stringify({ data: 'x'.repeat(240) })): string =>
+    `${line}\n`.repeat(count);
 
   test('is read whole, in order, as a small one is', async () => {
     const count = 8000;
-    const body = Buffer.from(Array.from({ length: count }, (_, i) => `{"event":"e${i % 7}","data":{"n":${i}.0}}`).join('\n'));
+    const body = Buffer.from(
+      Array.from({ length: count }, (_, i) => `{"event":"e${i % 7}","data":{"n":${i}.0}}`).join(
+        '\n',
+      ),
+    );
     assert.ok(body.length > BATCH_AT_ONCE_BYTES_MAX);
     const events = await readLater(body);
     assert.deepEqual(
@@ -239,17 +302,27 @@ describe('a large batch', () => {
   });
 
   test('of blank lines costs no more than its bytes', async () => {
-    const body = Buffer.from(`${'\n'.repeat(BODY_BYTES_MAX / 2)}${' \n'.repeat(100_000)}{"data":1}`);
+    const body = Buffer.from(
+      `${'\n'.repeat(BODY_BYTES_MAX / 2)}${' \n'.repeat(100_000)}{"data":1}`,
+    );
     expect((await readLater(body)).length).toBe(1);
-    await expect(readLater(Buffer.alloc(BODY_BYTES_MAX, '\n'))).rejects.toEqual(code('HOLDLINE_BAD_BATCH'));
+    await expect(readLater(Buffer.alloc(BODY_BYTES_MAX, '\n'))).rejects.toEqual(
+      code('HOLDLINE_BAD_BATCH'),
+    );
   });
 
   test('a line of escapes as long as any event needs is read', async () => {
     const text = '\u0001'.repeat(9000);
-    const line = JSON.stringify({ event: '\ud83d\ude00'.repeat(32), data: text }).replace(/[\ud800-\udfff]/g, (unit) => {
-      return `\\u${unit.charCodeAt(0).toString(16)}`;
-    });
+    const line = JSON.stringify({ event: '\ud83d\ude00'.repeat(32), data: text }).replace(
+      /[\ud800-\udfff]/g,
+      (unit) => {
+        return `\\u${unit.charCodeAt(0).toString(16)}`;
+      },
+    );
     const events = await readLater(Buffer.from(`${line}\n${lines(300)}`));
-    expect([events[0]!.type, Buffer.from(events[0]!.data).toString()]).toEqual(['😀'.repeat(32), text]);
+    expect([events[0]!.type, Buffer.from(events[0]!.data).toString()]).toEqual([
+      '😀'.repeat(32),
+      text,
+    ]);
   });
 });

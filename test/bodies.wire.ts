@@ -1,4 +1,7 @@
-/** Bodies as they come: what one costs is its bytes, in however many pieces it comes, and what is left behind is given back. */
+/**
+ * Bodies as they come: what one costs is its bytes, in however many pieces it comes, and what is
+ * left behind is given back.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from './support/control.js';
 import { serverForTest } from './support/server.js';
@@ -13,7 +16,9 @@ test('bodies in chunks of one byte that never end cost their bytes, and are told
   onTestFinished(() => control.line.close());
   await control.beat();
   const before = server.rssBytes();
-  const clients = await Promise.all(Array.from({ length: 3 }, () => RawConnection.open(server.port)));
+  const clients = await Promise.all(
+    Array.from({ length: 3 }, () => RawConnection.open(server.port)),
+  );
   onTestFinished(() => clients.forEach((client) => client.destroy()));
   const piece = Buffer.from('1\r\nx\r\n'.repeat(16 * 1024));
   let most = 0;
@@ -44,14 +49,25 @@ test('bodies that were begun and left are given back: the same number finds room
     .repeat(60);
   // A channel holds at most half of all memory of publishes: 30 MB fit, and would not twice.
   for (let round = 0; round < 3; round++) {
-    const clients = await Promise.all(Array.from({ length: 10 }, () => RawConnection.open(server.port)));
-    for (const client of clients) client.send(`${HEAD}Content-Length: ${body.length}\r\n\r\n${body.slice(0, -10)}`);
+    const clients = await Promise.all(
+      Array.from({ length: 10 }, () => RawConnection.open(server.port)),
+    );
+    for (const client of clients)
+      client.send(`${HEAD}Content-Length: ${body.length}\r\n\r\n${body.slice(0, -10)}`);
     const begun = (round + 1) * 10;
-    await server.statsUntil('their heads have come', ({ counters }) => counters.requests_total >= begun);
+    await server.statsUntil(
+      'their heads have come',
+      ({ counters }) => counters.requests_total >= begun,
+    );
     for (const client of clients) client.socket.resetAndDestroy();
-    await server.statsUntil('they are gone', ({ counters }) => counters.publish_aborted_total === begun);
+    await server.statsUntil(
+      'they are gone',
+      ({ counters }) => counters.publish_aborted_total === begun,
+    );
   }
-  const answer = await server.post('c', body, { headers: { 'Content-Type': 'application/x-ndjson' } });
+  const answer = await server.post('c', body, {
+    headers: { 'Content-Type': 'application/x-ndjson' },
+  });
   expect(answer.status).toBe(200);
   expect((await server.stats()).counters.refused['HOLDLINE_PUBLISH_BUSY']).toBeUndefined();
 }, 30_000);

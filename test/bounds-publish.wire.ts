@@ -1,4 +1,7 @@
-/** What publishes under way may take: bodies in the smallest pieces, and batches of the smallest events, all at once. */
+/**
+ * What publishes under way may take: bodies in the smallest pieces, and batches of the smallest
+ * events, all at once.
+ */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
@@ -42,19 +45,27 @@ test('bodies in chunks of one byte take their bytes and no more', { timeout: 60_
   expect(grown).toBeLessThan(40 * MiB);
 });
 
-test('batches of the smallest events stay within the memory of publishes', { timeout: 60_000 }, async () => {
-  const server = await serverForTest({}, SMALL_HEAP);
-  const before = peakBytes(server);
-  const body = '{"data":1}\n'.repeat(BATCH_EVENTS_MAX);
-  const statuses = await Promise.all(
-    Array.from(
-      { length: 110 },
-      async () => (await server.post('c', body, { headers: { 'Content-Type': 'application/x-ndjson' } })).status,
-    ),
-  );
-  const grown = peakBytes(server) - before;
-  console.log(`batches: peak grown ${grown / MiB} MiB, ${statuses.filter((status) => status === 200).length} of 110 taken`);
-  expect(statuses.every((status) => status === 200 || status === 503)).toBe(true);
-  expect(statuses).toContain(200);
-  expect(grown).toBeLessThan(PUBLISH_BYTES_MAX + 48 * MiB);
-});
+test(
+  'batches of the smallest events stay within the memory of publishes',
+  { timeout: 60_000 },
+  async () => {
+    const server = await serverForTest({}, SMALL_HEAP);
+    const before = peakBytes(server);
+    const body = '{"data":1}\n'.repeat(BATCH_EVENTS_MAX);
+    const statuses = await Promise.all(
+      Array.from(
+        { length: 110 },
+        async () =>
+          (await server.post('c', body, { headers: { 'Content-Type': 'application/x-ndjson' } }))
+            .status,
+      ),
+    );
+    const grown = peakBytes(server) - before;
+    console.log(
+      `batches: peak grown ${grown / MiB} MiB, ${statuses.filter((status) => status === 200).length} of 110 taken`,
+    );
+    expect(statuses.every((status) => status === 200 || status === 503)).toBe(true);
+    expect(statuses).toContain(200);
+    expect(grown).toBeLessThan(PUBLISH_BYTES_MAX + 48 * MiB);
+  },
+);

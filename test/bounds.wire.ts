@@ -1,10 +1,19 @@
-/** What bounds of memory are worth: each is filled with its worst shape, and what counts is the resident memory of the server. */
+/**
+ * What bounds of memory are worth: each is filled with its worst shape, and what counts is the
+ * resident memory of the server.
+ */
 import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { CHANNEL_BYTES, CHANNELS_MAX, CHANNELS_PER_LINE_MAX, IDEMPOTENCY_KEYS_MAX, READER_CHANNELS_MAX } from '../src/limits.js';
+import {
+  CHANNEL_BYTES,
+  CHANNELS_MAX,
+  CHANNELS_PER_LINE_MAX,
+  IDEMPOTENCY_KEYS_MAX,
+  READER_CHANNELS_MAX,
+} from '../src/limits.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
 import { pipeline } from './support/pipeline.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -22,75 +31,114 @@ function peakBytes(server: TestServer): number {
 }
 
 async function memoryOf(server: TestServer): Promise<MemoryReport> {
-  return jsonOf(await server.request('GET', '/-/memory', { headers: server.opsHeaders })) as MemoryReport;
+  return jsonOf(
+    await server.request('GET', '/-/memory', { headers: server.opsHeaders }),
+  ) as MemoryReport;
 }
 
 const post = (path: string, body: string, headers = ''): string =>
   `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n${headers}\r\n${body}`;
 
 describe('rings', () => {
-  test('of 120,000 channels with one byte each take what is counted of them', { timeout: 60_000 }, async () => {
+  test(
+    'of 120,000 channels with one byte each take what is counted of them',
+    { timeout: 60_000 },
+    async () => {
+      const server = await serverForTest({}, SMALL_HEAP);
+      const before = server.rssBytes();
+      expect(await pipeline(server.port, 120_000, (index) => post(`/t${index}`, 'x'))).toEqual(
+        new Map([[200, 120_000]]),
+      );
+      const { channels } = await server.stats();
+      const grown = server.rssBytes() - before;
+      console.log(
+        `rings: counted ${channels.ringBytes / MiB} MiB of ${channels.rings}, grown ${grown / MiB} MiB`,
+      );
+      expect(channels.rings).toBe(CHANNELS_MAX);
+      expect(grown / channels.ringBytes).toBeLessThan(1.15);
+      expect(grown / channels.ringBytes).toBeGreaterThan(0.85);
+    },
+  );
+
+  test(
+    'stay within --replay-total, beside the channels themselves',
+    { timeout: 60_000 },
+    async () => {
+      const server = await serverForTest({ 'replay-total': '16MiB' }, SMALL_HEAP);
+      const before = server.rssBytes();
+      const body = 'x'.repeat(200);
+      const names = 40_000;
+      expect(await pipeline(server.port, names, (index) => post(`/t${index}`, body))).toEqual(
+        new Map([[200, names]]),
+      );
+      const grown = server.rssBytes() - before;
+      const { channels } = await server.stats();
+      console.log(`replay total: ${channels.rings} rings, grown ${grown / MiB} MiB`);
+      expect(channels.ringBytes).toBeLessThanOrEqual(16 * MiB);
+      expect(grown, 'with the garbage of as many requests').toBeLessThan(
+        16 * MiB + names * CHANNEL_BYTES + 24 * MiB,
+      );
+    },
+  );
+});
+
+test(
+  'names that only lines hold cost no more than a channel and a feed each',
+  { timeout: 60_000 },
+  async () => {
     const server = await serverForTest({}, SMALL_HEAP);
     const before = server.rssBytes();
-    expect(await pipeline(server.port, 120_000, (index) => post(`/t${index}`, 'x'))).toEqual(new Map([[200, 120_000]]));
-    const { channels } = await server.stats();
+    const lines = Math.floor(READER_CHANNELS_MAX / CHANNELS_PER_LINE_MAX);
+    const sockets: Socket[] = [];
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    for (let line = 0; line < lines; line++) {
+      const names = Array.from(
+        { length: CHANNELS_PER_LINE_MAX },
+        (_, nth) => `n${line}-${nth}`,
+      ).join(',');
+      const socket = connect(server.port, '127.0.0.1');
+      socket.write(
+        `GET /${names} HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n`,
+      );
+      sockets.push(socket);
+      if (line % 250 === 0) await once(socket, 'data');
+    }
+    const stats = await server.statsUntil(
+      'all lines',
+      ({ lines: { open } }) => open === lines,
+      20_000,
+    );
     const grown = server.rssBytes() - before;
-    console.log(`rings: counted ${channels.ringBytes / MiB} MiB of ${channels.rings}, grown ${grown / MiB} MiB`);
-    expect(channels.rings).toBe(CHANNELS_MAX);
-    expect(grown / channels.ringBytes).toBeLessThan(1.15);
-    expect(grown / channels.ringBytes).toBeGreaterThan(0.85);
-  });
+    console.log(`names: ${stats.channels.known}, grown ${grown / MiB} MiB`);
+    expect(stats.channels.known).toBe(READER_CHANNELS_MAX);
+    expect(grown).toBeLessThan(READER_CHANNELS_MAX * CHANNEL_BYTES + lines * 12 * 1024);
+  },
+);
 
-  test('stay within --replay-total, beside the channels themselves', { timeout: 60_000 }, async () => {
-    const server = await serverForTest({ 'replay-total': '16MiB' }, SMALL_HEAP);
+test(
+  'idempotency keys cost less than three quarters of a kilobyte each',
+  { timeout: 60_000 },
+  async () => {
+    const server = await serverForTest({}, SMALL_HEAP);
     const before = server.rssBytes();
-    const body = 'x'.repeat(200);
-    const names = 40_000;
-    expect(await pipeline(server.port, names, (index) => post(`/t${index}`, body))).toEqual(new Map([[200, names]]));
+    const count = IDEMPOTENCY_KEYS_MAX + 10_000;
+    const request = (index: number): string =>
+      post('/keyed', 'x', `Idempotency-Key: ${String(index).padStart(128, 'k')}\r\n`);
+    expect(await pipeline(server.port, count, request)).toEqual(new Map([[200, count]]));
     const grown = server.rssBytes() - before;
-    const { channels } = await server.stats();
-    console.log(`replay total: ${channels.rings} rings, grown ${grown / MiB} MiB`);
-    expect(channels.ringBytes).toBeLessThanOrEqual(16 * MiB);
-    expect(grown, 'with the garbage of as many requests').toBeLessThan(16 * MiB + names * CHANNEL_BYTES + 24 * MiB);
-  });
-});
-
-test('names that only lines hold cost no more than a channel and a feed each', { timeout: 60_000 }, async () => {
-  const server = await serverForTest({}, SMALL_HEAP);
-  const before = server.rssBytes();
-  const lines = Math.floor(READER_CHANNELS_MAX / CHANNELS_PER_LINE_MAX);
-  const sockets: Socket[] = [];
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-  });
-  for (let line = 0; line < lines; line++) {
-    const names = Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, nth) => `n${line}-${nth}`).join(',');
-    const socket = connect(server.port, '127.0.0.1');
-    socket.write(`GET /${names} HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n`);
-    sockets.push(socket);
-    if (line % 250 === 0) await once(socket, 'data');
-  }
-  const stats = await server.statsUntil('all lines', ({ lines: { open } }) => open === lines, 20_000);
-  const grown = server.rssBytes() - before;
-  console.log(`names: ${stats.channels.known}, grown ${grown / MiB} MiB`);
-  expect(stats.channels.known).toBe(READER_CHANNELS_MAX);
-  expect(grown).toBeLessThan(READER_CHANNELS_MAX * CHANNEL_BYTES + lines * 12 * 1024);
-});
-
-test('idempotency keys cost less than three quarters of a kilobyte each', { timeout: 60_000 }, async () => {
-  const server = await serverForTest({}, SMALL_HEAP);
-  const before = server.rssBytes();
-  const count = IDEMPOTENCY_KEYS_MAX + 10_000;
-  const request = (index: number): string => post('/keyed', 'x', `Idempotency-Key: ${String(index).padStart(128, 'k')}\r\n`);
-  expect(await pipeline(server.port, count, request)).toEqual(new Map([[200, count]]));
-  const grown = server.rssBytes() - before;
-  console.log(`idempotency: grown ${grown / MiB} MiB`);
-  expect((await server.stats()).counters.idempotency_evicted_total).toBe(10_000);
-  expect(grown).toBeLessThan(IDEMPOTENCY_KEYS_MAX * 768);
-});
+    console.log(`idempotency: grown ${grown / MiB} MiB`);
+    expect((await server.stats()).counters.idempotency_evicted_total).toBe(10_000);
+    expect(grown).toBeLessThan(IDEMPOTENCY_KEYS_MAX * 768);
+  },
+);
 
 describe('a machine full of sockets in TIME_WAIT', () => {
-  /** Makes them on addresses of their own, so that no other test's ports are taken. They stay for a minute. */
+  /**
+   * Makes them on addresses of their own, so that no other test's ports are taken. They stay for a
+   * minute.
+   */
   async function makeTimeWaits(count: number): Promise<void> {
     const server: Server = createServer((socket) =>
       socket
@@ -104,7 +152,11 @@ describe('a machine full of sockets in TIME_WAIT', () => {
     let made = 0;
     const lane = async (): Promise<void> => {
       while (made < count) {
-        const socket = connect({ port, host: '127.0.77.1', localAddress: `127.0.77.${2 + (made++ % 8)}` }).resume();
+        const socket = connect({
+          port,
+          host: '127.0.77.1',
+          localAddress: `127.0.77.${2 + (made++ % 8)}`,
+        }).resume();
         await once(socket, 'close');
       }
     };
@@ -131,7 +183,10 @@ describe('a machine full of sockets in TIME_WAIT', () => {
 });
 
 describe('a memory budget', () => {
-  /** Publishes batches of 1 MiB one after the other, from a process of its own, until the test is over. */
+  /**
+   * Publishes batches of 1 MiB one after the other, from a process of its own, until the test is
+   * over.
+   */
   function flood(server: TestServer, publishers: number): () => void {
     const script = `
       import { request, Agent } from 'node:http';
@@ -145,7 +200,9 @@ describe('a memory budget', () => {
       };
       for (let i = 0; i < ${publishers}; i++) publish();
     `;
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: 'ignore',
+    });
     const stop = (): void => void child.kill('SIGKILL');
     onTestFinished(stop);
     return stop;
@@ -163,13 +220,19 @@ describe('a memory budget', () => {
   test('does not take the garbage of batches for use', { timeout: 60_000 }, async () => {
     const server = await serverForTest({ 'memory-budget': '150MiB' });
     const stop = flood(server, 4);
-    await server.statsUntil('batches', ({ counters }) => counters.publish_requests_total > 20, 20_000);
+    await server.statsUntil(
+      'batches',
+      ({ counters }) => counters.publish_requests_total > 20,
+      20_000,
+    );
     const statuses: number[] = [];
     for (let asked = 0; asked < 25; asked++) {
       statuses.push(await askForLine(server));
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    console.log(`budget: resident ${server.rssBytes() / MiB} MiB, peak ${peakBytes(server) / MiB} MiB`);
+    console.log(
+      `budget: resident ${server.rssBytes() / MiB} MiB, peak ${peakBytes(server) / MiB} MiB`,
+    );
     expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(24);
     stop();
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -179,8 +242,13 @@ describe('a memory budget', () => {
   test('refuses lines when rings have taken it', { timeout: 60_000 }, async () => {
     const server = await serverForTest({ 'memory-budget': '120MiB', 'replay-bytes': '1MiB' });
     const events = Array.from({ length: 100 }, () => ({ data: 'x'.repeat(10_000) }));
-    for (let channel = 0; channel < 80; channel++) await server.publishBatch(`full-${channel}`, events);
-    await server.statsUntil('a full budget', ({ memory }) => memory.budgetUsedBytes! > 120 * MiB, 10_000);
+    for (let channel = 0; channel < 80; channel++)
+      await server.publishBatch(`full-${channel}`, events);
+    await server.statsUntil(
+      'a full budget',
+      ({ memory }) => memory.budgetUsedBytes! > 120 * MiB,
+      10_000,
+    );
     expect(await askForLine(server)).toBe(503);
   });
 });

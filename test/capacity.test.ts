@@ -1,12 +1,27 @@
-/** The planner's pure parts: fitting finds what it was given, the model adds up, and a plan never needs less for more. */
+/**
+ * The planner's pure parts: fitting finds what it was given, the model adds up, and a plan never
+ * needs less for more.
+ */
 
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { loadOf, wireBytes, writeUs, type Costs, type Demand } from '../src/tools/capacity/cost-model.js';
+import {
+  loadOf,
+  wireBytes,
+  writeUs,
+  type Costs,
+  type Demand,
+} from '../src/tools/capacity/cost-model.js';
 import { coresIn } from '../src/tools/capacity/cores.js';
 import { fitProfile } from '../src/tools/capacity/fit.js';
 import { htmlReport } from '../src/tools/capacity/html-report.js';
-import { fitFactors, fitLine, predictionError, sumOf, valueAt } from '../src/tools/capacity/least-squares.js';
+import {
+  fitFactors,
+  fitLine,
+  predictionError,
+  sumOf,
+  valueAt,
+} from '../src/tools/capacity/least-squares.js';
 import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/options.js';
 import type { Request } from '../src/tools/capacity/limit-rows.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
@@ -15,7 +30,8 @@ import { loadProfile, type Limits } from '../src/tools/capacity/profile.js';
 import { reportOf, sureness, tableOf, type CapacityReport } from '../src/tools/capacity/report.js';
 import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile.js';
 
-const amount = (min: number, max: number): fc.Arbitrary<number> => fc.double({ min, max, noNaN: true });
+const amount = (min: number, max: number): fc.Arbitrary<number> =>
+  fc.double({ min, max, noNaN: true });
 
 /** Costs of machines from fast to slow. */
 const anyCosts: fc.Arbitrary<Costs> = fc.record({
@@ -49,7 +65,8 @@ describe('a line through points', () => {
         (slope, intercept, xs) => {
           const line = fitLine(xs.map((x) => ({ x, y: intercept + slope * x })));
           const scale = Math.abs(intercept) + Math.abs(slope) * 1e5 + 1;
-          for (const x of [0, 17, 1e5]) expect(Math.abs(valueAt(line, x) - (intercept + slope * x)) / scale).toBeLessThan(1e-9);
+          for (const x of [0, 17, 1e5])
+            expect(Math.abs(valueAt(line, x) - (intercept + slope * x)) / scale).toBeLessThan(1e-9);
           expect(line.slopeError * 1e5).toBeLessThan(scale * 1e-4);
         },
       ),
@@ -73,30 +90,49 @@ describe('factors', () => {
 
   it('are found again where the observations tell them', () => {
     fc.assert(
-      fc.property(fc.array(amount(0, 100), { minLength: 3, maxLength: 3 }), anyRows, (factors, rows) => {
-        // Rows that tell the effects apart: each effect has one where it is by far the largest.
-        const telling = [...rows, [100, 0, 1], [1, 100, 0], [0, 1, 100]];
-        const found = fitFactors(telling.map((effects) => ({ effects, outcome: sumOf(effects, factors), weight: 1 })));
-        factors.forEach((factor, nth) => expect(found[nth]).toBeCloseTo(factor, 6));
-      }),
+      fc.property(
+        fc.array(amount(0, 100), { minLength: 3, maxLength: 3 }),
+        anyRows,
+        (factors, rows) => {
+          // Rows that tell the effects apart: each effect has one where it is by far the largest.
+          const telling = [...rows, [100, 0, 1], [1, 100, 0], [0, 1, 100]];
+          const found = fitFactors(
+            telling.map((effects) => ({ effects, outcome: sumOf(effects, factors), weight: 1 })),
+          );
+          factors.forEach((factor, nth) => expect(found[nth]).toBeCloseTo(factor, 6));
+        },
+      ),
     );
   });
 
   it('are never below 0, and no step from them fits better', () => {
     fc.assert(
-      fc.property(anyRows, fc.array(amount(-50, 50), { minLength: 9, maxLength: 9 }), (rows, outcomes) => {
-        const observations = rows.map((effects, nth) => ({ effects, outcome: outcomes[nth]!, weight: 1 }));
-        const error = (factors: readonly number[]): number =>
-          observations.reduce((sum, { effects, outcome }) => sum + (sumOf(effects, factors) - outcome) ** 2, 0);
-        const found = fitFactors(observations);
-        expect(Math.min(...found)).toBeGreaterThanOrEqual(0);
-        for (let nth = 0; nth < 3; nth++) {
-          for (const step of [-1e-3, 1e-3]) {
-            const beside = found.map((factor, at) => (at === nth ? Math.max(0, factor + step) : factor));
-            expect(error(beside)).toBeGreaterThanOrEqual(error(found) - 1e-6);
+      fc.property(
+        anyRows,
+        fc.array(amount(-50, 50), { minLength: 9, maxLength: 9 }),
+        (rows, outcomes) => {
+          const observations = rows.map((effects, nth) => ({
+            effects,
+            outcome: outcomes[nth]!,
+            weight: 1,
+          }));
+          const error = (factors: readonly number[]): number =>
+            observations.reduce(
+              (sum, { effects, outcome }) => sum + (sumOf(effects, factors) - outcome) ** 2,
+              0,
+            );
+          const found = fitFactors(observations);
+          expect(Math.min(...found)).toBeGreaterThanOrEqual(0);
+          for (let nth = 0; nth < 3; nth++) {
+            for (const step of [-1e-3, 1e-3]) {
+              const beside = found.map((factor, at) =>
+                at === nth ? Math.max(0, factor + step) : factor,
+              );
+              expect(error(beside)).toBeGreaterThanOrEqual(error(found) - 1e-6);
+            }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 });
@@ -116,7 +152,8 @@ describe('the model', () => {
           silent * costs.heartbeatUs;
         expect(load.busyShare).toBeLessThanOrEqual(1);
         if (load.busyShare < 1) expect(costs.idleShare + us / 1e6).toBeCloseTo(load.busyShare, 6);
-        // Where sweeps follow one another what is left of the core is used up, but for rounding to whole corks of large events.
+        // Where sweeps follow one another what is left of the core is used up, but for rounding to
+        // whole corks of large events.
         else if (wireBytes(costs, eventBytes) < costs.fullWriteBytes && silent === 0)
           expect(costs.idleShare + us / 1e6).toBeCloseTo(1, 3);
       }),
@@ -129,7 +166,8 @@ describe('the model', () => {
       fc.property(anyCosts, anyDemand, (costs, demand) => {
         const { batchEvents, batchingPerSecond, ceilingPerSecond } = loadOf(costs, demand);
         expect(batchEvents).toBeGreaterThanOrEqual(1);
-        if (demand.eventsPerSecond > 0.1 && demand.eventsPerSecond < batchingPerSecond) expect(batchEvents).toBe(1);
+        if (demand.eventsPerSecond > 0.1 && demand.eventsPerSecond < batchingPerSecond)
+          expect(batchEvents).toBe(1);
         expect(batchEvents * wireBytes(costs, demand.eventBytes)).toBeLessThanOrEqual(
           Math.max(wireBytes(costs, demand.eventBytes), costs.fullWriteBytes) * (1 + 1e-9),
         );
@@ -143,7 +181,10 @@ describe('the model', () => {
       fc.property(anyCosts, anyDemand, (costs, demand) => {
         const at = loadOf(costs, demand).batchingPerSecond;
         const before = loadOf(costs, { ...demand, eventsPerSecond: at * 0.9999 });
-        const after = loadOf(costs, { ...demand, eventsPerSecond: Math.min(at * 1.0001, before.ceilingPerSecond) });
+        const after = loadOf(costs, {
+          ...demand,
+          eventsPerSecond: Math.min(at * 1.0001, before.ceilingPerSecond),
+        });
         fc.pre(at > 0.1);
         expect(before.busyShare).toBeGreaterThan(0.99);
         expect(after.sweepMs / before.sweepMs).toBeGreaterThan(0.99);
@@ -167,8 +208,10 @@ describe('the model', () => {
             [what]: what === 'lines' ? Math.ceil(demand.lines * times) : demand[what] * times,
           });
           expect(other.busyShare).toBeGreaterThanOrEqual(one.busyShare * (1 - 1e-9));
-          if (what !== 'eventsPerSecond') expect(other.ceilingPerSecond).toBeLessThanOrEqual(one.ceilingPerSecond * (1 + 1e-9));
-          if (what === 'lines') expect(other.sweepMs).toBeGreaterThanOrEqual(one.sweepMs * (1 - 1e-9));
+          if (what !== 'eventsPerSecond')
+            expect(other.ceilingPerSecond).toBeLessThanOrEqual(one.ceilingPerSecond * (1 + 1e-9));
+          if (what === 'lines')
+            expect(other.sweepMs).toBeGreaterThanOrEqual(one.sweepMs * (1 - 1e-9));
         },
       ),
       { numRuns: 1000 },
@@ -185,8 +228,16 @@ const DEMANDS: readonly Demand[] = [
 ];
 
 /** Largest relative difference between what a fit and the truth say of a figure. */
-function worst(truth: Truth, costs: Costs, figure: 'busyShare' | 'sweepMs' | 'ceilingPerSecond'): number {
-  return Math.max(...DEMANDS.map((demand) => Math.abs(loadOf(costs, demand)[figure] / loadOf(truth.costs, demand)[figure] - 1)));
+function worst(
+  truth: Truth,
+  costs: Costs,
+  figure: 'busyShare' | 'sweepMs' | 'ceilingPerSecond',
+): number {
+  return Math.max(
+    ...DEMANDS.map((demand) =>
+      Math.abs(loadOf(costs, demand)[figure] / loadOf(truth.costs, demand)[figure] - 1),
+    ),
+  );
 }
 
 describe('fitting a profile', () => {
@@ -211,7 +262,11 @@ describe('fitting a profile', () => {
         for (const lines of [1_000, 10_000, 20_000]) {
           const working = TRUTH.workingBytes + TRUTH.workingSeconds * 100 * (1_000 + 1_024);
           const should = TRUTH.userBytes + lines * TRUTH.userBytesPerLine + working;
-          expect(Math.abs(userBytesOf(fit, { lines, eventsPerSecond: 100, eventBytes: 1_000 }) / should - 1)).toBeLessThan(0.05);
+          expect(
+            Math.abs(
+              userBytesOf(fit, { lines, eventsPerSecond: 100, eventBytes: 1_000 }) / should - 1,
+            ),
+          ).toBeLessThan(0.05);
         }
         // What it says of its own error is neither nothing nor everything.
         expect(fit.cpuError).toBeGreaterThan(0.002);
@@ -222,10 +277,14 @@ describe('fitting a profile', () => {
 
   it('tells what a process takes for what is published', () => {
     const fit = fitProfile(syntheticProfile());
-    const at = (eventsPerSecond: number): number => userBytesOf(fit, { lines: 5_000, eventsPerSecond, eventBytes: 1_000 });
+    const at = (eventsPerSecond: number): number =>
+      userBytesOf(fit, { lines: 5_000, eventsPerSecond, eventBytes: 1_000 });
     const idle = TRUTH.userBytes + 5_000 * TRUTH.userBytesPerLine;
     expect(at(0)).toBeCloseTo(idle, -1);
-    expect(at(1_000) - idle).toBeCloseTo(TRUTH.workingBytes + TRUTH.workingSeconds * 1_000 * 2_024, -1);
+    expect(at(1_000) - idle).toBeCloseTo(
+      TRUTH.workingBytes + TRUTH.workingSeconds * 1_000 * 2_024,
+      -1,
+    );
   });
 
   it('knows latency by sweeps, and halves what both ends take in the kernel', () => {
@@ -270,20 +329,31 @@ describe('a plan', () => {
     eventBytes: fc.integer({ min: 1, max: 60_000 }),
     p99Ms: fc.integer({ min: 10, max: 10_000 }),
   });
-  const memoryOf = ({ processes, userBytes, kernelBytes }: Plan): number => processes * (userBytes.value + kernelBytes.value);
+  const memoryOf = ({ processes, userBytes, kernelBytes }: Plan): number =>
+    processes * (userBytes.value + kernelBytes.value);
 
   it('never takes fewer processes, machines or bytes for more of anything', () => {
     fc.assert(
-      fc.property(anyRequest, more, fc.constantFrom('subscribers', 'eventsPerSecond', 'eventBytes'), (request, times, what) => {
-        const one = planFor(request);
-        const other = planFor({ ...request, [what]: Math.ceil(request[what] * times) });
-        // A limit that not one line keeps to is planned without, which makes plans of either side incomparable.
-        fc.pre([one, other].every(({ limits }) => limits.every(({ lines, always }) => !always || lines > 0)));
-        expect(other.processes).toBeGreaterThanOrEqual(one.processes);
-        expect(other.machines).toBeGreaterThanOrEqual(one.machines);
-        expect(memoryOf(other)).toBeGreaterThanOrEqual(memoryOf(one) * (1 - 1e-9));
-        expect(other.linesPerProcess).toBeLessThanOrEqual(one.linesPerProcess);
-      }),
+      fc.property(
+        anyRequest,
+        more,
+        fc.constantFrom('subscribers', 'eventsPerSecond', 'eventBytes'),
+        (request, times, what) => {
+          const one = planFor(request);
+          const other = planFor({ ...request, [what]: Math.ceil(request[what] * times) });
+          // A limit that not one line keeps to is planned without, which makes plans of either side
+          // incomparable.
+          fc.pre(
+            [one, other].every(({ limits }) =>
+              limits.every(({ lines, always }) => !always || lines > 0),
+            ),
+          );
+          expect(other.processes).toBeGreaterThanOrEqual(one.processes);
+          expect(other.machines).toBeGreaterThanOrEqual(one.machines);
+          expect(memoryOf(other)).toBeGreaterThanOrEqual(memoryOf(one) * (1 - 1e-9));
+          expect(other.linesPerProcess).toBeLessThanOrEqual(one.linesPerProcess);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -291,7 +361,9 @@ describe('a plan', () => {
   it('leaves a core free, and puts a process on each of the others', () => {
     const big: Partial<Limits> = { cores: 4, fileLimit: 20_164, linkBitsPerSecond: 1e11 };
     const plan = planFor({ subscribers: 100_000, p99Ms: 60_000 }, big);
-    expect([plan.linesPerProcess, plan.linesPerMachine, plan.machines]).toEqual([20_000, 60_000, 2]);
+    expect([plan.linesPerProcess, plan.linesPerMachine, plan.machines]).toEqual([
+      20_000, 60_000, 2,
+    ]);
     expect([plan.processes, plan.lines, plan.processesPerMachine]).toEqual([5, 20_000, 3]);
     expect(planFor({ subscribers: 40_001, p99Ms: 60_000 }, big).processes).toBe(3);
   });
@@ -303,7 +375,12 @@ describe('a plan', () => {
         expect(plan.lines * plan.processes).toBeGreaterThanOrEqual(request.subscribers);
         expect(plan.lines).toBeLessThanOrEqual(plan.linesPerProcess);
         expect(plan.machines * plan.linesPerMachine).toBeGreaterThanOrEqual(request.subscribers);
-        for (const { value, plusMinus, beyond } of [plan.userBytes, plan.cpuShare, plan.p99Ms, plan.egressBytesPerSecond]) {
+        for (const { value, plusMinus, beyond } of [
+          plan.userBytes,
+          plan.cpuShare,
+          plan.p99Ms,
+          plan.egressBytesPerSecond,
+        ]) {
           expect(value).toBeGreaterThanOrEqual(0);
           expect(plusMinus).toBeGreaterThan(0);
           expect(beyond).toBeGreaterThanOrEqual(1);
@@ -315,12 +392,22 @@ describe('a plan', () => {
 
   it('names the limit that binds first, and what raises it', () => {
     const files = planFor({}, { fileLimit: 1_164 });
-    expect([files.processBound, files.linesPerProcess, files.processes]).toEqual(['open files', 1_000, 10]);
+    expect([files.processBound, files.linesPerProcess, files.processes]).toEqual([
+      'open files',
+      1_000,
+      10,
+    ]);
     expect(raiseOf(files, 'open files')).toContain('ulimit -n 10164');
-    expect(raiseOf(planFor({ subscribers: 2_000_000 }), 'open files')).toContain('sysctl -w fs.nr_open=2000164');
+    expect(raiseOf(planFor({ subscribers: 2_000_000 }), 'open files')).toContain(
+      'sysctl -w fs.nr_open=2000164',
+    );
     expect(planFor({ p99Ms: 20 }).bound).toBe('latency');
-    expect(planFor({ eventsPerSecond: 100, p99Ms: 60_000 }, { fileLimit: 1_000_000 }).bound).toBe('network link');
-    expect(planFor({ eventsPerSecond: 2_000, p99Ms: 60_000 }, { linkBitsPerSecond: 1e13 }).bound).toBe('CPU');
+    expect(planFor({ eventsPerSecond: 100, p99Ms: 60_000 }, { fileLimit: 1_000_000 }).bound).toBe(
+      'network link',
+    );
+    expect(
+      planFor({ eventsPerSecond: 2_000, p99Ms: 60_000 }, { linkBitsPerSecond: 1e13 }).bound,
+    ).toBe('CPU');
     expect(planFor({ subscribers: 100_000, p99Ms: 60_000 }, { memoryBytes: 200 * 2 ** 20, fileLimit: 1e6, linkBitsPerSecond: 1e12 }).bound).toBe('memory'); // prettier-ignore
   });
 
@@ -329,12 +416,17 @@ describe('a plan', () => {
     expect(linesOf(plan, 'open files')).toBe(20_000 - 164);
     expect(linesOf(plan, 'behind one proxy: ports')).toBe(28_232);
     expect(linesOf(plan, 'all stalled: TCP memory')).toBe(2 ** 31 / GRANTED_BYTES);
-    expect(linesOf(planFor({}, { fileLimit: undefined, portRange: undefined } as never), 'open files')).toBeUndefined();
+    expect(
+      linesOf(planFor({}, { fileLimit: undefined, portRange: undefined } as never), 'open files'),
+    ).toBeUndefined();
   });
 
   it('says where it extrapolates, and is less sure there', () => {
     const near = planFor();
-    const far = planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000, linkBitsPerSecond: 1e10 });
+    const far = planFor(
+      { subscribers: 30_000, p99Ms: 2_000 },
+      { fileLimit: 100_000, linkBitsPerSecond: 1e10 },
+    );
     expect(near.userBytes.beyond).toBe(1);
     expect(near.remarks.join()).not.toContain('extrapolated');
     expect(far.userBytes.beyond).toBeCloseTo(3, 6);
@@ -360,7 +452,8 @@ describe('a plan', () => {
 
 describe('a kept profile', () => {
   const profile = syntheticProfile();
-  const read = (value: unknown): ReturnType<typeof loadProfile> => loadProfile('kept.json', () => JSON.stringify(value));
+  const read = (value: unknown): ReturnType<typeof loadProfile> =>
+    loadProfile('kept.json', () => JSON.stringify(value));
 
   it('comes back as it was', () => {
     expect(read(profile)).toEqual(JSON.parse(JSON.stringify(profile)));
@@ -377,11 +470,15 @@ describe('a kept profile', () => {
     ['too little', { ...profile, memory: [] }, 'is damaged: /memory'],
   ])('is refused when it is %s', (_, value, words) => {
     expect(() => read(value)).toThrow(words);
-    expect(() => read(value)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error);
+    expect(() => read(value)).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,
+    );
   });
 
   it('is refused when it cannot be read or is no JSON', () => {
-    expect(() => loadProfile('/nowhere/kept.json')).toThrow('--profile: "/nowhere/kept.json" cannot be read');
+    expect(() => loadProfile('/nowhere/kept.json')).toThrow(
+      '--profile: "/nowhere/kept.json" cannot be read',
+    );
     expect(() => loadProfile('kept.json', () => '{')).toThrow('is not JSON');
   });
 });
@@ -406,7 +503,8 @@ describe('options', () => {
 
   it('take rates below one a second', () => {
     expect(parse('--rate 0.05').eventsPerSecond).toBe(0.05);
-    for (const rate of ['0', '-1', '1e3', '1000000', '.5']) expect(() => parse(`--rate=${rate}`)).toThrow('--rate');
+    for (const rate of ['0', '-1', '1e3', '1000000', '.5'])
+      expect(() => parse(`--rate=${rate}`)).toThrow('--rate');
   });
 
   it('are refused where they contradict each other or the machine', () => {
@@ -418,8 +516,16 @@ describe('options', () => {
 });
 
 describe('the report', () => {
-  const profile = { ...syntheticProfile(), machine: '<script>alert(1)</script>', remarks: ['one & "two"'] };
-  const report = reportOf(profile, FIT, planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000 }));
+  const profile = {
+    ...syntheticProfile(),
+    machine: '<script>alert(1)</script>',
+    remarks: ['one & "two"'],
+  };
+  const report = reportOf(
+    profile,
+    FIT,
+    planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000 }),
+  );
 
   it('says in a sentence what it comes to, and how sure each figure is', () => {
     const text = tableOf(report);

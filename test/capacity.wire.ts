@@ -1,4 +1,7 @@
-/** `holdline capacity` on this machine: it measures, keeps what it measured, plans from it again, and leaves nothing running. */
+/**
+ * `holdline capacity` on this machine: it measures, keeps what it measured, plans from it again,
+ * and leaves nothing running.
+ */
 
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -19,7 +22,10 @@ const MEASURE_MS = 120_000;
 
 const LINES = 300;
 
-/** A variable that the command's processes inherit, which tells them from all others, those of an earlier test among them. */
+/**
+ * A variable that the command's processes inherit, which tells them from all others, those of an
+ * earlier test among them.
+ */
 const MARK = 'CAPACITY_TEST';
 const marks: string[] = [];
 
@@ -41,12 +47,16 @@ interface Ended {
 function start(args: readonly string[]) {
   const mark = randomUUID();
   marks.push(mark);
-  const child = spawn(process.execPath, [MAIN, 'capacity', ...args], { env: { ...process.env, [MARK]: mark } });
+  const child = spawn(process.execPath, [MAIN, 'capacity', ...args], {
+    env: { ...process.env, [MARK]: mark },
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+  const ended = new Promise<Ended>((resolve) =>
+    child.on('close', (status) => resolve({ status, stdout, stderr })),
+  );
   return { child, ended, mark };
 }
 
@@ -54,7 +64,10 @@ function start(args: readonly string[]) {
 function marked(mark: string): string[] {
   return readdirSync('/proc').filter((pid) => {
     try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}\0`);
+      return (
+        /^\d+$/.test(pid) &&
+        readFileSync(`/proc/${pid}/environ`, 'latin1').includes(`${MARK}=${mark}\0`)
+      );
     } catch {
       // It has ended.
       return false;
@@ -92,7 +105,14 @@ describe('measuring', () => {
     expect(profile.memory.map(({ lines }) => lines)).toEqual([60, 120, 180, 240, 300]);
     expect(profile.windows).toHaveLength(14);
     for (const window of profile.windows) {
-      const { lines, offeredPerSecond, deliveriesPerSecond, acceptedPerSecond, writtenBytesPerSecond, eventBytes } = window;
+      const {
+        lines,
+        offeredPerSecond,
+        deliveriesPerSecond,
+        acceptedPerSecond,
+        writtenBytesPerSecond,
+        eventBytes,
+      } = window;
       expect(window.serverShare).toBeGreaterThan(0);
       if (offeredPerSecond === 0) continue;
       expect(acceptedPerSecond).toBeGreaterThan(0);
@@ -103,7 +123,9 @@ describe('measuring', () => {
       expect(writtenBytesPerSecond / deliveriesPerSecond).toBeLessThan(eventBytes + 100);
       expect(window.p99Ms).toBeGreaterThanOrEqual(window.p50Ms!);
     }
-    expect(profile.windows.find(({ heartbeatsPerSecond }) => heartbeatsPerSecond > 0)?.lines).toBe(LINES);
+    expect(profile.windows.find(({ heartbeatsPerSecond }) => heartbeatsPerSecond > 0)?.lines).toBe(
+      LINES,
+    );
   });
 
   it('finds the send buffer as the kernel grants it', () => {
@@ -118,7 +140,9 @@ describe('measuring', () => {
     expect(fit.costs.frameBytes).toBeGreaterThan(20);
     expect(fit.costs.frameBytes).toBeLessThan(60);
     // A write is at least a send() to a socket, and no machine takes a millisecond for it.
-    expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs + fit.costs.manyLinesUs).toBeGreaterThan(0.5);
+    expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs + fit.costs.manyLinesUs).toBeGreaterThan(
+      0.5,
+    );
     expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs).toBeLessThan(1_000);
   });
 
@@ -129,16 +153,29 @@ describe('measuring', () => {
   });
 
   it('writes the page', () => {
-    expect(readFileSync(join(folder, 'plan.html'), 'utf8')).toMatch(/^<!doctype html>.*Capacity plan/s);
+    expect(readFileSync(join(folder, 'plan.html'), 'utf8')).toMatch(
+      /^<!doctype html>.*Capacity plan/s,
+    );
   });
 
   it('plans from the kept profile without measuring, and for others than were measured', () => {
-    const again = runHoldline(['capacity', '--profile', profilePath(), '--subscribers', '250', '--rate', '20', '--json']);
+    const again = runHoldline([
+      'capacity',
+      '--profile',
+      profilePath(),
+      '--subscribers',
+      '250',
+      '--rate',
+      '20',
+      '--json',
+    ]);
     expect(again.status).toBe(0);
     expect((JSON.parse(again.stdout) as CapacityReport).plan).toEqual(report.plan);
     const more = runHoldline(['capacity', '--profile', profilePath(), '--subscribers', '100000']);
     expect(more.status).toBe(0);
-    expect(more.stdout).toMatch(/^100,000 subscribers at 10 events\/s of 256 B: \d+ processes on \d+ machines like this one;/);
+    expect(more.stdout).toMatch(
+      /^100,000 subscribers at 10 events\/s of 256 B: \d+ processes on \d+ machines like this one;/,
+    );
     expect(more.stdout).toContain('extrapolated ×');
   });
 });
@@ -147,7 +184,10 @@ describe('what goes wrong', () => {
   it('is told in words, with 2 for the command line', () => {
     writeFileSync(join(folder, 'old.json'), '{"schema":0}');
     const old = runHoldline(['capacity', '--profile', join(folder, 'old.json')]);
-    expect([old.status, old.stderr]).toEqual([2, expect.stringContaining('has schema 0, and this version reads 1')]);
+    expect([old.status, old.stderr]).toEqual([
+      2,
+      expect.stringContaining('has schema 0, and this version reads 1'),
+    ]);
     const rate = runHoldline(['capacity', '--rate', 'fast']);
     expect([rate.status, rate.stderr]).toEqual([
       2,
@@ -155,12 +195,15 @@ describe('what goes wrong', () => {
     ]);
   });
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s in the middle leaves no process', async (signal) => {
-    const { child, ended, mark } = start(['--lines', '100', '--budget', '10s']);
-    await until('server and clients', () => marked(mark).length > 4);
-    child.kill(signal);
-    const { status, stdout } = await ended;
-    expect([status, stdout]).toEqual([signal === 'SIGKILL' ? null : 130, '']);
-    await until('the end of all processes', () => marked(mark).length === 0);
-  });
+  it.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
+    '%s in the middle leaves no process',
+    async (signal) => {
+      const { child, ended, mark } = start(['--lines', '100', '--budget', '10s']);
+      await until('server and clients', () => marked(mark).length > 4);
+      child.kill(signal);
+      const { status, stdout } = await ended;
+      expect([status, stdout]).toEqual([signal === 'SIGKILL' ? null : 130, '']);
+      await until('the end of all processes', () => marked(mark).length === 0);
+    },
+  );
 });

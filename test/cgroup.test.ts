@@ -23,12 +23,20 @@ test.each<[string, Readonly<Record<string, string>>, object | undefined]>([
   ],
   [
     'version 2, a container that sees itself as the root',
-    { '/proc/self/cgroup': '0::/\n', '/proc/self/mountinfo': V2_MOUNT, '/sys/fs/cgroup/memory.stat': STAT },
+    {
+      '/proc/self/cgroup': '0::/\n',
+      '/proc/self/mountinfo': V2_MOUNT,
+      '/sys/fs/cgroup/memory.stat': STAT,
+    },
     { version: 2, socketBytes: 1_310_720 },
   ],
   [
     'version 2, the root itself, which has no such line',
-    { '/proc/self/cgroup': '0::/\n', '/proc/self/mountinfo': V2_MOUNT, '/sys/fs/cgroup/memory.stat': 'anon 4096\nsocket 7\n' },
+    {
+      '/proc/self/cgroup': '0::/\n',
+      '/proc/self/mountinfo': V2_MOUNT,
+      '/sys/fs/cgroup/memory.stat': 'anon 4096\nsocket 7\n',
+    },
     undefined,
   ],
   [
@@ -44,7 +52,8 @@ test.each<[string, Readonly<Record<string, string>>, object | undefined]>([
     'version 1, a container whose own group is mounted, under a path with a blank',
     {
       '/proc/self/cgroup': '9:hugetlb,memory:/docker/4f\n',
-      '/proc/self/mountinfo': '35 31 0:32 /docker/4f /cg\\040mem ro master:9 - cgroup cgroup rw,memory',
+      '/proc/self/mountinfo':
+        '35 31 0:32 /docker/4f /cg\\040mem ro master:9 - cgroup cgroup rw,memory',
       '/cg mem/memory.kmem.tcp.usage_in_bytes': '0\n',
     },
     { version: 1, socketBytes: 0 },

@@ -1,4 +1,7 @@
-/** All channels by name: what the rings add up to, who goes first when there is no more place, and what is remembered of them. */
+/**
+ * All channels by name: what the rings add up to, who goes first when there is no more place, and
+ * what is remembered of them.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -13,7 +16,13 @@ const ROOMY: Replay = { events: 1000, bytes: MIB };
 
 /** A group that has been given nothing, or everything. */
 function readerUpTo(sweptThrough: number, encoding: Encoding = SSE) {
-  return { encoding, readsFrames: true, sweptThrough, isHeldBackBeside: () => false, graceThrough: Infinity };
+  return {
+    encoding,
+    readsFrames: true,
+    sweptThrough,
+    isHeldBackBeside: () => false,
+    graceThrough: Infinity,
+  };
 }
 
 class Names {
@@ -21,8 +30,17 @@ class Names {
   readonly channels: Channels<Reader>;
   lastId = 0;
 
-  constructor(replay: Replay, replayTotalBytes: number, bounds: Partial<ChannelsOptions> = {}, floor = 0) {
-    this.channels = new Channels<Reader>(this.counters, { replay, replayTotalBytes, ...bounds }, floor);
+  constructor(
+    replay: Replay,
+    replayTotalBytes: number,
+    bounds: Partial<ChannelsOptions> = {},
+    floor = 0,
+  ) {
+    this.channels = new Channels<Reader>(
+      this.counters,
+      { replay, replayTotalBytes, ...bounds },
+      floor,
+    );
     this.lastId = floor;
   }
 
@@ -34,7 +52,13 @@ class Names {
 
   publish(name: string, bytes = 10): void {
     const channel = this.place(name);
-    const event = { id: ++this.lastId, channel: name, type: undefined, data: Buffer.alloc(bytes, 'x'), json: false };
+    const event = {
+      id: ++this.lastId,
+      channel: name,
+      type: undefined,
+      data: Buffer.alloc(bytes, 'x'),
+      json: false,
+    };
     this.counters.events_evicted_total += channel.enter(event);
     this.channels.entered(channel);
   }
@@ -77,7 +101,9 @@ describe('rings', () => {
   test('are counted in bytes and by number as they come and go', () => {
     const names = new Names(ROOMY, 256 * MIB);
     names.place('quiet');
-    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([1, 0, 0]);
+    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([
+      1, 0, 0,
+    ]);
     for (const name of ['a', 'b', 'a', 'c', 'a']) names.publish(name, 5000);
     const held = ['a', 'b', 'c'].map((name) => names.place(name));
     expect([names.channels.count, names.channels.ringCount]).toEqual([4, 3]);
@@ -86,7 +112,9 @@ describe('rings', () => {
       names.channels.dropRing(channel);
       names.channels.dropRing(channel);
     }
-    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([4, 0, 0]);
+    expect([names.channels.count, names.channels.ringCount, names.channels.ringBytes]).toEqual([
+      4, 0, 0,
+    ]);
     expect(names.counters.events_evicted_total).toBe(5);
     expect(held.map(({ lostThrough }) => lostThrough)).toEqual([5, 2, 4]);
   });
@@ -97,7 +125,8 @@ describe('rings', () => {
     names.publish('a');
     names.place('b').addGroup(readerUpTo(0));
     expect(names.channels.ringCount).toBe(4);
-    const isHeld = (): string => ['a', 'b', 'c', 'd', 'e', 'f'].filter((name) => names.place(name).hasRing).join('');
+    const isHeld = (): string =>
+      ['a', 'b', 'c', 'd', 'e', 'f'].filter((name) => names.place(name).hasRing).join('');
     names.publish('e', 5000);
     expect(isHeld()).toBe('abde');
     names.publish('f', 5000);
@@ -114,7 +143,11 @@ describe('rings', () => {
     expect(names.place('a').length).toBe(1);
     names.place('a').addGroup(readerUpTo(0));
     names.publish('b', 5000);
-    expect([names.place('a').length, names.place('b').length, names.counters.rings_dropped_total]).toEqual([1, 1, 0]);
+    expect([
+      names.place('a').length,
+      names.place('b').length,
+      names.counters.rings_dropped_total,
+    ]).toEqual([1, 1, 0]);
   });
 
   test('that keep nothing are bounded all the same, and each is counted once when it goes', () => {
@@ -129,7 +162,10 @@ describe('rings', () => {
     const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
     const name = fc.constantFrom(...NAMES);
     const step = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ publish: name, bytes: fc.oneof(fc.nat(100), fc.nat(20_000)) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ publish: name, bytes: fc.oneof(fc.nat(100), fc.nat(20_000)) }),
+      },
       { weight: 1, arbitrary: fc.record({ drop: name }) },
       { weight: 1, arbitrary: fc.record({ reader: name }) },
       { weight: 1, arbitrary: fc.record({ unread: name }) },
@@ -151,7 +187,10 @@ describe('rings', () => {
           const all = NAMES.map((one) => names.place(one));
           /** Least recently published first. */
           let order: Channel<Reader>[] = [];
-          /** May have been passed over while they were needed: these come before all others, in the order in which they were given free. */
+          /**
+           * May have been passed over while they were needed: these come before all others, in the
+           * order in which they were given free.
+           */
           const wereRead = new Set<Channel<Reader>>();
           for (const one of steps) {
             if ('publish' in one) {
@@ -160,13 +199,16 @@ describe('rings', () => {
               names.publish(one.publish, one.bytes);
               order = [...order.filter((other) => other !== channel), channel];
               const isKept = before.map((other) => other.hasRing);
-              const kept = before.filter((other) => !wereRead.has(other)).map((other) => other.hasRing);
+              const kept = before
+                .filter((other) => !wereRead.has(other))
+                .map((other) => other.hasRing);
               assert.deepEqual(
                 kept,
                 kept.toSorted((x, y) => Number(x) - Number(y)),
                 'the oldest go first',
               );
-              if (channels.recordBytes > total) assert.ok(!isKept.includes(true), 'over the total though something could go');
+              if (channels.recordBytes > total)
+                assert.ok(!isKept.includes(true), 'over the total though something could go');
             } else if ('drop' in one) {
               channels.dropRing(names.place(one.drop));
             } else if ('reader' in one) {
@@ -202,7 +244,8 @@ describe('rings that were passed over', () => {
       names.publish(name, 5000);
       names.place(name).addGroup(readerUpTo(0));
     }
-    const held = (): string => ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).hasRing).join('');
+    const held = (): string =>
+      ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).hasRing).join('');
     names.publish('d');
     expect(held(), 'all are needed').toBe('abcd');
     for (const name of ['c', 'b']) names.sweep(name);
@@ -253,10 +296,14 @@ describe('frames', () => {
     expect(names.channels.frameBytes).toBeLessThanOrEqual(100_000);
     expect(names.counters.frames_dropped_total).toBeGreaterThan(0);
     const framed = Array.from({ length: 10 }, (_, i) => names.place(`c${i}`).frameBytes > 0);
-    expect(framed, 'the last ones read have theirs').toEqual(framed.toSorted((x, y) => Number(x) - Number(y)));
+    expect(framed, 'the last ones read have theirs').toEqual(
+      framed.toSorted((x, y) => Number(x) - Number(y)),
+    );
     expect(framed[9]).toBe(true);
     const c0 = names.place('c0');
-    expect(c0.frameAt(c0.endSeq(false) - 1, SSE)?.length, 'made again on need').toBeGreaterThan(5000);
+    expect(c0.frameAt(c0.endSeq(false) - 1, SSE)?.length, 'made again on need').toBeGreaterThan(
+      5000,
+    );
   });
 
   test('that a healthy line needs stay, and go after its sweep', () => {
@@ -267,7 +314,8 @@ describe('frames', () => {
       read(names, name, SSE);
       names.publish(name, 5000);
     }
-    const framed = (): string => ['a', 'b', 'c', 'd'].filter((name) => names.place(name).frameBytes > 0).join('');
+    const framed = (): string =>
+      ['a', 'b', 'c', 'd'].filter((name) => names.place(name).frameBytes > 0).join('');
     expect(framed()).toBe('ac');
     names.sweep('a');
     read(names, 'd', SSE);
@@ -290,7 +338,12 @@ describe('a channel', () => {
     names.leave('a');
     expect([names.known('a'), names.channels.ofReadersCount]).toEqual(['a', 1]);
     names.leave('a');
-    expect([names.known('a'), names.channels.count, names.channels.ofReadersCount, names.lost('a')]).toEqual(['', 0, 0, 0]);
+    expect([
+      names.known('a'),
+      names.channels.count,
+      names.channels.ofReadersCount,
+      names.lost('a'),
+    ]).toEqual(['', 0, 0, 0]);
     expect(names.counters.channels_forgotten_total).toBe(0);
   });
 
@@ -339,7 +392,10 @@ describe('names that only lines hold', () => {
     expect(['x', 'y', 'z'].map((name) => names.join(name))).toEqual([true, true, false]);
     expect(names.join('a'), 'one that was published to costs no place').toBe(true);
     expect(names.known('a', 'b', 'c', 'x', 'y', 'z')).toBe('a b c x y');
-    expect(names.counters).toMatchObject({ channels_forgotten_total: 0, reader_channels_refused_total: 1 });
+    expect(names.counters).toMatchObject({
+      channels_forgotten_total: 0,
+      reader_channels_refused_total: 1,
+    });
     names.leave('x');
     expect(names.join('z')).toBe(true);
   });
@@ -361,15 +417,31 @@ describe('names that only lines hold', () => {
     names.publish('a');
     names.join('a');
     for (const name of ['x', 'y']) names.join(name);
-    const [x, y] = ['x', 'y'].map((name) => names.channels.get(name) as Channel<Reader>) as [Channel<Reader>, Channel<Reader>];
-    x.enter({ id: ++names.lastId, channel: 'x', type: undefined, data: Buffer.from('x'), json: false });
+    const [x, y] = ['x', 'y'].map((name) => names.channels.get(name) as Channel<Reader>) as [
+      Channel<Reader>,
+      Channel<Reader>,
+    ];
+    x.enter({
+      id: ++names.lastId,
+      channel: 'x',
+      type: undefined,
+      data: Buffer.from('x'),
+      json: false,
+    });
     names.channels.entered(x);
     names.channels.delete(y);
-    expect([names.channels.count, names.channels.ofReadersCount, x.length, y.isDeleted]).toEqual([3, 0, 1, true]);
+    expect([names.channels.count, names.channels.ofReadersCount, x.length, y.isDeleted]).toEqual([
+      3,
+      0,
+      1,
+      true,
+    ]);
     expect(names.channels.place('new')).toBeUndefined();
     for (const name of ['x', 'y']) names.leave(name);
     names.publish('new');
-    expect(names.known('a', 'x', 'y', 'new'), 'and what holds nothing is the first to go').toBe('a x new');
+    expect(names.known('a', 'x', 'y', 'new'), 'and what holds nothing is the first to go').toBe(
+      'a x new',
+    );
   });
 });
 
@@ -384,9 +456,17 @@ describe('when no more channels may be', () => {
     expect(names.known('c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'new')).toBe('c0 c1 c2 c4 c5 new');
     names.publish('newer', 1);
     expect(names.known('c0', 'c1', 'c2', 'c4', 'c5', 'new', 'newer')).toBe('c0 c1 c2 c5 new newer');
-    expect(['c0', 'c1', 'c3', 'c4', 'never'].map((name) => names.lost(name))).toEqual([0, 0, 4, 5, 0]);
-    expect([names.channels.floor, names.channels.count, names.channels.ringCount]).toEqual([0, 6, 6]);
-    expect(names.counters).toMatchObject({ channels_forgotten_total: 2, losses_forgotten_total: 0, events_evicted_total: 2 });
+    expect(['c0', 'c1', 'c3', 'c4', 'never'].map((name) => names.lost(name))).toEqual([
+      0, 0, 4, 5, 0,
+    ]);
+    expect([names.channels.floor, names.channels.count, names.channels.ringCount]).toEqual([
+      0, 6, 6,
+    ]);
+    expect(names.counters).toMatchObject({
+      channels_forgotten_total: 2,
+      losses_forgotten_total: 0,
+      events_evicted_total: 2,
+    });
   });
 
   test('those that were passed over for their lines are the next to go when these have left, before newer ones', () => {
@@ -401,7 +481,10 @@ describe('when no more channels may be', () => {
     names.publish('a');
     names.leave('a');
     names.publish('g');
-    expect(names.known('a', 'd', 'e', 'f', 'g'), 'one that is published to is the newest, passed over or not').toBe('a e f g');
+    expect(
+      names.known('a', 'd', 'e', 'f', 'g'),
+      'one that is published to is the newest, passed over or not',
+    ).toBe('a e f g');
   });
 
   test('those without a ring go first, in their order, and cost no history; recent ones do not push it out', () => {
@@ -439,15 +522,26 @@ describe('when no more channels may be', () => {
       names.publish(`c${i}`, 1);
       if (i < 2 * CHANNELS_CHECKED_MAX) names.join(`c${i}`);
     }
-    expect([names.channels.place('new'), names.channels.place('new')]).toEqual([undefined, undefined]);
+    expect([names.channels.place('new'), names.channels.place('new')]).toEqual([
+      undefined,
+      undefined,
+    ]);
     expect(names.channels.place('new')).toBeDefined();
     expect(names.lost(`c${2 * CHANNELS_CHECKED_MAX}`)).toBe(2 * CHANNELS_CHECKED_MAX + 1);
   });
 
   test('the bound holds where rings keep nothing, and a name that was forgotten is a new channel that knows its loss', () => {
-    const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB, { channelsMax: 100, lostChannelsMax: 100 });
+    const names = new Names({ events: 0, bytes: 0 }, 1024 * MIB, {
+      channelsMax: 100,
+      lostChannelsMax: 100,
+    });
     for (let i = 0; i < 150; i++) names.publish(`c${i}`, 1);
-    expect([names.channels.count, names.channels.ringCount, names.lost('c0'), names.channels.floor]).toEqual([100, 100, 1, 0]);
+    expect([
+      names.channels.count,
+      names.channels.ringCount,
+      names.lost('c0'),
+      names.channels.floor,
+    ]).toEqual([100, 100, 1, 0]);
     names.publish('c0', 1);
     names.join('c0');
     const again = names.channels.get('c0');
@@ -464,8 +558,17 @@ describe('when no more channels may be', () => {
     const name = fc.constantFrom(...NAMES);
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ kind: fc.constant('publish' as const), name }) },
-      { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('join' as const, 'leave' as const, 'sweep' as const), name }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('drop' as const, 'delete' as const), name }) },
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constantFrom('join' as const, 'leave' as const, 'sweep' as const),
+          name,
+        }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({ kind: fc.constantFrom('drop' as const, 'delete' as const), name }),
+      },
     );
     const bounds = fc.record({
       channelsMax: fc.integer({ min: 1, max: 6 }),
@@ -492,9 +595,13 @@ describe('when no more channels may be', () => {
             const wasHeld = before.every((other) => lines.get(other)! > 0);
             if (kind === 'publish') {
               const place = channels.place(one);
-              const isFull = (known === undefined || known.isOfReaders) && before.length >= options.channelsMax && wasHeld;
+              const isFull =
+                (known === undefined || known.isOfReaders) &&
+                before.length >= options.channelsMax &&
+                wasHeld;
               assert.equal(place === undefined, isFull && !before.includes(one));
-              // isOfReaders may have been changed by then; what was published to is known by `before`.
+              // isOfReaders may have been changed by then; what was published to is known by
+              // `before`.
               if (place === undefined) continue;
               names.publish(one, 1000);
               events.get(one)!.push(names.lastId);
@@ -529,20 +636,32 @@ describe('when no more channels may be', () => {
               const channel = channels.get(other);
               if (channel !== undefined && !channel.isOfReaders) published++;
               if (channel?.hasRing === true) rings++;
-              assert.ok(channel !== undefined || lines.get(other) === 0, 'no channel with lines is forgotten');
+              assert.ok(
+                channel !== undefined || lines.get(other) === 0,
+                'no channel with lines is forgotten',
+              );
               const lost = names.lost(other);
               const held = new Set<number>();
-              for (let id = channel?.alone.firstIdAfter(0); id !== undefined; id = channel?.alone.firstIdAfter(id)) held.add(id);
+              for (
+                let id = channel?.alone.firstIdAfter(0);
+                id !== undefined;
+                id = channel?.alone.firstIdAfter(id)
+              )
+                held.add(id);
               const missing = events.get(other)!.findLast((id) => !held.has(id)) ?? 0;
               assert.ok(lost >= missing, `${other} has lost ${missing} and tells ${lost}`);
-              if (counters.losses_forgotten_total === 0) assert.equal(lost, missing, `${other} tells ${lost}`);
+              if (counters.losses_forgotten_total === 0)
+                assert.equal(lost, missing, `${other} tells ${lost}`);
               else assert.ok(lost <= Math.max(missing, channels.floor));
               if (counters.channels_forgotten_total + counters.rings_dropped_total === 0)
                 assert.equal(missing, dropped.get(other));
             }
             assert.ok(published <= options.channelsMax + overshoot);
             assert.equal(channels.ringCount, rings);
-            assert.equal(channels.count, NAMES.filter((other) => channels.get(other) !== undefined).length);
+            assert.equal(
+              channels.count,
+              NAMES.filter((other) => channels.get(other) !== undefined).length,
+            );
             assert.equal(channels.ofReadersCount, channels.count - published);
           }
         },

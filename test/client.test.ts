@@ -1,10 +1,17 @@
-/** The browser client against a network of the test's own: every byte and every millisecond is the test's to say. */
+/**
+ * The browser client against a network of the test's own: every byte and every millisecond is the
+ * test's to say.
+ */
 import { readFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { HoldlineSource, type HoldlineEvent, type HoldlineOptions } from '../dist/browser/client.js';
+import {
+  HoldlineSource,
+  type HoldlineEvent,
+  type HoldlineOptions,
+} from '../dist/browser/client.js';
 
 const URL_OF_CHANNEL = 'http://feed.example/notifications';
 
@@ -43,7 +50,12 @@ class Asked {
   /** A whole answer. */
   answer(status: number, body?: unknown, headers: Record<string, string> = {}): void {
     const type = { 'Content-Type': 'application/json' };
-    this.#answer(new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { ...type, ...headers } }));
+    this.#answer(
+      new Response(body === undefined ? null : JSON.stringify(body), {
+        status,
+        headers: { ...type, ...headers },
+      }),
+    );
   }
 
   respond(response: Response): void {
@@ -57,7 +69,9 @@ class Asked {
 
   /** The head of a stream. */
   head(): void {
-    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (this.#body = controller) });
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => void (this.#body = controller),
+    });
     this.#answer(new Response(body, { headers: { 'Content-Type': 'text/event-stream' } }));
   }
 
@@ -113,7 +127,9 @@ async function until<T>(what: string, condition: () => T | false | null | undefi
     if (value) return value;
     await turn();
   }
-  throw new Error(`not after 200 turns: ${what}; asked ${asked.map(({ url }) => url.href).join(' ')}`);
+  throw new Error(
+    `not after 200 turns: ${what}; asked ${asked.map(({ url }) => url.href).join(' ')}`,
+  );
 }
 
 /** The nth request, from 1. */
@@ -128,7 +144,10 @@ async function asksNothing(): Promise<void> {
   expect(asked).toHaveLength(before);
 }
 
-/** Passes time up to just before `ms` and expects that nothing is asked, then passes the last one and gives the request. */
+/**
+ * Passes time up to just before `ms` and expects that nothing is asked, then passes the last one
+ * and gives the request.
+ */
 async function requestAfter(ms: number): Promise<Asked> {
   await asksNothing();
   const before = asked.length;
@@ -138,8 +157,14 @@ async function requestAfter(ms: number): Promise<Asked> {
   return request(before + 1);
 }
 
-/** A source and what it has told, in order, as `type data` with the id and the channel where there are any. */
-function open(options: HoldlineOptions = {}, url = URL_OF_CHANNEL): { source: HoldlineSource; told: string[] } {
+/**
+ * A source and what it has told, in order, as `type data` with the id and the channel where there
+ * are any.
+ */
+function open(
+  options: HoldlineOptions = {},
+  url = URL_OF_CHANNEL,
+): { source: HoldlineSource; told: string[] } {
   const source = new HoldlineSource(url, options);
   onTestFinished(() => source.close());
   const told: string[] = [];
@@ -152,7 +177,11 @@ function open(options: HoldlineOptions = {}, url = URL_OF_CHANNEL): { source: Ho
 }
 
 /** An event as an envelope. */
-function envelope(id: number, data: unknown, more: Record<string, unknown> = {}): Record<string, unknown> {
+function envelope(
+  id: number,
+  data: unknown,
+  more: Record<string, unknown> = {},
+): Record<string, unknown> {
   return { ...more, id, channel: 'notifications', data };
 }
 
@@ -161,15 +190,22 @@ function block(id: number, data: unknown): string {
   return `id: ${id}\ndata: ${JSON.stringify(envelope(id, data))}\n\n`;
 }
 
-/** A source in long-polls whose first poll, which does not wait, has been answered; the second one is given. */
-async function polling(position: number, options: HoldlineOptions = {}): Promise<ReturnType<typeof open> & { poll: Asked }> {
+/**
+ * A source in long-polls whose first poll, which does not wait, has been answered; the second one
+ * is given.
+ */
+async function polling(
+  position: number,
+  options: HoldlineOptions = {},
+): Promise<ReturnType<typeof open> & { poll: Asked }> {
   const opened = open({ transport: 'long-poll', ...options });
   (await request(1)).nothing(position);
   return { ...opened, poll: await request(2) };
 }
 
 describe('the file', () => {
-  const read = (name: string): Buffer => readFileSync(new URL(`../dist/browser/${name}`, import.meta.url));
+  const read = (name: string): Buffer =>
+    readFileSync(new URL(`../dist/browser/${name}`, import.meta.url));
 
   it('is one module without imports, of at most 3,000 bytes when it is compressed', () => {
     const code = read('client.js');
@@ -187,20 +223,41 @@ describe('what is asked', () => {
     const { source } = open();
     const { url, init } = await request(1);
     expect(url.href).toBe(`${URL_OF_CHANNEL}?envelope=1`);
-    expect(init).toMatchObject({ headers: { Accept: 'text/event-stream' }, credentials: 'same-origin', cache: 'no-store' });
-    expect(source).toMatchObject({ url: URL_OF_CHANNEL, readyState: 0, withCredentials: false, transport: 'sse' });
+    expect(init).toMatchObject({
+      headers: { Accept: 'text/event-stream' },
+      credentials: 'same-origin',
+      cache: 'no-store',
+    });
+    expect(source).toMatchObject({
+      url: URL_OF_CHANNEL,
+      readyState: 0,
+      withCredentials: false,
+      transport: 'sse',
+    });
   });
 
   it('keeps the query, the headers and the credentials that were given', async () => {
-    open({ headers: { Authorization: 'Bearer x' }, withCredentials: true, since: 0 }, `${URL_OF_CHANNEL},b?token=a%26b`);
+    open(
+      { headers: { Authorization: 'Bearer x' }, withCredentials: true, since: 0 },
+      `${URL_OF_CHANNEL},b?token=a%26b`,
+    );
     const { url, init } = await request(1);
     expect(url.pathname).toBe('/notifications,b');
-    expect(Object.fromEntries(url.searchParams)).toEqual({ token: 'a&b', envelope: '1', since: '0' });
-    expect(init).toMatchObject({ headers: { Authorization: 'Bearer x', Accept: 'text/event-stream' }, credentials: 'include' });
+    expect(Object.fromEntries(url.searchParams)).toEqual({
+      token: 'a&b',
+      envelope: '1',
+      since: '0',
+    });
+    expect(init).toMatchObject({
+      headers: { Authorization: 'Bearer x', Accept: 'text/event-stream' },
+      credentials: 'include',
+    });
   });
 
   it('has the names of EventSource for its states', () => {
-    expect([HoldlineSource.CONNECTING, HoldlineSource.OPEN, HoldlineSource.CLOSED]).toEqual([0, 1, 2]);
+    expect([HoldlineSource.CONNECTING, HoldlineSource.OPEN, HoldlineSource.CLOSED]).toEqual([
+      0, 1, 2,
+    ]);
     const { source } = open();
     expect([source.CONNECTING, source.OPEN, source.CLOSED]).toEqual([0, 1, 2]);
   });
@@ -210,7 +267,11 @@ describe('what is asked', () => {
     source.close();
     expect((await request(1)).aborted).toBe(true);
     await asksNothing();
-    expect({ told, readyState: source.readyState, timers: vi.getTimerCount() }).toEqual({ told: [], readyState: 2, timers: 0 });
+    expect({ told, readyState: source.readyState, timers: vi.getTimerCount() }).toEqual({
+      told: [],
+      readyState: 2,
+      timers: 0,
+    });
   });
 
   it('is refused with a TypeError where the URL cannot be read', () => {
@@ -232,7 +293,9 @@ describe('a stream', () => {
     stream.send('id: 4\n\n');
     await until('open', () => source.readyState === 1);
     stream.send(block(5, 'a\nb') + block(6, { n: [1, null] }) + block(7, 8));
-    stream.send(`id: 9\nevent: notice\ndata: {"id":9,"channel":"b","event":"notice","data":""}\n\n`);
+    stream.send(
+      `id: 9\nevent: notice\ndata: {"id":9,"channel":"b","event":"notice","data":""}\n\n`,
+    );
     await until('four events', () => told.length === 5);
     expect(told).toEqual([
       'open sse',
@@ -261,39 +324,58 @@ describe('a stream', () => {
     const lineEnd = fc.constantFrom('\n', '\r', '\r\n');
     const data = fc.oneof(fc.string({ unit: 'grapheme' }), fc.json());
     const type = fc.constantFrom(undefined, 'notice');
-    const noise = fc.constantFrom('', ': é', 'data', 'unknown: 1', 'id: 3\0', 'retry: soon', 'retry');
+    const noise = fc.constantFrom(
+      '',
+      ': é',
+      'data',
+      'unknown: 1',
+      'id: 3\0',
+      'retry: soon',
+      'retry',
+    );
     const events = fc.array(fc.tuple(data, type, lineEnd, noise), { maxLength: 6 });
     await fc.assert(
-      fc.asyncProperty(events, fc.boolean(), fc.array(fc.nat(), { maxLength: 40 }), async (list, bom, cuts) => {
-        asked = [];
-        const { source, told } = open();
-        let text = bom ? '\uFEFF' : '';
-        let expected = 0;
-        const wanted = ['open sse'];
-        for (const [value, event, end, comment] of [['first', undefined, '\n', ''] as const, ...list]) {
-          const id = ++expected;
-          // Written over several lines, which the fields of a stream put together again.
-          const json = JSON.stringify({ id, channel: 'é', event, data: value }, null, 1).split('\n');
-          const lines = [
-            `id: ${id}`,
-            ...(comment === '' || comment === 'data' ? [] : [comment]),
-            ...(event === undefined ? [] : [`event:${event}`]),
-            ...json.map((line) => `data: ${line}`),
-            ...(comment === 'data' ? ['data'] : []),
-            '',
-          ];
-          text += lines.map((line) => line + end).join('');
-          wanted.push(`${event ?? 'message'} ${value} ${id} é`);
-        }
-        const bytes = new TextEncoder().encode(text);
-        const stream = await request(1);
-        stream.head();
-        const at = [...new Set(cuts.map((cut) => cut % bytes.length))].sort((a, b) => a - b);
-        for (const [index, start] of [0, ...at].entries()) stream.send(bytes.subarray(start, [...at, bytes.length][index]));
-        await until('all events', () => told.length >= wanted.length);
-        source.close();
-        expect(told).toEqual(wanted);
-      }),
+      fc.asyncProperty(
+        events,
+        fc.boolean(),
+        fc.array(fc.nat(), { maxLength: 40 }),
+        async (list, bom, cuts) => {
+          asked = [];
+          const { source, told } = open();
+          let text = bom ? '\uFEFF' : '';
+          let expected = 0;
+          const wanted = ['open sse'];
+          for (const [value, event, end, comment] of [
+            ['first', undefined, '\n', ''] as const,
+            ...list,
+          ]) {
+            const id = ++expected;
+            // Written over several lines, which the fields of a stream put together again.
+            const json = JSON.stringify({ id, channel: 'é', event, data: value }, null, 1).split(
+              '\n',
+            );
+            const lines = [
+              `id: ${id}`,
+              ...(comment === '' || comment === 'data' ? [] : [comment]),
+              ...(event === undefined ? [] : [`event:${event}`]),
+              ...json.map((line) => `data: ${line}`),
+              ...(comment === 'data' ? ['data'] : []),
+              '',
+            ];
+            text += lines.map((line) => line + end).join('');
+            wanted.push(`${event ?? 'message'} ${value} ${id} é`);
+          }
+          const bytes = new TextEncoder().encode(text);
+          const stream = await request(1);
+          stream.head();
+          const at = [...new Set(cuts.map((cut) => cut % bytes.length))].sort((a, b) => a - b);
+          for (const [index, start] of [0, ...at].entries())
+            stream.send(bytes.subarray(start, [...at, bytes.length][index]));
+          await until('all events', () => told.length >= wanted.length);
+          source.close();
+          expect(told).toEqual(wanted);
+        },
+      ),
       { numRuns: 200 },
     );
   });
@@ -328,7 +410,13 @@ describe('a stream', () => {
     await until('open again', () => told.length === 4);
     second.end();
     expect((await requestAfter(200)).query('last_event_id')).toBe('90');
-    expect(told).toEqual(['open sse', 'message a 5 notifications', 'error 0', 'open sse', 'error 0']);
+    expect(told).toEqual([
+      'open sse',
+      'message a 5 notifications',
+      'error 0',
+      'open sse',
+      'error 0',
+    ]);
   });
 
   it('tells a gap before what follows it, as an event and to the callback', async () => {
@@ -338,35 +426,48 @@ describe('a stream', () => {
     stream.stream(117);
     stream.send(`event: gap\ndata: {"after":4,"before":118}\n\n${block(118, 'x')}`);
     await until('the event', () => told.length === 3);
-    expect(told).toEqual(['open sse', 'gap {"after":4,"before":118} 117', 'message x 118 notifications']);
+    expect(told).toEqual([
+      'open sse',
+      'gap {"after":4,"before":118} 117',
+      'message x 118 notifications',
+    ]);
     expect(gaps).toEqual([{ after: 4, before: 118 }]);
   });
 
   it.each([
     [true, 0],
     [false, 2],
-  ])('that the server ends with reconnect: %s leaves readyState %i', async (reconnect, readyState) => {
-    const ends: unknown[] = [];
-    const { source, told } = open({ onEnd: (end) => ends.push(end) });
-    const stream = await request(1);
-    stream.stream(1);
-    stream.send(`event: end\ndata: {"code":"draining","reconnect":${reconnect}}\n\n`);
-    stream.end();
-    await until('the error', () => told.length === 3);
-    expect(told).toEqual(['open sse', `end {"code":"draining","reconnect":${reconnect}} 1`, `error ${readyState}`]);
-    expect(ends).toEqual([{ code: 'draining', reconnect }]);
-    expect(source.readyState).toBe(readyState);
-    if (reconnect) await requestAfter(3000);
-    vi.advanceTimersByTime(120_000);
-    if (!reconnect) await asksNothing();
-  });
+  ])(
+    'that the server ends with reconnect: %s leaves readyState %i',
+    async (reconnect, readyState) => {
+      const ends: unknown[] = [];
+      const { source, told } = open({ onEnd: (end) => ends.push(end) });
+      const stream = await request(1);
+      stream.stream(1);
+      stream.send(`event: end\ndata: {"code":"draining","reconnect":${reconnect}}\n\n`);
+      stream.end();
+      await until('the error', () => told.length === 3);
+      expect(told).toEqual([
+        'open sse',
+        `end {"code":"draining","reconnect":${reconnect}} 1`,
+        `error ${readyState}`,
+      ]);
+      expect(ends).toEqual([{ code: 'draining', reconnect }]);
+      expect(source.readyState).toBe(readyState);
+      if (reconnect) await requestAfter(3000);
+      vi.advanceTimersByTime(120_000);
+      if (!reconnect) await asksNothing();
+    },
+  );
 
   it('that is closed by a listener gives nothing more, not even what came in the same bytes', async () => {
     const { source, told } = open();
     source.addEventListener('message', () => source.close());
     const stream = await request(1);
     stream.stream(1);
-    stream.send(block(2, 'a') + block(3, 'b') + 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n');
+    stream.send(
+      block(2, 'a') + block(3, 'b') + 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n',
+    );
     await until('closed', () => stream.aborted);
     vi.advanceTimersByTime(120_000);
     await asksNothing();
@@ -390,7 +491,10 @@ describe('a stream', () => {
     vi.advanceTimersByTime(1);
     await until('the loss', () => told.at(-1) === 'error 0');
     const again = await requestAfter(3000);
-    expect({ isStream: again.isStream, position: again.query('last_event_id') }).toEqual({ isStream: true, position: '4' });
+    expect({ isStream: again.isStream, position: again.query('last_event_id') }).toEqual({
+      isStream: true,
+      position: '4',
+    });
   });
 
   it.each([
@@ -399,7 +503,11 @@ describe('a stream', () => {
     [404, 'application/json; charset=utf-8'],
   ])('that is answered %i by the server closes for good', async (status, type) => {
     const { told } = open();
-    (await request(1)).answer(status, status === 204 ? undefined : {}, type === undefined ? {} : { 'Content-Type': type });
+    (await request(1)).answer(
+      status,
+      status === 204 ? undefined : {},
+      type === undefined ? {} : { 'Content-Type': type },
+    );
     await until('the error', () => told.length > 0);
     expect(told).toEqual(['error 2']);
     vi.advanceTimersByTime(120_000);
@@ -428,16 +536,19 @@ describe('pauses', () => {
     await requestAfter(4000);
   });
 
-  it.each([408, 425, 429, 500, 503])('are as long as Retry-After says after a %i, once', async (status) => {
-    const { told } = open({ transport: 'sse' });
-    const refused = await request(1);
-    refused.answer(status, {}, { 'Retry-After': '20' });
-    const next = await requestAfter(20_000);
-    expect(refused.aborted, 'its body is not waited for').toBe(true);
-    next.cut();
-    await requestAfter(6000);
-    expect(told).toEqual(['error 0', 'error 0']);
-  });
+  it.each([408, 425, 429, 500, 503])(
+    'are as long as Retry-After says after a %i, once',
+    async (status) => {
+      const { told } = open({ transport: 'sse' });
+      const refused = await request(1);
+      refused.answer(status, {}, { 'Retry-After': '20' });
+      const next = await requestAfter(20_000);
+      expect(refused.aborted, 'its body is not waited for').toBe(true);
+      next.cut();
+      await requestAfter(6000);
+      expect(told).toEqual(['error 0', 'error 0']);
+    },
+  );
 
   it('are what a stream says that was refused for now', async () => {
     const { told } = open();
@@ -463,14 +574,24 @@ describe('a poll', () => {
     const { told, poll } = await polling(4);
     expect(Object.fromEntries(asked[0]!.url.searchParams)).toEqual({ wait: '0', limit: '1000' });
     expect(asked[0]!.init.headers['Accept']).toBe('application/json');
-    expect(Object.fromEntries(poll.url.searchParams)).toEqual({ wait: '25', limit: '1000', last_event_id: '4' });
-    poll.answer(200, [envelope(5, 'a'), envelope(6, { n: 1 }, { event: 'notice' })], { 'Holdline-Position': '6' });
+    expect(Object.fromEntries(poll.url.searchParams)).toEqual({
+      wait: '25',
+      limit: '1000',
+      last_event_id: '4',
+    });
+    poll.answer(200, [envelope(5, 'a'), envelope(6, { n: 1 }, { event: 'notice' })], {
+      'Holdline-Position': '6',
+    });
     const third = await request(3);
     expect(third.query('last_event_id')).toBe('6');
     vi.advanceTimersByTime(25_000);
     third.nothing(9);
     expect((await request(4)).query('last_event_id')).toBe('9');
-    expect(told).toEqual(['open long-poll', 'message a 5 notifications', 'notice {"n":1} 6 notifications']);
+    expect(told).toEqual([
+      'open long-poll',
+      'message a 5 notifications',
+      'notice {"n":1} 6 notifications',
+    ]);
   });
 
   it('tells a gap before the event that carries it', async () => {
@@ -478,7 +599,10 @@ describe('a poll', () => {
     const { told, poll } = await polling(4, { onGap: (gap) => gaps.push(gap) });
     poll.answer(200, [envelope(118, 'x', { gap: { after: 4, before: 118 } })]);
     await request(3);
-    expect(told.slice(1)).toEqual(['gap {"after":4,"before":118} 4', 'message x 118 notifications']);
+    expect(told.slice(1)).toEqual([
+      'gap {"after":4,"before":118} 4',
+      'message x 118 notifications',
+    ]);
     expect(gaps).toEqual([{ after: 4, before: 118 }]);
   });
 
@@ -492,17 +616,28 @@ describe('a poll', () => {
     });
     poll.respond(new Response(body));
     const again = await requestAfter(3000);
-    expect({ wait: again.query('wait'), position: again.query('last_event_id') }).toEqual({ wait: '0', position: '4' });
+    expect({ wait: again.query('wait'), position: again.query('last_event_id') }).toEqual({
+      wait: '0',
+      position: '4',
+    });
     again.answer(200, [envelope(5, 'a')]);
     await request(4);
-    expect(told).toEqual(['open long-poll', 'error 0', 'open long-poll', 'message a 5 notifications']);
+    expect(told).toEqual([
+      'open long-poll',
+      'error 0',
+      'open long-poll',
+      'message a 5 notifications',
+    ]);
   });
 
   it('is not repeated without pause when something answers it at once', async () => {
     const { poll } = await polling(4);
     poll.nothing(4);
     (await requestAfter(1000)).answer(204);
-    expect((await requestAfter(1000)).query('last_event_id'), 'also where the position was left out').toBe('4');
+    expect(
+      (await requestAfter(1000)).query('last_event_id'),
+      'also where the position was left out',
+    ).toBe('4');
   });
 
   it('that is not answered is given up when its time and the time of silence are over', async () => {
@@ -535,23 +670,29 @@ describe('falling back', () => {
   it.each([
     ['its head', false],
     ['its first byte', true],
-  ])('from a stream that is held back before %s takes 4 s and is no error', async (_what, passHead) => {
-    const { source, told } = open();
-    const stream = await request(1);
-    if (passHead) {
-      vi.advanceTimersByTime(3000);
-      stream.head();
-    }
-    const poll = await requestAfter(4000);
-    expect(stream.aborted).toBe(true);
-    expect({ wait: poll.query('wait'), position: poll.query('last_event_id') }).toEqual({ wait: '0', position: null });
-    expect(source.transport).toBe('sse');
-    poll.nothing(7);
-    const waiting = await request(3);
-    expect(waiting.isStream).toBe(false);
-    expect(waiting.query('last_event_id')).toBe('7');
-    expect(told).toEqual(['open long-poll']);
-  });
+  ])(
+    'from a stream that is held back before %s takes 4 s and is no error',
+    async (_what, passHead) => {
+      const { source, told } = open();
+      const stream = await request(1);
+      if (passHead) {
+        vi.advanceTimersByTime(3000);
+        stream.head();
+      }
+      const poll = await requestAfter(4000);
+      expect(stream.aborted).toBe(true);
+      expect({ wait: poll.query('wait'), position: poll.query('last_event_id') }).toEqual({
+        wait: '0',
+        position: null,
+      });
+      expect(source.transport).toBe('sse');
+      poll.nothing(7);
+      const waiting = await request(3);
+      expect(waiting.isStream).toBe(false);
+      expect(waiting.query('last_event_id')).toBe('7');
+      expect(told).toEqual(['open long-poll']);
+    },
+  );
 
   it('continues where the stream was', async () => {
     const { told } = open();
@@ -563,10 +704,15 @@ describe('falling back', () => {
     const held = await requestAfter(3000);
     expect(held.isStream).toBe(true);
     const poll = await requestAfter(4000);
-    expect({ isStream: poll.isStream, position: poll.query('last_event_id') }).toEqual({ isStream: false, position: '5' });
+    expect({ isStream: poll.isStream, position: poll.query('last_event_id') }).toEqual({
+      isStream: false,
+      position: '5',
+    });
     poll.answer(200, [envelope(6, 'b'), envelope(7, 'c')]);
     await request(4);
-    const texts = told.filter((line) => line.startsWith('message')).map((line) => line.split(' ')[1]);
+    const texts = told
+      .filter((line) => line.startsWith('message'))
+      .map((line) => line.split(' ')[1]);
     expect(texts).toEqual(['a', 'b', 'c']);
   });
 
@@ -577,32 +723,50 @@ describe('falling back', () => {
     [407, undefined],
   ])('from an answer of something in between, %i %s, is immediate', async (status, type) => {
     const { told } = open();
-    (await request(1)).respond(new Response('no', { status, headers: type === undefined ? {} : { 'Content-Type': type } }));
+    (await request(1)).respond(
+      new Response('no', { status, headers: type === undefined ? {} : { 'Content-Type': type } }),
+    );
     (await request(2)).nothing(7);
     await request(3);
     expect(told).toEqual(['open long-poll']);
   });
 
-  it.each([200, 403])('is not done where only streams are wanted: %i with a page closes for good', async (status) => {
-    const { told } = open({ transport: 'sse' });
-    (await request(1)).respond(new Response('no', { status, headers: { 'Content-Type': 'text/html' } }));
-    await until('the error', () => told.length > 0);
-    expect(told).toEqual(['error 2']);
-  });
+  it.each([200, 403])(
+    'is not done where only streams are wanted: %i with a page closes for good',
+    async (status) => {
+      const { told } = open({ transport: 'sse' });
+      (await request(1)).respond(
+        new Response('no', { status, headers: { 'Content-Type': 'text/html' } }),
+      );
+      await until('the error', () => told.length > 0);
+      expect(told).toEqual(['error 2']);
+    },
+  );
 
   it('from streams that fail takes two failures, each followed by a poll that works', async () => {
     const { told } = open();
     (await request(1)).cut();
     (await requestAfter(3000)).answer(200, [envelope(5, 'a')]);
     const again = await request(3);
-    expect({ isStream: again.isStream, position: again.query('last_event_id') }).toEqual({ isStream: true, position: '5' });
+    expect({ isStream: again.isStream, position: again.query('last_event_id') }).toEqual({
+      isStream: true,
+      position: '5',
+    });
     again.head();
     again.end();
     const poll = await request(4);
-    expect({ wait: poll.query('wait'), position: poll.query('last_event_id') }).toEqual({ wait: '25', position: '5' });
+    expect({ wait: poll.query('wait'), position: poll.query('last_event_id') }).toEqual({
+      wait: '25',
+      position: '5',
+    });
     poll.answer(200, [envelope(6, 'b')]);
     expect((await request(5)).isStream).toBe(false);
-    expect(told).toEqual(['error 0', 'open long-poll', 'message a 5 notifications', 'message b 6 notifications']);
+    expect(told).toEqual([
+      'error 0',
+      'open long-poll',
+      'message a 5 notifications',
+      'message b 6 notifications',
+    ]);
   });
 
   it('goes on without a word when a stream that is tried again is refused for now', async () => {
@@ -614,7 +778,10 @@ describe('falling back', () => {
     stream.send('retry: 9000\n\n');
     stream.end();
     const poll = await request(4);
-    expect({ isStream: poll.isStream, wait: poll.query('wait') }).toEqual({ isStream: false, wait: '25' });
+    expect({ isStream: poll.isStream, wait: poll.query('wait') }).toEqual({
+      isStream: false,
+      wait: '25',
+    });
     expect(told).toEqual(['error 0', 'open long-poll']);
   });
 

@@ -1,4 +1,7 @@
-/** The browser client in Chromium: over streams, and behind proxies that hold them back or block them. */
+/**
+ * The browser client in Chromium: over streams, and behind proxies that hold them back or block
+ * them.
+ */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -32,7 +35,13 @@ const LISTEN = `async (client, stream, options) => {
 interface State {
   readonly readyState: number;
   readonly transport: string;
-  readonly events: readonly { type: string; data: string; lastEventId: string; channel: string; origin: string }[];
+  readonly events: readonly {
+    type: string;
+    data: string;
+    lastEventId: string;
+    channel: string;
+    origin: string;
+  }[];
   readonly gaps: readonly { after: number | null; before: number | null }[];
   readonly ends: readonly { code: string; reconnect: boolean }[];
   /** The transport at each `open`, and how long after the start it was. */
@@ -47,7 +56,10 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => browser.close());
 
-/** Serves an empty page and the client on an origin of their own until the running test is over; returns the origin. */
+/**
+ * Serves an empty page and the client on an origin of their own until the running test is over;
+ * returns the origin.
+ */
 async function servePage(): Promise<string> {
   const server = createServer(({ url }, response) => {
     const isClient = url === '/client.js';
@@ -72,7 +84,12 @@ class ClientPage {
   }
 
   /** The client comes from `origin`; so does the page, unless it is to be of another origin. */
-  static async open(origin: string, stream: string, options: HoldlineOptions = {}, pageOrigin = origin): Promise<ClientPage> {
+  static async open(
+    origin: string,
+    stream: string,
+    options: HoldlineOptions = {},
+    pageOrigin = origin,
+  ): Promise<ClientPage> {
     const page = await browser.newPage();
     onTestFinished(() => page.close());
     await page.goto(`${pageOrigin}/`);
@@ -87,21 +104,30 @@ class ClientPage {
   }
 
   /** Asks for the state until the condition holds. */
-  async until(what: string, condition: (state: State) => boolean, deadlineMs = DEADLINE_MS): Promise<State> {
+  async until(
+    what: string,
+    condition: (state: State) => boolean,
+    deadlineMs = DEADLINE_MS,
+  ): Promise<State> {
     const deadline = performance.now() + deadlineMs;
     for (;;) {
       const state = await this.state();
       if (condition(state)) return state;
-      if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}; ${JSON.stringify(state)}`);
+      if (performance.now() > deadline)
+        throw new Error(`not within ${deadlineMs} ms: ${what}; ${JSON.stringify(state)}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
 }
 
 const textsOf = (state: State): string[] => state.events.map(({ data }) => data);
-const idsOf = (state: State): number[] => state.events.map(({ lastEventId }) => Number(lastEventId));
+const idsOf = (state: State): number[] =>
+  state.events.map(({ lastEventId }) => Number(lastEventId));
 
-/** A page's origin, a server that lets it read, a proxy in front of that, and a page that listens through the proxy. */
+/**
+ * A page's origin, a server that lets it read, a proxy in front of that, and a page that listens
+ * through the proxy.
+ */
 async function listening(
   path: string,
   options: HoldlineOptions = {},
@@ -120,14 +146,22 @@ describe('over a stream', () => {
     const { server, proxy, client } = await listening('/a,b');
     await client.until('open', ({ readyState }) => readyState === 1);
     await server.publish('a', 'one\r\nline more', 'notice');
-    await server.post('b', '{"n": 2, "deep": [true, "é"]}', { headers: { 'Content-Type': 'application/json' } });
+    await server.post('b', '{"n": 2, "deep": [true, "é"]}', {
+      headers: { 'Content-Type': 'application/json' },
+    });
     await server.publish('a', '3');
     const state = await client.until('three events', ({ events }) => events.length === 3);
     const origin = proxy.url;
     expect(state).toMatchObject({ transport: 'sse', gaps: [], ends: [], errors: [] });
     expect(state.events).toEqual([
       { type: 'notice', data: 'one\r\nline more', lastEventId: '1', channel: 'a', origin },
-      { type: 'message', data: '{"n":2,"deep":[true,"é"]}', lastEventId: '2', channel: 'b', origin },
+      {
+        type: 'message',
+        data: '{"n":2,"deep":[true,"é"]}',
+        lastEventId: '2',
+        channel: 'b',
+        origin,
+      },
       { type: 'message', data: '3', lastEventId: '3', channel: 'a', origin },
     ]);
     expect(proxy.connections, 'one request, without a preflight').toHaveLength(1);
@@ -147,13 +181,21 @@ describe('over a stream', () => {
       await proxy.waitForConnection(connections + 1);
     }
     const last = await server.publish('a', 'last');
-    const state = await client.until('the last event', (seen) => idsOf(seen).includes(last), 10_000);
+    const state = await client.until(
+      'the last event',
+      (seen) => idsOf(seen).includes(last),
+      10_000,
+    );
     expect(idsOf(state)).toEqual(server.published.get('a'));
     expect(state.gaps).toEqual([]);
   });
 
   test('what a server that was killed has taken with it is told as a gap by the one that takes its place', async () => {
-    const { server, proxy, client, origin } = await listening('/a', {}, { flags: { 'first-id': false } });
+    const { server, proxy, client, origin } = await listening(
+      '/a',
+      {},
+      { flags: { 'first-id': false } },
+    );
     await client.until('open', ({ readyState }) => readyState === 1);
     const before = await server.publish('a', 'before');
     await client.until('the event', ({ events }) => events.length === 1);
@@ -161,7 +203,10 @@ describe('over a stream', () => {
     await client.until('the loss', ({ errors }) => errors.length > 0);
     const next = await serverForTest({ 'allow-origin': origin, 'first-id': false });
     proxy.targetPort = next.port;
-    await client.until('open again', ({ readyState, opens }) => readyState === 1 && opens.length > 1);
+    await client.until(
+      'open again',
+      ({ readyState, opens }) => readyState === 1 && opens.length > 1,
+    );
     await next.publish('a', 'after');
     const state = await client.until('the next event', ({ events }) => events.length === 2);
     expect(textsOf(state)).toEqual(['before', 'after']);
@@ -176,9 +221,15 @@ describe('over a stream', () => {
     // A browser may have a spare connection open, which never carries a request.
     const before = proxy.connections.length;
     expect(await server.stop()).toBe(0);
-    const state = await client.until('the end', ({ ends, errors }) => ends.length > 0 && errors.length > 0);
+    const state = await client.until(
+      'the end',
+      ({ ends, errors }) => ends.length > 0 && errors.length > 0,
+    );
     expect(state).toMatchObject({ readyState: 0, ends: [{ code: 'draining', reconnect: true }] });
-    await proxy.waitFor('it tries to come back', () => proxy.connections.length > before || undefined);
+    await proxy.waitFor(
+      'it tries to come back',
+      () => proxy.connections.length > before || undefined,
+    );
   });
 
   test('a deleted channel closes it for good, and one that comes later is closed by the 204', async () => {
@@ -191,11 +242,19 @@ describe('over a stream', () => {
       ends: [{ code: 'deleted', reconnect: false }],
     });
     const late = await ClientPage.open(origin, `${proxy.url}/a`);
-    expect(await late.until('closed', ({ readyState }) => readyState === 2)).toMatchObject({ ...closed, opens: [], ends: [] });
+    expect(await late.until('closed', ({ readyState }) => readyState === 2)).toMatchObject({
+      ...closed,
+      opens: [],
+      ends: [],
+    });
   });
 
   test('a stream whose network has vanished without a word is given up after the time of silence', async () => {
-    const { server, proxy, client } = await listening('/a', { silentMs: 600 }, { flags: { heartbeat: '200ms' } });
+    const { server, proxy, client } = await listening(
+      '/a',
+      { silentMs: 600 },
+      { flags: { heartbeat: '200ms' } },
+    );
     await server.publish('a', 'one');
     await client.until('open', ({ readyState }) => readyState === 1);
     const first = proxy.newest;
@@ -213,14 +272,21 @@ describe('over a stream', () => {
     const other = await SseLine.open(server.port, '/a');
     onTestFinished(() => other.close());
     const client = await ClientPage.open(origin, `${server.url}/a`);
-    await server.statsUntil('refused twice', ({ counters }) => counters.refused_temporary_total >= 2);
+    await server.statsUntil(
+      'refused twice',
+      ({ counters }) => counters.refused_temporary_total >= 2,
+    );
     expect(await client.state()).toMatchObject({ readyState: 0, opens: [] });
     other.close();
-    expect(await client.until('open', ({ readyState }) => readyState === 1)).toMatchObject({ transport: 'sse' });
+    expect(await client.until('open', ({ readyState }) => readyState === 1)).toMatchObject({
+      transport: 'sse',
+    });
   });
 
   test('a header goes with every request, to another origin after a preflight', async () => {
-    const { server, proxy, client } = await listening('/a', { headers: { Authorization: 'Bearer x' } });
+    const { server, proxy, client } = await listening('/a', {
+      headers: { Authorization: 'Bearer x' },
+    });
     await client.until('open', ({ readyState }) => readyState === 1);
     await server.publish('a', 'one');
     await client.until('the event', ({ events }) => events.length === 1);
@@ -319,7 +385,11 @@ describe('where streams do not get through', () => {
   });
 
   test('long-polls outlive the server: what the next one cannot know is told as a gap', async () => {
-    const { server, proxy, client, origin } = await listening('/a', { transport: 'long-poll' }, { flags: { 'first-id': false } });
+    const { server, proxy, client, origin } = await listening(
+      '/a',
+      { transport: 'long-poll' },
+      { flags: { 'first-id': false } },
+    );
     await client.until('open', ({ readyState }) => readyState === 1);
     const before = await server.publish('a', 'before');
     await client.until('the event', ({ events }) => events.length === 1);

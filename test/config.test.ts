@@ -1,10 +1,25 @@
-/** The options: what each kind takes and refuses, which source wins, what is shown, and how mistakes are told. */
+/**
+ * The options: what each kind takes and refuses, which source wins, what is shown, and how mistakes
+ * are told.
+ */
 
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { configTable, parseCommandLine, serveHelp, variableOf, type CommandLine } from '../src/options/command-line.js';
-import { OPTIONS, resolveOptions, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
+import {
+  configTable,
+  parseCommandLine,
+  serveHelp,
+  variableOf,
+  type CommandLine,
+} from '../src/options/command-line.js';
+import {
+  OPTIONS,
+  resolveOptions,
+  type OptionRow,
+  type Options,
+  type SettingName,
+} from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
 import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';
 
@@ -16,7 +31,10 @@ interface World {
   readonly fileLimit?: number | undefined;
 }
 
-function parse(args: readonly string[], { env = {}, files = {}, fileLimit = FILE_LIMIT }: World = {}): CommandLine {
+function parse(
+  args: readonly string[],
+  { env = {}, files = {}, fileLimit = FILE_LIMIT }: World = {},
+): CommandLine {
   const readFile = (path: string): string => {
     if (!(path in files)) throw new Error(`ENOENT: no such file or directory, open '${path}'`);
     const content = files[path];
@@ -42,7 +60,9 @@ function flagValue(setting: SettingName, text: string): unknown {
   try {
     // Beside room for all rings, so that only the setting's own range decides.
     const room = setting === 'replayTotalBytes' ? [] : ['--replay-total=64GiB'];
-    return parse([...room, `--${OPTIONS[setting].flag}=${text}`], { fileLimit: Infinity }).settings[setting];
+    return parse([...room, `--${OPTIONS[setting].flag}=${text}`], { fileLimit: Infinity }).settings[
+      setting
+    ];
   } catch (error) {
     expect(error).toBeInstanceOf(HoldlineError);
     return undefined;
@@ -105,7 +125,10 @@ describe('the table of options', () => {
 });
 
 /** For each setting texts that it takes with what they come to, and texts that it refuses. */
-const TEXTS: Record<SettingName, { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }> = {
+const TEXTS: Record<
+  SettingName,
+  { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }
+> = {
   host: {
     good: [
       ['0.0.0.0', '0.0.0.0'],
@@ -276,7 +299,10 @@ const TEXTS: Record<SettingName, { readonly good: readonly (readonly [string, un
     good: [
       ['*', ['*']],
       ['https://app.example', ['https://app.example']],
-      ['http://localhost:3000, https://[::1]:8443', ['http://localhost:3000', 'https://[::1]:8443']],
+      [
+        'http://localhost:3000, https://[::1]:8443',
+        ['http://localhost:3000', 'https://[::1]:8443'],
+      ],
       ['capacitor://localhost', ['capacitor://localhost']],
       ['https://a.example,https://a.example', ['https://a.example']],
     ],
@@ -317,14 +343,22 @@ describe('sizes and times', () => {
 
   it('read back as they are shown', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 100, max: 600_000 }), fc.integer({ min: 2 ** 20, max: 2 ** 36 }), (ms, bytes) => {
-        const { settings } = parse([`--heartbeat=${ms}ms`, `--replay-total=${bytes}`]);
-        expect([settings.heartbeatMs, settings.replayTotalBytes]).toEqual([ms, bytes]);
-        expect(parse(['--heartbeat', shown([`--heartbeat=${ms}ms`], 'heartbeat')]).settings.heartbeatMs).toBe(ms);
-        expect(parse(['--replay-total', shown([`--replay-total=${bytes}`], 'replay-total')]).settings.replayTotalBytes).toBe(
-          bytes,
-        );
-      }),
+      fc.property(
+        fc.integer({ min: 100, max: 600_000 }),
+        fc.integer({ min: 2 ** 20, max: 2 ** 36 }),
+        (ms, bytes) => {
+          const { settings } = parse([`--heartbeat=${ms}ms`, `--replay-total=${bytes}`]);
+          expect([settings.heartbeatMs, settings.replayTotalBytes]).toEqual([ms, bytes]);
+          expect(
+            parse(['--heartbeat', shown([`--heartbeat=${ms}ms`], 'heartbeat')]).settings
+              .heartbeatMs,
+          ).toBe(ms);
+          expect(
+            parse(['--replay-total', shown([`--replay-total=${bytes}`], 'replay-total')]).settings
+              .replayTotalBytes,
+          ).toBe(bytes);
+        },
+      ),
     );
   });
 
@@ -347,7 +381,12 @@ describe('precedence', () => {
       files,
     });
     const { replayEvents, port, heartbeatMs, retryMs } = commandLine.settings;
-    expect({ replayEvents, port, heartbeatMs, retryMs }).toEqual({ replayEvents: 1, port: 2, heartbeatMs: 3000, retryMs: 3000 });
+    expect({ replayEvents, port, heartbeatMs, retryMs }).toEqual({
+      replayEvents: 1,
+      port: 2,
+      heartbeatMs: 3000,
+      retryMs: 3000,
+    });
     expect(commandLine.logLevel).toBe('warn');
     expect(entry(commandLine, 'replay-events')).toEqual({ value: '1', source: 'flag' });
     expect(entry(commandLine, 'port')).toEqual({ value: '2', source: 'environment' });
@@ -359,10 +398,18 @@ describe('precedence', () => {
     const setting = name as SettingName;
     const row = OPTIONS[setting];
     const [text, value] = good[0]!;
-    const options: World = { env: { [variableOf(row)]: text }, files: { 'h.json': { [row.flag]: text } }, fileLimit: Infinity };
+    const options: World = {
+      env: { [variableOf(row)]: text },
+      files: { 'h.json': { [row.flag]: text } },
+      fileLimit: Infinity,
+    };
     // Refused by the option if it were read, so that what wins is seen to be read alone.
     const spoilt = { ...options, files: { 'h.json': { [row.flag]: {} } } };
-    expect(parse([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }).settings[setting]).toEqual(value);
+    expect(
+      parse([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }).settings[
+        setting
+      ],
+    ).toEqual(value);
     expect(parse(['--config=h.json'], spoilt).settings[setting]).toEqual(value);
     expect(parse(['--config=h.json'], { ...options, env: {} }).settings[setting]).toEqual(value);
   });
@@ -373,9 +420,18 @@ describe('precedence', () => {
   });
 
   it('adds up a repeated flag of a list, and replaces what the environment says', () => {
-    const args = ['--allow-origin', 'https://a.example', '--allow-origin', 'https://b.example,https://c.example'];
+    const args = [
+      '--allow-origin',
+      'https://a.example',
+      '--allow-origin',
+      'https://b.example,https://c.example',
+    ];
     const { settings } = parse(args, { env: { HOLDLINE_ALLOW_ORIGIN: '*' } });
-    expect(settings.allowOrigin).toEqual(['https://a.example', 'https://b.example', 'https://c.example']);
+    expect(settings.allowOrigin).toEqual([
+      'https://a.example',
+      'https://b.example',
+      'https://c.example',
+    ]);
   });
 
   it('finds the config file by a variable as well', () => {
@@ -384,7 +440,8 @@ describe('precedence', () => {
 });
 
 describe('the config file', () => {
-  const parseFile = (content: unknown): CommandLine => parse(['--config', 'h.json'], { files: { 'h.json': content } });
+  const parseFile = (content: unknown): CommandLine =>
+    parse(['--config', 'h.json'], { files: { 'h.json': content } });
 
   it('takes numbers, booleans and arrays where JSON has them', () => {
     const { settings } = parseFile({
@@ -412,8 +469,14 @@ describe('the config file', () => {
     [{ config: 'x' }, /^"config" in h\.json is not an option; the keys are host, port, /],
     [{ port: null }, '"port" in h.json: null was given; accepted is an integer from 0 to 65535'],
     [{ 'open-publish': 1 }, '"open-publish" in h.json: 1 was given; accepted is true or false'],
-    ['[]', '--config: "h.json" holds no object; wanted is one such as {"port": 8080, "heartbeat": "15s"}'],
-    ['{\n"publish-key": "hush",\n}', /^--config: "h\.json" is not JSON(?: \(line 3\))?; wanted is an object such as/],
+    [
+      '[]',
+      '--config: "h.json" holds no object; wanted is one such as {"port": 8080, "heartbeat": "15s"}',
+    ],
+    [
+      '{\n"publish-key": "hush",\n}',
+      /^--config: "h\.json" is not JSON(?: \(line 3\))?; wanted is an object such as/,
+    ],
     ['{"__proto__": {"port": 1}}', /^"__proto__" in h\.json is not an option/],
   ])('refuses %j', (content, message) => {
     const told = refusal(() => parseFile(content));
@@ -432,8 +495,14 @@ describe('a mistake on the command line', () => {
   it.each([
     [['--port', '70000'], '--port: "70000" was given; accepted is an integer from 0 to 65535'],
     [['--port', '-1'], '--port: "-1" was given; accepted is an integer from 0 to 65535'],
-    [['--port'], '--port needs a value and nothing follows; accepted is an integer from 0 to 65535'],
-    [['--port', '--host', 'x'], '--port needs a value and --host follows; accepted is an integer from 0 to 65535'],
+    [
+      ['--port'],
+      '--port needs a value and nothing follows; accepted is an integer from 0 to 65535',
+    ],
+    [
+      ['--port', '--host', 'x'],
+      '--port needs a value and --host follows; accepted is an integer from 0 to 65535',
+    ],
     [
       ['--replay-bytes', '2GiB'],
       '--replay-bytes: "2GiB" was given; accepted is a size from 0B to 1GiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
@@ -446,9 +515,18 @@ describe('a mistake on the command line', () => {
     [['--demo=maybe'], '--demo: "maybe" was given; accepted is true or false'],
     [['--no-open-publish'], '--no-open-publish is not an option; did you mean --open-publish?'],
     [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
-    [['8080'], '"8080" is not an option; options start with -- and holdline serve takes nothing else'],
-    [['--', '--port', '1'], '"--port" is not an option; options start with -- and holdline serve takes nothing else'],
-    [['--log-level', 'loud'], '--log-level: "loud" was given; accepted is one of trace, debug, info, warn, error, fatal, silent'],
+    [
+      ['8080'],
+      '"8080" is not an option; options start with -- and holdline serve takes nothing else',
+    ],
+    [
+      ['--', '--port', '1'],
+      '"--port" is not an option; options start with -- and holdline serve takes nothing else',
+    ],
+    [
+      ['--log-level', 'loud'],
+      '--log-level: "loud" was given; accepted is one of trace, debug, info, warn, error, fatal, silent',
+    ],
   ])('%j is told in words', (args, message) => expect(refusal(() => parse(args))).toBe(message));
 
   it('is named after the variable when it is one', () => {
@@ -461,7 +539,9 @@ describe('a mistake on the command line', () => {
     expect(refusal(() => parse(['--ops-key', 'my key']))).toBe(
       '--ops-key: a secret that is not shown here was given; accepted is 1 to 1024 visible ASCII characters without spaces',
     );
-    expect(refusal(() => parse([], { env: { HOLDLINE_PUBLISH_KEY: '' } }))).toMatch(/^HOLDLINE_PUBLISH_KEY: "" was given;/);
+    expect(refusal(() => parse([], { env: { HOLDLINE_PUBLISH_KEY: '' } }))).toMatch(
+      /^HOLDLINE_PUBLISH_KEY: "" was given;/,
+    );
   });
 
   it('is cut short where it is long', () => {
@@ -490,7 +570,10 @@ describe('a mistake on the command line', () => {
 
 describe('the environment', () => {
   it('warns of a variable that is no option, since others set variables too', () => {
-    expect(parse([], { env: { HOLDLINE_REPLAY_EVNTS: '1', HOLDLINE_SOMETHING: '1', OTHER: '1' } }).warnings).toEqual([
+    expect(
+      parse([], { env: { HOLDLINE_REPLAY_EVNTS: '1', HOLDLINE_SOMETHING: '1', OTHER: '1' } })
+        .warnings,
+    ).toEqual([
       'the environment variable HOLDLINE_REPLAY_EVNTS is not an option and has no effect; did you mean HOLDLINE_REPLAY_EVENTS?',
       'the environment variable HOLDLINE_SOMETHING is not an option and has no effect',
     ]);
@@ -531,13 +614,24 @@ describe('relations', () => {
 
   it('leave the connections alone where there is no file limit or none can be read', () => {
     expect(parse([], { fileLimit: Infinity }).settings.maxConnections).toBe(1_000_000);
-    expect(parseCommandLine([], { env: {}, fileLimit: undefined, readFile: String }).settings.maxConnections).toBe(10_000);
-    const asked = parseCommandLine(['--max-connections=50000'], { env: {}, fileLimit: undefined, readFile: String });
+    expect(
+      parseCommandLine([], { env: {}, fileLimit: undefined, readFile: String }).settings
+        .maxConnections,
+    ).toBe(10_000);
+    const asked = parseCommandLine(['--max-connections=50000'], {
+      env: {},
+      fileLimit: undefined,
+      readFile: String,
+    });
     expect(asked.settings.maxConnections).toBe(50_000);
   });
 
   it('keep one ring within what all may hold', () => {
-    expect(refusal(() => parse(['--replay-bytes', '512MiB'], { env: { HOLDLINE_REPLAY_TOTAL: '1MiB' } }))).toBe(
+    expect(
+      refusal(() =>
+        parse(['--replay-bytes', '512MiB'], { env: { HOLDLINE_REPLAY_TOTAL: '1MiB' } }),
+      ),
+    ).toBe(
       '--replay-bytes: 512MiB for one channel is more than the 1MiB that all channels keep together (HOLDLINE_REPLAY_TOTAL): raise that or ask for less',
     );
     expect(refusal(() => resolveOptions({ replayBytes: 2 ** 30 }))).toMatch(
@@ -550,7 +644,9 @@ describe('who may publish', () => {
   it('is whoever has the key or everyone, not both', () => {
     const wanted = /^--publish-key and --open-publish: who may publish is either/;
     expect(() => parse(['--publish-key', 'k', '--open-publish'])).toThrow(wanted);
-    expect(() => resolveOptions({ publishKey: 'k', openPublish: true })).toThrow(/^publishKey and openPublish: /);
+    expect(() => resolveOptions({ publishKey: 'k', openPublish: true })).toThrow(
+      /^publishKey and openPublish: /,
+    );
     expect(parse(['--publish-key', 'k']).settings.openPublish).toBe(false);
   });
 });
@@ -621,11 +717,23 @@ describe('options of the library', () => {
     [{ port: Number.NaN }, 'port: NaN was given; accepted is an integer from 0 to 65535'],
     [{ port: 80n }, 'port: 80n was given; accepted is an integer from 0 to 65535'],
     [{ port: null }, 'port: null was given; accepted is an integer from 0 to 65535'],
-    [{ heartbeatMs: '15s' }, 'heartbeatMs: "15s" was given; accepted is an integer from 100 to 600000, in milliseconds'],
-    [{ replayBytes: 1.5 }, 'replayBytes: 1.5 was given; accepted is an integer from 0 to 1073741824, in bytes'],
+    [
+      { heartbeatMs: '15s' },
+      'heartbeatMs: "15s" was given; accepted is an integer from 100 to 600000, in milliseconds',
+    ],
+    [
+      { replayBytes: 1.5 },
+      'replayBytes: 1.5 was given; accepted is an integer from 0 to 1073741824, in bytes',
+    ],
     [{ openPublish: 'true' }, 'openPublish: "true" was given; accepted is true or false'],
-    [{ allowOrigin: '*' }, /^allowOrigin: "\*" was given; accepted is an array of up to 1000 origins such as/],
-    [{ allowedHosts: [7] }, /^allowedHosts: \[ 7 \] was given; accepted is an array of up to 1000 host names such as/],
+    [
+      { allowOrigin: '*' },
+      /^allowOrigin: "\*" was given; accepted is an array of up to 1000 origins such as/,
+    ],
+    [
+      { allowedHosts: [7] },
+      /^allowedHosts: \[ 7 \] was given; accepted is an array of up to 1000 host names such as/,
+    ],
     [{ opsKey: 'a b' }, /^opsKey: a secret that is not shown here was given;/],
     [{ prot: 80 }, 'prot is not an option; did you mean port?'],
     [{ 'replay-events': 1 }, 'replay-events is not an option; did you mean replayEvents?'],
@@ -637,7 +745,9 @@ describe('options of the library', () => {
   });
 
   it.each([[null], ['port=80'], [[]]])('refuses %j in place of an object', (options) => {
-    expect(refusal(() => resolveOptions(options as unknown as Options))).toMatch(/accepted is an object with settings by name$/);
+    expect(refusal(() => resolveOptions(options as unknown as Options))).toMatch(
+      /accepted is an object with settings by name$/,
+    );
   });
 });
 

@@ -1,4 +1,7 @@
-/** The wheel of deadlines: each handle expires once, at most a step early and never late, whatever the loop does meanwhile. */
+/**
+ * The wheel of deadlines: each handle expires once, at most a step early and never late, whatever
+ * the loop does meanwhile.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Deadlines } from '../src/core/deadlines.js';
@@ -38,7 +41,11 @@ class Wheel {
   add(handle: number, delayMs: number): void {
     const addedMs = this.clock.nowMs();
     this.deadlines.add(handle, delayMs);
-    this.waiting.set(handle, { addedMs, dueMs: addedMs + delayMs, lagMs: addedMs - this.#caughtUpMs });
+    this.waiting.set(handle, {
+      addedMs,
+      dueMs: addedMs + delayMs,
+      lagMs: addedMs - this.#caughtUpMs,
+    });
   }
 
   remove(handle: number): void {
@@ -46,13 +53,17 @@ class Wheel {
     this.waiting.delete(handle);
   }
 
-  /** A turn of the loop, in which `ms` pass before. What is due is gone afterwards, unless its slice of time was over. */
+  /**
+   * A turn of the loop, in which `ms` pass before. What is due is gone afterwards, unless its slice
+   * of time was over.
+   */
   async turn(ms: number): Promise<void> {
     const expiredBefore = this.expired;
     await this.clock.turn(ms);
     const costMs = (this.expired - expiredBefore) * this.costMs;
     // Timers and `soon` have a slice each.
-    if (costMs > 2 * (SWEEP_SLICE_MS + this.costMs)) throw new Error(`one turn of the loop spent ${costMs} ms on it`);
+    if (costMs > 2 * (SWEEP_SLICE_MS + this.costMs))
+      throw new Error(`one turn of the loop spent ${costMs} ms on it`);
     if (this.clock.timerCount > 1) throw new Error(`${this.clock.timerCount} timers run`);
     if (this.deadlines.count !== this.waiting.size) throw new Error('the count is off');
     if (!this.clock.isIdle) return;
@@ -97,34 +108,45 @@ class Wheel {
 test('random adds, removals, turns, pauses of the process and slow work: each expires once and in its time', async () => {
   const handles = fc.nat(200);
   const step = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ add: handles, delayMs: fc.oneof(fc.nat(200), fc.nat(LONGEST_MS)) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({ add: handles, delayMs: fc.oneof(fc.nat(200), fc.nat(LONGEST_MS)) }),
+    },
     { weight: 2, arbitrary: fc.record({ remove: handles }) },
     { weight: 4, arbitrary: fc.record({ turns: fc.integer({ min: 1, max: 40 }), ms: fc.nat(30) }) },
-    { weight: 1, arbitrary: fc.record({ pauseMs: fc.oneof(fc.nat(2_000), fc.nat(3 * LONGEST_MS)) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ pauseMs: fc.oneof(fc.nat(2_000), fc.nat(3 * LONGEST_MS)) }),
+    },
     { weight: 1, arbitrary: fc.record({ costMs: fc.constantFrom(0, 0, 0.1, 1, 5) }) },
   );
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 80, size: 'max' }), async (steps) => {
-      const wheel = new Wheel();
-      for (const one of steps) {
-        if ('add' in one) {
-          if (!wheel.waiting.has(one.add)) wheel.add(one.add, one.delayMs);
-        } else if ('remove' in one) {
-          wheel.remove(one.remove);
-        } else if ('turns' in one) {
-          for (let turn = 0; turn < one.turns; turn++) await wheel.turn(one.ms);
-        } else if ('pauseMs' in one) {
-          await wheel.turn(one.pauseMs);
-        } else {
-          wheel.costMs = one.costMs;
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 80, size: 'max' }),
+      async (steps) => {
+        const wheel = new Wheel();
+        for (const one of steps) {
+          if ('add' in one) {
+            if (!wheel.waiting.has(one.add)) wheel.add(one.add, one.delayMs);
+          } else if ('remove' in one) {
+            wheel.remove(one.remove);
+          } else if ('turns' in one) {
+            for (let turn = 0; turn < one.turns; turn++) await wheel.turn(one.ms);
+          } else if ('pauseMs' in one) {
+            await wheel.turn(one.pauseMs);
+          } else {
+            wheel.costMs = one.costMs;
+          }
         }
-      }
-      wheel.costMs = 0;
-      await wheel.settle();
-      await wheel.turn(LONGEST_MS + DEADLINE_STEP_MS);
-      await wheel.settle();
-      expect([wheel.waiting.size, wheel.deadlines.count, wheel.clock.timerCount]).toEqual([0, 0, 0]);
-    }),
+        wheel.costMs = 0;
+        await wheel.settle();
+        await wheel.turn(LONGEST_MS + DEADLINE_STEP_MS);
+        await wheel.settle();
+        expect([wheel.waiting.size, wheel.deadlines.count, wheel.clock.timerCount]).toEqual([
+          0, 0, 0,
+        ]);
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -133,7 +155,20 @@ test('delays from none to the longest, begun anywhere in a step, end within the 
   const wheel = new Wheel();
   let handle = 0;
   for (let round = 0; round < 60; round++) {
-    for (const delayMs of [0, 1, 24, 25, 26, 49, 50, 100, 1_000, 25_000, LONGEST_MS - 1, LONGEST_MS])
+    for (const delayMs of [
+      0,
+      1,
+      24,
+      25,
+      26,
+      49,
+      50,
+      100,
+      1_000,
+      25_000,
+      LONGEST_MS - 1,
+      LONGEST_MS,
+    ])
       wheel.add(handle++, delayMs);
     await wheel.turn(1.7);
   }
@@ -151,7 +186,9 @@ test('one that is removed never expires; removing it again, or one that never wa
   }
   expect(wheel.deadlines.count).toBe(50);
   await wheel.pass(2_000);
-  expect(wheel.order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, i) => 2 * i + 1));
+  expect(wheel.order.toSorted((a, b) => a - b)).toEqual(
+    Array.from({ length: 50 }, (_, i) => 2 * i + 1),
+  );
 });
 
 describe('many that are due at once', () => {

@@ -1,10 +1,18 @@
-/** DELETE of a channel over the wire: its history is gone, lines on it alone end, others stay and lose nothing. */
+/**
+ * DELETE of a channel over the wire: its history is gone, lines on it alone end, others stay and
+ * lose nothing.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { createServer } from '../dist/index.js';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
 import { holdPoll, holdPolls, poll } from './support/poll.js';
-import { KERNEL_BUFFERS, serverForTest, type BatchEvent, type TestServer } from './support/server.js';
+import {
+  KERNEL_BUFFERS,
+  serverForTest,
+  type BatchEvent,
+  type TestServer,
+} from './support/server.js';
 import { openPackage, openUndici, stateUntil } from './support/sources.js';
 import { openWebSocket } from './support/websocket.js';
 import { codeOf, HttpClient, jsonOf, type Answer } from './support/wire.js';
@@ -20,7 +28,11 @@ async function openSse(server: TestServer, path: string, options?: LineOptions):
   return line;
 }
 
-async function openNdjson(server: TestServer, path: string, options?: LineOptions): Promise<NdjsonLine> {
+async function openNdjson(
+  server: TestServer,
+  path: string,
+  options?: LineOptions,
+): Promise<NdjsonLine> {
   const line = await NdjsonLine.open(server.port, path, options);
   onTestFinished(() => line.close());
   return line;
@@ -57,7 +69,10 @@ describe('the request', () => {
     expect(answer.headers.get('content-type')).toBe('application/json');
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(await server.publish('c', 'next')).toBe(3);
-    expect((await server.stats()).counters).toMatchObject({ deletions_total: 1, events_accepted_total: 2 });
+    expect((await server.stats()).counters).toMatchObject({
+      deletions_total: 1,
+      events_accepted_total: 2,
+    });
   });
 
   test('a channel that nobody knows, or that is deleted already, can be deleted', async () => {
@@ -73,16 +88,23 @@ describe('the request', () => {
     ['the publish key', { Authorization: 'Bearer sesame' }],
     ['a wrong key', { Authorization: 'Bearer wrong' }],
     ['another scheme', { Authorization: 'Basic ops-secret' }],
-  ] as [string, Record<string, string>][])('with %s it is 401, and nothing is gone', async (_name, headers) => {
-    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'sesame', 'ops-key': 'ops-secret' });
-    await server.publish('c', 'x');
-    const answer = await server.request('DELETE', '/c', { headers });
-    expect([answer.status, codeOf(answer)]).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
-    expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/);
-    const inQuery = await server.request('DELETE', '/c?ops-key=ops-secret&key=ops-secret');
-    expect(inQuery.status).toBe(401);
-    expect((await poll(server, '/c?since=0')).events[0]!.data).toBe('x');
-  });
+  ] as [string, Record<string, string>][])(
+    'with %s it is 401, and nothing is gone',
+    async (_name, headers) => {
+      const server = await serverForTest({
+        'open-publish': false,
+        'publish-key': 'sesame',
+        'ops-key': 'ops-secret',
+      });
+      await server.publish('c', 'x');
+      const answer = await server.request('DELETE', '/c', { headers });
+      expect([answer.status, codeOf(answer)]).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
+      expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/);
+      const inQuery = await server.request('DELETE', '/c?ops-key=ops-secret&key=ops-secret');
+      expect(inQuery.status).toBe(401);
+      expect((await poll(server, '/c?since=0')).events[0]!.data).toBe('x');
+    },
+  );
 
   test('--open-publish opens publishing, not deleting', async () => {
     const server = await serverForTest();
@@ -104,23 +126,36 @@ describe('the request', () => {
   test('a foreign page may not, a listed one may, and a preflight says so', async () => {
     const server = await serverForTest({ 'allow-origin': APP });
     await server.publish('c', 'x');
-    for (const headers of [{ Origin: 'https://evil.example' }, { 'Sec-Fetch-Site': 'cross-site' }] as Record<string, string>[]) {
-      const answer = await server.request('DELETE', '/c', { headers: { ...server.opsHeaders, ...headers } });
+    for (const headers of [
+      { Origin: 'https://evil.example' },
+      { 'Sec-Fetch-Site': 'cross-site' },
+    ] as Record<string, string>[]) {
+      const answer = await server.request('DELETE', '/c', {
+        headers: { ...server.opsHeaders, ...headers },
+      });
       expect([answer.status, codeOf(answer)]).toEqual([403, 'HOLDLINE_CROSS_SITE']);
     }
     const preflight = await server.request('OPTIONS', '/c', {
-      headers: { Origin: APP, 'Access-Control-Request-Method': 'DELETE', 'Access-Control-Request-Headers': 'authorization' },
+      headers: {
+        Origin: APP,
+        'Access-Control-Request-Method': 'DELETE',
+        'Access-Control-Request-Headers': 'authorization',
+      },
     });
     expect(preflight.status).toBe(204);
     expect(preflight.headers.get('access-control-allow-methods')?.split(/, */)).toContain('DELETE');
     expect(preflight.headers.get('allow')?.split(/, */)).toContain('DELETE');
-    const listed = await server.request('DELETE', '/c', { headers: { ...server.opsHeaders, Origin: APP } });
+    const listed = await server.request('DELETE', '/c', {
+      headers: { ...server.opsHeaders, Origin: APP },
+    });
     expect([listed.status, listed.headers.get('access-control-allow-origin')]).toEqual([200, APP]);
   });
 
   test('without a publish key a foreign Host is 403', async () => {
     const server = await serverForTest();
-    const answer = await server.request('DELETE', '/c', { headers: { ...server.opsHeaders, Host: 'evil.example' } });
+    const answer = await server.request('DELETE', '/c', {
+      headers: { ...server.opsHeaders, Host: 'evil.example' },
+    });
     expect([answer.status, codeOf(answer)]).toEqual([403, 'HOLDLINE_BAD_HOST']);
   });
 
@@ -144,7 +179,11 @@ describe('the request', () => {
 describe('lines on the channel alone', () => {
   test('an event stream ends with the reason, byte for byte', async () => {
     const server = await serverForTest();
-    const lines = [await openSse(server, '/c'), await openSse(server, '/c?envelope=1'), await openSse(server, '/c,c')];
+    const lines = [
+      await openSse(server, '/c'),
+      await openSse(server, '/c?envelope=1'),
+      await openSse(server, '/c,c'),
+    ];
     await server.publish('c', 'x');
     await server.deleteChannel('c');
     for (const line of lines) {
@@ -191,7 +230,11 @@ describe('lines on the channel alone', () => {
   test('polls that wait are answered 204, and go on from there without a gap', async () => {
     const server = await serverForTest();
     await server.publishBatch('c', numbered(3));
-    const held = await holdPolls(server, ['/c?since=3&wait=20', '/c?since=latest&wait=20&limit=10', '/c?wait=20']);
+    const held = await holdPolls(server, [
+      '/c?since=3&wait=20',
+      '/c?since=latest&wait=20&limit=10',
+      '/c?wait=20',
+    ]);
     const { id: deletion } = await server.deleteChannel('c');
     const positions = await Promise.all(
       held.map(async ({ answered }) => {
@@ -204,9 +247,9 @@ describe('lines on the channel alone', () => {
     for (const position of positions) {
       expect(position).toBeGreaterThanOrEqual(3);
       expect(position).toBeLessThanOrEqual(deletion);
-      expect((await poll(server, `/c?since=${position}`)).events.map((event) => [event.id, event.gap])).toEqual([
-        [id, undefined],
-      ]);
+      expect(
+        (await poll(server, `/c?since=${position}`)).events.map((event) => [event.id, event.gap]),
+      ).toEqual([[id, undefined]]);
     }
   });
 
@@ -222,16 +265,20 @@ describe('lines on the channel alone', () => {
       clients[0].request('DELETE', '/c', { headers: server.opsHeaders }),
       clients[1].request('POST', '/c', { body: 'next' }),
     ]);
-    const [deletedAt, id] = [deletion, publish].map((answer) => (jsonOf(answer) as { id: number }).id) as [number, number];
+    const [deletedAt, id] = [deletion, publish].map(
+      (answer) => (jsonOf(answer) as { id: number }).id,
+    ) as [number, number];
     const seen = await Promise.all(
       held.map(async ({ poller, answered }) => {
         const first = await answered;
-        const { events } = first.status === 204 ? await poller.poll(`/c?since=${first.position}&wait=1`) : first;
+        const { events } =
+          first.status === 204 ? await poller.poll(`/c?since=${first.position}&wait=1`) : first;
         return events[0]?.id;
       }),
     );
     // Where the publish came first there is nothing left to be lost.
-    if (deletedAt < id) expect(seen.filter((one) => one !== id).length, 'polls that lost it').toBe(0);
+    if (deletedAt < id)
+      expect(seen.filter((one) => one !== id).length, 'polls that lost it').toBe(0);
   });
 
   test('what was published just before is given first: healthy lines lose nothing', async () => {
@@ -250,16 +297,21 @@ describe('lines on the channel alone', () => {
       ...sockets.map((line) => line.waitForClose()),
     ]);
     for (const line of [...sse, ...ndjson]) {
-      expect([line.ids.length, line.lastId, line.gaps, line.endCode]).toEqual([5000, last, [], 'deleted']);
-    }
-    for (const line of sockets) {
-      expect([line.ids.length, line.lastId, line.gaps, line.end?.code, line.closeFrame?.code]).toEqual([
+      expect([line.ids.length, line.lastId, line.gaps, line.endCode]).toEqual([
         5000,
         last,
         [],
         'deleted',
-        1000,
       ]);
+    }
+    for (const line of sockets) {
+      expect([
+        line.ids.length,
+        line.lastId,
+        line.gaps,
+        line.end?.code,
+        line.closeFrame?.code,
+      ]).toEqual([5000, last, [], 'deleted', 1000]);
     }
   });
 
@@ -277,7 +329,9 @@ describe('lines on the channel alone', () => {
     await waiting.waitForId(await server.publish('other', 'x'));
     line.connection.resume();
     await line.waitForEnd(20_000);
-    expect(line.ids, 'what came, came in order from the first').toEqual(line.ids.map((_, i) => i + 1));
+    expect(line.ids, 'what came, came in order from the first').toEqual(
+      line.ids.map((_, i) => i + 1),
+    );
     expect(line.ids, 'and nothing of the channel’s next life').not.toContain(id);
   }, 30_000);
 
@@ -308,7 +362,8 @@ describe('lines on several channels', () => {
     await server.publish('d', 'other');
     await server.publish('c', 'again');
     await Promise.all([sse.waitForId(4), ndjson.waitForId(4), socket.waitForId(4)]);
-    for (const line of [sse, ndjson, socket]) expect([line.ids, line.gaps]).toEqual([[1, 3, 4], []]);
+    for (const line of [sse, ndjson, socket])
+      expect([line.ids, line.gaps]).toEqual([[1, 3, 4], []]);
     expect((await server.stats()).lines.open).toBe(3);
   });
 
@@ -316,7 +371,9 @@ describe('lines on several channels', () => {
     const server = await serverForTest(KERNEL_BUFFERS);
     const sse = await Promise.all(Array.from({ length: 5 }, () => openSse(server, '/c,d')));
     const ndjson = await Promise.all(Array.from({ length: 5 }, () => openNdjson(server, '/c,d')));
-    const sockets = await Promise.all(Array.from({ length: 5 }, () => openWebSocket(server, '/c,d')));
+    const sockets = await Promise.all(
+      Array.from({ length: 5 }, () => openWebSocket(server, '/c,d')),
+    );
     const expected: number[] = [];
     for (let round = 0; round < 3; round++) {
       const { first, last } = await server.publishBatch('c', numbered(2000, 200));
@@ -339,7 +396,8 @@ describe('lines on several channels', () => {
     for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled) {
       last = (await server.publishBatch('c', numbered(1000, 1000))).last;
     }
-    for (let more = 0; more < 5; more++) last = (await server.publishBatch('c', numbered(1000, 1000))).last;
+    for (let more = 0; more < 5; more++)
+      last = (await server.publishBatch('c', numbered(1000, 1000))).last;
     await server.deleteChannel('c');
     const id = await server.publish('d', 'after');
     line.connection.resume();
@@ -356,17 +414,21 @@ describe('lines on several channels', () => {
     const { answered } = await holdPoll(server, '/c,d?wait=20');
     await server.deleteChannel('c');
     const id = await server.publish('d', 'after');
-    expect((await answered).events.map((event) => [event.id, event.gap])).toEqual([[id, undefined]]);
+    expect((await answered).events.map((event) => [event.id, event.gap])).toEqual([
+      [id, undefined],
+    ]);
   });
 });
 
 describe('who comes later', () => {
   test('event streams are 204 until something is published again, with whatever position', async () => {
     const server = await withDeleted(3);
-    for (const headers of [{}, { 'Last-Event-ID': '1' }, { 'Last-Event-ID': '3' }, { 'Last-Event-ID': 'abc' }] as Record<
-      string,
-      string
-    >[]) {
+    for (const headers of [
+      {},
+      { 'Last-Event-ID': '1' },
+      { 'Last-Event-ID': '3' },
+      { 'Last-Event-ID': 'abc' },
+    ] as Record<string, string>[]) {
       for (const method of ['GET', 'HEAD']) {
         const answer = await server.request(method, '/c', { headers: { ...SSE, ...headers } });
         expect([method, answer.status, answer.body.length]).toEqual([method, 204, 0]);
@@ -416,25 +478,37 @@ describe('who comes later', () => {
   });
 
   test.each([
-    ['event streams', async (server: TestServer, position: string) => openSse(server, '/c', from(position))],
-    ['NDJSON streams', async (server: TestServer, position: string) => openNdjson(server, '/c', from(position))],
-    ['WebSockets', async (server: TestServer, position: string) => openWebSocket(server, '/c', from(position))],
-  ])('%s: a position before the last event is a gap, that of the last event is none', async (_name, open) => {
-    const server = await withDeleted(3);
-    const id = await server.publish('c', 'next');
-    for (const [position, gaps] of [
-      ['1', [{ after: 1, before: id }]],
-      ['2', [{ after: 2, before: id }]],
-      ['3', []],
-      ['4', []],
-      ['0', []],
-      ['abc', [{ after: null, before: id }]],
-    ] as const) {
-      const line = await open(server, position);
-      await line.waitForId(id);
-      expect([position, line.ids, line.gaps]).toEqual([position, [id], gaps]);
-    }
-  });
+    [
+      'event streams',
+      async (server: TestServer, position: string) => openSse(server, '/c', from(position)),
+    ],
+    [
+      'NDJSON streams',
+      async (server: TestServer, position: string) => openNdjson(server, '/c', from(position)),
+    ],
+    [
+      'WebSockets',
+      async (server: TestServer, position: string) => openWebSocket(server, '/c', from(position)),
+    ],
+  ])(
+    '%s: a position before the last event is a gap, that of the last event is none',
+    async (_name, open) => {
+      const server = await withDeleted(3);
+      const id = await server.publish('c', 'next');
+      for (const [position, gaps] of [
+        ['1', [{ after: 1, before: id }]],
+        ['2', [{ after: 2, before: id }]],
+        ['3', []],
+        ['4', []],
+        ['0', []],
+        ['abc', [{ after: null, before: id }]],
+      ] as const) {
+        const line = await open(server, position);
+        await line.waitForId(id);
+        expect([position, line.ids, line.gaps]).toEqual([position, [id], gaps]);
+      }
+    },
+  );
 
   test('polls: a position before the last event is a gap, told with the next event', async () => {
     const server = await withDeleted(3);
@@ -446,10 +520,19 @@ describe('who comes later', () => {
       '/c?since=0&wait=20',
     ]);
     const id = await server.publish('c', 'next');
-    const gaps = (await Promise.all(held.map((one) => one.answered))).map(({ events }) => events[0]!.gap);
-    expect(gaps).toEqual([{ after: 1, before: id }, { after: 2, before: id }, undefined, undefined]);
+    const gaps = (await Promise.all(held.map((one) => one.answered))).map(
+      ({ events }) => events[0]!.gap,
+    );
+    expect(gaps).toEqual([
+      { after: 1, before: id },
+      { after: 2, before: id },
+      undefined,
+      undefined,
+    ]);
     const later = await poll(server, '/c?since=1');
-    expect(later.text).toBe(`{"gap":{"after":1,"before":${id}},"id":${id},"channel":"c","data":"next"}`);
+    expect(later.text).toBe(
+      `{"gap":{"after":1,"before":${id}},"id":${id},"channel":"c","data":"next"}`,
+    );
   });
 
   test('on several channels a poll tells the same gap as a stream: up to what follows all that is gone', async () => {
@@ -470,7 +553,8 @@ describe('who comes later', () => {
 
   test('a publish that is sent again under its idempotency key is answered as before, and does not come back', async () => {
     const server = await serverForTest();
-    const send = (): Promise<Answer> => server.post('c', 'x', { headers: { 'Idempotency-Key': 'k' } });
+    const send = (): Promise<Answer> =>
+      server.post('c', 'x', { headers: { 'Idempotency-Key': 'k' } });
     const first = await send();
     await server.deleteChannel('c');
     expect((await send()).text).toBe(first.text);
@@ -552,7 +636,11 @@ test('a deletion and an event in one turn of the loop: a poll that waited is ans
 
 test('a deletion in the middle of everything: events, deletions and lines of four transports, in id order for each', async () => {
   const server = await serverForTest();
-  const lines = [await openSse(server, '/c,d'), await openNdjson(server, '/c,d'), await openWebSocket(server, '/c,d')] as const;
+  const lines = [
+    await openSse(server, '/c,d'),
+    await openNdjson(server, '/c,d'),
+    await openWebSocket(server, '/c,d'),
+  ] as const;
   const expected: number[] = [];
   for (let round = 0; round < 30; round++) {
     const answers = await Promise.all([

@@ -1,4 +1,7 @@
-/** The deletion of a channel in the hub: when it takes effect, who is ended and who stays, and what comes right after it. */
+/**
+ * The deletion of a channel in the hub: when it takes effect, who is ended and who stays, and what
+ * comes right after it.
+ */
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import { LIVE, type Position } from '../src/core/position.js';
@@ -10,7 +13,10 @@ import type { WayName } from './support/fake-port.js';
 const WAIT_MS = 20_000;
 const OLDEST: Position = { kind: 'after', id: 0 };
 const after = (id: number): Position => ({ kind: 'after', id });
-/** One byte of work a sweep: an event of this size fits the in-flight window, and a second one waits for the sweep. */
+/**
+ * One byte of work a sweep: an event of this size fits the in-flight window, and a second one waits
+ * for the sweep.
+ */
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const LARGE = 'x'.repeat(10_000);
 
@@ -28,18 +34,26 @@ function isEnded(line: FakeLine, mode: WayName = 'sse'): boolean {
 }
 
 describe('a deletion', () => {
-  test.each(WAYS)('ends a line on the channel alone when it has been given everything: %s', async (mode) => {
-    const fake = new FakeHub();
-    const line = fake.join('a', LIVE, Infinity, mode);
-    await fake.publish('a', 'one', 'two');
-    const deleted = fake.hub.deleteChannel('a');
-    await fake.settle(line);
-    expect(await deleted).toEqual({ ids: [3], subscribers: 1 });
-    expect(idsOf(line.text)).toEqual([1, 2]);
-    expect(isEnded(line, mode)).toBe(true);
-    expect(fake.hub.lines.open).toBe(0);
-    expect(fake.counters).toMatchObject({ lines_ended_total: 1, deletions_total: 1, events_accepted_total: 2, gaps_total: 0 });
-  });
+  test.each(WAYS)(
+    'ends a line on the channel alone when it has been given everything: %s',
+    async (mode) => {
+      const fake = new FakeHub();
+      const line = fake.join('a', LIVE, Infinity, mode);
+      await fake.publish('a', 'one', 'two');
+      const deleted = fake.hub.deleteChannel('a');
+      await fake.settle(line);
+      expect(await deleted).toEqual({ ids: [3], subscribers: 1 });
+      expect(idsOf(line.text)).toEqual([1, 2]);
+      expect(isEnded(line, mode)).toBe(true);
+      expect(fake.hub.lines.open).toBe(0);
+      expect(fake.counters).toMatchObject({
+        lines_ended_total: 1,
+        deletions_total: 1,
+        events_accepted_total: 2,
+        gaps_total: 0,
+      });
+    },
+  );
 
   test('has an id among those of the events, and is no event', async () => {
     const fake = new FakeHub();
@@ -62,7 +76,9 @@ describe('a deletion', () => {
   test('waits until healthy lines have been given what was published before, by whatever group they are on', async () => {
     // 5 ms a cork and 30 lines on four groups: a sweep of all of them takes many turns.
     const fake = new FakeHub(LITTLE_ROOM, 5);
-    const lines = WAYS.flatMap((mode) => Array.from({ length: 5 }, () => fake.join('a', LIVE, Infinity, mode)));
+    const lines = WAYS.flatMap((mode) =>
+      Array.from({ length: 5 }, () => fake.join('a', LIVE, Infinity, mode)),
+    );
     const several = Array.from({ length: 10 }, () => fake.join('a,b'));
     const batch = fake.publish('a', LARGE, LARGE, LARGE);
     const deleted = fake.hub.deleteChannel('a');
@@ -73,7 +89,8 @@ describe('a deletion', () => {
     expect((await batch).ids).toEqual([1, 2, 3]);
     expect((await deleted).ids).toEqual([4]);
     for (const line of [...lines, ...several]) expect(idsOf(line.text)).toEqual([1, 2, 3]);
-    for (const [i, line] of lines.entries()) expect(isEnded(line, WAYS[Math.floor(i / 5)])).toBe(true);
+    for (const [i, line] of lines.entries())
+      expect(isEnded(line, WAYS[Math.floor(i / 5)])).toBe(true);
     expect(several.some((line) => line.socket.ended)).toBe(false);
     expect(fake.counters.gaps_total).toBe(0);
   });
@@ -118,12 +135,18 @@ describe('a deletion', () => {
       fake.publish('b', 'after, too'),
     ];
     await fake.settle(line);
-    const [before, deleted, next, deletedOther, nextOther] = (await Promise.all(asked)).map((published) => published.ids);
+    const [before, deleted, next, deletedOther, nextOther] = (await Promise.all(asked)).map(
+      (published) => published.ids,
+    );
     expect(before).toEqual([1, 2]);
     expect(deleted![0]).toBeGreaterThan(2);
     expect(deleted![0]).toBeLessThan(next![0]!);
     expect(deletedOther![0]).toBeLessThan(nextOther![0]!);
-    expect(idsOf(line.text)).toEqual([1, 2, ...[next![0]!, nextOther![0]!].toSorted((x, y) => x - y)]);
+    expect(idsOf(line.text)).toEqual([
+      1,
+      2,
+      ...[next![0]!, nextOther![0]!].toSorted((x, y) => x - y),
+    ]);
     for (const [name, held] of [['a', next] as const, ['b', nextOther] as const]) {
       expect(idsOf(fake.read(fake.join(name, OLDEST)))).toEqual(held);
     }
@@ -137,14 +160,17 @@ describe('positions after a deletion', () => {
     await fake.publish('a', 'one', 'two', 'three');
     const { ids: deleted } = await fake.hub.deleteChannel('a');
     await fake.publish('a', 'five');
-    const textFrom = (position: Position): string => fake.read(fake.join('a', position, Infinity, 'ndjson'));
+    const textFrom = (position: Position): string =>
+      fake.read(fake.join('a', position, Infinity, 'ndjson'));
     const five = '{"id":5,"channel":"a","data":"five"}\n';
     expect(deleted).toEqual([4]);
     expect(textFrom(after(1))).toBe(`\n{"gap":{"after":1,"before":5}}\n${five}`);
     expect(textFrom(after(2))).toBe(`\n{"gap":{"after":2,"before":5}}\n${five}`);
     for (const position of [after(3), after(4), OLDEST, { kind: 'last', count: 9 } as const])
       expect(textFrom(position)).toBe(`\n${five}`);
-    expect(fake.poll('a', after(2)).text).toBe(`{"gap":{"after":2,"before":5},${five.slice(1, -1)}`);
+    expect(fake.poll('a', after(2)).text).toBe(
+      `{"gap":{"after":2,"before":5},${five.slice(1, -1)}`,
+    );
     expect(fake.poll('a', after(3)).text).toBe(five.slice(0, -1));
   });
 
@@ -208,7 +234,9 @@ describe('many lines of a deleted channel', () => {
 
   test('are ended a few in a turn, also those that come back are not; all are counted until they have ended', async () => {
     const fake = new FakeHub();
-    const lines = Array.from({ length: MANY }, (_, i) => fake.join('a', LIVE, Infinity, WAYS[i % 4]));
+    const lines = Array.from({ length: MANY }, (_, i) =>
+      fake.join('a', LIVE, Infinity, WAYS[i % 4]),
+    );
     const quiet = fake.join('b');
     const before = fake.hub.gauges.linesByTransport;
     await fake.hub.deleteChannel('a');
@@ -226,7 +254,9 @@ describe('many lines of a deleted channel', () => {
       back.push(fake.join('a', LIVE, Infinity, 'ndjson'));
       expect(fake.hub.lines.open).toBe(MANY - ended + 1 + back.length);
       const { linesByTransport, linesOpen } = fake.hub.gauges;
-      expect(Object.values(linesByTransport).reduce((sum, count) => sum + count, 0)).toBe(linesOpen);
+      expect(Object.values(linesByTransport).reduce((sum, count) => sum + count, 0)).toBe(
+        linesOpen,
+      );
     }
     const { ids: next, subscribers } = await fake.publish('a', 'x');
     expect(subscribers).toBe(back.length);
@@ -271,7 +301,11 @@ describe('many lines of a deleted channel', () => {
     expect(fake.hub.isSettled || !fake.clock.isIdle).toBe(true);
     await fake.settle(...lines.slice(50));
     expect(lines.slice(50).every((line) => line.socket.ended)).toBe(true);
-    expect([fake.hub.lines.open, fake.hub.gauges.linesStalled, fake.hub.isSettled]).toEqual([0, 0, true]);
+    expect([fake.hub.lines.open, fake.hub.gauges.linesStalled, fake.hub.isSettled]).toEqual([
+      0,
+      0,
+      true,
+    ]);
     expect(fake.counters.lines_opened_total).toBe(fake.counters.lines_closed_total);
   });
 
@@ -297,7 +331,10 @@ describe('polls that wait on a deleted channel', () => {
   test('alone are answered empty with a position from which nothing is missed, however many they are', async () => {
     const fake = new FakeHub();
     const polls = Array.from({ length: 300 }, () => fake.poll('a', LIVE, { waitMs: WAIT_MS }));
-    const [deletion, next] = await Promise.all([fake.hub.deleteChannel('a'), fake.publish('a', 'x')]);
+    const [deletion, next] = await Promise.all([
+      fake.hub.deleteChannel('a'),
+      fake.publish('a', 'x'),
+    ]);
     await fake.settle();
     expect(deletion.ids[0]).toBe(1);
     for (const { answer } of polls) {
@@ -337,9 +374,12 @@ describe('publishers', () => {
   test('that waited for room behind a deletion are let in', async () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('a');
-    const events = (text: string): NewEvent[] => [{ channel: 'a', type: undefined, data: Buffer.from(text), json: false }];
+    const events = (text: string): NewEvent[] => [
+      { channel: 'a', type: undefined, data: Buffer.from(text), json: false },
+    ];
     const answered: string[] = [];
-    const note = (name: string, promise: Promise<unknown>): void => void promise.then(() => answered.push(name));
+    const note = (name: string, promise: Promise<unknown>): void =>
+      void promise.then(() => answered.push(name));
     for (const name of ['one', 'two', 'three']) note(name, fake.hub.publish('a', events(LARGE)));
     note('deletion', fake.hub.deleteChannel('a'));
     for (const name of ['four', 'five']) note(name, fake.hub.publish('a', events(LARGE)));

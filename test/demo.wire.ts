@@ -1,4 +1,7 @@
-/** The demo page in Chromium, driven as a person would: one publish, a sleeper's replay, the four ways, losses; and photographed. */
+/**
+ * The demo page in Chromium, driven as a person would: one publish, a sleeper's replay, the four
+ * ways, losses; and photographed.
+ */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
@@ -20,14 +23,21 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => browser.close());
 
-/** The page, and what went wrong in it: errors on its console, exceptions, and breaches of its Content-Security-Policy. */
+/**
+ * The page, and what went wrong in it: errors on its console, exceptions, and breaches of its
+ * Content-Security-Policy.
+ */
 interface Demo {
   readonly page: Page;
   readonly faults: readonly string[];
 }
 
 /** Opens the demo and waits until its dashboards and the four ways are open. */
-async function openDemo(server: TestServer, url = server.url, options: BrowserContextOptions = {}): Promise<Demo> {
+async function openDemo(
+  server: TestServer,
+  url = server.url,
+  options: BrowserContextOptions = {},
+): Promise<Demo> {
   const context = await browser.newContext(options);
   onTestFinished(() => context.close());
   const page = await context.newPage();
@@ -96,7 +106,9 @@ test('one publish reaches three dashboards, and the bytes stand beside each', as
   const { page, faults } = await openDemo(server);
   expect(await publish(page, 'hello <b>all</b>', 'alert')).toBe('200 {"id":1,"subscribers":5}');
   for (const panel of DASHBOARDS) {
-    expect(await rowsOf(page, panel, 1)).toEqual([{ id: '1', text: 'hello <b>all</b>', isReplayed: false }]);
+    expect(await rowsOf(page, panel, 1)).toEqual([
+      { id: '1', text: 'hello <b>all</b>', isReplayed: false },
+    ]);
     expect(await textOf(page, `[data-panel=${panel}] .event .pill`)).toBe('alert');
     expect(await textOf(page, `[data-panel=${panel}] .raw`)).toMatch(
       /^→ GET \/notifications\n→ Accept: text\/event-stream\n← 200 text\/event-stream\nretry: \d+\nid: 0\n\nid: 1\nevent: alert\ndata: \{"text":"hello <b>all<\/b>","atMs":\d+\}\n\n$/,
@@ -108,7 +120,11 @@ test('one publish reaches three dashboards, and the bytes stand beside each', as
 
   // What curl sends is shown as it is, and has no time to count from.
   await server.publish('notifications', 'plain text');
-  expect((await rowsOf(page, 'a', 2))[1]).toEqual({ id: '2', text: 'plain text', isReplayed: false });
+  expect((await rowsOf(page, 'a', 2))[1]).toEqual({
+    id: '2',
+    text: 'plain text',
+    isReplayed: false,
+  });
   expect(faults).toEqual([]);
 }, 30_000);
 
@@ -126,21 +142,40 @@ test('B sleeps, misses three, wakes: it asks with its position and shows them as
   await rowsOf(page, 'c', 4);
   expect(await rowsOf(page, 'b', 1)).toHaveLength(1);
   expect(await badges(page)).toEqual(['4', '1', '4']);
-  expect(await textOf(page, '[data-panel=b] .status')).toBe('Asleep: its connection is closed. 3 published meanwhile.');
+  expect(await textOf(page, '[data-panel=b] .status')).toBe(
+    'Asleep: its connection is closed. 3 published meanwhile.',
+  );
 
   await toggleSleep(page);
-  const missed = [1, 2, 3].map((n) => ({ id: String(n + 1), text: `missed ${n}`, isReplayed: true }));
-  expect(await rowsOf(page, 'b', 4)).toEqual([{ id: '1', text: 'before', isReplayed: false }, ...missed]);
+  const missed = [1, 2, 3].map((n) => ({
+    id: String(n + 1),
+    text: `missed ${n}`,
+    isReplayed: true,
+  }));
+  expect(await rowsOf(page, 'b', 4)).toEqual([
+    { id: '1', text: 'before', isReplayed: false },
+    ...missed,
+  ]);
   expect(await badges(page)).toEqual(['4', '4', '4']);
   expect(await textOf(page, '[data-panel=b] .request')).toBe('asked with Last-Event-ID: 1');
-  expect(await textOf(page, '[data-panel=b] .status')).toBe('Came back: 3 replayed after 1, none lost.');
+  expect(await textOf(page, '[data-panel=b] .status')).toBe(
+    'Came back: 3 replayed after 1, none lost.',
+  );
   const raw = await textOf(page, '[data-panel=b] .raw');
-  expect(raw).toContain('— closed by this page\n→ GET /notifications\n→ Accept: text/event-stream\n→ Last-Event-ID: 1\n← 200');
-  expect(raw!.match(/^id: \d+\nevent: notice$/gm)).toEqual(['1', '2', '3', '4'].map((id) => `id: ${id}\nevent: notice`));
+  expect(raw).toContain(
+    '— closed by this page\n→ GET /notifications\n→ Accept: text/event-stream\n→ Last-Event-ID: 1\n← 200',
+  );
+  expect(raw!.match(/^id: \d+\nevent: notice$/gm)).toEqual(
+    ['1', '2', '3', '4'].map((id) => `id: ${id}\nevent: notice`),
+  );
   await expect.poll(() => page.locator('.try .done').count(), WITHIN).toBe(4);
 
   await publish(page, 'after');
-  expect((await rowsOf(page, 'b', 5)).at(-1)).toEqual({ id: '5', text: 'after', isReplayed: false });
+  expect((await rowsOf(page, 'b', 5)).at(-1)).toEqual({
+    id: '5',
+    text: 'after',
+    isReplayed: false,
+  });
   expect(await page.locator('[data-panel=a] .replayed, [data-panel=c] .replayed').count()).toBe(0);
   expect(faults).toEqual([]);
 }, 30_000);
@@ -153,14 +188,21 @@ test('the four ways show the same events, at different prices', async () => {
   await page.locator('#send-ten').click();
   await page.locator('#steady').click();
   const expected = Array.from({ length: 13 }, (_, i) => String(i + 1));
-  for (const way of WAYS) expect((await rowsOf(page, way, 13)).map(({ id }) => id).slice(0, 13)).toEqual(expected);
+  for (const way of WAYS)
+    expect((await rowsOf(page, way, 13)).map(({ id }) => id).slice(0, 13)).toEqual(expected);
   await page.locator('#steady').click();
 
-  const requests = await Promise.all(WAYS.map(async (way) => Number(await figure(page, way, 'requests'))));
+  const requests = await Promise.all(
+    WAYS.map(async (way) => Number(await figure(page, way, 'requests'))),
+  );
   expect(requests.slice(0, 2)).toEqual([1, 1]);
   expect(requests[2], 'an answer a request').toBeGreaterThanOrEqual(4);
   expect(requests[3]).toBeGreaterThanOrEqual(3);
-  expect(await Promise.all(WAYS.slice(0, 3).map((way) => figure(page, way, 'empty')))).toEqual(['–', '–', '0 %']);
+  expect(await Promise.all(WAYS.slice(0, 3).map((way) => figure(page, way, 'empty')))).toEqual([
+    '–',
+    '–',
+    '0 %',
+  ]);
   for (const way of WAYS) {
     expect(await figure(page, way, 'latency')).toMatch(/^(?:\d+ ms|\d\.\d\d s)$/);
     expect(await figure(page, way, 'bytes')).toMatch(/^\d+(?:\.\d)? k?B$/);
@@ -171,21 +213,35 @@ test('the four ways show the same events, at different prices', async () => {
   expect(await textOf(page, '[data-panel=long-poll] .raw')).toMatch(
     /→ GET \/notifications\?since=0&wait=25&limit=100\n← 200 .*\n← Holdline-Position: 1\n\[\{"id":1,/,
   );
-  await expect.poll(() => page.locator('.lane .arrived').count(), WITHIN).toBeGreaterThanOrEqual(4 * 13);
-  expect(await page.locator('.lane .held').count(), 'requests in the timeline').toBeGreaterThanOrEqual(4);
+  await expect
+    .poll(() => page.locator('.lane .arrived').count(), WITHIN)
+    .toBeGreaterThanOrEqual(4 * 13);
+  expect(
+    await page.locator('.lane .held').count(),
+    'requests in the timeline',
+  ).toBeGreaterThanOrEqual(4);
 
   await page.locator('#compare').click();
   for (const way of WAYS.slice(1)) await panelState(page, way, 'asleep');
-  await server.statsUntil('the dashboards are left', ({ lines }) => lines.open === 3 && lines.byTransport.sse === 3);
+  await server.statsUntil(
+    'the dashboards are left',
+    ({ lines }) => lines.open === 3 && lines.byTransport.sse === 3,
+  );
   expect(faults).toEqual([]);
 }, 30_000);
 
 test('without --open-publish the refusal is shown in words, and a publish key helps', async () => {
-  const server = await serverForTest({ demo: true, 'open-publish': false, 'publish-key': 'sesame' });
+  const server = await serverForTest({
+    demo: true,
+    'open-publish': false,
+    'publish-key': 'sesame',
+  });
   const { page } = await openDemo(server);
   expect(await page.locator('#key').isVisible()).toBe(false);
   expect(await publish(page, 'let me')).toBe('401 Unauthorized');
-  expect(await textOf(page, '.words')).toMatch(/^Refused: publishing takes the header Authorization: Bearer/);
+  expect(await textOf(page, '.words')).toMatch(
+    /^Refused: publishing takes the header Authorization: Bearer/,
+  );
   await page.locator('#key').fill('sesame');
   expect(await publish(page, 'let me')).toBe('200 {"id":1,"subscribers":5}');
   for (const panel of DASHBOARDS) await rowsOf(page, panel, 1);
@@ -216,7 +272,9 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
       ['10', 'event 10'],
     ]);
   }
-  expect(await textOf(page, '[data-panel=c] .status')).toBe('Came back: 2 replayed after 2, some are lost.');
+  expect(await textOf(page, '[data-panel=c] .status')).toBe(
+    'Came back: 2 replayed after 2, some are lost.',
+  );
 }, 30_000);
 
 test('of two tabs the one that is looked at holds the lines; the other is given what it missed', async () => {
@@ -230,14 +288,19 @@ test('of two tabs the one that is looked at holds the lines; the other is given 
   await look(true);
   const other = await page.context().newPage();
   await other.goto(`${server.url}/-/demo`);
-  for (const panel of [...DASHBOARDS, 'websocket', 'long-poll']) await panelState(page, panel, 'asleep');
+  for (const panel of [...DASHBOARDS, 'websocket', 'long-poll'])
+    await panelState(page, panel, 'asleep');
   for (const panel of DASHBOARDS) await panelState(other, panel, 'open');
   await publish(other, 'two');
   await rowsOf(other, 'c', 1);
   await other.close();
   await look(false);
   for (const panel of DASHBOARDS) {
-    expect((await rowsOf(page, panel, 2)).at(-1)).toEqual({ id: '2', text: 'two', isReplayed: true });
+    expect((await rowsOf(page, panel, 2)).at(-1)).toEqual({
+      id: '2',
+      text: 'two',
+      isReplayed: true,
+    });
   }
   expect(faults).toEqual([]);
 }, 30_000);
@@ -271,7 +334,9 @@ describe.each([
       await page.evaluate(`document.querySelector('[data-panel=b] .sleep').click()`);
       await rowsOf(page, 'b', 5);
       await expect.poll(() => page.locator('.try .done').count(), WITHIN).toBe(4);
-      await page.evaluate(`document.querySelector('${device === 'phone' ? '[data-panel=b]' : 'body'}').scrollIntoView()`);
+      await page.evaluate(
+        `document.querySelector('${device === 'phone' ? '[data-panel=b]' : 'body'}').scrollIntoView()`,
+      );
       await photo('replayed');
       for (const way of WAYS) await rowsOf(page, way, 5);
       await expect.poll(() => page.locator('.lane .arrived').count(), WITHIN).toBe(5 * WAYS.length);
@@ -279,7 +344,8 @@ describe.each([
       await photo('ways');
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width);
 
-      const background = (): Promise<string> => page.evaluate('getComputedStyle(document.body).backgroundColor');
+      const background = (): Promise<string> =>
+        page.evaluate('getComputedStyle(document.body).backgroundColor');
       const ofSystem = await background();
       const other = colorScheme === 'light' ? 'dark' : 'light';
       await page.locator(`[name=theme][value=${other}] + span`).click();

@@ -1,10 +1,18 @@
-/** What the doctor makes of facts: of made-up machines, and of what might be seen through a proxy. */
+/**
+ * What the doctor makes of facts: of made-up machines, and of what might be seen through a proxy.
+ */
 
 import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/tools/doctor/checks.js';
-import { bytesInWords, inWords, timeInWords, type Finding, type Level } from '../src/tools/doctor/finding.js';
+import {
+  bytesInWords,
+  inWords,
+  timeInWords,
+  type Finding,
+  type Level,
+} from '../src/tools/doctor/finding.js';
 import { cgroupFolders, readMachine, type Machine } from '../src/tools/doctor/machine.js';
 import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
 import { checkPassage } from '../src/tools/doctor/passage-checks.js';
@@ -52,7 +60,9 @@ const PLAN: Plan = {
 };
 
 /** A machine whose socket options could not be set. */
-const WITHOUT_KOFFI: Partial<Machine> = { sockets: { options: {}, problems: ['koffi does not load; npm install koffi'] } };
+const WITHOUT_KOFFI: Partial<Machine> = {
+  sockets: { options: {}, problems: ['koffi does not load; npm install koffi'] },
+};
 
 function findings(machine: Partial<Machine> = {}, plan: Partial<Plan> = {}): Finding[] {
   return checkMachine({ ...GOOD, ...machine }, { ...PLAN, ...plan });
@@ -78,19 +88,55 @@ describe('a machine', () => {
     ['socket-options', { ...WITHOUT_KOFFI, platform: 'darwin' }, 'advice', /koffi/, /Linux/],
     ['cores', { cores: 1 }, 'advice', /^1$/, /--cpus=2/],
     ['cores', { cores: 0.5 }, 'problem', /^0\.5$/, /CPUQuota/],
-    ['file-limit', { fileLimit: 1024 }, 'problem', /^1,024, which is 860 lines$/, /^ulimit -n 10164, or LimitNOFILE=10164/],
+    [
+      'file-limit',
+      { fileLimit: 1024 },
+      'problem',
+      /^1,024, which is 860 lines$/,
+      /^ulimit -n 10164, or LimitNOFILE=10164/,
+    ],
     ['file-limit', { fileLimit: 10_163 }, 'problem', /9,999 lines/, /10164/],
     ['file-limit', { fileLimit: undefined }, 'advice', /not told/, /ulimit/],
-    ['file-limit', { fileLimit: 64, fileCeiling: 4096 }, 'problem', /0 lines/, /^sysctl -w fs\.nr_open=10164, then ulimit/],
-    ['memory', { cgroupMemoryBytes: 256 * MiB }, 'problem', /^256 MiB, as the control group says$/, /MemoryMax=7\d\dM/],
+    [
+      'file-limit',
+      { fileLimit: 64, fileCeiling: 4096 },
+      'problem',
+      /0 lines/,
+      /^sysctl -w fs\.nr_open=10164, then ulimit/,
+    ],
+    [
+      'memory',
+      { cgroupMemoryBytes: 256 * MiB },
+      'problem',
+      /^256 MiB, as the control group says$/,
+      /MemoryMax=7\d\dM/,
+    ],
     ['memory', { cgroupMemoryBytes: 512 * MiB }, 'advice', /^512 MiB/, /--memory=/],
     ['memory', { memoryBytes: 256 * MiB }, 'problem', /^256 MiB$/, /--replay-total/],
     ['swap', { swapBytes: 2 * GiB }, 'advice', /^2 GiB, swappiness 60$/, /vm\.swappiness=1/],
     ['huge-pages', { hugePages: 'always' }, 'advice', /^always/, /^echo madvise > \S+\/enabled$/],
-    ['huge-pages', { hugePagesDefrag: 'always' }, 'advice', /defrag always/, /^echo madvise > \S+\/defrag$/],
+    [
+      'huge-pages',
+      { hugePagesDefrag: 'always' },
+      'advice',
+      /defrag always/,
+      /^echo madvise > \S+\/defrag$/,
+    ],
     ['accept-queue', { somaxconn: 128 }, 'advice', /somaxconn 128,/, /somaxconn=4096/],
-    ['syn-queue', { synBacklog: 128, synCookies: false }, 'advice', /128, SYN cookies off/, /tcp_syncookies=1/],
-    ['ports', { portRange: [32_768, 33_767] }, 'advice', /^1,000, from 32768 to 33767$/, /"1024 65535"$/],
+    [
+      'syn-queue',
+      { synBacklog: 128, synCookies: false },
+      'advice',
+      /128, SYN cookies off/,
+      /tcp_syncookies=1/,
+    ],
+    [
+      'ports',
+      { portRange: [32_768, 33_767] },
+      'advice',
+      /^1,000, from 32768 to 33767$/,
+      /"1024 65535"$/,
+    ],
     [
       'tcp-memory',
       { tcpMemoryBytes: [32 * MiB, 64 * MiB, 96 * MiB] },
@@ -98,7 +144,13 @@ describe('a machine', () => {
       /512 stalled lines of 128 KiB/,
       /tcp_mem="24000 32000 48000"/,
     ],
-    ['tcp-memory', { tcpMemoryBytes: [4 * MiB, 8 * MiB, 12 * MiB] }, 'problem', /64 stalled lines/, /tcp_mem=/],
+    [
+      'tcp-memory',
+      { tcpMemoryBytes: [4 * MiB, 8 * MiB, 12 * MiB] },
+      'problem',
+      /64 stalled lines/,
+      /tcp_mem=/,
+    ],
     [
       'tcp-memory',
       { tcpMemoryBytes: [4 * MiB, 8 * MiB, 12 * MiB], memoryBytes: 256 * MiB },
@@ -107,11 +159,41 @@ describe('a machine', () => {
       /--socket-send-buffer 16KiB/,
     ],
     ['tcp-memory', WITHOUT_KOFFI, 'advice', /384 stalled lines of 4 MiB/, /koffi/],
-    ['send-buffers', WITHOUT_KOFFI, 'advice', /^net\.ipv4\.tcp_wmem 4 KiB, 16 KiB, 4 MiB$/, /koffi/],
-    ['send-buffers', { ...WITHOUT_KOFFI, tcpSendBytes: [4 * KiB, 4 * KiB, 8 * KiB] }, 'advice', /8 KiB/, /4194304/],
-    ['receive-buffers', { tcpReceiveBytes: [4 * KiB, 4 * KiB, 8 * KiB] }, 'advice', /8 KiB/, /tcp_rmem/],
-    ['dead-peers', WITHOUT_KOFFI, 'advice', /tcp_retries2 15: held for about 15 min$/, /koffi.*tcp_retries2=8/],
-    ['tracking', { tracked: { count: 5_000, max: 12_000 } }, 'problem', /12,000, 5,000 in use/, /nf_conntrack_max=32768$/],
+    [
+      'send-buffers',
+      WITHOUT_KOFFI,
+      'advice',
+      /^net\.ipv4\.tcp_wmem 4 KiB, 16 KiB, 4 MiB$/,
+      /koffi/,
+    ],
+    [
+      'send-buffers',
+      { ...WITHOUT_KOFFI, tcpSendBytes: [4 * KiB, 4 * KiB, 8 * KiB] },
+      'advice',
+      /8 KiB/,
+      /4194304/,
+    ],
+    [
+      'receive-buffers',
+      { tcpReceiveBytes: [4 * KiB, 4 * KiB, 8 * KiB] },
+      'advice',
+      /8 KiB/,
+      /tcp_rmem/,
+    ],
+    [
+      'dead-peers',
+      WITHOUT_KOFFI,
+      'advice',
+      /tcp_retries2 15: held for about 15 min$/,
+      /koffi.*tcp_retries2=8/,
+    ],
+    [
+      'tracking',
+      { tracked: { count: 5_000, max: 12_000 } },
+      'problem',
+      /12,000, 5,000 in use/,
+      /nf_conntrack_max=32768$/,
+    ],
     ['tracking', { tracked: { count: 0, max: 8_192 } }, 'advice', /0 in use/, /nf_conntrack_max/],
   ])('with a fault of %s is told of it: %j', (name, machine, level, value, mend) => {
     expect(finding(name, machine)).toMatchObject({
@@ -135,18 +217,35 @@ describe('a machine', () => {
 
   it('that tells little is judged by what it tells', () => {
     const unknown = Object.fromEntries(
-      ['swapBytes', 'hugePages', 'somaxconn', 'synBacklog', 'portRange', 'tcpMemoryBytes', 'tcpReceiveBytes', 'tcpSendBytes']
+      [
+        'swapBytes',
+        'hugePages',
+        'somaxconn',
+        'synBacklog',
+        'portRange',
+        'tcpMemoryBytes',
+        'tcpReceiveBytes',
+        'tcpSendBytes',
+      ]
         .concat(['tcpRetries', 'tracked'])
         .map((name) => [name, undefined]),
     );
-    const names = findings({ ...unknown, ...WITHOUT_KOFFI, platform: 'darwin', glibcVersion: undefined }).map(({ name }) => name);
+    const names = findings({
+      ...unknown,
+      ...WITHOUT_KOFFI,
+      platform: 'darwin',
+      glibcVersion: undefined,
+    }).map(({ name }) => name);
     expect(names).toEqual(['node', 'native', 'socket-options', 'cores', 'file-limit', 'memory']);
   });
 
   it('that has options that are not wanted is told which would help', () => {
     const plan = { socketSendBufferBytes: 0, deadPeerTimeoutMs: 0 };
     const bare = { sockets: { options: {}, problems: [] } };
-    expect(finding('socket-options', bare, plan)).toMatchObject({ level: 'ok', value: 'none wanted' });
+    expect(finding('socket-options', bare, plan)).toMatchObject({
+      level: 'ok',
+      value: 'none wanted',
+    });
     expect(finding('tcp-memory', bare, plan).mend).toBe('--socket-send-buffer 64KiB');
     expect(finding('dead-peers', bare, plan).mend).toMatch(/^--dead-peer-timeout 60s; or/);
     expect(finding('dead-peers', {}, { deadPeerTimeoutMs: 600_000 })).toMatchObject({
@@ -159,27 +258,38 @@ describe('a machine', () => {
     const RANK: Readonly<Record<Level, number>> = { ok: 0, advice: 1, problem: 2 };
     const count = fc.integer({ min: 1, max: 1_000_000 });
     fc.assert(
-      fc.property(count, count, fc.integer({ min: 1, max: 1_048_576 }), fc.boolean(), (one, other, size, koffi) => {
-        const machine: Partial<Machine> = {
-          fileLimit: size,
-          memoryBytes: size * 4096,
-          tcpMemoryBytes: [size * 512, size * 1024, size * 1536],
-          tracked: { count: size % 1000, max: size },
-          portRange: [1024, 1024 + (size % 60_000)],
-          somaxconn: size % 1024,
-          ...(koffi ? {} : WITHOUT_KOFFI),
-        };
-        const fewer = findings(machine, { lines: Math.min(one, other) });
-        const more = findings(machine, { lines: Math.max(one, other) });
-        more.forEach(({ name, level }, nth) => {
-          if (RANK[level] < RANK[fewer[nth]!.level]) throw new Error(`${name}: ${fewer[nth]!.level}, then ${level}`);
-        });
-      }),
+      fc.property(
+        count,
+        count,
+        fc.integer({ min: 1, max: 1_048_576 }),
+        fc.boolean(),
+        (one, other, size, koffi) => {
+          const machine: Partial<Machine> = {
+            fileLimit: size,
+            memoryBytes: size * 4096,
+            tcpMemoryBytes: [size * 512, size * 1024, size * 1536],
+            tracked: { count: size % 1000, max: size },
+            portRange: [1024, 1024 + (size % 60_000)],
+            somaxconn: size % 1024,
+            ...(koffi ? {} : WITHOUT_KOFFI),
+          };
+          const fewer = findings(machine, { lines: Math.min(one, other) });
+          const more = findings(machine, { lines: Math.max(one, other) });
+          more.forEach(({ name, level }, nth) => {
+            if (RANK[level] < RANK[fewer[nth]!.level])
+              throw new Error(`${name}: ${fewer[nth]!.level}, then ${level}`);
+          });
+        },
+      ),
     );
   });
 
   it('is this one, as its files tell', async () => {
-    const machine = await readMachine({ ...PLAN, socketReceiveBufferBytes: 0, notsentLowatBytes: 0 });
+    const machine = await readMachine({
+      ...PLAN,
+      socketReceiveBufferBytes: 0,
+      notsentLowatBytes: 0,
+    });
     expect(machine).toMatchObject({
       platform: process.platform,
       nodeVersion: process.versions.node,
@@ -204,18 +314,16 @@ describe('what is computed', () => {
 
   it('is whether a version is in a range', () => {
     const isIn = (version: string): boolean => isInRange(version, '^20.12 || ^22 || ^23');
-    expect(['19.9.9', '20.11.9', '20.12.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn)).toEqual([
-      false,
-      false,
-      true,
-      false,
-      true,
-      true,
-      false,
-    ]);
+    expect(
+      ['19.9.9', '20.11.9', '20.12.0', '21.7.3', '22.12.0', '23.11.1', '24.0.0'].map(isIn),
+    ).toEqual([false, false, true, false, true, true, false]);
     expect(() => isInRange('20.2.0', '>=20')).toThrow('>=20');
-    const { engines } = createRequire(import.meta.url)('../package.json') as { engines: { node: string } };
-    expect(isInRange(process.versions.node, engines.node), 'the range of this package is one').toBe(true);
+    const { engines } = createRequire(import.meta.url)('../package.json') as {
+      engines: { node: string };
+    };
+    expect(isInRange(process.versions.node, engines.node), 'the range of this package is one').toBe(
+      true,
+    );
   });
 
   it('is where the control groups stand, of both versions, from the own one up', () => {
@@ -236,8 +344,18 @@ describe('what is computed', () => {
 
   it('is said for people', () => {
     expect([0.5, 7, 10_000, Infinity].map(inWords)).toEqual(['0.5', '7', '10,000', 'no limit']);
-    expect([512, 1536, 4 * MiB, 1.5 * GiB].map(bytesInWords)).toEqual(['512 B', '1.5 KiB', '4 MiB', '1.5 GiB']);
-    expect([4.4, 2500, 60_000, 924_600].map(timeInWords)).toEqual(['4 ms', '2.5 s', '60 s', '15 min']);
+    expect([512, 1536, 4 * MiB, 1.5 * GiB].map(bytesInWords)).toEqual([
+      '512 B',
+      '1.5 KiB',
+      '4 MiB',
+      '1.5 GiB',
+    ]);
+    expect([4.4, 2500, 60_000, 924_600].map(timeInWords)).toEqual([
+      '4 ms',
+      '2.5 s',
+      '60 s',
+      '15 min',
+    ]);
   });
 });
 
@@ -264,7 +382,9 @@ const CLEAR: Passage = {
 
 function faultsOf(seen: Partial<Passage>): Record<string, Level> {
   const all = checkPassage({ ...CLEAR, ...seen }, 10_000);
-  return Object.fromEntries(all.flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])));
+  return Object.fromEntries(
+    all.flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])),
+  );
 }
 
 describe('a way through a proxy', () => {
@@ -290,14 +410,26 @@ describe('a way through a proxy', () => {
     ['one event late, the next one not', { events: events(400, 2) }, {}],
     ['every event late', { events: events(400, 150, 300) }, { buffering: 'advice' }],
     ['every event very late', { events: events(2400, 1001, 1500) }, { buffering: 'problem' }],
-    ['no event', { events: events(null), comeback: null, idle: null, lateEvent: null }, { buffering: 'problem' }],
-    ['a gap instead of a position', { comeback: { askedAfter: 7, opened: true, position: 9, gap: true } }, {}],
+    [
+      'no event',
+      { events: events(null), comeback: null, idle: null, lateEvent: null },
+      { buffering: 'problem' },
+    ],
+    [
+      'a gap instead of a position',
+      { comeback: { askedAfter: 7, opened: true, position: 9, gap: true } },
+      {},
+    ],
     [
       'a comeback without its position',
       { comeback: { askedAfter: 7, opened: true, position: 9, gap: false } },
       { 'last-event-id': 'problem' },
     ],
-    ['an age of 0', { head: { ...CLEAR.head!, headers: { ...CLEAR.head!.headers, age: '0' } } }, {}],
+    [
+      'an age of 0',
+      { head: { ...CLEAR.head!, headers: { ...CLEAR.head!.headers, age: '0' } } },
+      {},
+    ],
     [
       'a Cache-Control that is gone',
       { head: { ...CLEAR.head!, headers: { 'content-type': 'text/event-stream' } } },
@@ -308,11 +440,23 @@ describe('a way through a proxy', () => {
       { end: { afterMs: 9, silentMs: 1, how: 'ended' }, endCode: 'draining' },
       { 'stays-open': 'advice' },
     ],
-    ['a cut', { end: { afterMs: 60_000, silentMs: 45_000, how: 'cut' }, lateEvent: null }, { 'stays-open': 'problem' }],
-    ['silence after the idle time', { lateEvent: { id: 9, subscribers: 1, afterMs: null } }, { 'stays-open': 'problem' }],
+    [
+      'a cut',
+      { end: { afterMs: 60_000, silentMs: 45_000, how: 'cut' }, lateEvent: null },
+      { 'stays-open': 'problem' },
+    ],
+    [
+      'silence after the idle time',
+      { lateEvent: { id: 9, subscribers: 1, afterMs: null } },
+      { 'stays-open': 'problem' },
+    ],
     [
       'nobody',
-      { ...refused(0, ''), head: null, end: { afterMs: 1, silentMs: 1, how: 'connect ECONNREFUSED' } },
+      {
+        ...refused(0, ''),
+        head: null,
+        end: { afterMs: 1, silentMs: 1, how: 'connect ECONNREFUSED' },
+      },
       { answer: 'problem' },
     ],
     ['a deleted channel', refused(204, ''), { answer: 'problem' }],
@@ -321,14 +465,34 @@ describe('a way through a proxy', () => {
   });
 
   it.each<[status: number, refusal: string, value: string, mend: RegExp]>([
-    [505, '<h1>HTTP Version Not Supported</h1>', '505: HTTP Version Not Supported', /proxy_http_version 1\.1/],
+    [
+      505,
+      '<h1>HTTP Version Not Supported</h1>',
+      '505: HTTP Version Not Supported',
+      /proxy_http_version 1\.1/,
+    ],
     [502, '<html>\n<h1>502 Bad Gateway</h1>', '502: 502 Bad Gateway', /server runs/],
-    [403, '{"error":{"code":"HOLDLINE_BAD_HOST"}}', '403: {"error":{"code":"HOLDLINE_BAD_HOST"}}', /--allowed-hosts/],
-    [404, '{"error":{"code":"HOLDLINE_NOT_FOUND"}}', '404: {"error":{"code":"HOLDLINE_NOT_FOUND"}}', /prefix/],
+    [
+      403,
+      '{"error":{"code":"HOLDLINE_BAD_HOST"}}',
+      '403: {"error":{"code":"HOLDLINE_BAD_HOST"}}',
+      /--allowed-hosts/,
+    ],
+    [
+      404,
+      '{"error":{"code":"HOLDLINE_NOT_FOUND"}}',
+      '404: {"error":{"code":"HOLDLINE_NOT_FOUND"}}',
+      /prefix/,
+    ],
     [403, '', '403', /proxy/],
   ])('on which %i answers is told what that means', (status, refusal, value, mend) => {
     const [answer, ...rest] = checkPassage({ ...CLEAR, ...refused(status, refusal) }, 1);
-    expect(answer).toMatchObject({ name: 'answer', level: 'problem', value, mend: expect.stringMatching(mend) as string });
+    expect(answer).toMatchObject({
+      name: 'answer',
+      level: 'problem',
+      value,
+      mend: expect.stringMatching(mend) as string,
+    });
     expect(rest).toEqual([]);
   });
 
@@ -347,8 +511,16 @@ describe('the report', () => {
   ];
 
   it('counts over machine and way', () => {
-    const through = { seen: CLEAR, findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', mend: 'that' }] as Finding[] };
-    expect(reportOf(5, machine, through)).toMatchObject({ lines: 5, problems: 1, advice: 1, through: { url: CLEAR.url } });
+    const through = {
+      seen: CLEAR,
+      findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', mend: 'that' }] as Finding[],
+    };
+    expect(reportOf(5, machine, through)).toMatchObject({
+      lines: 5,
+      problems: 1,
+      advice: 1,
+      through: { url: CLEAR.url },
+    });
     expect(textOf(reportOf(5, machine, through), 80)).toMatch(
       /Through http:\/\/proxy\.example\/c\n\nadvice {3}b {7}3\n[^]*\n1 problem, 1 piece of advice\n$/,
     );
@@ -357,7 +529,9 @@ describe('the report', () => {
   it('keeps to the width of the terminal, and stands in columns', () => {
     const text = textOf(reportOf(1000, machine), 60);
     expect(text.split('\n').every((line) => line.length <= 60)).toBe(true);
-    expect(text).toMatch(/^This machine, for 1,000 lines\n\nok {7}a {7}1\n {17}because\nPROBLEM {2}longer {2}2\n {17}word word/);
+    expect(text).toMatch(
+      /^This machine, for 1,000 lines\n\nok {7}a {7}1\n {17}because\nPROBLEM {2}longer {2}2\n {17}word word/,
+    );
     expect(text).toContain(`${' '.repeat(17)}→ do this\n`);
     expect(text.replaceAll(/\s+/g, ' ')).toContain(long);
     expect(text).toMatch(/\n1 problem, 0 pieces of advice\n$/);
@@ -368,23 +542,39 @@ describe('the options', () => {
   const parse = (...args: string[]) => parseDoctorOptions(args, {}).values;
 
   it('have defaults', () => {
-    expect(parse()).toMatchObject({ lines: 10_000, through: undefined, throughIdleMs: 30_000, json: false });
+    expect(parse()).toMatchObject({
+      lines: 10_000,
+      through: undefined,
+      throughIdleMs: 30_000,
+      json: false,
+    });
   });
 
   it.each(['http://127.0.0.1:8080/c', 'https://events.example/feeds/c'])('take %s', (url) => {
     expect(parse('--through', url).through).toBe(url);
   });
 
-  it.each(['http://127.0.0.1:8080', 'ws://a.example/c', 'https://user@a.example/c', 'https://a.example/c?x=1', 'a.example/c'])(
-    'refuse %s as the URL of a channel',
-    (url) => {
-      expect(() => parse('--through', url)).toThrow(HoldlineError);
-    },
-  );
+  it.each([
+    'http://127.0.0.1:8080',
+    'ws://a.example/c',
+    'https://user@a.example/c',
+    'https://a.example/c?x=1',
+    'a.example/c',
+  ])('refuse %s as the URL of a channel', (url) => {
+    expect(() => parse('--through', url)).toThrow(HoldlineError);
+  });
 
   it('are all in the help', () => {
     const help = doctorHelp();
-    for (const flag of ['lines', 'through', 'through-idle', 'publish-key', 'socket-send-buffer', 'dead-peer-timeout', 'json']) {
+    for (const flag of [
+      'lines',
+      'through',
+      'through-idle',
+      'publish-key',
+      'socket-send-buffer',
+      'dead-peer-timeout',
+      'json',
+    ]) {
       expect(help).toContain(`  --${flag} `);
     }
   });

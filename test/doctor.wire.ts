@@ -1,4 +1,7 @@
-/** `holdline doctor`: what it says of real proxies and of faults in front of a server must be what they do. */
+/**
+ * `holdline doctor`: what it says of real proxies and of faults in front of a server must be what
+ * they do.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,7 +12,13 @@ import type { Finding, Level } from '../src/tools/doctor/finding.js';
 import { checkPassage } from '../src/tools/doctor/passage-checks.js';
 import type { Report } from '../src/tools/doctor/report.js';
 import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/through.js';
-import { certificateForTest, HAPROXY_FOR_STREAMS, haproxyForTest, NGINX_FOR_STREAMS, nginxForTest } from './support/front.js';
+import {
+  certificateForTest,
+  HAPROXY_FOR_STREAMS,
+  haproxyForTest,
+  NGINX_FOR_STREAMS,
+  nginxForTest,
+} from './support/front.js';
 import { FaultProxy } from './support/proxy.js';
 import { runHoldline, serverForTest, sharedServer } from './support/server.js';
 
@@ -24,17 +33,34 @@ type Findings = Readonly<Record<string, Finding>>;
 
 /** What the doctor finds on the way to a channel. */
 async function through(base: string, options: Partial<ProbeOptions> = {}): Promise<Findings> {
-  const seen = await probePath({ url: `${base}/c`, publishKey: undefined, idleMs: 300, answerMs: ANSWER_MS, ...options });
+  const seen = await probePath({
+    url: `${base}/c`,
+    publishKey: undefined,
+    idleMs: 300,
+    answerMs: ANSWER_MS,
+    ...options,
+  });
   return Object.fromEntries(checkPassage(seen, LINES).map((finding) => [finding.name, finding]));
 }
 
 /** The levels by name, of those that are not ok. */
 function faults(findings: Findings): Record<string, Level> {
-  return Object.fromEntries(Object.values(findings).flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])));
+  return Object.fromEntries(
+    Object.values(findings).flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])),
+  );
 }
 
 /** Everything that is looked at where nothing stands in the way. */
-const ALL = ['answer', 'http-version', 'content-type', 'compression', 'caching', 'buffering', 'last-event-id', 'stays-open'];
+const ALL = [
+  'answer',
+  'http-version',
+  'content-type',
+  'compression',
+  'caching',
+  'buffering',
+  'last-event-id',
+  'stays-open',
+];
 
 const server = sharedServer({ heartbeat: '100ms' });
 /** One that sends no keepalive while a test looks. */
@@ -68,20 +94,28 @@ describe('nginx', () => {
 
   it('as it comes speaks HTTP/1.0, and nobody is served', async () => {
     const { answer, ...rest } = await through(await nginxForTest(server().port, ''));
-    expect(answer).toMatchObject({ level: 'problem', value: expect.stringMatching(/^505: /) as string });
+    expect(answer).toMatchObject({
+      level: 'problem',
+      value: expect.stringMatching(/^505: /) as string,
+    });
     expect(answer!.mend).toContain('proxy_http_version 1.1;');
     expect(rest).toEqual({});
   });
 
   it('that buffers and compresses holds everything back', async () => {
-    const front = await nginxForTest(server().port, `${unbuffered} proxy_ignore_headers X-Accel-Buffering; ${compressing}`);
+    const front = await nginxForTest(
+      server().port,
+      `${unbuffered} proxy_ignore_headers X-Accel-Buffering; ${compressing}`,
+    );
     const findings = await through(front, BRIEFLY);
     expect(faults(findings)).toEqual({ buffering: 'problem' });
     expect(findings['buffering']!.mend).toContain('proxy_buffering off;');
   });
 
   it('that compresses without buffering passes events on', async () => {
-    const findings = await through(await nginxForTest(server().port, `${NGINX_FOR_STREAMS} ${compressing}`));
+    const findings = await through(
+      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} ${compressing}`),
+    );
     expect(faults(findings)).toEqual({ compression: 'advice' });
     expect(findings['compression']!.value).toBe('gzip');
   });
@@ -95,7 +129,9 @@ describe('nginx', () => {
   });
 
   it('that drops Last-Event-ID makes those who come back miss what was sent', async () => {
-    const findings = await through(await nginxForTest(server().port, `${NGINX_FOR_STREAMS} proxy_set_header Last-Event-ID "";`));
+    const findings = await through(
+      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} proxy_set_header Last-Event-ID "";`),
+    );
     expect(faults(findings)).toEqual({ 'last-event-id': 'problem' });
   });
 
@@ -103,13 +139,17 @@ describe('nginx', () => {
     const front = await nginxForTest(silent().port, `${NGINX_FOR_STREAMS} proxy_read_timeout 1s;`);
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
-    expect(findings['stays-open']!.value).toMatch(/^(?:cut|ended) after [\d.]+ m?s, [\d.]+ m?s after the last bytes of it$/);
+    expect(findings['stays-open']!.value).toMatch(
+      /^(?:cut|ended) after [\d.]+ m?s, [\d.]+ m?s after the last bytes of it$/,
+    );
   });
 
   it('that lets a client have one stream refuses the second', async () => {
     const zone =
       'map $http_accept $streaming { default ""; "text/event-stream" $binary_remote_addr; } limit_conn_zone $streaming zone=s:1m;';
-    const front = await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_conn s 1;`, { http: zone });
+    const front = await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_conn s 1;`, {
+      http: zone,
+    });
     expect(faults(await through(front))).toEqual({ 'second-stream': 'problem' });
   });
 
@@ -123,7 +163,9 @@ describe('nginx', () => {
   });
 
   it('that lets no POST through leaves the rest to be seen', async () => {
-    const findings = await through(await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_except GET { deny all; }`));
+    const findings = await through(
+      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_except GET { deny all; }`),
+    );
     expect(faults(findings)).toEqual({ publishing: 'advice' });
     expect(findings['publishing']!.value).toMatch(/^403 /);
     expect(findings['last-event-id']!.value).toBe('passed on');
@@ -144,7 +186,11 @@ describe('nginx', () => {
 
 describe('haproxy', () => {
   it('with a short timeout server cuts a silent stream, whatever its timeout tunnel', async () => {
-    const front = await haproxyForTest(silent().port, ['timeout server 1s', 'timeout tunnel 1h', 'option http-no-delay']);
+    const front = await haproxyForTest(silent().port, [
+      'timeout server 1s',
+      'timeout tunnel 1h',
+      'option http-no-delay',
+    ]);
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
     expect(findings['stays-open']!.mend).toContain('haproxy: timeout server 1h');
@@ -154,13 +200,18 @@ describe('haproxy', () => {
 describe('a proxy', () => {
   /** Waits for the stream that is asked for right before the idle time. */
   const secondStream = (proxy: FaultProxy): Promise<boolean> =>
-    proxy.waitFor('the second stream', () => proxy.connections.some((one) => one.requestHeader('last-event-id') !== undefined));
+    proxy.waitFor('the second stream', () =>
+      proxy.connections.some((one) => one.requestHeader('last-event-id') !== undefined),
+    );
 
-  it.each(['hold', 'hold-body'] as const)('that does not pass on what has not ended (%s) is found to', async (meddling) => {
-    const proxy = await FaultProxy.start(server().port);
-    proxy.faults.meddling = meddling;
-    expect(faults(await through(proxy.url, BRIEFLY))).toEqual({ buffering: 'problem' });
-  });
+  it.each(['hold', 'hold-body'] as const)(
+    'that does not pass on what has not ended (%s) is found to',
+    async (meddling) => {
+      const proxy = await FaultProxy.start(server().port);
+      proxy.faults.meddling = meddling;
+      expect(faults(await through(proxy.url, BRIEFLY))).toEqual({ buffering: 'problem' });
+    },
+  );
 
   it('that holds each event for some time is found to, by how long', async () => {
     const proxy = await FaultProxy.start(silent().port);
@@ -168,13 +219,18 @@ describe('a proxy', () => {
     (await proxy.waitForConnection(1)).faults.delayMs = 500;
     const findings = await found;
     expect(faults(findings)).toEqual({ buffering: 'advice' });
-    expect(findings['buffering']!.value).toMatch(/^an event comes \d{3} ms after its publish was answered$/);
+    expect(findings['buffering']!.value).toMatch(
+      /^an event comes \d{3} ms after its publish was answered$/,
+    );
   });
 
   it('that lets no stream through is found to', async () => {
     const proxy = await FaultProxy.start(server().port);
     proxy.faults.meddling = 'block-streams';
-    expect((await through(proxy.url))['answer']).toMatchObject({ level: 'problem', value: '403: Blocked' });
+    expect((await through(proxy.url))['answer']).toMatchObject({
+      level: 'problem',
+      value: '403: Blocked',
+    });
     proxy.faults.meddling = 'cut-streams';
     expect((await through(proxy.url))['answer']).toMatchObject({
       level: 'problem',
@@ -189,7 +245,9 @@ describe('a proxy', () => {
     proxy.connections[0]!.silence();
     const findings = await found;
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
-    expect(findings['stays-open']!.value).toBe('open after 1 s, but an event does not come any more');
+    expect(findings['stays-open']!.value).toBe(
+      'open after 1 s, but an event does not come any more',
+    );
   });
 
   it('that cuts a young stream is found to', async () => {
@@ -228,26 +286,42 @@ describe('an answer', () => {
   });
 
   it('of a page is no stream', async () => {
-    const page = await answering('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi');
-    expect(faults(await through(page))).toMatchObject({ answer: 'problem', 'content-type': 'problem' });
+    const page = await answering(
+      'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi',
+    );
+    expect(faults(await through(page))).toMatchObject({
+      answer: 'problem',
+      'content-type': 'problem',
+    });
   });
 
   it('under HTTP/1.0, with another type, another Cache-Control and an age is told of', async () => {
-    const old = 'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\nAge: 7\r\n\r\nid: 5\n\n';
+    const old =
+      'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\nAge: 7\r\n\r\nid: 5\n\n';
     const findings = await through(await answering(old, false), BRIEFLY);
-    expect(faults(findings)).toMatchObject({ 'http-version': 'advice', 'content-type': 'problem', caching: 'problem' });
+    expect(faults(findings)).toMatchObject({
+      'http-version': 'advice',
+      'content-type': 'problem',
+      caching: 'problem',
+    });
     expect(findings['caching']!.value).toContain('Age: 7');
   });
 
   it('of a server that is full is told from that of a proxy', async () => {
     const full = await serverForTest({ 'max-connections': 1 });
     const line = await fetch(`${full.url}/c`, { headers: { Accept: 'text/event-stream' } });
-    expect((await through(full.url))['answer']).toMatchObject({ level: 'problem', value: '200, and the end at once' });
+    expect((await through(full.url))['answer']).toMatchObject({
+      level: 'problem',
+      value: '200, and the end at once',
+    });
     await line.body?.cancel();
   });
 
   it('to a Host that the server does not know names the option', async () => {
-    const front = await nginxForTest(server().port, `${NGINX_FOR_STREAMS} proxy_set_header Host events.example;`);
+    const front = await nginxForTest(
+      server().port,
+      `${NGINX_FOR_STREAMS} proxy_set_header Host events.example;`,
+    );
     expect((await through(front))['answer']!.mend).toContain('--allowed-hosts');
   });
 
@@ -259,19 +333,34 @@ describe('an answer', () => {
 });
 
 describe('the command', () => {
-  const doctor = (...args: string[]): ReturnType<typeof runHoldline> => runHoldline(['doctor', ...args]);
+  const doctor = (...args: string[]): ReturnType<typeof runHoldline> =>
+    runHoldline(['doctor', ...args]);
 
   it('tells of the machine in JSON, and says with its exit code whether something is a problem', () => {
     const { status, stdout, stderr } = doctor('--json', '--lines', '10');
     const report = JSON.parse(stdout) as Report;
     expect(report).toMatchObject({ lines: 10, through: null });
-    expect(report.machine.map(({ name }) => name)).toEqual(expect.arrayContaining(['node', 'native', 'file-limit', 'memory']));
-    expect(report.machine.find(({ name }) => name === 'native')).toMatchObject({ level: 'ok', value: 'loads' });
+    expect(report.machine.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['node', 'native', 'file-limit', 'memory']),
+    );
+    expect(report.machine.find(({ name }) => name === 'native')).toMatchObject({
+      level: 'ok',
+      value: 'loads',
+    });
     expect({ status, stderr }).toEqual({ status: report.problems === 0 ? 0 : 1, stderr: '' });
   });
 
   it('finds that the files do not suffice, and says what does', () => {
-    const limited = ['-c', 'ulimit -n 500 && exec "$@"', 'sh', process.execPath, MAIN, 'doctor', '--lines', '1000'];
+    const limited = [
+      '-c',
+      'ulimit -n 500 && exec "$@"',
+      'sh',
+      process.execPath,
+      MAIN,
+      'doctor',
+      '--lines',
+      '1000',
+    ];
     const { status, stdout } = spawnSync('sh', limited, { encoding: 'utf8' });
     expect(stdout).toMatch(/^This machine, for 1,000 lines\n/);
     expect(stdout).toMatch(/^PROBLEM +file-limit +500, which is 336 lines$/m);
@@ -282,8 +371,13 @@ describe('the command', () => {
   it('looks through a URL and tells what it saw', () => {
     const { stdout } = doctor('--json', '--through', `${server().url}/c`, '--through-idle', '1s');
     const { through: seen } = JSON.parse(stdout) as Report;
-    expect(seen).toMatchObject({ url: `${server().url}/c`, seen: { head: { status: 200 }, end: null } });
-    expect(seen!.findings.map(({ name, level }) => [name, level])).toEqual(ALL.map((name) => [name, 'ok']));
+    expect(seen).toMatchObject({
+      url: `${server().url}/c`,
+      seen: { head: { status: 200 }, end: null },
+    });
+    expect(seen!.findings.map(({ name, level }) => [name, level])).toEqual(
+      ALL.map((name) => [name, 'ok']),
+    );
   });
 
   it('looks through TLS, once it trusts the certificate', async () => {
@@ -295,14 +389,16 @@ describe('the command', () => {
     expect(found({})).toMatchObject([
       { name: 'answer', level: 'problem', value: expect.stringMatching(/certificate/) as string },
     ]);
-    expect(found({ NODE_EXTRA_CA_CERTS: tls.certificate }).map(({ name, level }) => [name, level])).toEqual(
-      ALL.map((name) => [name, 'ok']),
-    );
+    expect(
+      found({ NODE_EXTRA_CA_CERTS: tls.certificate }).map(({ name, level }) => [name, level]),
+    ).toEqual(ALL.map((name) => [name, 'ok']));
   });
 
   it('refuses what is no URL of a channel, exit 2', () => {
     const { status, stderr } = doctor('--through', 'events.example');
     expect(status).toBe(2);
-    expect(stderr).toContain('--through: "events.example" was given; accepted is an http or https URL of a channel');
+    expect(stderr).toContain(
+      '--through: "events.example" was given; accepted is an http or https URL of a channel',
+    );
   });
 });

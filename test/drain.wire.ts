@@ -1,4 +1,7 @@
-/** The end of a server's life: last words on every line, ready says no, nothing new is taken, exit 0. */
+/**
+ * The end of a server's life: last words on every line, ready says no, nothing new is taken, exit
+ * 0.
+ */
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, stalledLine } from './support/line.js';
@@ -19,7 +22,9 @@ async function freePort(): Promise<number> {
 describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   test('every line gets what it is owed, the end event and the end of its stream; exit 0', async () => {
     const server = await serverForTest();
-    const lines = await Promise.all(['/a', '/b', '/a,b', '/a?envelope=1'].map((path) => SseLine.open(server.port, path)));
+    const lines = await Promise.all(
+      ['/a', '/b', '/a,b', '/a?envelope=1'].map((path) => SseLine.open(server.port, path)),
+    );
     const [last] = await Promise.all([server.publish('a', 'to a'), server.publish('b', 'to b')]);
     expect(last).toBeGreaterThan(0);
     server.signal(signal);
@@ -34,7 +39,9 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
 
   test('what was accepted before it is delivered before the end, also where it has not entered a ring yet', async () => {
     const server = await serverForTest(KERNEL_BUFFERS);
-    const lines = await Promise.all(Array.from({ length: 10 }, () => SseLine.open(server.port, '/a')));
+    const lines = await Promise.all(
+      Array.from({ length: 10 }, () => SseLine.open(server.port, '/a')),
+    );
     const { last } = await server.publishBatch(
       'a',
       Array.from({ length: 5000 }, (_, i) => ({ data: `${i}`.padEnd(200, '.') })),
@@ -42,7 +49,12 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
     server.signal(signal);
     for (const line of lines) {
       await line.waitForEnd();
-      expect([line.lastId, line.eventCount, line.gaps.length, line.endCode]).toEqual([last, 5000, 0, 'draining']);
+      expect([line.lastId, line.eventCount, line.gaps.length, line.endCode]).toEqual([
+        last,
+        5000,
+        0,
+        'draining',
+      ]);
     }
     expect(await server.exited()).toBe(0);
   });
@@ -57,9 +69,12 @@ test('while draining, ready is 503, new work is told to come back, and no new co
   const server = await serverForTest({ drain: '8s' });
   const bystander = await SseLine.open(server.port, '/c');
   await stalledLine(server);
-  const [ready, health, stream, publisher] = await Promise.all([0, 1, 2, 3].map(() => HttpClient.open(server.port)));
+  const [ready, health, stream, publisher] = await Promise.all(
+    [0, 1, 2, 3].map(() => HttpClient.open(server.port)),
+  );
   // A connection that has carried a request is certainly accepted.
-  for (const client of [ready!, health!, stream!, publisher!]) expect((await client.request('GET', '/-/ready')).status).toBe(200);
+  for (const client of [ready!, health!, stream!, publisher!])
+    expect((await client.request('GET', '/-/ready')).status).toBe(200);
   server.signal('SIGTERM');
   await bystander.waitForEnd();
   const answer = await ready!.request('GET', '/-/ready');
@@ -78,13 +93,18 @@ test('while draining, ready is 503, new work is told to come back, and no new co
     socket.once('connect', () => resolve('connected'));
   });
   expect(refused).toBe('ECONNREFUSED');
-  // A second signal does not wait for the stalled line. The other one: npm and terminals may send the same one twice.
+  // A second signal does not wait for the stalled line. The other one: npm and terminals may send
+  // the same one twice.
   server.signal('SIGINT');
   await server.exited(2_000);
 }, 15_000);
 
 test('a stalled reader that reads on while the server drains has its stream to the end, and then the server ends', async () => {
-  const server = await serverForTest({ drain: '8s', 'replay-events': 100_000, 'replay-bytes': '64MiB' });
+  const server = await serverForTest({
+    drain: '8s',
+    'replay-events': 100_000,
+    'replay-bytes': '64MiB',
+  });
   const bystander = await SseLine.open(server.port, '/c');
   const line = await stalledLine(server);
   server.signal('SIGTERM');
@@ -98,7 +118,8 @@ test('a stalled reader that reads on while the server drains has its stream to t
 }, 15_000);
 
 test('a restart takes the port over at once, gives ids that have not been given before, and tells what was missed', async () => {
-  // A port of its own choice: a socket bound to port 0 does not set SO_REUSEADDR, and an operator does not ask for port 0 twice.
+  // A port of its own choice: a socket bound to port 0 does not set SO_REUSEADDR, and an operator
+  // does not ask for port 0 twice.
   const port = await freePort();
   const before = await serverForTest({ 'first-id': false, port });
   const first = await SseLine.open(before.port, '/c');
@@ -107,7 +128,9 @@ test('a restart takes the port over at once, gives ids that have not been given 
   const missed = await before.publish('c', 'missed');
   expect(await before.stop()).toBe(0);
   const after = await serverForTest({ 'first-id': false, port });
-  const again = await SseLine.open(after.port, '/c', { headers: { 'Last-Event-ID': String(seen) } });
+  const again = await SseLine.open(after.port, '/c', {
+    headers: { 'Last-Event-ID': String(seen) },
+  });
   onTestFinished(() => again.close());
   const id = await after.publish('c', 'new');
   await again.waitForId(id);

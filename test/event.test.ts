@@ -54,8 +54,16 @@ describe('event types', () => {
           return;
         }
         const seen: unknown[] = [];
-        const length = SSE.encode({ id: 1, channel: 'c', type, data: Buffer.from('x'), json: false });
-        createParser({ onEvent: (message) => void seen.push(message) }).feed(scratch.toString('utf8', 0, length));
+        const length = SSE.encode({
+          id: 1,
+          channel: 'c',
+          type,
+          data: Buffer.from('x'),
+          json: false,
+        });
+        createParser({ onEvent: (message) => void seen.push(message) }).feed(
+          scratch.toString('utf8', 0, length),
+        );
         expect(seen).toEqual([{ id: '1', event: type, data: 'x' }]);
       }),
       { numRuns: 1000 },

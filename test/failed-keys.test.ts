@@ -22,7 +22,8 @@ beforeEach(() => {
 /** So many wrong keys from there; how many of them were told more than 401. */
 function fail(address: string, count: number): number {
   let refused = 0;
-  for (let i = 0; i < count; i++) if (keys.failed(address)?.code === 'HOLDLINE_TOO_MANY_KEYS') refused++;
+  for (let i = 0; i < count; i++)
+    if (keys.failed(address)?.code === 'HOLDLINE_TOO_MANY_KEYS') refused++;
   return refused;
 }
 
@@ -37,7 +38,8 @@ describe('an address', () => {
   });
 
   test('of IPv6 is its network: the rest of it is for the client to choose', () => {
-    for (let i = 0; i < FAILED_KEYS_MAX; i++) fail(`2001:0db8:0000:0001:0000:0000:0000:000${i % 10}`, 1);
+    for (let i = 0; i < FAILED_KEYS_MAX; i++)
+      fail(`2001:0db8:0000:0001:0000:0000:0000:000${i % 10}`, 1);
     expect(fail('2001:0db8:0000:0001:ffff:0000:0000:0000', 1)).toBe(1);
     expect(fail('2001:0db8:0000:0002:0000:0000:0000:0000', 1)).toBe(0);
   });

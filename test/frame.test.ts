@@ -1,4 +1,7 @@
-/** Frames against byte vectors written by hand and a parser that is not ours; and records, from which frames are made again. */
+/**
+ * Frames against byte vectors written by hand and a parser that is not ours; and records, from
+ * which frames are made again.
+ */
 import assert from 'node:assert/strict';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
@@ -56,7 +59,10 @@ function parseLines(bytes: Uint8Array): unknown[] {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as unknown);
 }
 
-/** What a client makes of lines: HTML Standard, 9.2.6 — every data field is a line, and line ends are LF. */
+/**
+ * What a client makes of lines: HTML Standard, 9.2.6 — every data field is a line, and line ends
+ * are LF.
+ */
 function asReceived(text: string): string {
   return text.replaceAll(/\r\n|\r|\n/g, '\n');
 }
@@ -64,12 +70,31 @@ function asReceived(text: string): string {
 const texts = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 80 }),
   fc.string({
-    unit: fc.constantFrom('\r', '\n', '\r\n', ' ', ':', 'a', 'data: ', '\u0000', '\uFEFF', '\u2028', '😀', 'é', '"', '\\'),
+    unit: fc.constantFrom(
+      '\r',
+      '\n',
+      '\r\n',
+      ' ',
+      ':',
+      'a',
+      'data: ',
+      '\u0000',
+      '\uFEFF',
+      '\u2028',
+      '😀',
+      'é',
+      '"',
+      '\\',
+    ),
     maxLength: 40,
   }),
 );
 const types = fc.option(
-  fc.string({ unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'), minLength: 1, maxLength: 32 }),
+  fc.string({
+    unit: fc.constantFrom('a', 'Z', ' ', ':', '"', '\\', 'é', '漢', '😀', '.'),
+    minLength: 1,
+    maxLength: 32,
+  }),
   {
     nil: undefined,
   },
@@ -82,7 +107,11 @@ const ids = fc.oneof(
 const jsonTexts = fc
   .tuple(fc.jsonValue(), fc.constantFrom(undefined, 2, '\r\n', '\t'))
   .map(([value, space]) =>
-    JSON.stringify(value, null, space?.toString() === '2' ? 2 : (space as string | undefined)).replaceAll('\n', '\r\n'),
+    JSON.stringify(
+      value,
+      null,
+      space?.toString() === '2' ? 2 : (space as string | undefined),
+    ).replaceAll('\n', '\r\n'),
   );
 
 describe('sse', () => {
@@ -99,7 +128,11 @@ describe('sse', () => {
     ['a trailing CR', eventOf('a\r'), 'id: 5\ndata: a\ndata: \n\n'],
     ['a trailing CRLF', eventOf('a\r\n'), 'id: 5\ndata: a\ndata: \n\n'],
     ['nothing but line ends', eventOf('\n\r\n\r'), 'id: 5\ndata: \ndata: \ndata: \ndata: \n\n'],
-    ['what looks like fields', eventOf('id: 9\n\nevent: x\n:c'), 'id: 5\ndata: id: 9\ndata: \ndata: event: x\ndata: :c\n\n'],
+    [
+      'what looks like fields',
+      eventOf('id: 9\n\nevent: x\n:c'),
+      'id: 5\ndata: id: 9\ndata: \ndata: event: x\ndata: :c\n\n',
+    ],
     ['a leading blank', eventOf(' a'), 'id: 5\ndata:  a\n\n'],
     ['NUL', eventOf('a\0b'), 'id: 5\ndata: a\0b\n\n'],
     ['the largest id', eventOf('a', { id: LAST_ID }), 'id: 9007199254740991\ndata: a\n\n'],
@@ -130,13 +163,20 @@ describe('sse', () => {
 
   test('a parser that is not ours reads every event back, and each frame is one event', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }), (given) => {
-        const frames = given.map(([id, type, text]) => frameOf(SSE, eventOf(text, { id, type })));
-        assert.deepEqual(
-          parse(Buffer.concat(frames)),
-          given.map(([id, type, text]) => ({ id: String(id), event: type, data: asReceived(Buffer.from(text).toString()) })),
-        );
-      }),
+      fc.property(
+        fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }),
+        (given) => {
+          const frames = given.map(([id, type, text]) => frameOf(SSE, eventOf(text, { id, type })));
+          assert.deepEqual(
+            parse(Buffer.concat(frames)),
+            given.map(([id, type, text]) => ({
+              id: String(id),
+              event: type,
+              data: asReceived(Buffer.from(text).toString()),
+            })),
+          );
+        },
+      ),
       { numRuns: 400 },
     );
   });
@@ -151,9 +191,17 @@ describe('sse-env', () => {
       'id: 5\nevent: a"b\ndata: {"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n\n',
     ],
     ['no data', eventOf(''), 'id: 5\ndata: {"id":5,"channel":"c","data":""}\n\n'],
-    ['line ends in text', eventOf('a\r\nb\n'), 'id: 5\ndata: {"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n\n'],
+    [
+      'line ends in text',
+      eventOf('a\r\nb\n'),
+      'id: 5\ndata: {"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n\n',
+    ],
     ['NUL in text', eventOf('\0'), 'id: 5\ndata: {"id":5,"channel":"c","data":"\\u0000"}\n\n'],
-    ['JSON', eventOf('{"a":[1.0,1e2]}', { json: true }), 'id: 5\ndata: {"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n\n'],
+    [
+      'JSON',
+      eventOf('{"a":[1.0,1e2]}', { json: true }),
+      'id: 5\ndata: {"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n\n',
+    ],
     [
       'line ends between tokens',
       eventOf('{\r\n"a":\n1\r}', { json: true }),
@@ -165,7 +213,9 @@ describe('sse-env', () => {
   });
 
   test('a BOM in text survives', () => {
-    expect(frameOf(SSE_ENVELOPE, eventOf('\uFEFFa')).toString()).toBe('id: 5\ndata: {"id":5,"channel":"c","data":"\uFEFFa"}\n\n');
+    expect(frameOf(SSE_ENVELOPE, eventOf('\uFEFFa')).toString()).toBe(
+      'id: 5\ndata: {"id":5,"channel":"c","data":"\uFEFFa"}\n\n',
+    );
   });
 
   test('text comes back as the string it was, whatever is in it', () => {
@@ -192,7 +242,8 @@ describe('sse-env', () => {
       fc.property(jsonTexts, types, (json, type) => {
         const [message] = parse(frameOf(SSE_ENVELOPE, eventOf(json, { type, json: true })));
         const embedded = (message?.data ?? '').slice(
-          `{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`.length,
+          `{"id":5,"channel":"c",${type === undefined ? '' : `"event":${JSON.stringify(type)},`}"data":`
+            .length,
           -1,
         );
         assert.equal(
@@ -210,35 +261,60 @@ describe('sse-env', () => {
 describe('ndjson', () => {
   test.each<[what: string, event: LoggedEvent, bytes: string]>([
     ['text', eventOf('hello'), '{"id":5,"channel":"c","data":"hello"}\n'],
-    ['a type', eventOf('hello', { type: 'a"b' }), '{"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n'],
+    [
+      'a type',
+      eventOf('hello', { type: 'a"b' }),
+      '{"id":5,"channel":"c","event":"a\\"b","data":"hello"}\n',
+    ],
     ['no data', eventOf(''), '{"id":5,"channel":"c","data":""}\n'],
     ['line ends in text', eventOf('a\r\nb\n'), '{"id":5,"channel":"c","data":"a\\r\\nb\\n"}\n'],
     ['U+2028, no line end in JSON', eventOf('\u2028'), '{"id":5,"channel":"c","data":"\u2028"}\n'],
     ['NUL in text', eventOf('\0'), '{"id":5,"channel":"c","data":"\\u0000"}\n'],
     ['a BOM in text', eventOf('\uFEFFa'), '{"id":5,"channel":"c","data":"\uFEFFa"}\n'],
-    ['JSON', eventOf('{"a":[1.0,1e2]}', { json: true }), '{"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n'],
-    ['a long number', eventOf('12345678901234567890', { json: true }), '{"id":5,"channel":"c","data":12345678901234567890}\n'],
-    ['line ends between tokens', eventOf('{\r\n"a":\n1\r}', { json: true }), '{"id":5,"channel":"c","data":{  "a": 1 }}\n'],
+    [
+      'JSON',
+      eventOf('{"a":[1.0,1e2]}', { json: true }),
+      '{"id":5,"channel":"c","data":{"a":[1.0,1e2]}}\n',
+    ],
+    [
+      'a long number',
+      eventOf('12345678901234567890', { json: true }),
+      '{"id":5,"channel":"c","data":12345678901234567890}\n',
+    ],
+    [
+      'line ends between tokens',
+      eventOf('{\r\n"a":\n1\r}', { json: true }),
+      '{"id":5,"channel":"c","data":{  "a": 1 }}\n',
+    ],
     ['text that is JSON', eventOf('1'), '{"id":5,"channel":"c","data":"1"}\n'],
-    ['the largest id', eventOf('a', { id: LAST_ID }), '{"id":9007199254740991,"channel":"c","data":"a"}\n'],
+    [
+      'the largest id',
+      eventOf('a', { id: LAST_ID }),
+      '{"id":9007199254740991,"channel":"c","data":"a"}\n',
+    ],
   ])('%s', (_what, event, bytes) => {
     expect(frameOf(NDJSON, event).toString()).toBe(bytes);
   });
 
   test('JSON.parse reads every event back, and each frame is one line', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }), (given) => {
-        const frames = given.map(([id, type, text]) => frameOf(NDJSON, eventOf(text, { id, type })));
-        assert.deepEqual(
-          parseLines(Buffer.concat(frames)),
-          given.map(([id, type, text]) => ({
-            id,
-            channel: 'c',
-            ...(type === undefined ? {} : { event: type }),
-            data: Buffer.from(text).toString(),
-          })),
-        );
-      }),
+      fc.property(
+        fc.array(fc.tuple(ids, types, texts), { minLength: 1, maxLength: 4 }),
+        (given) => {
+          const frames = given.map(([id, type, text]) =>
+            frameOf(NDJSON, eventOf(text, { id, type })),
+          );
+          assert.deepEqual(
+            parseLines(Buffer.concat(frames)),
+            given.map(([id, type, text]) => ({
+              id,
+              channel: 'c',
+              ...(type === undefined ? {} : { event: type }),
+              data: Buffer.from(text).toString(),
+            })),
+          );
+        },
+      ),
       { numRuns: 400 },
     );
   });
@@ -307,17 +383,26 @@ describe.each([
 
   test('a probe in front of anything changes nothing', () => {
     const event = frameOf(encoding, eventOf('x'));
-    expect(parse(Buffer.concat([encoding.probe, event, encoding.probe, event]))).toEqual(parse(Buffer.concat([event, event])));
+    expect(parse(Buffer.concat([encoding.probe, event, encoding.probe, event]))).toEqual(
+      parse(Buffer.concat([event, event])),
+    );
   });
 });
 
 test('in-band, ndjson: prelude, heartbeat and probe are empty lines; gap and end are objects of their own and carry no id', () => {
-  for (const quiet of [NDJSON.prelude(4, 3000), NDJSON.heartbeat(7), NDJSON.heartbeat(undefined), NDJSON.probe]) {
+  for (const quiet of [
+    NDJSON.prelude(4, 3000),
+    NDJSON.heartbeat(7),
+    NDJSON.heartbeat(undefined),
+    NDJSON.probe,
+  ]) {
     expect(quiet.toString()).toBe('\n');
   }
   expect(NDJSON.gap(4, 118).toString()).toBe('{"gap":{"after":4,"before":118}}\n');
   expect(NDJSON.gap(null, null).toString()).toBe('{"gap":{"after":null,"before":null}}\n');
-  expect(NDJSON.end('deleted', false).toString()).toBe('{"end":{"code":"deleted","reconnect":false}}\n');
+  expect(NDJSON.end('deleted', false).toString()).toBe(
+    '{"end":{"code":"deleted","reconnect":false}}\n',
+  );
 });
 
 test('each encoding stands at its index, under its name', () => {
@@ -331,18 +416,29 @@ test('each encoding stands at its index, under its name', () => {
 test('largestFrameBytes is no less than any real frame, and above a limit exactly when one is', () => {
   const limits = fc.oneof(fc.integer({ min: 256, max: 4096 }), fc.constant(65_536));
   fc.assert(
-    fc.property(texts, fc.integer({ min: 1, max: 40 }), types, limits, fc.boolean(), (text, times, type, limit, json) => {
-      const event = eventOf(json ? JSON.stringify(text.repeat(times)) : text.repeat(times), {
-        id: LAST_ID,
-        type,
-        json,
-        channel: 'x'.repeat(times),
-      });
-      const real = Math.max(...ENCODINGS.map((encoding) => encoding.encode(event)));
-      const told = largestFrameBytes(event, limit);
-      assert.equal(told > limit, real > limit, `${told} was told of ${real} bytes, limit ${limit}`);
-      if (told <= limit) assert.ok(told >= real);
-    }),
+    fc.property(
+      texts,
+      fc.integer({ min: 1, max: 40 }),
+      types,
+      limits,
+      fc.boolean(),
+      (text, times, type, limit, json) => {
+        const event = eventOf(json ? JSON.stringify(text.repeat(times)) : text.repeat(times), {
+          id: LAST_ID,
+          type,
+          json,
+          channel: 'x'.repeat(times),
+        });
+        const real = Math.max(...ENCODINGS.map((encoding) => encoding.encode(event)));
+        const told = largestFrameBytes(event, limit);
+        assert.equal(
+          told > limit,
+          real > limit,
+          `${told} was told of ${real} bytes, limit ${limit}`,
+        );
+        if (told <= limit) assert.ok(told >= real);
+      },
+    ),
     { numRuns: 1000 },
   );
 });
@@ -356,18 +452,29 @@ test('at the limit to the byte: the largest event that fits is not above it, one
 
 test('a record gives back the event it was made from, and so the same frames', () => {
   fc.assert(
-    fc.property(ids, types, fc.uint8Array({ maxLength: 6000 }), fc.boolean(), (id, type, data, json) => {
-      const event = eventOf(data, { id, type, json, channel: 'some.channel' });
-      const record = Buffer.from(encodeRecord(event));
-      encodeRecord(eventOf('another one, in the buffer that is used again'));
-      const decoded = decodeRecord(id, 'some.channel', record);
-      assert.deepEqual({ ...decoded, data: Uint8Array.from(decoded.data) }, { ...event, data: Uint8Array.from(data) });
-    }),
+    fc.property(
+      ids,
+      types,
+      fc.uint8Array({ maxLength: 6000 }),
+      fc.boolean(),
+      (id, type, data, json) => {
+        const event = eventOf(data, { id, type, json, channel: 'some.channel' });
+        const record = Buffer.from(encodeRecord(event));
+        encodeRecord(eventOf('another one, in the buffer that is used again'));
+        const decoded = decodeRecord(id, 'some.channel', record);
+        assert.deepEqual(
+          { ...decoded, data: Uint8Array.from(decoded.data) },
+          { ...event, data: Uint8Array.from(data) },
+        );
+      },
+    ),
   );
 });
 
 test('a record tells no type from the shortest type', () => {
   for (const type of [undefined, 'a', '漢'.repeat(64)]) {
-    expect(decodeRecord(1, 'c', Buffer.from(encodeRecord(eventOf('data', { type })))).type).toBe(type);
+    expect(decodeRecord(1, 'c', Buffer.from(encodeRecord(eventOf('data', { type })))).type).toBe(
+      type,
+    );
   }
 });

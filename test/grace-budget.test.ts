@@ -1,4 +1,7 @@
-/** The arithmetic of grace: what a budget lets be spent, how long windows last, and whom a line's past makes of it. */
+/**
+ * The arithmetic of grace: what a budget lets be spent, how long windows last, and whom a line's
+ * past makes of it.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -53,32 +56,44 @@ describe('the budget', () => {
 
   test('over time lets no more be spent than it fills, whoever looks first whether something is left', () => {
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(300), fc.nat(GRACE_MS)), { maxLength: 200 }), (tries) => {
-        const budget = new GraceBudget(0);
-        let nowMs = 0;
-        let spentMs = 0;
-        for (const [waitMs, forMs] of tries) {
-          nowMs += waitMs;
-          if (budget.leftMs(nowMs) < GRACE_MS_MIN) continue;
-          const windowMs = Math.min(forMs, graceWindowMs(budget.leftMs(nowMs)));
-          budget.spend(nowMs, nowMs + windowMs);
-          nowMs += windowMs;
-          spentMs += windowMs;
-          expect(spentMs).toBeLessThanOrEqual(GRACE_BUDGET_MS_PER_SECOND * (1 + nowMs / 1000) + 1e-6);
-        }
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.nat(300), fc.nat(GRACE_MS)), { maxLength: 200 }),
+        (tries) => {
+          const budget = new GraceBudget(0);
+          let nowMs = 0;
+          let spentMs = 0;
+          for (const [waitMs, forMs] of tries) {
+            nowMs += waitMs;
+            if (budget.leftMs(nowMs) < GRACE_MS_MIN) continue;
+            const windowMs = Math.min(forMs, graceWindowMs(budget.leftMs(nowMs)));
+            budget.spend(nowMs, nowMs + windowMs);
+            nowMs += windowMs;
+            spentMs += windowMs;
+            expect(spentMs).toBeLessThanOrEqual(
+              GRACE_BUDGET_MS_PER_SECOND * (1 + nowMs / 1000) + 1e-6,
+            );
+          }
+        },
+      ),
     );
   });
 });
 
 test('a window lasts as long as the budget allows, within bounds', () => {
-  expect([-500, 0, GRACE_MS_MIN + 1, 1000].map(graceWindowMs)).toEqual([GRACE_MS_MIN, GRACE_MS_MIN, GRACE_MS_MIN + 1, GRACE_MS]);
+  expect([-500, 0, GRACE_MS_MIN + 1, 1000].map(graceWindowMs)).toEqual([
+    GRACE_MS_MIN,
+    GRACE_MS_MIN,
+    GRACE_MS_MIN + 1,
+    GRACE_MS,
+  ]);
 });
 
 test('the pace asked for is the same however long a window is', () => {
   expect(graceGoal(100, 1100, GRACE_MS)).toBe(1100);
   expect(graceGoal(100, 1100, GRACE_MS / 2)).toBe(600);
-  expect(graceGoal(100, 101, GRACE_MS / 2), 'an event that is owed alone is owed at the end').toBe(100);
+  expect(graceGoal(100, 101, GRACE_MS / 2), 'an event that is owed alone is owed at the end').toBe(
+    100,
+  );
   expect(graceGoal(2 ** 53 - 1001, 2 ** 53 - 1, GRACE_MS)).toBe(2 ** 53 - 1);
 });
 

@@ -1,4 +1,7 @@
-/** Grace: what a line that kept up and refuses bytes is given, what it may cost, and that others lose nothing by it. */
+/**
+ * Grace: what a line that kept up and refuses bytes is given, what it may cost, and that others
+ * lose nothing by it.
+ */
 import { describe, expect, test } from 'vitest';
 import {
   CORK_WRITE_BYTES_MAX,
@@ -24,7 +27,10 @@ function join(fake: FakeHub, path = 'c', by: WayName = 'sse'): FakeLine {
 
 /** Publishes, a turn for each, until a line refuses bytes. */
 async function stall(fake: FakeHub, channel = 'c'): Promise<void> {
-  for (const before = fake.counters.lines_stalled_total; fake.counters.lines_stalled_total === before;) {
+  for (
+    const before = fake.counters.lines_stalled_total;
+    fake.counters.lines_stalled_total === before;
+  ) {
     await fake.publish(channel, DATA);
     await fake.clock.turn();
   }
@@ -79,13 +85,15 @@ test('a line that takes all that had entered when the window began keeps its gra
   const line = join(fake);
   const published: Promise<unknown>[] = [];
   const began = fake.clock.nowMs();
-  // Half of what the channel may hold for it, in each half of the time: it stalls again and again, and is never at the head.
+  // Half of what the channel may hold for it, in each half of the time: it stalls again and again,
+  // and is never at the head.
   while (fake.clock.nowMs() - began < 5 * GRACE_MS) {
     for (let i = 0; i < 13; i++) published.push(fake.publish('c', DATA));
     for (let turns = 0; turns < 10; turns++) {
       await fake.clock.turn(GRACE_MS / 20);
       line.text += line.socket.read(13_000).toString();
-      if (line.socket.isWritable && line.socket.becomeWritable()) fake.hub.drained(line.handle, line.socket);
+      if (line.socket.isWritable && line.socket.becomeWritable())
+        fake.hub.drained(line.handle, line.socket);
     }
   }
   await fake.settle(line);
@@ -101,7 +109,9 @@ test('publishers are held for it GRACE_MS at the most', async () => {
   await stall(fake);
   const stalledMs = fake.clock.nowMs();
   let answeredMs = 0;
-  void Promise.all(Array.from({ length: 50 }, () => fake.publish('c', DATA))).then(() => (answeredMs = fake.clock.nowMs()));
+  void Promise.all(Array.from({ length: 50 }, () => fake.publish('c', DATA))).then(
+    () => (answeredMs = fake.clock.nowMs()),
+  );
   while (answeredMs === 0) await fake.clock.turn();
   expect(answeredMs - stalledMs).toBeGreaterThan(GRACE_MS - 5);
   expect(answeredMs - stalledMs).toBeLessThan(GRACE_MS + 10);
@@ -125,7 +135,8 @@ test('a line that was not healthy is given no grace, nor one that stalls again b
   // It drains a little, is told of the gap, and is behind when it stalls again.
   await fake.publish('c', DATA, DATA, DATA, DATA);
   line.text += line.socket.read(15_000).toString();
-  if (line.socket.isWritable && line.socket.becomeWritable()) fake.hub.drained(line.handle, line.socket);
+  if (line.socket.isWritable && line.socket.becomeWritable())
+    fake.hub.drained(line.handle, line.socket);
   await fake.clock.turn();
   const waited = fake.counters.publish_waited_total;
   for (let i = 0; i < 60; i++) {
@@ -179,9 +190,9 @@ test('a line on several channels holds each of them', async () => {
   await fake.clock.turn();
   await fake.settle(line);
   expect(fake.counters.gaps_total).toBe(0);
-  expect([...line.text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)).filter((id) => id > 0)).toEqual(
-    ids(1, fake.hub.head),
-  );
+  expect(
+    [...line.text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)).filter((id) => id > 0),
+  ).toEqual(ids(1, fake.hub.head));
 });
 
 describe('while nobody is held back', () => {
@@ -240,104 +251,121 @@ describe('a line that held its channel in vain', () => {
   });
 });
 
-describe('readers that take 10 MB/s, each of which refuses bytes at every event', { timeout: 60_000 }, () => {
-  const SPEED = 10_000;
-  const LEAST_PACE = 0.85;
-  const RUN_MS = 2_000;
-  /** Who acts in concert is met once by all that he has: what that costs is told over some time. */
-  const CONCERT_MS = 5_000;
+describe(
+  'readers that take 10 MB/s, each of which refuses bytes at every event',
+  { timeout: 60_000 },
+  () => {
+    const SPEED = 10_000;
+    const LEAST_PACE = 0.85;
+    const RUN_MS = 2_000;
+    /**
+     * Who acts in concert is met once by all that he has: what that costs is told over some time.
+     */
+    const CONCERT_MS = 5_000;
 
-  function joinGood(flood: Flood, count: number): FloodReader[] {
-    return Array.from({ length: count }, () => flood.join(always(SPEED)));
-  }
+    function joinGood(flood: Flood, count: number): FloodReader[] {
+      return Array.from({ length: count }, () => flood.join(always(SPEED)));
+    }
 
-  let paceAlone = 0;
-  async function alone(): Promise<number> {
-    if (paceAlone > 0) return paceAlone;
-    const flood = new Flood();
-    const good = joinGood(flood, 19);
-    paceAlone = await flood.run(RUN_MS);
-    expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
-    return paceAlone;
-  }
+    let paceAlone = 0;
+    async function alone(): Promise<number> {
+      if (paceAlone > 0) return paceAlone;
+      const flood = new Flood();
+      const good = joinGood(flood, 19);
+      paceAlone = await flood.run(RUN_MS);
+      expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
+      return paceAlone;
+    }
 
-  const comesBackEvery =
-    (periodMs: number, offsetMs = 0) =>
-    (ms: number): boolean =>
-      Math.floor(ms + offsetMs) % periodMs === periodMs - 1;
+    const comesBackEvery =
+      (periodMs: number, offsetMs = 0) =>
+      (ms: number): boolean =>
+        Math.floor(ms + offsetMs) % periodMs === periodMs - 1;
 
-  const attackers: Record<string, (flood: Flood) => void> = {
-    'one that stalls 200 ms and reads 200 ms': (flood) => void flood.join(inTurns(SPEED)),
-    'one that takes nothing': (flood) => void flood.join(always(0)),
-    'one that reads a tenth of what they do': (flood) => void flood.join(always(SPEED / 10)),
-    'one that comes back on a new line whenever it has stalled': (flood) => void flood.join(inTurns(SPEED), comesBackEvery(400)),
-    'one that hangs up before its grace is over': (flood) => void flood.join(inTurns(SPEED, 20, 60), comesBackEvery(80)),
-  };
-  const concerts: Record<string, (flood: Flood) => void> = {
-    '20 that take turns in stalling': (flood) => {
-      for (let i = 0; i < 20; i++) flood.join(inTurns(SPEED, 200, 200, i * 20));
-    },
-    '20 that take turns in stalling and in coming back': (flood) => {
-      for (let i = 0; i < 20; i++) flood.join(inTurns(SPEED, 200, 200, i * 20), comesBackEvery(400, i * 20));
-    },
-    '10 that take turns in hanging up before their grace is over': (flood) => {
-      for (let i = 0; i < 10; i++) flood.join(inTurns(SPEED, 20, 60, i * 8), comesBackEvery(80, i * 8));
-    },
-  };
+    const attackers: Record<string, (flood: Flood) => void> = {
+      'one that stalls 200 ms and reads 200 ms': (flood) => void flood.join(inTurns(SPEED)),
+      'one that takes nothing': (flood) => void flood.join(always(0)),
+      'one that reads a tenth of what they do': (flood) => void flood.join(always(SPEED / 10)),
+      'one that comes back on a new line whenever it has stalled': (flood) =>
+        void flood.join(inTurns(SPEED), comesBackEvery(400)),
+      'one that hangs up before its grace is over': (flood) =>
+        void flood.join(inTurns(SPEED, 20, 60), comesBackEvery(80)),
+    };
+    const concerts: Record<string, (flood: Flood) => void> = {
+      '20 that take turns in stalling': (flood) => {
+        for (let i = 0; i < 20; i++) flood.join(inTurns(SPEED, 200, 200, i * 20));
+      },
+      '20 that take turns in stalling and in coming back': (flood) => {
+        for (let i = 0; i < 20; i++)
+          flood.join(inTurns(SPEED, 200, 200, i * 20), comesBackEvery(400, i * 20));
+      },
+      '10 that take turns in hanging up before their grace is over': (flood) => {
+        for (let i = 0; i < 10; i++)
+          flood.join(inTurns(SPEED, 20, 60, i * 8), comesBackEvery(80, i * 8));
+      },
+    };
 
-  test.each([...Object.keys(attackers), ...Object.keys(concerts)])(
-    'lose nothing beside %s, and publishers go on at that pace',
-    async (name) => {
+    test.each([...Object.keys(attackers), ...Object.keys(concerts)])(
+      'lose nothing beside %s, and publishers go on at that pace',
+      async (name) => {
+        const least = LEAST_PACE * (await alone());
+        const flood = new Flood();
+        attackers[name]?.(flood);
+        concerts[name]?.(flood);
+        const good = joinGood(flood, name in concerts ? 5 : 19);
+        const pace = await flood.run(name in concerts ? CONCERT_MS : RUN_MS);
+        expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
+        expect(pace).toBeGreaterThan(least);
+      },
+    );
+
+    test('lose nothing when they come in the middle of that', async () => {
+      const flood = new Flood();
+      attackers['one that comes back on a new line whenever it has stalled']?.(flood);
+      const good = joinGood(flood, 5);
+      for (let i = 0; i < 10; i++) {
+        await flood.run(150);
+        good.push(...joinGood(flood, 1));
+      }
+      expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
+    });
+
+    test('lose nothing beside 20 that had proven themselves, stall one after the other, and do so again when they are trusted', async () => {
       const least = LEAST_PACE * (await alone());
       const flood = new Flood();
-      attackers[name]?.(flood);
-      concerts[name]?.(flood);
-      const good = joinGood(flood, name in concerts ? 5 : 19);
-      const pace = await flood.run(name in concerts ? CONCERT_MS : RUN_MS);
+      const good = joinGood(flood, 3);
+      const startMs = 1000 * GRACE_TRUST_SECONDS;
+      for (let i = 0; i < 20; i++)
+        flood.join((ms) => (ms > startMs && (ms + i * 20) % 400 < 200 ? 0 : SPEED));
+      await flood.fake.clock.run(startMs);
+      const pace = await flood.run(1000 * GRACE_TRUST_SECONDS);
       expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
       expect(pace).toBeGreaterThan(least);
-    },
-  );
+    });
 
-  test('lose nothing when they come in the middle of that', async () => {
-    const flood = new Flood();
-    attackers['one that comes back on a new line whenever it has stalled']?.(flood);
-    const good = joinGood(flood, 5);
-    for (let i = 0; i < 10; i++) {
-      await flood.run(150);
-      good.push(...joinGood(flood, 1));
-    }
-    expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
-  });
-
-  test('lose nothing beside 20 that had proven themselves, stall one after the other, and do so again when they are trusted', async () => {
-    const least = LEAST_PACE * (await alone());
-    const flood = new Flood();
-    const good = joinGood(flood, 3);
-    const startMs = 1000 * GRACE_TRUST_SECONDS;
-    for (let i = 0; i < 20; i++) flood.join((ms) => (ms > startMs && (ms + i * 20) % 400 < 200 ? 0 : SPEED));
-    await flood.fake.clock.run(startMs);
-    const pace = await flood.run(1000 * GRACE_TRUST_SECONDS);
-    expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
-    expect(pace).toBeGreaterThan(least);
-  });
-
-  test.each([1, 2, 3, 4])('lose nothing beside readers with habits of the dice (seed %i)', async (seed) => {
-    const random = new Random(seed);
-    const least = LEAST_PACE * (await alone());
-    const flood = new Flood();
-    for (let i = random.between(1, 20); i > 0; i--) {
-      // On the average slower than their channel need be for them, which is its replay in GRACE_MS.
-      const [readMs, stallMs] = [random.between(1, 100), random.between(500, 1500)];
-      const offsetMs = random.below(readMs + stallMs);
-      flood.join(
-        inTurns(SPEED, readMs, stallMs, offsetMs),
-        random.chance(0.5) ? comesBackEvery(random.between(1, readMs + stallMs), offsetMs) : undefined,
-      );
-    }
-    const good = joinGood(flood, 10);
-    const pace = await flood.run(CONCERT_MS);
-    expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
-    expect(pace).toBeGreaterThan(least);
-  });
-});
+    test.each([1, 2, 3, 4])(
+      'lose nothing beside readers with habits of the dice (seed %i)',
+      async (seed) => {
+        const random = new Random(seed);
+        const least = LEAST_PACE * (await alone());
+        const flood = new Flood();
+        for (let i = random.between(1, 20); i > 0; i--) {
+          // On the average slower than their channel need be for them, which is its replay in
+          // GRACE_MS.
+          const [readMs, stallMs] = [random.between(1, 100), random.between(500, 1500)];
+          const offsetMs = random.below(readMs + stallMs);
+          flood.join(
+            inTurns(SPEED, readMs, stallMs, offsetMs),
+            random.chance(0.5)
+              ? comesBackEvery(random.between(1, readMs + stallMs), offsetMs)
+              : undefined,
+          );
+        }
+        const good = joinGood(flood, 10);
+        const pace = await flood.run(CONCERT_MS);
+        expect(good.map(({ gaps }) => gaps)).toEqual(good.map(() => 0));
+        expect(pace).toBeGreaterThan(least);
+      },
+    );
+  },
+);

@@ -1,6 +1,7 @@
 /**
- * Readers with receive buffers of 16 KiB, so that each event of 60 KB makes each of them refuse bytes for a moment, beside one that
- * stalls on purpose. The channel keeps nothing for replay: whoever is not in grace then is lapped by the next event.
+ * Readers with receive buffers of 16 KiB, so that each event of 60 KB makes each of them refuse
+ * bytes for a moment, beside one that stalls on purpose. The channel keeps nothing for replay:
+ * whoever is not in grace then is lapped by the next event.
  */
 import { expect, test } from 'vitest';
 import { GRACE_MS } from '../src/limits.js';
@@ -13,7 +14,10 @@ const PUBLISHERS = 4;
 /** Between two events of a publisher, so that two busy cores are no reason to be slow. */
 const PAUSE_MS = 40;
 const RUN_MS = 3_000;
-/** A machine that others keep busy makes readers stall that mean to read: each way of stalling is tried so often at the most. */
+/**
+ * A machine that others keep busy makes readers stall that mean to read: each way of stalling is
+ * tried so often at the most.
+ */
 const TRIES = 4;
 
 async function run(stallers: number, reconnects: boolean): Promise<Read & { events: number }> {
@@ -47,16 +51,24 @@ async function run(stallers: number, reconnects: boolean): Promise<Read & { even
 test.runIf(hasCompiler).each([
   ['stalls 200 ms and reads 200 ms', false],
   ['comes back on a new connection whenever it has stalled', true],
-])('19 readers that always read lose nothing beside one that %s', { timeout: 60_000 }, async (_, reconnects) => {
-  const gaps: number[] = [];
-  for (let tries = 0; tries < TRIES && gaps.at(-1) !== 0; tries++) {
-    const read = await run(1, reconnects);
-    expect(read.bytes, 'each has been sent about what was published').toBeGreaterThan(
-      0.5 * read.events * EVENT_BYTES * (LINES - 1),
-    );
-    expect(read.stallerBytes, 'the other one has not').toBeLessThan(0.9 * read.events * EVENT_BYTES);
-    gaps.push(read.gaps);
-    console.log(`${read.events} events in ${RUN_MS} ms; gaps on the 19: ${read.gaps}, on the other one: ${read.stallerGaps}`);
-  }
-  expect(gaps.at(-1), `gaps in each try: ${gaps.join(', ')}`).toBe(0);
-});
+])(
+  '19 readers that always read lose nothing beside one that %s',
+  { timeout: 60_000 },
+  async (_, reconnects) => {
+    const gaps: number[] = [];
+    for (let tries = 0; tries < TRIES && gaps.at(-1) !== 0; tries++) {
+      const read = await run(1, reconnects);
+      expect(read.bytes, 'each has been sent about what was published').toBeGreaterThan(
+        0.5 * read.events * EVENT_BYTES * (LINES - 1),
+      );
+      expect(read.stallerBytes, 'the other one has not').toBeLessThan(
+        0.9 * read.events * EVENT_BYTES,
+      );
+      gaps.push(read.gaps);
+      console.log(
+        `${read.events} events in ${RUN_MS} ms; gaps on the 19: ${read.gaps}, on the other one: ${read.stallerGaps}`,
+      );
+    }
+    expect(gaps.at(-1), `gaps in each try: ${gaps.join(', ')}`).toBe(0);
+  },
+);

@@ -1,4 +1,7 @@
-/** The heartbeat wheel: who hears it, when, and that a thousand lines in step do not all hear it in one moment. */
+/**
+ * The heartbeat wheel: who hears it, when, and that a thousand lines in step do not all hear it in
+ * one moment.
+ */
 import { describe, expect, test } from 'vitest';
 import { FakeHub } from './support/fake-hub.js';
 
@@ -47,7 +50,8 @@ describe('the heartbeat', () => {
   test('is not written to a line that stalled at the head until it drains, and then it is', async () => {
     const fake = new FakeHub({ heartbeatMs: INTERVAL_MS });
     const line = fake.join('c', { kind: 'live' }, 30);
-    // The first event is taken in part, which is not told; the second is refused, and with it the line is at the head.
+    // The first event is taken in part, which is not told; the second is refused, and with it the
+    // line is at the head.
     for (const data of ['x', 'y']) {
       await fake.publish('c', data);
       await fake.clock.turn();
@@ -84,7 +88,8 @@ describe('the heartbeat', () => {
       await fake.clock.turn();
       const before = heardMs.size;
       for (const [i, line] of lines.entries())
-        if (!heardMs.has(i) && line.socket.writes > writes[i]!) heardMs.set(i, fake.clock.nowMs() - startMs);
+        if (!heardMs.has(i) && line.socket.writes > writes[i]!)
+          heardMs.set(i, fake.clock.nowMs() - startMs);
       mostAtOnce = Math.max(mostAtOnce, heardMs.size - before);
     }
     expect(heardMs.size, 'all of them within the interval').toBe(1000);
@@ -113,7 +118,8 @@ describe('the heartbeat', () => {
     await fake.clock.turn(1);
     for (const line of lines) expect(fake.read(line).split('keepalive').length - 1).toBe(1);
     await fake.clock.run(INTERVAL_MS);
-    for (const line of lines) expect(fake.read(line).split('keepalive').length - 1).toBeLessThanOrEqual(3);
+    for (const line of lines)
+      expect(fake.read(line).split('keepalive').length - 1).toBeLessThanOrEqual(3);
   });
 
   test('is an empty line on a stream of JSON, and nothing on a WebSocket, which pings by itself', async () => {

@@ -1,4 +1,7 @@
-/** Hooks of an embedding program: whatever they throw, reject with or answer is a refusal, is reported, and ends nothing. */
+/**
+ * Hooks of an embedding program: whatever they throw, reject with or answer is a refusal, is
+ * reported, and ends nothing.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
@@ -9,9 +12,17 @@ type Given = NonNullable<Parameters<typeof createServer>[0]>;
 
 const servers: Server[] = [];
 
-async function listening(options: Given): Promise<{ server: Server; port: number; faults: unknown[] }> {
+async function listening(
+  options: Given,
+): Promise<{ server: Server; port: number; faults: unknown[] }> {
   const faults: unknown[] = [];
-  const server = createServer({ port: 0, firstId: 1, openPublish: true, onError: (error) => faults.push(error), ...options });
+  const server = createServer({
+    port: 0,
+    firstId: 1,
+    openPublish: true,
+    onError: (error) => faults.push(error),
+    ...options,
+  });
   servers.push(server);
   const { port } = await server.listen();
   return { server, port, faults };
@@ -22,7 +33,8 @@ afterEach(async () => {
 });
 
 /** An `authorize` that answers what its type does not allow. */
-const answering = (answered: () => unknown): NonNullable<Given['authorize']> => answered as NonNullable<Given['authorize']>;
+const answering = (answered: () => unknown): NonNullable<Given['authorize']> =>
+  answered as NonNullable<Given['authorize']>;
 
 describe('authorize', () => {
   test.each([
@@ -60,19 +72,25 @@ describe('authorize', () => {
       },
     ],
     ['rejects', () => Promise.reject(new Error('a mistake in the hook'))],
-  ])('that %s refuses with 500 and tells the client nothing of it; it is reported', async (_what, answered) => {
-    const { server, port, faults } = await listening({ authorize: answering(answered) });
-    for (const [method, parts] of [
-      ['GET', {}],
-      ['POST', { body: 'x' }],
-    ] as const) {
-      const answer = await request(port, method, '/c', parts);
-      expect([answer.status, codeOf(answer)]).toEqual([500, 'HOLDLINE_INTERNAL']);
-      expect(answer.text).not.toContain('mistake');
-    }
-    expect(faults).toEqual([new Error('a mistake in the hook'), new Error('a mistake in the hook')]);
-    expect(server.stats().counters.events_accepted_total).toBe(0);
-  });
+  ])(
+    'that %s refuses with 500 and tells the client nothing of it; it is reported',
+    async (_what, answered) => {
+      const { server, port, faults } = await listening({ authorize: answering(answered) });
+      for (const [method, parts] of [
+        ['GET', {}],
+        ['POST', { body: 'x' }],
+      ] as const) {
+        const answer = await request(port, method, '/c', parts);
+        expect([answer.status, codeOf(answer)]).toEqual([500, 'HOLDLINE_INTERNAL']);
+        expect(answer.text).not.toContain('mistake');
+      }
+      expect(faults).toEqual([
+        new Error('a mistake in the hook'),
+        new Error('a mistake in the hook'),
+      ]);
+      expect(server.stats().counters.events_accepted_total).toBe(0);
+    },
+  );
 
   test('that answers false is a refusal and no fault', async () => {
     const { port, faults } = await listening({ authorize: () => false });
@@ -81,7 +99,9 @@ describe('authorize', () => {
   });
 
   test('that rejects when there is no room either refuses once, and nothing is left unheard', async () => {
-    const { port, faults } = await listening({ authorize: () => Promise.reject(new Error('late')) });
+    const { port, faults } = await listening({
+      authorize: () => Promise.reject(new Error('late')),
+    });
     const body = 'x'.repeat(200_000);
     expect((await request(port, 'POST', '/c', { body })).status).toBeOneOf([413, 500]);
     await expect.poll(() => faults.length).toBeLessThanOrEqual(1);
@@ -96,14 +116,18 @@ describe('authorize', () => {
         return false;
       },
     });
-    await request(port, 'GET', '/c', { headers: { 'X-Who': 'first\r\nX-Who: second', __proto__x: '1', ['__proto__']: 'p' } });
+    await request(port, 'GET', '/c', {
+      headers: { 'X-Who': 'first\r\nX-Who: second', __proto__x: '1', ['__proto__']: 'p' },
+    });
     expect(seen).toEqual([['first', 'p']]);
   });
 
   test('refuses a publish before its body is read as events', async () => {
     const { port } = await listening({ authorize: () => false });
     const headers = { 'Content-Type': 'application/json' };
-    expect(codeOf(await request(port, 'POST', '/c', { headers, body: '{' }))).toBe('HOLDLINE_FORBIDDEN');
+    expect(codeOf(await request(port, 'POST', '/c', { headers, body: '{' }))).toBe(
+      'HOLDLINE_FORBIDDEN',
+    );
   });
 });
 
@@ -116,12 +140,18 @@ describe('hooks that are no functions are HOLDLINE_BAD_OPTION', () => {
     ['authorize', null],
   ])('%s: %s', (name, hook) => {
     expect(() => createServer({ [name]: hook })).toThrow(
-      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: expect.stringContaining(name) as string }),
+      expect.objectContaining({
+        code: 'HOLDLINE_BAD_OPTION',
+        message: expect.stringContaining(name) as string,
+      }),
     );
   });
 });
 
-/** A program of a few lines that embeds the library, in a process of its own; it prints its port first. */
+/**
+ * A program of a few lines that embeds the library, in a process of its own; it prints its port
+ * first.
+ */
 class Program extends Watched {
   readonly child: ChildProcess;
   errors = '';
@@ -147,7 +177,10 @@ class Program extends Watched {
       const server = createServer({ port: 0, openPublish: true, ...${hooks} });
       console.log((await server.listen()).port);`;
     const cwd = fileURLToPath(new URL('..', import.meta.url));
-    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], {
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const program = new Program(child);
     onTestFinished(() => void child.kill('SIGKILL'));
     await program.waitFor('its port', () => program.port > 0);
@@ -171,8 +204,14 @@ describe('a program with the default onError', () => {
     ['onOpen throws', '{ onOpen() { throw new Error("mine"); } }'],
     ['onOpen rejects', '{ onOpen: async () => { throw new Error("mine"); } }'],
     ['onClose throws', '{ onClose() { throw new Error("mine"); } }'],
-    ['onError throws itself', '{ onOpen() { throw new Error("mine"); }, onError() { throw new Error("worse"); } }'],
-    ['onError rejects', '{ onOpen() { throw new Error("mine"); }, onError: async () => { throw new Error("worse"); } }'],
+    [
+      'onError throws itself',
+      '{ onOpen() { throw new Error("mine"); }, onError() { throw new Error("worse"); } }',
+    ],
+    [
+      'onError rejects',
+      '{ onOpen() { throw new Error("mine"); }, onError: async () => { throw new Error("worse"); } }',
+    ],
   ])('lives on when %s, and says so on stderr', async (_what, hooks) => {
     const program = await Program.start(hooks);
     // Head and prelude of a stream, or a refusal; then the client leaves.
@@ -188,7 +227,8 @@ describe('a program with the default onError', () => {
   test('logs one fault a second at most, and counts the others', async () => {
     const program = await Program.start('{ authorize() { throw new Error("mine"); } }');
     const began = performance.now();
-    for (let i = 0; i < 200; i++) expect((await request(program.port, 'GET', '/c')).status).toBe(500);
+    for (let i = 0; i < 200; i++)
+      expect((await request(program.port, 'GET', '/c')).status).toBe(500);
     const faults = (): number => program.errors.split('holdline: fault').length - 1;
     expect(faults()).toBeLessThanOrEqual(1 + Math.ceil((performance.now() - began) / 1000));
     while (!/and \d+ more before it/.test(program.errors)) await request(program.port, 'GET', '/c');

@@ -1,14 +1,27 @@
-/** Clients that do what they should not: each gets the documented answer, is counted, and a control line notices nothing. */
+/**
+ * Clients that do what they should not: each gets the documented answer, is counted, and a control
+ * line notices nothing.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';
-import { codeOf, HttpClient, RawConnection, request, requestBytes, type Answer } from './support/wire.js';
+import {
+  codeOf,
+  HttpClient,
+  RawConnection,
+  request,
+  requestBytes,
+  type Answer,
+} from './support/wire.js';
 
 const SSE = { Accept: 'text/event-stream' };
 
 /** What a refusal of this code adds to the counters. */
-async function refusals(server: TestServer, code: string): Promise<{ ofCode: number; all: number }> {
+async function refusals(
+  server: TestServer,
+  code: string,
+): Promise<{ ofCode: number; all: number }> {
   const { counters } = await server.stats();
   return { ofCode: counters.refused[code] ?? 0, all: counters.refused_total };
 }
@@ -74,10 +87,19 @@ describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ -, no leading, trai
       ['POST', { body: 'x' }],
     ] as const) {
       const answer = await request(server.port, method, `/${channel}`, parts);
-      expect([method, answer.status, codeOf(answer)]).toEqual([method, 400, 'HOLDLINE_BAD_CHANNEL']);
+      expect([method, answer.status, codeOf(answer)]).toEqual([
+        method,
+        400,
+        'HOLDLINE_BAD_CHANNEL',
+      ]);
     }
-    expect(await refusals(server, 'HOLDLINE_BAD_CHANNEL')).toEqual({ ofCode: before.ofCode + 2, all: before.all + 2 });
-    expect((await server.stats()).channels.known, 'a refused name leaves nothing behind').toBe(known);
+    expect(await refusals(server, 'HOLDLINE_BAD_CHANNEL')).toEqual({
+      ofCode: before.ofCode + 2,
+      all: before.all + 2,
+    });
+    expect((await server.stats()).channels.known, 'a refused name leaves nothing behind').toBe(
+      known,
+    );
     await control.noticedNothing();
   });
 
@@ -95,9 +117,15 @@ describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ -, no leading, trai
   test('100 refused names and 100 refused lines leave no channel and no line behind', async () => {
     const { server, control } = shared();
     const before = await server.stats();
-    await Promise.all(Array.from({ length: 100 }, (_, i) => request(server.port, 'GET', `/bad${i}..x`, { headers: SSE })));
     await Promise.all(
-      Array.from({ length: 100 }, (_, i) => request(server.port, 'GET', `/good${i}?since=bad`, { headers: SSE })),
+      Array.from({ length: 100 }, (_, i) =>
+        request(server.port, 'GET', `/bad${i}..x`, { headers: SSE }),
+      ),
+    );
+    await Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        request(server.port, 'GET', `/good${i}?since=bad`, { headers: SSE }),
+      ),
     );
     const after = await server.stats();
     expect(after.counters.refused_total - before.counters.refused_total).toBe(200);
@@ -109,35 +137,48 @@ describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ -, no leading, trai
 
 describe('positions', () => {
   const shared = sharedControl();
-  test.each(['-1', '1e9', 'abc', '9007199254740992', '%00', '1%00'])('"%s" in the query is 400', async (text) => {
-    const { server, control } = shared();
-    const before = await refusals(server, 'HOLDLINE_BAD_POSITION');
-    const answer = await request(server.port, 'GET', `/control?since=${text}`, { headers: SSE });
-    expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_POSITION']);
-    expect(await refusals(server, 'HOLDLINE_BAD_POSITION')).toEqual({ ofCode: before.ofCode + 1, all: before.all + 1 });
-    await control.noticedNothing();
-  });
+  test.each(['-1', '1e9', 'abc', '9007199254740992', '%00', '1%00'])(
+    '"%s" in the query is 400',
+    async (text) => {
+      const { server, control } = shared();
+      const before = await refusals(server, 'HOLDLINE_BAD_POSITION');
+      const answer = await request(server.port, 'GET', `/control?since=${text}`, { headers: SSE });
+      expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_POSITION']);
+      expect(await refusals(server, 'HOLDLINE_BAD_POSITION')).toEqual({
+        ofCode: before.ofCode + 1,
+        all: before.all + 1,
+      });
+      await control.noticedNothing();
+    },
+  );
 
-  test.each(['-1', '1e9', 'abc', '9007199254740992'])('"%s" in the header is a gap, then everything held', async (text) => {
-    const { server, control } = shared();
-    const before = await server.stats();
-    const line = await SseLine.open(server.port, '/control', { headers: { 'Last-Event-ID': text } });
-    onTestFinished(() => line.close());
-    await control.beat();
-    await line.waitForId(control.line.lastId);
-    expect(line.gaps).toHaveLength(1);
-    expect(line.ids).toEqual(server.published.get('control'));
-    const { counters } = await server.stats();
-    expect(counters.gaps_at_join_total - before.counters.gaps_at_join_total).toBe(1);
-    expect(counters.gaps_total - before.counters.gaps_total).toBe(1);
-    expect(counters.refused_total).toBe(before.counters.refused_total);
-    await control.noticedNothing();
-  });
+  test.each(['-1', '1e9', 'abc', '9007199254740992'])(
+    '"%s" in the header is a gap, then everything held',
+    async (text) => {
+      const { server, control } = shared();
+      const before = await server.stats();
+      const line = await SseLine.open(server.port, '/control', {
+        headers: { 'Last-Event-ID': text },
+      });
+      onTestFinished(() => line.close());
+      await control.beat();
+      await line.waitForId(control.line.lastId);
+      expect(line.gaps).toHaveLength(1);
+      expect(line.ids).toEqual(server.published.get('control'));
+      const { counters } = await server.stats();
+      expect(counters.gaps_at_join_total - before.counters.gaps_at_join_total).toBe(1);
+      expect(counters.gaps_total - before.counters.gaps_total).toBe(1);
+      expect(counters.refused_total).toBe(before.counters.refused_total);
+      await control.noticedNothing();
+    },
+  );
 
   test('NUL in the header is refused as bad HTTP or read as a foreign position; it never reaches a stream', async () => {
     const { server, control } = shared();
     const raw = await connection(server.port);
-    raw.send(`GET /control HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: 1\0\r\n\r\n`);
+    raw.send(
+      `GET /control HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: 1\0\r\n\r\n`,
+    );
     await raw.waitFor('an answer', () => raw.closed || raw.text.includes('"before":'));
     expect(raw.text).toMatch(/^(HTTP\/1\.1 400 |HTTP\/1\.1 200 OK\r\n[^]*event: gap\n)|^$/);
     expect(raw.text).not.toContain('\0');
@@ -149,13 +190,29 @@ describe('requests that are not HTTP/1.1 as it should be are answered or closed 
   const shared = sharedControl();
   const head = 'GET /control HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n';
   test.each([
-    ['200 headers', `${head}${Array.from({ length: 200 }, (_, i) => `X-${i}: 1\r\n`).join('')}\r\n`, /^HTTP\/1\.1 (431|400) |^$/],
+    [
+      '200 headers',
+      `${head}${Array.from({ length: 200 }, (_, i) => `X-${i}: 1\r\n`).join('')}\r\n`,
+      /^HTTP\/1\.1 (431|400) |^$/,
+    ],
     ['a head over 8 KiB', `${head}X: ${'x'.repeat(9000)}\r\n\r\n`, /^HTTP\/1\.1 431 /],
     ['a head over 8 KiB that never ends', `${head}X: ${'x'.repeat(20_000)}`, /^HTTP\/1\.1 431 /],
-    ['a target over 8 KiB', `GET /${'x'.repeat(9000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, /^HTTP\/1\.1 431 /],
+    [
+      'a target over 8 KiB',
+      `GET /${'x'.repeat(9000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      /^HTTP\/1\.1 431 /,
+    ],
     ['HTTP/1.0', 'GET /control HTTP/1.0\r\nHost: localhost\r\n\r\n', /^HTTP\/1\.1 505 /],
-    ['no HTTP at all', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', /^HTTP\/1\.1 (400|505) |^$/],
-    ['no Host', 'GET /control HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n', /^HTTP\/1\.1 40[03] |^$/],
+    [
+      'no HTTP at all',
+      '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n',
+      /^HTTP\/1\.1 (400|505) |^$/,
+    ],
+    [
+      'no Host',
+      'GET /control HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n',
+      /^HTTP\/1\.1 40[03] |^$/,
+    ],
     [
       'Content-Length and chunked at once',
       'POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
@@ -191,8 +248,12 @@ describe('requests that are not HTTP/1.1 as it should be are answered or closed 
 
   test('50 headers within 8 KiB are fine: browsers and proxies send many', async () => {
     const { server } = shared();
-    const headers = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`X-Header-${i}`, 'x'.repeat(120)]));
-    expect((await request(server.port, 'HEAD', '/control', { headers: { ...SSE, ...headers } })).status).toBe(200);
+    const headers = Object.fromEntries(
+      Array.from({ length: 50 }, (_, i) => [`X-Header-${i}`, 'x'.repeat(120)]),
+    );
+    expect(
+      (await request(server.port, 'HEAD', '/control', { headers: { ...SSE, ...headers } })).status,
+    ).toBe(200);
   });
 });
 
@@ -204,7 +265,10 @@ describe('methods', () => {
     const answer = await request(server.port, method, '/control');
     expect([answer.status, codeOf(answer)]).toEqual([405, 'HOLDLINE_METHOD_NOT_ALLOWED']);
     expect(answer.headers.get('allow')).toMatch(/GET.*POST/);
-    expect(await refusals(server, 'HOLDLINE_METHOD_NOT_ALLOWED')).toEqual({ ofCode: before.ofCode + 1, all: before.all + 1 });
+    expect(await refusals(server, 'HOLDLINE_METHOD_NOT_ALLOWED')).toEqual({
+      ofCode: before.ofCode + 1,
+      all: before.all + 1,
+    });
     await control.noticedNothing();
   });
 });
@@ -213,17 +277,24 @@ describe('an open stream', () => {
   const shared = sharedControl();
   /** The line is counted as closed and nothing of it is left. */
   async function gone(server: TestServer): Promise<void> {
-    const { counters } = await server.statsUntil('the line is gone', ({ lines }) => lines.open === 1);
+    const { counters } = await server.statsUntil(
+      'the line is gone',
+      ({ lines }) => lines.open === 1,
+    );
     expect(counters.lines_opened_total - counters.lines_closed_total).toBe(1);
   }
 
   test.each([
     ['a second request', 'GET /control HTTP/1.1\r\nHost: localhost\r\n\r\n'],
-    ['a publish behind it', 'POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx'],
+    [
+      'a publish behind it',
+      'POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx',
+    ],
     ['garbage', '\0\xff\r\n\r\n garbage \r\n\r\n'],
   ])('%s on it closes it, and publishes nothing', async (_name, bytes) => {
     const { server, control } = shared();
-    // Read as bytes: what is not HTTP is answered natively, in the middle of the stream, before the close.
+    // Read as bytes: what is not HTTP is answered natively, in the middle of the stream, before the
+    // close.
     const raw = await connection(server.port);
     raw.send(requestBytes(server.port, 'GET', '/control', { headers: SSE }));
     await raw.waitFor('the prelude', () => raw.text.includes('retry: '));
@@ -259,7 +330,10 @@ describe('an open stream', () => {
   ])(
     'a client that closes during its replay, %s, is counted and costs nothing',
     async (_name, bytes) => {
-      const { server, control } = await setUp({ 'replay-bytes': '16MiB', 'replay-events': 100_000 });
+      const { server, control } = await setUp({
+        'replay-bytes': '16MiB',
+        'replay-events': 100_000,
+      });
       for (let i = 0; i < 8; i++)
         await server.publishBatch(
           'control',
@@ -280,7 +354,9 @@ describe('an open stream', () => {
 
   test('clients that close while they stall are counted and cost nothing', async () => {
     const { server, control } = await setUp();
-    const lines = await Promise.all(Array.from({ length: 10 }, () => SseLine.open(server.port, '/control')));
+    const lines = await Promise.all(
+      Array.from({ length: 10 }, () => SseLine.open(server.port, '/control')),
+    );
     for (const line of lines) line.connection.pause();
     for (let stalled = 0; stalled < 10; stalled = (await server.stats()).lines.stalled) {
       await server.publishBatch(
@@ -289,7 +365,10 @@ describe('an open stream', () => {
       );
     }
     for (const line of lines) line.connection.socket.resetAndDestroy();
-    const { counters } = await server.statsUntil('they are gone', (stats) => stats.lines.open === 1 && stats.lines.stalled === 0);
+    const { counters } = await server.statsUntil(
+      'they are gone',
+      (stats) => stats.lines.open === 1 && stats.lines.stalled === 0,
+    );
     expect(counters.lines_stalled_total).toBeGreaterThanOrEqual(10);
     await control.noticedNothing();
   }, 15_000);
@@ -298,7 +377,9 @@ describe('an open stream', () => {
 test('300 clients that come and go while events are published leave the others alone, and each has seen what it was owed', async () => {
   const { server, control } = await setUp({ 'replay-events': 10_000 });
   const steady = await Promise.all(
-    Array.from({ length: 20 }, (_, i) => SseLine.open(server.port, i % 2 ? '/control' : '/control,other')),
+    Array.from({ length: 20 }, (_, i) =>
+      SseLine.open(server.port, i % 2 ? '/control' : '/control,other'),
+    ),
   );
   onTestFinished(() => steady.forEach((line) => line.close()));
   const publishing = async (): Promise<void> => {
@@ -308,15 +389,24 @@ test('300 clients that come and go while events are published leave the others a
     // Spread over the publishing: each comes when a certain event has been seen.
     await control.line.waitFor(`event ${i + 2}`, () => control.line.lastId >= i + 2, 20_000);
     const from = Math.max(1, i - 20);
-    const line = await SseLine.open(server.port, '/control', { headers: { 'Last-Event-ID': String(from) } });
+    const line = await SseLine.open(server.port, '/control', {
+      headers: { 'Last-Event-ID': String(from) },
+    });
     await line.waitForId(control.line.lastId);
     if (i % 3 === 0) line.connection.socket.resetAndDestroy();
     else line.close();
     expect([line.gaps, line.ids]).toEqual([[], line.ids.map((__, k) => from + 1 + k)]);
   });
   await Promise.all([publishing(), ...visits]);
-  const { counters } = await server.statsUntil('only the steady ones are left', ({ lines }) => lines.open === 21);
-  expect(counters).toMatchObject({ lines_opened_total: 321, lines_closed_total: 300, gaps_total: 0 });
+  const { counters } = await server.statsUntil(
+    'only the steady ones are left',
+    ({ lines }) => lines.open === 21,
+  );
+  expect(counters).toMatchObject({
+    lines_opened_total: 321,
+    lines_closed_total: 300,
+    gaps_total: 0,
+  });
   await control.noticedNothing();
   for (const line of steady) {
     await line.waitForId(control.line.lastId);
@@ -327,7 +417,9 @@ test('300 clients that come and go while events are published leave the others a
 describe('more than the server takes', () => {
   /** `count` plain lines beside the control line. */
   async function fill(server: TestServer, count: number): Promise<SseLine[]> {
-    const lines = await Promise.all(Array.from({ length: count }, () => SseLine.open(server.port, '/control')));
+    const lines = await Promise.all(
+      Array.from({ length: count }, () => SseLine.open(server.port, '/control')),
+    );
     onTestFinished(() => lines.forEach((line) => line.close()));
     return lines;
   }
@@ -336,7 +428,8 @@ describe('more than the server takes', () => {
     const { server, control } = await setUp({ 'max-connections': 5 });
     const [first] = await fill(server, 4);
     const refused: Answer[] = [];
-    for (let i = 0; i < 3; i++) refused.push(await request(server.port, 'GET', '/control', { headers: SSE }));
+    for (let i = 0; i < 3; i++)
+      refused.push(await request(server.port, 'GET', '/control', { headers: SSE }));
     for (const answer of refused) {
       expect(answer.status).toBe(200);
       expect(answer.headers.get('content-type')).toBe('text/event-stream');
@@ -345,7 +438,11 @@ describe('more than the server takes', () => {
     expect((await request(server.port, 'GET', '/-/ready')).status).toBe(200);
     const { counters, lines } = await server.stats();
     expect(lines).toMatchObject({ open: 5, cap: 5 });
-    expect(counters).toMatchObject({ refused_temporary_total: 3, lines_opened_total: 5, refused: { HOLDLINE_LINES_FULL: 3 } });
+    expect(counters).toMatchObject({
+      refused_temporary_total: 3,
+      lines_opened_total: 5,
+      refused: { HOLDLINE_LINES_FULL: 3 },
+    });
     // A place that is free is taken again.
     first!.close();
     await server.statsUntil('a place is free', (stats) => stats.lines.open === 4);
@@ -360,8 +457,13 @@ describe('more than the server takes', () => {
     const { server, control } = await setUp({ 'max-connections': 3 });
     const asking = await HttpClient.open(server.port);
     onTestFinished(() => asking.close());
-    const stats = async (): Promise<{ sockets: { open: number; cap: number }; counters: Record<string, number> }> =>
-      JSON.parse((await asking.request('GET', '/-/stats', { headers: server.opsHeaders })).text) as never;
+    const stats = async (): Promise<{
+      sockets: { open: number; cap: number };
+      counters: Record<string, number>;
+    }> =>
+      JSON.parse(
+        (await asking.request('GET', '/-/stats', { headers: server.opsHeaders })).text,
+      ) as never;
     const { cap } = (await stats()).sockets;
     expect(cap, 'the cap and 64 spare sockets').toBe(3 + 64);
     const idle = await Promise.all(Array.from({ length: cap + 20 }, () => connection(server.port)));
@@ -376,7 +478,9 @@ describe('more than the server takes', () => {
     expect(places).toBeGreaterThanOrEqual(0);
     expect(places).toBeLessThan(32);
     expect(closed()).toBe(surplus + places);
-    expect(counters['sockets_refused_total']! + counters['sockets_silent_closed_total']!).toBe(surplus + places);
+    expect(counters['sockets_refused_total']! + counters['sockets_silent_closed_total']!).toBe(
+      surplus + places,
+    );
     for (const raw of idle) raw.destroy();
     for (const until = performance.now() + 5_000; (await stats()).sockets.open > 2;)
       expect(performance.now()).toBeLessThan(until);
@@ -387,7 +491,8 @@ describe('more than the server takes', () => {
     const server = await serverForTest({ 'max-connections': 100 });
     await Promise.all(Array.from({ length: 164 }, () => connection(server.port)));
     await new Promise((resolve) => setTimeout(resolve, 100));
-    for (let i = 0; i < 40; i++) expect((await request(server.port, 'GET', '/-/health')).status).toBe(200);
+    for (let i = 0; i < 40; i++)
+      expect((await request(server.port, 'GET', '/-/health')).status).toBe(200);
     const { counters } = await server.stats();
     expect(counters.sockets_silent_closed_total).toBeGreaterThan(0);
     expect(counters.sockets_refused_total).toBe(0);
@@ -407,11 +512,20 @@ describe('more than the server takes', () => {
     const before = await server.stats();
     const idle = await Promise.all(Array.from({ length: 30 }, () => connection(server.port)));
     idle.slice(0, 10).forEach((raw) => raw.send('GET /control HTTP/1.1\r\nHost: loc'));
-    idle.slice(10, 20).forEach((raw) => raw.send('POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf'));
+    idle
+      .slice(10, 20)
+      .forEach((raw) =>
+        raw.send('POST /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf'),
+      );
     await control.beat();
     for (const raw of idle) await raw.waitFor('the server gives it up', () => raw.closed, 20_000);
-    const { counters } = await server.statsUntil('all are counted', ({ sockets }) => sockets.open === before.sockets.open);
-    expect(counters.sockets_closed_total - before.counters.sockets_closed_total).toBeGreaterThanOrEqual(30);
+    const { counters } = await server.statsUntil(
+      'all are counted',
+      ({ sockets }) => sockets.open === before.sockets.open,
+    );
+    expect(
+      counters.sockets_closed_total - before.counters.sockets_closed_total,
+    ).toBeGreaterThanOrEqual(30);
     expect(counters.refused['HOLDLINE_BODY_TIMEOUT']).toBe(10);
     for (const raw of idle.slice(10, 20)) expect(raw.text).toMatch(/^HTTP\/1\.1 408 /);
     await control.noticedNothing();

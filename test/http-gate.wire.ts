@@ -1,8 +1,18 @@
-/** The gate of HTTP: what has no certain borders is refused and closed, and what is published is answered. Each input once broke it. */
+/**
+ * The gate of HTTP: what has no certain borders is refused and closed, and what is published is
+ * answered. Each input once broke it.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { sharedServer, type TestServer } from './support/server.js';
-import { codeOf, HttpClient, RawConnection, requestBytes, ResponseReader, type ResponseHead } from './support/wire.js';
+import {
+  codeOf,
+  HttpClient,
+  RawConnection,
+  requestBytes,
+  ResponseReader,
+  type ResponseHead,
+} from './support/wire.js';
 
 const server = sharedServer({ 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' });
 
@@ -27,8 +37,14 @@ function statusesOf(text: string): number[] {
   return [...text.matchAll(/^HTTP\/1\.1 (\d{3}) /gm)].map((match) => Number(match[1]));
 }
 
-/** Sends each text as a segment of its own and waits for the server's close, or for an answer where it stays open. */
-async function sent(segments: readonly string[], until: 'closed' | 'answered' = 'closed'): Promise<Outcome> {
+/**
+ * Sends each text as a segment of its own and waits for the server's close, or for an answer where
+ * it stays open.
+ */
+async function sent(
+  segments: readonly string[],
+  until: 'closed' | 'answered' = 'closed',
+): Promise<Outcome> {
   const before = await accepted(server());
   const client = await RawConnection.open(server().port);
   onTestFinished(() => client.destroy());
@@ -36,7 +52,11 @@ async function sent(segments: readonly string[], until: 'closed' | 'answered' = 
     if (at > 0) await new Promise((resolve) => setTimeout(resolve, 20));
     client.send(Buffer.from(segment, 'latin1'));
   }
-  await client.waitFor(until, () => client.closed || (until === 'answered' && /\r\n\r\n/.test(client.text)), 15_000);
+  await client.waitFor(
+    until,
+    () => client.closed || (until === 'answered' && /\r\n\r\n/.test(client.text)),
+    15_000,
+  );
   const published = (await accepted(server())) - before;
   return { statuses: statusesOf(client.text), closed: client.closed, published };
 }
@@ -46,16 +66,40 @@ describe('a head whose borders are not certain is told 400 and closed, and nothi
   test.each([
     ['two lengths', `${HEAD}Content-Length: 3\r\nContent-Length: 38\r\n\r\nabc${hidden}`],
     ['the same length twice', `${HEAD}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc`],
-    ['an empty length and one that is not', `${HEAD}Content-Length: \r\nContent-Length: 38\r\n\r\n${hidden}`],
-    ['two lengths on a GET', `GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: \r\nContent-Length: 38\r\n\r\n${hidden}`],
-    ['Transfer-Encoding: identity', `${HEAD}Transfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
-    ['Transfer-Encoding: xchunked', `${HEAD}Transfer-Encoding: xchunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
-    ['Transfer-Encoding: gzip, chunked', `${HEAD}Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
+    [
+      'an empty length and one that is not',
+      `${HEAD}Content-Length: \r\nContent-Length: 38\r\n\r\n${hidden}`,
+    ],
+    [
+      'two lengths on a GET',
+      `GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: \r\nContent-Length: 38\r\n\r\n${hidden}`,
+    ],
+    [
+      'Transfer-Encoding: identity',
+      `${HEAD}Transfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
+    [
+      'Transfer-Encoding: xchunked',
+      `${HEAD}Transfer-Encoding: xchunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
+    [
+      'Transfer-Encoding: gzip, chunked',
+      `${HEAD}Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
     ['chunked, chunked', `${HEAD}Transfer-Encoding: chunked, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
-    ['two codings', `${HEAD}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
+    [
+      'two codings',
+      `${HEAD}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+    ],
     ['an empty Transfer-Encoding', `${HEAD}Transfer-Encoding: \r\n\r\n${hidden}`],
-    ['a chunked GET', `GET /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na:${hidden}`],
-    ['a chunked DELETE', `DELETE /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${hidden}`],
+    [
+      'a chunked GET',
+      `GET /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na:${hidden}`,
+    ],
+    [
+      'a chunked DELETE',
+      `DELETE /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${hidden}`,
+    ],
   ])('%s', async (_name, bytes) => {
     const refused = (await server().stats()).counters.refused['HOLDLINE_BAD_FRAMING'] ?? 0;
     expect(await sent([bytes])).toEqual({ statuses: [400], closed: true, published: 0 });
@@ -67,11 +111,24 @@ describe('a chunked body is acted on and answered a turn after its last byte, an
   const once: Outcome = { statuses: [200], closed: true, published: 1 };
   test.each([
     ['in one segment', [`${CHUNKED}5\r\nhello\r\n0\r\n\r\n`], once],
-    ['in small letters or large', [`${HEAD}transfer-encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`], once],
+    [
+      'in small letters or large',
+      [`${HEAD}transfer-encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n`],
+      once,
+    ],
     ['a byte a segment', [CHUNKED, ...'1\r\nx\r\n0\r\n\r\n'.split('')], once],
-    ['a trailer in a segment of its own', [`${CHUNKED}5\r\nhello\r\n0\r\n`, 'X-T: 1\r\n\r\n'], once],
-    ['a request in a later segment', [`${CHUNKED}1\r\nx\r\n0\r\n\r\n`, `${HEAD}Content-Length: 1\r\n\r\ny`], once],
-    // Closed natively as a request that is none, before the turn is over: the client may send it again.
+    [
+      'a trailer in a segment of its own',
+      [`${CHUNKED}5\r\nhello\r\n0\r\n`, 'X-T: 1\r\n\r\n'],
+      once,
+    ],
+    [
+      'a request in a later segment',
+      [`${CHUNKED}1\r\nx\r\n0\r\n\r\n`, `${HEAD}Content-Length: 1\r\n\r\ny`],
+      once,
+    ],
+    // Closed natively as a request that is none, before the turn is over: the client may send it
+    // again.
     [
       'a trailer in the last segment',
       [`${CHUNKED}5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n`],
@@ -97,7 +154,11 @@ describe('a chunked body is acted on and answered a turn after its last byte, an
   });
 
   test('a chunk extension waits for bytes that do not come, and is told 408', async () => {
-    expect(await sent([`${CHUNKED}3;a=b\r\nabc\r\n0\r\n\r\n`])).toEqual({ statuses: [408], closed: true, published: 0 });
+    expect(await sent([`${CHUNKED}3;a=b\r\nabc\r\n0\r\n\r\n`])).toEqual({
+      statuses: [408],
+      closed: true,
+      published: 0,
+    });
   });
 });
 
@@ -130,12 +191,15 @@ describe('what a body and a head may be', () => {
     expect((await server().request('POST', '/c', { headers: plain, body: 'x' })).status).toBe(200);
   });
 
-  test.each(['PoSt', 'post', 'Get', 'delete', 'Options'])('the method %s is none of ours', async (method) => {
-    const before = await accepted(server());
-    const answer = await server().request(method, '/c', { headers: KEY, body: 'x' });
-    expect([answer.status, codeOf(answer)]).toEqual([405, 'HOLDLINE_METHOD_NOT_ALLOWED']);
-    expect(await accepted(server())).toBe(before);
-  });
+  test.each(['PoSt', 'post', 'Get', 'delete', 'Options'])(
+    'the method %s is none of ours',
+    async (method) => {
+      const before = await accepted(server());
+      const answer = await server().request(method, '/c', { headers: KEY, body: 'x' });
+      expect([answer.status, codeOf(answer)]).toEqual([405, 'HOLDLINE_METHOD_NOT_ALLOWED']);
+      expect(await accepted(server())).toBe(before);
+    },
+  );
 
   test.each([
     ['is not ASCII at all', '\xe2\x80\xa6'],
@@ -154,7 +218,11 @@ describe('what a body and a head may be', () => {
 
 describe('Connection', () => {
   /** Asks with these headers and gives the head, once the server has closed. */
-  async function closedAfter(method: string, path: string, headers: Record<string, string>): Promise<ResponseHead> {
+  async function closedAfter(
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+  ): Promise<ResponseHead> {
     const client = await RawConnection.open(server().port);
     onTestFinished(() => client.destroy());
     const reader = new ResponseReader(() => {}, { bodyless: method === 'HEAD' });
@@ -193,7 +261,9 @@ describe('Connection', () => {
 test('an upload that comes too slowly is told 408 before uWebSockets closes in silence', async () => {
   const client = await HttpClient.open(server().port);
   onTestFinished(() => client.close());
-  const answer = await client.exchange(`${HEAD}Content-Length: 9\r\n\r\nhalf`, { deadlineMs: 10_000 });
+  const answer = await client.exchange(`${HEAD}Content-Length: 9\r\n\r\nhalf`, {
+    deadlineMs: 10_000,
+  });
   expect([answer.status, codeOf(answer)]).toEqual([408, 'HOLDLINE_BODY_TIMEOUT']);
   await client.connection.waitFor('the close', () => client.connection.closed);
 }, 15_000);
@@ -207,21 +277,29 @@ describe('wrong keys', () => {
     const statuses: number[] = [];
     for (let i = 0; i < 15; i++) {
       const headers = { Authorization: `Bearer wrong${i}` };
-      const answer = await client.request(i % 2 === 0 ? 'POST' : 'DELETE', '/c', { headers, body: 'x' });
+      const answer = await client.request(i % 2 === 0 ? 'POST' : 'DELETE', '/c', {
+        headers,
+        body: 'x',
+      });
       statuses.push(answer.status);
       if (answer.status !== 429) continue;
       expect(codeOf(answer)).toBe('HOLDLINE_TOO_MANY_KEYS');
       expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
       expect(answer.headers.get('connection')).toBe('close');
     }
-    expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), ...Array.from({ length: 5 }, () => 429)]);
+    expect(statuses).toEqual([
+      ...Array.from({ length: 10 }, () => 401),
+      ...Array.from({ length: 5 }, () => 429),
+    ]);
     expect((await client.request('POST', '/c', { headers: KEY, body: 'x' })).status).toBe(200);
     // No key at all is no guess.
     expect((await client.request('POST', '/c', { body: 'x' })).status).toBe(401);
     const { counters } = await guessed().stats();
     expect(counters.failed_keys_total).toBe(15);
     expect(counters.refused['HOLDLINE_TOO_MANY_KEYS']).toBe(5);
-    const warnings = guessed().logs.filter(({ msg }) => String(msg).startsWith('a wrong key came from '));
+    const warnings = guessed().logs.filter(({ msg }) =>
+      String(msg).startsWith('a wrong key came from '),
+    );
     expect(warnings.length).toBeGreaterThan(0);
     expect(warnings.length).toBeLessThan(15);
     expect(JSON.stringify(warnings)).not.toContain('wrong0');

@@ -1,4 +1,7 @@
-/** The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be, and the bound on channels. */
+/**
+ * The hub in small: cases that the simulator (simulator.test.ts) found, each as short as it can be,
+ * and the bound on channels.
+ */
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../src/core/position.js';
 import { CHANNELS_MAX, CHANNELS_PER_LINE_MAX, GRACE_MS } from '../src/limits.js';
@@ -19,7 +22,9 @@ async function stall(fake: FakeHub, line: FakeLine, channel: string): Promise<vo
 }
 
 const gapsOf = (text: string): unknown[] =>
-  [...text.matchAll(/^event: gap\ndata: (.*)\n/gm)].map((match) => JSON.parse(match[1] as string) as unknown);
+  [...text.matchAll(/^event: gap\ndata: (.*)\n/gm)].map(
+    (match) => JSON.parse(match[1] as string) as unknown,
+  );
 
 describe('where nothing is held any more', () => {
   test('a line that comes back is told, and nobody goes on sweeping for it', async () => {
@@ -166,7 +171,9 @@ describe('names and channels', () => {
     const fake = new FakeHub({ channelsMax: 32, readerChannelsMax: 48 });
     const lines: FakeLine[] = [];
     for (let i = 0; i < 48; i += CHANNELS_PER_LINE_MAX) {
-      lines.push(fake.join(Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, j) => `c${i + j}`).join()));
+      lines.push(
+        fake.join(Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, j) => `c${i + j}`).join()),
+      );
     }
     expect(fake.hub.gauges).toMatchObject({ channels: 48, readerChannels: 48 });
     expect(() => fake.join('c0,one-more')).toThrow(full);
@@ -215,7 +222,11 @@ describe('names and channels', () => {
       await fake.settle(back);
       expect([idsOf(back.text), gapsOf(back.text)]).toEqual([ids(5 * i + 2, 5 * i + 5), []]);
     }
-    expect(fake.counters).toMatchObject({ channels_forgotten_total: 0, rings_dropped_total: 0, events_evicted_total: 0 });
+    expect(fake.counters).toMatchObject({
+      channels_forgotten_total: 0,
+      rings_dropped_total: 0,
+      events_evicted_total: 0,
+    });
   });
 
   test('without lines make room for new ones, the ones published to longest ago first: their readers are told a gap, no others', async () => {
@@ -276,11 +287,18 @@ describe('names and channels', () => {
     await fake.publish('c0', 'y');
     await fake.publish('c50', 'y');
     await fake.settle(...lines);
-    expect(fake.counters).toMatchObject({ rings_dropped_total: 0, events_evicted_total: 0, gaps_total: 0 });
+    expect(fake.counters).toMatchObject({
+      rings_dropped_total: 0,
+      events_evicted_total: 0,
+      gaps_total: 0,
+    });
     expect(fake.hub.gauges.rings).toBe(100);
     for (const [i, { text }] of lines.entries()) {
       const channel = Math.floor(i / 3);
-      expect(idsOf(text)).toEqual([channel + 1, ...(channel === 0 ? [101] : channel === 50 ? [102] : [])]);
+      expect(idsOf(text)).toEqual([
+        channel + 1,
+        ...(channel === 0 ? [101] : channel === 50 ? [102] : []),
+      ]);
     }
   });
 });
@@ -290,7 +308,10 @@ test(`${CHANNELS_MAX} channels are all there may be, and past them nobody is tol
   const overBy = 1000;
   for (let i = 0; i < CHANNELS_MAX + overBy; i++) await fake.publish(`c${i}`, 'x');
   expect(fake.hub.gauges).toMatchObject({ channels: CHANNELS_MAX, rings: CHANNELS_MAX, floor: 0 });
-  expect(fake.counters).toMatchObject({ channels_forgotten_total: overBy, losses_forgotten_total: 0 });
+  expect(fake.counters).toMatchObject({
+    channels_forgotten_total: overBy,
+    losses_forgotten_total: 0,
+  });
   const whole = fake.join(`c${overBy + 5}`, after(5));
   const lost = fake.join('c5', after(1));
   await fake.settle(whole, lost);

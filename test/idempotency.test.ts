@@ -1,4 +1,7 @@
-/** Publishing at most once for an idempotency key. The same over HTTP is in idempotency.wire.ts, how long it lasts in kept-receipts.test.ts. */
+/**
+ * Publishing at most once for an idempotency key. The same over HTTP is in idempotency.wire.ts, how
+ * long it lasts in kept-receipts.test.ts.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -29,14 +32,20 @@ function aReservation(): Reservation {
   return new Reservation(new PublishMemory(makeHeldBytes()), { heldBytes: 0 });
 }
 
-/** Requests against a log that keeps receipts for ever, and publishes that end when they are told to. */
+/**
+ * Requests against a log that keeps receipts for ever, and publishes that end when they are told
+ * to.
+ */
 class Publisher {
   readonly counters = makeCounters();
   readonly attempts: Attempt[] = [];
   /** Ids given so far. */
   published = 0;
   readonly #kept = new Map<string, KeptReceipt>();
-  readonly #idempotency = new Idempotency({ kept: (key) => Promise.resolve(this.#kept.get(key)) }, this.counters);
+  readonly #idempotency = new Idempotency(
+    { kept: (key) => Promise.resolve(this.#kept.get(key)) },
+    this.counters,
+  );
 
   ask(key: string, digest = 'd', reservation = aReservation()): Promise<Receipt> {
     const request = { key, digest };
@@ -117,12 +126,11 @@ describe('a twin', () => {
     await settled();
     expect(publisher.attempts.length).toBe(3);
     publisher.attempts[2]!.succeed();
-    expect((await answers).map((answer) => (answer.status === 'fulfilled' ? answer.value.firstId : 'failed'))).toEqual([
-      'failed',
-      'failed',
-      1,
-      1,
-    ]);
+    expect(
+      (await answers).map((answer) =>
+        answer.status === 'fulfilled' ? answer.value.firstId : 'failed',
+      ),
+    ).toEqual(['failed', 'failed', 1, 1]);
     expect(publisher.published).toBe(1);
     expect((await publisher.ask('k')).firstId).toBe(1);
   });
@@ -130,16 +138,20 @@ describe('a twin', () => {
   test(`is one of ${WAITING_DUPLICATES_MAX} at the most, over all keys; the next is refused at once, and there is place again later`, async () => {
     const publisher = new Publisher();
     const firsts = [publisher.ask('k'), publisher.ask('l')];
-    const waitingDuplicates = Array.from({ length: WAITING_DUPLICATES_MAX }, (_, i) => publisher.ask(i % 2 === 0 ? 'k' : 'l'));
+    const waitingDuplicates = Array.from({ length: WAITING_DUPLICATES_MAX }, (_, i) =>
+      publisher.ask(i % 2 === 0 ? 'k' : 'l'),
+    );
     await expect(publisher.ask('k')).rejects.toThrow(busy);
     await expect(publisher.ask('l')).rejects.toThrow(String(WAITING_DUPLICATES_MAX));
     const other = publisher.ask('m');
     await settled();
     expect(publisher.attempts.length, 'who waits for nobody is not refused').toBe(3);
     for (const attempt of publisher.attempts) attempt.succeed();
-    expect(new Set((await Promise.all([...firsts, ...waitingDuplicates, other])).map(({ firstId }) => firstId))).toEqual(
-      new Set([1, 2, 3]),
-    );
+    expect(
+      new Set(
+        (await Promise.all([...firsts, ...waitingDuplicates, other])).map(({ firstId }) => firstId),
+      ),
+    ).toEqual(new Set([1, 2, 3]));
     const again = publisher.ask('n');
     const twin = publisher.ask('n');
     await settled();
@@ -150,7 +162,13 @@ describe('a twin', () => {
 
 test('random requests, ends and failures: at most one success a key, under way at most once, and everybody is told the same', async () => {
   const step = fc.oneof(
-    { weight: 5, arbitrary: fc.record({ ask: fc.constantFrom('k', 'l', 'm'), digest: fc.constantFrom('d', 'd', 'd', 'e') }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        ask: fc.constantFrom('k', 'l', 'm'),
+        digest: fc.constantFrom('d', 'd', 'd', 'e'),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ end: fc.nat(), succeeds: fc.boolean() }) },
     { weight: 1, arbitrary: fc.constant('wait' as const) },
   );
@@ -159,7 +177,11 @@ test('random requests, ends and failures: at most one success a key, under way a
       const publisher = new Publisher();
       const underWay = new Map<string, Attempt>();
       const successes = new Map<string, { readonly digest: string; readonly id: number }>();
-      const answers: { readonly key: string; readonly digest: string; readonly answer: Promise<Receipt> }[] = [];
+      const answers: {
+        readonly key: string;
+        readonly digest: string;
+        readonly answer: Promise<Receipt>;
+      }[] = [];
       let looked = 0;
       const look = async (): Promise<void> => {
         await settled();
@@ -193,12 +215,15 @@ test('random requests, ends and failures: at most one success a key, under way a
           if (attempt !== undefined) end(attempt, one.succeeds);
         }
       }
-      for (await look(); underWay.size > 0; await look()) for (const attempt of underWay.values()) end(attempt, true);
+      for (await look(); underWay.size > 0; await look())
+        for (const attempt of underWay.values()) end(attempt, true);
       for (const { key, digest, answer } of answers) {
         const [told] = await Promise.allSettled([answer]);
         const kept = successes.get(key)!;
-        if (told.status === 'fulfilled') assert.deepEqual([told.value.firstId, digest], [kept.id, kept.digest]);
-        else if (codeOf(told.reason) === 'HOLDLINE_IDEMPOTENCY_MISMATCH') assert.notEqual(digest, kept.digest);
+        if (told.status === 'fulfilled')
+          assert.deepEqual([told.value.firstId, digest], [kept.id, kept.digest]);
+        else if (codeOf(told.reason) === 'HOLDLINE_IDEMPOTENCY_MISMATCH')
+          assert.notEqual(digest, kept.digest);
         else assert.equal(codeOf(told.reason), 'HOLDLINE_PUBLISH_BUSY');
       }
       assert.equal(publisher.published, successes.size);

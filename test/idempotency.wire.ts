@@ -1,9 +1,18 @@
-/** Idempotency-Key over the wire: a publish that is sent again is answered again and published once. */
+/**
+ * Idempotency-Key over the wire: a publish that is sent again is answered again and published once.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { poll } from './support/poll.js';
 import { serverForTest, sharedServer, type TestServer } from './support/server.js';
-import { codeOf, HttpClient, jsonOf, RawConnection, requestBytes, type Answer } from './support/wire.js';
+import {
+  codeOf,
+  HttpClient,
+  jsonOf,
+  RawConnection,
+  requestBytes,
+  type Answer,
+} from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 const BATCH = { 'Content-Type': 'application/x-ndjson' };
@@ -16,8 +25,16 @@ interface Publish {
 }
 
 /** Publishes to a channel under a key. */
-function publish(server: TestServer, channel: string, key: string, { body, query = '', headers = {} }: Publish): Promise<Answer> {
-  return server.request('POST', `/${channel}${query}`, { headers: { 'Idempotency-Key': key, ...headers }, body });
+function publish(
+  server: TestServer,
+  channel: string,
+  key: string,
+  { body, query = '', headers = {} }: Publish,
+): Promise<Answer> {
+  return server.request('POST', `/${channel}${query}`, {
+    headers: { 'Idempotency-Key': key, ...headers },
+    body,
+  });
 }
 
 /** The data of everything a channel holds. */
@@ -39,12 +56,18 @@ describe('the same request again', () => {
     onTestFinished(() => line.close());
     for (let again = 0; again < 3; again++) {
       const answer = await publish(server, 'c', 'key-1', { body: 'x' });
-      expect(withoutDate(answer), 'subscribers as they were at first, too').toBe(withoutDate(first));
+      expect(withoutDate(answer), 'subscribers as they were at first, too').toBe(
+        withoutDate(first),
+      );
     }
     expect(await held(server, 'c')).toEqual(['x']);
     const { counters, head } = await server.stats();
     expect(head).toBe(1);
-    expect(counters).toMatchObject({ events_accepted_total: 1, idempotent_repeats_total: 3, idempotency_evicted_total: 0 });
+    expect(counters).toMatchObject({
+      events_accepted_total: 1,
+      idempotent_repeats_total: 3,
+      idempotency_evicted_total: 0,
+    });
     expect(line.eventCount).toBe(0);
   });
 
@@ -73,7 +96,9 @@ describe('the same request again', () => {
       ['json', ['application/json', 'Application/JSON; charset=utf-8']],
     ] as const) {
       const answers = await Promise.all(
-        types.map((type) => publish(server, 'c', key, { body: '1', headers: { 'Content-Type': type } })),
+        types.map((type) =>
+          publish(server, 'c', key, { body: '1', headers: { 'Content-Type': type } }),
+        ),
       );
       expect(answers[0]!.status).toBe(200);
       expect(answers[1]!.text).toBe(answers[0]!.text);
@@ -86,10 +111,20 @@ describe('the same request again', () => {
     const connection = await RawConnection.open(server.port);
     onTestFinished(() => connection.destroy());
     connection.pause();
-    connection.send(requestBytes(server.port, 'POST', '/c', { headers: { 'Idempotency-Key': 'lost' }, body: 'x' }));
-    await server.statsUntil('it is published', ({ counters }) => counters.events_accepted_total === 1);
+    connection.send(
+      requestBytes(server.port, 'POST', '/c', {
+        headers: { 'Idempotency-Key': 'lost' },
+        body: 'x',
+      }),
+    );
+    await server.statsUntil(
+      'it is published',
+      ({ counters }) => counters.events_accepted_total === 1,
+    );
     connection.destroy();
-    expect((await publish(server, 'c', 'lost', { body: 'x' })).text).toBe('{"id":1,"subscribers":0}');
+    expect((await publish(server, 'c', 'lost', { body: 'x' })).text).toBe(
+      '{"id":1,"subscribers":0}',
+    );
     expect(await held(server, 'c')).toEqual(['x']);
   });
 
@@ -117,7 +152,10 @@ describe('another request under the same key', () => {
     expect([answer.status, codeOf(answer)]).toEqual([422, 'HOLDLINE_IDEMPOTENCY_MISMATCH']);
     expect(answer.headers.get('cache-control')).toBe('no-store');
     expect(await held(server, channel)).toEqual(['x']);
-    expect((await publish(server, channel, 'key', { body: 'x' })).text, 'what was kept is still kept').toBe(first.text);
+    expect(
+      (await publish(server, channel, 'key', { body: 'x' })).text,
+      'what was kept is still kept',
+    ).toBe(first.text);
   });
 
   test('another type, none at all and another Content-Type are 422', async () => {
@@ -138,14 +176,21 @@ describe('another request under the same key', () => {
 
   test('type and body cannot be taken for each other', async () => {
     const server = shared();
-    expect((await publish(server, 'framed', 'key', { body: 'bc', query: '?event=a' })).status).toBe(200);
-    expect((await publish(server, 'framed', 'key', { body: 'c', query: '?event=ab' })).status).toBe(422);
+    expect((await publish(server, 'framed', 'key', { body: 'bc', query: '?event=a' })).status).toBe(
+      200,
+    );
+    expect((await publish(server, 'framed', 'key', { body: 'c', query: '?event=ab' })).status).toBe(
+      422,
+    );
   });
 
   test('another batch is 422', async () => {
     const server = shared();
     await publish(server, 'batch', 'key', { body: '{"data":1}\n{"data":2}', headers: BATCH });
-    const answer = await publish(server, 'batch', 'key', { body: '{"data":1}\n{"data":3}', headers: BATCH });
+    const answer = await publish(server, 'batch', 'key', {
+      body: '{"data":1}\n{"data":3}',
+      headers: BATCH,
+    });
     expect([answer.status, codeOf(answer)]).toEqual([422, 'HOLDLINE_IDEMPOTENCY_MISMATCH']);
     expect(await held(server, 'batch')).toEqual([1, 2]);
   });
@@ -154,30 +199,46 @@ describe('another request under the same key', () => {
 describe('the scope of a key', () => {
   test('another channel is another scope', async () => {
     const server = await serverForTest();
-    expect((await publish(server, 'a', 'key', { body: 'x' })).text).toBe('{"id":1,"subscribers":0}');
-    expect((await publish(server, 'b', 'key', { body: 'y' })).text).toBe('{"id":2,"subscribers":0}');
-    expect((await publish(server, 'a', 'key', { body: 'x' })).text).toBe('{"id":1,"subscribers":0}');
+    expect((await publish(server, 'a', 'key', { body: 'x' })).text).toBe(
+      '{"id":1,"subscribers":0}',
+    );
+    expect((await publish(server, 'b', 'key', { body: 'y' })).text).toBe(
+      '{"id":2,"subscribers":0}',
+    );
+    expect((await publish(server, 'a', 'key', { body: 'x' })).text).toBe(
+      '{"id":1,"subscribers":0}',
+    );
   });
 
   test('another credential is another scope, and none is one of its own', async () => {
     const server = await serverForTest();
-    const credentials: Record<string, string>[] = [{}, { Authorization: 'Bearer one' }, { Authorization: 'Bearer two' }];
+    const credentials: Record<string, string>[] = [
+      {},
+      { Authorization: 'Bearer one' },
+      { Authorization: 'Bearer two' },
+    ];
     for (const [i, headers] of credentials.entries()) {
-      expect((await publish(server, 'c', 'key', { body: `of ${i}`, headers })).text).toBe(`{"id":${i + 1},"subscribers":0}`);
+      expect((await publish(server, 'c', 'key', { body: `of ${i}`, headers })).text).toBe(
+        `{"id":${i + 1},"subscribers":0}`,
+      );
     }
     for (const [i, headers] of credentials.entries()) {
-      expect((await publish(server, 'c', 'key', { body: `of ${i}`, headers })).text).toBe(`{"id":${i + 1},"subscribers":0}`);
+      expect((await publish(server, 'c', 'key', { body: `of ${i}`, headers })).text).toBe(
+        `{"id":${i + 1},"subscribers":0}`,
+      );
     }
   });
 
   test('channel and key cannot be taken for each other', async () => {
     const server = await serverForTest();
     await publish(server, 'a', 'b-c', { body: 'x' });
-    expect((await publish(server, 'a-b', 'c', { body: 'x' })).text).toBe('{"id":2,"subscribers":0}');
-    await publish(server, 'a', 'k', { body: 'x', headers: { Authorization: 'Bearer y' } });
-    expect((await publish(server, 'a', 'y k', { body: 'x', headers: { Authorization: 'Bearer' } })).text).toBe(
-      '{"id":4,"subscribers":0}',
+    expect((await publish(server, 'a-b', 'c', { body: 'x' })).text).toBe(
+      '{"id":2,"subscribers":0}',
     );
+    await publish(server, 'a', 'k', { body: 'x', headers: { Authorization: 'Bearer y' } });
+    expect(
+      (await publish(server, 'a', 'y k', { body: 'x', headers: { Authorization: 'Bearer' } })).text,
+    ).toBe('{"id":4,"subscribers":0}');
   });
 
   test('whoever may not publish is not told what was kept', async () => {
@@ -199,7 +260,10 @@ describe('waitingDuplicates', () => {
     return Promise.all(
       clients.map((client, i) => {
         const { body, headers = {} } = requests[i]!;
-        return client.request('POST', '/c', { headers: { 'Idempotency-Key': 'waitingDuplicates', ...headers }, body });
+        return client.request('POST', '/c', {
+          headers: { 'Idempotency-Key': 'waitingDuplicates', ...headers },
+          body,
+        });
       }),
     );
   }
@@ -212,12 +276,17 @@ describe('waitingDuplicates', () => {
       server,
       Array.from({ length: 20 }, () => ({ body: 'x' })),
     );
-    expect(answers.map((answer) => answer.text)).toEqual(Array.from({ length: 20 }, () => '{"id":1,"subscribers":1}'));
+    expect(answers.map((answer) => answer.text)).toEqual(
+      Array.from({ length: 20 }, () => '{"id":1,"subscribers":1}'),
+    );
     expect(new Set(answers.map(withoutDate)).size).toBe(1);
     const id = await server.publish('c', 'after');
     await line.waitForId(id);
     expect(line.events.map((event) => event.data)).toEqual(['x', 'after']);
-    expect((await server.stats()).counters).toMatchObject({ events_accepted_total: 2, idempotent_repeats_total: 19 });
+    expect((await server.stats()).counters).toMatchObject({
+      events_accepted_total: 2,
+      idempotent_repeats_total: 19,
+    });
   });
 
   test('20 batches at one time are one batch', async () => {
@@ -255,8 +324,13 @@ describe('waitingDuplicates', () => {
       server,
       Array.from({ length: 20 }, () => ({ body: '{"a":', headers: JSON_TYPE })),
     );
-    expect(answers.map((answer) => [answer.status, codeOf(answer)])).toEqual(answers.map(() => [400, 'HOLDLINE_BAD_JSON']));
-    const good = await publish(server, 'c', 'waitingDuplicates', { body: '{"a":1}', headers: JSON_TYPE });
+    expect(answers.map((answer) => [answer.status, codeOf(answer)])).toEqual(
+      answers.map(() => [400, 'HOLDLINE_BAD_JSON']),
+    );
+    const good = await publish(server, 'c', 'waitingDuplicates', {
+      body: '{"a":1}',
+      headers: JSON_TYPE,
+    });
     expect([good.status, good.text]).toEqual([200, '{"id":1,"subscribers":0}']);
   });
 
@@ -264,12 +338,18 @@ describe('waitingDuplicates', () => {
     const server = await serverForTest();
     const slow = await HttpClient.open(server.port);
     onTestFinished(() => slow.close());
-    const bytes = requestBytes(server.port, 'POST', '/c', { headers: { 'Idempotency-Key': 'slow' }, body: 'slow body' });
+    const bytes = requestBytes(server.port, 'POST', '/c', {
+      headers: { 'Idempotency-Key': 'slow' },
+      body: 'slow body',
+    });
     const before = (await server.stats()).counters.requests_total;
     slow.connection.send(bytes.subarray(0, bytes.length - 4));
     // Each look is a request itself.
     let looks = 0;
-    await server.statsUntil('its head is there', ({ counters }) => counters.requests_total - before - ++looks === 1);
+    await server.statsUntil(
+      'its head is there',
+      ({ counters }) => counters.requests_total - before - ++looks === 1,
+    );
     const quick = await publish(server, 'c', 'slow', { body: 'slow body' });
     expect(quick.text).toBe('{"id":1,"subscribers":0}');
     expect((await slow.exchange(bytes.subarray(bytes.length - 4))).text).toBe(quick.text);
@@ -288,7 +368,8 @@ describe('what is not kept', () => {
   ] as [string, number, Publish][])('%s leaves its key free', async (name, status, bad) => {
     const server = shared();
     const channel = name.replaceAll(' ', '-');
-    for (let again = 0; again < 2; again++) expect((await publish(server, channel, 'key', bad)).status).toBe(status);
+    for (let again = 0; again < 2; again++)
+      expect((await publish(server, channel, 'key', bad)).status).toBe(status);
     const good = await publish(server, channel, 'key', { body: 'good' });
     expect(good.status).toBe(200);
     expect((await publish(server, channel, 'key', { body: 'good' })).text).toBe(good.text);
@@ -312,21 +393,31 @@ describe('the key', () => {
     expect((await server.stats()).head).toBe(before);
   });
 
-  test.each(['k', 'k'.repeat(128), '8e03978e-40d5-43dd-bc93-6894a57f9324', '"quoted"', "!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"])(
-    '%s is taken',
-    async (key) => {
-      const server = shared();
-      const body = `of ${key}`;
-      const first = await publish(server, 'good', key, { body });
-      expect(first.status).toBe(200);
-      expect((await publish(server, 'good', key, { body })).text).toBe(first.text);
-    },
-  );
+  test.each([
+    'k',
+    'k'.repeat(128),
+    '8e03978e-40d5-43dd-bc93-6894a57f9324',
+    '"quoted"',
+    "!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+  ])('%s is taken', async (key) => {
+    const server = shared();
+    const body = `of ${key}`;
+    const first = await publish(server, 'good', key, { body });
+    expect(first.status).toBe(200);
+    expect((await publish(server, 'good', key, { body })).text).toBe(first.text);
+  });
 
   test('keys are told apart by case and by every character', async () => {
     const server = shared();
     const ids = new Set<unknown>();
-    for (const key of ['key', 'KEY', 'key1', 'key 1', `${'k'.repeat(127)}1`, `${'k'.repeat(127)}2`]) {
+    for (const key of [
+      'key',
+      'KEY',
+      'key1',
+      'key 1',
+      `${'k'.repeat(127)}1`,
+      `${'k'.repeat(127)}2`,
+    ]) {
       ids.add((jsonOf(await publish(server, 'apart', key, { body: 'x' })) as { id: number }).id);
     }
     expect(ids.size).toBe(6);
@@ -334,9 +425,15 @@ describe('the key', () => {
 
   test('a page of a listed origin may send it', async () => {
     const answer = await shared().request('OPTIONS', '/c', {
-      headers: { Origin: APP, 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'idempotency-key' },
+      headers: {
+        Origin: APP,
+        'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': 'idempotency-key',
+      },
     });
     expect(answer.status).toBe(204);
-    expect(answer.headers.get('access-control-allow-headers')?.toLowerCase().split(/, */)).toContain('idempotency-key');
+    expect(
+      answer.headers.get('access-control-allow-headers')?.toLowerCase().split(/, */),
+    ).toContain('idempotency-key');
   });
 });

@@ -1,7 +1,15 @@
-/** Isolation: what publishers and lines of one channel do delays, refuses and loses nothing of another. */
+/**
+ * Isolation: what publishers and lines of one channel do delays, refuses and loses nothing of
+ * another.
+ */
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
-import { BATCH_AT_ONCE_BYTES_MAX, CORK_WRITE_BYTES_MAX, PUBLISH_WAIT_MS_MAX, CONCURRENT_READS_MAX } from '../src/limits.js';
+import {
+  BATCH_AT_ONCE_BYTES_MAX,
+  CORK_WRITE_BYTES_MAX,
+  PUBLISH_WAIT_MS_MAX,
+  CONCURRENT_READS_MAX,
+} from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 
@@ -11,8 +19,13 @@ const LARGE = 'x'.repeat(10_000);
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const CORK_MS = 1;
 
-/** A hub in which channel a is held up: 40 lines at a millisecond a cork, and a batch that takes them seconds. */
-async function heldUp(batch = 40): Promise<{ readonly fake: FakeHub; readonly lines: ReturnType<FakeHub['join']>[] }> {
+/**
+ * A hub in which channel a is held up: 40 lines at a millisecond a cork, and a batch that takes
+ * them seconds.
+ */
+async function heldUp(
+  batch = 40,
+): Promise<{ readonly fake: FakeHub; readonly lines: ReturnType<FakeHub['join']>[] }> {
   const fake = new FakeHub(LITTLE_ROOM, CORK_MS);
   const lines = Array.from({ length: 40 }, () => fake.join('a'));
   await fake.publish('a', ...Array.from({ length: batch }, () => LARGE));
@@ -157,7 +170,10 @@ describe('a publish that waits', () => {
   test('that cannot be read is its publisher’s own fault: the next one is let in', async () => {
     const { fake, lines } = await heldUp(2);
     const reservation = fake.hub.reserve('a');
-    const bad = fake.hub.submit('a', { reservation, read: () => Promise.reject(new Error('not JSON')) });
+    const bad = fake.hub.submit('a', {
+      reservation,
+      read: () => Promise.reject(new Error('not JSON')),
+    });
     const good = fake.publish('a', 'z');
     await Promise.all([expect(bad).rejects.toThrow('not JSON'), fake.settle(...lines)]);
     expect((await good).ids).toEqual([3]);
@@ -186,7 +202,9 @@ describe('publishes that take several turns to read', () => {
 
   test('are so many at a time; one that cannot be read is refused at once, whoever else is being read', async () => {
     const fake = new FakeHub();
-    const batches = Array.from({ length: CONCURRENT_READS_MAX + 2 }, (_, i) => slowly(fake, `c${i}`));
+    const batches = Array.from({ length: CONCURRENT_READS_MAX + 2 }, (_, i) =>
+      slowly(fake, `c${i}`),
+    );
     const published = batches.map(({ submission }, i) => fake.hub.submit(`c${i}`, submission));
     await settlePromises();
     expect(batches.filter(({ reads }) => reads() === 1)).toHaveLength(CONCURRENT_READS_MAX);
@@ -197,7 +215,9 @@ describe('publishes that take several turns to read', () => {
     for (const { finish } of batches) finish();
     for (let turn = 0; turn < 4; turn++) await fake.clock.turn();
     const outcomes = await Promise.allSettled(published);
-    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(batches.length - 1);
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(
+      batches.length - 1,
+    );
     expect(fake.hub.isSettled).toBe(true);
     expect((await fake.publish('c3', 'x')).ids, 'the channel takes the next one').toHaveLength(1);
   });
@@ -206,7 +226,9 @@ describe('publishes that take several turns to read', () => {
     const fake = new FakeHub();
     const before = slowly(fake, 'a');
     before.reservation.release();
-    await expect(fake.hub.submit('a', before.submission)).rejects.toMatchObject({ code: 'HOLDLINE_PUBLISH_BUSY' });
+    await expect(fake.hub.submit('a', before.submission)).rejects.toMatchObject({
+      code: 'HOLDLINE_PUBLISH_BUSY',
+    });
     expect(before.reads()).toBe(0);
     const meanwhile = slowly(fake, 'a');
     const asked = fake.hub.submit('a', meanwhile.submission);

@@ -1,9 +1,20 @@
-/** The scanner of clients' JSON, with JSON.parse as the oracle: what it takes, and which bytes it finds. SEED=n replays a run. */
+/**
+ * The scanner of clients' JSON, with JSON.parse as the oracle: what it takes, and which bytes it
+ * finds. SEED=n replays a run.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { JSON_DEPTH_MAX } from '../src/limits.js';
-import { isNumber, isObject, isString, Members, scanJson, stringBytes, stringOf } from '../src/transports/json.js';
+import {
+  isNumber,
+  isObject,
+  isString,
+  Members,
+  scanJson,
+  stringBytes,
+  stringOf,
+} from '../src/transports/json.js';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 const runs = (numRuns: number): { seed: number; numRuns: number } => ({ seed, numRuns });
@@ -25,7 +36,10 @@ function parses(bytes: Buffer): boolean {
 /** White space of JSON, all four kinds. */
 const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\r', '\n'), maxLength: 3 });
 
-/** A string in one of its many spellings: as it is, with short escapes, or with some or all of its units as \u. */
+/**
+ * A string in one of its many spellings: as it is, with short escapes, or with some or all of its
+ * units as \u.
+ */
 const strings = fc
   .tuple(
     fc.oneof(
@@ -48,7 +62,17 @@ const strings = fc
   });
 
 const numbers = fc.oneof(
-  fc.constantFrom('0', '-0', '1.0', '1e2', '1E+2', '-1.50e-07', '12345678901234567890', '0.1000', '9'.repeat(400)),
+  fc.constantFrom(
+    '0',
+    '-0',
+    '1.0',
+    '1e2',
+    '1E+2',
+    '-1.50e-07',
+    '12345678901234567890',
+    '0.1000',
+    '9'.repeat(400),
+  ),
   fc.double({ noNaN: true, noDefaultInfinity: true }).map(String),
 );
 
@@ -63,7 +87,10 @@ const texts = fc.letrec<{ value: string }>((tie) => ({
       .map(([before, items, after]) => `[${before}${items.join(`${after},${before}`)}${after}]`),
     fc
       .array(fc.tuple(strings, blanks, tie('value'), blanks), { maxLength: 4 })
-      .map((all) => `{${all.map(([name, a, value, b]) => `${a}${name}${b}:${a}${value}${b}`).join(',')}}`),
+      .map(
+        (all) =>
+          `{${all.map(([name, a, value, b]) => `${a}${name}${b}:${a}${value}${b}`).join(',')}}`,
+      ),
   ),
 })).value;
 
@@ -84,7 +111,10 @@ describe(`what is JSON (SEED=${seed})`, () => {
     const change = fc.tuple(
       fc.nat(200),
       fc.nat(2),
-      fc.oneof(fc.constantFrom(...Buffer.from('{}[]",:\\ue0123456789-+. \n\t\0truefalsn')), fc.nat(255)),
+      fc.oneof(
+        fc.constantFrom(...Buffer.from('{}[]",:\\ue0123456789-+. \n\t\0truefalsn')),
+        fc.nat(255),
+      ),
     );
     fc.assert(
       fc.property(texts, fc.array(change, { minLength: 1, maxLength: 4 }), (text, changes) => {
@@ -146,7 +176,10 @@ describe(`what is JSON (SEED=${seed})`, () => {
     expect(scanJson(bytes, 3, 12)).toBeUndefined();
     expect(scanJson(bytes, 13, 14)).toBeUndefined();
     expect(scanJson(bytes, 3, 11)).toMatchObject({ kind: 'syntax' });
-    expect(scanJson(bytes, 3, 13)).toMatchObject({ kind: 'syntax', message: 'unexpected "," at byte 9' });
+    expect(scanJson(bytes, 3, 13)).toMatchObject({
+      kind: 'syntax',
+      message: 'unexpected "," at byte 9',
+    });
   });
 });
 
@@ -157,14 +190,17 @@ describe('depth', () => {
     ['objects', '{"a":', '1', '}'],
     ['objects with escaped names', '{"\\u0061":', '1', '}'],
     ['both', '[{"":', '"[["', '}]'],
-  ])('%s are taken to the bound, and refused above it, however deep', (_name, open, inner, close) => {
-    const levels = (open.match(/[[{]/g) ?? []).length;
-    const most = JSON_DEPTH_MAX / levels;
-    expect(faultOf(nested(most, open, inner, close))).toBeUndefined();
-    for (const depth of [most + 1, 5_000, 20_000, 100_000])
-      expect(faultOf(nested(depth, open, inner, close))).toMatchObject({ kind: 'depth' });
-    expect(faultOf(open.repeat(100_000))).toMatchObject({ kind: 'depth' });
-  });
+  ])(
+    '%s are taken to the bound, and refused above it, however deep',
+    (_name, open, inner, close) => {
+      const levels = (open.match(/[[{]/g) ?? []).length;
+      const most = JSON_DEPTH_MAX / levels;
+      expect(faultOf(nested(most, open, inner, close))).toBeUndefined();
+      for (const depth of [most + 1, 5_000, 20_000, 100_000])
+        expect(faultOf(nested(depth, open, inner, close))).toMatchObject({ kind: 'depth' });
+      expect(faultOf(open.repeat(100_000))).toMatchObject({ kind: 'depth' });
+    },
+  );
 
   test('many arrays beside each other are not deep', () => {
     expect(faultOf(`[${'[],{},'.repeat(100_000)}1]`)).toBeUndefined();
@@ -176,31 +212,47 @@ describe('members of an object', () => {
     const names = ['data', 'event', 'a'];
     const wanted = new Members(names);
     const name = fc.oneof(
-      fc.constantFrom('"data"', '"event"', '"a"', '"d\\u0061ta"', '"\\u0065\\u0076ent"', '"\\u0061"', '"dat"', '"data2"', '"é"'),
+      fc.constantFrom(
+        '"data"',
+        '"event"',
+        '"a"',
+        '"d\\u0061ta"',
+        '"\\u0065\\u0076ent"',
+        '"\\u0061"',
+        '"dat"',
+        '"data2"',
+        '"é"',
+      ),
       strings,
     );
     fc.assert(
-      fc.property(fc.array(fc.tuple(name, texts, blanks, blanks), { maxLength: 6 }), blanks, (all, around) => {
-        const text = `${around}{${all.map(([one, value, a, b]) => `${a}${one}${b}:${a}${value}${b}`).join(',')}}${around}`;
-        const bytes = Buffer.from(text);
-        assert.equal(scanJson(bytes, 0, bytes.length, wanted), undefined);
-        const oracle = new Map(Object.entries(JSON.parse(text) as object));
-        for (const [n, one] of names.entries()) {
-          const start = wanted.starts[n]!;
-          assert.equal(start >= 0, oracle.has(one));
-          if (start < 0) continue;
-          const found = bytes.toString('utf8', start, wanted.ends[n]);
-          // The last one of that name, byte for byte.
-          assert.equal(found, all.findLast(([spelled]) => JSON.parse(spelled) === one)![1]);
-          assert.deepEqual(JSON.parse(found), oracle.get(one));
-        }
-        const others = all.map(([spelled]) => JSON.parse(spelled) as string).filter((one) => !names.includes(one));
-        assert.equal(wanted.unknownStart >= 0, others.length > 0);
-        if (others.length > 0) {
-          const unknown = stringOf(bytes, wanted.unknownStart - 1, wanted.unknownEnd + 1);
-          assert.equal(unknown, Buffer.from(others[0]!).toString());
-        }
-      }),
+      fc.property(
+        fc.array(fc.tuple(name, texts, blanks, blanks), { maxLength: 6 }),
+        blanks,
+        (all, around) => {
+          const text = `${around}{${all.map(([one, value, a, b]) => `${a}${one}${b}:${a}${value}${b}`).join(',')}}${around}`;
+          const bytes = Buffer.from(text);
+          assert.equal(scanJson(bytes, 0, bytes.length, wanted), undefined);
+          const oracle = new Map(Object.entries(JSON.parse(text) as object));
+          for (const [n, one] of names.entries()) {
+            const start = wanted.starts[n]!;
+            assert.equal(start >= 0, oracle.has(one));
+            if (start < 0) continue;
+            const found = bytes.toString('utf8', start, wanted.ends[n]);
+            // The last one of that name, byte for byte.
+            assert.equal(found, all.findLast(([spelled]) => JSON.parse(spelled) === one)![1]);
+            assert.deepEqual(JSON.parse(found), oracle.get(one));
+          }
+          const others = all
+            .map(([spelled]) => JSON.parse(spelled) as string)
+            .filter((one) => !names.includes(one));
+          assert.equal(wanted.unknownStart >= 0, others.length > 0);
+          if (others.length > 0) {
+            const unknown = stringOf(bytes, wanted.unknownStart - 1, wanted.unknownEnd + 1);
+            assert.equal(unknown, Buffer.from(others[0]!).toString());
+          }
+        },
+      ),
       runs(3000),
     );
   });
@@ -236,7 +288,8 @@ describe('a string', () => {
 });
 
 test('the kind of a value is told by its first byte', () => {
-  const kinds = (text: string): boolean[] => [isString, isObject, isNumber].map((is) => is(Buffer.from(text), 0));
+  const kinds = (text: string): boolean[] =>
+    [isString, isObject, isNumber].map((is) => is(Buffer.from(text), 0));
   expect(['"a"', '{}', '-1', '7', '[]', 'null'].map(kinds)).toEqual([
     [true, false, false],
     [false, true, false],

@@ -1,4 +1,7 @@
-/** Receipts under idempotency keys: how long they are kept, and which go first when there are too many. */
+/**
+ * Receipts under idempotency keys: how long they are kept, and which go first when there are too
+ * many.
+ */
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';
 import { KeptReceipts } from '../src/log/kept-receipts.js';
@@ -9,13 +12,20 @@ const KEYS = 100_000;
 const TWO_MINUTES_MS = 120_000;
 
 function receipt(firstId: number): KeptReceipt {
-  return { digest: `digest ${firstId}`, receipt: { firstId, lastId: firstId, count: 1, subscribers: 0 } };
+  return {
+    digest: `digest ${firstId}`,
+    receipt: { firstId, lastId: firstId, count: 1, subscribers: 0 },
+  };
 }
 
 function setUp(): { clock: FakeClock; receipts: KeptReceipts; evicted: () => number } {
   const clock = new FakeClock();
   const counters = makeCounters();
-  return { clock, receipts: new KeptReceipts(clock, counters), evicted: () => counters.idempotency_evicted_total };
+  return {
+    clock,
+    receipts: new KeptReceipts(clock, counters),
+    evicted: () => counters.idempotency_evicted_total,
+  };
 }
 
 test('a receipt is kept for two minutes and no longer', () => {
@@ -62,13 +72,11 @@ test('100,000 are kept; the next one makes the oldest go before its time, which 
   receipts.keep('one more', receipt(KEYS + 1));
   receipts.keep('and another', receipt(KEYS + 2));
   expect(evicted()).toBe(2);
-  expect(['key 1', 'key 2', 'key 3', `key ${KEYS}`, 'and another'].map((key) => receipts.get(key)?.receipt.firstId)).toEqual([
-    undefined,
-    undefined,
-    3,
-    KEYS,
-    KEYS + 2,
-  ]);
+  expect(
+    ['key 1', 'key 2', 'key 3', `key ${KEYS}`, 'and another'].map(
+      (key) => receipts.get(key)?.receipt.firstId,
+    ),
+  ).toEqual([undefined, undefined, 3, KEYS, KEYS + 2]);
 });
 
 test('those whose time is over make room without being counted', () => {
@@ -77,5 +85,8 @@ test('those whose time is over make room without being counted', () => {
   clock.pass(TWO_MINUTES_MS);
   for (let i = 1; i <= KEYS; i++) receipts.keep(`new key ${i}`, receipt(i));
   expect(evicted()).toBe(0);
-  expect([receipts.get('key 5'), receipts.get('new key 1')?.receipt.firstId]).toEqual([undefined, 1]);
+  expect([receipts.get('key 5'), receipts.get('new key 1')?.receipt.firstId]).toEqual([
+    undefined,
+    1,
+  ]);
 });

@@ -1,4 +1,6 @@
-/** Readings of the kernel: at most one each ten seconds, one at a time, and a failure is no reading. */
+/**
+ * Readings of the kernel: at most one each ten seconds, one at a time, and a failure is no reading.
+ */
 import { expect, test } from 'vitest';
 import { KERNEL_READING_INTERVAL_MS } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';

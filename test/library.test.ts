@@ -10,7 +10,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 const servers: Server[] = [];
 
-async function listening(options: Parameters<typeof createServer>[0]): Promise<{ server: Server; url: string }> {
+async function listening(
+  options: Parameters<typeof createServer>[0],
+): Promise<{ server: Server; url: string }> {
   const server = createServer({ port: 0, firstId: 1, ...options });
   servers.push(server);
   const { port } = await server.listen();
@@ -22,12 +24,19 @@ afterEach(async () => {
 });
 
 /** Reads a stream until its text satisfies `enough`; fails with the text after 5 s. */
-async function readUntil(url: string, enough: (text: string) => boolean, headers: Record<string, string> = {}): Promise<string> {
+async function readUntil(
+  url: string,
+  enough: (text: string) => boolean,
+  headers: Record<string, string> = {},
+): Promise<string> {
   const abort = new AbortController();
   const deadline = setTimeout(() => abort.abort(), 5000);
   let text = '';
   try {
-    const answer = await fetch(url, { headers: { accept: 'text/event-stream', ...headers }, signal: abort.signal });
+    const answer = await fetch(url, {
+      headers: { accept: 'text/event-stream', ...headers },
+      signal: abort.signal,
+    });
     for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
       text += Buffer.from(chunk).toString();
       if (enough(text)) return text;
@@ -42,12 +51,17 @@ async function readUntil(url: string, enough: (text: string) => boolean, headers
 }
 
 test('the example of the README is at most 15 lines, runs as it stands, serves its events and ends on SIGTERM', async () => {
-  const source = /```js\n(import \{ createServer[\s\S]*?)```/.exec(readFileSync(`${root}README.md`, 'utf8'))?.[1];
+  const source = /```js\n(import \{ createServer[\s\S]*?)```/.exec(
+    readFileSync(`${root}README.md`, 'utf8'),
+  )?.[1];
   expect(source).toBeDefined();
   expect((source as string).trim().split('\n').length).toBeLessThanOrEqual(15);
   mkdirSync(`${root}test/out`, { recursive: true });
   writeFileSync(`${root}test/out/example.mjs`, source as string);
-  const child = spawn(process.execPath, ['test/out/example.mjs'], { cwd: root, env: { ...process.env, PORT: '0' } });
+  const child = spawn(process.execPath, ['test/out/example.mjs'], {
+    cwd: root,
+    env: { ...process.env, PORT: '0' },
+  });
   try {
     const [line] = (await once(child.stdout, 'data')) as [Buffer];
     const url = /http:\S+/.exec(line.toString())?.[0] as string;
@@ -67,9 +81,11 @@ test('publish resolves to the id, publishAll to all of them, and subscribers get
   const reading = readUntil(`${url}/c`, (text) => text.includes('id: 4\n'));
   await expect.poll(() => server.stats().lines.open).toBe(1);
   expect(await server.channel('c').publish({ data: 'a\nb' })).toBe(1);
-  expect(await server.channel('c').publishAll([{ event: 'x', data: { n: 1 } }, { data: new Uint8Array([0xc3, 0xa4]) }])).toEqual([
-    2, 3,
-  ]);
+  expect(
+    await server
+      .channel('c')
+      .publishAll([{ event: 'x', data: { n: 1 } }, { data: new Uint8Array([0xc3, 0xa4]) }]),
+  ).toEqual([2, 3]);
   await server.channel('c').publish({ data: null });
   expect(await reading).toBe(
     'retry: 3000\nid: 0\n\nid: 1\ndata: a\ndata: b\n\nid: 2\nevent: x\ndata: {"n":1}\n\nid: 3\ndata: ä\n\nid: 4\ndata: null\n\n',
@@ -80,18 +96,32 @@ test('an event type with a schema is written by it: undeclared members are left 
   const schema = { type: 'object', properties: { price: { type: 'number' } }, required: ['price'] };
   const { server, url } = await listening({ eventSchemas: { tick: schema } });
   await server.channel('c').publish({ event: 'tick', data: { price: 1.5, secret: 'x' } });
-  await expect(server.channel('c').publish({ event: 'tick', data: {} })).rejects.toMatchObject({ code: 'HOLDLINE_BAD_JSON' });
-  expect(await readUntil(`${url}/c?last=1`, (text) => text.includes('data'))).toContain('data: {"price":1.5}\n\n');
+  await expect(server.channel('c').publish({ event: 'tick', data: {} })).rejects.toMatchObject({
+    code: 'HOLDLINE_BAD_JSON',
+  });
+  expect(await readUntil(`${url}/c?last=1`, (text) => text.includes('data'))).toContain(
+    'data: {"price":1.5}\n\n',
+  );
 });
 
 test('what the library is given wrongly is a HoldlineError with a code, and nothing is published', async () => {
   const { server } = await listening({});
-  expect(() => server.channel('no/slash')).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+  expect(() => server.channel('no/slash')).toThrow(
+    expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
+  );
   const channel = server.channel('c');
-  await expect(channel.publish({ event: 'gap', data: '' })).rejects.toMatchObject({ code: 'HOLDLINE_BAD_EVENT_TYPE' });
-  await expect(channel.publish({ data: new Uint8Array([0xff]) })).rejects.toMatchObject({ code: 'HOLDLINE_NOT_UTF8' });
-  await expect(channel.publish({ data: () => 1 })).rejects.toMatchObject({ code: 'HOLDLINE_BAD_JSON' });
-  await expect(channel.publish({ data: 'x'.repeat(70_000) })).rejects.toMatchObject({ code: 'HOLDLINE_TOO_LARGE' });
+  await expect(channel.publish({ event: 'gap', data: '' })).rejects.toMatchObject({
+    code: 'HOLDLINE_BAD_EVENT_TYPE',
+  });
+  await expect(channel.publish({ data: new Uint8Array([0xff]) })).rejects.toMatchObject({
+    code: 'HOLDLINE_NOT_UTF8',
+  });
+  await expect(channel.publish({ data: () => 1 })).rejects.toMatchObject({
+    code: 'HOLDLINE_BAD_JSON',
+  });
+  await expect(channel.publish({ data: 'x'.repeat(70_000) })).rejects.toMatchObject({
+    code: 'HOLDLINE_TOO_LARGE',
+  });
   await expect(channel.publish({ data: () => 1 })).rejects.toBeInstanceOf(HoldlineError);
   expect(server.stats().counters.events_accepted_total).toBe(0);
 });
@@ -103,19 +133,27 @@ test('authorize decides over every subscribe and publish, at once or later, and 
     authorize: ({ action, channels, headers, query }) => {
       asked.push([action, channels, headers['x-who'], query]);
       const answer = headers['x-who'] === 'friend';
-      return query.includes('later') ? new Promise((resolve) => setImmediate(() => resolve(answer))) : answer;
+      return query.includes('later')
+        ? new Promise((resolve) => setImmediate(() => resolve(answer)))
+        : answer;
     },
   });
   for (const query of ['', '?later']) {
     const refused = await fetch(`${url}/c${query}`, { method: 'POST', body: 'x' });
-    expect([refused.status, ((await refused.json()) as { error: { code: string } }).error.code]).toEqual([
-      403,
-      'HOLDLINE_FORBIDDEN',
-    ]);
+    expect([
+      refused.status,
+      ((await refused.json()) as { error: { code: string } }).error.code,
+    ]).toEqual([403, 'HOLDLINE_FORBIDDEN']);
     expect((await fetch(`${url}/c${query}`)).status).toBe(403);
-    const reading = readUntil(`${url}/c${query}`, (text) => text.includes('data: hi'), { 'x-who': 'friend' });
+    const reading = readUntil(`${url}/c${query}`, (text) => text.includes('data: hi'), {
+      'x-who': 'friend',
+    });
     await expect.poll(() => server.stats().lines.open).toBe(1);
-    const accepted = await fetch(`${url}/c${query}`, { method: 'POST', body: 'hi', headers: { 'x-who': 'friend' } });
+    const accepted = await fetch(`${url}/c${query}`, {
+      method: 'POST',
+      body: 'hi',
+      headers: { 'x-who': 'friend' },
+    });
     expect(accepted.status).toBe(200);
     await reading;
     await expect.poll(() => server.stats().lines.open).toBe(0);
@@ -145,5 +183,7 @@ test('a second server cannot take the port, a closed one cannot listen again, an
   await expect(other.listen()).rejects.toMatchObject({ code: 'HOLDLINE_LISTEN' });
   await server.close({ drainMs: 0 });
   await expect(server.listen()).rejects.toMatchObject({ code: 'HOLDLINE_LISTEN' });
-  await expect(server.channel('c').publish({ data: 'late' })).rejects.toMatchObject({ code: 'HOLDLINE_DRAINING' });
+  await expect(server.channel('c').publish({ data: 'late' })).rejects.toMatchObject({
+    code: 'HOLDLINE_DRAINING',
+  });
 });

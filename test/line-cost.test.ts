@@ -7,7 +7,11 @@ const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
 const BASE_BYTES = 50e6;
 
 /** Looks at so many lines, each count once. */
-function lookAt(cost: LineCost, counts: readonly number[], bytesOf: (lines: number) => number): void {
+function lookAt(
+  cost: LineCost,
+  counts: readonly number[],
+  bytesOf: (lines: number) => number,
+): void {
   for (const lines of counts) cost.look(lines, bytesOf(lines));
 }
 
@@ -31,7 +35,8 @@ test('the slope of what was seen is found again, under noise, however many lines
         );
         const { bytes, source } = cost.line(NONE);
         // Noise of 50 kB over 2,000 lines is 25 to 50 B a line.
-        if (source === 'measured') expect(Math.abs(bytes - bytesPerLine)).toBeLessThan(0.05 * bytesPerLine + 200_000 / most);
+        if (source === 'measured')
+          expect(Math.abs(bytes - bytesPerLine)).toBeLessThan(0.05 * bytesPerLine + 200_000 / most);
         else expect(bytesPerLine * most).toBeLessThan(12e6);
       },
     ),
@@ -42,7 +47,10 @@ describe('a kept figure stands in', () => {
   test('before the lines have spread by a thousand, by the share of each way', () => {
     const cost = new LineCost();
     lookAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
-    expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({ bytes: (100 * 550 + 300 * 650) / 400, source: 'kept' });
+    expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({
+      bytes: (100 * 550 + 300 * 650) / 400,
+      source: 'kept',
+    });
     expect(cost.line(NONE)).toEqual({ bytes: 700, source: 'kept' });
     expect(cost.spreadLines).toBe(960);
   });
@@ -51,17 +59,29 @@ describe('a kept figure stands in', () => {
     [64, 2_560, 4_000],
     [2_000, 6_000, 8_000],
     [9_000, 0, 9_000],
-  ])('while steps of %i lines are too few for what comes and goes beside: at %i, and no more at %i', (step, few, enough) => {
-    const cost = new LineCost();
-    lookAt(cost, upTo(few, step), (lines) => BASE_BYTES + 700 * lines);
-    expect(cost.line(NONE).source).toBe('kept');
-    lookAt(cost, upTo(enough, step), (lines) => BASE_BYTES + 700 * lines);
-    expect(cost.line(NONE)).toEqual({ bytes: expect.closeTo(700, 3) as number, source: 'measured' });
-  });
+  ])(
+    'while steps of %i lines are too few for what comes and goes beside: at %i, and no more at %i',
+    (step, few, enough) => {
+      const cost = new LineCost();
+      lookAt(cost, upTo(few, step), (lines) => BASE_BYTES + 700 * lines);
+      expect(cost.line(NONE).source).toBe('kept');
+      lookAt(cost, upTo(enough, step), (lines) => BASE_BYTES + 700 * lines);
+      expect(cost.line(NONE)).toEqual({
+        bytes: expect.closeTo(700, 3) as number,
+        source: 'measured',
+      });
+    },
+  );
 
   test.each([
-    ['what was seen has nothing to do with lines', (lines: number) => BASE_BYTES + (lines % 128 === 0 ? 30e6 : 0)],
-    ['memory rose once and not with each line', (lines: number) => BASE_BYTES + (lines > 3_200 ? 40e6 : 0)],
+    [
+      'what was seen has nothing to do with lines',
+      (lines: number) => BASE_BYTES + (lines % 128 === 0 ? 30e6 : 0),
+    ],
+    [
+      'memory rose once and not with each line',
+      (lines: number) => BASE_BYTES + (lines > 3_200 ? 40e6 : 0),
+    ],
     ['memory fell while lines came', (lines: number) => BASE_BYTES - 500 * lines],
     ['memory did not move', () => BASE_BYTES],
   ])('where %s', (_name, bytesOf) => {

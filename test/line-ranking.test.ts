@@ -54,7 +54,9 @@ describe('by lag', () => {
       { channels: ['a', 'b'], transport: 'sse', cursor, lagEvents: behind + 7 },
     ]);
     await fake.settle(both);
-    expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'healthy', lagEvents: 0, lagBytes: 0 }]);
+    expect(fake.hub.rankLines('lag', 1)).toMatchObject([
+      { state: 'healthy', lagEvents: 0, lagBytes: 0 },
+    ]);
   });
 
   test('a line that the ring has moved past is said to be lapped, and counts what is still held', async () => {
@@ -62,16 +64,22 @@ describe('by lag', () => {
     fake.join('c', { kind: 'live' }, 2_000);
     await stall(fake, 1);
     await publish(fake, 'c', 20);
-    expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: false, lagEvents: 20 }]);
+    expect(fake.hub.rankLines('lag', 1)).toMatchObject([
+      { state: 'stalled', lapped: false, lagEvents: 20 },
+    ]);
     await fake.clock.turn(GRACE_MS);
-    expect(fake.hub.rankLines('lag', 1)).toMatchObject([{ state: 'stalled', lapped: true, lagEvents: 5 }]);
+    expect(fake.hub.rankLines('lag', 1)).toMatchObject([
+      { state: 'stalled', lapped: true, lagEvents: 5 },
+    ]);
   });
 });
 
 describe('by bytes', () => {
   test('what waits in user space counts, too, and is the sum that is told for all', async () => {
     const fake = new FakeHub();
-    const lines = [600, 30_000, 9_000].map((capacity) => fake.join('c', { kind: 'live' }, capacity, 'websocket'));
+    const lines = [600, 30_000, 9_000].map((capacity) =>
+      fake.join('c', { kind: 'live' }, capacity, 'websocket'),
+    );
     await stall(fake, 3);
     const ranked = fake.hub.rankLines('bytes', 10);
     const waiting = ranked.map(({ lagBytes, unsentBytes }) => lagBytes + unsentBytes);
@@ -127,7 +135,8 @@ test('the list is bounded, and holds the first of all lines however many there a
   const all = cursorsOf(fake.hub.rankLines('lag', 1000));
   expect(all).toHaveLength(300);
   expect(all).toEqual(all.toSorted((one, other) => one - other));
-  for (const limit of [1, 7, 100]) expect(cursorsOf(fake.hub.rankLines('lag', limit))).toEqual(all.slice(0, limit));
+  for (const limit of [1, 7, 100])
+    expect(cursorsOf(fake.hub.rankLines('lag', limit))).toEqual(all.slice(0, limit));
 });
 
 test('a poll that waits stands in it, and so does a line whose channel is being deleted', async () => {

@@ -42,14 +42,26 @@ type Step =
   | { readonly do: 'state'; readonly which: number; readonly state: number }
   | { readonly do: 'cursor'; readonly which: number; readonly by: number }
   | { readonly do: 'grace'; readonly which: number; readonly isLate: boolean }
-  | { readonly do: 'judge'; readonly which: number; readonly share: number; readonly isHeld: boolean };
+  | {
+      readonly do: 'judge';
+      readonly which: number;
+      readonly share: number;
+      readonly isHeld: boolean;
+    };
 
 const FEEDS = 3;
 const which = fc.nat(10_000);
 
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 5, arbitrary: fc.record({ do: fc.constant('add' as const), group: fc.nat(FEEDS - 1), cursor: fc.nat(5) }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('add' as const),
+        group: fc.nat(FEEDS - 1),
+        cursor: fc.nat(5),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which }) },
     {
       weight: 3,
@@ -59,11 +71,22 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
         state: fc.constantFrom(CATCHING_UP, HEALTHY, STALLED, DRAINED),
       }),
     },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(3) }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('grace' as const), which, isLate: fc.boolean() }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('cursor' as const), which, by: fc.nat(3) }),
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({ do: fc.constant('grace' as const), which, isLate: fc.boolean() }),
+    },
     {
       weight: 1,
-      arbitrary: fc.record({ do: fc.constant('judge' as const), which, share: fc.nat(4), isHeld: fc.boolean() }),
+      arbitrary: fc.record({
+        do: fc.constant('judge' as const),
+        which,
+        share: fc.nat(4),
+        isHeld: fc.boolean(),
+      }),
     },
   ),
   { maxLength: 300, size: 'max' },
@@ -115,7 +138,10 @@ function judge(group: Group, model: readonly Line[], goal: number, isHeld: boole
   for (const line of model) {
     if (line.group !== group || line.grace === NO_GRACE) continue;
     const isVain =
-      line.cursor <= goal && line.grace === IN_GRACE && line.state === STALLED && !(isHeld && line.cursor >= newestId);
+      line.cursor <= goal &&
+      line.grace === IN_GRACE &&
+      line.state === STALLED &&
+      !(isHeld && line.cursor >= newestId);
     if (isVain) vain++;
     if (isVain && isHeld) line.trustedFrom = FAILED;
     line.grace = isVain ? NO_GRACE : IN_GRACE;
@@ -127,7 +153,9 @@ test('handles find their line while rows move; a late callback of a closed line,
   fc.assert(
     fc.property(steps, (given) => {
       const lines = new Lines<Socket, Group>();
-      const groups: Group[] = Array.from({ length: FEEDS }, () => ({ table: new LineTable<Socket>() }));
+      const groups: Group[] = Array.from({ length: FEEDS }, () => ({
+        table: new LineTable<Socket>(),
+      }));
       const model = new Map<number, Line>();
       const gone: [number, Socket][] = [];
       let mostOpen = 0;
@@ -144,11 +172,21 @@ test('handles find their line while rows move; a late callback of a closed line,
             state: CATCHING_UP,
             grace: NO_GRACE,
           };
-          const handle = lines.add(line.group, line.socket, line.cursor, line.losses, line.step, line.openedSecond);
+          const handle = lines.add(
+            line.group,
+            line.socket,
+            line.cursor,
+            line.losses,
+            line.step,
+            line.openedSecond,
+          );
           assert.ok(!model.has(handle), 'a handle in use is not given again');
           model.set(handle, line);
           mostOpen = Math.max(mostOpen, model.size);
-          assert.ok(handle < mostOpen, 'handles are as small as the number of lines that were open at a time');
+          assert.ok(
+            handle < mostOpen,
+            'handles are as small as the number of lines that were open at a time',
+          );
         } else {
           const chosen = [...model][step.which % Math.max(1, model.size)];
           if (chosen === undefined) continue;
@@ -233,7 +271,8 @@ test('a row that is walked downwards is met once, whoever is removed on the way'
           }
           row = Math.min(row - 1, table.count - 1);
         }
-        for (const socket of handleOf.keys()) expect(met.has(socket), `line ${socket.name} was left out`).toBe(true);
+        for (const socket of handleOf.keys())
+          expect(met.has(socket), `line ${socket.name} was left out`).toBe(true);
       },
     ),
   );

@@ -1,9 +1,18 @@
-/** The books of `holdline load`: who was given what, how the parts of several processes add up, and which client is of which kind. */
+/**
+ * The books of `holdline load`: who was given what, how the parts of several processes add up, and
+ * which client is of which kind.
+ */
 
 import { describe, expect, it } from 'vitest';
 import { bottlenecksIn } from '../src/tools/load/run/bottlenecks.js';
 import { booksOf } from '../src/tools/load/books/books.js';
-import { addPacked, createHistogram, packHistogram, percentileMs, recordUs } from '../src/tools/load/books/histogram.js';
+import {
+  addPacked,
+  createHistogram,
+  packHistogram,
+  percentileMs,
+  recordUs,
+} from '../src/tools/load/books/histogram.js';
 import { isToldLost, Ledger } from '../src/tools/load/books/ledger.js';
 import type { Part, Slice } from '../src/tools/load/processes/messages.js';
 import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/tools/load/clients/mix.js';
@@ -16,8 +25,10 @@ const SEED = 20_261_123;
 describe('a ledger', () => {
   it('counts what was doubled and out of order, for each client and over all', () => {
     const ledger = new Ledger(3, 10);
-    // The first client has everything, though ids do not rise with sequences: two publishers overtook each other.
-    for (const [index, sequence] of [0, 1, 3, 2, 4, 5, 6, 7, 8].entries()) ledger.deliver(0, 100 + index, sequence, 1000, 3000);
+    // The first client has everything, though ids do not rise with sequences: two publishers
+    // overtook each other.
+    for (const [index, sequence] of [0, 1, 3, 2, 4, 5, 6, 7, 8].entries())
+      ledger.deliver(0, 100 + index, sequence, 1000, 3000);
     expect([ledger.delivered, ledger.doubled, ledger.outOfOrder]).toEqual([9, 0, 0]);
     // The second has one twice, two in the wrong order, and not all.
     for (const [id, sequence] of [
@@ -28,7 +39,9 @@ describe('a ledger', () => {
     ] as const) {
       ledger.deliver(1, id, sequence, 1000, 5000);
     }
-    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder, ledger.sequencesSeen]).toEqual([12, 1, 1, 9]);
+    expect([ledger.delivered, ledger.doubled, ledger.outOfOrder, ledger.sequencesSeen]).toEqual([
+      12, 1, 1, 9,
+    ]);
     expect([0, 1, 2].map((row) => ledger.deliveredTo(row))).toEqual([9, 3, 0]);
     expect([0, 1, 2].map((row) => ledger.doubledTo(row))).toEqual([0, 1, 0]);
     expect([0, 1, 2].map((row) => ledger.outOfOrderTo(row))).toEqual([0, 1, 0]);
@@ -83,7 +96,12 @@ describe('what was published', () => {
     published.add(3, 103);
     published.addBits(new Uint8Array([0b1000_1000, 0, 0b1000]));
     expect(published.count).toBe(3);
-    expect([2, 3, 7, 19].map((sequence) => published.has(sequence))).toEqual([false, true, true, true]);
+    expect([2, 3, 7, 19].map((sequence) => published.has(sequence))).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
     expect([published.ids[3], published.ids[7]]).toEqual([103, Number.NaN]);
     // The answer comes after the event.
     published.add(7, 107);
@@ -94,7 +112,12 @@ describe('what was published', () => {
 describe('histograms', () => {
   it('are the same after a journey, and add up', () => {
     const random = new Random(SEED);
-    const [one, other, all, arrived] = [createHistogram(), createHistogram(), createHistogram(), createHistogram()];
+    const [one, other, all, arrived] = [
+      createHistogram(),
+      createHistogram(),
+      createHistogram(),
+      createHistogram(),
+    ];
     for (let nth = 0; nth < 20_000; nth++) {
       const us = Math.round(Math.exp(random.between(0, 1_500_000) / 100_000));
       recordUs(nth % 3 === 0 ? one : other, us);
@@ -103,7 +126,9 @@ describe('histograms', () => {
     addPacked(arrived, packHistogram(one));
     addPacked(arrived, packHistogram(other));
     for (const percentile of [0, 1, 50, 90, 99, 99.9, 100]) {
-      expect(percentileMs(arrived, percentile), `seed ${SEED}, percentile ${percentile}`).toBe(percentileMs(all, percentile));
+      expect(percentileMs(arrived, percentile), `seed ${SEED}, percentile ${percentile}`).toBe(
+        percentileMs(all, percentile),
+      );
     }
     expect(arrived.totalCount).toBe(20_000);
     addPacked(arrived, packHistogram(createHistogram()));
@@ -139,7 +164,14 @@ const PART: Part = {
 describe('the books of a round', () => {
   it('are the sum of the parts, and what is missing is lost', () => {
     const { latencyUs, ...books } = booksOf(
-      [PART, { ...PART, herd: { clients: 3, back: 3, backAtUs: 20, caughtUpAtUs: 20 }, cutOff: [['gone', 5]] }],
+      [
+        PART,
+        {
+          ...PART,
+          herd: { clients: 3, back: 3, backAtUs: 20, caughtUpAtUs: 20 },
+          cutOff: [['gone', 5]],
+        },
+      ],
       10,
     );
     expect(latencyUs.totalCount).toBe(0);
@@ -160,7 +192,10 @@ describe('the books of a round', () => {
       disordered: 2,
       mostLost: 3,
       herd: { clients: 8, back: 7, backAtUs: 20, caughtUpAtUs: 30 },
-      mix: { slow: { clients: 2, delivered: 14, gaps: 4, cutOff: 2 }, stalled: { clients: 8, cutOff: 6 } },
+      mix: {
+        slow: { clients: 2, delivered: 14, gaps: 4, cutOff: 2 },
+        stalled: { clients: 8, cutOff: 6 },
+      },
       cutOff: new Map([
         ['slow', 2],
         ['gone', 6],
@@ -173,7 +208,13 @@ describe('seconds', () => {
   const slice = (second: number, delivered: number, ...latencies: number[]): Slice => {
     const histogram = createHistogram(2);
     for (const us of latencies) recordUs(histogram, us);
-    return { second, delivered, bytes: delivered * 10, packedUs: packHistogram(histogram), busyShare: delivered / 100 };
+    return {
+      second,
+      delivered,
+      bytes: delivered * 10,
+      packedUs: packHistogram(histogram),
+      busyShare: delivered / 100,
+    };
   };
 
   it('are those of all processes together, in order, with empty ones where nobody told', () => {
@@ -216,9 +257,14 @@ describe('a share of many', () => {
   });
 
   it('gives each client its role', () => {
-    const count = (stalledShare: number, slowShare: number, clients: number): Record<Role, number> => {
+    const count = (
+      stalledShare: number,
+      slowShare: number,
+      clients: number,
+    ): Record<Role, number> => {
       const roles = { normal: 0, slow: 0, stalled: 0 };
-      for (let row = 0; row < clients; row++) roles[roleOf({ ...NO_MIX, stalledShare, slowShare }, row)]++;
+      for (let row = 0; row < clients; row++)
+        roles[roleOf({ ...NO_MIX, stalledShare, slowShare }, row)]++;
       return roles;
     };
     expect(count(0, 0, 10)).toEqual({ normal: 10, slow: 0, stalled: 0 });
@@ -246,12 +292,18 @@ describe('the client was what was measured', () => {
     [{ leftLateP99Ms: 30 }, [/^1 % of the events left 30\.0 ms late or more/]],
     [{ readLateP99Ms: 30 }, [/^1 % of the time the clients were 30\.0 ms late or more/]],
     [{ herdLeftShare: 0.4 }, []],
-    [{ herdLeftShare: 0.6 }, [/^of the time until the herd was back its clients took 60 % to leave/]],
+    [
+      { herdLeftShare: 0.6 },
+      [/^of the time until the herd was back its clients took 60 % to leave/],
+    ],
     // Where latencies are long, what is late by a little is none of them.
     [{ leftLateP99Ms: 30, readLateP99Ms: 30, latencyP99Ms: 1000 }, []],
     // Where nothing took long, nothing was late.
     [{ leftLateP99Ms: 15, readLateP99Ms: 15, latencyP99Ms: 16 }, []],
-    [{ clientBusyShare: 0.99, readLateP99Ms: 900, latencyP99Ms: 1000 }, [/99 % of a core/, /900\.0 ms/]],
+    [
+      { clientBusyShare: 0.99, readLateP99Ms: 900, latencyP99Ms: 1000 },
+      [/99 % of a core/, /900\.0 ms/],
+    ],
   ])('when %j', (state, sentences) => {
     const told = bottlenecksIn({ ...AT_EASE, ...state });
     expect(told).toHaveLength(sentences.length);

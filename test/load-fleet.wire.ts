@@ -1,4 +1,7 @@
-/** The fleet and its rounds, as the planner drives them: clients that stay, and windows of publishing with books of their own. */
+/**
+ * The fleet and its rounds, as the planner drives them: clients that stay, and windows of
+ * publishing with books of their own.
+ */
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { findTarget } from '../dist/tools/load/clients/connection.js';
@@ -6,7 +9,11 @@ import { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
 import { serverForTest } from './support/server.js';
 
-async function fleetFor(url: string, transport: 'sse' | 'ws', checkedShare: number): Promise<Fleet> {
+async function fleetFor(
+  url: string,
+  transport: 'sse' | 'ws',
+  checkedShare: number,
+): Promise<Fleet> {
   const target = await findTarget(new URL(url));
   const fleet = await Fleet.start({ target, transport, processes: 2, checkedShare });
   onTestFinished(() => fleet.close());
@@ -21,11 +28,19 @@ describe.each(['sse', 'ws'] as const)('a fleet over %s', (transport) => {
     const play = async (ratePerSecond: number, sizeBytes: number): Promise<RoundOutcome> => {
       const target = await findTarget(new URL(url));
       const events = Math.round(ratePerSecond / 2);
-      return new Round(fleet, { target, channel: 'c', sizeBytes, ratePerSecond, events, publishKey: undefined }).play();
+      return new Round(fleet, {
+        target,
+        channel: 'c',
+        sizeBytes,
+        ratePerSecond,
+        events,
+        publishKey: undefined,
+      }).play();
     };
     const booksOf = ({
       books: { published, expected, delivered, lost, doubled, checkedClients, countedClients },
-    }: RoundOutcome) => ({ published, expected, delivered, lost, doubled, checkedClients, countedClients }) as const;
+    }: RoundOutcome) =>
+      ({ published, expected, delivered, lost, doubled, checkedClients, countedClients }) as const;
 
     expect(await fleet.open(20)).toMatchObject({ lines: 20, failed: new Map(), hasStalled: false });
     const first = await play(100, 100);

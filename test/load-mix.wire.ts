@@ -1,6 +1,7 @@
 /**
- * `holdline load` with several processes, clients that are not all checked, mixes, herds and servers of other makes. What it counts
- * is compared with what other clients count, and with faults that are made on purpose.
+ * `holdline load` with several processes, clients that are not all checked, mixes, herds and
+ * servers of other makes. What it counts is compared with what other clients count, and with faults
+ * that are made on purpose.
  */
 
 import { readFileSync } from 'node:fs';
@@ -30,7 +31,14 @@ describe('several processes', { timeout: 60_000 }, () => {
       );
       expect({ status, report }).toMatchObject({
         status: 0,
-        report: { ...FLAWLESS, connections: 60, checkedClients: 6, published: 50, expected: 3000, delivered: 3000 },
+        report: {
+          ...FLAWLESS,
+          connections: 60,
+          checkedClients: 6,
+          published: 50,
+          expected: 3000,
+          delivered: 3000,
+        },
       });
       expect(report.clientProcesses).toHaveLength(2);
       // Latencies are those of checked clients.
@@ -41,7 +49,9 @@ describe('several processes', { timeout: 60_000 }, () => {
 
   it('connect at the rate asked for', async () => {
     const { report } = await load(
-      words(`--url ${shared().url}/ramp --processes 2 --ramp 40/s --connections 20 --rate 10 --duration 500ms`),
+      words(
+        `--url ${shared().url}/ramp --processes 2 --ramp 40/s --connections 20 --rate 10 --duration 500ms`,
+      ),
     );
     // The first of each process is due at once, the tenth 9/20 of a second later.
     expect(report.connectSeconds).toBeGreaterThanOrEqual(0.45);
@@ -54,7 +64,10 @@ describe('several processes', { timeout: 60_000 }, () => {
       words(`--url ${server.url}/c --processes 2 --connections 4 --rate 50 --duration 1h --quiet`),
     );
     await server.statsUntil('some events', ({ head }) => head > 5, 15_000);
-    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ').map(Number);
+    const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
+      .trim()
+      .split(' ')
+      .map(Number);
     process.kill(children[1]!, 'SIGKILL');
     const { status, stdout, stderr } = await ended;
     expect({ status, stdout, stderr }).toEqual({
@@ -68,7 +81,9 @@ describe('several processes', { timeout: 60_000 }, () => {
 
   it('end with the one that ordered them, however it ends', async () => {
     const server = await serverForTest();
-    const { child } = startLoad(words(`--url ${server.url}/c --processes 2 --connections 4 --rate 50 --duration 1h --quiet`));
+    const { child } = startLoad(
+      words(`--url ${server.url}/c --processes 2 --connections 4 --rate 50 --duration 1h --quiet`),
+    );
     await server.statsUntil('some events', ({ head }) => head > 5, 15_000);
     child.kill('SIGKILL');
     await server.statsUntil('no line', ({ lines }) => lines.open === 0, 15_000);
@@ -87,7 +102,9 @@ describe('what a load counts', { timeout: 60_000 }, () => {
     sources[0].addEventListener('message', ({ data }) => seen.eventsource.push(data as string));
     sources[1].addEventListener('message', ({ data }) => seen.undici.push(data as string));
     await server.statsUntil('both', ({ lines }) => lines.open === 2);
-    const loading = load(words(`--url ${url} --processes 2 --connections 30 --rate 200 --duration 1s --check 50%`));
+    const loading = load(
+      words(`--url ${url} --processes 2 --connections 30 --rate 200 --duration 1s --check 50%`),
+    );
     await server.statsUntil('some events of the run', ({ head }) => head > 20, 15_000);
     // Something that is not of the run, which a load must leave out of its figures.
     await server.publish('c', 'not of the run');
@@ -103,11 +120,17 @@ describe('what a load counts', { timeout: 60_000 }, () => {
     expect(new Set(ofRun.map((data) => Number(data.slice(9, 19)))).size).toBe(ofRun.length);
     expect({ status, report }).toMatchObject({
       status: 0,
-      report: { ...FLAWLESS, published: ofRun.length, expected: 30 * ofRun.length, delivered: 30 * ofRun.length },
+      report: {
+        ...FLAWLESS,
+        published: ofRun.length,
+        expected: 30 * ofRun.length,
+        delivered: 30 * ofRun.length,
+      },
     });
     expect(report.published).toBe(200);
     const { counters } = await server.stats();
-    // Those of the load, and the two of this test, of which only the clients of other makes were there for the last.
+    // Those of the load, and the two of this test, of which only the clients of other makes were
+    // there for the last.
     expect(counters.events_accepted_total).toBe(report.published + 2);
     expect(counters.deliveries_total).toBe(report.delivered + 30 + 2 * seen.eventsource.length);
   });
@@ -117,9 +140,26 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
   const shared = sharedServer();
 
   it.each([
-    ['100%', { lost: 3, doubled: 2, outOfOrder: 1, clientsHit: { losing: 2, doubling: 1, disordered: 1, mostLost: 2 } }],
-    // One of ten is checked, and nothing happens to it: what is lost shows in the bytes, and what is doubled does not.
-    ['10%', { lost: 3, doubled: 0, outOfOrder: 0, clientsHit: { losing: 2, doubling: 0, disordered: 0, mostLost: 2 } }],
+    [
+      '100%',
+      {
+        lost: 3,
+        doubled: 2,
+        outOfOrder: 1,
+        clientsHit: { losing: 2, doubling: 1, disordered: 1, mostLost: 2 },
+      },
+    ],
+    // One of ten is checked, and nothing happens to it: what is lost shows in the bytes, and what
+    // is doubled does not.
+    [
+      '10%',
+      {
+        lost: 3,
+        doubled: 0,
+        outOfOrder: 0,
+        clientsHit: { losing: 2, doubling: 0, disordered: 0, mostLost: 2 },
+      },
+    ],
   ])('is counted exactly, with %s checked', async (check, expected) => {
     let held = '';
     const faults: Meddle = (block, nth, stream) => {
@@ -132,41 +172,75 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
     };
     const { server: proxy } = meddlingProxy(shared().port, faults);
     const args = words(`--connections 10 --rate 40 --duration 500ms --check ${check}`);
-    const { status, report } = await load(['--url', `${await listen(proxy)}/faults-${check.length}`, ...args]);
+    const { status, report } = await load([
+      '--url',
+      `${await listen(proxy)}/faults-${check.length}`,
+      ...args,
+    ]);
     expect({ status, report }).toMatchObject({
       status: 1,
-      report: { flawless: false, published: 20, expected: 200, delivered: 197, gapLost: 0, ...expected },
+      report: {
+        flawless: false,
+        published: 20,
+        expected: 200,
+        delivered: 197,
+        gapLost: 0,
+        ...expected,
+      },
     });
   });
 
-  it.each(['100%', '10%'])('is a gap where the server says so, after a return, with %s checked', async (check) => {
-    const firstWithheld = new Map<number, number>();
-    const faults: Meddle = (block, nth, stream) => {
-      const id = Number(/^id: (\d+)$/m.exec(block)![1]);
-      if (stream < 10 || nth > 4) return [block];
-      if (nth === 1) firstWithheld.set(stream, id);
-      // The first three after the return do not come; the proxy says so with the fourth.
-      if (nth < 4) return [];
-      return [`event: gap\ndata: {"after":${firstWithheld.get(stream)! - 1},"before":${id}}`, block];
-    };
-    const { server: proxy, streams } = meddlingProxy(shared().port, faults);
-    const url = `${await listen(proxy)}/gap-${check.length}`;
-    const args = words(`--connections 10 --rate 100 --duration 1s --herd 400ms --check ${check}`);
-    const { status, report } = await load(['--url', url, ...args]);
-    expect({ status, report }).toMatchObject({
-      status: 1,
-      report: { published: 100, expected: 1000, delivered: 970, gapLost: 30, lost: 0, doubled: 0, gaps: 10 },
-    });
-    expect(streams).toHaveLength(20);
-    expect(streams.slice(0, 10)).toEqual(Array.from({ length: 10 }));
-    for (const position of streams.slice(10)) expect(position).toMatch(/^\d+$/);
-  });
+  it.each(['100%', '10%'])(
+    'is a gap where the server says so, after a return, with %s checked',
+    async (check) => {
+      const firstWithheld = new Map<number, number>();
+      const faults: Meddle = (block, nth, stream) => {
+        const id = Number(/^id: (\d+)$/m.exec(block)![1]);
+        if (stream < 10 || nth > 4) return [block];
+        if (nth === 1) firstWithheld.set(stream, id);
+        // The first three after the return do not come; the proxy says so with the fourth.
+        if (nth < 4) return [];
+        return [
+          `event: gap\ndata: {"after":${firstWithheld.get(stream)! - 1},"before":${id}}`,
+          block,
+        ];
+      };
+      const { server: proxy, streams } = meddlingProxy(shared().port, faults);
+      const url = `${await listen(proxy)}/gap-${check.length}`;
+      const args = words(`--connections 10 --rate 100 --duration 1s --herd 400ms --check ${check}`);
+      const { status, report } = await load(['--url', url, ...args]);
+      expect({ status, report }).toMatchObject({
+        status: 1,
+        report: {
+          published: 100,
+          expected: 1000,
+          delivered: 970,
+          gapLost: 30,
+          lost: 0,
+          doubled: 0,
+          gaps: 10,
+        },
+      });
+      expect(streams).toHaveLength(20);
+      expect(streams.slice(0, 10)).toEqual(Array.from({ length: 10 }));
+      for (const position of streams.slice(10)) expect(position).toMatch(/^\d+$/);
+    },
+  );
 
   it('is lost where a server keeps nothing for those who come back', async () => {
     const url = await startOther({ idOf: String, replay: () => [], backAfter: 20 });
     const args = '--connections 10 --rate 200 --duration 1s --herd 300ms';
-    const { status, report } = await load(['--url', `${url}/events`, '--publish-url', `${url}/publish`, ...words(args)]);
-    expect({ status, report }).toMatchObject({ status: 1, report: { published: 200, expected: 2000, gapLost: 0, doubled: 0 } });
+    const { status, report } = await load([
+      '--url',
+      `${url}/events`,
+      '--publish-url',
+      `${url}/publish`,
+      ...words(args),
+    ]);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { published: 200, expected: 2000, gapLost: 0, doubled: 0 },
+    });
     // And those that came before the server knew that they were back.
     expect(report.lost).toBeGreaterThanOrEqual(10 * 20);
     expect(report.lost).toBe(report.expected - report.delivered);
@@ -176,8 +250,17 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
   it('is doubled where a server gives those who come back everything again', async () => {
     const url = await startOther({ idOf: String, replay: (taken) => taken });
     const args = '--connections 10 --rate 200 --duration 1s --herd 500ms';
-    const { status, report } = await load(['--url', `${url}/events`, '--publish-url', `${url}/publish`, ...words(args)]);
-    expect({ status, report }).toMatchObject({ status: 1, report: { lost: 0, delivered: 2000, outOfOrder: 0 } });
+    const { status, report } = await load([
+      '--url',
+      `${url}/events`,
+      '--publish-url',
+      `${url}/publish`,
+      ...words(args),
+    ]);
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { lost: 0, delivered: 2000, outOfOrder: 0 },
+    });
     // About half of the events had come when they left, on a machine that is not under load.
     expect(report.doubled).toBeGreaterThan(10 * 10);
     expect(report.doubled).toBeLessThan(10 * 200);
@@ -193,15 +276,28 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
         if (client !== 0 || nth !== 5) write(text(nth));
       },
     });
-    const args = ['--publish-url', `${url}/publish`, ...words('--connections 4 --check 25% --rate 40 --duration 500ms')];
+    const args = [
+      '--publish-url',
+      `${url}/publish`,
+      ...words('--connections 4 --check 25% --rate 40 --duration 500ms'),
+    ];
     const { status, report } = await load(['--url', `${url}/events`, ...args]);
-    expect({ status, report }).toMatchObject({ status: 1, report: { published: 20, delivered: 79, lost: 1 } });
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { published: 20, delivered: 79, lost: 1 },
+    });
   });
 
   it('is unknown where counted clients come back without knowing where they have been', async () => {
     const other = await startOther({});
     const args = '--connections 10 --check 10% --rate 50 --duration 1s --herd 500ms';
-    const { report, stderr } = await load(['--url', `${other}/events`, '--publish-url', `${other}/publish`, ...words(args)]);
+    const { report, stderr } = await load([
+      '--url',
+      `${other}/events`,
+      '--publish-url',
+      `${other}/publish`,
+      ...words(args),
+    ]);
     expect(report.expected).toBe(report.published);
     expect(stderr).toContain(
       'holdline: 9 clients came back without knowing where they had been; what they got is in no figure\n',
@@ -218,7 +314,11 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
       },
     };
     const url = await startOther(swapped);
-    const args = ['--publish-url', `${url}/publish`, ...words('--connections 4 --rate 40 --duration 500ms')];
+    const args = [
+      '--publish-url',
+      `${url}/publish`,
+      ...words('--connections 4 --rate 40 --duration 500ms'),
+    ];
     const { status, report } = await load(['--url', `${url}/events`, ...args]);
     expect({ status, report }).toMatchObject({
       status: 1,
@@ -247,9 +347,13 @@ describe('clients that do not read as they should', () => {
     const { status, report } = await load(words(`--url ${server.url}/c --slow 10%:8KiB/s ${ARGS}`));
     expect({ status, report }).toMatchObject({
       status: 0,
-      report: { ...OTHERS, mix: { stalled: { clients: 0 }, slow: { clients: 4, bytesPerSecond: 8192 } } },
+      report: {
+        ...OTHERS,
+        mix: { stalled: { clients: 0 }, slow: { clients: 4, bytesPerSecond: 8192 } },
+      },
     });
-    // Two events a second and client, in the 2 s of publishing and what comes after them; each is owed 200.
+    // Two events a second and client, in the 2 s of publishing and what comes after them; each is
+    // owed 200.
     const { delivered } = report.mix!.slow;
     expect(delivered).toBeGreaterThanOrEqual(4);
     expect(delivered).toBeLessThan(4 * 100);
@@ -262,8 +366,12 @@ describe('clients that come and go', { timeout: 60_000 }, () => {
   it.each(['sse', 'long-poll'] as const)('lose nothing over %s', async (transport) => {
     const args = `--transport ${transport} --processes 2 --connections 200 --rate 50 --duration 1s --reconnect 100%/min`;
     const { status, report } = await load(words(`--url ${shared().url}/come-${transport} ${args}`));
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 50, delivered: 10_000 } });
-    // Of the hundred of each process one every 0.6 s, the first at half of that; publishing may end late.
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 50, delivered: 10_000 },
+    });
+    // Of the hundred of each process one every 0.6 s, the first at half of that; publishing may end
+    // late.
     expect(report.mix!.reconnects.returns).toBeGreaterThanOrEqual(4);
     expect(report.mix!.reconnects.returns).toBeLessThan(10);
   });
@@ -274,25 +382,34 @@ describe('clients that come and go', { timeout: 60_000 }, () => {
     ['ws', '5%'],
     ['ws', '100%'],
     ['long-poll', '100%'],
-  ] as const)('lose nothing over %s when all come back at once, with %s checked', async (transport, check) => {
-    const args = `--transport ${transport} --connections 60 --rate 100 --duration 1s --herd 400ms --check ${check}`;
-    const { status, report } = await load(words(`--url ${shared().url}/herd-${transport}-${check.length} ${args}`));
-    expect({ status, report }).toMatchObject({
-      status: 0,
-      report: { ...FLAWLESS, published: 100, delivered: 6000, herd: { clients: 60 } },
-    });
-    const { atSeconds, leftSeconds, backSeconds, caughtUpSeconds } = report.herd!;
-    // A timer may be a little early.
-    expect(atSeconds).toBeGreaterThan(0.39);
-    expect(leftSeconds).toBeGreaterThan(0);
-    expect(backSeconds).toBeGreaterThan(0);
-    expect(caughtUpSeconds).toBeGreaterThanOrEqual(backSeconds!);
-  });
+  ] as const)(
+    'lose nothing over %s when all come back at once, with %s checked',
+    async (transport, check) => {
+      const args = `--transport ${transport} --connections 60 --rate 100 --duration 1s --herd 400ms --check ${check}`;
+      const { status, report } = await load(
+        words(`--url ${shared().url}/herd-${transport}-${check.length} ${args}`),
+      );
+      expect({ status, report }).toMatchObject({
+        status: 0,
+        report: { ...FLAWLESS, published: 100, delivered: 6000, herd: { clients: 60 } },
+      });
+      const { atSeconds, leftSeconds, backSeconds, caughtUpSeconds } = report.herd!;
+      // A timer may be a little early.
+      expect(atSeconds).toBeGreaterThan(0.39);
+      expect(leftSeconds).toBeGreaterThan(0);
+      expect(backSeconds).toBeGreaterThan(0);
+      expect(caughtUpSeconds).toBeGreaterThanOrEqual(backSeconds!);
+    },
+  );
 
   it('are not taken for a herd that comes back', async () => {
-    const args = '--processes 2 --connections 200 --rate 20 --duration 4s --herd 200ms --reconnect 100%/min';
+    const args =
+      '--processes 2 --connections 200 --rate 20 --duration 4s --herd 200ms --reconnect 100%/min';
     const { status, report } = await load(words(`--url ${shared().url}/both ${args}`));
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, delivered: 16_000, herd: { clients: 200 } } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, delivered: 16_000, herd: { clients: 200 } },
+    });
     expect(report.mix!.reconnects.returns).toBeGreaterThan(200);
     // The last to leave by itself does so after 3.9 s.
     expect(report.herd!.backSeconds).toBeLessThan(2.5);
@@ -307,9 +424,16 @@ describe('a server of another make', () => {
     ['line breaks of two characters', { idOf: (nth: number) => `x${nth}`, lineBreak: '\r\n' }],
   ])('is driven at its own paths, with %s', async (_name, parts: OtherParts) => {
     const url = await startOther(parts);
-    const args = ['--publish-url', `${url}/publish?id=c`, ...words('--processes 2 --connections 8 --rate 100 --duration 500ms')];
+    const args = [
+      '--publish-url',
+      `${url}/publish?id=c`,
+      ...words('--processes 2 --connections 8 --rate 100 --duration 500ms'),
+    ];
     const { status, report } = await load(['--url', `${url}/events?id=c&x=1`, ...args]);
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 50, delivered: 400 } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 50, delivered: 400 },
+    });
   });
 
   it('may be better-sse', async () => {
@@ -327,9 +451,16 @@ describe('a server of another make', () => {
       });
     });
     const url = await listen(server);
-    const args = ['--publish-url', `${url}/publish`, ...words('--connections 10 --rate 50 --duration 1s')];
+    const args = [
+      '--publish-url',
+      `${url}/publish`,
+      ...words('--connections 10 --rate 50 --duration 1s'),
+    ];
     const { status, report } = await load(['--url', `${url}/events`, ...args]);
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 50, delivered: 500 } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 50, delivered: 500 },
+    });
   });
 });
 
@@ -340,12 +471,20 @@ interface OtherParts {
   readonly lineBreak?: string;
   /** How often a comment is written to all but the first. */
   readonly heartbeatMs?: number;
-  /** What one who comes with a position gets of the numbers of events so far; without it, what it asks for. */
+  /**
+   * What one who comes with a position gets of the numbers of events so far; without it, what it
+   * asks for.
+   */
   readonly replay?: (taken: readonly number[]) => readonly number[];
   /** How many events one who comes back waits for the head of its answer. */
   readonly backAfter?: number;
   /** Writes the nth event to a client; by default once. */
-  readonly give?: (text: (nth: number) => string, nth: number, client: number, write: (text: string) => void) => void;
+  readonly give?: (
+    text: (nth: number) => string,
+    nth: number,
+    client: number,
+    write: (text: string) => void,
+  ) => void;
 }
 
 /** Event streams at /events, and a POST to /publish, answered with 202 and a sentence; its URL. */
@@ -377,7 +516,8 @@ async function startOther(parts: OtherParts): Promise<string> {
       asked.on('end', () => {
         const nth = events.push(data);
         for (const { from, begin } of waiting) if (from === nth) begin();
-        for (const [client, stream] of streams.entries()) give(textOf, nth, client, (text) => stream.write(text));
+        for (const [client, stream] of streams.entries())
+          give(textOf, nth, client, (text) => stream.write(text));
         answer.writeHead(202).end('queued messages: 1\n');
       });
     } else if (path === '/events') {

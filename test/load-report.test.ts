@@ -1,4 +1,7 @@
-/** What `holdline load` makes of a run: spans of time, percentiles, a verdict, a table, a page and a bar. */
+/**
+ * What `holdline load` makes of a run: spans of time, percentiles, a verdict, a table, a page and a
+ * bar.
+ */
 
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +21,15 @@ import { decimal, duration, percent, rough, size } from '../src/tools/report/wor
 import { momentOf, reportWith } from './support/load-report.js';
 
 function secondWith(parts: Partial<Second> = {}): Second {
-  return { deliveries: 100, bytes: 30_000, p50Ms: 1, p99Ms: 2, maxMs: 3, busyShares: [0.5, 0.25], ...parts };
+  return {
+    deliveries: 100,
+    bytes: 30_000,
+    p50Ms: 1,
+    p99Ms: 2,
+    maxMs: 3,
+    busyShares: [0.5, 0.25],
+    ...parts,
+  };
 }
 
 function sampleAt(seconds: number, parts: Partial<ServerSample> = {}): ServerSample {
@@ -35,17 +46,40 @@ describe('the timeline', () => {
   });
 
   it('lays what clients got and what the server used side by side, from the first look at the server on', () => {
-    const { spanSeconds, moments } = timelineOf(course([secondWith(), secondWith({ deliveries: 7, p99Ms: null })]), [
-      sampleAt(-1.2, { cpuShare: null, rssBytes: 40 }),
-      sampleAt(-0.7, { cpuShare: 0.1 }),
-      sampleAt(0.1, { cpuShare: 0.2, rssBytes: 60, tcpBytes: null }),
-      sampleAt(0.6, { cpuShare: 0.4, rssBytes: 55, tcpBytes: null }),
-    ]);
-    const unknown = { deliveriesPerSecond: null, bytesPerSecond: null, p50Ms: null, p99Ms: null, maxMs: null };
+    const { spanSeconds, moments } = timelineOf(
+      course([secondWith(), secondWith({ deliveries: 7, p99Ms: null })]),
+      [
+        sampleAt(-1.2, { cpuShare: null, rssBytes: 40 }),
+        sampleAt(-0.7, { cpuShare: 0.1 }),
+        sampleAt(0.1, { cpuShare: 0.2, rssBytes: 60, tcpBytes: null }),
+        sampleAt(0.6, { cpuShare: 0.4, rssBytes: 55, tcpBytes: null }),
+      ],
+    );
+    const unknown = {
+      deliveriesPerSecond: null,
+      bytesPerSecond: null,
+      p50Ms: null,
+      p99Ms: null,
+      maxMs: null,
+    };
     expect(spanSeconds).toBe(1);
     expect(moments).toEqual([
-      { atSeconds: -1.5, ...unknown, clientBusyShares: [null, null], serverCpuShare: null, serverRssBytes: 40, tcpBytes: 10 },
-      { atSeconds: -0.5, ...unknown, clientBusyShares: [null, null], serverCpuShare: 0.1, serverRssBytes: 50, tcpBytes: 10 },
+      {
+        atSeconds: -1.5,
+        ...unknown,
+        clientBusyShares: [null, null],
+        serverCpuShare: null,
+        serverRssBytes: 40,
+        tcpBytes: 10,
+      },
+      {
+        atSeconds: -0.5,
+        ...unknown,
+        clientBusyShares: [null, null],
+        serverCpuShare: 0.1,
+        serverRssBytes: 50,
+        tcpBytes: 10,
+      },
       {
         atSeconds: 0.5,
         deliveriesPerSecond: 100,
@@ -75,8 +109,14 @@ describe('the timeline', () => {
 
   it('has as many spans for a day as a plot has room for: means of what flows, the worst of what is late', () => {
     const day = 24 * 3600;
-    const seconds = Array.from({ length: day }, (_, nth) => secondWith({ deliveries: nth % 2, p99Ms: nth === 1000 ? 500 : 2 }));
-    const { spanSeconds, moments } = timelineOf(course(seconds), [sampleAt(-3), sampleAt(day - 1), sampleAt(day + 500)]);
+    const seconds = Array.from({ length: day }, (_, nth) =>
+      secondWith({ deliveries: nth % 2, p99Ms: nth === 1000 ? 500 : 2 }),
+    );
+    const { spanSeconds, moments } = timelineOf(course(seconds), [
+      sampleAt(-3),
+      sampleAt(day - 1),
+      sampleAt(day + 500),
+    ]);
     expect(moments.length).toBeLessThanOrEqual(601);
     expect(moments.length).toBeGreaterThan(500);
     expect(moments.filter(({ p99Ms }) => p99Ms === 500)).toHaveLength(1);
@@ -84,7 +124,9 @@ describe('the timeline', () => {
       if (atSeconds > 0) expect(deliveriesPerSecond).toBeCloseTo(0.5, 1);
       else expect(deliveriesPerSecond).toBeNull();
     }
-    const steps = moments.slice(1).map(({ atSeconds }, index) => atSeconds - moments[index]!.atSeconds);
+    const steps = moments
+      .slice(1)
+      .map(({ atSeconds }, index) => atSeconds - moments[index]!.atSeconds);
     expect(new Set(steps)).toEqual(new Set([spanSeconds]));
   });
 
@@ -118,22 +160,27 @@ describe('the percentiles of a curve', () => {
 
 describe('words', () => {
   it('keep the digits that matter', () => {
-    expect([decimal(1234.56789), percent(0.12345), rough(1_234_567), rough(123_456), rough(9999), rough(1.25)]).toEqual([
-      '1,234.568',
-      '12.3 %',
-      '1.23 million',
-      '123 thousand',
-      '9,999',
-      '1.3',
+    expect([
+      decimal(1234.56789),
+      percent(0.12345),
+      rough(1_234_567),
+      rough(123_456),
+      rough(9999),
+      rough(1.25),
+    ]).toEqual(['1,234.568', '12.3 %', '1.23 million', '123 thousand', '9,999', '1.3']);
+    expect([
+      duration(0.1234),
+      duration(85.25),
+      duration(1250),
+      duration(90_000),
+      duration(7.2e6),
+    ]).toEqual(['0.123 ms', '85.3 ms', '1.25 s', '1.5 min', '120 min']);
+    expect([size(0), size(1023), size(24.5 * 1024 ** 2), size(1024 ** 5)]).toEqual([
+      '0 B',
+      '1,023 B',
+      '24.5 MiB',
+      '1,024 TiB',
     ]);
-    expect([duration(0.1234), duration(85.25), duration(1250), duration(90_000), duration(7.2e6)]).toEqual([
-      '0.123 ms',
-      '85.3 ms',
-      '1.25 s',
-      '1.5 min',
-      '120 min',
-    ]);
-    expect([size(0), size(1023), size(24.5 * 1024 ** 2), size(1024 ** 5)]).toEqual(['0 B', '1,023 B', '24.5 MiB', '1,024 TiB']);
   });
 });
 
@@ -152,14 +199,22 @@ describe('the verdict', () => {
       'good',
       'All 100 events came to all 1,000 clients once and in order, 99 % of the deliveries within 24 ms of their time.',
     ],
-    [{ clientLimited: true }, 'warning', /once and in order, .* But this client was the bottleneck: the server may do better\.$/],
+    [
+      { clientLimited: true },
+      'warning',
+      /once and in order, .* But this client was the bottleneck: the server may do better\.$/,
+    ],
     [{ flawless: false, published: 0 }, 'bad', 'The server took no event.'],
     [
       { flawless: false, lost: 3, gapLost: 20, doubled: 1, outOfOrder: 2 },
       'bad',
       'Of 100,000 deliveries 3 were lost (0.003 %), 20 were lost and the server said so, 1 came twice, 2 came out of order.',
     ],
-    [{ flawless: false }, 'bad', 'The server went before the end; until then every event came once and in order.'],
+    [
+      { flawless: false },
+      'bad',
+      'The server went before the end; until then every event came once and in order.',
+    ],
   ] as const)('for %j is %s', (parts, tone, text) => {
     const verdict = verdictOf(parts);
     expect(verdict[0]).toBe(tone);
@@ -179,10 +234,25 @@ describe('the page', () => {
       'Server memory',
       'TCP buffers',
     ]);
-    const elsewhere = { server: null, serverUnknown: 'the server is at 192.0.2.1, which is not this machine' };
-    expect(plots(elsewhere)).toEqual(['Latency by percentile', 'Latency over time', 'Deliveries', 'CPU']);
-    expect(markupOf(elsewhere)).toContain('not shown: the server is at 192.0.2.1, which is not this machine.');
-    expect(plots({ latencyCurve: [] })).toEqual(['Deliveries', 'CPU', 'Server memory', 'TCP buffers']);
+    const elsewhere = {
+      server: null,
+      serverUnknown: 'the server is at 192.0.2.1, which is not this machine',
+    };
+    expect(plots(elsewhere)).toEqual([
+      'Latency by percentile',
+      'Latency over time',
+      'Deliveries',
+      'CPU',
+    ]);
+    expect(markupOf(elsewhere)).toContain(
+      'not shown: the server is at 192.0.2.1, which is not this machine.',
+    );
+    expect(plots({ latencyCurve: [] })).toEqual([
+      'Deliveries',
+      'CPU',
+      'Server memory',
+      'TCP buffers',
+    ]);
   });
 
   it('tells of clients that are not plain, and of a herd', () => {
@@ -193,13 +263,23 @@ describe('the page', () => {
         slow: { clients: 50, bytesPerSecond: 8192, delivered: 1234, gaps: 5, cutOff: 0 },
         reconnects: { sharePerMinute: 0.02, returns: 31, refusedReturns: 1 },
       },
-      herd: { clients: 940, atSeconds: 5, leftSeconds: 0.1, backSeconds: 1.5, caughtUpSeconds: null },
+      herd: {
+        clients: 940,
+        atSeconds: 5,
+        leftSeconds: 0.1,
+        backSeconds: 1.5,
+        caughtUpSeconds: null,
+      },
     });
-    expect(text).toMatch(/stalled: they read nothing<\/th>\s*<td class="right ">10<\/td>\s*<td class="right ">2<\/td>/);
+    expect(text).toMatch(
+      /stalled: they read nothing<\/th>\s*<td class="right ">10<\/td>\s*<td class="right ">2<\/td>/,
+    );
     expect(text).toMatch(
       /slow: they read 8 KiB\/s<\/th>\s*<td class="right ">50<\/td>\s*<td class="right ">0<\/td>\s*<td class="right ">1,234/,
     );
-    expect(text).toMatch(/2 % of the clients that read normally .* as did the herd: 31 times in all, 1 further tries/);
+    expect(text).toMatch(
+      /2 % of the clients that read normally .* as did the herd: 31 times in all, 1 further tries/,
+    );
     expect(text).toMatch(
       /<p class="note bad">After 5 s all 940 clients .* again in 1.5 s, and had what it was owed not by the end/,
     );
@@ -226,20 +306,30 @@ describe('the page', () => {
           clientProcesses: Array.from({ length: processes }, () => clientProcesses[0]!),
           timeline: {
             spanSeconds: 1,
-            moments: [momentOf(0.5, { clientBusyShares: Array.from({ length: processes }, (_, nth) => nth / 10) })],
+            moments: [
+              momentOf(0.5, {
+                clientBusyShares: Array.from({ length: processes }, (_, nth) => nth / 10),
+              }),
+            ],
           },
         }),
       );
       return /aria-label="CPU, ([^"]*)"/.exec(page)![1]!;
     };
-    expect(labels(1)).toBe('CPU over after the first event. server from 40 to 40 %; client from 0 to 0 %.');
+    expect(labels(1)).toBe(
+      'CPU over after the first event. server from 40 to 40 %; client from 0 to 0 %.',
+    );
     expect(labels(3)).toContain('client 3 from 20 to 20 %');
-    expect(labels(6)).toContain('busiest client from 50 to 50 %; mean of 6 clients from 25 to 25 %');
+    expect(labels(6)).toContain(
+      'busiest client from 50 to 50 %; mean of 6 clients from 25 to 25 %',
+    );
   });
 
   it('keeps what comes from outside as text', () => {
     const hostile = '<script>alert(1)</script>';
-    const page = htmlReport(reportWith({ url: `http://h/${hostile}`, remarks: [hostile], serverUnknown: hostile }));
+    const page = htmlReport(
+      reportWith({ url: `http://h/${hostile}`, remarks: [hostile], serverUnknown: hostile }),
+    );
     expect(page).not.toContain('<script>alert');
     expect(page.match(/&lt;script&gt;alert\(1\)/g)!.length).toBeGreaterThanOrEqual(4);
   });
@@ -255,7 +345,13 @@ describe('the table', () => {
       reportWith({
         checkedClients: 10,
         gapLost: 4,
-        herd: { clients: 940, atSeconds: 5, leftSeconds: 0.1, backSeconds: 1.5, caughtUpSeconds: null },
+        herd: {
+          clients: 940,
+          atSeconds: 5,
+          leftSeconds: 0.1,
+          backSeconds: 1.5,
+          caughtUpSeconds: null,
+        },
         mix: {
           stalled: { clients: 10, cutOff: 2 },
           slow: { clients: 50, bytesPerSecond: 8192, delivered: 1234, gaps: 5, cutOff: 0 },
@@ -299,10 +395,13 @@ describe('files', () => {
   it('that cannot be written are refused before the run', () => {
     mkdirSync(folder, { recursive: true });
     const refusal = (message: RegExp): unknown =>
-      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: expect.stringMatching(message) as string });
-    expect(() => checkReportFiles({ htmlFile: join(folder, 'no', 'a.html'), outFile: undefined })).toThrow(
-      refusal(/^--html: a file cannot be written there: ENOENT: .*no/),
-    );
+      expect.objectContaining({
+        code: 'HOLDLINE_BAD_OPTION',
+        message: expect.stringMatching(message) as string,
+      });
+    expect(() =>
+      checkReportFiles({ htmlFile: join(folder, 'no', 'a.html'), outFile: undefined }),
+    ).toThrow(refusal(/^--html: a file cannot be written there: ENOENT: .*no/));
     expect(() => checkReportFiles({ htmlFile: undefined, outFile: folder })).toThrow(
       refusal(/^--out: a file cannot be written there: .* is a directory$/),
     );
@@ -320,8 +419,19 @@ describe('progress', () => {
   /** What is written while the run stands so, in some seconds. */
   function shown(run: Partial<Watched>, isTerminal: boolean): string {
     vi.useFakeTimers();
-    const stream = Object.assign(new PassThrough(), { isTTY: isTerminal, columns: 200, cursorTo() {}, clearLine() {} });
-    const watched = { phase: 'publishing', totals: undefined, lastSecond: undefined, meter: undefined, ...run } as Watched;
+    const stream = Object.assign(new PassThrough(), {
+      isTTY: isTerminal,
+      columns: 200,
+      cursorTo() {},
+      clearLine() {},
+    });
+    const watched = {
+      phase: 'publishing',
+      totals: undefined,
+      lastSecond: undefined,
+      meter: undefined,
+      ...run,
+    } as Watched;
     const hide = showProgress(watched, settings, stream as unknown as NodeJS.WriteStream);
     vi.advanceTimersByTime(5_100);
     hide();
@@ -337,7 +447,9 @@ describe('progress', () => {
       'holdline: connecting 40/100, server 60 MiB, 25 % of a core\n',
     );
     // Of 100 clients 90 are owed each of 100 events.
-    expect(shown({ totals, lastSecond: secondWith({ deliveries: 900, p99Ms: 12.34 }), meter }, false)).toBe(
+    expect(
+      shown({ totals, lastSecond: secondWith({ deliveries: 900, p99Ms: 12.34 }), meter }, false),
+    ).toBe(
       'holdline: publishing 4,500/9,000, 900 deliveries/s, p99 12.3 ms, server 60 MiB, 25 % of a core\n',
     );
     expect(shown({ phase: 'settling' }, false)).toBe('holdline: settling 0/9,000\n');

@@ -11,7 +11,14 @@ import {
   type EventShape,
   type EventSink,
 } from '../src/tools/load/clients/encoding.js';
-import { dueUsOf, eventData, newRun, nowUs, sequenceOf, stampEvent } from '../src/tools/load/clients/event.js';
+import {
+  dueUsOf,
+  eventData,
+  newRun,
+  nowUs,
+  sequenceOf,
+  stampEvent,
+} from '../src/tools/load/clients/event.js';
 import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
 import { FrameReader } from '../src/tools/load/clients/websocket-client.js';
@@ -19,7 +26,10 @@ import { Random } from './support/random.js';
 
 const SEED = 20_261_122;
 
-/** Reads bytes in pieces; `feed` is given the whole buffer each time, as the clients' readers are given one that is larger. */
+/**
+ * Reads bytes in pieces; `feed` is given the whole buffer each time, as the clients' readers are
+ * given one that is larger.
+ */
 type Feed = (bytes: Buffer, start: number, end: number) => void;
 
 function feedInPieces(feed: Feed, bytes: Buffer, cuts: readonly number[]): void {
@@ -30,7 +40,9 @@ function feedInPieces(feed: Feed, bytes: Buffer, cuts: readonly number[]): void 
   }
 }
 
-/** Every way to cut that is worth a look: whole, in two at every byte, byte by byte, and at random. */
+/**
+ * Every way to cut that is worth a look: whole, in two at every byte, byte by byte, and at random.
+ */
 function* waysToCut(length: number): Generator<readonly number[]> {
   yield [];
   const step = Math.max(1, Math.floor(length / 2000));
@@ -38,13 +50,19 @@ function* waysToCut(length: number): Generator<readonly number[]> {
   if (step === 1) yield Array.from({ length: length - 1 }, (_, index) => index + 1);
   const random = new Random(SEED);
   for (let round = 0; round < 50; round++) {
-    const cuts = new Set(Array.from({ length: random.between(1, 12) }, () => random.between(1, length - 1)));
+    const cuts = new Set(
+      Array.from({ length: random.between(1, 12) }, () => random.between(1, length - 1)),
+    );
     yield [...cuts].toSorted((a, b) => a - b);
   }
 }
 
 /** What a reader tells is the same however the bytes are cut. */
-function expectSameAtEveryCut(bytes: Buffer, read: (cuts: readonly number[]) => unknown, expected: unknown): void {
+function expectSameAtEveryCut(
+  bytes: Buffer,
+  read: (cuts: readonly number[]) => unknown,
+  expected: unknown,
+): void {
   for (const cuts of waysToCut(bytes.length)) {
     const seen = read(cuts);
     // One comparison for each cut would be most of the test's time.
@@ -54,13 +72,19 @@ function expectSameAtEveryCut(bytes: Buffer, read: (cuts: readonly number[]) => 
 }
 
 describe('options', () => {
-  const parse = (args: string[], env: Record<string, string> = {}, fileLimit: number | undefined = 20_000) =>
-    parseLoadOptions(args, { env, fileLimit });
+  const parse = (
+    args: string[],
+    env: Record<string, string> = {},
+    fileLimit: number | undefined = 20_000,
+  ) => parseLoadOptions(args, { env, fileLimit });
 
   it('have the documented defaults', () => {
     const { values, warnings } = parse([]);
     // Those without a default are left out here.
-    expect({ values: Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)), warnings }).toEqual({
+    expect({
+      values: Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)),
+      warnings,
+    }).toEqual({
       values: {
         url: 'http://127.0.0.1:8080/load',
         transport: 'sse',
@@ -81,7 +105,15 @@ describe('options', () => {
   });
 
   it('are read from flags and variables, and a flag beats a variable', () => {
-    const args = ['--url', 'http://[::1]:81/a/b?id=c', '--transport=long-poll', '--size', '4KiB', '--duration=1.5s', '--json'];
+    const args = [
+      '--url',
+      'http://[::1]:81/a/b?id=c',
+      '--transport=long-poll',
+      '--size',
+      '4KiB',
+      '--duration=1.5s',
+      '--json',
+    ];
     const env = {
       HOLDLINE_RATE: '20',
       HOLDLINE_TRANSPORT: 'ws',
@@ -107,14 +139,31 @@ describe('options', () => {
   it.each([
     [['--connection', '5'], '--connection is not an option; did you mean --connections?'],
     [['--port', '5'], '--port is not an option; holdline load --help lists the options'],
-    [['http://127.0.0.1/x'], '"http://127.0.0.1/x" is not an option; options start with -- and holdline load takes nothing else'],
-    [['--transport', 'http'], '--transport: "http" was given; accepted is one of sse, ndjson, ws, long-poll, short-poll'],
+    [
+      ['http://127.0.0.1/x'],
+      '"http://127.0.0.1/x" is not an option; options start with -- and holdline load takes nothing else',
+    ],
+    [
+      ['--transport', 'http'],
+      '--transport: "http" was given; accepted is one of sse, ndjson, ws, long-poll, short-poll',
+    ],
     [
       ['--size', '63'],
       '--size: "63" was given; accepted is a size from 64B to 1MiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
     ],
-    [['--rate'], '--rate needs a value and nothing follows; accepted is an integer from 1 to 100000'],
-    ...['https://h/c', 'http://h', 'http://u@h/c', 'http://h/c#x', 'http://h/a b', 'http://h:99999/c', 'h/c'].map(
+    [
+      ['--rate'],
+      '--rate needs a value and nothing follows; accepted is an integer from 1 to 100000',
+    ],
+    ...[
+      'https://h/c',
+      'http://h',
+      'http://u@h/c',
+      'http://h/c#x',
+      'http://h/a b',
+      'http://h:99999/c',
+      'h/c',
+    ].map(
       (url) =>
         [
           ['--url', url],
@@ -123,26 +172,38 @@ describe('options', () => {
     ),
     ...['1', '101%', '-1%', '1.00001%', '%'].map(
       (share) =>
-        [['--stalled', share], `--stalled: "${share}" was given; accepted is a share from 0% to 100%, such as 1% or 0.5%`] as [
-          string[],
-          string,
-        ],
+        [
+          ['--stalled', share],
+          `--stalled: "${share}" was given; accepted is a share from 0% to 100%, such as 1% or 0.5%`,
+        ] as [string[], string],
     ),
     ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s'].map(
       (slow) =>
-        [['--slow', slow], `--slow: "${slow}" was given; accepted is a share and what each of them reads, such as 5%:8KiB/s`] as [
-          string[],
-          string,
-        ],
+        [
+          ['--slow', slow],
+          `--slow: "${slow}" was given; accepted is a share and what each of them reads, such as 5%:8KiB/s`,
+        ] as [string[], string],
     ),
     [
       ['--reconnect', '2%'],
       '--reconnect: "2%" was given; accepted is a share in a minute from 0%/min to 100%/min, such as 2%/min',
     ],
-    [['--ramp', '500'], '--ramp: "500" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s'],
-    [['--ramp', '0/s'], '--ramp: "0/s" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s'],
-    [['--processes', '8', '--connections', '7'], '--processes: 8 is more than there are clients (--connections 7)'],
-    [['--stalled', '60%', '--slow', '50%:1KiB/s'], '--stalled and --slow: together they are more than all clients'],
+    [
+      ['--ramp', '500'],
+      '--ramp: "500" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s',
+    ],
+    [
+      ['--ramp', '0/s'],
+      '--ramp: "0/s" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s',
+    ],
+    [
+      ['--processes', '8', '--connections', '7'],
+      '--processes: 8 is more than there are clients (--connections 7)',
+    ],
+    [
+      ['--stalled', '60%', '--slow', '50%:1KiB/s'],
+      '--stalled and --slow: together they are more than all clients',
+    ],
     [
       ['--transport', 'long-poll', '--check', '1%'],
       '--check: every answer to a poll is read, so leave it out with --transport long-poll',
@@ -151,9 +212,14 @@ describe('options', () => {
       ['--transport', 'short-poll', '--stalled', '1%'],
       '--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport short-poll',
     ],
-    [['--herd', '10s'], '--herd: events are published for 10000 ms (--duration), so 10000 ms is too late'],
+    [
+      ['--herd', '10s'],
+      '--herd: events are published for 10000 ms (--duration), so 10000 ms is too late',
+    ],
   ] as [string[], string][])('%j is refused in words', (args, words) => {
-    expect(() => parse(args)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: words }));
+    expect(() => parse(args)).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: words }),
+    );
   });
 
   it('refuse more connections than the file limit carries, and more than the books can hold', () => {
@@ -161,8 +227,12 @@ describe('options', () => {
     expect(() => parse(['--connections', '937'], {}, 1000)).toThrow(
       /^--connections: 937 is more than the file limit of 1000 a process carries, which is 936: /,
     );
-    expect(parse(['--connections', '1872', '--processes', '2'], {}, 1000).values.connections).toBe(1872);
-    expect(() => parse(['--connections', '1873', '--processes', '2'], {}, 1000)).toThrow(/which is 1872: /);
+    expect(parse(['--connections', '1872', '--processes', '2'], {}, 1000).values.connections).toBe(
+      1872,
+    );
+    expect(() => parse(['--connections', '1873', '--processes', '2'], {}, 1000)).toThrow(
+      /which is 1872: /,
+    );
     const many = ['--connections', '15000', '--rate', '100000', '--duration', '10s'];
     expect(() => parse(many)).toThrow(/with 1000000 events .* the book/);
     expect(parse([...many, '--check', '1%']).values.checkedShare).toBe(0.01);
@@ -230,7 +300,8 @@ describe('the clock', () => {
     const before = Number(process.hrtime.bigint()) / 1000;
     const at = nowUs();
     const after = Number(process.hrtime.bigint()) / 1000;
-    // The two are readings of one counter, some of a microsecond apart; the origin was taken between two such readings.
+    // The two are readings of one counter, some of a microsecond apart; the origin was taken
+    // between two such readings.
     expect(at).toBeGreaterThan(before - 100);
     expect(at).toBeLessThan(after + 100);
   });
@@ -265,7 +336,8 @@ function teller(): { told: unknown[]; sink: EventSink } {
   return {
     told,
     sink: {
-      event: (id, sequence, dueUs) => told.push([Number.isNaN(id) ? 'no number' : id, sequence, dueUs]),
+      event: (id, sequence, dueUs) =>
+        told.push([Number.isNaN(id) ? 'no number' : id, sequence, dueUs]),
       gap: (after, before) => told.push({ after, before }),
       ended: (code) => told.push(code),
       position: (id) => told.push(`at ${id}`),
@@ -304,7 +376,12 @@ const STREAMS = {
       [1_790_000_000_000_000, 3, 40],
       'draining',
     ],
-    refused: ['<html>\n\n', 'id: 7\ndata: abcdef01\n\n', `id: 7\ndata: ${dataOf(0, 10)}x\n\n`, 'event: end\ndata: {\n\n'],
+    refused: [
+      '<html>\n\n',
+      'id: 7\ndata: abcdef01\n\n',
+      `id: 7\ndata: ${dataOf(0, 10)}x\n\n`,
+      'event: end\ndata: {\n\n',
+    ],
   },
   // As servers of other makes write it.
   'sse of others': {
@@ -319,7 +396,14 @@ const STREAMS = {
       'retry: 2000\n\n',
       `id: 9\r\ndata: ${dataOf(3, 40)}\r\n\r\n`,
     ],
-    told: [['no number', 0, 10], 'at 7-a', ['no number', 1, 20], 'at 1700000000:0', ['no number', 2, 30], [9, 3, 40]],
+    told: [
+      ['no number', 0, 10],
+      'at 7-a',
+      ['no number', 1, 20],
+      'at 1700000000:0',
+      ['no number', 2, 30],
+      [9, 3, 40],
+    ],
     refused: [`data: "${dataOf(0, 10)}x"\n\n`],
   },
   ndjson: {
@@ -329,48 +413,65 @@ const STREAMS = {
       `{"id":7,"channel":"load","data":"${dataOf(0, 10)}"}\n`,
       `{"id":8,"channel":"load","data":"${dataOf(1, 20)}"}\n`,
       '\n',
-      ...OTHER_DATA.map((data, index) => `{"id":${9 + index},"channel":"load","event":"notice","data":"${data}"}\n`),
+      ...OTHER_DATA.map(
+        (data, index) => `{"id":${9 + index},"channel":"load","event":"notice","data":"${data}"}\n`,
+      ),
       '{"id":13,"channel":"load","data":{"json":["grüße 😀",1]}}\n',
       '{"gap":{"after":4,"before":118}}\n',
       `{"id":20,"channel":"load","event":"other","data":"${dataOf(2, 30)}"}\n`,
       `{"id":1790000000000000,"channel":"load","data":"${dataOf(3, 40)}"}\n`,
       '{"end":{"code":"draining","reconnect":true}}\n',
     ],
-    told: [[7, 0, 10], [8, 1, 20], { after: 4, before: 118 }, [20, 2, 30], [1_790_000_000_000_000, 3, 40], 'draining'],
-    refused: ['<html>\n', '{"id":7\n', '{}\n', `{"id":7,"channel":"load","data":"${dataOf(0, 10)}x"}\n`],
+    told: [
+      [7, 0, 10],
+      [8, 1, 20],
+      { after: 4, before: 118 },
+      [20, 2, 30],
+      [1_790_000_000_000_000, 3, 40],
+      'draining',
+    ],
+    refused: [
+      '<html>\n',
+      '{"id":7\n',
+      '{}\n',
+      `{"id":7,"channel":"load","data":"${dataOf(0, 10)}x"}\n`,
+    ],
   },
 };
 
-describe.each(Object.entries(STREAMS))('a reader of %s', (_name, { encoding, bytes: parts, told: expected, refused }) => {
-  const format = formatOf(encoding, SHAPE);
+describe.each(Object.entries(STREAMS))(
+  'a reader of %s',
+  (_name, { encoding, bytes: parts, told: expected, refused }) => {
+    const format = formatOf(encoding, SHAPE);
 
-  it('tells the same however the stream is cut', () => {
-    const bytes = Buffer.from(parts.join(''));
-    const read = (cuts: readonly number[]): unknown => {
-      const { told, sink } = teller();
-      const reader = new EventReader(format, sink);
-      feedInPieces((...of) => reader.feed(...of), bytes, cuts);
-      return [told, reader.isBetweenEvents];
-    };
-    expectSameAtEveryCut(bytes, read, [expected, true]);
-  });
+    it('tells the same however the stream is cut', () => {
+      const bytes = Buffer.from(parts.join(''));
+      const read = (cuts: readonly number[]): unknown => {
+        const { told, sink } = teller();
+        const reader = new EventReader(format, sink);
+        feedInPieces((...of) => reader.feed(...of), bytes, cuts);
+        return [told, reader.isBetweenEvents];
+      };
+      expectSameAtEveryCut(bytes, read, [expected, true]);
+    });
 
-  it.each(refused)('refuses %j', (text) => {
-    const bytes = Buffer.from(text);
-    expect(() => new EventReader(format, teller().sink).feed(bytes, 0, bytes.length)).toThrow(
-      /^(?:no line of an event stream|no event|a damaged event|.*JSON)/,
-    );
-  });
+    it.each(refused)('refuses %j', (text) => {
+      const bytes = Buffer.from(text);
+      expect(() => new EventReader(format, teller().sink).feed(bytes, 0, bytes.length)).toThrow(
+        /^(?:no line of an event stream|no event|a damaged event|.*JSON)/,
+      );
+    });
 
-  it('knows when an event is not yet whole', () => {
-    const reader = new EventReader(format, teller().sink);
-    const bytes = Buffer.from(parts[2]!);
-    reader.feed(bytes, 0, 10);
-    expect(reader.isBetweenEvents).toBe(false);
-    reader.feed(bytes, 10, bytes.length);
-    expect(reader.isBetweenEvents).toBe(true);
-  });
-});
+    it('knows when an event is not yet whole', () => {
+      const reader = new EventReader(format, teller().sink);
+      const bytes = Buffer.from(parts[2]!);
+      reader.feed(bytes, 0, 10);
+      expect(reader.isBetweenEvents).toBe(false);
+      reader.feed(bytes, 10, bytes.length);
+      expect(reader.isBetweenEvents).toBe(true);
+    });
+  },
+);
 
 describe('an object of a poll', () => {
   it('may tell a gap and an event at once', () => {
@@ -409,7 +510,8 @@ describe('the last id in what came', () => {
   });
 
   it('is not known where its id may have begun before', () => {
-    for (let cut = 4; cut < SSE_EVENT.length; cut++) expect(last(SSE, SSE_EVENT, cut), `cut at ${cut}`).toBeNaN();
+    for (let cut = 4; cut < SSE_EVENT.length; cut++)
+      expect(last(SSE, SSE_EVENT, cut), `cut at ${cut}`).toBeNaN();
   });
 });
 
@@ -433,7 +535,8 @@ describe('a reader of answers', () => {
       const reader = new AnswerReader({
         head: isStreamed,
         piece: (piece, start, end) => (streamed += piece.toString('latin1', start, end)),
-        complete: ({ status, headers }, body) => told.push([status, headers.get('holdline-position') ?? null, body.toString()]),
+        complete: ({ status, headers }, body) =>
+          told.push([status, headers.get('holdline-position') ?? null, body.toString()]),
       });
       feedInPieces((...of) => reader.feed(...of), bytes, cuts);
       return [told, streamed];
@@ -452,9 +555,21 @@ describe('a reader of answers', () => {
 
   it.each([
     ['no HTTP', 'SSH-2.0-x\r\n\r\n', /^this is no HTTP\/1\.1: "SSH-2\.0-x"/],
-    ['a head without end', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(17_000)}`, /^an answer's head is over 16384 bytes$/],
-    ['a length that is none', 'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n', /^Content-Length: -1$/],
-    ['a chunk without size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nx', /^a chunk has no size$/],
+    [
+      'a head without end',
+      `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(17_000)}`,
+      /^an answer's head is over 16384 bytes$/,
+    ],
+    [
+      'a length that is none',
+      'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
+      /^Content-Length: -1$/,
+    ],
+    [
+      'a chunk without size',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\nx',
+      /^a chunk has no size$/,
+    ],
     [
       'a chunk with an odd size',
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx1\r\n',
@@ -483,7 +598,8 @@ function frame(first: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload]);
 }
 
-const letters = (length: number): Buffer => Buffer.from(Array.from({ length }, (_, index) => 97 + (index % 26)));
+const letters = (length: number): Buffer =>
+  Buffer.from(Array.from({ length }, (_, index) => 97 + (index % 26)));
 
 describe('a reader of WebSocket frames', () => {
   function readFrames(bytes: Buffer, cuts: readonly number[]): unknown[] {
@@ -532,12 +648,24 @@ describe('a reader of WebSocket frames', () => {
   });
 
   it('tells the same of lengths at the edges of 16 and 64 bits', () => {
-    const bytes = Buffer.concat([frame(0x81, letters(65_535)), frame(0x81, letters(65_536)), frame(0x81, letters(1))]);
+    const bytes = Buffer.concat([
+      frame(0x81, letters(65_535)),
+      frame(0x81, letters(65_536)),
+      frame(0x81, letters(1)),
+    ]);
     const expected = [65_535, 65_536, 1].map((length) => letters(length).toString());
-    const edges = [1, 2, 3, 4, 5, 65_538, 65_539, 65_540, 65_541, 65_545, 65_548, 65_549, 65_550, 131_084, 131_085, 131_086];
+    const edges = [
+      1, 2, 3, 4, 5, 65_538, 65_539, 65_540, 65_541, 65_545, 65_548, 65_549, 65_550, 131_084,
+      131_085, 131_086,
+    ];
     const random = new Random(SEED);
-    const ways = [...edges.map((cut) => [cut]), edges, ...edges.map(() => random.some(edges, 5).toSorted((a, b) => a - b))];
-    for (const cuts of ways) expect(readFrames(bytes, cuts).every((text, index) => text === expected[index])).toBe(true);
+    const ways = [
+      ...edges.map((cut) => [cut]),
+      edges,
+      ...edges.map(() => random.some(edges, 5).toSorted((a, b) => a - b)),
+    ];
+    for (const cuts of ways)
+      expect(readFrames(bytes, cuts).every((text, index) => text === expected[index])).toBe(true);
   });
 
   it.each([
@@ -545,7 +673,11 @@ describe('a reader of WebSocket frames', () => {
     ['an extension', Buffer.from([0xc1, 0x00]), /extension/],
     ['a binary message', Buffer.from([0x82, 0x00]), /opcode 2 came where a text begins/],
     ['a continuation of nothing', Buffer.from([0x80, 0x00]), /opcode 0 came where a text begins/],
-    ['a new message inside another', Buffer.from([0x01, 0x00, 0x81, 0x00]), /opcode 1 came where a message goes on/],
+    [
+      'a new message inside another',
+      Buffer.from([0x01, 0x00, 0x81, 0x00]),
+      /opcode 1 came where a message goes on/,
+    ],
     ['a cut ping', Buffer.from([0x09, 0x00]), /control frame/],
     ['a long ping', Buffer.from([0x89, 0x7e, 0x00, 0x7e]), /control frame/],
   ])('refuses %s', (_name, bytes, message) => {

@@ -1,4 +1,7 @@
-/** `holdline load` against a server, and against fakes that lose, double, refuse and cut off: what it says must be what happened. */
+/**
+ * `holdline load` against a server, and against fakes that lose, double, refuse and cut off: what
+ * it says must be what happened.
+ */
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
@@ -46,8 +49,18 @@ const KINDS = {
   clientBusyShare: 'number',
   clientLimited: 'boolean',
   clientProcesses: 'array',
-  publisher: { cpuSeconds: 'number', busyShare: 'number', latenessMs: { p99: 'number', max: 'number' } },
-  server: { pids: 'array', rssBytesBefore: 'number', rssBytesMost: 'number', cpuShare: 'number', tcpBytesMost: 'number' },
+  publisher: {
+    cpuSeconds: 'number',
+    busyShare: 'number',
+    latenessMs: { p99: 'number', max: 'number' },
+  },
+  server: {
+    pids: 'array',
+    rssBytesBefore: 'number',
+    rssBytesMost: 'number',
+    cpuShare: 'number',
+    tcpBytesMost: 'number',
+  },
   serverUnknown: 'null',
   timeline: { spanSeconds: 'number', moments: 'array' },
   remarks: 'array',
@@ -80,7 +93,9 @@ describe('a run', () => {
     async (transport) => {
       const url = `${shared().url}/run-${transport}`;
       const { status, report } = await load(
-        words(`--url ${url} --transport ${transport} --connections 20 --rate 20 --duration 2s --size 300 --poll-interval 500ms`),
+        words(
+          `--url ${url} --transport ${transport} --connections 20 --rate 20 --duration 2s --size 300 --poll-interval 500ms`,
+        ),
       );
       expect({ status, report }).toMatchObject({
         status: 0,
@@ -92,20 +107,34 @@ describe('a run', () => {
         ...KINDS,
         pollIntervalSeconds: transport === 'short-poll' ? 'number' : 'null',
       });
-      expect(report).toMatchObject({ connections: 20, ratePerSecond: 20, sizeBytes: 300, durationSeconds: 2 });
+      expect(report).toMatchObject({
+        connections: 20,
+        ratePerSecond: 20,
+        sizeBytes: 300,
+        durationSeconds: 2,
+      });
       expect(report.pollIntervalSeconds).toBe(transport === 'short-poll' ? 0.5 : null);
       expect(report.bytesPerClient).toBe(Math.round(report.bytesReceived / 20));
       expect(new Date(report.startedAt).toISOString()).toBe(report.startedAt);
-      const latencies = [0, latencyMs.p50!, latencyMs.p90!, latencyMs.p99!, latencyMs.p999!, latencyMs.max!];
+      const latencies = [
+        0,
+        latencyMs.p50!,
+        latencyMs.p90!,
+        latencyMs.p99!,
+        latencyMs.p999!,
+        latencyMs.max!,
+      ];
       expect(latencies).toEqual(latencies.toSorted((a, b) => a - b));
-      // Published and framed, it is more than the data; an answer's head for each event is the most there can be.
+      // Published and framed, it is more than the data; an answer's head for each event is the most
+      // there can be.
       expect(report.bytesPerClient).toBeGreaterThan(40 * 300);
       expect(report.bytesPerClient).toBeLessThan(40 * 900);
       expect(report.emptyShare).toBeLessThan(1);
       if (!isPoll) expect([report.requests, report.emptyAnswers]).toEqual([0, 0]);
       // Each event can come with an answer of its own; each client needs one at least.
       if (transport === 'long-poll') expect(report.requests).toBeGreaterThanOrEqual(20);
-      // On a clock it is two a second, give or take the one that a window of about 2.5 s begins or ends with.
+      // On a clock it is two a second, give or take the one that a window of about 2.5 s begins or
+      // ends with.
       if (transport === 'short-poll') {
         expect(report.requestsPerClientMinute).toBeGreaterThan(90);
         expect(report.requestsPerClientMinute).toBeLessThan(150);
@@ -118,10 +147,20 @@ describe('a run', () => {
   it('prints a table for people, and takes the key from the environment', async () => {
     const server = await serverForTest({ 'open-publish': false, 'publish-key': 'hush' });
     const args = words(`--url ${server.url}/c --connections 3 --rate 10 --duration 500ms`);
-    const { status, stdout, stderr } = await startLoad(args, { HOLDLINE_PUBLISH_KEY: 'hush' }).ended;
-    expect({ status, stderr: stderr.replace(/.*bottleneck.*\n/, '') }).toEqual({ status: 0, stderr: '' });
+    const { status, stdout, stderr } = await startLoad(args, { HOLDLINE_PUBLISH_KEY: 'hush' })
+      .ended;
+    expect({ status, stderr: stderr.replace(/.*bottleneck.*\n/, '') }).toEqual({
+      status: 0,
+      stderr: '',
+    });
     expect(stdout).toMatch(/sse, 3 clients, 10 events\/s of 256 B/);
-    for (const row of ['published +│ +5', 'expected +│ +15', 'delivered +│ +15', 'lost +│ +0', 'latency p99.9 +│ +[\\d.]+ ms']) {
+    for (const row of [
+      'published +│ +5',
+      'expected +│ +15',
+      'delivered +│ +15',
+      'lost +│ +0',
+      'latency p99.9 +│ +[\\d.]+ ms',
+    ]) {
       expect(stdout).toMatch(new RegExp(row));
     }
     expect(stdout + stderr).not.toContain('hush');
@@ -129,7 +168,9 @@ describe('a run', () => {
 
   it('is ended early by Ctrl-C, and prints what it has', async () => {
     const server = await serverForTest();
-    const { child, ended } = startLoad(words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`));
+    const { child, ended } = startLoad(
+      words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`),
+    );
     onTestFinished(() => void child.kill('SIGKILL'));
     // The server of a test counts its ids from 1.
     await server.statsUntil('some events', ({ head }) => head > 5);
@@ -146,7 +187,9 @@ describe('a run', () => {
 describe('a server that dies in the middle', () => {
   it('is told of, with the figures until then', async () => {
     const server = await serverForTest();
-    const { ended } = startLoad(words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`));
+    const { ended } = startLoad(
+      words(`--url ${server.url}/c --connections 5 --rate 50 --duration 1h --json --quiet`),
+    );
     await server.statsUntil('some events', ({ head }) => head > 5);
     server.kill();
     const { status, stdout, stderr } = await ended;
@@ -158,7 +201,8 @@ describe('a server that dies in the middle', () => {
 });
 
 describe('a run that cannot be', () => {
-  const failed = async (args: readonly string[]): Promise<Ended> => startLoad(['--quiet', ...args]).ended;
+  const failed = async (args: readonly string[]): Promise<Ended> =>
+    startLoad(['--quiet', ...args]).ended;
 
   it('says so when it may not publish, with what would help', async () => {
     const server = await serverForTest({ 'open-publish': false });
@@ -179,8 +223,12 @@ describe('a run that cannot be', () => {
 
   it('says so when an event is too large', async () => {
     const server = await serverForTest({ 'max-event-bytes': '1KiB' });
-    const { status, stderr } = await failed(words(`--url ${server.url}/c --size 2KiB --connections 1`));
-    expect(stderr).toMatch(/^holdline: an event of 2048 bytes was refused: 413 HOLDLINE_TOO_LARGE: /);
+    const { status, stderr } = await failed(
+      words(`--url ${server.url}/c --size 2KiB --connections 1`),
+    );
+    expect(stderr).toMatch(
+      /^holdline: an event of 2048 bytes was refused: 413 HOLDLINE_TOO_LARGE: /,
+    );
     expect(status).toBe(1);
   });
 
@@ -193,7 +241,9 @@ describe('a run that cannot be', () => {
     ['ws', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
   ])('says so when the server is full, over %s', async (transport, message) => {
     const server = await serverForTest({ 'max-connections': 10 });
-    const { status, stderr } = await failed(words(`--url ${server.url}/c --transport ${transport} --connections 20`));
+    const { status, stderr } = await failed(
+      words(`--url ${server.url}/c --transport ${transport} --connections 20`),
+    );
     expect(stderr).toMatch(message);
     expect(status).toBe(1);
   });
@@ -202,7 +252,8 @@ describe('a run that cannot be', () => {
     const { status, stderr } = await failed(words('--rate 0'));
     expect({ status, stderr }).toEqual({
       status: 2,
-      stderr: 'holdline: --rate: "0" was given; accepted is an integer from 1 to 100000 (HOLDLINE_BAD_OPTION)\n',
+      stderr:
+        'holdline: --rate: "0" was given; accepted is an integer from 1 to 100000 (HOLDLINE_BAD_OPTION)\n',
     });
   });
 });
@@ -218,14 +269,21 @@ interface Faults {
   /** The answer to the publish that would get this id; by default it is taken. */
   readonly publish?: (id: number, response: ServerResponse) => boolean;
   /** What the nth client gets for an event: by default the event. */
-  readonly deliver?: (event: Taken, client: number, taken: readonly Taken[]) => readonly (Taken | 'gap' | 'end')[];
+  readonly deliver?: (
+    event: Taken,
+    client: number,
+    taken: readonly Taken[],
+  ) => readonly (Taken | 'gap' | 'end')[];
   /** Called for each connection. */
   readonly connected?: () => void;
   /** How long an idle keep-alive connection is kept, ms. */
   readonly idleMs?: number;
 }
 
-/** A server of one channel on Node's HTTP, with event streams, polls that do not wait, and faults; its URL. */
+/**
+ * A server of one channel on Node's HTTP, with event streams, polls that do not wait, and faults;
+ * its URL.
+ */
 async function fakeServer(faults: Faults): Promise<string> {
   const { publish, deliver = (event: Taken) => [event], idleMs = 60_000 } = faults;
   const taken: Taken[] = [];
@@ -238,7 +296,8 @@ async function fakeServer(faults: Faults): Promise<string> {
     for (const [client, stream] of streams.entries()) {
       for (const given of deliver(event, client, taken)) {
         if (given === 'gap') stream.write('event: gap\ndata: {"after":1,"before":2}\n\n');
-        else if (given === 'end') stream.end('event: end\ndata: {"code":"slow","reconnect":true}\n\n');
+        else if (given === 'end')
+          stream.end('event: end\ndata: {"code":"slow","reconnect":true}\n\n');
         else stream.write(`id: ${given.id}\ndata: ${given.data}\n\n`);
       }
     }
@@ -250,7 +309,9 @@ async function fakeServer(faults: Faults): Promise<string> {
       request.setEncoding('latin1').on('data', (text: string) => (data += text));
       request.on('end', () => take(data, response));
     } else if (request.headers.accept === 'application/json') {
-      const since = Number(new URL(request.url!, 'http://h').searchParams.get('since') ?? taken.length);
+      const since = Number(
+        new URL(request.url!, 'http://h').searchParams.get('since') ?? taken.length,
+      );
       const events = taken.slice(since).flatMap((event) => deliver(event, 0, taken));
       response.setHeader('Holdline-Position', taken.length);
       response.statusCode = events.length === 0 ? 204 : 200;
@@ -261,7 +322,9 @@ async function fakeServer(faults: Faults): Promise<string> {
       streams.push(response);
     }
   };
-  const server = createServer({ keepAliveTimeout: idleMs }, answer).on('connection', () => faults.connected?.());
+  const server = createServer({ keepAliveTimeout: idleMs }, answer).on('connection', () =>
+    faults.connected?.(),
+  );
   return `${await listen(server)}/c`;
 }
 
@@ -274,19 +337,41 @@ describe.concurrent('a server that errs', () => {
       deliver: (event, client, taken) => {
         if (client !== 2) return [event];
         const before = taken[event.id - 2]!;
-        return { 3: [], 5: [event, event], 7: [], 8: [event, before], 9: ['gap' as const, event] }[event.id] ?? [event];
+        return (
+          { 3: [], 5: [event, event], 7: [], 8: [event, before], 9: ['gap' as const, event] }[
+            event.id
+          ] ?? [event]
+        );
       },
     });
     const { status, report } = await load(['--url', url, ...SMALL]);
     expect({ status, report }).toMatchObject({
       status: 1,
-      report: { published: 20, expected: 80, delivered: 79, lost: 1, doubled: 1, outOfOrder: 1, gaps: 1 },
+      report: {
+        published: 20,
+        expected: 80,
+        delivered: 79,
+        lost: 1,
+        doubled: 1,
+        outOfOrder: 1,
+        gaps: 1,
+      },
     });
   });
 
   test('is seen to lose and double events in polls', async () => {
-    const url = await fakeServer({ deliver: (event) => ({ 3: [], 5: [event, event] })[event.id] ?? [event] });
-    const { status, report } = await load(['--url', url, ...SMALL, '--transport', 'short-poll', '--poll-interval', '100ms']);
+    const url = await fakeServer({
+      deliver: (event) => ({ 3: [], 5: [event, event] })[event.id] ?? [event],
+    });
+    const { status, report } = await load([
+      '--url',
+      url,
+      ...SMALL,
+      '--transport',
+      'short-poll',
+      '--poll-interval',
+      '100ms',
+    ]);
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 20, expected: 80, delivered: 76, lost: 4, doubled: 4, outOfOrder: 0 },
@@ -297,11 +382,17 @@ describe.concurrent('a server that errs', () => {
 
   test('that cuts a client off is named, and what came after is lost', async () => {
     const url = await fakeServer({
-      deliver: (event, client) => (client === 1 && event.id === 11 ? ['end'] : client === 1 && event.id > 11 ? [] : [event]),
+      deliver: (event, client) =>
+        client === 1 && event.id === 11 ? ['end'] : client === 1 && event.id > 11 ? [] : [event],
     });
     const { status, report, stderr } = await load(['--url', url, ...SMALL]);
-    expect({ status, report }).toMatchObject({ status: 1, report: { expected: 80, delivered: 70, lost: 10, doubled: 0 } });
-    expect(stderr).toContain('holdline: 1 clients were cut off, and lost what came after: the server ended the stream: slow\n');
+    expect({ status, report }).toMatchObject({
+      status: 1,
+      report: { expected: 80, delivered: 70, lost: 10, doubled: 0 },
+    });
+    expect(stderr).toContain(
+      'holdline: 1 clients were cut off, and lost what came after: the server ended the stream: slow\n',
+    );
   });
 
   test('that refuses some publishes for now is counted by what it took', async () => {
@@ -315,27 +406,39 @@ describe.concurrent('a server that errs', () => {
       },
     });
     const { status, report, stderr } = await load(['--url', url, ...SMALL]);
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 15, expected: 60, delivered: 60 } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 15, expected: 60, delivered: 60 },
+    });
     expect(stderr).toContain('holdline: 5 events were refused: 503 HOLDLINE_PUBLISH_BUSY: later\n');
   });
 
   test('that takes nothing at all is no success', async () => {
-    const url = await fakeServer({ publish: (_id, response) => (response.writeHead(429).end(), true) });
+    const url = await fakeServer({
+      publish: (_id, response) => (response.writeHead(429).end(), true),
+    });
     const { status, report, stderr } = await load(['--url', url, ...SMALL]);
     expect({ status, report }).toMatchObject({
       status: 1,
       report: { published: 0, expected: 0, latencyMs: { p50: null, max: null } },
     });
-    expect(stderr).toContain('holdline: the server took no event\nholdline: 20 events were refused: 429\n');
+    expect(stderr).toContain(
+      'holdline: the server took no event\nholdline: 20 events were refused: 429\n',
+    );
   });
 
   test('that closes idle connections makes polls come on new ones, and nothing is lost', async () => {
     let connections = 0;
     // Node keeps a connection for a second longer than it says.
     const url = await fakeServer({ idleMs: 1, connected: () => connections++ });
-    const args = words('--transport short-poll --poll-interval 1500ms --connections 4 --rate 10 --duration 2s');
+    const args = words(
+      '--transport short-poll --poll-interval 1500ms --connections 4 --rate 10 --duration 2s',
+    );
     const { status, report } = await load(['--url', url, ...args]);
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 20, delivered: 80 } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 20, delivered: 80 },
+    });
     // One that looks whether a server is there, the publisher's, and each client's first.
     expect(connections).toBeGreaterThan(6);
   });
@@ -375,7 +478,10 @@ describe('a WebSocket of another make', () => {
     const { url, pongs, closes } = await otherServer();
     const args = words('--transport ws --connections 3 --rate 40 --duration 500ms --size 70000');
     const { status, report } = await load(['--url', url, ...args]);
-    expect({ status, report }).toMatchObject({ status: 0, report: { ...FLAWLESS, published: 20, delivered: 60 } });
+    expect({ status, report }).toMatchObject({
+      status: 0,
+      report: { ...FLAWLESS, published: 20, delivered: 60 },
+    });
     expect(pongs.filter((pong) => pong === 'ping 20')).toHaveLength(3);
     expect(pongs).toHaveLength(60);
     expect(closes).toEqual([1000, 1000, 1000]);

@@ -5,15 +5,27 @@ import { isDeletion, type LoggedEntry, type NewEvent } from '../src/core/event.j
 import { makeCounters } from '../src/counters.js';
 import { MemoryLog } from '../src/log/memory-log.js';
 
-const AT: Clock = { wallMs: () => 1_790_000_000_123, nowMs: () => 0, soon: () => {}, later: () => () => {} };
+const AT: Clock = {
+  wallMs: () => 1_790_000_000_123,
+  nowMs: () => 0,
+  soon: () => {},
+  later: () => () => {},
+};
 const LAST_ID = Number.MAX_SAFE_INTEGER;
 
 function events(...names: string[]): NewEvent[] {
-  return names.map((name) => ({ channel: name[0] ?? '', type: undefined, data: Buffer.from(name), json: false }));
+  return names.map((name) => ({
+    channel: name[0] ?? '',
+    type: undefined,
+    data: Buffer.from(name),
+    json: false,
+  }));
 }
 
 const names = (given: readonly LoggedEntry[]): string[] =>
-  given.map((entry) => (isDeletion(entry) ? `end of ${entry.channel}` : Buffer.from(entry.data).toString()));
+  given.map((entry) =>
+    isDeletion(entry) ? `end of ${entry.channel}` : Buffer.from(entry.data).toString(),
+  );
 
 /** Lets every promise that is resolved by now run. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -23,7 +35,9 @@ describe('the memory log', () => {
     const log = new MemoryLog(AT, makeCounters());
     expect(log.lastId()).toBe(1_790_000_000_122_999);
     expect(log.floor()).toBe(1_790_000_000_122_999);
-    expect(await log.append(events('a', 'b'))).toEqual([1_790_000_000_123_000, 1_790_000_000_123_001]);
+    expect(await log.append(events('a', 'b'))).toEqual([
+      1_790_000_000_123_000, 1_790_000_000_123_001,
+    ]);
     const later = new MemoryLog({ ...AT, wallMs: () => AT.wallMs() + 1 }, makeCounters());
     expect(later.floor()).toBeGreaterThan(log.lastId());
   });
@@ -48,7 +62,13 @@ describe('the memory log', () => {
     expect(batches).toEqual([[10, 11], [], [12], [13, 14, 15]]);
     expect(seen.map((event) => event.id)).toEqual([10, 11, 12, 13, 14, 15]);
     expect(names(seen)).toEqual(['a1', 'b1', 'c1', 'a2', 'a3', 'b2']);
-    expect(seen[1]).toEqual({ id: 11, channel: 'b', type: undefined, data: Buffer.from('b1'), json: false });
+    expect(seen[1]).toEqual({
+      id: 11,
+      channel: 'b',
+      type: undefined,
+      data: Buffer.from('b1'),
+      json: false,
+    });
   });
 
   test('a tail that answers with a promise is waited for, and then gets what came meanwhile, once and in order', async () => {
@@ -106,7 +126,9 @@ describe('the memory log', () => {
     await log.append(events('a', 'b'));
     expect(await log.read()).toEqual([]);
     expect(log.lostThrough()).toBe(2);
-    expect(() => log.tail(1, () => {})).toThrow(expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }));
+    expect(() => log.tail(1, () => {})).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }),
+    );
   });
 
   test('the last id of all is given; a batch past it is refused whole', async () => {
@@ -116,7 +138,9 @@ describe('the memory log', () => {
     await expect(log.append(events('a', 'b', 'c'))).rejects.toThrow(/last id/);
     expect(seen).toEqual([]);
     expect(await log.append(events('a', 'b'))).toEqual([LAST_ID - 1, LAST_ID]);
-    await expect(log.append(events('c'))).rejects.toThrow(expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }));
+    await expect(log.append(events('c'))).rejects.toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }),
+    );
     expect(await log.append([])).toEqual([]);
     expect(names(seen)).toEqual(['a', 'b']);
   });
@@ -138,13 +162,18 @@ describe('receipts in the memory log', () => {
     const log = new MemoryLog(AT, makeCounters(), 1);
     await log.append(events('a'));
     await log.append(events('b', 'c'), { key: 'k', digest: 'd', subscribers: 7 });
-    expect(await log.kept('k')).toMatchObject({ digest: 'd', receipt: { firstId: 2, lastId: 3, count: 2, subscribers: 7 } });
+    expect(await log.kept('k')).toMatchObject({
+      digest: 'd',
+      receipt: { firstId: 2, lastId: 3, count: 2, subscribers: 7 },
+    });
     expect(await log.kept('another')).toBeUndefined();
   });
 
   test('are not kept for what was refused', async () => {
     const log = new MemoryLog(AT, makeCounters(), LAST_ID);
-    await expect(log.append(events('a', 'b'), { key: 'k', digest: 'd', subscribers: 0 })).rejects.toThrow(/last id/);
+    await expect(
+      log.append(events('a', 'b'), { key: 'k', digest: 'd', subscribers: 0 }),
+    ).rejects.toThrow(/last id/);
     expect(await log.kept('k')).toBeUndefined();
   });
 });

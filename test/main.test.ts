@@ -1,4 +1,6 @@
-/** The command line as its users meet it: a child process, its exit code, and what it says where. */
+/**
+ * The command line as its users meet it: a child process, its exit code, and what it says where.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,13 +12,17 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { runHoldline, serverForTest } from './support/server.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  version: string;
+};
 
 /** Makes Node fail to find uWebSockets.js, as on a machine that no binary is made for. */
 const hook =
   'export async function resolve(name, context, next) { if (name === "uWebSockets.js") throw new Error("no binary here"); return next(name, context); }';
 const registration = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hook)}');`;
-const WITHOUT_NATIVE = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}` };
+const WITHOUT_NATIVE = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
+};
 
 describe('help and version', () => {
   it.each([
@@ -32,7 +38,9 @@ describe('help and version', () => {
   });
 
   it('answers through the shebang', () => {
-    const { status, stdout } = spawnSync(join(ROOT, 'dist/main.js'), ['--version'], { encoding: 'utf8' });
+    const { status, stdout } = spawnSync(join(ROOT, 'dist/main.js'), ['--version'], {
+      encoding: 'utf8',
+    });
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${version}\n` });
   });
 });
@@ -42,17 +50,31 @@ describe('a wrong command line', () => {
     [[], 'no command was given; holdline --help lists them, holdline serve starts a server'],
     [['srve'], '"srve" is not a command; did you mean serve?'],
     [['toString'], '"toString" is not a command; holdline --help lists them'],
-    [['--port', '1'], '--port stands before a command; the command comes first, as in holdline serve --port'],
-    [['serve', '--workers', '2'], '--workers is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)'],
-    [['serve', '--port', '70000'], '--port: "70000" was given; accepted is an integer from 0 to 65535 (HOLDLINE_BAD_OPTION)'],
+    [
+      ['--port', '1'],
+      '--port stands before a command; the command comes first, as in holdline serve --port',
+    ],
+    [
+      ['serve', '--workers', '2'],
+      '--workers is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)',
+    ],
+    [
+      ['serve', '--port', '70000'],
+      '--port: "70000" was given; accepted is an integer from 0 to 65535 (HOLDLINE_BAD_OPTION)',
+    ],
   ])('%j is told on stderr in one line, exit 2', (args, words) => {
-    expect(runHoldline(args)).toMatchObject({ status: 2, stdout: '', stderr: `holdline: ${words}\n` });
+    expect(runHoldline(args)).toMatchObject({
+      status: 2,
+      stdout: '',
+      stderr: `holdline: ${words}\n`,
+    });
   });
 
   it('may also be the environment', () => {
     expect(runHoldline(['serve'], { HOLDLINE_SLOW: 'drop' })).toMatchObject({
       status: 2,
-      stderr: 'holdline: HOLDLINE_SLOW: "drop" was given; accepted is one of gap, latest, close (HOLDLINE_BAD_OPTION)\n',
+      stderr:
+        'holdline: HOLDLINE_SLOW: "drop" was given; accepted is one of gap, latest, close (HOLDLINE_BAD_OPTION)\n',
     });
   });
 });
@@ -63,13 +85,18 @@ describe('--print-config', () => {
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const path = join(folder, 'holdline.json');
     writeFileSync(path, JSON.stringify({ port: 1, heartbeat: '30s', 'publish-key': 'hush' }));
-    const { status, stdout } = runHoldline(['serve', '--print-config', '--config', path, '--retry', '1s'], {
-      HOLDLINE_PORT: '2',
-    });
+    const { status, stdout } = runHoldline(
+      ['serve', '--print-config', '--config', path, '--retry', '1s'],
+      {
+        HOLDLINE_PORT: '2',
+      },
+    );
     expect(status).toBe(0);
     expect(stdout).toMatch(/^retry +1s +flag$/m);
     expect(stdout).toMatch(/^port +2 +environment$/m);
-    expect(stdout.split('\n').find((line) => line.startsWith('heartbeat'))).toMatch(new RegExp(`^heartbeat +30s +file ${path}$`));
+    expect(stdout.split('\n').find((line) => line.startsWith('heartbeat'))).toMatch(
+      new RegExp(`^heartbeat +30s +file ${path}$`),
+    );
     expect(stdout).toMatch(/^replay-events +1024 +default$/m);
     expect(stdout).toMatch(/^publish-key +\*{8} +file /m);
     expect(stdout).not.toContain('hush');
@@ -78,7 +105,10 @@ describe('--print-config', () => {
 
 describe('where no native module loads', () => {
   it('help, version and mistakes answer all the same', () => {
-    expect(runHoldline(['serve', '--help'], WITHOUT_NATIVE)).toMatchObject({ status: 0, stderr: '' });
+    expect(runHoldline(['serve', '--help'], WITHOUT_NATIVE)).toMatchObject({
+      status: 0,
+      stderr: '',
+    });
     expect(runHoldline(['--version'], WITHOUT_NATIVE)).toMatchObject({ status: 0, stderr: '' });
     expect(runHoldline(['serve', '--port', 'x'], WITHOUT_NATIVE).status).toBe(2);
     expect(runHoldline(['serve', '--print-config'], WITHOUT_NATIVE).status).toBe(0);
@@ -95,7 +125,13 @@ describe('where no native module loads', () => {
 describe('serving', () => {
   it('says "listening" first, with where', async () => {
     const server = await serverForTest({ host: '127.0.0.1' });
-    expect(server.logs[0]).toMatchObject({ msg: 'listening', host: '127.0.0.1', port: server.port, url: server.url, version });
+    expect(server.logs[0]).toMatchObject({
+      msg: 'listening',
+      host: '127.0.0.1',
+      port: server.port,
+      url: server.url,
+      version,
+    });
     expect(server.port).toBeGreaterThan(0);
     expect(server.errorOutput).toBe('');
   });
@@ -119,7 +155,9 @@ describe('serving', () => {
     ]);
     const warnings = (server: typeof open): unknown[] =>
       server.logs.filter((log) => log['level'] === 40).map((log) => log['msg']);
-    await Promise.all([open, closed].map((server) => server.waitFor('warnings', () => warnings(server).length > 0)));
+    await Promise.all(
+      [open, closed].map((server) => server.waitFor('warnings', () => warnings(server).length > 0)),
+    );
     expect(warnings(open)).toEqual([
       'ids start at 1 again at each start (--first-id): clients that come back over a restart may miss events without being told',
       'anyone who reaches 0.0.0.0 may publish (--open-publish)',
@@ -156,14 +194,20 @@ describe('serving', () => {
     reader.write('GET /c HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n');
     await server.statsUntil('a line', ({ lines }) => lines.open === 1);
     const events = Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) }));
-    for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled) await server.publishBatch('c', events);
+    for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
+      await server.publishBatch('c', events);
     // Twice at once is once: that is how Ctrl-C arrives under npm start.
     server.signal('SIGTERM');
     server.signal('SIGTERM');
-    await server.waitFor('draining', () => server.logs.some((log) => String(log['msg']).startsWith('draining')));
+    await server.waitFor('draining', () =>
+      server.logs.some((log) => String(log['msg']).startsWith('draining')),
+    );
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(server.exitCode).toBeUndefined();
     expect(await server.stop('SIGTERM', 2_000)).toBe(1);
-    await server.waitFor('the last log line', () => server.logs.at(-1)?.['msg'] === 'ended by a second signal');
+    await server.waitFor(
+      'the last log line',
+      () => server.logs.at(-1)?.['msg'] === 'ended by a second signal',
+    );
   });
 });

@@ -4,7 +4,13 @@ import type { HoldlineError } from '../src/errors.js';
 import { MemoryBudget, type MemoryLook } from '../src/ops/memory/budget.js';
 
 const BUDGET_BYTES = 1_000_000;
-const EMPTY: MemoryLook = { rssBytes: 500_000, reusableBytes: 0, kernelBytes: 0, lineBytes: 1_000, openedTotal: 0 };
+const EMPTY: MemoryLook = {
+  rssBytes: 500_000,
+  reusableBytes: 0,
+  kernelBytes: 0,
+  lineBytes: 1_000,
+  openedTotal: 0,
+};
 
 function budgetWith(look: Partial<MemoryLook> = {}): MemoryBudget {
   const budget = new MemoryBudget(BUDGET_BYTES);
@@ -34,8 +40,12 @@ test('kernel memory counts, and what closed lines left does not', () => {
   expect(ask(budgetWith({ kernelBytes: 499_000 }))).toBe('admitted');
   expect(ask(budgetWith({ kernelBytes: 499_001 }))).toBe('HOLDLINE_MEMORY_FULL');
   expect(ask(budgetWith({ rssBytes: 1_200_000, reusableBytes: 201_000 }))).toBe('admitted');
-  expect(ask(budgetWith({ rssBytes: 1_200_000, reusableBytes: 200_999 }))).toBe('HOLDLINE_MEMORY_FULL');
-  expect(budgetWith({ rssBytes: 1_200_000, reusableBytes: 300_000, kernelBytes: 50_000 }).usedBytes).toBe(950_000);
+  expect(ask(budgetWith({ rssBytes: 1_200_000, reusableBytes: 200_999 }))).toBe(
+    'HOLDLINE_MEMORY_FULL',
+  );
+  expect(
+    budgetWith({ rssBytes: 1_200_000, reusableBytes: 300_000, kernelBytes: 50_000 }).usedBytes,
+  ).toBe(950_000);
 });
 
 test('once full it admits again below 98 %, and not at once when a byte is free', () => {
@@ -57,13 +67,19 @@ test('it is not full before a line finds no room', () => {
 
 describe('what it says', () => {
   test('a refusal names what is in use and the flag', () => {
-    expect(() => budgetWith({ rssBytes: 3 * 2 ** 20 }).checkRoom(0)).toThrow(/^about 3\.0 MiB of the 1\.0 MiB .*--memory-budget/);
+    expect(() => budgetWith({ rssBytes: 3 * 2 ** 20 }).checkRoom(0)).toThrow(
+      /^about 3\.0 MiB of the 1\.0 MiB .*--memory-budget/,
+    );
   });
 
   test('a budget that the process alone fills is refused at the start with both figures', () => {
     const budget = budgetWith({ rssBytes: 2.5 * 2 ** 20 });
-    expect(() => budget.checkStart()).toThrow(/budget of 1\.0 MiB \(--memory-budget\) .* takes 2\.5 MiB/);
-    expect(() => budget.checkStart()).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error);
+    expect(() => budget.checkStart()).toThrow(
+      /budget of 1\.0 MiB \(--memory-budget\) .* takes 2\.5 MiB/,
+    );
+    expect(() => budget.checkStart()).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,
+    );
     expect(() => budgetWith().checkStart()).not.toThrow();
   });
 });

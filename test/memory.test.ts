@@ -1,9 +1,17 @@
-/** The account of memory: classes that add up, what a line costs, and the look that the budget gets; process and kernel are made up. */
+/**
+ * The account of memory: classes that add up, what a line costs, and the look that the budget gets;
+ * process and kernel are made up.
+ */
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
 import { ROW_BYTES } from '../src/core/lines.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
-import { KERNEL_READING_INTERVAL_MS, MEMORY_COLLECT_MS, MEMORY_CHECK_MS, MEMORY_SETTLE_MS } from '../src/limits.js';
+import {
+  KERNEL_READING_INTERVAL_MS,
+  MEMORY_COLLECT_MS,
+  MEMORY_CHECK_MS,
+  MEMORY_SETTLE_MS,
+} from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
 import { Memory } from '../src/ops/memory/memory.js';
 import { FakeClock } from './support/fake-clock.js';
@@ -109,7 +117,8 @@ class FakeProcess {
     const usage = () => ({
       rssBytes: this.rssBytes,
       heapBytes: this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
-      heapUsedBytes: this.heapBytes - this.heapFreeBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
+      heapUsedBytes:
+        this.heapBytes - this.heapFreeBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
       externalBytes: 2 * MiB + this.ringBytes + this.held.publishes,
     });
     this.memory = new Memory(hub, this.clock, kernel, this.held, budgetBytes, {
@@ -122,7 +131,12 @@ class FakeProcess {
 
   get rssBytes(): number {
     const native =
-      this.otherBytes + LINE_BYTES * this.mostOpen + this.unsentBytes + this.threadBytes + this.threadLeftBytes + this.keptBytes;
+      this.otherBytes +
+      LINE_BYTES * this.mostOpen +
+      this.unsentBytes +
+      this.threadBytes +
+      this.threadLeftBytes +
+      this.keptBytes;
     const { answers, messages, publishes } = this.held;
     const heap = this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes;
     return heap + 2 * MiB + this.touchedBytes + native + answers + messages + publishes;
@@ -309,7 +323,8 @@ describe('the budget', () => {
     const fake = await budgeted();
     let admitted = 0;
     for (; admitted < 100_000 && fake.admits; admitted++) fake.openLines(1);
-    // 700 B of a socket, as kept, and what a line has on the heap and in tables, before the look that sees what they really take.
+    // 700 B of a socket, as kept, and what a line has on the heap and in tables, before the look
+    // that sees what they really take.
     expect(admitted).toBe(Math.floor((33 * MiB) / (700 + LINE_HEAP_BYTES + ROW_BYTES)));
     await fake.look();
     expect(fake.admits, 'they took less than they were counted for').toBe(true);
@@ -343,7 +358,8 @@ describe('the budget', () => {
     fake.unsentBytes = 30 * MiB;
     await fake.look();
     expect(fake.admits).toBe(false);
-    // The allocator gives it back: it is not in the resident memory any more, and not taken off twice.
+    // The allocator gives it back: it is not in the resident memory any more, and not taken off
+    // twice.
     fake.mostOpen = fake.open;
     await fake.look();
     expect(fake.memory.budget?.usedBytes).toBe(fake.rssBytes);
@@ -366,7 +382,10 @@ describe('the budget', () => {
     await fake.look(MEMORY_SETTLE_MS);
     fake.garbageBytes = 10 * MiB;
     await fake.look(MEMORY_SETTLE_MS);
-    expect(fake.memory.budget?.usedBytes, 'without malloc_trim what was freed counts until it is taken again').toBe(127 * MiB);
+    expect(
+      fake.memory.budget?.usedBytes,
+      'without malloc_trim what was freed counts until it is taken again',
+    ).toBe(127 * MiB);
   });
 
   test('no collection is asked for where it would stop the loop for long', async () => {
@@ -401,7 +420,10 @@ describe('the budget', () => {
     expect([fake.trims, fake.admits]).toEqual([2, true]);
     fake.ringBytes = fake.touchedBytes = 50 * MiB;
     await fake.look(MEMORY_SETTLE_MS);
-    expect([fake.trims, fake.admits], 'rings are not freed, and nothing was collected').toEqual([2, false]);
+    expect([fake.trims, fake.admits], 'rings are not freed, and nothing was collected').toEqual([
+      2,
+      false,
+    ]);
   });
 
   test('use that nobody counts is seen when a collection has left it', async () => {

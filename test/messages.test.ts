@@ -1,4 +1,7 @@
-/** WebSockets on sockets that are made up: rights before reading, publishes in turn, bounds, and the account of what is unread. */
+/**
+ * WebSockets on sockets that are made up: rights before reading, publishes in turn, bounds, and the
+ * account of what is unread.
+ */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
@@ -63,7 +66,10 @@ function setUp(mayPublish?: RightToPublish) {
     stalled: () => {},
     startOf: () => ({ continuesAfter: 0 }),
     reserve: () => new Reservation(memory, share),
-    submit: async (_channel: string, { reservation, read }: { reservation: Reservation; read: () => unknown }) => {
+    submit: async (
+      _channel: string,
+      { reservation, read }: { reservation: Reservation; read: () => unknown },
+    ) => {
       const [event] = (await read()) as [{ data: Uint8Array }];
       await new Promise<void>((resolve, reject) => {
         const settle = (error?: Error): void => (error === undefined ? resolve() : reject(error));
@@ -75,17 +81,32 @@ function setUp(mayPublish?: RightToPublish) {
   };
   const reported: unknown[] = [];
   const report = (error: unknown): void => void reported.push(error);
-  const messages = new Messages(hub as unknown as ConstructorParameters<typeof Messages>[0], counters, held, {
-    maxEventBytes: EVENT_BYTES,
-    report,
-  });
-  const { readers } = behaviours({ pingMs: 15_000, maxMessageBytes: maxMessageBytes(EVENT_BYTES) }, counters, messages);
+  const messages = new Messages(
+    hub as unknown as ConstructorParameters<typeof Messages>[0],
+    counters,
+    held,
+    {
+      maxEventBytes: EVENT_BYTES,
+      report,
+    },
+  );
+  const { readers } = behaviours(
+    { pingMs: 15_000, maxMessageBytes: maxMessageBytes(EVENT_BYTES) },
+    counters,
+    messages,
+  );
   const chosen: unknown[] = [];
   let fake: FakeSocket | undefined;
   const response = {
     writeStatus: () => response,
     writeHeader: () => response,
-    upgrade: (line: object, _key: string, _protocol: string, _extensions: string, context: unknown) => {
+    upgrade: (
+      line: object,
+      _key: string,
+      _protocol: string,
+      _extensions: string,
+      context: unknown,
+    ) => {
       chosen.push(context);
       fake = new FakeSocket(line);
       messages.opened(fake as unknown as MessageSocket);
@@ -103,15 +124,35 @@ function setUp(mayPublish?: RightToPublish) {
   const native = socket as unknown as MessageSocket;
   const receive = (text: string): void => {
     const bytes = Buffer.from(text);
-    messages.received(native, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length), false);
+    messages.received(
+      native,
+      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
+      false,
+    );
   };
   const errors = (): string[] =>
     socket.sent.flatMap((line) =>
-      line.startsWith('{"error"') ? [(JSON.parse(line) as { error: { code: string } }).error.code] : [],
+      line.startsWith('{"error"')
+        ? [(JSON.parse(line) as { error: { code: string } }).error.code]
+        : [],
     );
   const oks = (): string[] => socket.sent.filter((line) => line.startsWith('{"ok"'));
   const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
-  return { messages, counters, held, submitted, reported, chosen, socket, native, readers, receive, errors, oks, close };
+  return {
+    messages,
+    counters,
+    held,
+    submitted,
+    reported,
+    chosen,
+    socket,
+    native,
+    readers,
+    receive,
+    errors,
+    oks,
+    close,
+  };
 }
 
 const publish = (data: unknown, ref?: number): string => JSON.stringify({ publish: { data }, ref });
@@ -120,7 +161,8 @@ describe('rights', () => {
   test('who may not publish is held to the behaviour of readers, and nothing of a message is read', () => {
     const { chosen, receive, errors, counters, submitted, socket } = setUp(UNAUTHORIZED);
     expect(chosen).toEqual(['readers']);
-    for (const text of [publish(1, 7), 'no JSON', '1', '{"\\u0070ublish":', '['.repeat(20_000)]) receive(text);
+    for (const text of [publish(1, 7), 'no JSON', '1', '{"\\u0070ublish":', '['.repeat(20_000)])
+      receive(text);
     expect(errors()).toEqual(Array.from({ length: 5 }, () => 'HOLDLINE_UNAUTHORIZED'));
     expect(socket.sent.filter((line) => line.includes('ref'))).toEqual([]);
     expect([submitted, socket.ended, counters.messages_refused_total]).toEqual([[], undefined, 5]);
@@ -135,12 +177,23 @@ describe('rights', () => {
     });
     receive(publish(1));
     await turn();
-    expect([chosen, asked, errors(), submitted]).toEqual([['publishers'], ['c'], ['HOLDLINE_FORBIDDEN'], []]);
+    expect([chosen, asked, errors(), submitted]).toEqual([
+      ['publishers'],
+      ['c'],
+      ['HOLDLINE_FORBIDDEN'],
+      [],
+    ]);
   });
 
   test('an upgrade without a context is an error here, before it ends the process there', () => {
     const { messages } = setUp();
-    const request = { channels: ['c'], key: '', headers: [], context: { readers: 'r' }, session: { mayPublish: undefined } };
+    const request = {
+      channels: ['c'],
+      key: '',
+      headers: [],
+      context: { readers: 'r' },
+      session: { mayPublish: undefined },
+    };
     expect(() => messages.open({} as HttpResponse, request as never)).toThrow(/without a context/);
   });
 });
@@ -159,7 +212,10 @@ describe('refused messages', () => {
     for (let i = 0; i < 3; i++) receive('{}');
     expect(socket.ended).toBe('1008 HOLDLINE_BAD_MESSAGE');
     expect(errors().length).toBe(2 * REFUSED_MESSAGES_MAX - 1);
-    expect(counters).toMatchObject({ websockets_closed_refused_total: 1, messages_received_total: 2 * REFUSED_MESSAGES_MAX });
+    expect(counters).toMatchObject({
+      websockets_closed_refused_total: 1,
+      messages_received_total: 2 * REFUSED_MESSAGES_MAX,
+    });
   });
 
   test('close it at the first that is no JSON', () => {
@@ -183,7 +239,10 @@ describe('refused messages', () => {
 
   test.each([
     ['deep', `{"publish":{"data":${'['.repeat(JSON_DEPTH_MAX)}${']'.repeat(JSON_DEPTH_MAX)}}}`],
-    ['deep, with an escaped name', `{"\\u0070ublish":{"data":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`],
+    [
+      'deep, with an escaped name',
+      `{"\\u0070ublish":{"data":${'['.repeat(20_000)}${']'.repeat(20_000)}}}`,
+    ],
     ['deep where nothing is looked for', `{"ref":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}}`],
   ])('%s: refused, and never a fault of the server', async (_name, text) => {
     const { receive, errors, reported, submitted } = setUp();
@@ -206,7 +265,11 @@ describe('publishes', () => {
     }
     await turn();
     expect(submitted.map(({ data }) => data)).toEqual(['1.0', '12345678901234567890', 'a\nb']);
-    expect(oks()).toEqual(['{"ok":{"ref":1.0,"id":1}}\n', '{"ok":{"ref":"\\u0061","id":2}}\n', '{"ok":{"id":3}}\n']);
+    expect(oks()).toEqual([
+      '{"ok":{"ref":1.0,"id":1}}\n',
+      '{"ok":{"ref":"\\u0061","id":2}}\n',
+      '{"ok":{"id":3}}\n',
+    ]);
   });
 
   test('wait up to a bound, in memory that is accounted; what is over it is told to come later, and one always may', async () => {

@@ -1,7 +1,8 @@
 /**
- * The native facts that src/native, the pump and the transports rest on, proven again on the build that is installed: one test a
- * note in native-notes/, each probe in a process of its own. Probes over 10 s (`slow` below) are run by hand. And notes and source are
- * held against each other: what a note names is there, and cites it.
+ * The native facts that src/native, the pump and the transports rest on, proven again on the build
+ * that is installed: one test a note in native-notes/, each probe in a process of its own. Probes
+ * over 10 s (`slow` below) are run by hand. And notes and source are held against each other: what
+ * a note names is there, and cites it.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -13,7 +14,13 @@ import { isThere, sourceFiles } from './support/source.js';
 const notes = fileURLToPath(new URL('../native-notes/', import.meta.url));
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const slow = ['memory-per-connection', 'pending-answer', 'split-head', 'ten-second-timer', 'websocket-idle-timeout'];
+const slow = [
+  'memory-per-connection',
+  'pending-answer',
+  'split-head',
+  'ten-second-timer',
+  'websocket-idle-timeout',
+];
 const facts = [
   'abort-is-synchronous',
   'accept-filter',
@@ -76,7 +83,9 @@ const facts = [
 let free = 2;
 const waiting: (() => void)[] = [];
 
-async function runProbe(name: string): Promise<{ code: number | null; output: string; errors: string }> {
+async function runProbe(
+  name: string,
+): Promise<{ code: number | null; output: string; errors: string }> {
   if (free > 0) free--;
   else await new Promise<void>((resolve) => waiting.push(resolve));
   // Given to all: a probe that finds no log starts itself a second time to get one.
@@ -84,7 +93,11 @@ async function runProbe(name: string): Promise<{ code: number | null; output: st
   try {
     return await new Promise((resolve) => {
       const env = { ...process.env, ...log?.environment };
-      const child = spawn(process.execPath, ['--import', 'tsx', `native-notes/probes/${name}.ts`, '--json'], { cwd: root, env });
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', `native-notes/probes/${name}.ts`, '--json'],
+        { cwd: root, env },
+      );
       let output = '';
       let errors = '';
       child.stdout.on('data', (data: Buffer) => (output += data.toString()));
@@ -99,16 +112,21 @@ async function runProbe(name: string): Promise<{ code: number | null; output: st
   }
 }
 
-test.concurrent.for(facts)('%s holds on the installed build', { timeout: 60_000 }, async (name, { skip }) => {
-  const { code, output, errors } = await runProbe(name);
-  skip(code === skipExitCode, output.trim());
-  const line = output.split('\n').find((text) => text.startsWith('{'));
-  expect(line, `the probe printed no result: ${errors}`).toBeDefined();
-  const result = JSON.parse(line ?? '{}') as { claim: string; holds: boolean; rows: object[] };
-  expect(result.holds, `refuted: ${result.claim}\n${result.rows.map((row) => JSON.stringify(row)).join('\n')}\n${errors}`).toBe(
-    true,
-  );
-});
+test.concurrent.for(facts)(
+  '%s holds on the installed build',
+  { timeout: 60_000 },
+  async (name, { skip }) => {
+    const { code, output, errors } = await runProbe(name);
+    skip(code === skipExitCode, output.trim());
+    const line = output.split('\n').find((text) => text.startsWith('{'));
+    expect(line, `the probe printed no result: ${errors}`).toBeDefined();
+    const result = JSON.parse(line ?? '{}') as { claim: string; holds: boolean; rows: object[] };
+    expect(
+      result.holds,
+      `refuted: ${result.claim}\n${result.rows.map((row) => JSON.stringify(row)).join('\n')}\n${errors}`,
+    ).toBe(true);
+  },
+);
 
 /** Names of notes: those of probes, and those that a probe of another note proves. */
 const noteNames = readdirSync(notes)
@@ -127,25 +145,35 @@ test('every probe has its note and its line in the index, and is tested here or 
 
 /** What a note says rests on it: one paragraph. */
 function restsOn(name: string): string {
-  return /^\*\*What rests on it:\*\*.*(?:\n.+)*/m.exec(readFileSync(`${notes}${name}.md`, 'utf8'))?.[0] ?? '';
+  return (
+    /^\*\*What rests on it:\*\*.*(?:\n.+)*/m.exec(
+      readFileSync(`${notes}${name}.md`, 'utf8'),
+    )?.[0] ?? ''
+  );
 }
 
 /** The files of the project that a note names there. */
 function filesOf(name: string): string[] {
-  return [...restsOn(name).matchAll(/\bsrc\/[\w./-]+\.ts\b|\bpackage\.json\b/g)].map(([path]) => path);
+  return [...restsOn(name).matchAll(/\bsrc\/[\w./-]+\.ts\b|\bpackage\.json\b/g)].map(
+    ([path]) => path,
+  );
 }
 
 const sources = sourceFiles('src');
 
 describe.each(noteNames)('what the note %s says rests on it', (name) => {
-  const cited = sources.filter(({ text }) => text.includes(`native-notes/${name}.md`)).map(({ path }) => path);
+  const cited = sources
+    .filter(({ text }) => text.includes(`native-notes/${name}.md`))
+    .map(({ path }) => path);
 
   test('is there: its files, and what it names in them', () => {
     const named = filesOf(name);
     expect(named.filter((path) => !isThere(path))).toEqual([]);
     const text = named.map((path) => readFileSync(`${root}${path}`, 'utf8')).join('\n');
     // `listenOn`, `streamPort.write`, `#refuse`: each part is a word of one of the files.
-    const words = [...restsOn(name).matchAll(/`#?([A-Za-z_][\w.]*)`/g)].flatMap(([, path = '']) => path.split('.'));
+    const words = [...restsOn(name).matchAll(/`#?([A-Za-z_][\w.]*)`/g)].flatMap(([, path = '']) =>
+      path.split('.'),
+    );
     expect(words.filter((word) => !new RegExp(`\\b${word}\\b`).test(text))).toEqual([]);
   });
 

@@ -1,4 +1,7 @@
-/** The NDJSON stream as it stands on the wire: head, first byte, events, replay, gaps, heartbeats, end. */
+/**
+ * The NDJSON stream as it stands on the wire: head, first byte, events, replay, gaps, heartbeats,
+ * end.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';
 import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
@@ -9,7 +12,11 @@ const NDJSON = { Accept: 'application/x-ndjson' };
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 const APP = 'https://app.example';
 
-async function open(server: TestServer, path: string, options: LineOptions = {}): Promise<NdjsonLine> {
+async function open(
+  server: TestServer,
+  path: string,
+  options: LineOptions = {},
+): Promise<NdjsonLine> {
   const line = await NdjsonLine.open(server.port, path, options);
   onTestFinished(() => line.close());
   return line;
@@ -79,17 +86,25 @@ describe('opening', () => {
     const line = await open(server, '/c');
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
-    expect((await server.stats()).lines).toMatchObject({ open: 2, byTransport: { sse: 1, ndjson: 1, websocket: 0, poll: 0 } });
+    expect((await server.stats()).lines).toMatchObject({
+      open: 2,
+      byTransport: { sse: 1, ndjson: 1, websocket: 0, poll: 0 },
+    });
     expect((await server.post('c', 'x')).text).toBe('{"id":1,"subscribers":2}');
     line.close();
-    await server.statsUntil('it is gone', ({ lines }) => lines.byTransport.ndjson === 0 && lines.open === 1);
+    await server.statsUntil(
+      'it is gone',
+      ({ lines }) => lines.byTransport.ndjson === 0 && lines.open === 1,
+    );
   });
 
   test('a listed origin may read it, and its position', async () => {
     const server = await serverForTest({ 'allow-origin': APP });
     const line = await open(server, '/c', { headers: { Origin: APP } });
     expect(line.head.headers.get('access-control-allow-origin')).toBe(APP);
-    expect(line.head.headers.get('access-control-expose-headers')).toBe('Holdline-Position, Retry-After');
+    expect(line.head.headers.get('access-control-expose-headers')).toBe(
+      'Holdline-Position, Retry-After',
+    );
     expect(line.head.headers.get('vary')).toBe('Accept, Accept-Encoding, Origin');
   });
 });
@@ -127,7 +142,9 @@ describe('events', () => {
     ]) {
       expect((await server.post('c', body, { headers: JSON_TYPE })).status).toBe(200);
     }
-    await server.post('c', '{"data": 2.50 }\n{"data":[1,\t2]}', { headers: { 'Content-Type': 'application/x-ndjson' } });
+    await server.post('c', '{"data": 2.50 }\n{"data":[1,\t2]}', {
+      headers: { 'Content-Type': 'application/x-ndjson' },
+    });
     await line.waitForId(6);
     expect(line.text).toBe(
       [
@@ -148,7 +165,10 @@ describe('events', () => {
     const live = await open(server, '/c');
     const everything: [string, string][] = [
       ...VECTORS,
-      ['every character below U+3000', Array.from({ length: 0x3000 }, (_, i) => String.fromCharCode(i)).join('')],
+      [
+        'every character below U+3000',
+        Array.from({ length: 0x3000 }, (_, i) => String.fromCharCode(i)).join(''),
+      ],
     ];
     for (const [, data] of everything) await server.publish('c', data);
     const replayed = await open(server, '/c?since=0');
@@ -184,17 +204,22 @@ describe('events', () => {
       'c',
       Array.from({ length: 500 }, (_, i) => ({ data: `a${i}` })),
     );
-    const [line, sse] = [await open(server, '/c?since=0'), await SseLine.open(server.port, '/c?since=0')];
+    const [line, sse] = [
+      await open(server, '/c?since=0'),
+      await SseLine.open(server.port, '/c?since=0'),
+    ];
     onTestFinished(() => sse.close());
     await server.publishBatch(
       'c',
       Array.from({ length: 500 }, (_, i) => ({ event: 't', data: { i } })),
     );
     await Promise.all([line.waitForId(1000), sse.waitForId(1000)]);
-    expect(line.events.map((event) => [event.id, event.event])).toEqual(sse.events.map((event) => [event.id, event.event]));
-    expect(line.events.map(({ data }) => (typeof data === 'string' ? data : JSON.stringify(data)))).toEqual(
-      sse.events.map((event) => event.data),
+    expect(line.events.map((event) => [event.id, event.event])).toEqual(
+      sse.events.map((event) => [event.id, event.event]),
     );
+    expect(
+      line.events.map(({ data }) => (typeof data === 'string' ? data : JSON.stringify(data))),
+    ).toEqual(sse.events.map((event) => event.data));
   });
 });
 
@@ -207,7 +232,11 @@ describe('position', () => {
     ['lastEventId=4', '/c?lastEventId=4', {}],
     ['since=4', '/c?since=4', {}],
     ['last=3', '/c?last=3', {}],
-    ['the header before everything in the URL', '/c?since=1&last_event_id=2', { 'Last-Event-ID': '4' }],
+    [
+      'the header before everything in the URL',
+      '/c?since=1&last_event_id=2',
+      { 'Last-Event-ID': '4' },
+    ],
   ] as [string, string, Record<string, string>][])(
     '%s continues with 5, 6, 7 and goes on live without a seam',
     async (_name, path, headers) => {
@@ -216,7 +245,11 @@ describe('position', () => {
       await server.publish('c', 'n8');
       await line.waitForId(8);
       expect(line.position).toBe(4);
-      expect(line.text).toBe(['', ...[5, 6, 7, 8].map((id) => `{"id":${id},"channel":"c","data":"n${id}"}`), ''].join('\n'));
+      expect(line.text).toBe(
+        ['', ...[5, 6, 7, 8].map((id) => `{"id":${id},"channel":"c","data":"n${id}"}`), ''].join(
+          '\n',
+        ),
+      );
     },
   );
 
@@ -260,7 +293,11 @@ describe('gaps', () => {
     expect([oldest > 5, held.gaps]).toEqual([true, []]);
     const late = await open(server, '/c', from(4));
     await late.waitForId(2000);
-    expect(late.text.startsWith(`\n{"gap":{"after":4,"before":${oldest}}}\n{"id":${oldest},"channel":"c",`)).toBe(true);
+    expect(
+      late.text.startsWith(
+        `\n{"gap":{"after":4,"before":${oldest}}}\n{"id":${oldest},"channel":"c",`,
+      ),
+    ).toBe(true);
     expect([late.gaps.length, late.ids]).toEqual([1, held.ids]);
   });
 
@@ -300,8 +337,11 @@ describe('gaps', () => {
     await line.waitForId(last);
     // While it catches up the rest of the batch still enters, and may get ahead of it once more.
     expect(line.gaps.length).toBeGreaterThanOrEqual(1);
-    const isLost = (id: number): boolean => line.gaps.some(({ after, before }) => id > after! && id < before!);
-    expect(line.ids).toEqual(Array.from({ length: last }, (_, i) => i + 1).filter((id) => !isLost(id)));
+    const isLost = (id: number): boolean =>
+      line.gaps.some(({ after, before }) => id > after! && id < before!);
+    expect(line.ids).toEqual(
+      Array.from({ length: last }, (_, i) => i + 1).filter((id) => !isLost(id)),
+    );
   });
 });
 
@@ -339,18 +379,25 @@ describe('the end', () => {
     server.signal('SIGTERM');
     for (const line of lines) {
       await line.waitForEnd();
-      expect(line.text).toBe('\n{"id":1,"channel":"c","data":"last"}\n{"end":{"code":"draining","reconnect":true}}\n');
+      expect(line.text).toBe(
+        '\n{"id":1,"channel":"c","data":"last"}\n{"end":{"code":"draining","reconnect":true}}\n',
+      );
       expect(line.complete, 'the chunked body has its last chunk').toBe(true);
     }
     expect(await server.exited()).toBe(0);
   });
 
   test('--slow close ends a line that fell behind with its reason', async () => {
-    const server = await serverForTest({ slow: 'close', 'replay-events': 5, 'replay-bytes': '1KiB' });
+    const server = await serverForTest({
+      slow: 'close',
+      'replay-events': 5,
+      'replay-bytes': '1KiB',
+    });
     const line = await open(server, '/c');
     line.connection.pause();
     const batch = Array.from({ length: 1000 }, () => ({ data: 'x'.repeat(1000) }));
-    for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled) await server.publishBatch('c', batch);
+    for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled)
+      await server.publishBatch('c', batch);
     for (let rounds = 0; rounds < 3; rounds++) await server.publishBatch('c', batch);
     line.connection.resume();
     await line.waitForEnd();
@@ -368,7 +415,10 @@ describe('refused for now', () => {
     expect([answer.status, codeOf(answer)]).toEqual([503, 'HOLDLINE_LINES_FULL']);
     expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
     expect(answer.headers.get('cache-control')).toBe('no-store');
-    expect(answer.headers.get('access-control-allow-origin'), 'a page must be able to read why').toBe(APP);
+    expect(
+      answer.headers.get('access-control-allow-origin'),
+      'a page must be able to read why',
+    ).toBe(APP);
   });
 
   test('while draining it is 503 with Retry-After', async () => {
@@ -398,7 +448,8 @@ test('a client of fetch reads events line by line as they come', async () => {
   for await (const text of answer.body!.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split('\n');
     rest = lines.pop()!;
-    for (const line of lines.filter((one) => one !== '')) seen.push((JSON.parse(line) as { data: unknown }).data);
+    for (const line of lines.filter((one) => one !== ''))
+      seen.push((JSON.parse(line) as { data: unknown }).data);
     if (seen.length === 3) break;
     if (seen.length > 0) await server.publish('c', `n${seen.length + 1}`);
   }

@@ -5,8 +5,14 @@ import { RawConnection, requestBytes, ResponseReader, type ResponseHead } from '
 
 const shared = sharedServer();
 
-/** Asks with just these headers, and waits for the head of whatever comes; the connection is dropped with the test. */
-async function headOf(path: string, headers: Readonly<Record<string, string>>): Promise<ResponseHead> {
+/**
+ * Asks with just these headers, and waits for the head of whatever comes; the connection is dropped
+ * with the test.
+ */
+async function headOf(
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<ResponseHead> {
   const { port } = shared();
   const connection = await RawConnection.open(port);
   onTestFinished(() => connection.destroy());
@@ -35,7 +41,8 @@ async function expectTransport(
   headers: Readonly<Record<string, string>>,
   transport: keyof typeof TRANSPORTS,
 ): Promise<void> {
-  // A poll without a position would wait: with one event held, `since=0` in the header answers at once and says nothing about the way.
+  // A poll without a position would wait: with one event held, `since=0` in the header answers at
+  // once and says nothing about the way.
   const server = shared();
   if (!server.published.has('c')) await server.publish('c', 'x');
   const head = await headOf(path, { 'Last-Event-ID': '0', ...headers });
@@ -71,15 +78,24 @@ describe('by Accept', () => {
 });
 
 describe('by the query, where no type is asked for by name', () => {
-  test.each(['since=0', 'since=latest', 'wait=0', 'wait=0.5', 'limit=1', 'limit=10&wait=1'])('?%s gets a poll', async (query) => {
-    for (const headers of [{}, { Accept: '*/*' }, { Accept: 'text/html, */*;q=0.1' }] as Record<string, string>[]) {
-      await expectTransport(`/c?${query}`, headers, 'poll');
-    }
-  });
+  test.each(['since=0', 'since=latest', 'wait=0', 'wait=0.5', 'limit=1', 'limit=10&wait=1'])(
+    '?%s gets a poll',
+    async (query) => {
+      for (const headers of [{}, { Accept: '*/*' }, { Accept: 'text/html, */*;q=0.1' }] as Record<
+        string,
+        string
+      >[]) {
+        await expectTransport(`/c?${query}`, headers, 'poll');
+      }
+    },
+  );
 
-  test.each(['last_event_id=0', 'lastEventId=0', 'last=1', 'envelope=1', 'unknown=1', ''])('?%s gets sse', async (query) => {
-    await expectTransport(`/c?${query}`, { Accept: '*/*' }, 'sse');
-  });
+  test.each(['last_event_id=0', 'lastEventId=0', 'last=1', 'envelope=1', 'unknown=1', ''])(
+    '?%s gets sse',
+    async (query) => {
+      await expectTransport(`/c?${query}`, { Accept: '*/*' }, 'sse');
+    },
+  );
 
   test('a type asked for by name beats the query', async () => {
     await expectTransport('/c?since=0', { Accept: 'text/event-stream' }, 'sse');
@@ -93,12 +109,23 @@ describe('by Upgrade', () => {
     ['websocket', {}],
     ['WebSocket', { Accept: 'text/event-stream' }],
     ['websocket', { Accept: 'application/json' }],
-  ] as [string, Record<string, string>][])('%s beats Accept and query', async (upgrade, headers) => {
-    await expectTransport('/c?since=0', { ...UPGRADE, Upgrade: upgrade, ...headers }, 'websocket');
-  });
+  ] as [string, Record<string, string>][])(
+    '%s beats Accept and query',
+    async (upgrade, headers) => {
+      await expectTransport(
+        '/c?since=0',
+        { ...UPGRADE, Upgrade: upgrade, ...headers },
+        'websocket',
+      );
+    },
+  );
 
   test.each(['h2c', 'TLS/1.0'])('to %s is not taken up (RFC 9110, 7.8)', async (upgrade) => {
     await expectTransport('/c', { Upgrade: upgrade, Connection: 'Upgrade' }, 'sse');
-    await expectTransport('/c', { Upgrade: upgrade, Connection: 'Upgrade', Accept: 'application/json' }, 'poll');
+    await expectTransport(
+      '/c',
+      { Upgrade: upgrade, Connection: 'Upgrade', Accept: 'application/json' },
+      'poll',
+    );
   });
 });

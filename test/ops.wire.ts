@@ -1,4 +1,7 @@
-/** What operators are told under `/-/`: memory, connections and metrics; and that a memory budget refuses new lines, and only those. */
+/**
+ * What operators are told under `/-/`: memory, connections and metrics; and that a memory budget
+ * refuses new lines, and only those.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
@@ -8,12 +11,24 @@ import { NdjsonLine, SseLine, stalledLine } from './support/line.js';
 import { readMetrics, type Metric } from './support/prometheus.js';
 import { serverForTest, sharedServer, TestServer } from './support/server.js';
 import { openWebSocket } from './support/websocket.js';
-import { codeOf, HttpClient, jsonOf, RawConnection, request, requestBytes, type Answer } from './support/wire.js';
+import {
+  codeOf,
+  HttpClient,
+  jsonOf,
+  RawConnection,
+  request,
+  requestBytes,
+  type Answer,
+} from './support/wire.js';
 
 const MiB = 2 ** 20;
 const SSE = { Accept: 'text/event-stream' };
 
-const shared = sharedServer({ 'ops-key': 'ops-secret', 'publish-key': 'sesame', 'open-publish': false });
+const shared = sharedServer({
+  'ops-key': 'ops-secret',
+  'publish-key': 'sesame',
+  'open-publish': false,
+});
 
 function ask(server: TestServer, page: string, method = 'GET'): Promise<Answer> {
   return server.request(method, `/-/${page}`, { headers: server.opsHeaders });
@@ -34,7 +49,9 @@ async function holdLines(server: TestServer, count: number): Promise<RawConnecti
   const bytes = requestBytes(server.port, 'GET', '/held', { headers: SSE });
   const lines: RawConnection[] = [];
   for (let opened = 0; opened < count; opened += 100) {
-    const some = await Promise.all(Array.from({ length: Math.min(100, count - opened) }, () => RawConnection.open(server.port)));
+    const some = await Promise.all(
+      Array.from({ length: Math.min(100, count - opened) }, () => RawConnection.open(server.port)),
+    );
     for (const line of some) line.send(bytes);
     lines.push(...some);
   }
@@ -81,7 +98,11 @@ describe.each([
     expect(answer.headers.get('content-type')).toBe(contentType);
     expect(answer.headers.get('cache-control')).toBe('no-store');
     const head = await ask(server, page, 'HEAD');
-    expect([head.status, head.text, head.headers.get('content-type')]).toEqual([200, '', contentType]);
+    expect([head.status, head.text, head.headers.get('content-type')]).toEqual([
+      200,
+      '',
+      contentType,
+    ]);
     const posted = await ask(server, page, 'POST');
     expect([posted.status, codeOf(posted), posted.headers.get('allow')]).toEqual([
       405,
@@ -118,7 +139,9 @@ describe('/-/memory', () => {
     expect(classes.rings.heldBytes).toBeGreaterThan(48 * MiB);
     expect(classes.rings.heldBytes).toBeLessThan(50 * MiB);
     expect(classes.rings.bytes).toBeGreaterThan(48 * MiB);
-    expect(classes.rings.bytes).toBeLessThanOrEqual(classes.rings.recordBytes + classes.rings.frameBytes);
+    expect(classes.rings.bytes).toBeLessThanOrEqual(
+      classes.rings.recordBytes + classes.rings.frameBytes,
+    );
     expect(classes.native.bytesPerLine).toBeGreaterThan(300);
     expect(classes.native.bytesPerLine).toBeLessThan(2_000);
     expect(classes.native.bytes).toBeCloseTo(2_000 * classes.native.bytesPerLine!, 0);
@@ -131,7 +154,8 @@ describe('/-/memory', () => {
     await holdLines(server, 1_000);
     await holdLines(await serverForTest(), 1_000);
     const { kernel } = await memoryOf(server);
-    // Of a busy machine others' sockets may have the number of the port, too, at another address; both ends would be 2,000.
+    // Of a busy machine others' sockets may have the number of the port, too, at another address;
+    // both ends would be 2,000.
     expect(kernel!.port!.sockets).toBeGreaterThan(980);
     expect(kernel!.port!.sockets).toBeLessThan(1_900);
     expect(kernel!.tcpBytes).toBeGreaterThanOrEqual(0);
@@ -162,7 +186,8 @@ describe('/-/memory', () => {
 
 describe('/-/connections', () => {
   async function listed(server: TestServer, query: string): Promise<LineFigures[]> {
-    return (jsonOf(await ask(server, `connections${query}`)) as { connections: LineFigures[] }).connections;
+    return (jsonOf(await ask(server, `connections${query}`)) as { connections: LineFigures[] })
+      .connections;
   }
 
   test('lists lines in the order that is asked for, as many as are asked for', async () => {
@@ -189,13 +214,17 @@ describe('/-/connections', () => {
     expect(body.sort).toBe('lag');
   });
 
-  test.each(['?sort=size', '?sort=', '?limit=0', '?limit=1001', '?limit=ten', '?sort=lag&limit=-1'])(
-    '%s is 400',
-    async (query) => {
-      const answer = await ask(shared(), `connections${query}`);
-      expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
-    },
-  );
+  test.each([
+    '?sort=size',
+    '?sort=',
+    '?limit=0',
+    '?limit=1001',
+    '?limit=ten',
+    '?sort=lag&limit=-1',
+  ])('%s is 400', async (query) => {
+    const answer = await ask(shared(), `connections${query}`);
+    expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
+  });
 });
 
 describe('/-/metrics', () => {
@@ -210,7 +239,8 @@ describe('/-/metrics', () => {
     for (const [name, help] of Object.entries(COUNTER_MEANINGS)) {
       expect(metrics.get(`holdline_${name}`)).toMatchObject({ help, type: 'counter' });
     }
-    const valueOf = (name: string, labels = ''): number | undefined => metrics.get(`holdline_${name}`)?.samples.get(labels);
+    const valueOf = (name: string, labels = ''): number | undefined =>
+      metrics.get(`holdline_${name}`)?.samples.get(labels);
     expect(valueOf('lines_opened_total')).toBe(1);
     expect(valueOf('deliveries_total')).toBe(1);
     expect(valueOf('refused_total')).toBe(1);
@@ -225,7 +255,9 @@ describe('/-/metrics', () => {
     await server.publish('c', 'y');
     const later = await metricsOf(server);
     expect(later.get('holdline_events_accepted_total')?.samples.get('')).toBe(2);
-    expect(later.get('holdline_requests_total')!.samples.get('')).toBeGreaterThan(valueOf('requests_total')!);
+    expect(later.get('holdline_requests_total')!.samples.get('')).toBeGreaterThan(
+      valueOf('requests_total')!,
+    );
   });
 
   test('has gauges in bytes and seconds; the classes of memory add up; what there is not has no sample', async () => {
@@ -247,20 +279,26 @@ describe('/-/metrics', () => {
     await memoryOf(server);
     const second = await metricsOf(server);
     expect(second.get('holdline_kernel_sockets')?.samples.get('')).toBeGreaterThan(0);
-    expect([...second.get('holdline_kernel_queue_bytes')!.samples.keys()]).toEqual(['direction="send"', 'direction="receive"']);
+    expect([...second.get('holdline_kernel_queue_bytes')!.samples.keys()]).toEqual([
+      'direction="send"',
+      'direction="receive"',
+    ]);
   });
 
   test('many scrapes at once are each whole', async () => {
     const server = shared();
     const texts = await Promise.all(Array.from({ length: 20 }, () => ask(server, 'metrics')));
-    for (const { text } of texts) expect(readMetrics(text).size).toBe(readMetrics(texts[0]!.text).size);
+    for (const { text } of texts)
+      expect(readMetrics(text).size).toBe(readMetrics(texts[0]!.text).size);
   });
 });
 
 describe('--memory-budget', () => {
   test('one below what the process takes is refused at the start, with both figures', async () => {
     // Whatever Node takes by itself, it is more with this.
-    const ballast = { NODE_OPTIONS: '--import=data:text/javascript,globalThis.ballast=Buffer.alloc(6e7,1)' };
+    const ballast = {
+      NODE_OPTIONS: '--import=data:text/javascript,globalThis.ballast=Buffer.alloc(6e7,1)',
+    };
     await expect(TestServer.start({ 'memory-budget': '64MiB' }, ballast)).rejects.toThrow(
       /exit 2 at start: .*memory budget of 64\.0 MiB .* takes \d+\.\d MiB before the first one/,
     );
@@ -276,7 +314,10 @@ describe('--memory-budget', () => {
     poll.send(requestBytes(server.port, 'GET', '/control?since=latest&wait=60'));
     await server.statsUntil('the poll waits', ({ lines }) => lines.byTransport.poll === 1);
     const filled = await fillRings(server, 'fill', 150 * MiB);
-    const full = await server.statsUntil('the budget is used up', ({ memory }) => memory.budgetUsedBytes! > budgetBytes);
+    const full = await server.statsUntil(
+      'the budget is used up',
+      ({ memory }) => memory.budgetUsedBytes! > budgetBytes,
+    );
     expect(full.memory.budgetBytes).toBe(budgetBytes);
 
     const stream = await request(server.port, 'GET', '/control', { headers: SSE });
@@ -299,9 +340,15 @@ describe('--memory-budget', () => {
       expect([path, answer.status, codeOf(answer)]).toEqual([path, 503, 'HOLDLINE_MEMORY_FULL']);
       expect(answer.headers.get('retry-after')).toMatch(/^[1-9]$/);
     }
-    expect((await request(server.port, 'GET', '/control?since=latest&wait=0')).status, 'a short-poll holds nothing').toBe(204);
+    expect(
+      (await request(server.port, 'GET', '/control?since=latest&wait=0')).status,
+      'a short-poll holds nothing',
+    ).toBe(204);
     expect((await request(server.port, 'GET', '/-/ready')).status).toBe(200);
-    expect((await server.stats()).counters).toMatchObject({ refused: { HOLDLINE_MEMORY_FULL: 4 }, refused_temporary_total: 1 });
+    expect((await server.stats()).counters).toMatchObject({
+      refused: { HOLDLINE_MEMORY_FULL: 4 },
+      refused_temporary_total: 1,
+    });
     const metrics = await metricsOf(server);
     expect(metrics.get('holdline_memory_budget_bytes')?.samples.get('')).toBe(budgetBytes);
     expect(metrics.get('holdline_memory_budget_full')?.samples.get('')).toBe(1);
@@ -313,9 +360,15 @@ describe('--memory-budget', () => {
     for (const channel of filled) await server.deleteChannel(channel);
     // The collector is in no hurry: events of other channels give it something to do.
     const deadlineMs = performance.now() + 30_000;
-    for (let used = Infinity; used >= 0.98 * budgetBytes; used = (await server.stats()).memory.budgetUsedBytes!) {
-      if (performance.now() > deadlineMs) throw new Error(`still used up: ${JSON.stringify(await memoryOf(server))}`);
-      for (const channel of await fillRings(server, 'again', 2 * MiB)) await server.deleteChannel(channel);
+    for (
+      let used = Infinity;
+      used >= 0.98 * budgetBytes;
+      used = (await server.stats()).memory.budgetUsedBytes!
+    ) {
+      if (performance.now() > deadlineMs)
+        throw new Error(`still used up: ${JSON.stringify(await memoryOf(server))}`);
+      for (const channel of await fillRings(server, 'again', 2 * MiB))
+        await server.deleteChannel(channel);
     }
     const admitted = await SseLine.open(server.port, '/control');
     onTestFinished(() => admitted.close());

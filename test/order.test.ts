@@ -5,7 +5,11 @@ import { test } from 'vitest';
 import { Order, Place } from '../src/core/order.js';
 
 test('two orders of the same things: appended, prepended and taken out at random, each stands in one, where an array has it', () => {
-  const step = fc.record({ how: fc.constantFrom('append', 'prepend', 'remove'), which: fc.nat(1), item: fc.nat(6) });
+  const step = fc.record({
+    how: fc.constantFrom('append', 'prepend', 'remove'),
+    which: fc.nat(1),
+    item: fc.nat(6),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const places = Array.from({ length: 7 }, (_, i) => new Place(i));
@@ -15,7 +19,10 @@ test('two orders of the same things: appended, prepended and taken out at random
         const place = places[item] as Place<number>;
         const order = orders[which] as Order<Place<number>>;
         if (how === 'remove' && place.order !== order) continue;
-        expected = [expected[0].filter((other) => other !== item), expected[1].filter((other) => other !== item)];
+        expected = [
+          expected[0].filter((other) => other !== item),
+          expected[1].filter((other) => other !== item),
+        ];
         if (how === 'append') expected[which]?.push(item);
         if (how === 'prepend') expected[which]?.unshift(item);
         order[how](place);

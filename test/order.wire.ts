@@ -1,4 +1,7 @@
-/** Fifty publish over WebSockets at once, and a hundred listen on two transports: there is one order of ids, and everyone sees it. */
+/**
+ * Fifty publish over WebSockets at once, and a hundred listen on two transports: there is one order
+ * of ids, and everyone sees it.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { serverForTest } from './support/server.js';
@@ -10,8 +13,12 @@ const EVENTS = PUBLISHERS * EVENTS_EACH;
 
 test('50 WebSocket clients publish 2,000 events, and 50 SSE clients and they themselves see one order of ids', async () => {
   const server = await serverForTest({ 'replay-events': 2 * EVENTS });
-  const publishers = await Promise.all(Array.from({ length: PUBLISHERS }, () => openWebSocket(server, '/order')));
-  const listeners = await Promise.all(Array.from({ length: PUBLISHERS }, () => SseLine.open(server.port, '/order')));
+  const publishers = await Promise.all(
+    Array.from({ length: PUBLISHERS }, () => openWebSocket(server, '/order')),
+  );
+  const listeners = await Promise.all(
+    Array.from({ length: PUBLISHERS }, () => SseLine.open(server.port, '/order')),
+  );
   onTestFinished(() => listeners.forEach((line) => line.close()));
 
   for (let turn = 0; turn < EVENTS_EACH; turn++) {
@@ -19,19 +26,28 @@ test('50 WebSocket clients publish 2,000 events, and 50 SSE clients and they the
       publisher.send(JSON.stringify({ publish: { data: { from: i, turn } }, ref: turn }));
   }
   for (const line of publishers)
-    await line.waitFor('all events and replies', () => line.eventCount === EVENTS && line.replyCount === EVENTS_EACH);
+    await line.waitFor(
+      'all events and replies',
+      () => line.eventCount === EVENTS && line.replyCount === EVENTS_EACH,
+    );
   for (const line of listeners) await line.waitForEvents(EVENTS);
 
   const [first] = listeners;
   const order = first!.events.map(({ id, data }) => `${id} ${data}`);
   expect(first!.ids).toEqual(Array.from({ length: EVENTS }, (_, i) => i + 1));
-  for (const line of listeners) expect([line.gaps, line.events.map(({ id, data }) => `${id} ${data}`)]).toEqual([[], order]);
+  for (const line of listeners)
+    expect([line.gaps, line.events.map(({ id, data }) => `${id} ${data}`)]).toEqual([[], order]);
   for (const line of publishers)
-    expect([line.gaps, line.events.map(({ id, data }) => `${id} ${JSON.stringify(data)}`)]).toEqual([[], order]);
+    expect([line.gaps, line.events.map(({ id, data }) => `${id} ${JSON.stringify(data)}`)]).toEqual(
+      [[], order],
+    );
 
-  // What each publisher was told is what everyone has seen, and its own events stand in the order it sent them in.
+  // What each publisher was told is what everyone has seen, and its own events stand in the order
+  // it sent them in.
   for (const [i, { replies }] of publishers.entries()) {
-    expect(replies.map(({ ok }) => ok?.ref)).toEqual(Array.from({ length: EVENTS_EACH }, (_, turn) => turn));
+    expect(replies.map(({ ok }) => ok?.ref)).toEqual(
+      Array.from({ length: EVENTS_EACH }, (_, turn) => turn),
+    );
     expect(
       replies
         .map(({ ok }) => `${ok!.id} {"from":${i},"turn":${ok!.ref}}`)

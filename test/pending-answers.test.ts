@@ -1,4 +1,7 @@
-/** Answers that wait for their sockets: what they are counted for, and which one goes when they are too many. */
+/**
+ * Answers that wait for their sockets: what they are counted for, and which one goes when they are
+ * too many.
+ */
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';

@@ -1,7 +1,8 @@
 /**
- * Clients that poll in a loop while events are published at the worst moments: right behind an answer, between two polls, at deadlines,
- * in bursts. Nothing may be lost, come twice or out of order. A seed replays the choices, not the timing:
- * POLL_SEED=7 npx vitest run test/poll-loop.wire.ts
+ * Clients that poll in a loop while events are published at the worst moments: right behind an
+ * answer, between two polls, at deadlines, in bursts. Nothing may be lost, come twice or out of
+ * order. A seed replays the choices, not the timing: POLL_SEED=7 npx vitest run
+ * test/poll-loop.wire.ts
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { Poller } from './support/poll.js';
@@ -11,11 +12,18 @@ import { HttpClient, jsonOf } from './support/wire.js';
 
 const EVENTS = 10_000;
 const SEEDS = (process.env['POLL_SEED'] ?? '1,2,3').split(',').map(Number);
-/** How long a client may go on after the last publish; it has some thousand polls to make by then at the most. */
+/**
+ * How long a client may go on after the last publish; it has some thousand polls to make by then at
+ * the most.
+ */
 const CATCH_UP_MS = 15_000;
 
 /** Ways to poll: what is asked for, and what the next poll goes on from. */
-const WAYS: readonly { readonly path: string; readonly limit: string; readonly by: 'header' | 'id' }[] = [
+const WAYS: readonly {
+  readonly path: string;
+  readonly limit: string;
+  readonly by: 'header' | 'id';
+}[] = [
   { path: '/a', limit: '', by: 'header' },
   { path: '/a', limit: '', by: 'id' },
   { path: '/b', limit: '&limit=1', by: 'header' },
@@ -48,9 +56,14 @@ class Publisher {
     return EVENTS - this.#begun;
   }
 
-  /** Publishes up to `count` events, one alone or several as a batch; resolves when the server has answered. */
+  /**
+   * Publishes up to `count` events, one alone or several as a batch; resolves when the server has
+   * answered.
+   */
   publish(channel: string, count = 1): Promise<void> {
-    const events = Array.from({ length: Math.min(count, this.left) }, () => ({ data: `${channel}${++this.#begun}` }));
+    const events = Array.from({ length: Math.min(count, this.left) }, () => ({
+      data: `${channel}${++this.#begun}`,
+    }));
     if (events.length === 0) return Promise.resolve();
     const sent = this.#send(channel, events).finally(() => this.#pending.delete(sent));
     this.#pending.add(sent);
@@ -75,7 +88,10 @@ class Publisher {
   }
 }
 
-/** Polls until it has everything that is published to its channels; gives what it saw, an event a line. */
+/**
+ * Polls until it has everything that is published to its channels; gives what it saw, an event a
+ * line.
+ */
 async function pollLoop(
   server: TestServer,
   publisher: Publisher,
@@ -85,7 +101,8 @@ async function pollLoop(
   const channels = mode.path.slice(1).split(',');
   const poller = await Poller.open(server);
   const seen: string[] = [];
-  const expected = (): number => [...publisher.published.values()].filter((event) => channels.includes(event.channel)).length;
+  const expected = (): number =>
+    [...publisher.published.values()].filter((event) => channels.includes(event.channel)).length;
   let position = 0;
   let total: number | undefined;
   let deadlineMs = Infinity;
@@ -101,13 +118,18 @@ async function pollLoop(
       const dueMs = waitMs * (0.88 + 0.14 * random.next());
       setTimeout(() => void publisher.publish(random.pick(channels)), dueMs);
     }
-    const answer = await poller.poll(`${mode.path}?since=${position}&wait=${waitMs / 1000}${mode.limit}`);
+    const answer = await poller.poll(
+      `${mode.path}?since=${position}&wait=${waitMs / 1000}${mode.limit}`,
+    );
     for (const { id, gap, data, channel } of answer.events) {
-      if (gap !== undefined || id <= position) throw new Error(`id ${id}, gap ${JSON.stringify(gap)} after ${position}`);
+      if (gap !== undefined || id <= position)
+        throw new Error(`id ${id}, gap ${JSON.stringify(gap)} after ${position}`);
       seen.push(`${id} ${channel} ${String(data)}`);
     }
-    if (answer.position < position) throw new Error(`position ${answer.position} after ${position}`);
-    position = mode.by === 'header' || answer.status === 204 ? answer.position : answer.events.at(-1)!.id;
+    if (answer.position < position)
+      throw new Error(`position ${answer.position} after ${position}`);
+    position =
+      mode.by === 'header' || answer.status === 204 ? answer.position : answer.events.at(-1)!.id;
     if (random.chance(answer.status === 204 ? 0.6 : 0.1)) {
       const sent = publisher.publish(random.pick(channels), random.chance(0.1) ? 5 : 1);
       // The next poll leaves beside it, or after it.
@@ -117,7 +139,10 @@ async function pollLoop(
   return seen;
 }
 
-/** What nobody's poll sets off: bursts, streams of single events, several channels at once, and silence for the 204s. */
+/**
+ * What nobody's poll sets off: bursts, streams of single events, several channels at once, and
+ * silence for the 204s.
+ */
 async function publishAll(publisher: Publisher, random: Random): Promise<void> {
   while (publisher.left > 0) {
     const channel = random.pick(['a', 'b', 'c']);
@@ -126,13 +151,17 @@ async function publishAll(publisher: Publisher, random: Random): Promise<void> {
         await publisher.publish(channel, random.between(50, 500));
         break;
       case 1:
-        for (let count = random.between(1, 40); count > 0; count--) await publisher.publish(channel);
+        for (let count = random.between(1, 40); count > 0; count--)
+          await publisher.publish(channel);
         break;
       case 2:
-        await Promise.all(Array.from({ length: 12 }, () => publisher.publish(random.pick(['a', 'b', 'c']))));
+        await Promise.all(
+          Array.from({ length: 12 }, () => publisher.publish(random.pick(['a', 'b', 'c']))),
+        );
         break;
       case 3:
-        // More than enters in a turn of the loop: what comes behind it has its id before it can be polled.
+        // More than enters in a turn of the loop: what comes behind it has its id before it can be
+        // polled.
         await Promise.all([
           publisher.publish(channel, 1200),
           ...Array.from({ length: 12 }, () => publisher.publish(random.pick(['a', 'b', 'c']))),
@@ -152,7 +181,9 @@ test.each(SEEDS)(
     const server = await serverForTest({ 'replay-events': 2 * EVENTS, 'replay-bytes': '64MiB' });
     const publisher = new Publisher(server);
     onTestFinished(() => void publisher.settle().catch(() => undefined));
-    const loops = WAYS.map((mode) => pollLoop(server, publisher, mode, new Random(random.below(2 ** 31))));
+    const loops = WAYS.map((mode) =>
+      pollLoop(server, publisher, mode, new Random(random.below(2 ** 31))),
+    );
     await Promise.all([publishAll(publisher, random), ...loops]);
     const all = [...publisher.published.entries()].sort(([a], [b]) => a - b);
     expect(all.map(([id]) => id)).toEqual(Array.from({ length: EVENTS }, (_, i) => i + 1));

@@ -1,4 +1,7 @@
-/** Polls: what an answer holds, who shares it, and, turn by turn in the hub, that no position that a poll is told skips an event. */
+/**
+ * Polls: what an answer holds, who shares it, and, turn by turn in the hub, that no position that a
+ * poll is told skips an event.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -17,7 +20,13 @@ const OLDEST = after(0);
 /** Channels of a set, and what they hold, kept naively. */
 class Held {
   readonly channels = ['a', 'b'].map(
-    (name) => new Channel<never>(name, { events: 6, bytes: 4 * POLL_BODY_BYTES_MAX }, SWEEP_WORK_BYTES_MAX, 0),
+    (name) =>
+      new Channel<never>(
+        name,
+        { events: 6, bytes: 4 * POLL_BODY_BYTES_MAX },
+        SWEEP_WORK_BYTES_MAX,
+        0,
+      ),
   );
   readonly #events: LoggedEvent[] = [];
   #lastId = 0;
@@ -34,10 +43,17 @@ class Held {
   }
 
   /** What an answer over the first `count` channels has to say, straightforwardly. */
-  expected(count: number, cursor: number, limit: number, gap: OwedGap | undefined): { body: string; ids: number[] } | undefined {
+  expected(
+    count: number,
+    cursor: number,
+    limit: number,
+    gap: OwedGap | undefined,
+  ): { body: string; ids: number[] } | undefined {
     const lost = this.channels.slice(0, count).map((channel) => channel.lostThrough);
     const held = this.#events.filter(({ id, channel }) =>
-      this.channels.slice(0, count).some(({ name }, i) => name === channel && id > (lost[i] as number)),
+      this.channels
+        .slice(0, count)
+        .some(({ name }, i) => name === channel && id > (lost[i] as number)),
     );
     const owed = held.filter(({ id }) => id > cursor);
     if (owed.length === 0) return undefined;
@@ -48,7 +64,8 @@ class Held {
       const event = type === undefined ? '' : `"event":${JSON.stringify(type)},`;
       let part = `{"id":${id},"channel":"${channel}",${event}"data":${json ? text : JSON.stringify(text)}}`;
       if (given.length === 0 && gap !== undefined) {
-        const before = held.find((one) => one.id > Math.max(cursor, gap.through, ...lost))?.id ?? null;
+        const before =
+          held.find((one) => one.id > Math.max(cursor, gap.through, ...lost))?.id ?? null;
         part = `{"gap":${JSON.stringify({ after: gap.after, before })},${part.slice(1)}`;
       }
       const body = `[${[...parts, part].join(',')}]`;
@@ -64,12 +81,24 @@ describe('an answer', () => {
   const sizes = fc.oneof(
     { weight: 20, arbitrary: fc.nat(40) },
     { weight: 1, arbitrary: fc.integer({ min: 100_000, max: 400_000 }) },
-    { weight: 1, arbitrary: fc.constantFrom(POLL_BODY_BYTES_MAX - 40, POLL_BODY_BYTES_MAX, POLL_BODY_BYTES_MAX + 1) },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom(
+        POLL_BODY_BYTES_MAX - 40,
+        POLL_BODY_BYTES_MAX,
+        POLL_BODY_BYTES_MAX + 1,
+      ),
+    },
   );
   const step = fc.oneof(
     {
       weight: 3,
-      arbitrary: fc.record({ enter: fc.nat(1), size: sizes, type: fc.option(fc.constantFrom('t', '"')), json: fc.boolean() }),
+      arbitrary: fc.record({
+        enter: fc.nat(1),
+        size: sizes,
+        type: fc.option(fc.constantFrom('t', '"')),
+        json: fc.boolean(),
+      }),
     },
     { weight: 1, arbitrary: fc.record({ drop: fc.nat(1) }) },
     {
@@ -103,7 +132,10 @@ describe('an answer', () => {
             const gap = one.isGap ? { after: one.gap, through: set.lostThrough } : undefined;
             const expected = held.expected(one.channels, cursor, one.limit, gap);
             const answer = answers.find(set, cursor, one.limit, gap);
-            assert.equal(answer === undefined ? undefined : Buffer.from(answer.body).toString(), expected?.body);
+            assert.equal(
+              answer === undefined ? undefined : Buffer.from(answer.body).toString(),
+              expected?.body,
+            );
             assert.equal(answer?.lastId, expected?.ids.at(-1));
             assert.equal(answer?.events, expected?.ids.length);
           }
@@ -117,11 +149,14 @@ describe('an answer', () => {
     const held = new Held();
     const answers = new PollAnswers();
     const [set] = [new ChannelSet(held.channels.slice(0, 1))];
-    const enter = (): void => held.enter(0, { type: undefined, data: Buffer.from('x'), json: false });
+    const enter = (): void =>
+      held.enter(0, { type: undefined, data: Buffer.from('x'), json: false });
     for (let i = 0; i < 3; i++) enter();
     const first = answers.find(set, 3, 0, undefined);
     expect(answers.find(set, 3, 0, undefined)).toBe(first);
-    expect(answers.find(set, 5, 0, undefined), 'from another position, and the same follows').toBe(first);
+    expect(answers.find(set, 5, 0, undefined), 'from another position, and the same follows').toBe(
+      first,
+    );
     for (const [cursor, limit] of [
       [3, 1],
       [6, 0],
@@ -148,13 +183,20 @@ describe('an answer', () => {
     held.enter(0, { type: undefined, data: Buffer.from('x'), json: false });
     const plain = answers.find(set, 0, 0, undefined);
     const gapped = answers.find(set, 0, 0, { after: 1, through: 2 });
-    expect(Buffer.from(gapped!.body).toString()).toBe('{"gap":{"after":1,"before":3},"id":3,"channel":"a","data":"x"}');
+    expect(Buffer.from(gapped!.body).toString()).toBe(
+      '{"gap":{"after":1,"before":3},"id":3,"channel":"a","data":"x"}',
+    );
     expect(answers.find(set, 0, 0, undefined)).toBe(plain);
   });
 
   test(`holds up to ${POLL_BODY_BYTES_MAX} bytes, brackets and commas among them, and one event however large it is`, () => {
     const sizeOf = (bodies: readonly number[]): number[] => {
-      const channel = new Channel<never>('a', { events: 10, bytes: 2 ** 30 }, SWEEP_WORK_BYTES_MAX, 0);
+      const channel = new Channel<never>(
+        'a',
+        { events: 10, bytes: 2 ** 30 },
+        SWEEP_WORK_BYTES_MAX,
+        0,
+      );
       for (const [i, bytes] of bodies.entries()) {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });
@@ -168,7 +210,10 @@ describe('an answer', () => {
       }
     };
     expect(sizeOf([POLL_BODY_BYTES_MAX - 1_003, 1_000])).toEqual([POLL_BODY_BYTES_MAX]);
-    expect(sizeOf([POLL_BODY_BYTES_MAX - 1_002, 1_000])).toEqual([POLL_BODY_BYTES_MAX - 1_000, 1_002]);
+    expect(sizeOf([POLL_BODY_BYTES_MAX - 1_002, 1_000])).toEqual([
+      POLL_BODY_BYTES_MAX - 1_000,
+      1_002,
+    ]);
     expect(sizeOf([3 * POLL_BODY_BYTES_MAX, 100, 3 * POLL_BODY_BYTES_MAX])).toEqual([
       3 * POLL_BODY_BYTES_MAX + 2,
       102,
@@ -278,9 +323,15 @@ describe('the end of the wait', () => {
     expect(early).toBeGreaterThan(20);
     expect(early).toBeLessThan(180);
     await fake.clock.run(0.05 * WAIT_MS + 25);
-    expect(polls.map(({ answer }) => answer)).toEqual(polls.map(() => ({ body: undefined, position: 5 })));
+    expect(polls.map(({ answer }) => answer)).toEqual(
+      polls.map(() => ({ body: undefined, position: 5 })),
+    );
     expect(fake.hub.lines.open).toBe(0);
-    expect(fake.counters).toMatchObject({ polls_waited_total: 200, polls_empty_total: 200, polls_answered_total: 0 });
+    expect(fake.counters).toMatchObject({
+      polls_waited_total: 200,
+      polls_empty_total: 200,
+      polls_answered_total: 0,
+    });
   });
 
   test('an event in the same turn is in the answer', async () => {
@@ -362,7 +413,10 @@ describe('those who wait together', () => {
     const fake = roomy();
     for (let i = 0; i < 3; i++) wait(fake, 'a', LIVE, i);
     wait(fake, 'a,b');
-    expect(fake.hub.gauges).toMatchObject({ linesOpen: 4, linesByTransport: { sse: 0, ndjson: 0, websocket: 0, poll: 4 } });
+    expect(fake.hub.gauges).toMatchObject({
+      linesOpen: 4,
+      linesByTransport: { sse: 0, ndjson: 0, websocket: 0, poll: 4 },
+    });
     expect((await fake.publish('a', 'x')).subscribers).toBe(4);
     expect((await fake.publish('b', 'x')).subscribers).toBe(1);
     await fake.settle();
@@ -384,14 +438,21 @@ describe('those who wait together', () => {
 });
 
 describe('a gap', () => {
-  const gapOf = (poll: FakePoll): unknown => (JSON.parse(poll.text ?? 'null') as { gap?: unknown }[])[0]?.gap;
+  const gapOf = (poll: FakePoll): unknown =>
+    (JSON.parse(poll.text ?? 'null') as { gap?: unknown }[])[0]?.gap;
 
   test('is told with the first event of the answer', async () => {
     const fake = new FakeHub({ replay: { events: 2, bytes: 2 ** 20 } });
     await fake.publish('a', ...xs(5));
-    expect(fake.poll('a', after(1)).text).toBe('{"gap":{"after":1,"before":4},"id":4,"channel":"a","data":"x"}');
-    expect(fake.poll('a', { kind: 'foreign' }).text).toBe('{"gap":{"after":null,"before":4},"id":4,"channel":"a","data":"x"}');
-    expect(fake.poll('a', after(77)).text).toBe('{"gap":{"after":77,"before":4},"id":4,"channel":"a","data":"x"}');
+    expect(fake.poll('a', after(1)).text).toBe(
+      '{"gap":{"after":1,"before":4},"id":4,"channel":"a","data":"x"}',
+    );
+    expect(fake.poll('a', { kind: 'foreign' }).text).toBe(
+      '{"gap":{"after":null,"before":4},"id":4,"channel":"a","data":"x"}',
+    );
+    expect(fake.poll('a', after(77)).text).toBe(
+      '{"gap":{"after":77,"before":4},"id":4,"channel":"a","data":"x"}',
+    );
     expect(gapOf(fake.poll('a', after(1), { limit: 9 }))).toEqual({ after: 1, before: 4 });
     expect(fake.poll('a', after(3)).text).toBe('{"id":4,"channel":"a","data":"x"}');
     expect(fake.poll('a', OLDEST).text).toBe('{"id":4,"channel":"a","data":"x"}');
@@ -418,28 +479,31 @@ describe('a gap', () => {
     ['a position from before the log', 1000, after(1)],
     ['a position of no log', 1000, { kind: 'foreign' }],
     ['a position that no log here has given', 1000, after(2000)],
-  ])('that nothing can be told with is owed on, over empty answers: %s, first id %i', async (_what, firstId, position) => {
-    const fake = new FakeHub({}, 0, firstId);
-    await fake.publish('a', ...xs(3));
-    fake.hub.dropChannel('a');
-    for (const waitMs of [0, WAIT_MS]) {
-      let poll = fake.poll('a', position, { waitMs });
-      await fake.clock.run(waitMs);
-      for (let again = 0; again < 3; again++) {
-        expect(poll.answer).toMatchObject({ body: undefined });
-        poll = fake.poll('a', after(poll.answer!.position), { waitMs });
-        // The log passes a position that was ahead of it.
-        await fake.publish('b', ...xs(400));
-        await fake.clock.run(waitMs);
-      }
-      expect(poll.answer).toMatchObject({ body: undefined });
-      poll = fake.poll('a', after(poll.answer!.position), { waitMs: WAIT_MS });
-      const { ids: next } = await fake.publish('a', 'x');
-      await fake.settle();
-      expect(JSON.parse(poll.text!)).toMatchObject({ gap: { before: next[0] }, id: next[0] });
+  ])(
+    'that nothing can be told with is owed on, over empty answers: %s, first id %i',
+    async (_what, firstId, position) => {
+      const fake = new FakeHub({}, 0, firstId);
+      await fake.publish('a', ...xs(3));
       fake.hub.dropChannel('a');
-    }
-  });
+      for (const waitMs of [0, WAIT_MS]) {
+        let poll = fake.poll('a', position, { waitMs });
+        await fake.clock.run(waitMs);
+        for (let again = 0; again < 3; again++) {
+          expect(poll.answer).toMatchObject({ body: undefined });
+          poll = fake.poll('a', after(poll.answer!.position), { waitMs });
+          // The log passes a position that was ahead of it.
+          await fake.publish('b', ...xs(400));
+          await fake.clock.run(waitMs);
+        }
+        expect(poll.answer).toMatchObject({ body: undefined });
+        poll = fake.poll('a', after(poll.answer!.position), { waitMs: WAIT_MS });
+        const { ids: next } = await fake.publish('a', 'x');
+        await fake.settle();
+        expect(JSON.parse(poll.text!)).toMatchObject({ gap: { before: next[0] }, id: next[0] });
+        fake.hub.dropChannel('a');
+      }
+    },
+  );
 
   test('is not told where a log from the first id on has lost nothing', async () => {
     const fake = new FakeHub();
@@ -452,7 +516,10 @@ describe('a gap', () => {
     const fake = new FakeHub();
     await fake.publish('a', ...xs(3));
     fake.hub.dropChannel('a');
-    for (const end of [(poll: FakePoll) => Promise.resolve(fake.abort(poll)), () => fake.clock.run(WAIT_MS + 50)]) {
+    for (const end of [
+      (poll: FakePoll) => Promise.resolve(fake.abort(poll)),
+      () => fake.clock.run(WAIT_MS + 50),
+    ]) {
       await end(wait(fake, 'a', after(1)));
       const next = wait(fake, 'b');
       await fake.publish('b', 'x');

@@ -1,9 +1,18 @@
-/** Polls, long and short, as they stand on the wire: answers, positions, gaps, waiting, deadlines, limits. */
+/**
+ * Polls, long and short, as they stand on the wire: answers, positions, gaps, waiting, deadlines,
+ * limits.
+ */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
 import { stalledLine, SseLine } from './support/line.js';
 import { holdPoll, holdPolls, poll, Poller, readPoll, type HeldPoll } from './support/poll.js';
-import { serverForTest, sharedServer, TestServer, type BatchEvent, type Flags } from './support/server.js';
+import {
+  serverForTest,
+  sharedServer,
+  TestServer,
+  type BatchEvent,
+  type Flags,
+} from './support/server.js';
 import { codeOf, HttpClient, requestBytes } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -25,10 +34,14 @@ async function withEvents(channel: string, count: number, flags: Flags = {}): Pr
   return server;
 }
 
-/** A server that has let go of events: 2000 were published on `c`, and those from `oldest` on are held. */
+/**
+ * A server that has let go of events: 2000 were published on `c`, and those from `oldest` on are
+ * held.
+ */
 async function withEvicted(): Promise<{ server: TestServer; oldest: number }> {
   const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-  // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
+  // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask
+  // the server what is left.
   for (let round = 0; round < 20; round++) {
     await server.publishBatch(
       'c',
@@ -41,13 +54,17 @@ async function withEvicted(): Promise<{ server: TestServer; oldest: number }> {
   return { server, oldest: events[0]!.id };
 }
 
-/** The lines of a head: the status first, the headers in any order, without those that uWebSockets adds. */
+/**
+ * The lines of a head: the status first, the headers in any order, without those that uWebSockets
+ * adds.
+ */
 function headersOf(raw: string): string[] {
   const [status = '', ...headers] = raw.split('\r\n');
   return [status, ...headers.filter((line) => !/^(?:Date|uWebSockets): /.test(line)).sort()];
 }
 
-// Two polls that are answered after most of this file's tests have run; the last tests look at them.
+// Two polls that are answered after most of this file's tests have run; the last tests look at
+// them.
 let patient: TestServer;
 let byDefault: Promise<number>;
 let onUsedConnection: Promise<number>;
@@ -100,7 +117,11 @@ describe('the answer', () => {
 
   test('JSON is embedded as it was published: 1.0, long numbers, escapes, and blanks for line breaks', async () => {
     const server = await serverForTest();
-    await server.post('c', '{"b": 1.0,  "a":12345678901234567890, "b":"\\u00e9\\/",\r\n"e":-0.0e+01}', { headers: JSON_TYPE });
+    await server.post(
+      'c',
+      '{"b": 1.0,  "a":12345678901234567890, "b":"\\u00e9\\/",\r\n"e":-0.0e+01}',
+      { headers: JSON_TYPE },
+    );
     expect((await poll(server, '/c?since=0')).text).toBe(
       '{"id":1,"channel":"c","data":{"b": 1.0,  "a":12345678901234567890, "b":"\\u00e9\\/",  "e":-0.0e+01}}',
     );
@@ -115,7 +136,9 @@ describe('the answer', () => {
     expect(answer.text).toBe(
       '[{"id":1,"channel":"c","event":"notice","data":"one"},{"id":2,"channel":"c","data":1.0},{"id":3,"channel":"c","data":"three"}]',
     );
-    expect((await poll(server, '/c?since=1&limit=1')).text).toBe('[{"id":2,"channel":"c","data":1.0}]');
+    expect((await poll(server, '/c?since=1&limit=1')).text).toBe(
+      '[{"id":2,"channel":"c","data":1.0}]',
+    );
   });
 
   test('a client of fetch reads the example of a loop: an event, its position, the next one, and 204', async () => {
@@ -142,21 +165,35 @@ describe('position', () => {
     ['since=4', '/c?since=4', {}, 5],
     ['last_event_id=4 with a JSON Accept', '/c?last_event_id=4', { Accept: 'application/json' }, 5],
     ['lastEventId=4 with a JSON Accept', '/c?lastEventId=4', { Accept: 'application/json' }, 5],
-    ['Last-Event-ID: 4 with a JSON Accept', '/c', { Accept: 'application/json', 'Last-Event-ID': '4' }, 5],
+    [
+      'Last-Event-ID: 4 with a JSON Accept',
+      '/c',
+      { Accept: 'application/json', 'Last-Event-ID': '4' },
+      5,
+    ],
     ['last=3 with a JSON Accept', '/c?last=3', { Accept: 'application/json' }, 5],
-    ['the header beats everything in the URL', '/c?last_event_id=2&since=1&last=7', { 'Last-Event-ID': '6' }, 7],
+    [
+      'the header beats everything in the URL',
+      '/c?last_event_id=2&since=1&last=7',
+      { 'Last-Event-ID': '6' },
+      7,
+    ],
     ['last_event_id beats since and last', '/c?last=7&since=2&last_event_id=5', {}, 6],
     ['lastEventId beats since and last', '/c?last=7&since=2&lastEventId=5', {}, 6],
     ['since beats last', '/c?last=7&since=3', {}, 4],
     ['since=0 is everything held', '/c?since=0', {}, 1],
     ['Last-Event-ID: 0 is everything held', '/c?wait=1', { 'Last-Event-ID': '0' }, 1],
-  ] as [string, string, Record<string, string>, number][])('%s', async (_name, path, headers, firstId) => {
-    const server = shared();
-    const first = server.published.get('c')?.[0] ?? (await server.publishBatch('c', same(7))).first;
-    expect(first).toBe(1);
-    const { events, isArray } = await poll(server, path, headers);
-    expect([events.map((event) => event.id), isArray]).toEqual([[firstId], false]);
-  });
+  ] as [string, string, Record<string, string>, number][])(
+    '%s',
+    async (_name, path, headers, firstId) => {
+      const server = shared();
+      const first =
+        server.published.get('c')?.[0] ?? (await server.publishBatch('c', same(7))).first;
+      expect(first).toBe(1);
+      const { events, isArray } = await poll(server, path, headers);
+      expect([events.map((event) => event.id), isArray]).toEqual([[firstId], false]);
+    },
+  );
 
   test.each([
     ['nothing but a JSON Accept', '', { Accept: 'application/json' }],
@@ -164,16 +201,19 @@ describe('position', () => {
     ['last=0', 'last=0&', {}],
     ['wait alone', '', {}],
     ['limit alone', 'limit=10&', {}],
-  ] as [string, string, Record<string, string>][])('%s is from now', async (name, query, headers) => {
-    const server = shared();
-    const channel = name.replaceAll(/\W/g, '');
-    const before = await server.publish(channel, 'before');
-    const now = await poll(server, `/${channel}?${query}wait=0`, headers);
-    expect([now.status, now.position]).toEqual([204, before]);
-    const held = await holdPoll(server, `/${channel}?${query}wait=5`, headers);
-    const id = await server.publish(channel, 'after');
-    expect((await held.answered).events.map((event) => event.id)).toEqual([id]);
-  });
+  ] as [string, string, Record<string, string>][])(
+    '%s is from now',
+    async (name, query, headers) => {
+      const server = shared();
+      const channel = name.replaceAll(/\W/g, '');
+      const before = await server.publish(channel, 'before');
+      const now = await poll(server, `/${channel}?${query}wait=0`, headers);
+      expect([now.status, now.position]).toEqual([204, before]);
+      const held = await holdPoll(server, `/${channel}?${query}wait=5`, headers);
+      const id = await server.publish(channel, 'after');
+      expect((await held.answered).events.map((event) => event.id)).toEqual([id]);
+    },
+  );
 
   test('every answer says where to go on: nothing comes twice and nothing is left out, by header or by id', async () => {
     const server = await withEvents('c', 9);
@@ -223,13 +263,26 @@ describe('position', () => {
 describe('wait and limit', () => {
   const shared = sharedServer();
 
-  test.each(['-1', '60.001', '61', '1.2345', '1e1', 'abc', '', '+1', '%201', 'Infinity', 'NaN', '0x1', '1,5', '1s', '1.5.0'])(
-    'wait=%s is 400 HOLDLINE_BAD_QUERY',
-    async (text) => {
-      const answer = await shared().request('GET', `/c?since=0&wait=${text}`);
-      expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
-    },
-  );
+  test.each([
+    '-1',
+    '60.001',
+    '61',
+    '1.2345',
+    '1e1',
+    'abc',
+    '',
+    '+1',
+    '%201',
+    'Infinity',
+    'NaN',
+    '0x1',
+    '1,5',
+    '1s',
+    '1.5.0',
+  ])('wait=%s is 400 HOLDLINE_BAD_QUERY', async (text) => {
+    const answer = await shared().request('GET', `/c?since=0&wait=${text}`);
+    expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
+  });
 
   test.each(['0', '1001', '-1', '1.5', '1.0', '1e2', 'abc', '', '+1', '%201', '0x10'])(
     'limit=%s is 400 HOLDLINE_BAD_QUERY',
@@ -239,12 +292,15 @@ describe('wait and limit', () => {
     },
   );
 
-  test.each(['0', '0.0', '0.001', '0.25', '60', '60.000', '7.125'])('wait=%s is taken', async (text) => {
-    const server = shared();
-    const id = await server.publish('taken', 'x');
-    const { events } = await poll(server, `/taken?since=${id - 1}&wait=${text}`);
-    expect(events.map((event) => event.id)).toEqual([id]);
-  });
+  test.each(['0', '0.0', '0.001', '0.25', '60', '60.000', '7.125'])(
+    'wait=%s is taken',
+    async (text) => {
+      const server = shared();
+      const id = await server.publish('taken', 'x');
+      const { events } = await poll(server, `/taken?since=${id - 1}&wait=${text}`);
+      expect(events.map((event) => event.id)).toEqual([id]);
+    },
+  );
 
   test('limit bounds an array from 1 to 1000', async () => {
     const server = await withEvents('c', 1500, { 'replay-events': 2000 });
@@ -277,7 +333,10 @@ describe('wait and limit', () => {
     for (let position = 0; position < count;) {
       const answer = await poll(server, `/c?since=${position}&limit=1000`);
       expect(answer.answer.body.length).toBeLessThanOrEqual(MIB);
-      if (answer.position < count) expect(answer.answer.body.length, 'no smaller than it must be').toBeGreaterThan(MIB - 61_000);
+      if (answer.position < count)
+        expect(answer.answer.body.length, 'no smaller than it must be').toBeGreaterThan(
+          MIB - 61_000,
+        );
       seen.push(...answer.events.map((event) => (event.data as string).split(':')[0]));
       position = answer.position;
     }
@@ -297,7 +356,9 @@ describe('wait and limit', () => {
     }
     const answer = await poll(server, '/c?since=0&limit=1000');
     expect(answer.answer.body.length).toBeLessThanOrEqual(MIB);
-    expect(answer.answer.body.length, 'no smaller than it must be').toBeGreaterThan(MIB - 2 * objectBytes);
+    expect(answer.answer.body.length, 'no smaller than it must be').toBeGreaterThan(
+      MIB - 2 * objectBytes,
+    );
   });
 
   test('an event as large as events may be comes alone, whatever the bound', async () => {
@@ -312,7 +373,9 @@ describe('wait and limit', () => {
 
   test('text with every kind of character in it comes back as it was published', async () => {
     const server = shared();
-    const data = Array.from({ length: 0x300 }, (_, i) => String.fromCharCode(i)).join('') + '\u2028\u2029\uFEFF\uFFFF😀\r\n\r';
+    const data =
+      Array.from({ length: 0x300 }, (_, i) => String.fromCharCode(i)).join('') +
+      '\u2028\u2029\uFEFF\uFFFF😀\r\n\r';
     const id = await server.publish('awkward', data, 'a "type"\\');
     const { events } = await poll(server, `/awkward?since=${id - 1}`);
     expect(events[0]).toMatchObject({ data, event: 'a "type"\\' });
@@ -324,23 +387,31 @@ describe('gap', () => {
     const { server, oldest } = await withEvicted();
     const one = await poll(server, '/c?since=4');
     const data = 'x'.repeat(200);
-    expect(one.text).toBe(`{"gap":{"after":4,"before":${oldest}},"id":${oldest},"channel":"c","data":"${data}"}`);
+    expect(one.text).toBe(
+      `{"gap":{"after":4,"before":${oldest}},"id":${oldest},"channel":"c","data":"${data}"}`,
+    );
     const two = await poll(server, '/c?since=4&limit=2');
     expect(two.text).toBe(
       `[{"gap":{"after":4,"before":${oldest}},"id":${oldest},"channel":"c","data":"${data}"},{"id":${oldest + 1},"channel":"c","data":"${data}"}]`,
     );
-    expect((await poll(server, `/c?since=${two.position}`)).events[0]!.gap, 'told once').toBeUndefined();
+    expect(
+      (await poll(server, `/c?since=${two.position}`)).events[0]!.gap,
+      'told once',
+    ).toBeUndefined();
     expect((await server.stats()).counters.gaps_total).toBe(2);
   });
 
   test('nothing is missed after the newest id that is lost, nor after 0', async () => {
     const { server, oldest } = await withEvicted();
     for (const since of [oldest - 1, 0]) {
-      expect((await poll(server, `/c?since=${since}`)).events.map((event) => [event.id, event.gap])).toEqual([
-        [oldest, undefined],
-      ]);
+      expect(
+        (await poll(server, `/c?since=${since}`)).events.map((event) => [event.id, event.gap]),
+      ).toEqual([[oldest, undefined]]);
     }
-    expect((await poll(server, `/c?since=${oldest - 2}`)).events[0]!.gap).toEqual({ after: oldest - 2, before: oldest });
+    expect((await poll(server, `/c?since=${oldest - 2}`)).events[0]!.gap).toEqual({
+      after: oldest - 2,
+      before: oldest,
+    });
   });
 
   test('an unreadable Last-Event-ID is a gap after null and everything held', async () => {
@@ -369,7 +440,9 @@ describe('gap', () => {
       const server = await withEvents('c', 5, { 'replay-events': 0 });
       const held = await holdPoll(server, `${path}&wait=5`, headers);
       await server.publish('c', 'next');
-      expect((await held.answered).text).toBe(`{"gap":{"after":${after},"before":6},"id":6,"channel":"c","data":"next"}`);
+      expect((await held.answered).text).toBe(
+        `{"gap":{"after":${after},"before":6},"id":6,"channel":"c","data":"next"}`,
+      );
       expect((await server.stats()).counters.gaps_total).toBe(1);
     },
   );
@@ -398,7 +471,9 @@ describe('gap', () => {
     const { server, oldest } = await withEvicted();
     await server.publish('d', 'x');
     const { events } = await poll(server, '/c,d?since=4');
-    expect(events.map((event) => [event.id, event.gap])).toEqual([[oldest, { after: 4, before: oldest }]]);
+    expect(events.map((event) => [event.id, event.gap])).toEqual([
+      [oldest, { after: 4, before: oldest }],
+    ]);
   });
 });
 
@@ -423,14 +498,24 @@ describe('waiting', () => {
       Array.from({ length: 15 }, () => '/c?since=latest&wait=20'),
     );
     const { lines } = await server.stats();
-    expect([lines.open, lines.byTransport]).toEqual([15, { sse: 0, ndjson: 0, websocket: 0, poll: 15 }]);
+    expect([lines.open, lines.byTransport]).toEqual([
+      15,
+      { sse: 0, ndjson: 0, websocket: 0, poll: 15 },
+    ]);
     expect((await server.post('c', 'to all')).text).toBe('{"id":1,"subscribers":15}');
     const answers = await Promise.all(held.map((one) => one.answered));
-    expect(new Set(answers.map(({ answer }) => answer.raw.replace(/^Date: .*$/m, '') + answer.text)).size).toBe(1);
+    expect(
+      new Set(answers.map(({ answer }) => answer.raw.replace(/^Date: .*$/m, '') + answer.text))
+        .size,
+    ).toBe(1);
     expect(answers[0]!.text).toBe('{"id":1,"channel":"c","data":"to all"}');
     const stats = await server.stats();
     expect([stats.lines.open, stats.lines.byTransport.poll]).toEqual([0, 0]);
-    expect(stats.counters).toMatchObject({ polls_waited_total: 15, polls_answered_total: 15, polls_empty_total: 0 });
+    expect(stats.counters).toMatchObject({
+      polls_waited_total: 15,
+      polls_answered_total: 15,
+      polls_empty_total: 0,
+    });
   });
 
   test('waiters at one place ask in different ways and are given different shapes', async () => {
@@ -489,7 +574,10 @@ describe('waiting', () => {
       const id = await server.publish('between', `n${i}`);
       const answer = await poller.poll(`/between?since=${position}&wait=5`);
       expect(answer.events.map((event) => event.id)).toEqual([id]);
-      position = i % 2 === 0 ? answer.position : (await poller.poll(`/between?since=${id}&wait=0.01`)).position;
+      position =
+        i % 2 === 0
+          ? answer.position
+          : (await poller.poll(`/between?since=${id}&wait=0.01`)).position;
     }
   });
 
@@ -536,18 +624,24 @@ describe('waiting', () => {
   test.each([
     ['resets', 'resetAndDestroy'],
     ['closes its side of', 'end'],
-  ] as const)('a client that %s its connection while it waits leaves nothing behind', async (_name, act) => {
-    const server = await serverForTest();
-    const held = await holdPolls(server, ['/c?wait=30', '/c,d?wait=30', '/c?wait=30&limit=5']);
-    for (const { poller, answered } of held) {
-      answered.catch(() => undefined);
-      poller.client.connection.socket[act]();
-    }
-    const { lines, counters } = await server.statsUntil('nobody waits', (stats) => stats.lines.byTransport.poll === 0);
-    expect(lines.open).toBe(0);
-    expect(counters.lines_opened_total - counters.lines_closed_total).toBe(0);
-    expect((await server.post('c', 'x')).text).toBe('{"id":1,"subscribers":0}');
-  });
+  ] as const)(
+    'a client that %s its connection while it waits leaves nothing behind',
+    async (_name, act) => {
+      const server = await serverForTest();
+      const held = await holdPolls(server, ['/c?wait=30', '/c,d?wait=30', '/c?wait=30&limit=5']);
+      for (const { poller, answered } of held) {
+        answered.catch(() => undefined);
+        poller.client.connection.socket[act]();
+      }
+      const { lines, counters } = await server.statsUntil(
+        'nobody waits',
+        (stats) => stats.lines.byTransport.poll === 0,
+      );
+      expect(lines.open).toBe(0);
+      expect(counters.lines_opened_total - counters.lines_closed_total).toBe(0);
+      expect((await server.post('c', 'x')).text).toBe('{"id":1,"subscribers":0}');
+    },
+  );
 
   test('a request behind one that waits closes the connection or is answered after it, and leaves nothing behind', async () => {
     const server = await serverForTest();
@@ -558,7 +652,10 @@ describe('waiting', () => {
     connection.send(requestBytes(server.port, 'GET', '/c?wait=0'));
     await server.request('GET', '/-/health');
     await server.publish('c', 'x');
-    await server.statsUntil('nobody waits', ({ lines }) => lines.byTransport.poll === 0 && lines.open === 0);
+    await server.statsUntil(
+      'nobody waits',
+      ({ lines }) => lines.byTransport.poll === 0 && lines.open === 0,
+    );
     expect((await poll(server, '/c?since=0')).events[0]!.data).toBe('x');
   });
 });
@@ -611,10 +708,17 @@ describe('HEAD', () => {
       const startedMs = performance.now();
       const head = await client.request('HEAD', path, { headers });
       expect(performance.now() - startedMs).toBeLessThan(2_000);
-      const get = await client.request('GET', path.replace('wait=60', 'wait=0').replace(/^\/c$/, '/c?wait=0'), { headers });
+      const get = await client.request(
+        'GET',
+        path.replace('wait=60', 'wait=0').replace(/^\/c$/, '/c?wait=0'),
+        { headers },
+      );
       expect(headersOf(head.raw)).toEqual(headersOf(get.raw));
     }
-    expect((await server.stats()).counters).toMatchObject({ polls_waited_total: 0, lines_opened_total: 0 });
+    expect((await server.stats()).counters).toMatchObject({
+      polls_waited_total: 0,
+      lines_opened_total: 0,
+    });
   });
 
   test('it refuses what GET refuses', async () => {
@@ -656,7 +760,11 @@ describe('when there is no place', () => {
     onTestFinished(() => late.close());
     // A connection that has carried a request is certainly accepted.
     expect((await late.request('GET', '/-/ready')).status).toBe(200);
-    const held = await holdPolls(server, ['/c?since=3&wait=30', '/c,d?since=3&wait=30', '/c?since=3&wait=30&limit=9']);
+    const held = await holdPolls(server, [
+      '/c?since=3&wait=30',
+      '/c,d?since=3&wait=30',
+      '/c?since=3&wait=30&limit=9',
+    ]);
     await stalledLine(server);
     server.signal('SIGTERM');
     for (const { answered } of held) {
@@ -677,11 +785,15 @@ describe('pages of other origins', () => {
     const server = await serverForTest({ 'allow-origin': APP });
     await server.publish('c', 'x');
     for (const path of ['/c?since=0', '/c?since=1&wait=0', '/c?since=1&wait=0.05']) {
-      const { headers } = readPoll(await server.request('GET', path, { headers: { Origin: APP } })).answer;
+      const { headers } = readPoll(
+        await server.request('GET', path, { headers: { Origin: APP } }),
+      ).answer;
       expect(headers.get('access-control-allow-origin')).toBe(APP);
       expect(headers.get('access-control-expose-headers')).toBe('Holdline-Position, Retry-After');
       expect(headers.get('vary')).toBe('Origin');
-      const foreign = await server.request('GET', path, { headers: { Origin: 'https://evil.example' } });
+      const foreign = await server.request('GET', path, {
+        headers: { Origin: 'https://evil.example' },
+      });
       expect(foreign.headers.has('access-control-allow-origin')).toBe(false);
     }
   });
@@ -689,7 +801,10 @@ describe('pages of other origins', () => {
   test('one that waited is answered with the headers of its own origin', async () => {
     const server = await serverForTest({ 'allow-origin': [APP, 'https://two.example'] });
     const held: HeldPoll[] = [];
-    for (const headers of [{ Origin: APP }, { Origin: 'https://two.example' }, {}] as Record<string, string>[]) {
+    for (const headers of [{ Origin: APP }, { Origin: 'https://two.example' }, {}] as Record<
+      string,
+      string
+    >[]) {
       held.push(await holdPoll(server, '/c?wait=10', headers));
     }
     await server.publish('c', 'x');
@@ -700,33 +815,38 @@ describe('pages of other origins', () => {
   });
 });
 
-test.each(['', '&later'])('authorize decides over polls%s, before anything is held or told', async (later) => {
-  const asked: unknown[] = [];
-  const server = createServer({
-    port: 0,
-    firstId: 1,
-    authorize: ({ action, channels, headers, query }) => {
-      asked.push([action, channels, query]);
-      const answer = headers['x-who'] === 'friend';
-      return query.includes('later') ? new Promise((resolve) => setImmediate(() => resolve(answer))) : answer;
-    },
-  });
-  onTestFinished(() => server.close({ drainMs: 0 }));
-  const { port } = await server.listen();
-  const url = `http://127.0.0.1:${port}/c,d?since=0${later}`;
-  const refused = await fetch(url);
-  expect([refused.status, ((await refused.json()) as { error: { code: string } }).error.code]).toEqual([
-    403,
-    'HOLDLINE_FORBIDDEN',
-  ]);
-  expect(refused.headers.has('holdline-position')).toBe(false);
-  const waiting = fetch(url, { headers: { 'x-who': 'friend' } });
-  await expect.poll(() => server.stats().lines.byTransport.poll).toBe(1);
-  expect(await server.channel('d').publish({ data: { n: 1 } })).toBe(1);
-  expect(await (await waiting).text()).toBe('{"id":1,"channel":"d","data":{"n":1}}');
-  expect((await fetch(`${url}&wait=0`, { method: 'HEAD' })).status).toBe(403);
-  expect(asked[0]).toEqual(['subscribe', ['c', 'd'], `since=0${later}`]);
-});
+test.each(['', '&later'])(
+  'authorize decides over polls%s, before anything is held or told',
+  async (later) => {
+    const asked: unknown[] = [];
+    const server = createServer({
+      port: 0,
+      firstId: 1,
+      authorize: ({ action, channels, headers, query }) => {
+        asked.push([action, channels, query]);
+        const answer = headers['x-who'] === 'friend';
+        return query.includes('later')
+          ? new Promise((resolve) => setImmediate(() => resolve(answer)))
+          : answer;
+      },
+    });
+    onTestFinished(() => server.close({ drainMs: 0 }));
+    const { port } = await server.listen();
+    const url = `http://127.0.0.1:${port}/c,d?since=0${later}`;
+    const refused = await fetch(url);
+    expect([
+      refused.status,
+      ((await refused.json()) as { error: { code: string } }).error.code,
+    ]).toEqual([403, 'HOLDLINE_FORBIDDEN']);
+    expect(refused.headers.has('holdline-position')).toBe(false);
+    const waiting = fetch(url, { headers: { 'x-who': 'friend' } });
+    await expect.poll(() => server.stats().lines.byTransport.poll).toBe(1);
+    expect(await server.channel('d').publish({ data: { n: 1 } })).toBe(1);
+    expect(await (await waiting).text()).toBe('{"id":1,"channel":"d","data":{"n":1}}');
+    expect((await fetch(`${url}&wait=0`, { method: 'HEAD' })).status).toBe(403);
+    expect(asked[0]).toEqual(['subscribe', ['c', 'd'], `since=0${later}`]);
+  },
+);
 
 describe('two that took their time', () => {
   test('on a connection that has carried a poll, one may wait longer than uWebSockets lets idle connections be', async () => {

@@ -1,7 +1,13 @@
 /** Positions and gaps: what a client may ask for, and when it has missed something. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isGap, lastFromQuery, parseId, positionFromHeader, positionFromQuery } from '../src/core/position.js';
+import {
+  isGap,
+  lastFromQuery,
+  parseId,
+  positionFromHeader,
+  positionFromQuery,
+} from '../src/core/position.js';
 
 const LAST_ID = Number.MAX_SAFE_INTEGER;
 
@@ -13,7 +19,17 @@ const UNREADABLE = [
 describe('ids', () => {
   test('every id that can be given is read as it is written', () => {
     fc.assert(fc.property(fc.maxSafeNat(), (id) => parseId(String(id)) === id));
-    for (const id of [0, 1, 9, 10, 2 ** 31, 2 ** 32, 999_999_999_999_999, 1_000_000_000_000_000, LAST_ID])
+    for (const id of [
+      0,
+      1,
+      9,
+      10,
+      2 ** 31,
+      2 ** 32,
+      999_999_999_999_999,
+      1_000_000_000_000_000,
+      LAST_ID,
+    ])
       expect(parseId(String(id))).toBe(id);
   });
 
@@ -22,12 +38,19 @@ describe('ids', () => {
   });
 
   test('a text is an id exactly when it is what an id would be written as', () => {
-    const almost = fc.string({ unit: fc.constantFrom('0', '1', '9', '-', '+', '.', 'e', ' ', 'x'), maxLength: 18 });
+    const almost = fc.string({
+      unit: fc.constantFrom('0', '1', '9', '-', '+', '.', 'e', ' ', 'x'),
+      maxLength: 18,
+    });
     fc.assert(
       fc.property(almost, (text) => {
         const number = Number(text);
         const isId =
-          text !== '' && Number.isSafeInteger(number) && number >= 0 && String(number) === text && !Object.is(number, -0);
+          text !== '' &&
+          Number.isSafeInteger(number) &&
+          number >= 0 &&
+          String(number) === text &&
+          !Object.is(number, -0);
         return parseId(text) === (isId ? number : undefined);
       }),
       { numRuns: 2000 },
@@ -36,13 +59,20 @@ describe('ids', () => {
 });
 
 describe('where a line starts', () => {
-  test.each(UNREADABLE)('%j in the header is foreign, in the query HOLDLINE_BAD_POSITION', (text) => {
-    expect(positionFromHeader(text)).toEqual({ kind: 'foreign' });
-    for (const name of ['since', 'last_event_id', 'lastEventId']) {
-      expect(() => positionFromQuery(name, text)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
-    }
-    expect(() => lastFromQuery(text)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
-  });
+  test.each(UNREADABLE)(
+    '%j in the header is foreign, in the query HOLDLINE_BAD_POSITION',
+    (text) => {
+      expect(positionFromHeader(text)).toEqual({ kind: 'foreign' });
+      for (const name of ['since', 'last_event_id', 'lastEventId']) {
+        expect(() => positionFromQuery(name, text)).toThrow(
+          expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }),
+        );
+      }
+      expect(() => lastFromQuery(text)).toThrow(
+        expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }),
+      );
+    },
+  );
 
   test('a refusal names the parameter and shortens what was given', () => {
     expect(() => positionFromQuery('since', 'x'.repeat(10_000))).toThrow(/^since="x{32}" /);
@@ -58,7 +88,9 @@ describe('where a line starts', () => {
   });
 
   test.each(['last_event_id', 'lastEventId'])('"latest" is a word of since, not of %s', (name) => {
-    expect(() => positionFromQuery(name, 'latest')).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
+    expect(() => positionFromQuery(name, 'latest')).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }),
+    );
   });
 });
 
@@ -73,6 +105,9 @@ test.each<[id: number, lost: number, last: number, gap: boolean, why: string]>([
   [21, 10, 20, true, 'nobody here gave 21'],
   [LAST_ID, 0, LAST_ID, false, 'the last id of all'],
   [LAST_ID, 0, LAST_ID - 1, true, 'not given yet'],
-])('position %i with everything through %i lost and the last id %i: gap %s (%s)', (id, lost, last, gap) => {
-  expect(isGap(id, lost, last)).toBe(gap);
-});
+])(
+  'position %i with everything through %i lost and the last id %i: gap %s (%s)',
+  (id, lost, last, gap) => {
+    expect(isGap(id, lost, last)).toBe(gap);
+  },
+);

@@ -2,7 +2,9 @@
 import { expect, test } from 'vitest';
 import { visitRows } from '../src/linux/sockets.js';
 
-/** As Linux prints them, of both tables; the second heading stands where the second table begins. */
+/**
+ * As Linux prints them, of both tables; the second heading stands where the second table begins.
+ */
 const TEXT = [
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode',
   '   0: 00000000:07E8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1646 1 00000000e9ef1602 100 0 0 10 0',

@@ -6,7 +6,10 @@ import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/socke
 
 const SOCKETS = 1_500;
 
-/** On a port that no client's socket has by chance, at whatever address: they are counted by their port. */
+/**
+ * On a port that no client's socket has by chance, at whatever address: they are counted by their
+ * port.
+ */
 async function listenBelowEphemeral(server: Server): Promise<void> {
   for (let tries = 1; ; tries++) {
     server.listen(10_000 + Math.floor(Math.random() * 10_000), '127.0.0.1');
@@ -39,7 +42,8 @@ test('every socket of a port is counted, and what waits in its queues', async ()
     connected.push(...some);
   }
   const bytesOf = (index: number): number => (index % 10 === 0 ? 100 : 0);
-  for (const [index, socket] of connected.entries()) if (bytesOf(index) > 0) socket.write(Buffer.alloc(bytesOf(index)));
+  for (const [index, socket] of connected.entries())
+    if (bytesOf(index) > 0) socket.write(Buffer.alloc(bytesOf(index)));
   const wanted = { sockets: SOCKETS, sendQueueBytes: 0, receiveQueueBytes: (SOCKETS / 10) * 100 };
   // A reading is not of one moment: while other sockets come and go a row may stand in it twice.
   const deadlineMs = performance.now() + 5_000;

@@ -1,4 +1,7 @@
-/** The meter of the server that is driven: whom it finds, and whether what it says of memory and processor time is so. */
+/**
+ * The meter of the server that is driven: whom it finds, and whether what it says of memory and
+ * processor time is so.
+ */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,9 +22,13 @@ function meterOf(port: number, pid?: number, address = LOOPBACK): ProcessMeter {
 }
 
 /** Starts a program that listens and says where, and whatever else it writes. */
-async function listener(program: string): Promise<{ child: ChildProcess; port: number; said: () => string }> {
+async function listener(
+  program: string,
+): Promise<{ child: ChildProcess; port: number; said: () => string }> {
   const listen = `require('node:net').createServer().listen(0, '${LOOPBACK}', function () { console.log(this.address().port); go(this); });`;
-  const child = spawn(process.execPath, ['-e', `${listen} ${program}`], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['-e', `${listen} ${program}`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (more: string) => (text += more));
@@ -83,7 +90,9 @@ describe('a meter', () => {
     await expect.poll(said, WITHIN).toContain('is here');
     const meter = meterOf(port);
     const twin = Number(/twin (\d+)/.exec(said())![1]);
-    expect(meter.pids.toSorted((a, b) => a - b)).toEqual([child.pid!, twin].toSorted((a, b) => a - b));
+    expect(meter.pids.toSorted((a, b) => a - b)).toEqual(
+      [child.pid!, twin].toSorted((a, b) => a - b),
+    );
     const alone = meterOf(port, twin);
     expect(meter.latest!.rssBytes / alone.latest!.rssBytes).toBeCloseTo(2, 0);
   });
@@ -98,14 +107,19 @@ describe('a meter', () => {
     expect(() => new ProcessMeter({ address: LOOPBACK, port: 1 }, 2 ** 31 - 1)).toThrow(
       expect.objectContaining({
         code: 'HOLDLINE_BAD_OPTION',
-        message: '--server-pid: 2147483647 was given, and /proc of this machine has no such process',
+        message:
+          '--server-pid: 2147483647 was given, and /proc of this machine has no such process',
       }),
     );
   });
 
   it.each([
     ['192.0.2.1', 80, 'the server is at 192.0.2.1, which is not this machine'],
-    [LOOPBACK, 1, 'no process of this user listens on port 1 here; --server-pid N names the one to look at'],
+    [
+      LOOPBACK,
+      1,
+      'no process of this user listens on port 1 here; --server-pid N names the one to look at',
+    ],
   ])('says why it can tell nothing of %s:%d', (address, port, problem) => {
     const meter = meterOf(port, undefined, address);
     expect([meter.pids, meter.problem, meter.latest]).toEqual([[], problem, undefined]);

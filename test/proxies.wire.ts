@@ -1,4 +1,7 @@
-/** The proxies of scripts/deploy/, as they stand there, in front of a server: no body becomes a request, and each publish is one. */
+/**
+ * The proxies of scripts/deploy/, as they stand there, in front of a server: no body becomes a
+ * request, and each publish is one.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { deployedHaproxyForTest, deployedNginxForTest } from './support/front.js';
 import { SseLine } from './support/line.js';
@@ -8,18 +11,37 @@ import { HttpClient, RawConnection } from './support/wire.js';
 const KEYS = { 'open-publish': false, 'publish-key': 'k', 'ops-key': 'o' };
 const HEAD = 'POST /c HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer k\r\n';
 const CHUNKED = `${HEAD}Transfer-Encoding: chunked\r\n\r\n`;
-const HIDDEN = 'POST /victim HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer k\r\nContent-Length: 1\r\n\r\nx';
+const HIDDEN =
+  'POST /victim HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer k\r\nContent-Length: 1\r\n\r\nx';
 
-/** Shapes whose borders are seen otherwise by some: whatever is answered, what is hidden in them is not carried out. */
+/**
+ * Shapes whose borders are seen otherwise by some: whatever is answered, what is hidden in them is
+ * not carried out.
+ */
 const SMUGGLING: readonly (readonly [string, string])[] = [
-  ['two lengths', `${HEAD}Content-Length: 3\r\nContent-Length: ${3 + HIDDEN.length}\r\n\r\nabc${HIDDEN}`],
-  ['a length and chunks', `${HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${HIDDEN}`],
-  ['Transfer-Encoding: identity', `${HEAD}Transfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
-  ['Transfer-Encoding: xchunked', `${HEAD}Transfer-Encoding: xchunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`],
+  [
+    'two lengths',
+    `${HEAD}Content-Length: 3\r\nContent-Length: ${3 + HIDDEN.length}\r\n\r\nabc${HIDDEN}`,
+  ],
+  [
+    'a length and chunks',
+    `${HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${HIDDEN}`,
+  ],
+  [
+    'Transfer-Encoding: identity',
+    `${HEAD}Transfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+  ],
+  [
+    'Transfer-Encoding: xchunked',
+    `${HEAD}Transfer-Encoding: xchunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+  ],
   ['an empty Transfer-Encoding', `${HEAD}Transfer-Encoding: \r\n\r\n${HIDDEN}`],
   ['a trailer that is a request', `${CHUNKED.replace('Bearer k', 'Bearer wrong')}0\r\na:${HIDDEN}`],
   ['two bytes in place of the last line break', `${CHUNKED}3\r\nabc\r\n0\r\nXX${HIDDEN}`],
-  ['a size line that begins with a blank', `${CHUNKED}3\r\nabc\r\n ${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n0\r\n\r\n`],
+  [
+    'a size line that begins with a blank',
+    `${CHUNKED}3\r\nabc\r\n ${HIDDEN.length.toString(16)}\r\n${HIDDEN}\r\n0\r\n\r\n`,
+  ],
   ['an empty size line', `${CHUNKED}3\r\nabc\r\n\r\n${HIDDEN}`],
 ];
 
@@ -48,7 +70,11 @@ describe.each([
     const client = await RawConnection.open(port);
     onTestFinished(() => client.destroy());
     client.send(bytes);
-    await client.waitFor('an answer or the end', () => client.closed || client.text.includes('\r\n\r\n'), 10_000);
+    await client.waitFor(
+      'an answer or the end',
+      () => client.closed || client.text.includes('\r\n\r\n'),
+      10_000,
+    );
     return client;
   }
 
@@ -59,7 +85,10 @@ describe.each([
       const client = await sent(port, bytes);
       expect({ name, hidden: await eventsOf(server, 'victim') }).toEqual({ name, hidden: [] });
       const published = (await eventsOf(server, 'c')).length - before;
-      expect({ name, published }).toEqual({ name, published: statusesOf(client).filter((status) => status === 200).length });
+      expect({ name, published }).toEqual({
+        name,
+        published: statusesOf(client).filter((status) => status === 200).length,
+      });
     }
   }, 60_000);
 
@@ -83,7 +112,9 @@ describe.each([
     const key = { Authorization: 'Bearer k' };
     expect((await client.request('POST', '/c', { headers: key, body: 'one' })).status).toBe(200);
     await line.waitForEvents(1);
-    const batch = Array.from({ length: 2000 }, (_, i) => JSON.stringify({ data: `${i} ${'x'.repeat(100)}` })).join('\n');
+    const batch = Array.from({ length: 2000 }, (_, i) =>
+      JSON.stringify({ data: `${i} ${'x'.repeat(100)}` }),
+    ).join('\n');
     const headers = { ...key, 'Content-Type': 'application/x-ndjson' };
     expect((await client.request('POST', '/d', { headers, body: batch })).status).toBe(200);
     expect((await client.request('GET', '/c?since=0&wait=0')).status).toBe(200);

@@ -1,4 +1,7 @@
-/** Room: accepted events wait for the slowest healthy line, publishers wait for the events, and nobody waits for ever. */
+/**
+ * Room: accepted events wait for the slowest healthy line, publishers wait for the events, and
+ * nobody waits for ever.
+ */
 import { describe, expect, test } from 'vitest';
 import {
   GRACE_MS,
@@ -34,7 +37,8 @@ describe('publishers', () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('c');
     const answered: string[] = [];
-    for (const name of ['first', 'second', 'third', 'fourth']) watch(answered, name, fake.publish('c', `${name} ${LARGE}`));
+    for (const name of ['first', 'second', 'third', 'fourth'])
+      watch(answered, name, fake.publish('c', `${name} ${LARGE}`));
     await settlePromises();
     expect(answered).toEqual(['first']);
     expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 3, queueEvents: 0 });
@@ -96,7 +100,8 @@ describe('publishers', () => {
     const fake = new FakeHub(LITTLE_ROOM);
     const line = fake.join('c');
     const answered: string[] = [];
-    for (const name of ['first', 'second', 'third']) watch(answered, name, fake.publish('c', LARGE));
+    for (const name of ['first', 'second', 'third'])
+      watch(answered, name, fake.publish('c', LARGE));
     fake.leave(line);
     await fake.settle();
     expect(answered).toEqual(['first', 'second', 'third']);
@@ -110,7 +115,9 @@ describe('the admission queue', () => {
     const waiting = [fake.publish('c', LARGE), fake.publish('c', LARGE)];
     for (let i = 1; i < PLACES; i++) waiting.push(fake.publish('c', `${i}`));
     await expect(fake.publish('c', 'too many')).rejects.toThrow(busy);
-    await expect(fake.publish('c', 'too many'), 'and it says how many wait').rejects.toThrow(String(PLACES));
+    await expect(fake.publish('c', 'too many'), 'and it says how many wait').rejects.toThrow(
+      String(PLACES),
+    );
     const answers = Promise.all(waiting);
     await fake.settle(line);
     expect((await answers).flatMap((published) => published.ids)).toEqual(ids(1, PLACES + 1));
@@ -124,9 +131,14 @@ describe('the admission queue', () => {
     fake.join('c');
     await fake.publish('c', LARGE);
     const mib = Array.from({ length: 128 }, () => 'x'.repeat(8192 - QUEUED_EVENT_BYTES));
-    const waiting = Array.from({ length: PUBLISH_BYTES_MAX / 2 ** 21 }, () => fake.publish('c', ...mib));
+    const waiting = Array.from({ length: PUBLISH_BYTES_MAX / 2 ** 21 }, () =>
+      fake.publish('c', ...mib),
+    );
     await expect(fake.publish('c', LARGE)).rejects.toThrow(busy);
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: waiting.length, waitingBytes: PUBLISH_BYTES_MAX / 2 });
+    expect(fake.hub.gauges).toMatchObject({
+      waitingPublishers: waiting.length,
+      waitingBytes: PUBLISH_BYTES_MAX / 2,
+    });
     await fake.publish('other', ...mib);
     fake.clock.pass(PUBLISH_WAIT_MS_MAX);
     const refused = Promise.allSettled(waiting);
@@ -203,28 +215,36 @@ describe('a large batch', () => {
 });
 
 describe('a healthy line', () => {
-  test.each([0, 1])('is never lapped by a fast publisher, with %i events kept for those who come back', async (replayEvents) => {
-    const fake = new FakeHub({ ...LITTLE_ROOM, replay: { events: replayEvents, bytes: 100 } }, 0.1);
-    const lines = Array.from({ length: 60 }, () => fake.join('c'));
-    const reader = fake.join('c,d');
-    let refused = 0;
-    let sent = 0;
-    for (let turn = 0; turn < 300; turn++) {
-      // Ten times what a sweep of 61 lines at 0.1 ms a cork can take.
-      for (let i = 0; i < 20; i++)
-        fake.publish('c', 'x'.repeat(turn * 10)).then(
-          () => sent++,
-          () => refused++,
-        );
-      await fake.clock.turn(0);
-    }
-    await fake.settle(...lines, reader);
-    expect(sent + refused).toBe(6000);
-    expect(fake.counters.publish_waited_total).toBeGreaterThan(1000);
-    for (const line of [...lines, reader]) expect(idsOf(fake.read(line))).toEqual(ids(1, sent));
-    expect(fake.counters.gaps_total).toBe(0);
-    expect(fake.counters.events_evicted_total, 'the last one is larger than what is kept').toBe(sent);
-  });
+  test.each([0, 1])(
+    'is never lapped by a fast publisher, with %i events kept for those who come back',
+    async (replayEvents) => {
+      const fake = new FakeHub(
+        { ...LITTLE_ROOM, replay: { events: replayEvents, bytes: 100 } },
+        0.1,
+      );
+      const lines = Array.from({ length: 60 }, () => fake.join('c'));
+      const reader = fake.join('c,d');
+      let refused = 0;
+      let sent = 0;
+      for (let turn = 0; turn < 300; turn++) {
+        // Ten times what a sweep of 61 lines at 0.1 ms a cork can take.
+        for (let i = 0; i < 20; i++)
+          fake.publish('c', 'x'.repeat(turn * 10)).then(
+            () => sent++,
+            () => refused++,
+          );
+        await fake.clock.turn(0);
+      }
+      await fake.settle(...lines, reader);
+      expect(sent + refused).toBe(6000);
+      expect(fake.counters.publish_waited_total).toBeGreaterThan(1000);
+      for (const line of [...lines, reader]) expect(idsOf(fake.read(line))).toEqual(ids(1, sent));
+      expect(fake.counters.gaps_total).toBe(0);
+      expect(fake.counters.events_evicted_total, 'the last one is larger than what is kept').toBe(
+        sent,
+      );
+    },
+  );
 });
 
 describe('--flush-interval', () => {
@@ -248,7 +268,8 @@ describe('--flush-interval', () => {
     const fake = new FakeHub({ ...SLOW_FLUSH, ...LITTLE_ROOM });
     const line = fake.join('c');
     const answered: string[] = [];
-    for (const name of ['first', 'second', 'third']) watch(answered, name, fake.publish('c', LARGE));
+    for (const name of ['first', 'second', 'third'])
+      watch(answered, name, fake.publish('c', LARGE));
     await fake.clock.run(10);
     expect(answered).toEqual(['first', 'second', 'third']);
     expect(idsOf(fake.read(line))).toContain(2);

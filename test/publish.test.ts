@@ -1,4 +1,7 @@
-/** How a publish's body is read: the bytes of `data` are found as they stand. The same over the wire is in publish.wire.ts. */
+/**
+ * How a publish's body is read: the bytes of `data` are found as they stand. The same over the wire
+ * is in publish.wire.ts.
+ */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
@@ -27,42 +30,55 @@ describe('a single event', () => {
     ]);
   });
 
-  test.each(['', '{', '1 2', "{'a':1}", '\uFEFF1', 'NaN', '[1,]', '"\n"'])('%j is not JSON', (body) => {
-    expect(() => readEvents('c', 'json', undefined, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_JSON'));
-  });
-
-  test.each([[[0xff]], [[0xc0, 0x80]], [[0xed, 0xa0, 0x80]], [[0x61, 0xe6, 0xbc]], [[0xf4, 0x90, 0x80, 0x80]]])(
-    'bytes %j are not UTF-8, whatever kind the body is',
-    (bytes) => {
-      for (const kind of ['text', 'json', 'batch'] as const) {
-        const body =
-          kind === 'text' ? Buffer.from(bytes) : Buffer.concat([Buffer.from('{"data":"'), Buffer.from(bytes), Buffer.from('"}')]);
-        expect(() => readEvents('c', kind, undefined, body, LIMIT)).toThrow(code('HOLDLINE_NOT_UTF8'));
-      }
+  test.each(['', '{', '1 2', "{'a':1}", '\uFEFF1', 'NaN', '[1,]', '"\n"'])(
+    '%j is not JSON',
+    (body) => {
+      expect(() => readEvents('c', 'json', undefined, Buffer.from(body), LIMIT)).toThrow(
+        code('HOLDLINE_BAD_JSON'),
+      );
     },
   );
 
+  test.each([
+    [[0xff]],
+    [[0xc0, 0x80]],
+    [[0xed, 0xa0, 0x80]],
+    [[0x61, 0xe6, 0xbc]],
+    [[0xf4, 0x90, 0x80, 0x80]],
+  ])('bytes %j are not UTF-8, whatever kind the body is', (bytes) => {
+    for (const kind of ['text', 'json', 'batch'] as const) {
+      const body =
+        kind === 'text'
+          ? Buffer.from(bytes)
+          : Buffer.concat([Buffer.from('{"data":"'), Buffer.from(bytes), Buffer.from('"}')]);
+      expect(() => readEvents('c', kind, undefined, body, LIMIT)).toThrow(
+        code('HOLDLINE_NOT_UTF8'),
+      );
+    }
+  });
+
   test('the limit is on the largest frame, not on the body', () => {
-    expect(() => readEvents('c', 'text', undefined, Buffer.from('\n'.repeat(9_500)), LIMIT)).toThrow(code('HOLDLINE_TOO_LARGE'));
+    expect(() =>
+      readEvents('c', 'text', undefined, Buffer.from('\n'.repeat(9_500)), LIMIT),
+    ).toThrow(code('HOLDLINE_TOO_LARGE'));
     expect(readNow('c', 'text', undefined, Buffer.from('\n'.repeat(9_300)), LIMIT).length).toBe(1);
     expect(readNow('c', 'text', undefined, Buffer.from('x'.repeat(65_400)), LIMIT).length).toBe(1);
   });
 });
 
 test('the kind of a body is its media type, in any case, with any parameters', () => {
-  expect(['application/json', 'Application/JSON; charset=utf-8', ' application/json'].map(bodyKindOf)).toEqual([
-    'json',
-    'json',
-    'json',
+  expect(
+    ['application/json', 'Application/JSON; charset=utf-8', ' application/json'].map(bodyKindOf),
+  ).toEqual(['json', 'json', 'json']);
+  expect(['application/x-ndjson', 'APPLICATION/X-NDJSON;x=y'].map(bodyKindOf)).toEqual([
+    'batch',
+    'batch',
   ]);
-  expect(['application/x-ndjson', 'APPLICATION/X-NDJSON;x=y'].map(bodyKindOf)).toEqual(['batch', 'batch']);
-  expect(['', 'text/plain', 'application/jsonp', 'application/x-www-form-urlencoded', ';'].map(bodyKindOf)).toEqual([
-    'text',
-    'text',
-    'text',
-    'text',
-    'text',
-  ]);
+  expect(
+    ['', 'text/plain', 'application/jsonp', 'application/x-www-form-urlencoded', ';'].map(
+      bodyKindOf,
+    ),
+  ).toEqual(['text', 'text', 'text', 'text', 'text']);
   expect(bodyLimit('text', LIMIT)).toBe(LIMIT);
   expect(bodyLimit('batch', LIMIT)).toBe(4 * 1024 * 1024);
 });

@@ -1,4 +1,7 @@
-/** Publishing over the wire: what is taken and how it is answered, what is refused and that nothing of it reaches a line. */
+/**
+ * Publishing over the wire: what is taken and how it is answered, what is refused and that nothing
+ * of it reaches a line.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
@@ -16,7 +19,10 @@ async function serverAndControl(flags = {}): Promise<{ server: TestServer; contr
   return { server, control };
 }
 
-/** Every refusal: status, code and its counter; and a control line on the same channel that has noticed nothing. */
+/**
+ * Every refusal: status, code and its counter; and a control line on the same channel that has
+ * noticed nothing.
+ */
 async function expectRefused(
   answers: () => Promise<Answer[]>,
   server: TestServer,
@@ -26,11 +32,14 @@ async function expectRefused(
 ): Promise<void> {
   const before = await server.stats();
   const given = await answers();
-  expect(given.map((answer) => [answer.status, codeOf(answer)])).toEqual(given.map(() => [status, code]));
-  const after = await server.stats();
-  expect((after.counters.refused[code] ?? 0) - (before.counters.refused[code] ?? 0), `counter refused.${code}`).toBe(
-    given.length,
+  expect(given.map((answer) => [answer.status, codeOf(answer)])).toEqual(
+    given.map(() => [status, code]),
   );
+  const after = await server.stats();
+  expect(
+    (after.counters.refused[code] ?? 0) - (before.counters.refused[code] ?? 0),
+    `counter refused.${code}`,
+  ).toBe(given.length);
   expect(after.counters.refused_total - before.counters.refused_total).toBe(given.length);
   expect(after.counters.events_accepted_total).toBe(before.counters.events_accepted_total);
   await control.noticedNothing();
@@ -42,11 +51,16 @@ describe('what is taken', () => {
     const first = await server.post('c', 'x');
     expect([first.status, first.text]).toEqual([200, '{"id":1,"subscribers":0}']);
     expect(first.headers.get('content-type')).toMatch(/^application\/json/);
-    const lines = await Promise.all(['/c', '/c,d', '/d'].map((path) => SseLine.open(server.port, path)));
+    const lines = await Promise.all(
+      ['/c', '/c,d', '/d'].map((path) => SseLine.open(server.port, path)),
+    );
     onTestFinished(() => lines.forEach((line) => line.close()));
     expect(jsonOf(await server.post('c', 'y'))).toEqual({ id: 2, subscribers: 2 });
     await lines[0]!.waitForId(2);
-    expect((await server.stats()).counters).toMatchObject({ publish_requests_total: 2, events_accepted_total: 2 });
+    expect((await server.stats()).counters).toMatchObject({
+      publish_requests_total: 2,
+      events_accepted_total: 2,
+    });
   });
 
   test('a body of any other type is text as it stands', async () => {
@@ -56,7 +70,9 @@ describe('what is taken', () => {
       { 'Content-Type': 'text/plain' },
       { 'Content-Type': 'application/x-www-form-urlencoded' },
     ] as Record<string, string>[]) {
-      const id = (jsonOf(await server.post('control', '{"not": json', { headers })) as { id: number }).id;
+      const id = (
+        jsonOf(await server.post('control', '{"not": json', { headers })) as { id: number }
+      ).id;
       await control.line.waitForId(id);
       expect(control.line.events.at(-1)!.data).toBe('{"not": json');
     }
@@ -65,9 +81,17 @@ describe('what is taken', () => {
 
   test('JSON with parameters and other case in its content type is JSON', async () => {
     const { server, control } = await serverAndControl();
-    for (const type of ['application/json; charset=utf-8', 'Application/JSON', 'application/json;x=1']) {
-      expect((await server.post('control', ' {"a" : 1} ', { headers: { 'Content-Type': type } })).status).toBe(200);
-      expect((await server.post('control', '{"a":', { headers: { 'Content-Type': type } })).status).toBe(400);
+    for (const type of [
+      'application/json; charset=utf-8',
+      'Application/JSON',
+      'application/json;x=1',
+    ]) {
+      expect(
+        (await server.post('control', ' {"a" : 1} ', { headers: { 'Content-Type': type } })).status,
+      ).toBe(200);
+      expect(
+        (await server.post('control', '{"a":', { headers: { 'Content-Type': type } })).status,
+      ).toBe(400);
     }
     await control.noticedNothing();
   });
@@ -111,7 +135,16 @@ describe('what is taken', () => {
 
   test('types: 64 printable characters, percent-encoded in the query', async () => {
     const { server, control } = await serverAndControl();
-    for (const type of ['x'.repeat(64), 'message', 'a b', 'naïve', 'a:b', '{"x"}', 'Gap', 'ended']) {
+    for (const type of [
+      'x'.repeat(64),
+      'message',
+      'a b',
+      'naïve',
+      'a:b',
+      '{"x"}',
+      'Gap',
+      'ended',
+    ]) {
       const id = await server.publish('control', 'x', type);
       await control.line.waitForId(id);
       expect(control.line.events.at(-1)!.event ?? 'message').toBe(type);
@@ -144,8 +177,10 @@ describe('what is taken', () => {
   test('the largest event that fits the limit is taken, one byte more is not', async () => {
     const { server, control } = await serverAndControl({ 'max-event-bytes': '1KiB' });
     let fits = 0;
-    for (let size = 1024; fits === 0; size--) if ((await server.post('control', 'x'.repeat(size))).status === 200) fits = size;
-    // The frame's own parts with the longest id, in the larger of the encodings, are well under 200 bytes.
+    for (let size = 1024; fits === 0; size--)
+      if ((await server.post('control', 'x'.repeat(size))).status === 200) fits = size;
+    // The frame's own parts with the longest id, in the larger of the encodings, are well under 200
+    // bytes.
     expect(fits).toBeGreaterThan(1024 - 200);
     expect(codeOf(await server.post('control', 'x'.repeat(fits + 1)))).toBe('HOLDLINE_TOO_LARGE');
     await control.noticedNothing();
@@ -155,7 +190,8 @@ describe('what is taken', () => {
 describe('what is refused', () => {
   const shared = sharedControl();
   const DATA_TOO_LARGE = 64 * 1024;
-  const five = (third: string): string => ['{"data":1}', '{"data":2}', third, '{"data":4}', '{"data":5}'].join('\n');
+  const five = (third: string): string =>
+    ['{"data":1}', '{"data":2}', third, '{"data":4}', '{"data":5}'].join('\n');
 
   test.each([
     ['a broken object', '{"a":'],
@@ -186,23 +222,30 @@ describe('what is refused', () => {
     ['with a reserved type', '{"event":"gap","data":1}'],
     ['with a type that has a line break', '{"event":"a\\nb","data":1}'],
     ['with an empty type', '{"event":"","data":1}'],
-  ])('a batch whose line 3 of 5 is %s is 400, names the line, and none of the five is published', async (_name, third) => {
-    const { server, control } = shared();
-    const before = await server.stats();
-    const answer = await server.post('control', five(third), { headers: BATCH });
-    expect(answer.status).toBe(400);
-    expect(['HOLDLINE_BAD_BATCH', 'HOLDLINE_BAD_EVENT_TYPE']).toContain(codeOf(answer));
-    expect(answer.text).toMatch(/line 3/);
-    const after = await server.stats();
-    expect(after.counters.refused_total).toBe(before.counters.refused_total + 1);
-    expect(after.head).toBe(before.head);
-    await control.noticedNothing();
-  });
+  ])(
+    'a batch whose line 3 of 5 is %s is 400, names the line, and none of the five is published',
+    async (_name, third) => {
+      const { server, control } = shared();
+      const before = await server.stats();
+      const answer = await server.post('control', five(third), { headers: BATCH });
+      expect(answer.status).toBe(400);
+      expect(['HOLDLINE_BAD_BATCH', 'HOLDLINE_BAD_EVENT_TYPE']).toContain(codeOf(answer));
+      expect(answer.text).toMatch(/line 3/);
+      const after = await server.stats();
+      expect(after.counters.refused_total).toBe(before.counters.refused_total + 1);
+      expect(after.head).toBe(before.head);
+      await control.noticedNothing();
+    },
+  );
 
   test('a batch with one event over the limit is 413, names the line, and none is published', async () => {
     const { server, control } = shared();
     const before = await server.stats();
-    const answer = await server.post('control', five(JSON.stringify({ data: 'x'.repeat(DATA_TOO_LARGE) })), { headers: BATCH });
+    const answer = await server.post(
+      'control',
+      five(JSON.stringify({ data: 'x'.repeat(DATA_TOO_LARGE) })),
+      { headers: BATCH },
+    );
     expect([answer.status, codeOf(answer)]).toEqual([413, 'HOLDLINE_TOO_LARGE']);
     expect(answer.text).toMatch(/line 3/);
     expect((await server.stats()).head).toBe(before.head);
@@ -212,25 +255,44 @@ describe('what is refused', () => {
   test('an empty batch is 400; 10,001 events are 413, 10,000 are taken', async () => {
     const { server, control } = shared();
     for (const body of ['', '\n\n', '\r\n'])
-      expect(codeOf(await server.post('control', body, { headers: BATCH }))).toBe('HOLDLINE_BAD_BATCH');
+      expect(codeOf(await server.post('control', body, { headers: BATCH }))).toBe(
+        'HOLDLINE_BAD_BATCH',
+      );
     const lines = (count: number): string => '{"data":0}\n'.repeat(count);
     const tooMany = await server.post('control', lines(10_001), { headers: BATCH });
     expect([tooMany.status, codeOf(tooMany)]).toEqual([413, 'HOLDLINE_TOO_LARGE']);
-    expect(jsonOf(await server.post('control', lines(10_000), { headers: BATCH }))).toMatchObject({ count: 10_000 });
+    expect(jsonOf(await server.post('control', lines(10_000), { headers: BATCH }))).toMatchObject({
+      count: 10_000,
+    });
     await control.noticedNothing();
   });
 
   test.each([
-    ...['gap', 'end', 'open', 'error', '', 'x'.repeat(65), 'a%0Ab', 'a%0Db', 'a%00b', '%E2%80%A8', 'a%7Fb'].map((type) => [
-      type,
-      'HOLDLINE_BAD_EVENT_TYPE',
-    ]),
+    ...[
+      'gap',
+      'end',
+      'open',
+      'error',
+      '',
+      'x'.repeat(65),
+      'a%0Ab',
+      'a%0Db',
+      'a%00b',
+      '%E2%80%A8',
+      'a%7Fb',
+    ].map((type) => [type, 'HOLDLINE_BAD_EVENT_TYPE']),
     // What is no UTF-8 when it is decoded is a broken query, whatever it was meant to be.
     ['%ED%A0%80', 'HOLDLINE_BAD_QUERY'],
     ['a%FFb', 'HOLDLINE_BAD_QUERY'],
   ] as [string, string][])('the event type "%s" is 400 %s', async (type, code) => {
     const { server, control } = shared();
-    await expectRefused(async () => [await server.post('control', 'x', { query: `?event=${type}` })], server, control, 400, code);
+    await expectRefused(
+      async () => [await server.post('control', 'x', { query: `?event=${type}` })],
+      server,
+      control,
+      400,
+      code,
+    );
   });
 
   test.each([
@@ -258,25 +320,40 @@ describe('what is refused', () => {
   });
 
   test.each([
-    ['64 KiB of newlines: as many bytes as the limit, seven times as many on the wire', '\n'.repeat(64 * 1024)],
+    [
+      '64 KiB of newlines: as many bytes as the limit, seven times as many on the wire',
+      '\n'.repeat(64 * 1024),
+    ],
     ['10 KiB of newlines, which only the frame makes too large', '\n'.repeat(10 * 1024)],
     ['60 KiB of quotation marks, too large only as an envelope', '"'.repeat(60 * 1024)],
     ['12 KiB of control characters, too large only as an envelope', '\u0001'.repeat(12 * 1024)],
     ['one byte over the limit', 'x'.repeat(64 * 1024 + 1)],
   ])('%s is 413', async (_name, body) => {
     const { server, control } = shared();
-    await expectRefused(async () => [await server.post('control', body)], server, control, 413, 'HOLDLINE_TOO_LARGE');
+    await expectRefused(
+      async () => [await server.post('control', body)],
+      server,
+      control,
+      413,
+      'HOLDLINE_TOO_LARGE',
+    );
   });
 
   test('a body over the limit is 413, whether its length is announced or not', async () => {
     const { server, control } = shared();
     const line = `{"data":"${'x'.repeat(1000)}"}\n`;
     const body = Buffer.from(line.repeat(Math.ceil((5 * MIB) / line.length)));
-    const chunked = Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
+    const chunked = Buffer.concat([
+      Buffer.from(`${body.length.toString(16)}\r\n`),
+      body,
+      Buffer.from('\r\n0\r\n\r\n'),
+    ]);
     await expectRefused(
       async () => [
         await server.post('control', body, { headers: BATCH }),
-        await server.post('control', chunked, { headers: { ...BATCH, 'Transfer-Encoding': 'chunked' } }),
+        await server.post('control', chunked, {
+          headers: { ...BATCH, 'Transfer-Encoding': 'chunked' },
+        }),
       ],
       server,
       control,
@@ -303,7 +380,8 @@ describe('what is refused', () => {
     }
     const after = await server.statsUntil(
       'both cuts are counted',
-      ({ counters }) => counters.publish_aborted_total - before.counters.publish_aborted_total === 2,
+      ({ counters }) =>
+        counters.publish_aborted_total - before.counters.publish_aborted_total === 2,
     );
     expect(after.head).toBe(before.head);
     await control.noticedNothing();
@@ -312,15 +390,24 @@ describe('what is refused', () => {
   test('bad channel names and paths refuse a publish as they refuse a line', async () => {
     const { server, control } = shared();
     for (const channel of ['a..b', '.a', 'a%20b', 'a,b', 'x'.repeat(129)]) {
-      expect([channel, codeOf(await server.post(channel, 'x'))]).toEqual([channel, 'HOLDLINE_BAD_CHANNEL']);
+      expect([channel, codeOf(await server.post(channel, 'x'))]).toEqual([
+        channel,
+        'HOLDLINE_BAD_CHANNEL',
+      ]);
     }
     await control.noticedNothing();
   });
 });
 
 test('a batch far larger than the ring reaches every line that keeps up without a gap, and the ring does not grow with it', async () => {
-  const { server, control } = await serverAndControl({ 'replay-bytes': '64KiB', 'replay-events': 50, ...KERNEL_BUFFERS });
-  const lines = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/control')));
+  const { server, control } = await serverAndControl({
+    'replay-bytes': '64KiB',
+    'replay-events': 50,
+    ...KERNEL_BUFFERS,
+  });
+  const lines = await Promise.all(
+    Array.from({ length: 20 }, () => SseLine.open(server.port, '/control')),
+  );
   onTestFinished(() => lines.forEach((line) => line.close()));
   const { last } = await server.publishBatch(
     'control',
@@ -332,28 +419,41 @@ test('a batch far larger than the ring reaches every line that keeps up without 
   }
   const { channels, counters } = await server.stats();
   expect(counters.lines_stalled_total).toBe(0);
-  expect(channels.ringBytes, 'what is kept and the room beside it, rounded up; the batch alone is 1 MiB').toBeLessThan(MIB);
+  expect(
+    channels.ringBytes,
+    'what is kept and the room beside it, rounded up; the batch alone is 1 MiB',
+  ).toBeLessThan(MIB);
   await control.noticedNothing();
 });
 
 test('publishers past a full admission queue are told 503 and when to come back; what was accepted is delivered once, in order', async () => {
-  // Events come at the speed of memory here, so every reader stalls now and then; what is kept is enough to catch up without a gap.
+  // Events come at the speed of memory here, so every reader stalls now and then; what is kept is
+  // enough to catch up without a gap.
   const { server, control } = await serverAndControl({
     'replay-bytes': '512MiB',
     'replay-total': '1GiB',
     'replay-events': 1_000_000,
   });
-  // Readers enough that a lap over them takes longer than a batch takes to arrive: they are healthy, only many.
-  const readers = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/control', { keep: false })));
+  // Readers enough that a lap over them takes longer than a batch takes to arrive: they are
+  // healthy, only many.
+  const readers = await Promise.all(
+    Array.from({ length: 20 }, () => SseLine.open(server.port, '/control', { keep: false })),
+  );
   onTestFinished(() => readers.forEach((line) => line.close()));
   const line = `{"data":"${'x'.repeat(4000)}"}\n`;
   const body = Buffer.from(line.repeat(Math.floor((3.9 * MIB) / line.length)));
-  // One connection a publisher, all at once, again and again until one is refused: 32 MiB may wait, one batch is 3.9 MiB.
+  // One connection a publisher, all at once, again and again until one is refused: 32 MiB may wait,
+  // one batch is 3.9 MiB.
   const answers: Answer[] = [];
   const deadline = performance.now() + 20_000;
   while (!answers.some((answer) => answer.status !== 200)) {
-    if (performance.now() > deadline) throw new Error(`no publisher was refused in ${answers.length} batches`);
-    answers.push(...(await Promise.all(Array.from({ length: 16 }, () => server.post('control', body, { headers: BATCH })))));
+    if (performance.now() > deadline)
+      throw new Error(`no publisher was refused in ${answers.length} batches`);
+    answers.push(
+      ...(await Promise.all(
+        Array.from({ length: 16 }, () => server.post('control', body, { headers: BATCH })),
+      )),
+    );
   }
   for (const answer of answers.filter(({ status }) => status !== 200)) {
     expect([answer.status, codeOf(answer)]).toEqual([503, 'HOLDLINE_PUBLISH_BUSY']);

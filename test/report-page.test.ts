@@ -1,4 +1,7 @@
-/** The frame of HTML reports: what comes from outside stays text, what is drawn is what was given, and nothing else runs. */
+/**
+ * The frame of HTML reports: what comes from outside stays text, what is drawn is what was given,
+ * and nothing else runs.
+ */
 
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
@@ -22,7 +25,14 @@ const TIME = { label: 'after the start', quantity: 'seconds' } as const;
 const LATENCY = { label: 'latency', quantity: 'ms' } as const;
 
 function plotOf(parts: Partial<Plot>): Plot {
-  return { title: 'A plot', x: TIME, y: LATENCY, xs: [0, 1], series: [{ label: 'a', values: [1, 2] }], ...parts };
+  return {
+    title: 'A plot',
+    x: TIME,
+    y: LATENCY,
+    xs: [0, 1],
+    series: [{ label: 'a', values: [1, 2] }],
+    ...parts,
+  };
 }
 
 describe('text from outside', () => {
@@ -87,9 +97,13 @@ describe('text from outside', () => {
   });
 
   it('is not taken inline where it would end its element', () => {
-    expect(inlineElement('style', 'p > a { color: red }').text).toBe('<style>p > a { color: red }</style>');
+    expect(inlineElement('style', 'p > a { color: red }').text).toBe(
+      '<style>p > a { color: red }</style>',
+    );
     for (const content of ['a</script>', 'a</STYLE >', 'a<!--']) {
-      expect(() => inlineElement('script', content)).toThrow('what is to stand in a script would end it');
+      expect(() => inlineElement('script', content)).toThrow(
+        'what is to stand in a script would end it',
+      );
     }
   });
 });
@@ -98,11 +112,15 @@ describe('the policy of a page', () => {
   const page = htmlDocument({ title: 't', sections: [{ title: 's', blocks: [plot(plotOf({}))] }] });
   const policy = unescaped(/Content-Security-Policy" content="([^"]*)"/.exec(page)![1]!);
   const hashes = (directive: string): string[] =>
-    [...new RegExp(`${directive}([^;]*)`).exec(policy)![1]!.matchAll(/'sha256-([^']*)'/g)].map(([, hash]) => hash!);
+    [...new RegExp(`${directive}([^;]*)`).exec(policy)![1]!.matchAll(/'sha256-([^']*)'/g)].map(
+      ([, hash]) => hash!,
+    );
   const sha256 = (text: string): string => createHash('sha256').update(text).digest('base64');
 
   it('lets run what stands in it, and nothing else', () => {
-    const scripts = [...page.matchAll(/<script(?: type="module")?>(.*?)<\/script>/gs)].map(([, content]) => content!);
+    const scripts = [...page.matchAll(/<script(?: type="module")?>(.*?)<\/script>/gs)].map(
+      ([, content]) => content!,
+    );
     const styles = [...page.matchAll(/<style>(.*?)<\/style>/gs)].map(([, content]) => content!);
     expect([scripts.length, styles.length]).toEqual([2, 1]);
     expect(hashes('script-src')).toEqual(scripts.map(sha256));
@@ -113,7 +131,9 @@ describe('the policy of a page', () => {
 
   it('is kept by the page: nothing is named that a browser would fetch', () => {
     const markup = page.replaceAll(/<(script|style)\b.*?<\/\1>/gs, '');
-    expect([...markup.matchAll(/(?:src|href)="([^":]*:)/g)].map(([, scheme]) => scheme)).toEqual(['data:']);
+    expect([...markup.matchAll(/(?:src|href)="([^":]*:)/g)].map(([, scheme]) => scheme)).toEqual([
+      'data:',
+    ]);
     expect(page).not.toMatch(/sourceMappingURL|@import|url\(/);
   });
 });
@@ -149,9 +169,16 @@ describe('what a plot draws', () => {
     ['ms', [], ['µs', undefined]],
   ] as const)('tells %s up to %j in %j', (quantity, values, [unit, last]) => {
     const { y, data } = drawingOf(
-      plotOf({ y: { label: 'y', quantity }, xs: [...values.keys()], series: [{ label: 'a', values }] }),
+      plotOf({
+        y: { label: 'y', quantity },
+        xs: [...values.keys()],
+        series: [{ label: 'a', values }],
+      }),
     );
-    expect([y.unit, data[1]!.at(-1)]).toEqual([unit, last === undefined ? undefined : expect.closeTo(last)]);
+    expect([y.unit, data[1]!.at(-1)]).toEqual([
+      unit,
+      last === undefined ? undefined : expect.closeTo(last),
+    ]);
   });
 
   it('takes one unit for all series, and on a logarithmic axis that of the least value', () => {
@@ -182,7 +209,8 @@ describe('what a plot draws', () => {
     const values = [Number.NaN, Infinity, 0, -1, 2];
     const xs = [0, 1, 2, 3, 4];
     const drawn = (spread: 'linear' | 'log'): unknown =>
-      drawingOf(plotOf({ xs, y: { ...LATENCY, spread }, series: [{ label: 'a', values }] })).data[1];
+      drawingOf(plotOf({ xs, y: { ...LATENCY, spread }, series: [{ label: 'a', values }] }))
+        .data[1];
     expect(drawn('linear')).toEqual([null, null, 0, -1, 2]);
     expect(drawn('log')).toEqual([null, null, null, null, 2]);
   });
@@ -196,7 +224,10 @@ describe('what a plot draws', () => {
       ],
       marks: [{ x: 10, label: 'half' }],
     });
-    const percentiles = plotOf({ x: { label: 'p', quantity: 'count', spread: 'percentile' }, xs: [0, 99.9] });
+    const percentiles = plotOf({
+      x: { label: 'p', quantity: 'count', spread: 'percentile' },
+      xs: [0, 99.9],
+    });
     expect(drawingOf(percentiles)).toMatchObject({
       x: { unit: '%', spread: 'percentile' },
       data: [
@@ -215,6 +246,8 @@ describe('what a plot draws', () => {
         ],
       }),
     );
-    expect(text).toContain('aria-label="A plot, latency over after the start. p99 from 3 to 12.3 ms; none: no values."');
+    expect(text).toContain(
+      'aria-label="A plot, latency over after the start. p99 from 3 to 12.3 ms; none: no values."',
+    );
   });
 });

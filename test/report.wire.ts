@@ -1,4 +1,7 @@
-/** The HTML report of a run in Chromium, without a network: it complains of nothing, asks for nothing, and draws what it has. */
+/**
+ * The HTML report of a run in Chromium, without a network: it complains of nothing, asks for
+ * nothing, and draws what it has.
+ */
 
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -18,7 +21,14 @@ const WITHIN = { timeout: DEADLINE_MS };
 
 const folder = mkdtempSync(join(tmpdir(), 'holdline-report-'));
 const FILES = { html: join(folder, 'run.html'), json: join(folder, 'run.json') };
-const PLOTS = ['Latency by percentile', 'Latency over time', 'Deliveries', 'CPU', 'Server memory', 'TCP buffers'];
+const PLOTS = [
+  'Latency by percentile',
+  'Latency over time',
+  'Deliveries',
+  'CPU',
+  'Server memory',
+  'TCP buffers',
+];
 
 const shared = sharedServer();
 let browser: Browser;
@@ -29,10 +39,20 @@ beforeAll(async () => {
   const run =
     '--connections 200 --rate 20 --duration 4s --processes 2 --stalled 5% --slow 5%:1KiB/s --reconnect 100%/min --herd 2s';
   const files = ['--html', FILES.html, '--out', FILES.json, '--quiet'];
-  const load = spawn(process.execPath, [MAIN, 'load', '--url', `${shared().url}/report`, ...run.split(' '), ...files]);
+  const load = spawn(process.execPath, [
+    MAIN,
+    'load',
+    '--url',
+    `${shared().url}/report`,
+    ...run.split(' '),
+    ...files,
+  ]);
   let errors = '';
   load.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
-  const [launched] = await Promise.all([launchChromium(), new Promise((resolve) => load.once('close', resolve))]);
+  const [launched] = await Promise.all([
+    launchChromium(),
+    new Promise((resolve) => load.once('close', resolve)),
+  ]);
   browser = launched;
   if (load.exitCode !== 0) throw new Error(`holdline load: exit ${load.exitCode}, ${errors}`);
   report = JSON.parse(readFileSync(FILES.json, 'utf8')) as Report;
@@ -42,8 +62,13 @@ afterAll(async () => {
   await browser.close();
 });
 
-/** Opens the file; `faults` has what went wrong in it: complaints on its console, exceptions, and requests for anything else. */
-async function openReport(options: BrowserContextOptions): Promise<{ page: Page; faults: readonly string[] }> {
+/**
+ * Opens the file; `faults` has what went wrong in it: complaints on its console, exceptions, and
+ * requests for anything else.
+ */
+async function openReport(
+  options: BrowserContextOptions,
+): Promise<{ page: Page; faults: readonly string[] }> {
   const context = await browser.newContext({ offline: true, ...options });
   onTestFinished(() => context.close());
   const page = await context.newPage();
@@ -53,7 +78,8 @@ async function openReport(options: BrowserContextOptions): Promise<{ page: Page;
   page.on('console', (message) => faults.push(message.text()));
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('request', (request) => {
-    if (request.url() !== address && !request.url().startsWith('data:')) faults.push(`asked for ${request.url()}`);
+    if (request.url() !== address && !request.url().startsWith('data:'))
+      faults.push(`asked for ${request.url()}`);
   });
   await page.goto(address);
   await expect.poll(() => page.locator('canvas').count(), WITHIN).toBe(PLOTS.length);
@@ -99,7 +125,11 @@ const LINE_PIXELS = 40;
 
 async function expectDrawn(page: Page, widthPx: { least: number; most: number }): Promise<void> {
   await expect
-    .poll(async () => (await drawn(page)).filter(({ seriesPixels }) => seriesPixels >= LINE_PIXELS).length, WITHIN)
+    .poll(
+      async () =>
+        (await drawn(page)).filter(({ seriesPixels }) => seriesPixels >= LINE_PIXELS).length,
+      WITHIN,
+    )
     .toBe(PLOTS.length);
   const plots = await drawn(page);
   expect(plots.map(({ title }) => title)).toEqual(PLOTS);
@@ -116,38 +146,64 @@ describe('the report of a run', () => {
     ['laptop', 1280, 1, 'dark', { least: 450, most: 640 }],
     ['phone', 390, 2, 'light', { least: 300, most: 390 }],
     ['phone', 390, 2, 'dark', { least: 300, most: 390 }],
-  ] as const)('is drawn on a %s of %d px at ratio %d in %s', async (device, width, deviceScaleFactor, colorScheme, widthPx) => {
-    const { page, faults } = await openReport({ viewport: { width, height: 800 }, deviceScaleFactor, colorScheme });
-    await expectDrawn(page, widthPx);
-    // Wide tables and long commands scroll by themselves.
-    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    await page.screenshot({ path: `${PHOTOS}report-${device}-${colorScheme}.png`, fullPage: true });
-    expect(faults).toEqual([]);
-  });
+  ] as const)(
+    'is drawn on a %s of %d px at ratio %d in %s',
+    async (device, width, deviceScaleFactor, colorScheme, widthPx) => {
+      const { page, faults } = await openReport({
+        viewport: { width, height: 800 },
+        deviceScaleFactor,
+        colorScheme,
+      });
+      await expectDrawn(page, widthPx);
+      // Wide tables and long commands scroll by themselves.
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+      await page.screenshot({
+        path: `${PHOTOS}report-${device}-${colorScheme}.png`,
+        fullPage: true,
+      });
+      expect(faults).toEqual([]);
+    },
+  );
 
   it('says what the JSON says', async () => {
     const { page } = await openReport({});
-    expect(report).toMatchObject({ flawless: true, lost: 0, published: 80, connections: 200, clientProcesses: [{}, {}] });
+    expect(report).toMatchObject({
+      flawless: true,
+      lost: 0,
+      published: 80,
+      connections: 200,
+      clientProcesses: [{}, {}],
+    });
     expect(report.server?.pids).toEqual([shared().child.pid]);
-    expect(report.mix).toMatchObject({ stalled: { clients: 10 }, slow: { clients: 10, bytesPerSecond: 1024 } });
+    expect(report.mix).toMatchObject({
+      stalled: { clients: 10 },
+      slow: { clients: 10, bytesPerSecond: 1024 },
+    });
     expect(report.herd!.clients).toBe(180);
     expect(report.latencyCurve.at(-1)).toEqual({ percentile: 100, ms: report.latencyMs.max });
     const text = (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ');
     expect(text).toContain(`Load on ${shared().url}/report`);
-    expect(text).toContain(`Delivered ${report.delivered.toLocaleString('en-US')} all that were owed`);
+    expect(text).toContain(
+      `Delivered ${report.delivered.toLocaleString('en-US')} all that were owed`,
+    );
     expect(text).toContain('All 80 events came to every client that reads once and in order');
     expect(text).toMatch(/After 2 s all 180 clients that read dropped/);
     expect(text).toContain(report.machine.cpu);
   });
 
   it('follows the colours of the system and the width of the window while it is open', async () => {
-    const { page, faults } = await openReport({ viewport: { width: 1280, height: 800 }, colorScheme: 'light' });
+    const { page, faults } = await openReport({
+      viewport: { width: 1280, height: 800 },
+      colorScheme: 'light',
+    });
     await expectDrawn(page, { least: 450, most: 640 });
     await page.emulateMedia({ colorScheme: 'dark' });
     // Pixels of the dark scheme's colour are there only when it was drawn anew.
     await expectDrawn(page, { least: 450, most: 640 });
     await page.setViewportSize({ width: 390, height: 800 });
-    await expect.poll(async () => Math.max(...(await drawn(page)).map(({ widthPx }) => widthPx)), WITHIN).toBeLessThan(390);
+    await expect
+      .poll(async () => Math.max(...(await drawn(page)).map(({ widthPx }) => widthPx)), WITHIN)
+      .toBeLessThan(390);
     await expectDrawn(page, { least: 300, most: 390 });
     expect(faults).toEqual([]);
   });

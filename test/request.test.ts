@@ -1,4 +1,7 @@
-/** What a request asks for: transport, channels, position. The same over the wire is in request.wire.ts and hostile.wire.ts. */
+/**
+ * What a request asks for: transport, channels, position. The same over the wire is in
+ * request.wire.ts and hostile.wire.ts.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Transport } from '../src/core/group.js';
@@ -24,7 +27,8 @@ function headOf(...fields: readonly (readonly [name: string, value: string])[]):
     getCaseSensitiveMethod: () => 'POST',
     getUrl: () => '/c',
     getQuery: () => undefined,
-    forEach: (visit: (name: string, value: string) => void) => fields.forEach(([name, value]) => visit(name, value)),
+    forEach: (visit: (name: string, value: string) => void) =>
+      fields.forEach(([name, value]) => visit(name, value)),
   };
   return new Head(request as unknown as HttpRequest);
 }
@@ -35,7 +39,11 @@ describe('a head', () => {
   test('has the first of two fields of a name, and tells one that is empty from none', () => {
     expect([head.get('x-who'), head.get('empty'), head.get('none')]).toEqual(['first', '', '']);
     expect([head.find('empty'), head.find('none')]).toEqual(['', undefined]);
-    expect([head.isTwice('x-who'), head.isTwice('empty'), head.isTwice('none')]).toEqual([true, false, false]);
+    expect([head.isTwice('x-who'), head.isTwice('empty'), head.isTwice('none')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
     expect(Object.entries(head.toObject())).toEqual([
       ['x-who', 'first'],
       ['empty', ''],
@@ -63,11 +71,16 @@ describe('a head', () => {
       ['transfer-encoding', 'chunked'],
     ],
   ] as const)('with borders that are not certain is refused: %j', (...fields) => {
-    expect(() => checkFraming(headOf(...fields))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_FRAMING' }));
+    expect(() => checkFraming(headOf(...fields))).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_FRAMING' }),
+    );
   });
 
   test('with one length, or in chunks, is fine', () => {
-    for (const fields of [[], [['content-length', '0']], [['transfer-encoding', 'Chunked']]] as [string, string][][]) {
+    for (const fields of [[], [['content-length', '0']], [['transfer-encoding', 'Chunked']]] as [
+      string,
+      string,
+    ][][]) {
       expect(() => checkFraming(headOf(...fields))).not.toThrow();
     }
   });
@@ -112,7 +125,9 @@ describe('transport', () => {
   test('since, wait and limit each ask for a poll where nothing else is accepted', () => {
     for (const name of ['since', 'wait', 'limit']) {
       expect(transportOf(headOf(), new Query(`${name}=1`))).toBe('poll');
-      expect(transportOf(headOf(['accept', 'text/event-stream']), new Query(`${name}=1`))).toBe('sse');
+      expect(transportOf(headOf(['accept', 'text/event-stream']), new Query(`${name}=1`))).toBe(
+        'sse',
+      );
     }
     expect(transportOf(headOf(), new Query('last=1&envelope=1&x=since'))).toBe('sse');
   });
@@ -133,7 +148,10 @@ describe('transport', () => {
           Math.max(0, ...given.filter(([name]) => name === type).map(([, q]) => Number(q ?? 1)));
         const best = Math.max(...known.map(qOf));
         if (best === 0) expect(answered).toBe(poll ? 'poll' : 'sse');
-        else expect(answered).toBe((['sse', 'ndjson', 'poll'] as const)[known.findIndex((type) => qOf(type) === best)]);
+        else
+          expect(answered).toBe(
+            (['sse', 'ndjson', 'poll'] as const)[known.findIndex((type) => qOf(type) === best)],
+          );
       }),
     );
   });
@@ -145,7 +163,10 @@ describe('channels', () => {
     .tuple(
       nameChars,
       fc.string({
-        unit: fc.oneof({ weight: 9, arbitrary: nameChars }, { weight: 1, arbitrary: fc.constant('.') }),
+        unit: fc.oneof(
+          { weight: 9, arbitrary: nameChars },
+          { weight: 1, arbitrary: fc.constant('.') },
+        ),
         maxLength: 126,
       }),
       nameChars,
@@ -154,48 +175,92 @@ describe('channels', () => {
 
   test('up to 16 names of the grammar are read as they stand, each once, in their order', () => {
     fc.assert(
-      fc.property(fc.array(goodNames, { minLength: 1, maxLength: 16 }), fc.boolean(), (names, twice) => {
-        expect(channelsOf(`/${(twice ? [...names, ...names] : names).join(',')}`)).toEqual([...new Set(names)]);
-      }),
+      fc.property(
+        fc.array(goodNames, { minLength: 1, maxLength: 16 }),
+        fc.boolean(),
+        (names, twice) => {
+          expect(channelsOf(`/${(twice ? [...names, ...names] : names).join(',')}`)).toEqual([
+            ...new Set(names),
+          ]);
+        },
+      ),
     );
   });
 
   test('a name with one character of another kind is refused, wherever it stands', () => {
     const badChars = fc.oneof(
-      fc.constantFrom(...'%+ !"#$&\'()*:;<=>?@[\\]^`{|}'.split(''), '\0', '\n', '\x7f', 'é', '漢', '％'),
+      fc.constantFrom(
+        ...'%+ !"#$&\'()*:;<=>?@[\\]^`{|}'.split(''),
+        '\0',
+        '\n',
+        '\x7f',
+        'é',
+        '漢',
+        '％',
+      ),
       fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
     );
     fc.assert(
-      fc.property(goodNames, badChars, fc.nat(), fc.constantFrom('', 'a,', 'a,b,'), (name, bad, at, before) => {
-        fc.pre(!/^[A-Za-z0-9._~,/-]$/.test(bad));
-        const cut = at % name.length;
-        const given = `/${before}${name.slice(0, cut)}${bad}${name.slice(cut)}`;
-        expect(() => channelsOf(given)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
-      }),
+      fc.property(
+        goodNames,
+        badChars,
+        fc.nat(),
+        fc.constantFrom('', 'a,', 'a,b,'),
+        (name, bad, at, before) => {
+          fc.pre(!/^[A-Za-z0-9._~,/-]$/.test(bad));
+          const cut = at % name.length;
+          const given = `/${before}${name.slice(0, cut)}${bad}${name.slice(cut)}`;
+          expect(() => channelsOf(given)).toThrow(
+            expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
+          );
+        },
+      ),
     );
   });
 
-  test.each(['/', '/,', '/a,', '/,a', '/a,,b', '/.', '/..', '/.a', '/a.', '/a..b', '/a,.b', `/${'x'.repeat(129)}`, '/%61'])(
-    '%s is HOLDLINE_BAD_CHANNEL',
-    (path) => {
-      expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
-    },
-  );
+  test.each([
+    '/',
+    '/,',
+    '/a,',
+    '/,a',
+    '/a,,b',
+    '/.',
+    '/..',
+    '/.a',
+    '/a.',
+    '/a..b',
+    '/a,.b',
+    `/${'x'.repeat(129)}`,
+    '/%61',
+  ])('%s is HOLDLINE_BAD_CHANNEL', (path) => {
+    expect(() => channelsOf(path)).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
+    );
+  });
 
   test('17 different names are too many, 16 named twice are not', () => {
     const names = Array.from({ length: 17 }, (_, i) => `c${i}`);
     expect(() => channelsOf(`/${names.join(',')}`)).toThrow(/17 channels.*at most 16/);
-    expect(channelsOf(`/${[...names.slice(1), ...names.slice(1)].join(',')}`)).toEqual(names.slice(1));
+    expect(channelsOf(`/${[...names.slice(1), ...names.slice(1)].join(',')}`)).toEqual(
+      names.slice(1),
+    );
   });
 
-  test.each(['/a/b', '/a/', '//', '/favicon.ico', '/robots.txt', '/a,b/c'])('%s is HOLDLINE_NOT_FOUND', (path) => {
-    expect(() => channelsOf(path)).toThrow(expect.objectContaining({ code: 'HOLDLINE_NOT_FOUND' }));
-  });
+  test.each(['/a/b', '/a/', '//', '/favicon.ico', '/robots.txt', '/a,b/c'])(
+    '%s is HOLDLINE_NOT_FOUND',
+    (path) => {
+      expect(() => channelsOf(path)).toThrow(
+        expect.objectContaining({ code: 'HOLDLINE_NOT_FOUND' }),
+      );
+    },
+  );
 
   test('a publish goes to one', () => {
     expect(channelOf('/a')).toBe('a');
     expect(channelOf('/a,a')).toBe('a');
-    expect(() => channelOf('/a,b')).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }));
+    expect(() => channelOf('/a,b')).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
+    );
   });
 });
 
@@ -227,15 +292,26 @@ describe('position', () => {
       'since=1%00',
       'since=+1',
     ]) {
-      expect(() => positionOf('1', new Query(query))).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }));
+      expect(() => positionOf('1', new Query(query))).toThrow(
+        expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }),
+      );
     }
   });
 });
 
 test('a query is decoded once, as browsers encode it; what is not UTF-8 is refused when it is asked for', () => {
   const query = new Query('event=a%20b+c&plus=%2B&bad=%ff&broken=%zz&envelope=1&off=0&odd=yes');
-  expect(['event', 'plus', 'broken', 'none'].map((name) => query.get(name))).toEqual(['a b c', '+', '%zz', undefined]);
-  expect(['envelope', 'off', 'none'].map((name) => query.isSet(name))).toEqual([true, false, false]);
+  expect(['event', 'plus', 'broken', 'none'].map((name) => query.get(name))).toEqual([
+    'a b c',
+    '+',
+    '%zz',
+    undefined,
+  ]);
+  expect(['envelope', 'off', 'none'].map((name) => query.isSet(name))).toEqual([
+    true,
+    false,
+    false,
+  ]);
   for (const ask of [() => query.get('bad'), () => query.isSet('bad'), () => query.isSet('odd')]) {
     expect(ask).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
   }
@@ -258,14 +334,28 @@ describe('wait', () => {
     expect(waitMsOf(new Query(query))).toBe(ms);
   });
 
-  test.each(['', '61', '60.001', '-1', '+1', '1e1', '0x5', '.5', '5.', '5.0000', ' 5', '5s', 'latest', '100', 'Infinity', '５'])(
-    'wait=%s is HOLDLINE_BAD_QUERY, and what was given is told',
-    (text) => {
-      const wait = (): number => waitMsOf(new Query(`wait=${encodeURIComponent(text)}`));
-      expect(wait).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
-      expect(wait).toThrow(`wait=${JSON.stringify(text)} `);
-    },
-  );
+  test.each([
+    '',
+    '61',
+    '60.001',
+    '-1',
+    '+1',
+    '1e1',
+    '0x5',
+    '.5',
+    '5.',
+    '5.0000',
+    ' 5',
+    '5s',
+    'latest',
+    '100',
+    'Infinity',
+    '５',
+  ])('wait=%s is HOLDLINE_BAD_QUERY, and what was given is told', (text) => {
+    const wait = (): number => waitMsOf(new Query(`wait=${encodeURIComponent(text)}`));
+    expect(wait).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }));
+    expect(wait).toThrow(`wait=${JSON.stringify(text)} `);
+  });
 
   test('a text of any length is told in short', () => {
     expect(() => waitMsOf(new Query(`wait=${'9'.repeat(5000)}`))).toThrow(/^.{0,150}$/);
@@ -321,10 +411,13 @@ describe('the idempotency key of a request', () => {
   });
 
   test('takes the parts for what they are, wherever one ends and the next begins', () => {
-    const parts = fc.array(fc.string({ unit: fc.constantFrom('a', ':', '1', '2', '0'), maxLength: 4 }), {
-      minLength: 3,
-      maxLength: 3,
-    });
+    const parts = fc.array(
+      fc.string({ unit: fc.constantFrom('a', ':', '1', '2', '0'), maxLength: 4 }),
+      {
+        minLength: 3,
+        maxLength: 3,
+      },
+    );
     fc.assert(
       fc.property(parts, parts, (one, other) => {
         const keyOf = ([credential = '', channel = '', key = '']: string[]): string =>
@@ -343,12 +436,20 @@ describe('the idempotency key of a request', () => {
 });
 
 describe('an Idempotency-Key', () => {
-  test.each(['x', '~', ' ', 'a b', 'x'.repeat(128), '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}'])('may be %j', (key) => {
-    expect(checkIdempotencyKey(key)).toBe(key);
-    expect(requestKeyOf(key, { credential: '', channel: 'c' }, []).key).toMatch(/^[\w-]{43}$/);
-  });
+  test.each(['x', '~', ' ', 'a b', 'x'.repeat(128), '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}'])(
+    'may be %j',
+    (key) => {
+      expect(checkIdempotencyKey(key)).toBe(key);
+      expect(requestKeyOf(key, { credential: '', channel: 'c' }, []).key).toMatch(/^[\w-]{43}$/);
+    },
+  );
 
-  test.each(['', 'x'.repeat(129), 'a\tb', '\x7f', 'é', 'a\nb', '\0'])('that is %j is HOLDLINE_BAD_IDEMPOTENCY_KEY', (key) => {
-    expect(() => checkIdempotencyKey(key)).toThrow(expect.objectContaining({ code: 'HOLDLINE_BAD_IDEMPOTENCY_KEY' }));
-  });
+  test.each(['', 'x'.repeat(129), 'a\tb', '\x7f', 'é', 'a\nb', '\0'])(
+    'that is %j is HOLDLINE_BAD_IDEMPOTENCY_KEY',
+    (key) => {
+      expect(() => checkIdempotencyKey(key)).toThrow(
+        expect.objectContaining({ code: 'HOLDLINE_BAD_IDEMPOTENCY_KEY' }),
+      );
+    },
+  );
 });

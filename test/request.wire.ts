@@ -1,4 +1,7 @@
-/** Everything that is not the stream itself: methods, negotiation, paths, cross-site and Host checks, keys, the operations pages. */
+/**
+ * Everything that is not the stream itself: methods, negotiation, paths, cross-site and Host
+ * checks, keys, the operations pages.
+ */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import { serverForTest, TestServer } from './support/server.js';
@@ -8,7 +11,10 @@ const SSE = { Accept: 'text/event-stream' };
 const EVIL = { Origin: 'https://evil.example' };
 const APP = 'https://app.example';
 
-/** A refusal: JSON, its status and code, a message in words, and the headers that stand on everything but streams. */
+/**
+ * A refusal: JSON, its status and code, a message in words, and the headers that stand on
+ * everything but streams.
+ */
 function expectRefusal(answer: Answer, status: number, code: string): void {
   expect({ status: answer.status, code: codeOf(answer) }).toEqual({ status, code });
   expect((jsonOf(answer) as { error: { message: string } }).error.message).toMatch(/\S+ \S+/);
@@ -54,11 +60,20 @@ describe('methods', () => {
     expect((await open.request('HEAD', '/a/b')).status).toBe(404);
   });
 
-  test.each(['PUT', 'PATCH', 'TRACE', 'BREW'])('%s is 405 and says what is allowed', async (method) => {
-    const answer = await open.request(method, '/c');
-    expectRefusal(answer, 405, 'HOLDLINE_METHOD_NOT_ALLOWED');
-    expect(answer.headers.get('allow')?.split(/, */)).toEqual(['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS']);
-  });
+  test.each(['PUT', 'PATCH', 'TRACE', 'BREW'])(
+    '%s is 405 and says what is allowed',
+    async (method) => {
+      const answer = await open.request(method, '/c');
+      expectRefusal(answer, 405, 'HOLDLINE_METHOD_NOT_ALLOWED');
+      expect(answer.headers.get('allow')?.split(/, */)).toEqual([
+        'GET',
+        'HEAD',
+        'POST',
+        'DELETE',
+        'OPTIONS',
+      ]);
+    },
+  );
 
   test('POST to an operations page is 405 with what is allowed there', async () => {
     const answer = await open.request('POST', '/-/health', { body: 'x' });
@@ -76,19 +91,29 @@ describe('paths', () => {
     expectUncached(answer);
   });
 
-  test.each(['/a/b', '/a/', '//', '/favicon.ico', '/robots.txt', '/a/../b'])('%s is 404', async (path) => {
-    expectRefusal(await open.request('GET', path, { headers: SSE }), 404, 'HOLDLINE_NOT_FOUND');
-    expectRefusal(await open.request('POST', path, { body: 'x' }), 404, 'HOLDLINE_NOT_FOUND');
-  });
+  test.each(['/a/b', '/a/', '//', '/favicon.ico', '/robots.txt', '/a/../b'])(
+    '%s is 404',
+    async (path) => {
+      expectRefusal(await open.request('GET', path, { headers: SSE }), 404, 'HOLDLINE_NOT_FOUND');
+      expectRefusal(await open.request('POST', path, { body: 'x' }), 404, 'HOLDLINE_NOT_FOUND');
+    },
+  );
 
   test('an unknown operations page is 404 to who has the key', async () => {
-    expectRefusal(await open.request('GET', '/-/nonesuch', { headers: open.opsHeaders }), 404, 'HOLDLINE_NOT_FOUND');
+    expectRefusal(
+      await open.request('GET', '/-/nonesuch', { headers: open.opsHeaders }),
+      404,
+      'HOLDLINE_NOT_FOUND',
+    );
   });
 
-  test.each(['a', '-', '~', '_x', 'A.b-C_d~9', 'x'.repeat(128)])('%s is a channel', async (channel) => {
-    const answer = await open.request('HEAD', `/${channel}`, { headers: SSE });
-    expect(answer.status).toBe(200);
-  });
+  test.each(['a', '-', '~', '_x', 'A.b-C_d~9', 'x'.repeat(128)])(
+    '%s is a channel',
+    async (channel) => {
+      const answer = await open.request('HEAD', `/${channel}`, { headers: SSE });
+      expect(answer.status).toBe(200);
+    },
+  );
 });
 
 describe('operations', () => {
@@ -118,7 +143,9 @@ describe('operations', () => {
       expectRefusal(answer, 401, 'HOLDLINE_UNAUTHORIZED');
       expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer/);
     }
-    const answer = await keyed.request('GET', '/-/stats', { headers: { Authorization: 'bearer ops-secret' } });
+    const answer = await keyed.request('GET', '/-/stats', {
+      headers: { Authorization: 'bearer ops-secret' },
+    });
     expect(answer.status, 'the scheme is case-insensitive (RFC 9110, 11.1)').toBe(200);
     expectUncached(answer);
   });
@@ -130,7 +157,12 @@ describe('operations', () => {
     await server.publish('c', 'x');
     await line.waitForId(10);
     const stats = await server.stats();
-    expect(stats).toMatchObject({ draining: false, head: 10, floor: 9, lines: { open: 1, stalled: 0, cap: 50 } });
+    expect(stats).toMatchObject({
+      draining: false,
+      head: 10,
+      floor: 9,
+      lines: { open: 1, stalled: 0, cap: 50 },
+    });
     expect(stats.counters).toMatchObject({
       lines_opened_total: 1,
       lines_closed_total: 0,
@@ -140,7 +172,10 @@ describe('operations', () => {
     expect(stats.sockets.open).toBeGreaterThanOrEqual(2);
     expect(stats.memory.rssBytes).toBeGreaterThan(10e6);
     line.close();
-    await server.statsUntil('the line is gone', ({ counters, lines }) => counters.lines_closed_total === 1 && lines.open === 0);
+    await server.statsUntil(
+      'the line is gone',
+      ({ counters, lines }) => counters.lines_closed_total === 1 && lines.open === 0,
+    );
   });
 });
 
@@ -157,7 +192,11 @@ describe('keys', () => {
   });
 
   test('a key in the query is no key', async () => {
-    expectRefusal(await keyed.request('POST', '/c?publish-key=sesame&key=sesame', { body: 'x' }), 401, 'HOLDLINE_UNAUTHORIZED');
+    expectRefusal(
+      await keyed.request('POST', '/c?publish-key=sesame&key=sesame', { body: 'x' }),
+      401,
+      'HOLDLINE_UNAUTHORIZED',
+    );
   });
 
   test('publishing with the key is 200', async () => {
@@ -183,7 +222,11 @@ describe('cross-site', () => {
     ['the allowed host under another scheme', { Origin: 'http://app.example' }],
     ['a subdomain of the allowed origin', { Origin: 'https://app.example.evil.example' }],
   ])('POST and operations with %s are 403', async (_name, headers) => {
-    expectRefusal(await open.request('POST', '/c', { headers, body: 'x' }), 403, 'HOLDLINE_CROSS_SITE');
+    expectRefusal(
+      await open.request('POST', '/c', { headers, body: 'x' }),
+      403,
+      'HOLDLINE_CROSS_SITE',
+    );
     expectRefusal(
       await open.request('GET', '/-/stats', { headers: { ...headers, ...open.opsHeaders } }),
       403,
@@ -196,7 +239,10 @@ describe('cross-site', () => {
     ['the server’s own origin', 'same'],
     ['a listed origin', { Origin: APP, 'Sec-Fetch-Site': 'cross-site' }],
   ])('POST with %s is 200', async (_name, given) => {
-    const headers = given === 'same' ? { Origin: open.url, 'Sec-Fetch-Site': 'same-origin' } : (given as Record<string, string>);
+    const headers =
+      given === 'same'
+        ? { Origin: open.url, 'Sec-Fetch-Site': 'same-origin' }
+        : (given as Record<string, string>);
     expect((await open.request('POST', '/c', { headers, body: 'x' })).status).toBe(200);
   });
 
@@ -206,20 +252,33 @@ describe('cross-site', () => {
     onTestFinished(() => (listed.close(), foreign.close()));
     expect(listed.head.headers.get('access-control-allow-origin')).toBe(APP);
     expect(listed.head.headers.get('vary')).toBe('Accept, Accept-Encoding, Origin');
-    expect(listed.head.headers.get('access-control-expose-headers')).toBe('Holdline-Position, Retry-After');
+    expect(listed.head.headers.get('access-control-expose-headers')).toBe(
+      'Holdline-Position, Retry-After',
+    );
     expect(foreign.head.headers.has('access-control-allow-origin')).toBe(false);
-    const refused = await open.request('POST', '/c?event=gap', { headers: { Origin: APP }, body: 'x' });
-    expect(refused.headers.get('access-control-allow-origin'), 'a page must be able to read its refusal').toBe(APP);
+    const refused = await open.request('POST', '/c?event=gap', {
+      headers: { Origin: APP },
+      body: 'x',
+    });
+    expect(
+      refused.headers.get('access-control-allow-origin'),
+      'a page must be able to read its refusal',
+    ).toBe(APP);
   });
 
   test('the second origin of the list is as good as the first', async () => {
-    const line = await SseLine.open(keyed.port, '/c', { headers: { Origin: 'https://two.example' } });
+    const line = await SseLine.open(keyed.port, '/c', {
+      headers: { Origin: 'https://two.example' },
+    });
     onTestFinished(() => line.close());
     expect(line.head.headers.get('access-control-allow-origin')).toBe('https://two.example');
   });
 
   test('a preflight says what a listed origin may send, and nothing to another', async () => {
-    const ask = { 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'authorization,content-type' };
+    const ask = {
+      'Access-Control-Request-Method': 'POST',
+      'Access-Control-Request-Headers': 'authorization,content-type',
+    };
     const listed = await open.request('OPTIONS', '/c', { headers: { Origin: APP, ...ask } });
     expect(listed.status).toBe(204);
     expect(listed.headers.get('access-control-allow-origin')).toBe(APP);
@@ -227,7 +286,9 @@ describe('cross-site', () => {
       expect.arrayContaining(['GET', 'POST', 'DELETE']),
     );
     const allowed = listed.headers.get('access-control-allow-headers')?.toLowerCase().split(/, */);
-    expect(allowed).toEqual(expect.arrayContaining(['authorization', 'content-type', 'last-event-id', 'idempotency-key']));
+    expect(allowed).toEqual(
+      expect.arrayContaining(['authorization', 'content-type', 'last-event-id', 'idempotency-key']),
+    );
     expect(listed.headers.get('vary')).toMatch(/Origin/);
     const foreign = await open.request('OPTIONS', '/c', { headers: { ...EVIL, ...ask } });
     expect(foreign.headers.has('access-control-allow-origin')).toBe(false);
@@ -238,7 +299,11 @@ describe('cross-site', () => {
     const line = await SseLine.open(server.port, '/c', { headers: EVIL });
     onTestFinished(() => line.close());
     expect(line.head.headers.get('access-control-allow-origin')).toBe('*');
-    expectRefusal(await server.request('POST', '/c', { headers: EVIL, body: 'x' }), 403, 'HOLDLINE_CROSS_SITE');
+    expectRefusal(
+      await server.request('POST', '/c', { headers: EVIL, body: 'x' }),
+      403,
+      'HOLDLINE_CROSS_SITE',
+    );
   });
 });
 
@@ -250,25 +315,47 @@ describe('Host', () => {
     '127.0.0.1.evil.example',
     '10.0.0.1',
     'holdline.internal',
-  ])('without a key, Host %s is 403: a page that rebinds its name to this address reads nothing', async (host) => {
-    expectRefusal(await open.request('GET', '/c', { headers: { Host: host, ...SSE } }), 403, 'HOLDLINE_BAD_HOST');
-    expectRefusal(await open.request('POST', '/c', { headers: { Host: host }, body: 'x' }), 403, 'HOLDLINE_BAD_HOST');
-  });
+  ])(
+    'without a key, Host %s is 403: a page that rebinds its name to this address reads nothing',
+    async (host) => {
+      expectRefusal(
+        await open.request('GET', '/c', { headers: { Host: host, ...SSE } }),
+        403,
+        'HOLDLINE_BAD_HOST',
+      );
+      expectRefusal(
+        await open.request('POST', '/c', { headers: { Host: host }, body: 'x' }),
+        403,
+        'HOLDLINE_BAD_HOST',
+      );
+    },
+  );
 
   test.each(['localhost', 'localhost:8080', 'LOCALHOST', '127.0.0.1', '[::1]', '[::1]:8080'])(
     'without a key, Host %s is this server',
     async (host) => {
-      expect((await open.request('HEAD', '/c', { headers: { Host: host, ...SSE } })).status).toBe(200);
+      expect((await open.request('HEAD', '/c', { headers: { Host: host, ...SSE } })).status).toBe(
+        200,
+      );
     },
   );
 
   test('--allowed-hosts adds names', async () => {
     const server = await serverForTest({ 'allowed-hosts': 'holdline.internal,feed.example' });
-    expect((await server.request('HEAD', '/c', { headers: { Host: 'feed.example:443', ...SSE } })).status).toBe(200);
-    expectRefusal(await server.request('GET', '/c', { headers: { Host: 'other.example', ...SSE } }), 403, 'HOLDLINE_BAD_HOST');
+    expect(
+      (await server.request('HEAD', '/c', { headers: { Host: 'feed.example:443', ...SSE } }))
+        .status,
+    ).toBe(200);
+    expectRefusal(
+      await server.request('GET', '/c', { headers: { Host: 'other.example', ...SSE } }),
+      403,
+      'HOLDLINE_BAD_HOST',
+    );
   });
 
   test('with a publish key every Host is served', async () => {
-    expect((await keyed.request('HEAD', '/c', { headers: { Host: 'feed.example', ...SSE } })).status).toBe(200);
+    expect(
+      (await keyed.request('HEAD', '/c', { headers: { Host: 'feed.example', ...SSE } })).status,
+    ).toBe(200);
   });
 });

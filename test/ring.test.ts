@@ -1,4 +1,6 @@
-/** The byte ring against a naive array of frames: what it holds, finds and hands out as one slice. */
+/**
+ * The byte ring against a naive array of frames: what it holds, finds and hands out as one slice.
+ */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -9,7 +11,10 @@ interface Frame {
   readonly bytes: Buffer;
 }
 
-type Step = { readonly append: number; readonly idStep: number } | { readonly evict: number } | { readonly keep: number };
+type Step =
+  | { readonly append: number; readonly idStep: number }
+  | { readonly evict: number }
+  | { readonly keep: number };
 
 /** Most frames are small; some are larger than the slab is by then (2,048 bytes at first). */
 const sizes = fc.oneof(
@@ -27,7 +32,10 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { maxLength: 120, size: 'max' },
 );
 
-/** A ring whose first frame gets this seq. Slots are found by 32-bit masks, so the interesting ones are around 2^31 and 2^32. */
+/**
+ * A ring whose first frame gets this seq. Slots are found by 32-bit masks, so the interesting ones
+ * are around 2^31 and 2^32.
+ */
 function ringFrom(seq: number): Ring {
   const ring = new Ring();
   ring.headSeq = seq;
@@ -67,14 +75,26 @@ function check(ring: Ring, model: readonly Frame[], probe: number): void {
   for (const [i, frame] of model.entries()) {
     assert.equal(ring.idAt(tailSeq + i), frame.id);
     assert.equal(ring.sizeAt(tailSeq + i), frame.bytes.length);
-    expectEqual(ring.view(tailSeq + i, tailSeq + i + 1), frame.bytes, `the frame at seq ${tailSeq + i}`);
+    expectEqual(
+      ring.view(tailSeq + i, tailSeq + i + 1),
+      frame.bytes,
+      `the frame at seq ${tailSeq + i}`,
+    );
     const after = concatenated(model.slice(i)).length;
     assert.ok(ring.bytesFrom(tailSeq + i) >= after);
     assert.ok(ring.bytesFrom(tailSeq + i) <= ring.memoryBytes);
   }
   const oldest = model[0]?.id ?? 0;
   const newest = model.at(-1)?.id ?? 0;
-  for (const id of [0, oldest - 1, oldest, oldest + (probe % Math.max(1, newest - oldest)), newest - 1, newest, newest + 1]) {
+  for (const id of [
+    0,
+    oldest - 1,
+    oldest,
+    oldest + (probe % Math.max(1, newest - oldest)),
+    newest - 1,
+    newest,
+    newest + 1,
+  ]) {
     const index = model.findIndex((frame) => frame.id > id);
     assert.equal(ring.seqAfter(id), index < 0 ? headSeq : tailSeq + index);
   }
@@ -82,15 +102,19 @@ function check(ring: Ring, model: readonly Frame[], probe: number): void {
 }
 
 /**
- * What is held spans at most two laps of the slab, so it is at most two runs; and a run with a limit is the longest part of the
- * run without one that fits, or one frame.
+ * What is held spans at most two laps of the slab, so it is at most two runs; and a run with a
+ * limit is the longest part of the run without one that fits, or one frame.
  */
 function checkRuns(ring: Ring, model: readonly Frame[], limits: readonly number[]): void {
   let runs = 0;
   for (let seq = ring.tailSeq; seq < ring.headSeq; runs++) {
     const end = ring.runEnd(seq, Number.MAX_SAFE_INTEGER);
     const index = seq - ring.tailSeq;
-    expectEqual(ring.view(seq, end), concatenated(model.slice(index, end - ring.tailSeq)), `the run ${seq}–${end}`);
+    expectEqual(
+      ring.view(seq, end),
+      concatenated(model.slice(index, end - ring.tailSeq)),
+      `the run ${seq}–${end}`,
+    );
     for (const limit of limits) {
       let expected = seq + 1;
       let bytes = model[index]!.bytes.length;
@@ -116,10 +140,17 @@ test('whatever is appended and evicted, in whatever sizes, is held, found by id,
           id += step.idStep;
           const bytes = frameOf(step.append);
           // The caller's buffer may be longer than the frame.
-          ring.append(id, i % 2 === 0 ? bytes : Buffer.concat([bytes, Buffer.from('not mine')]), bytes.length);
+          ring.append(
+            id,
+            i % 2 === 0 ? bytes : Buffer.concat([bytes, Buffer.from('not mine')]),
+            bytes.length,
+          );
           model.push({ id, bytes });
         } else {
-          const left = 'evict' in step ? Math.max(0, model.length - step.evict) : Math.min(model.length, step.keep);
+          const left =
+            'evict' in step
+              ? Math.max(0, model.length - step.evict)
+              : Math.min(model.length, step.keep);
           while (model.length > left) {
             ring.evict();
             model.shift();
@@ -151,7 +182,9 @@ test('a ring that is kept at a few frames stays in the slab it has while thousan
           }
           checkRuns(ring, model, [400]);
         }
-        expect(ring.memoryBytes, 'at most 13 × 160 bytes are held at a time').toBeLessThanOrEqual(2 * 4096 + 16 * 20);
+        expect(ring.memoryBytes, 'at most 13 × 160 bytes are held at a time').toBeLessThanOrEqual(
+          2 * 4096 + 16 * 20,
+        );
       },
     ),
     { numRuns: 20 },
@@ -191,7 +224,8 @@ describe('edges', () => {
     for (let id = 1; id <= 100; id++) {
       ring.append(id, frame, frame.length);
       if (ring.length > 2) ring.evict();
-      for (let seq = ring.tailSeq; seq < ring.headSeq; seq++) expectEqual(ring.view(seq, seq + 1), frame, `seq ${seq}`);
+      for (let seq = ring.tailSeq; seq < ring.headSeq; seq++)
+        expectEqual(ring.view(seq, seq + 1), frame, `seq ${seq}`);
     }
   });
 
@@ -200,7 +234,8 @@ describe('edges', () => {
     const lap = 64 * 1024 * 1024;
     ring.append(1, Buffer.alloc(lap), lap);
     ring.evict();
-    // Half a slab and a byte: one frame a lap, so 64 of them pass 2^32 while they copy only half of that.
+    // Half a slab and a byte: one frame a lap, so 64 of them pass 2^32 while they copy only half of
+    // that.
     const frame = Buffer.alloc(lap / 2 + 1);
     for (let id = 2; id <= 68; id++) {
       frame[0] = id;
@@ -214,7 +249,11 @@ describe('edges', () => {
     ring.append(100, small, small.length);
     ring.append(101, small, small.length);
     expect(ring.bytesFrom(ring.tailSeq)).toBe(1800);
-    expectEqual(ring.view(ring.tailSeq, ring.runEnd(ring.tailSeq, 1800)), Buffer.concat([small, small]), 'two small frames');
+    expectEqual(
+      ring.view(ring.tailSeq, ring.runEnd(ring.tailSeq, 1800)),
+      Buffer.concat([small, small]),
+      'two small frames',
+    );
     expect(ring.memoryBytes).toBeLessThan(lap + 4096);
   });
 });

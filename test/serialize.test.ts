@@ -2,7 +2,10 @@
 import { expect, test } from 'vitest';
 import { compileSerializers } from '../src/core/serialize.js';
 
-const PRICE = { type: 'object', properties: { symbol: { type: 'string' }, price: { type: 'number' } } } as const;
+const PRICE = {
+  type: 'object',
+  properties: { symbol: { type: 'string' }, price: { type: 'number' } },
+} as const;
 
 test('with a schema for its type an object is written by it; without one, as JSON.stringify does', () => {
   const serialize = compileSerializers({ price: PRICE });
@@ -14,7 +17,8 @@ test('with a schema for its type an object is written by it; without one, as JSO
 
 test('names that every object has are no schemas', () => {
   const serialize = compileSerializers({});
-  for (const type of ['constructor', '__proto__', 'toString']) expect(serialize(type, { a: 1 })).toBe('{"a":1}');
+  for (const type of ['constructor', '__proto__', 'toString'])
+    expect(serialize(type, { a: 1 })).toBe('{"a":1}');
 });
 
 test('what has no JSON form is HOLDLINE_BAD_JSON', () => {
@@ -22,13 +26,22 @@ test('what has no JSON form is HOLDLINE_BAD_JSON', () => {
   const circular: Record<string, unknown> = {};
   circular['self'] = circular;
   const bad: unknown = expect.objectContaining({ code: 'HOLDLINE_BAD_JSON' });
-  for (const value of [undefined, () => 1, Symbol('s'), 1n, circular]) expect(() => serialize('any', value)).toThrow(bad);
+  for (const value of [undefined, () => 1, Symbol('s'), 1n, circular])
+    expect(() => serialize('any', value)).toThrow(bad);
   expect(() => serialize('price', { price: 'dear' })).toThrow(bad);
   expect(() => serialize('price', { price: 'dear' })).toThrow(/schema of "price"/);
 });
 
 test('a broken schema fails when it is compiled, and is named', () => {
-  expect(() => compileSerializers({ fine: PRICE, broken: { type: 'object', properties: { a: { $ref: '#/nowhere' } } } })).toThrow(
-    expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION', message: expect.stringContaining('"broken"') as string }),
+  expect(() =>
+    compileSerializers({
+      fine: PRICE,
+      broken: { type: 'object', properties: { a: { $ref: '#/nowhere' } } },
+    }),
+  ).toThrow(
+    expect.objectContaining({
+      code: 'HOLDLINE_BAD_OPTION',
+      message: expect.stringContaining('"broken"') as string,
+    }),
   );
 });

@@ -1,6 +1,6 @@
 /**
- * The seeded model test: random publishers, clients and sockets against a naive model. A seed replays a run:
- * SIM_SEED=7 SIM_STEPS=10000 npx vitest run test/simulator.test.ts
+ * The seeded model test: random publishers, clients and sockets against a naive model. A seed
+ * replays a run: SIM_SEED=7 SIM_STEPS=10000 npx vitest run test/simulator.test.ts
  */
 import { expect, test } from 'vitest';
 import { Simulation } from './support/simulator.js';

@@ -17,13 +17,19 @@ const NOTHING: WantedSocketOptions = {
 };
 
 /** A kernel that doubles buffers up to what it allows, and refuses one option. */
-function kernel({ mostBytes = Infinity, refused = -1 } = {}): { libc: Libc; values: Map<string, number> } {
+function kernel({ mostBytes = Infinity, refused = -1 } = {}): {
+  libc: Libc;
+  values: Map<string, number>;
+} {
   const values = new Map<string, number>();
   const libc: Libc = {
     set(descriptor, level, option, value) {
       expect(descriptor).toBe(7);
       if (option === refused) return 92;
-      values.set(`${level}/${option}`, level === 1 && option !== 9 ? 2 * Math.min(value, mostBytes) : value);
+      values.set(
+        `${level}/${option}`,
+        level === 1 && option !== 9 ? 2 * Math.min(value, mostBytes) : value,
+      );
       return 0;
     },
     get: (_descriptor, level, option) => values.get(`${level}/${option}`),
@@ -38,7 +44,8 @@ describe('the times of a dead peer', () => {
       fc.property(fc.integer({ min: 4_000, max: 3_600_000 }), (timeoutMs) => {
         const { userTimeoutMs, idleSeconds, intervalSeconds } = deadPeerTimes(timeoutMs);
         const silentMs = (idleSeconds + intervalSeconds) * 1000;
-        // The kernel ends a silent line at its second look, or one interval later if the user timeout is not over by then.
+        // The kernel ends a silent line at its second look, or one interval later if the user
+        // timeout is not over by then.
         expect(userTimeoutMs).toBeLessThanOrEqual(silentMs);
         expect(silentMs + userTimeoutMs).toBeLessThanOrEqual(0.95 * timeoutMs);
         expect(Math.min(idleSeconds, intervalSeconds)).toBeGreaterThanOrEqual(1);
@@ -47,8 +54,16 @@ describe('the times of a dead peer', () => {
   });
 
   it('are not shorter than they have to be', () => {
-    expect(deadPeerTimes(60_000)).toEqual({ userTimeoutMs: 21_000, idleSeconds: 21, intervalSeconds: 6 });
-    expect(deadPeerTimes(4_000)).toEqual({ userTimeoutMs: 1_400, idleSeconds: 1, intervalSeconds: 1 });
+    expect(deadPeerTimes(60_000)).toEqual({
+      userTimeoutMs: 21_000,
+      idleSeconds: 21,
+      intervalSeconds: 6,
+    });
+    expect(deadPeerTimes(4_000)).toEqual({
+      userTimeoutMs: 1_400,
+      idleSeconds: 1,
+      intervalSeconds: 1,
+    });
   });
 });
 
@@ -66,7 +81,12 @@ describe('what is wanted', () => {
   it('of a dead peer is four options, and keepalive itself', () => {
     const { libc, values } = kernel();
     expect(setOptions(7, { ...NOTHING, deadPeerTimeoutMs: 60_000 }, libc)).toEqual({
-      options: { userTimeoutMs: 21_000, keepaliveIdleSeconds: 21, keepaliveIntervalSeconds: 6, keepaliveProbes: 1 },
+      options: {
+        userTimeoutMs: 21_000,
+        keepaliveIdleSeconds: 21,
+        keepaliveIntervalSeconds: 6,
+        keepaliveProbes: 1,
+      },
       problems: [],
     });
     expect(values.get('1/9')).toBe(1);
@@ -74,7 +94,11 @@ describe('what is wanted', () => {
 
   it('is said not to be so when the kernel gives less, with the command that allows it', () => {
     const { libc } = kernel({ mostBytes: 212_992 });
-    const wanted = { ...NOTHING, socketSendBufferBytes: 1_048_576, socketReceiveBufferBytes: 212_992 };
+    const wanted = {
+      ...NOTHING,
+      socketSendBufferBytes: 1_048_576,
+      socketReceiveBufferBytes: 212_992,
+    };
     expect(setOptions(7, wanted, libc)).toEqual({
       options: { sendBufferBytes: 425_984, receiveBufferBytes: 425_984 },
       problems: [
@@ -85,7 +109,9 @@ describe('what is wanted', () => {
 
   it('is said not to be so when the kernel refuses it, and the rest is set all the same', () => {
     const { libc } = kernel({ refused: 18 });
-    expect(setOptions(7, { ...NOTHING, deadPeerTimeoutMs: 60_000, notsentLowatBytes: 4096 }, libc)).toEqual({
+    expect(
+      setOptions(7, { ...NOTHING, deadPeerTimeoutMs: 60_000, notsentLowatBytes: 4096 }, libc),
+    ).toEqual({
       options: { notsentLowatBytes: 4096 },
       problems: [
         'cannot set --dead-peer-timeout (TCP_USER_TIMEOUT to 21000: ENOPROTOOPT); without it a peer that vanished may be held for about 15 minutes',
@@ -98,7 +124,9 @@ describe('what is wanted', () => {
   });
 
   it('cannot be set on a port that nobody here listens on, and that is said', async () => {
-    const report = (await prepareSocketOptions({ ...NOTHING, socketSendBufferBytes: 65_536 }, 1))(1);
+    const report = (await prepareSocketOptions({ ...NOTHING, socketSendBufferBytes: 65_536 }, 1))(
+      1,
+    );
     expect(report).toEqual({
       options: {},
       problems: [

@@ -1,4 +1,7 @@
-/** What the options of the kernel's sockets do to real ones: readers that stall, readers that are slow, and peers that vanish. */
+/**
+ * What the options of the kernel's sockets do to real ones: readers that stall, readers that are
+ * slow, and peers that vanish.
+ */
 import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,7 +25,10 @@ const LISTEN = 'GET /feed HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stre
 
 const events = Array.from({ length: 200 }, () => ({ data: 'x'.repeat(1000) }));
 
-/** The bytes that the kernel holds for a reader that never reads: of the server's, and of the reader's own. */
+/**
+ * The bytes that the kernel holds for a reader that never reads: of the server's, and of the
+ * reader's own.
+ */
 async function heldForStalledReader(flags: Flags): Promise<{ server: number; reader: number }> {
   const server = await serverForTest(flags);
   const reader = await RawConnection.open(server.port, { paused: true });
@@ -37,7 +43,10 @@ async function heldForStalledReader(flags: Flags): Promise<{ server: number; rea
     await server.publishBatch('feed', events);
   }
   expect((await server.stats()).lines).toMatchObject({ open: 1, stalled: 1 });
-  return { server: held(), reader: readPortTotals(reader.socket.localPort!)?.receiveQueueBytes ?? Number.NaN };
+  return {
+    server: held(),
+    reader: readPortTotals(reader.socket.localPort!)?.receiveQueueBytes ?? Number.NaN,
+  };
 }
 
 /** Takes 8 KiB at a time, four times a second, and no more. */
@@ -47,7 +56,11 @@ class SlowReader {
 
   constructor(port: number) {
     const callback = (): boolean => false;
-    this.socket = connect({ port, host: '127.0.0.1', onread: { buffer: Buffer.alloc(8 * KIB), callback } });
+    this.socket = connect({
+      port,
+      host: '127.0.0.1',
+      onread: { buffer: Buffer.alloc(8 * KIB), callback },
+    });
     this.socket.on('error', () => {});
     this.socket.on('close', () => (this.closed = true));
     this.socket.write(LISTEN);
@@ -72,49 +85,65 @@ describe('the send buffer', () => {
     for (const { reader } of [small, byDefault, kernels]) expect(reader).toBeLessThan(256 * KIB);
   });
 
-  test('makes the ten seconds that a stalled reader has fair to one that reads slowly', { timeout: 60_000 }, async () => {
-    const open = async (flags: Flags): Promise<{ server: TestServer; reader: SlowReader }> => {
-      const server = await serverForTest(flags);
-      const reader = new SlowReader(server.port);
-      await server.statsUntil('a line', ({ lines }) => lines.open === 1);
-      // More than the kernel takes for it either way, so that there is a ring full left to read.
-      for (let i = 0; i < 40; i++) await server.publishBatch('feed', events);
-      await server.statsUntil('it has stalled', ({ lines }) => lines.stalled === 1);
-      return { server, reader };
-    };
-    const [byDefault, kernels] = await Promise.all([open({}), open({ 'socket-send-buffer': 0 })]);
-    await kernels.server.statsUntil('the reader behind 4 MB is given up', ({ lines }) => lines.open === 0, 40_000);
-    const { counters } = await byDefault.server.statsUntil(
-      'the other drained',
-      (stats) => stats.counters.lines_resumed_total > 1,
-      20_000,
-    );
-    expect(counters.lines_closed_total).toBe(0);
-    expect(byDefault.reader.closed).toBe(false);
-  });
+  test(
+    'makes the ten seconds that a stalled reader has fair to one that reads slowly',
+    { timeout: 60_000 },
+    async () => {
+      const open = async (flags: Flags): Promise<{ server: TestServer; reader: SlowReader }> => {
+        const server = await serverForTest(flags);
+        const reader = new SlowReader(server.port);
+        await server.statsUntil('a line', ({ lines }) => lines.open === 1);
+        // More than the kernel takes for it either way, so that there is a ring full left to read.
+        for (let i = 0; i < 40; i++) await server.publishBatch('feed', events);
+        await server.statsUntil('it has stalled', ({ lines }) => lines.stalled === 1);
+        return { server, reader };
+      };
+      const [byDefault, kernels] = await Promise.all([open({}), open({ 'socket-send-buffer': 0 })]);
+      await kernels.server.statsUntil(
+        'the reader behind 4 MB is given up',
+        ({ lines }) => lines.open === 0,
+        40_000,
+      );
+      const { counters } = await byDefault.server.statsUntil(
+        'the other drained',
+        (stats) => stats.counters.lines_resumed_total > 1,
+        20_000,
+      );
+      expect(counters.lines_closed_total).toBe(0);
+      expect(byDefault.reader.closed).toBe(false);
+    },
+  );
 });
 
 describe('options on the listening socket', () => {
   const hasIpv6 = Object.values(networkInterfaces()).some((all) =>
     all?.some(({ family, internal }) => family === 'IPv6' && internal),
   );
-  test.for(['127.0.0.1', '0.0.0.0', 'localhost', ...(hasIpv6 ? ['::1', '::'] : [])])('are set on %s', async (host) => {
-    const server = createServer({ host, port: 0, notsentLowatBytes: 16 * KIB, socketReceiveBufferBytes: 32 * KIB });
-    onTestFinished(() => server.close());
-    await server.listen();
-    expect(server.stats().sockets).toMatchObject({
-      options: {
-        sendBufferBytes: 128 * KIB,
-        receiveBufferBytes: 64 * KIB,
+  test.for(['127.0.0.1', '0.0.0.0', 'localhost', ...(hasIpv6 ? ['::1', '::'] : [])])(
+    'are set on %s',
+    async (host) => {
+      const server = createServer({
+        host,
+        port: 0,
         notsentLowatBytes: 16 * KIB,
-        userTimeoutMs: 21_000,
-        keepaliveIdleSeconds: 21,
-        keepaliveIntervalSeconds: 6,
-        keepaliveProbes: 1,
-      },
-      problems: [],
-    });
-  });
+        socketReceiveBufferBytes: 32 * KIB,
+      });
+      onTestFinished(() => server.close());
+      await server.listen();
+      expect(server.stats().sockets).toMatchObject({
+        options: {
+          sendBufferBytes: 128 * KIB,
+          receiveBufferBytes: 64 * KIB,
+          notsentLowatBytes: 16 * KIB,
+          userTimeoutMs: 21_000,
+          keepaliveIdleSeconds: 21,
+          keepaliveIntervalSeconds: 6,
+          keepaliveProbes: 1,
+        },
+        problems: [],
+      });
+    },
+  );
 
   test('are those of the server, also when another of this process has the port on another address', async () => {
     const first = createServer({ host: '127.0.0.1', port: 0, socketSendBufferBytes: 16 * KIB });
@@ -139,13 +168,17 @@ describe('where koffi does not load', () => {
   const hook =
     'export async function resolve(name, context, next) { if (name === "koffi") throw new Error("no koffi here"); return next(name, context); }';
   const registration = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hook)}');`;
-  const WITHOUT_KOFFI = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}` };
+  const WITHOUT_KOFFI = {
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
+  };
   const problem =
     'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: koffi, an optional dependency, does not load (no koffi here); npm install koffi; ' +
     'without it a reader that has stopped may look healthy for about 4 MB, and a client that sends without a pause may hold the loop for as long as it sends, ' +
     'and a peer that vanished may be held for about 15 minutes';
   const warnings = (server: TestServer): unknown[] =>
-    server.logs.filter((log) => log['level'] === 40 && /socket|peer/.test(String(log['msg']))).map((log) => log['msg']);
+    server.logs
+      .filter((log) => log['level'] === 40 && /socket|peer/.test(String(log['msg'])))
+      .map((log) => log['msg']);
 
   test('the server says so and serves', async () => {
     const server = await serverForTest({}, WITHOUT_KOFFI);
@@ -176,38 +209,44 @@ describe('a peer that vanished', () => {
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n';
   const POLL = 'GET /silent?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
-  test('is gone within its time, whatever was on its line, and others stay', { timeout: 40_000 }, async ({ skip }) => {
-    const absence = Namespace.absence();
-    skip(absence !== undefined, absence);
-    const namespace = Namespace.create();
-    onTestFinished(() => namespace.remove());
-    const [server, unguarded] = await Promise.all([
-      serverForTest({ host: '0.0.0.0', 'dead-peer-timeout': `${TIMEOUT_MS}ms` }),
-      serverForTest({ host: '0.0.0.0', 'dead-peer-timeout': 0 }),
-    ]);
-    namespace.hold(server.port, [...['/silent', '/soon', '/late'].map(listenTo), UPGRADE, POLL]);
-    namespace.hold(unguarded.port, [listenTo('/silent')]);
-    const control = await SseLine.open(server.port, '/silent,soon,late');
-    onTestFinished(() => control.close());
-    await server.statsUntil('all lines', ({ lines }) => lines.open === 6);
-    await unguarded.statsUntil('a line', ({ lines }) => lines.open === 1);
+  test(
+    'is gone within its time, whatever was on its line, and others stay',
+    { timeout: 40_000 },
+    async ({ skip }) => {
+      const absence = Namespace.absence();
+      skip(absence !== undefined, absence);
+      const namespace = Namespace.create();
+      onTestFinished(() => namespace.remove());
+      const [server, unguarded] = await Promise.all([
+        serverForTest({ host: '0.0.0.0', 'dead-peer-timeout': `${TIMEOUT_MS}ms` }),
+        serverForTest({ host: '0.0.0.0', 'dead-peer-timeout': 0 }),
+      ]);
+      namespace.hold(server.port, [...['/silent', '/soon', '/late'].map(listenTo), UPGRADE, POLL]);
+      namespace.hold(unguarded.port, [listenTo('/silent')]);
+      const control = await SseLine.open(server.port, '/silent,soon,late');
+      onTestFinished(() => control.close());
+      await server.statsUntil('all lines', ({ lines }) => lines.open === 6);
+      await unguarded.statsUntil('a line', ({ lines }) => lines.open === 1);
 
-    // The last that comes from it before it vanishes: an acknowledgement.
-    await control.waitForId(await server.publish('late', 'is acknowledged'));
-    namespace.pullCable();
-    const vanishedAt = performance.now();
-    const gone = server.statsUntil('they are gone', ({ lines }) => lines.open === 1, TIMEOUT_MS);
-    const publishing = (async () => {
-      await server.publish('soon', 'is not acknowledged any more');
-      // Just before a silent line would end, which puts its end off.
-      await sleep(1_700);
-      return server.publish('late', 'neither');
-    })();
-    const [last, { counters }] = await Promise.all([publishing, gone]);
-    console.log(`gone within ${((performance.now() - vanishedAt) / 1000).toFixed(2)} s of ${TIMEOUT_MS / 1000} s`);
-    expect(counters).toMatchObject({ lines_closed_total: 5, lines_ended_total: 0 });
-    expect((await unguarded.stats()).lines.open, 'without the option it is held').toBe(1);
-    await control.waitForId(last);
-    expect(control.closed).toBe(false);
-  });
+      // The last that comes from it before it vanishes: an acknowledgement.
+      await control.waitForId(await server.publish('late', 'is acknowledged'));
+      namespace.pullCable();
+      const vanishedAt = performance.now();
+      const gone = server.statsUntil('they are gone', ({ lines }) => lines.open === 1, TIMEOUT_MS);
+      const publishing = (async () => {
+        await server.publish('soon', 'is not acknowledged any more');
+        // Just before a silent line would end, which puts its end off.
+        await sleep(1_700);
+        return server.publish('late', 'neither');
+      })();
+      const [last, { counters }] = await Promise.all([publishing, gone]);
+      console.log(
+        `gone within ${((performance.now() - vanishedAt) / 1000).toFixed(2)} s of ${TIMEOUT_MS / 1000} s`,
+      );
+      expect(counters).toMatchObject({ lines_closed_total: 5, lines_ended_total: 0 });
+      expect((await unguarded.stats()).lines.open, 'without the option it is held').toBe(1);
+      await control.waitForId(last);
+      expect(control.closed).toBe(false);
+    },
+  );
 });

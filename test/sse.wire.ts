@@ -1,4 +1,7 @@
-/** The event stream as it stands on the wire: head, prelude, frames, replay, gaps, heartbeats, several channels. */
+/**
+ * The event stream as it stands on the wire: head, prelude, frames, replay, gaps, heartbeats,
+ * several channels.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, type LineOptions } from './support/line.js';
 import { serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
@@ -112,7 +115,11 @@ describe('frames', () => {
     ['a break at the start', '\na', 'data: \ndata: a\n\n'],
     ['nothing', '', 'data: \n\n'],
     ['a leading blank', ' a', 'data:  a\n\n'],
-    ['text that looks like a field', 'id: 99\n\nevent: gap\n: c', 'data: id: 99\ndata: \ndata: event: gap\ndata: : c\n\n'],
+    [
+      'text that looks like a field',
+      'id: 99\n\nevent: gap\n: c',
+      'data: id: 99\ndata: \ndata: event: gap\ndata: : c\n\n',
+    ],
   ])('data with %s is one data line per line', async (_name, data, frame) => {
     const server = shared();
     const line = await open(server, '/c');
@@ -149,14 +156,19 @@ describe('replay', () => {
     ['lastEventId=4', '/c?lastEventId=4', {}],
     ['since=4 with an SSE Accept', '/c?since=4', {}],
     ['last=3', '/c?last=3', {}],
-  ])('%s continues with 5, 6, 7 and goes on live without a seam', async (_name, path, headers: Record<string, string>) => {
-    const server = await withEvents('c', 7);
-    const line = await open(server, path, { headers });
-    await server.publish('c', 'n8');
-    await line.waitForId(8);
-    expect(line.text).toMatch(/^retry: 10[01]\nid: 4\n\n/);
-    expect(afterPrelude(line)).toBe('id: 5\ndata: n5\n\nid: 6\ndata: n6\n\nid: 7\ndata: n7\n\nid: 8\ndata: n8\n\n');
-  });
+  ])(
+    '%s continues with 5, 6, 7 and goes on live without a seam',
+    async (_name, path, headers: Record<string, string>) => {
+      const server = await withEvents('c', 7);
+      const line = await open(server, path, { headers });
+      await server.publish('c', 'n8');
+      await line.waitForId(8);
+      expect(line.text).toMatch(/^retry: 10[01]\nid: 4\n\n/);
+      expect(afterPrelude(line)).toBe(
+        'id: 5\ndata: n5\n\nid: 6\ndata: n6\n\nid: 7\ndata: n7\n\nid: 8\ndata: n8\n\n',
+      );
+    },
+  );
 
   test.each([
     [
@@ -230,26 +242,42 @@ describe('replay', () => {
     expect(line.gaps).toEqual([]);
   });
 
-  test.each(['-1', '1e9', '9007199254740992', '00', '+1', '1.0', 'abc', '0x10', '', '%00', '4%00', '10000000000000000000000'])(
-    'a position "%s" in the query is 400',
-    async (text) => {
-      const server = shared();
-      for (const name of ['since', 'last_event_id', 'lastEventId', 'last']) {
-        const answer = await request(server.port, 'GET', `/c?${name}=${text}`, { headers: { Accept: 'text/event-stream' } });
-        expect([name, answer.status, codeOf(answer)]).toEqual([name, 400, 'HOLDLINE_BAD_POSITION']);
-        const beaten = await request(server.port, 'GET', `/c?${name}=${text}`, {
-          headers: { Accept: 'text/event-stream', 'Last-Event-ID': '1' },
-        });
-        expect(beaten.status, 'also where a header beats it: whoever wrote the URL made a mistake').toBe(400);
-      }
-    },
-  );
+  test.each([
+    '-1',
+    '1e9',
+    '9007199254740992',
+    '00',
+    '+1',
+    '1.0',
+    'abc',
+    '0x10',
+    '',
+    '%00',
+    '4%00',
+    '10000000000000000000000',
+  ])('a position "%s" in the query is 400', async (text) => {
+    const server = shared();
+    for (const name of ['since', 'last_event_id', 'lastEventId', 'last']) {
+      const answer = await request(server.port, 'GET', `/c?${name}=${text}`, {
+        headers: { Accept: 'text/event-stream' },
+      });
+      expect([name, answer.status, codeOf(answer)]).toEqual([name, 400, 'HOLDLINE_BAD_POSITION']);
+      const beaten = await request(server.port, 'GET', `/c?${name}=${text}`, {
+        headers: { Accept: 'text/event-stream', 'Last-Event-ID': '1' },
+      });
+      expect(
+        beaten.status,
+        'also where a header beats it: whoever wrote the URL made a mistake',
+      ).toBe(400);
+    }
+  });
 });
 
 describe('gaps', () => {
   test('a position before what is lost is told the gap first, then everything held', async () => {
     const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-    // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask the server what is left.
+    // In-flight window beside what is kept may hold more than 5: publish far more than both, and
+    // ask the server what is left.
     for (let round = 0; round < 20; round++) {
       await server.publishBatch(
         'c',
@@ -293,7 +321,10 @@ describe('gaps', () => {
     expect(line.gaps).toHaveLength(1);
     expect(line.gaps[0]!.before).toBe(line.ids[0]);
     expect(line.blocks.findIndex((block) => block.event === 'gap')).toBe(1);
-    expect(line.blocks[0]!.id, 'the prelude must not repeat a position that nothing can follow').toBeLessThanOrEqual(3);
+    expect(
+      line.blocks[0]!.id,
+      'the prelude must not repeat a position that nothing can follow',
+    ).toBeLessThanOrEqual(3);
   });
 
   test.each(['-1', '1e9', 'abc', '9007199254740992', '4 5', 'cafe-babe'])(
@@ -322,7 +353,11 @@ describe('gaps', () => {
   });
 
   test('a ring that was dropped for --replay-total is a gap to who comes back to it, and to nobody else', async () => {
-    const server = await serverForTest({ 'replay-total': '1MiB', 'replay-bytes': '512KiB', 'replay-events': 10_000 });
+    const server = await serverForTest({
+      'replay-total': '1MiB',
+      'replay-bytes': '512KiB',
+      'replay-events': 10_000,
+    });
     const held = await open(server, '/c0');
     for (let i = 0; i < 8; i++) {
       await server.publishBatch(
@@ -348,14 +383,20 @@ describe('gaps', () => {
 
 describe('heartbeat', () => {
   test('a quiet line hears a comment with the head as id, and comes back from there without a false gap', async () => {
-    const server = await serverForTest({ heartbeat: '100ms', 'replay-events': 2, 'replay-bytes': '1KiB' });
+    const server = await serverForTest({
+      heartbeat: '100ms',
+      'replay-events': 2,
+      'replay-bytes': '1KiB',
+    });
     const line = await open(server, '/quiet');
     await line.waitFor('a first heartbeat', () => line.text.includes(': keepalive\nid: 0\n\n'));
     await server.publishBatch(
       'busy',
       Array.from({ length: 50 }, (_, i) => ({ data: `${i}` })),
     );
-    await line.waitFor('a heartbeat at the head', () => line.text.includes(': keepalive\nid: 50\n\n'));
+    await line.waitFor('a heartbeat at the head', () =>
+      line.text.includes(': keepalive\nid: 50\n\n'),
+    );
     expect(line.eventCount).toBe(0);
     line.close();
     const again = await open(server, '/quiet', from(50));
@@ -372,7 +413,10 @@ describe('heartbeat', () => {
     for (let i = 0; i < 5; i++) {
       const beats = line.blocks.filter((block) => block.comment === 'keepalive').length;
       await server.publish(i % 2 ? 'c' : 'other', 'x');
-      await line.waitFor('another heartbeat', () => line.blocks.filter((block) => block.comment === 'keepalive').length > beats);
+      await line.waitFor(
+        'another heartbeat',
+        () => line.blocks.filter((block) => block.comment === 'keepalive').length > beats,
+      );
     }
     expect(line.broken).toBeUndefined();
     expect(line.lastId).toBe(5);
@@ -388,7 +432,10 @@ test('--flush-interval holds events back for at most that long and loses none', 
   expect(performance.now() - publishedAtMs).toBeGreaterThanOrEqual(290);
   await line.waitForId(5);
   expect(line.ids).toEqual([1, 2, 3, 4, 5]);
-  expect((await server.stats()).counters.writes_total, 'what came within the interval left as one write').toBeLessThan(5);
+  expect(
+    (await server.stats()).counters.writes_total,
+    'what came within the interval left as one write',
+  ).toBeLessThan(5);
 });
 
 describe('several channels on one line', () => {
@@ -397,7 +444,9 @@ describe('several channels on one line', () => {
     const line = await open(server, '/a,b,c');
     await server.publish('a', 'one', 'notice');
     await server.publish('b', 'two "quoted"\nline');
-    await server.post('c', '{"n": 1.0,\n"m":[]}', { headers: { 'Content-Type': 'application/json' } });
+    await server.post('c', '{"n": 1.0,\n"m":[]}', {
+      headers: { 'Content-Type': 'application/json' },
+    });
     await server.publish('other', 'not this');
     await server.publish('a', 'five');
     await line.waitForId(5);

@@ -1,4 +1,7 @@
-/** A thousand readers that take nothing while 40 MB of events go by: they cost a cursor each, and the line beside them notices nothing. */
+/**
+ * A thousand readers that take nothing while 40 MB of events go by: they cost a cursor each, and
+ * the line beside them notices nothing.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { readPortTotals } from '../src/linux/sockets.js';
 import { SseLine, withoutOutdated, type Block } from './support/line.js';
@@ -20,17 +23,27 @@ const BYTES_PER_STALLED_LINE = 64 * KIB;
 const KERNEL_READING_BYTES = 32 * MIB;
 /** What one stalled line may cost the kernel, its reader's receive buffer apart. */
 const KERNEL_BYTES_PER_STALLED_LINE = 256 * KIB;
-/** What the server may take in all, its sockets' kernel memory with it. Behind the kernel's own buffers they would take 4 GB. */
+/**
+ * What the server may take in all, its sockets' kernel memory with it. Behind the kernel's own
+ * buffers they would take 4 GB.
+ */
 const BUDGET_BYTES = 512 * MIB;
 /** A thousand lines that catch up read half a gigabyte, in a process that parses all of it. */
 const CATCH_UP_MS = 40_000;
-/** How much later the control line may have its events beside them: it is held up for GRACE_MS once, and other processes share the machine. */
+/**
+ * How much later the control line may have its events beside them: it is held up for GRACE_MS once,
+ * and other processes share the machine.
+ */
 const LATENCY_FACTOR = 4;
 const LATENCY_ALLOWANCE_MS = 300;
 
-const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({ data: `${i}:`.padEnd(EVENT_DATA_BYTES, 'x') }));
+const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({
+  data: `${i}:`.padEnd(EVENT_DATA_BYTES, 'x'),
+}));
 
-/** Follows the ids of one line: where they start, and every place where the next is not one more. */
+/**
+ * Follows the ids of one line: where they start, and every place where the next is not one more.
+ */
 class Ids {
   first = 0;
   last = 0;
@@ -59,7 +72,10 @@ test(
     const control = await SseLine.open(server.port, '/feed', { keep: false, onBlock: seen.take });
     onTestFinished(() => control.close());
 
-    /** 40 MB, each batch when the control line has the one before; the most memory on the way, and how long the control line waited. */
+    /**
+     * 40 MB, each batch when the control line has the one before; the most memory on the way, and
+     * how long the control line waited.
+     */
     const publishAll = async (): Promise<{ mostBytes: number; p99Ms: number }> => {
       let mostBytes = 0;
       const latenciesMs: number[] = [];
@@ -72,9 +88,10 @@ test(
       return { mostBytes, p99Ms: percentile(latenciesMs, 0.99) };
     };
 
-    // Warm-up: the same 40 MB with the control line alone, until they take no more memory than before, twice: the ring is full then, code
-    // is compiled and the heap has the size that this publisher's bodies make. What the next 40 MB take more is the stalled lines',
-    // and nothing is allowed for a ring.
+    // Warm-up: the same 40 MB with the control line alone, until they take no more memory than
+    // before, twice: the ring is full then, code is compiled and the heap has the size that this
+    // publisher's bodies make. What the next 40 MB take more is the stalled lines', and nothing is
+    // allowed for a ring.
     let warmBytes = 0;
     let aloneMs = 0;
     for (let round = 0, steadyRounds = 0; steadyRounds < 2 && round < WARM_UP_ROUNDS; round++) {
@@ -90,12 +107,14 @@ test(
     onTestFinished(() => stalled.forEach((line) => line.close()));
     while (stalled.length < STALLED_LINES) {
       const next = ids.slice(stalled.length, stalled.length + LINES_AT_ONCE);
-      const open = ({ take }: Ids): Promise<SseLine> => SseLine.open(server.port, '/feed', { keep: false, onBlock: take });
+      const open = ({ take }: Ids): Promise<SseLine> =>
+        SseLine.open(server.port, '/feed', { keep: false, onBlock: take });
       stalled.push(...(await Promise.all(next.map(open))));
     }
     for (const line of stalled) line.connection.pause();
 
-    // The server gives up a reader that takes nothing for 8 to 12 s, so all of this must be over by then.
+    // The server gives up a reader that takes nothing for 8 to 12 s, so all of this must be over by
+    // then.
     const startedAtMs = performance.now();
     const { mostBytes, p99Ms } = await publishAll();
     const last = joinedAfter + BATCHES * EVENTS_PER_BATCH;
@@ -114,14 +133,21 @@ test(
     expect(grownBytes).toBeLessThan(STALLED_LINES * BYTES_PER_STALLED_LINE + KERNEL_READING_BYTES);
     expect(kernelBytes).toBeLessThan(STALLED_LINES * KERNEL_BYTES_PER_STALLED_LINE);
     expect(atEnd.memory.budgetUsedBytes).toBeGreaterThan(0);
-    expect(Math.max(mostBytes + kernelBytes, atEnd.memory.budgetUsedBytes!)).toBeLessThan(BUDGET_BYTES);
+    expect(Math.max(mostBytes + kernelBytes, atEnd.memory.budgetUsedBytes!)).toBeLessThan(
+      BUDGET_BYTES,
+    );
     expect(p99Ms).toBeLessThan(LATENCY_FACTOR * aloneMs + LATENCY_ALLOWANCE_MS);
 
     // The control line has all of it, from its first event on.
-    expect({ gaps: control.gaps, jumps: seen.jumps, last: seen.last }).toEqual({ gaps: [], jumps: [], last });
+    expect({ gaps: control.gaps, jumps: seen.jumps, last: seen.last }).toEqual({
+      gaps: [],
+      jumps: [],
+      last,
+    });
     expect(control.eventCount).toBe(last);
 
-    // Those that drain go on from the ring: with every event, or with one gap that says exactly what is missing.
+    // Those that drain go on from the ring: with every event, or with one gap that says exactly
+    // what is missing.
     for (const line of stalled) line.connection.resume();
     for (const line of stalled) await line.waitForId(last, CATCH_UP_MS);
     for (const [i, line] of stalled.entries()) {
@@ -150,7 +176,9 @@ test(
 
 test('a reader that stalls and drains within what is kept misses nothing and is told no gap', async () => {
   const server = await serverForTest({ 'replay-bytes': '32MiB', 'replay-events': 100_000 });
-  const lines = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/feed', { keep: false })));
+  const lines = await Promise.all(
+    Array.from({ length: 20 }, () => SseLine.open(server.port, '/feed', { keep: false })),
+  );
   onTestFinished(() => lines.forEach((line) => line.close()));
   for (const line of lines) line.connection.pause();
   let last = 0;
@@ -186,7 +214,10 @@ test('a reader slower than the feed is told each gap where its ids jump, and now
   expect(withoutOutdated(slow.gaps)).toEqual(ids.jumps);
   expect([control.eventCount, control.gaps.length]).toEqual([30 * EVENTS_PER_BATCH, 0]);
   const { counters } = await server.stats();
-  expect(counters).toMatchObject({ gaps_total: slow.gaps.length, gaps_slow_total: slow.gaps.length });
+  expect(counters).toMatchObject({
+    gaps_total: slow.gaps.length,
+    gaps_slow_total: slow.gaps.length,
+  });
 }, 30_000);
 
 test('a peer that vanished without closing is given up about ten seconds after it stalled, and counted', async () => {
@@ -197,12 +228,17 @@ test('a peer that vanished without closing is given up about ten seconds after i
   onTestFinished(() => (vanished.close(), control.close()));
   proxy.newest.silence();
   let last = 0;
-  for (let i = 0; i < 20; i++) await control.waitForId((last = (await server.publishBatch('feed', events)).last));
+  for (let i = 0; i < 20; i++)
+    await control.waitForId((last = (await server.publishBatch('feed', events)).last));
   const { lines } = await server.stats();
   expect(lines).toMatchObject({ open: 2, stalled: 1 });
   await server.statsUntil('it is given up', (stats) => stats.lines.open === 1, 20_000);
   const { counters } = await server.stats();
-  expect(counters).toMatchObject({ lines_closed_total: 1, lines_closed_stalled_total: 1, lines_ended_total: 0 });
+  expect(counters).toMatchObject({
+    lines_closed_total: 1,
+    lines_closed_stalled_total: 1,
+    lines_ended_total: 0,
+  });
   await control.waitForId(last);
   expect([control.eventCount, control.gaps.length]).toEqual([20 * EVENTS_PER_BATCH, 0]);
 }, 30_000);
@@ -220,12 +256,16 @@ test.each([
     onTestFinished(() => (control.close(), reader.close()));
     reader.connection.pause();
     let last = 0;
-    for (let i = 0; i < 20; i++) await control.waitForId((last = (await server.publishBatch('feed', events)).last));
+    for (let i = 0; i < 20; i++)
+      await control.waitForId((last = (await server.publishBatch('feed', events)).last));
     reader.connection.resume();
     if (endCode) {
       await reader.waitForEnd(2 * DEADLINE_MS);
       expect([reader.endCode, reader.complete]).toEqual([endCode, true]);
-      expect((await server.stats()).counters).toMatchObject({ slow_closed_total: 1, lines_ended_total: 1 });
+      expect((await server.stats()).counters).toMatchObject({
+        slow_closed_total: 1,
+        lines_ended_total: 1,
+      });
     } else {
       await server.statsUntil('it has drained', (stats) => stats.lines.stalled === 0);
       const live = await server.publish('feed', 'live');
@@ -238,7 +278,11 @@ test.each([
       expect(reader.gaps, 'and is told what it has missed').toEqual(ids.jumps);
     }
     await control.waitForId((await server.stats()).head);
-    expect([control.eventCount, control.gaps.length, control.closed]).toEqual([control.lastId, 0, false]);
+    expect([control.eventCount, control.gaps.length, control.closed]).toEqual([
+      control.lastId,
+      0,
+      false,
+    ]);
   },
   30_000,
 );

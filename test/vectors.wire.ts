@@ -1,10 +1,20 @@
-/** Awkward data read back by independent readers: eventsource-parser, undici and Chromium must see exactly what was published. */
+/**
+ * Awkward data read back by independent readers: eventsource-parser, undici and Chromium must see
+ * exactly what was published.
+ */
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { FaultProxy } from './support/proxy.js';
 import { serverForTest, type TestServer } from './support/server.js';
-import { launchChromium, openPage, openUndici, servePage, stateUntil, type Received } from './support/sources.js';
+import {
+  launchChromium,
+  openPage,
+  openUndici,
+  servePage,
+  stateUntil,
+  type Received,
+} from './support/sources.js';
 import { KB60, VECTORS } from './support/vectors.js';
 import { RawConnection, requestBytes, ResponseReader } from './support/wire.js';
 
@@ -12,9 +22,16 @@ import { RawConnection, requestBytes, ResponseReader } from './support/wire.js';
 const normalised = (data: string): string => data.replaceAll(/\r\n|\r/g, '\n');
 
 const expected = (vectors: readonly [string, string][]): Received[] =>
-  vectors.map(([, data], i) => ({ type: 'vector', data: normalised(data), lastEventId: String(i + 1) }));
+  vectors.map(([, data], i) => ({
+    type: 'vector',
+    data: normalised(data),
+    lastEventId: String(i + 1),
+  }));
 
-async function publishAll(server: TestServer, vectors: readonly [string, string][] = VECTORS): Promise<void> {
+async function publishAll(
+  server: TestServer,
+  vectors: readonly [string, string][] = VECTORS,
+): Promise<void> {
   for (const [, data] of vectors) await server.publish('vectors', data, 'vector');
 }
 
@@ -35,9 +52,15 @@ async function readWithParser(url: string): Promise<Reader> {
     },
   });
   const decoder = new TextDecoder('utf-8', { fatal: true });
-  const reader = new ResponseReader((bytes) => parser.feed(decoder.decode(bytes, { stream: true })));
+  const reader = new ResponseReader((bytes) =>
+    parser.feed(decoder.decode(bytes, { stream: true })),
+  );
   connection.consume = (bytes) => reader.feed(bytes);
-  connection.send(requestBytes(port, 'GET', url.slice(new URL(url).origin.length), { headers: { Accept: 'text/event-stream' } }));
+  connection.send(
+    requestBytes(port, 'GET', url.slice(new URL(url).origin.length), {
+      headers: { Accept: 'text/event-stream' },
+    }),
+  );
   await connection.waitFor('the head', () => reader.head);
   return async (count) => {
     await connection.waitFor(`${count} events`, () => seen.length >= count, 20_000);
@@ -49,7 +72,14 @@ async function readWithUndici(url: string): Promise<Reader> {
   const source = openUndici(url);
   await stateUntil(source, 'open', (state) => state.readyState === 1);
   return async (count) =>
-    (await stateUntil(source, `${count} events`, ({ received }) => received.length >= count, 20_000)).received;
+    (
+      await stateUntil(
+        source,
+        `${count} events`,
+        ({ received }) => received.length >= count,
+        20_000,
+      )
+    ).received;
 }
 
 let browser: Browser;
@@ -62,7 +92,14 @@ async function readWithChromium(url: string, origin: string): Promise<Reader> {
   const source = await openPage(browser, origin, url);
   await stateUntil(source, 'open', (state) => state.readyState === 1);
   return async (count) =>
-    (await stateUntil(source, `${count} events`, ({ received }) => received.length >= count, 20_000)).received;
+    (
+      await stateUntil(
+        source,
+        `${count} events`,
+        ({ received }) => received.length >= count,
+        20_000,
+      )
+    ).received;
 }
 
 const READERS: readonly [string, (url: string, origin: string) => Promise<Reader>][] = [
@@ -72,7 +109,11 @@ const READERS: readonly [string, (url: string, origin: string) => Promise<Reader
 ];
 
 describe.each(READERS)('%s', (_name, open) => {
-  async function setUp(): Promise<{ server: TestServer; proxy: FaultProxy; read: (query?: string) => Promise<Reader> }> {
+  async function setUp(): Promise<{
+    server: TestServer;
+    proxy: FaultProxy;
+    read: (query?: string) => Promise<Reader>;
+  }> {
     const origin = await servePage();
     const server = await serverForTest({ 'allow-origin': origin, 'replay-bytes': '64MiB' });
     const proxy = await FaultProxy.start(server.port);
@@ -89,7 +130,8 @@ describe.each(READERS)('%s', (_name, open) => {
   test('reads every vector back from a replay', async () => {
     const { server, read } = await setUp();
     await publishAll(server);
-    // Position 0 is everything held; the readers send no header of their own, so it stands in the URL.
+    // Position 0 is everything held; the readers send no header of their own, so it stands in the
+    // URL.
     const until = await read('?last_event_id=0');
     expect(await until(VECTORS.length)).toEqual(expected(VECTORS));
   }, 30_000);
@@ -122,7 +164,8 @@ describe.each(READERS)('%s', (_name, open) => {
     const published: [string, string][] = [];
     for (let stalls = 1; stalls <= 3; stalls++) {
       proxy.newest.pause();
-      // The kernel takes some megabytes first. A refused byte is in the middle of an event: a cork is a quarter of one.
+      // The kernel takes some megabytes first. A refused byte is in the middle of an event: a cork
+      // is a quarter of one.
       for (let stalled = 0; stalled === 0; stalled = (await server.stats()).lines.stalled) {
         const data = `${published.length}:${'z'.repeat(KB60)}:${published.length}`;
         published.push([`stall ${stalls}`, data]);

@@ -1,6 +1,6 @@
 /**
- * WebSockets and JSON of strangers: what they cost is bounded, they hold nobody up, and none of it is ever a fault of the server.
- * HOSTILE_SEED=n replays the random inputs.
+ * WebSockets and JSON of strangers: what they cost is bounded, they hold nobody up, and none of it
+ * is ever a fault of the server. HOSTILE_SEED=n replays the random inputs.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
@@ -9,7 +9,13 @@ import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { Random } from './support/random.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';
-import { frameBytes, handshakeBytes, OPCODE, openWebSocket, type Reply } from './support/websocket.js';
+import {
+  frameBytes,
+  handshakeBytes,
+  OPCODE,
+  openWebSocket,
+  type Reply,
+} from './support/websocket.js';
 import { codeOf, RawConnection } from './support/wire.js';
 
 const KIB = 1024;
@@ -46,30 +52,36 @@ describe('a library with the default onError', () => {
   test.each([
     ['without a key', false],
     ['that lets everybody publish', true],
-  ])('%s outlives deep JSON with escaped names; the line stays, and is told', async (_name, openPublish) => {
-    const server = createServer({ port: 0, firstId: 1, openPublish });
-    onTestFinished(() => server.close({ drainMs: 0 }));
-    const { port } = await server.listen();
-    const line = await openWebSocket({ port }, '/c');
-    // An uncaught exception in this process would fail the run.
-    for (const text of [
-      `{"\\u0070ublish":{"data":${nested(20_000)}}}`,
-      `{"publish":{"\\u0064ata":${nested(10_000, '{"a":', '}', '1')}}}`,
-    ]) {
-      const reply = await line.ask(openPublish ? text : text.slice(0, 4096));
-      expect(reply.error?.code).toBe(openPublish ? 'HOLDLINE_BAD_MESSAGE' : 'HOLDLINE_UNAUTHORIZED');
-    }
-    await line.roundTrip();
-    await server.channel('c').publish({ data: 'still here' });
-    await line.waitForEvents(1);
-    expect(server.stats().counters.refused['HOLDLINE_INTERNAL']).toBeUndefined();
-    // The whole of it, longer than anything a reader has to say: the socket goes, the process stays.
-    const stranger = await rawWebSocket(port, '/c');
-    stranger.send(frameBytes(`{"\\u0070ublish":{"data":${nested(20_000)}}}`));
-    if (!openPublish) await stranger.waitFor('it is closed', () => stranger.closed);
-    await server.channel('c').publish({ data: 'still here' });
-    await line.waitForEvents(2);
-  });
+  ])(
+    '%s outlives deep JSON with escaped names; the line stays, and is told',
+    async (_name, openPublish) => {
+      const server = createServer({ port: 0, firstId: 1, openPublish });
+      onTestFinished(() => server.close({ drainMs: 0 }));
+      const { port } = await server.listen();
+      const line = await openWebSocket({ port }, '/c');
+      // An uncaught exception in this process would fail the run.
+      for (const text of [
+        `{"\\u0070ublish":{"data":${nested(20_000)}}}`,
+        `{"publish":{"\\u0064ata":${nested(10_000, '{"a":', '}', '1')}}}`,
+      ]) {
+        const reply = await line.ask(openPublish ? text : text.slice(0, 4096));
+        expect(reply.error?.code).toBe(
+          openPublish ? 'HOLDLINE_BAD_MESSAGE' : 'HOLDLINE_UNAUTHORIZED',
+        );
+      }
+      await line.roundTrip();
+      await server.channel('c').publish({ data: 'still here' });
+      await line.waitForEvents(1);
+      expect(server.stats().counters.refused['HOLDLINE_INTERNAL']).toBeUndefined();
+      // The whole of it, longer than anything a reader has to say: the socket goes, the process
+      // stays.
+      const stranger = await rawWebSocket(port, '/c');
+      stranger.send(frameBytes(`{"\\u0070ublish":{"data":${nested(20_000)}}}`));
+      if (!openPublish) await stranger.waitFor('it is closed', () => stranger.closed);
+      await server.channel('c').publish({ data: 'still here' });
+      await line.waitForEvents(2);
+    },
+  );
 });
 
 describe('JSON of strangers', () => {
@@ -86,14 +98,18 @@ describe('JSON of strangers', () => {
     const { server, control } = shared();
     const sse = await SseLine.open(server.port, '/lines');
     onTestFinished(() => sse.close());
-    const answer = await server.post('lines', line, { headers: { 'Content-Type': 'application/x-ndjson' } });
+    const answer = await server.post('lines', line, {
+      headers: { 'Content-Type': 'application/x-ndjson' },
+    });
     expect([answer.status, status === 200 ? undefined : codeOf(answer)]).toEqual([
       status,
       status === 200 ? undefined : 'HOLDLINE_BAD_BATCH',
     ]);
     if (status === 200) {
       await sse.waitForEvents(1);
-      expect(sse.events[0]!.data, 'the bytes that were sent').toBe(line.slice(line.lastIndexOf('ata":') + 5, -1));
+      expect(sse.events[0]!.data, 'the bytes that were sent').toBe(
+        line.slice(line.lastIndexOf('ata":') + 5, -1),
+      );
     }
     await control.noticedNothing();
   });
@@ -102,7 +118,12 @@ describe('JSON of strangers', () => {
     const { server, control } = shared();
     const json = { headers: { 'Content-Type': 'application/json' } };
     expect((await server.post('json', nested(128), json)).status).toBe(200);
-    for (const body of [nested(129), nested(30_000), '['.repeat(60_000), nested(5_000, '{"\\u0061":', '}', '1')]) {
+    for (const body of [
+      nested(129),
+      nested(30_000),
+      '['.repeat(60_000),
+      nested(5_000, '{"\\u0061":', '}', '1'),
+    ]) {
       const answer = await server.post('json', body, json);
       expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_JSON']);
     }
@@ -130,9 +151,22 @@ describe('JSON of strangers', () => {
       const inner = (): string => (depth > 4 ? '1.0' : value(depth + 1));
       return random.pick([
         () =>
-          random.pick(['1', '1.0', '-', '"a"', '"\\u0000\\ud83d"', 'null', 'tru', '9'.repeat(500), '1e999', '"\u2028"', '""']),
+          random.pick([
+            '1',
+            '1.0',
+            '-',
+            '"a"',
+            '"\\u0000\\ud83d"',
+            'null',
+            'tru',
+            '9'.repeat(500),
+            '1e999',
+            '"\u2028"',
+            '""',
+          ]),
         () => `[${Array.from({ length: random.below(4) }, inner).join(',')}]`,
-        () => `{${Array.from({ length: random.below(5) }, () => `${name()}: ${inner()}`).join(',')}}`,
+        () =>
+          `{${Array.from({ length: random.below(5) }, () => `${name()}: ${inner()}`).join(',')}}`,
         () =>
           nested(
             random.pick([1, 127, 128, 129, 3_000, 15_000]),
@@ -148,7 +182,9 @@ describe('JSON of strangers', () => {
     };
     const text = (): string => {
       const whole = `{${Array.from({ length: 1 + random.below(3) }, () => `${name()}:${value(0)}`).join(random.pick([',', ' ,\t']))}}`;
-      const message = random.chance(0.5) ? `{"publish":${whole},"ref":${random.pick(['1', '"a"', value(3)])}}` : whole;
+      const message = random.chance(0.5)
+        ? `{"publish":${whole},"ref":${random.pick(['1', '"a"', value(3)])}}`
+        : whole;
       return random.chance(0.2) ? message.slice(0, random.below(message.length)) : message;
     };
     let line = await openWebSocket(server, '/fuzz');
@@ -158,7 +194,9 @@ describe('JSON of strangers', () => {
       const type = random.pick(['application/json', 'application/x-ndjson', 'text/plain']);
       const body = random.chance(0.3) ? `${input}\n${text()}\n` : input;
       const answer = await server.post('fuzz', body, { headers: { 'Content-Type': type } });
-      expect([200, 400, 413], `HOSTILE_SEED=${seed}: ${type} ${body.slice(0, 300)}`).toContain(answer.status);
+      expect([200, 400, 413], `HOSTILE_SEED=${seed}: ${type} ${body.slice(0, 300)}`).toContain(
+        answer.status,
+      );
       seen.add(answer.status === 200 ? 'published' : codeOf(answer));
       if (line.closeFrame !== undefined || line.closed) line = await openWebSocket(server, '/fuzz');
       const replies = line.replyCount;
@@ -168,7 +206,10 @@ describe('JSON of strangers', () => {
       expect(code, `HOSTILE_SEED=${seed}: ${input.slice(0, 300)}`).not.toBe('HOLDLINE_INTERNAL');
       seen.add(`message ${code ?? 'published'}`);
     }
-    expect((await server.stats()).counters.refused['HOLDLINE_INTERNAL'], `HOSTILE_SEED=${seed}`).toBeUndefined();
+    expect(
+      (await server.stats()).counters.refused['HOLDLINE_INTERNAL'],
+      `HOSTILE_SEED=${seed}`,
+    ).toBeUndefined();
     expect([server.exitCode, server.errorOutput]).toEqual([undefined, '']);
     // The inputs reach what they are meant for.
     for (const one of [
@@ -186,9 +227,12 @@ describe('JSON of strangers', () => {
     const { server, control } = await setUp();
     const line = `{"data":[${'1,'.repeat(2 * MIB - 100)}1]}`;
     const answers = await Promise.all(
-      Array.from({ length: 8 }, () => server.post('lines', line, { headers: { 'Content-Type': 'application/x-ndjson' } })),
+      Array.from({ length: 8 }, () =>
+        server.post('lines', line, { headers: { 'Content-Type': 'application/x-ndjson' } }),
+      ),
     );
-    for (const answer of answers) expect(['HOLDLINE_TOO_LARGE', 'HOLDLINE_PUBLISH_BUSY']).toContain(codeOf(answer));
+    for (const answer of answers)
+      expect(['HOLDLINE_TOO_LARGE', 'HOLDLINE_PUBLISH_BUSY']).toContain(codeOf(answer));
     await control.noticedNothing();
   }, 30_000);
 });
@@ -200,7 +244,9 @@ describe('who may not publish', () => {
     const { server } = await setUp(KEYED);
     const line = await openWebSocket(server, '/c');
     for (let i = 1; i < REFUSED_MESSAGES_MAX; i++)
-      expect((await line.ask(i % 2 === 0 ? '1' : '{"publish":')).error?.code).toBe('HOLDLINE_UNAUTHORIZED');
+      expect((await line.ask(i % 2 === 0 ? '1' : '{"publish":')).error?.code).toBe(
+        'HOLDLINE_UNAUTHORIZED',
+      );
     await line.roundTrip();
     expect(line.closed).toBe(false);
     line.send('the last');
@@ -225,7 +271,10 @@ describe('who may not publish', () => {
     const little = await openWebSocket(server, '/c');
     little.send('x'.repeat(limit + 4 * KIB));
     await little.waitForClose();
-    expect([little.closeFrame?.code, little.replies[0]?.error?.code]).toEqual([1009, 'HOLDLINE_TOO_LARGE']);
+    expect([little.closeFrame?.code, little.replies[0]?.error?.code]).toEqual([
+      1009,
+      'HOLDLINE_TOO_LARGE',
+    ]);
     const far = await openWebSocket(server, '/c');
     far.sendFrame('', { announcedBytes: limit + 4 * KIB + 1 });
     await far.waitForClose();
@@ -242,10 +291,14 @@ async function costOf(
   act: (sockets: RawConnection[]) => Promise<void>,
 ): Promise<number> {
   // Warm: the tables for so many lines, and the code.
-  const warm = await Promise.all(Array.from({ length: count }, () => rawWebSocket(server.port, path)));
+  const warm = await Promise.all(
+    Array.from({ length: count }, () => rawWebSocket(server.port, path)),
+  );
   for (const raw of warm) raw.destroy();
   await server.statsUntil('they are gone', ({ lines }) => lines.byTransport.websocket === 0);
-  const sockets = await Promise.all(Array.from({ length: count }, () => rawWebSocket(server.port, path)));
+  const sockets = await Promise.all(
+    Array.from({ length: count }, () => rawWebSocket(server.port, path)),
+  );
   const before = server.rssBytes();
   await act(sockets);
   return (server.rssBytes() - before) / count;
@@ -256,16 +309,22 @@ describe('many sockets that take and do not give', () => {
 
   test('that ping and never read cost at most 64 KiB each, and are closed for it', async () => {
     const { server, control } = await setUp({ ...KEYED, heartbeat: '60s' });
-    const pings = Buffer.concat(Array.from({ length: 100 }, () => frameBytes(Buffer.alloc(125), { opcode: OPCODE.ping })));
+    const pings = Buffer.concat(
+      Array.from({ length: 100 }, () => frameBytes(Buffer.alloc(125), { opcode: OPCODE.ping })),
+    );
     let mostBytes = 0;
     const each = await costOf(server, COUNT, '/quiet', async (sockets) => {
       for (const raw of sockets) raw.pause();
-      const closed = async (): Promise<number> => (await server.stats()).counters.lines_closed_total - COUNT;
+      const closed = async (): Promise<number> =>
+        (await server.stats()).counters.lines_closed_total - COUNT;
       // Until each has been closed for what it did not read, or cut off for too many at once.
       for (let round = 0; round < 200 && (await closed()) < COUNT; round++) {
         await Promise.all(
           sockets.map(
-            (raw) => new Promise<void>((resolve) => (raw.closed ? resolve() : raw.socket.write(pings, () => resolve()))),
+            (raw) =>
+              new Promise<void>((resolve) =>
+                raw.closed ? resolve() : raw.socket.write(pings, () => resolve()),
+              ),
           ),
         );
         mostBytes = Math.max(mostBytes, server.rssBytes());
@@ -277,7 +336,9 @@ describe('many sockets that take and do not give', () => {
       `${(each / KIB).toFixed(1)} KiB each at the end; closed: ${counters.websockets_closed_unread_total} unread, ${counters.websockets_closed_control_total} for too many`,
     );
     expect(each).toBeLessThan(BYTES_PER_SOCKET);
-    expect(counters.websockets_closed_unread_total + counters.websockets_closed_control_total).toBe(COUNT);
+    expect(counters.websockets_closed_unread_total + counters.websockets_closed_control_total).toBe(
+      COUNT,
+    );
     await control.noticedNothing();
   }, 60_000);
 
@@ -303,7 +364,11 @@ describe('many sockets that take and do not give', () => {
     });
     console.log(`${(each / KIB).toFixed(1)} KiB each`);
     expect(each).toBeLessThan(BYTES_PER_SOCKET + 8 * KIB);
-    await server.statsUntil('all are closed', ({ lines }) => lines.byTransport.websocket === 0, 20_000);
+    await server.statsUntil(
+      'all are closed',
+      ({ lines }) => lines.byTransport.websocket === 0,
+      20_000,
+    );
     await control.noticedNothing();
   }, 60_000);
 
@@ -324,9 +389,18 @@ describe('many sockets that take and do not give', () => {
 });
 
 describe('fair turns', () => {
-  /** Sends as fast as it can on one socket after the other for two seconds, and reads; the longest beat of the control line, ms. */
-  async function flood(server: TestServer, control: ControlLine, frame: Buffer): Promise<{ beatMs: number; sockets: number }> {
-    const bytes = Buffer.concat(Array.from({ length: Math.ceil((256 * KIB) / frame.length) }, () => frame));
+  /**
+   * Sends as fast as it can on one socket after the other for two seconds, and reads; the longest
+   * beat of the control line, ms.
+   */
+  async function flood(
+    server: TestServer,
+    control: ControlLine,
+    frame: Buffer,
+  ): Promise<{ beatMs: number; sockets: number }> {
+    const bytes = Buffer.concat(
+      Array.from({ length: Math.ceil((256 * KIB) / frame.length) }, () => frame),
+    );
     let sockets = 0;
     let over = false;
     const flooding = (async () => {
@@ -369,7 +443,8 @@ describe('fair turns', () => {
       console.log(
         `${_name}: beats p90 ${beatMs.toFixed(1)} ms, loop p99 ${loopDelay.p99Ms.toFixed(1)} max ${loopDelay.maxMs.toFixed(1)} ms, ${sockets} sockets`,
       );
-      // It was seconds: as long as the flood itself. The machine may be busy with other tests, so that a single turn proves nothing.
+      // It was seconds: as long as the flood itself. The machine may be busy with other tests, so
+      // that a single turn proves nothing.
       expect(loopDelay.maxMs).toBeLessThan(1500);
       await control.noticedNothing();
     },
@@ -378,15 +453,23 @@ describe('fair turns', () => {
 });
 
 test('a WebSocket that publishes faster than is taken is paced, not refused, while it awaits its answers within the bound', async () => {
-  const { server, control } = await setUp({ 'replay-bytes': '512MiB', 'replay-total': '1GiB', 'replay-events': 1_000_000 });
-  const readers = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })));
+  const { server, control } = await setUp({
+    'replay-bytes': '512MiB',
+    'replay-total': '1GiB',
+    'replay-events': 1_000_000,
+  });
+  const readers = await Promise.all(
+    Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })),
+  );
   onTestFinished(() => readers.forEach((line) => line.close()));
   const refused: string[] = [];
   const onReply = ({ error }: Reply): void => {
     if (error) refused.push(error.code);
   };
   const publisher = await openWebSocket(server, '/quiet', { keep: false, onReply });
-  const frame = frameBytes(JSON.stringify({ publish: { channel: 'busy', data: 'x'.repeat(20_000) }, ref: 1 }));
+  const frame = frameBytes(
+    JSON.stringify({ publish: { channel: 'busy', data: 'x'.repeat(20_000) }, ref: 1 }),
+  );
   const burst = Buffer.concat(Array.from({ length: 12 }, () => frame));
   for (let round = 1; round <= 30; round++) {
     publisher.connection.send(burst);

@@ -1,12 +1,24 @@
-/** Publishing over a WebSocket: what is taken and how it is answered, what is refused, and that nothing of it reaches a line. */
+/**
+ * Publishing over a WebSocket: what is taken and how it is answered, what is refused, and that
+ * nothing of it reaches a line.
+ */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, sharedServer, type TestServer } from './support/server.js';
-import { closeBytes, frameBytes, openWebSocket, WsClient, type Reply, type WebSocketLine } from './support/websocket.js';
+import {
+  closeBytes,
+  frameBytes,
+  openWebSocket,
+  WsClient,
+  type Reply,
+  type WebSocketLine,
+} from './support/websocket.js';
 
 /** What a message adds to the counters of messages. */
-async function messageCounts(server: TestServer): Promise<{ received: number; refused: number; accepted: number }> {
+async function messageCounts(
+  server: TestServer,
+): Promise<{ received: number; refused: number; accepted: number }> {
   const { counters } = await server.stats();
   return {
     received: counters.messages_received_total,
@@ -16,7 +28,12 @@ async function messageCounts(server: TestServer): Promise<{ received: number; re
 }
 
 /** Sends a message that must be refused, without an event and without an end of the connection. */
-async function expectRefused(server: TestServer, line: WebSocketLine, text: string | Uint8Array, code: string): Promise<void> {
+async function expectRefused(
+  server: TestServer,
+  line: WebSocketLine,
+  text: string | Uint8Array,
+  code: string,
+): Promise<void> {
   const before = await messageCounts(server);
   const reply = await line.ask(text);
   expect([reply.error?.code, reply.ok]).toEqual([code, undefined]);
@@ -64,7 +81,9 @@ describe('what is taken', () => {
 
   test('an event goes to the channel of the URL, or to the one that is named', async () => {
     const server = await serverForTest();
-    const [own, other] = await Promise.all(['/own', '/other'].map((path) => SseLine.open(server.port, path)));
+    const [own, other] = await Promise.all(
+      ['/own', '/other'].map((path) => SseLine.open(server.port, path)),
+    );
     onTestFinished(() => (own!.close(), other!.close()));
     const line = await openWebSocket(server, '/own');
     expect(await line.publish({ data: 'to own' })).toBe(1);
@@ -78,7 +97,10 @@ describe('what is taken', () => {
     ]);
     expect(other!.events.map(({ id, data }) => [id, data])).toEqual([[2, 'to other']]);
     await line.waitForId(3);
-    expect(line.ids, 'a publisher that listens sees its own events, and only those of its channel').toEqual([1, 3]);
+    expect(
+      line.ids,
+      'a publisher that listens sees its own events, and only those of its channel',
+    ).toEqual([1, 3]);
   });
 
   test('on several channels the channel must be named', async () => {
@@ -97,10 +119,28 @@ describe('what is taken', () => {
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
     const line = await openWebSocket(server, '/c');
-    for (const data of ['"one\\ntwo \\u00e9 \\ud83d\\ude00"', '"{\\"n\\":1}"', '""', 'null', 'true', '5', '[1,"a"]', '{}'])
+    for (const data of [
+      '"one\\ntwo \\u00e9 \\ud83d\\ude00"',
+      '"{\\"n\\":1}"',
+      '""',
+      'null',
+      'true',
+      '5',
+      '[1,"a"]',
+      '{}',
+    ])
       await line.ask(`{"publish":{"data":${data}}}`);
     await sse.waitForId(8);
-    expect(sse.events.map(({ data }) => data)).toEqual(['one\ntwo é 😀', '{"n":1}', '', 'null', 'true', '5', '[1,"a"]', '{}']);
+    expect(sse.events.map(({ data }) => data)).toEqual([
+      'one\ntwo é 😀',
+      '{"n":1}',
+      '',
+      'null',
+      'true',
+      '5',
+      '[1,"a"]',
+      '{}',
+    ]);
     await line.waitForId(8);
     expect(line.events.map(({ raw }) => raw)).toEqual([
       '{"id":1,"channel":"c","data":"one\\ntwo é 😀"}',
@@ -126,11 +166,15 @@ describe('what is taken', () => {
     const sse = await SseLine.open(shared().port, '/bytes');
     onTestFinished(() => sse.close());
     const id = (
-      await line.ask(`{ "ref" : "\\"data\\":0" , "publish" : { "event" : "t" , "data" : ${data} , "channel":"bytes" } }`)
+      await line.ask(
+        `{ "ref" : "\\"data\\":0" , "publish" : { "event" : "t" , "data" : ${data} , "channel":"bytes" } }`,
+      )
     ).ok!.id;
     await line.waitForId(id);
     await sse.waitForId(id);
-    expect(line.events.at(-1)!.raw).toBe(`{"id":${id},"channel":"bytes","event":"t","data":${data}}`);
+    expect(line.events.at(-1)!.raw).toBe(
+      `{"id":${id},"channel":"bytes","event":"t","data":${data}}`,
+    );
     expect(sse.events.at(-1)!.data).toBe(data);
   });
 
@@ -147,10 +191,18 @@ describe('what is taken', () => {
   });
 
   test.each([
-    ['the last of members of one name counts, as in JSON.parse', '{"publish":{"data":1.0,"data":2.0}}', '2.0'],
+    [
+      'the last of members of one name counts, as in JSON.parse',
+      '{"publish":{"data":1.0,"data":2.0}}',
+      '2.0',
+    ],
     ['and so for `publish` itself', '{"publish":{"data":1.0},"publish":{"data":3.0}}', '3.0'],
     ['names may be written with escapes', '{"p\\u0075blish":{"d\\u0061ta":[4]}}', '[4]'],
-    ['names are looked for in their own object only', '{"ref":"publish","publish":{"event":"data","data":[5.0]}}', '[5.0]'],
+    [
+      'names are looked for in their own object only',
+      '{"ref":"publish","publish":{"event":"data","data":[5.0]}}',
+      '[5.0]',
+    ],
   ])('%s', async (_name, text, data) => {
     const line = await openWebSocket(shared(), '/names');
     const id = (await line.ask(text)).ok!.id;
@@ -162,7 +214,10 @@ describe('what is taken', () => {
     const server = await serverForTest();
     const line = await openWebSocket(server, '/c');
     for (let ref = 1; ref <= 100; ref++) line.send(`{"publish":{"data":${ref}},"ref":${ref}}`);
-    await line.waitFor('all replies and events', () => line.replyCount === 100 && line.eventCount === 100);
+    await line.waitFor(
+      'all replies and events',
+      () => line.replyCount === 100 && line.eventCount === 100,
+    );
     const refs = Array.from({ length: 100 }, (_, i) => i + 1);
     expect(line.replies.map(({ ok }) => ok?.ref)).toEqual(refs);
     expect(line.replies.map(({ ok }) => ok?.id)).toEqual(refs);
@@ -188,12 +243,18 @@ describe('what is taken', () => {
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
     const publish = frameBytes('{"publish":{"data":"last words"}}');
-    const [closing, ending] = [await openWebSocket(server, '/c'), await openWebSocket(server, '/c')];
+    const [closing, ending] = [
+      await openWebSocket(server, '/c'),
+      await openWebSocket(server, '/c'),
+    ];
     closing.connection.send(Buffer.concat([publish, closeBytes(1000)]));
     ending.connection.socket.end(publish);
     await sse.waitForEvents(2);
     for (const line of [closing, ending]) await line.waitForClose();
-    await server.statsUntil('they are counted out', (stats) => stats.lines.byTransport.websocket === 0);
+    await server.statsUntil(
+      'they are counted out',
+      (stats) => stats.lines.byTransport.websocket === 0,
+    );
     expect(sse.events.map(({ data }) => data)).toEqual(['last words', 'last words']);
     expect(server.errorOutput).toBe('');
   });
@@ -272,7 +333,19 @@ describe('what is refused, and the WebSocket stays', () => {
   });
 
   test.each([
-    ...['gap', 'end', 'open', 'error', '', 'x'.repeat(65), 'a\nb', 'a\rb', 'a\u0000b', '\u2028', 'a\u007fb'].map((type) => [
+    ...[
+      'gap',
+      'end',
+      'open',
+      'error',
+      '',
+      'x'.repeat(65),
+      'a\nb',
+      'a\rb',
+      'a\u0000b',
+      '\u2028',
+      'a\u007fb',
+    ].map((type) => [
       `the event type ${JSON.stringify(type)}`,
       { data: 1, event: type },
       'HOLDLINE_BAD_EVENT_TYPE',
@@ -283,25 +356,34 @@ describe('what is refused, and the WebSocket stays', () => {
       'HOLDLINE_BAD_CHANNEL',
     ]),
     ['text over the limit', { data: 'x'.repeat(64 * 1024) }, 'HOLDLINE_TOO_LARGE'],
-    ['text that only a frame makes too large', { data: '\n'.repeat(12 * 1024) }, 'HOLDLINE_TOO_LARGE'],
+    [
+      'text that only a frame makes too large',
+      { data: '\n'.repeat(12 * 1024) },
+      'HOLDLINE_TOO_LARGE',
+    ],
     ['JSON over the limit', { data: ['x'.repeat(64 * 1024)] }, 'HOLDLINE_TOO_LARGE'],
-  ] as [string, { data: unknown; event?: string; channel?: string }, string][])('%s', async (_name, publish, code) => {
-    const { server, control } = shared();
-    const line = await openWebSocket(server, '/control');
-    await expectRefused(server, line, JSON.stringify({ publish, ref: 'r' }), code);
-    expect(line.replies[0]!.error!.ref).toBe('r');
-    expect(await line.publish({ data: 'good', channel: 'elsewhere' })).toBeGreaterThan(0);
-    await control.noticedNothing();
-  });
+  ] as [string, { data: unknown; event?: string; channel?: string }, string][])(
+    '%s',
+    async (_name, publish, code) => {
+      const { server, control } = shared();
+      const line = await openWebSocket(server, '/control');
+      await expectRefused(server, line, JSON.stringify({ publish, ref: 'r' }), code);
+      expect(line.replies[0]!.error!.ref).toBe('r');
+      expect(await line.publish({ data: 'good', channel: 'elsewhere' })).toBeGreaterThan(0);
+      await control.noticedNothing();
+    },
+  );
 
   test('of messages in one segment only the wrong ones are refused', async () => {
     const { server, control } = shared();
     const line = await openWebSocket(server, '/segment');
     line.connection.send(
       Buffer.concat(
-        ['{"publish":{"data":1},"ref":1}', '{"publish":{},"ref":2}', '{"publish":{"data":3},"ref":3}'].map((text) =>
-          frameBytes(text),
-        ),
+        [
+          '{"publish":{"data":1},"ref":1}',
+          '{"publish":{},"ref":2}',
+          '{"publish":{"data":3},"ref":3}',
+        ].map((text) => frameBytes(text)),
       ),
     );
     await line.waitFor('three replies', () => line.replyCount === 3);
@@ -321,12 +403,17 @@ describe('who may publish', () => {
   test('with a publish key: without it HOLDLINE_UNAUTHORIZED, unread, and the line stays; with it on the upgrade, ok', async () => {
     const server = await serverForTest({ 'open-publish': false, 'publish-key': KEY });
     const [without, wrong, right] = await Promise.all(
-      [{}, { Authorization: 'Bearer not-the-key' }, { Authorization: `Bearer ${KEY}` }].map((headers) =>
-        openWebSocket(server, '/c', { headers }),
+      [{}, { Authorization: 'Bearer not-the-key' }, { Authorization: `Bearer ${KEY}` }].map(
+        (headers) => openWebSocket(server, '/c', { headers }),
       ),
     );
     for (const line of [without!, wrong!]) {
-      await expectRefused(server, line, '{"publish":{"data":1},"ref":"r"}', 'HOLDLINE_UNAUTHORIZED');
+      await expectRefused(
+        server,
+        line,
+        '{"publish":{"data":1},"ref":"r"}',
+        'HOLDLINE_UNAUTHORIZED',
+      );
       expect(line.replies[0]!.error, 'nothing of it is parsed').not.toHaveProperty('ref');
     }
     const id = await right!.publish({ data: 'x' });
@@ -344,15 +431,24 @@ describe('who may publish', () => {
 
   test('without a key and without --open-publish nobody may', async () => {
     const server = await serverForTest({ 'open-publish': false });
-    const line = await openWebSocket(server, '/c', { headers: { Authorization: `Bearer ${server.opsKey}` } });
+    const line = await openWebSocket(server, '/c', {
+      headers: { Authorization: `Bearer ${server.opsKey}` },
+    });
     await expectRefused(server, line, '{"publish":{"data":1}}', 'HOLDLINE_UNAUTHORIZED');
   });
 });
 
 test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; what was accepted is delivered once, in order', async () => {
-  const server = await serverForTest({ 'replay-bytes': '512MiB', 'replay-total': '1GiB', 'replay-events': 1_000_000 });
-  // Readers enough that a lap over them takes longer than messages take to arrive: they are healthy, only many.
-  const readers = await Promise.all(Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })));
+  const server = await serverForTest({
+    'replay-bytes': '512MiB',
+    'replay-total': '1GiB',
+    'replay-events': 1_000_000,
+  });
+  // Readers enough that a lap over them takes longer than messages take to arrive: they are
+  // healthy, only many.
+  const readers = await Promise.all(
+    Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })),
+  );
   onTestFinished(() => readers.forEach((line) => line.close()));
   const accepted: number[] = [];
   const refused: string[] = [];
@@ -363,13 +459,17 @@ test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; wh
   const publishers = await Promise.all(
     Array.from({ length: 16 }, () => openWebSocket(server, '/quiet', { keep: false, onReply })),
   );
-  const frame = frameBytes(JSON.stringify({ publish: { channel: 'busy', data: 'x'.repeat(60_000) }, ref: 1 }));
+  const frame = frameBytes(
+    JSON.stringify({ publish: { channel: 'busy', data: 'x'.repeat(60_000) }, ref: 1 }),
+  );
   const burst = Buffer.concat(Array.from({ length: 100 }, () => frame));
   let sent = 0;
   for (const deadline = performance.now() + 20_000; refused.length === 0; sent += 100) {
-    if (performance.now() > deadline) throw new Error(`nothing was refused in ${accepted.length} messages`);
+    if (performance.now() > deadline)
+      throw new Error(`nothing was refused in ${accepted.length} messages`);
     for (const publisher of publishers) publisher.connection.send(burst);
-    for (const publisher of publishers) await publisher.waitFor('all answers', () => publisher.replyCount === sent + 100, 20_000);
+    for (const publisher of publishers)
+      await publisher.waitFor('all answers', () => publisher.replyCount === sent + 100, 20_000);
   }
   expect(new Set(refused)).toEqual(new Set(['HOLDLINE_PUBLISH_BUSY']));
   expect((await server.stats()).counters).toMatchObject({

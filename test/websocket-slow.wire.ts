@@ -1,19 +1,31 @@
-/** WebSockets that do not read, do not answer, or are not there any more: they cost a cursor, and the line beside them notices nothing. */
+/**
+ * WebSockets that do not read, do not answer, or are not there any more: they cost a cursor, and
+ * the line beside them notices nothing.
+ */
 import { expect, onTestFinished, test } from 'vitest';
 import { withoutOutdated } from './support/line.js';
 import { ControlLine } from './support/control.js';
 import { FaultProxy } from './support/proxy.js';
 import { KERNEL_BUFFERS, serverForTest, type Flags, type TestServer } from './support/server.js';
-import { frameBytes, OPCODE, openWebSocket, type EventLine, type WebSocketLine } from './support/websocket.js';
+import {
+  frameBytes,
+  OPCODE,
+  openWebSocket,
+  type EventLine,
+  type WebSocketLine,
+} from './support/websocket.js';
 import { DEADLINE_MS } from './support/wire.js';
 
 const MIB = 2 ** 20;
 const EVENTS_PER_BATCH = 1000;
-const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({ data: `${i}:`.padEnd(1000, 'x') }));
+const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({
+  data: `${i}:`.padEnd(1000, 'x'),
+}));
 
 /**
- * What one stalled WebSocket may cost the process: one message of 16 KiB, and a share of the megabytes by which its memory wobbles.
- * A backlog would be 40 MB each. Kernel buffers are not the process's.
+ * What one stalled WebSocket may cost the process: one message of 16 KiB, and a share of the
+ * megabytes by which its memory wobbles. A backlog would be 40 MB each. Kernel buffers are not the
+ * process's.
  */
 const BYTES_PER_STALLED_LINE = 256 * 1024;
 
@@ -56,13 +68,15 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
     let mostBytes = 0;
     for (let i = 0; i < MEGABYTES; i++) {
       last = await publishMegabytes(server, 1);
-      // A megabyte at once is more than its socket takes: it keeps up with what it is given time for.
+      // A megabyte at once is more than its socket takes: it keeps up with what it is given time
+      // for.
       await control.waitForId(last, 20_000);
       mostBytes = Math.max(mostBytes, server.rssBytes());
     }
     return mostBytes;
   };
-  // Warm-up: the same again with the control line alone until it takes no more memory, twice. What it takes more then is the stalled lines'.
+  // Warm-up: the same again with the control line alone until it takes no more memory, twice. What
+  // it takes more then is the stalled lines'.
   let warmBytes = 0;
   for (let round = 0, steadyRounds = 0; steadyRounds < 2 && round < 8; round++) {
     const mostBytes = await publishAll();
@@ -71,10 +85,16 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
   }
 
   const ids = Array.from({ length: LINES }, () => new Ids());
-  const stalled = await Promise.all(ids.map((one) => openWebSocket(server, '/feed', { keep: false, onEvent: one.take })));
+  const stalled = await Promise.all(
+    ids.map((one) => openWebSocket(server, '/feed', { keep: false, onEvent: one.take })),
+  );
   for (const line of stalled) line.connection.pause();
   const grownBytes = (await publishAll()) - warmBytes;
-  expect((await server.stats()).lines).toMatchObject({ open: LINES + 1, stalled: LINES, byTransport: { websocket: LINES + 1 } });
+  expect((await server.stats()).lines).toMatchObject({
+    open: LINES + 1,
+    stalled: LINES,
+    byTransport: { websocket: LINES + 1 },
+  });
   console.log(
     `warm ${(warmBytes / MIB).toFixed(1)} MiB, at most ${(grownBytes / LINES / 1024).toFixed(1)} KiB more a stalled WebSocket`,
   );
@@ -85,10 +105,16 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
   for (const line of stalled) await line.waitForId(last, 40_000);
   for (const [i, line] of stalled.entries()) {
     expect(line.gaps.length, 'a ring of 1 MiB does not hold 40 MB').toBeGreaterThan(0);
-    expect(withoutOutdated(line.gaps), 'a gap is told where ids jump, and nowhere else').toEqual(ids[i]!.jumps);
+    expect(withoutOutdated(line.gaps), 'a gap is told where ids jump, and nowhere else').toEqual(
+      ids[i]!.jumps,
+    );
   }
   const { counters } = await server.stats();
-  expect(counters).toMatchObject({ gaps_at_join_total: 0, lines_closed_total: 0, lines_closed_stalled_total: 0 });
+  expect(counters).toMatchObject({
+    gaps_at_join_total: 0,
+    lines_closed_total: 0,
+    lines_closed_stalled_total: 0,
+  });
   expect(counters.gaps_slow_total).toBe(stalled.reduce((sum, line) => sum + line.gaps.length, 0));
 
   // They are lines like any other again.
@@ -97,7 +123,11 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
 }, 120_000);
 
 test('one that stalls and reads on within what is kept misses nothing and is told no gap', async () => {
-  const { server, control } = await setUp({ 'replay-bytes': '32MiB', 'replay-events': 100_000, heartbeat: '60s' });
+  const { server, control } = await setUp({
+    'replay-bytes': '32MiB',
+    'replay-events': 100_000,
+    heartbeat: '60s',
+  });
   const ids = new Ids();
   const line = await openWebSocket(server, '/feed', { keep: false, onEvent: ids.take });
   line.connection.pause();
@@ -112,12 +142,17 @@ test('one that stalls and reads on within what is kept misses nothing and is tol
 }, 30_000);
 
 test('lines larger than a message stall and go on whole, too', async () => {
-  const { server, control } = await setUp({ 'replay-bytes': '32MiB', 'replay-events': 100_000, heartbeat: '60s' });
+  const { server, control } = await setUp({
+    'replay-bytes': '32MiB',
+    'replay-events': 100_000,
+    heartbeat: '60s',
+  });
   const line = await openWebSocket(server, '/feed', { keep: false });
   line.connection.pause();
   let last = 0;
   // 12 MB in lines of 1 to 60 KB: some share a message, some need one of their own.
-  for (let i = 0; i < 400; i++) last = await server.publish('feed', 'x'.repeat(1000 + (i % 60) * 1000));
+  for (let i = 0; i < 400; i++)
+    last = await server.publish('feed', 'x'.repeat(1000 + (i % 60) * 1000));
   await server.statsUntil('it has stalled', (stats) => stats.lines.stalled === 1);
   line.connection.resume();
   await line.waitForId(last, 2 * DEADLINE_MS);
@@ -141,7 +176,10 @@ test('a reader slower than the feed is told each gap where its ids jump, and now
   await slow.waitForId(last, 2 * DEADLINE_MS);
   expect(slow.gaps.length).toBeGreaterThan(0);
   expect(withoutOutdated(slow.gaps)).toEqual(ids.jumps);
-  expect((await server.stats()).counters).toMatchObject({ gaps_total: slow.gaps.length, gaps_slow_total: slow.gaps.length });
+  expect((await server.stats()).counters).toMatchObject({
+    gaps_total: slow.gaps.length,
+    gaps_slow_total: slow.gaps.length,
+  });
   await control.noticedNothing();
 }, 30_000);
 
@@ -173,7 +211,11 @@ test('--slow close: it gets whole messages, the end line `slow` and close code 1
   await reader.waitForClose(2 * DEADLINE_MS);
   expect([reader.end, reader.closeFrame?.code]).toEqual([{ code: 'slow', reconnect: true }, 1013]);
   expect([ids.jumps, reader.gaps], 'what it got is without a hole').toEqual([[], []]);
-  expect((await server.stats()).counters).toMatchObject({ slow_closed_total: 1, lines_ended_total: 1, lines_closed_total: 1 });
+  expect((await server.stats()).counters).toMatchObject({
+    slow_closed_total: 1,
+    lines_ended_total: 1,
+    lines_closed_total: 1,
+  });
   const again = await openWebSocket(server, `/feed?since=${reader.lastId}`, { keep: false });
   await again.waitForId(last);
   expect(again.gaps, 'whoever comes back is told').toMatchObject([{ after: reader.lastId }]);
@@ -181,7 +223,12 @@ test('--slow close: it gets whole messages, the end line `slow` and close code 1
 }, 30_000);
 
 test('one that is stalled when the server drains has its messages, the end line and 1012 when it reads on', async () => {
-  const { server } = await setUp({ drain: '8s', heartbeat: '60s', 'replay-bytes': '32MiB', 'replay-events': 100_000 });
+  const { server } = await setUp({
+    drain: '8s',
+    heartbeat: '60s',
+    'replay-bytes': '32MiB',
+    'replay-events': 100_000,
+  });
   const ids = new Ids();
   const reader = await openWebSocket(server, '/feed', { keep: false, onEvent: ids.take });
   const bystander = await openWebSocket(server, '/other');
@@ -215,12 +262,18 @@ test.each([
     const client = await openWebSocket(server, '/quiet', { keep: false });
     client.connection.pause();
     const frame = frameBytes(JSON.stringify(message));
-    const frames = Buffer.concat(Array.from({ length: Math.ceil(MIB / frame.length) }, () => frame));
+    const frames = Buffer.concat(
+      Array.from({ length: Math.ceil(MIB / frame.length) }, () => frame),
+    );
     const before = server.rssBytes();
     let mostBytes = before;
     let sentMegabytes = 0;
     // The kernel takes some MB of answers first.
-    for (; sentMegabytes < 40 && (await server.stats()).lines.byTransport.websocket === 1; sentMegabytes++) {
+    for (
+      ;
+      sentMegabytes < 40 && (await server.stats()).lines.byTransport.websocket === 1;
+      sentMegabytes++
+    ) {
       await handOver(client, frames);
       mostBytes = Math.max(mostBytes, server.rssBytes());
     }
@@ -242,8 +295,8 @@ test.each([
   60_000,
 );
 
-// Pongs are sent natively; past its bound uWebSockets sends nothing more, and what is not sent must not count as given.
-// native-notes/websocket-backpressure.md
+// Pongs are sent natively; past its bound uWebSockets sends nothing more, and what is not sent must
+// not count as given. native-notes/websocket-backpressure.md
 test('a client that pings without end and reads no pong is closed, and comes back to everything it was not given', async () => {
   const { server, control } = await setUp({ heartbeat: '60s' });
   const ids = new Ids();
@@ -260,9 +313,16 @@ test('a client that pings without end and reads no pong is closed, and comes bac
   expect(server.rssBytes() - before).toBeLessThan(48 * MIB);
   client.connection.resume();
   // What the kernel has not taken is gone, maybe in the middle of a frame.
-  await client.waitFor('the end of the connection', () => client.connection.closed, 2 * DEADLINE_MS);
+  await client.waitFor(
+    'the end of the connection',
+    () => client.connection.closed,
+    2 * DEADLINE_MS,
+  );
   expect([ids.jumps, client.gaps]).toEqual([[], []]);
-  const again = await openWebSocket(server, `/feed?since=${client.lastId}`, { keep: false, onEvent: ids.take });
+  const again = await openWebSocket(server, `/feed?since=${client.lastId}`, {
+    keep: false,
+    onEvent: ids.take,
+  });
   await again.waitForId(meanwhile);
   expect([ids.jumps, again.gaps]).toEqual([[], []]);
   await control.noticedNothing();
@@ -281,13 +341,21 @@ test('a peer that vanished, one that answers no ping, and one that stalls for go
   stalled.connection.pause();
   for (let i = 0; i < 20; i++) await server.publishBatch('bulk', events);
   expect((await server.stats()).lines.stalled).toBe(1);
-  await server.statsUntil('three are given up', (stats) => stats.lines.byTransport.websocket === 1, 40_000);
+  await server.statsUntil(
+    'three are given up',
+    (stats) => stats.lines.byTransport.websocket === 1,
+    40_000,
+  );
   await mute.waitForClose();
   expect([vanished.closed, answering.closed]).toEqual([false, false]);
   expect(mute.controls.length, 'it was asked').toBeGreaterThan(0);
   expect(answering.controls.length).toBeGreaterThan(0);
   const id = await server.publish('feed', 'still here');
   await answering.waitForId(id);
-  expect((await server.stats()).counters).toMatchObject({ lines_closed_total: 3, lines_closed_stalled_total: 1, gaps_total: 0 });
+  expect((await server.stats()).counters).toMatchObject({
+    lines_closed_total: 3,
+    lines_closed_stalled_total: 1,
+    gaps_total: 0,
+  });
   await control.noticedNothing();
 }, 50_000);

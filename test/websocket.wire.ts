@@ -1,7 +1,13 @@
 /** WebSockets as they stand on the wire: handshake, messages, replay, gap and end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
-import { KERNEL_BUFFERS, serverForTest, sharedServer, type Flags, type TestServer } from './support/server.js';
+import {
+  KERNEL_BUFFERS,
+  serverForTest,
+  sharedServer,
+  type Flags,
+  type TestServer,
+} from './support/server.js';
 import {
   acceptOf,
   handshakeBytes,
@@ -21,12 +27,17 @@ async function withEvents(channel: string, count: number, flags: Flags = {}): Pr
   return server;
 }
 
-/** A server that no longer holds most of what was published to `c`: the last id, and the oldest that is held. */
+/**
+ * A server that no longer holds most of what was published to `c`: the last id, and the oldest that
+ * is held.
+ */
 async function withLosses(): Promise<{ server: TestServer; last: number; oldest: number }> {
   const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
   let last = 0;
   for (let round = 0; round < 20; round++) {
-    const events = Array.from({ length: 100 }, (_, i) => ({ data: `${round}.${i} ${'x'.repeat(200)}` }));
+    const events = Array.from({ length: 100 }, (_, i) => ({
+      data: `${round}.${i} ${'x'.repeat(200)}`,
+    }));
     last = (await server.publishBatch('c', events)).last;
   }
   const held = await SseLine.open(server.port, '/c?since=0');
@@ -35,7 +46,8 @@ async function withLosses(): Promise<{ server: TestServer; last: number; oldest:
   return { server, last, oldest: held.ids[0]! };
 }
 
-const ids = (first: number, last: number): number[] => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+const ids = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 /** A handshake that is answered as HTTP: the refusal. */
 function refusal(port: number, path: string, headers: HandshakeHeaders = {}): Promise<Answer> {
@@ -90,11 +102,21 @@ describe('handshake', () => {
     ['Connection: upgrade', { connection: 'upgrade' }],
     [
       'names and values in upper case',
-      { UPGRADE: 'WEBSOCKET', CONNECTION: 'UPGRADE', 'SEC-WEBSOCKET-KEY': KEY, 'SEC-WEBSOCKET-VERSION': '13' },
+      {
+        UPGRADE: 'WEBSOCKET',
+        CONNECTION: 'UPGRADE',
+        'SEC-WEBSOCKET-KEY': KEY,
+        'SEC-WEBSOCKET-VERSION': '13',
+      },
     ],
     [
       'names in lower case',
-      { upgrade: 'WebSocket', connection: 'Upgrade', 'sec-websocket-key': KEY, 'sec-websocket-version': '13' },
+      {
+        upgrade: 'WebSocket',
+        connection: 'Upgrade',
+        'sec-websocket-key': KEY,
+        'sec-websocket-version': '13',
+      },
     ],
     ['an Accept that names other transports', { Accept: 'text/event-stream, application/json' }],
   ])('%s is a WebSocket', async (_name, headers: HandshakeHeaders) => {
@@ -129,7 +151,10 @@ describe('handshake', () => {
       '13',
     ]);
     const after = (await shared().stats()).counters;
-    expect([after.refused_total - before.refused_total, after.lines_opened_total - before.lines_opened_total]).toEqual([1, 0]);
+    expect([
+      after.refused_total - before.refused_total,
+      after.lines_opened_total - before.lines_opened_total,
+    ]).toEqual([1, 0]);
   });
 
   test.each([
@@ -140,7 +165,13 @@ describe('handshake', () => {
     ['a bad position', '/c?since=abc', {}, 400, 'HOLDLINE_BAD_POSITION'],
     ['a bad last_event_id', '/c?last_event_id=-1', {}, 400, 'HOLDLINE_BAD_POSITION'],
     ['a bad last', '/c?last=1e3', {}, 400, 'HOLDLINE_BAD_POSITION'],
-    ['a bad position that a header beats', '/c?since=abc', { 'Last-Event-ID': '1' }, 400, 'HOLDLINE_BAD_POSITION'],
+    [
+      'a bad position that a header beats',
+      '/c?since=abc',
+      { 'Last-Event-ID': '1' },
+      400,
+      'HOLDLINE_BAD_POSITION',
+    ],
     ['a bad channel', '/a..b', {}, 400, 'HOLDLINE_BAD_CHANNEL'],
     ['an empty channel name', '/a,,b', {}, 400, 'HOLDLINE_BAD_CHANNEL'],
     [
@@ -181,20 +212,26 @@ describe('handshake', () => {
   test.each([
     ['no Upgrade', { Upgrade: undefined, Connection: undefined }],
     ['an Upgrade to something else', { Upgrade: 'h2c' }],
-  ])('%s, though there is a Sec-WebSocket-Key, is a GET like any other', async (_name, headers: HandshakeHeaders) => {
-    const { port } = shared();
-    const connection = await RawConnection.open(port);
-    onTestFinished(() => connection.destroy());
-    connection.send(handshakeBytes(port, '/c', headers));
-    await connection.waitFor('a prelude', () => connection.text.includes('retry: '));
-    expect(connection.text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-    expect(connection.text).toMatch(/\r\nContent-Type: text\/event-stream\r\n/i);
-    const poll = await exchange(
-      port,
-      handshakeBytes(port, '/c?wait=0&since=0&limit=1', { ...headers, Accept: 'application/json' }),
-    );
-    expect([200, 204]).toContain(poll.status);
-  });
+  ])(
+    '%s, though there is a Sec-WebSocket-Key, is a GET like any other',
+    async (_name, headers: HandshakeHeaders) => {
+      const { port } = shared();
+      const connection = await RawConnection.open(port);
+      onTestFinished(() => connection.destroy());
+      connection.send(handshakeBytes(port, '/c', headers));
+      await connection.waitFor('a prelude', () => connection.text.includes('retry: '));
+      expect(connection.text).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      expect(connection.text).toMatch(/\r\nContent-Type: text\/event-stream\r\n/i);
+      const poll = await exchange(
+        port,
+        handshakeBytes(port, '/c?wait=0&since=0&limit=1', {
+          ...headers,
+          Accept: 'application/json',
+        }),
+      );
+      expect([200, 204]).toContain(poll.status);
+    },
+  );
 
   test('more than --max-connections is 503 and when to come back; a place that is left is free', async () => {
     const server = await serverForTest({ 'max-connections': 2 });
@@ -202,7 +239,10 @@ describe('handshake', () => {
     const answer = await refusal(server.port, '/c');
     expect([answer.status, codeOf(answer)]).toEqual([503, 'HOLDLINE_LINES_FULL']);
     expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
-    expect((await server.stats()).lines).toMatchObject({ open: 2, byTransport: { sse: 0, ndjson: 0, websocket: 2, poll: 0 } });
+    expect((await server.stats()).lines).toMatchObject({
+      open: 2,
+      byTransport: { sse: 0, ndjson: 0, websocket: 2, poll: 0 },
+    });
     lines[0]!.close(1000);
     await lines[0]!.waitForClose();
     await server.statsUntil('the place is free', (stats) => stats.lines.open === 1);
@@ -247,14 +287,20 @@ describe('handshake', () => {
     // The connection that asks is one itself.
     await server.statsUntil('no socket is left', (stats) => stats.sockets.open === 1);
     const { counters } = await server.stats();
-    expect(counters).toMatchObject({ lines_opened_total: 150, lines_closed_total: 150, sockets_refused_total: 0 });
+    expect(counters).toMatchObject({
+      lines_opened_total: 150,
+      lines_closed_total: 150,
+      sockets_refused_total: 0,
+    });
   });
 
   test('100 refused handshakes leave no line and no channel behind', async () => {
     const server = shared();
     const before = await server.stats();
     await Promise.all(ids(1, 50).map((i) => refusal(server.port, `/good${i}?since=bad`)));
-    await Promise.all(ids(1, 50).map((i) => refusal(server.port, `/other${i}`, { 'Sec-WebSocket-Version': '12' })));
+    await Promise.all(
+      ids(1, 50).map((i) => refusal(server.port, `/other${i}`, { 'Sec-WebSocket-Version': '12' })),
+    );
     const after = await server.stats();
     expect(after.counters.refused_total - before.counters.refused_total).toBe(100);
     expect(after.channels.known).toBe(before.channels.known);
@@ -269,7 +315,9 @@ describe('live', () => {
     const client = await WsClient.open(server, '/c');
     await server.publish('c', 'hello', 'notice');
     await server.publish('c', 'two "quoted"\nlines');
-    await server.post('c', '{"n": 1.0,\r\n"big":12345678901234567890}', { headers: { 'Content-Type': 'application/json' } });
+    await server.post('c', '{"n": 1.0,\r\n"big":12345678901234567890}', {
+      headers: { 'Content-Type': 'application/json' },
+    });
     await server.publish('other', 'not this');
     await server.publish('c', '');
     await line.waitForId(5);
@@ -300,7 +348,10 @@ describe('live', () => {
     const line = await openWebSocket(server, '/c');
     const sse = await SseLine.open(server.port, '/c');
     onTestFinished(() => sse.close());
-    await sse.waitFor('three heartbeats of an event stream', () => sse.blocks.filter((block) => block.comment).length >= 3);
+    await sse.waitFor(
+      'three heartbeats of an event stream',
+      () => sse.blocks.filter((block) => block.comment).length >= 3,
+    );
     await line.roundTrip();
     expect(line.messageCount).toBe(0);
   });
@@ -313,20 +364,32 @@ describe('replay', () => {
     ['lastEventId=4', '/c?lastEventId=4', {}],
     ['since=4', '/c?since=4', {}],
     ['last=3', '/c?last=3', {}],
-  ])('%s continues with 5, 6, 7 and goes on live without a seam', async (_name, path, headers: HandshakeHeaders) => {
-    const server = await withEvents('c', 7);
-    const line = await openWebSocket(server, path, { headers });
-    const client = await WsClient.open(server, path, { headers: headers as Record<string, string> });
-    expect(line.head.headers.get('holdline-position')).toBe('4');
-    await server.publish('c', 'n8');
-    await line.waitForId(8);
-    expect(line.lines).toEqual(ids(5, 8).map((id) => `{"id":${id},"channel":"c","data":"n${id}"}`));
-    await client.waitForLines(4);
-    expect(client.ids).toEqual([5, 6, 7, 8]);
-  });
+  ])(
+    '%s continues with 5, 6, 7 and goes on live without a seam',
+    async (_name, path, headers: HandshakeHeaders) => {
+      const server = await withEvents('c', 7);
+      const line = await openWebSocket(server, path, { headers });
+      const client = await WsClient.open(server, path, {
+        headers: headers as Record<string, string>,
+      });
+      expect(line.head.headers.get('holdline-position')).toBe('4');
+      await server.publish('c', 'n8');
+      await line.waitForId(8);
+      expect(line.lines).toEqual(
+        ids(5, 8).map((id) => `{"id":${id},"channel":"c","data":"n${id}"}`),
+      );
+      await client.waitForLines(4);
+      expect(client.ids).toEqual([5, 6, 7, 8]);
+    },
+  );
 
   test.each([
-    ['the header beats every position in the URL', '/c?last_event_id=2&since=1&last=7', { 'Last-Event-ID': '6' }, 7],
+    [
+      'the header beats every position in the URL',
+      '/c?last_event_id=2&since=1&last=7',
+      { 'Last-Event-ID': '6' },
+      7,
+    ],
     ['last_event_id beats since and last', '/c?last=7&since=2&last_event_id=5', {}, 6],
     ['since beats last', '/c?last=7&since=3', {}, 4],
   ])('%s', async (_name, path, headers: HandshakeHeaders, firstId) => {
@@ -376,7 +439,9 @@ describe('replay', () => {
 
   test('10,000 events come in messages of whole lines, none over 16,376 bytes', async () => {
     const server = await serverForTest({ 'replay-events': 20_000, 'replay-bytes': '16MiB' });
-    const events = Array.from({ length: 10_000 }, (_, i) => ({ data: `${i}:${'é'.repeat(i % 200)}` }));
+    const events = Array.from({ length: 10_000 }, (_, i) => ({
+      data: `${i}:${'é'.repeat(i % 200)}`,
+    }));
     await server.publishBatch('c', events);
     const line = await openWebSocket(server, '/c?since=0');
     await line.waitForId(10_000);
@@ -395,7 +460,17 @@ describe('replay', () => {
 
   test('a line of more than 16,376 bytes is a message of its own, in a replay and live', async () => {
     const server = await serverForTest({ 'replay-events': 1000, 'replay-bytes': '4MiB' });
-    const lineBytes = [100, MESSAGE_BYTES, 100, MESSAGE_BYTES + 1, 100, 20_000, 60_000, 60_000, 100];
+    const lineBytes = [
+      100,
+      MESSAGE_BYTES,
+      100,
+      MESSAGE_BYTES + 1,
+      100,
+      20_000,
+      60_000,
+      60_000,
+      100,
+    ];
     const sent: string[] = [];
     const publish = async (): Promise<void> => {
       for (const bytes of lineBytes) {
@@ -443,7 +518,11 @@ describe('gap and end', () => {
     const justInTime = await openWebSocket(server, `/c?since=${oldest - 1}`);
     await justInTime.waitForId(last);
     expect([justInTime.gaps, justInTime.ids]).toEqual([[], ids(oldest, last)]);
-    expect((await server.stats()).counters).toMatchObject({ gaps_total: 1, gaps_at_join_total: 1, gaps_slow_total: 0 });
+    expect((await server.stats()).counters).toMatchObject({
+      gaps_total: 1,
+      gaps_at_join_total: 1,
+      gaps_slow_total: 0,
+    });
   });
 
   test('where nothing is kept a missed event is a gap with before null, and live goes on', async () => {
@@ -452,20 +531,28 @@ describe('gap and end', () => {
     await line.waitFor('the gap', () => line.gaps[0]);
     const id = await server.publish('c', 'live');
     await line.waitForId(id);
-    expect(line.lines).toEqual(['{"gap":{"after":2,"before":null}}', `{"id":${id},"channel":"c","data":"live"}`]);
+    expect(line.lines).toEqual([
+      '{"gap":{"after":2,"before":null}}',
+      `{"id":${id},"channel":"c","data":"live"}`,
+    ]);
   });
 
-  test.each(['abc', '-1', '9007199254740992'])('a foreign Last-Event-ID "%s" is a gap and everything held', async (text) => {
-    const server = await withEvents('c', 3);
-    const line = await openWebSocket(server, '/c', { headers: { 'Last-Event-ID': text } });
-    await line.waitForId(3);
-    expect(line.lines[0]).toBe('{"gap":{"after":null,"before":1}}');
-    expect(line.ids).toEqual([1, 2, 3]);
-  });
+  test.each(['abc', '-1', '9007199254740992'])(
+    'a foreign Last-Event-ID "%s" is a gap and everything held',
+    async (text) => {
+      const server = await withEvents('c', 3);
+      const line = await openWebSocket(server, '/c', { headers: { 'Last-Event-ID': text } });
+      await line.waitForId(3);
+      expect(line.lines[0]).toBe('{"gap":{"after":null,"before":1}}');
+      expect(line.ids).toEqual([1, 2, 3]);
+    },
+  );
 
   test('on drain each line gets what it is owed, the end line and close code 1012; exit 0', async () => {
     const server = await serverForTest();
-    const lines = await Promise.all(['/a', '/b', '/a,b'].map((path) => openWebSocket(server, path)));
+    const lines = await Promise.all(
+      ['/a', '/b', '/a,b'].map((path) => openWebSocket(server, path)),
+    );
     const client = await WsClient.open(server, '/a');
     await Promise.all([server.publish('a', 'to a'), server.publish('b', 'to b')]);
     server.signal('SIGTERM');
@@ -490,13 +577,13 @@ describe('gap and end', () => {
     server.signal('SIGTERM');
     for (const line of lines) {
       await line.waitForClose();
-      expect([line.lastId, line.eventCount, line.gaps.length, line.end?.code, line.closeFrame?.code]).toEqual([
-        last,
-        5000,
-        0,
-        'draining',
-        1012,
-      ]);
+      expect([
+        line.lastId,
+        line.eventCount,
+        line.gaps.length,
+        line.end?.code,
+        line.closeFrame?.code,
+      ]).toEqual([last, 5000, 0, 'draining', 1012]);
     }
     expect(await server.exited()).toBe(0);
   });

@@ -1,4 +1,7 @@
-/** Every mechanism gives every line every event, whatever it costs: only then are their figures to be compared. */
+/**
+ * Every mechanism gives every line every event, whatever it costs: only then are their figures to
+ * be compared.
+ */
 import { describe, expect, test } from 'vitest';
 import { type Corkable, EVENTS_HELD, type Mechanism } from './mechanism.js';
 import { MECHANISMS } from './mechanisms.js';
@@ -33,12 +36,14 @@ function frames(first: number, last: number): string {
 function append(mechanism: Mechanism, first: number, last: number): void {
   // As the encoder's own memory is: longer than the frame, and overwritten by the next one.
   const scratch = Buffer.alloc(1024);
-  for (let id = first; id <= last; id++) mechanism.append(id, scratch, scratch.write(frame(id), 'latin1'));
+  for (let id = first; id <= last; id++)
+    mechanism.append(id, scratch, scratch.write(frame(id), 'latin1'));
 }
 
 /** Slices without any time: a sweep is cut as often as it can be. */
 function pump(mechanism: Mechanism): void {
-  for (let slices = 0; !mechanism.sweep(0); slices++) if (slices > 10_000) throw new Error('it is never done');
+  for (let slices = 0; !mechanism.sweep(0); slices++)
+    if (slices > 10_000) throw new Error('it is never done');
 }
 
 describe.each(Object.entries(MECHANISMS))('%s', (name, { make }) => {

@@ -1,6 +1,7 @@
 /**
- * The losers: the last events as an array of Buffers, or of strings, and a cork in which each is written by itself. That is a call into
- * native code and a chunk of its own for each event; strings are transcoded in each of those calls, too. Rows as in packed-slab.ts.
+ * The losers: the last events as an array of Buffers, or of strings, and a cork in which each is
+ * written by itself. That is a call into native code and a chunk of its own for each event; strings
+ * are transcoded in each of those calls, too. Rows as in packed-slab.ts.
  */
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { type Corkable, EVENTS_HELD } from './mechanism.js';
@@ -17,7 +18,8 @@ let corkedTo: number;
 let corkedTaken: boolean;
 
 function writeCorked(): void {
-  for (let seq = corkedFrom; seq < corkedTo; seq++) corkedTaken = corkedSocket.write(corkedFrames[seq & SLOT_MASK]!);
+  for (let seq = corkedFrom; seq < corkedTo; seq++)
+    corkedTaken = corkedSocket.write(corkedFrames[seq & SLOT_MASK]!);
 }
 
 abstract class FrameRing extends PackedRows {

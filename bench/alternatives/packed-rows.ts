@@ -1,4 +1,7 @@
-/** Lines as rows of packed arrays (core/lines.ts), swept downwards in slices of time. What a visit writes is the subclass's. */
+/**
+ * Lines as rows of packed arrays (core/lines.ts), swept downwards in slices of time. What a visit
+ * writes is the subclass's.
+ */
 import { HEALTHY, LineTable, Lines, STALLED } from '../../src/core/lines.js';
 import { CORKS_BETWEEN_LOOKS, type Corkable, type Mechanism } from './mechanism.js';
 

@@ -1,4 +1,7 @@
-/** The loser: a Set of lines, an object each, as most servers hold their responses. Slab, cork and batches as in packed-slab.ts. */
+/**
+ * The loser: a Set of lines, an object each, as most servers hold their responses. Slab, cork and
+ * batches as in packed-slab.ts.
+ */
 import { CORKS_BETWEEN_LOOKS, type Corkable, type Mechanism } from './mechanism.js';
 import { SlabHistory } from './slab-history.js';
 

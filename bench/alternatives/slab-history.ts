@@ -1,4 +1,7 @@
-/** The last events in one slab (core/ring.ts), and the slice that was cut last: every line in step is given the same view of it. */
+/**
+ * The last events in one slab (core/ring.ts), and the slice that was cut last: every line in step
+ * is given the same view of it.
+ */
 import { Ring } from '../../src/core/ring.js';
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { EVENTS_HELD } from './mechanism.js';

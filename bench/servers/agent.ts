@@ -1,6 +1,13 @@
-/** What every Node server of the bench answers the runner: collect garbage, tell its usage, watch its loop, stop. */
+/**
+ * What every Node server of the bench answers the runner: collect garbage, tell its usage, watch
+ * its loop, stop.
+ */
 import { readFileSync } from 'node:fs';
-import { type IntervalHistogram, PerformanceObserver, monitorEventLoopDelay } from 'node:perf_hooks';
+import {
+  type IntervalHistogram,
+  PerformanceObserver,
+  monitorEventLoopDelay,
+} from 'node:perf_hooks';
 import { getHeapStatistics, writeHeapSnapshot } from 'node:v8';
 import { answerRunner, tellRunner } from '../child.js';
 import { nowUs } from '../clock.js';
@@ -22,12 +29,18 @@ export interface Usage {
   /** When it was told. */
   atUs: number;
   cpuSeconds: number;
-  /** VmRSS: what the kernel counts for this process in user space; socket buffers of the kernel are not in it. */
+  /**
+   * VmRSS: what the kernel counts for this process in user space; socket buffers of the kernel are
+   * not in it.
+   */
   rssBytes: number;
   rssAnonBytes: number;
   heapUsedBytes: number;
   externalBytes: number;
-  /** The sampling interval is subtracted: 0 = the loop came round when it was asked to. Null when it is not watched. */
+  /**
+   * The sampling interval is subtracted: 0 = the loop came round when it was asked to. Null when it
+   * is not watched.
+   */
   loopDelayMs: LoopDelay | null;
   /** Null when the loop is not watched. */
   collections: Collections | null;
@@ -65,7 +78,8 @@ export interface Served {
 }
 
 export function serveRunner(served: Served): void {
-  // Watching costs a timer a millisecond, so it is off until asked for: the idle subject must not measure it.
+  // Watching costs a timer a millisecond, so it is off until asked for: the idle subject must not
+  // measure it.
   let loop: IntervalHistogram | undefined;
   let collections: Collections | null = null;
   const observer = new PerformanceObserver((list) => {
@@ -104,7 +118,10 @@ export function serveRunner(served: Served): void {
       setTimeout(() => process.exit(0), 20);
     },
   });
-  tellRunner('listening', { port: served.port, sendBufferBytes: served.sendBufferBytes ?? null } satisfies Listening);
+  tellRunner('listening', {
+    port: served.port,
+    sendBufferBytes: served.sendBufferBytes ?? null,
+  } satisfies Listening);
 }
 
 interface MallocInfo {
@@ -133,7 +150,18 @@ async function mallocInfo(): Promise<MallocInfo | null> {
   try {
     if (askMalloc === undefined) {
       const { default: koffi } = await import('koffi');
-      const fields = ['arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks', 'fordblks', 'keepcost'];
+      const fields = [
+        'arena',
+        'ordblks',
+        'smblks',
+        'hblks',
+        'hblkhd',
+        'usmblks',
+        'fsmblks',
+        'uordblks',
+        'fordblks',
+        'keepcost',
+      ];
       koffi.struct('mallinfo2', Object.fromEntries(fields.map((field) => [field, 'size_t'])));
       askMalloc = koffi.load(null).func('mallinfo2 mallinfo2()') as unknown as () => MallocInfo;
     }

@@ -1,8 +1,15 @@
 /**
- * The server around one mechanism of bench/alternatives/: streams, publishing, and a pump that writes in slices of time from
- * `setImmediate`. It keeps nothing for those who come later and tells no gap, so that what is compared is the mechanism alone.
+ * The server around one mechanism of bench/alternatives/: streams, publishing, and a pump that
+ * writes in slices of time from `setImmediate`. It keeps nothing for those who come later and tells
+ * no gap, so that what is compared is the mechanism alone.
  */
-import { App, type HttpRequest, type HttpResponse, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import {
+  App,
+  type HttpRequest,
+  type HttpResponse,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from 'uWebSockets.js';
 import { SSE, scratch } from '../../src/core/frame.js';
 import { SWEEP_SLICE_MS } from '../../src/limits.js';
 import { MECHANISMS, type MechanismName } from '../alternatives/mechanisms.js';
@@ -44,7 +51,9 @@ function subscribe(res: HttpResponse, _req: HttpRequest): void {
   res.onWritable(callback);
 }
 
-/** One closure for both callbacks, in every mechanism, and without a name, as in src/native/uws.ts. */
+/**
+ * One closure for both callbacks, in every mechanism, and without a name, as in src/native/uws.ts.
+ */
 function makeCallback(res: HttpResponse, line: unknown): (offset?: number) => boolean {
   return (offset) => {
     if (offset === undefined) {
@@ -66,7 +75,13 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
-    const length = SSE.encode({ id, channel: CHANNEL, type: undefined, data: Buffer.concat(parts), json: false });
+    const length = SSE.encode({
+      id,
+      channel: CHANNEL,
+      type: undefined,
+      data: Buffer.concat(parts),
+      json: false,
+    });
     mechanism.append(id, scratch, length);
     wake();
     res.writeHeader('Content-Type', 'application/json');

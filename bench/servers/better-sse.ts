@@ -1,4 +1,7 @@
-/** A rival: better-sse on `node:http`, one channel, its defaults; only the ids are numbers, so that their order can be checked. */
+/**
+ * A rival: better-sse on `node:http`, one channel, its defaults; only the ids are numbers, so that
+ * their order can be checked.
+ */
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createChannel, createSession } from 'better-sse';
@@ -21,7 +24,8 @@ async function publish(request: IncomingMessage, response: ServerResponse): Prom
 }
 
 const server = createServer((request, response) => {
-  const answered = request.method === 'POST' ? publish(request, response) : subscribe(request, response);
+  const answered =
+    request.method === 'POST' ? publish(request, response) : subscribe(request, response);
   // A session that its client has left already cannot be registered.
   answered.catch(() => response.destroy());
 });

@@ -1,4 +1,7 @@
-/** The floor of the short-poll: a uWebSockets.js route that answers every GET with the same bytes, those that Holdline was seen to send. */
+/**
+ * The floor of the short-poll: a uWebSockets.js route that answers every GET with the same bytes,
+ * those that Holdline was seen to send.
+ */
 import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
 import { serveRunner } from './agent.js';
 
@@ -13,7 +16,9 @@ export interface FixedAnswerSettings {
   hasLength: boolean;
 }
 
-const { status, headers, body, hasLength } = JSON.parse(process.env['BENCH_SETTINGS'] ?? '') as FixedAnswerSettings;
+const { status, headers, body, hasLength } = JSON.parse(
+  process.env['BENCH_SETTINGS'] ?? '',
+) as FixedAnswerSettings;
 const bodyBytes = Buffer.from(body);
 
 const app = App();

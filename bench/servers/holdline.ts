@@ -1,9 +1,15 @@
-/** Holdline itself, as the library starts it: the one file of the bench that knows the product's options. */
+/**
+ * Holdline itself, as the library starts it: the one file of the bench that knows the product's
+ * options.
+ */
 import { setFlagsFromString } from 'node:v8';
 import { createServer, type Options } from '../../dist/index.js';
 import { serveRunner } from './agent.js';
 
-/** Settings a subject may change come as JSON in the environment, so that they are part of the process from its first line. */
+/**
+ * Settings a subject may change come as JSON in the environment, so that they are part of the
+ * process from its first line.
+ */
 export type HoldlineSettings = Pick<
   Options,
   | 'host'
@@ -21,7 +27,8 @@ setFlagsFromString('--semi-space-growth-factor=1');
 
 const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;
 
-// The cap on connections is left at its default, which follows the file limit: 19,836 under one of 20,000.
+// The cap on connections is left at its default, which follows the file limit: 19,836 under one of
+// 20,000.
 const server = createServer({
   host: '127.0.0.1',
   port: 0,

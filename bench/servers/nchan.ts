@@ -1,4 +1,7 @@
-/** nginx with nchan, a rival: its configuration for one channel and one worker, as near to the others' settings as it can be set. */
+/**
+ * nginx with nchan, a rival: its configuration for one channel and one worker, as near to the
+ * others' settings as it can be set.
+ */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -11,10 +14,14 @@ export function nchanAbsence(): string | undefined {
 }
 
 /**
- * A master and one worker: without a master nchan aborts on the first publish. Its ids are no integers, so that the order of
- * the events is not checked, and its streams are not chunked.
+ * A master and one worker: without a master nchan aborts on the first publish. Its ids are no
+ * integers, so that the order of the events is not checked, and its streams are not chunked.
  */
-export function nchanCommand(directory: string, port: number, path: string): { command: string; args: string[] } {
+export function nchanCommand(
+  directory: string,
+  port: number,
+  path: string,
+): { command: string; args: string[] } {
   const file = join(directory, 'nginx.conf');
   writeFileSync(file, configuration(directory, port, path));
   return { command: NGINX, args: ['-c', file, '-p', directory, '-e', 'stderr'] };

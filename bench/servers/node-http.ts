@@ -1,6 +1,7 @@
 /**
- * A rival: `node:http` as most event streams in Node are written, a Set of responses and one `write` for each of them and event. It
- * keeps nothing to replay, and what a reader does not take waits in the response's own buffer.
+ * A rival: `node:http` as most event streams in Node are written, a Set of responses and one
+ * `write` for each of them and event. It keeps nothing to replay, and what a reader does not take
+ * waits in the response's own buffer.
  */
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -27,7 +28,8 @@ function subscribe(response: ServerResponse): void {
 async function publish(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const data = await readBody(request);
   const id = ++lastId;
-  // A string is what most programs write; made once, so that the comparison is not one of string building.
+  // A string is what most programs write; made once, so that the comparison is not one of string
+  // building.
   const frame = `id: ${id}\ndata: ${data}\n\n`;
   for (const line of lines) if (!line.write(frame)) refusedWrites++;
   response.setHeader('Content-Type', 'application/json');

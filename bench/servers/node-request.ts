@@ -1,4 +1,7 @@
-/** What the rivals on `node:http` share: reading a body, and an accept queue that does not overflow when all connect at once. */
+/**
+ * What the rivals on `node:http` share: reading a body, and an accept queue that does not overflow
+ * when all connect at once.
+ */
 import type { IncomingMessage } from 'node:http';
 
 /** Node's default is 511; the kernel bounds it by net.core.somaxconn. */

@@ -1,8 +1,15 @@
 /**
- * The raw uWebSockets.js floor: one frame built per POST, and nothing kept, replayed or caught up. Streams get one corked write per
- * line and event, WebSockets uWebSockets.js's own publish(), waiting polls one corked answer each.
+ * The raw uWebSockets.js floor: one frame built per POST, and nothing kept, replayed or caught up.
+ * Streams get one corked write per line and event, WebSockets uWebSockets.js's own publish(),
+ * waiting polls one corked answer each.
  */
-import { App, type HttpRequest, type HttpResponse, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import {
+  App,
+  type HttpRequest,
+  type HttpResponse,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from 'uWebSockets.js';
 import { ndjsonEvent } from '../event.js';
 import { serveRunner } from './agent.js';
 
@@ -13,7 +20,9 @@ const ANSWERS_KEPT = 1024;
 
 interface Line {
   res: HttpResponse;
-  /** Refused a write and has not been writable since: written to again it would grow without bound. */
+  /**
+   * Refused a write and has not been writable since: written to again it would grow without bound.
+   */
   stalled: boolean;
 }
 
@@ -120,10 +129,15 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
     if (!isLast) return;
     const id = ++lastId;
     const data = Buffer.concat(parts);
-    if (lines.length > 0) setImmediate(fanOut, Buffer.concat([Buffer.from(`id: ${id}\ndata: `), data, Buffer.from('\n\n')]));
+    if (lines.length > 0)
+      setImmediate(
+        fanOut,
+        Buffer.concat([Buffer.from(`id: ${id}\ndata: `), data, Buffer.from('\n\n')]),
+      );
     const object = ndjsonEvent(id, data);
     answers[id % ANSWERS_KEPT] = object;
-    if (webSockets > 0) app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
+    if (webSockets > 0)
+      app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
     if (waiters.length > 0) setImmediate(answerWaiters, id);
     res.writeHeader('Content-Type', 'application/json');
     res.end(`{"id":${id},"subscribers":${held()}}`);

@@ -1,4 +1,5 @@
-// res.close() and app.close() run onAborted inside the call; a FIN from the client is an abort; after abort or end every use of res throws.
+// res.close() and app.close() run onAborted inside the call; a FIN from the client is an abort;
+// after abort or end every use of res throws.
 import { RawClient, listen, main, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
@@ -27,7 +28,13 @@ function throwing(response: HttpResponse): string[] {
 export async function probe(): Promise<ProbeResult> {
   const rows: Row[] = [];
   let holds = true;
-  type Ending = 'res.close()' | 'app.close()' | 'client FIN' | 'client reset' | 'res.end()' | 'res.close() in its own cork';
+  type Ending =
+    | 'res.close()'
+    | 'app.close()'
+    | 'client FIN'
+    | 'client reset'
+    | 'res.end()'
+    | 'res.close() in its own cork';
   for (const ending of [
     'res.close()',
     'res.close() in its own cork',
@@ -75,7 +82,9 @@ export async function probe(): Promise<ProbeResult> {
     });
     holds &&=
       throwsAfter.length === uses.length &&
-      (ending === 'res.end()' ? aborted === 0 : aborted === 1 && throwsInside.length === uses.length);
+      (ending === 'res.end()'
+        ? aborted === 0
+        : aborted === 1 && throwsInside.length === uses.length);
     if (ending === 'res.close()' || ending === 'app.close()') holds &&= inside === 1;
     client.destroy();
   }

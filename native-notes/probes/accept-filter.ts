@@ -1,4 +1,5 @@
-// app.filter sees +1 for each accepted socket and −1 for each that goes; res.close() in it refuses a socket before it has sent a byte.
+// app.filter sees +1 for each accepted socket and −1 for each that goes; res.close() in it refuses
+// a socket before it has sent a byte.
 import { RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -30,7 +31,10 @@ export async function probe(): Promise<ProbeResult> {
   const { port } = await listen(app);
   const silent = Array.from({ length: connects }, () => new RawClient(port));
   await until(() => calls.filter((call) => call === 1).length === connects, 'every connect');
-  await until(() => silent.filter((client) => client.closed).length === connects - cap, 'the refused ones to close');
+  await until(
+    () => silent.filter((client) => client.closed).length === connects - cap,
+    'the refused ones to close',
+  );
   const refused = silent.filter((client) => client.closed);
   const plus = calls.filter((call) => call === 1).length;
   const minus = calls.filter((call) => call === -1).length;
@@ -40,7 +44,9 @@ export async function probe(): Promise<ProbeResult> {
     '−1': minus,
     live,
     'clients closed': refused.length,
-    'client saw': [...new Set(refused.map((client) => (client.error === '' ? 'FIN' : client.error)))].join(' '),
+    'client saw': [
+      ...new Set(refused.map((client) => (client.error === '' ? 'FIN' : client.error))),
+    ].join(' '),
   });
 
   // One that talks before it knows.
@@ -52,7 +58,12 @@ export async function probe(): Promise<ProbeResult> {
     '−1': calls.filter((call) => call === -1).length,
     live,
     'clients closed': 1,
-    'client saw': talker.error === '' ? (talker.receivedBytes === 0 ? 'FIN, no byte' : 'an answer') : talker.error,
+    'client saw':
+      talker.error === ''
+        ? talker.receivedBytes === 0
+          ? 'FIN, no byte'
+          : 'an answer'
+        : talker.error,
   });
 
   silent.find((client) => !client.closed)?.destroy();

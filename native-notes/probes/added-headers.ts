@@ -1,4 +1,5 @@
-// The header lines that uWebSockets adds by itself, and which of them can be left out. Each case in a child: _cfg is for the process.
+// The header lines that uWebSockets adds by itself, and which of them can be left out. Each case in
+// a child: _cfg is for the process.
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -21,15 +22,32 @@ const cases: [name: string, before: string, answer: string, names: string][] = [
   ["end('ok')", '', "response.end('ok')", 'Date, uWebSockets, Content-Length'],
   ["write('ok')", '', "response.write('ok')", 'Date, uWebSockets, Transfer-Encoding'],
   ['endWithoutBody()', '', 'response.endWithoutBody()', 'Date, uWebSockets'],
-  ["an own Date, then end('ok')", '', "response.writeHeader('Date', 'x').end('ok')", 'Date, Date, uWebSockets, Content-Length'],
-  ["_cfg('silent'), end('ok')", "uWS._cfg('silent');", "response.end('ok')", 'Date, Content-Length'],
-  ["_cfg('silent'), write('ok')", "uWS._cfg('silent');", "response.write('ok')", 'Date, Transfer-Encoding'],
+  [
+    "an own Date, then end('ok')",
+    '',
+    "response.writeHeader('Date', 'x').end('ok')",
+    'Date, Date, uWebSockets, Content-Length',
+  ],
+  [
+    "_cfg('silent'), end('ok')",
+    "uWS._cfg('silent');",
+    "response.end('ok')",
+    'Date, Content-Length',
+  ],
+  [
+    "_cfg('silent'), write('ok')",
+    "uWS._cfg('silent');",
+    "response.write('ok')",
+    'Date, Transfer-Encoding',
+  ],
 ];
 
 export async function probe(): Promise<ProbeResult> {
   const rows: Row[] = [];
   let holds = true;
-  const results = await Promise.all(cases.map(async ([, before, answer]) => runScript(script(before, answer))));
+  const results = await Promise.all(
+    cases.map(async ([, before, answer]) => runScript(script(before, answer))),
+  );
   for (const [at, [name, , , expected]] of cases.entries()) {
     const { stdout, stderr } = results[at] ?? { stdout: '', stderr: '' };
     if (stdout === '') throw new Error(stderr);

@@ -1,21 +1,50 @@
-// What follows a chunked body on its connection: parsed as a request in the same turn, unless the answer waits a turn and then closes.
+// What follows a chunked body on its connection: parsed as a request in the same turn, unless the
+// answer waits a turn and then closes.
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { ProbeResult } from './support.js';
 
 const HEAD = 'POST /c HTTP/1.1\r\nHost: probe\r\nTransfer-Encoding: chunked\r\n\r\n';
 const NEXT = 'GET /next HTTP/1.1\r\nHost: probe\r\n\r\n';
 
-/** What a client sends, one text a segment, and what is handled of it; nothing is asked of an answer at once where `atOnce` is empty. */
-const cases: readonly (readonly [name: string, segments: readonly string[], atOnce: string, aTurnLater: string])[] = [
+/**
+ * What a client sends, one text a segment, and what is handled of it; nothing is asked of an answer
+ * at once where `atOnce` is empty.
+ */
+const cases: readonly (readonly [
+  name: string,
+  segments: readonly string[],
+  atOnce: string,
+  aTurnLater: string,
+])[] = [
   ['a body and nothing else', [`${HEAD}3\r\nabc\r\n0\r\n\r\n`], 'abc', 'abc'],
   ['without the last CRLF', [`${HEAD}3\r\nabc\r\n0\r\n`], 'abc', 'abc'],
   ['a request behind it', [`${HEAD}3\r\nabc\r\n0\r\n\r\n${NEXT}`], 'abc /next', 'nothing'],
-  ['any two bytes for the last CRLF, and a request', [`${HEAD}3\r\nabc\r\n0\r\nXX${NEXT}`], 'abc /next', 'nothing'],
+  [
+    'any two bytes for the last CRLF, and a request',
+    [`${HEAD}3\r\nabc\r\n0\r\nXX${NEXT}`],
+    'abc /next',
+    'nothing',
+  ],
   ['a trailer that is a request behind two bytes', [`${HEAD}0\r\na:${NEXT}`], ' /next', 'nothing'],
   ['an empty size line, and a request', [`${HEAD}3\r\nabc\r\n\r\n${NEXT}`], 'abc /next', 'nothing'],
-  ['a legal trailer in the same segment', [`${HEAD}3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n`], 'abc 505', '505'],
-  ['a legal trailer in the next segment', [`${HEAD}3\r\nabc\r\n0\r\n`, 'X-T: 1\r\n\r\n'], '', 'abc'],
-  ['a chunk extension 3;a=b, read as hexadecimal', [`${HEAD}3;a=b\r\nabc\r\n0\r\n\r\n`], 'waits', 'waits'],
+  [
+    'a legal trailer in the same segment',
+    [`${HEAD}3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n`],
+    'abc 505',
+    '505',
+  ],
+  [
+    'a legal trailer in the next segment',
+    [`${HEAD}3\r\nabc\r\n0\r\n`, 'X-T: 1\r\n\r\n'],
+    '',
+    'abc',
+  ],
+  [
+    'a chunk extension 3;a=b, read as hexadecimal',
+    [`${HEAD}3;a=b\r\nabc\r\n0\r\n\r\n`],
+    'waits',
+    'waits',
+  ],
 ];
 
 export async function probe(): Promise<ProbeResult> {
@@ -62,7 +91,9 @@ export async function probe(): Promise<ProbeResult> {
       else await until(() => client.closed || client.text().includes('HTTP/1.1'), name);
       await turn(10);
       const native = /^HTTP\/1\.1 505/m.test(client.text()) ? '505' : '';
-      const seen = [...done, native].filter((word, at) => word !== '' || (at === 0 && done.length > 1)).join(' ');
+      const seen = [...done, native]
+        .filter((word, at) => word !== '' || (at === 0 && done.length > 1))
+        .join(' ');
       findings.add(`${name}, ${way}`, seen || (client.closed ? 'nothing' : 'waits'), wanted);
       client.destroy();
     }

@@ -1,4 +1,5 @@
-// An answer that is written behind a header's value and left open: whole on the wire, and nothing behind it becomes a request.
+// An answer that is written behind a header's value and left open: whole on the wire, and nothing
+// behind it becomes a request.
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult } from './support.js';
 
@@ -41,8 +42,16 @@ export async function probe(): Promise<ProbeResult> {
 
   way = raw;
   let client = await ask(GET);
-  findings.add('a body: what the client reads', JSON.stringify(/\r\n\r\n(.*)$/s.exec(client.text())?.[1]), '"body\\r\\n"');
-  findings.add('a body: Content-Length', /Content-Length: (\d+)/.exec(client.text())?.[1] ?? '', '6');
+  findings.add(
+    'a body: what the client reads',
+    JSON.stringify(/\r\n\r\n(.*)$/s.exec(client.text())?.[1]),
+    '"body\\r\\n"',
+  );
+  findings.add(
+    'a body: Content-Length',
+    /Content-Length: (\d+)/.exec(client.text())?.[1] ?? '',
+    '6',
+  );
   way = bodiless;
   client = await ask(GET);
   findings.add(
@@ -61,7 +70,11 @@ export async function probe(): Promise<ProbeResult> {
   padding = 16 * 1024;
   client = await ask(GET.repeat(2));
   findings.add('with 16 KiB of blanks: requests handled', handled, 1);
-  findings.add('with 16 KiB of blanks: the answer', client.text().includes('body') ? 'read' : 'lost in the cork', 'read');
+  findings.add(
+    'with 16 KiB of blanks: the answer',
+    client.text().includes('body') ? 'read' : 'lost in the cork',
+    'read',
+  );
   return {
     claim:
       'A whole answer may stand behind a header’s value, left open natively: what follows on the connection closes it and is never handled. In the same segment it drops what is still corked, so an answer over 16 KiB is read and a short one is not.',

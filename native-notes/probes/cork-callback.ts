@@ -1,10 +1,14 @@
-// What the callback of cork() is given, and what a corked write allocates in JavaScript: with one function for the process, and with a closure each.
+// What the callback of cork() is given, and what a corked write allocates in JavaScript: with one
+// function for the process, and with a closure each.
 import { Findings, main, runScript } from './support.js';
 import type { ProbeResult } from './support.js';
 
 const corks = 100_000;
 
-/** Prints the arguments of a cork's callback, then V8 heap bytes a cork for each way of writing; nothing is collected meanwhile. */
+/**
+ * Prints the arguments of a cork's callback, then V8 heap bytes a cork for each way of writing;
+ * nothing is collected meanwhile.
+ */
 const script = `
   import { connect } from 'node:net';
   import * as uWS from 'uWebSockets.js';
@@ -38,19 +42,35 @@ const script = `
   });
 `;
 
-type Found = { arguments: number; isGlobal: boolean; returns: boolean; registers: number; closure: number; bound: number };
+type Found = {
+  arguments: number;
+  isGlobal: boolean;
+  returns: boolean;
+  registers: number;
+  closure: number;
+  bound: number;
+};
 
 export async function probe(): Promise<ProbeResult> {
   // A young generation that holds all of it, so that the heap only grows.
-  const { stdout, stderr } = await runScript(script, {}, ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64']);
+  const { stdout, stderr } = await runScript(script, {}, [
+    '--expose-gc',
+    '--min-semi-space-size=64',
+    '--max-semi-space-size=64',
+  ]);
   if (stdout === '') throw new Error(stderr);
   const found = JSON.parse(stdout) as Found;
   const findings = new Findings();
-  const inWords = (bytes: number): string => (bytes < 8 ? 'under 8' : bytes < 40 ? bytes.toFixed(1) : '40 or more');
+  const inWords = (bytes: number): string =>
+    bytes < 8 ? 'under 8' : bytes < 40 ? bytes.toFixed(1) : '40 or more';
   findings.add('arguments of the callback', found.arguments, 0);
   findings.add('its this is the global object', found.isGlobal, true);
   findings.add('cork() returns the response', found.returns, true);
-  findings.add('heap bytes a corked write, one function and registers', inWords(found.registers), 'under 8');
+  findings.add(
+    'heap bytes a corked write, one function and registers',
+    inWords(found.registers),
+    'under 8',
+  );
   findings.add('heap bytes a corked write, a closure each', inWords(found.closure), '40 or more');
   findings.add('heap bytes a corked write, write.bind() each', inWords(found.bound), '40 or more');
   return {
@@ -61,7 +81,9 @@ export async function probe(): Promise<ProbeResult> {
       ...findings.rows,
       {
         case: 'measured',
-        seen: [found.registers, found.closure, found.bound].map((bytes) => `${bytes.toFixed(0)} B`).join(', '),
+        seen: [found.registers, found.closure, found.bound]
+          .map((bytes) => `${bytes.toFixed(0)} B`)
+          .join(', '),
       },
     ],
   };

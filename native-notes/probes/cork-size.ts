@@ -1,6 +1,15 @@
 // How many send() calls a cork makes: one up to 16,384 wire bytes, none for nothing.
 import { SendLog } from './send-log.js';
-import { RawClient, chunkWireBytes, decodeChunked, listen, main, turn, uWS, until } from './support.js';
+import {
+  RawClient,
+  chunkWireBytes,
+  decodeChunked,
+  listen,
+  main,
+  turn,
+  uWS,
+  until,
+} from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
 export async function probe(): Promise<ProbeResult> {
@@ -29,8 +38,16 @@ export async function probe(): Promise<ProbeResult> {
     written += lengths.reduce((sum, length) => sum + length, 0);
     const sizes = sends.map((send) => send.asked).join(' + ');
     counts.set(name, sizes);
-    const wireBytes = lengths.reduce((sum, length) => sum + (length === 0 ? 0 : chunkWireBytes(length)), 0);
-    rows.push({ 'one cork of': name, 'wire bytes': wireBytes, 'send() calls': sends.length, 'bytes of each': sizes });
+    const wireBytes = lengths.reduce(
+      (sum, length) => sum + (length === 0 ? 0 : chunkWireBytes(length)),
+      0,
+    );
+    rows.push({
+      'one cork of': name,
+      'wire bytes': wireBytes,
+      'send() calls': sends.length,
+      'bytes of each': sizes,
+    });
     await turn();
   };
   await run('256', [256]);

@@ -1,4 +1,5 @@
-// When a peer that vanished is noticed, by what is written to it, and that a reader with a shut window goes by the same clock. In a network namespace.
+// When a peer that vanished is noticed, by what is written to it, and that a reader with a shut
+// window goes by the same clock. In a network namespace.
 import { deadPeerTimes, loadLibc, setOptions } from '../../src/native/socket-options.js';
 import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
 import { Namespace } from '../../test/support/namespace.js';
@@ -10,7 +11,10 @@ const { userTimeoutMs, idleSeconds, intervalSeconds } = deadPeerTimes(timeoutMs)
 const silentMs = (idleSeconds + intervalSeconds) * 1000;
 /** Written to so long before a silent line would end. */
 const justBeforeMs = 300;
-/** The last byte of a peer came a little before it vanished; the kernel's timers and this process are a little late. */
+/**
+ * The last byte of a peer came a little before it vanished; the kernel's timers and this process
+ * are a little late.
+ */
 const earlyMs = 300;
 const lateMs = 1_000;
 
@@ -19,7 +23,10 @@ type Line = { path: string; response: HttpResponse; endedMs: number };
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: probe\r\n\r\n`;
 
 /** A server whose lines are found by their path, with the options set or without. */
-async function serve(withOptions: boolean, elapsed: () => number): Promise<{ port: number; lines: Map<string, Line> }> {
+async function serve(
+  withOptions: boolean,
+  elapsed: () => number,
+): Promise<{ port: number; lines: Map<string, Line> }> {
   const lines = new Map<string, Line>();
   const { port } = await listen(
     uWS.App().get('/*', (response, request) => {
@@ -92,7 +99,8 @@ export async function probe(): Promise<ProbeResult> {
   let holds = true;
   const add = (name: string, line: Line | undefined, wantedMs: number | undefined): void => {
     const seen = line?.endedMs ?? -1;
-    const right = wantedMs === undefined ? seen < 0 : seen > wantedMs - earlyMs && seen < wantedMs + lateMs;
+    const right =
+      wantedMs === undefined ? seen < 0 : seen > wantedMs - earlyMs && seen < wantedMs + lateMs;
     holds &&= right;
     rows.push({
       line: name,

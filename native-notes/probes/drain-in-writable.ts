@@ -1,4 +1,5 @@
-// With onWritable registered uWS drains nothing: cork(noop) in the handler does, and the handler is called again until all is out.
+// With onWritable registered uWS drains nothing: cork(noop) in the handler does, and the handler is
+// called again until all is out.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, chunkWireBytes, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
@@ -14,7 +15,14 @@ type Handler =
   | "cork(write '\\n')"
   | 'setImmediate → cork(noop)';
 type Case = { kernel: 'small' | 'default'; backlogKiB: number; handler: Handler };
-type Outcome = { calls: number; failed: number; drained: boolean; backlog: number; callsAfterDrain: number; answers: string };
+type Outcome = {
+  calls: number;
+  failed: number;
+  drained: boolean;
+  backlog: number;
+  callsAfterDrain: number;
+  answers: string;
+};
 
 async function run(log: SendLog, { kernel, backlogKiB, handler }: Case): Promise<Outcome> {
   if (kernel === 'small') log.setBuffers(4096, 4096);
@@ -45,7 +53,11 @@ async function run(log: SendLog, { kernel, backlogKiB, handler }: Case): Promise
     }),
   );
   const start = log.count;
-  const client = new RawClient(port, { paused: true, keep: false, readBytes: kernel === 'small' ? 4096 : 65536 }).get('/');
+  const client = new RawClient(port, {
+    paused: true,
+    keep: false,
+    readBytes: kernel === 'small' ? 4096 : 65536,
+  }).get('/');
   await until(() => log.count > start, 'the prelude');
   offered += takenBytes(log.since(start));
   const taken = (): number => takenBytes(log.since(start));
@@ -62,7 +74,8 @@ async function run(log: SendLog, { kernel, backlogKiB, handler }: Case): Promise
         res.write(part);
       });
       offered += chunkWireBytes(length);
-      if (kernel === 'small' || log.since(log.count - 1)[0]?.result !== chunkWireBytes(length)) break;
+      if (kernel === 'small' || log.since(log.count - 1)[0]?.result !== chunkWireBytes(length))
+        break;
     }
   }
   const backlogBefore = offered - taken();

@@ -1,4 +1,5 @@
-// What becomes of a body, and of the connection, when the answer is given before all of the body has come. The body looks like a request.
+// What becomes of a body, and of the connection, when the answer is given before all of the body
+// has come. The body looks like a request.
 import { RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
@@ -55,8 +56,11 @@ export async function probe(): Promise<ProbeResult> {
       lasts = 0;
       aborted = 0;
       const isChunked = framing === 'chunked';
-      const frame = (text: string): string => (isChunked ? `${text.length.toString(16)}\r\n${text}\r\n` : text);
-      const field = isChunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${String(body.length)}`;
+      const frame = (text: string): string =>
+        isChunked ? `${text.length.toString(16)}\r\n${text}\r\n` : text;
+      const field = isChunked
+        ? 'Transfer-Encoding: chunked'
+        : `Content-Length: ${String(body.length)}`;
       const client = new RawClient(port).send(
         `POST /${String(at)} HTTP/1.1\r\nHost: probe\r\n${field}\r\n\r\n${frame(body.slice(0, firstBytes))}`,
       );
@@ -67,7 +71,10 @@ export async function probe(): Promise<ProbeResult> {
       await turn(5);
       client.get('/next');
       await until(() => client.text().endsWith('next') || client.closed, 'the next answer');
-      const hearing = heard === '' ? '' : `${heard === body ? 'all' : `${String(heard.length)} bytes`}, last ${String(lasts)}`;
+      const hearing =
+        heard === ''
+          ? ''
+          : `${heard === body ? 'all' : `${String(heard.length)} bytes`}, last ${String(lasts)}`;
       rows.push({
         answered: name,
         body: framing,
@@ -77,7 +84,10 @@ export async function probe(): Promise<ProbeResult> {
         onAborted: aborted,
       });
       holds &&= hearing === (at === 0 ? '' : 'all, last 1');
-      holds &&= handled.join(' ') === `/${String(at)} /next` && client.text().endsWith('next') && aborted === 0;
+      holds &&=
+        handled.join(' ') === `/${String(at)} /next` &&
+        client.text().endsWith('next') &&
+        aborted === 0;
       client.destroy();
     }
   }

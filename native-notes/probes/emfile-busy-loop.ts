@@ -1,4 +1,5 @@
-// What a server does that has no file left for the next connection: whether its loop rests, answers, and comes to rest again. The server is a child.
+// What a server does that has no file left for the next connection: whether its loop rests,
+// answers, and comes to rest again. The server is a child.
 import { spawn } from 'node:child_process';
 import { NotHere, RawClient, main, turn, until } from './support.js';
 import type { ProbeResult, Row } from './support.js';
@@ -8,7 +9,10 @@ const connects = 80;
 /** Each row is of one such span. */
 const spanMs = 250;
 
-/** Prints its port, then at the end of each span: the share of it that the loop did not rest, CPU ms, turns of a 20 ms timer, sockets accepted. */
+/**
+ * Prints its port, then at the end of each span: the share of it that the loop did not rest, CPU
+ * ms, turns of a 20 ms timer, sockets accepted.
+ */
 const server = `
   const uWS = require('uWebSockets.js');
   const { performance } = require('node:perf_hooks');
@@ -31,9 +35,13 @@ type Span = { busy: number; cpuMs: number; turns: number; sockets: number };
 
 export async function probe(): Promise<ProbeResult> {
   if (process.platform !== 'linux') throw new NotHere('Linux');
-  const child = spawn('sh', ['-c', `ulimit -n ${String(fileLimit)} && exec "$0" -e "$1"`, process.execPath, server], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    'sh',
+    ['-c', `ulimit -n ${String(fileLimit)} && exec "$0" -e "$1"`, process.execPath, server],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let printed = '';
   child.stdout.on('data', (data: Buffer) => (printed += data.toString()));
   await until(() => printed.includes('\n'), 'the port');
@@ -71,7 +79,10 @@ export async function probe(): Promise<ProbeResult> {
   await until(() => first?.text().endsWith('ok') === true, 'an answer while the queue waits');
   const leaving = clients.slice(1, 1 + connects - full.sockets);
   for (const client of leaving) client.destroy();
-  await until(() => (spans().at(-1)?.sockets ?? 0) === connects - leaving.length, 'those who waited to be accepted');
+  await until(
+    () => (spans().at(-1)?.sockets ?? 0) === connects - leaving.length,
+    'those who waited to be accepted',
+  );
   const after = await nextSpan();
   add(`${String(leaving.length)} of those accepted have left`, after);
   child.kill();

@@ -1,9 +1,24 @@
-// res.end() on a stalled stream: the backlog is still delivered if the reader reads on and the app stays; end(x, true) corrupts; close drops it.
+// res.end() on a stalled stream: the backlog is still delivered if the reader reads on and the app
+// stays; end(x, true) corrupts; close drops it.
 import { SendLog, takenBytes } from './send-log.js';
-import { RawClient, chunkWireBytes, decodeChunked, listen, main, turn, uWS, until } from './support.js';
+import {
+  RawClient,
+  chunkWireBytes,
+  decodeChunked,
+  listen,
+  main,
+  turn,
+  uWS,
+  until,
+} from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
-type Ending = 'end(last)' | 'end(last, true)' | 'end(last), then app.close()' | 'app.close()' | 'res.close()';
+type Ending =
+  | 'end(last)'
+  | 'end(last, true)'
+  | 'end(last), then app.close()'
+  | 'app.close()'
+  | 'res.close()';
 type Case = { ending: Ending; requestHeader: string };
 
 export async function probe(): Promise<ProbeResult> {
@@ -57,7 +72,8 @@ export async function probe(): Promise<ProbeResult> {
     client.resume();
     const whole = (): boolean => client.text().endsWith('0\r\n\r\n');
     await until(() => whole() || client.closed, 'the end of the stream');
-    if (ending === 'end(last)' && requestHeader === '') for (let at = 0; at < 50; at++) await turn();
+    if (ending === 'end(last)' && requestHeader === '')
+      for (let at = 0; at < 50; at++) await turn();
     else await until(() => client.closed, 'the close');
     const { body, corruptAt, finished } = decodeChunked(client.bytes());
     const full = body.toString().endsWith('last words') && finished && corruptAt < 0;
@@ -74,9 +90,11 @@ export async function probe(): Promise<ProbeResult> {
       'onAborted later': aborted - before - abortedInside,
       onWritable: writable,
     });
-    if (ending === 'end(last)') holds &&= full && aborted === 0 && writable === 0 && client.closed === (requestHeader !== '');
+    if (ending === 'end(last)')
+      holds &&= full && aborted === 0 && writable === 0 && client.closed === (requestHeader !== '');
     if (ending === 'end(last, true)') holds &&= corruptAt >= 0;
-    if (ending === 'end(last), then app.close()') holds &&= !finished && offered > client.receivedBytes && aborted === 0;
+    if (ending === 'end(last), then app.close()')
+      holds &&= !finished && offered > client.receivedBytes && aborted === 0;
     if (ending === 'app.close()' || ending === 'res.close()')
       holds &&= !finished && offered - client.receivedBytes === backlog && abortedInside === 1;
     client.destroy();

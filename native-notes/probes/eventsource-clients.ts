@@ -1,4 +1,5 @@
-// What clients of event streams do with each kind of answer: the packages eventsource and undici and, where it is installed, Chromium, against a plain server of Node's.
+// What clients of event streams do with each kind of answer: the packages eventsource and undici
+// and, where it is installed, Chromium, against a plain server of Node's.
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -11,7 +12,10 @@ import type { ProbeResult, Row } from './support.js';
 
 const chromiumPath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 
-/** Comes back this soon, so that a client which comes back has done so many times while others are watched not to. */
+/**
+ * Comes back this soon, so that a client which comes back has done so many times while others are
+ * watched not to.
+ */
 const retryMs = 20;
 const retry = `retry: ${String(retryMs)}\n`;
 
@@ -33,9 +37,11 @@ const answers: Record<string, (response: ServerResponse, nth: number) => void> =
     if (nth === 1) stream(response, `${retry}\n`).end();
     else response.writeHead(503).end();
   },
-  html: (response) => void response.writeHead(200, { 'Content-Type': 'text/html' }).end('<title>no</title>'),
+  html: (response) =>
+    void response.writeHead(200, { 'Content-Type': 'text/html' }).end('<title>no</title>'),
   id: (response) => void stream(response, `${retry}id: 7\n\n`).end(),
-  'event, then id': (response) => void stream(response, `${retry}id: 5\ndata: x\n\n: keepalive\nid: 9\n\n`).end(),
+  'event, then id': (response) =>
+    void stream(response, `${retry}id: 5\ndata: x\n\n: keepalive\nid: 9\n\n`).end(),
   'event: error': (response) => void stream(response, 'event: error\ndata: told\n\n'),
   'event: open': (response) => void stream(response, 'event: open\ndata: told\n\n'),
   ':': (response) => void stream(response, ':\n\n:\ndata: after\n\n'),
@@ -45,8 +51,15 @@ const names = Object.keys(answers);
 type State = { readyState: number; opens: string[]; errors: string[]; messages: string[] };
 type States = Record<string, State>;
 
-/** Opens a source for each name; what is returned tells what they have seen. Runs in a page as well, so it knows nothing but its arguments. */
-function openAll(Source: typeof globalThis.EventSource, base: string, paths: string[]): () => States {
+/**
+ * Opens a source for each name; what is returned tells what they have seen. Runs in a page as well,
+ * so it knows nothing but its arguments.
+ */
+function openAll(
+  Source: typeof globalThis.EventSource,
+  base: string,
+  paths: string[],
+): () => States {
   const all = paths.map((path) => {
     const source = new Source(`${base}/${encodeURIComponent(path)}`);
     const seen: { path: string; source: EventSource } & Omit<State, 'readyState'> = {
@@ -61,13 +74,19 @@ function openAll(Source: typeof globalThis.EventSource, base: string, paths: str
       ['error', seen.errors],
       ['message', seen.messages],
     ] as const) {
-      source.addEventListener(type, (event: Event) => void list.push('data' in event ? String(event.data) : ''));
+      source.addEventListener(
+        type,
+        (event: Event) => void list.push('data' in event ? String(event.data) : ''),
+      );
     }
     return seen;
   });
   return () =>
     Object.fromEntries(
-      all.map(({ path, source, opens, errors, messages }) => [path, { readyState: source.readyState, opens, errors, messages }]),
+      all.map(({ path, source, opens, errors, messages }) => [
+        path,
+        { readyState: source.readyState, opens, errors, messages },
+      ]),
     );
 }
 
@@ -90,8 +109,12 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
 }
 
 /** What a client has done with each answer, in words, when there is nothing more to wait for. */
-async function verdicts(client: string, states: () => Promise<States>): Promise<Record<string, string>> {
-  const idsOf = (name: string): string[] => requests.get(`/${client}/${encodeURIComponent(name)}`) ?? [];
+async function verdicts(
+  client: string,
+  states: () => Promise<States>,
+): Promise<Record<string, string>> {
+  const idsOf = (name: string): string[] =>
+    requests.get(`/${client}/${encodeURIComponent(name)}`) ?? [];
   const comesBack = ['end', 'cut', 'id', 'event, then id'];
   let found = await states();
   const until = async (what: string, condition: () => boolean): Promise<void> => {
@@ -102,17 +125,25 @@ async function verdicts(client: string, states: () => Promise<States>): Promise<
       await turn(5);
     }
   };
-  await until('those that give up', () => ['204', '503', 'end, then 503', 'html'].every((name) => found[name]?.readyState === 2));
-  await until('those that stay', () => ['event: error', 'event: open', ':'].every((name) => found[name]?.readyState === 1));
+  await until('those that give up', () =>
+    ['204', '503', 'end, then 503', 'html'].every((name) => found[name]?.readyState === 2),
+  );
+  await until('those that stay', () =>
+    ['event: error', 'event: open', ':'].every((name) => found[name]?.readyState === 1),
+  );
   await until('the event behind comments', () => found[':']?.messages.length === 1);
   // Some times more, in which nothing else may come.
   const before = comesBack.map((name) => idsOf(name).length);
-  await until('those that come back', () => comesBack.every((name, at) => idsOf(name).length >= (before[at] ?? 0) + 5));
+  await until('those that come back', () =>
+    comesBack.every((name, at) => idsOf(name).length >= (before[at] ?? 0) + 5),
+  );
   const inWords = (name: string): string => {
     const { readyState, opens, errors, messages } = found[name] as State;
     if (readyState === 2) return `gives up after ${String(idsOf(name).length)}`;
-    if (name === 'event: error') return errors.join() === '' ? 'nothing' : `error listener: ${JSON.stringify(errors.join())}`;
-    if (name === 'event: open') return opens.join() === '' ? 'nothing' : `open listener: ${JSON.stringify(opens.at(-1))}`;
+    if (name === 'event: error')
+      return errors.join() === '' ? 'nothing' : `error listener: ${JSON.stringify(errors.join())}`;
+    if (name === 'event: open')
+      return opens.join() === '' ? 'nothing' : `open listener: ${JSON.stringify(opens.at(-1))}`;
     if (name === ':') return `message ${JSON.stringify(messages.join())}`;
     const dispatched = name === 'id' ? `, messages ${String(messages.length)}` : '';
     return `comes back${name === 'end' || name === 'cut' ? '' : `, Last-Event-ID ${String(idsOf(name).at(-1))}${dispatched}`}`;
@@ -162,7 +193,10 @@ export async function probe(): Promise<ProbeResult> {
     return verdicts(client, () => Promise.resolve(states()));
   };
   const inChromium = async (): Promise<Record<string, string>> => {
-    const browser = await chromium.launch({ executablePath: chromiumPath, args: ['--no-sandbox', '--disable-gpu'] });
+    const browser = await chromium.launch({
+      executablePath: chromiumPath,
+      args: ['--no-sandbox', '--disable-gpu'],
+    });
     const page = await browser.newPage();
     await page.goto(`${origin}/`);
     const paths = [`${origin}/chromium`, names].map((value) => JSON.stringify(value)).join();

@@ -1,9 +1,11 @@
-// Two servers share a port without a word unless one of them listens with LIBUS_LISTEN_EXCLUSIVE_PORT. Port 0 is never shared.
+// Two servers share a port without a word unless one of them listens with
+// LIBUS_LISTEN_EXCLUSIVE_PORT. Port 0 is never shared.
 import { RawClient, main, uWS, until } from './support.js';
 import type { ProbeResult, Row, TemplatedApp } from './support.js';
 
 const shared = 0;
-const exclusive = (uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number }).LIBUS_LISTEN_EXCLUSIVE_PORT;
+const exclusive = (uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number })
+  .LIBUS_LISTEN_EXCLUSIVE_PORT;
 const name = (option: number): string => (option === exclusive ? 'exclusive' : 'default');
 
 type ListenWithHost = (
@@ -14,11 +16,21 @@ type ListenWithHost = (
   done: (socket: object | false) => void,
 ) => void;
 
-function listenOn(port: number, options: number, answer: string): { app: TemplatedApp; socket: object | false } {
+function listenOn(
+  port: number,
+  options: number,
+  answer: string,
+): { app: TemplatedApp; socket: object | false } {
   const app = uWS.App().get('/*', (response) => void response.end(answer));
   let socket: object | false = false;
   // Four arguments: runs, though the types do not have it.
-  (app.listen as unknown as ListenWithHost).call(app, '127.0.0.1', port, options, (token) => (socket = token));
+  (app.listen as unknown as ListenWithHost).call(
+    app,
+    '127.0.0.1',
+    port,
+    options,
+    (token) => (socket = token),
+  );
   return { app, socket };
 }
 

@@ -1,4 +1,5 @@
-// The limit of open files that a Node process finds for itself, by the soft and hard limits of the shell that starts it.
+// The limit of open files that a Node process finds for itself, by the soft and hard limits of the
+// shell that starts it.
 import { spawnSync } from 'node:child_process';
 import { NotHere, main } from './support.js';
 import type { ProbeResult, Row } from './support.js';
@@ -17,14 +18,22 @@ export async function probe(): Promise<ProbeResult> {
   let holds = true;
   for (const [soft, hard] of cases) {
     const limited = `ulimit -Sn ${String(soft)} && ulimit -Hn ${String(hard)} && exec "$0" -e "$1"`;
-    const { stdout, stderr } = spawnSync('sh', ['-c', limited, process.execPath, print], { encoding: 'utf8' });
+    const { stdout, stderr } = spawnSync('sh', ['-c', limited, process.execPath, print], {
+      encoding: 'utf8',
+    });
     const [found = '', foundHard = ''] = stdout.trim().split(' ');
     if (found === '') throw new Error(stderr);
-    rows.push({ 'shell, soft': soft, 'shell, hard': hard, 'in Node, soft': found, 'in Node, hard': foundHard });
+    rows.push({
+      'shell, soft': soft,
+      'shell, hard': hard,
+      'in Node, soft': found,
+      'in Node, hard': foundHard,
+    });
     holds &&= found === String(hard) && foundHard === String(hard);
   }
   return Promise.resolve({
-    claim: 'Node raises its soft limit of open files to the hard one when it starts: ulimit -Sn bounds nothing, ulimit -Hn does.',
+    claim:
+      'Node raises its soft limit of open files to the hard one when it starts: ulimit -Sn bounds nothing, ulimit -Hn does.',
     holds,
     rows,
   });

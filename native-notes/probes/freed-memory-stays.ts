@@ -1,4 +1,5 @@
-// Resident memory after buffers of a ring's size are freed: the first time, when the allocator has learnt their size, and after malloc_trim().
+// Resident memory after buffers of a ring's size are freed: the first time, when the allocator has
+// learnt their size, and after malloc_trim().
 import { loadTrim } from '../../src/native/allocator.js';
 import { NotHere, main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
@@ -19,7 +20,8 @@ const script = `
     const before = rss();
     let buffers = fill();
     const full = rss();
-    // As in a server, something lives on behind them: memory at the end of the heap is given back by itself.
+    // As in a server, something lives on behind them: memory at the end of the heap is given back
+    // by itself.
     living.push(Buffer.allocUnsafeSlow(1024 * 1024).fill(1));
     buffers = undefined;
     await settle();

@@ -1,4 +1,5 @@
-// HEAD reaches `any` routes, never `get`; endWithoutBody() is right for HEAD and 204, endWithoutBody(n) leaves the response open; no route is a 404 with a body.
+// HEAD reaches `any` routes, never `get`; endWithoutBody() is right for HEAD and 204,
+// endWithoutBody(n) leaves the response open; no route is a 404 with a body.
 import { RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
@@ -56,7 +57,10 @@ export async function probe(): Promise<ProbeResult> {
     );
   const { port } = await listen(app);
   const rows: Row[] = [];
-  const answers = new Map<string, { text: string; closed: boolean; next: boolean; route: string }>();
+  const answers = new Map<
+    string,
+    { text: string; closed: boolean; next: boolean; route: string }
+  >();
   for (const [method, path] of [
     ['HEAD', '/only-get'],
     ['HEAD', '/both'],
@@ -76,7 +80,8 @@ export async function probe(): Promise<ProbeResult> {
     await turn();
     const text = client.text();
     const route = routed.join(' ');
-    // The same connection again: a client counts bytes by the headers, so anything left over would be read as the next answer.
+    // The same connection again: a client counts bytes by the headers, so anything left over would
+    // be read as the next answer.
     client.get('/only-get');
     await until(() => client.closed || client.text().length > text.length, 'the next answer');
     const next = client.text().slice(text.length).endsWith('\r\n\r\nget');

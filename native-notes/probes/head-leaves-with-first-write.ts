@@ -1,4 +1,5 @@
-// When the head of a response is complete: with the first write() that has a byte, or with the end; and what else is in that send().
+// When the head of a response is complete: with the first write() that has a byte, or with the end;
+// and what else is in that send().
 import { SendLog } from './send-log.js';
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult } from './support.js';
@@ -20,8 +21,12 @@ export async function probe(): Promise<ProbeResult> {
     empty: (response) => void response.writeHeader('X-A', 'a').write(''),
     byte: (response) => void response.writeHeader('X-A', 'a').write('\n'),
     corked: (response) => response.cork(() => void response.writeHeader('X-A', 'a').write('\n')),
-    late: (response) => void setImmediate(() => response.cork(() => void response.writeHeader('X-A', 'a').write('\n'))),
-    lateUncorked: (response) => void setImmediate(() => void response.writeHeader('X-A', 'a').write('\n')),
+    late: (response) =>
+      void setImmediate(() =>
+        response.cork(() => void response.writeHeader('X-A', 'a').write('\n')),
+      ),
+    lateUncorked: (response) =>
+      void setImmediate(() => void response.writeHeader('X-A', 'a').write('\n')),
     end: (response) => void response.writeHeader('X-A', 'a').end('\n'),
   };
   let response: HttpResponse | undefined;
@@ -35,8 +40,14 @@ export async function probe(): Promise<ProbeResult> {
   const open = 'HTTP/1.1 200 OK\\r\\nX-A: a\\r\\n, no end of the head';
   const chunk = '1\\r\\n\\n';
 
-  /** Asks for `/way`; what the client has after many turns: what stands behind the head, or that nothing came. */
-  const seen = async (way: string, receives: boolean): Promise<{ text: string; sends: number; client: RawClient }> => {
+  /**
+   * Asks for `/way`; what the client has after many turns: what stands behind the head, or that
+   * nothing came.
+   */
+  const seen = async (
+    way: string,
+    receives: boolean,
+  ): Promise<{ text: string; sends: number; client: RawClient }> => {
     const mark = log.count;
     response = undefined;
     const client = new RawClient(port).get(`/${way}`);

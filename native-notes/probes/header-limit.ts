@@ -1,10 +1,18 @@
-// A request head over UWS_HTTP_MAX_HEADERS_SIZE (4,096 unless set before the module loads) is answered 431, and so are 100 header fields or more.
+// A request head over UWS_HTTP_MAX_HEADERS_SIZE (4,096 unless set before the module loads) is
+// answered 431, and so are 100 header fields or more.
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
-type Answers = { byBytes: Record<string, string>; byFields: Record<string, string>; split: Record<string, string> };
+type Answers = {
+  byBytes: Record<string, string>;
+  byFields: Record<string, string>;
+  split: Record<string, string>;
+};
 
-/** Asks with heads of many sizes and prints the status of each. `load` imports uWebSockets.js as `uWS`. */
+/**
+ * Asks with heads of many sizes and prints the status of each. `load` imports uWebSockets.js as
+ * `uWS`.
+ */
 function script(load: string, byteSizes: number[]): string {
   return `
     import { connect } from 'node:net';
@@ -42,7 +50,8 @@ function script(load: string, byteSizes: number[]): string {
 const staticImport = `import * as uWS from 'uWebSockets.js';`;
 const setThenImport = (bytes: number): string =>
   `process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}'; const uWS = await import('uWebSockets.js');`;
-const importThenSet = (bytes: number): string => `${staticImport} process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}';`;
+const importThenSet = (bytes: number): string =>
+  `${staticImport} process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}';`;
 
 export async function probe(): Promise<ProbeResult> {
   const rows: Row[] = [];

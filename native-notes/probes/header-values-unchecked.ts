@@ -4,19 +4,43 @@ import type { HttpResponse, ProbeResult, Row } from './support.js';
 
 export async function probe(): Promise<ProbeResult> {
   const cases: [string, (response: HttpResponse) => unknown, string][] = [
-    ['CR LF in a value', (response) => response.writeHeader('X-A', 'a\r\nInjected: yes'), 'X-A: a\r\nInjected: yes\r\n'],
-    ['CR LF in a name', (response) => response.writeHeader('X-A: a\r\nInjected', 'yes'), 'X-A: a\r\nInjected: yes\r\n'],
+    [
+      'CR LF in a value',
+      (response) => response.writeHeader('X-A', 'a\r\nInjected: yes'),
+      'X-A: a\r\nInjected: yes\r\n',
+    ],
+    [
+      'CR LF in a name',
+      (response) => response.writeHeader('X-A: a\r\nInjected', 'yes'),
+      'X-A: a\r\nInjected: yes\r\n',
+    ],
     [
       'CR LF in the status',
       (response) => response.writeStatus('200 OK\r\nInjected: yes'),
       'HTTP/1.1 200 OK\r\nInjected: yes\r\n',
     ],
-    ['a blank line in a value', (response) => response.writeHeader('X-A', 'a\r\n\r\nbody'), 'X-A: a\r\n\r\nbody\r\n'],
+    [
+      'a blank line in a value',
+      (response) => response.writeHeader('X-A', 'a\r\n\r\nbody'),
+      'X-A: a\r\n\r\nbody\r\n',
+    ],
     ['NUL in a value', (response) => response.writeHeader('X-A', 'a\0b'), 'X-A: a\0b\r\n'],
     ['é in a value', (response) => response.writeHeader('X-A', 'é'), 'X-A: \u00c3\u00a9\r\n'],
-    ['an own Content-Length', (response) => response.writeHeader('Content-Length', '7'), 'Content-Length: 7\r\n'],
-    ['status written twice', (response) => response.writeStatus('200 OK').writeStatus('500 No'), 'HTTP/1.1 200 OK\r\n'],
-    ['status after a header', (response) => response.writeHeader('X-A', 'a').writeStatus('404 Not Found'), 'HTTP/1.1 200 OK\r\n'],
+    [
+      'an own Content-Length',
+      (response) => response.writeHeader('Content-Length', '7'),
+      'Content-Length: 7\r\n',
+    ],
+    [
+      'status written twice',
+      (response) => response.writeStatus('200 OK').writeStatus('500 No'),
+      'HTTP/1.1 200 OK\r\n',
+    ],
+    [
+      'status after a header',
+      (response) => response.writeHeader('X-A', 'a').writeStatus('404 Not Found'),
+      'HTTP/1.1 200 OK\r\n',
+    ],
   ];
   const app = uWS.App().get('/:case', (response, request) => {
     cases[Number(request.getParameter(0))]?.[1](response);

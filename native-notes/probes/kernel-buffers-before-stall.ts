@@ -1,4 +1,5 @@
-// How many bytes the kernel takes for a reader that never reads, before the first short send(), by the listening socket's SO_SNDBUF.
+// How many bytes the kernel takes for a reader that never reads, before the first short send(), by
+// the listening socket's SO_SNDBUF.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, listen, main, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';

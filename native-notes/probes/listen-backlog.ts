@@ -1,4 +1,5 @@
-// How many connects the kernel completes for a server whose loop stands still, and what becomes of them and of the rest when it goes on.
+// How many connects the kernel completes for a server whose loop stands still, and what becomes of
+// them and of the rest when it goes on.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { NotHere, RawClient, main, turn, until } from './support.js';
@@ -40,13 +41,19 @@ export async function probe(): Promise<ProbeResult> {
   const whileStill = connected;
   const answeredWhileStill = clients.filter((client) => client.receivedBytes > 0).length;
   child.stdin.write('\n');
-  await until(() => clients.every((client) => client.text().endsWith('ok') || client.closed), 'every answer');
+  await until(
+    () => clients.every((client) => client.text().endsWith('ok') || client.closed),
+    'every answer',
+  );
   const rows: Row[] = [
     { what: 'connects at once, to a server that stands still', seen: connects },
     { what: 'net.core.somaxconn', seen: somaxconn },
     { what: 'completed by the kernel while it stands still', seen: whileStill },
     { what: '… of those answered', seen: answeredWhileStill },
-    { what: 'answered when it goes on', seen: clients.filter((client) => client.text().endsWith('ok')).length },
+    {
+      what: 'answered when it goes on',
+      seen: clients.filter((client) => client.text().endsWith('ok')).length,
+    },
     { what: 'refused or reset', seen: clients.filter((client) => client.error !== '').length },
   ];
   child.kill();
@@ -54,7 +61,11 @@ export async function probe(): Promise<ProbeResult> {
   return {
     claim:
       'The backlog is 512: while the loop stands still the kernel completes 513 connects (fewer where net.core.somaxconn is lower); the rest try again a second later, and none is refused.',
-    holds: whileStill === queued && answeredWhileStill === 0 && rows[4]?.['seen'] === connects && rows[5]?.['seen'] === 0,
+    holds:
+      whileStill === queued &&
+      answeredWhileStill === 0 &&
+      rows[4]?.['seen'] === connects &&
+      rows[5]?.['seen'] === 0,
     rows,
   };
 }

@@ -1,5 +1,5 @@
-// What one held stream costs the server's process, by the number of closures it is given, and one waiting poll and one WebSocket. Server in a
-// child, clients here.
+// What one held stream costs the server's process, by the number of closures it is given, and one
+// waiting poll and one WebSocket. Server in a child, clients here.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -23,12 +23,16 @@ type Sample = { lines: number; rss: number; heap: number };
 // ---------------------------------------------------------------- the server (child process)
 
 const held: object[] = [];
-/** One function for both callbacks: onAborted comes without an argument, onWritable with a number (one-closure-for-both). */
+/**
+ * One function for both callbacks: onAborted comes without an argument, onWritable with a number
+ * (one-closure-for-both).
+ */
 function shared(): boolean {
   return true;
 }
 
-// tsx names every function by defineProperty, which costs 200 B each and is not what compiled code does: closures here stay anonymous.
+// tsx names every function by defineProperty, which costs 200 B each and is not what compiled code
+// does: closures here stay anonymous.
 const anonymous = <T>(value: T): T => value;
 const onEvent = anonymous((response: HttpResponse, argument?: number): boolean => {
   if (argument !== undefined) response.cork(noop);
@@ -55,7 +59,9 @@ function hold(variant: Variant, response: HttpResponse): void {
     response.onAborted(both).onWritable(both);
     if (variant === 'one for both, res.row = n') response['row'] = held.length;
   } else {
-    response.onAborted(() => onEvent(response)).onWritable((argument) => onEvent(response, argument));
+    response
+      .onAborted(() => onEvent(response))
+      .onWritable((argument) => onEvent(response, argument));
   }
   held.push(response);
   if (variant === 'waiting poll, one: onAborted') return;
@@ -70,13 +76,20 @@ async function serve(variant: Variant): Promise<void> {
       const gc = (globalThis as { gc?: () => void }).gc;
       gc?.();
       const rss = Number(readFileSync('/proc/self/statm', 'utf8').split(' ')[1]) * 4096;
-      response.end(JSON.stringify({ lines: held.length, rss, heap: process.memoryUsage().heapUsed }));
+      response.end(
+        JSON.stringify({ lines: held.length, rss, heap: process.memoryUsage().heapUsed }),
+      );
     })
     .get('/count', (response) => void response.end(`{${String(held.length)}}`))
     .ws<object>('/*', {
       idleTimeout: 120,
       upgrade: (response, request, context) =>
-        upgrade(response, request, context, variant === 'WebSocket, data {}' ? {} : { row: held.length }),
+        upgrade(
+          response,
+          request,
+          context,
+          variant === 'WebSocket, data {}' ? {} : { row: held.length },
+        ),
       open: (ws) => void held.push(ws),
       close: noop,
     })
@@ -90,7 +103,13 @@ async function serve(variant: Variant): Promise<void> {
 async function measure(variant: Variant, points: number[]): Promise<Sample[]> {
   const child = spawn(
     process.execPath,
-    [...process.execArgv, '--expose-gc', '--max-semi-space-size=1', fileURLToPath(import.meta.url), `--serve=${variant}`],
+    [
+      ...process.execArgv,
+      '--expose-gc',
+      '--max-semi-space-size=1',
+      fileURLToPath(import.meta.url),
+      `--serve=${variant}`,
+    ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const port = await new Promise<number>((resolve) => {
@@ -108,7 +127,10 @@ async function measure(variant: Variant, points: number[]): Promise<Sample[]> {
   for (const point of points) {
     while (lines.length < point) {
       const batch = Array.from({ length: Math.min(400, point - lines.length) }, () =>
-        new RawClient(port, { keep: false, readBytes: 256 }).get('/line', variant.startsWith('WebSocket') ? upgradeHeaders : ''),
+        new RawClient(port, { keep: false, readBytes: 256 }).get(
+          '/line',
+          variant.startsWith('WebSocket') ? upgradeHeaders : '',
+        ),
       );
       lines.push(...batch);
       while ((await ask('/count')) !== `{${String(lines.length)}}`) await turn();
@@ -122,7 +144,10 @@ async function measure(variant: Variant, points: number[]): Promise<Sample[]> {
   return samples;
 }
 
-/** Median of the slopes between neighbouring points: V8 gives back a few MB at once now and then, which would bend a regression. */
+/**
+ * Median of the slopes between neighbouring points: V8 gives back a few MB at once now and then,
+ * which would bend a regression.
+ */
 function slope(samples: Sample[], of: (sample: Sample) => number): number {
   const slopes: number[] = [];
   for (let at = 1; at < samples.length; at++) {
@@ -131,7 +156,9 @@ function slope(samples: Sample[], of: (sample: Sample) => number): number {
   }
   slopes.sort((left, right) => left - right);
   const middle = slopes.length >> 1;
-  return Math.round(((slopes[middle] as number) + (slopes[slopes.length - 1 - middle] as number)) / 2);
+  return Math.round(
+    ((slopes[middle] as number) + (slopes[slopes.length - 1 - middle] as number)) / 2,
+  );
 }
 
 export async function probe(): Promise<ProbeResult> {
@@ -153,13 +180,17 @@ export async function probe(): Promise<ProbeResult> {
       variant,
       'RSS B/line': rss.get(variant) ?? 0,
       'V8 heap B/line': heap.get(variant) ?? 0,
-      [`RSS MB at ${points.join(', ')} lines`]: samples.map((sample) => (sample.rss / 1e6).toFixed(1)).join(' '),
+      [`RSS MB at ${points.join(', ')} lines`]: samples
+        .map((sample) => (sample.rss / 1e6).toFixed(1))
+        .join(' '),
     });
   }
   return {
     claim:
       'A held stream costs about 700 B of RSS, a waiting poll 650 B, a WebSocket 550 B and no closure; a closure adds about 95 B of V8 heap, a second one about 55 B more, onWritable itself about 75 B.',
-    holds: (rss.get('one for both') ?? 0) < 1000 && (heap.get('one for both') ?? 0) < (heap.get('two closures') ?? 0),
+    holds:
+      (rss.get('one for both') ?? 0) < 1000 &&
+      (heap.get('one for both') ?? 0) < (heap.get('two closures') ?? 0),
     rows,
   };
 }

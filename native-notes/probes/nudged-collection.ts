@@ -1,4 +1,5 @@
-// What a large buffer that nobody keeps does: V8 collects in full; and when Node counts what it has freed. In a process of its own, whose heap holds a million objects.
+// What a large buffer that nobody keeps does: V8 collects in full; and when Node counts what it has
+// freed. In a process of its own, whose heap holds a million objects.
 import { main, runScript } from './support.js';
 import type { ProbeResult } from './support.js';
 
@@ -83,13 +84,19 @@ export async function probe(): Promise<ProbeResult> {
       inMiB(seen.countedAfter) > 100 &&
       inMiB(seen.countedNext) < 20,
     rows: [
-      { case: 'full collections in 1.5 s, with 60 MiB of buffers that nobody has', seen: seen.idle },
+      {
+        case: 'full collections in 1.5 s, with 60 MiB of buffers that nobody has',
+        seen: seen.idle,
+      },
       { case: 'full collections after asking', seen: seen.asked },
       { case: 'asked → ended, ms', seen: Math.round(seen.endedMs) },
       { case: 'its last step, ms', seen: Math.round(seen.finalMs) },
       { case: 'longest stop of the loop meanwhile, ms', seen: Math.round(seen.stopMs) },
       { case: 'a collection forced by gc(), ms', seen: Math.round(seen.forcedMs) },
-      { case: 'resident memory that the asking takes, MiB', seen: inMiB(seen.rssAsked - seen.rssBefore) },
+      {
+        case: 'resident memory that the asking takes, MiB',
+        seen: inMiB(seen.rssAsked - seen.rssBefore),
+      },
       { case: 'resident memory that was freed, MiB', seen: inMiB(seen.rssBefore - seen.rssAfter) },
       { case: 'buffers that Node counts before, MiB', seen: inMiB(seen.bytesBefore) },
       { case: '… after the collection', seen: inMiB(seen.countedAfter) },

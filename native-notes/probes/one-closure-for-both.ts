@@ -1,4 +1,5 @@
-// onAborted calls without an argument, onWritable with a number: one closure can serve both. The number stays 0 for chunked writes.
+// onAborted calls without an argument, onWritable with a number: one closure can serve both. The
+// number stays 0 for chunked writes.
 import { SendLog } from './send-log.js';
 import { RawClient, listen, main, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
@@ -32,11 +33,22 @@ export async function probe(): Promise<ProbeResult> {
   await until(() => calls.length === 2, 'onAborted');
   const [writable = [], aborted = []] = calls;
   const rows: Row[] = [
-    { callback: 'onWritable', arguments: JSON.stringify(writable), this: String(receivers[0]), 'getWriteOffset()': offset },
-    { callback: 'onAborted', arguments: JSON.stringify(aborted), this: String(receivers[1]), 'getWriteOffset()': 'throws' },
+    {
+      callback: 'onWritable',
+      arguments: JSON.stringify(writable),
+      this: String(receivers[0]),
+      'getWriteOffset()': offset,
+    },
+    {
+      callback: 'onAborted',
+      arguments: JSON.stringify(aborted),
+      this: String(receivers[1]),
+      'getWriteOffset()': 'throws',
+    },
   ];
   return {
-    claim: 'onAborted calls without an argument and onWritable with a number (0 for chunked writes), so one closure serves both.',
+    claim:
+      'onAborted calls without an argument and onWritable with a number (0 for chunked writes), so one closure serves both.',
     holds: writable.length === 1 && writable[0] === 0 && aborted.length === 0,
     rows,
   };

@@ -1,4 +1,5 @@
-// Where other.cork() really corks: not while a request or data callback runs, nor in its microtasks; setImmediate, timers and ports are fine.
+// Where other.cork() really corks: not while a request or data callback runs, nor in its
+// microtasks; setImmediate, timers and ports are fine.
 import { MessageChannel } from 'node:worker_threads';
 import { SendLog } from './send-log.js';
 import { RawClient, listen, main, uWS, until } from './support.js';
@@ -107,7 +108,10 @@ export async function probe(): Promise<ProbeResult> {
     ['in a request handler', (client) => client.get('/handler')],
     ['in a microtask of a request handler', (client) => client.get('/microtask')],
     ['in nextTick of a request handler', (client) => client.get('/tick')],
-    ['in an onData callback', (client) => client.send('POST /data HTTP/1.1\r\nHost: probe\r\nContent-Length: 1\r\n\r\nx')],
+    [
+      'in an onData callback',
+      (client) => client.send('POST /data HTTP/1.1\r\nHost: probe\r\nContent-Length: 1\r\n\r\nx'),
+    ],
     ['in another response’s cork', (client) => client.get('/cork')],
     ['in onAborted after a second request', (client) => client.get('/second').get('/second')],
     ['in onAborted after the client left', (client) => client.get('/aborted').socket.end()],
@@ -140,7 +144,9 @@ export async function probe(): Promise<ProbeResult> {
   return {
     claim:
       'One socket per loop can be corked: in a request or data callback, its microtasks and ticks, or inside another cork, other.cork() runs uncorked (four sends, no warning).',
-    holds: four.every((place) => counts.get(place) === 4) && one.every((place) => counts.get(place) === 1),
+    holds:
+      four.every((place) => counts.get(place) === 4) &&
+      one.every((place) => counts.get(place) === 1),
     rows,
   };
 }

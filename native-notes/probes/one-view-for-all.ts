@@ -1,4 +1,5 @@
-// What an argument of write() costs: one view for all lines, a view made for each, a string. Many writes a cork, so that the kernel has little part in it.
+// What an argument of write() costs: one view for all lines, a view made for each, a string. Many
+// writes a cork, so that the kernel has little part in it.
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -6,7 +7,10 @@ const writesPerCork = 50;
 const corksPerRound = 40;
 const rounds = 20;
 
-/** Writes 256 bytes again and again; prints heap bytes and ns a write for each kind of argument. Nothing is collected in a round. */
+/**
+ * Writes 256 bytes again and again; prints heap bytes and ns a write for each kind of argument.
+ * Nothing is collected in a round.
+ */
 const script = `
   import { connect } from 'node:net';
   import * as uWS from 'uWebSockets.js';
@@ -54,18 +58,27 @@ const script = `
 type Found = Record<string, { heapBytes: number; ns: number }>;
 
 export async function probe(): Promise<ProbeResult> {
-  const { stdout, stderr } = await runScript(script, {}, ['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64']);
+  const { stdout, stderr } = await runScript(script, {}, [
+    '--expose-gc',
+    '--min-semi-space-size=64',
+    '--max-semi-space-size=64',
+  ]);
   if (stdout === '') throw new Error(stderr);
   const found = JSON.parse(stdout) as Found;
   const one = found['one view for all'];
   const slowest = found['a string with umlauts'];
   const each = found['a view each, slab.subarray()'];
   const rows: Row[] = Object.entries(found).map(([argument, { heapBytes, ns }]) => {
-    return { argument, 'heap B a write': Math.round(heapBytes), 'ns a write, at best': Math.round(ns) };
+    return {
+      argument,
+      'heap B a write': Math.round(heapBytes),
+      'ns a write, at best': Math.round(ns),
+    };
   });
   const holds =
-    Object.values(found).every((kind) => (kind === each ? kind.heapBytes > 60 : kind.heapBytes < 8)) &&
-    (slowest?.ns ?? 0) > 1.1 * (one?.ns ?? Infinity);
+    Object.values(found).every((kind) =>
+      kind === each ? kind.heapBytes > 60 : kind.heapBytes < 8,
+    ) && (slowest?.ns ?? 0) > 1.1 * (one?.ns ?? Infinity);
   return {
     claim:
       'A view that is made for each write() is about 96 B of garbage; one that is reused is none. A string is none either, but is transcoded in each call.',

@@ -1,11 +1,15 @@
-// A cork over 16,384 bytes whose flush is short drops the chunk it was about to copy. Reproduced by real stalls and by a send() cut at every place.
+// A cork over 16,384 bytes whose flush is short drops the chunk it was about to copy. Reproduced by
+// real stalls and by a send() cut at every place.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, decodeChunked, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
 type Run = { corrupt: boolean; backpressure: boolean };
 
-/** Writes one cork after another, then lets the reader read. Every byte of the body is its position's. */
+/**
+ * Writes one cork after another, then lets the reader read. Every byte of the body is its
+ * position's.
+ */
 async function run(log: SendLog, lengths: number[], cutAt: number): Promise<Run> {
   let response: HttpResponse | undefined;
   const { app, port } = await listen(
@@ -60,8 +64,11 @@ export async function probe(): Promise<ProbeResult> {
   ];
   for (const [name, lengths] of shapes) {
     const wire = lengths.reduce((sum, length) => sum + length + 4 + length.toString(16).length, 0);
-    // Every one of these cuts makes exactly one cork's flush short: in its first bytes, its middle, at the cork buffer's end, near the end.
-    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000].filter((cut) => cut < wire);
+    // Every one of these cuts makes exactly one cork's flush short: in its first bytes, its middle,
+    // at the cork buffer's end, near the end.
+    const cuts = [0, 1, 2, 5, 8, 100, 4000, 8000, 8192, 12005, 16000, 16383, 16384, 20000].filter(
+      (cut) => cut < wire,
+    );
     let cutCorrupt = 0;
     log.setBuffers(0, 0);
     for (const cut of cuts) if ((await run(log, lengths, cut)).corrupt) cutCorrupt++;

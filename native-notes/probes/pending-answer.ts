@@ -1,4 +1,5 @@
-// Slow (27 s; SECONDS=66 makes it longer). What the 10 s timer does to an unanswered GET (a long poll) and to its connection before and after.
+// Slow (27 s; SECONDS=66 makes it longer). What the 10 s timer does to an unanswered GET (a long
+// poll) and to its connection before and after.
 import { RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
@@ -25,7 +26,9 @@ export async function probe(): Promise<ProbeResult> {
       })
       .get('/empty', (response) => {
         response.onAborted(() => aborted++);
-        setImmediate(() => void response.cork(() => response.writeStatus('204 No Content').endWithoutBody()));
+        setImmediate(
+          () => void response.cork(() => response.writeStatus('204 No Content').endWithoutBody()),
+        );
       }),
   );
   const count = (client: RawClient, text: string): number => client.text().split(text).length - 1;
@@ -66,7 +69,12 @@ export async function probe(): Promise<ProbeResult> {
   while (elapsed() < from + pendingSeconds - 5) await turn(50);
   for (const [name, client, response, seconds] of [
     ['unanswered on a new connection', fresh, freshResponse, pendingSeconds],
-    ['5 s idle after an answer, then unanswered on the same connection', reused, reusedResponse, pendingSeconds - 5],
+    [
+      '5 s idle after an answer, then unanswered on the same connection',
+      reused,
+      reusedResponse,
+      pendingSeconds - 5,
+    ],
   ] as const) {
     const open = !client.closed && aborted === 0;
     response.cork(() => response.end('late.'));

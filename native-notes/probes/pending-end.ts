@@ -1,4 +1,5 @@
-// tryEnd(): what a socket refuses stays with the caller, and a second request on the connection closes it; end() keeps it all.
+// tryEnd(): what a socket refuses stays with the caller, and a second request on the connection
+// closes it; end() keeps it all.
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { ProbeResult } from './support.js';
 
@@ -43,7 +44,11 @@ export async function probe(): Promise<ProbeResult> {
   findings.add('8 MiB to who does not read: tryEnd()', tried.join(), 'false false');
   client.resume();
   await until(() => client.receivedBytes > BODY_BYTES_MAX, 'the whole answer');
-  findings.add('who reads again gets all of it', client.receivedBytes > BODY_BYTES_MAX && pending === 0, true);
+  findings.add(
+    'who reads again gets all of it',
+    client.receivedBytes > BODY_BYTES_MAX && pending === 0,
+    true,
+  );
   findings.add(
     'onWritable is told offsets that rise',
     offsets.every((at, i) => at > (offsets[i - 1] ?? 0)),
@@ -53,7 +58,9 @@ export async function probe(): Promise<ProbeResult> {
 
   // 2. A request behind a pending answer.
   [handled, pending, aborted] = [0, 0, 0];
-  client = new RawClient(port, { keep: false, paused: true }).send(request('/large') + request('/short'));
+  client = new RawClient(port, { keep: false, paused: true }).send(
+    request('/large') + request('/short'),
+  );
   await until(() => aborted === 1, 'the close');
   findings.add('a request behind a pending answer: handled', handled, 1);
   client.destroy();

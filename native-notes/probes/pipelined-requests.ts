@@ -1,4 +1,5 @@
-// A request that comes while one is unanswered closes the connection; pipelined requests work if each is answered before its handler's microtasks end.
+// A request that comes while one is unanswered closes the connection; pipelined requests work if
+// each is answered before its handler's microtasks end.
 import { RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
@@ -9,7 +10,8 @@ type When =
   | 'in setImmediate'
   | 'after the second has come';
 
-const post = (name: string): string => `POST /${name} HTTP/1.1\r\nHost: probe\r\nContent-Length: 2\r\n\r\n${name}`;
+const post = (name: string): string =>
+  `POST /${name} HTTP/1.1\r\nHost: probe\r\nContent-Length: 2\r\n\r\n${name}`;
 
 type Seen = { handlers: number; aborted: number; lateAnswer: string; release: (() => void)[] };
 
@@ -31,8 +33,10 @@ async function serve(when: When): Promise<{ port: number; seen: Seen }> {
         body += Buffer.from(chunk).toString();
         if (!isLast) return;
         if (when === 'in the onData callback') answer(response, body);
-        else if (when === 'in a microtask of onData') void Promise.resolve().then(() => answer(response, body));
-        else if (when === 'in process.nextTick of onData') process.nextTick(() => answer(response, body));
+        else if (when === 'in a microtask of onData')
+          void Promise.resolve().then(() => answer(response, body));
+        else if (when === 'in process.nextTick of onData')
+          process.nextTick(() => answer(response, body));
         else if (when === 'in setImmediate') setImmediate(() => answer(response, body));
         else seen.release.push(() => answer(response, body));
       });
@@ -74,7 +78,8 @@ export async function probe(): Promise<ProbeResult> {
       'client got': got === '' ? 'nothing' : got,
       closed: client.closed,
     });
-    if (what === 'a second request') holds &&= client.closed && handlers === 1 && aborted === 1 && got === '';
+    if (what === 'a second request')
+      holds &&= client.closed && handlers === 1 && aborted === 1 && got === '';
     client.destroy();
   }
 
@@ -99,7 +104,9 @@ export async function probe(): Promise<ProbeResult> {
     await until(() => client.closed || /aa[^]*bb/.test(client.text()), 'both answers or the end');
     for (const release of seen.release) release();
     await turn();
-    const answers = [...client.text().matchAll(/\r\n\r\n(aa|bb)/g)].map((match) => match[1]).join(' ');
+    const answers = [...client.text().matchAll(/\r\n\r\n(aa|bb)/g)]
+      .map((match) => match[1])
+      .join(' ');
     rows.push({
       case: `two POSTs in ${String(segments)} segment${segments === 1 ? '' : 's'}, answered ${when}`,
       handlers: seen.handlers,
@@ -110,7 +117,11 @@ export async function probe(): Promise<ProbeResult> {
     });
     const closes = when === 'in setImmediate' || when === 'after the second has come';
     holds &&= closes
-      ? client.closed && answers === '' && seen.handlers === 1 && seen.aborted === 1 && seen.lateAnswer === 'throws'
+      ? client.closed &&
+        answers === '' &&
+        seen.handlers === 1 &&
+        seen.aborted === 1 &&
+        seen.lateAnswer === 'throws'
       : answers === 'aa bb' && !client.closed;
     client.destroy();
   }

@@ -1,4 +1,5 @@
-// What it costs to read /proc/net/tcp and to take it apart, by the number of connections in it. Both ends are here, so a connection is two rows.
+// What it costs to read /proc/net/tcp and to take it apart, by the number of connections in it.
+// Both ends are here, so a connection is two rows.
 import { readFileSync } from 'node:fs';
 import { readPortTotals } from '../../src/linux/sockets.js';
 import { NotHere, RawClient, listen, main, uWS, until } from './support.js';
@@ -7,7 +8,10 @@ import type { ProbeResult, Row } from './support.js';
 const points = [0, 1500, 3000];
 const readings = 7;
 
-/** The least that a reading took, CPU ms of this process: what else the machine did would only add to it. */
+/**
+ * The least that a reading took, CPU ms of this process: what else the machine did would only add
+ * to it.
+ */
 function leastMs(read: () => void): number {
   let least = Infinity;
   for (let at = 0; at < readings; at++) {
@@ -36,12 +40,17 @@ export async function probe(): Promise<ProbeResult> {
     while (clients.length < point) {
       const localAddress = `127.0.0.${String(2 + Math.floor(clients.length / 1000))}`;
       clients.push(new RawClient(port, { keep: false, readBytes: 64, localAddress }).get('/'));
-      if (clients.length % 100 === 0) await until(() => open === clients.length, 'the streams to open');
+      if (clients.length % 100 === 0)
+        await until(() => open === clients.length, 'the streams to open');
     }
     const found = readPortTotals(port);
     const inRows =
-      readFileSync('/proc/net/tcp', 'utf8').split('\n').length + readFileSync('/proc/net/tcp6', 'utf8').split('\n').length - 4;
-    const readMs = leastMs(() => void (readFileSync('/proc/net/tcp'), readFileSync('/proc/net/tcp6')));
+      readFileSync('/proc/net/tcp', 'utf8').split('\n').length +
+      readFileSync('/proc/net/tcp6', 'utf8').split('\n').length -
+      4;
+    const readMs = leastMs(
+      () => void (readFileSync('/proc/net/tcp'), readFileSync('/proc/net/tcp6')),
+    );
     const addedMs = leastMs(() => void readPortTotals(port));
     usPerRow = (addedMs / inRows) * 1000;
     rows.push({
@@ -58,7 +67,10 @@ export async function probe(): Promise<ProbeResult> {
   return {
     claim:
       'Reading /proc/net/tcp holds the loop up for 3 ms and 1.3 µs a row, and adding the rows up for less than that again: about 25 ms at 15,000 rows; a connection with both ends here has two.',
-    holds: points.every((point, at) => rows[at]?.['sockets on the port'] === point) && usPerRow > 0.3 && usPerRow < 30,
+    holds:
+      points.every((point, at) => rows[at]?.['sockets on the port'] === point) &&
+      usPerRow > 0.3 &&
+      usPerRow < 30,
     rows,
   };
 }

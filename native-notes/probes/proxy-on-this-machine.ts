@@ -1,4 +1,5 @@
-// What a request looks like that came through an nginx on the same machine, by how it is configured, and how much of a stream nginx takes for a reader that does not read.
+// What a request looks like that came through an nginx on the same machine, by how it is
+// configured, and how much of a stream nginx takes for a reader that does not read.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -37,7 +38,10 @@ function configuration(folder: string, front: number, back: number): string {
       server {
         listen 127.0.0.1:${String(front)};
         ${Object.entries(locations)
-          .map(([name, directives]) => `location /${name}/ { proxy_pass http://127.0.0.1:${String(back)}/; ${directives} }`)
+          .map(
+            ([name, directives]) =>
+              `location /${name}/ { proxy_pass http://127.0.0.1:${String(back)}/; ${directives} }`,
+          )
           .join('\n')}
       }
     }`;
@@ -56,14 +60,19 @@ async function isListening(port: number): Promise<boolean> {
 
 function describe(response: HttpResponse, request: HttpRequest, back: number): string {
   const bytes = Buffer.from(response.getRemoteAddress());
-  const fields = ['host', 'connection', 'x-forwarded-for', 'x-real-ip', 'forwarded'].flatMap((name) => {
-    const value = request.getHeader(name).replace(String(back), 'PORT');
-    return value === '' ? [] : [`${name} ${value}`];
-  });
+  const fields = ['host', 'connection', 'x-forwarded-for', 'x-real-ip', 'forwarded'].flatMap(
+    (name) => {
+      const value = request.getHeader(name).replace(String(back), 'PORT');
+      return value === '' ? [] : [`${name} ${value}`];
+    },
+  );
   return [`from ${[...bytes.subarray(-4)].join('.')}`, ...fields].join(', ');
 }
 
-/** MiB written in corks of 16 KiB until a write is refused and no writable event comes, or all is taken. */
+/**
+ * MiB written in corks of 16 KiB until a write is refused and no writable event comes, or all is
+ * taken.
+ */
 async function writeToStalled(response: HttpResponse): Promise<string> {
   const piece = Buffer.alloc(16_376, 97);
   let takes = true;
@@ -111,7 +120,9 @@ export async function probe(): Promise<ProbeResult> {
   const front = await freePort();
   const file = join(folder, 'nginx.conf');
   writeFileSync(file, configuration(folder, front, port));
-  const nginx = spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const nginx = spawn('nginx', ['-p', folder, '-c', file, '-e', 'stderr'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
   try {
     for (let at = 0; !(await isListening(front)); at++) {
       if (at === 500) throw new Error('nginx does not listen');
@@ -126,7 +137,11 @@ export async function probe(): Promise<ProbeResult> {
     };
     for (const [location, name, wanted] of [
       ['alone', 'proxy_pass alone', ''],
-      ['http11', '… proxy_http_version 1.1', 'from 127.0.0.1, host 127.0.0.1:PORT, connection close'],
+      [
+        'http11',
+        '… proxy_http_version 1.1',
+        'from 127.0.0.1, host 127.0.0.1:PORT, connection close',
+      ],
       [
         'told',
         '… Host and X-Forwarded-For set',

@@ -1,8 +1,14 @@
-// When a request may be read and its body be asked for: in the handler, in microtasks and ticks of its turn, later. And how a method is spelled.
+// When a request may be read and its body be asked for: in the handler, in microtasks and ticks of
+// its turn, later. And how a method is spelled.
 import { Findings, RawClient, listen, main, turn, uWS, until } from './support.js';
 import type { HttpRequest, ProbeResult } from './support.js';
 
-const moments: [name: string, path: string, later: (task: () => void) => void, isInTurn: boolean][] = [
+const moments: [
+  name: string,
+  path: string,
+  later: (task: () => void) => void,
+  isInTurn: boolean,
+][] = [
   ['in the handler', '/now', (task) => task(), true],
   ['in a microtask', '/microtask', (task) => void Promise.resolve().then(task), true],
   ['in process.nextTick', '/tick', (task) => process.nextTick(task), true],
@@ -65,7 +71,11 @@ export async function probe(): Promise<ProbeResult> {
 
   for (const [name, path, , isInTurn] of moments) {
     const client = await ask(`GET ${path} HTTP/1.1\r\nHost: probe\r\n\r\n`);
-    findings.add(`${name}: getUrl(), getMethod(), getQuery(), getHeader(), forEach()`, found, isInTurn ? 'read' : 'throw');
+    findings.add(
+      `${name}: getUrl(), getMethod(), getQuery(), getHeader(), forEach()`,
+      found,
+      isInTurn ? 'read' : 'throw',
+    );
     client.destroy();
   }
   for (const [name, path, , isInTurn] of moments) {
@@ -73,7 +83,11 @@ export async function probe(): Promise<ProbeResult> {
     const whole = await ask(`${head}hello`);
     for (let at = 0; at < 20; at++) await turn();
     const inOne = `"${body}", last ${String(lasts)}`;
-    findings.add(`${name}: onData(), the body came with the head`, inOne, isInTurn ? '"hello", last 1' : '"", last 0');
+    findings.add(
+      `${name}: onData(), the body came with the head`,
+      inOne,
+      isInTurn ? '"hello", last 1' : '"", last 0',
+    );
     whole.destroy();
     const late = await ask(head);
     late.send('hello');
@@ -86,7 +100,9 @@ export async function probe(): Promise<ProbeResult> {
     ['Post', 'post'],
     ['PROPFIND', 'propfind'],
   ]) {
-    const client = await ask(`${String(line)} /now HTTP/1.1\r\nHost: probe\r\nContent-Length: 0\r\n\r\n`);
+    const client = await ask(
+      `${String(line)} /now HTTP/1.1\r\nHost: probe\r\nContent-Length: 0\r\n\r\n`,
+    );
     findings.add(`getMethod() of ${String(line)}`, found, String(method));
     client.destroy();
   }

@@ -1,12 +1,24 @@
-// What a response and a WebSocket tell of their socket: everything that can be called on them, and what it answers on a connection whose ends are known.
-import { Findings, RawClient, listen, main, uWS, until, upgrade, upgradeHeaders } from './support.js';
+// What a response and a WebSocket tell of their socket: everything that can be called on them, and
+// what it answers on a connection whose ends are known.
+import {
+  Findings,
+  RawClient,
+  listen,
+  main,
+  uWS,
+  until,
+  upgrade,
+  upgradeHeaders,
+} from './support.js';
 import type { HttpResponse, ProbeResult, WebSocket } from './support.js';
 
 /** Names of methods that would tell which socket it is, or how much of it is unsent. */
 const telling = /descriptor|fd|handle|port|buffered|amount/i;
 
 const methodsOf = (held: object): string[] =>
-  Object.getOwnPropertyNames(Object.getPrototypeOf(held)).filter((name) => name !== 'constructor' && name !== 'upgrade');
+  Object.getOwnPropertyNames(Object.getPrototypeOf(held)).filter(
+    (name) => name !== 'constructor' && name !== 'upgrade',
+  );
 
 export async function probe(): Promise<ProbeResult> {
   const findings = new Findings();
@@ -45,7 +57,11 @@ export async function probe(): Promise<ProbeResult> {
     text(res.getRemoteAddressAsText()),
     '0000:0000:0000:0000:0000:ffff:7f00:0009',
   );
-  findings.add('response: getProxiedRemoteAddressAsText()', text(res.getProxiedRemoteAddressAsText()), '');
+  findings.add(
+    'response: getProxiedRemoteAddressAsText()',
+    text(res.getProxiedRemoteAddressAsText()),
+    '',
+  );
   res.cork(() => res.write(Buffer.alloc(10_000)));
   findings.add('response: getWriteOffset() after write() of 10,000 bytes', res.getWriteOffset(), 0);
   findings.add(

@@ -1,4 +1,5 @@
-// Every send() of a process, and every writev() of its server, logged and if wanted cut short by a small library under LD_PRELOAD (shim.c). Linux and a C compiler only.
+// Every send() of a process, and every writev() of its server, logged and if wanted cut short by a
+// small library under LD_PRELOAD (shim.c). Linux and a C compiler only.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -29,8 +30,13 @@ export function hasSendLog(): boolean {
   return process.env['HOLDLINE_SHIM_LOG'] !== undefined;
 }
 
-/** The environment that puts a child under the shim with an empty log of its own; undefined where there is no Linux or no compiler. */
-export function makeSendLog(): { environment: Record<string, string>; remove: () => void } | undefined {
+/**
+ * The environment that puts a child under the shim with an empty log of its own; undefined where
+ * there is no Linux or no compiler.
+ */
+export function makeSendLog():
+  | { environment: Record<string, string>; remove: () => void }
+  | undefined {
   const library = process.platform === 'linux' ? compileShim() : undefined;
   if (library === undefined) return undefined;
   const directory = mkdtempSync(join(tmpdir(), 'holdline-probe-'));
@@ -41,7 +47,10 @@ export function makeSendLog(): { environment: Record<string, string>; remove: ()
   header.writeInt32LE(-1, 12);
   writeSync(file, header, 0, logHeaderBytes, 0);
   closeSync(file);
-  return { environment: { LD_PRELOAD: library, HOLDLINE_SHIM_LOG: log }, remove: () => rmSync(directory, { recursive: true }) };
+  return {
+    environment: { LD_PRELOAD: library, HOLDLINE_SHIM_LOG: log },
+    remove: () => rmSync(directory, { recursive: true }),
+  };
 }
 
 function compileShim(): string | undefined {
@@ -63,7 +72,10 @@ function compileShim(): string | undefined {
 /** `result` is what was taken, or the negative errno. `flags` is −1 for a writev(). */
 export type Send = { fd: number; asked: number; result: number; flags: number };
 
-/** The shim's memory (shim.c), read and written through its file. node:net does not call send(), so only the server is in it. */
+/**
+ * The shim's memory (shim.c), read and written through its file. node:net does not call send(), so
+ * only the server is in it.
+ */
 export class SendLog {
   readonly #file: number;
   readonly #word = Buffer.alloc(4);
@@ -71,7 +83,9 @@ export class SendLog {
   constructor() {
     const path = process.env['HOLDLINE_SHIM_LOG'];
     if (path === undefined)
-      throw new Error('the log of send() calls is missing: run the probe through main() with { sendLog: true }');
+      throw new Error(
+        'the log of send() calls is missing: run the probe through main() with { sendLog: true }',
+      );
     this.#file = openSync(path, 'r+');
   }
 
@@ -96,7 +110,10 @@ export class SendLog {
     return sends;
   }
 
-  /** SO_SNDBUF of the next listening socket (accepted ones inherit it) and SO_RCVBUF of the next clients; the kernel doubles both. */
+  /**
+   * SO_SNDBUF of the next listening socket (accepted ones inherit it) and SO_RCVBUF of the next
+   * clients; the kernel doubles both.
+   */
   setBuffers(sendBytes: number, receiveBytes: number): void {
     this.#set(4, sendBytes);
     this.#set(8, receiveBytes);
@@ -117,7 +134,8 @@ export class SendLog {
 export function describeSends(sends: readonly Send[]): string {
   return sends
     .map(
-      ({ asked, result, flags }) => `${flags === -1 ? 'writev ' : ''}${String(asked)}→${result < 0 ? 'EAGAIN' : String(result)}`,
+      ({ asked, result, flags }) =>
+        `${flags === -1 ? 'writev ' : ''}${String(asked)}→${result < 0 ? 'EAGAIN' : String(result)}`,
     )
     .join(' ');
 }

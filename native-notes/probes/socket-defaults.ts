@@ -1,4 +1,5 @@
-// Which options an accepted socket has when nobody sets any, and whether a timer of the kernel runs for an idle stream. Through getsockopt() of libc.
+// Which options an accepted socket has when nobody sets any, and whether a timer of the kernel runs
+// for an idle stream. Through getsockopt() of libc.
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { Findings, NotHere, RawClient, listen, main, uWS, until } from './support.js';
 import type { ProbeResult } from './support.js';
@@ -18,10 +19,13 @@ async function loadGetsockopt(): Promise<Getsockopt> {
   const { default: koffi } = await import('koffi').catch(() => {
     throw new NotHere('koffi, to call getsockopt()');
   });
-  const call = koffi.load(null).func('int getsockopt(int, int, int, _Out_ int *, _Inout_ uint32_t *)');
+  const call = koffi
+    .load(null)
+    .func('int getsockopt(int, int, int, _Out_ int *, _Inout_ uint32_t *)');
   return (descriptor, level, option) => {
     const value = [-1];
-    if (call(descriptor, level, option, value, [4]) !== 0) throw new Error(`getsockopt: errno ${String(koffi.errno())}`);
+    if (call(descriptor, level, option, value, [4]) !== 0)
+      throw new Error(`getsockopt: errno ${String(koffi.errno())}`);
     return value[0] ?? -1;
   };
 }
@@ -29,9 +33,13 @@ async function loadGetsockopt(): Promise<Getsockopt> {
 type TcpRow = { local: string; remote: string; state: string; timer: string; inode: string };
 
 function tcpRows(): TcpRow[] {
-  const lines = ['tcp', 'tcp6'].flatMap((table) => readFileSync(`/proc/net/${table}`, 'utf8').split('\n').slice(1));
+  const lines = ['tcp', 'tcp6'].flatMap((table) =>
+    readFileSync(`/proc/net/${table}`, 'utf8').split('\n').slice(1),
+  );
   return lines.map((line) => {
-    const [, local = '', remote = '', state = '', , timer = '', , , , inode = ''] = line.trim().split(/\s+/);
+    const [, local = '', remote = '', state = '', , timer = '', , , , inode = ''] = line
+      .trim()
+      .split(/\s+/);
     return { local, remote, state, timer: timer.slice(0, 2), inode };
   });
 }
@@ -63,13 +71,18 @@ export async function probe(): Promise<ProbeResult> {
   const client = new RawClient(port).get('/');
   await until(() => client.receivedBytes > 0, 'the prelude');
   // The server's end: its local port is the server's, and the client has acknowledged everything.
-  const accepted = (): TcpRow | undefined => tcpRows().find(({ local, state }) => endsWithPort(local, port) && state === '01');
+  const accepted = (): TcpRow | undefined =>
+    tcpRows().find(({ local, state }) => endsWithPort(local, port) && state === '01');
   await until(() => accepted()?.timer === '00', 'the kernel to wait for nothing');
   const descriptor = descriptorOf(accepted()?.inode ?? '');
   for (const [name, level, option, wanted] of options) {
     findings.add(`accepted socket: ${name}`, getsockopt(descriptor, level, option), wanted);
   }
-  findings.add('timer of an idle stream in /proc/net/tcp (00 none, 01 retransmit, 02 keepalive)', accepted()?.timer ?? '', '00');
+  findings.add(
+    'timer of an idle stream in /proc/net/tcp (00 none, 01 retransmit, 02 keepalive)',
+    accepted()?.timer ?? '',
+    '00',
+  );
   client.destroy();
   return {
     claim:

@@ -1,4 +1,5 @@
-// Which options of the listening socket, set after listen(), an accepted one inherits, and what is read back. Through getsockopt() of libc.
+// Which options of the listening socket, set after listen(), an accepted one inherits, and what is
+// read back. Through getsockopt() of libc.
 import { readdirSync, readlinkSync } from 'node:fs';
 import { loadLibc, type Libc } from '../../src/native/socket-options.js';
 import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
@@ -28,7 +29,9 @@ async function libcOrSkip(): Promise<Libc> {
 function sockets(): number[] {
   return readdirSync('/proc/self/fd').flatMap((descriptor) => {
     try {
-      return readlinkSync(`/proc/self/fd/${descriptor}`).startsWith('socket:') ? [Number(descriptor)] : [];
+      return readlinkSync(`/proc/self/fd/${descriptor}`).startsWith('socket:')
+        ? [Number(descriptor)]
+        : [];
     } catch {
       return [];
     }
@@ -44,7 +47,10 @@ export async function probe(): Promise<ProbeResult> {
       response.write('x');
     }),
   );
-  /** A client, and the descriptor of what was accepted for it: of two new ones the higher, since the lowest free one is given first. */
+  /**
+   * A client, and the descriptor of what was accepted for it: of two new ones the higher, since the
+   * lowest free one is given first.
+   */
   const connect = async (): Promise<{ client: RawClient; accepted: number }> => {
     const before = new Set(sockets());
     const client = new RawClient(port).get('/');
@@ -67,10 +73,20 @@ export async function probe(): Promise<ProbeResult> {
   }
   const late = await connect();
   for (const [name, level, option, , read] of options) {
-    findings.add(`${name} of the listening socket`, libc.get(listening, level, option) ?? 'nothing', read);
-    findings.add(`${name} of what it then accepts`, libc.get(late.accepted, level, option) ?? 'nothing', read);
+    findings.add(
+      `${name} of the listening socket`,
+      libc.get(listening, level, option) ?? 'nothing',
+      read,
+    );
+    findings.add(
+      `${name} of what it then accepts`,
+      libc.get(late.accepted, level, option) ?? 'nothing',
+      read,
+    );
   }
-  const changed = options.filter(([, level, option], i) => libc.get(early.accepted, level, option) !== before[i]);
+  const changed = options.filter(
+    ([, level, option], i) => libc.get(early.accepted, level, option) !== before[i],
+  );
   findings.add('options of what it had accepted before that have changed', changed.length, 0);
   for (const { client } of [early, late]) client.destroy();
   return {

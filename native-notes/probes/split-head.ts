@@ -1,11 +1,15 @@
-// What a stream costs the server whose request head came in two segments instead of one: RSS of a child by the number of streams.
+// What a stream costs the server whose request head came in two segments instead of one: RSS of a
+// child by the number of streams.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { NotHere, RawClient, main, turn, until } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
-/** From the second on: what a process takes for its first thousands of streams tells nothing of the next one. */
+/**
+ * From the second on: what a process takes for its first thousands of streams tells nothing of the
+ * next one.
+ */
 const points = [2000, 5000];
 const batch = 250;
 
@@ -46,7 +50,8 @@ async function measure(headBytes: number, firstBytes: number): Promise<number> {
           () => added.every(({ socket }) => !socket.connecting && socket.writableLength === 0),
           'the first parts to leave',
         );
-        // Time for the server to read them; a part that it has not read by then only makes the difference smaller.
+        // Time for the server to read them; a part that it has not read by then only makes the
+        // difference smaller.
         await turn(10);
         for (const client of added) client.send(head.slice(firstBytes));
       }

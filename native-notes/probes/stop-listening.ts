@@ -1,9 +1,20 @@
-// What us_listen_socket_close() does to open streams, to a connect that waits and to new ones; app.close() after it; and who may have the port then.
+// What us_listen_socket_close() does to open streams, to a connect that waits and to new ones;
+// app.close() after it; and who may have the port then.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { Findings, NotHere, RawClient, listenAlone, main, runScript, turn, uWS, until } from './support.js';
+import {
+  Findings,
+  NotHere,
+  RawClient,
+  listenAlone,
+  main,
+  runScript,
+  turn,
+  uWS,
+  until,
+} from './support.js';
 import type { HttpResponse, ProbeResult } from './support.js';
 
 async function freePort(): Promise<number> {
@@ -14,15 +25,23 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Connections to the port that the kernel has completed and nobody has accepted: the receive queue of its listening row. */
+/**
+ * Connections to the port that the kernel has completed and nobody has accepted: the receive queue
+ * of its listening row.
+ */
 function waitingOn(port: number): number {
-  const listening = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A \\w+:(\\w+)`);
+  const listening = new RegExp(
+    `:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 0A \\w+:(\\w+)`,
+  );
   return Number.parseInt(listening.exec(readFileSync('/proc/net/tcp', 'utf8'))?.[1] ?? '0', 16);
 }
 
 /** Rows of connections at the port that are over and kept for their time: this side closed them. */
 function timeWaitsOn(port: number): number {
-  const rows = new RegExp(`^ *\\d+: \\w+:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 06 `, 'gm');
+  const rows = new RegExp(
+    `^ *\\d+: \\w+:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 06 `,
+    'gm',
+  );
   return readFileSync('/proc/net/tcp', 'utf8').match(rows)?.length ?? 0;
 }
 
@@ -52,12 +71,16 @@ export async function probe(): Promise<ProbeResult> {
   await until(() => client.receivedBytes > 0, 'the prelude');
   const res = response as unknown as HttpResponse;
 
-  // This loop stands still until the kernel has completed the connect of another process, which nobody can have accepted then.
-  const waiting = spawn(process.execPath, ['-e', asking(port)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // This loop stands still until the kernel has completed the connect of another process, which
+  // nobody can have accepted then.
+  const waiting = spawn(process.execPath, ['-e', asking(port)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let fate = '';
   waiting.stdout.on('data', (data: Buffer) => (fate += data.toString()));
   const end = performance.now() + 10_000;
-  while (waitingOn(port) === 0) if (performance.now() > end) throw new Error('the other process did not connect');
+  while (waitingOn(port) === 0)
+    if (performance.now() > end) throw new Error('the other process did not connect');
   uWS.us_listen_socket_close(socket);
   await until(() => fate.includes('bytes'), 'the end of the connect that waited');
   findings.add(
@@ -70,12 +93,21 @@ export async function probe(): Promise<ProbeResult> {
   findings.add('a connect after it', late.error, 'ECONNREFUSED');
   res.cork(() => void res.write('still'));
   await until(() => client.text().endsWith('still'), 'what the open stream is given');
-  findings.add('a stream that was open: onAborted, what it is written', `${String(aborted)}, arrives`, '0, arrives');
+  findings.add(
+    'a stream that was open: onAborted, what it is written',
+    `${String(aborted)}, arrives`,
+    '0, arrives',
+  );
 
-  // Whoever comes next has the port at once: beside open streams, and beside what app.close() leaves behind.
+  // Whoever comes next has the port at once: beside open streams, and beside what app.close()
+  // leaves behind.
   const next = make();
   const nextSocket = listenAlone(next, '127.0.0.1', port);
-  findings.add('the same port for the next server, streams open', nextSocket ? 'a socket' : 'false', 'a socket');
+  findings.add(
+    'the same port for the next server, streams open',
+    nextSocket ? 'a socket' : 'false',
+    'a socket',
+  );
   app.close();
   findings.add('app.close(): onAborted inside the call', aborted, 1);
   if (nextSocket) uWS.us_listen_socket_close(nextSocket);
@@ -92,7 +124,10 @@ export async function probe(): Promise<ProbeResult> {
   const last = new RawClient(chosenPort).get('/');
   await until(() => last.receivedBytes > 0, 'the prelude');
   chosen.close();
-  await until(() => last.closed && timeWaitsOn(chosenPort) > 0, 'the connection to be in TIME_WAIT');
+  await until(
+    () => last.closed && timeWaitsOn(chosenPort) > 0,
+    'the connection to be in TIME_WAIT',
+  );
   findings.add(
     'the same for a port that came by 0',
     listenAlone(make(), '127.0.0.1', chosenPort) ? 'a socket' : 'false',

@@ -1,4 +1,5 @@
-// What every probe shares: the result's shape, the runner, a port-0 app, a raw client that can stop reading.
+// What every probe shares: the result's shape, the runner, a port-0 app, a raw client that can stop
+// reading.
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -6,7 +7,14 @@ import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as uWS from 'uWebSockets.js';
-import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket, us_socket_context_t, WebSocket } from 'uWebSockets.js';
+import type {
+  HttpRequest,
+  HttpResponse,
+  TemplatedApp,
+  us_listen_socket,
+  us_socket_context_t,
+  WebSocket,
+} from 'uWebSockets.js';
 import { hasSendLog, makeSendLog, skipExitCode } from './send-log.js';
 
 export { uWS };
@@ -18,15 +26,25 @@ export type ProbeResult = { claim: string; holds: boolean; rows: Row[] };
 // ---------------------------------------------------------------- running
 
 type MainOptions = {
-  /** The probe reads the log of send() calls: run it again under LD_PRELOAD. Linux and a C compiler only. */
+  /**
+   * The probe reads the log of send() calls: run it again under LD_PRELOAD. Linux and a C compiler
+   * only.
+   */
   sendLog?: boolean;
 };
 
 /** Thrown by a probe that cannot be run on this machine; the message is what it needs. */
 export class NotHere extends Error {}
 
-/** Runs `probe` when its file is the program: prints the Markdown table, or with `--json` one line of JSON. */
-export async function main(url: string, probe: () => Promise<ProbeResult>, options: MainOptions = {}): Promise<void> {
+/**
+ * Runs `probe` when its file is the program: prints the Markdown table, or with `--json` one line
+ * of JSON.
+ */
+export async function main(
+  url: string,
+  probe: () => Promise<ProbeResult>,
+  options: MainOptions = {},
+): Promise<void> {
   if (process.argv[1] === undefined || fileURLToPath(url) !== process.argv[1]) return;
   const json = process.argv.includes('--json');
   if (options.sendLog === true && !hasSendLog()) process.exit(runWithSendLog());
@@ -41,7 +59,9 @@ export async function main(url: string, probe: () => Promise<ProbeResult>, optio
   if (json) {
     console.log(JSON.stringify(result));
   } else {
-    console.log(`${result.claim}\n\n${markdownTable(result.rows)}\n\nholds: ${String(result.holds)} (${describeBuild()})`);
+    console.log(
+      `${result.claim}\n\n${markdownTable(result.rows)}\n\nholds: ${String(result.holds)} (${describeBuild()})`,
+    );
   }
   // Explicit: the open app would keep the process, and a closing one may abort it.
   process.exit(result.holds ? 0 : 1);
@@ -61,9 +81,17 @@ function runWithSendLog(): number {
   return run.status ?? 1;
 }
 
-export type ChildResult = { code: number | null; signal: string | null; stdout: string; stderr: string };
+export type ChildResult = {
+  code: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
+};
 
-/** Runs plain JavaScript in a process of its own, for facts that end a process or need a fresh one. Without tsx, which is half a second. */
+/**
+ * Runs plain JavaScript in a process of its own, for facts that end a process or need a fresh one.
+ * Without tsx, which is half a second.
+ */
 export async function runScript(
   source: string,
   environment: Record<string, string> = {},
@@ -87,7 +115,10 @@ export async function runScript(
 export function describeBuild(): string {
   const require = createRequire(import.meta.url);
   const entry = require.resolve('uWebSockets.js');
-  const found = JSON.parse(readFileSync(join(entry, '..', 'package.json'), 'utf8')) as { name: string; version: string };
+  const found = JSON.parse(readFileSync(join(entry, '..', 'package.json'), 'utf8')) as {
+    name: string;
+    version: string;
+  };
   return `${found.name}@${found.version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`;
 }
 
@@ -95,27 +126,44 @@ function markdownTable(rows: Row[]): string {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const line = (cells: string[]): string => `| ${cells.join(' | ')} |`;
   const body = rows.map((row) =>
-    line(columns.map((column) => (row[column] === undefined ? '' : String(row[column]).replaceAll('|', '\\|')))),
+    line(
+      columns.map((column) =>
+        row[column] === undefined ? '' : String(row[column]).replaceAll('|', '\\|'),
+      ),
+    ),
   );
   return [line(columns), line(columns.map(() => '---')), ...body].join('\n');
 }
 
-/** The rows of a probe that asks several small questions: what was seen, and whether it was what the note says. */
+/**
+ * The rows of a probe that asks several small questions: what was seen, and whether it was what the
+ * note says.
+ */
 export class Findings {
   readonly rows: Row[] = [];
   holds = true;
 
   add(name: string, seen: string | number | boolean, wanted: string | number | boolean): void {
     const right = seen === wanted;
-    this.rows.push({ case: name, seen: right ? seen : `${String(seen)} (the note says: ${String(wanted)})` });
+    this.rows.push({
+      case: name,
+      seen: right ? seen : `${String(seen)} (the note says: ${String(wanted)})`,
+    });
     this.holds &&= right;
   }
 }
 
 // ---------------------------------------------------------------- waiting
 
-/** Resolves when `condition` is true; throws with `what` after `limitMs`. No probe waits for time alone if a condition exists. */
-export async function until(condition: () => boolean, what: string, limitMs = 15_000): Promise<void> {
+/**
+ * Resolves when `condition` is true; throws with `what` after `limitMs`. No probe waits for time
+ * alone if a condition exists.
+ */
+export async function until(
+  condition: () => boolean,
+  what: string,
+  limitMs = 15_000,
+): Promise<void> {
   const end = performance.now() + limitMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`waited ${String(limitMs)} ms for: ${what}`);
@@ -145,12 +193,24 @@ export async function listen(app: TemplatedApp, port = 0, options = 0): Promise<
 
 /** `listen` with host and options, and the option itself, exist and are not in the types. */
 type Untyped = {
-  listen(host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void): void;
+  listen(
+    host: string,
+    port: number,
+    options: number,
+    callback: (socket: us_listen_socket | false) => void,
+  ): void;
   LIBUS_LISTEN_EXCLUSIVE_PORT: number;
 };
 
-/** Listens as src/ does, on a host and with the port for itself; undefined if the answer did not come inside the call. */
-export function listenAlone(app: TemplatedApp, host: string, port: number): us_listen_socket | false | undefined {
+/**
+ * Listens as src/ does, on a host and with the port for itself; undefined if the answer did not
+ * come inside the call.
+ */
+export function listenAlone(
+  app: TemplatedApp,
+  host: string,
+  port: number,
+): us_listen_socket | false | undefined {
   const answers: (us_listen_socket | false)[] = [];
   const { LIBUS_LISTEN_EXCLUSIVE_PORT: exclusive } = uWS as unknown as Untyped;
   (app as unknown as Untyped).listen(host, port, exclusive, (socket) => void answers.push(socket));
@@ -164,7 +224,9 @@ export function chunkWireBytes(length: number): number {
 
 // ---------------------------------------------------------------- client
 
-/** A raw TCP client that really stops reading: no stream buffer between the kernel and `received`. */
+/**
+ * A raw TCP client that really stops reading: no stream buffer between the kernel and `received`.
+ */
 export class RawClient {
   readonly socket: Socket;
   receivedBytes = 0;
@@ -175,7 +237,10 @@ export class RawClient {
   readonly #keep: boolean;
   #once = false;
 
-  constructor(port: number, options: { keep?: boolean; paused?: boolean; readBytes?: number; localAddress?: string } = {}) {
+  constructor(
+    port: number,
+    options: { keep?: boolean; paused?: boolean; readBytes?: number; localAddress?: string } = {},
+  ) {
     this.#keep = options.keep ?? true;
     const buffer = Buffer.allocUnsafeSlow(options.readBytes ?? 65536);
     const take = (length: number): boolean => {
@@ -186,10 +251,15 @@ export class RawClient {
       this.socket.pause();
       return false;
     };
-    this.socket = new Socket({ onread: { buffer, callback: (length: number): boolean => take(length) } } as object);
+    this.socket = new Socket({
+      onread: { buffer, callback: (length: number): boolean => take(length) },
+    } as object);
     this.socket.on('end', () => (this.ended = true));
     this.socket.on('close', () => (this.closed = true));
-    this.socket.on('error', (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message));
+    this.socket.on(
+      'error',
+      (error: NodeJS.ErrnoException) => (this.error = error.code ?? error.message),
+    );
     if (options.paused === true) this.socket.pause();
     this.socket.connect({
       port,
@@ -238,12 +308,29 @@ export class RawClient {
   }
 }
 
-export type Chunked = { head: string; body: Buffer; chunkCount: number; finished: boolean; trailing: number; corruptAt: number };
+export type Chunked = {
+  head: string;
+  body: Buffer;
+  chunkCount: number;
+  finished: boolean;
+  trailing: number;
+  corruptAt: number;
+};
 
-/** Decodes a chunked response strictly. `corruptAt` is the offset of the first byte that breaks the framing, or -1. */
+/**
+ * Decodes a chunked response strictly. `corruptAt` is the offset of the first byte that breaks the
+ * framing, or -1.
+ */
 export function decodeChunked(bytes: Buffer): Chunked {
   const headEnd = bytes.indexOf('\r\n\r\n');
-  const empty = { head: '', body: Buffer.alloc(0), chunkCount: 0, finished: false, trailing: 0, corruptAt: -1 };
+  const empty = {
+    head: '',
+    body: Buffer.alloc(0),
+    chunkCount: 0,
+    finished: false,
+    trailing: 0,
+    corruptAt: -1,
+  };
   if (headEnd < 0) return empty;
   const head = bytes.toString('latin1', 0, headEnd);
   const parts: Buffer[] = [];
@@ -258,10 +345,15 @@ export function decodeChunked(bytes: Buffer): Chunked {
       corruptAt,
     };
   };
-  // The CRLF that ends a chunk comes with the next one, so a chunk's data may be the last thing there is.
+  // The CRLF that ends a chunk comes with the next one, so a chunk's data may be the last thing
+  // there is.
   for (;;) {
     const sizeEnd = bytes.indexOf('\r\n', at);
-    if (sizeEnd < 0) return done(false, /^[0-9a-f]{0,8}\r?$/.test(bytes.toString('latin1', at, at + 10)) ? -1 : at);
+    if (sizeEnd < 0)
+      return done(
+        false,
+        /^[0-9a-f]{0,8}\r?$/.test(bytes.toString('latin1', at, at + 10)) ? -1 : at,
+      );
     const digits = bytes.toString('latin1', at, sizeEnd);
     if (!/^[0-9a-f]{1,8}$/.test(digits)) return done(false, at);
     const size = Number.parseInt(digits, 16);
@@ -285,15 +377,25 @@ export const upgradeHeaders =
   'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n';
 
 /** Upgrades as any handler may that has nothing to look at. */
-export function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, data: object): void {
+export function upgrade(
+  response: HttpResponse,
+  request: HttpRequest,
+  context: us_socket_context_t,
+  data: object,
+): void {
   response.upgrade(data, request.getHeader('sec-websocket-key'), '', '', context);
 }
 
 /**
- * A client's frame (RFC 6455, section 5.2). `first` is its first byte: FIN, reserved bits, opcode (0x81 a text, 0x82 binary, 0x88 close,
- * 0x89 ping). `declaredBytes` lets the header tell another length than the payload has.
+ * A client's frame (RFC 6455, section 5.2). `first` is its first byte: FIN, reserved bits, opcode
+ * (0x81 a text, 0x82 binary, 0x88 close, 0x89 ping). `declaredBytes` lets the header tell another
+ * length than the payload has.
  */
-export function clientFrame(first: number, payload: Buffer | string, declaredBytes?: number): Buffer {
+export function clientFrame(
+  first: number,
+  payload: Buffer | string,
+  declaredBytes?: number,
+): Buffer {
   const bytes = typeof payload === 'string' ? Buffer.from(payload, 'latin1') : payload;
   const key = Buffer.from([1, 2, 3, 4]);
   const head = frameHead(first, declaredBytes ?? bytes.length);
@@ -321,21 +423,36 @@ export function afterHead(client: RawClient): Buffer {
   return end < 0 ? Buffer.alloc(0) : bytes.subarray(end + 4);
 }
 
-/** The server's frames in words: `text "a"`, `pong "b"`, `close 1000 "bye"`, `close`. Long payloads are told by their length. */
+/**
+ * The server's frames in words: `text "a"`, `pong "b"`, `close 1000 "bye"`, `close`. Long payloads
+ * are told by their length.
+ */
 export function describeFrames(bytes: Buffer): string {
   const words: string[] = [];
   for (let at = 0; at + 2 <= bytes.length;) {
     const first = bytes[at] ?? 0;
     const short = (bytes[at + 1] ?? 0) & 127;
     const headBytes = short === 127 ? 10 : short === 126 ? 4 : 2;
-    const length = short === 127 ? bytes.readUInt32BE(at + 6) : short === 126 ? bytes.readUInt16BE(at + 2) : short;
+    const length =
+      short === 127
+        ? bytes.readUInt32BE(at + 6)
+        : short === 126
+          ? bytes.readUInt16BE(at + 2)
+          : short;
     const payload = bytes.subarray(at + headBytes, at + headBytes + length);
     const text = length > 20 ? `${String(length)} B` : JSON.stringify(payload.toString('latin1'));
-    const reason = length > 22 ? `${String(length - 2)} B` : JSON.stringify(payload.toString('latin1', 2));
-    const close = payload.length < 2 ? 'close' : `close ${String(payload.readUInt16BE(0))} ${reason}`;
+    const reason =
+      length > 22 ? `${String(length - 2)} B` : JSON.stringify(payload.toString('latin1', 2));
+    const close =
+      payload.length < 2 ? 'close' : `close ${String(payload.readUInt16BE(0))} ${reason}`;
     words.push(
-      { 0x81: `text ${text}`, 0x82: `binary ${text}`, 0x88: close, 0x89: `ping ${text}`, 0x8a: `pong ${text}` }[first] ??
-        `0x${first.toString(16)}`,
+      {
+        0x81: `text ${text}`,
+        0x82: `binary ${text}`,
+        0x88: close,
+        0x89: `ping ${text}`,
+        0x8a: `pong ${text}`,
+      }[first] ?? `0x${first.toString(16)}`,
     );
     at += headBytes + length;
   }

@@ -1,4 +1,5 @@
-// Slow (15 s). What the 10 s timer closes: a stalled reader without progress; what it leaves: idle streams, and stalled ones that drained under onWritable.
+// Slow (15 s). What the 10 s timer closes: a stalled reader without progress; what it leaves: idle
+// streams, and stalled ones that drained under onWritable.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, chunkWireBytes, listen, main, turn, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
@@ -26,7 +27,8 @@ export async function probe(): Promise<ProbeResult> {
   const piece = Buffer.alloc(8000, 97);
   const small = Buffer.alloc(100, 97);
 
-  const taken = (line: Line): number => takenBytes(log.since(0).filter((send) => send.fd === line.fd));
+  const taken = (line: Line): number =>
+    takenBytes(log.since(0).filter((send) => send.fd === line.fd));
 
   /** A stream, stalled with a backlog if `reading` is given. */
   const open = async (options: {
@@ -58,9 +60,11 @@ export async function probe(): Promise<ProbeResult> {
       }),
     );
     const stalls = options.reading !== undefined;
-    const client = new RawClient(port, { paused: stalls, keep: false, readBytes: options.kernel === 'large' ? 8192 : 4096 }).get(
-      '/',
-    );
+    const client = new RawClient(port, {
+      paused: stalls,
+      keep: false,
+      readBytes: options.kernel === 'large' ? 8192 : 4096,
+    }).get('/');
     await until(() => line !== undefined && log.count > mark, 'the prelude');
     const held = line as unknown as Line;
     held.fd = log.since(mark)[0]?.fd ?? -1;
@@ -76,7 +80,8 @@ export async function probe(): Promise<ProbeResult> {
       let refused = 0;
       while (refused < 3) {
         write(piece);
-        refused = log.since(log.count - 1)[0]?.result === chunkWireBytes(piece.length) ? 0 : refused + 1;
+        refused =
+          log.since(log.count - 1)[0]?.result === chunkWireBytes(piece.length) ? 0 : refused + 1;
       }
     }
     if (options.writing === 'end() at once') {
@@ -100,11 +105,21 @@ export async function probe(): Promise<ProbeResult> {
     hammered: await open({ onWritable: true, reading: 'never', writing: 'every 250 ms' }),
     slow: await open({ onWritable: true, reading: '4 KiB every 2 s' }),
     slowBehindMuch: await open({ onWritable: true, reading: '8 KiB every 1 s', kernel: 'large' }),
-    recovered: await open({ onWritable: true, reading: 'after 1 s', writing: 'every 250 ms once drained' }),
-    recoveredUnregistered: await open({ onWritable: false, reading: 'after 1 s', writing: 'every 250 ms once drained' }),
+    recovered: await open({
+      onWritable: true,
+      reading: 'after 1 s',
+      writing: 'every 250 ms once drained',
+    }),
+    recoveredUnregistered: await open({
+      onWritable: false,
+      reading: 'after 1 s',
+      writing: 'every 250 ms once drained',
+    }),
     ended: await open({ onWritable: true, writing: 'end() at once' }),
   };
-  const silentPort = (await listen(uWS.App().any('/*', (response) => void response.onAborted(noop).onData(noop)))).port;
+  const silentPort = (
+    await listen(uWS.App().any('/*', (response) => void response.onAborted(noop).onData(noop)))
+  ).port;
   const silent = new RawClient(silentPort);
   let silentClosedAt = 0;
   silent.socket.on('close', () => (silentClosedAt = elapsed()));
@@ -118,10 +133,14 @@ export async function probe(): Promise<ProbeResult> {
   const show = (name: string, closedAt: number, line?: Line): void => {
     rows.push({
       line: name,
-      'closed after s': closedAt === 0 ? `open at ${String(observedMs / 1000)}` : ((closedAt - openedAt) / 1000).toFixed(1),
+      'closed after s':
+        closedAt === 0
+          ? `open at ${String(observedMs / 1000)}`
+          : ((closedAt - openedAt) / 1000).toFixed(1),
       onAborted: line === undefined ? '' : line.abortedAt !== 0,
       'onWritable calls': line?.writables ?? '',
-      'backlog at the end': line === undefined || line.closedAt !== 0 ? '' : line.offered - taken(line),
+      'backlog at the end':
+        line === undefined || line.closedAt !== 0 ? '' : line.offered - taken(line),
     });
   };
   const closed = (line: Line): number => line.abortedAt;
@@ -130,9 +149,17 @@ export async function probe(): Promise<ProbeResult> {
   show('stalled, never reads, left alone', closed(lines.stalled), lines.stalled);
   show('stalled, never reads, written to every 250 ms', closed(lines.hammered), lines.hammered);
   show('stalled, reads 4 KiB every 2 s, left alone', closed(lines.slow), lines.slow);
-  show('stalled behind a send buffer of 416 KiB, reads 8 KiB a second', closed(lines.slowBehindMuch), lines.slowBehindMuch);
+  show(
+    'stalled behind a send buffer of 416 KiB, reads 8 KiB a second',
+    closed(lines.slowBehindMuch),
+    lines.slowBehindMuch,
+  );
   show('stalled 1 s, drained, onWritable, written to', closed(lines.recovered), lines.recovered);
-  show('stalled 1 s, drained, no onWritable, written to', closed(lines.recoveredUnregistered), lines.recoveredUnregistered);
+  show(
+    'stalled 1 s, drained, no onWritable, written to',
+    closed(lines.recoveredUnregistered),
+    lines.recoveredUnregistered,
+  );
   show('ended stream, connection idle', lines.ended.closedAt, lines.ended);
   show('connected, no request', silentClosedAt);
   show('unanswered request with onData, its body missing', bodylessClosedAt);

@@ -1,7 +1,17 @@
-// Under cork: write() true = what was buffered before is gone; false = the bytes were appended to it. A failed flush shows one cork late.
+// Under cork: write() true = what was buffered before is gone; false = the bytes were appended to
+// it. A failed flush shows one cork late.
 import { SendLog, takenBytes } from './send-log.js';
 import type { Send } from './send-log.js';
-import { RawClient, chunkWireBytes, decodeChunked, listen, main, turn, uWS, until } from './support.js';
+import {
+  RawClient,
+  chunkWireBytes,
+  decodeChunked,
+  listen,
+  main,
+  turn,
+  uWS,
+  until,
+} from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
 
 type Cork = { ok: boolean; sends: Send[]; before: number; after: number; wireBytes: number };
@@ -51,7 +61,13 @@ class Stream {
     this.written += length;
     this.offered += chunkWireBytes(length);
     this.taken += takenBytes(sends);
-    return { ok, sends, before, after: this.offered - this.taken, wireBytes: chunkWireBytes(length) };
+    return {
+      ok,
+      sends,
+      before,
+      after: this.offered - this.taken,
+      wireBytes: chunkWireBytes(length),
+    };
   }
 }
 
@@ -71,7 +87,9 @@ export async function probe(): Promise<ProbeResult> {
 
   const rows: Row[] = [];
   const show = (step: string, cork: Cork): void => {
-    const sends = cork.sends.map((send) => `${String(send.asked)}→${send.result < 0 ? 'EAGAIN' : String(send.result)}`).join(' ');
+    const sends = cork.sends
+      .map((send) => `${String(send.asked)}→${send.result < 0 ? 'EAGAIN' : String(send.result)}`)
+      .join(' ');
     rows.push({
       step,
       'cork bytes': cork.wireBytes,
@@ -82,7 +100,8 @@ export async function probe(): Promise<ProbeResult> {
     });
   };
 
-  // 1. One stall, step by step: the reader stands still until write() has been refused twice, then reads everything.
+  // 1. One stall, step by step: the reader stands still until write() has been refused twice, then
+  // reads everything.
   const stall = new Stream(log);
   await stall.open();
   let last = stall.cork(8000);
@@ -109,7 +128,14 @@ export async function probe(): Promise<ProbeResult> {
   // 2. Random corks against a reader that reads now and then.
   const stream = new Stream(log);
   await stream.open();
-  const count = { corks: 0, trueClear: 0, trueAfterBacklog: 0, trueLate: 0, falses: 0, violations: 0 };
+  const count = {
+    corks: 0,
+    trueClear: 0,
+    trueAfterBacklog: 0,
+    trueLate: 0,
+    falses: 0,
+    violations: 0,
+  };
   for (let at = 0; at < 1200; at++) {
     const cork = stream.cork(1 + below(at % 8 === 0 ? 16376 : 300));
     count.corks++;
@@ -118,17 +144,21 @@ export async function probe(): Promise<ProbeResult> {
       if (cork.before > 0) count.trueAfterBacklog++;
       else count.trueClear++;
       if (cork.after > 0) count.trueLate++;
-      // At most this one cork may be left, and the last send() was of exactly this cork's corked bytes.
+      // At most this one cork may be left, and the last send() was of exactly this cork's corked
+      // bytes.
       if (cork.after > cork.wireBytes) count.violations++;
     } else {
       count.falses++;
       // The native string is as long as what is missing: the last flush asked for all of it.
-      if (lastSend === undefined || lastSend.asked - Math.max(0, lastSend.result) !== cork.after) count.violations++;
+      if (lastSend === undefined || lastSend.asked - Math.max(0, lastSend.result) !== cork.after)
+        count.violations++;
       if (cork.before === 0) count.violations++;
     }
     // A large backlog lets the reader catch up; otherwise it reads a little, or not at all.
     const missing = stream.taken - stream.client.receivedBytes;
-    const target = stream.client.receivedBytes + (cork.after > 24576 ? missing : below(3) === 0 ? below(missing + 1) : 0);
+    const target =
+      stream.client.receivedBytes +
+      (cork.after > 24576 ? missing : below(3) === 0 ? below(missing + 1) : 0);
     stream.client.resume();
     await until(() => stream.client.receivedBytes >= target, 'the slow reader');
     stream.client.pause();
@@ -154,7 +184,12 @@ export async function probe(): Promise<ProbeResult> {
   return {
     claim:
       'A corked write that returns true found or made the backlog empty (at most this cork stays); false means it was appended; a failed flush shows one cork late.',
-    holds: stallAsClaimed && intact && count.violations === 0 && count.trueAfterBacklog > 0 && count.falses > 0,
+    holds:
+      stallAsClaimed &&
+      intact &&
+      count.violations === 0 &&
+      count.trueAfterBacklog > 0 &&
+      count.falses > 0,
     rows,
   };
 }

@@ -1,4 +1,5 @@
-// A handler that returns or throws without an answer and without onAborted ends the process; with onAborted it lives. Each case in a child.
+// A handler that returns or throws without an answer and without onAborted ends the process; with
+// onAborted it lives. Each case in a child.
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -12,7 +13,11 @@ const cases: [name: string, handler: string, lives: boolean][] = [
   ['answers in a microtask', 'void Promise.resolve().then(() => response.end("ok"))', true],
   ['onAborted, returns', 'response.onAborted(() => {})', true],
   ['onAborted, throws', 'response.onAborted(() => {}); throw new Error("handler")', true],
-  ['onAborted, write(), throws', 'response.onAborted(() => {}); response.write("x"); throw new Error("handler")', true],
+  [
+    'onAborted, write(), throws',
+    'response.onAborted(() => {}); response.write("x"); throw new Error("handler")',
+    true,
+  ],
   [
     'onAborted that throws',
     'response.onAborted(() => { throw new Error("aborted") }); setImmediate(() => response.close())',
@@ -36,7 +41,8 @@ function script(handler: string): string {
       const socket = connect(uWS.us_socket_local_port(listening), '127.0.0.1', () => socket.write('GET ' + path + ' HTTP/1.1\\r\\nHost: probe\\r\\n\\r\\n'));
       socket.on('data', (data) => { text += data; if (isEnough?.()) resolve(text); });
       socket.on('close', () => resolve(text));
-      // Where no answer is certain: the handler has run, and what it sends, and what it does to the process, comes within a few turns.
+      // Where no answer is certain: the handler has run, and what it sends, and what it does to the
+      // process, comes within a few turns.
       if (isEnough !== undefined) return;
       const timer = setInterval(() => { if (asked) { clearInterval(timer); setTimeout(() => resolve(text), 20); } }, 1);
     });

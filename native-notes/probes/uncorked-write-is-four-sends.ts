@@ -1,9 +1,13 @@
-// write() outside a cork: CRLF, size, CRLF and data are a send() each, and stderr gets a warning. A cork is one send().
+// write() outside a cork: CRLF, size, CRLF and data are a send() each, and stderr gets a warning. A
+// cork is one send().
 import { SendLog } from './send-log.js';
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
-/** One held stream and one write to it from setImmediate. Only the server calls send(), and its first is the prelude's. */
+/**
+ * One held stream and one write to it from setImmediate. Only the server calls send(), and its
+ * first is the prelude's.
+ */
 function script(write: string): string {
   return `
     import { connect } from 'node:net';
@@ -34,7 +38,8 @@ export async function probe(): Promise<ProbeResult> {
   const found: { sends: number[]; warnings: number }[] = [];
   for (const [name, write] of cases) {
     const mark = log.count;
-    // A child each, since the warning is written natively to its stderr. It shares this process's log.
+    // A child each, since the warning is written natively to its stderr. It shares this process's
+    // log.
     const { code, stderr } = await runScript(script(write));
     if (code !== 0) throw new Error(stderr);
     const sends = log.since(mark + 1).map((send) => send.asked);
@@ -48,8 +53,10 @@ export async function probe(): Promise<ProbeResult> {
     });
   }
   return {
-    claim: 'write() outside a cork is four send() calls and a warning on stderr; in a cork it is one.',
-    holds: JSON.stringify(found) === '[{"sends":[263],"warnings":0},{"sends":[2,3,2,256],"warnings":1}]',
+    claim:
+      'write() outside a cork is four send() calls and a warning on stderr; in a cork it is one.',
+    holds:
+      JSON.stringify(found) === '[{"sends":[263],"warnings":0},{"sends":[2,3,2,256],"warnings":1}]',
     rows,
   };
 }

@@ -1,4 +1,5 @@
-// Which requests reach the upgrade handler of app.ws('/*') and which the route app.any('/*') beside it.
+// Which requests reach the upgrade handler of app.ws('/*') and which the route app.any('/*') beside
+// it.
 import { Findings, RawClient, listen, main, turn, uWS, until, upgradeHeaders } from './support.js';
 import type { ProbeResult } from './support.js';
 
@@ -14,9 +15,24 @@ const cases: [name: string, method: string, headers: string, reaches: string][] 
   ['GET with version 8', 'GET', `${hop}${key}Sec-WebSocket-Version: 8\r\n`, 'upgrade'],
   ['GET without a version', 'GET', `${hop}${key}`, 'upgrade'],
   ['GET without a key', 'GET', `${hop}${version}`, 'any'],
-  ['GET with a key of 23 characters', 'GET', `${hop}${version}Sec-WebSocket-Key: ${'A'.repeat(23)}\r\n`, 'any'],
-  ['GET with a key of 24 dots', 'GET', `${hop}${version}Sec-WebSocket-Key: ${'.'.repeat(24)}\r\n`, 'upgrade'],
-  ['GET with a key of 25 characters', 'GET', `${hop}${version}Sec-WebSocket-Key: ${'A'.repeat(25)}\r\n`, 'any'],
+  [
+    'GET with a key of 23 characters',
+    'GET',
+    `${hop}${version}Sec-WebSocket-Key: ${'A'.repeat(23)}\r\n`,
+    'any',
+  ],
+  [
+    'GET with a key of 24 dots',
+    'GET',
+    `${hop}${version}Sec-WebSocket-Key: ${'.'.repeat(24)}\r\n`,
+    'upgrade',
+  ],
+  [
+    'GET with a key of 25 characters',
+    'GET',
+    `${hop}${version}Sec-WebSocket-Key: ${'A'.repeat(25)}\r\n`,
+    'any',
+  ],
   ['HEAD with a whole handshake', 'HEAD', upgradeHeaders, 'any'],
   ['POST with a whole handshake', 'POST', `${upgradeHeaders}Content-Length: 0\r\n`, 'any'],
   ['DELETE with a whole handshake', 'DELETE', upgradeHeaders, 'any'],
@@ -41,7 +57,12 @@ export async function probe(): Promise<ProbeResult> {
             setImmediate(() => void response.cork(() => response.write('two')));
           } else if (path === '/later') {
             response.onAborted(() => reached.push('aborted'));
-            setImmediate(() => void response.cork(() => response.writeStatus('503 Service Unavailable').end('later')));
+            setImmediate(
+              () =>
+                void response.cork(() =>
+                  response.writeStatus('503 Service Unavailable').end('later'),
+                ),
+            );
           } else {
             response.writeStatus('400 Bad Request').end('refused');
           }
@@ -54,7 +75,9 @@ export async function probe(): Promise<ProbeResult> {
   );
   for (const [name, method, headers, reaches] of cases) {
     reached.length = 0;
-    const client = new RawClient(port).send(`${method} /c HTTP/1.1\r\nHost: probe\r\n${headers}\r\n`);
+    const client = new RawClient(port).send(
+      `${method} /c HTTP/1.1\r\nHost: probe\r\n${headers}\r\n`,
+    );
     await until(() => client.text().includes('\r\n\r\n'), name);
     findings.add(name, reached.join(), reaches);
     client.destroy();

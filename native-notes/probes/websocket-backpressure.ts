@@ -1,4 +1,5 @@
-// When a WebSocket message is dropped for maxBackpressure, what tells it, and what ws.end() over the limit loses.
+// When a WebSocket message is dropped for maxBackpressure, what tells it, and what ws.end() over
+// the limit loses.
 import { SendLog } from './send-log.js';
 import {
   RawClient,
@@ -23,7 +24,10 @@ export async function probe(): Promise<ProbeResult> {
   let pinged = 0;
 
   type Opened = { client: RawClient; ws: WebSocket<object>; events: string[] };
-  const open = async (settings: { maxBackpressure?: number; closeOnBackpressureLimit?: boolean }): Promise<Opened> => {
+  const open = async (settings: {
+    maxBackpressure?: number;
+    closeOnBackpressureLimit?: boolean;
+  }): Promise<Opened> => {
     const events: string[] = [];
     let ws: WebSocket<object> | undefined;
     const { port } = await listen(
@@ -33,7 +37,8 @@ export async function probe(): Promise<ProbeResult> {
         upgrade: (response, request, context) => upgrade(response, request, context, {}),
         open: (opened) => void (ws = opened),
         ping: () => void pinged++,
-        dropped: (_ws, message, isBinary) => void events.push(`dropped(${String(message.byteLength)} B, ${String(isBinary)})`),
+        dropped: (_ws, message, isBinary) =>
+          void events.push(`dropped(${String(message.byteLength)} B, ${String(isBinary)})`),
         close: (_ws, code) => void events.push(`close(${String(code)})`),
       }),
     );
@@ -49,7 +54,9 @@ export async function probe(): Promise<ProbeResult> {
     ws.send(Buffer.alloc(buffered - 4, 97));
   };
 
-  const pings = Buffer.concat(Array.from({ length: 400 }, () => clientFrame(0x89, 'p'.repeat(125))));
+  const pings = Buffer.concat(
+    Array.from({ length: 400 }, () => clientFrame(0x89, 'p'.repeat(125))),
+  );
 
   // 1. The rule.
   for (const [maxBackpressure, buffered, messageBytes, answer] of [
@@ -60,7 +67,9 @@ export async function probe(): Promise<ProbeResult> {
     [undefined, 65_537, 1, 2],
     [0, 500_000, 50_000, 0],
   ] as const) {
-    const { client, ws, events } = await open(maxBackpressure === undefined ? {} : { maxBackpressure });
+    const { client, ws, events } = await open(
+      maxBackpressure === undefined ? {} : { maxBackpressure },
+    );
     over(ws, Math.min(buffered, 60_000));
     // Frames of 60,000 B and a rest, none of them over the limit before its own send.
     for (let left = buffered - 60_000; left > 0; left -= 60_000)
@@ -77,7 +86,9 @@ export async function probe(): Promise<ProbeResult> {
       'buffered after': after,
       events: inside,
     });
-    holds &&= answered === answer && after === (answer === 2 ? before : before + messageBytes + (messageBytes < 126 ? 2 : 4));
+    holds &&=
+      answered === answer &&
+      after === (answer === 2 ? before : before + messageBytes + (messageBytes < 126 ? 2 : 4));
     holds &&= inside === (answer === 2 ? 'dropped(1 B, true)' : '');
     if (answer === 2) {
       const ping = ws.ping('p');
@@ -116,7 +127,10 @@ export async function probe(): Promise<ProbeResult> {
 
   // 3. closeOnBackpressureLimit.
   {
-    const { client, ws, events } = await open({ maxBackpressure: limit, closeOnBackpressureLimit: true });
+    const { client, ws, events } = await open({
+      maxBackpressure: limit,
+      closeOnBackpressureLimit: true,
+    });
     over(ws, limit + 1);
     const answered = ws.send('x');
     const inside = events.join();
@@ -133,7 +147,10 @@ export async function probe(): Promise<ProbeResult> {
   }
 
   {
-    const { client, events } = await open({ maxBackpressure: limit, closeOnBackpressureLimit: true });
+    const { client, events } = await open({
+      maxBackpressure: limit,
+      closeOnBackpressureLimit: true,
+    });
     log.setBudget(0);
     client.send(pings);
     await until(() => events.includes('close(1006)'), 'the close');
@@ -149,7 +166,8 @@ export async function probe(): Promise<ProbeResult> {
     client.destroy();
   }
 
-  // 4. A peer that pings and does not read: the native pongs are buffered, and reset the idle timeout.
+  // 4. A peer that pings and does not read: the native pongs are buffered, and reset the idle
+  // timeout.
   for (const maxBackpressure of [limit, 0]) {
     const { client, ws, events } = await open({ maxBackpressure });
     log.setBudget(0);

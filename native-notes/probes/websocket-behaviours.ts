@@ -1,4 +1,5 @@
-// Two behaviours on two patterns: which one a handshake is given, now and later, and what a missing context does.
+// Two behaviours on two patterns: which one a handshake is given, now and later, and what a missing
+// context does.
 import {
   Findings,
   RawClient,
@@ -44,7 +45,8 @@ export async function probe(): Promise<ProbeResult> {
     maxPayloadLength,
     idleTimeout: 0,
     open: () => seen.push(`open ${name}`),
-    message: (_socket: unknown, message: ArrayBuffer) => seen.push(`message ${message.byteLength} B`),
+    message: (_socket: unknown, message: ArrayBuffer) =>
+      seen.push(`message ${message.byteLength} B`),
     close: () => seen.push('close'),
   });
   const { port } = await listen(
@@ -91,7 +93,10 @@ export async function probe(): Promise<ProbeResult> {
     const client = new RawClient(port).get(path, upgradeHeaders);
     await until(() => client.text().includes('\r\n\r\n'), path);
     client.send(clientFrame(0x81, 'a'.repeat(sent))).send(clientFrame(0x89, 'p'));
-    await until(() => client.closed || describeFrames(afterHead(client)) === 'pong "p"', `${path}: pong or close`);
+    await until(
+      () => client.closed || describeFrames(afterHead(client)) === 'pong "p"',
+      `${path}: pong or close`,
+    );
     if (client.closed) await until(() => seen.includes('close'), 'its close');
     findings.add(`GET ${path}, then ${String(sent)} B`, seen.join(), wanted);
     client.destroy();
@@ -103,7 +108,11 @@ export async function probe(): Promise<ProbeResult> {
   findings.add('GET /first without a handshake', seen.join(), 'any');
   plain.destroy();
   const [missing, unset] = await Promise.all([endWithout('undefined'), endWithout('null')]);
-  findings.add('upgrade() with the context undefined ends the process', missing.startsWith('SIG'), true);
+  findings.add(
+    'upgrade() with the context undefined ends the process',
+    missing.startsWith('SIG'),
+    true,
+  );
   findings.add('upgrade() with the context null ends the process', unset.startsWith('SIG'), true);
   return {
     claim:

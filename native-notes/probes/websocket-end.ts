@@ -1,4 +1,5 @@
-// What ws.end(), ws.close() and app.close() deliver, when the close handler runs, and what may be used after it.
+// What ws.end(), ws.close() and app.close() deliver, when the close handler runs, and what may be
+// used after it.
 import { SendLog, describeSends } from './send-log.js';
 import {
   Findings,
@@ -32,7 +33,9 @@ export async function probe(): Promise<ProbeResult> {
         const path = request.getUrl();
         const key = request.getHeader('sec-websocket-key');
         const run = (): void =>
-          void response.cork(() => response.upgrade({ row: path.startsWith('/end') ? 6 : 5 }, key, '', '', context));
+          void response.cork(() =>
+            response.upgrade({ row: path.startsWith('/end') ? 6 : 5 }, key, '', '', context),
+          );
         response.onAborted(() => {});
         if (path === '/end/microtask') void Promise.resolve().then(run);
         else if (path === '/end/turn') setImmediate(run);
@@ -48,7 +51,9 @@ export async function probe(): Promise<ProbeResult> {
       drain: () => void events.push('drain'),
       close: (closed, code, message) => {
         const reason =
-          message.byteLength > 20 ? `${String(message.byteLength)} B` : JSON.stringify(Buffer.from(message).toString());
+          message.byteLength > 20
+            ? `${String(message.byteLength)} B`
+            : JSON.stringify(Buffer.from(message).toString());
         events.push(`close(${String(code)}, ${reason})`);
         onClose(closed);
       },
@@ -62,7 +67,9 @@ export async function probe(): Promise<ProbeResult> {
     return [client, ws as unknown as Ws];
   };
   const tell = (client: RawClient): string =>
-    [describeFrames(afterHead(client)), client.closed ? 'FIN' : ''].filter((text) => text !== '').join(', ');
+    [describeFrames(afterHead(client)), client.closed ? 'FIN' : '']
+      .filter((text) => text !== '')
+      .join(', ');
   const throwsAt = (run: () => unknown): string => {
     try {
       run();
@@ -71,7 +78,9 @@ export async function probe(): Promise<ProbeResult> {
       return 'throws';
     }
   };
-  /** Runs one way to end, and tells what the client got, the calls, and the events that came inside. */
+  /**
+   * Runs one way to end, and tells what the client got, the calls, and the events that came inside.
+   */
   const ending = async (
     name: string,
     run: (ws: Ws) => void,
@@ -83,7 +92,8 @@ export async function probe(): Promise<ProbeResult> {
     findings.add(`${name}: events inside the call`, events.join(' '), wanted.inside);
     await until(() => tell(client) === wanted.client, name, 2000).catch(() => {});
     findings.add('… client got', tell(client), wanted.client);
-    if (wanted.calls !== undefined) findings.add('… system calls', describeSends(log.since(mark)), wanted.calls);
+    if (wanted.calls !== undefined)
+      findings.add('… system calls', describeSends(log.since(mark)), wanted.calls);
     client.destroy();
     return one;
   };
@@ -100,21 +110,33 @@ export async function probe(): Promise<ProbeResult> {
   findings.add(
     '… then send(), getBufferedAmount(), end(), cork()',
     ['send', 'getBufferedAmount', 'end', 'cork']
-      .map((name) => throwsAt(() => (ended as unknown as Record<string, (argument: unknown) => unknown>)[name]?.(() => {})))
+      .map((name) =>
+        throwsAt(() =>
+          (ended as unknown as Record<string, (argument: unknown) => unknown>)[name]?.(() => {}),
+        ),
+      )
       .join(),
     'throws,throws,throws,throws',
   );
-  findings.add('… then ws.row, ws.getUserData().row', `${String(ended.row)}, ${String(ended.getUserData().row)}`, '5, 5');
+  findings.add(
+    '… then ws.row, ws.getUserData().row',
+    `${String(ended.row)}, ${String(ended.getUserData().row)}`,
+    '5, 5',
+  );
   await ending('end()', (one) => one.end(), { inside: 'close(0, "")', client: 'close, FIN' });
   await ending(`end(1000, 200 characters)`, (one) => one.end(1000, 'y'.repeat(200)), {
     inside: 'close(1000, 200 B)',
     client: 'close 1000 123 B, FIN',
   });
   await ending('close()', (one) => one.close(), { inside: 'close(1006, "")', client: 'FIN' });
-  await ending('ws.cork(send), then end(1000)', (one) => one.cork(() => void one.send('last')).end(1000), {
-    inside: 'close(1000, "")',
-    client: 'text "last", close 1000 "", FIN',
-  });
+  await ending(
+    'ws.cork(send), then end(1000)',
+    (one) => one.cork(() => void one.send('last')).end(1000),
+    {
+      inside: 'close(1000, "")',
+      client: 'text "last", close 1000 "", FIN',
+    },
+  );
 
   // 2. In ws.cork(): no FIN, whatever the client does.
   {
@@ -126,7 +148,11 @@ export async function probe(): Promise<ProbeResult> {
     await until(() => describeFrames(afterHead(client)).includes('close'), 'the close frame');
     client.send(clientFrame(0x88, '\x03\xe8'));
     for (let at = 0; at < 50; at++) await turn();
-    findings.add('ws.cork(send, end(1000)), echoed by the client: client got', tell(client), 'text "last", close 1000 ""');
+    findings.add(
+      'ws.cork(send, end(1000)), echoed by the client: client got',
+      tell(client),
+      'text "last", close 1000 ""',
+    );
     client.socket.end();
     await until(() => client.closed, 'the close after the FIN');
     findings.add('… and after the client’s FIN: closed', client.closed, true);
@@ -144,7 +170,11 @@ export async function probe(): Promise<ProbeResult> {
     const mark = log.count;
     client.send(Buffer.concat([clientFrame(0x81, 'a'), clientFrame(0x81, 'b')]));
     await until(() => client.closed, 'the end from the handler');
-    findings.add('send, end(1008) in the first of two message handlers', events.join(' '), 'close(1008, "")');
+    findings.add(
+      'send, end(1008) in the first of two message handlers',
+      events.join(' '),
+      'close(1008, "")',
+    );
     findings.add('… client got', tell(client), 'text "answer", close 1008 "", FIN');
     findings.add('… system calls', describeSends(log.since(mark)), '12→12');
     findings.add('… another send() in the handler', used, 'throws');
@@ -164,7 +194,11 @@ export async function probe(): Promise<ProbeResult> {
     const [gone] = await open();
     gone.send(clientFrame(0x88, '\x03\xe8'));
     await until(() => gone.closed, 'the echo');
-    findings.add('in the close handler', inside, 'send() throws, getBufferedAmount() throws, row 5');
+    findings.add(
+      'in the close handler',
+      inside,
+      'send() throws, getBufferedAmount() throws, row 5',
+    );
     onClose = () => {};
   }
 
@@ -196,7 +230,11 @@ export async function probe(): Promise<ProbeResult> {
     await until(() => client.receivedBytes > 10_000, 'a part');
     log.setBudget(-1);
     await until(() => client.closed, 'the end');
-    findings.add('end(1013) with 30,004 B buffered: client got', tell(client), 'text 30000 B, close 1013 "slow", FIN');
+    findings.add(
+      'end(1013) with 30,004 B buffered: client got',
+      tell(client),
+      'text 30000 B, close 1013 "slow", FIN',
+    );
     findings.add('… events', events.join(' '), 'close(1013, "slow")');
   }
   {
@@ -212,7 +250,11 @@ export async function probe(): Promise<ProbeResult> {
   endedBefore.cork(() => endedBefore.end(1000));
   const [client] = await open();
   app.close();
-  findings.add('app.close() with one open and one ended: events inside the call', events.join(' '), 'close(1006, "")');
+  findings.add(
+    'app.close() with one open and one ended: events inside the call',
+    events.join(' '),
+    'close(1006, "")',
+  );
   await until(() => client.closed, 'the end');
   findings.add('… client got', tell(client), 'FIN');
   await until(() => still.closed, 'the end of the other');

@@ -1,4 +1,5 @@
-// Slow (27 s). When pings go out, when a mute, a stalled and an ended peer is closed, what resets the timer, and which values abort.
+// Slow (27 s). When pings go out, when a mute, a stalled and an ended peer is closed, what resets
+// the timer, and which values abort.
 import { SendLog } from './send-log.js';
 import {
   RawClient,
@@ -16,7 +17,10 @@ import {
 } from './support.js';
 import type { ProbeResult, Row, WebSocket } from './support.js';
 
-/** A timer counts the loop's ticks of 4 s, the one that is under way too: it fires up to so much early. */
+/**
+ * A timer counts the loop's ticks of 4 s, the one that is under way too: it fires up to so much
+ * early.
+ */
 const tickSeconds = 4;
 const slackSeconds = 0.7;
 const wrong = ' (NOT as the note says)';
@@ -34,7 +38,10 @@ type Case = {
   /** We send to it this often. */
   writeEveryMs?: number;
   pings?: boolean;
-  /** The seconds after opening that the first ping and the close belong to, before the ticks; undefined: never. */
+  /**
+   * The seconds after opening that the first ping and the close belong to, before the ticks;
+   * undefined: never.
+   */
   pingAt?: number;
   closedAt?: number;
 };
@@ -79,7 +86,8 @@ export async function probe(): Promise<ProbeResult> {
         close: (_ws, code, message) => {
           ws = undefined;
           line.reason = `${String(code)} ${Buffer.from(message).toString()}`;
-          if (one.peer !== 'mute, and is ended in ws.cork()') line.closedAfter = elapsed() - line.openedAt;
+          if (one.peer !== 'mute, and is ended in ws.cork()')
+            line.closedAfter = elapsed() - line.openedAt;
         },
       }),
     );
@@ -101,7 +109,8 @@ export async function probe(): Promise<ProbeResult> {
       }, 50);
     }
     if (one.peer === 'reads 4 KiB every 2 s') setInterval(() => client.readOnce(), 2000);
-    if (one.peer === 'sends every 3 s') setInterval(() => client.send(clientFrame(0x81, 'x')), 3000);
+    if (one.peer === 'sends every 3 s')
+      setInterval(() => client.send(clientFrame(0x81, 'x')), 3000);
     if (one.writeEveryMs !== undefined) setInterval(() => ws?.send('x'), one.writeEveryMs);
     if (one.peer === 'mute, and is ended in ws.cork()') ws?.cork(() => ws?.end(1000));
     return line;
@@ -117,13 +126,17 @@ export async function probe(): Promise<ProbeResult> {
   const within = (seconds: number | undefined, wanted: number | undefined): boolean =>
     wanted === undefined
       ? seconds === undefined
-      : seconds !== undefined && seconds > wanted - tickSeconds - slackSeconds && seconds < wanted + slackSeconds;
+      : seconds !== undefined &&
+        seconds > wanted - tickSeconds - slackSeconds &&
+        seconds < wanted + slackSeconds;
   const show = (seconds: (number | undefined)[]): string =>
     seconds.map((value) => (value === undefined ? 'no' : value.toFixed(1))).join(', ');
   let holds = true;
   const rows: Row[] = cases.map((one, at) => {
     const both = [lines[at] as Line, lines[at + cases.length] as Line];
-    const right = both.every((line) => within(line.pingsAfter[0], one.pingAt) && within(line.closedAfter, one.closedAt));
+    const right = both.every(
+      (line) => within(line.pingsAfter[0], one.pingAt) && within(line.closedAfter, one.closedAt),
+    );
     holds &&= right;
     return {
       idleTimeout: one.idleTimeout,
@@ -151,7 +164,10 @@ export async function probe(): Promise<ProbeResult> {
     );
     const right = (signal === null) === lives;
     holds &&= right;
-    rows.push({ idleTimeout, peer: `app.ws() with it: ${signal === null ? 'accepted' : signal}${right ? '' : wrong}` });
+    rows.push({
+      idleTimeout,
+      peer: `app.ws() with it: ${signal === null ? 'accepted' : signal}${right ? '' : wrong}`,
+    });
   }
   return {
     claim:

@@ -1,4 +1,5 @@
-// What a WebSocket client sees, and what our handlers are given, for frames that RFC 6455 forbids, for good ones beside them, and for closes.
+// What a WebSocket client sees, and what our handlers are given, for frames that RFC 6455 forbids,
+// for good ones beside them, and for closes.
 import {
   Findings,
   RawClient,
@@ -22,19 +23,34 @@ const notUtf8 = 'close 1006 "Received invalid UTF-8"; FIN';
 const badClose = 'close 1006 "Received invalid close payload"; close; FIN';
 const a = (length: number): string => 'a'.repeat(length);
 
-/** What is sent, and what comes of it: the handlers' calls; the frames the client got; FIN if it was closed. maxPayloadLength is 1,000. */
+/**
+ * What is sent, and what comes of it: the handlers' calls; the frames the client got; FIN if it was
+ * closed. maxPayloadLength is 1,000.
+ */
 const cases: [name: string, frames: Buffer[], seen: string][] = [
   ['text of 1,000 B', [clientFrame(0x81, a(1000))], 'message 1000 B'],
   ['text of 1,001 B, its header alone', [clientFrame(0x81, '', 1001)], tooBig],
   ['fragments 600 + 400', [clientFrame(0x01, a(600)), clientFrame(0x80, a(400))], 'message 1000 B'],
   ['fragments 600 + 401', [clientFrame(0x01, a(600)), clientFrame(0x80, a(401))], tooBig],
-  ['fragments 600 + the header of 401', [clientFrame(0x01, a(600)), clientFrame(0x80, '', 401)], ''],
+  [
+    'fragments 600 + the header of 401',
+    [clientFrame(0x01, a(600)), clientFrame(0x80, '', 401)],
+    '',
+  ],
   ['empty text', [clientFrame(0x81, '')], 'message ""'],
   ['binary ff', [clientFrame(0x82, '\xff')], 'binary message "ÿ"'],
   ['text ff', [clientFrame(0x81, 'a\xff')], notUtf8],
   ['text with a surrogate', [clientFrame(0x81, '\xed\xa0\x80')], notUtf8],
-  ['character cut by fragments', [clientFrame(0x01, '\xc3'), clientFrame(0x80, '\xa9')], 'message "Ã©"'],
-  ['good text, then opcode 3', [clientFrame(0x81, 'good'), clientFrame(0x83, 'x')], `message "good"; ${invalid}`],
+  [
+    'character cut by fragments',
+    [clientFrame(0x01, '\xc3'), clientFrame(0x80, '\xa9')],
+    'message "Ã©"',
+  ],
+  [
+    'good text, then opcode 3',
+    [clientFrame(0x81, 'good'), clientFrame(0x83, 'x')],
+    `message "good"; ${invalid}`,
+  ],
   ['reserved bit', [clientFrame(0xc1, 'x')], invalid],
   ['opcode 11', [clientFrame(0x8b, 'x')], invalid],
   ['continuation of nothing', [clientFrame(0x80, 'x')], invalid],
@@ -49,7 +65,11 @@ const cases: [name: string, frames: Buffer[], seen: string][] = [
   ['fragmented ping', [clientFrame(0x09, 'p')], invalid],
   ['pong nobody asked for', [clientFrame(0x8a, 'p')], 'pong "p"'],
   ['text not masked, 2 B', [Buffer.from([0x81, 2, 0x68, 0x69])], ''],
-  ['text not masked, 6 B', [Buffer.from([0x81, 6, 1, 1, 1, 1, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60])], 'message "aaaaaa"'],
+  [
+    'text not masked, 6 B',
+    [Buffer.from([0x81, 6, 1, 1, 1, 1, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60])],
+    'message "aaaaaa"',
+  ],
   [
     'close 1000 bye, then a text',
     [clientFrame(0x88, '\x03\xe8bye'), clientFrame(0x81, 'late')],
@@ -77,7 +97,9 @@ export async function probe(): Promise<ProbeResult> {
   let opened = 0;
   let kept: ArrayBuffer | undefined;
   const show = (bytes: ArrayBuffer): string =>
-    bytes.byteLength > 60 ? `${String(bytes.byteLength)} B` : JSON.stringify(Buffer.from(bytes).toString('latin1'));
+    bytes.byteLength > 60
+      ? `${String(bytes.byteLength)} B`
+      : JSON.stringify(Buffer.from(bytes).toString('latin1'));
   const { port } = await listen(
     uWS.App().ws<object>('/*', {
       maxPayloadLength: 1000,
@@ -104,7 +126,9 @@ export async function probe(): Promise<ProbeResult> {
     const client = await connect();
     client.send(Buffer.concat(frames));
     const seen = (): string =>
-      [...events, describeFrames(afterHead(client)), client.closed ? 'FIN' : ''].filter((text) => text !== '').join('; ');
+      [...events, describeFrames(afterHead(client)), client.closed ? 'FIN' : '']
+        .filter((text) => text !== '')
+        .join('; ');
     // What must not come is given as long as ten turns; what must come, as long as it takes.
     for (let at = 0; at < 10; at++) await turn();
     await until(() => seen() === wanted, name, 2000).catch(() => {});
@@ -126,7 +150,11 @@ export async function probe(): Promise<ProbeResult> {
     findings.add(name, events.join('; '), wanted);
     client.destroy();
   }
-  findings.add('any message: its ArrayBuffer after the handler', `${String(kept?.byteLength)} B`, '0 B');
+  findings.add(
+    'any message: its ArrayBuffer after the handler',
+    `${String(kept?.byteLength)} B`,
+    '0 B',
+  );
   return {
     claim:
       'A forbidden frame ends the connection with a bare FIN (1006 at the client) and close(1006, reason) here, a too large one at its header; pings are answered natively; unmasked frames are not refused.',

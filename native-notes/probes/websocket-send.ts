@@ -1,4 +1,5 @@
-// What ws.send() answers, how many system calls it is, what `drain` tells, and whether bytes are ever lost. SEED replays the random part.
+// What ws.send() answers, how many system calls it is, what `drain` tells, and whether bytes are
+// ever lost. SEED replays the random part.
 import { SendLog, describeSends } from './send-log.js';
 import {
   RawClient,
@@ -50,13 +51,23 @@ export async function probe(): Promise<ProbeResult> {
   {
     const [client, ws] = await connect(await serve());
     const forms: [name: string, run: () => number | undefined, calls: string][] = [
-      ...[100, 16_376, 16_383, 16_384, 200_000, 1_000_000].map((length): [string, () => number, string] => {
-        const frame = length + (length < 126 ? 2 : length < 65_536 ? 4 : 10);
-        const call = `${length < 16_384 ? '' : 'writev '}${String(frame)}→${String(frame)}`;
-        return [`send(${length.toLocaleString('en')} B)`, () => ws.send(piece(length)), call];
-      }),
-      ['three send(256 B)', () => [1, 2, 3].map(() => ws.send(piece(256))).at(-1), '260→260 260→260 260→260'],
-      ['the three in ws.cork()', () => void ws.cork(() => void [1, 2, 3].map(() => ws.send(piece(256)))), '780→780'],
+      ...[100, 16_376, 16_383, 16_384, 200_000, 1_000_000].map(
+        (length): [string, () => number, string] => {
+          const frame = length + (length < 126 ? 2 : length < 65_536 ? 4 : 10);
+          const call = `${length < 16_384 ? '' : 'writev '}${String(frame)}→${String(frame)}`;
+          return [`send(${length.toLocaleString('en')} B)`, () => ws.send(piece(length)), call];
+        },
+      ),
+      [
+        'three send(256 B)',
+        () => [1, 2, 3].map(() => ws.send(piece(256))).at(-1),
+        '260→260 260→260 260→260',
+      ],
+      [
+        'the three in ws.cork()',
+        () => void ws.cork(() => void [1, 2, 3].map(() => ws.send(piece(256)))),
+        '780→780',
+      ],
       [
         'three send(8,000 B) in ws.cork()',
         () => void ws.cork(() => void [1, 2, 3].map(() => ws.send(piece(8000)))),
@@ -206,7 +217,8 @@ export async function probe(): Promise<ProbeResult> {
     log.setBuffers(4096, 4096);
     const seed = Number(process.env['SEED'] ?? 1);
     let state = seed;
-    const next = (): number => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+    const next = (): number =>
+      (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
     const [client, ws] = await connect(await serve(), true);
     const frames: Buffer[] = [];
     const counts = { plain: 0, corked: 0, answered0: 0, lied: 0, drains: 0, drainsWithLeft: 0 };
@@ -219,7 +231,8 @@ export async function probe(): Promise<ProbeResult> {
     const send = (isCorked: boolean): void => {
       const length = lengthOf(next());
       const bytes = Buffer.allocUnsafe(length);
-      for (let at = 0; at < length; at++) bytes[at] = (frames.length * 31 + at * 7 + (at >> 8)) & 255;
+      for (let at = 0; at < length; at++)
+        bytes[at] = (frames.length * 31 + at * 7 + (at >> 8)) & 255;
       bytes.copy(scratch);
       const answer = ws.send(piece(length), true);
       // The bytes may be overwritten at once.

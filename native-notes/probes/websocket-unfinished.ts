@@ -1,4 +1,5 @@
-// What JavaScript is told of a message that has begun and does not end, and whether a WebSocket can be made to wait.
+// What JavaScript is told of a message that has begun and does not end, and whether a WebSocket can
+// be made to wait.
 import {
   Findings,
   RawClient,
@@ -42,7 +43,8 @@ export async function probe(): Promise<ProbeResult> {
     client.destroy();
     await until(() => told.includes('close'), 'its close');
   };
-  const pongs = (client: RawClient): number => describeFrames(afterHead(client)).split('pong').length - 1;
+  const pongs = (client: RawClient): number =>
+    describeFrames(afterHead(client)).split('pong').length - 1;
 
   const fragments = await opened();
   for (let i = 0; i < 50; i++) fragments.send(clientFrame(i === 0 ? 0x01 : 0x00, 'a'.repeat(1000)));
@@ -64,14 +66,20 @@ export async function probe(): Promise<ProbeResult> {
   await gone(frame);
 
   const empty = await opened();
-  empty.send(Buffer.concat(Array.from({ length: 1000 }, (_, i) => clientFrame(i === 0 ? 0x01 : 0x00, ''))));
+  empty.send(
+    Buffer.concat(Array.from({ length: 1000 }, (_, i) => clientFrame(i === 0 ? 0x01 : 0x00, ''))),
+  );
   empty.send(clientFrame(0x89, 'p'));
   await until(() => pongs(empty) === 1, 'the pong');
   findings.add('1,000 empty fragments, then a ping: handlers', told.join(), 'ping');
   await gone(empty);
 
   const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(socket) as object);
-  findings.add('a WebSocket has pause() or resume()', methods.includes('pause') || methods.includes('resume'), false);
+  findings.add(
+    'a WebSocket has pause() or resume()',
+    methods.includes('pause') || methods.includes('resume'),
+    false,
+  );
   return {
     claim:
       'Nothing tells that a message has begun, however much of it has come; pings and pongs between its fragments are told and answered as ever; a WebSocket cannot be paused.',

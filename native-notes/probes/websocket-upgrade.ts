@@ -1,4 +1,5 @@
-// What res.upgrade() does: the 101, the open handler, the ws object, upgrading later, and what app.filter is told.
+// What res.upgrade() does: the 101, the open handler, the ws object, upgrading later, and what
+// app.filter is told.
 import { SendLog } from './send-log.js';
 import {
   Findings,
@@ -26,7 +27,8 @@ class Data {
 }
 
 const statusOf = (client: RawClient): string => client.text().split('\r\n')[0] ?? '';
-const headerOf = (client: RawClient): string => /Holdline-Position: (\d+)/.exec(client.text())?.[1] ?? 'none';
+const headerOf = (client: RawClient): string =>
+  /Holdline-Position: (\d+)/.exec(client.text())?.[1] ?? 'none';
 
 /** A child, as what it does ends the process. */
 async function endOfProcess(handler: string): Promise<string> {
@@ -99,7 +101,9 @@ export async function probe(): Promise<ProbeResult> {
             setImmediate(() => {
               try {
                 response.cork(() => {
-                  response.writeStatus('101 Switching Protocols').writeHeader('Holdline-Position', '6');
+                  response
+                    .writeStatus('101 Switching Protocols')
+                    .writeHeader('Holdline-Position', '6');
                   response.upgrade(data, key, '', '', context);
                 });
                 afterwards = 'upgraded';
@@ -111,7 +115,11 @@ export async function probe(): Promise<ProbeResult> {
       }),
   );
 
-  const connect = async (path: string, isEnough: (client: RawClient) => boolean, behind = ''): Promise<RawClient> => {
+  const connect = async (
+    path: string,
+    isEnough: (client: RawClient) => boolean,
+    behind = '',
+  ): Promise<RawClient> => {
     ws = undefined;
     afterwards = '';
     aborted = 0;
@@ -119,7 +127,9 @@ export async function probe(): Promise<ProbeResult> {
     filtered = [];
     later = undefined;
     const head = Buffer.from(`GET ${path} HTTP/1.1\r\nHost: probe\r\n${upgradeHeaders}\r\n`);
-    const client = new RawClient(port).send(Buffer.concat([head, behind === '' ? Buffer.alloc(0) : clientFrame(0x81, behind)]));
+    const client = new RawClient(port).send(
+      Buffer.concat([head, behind === '' ? Buffer.alloc(0) : clientFrame(0x81, behind)]),
+    );
     await until(() => isEnough(client), path);
     return client;
   };
@@ -133,7 +143,11 @@ export async function probe(): Promise<ProbeResult> {
   // 1. In the handler.
   let mark = log.count;
   const now = await connect('/now', hasFirst);
-  findings.add('writeStatus(101), writeHeader, upgrade: status line', statusOf(now), 'HTTP/1.1 101 Switching Protocols');
+  findings.add(
+    'writeStatus(101), writeHeader, upgrade: status line',
+    statusOf(now),
+    'HTTP/1.1 101 Switching Protocols',
+  );
   findings.add('… the header', headerOf(now), '5');
   findings.add('… send() calls for the 101 and a ws.send() in open', log.since(mark).length, 1);
   findings.add('open runs inside upgrade()', openInside, true);
@@ -148,7 +162,11 @@ export async function probe(): Promise<ProbeResult> {
 
   // 2. A header before the status.
   const noStatus = await connect('/no-status', hasFirst);
-  findings.add('writeHeader without writeStatus, upgrade: status line', statusOf(noStatus), 'HTTP/1.1 200 OK');
+  findings.add(
+    'writeHeader without writeStatus, upgrade: status line',
+    statusOf(noStatus),
+    'HTTP/1.1 200 OK',
+  );
   await leave(noStatus);
 
   // 3. Later.
@@ -156,7 +174,11 @@ export async function probe(): Promise<ProbeResult> {
   const waited = await connect('/later', () => later !== undefined);
   later?.();
   await until(() => hasFirst(waited), 'the later 101');
-  findings.add('upgrade() in a later turn, corked: status line', statusOf(waited), 'HTTP/1.1 101 Switching Protocols');
+  findings.add(
+    'upgrade() in a later turn, corked: status line',
+    statusOf(waited),
+    'HTTP/1.1 101 Switching Protocols',
+  );
   findings.add('… the header', headerOf(waited), '6');
   findings.add('… send() calls for the 101 and a ws.send() in open', log.since(mark).length, 1);
   await leave(waited);
@@ -167,27 +189,45 @@ export async function probe(): Promise<ProbeResult> {
   await until(() => aborted > 0, 'onAborted');
   later?.();
   await until(() => afterwards !== '', 'the late upgrade');
-  findings.add('client gone before: onAborted, then upgrade()', `${String(aborted)}, ${afterwards}`, '1, throws');
+  findings.add(
+    'client gone before: onAborted, then upgrade()',
+    `${String(aborted)}, ${afterwards}`,
+    '1, throws',
+  );
   findings.add('… app.filter', filtered.join(), '1,-1');
 
   // 4. A frame that comes too early.
   const early = await connect('/now', hasFirst, 'lost');
   early.send(clientFrame(0x89, 'p'));
   await until(() => describeFrames(afterHead(early)).includes('pong'), 'the pong');
-  findings.add('a message in the segment of the handshake', `messages ${String(messages)}`, 'messages 0');
+  findings.add(
+    'a message in the segment of the handshake',
+    `messages ${String(messages)}`,
+    'messages 0',
+  );
   await leave(early);
   const whilePending = await connect('/later', (client) => client.closed, 'a second request');
-  findings.add('… while upgrade() waits: onAborted, closed', `${String(aborted)}, ${String(whilePending.closed)}`, '1, true');
+  findings.add(
+    '… while upgrade() waits: onAborted, closed',
+    `${String(aborted)}, ${String(whilePending.closed)}`,
+    '1, true',
+  );
 
   // 5. What ends the process, last: the children write into the same log.
   const passing = (value: string): string =>
     `response.upgrade(${value}, request.getHeader('sec-websocket-key'), '', '', context)`;
   const [withUndefined, withNull, unanswered, withObject] = await Promise.all(
-    [passing('undefined'), passing('null'), '', passing('{}')].map(async (handler) => endOfProcess(handler)),
+    [passing('undefined'), passing('null'), '', passing('{}')].map(async (handler) =>
+      endOfProcess(handler),
+    ),
   );
   findings.add('upgrade(undefined, …)', withUndefined ?? '', 'SIGABRT');
   findings.add('upgrade(null, …)', withNull ?? '', 'SIGABRT');
-  findings.add('upgrade handler that returns without answer and onAborted', unanswered ?? '', 'SIGABRT');
+  findings.add(
+    'upgrade handler that returns without answer and onAborted',
+    unanswered ?? '',
+    'SIGABRT',
+  );
   findings.add('upgrade({}, …)', withObject ?? '', 'the process lives');
   return {
     claim:

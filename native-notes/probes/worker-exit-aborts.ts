@@ -1,4 +1,5 @@
-// A worker thread that ends while its app has live sockets takes the process with it; one that has closed them does not, nor does the main thread.
+// A worker thread that ends while its app has live sockets takes the process with it; one that has
+// closed them does not, nor does the main thread.
 import { main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -36,9 +37,21 @@ const appless = `
 const cases: [name: string, source: string, lives: boolean][] = [
   ['process.exit() in the worker, a stream open', script('process.exit(0);', false), false],
   ['worker.terminate(), a stream open', script('', true), false],
-  ['an uncaught exception in the worker, a stream open', script("throw new Error('worker');", false), false],
-  ['app.close() and process.exit() in one turn', script('app.close(); process.exit(0);', false), true],
-  ['app.close(), the worker ends by itself', script('app.close(); parentPort.close();', false), true],
+  [
+    'an uncaught exception in the worker, a stream open',
+    script("throw new Error('worker');", false),
+    false,
+  ],
+  [
+    'app.close() and process.exit() in one turn',
+    script('app.close(); process.exit(0);', false),
+    true,
+  ],
+  [
+    'app.close(), the worker ends by itself',
+    script('app.close(); parentPort.close();', false),
+    true,
+  ],
   ['process.exit() in a worker without an app', appless, true],
 ];
 

@@ -1,4 +1,5 @@
-// Bytes given to write() are read during the call only; bytes that onData gives are gone when its callback returns.
+// Bytes given to write() are read during the call only; bytes that onData gives are gone when its
+// callback returns.
 import { SendLog, takenBytes } from './send-log.js';
 import { RawClient, chunkWireBytes, decodeChunked, listen, main, uWS, until } from './support.js';
 import type { HttpResponse, ProbeResult, Row } from './support.js';
@@ -7,10 +8,22 @@ const length = 8000;
 
 const slabs: [string, () => Uint8Array][] = [
   ['Buffer', () => Buffer.alloc(length)],
-  ['Buffer, a view into a slab', () => Buffer.alloc(100 + length + 100).subarray(100, 100 + length)],
-  ['Uint8Array, a view into a slab', () => new Uint8Array(100 + length + 100).subarray(100, 100 + length)],
-  ['Uint8Array over a SharedArrayBuffer', () => new Uint8Array(new SharedArrayBuffer(length + 200), 100, length)],
-  ['Buffer over a SharedArrayBuffer', () => Buffer.from(new SharedArrayBuffer(length + 200), 100, length)],
+  [
+    'Buffer, a view into a slab',
+    () => Buffer.alloc(100 + length + 100).subarray(100, 100 + length),
+  ],
+  [
+    'Uint8Array, a view into a slab',
+    () => new Uint8Array(100 + length + 100).subarray(100, 100 + length),
+  ],
+  [
+    'Uint8Array over a SharedArrayBuffer',
+    () => new Uint8Array(new SharedArrayBuffer(length + 200), 100, length),
+  ],
+  [
+    'Buffer over a SharedArrayBuffer',
+    () => Buffer.from(new SharedArrayBuffer(length + 200), 100, length),
+  ],
 ];
 
 export async function probe(): Promise<ProbeResult> {
@@ -75,10 +88,16 @@ export async function probe(): Promise<ProbeResult> {
       });
     }),
   );
-  const client = new RawClient(port).send('POST / HTTP/1.1\r\nHost: probe\r\nContent-Length: 5\r\n\r\nhello');
+  const client = new RawClient(port).send(
+    'POST / HTTP/1.1\r\nHost: probe\r\nContent-Length: 5\r\n\r\nhello',
+  );
   await until(() => client.text().endsWith('ok'), 'the answer to the POST');
   const chunk = kept[0];
-  const gone = chunk !== undefined && chunk.inside === 5 && chunk.chunk.byteLength === 0 && chunk.view.length === 0;
+  const gone =
+    chunk !== undefined &&
+    chunk.inside === 5 &&
+    chunk.chunk.byteLength === 0 &&
+    chunk.view.length === 0;
   holds &&= gone;
   rows.push({
     argument: 'onData’s chunk of 5 bytes, after its callback',

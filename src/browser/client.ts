@@ -1,23 +1,32 @@
-/** A line in the browser: EventSource semantics over an event stream, and over long-polls where something holds the stream back. */
+/**
+ * A line in the browser: EventSource semantics over an event stream, and over long-polls where
+ * something holds the stream back.
+ */
 
 /** How events come. */
 export type Transport = 'sse' | 'long-poll';
 
-/** Events were lost: those after the id `after` and before the id `before`. Null: the position was unreadable; nothing has followed yet. */
+/**
+ * Events were lost: those after the id `after` and before the id `before`. Null: the position was
+ * unreadable; nothing has followed yet.
+ */
 export interface Gap {
   readonly after: number | null;
   readonly before: number | null;
 }
 
-/** The server ended the line, and why. Where `reconnect` is true the source comes back by itself. */
+/**
+ * The server ended the line, and why. Where `reconnect` is true the source comes back by itself.
+ */
 export interface End {
   readonly code: string;
   readonly reconnect: boolean;
 }
 
 /**
- * An event, a MessageEvent. `data` is the text that was published, or JSON as text; `lastEventId` is its id. Events of the types `gap` and `end` are
- * the server's own: their data is a {@link Gap} or an {@link End} as JSON, and their channel is empty.
+ * An event, a MessageEvent. `data` is the text that was published, or JSON as text; `lastEventId`
+ * is its id. Events of the types `gap` and `end` are the server's own: their data is a {@link Gap}
+ * or an {@link End} as JSON, and their channel is empty.
  */
 export interface HoldlineEvent extends Event {
   readonly data: string;
@@ -29,9 +38,15 @@ export interface HoldlineEvent extends Event {
 
 /** How a source asks. Undefined is the default everywhere. */
 export interface HoldlineOptions {
-  /** `auto` begins with a stream and falls back to long-polls where streams are held back or blocked; the others stay what they are. Default `auto`. */
+  /**
+   * `auto` begins with a stream and falls back to long-polls where streams are held back or
+   * blocked; the others stay what they are. Default `auto`.
+   */
   readonly transport?: Transport | 'auto' | undefined;
-  /** The id to continue after: 0 is everything held, `latest` from now on. Default: what the URL says, else from now on. */
+  /**
+   * The id to continue after: 0 is everything held, `latest` from now on. Default: what the URL
+   * says, else from now on.
+   */
   readonly since?: number | 'latest' | undefined;
   /** Header fields of every request. To another origin most of them cost a preflight. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
@@ -41,21 +56,38 @@ export interface HoldlineOptions {
   readonly onGap?: ((gap: Gap) => void) | undefined;
   /** Called when the server ends the line and says why. */
   readonly onEnd?: ((end: End) => void) | undefined;
-  /** A stream is held back when its first byte takes longer than this, from the request or from its head on. Default 4,000 ms. */
+  /**
+   * A stream is held back when its first byte takes longer than this, from the request or from its
+   * head on. Default 4,000 ms.
+   */
   readonly firstByteMs?: number | undefined;
-  /** A stream without a byte for this long is lost; the server's heartbeat must come well within it. Default 45,000 ms. */
+  /**
+   * A stream without a byte for this long is lost; the server's heartbeat must come well within it.
+   * Default 45,000 ms.
+   */
   readonly silentMs?: number | undefined;
   /** How long the server may hold a long-poll, seconds, 0 to 60. Default 25. */
   readonly waitSeconds?: number | undefined;
 }
 
-type Listener = ((event: HoldlineEvent) => void) | { handleEvent(event: HoldlineEvent): void } | null;
+type Listener =
+  | ((event: HoldlineEvent) => void)
+  | { handleEvent(event: HoldlineEvent): void }
+  | null;
 
 /** An EventTarget that knows which listeners are given what. */
 interface HoldlineTarget extends EventTarget {
-  addEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: AddOptions): void;
+  addEventListener(
+    type: 'open' | 'error',
+    listener: (event: Event) => void,
+    options?: AddOptions,
+  ): void;
   addEventListener(type: string, listener: Listener, options?: AddOptions): void;
-  removeEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: RemoveOptions): void;
+  removeEventListener(
+    type: 'open' | 'error',
+    listener: (event: Event) => void,
+    options?: RemoveOptions,
+  ): void;
   removeEventListener(type: string, listener: Listener, options?: RemoveOptions): void;
 }
 
@@ -78,20 +110,28 @@ const CLOSED = 2;
 /** Longest pause before another attempt, ms, unless the server asked for more. */
 const PAUSE_MS = 30_000;
 
-/** How long a source keeps to long-polls before it tries a stream again, ms; longer with each stream that fails, up to 16 times. */
+/**
+ * How long a source keeps to long-polls before it tries a stream again, ms; longer with each stream
+ * that fails, up to 16 times.
+ */
 const POLLING_MS = 60_000;
 
-/** A long-poll that was answered with nothing sooner than this, ms, was not held; the next one waits twice as long. */
+/**
+ * A long-poll that was answered with nothing sooner than this, ms, was not held; the next one waits
+ * twice as long.
+ */
 const NOT_HELD_MS = 500;
 
 /** Statuses that the same request may not meet later. */
 const TEMPORARY = /^(5..|408|425|429)$/;
 
 /**
- * An EventSource for Holdline: the same states, events and properties, and beside them `event.channel`, so that `/a,b` can be told
- * apart. It reconnects by itself and continues after the last event it has dispatched: over both transports nothing is lost without a
- * gap, and nothing comes twice. `open` is fired when nothing that is published from then on can be missed, and again when the transport
- * has changed. A 204, a refusal that would come again, and an end without `reconnect` close it for good, with an `error` event.
+ * An EventSource for Holdline: the same states, events and properties, and beside them
+ * `event.channel`, so that `/a,b` can be told apart. It reconnects by itself and continues after
+ * the last event it has dispatched: over both transports nothing is lost without a gap, and nothing
+ * comes twice. `open` is fired when nothing that is published from then on can be missed, and again
+ * when the transport has changed. A 204, a refusal that would come again, and an end without
+ * `reconnect` close it for good, with an `error` event.
  */
 export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   static readonly CONNECTING = CONNECTING;
@@ -121,9 +161,15 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   #retryAfterMs = 0;
   /** Attempts in a row that did not come to `open`. */
   #failures = 0;
-  /** What speaks against streams since the last poll; above 0 a poll is tried. It counts only once that has shown that the server is there. */
+  /**
+   * What speaks against streams since the last poll; above 0 a poll is tried. It counts only once
+   * that has shown that the server is there.
+   */
   #suspicion = 0;
-  /** What was counted. One failure may have been a restart; from the second on long-polls are kept to. */
+  /**
+   * What was counted. One failure may have been a restart; from the second on long-polls are kept
+   * to.
+   */
   #strikes = 0;
   #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -171,14 +217,16 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
         goOn = await this.#poll().catch(() => false);
         if (goOn && this.#suspicion > 0) {
           this.#strikes += this.#suspicion;
-          if (this.#strikes > 1) streamAtMs = performance.now() + POLLING_MS * 2 ** Math.min(this.#strikes - 2, 4);
+          if (this.#strikes > 1)
+            streamAtMs = performance.now() + POLLING_MS * 2 ** Math.min(this.#strikes - 2, 4);
         }
         this.#suspicion = 0;
         polling = performance.now() < streamAtMs;
       } else {
         const against = await this.#stream();
         this.#suspicion += against;
-        // It was tried while long-polls work, and did not come to `open`: they go on as if nothing had been.
+        // It was tried while long-polls work, and did not come to `open`: they go on as if nothing
+        // had been.
         const inVain = this.#state === OPEN && this.#transport === 'long-poll';
         polling = transport === 'auto' && (inVain || this.#suspicion > 0);
         goOn = polling && (inVain || against > 1);
@@ -193,11 +241,18 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     }
   }
 
-  /** Reads one stream to its end. What that says against streams: 0 nothing, 1 it brought no byte or fell silent, 2 it is held back or blocked. */
+  /**
+   * Reads one stream to its end. What that says against streams: 0 nothing, 1 it brought no byte or
+   * fell silent, 2 it is held back or blocked.
+   */
   async #stream(): Promise<number> {
     let heardAtMs: number | undefined;
     try {
-      const { status, headers, body } = await this.#ask('text/event-stream', { envelope: 1 }, this.#firstByteMs);
+      const { status, headers, body } = await this.#ask(
+        'text/event-stream',
+        { envelope: 1 },
+        this.#firstByteMs,
+      );
       const type = headers.get('Content-Type') ?? '';
       if (status === 200 && type.startsWith('text/event-stream')) {
         this.#arm(this.#firstByteMs);
@@ -217,7 +272,11 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
         }
       } else if (!TEMPORARY.test(String(status))) {
         // The server refuses with JSON; anything else comes from something in between.
-        if (this.#options.transport !== 'sse' && status !== 204 && (status < 400 || !type.startsWith('application/json')))
+        if (
+          this.#options.transport !== 'sse' &&
+          status !== 204 &&
+          (status < 400 || !type.startsWith('application/json'))
+        )
           return 2;
         this.#fail();
       }
@@ -227,7 +286,9 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return Number(heardAtMs === undefined) + Number(this.#abort.signal.aborted);
   }
 
-  /** Takes the bytes of one stream as they come and dispatches its events (HTML standard, 9.2.6). */
+  /**
+   * Takes the bytes of one stream as they come and dispatches its events (HTML standard, 9.2.6).
+   */
   #parser(): (bytes: Uint8Array) => void {
     const decoder = new TextDecoder();
     let rest = '';
@@ -242,7 +303,11 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       rest = lines.pop()!;
       if (text.endsWith('\r')) rest = '\r';
       for (const line of lines) {
-        const [, field, value] = /([^:]*):? ?(.*)/s.exec(line) as unknown as [string, string, string];
+        const [, field, value] = /([^:]*):? ?(.*)/s.exec(line) as unknown as [
+          string,
+          string,
+          string,
+        ];
         if (field === 'data') data += `${value}\n`;
         else if (field === 'event') event = value;
         else if (field === 'id' && !value.includes('\0')) id = value;
@@ -262,12 +327,19 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     };
   }
 
-  /** Asks once and dispatches what came; true when there was an answer. The first one does not wait, so that `open` comes at once. */
+  /**
+   * Asks once and dispatches what came; true when there was an answer. The first one does not wait,
+   * so that `open` comes at once.
+   */
   async #poll(): Promise<boolean> {
     const askedAtMs = performance.now();
     const isFirst = this.#state === CONNECTING;
     const wait = isFirst ? 0 : (this.#options.waitSeconds ?? 25);
-    const response = await this.#ask('application/json', { wait, limit: 1000 }, wait * 1000 + this.#silentMs);
+    const response = await this.#ask(
+      'application/json',
+      { wait, limit: 1000 },
+      wait * 1000 + this.#silentMs,
+    );
     const { status, headers } = response;
     if (status === 200) {
       const envelopes = (await response.json()) as Envelope[];
@@ -276,7 +348,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
-      if (!isFirst && performance.now() - askedAtMs < NOT_HELD_MS) await this.#pause(2 * NOT_HELD_MS);
+      if (!isFirst && performance.now() - askedAtMs < NOT_HELD_MS)
+        await this.#pause(2 * NOT_HELD_MS);
     } else {
       if (!TEMPORARY.test(String(status))) this.#fail();
       return false;
@@ -284,10 +357,18 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return true;
   }
 
-  async #ask(accept: string, parameters: Record<string, unknown>, timeoutMs: number): Promise<Response> {
+  async #ask(
+    accept: string,
+    parameters: Record<string, unknown>,
+    timeoutMs: number,
+  ): Promise<Response> {
     const { since, headers } = this.#options;
     const url = new URL(this.url);
-    for (const [name, value] of Object.entries({ ...parameters, since, last_event_id: this.#position })) {
+    for (const [name, value] of Object.entries({
+      ...parameters,
+      since,
+      last_event_id: this.#position,
+    })) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     this.#retryAfterMs = 0;
@@ -334,7 +415,11 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
 
   #emit(type: string, data: string, channel = ''): void {
     if (this.#state === CLOSED) return;
-    const event = new MessageEvent(type, { data, lastEventId: this.#position ?? '', origin: this.#origin });
+    const event = new MessageEvent(type, {
+      data,
+      lastEventId: this.#position ?? '',
+      origin: this.#origin,
+    });
     this.dispatchEvent(Object.assign(event, { channel }));
   }
 

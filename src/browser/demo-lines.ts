@@ -1,10 +1,16 @@
-/** The four ways in which the demo page holds a line: each asks from its position, takes what comes, and comes back after a loss. */
+/**
+ * The four ways in which the demo page holds a line: each asks from its position, takes what comes,
+ * and comes back after a loss.
+ */
 
 /** The one channel of the page. */
 export const CHANNEL = '/notifications';
 
 const POLL_LIMIT = 100;
-/** Pause before the first reconnect, until the server has said its own; each further failure doubles it. */
+/**
+ * Pause before the first reconnect, until the server has said its own; each further failure doubles
+ * it.
+ */
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;
 
@@ -31,7 +37,9 @@ export interface Watcher {
   /** A request is over. */
   answered(isEmpty: boolean): void;
   event(event: FeedEvent): void;
-  /** What stands in the raw pane: text that came as so many bytes, or what the page notes beside it. */
+  /**
+   * What stands in the raw pane: text that came as so many bytes, or what the page notes beside it.
+   */
   raw(text: string, bytes: number | undefined): void;
 }
 
@@ -72,10 +80,17 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The text and time in an event's data: this page publishes an object with both, curl whatever it likes. */
+/**
+ * The text and time in an event's data: this page publishes an object with both, curl whatever it
+ * likes.
+ */
 function readData(data: unknown): Pick<FeedEvent, 'text' | 'publishedMs'> {
-  const { text, atMs } = Object(typeof data === 'string' ? parseJson(data) : data) as { text?: unknown; atMs?: unknown };
-  if (typeof text !== 'string') return { text: typeof data === 'string' ? data : JSON.stringify(data), publishedMs: undefined };
+  const { text, atMs } = Object(typeof data === 'string' ? parseJson(data) : data) as {
+    text?: unknown;
+    atMs?: unknown;
+  };
+  if (typeof text !== 'string')
+    return { text: typeof data === 'string' ? data : JSON.stringify(data), publishedMs: undefined };
   return { text, publishedMs: typeof atMs === 'number' && atMs <= Date.now() ? atMs : undefined };
 }
 
@@ -113,7 +128,10 @@ export abstract class Line {
     Line.#all.push(this);
   }
 
-  /** One request, to its end: resolves with the pause before the next (ms), rejects when the line is lost. */
+  /**
+   * One request, to its end: resolves with the pause before the next (ms), rejects when the line is
+   * lost.
+   */
   protected abstract ask(signal: AbortSignal): Promise<number>;
 
   /** Opens it, or closes it. */
@@ -148,7 +166,10 @@ export abstract class Line {
     while (!signal.aborted) {
       if (this.#state !== 'open') {
         this.#replayedThrough = Line.newestId;
-        this.#setState('connecting', 'Asks. If this takes long, another window may hold the browser’s six connections.');
+        this.#setState(
+          'connecting',
+          'Asks. If this takes long, another window may hold the browser’s six connections.',
+        );
       }
       this.tell((watcher) => watcher.asked(this.position));
       this.#isAsking = true;
@@ -158,7 +179,9 @@ export abstract class Line {
       } catch (error) {
         if (signal.aborted) return;
         this.tell((watcher) => watcher.answered(false));
-        pauseMs = Math.min(LONGEST_RETRY_MS, this.retryMs * 2 ** this.#failures++) * (0.9 + Math.random() * 0.2);
+        pauseMs =
+          Math.min(LONGEST_RETRY_MS, this.retryMs * 2 ** this.#failures++) *
+          (0.9 + Math.random() * 0.2);
         const words = `${error instanceof Error ? error.message : 'unknown'}; asks again in ${duration(pauseMs)}`;
         this.note(`— lost: ${words}\n`);
         this.#setState('lost', `Lost: ${words}.`);
@@ -187,7 +210,8 @@ export abstract class Line {
 
   protected opened(): void {
     this.#failures = 0;
-    if (this.#state !== 'open') this.#setState('open', `Held open since ${new Date().toLocaleTimeString('en-GB')}.`);
+    if (this.#state !== 'open')
+      this.#setState('open', `Held open since ${new Date().toLocaleTimeString('en-GB')}.`);
   }
 
   /** Takes an event, or word of a gap before it. */
@@ -196,7 +220,14 @@ export abstract class Line {
     if (gap !== undefined) {
       const text = `Ids after ${gap.after ?? 'an unknown one'} and before ${gap.before ?? 'the next'} are no longer held.`;
       this.tell((watcher) =>
-        watcher.event({ id: undefined, type: 'gap', text, arrivedMs, publishedMs: undefined, isReplayed: true }),
+        watcher.event({
+          id: undefined,
+          type: 'gap',
+          text,
+          arrivedMs,
+          publishedMs: undefined,
+          isReplayed: true,
+        }),
       );
     }
     if (id === undefined) return;
@@ -214,15 +245,25 @@ export class StreamLine extends Line {
   protected async ask(signal: AbortSignal): Promise<never> {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (this.position !== undefined) headers['Last-Event-ID'] = String(this.position);
-    this.note([`→ GET ${CHANNEL}`, ...Object.entries(headers).map((header) => `→ ${header.join(': ')}`), ''].join('\n'));
+    this.note(
+      [
+        `→ GET ${CHANNEL}`,
+        ...Object.entries(headers).map((header) => `→ ${header.join(': ')}`),
+        '',
+      ].join('\n'),
+    );
     const response = await fetch(CHANNEL, { headers, signal, cache: 'no-store' });
-    this.note(`← ${response.status} ${response.headers.get('Content-Type') ?? response.statusText}\n`);
-    if (response.status !== 200 || response.body === null) throw new Error(await refusalOf(response));
+    this.note(
+      `← ${response.status} ${response.headers.get('Content-Type') ?? response.statusText}\n`,
+    );
+    if (response.status !== 200 || response.body === null)
+      throw new Error(await refusalOf(response));
     this.came('', headBytes(response));
     this.opened();
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
-    // Replay comes with the first bytes; a longer one is told by the ids that other lines of the page were given.
+    // Replay comes with the first bytes; a longer one is told by the ids that other lines of the
+    // page were given.
     let isReplay = this.position !== undefined;
     let rest = '';
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
@@ -236,19 +277,26 @@ export class StreamLine extends Line {
     throw new Error('the server ended it');
   }
 
-  /** One block of an event stream (HTML Standard, 9.2.5), as far as Holdline writes them: lines end with LF, fields have a space. */
+  /**
+   * One block of an event stream (HTML Standard, 9.2.5), as far as Holdline writes them: lines end
+   * with LF, fields have a space.
+   */
   #takeBlock(block: string, isReplay: boolean): void {
     const fields = new Map<string, string>();
     for (const line of block.split('\n')) {
       const colon = line.indexOf(':');
       const [name, value] = [line.slice(0, colon), line.slice(colon + 2)];
-      fields.set(name, name === 'data' && fields.has(name) ? `${fields.get(name)}\n${value}` : value);
+      fields.set(
+        name,
+        name === 'data' && fields.has(name) ? `${fields.get(name)}\n${value}` : value,
+      );
     }
     if (fields.has('retry')) this.retryMs = Number(fields.get('retry'));
     const [id, event, data] = [fields.get('id'), fields.get('event'), fields.get('data')];
     if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<FeedObject['gap']> });
     else if (id !== undefined && data === undefined) this.position = Number(id);
-    else if (id !== undefined) this.take({ id: Number(id), ...(event !== undefined && { event }), data }, isReplay);
+    else if (id !== undefined)
+      this.take({ id: Number(id), ...(event !== undefined && { event }), data }, isReplay);
   }
 }
 
@@ -268,7 +316,8 @@ export class SocketLine extends Line {
         if (signal.aborted) return;
         const bytes = new TextEncoder().encode(data).length;
         this.came(data, bytes + (bytes < 126 ? 2 : 4));
-        for (const line of data.split('\n')) if (line !== '') this.take(JSON.parse(line) as FeedObject);
+        for (const line of data.split('\n'))
+          if (line !== '') this.take(JSON.parse(line) as FeedObject);
       });
       socket.addEventListener('close', ({ code }) => reject(new Error(`closed with code ${code}`)));
     });
@@ -291,7 +340,11 @@ export class PollLine extends Line {
     this.note(`→ GET ${path}\n`);
     // A poll that waits has told nothing yet: it counts as open until it fails.
     this.opened();
-    const response = await fetch(path, { headers: { Accept: 'application/json' }, signal, cache: 'no-store' });
+    const response = await fetch(path, {
+      headers: { Accept: 'application/json' },
+      signal,
+      cache: 'no-store',
+    });
     if (!response.ok) throw new Error(await refusalOf(response));
     const body = await response.arrayBuffer();
     const text = new TextDecoder().decode(body);

@@ -1,4 +1,7 @@
-/** What the demo page shows of its lines: a dashboard, and a way with its figures and its lane of the timeline. */
+/**
+ * What the demo page shows of its lines: a dashboard, and a way with its figures and its lane of
+ * the timeline.
+ */
 import { duration, type FeedEvent, type State, type Watcher } from './demo-lines.js';
 
 /** What a list and a raw pane keep at most; older rows and characters go. */
@@ -46,7 +49,9 @@ abstract class Panel implements Watcher {
 
   /** Copies `template` to the end of `into`. */
   constructor(template: string, into: string, key: string, title: string) {
-    this.root = (find(template) as HTMLTemplateElement).content.firstElementChild!.cloneNode(true) as HTMLElement;
+    this.root = (find(template) as HTMLTemplateElement).content.firstElementChild!.cloneNode(
+      true,
+    ) as HTMLElement;
     this.root.dataset['panel'] = key;
     find(into).append(this.root);
     this.show('h3', title);
@@ -80,7 +85,11 @@ abstract class Panel implements Watcher {
     if (isReplayed && id !== undefined) row.append(make('span', 'tag', 'replayed'));
     const words = make('span', 'text', text);
     words.title = text;
-    row.append(words, make('span', 'meta', this.metaOf(event)), make('span', 'id', id === undefined ? '' : shortId(id)));
+    row.append(
+      words,
+      make('span', 'meta', this.metaOf(event)),
+      make('span', 'id', id === undefined ? '' : shortId(id)),
+    );
     this.#events.prepend(row);
     if (this.#events.childElementCount > LIST_EVENTS) this.#events.lastElementChild!.remove();
   }
@@ -108,7 +117,9 @@ export class Dashboard extends Panel {
   #unread = 0;
   /** Events that others on this page were given while it slept. */
   #missed = 0;
-  /** The position it came back with, and what it was given since that is older than its connection. */
+  /**
+   * The position it came back with, and what it was given since that is older than its connection.
+   */
   #resumed = { after: 0, replayed: 0, gaps: 0 };
 
   constructor(key: string) {
@@ -134,7 +145,9 @@ export class Dashboard extends Panel {
     this.#resumed = { after: position ?? 0, replayed: 0, gaps: 0 };
     this.show(
       '.request',
-      position === undefined ? 'asked without a position: from now on' : `asked with Last-Event-ID: ${position}`,
+      position === undefined
+        ? 'asked without a position: from now on'
+        : `asked with Last-Event-ID: ${position}`,
     );
   }
 
@@ -153,7 +166,10 @@ export class Dashboard extends Panel {
   /** Another line of this page was given something new. */
   othersHeard(): void {
     if (this.#state === 'asleep')
-      this.show('.status', `Asleep: its connection is closed. ${++this.#missed} published meanwhile.`);
+      this.show(
+        '.status',
+        `Asleep: its connection is closed. ${++this.#missed} published meanwhile.`,
+      );
   }
 
   answered(): void {
@@ -219,14 +235,20 @@ export class Way extends Panel {
   override raw(text: string, bytes: number | undefined): void {
     super.raw(text, bytes);
     this.#bytes += bytes ?? 0;
-    this.show('[data-figure=bytes]', this.#bytes < 10_000 ? `${this.#bytes} B` : `${(this.#bytes / 1000).toFixed(1)} kB`);
+    this.show(
+      '[data-figure=bytes]',
+      this.#bytes < 10_000 ? `${this.#bytes} B` : `${(this.#bytes / 1000).toFixed(1)} kB`,
+    );
   }
 
   protected metaOf({ arrivedMs, publishedMs }: FeedEvent): string {
     return publishedMs === undefined ? timeOf(arrivedMs) : `+${duration(arrivedMs - publishedMs)}`;
   }
 
-  /** Draws its lane: requests as bars, events as dots, each behind the moment at which it was published. */
+  /**
+   * Draws its lane: requests as bars, events as dots, each behind the moment at which it was
+   * published.
+   */
   draw(nowMs: number): void {
     const sinceMs = nowMs - TIMELINE_MS;
     const percent = (ms: number): number => Math.max(0, ((ms - sinceMs) / TIMELINE_MS) * 100);
@@ -238,13 +260,24 @@ export class Way extends Panel {
         element.setAttribute(attribute, value);
       shapes.push(element);
     };
-    for (const { fromMs, untilMs = nowMs, isEmpty } of this.#spans.filter((span) => (span.untilMs ?? nowMs) >= sinceMs)) {
+    for (const { fromMs, untilMs = nowMs, isEmpty } of this.#spans.filter(
+      (span) => (span.untilMs ?? nowMs) >= sinceMs,
+    )) {
       const width = `${Math.max(leastPercent, percent(untilMs) - percent(fromMs))}%`;
-      shape('rect', isEmpty ? 'empty' : 'held', { x: `${percent(fromMs)}%`, width, y: '25%', height: '50%', rx: '2' });
+      shape('rect', isEmpty ? 'empty' : 'held', {
+        x: `${percent(fromMs)}%`,
+        width,
+        y: '25%',
+        height: '50%',
+        rx: '2',
+      });
     }
-    for (const { publishedMs, arrivedMs } of this.#marks.filter((mark) => mark.arrivedMs >= sinceMs)) {
+    for (const { publishedMs, arrivedMs } of this.#marks.filter(
+      (mark) => mark.arrivedMs >= sinceMs,
+    )) {
       const [from, to] = [`${percent(publishedMs ?? arrivedMs)}%`, `${percent(arrivedMs)}%`];
-      if (publishedMs !== undefined) shape('line', 'published', { x1: from, x2: from, y1: '0', y2: '100%' });
+      if (publishedMs !== undefined)
+        shape('line', 'published', { x1: from, x2: from, y1: '0', y2: '100%' });
       shape('line', 'late', { x1: from, x2: to, y1: '50%', y2: '50%' });
       shape('circle', 'arrived', { cx: to, cy: '50%', r: '4' });
     }

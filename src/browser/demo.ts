@@ -12,9 +12,21 @@ const SLOW_ANSWER_MS = 4000;
 const dashboards = { a: new Dashboard('a'), b: new Dashboard('b'), c: new Dashboard('c') };
 const ways = {
   sse: new Way('sse', 'SSE', 'One request, held open: dashboard A’s own line.'),
-  socket: new Way('websocket', 'WebSocket', 'One upgrade, held open; a message is whole JSON lines.'),
-  long: new Way('long-poll', 'Long-poll', `Held until something comes, ${LONG_POLL_WAIT_S} s at most; then asks again.`),
-  short: new Way('short-poll', 'Short-poll', `Asks every ${SHORT_POLL_EVERY_MS / 1000} s and is answered at once.`),
+  socket: new Way(
+    'websocket',
+    'WebSocket',
+    'One upgrade, held open; a message is whole JSON lines.',
+  ),
+  long: new Way(
+    'long-poll',
+    'Long-poll',
+    `Held until something comes, ${LONG_POLL_WAIT_S} s at most; then asks again.`,
+  ),
+  short: new Way(
+    'short-poll',
+    'Short-poll',
+    `Asks every ${SHORT_POLL_EVERY_MS / 1000} s and is answered at once.`,
+  ),
 };
 const lineA = new StreamLine(dashboards.a, ways.sse);
 const lineB = new StreamLine(dashboards.b);
@@ -91,21 +103,34 @@ function showAnswer(request: string, reply: string, words: string, isRefused: bo
 }
 
 let isPublishing = false;
-/** Publishes one event, or several as a batch, and shows the answer. One at a time: polls need a connection, too. */
-async function publish(...events: readonly (readonly [type: string, text: string])[]): Promise<void> {
+/**
+ * Publishes one event, or several as a batch, and shows the answer. One at a time: polls need a
+ * connection, too.
+ */
+async function publish(
+  ...events: readonly (readonly [type: string, text: string])[]
+): Promise<void> {
   if (isPublishing) return;
   isPublishing = true;
-  const items = events.map(([event, words]) => ({ event, data: { text: words, atMs: Date.now() } }));
+  const items = events.map(([event, words]) => ({
+    event,
+    data: { text: words, atMs: Date.now() },
+  }));
   const [first] = items;
   const isBatch = items.length > 1;
   const path = isBatch ? CHANNEL : `${CHANNEL}?event=${encodeURIComponent(first!.event)}`;
-  const body = isBatch ? items.map((item) => JSON.stringify(item)).join('\n') : JSON.stringify(first!.data);
+  const body = isBatch
+    ? items.map((item) => JSON.stringify(item)).join('\n')
+    : JSON.stringify(first!.data);
   const request = `POST ${path}${isBatch ? ` (${items.length} lines of NDJSON)` : ''}`;
-  const headers: Record<string, string> = { 'Content-Type': isBatch ? 'application/x-ndjson' : 'application/json' };
+  const headers: Record<string, string> = {
+    'Content-Type': isBatch ? 'application/x-ndjson' : 'application/json',
+  };
   const key = (find('#key') as HTMLInputElement).value;
   if (key !== '') headers['Authorization'] = `Bearer ${key}`;
   const slow = setTimeout(
-    () => showAnswer(request, 'no answer yet', 'Waits for a free connection, or for the server.', true),
+    () =>
+      showAnswer(request, 'no answer yet', 'Waits for a free connection, or for the server.', true),
     SLOW_ANSWER_MS,
   );
   try {
@@ -122,7 +147,12 @@ async function publish(...events: readonly (readonly [type: string, text: string
       done('publish');
     } else {
       if (response.status === 401) find('.key').hidden = false;
-      showAnswer(request, `${response.status} ${response.statusText}`, `Refused: ${await refusalOf(response)}.`, true);
+      showAnswer(
+        request,
+        `${response.status} ${response.statusText}`,
+        `Refused: ${await refusalOf(response)}.`,
+        true,
+      );
     }
   } catch {
     showAnswer(request, 'no answer', 'The server did not answer. Is it running?', true);
@@ -137,17 +167,23 @@ form.addEventListener('submit', (event) => {
   void publish([(find('[name=type]:checked') as HTMLInputElement).value, text.value]);
   offer();
 });
-find('#send-ten').addEventListener('click', () => void publish(...Array.from({ length: 10 }, nextSample)));
+find('#send-ten').addEventListener(
+  'click',
+  () => void publish(...Array.from({ length: 10 }, nextSample)),
+);
 const steady = find('#steady');
 let steadyTimer: number | undefined;
 steady.addEventListener('click', () => {
   clearInterval(steadyTimer);
   const isOn = steadyTimer === undefined;
-  steadyTimer = isOn ? window.setInterval(() => void publish(nextSample()), STEADY_EVERY_MS) : undefined;
+  steadyTimer = isOn
+    ? window.setInterval(() => void publish(nextSample()), STEADY_EVERY_MS)
+    : undefined;
   setSwitch(steady, isOn);
 });
 
-// Of several tabs only the one that is looked at holds lines: together they would take more than the browser's six connections.
+// Of several tabs only the one that is looked at holds lines: together they would take more than
+// the browser's six connections.
 const tabs = new BroadcastChannel('holdline-demo');
 tabs.addEventListener('message', () => {
   if (document.hidden) Line.pauseAll(true);
@@ -185,5 +221,7 @@ const root = document.documentElement;
 root.dataset['theme'] = localStorage.getItem(THEME) ?? 'auto';
 for (const radio of document.querySelectorAll<HTMLInputElement>('[name=theme]')) {
   radio.checked = radio.value === root.dataset['theme'];
-  radio.addEventListener('change', () => localStorage.setItem(THEME, (root.dataset['theme'] = radio.value)));
+  radio.addEventListener('change', () =>
+    localStorage.setItem(THEME, (root.dataset['theme'] = radio.value)),
+  );
 }

@@ -1,4 +1,7 @@
-/** Draws the plots of a report with uPlot, which stands before this program in the page. Anew when the colours of the system change. */
+/**
+ * Draws the plots of a report with uPlot, which stands before this program in the page. Anew when
+ * the colours of the system change.
+ */
 import type UPlot from 'uplot';
 
 declare const uPlot: typeof UPlot;
@@ -9,7 +12,10 @@ interface Drawing {
   readonly y: Axis;
   /** The xs, then the values of each series. */
   readonly data: readonly (readonly (number | null)[])[];
-  readonly series: readonly { readonly label: string; readonly mark: 'line' | 'area' | 'dashed' | 'points' }[];
+  readonly series: readonly {
+    readonly label: string;
+    readonly mark: 'line' | 'area' | 'dashed' | 'points';
+  }[];
   readonly marks: readonly { readonly x: number; readonly label: string }[];
   /** Name under which plots point at the same x. */
   readonly together: string | null;
@@ -62,7 +68,10 @@ function percentileOf(value: number): number {
 /** A number as a person reads it: three digits that matter, and the thousands parted. */
 function words(value: number): string {
   const isWhole = Math.abs(value) >= 1000;
-  return value.toLocaleString('en-US', isWhole ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 });
+  return value.toLocaleString(
+    'en-US',
+    isWhole ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 },
+  );
 }
 
 /** What the legend says of a value: nothing while nobody points at one. */
@@ -94,7 +103,11 @@ function pointsOf(mark: string, colour: string): UPlot.Series.Points {
   return mark === 'dashed' ? { show: false } : { size: 5, fill: colour };
 }
 
-function seriesOf({ label, mark }: Drawing['series'][number], place: number, unit: string): UPlot.Series {
+function seriesOf(
+  { label, mark }: Drawing['series'][number],
+  place: number,
+  unit: string,
+): UPlot.Series {
   const colour = colourOf(`series-${place + 1}`);
   return {
     label,
@@ -127,7 +140,10 @@ function percentileSplits(plot: UPlot, _axis: number, least: number, most: numbe
   return kept;
 }
 
-/** Draws the lines across the plot, each with its words above it, or a little lower where others stand there. */
+/**
+ * Draws the lines across the plot, each with its words above it, or a little lower where others
+ * stand there.
+ */
 function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
@@ -151,7 +167,11 @@ function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
     const { width } = ctx.measureText(label);
     const from = Math.min(px, right - width);
     const isTaken = from < takenUpTo;
-    ctx.fillText(label, isTaken ? Math.min(px + 4 * ratio, right - width) : from, bbox.top + (isTaken ? 15 : -3) * ratio);
+    ctx.fillText(
+      label,
+      isTaken ? Math.min(px + 4 * ratio, right - width) : from,
+      bbox.top + (isTaken ? 15 : -3) * ratio,
+    );
     takenUpTo = from + width + 6 * ratio;
   }
   ctx.restore();
@@ -189,15 +209,24 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
               filter: (_plot, splits) => splits,
               values: (_plot, splits) => splits.map((split) => `${percentileOf(split)} %`),
             }
-          : { values: (_plot, splits) => splits.map((split) => (split === null ? '' : words(split))) }),
+          : {
+              values: (_plot, splits) =>
+                splits.map((split) => (split === null ? '' : words(split))),
+            }),
       },
-      { ...axis, size: 54, values: (_plot, splits) => splits.map((split) => (split === null ? '' : words(split))) },
+      {
+        ...axis,
+        size: 54,
+        values: (_plot, splits) => splits.map((split) => (split === null ? '' : words(split))),
+      },
     ],
     series: [
       {
         label: x.label,
         value: (_plot, value: number | null, _series, index) =>
-          isPercentile && value !== null ? `${percentileOf(value)} %` : valueWords(value, index, x.unit),
+          isPercentile && value !== null
+            ? `${percentileOf(value)} %`
+            : valueWords(value, index, x.unit),
       },
       ...series.map((one, index) => seriesOf(one, index, y.unit)),
     ],
@@ -212,10 +241,16 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
 function draw(canvas: HTMLElement, drawing: Drawing): UPlot {
   const [xs, ...values] = drawing.data;
   const data = [drawing.x.spread === 'percentile' ? xs!.map((x) => rarity(x!)) : xs, ...values];
-  return new uPlot(optionsOf(drawing, canvas.clientWidth), data as unknown as UPlot.AlignedData, canvas);
+  return new uPlot(
+    optionsOf(drawing, canvas.clientWidth),
+    data as unknown as UPlot.AlignedData,
+    canvas,
+  );
 }
 
-/** Draws the plot of a figure, and keeps it as wide as its place and in the colours of the scheme. */
+/**
+ * Draws the plot of a figure, and keeps it as wide as its place and in the colours of the scheme.
+ */
 function show(figure: HTMLElement): void {
   const canvas = figure.querySelector<HTMLElement>('.canvas')!;
   const drawing = JSON.parse(figure.querySelector('script')!.textContent) as Drawing;

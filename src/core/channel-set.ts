@@ -1,9 +1,9 @@
 /**
  * Channels that are asked for together: what is newest, oldest and lost over all of them.
  *
- * One channel is read from its ring: what waits for room there is not there yet. Several are read from their rings and queues as one
- * sequence in id order, so that no one of them holds the others back: an id that is not there yet would have to come before those that
- * are.
+ * One channel is read from its ring: what waits for room there is not there yet. Several are read
+ * from their rings and queues as one sequence in id order, so that no one of them holds the others
+ * back: an id that is not there yet would have to come before those that are.
  */
 import type { LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';
@@ -47,7 +47,10 @@ export class ChannelSet<One extends Member> {
     return newest;
   }
 
-  /** Id up to which every entry of the channels can be read or has been dropped, of `tailedId` that the log has handed over. */
+  /**
+   * Id up to which every entry of the channels can be read or has been dropped, of `tailedId` that
+   * the log has handed over.
+   */
   through(tailedId: number): number {
     const one = this.channels[0];
     return one === undefined || this.readsQueues ? tailedId : one.through(tailedId);
@@ -61,8 +64,9 @@ export class ChannelSet<One extends Member> {
   }
 
   /**
-   * True when one of the channels has dropped an event above `id` since `losses` (core/channel.ts). The highest id lost over all
-   * channels would not do: where one has lost more before the line joined, it would hide what another loses later.
+   * True when one of the channels has dropped an event above `id` since `losses` (core/channel.ts).
+   * The highest id lost over all channels would not do: where one has lost more before the line
+   * joined, it would hide what another loses later.
    */
   hasLost(id: number, losses: number): boolean {
     const { channels } = this;
@@ -97,12 +101,16 @@ export class ChannelSet<One extends Member> {
     return undefined;
   }
 
-  /** Id of the first of the newest `count` events over the channels, or undefined when there is none. */
+  /**
+   * Id of the first of the newest `count` events over the channels, or undefined when there is
+   * none.
+   */
   firstOfNewest(count: number): number | undefined {
     const first = this.firstIdAfter(0);
     if (count === 0 || first === undefined) return undefined;
     if (this.#countFrom(first) <= count) return first;
-    // The greatest id from which on there are at least `count` events, found by halving: it takes as long for any count.
+    // The greatest id from which on there are at least `count` events, found by halving: it takes
+    // as long for any count.
     let low = first;
     for (let high = this.newestId; low < high;) {
       const middle = low + Math.ceil((high - low) / 2);
@@ -116,7 +124,8 @@ export class ChannelSet<One extends Member> {
   #countFrom(id: number): number {
     const { channels, readsQueues } = this;
     let count = 0;
-    for (const channel of channels) count += channel.eventsFrom(channel.seqAfter(id - 1, readsQueues), readsQueues);
+    for (const channel of channels)
+      count += channel.eventsFrom(channel.seqAfter(id - 1, readsQueues), readsQueues);
     return count;
   }
 }

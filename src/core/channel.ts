@@ -1,10 +1,11 @@
 /**
- * A channel: a named sequence of events. What is held of it stands in one ring of records; what came since an encoding is in use stands
- * in a ring of that encoding's frames, too, and frames of older events are made from the records when they are asked for. What is
- * committed and has no room in the ring yet waits in the channel's own queue.
+ * A channel: a named sequence of events. What is held of it stands in one ring of records; what
+ * came since an encoding is in use stands in a ring of that encoding's frames, too, and frames of
+ * older events are made from the records when they are asked for. What is committed and has no room
+ * in the ring yet waits in the channel's own queue.
  *
- * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a reader of several channels can
- * read both as one sequence.
+ * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a
+ * reader of several channels can read both as one sequence.
  */
 import { CHANNEL_BYTES, CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
 import { ChannelSet } from './channel-set.js';
@@ -17,7 +18,10 @@ import type { PublishShare } from './publish-memory.js';
 import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
 
-/** What a channel keeps for lines that come back; the ring holds more while its lines have not been given it. */
+/**
+ * What a channel keeps for lines that come back; the ring holds more while its lines have not been
+ * given it.
+ */
 export interface Replay {
   readonly events: number;
   readonly bytes: number;
@@ -43,13 +47,22 @@ export interface Reader {
   readonly readsFrames: boolean;
   /** Every healthy line of the group has been given everything up to this id. */
   readonly sweptThrough: number;
-  /** Every line of the group in grace has been given everything up to this id; Infinity while none is. */
+  /**
+   * Every line of the group in grace has been given everything up to this id; Infinity while none
+   * is.
+   */
   readonly graceThrough: number;
-  /** True when it reads channels of which another one has entries that wait for room: this one does not wait for it then. */
+  /**
+   * True when it reads channels of which another one has entries that wait for room: this one does
+   * not wait for it then.
+   */
   isHeldBackBeside(channel: unknown): boolean;
 }
 
-/** Rises with every loss of any channel, so that a line can tell a loss since it was last told from an older one. */
+/**
+ * Rises with every loss of any channel, so that a line can tell a loss since it was last told from
+ * an older one.
+ */
 let lossCount = 0;
 
 /** How many times channels have lost events so far. */
@@ -63,15 +76,24 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   readonly groups: Group[] = [];
   /** Lines over all groups. */
   lineCount = 0;
-  /** True while only lines hold the name: nothing was ever published to it. Written by core/channels.ts. */
+  /**
+   * True while only lines hold the name: nothing was ever published to it. Written by
+   * core/channels.ts.
+   */
   isOfReaders = false;
   /** Groups with a line in grace. Written by core/grace-windows.ts. */
   groupsInGrace = 0;
   /** Times that something may not enter, or go, for the sake of lines in grace. */
   graceRefusals = 0;
-  /** What it may still spend on lines in grace; undefined until something was spent. Written by core/grace-windows.ts. */
+  /**
+   * What it may still spend on lines in grace; undefined until something was spent. Written by
+   * core/grace-windows.ts.
+   */
   graceBudget: GraceBudget | undefined;
-  /** Rises whenever bytes of the rings may have moved or been overwritten; a view made under another version is dead. */
+  /**
+   * Rises whenever bytes of the rings may have moved or been overwritten; a view made under another
+   * version is dead.
+   */
   version = 0;
   /** Rises whenever the queue changes. */
   queueVersion = 0;
@@ -81,7 +103,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /** Highest id that was dropped here, or may have been before this row was made: a position below it has missed something. */
+  /**
+   * Highest id that was dropped here, or may have been before this row was made: a position below
+   * it has missed something.
+   */
   lostThrough: number;
   /** What {@link lossesSoFar} became when that happened. */
   lostAt = 0;
@@ -92,13 +117,21 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   readonly share: PublishShare = { heldBytes: 0 };
   /** Publishes that wait for room. Written by core/intake.ts. */
   waitingCount = 0;
-  /** True while a publish is being read: those that come after it wait. Written by core/intake.ts. */
+  /**
+   * True while a publish is being read: those that come after it wait. Written by core/intake.ts.
+   */
   isReading = false;
-  /** True while the channel stands in the intake's list of those whose entries enter. Written by core/intake.ts. */
+  /**
+   * True while the channel stands in the intake's list of those whose entries enter. Written by
+   * core/intake.ts.
+   */
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet<Channel<Group>> = new ChannelSet([this]);
-  /** Where it stands among all channels (core/channels.ts), and its frames among all frames while it has some. */
+  /**
+   * Where it stands among all channels (core/channels.ts), and its frames among all frames while it
+   * has some.
+   */
   order: Order<Channel<Group>> | undefined;
   older: Channel<Group> | undefined;
   newer: Channel<Group> | undefined;
@@ -107,14 +140,18 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   readonly #replay: Replay;
   readonly #sweepWorkBytes: number;
   #records: Ring | undefined;
-  /** Rings of frames by encoding index, made with the first event: each holds the newest of what the ring of records holds. */
+  /**
+   * Rings of frames by encoding index, made with the first event: each holds the newest of what the
+   * ring of records holds.
+   */
   readonly #frames: (Ring | undefined)[] = [];
   /** True at the index of an encoding that a group reads. */
   readonly #inUse: boolean[] = [];
   #queue: EntryQueue | undefined;
   /**
-   * Least `sweptThrough` of the groups that it waits for, when last looked at. An old value that is too low is safe; one that is too high,
-   * since a group was held back then, lets in one in-flight window more at the most, and eviction looks again.
+   * Least `sweptThrough` of the groups that it waits for, when last looked at. An old value that is
+   * too low is safe; one that is too high, since a group was held back then, lets in one in-flight
+   * window more at the most, and eviction looks again.
    */
   #sweptThrough = 0;
   #sweptSeq = 0;
@@ -159,7 +196,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return bytes;
   }
 
-  /** Events held above `id`, and their bytes, at most: of its frames in the encoding where it has them, else of its records. */
+  /**
+   * Events held above `id`, and their bytes, at most: of its frames in the encoding where it has
+   * them, else of its records.
+   */
   heldAfter(id: number, encoding: Encoding): { readonly events: number; readonly bytes: number } {
     const records = this.#records;
     if (records === undefined) return { events: 0, bytes: 0 };
@@ -167,7 +207,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     const events = records.headSeq - seq;
     const frames = this.#frames[encoding.index];
     const hasFrames = frames !== undefined && frames.length >= events;
-    return { events, bytes: hasFrames ? frames.bytesFrom(frames.headSeq - events) : records.bytesFrom(seq) };
+    return {
+      events,
+      bytes: hasFrames ? frames.bytesFrom(frames.headSeq - events) : records.bytesFrom(seq),
+    };
   }
 
   /** Adds what the rings take to a sum. */
@@ -187,9 +230,12 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     }
   }
 
-  // ── reading ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── reading ────────────────────────────────────────────────────────────────────────────────────
 
-  /** Seq of the first entry above `id` in the ring, or with `queued` in ring and queue; {@link endSeq} when there is none. */
+  /**
+   * Seq of the first entry above `id` in the ring, or with `queued` in ring and queue; {@link
+   * endSeq} when there is none.
+   */
   seqAfter(id: number, queued: boolean): number {
     const records = this.#records;
     const seq = records === undefined ? 0 : records.seqAfter(id);
@@ -207,13 +253,17 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   eventsFrom(seq: number, queued: boolean): number {
     const ringEnd = this.#ringEnd;
     const entered = Math.max(0, ringEnd - seq);
-    return queued && this.#queue !== undefined ? entered + this.#queue.eventsFrom(Math.max(0, seq - ringEnd)) : entered;
+    return queued && this.#queue !== undefined
+      ? entered + this.#queue.eventsFrom(Math.max(0, seq - ringEnd))
+      : entered;
   }
 
   /** Id of the entry at a seq that is held. */
   idAt(seq: number): number {
     const ringEnd = this.#ringEnd;
-    return seq < ringEnd ? (this.#records as Ring).idAt(seq) : (this.#queue as EntryQueue).at(seq - ringEnd).id;
+    return seq < ringEnd
+      ? (this.#records as Ring).idAt(seq)
+      : (this.#queue as EntryQueue).at(seq - ringEnd).id;
   }
 
   /** True when the entry at a seq that is held is a deletion, which waits in the queue. */
@@ -222,7 +272,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return seq >= ringEnd && isDeletion((this.#queue as EntryQueue).at(seq - ringEnd));
   }
 
-  /** The event at a seq that is held, decoded; undefined for a deletion. Its data is valid while `version` stays. */
+  /**
+   * The event at a seq that is held, decoded; undefined for a deletion. Its data is valid while
+   * `version` stays.
+   */
   eventAt(seq: number): LoggedEvent | undefined {
     const ringEnd = this.#ringEnd;
     if (seq >= ringEnd) {
@@ -234,8 +287,9 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   }
 
   /**
-   * The frame of the event at a seq that is held, undefined for a deletion. The bytes are the ring's where it has the frame, else they
-   * are made from the event, and valid until the next frame is made.
+   * The frame of the event at a seq that is held, undefined for a deletion. The bytes are the
+   * ring's where it has the frame, else they are made from the event, and valid until the next
+   * frame is made.
    */
   frameAt(seq: number, encoding: Encoding): Uint8Array | undefined {
     const frames = this.#frames[encoding.index];
@@ -248,7 +302,9 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return event === undefined ? undefined : scratch.subarray(0, encoding.encode(event));
   }
 
-  /** The ring of frames in an encoding, when it has all that is in the ring of records behind `id`. */
+  /**
+   * The ring of frames in an encoding, when it has all that is in the ring of records behind `id`.
+   */
   framesAfter(id: number, encoding: Encoding): Ring | undefined {
     const frames = this.#frames[encoding.index];
     const records = this.#records;
@@ -262,7 +318,7 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return this.#records?.headSeq ?? 0;
   }
 
-  // ── the queue ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the queue ──────────────────────────────────────────────────────────────────────────────────
 
   /** Entries that are committed and have not entered. */
   get queueLength(): number {
@@ -297,14 +353,20 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
 
   /** True while a publish is under way, from the first byte of its body until it has entered. */
   get isBusy(): boolean {
-    return this.#queue !== undefined || this.waitingCount > 0 || this.isReading || this.share.heldBytes > 0;
+    return (
+      this.#queue !== undefined ||
+      this.waitingCount > 0 ||
+      this.isReading ||
+      this.share.heldBytes > 0
+    );
   }
 
-  // ── room ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── room ───────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Bytes that may be held beyond what every healthy line has been given: the more lines, the longer a sweep takes to write them.
-   * Whole corks, since a short one costs a line nearly as much as a full one.
+   * Bytes that may be held beyond what every healthy line has been given: the more lines, the
+   * longer a sweep takes to write them. Whole corks, since a short one costs a line nearly as much
+   * as a full one.
    */
   get inFlightWindowBytes(): number {
     const corks = Math.floor(this.#sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
@@ -312,9 +374,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   }
 
   /**
-   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within the in-flight window. One event may
-   * always enter a channel that is swept. This is what keeps a healthy line from ever being lapped: unswept events are not
-   * evicted, and their number is bounded by holding back the publishers.
+   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within
+   * the in-flight window. One event may always enter a channel that is swept. This is what keeps a
+   * healthy line from ever being lapped: unswept events are not evicted, and their number is
+   * bounded by holding back the publishers.
    */
   hasRoom(bytes: number): boolean {
     const records = this.#records;
@@ -330,19 +393,29 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return unswept === 0 || unswept <= room;
   }
 
-  /** True when the lines in grace would find all they have not been given within the replay, or the most in-flight window. */
+  /**
+   * True when the lines in grace would find all they have not been given within the replay, or the
+   * most in-flight window.
+   */
   #hasGraceRoom(records: Ring, bytes: number): boolean {
     const owed = this.#bytesFrom(records, records.seqAfter(this.#graceThrough));
-    return owed === 0 || owed + bytes <= Math.max(this.#replay.bytes, IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX);
+    return (
+      owed === 0 ||
+      owed + bytes <=
+        Math.max(this.#replay.bytes, IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX)
+    );
   }
 
-  /** Takes an event, whose id is above all before it. Returns how many events were evicted for it. */
+  /**
+   * Takes an event, whose id is above all before it. Returns how many events were evicted for it.
+   */
   enter(event: LoggedEvent): number {
     const records = (this.#records ??= new Ring());
     const record = encodeRecord(event);
     records.append(event.id, record, record.length);
     for (let index = 0; index < this.#inUse.length; index++) {
-      if (this.#inUse[index] === true) appendFrame((this.#frames[index] ??= new Ring()), ENCODINGS[index] as Encoding, event);
+      if (this.#inUse[index] === true)
+        appendFrame((this.#frames[index] ??= new Ring()), ENCODINGS[index] as Encoding, event);
     }
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
@@ -351,7 +424,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return this.evict();
   }
 
-  /** Evicts what is beyond the replay and has been given to every line that is healthy or in grace. Returns how many. */
+  /**
+   * Evicts what is beyond the replay and has been given to every line that is healthy or in grace.
+   * Returns how many.
+   */
   evict(): number {
     const records = this.#records;
     if (records === undefined || !this.#isOver(records)) return 0;
@@ -361,7 +437,8 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
       records.evict();
-      for (const ring of this.#frames) if (ring !== undefined && ring.length > records.length) ring.evict();
+      for (const ring of this.#frames)
+        if (ring !== undefined && ring.length > records.length) ring.evict();
       evicted++;
     }
     if (evicted > 0) {
@@ -371,7 +448,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return evicted;
   }
 
-  /** True when nothing held is still owed to a line that is healthy or in grace, so that {@link drop} loses nothing for it. */
+  /**
+   * True when nothing held is still owed to a line that is healthy or in grace, so that {@link
+   * drop} loses nothing for it.
+   */
   get isSwept(): boolean {
     if (this.#records === undefined) return true;
     this.#look(this.#records);
@@ -381,7 +461,9 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return false;
   }
 
-  /** Drops everything up to the newest event, rings and all. Returns how many events were dropped. */
+  /**
+   * Drops everything up to the newest event, rings and all. Returns how many events were dropped.
+   */
   drop(): number {
     const dropped = this.length;
     this.lostThrough = Math.max(this.lostThrough, this.newestId);
@@ -394,7 +476,10 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return dropped;
   }
 
-  /** Lets the frames go if no healthy line needs them; they are made from the records when they are needed. Returns bytes freed. */
+  /**
+   * Lets the frames go if no healthy line needs them; they are made from the records when they are
+   * needed. Returns bytes freed.
+   */
   dropFrames(): number {
     if (!this.isSwept) return 0;
     const bytes = this.frameBytes;
@@ -430,7 +515,8 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     const events = records.headSeq - seq;
     let bytes = records.bytesFrom(seq);
     for (const ring of this.#frames) {
-      if (ring !== undefined) bytes = Math.max(bytes, ring.bytesFrom(Math.max(ring.tailSeq, ring.headSeq - events)));
+      if (ring !== undefined)
+        bytes = Math.max(bytes, ring.bytesFrom(Math.max(ring.tailSeq, ring.headSeq - events)));
     }
     return bytes;
   }
@@ -439,14 +525,16 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   get #graceThrough(): number {
     let least = Infinity;
     if (this.groupsInGrace === 0) return least;
-    for (const group of this.groups) if (!group.isHeldBackBeside(this)) least = Math.min(least, group.graceThrough);
+    for (const group of this.groups)
+      if (!group.isHeldBackBeside(this)) least = Math.min(least, group.graceThrough);
     return least;
   }
 
   /** Looks at the groups again. */
   #look(records: Ring): void {
     let swept = Number.MAX_SAFE_INTEGER;
-    for (const group of this.groups) if (!group.isHeldBackBeside(this)) swept = Math.min(swept, group.sweptThrough);
+    for (const group of this.groups)
+      if (!group.isHeldBackBeside(this)) swept = Math.min(swept, group.sweptThrough);
     this.#sweptThrough = swept;
     this.#sweptSeq = records.seqAfter(swept);
   }

@@ -1,9 +1,11 @@
 /**
- * All channels of a server by name: who has a row, what the rings add up to, and who goes when there is no more place.
+ * All channels of a server by name: who has a row, what the rings add up to, and who goes when
+ * there is no more place.
  *
- * A row is *published* from its first publish on, or *of readers* while nothing was ever published to its name. The two have a bound each,
- * and lines never make a row of the first kind, so names that only readers hold displace nothing. A row that nobody holds and that
- * holds nothing goes with its last line; what other rows had lost when they go is remembered (core/losses.ts).
+ * A row is *published* from its first publish on, or *of readers* while nothing was ever published
+ * to its name. The two have a bound each, and lines never make a row of the first kind, so names
+ * that only readers hold displace nothing. A row that nobody holds and that holds nothing goes with
+ * its last line; what other rows had lost when they go is remembered (core/losses.ts).
  *
  * Published rows stand in one of three orders, or in none:
  *
@@ -12,11 +14,16 @@
  *   published  hold events, in the order of last publish
  *   none       set aside by a search: of no use to the next one before `released`, `recount` or `entered` puts them back
  *
- * So each step of a search is paid for by what puts the row back, and all of it is O(1) an operation; one search takes
- * CHANNELS_CHECKED_MAX steps at the most.
+ * So each step of a search is paid for by what puts the row back, and all of it is O(1) an
+ * operation; one search takes CHANNELS_CHECKED_MAX steps at the most.
  */
 import type { Counters } from '../counters.js';
-import { CHANNELS_CHECKED_MAX, CHANNELS_MAX, READER_CHANNELS_MAX, SWEEP_WORK_BYTES_MAX } from '../limits.js';
+import {
+  CHANNELS_CHECKED_MAX,
+  CHANNELS_MAX,
+  READER_CHANNELS_MAX,
+  SWEEP_WORK_BYTES_MAX,
+} from '../limits.js';
 import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
 import type { Member } from './channel-set.js';
 import { Losses } from './losses.js';
@@ -25,11 +32,15 @@ import { Order, Place } from './order.js';
 export interface ChannelsOptions {
   readonly replay: Replay;
   /**
-   * Bytes of all rings of records: past it the least recently published channel's is dropped. The rings of frames may take as much beside
-   * them; past it those that were not used for longest are let go, which loses nothing.
+   * Bytes of all rings of records: past it the least recently published channel's is dropped. The
+   * rings of frames may take as much beside them; past it those that were not used for longest are
+   * let go, which loses nothing.
    */
   readonly replayTotalBytes: number;
-  /** Bytes that one sweep may have to write. For this and what follows the default is the limit, tests take less. */
+  /**
+   * Bytes that one sweep may have to write. For this and what follows the default is the limit,
+   * tests take less.
+   */
   readonly sweepWorkBytes?: number;
   readonly channelsMax?: number;
   readonly readerChannelsMax?: number;
@@ -56,7 +67,10 @@ export class Channels<Group extends Reader> {
   readonly #ringless = new Order<Channel<Group>>();
   readonly #passed = new Order<Channel<Group>>();
   readonly #published = new Order<Channel<Group>>();
-  /** Channels that have frames, in the order of last use; out of it are those whose frames were needed when they were looked at. */
+  /**
+   * Channels that have frames, in the order of last use; out of it are those whose frames were
+   * needed when they were looked at.
+   */
   readonly #framed = new Order<Place<Channel<Group>>>();
 
   constructor(counters: Counters, options: ChannelsOptions, floor: number) {
@@ -67,7 +81,10 @@ export class Channels<Group extends Reader> {
     this.#losses = new Losses(counters, floor, options.lostChannelsMax);
   }
 
-  /** Positions at or below it may be of a channel of which nothing is remembered, or of another log. Only grows. */
+  /**
+   * Positions at or below it may be of a channel of which nothing is remembered, or of another log.
+   * Only grows.
+   */
   get floor(): number {
     return this.#losses.floor;
   }
@@ -89,7 +106,13 @@ export class Channels<Group extends Reader> {
 
   /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
-    const sum: RingMemory = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    const sum: RingMemory = {
+      recordBytes: 0,
+      frameBytes: 0,
+      bufferBytes: 0,
+      touchedBytes: 0,
+      heldBytes: 0,
+    };
     for (const channel of this.#byName.values()) channel.addRingMemory(sum);
     return sum;
   }
@@ -104,14 +127,17 @@ export class Channels<Group extends Reader> {
     return this.#byName.get(name);
   }
 
-  /** What who asks for the name is told: of the channel, or of what is remembered where it is not known. */
+  /**
+   * What who asks for the name is told: of the channel, or of what is remembered where it is not
+   * known.
+   */
   member(name: string): Member {
     return this.#byName.get(name) ?? new Absent(this.#losses.lostThrough(name));
   }
 
   /**
-   * The channel of that name for who publishes to it, made on first need. At the bound a channel that nobody holds is forgotten for it;
-   * undefined when all are held.
+   * The channel of that name for who publishes to it, made on first need. At the bound a channel
+   * that nobody holds is forgotten for it; undefined when all are held.
    */
   place(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
@@ -129,7 +155,10 @@ export class Channels<Group extends Reader> {
     return channel;
   }
 
-  /** The channel of that name for a line, made on first need; nothing is forgotten for it. Undefined when there is no place. */
+  /**
+   * The channel of that name for a line, made on first need; nothing is forgotten for it. Undefined
+   * when there is no place.
+   */
   placeForLine(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
     if (known !== undefined) return known;
@@ -143,7 +172,10 @@ export class Channels<Group extends Reader> {
     return channel;
   }
 
-  /** An event has entered the channel: it is the most recently published one, and others may have to make room. */
+  /**
+   * An event has entered the channel: it is the most recently published one, and others may have to
+   * make room.
+   */
   entered(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
     this.#published.append(channel);
@@ -159,8 +191,9 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * Rings grow where they are used; what that adds up to is counted here. To be called after each sweep, and when a group comes or goes:
-   * a ring that was needed when it was to be dropped may not be any more.
+   * Rings grow where they are used; what that adds up to is counted here. To be called after each
+   * sweep, and when a group comes or goes: a ring that was needed when it was to be dropped may not
+   * be any more.
    */
   recount(channel: Channel<Group>): void {
     const { recordBytes, countedRecordBytes } = channel;
@@ -171,7 +204,10 @@ export class Channels<Group extends Reader> {
     this.#recountFrames(channel);
   }
 
-  /** Drops the channel's ring, if it has one: positions below its newest event are gaps from here on. */
+  /**
+   * Drops the channel's ring, if it has one: positions below its newest event are gaps from here
+   * on.
+   */
   dropRing(channel: Channel<Group>): void {
     if (!channel.hasRing) return;
     this.#counters.events_evicted_total += channel.drop();
@@ -179,7 +215,9 @@ export class Channels<Group extends Reader> {
     this.#ringless.append(channel);
   }
 
-  /** The channel's history is over: its ring goes, and the mark stays until something is published. */
+  /**
+   * The channel's history is over: its ring goes, and the mark stays until something is published.
+   */
   delete(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
     this.dropRing(channel);
@@ -187,8 +225,8 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * The last line has left the channel, or the last publish that needed its row is over. A blank one is not worth a row; another may be
-   * forgotten from here on.
+   * The last line has left the channel, or the last publish that needed its row is over. A blank
+   * one is not worth a row; another may be forgotten from here on.
    */
   released(channel: Channel<Group>): void {
     if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
@@ -200,7 +238,12 @@ export class Channels<Group extends Reader> {
 
   #make(name: string): Channel<Group> {
     const { replay, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = this.#options;
-    const channel = new Channel<Group>(name, replay, sweepWorkBytes, this.#losses.lostThrough(name));
+    const channel = new Channel<Group>(
+      name,
+      replay,
+      sweepWorkBytes,
+      this.#losses.lostThrough(name),
+    );
     this.#byName.set(name, channel);
     return channel;
   }
@@ -227,14 +270,23 @@ export class Channels<Group extends Reader> {
     if (frameBytes === 0) place.order?.remove(place);
     else if (frameBytes > countedFrameBytes) this.#framed.append(place);
     else if (place.order === undefined) this.#framed.prepend(place);
-    if (frameBytes > countedFrameBytes && this.frameBytes > this.#options.replayTotalBytes) this.#letGoFrames(place);
+    if (frameBytes > countedFrameBytes && this.frameBytes > this.#options.replayTotalBytes)
+      this.#letGoFrames(place);
   }
 
-  /** Lets frames that were not used for longest go until the rest fits; never those that have just been made. */
+  /**
+   * Lets frames that were not used for longest go until the rest fits; never those that have just
+   * been made.
+   */
   #letGoFrames(except: Place<Channel<Group>>): void {
     for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
       const place = this.#framed.oldest;
-      if (place === undefined || place === except || this.frameBytes <= this.#options.replayTotalBytes) return;
+      if (
+        place === undefined ||
+        place === except ||
+        this.frameBytes <= this.#options.replayTotalBytes
+      )
+        return;
       this.#framed.remove(place);
       if (place.item.dropFrames() === 0) continue;
       this.#counters.frames_dropped_total++;
@@ -242,11 +294,19 @@ export class Channels<Group extends Reader> {
     }
   }
 
-  /** Drops rings of the least recently published channels until the rest fits `--replay-total`; never one that a line still needs. */
+  /**
+   * Drops rings of the least recently published channels until the rest fits `--replay-total`;
+   * never one that a line still needs.
+   */
   #reclaim(except: Channel<Group>): void {
     for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
       const channel = this.#passed.oldest ?? this.#published.oldest;
-      if (channel === undefined || channel === except || this.recordBytes <= this.#options.replayTotalBytes) return;
+      if (
+        channel === undefined ||
+        channel === except ||
+        this.recordBytes <= this.#options.replayTotalBytes
+      )
+        return;
       if (channel.isSwept) {
         this.dropRing(channel);
         this.#counters.rings_dropped_total++;
@@ -257,8 +317,8 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * Forgets a channel that nobody holds: one that holds nothing if there is one, else the one that was published to longest ago. What it
-   * lost is remembered. False when none is found.
+   * Forgets a channel that nobody holds: one that holds nothing if there is one, else the one that
+   * was published to longest ago. What it lost is remembered. False when none is found.
    */
   #forgetOne(): boolean {
     let busy = 0;

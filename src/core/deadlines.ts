@@ -1,6 +1,7 @@
 /**
- * Deadlines of many small things on one timer: a wheel of buckets, each a list linked through two arrays by handle. Adding and
- * removing cost the same however many there are, and nothing is allocated for one.
+ * Deadlines of many small things on one timer: a wheel of buckets, each a list linked through two
+ * arrays by handle. Adding and removing cost the same however many there are, and nothing is
+ * allocated for one.
  */
 import type { Clock } from '../clock.js';
 import { DEADLINE_STEP_MS, SWEEP_SLICE_MS } from '../limits.js';
@@ -26,8 +27,8 @@ export class Deadlines {
   #stopped = false;
 
   /**
-   * `expired` is called for a handle that was added and not removed, in a turn of its own: up to a step early, and late only when
-   * the time is less than a step.
+   * `expired` is called for a handle that was added and not removed, in a turn of its own: up to a
+   * step early, and late only when the time is less than a step.
    */
   constructor(clock: Clock, longestMs: number, expired: (handle: number) => void) {
     this.#clock = clock;
@@ -43,15 +44,24 @@ export class Deadlines {
 
   /** Bytes of the typed arrays. */
   get memoryBytes(): number {
-    return this.#heads.byteLength + this.#next.byteLength + this.#previous.byteLength + this.#buckets.byteLength;
+    return (
+      this.#heads.byteLength +
+      this.#next.byteLength +
+      this.#previous.byteLength +
+      this.#buckets.byteLength
+    );
   }
 
   /** The handle, which must not be waiting, expires in `delayMs`, at most the longest time. */
   add(handle: number, delayMs: number): void {
     this.#grow(handle);
     if (this.#count++ === 0) this.#step = this.#stepAt(0);
-    // Where the wheel lags behind the clock, a turn of it ends earlier than the longest time from now.
-    const step = Math.min(Math.max(this.#stepAt(delayMs), this.#step + 1), this.#step + this.#heads.length - 1);
+    // Where the wheel lags behind the clock, a turn of it ends earlier than the longest time from
+    // now.
+    const step = Math.min(
+      Math.max(this.#stepAt(delayMs), this.#step + 1),
+      this.#step + this.#heads.length - 1,
+    );
     const bucket = step % this.#heads.length;
     const head = this.#heads[bucket] as number;
     this.#next[handle] = head;
@@ -92,7 +102,11 @@ export class Deadlines {
     this.#step = Math.max(this.#step, now - this.#heads.length);
     while (this.#step < now) {
       const bucket = (this.#step + 1) % this.#heads.length;
-      for (let handle = this.#heads[bucket] as number; handle !== NONE; handle = this.#heads[bucket] as number) {
+      for (
+        let handle = this.#heads[bucket] as number;
+        handle !== NONE;
+        handle = this.#heads[bucket] as number
+      ) {
         this.remove(handle);
         this.#expired(handle);
         if (this.#clock.nowMs() >= untilMs) {

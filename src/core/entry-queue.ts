@@ -39,7 +39,8 @@ export class EntryQueue {
   eventsFrom(nth: number): number {
     let events = this.length - nth;
     // Deletions are few, and mostly there is none.
-    if (this.#deletions > 0) for (let i = nth; i < this.length; i++) if (isDeletion(this.at(i))) events--;
+    if (this.#deletions > 0)
+      for (let i = nth; i < this.length; i++) if (isDeletion(this.at(i))) events--;
     return events;
   }
 

@@ -31,22 +31,28 @@ export type NewEntry = NewEvent | Deletion;
 export type LoggedEntry = LoggedEvent | (Deletion & { readonly id: number });
 
 /** Tells the two kinds of entries apart. */
-export function isDeletion<Entry extends NewEntry>(entry: Entry): entry is Extract<Entry, Deletion> {
+export function isDeletion<Entry extends NewEntry>(
+  entry: Entry,
+): entry is Extract<Entry, Deletion> {
   return 'isDeletion' in entry;
 }
 
 /**
- * Types that mean something else on the wire: our own in-band events, and two that a browser page would take for EventSource's.
- * native-notes/eventsource-clients.md
+ * Types that mean something else on the wire: our own in-band events, and two that a browser page
+ * would take for EventSource's. native-notes/eventsource-clients.md
  */
 const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
 
-/** Anything but control, format, surrogate, private and unassigned characters and the two Unicode line separators. */
+/**
+ * Anything but control, format, surrogate, private and unassigned characters and the two Unicode
+ * line separators.
+ */
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
 
 /**
- * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. CR, LF and NUL are refused with the other unprintable characters: they
- * would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
+ * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. CR, LF and NUL are refused with the other
+ * unprintable characters: they would end the field (HTML Standard, 9.2.6 "interpreting an event
+ * stream").
  */
 export function checkEventType(type: string): string {
   if (type.length < 1 || type.length > EVENT_TYPE_CHARS_MAX || !PRINTABLE.test(type)) {

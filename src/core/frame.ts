@@ -1,31 +1,43 @@
 /**
- * Frames: the bytes of one event, the same for every subscriber of an encoding. The only place that knows the grammar of
- * text/event-stream (HTML Standard, 9.2.5 "parsing an event stream") and what stands on a line of NDJSON.
+ * Frames: the bytes of one event, the same for every subscriber of an encoding. The only place that
+ * knows the grammar of text/event-stream (HTML Standard, 9.2.5 "parsing an event stream") and what
+ * stands on a line of NDJSON.
  */
 import type { EndCode } from '../errors.js';
 import type { LoggedEvent } from './event.js';
 
 const EMPTY_LINE = Buffer.from('\n');
 
-/** One way to write events on a line. Frames are encoded into {@link scratch}, which the next call overwrites. */
+/**
+ * One way to write events on a line. Frames are encoded into {@link scratch}, which the next call
+ * overwrites.
+ */
 export interface Encoding {
   readonly name: 'sse' | 'sse-env' | 'ndjson';
   /** Index of the encoding's ring in a channel. */
   readonly index: number;
   /** Encodes an event at the start of {@link scratch}; returns the length in bytes. */
   encode(event: LoggedEvent): number;
-  /** The first bytes of a line: where it continues, and how long to wait before a reconnect (ms). */
+  /**
+   * The first bytes of a line: where it continues, and how long to wait before a reconnect (ms).
+   */
   prelude(continuesAfter: number, retryMs: number): string;
-  /** Tells that the events after `after` and before `before` are no longer held. null: no such id. Carries no id of its own. */
+  /**
+   * Tells that the events after `after` and before `before` are no longer held. null: no such id.
+   * Carries no id of its own.
+   */
   gap(after: number | null, before: number | null): Buffer;
   /** Last words. Carries no id. */
   end(code: EndCode, reconnect: boolean): Buffer;
   /**
-   * Keeps proxies and dead-peer detection busy; `head` moves a caught-up client's position without dispatching anything.
-   * native-notes/eventsource-clients.md
+   * Keeps proxies and dead-peer detection busy; `head` moves a caught-up client's position without
+   * dispatching anything. native-notes/eventsource-clients.md
    */
   heartbeat(head: number | undefined): Buffer;
-  /** The fewest bytes that mean nothing: asks a socket that has drained whether it takes bytes again. */
+  /**
+   * The fewest bytes that mean nothing: asks a socket that has drained whether it takes bytes
+   * again.
+   */
   readonly probe: Buffer;
 }
 
@@ -33,14 +45,20 @@ const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 
-/** The next frame, before it is copied into a ring: one buffer for the process, grown to the largest frame seen. */
+/**
+ * The next frame, before it is copied into a ring: one buffer for the process, grown to the largest
+ * frame seen.
+ */
 export let scratch: Buffer = Buffer.allocUnsafe(64 * 1024);
 
 function needScratch(bytes: number): void {
   if (scratch.length < bytes) scratch = Buffer.allocUnsafe(2 ** Math.ceil(Math.log2(bytes)));
 }
 
-/** Bytes of `id: …\n`, `event: …\n` and the other fixed parts at the most, beside the type's and the data's own. */
+/**
+ * Bytes of `id: …\n`, `event: …\n` and the other fixed parts at the most, beside the type's and the
+ * data's own.
+ */
 const FIXED_BYTES = 64;
 /** A line break (1 byte) becomes `\ndata: ` (7). */
 const WORST_SSE_GROWTH = 7;
@@ -56,7 +74,10 @@ function writeHead(event: LoggedEvent): number {
     : scratch.write(`id: ${event.id}\nevent: ${type}\ndata: `, 0);
 }
 
-/** Copies `data` as one or more data fields behind `at`; CR, LF and CRLF each end a line. Returns the end. */
+/**
+ * Copies `data` as one or more data fields behind `at`; CR, LF and CRLF each end a line. Returns
+ * the end.
+ */
 function writeDataLines(data: Uint8Array, at: number): number {
   let lineStart = 0;
   for (let i = 0; i < data.length; i++) {
@@ -74,9 +95,12 @@ function writeDataLines(data: Uint8Array, at: number): number {
 
 function encodeSse(event: LoggedEvent): number {
   const { data } = event;
-  needScratch(FIXED_BYTES + UTF8_PER_CHAR * (event.type?.length ?? 0) + WORST_SSE_GROWTH * data.length);
+  needScratch(
+    FIXED_BYTES + UTF8_PER_CHAR * (event.type?.length ?? 0) + WORST_SSE_GROWTH * data.length,
+  );
   let at = writeHead(event);
-  // Two native scans find that most data has no line break, several times faster than the loop would.
+  // Two native scans find that most data has no line break, several times faster than the loop
+  // would.
   if (data.indexOf(LF) < 0 && data.indexOf(CR) < 0) {
     scratch.set(data, at);
     at += data.length;
@@ -90,14 +114,18 @@ function encodeSse(event: LoggedEvent): number {
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** Writes the event as one JSON object on one line behind `at`: `{"id","channel","event"?,"data"}`. Returns the end. */
+/**
+ * Writes the event as one JSON object on one line behind `at`: `{"id","channel","event"?,"data"}`.
+ * Returns the end.
+ */
 function writeObject(event: LoggedEvent, at: number): number {
   const type = event.type === undefined ? '' : `"event":${JSON.stringify(event.type)},`;
   // A channel name has no character that JSON escapes (http/request.ts).
   at += scratch.write(`{"id":${event.id},"channel":"${event.channel}",${type}"data":`, at);
   if (event.json) {
     scratch.set(event.data, at);
-    // In a valid JSON text CR and LF stand only between tokens (RFC 8259, 2), so a blank says the same.
+    // In a valid JSON text CR and LF stand only between tokens (RFC 8259, 2), so a blank says the
+    // same.
     for (const end = at + event.data.length; at < end; at++) {
       if (scratch[at] === LF || scratch[at] === CR) scratch[at] = SPACE;
     }
@@ -110,7 +138,9 @@ function writeObject(event: LoggedEvent, at: number): number {
 
 function objectBytesAtMost(event: LoggedEvent): number {
   return (
-    2 * FIXED_BYTES + event.channel.length + WORST_JSON_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length)
+    2 * FIXED_BYTES +
+    event.channel.length +
+    WORST_JSON_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length)
   );
 }
 
@@ -129,15 +159,23 @@ function encodeNdjson(event: LoggedEvent): number {
   return at + 1;
 }
 
-function makeSseEncoding(name: Encoding['name'], index: number, encode: Encoding['encode']): Encoding {
+function makeSseEncoding(
+  name: Encoding['name'],
+  index: number,
+  encode: Encoding['encode'],
+): Encoding {
   return {
     name,
     index,
     encode,
-    prelude: (continuesAfter, retryMs) => `${retryBlock(retryMs).slice(0, -1)}id: ${continuesAfter}\n\n`,
-    gap: (after, before) => Buffer.from(`event: gap\ndata: ${JSON.stringify({ after, before })}\n\n`),
-    end: (code, reconnect) => Buffer.from(`event: end\ndata: ${JSON.stringify({ code, reconnect })}\n\n`),
-    heartbeat: (head) => Buffer.from(head === undefined ? ': keepalive\n\n' : `: keepalive\nid: ${head}\n\n`),
+    prelude: (continuesAfter, retryMs) =>
+      `${retryBlock(retryMs).slice(0, -1)}id: ${continuesAfter}\n\n`,
+    gap: (after, before) =>
+      Buffer.from(`event: gap\ndata: ${JSON.stringify({ after, before })}\n\n`),
+    end: (code, reconnect) =>
+      Buffer.from(`event: end\ndata: ${JSON.stringify({ code, reconnect })}\n\n`),
+    heartbeat: (head) =>
+      Buffer.from(head === undefined ? ': keepalive\n\n' : `: keepalive\nid: ${head}\n\n`),
     probe: Buffer.from(':\n'),
   };
 }
@@ -145,12 +183,16 @@ function makeSseEncoding(name: Encoding['name'], index: number, encode: Encoding
 /** The event's data as it is: one channel on a line. */
 export const SSE: Encoding = makeSseEncoding('sse', 0, encodeSse);
 
-/** `data:` is the NDJSON object, so that a client of several channels sees which one an event is from. */
+/**
+ * `data:` is the NDJSON object, so that a client of several channels sees which one an event is
+ * from.
+ */
 export const SSE_ENVELOPE: Encoding = makeSseEncoding('sse-env', 1, encodeSseEnvelope);
 
 /**
- * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which brings the head to the client
- * (native-notes/head-leaves-with-first-write.md), and the heartbeat. The position stands in the head (`Holdline-Position`).
+ * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which
+ * brings the head to the client (native-notes/head-leaves-with-first-write.md), and the heartbeat.
+ * The position stands in the head (`Holdline-Position`).
  */
 export const NDJSON: Encoding = {
   name: 'ndjson',
@@ -174,12 +216,15 @@ export function retryBlock(retryMs: number): string {
 const WORST_ID = Number.MAX_SAFE_INTEGER;
 
 /**
- * The length in bytes of the event's largest frame over all encodings, used or not, so that what a publisher may send does not
- * depend on who is listening. A cheap upper bound is returned instead when it is ≤ `limitBytes`.
+ * The length in bytes of the event's largest frame over all encodings, used or not, so that what a
+ * publisher may send does not depend on who is listening. A cheap upper bound is returned instead
+ * when it is ≤ `limitBytes`.
  */
 export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: number): number {
   const bound =
-    4 * FIXED_BYTES + event.channel.length + WORST_SSE_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length);
+    4 * FIXED_BYTES +
+    event.channel.length +
+    WORST_SSE_GROWTH * (UTF8_PER_CHAR * (event.type?.length ?? 0) + event.data.length);
   if (bound <= limitBytes) return bound;
   if (event.data.length > limitBytes) return event.data.length;
   const worst: LoggedEvent = { ...event, id: WORST_ID };

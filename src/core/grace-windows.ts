@@ -1,12 +1,19 @@
 /**
- * Windows of grace, one at a time for a group: who is in it, who is judged when it ends, and which channels pay for what was in vain.
- * The arithmetic is in core/grace.ts.
+ * Windows of grace, one at a time for a group: who is in it, who is judged when it ends, and which
+ * channels pay for what was in vain. The arithmetic is in core/grace.ts.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { GRACE_BUDGET_MS_PER_SECOND, GRACE_LATE_MS, GRACE_MS_MIN, GRACE_MS } from '../limits.js';
 import type { Group } from './group.js';
-import { DISTRUSTED, GraceBudget, graceGoal, graceWindowMs, trustedFromFailure, YOUNG } from './grace.js';
+import {
+  DISTRUSTED,
+  GraceBudget,
+  graceGoal,
+  graceWindowMs,
+  trustedFromFailure,
+  YOUNG,
+} from './grace.js';
 import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './lines.js';
 
 export class GraceWindows<Socket> {
@@ -23,7 +30,10 @@ export class GraceWindows<Socket> {
     this.#onEnd = onEnd;
   }
 
-  /** A line that has kept up refused bytes: most such sockets drain at once, so that it is in grace, if it may be. */
+  /**
+   * A line that has kept up refused bytes: most such sockets drain at once, so that it is in grace,
+   * if it may be.
+   */
   start(group: Group<Socket>, row: number): void {
     const { table } = group;
     const nowMs = this.#clock.nowMs();
@@ -56,21 +66,27 @@ export class GraceWindows<Socket> {
     const window = ++group.graceWindow;
     group.graceEndsMs = this.#clock.nowMs() + ms;
     group.cancelGrace = this.#clock.later(ms, () => {
-      // One turn later: sockets that have drained while the loop was busy elsewhere have been heard of by then.
+      // One turn later: sockets that have drained while the loop was busy elsewhere have been heard
+      // of by then.
       this.#clock.soon(() => {
         if (group.graceWindow !== window) return;
         const lateMs = this.#clock.nowMs() - group.graceEndsMs;
-        if (lateMs > GRACE_LATE_MS && !isExtended) this.#endIn(group, Math.min(lateMs, GRACE_MS), true);
+        if (lateMs > GRACE_LATE_MS && !isExtended)
+          this.#endIn(group, Math.min(lateMs, GRACE_MS), true);
         else this.#close(group);
       });
     });
   }
 
-  /** The window's time is up: those who took nothing are slow lines like any other. What that cost is their channels' to pay. */
+  /**
+   * The window's time is up: those who took nothing are slow lines like any other. What that cost
+   * is their channels' to pay.
+   */
   #close(group: Group<Socket>): void {
     const nowMs = this.#clock.nowMs();
     const held = hasHeld(group);
-    // Where the budget is short windows are, too; but while nobody is held back by it there is no hurry.
+    // Where the budget is short windows are, too; but while nobody is held back by it there is no
+    // hurry.
     const isOver = held || nowMs - group.graceSinceMs >= GRACE_MS - 1;
     if (isOver) {
       const trustedFrom = held ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
@@ -92,12 +108,19 @@ export class GraceWindows<Socket> {
     this.#onEnd(group);
   }
 
-  /** A line is about to be removed. One that goes in the middle of its grace has used it in vain, or coming back on a new line would make it free. */
+  /**
+   * A line is about to be removed. One that goes in the middle of its grace has used it in vain, or
+   * coming back on a new line would make it free.
+   */
   leaves(group: Group<Socket>, row: number): void {
     const grace = group.table.inGrace[row];
     if (grace === NO_GRACE || group.table.states[row] !== STALLED || !hasHeld(group)) return;
     this.#counters.grace_failed_total++;
-    spend(group, grace === LATE_IN_GRACE ? group.graceLateMs : group.graceSinceMs, this.#clock.nowMs());
+    spend(
+      group,
+      grace === LATE_IN_GRACE ? group.graceLateMs : group.graceSinceMs,
+      this.#clock.nowMs(),
+    );
   }
 
   /** Lines in grace may have been given more, have caught up, or have gone. */
@@ -136,9 +159,13 @@ function noteRefusals<Socket>({ channels, graceRefusals }: Group<Socket>): void 
   for (let i = 0; i < channels.length; i++) graceRefusals[i] = channels[i]?.graceRefusals as number;
 }
 
-/** True when one of its channels has been held back for the sake of lines in grace since that was noted. */
+/**
+ * True when one of its channels has been held back for the sake of lines in grace since that was
+ * noted.
+ */
 function hasHeld<Socket>({ channels, graceRefusals }: Group<Socket>): boolean {
-  for (let i = 0; i < channels.length; i++) if (channels[i]?.graceRefusals !== graceRefusals[i]) return true;
+  for (let i = 0; i < channels.length; i++)
+    if (channels[i]?.graceRefusals !== graceRefusals[i]) return true;
   return false;
 }
 

@@ -1,6 +1,7 @@
 /**
- * A group: the lines that are owed the same bytes, which are those on the same channels by the same way. One channel's
- * slice is a view of its ring of frames; older frames, and several channels' merged in id order, go into a buffer of the caller's.
+ * A group: the lines that are owed the same bytes, which are those on the same channels by the same
+ * way. One channel's slice is a view of its ring of frames; older frames, and several channels'
+ * merged in id order, go into a buffer of the caller's.
  */
 import type { Channel } from './channel.js';
 import type { EndCode } from '../errors.js';
@@ -15,14 +16,15 @@ export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
 /**
  * What the core asks of a socket that is held open.
  *
- * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the encoding's probe. A port of
+ * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the
+ * encoding's probe. A port of
  * *messages* takes a frame, or several, whole; it keeps the socket busy by itself, and a drain says that everything is out.
  */
 export interface LinePort<Socket> {
   readonly kind: 'stream' | 'message';
   /**
-   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes are always taken. False: some stay in
-   * user space, and the socket's drain will be reported.
+   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes
+   * are always taken. False: some stay in user space, and the socket's drain will be reported.
    */
   write(socket: Socket, bytes: Uint8Array): boolean;
   /** Writes the last bytes and ends. No callback of the socket reaches the hub any more. */
@@ -53,7 +55,10 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
   readonly encoding: Encoding;
   readonly table = new LineTable<Socket>();
 
-  /** Every healthy line has been given everything up to this id: the head at the start of the last complete sweep. Only grows. */
+  /**
+   * Every healthy line has been given everything up to this id: the head at the start of the last
+   * complete sweep. Only grows.
+   */
   sweptThrough = 0;
 
   /* Grace (core/grace.ts), written by core/grace-windows.ts. */
@@ -97,7 +102,12 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
   sliceEnd = 0;
   sliceEvents = 0;
 
-  constructor(key: string, channels: readonly Channel<Group<Socket>>[], mode: DeliveryMode<Socket>, phase: number) {
+  constructor(
+    key: string,
+    channels: readonly Channel<Group<Socket>>[],
+    mode: DeliveryMode<Socket>,
+    phase: number,
+  ) {
     super(channels);
     this.key = key;
     this.mode = mode;
@@ -112,15 +122,19 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
     return false;
   }
 
-  /** True when its lines are given slices of the channels' frames; polls are answered from the records. */
+  /**
+   * True when its lines are given slices of the channels' frames; polls are answered from the
+   * records.
+   */
   get readsFrames(): boolean {
     return this.mode.port.kind !== 'poll';
   }
 
   /**
-   * Cuts what follows `cursor` in id order: as many whole frames as fit `maxBytes`, or one larger frame alone. Sets
-   * `sliceBytes` (valid while `version` stays and `buffer` is left alone), `sliceEnd` and `sliceEvents`; false when nothing
-   * follows, or the first frame is larger than `maxBytes` and `oversize` is not allowed. `buffer` has ≥ `maxBytes`.
+   * Cuts what follows `cursor` in id order: as many whole frames as fit `maxBytes`, or one larger
+   * frame alone. Sets `sliceBytes` (valid while `version` stays and `buffer` is left alone),
+   * `sliceEnd` and `sliceEvents`; false when nothing follows, or the first frame is larger than
+   * `maxBytes` and `oversize` is not allowed. `buffer` has ≥ `maxBytes`.
    */
   cut(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
     const one = this.readsQueues ? undefined : this.channels[0]?.framesAfter(cursor, this.encoding);
@@ -170,12 +184,15 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
 
 const EMPTY = Buffer.alloc(0);
 
-/** Slices in use at a time: a line that is 16 corks behind in a sweep that all other lines share. */
+/**
+ * Slices in use at a time: a line that is 16 corks behind in a sweep that all other lines share.
+ */
 const ENTRIES = 16;
 
 /**
- * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for the cut, the others get the
- * same view. Entries die with their group's version. native-notes/one-view-for-all.md
+ * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for
+ * the cut, the others get the same view. Entries die with their group's version.
+ * native-notes/one-view-for-all.md
  */
 export class SliceCache<Socket> {
   bytes: Uint8Array = EMPTY;
@@ -194,7 +211,10 @@ export class SliceCache<Socket> {
   readonly #maxBytes: number;
   readonly #oversize: boolean;
 
-  /** Slices of at most `maxBytes`; a larger frame is a slice of its own with `oversize`, and ends what can be found without. */
+  /**
+   * Slices of at most `maxBytes`; a larger frame is a slice of its own with `oversize`, and ends
+   * what can be found without.
+   */
   constructor(maxBytes: number, oversize: boolean) {
     this.#maxBytes = maxBytes;
     this.#oversize = oversize;
@@ -209,7 +229,8 @@ export class SliceCache<Socket> {
       this.#used = 0;
       this.#hint = 0;
     }
-    // A line asks for one slice after the other, the next line for the same ones: look behind the last answer first.
+    // A line asks for one slice after the other, the next line for the same ones: look behind the
+    // last answer first.
     for (let tries = 0, entry = this.#hint; tries < this.#used; tries++) {
       if (entry >= this.#used) entry = 0;
       if (this.#cursors[entry] === cursor) return this.#answer(entry);

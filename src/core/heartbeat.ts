@@ -1,7 +1,8 @@
 /**
- * The heartbeat wheel: one timer that looks at each line four times an interval, a few lines a step, and writes to those that
- * nothing was written to for more than three quarters of it. So a silent line hears within one interval, a busy one costs a
- * comparison, and the writes spread over the wheel instead of falling on one moment.
+ * The heartbeat wheel: one timer that looks at each line four times an interval, a few lines a
+ * step, and writes to those that nothing was written to for more than three quarters of it. So a
+ * silent line hears within one interval, a busy one costs a comparison, and the writes spread over
+ * the wheel instead of falling on one moment.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -39,7 +40,10 @@ export class Heartbeat<Socket> {
     this.#groups = groups;
     this.#through = through;
     const turnMs = intervalMs / TURNS;
-    this.#turnSteps = Math.max(1, Math.min(HEARTBEAT_TURN_STEPS, Math.floor(turnMs / HEARTBEAT_STEP_MS_MIN)));
+    this.#turnSteps = Math.max(
+      1,
+      Math.min(HEARTBEAT_TURN_STEPS, Math.floor(turnMs / HEARTBEAT_STEP_MS_MIN)),
+    );
     this.#stepMs = turnMs / this.#turnSteps;
   }
 
@@ -62,7 +66,8 @@ export class Heartbeat<Socket> {
     const dueMs = this.#startedMs + (this.#pump.step + 1) * this.#stepMs;
     this.#cancel = this.#clock.later(Math.max(1, dueMs - this.#clock.nowMs()), () => {
       const due = Math.floor((this.#clock.nowMs() - this.#startedMs) / this.#stepMs);
-      // After a pause of the whole process one turn looks at every line; more would only look again.
+      // After a pause of the whole process one turn looks at every line; more would only look
+      // again.
       const first = Math.max(this.#pump.step + 1, due - this.#turnSteps + 1);
       for (let step = first; step <= due; step++) this.#turn(step);
       this.#next();
@@ -75,19 +80,27 @@ export class Heartbeat<Socket> {
     for (const group of this.#groups) {
       const { table, encoding } = group;
       const { port } = group.mode;
-      // Messages are kept alive by pings of the socket's own, and a poll is not written to before it is answered.
+      // Messages are kept alive by pings of the socket's own, and a poll is not written to before
+      // it is answered.
       if (port.kind !== 'stream') continue;
       const { states, lastWrites, cursors } = table;
       const newest = group.newestId;
       const head = this.#through(group);
       let atHead: Buffer | undefined;
-      for (let row = (step + group.phase) % this.#turnSteps; row < table.count; row += this.#turnSteps) {
+      for (
+        let row = (step + group.phase) % this.#turnSteps;
+        row < table.count;
+        row += this.#turnSteps
+      ) {
         if (step - (lastWrites[row] as number) <= (TURNS - 1) * this.#turnSteps) continue;
         if (states[row] === STALLED || states[row] === DRAINED) continue;
         const cursor = cursors[row] as number;
-        // A cursor above the head was brought by the client: its events are accepted but have not entered yet.
+        // A cursor above the head was brought by the client: its events are accepted but have not
+        // entered yet.
         const isAtHead = cursor >= newest && cursor <= head;
-        const bytes = isAtHead ? (atHead ??= encoding.heartbeat(head)) : encoding.heartbeat(undefined);
+        const bytes = isAtHead
+          ? (atHead ??= encoding.heartbeat(head))
+          : encoding.heartbeat(undefined);
         const taken = port.write(table.sockets[row] as Socket, bytes);
         lastWrites[row] = step;
         this.#counters.heartbeats_total++;

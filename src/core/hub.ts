@@ -1,6 +1,6 @@
 /**
- * The hub: groups and lines on them. Lets events in through the intake, wakes the pump, opens and ends lines, and answers polls.
- * Knows no socket: lines are whatever their way's port writes to.
+ * The hub: groups and lines on them. Lets events in through the intake, wakes the pump, opens and
+ * ends lines, and answers polls. Knows no socket: lines are whatever their way's port writes to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -25,8 +25,20 @@ import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import { Group, SliceCache, type Transport, type DeliveryMode } from './group.js';
 import { Heartbeat } from './heartbeat.js';
-import { Intake, queuedBytesOf, type IntakeOwner, type Published, type Submission } from './intake.js';
-import { rankLines, unsentBytesOf, type LineFigures, type LineOrder, type RowTimes } from './line-ranking.js';
+import {
+  Intake,
+  queuedBytesOf,
+  type IntakeOwner,
+  type Published,
+  type Submission,
+} from './intake.js';
+import {
+  rankLines,
+  unsentBytesOf,
+  type LineFigures,
+  type LineOrder,
+  type RowTimes,
+} from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
@@ -45,7 +57,10 @@ export interface Joined {
   readonly handle: number;
   /** The position after which it continues. */
   readonly continuesAfter: number;
-  /** What the socket is given first: a stream's prelude, a gap if there is one, and replay. Valid until the next join. */
+  /**
+   * What the socket is given first: a stream's prelude, a gap if there is one, and replay. Valid
+   * until the next join.
+   */
   readonly opening: Buffer;
 }
 
@@ -59,7 +74,10 @@ export interface Polled {
 
 /** What the hub's own data takes, bytes, without what stands on the heap. */
 export interface HubMemory {
-  /** Rows of the groups, rows by handle, the wheel of deadlines, and what is remembered of channels that were forgotten. */
+  /**
+   * Rows of the groups, rows by handle, the wheel of deadlines, and what is remembered of channels
+   * that were forgotten.
+   */
   readonly tables: {
     readonly groupBytes: number;
     readonly handleBytes: number;
@@ -110,11 +128,20 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES_MAX);
   /** What a line is given in its opening beside prelude and gap. */
   readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES_MAX, false);
-  /** Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep, so they only take note. */
+  /**
+   * Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep,
+   * so they only take note.
+   */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
 
-  constructor(log: EventLog, clock: Clock, counters: Counters, options: HubOptions, held: HeldBytes = makeHeldBytes()) {
+  constructor(
+    log: EventLog,
+    clock: Clock,
+    counters: Counters,
+    options: HubOptions,
+    held: HeldBytes = makeHeldBytes(),
+  ) {
     this.#log = log;
     this.#clock = clock;
     this.#beganMs = clock.nowMs();
@@ -122,7 +149,9 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     this.#head = log.lastId();
     this.#channels = new Channels(counters, options, log.floor());
     this.#pump = new Pump(this, clock, counters, options);
-    this.#deadlines = new Deadlines(clock, POLL_WAIT_SECONDS_MAX * 1000, (handle) => this.#waitedLongEnough(handle));
+    this.#deadlines = new Deadlines(clock, POLL_WAIT_SECONDS_MAX * 1000, (handle) =>
+      this.#waitedLongEnough(handle),
+    );
     this.#publishMemory = new PublishMemory(held);
     this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
     this.#heartbeat = new Heartbeat(
@@ -148,7 +177,10 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     return this.#head;
   }
 
-  /** Id up to which every entry of the channels can be read: whoever was given what there is has been given everything up to it. */
+  /**
+   * Id up to which every entry of the channels can be read: whoever was given what there is has
+   * been given everything up to it.
+   */
   through(set: ChannelSet<Member>): number {
     return set.through(this.#intake.tailedId);
   }
@@ -191,7 +223,12 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     for (const { table } of this.#allGroups()) groupBytes += table.memoryBytes;
     const { lossBytes } = this.#channels;
     return {
-      tables: { groupBytes, handleBytes: this.lines.memoryBytes, deadlineBytes: this.#deadlines.memoryBytes, lossBytes },
+      tables: {
+        groupBytes,
+        handleBytes: this.lines.memoryBytes,
+        deadlineBytes: this.#deadlines.memoryBytes,
+        lossBytes,
+      },
       rings: this.#channels.ringMemory,
     };
   }
@@ -206,14 +243,16 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     return unsentBytesOf(this.#allGroups());
   }
 
-  // ── events in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── events in ──────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Where the memory of a publish to the channel is accounted: asked for before a body is received, grown as it comes. Throws
-   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many publishes wait as may.
+   * Where the memory of a publish to the channel is accounted: asked for before a body is received,
+   * grown as it comes. Throws HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many
+   * publishes wait as may.
    */
   reserve(channel: string): Reservation {
-    // The channel's row is made here: where there is no place for one the publisher hears it before anything is accepted.
+    // The channel's row is made here: where there is no place for one the publisher hears it before
+    // anything is accepted.
     const placed = this.#channels.place(channel);
     if (placed === undefined) throw channelsFull();
     this.#intake.checkPlace(placed);
@@ -221,9 +260,9 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   }
 
   /**
-   * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves when it has its ids. Rejects with
-   * what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the
-   * log keeps the receipt.
+   * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves
+   * when it has its ids. Rejects with what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no
+   * room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
    */
   submit(channel: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
     const placed = this.#channels.place(channel);
@@ -233,7 +272,11 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   }
 
   /** Publishes entries that are there already, as {@link submit} does. */
-  publish(channel: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
+  publish(
+    channel: string,
+    entries: readonly NewEntry[],
+    requestKey?: RequestKey,
+  ): Promise<Published> {
     try {
       const reservation = this.reserve(channel);
       reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
@@ -243,12 +286,18 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     }
   }
 
-  /** Ends the channel's history: a publish of a deletion, which enters when all that was accepted before has gone out. */
+  /**
+   * Ends the channel's history: a publish of a deletion, which enters when all that was accepted
+   * before has gone out.
+   */
   deleteChannel(channel: string): Promise<Published> {
     return this.publish(channel, [{ channel, isDeletion: true }]);
   }
 
-  /** Another node may have published to a name that has no place here. Lines that are there are given it all the same. */
+  /**
+   * Another node may have published to a name that has no place here. Lines that are there are
+   * given it all the same.
+   */
   placeOf(entry: LoggedEntry): Channel<Group<Socket>> | undefined {
     return this.#channels.get(entry.channel) ?? this.#channels.place(entry.channel);
   }
@@ -285,7 +334,10 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     this.#channels.lost(event.channel, event.id);
   }
 
-  /** A sweep over the group is complete: what its lines have been given may be evicted, and what waited may enter. */
+  /**
+   * A sweep over the group is complete: what its lines have been given may be evicted, and what
+   * waited may enter.
+   */
   swept(group: Group<Socket>): void {
     for (const channel of group.channels) {
       this.#counters.events_evicted_total += channel.evict();
@@ -294,13 +346,19 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     for (const channel of group.channels) this.#intake.proceed(channel);
   }
 
-  /** True when everything accepted has been given to every line that takes it. Asking hurries a flush interval along. */
+  /**
+   * True when everything accepted has been given to every line that takes it. Asking hurries a
+   * flush interval along.
+   */
   get isSettled(): boolean {
     this.#pump.flush();
     return this.#intake.isEmpty && this.#pump.isIdle;
   }
 
-  /** Drops what the channel holds, as a retention rule or an operator may: positions below its newest event are gaps from here on. */
+  /**
+   * Drops what the channel holds, as a retention rule or an operator may: positions below its
+   * newest event are gaps from here on.
+   */
   dropChannel(name: string): void {
     const channel = this.#channels.get(name);
     if (channel?.isSwept === true) this.#channels.dropRing(channel);
@@ -310,7 +368,8 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   #delete(channel: Channel<Group<Socket>>, id: number): void {
     this.#channels.delete(channel);
     for (const group of channel.groups.filter(({ channels }) => channels.length === 1)) {
-      // Out of reach at once: who comes from now on is on another group, and what is published from now on goes there.
+      // Out of reach at once: who comes from now on is on another group, and what is published from
+      // now on goes there.
       this.#detach(group);
       group.overAt = id;
       this.#ending.push(group);
@@ -321,7 +380,8 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   readonly #endDeleted = (): void => {
     let left = DELETED_ENDS_PER_TURN_MAX;
     for (let group = this.#ending[0]; group !== undefined; group = this.#ending[0]) {
-      for (; left > 0 && group.table.count > 0; left--) this.#end(group, group.table.count - 1, 'deleted');
+      for (; left > 0 && group.table.count > 0; left--)
+        this.#end(group, group.table.count - 1, 'deleted');
       if (left === 0) {
         this.#clock.soon(this.#endDeleted);
         return;
@@ -340,38 +400,57 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     ageMs: (openedSeconds) => this.#clock.nowMs() - this.#beganMs - openedSeconds * 1000,
   };
 
-  // ── lines ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── lines ──────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Opens a line on `names` (distinct) in one turn of the loop: its replay and its place in the live stream fit each other. The
-   * caller writes `opening`, if it is not empty, to the socket at once. Throws HOLDLINE_CHANNELS_FULL.
+   * Opens a line on `names` (distinct) in one turn of the loop: its replay and its place in the
+   * live stream fit each other. The caller writes `opening`, if it is not empty, to the socket at
+   * once. Throws HOLDLINE_CHANNELS_FULL.
    */
-  join(socket: Socket, names: readonly string[], mode: DeliveryMode<Socket>, position: Position, retryMs: number): Joined {
+  join(
+    socket: Socket,
+    names: readonly string[],
+    mode: DeliveryMode<Socket>,
+    position: Position,
+    retryMs: number,
+  ): Joined {
     const group = this.#groupOf(names, mode);
     const { encoding } = mode;
     const start = startOf(group, position, this);
     let length = 0;
-    if (mode.port.kind === 'stream') length = this.#opening.write(encoding.prelude(start.continuesAfter, retryMs), 'latin1');
+    if (mode.port.kind === 'stream')
+      length = this.#opening.write(encoding.prelude(start.continuesAfter, retryMs), 'latin1');
     if (start.gap !== undefined) {
       this.#countGapAtJoin();
-      length += encoding.gap(start.gap.after, gapBefore(group, start.cursor, start.gap)).copy(this.#opening, length);
+      length += encoding
+        .gap(start.gap.after, gapBefore(group, start.cursor, start.gap))
+        .copy(this.#opening, length);
     }
     let cursor = start.cursor;
     const replays = this.#replays;
     // A frame too large for the opening is left to the pump, which knows how to cut it.
-    while (cursor < group.newestId && replays.find(group, cursor) && length + replays.bytes.length <= OPENING_BYTES_MAX) {
+    while (
+      cursor < group.newestId &&
+      replays.find(group, cursor) &&
+      length + replays.bytes.length <= OPENING_BYTES_MAX
+    ) {
       this.#opening.set(replays.bytes, length);
       length += replays.bytes.length;
       cursor = replays.end;
       this.#counters.deliveries_total += replays.events;
     }
     // What followed is gone, and the line has been told.
-    if (group.firstIdAfter(cursor) === undefined) cursor = Math.max(cursor, group.newestId, group.lostThrough);
+    if (group.firstIdAfter(cursor) === undefined)
+      cursor = Math.max(cursor, group.newestId, group.lostThrough);
     const handle = this.#add(group, socket, cursor);
     this.onJoin?.(names);
     if (cursor >= group.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
-    return { handle, continuesAfter: start.continuesAfter, opening: this.#opening.subarray(0, length) };
+    return {
+      handle,
+      continuesAfter: start.continuesAfter,
+      opening: this.#opening.subarray(0, length),
+    };
   }
 
   /** Where a line on `names` would start now. */
@@ -386,7 +465,14 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
 
   #add(group: Group<Socket>, socket: Socket, cursor: number): number {
     const openedSecond = Math.floor((this.#clock.nowMs() - this.#beganMs) / 1000);
-    const handle = this.lines.add(group, socket, cursor, lossesSoFar(), this.#pump.step, openedSecond);
+    const handle = this.lines.add(
+      group,
+      socket,
+      cursor,
+      lossesSoFar(),
+      this.#pump.step,
+      openedSecond,
+    );
     for (const channel of group.channels) {
       channel.lineCount++;
       // The first line of an encoding has had its frames made.
@@ -430,8 +516,9 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
   }
 
   /**
-   * Ends up to `count` lines that are owed nothing, with an end event. A stalled line is left to read on: once its socket has
-   * drained it is caught up, and is owed nothing. Returns how many lines are left.
+   * Ends up to `count` lines that are owed nothing, with an end event. A stalled line is left to
+   * read on: once its socket has drained it is caught up, and is owed nothing. Returns how many
+   * lines are left.
    */
   endSome(count: number, code: EndCode): number {
     for (const group of this.#groups.values()) {
@@ -470,18 +557,26 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
       this.#owedGaps.delete(handle);
     }
     if (group.table.count === 0) this.#detach(group);
-    for (const channel of group.channels) if (channel.lineCount === 0) this.#channels.released(channel);
+    for (const channel of group.channels)
+      if (channel.lineCount === 0) this.#channels.released(channel);
     if (!isPoll) this.onLeave?.(group.channels.map((channel) => channel.name));
   }
 
-  // ── polls ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── polls ──────────────────────────────────────────────────────────────────────────────────────
 
-  /** Looks for an answer to a poll on `names` (distinct): `limit` 0 for one event, else an array of up to so many. */
+  /**
+   * Looks for an answer to a poll on `names` (distinct): `limit` 0 for one event, else an array of
+   * up to so many.
+   */
   poll(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#setOf(names);
     const start = startOf(set, position, this);
     const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
-    return { answer, start, position: answer?.lastId ?? emptyPosition(set, start, this.through(set)) };
+    return {
+      answer,
+      start,
+      position: answer?.lastId ?? emptyPosition(set, start, this.through(set)),
+    };
   }
 
   /** A poll was answered at once, with what was found. */
@@ -490,14 +585,30 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     else this.#countAnswer(answer, start.gap);
   }
 
-  /** Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered. Throws HOLDLINE_CHANNELS_FULL. */
-  wait(socket: Socket, names: readonly string[], mode: DeliveryMode<Socket>, start: Start, waitMs: number): number {
+  /**
+   * Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered.
+   * Throws HOLDLINE_CHANNELS_FULL.
+   */
+  wait(
+    socket: Socket,
+    names: readonly string[],
+    mode: DeliveryMode<Socket>,
+    start: Start,
+    waitMs: number,
+  ): number {
     const group = this.#groupOf(names, mode);
-    const handle = this.#add(group, socket, Math.max(start.cursor, group.newestId, group.lostThrough));
+    const handle = this.#add(
+      group,
+      socket,
+      Math.max(start.cursor, group.newestId, group.lostThrough),
+    );
     group.table.setState(this.lines.rowOf(handle), HEALTHY);
     if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
     // The wheel may be a step early.
-    this.#deadlines.add(handle, waitMs - Math.random() * Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS));
+    this.#deadlines.add(
+      handle,
+      waitMs - Math.random() * Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS),
+    );
     this.#counters.polls_waited_total++;
     return handle;
   }
@@ -529,14 +640,16 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     const group = this.lines.groupAt(handle);
     const row = this.lines.rowOf(handle);
     // Something may have come in this very turn.
-    if ((group.table.cursors[row] as number) >= group.newestId || !this.answerPoll(group, row)) this.#answerEmpty(group, row);
+    if ((group.table.cursors[row] as number) >= group.newestId || !this.answerPoll(group, row))
+      this.#answerEmpty(group, row);
   }
 
   #answerEmpty(group: Group<Socket>, row: number): void {
     const { table, mode } = group;
     if (mode.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
-    // What comes after a deletion is another life of the channel, which this group has not been woken for.
+    // What comes after a deletion is another life of the channel, which this group has not been
+    // woken for.
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
     const position = emptyPosition(group, start, group.overAt ?? this.through(group));
     const socket = table.sockets[row] as Socket;
@@ -551,9 +664,12 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     this.#counters.deliveries_total += answer.events;
   }
 
-  // ── groups ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── groups ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** The channels of those names; one that is not known holds nothing, and has lost what is remembered. */
+  /**
+   * The channels of those names; one that is not known holds nothing, and has lost what is
+   * remembered.
+   */
   #setOf(names: readonly string[]): ChannelSet<Member> {
     const [first] = names;
     const known = names.length === 1 ? this.#channels.get(first as string) : undefined;

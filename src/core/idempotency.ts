@@ -1,4 +1,7 @@
-/** Publishing at most once for an idempotency key: a repeat gets the first receipt, a twin that comes meanwhile waits for it. */
+/**
+ * Publishing at most once for an idempotency key: a repeat gets the first receipt, a twin that
+ * comes meanwhile waits for it.
+ */
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { WAITING_DUPLICATES_MAX } from '../limits.js';
@@ -18,12 +21,22 @@ export class Idempotency {
   }
 
   /**
-   * The receipt that is kept for the request, or that of `publish`, which commits it to the log. Only success is kept: when the
-   * first fails, its twin publishes. Who leaves while it waits, and releases its reservation, waits no longer. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key was used for something else.
+   * The receipt that is kept for the request, or that of `publish`, which commits it to the log.
+   * Only success is kept: when the first fails, its twin publishes. Who leaves while it waits, and
+   * releases its reservation, waits no longer. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the
+   * key was used for something else.
    */
-  async once(request: RequestKey, reservation: Reservation, publish: () => Promise<Receipt>): Promise<Receipt> {
+  async once(
+    request: RequestKey,
+    reservation: Reservation,
+    publish: () => Promise<Receipt>,
+  ): Promise<Receipt> {
     const { key } = request;
-    for (let first = this.#underWay.get(key); first !== undefined; first = this.#underWay.get(key)) {
+    for (
+      let first = this.#underWay.get(key);
+      first !== undefined;
+      first = this.#underWay.get(key)
+    ) {
       await this.#waitFor(first, reservation);
     }
     const attempt = this.#attempt(request, publish);

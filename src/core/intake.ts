@@ -1,7 +1,8 @@
 /**
- * The intake: how events come in. Publishes to a channel are read one after the other while it has room, wait a while when it has
- * none, and are refused after that. What the log has committed enters the channel's ring as soon as there is room, or waits in the
- * channel's queue. Room, queue and waiting publishes are each channel's own, so that none holds up another.
+ * The intake: how events come in. Publishes to a channel are read one after the other while it has
+ * room, wait a while when it has none, and are refused after that. What the log has committed
+ * enters the channel's ring as soon as there is room, or waits in the channel's queue. Room, queue
+ * and waiting publishes are each channel's own, so that none holds up another.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -30,13 +31,25 @@ export interface Published {
   readonly subscribers: number;
 }
 
-/** What a publisher hands over. It is read when its channel has room for it, so that what waits is as large as what was sent. */
+/**
+ * What a publisher hands over. It is read when its channel has room for it, so that what waits is
+ * as large as what was sent.
+ */
 export interface Submission {
-  /** The memory that it holds; released when its entries are the log's or it failed, or by the publisher when that leaves. */
+  /**
+   * The memory that it holds; released when its entries are the log's or it failed, or by the
+   * publisher when that leaves.
+   */
   readonly reservation: Reservation;
-  /** True when the entries are there already: however many, they are not read in a turn of their own. */
+  /**
+   * True when the entries are there already: however many, they are not read in a turn of their
+   * own.
+   */
   readonly isRead?: true;
-  /** Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at most once. */
+  /**
+   * Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at
+   * most once.
+   */
   read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
@@ -56,7 +69,10 @@ export interface IntakeOwner<Group extends Reader> {
 interface WaitingPublish {
   readonly submission: Submission;
   readonly requestKey: RequestKey | undefined;
-  /** What its reservation held when it began to wait: a publisher that leaves has released it before it is taken out. */
+  /**
+   * What its reservation held when it began to wait: a publisher that leaves has released it before
+   * it is taken out.
+   */
   readonly bytes: number;
   readonly resolve: (published: Promise<Published>) => void;
   readonly cancelDeadline: () => void;
@@ -96,7 +112,13 @@ export class Intake<Group extends Reader> {
   #waitingCount = 0;
   #waitingBytes = 0;
 
-  constructor(owner: IntakeOwner<Group>, log: EventLog, clock: Clock, counters: Counters, memory: PublishMemory) {
+  constructor(
+    owner: IntakeOwner<Group>,
+    log: EventLog,
+    clock: Clock,
+    counters: Counters,
+    memory: PublishMemory,
+  ) {
     this.#owner = owner;
     this.#log = log;
     this.#clock = clock;
@@ -131,10 +153,14 @@ export class Intake<Group extends Reader> {
     };
   }
 
-  /** Throws HOLDLINE_PUBLISH_BUSY when a publish to the channel would be refused for the number of those that wait. */
+  /**
+   * Throws HOLDLINE_PUBLISH_BUSY when a publish to the channel would be refused for the number of
+   * those that wait.
+   */
   checkPlace(channel: Channel<Group>): void {
     const own = channel.waitingCount;
-    // As many as are still free, so that who takes all it can leaves as much for each of the others.
+    // As many as are still free, so that who takes all it can leaves as much for each of the
+    // others.
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
@@ -143,35 +169,56 @@ export class Intake<Group extends Reader> {
   }
 
   /**
-   * Publishes what a submission reads, all or nothing; resolves when it has its ids. While the channel's lines have not been given what
-   * was accepted before, it waits, at most PUBLISH_WAIT_MS_MAX; then it is refused with HOLDLINE_PUBLISH_BUSY.
+   * Publishes what a submission reads, all or nothing; resolves when it has its ids. While the
+   * channel's lines have not been given what was accepted before, it waits, at most
+   * PUBLISH_WAIT_MS_MAX; then it is refused with HOLDLINE_PUBLISH_BUSY.
    */
-  submit(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  submit(
+    channel: Channel<Group>,
+    submission: Submission,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
     // Nothing is published that nobody is told of.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
-    if (channel.waitingCount === 0 && this.#hasRoom(channel, submission)) return this.#begin(channel, submission, requestKey);
+    if (channel.waitingCount === 0 && this.#hasRoom(channel, submission))
+      return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
   }
 
-  /** Room may have come in the channel: what waits there enters as far as there is some, then publishes are let in. */
+  /**
+   * Room may have come in the channel: what waits there enters as far as there is some, then
+   * publishes are let in.
+   */
   proceed(channel: Channel<Group>): void {
     if (channel.queueLength > 0) this.#enter(channel);
     this.#admit(channel);
   }
 
-  /** Accepted entries go first, so nothing is read while some wait for the ring; a batch is let in by its first bytes. */
+  /**
+   * Accepted entries go first, so nothing is read while some wait for the ring; a batch is let in
+   * by its first bytes.
+   */
   #hasRoom(channel: Channel<Group>, { reservation }: Submission): boolean {
     if (channel.queueLength > 0 || channel.isReading) return false;
     return channel.hasRoom(Math.min(reservation.bytes, CORK_WRITE_BYTES_MAX));
   }
 
-  // ── publishes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── publishes ──────────────────────────────────────────────────────────────────────────────────
 
   /** Reads and appends: at once, or over several turns of the loop. */
-  #begin(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #begin(
+    channel: Channel<Group>,
+    submission: Submission,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
     const { reservation } = submission;
-    // Many at a time would hold many times what was sent: what is read of a batch is larger than the batch.
-    if (reservation.bytes > BATCH_AT_ONCE_BYTES_MAX && submission.isRead !== true && this.#readingNow >= CONCURRENT_READS_MAX) {
+    // Many at a time would hold many times what was sent: what is read of a batch is larger than
+    // the batch.
+    if (
+      reservation.bytes > BATCH_AT_ONCE_BYTES_MAX &&
+      submission.isRead !== true &&
+      this.#readingNow >= CONCURRENT_READS_MAX
+    ) {
       return this.#readLater(channel, submission, requestKey);
     }
     let entries: ReturnType<Submission['read']>;
@@ -181,7 +228,8 @@ export class Intake<Group extends Reader> {
       reservation.release();
       return Promise.reject(asError(error));
     }
-    if (!(entries instanceof Promise)) return this.#append(channel, entries, reservation, requestKey);
+    if (!(entries instanceof Promise))
+      return this.#append(channel, entries, reservation, requestKey);
     this.#startsReading(channel);
     return this.#readOn(channel, entries, reservation, requestKey);
   }
@@ -221,19 +269,26 @@ export class Intake<Group extends Reader> {
   }
 
   /** Its channel has room, but as many are being read as may. */
-  #readLater(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #readLater(
+    channel: Channel<Group>,
+    submission: Submission,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
     this.#startsReading(channel);
     return new Promise((resolve) => {
       this.#toRead.push(() => {
         const { reservation } = submission;
-        const reading = reservation.isReleased ? Promise.reject(publisherLeft()) : readNow(submission);
+        const reading = reservation.isReleased
+          ? Promise.reject(publisherLeft())
+          : readNow(submission);
         resolve(this.#readOn(channel, reading, reservation, requestKey));
       });
     });
   }
 
   #readNext(): void {
-    while (this.#readingNow < CONCURRENT_READS_MAX && this.#toRead.length > 0) (this.#toRead.shift() as () => void)();
+    while (this.#readingNow < CONCURRENT_READS_MAX && this.#toRead.length > 0)
+      (this.#toRead.shift() as () => void)();
   }
 
   async #append(
@@ -244,7 +299,10 @@ export class Intake<Group extends Reader> {
   ): Promise<Published> {
     const subscribers = channel.lineCount;
     try {
-      const ids = await this.#log.append(entries, requestKey === undefined ? undefined : { ...requestKey, subscribers });
+      const ids = await this.#log.append(
+        entries,
+        requestKey === undefined ? undefined : { ...requestKey, subscribers },
+      );
       for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
       return { ids, subscribers };
     } finally {
@@ -252,9 +310,13 @@ export class Intake<Group extends Reader> {
     }
   }
 
-  // ── waiting for room ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── waiting for room ───────────────────────────────────────────────────────────────────────────
 
-  #wait(channel: Channel<Group>, submission: Submission, requestKey: RequestKey | undefined): Promise<Published> {
+  #wait(
+    channel: Channel<Group>,
+    submission: Submission,
+    requestKey: RequestKey | undefined,
+  ): Promise<Published> {
     const { reservation } = submission;
     try {
       this.checkPlace(channel);
@@ -278,7 +340,13 @@ export class Intake<Group extends Reader> {
           ),
         );
       });
-      const waiter: WaitingPublish = { submission, requestKey, bytes: reservation.bytes, resolve, cancelDeadline };
+      const waiter: WaitingPublish = {
+        submission,
+        requestKey,
+        bytes: reservation.bytes,
+        resolve,
+        cancelDeadline,
+      };
       reservation.onRelease = () => giveUp(publisherLeft());
       const waiters = this.#waiting.get(channel);
       if (waiters === undefined) this.#waiting.set(channel, [waiter]);
@@ -311,14 +379,17 @@ export class Intake<Group extends Reader> {
     }
   }
 
-  // ── committed entries ──────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── committed entries ──────────────────────────────────────────────────────────────────────────
 
   #take(entries: readonly LoggedEntry[]): void {
     let portion = ENTERED_PER_TURN_MAX;
     for (const entry of entries) {
       this.#tailedId = entry.id;
       const channel = this.#owner.placeOf(entry);
-      if (channel === undefined || (portion > 0 && channel.queueLength === 0 && this.#mayEnter(channel, entry))) {
+      if (
+        channel === undefined ||
+        (portion > 0 && channel.queueLength === 0 && this.#mayEnter(channel, entry))
+      ) {
         portion--;
         this.#owner.enter(channel, entry);
         continue;
@@ -359,7 +430,10 @@ export class Intake<Group extends Reader> {
     this.#clock.soon(this.#enterInTurn);
   }
 
-  /** Channels take turns for a slice of time; those that are left go first in the next turn of the loop. */
+  /**
+   * Channels take turns for a slice of time; those that are left go first in the next turn of the
+   * loop.
+   */
   readonly #enterInTurn = (): void => {
     this.#enterScheduled = false;
     const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
@@ -375,7 +449,10 @@ export class Intake<Group extends Reader> {
     if (this.#entering.length > 0) this.#schedule();
   };
 
-  /** Moves entries from the channel's queue into its ring as long as there is room; a large batch enters in portions. */
+  /**
+   * Moves entries from the channel's queue into its ring as long as there is room; a large batch
+   * enters in portions.
+   */
   #enter(channel: Channel<Group>): void {
     const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
     for (let count = 0; ; count++) {
@@ -385,7 +462,8 @@ export class Intake<Group extends Reader> {
         this.#owner.flush();
         return;
       }
-      const isTimeUp = count % ENTERED_PER_CHECK === 0 && count > 0 && this.#clock.nowMs() >= untilMs;
+      const isTimeUp =
+        count % ENTERED_PER_CHECK === 0 && count > 0 && this.#clock.nowMs() >= untilMs;
       if (count === ENTERED_PER_TURN_MAX || isTimeUp) {
         this.#enterSoon(channel);
         return;

@@ -1,8 +1,14 @@
-/** Which lines are furthest behind, owed most or open longest: a bounded list for operators, made in one walk over the tables. */
+/**
+ * Which lines are furthest behind, owed most or open longest: a bounded list for operators, made in
+ * one walk over the tables.
+ */
 import type { Group, Transport } from './group.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
 
-/** By events that a line has yet to be given, by bytes that wait for it, or by the time that it has been open. */
+/**
+ * By events that a line has yet to be given, by bytes that wait for it, or by the time that it has
+ * been open.
+ */
 export const LINE_ORDERS = ['lag', 'bytes', 'age'] as const;
 export type LineOrder = (typeof LINE_ORDERS)[number];
 
@@ -18,7 +24,10 @@ export interface LineFigures {
   readonly lagBytes: number;
   /** True when events were dropped that it has not been given and not been told of. */
   readonly lapped: boolean;
-  /** Bytes that were written and have not left the process: exact for a WebSocket, an upper bound for a stalled stream. */
+  /**
+   * Bytes that were written and have not left the process: exact for a WebSocket, an upper bound
+   * for a stalled stream.
+   */
   readonly unsentBytes: number;
   /** Null for a line that is not stalled. */
   readonly stalledMs: number | null;
@@ -33,7 +42,12 @@ export interface RowTimes {
   ageMs(openedSeconds: number): number;
 }
 
-const STATES = { [CATCHING_UP]: 'catching-up', [HEALTHY]: 'healthy', [STALLED]: 'stalled', [DRAINED]: 'drained' } as const;
+const STATES = {
+  [CATCHING_UP]: 'catching-up',
+  [HEALTHY]: 'healthy',
+  [STALLED]: 'stalled',
+  [DRAINED]: 'drained',
+} as const;
 
 /** A row that may come to stand in the list. */
 interface Candidate<Socket> {
@@ -42,7 +56,10 @@ interface Candidate<Socket> {
   readonly key: number;
 }
 
-/** The first `limit` lines in that order, the largest first. Takes about 50 ns a line that is at the head. */
+/**
+ * The first `limit` lines in that order, the largest first. Takes about 50 ns a line that is at the
+ * head.
+ */
 export function rankLines<Socket>(
   groups: Iterable<Group<Socket>>,
   order: LineOrder,
@@ -70,11 +87,18 @@ export function rankLines<Socket>(
   return candidates.map(({ group, row }) => figuresOf(group, row, times));
 }
 
-/** Bytes that were written to lines and have not left the process, over all of them: at most, see {@link LineFigures.unsentBytes}. */
+/**
+ * Bytes that were written to lines and have not left the process, over all of them: at most, see
+ * {@link LineFigures.unsentBytes}.
+ */
 export function unsentBytesOf<Socket>(groups: Iterable<Group<Socket>>): number {
   let bytes = 0;
   for (const group of groups) {
-    for (let row = 0, stalled = group.table.stalledCount; stalled > 0 && row < group.table.count; row++) {
+    for (
+      let row = 0, stalled = group.table.stalledCount;
+      stalled > 0 && row < group.table.count;
+      row++
+    ) {
       if (group.table.states[row] !== STALLED) continue;
       stalled--;
       bytes += unsentBytes(group, row);
@@ -83,7 +107,12 @@ export function unsentBytesOf<Socket>(groups: Iterable<Group<Socket>>): number {
   return bytes;
 }
 
-function keyOf<Socket>(group: Group<Socket>, row: number, order: LineOrder, lag: Lag<Socket>): number {
+function keyOf<Socket>(
+  group: Group<Socket>,
+  row: number,
+  order: LineOrder,
+  lag: Lag<Socket>,
+): number {
   if (order === 'age') return -(group.table.openedSeconds[row] as number);
   lag.look(group.table.cursors[row] as number);
   return order === 'lag' ? lag.events : lag.bytes + unsentBytes(group, row);
@@ -116,7 +145,10 @@ function unsentBytes<Socket>(group: Group<Socket>, row: number): number {
   return port.kind === 'poll' ? 0 : port.unsentBytes(group.table.sockets[row] as Socket);
 }
 
-/** What is held behind a cursor of a group's line. Lines in step have one cursor, so the last answer is kept. */
+/**
+ * What is held behind a cursor of a group's line. Lines in step have one cursor, so the last answer
+ * is kept.
+ */
 class Lag<Socket> {
   events = 0;
   bytes = 0;

@@ -1,5 +1,6 @@
 /**
- * Lines: every held connection as a row of packed parallel arrays, and the handle by which its socket's callbacks find the row.
+ * Lines: every held connection as a row of packed parallel arrays, and the handle by which its
+ * socket's callbacks find the row.
  *
  *   row of a table, 0 … count−1              handle of the server
  *   cursors[row]     Float64   8 B            tables[handle]  reference 8 B
@@ -12,14 +13,19 @@
  *   inGrace[row]     Uint8     1 B
  *   sockets[row]     reference 8 B            in all 54 bytes a line
  *
- * Removing a row moves the last one into its place, so whoever walks a table walks it downwards: then a row that moves has been
- * visited already.
+ * Removing a row moves the last one into its place, so whoever walks a table walks it downwards:
+ * then a row that moves has been visited already.
  */
 import { isUnblemished, trustedFromOpening, trustOf } from './grace.js';
 
-/** Has not been given everything up to the head since it joined or stalled; nothing waits for it. */
+/**
+ * Has not been given everything up to the head since it joined or stalled; nothing waits for it.
+ */
 export const CATCHING_UP = 0;
-/** Has been given everything up to the head once and has kept up since; its unread events are never evicted. */
+/**
+ * Has been given everything up to the head once and has kept up since; its unread events are never
+ * evicted.
+ */
 export const HEALTHY = 1;
 /** Refused bytes; nothing is written until its socket has drained. */
 export const STALLED = 2;
@@ -29,7 +35,10 @@ export const DRAINED = 3;
 /** Bytes of a line in the tables: the sum above. */
 export const ROW_BYTES = 54;
 
-/** Whether a line is in grace (core/grace.ts): not; judged when the window under way ends; come meanwhile, judged at the next end. */
+/**
+ * Whether a line is in grace (core/grace.ts): not; judged when the window under way ends; come
+ * meanwhile, judged at the next end.
+ */
 export const NO_GRACE = 0;
 export const IN_GRACE = 1;
 export const LATE_IN_GRACE = 2;
@@ -44,7 +53,10 @@ export class LineTable<Socket> {
   stalledCount = 0;
   /** Id up to which the line has been given everything it is owed. Only grows. */
   cursors = new Float64Array(FIRST_ROWS);
-  /** Losses up to this count (core/channel.ts) have been told to the line, or were before it joined: they are no gap any more. */
+  /**
+   * Losses up to this count (core/channel.ts) have been told to the line, or were before it joined:
+   * they are no gap any more.
+   */
   losses = new Float64Array(FIRST_ROWS);
   /** Step of the heartbeat wheel at the last write. */
   lastWrites = new Uint32Array(FIRST_ROWS);
@@ -52,22 +64,41 @@ export class LineTable<Socket> {
   /** Second of the hub's life in which the line was opened. */
   openedSeconds = new Uint32Array(FIRST_ROWS);
   states = new Uint8Array(FIRST_ROWS);
-  /** Second of the pump's life from which the line has proven itself, 0 when it has; see core/grace.ts. */
+  /**
+   * Second of the pump's life from which the line has proven itself, 0 when it has; see
+   * core/grace.ts.
+   */
   trustedFrom = new Uint32Array(FIRST_ROWS);
-  /** NO_GRACE, or else the line was healthy when it refused bytes, and its channels keep what it has not been given. */
+  /**
+   * NO_GRACE, or else the line was healthy when it refused bytes, and its channels keep what it has
+   * not been given.
+   */
   inGrace = new Uint8Array(FIRST_ROWS);
   /** Lines in grace. */
   graceCount = 0;
-  /** Least cursor of theirs when last looked for, and how many of them are still there: it is looked for again when none is. */
+  /**
+   * Least cursor of theirs when last looked for, and how many of them are still there: it is looked
+   * for again when none is.
+   */
   #graceLeast = Infinity;
   #graceLeastCount = 0;
   readonly sockets: Socket[] = [];
 
   /** Bytes of the typed arrays, rows beyond `count` among them; the references are on the heap. */
   get memoryBytes(): number {
-    const { cursors, losses, lastWrites, handles, openedSeconds, trustedFrom, states, inGrace } = this;
+    const { cursors, losses, lastWrites, handles, openedSeconds, trustedFrom, states, inGrace } =
+      this;
     let bytes = 0;
-    for (const array of [cursors, losses, lastWrites, handles, openedSeconds, trustedFrom, states, inGrace])
+    for (const array of [
+      cursors,
+      losses,
+      lastWrites,
+      handles,
+      openedSeconds,
+      trustedFrom,
+      states,
+      inGrace,
+    ])
       bytes += array.byteLength;
     return bytes;
   }
@@ -77,7 +108,8 @@ export class LineTable<Socket> {
     if (before === state) return;
     if (before === STALLED) this.stalledCount--;
     if (state === STALLED) this.stalledCount++;
-    // It drained and took everything in time, which is what grace is for: it has proven itself, unless it failed before.
+    // It drained and took everything in time, which is what grace is for: it has proven itself,
+    // unless it failed before.
     if (
       state === HEALTHY &&
       this.#leaveGrace(row) &&
@@ -92,7 +124,10 @@ export class LineTable<Socket> {
     return trustOf(this.trustedFrom[row] as number, this.openedSeconds[row] as number, second);
   }
 
-  /** The line is in grace until it is healthy again, or {@link judgeGrace} or {@link endGrace} ends that. */
+  /**
+   * The line is in grace until it is healthy again, or {@link judgeGrace} or {@link endGrace} ends
+   * that.
+   */
   startGrace(row: number, grace: typeof IN_GRACE | typeof LATE_IN_GRACE): void {
     if (this.inGrace[row] !== NO_GRACE) return;
     this.inGrace[row] = grace;
@@ -108,16 +143,21 @@ export class LineTable<Socket> {
 
   /** The line has been given everything up to `cursor`. */
   advance(row: number, cursor: number): void {
-    if (this.inGrace[row] !== NO_GRACE && this.cursors[row] === this.#graceLeast && cursor > this.#graceLeast)
+    if (
+      this.inGrace[row] !== NO_GRACE &&
+      this.cursors[row] === this.#graceLeast &&
+      cursor > this.#graceLeast
+    )
       this.#graceLeastCount--;
     this.cursors[row] = cursor;
   }
 
   /**
-   * A window ends. Lines that still refuse bytes and have been given nothing above `goal` are in grace no longer. Where that has cost
-   * others something, `trustedFrom` is the second from which they are trusted again. A line that has drained waits for the pump and
-   * not the pump for it, one at `newestId` holds nothing, and one that came late has had no time: they are judged when the next one
-   * ends. Returns how many lines used it in vain.
+   * A window ends. Lines that still refuse bytes and have been given nothing above `goal` are in
+   * grace no longer. Where that has cost others something, `trustedFrom` is the second from which
+   * they are trusted again. A line that has drained waits for the pump and not the pump for it, one
+   * at `newestId` holds nothing, and one that came late has had no time: they are judged when the
+   * next one ends. Returns how many lines used it in vain.
    */
   judgeGrace(goal: number, newestId: number, trustedFrom: number | undefined): number {
     let vain = 0;
@@ -127,7 +167,9 @@ export class LineTable<Socket> {
       left--;
       const cursor = this.cursors[row] as number;
       const isSpared =
-        grace === LATE_IN_GRACE || this.states[row] !== STALLED || (trustedFrom !== undefined && cursor >= newestId);
+        grace === LATE_IN_GRACE ||
+        this.states[row] !== STALLED ||
+        (trustedFrom !== undefined && cursor >= newestId);
       if (cursor <= goal && !isSpared) {
         vain++;
         this.#leaveGrace(row);
@@ -147,7 +189,10 @@ export class LineTable<Socket> {
     this.#graceLeast = Infinity;
   }
 
-  /** Least cursor of the lines in grace; Infinity when there is none. Walks the table when the last line that was there has gone on. */
+  /**
+   * Least cursor of the lines in grace; Infinity when there is none. Walks the table when the last
+   * line that was there has gone on.
+   */
   get graceThrough(): number {
     if (this.graceCount > 0 && this.#graceLeastCount > 0) return this.#graceLeast;
     let least = Infinity;
@@ -177,7 +222,14 @@ export class LineTable<Socket> {
   }
 
   /** Appends a row and returns it. */
-  add(socket: Socket, handle: number, cursor: number, losses: number, step: number, openedSecond: number): number {
+  add(
+    socket: Socket,
+    handle: number,
+    cursor: number,
+    losses: number,
+    step: number,
+    openedSecond: number,
+  ): number {
     const row = this.count;
     if (row === this.cursors.length) this.#grow();
     this.count = row + 1;
@@ -226,12 +278,18 @@ export class LineTable<Socket> {
   }
 }
 
-function copyInto<T extends Float64Array | Uint32Array | Int32Array | Uint8Array>(target: T, source: T): T {
+function copyInto<T extends Float64Array | Uint32Array | Int32Array | Uint8Array>(
+  target: T,
+  source: T,
+): T {
   target.set(source);
   return target;
 }
 
-/** Handles of all lines of a server: small integers that stay while rows move, reused after a line has closed. */
+/**
+ * Handles of all lines of a server: small integers that stay while rows move, reused after a line
+ * has closed.
+ */
 export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> {
   openedTotal = 0;
   closedTotal = 0;
@@ -250,19 +308,32 @@ export class Lines<Socket, Group extends { readonly table: LineTable<Socket> }> 
   }
 
   /** Adds a line to a group; returns its handle. */
-  add(group: Group, socket: Socket, cursor: number, losses: number, step: number, openedSecond: number): number {
+  add(
+    group: Group,
+    socket: Socket,
+    cursor: number,
+    losses: number,
+    step: number,
+    openedSecond: number,
+  ): number {
     const handle = this.#free.pop() ?? this.#groups.length;
-    if (handle >= this.#rows.length) this.#rows = copyInto(new Int32Array(this.#rows.length * 2), this.#rows);
+    if (handle >= this.#rows.length)
+      this.#rows = copyInto(new Int32Array(this.#rows.length * 2), this.#rows);
     this.#rows[handle] = group.table.add(socket, handle, cursor, losses, step, openedSecond);
     this.#groups[handle] = group;
     this.openedTotal++;
     return handle;
   }
 
-  /** The handle's group while the line is open and still `socket`'s: a late callback of a closed line finds nothing. */
+  /**
+   * The handle's group while the line is open and still `socket`'s: a late callback of a closed
+   * line finds nothing.
+   */
   groupOf(handle: number, socket: Socket): Group | undefined {
     const group = this.#groups[handle];
-    return group !== undefined && group.table.sockets[this.rowOf(handle)] === socket ? group : undefined;
+    return group !== undefined && group.table.sockets[this.rowOf(handle)] === socket
+      ? group
+      : undefined;
   }
 
   /** The group of an open line. */

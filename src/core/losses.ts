@@ -1,16 +1,18 @@
 /**
- * What channels that are no longer known had lost: for each name the highest id that was dropped, so that a client that comes back
- * to it is told of a gap where there is one, and of none where there is none.
+ * What channels that are no longer known had lost: for each name the highest id that was dropped,
+ * so that a client that comes back to it is told of a gap where there is one, and of none where
+ * there is none.
  *
  *   record r (0 … size−1)   keys  Float64   52 bits of a keyed hash of the name
  *                           ids   Float64   highest id that a channel of that key has lost
  *                           again Uint8     1: it was remembered again since the hand passed it
  *   slots[]                 Uint32          r + 1 at the key's place (open addressing, at most half full), 0: free
  *
- * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is forgotten (the clock algorithm: the
- * hand goes round the records), and its id goes into the floor, which stands for every name without a record. So forgetting, and two
- * names of one key, can only tell a gap that is none; a loss is never silent. The hash has a key of the process, so that nobody can
- * choose names that lie in one place.
+ * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is
+ * forgotten (the clock algorithm: the hand goes round the records), and its id goes into the floor,
+ * which stands for every name without a record. So forgetting, and two names of one key, can only
+ * tell a gap that is none; a loss is never silent. The hash has a key of the process, so that
+ * nobody can choose names that lie in one place.
  */
 import { hash, randomBytes } from 'node:crypto';
 import type { Counters } from '../counters.js';
@@ -22,7 +24,9 @@ const HASH_DIGITS = 13;
 /** Names to whole numbers from 0 to 2^53 − 1. */
 export type NameHash = (name: string) => number;
 
-/** Records that are allocated together: memory grows by these, about 1 MiB, and nothing is copied. */
+/**
+ * Records that are allocated together: memory grows by these, about 1 MiB, and nothing is copied.
+ */
 const SEGMENT_BITS = 16;
 const SEGMENT_RECORDS = 1 << SEGMENT_BITS;
 
@@ -35,10 +39,14 @@ interface Segment {
   readonly again: Uint8Array;
 }
 
-/** SHA-256 with a random key, about 1 µs a name: paid where a channel is made, forgotten, or asked for while it is not known. */
+/**
+ * SHA-256 with a random key, about 1 µs a name: paid where a channel is made, forgotten, or asked
+ * for while it is not known.
+ */
 export function keyedHash(): NameHash {
   const key = randomBytes(16).toString('hex');
-  // In one call: an object for each hash costs four times as much, most of it in the garbage collector.
+  // In one call: an object for each hash costs four times as much, most of it in the garbage
+  // collector.
   return (name) => Number.parseInt(hash('sha256', key + name, 'hex').slice(0, HASH_DIGITS), 16);
 }
 
@@ -54,7 +62,12 @@ export class Losses {
   #hand = 0;
   #floor: number;
 
-  constructor(counters: Counters, floor: number, recordsMax = LOST_CHANNELS_MAX, hashName: NameHash = keyedHash()) {
+  constructor(
+    counters: Counters,
+    floor: number,
+    recordsMax = LOST_CHANNELS_MAX,
+    hashName: NameHash = keyedHash(),
+  ) {
     this.#counters = counters;
     this.#floor = floor;
     this.#recordsMax = recordsMax;
@@ -77,11 +90,15 @@ export class Losses {
   /** Bytes of memory, 25 MiB at the bound. The slots are allocated with the first record. */
   get memoryBytes(): number {
     let bytes = this.#slots?.byteLength ?? 0;
-    for (const { keys, ids, again } of this.#segments) bytes += keys.byteLength + ids.byteLength + again.byteLength;
+    for (const { keys, ids, again } of this.#segments)
+      bytes += keys.byteLength + ids.byteLength + again.byteLength;
     return bytes;
   }
 
-  /** Highest id that a channel of that name may have lost while it was known: never less than it did lose. */
+  /**
+   * Highest id that a channel of that name may have lost while it was known: never less than it did
+   * lose.
+   */
   lostThrough(name: string): number {
     const slots = this.#slots;
     if (slots === undefined) return this.#floor;
@@ -89,7 +106,9 @@ export class Losses {
     return record === 0 ? this.#floor : this.#idAt(record - 1);
   }
 
-  /** A channel of that name has lost everything up to `id`. Costs O(1), if need be another's record. */
+  /**
+   * A channel of that name has lost everything up to `id`. Costs O(1), if need be another's record.
+   */
   remember(name: string, id: number): void {
     const slots = (this.#slots ??= new Uint32Array(this.#slotMask + 1));
     const key = this.#hash(name);
@@ -114,7 +133,10 @@ export class Losses {
     slots[this.#find(slots, key)] = record + 1;
   }
 
-  /** Forgets a record: what it told is in the floor from here on. Returns its number, to be used again. */
+  /**
+   * Forgets a record: what it told is in the floor from here on. Returns its number, to be used
+   * again.
+   */
   #forgetOne(slots: Uint32Array): number {
     const record = this.#findOldest();
     const id = this.#idAt(record);
@@ -124,7 +146,10 @@ export class Losses {
     return record;
   }
 
-  /** The next record under the hand that was not remembered again; of LOOKED_AT that all were, the one that lost least. */
+  /**
+   * The next record under the hand that was not remembered again; of LOOKED_AT that all were, the
+   * one that lost least.
+   */
   #findOldest(): number {
     let least = this.#hand;
     for (let looks = 0; looks < LOOKED_AT; looks++) {
@@ -149,7 +174,10 @@ export class Losses {
     return slot;
   }
 
-  /** Empties a slot. What stands behind it without a free slot between moves up where it may, so that all are still found. */
+  /**
+   * Empties a slot. What stands behind it without a free slot between moves up where it may, so
+   * that all are still found.
+   */
   #free(slots: Uint32Array, slot: number): void {
     const mask = this.#slotMask;
     let hole = slot;

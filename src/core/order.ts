@@ -1,4 +1,7 @@
-/** An order of things by use, oldest first: a doubly linked list through the things themselves, so that each step is O(1). */
+/**
+ * An order of things by use, oldest first: a doubly linked list through the things themselves, so
+ * that each step is O(1).
+ */
 
 /** What stands in at most one order at a time. The fields are written by {@link Order}. */
 export interface Ordered<Item> {

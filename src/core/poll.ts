@@ -1,6 +1,6 @@
 /**
- * Answers to polls: events after a position as JSON text. Made from the channels' records, so that polls alone keep no frames; all
- * who ask from one position get the same bytes.
+ * Answers to polls: events after a position as JSON text. Made from the channels' records, so that
+ * polls alone keep no frames; all who ask from one position get the same bytes.
  */
 import { POLL_BODY_BYTES_MAX } from '../limits.js';
 import { Merge, type ChannelSet, type Member } from './channel-set.js';
@@ -14,7 +14,10 @@ export interface OwedGap {
   readonly through: number;
 }
 
-/** The first id that follows a gap, or null: on several channels some may hold events from before what others have lost. */
+/**
+ * The first id that follows a gap, or null: on several channels some may hold events from before
+ * what others have lost.
+ */
 export function gapBefore(set: Polled, cursor: number, { through }: OwedGap): number | null {
   return set.firstIdAfter(Math.max(cursor, through, set.lostThrough)) ?? null;
 }
@@ -36,19 +39,33 @@ export class PollAnswers {
   #firstId = 0;
   #limit = 0;
   #answer: PollAnswer | undefined;
-  /** Bytes that an answer with several events may have now, at most POLL_BODY_BYTES_MAX; set by who knows what is not read. */
+  /**
+   * Bytes that an answer with several events may have now, at most POLL_BODY_BYTES_MAX; set by who
+   * knows what is not read.
+   */
   bodyBytesMax: () => number = () => POLL_BODY_BYTES_MAX;
 
   /**
-   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and `bodyBytesMax()`; undefined when nothing
-   * follows.
+   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and
+   * `bodyBytesMax()`; undefined when nothing follows.
    */
-  find(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
+  find(
+    set: Polled,
+    cursor: number,
+    limit: number,
+    gap: OwedGap | undefined,
+  ): PollAnswer | undefined {
     const firstId = set.firstIdAfter(cursor);
     if (firstId === undefined) return undefined;
-    if (gap !== undefined || set.channels.length > 1) return makeAnswer(set, cursor, limit, gap, this.bodyBytesMax());
+    if (gap !== undefined || set.channels.length > 1)
+      return makeAnswer(set, cursor, limit, gap, this.bodyBytesMax());
     const channel = set.channels[0];
-    if (channel !== this.#channel || set.version !== this.#version || firstId !== this.#firstId || limit !== this.#limit) {
+    if (
+      channel !== this.#channel ||
+      set.version !== this.#version ||
+      firstId !== this.#firstId ||
+      limit !== this.#limit
+    ) {
       this.#answer = makeAnswer(set, cursor, limit, undefined, this.bodyBytesMax());
       this.#channel = channel;
       this.#version = set.version;
@@ -63,7 +80,13 @@ const OPEN_BRACKET = Buffer.from('[');
 const COMMA = Buffer.from(',');
 const CLOSE_BRACKET = Buffer.from(']');
 
-function makeAnswer(set: Polled, cursor: number, limit: number, gap: OwedGap | undefined, bytesMax: number): PollAnswer {
+function makeAnswer(
+  set: Polled,
+  cursor: number,
+  limit: number,
+  gap: OwedGap | undefined,
+  bytesMax: number,
+): PollAnswer {
   const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
   let lastId = cursor;
   let bytes = 2;

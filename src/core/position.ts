@@ -1,4 +1,7 @@
-/** Where a line continues: what a client may ask for, how it is written, and when it is told of a gap. */
+/**
+ * Where a line continues: what a client may ask for, how it is written, and when it is told of a
+ * gap.
+ */
 import { HoldlineError } from '../errors.js';
 import { ID_MAX } from '../limits.js';
 
@@ -28,13 +31,19 @@ export function parseId(text: string): number | undefined {
   return id <= ID_MAX ? id : undefined;
 }
 
-/** A `Last-Event-ID` header: the client wrote back what some server told it, so an unreadable one is foreign, not an error. */
+/**
+ * A `Last-Event-ID` header: the client wrote back what some server told it, so an unreadable one is
+ * foreign, not an error.
+ */
 export function positionFromHeader(text: string): Position {
   const id = parseId(text);
   return id === undefined ? FOREIGN : { kind: 'after', id };
 }
 
-/** A position in the query, named `name` there; somebody typed it, so an unreadable one is HOLDLINE_BAD_POSITION. */
+/**
+ * A position in the query, named `name` there; somebody typed it, so an unreadable one is
+ * HOLDLINE_BAD_POSITION.
+ */
 export function positionFromQuery(name: string, text: string): Position {
   if (name === 'since' && text === 'latest') return LIVE;
   const id = parseId(text);
@@ -52,14 +61,17 @@ export function positionFromQuery(name: string, text: string): Position {
 export function lastFromQuery(text: string): Position {
   const count = parseId(text);
   if (count === undefined) {
-    throw new HoldlineError('HOLDLINE_BAD_POSITION', `last=${JSON.stringify(text.slice(0, 32))} is not a whole number of events`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_POSITION',
+      `last=${JSON.stringify(text.slice(0, 32))} is not a whole number of events`,
+    );
   }
   return { kind: 'last', count };
 }
 
 /**
- * True when a client at `id` has missed events that are no longer held: 0 < id < lostThrough, or an id that the log
- * never gave. 0 asks for what is held and misses nothing.
+ * True when a client at `id` has missed events that are no longer held: 0 < id < lostThrough, or an
+ * id that the log never gave. 0 asks for what is held and misses nothing.
  */
 export function isGap(id: number, lostThrough: number, lastId: number): boolean {
   return id > lastId || (id > 0 && id < lostThrough);

@@ -1,7 +1,8 @@
 /**
- * One bound on the memory of publishes that are under way, from the first byte of a body until its events have entered their ring.
- * A channel may hold as much as all of it that is still free, so whatever one channel does, others find room (dynamic thresholds,
- * Choudhury and Hahne 1998: of n channels that take all they can each gets 1 ÷ (n + 1) of it).
+ * One bound on the memory of publishes that are under way, from the first byte of a body until its
+ * events have entered their ring. A channel may hold as much as all of it that is still free, so
+ * whatever one channel does, others find room (dynamic thresholds, Choudhury and Hahne 1998: of n
+ * channels that take all they can each gets 1 ÷ (n + 1) of it).
  */
 import { HoldlineError } from '../errors.js';
 import type { HeldBytes } from './held-bytes.js';
@@ -34,14 +35,20 @@ export class Reservation {
     return this.#released;
   }
 
-  /** Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY when the channel has no room for them; what it holds already it keeps. */
+  /**
+   * Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY when the channel has no room for them; what it
+   * holds already it keeps.
+   */
   grow(bytes: number): void {
     if (this.#released) return;
     this.#memory.take(this.#share, bytes);
     this.#bytes += bytes;
   }
 
-  /** Takes what is left of `bytes` and gives the rest back: what a body turned out to be. Never throws. */
+  /**
+   * Takes what is left of `bytes` and gives the rest back: what a body turned out to be. Never
+   * throws.
+   */
   settle(bytes: number): void {
     if (this.#released) return;
     this.#memory.give(this.#share, this.#bytes - bytes);

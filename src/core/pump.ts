@@ -1,10 +1,17 @@
 /**
- * The pump: sweeps the lines of every group that has something to say, and writes to each everything between its cursor and the
- * head in as few corks as possible. The faster events come, the larger the slices, so the cost per event falls as load rises.
+ * The pump: sweeps the lines of every group that has something to say, and writes to each
+ * everything between its cursor and the head in as few corks as possible. The faster events come,
+ * the larger the slices, so the cost per event falls as load rises.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { CATCH_UP_CORKS_MAX, CORK_WRITE_BYTES_MAX, IDLE_ROWS_PER_CORK, SWEEP_CHECK_CORKS, SWEEP_SLICE_MS } from '../limits.js';
+import {
+  CATCH_UP_CORKS_MAX,
+  CORK_WRITE_BYTES_MAX,
+  IDLE_ROWS_PER_CORK,
+  SWEEP_CHECK_CORKS,
+  SWEEP_SLICE_MS,
+} from '../limits.js';
 import { lossesSoFar } from './channel.js';
 import { SliceCache, type Group, type LinePort } from './group.js';
 import { GraceWindows } from './grace-windows.js';
@@ -19,7 +26,10 @@ export type SlowPolicy = 'gap' | 'latest' | 'close';
 interface PumpOwner<Socket> {
   /** Id up to which every entry of the group's channels can be read. */
   through(group: Group<Socket>): number;
-  /** A sweep over the group is complete, or a line of it is in grace no longer: more may be evicted, and more may enter. */
+  /**
+   * A sweep over the group is complete, or a line of it is in grace no longer: more may be evicted,
+   * and more may enter.
+   */
   swept(group: Group<Socket>): void;
   /** A line is too slow for `--slow close`: end it, which removes its row. */
   endSlow(group: Group<Socket>, row: number): void;
@@ -28,7 +38,10 @@ interface PumpOwner<Socket> {
 }
 
 export class Pump<Socket> {
-  /** Step of the heartbeat wheel, stamped on every line that is written to. Written by core/heartbeat.ts. */
+  /**
+   * Step of the heartbeat wheel, stamped on every line that is written to. Written by
+   * core/heartbeat.ts.
+   */
   step = 0;
   readonly grace: GraceWindows<Socket>;
 
@@ -60,7 +73,10 @@ export class Pump<Socket> {
     this.grace = new GraceWindows(clock, counters, (group) => owner.swept(group));
   }
 
-  /** The group has something new. It goes out in the next turn of the loop, or after `--flush-interval`. */
+  /**
+   * The group has something new. It goes out in the next turn of the loop, or after
+   * `--flush-interval`.
+   */
   wake(group: Group<Socket>): void {
     this.#enqueue(group);
     if (this.#flushIntervalMs === 0) this.flush();
@@ -108,7 +124,10 @@ export class Pump<Socket> {
     return group;
   }
 
-  /** One slice of the sweep: groups take turns until the time is up, and go on where they stopped with whatever is newest then. */
+  /**
+   * One slice of the sweep: groups take turns until the time is up, and go on where they stopped
+   * with whatever is newest then.
+   */
   readonly #run = (): void => {
     this.#scheduled = false;
     const until = this.#clock.nowMs() + SWEEP_SLICE_MS;
@@ -130,13 +149,19 @@ export class Pump<Socket> {
     const newest = group.newestId;
     const { cursors, states } = table;
     const { port } = group.mode;
-    // Downwards: a removal moves the last row, which has been visited, into the place of the one that went (core/lines.ts).
+    // Downwards: a removal moves the last row, which has been visited, into the place of the one
+    // that went (core/lines.ts).
     let row = Math.min(group.sweepRow, table.count - 1);
     const firstCork = this.#corks;
     let idleRows = 0;
-    for (; row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS; row--) {
+    for (
+      ;
+      row >= 0 && this.#corks - firstCork + idleRows * CORKS_PER_ROW < SWEEP_CHECK_CORKS;
+      row--
+    ) {
       const state = states[row];
-      // A drained line is asked even at the head: until it has taken bytes it is not counted on, and no heartbeat goes out to it.
+      // A drained line is asked even at the head: until it has taken bytes it is not counted on,
+      // and no heartbeat goes out to it.
       if (state === STALLED || ((cursors[row] as number) >= newest && state !== DRAINED)) {
         idleRows++;
       } else if (port.kind === 'poll') {
@@ -175,12 +200,14 @@ export class Pump<Socket> {
       if (!this.#sendGapNotice(group, port, row, newest)) return;
       cursor = table.cursors[row] as number;
     }
-    // A healthy line is given everything, which the ring bounds; one that is catching up must not hold the sweep.
+    // A healthy line is given everything, which the ring bounds; one that is catching up must not
+    // hold the sweep.
     let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS_MAX;
     let taken = true;
     while (taken && cursor < newest && corksLeft-- > 0) {
       if (!this.#slices.find(group, cursor)) {
-        // What followed is gone, and the line has been told: it waits for nothing. Left behind, it would be swept for ever.
+        // What followed is gone, and the line has been told: it waits for nothing. Left behind, it
+        // would be swept for ever.
         cursor = newest;
         break;
       }
@@ -195,7 +222,10 @@ export class Pump<Socket> {
     else group.behind = true;
   }
 
-  /** Writes a slice. On a stream a frame larger than a cork goes out whole, a cork a piece, whatever the socket answers. */
+  /**
+   * Writes a slice. On a stream a frame larger than a cork goes out whole, a cork a piece, whatever
+   * the socket answers.
+   */
   #write(port: LinePort<Socket>, socket: Socket, bytes: Uint8Array): boolean {
     this.#counters.written_bytes_total += bytes.length;
     if (bytes.length <= CORK_WRITE_BYTES_MAX || port.kind === 'message') {
@@ -212,7 +242,10 @@ export class Pump<Socket> {
     return taken;
   }
 
-  /** The line refused bytes: nothing is written to it until its socket has drained. Its cursor is all it costs. */
+  /**
+   * The line refused bytes: nothing is written to it until its socket has drained. Its cursor is
+   * all it costs.
+   */
   stall(group: Group<Socket>, row: number): void {
     if (group.table.states[row] === HEALTHY) this.grace.start(group, row);
     group.table.setState(row, STALLED);
@@ -232,8 +265,16 @@ export class Pump<Socket> {
     this.wakeBehind(group);
   }
 
-  /** The ring has moved past the line's cursor. Returns false when nothing more may be written to it now. */
-  #sendGapNotice(group: Group<Socket>, port: LinePort<Socket>, row: number, newest: number): boolean {
+  /**
+   * The ring has moved past the line's cursor. Returns false when nothing more may be written to it
+   * now.
+   */
+  #sendGapNotice(
+    group: Group<Socket>,
+    port: LinePort<Socket>,
+    row: number,
+    newest: number,
+  ): boolean {
     const { table } = group;
     if (this.#slow === 'close') {
       this.#counters.slow_closed_total++;
@@ -242,8 +283,9 @@ export class Pump<Socket> {
     }
     const cursor = table.cursors[row] as number;
     const skip = this.#slow === 'latest';
-    // "latest" goes on with the newest event, so that the line has the present state and not only the news that it lacks some. On
-    // several channels others may still hold events from before the loss: what is told reaches past all that is lost.
+    // "latest" goes on with the newest event, so that the line has the present state and not only
+    // the news that it lacks some. On several channels others may still hold events from before the
+    // loss: what is told reaches past all that is lost.
     const before = group.firstIdAfter(skip ? newest - 1 : Math.max(cursor, group.lostThrough));
     this.#counters.gaps_total++;
     this.#counters.gaps_slow_total++;
@@ -253,7 +295,8 @@ export class Pump<Socket> {
     }
     table.losses[row] = lossesSoFar();
     this.#corks++;
-    if (port.write(table.sockets[row] as Socket, group.encoding.gap(cursor, before ?? null))) return true;
+    if (port.write(table.sockets[row] as Socket, group.encoding.gap(cursor, before ?? null)))
+      return true;
     this.stall(group, row);
     return false;
   }

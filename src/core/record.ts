@@ -1,4 +1,7 @@
-/** Records: an event as a channel keeps it, whatever encodings its lines use. Every encoding's frames can be made from it again. */
+/**
+ * Records: an event as a channel keeps it, whatever encodings its lines use. Every encoding's
+ * frames can be made from it again.
+ */
 import type { LoggedEvent } from './event.js';
 
 /* 1 byte json flag · 2 bytes length of the type (0: none, 1 … is length + 1) · type · data */

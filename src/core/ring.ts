@@ -1,18 +1,22 @@
 /**
- * The ring: byte frames in id order, contiguous in one slab, so that any run of them is one slice of memory.
+ * The ring: byte frames in id order, contiguous in one slab, so that any run of them is one slice
+ * of memory.
  *
  *   seq (rising count of frames)        tailSeq … headSeq−1 are held; slot = seq mod slots
  *   table[slot]               id        the frame's event id
  *   table[slots + slot]       start     absolute, ever-rising byte position; position mod slab size is where it stands
  *   table[2 × slots + slot]   size      bytes
  *
- * A frame never straddles the end of the slab: the rest of the lap is left unused instead. Positions rise by what is unused too,
- * so two frames are contiguous exactly when the second starts where the first ends and both stand in one lap.
+ * A frame never straddles the end of the slab: the rest of the lap is left unused instead.
+ * Positions rise by what is unused too, so two frames are contiguous exactly when the second starts
+ * where the first ends and both stand in one lap.
  *
- * Only `append` and `evict` let bytes move or be overwritten, so a view lives until the next of either (core/channel.ts `version`).
+ * Only `append` and `evict` let bytes move or be overwritten, so a view lives until the next of
+ * either (core/channel.ts `version`).
  *
- * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap without a buffer of their own: most
- * channels of a server with a hundred thousand of them hold no more.
+ * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap
+ * without a buffer of their own: most channels of a server with a hundred thousand of them hold no
+ * more.
  */
 
 /** Slots and bytes of a ring's first arrays, and of the slab that follows the first. */
@@ -22,10 +26,16 @@ const SECOND_SLAB_BYTES = 256;
 
 const SLOT_BYTES = 3 * Float64Array.BYTES_PER_ELEMENT;
 
-/** A typed array up to this size has no buffer of its own until somebody asks for it (V8's typed_array_max_size_in_heap). */
+/**
+ * A typed array up to this size has no buffer of its own until somebody asks for it (V8's
+ * typed_array_max_size_in_heap).
+ */
 const ON_HEAP_BYTES = 64;
 
-/** What a ring costs beside its two arrays' bytes, and an array's buffer beside its own. Measured in test/bounds.wire.ts. */
+/**
+ * What a ring costs beside its two arrays' bytes, and an array's buffer beside its own. Measured in
+ * test/bounds.wire.ts.
+ */
 const RING_OBJECT_BYTES = 740;
 const BUFFER_OBJECT_BYTES = 240;
 
@@ -63,7 +73,10 @@ export class Ring {
     return offHeapBytes(this.#slab.length) + offHeapBytes(this.#slots * SLOT_BYTES);
   }
 
-  /** The part of {@link bufferBytes} that was ever written to: what has not been yet may be no page of memory. */
+  /**
+   * The part of {@link bufferBytes} that was ever written to: what has not been yet may be no page
+   * of memory.
+   */
   get touchedBytes(): number {
     const slabBytes = offHeapBytes(this.#slab.length);
     return Math.min(slabBytes, this.#headByte) + offHeapBytes(this.#slots * SLOT_BYTES);
@@ -86,7 +99,10 @@ export class Ring {
     return (this.#table[2 * slots + (seq & (slots - 1))] as number) | 0;
   }
 
-  /** Adds the first `length` bytes of `frame`. `id` must be above every id before it. Grows the slab when there is no room. */
+  /**
+   * Adds the first `length` bytes of `frame`. `id` must be above every id before it. Grows the slab
+   * when there is no room.
+   */
   append(id: number, frame: Uint8Array, length: number): void {
     if (this.length === this.#slots) this.#growSlots();
     let start = this.#place(length);
@@ -99,13 +115,18 @@ export class Ring {
     this.#table[slot] = id;
     this.#table[slots + slot] = start;
     this.#table[2 * slots + slot] = length;
-    this.#slab.set(length === frame.length ? frame : frame.subarray(0, length), start % this.#slab.length);
+    this.#slab.set(
+      length === frame.length ? frame : frame.subarray(0, length),
+      start % this.#slab.length,
+    );
     this.#headByte = start + length;
     this.#heldBytes += length;
     this.headSeq++;
   }
 
-  /** Forgets the oldest frame; there must be one. Its bytes may be overwritten by the next append. */
+  /**
+   * Forgets the oldest frame; there must be one. Its bytes may be overwritten by the next append.
+   */
   evict(): void {
     this.#heldBytes -= this.sizeAt(this.tailSeq);
     this.tailSeq++;
@@ -128,8 +149,8 @@ export class Ring {
   }
 
   /**
-   * End (exclusive seq) of the longest run from `fromSeq` that is contiguous and ≤ `maxBytes`; at least one frame, however
-   * large. `fromSeq` must be held.
+   * End (exclusive seq) of the longest run from `fromSeq` that is contiguous and ≤ `maxBytes`; at
+   * least one frame, however large. `fromSeq` must be held.
    */
   runEnd(fromSeq: number, maxBytes: number): number {
     const start = this.#startAt(fromSeq);
@@ -148,13 +169,18 @@ export class Ring {
     return low;
   }
 
-  /** The bytes of the frames `fromSeq` … `toSeq`−1, which must be one contiguous run. Valid until the next append or evict. */
+  /**
+   * The bytes of the frames `fromSeq` … `toSeq`−1, which must be one contiguous run. Valid until
+   * the next append or evict.
+   */
   view(fromSeq: number, toSeq: number): Buffer {
     const start = this.#startAt(fromSeq);
     const at = start % this.#slab.length;
     const end = at + this.#endAt(toSeq - 1) - start;
-    // A view would give a slab on the heap a buffer of its own, for good; a copy is as small as it is.
-    if (this.#slab.length <= ON_HEAP_BYTES) return Uint8Array.prototype.slice.call(this.#slab, at, end) as Buffer;
+    // A view would give a slab on the heap a buffer of its own, for good; a copy is as small as it
+    // is.
+    if (this.#slab.length <= ON_HEAP_BYTES)
+      return Uint8Array.prototype.slice.call(this.#slab, at, end) as Buffer;
     return this.#slab.subarray(at, end);
   }
 
@@ -172,7 +198,10 @@ export class Ring {
     return this.#startAt(seq) + this.sizeAt(seq);
   }
 
-  /** Absolute position where `length` bytes fit behind the head without touching a frame held, or −1. */
+  /**
+   * Absolute position where `length` bytes fit behind the head without touching a frame held, or
+   * −1.
+   */
   #place(length: number): number {
     const size = this.#slab.length;
     const at = this.#headByte % size;
@@ -181,7 +210,10 @@ export class Ring {
     return length <= size && start + length - tailByte <= size ? start : -1;
   }
 
-  /** A slab that holds the frames and `length` bytes more, at least twice as large; frames are laid out from its beginning. */
+  /**
+   * A slab that holds the frames and `length` bytes more, at least twice as large; frames are laid
+   * out from its beginning.
+   */
   #growSlab(length: number): void {
     const needed = this.#heldBytes + length;
     let size = Math.max(SECOND_SLAB_BYTES, this.#slab.length * 2);

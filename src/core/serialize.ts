@@ -1,12 +1,20 @@
-/** Serializers: objects published through the library become JSON, by the schema of their event type where there is one. */
+/**
+ * Serializers: objects published through the library become JSON, by the schema of their event type
+ * where there is one.
+ */
 import fastJsonStringify, { type Schema } from 'fast-json-stringify';
 import { HoldlineError } from '../errors.js';
 
 /** JSON Schemas by event type. */
 export type EventSchemas = Readonly<Record<string, object>>;
 
-/** Compiles each schema once. Throws HOLDLINE_BAD_OPTION naming the event type whose schema is broken. */
-export function compileSerializers(schemas: EventSchemas): (type: string | undefined, value: unknown) => string {
+/**
+ * Compiles each schema once. Throws HOLDLINE_BAD_OPTION naming the event type whose schema is
+ * broken.
+ */
+export function compileSerializers(
+  schemas: EventSchemas,
+): (type: string | undefined, value: unknown) => string {
   const serializers = new Map<string, (value: unknown) => string>();
   for (const [type, schema] of Object.entries(schemas)) {
     try {
@@ -26,10 +34,17 @@ export function compileSerializers(schemas: EventSchemas): (type: string | undef
       if (text !== undefined) return text;
     } catch (cause) {
       const by = serialize === undefined ? '' : ` by the schema of "${type}"`;
-      throw new HoldlineError('HOLDLINE_BAD_JSON', `the data cannot be written as JSON${by}: ${(cause as Error).message}`, {
-        cause,
-      });
+      throw new HoldlineError(
+        'HOLDLINE_BAD_JSON',
+        `the data cannot be written as JSON${by}: ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      );
     }
-    throw new HoldlineError('HOLDLINE_BAD_JSON', `a ${typeof value} has no JSON form; publish a string, bytes or an object`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_JSON',
+      `a ${typeof value} has no JSON form; publish a string, bytes or an object`,
+    );
   };
 }

@@ -1,4 +1,6 @@
-/** Where a line or a poll starts among what is held, and where a poll goes on that was told nothing. */
+/**
+ * Where a line or a poll starts among what is held, and where a poll goes on that was told nothing.
+ */
 import type { ChannelSet, Member } from './channel-set.js';
 import { LAST_EVENTS_MAX } from '../limits.js';
 import type { OwedGap } from './poll.js';
@@ -14,7 +16,10 @@ export interface Start {
 
 /** How far a server has come. */
 export interface Progress {
-  /** Id up to which every entry of the channels can be read: whoever was given what there is has been given everything up to it. */
+  /**
+   * Id up to which every entry of the channels can be read: whoever was given what there is has
+   * been given everything up to it.
+   */
   through(set: ChannelSet<Member>): number;
   /** The id that the log gave last. */
   readonly lastId: number;
@@ -27,32 +32,52 @@ export function startOf(set: ChannelSet<Member>, position: Position, progress: P
   if (position.kind === 'after') {
     const { id } = position;
     const gap = isGap(id, through, lastId) ? { after: id, through } : undefined;
-    return id === 0 || id > lastId ? everythingHeld(set, gap, progress) : { cursor: id, continuesAfter: id, gap };
+    return id === 0 || id > lastId
+      ? everythingHeld(set, gap, progress)
+      : { cursor: id, continuesAfter: id, gap };
   }
   if (position.kind === 'foreign') return everythingHeld(set, { after: null, through }, progress);
-  const first = position.kind === 'last' ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS_MAX)) : undefined;
+  const first =
+    position.kind === 'last'
+      ? set.firstOfNewest(Math.min(position.count, LAST_EVENTS_MAX))
+      : undefined;
   return before(first, undefined, set, progress);
 }
 
-function everythingHeld(set: ChannelSet<Member>, gap: OwedGap | undefined, progress: Progress): Start {
+function everythingHeld(
+  set: ChannelSet<Member>,
+  gap: OwedGap | undefined,
+  progress: Progress,
+): Start {
   return before(set.firstIdAfter(0), gap, set, progress);
 }
 
 /** Right before the event `first`, or behind everything where there is none. */
-function before(first: number | undefined, gap: OwedGap | undefined, set: ChannelSet<Member>, progress: Progress): Start {
+function before(
+  first: number | undefined,
+  gap: OwedGap | undefined,
+  set: ChannelSet<Member>,
+  progress: Progress,
+): Start {
   const cursor = first === undefined ? progress.through(set) : first - 1;
   return { cursor, continuesAfter: cursor, gap };
 }
 
 /**
- * The position that an empty answer tells: behind everything that can be read, `through`, so that the client of a quiet channel does not
- * fall behind what is lost. A gap that could not be told yet must come about again from it.
+ * The position that an empty answer tells: behind everything that can be read, `through`, so that
+ * the client of a quiet channel does not fall behind what is lost. A gap that could not be told yet
+ * must come about again from it.
  */
-export function emptyPosition(set: ChannelSet<Member>, { cursor, gap }: Pick<Start, 'cursor' | 'gap'>, through: number): number {
+export function emptyPosition(
+  set: ChannelSet<Member>,
+  { cursor, gap }: Pick<Start, 'cursor' | 'gap'>,
+  through: number,
+): number {
   if (gap === undefined) return Math.max(cursor, through);
   const { lostThrough } = set;
   const { after } = gap;
   if (after !== null && after < lostThrough) return after;
-  // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any position below what is lost will do.
+  // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any
+  // position below what is lost will do.
   return lostThrough > 1 ? lostThrough - 1 : cursor;
 }

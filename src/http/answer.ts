@@ -2,7 +2,10 @@
 import type { Counters } from '../counters.js';
 import { HoldlineError, isTemporary } from '../errors.js';
 
-/** Header fields beside the usual ones; values are ours or were checked, since uWebSockets writes them as they are. native-notes/header-values-unchecked.md */
+/**
+ * Header fields beside the usual ones; values are ours or were checked, since uWebSockets writes
+ * them as they are. native-notes/header-values-unchecked.md
+ */
 export type Headers = readonly (readonly [string, string])[];
 
 export const NO_HEADERS: Headers = [];
@@ -22,7 +25,10 @@ export function refusalJson({ code, message }: HoldlineError): string {
   return JSON.stringify({ error: { code, message } });
 }
 
-/** What a client needs to know to do better: when to come back, who it must be, or how to shake hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6455, 4.4). */
+/**
+ * What a client needs to know to do better: when to come back, who it must be, or how to shake
+ * hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6455, 4.4).
+ */
 export function refusalHeaders(error: HoldlineError): Headers {
   if (isTemporary(error)) return [['Retry-After', String(retryAfterSeconds())]];
   if (error.code === 'HOLDLINE_UNAUTHORIZED') return [['WWW-Authenticate', 'Bearer']];

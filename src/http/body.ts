@@ -1,6 +1,6 @@
 /**
- * The body of a request: received into one buffer, and accounted byte by byte before it is copied. One whose length is told gets its
- * room once; for another the room doubles.
+ * The body of a request: received into one buffer, and accounted byte by byte before it is copied.
+ * One whose length is told gets its room once; for another the room doubles.
  */
 import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
@@ -23,7 +23,12 @@ export class IncomingBody implements Incoming {
   /** Bytes that had come when the timer was set. */
   #progressBytes = 0;
 
-  constructor(exchange: Exchange, contentLength: number | undefined, limitBytes: number, reservation: Reservation) {
+  constructor(
+    exchange: Exchange,
+    contentLength: number | undefined,
+    limitBytes: number,
+    reservation: Reservation,
+  ) {
     this.#exchange = exchange;
     this.#contentLength = contentLength;
     this.#limitBytes = limitBytes;
@@ -31,11 +36,13 @@ export class IncomingBody implements Incoming {
   }
 
   /**
-   * Receives a body of at most `limitBytes`; called once, in the request's turn. Rejects with HOLDLINE_TOO_LARGE, maybe before the body
-   * has come (what still comes is read off, native-notes/early-answer.md), HOLDLINE_PUBLISH_BUSY when the reservation cannot grow,
-   * and HOLDLINE_BODY_TIMEOUT. A body in chunks resolves one turn after its last byte, and only if nothing followed it: then its
-   * borders were what they seemed (native-notes/chunked-requests.md). Never settles when the client leaves; its exchange is told.
-   * Resolves to nothing: of whatever else a promise resolves to, JavaScript looks for a `then`, which is slow for a Buffer.
+   * Receives a body of at most `limitBytes`; called once, in the request's turn. Rejects with
+   * HOLDLINE_TOO_LARGE, maybe before the body has come (what still comes is read off,
+   * native-notes/early-answer.md), HOLDLINE_PUBLISH_BUSY when the reservation cannot grow, and
+   * HOLDLINE_BODY_TIMEOUT. A body in chunks resolves one turn after its last byte, and only if
+   * nothing followed it: then its borders were what they seemed (native-notes/chunked-requests.md).
+   * Never settles when the client leaves; its exchange is told. Resolves to nothing: of whatever
+   * else a promise resolves to, JavaScript looks for a `then`, which is slow for a Buffer.
    */
   receive(): Promise<void> {
     if (this.#contentLength !== undefined && this.#contentLength > this.#limitBytes) {
@@ -84,8 +91,10 @@ export class IncomingBody implements Incoming {
     const bytes = this.#bytes + piece.byteLength;
     if (bytes > this.#limitBytes) throw tooLarge(this.#limitBytes);
     this.#reserve(isLast && this.#room === undefined ? bytes : this.#roomBytesFor(bytes));
-    // Most bodies come in one piece. Its memory is native and gone after this call. native-notes/zero-copy-arguments.md
-    const room = isLast && this.#room === undefined ? Buffer.allocUnsafe(bytes) : this.#roomFor(bytes);
+    // Most bodies come in one piece. Its memory is native and gone after this call.
+    // native-notes/zero-copy-arguments.md
+    const room =
+      isLast && this.#room === undefined ? Buffer.allocUnsafe(bytes) : this.#roomFor(bytes);
     room.set(new Uint8Array(piece), this.#bytes);
     this.#room = room;
     this.#bytes = bytes;
@@ -95,7 +104,10 @@ export class IncomingBody implements Incoming {
   #roomBytesFor(bytes: number): number {
     const room = this.#room?.length ?? 0;
     if (bytes <= room) return room;
-    return this.#contentLength ?? Math.min(this.#limitBytes, Math.max(BODY_ROOM_BYTES_MIN, 2 * room, bytes));
+    return (
+      this.#contentLength ??
+      Math.min(this.#limitBytes, Math.max(BODY_ROOM_BYTES_MIN, 2 * room, bytes))
+    );
   }
 
   /** Room is accounted before it is made, also what no byte has come for yet. */

@@ -1,6 +1,7 @@
 /**
- * An exchange: one request and its answer, which leaves by one way whatever it is. What the socket does not take at once stays here as
- * a body and an offset, and until it has left, another request on the connection closes it.
+ * An exchange: one request and its answer, which leaves by one way whatever it is. What the socket
+ * does not take at once stays here as a body and an offset, and until it has left, another request
+ * on the connection closes it.
  */
 import { STATUS_CODES } from 'node:http';
 import type { Counters } from '../counters.js';
@@ -15,7 +16,14 @@ import {
   SMALL_ANSWERS_PER_CHECK,
 } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
-import { countRefusal, knownError, NO_HEADERS, refusalHeaders, refusalJson, type Headers } from './answer.js';
+import {
+  countRefusal,
+  knownError,
+  NO_HEADERS,
+  refusalHeaders,
+  refusalJson,
+  type Headers,
+} from './answer.js';
 import type { Head } from './head.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
@@ -47,13 +55,21 @@ export class Exchange implements PendingAnswer {
   readonly method: string;
   /** Header fields that every answer to this client has. */
   readonly headers: Headers;
-  /** True when the body has no length: the answer then closes the connection. native-notes/chunked-requests.md */
+  /**
+   * True when the body has no length: the answer then closes the connection.
+   * native-notes/chunked-requests.md
+   */
   readonly isChunked: boolean;
-  /** True once the client is gone; the response may not be touched any more. native-notes/abort-is-synchronous.md */
+  /**
+   * True once the client is gone; the response may not be touched any more.
+   * native-notes/abort-is-synchronous.md
+   */
   gone = false;
   /** Told once when the client leaves before it was answered. */
   incoming: Incoming | undefined;
-  /** Set when a turn has passed since the last byte of a chunked body, and nothing had followed it. */
+  /**
+   * Set when a turn has passed since the last byte of a chunked body, and nothing had followed it.
+   */
   isBodyAlone = false;
   /** What the socket has been given a part of. */
   pendingBody: Uint8Array | undefined;
@@ -97,20 +113,29 @@ export class Exchange implements PendingAnswer {
     this.#closes = true;
   }
 
-  /** Where the request ends is not certain: the connection is closed behind the answer, whatever follows. */
+  /**
+   * Where the request ends is not certain: the connection is closed behind the answer, whatever
+   * follows.
+   */
   #distrust(): void {
     this.#closes = true;
     this.#isUncertain = true;
   }
 
-  /** Takes note of the client's leaving, for an answer that comes in a later turn. native-notes/unanswered-request-kills.md */
+  /**
+   * Takes note of the client's leaving, for an answer that comes in a later turn.
+   * native-notes/unanswered-request-kills.md
+   */
   watch(): void {
     if (this.#isWatched) return;
     this.#isWatched = true;
     this.response.onAborted(() => this.#left());
   }
 
-  /** Stands among what is held open until it is answered; `holder` is told when the client leaves before. */
+  /**
+   * Stands among what is held open until it is answered; `holder` is told when the client leaves
+   * before.
+   */
   hold(handle: number, holder: Pick<Holder<Exchange>, 'left'>): void {
     this.#handle = handle;
     this.#holder = holder;
@@ -132,7 +157,10 @@ export class Exchange implements PendingAnswer {
     this.incoming = undefined;
   }
 
-  /** Hands over the body as it comes, in the request's turn only. The pieces are native memory, gone after the call. native-notes/zero-copy-arguments.md */
+  /**
+   * Hands over the body as it comes, in the request's turn only. The pieces are native memory, gone
+   * after the call. native-notes/zero-copy-arguments.md
+   */
   hear(incoming: Incoming): void {
     this.watch();
     this.#isHearing = true;
@@ -143,7 +171,10 @@ export class Exchange implements PendingAnswer {
     });
   }
 
-  /** Runs `task` in a cork of the response, if the client is still there: what is written there leaves in one piece. */
+  /**
+   * Runs `task` in a cork of the response, if the client is still there: what is written there
+   * leaves in one piece.
+   */
   inCork(task: () => void): void {
     if (this.gone) return;
     let failed: { readonly error: unknown } | undefined;
@@ -158,10 +189,18 @@ export class Exchange implements PendingAnswer {
     if (failed !== undefined) this.refuse(failed.error);
   }
 
-  // ── answers ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── answers ────────────────────────────────────────────────────────────────────────────────────
 
-  /** Answers with a body, from any turn of the loop. Where the client is gone, or was answered, this does nothing. */
-  answer(status: number, contentType: string, body: string | Uint8Array, own: Headers = NO_HEADERS): void {
+  /**
+   * Answers with a body, from any turn of the loop. Where the client is gone, or was answered, this
+   * does nothing.
+   */
+  answer(
+    status: number,
+    contentType: string,
+    body: string | Uint8Array,
+    own: Headers = NO_HEADERS,
+  ): void {
     this.#send(status, contentType, body, own);
   }
 
@@ -184,7 +223,10 @@ export class Exchange implements PendingAnswer {
     });
   }
 
-  /** Answers with the error's status and code. What is not ours is reported, and told as HOLDLINE_INTERNAL. */
+  /**
+   * Answers with the error's status and code. What is not ours is reported, and told as
+   * HOLDLINE_INTERNAL.
+   */
   refuse(error: unknown, own: Headers = NO_HEADERS): void {
     const known = knownError(error);
     if (known !== error) this.#shared.report(error);
@@ -192,14 +234,19 @@ export class Exchange implements PendingAnswer {
     if (known.code === 'HOLDLINE_BAD_FRAMING') this.#distrust();
     countRefusal(this.#shared.counters, known);
     this.#shared.counters.refused_total++;
-    if (this.#shared.refusedThisTurn++ === 0) setImmediate(() => (this.#shared.refusedThisTurn = 0));
+    if (this.#shared.refusedThisTurn++ === 0)
+      setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
-    this.#send(statusOf(known), 'application/json', refusalJson(known), [...own, ...refusalHeaders(known)]);
+    this.#send(statusOf(known), 'application/json', refusalJson(known), [
+      ...own,
+      ...refusalHeaders(known),
+    ]);
   }
 
   /**
-   * Refuses an event stream for a temporary reason: 200, `retry` and the end, because EventSource gives up for good on any other
-   * status and reconnects after the end of a stream. native-notes/eventsource-clients.md
+   * Refuses an event stream for a temporary reason: 200, `retry` and the end, because EventSource
+   * gives up for good on any other status and reconnects after the end of a stream.
+   * native-notes/eventsource-clients.md
    */
   refuseStreamForNow(error: HoldlineError, retryMs: number): void {
     if (!this.isOpen) return;
@@ -208,14 +255,18 @@ export class Exchange implements PendingAnswer {
     this.#send(200, 'text/event-stream', retryBlock(retryMs), NO_HEADERS);
   }
 
-  /** The one way out. In one cork, which in the request's turn is the turn's own. native-notes/one-cork-per-loop.md */
+  /**
+   * The one way out. In one cork, which in the request's turn is the turn's own.
+   * native-notes/one-cork-per-loop.md
+   */
   #send(status: number, contentType: string | undefined, body: Body, own: Headers): void {
     if (!this.isOpen) return;
     this.#isAnswered = true;
     this.response.cork(() => {
       this.#writeHead(status, contentType, own);
       if (body === undefined || this.isHead) this.#endBodiless(body);
-      else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX) this.#writeClosing(textOf(body));
+      else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
+        this.#writeClosing(textOf(body));
       else this.#writeBody(body);
     });
   }
@@ -225,8 +276,9 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Status and headers of an answer that is not to be stored; uWebSockets adds Date and Content-Length. native-notes/added-headers.md.
-   * Each call into native code costs 0.15 µs, so what every answer has goes in behind the first header's value.
+   * Status and headers of an answer that is not to be stored; uWebSockets adds Date and
+   * Content-Length. native-notes/added-headers.md. Each call into native code costs 0.15 µs, so
+   * what every answer has goes in behind the first header's value.
    */
   #writeHead(status: number, contentType: string | undefined, own: Headers): void {
     const { response } = this;
@@ -242,22 +294,24 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Ends without a body, and closes the connection now and then: nothing tells whether the socket took the answer, so that who never
-   * reads would fill the memory. The length goes in as a header: given as an argument it leaves the answer open.
-   * native-notes/head-and-empty-bodies.md
+   * Ends without a body, and closes the connection now and then: nothing tells whether the socket
+   * took the answer, so that who never reads would fill the memory. The length goes in as a header:
+   * given as an argument it leaves the answer open. native-notes/head-and-empty-bodies.md
    */
   #endBodiless(body: Body): void {
     if (this.#mustClose || Math.random() * BODILESS_ANSWERS_PER_CLOSE < 1) {
       this.#writeClosing(body);
       return;
     }
-    if (body !== undefined) this.response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
+    if (body !== undefined)
+      this.response.writeHeader('Content-Length', String(Buffer.byteLength(body)));
     this.response.endWithoutBody();
   }
 
   /**
-   * Gives the socket what it takes, and the rest when it takes more. native-notes/pending-end.md. Whether it takes a small answer is
-   * only looked at now and then, since that costs 1.2 µs: what has piled up by then stops the next one that is looked at.
+   * Gives the socket what it takes, and the rest when it takes more. native-notes/pending-end.md.
+   * Whether it takes a small answer is only looked at now and then, since that costs 1.2 µs: what
+   * has piled up by then stops the next one that is looked at.
    */
   #writeBody(body: string | Uint8Array): void {
     const { response } = this;
@@ -285,9 +339,10 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Writes a whole answer and leaves it open as far as uWebSockets knows, so that whatever follows on the connection closes it and is
-   * never a request; then closes it. The end of the head, and the body, go in behind the last header's value; the line break that
-   * uWebSockets writes after a value is the last of the head or, counted, of the body. native-notes/closing-answers.md
+   * Writes a whole answer and leaves it open as far as uWebSockets knows, so that whatever follows
+   * on the connection closes it and is never a request; then closes it. The end of the head, and
+   * the body, go in behind the last header's value; the line break that uWebSockets writes after a
+   * value is the last of the head or, counted, of the body. native-notes/closing-answers.md
    */
   #writeClosing(body: Body): void {
     const { response } = this;
@@ -300,18 +355,26 @@ export class Exchange implements PendingAnswer {
       const whole = this.#mustLeaveAtOnce && !this.isHead ? `${body as string}${PADDING}` : body;
       const length = Buffer.byteLength(whole);
       if (this.isHead) response.writeHeader('Content-Length', `${length}\r\n`);
-      else response.writeHeader('Content-Length', `${length + END_OF_LINE.length}\r\n\r\n${whole as string}`);
+      else
+        response.writeHeader(
+          'Content-Length',
+          `${length + END_OF_LINE.length}\r\n\r\n${whole as string}`,
+        );
     }
     if (!this.isChunked || this.#bodyCame) {
       this.#closeSoon();
       return;
     }
-    // Closed with bytes unread the connection would be reset, and the client might not read the answer.
+    // Closed with bytes unread the connection would be reset, and the client might not read the
+    // answer.
     if (!this.#isHearing) this.#hearRest();
     setTimeout(() => this.giveUp(), CLOSE_LINGER_MS).unref();
   }
 
-  /** True while bytes may be parsed behind the answer before its cork is flushed: if they are a request, the close drops the cork. */
+  /**
+   * True while bytes may be parsed behind the answer before its cork is flushed: if they are a
+   * request, the close drops the cork.
+   */
   get #mustLeaveAtOnce(): boolean {
     return (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
   }
@@ -334,7 +397,10 @@ export class Exchange implements PendingAnswer {
   }
 }
 
-/** Makes an answer larger than the cork, which it then leaves within the call: blanks behind JSON mean nothing. native-notes/cork-size.md */
+/**
+ * Makes an answer larger than the cork, which it then leaves within the call: blanks behind JSON
+ * mean nothing. native-notes/cork-size.md
+ */
 const PADDING = ' '.repeat(16 * 1024);
 
 const END_OF_LINE = '\r\n';
@@ -345,10 +411,14 @@ const JSON_NOT_STORED = `application/json${THEN_NOT_STORED}`;
 
 /** Every body is UTF-8. */
 function textOf(body: string | Uint8Array): string {
-  return typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, body.length).toString();
+  return typeof body === 'string'
+    ? body
+    : Buffer.from(body.buffer, body.byteOffset, body.length).toString();
 }
 
-/** True when `close` is in the list (RFC 9110, 7.6.1); uWebSockets looks for that one word alone. */
+/**
+ * True when `close` is in the list (RFC 9110, 7.6.1); uWebSockets looks for that one word alone.
+ */
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');

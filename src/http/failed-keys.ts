@@ -1,10 +1,16 @@
 /**
- * Wrong keys, by the address they came from: past a few in a while an address is told 429 for each further one, and its connection
- * closes, so that a guess costs a connection. A right key is never looked for here. The table is bounded; who was in it longest goes.
+ * Wrong keys, by the address they came from: past a few in a while an address is told 429 for each
+ * further one, and its connection closes, so that a guess costs a connection. A right key is never
+ * looked for here. The table is bounded; who was in it longest goes.
  */
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
-import { FAILED_KEY_ADDRESSES_MAX, FAILED_KEY_LOG_MS, FAILED_KEYS_MAX, FAILED_KEYS_MS } from '../limits.js';
+import {
+  FAILED_KEY_ADDRESSES_MAX,
+  FAILED_KEY_LOG_MS,
+  FAILED_KEYS_MAX,
+  FAILED_KEYS_MS,
+} from '../limits.js';
 import { throttle } from '../throttle.js';
 
 /** The wrong keys of an address in its current while. */
@@ -21,7 +27,11 @@ export class FailedKeys {
   readonly #byAddress = new Map<string, Failures>();
 
   /** `warn` is told in words, at most once in FAILED_KEY_LOG_MS. */
-  constructor(counters: Counters, warn: (words: string) => void, nowMs: () => number = () => performance.now()) {
+  constructor(
+    counters: Counters,
+    warn: (words: string) => void,
+    nowMs: () => number = () => performance.now(),
+  ) {
     this.#counters = counters;
     this.#nowMs = nowMs;
     this.#warn = throttle<string>(
@@ -63,7 +73,10 @@ export class FailedKeys {
   }
 }
 
-/** What one client has to itself: an IPv4 address, or the first half of an IPv6 address. `address` is as uWebSockets writes it, in full. */
+/**
+ * What one client has to itself: an IPv4 address, or the first half of an IPv6 address. `address`
+ * is as uWebSockets writes it, in full.
+ */
 function networkOf(address: string): string {
   return address.includes(':') ? address.split(':').slice(0, 4).join(':') : address;
 }

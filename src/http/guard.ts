@@ -16,16 +16,21 @@ export interface AuthorizeRequest {
 }
 
 /**
- * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN; so does anything else, which is reported as a fault. When it
- * throws or rejects the answer is 500. Runs after the keys have been checked.
+ * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN; so does anything else, which
+ * is reported as a fault. When it throws or rejects the answer is 500. Runs after the keys have
+ * been checked.
  */
 export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
 /**
- * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a function is asked for each publish, and
- * throws or rejects with what the client is told; undefined lets all through.
+ * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a
+ * function is asked for each publish, and throws or rejects with what the client is told; undefined
+ * lets all through.
  */
-export type RightToPublish = HoldlineError | ((channel: string) => void | Promise<void>) | undefined;
+export type RightToPublish =
+  | HoldlineError
+  | ((channel: string) => void | Promise<void>)
+  | undefined;
 
 export interface GuardOptions {
   readonly publishKey: string | undefined;
@@ -38,7 +43,10 @@ export interface GuardOptions {
   readonly report: (error: unknown) => void;
 }
 
-/** Names under which a server without keys may be asked: another name that resolves here is a DNS rebinding page's. */
+/**
+ * Names under which a server without keys may be asked: another name that resolves here is a DNS
+ * rebinding page's.
+ */
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 const EXPOSED = 'Holdline-Position, Retry-After';
@@ -70,10 +78,16 @@ export class Guard {
     this.#openPublish = options.openPublish;
     this.#opsKey = digest(options.opsKey);
     this.#origins = new Set(options.allowOrigin);
-    this.#hosts = options.publishKey === undefined ? new Set([...LOCAL_HOSTS, ...options.allowedHosts]) : undefined;
+    this.#hosts =
+      options.publishKey === undefined
+        ? new Set([...LOCAL_HOSTS, ...options.allowedHosts])
+        : undefined;
   }
 
-  /** Throws HOLDLINE_BAD_HOST when a server without a publish key is asked under a name that is not its own. */
+  /**
+   * Throws HOLDLINE_BAD_HOST when a server without a publish key is asked under a name that is not
+   * its own.
+   */
   checkHost(head: Head): void {
     if (this.#hosts === undefined) return;
     const host = head.get('host');
@@ -88,7 +102,10 @@ export class Guard {
     this.#lastHost = host;
   }
 
-  /** Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than reading a channel. */
+  /**
+   * Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than
+   * reading a channel.
+   */
   checkSite(head: Head): void {
     const origin = head.get('origin');
     const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== head.get('host');
@@ -101,7 +118,10 @@ export class Guard {
     );
   }
 
-  /** Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is a header, never a query: queries end up in logs. */
+  /**
+   * Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is a header, never a
+   * query: queries end up in logs.
+   */
   checkPublish(head: Head): void {
     if (this.#openPublish) return;
     if (this.#publishKey === undefined) {
@@ -111,13 +131,16 @@ export class Guard {
       );
     }
     if (!bearerIs(head, this.#publishKey)) {
-      throw new HoldlineError('HOLDLINE_UNAUTHORIZED', 'publishing takes the header Authorization: Bearer with the publish key');
+      throw new HoldlineError(
+        'HOLDLINE_UNAUTHORIZED',
+        'publishing takes the header Authorization: Bearer with the publish key',
+      );
     }
   }
 
   /**
-   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded header proves nothing.
-   * native-notes/proxy-on-this-machine.md
+   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded
+   * header proves nothing. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
     if (!bearerIs(head, this.#opsKey)) {
@@ -129,17 +152,24 @@ export class Guard {
   }
 
   /**
-   * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for. Throws or rejects with
-   * HOLDLINE_FORBIDDEN, and with what the program throws.
+   * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for.
+   * Throws or rejects with HOLDLINE_FORBIDDEN, and with what the program throws.
    */
-  authorize(head: Head, action: AuthorizeRequest['action'], channels: readonly string[]): Promise<void> | undefined {
-    return this.#authorize === undefined ? undefined : this.#ask({ ...visiblePartOf(head), action, channels });
+  authorize(
+    head: Head,
+    action: AuthorizeRequest['action'],
+    channels: readonly string[],
+  ): Promise<void> | undefined {
+    return this.#authorize === undefined
+      ? undefined
+      : this.#ask({ ...visiblePartOf(head), action, channels });
   }
 
   #ask(request: AuthorizeRequest): Promise<void> | undefined {
     // What a program answers may be anything, whatever its type says.
     const answered: unknown = this.#authorize?.(request);
-    if (isThenable(answered)) return Promise.resolve(answered).then((later) => this.#decide(later, request));
+    if (isThenable(answered))
+      return Promise.resolve(answered).then((later) => this.#decide(later, request));
     this.#decide(answered, request);
     return undefined;
   }
@@ -147,14 +177,21 @@ export class Guard {
   #decide(answered: unknown, { action, channels }: AuthorizeRequest): void {
     if (answered === true) return;
     if (answered !== false) {
-      this.#report(new TypeError(`authorize answered ${inspect(answered, { depth: 0 })} in place of true or false: refused`));
+      this.#report(
+        new TypeError(
+          `authorize answered ${inspect(answered, { depth: 0 })} in place of true or false: refused`,
+        ),
+      );
     }
-    throw new HoldlineError('HOLDLINE_FORBIDDEN', `${action} on ${channels.join(',')} is not allowed to this client`);
+    throw new HoldlineError(
+      'HOLDLINE_FORBIDDEN',
+      `${action} on ${channels.join(',')} is not allowed to this client`,
+    );
   }
 
   /**
-   * What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake. `wrongKey` is called for one that came
-   * with a key that is not the right one.
+   * What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake.
+   * `wrongKey` is called for one that came with a key that is not the right one.
    */
   rightToPublish(head: Head, wrongKey: () => void): RightToPublish {
     try {

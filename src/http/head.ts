@@ -1,6 +1,7 @@
 /**
- * The head of a request, read once and in one pass while uWebSockets has it, and good for as long as anybody wants it. What it has more
- * than uWebSockets tells: whether a field is there at all, and whether it is there twice.
+ * The head of a request, read once and in one pass while uWebSockets has it, and good for as long
+ * as anybody wants it. What it has more than uWebSockets tells: whether a field is there at all,
+ * and whether it is there twice.
  */
 import type { HttpRequest } from '../native/uws.js';
 
@@ -48,7 +49,8 @@ export class Head {
   toObject(): Record<string, string> {
     // Without a prototype, since __proto__ is a name like any other.
     const object = Object.create(null) as Record<string, string>;
-    for (let i = 0; i < this.#fields.length; i += 2) object[this.#fields[i] as string] ??= this.#fields[i + 1] as string;
+    for (let i = 0; i < this.#fields.length; i += 2)
+      object[this.#fields[i] as string] ??= this.#fields[i + 1] as string;
     return object;
   }
 }

@@ -1,7 +1,14 @@
-/** Answers that their sockets have not taken whole: one bound over all of them, and the stillest one goes when it is passed. */
+/**
+ * Answers that their sockets have not taken whole: one bound over all of them, and the stillest one
+ * goes when it is passed.
+ */
 import type { Counters } from '../counters.js';
 import type { HeldBytes } from '../core/held-bytes.js';
-import { CROWDED_BODY_BYTES_MAX, PENDING_ANSWER_BYTES_MAX, POLL_BODY_BYTES_MAX } from '../limits.js';
+import {
+  CROWDED_BODY_BYTES_MAX,
+  PENDING_ANSWER_BYTES_MAX,
+  POLL_BODY_BYTES_MAX,
+} from '../limits.js';
 
 /** An answer that waits for its socket. */
 export interface PendingAnswer {
@@ -26,12 +33,17 @@ export class PendingAnswers {
     this.#limitBytes = limitBytes;
   }
 
-  /** Bytes that an answer which may be cut short shall have at most: fewer while many are not read. */
+  /**
+   * Bytes that an answer which may be cut short shall have at most: fewer while many are not read.
+   */
   get bodyBytesMax(): number {
     return this.#held.answers < this.#limitBytes / 2 ? POLL_BODY_BYTES_MAX : CROWDED_BODY_BYTES_MAX;
   }
 
-  /** Takes an answer in. Past the bound the stillest ones are given up, but never the one that just came. */
+  /**
+   * Takes an answer in. Past the bound the stillest ones are given up, but never the one that just
+   * came.
+   */
   add(answer: PendingAnswer): void {
     this.#counters.answers_pending_total++;
     this.#answers.add(answer);

@@ -1,7 +1,13 @@
 /** What a request asks for, read once while it is valid: channels, position, transport. */
 import { createHash } from 'node:crypto';
 import type { Transport } from '../core/group.js';
-import { positionFromHeader, positionFromQuery, lastFromQuery, LIVE, type Position } from '../core/position.js';
+import {
+  positionFromHeader,
+  positionFromQuery,
+  lastFromQuery,
+  LIVE,
+  type Position,
+} from '../core/position.js';
 import { HoldlineError } from '../errors.js';
 import {
   CHANNEL_NAME_CHARS_MAX,
@@ -16,7 +22,10 @@ import type { Head } from './head.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
-/** Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are limited because clients and proxies resolve `.` and `..` in paths. */
+/**
+ * Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are limited because clients and proxies
+ * resolve `.` and `..` in paths.
+ */
 export function checkChannelName(name: string): string {
   const shown = JSON.stringify(name.slice(0, CHANNEL_NAME_CHARS_MAX));
   if (name.length < 1 || name.length > CHANNEL_NAME_CHARS_MAX) {
@@ -32,7 +41,10 @@ export function checkChannelName(name: string): string {
     );
   }
   if (name.startsWith('.') || name.endsWith('.') || name.includes('..')) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `the channel name ${shown} has a leading, trailing or double dot`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `the channel name ${shown} has a leading, trailing or double dot`,
+    );
   }
   return name;
 }
@@ -44,7 +56,10 @@ const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt'
 let lastPath = '';
 let lastChannels: readonly string[] = [];
 
-/** The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for several segments. native-notes/request-parsing.md */
+/**
+ * The channels of a path such as `/a,b`, each once. Throws HOLDLINE_BAD_CHANNEL, or
+ * HOLDLINE_NOT_FOUND for several segments. native-notes/request-parsing.md
+ */
 export function channelsOf(path: string): readonly string[] {
   if (path !== lastPath) {
     lastChannels = readChannels(path);
@@ -63,7 +78,10 @@ function readChannels(path: string): readonly string[] {
   if (!path.includes(',')) return [checkChannelName(path.slice(1))];
   const names = new Set(path.slice(1).split(','));
   if (names.size > CHANNELS_PER_LINE_MAX) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `${names.size} channels on one line; at most ${CHANNELS_PER_LINE_MAX}`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `${names.size} channels on one line; at most ${CHANNELS_PER_LINE_MAX}`,
+    );
   }
   for (const name of names) checkChannelName(name);
   return [...names];
@@ -72,13 +90,18 @@ function readChannels(path: string): readonly string[] {
 /** The one channel that a publish goes to. */
 export function channelOf(path: string): string {
   const names = channelsOf(path);
-  if (names.length > 1) throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `a publish goes to one channel, not to ${names.length}`);
+  if (names.length > 1)
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `a publish goes to one channel, not to ${names.length}`,
+    );
   return names[0] as string;
 }
 
 /**
- * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a parameter once only and takes broken
- * percent-encoding as it comes (native-notes/query-values.md). Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
+ * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a
+ * parameter once only and takes broken percent-encoding as it comes (native-notes/query-values.md).
+ * Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
  */
 export class Query {
   /** Names and values in turn; the first of two with one name counts. */
@@ -96,7 +119,10 @@ export class Query {
       if (parameters[i] !== name) continue;
       const value = parameters[i + 1] as string;
       if (value.includes('\uFFFD'))
-        throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name} in the query is not percent-encoded UTF-8`);
+        throw new HoldlineError(
+          'HOLDLINE_BAD_QUERY',
+          `${name} in the query is not percent-encoded UTF-8`,
+        );
       return value;
     }
     return undefined;
@@ -107,7 +133,10 @@ export class Query {
     const value = this.get(name);
     if (value === undefined || value === '0') return false;
     if (value === '1') return true;
-    throw new HoldlineError('HOLDLINE_BAD_QUERY', `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_QUERY',
+      `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`,
+    );
   }
 }
 
@@ -129,13 +158,17 @@ function readPlain(raw: string): readonly string[] {
   return parameters;
 }
 
-/** Names of a position in the query, strongest first. The last two are what EventSource polyfills send. */
+/**
+ * Names of a position in the query, strongest first. The last two are what EventSource polyfills
+ * send.
+ */
 const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
 
 /**
- * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the URL it was opened with.
- * An empty header was not sent by anybody who had no position: it is what uWebSockets leaves of bytes over 127, and foreign
- * (native-notes/request-parsing.md). Throws HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
+ * Where a stream shall start. A header beats everything in the URL, because a reconnect repeats the
+ * URL it was opened with. An empty header was not sent by anybody who had no position: it is what
+ * uWebSockets leaves of bytes over 127, and foreign (native-notes/request-parsing.md). Throws
+ * HOLDLINE_BAD_POSITION for a bad query value, even where the header beats it.
  */
 export function positionOf(lastEventId: string | undefined, query: Query): Position {
   let position: Position | undefined;
@@ -161,8 +194,8 @@ const MEDIA_TYPES: readonly (readonly [string, Transport])[] = [
 ];
 
 /**
- * Upgrade; else an explicitly accepted type by highest q; else a poll if the query has one of its parameters; else SSE. Never 406.
- * A type with q=0 is not accepted (RFC 9110, 12.4.2).
+ * Upgrade; else an explicitly accepted type by highest q; else a poll if the query has one of its
+ * parameters; else SSE. Never 406. A type with q=0 is not accepted (RFC 9110, 12.4.2).
  */
 export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): Transport {
   if (upgrade.toLowerCase() === 'websocket') return 'websocket';
@@ -183,7 +216,10 @@ function acceptedBy(accept: string): Transport | undefined {
   if (!accept.includes('/') || accept === '*/*') return undefined;
   const accepted = accept.toLowerCase().split(',').map(readMediaRange);
   for (const [type, transport] of MEDIA_TYPES) {
-    const q = Math.max(0, ...accepted.filter((range) => range.type === type).map((range) => range.q));
+    const q = Math.max(
+      0,
+      ...accepted.filter((range) => range.type === type).map((range) => range.q),
+    );
     if (q > bestQ) {
       best = transport;
       bestQ = q;
@@ -200,7 +236,10 @@ function readMediaRange(text: string): { type: string; q: number } {
 }
 
 export function transportOf(head: Head, query: Query): Transport {
-  const hasPollQuery = query.get('since') !== undefined || query.get('wait') !== undefined || query.get('limit') !== undefined;
+  const hasPollQuery =
+    query.get('since') !== undefined ||
+    query.get('wait') !== undefined ||
+    query.get('limit') !== undefined;
   return negotiate(head.get('upgrade'), head.get('accept'), hasPollQuery);
 }
 
@@ -221,7 +260,10 @@ export function waitMsOf(query: Query): number {
   return seconds * 1000;
 }
 
-/** Events that a poll takes at once: `limit`, or 0 for one event that is no array. Throws HOLDLINE_BAD_QUERY. */
+/**
+ * Events that a poll takes at once: `limit`, or 0 for one event that is no array. Throws
+ * HOLDLINE_BAD_QUERY.
+ */
 export function limitOf(query: Query): number {
   const text = query.get('limit');
   if (text === undefined) return 0;
@@ -259,8 +301,9 @@ export function checkIdempotencyKey(key: string): string {
 }
 
 /**
- * What makes a publish the same as an earlier one: its key within a credential and a channel, and all else that was asked. Kept as
- * digests: they are short, and the credential is nobody's business.
+ * What makes a publish the same as an earlier one: its key within a credential and a channel, and
+ * all else that was asked. Kept as digests: they are short, and the credential is nobody's
+ * business.
  */
 export function requestKeyOf(
   key: string,

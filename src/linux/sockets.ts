@@ -1,11 +1,22 @@
 /**
- * What Linux tells of TCP sockets under /proc (proc(5)): who listens, what waits in queues, and what all of it takes. Elsewhere, or
- * where a file cannot be read, everything is undefined.
+ * What Linux tells of TCP sockets under /proc (proc(5)): who listens, what waits in queues, and
+ * what all of it takes. Elsewhere, or where a file cannot be read, everything is undefined.
  */
 
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs';
 
-/** Tables of sockets, IPv4 and IPv6; a socket of `::` is in the second, whoever it talks to. native-notes/listen-addresses.md */
+/**
+ * Tables of sockets, IPv4 and IPv6; a socket of `::` is in the second, whoever it talks to.
+ * native-notes/listen-addresses.md
+ */
 const SOCKET_TABLES = ['/proc/net/tcp', '/proc/net/tcp6'] as const;
 
 /** State of a listening socket in those tables (include/net/tcp_states.h). */
@@ -15,8 +26,8 @@ const LISTEN = 0x0a;
 export const PAGE_BYTES = 4096;
 
 /**
- * The sockets on one local port, listening ones left out. Totals only: uWebSockets does not tell which row is which line's.
- * native-notes/responses-expose-no-descriptor.md
+ * The sockets on one local port, listening ones left out. Totals only: uWebSockets does not tell
+ * which row is which line's. native-notes/responses-expose-no-descriptor.md
  */
 export interface PortTotals {
   readonly sockets: number;
@@ -27,9 +38,10 @@ export interface PortTotals {
 }
 
 /**
- * Adds up the sockets on a local port, in the memory of one piece of a table. Blocks for about 20 ms at 15,000 of them
- * (native-notes/proc-net-tcp.md): not for the event loop. It is no picture of one moment: a socket may be counted twice or not at all
- * that comes or goes next to where one piece ends.
+ * Adds up the sockets on a local port, in the memory of one piece of a table. Blocks for about 20
+ * ms at 15,000 of them (native-notes/proc-net-tcp.md): not for the event loop. It is no picture of
+ * one moment: a socket may be counted twice or not at all that comes or goes next to where one
+ * piece ends.
  */
 export function readPortTotals(port: number): PortTotals | undefined {
   let sockets = 0;
@@ -48,24 +60,33 @@ export function readPortTotals(port: number): PortTotals | undefined {
 export function listenerInodes(port: number): number[] {
   const inodes: number[] = [];
   readRows((bytes, at) => {
-    if (localPortIn(bytes, at) === port && stateIn(bytes, at) === LISTEN) inodes.push(inodeIn(bytes, at));
+    if (localPortIn(bytes, at) === port && stateIn(bytes, at) === LISTEN)
+      inodes.push(inodeIn(bytes, at));
   });
   return inodes;
 }
 
 /** The file descriptor of a process, this one by default, that is one of those sockets. */
-export function descriptorOf(inodes: readonly number[], pid: number | 'self' = 'self'): number | undefined {
+export function descriptorOf(
+  inodes: readonly number[],
+  pid: number | 'self' = 'self',
+): number | undefined {
   const wanted = new Set(inodes.map((inode) => `socket:[${inode}]`));
   const directory = `/proc/${pid}/fd`;
   try {
-    const found = readdirSync(directory).find((descriptor) => wanted.has(readLink(`${directory}/${descriptor}`) ?? ''));
+    const found = readdirSync(directory).find((descriptor) =>
+      wanted.has(readLink(`${directory}/${descriptor}`) ?? ''),
+    );
     return found === undefined ? undefined : Number(found);
   } catch {
     return undefined;
   }
 }
 
-/** What all TCP sockets of this network namespace take in buffers, bytes: whoever's they are, both ends on loopback. */
+/**
+ * What all TCP sockets of this network namespace take in buffers, bytes: whoever's they are, both
+ * ends on loopback.
+ */
 export function readTcpBytes(): number | undefined {
   const pages = /^TCP: .*\bmem (\d+)/m.exec(readText('/proc/net/sockstat') ?? '')?.[1];
   return pages === undefined ? undefined : Number(pages) * PAGE_BYTES;
@@ -77,7 +98,10 @@ const PIECE_BYTES = 64 * 1024;
 /** Told of a row: the bytes it stands in, and where in them its local port does. */
 type Visit = (bytes: Uint8Array, at: number) => void;
 
-/** Reads the tables that there are, a piece at a time, and shows each row. False where there is none. */
+/**
+ * Reads the tables that there are, a piece at a time, and shows each row. False where there is
+ * none.
+ */
 function readRows(visit: Visit): boolean {
   const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
   const tables = SOCKET_TABLES.filter((path) => existsSync(path));
@@ -98,7 +122,10 @@ function readRows(visit: Visit): boolean {
   return tables.length > 0;
 }
 
-/** Shows the whole rows in the first `length` bytes and moves what is left of a last one to the front; returns how much that is. */
+/**
+ * Shows the whole rows in the first `length` bytes and moves what is left of a last one to the
+ * front; returns how much that is.
+ */
 export function visitRows(bytes: Uint8Array, length: number, visit: Visit): number {
   let start = 0;
   for (;;) {
@@ -118,8 +145,8 @@ const LINE_FEED = 0x0a;
 const COLON = 0x3a;
 const SPACE = 0x20;
 
-// A row as net/ipv4/tcp_ipv4.c prints it, from the local port on: `PPPP AAAAAAAA:PPPP SS TTTTTTTT:RRRRRRRR TT:TTTTTTTT RRRRRRRR uid timeout inode …`
-// with an address of 32 digits in tcp6.
+// A row as net/ipv4/tcp_ipv4.c prints it, from the local port on: `PPPP AAAAAAAA:PPPP SS
+// TTTTTTTT:RRRRRRRR TT:TTTTTTTT RRRRRRRR uid timeout inode …` with an address of 32 digits in tcp6.
 
 function localPortIn(bytes: Uint8Array, at: number): number {
   return hexIn(bytes, at, 4);

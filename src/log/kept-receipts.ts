@@ -1,4 +1,6 @@
-/** Receipts of publishes under their idempotency keys, for the time that a publisher may ask again. */
+/**
+ * Receipts of publishes under their idempotency keys, for the time that a publisher may ask again.
+ */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS } from '../limits.js';
@@ -20,7 +22,10 @@ export class KeptReceipts {
     return kept !== undefined && kept.untilMs > this.#clock.nowMs() ? kept : undefined;
   }
 
-  /** Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS_MAX the oldest goes early, and is counted. */
+  /**
+   * Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS_MAX the oldest goes early, and is
+   * counted.
+   */
   keep(key: string, kept: KeptReceipt): void {
     const nowMs = this.#clock.nowMs();
     for (const [oldest, { untilMs }] of this.#byKey) {

@@ -1,4 +1,7 @@
-/** The in-memory log: gives ids, keeps no events. What is held is held by the rings, and a restart starts a new log. */
+/**
+ * The in-memory log: gives ids, keeps no events. What is held is held by the rings, and a restart
+ * starts a new log.
+ */
 import type { Clock } from '../clock.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
 import type { Counters } from '../counters.js';
@@ -7,7 +10,10 @@ import { ID_MAX } from '../limits.js';
 import { KeptReceipts } from './kept-receipts.js';
 import type { EventLog, KeptReceipt, RequestKey } from '../core/event-log.js';
 
-/** Ids a millisecond: a log that is started later starts above any id that an earlier one can have given by then. */
+/**
+ * Ids a millisecond: a log that is started later starts above any id that an earlier one can have
+ * given by then.
+ */
 const IDS_PER_MS = 1000;
 
 export class MemoryLog implements EventLog {
@@ -25,10 +31,16 @@ export class MemoryLog implements EventLog {
     this.#lastId = this.#floor;
   }
 
-  append(entries: readonly NewEntry[], request?: RequestKey & { readonly subscribers: number }): Promise<readonly number[]> {
+  append(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
     if (this.#lastId + entries.length > ID_MAX) {
       return Promise.reject(
-        new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${ID_MAX}; restart it with a lower --first-id`),
+        new HoldlineError(
+          'HOLDLINE_INTERNAL',
+          `the log has given its last id, ${ID_MAX}; restart it with a lower --first-id`,
+        ),
       );
     }
     const logged: LoggedEntry[] = [];
@@ -45,7 +57,12 @@ export class MemoryLog implements EventLog {
     }
     if (request !== undefined) {
       const { key, digest, subscribers } = request;
-      const receipt = { firstId: ids[0] as number, lastId: this.#lastId, count: ids.length, subscribers };
+      const receipt = {
+        firstId: ids[0] as number,
+        lastId: this.#lastId,
+        count: ids.length,
+        subscribers,
+      };
       this.#receipts.keep(key, { digest, receipt });
     }
     this.#hand(logged);
@@ -58,7 +75,10 @@ export class MemoryLog implements EventLog {
 
   tail(from: number, take: (entries: readonly LoggedEntry[]) => void | Promise<void>): () => void {
     if (from < this.#lastId)
-      throw new HoldlineError('HOLDLINE_INTERNAL', `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`);
+      throw new HoldlineError(
+        'HOLDLINE_INTERNAL',
+        `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`,
+      );
     this.#take = take;
     return () => {
       this.#take = undefined;

@@ -1,7 +1,8 @@
 /** The C library's allocator, through `koffi`, an optional dependency. */
 
 /**
- * Loads malloc_trim(3) of glibc, which gives back to the system what was freed; by itself the allocator keeps most of it. Takes about
+ * Loads malloc_trim(3) of glibc, which gives back to the system what was freed; by itself the
+ * allocator keeps most of it. Takes about
  * 0.1 ms a megabyte. Undefined where there is no koffi or no glibc. native-notes/freed-memory-stays.md
  */
 export async function loadTrim(): Promise<(() => void) | undefined> {

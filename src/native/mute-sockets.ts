@@ -1,10 +1,16 @@
 /**
- * Sockets that have never sent a byte: closed when a server is full, so that who asks finds a place. uWebSockets does not tell which
- * socket a request came from (native-notes/responses-expose-no-descriptor.md), the kernel tells which has sent nothing. Through `koffi`,
- * an optional dependency, on Linux; elsewhere nobody is closed.
+ * Sockets that have never sent a byte: closed when a server is full, so that who asks finds a
+ * place. uWebSockets does not tell which socket a request came from
+ * (native-notes/responses-expose-no-descriptor.md), the kernel tells which has sent nothing.
+ * Through `koffi`, an optional dependency, on Linux; elsewhere nobody is closed.
  */
 import { readdirSync } from 'node:fs';
-import { MUTE_AGE_MS, MUTE_CLOSED_AT_ONCE_MAX, MUTE_DESCRIPTORS_CHECKED_MAX, MUTE_CHECK_MS } from '../limits.js';
+import {
+  MUTE_AGE_MS,
+  MUTE_CLOSED_AT_ONCE_MAX,
+  MUTE_DESCRIPTORS_CHECKED_MAX,
+  MUTE_CHECK_MS,
+} from '../limits.js';
 
 /** The three functions of the C library, for TCP sockets. */
 interface Libc {
@@ -19,7 +25,9 @@ const TCP_INFO = 11;
 const ESTABLISHED = 1;
 const SHUT_RDWR = 2;
 
-/** `struct tcp_info` of Linux' include/uapi/linux/tcp.h: where the fields stand that are looked at. */
+/**
+ * `struct tcp_info` of Linux' include/uapi/linux/tcp.h: where the fields stand that are looked at.
+ */
 const INFO_BYTES = 136;
 const STATE_AT = 0;
 const LAST_DATA_RECEIVED_MS_AT = 52;
@@ -40,7 +48,10 @@ async function loadLibc(): Promise<Libc | undefined> {
     return {
       info(descriptor) {
         length.writeInt32LE(INFO_BYTES);
-        return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, info, length) === 0 && length.readInt32LE() === INFO_BYTES;
+        return (
+          getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, info, length) === 0 &&
+          length.readInt32LE() === INFO_BYTES
+        );
       },
       localPort(descriptor) {
         length.writeInt32LE(address.length);
@@ -76,8 +87,9 @@ export class MuteSockets {
   }
 
   /**
-   * True when somebody new may have the place of a socket that was silent: it is closed in the next turn. Looks at most every
-   * MUTE_CHECK_MS, at MUTE_DESCRIPTORS_CHECKED_MAX descriptors. `closed` is called for each that is closed.
+   * True when somebody new may have the place of a socket that was silent: it is closed in the next
+   * turn. Looks at most every MUTE_CHECK_MS, at MUTE_DESCRIPTORS_CHECKED_MAX descriptors. `closed`
+   * is called for each that is closed.
    */
   takePlace(closed: () => void): boolean {
     if (this.#places === 0) this.#makePlaces(closed);
@@ -99,16 +111,25 @@ export class MuteSockets {
     }
   }
 
-  /** Sockets of the server that have sent nothing yet; the time since the last data is their age then. */
+  /**
+   * Sockets of the server that have sent nothing yet; the time since the last data is their age
+   * then.
+   */
   #findSilent(libc: Libc): { readonly descriptor: number; readonly ageMs: number }[] {
     const all = readdirSync('/proc/self/fd').map(Number);
     const silent: { descriptor: number; ageMs: number }[] = [];
     const count = Math.min(all.length, MUTE_DESCRIPTORS_CHECKED_MAX);
     for (let i = 0; i < count; i++) {
       const descriptor = all[(this.#next + i) % all.length] as number;
-      if (!libc.info(descriptor) || info[STATE_AT] !== ESTABLISHED || info.readBigUInt64LE(BYTES_RECEIVED_AT) > 0n) continue;
+      if (
+        !libc.info(descriptor) ||
+        info[STATE_AT] !== ESTABLISHED ||
+        info.readBigUInt64LE(BYTES_RECEIVED_AT) > 0n
+      )
+        continue;
       const ageMs = info.readUInt32LE(LAST_DATA_RECEIVED_MS_AT);
-      if (ageMs >= MUTE_AGE_MS && libc.localPort(descriptor) === this.#port) silent.push({ descriptor, ageMs });
+      if (ageMs >= MUTE_AGE_MS && libc.localPort(descriptor) === this.#port)
+        silent.push({ descriptor, ageMs });
     }
     this.#next = (this.#next + count) % all.length;
     return silent;

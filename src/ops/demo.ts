@@ -1,4 +1,7 @@
-/** The demo under `/-/demo` (`--demo`): pages that stand beside the code, read once when they are first asked for. */
+/**
+ * The demo under `/-/demo` (`--demo`): pages that stand beside the code, read once when they are
+ * first asked for.
+ */
 import { readFileSync } from 'node:fs';
 import type { Headers } from '../http/answer.js';
 import type { OpsPage } from './pages.js';

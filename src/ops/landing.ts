@@ -2,8 +2,12 @@
 import type { OpsPages } from './pages.js';
 
 export function landingPage(pages: OpsPages): string {
-  const demo = pages.has('demo') ? '\n  <li><a href="/-/demo">/-/demo</a>: see it at work</li>' : '';
-  const withKey = [...pages].filter(([, { access }]) => access === 'key').map(([name]) => `<code>/-/${name}</code>`);
+  const demo = pages.has('demo')
+    ? '\n  <li><a href="/-/demo">/-/demo</a>: see it at work</li>'
+    : '';
+  const withKey = [...pages]
+    .filter(([, { access }]) => access === 'key')
+    .map(([name]) => `<code>/-/${name}</code>`);
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

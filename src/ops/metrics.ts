@@ -1,6 +1,6 @@
 /**
- * Metrics in Prometheus' text format, through prom-client. What is counted stays in plain numbers (counters.ts), and is copied when
- * it is asked for.
+ * Metrics in Prometheus' text format, through prom-client. What is counted stays in plain numbers
+ * (counters.ts), and is copied when it is asked for.
  */
 import { createRequire } from 'node:module';
 import type { Counter, Gauge, Registry } from 'prom-client';
@@ -31,9 +31,18 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     labels: ['version'],
     read: ({ stats }) => [[{ version: stats.version }, 1]],
   },
-  holdline_uptime_seconds: { help: 'since the server was made', read: ({ stats }) => stats.uptimeMs / 1000 },
-  holdline_draining: { help: '1 while the server ends in order', read: ({ stats }) => Number(stats.draining) },
-  holdline_head_id: { help: 'id of the newest event that entered a ring', read: ({ stats }) => stats.head },
+  holdline_uptime_seconds: {
+    help: 'since the server was made',
+    read: ({ stats }) => stats.uptimeMs / 1000,
+  },
+  holdline_draining: {
+    help: '1 while the server ends in order',
+    read: ({ stats }) => Number(stats.draining),
+  },
+  holdline_head_id: {
+    help: 'id of the newest event that entered a ring',
+    read: ({ stats }) => stats.head,
+  },
   holdline_floor_id: {
     help: 'positions at or below it may have lost something that is not known any more',
     read: ({ stats }) => stats.floor,
@@ -41,15 +50,28 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
   holdline_lines: {
     help: 'lines open, by the way they were asked for; polls that wait among them',
     labels: ['transport'],
-    read: ({ stats }) => Object.entries(stats.lines.byTransport).map(([transport, count]) => [{ transport }, count]),
+    read: ({ stats }) =>
+      Object.entries(stats.lines.byTransport).map(([transport, count]) => [{ transport }, count]),
   },
-  holdline_lines_stalled: { help: 'lines that refused bytes and have not drained', read: ({ stats }) => stats.lines.stalled },
-  holdline_lines_cap: { help: 'most lines that are held (--max-connections)', read: ({ stats }) => stats.lines.cap },
+  holdline_lines_stalled: {
+    help: 'lines that refused bytes and have not drained',
+    read: ({ stats }) => stats.lines.stalled,
+  },
+  holdline_lines_cap: {
+    help: 'most lines that are held (--max-connections)',
+    read: ({ stats }) => stats.lines.cap,
+  },
   holdline_sockets: { help: 'sockets open', read: ({ stats }) => stats.sockets.open },
-  holdline_sockets_cap: { help: 'most sockets that are accepted', read: ({ stats }) => stats.sockets.cap },
+  holdline_sockets_cap: {
+    help: 'most sockets that are accepted',
+    read: ({ stats }) => stats.sockets.cap,
+  },
   holdline_channels: { help: 'channels known by name', read: ({ stats }) => stats.channels.known },
   holdline_rings: { help: 'channels that hold a ring', read: ({ stats }) => stats.channels.rings },
-  holdline_ring_bytes: { help: 'memory of all rings (--replay-total)', read: ({ stats }) => stats.channels.ringBytes },
+  holdline_ring_bytes: {
+    help: 'memory of all rings (--replay-total)',
+    read: ({ stats }) => stats.channels.ringBytes,
+  },
   holdline_queue_events: {
     help: 'events that have an id and have not entered their ring',
     read: ({ stats }) => stats.queue.events,
@@ -59,7 +81,10 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     help: 'publishes that wait for room',
     read: ({ stats }) => stats.queue.waitingPublishers,
   },
-  holdline_publishers_waiting_bytes: { help: 'bytes of those publishes', read: ({ stats }) => stats.queue.waitingBytes },
+  holdline_publishers_waiting_bytes: {
+    help: 'bytes of those publishes',
+    read: ({ stats }) => stats.queue.waitingBytes,
+  },
   holdline_loop_delay_seconds: {
     help: 'delay of the event loop since the start; quantile 1 is the longest',
     labels: ['quantile'],
@@ -69,11 +94,15 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
       [{ quantile: '1' }, loopDelay.maxMs / 1000],
     ],
   },
-  holdline_memory_rss_bytes: { help: 'resident memory of the process', read: ({ memory }) => memory.rssBytes },
+  holdline_memory_rss_bytes: {
+    help: 'resident memory of the process',
+    read: ({ memory }) => memory.rssBytes,
+  },
   holdline_memory_bytes: {
     help: 'memory of the process by class; the classes add up to holdline_memory_rss_bytes',
     labels: ['class'],
-    read: ({ memory }) => Object.entries(memory.classes).map(([name, { bytes }]) => [{ class: name }, bytes]),
+    read: ({ memory }) =>
+      Object.entries(memory.classes).map(([name, { bytes }]) => [{ class: name }, bytes]),
   },
   holdline_memory_heap_used_bytes: {
     help: 'bytes of objects on the heap of V8, garbage among them',
@@ -92,7 +121,9 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
   holdline_memory_line_bytes: {
     help: 'native memory that one more line takes: measured in this process, or kept from an earlier measurement',
     labels: ['source'],
-    read: ({ memory: { classes } }) => [[{ source: classes.native.source }, classes.native.bytesPerLine ?? 0]],
+    read: ({ memory: { classes } }) => [
+      [{ source: classes.native.source }, classes.native.bytesPerLine ?? 0],
+    ],
   },
   holdline_memory_budget_bytes: {
     help: 'memory past which no line is opened (--memory-budget)',
@@ -137,8 +168,9 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
 };
 
 /**
- * Three files of prom-client by themselves, when they are first needed: the package as a whole loads the modules for clusters and push
- * gateways, which are 9 MB and a stop of 25 ms and more; these are 1 MB and 4 ms.
+ * Three files of prom-client by themselves, when they are first needed: the package as a whole
+ * loads the modules for clusters and push gateways, which are 9 MB and a stop of 25 ms and more;
+ * these are 1 MB and 4 ms.
  */
 function loadPromClient(): Pick<typeof import('prom-client'), 'Counter' | 'Gauge' | 'Registry'> {
   const load = createRequire(import.meta.url);
@@ -171,21 +203,43 @@ export class Metrics {
         this.reset();
         this.inc(figures().stats.counters[name]);
       };
-      registry.registerMetric(new CounterOf({ name: `holdline_${name}`, help: COUNTER_MEANINGS[name], registers, collect }));
+      registry.registerMetric(
+        new CounterOf({
+          name: `holdline_${name}`,
+          help: COUNTER_MEANINGS[name],
+          registers,
+          collect,
+        }),
+      );
     }
     const collectRefusals = function (this: Counter): void {
       this.reset();
-      for (const [code, count] of Object.entries(figures().stats.counters.refused)) this.inc({ code }, count);
+      for (const [code, count] of Object.entries(figures().stats.counters.refused))
+        this.inc({ code }, count);
     };
     const help = 'requests and messages that were refused, by code';
     registry.registerMetric(
-      new CounterOf({ name: 'holdline_refusals_total', help, labelNames: ['code'], registers, collect: collectRefusals }),
+      new CounterOf({
+        name: 'holdline_refusals_total',
+        help,
+        labelNames: ['code'],
+        registers,
+        collect: collectRefusals,
+      }),
     );
     for (const [name, row] of Object.entries(GAUGES)) {
       const collect = function (this: Gauge): void {
         setGauge(this, row.read(figures()));
       };
-      registry.registerMetric(new GaugeOf({ name, help: row.help, labelNames: [...(row.labels ?? [])], registers, collect }));
+      registry.registerMetric(
+        new GaugeOf({
+          name,
+          help: row.help,
+          labelNames: [...(row.labels ?? [])],
+          registers,
+          collect,
+        }),
+      );
     }
     return registry;
   }

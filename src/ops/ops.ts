@@ -7,7 +7,10 @@ import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
 
-/** How often the loop's delay is sampled, ms. The histogram counts the sampling itself in, so it is taken off again. */
+/**
+ * How often the loop's delay is sampled, ms. The histogram counts the sampling itself in, so it is
+ * taken off again.
+ */
 const SAMPLE_MS = 10;
 
 const NS_PER_MS = 1e6;
@@ -41,7 +44,10 @@ export interface Stats {
     readonly rssBytes: number;
     readonly heapUsedBytes: number;
     readonly externalBytes: number;
-    /** `--memory-budget`, and what counted against it when it was last looked at, kernel memory among it; null without one. */
+    /**
+     * `--memory-budget`, and what counted against it when it was last looked at, kernel memory
+     * among it; null without one.
+     */
     readonly budgetBytes: number | null;
     readonly budgetUsedBytes: number | null;
   };

@@ -24,7 +24,9 @@ export interface OpsAnswer {
 }
 
 export interface OpsPage {
-  /** `key`: who has the ops key; `host`: who asks for a name of the server's own; `open`: anyone. */
+  /**
+   * `key`: who has the ops key; `host`: who asks for a name of the server's own; `open`: anyone.
+   */
   readonly access: 'key' | 'host' | 'open';
   /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
   answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
@@ -46,7 +48,8 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
       access: 'open',
-      answer: ({ draining }) => (draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' })),
+      answer: ({ draining }) =>
+        draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' }),
     },
     stats: { access: 'key', answer: ({ draining }) => json(ops.stats(draining)) },
     memory: { access: 'key', answer: async () => json(await memory.report()) },
@@ -54,12 +57,16 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
       access: 'key',
       answer({ query }) {
         const sort = orderOf(query);
-        return json({ sort, connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES_DEFAULT) });
+        return json({
+          sort,
+          connections: hub.rankLines(sort, limitOf(query) || RANKED_LINES_DEFAULT),
+        });
       },
     },
     metrics: {
       access: 'key',
-      answer: ({ draining }) => metrics.answer({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+      answer: ({ draining }) =>
+        metrics.answer({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
     },
   };
   return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));

@@ -1,6 +1,7 @@
 /**
- * What a command was told: every option from the first of flag, environment variable, config file and default that gives one, and
- * where each came from. Also the help, which is the same table read aloud. `serve` reads all four, other commands no file.
+ * What a command was told: every option from the first of flag, environment variable, config file
+ * and default that gives one, and where each came from. Also the help, which is the same table read
+ * aloud. `serve` reads all four, other commands no file.
  */
 
 import { parseArgs } from 'node:util';
@@ -18,7 +19,10 @@ import { HoldlineError } from '../errors.js';
 import { choice, textMatching, yesOrNo, type Kind } from './kinds.js';
 import { nearestName } from './spelling.js';
 
-/** Options of the command that are no business of a server: they have a variable, and the log level a key in the file too. */
+/**
+ * Options of the command that are no business of a server: they have a variable, and the log level
+ * a key in the file too.
+ */
 const LOG_LEVEL = {
   flag: 'log-level',
   kind: choice('LEVEL', ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
@@ -75,7 +79,9 @@ export interface Surroundings {
   readFile(this: void, path: string): string;
 }
 
-/** A value that one of the sources gave, or undefined from the default, and the names of the place. */
+/**
+ * A value that one of the sources gave, or undefined from the default, and the names of the place.
+ */
 interface Found extends Given {
   readonly source: string;
 }
@@ -92,7 +98,8 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   const logLevel = (found.get(LOG_LEVEL)!.value as string | undefined) ?? LOG_LEVEL.default;
 
   const resolved = new Map<OptionRow, unknown>([[LOG_LEVEL, logLevel]]);
-  for (const [setting, row] of Object.entries(OPTIONS)) resolved.set(row, settings[setting as SettingName]);
+  for (const [setting, row] of Object.entries(OPTIONS))
+    resolved.set(row, settings[setting as SettingName]);
   const entries = FILE_ROWS.map((row) => ({
     name: row.flag,
     value: maskedText(row, resolved.get(row)),
@@ -107,14 +114,20 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   };
 }
 
-/** The values of a table of options: each of its kind, or undefined where nobody gave one and the row has no default. */
+/**
+ * The values of a table of options: each of its kind, or undefined where nobody gave one and the
+ * row has no default.
+ */
 export type ValuesOf<Rows extends Readonly<Record<string, OptionRow>>> = {
   readonly [Name in keyof Rows]: Rows[Name]['kind'] extends Kind<infer Value>
     ? Value | Extract<Rows[Name]['default'], undefined>
     : never;
 };
 
-/** Reads the arguments after a command that has a table of options of its own and no config file. Throws HOLDLINE_BAD_OPTION. */
+/**
+ * Reads the arguments after a command that has a table of options of its own and no config file.
+ * Throws HOLDLINE_BAD_OPTION.
+ */
 export function parseOptions<const Rows extends Readonly<Record<string, OptionRow>>>(
   command: string,
   rows: Rows,
@@ -132,14 +145,31 @@ export function parseOptions<const Rows extends Readonly<Record<string, OptionRo
   return { values: Object.fromEntries(values) as ValuesOf<Rows>, warnings };
 }
 
-/** The texts of the flags by name, the last one where one is repeated and all of them, with commas between, where that adds up. */
-function readFlags(command: string, rows: readonly OptionRow[], args: readonly string[]): ReadonlyMap<string, string> {
+/**
+ * The texts of the flags by name, the last one where one is repeated and all of them, with commas
+ * between, where that adds up.
+ */
+function readFlags(
+  command: string,
+  rows: readonly OptionRow[],
+  args: readonly string[],
+): ReadonlyMap<string, string> {
   const rowsByFlag = new Map(rows.map((row) => [row.flag, row]));
   const options = Object.fromEntries(
-    rows.map((row) => [row.flag, { type: takesValue(row) ? ('string' as const) : ('boolean' as const) }]),
+    rows.map((row) => [
+      row.flag,
+      { type: takesValue(row) ? ('string' as const) : ('boolean' as const) },
+    ]),
   );
-  // Not strict: parseArgs would stop at the first oddity with words of its own, which name neither what would work nor a near name.
-  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
+  // Not strict: parseArgs would stop at the first oddity with words of its own, which name neither
+  // what would work nor a near name.
+  const { tokens } = parseArgs({
+    args: [...args],
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
   const flags = new Map<string, string>();
   for (const token of tokens) {
     if (token.kind === 'option-terminator') continue;
@@ -177,8 +207,12 @@ function takesValue(row: OptionRow): boolean {
 }
 
 /** The JSON object in the file, whose keys are all known. */
-function readConfigFile(path: string, readFile: (path: string) => string): Readonly<Record<string, unknown>> {
-  const refuse = (reason: string): HoldlineError => new HoldlineError('HOLDLINE_BAD_OPTION', `--config: "${path}" ${reason}`);
+function readConfigFile(
+  path: string,
+  readFile: (path: string) => string,
+): Readonly<Record<string, unknown>> {
+  const refuse = (reason: string): HoldlineError =>
+    new HoldlineError('HOLDLINE_BAD_OPTION', `--config: "${path}" ${reason}`);
   let content: string;
   try {
     content = readFile(path);
@@ -191,15 +225,26 @@ function readConfigFile(path: string, readFile: (path: string) => string): Reado
   } catch (error) {
     // Only the place: what V8 says quotes the text around it, and that may be a key.
     const position = /at position (\d+)/.exec((error as Error).message)?.[1];
-    const line = position === undefined ? '' : ` (line ${content.slice(0, Number(position)).split('\n').length})`;
-    throw refuse(`is not JSON${line}; wanted is an object such as {"port": 8080, "heartbeat": "15s"}`);
+    const line =
+      position === undefined
+        ? ''
+        : ` (line ${content.slice(0, Number(position)).split('\n').length})`;
+    throw refuse(
+      `is not JSON${line}; wanted is an object such as {"port": 8080, "heartbeat": "15s"}`,
+    );
   }
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
     throw refuse('holds no object; wanted is one such as {"port": 8080, "heartbeat": "15s"}');
   }
   const known = FILE_ROWS.map((row) => row.flag);
   const unknown = Object.keys(values).find((key) => !known.includes(key));
-  if (unknown !== undefined) throw unknownOption(unknown, known, `the keys are ${known.join(', ')}`, `"${unknown}" in ${path}`);
+  if (unknown !== undefined)
+    throw unknownOption(
+      unknown,
+      known,
+      `the keys are ${known.join(', ')}`,
+      `"${unknown}" in ${path}`,
+    );
   return values as Record<string, unknown>;
 }
 
@@ -215,7 +260,8 @@ function find(
     return { value, name, source };
   };
   const flagText = flags.get(row.flag);
-  if (flagText !== undefined) return accept(row.kind.readText(flagText), flagText, `--${row.flag}`, 'flag');
+  if (flagText !== undefined)
+    return accept(row.kind.readText(flagText), flagText, `--${row.flag}`, 'flag');
   const variable = variableOf(row);
   const variableText = env[variable];
   if (variableText !== undefined && !isServiceLink(variable, variableText)) {
@@ -223,25 +269,43 @@ function find(
   }
   if (file !== undefined && Object.hasOwn(file.values, row.flag)) {
     const given = file.values[row.flag];
-    return accept(row.kind.readJson(given), given, `"${row.flag}" in ${file.path}`, `file ${file.path}`);
+    return accept(
+      row.kind.readJson(given),
+      given,
+      `"${row.flag}" in ${file.path}`,
+      `file ${file.path}`,
+    );
   }
   return { value: undefined, name: `--${row.flag}`, source: 'default' };
 }
 
 /**
- * Kubernetes gives every pod variables about the services beside it, and a service called "holdline" makes HOLDLINE_PORT a URL:
- * HOLDLINE_SERVICE_HOST=10.0.0.7, HOLDLINE_PORT=tcp://10.0.0.7:80, HOLDLINE_PORT_80_TCP_ADDR=10.0.0.7. None of them is meant for us.
+ * Kubernetes gives every pod variables about the services beside it, and a service called
+ * "holdline" makes HOLDLINE_PORT a URL: HOLDLINE_SERVICE_HOST=10.0.0.7,
+ * HOLDLINE_PORT=tcp://10.0.0.7:80, HOLDLINE_PORT_80_TCP_ADDR=10.0.0.7. None of them is meant for
+ * us.
  */
 function isServiceLink(variable: string, value: string): boolean {
   if (variable.endsWith('_PORT') && /^(?:tcp|udp|sctp):\/\//.test(value)) return true;
-  return /_SERVICE_HOST$|_SERVICE_PORT(?:_[A-Z0-9_]+)?$|_PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?$/.test(variable);
+  return /_SERVICE_HOST$|_SERVICE_PORT(?:_[A-Z0-9_]+)?$|_PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?$/.test(
+    variable,
+  );
 }
 
-/** A warning for each HOLDLINE_ variable that is no option. It is no error: unlike flags and file, the environment has many authors. */
+/**
+ * A warning for each HOLDLINE_ variable that is no option. It is no error: unlike flags and file,
+ * the environment has many authors.
+ */
 function unknownVariables(env: Surroundings['env'], rows: readonly OptionRow[]): string[] {
   const known = rows.map(variableOf);
   return Object.entries(env).flatMap(([name, value]) => {
-    if (!name.startsWith('HOLDLINE_') || known.includes(name) || value === undefined || isServiceLink(name, value)) return [];
+    if (
+      !name.startsWith('HOLDLINE_') ||
+      known.includes(name) ||
+      value === undefined ||
+      isServiceLink(name, value)
+    )
+      return [];
     const nearest = nearestName(
       name.slice('HOLDLINE_'.length),
       known.map((one) => one.slice('HOLDLINE_'.length)),
@@ -263,7 +327,9 @@ export function configTable(entries: readonly ConfigEntry[]): string {
   const rows = [{ name: 'name', value: 'value', source: 'source' }, ...entries];
   const nameWidth = Math.max(...rows.map((row) => row.name.length));
   const valueWidth = Math.max(...rows.map((row) => row.value.length));
-  return rows.map((row) => `${row.name.padEnd(nameWidth)}  ${row.value.padEnd(valueWidth)}  ${row.source}\n`).join('');
+  return rows
+    .map((row) => `${row.name.padEnd(nameWidth)}  ${row.value.padEnd(valueWidth)}  ${row.source}\n`)
+    .join('');
 }
 
 /** What `holdline serve --help` prints. */
@@ -289,7 +355,9 @@ export function optionLines(rows: readonly OptionRow[]): string[] {
   const described = rows.map((row) => ({ left: `  --${row.flag} ${row.kind.placeholder}`, row }));
   const width = Math.max(...described.map(({ left }) => left.length)) + 2;
   const lines = described.flatMap(({ left, row }) => {
-    const bounds = takesValue(row) ? [' '.repeat(width) + [row.kind.range, defaultInWords(row)].filter(Boolean).join('; ')] : [];
+    const bounds = takesValue(row)
+      ? [' '.repeat(width) + [row.kind.range, defaultInWords(row)].filter(Boolean).join('; ')]
+      : [];
     return [left.padEnd(width) + row.help, ...bounds];
   });
   return ['Options:', ...lines, '  -h, --help'.padEnd(width) + 'print this and exit'];

@@ -1,9 +1,13 @@
 /**
- * The kinds of option value: how each reads from text, from JSON and from the library's caller, what it accepts in words, and how
- * it is written back. A kind knows nothing of options; config.ts gives each option its kind.
+ * The kinds of option value: how each reads from text, from JSON and from the library's caller,
+ * what it accepts in words, and how it is written back. A kind knows nothing of options; config.ts
+ * gives each option its kind.
  */
 
-/** One kind of value with its bounds. Every way of reading ends in {@link Kind.read}, so that no source has a check of its own. */
+/**
+ * One kind of value with its bounds. Every way of reading ends in {@link Kind.read}, so that no
+ * source has a check of its own.
+ */
 export interface Kind<V> {
   /** What stands for the value in help: `--port N`. Empty for a flag that needs no value. */
   readonly placeholder: string;
@@ -11,7 +15,9 @@ export interface Kind<V> {
   readonly accepted: string;
   /** The same for the library's caller, who gives sizes and times as numbers. */
   readonly acceptedValue: string;
-  /** The bounds alone, for help, which explains sizes and times once; empty where there are none. */
+  /**
+   * The bounds alone, for help, which explains sizes and times once; empty where there are none.
+   */
   readonly range: string;
   /** True when a repeated flag adds to the value instead of replacing it. */
   readonly repeatable: boolean;
@@ -49,13 +55,30 @@ function kind<V>(parts: KindParts<V>): Kind<V> {
     readText,
     toText = String,
   } = parts;
-  const readJson = parts.readJson ?? ((value: unknown) => (typeof value === 'string' ? readText(value) : read(value)));
-  return { placeholder, accepted, acceptedValue, range, repeatable, read, readText, readJson, toText };
+  const readJson =
+    parts.readJson ??
+    ((value: unknown) => (typeof value === 'string' ? readText(value) : read(value)));
+  return {
+    placeholder,
+    accepted,
+    acceptedValue,
+    range,
+    repeatable,
+    read,
+    readText,
+    readJson,
+    toText,
+  };
 }
 
-function wholeNumberWithin(min: number, max: number, orZero = false): (value: unknown) => number | undefined {
+function wholeNumberWithin(
+  min: number,
+  max: number,
+  orZero = false,
+): (value: unknown) => number | undefined {
   return (value) =>
-    Number.isSafeInteger(value) && (((value as number) >= min && (value as number) <= max) || (orZero && value === 0))
+    Number.isSafeInteger(value) &&
+    (((value as number) >= min && (value as number) <= max) || (orZero && value === 0))
       ? (value as number)
       : undefined;
 }
@@ -95,23 +118,32 @@ const TIME_UNITS: Units = [
   ['h', 3_600_000],
 ];
 
-/** "64KiB", "1.5s": a number, which may have a fraction, and a unit. NaN for anything else and for what is no whole number. */
+/**
+ * "64KiB", "1.5s": a number, which may have a fraction, and a unit. NaN for anything else and for
+ * what is no whole number.
+ */
 function readQuantity(text: string, units: Units): number {
   const parts = /^(\d{1,16}(?:\.\d{1,6})?)([A-Za-z]+)$/.exec(text);
   const unit = units.find(([name]) => name === parts?.[2]);
-  // The product of a decimal fraction and a unit may miss the whole number it stands for by a rounding error: 0.07s is 70ms.
+  // The product of a decimal fraction and a unit may miss the whole number it stands for by a
+  // rounding error: 0.07s is 70ms.
   const value = unit === undefined ? Number.NaN : Number((Number(parts![1]) * unit[1]).toFixed(6));
   return Number.isInteger(value) ? value : Number.NaN;
 }
 
 /** In the largest unit that leaves a whole number, so that reading it back gives the same value. */
 function writeQuantity(value: number, units: Units): string {
-  const [name, factor] = (value === 0 ? undefined : units.findLast((unit) => value % unit[1] === 0)) ?? units[0]!;
+  const [name, factor] =
+    (value === 0 ? undefined : units.findLast((unit) => value % unit[1] === 0)) ?? units[0]!;
   return `${value / factor}${name}`;
 }
 
 /** A number of bytes: `4096`, `64KiB`. */
-export function size(minBytes: number, maxBytes: number, { orZero = false }: RangeOptions = {}): Kind<number> {
+export function size(
+  minBytes: number,
+  maxBytes: number,
+  { orZero = false }: RangeOptions = {},
+): Kind<number> {
   const read = wholeNumberWithin(minBytes, maxBytes, orZero);
   const range = `${writeQuantity(minBytes, SIZE_UNITS)} to ${writeQuantity(maxBytes, SIZE_UNITS)}`;
   const zero = orZero ? '0 or ' : '';
@@ -121,18 +153,28 @@ export function size(minBytes: number, maxBytes: number, { orZero = false }: Ran
     acceptedValue: `${zero}an integer from ${minBytes} to ${maxBytes}, in bytes`,
     range: `${zero}${range}`,
     read,
-    readText: (text) => read(/^\d{1,16}$/.test(text) ? Number(text) : readQuantity(text, SIZE_UNITS)),
+    readText: (text) =>
+      read(/^\d{1,16}$/.test(text) ? Number(text) : readQuantity(text, SIZE_UNITS)),
     toText: (bytes) => writeQuantity(bytes, SIZE_UNITS),
   });
 }
 
-/** A span of time, a number of milliseconds to the library: `250ms`, `15s`. Text and JSON need a unit, but for 0. */
-export function time(minMs: number, maxMs: number, { orZero = false }: RangeOptions = {}): Kind<number> {
+/**
+ * A span of time, a number of milliseconds to the library: `250ms`, `15s`. Text and JSON need a
+ * unit, but for 0.
+ */
+export function time(
+  minMs: number,
+  maxMs: number,
+  { orZero = false }: RangeOptions = {},
+): Kind<number> {
   const read = wholeNumberWithin(minMs, maxMs, orZero);
   const range = `${writeQuantity(minMs, TIME_UNITS)} to ${writeQuantity(maxMs, TIME_UNITS)}`;
   const zero = orZero ? '0 or ' : '';
-  // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds, so a guess would be wrong by a factor of 1000.
-  const readText = (text: string): number | undefined => read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
+  // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds, so a guess
+  // would be wrong by a factor of 1000.
+  const readText = (text: string): number | undefined =>
+    read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
   return kind({
     placeholder: 'TIME',
     accepted: `${zero}a time from ${range} in ms, s, min or h, such as 250ms or 15s`,
@@ -140,13 +182,17 @@ export function time(minMs: number, maxMs: number, { orZero = false }: RangeOpti
     range: `${zero}${range}`,
     read,
     readText,
-    readJson: (value) => (typeof value === 'string' ? readText(value) : value === 0 ? read(0) : undefined),
+    readJson: (value) =>
+      typeof value === 'string' ? readText(value) : value === 0 ? read(0) : undefined,
     toText: (ms) => writeQuantity(ms, TIME_UNITS),
   });
 }
 
 /** One word of a few. */
-export function choice<const Word extends string>(placeholder: string, words: readonly Word[]): Kind<Word> {
+export function choice<const Word extends string>(
+  placeholder: string,
+  words: readonly Word[],
+): Kind<Word> {
   const read = (value: unknown): Word | undefined => words.find((word) => word === value);
   const range = words.join(', ');
   return kind({ placeholder, accepted: `one of ${range}`, range, read, readText: read });
@@ -154,27 +200,35 @@ export function choice<const Word extends string>(placeholder: string, words: re
 
 /** Yes or no. */
 export function yesOrNo(): Kind<boolean> {
-  const read = (value: unknown): boolean | undefined => (typeof value === 'boolean' ? value : undefined);
+  const read = (value: unknown): boolean | undefined =>
+    typeof value === 'boolean' ? value : undefined;
   return kind({
     placeholder: '',
     accepted: 'true or false',
     read,
-    // As a flag it may stand alone; "true" is what it then means. 1 and 0 are what environments are full of.
-    readText: (text) => (text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined),
+    // As a flag it may stand alone; "true" is what it then means. 1 and 0 are what environments are
+    // full of.
+    readText: (text) =>
+      text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined,
   });
 }
 
 /** Text that matches a pattern as a whole; `accepted` says in words what the pattern says. */
 export function textMatching(placeholder: string, pattern: RegExp, accepted: string): Kind<string> {
-  const read = (value: unknown): string | undefined => (typeof value === 'string' && pattern.test(value) ? value : undefined);
+  const read = (value: unknown): string | undefined =>
+    typeof value === 'string' && pattern.test(value) ? value : undefined;
   return kind({ placeholder, accepted, read, readText: read });
 }
 
 /**
- * A URL of plain HTTP, or of HTTPS where that is said, whose path matches as a whole, without user, query and fragment. The value is
- * as `URL` writes it.
+ * A URL of plain HTTP, or of HTTPS where that is said, whose path matches as a whole, without user,
+ * query and fragment. The value is as `URL` writes it.
  */
-export function httpUrl(path: RegExp, accepted: string, schemes: 'http' | 'https?' = 'http'): Kind<string> {
+export function httpUrl(
+  path: RegExp,
+  accepted: string,
+  schemes: 'http' | 'https?' = 'http',
+): Kind<string> {
   const whole = new RegExp(`^${schemes}://[^\\s/?#@]{1,255}/[^\\s?#]*$`, 'i');
   const read = (value: unknown): string | undefined => {
     // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
@@ -192,11 +246,15 @@ export function form<V>(
   readText: (text: string) => V | undefined,
   toText: (value: V) => string = String,
 ): Kind<V> {
-  const read = (value: unknown): V | undefined => (typeof value === 'string' ? readText(value) : undefined);
+  const read = (value: unknown): V | undefined =>
+    typeof value === 'string' ? readText(value) : undefined;
   return kind({ placeholder, accepted, read, readText, toText });
 }
 
-/** Several texts: an array, or text with commas between. `readItem` gives the item in its one spelling, or undefined. */
+/**
+ * Several texts: an array, or text with commas between. `readItem` gives the item in its one
+ * spelling, or undefined.
+ */
 export function list(
   placeholder: string,
   maxItems: number,
@@ -205,7 +263,9 @@ export function list(
 ): Kind<readonly string[]> {
   const read = (value: unknown): readonly string[] | undefined => {
     if (!Array.isArray(value) || value.length > maxItems) return undefined;
-    const items = value.map((item: unknown) => (typeof item === 'string' ? readItem(item) : undefined));
+    const items = value.map((item: unknown) =>
+      typeof item === 'string' ? readItem(item) : undefined,
+    );
     return items.every((item) => item !== undefined) ? [...new Set(items)] : undefined;
   };
   return kind({

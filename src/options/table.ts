@@ -1,6 +1,7 @@
 /**
- * The options: one table of every setting with its flag, kind, range, default and help, from which the library's types and checks,
- * the command line, the environment, the config file, `--help` and `--print-config` all follow. A new option is a row here.
+ * The options: one table of every setting with its flag, kind, range, default and help, from which
+ * the library's types and checks, the command line, the environment, the config file, `--help` and
+ * `--print-config` all follow. A new option is a row here.
  */
 
 import { inspect } from 'node:util';
@@ -26,7 +27,10 @@ const MOST_CONNECTIONS = 1_000_000;
 
 /** What one option is. */
 export interface OptionRow {
-  /** Name as a flag and in the config file; as a variable it is HOLDLINE_ and the same in capitals with underscores. */
+  /**
+   * Name as a flag and in the config file; as a variable it is HOLDLINE_ and the same in capitals
+   * with underscores.
+   */
   readonly flag: string;
   readonly kind: Kind<unknown>;
   /** The value when nobody gives one; a function where it depends on the file limit. */
@@ -39,10 +43,21 @@ export interface OptionRow {
   readonly secret?: true;
 }
 
-/** Visible ASCII, as an Authorization header can carry it: a key with a space or an umlaut could be set but never be sent. */
-const secret = textMatching('KEY', /^[\x21-\x7e]{1,1024}$/, '1 to 1024 visible ASCII characters without spaces');
+/**
+ * Visible ASCII, as an Authorization header can carry it: a key with a space or an umlaut could be
+ * set but never be sent.
+ */
+const secret = textMatching(
+  'KEY',
+  /^[\x21-\x7e]{1,1024}$/,
+  '1 to 1024 visible ASCII characters without spaces',
+);
 
-const host = textMatching('HOST', /^[^\s\p{Cc}]{1,255}$/u, 'a host name or an address without spaces');
+const host = textMatching(
+  'HOST',
+  /^[^\s\p{Cc}]{1,255}$/u,
+  'a host name or an address without spaces',
+);
 
 const origins = list(
   'ORIGIN',
@@ -51,19 +66,39 @@ const origins = list(
   readOrigin,
 );
 
-const hostNames = list('HOST', 1000, 'host names such as events.example, without scheme and port', readHostName);
+const hostNames = list(
+  'HOST',
+  1000,
+  'host names such as events.example, without scheme and port',
+  readHostName,
+);
 
 /** Settings by their name in the library, in the order of the help. */
 export const OPTIONS = {
-  host: { flag: 'host', kind: host, default: '127.0.0.1', help: 'address to listen on; 0.0.0.0 or :: for all' },
-  port: { flag: 'port', kind: integer(0, 65_535), default: 8080, help: 'port to listen on; 0 picks a free one' },
+  host: {
+    flag: 'host',
+    kind: host,
+    default: '127.0.0.1',
+    help: 'address to listen on; 0.0.0.0 or :: for all',
+  },
+  port: {
+    flag: 'port',
+    kind: integer(0, 65_535),
+    default: 8080,
+    help: 'port to listen on; 0 picks a free one',
+  },
   replayEvents: {
     flag: 'replay-events',
     kind: integer(0, 1_000_000),
     default: 1024,
     help: 'events a channel keeps for those who come back',
   },
-  replayBytes: { flag: 'replay-bytes', kind: size(0, GiB), default: MiB, help: 'bytes a channel keeps for those who come back' },
+  replayBytes: {
+    flag: 'replay-bytes',
+    kind: size(0, GiB),
+    default: MiB,
+    help: 'bytes a channel keeps for those who come back',
+  },
   replayTotalBytes: {
     flag: 'replay-total',
     kind: size(MiB, 64 * GiB),
@@ -115,8 +150,18 @@ export const OPTIONS = {
     help: 'key that publishers send as Authorization: Bearer',
     secret: true,
   },
-  openPublish: { flag: 'open-publish', kind: yesOrNo(), default: false, help: 'let anyone publish who reaches the port' },
-  demo: { flag: 'demo', kind: yesOrNo(), default: false, help: 'serve a page at /-/demo that shows the server at work' },
+  openPublish: {
+    flag: 'open-publish',
+    kind: yesOrNo(),
+    default: false,
+    help: 'let anyone publish who reaches the port',
+  },
+  demo: {
+    flag: 'demo',
+    kind: yesOrNo(),
+    default: false,
+    help: 'serve a page at /-/demo that shows the server at work',
+  },
   opsKey: {
     flag: 'ops-key',
     kind: secret,
@@ -164,7 +209,12 @@ export const OPTIONS = {
     default: MINUTE,
     help: 'a vanished peer is gone within this, a reader that takes nothing in a third of it; 0: 15 minutes',
   },
-  drainMs: { flag: 'drain', kind: time(0, 10 * MINUTE), default: 10 * SECOND, help: 'how long an orderly end may take' },
+  drainMs: {
+    flag: 'drain',
+    kind: time(0, 10 * MINUTE),
+    default: 10 * SECOND,
+    help: 'how long an orderly end may take',
+  },
   allowOrigin: {
     flag: 'allow-origin',
     kind: origins,
@@ -192,21 +242,30 @@ export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS
 /** What a caller of the library may give; the rest has its default. */
 export type Options = Partial<Settings>;
 
-/** What was given for an option: an accepted value, or undefined for its default, and the option's name where it is given. */
+/**
+ * What was given for an option: an accepted value, or undefined for its default, and the option's
+ * name where it is given.
+ */
 export interface Given {
   readonly value: unknown;
   /** `--port`, `HOLDLINE_PORT`, `port`. */
   readonly name: string;
 }
 
-/** Checks the options of a library's caller and fills in the defaults. Throws HOLDLINE_BAD_OPTION. */
-export function resolveOptions(options: Options = {}, fileLimit: number | undefined = readFileLimit()): Settings {
+/**
+ * Checks the options of a library's caller and fills in the defaults. Throws HOLDLINE_BAD_OPTION.
+ */
+export function resolveOptions(
+  options: Options = {},
+  fileLimit: number | undefined = readFileLimit(),
+): Settings {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw badOption('options', options, 'an object with settings by name');
   }
   const known = Object.keys(OPTIONS);
   for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(OPTIONS, name)) throw unknownOption(name, known, `the settings are ${known.join(', ')}`);
+    if (!Object.hasOwn(OPTIONS, name))
+      throw unknownOption(name, known, `the settings are ${known.join(', ')}`);
   }
   return settle((setting) => {
     const given: unknown = options[setting];
@@ -218,14 +277,21 @@ export function resolveOptions(options: Options = {}, fileLimit: number | undefi
   }, fileLimit);
 }
 
-/** Settings from what was given and the defaults for the rest, with the relations between them checked. */
-export function settle(givenFor: (setting: SettingName) => Given, fileLimit: number | undefined): Settings {
+/**
+ * Settings from what was given and the defaults for the rest, with the relations between them
+ * checked.
+ */
+export function settle(
+  givenFor: (setting: SettingName) => Given,
+  fileLimit: number | undefined,
+): Settings {
   const values: Record<string, unknown> = {};
   const names = {} as Record<SettingName, string>;
   for (const setting of Object.keys(OPTIONS) as SettingName[]) {
     const given = givenFor(setting);
     const row: OptionRow = OPTIONS[setting];
-    values[setting] = given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
+    values[setting] =
+      given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
     names[setting] = given.name;
   }
   const settings = Object.freeze(values) as unknown as Settings;
@@ -234,8 +300,13 @@ export function settle(givenFor: (setting: SettingName) => Given, fileLimit: num
 }
 
 /** Bounds that one option sets to another, or the machine to an option. */
-function checkRelations(settings: Settings, names: Record<SettingName, string>, fileLimit: number | undefined): void {
-  const carried = fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
+function checkRelations(
+  settings: Settings,
+  names: Record<SettingName, string>,
+  fileLimit: number | undefined,
+): void {
+  const carried =
+    fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -259,44 +330,77 @@ function checkRelations(settings: Settings, names: Record<SettingName, string>, 
   }
 }
 
-/** The connections that a file limit carries, with files left for the process and for clients that are told to come back. */
+/**
+ * The connections that a file limit carries, with files left for the process and for clients that
+ * are told to come back.
+ */
 function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
-  // At least 1, so that a file limit below that is refused by the relation and not by the option's range.
+  // At least 1, so that a file limit below that is refused by the relation and not by the option's
+  // range.
   return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, MOST_CONNECTIONS));
 }
 
 /** The error for a value that is not accepted. An empty secret is no secret. */
-export function badOption(name: string, given: unknown, accepted: string, isSecret = false): HoldlineError {
+export function badOption(
+  name: string,
+  given: unknown,
+  accepted: string,
+  isSecret = false,
+): HoldlineError {
   const shown = isSecret && given !== '' ? 'a secret that is not shown here' : show(given);
-  return new HoldlineError('HOLDLINE_BAD_OPTION', `${name}: ${shown} was given; accepted is ${accepted}`);
+  return new HoldlineError(
+    'HOLDLINE_BAD_OPTION',
+    `${name}: ${shown} was given; accepted is ${accepted}`,
+  );
 }
 
 function show(given: unknown): string {
-  const shown = typeof given === 'string' ? JSON.stringify(given) : inspect(given, { breakLength: Infinity, depth: 1 });
+  const shown =
+    typeof given === 'string'
+      ? JSON.stringify(given)
+      : inspect(given, { breakLength: Infinity, depth: 1 });
   return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
 }
 
-/** The error for a name that is no option; `otherwise` says where the names are when none is near, `shown` is the name in its place. */
-export function unknownOption(name: string, known: readonly string[], otherwise: string, shown = name): HoldlineError {
+/**
+ * The error for a name that is no option; `otherwise` says where the names are when none is near,
+ * `shown` is the name in its place.
+ */
+export function unknownOption(
+  name: string,
+  known: readonly string[],
+  otherwise: string,
+  shown = name,
+): HoldlineError {
   const nearest = nearestName(name, known);
   const hint = nearest === undefined ? otherwise : `did you mean ${nearest}?`;
   return new HoldlineError('HOLDLINE_BAD_OPTION', `${shown} is not an option; ${hint}`);
 }
 
-/** An origin as browsers send it. Where URL knows the scheme it says how: small letters, punycode, no usual port, no path. */
+/**
+ * An origin as browsers send it. Where URL knows the scheme it says how: small letters, punycode,
+ * no usual port, no path.
+ */
 function readOrigin(item: string): string | undefined {
   if (item === '*') return item;
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]{1,255}$/.test(item) || !URL.canParse(item)) return undefined;
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]{1,255}$/.test(item) || !URL.canParse(item))
+    return undefined;
   const origin = new URL(item).origin;
-  // Schemes of apps and extensions (capacitor://localhost) have the origin "null" in URL but send themselves as it stands.
+  // Schemes of apps and extensions (capacitor://localhost) have the origin "null" in URL but send
+  // themselves as it stands.
   return origin === item || (origin === 'null' && !item.startsWith('file:')) ? item : undefined;
 }
 
-/** A host name, an IPv4 address or an IPv6 address in brackets, in small letters, since the case of a Host header means nothing. */
+/**
+ * A host name, an IPv4 address or an IPv6 address in brackets, in small letters, since the case of
+ * a Host header means nothing.
+ */
 function readHostName(item: string): string | undefined {
   const name = item.toLowerCase();
-  return /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/.test(name) ? name : undefined;
+  return /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/.test(name)
+    ? name
+    : undefined;
 }
 
 function assertRelation(holds: boolean, relation: string): void {
@@ -304,10 +408,22 @@ function assertRelation(holds: boolean, relation: string): void {
 }
 for (const [setting, row] of Object.entries<OptionRow>(OPTIONS)) {
   const isOwnValue = row.default !== undefined && row.default !== connectionsUnder;
-  assertRelation(!isOwnValue || row.kind.read(row.default) !== undefined, `the default of ${setting} is in its range`);
+  assertRelation(
+    !isOwnValue || row.kind.read(row.default) !== undefined,
+    `the default of ${setting} is in its range`,
+  );
 }
 const { maxEventBytes, replayTotalBytes, replayBytes } = OPTIONS;
-assertRelation(maxEventBytes.kind.read(BODY_BYTES_MAX + 1) === undefined, 'the largest event fits a request body');
-assertRelation(maxEventBytes.kind.read(replayTotalBytes.default + 1) === undefined, 'the largest event fits the rings');
+assertRelation(
+  maxEventBytes.kind.read(BODY_BYTES_MAX + 1) === undefined,
+  'the largest event fits a request body',
+);
+assertRelation(
+  maxEventBytes.kind.read(replayTotalBytes.default + 1) === undefined,
+  'the largest event fits the rings',
+);
 assertRelation(replayBytes.default <= replayTotalBytes.default, 'the default ring fits all rings');
-assertRelation(connectionsUnder(undefined) <= MOST_CONNECTIONS, 'the connections without a file limit are in range');
+assertRelation(
+  connectionsUnder(undefined) <= MOST_CONNECTIONS,
+  'the connections without a file limit are in range',
+);

@@ -1,4 +1,7 @@
-/** The functions of the embedding program: checked when the server is made, and called so that none of them can end the process. */
+/**
+ * The functions of the embedding program: checked when the server is made, and called so that none
+ * of them can end the process.
+ */
 import { inspect } from 'node:util';
 import { badOption } from '../options/table.js';
 import { FAULT_LOG_MS } from '../limits.js';
@@ -23,11 +26,21 @@ export function callHook(hook: () => unknown, report: (error: unknown) => void):
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  );
 }
 
-/** What faults are reported to: `onError`, or stderr; where `onError` fails itself, stderr hears of both. */
-export function reporter(onError: ((error: unknown) => void) | undefined): (error: unknown) => void {
+/**
+ * What faults are reported to: `onError`, or stderr; where `onError` fails itself, stderr hears of
+ * both.
+ */
+export function reporter(
+  onError: ((error: unknown) => void) | undefined,
+): (error: unknown) => void {
   if (onError === undefined) return logFault;
   return (error) =>
     callHook(

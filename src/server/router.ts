@@ -33,7 +33,12 @@ import {
   transportOf,
   waitMsOf,
 } from '../http/request.js';
-import { answerStreamHead, openStream, deliveryModeOf, type StreamRequest } from '../transports/stream.js';
+import {
+  answerStreamHead,
+  openStream,
+  deliveryModeOf,
+  type StreamRequest,
+} from '../transports/stream.js';
 import type { Messages, Session } from '../transports/websocket.js';
 
 /** Whatever is held open. */
@@ -97,7 +102,11 @@ export class Router {
   }
 
   /** Answers a request, in its turn of the loop or later. */
-  readonly handle = (response: HttpResponse, request: HttpRequest, context?: UpgradeContext): void => {
+  readonly handle = (
+    response: HttpResponse,
+    request: HttpRequest,
+    context?: UpgradeContext,
+  ): void => {
     const { exchanges, guard } = this.#parts;
     exchanges.counters.requests_total++;
     const head = new Head(request);
@@ -105,17 +114,24 @@ export class Router {
     try {
       checkFraming(head);
       const answered = this.#route({ exchange, head, context });
-      if (answered !== undefined) answered.catch((error: unknown) => this.#refuse(exchange, head, error));
+      if (answered !== undefined)
+        answered.catch((error: unknown) => this.#refuse(exchange, head, error));
     } catch (error) {
       this.#refuse(exchange, head, error);
     }
   };
 
-  /** A key that was given and is not the right one is counted, and slows further ones from its address. */
+  /**
+   * A key that was given and is not the right one is counted, and slows further ones from its
+   * address.
+   */
   #refuse(exchange: Exchange, head: Head, error: unknown): void {
     const isWrongKey =
-      error instanceof HoldlineError && error.code === 'HOLDLINE_UNAUTHORIZED' && head.get('authorization') !== '';
-    const refusal = isWrongKey && exchange.isOpen ? this.#parts.failedKeys.failed(exchange.address) : undefined;
+      error instanceof HoldlineError &&
+      error.code === 'HOLDLINE_UNAUTHORIZED' &&
+      head.get('authorization') !== '';
+    const refusal =
+      isWrongKey && exchange.isOpen ? this.#parts.failedKeys.failed(exchange.address) : undefined;
     if (refusal === undefined) {
       exchange.refuse(error);
       return;
@@ -151,7 +167,7 @@ export class Router {
     }
   }
 
-  // ── subscribing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── subscribing ────────────────────────────────────────────────────────────────────────────────
 
   #subscribe(asked: Asked): Promise<void> | undefined {
     const { exchange, head } = asked;
@@ -172,7 +188,10 @@ export class Router {
     return allowed.then(() => exchange.inCork(open));
   }
 
-  /** What opens the line or answers the poll, once the client may have it: all that it needs of the request is read here. */
+  /**
+   * What opens the line or answers the poll, once the client may have it: all that it needs of the
+   * request is read here.
+   */
   #opener(asked: Asked, channels: readonly string[]): () => void {
     const { exchange, head } = asked;
     const { hub } = this.#parts;
@@ -181,13 +200,22 @@ export class Router {
     const position = positionOf(head.find('last-event-id'), query);
     if (transport === 'websocket') return this.#upgrader(asked, channels, position);
     if (transport === 'poll') {
-      const poll: PollRequest = { channels, position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      const poll: PollRequest = {
+        channels,
+        position,
+        waitMs: waitMsOf(query),
+        limit: limitOf(query),
+      };
       return () => {
         this.#checkServing();
         answerOrWait(hub, hub, exchange, poll, () => this.#checkPlace());
       };
     }
-    const stream: StreamRequest = { channels, position, mode: deliveryModeOf(transport, channels, query.isSet('envelope')) };
+    const stream: StreamRequest = {
+      channels,
+      position,
+      mode: deliveryModeOf(transport, channels, query.isSet('envelope')),
+    };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     return () => this.#openStream(exchange, stream);
   }
@@ -220,8 +248,14 @@ export class Router {
     this.#parts.memory.checkRoom();
   }
 
-  /** Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it. */
-  #upgrader({ exchange, head, context }: Asked, channels: readonly string[], position: Position): () => void {
+  /**
+   * Checks a handshake (RFC 6455, 4.2.1) while the request is valid; what is returned completes it.
+   */
+  #upgrader(
+    { exchange, head, context }: Asked,
+    channels: readonly string[],
+    position: Position,
+  ): () => void {
     const { guard, messages, failedKeys } = this.#parts;
     guard.checkSite(head);
     const key = head.get('sec-websocket-key');
@@ -240,15 +274,21 @@ export class Router {
     };
   }
 
-  /** Reconnect delay, uniform over the time that taking all lines back would need twice, so that a crash is no stampede. */
+  /**
+   * Reconnect delay, uniform over the time that taking all lines back would need twice, so that a
+   * crash is no stampede.
+   */
   #retryMs(): number {
     const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
 
-  // ── publishing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── publishing ─────────────────────────────────────────────────────────────────────────────────
 
-  /** Whoever has no right, or no room, is refused before the body is received; and the place of whoever leaves is free. */
+  /**
+   * Whoever has no right, or no room, is refused before the body is received; and the place of
+   * whoever leaves is free.
+   */
   async #publish({ exchange, head }: Asked): Promise<void> {
     const { hub, guard, idempotency, exchanges } = this.#parts;
     const { maxEventBytes } = this.#options;
@@ -264,22 +304,34 @@ export class Router {
     const scope = { channel, credential: idempotencyKey === '' ? '' : head.get('authorization') };
     if (idempotencyKey !== '') checkIdempotencyKey(idempotencyKey);
     if (this.draining) {
-      throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish to another, or after its restart');
+      throw new HoldlineError(
+        'HOLDLINE_DRAINING',
+        'the server is shutting down; publish to another, or after its restart',
+      );
     }
     const allowed = guard.authorize(head, 'publish', [channel]);
     // Heard below, unless there is no room to receive anything.
     allowed?.catch(() => {});
     const reservation = hub.reserve(channel);
-    const incoming = new IncomingBody(exchange, contentLengthOf(head), bodyLimit(kind, maxEventBytes), reservation);
+    const incoming = new IncomingBody(
+      exchange,
+      contentLengthOf(head),
+      bodyLimit(kind, maxEventBytes),
+      reservation,
+    );
     exchange.incoming = incoming;
     try {
-      // In this turn, since uWebSockets hands a body over only to who listens by now. native-notes/request-in-its-turn.md
+      // In this turn, since uWebSockets hands a body over only to who listens by now.
+      // native-notes/request-in-its-turn.md
       const received = incoming.receive();
       await (allowed === undefined ? received : Promise.all([received, allowed]));
       const { body } = incoming;
       // Who left while the program was asked is not published for.
       if (exchange.gone) return;
-      const submission = { reservation, read: () => readEvents(channel, kind, type, body, maxEventBytes) };
+      const submission = {
+        reservation,
+        read: () => readEvents(channel, kind, type, body, maxEventBytes),
+      };
       let receipt: Receipt;
       if (idempotencyKey === '') {
         receipt = receiptOf(await hub.submit(channel, submission));
@@ -315,7 +367,7 @@ export class Router {
     return remove();
   }
 
-  // ── the rest ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the rest ───────────────────────────────────────────────────────────────────────────────────
 
   #answerOther({ exchange, head }: Asked): void {
     this.#parts.guard.checkHost(head);
@@ -333,7 +385,10 @@ export class Router {
     guard.checkSite(head);
     const page = pages.get(head.path.slice('/-/'.length));
     if (page === undefined) {
-      throw new HoldlineError('HOLDLINE_NOT_FOUND', `nothing is at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`);
+      throw new HoldlineError(
+        'HOLDLINE_NOT_FOUND',
+        `nothing is at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`,
+      );
     }
     if (head.method !== 'GET' && !exchange.isHead) {
       refuseMethod(exchange, ALLOWED_OPS_METHODS);
@@ -362,5 +417,10 @@ function refuseMethod(exchange: Exchange, allowed: string): void {
 }
 
 function receiptOf({ ids, subscribers }: Published): Receipt {
-  return { firstId: ids[0] as number, lastId: ids.at(-1) as number, count: ids.length, subscribers };
+  return {
+    firstId: ids[0] as number,
+    lastId: ids.at(-1) as number,
+    count: ids.length,
+    subscribers,
+  };
 }

@@ -10,7 +10,12 @@ import { makeCounters } from '../counters.js';
 import { HoldlineError, withStack } from '../errors.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
-import { DRAIN_ENDS_PER_TURN_MIN, DRAIN_LINGER_MS, DRAIN_TURN_MS, SPARE_SOCKETS_MAX } from '../limits.js';
+import {
+  DRAIN_ENDS_PER_TURN_MIN,
+  DRAIN_LINGER_MS,
+  DRAIN_TURN_MS,
+  SPARE_SOCKETS_MAX,
+} from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
@@ -37,9 +42,15 @@ export interface Hooks {
   readonly onClose?: (line: LineInfo) => void;
   /** JSON Schemas by event type, for objects published through the library. Compiled once. */
   readonly eventSchemas?: EventSchemas;
-  /** Told of faults that are not a client's: those of hooks, and of Holdline itself. The default logs one a second to stderr. */
+  /**
+   * Told of faults that are not a client's: those of hooks, and of Holdline itself. The default
+   * logs one a second to stderr.
+   */
   readonly onError?: (error: unknown) => void;
-  /** Told in words, at most once a second, what an operator should see and is nobody's fault here: wrong keys. */
+  /**
+   * Told in words, at most once a second, what an operator should see and is nobody's fault here:
+   * wrong keys.
+   */
   readonly onWarning?: (words: string) => void;
 }
 
@@ -59,11 +70,17 @@ export interface LibraryEvent {
 /** A channel of a server. */
 export interface ServerChannel {
   readonly name: string;
-  /** Publishes an event; resolves to its id. Rejects with a HoldlineError, HOLDLINE_PUBLISH_BUSY among them: then try again. */
+  /**
+   * Publishes an event; resolves to its id. Rejects with a HoldlineError, HOLDLINE_PUBLISH_BUSY
+   * among them: then try again.
+   */
   publish(event: LibraryEvent): Promise<number>;
   /** Publishes several events, all or none; resolves to their ids. */
   publishAll(events: readonly LibraryEvent[]): Promise<readonly number[]>;
-  /** Ends the channel's history and the lines on it alone, as DELETE does; resolves to the id of the deletion. */
+  /**
+   * Ends the channel's history and the lines on it alone, as DELETE does; resolves to the id of the
+   * deletion.
+   */
   delete(): Promise<number>;
 }
 
@@ -74,11 +91,17 @@ export interface Server {
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /** The figures of `/-/stats`. */
   stats(): Stats;
-  /** Takes nothing new, ends every line with an end event, and closes; at the latest after `drainMs` (default: the option). */
+  /**
+   * Takes nothing new, ends every line with an end event, and closes; at the latest after `drainMs`
+   * (default: the option).
+   */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }
 
-/** Makes a server. Options are those of the command line, in camel case, sizes in bytes and times in ms. Throws HOLDLINE_BAD_OPTION. */
+/**
+ * Makes a server. Options are those of the command line, in camel case, sizes in bytes and times in
+ * ms. Throws HOLDLINE_BAD_OPTION.
+ */
 export function createServer(options: Options & Hooks = {}): Server {
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
@@ -100,24 +123,44 @@ export function createServer(options: Options & Hooks = {}): Server {
   const tell = (hook: ((line: LineInfo) => void) | undefined) =>
     hook === undefined
       ? undefined
-      : (channels: readonly string[]) => SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
+      : (channels: readonly string[]) =>
+          SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
   hub.onJoin = tell(onOpen);
   hub.onLeave = tell(onClose);
 
-  const guard = new Guard({ ...settings, authorize, report, opsKey: settings.opsKey ?? randomBytes(24).toString('base64url') });
-  const memory = new Memory(hub, SYSTEM_CLOCK, new KernelMemory(SYSTEM_CLOCK), held, settings.memoryBudgetBytes);
+  const guard = new Guard({
+    ...settings,
+    authorize,
+    report,
+    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
+  });
+  const memory = new Memory(
+    hub,
+    SYSTEM_CLOCK,
+    new KernelMemory(SYSTEM_CLOCK),
+    held,
+    settings.memoryBudgetBytes,
+  );
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
     sockets: settings.maxConnections + SPARE_SOCKETS_MAX,
   });
-  const messages = new Messages(hub, counters, held, { maxEventBytes: settings.maxEventBytes, report });
+  const messages = new Messages(hub, counters, held, {
+    maxEventBytes: settings.maxEventBytes,
+    report,
+  });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
   hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = { counters, pending, report, draining: false, refusedThisTurn: 0 };
-  const failedKeys = new FailedKeys(counters, (words) => callHook(() => onWarning?.(words), report));
-  const router = new Router({ hub, messages, idempotency, guard, pages, memory, exchanges, failedKeys }, settings);
+  const failedKeys = new FailedKeys(counters, (words) =>
+    callHook(() => onWarning?.(words), report),
+  );
+  const router = new Router(
+    { hub, messages, idempotency, guard, pages, memory, exchanges, failedKeys },
+    settings,
+  );
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 
@@ -126,7 +169,9 @@ export function createServer(options: Options & Hooks = {}): Server {
     const isBytes = data instanceof Uint8Array;
     if (isBytes) checkUtf8(data, 'data');
     const isText = isBytes || typeof data === 'string';
-    const bytes = isBytes ? Uint8Array.from(data) : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
+    const bytes = isBytes
+      ? Uint8Array.from(data)
+      : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
     const event: NewEvent = { channel, type, data: bytes, json: !isText };
     checkSize(event, settings.maxEventBytes);
     return event;
@@ -136,7 +181,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     if (router.draining) throw new HoldlineError('HOLDLINE_DRAINING', 'the server is closing');
   }
 
-  async function publishAll(name: string, events: readonly LibraryEvent[]): Promise<readonly number[]> {
+  async function publishAll(
+    name: string,
+    events: readonly LibraryEvent[],
+  ): Promise<readonly number[]> {
     try {
       checkOpen();
       if (events.length === 0) return [];
@@ -158,9 +206,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
     const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
     const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN_MIN, Math.ceil(hub.lines.open / turns));
-    while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs) await pause(DRAIN_TURN_MS);
-    // Closing drops what is in user space, not what is in the kernel. Nothing tells when that has left a response that was ended.
-    // native-notes/end-of-stream.md
+    while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs)
+      await pause(DRAIN_TURN_MS);
+    // Closing drops what is in user space, not what is in the kernel. Nothing tells when that has
+    // left a response that was ended. native-notes/end-of-stream.md
     const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS);
     const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
     while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
@@ -190,7 +239,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     async listen() {
       if (listener !== undefined || closing !== undefined) {
-        throw new HoldlineError('HOLDLINE_LISTEN', 'this server listens already or was closed; make another with createServer');
+        throw new HoldlineError(
+          'HOLDLINE_LISTEN',
+          'this server listens already or was closed; make another with createServer',
+        );
       }
       const { heartbeatMs, maxEventBytes } = settings;
       listener = await listen(

@@ -20,8 +20,9 @@ const DATA = 1;
 const members = new Members(['event', 'data']);
 
 /**
- * Reads a body as events for `channel`: at once where it is small, else in slices. Throws or rejects with HOLDLINE_BAD_BATCH,
- * HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The events' data are views of `body`, which must be UTF-8.
+ * Reads a body as events for `channel`: at once where it is small, else in slices. Throws or
+ * rejects with HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is
+ * published. The events' data are views of `body`, which must be UTF-8.
  */
 export function readBatch(
   channel: string,
@@ -29,7 +30,8 @@ export function readBatch(
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
   const reader = new BatchReader(channel, body, maxEventBytes);
-  if (body.length > BATCH_AT_ONCE_BYTES_MAX) return inSlices(() => reader.step()).then(() => reader.events);
+  if (body.length > BATCH_AT_ONCE_BYTES_MAX)
+    return inSlices(() => reader.step()).then(() => reader.events);
   while (!reader.step());
   return reader.events;
 }
@@ -69,14 +71,20 @@ class BatchReader {
       this.#line++;
     }
     if (this.events.length === 0) {
-      throw new HoldlineError('HOLDLINE_BAD_BATCH', 'the batch has no events; send a line {"event"?,"data"} for each');
+      throw new HoldlineError(
+        'HOLDLINE_BAD_BATCH',
+        'the batch has no events; send a line {"event"?,"data"} for each',
+      );
     }
     return true;
   }
 
   #readLine(end: number): void {
     if (this.events.length === BATCH_EVENTS_MAX) {
-      throw new HoldlineError('HOLDLINE_TOO_LARGE', `the batch has more than ${BATCH_EVENTS_MAX} events`);
+      throw new HoldlineError(
+        'HOLDLINE_TOO_LARGE',
+        `the batch has more than ${BATCH_EVENTS_MAX} events`,
+      );
     }
     // Measured before it is read: a line that no event fits is not worth a look.
     const bytes = end - this.#start;
@@ -90,10 +98,18 @@ class BatchReader {
   }
 }
 
-function readLine(channel: string, body: Buffer, start: number, end: number, line: number): NewEvent {
+function readLine(
+  channel: string,
+  body: Buffer,
+  start: number,
+  end: number,
+  line: number,
+): NewEvent {
   const fault = scanJson(body, start, end, members);
-  if (fault !== undefined) throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
-  if (!isObject(body, firstByte(body, start, end))) throw badLine(line, 'not an object {"event"?,"data"}');
+  if (fault !== undefined)
+    throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
+  if (!isObject(body, firstByte(body, start, end)))
+    throw badLine(line, 'not an object {"event"?,"data"}');
   const { starts, ends, unknownStart } = members;
   if (unknownStart >= 0) {
     const name = stringOf(body, unknownStart - 1, members.unknownEnd + 1);
@@ -107,14 +123,23 @@ function readLine(channel: string, body: Buffer, start: number, end: number, lin
 }
 
 /** The event of data that was scanned: a string is text, anything else JSON as it stands. */
-export function eventOf(channel: string, type: string | undefined, bytes: Uint8Array, start: number, end: number): NewEvent {
+export function eventOf(
+  channel: string,
+  type: string | undefined,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): NewEvent {
   const isText = isString(bytes, start);
   const data = isText ? stringBytes(bytes, start, end) : bytes.subarray(start, end);
   return { channel, type, data, json: !isText };
 }
 
 function badLine(line: number, what: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_BATCH', `line ${line}: ${what}; nothing of the batch was published`);
+  return new HoldlineError(
+    'HOLDLINE_BAD_BATCH',
+    `line ${line}: ${what}; nothing of the batch was published`,
+  );
 }
 
 function readType(body: Buffer, start: number, end: number, line: number): string {
@@ -122,6 +147,10 @@ function readType(body: Buffer, start: number, end: number, line: number): strin
   try {
     return checkEventType(stringOf(body, start, end));
   } catch (cause) {
-    throw new HoldlineError('HOLDLINE_BAD_EVENT_TYPE', `line ${line}: ${(cause as Error).message}`, { cause });
+    throw new HoldlineError(
+      'HOLDLINE_BAD_EVENT_TYPE',
+      `line ${line}: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }

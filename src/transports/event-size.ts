@@ -3,7 +3,10 @@ import type { NewEvent } from '../core/event.js';
 import { largestFrameBytes } from '../core/frame.js';
 import { HoldlineError } from '../errors.js';
 
-/** The limit is on the largest encoded frame, since that is what every subscriber's connection carries. */
+/**
+ * The limit is on the largest encoded frame, since that is what every subscriber's connection
+ * carries.
+ */
 export function checkSize(event: NewEvent, maxEventBytes: number, line?: number): void {
   const bytes = largestFrameBytes(event, maxEventBytes);
   if (bytes > maxEventBytes) {

@@ -1,10 +1,14 @@
 /**
- * JSON of clients, read as bytes: a scanner that checks a text against RFC 8259 without recursion and without making a value, and
- * tells where the members of its object stand. Nothing of a client is ever serialised again: `1.0` and long numbers stay as sent.
+ * JSON of clients, read as bytes: a scanner that checks a text against RFC 8259 without recursion
+ * and without making a value, and tells where the members of its object stand. Nothing of a client
+ * is ever serialised again: `1.0` and long numbers stay as sent.
  */
 import { JSON_DEPTH_MAX } from '../limits.js';
 
-/** Why a text is refused: it is not JSON, or its arrays and objects are nested deeper than JSON_DEPTH_MAX. */
+/**
+ * Why a text is refused: it is not JSON, or its arrays and objects are nested deeper than
+ * JSON_DEPTH_MAX.
+ */
 export interface JsonFault {
   readonly kind: 'syntax' | 'depth';
   readonly message: string;
@@ -29,26 +33,38 @@ const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** 1 for a byte that may stand in a string and ends nothing. That the text is UTF-8 has been checked before. */
-const PLAIN = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0));
-/** What a byte behind a backslash stands for; 0 where it may not stand there (`u` is another matter). */
+/**
+ * 1 for a byte that may stand in a string and ends nothing. That the text is UTF-8 has been checked
+ * before.
+ */
+const PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
+);
+/**
+ * What a byte behind a backslash stands for; 0 where it may not stand there (`u` is another
+ * matter).
+ */
 const ESCAPED = new Uint8Array(256);
-for (const [index, byte] of Buffer.from('"\\/bfnrt').entries()) ESCAPED[byte] = Buffer.from('"\\/\b\f\n\r\t')[index] as number;
+for (const [index, byte] of Buffer.from('"\\/bfnrt').entries())
+  ESCAPED[byte] = Buffer.from('"\\/\b\f\n\r\t')[index] as number;
 const LITERALS = ['true', 'false', 'null'].map((word) => Buffer.from(word));
 
 /** Which containers are open, by depth: 1 is an object, 0 an array. */
 const isObjectAt = new Uint8Array(JSON_DEPTH_MAX + 1);
 
 /**
- * The members of one object that a caller wants, by the order of their names: one is made for the process and filled by each scan.
- * Where a name stands several times the last one counts, as for JSON.parse.
+ * The members of one object that a caller wants, by the order of their names: one is made for the
+ * process and filled by each scan. Where a name stands several times the last one counts, as for
+ * JSON.parse.
  */
 export class Members {
   readonly names: readonly Buffer[];
   /** Where each value begins and ends, bytes; −1 where the member is missing. */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
-  /** Where a name that is none of these stands, within its quotation marks; −1 where there is none. */
+  /**
+   * Where a name that is none of these stands, within its quotation marks; −1 where there is none.
+   */
   unknownStart = -1;
   unknownEnd = -1;
 
@@ -64,7 +80,10 @@ export class Members {
   }
 }
 
-/** What the scanner has found wrong, at which byte; −1 is the end of the text. Set before a negative result. */
+/**
+ * What the scanner has found wrong, at which byte; −1 is the end of the text. Set before a negative
+ * result.
+ */
 let faultAt = 0;
 /** True when the string that was scanned last has an escape. */
 let hasEscape = false;
@@ -153,7 +172,13 @@ function skipBlanks(bytes: Uint8Array, at: number, end: number): number {
 }
 
 /** The index of a name among the wanted ones; −1 where it is none of them. */
-function indexOfName(members: Members, bytes: Uint8Array, start: number, end: number, escaped: boolean): number {
+function indexOfName(
+  members: Members,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  escaped: boolean,
+): number {
   if (escaped) {
     // Written with escapes: decoded, which takes no recursion and no more memory than the name.
     const name = Buffer.from(stringOf(bytes, start - 1, end + 1));
@@ -170,14 +195,22 @@ function indexOfName(members: Members, bytes: Uint8Array, start: number, end: nu
 }
 
 /**
- * Checks that `bytes` from `start` to `end` are one JSON text, of at most JSON_DEPTH_MAX levels, and fills `members` with those of its
- * object, if it is one. Returns undefined, or what is wrong with it. Costs about 1.5 ns a byte, and no memory. The text must be UTF-8.
+ * Checks that `bytes` from `start` to `end` are one JSON text, of at most JSON_DEPTH_MAX levels,
+ * and fills `members` with those of its object, if it is one. Returns undefined, or what is wrong
+ * with it. Costs about 1.5 ns a byte, and no memory. The text must be UTF-8.
  */
-export function scanJson(bytes: Uint8Array, start: number, end: number, members?: Members): JsonFault | undefined {
+export function scanJson(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  members?: Members,
+): JsonFault | undefined {
   members?.clear();
   let depth = 0;
   let at = start;
-  /** The wanted member whose value is scanned, −1 while there is none, and where that value begins. */
+  /**
+   * The wanted member whose value is scanned, −1 while there is none, and where that value begins.
+   */
   let member = -1;
   let memberStart = 0;
   for (;;) {
@@ -245,14 +278,20 @@ export function scanJson(bytes: Uint8Array, start: number, end: number, members?
 }
 
 function depthFault(at: number): JsonFault {
-  return { kind: 'depth', message: `more than ${JSON_DEPTH_MAX} levels of arrays and objects at byte ${at}` };
+  return {
+    kind: 'depth',
+    message: `more than ${JSON_DEPTH_MAX} levels of arrays and objects at byte ${at}`,
+  };
 }
 
 function syntaxFault(bytes: Uint8Array, start: number, end: number, at: number): JsonFault {
-  if (at >= end) return { kind: 'syntax', message: `it ends too early, after ${end - start} bytes` };
+  if (at >= end)
+    return { kind: 'syntax', message: `it ends too early, after ${end - start} bytes` };
   const byte = bytes[at] as number;
   const shown =
-    byte > SPACE && byte < 0x7f ? JSON.stringify(String.fromCharCode(byte)) : `byte 0x${byte.toString(16).padStart(2, '0')}`;
+    byte > SPACE && byte < 0x7f
+      ? JSON.stringify(String.fromCharCode(byte))
+      : `byte 0x${byte.toString(16).padStart(2, '0')}`;
   return { kind: 'syntax', message: `unexpected ${shown} at byte ${at - start}` };
 }
 
@@ -309,7 +348,8 @@ function unescaped(text: Uint8Array, first: number): Buffer {
     let point = hexUnit(text, at + 1);
     at += 4;
     if (point >= 0xd800 && point < 0xe000) {
-      const low = text[at + 1] === BACKSLASH && text[at + 2] === LOWER_U ? hexUnit(text, at + 3) : 0;
+      const low =
+        text[at + 1] === BACKSLASH && text[at + 2] === LOWER_U ? hexUnit(text, at + 3) : 0;
       if (point < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
         point = 0x1_0000 + ((point - 0xd800) << 10) + (low - 0xdc00);
         at += 6;
@@ -353,5 +393,7 @@ function writePoint(out: Buffer, at: number, point: number): number {
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,10 +1,22 @@
-/** What a client's message over WebSocket asks for, read from its bytes: an event to publish, and a `ref` that comes back with the answer. */
+/**
+ * What a client's message over WebSocket asks for, read from its bytes: an event to publish, and a
+ * `ref` that comes back with the answer.
+ */
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
 import { REF_CHARS_MAX } from '../limits.js';
 import { eventOf } from './batch.js';
 import { checkSize } from './event-size.js';
-import { firstByte, isNumber, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
+import {
+  firstByte,
+  isNumber,
+  isObject,
+  isString,
+  Members,
+  scanJson,
+  stringBytes,
+  stringOf,
+} from './json.js';
 import { checkChannelName } from '../http/request.js';
 
 /** The members of a message and of what it publishes, by the places of their names. */
@@ -37,18 +49,26 @@ export class Refused {
 }
 
 /** Reads a message, which must be UTF-8 and is not kept. `channels` are those of its line. */
-export function readMessage(bytes: Buffer, channels: readonly string[], maxEventBytes: number): Asked | Refused {
+export function readMessage(
+  bytes: Buffer,
+  channels: readonly string[],
+  maxEventBytes: number,
+): Asked | Refused {
   let ref = '';
   try {
     const fault = scanJson(bytes, 0, bytes.length, message);
-    if (fault?.kind === 'syntax') throw new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${fault.message}`);
+    if (fault?.kind === 'syntax')
+      throw new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${fault.message}`);
     if (fault !== undefined) throw badMessage(fault.message);
     if (!isObject(bytes, firstByte(bytes, 0, bytes.length))) throw badMessage('not an object');
     // Before anything else is looked at, so that a refusal can be told by it.
     const wanted = refOf(bytes);
     ref = wanted ?? '';
     checkMembers(bytes, message, '');
-    if (wanted === undefined) throw badMessage(`"ref" is neither a number nor a string of at most ${REF_CHARS_MAX} characters`);
+    if (wanted === undefined)
+      throw badMessage(
+        `"ref" is neither a number nor a string of at most ${REF_CHARS_MAX} characters`,
+      );
     const event = readPublish(bytes, channels);
     checkSize(event, maxEventBytes);
     return { ref, event };
@@ -58,10 +78,16 @@ export function readMessage(bytes: Buffer, channels: readonly string[], maxEvent
 }
 
 export function badMessage(what: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_MESSAGE', `${what}; send {"publish":{"event"?,"data","channel"?},"ref"?}`);
+  return new HoldlineError(
+    'HOLDLINE_BAD_MESSAGE',
+    `${what}; send {"publish":{"event"?,"data","channel"?},"ref"?}`,
+  );
 }
 
-/** The JSON of `ref` as it stands, so that 1.0 comes back as 1.0; empty where there is none, undefined where it is not allowed. */
+/**
+ * The JSON of `ref` as it stands, so that 1.0 comes back as 1.0; empty where there is none,
+ * undefined where it is not allowed.
+ */
 function refOf(bytes: Buffer): string | undefined {
   const start = message.starts[REF] as number;
   if (start < 0) return '';
@@ -82,7 +108,10 @@ function checkMembers(bytes: Buffer, { unknownStart, unknownEnd }: Members, wher
   throw badMessage(`unknown member ${JSON.stringify(name.slice(0, 64))}${where}`);
 }
 
-/** The event that a message publishes. Throws HOLDLINE_BAD_MESSAGE and what a publish over HTTP throws. */
+/**
+ * The event that a message publishes. Throws HOLDLINE_BAD_MESSAGE and what a publish over HTTP
+ * throws.
+ */
 function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
   const start = message.starts[PUBLISH] as number;
   if (start < 0 || !isObject(bytes, start)) throw badMessage('"publish" is missing or no object');
@@ -92,9 +121,13 @@ function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
   const dataStart = publish.starts[DATA] as number;
   if (dataStart < 0) throw badMessage('"data" is missing');
   const type = textOf(bytes, EVENT, 'event');
-  const channel = textOf(bytes, CHANNEL, 'channel') ?? (channels.length === 1 ? channels[0] : undefined);
+  const channel =
+    textOf(bytes, CHANNEL, 'channel') ?? (channels.length === 1 ? channels[0] : undefined);
   if (channel === undefined) {
-    throw new HoldlineError('HOLDLINE_BAD_CHANNEL', `this line is on ${channels.length} channels; name one as "channel"`);
+    throw new HoldlineError(
+      'HOLDLINE_BAD_CHANNEL',
+      `this line is on ${channels.length} channels; name one as "channel"`,
+    );
   }
   checkChannelName(channel);
   if (type !== undefined) checkEventType(type);

@@ -18,7 +18,10 @@ export interface PollRequest {
 
 const pollPort: PollPort<Exchange> = { kind: 'poll', answer: answerPoll };
 
-/** One way for each limit, since those who wait with the same one get the same bytes. Bounded by the limits there are. */
+/**
+ * One way for each limit, since those who wait with the same one get the same bytes. Bounded by the
+ * limits there are.
+ */
 const WAYS = new Map<number, DeliveryMode<Exchange>>();
 
 function deliveryModeOf(limit: number): DeliveryMode<Exchange> {
@@ -37,9 +40,10 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
 }
 
 /**
- * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its time is over. A HEAD never waits
- * and does not count. It may wait as long as it likes (native-notes/pending-answer.md). Throws what `checkPlace` throws, which is
- * asked before it is held, and what `Hub.wait` throws; nothing is written then.
+ * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
+ * time is over. A HEAD never waits and does not count. It may wait as long as it likes
+ * (native-notes/pending-answer.md). Throws what `checkPlace` throws, which is asked before it is
+ * held, and what `Hub.wait` throws; nothing is written then.
  */
 export function answerOrWait(
   hub: Pick<Hub<Exchange>, 'answered' | 'poll' | 'wait'>,

@@ -29,9 +29,10 @@ export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
 }
 
 /**
- * Reads a body as events for `channel`: a single event and a small batch at once, a large batch in slices of time. Throws or rejects
- * with HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is
- * published. The events' data may be views of `body`.
+ * Reads a body as events for `channel`: a single event and a small batch at once, a large batch in
+ * slices of time. Throws or rejects with HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_BAD_BATCH,
+ * HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The events' data may be
+ * views of `body`.
  */
 export function readEvents(
   channel: string,
@@ -43,7 +44,10 @@ export function readEvents(
   checkUtf8(body, 'body');
   if (kind === 'batch') {
     if (type !== undefined)
-      throw new HoldlineError('HOLDLINE_BAD_QUERY', 'event= does not go with a batch; give each line its own "event"');
+      throw new HoldlineError(
+        'HOLDLINE_BAD_QUERY',
+        'event= does not go with a batch; give each line its own "event"',
+      );
     return readBatch(channel, body, maxEventBytes);
   }
   if (kind === 'json') checkJson(body);
@@ -53,12 +57,15 @@ export function readEvents(
 }
 
 /**
- * One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1; native-notes/text-not-utf8.md). `what` names
- * the bytes in the error.
+ * One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1;
+ * native-notes/text-not-utf8.md). `what` names the bytes in the error.
  */
 export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
   if (!isUtf8(bytes)) {
-    throw new HoldlineError('HOLDLINE_NOT_UTF8', `the ${what} is not UTF-8; encode binary data, for example as base64`);
+    throw new HoldlineError(
+      'HOLDLINE_NOT_UTF8',
+      `the ${what} is not UTF-8; encode binary data, for example as base64`,
+    );
   }
 }
 
@@ -70,7 +77,10 @@ function checkJson(body: Buffer): void {
 }
 
 /** The answer to an accepted publish. */
-export function receiptJson({ firstId, lastId, count, subscribers }: Receipt, kind: BodyKind): string {
+export function receiptJson(
+  { firstId, lastId, count, subscribers }: Receipt,
+  kind: BodyKind,
+): string {
   if (kind !== 'batch') return `{"id":${firstId},"subscribers":${subscribers}}`;
   return `{"first":${firstId},"last":${lastId},"count":${count},"subscribers":${subscribers}}`;
 }

@@ -1,7 +1,13 @@
-/** Long work in slices of time: every turn of the loop gives all of it WORK_SLICE_MS together, in small steps and in turn. */
+/**
+ * Long work in slices of time: every turn of the loop gives all of it WORK_SLICE_MS together, in
+ * small steps and in turn.
+ */
 import { WORK_SLICE_MS } from '../limits.js';
 
-/** Does a small part of the work, about 0.1 ms; true when all of it is done. May throw what the work fails with. */
+/**
+ * Does a small part of the work, about 0.1 ms; true when all of it is done. May throw what the work
+ * fails with.
+ */
 export type Step = () => boolean;
 
 interface Work {
@@ -14,7 +20,9 @@ interface Work {
 const waiting: Work[] = [];
 let isScheduled = false;
 
-/** Resolves when the work is done, which begins in the next turn; rejects with what a step throws. */
+/**
+ * Resolves when the work is done, which begins in the next turn; rejects with what a step throws.
+ */
 export function inSlices(step: Step): Promise<void> {
   return new Promise((resolve, reject) => {
     waiting.push({ step, resolve, reject });

@@ -1,4 +1,6 @@
-/** Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with. */
+/**
+ * Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with.
+ */
 import type { DeliveryMode } from '../core/group.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
@@ -13,11 +15,26 @@ export interface StreamRequest {
   readonly mode: DeliveryMode<HttpResponse>;
 }
 
-const EVENT_STREAM: DeliveryMode<HttpResponse> = { transport: 'sse', encoding: SSE, port: streamPort };
-const ENVELOPED_STREAM: DeliveryMode<HttpResponse> = { transport: 'sse', encoding: SSE_ENVELOPE, port: streamPort };
-const NDJSON_STREAM: DeliveryMode<HttpResponse> = { transport: 'ndjson', encoding: NDJSON, port: streamPort };
+const EVENT_STREAM: DeliveryMode<HttpResponse> = {
+  transport: 'sse',
+  encoding: SSE,
+  port: streamPort,
+};
+const ENVELOPED_STREAM: DeliveryMode<HttpResponse> = {
+  transport: 'sse',
+  encoding: SSE_ENVELOPE,
+  port: streamPort,
+};
+const NDJSON_STREAM: DeliveryMode<HttpResponse> = {
+  transport: 'ndjson',
+  encoding: NDJSON,
+  port: streamPort,
+};
 
-/** The way of a stream. A line on several channels tells which one an event is from, as lines of JSON always do. */
+/**
+ * The way of a stream. A line on several channels tells which one an event is from, as lines of
+ * JSON always do.
+ */
 export function deliveryModeOf(
   transport: 'sse' | 'ndjson',
   channels: readonly string[],
@@ -28,11 +45,15 @@ export function deliveryModeOf(
 }
 
 /**
- * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing or collecting it
- * (native-notes/proxy-on-this-machine.md). A stream of
- * JSON tells in the head where it continues, which an event stream does in its first block.
+ * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing
+ * or collecting it (native-notes/proxy-on-this-machine.md). A stream of JSON tells in the head
+ * where it continues, which an event stream does in its first block.
  */
-function writeStreamHead({ response, headers }: Exchange, { mode }: StreamRequest, continuesAfter: number): void {
+function writeStreamHead(
+  { response, headers }: Exchange,
+  { mode }: StreamRequest,
+  continuesAfter: number,
+): void {
   const isEvents = mode.transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
   response.writeHeader('Cache-Control', 'no-cache, no-transform');
@@ -54,7 +75,10 @@ function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
   return mode.transport === 'sse' && hub.isDeleted(channels);
 }
 
-/** Answers a HEAD: what a GET would begin with, and the end of the connection, as there is no length to tell. */
+/**
+ * Answers a HEAD: what a GET would begin with, and the end of the connection, as there is no length
+ * to tell.
+ */
 export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: StreamRequest): void {
   if (isOver(hub, request)) {
     exchange.answerNothing();
@@ -65,9 +89,10 @@ export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: St
 }
 
 /**
- * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn already is. A deleted channel answers
- * an event stream with 204, after which an EventSource does not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws,
- * before anything was written. native-notes/head-leaves-with-first-write.md, native-notes/eventsource-clients.md
+ * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn
+ * already is. A deleted channel answers an event stream with 204, after which an EventSource does
+ * not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws, before anything was written.
+ * native-notes/head-leaves-with-first-write.md, native-notes/eventsource-clients.md
  */
 export function openStream(
   hub: StreamHub,

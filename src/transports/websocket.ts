@@ -1,4 +1,7 @@
-/** WebSockets: opens lines of messages, and takes publishes from their clients. Each message holds whole lines of JSON. */
+/**
+ * WebSockets: opens lines of messages, and takes publishes from their clients. Each message holds
+ * whole lines of JSON.
+ */
 import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/group.js';
 import { NDJSON } from '../core/frame.js';
@@ -58,7 +61,11 @@ type MessagesHub = Pick<
   'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
 >;
 
-const MESSAGES: DeliveryMode<MessageSocket> = { transport: 'websocket', encoding: NDJSON, port: messagePort };
+const MESSAGES: DeliveryMode<MessageSocket> = {
+  transport: 'websocket',
+  encoding: NDJSON,
+  port: messagePort,
+};
 
 /** The longest message that is read, bytes. */
 export function maxMessageBytes(maxEventBytes: number): number {
@@ -73,7 +80,10 @@ interface Publish {
   readonly reservation: Reservation;
 }
 
-/** A socket's publishes that are not answered, the first of which is being carried out: one after the other, in their order. */
+/**
+ * A socket's publishes that are not answered, the first of which is being carried out: one after
+ * the other, in their order.
+ */
 interface Queue {
   readonly publishes: Publish[];
   bytes: number;
@@ -125,7 +135,10 @@ export class Messages implements MessageHandler {
     this.#opening = undefined;
   }
 
-  /** One error for all who are told the same: with its stack it is a kilobyte, and would be kept for each. */
+  /**
+   * One error for all who are told the same: with its stack it is a kilobyte, and would be kept for
+   * each.
+   */
   #rightOf({ mayPublish }: Session): RightToPublish {
     if (!(mayPublish instanceof HoldlineError)) return mayPublish;
     const known = this.#noRight;
@@ -141,8 +154,8 @@ export class Messages implements MessageHandler {
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
-      // No place for its channels; the handshake is done, so this is said in its own words. Closed in another turn: within a cork
-      // no FIN would follow. native-notes/websocket-end.md
+      // No place for its channels; the handshake is done, so this is said in its own words. Closed
+      // in another turn: within a cork no FIN would follow. native-notes/websocket-end.md
       this.#refuse(socket, error, '');
       setImmediate(() => {
         if (socket.isOpen) closeMessages(socket, CLOSE_CODES.tryAgainLater, 'no place');
@@ -157,8 +170,10 @@ export class Messages implements MessageHandler {
   closed(socket: MessageSocket): void {
     this.#hub.left(socket.handle, socket);
     const { queue } = socket.session as State;
-    // What came with its last words is being published in this turn; what has to wait has left with it.
-    if (queue !== undefined && queue.publishes.length > 0) setImmediate(() => this.#withdraw(queue));
+    // What came with its last words is being published in this turn; what has to wait has left with
+    // it.
+    if (queue !== undefined && queue.publishes.length > 0)
+      setImmediate(() => this.#withdraw(queue));
   }
 
   #withdraw({ publishes }: Queue): void {
@@ -180,7 +195,10 @@ export class Messages implements MessageHandler {
     }
   }
 
-  /** Of what is worse than this the client hears 1006 and no word. native-notes/websocket-protocol-errors.md */
+  /**
+   * Of what is worse than this the client hears 1006 and no word.
+   * native-notes/websocket-protocol-errors.md
+   */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void {
     // More of what came with the message that it was closed for.
     if (!socket.isOpen) return;
@@ -193,7 +211,10 @@ export class Messages implements MessageHandler {
       // Unread: nobody without the right has anything parsed.
       this.#refuse(socket, mayPublish, '');
     } else if (message.byteLength > most) {
-      const error = new HoldlineError('HOLDLINE_TOO_LARGE', `the message is ${message.byteLength} bytes; at most ${most}`);
+      const error = new HoldlineError(
+        'HOLDLINE_TOO_LARGE',
+        `the message is ${message.byteLength} bytes; at most ${most}`,
+      );
       this.#refuse(socket, error, '', CLOSE_CODES.tooLarge);
     } else {
       // The memory is native and gone after this call. native-notes/zero-copy-arguments.md
@@ -214,8 +235,8 @@ export class Messages implements MessageHandler {
   }
 
   /**
-   * Publishes after what the socket has sent before: who sends faster than is taken waits its turn, within a bound, and does not find
-   * the channel's admission queue full of itself.
+   * Publishes after what the socket has sent before: who sends faster than is taken waits its turn,
+   * within a bound, and does not find the channel's admission queue full of itself.
    */
   #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
     const state = socket.session as State;
@@ -248,13 +269,24 @@ export class Messages implements MessageHandler {
     }
   }
 
-  async #publish(socket: MessageSocket, state: State, { ref, event, reservation }: Publish): Promise<void> {
+  async #publish(
+    socket: MessageSocket,
+    state: State,
+    { ref, event, reservation }: Publish,
+  ): Promise<void> {
     try {
       const { mayPublish } = state;
       if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
       if (this.draining)
-        throw new HoldlineError('HOLDLINE_DRAINING', 'the server is shutting down; publish again after its restart');
-      const { ids } = await this.#hub.submit(event.channel, { reservation, isRead: true, read: () => [event] });
+        throw new HoldlineError(
+          'HOLDLINE_DRAINING',
+          'the server is shutting down; publish again after its restart',
+        );
+      const { ids } = await this.#hub.submit(event.channel, {
+        reservation,
+        isRead: true,
+        read: () => [event],
+      });
       this.#counters.publish_requests_total++;
       state.refused = 0;
       this.#reply(socket, `{"ok":{${ref === '' ? '' : `"ref":${ref},`}"id":${ids[0] as number}}}`);
@@ -264,7 +296,10 @@ export class Messages implements MessageHandler {
     }
   }
 
-  /** Asks whether a client may publish, with a bound on those who wait for the answer. Rejects with what the client is told. */
+  /**
+   * Asks whether a client may publish, with a bound on those who wait for the answer. Rejects with
+   * what the client is told.
+   */
   async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
     if (this.#asking >= WAITING_PUBLISHERS_MAX) {
       throw new HoldlineError(
@@ -280,7 +315,10 @@ export class Messages implements MessageHandler {
     }
   }
 
-  /** Tells a client what was wrong with its message, and closes when it does not speak our language or goes on like that. */
+  /**
+   * Tells a client what was wrong with its message, and closes when it does not speak our language
+   * or goes on like that.
+   */
   #refuse(socket: MessageSocket, error: unknown, ref: string, closeCode?: number): void {
     const known = knownError(error);
     if (known !== error) this.#options.report(error);
@@ -291,7 +329,8 @@ export class Messages implements MessageHandler {
     this.#reply(socket, words);
     const state = socket.session as State;
     if (!isTemporary(known)) state.refused++;
-    const close = closeCode ?? (state.refused >= REFUSED_MESSAGES_MAX ? CLOSE_CODES.policy : undefined);
+    const close =
+      closeCode ?? (state.refused >= REFUSED_MESSAGES_MAX ? CLOSE_CODES.policy : undefined);
     if (close === undefined || !socket.isOpen) return;
     this.#counters.websockets_closed_refused_total++;
     closeMessages(socket, close, code);
@@ -304,7 +343,10 @@ export class Messages implements MessageHandler {
     if (socket.isOpen) this.#owe(socket, line.length + 1, 'answers are not read');
   }
 
-  /** Accounts what was answered; a client that does not read its answers is closed before they fill the memory. */
+  /**
+   * Accounts what was answered; a client that does not read its answers is closed before they fill
+   * the memory.
+   */
   #owe(socket: MessageSocket, answerBytes: number, reason: string): void {
     if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES_MAX) return;
     this.#counters.websockets_closed_unread_total++;

@@ -1,6 +1,7 @@
 /**
- * A fuzzer with an oracle: whatever comes, the process lives, the control line misses nothing, no answer says HOLDLINE_INTERNAL, and
- * nothing is a fault in the log. FUZZ_SEED replays a run, FUZZ_CASES says how many cases there are.
+ * A fuzzer with an oracle: whatever comes, the process lives, the control line misses nothing, no
+ * answer says HOLDLINE_INTERNAL, and nothing is a fault in the log. FUZZ_SEED replays a run,
+ * FUZZ_CASES says how many cases there are.
  */
 import { randomInt } from 'node:crypto';
 import { expect, test } from 'vitest';
@@ -32,7 +33,9 @@ async function run(port: number, { pieces }: FuzzCase): Promise<string> {
   let before = -1;
   while (!raw.closed && raw.bytesRead !== before) {
     before = raw.bytesRead;
-    await raw.waitFor('more, or the end', () => raw.closed || raw.bytesRead !== before, QUIET_MS).catch(() => {});
+    await raw
+      .waitFor('more, or the end', () => raw.closed || raw.bytesRead !== before, QUIET_MS)
+      .catch(() => {});
   }
   raw.socket.resetAndDestroy();
   return raw.text;
@@ -44,16 +47,23 @@ test(
   async () => {
     console.log(`fuzz: FUZZ_SEED=${SEED} FUZZ_CASES=${CASES}`);
     await tried(
-      ['fuzz', 'requests, batches and messages, strange and broken', 'nothing that is sent is a fault of the server'],
+      [
+        'fuzz',
+        'requests, batches and messages, strange and broken',
+        'nothing that is sent is a fault of the server',
+      ],
       async (trial) => {
-        const stage = await Stage.open(casts(), { flags: { 'max-event-bytes': '1MiB', 'replay-total': '64MiB' } });
+        const stage = await Stage.open(casts(), {
+          flags: { 'max-event-bytes': '1MiB', 'replay-total': '64MiB' },
+        });
         const { server } = stage;
         const failed: string[] = [];
         let next = 0;
         const worker = async (): Promise<void> => {
           while (next < CASES && failed.length === 0 && server.exitCode === undefined) {
             const index = next++;
-            // Each case has a seed of its own, so that one alone can be replayed: FUZZ_SEED is that of the first.
+            // Each case has a seed of its own, so that one alone can be replayed: FUZZ_SEED is that
+            // of the first.
             const one = makeCase(new Random(SEED + index), server.port);
             const text = await run(server.port, one).catch((error: unknown) => String(error));
             if (!text.includes('HOLDLINE_INTERNAL') && faultsOf(server).length === 0) continue;
@@ -69,7 +79,11 @@ test(
         trial.note('seed', String(SEED));
         trial.note('cases', next);
         trial.note('seconds', (performance.now() - startMs) / 1_000, 's');
-        trial.exactly('case that found a fault', failed.find((one) => one.includes('FUZZ_CASES=1:')) ?? failed[0] ?? '', '');
+        trial.exactly(
+          'case that found a fault',
+          failed.find((one) => one.includes('FUZZ_CASES=1:')) ?? failed[0] ?? '',
+          '',
+        );
         trial.exactly('exit', server.exitCode ?? 'none', 'none');
         trial.exactly('faults in the log', faultsOf(server).join('; '), '');
         trial.note('resident, most', stage.probe.peakBytes / 2 ** 20, 'MiB');
@@ -87,7 +101,9 @@ test(
 
 test('the same seed makes the same cases', () => {
   const bytesOf = (seed: number): string =>
-    Array.from({ length: 20 }, (_, i) => Buffer.concat([...makeCase(new Random(seed + i), 1).pieces]).toString('base64')).join();
+    Array.from({ length: 20 }, (_, i) =>
+      Buffer.concat([...makeCase(new Random(seed + i), 1).pieces]).toString('base64'),
+    ).join();
   expect(bytesOf(SEED)).toBe(bytesOf(SEED));
   expect(bytesOf(SEED)).not.toBe(bytesOf(SEED + 1));
 });

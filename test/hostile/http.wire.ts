@@ -1,4 +1,7 @@
-/** A strict gate: where the borders of a request are not certain it is refused and the connection closed, and nothing is published that is not answered. */
+/**
+ * A strict gate: where the borders of a request are not certain it is refused and the connection
+ * closed, and nothing is published that is not answered.
+ */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from '../support/control.js';
 import { SseLine } from '../support/line.js';
@@ -25,17 +28,36 @@ interface Case {
   readonly closes?: boolean;
 }
 
-const post = (rest: string, method = 'POST'): string => `${method} /c HTTP/1.1\r\n${KEYED_HEAD}${rest}`;
+const post = (rest: string, method = 'POST'): string =>
+  `${method} /c HTTP/1.1\r\n${KEYED_HEAD}${rest}`;
 const anonymous = (rest: string): string => `POST /c HTTP/1.1\r\n${HEAD}${rest}`;
 
 const CASES: readonly Case[] = [
-  { name: 'a length', bytes: post('Content-Length: 5\r\n\r\nhello'), answers: /^200$/, published: 1, closes: false },
-  { name: 'chunks', bytes: post(`${CHUNKED}5\r\nhello\r\n0\r\n\r\n`), answers: /^200$/, published: 1 },
-  // 505 is the native parser's word for what follows a body; then nothing is published, and a retry doubles nothing.
-  { name: 'a legal trailer', bytes: post(`${CHUNKED}5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n`), answers: /^(200|400|505)$/ },
+  {
+    name: 'a length',
+    bytes: post('Content-Length: 5\r\n\r\nhello'),
+    answers: /^200$/,
+    published: 1,
+    closes: false,
+  },
+  {
+    name: 'chunks',
+    bytes: post(`${CHUNKED}5\r\nhello\r\n0\r\n\r\n`),
+    answers: /^200$/,
+    published: 1,
+  },
+  // 505 is the native parser's word for what follows a body; then nothing is published, and a retry
+  // doubles nothing.
+  {
+    name: 'a legal trailer',
+    bytes: post(`${CHUNKED}5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n`),
+    answers: /^(200|400|505)$/,
+  },
   {
     name: 'two lengths',
-    bytes: post('Content-Length: 3\r\nContent-Length: 38\r\n\r\nabcGET /-/health HTTP/1.1\r\nHost: x\r\n\r\n'),
+    bytes: post(
+      'Content-Length: 3\r\nContent-Length: 38\r\n\r\nabcGET /-/health HTTP/1.1\r\nHost: x\r\n\r\n',
+    ),
     answers: /^400$/,
     published: 0,
     closes: true,
@@ -54,7 +76,15 @@ const CASES: readonly Case[] = [
     published: 0,
     closes: true,
   },
-  ...['identity', 'xchunked', 'chunked, identity', 'gzip, chunked', 'chunked;q=1', '"chunked"', ''].map((coding) => ({
+  ...[
+    'identity',
+    'xchunked',
+    'chunked, identity',
+    'gzip, chunked',
+    'chunked;q=1',
+    '"chunked"',
+    '',
+  ].map((coding) => ({
     name: `Transfer-Encoding: ${coding}`,
     bytes: post(`Transfer-Encoding: ${coding}\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
     answers: /^(400|501)$/,
@@ -63,7 +93,9 @@ const CASES: readonly Case[] = [
   })),
   {
     name: 'two codings',
-    bytes: post('Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n'),
+    bytes: post(
+      'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+    ),
     answers: /^400$/,
     published: 0,
     closes: true,
@@ -88,7 +120,8 @@ const CASES: readonly Case[] = [
     closes: true,
   })),
   {
-    // The native parser reads 3;a=b as a length and waits for the rest: what follows is swallowed, and never carried out.
+    // The native parser reads 3;a=b as a length and waits for the rest: what follows is swallowed,
+    // and never carried out.
     name: 'an extension that is hexadecimal',
     bytes: post(`${CHUNKED}3;a=b\r\nabc\r\n0\r\n\r\n`),
     answers: /^(200|400)?$/,
@@ -104,7 +137,12 @@ const CASES: readonly Case[] = [
     answers: /^415$/,
     published: 0,
   },
-  { name: 'gzip', bytes: post('Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx'), answers: /^415$/, published: 0 },
+  {
+    name: 'gzip',
+    bytes: post('Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx'),
+    answers: /^415$/,
+    published: 0,
+  },
   {
     name: 'an encoding that changes nothing',
     bytes: post('Content-Encoding: identity\r\nContent-Length: 1\r\n\r\nx'),
@@ -117,7 +155,12 @@ const CASES: readonly Case[] = [
     answers: /^(405|501)$/,
     published: 0,
   })),
-  { name: 'the method get', bytes: `get /-/health HTTP/1.1\r\n${HEAD}\r\n`, answers: /^(405|501)$/, published: 0 },
+  {
+    name: 'the method get',
+    bytes: `get /-/health HTTP/1.1\r\n${HEAD}\r\n`,
+    answers: /^(405|501)$/,
+    published: 0,
+  },
 ];
 
 let server: TestServer;
@@ -143,7 +186,10 @@ const QUIET_MS = 300;
 /** How long a connection that is refused may stay open, ms. */
 const CLOSE_MS = 2_000;
 
-/** Sends bytes on a connection of their own; what came when it is closed, or when nothing comes any more. */
+/**
+ * Sends bytes on a connection of their own; what came when it is closed, or when nothing comes any
+ * more.
+ */
 async function sent(bytes: string, closes: boolean): Promise<{ text: string; closed: boolean }> {
   const raw = await RawConnection.open(server.port);
   onTestFinished(() => raw.destroy());
@@ -151,9 +197,12 @@ async function sent(bytes: string, closes: boolean): Promise<{ text: string; clo
   let before = -1;
   while (!raw.closed && raw.bytesRead !== before) {
     before = raw.bytesRead;
-    await raw.waitFor('more, or the end', () => raw.closed || raw.bytesRead !== before, QUIET_MS).catch(() => {});
+    await raw
+      .waitFor('more, or the end', () => raw.closed || raw.bytesRead !== before, QUIET_MS)
+      .catch(() => {});
   }
-  // What is refused in the middle of a body may be read off for a moment, so that its sender reads the refusal.
+  // What is refused in the middle of a body may be read off for a moment, so that its sender reads
+  // the refusal.
   if (closes) await raw.waitFor('the end', () => raw.closed || raw.ended, CLOSE_MS).catch(() => {});
   return { text: raw.text, closed: raw.closed || raw.ended };
 }
@@ -164,7 +213,11 @@ function statusesOf(text: string): string {
 
 test.each(CASES)('$name', async ({ name, bytes, answers, published, closes }) => {
   await tried(
-    ['http', name, 'a request whose borders are not certain is refused, and what is published is answered'],
+    [
+      'http',
+      name,
+      'a request whose borders are not certain is refused, and what is published is answered',
+    ],
     async (trial) => {
       const before = await eventsOf(['c', 'victim']);
       const { text, closed } = await sent(bytes, closes === true);
@@ -173,49 +226,71 @@ test.each(CASES)('$name', async ({ name, bytes, answers, published, closes }) =>
       const events = (await eventsOf(['c', 'victim'])) - before;
       if (published !== undefined) trial.exactly('events published', events, published);
       // Published if and only if that was answered.
-      trial.exactly('events that were not answered with 200', events - (text.match(/^\{"id":\d+,/gm)?.length ?? 0), 0);
-      if (closes !== undefined) trial.exactly('closed', closed ? 'yes' : 'no', closes ? 'yes' : 'no');
+      trial.exactly(
+        'events that were not answered with 200',
+        events - (text.match(/^\{"id":\d+,/gm)?.length ?? 0),
+        0,
+      );
+      if (closes !== undefined)
+        trial.exactly('closed', closed ? 'yes' : 'no', closes ? 'yes' : 'no');
       trial.exactly('faults in the log', faultsOf(server).join('; '), '');
       await control.noticedNothing();
     },
   );
 });
 
-test('each of them in two pieces, cut at every place, comes to the same', { timeout: 60_000 }, async () => {
-  const smuggling = CASES.filter(({ published }) => published === 0);
-  await tried(['http', 'every case above, cut in two at every place', 'how bytes are cut changes nothing'], async (trial) => {
-    const before = await eventsOf(['c', 'victim']);
-    const cuts = smuggling.flatMap(({ name, bytes }) => {
-      const from = bytes.indexOf('\r\n\r\n');
-      return Array.from({ length: Math.min(60, bytes.length - from) }, (_, i) => ({ name, bytes, at: from + i }));
-    });
-    for (let i = 0; i < cuts.length; i += 100) {
-      await Promise.all(
-        cuts.slice(i, i + 100).map(async ({ bytes, at }) => {
-          const raw = await RawConnection.open(server.port);
-          raw.send(Buffer.from(bytes.slice(0, at), 'latin1'));
-          await pause(15);
-          if (!raw.closed) raw.send(Buffer.from(bytes.slice(at), 'latin1'));
-          await pause(60);
-          raw.destroy();
-        }),
-      );
-    }
-    trial.note('cuts', cuts.length);
-    trial.exactly('events published', (await eventsOf(['c', 'victim'])) - before, 0);
-    await control.noticedNothing();
-  });
-});
+test(
+  'each of them in two pieces, cut at every place, comes to the same',
+  { timeout: 60_000 },
+  async () => {
+    const smuggling = CASES.filter(({ published }) => published === 0);
+    await tried(
+      ['http', 'every case above, cut in two at every place', 'how bytes are cut changes nothing'],
+      async (trial) => {
+        const before = await eventsOf(['c', 'victim']);
+        const cuts = smuggling.flatMap(({ name, bytes }) => {
+          const from = bytes.indexOf('\r\n\r\n');
+          return Array.from({ length: Math.min(60, bytes.length - from) }, (_, i) => ({
+            name,
+            bytes,
+            at: from + i,
+          }));
+        });
+        for (let i = 0; i < cuts.length; i += 100) {
+          await Promise.all(
+            cuts.slice(i, i + 100).map(async ({ bytes, at }) => {
+              const raw = await RawConnection.open(server.port);
+              raw.send(Buffer.from(bytes.slice(0, at), 'latin1'));
+              await pause(15);
+              if (!raw.closed) raw.send(Buffer.from(bytes.slice(at), 'latin1'));
+              await pause(60);
+              raw.destroy();
+            }),
+          );
+        }
+        trial.note('cuts', cuts.length);
+        trial.exactly('events published', (await eventsOf(['c', 'victim'])) - before, 0);
+        await control.noticedNothing();
+      },
+    );
+  },
+);
 
 test('a Last-Event-ID that is not ASCII is a foreign position', async () => {
   await tried(
-    ['http', 'Last-Event-ID: e2 80 a6', 'a position that cannot be read is told as a gap, and nothing is lost silently'],
+    [
+      'http',
+      'Last-Event-ID: e2 80 a6',
+      'a position that cannot be read is told as a gap, and nothing is lost silently',
+    ],
     async (trial) => {
       await server.publish('held', 'one');
       await server.publish('held', 'two');
       // Such bytes behind a number are trimmed by the native parser, and cannot be seen.
       for (const text of ['\xe2\x80\xa6', '5\xe2\x80\xa65', '\xff']) {
-        const line = await SseLine.open(server.port, '/held', { headers: { 'Last-Event-ID': text } });
+        const line = await SseLine.open(server.port, '/held', {
+          headers: { 'Last-Event-ID': text },
+        });
         onTestFinished(() => line.close());
         await line.waitForEvents(2, 1_000).catch(() => {});
         const name = Buffer.from(text, 'latin1').toString('hex');
@@ -229,16 +304,19 @@ test('a Last-Event-ID that is not ASCII is a foreign position', async () => {
 test.each(['TE, close', 'close', 'Close', 'keep-alive, close', 'close, TE'])(
   'Connection: %s is read as a list, and answered',
   async (value) => {
-    await tried(['http', `Connection: ${value}`, 'Connection is read as a list and answered'], async (trial) => {
-      const startMs = performance.now();
-      const raw = await RawConnection.open(server.port);
-      onTestFinished(() => raw.destroy());
-      raw.send(`GET /-/health HTTP/1.1\r\n${HEAD}Connection: ${value}\r\n\r\n`);
-      await raw.waitFor('the end', () => raw.closed || raw.ended, 1_500).catch(() => {});
-      trial.exactly('closed', raw.closed || raw.ended ? 'yes' : 'no', 'yes');
-      trial.note('after', performance.now() - startMs, 'ms');
-      trial.matches('answer', raw.text, /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/i);
-    });
+    await tried(
+      ['http', `Connection: ${value}`, 'Connection is read as a list and answered'],
+      async (trial) => {
+        const startMs = performance.now();
+        const raw = await RawConnection.open(server.port);
+        onTestFinished(() => raw.destroy());
+        raw.send(`GET /-/health HTTP/1.1\r\n${HEAD}Connection: ${value}\r\n\r\n`);
+        await raw.waitFor('the end', () => raw.closed || raw.ended, 1_500).catch(() => {});
+        trial.exactly('closed', raw.closed || raw.ended ? 'yes' : 'no', 'yes');
+        trial.note('after', performance.now() - startMs, 'ms');
+        trial.matches('answer', raw.text, /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/i);
+      },
+    );
   },
 );
 

@@ -1,4 +1,7 @@
-/** The process: nothing that a client sends ends it or reaches the log as a fault, and no hook of a program does. */
+/**
+ * The process: nothing that a client sends ends it or reaches the log as a fault, and no hook of a
+ * program does.
+ */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished, test } from 'vitest';
@@ -32,14 +35,20 @@ interface Program {
 }
 
 async function embedded(hooks: string, publishing: 'open' | 'closed'): Promise<Program> {
-  const child = fork(PROGRAM, [hooks, publishing], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  const child = fork(PROGRAM, [hooks, publishing], {
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+  });
   onTestFinished(() => void child.kill('SIGKILL'));
   let output = '';
-  for (const stream of [child.stdout!, child.stderr!]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const { port = 0, code = '' } = await new Promise<{ port?: number; code?: string }>((resolve, reject) => {
-    child.once('message', (message) => resolve(message as { port?: number; code?: string }));
-    child.once('exit', (status) => reject(new Error(`exit ${status} at start: ${output}`)));
-  });
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const { port = 0, code = '' } = await new Promise<{ port?: number; code?: string }>(
+    (resolve, reject) => {
+      child.once('message', (message) => resolve(message as { port?: number; code?: string }));
+      child.once('exit', (status) => reject(new Error(`exit ${status} at start: ${output}`)));
+    },
+  );
   return { child, port, code, output: () => output };
 }
 
@@ -53,7 +62,9 @@ async function statusOf(asked: Promise<Answer>): Promise<number> {
 
 /** Internal errors that were answered, and faults that were logged. */
 async function faults(server: TestServer): Promise<number> {
-  return ((await server.stats()).counters.refused['HOLDLINE_INTERNAL'] ?? 0) + faultsOf(server).length;
+  return (
+    ((await server.stats()).counters.refused['HOLDLINE_INTERNAL'] ?? 0) + faultsOf(server).length
+  );
 }
 
 async function holdsProgram(trial: Trial, { child, port }: Program): Promise<void> {
@@ -74,51 +85,70 @@ test.each([
   ['authorize: rejects', 500],
   ['authorize: rejects later', 500],
   ['onError: throws', 500],
-])('a program whose hook is wrong (%s) refuses with %i', { timeout: START_MS }, async (hooks, status) => {
-  await tried(
-    ['input', `the first anonymous GET where a hook is wrong (${hooks})`, 'no hook ends the process'],
-    async (trial) => {
-      const program = await embedded(hooks, 'open');
-      const { port } = program;
-      const asks: readonly (readonly [string, string, string, RequestParts])[] = [
-        ['a poll', 'GET', '/c?since=0&wait=0', {}],
-        ['a stream', 'GET', '/c', { headers: { Accept: 'application/x-ndjson' } }],
-        ['a publish', 'POST', '/c', { body: 'x' }],
-        ['a deletion', 'DELETE', '/c', { headers: { Authorization: 'Bearer o' } }],
-        ['a WebSocket', 'GET', '/c', { headers: HANDSHAKE }],
-      ];
-      for (const [what, method, path, parts] of asks) {
-        trial.exactly(what, await statusOf(request(port, method, path, parts)), status);
-      }
-      await holdsProgram(trial, program);
-    },
-  );
-});
+])(
+  'a program whose hook is wrong (%s) refuses with %i',
+  { timeout: START_MS },
+  async (hooks, status) => {
+    await tried(
+      [
+        'input',
+        `the first anonymous GET where a hook is wrong (${hooks})`,
+        'no hook ends the process',
+      ],
+      async (trial) => {
+        const program = await embedded(hooks, 'open');
+        const { port } = program;
+        const asks: readonly (readonly [string, string, string, RequestParts])[] = [
+          ['a poll', 'GET', '/c?since=0&wait=0', {}],
+          ['a stream', 'GET', '/c', { headers: { Accept: 'application/x-ndjson' } }],
+          ['a publish', 'POST', '/c', { body: 'x' }],
+          ['a deletion', 'DELETE', '/c', { headers: { Authorization: 'Bearer o' } }],
+          ['a WebSocket', 'GET', '/c', { headers: HANDSHAKE }],
+        ];
+        for (const [what, method, path, parts] of asks) {
+          trial.exactly(what, await statusOf(request(port, method, path, parts)), status);
+        }
+        await holdsProgram(trial, program);
+      },
+    );
+  },
+);
 
 test.each(['onOpen: throws', 'onOpen: rejects', 'onClose: throws'])(
   'a program whose hook is told of a line and fails (%s) goes on',
   { timeout: START_MS },
   async (hooks) => {
-    await tried(['input', `a line comes and goes where a hook fails (${hooks})`, 'no hook ends the process'], async (trial) => {
-      const program = await embedded(hooks, 'open');
-      for (let i = 0; i < 3; i++) {
-        const line = await SseLine.open(program.port, '/c');
-        await request(program.port, 'POST', '/c', { body: 'x' });
-        await line.waitForEvents(1);
-        line.close();
-      }
-      await holdsProgram(trial, program);
-    });
+    await tried(
+      ['input', `a line comes and goes where a hook fails (${hooks})`, 'no hook ends the process'],
+      async (trial) => {
+        const program = await embedded(hooks, 'open');
+        for (let i = 0; i < 3; i++) {
+          const line = await SseLine.open(program.port, '/c');
+          await request(program.port, 'POST', '/c', { body: 'x' });
+          await line.waitForEvents(1);
+          line.close();
+        }
+        await holdsProgram(trial, program);
+      },
+    );
   },
 );
 
-test.each(['authorize is no function', 'onOpen is no function', 'onClose is no function', 'onError is no function'])(
+test.each([
+  'authorize is no function',
+  'onOpen is no function',
+  'onClose is no function',
+  'onError is no function',
+])(
   'a program whose hook is wrong from the beginning (%s) is told so',
   { timeout: START_MS },
   async (hooks) => {
-    await tried(['input', `createServer where ${hooks}`, 'hooks are checked at createServer'], async (trial) => {
-      trial.exactly('error', (await embedded(hooks, 'open')).code, 'HOLDLINE_BAD_OPTION');
-    });
+    await tried(
+      ['input', `createServer where ${hooks}`, 'hooks are checked at createServer'],
+      async (trial) => {
+        trial.exactly('error', (await embedded(hooks, 'open')).code, 'HOLDLINE_BAD_OPTION');
+      },
+    );
   },
 );
 
@@ -128,7 +158,10 @@ const MESSAGES: readonly (readonly [string, string])[] = [
   ['20,000 levels', `{"publish":{"data":${nested(20_000)}}}`],
   ['an escaped name of the data and 20,000 levels', `{"publish":{"\\u0064ata":${nested(20_000)}}}`],
   ['a ref of 20,000 levels', `{"publish":{"data":1},"ref":${nested(20_000)}}`],
-  ['10,000 levels of objects', `{"publish":{"data":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}}}`],
+  [
+    '10,000 levels of objects',
+    `{"publish":{"data":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}}}`,
+  ],
   ['20,000 levels that are never closed', `{"publish":{"data":${'['.repeat(20_000)}`],
   ['a prototype as data', '{"publish":{"data":{"__proto__":{"toString":1}}},"__proto__":1}'],
 ];
@@ -137,7 +170,9 @@ const MESSAGES: readonly (readonly [string, string])[] = [
 async function send(port: number, text: string): Promise<void> {
   const socket = await WebSocketLine.open(port, '/c');
   socket.send(text);
-  await socket.waitFor('an answer or the end', () => socket.replyCount > 0 || socket.connection.closed).catch(() => {});
+  await socket
+    .waitFor('an answer or the end', () => socket.replyCount > 0 || socket.connection.closed)
+    .catch(() => {});
   socket.destroy();
 }
 
@@ -157,7 +192,11 @@ test.each(['closed', 'open'] as const)(
         line.close();
         if (health !== 200) program = await embedded('none', publishing);
       }
-      trial.exactly('stack traces in the output', /\n +at /.test(program.output()) ? 'yes' : 'no', 'no');
+      trial.exactly(
+        'stack traces in the output',
+        /\n +at /.test(program.output()) ? 'yes' : 'no',
+        'no',
+      );
       await holdsProgram(trial, program);
     });
   },
@@ -167,12 +206,15 @@ const shared = sharedControl();
 
 test.each(MESSAGES)('a WebSocket message with %s is no fault of the server', async (what, text) => {
   const { server, control } = shared();
-  await tried(['input', `a WebSocket message with ${what}`, 'what a client sends is no fault of the server'], async (trial) => {
-    const before = await faults(server);
-    await send(server.port, text);
-    trial.exactly('faults', (await faults(server)) - before, 0);
-    await control.noticedNothing();
-  });
+  await tried(
+    ['input', `a WebSocket message with ${what}`, 'what a client sends is no fault of the server'],
+    async (trial) => {
+      const before = await faults(server);
+      await send(server.port, text);
+      trial.exactly('faults', (await faults(server)) - before, 0);
+      await control.noticedNothing();
+    },
+  );
 });
 
 /** Bodies by what is strange about them; published as they stand, or refused with 400. */
@@ -183,34 +225,59 @@ const BODIES: readonly (readonly [string, string, Readonly<Record<string, string
   ['a line with its data twice', '{"data":1,"data":[2.0]}', NDJSON],
   ['a number with more digits than a double has', '{"data":12345678901234567890.10}', NDJSON],
   ['JSON of 20,000 levels', nested(20_000), { 'Content-Type': 'application/json' }],
-  ['JSON of 20,000 levels that are never closed', '['.repeat(20_000), { 'Content-Type': 'application/json' }],
+  [
+    'JSON of 20,000 levels that are never closed',
+    '['.repeat(20_000),
+    { 'Content-Type': 'application/json' },
+  ],
 ];
 
-test.each(BODIES)('a publish with %s is carried out as it was sent, or refused', async (what, body, headers) => {
-  await tried(['input', `a publish with ${what}`, 'published as it was sent, or 400; never HOLDLINE_INTERNAL'], async (trial) => {
-    const { server, control } = shared();
-    const before = await faults(server);
-    const line = await SseLine.open(server.port, '/c');
-    onTestFinished(() => line.close());
-    const answer = await server.post('c', body, { headers });
-    trial.matches('status', String(answer.status), /^(200|400)$/);
-    if (answer.status === 200) {
-      await line.waitForEvents(1);
-      const sent = /:(.*?),?"?d?a?t?a?"?:?(\[2\.0\])?\}$/.exec(body);
-      const wanted = headers === NDJSON ? (sent?.[2] ?? sent?.[1] ?? '') : body;
-      trial.exactly('as it was sent', line.events[0]!.data === wanted ? 'yes' : line.events[0]!.data.slice(0, 100), 'yes');
-    }
-    trial.exactly('faults', (await faults(server)) - before, 0);
-    await control.noticedNothing();
-  });
-});
+test.each(BODIES)(
+  'a publish with %s is carried out as it was sent, or refused',
+  async (what, body, headers) => {
+    await tried(
+      [
+        'input',
+        `a publish with ${what}`,
+        'published as it was sent, or 400; never HOLDLINE_INTERNAL',
+      ],
+      async (trial) => {
+        const { server, control } = shared();
+        const before = await faults(server);
+        const line = await SseLine.open(server.port, '/c');
+        onTestFinished(() => line.close());
+        const answer = await server.post('c', body, { headers });
+        trial.matches('status', String(answer.status), /^(200|400)$/);
+        if (answer.status === 200) {
+          await line.waitForEvents(1);
+          const sent = /:(.*?),?"?d?a?t?a?"?:?(\[2\.0\])?\}$/.exec(body);
+          const wanted = headers === NDJSON ? (sent?.[2] ?? sent?.[1] ?? '') : body;
+          trial.exactly(
+            'as it was sent',
+            line.events[0]!.data === wanted ? 'yes' : line.events[0]!.data.slice(0, 100),
+            'yes',
+          );
+        }
+        trial.exactly('faults', (await faults(server)) - before, 0);
+        await control.noticedNothing();
+      },
+    );
+  },
+);
 
 /** What is refused without being read costs a moment; it must hold for who may not publish, too. */
 test('who may not publish is told so before the message is read', async () => {
   await tried(
-    ['input', 'a WebSocket without the right to publish sends JSON that is none', 'rights are checked before anything is parsed'],
+    [
+      'input',
+      'a WebSocket without the right to publish sends JSON that is none',
+      'rights are checked before anything is parsed',
+    ],
     async (trial) => {
-      const server: TestServer = await serverForTest({ 'publish-key': 'hostile-test-key', 'open-publish': false });
+      const server: TestServer = await serverForTest({
+        'publish-key': 'hostile-test-key',
+        'open-publish': false,
+      });
       const socket = await openWebSocket(server, '/c');
       const reply = await socket.ask('{"publish":{"data":[1,');
       trial.exactly('code', reply.error?.code ?? 'none', 'HOLDLINE_UNAUTHORIZED');

@@ -1,4 +1,7 @@
-/** Channel B beside a hostile channel A: whatever is done on A, by its publishers or its readers, B does not notice. */
+/**
+ * Channel B beside a hostile channel A: whatever is done on A, by its publishers or its readers, B
+ * does not notice.
+ */
 import { expect, test } from 'vitest';
 import { SseLine } from '../support/line.js';
 import { hasCompiler, startReading } from '../support/stalling-readers.js';
@@ -20,13 +23,18 @@ import { tried, type Trial } from './support/trial.js';
 
 const casts = sharedCasts();
 
-const ISOLATED = 'accept → deliver p99 on B ≤ max(2 × quiet, quiet + 10 ms), and no publish on B is refused';
+const ISOLATED =
+  'accept → deliver p99 on B ≤ max(2 × quiet, quiet + 10 ms), and no publish on B is refused';
 const NDJSON = 'application/x-ndjson';
 const EVENT = JSON.stringify({ data: 'x'.repeat(1_000) });
 const EVENT_BYTES = EVENT.length + 1;
 const MIB = 2 ** 20;
 /** A batch of nearly 4 MiB. */
-const LARGE_BATCH = { contentType: NDJSON, line: EVENT, lines: Math.floor((4 * MIB) / EVENT_BYTES) };
+const LARGE_BATCH = {
+  contentType: NDJSON,
+  line: EVENT,
+  lines: Math.floor((4 * MIB) / EVENT_BYTES),
+};
 
 /** Two roles as one. */
 function both(first: Role, second: Role): Role {
@@ -37,10 +45,16 @@ function both(first: Role, second: Role): Role {
 }
 
 /**
- * Twenty event streams on A behind receive buffers of 16 KiB, of which some stall. They have a process of their own that is not held up
- * by the publishers': a reader who gets no processor does not keep up.
+ * Twenty event streams on A behind receive buffers of 16 KiB, of which some stall. They have a
+ * process of their own that is not held up by the publishers': a reader who gets no processor does
+ * not keep up.
  */
-async function readersOf(port: number, stallers: number, stallMs: number, readMs: number): Promise<Role> {
+async function readersOf(
+  port: number,
+  stallers: number,
+  stallMs: number,
+  readMs: number,
+): Promise<Role> {
   const stop = await startReading({
     port,
     path: '/A',
@@ -60,7 +74,11 @@ async function readersOf(port: number, stallers: number, stallMs: number, readMs
   };
 }
 
-function isolated(attack: string, options: RoundOptions, more?: (trial: Trial, rounds: readonly Round[]) => void): Promise<void> {
+function isolated(
+  attack: string,
+  options: RoundOptions,
+  more?: (trial: Trial, rounds: readonly Round[]) => void,
+): Promise<void> {
   return judge(casts(), ['isolation', attack, ISOLATED], options, (trial, rounds) => {
     holdsIsolation(trial, rounds);
     holdsControl(trial, rounds);
@@ -75,7 +93,8 @@ test(
   () =>
     isolated(`one batch of 4 MiB to A, whose ${readers} lines read as fast as they can`, {
       prepare: ({ begin }) => begin('lines', 0, { count: readers, path: '/A' }),
-      attack: ({ begin }) => begin('publishers', 0, { count: 1, channel: 'A', times: 1, ...LARGE_BATCH }),
+      attack: ({ begin }) =>
+        begin('publishers', 0, { count: 1, channel: 'A', times: 1, ...LARGE_BATCH }),
       attackMs: scaled(2_000, 10_000),
     }),
   ROUNDS_DEADLINE_MS,
@@ -86,7 +105,9 @@ test(
   () =>
     isolated(
       'twenty sockets send batches of 4 MiB to A, which has no line, without end',
-      { attack: ({ begin }) => begin('publishers', 0, { count: 20, channel: 'A', ...LARGE_BATCH }) },
+      {
+        attack: ({ begin }) => begin('publishers', 0, { count: 20, channel: 'A', ...LARGE_BATCH }),
+      },
       (trial, rounds) => {
         trial.note(
           'batches accepted on A',
@@ -104,17 +125,20 @@ test(
 test.each(scaled([64, 1_024], [16, 64, 256, 1_024]))(
   'batches of %i KiB to lines that read, one after the other',
   (kibibytes) =>
-    isolated(`batches of ${kibibytes} KiB to A and its ${readers} lines, the next when the last was answered`, {
-      prepare: ({ begin }) => begin('lines', 0, { count: readers, path: '/A' }),
-      attack: ({ begin }) =>
-        begin('publishers', 0, {
-          count: 1,
-          channel: 'A',
-          contentType: NDJSON,
-          line: EVENT,
-          lines: Math.floor((kibibytes * 1_024) / EVENT_BYTES),
-        }),
-    }),
+    isolated(
+      `batches of ${kibibytes} KiB to A and its ${readers} lines, the next when the last was answered`,
+      {
+        prepare: ({ begin }) => begin('lines', 0, { count: readers, path: '/A' }),
+        attack: ({ begin }) =>
+          begin('publishers', 0, {
+            count: 1,
+            channel: 'A',
+            contentType: NDJSON,
+            line: EVENT,
+            lines: Math.floor((kibibytes * 1_024) / EVENT_BYTES),
+          }),
+      },
+    ),
   ROUNDS_DEADLINE_MS,
 );
 
@@ -125,7 +149,10 @@ test.runIf(hasCompiler)(
       flags: { 'max-event-bytes': '128KiB' },
       attack: async ({ begin, server }) => {
         const lines = await readersOf(server.port, 1, 200, 200);
-        return both(lines, await begin('publishers', 0, { count: 4, channel: 'A', line: 'x'.repeat(60_000) }));
+        return both(
+          lines,
+          await begin('publishers', 0, { count: 4, channel: 'A', line: 'x'.repeat(60_000) }),
+        );
       },
       attackMs: scaled(3_000, 10_000),
     };
@@ -138,7 +165,11 @@ test.runIf(hasCompiler)(
       ],
       options,
       (trial, rounds) => {
-        trial.atMost('gaps told to the 19 others', Math.max(...rounds.map(({ attack }) => attack['gapsOfOthers']!)), 0);
+        trial.atMost(
+          'gaps told to the 19 others',
+          Math.max(...rounds.map(({ attack }) => attack['gapsOfOthers']!)),
+          0,
+        );
         trial.note(
           'gaps told to the one',
           medianBy(rounds, ({ attack }) => attack['gapsOfStallers']!),
@@ -171,7 +202,11 @@ test.runIf(hasCompiler)(
         /** What four publishers get through in a window, bytes. */
         const published = async (stallers: number): Promise<number> => {
           const lines = await readersOf(stage.server.port, stallers, 90, 19 * 90);
-          const publishers = await stage.begin('publishers', 0, { count: 4, channel: 'A', line: 'x'.repeat(60_000) });
+          const publishers = await stage.begin('publishers', 0, {
+            count: 4,
+            channel: 'A',
+            line: 'x'.repeat(60_000),
+          });
           await pause(300);
           await publishers.look();
           await pause(windowMs);
@@ -186,7 +221,12 @@ test.runIf(hasCompiler)(
           trial.note(`round ${round + 1}: without stalls`, free / windowMs / 1_000, 'MB/s');
         }
         const { control } = await stage.close();
-        trial.atLeast('throughput, share of that without stalls (median)', medianOf(shares) * 100, 85, '%');
+        trial.atLeast(
+          'throughput, share of that without stalls (median)',
+          medianOf(shares) * 100,
+          85,
+          '%',
+        );
         trial.exactly('control line: lost', control['undelivered']!, 0);
       },
     );
@@ -195,7 +235,11 @@ test.runIf(hasCompiler)(
 );
 
 /** The ids that a reader is given who asks for everything that is held. */
-async function held(port: number, channel: string, many: number): Promise<{ ids: number[]; gaps: number }> {
+async function held(
+  port: number,
+  channel: string,
+  many: number,
+): Promise<{ ids: number[]; gaps: number }> {
   const line = await SseLine.open(port, `/${channel}?since=0`);
   await line.waitForEvents(many, 2_000).catch(() => {});
   line.close();
@@ -247,12 +291,28 @@ test(
       async (trial) => {
         const stage = await Stage.open(casts());
         const { server } = stage;
-        const batch = { count: 100, contentType: NDJSON, line: EVENT, lines: 600, times: 1, awaitsEnd: true };
-        const published = await (await stage.begin('publishers', 0, { ...batch, channel: 'h{n}' })).stop();
+        const batch = {
+          count: 100,
+          contentType: NDJSON,
+          line: EVENT,
+          lines: 600,
+          times: 1,
+          awaitsEnd: true,
+        };
+        const published = await (
+          await stage.begin('publishers', 0, { ...batch, channel: 'h{n}' })
+        ).stop();
         trial.exactly('batches accepted', published['accepted']!, 100);
         const sse = await stage.begin('lines', 0, { count: 100, path: '/h{n}?last=1' });
-        const envelope = await stage.begin('lines', 0, { count: 100, path: '/h{n}?envelope=1&last=1' });
-        const ndjson = await stage.begin('lines', 0, { count: 100, path: '/h{n}?last=1', accept: [NDJSON] });
+        const envelope = await stage.begin('lines', 0, {
+          count: 100,
+          path: '/h{n}?envelope=1&last=1',
+        });
+        const ndjson = await stage.begin('lines', 0, {
+          count: 100,
+          path: '/h{n}?last=1',
+          accept: [NDJSON],
+        });
         await server.publish('other', 'x');
         await pause(200);
         const { counters, channels } = await server.stats();
@@ -300,7 +360,9 @@ test(
         trial.note('refused', refused! + other!);
         trial.note('memory of them', (probe.peakBytes - rssBytes) / MIB, 'MiB');
         // A position between the events of the channel, as a reader has that comes back.
-        const resumed = await SseLine.open(server.port, '/whole', { headers: { 'Last-Event-ID': String(before[4]) } });
+        const resumed = await SseLine.open(server.port, '/whole', {
+          headers: { 'Last-Event-ID': String(before[4]) },
+        });
         await resumed.waitForEvents(5);
         trial.exactly('gaps told', resumed.gaps.length, 0);
         trial.exactly('events given', resumed.ids.join(), before.slice(5).join());
@@ -329,16 +391,31 @@ test(
         const stage = await Stage.open(casts());
         const { server } = stage;
         const lines = await stage.begin('lines', 0, { count: readers, path: '/A' });
-        const batch = await stage.begin('publishers', 0, { count: 2, channel: 'A', times: 2, ...LARGE_BATCH });
-        await server.statsUntil('the batch holds the channel', ({ queue }) => queue.bytes + queue.waitingBytes > 0);
-        const sockets = await Promise.all(Array.from({ length: 100 }, () => RawConnection.open(server.port)));
-        for (const socket of sockets) socket.send(requestBytes(server.port, 'POST', '/A', { body: 'x' }));
-        const { queue } = await server.statsUntil('they wait', ({ queue: { waitingPublishers } }) => waitingPublishers >= 100);
+        const batch = await stage.begin('publishers', 0, {
+          count: 2,
+          channel: 'A',
+          times: 2,
+          ...LARGE_BATCH,
+        });
+        await server.statsUntil(
+          'the batch holds the channel',
+          ({ queue }) => queue.bytes + queue.waitingBytes > 0,
+        );
+        const sockets = await Promise.all(
+          Array.from({ length: 100 }, () => RawConnection.open(server.port)),
+        );
+        for (const socket of sockets)
+          socket.send(requestBytes(server.port, 'POST', '/A', { body: 'x' }));
+        const { queue } = await server.statsUntil(
+          'they wait',
+          ({ queue: { waitingPublishers } }) => waitingPublishers >= 100,
+        );
         trial.note('waiting', queue.waitingPublishers);
         const leftMs = performance.now();
         for (const socket of sockets) socket.socket.resetAndDestroy();
         let waiting = queue.waitingPublishers;
-        while (waiting > 4 && performance.now() < leftMs + 1_000) waiting = (await server.stats()).queue.waitingPublishers;
+        while (waiting > 4 && performance.now() < leftMs + 1_000)
+          waiting = (await server.stats()).queue.waitingPublishers;
         trial.atMost('waiting when they had left', waiting, 4);
         trial.note('after', performance.now() - leftMs, 'ms');
         await batch.stop();
@@ -359,9 +436,18 @@ test(
       prepare: ({ begin }) => begin('lines', 0, { count: readers, path: '/A' }),
       attack: async ({ begin, server }) => {
         const line = await SseLine.open(server.port, '/A,B', { keep: false });
-        const role = await begin('publishers', 0, { count: 2, channel: 'A', times: 2, ...LARGE_BATCH });
+        const role = await begin('publishers', 0, {
+          count: 2,
+          channel: 'A',
+          times: 2,
+          ...LARGE_BATCH,
+        });
         const stop = async () => {
-          const figures = { ...(await role.stop()), gapsOfBoth: line.gaps.length, broken: line.broken === undefined ? 0 : 1 };
+          const figures = {
+            ...(await role.stop()),
+            gapsOfBoth: line.gaps.length,
+            broken: line.broken === undefined ? 0 : 1,
+          };
           line.close();
           return figures;
         };

@@ -1,4 +1,7 @@
-/** Memory under attack: every byte that leaves or is held is bounded, whatever shape it has, and a heap of 512 MiB is enough. */
+/**
+ * Memory under attack: every byte that leaves or is held is bounded, whatever shape it has, and a
+ * heap of 512 MiB is enough.
+ */
 import { readFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { expect, test } from 'vitest';
@@ -37,7 +40,8 @@ const BIG_POLL = `GET /big?since=0&limit=1000&wait=0 HTTP/1.1\r\n${HEAD}\r\n`;
 
 /** Twenty events of 60 KB on the channel `big`. */
 async function fillBig({ server }: Stage): Promise<void> {
-  const key: Record<string, string> = server.publishKey === undefined ? {} : { Authorization: `Bearer ${server.publishKey}` };
+  const key: Record<string, string> =
+    server.publishKey === undefined ? {} : { Authorization: `Bearer ${server.publishKey}` };
   for (let i = 0; i < 20; i++) {
     const answer = await server.request('POST', '/big', { headers: key, body: 'x'.repeat(60_000) });
     expect(answer.status).toBe(200);
@@ -46,13 +50,21 @@ async function fillBig({ server }: Stage): Promise<void> {
 
 const PIPELINED: readonly (readonly [string, string, StageOptions])[] = [
   ['a poll of 1.2 MB', BIG_POLL, {}],
-  ['a poll of 1.2 MB, with --memory-budget 150MiB', BIG_POLL, { flags: { 'memory-budget': '150MiB' } }],
+  [
+    'a poll of 1.2 MB, with --memory-budget 150MiB',
+    BIG_POLL,
+    { flags: { 'memory-budget': '150MiB' } },
+  ],
   ['/-/health', `GET /-/health HTTP/1.1\r\n${HEAD}\r\n`, {}],
   ['what is refused', `GET /a..b HTTP/1.1\r\n${HEAD}\r\n`, {}],
   ['a preflight', `OPTIONS /big HTTP/1.1\r\n${HEAD}Origin: http://localhost\r\n\r\n`, {}],
   ['HEAD', `HEAD /big?since=0&wait=0 HTTP/1.1\r\n${HEAD}\r\n`, {}],
   ['the page of links', `GET / HTTP/1.1\r\n${HEAD}\r\n`, {}],
-  ['publishes that are refused', `POST /big HTTP/1.1\r\n${HEAD}Content-Length: 1\r\n\r\nx`, { flags: KEYED }],
+  [
+    'publishes that are refused',
+    `POST /big HTTP/1.1\r\n${HEAD}Content-Length: 1\r\n\r\nx`,
+    { flags: KEYED },
+  ],
 ];
 
 test.each(PIPELINED)(
@@ -126,7 +138,13 @@ const CROWDS: readonly Crowd[] = [
     mostBytes: UNREAD_BYTES,
     stage: { flags: KEYED },
     begin: ({ begin }) =>
-      begin('sockets', 0, { ...frames.opening('/big'), count: 500, unit: frames.ping(125), times: 20_000, reads: false }),
+      begin('sockets', 0, {
+        ...frames.opening('/big'),
+        count: 500,
+        unit: frames.ping(125),
+        times: 20_000,
+        reads: false,
+      }),
   },
   {
     attack: '500 WebSockets send publishes that are refused and do not read',
@@ -143,7 +161,8 @@ const CROWDS: readonly Crowd[] = [
       }),
   },
   {
-    attack: '500 WebSockets without the right to publish send two fragments of 64,000 bytes, and no more',
+    attack:
+      '500 WebSockets without the right to publish send two fragments of 64,000 bytes, and no more',
     count: 500,
     mostBytes: UNREAD_BYTES,
     stage: { flags: KEYED },
@@ -176,20 +195,31 @@ const CROWDS: readonly Crowd[] = [
     count: 1_000,
     mostBytes: 16 * KIB,
     begin: ({ begin }) =>
-      begin('sockets', 0, { count: 1_000, opening: `GET /big HTTP/1.1\r\n${HEAD}X: ${'x'.repeat(6_000)}`, reads: false }),
+      begin('sockets', 0, {
+        count: 1_000,
+        opening: `GET /big HTTP/1.1\r\n${HEAD}X: ${'x'.repeat(6_000)}`,
+        reads: false,
+      }),
   },
 ];
 
 test.each(CROWDS)(
   '$attack: what one costs is bounded',
   async ({ attack, count, mostBytes, stage = {}, attackMs = scaled(1_200, 5_000), begin }) => {
-    const options: RoundOptions = { ...stage, prepare: fillBig, attack: begin, quietMs: 300, attackMs };
+    const options: RoundOptions = {
+      ...stage,
+      prepare: fillBig,
+      attack: begin,
+      quietMs: 300,
+      attackMs,
+    };
     await judge(
       casts(),
       ['memory', attack, 'what one socket may cost in the process is bounded, and small'],
       options,
       (trial, rounds) => {
-        const each = ({ peakBytes, rssBytes }: Round): number => (peakBytes - rssBytes) / count / KIB;
+        const each = ({ peakBytes, rssBytes }: Round): number =>
+          (peakBytes - rssBytes) / count / KIB;
         trial.atMost('resident, of each', medianBy(rounds, each), mostBytes / KIB, 'KiB');
         trial.note(
           'closed by the server',
@@ -202,39 +232,44 @@ test.each(CROWDS)(
   ROUNDS_DEADLINE_MS,
 );
 
-test('a message whose fragments do not go on is ended by the idle timeout', { timeout: 90_000 }, async () => {
-  await tried(
-    [
-      'memory',
-      '20 WebSockets begin a message, do not end it, and answer no pings',
-      'a message that does not end is ended by the idle timeout',
-    ],
-    async (trial) => {
-      const stage = await Stage.open(casts(), { flags: { ...KEYED, heartbeat: '4s' } });
-      const count = 20;
-      const role = await stage.begin('sockets', 0, {
-        ...frames.opening('/big', AUTHORIZATION),
-        count,
-        // Pongs would renew the timeout: uWebSockets tells nobody of a message that has begun (SECURITY.md).
-        first: frames.begun(100),
-        unit: '',
-        everyMs: 3_000,
-        reads: true,
-      });
-      const deadlineMs = performance.now() + scaled(30_000, 60_000);
-      let closed = 0;
-      while (closed < count && performance.now() < deadlineMs) {
-        await pause(250);
-        ({ closed = 0 } = await role.look());
-      }
-      const { lastClosedAfterMs } = await role.stop();
-      trial.exactly('closed', closed, count);
-      trial.atMost('after', lastClosedAfterMs! / 1_000, 20, 's');
-      const { control } = await stage.close();
-      trial.exactly('control line: lost', control['undelivered']!, 0);
-    },
-  );
-});
+test(
+  'a message whose fragments do not go on is ended by the idle timeout',
+  { timeout: 90_000 },
+  async () => {
+    await tried(
+      [
+        'memory',
+        '20 WebSockets begin a message, do not end it, and answer no pings',
+        'a message that does not end is ended by the idle timeout',
+      ],
+      async (trial) => {
+        const stage = await Stage.open(casts(), { flags: { ...KEYED, heartbeat: '4s' } });
+        const count = 20;
+        const role = await stage.begin('sockets', 0, {
+          ...frames.opening('/big', AUTHORIZATION),
+          count,
+          // Pongs would renew the timeout: uWebSockets tells nobody of a message that has begun
+          // (SECURITY.md).
+          first: frames.begun(100),
+          unit: '',
+          everyMs: 3_000,
+          reads: true,
+        });
+        const deadlineMs = performance.now() + scaled(30_000, 60_000);
+        let closed = 0;
+        while (closed < count && performance.now() < deadlineMs) {
+          await pause(250);
+          ({ closed = 0 } = await role.look());
+        }
+        const { lastClosedAfterMs } = await role.stop();
+        trial.exactly('closed', closed, count);
+        trial.atMost('after', lastClosedAfterMs! / 1_000, 20, 's');
+        const { control } = await stage.close();
+        trial.exactly('control line: lost', control['undelivered']!, 0);
+      },
+    );
+  },
+);
 
 test(
   'bodies in chunks of one byte cost what they weigh',
@@ -292,7 +327,10 @@ test(
           lines: 4_000,
           times: 1,
         });
-        await stage.server.statsUntil('the channel is held up', ({ queue }) => queue.bytes + queue.waitingBytes > 0);
+        await stage.server.statsUntil(
+          'the channel is held up',
+          ({ queue }) => queue.bytes + queue.waitingBytes > 0,
+        );
         const rssBytes = stage.probe.reset();
         const waiting = await stage.begin('publishers', 0, {
           count: 110,
@@ -358,7 +396,9 @@ test(
       ],
       options,
       (trial, rounds) => {
-        const refused = Math.max(...rounds.map(({ after }) => after.counters.refused['HOLDLINE_MEMORY_FULL'] ?? 0));
+        const refused = Math.max(
+          ...rounds.map(({ after }) => after.counters.refused['HOLDLINE_MEMORY_FULL'] ?? 0),
+        );
         trial.exactly('new lines refused', refused, 0);
         trial.note(
           'budget used',
@@ -380,7 +420,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Connects to a port of its own, and closes first, so that as many sockets of the machine are in TIME_WAIT. */
+/**
+ * Connects to a port of its own, and closes first, so that as many sockets of the machine are in
+ * TIME_WAIT.
+ */
 async function leaveTimeWait(count: number): Promise<void> {
   const sink = createServer((socket) => socket.resume().on('error', () => {}));
   await new Promise<void>((resolve) => sink.listen(0, '127.0.0.1', 512, resolve));
@@ -399,24 +442,34 @@ async function leaveTimeWait(count: number): Promise<void> {
   sink.close();
 }
 
-test('a restart on a machine full of closing sockets takes no more memory', { timeout: 60_000 }, async () => {
-  const count = scaled(12_000, 18_000);
-  await tried(
-    ['memory', `a server starts beside ${count} sockets in TIME_WAIT`, 'a fresh server needs no more memory on a busy machine'],
-    async (trial) => {
-      const most = async (): Promise<number> => {
-        // A port that was asked for: the one that is free is looked for among all sockets.
-        const server = await TestServer.start({ port: await freePort() });
-        await pause(500);
-        const peak = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))?.[1];
-        server.kill();
-        await server.exited();
-        return (Number(peak) * KIB) / MIB;
-      };
-      const quiet = await most();
-      await leaveTimeWait(count);
-      trial.note('resident beside none', quiet, 'MiB');
-      trial.atMost('resident beside them', await most(), quiet + 10, 'MiB');
-    },
-  );
-});
+test(
+  'a restart on a machine full of closing sockets takes no more memory',
+  { timeout: 60_000 },
+  async () => {
+    const count = scaled(12_000, 18_000);
+    await tried(
+      [
+        'memory',
+        `a server starts beside ${count} sockets in TIME_WAIT`,
+        'a fresh server needs no more memory on a busy machine',
+      ],
+      async (trial) => {
+        const most = async (): Promise<number> => {
+          // A port that was asked for: the one that is free is looked for among all sockets.
+          const server = await TestServer.start({ port: await freePort() });
+          await pause(500);
+          const peak = /^VmHWM:\s+(\d+) kB$/m.exec(
+            readFileSync(`/proc/${server.child.pid}/status`, 'utf8'),
+          )?.[1];
+          server.kill();
+          await server.exited();
+          return (Number(peak) * KIB) / MIB;
+        };
+        const quiet = await most();
+        await leaveTimeWait(count);
+        trial.note('resident beside none', quiet, 'MiB');
+        trial.atMost('resident beside them', await most(), quiet + 10, 'MiB');
+      },
+    );
+  },
+);

@@ -1,11 +1,22 @@
-/** Nobody holds the loop: one socket that asks as fast as it can, or for what is dear, delays the others by a moment at the most. */
+/**
+ * Nobody holds the loop: one socket that asks as fast as it can, or for what is dear, delays the
+ * others by a moment at the most.
+ */
 import { expect, test } from 'vitest';
 import { exchange, requestBytes } from '../support/wire.js';
 import { medianOf } from './support/actor.js';
 import { sharedCasts } from './support/cast.js';
 import { frames } from './support/messages.js';
 import { ROUNDS_DEADLINE_MS, scaled } from './support/scale.js';
-import { holdsControl, holdsTurns, judge, medianBy, Stage, type Round, type RoundOptions } from './support/stage.js';
+import {
+  holdsControl,
+  holdsTurns,
+  judge,
+  medianBy,
+  Stage,
+  type Round,
+  type RoundOptions,
+} from './support/stage.js';
 import { tried } from './support/trial.js';
 
 const casts = sharedCasts();
@@ -21,23 +32,43 @@ const HEAD = 'Host: localhost\r\n';
 const GREEDY: readonly (readonly [string, RoundOptions['attack']])[] = [
   [
     'one socket pipelines GET /-/health and reads the answers',
-    ({ begin }) => begin('sockets', 0, { count: 1, unit: `GET /-/health HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
+    ({ begin }) =>
+      begin('sockets', 0, { count: 1, unit: `GET /-/health HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
   ],
   [
     'one socket pipelines requests that are refused, and reads the answers',
-    ({ begin }) => begin('sockets', 0, { count: 1, unit: `GET /a..b HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
+    ({ begin }) =>
+      begin('sockets', 0, { count: 1, unit: `GET /a..b HTTP/1.1\r\n${HEAD}\r\n`, reads: true }),
   ],
   [
     'one WebSocket sends pings of 125 bytes and reads',
-    ({ begin }) => begin('sockets', 0, { ...frames.opening('/flood'), unit: frames.ping(125), count: 1, reads: true }),
+    ({ begin }) =>
+      begin('sockets', 0, {
+        ...frames.opening('/flood'),
+        unit: frames.ping(125),
+        count: 1,
+        reads: true,
+      }),
   ],
   [
     'one WebSocket sends the message 1 and reads',
-    ({ begin }) => begin('sockets', 0, { ...frames.opening('/flood'), unit: frames.text('1'), count: 1, reads: true }),
+    ({ begin }) =>
+      begin('sockets', 0, {
+        ...frames.opening('/flood'),
+        unit: frames.text('1'),
+        count: 1,
+        reads: true,
+      }),
   ],
   [
     'one WebSocket without the right to publish sends publishes of 60 KB and reads',
-    ({ begin }) => begin('sockets', 0, { ...frames.opening('/flood'), unit: frames.text(LARGE), count: 1, reads: true }),
+    ({ begin }) =>
+      begin('sockets', 0, {
+        ...frames.opening('/flood'),
+        unit: frames.text(LARGE),
+        count: 1,
+        reads: true,
+      }),
   ],
   [
     'three sockets send a body in chunks of one byte',
@@ -81,7 +112,11 @@ test(
       });
     await judge(
       casts(),
-      ['turns', 'a batch that is one line of 4 MiB, again and again', 'what is too large is refused before it is parsed'],
+      [
+        'turns',
+        'a batch that is one line of 4 MiB, again and again',
+        'what is too large is refused before it is parsed',
+      ],
       { attack },
       (trial, rounds) => {
         holdsTurns(trial, rounds, LOOP_MS);
@@ -92,7 +127,9 @@ test(
   ROUNDS_DEADLINE_MS,
 );
 
-/** Fills channels `${prefix}0` … with `bytes` each, in batches that hold the loop for a moment only. */
+/**
+ * Fills channels `${prefix}0` … with `bytes` each, in batches that hold the loop for a moment only.
+ */
 async function fill(stage: Stage, prefix: string, channels: number, bytes: number): Promise<void> {
   const role = await stage.begin('publishers', 0, {
     count: channels,
@@ -107,7 +144,11 @@ async function fill(stage: Stage, prefix: string, channels: number, bytes: numbe
 }
 
 /** How long a health check takes that is sent right behind a request on another connection, ms. */
-async function healthBehind(port: number, dear: Buffer, reads: (text: Promise<unknown>) => Promise<unknown>): Promise<number> {
+async function healthBehind(
+  port: number,
+  dear: Buffer,
+  reads: (text: Promise<unknown>) => Promise<unknown>,
+): Promise<number> {
   const answer = exchange(port, dear, { deadlineMs: 20_000 });
   answer.catch(() => {});
   const startMs = performance.now();
@@ -121,7 +162,11 @@ test(
   'since=0 on 16 full channels is made in pieces',
   async () => {
     await tried(
-      ['turns', 'since=0 on 16 channels of 1 MiB each that nobody else reads', 'dear answers are made in pieces of at most 5 ms'],
+      [
+        'turns',
+        'since=0 on 16 channels of 1 MiB each that nobody else reads',
+        'dear answers are made in pieces of at most 5 ms',
+      ],
       async (trial) => {
         const sets = scaled(5, 9);
         const flags = { 'replay-total': '512MiB' };
@@ -132,18 +177,28 @@ test(
           await fill(stage, `s${set}c`, 16, MIB);
           const path = Array.from({ length: 16 }, (_, i) => `s${set}c${i}`).join(',');
           const { port } = stage.server;
-          aloneMs.push(await healthBehind(port, requestBytes(port, 'GET', '/-/health'), (answer) => answer));
-          // A stream has no end: two connections, the second asks for its health as soon as the first has asked.
+          aloneMs.push(
+            await healthBehind(port, requestBytes(port, 'GET', '/-/health'), (answer) => answer),
+          );
+          // A stream has no end: two connections, the second asks for its health as soon as the
+          // first has asked.
           const lines = stage.begin('lines', 0, { count: 1, path: `/${path}?since=0` });
           const probes: number[] = [];
           for (let i = 0; i < 40; i++)
-            probes.push(await healthBehind(port, requestBytes(port, 'GET', '/-/health'), (answer) => answer));
+            probes.push(
+              await healthBehind(port, requestBytes(port, 'GET', '/-/health'), (answer) => answer),
+            );
           behindMs.push(Math.max(...probes));
           await (await lines).stop();
         }
         const { control } = await stage.close();
         trial.note('a health check, quiet (median)', medianOf(aloneMs), 'ms');
-        trial.atMost('a health check beside it, longest (median of sets)', medianOf(behindMs), medianOf(aloneMs) + 10, 'ms');
+        trial.atMost(
+          'a health check beside it, longest (median of sets)',
+          medianOf(behindMs),
+          medianOf(aloneMs) + 10,
+          'ms',
+        );
         trial.exactly('control line: lost', control['undelivered']!, 0);
       },
     );
@@ -155,7 +210,11 @@ test(
   'HEAD on 16 full channels with last=100000 is cheap',
   async () => {
     await tried(
-      ['turns', 'HEAD on 16 full channels with last=100000', 'a request that is answered with a head costs at most 0.3 ms'],
+      [
+        'turns',
+        'HEAD on 16 full channels with last=100000',
+        'a request that is answered with a head costs at most 0.3 ms',
+      ],
       async (trial) => {
         const stage = await Stage.open(casts());
         await fill(stage, 'c', 16, MIB);
@@ -163,11 +222,14 @@ test(
         const perRequestMs = async (target: string): Promise<number> => {
           const times: number[] = [];
           for (let run = 0; run < 5; run++) {
-            // Closed by the server where a body is announced for a HEAD, so each on a connection of its own, many at a time.
+            // Closed by the server where a body is announced for a HEAD, so each on a connection of
+            // its own, many at a time.
             const startMs = performance.now();
             await Promise.all(
               Array.from({ length: 40 }, () =>
-                exchange(stage.server.port, requestBytes(stage.server.port, 'HEAD', target), { bodyless: true }),
+                exchange(stage.server.port, requestBytes(stage.server.port, 'HEAD', target), {
+                  bodyless: true,
+                }),
               ),
             );
             times.push((performance.now() - startMs) / 40);
@@ -190,14 +252,23 @@ test(
   async () => {
     const mebibytes = scaled(64, 300);
     const options: RoundOptions = {
-      flags: { 'replay-bytes': `${mebibytes}MiB`, 'replay-total': '1GiB', 'replay-events': 1_000_000 },
+      flags: {
+        'replay-bytes': `${mebibytes}MiB`,
+        'replay-total': '1GiB',
+        'replay-events': 1_000_000,
+      },
       prepare: (stage) => fill(stage, 'big', 1, mebibytes * MIB),
-      attack: ({ begin }) => begin('lines', 0, { count: 1, path: '/big0?last=1', accept: ['application/x-ndjson'] }),
+      attack: ({ begin }) =>
+        begin('lines', 0, { count: 1, path: '/big0?last=1', accept: ['application/x-ndjson'] }),
       attackMs: 1_000,
     };
     await judge(
       casts(),
-      ['turns', `the first NDJSON reader of a ring of ${mebibytes} MiB`, 'frames are made in pieces, from where a reader begins'],
+      [
+        'turns',
+        `the first NDJSON reader of a ring of ${mebibytes} MiB`,
+        'frames are made in pieces, from where a reader begins',
+      ],
       options,
       (trial, rounds) => {
         trial.note(
@@ -205,7 +276,8 @@ test(
           medianBy(rounds, ({ before }) => before.loopDelay.maxMs),
           'ms',
         );
-        // Filling it may have held the loop for longer than the bound; its reader must not have done so.
+        // Filling it may have held the loop for longer than the bound; its reader must not have
+        // done so.
         const filledMs = Math.max(...rounds.map(({ before }) => before.loopDelay.maxMs));
         holdsTurns(trial, rounds, Math.max(LOOP_MS, filledMs));
         holdsControl(trial, rounds);

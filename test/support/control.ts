@@ -3,7 +3,10 @@ import { afterAll, beforeAll, expect } from 'vitest';
 import { SseLine } from './line.js';
 import { sharedServer, type TestServer } from './server.js';
 
-/** A line that sees every id published on its channel since it opened exactly once, in order, without gap, end or reconnect. */
+/**
+ * A line that sees every id published on its channel since it opened exactly once, in order,
+ * without gap, end or reconnect.
+ */
 export class ControlLine {
   readonly line: SseLine;
   readonly channel: string;
@@ -20,7 +23,11 @@ export class ControlLine {
 
   /** Opens it and sees one event of its own, so that it is known to be live. */
   static async open(server: TestServer, channel = 'control'): Promise<ControlLine> {
-    const control = new ControlLine(server, channel, await SseLine.open(server.port, `/${channel}`));
+    const control = new ControlLine(
+      server,
+      channel,
+      await SseLine.open(server.port, `/${channel}`),
+    );
     await control.beat();
     return control;
   }
@@ -33,12 +40,19 @@ export class ControlLine {
     expect(this.line.events.at(-1)).toMatchObject({ id, data });
   }
 
-  /** One more event; then everything that was published, and nothing else, must have come on the one connection. */
+  /**
+   * One more event; then everything that was published, and nothing else, must have come on the one
+   * connection.
+   */
   async noticedNothing(): Promise<void> {
     await this.beat();
     expect(this.line.ids).toEqual(this.#server.published.get(this.channel)!.slice(this.#from));
     expect(this.line.gaps).toEqual([]);
-    expect({ endCode: this.line.endCode, complete: this.line.complete, closed: this.line.closed }).toEqual({
+    expect({
+      endCode: this.line.endCode,
+      complete: this.line.complete,
+      closed: this.line.closed,
+    }).toEqual({
       endCode: undefined,
       complete: false,
       closed: false,
@@ -46,7 +60,10 @@ export class ControlLine {
   }
 }
 
-/** One server and one control line for the tests of a file or of a describe block: what one test does, the next one's must not notice. */
+/**
+ * One server and one control line for the tests of a file or of a describe block: what one test
+ * does, the next one's must not notice.
+ */
 export function sharedControl(): () => { server: TestServer; control: ControlLine } {
   const server = sharedServer();
   let control: ControlLine;

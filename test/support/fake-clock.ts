@@ -58,7 +58,11 @@ export class FakeClock implements Clock {
   /** The first phase of a turn: the timers that are due. */
   runTimers(): void {
     const nowMs = this.#nowMs;
-    for (let first = this.#timers[0]; first !== undefined && first.dueMs <= nowMs; first = this.#timers[0]) {
+    for (
+      let first = this.#timers[0];
+      first !== undefined && first.dueMs <= nowMs;
+      first = this.#timers[0]
+    ) {
       this.#timers.shift();
       this.#run(first.task);
     }
@@ -95,7 +99,9 @@ export class FakeClock implements Clock {
   }
 }
 
-/** What a promise sets off may set off another: a few rounds, as the loop does between callbacks. */
+/**
+ * What a promise sets off may set off another: a few rounds, as the loop does between callbacks.
+ */
 export async function settlePromises(): Promise<void> {
   for (let round = 0; round < 16; round++) await Promise.resolve();
 }

@@ -38,29 +38,44 @@ export class FakeHub {
 
   constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
     this.#ways = fakeWays(this.clock, corkMs);
-    this.hub = new Hub(new MemoryLog(this.clock, this.counters, firstId), this.clock, this.counters, {
-      replay: { events: 1000, bytes: MIB },
-      replayTotalBytes: 256 * MIB,
-      heartbeatMs: 1_000_000,
-      flushIntervalMs: 0,
-      slow: 'gap',
-      ...options,
-    });
+    this.hub = new Hub(
+      new MemoryLog(this.clock, this.counters, firstId),
+      this.clock,
+      this.counters,
+      {
+        replay: { events: 1000, bytes: MIB },
+        replayTotalBytes: 256 * MIB,
+        heartbeatMs: 1_000_000,
+        flushIntervalMs: 0,
+        slow: 'gap',
+        ...options,
+      },
+    );
   }
 
   /** Opens a line; its kernel takes `capacityBytes` while nobody reads. */
   join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: WayName): FakeLine {
     const channels = path.split(',');
     const mode = this.#ways[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
-    const socket = new FakeSocket(path, capacityBytes, 1, mode.transport === 'websocket' ? 'message' : 'stream');
+    const socket = new FakeSocket(
+      path,
+      capacityBytes,
+      1,
+      mode.transport === 'websocket' ? 'message' : 'stream',
+    );
     const { handle, opening } = this.hub.join(socket, channels, mode, position, 3000);
     const line: FakeLine = { socket, handle, text: '' };
-    if (opening.length > 0 && !socket.write(opening, Buffer.from(opening))) this.hub.stalled(handle, socket);
+    if (opening.length > 0 && !socket.write(opening, Buffer.from(opening)))
+      this.hub.stalled(handle, socket);
     return line;
   }
 
   /** Polls as transports/poll.ts does. */
-  poll(path: string, position: Position = LIVE, { waitMs = 0, limit = 0 }: PollOptions = {}): FakePoll {
+  poll(
+    path: string,
+    position: Position = LIVE,
+    { waitMs = 0, limit = 0 }: PollOptions = {},
+  ): FakePoll {
     const channels = path.split(',');
     const poll = new FakePoll(path);
     const polled = this.hub.poll(channels, position, limit);
@@ -77,14 +92,20 @@ export class FakeHub {
   publish(channel: string, ...data: string[]): Promise<Published> {
     return this.hub.publish(
       channel,
-      data.map((text): NewEvent => ({ channel, type: undefined, data: Buffer.from(text), json: false })),
+      data.map((text): NewEvent => ({
+        channel,
+        type: undefined,
+        data: Buffer.from(text),
+        json: false,
+      })),
     );
   }
 
   /** The reader takes all there is; its socket becomes writable. Returns what was read by now. */
   read(line: FakeLine): string {
     line.text += line.socket.read(Infinity).toString();
-    if (line.socket.isWritable && line.socket.becomeWritable()) this.hub.drained(line.handle, line.socket);
+    if (line.socket.isWritable && line.socket.becomeWritable())
+      this.hub.drained(line.handle, line.socket);
     return line.text;
   }
 
@@ -110,7 +131,9 @@ export class FakeHub {
   }
 }
 
-/** The ids of the events in a line's text, in their order: of an event stream, or of lines of JSON. */
+/**
+ * The ids of the events in a line's text, in their order: of an event stream, or of lines of JSON.
+ */
 export function idsOf(text: string): number[] {
   return [...text.matchAll(/^(?:id: (\d+)\n(?:event: .*\n)?data: |\{"id":(\d+),)/gm)].map((match) =>
     Number(match[1] ?? match[2]),

@@ -1,6 +1,7 @@
 /**
- * Sockets as uWebSockets and the kernel make them, without either: a kernel buffer that a reader empties, a user-space backlog
- * behind it, and the answers that a write gives. native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
+ * Sockets as uWebSockets and the kernel make them, without either: a kernel buffer that a reader
+ * empties, a user-space backlog behind it, and the answers that a write gives.
+ * native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
  */
 import type { LinePort, DeliveryMode } from '../../src/core/group.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
@@ -9,8 +10,8 @@ import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import type { FakeClock } from './fake-clock.js';
 
 /**
- * A *stream* answers a write one late: true when nothing was waiting before it. A *message* is queued whole and its answer is the
- * truth: true when nothing waits after it.
+ * A *stream* answers a write one late: true when nothing was waiting before it. A *message* is
+ * queued whole and its answer is the truth: true when nothing waits after it.
  */
 export type SocketKind = LinePort<never>['kind'];
 
@@ -23,7 +24,10 @@ export class FakeSocket {
   readonly lowWaterBytes: number;
   /** A send was short: the loop waits for the socket to become writable. */
   wantsWritable = false;
-  /** From the first `false` until the socket was reported drained: only the rest of a frame in pieces may be written. */
+  /**
+   * From the first `false` until the socket was reported drained: only the rest of a frame in
+   * pieces may be written.
+   */
   refusing = false;
   ended = false;
   /** Why it was ended. */
@@ -67,8 +71,8 @@ export class FakeSocket {
   }
 
   /**
-   * The head of a response, which the kernel does not take all at once: what is written next is refused in part. `filler` stands for
-   * it, since its reader reads no heads.
+   * The head of a response, which the kernel does not take all at once: what is written next is
+   * refused in part. `filler` stands for it, since its reader reads no heads.
    */
   writeHead(bytes: number, filler: string): void {
     this.#push(Buffer.from(filler.repeat(bytes / filler.length)));
@@ -106,9 +110,12 @@ export class FakeSocket {
     } else {
       this.flush();
     }
-    const mostBytes = Math.max(CORK_WRITE_BYTES_MAX, this.#largestRunBytes) + CORK_WRITE_BYTES_MAX + 256;
+    const mostBytes =
+      Math.max(CORK_WRITE_BYTES_MAX, this.#largestRunBytes) + CORK_WRITE_BYTES_MAX + 256;
     if (this.backlogBytes > mostBytes)
-      throw new Error(`${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`);
+      throw new Error(
+        `${this.name}: a backlog of ${this.backlogBytes} bytes, more than ${mostBytes}`,
+      );
     if (this.backlogBytes === 0) this.#largestRunBytes = 0;
     return !refused;
   }
@@ -130,10 +137,16 @@ export class FakeSocket {
   }
 
   get isWritable(): boolean {
-    return this.wantsWritable && (this.#kernelBytes === 0 || this.capacityBytes - this.#kernelBytes >= this.lowWaterBytes);
+    return (
+      this.wantsWritable &&
+      (this.#kernelBytes === 0 || this.capacityBytes - this.#kernelBytes >= this.lowWaterBytes)
+    );
   }
 
-  /** What the loop does with a writable socket: it sends what it can. Returns true when the hub is to hear of a drain. */
+  /**
+   * What the loop does with a writable socket: it sends what it can. Returns true when the hub is
+   * to hear of a drain.
+   */
   becomeWritable(): boolean {
     this.wantsWritable = false;
     this.flush();
@@ -163,16 +176,23 @@ export class FakeSocket {
   }
 
   #push(bytes: Buffer): void {
-    if (bytes.length === 0) throw new Error(`${this.name}: an empty write does nothing, so nothing should ask for it`);
+    if (bytes.length === 0)
+      throw new Error(`${this.name}: an empty write does nothing, so nothing should ask for it`);
     this.#chunks.push(bytes);
     this.#totalBytes += bytes.length;
   }
 
-  /** Pieces of a frame larger than a cork are written one behind the other, whatever the socket answers; nothing else is. */
+  /**
+   * Pieces of a frame larger than a cork are written one behind the other, whatever the socket
+   * answers; nothing else is.
+   */
   #note(bytes: Uint8Array): void {
     const continues =
-      this.#lastLength === CORK_WRITE_BYTES_MAX && bytes.buffer === this.#lastBuffer && bytes.byteOffset === this.#lastEnd;
-    if (this.refusing && !continues) throw new Error(`${this.name}: written to while it refuses bytes`);
+      this.#lastLength === CORK_WRITE_BYTES_MAX &&
+      bytes.buffer === this.#lastBuffer &&
+      bytes.byteOffset === this.#lastEnd;
+    if (this.refusing && !continues)
+      throw new Error(`${this.name}: written to while it refuses bytes`);
     this.#runBytes = continues ? this.#runBytes + bytes.length : bytes.length;
     this.#largestRunBytes = Math.max(this.#largestRunBytes, this.#runBytes);
     this.#lastBuffer = bytes.buffer;
@@ -190,7 +210,8 @@ const LF = 0x0a;
 
 /** Whole lines of JSON, together no more than a cork holds, or one longer line alone. */
 export function checkMessage(socket: FakeSocket, bytes: Uint8Array): void {
-  if (bytes.length < 2 || bytes[0] === LF || bytes.at(-1) !== LF) throw new Error(`${socket.name}: a message that is no lines`);
+  if (bytes.length < 2 || bytes[0] === LF || bytes.at(-1) !== LF)
+    throw new Error(`${socket.name}: a message that is no lines`);
   if (bytes.length > CORK_WRITE_BYTES_MAX && bytes.indexOf(LF) !== bytes.length - 1)
     throw new Error(`${socket.name}: a message of several lines has ${bytes.length} bytes`);
 }
@@ -211,9 +232,13 @@ export class FakePort implements LinePort<FakeSocket> {
   }
 
   write(socket: FakeSocket, bytes: Uint8Array): boolean {
-    if (!this.#clock.isRunning) throw new Error(`${socket.name}: written to in a callback, where another socket may be corked`);
+    if (!this.#clock.isRunning)
+      throw new Error(
+        `${socket.name}: written to in a callback, where another socket may be corked`,
+      );
     if (this.kind === 'message') checkMessage(socket, bytes);
-    else if (bytes.length > CORK_WRITE_BYTES_MAX) throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
+    else if (bytes.length > CORK_WRITE_BYTES_MAX)
+      throw new Error(`${socket.name}: ${bytes.length} bytes in one cork`);
     this.#clock.pass(this.#corkMs);
     if (isGap(bytes)) socket.onGap?.();
     return socket.write(bytes, this.#copyOf(bytes));
@@ -229,7 +254,10 @@ export class FakePort implements LinePort<FakeSocket> {
     return socket.backlogBytes;
   }
 
-  /** Lines in step are given one and the same slice; it is copied once, unless what it shows has changed since. */
+  /**
+   * Lines in step are given one and the same slice; it is copied once, unless what it shows has
+   * changed since.
+   */
   #copyOf(bytes: Uint8Array): Buffer {
     if (bytes !== this.#lastBytes || Buffer.compare(bytes, this.#lastCopy) !== 0) {
       this.#lastBytes = bytes;
@@ -243,12 +271,19 @@ export class FakePort implements LinePort<FakeSocket> {
 export type WayName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
 
 /** The ways of lines, as the transports make them. */
-export function fakeWays(clock: FakeClock, corkMs = 0): Readonly<Record<WayName, DeliveryMode<FakeSocket>>> {
+export function fakeWays(
+  clock: FakeClock,
+  corkMs = 0,
+): Readonly<Record<WayName, DeliveryMode<FakeSocket>>> {
   const port = new FakePort('stream', clock, corkMs);
   return {
     sse: { transport: 'sse', encoding: SSE, port },
     'sse-env': { transport: 'sse', encoding: SSE_ENVELOPE, port },
     ndjson: { transport: 'ndjson', encoding: NDJSON, port },
-    websocket: { transport: 'websocket', encoding: NDJSON, port: new FakePort('message', clock, corkMs) },
+    websocket: {
+      transport: 'websocket',
+      encoding: NDJSON,
+      port: new FakePort('message', clock, corkMs),
+    },
   };
 }

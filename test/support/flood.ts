@@ -1,9 +1,15 @@
-/** A channel published to as fast as it takes, before readers of small buffers, some of whom stall on purpose. */
+/**
+ * A channel published to as fast as it takes, before readers of small buffers, some of whom stall
+ * on purpose.
+ */
 import { GRACE_MS } from '../../src/limits.js';
 import { FakeHub, type FakeLine } from './fake-hub.js';
 
 export const EVENT_BYTES = 15_000;
-/** What the kernel holds for a reader: one event, and a part of the next. Each event makes each of them refuse bytes. */
+/**
+ * What the kernel holds for a reader: one event, and a part of the next. Each event makes each of
+ * them refuse bytes.
+ */
 const KERNEL_BYTES = 20_000;
 const PUBLISHERS = 4;
 const CHANNEL = 'c';
@@ -35,8 +41,16 @@ export class Flood {
     return this.fake.clock.nowMs() - this.#startedMs;
   }
 
-  join(speedAt: FloodReader['speedAt'], comesBackAt: FloodReader['comesBackAt'] = () => false): FloodReader {
-    const reader: FloodReader = { line: this.#open(() => reader.gaps++), gaps: 0, speedAt, comesBackAt };
+  join(
+    speedAt: FloodReader['speedAt'],
+    comesBackAt: FloodReader['comesBackAt'] = () => false,
+  ): FloodReader {
+    const reader: FloodReader = {
+      line: this.#open(() => reader.gaps++),
+      gaps: 0,
+      speedAt,
+      comesBackAt,
+    };
     this.readers.push(reader);
     return reader;
   }
@@ -47,7 +61,10 @@ export class Flood {
     return line;
   }
 
-  /** Publishers publish, each the next as soon as it has been answered, for so long. Returns the pace, events a second. */
+  /**
+   * Publishers publish, each the next as soon as it has been answered, for so long. Returns the
+   * pace, events a second.
+   */
   async run(ms: number): Promise<number> {
     const { clock } = this.fake;
     const untilMs = this.nowMs + ms;
@@ -76,7 +93,8 @@ export class Flood {
       return;
     }
     line.socket.read(reader.speedAt(this.nowMs));
-    if (line.socket.isWritable && line.socket.becomeWritable()) this.fake.hub.drained(line.handle, line.socket);
+    if (line.socket.isWritable && line.socket.becomeWritable())
+      this.fake.hub.drained(line.handle, line.socket);
   }
 }
 

@@ -1,4 +1,7 @@
-/** Real proxies in front of a test's server: nginx and haproxy with a configuration of the test's own, gone when the test is. */
+/**
+ * Real proxies in front of a test's server: nginx and haproxy with a configuration of the test's
+ * own, gone when the test is.
+ */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -8,7 +11,10 @@ import process from 'node:process';
 import { onTestFinished } from 'vitest';
 import { DEADLINE_MS } from './wire.js';
 
-/** A port of 127.0.0.1 on which nobody listened a moment ago; neither proxy can say which one it picked itself. */
+/**
+ * A port of 127.0.0.1 on which nobody listened a moment ago; neither proxy can say which one it
+ * picked itself.
+ */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -47,7 +53,8 @@ async function start(
   let said = '';
   let isOver = false;
   const child: ChildProcess = spawn(command, args(file), { stdio: ['ignore', 'pipe', 'pipe'] });
-  for (const output of [child.stdout!, child.stderr!]) output.setEncoding('utf8').on('data', (text: string) => (said += text));
+  for (const output of [child.stdout!, child.stderr!])
+    output.setEncoding('utf8').on('data', (text: string) => (said += text));
   const over = new Promise<void>((resolve) => {
     child.once('error', (error) => (said += error.message));
     child.once('close', () => {
@@ -65,14 +72,16 @@ async function start(
   });
   const deadline = performance.now() + DEADLINE_MS;
   while (!(await canConnect(port))) {
-    if (isOver || performance.now() > deadline) throw new Error(`${command} does not listen: ${said}`);
+    if (isOver || performance.now() > deadline)
+      throw new Error(`${command} does not listen: ${said}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   return port;
 }
 
 /** How nginx is to be set for streams, and what the documents say. */
-export const NGINX_FOR_STREAMS = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;';
+export const NGINX_FOR_STREAMS =
+  'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;';
 
 /** The files of a key and of the certificate of 127.0.0.1 that it has signed itself. */
 export interface Certificate {
@@ -84,9 +93,22 @@ export interface Certificate {
 export function certificateForTest(): Certificate {
   const folder = folderForTest();
   const files = { key: join(folder, 'key.pem'), certificate: join(folder, 'certificate.pem') };
-  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const kind = [
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+  ];
   const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  execFileSync('openssl', ['req', ...kind, ...name, '-keyout', files.key, '-out', files.certificate], { stdio: 'pipe' });
+  execFileSync(
+    'openssl',
+    ['req', ...kind, ...name, '-keyout', files.key, '-out', files.certificate],
+    { stdio: 'pipe' },
+  );
   return files;
 }
 
@@ -98,9 +120,17 @@ interface NginxParts {
   readonly tls?: Certificate;
 }
 
-/** An nginx that passes everything to `http://127.0.0.1:serverPort`, with these directives in its `location /`; its URL. */
-export async function nginxForTest(serverPort: number, location: string, { http = '', tls }: NginxParts = {}): Promise<string> {
-  const secure = tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`;
+/**
+ * An nginx that passes everything to `http://127.0.0.1:serverPort`, with these directives in its
+ * `location /`; its URL.
+ */
+export async function nginxForTest(
+  serverPort: number,
+  location: string,
+  { http = '', tls }: NginxParts = {},
+): Promise<string> {
+  const secure =
+    tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`;
   const config = (port: number, folder: string): string => `
     daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr;
     events { worker_connections 256; }
@@ -121,8 +151,11 @@ export async function nginxForTest(serverPort: number, location: string, { http 
 /** The text of a configuration of scripts/deploy/, with the test's ports in place of its own. */
 function deployed(name: string, port: number, serverPort: number): string {
   const text = readFileSync(new URL(`../../scripts/deploy/${name}`, import.meta.url), 'utf8');
-  const changed = text.replaceAll('127.0.0.1:8000', `127.0.0.1:${port}`).replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
-  if (!changed.includes(`:${port}`) || !changed.includes(`:${serverPort}`)) throw new Error(`${name} has other ports`);
+  const changed = text
+    .replaceAll('127.0.0.1:8000', `127.0.0.1:${port}`)
+    .replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
+  if (!changed.includes(`:${port}`) || !changed.includes(`:${serverPort}`))
+    throw new Error(`${name} has other ports`);
   return changed;
 }
 
@@ -149,12 +182,20 @@ export function deployedHaproxyForTest(serverPort: number): Promise<number> {
 /** How haproxy is to be set for streams. */
 export const HAPROXY_FOR_STREAMS = ['timeout server 1h', 'option http-no-delay'];
 
-/** A haproxy that passes everything to `127.0.0.1:serverPort`, with these lines in its `defaults`; its URL. */
-export async function haproxyForTest(serverPort: number, defaults: readonly string[]): Promise<string> {
+/**
+ * A haproxy that passes everything to `127.0.0.1:serverPort`, with these lines in its `defaults`;
+ * its URL.
+ */
+export async function haproxyForTest(
+  serverPort: number,
+  defaults: readonly string[],
+): Promise<string> {
   const config = (port: number): string =>
     [
       'defaults',
-      ...['mode http', 'timeout connect 5s', 'timeout client 1h', ...defaults].map((line) => `  ${line}`),
+      ...['mode http', 'timeout connect 5s', 'timeout client 1h', ...defaults].map(
+        (line) => `  ${line}`,
+      ),
       'listen front',
       `  bind 127.0.0.1:${port}`,
       `  server holdline 127.0.0.1:${serverPort}`,

@@ -1,6 +1,7 @@
 /**
- * The simulator's clients that hold lines, on streams and in messages: they come and go, read fast or slowly, and come back to their
- * positions. What they are given is checked byte for byte, and so are their rows in the hub.
+ * The simulator's clients that hold lines, on streams and in messages: they come and go, read fast
+ * or slowly, and come back to their positions. What they are given is checked byte for byte, and so
+ * are their rows in the hub.
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/lines.js';
@@ -53,7 +54,10 @@ const SPEEDS = [0, 150, 3000, 30_000, Infinity, Infinity];
 const FILLER: Readonly<Record<string, string>> = { sse: ':\n', ndjson: '\n' };
 /** Bytes of answers that a client may leave unread; then its transport closes it. */
 const UNREAD_ANSWERS_BYTES_MAX = 20_000;
-/** Turns in which all lines of a deleted channel are ended: more than half of all there may be are ended in one. */
+/**
+ * Turns in which all lines of a deleted channel are ended: more than half of all there may be are
+ * ended in one.
+ */
 const DELETED_TURNS = 3;
 
 export class LineClients {
@@ -81,7 +85,7 @@ export class LineClients {
     return this.#clients.every(({ line }) => line === undefined || line.socket.unreadBytes === 0);
   }
 
-  // ── what they do ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what they do ───────────────────────────────────────────────────────────────────────────────
 
   join(): void {
     const { random } = this.#world;
@@ -90,7 +94,8 @@ export class LineClients {
     if (client.line !== undefined) return;
     const { position } = client;
     // Position 0, where a log that starts at id 1 begins, asks for whatever is held.
-    const comesBack: Asked = position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position ?? 0 };
+    const comesBack: Asked =
+      position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position ?? 0 };
     const asked = position !== undefined && random.chance(0.7) ? comesBack : this.#world.newAsked();
     if (asked !== comesBack) client = this.#clients[index] = this.#newClient();
     this.#join(client, asked);
@@ -100,7 +105,8 @@ export class LineClients {
   comeBack(): void {
     for (const client of this.#clients) {
       const { line, position } = client;
-      if (line === undefined && position !== undefined && position > 0) this.#join(client, { kind: 'after', id: position });
+      if (line === undefined && position !== undefined && position > 0)
+        this.#join(client, { kind: 'after', id: position });
     }
   }
 
@@ -111,7 +117,8 @@ export class LineClients {
 
   /** A proxy in front of most of them goes down. */
   leaveTogether(): void {
-    for (const { client, line } of this.#lines()) if (this.#world.random.chance(0.8)) this.#close(client, line);
+    for (const { client, line } of this.#lines())
+      if (this.#world.random.chance(0.8)) this.#close(client, line);
   }
 
   changeSpeed(): void {
@@ -141,7 +148,13 @@ export class LineClients {
     const { random, setting } = this.#world;
     if (!random.chance(setting.stalling)) return undefined;
     const [readMs, stallMs] = [random.pick(HABIT_TIMES_MS), random.pick(HABIT_TIMES_MS)];
-    return { readMs, stallMs, offsetMs: random.below(readMs + stallMs), comesBack: random.chance(0.3), hasStalled: false };
+    return {
+      readMs,
+      stallMs,
+      offsetMs: random.below(readMs + stallMs),
+      comesBack: random.chance(0.3),
+      hasStalled: false,
+    };
   }
 
   /** True while the line's client takes nothing, out of habit. */
@@ -164,24 +177,33 @@ export class LineClients {
     return (id) => this.#reply(client, line, id);
   }
 
-  // ── what must hold ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what must hold ─────────────────────────────────────────────────────────────────────────────
 
-  /** A deletion enters: healthy lines have been given what came before, those on the channel alone are over. */
+  /**
+   * A deletion enters: healthy lines have been given what came before, those on the channel alone
+   * are over.
+   */
   deleted(channel: string, id: number, newestId: number): void {
     for (const { client, line } of this.#open()) {
       const { group, row } = this.#rowOf(line);
-      if (line.overTurns !== undefined || !group.channels.some(({ name }) => name === channel)) continue;
+      if (line.overTurns !== undefined || !group.channels.some(({ name }) => name === channel))
+        continue;
       const isHealthy = group.table.states[row] === HEALTHY;
       const mayLack = this.#world.wasHeldBack(client.channels, line.atHeadStep);
       if (isHealthy && (group.table.cursors[row] as number) < newestId && !mayLack)
-        throw new Error(`${line.socket.name}: healthy, and not given everything at the deletion of ${channel}`);
+        throw new Error(
+          `${line.socket.name}: healthy, and not given everything at the deletion of ${channel}`,
+        );
       if (group.channels.length > 1) continue;
       line.overTurns = 0;
       line.connection.deleted(id, isHealthy);
     }
   }
 
-  /** After each turn: the hub's rows. Adds to `open`, by transport, and to the groups that are swept; returns how many are stalled. */
+  /**
+   * After each turn: the hub's rows. Adds to `open`, by transport, and to the groups that are
+   * swept; returns how many are stalled.
+   */
   check(open: Record<string, number>, groups: Set<Group<Held>>): number {
     let stalled = 0;
     for (const { client, line } of this.#open()) {
@@ -196,19 +218,29 @@ export class LineClients {
         if (line.cursor >= group.newestId) line.atHeadStep = this.#world.step + 1;
         const grace = group.table.inGrace[row];
         const mayBeLapped = this.#world.wasHeldBack(client.channels, line.atHeadStep);
-        if ((state === HEALTHY || grace !== NO_GRACE) && line.cursor < group.lostThrough && !mayBeLapped)
-          throw new Error(`in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${group.lostThrough} is lost`);
+        if (
+          (state === HEALTHY || grace !== NO_GRACE) &&
+          line.cursor < group.lostThrough &&
+          !mayBeLapped
+        )
+          throw new Error(
+            `in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${group.lostThrough} is lost`,
+          );
         if (grace !== NO_GRACE && line.cursor < group.graceThrough)
-          throw new Error(`in grace at ${line.cursor}, and its channels keep what follows ${group.graceThrough}`);
+          throw new Error(
+            `in grace at ${line.cursor}, and its channels keep what follows ${group.graceThrough}`,
+          );
       });
     }
     return stalled;
   }
 
   #checkRow(line: Line, cursor: number, state: number): void {
-    if (cursor < line.cursor) throw new Error(`the cursor went back from ${line.cursor} to ${cursor}`);
+    if (cursor < line.cursor)
+      throw new Error(`the cursor went back from ${line.cursor} to ${cursor}`);
     line.cursor = cursor;
-    if (state !== STALLED && line.socket.refusing) throw new Error(`state ${state} while the socket refuses bytes`);
+    if (state !== STALLED && line.socket.refusing)
+      throw new Error(`state ${state} while the socket refuses bytes`);
     if (line.overTurns !== undefined && line.overTurns++ > DELETED_TURNS)
       throw new Error('is there though its channel was deleted');
   }
@@ -220,14 +252,18 @@ export class LineClients {
         const { group, row } = this.#rowOf(line);
         const state = group.table.states[row];
         if (state !== HEALTHY) throw new Error(`at rest in state ${state}`);
-        if (line.cursor < group.newestId) throw new Error(`at rest at ${line.cursor}, the newest is ${group.newestId}`);
+        if (line.cursor < group.newestId)
+          throw new Error(`at rest at ${line.cursor}, the newest is ${group.newestId}`);
         line.reader.checkBetween();
         line.connection.settle(this.#world.model.lastId);
       });
     }
   }
 
-  /** At rest, in an interval of the heartbeat: every stream hears something, an event stream the head; messages hear nothing. */
+  /**
+   * At rest, in an interval of the heartbeat: every stream hears something, an event stream the
+   * head; messages hear nothing.
+   */
   async checkHearing(intervalPasses: () => Promise<void>): Promise<void> {
     const before = new Map([...this.#lines()].map(({ line }) => [line, line.socket.writes]));
     await intervalPasses();
@@ -235,7 +271,8 @@ export class LineClients {
       const { socket, connection } = line;
       attempt(socket.name, () => {
         const heard = socket.writes > (before.get(line) as number);
-        if (heard !== (socket.kind === 'stream')) throw new Error(`heard ${heard ? 'something' : 'nothing'} in an interval`);
+        if (heard !== (socket.kind === 'stream'))
+          throw new Error(`heard ${heard ? 'something' : 'nothing'} in an interval`);
         const head = this.#world.model.lastId;
         if (client.mode.startsWith('sse') && connection.position < head)
           throw new Error(`its heartbeat left it at ${connection.position}; the head is ${head}`);
@@ -243,12 +280,15 @@ export class LineClients {
     }
   }
 
-  // ── one of them ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── one of them ────────────────────────────────────────────────────────────────────────────────
 
-  /** Clients with a line; a line that the server has ended is one until its client has read the end. */
+  /**
+   * Clients with a line; a line that the server has ended is one until its client has read the end.
+   */
   #lines(): { readonly client: Client; readonly line: Line }[] {
     const found: { client: Client; line: Line }[] = [];
-    for (const client of this.#clients) if (client.line !== undefined) found.push({ client, line: client.line });
+    for (const client of this.#clients)
+      if (client.line !== undefined) found.push({ client, line: client.line });
     return found;
   }
 
@@ -283,7 +323,9 @@ export class LineClients {
     const name = `socket ${this.#socketsMade++}`;
     const kind = mode.transport === 'websocket' ? 'message' : 'stream';
     const socket = new FakeSocket(name, capacity, random.between(1, capacity), kind);
-    this.#world.note(`${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`);
+    this.#world.note(
+      `${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`,
+    );
     const head = this.#world.through(channels);
     const joined = hub.join(socket, channels, mode, positionOf(asked), 3000);
     const opening = Buffer.from(joined.opening);
@@ -293,8 +335,10 @@ export class LineClients {
       ? new EventStreamReader(connection, client.mode === 'sse-env')
       : new JsonLinesReader(connection, kind === 'stream');
     socket.onGap = () => this.#gapIsWritten(connection, channels);
-    if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1'))) this.#gapIsWritten(connection, channels);
-    // Lines of JSON do not tell where they start; the head of the response does. transports/stream.ts, transports/websocket.ts
+    if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1')))
+      this.#gapIsWritten(connection, channels);
+    // Lines of JSON do not tell where they start; the head of the response does.
+    // transports/stream.ts, transports/websocket.ts
     if (!isEvents) connection.start(hub.startOf(channels, positionOf(asked)).continuesAfter);
     const { handle } = joined;
     const line: Line = {
@@ -312,7 +356,8 @@ export class LineClients {
     // A WebSocket's close is told of within the call that ends it; nothing is there any more.
     if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
     // A response head that the kernel has not taken yet, as on a connection that is used again.
-    else if (capacity <= 40_000 && random.chance(0.1)) socket.writeHead(capacity + 1000, FILLER[mode.transport] as string);
+    else if (capacity <= 40_000 && random.chance(0.1))
+      socket.writeHead(capacity + 1000, FILLER[mode.transport] as string);
     if (opening.length === 0) return;
     if (kind === 'message') checkMessage(socket, opening);
     if (!socket.write(opening, opening)) hub.stalled(handle, socket);
@@ -338,7 +383,8 @@ export class LineClients {
     if (connection.position >= 0) client.position = connection.position;
     if (socket.ended && socket.unreadBytes === 0) {
       const told = connection.ended?.code;
-      if (told !== socket.endCode) throw new Error(`${socket.name}: was told ${told}, ended for ${socket.endCode}`);
+      if (told !== socket.endCode)
+        throw new Error(`${socket.name}: was told ${told}, ended for ${socket.endCode}`);
       this.#close(client, line);
     } else if (socket.isWritable && socket.becomeWritable()) {
       this.#world.hub.drained(handle, socket);
@@ -355,12 +401,21 @@ export class LineClients {
     if (opened !== undefined) opened.habit = habit;
   }
 
-  /** As transports/websocket.ts: sent whether or not there is room; a client that does not read its answers is closed. */
+  /**
+   * As transports/websocket.ts: sent whether or not there is room; a client that does not read its
+   * answers is closed.
+   */
   #reply(client: Client, line: Line, id: number): void {
     const { socket, handle } = line;
-    if (socket.closed || socket.ended || socket.send(Buffer.from(`${JSON.stringify({ ok: { id } })}\n`))) return;
+    if (
+      socket.closed ||
+      socket.ended ||
+      socket.send(Buffer.from(`${JSON.stringify({ ok: { id } })}\n`))
+    )
+      return;
     this.#world.hub.stalled(handle, socket);
-    if (socket.backlogBytes > UNREAD_ANSWERS_BYTES_MAX + socket.largestBytes) this.#close(client, line);
+    if (socket.backlogBytes > UNREAD_ANSWERS_BYTES_MAX + socket.largestBytes)
+      this.#close(client, line);
   }
 
   #close(client: Client, line: Line): void {

@@ -1,4 +1,7 @@
-/** Strict readers of one stream, SSE or NDJSON, as the server wrote it: ids, gaps, end; whatever breaks the wire contract fails the next wait. */
+/**
+ * Strict readers of one stream, SSE or NDJSON, as the server wrote it: ids, gaps, end; whatever
+ * breaks the wire contract fails the next wait.
+ */
 import { onTestFinished } from 'vitest';
 import { NdjsonReader, type Gap, type NdjsonEvent } from './ndjson.js';
 import type { TestServer } from './server.js';
@@ -31,7 +34,8 @@ export function parseBlock(raw: string): Block {
   let comment: string | undefined;
   for (const line of raw.split('\n')) {
     const match = line === ':' ? [line, '', ''] : /^(id|event|data|retry|): (.*)$/s.exec(line);
-    if (!match || line.includes('\r')) throw new Error(`not a line of the documented stream: ${JSON.stringify(line)}`);
+    if (!match || line.includes('\r'))
+      throw new Error(`not a line of the documented stream: ${JSON.stringify(line)}`);
     const value = match[2]!;
     if (match[1] === 'data') (data ??= []).push(value);
     else if (match[1] === 'event') event = value;
@@ -46,7 +50,9 @@ export function parseBlock(raw: string): Block {
 /** How a line is opened. */
 export interface LineOptions {
   readonly headers?: Readonly<Record<string, string>>;
-  /** Take nothing from the socket until `resume`: a stalled reader. The head is then not waited for. */
+  /**
+   * Take nothing from the socket until `resume`: a stalled reader. The head is then not waited for.
+   */
   readonly paused?: boolean;
   /** Keep the blocks (the default); a line that meets 100 MB only counts. */
   readonly keep?: boolean;
@@ -93,12 +99,19 @@ abstract class HeldLine extends Watched {
   /** Asks for the stream and waits for its head, unless it is paused. */
   protected async ask(accept: string, { headers, paused = false }: LineOptions): Promise<void> {
     const { port } = this.connection;
-    this.connection.send(requestBytes(port, 'GET', this.path, { headers: { Accept: accept, ...headers } }));
-    if (!paused) await this.waitFor('the head of the response', () => this.#reader.head ?? this.#closedEarly());
+    this.connection.send(
+      requestBytes(port, 'GET', this.path, { headers: { Accept: accept, ...headers } }),
+    );
+    if (!paused)
+      await this.waitFor(
+        'the head of the response',
+        () => this.#reader.head ?? this.#closedEarly(),
+      );
   }
 
   #closedEarly(): false {
-    if (this.connection.closed) throw new Error(`${this.path}: closed before a head; ${this.connection.describe()}`);
+    if (this.connection.closed)
+      throw new Error(`${this.path}: closed before a head; ${this.connection.describe()}`);
     return false;
   }
 
@@ -134,7 +147,10 @@ abstract class HeldLine extends Watched {
   }
 }
 
-/** A held SSE line. Ids must rise strictly over events and never fall over heartbeats; that is checked on every block. */
+/**
+ * A held SSE line. Ids must rise strictly over events and never fall over heartbeats; that is
+ * checked on every block.
+ */
 export class SseLine extends HeldLine {
   readonly blocks: Block[] = [];
   readonly gaps: Gap[] = [];
@@ -166,7 +182,9 @@ export class SseLine extends HeldLine {
 
   /** Events, without gap and end, which carry no id. */
   get events(): EventBlock[] {
-    return this.blocks.filter((block): block is EventBlock => block.id !== undefined && block.data !== undefined);
+    return this.blocks.filter(
+      (block): block is EventBlock => block.id !== undefined && block.data !== undefined,
+    );
   }
 
   get ids(): number[] {
@@ -190,11 +208,13 @@ export class SseLine extends HeldLine {
     if (this.endCode !== undefined) throw new Error(`a block after the end event: ${block.raw}`);
     const isEvent = block.data !== undefined;
     if (block.event === 'gap' || block.event === 'end') {
-      if (block.id !== undefined || !isEvent) throw new Error(`not a documented ${block.event} event: ${block.raw}`);
+      if (block.id !== undefined || !isEvent)
+        throw new Error(`not a documented ${block.event} event: ${block.raw}`);
       if (block.event === 'gap') this.gaps.push(JSON.parse(block.data) as Gap);
       else this.endCode = (JSON.parse(block.data) as { code: string }).code;
     } else if (isEvent) {
-      if (block.id === undefined) throw new Error(`an event without id: ${block.raw.slice(0, 200)}`);
+      if (block.id === undefined)
+        throw new Error(`an event without id: ${block.raw.slice(0, 200)}`);
       if (block.id <= this.lastId) throw new Error(`id ${block.id} after ${this.lastId}`);
       this.eventCount++;
     } else if (block.id !== undefined && block.id < this.lastId) {
@@ -268,12 +288,18 @@ export class NdjsonLine extends HeldLine {
   }
 }
 
-/** A line that stalls with a gap as the last word may find, when it has drained, that more is lost: it is told a wider one then. */
+/**
+ * A line that stalls with a gap as the last word may find, when it has drained, that more is lost:
+ * it is told a wider one then.
+ */
 export function withoutOutdated(gaps: readonly Gap[]): Gap[] {
   return gaps.filter((gap, index) => gap.after !== gaps[index + 1]?.after);
 }
 
-/** A line on a channel of its own that takes nothing any more, so that the server cannot finish before its drain time. */
+/**
+ * A line on a channel of its own that takes nothing any more, so that the server cannot finish
+ * before its drain time.
+ */
 export async function stalledLine(server: TestServer): Promise<SseLine> {
   const line = await SseLine.open(server.port, '/stalled');
   onTestFinished(() => line.close());

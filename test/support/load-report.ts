@@ -52,7 +52,10 @@ export function reportWith(parts: Partial<Report> = {}): Report {
     bytesReceived: 31_000_000,
     bytesPerClient: 31_000,
     latencyMs: { p50: 5.5, p90: 12, p99: 24, p999: 33, max: 40.123 },
-    latencyCurve: [0, 50, 90, 99, 99.9, 99.99, 99.999, 100].map((percentile, index) => ({ percentile, ms: 1 + 5.5 * index })),
+    latencyCurve: [0, 50, 90, 99, 99.9, 99.99, 99.999, 100].map((percentile, index) => ({
+      percentile,
+      ms: 1 + 5.5 * index,
+    })),
     mix: null,
     herd: null,
     clientCpuSeconds: 5.5,
@@ -63,11 +66,19 @@ export function reportWith(parts: Partial<Report> = {}): Report {
       { pid: 72, cpuSeconds: 3, busyShare: 0.3, lagMs: { p99: 1.25, max: 8 } },
     ],
     publisher: { cpuSeconds: 0.5, busyShare: 0.05, latenessMs: { p99: 1.1, max: 4 } },
-    server: { pids: [70], rssBytesBefore: 55e6, rssBytesMost: 61e6, cpuShare: 0.4, tcpBytesMost: 1e6 },
+    server: {
+      pids: [70],
+      rssBytesBefore: 55e6,
+      rssBytesMost: 61e6,
+      cpuShare: 0.4,
+      tcpBytesMost: 1e6,
+    },
     serverUnknown: null,
     timeline: {
       spanSeconds: 1,
-      moments: Array.from({ length: CONNECT_SPANS + SPANS }, (_, index) => momentOf(index - CONNECT_SPANS + 0.5)),
+      moments: Array.from({ length: CONNECT_SPANS + SPANS }, (_, index) =>
+        momentOf(index - CONNECT_SPANS + 0.5),
+      ),
     },
     remarks: [],
     machine: {

@@ -21,18 +21,27 @@ export function startLoad(
   args: readonly string[],
   env: Record<string, string> = {},
 ): { child: ChildProcess; ended: Promise<Ended> } {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS');
-  const child = spawn(process.execPath, [MAIN, 'load', ...args], { env: { ...Object.fromEntries(inherited), ...env } });
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS',
+  );
+  const child = spawn(process.execPath, [MAIN, 'load', ...args], {
+    env: { ...Object.fromEntries(inherited), ...env },
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, stdout, stderr })));
+  const ended = new Promise<Ended>((resolve) =>
+    child.on('close', (status) => resolve({ status, stdout, stderr })),
+  );
   return { child, ended };
 }
 
 /** Runs it to its end with --json; stdout must hold the report and nothing else. */
-export async function load(args: readonly string[], env?: Record<string, string>): Promise<Ended & { report: Report }> {
+export async function load(
+  args: readonly string[],
+  env?: Record<string, string>,
+): Promise<Ended & { report: Report }> {
   const ended = await startLoad(['--json', '--quiet', ...args], env).ended;
   if (ended.stdout === '') throw new Error(`no report; exit ${ended.status}, ${ended.stderr}`);
   expect(ended.stdout.split('\n')).toHaveLength(2);
@@ -43,8 +52,8 @@ export async function load(args: readonly string[], env?: Record<string, string>
 export const words = (line: string): string[] => line.split(' ');
 
 /**
- * For servers that a file's tests make: starts one on a free port and gives its URL, without a slash at the end. They are closed
- * when all tests are over, since several run at once.
+ * For servers that a file's tests make: starts one on a free port and gives its URL, without a
+ * slash at the end. They are closed when all tests are over, since several run at once.
  */
 export function fakes(): (fake: Server) => Promise<string> {
   const all: Server[] = [];

@@ -1,4 +1,7 @@
-/** What ought to be: every event by channel and id, kept naively, and for each connection what it may be given next. */
+/**
+ * What ought to be: every event by channel and id, kept naively, and for each connection what it
+ * may be given next.
+ */
 import type { NewEntry } from '../../src/core/event.js';
 import { LIVE, type Position } from '../../src/core/position.js';
 
@@ -8,13 +11,19 @@ export interface Accepted {
   readonly type: string | undefined;
   readonly json: boolean;
   readonly data: string;
-  /** What an EventSource sees of it on a line of one channel: UTF-8 bytes as latin1, line ends as LF. */
+  /**
+   * What an EventSource sees of it on a line of one channel: UTF-8 bytes as latin1, line ends as
+   * LF.
+   */
   readonly lines: string;
   /** Bytes of type and data. */
   readonly bytes: number;
   /** What {@link shownObject} made of it. */
   shown: string | undefined;
-  /** Its object as a client has been given it, UTF-8 bytes as latin1, once that was found to be right. */
+  /**
+   * Its object as a client has been given it, UTF-8 bytes as latin1, once that was found to be
+   * right.
+   */
   object: string | undefined;
 }
 
@@ -23,7 +32,12 @@ export function shownObject(channel: string, event: Accepted): string {
   if (event.shown === undefined) {
     const { id, type, json, data } = event;
     const value = json ? (JSON.parse(data) as unknown) : data;
-    event.shown = JSON.stringify({ id, channel, ...(type === undefined ? {} : { event: type }), data: value });
+    event.shown = JSON.stringify({
+      id,
+      channel,
+      ...(type === undefined ? {} : { event: type }),
+      data: value,
+    });
   }
   return event.shown;
 }
@@ -122,13 +136,16 @@ interface Gap {
   readonly before: number;
   /** How many really are. */
   missing: number;
-  /** Told for a reason that no missing event has to prove: a position below the floor, or of another log. */
+  /**
+   * Told for a reason that no missing event has to prove: a position below the floor, or of another
+   * log.
+   */
   readonly excused: boolean;
 }
 
 /**
- * One connection, or the polls of one client that follow each other, from the side of the client. Throws where it is given what it
- * ought not to be given.
+ * One connection, or the polls of one client that follow each other, from the side of the client.
+ * Throws where it is given what it ought not to be given.
  */
 export class Connection {
   /** The id that the client would come back with. */
@@ -144,7 +161,10 @@ export class Connection {
   readonly #opened: Opened;
   /** The head when each gap was written, oldest first. */
   readonly #gapHeads: number[] = [];
-  /** By channel: index of the first event that the client has not been given, told of, or started behind. */
+  /**
+   * By channel: index of the first event that the client has not been given, told of, or started
+   * behind.
+   */
   readonly #next: number[] = [];
   #openGaps: Gap[] = [];
   /** What a gap on a line of one channel said comes next. */
@@ -164,15 +184,21 @@ export class Connection {
     this.#gapHeads.push(head);
   }
 
-  /** Its only channel is deleted: it is to be ended, and if it is healthy it has been given everything before. */
+  /**
+   * Its only channel is deleted: it is to be ended, and if it is healthy it has been given
+   * everything before.
+   */
   deleted(id: number, isHealthy: boolean): void {
     this.#deletion = { id, isHealthy };
   }
 
-  /** Everything has been read and the line is at `head`: whatever is not here must have been told. */
+  /**
+   * Everything has been read and the line is at `head`: whatever is not here must have been told.
+   */
   settle(head: number): void {
     if (this.position < 0) throw new Error('was given nothing, not even where it starts');
-    if (this.#deletion !== undefined) throw new Error(`is there though its channel was deleted at ${this.#deletion.id}`);
+    if (this.#deletion !== undefined)
+      throw new Error(`is there though its channel was deleted at ${this.#deletion.id}`);
     this.#passThrough(head);
   }
 
@@ -181,10 +207,12 @@ export class Connection {
     this.position = position;
     const { head, lost } = this.#opened;
     const asked = this.#asked;
-    for (const channel of this.#channels) this.#next.push(this.#model.indexAfter(channel, position));
+    for (const channel of this.#channels)
+      this.#next.push(this.#model.indexAfter(channel, position));
     if (asked.kind === 'after' && position !== asked.id)
       throw new Error(`asked for what follows ${asked.id}, continues after ${position}`);
-    if (asked.kind === 'live' && position !== head) throw new Error(`live at ${head}, continues after ${position}`);
+    if (asked.kind === 'live' && position !== head)
+      throw new Error(`live at ${head}, continues after ${position}`);
     if (asked.kind === 'oldest' || asked.kind === 'foreign' || asked.kind === 'ahead') {
       for (const [i, channel] of this.#channels.entries()) {
         const before = this.#model.eventsOf(channel)[(this.#next[i] as number) - 1];
@@ -197,11 +225,15 @@ export class Connection {
 
   #startOfLast(count: number, position: number): void {
     const { head, lost } = this.#opened;
-    const held = this.#channels.flatMap((channel) => this.#entered(channel, lost.get(channel) as number));
+    const held = this.#channels.flatMap((channel) =>
+      this.#entered(channel, lost.get(channel) as number),
+    );
     const first = held.toSorted((a, b) => b - a)[Math.min(count, held.length) - 1];
     const expected = first === undefined ? head : first - 1;
     if (position !== expected)
-      throw new Error(`asked for the last ${count} of ${held.length} held, continues after ${position}, not ${expected}`);
+      throw new Error(
+        `asked for the last ${count} of ${held.length} held, continues after ${position}, not ${expected}`,
+      );
   }
 
   /** Ids of the channel's events above `after` that had entered when the connection was opened. */
@@ -221,9 +253,12 @@ export class Connection {
     if (this.#follows !== undefined && this.#follows !== id)
       throw new Error(`a gap said that ${this.#follows} follows; ${id} does`);
     this.#follows = undefined;
-    const index = this.#channels.findIndex((name, i) => this.#model.eventsOf(name)[this.#next[i] as number]?.id === id);
+    const index = this.#channels.findIndex(
+      (name, i) => this.#model.eventsOf(name)[this.#next[i] as number]?.id === id,
+    );
     const channel = this.#channels[index];
-    if (channel === undefined) throw new Error(`id ${id} is no event of ${this.#channels.join()}, or was given before`);
+    if (channel === undefined)
+      throw new Error(`id ${id} is no event of ${this.#channels.join()}, or was given before`);
     const event = this.#model.eventsOf(channel)[this.#next[index] as number] as Accepted;
     this.#next[index] = (this.#next[index] as number) + 1;
     return { channel, event };
@@ -245,11 +280,16 @@ export class Connection {
     const atJoin =
       isFirst &&
       this.events === 0 &&
-      (asked.kind === 'foreign' || asked.kind === 'ahead' || (asked.kind === 'after' && asked.id < floor));
-    if (asked.kind === 'foreign' && isFirst && after !== null) throw new Error(`a foreign position has a gap after ${after}`);
-    if (asked.kind === 'ahead' && isFirst && after !== asked.id) throw new Error(`position ${asked.id} has a gap after ${after}`);
+      (asked.kind === 'foreign' ||
+        asked.kind === 'ahead' ||
+        (asked.kind === 'after' && asked.id < floor));
+    if (asked.kind === 'foreign' && isFirst && after !== null)
+      throw new Error(`a foreign position has a gap after ${after}`);
+    if (asked.kind === 'ahead' && isFirst && after !== asked.id)
+      throw new Error(`position ${asked.id} has a gap after ${after}`);
     if (!atJoin) {
-      if (after === null || after < this.position) throw new Error(`a gap after ${after}, but the client is at ${this.position}`);
+      if (after === null || after < this.position)
+        throw new Error(`a gap after ${after}, but the client is at ${this.position}`);
       // It may have been told before that everything up to there is gone.
       this.#passThrough(after);
     }
@@ -258,24 +298,36 @@ export class Connection {
     const end = before ?? head + 1;
     if (this.#channels.length === 1 && this.#openGaps.some((gap) => gap.before >= end))
       throw new Error(`told of (${after}, ${before}) twice`);
-    this.#openGaps.push({ after: atJoin ? -1 : (after as number), before: end, missing: 0, excused: atJoin });
+    this.#openGaps.push({
+      after: atJoin ? -1 : (after as number),
+      before: end,
+      missing: 0,
+      excused: atJoin,
+    });
     if (this.#channels.length === 1) this.#follows = before ?? undefined;
   }
 
   end(ended: { readonly code: string; readonly reconnect: boolean }): void {
     this.ended = ended;
     if ((ended.code === 'deleted') !== (this.#deletion !== undefined))
-      throw new Error(`ended for ${ended.code}; its channel was ${this.#deletion === undefined ? 'not ' : ''}deleted`);
-    if (ended.reconnect !== (ended.code !== 'deleted')) throw new Error(`ended for ${ended.code}, reconnect ${ended.reconnect}`);
+      throw new Error(
+        `ended for ${ended.code}; its channel was ${this.#deletion === undefined ? 'not ' : ''}deleted`,
+      );
+    if (ended.reconnect !== (ended.code !== 'deleted'))
+      throw new Error(`ended for ${ended.code}, reconnect ${ended.reconnect}`);
     if (this.#deletion?.isHealthy === true) this.#passThrough(this.#deletion.id);
   }
 
-  /** The client has passed `id`: events up to it that it was not given must be told missing, and what is told missing must be. */
+  /**
+   * The client has passed `id`: events up to it that it was not given must be told missing, and
+   * what is told missing must be.
+   */
   #passThrough(id: number): void {
     for (const [i, channel] of this.#channels.entries()) {
       const events = this.#model.eventsOf(channel);
       let next = this.#next[i] as number;
-      for (let event = events[next]; event !== undefined && event.id <= id; event = events[++next]) this.#miss(channel, event.id);
+      for (let event = events[next]; event !== undefined && event.id <= id; event = events[++next])
+        this.#miss(channel, event.id);
       this.#next[i] = next;
     }
     if (this.#openGaps.length === 0) return;
@@ -291,7 +343,9 @@ export class Connection {
     for (const gap of told) gap.missing++;
     if (told.length > 0) return;
     if (this.#asked.kind === 'after' || id > (this.#opened.lost.get(channel) as number)) {
-      throw new Error(`missed ${id} of ${channel} and was not told; is at ${this.position}, passed through it`);
+      throw new Error(
+        `missed ${id} of ${channel} and was not told; is at ${this.position}, passed through it`,
+      );
     }
   }
 }

@@ -1,4 +1,7 @@
-/** A network namespace on a cable of its own, for peers that vanish: pull the cable, and its sockets stay while no packet comes through. */
+/**
+ * A network namespace on a cable of its own, for peers that vanish: pull the cable, and its sockets
+ * stay while no packet comes through.
+ */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import process from 'node:process';
 
@@ -37,14 +40,17 @@ export class Namespace {
       return undefined;
     } catch (error) {
       const { code, stderr, message } = error as NodeJS.ErrnoException & { stderr?: string };
-      return code === 'ENOENT' ? 'there is no ip (on Debian iproute2)' : `no network namespace: ${stderr?.trim() || message}`;
+      return code === 'ENOENT'
+        ? 'there is no ip (on Debian iproute2)'
+        : `no network namespace: ${stderr?.trim() || message}`;
     }
   }
 
   /** Whoever calls this removes it. */
   static create(): Namespace {
     const number = process.pid * 64 + (made++ % 64);
-    // 198.18.0.0/15 is set aside for measuring (RFC 2544), so that nothing else is there; four addresses are one cable.
+    // 198.18.0.0/15 is set aside for measuring (RFC 2544), so that nothing else is there; four
+    // addresses are one cable.
     const subnet = (number % 32_768) * 4;
     const prefix = `198.${18 + (subnet >> 16)}.${(subnet >> 8) & 255}`;
     const hostAddress = `${prefix}.${(subnet & 255) + 1}`;
@@ -65,9 +71,22 @@ export class Namespace {
     return namespace;
   }
 
-  /** Sends requests from within to a server here, each on a connection of its own that is then held and read. */
+  /**
+   * Sends requests from within to a server here, each on a connection of its own that is then held
+   * and read.
+   */
   hold(port: number, requests: readonly string[]): void {
-    const args = ['netns', 'exec', this.#name, process.execPath, '-e', CLIENT, this.hostAddress, String(port), ...requests];
+    const args = [
+      'netns',
+      'exec',
+      this.#name,
+      process.execPath,
+      '-e',
+      CLIENT,
+      this.hostAddress,
+      String(port),
+      ...requests,
+    ];
     this.#clients.push(spawn('ip', args, { stdio: 'ignore' }));
   }
 
@@ -76,7 +95,10 @@ export class Namespace {
     ip('-n', this.#name, 'link', 'set', 'cable', 'down');
   }
 
-  /** Ends what runs in it and takes the cable away: without a name it lives on for as long as its sockets say goodbye to nobody. */
+  /**
+   * Ends what runs in it and takes the cable away: without a name it lives on for as long as its
+   * sockets say goodbye to nobody.
+   */
   remove(): void {
     for (const client of this.#clients) client.kill('SIGKILL');
     try {

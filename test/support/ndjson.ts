@@ -1,4 +1,7 @@
-/** The NDJSON encoding as a client reads it: streams, WebSocket messages and polls carry the same objects. Whatever breaks its grammar throws. */
+/**
+ * The NDJSON encoding as a client reads it: streams, WebSocket messages and polls carry the same
+ * objects. Whatever breaks its grammar throws.
+ */
 
 /** What a gap says. */
 export interface Gap {
@@ -29,10 +32,12 @@ function broken(what: string, value: unknown): Error {
 
 /** An object's members must be exactly these, in this order; `?` marks what may be missing. */
 function expectMembers(value: unknown, ...names: string[]): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw broken('not an object', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw broken('not an object', value);
   const given = Object.keys(value);
   const expected = names.filter((name) => !name.endsWith('?') || given.includes(name.slice(0, -1)));
-  if (given.join() !== expected.join().replaceAll('?', '')) throw broken(`not the members ${names.join()}`, value);
+  if (given.join() !== expected.join().replaceAll('?', ''))
+    throw broken(`not the members ${names.join()}`, value);
 }
 
 function readGap(gap: Gap): Gap {
@@ -46,7 +51,13 @@ function readGap(gap: Gap): Gap {
 /** Reads one event's object. */
 export function readEvent(value: unknown): NdjsonEvent {
   expectMembers(value, 'gap?', 'id', 'channel', 'event?', 'data');
-  const { id, channel, event, data, gap } = value as { id: number; channel: string; event?: string; data: unknown; gap?: Gap };
+  const { id, channel, event, data, gap } = value as {
+    id: number;
+    channel: string;
+    event?: string;
+    data: unknown;
+    gap?: Gap;
+  };
   if (!Number.isSafeInteger(id) || id < 1) throw broken('not an id', value);
   if (event !== undefined && typeof event !== 'string') throw broken('not an event type', value);
   return { id, channel, event, data, gap: gap === undefined ? undefined : readGap(gap) };

@@ -1,4 +1,7 @@
-/** Many small requests over few connections: a hundred at a time are sent on each, and the next when all are answered. */
+/**
+ * Many small requests over few connections: a hundred at a time are sent on each, and the next when
+ * all are answered.
+ */
 import { connect } from 'node:net';
 
 const AT_A_TIME = 100;
@@ -6,7 +9,10 @@ const AT_A_TIME = 100;
 const STATUS = /HTTP\/1\.1 (\d{3})/g;
 const STATUS_CHARS = 'HTTP/1.1 200'.length;
 
-/** Sends `count` requests and gives the number of answers by status. Rejects when a connection is closed before its answers have come. */
+/**
+ * Sends `count` requests and gives the number of answers by status. Rejects when a connection is
+ * closed before its answers have come.
+ */
 export async function pipeline(
   port: number,
   count: number,
@@ -42,7 +48,9 @@ export async function pipeline(
         if (owed === 0) send();
       });
       socket.on('error', reject);
-      socket.on('close', () => (owed === 0 ? resolve() : reject(new Error(`closed with ${owed} requests unanswered`))));
+      socket.on('close', () =>
+        owed === 0 ? resolve() : reject(new Error(`closed with ${owed} requests unanswered`)),
+      );
     });
   await Promise.all(Array.from({ length: lanes }, lane));
   return answers;

@@ -1,10 +1,16 @@
 /**
- * The simulator's clients that poll: each asks, is answered, and asks again from the position that it was told, waiting or not. What
- * they are answered is checked against the model, and so is when, and what the hub knows of those who wait.
+ * The simulator's clients that poll: each asks, is answered, and asks again from the position that
+ * it was told, waiting or not. What they are answered is checked against the model, and so is when,
+ * and what the hub knows of those who wait.
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY } from '../../src/core/lines.js';
-import { DEADLINE_STEP_MS, POLL_BODY_BYTES_MAX, POLL_EVENTS_MAX, POLL_WAIT_JITTER } from '../../src/limits.js';
+import {
+  DEADLINE_STEP_MS,
+  POLL_BODY_BYTES_MAX,
+  POLL_EVENTS_MAX,
+  POLL_WAIT_JITTER,
+} from '../../src/limits.js';
 import type { Held } from './fake-hub.js';
 import { FakePoll, fakePollWay } from './fake-poll.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
@@ -35,7 +41,11 @@ interface Given {
 /** What a body says; `shown` is an object less its gap, as `JSON.stringify` writes it. */
 interface Body {
   readonly isArray: boolean;
-  readonly objects: readonly { readonly id: number; readonly gap: Given['gap']; readonly shown: string }[];
+  readonly objects: readonly {
+    readonly id: number;
+    readonly gap: Given['gap'];
+    readonly shown: string;
+  }[];
 }
 
 interface PollClient {
@@ -51,7 +61,10 @@ interface PollClient {
 
 const WAITS_MS = [0, 0, 50, 500, 500, 5_000, 25_000, 60_000];
 const LIMITS = [0, 0, 0, 1, 3, 50, POLL_EVENTS_MAX];
-/** Turns in which all polls of a deleted channel are answered: the lines that are ended in one are more than half of all there are. */
+/**
+ * Turns in which all polls of a deleted channel are answered: the lines that are ended in one are
+ * more than half of all there are.
+ */
 const DELETED_TURNS = 3;
 
 export class PollClients {
@@ -79,7 +92,9 @@ export class PollClients {
 
   /** Polls that wait now for a channel, maybe among others. */
   countOn(channel: string): number {
-    return this.#clients.filter(({ waiting, channels }) => waiting !== undefined && channels.includes(channel)).length;
+    return this.#clients.filter(
+      ({ waiting, channels }) => waiting !== undefined && channels.includes(channel),
+    ).length;
   }
 
   /** Groups that polls wait on, those of deleted channels left out. */
@@ -94,18 +109,23 @@ export class PollClients {
   ask(): void {
     const { random, clock } = this.#world;
     for (const client of this.#clients) {
-      if (client.waiting === undefined && client.nextMs <= clock.nowMs()) this.#ask(client, random.pick(WAITS_MS));
+      if (client.waiting === undefined && client.nextMs <= clock.nowMs())
+        this.#ask(client, random.pick(WAITS_MS));
     }
   }
 
-  /** Some of the clients that wait go away, each with this probability; all of them for good when it is 1. */
+  /**
+   * Some of the clients that wait go away, each with this probability; all of them for good when it
+   * is 1.
+   */
   leave(probability: number): void {
     for (const client of this.#clients) {
       const { waiting } = client;
       if (waiting === undefined || !this.#world.random.chance(probability)) continue;
       this.#world.note(`${waiting.poll.name} goes away`);
       client.waiting = undefined;
-      // It was told nothing, so what it is owed is known by the position that it asked from, and by no other.
+      // It was told nothing, so what it is owed is known by the position that it asked from, and by
+      // no other.
       if (waiting.owesGap) client.connection = undefined;
       waiting.poll.closed = true;
       this.#world.hub.left(waiting.handle, waiting.poll);
@@ -122,11 +142,18 @@ export class PollClients {
     this.#endsSome = false;
   }
 
-  /** A deletion enters: healthy ones have been answered with what came before, those on the channel alone are over. */
+  /**
+   * A deletion enters: healthy ones have been answered with what came before, those on the channel
+   * alone are over.
+   */
   deleted(channel: string, id: number, newestId: number): void {
     for (const { channels, waiting } of this.#clients) {
-      if (waiting === undefined || waiting.overAt !== undefined || !channels.includes(channel)) continue;
-      if (this.#cursorOf(waiting) < newestId && !this.#world.wasHeldBack(channels, waiting.sinceStep))
+      if (waiting === undefined || waiting.overAt !== undefined || !channels.includes(channel))
+        continue;
+      if (
+        this.#cursorOf(waiting) < newestId &&
+        !this.#world.wasHeldBack(channels, waiting.sinceStep)
+      )
         throw new Error(`${waiting.poll.name}: owed something at the deletion of ${channel}`);
       if (channels.length === 1) waiting.overAt = id;
     }
@@ -144,10 +171,15 @@ export class PollClients {
       if (group.table.states[hub.lines.rowOf(handle)] !== HEALTHY)
         throw new Error(`${poll.name}: waits in another state than healthy`);
       const cursor = this.#cursorOf(waiting);
-      if (cursor < waiting.cursor) throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
+      if (cursor < waiting.cursor)
+        throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
       waiting.cursor = cursor;
       if (cursor >= group.newestId) waiting.sinceStep = this.#world.step + 1;
-      if (overAt === undefined && cursor < group.lostThrough && !this.#world.wasHeldBack(channels, waiting.sinceStep))
+      if (
+        overAt === undefined &&
+        cursor < group.lostThrough &&
+        !this.#world.wasHeldBack(channels, waiting.sinceStep)
+      )
         throw new Error(`${poll.name}: waits at ${cursor} and is lapped`);
       if (overAt !== undefined && waiting.overTurns++ > DELETED_TURNS)
         throw new Error(`${poll.name}: waits though its channel was deleted`);
@@ -168,7 +200,9 @@ export class PollClients {
       }
       const { waiting, connection } = client;
       if (waiting?.owesGap ?? client.owesGap) continue;
-      attempt(waiting?.poll.name ?? `polls on ${client.channels.join()}`, () => connection?.settle(hub.lastId));
+      attempt(waiting?.poll.name ?? `polls on ${client.channels.join()}`, () =>
+        connection?.settle(hub.lastId),
+      );
     }
   }
 
@@ -208,14 +242,17 @@ export class PollClients {
     }
     const { channels, limit } = client;
     const name = `poll ${this.#polls++}`;
-    this.#world.note(`${name} on ${channels.join()} ${JSON.stringify(asked)}, limit ${limit}, waits ${waitMs} ms`);
+    this.#world.note(
+      `${name} on ${channels.join()} ${JSON.stringify(asked)}, limit ${limit}, waits ${waitMs} ms`,
+    );
     const head = this.#world.through(channels);
     const lost = this.#lost(channels);
     const polled = hub.poll(channels, positionOf(asked), limit);
     const { answer, start, position: told } = polled;
     attempt(name, () => {
       const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
-      if ((start.gap !== undefined) !== owesGap) throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
+      if ((start.gap !== undefined) !== owesGap)
+        throw new Error(`is${owesGap ? '' : ' not'} to be told a gap`);
       if (client.connection === undefined || asked.kind !== 'after') {
         client.connection = new Connection(model, channels, asked, { head, floor, lost });
         client.connection.start(start.continuesAfter);
@@ -226,19 +263,39 @@ export class PollClients {
         if (answer === undefined) this.#takeNothing(client, asks, told);
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
-        this.#wait(client, name, { owesGap, waitMs }, (poll) => hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
+        this.#wait(client, name, { owesGap, waitMs }, (poll) =>
+          hub.wait(poll, channels, fakePollWay(limit), start, waitMs),
+        );
       }
     });
-    const pauseMs = random.chance(0.7) ? 0 : random.chance(0.9) ? random.below(50) : random.below(3000);
+    const pauseMs = random.chance(0.7)
+      ? 0
+      : random.chance(0.9)
+        ? random.below(50)
+        : random.below(3000);
     client.nextMs = clock.nowMs() + pauseMs;
   }
 
-  #wait(client: PollClient, name: string, asked: Pick<Waiting, 'owesGap' | 'waitMs'>, hold: (poll: FakePoll) => number): void {
+  #wait(
+    client: PollClient,
+    name: string,
+    asked: Pick<Waiting, 'owesGap' | 'waitMs'>,
+    hold: (poll: FakePoll) => number,
+  ): void {
     const poll = new FakePoll(name);
     const sinceMs = this.#world.clock.nowMs();
     const handle = hold(poll);
     const sinceStep = this.#world.step;
-    const waiting: Waiting = { ...asked, poll, handle, sinceMs, sinceStep, cursor: 0, overAt: undefined, overTurns: 0 };
+    const waiting: Waiting = {
+      ...asked,
+      poll,
+      handle,
+      sinceMs,
+      sinceStep,
+      cursor: 0,
+      overAt: undefined,
+      overTurns: 0,
+    };
     client.waiting = waiting;
     this.waited++;
     poll.onAnswer = ({ body, position }) => {
@@ -251,28 +308,40 @@ export class PollClients {
             return;
           }
           const waitedMs = this.#world.clock.nowMs() - sinceMs;
-          const leastMs = waiting.waitMs - Math.max(waiting.waitMs * POLL_WAIT_JITTER, DEADLINE_STEP_MS) - 0.1;
+          const leastMs =
+            waiting.waitMs - Math.max(waiting.waitMs * POLL_WAIT_JITTER, DEADLINE_STEP_MS) - 0.1;
           if (waitedMs < leastMs && !this.#endsSome && waiting.overAt === undefined)
-            throw new Error(`answered empty after ${waitedMs} ms, ${waiting.waitMs} were asked for`);
+            throw new Error(
+              `answered empty after ${waitedMs} ms, ${waiting.waitMs} were asked for`,
+            );
           this.#takeNothing(client, waiting, position);
         });
       });
     };
   }
 
-  /** An answer without events: going on from its position misses nothing, and a gap that is owed stays owed. */
-  #takeNothing(client: PollClient, asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>, position: number): void {
+  /**
+   * An answer without events: going on from its position misses nothing, and a gap that is owed
+   * stays owed.
+   */
+  #takeNothing(
+    client: PollClient,
+    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>,
+    position: number,
+  ): void {
     const { overAt, sinceStep } = asked;
     const { model, floor } = this.#world;
     this.empty++;
     const connection = client.connection as Connection;
-    // One that is behind on a channel for what waits on another may have been lapped: it is to meet that as a gap.
+    // One that is behind on a channel for what waits on another may have been lapped: it is to meet
+    // that as a gap.
     const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
     const isLapped = position !== expected && this.#world.wasHeldBack(client.channels, sinceStep);
     const owesGap = asked.owesGap || isLapped;
     client.owesGap = owesGap;
     if (!owesGap) {
-      // Where what came after a deletion is gone, too, before those who waited are answered, they are to meet that as a gap.
+      // Where what came after a deletion is gone, too, before those who waited are answered, they
+      // are to meet that as a gap.
       if (position !== expected && (overAt === undefined || position > expected))
         throw new Error(`an empty answer tells ${position}, not ${expected}`);
       connection.moveTo(position);
@@ -281,10 +350,15 @@ export class PollClients {
     const lost = this.#lost(client.channels);
     const lostThrough = Math.max(floor, ...lost.values());
     const next: Asked = position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position };
-    // A log that starts at 1 and has lost no more than its first event has no position to tell it with.
+    // A log that starts at 1 and has lost no more than its first event has no position to tell it
+    // with.
     if (lostThrough > 1 && !isOwedGap(next, lostThrough, model.lastId))
       throw new Error(`an empty answer tells ${position}, from which the gap is none any more`);
-    client.connection = new Connection(model, client.channels, next, { head: this.#world.through(client.channels), floor, lost });
+    client.connection = new Connection(model, client.channels, next, {
+      head: this.#world.through(client.channels),
+      floor,
+      lost,
+    });
     client.connection.start(position);
   }
 
@@ -300,13 +374,15 @@ export class PollClients {
     this.answered++;
     client.owesGap = false;
     const { isArray, objects } = this.#read(body);
-    if (isArray !== limit > 0) throw new Error('an array where one event was asked for, or the other way round');
+    if (isArray !== limit > 0)
+      throw new Error('an array where one event was asked for, or the other way round');
     if (objects.length === 0 || objects.length > Math.max(1, limit))
       throw new Error(`${objects.length} events, the limit is ${limit}`);
-    if (objects.length > 1 && body.length > POLL_BODY_BYTES_MAX) throw new Error(`a body of ${body.length} bytes`);
+    if (objects.length > 1 && body.length > POLL_BODY_BYTES_MAX)
+      throw new Error(`a body of ${body.length} bytes`);
     for (const [i, { id, gap, shown }] of objects.entries()) {
-      // Who waits loses nothing, but for one whose channel was deleted and has been deleted again before it was answered, and one
-      // that is behind on a channel for what waits on another.
+      // Who waits loses nothing, but for one whose channel was deleted and has been deleted again
+      // before it was answered, and one that is behind on a channel for what waits on another.
       if ((gap !== undefined) !== (owesGap && i === 0) && !(mayBeLapped && i === 0))
         throw new Error(`a gap that is none, or none that is one: ${JSON.stringify(gap)}`);
       if (gap !== undefined) {
@@ -315,10 +391,13 @@ export class PollClients {
         connection.gap(gap);
       }
       const { channel, event } = connection.event(id);
-      if (shown !== shownObject(channel, event)) throw new Error(`the object of ${id} is not what was published`);
+      if (shown !== shownObject(channel, event))
+        throw new Error(`the object of ${id} is not what was published`);
     }
-    if (position !== connection.position) throw new Error(`the answer ends at ${connection.position} and tells ${position}`);
-    if (objects.length < limit && body.length < POLL_BODY_BYTES_MAX / 2) this.#checkNothingFollows(channels, position);
+    if (position !== connection.position)
+      throw new Error(`the answer ends at ${connection.position} and tells ${position}`);
+    if (objects.length < limit && body.length < POLL_BODY_BYTES_MAX / 2)
+      this.#checkNothingFollows(channels, position);
   }
 
   /** Reads a body, once for all who were given the same bytes. */
@@ -341,12 +420,16 @@ export class PollClients {
     const { model } = this.#world;
     for (const [name, lost] of this.#lost(channels)) {
       const newest = model.lastUpTo(name, this.#world.through(channels));
-      if (newest > Math.max(position, lost)) throw new Error(`the answer ends at ${position}, and ${newest} of ${name} is held`);
+      if (newest > Math.max(position, lost))
+        throw new Error(`the answer ends at ${position}, and ${newest} of ${name} is held`);
     }
   }
 }
 
-/** A position P is a gap iff 0 < P < max(lostThrough, floor), or P > the log's last id; an unreadable one is, too. */
+/**
+ * A position P is a gap iff 0 < P < max(lostThrough, floor), or P > the log's last id; an
+ * unreadable one is, too.
+ */
 function isOwedGap(asked: Asked, lostThrough: number, lastId: number): boolean {
   if (asked.kind === 'foreign') return true;
   if (asked.kind !== 'after' && asked.kind !== 'ahead') return false;

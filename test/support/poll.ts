@@ -1,4 +1,7 @@
-/** A strict poller: every answer must be a 200 with events or a 204, and say the position to poll again with. */
+/**
+ * A strict poller: every answer must be a 200 with events or a 204, and say the position to poll
+ * again with.
+ */
 import { onTestFinished } from 'vitest';
 import { readEvent, type NdjsonEvent } from './ndjson.js';
 import type { TestServer } from './server.js';
@@ -19,16 +22,20 @@ export interface PollAnswer {
 /** Reads a poll's answer; whatever breaks the contract throws. */
 export function readPoll(answer: Answer): PollAnswer {
   const { status, headers, text } = answer;
-  if (status !== 200 && status !== 204) throw new Error(`a poll was answered ${answer.raw}: ${text.slice(0, 500)}`);
+  if (status !== 200 && status !== 204)
+    throw new Error(`a poll was answered ${answer.raw}: ${text.slice(0, 500)}`);
   const position = headers.get('holdline-position') ?? '';
-  if (!/^(?:0|[1-9]\d{0,15})$/.test(position)) throw new Error(`a poll without a position: ${answer.raw}`);
+  if (!/^(?:0|[1-9]\d{0,15})$/.test(position))
+    throw new Error(`a poll without a position: ${answer.raw}`);
   const body: unknown = status === 200 ? JSON.parse(text) : [];
   const isArray = status === 200 && Array.isArray(body);
   const events = (Array.isArray(body) ? body : [body]).map(readEvent);
   if (status === 200 && events.length === 0) throw new Error('200 without an event');
   for (const [i, event] of events.entries()) {
-    if (i > 0 && event.id <= events[i - 1]!.id) throw new Error(`id ${event.id} after ${events[i - 1]!.id}`);
-    if (i > 0 && event.gap !== undefined) throw new Error(`a gap in the middle of an answer: ${text.slice(0, 500)}`);
+    if (i > 0 && event.id <= events[i - 1]!.id)
+      throw new Error(`id ${event.id} after ${events[i - 1]!.id}`);
+    if (i > 0 && event.gap !== undefined)
+      throw new Error(`a gap in the middle of an answer: ${text.slice(0, 500)}`);
   }
   if (events.length > 0 && Number(position) !== events.at(-1)!.id)
     throw new Error(`position ${position} of ${text.slice(0, 500)}`);
@@ -56,7 +63,9 @@ export class Poller {
   }
 
   async poll(path: string, headers: Readonly<Record<string, string>> = {}): Promise<PollAnswer> {
-    return readPoll(await this.client.request('GET', path, { headers }, waitMsOf(path) + DEADLINE_MS));
+    return readPoll(
+      await this.client.request('GET', path, { headers }, waitMsOf(path) + DEADLINE_MS),
+    );
   }
 }
 
@@ -80,7 +89,10 @@ export interface HeldPoll {
   readonly answered: Promise<PollAnswer>;
 }
 
-/** Opens a poll at each of the paths and waits until the server holds them, beside those it holds already. */
+/**
+ * Opens a poll at each of the paths and waits until the server holds them, beside those it holds
+ * already.
+ */
 export async function holdPolls(
   server: TestServer,
   paths: readonly string[],
@@ -93,7 +105,8 @@ export async function holdPolls(
       const poller = await Poller.open(server);
       const answered = poller.poll(path, headers);
       answered.then(
-        ({ answer }) => (early ??= new Error(`${path} was answered at once: ${answer.raw} ${answer.text}`)),
+        ({ answer }) =>
+          (early ??= new Error(`${path} was answered at once: ${answer.raw} ${answer.text}`)),
         (error: unknown) => (early ??= error as Error),
       );
       return { poller, answered };
@@ -107,6 +120,10 @@ export async function holdPolls(
 }
 
 /** As {@link holdPolls} for one. */
-export async function holdPoll(server: TestServer, path: string, headers?: Readonly<Record<string, string>>): Promise<HeldPoll> {
+export async function holdPoll(
+  server: TestServer,
+  path: string,
+  headers?: Readonly<Record<string, string>>,
+): Promise<HeldPoll> {
   return (await holdPolls(server, [path], headers))[0]!;
 }

@@ -1,6 +1,7 @@
 /**
- * A strict reader of Prometheus' text format, version 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats), by its own
- * grammar: HELP, TYPE, then the samples of each metric together; anything else throws.
+ * A strict reader of Prometheus' text format, version 0.0.4
+ * (prometheus.io/docs/instrumenting/exposition_formats), by its own grammar: HELP, TYPE, then the
+ * samples of each metric together; anything else throws.
  */
 
 /** A metric with its samples. */
@@ -34,13 +35,16 @@ export function readMetrics(text: string): Map<string, Metric> {
       metrics.set(name, { help, type: '', samples: new Map() });
     } else if (typed !== undefined) {
       const metric = metrics.get(typed);
-      if (typed !== name || metric?.type !== '' || metric.samples.size > 0) throw new Error(`TYPE out of place: ${line}`);
+      if (typed !== name || metric?.type !== '' || metric.samples.size > 0)
+        throw new Error(`TYPE out of place: ${line}`);
       metric.type = type;
     } else if (sampled !== undefined) {
       const metric = metrics.get(sampled);
-      if (sampled !== name || metric === undefined || metric.type === '') throw new Error(`a sample out of place: ${line}`);
+      if (sampled !== name || metric === undefined || metric.type === '')
+        throw new Error(`a sample out of place: ${line}`);
       if (metric.samples.has(labels)) throw new Error(`a sample twice: ${line}`);
-      if (metric.type === 'counter' && !sampled.endsWith('_total')) throw new Error(`a counter without _total: ${line}`);
+      if (metric.type === 'counter' && !sampled.endsWith('_total'))
+        throw new Error(`a counter without _total: ${line}`);
       metric.samples.set(labels, Number(value));
     } else {
       throw new Error(`not a line of metrics: ${JSON.stringify(line)}`);

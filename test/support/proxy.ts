@@ -1,4 +1,7 @@
-/** A TCP proxy that does to a connection what networks do: cut, pause, delay, chop into pieces, go silent, hold back, block streams. */
+/**
+ * A TCP proxy that does to a connection what networks do: cut, pause, delay, chop into pieces, go
+ * silent, hold back, block streams.
+ */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { ResponseReader, Watched } from './wire.js';
@@ -96,7 +99,10 @@ export class ProxiedConnection {
     void this.#pass();
   }
 
-  /** Takes and passes on nothing in either direction, and closes neither: the peer has vanished, half open. */
+  /**
+   * Takes and passes on nothing in either direction, and closes neither: the peer has vanished,
+   * half open.
+   */
   silence(): void {
     this.#silent = true;
     this.#queue.length = 0;
@@ -116,7 +122,10 @@ export class ProxiedConnection {
     return !this.open;
   }
 
-  /** What may be passed on now that these bytes have come; the rest is kept. What is kept when a side closes is dropped. */
+  /**
+   * What may be passed on now that these bytes have come; the rest is kept. What is kept when a
+   * side closes is dropped.
+   */
   #release(bytes: Buffer): Buffer {
     const { meddling } = this.faults;
     if (meddling !== 'hold' && meddling !== 'hold-body') return bytes;
@@ -152,7 +161,11 @@ export class ProxiedConnection {
   async #pass(): Promise<void> {
     if (this.#passing) return;
     this.#passing = true;
-    for (let bytes = this.#queue[0]; bytes && this.open && !this.#paused && !this.#silent; bytes = this.#queue[0]) {
+    for (
+      let bytes = this.#queue[0];
+      bytes && this.open && !this.#paused && !this.#silent;
+      bytes = this.#queue[0]
+    ) {
       const { pieceBytes, delayMs } = this.faults;
       const piece = bytes.subarray(0, pieceBytes);
       if (piece.length === bytes.length) this.#queue.shift();
@@ -162,7 +175,8 @@ export class ProxiedConnection {
       this.downBytes += piece.length;
       const room = this.#client.write(piece);
       this.#flow();
-      if (!room && this.open) await new Promise((resolve) => this.#client.once('drain', resolve).once('close', resolve));
+      if (!room && this.open)
+        await new Promise((resolve) => this.#client.once('drain', resolve).once('close', resolve));
       else if (Number.isFinite(pieceBytes)) await new Promise((resolve) => setImmediate(resolve));
     }
     this.#passing = false;
@@ -180,10 +194,16 @@ export class ProxiedConnection {
   }
 }
 
-/** The proxy; new connections take over its `faults`, and are reset at once while it is `refusing`. */
+/**
+ * The proxy; new connections take over its `faults`, and are reset at once while it is `refusing`.
+ */
 export class FaultProxy extends Watched {
   readonly connections: ProxiedConnection[] = [];
-  readonly faults: Faults = { pieceBytes: Number.POSITIVE_INFINITY, delayMs: 0, meddling: undefined };
+  readonly faults: Faults = {
+    pieceBytes: Number.POSITIVE_INFINITY,
+    delayMs: 0,
+    meddling: undefined,
+  };
   refusing = false;
   /** Where new connections go: the port of a server, or of the one that has taken its place. */
   targetPort: number;
@@ -194,7 +214,10 @@ export class FaultProxy extends Watched {
     this.targetPort = targetPort;
     this.#server = createServer((client) => {
       if (this.refusing) client.resetAndDestroy();
-      else this.connections.push(new ProxiedConnection(client, this.targetPort, this.faults, () => this.changed()));
+      else
+        this.connections.push(
+          new ProxiedConnection(client, this.targetPort, this.faults, () => this.changed()),
+        );
       this.changed();
     });
   }

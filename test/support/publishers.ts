@@ -1,8 +1,15 @@
-/** The simulator's publishers: what they publish and delete, when they are answered, and in which order the log is given it. */
+/**
+ * The simulator's publishers: what they publish and delete, when they are answered, and in which
+ * order the log is given it.
+ */
 import { isDeletion, type NewEntry, type NewEvent } from '../../src/core/event.js';
 import type { Published } from '../../src/core/intake.js';
 import { asError, HoldlineError } from '../../src/errors.js';
-import { PUBLISH_WAIT_MS_MAX, BATCH_AT_ONCE_BYTES_MAX, QUEUED_EVENT_BYTES } from '../../src/limits.js';
+import {
+  PUBLISH_WAIT_MS_MAX,
+  BATCH_AT_ONCE_BYTES_MAX,
+  QUEUED_EVENT_BYTES,
+} from '../../src/limits.js';
 import type { World } from './world.js';
 
 /** A publish that has not been answered. */
@@ -36,7 +43,10 @@ const NASTY = [
   '\n\n\n',
   ' x ',
 ];
-const PROSE = 'It was a bright cold day in April, and the clocks were striking.\r\nNo line is held for ever\n'.repeat(800);
+const PROSE =
+  'It was a bright cold day in April, and the clocks were striking.\r\nNo line is held for ever\n'.repeat(
+    800,
+  );
 
 export class Publishers {
   /** No batch is smaller than an entry. */
@@ -69,7 +79,10 @@ export class Publishers {
     return this.#pending.size;
   }
 
-  /** Mostly one; now and then as many at once as do not fit. `told` hands out who is told the first id. */
+  /**
+   * Mostly one; now and then as many at once as do not fit. `told` hands out who is told the first
+   * id.
+   */
   publishSome(told: () => ((id: number) => void) | undefined): void {
     const { random } = this.#world;
     const count = random.chance(0.01) ? random.between(10, 60) : 1;
@@ -88,26 +101,37 @@ export class Publishers {
     if (random.chance(0.5)) this.#publish(undefined);
   }
 
-  /** Nobody waits while there is room: the channel's queue is empty, and every line has been given what the channel holds. */
+  /**
+   * Nobody waits while there is room: the channel's queue is empty, and every line has been given
+   * what the channel holds.
+   */
   check(unswept: ReadonlySet<string>): void {
     const { clock, longestTurnMs } = this.#world;
     const slow = new Set<string>();
     for (const { channel, isSlow } of this.#pending) if (isSlow) slow.add(channel);
     for (const pending of this.#pending) {
       const { channel } = pending;
-      const hasNoRoom = this.#world.pendingOf(channel).length > 0 || unswept.has(channel) || slow.has(channel);
+      const hasNoRoom =
+        this.#world.pendingOf(channel).length > 0 || unswept.has(channel) || slow.has(channel);
       const waitedMs = clock.nowMs() - pending.sinceMs;
       if (waitedMs > PUBLISH_WAIT_MS_MAX + longestTurnMs && !pending.isSlow)
         throw new Error(`a publish on ${pending.channel} has had no answer for ${waitedMs} ms`);
       pending.turnsWithRoom = hasNoRoom ? 0 : pending.turnsWithRoom + 1;
-      if (pending.turnsWithRoom > 3) throw new Error(`a publish on ${pending.channel} waits, and there is room`);
+      if (pending.turnsWithRoom > 3)
+        throw new Error(`a publish on ${pending.channel} waits, and there is room`);
     }
   }
 
   #publish(told: ((id: number) => void) | undefined): void {
     const { random, setting, hub } = this.#world;
-    const channel = random.chance(0.5) ? (setting.channels[0] as string) : random.pick(setting.channels);
-    const count = random.chance(0.85) ? 1 : random.chance(0.985) ? random.between(2, 30) : random.between(1000, 2500);
+    const channel = random.chance(0.5)
+      ? (setting.channels[0] as string)
+      : random.pick(setting.channels);
+    const count = random.chance(0.85)
+      ? 1
+      : random.chance(0.985)
+        ? random.between(2, 30)
+        : random.between(1000, 2500);
     const events = Array.from({ length: count }, () => this.#newEvent(channel, count));
     const bytes = events.reduce((sum, event) => sum + event.data.length + QUEUED_EVENT_BYTES, 0);
     this.#world.note(`publish ${count} on ${channel}, ${bytes} bytes`);
@@ -127,8 +151,16 @@ export class Publishers {
     void this.#world.log.append(events);
   }
 
-  /** As the transports publish: read when there is room, some in several turns of the loop; and some publishers leave before. */
-  #submit(channel: string, events: readonly NewEvent[], bytes: number, told: ((id: number) => void) | undefined): void {
+  /**
+   * As the transports publish: read when there is room, some in several turns of the loop; and some
+   * publishers leave before.
+   */
+  #submit(
+    channel: string,
+    events: readonly NewEvent[],
+    bytes: number,
+    told: ((id: number) => void) | undefined,
+  ): void {
     const { random, clock, hub } = this.#world;
     const readMs = random.chance(0.3) ? random.below(20) : undefined;
     const leavesMs = random.chance(0.3) ? random.below(50) : undefined;
@@ -171,16 +203,23 @@ export class Publishers {
       ({ ids, subscribers }) => {
         this.#pending.delete(pending);
         const logged = this.#logged.get(entries);
-        if (logged?.ids.join() !== ids.join()) world.fault(new Error('a publish was told other ids than its events have'));
+        if (logged?.ids.join() !== ids.join())
+          world.fault(new Error('a publish was told other ids than its events have'));
         else if (logged.subscribers !== subscribers)
-          world.fault(new Error(`a publish was told of ${subscribers} subscribers, not of ${logged.subscribers}`));
+          world.fault(
+            new Error(
+              `a publish was told of ${subscribers} subscribers, not of ${logged.subscribers}`,
+            ),
+          );
         world.catchFault(() => told?.(ids[0] as number));
       },
       (error: unknown) => {
         this.#pending.delete(pending);
         this.#deletions = this.#deletions.filter((deletion) => deletion !== entries);
-        if (this.#logged.has(entries)) world.fault(new Error('a publish was refused and its events were accepted'));
-        if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_PUBLISH_BUSY') world.fault(error as Error);
+        if (this.#logged.has(entries))
+          world.fault(new Error('a publish was refused and its events were accepted'));
+        if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_PUBLISH_BUSY')
+          world.fault(error as Error);
       },
     );
   }
@@ -191,23 +230,35 @@ export class Publishers {
     const { channel } = first;
     let asked = entries;
     if (isDeletion(first)) {
-      asked = this.#deletions.find(([deletion]) => deletion?.channel === channel) as readonly NewEntry[];
+      asked = this.#deletions.find(
+        ([deletion]) => deletion?.channel === channel,
+      ) as readonly NewEntry[];
       this.#deletions = this.#deletions.filter((deletion) => deletion !== asked);
     }
-    this.#logged.set(asked, { ids: this.#world.model.accept(entries), subscribers: this.#subscribersOf(channel) });
+    this.#logged.set(asked, {
+      ids: this.#world.model.accept(entries),
+      subscribers: this.#subscribersOf(channel),
+    });
     if (this.#foreign.has(asked)) return;
     const number = this.#numbers.get(asked) as number;
-    if (number < (this.#lastNumbers.get(channel) ?? -1)) throw new Error(`publishers on ${channel} overtook each other`);
+    if (number < (this.#lastNumbers.get(channel) ?? -1))
+      throw new Error(`publishers on ${channel} overtook each other`);
     this.#lastNumbers.set(channel, number);
   }
 
   #newEvent(channel: string, count: number): NewEvent {
     const { random } = this.#world;
-    const type = random.chance(0.3) ? random.pick(['note', 'é', 'a b', '"q"', 'x'.repeat(64)]) : undefined;
+    const type = random.chance(0.3)
+      ? random.pick(['note', 'é', 'a b', '"q"', 'x'.repeat(64)])
+      : undefined;
     const size = count > 100 ? random.below(60) : this.#newSize(count);
-    const text = random.chance(0.1) ? random.pick(NASTY) : PROSE.slice(random.below(90)).slice(0, size);
+    const text = random.chance(0.1)
+      ? random.pick(NASTY)
+      : PROSE.slice(random.below(90)).slice(0, size);
     const json = random.chance(0.2);
-    const data = json ? JSON.stringify({ n: random.below(1e9), text }, null, random.pick([0, 1])) : text;
+    const data = json
+      ? JSON.stringify({ n: random.below(1e9), text }, null, random.pick([0, 1]))
+      : text;
     return { channel, type, data: Buffer.from(data), json };
   }
 

@@ -35,6 +35,9 @@ export class Random {
   /** `count` different ones of the items, in random order. */
   some<T>(items: readonly T[], count: number): T[] {
     const left = [...items];
-    return Array.from({ length: Math.min(count, left.length) }, () => left.splice(this.below(left.length), 1)[0] as T);
+    return Array.from(
+      { length: Math.min(count, left.length) },
+      () => left.splice(this.below(left.length), 1)[0] as T,
+    );
   }
 }

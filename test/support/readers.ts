@@ -1,6 +1,6 @@
 /**
- * Readers of what a line is given, byte for byte, by the rules of each encoding and by no code of src/. They hand on what they read to a
- * {@link Connection}, which knows what ought to come.
+ * Readers of what a line is given, byte for byte, by the rules of each encoding and by no code of
+ * src/. They hand on what they read to a {@link Connection}, which knows what ought to come.
  */
 import { shownObject, type Accepted, type Connection } from './model.js';
 
@@ -11,7 +11,10 @@ export interface Reader {
   checkBetween(): void;
 }
 
-/** Hands over whole lines, without their LF. Bytes are taken as latin1 so that they may be cut anywhere. */
+/**
+ * Hands over whole lines, without their LF. Bytes are taken as latin1 so that they may be cut
+ * anywhere.
+ */
 class LineSplitter {
   rest = '';
 
@@ -26,7 +29,9 @@ class LineSplitter {
   }
 }
 
-/** An EventSource (HTML Standard, 9.2.6), on a line of one channel or, with `envelope`, of several. */
+/**
+ * An EventSource (HTML Standard, 9.2.6), on a line of one channel or, with `envelope`, of several.
+ */
 export class EventStreamReader implements Reader {
   readonly #connection: Connection;
   readonly #envelope: boolean;
@@ -52,12 +57,16 @@ export class EventStreamReader implements Reader {
   }
 
   #line(line: string): void {
-    if (this.#connection.ended !== undefined) throw new Error(`was given something after its end: ${line.slice(0, 100)}`);
+    if (this.#connection.ended !== undefined)
+      throw new Error(`was given something after its end: ${line.slice(0, 100)}`);
     if (line === '') {
       this.#dispatch();
       return;
     }
-    if (line.includes('\r')) throw new Error(`a CR, which ends a line for a client: ${JSON.stringify(line.slice(0, 100))}`);
+    if (line.includes('\r'))
+      throw new Error(
+        `a CR, which ends a line for a client: ${JSON.stringify(line.slice(0, 100))}`,
+      );
     const colon = line.indexOf(':');
     const field = line.slice(0, colon < 0 ? undefined : colon);
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
@@ -79,16 +88,20 @@ export class EventStreamReader implements Reader {
     this.#data = [];
     this.#retry = undefined;
     if (!this.#isStarted) {
-      if (id === undefined || retry === undefined || data.length > 0) throw new Error('the first block is not retry and id');
+      if (id === undefined || retry === undefined || data.length > 0)
+        throw new Error('the first block is not retry and id');
       this.#isStarted = true;
       connection.start(idOf(id));
     } else if (data.length === 0) {
-      if (type !== undefined || retry !== undefined) throw new Error('a block without data has a type or a retry');
+      if (type !== undefined || retry !== undefined)
+        throw new Error('a block without data has a type or a retry');
       if (id !== undefined) connection.moveTo(idOf(id));
     } else if (id !== undefined) {
       this.#event(idOf(id), type, data.join('\n'));
     } else if (type === 'gap') {
-      connection.gap(JSON.parse(data.join('\n')) as { after: number | null; before: number | null });
+      connection.gap(
+        JSON.parse(data.join('\n')) as { after: number | null; before: number | null },
+      );
     } else if (type === 'end') {
       connection.end(JSON.parse(data.join('\n')) as { code: string; reconnect: boolean });
     } else {
@@ -98,7 +111,8 @@ export class EventStreamReader implements Reader {
 
   #event(id: number, type: string | undefined, data: string): void {
     const { channel, event } = this.#connection.event(id);
-    if (shownType(type) !== event.type) throw new Error(`the type of ${id} is ${shownType(type)}, not ${event.type}`);
+    if (shownType(type) !== event.type)
+      throw new Error(`the type of ${id} is ${shownType(type)}, not ${event.type}`);
     if (this.#envelope) checkObject(data, channel, event);
     else if (data !== event.lines) throw new Error(`the data of ${id} is not what was published`);
   }
@@ -123,15 +137,19 @@ export class JsonLinesReader implements Reader {
   }
 
   checkBetween(): void {
-    if (this.#lines.rest !== '') throw new Error(`ends in the middle of a line: ${this.#lines.rest.slice(0, 100)}`);
-    if (this.#isStream && this.#linesRead === 0) throw new Error('was given nothing, not even an empty line');
+    if (this.#lines.rest !== '')
+      throw new Error(`ends in the middle of a line: ${this.#lines.rest.slice(0, 100)}`);
+    if (this.#isStream && this.#linesRead === 0)
+      throw new Error('was given nothing, not even an empty line');
   }
 
   #line(line: string): void {
     const connection = this.#connection;
-    if (connection.ended !== undefined) throw new Error(`was given something after its end: ${line.slice(0, 100)}`);
+    if (connection.ended !== undefined)
+      throw new Error(`was given something after its end: ${line.slice(0, 100)}`);
     const isFirst = this.#linesRead++ === 0;
-    if (this.#isStream && isFirst && line !== '') throw new Error('the first line of a stream is not empty');
+    if (this.#isStream && isFirst && line !== '')
+      throw new Error('the first line of a stream is not empty');
     if (line === '') {
       if (!this.#isStream) throw new Error('an empty line in a message');
       return;
@@ -152,11 +170,15 @@ export class JsonLinesReader implements Reader {
   }
 }
 
-/** Text that was read as latin1 is the event's object; kept with the event once it was found to be right. */
+/**
+ * Text that was read as latin1 is the event's object; kept with the event once it was found to be
+ * right.
+ */
 function checkObject(text: string, channel: string, event: Accepted): void {
   if (text === event.object) return;
   const shown = JSON.stringify(JSON.parse(Buffer.from(text, 'latin1').toString()));
-  if (shown !== shownObject(channel, event)) throw new Error(`the object of ${event.id} is not what was published`);
+  if (shown !== shownObject(channel, event))
+    throw new Error(`the object of ${event.id} is not what was published`);
   event.object = text;
 }
 

@@ -1,4 +1,7 @@
-/** A Holdline of its own for a test: the built command line in a child process, on a free port, gone when the test is. */
+/**
+ * A Holdline of its own for a test: the built command line in a child process, on a free port, gone
+ * when the test is.
+ */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -28,7 +31,9 @@ export interface BatchEvent {
 /** Flags by name: `true` stands alone, an array repeats the flag. */
 export type Flags = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
-/** What tests want unless they say otherwise: small ids, quick reconnects, publishing without a key. */
+/**
+ * What tests want unless they say otherwise: small ids, quick reconnects, publishing without a key.
+ */
 const TEST_FLAGS: Flags = { port: 0, 'first-id': 1, retry: '100ms', 'open-publish': true };
 
 function toArguments(flags: Flags): string[] {
@@ -41,7 +46,9 @@ function toArguments(flags: Flags): string[] {
 
 /** The environment of a child: this one's, without settings that would change what is tested. */
 function environment(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS');
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('HOLDLINE_') && name !== 'NODE_OPTIONS',
+  );
   return { ...Object.fromEntries(inherited), ...extra };
 }
 
@@ -50,7 +57,11 @@ export function runHoldline(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [MAIN, ...args], { env: environment(env), encoding: 'utf8', timeout: 10_000 });
+  return spawnSync(process.execPath, [MAIN, ...args], {
+    env: environment(env),
+    encoding: 'utf8',
+    timeout: 10_000,
+  });
 }
 
 /** A running server and what a test wants from it. */
@@ -69,7 +80,9 @@ export class TestServer extends Watched {
     super();
     this.child = child;
     createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.logs.push(line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : { text: line });
+      this.logs.push(
+        line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : { text: line },
+      );
       this.changed();
     });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.errorOutput += text));
@@ -79,8 +92,14 @@ export class TestServer extends Watched {
     });
   }
 
-  /** Starts it and waits until it listens. Whoever calls this stops it; most tests want {@link serverForTest}. */
-  static async start(flags: Flags = {}, env: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+  /**
+   * Starts it and waits until it listens. Whoever calls this stops it; most tests want {@link
+   * serverForTest}.
+   */
+  static async start(
+    flags: Flags = {},
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<TestServer> {
     const all = { ...TEST_FLAGS, ...flags };
     const child = spawn(process.execPath, [MAIN, 'serve', ...toArguments(all)], {
       env: environment(env),
@@ -90,10 +109,13 @@ export class TestServer extends Watched {
     const killAtExit = (): void => void child.kill('SIGKILL');
     process.once('exit', killAtExit);
     child.once('exit', () => process.off('exit', killAtExit));
-    const said = (msg: string): Record<string, unknown> | undefined => server.logs.find((log) => log['msg'] === msg);
+    const said = (msg: string): Record<string, unknown> | undefined =>
+      server.logs.find((log) => log['msg'] === msg);
     const alive = (): void => {
       if (server.exitCode !== undefined)
-        throw new Error(`exit ${server.exitCode} at start: ${server.errorOutput}${JSON.stringify(server.logs)}`);
+        throw new Error(
+          `exit ${server.exitCode} at start: ${server.errorOutput}${JSON.stringify(server.logs)}`,
+        );
     };
     const listening = await server.waitFor('"listening"', () => {
       alive();
@@ -103,7 +125,13 @@ export class TestServer extends Watched {
     server.opsKey =
       typeof all['ops-key'] === 'string'
         ? all['ops-key']
-        : String((await server.waitFor('the ops key made for this run', () => said('ops key made for this run')))['opsKey']);
+        : String(
+            (
+              await server.waitFor('the ops key made for this run', () =>
+                said('ops key made for this run'),
+              )
+            )['opsKey'],
+          );
     server.publishKey = typeof all['publish-key'] === 'string' ? all['publish-key'] : undefined;
     return server;
   }
@@ -125,14 +153,21 @@ export class TestServer extends Watched {
     return request(this.port, method, path, parts);
   }
 
-  /** Publishes whatever body this is and gives the answer, which may be a refusal; ids that were given are noted. */
+  /**
+   * Publishes whatever body this is and gives the answer, which may be a refusal; ids that were
+   * given are noted.
+   */
   async post(
     channel: string,
     body: string | Uint8Array,
     { query = '', headers = {} }: { query?: string; headers?: Record<string, string> } = {},
   ): Promise<Answer> {
-    const key: Record<string, string> = this.publishKey === undefined ? {} : { Authorization: `Bearer ${this.publishKey}` };
-    const answer = await this.request('POST', `/${channel}${query}`, { headers: { ...key, ...headers }, body });
+    const key: Record<string, string> =
+      this.publishKey === undefined ? {} : { Authorization: `Bearer ${this.publishKey}` };
+    const answer = await this.request('POST', `/${channel}${query}`, {
+      headers: { ...key, ...headers },
+      body,
+    });
     if (answer.status === 200) this.#note(channel, jsonOf(answer) as { id: number } | BatchAnswer);
     return answer;
   }
@@ -156,15 +191,24 @@ export class TestServer extends Watched {
 
   /** Publishes a batch, all or nothing. */
   async publishBatch(channel: string, events: readonly BatchEvent[]): Promise<BatchAnswer> {
-    const answer = await this.post(channel, events.map((event) => JSON.stringify(event)).join('\n'), {
-      headers: { 'Content-Type': 'application/x-ndjson' },
-    });
+    const answer = await this.post(
+      channel,
+      events.map((event) => JSON.stringify(event)).join('\n'),
+      {
+        headers: { 'Content-Type': 'application/x-ndjson' },
+      },
+    );
     if (answer.status !== 200) throw new Error(`publishBatch: ${answer.status} ${answer.text}`);
     return jsonOf(answer) as BatchAnswer;
   }
 
-  /** Deletes a channel with the ops key and gives the id of the deletion, and how many lines were on the channel. */
-  async deleteChannel(channel: string): Promise<{ readonly id: number; readonly subscribers: number }> {
+  /**
+   * Deletes a channel with the ops key and gives the id of the deletion, and how many lines were on
+   * the channel.
+   */
+  async deleteChannel(
+    channel: string,
+  ): Promise<{ readonly id: number; readonly subscribers: number }> {
     const answer = await this.request('DELETE', `/${channel}`, { headers: this.opsHeaders });
     if (answer.status !== 200) throw new Error(`deleteChannel: ${answer.status} ${answer.text}`);
     return jsonOf(answer) as { id: number; subscribers: number };
@@ -177,12 +221,17 @@ export class TestServer extends Watched {
   }
 
   /** Asks for the stats until the condition holds. */
-  async statsUntil(what: string, condition: (stats: Stats) => boolean, deadlineMs = DEADLINE_MS): Promise<Stats> {
+  async statsUntil(
+    what: string,
+    condition: (stats: Stats) => boolean,
+    deadlineMs = DEADLINE_MS,
+  ): Promise<Stats> {
     const deadline = performance.now() + deadlineMs;
     for (;;) {
       const stats = await this.stats();
       if (condition(stats)) return stats;
-      if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}; stats ${JSON.stringify(stats)}`);
+      if (performance.now() > deadline)
+        throw new Error(`not within ${deadlineMs} ms: ${what}; stats ${JSON.stringify(stats)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -216,19 +265,26 @@ export class TestServer extends Watched {
 }
 
 /**
- * The kernel's own buffers, which take some MB for a socket: no line stalls, whatever the test's process is busy with. For tests of what
- * lines are given that keep up; what a small buffer does is in test/grace.test.ts and test/socket-options.wire.ts.
+ * The kernel's own buffers, which take some MB for a socket: no line stalls, whatever the test's
+ * process is busy with. For tests of what lines are given that keep up; what a small buffer does is
+ * in test/grace.test.ts and test/socket-options.wire.ts.
  */
 export const KERNEL_BUFFERS = { 'socket-send-buffer': 0 };
 
 /** A server that is killed when the running test is over. */
-export async function serverForTest(flags: Flags = {}, env: Readonly<Record<string, string>> = {}): Promise<TestServer> {
+export async function serverForTest(
+  flags: Flags = {},
+  env: Readonly<Record<string, string>> = {},
+): Promise<TestServer> {
   const server = await TestServer.start(flags, env);
   onTestFinished(() => server.kill());
   return server;
 }
 
-/** One server for the tests of a file or of a describe block, for those that look at differences only. */
+/**
+ * One server for the tests of a file or of a describe block, for those that look at differences
+ * only.
+ */
 export function sharedServer(flags: Flags = {}): () => TestServer {
   let server: TestServer;
   beforeAll(async () => {

@@ -1,12 +1,17 @@
 /**
- * The simulator: a hub with the memory log between publishers and clients that act at random, on a clock and on sockets that it
- * owns. Everything that a client is given is checked against a naive model (model.ts), and the hub's own tables after each turn.
- * A seed decides everything, so it replays a run.
+ * The simulator: a hub with the memory log between publishers and clients that act at random, on a
+ * clock and on sockets that it owns. Everything that a client is given is checked against a naive
+ * model (model.ts), and the hub's own tables after each turn. A seed decides everything, so it
+ * replays a run.
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
 import { NO_GRACE } from '../../src/core/lines.js';
-import { CORK_WRITE_BYTES_MAX, DEADLINE_STEP_MS, IN_FLIGHT_WINDOW_CORKS_MAX } from '../../src/limits.js';
+import {
+  CORK_WRITE_BYTES_MAX,
+  DEADLINE_STEP_MS,
+  IN_FLIGHT_WINDOW_CORKS_MAX,
+} from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
 import { LineClients } from './line-clients.js';
@@ -32,7 +37,8 @@ export class Simulation {
     this.#world = new World(seed);
     this.#lines = new LineClients(this.#world);
     this.#polls = new PollClients(this.#world);
-    const subscribersOf = (channel: string): number => this.#lines.countOn(channel) + this.#polls.countOn(channel);
+    const subscribersOf = (channel: string): number =>
+      this.#lines.countOn(channel) + this.#polls.countOn(channel);
     this.#publishers = new Publishers(this.#world, subscribersOf);
     this.#world.onEnter = (entry) => this.#enters(entry);
   }
@@ -67,7 +73,7 @@ export class Simulation {
     }
   }
 
-  // ── what happens ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what happens ───────────────────────────────────────────────────────────────────────────────
 
   async #step(): Promise<void> {
     const { random, setting } = this.#world;
@@ -82,7 +88,11 @@ export class Simulation {
     else if (dice < 0.16 && random.chance(100 * setting.deleting)) this.#publishers.delete();
     else
       await this.#turn(
-        random.chance(0.01) ? random.between(50, 3000) : random.chance(0.2) ? random.below(30) : random.next() * 2,
+        random.chance(0.01)
+          ? random.between(50, 3000)
+          : random.chance(0.2)
+            ? random.below(30)
+            : random.next() * 2,
       );
   }
 
@@ -125,7 +135,10 @@ export class Simulation {
     this.#world.hub.dropChannel(channel);
   }
 
-  /** An entry enters its ring; a deletion may only when healthy lines have been given everything before. */
+  /**
+   * An entry enters its ring; a deletion may only when healthy lines have been given everything
+   * before.
+   */
   #enters(entry: LoggedEntry): void {
     const { channel, id } = entry;
     if (!isDeletion(entry)) {
@@ -140,7 +153,7 @@ export class Simulation {
     this.#polls.deleted(channel, id, newestId);
   }
 
-  // ── what must hold ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── what must hold ─────────────────────────────────────────────────────────────────────────────
 
   /** After each turn: the hub's tables against each other and against what the clients know. */
   #check(): void {
@@ -154,7 +167,9 @@ export class Simulation {
     for (const channel of this.setting.channels) {
       this.#world.checkHeld(channel);
       if (hub.isDeleted([channel]) !== this.#deletedNow.has(channel))
-        throw new Error(`${channel} is ${hub.isDeleted([channel]) ? '' : 'not '}deleted for the hub`);
+        throw new Error(
+          `${channel} is ${hub.isDeleted([channel]) ? '' : 'not '}deleted for the hub`,
+        );
     }
     const unswept = new Set<string>();
     for (const group of groups) {
@@ -172,16 +187,20 @@ export class Simulation {
     const polls = this.#polls;
     const rules: Record<string, boolean> = {
       'lines that are open for the hub are those of its clients': gauges.linesOpen === sum,
-      'opened − closed is what is open': counters.lines_opened_total - counters.lines_closed_total === sum,
+      'opened − closed is what is open':
+        counters.lines_opened_total - counters.lines_closed_total === sum,
       'open lines are counted by transport': Object.entries(gauges.linesByTransport).every(
         ([transport, count]) => count === (open[transport] ?? 0),
       ),
       'stalled lines are counted': gauges.linesStalled === stalled,
-      'no more events are counted than were accepted': counters.events_accepted_total <= model.events,
+      'no more events are counted than were accepted':
+        counters.events_accepted_total <= model.events,
       'entered + queued is what was accepted':
-        counters.events_entered_total + counters.deletions_total + gauges.queueEvents === model.events + model.deletions,
+        counters.events_entered_total + counters.deletions_total + gauges.queueEvents ===
+        model.events + model.deletions,
       'a queue holds no more than one batch':
-        this.setting.floods > 0 || gauges.queueBytes <= this.#publishers.largestBatchBytes * this.setting.channels.length,
+        this.setting.floods > 0 ||
+        gauges.queueBytes <= this.#publishers.largestBatchBytes * this.setting.channels.length,
       'publishers that wait or are read are those without an answer':
         gauges.waitingPublishers + gauges.readingPublishers === this.#publishers.pendingCount,
       'polls are counted':
@@ -197,11 +216,15 @@ export class Simulation {
       );
   }
 
-  /** What some line of the group that is healthy or in grace may not have been given is bounded: more than that does not enter. */
+  /**
+   * What some line of the group that is healthy or in grace may not have been given is bounded:
+   * more than that does not enter.
+   */
   #checkUnswept(group: Group<Held>, unswept: Set<string>): void {
     const { model, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES_MAX);
-    const roomBytes = CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
+    const roomBytes =
+      CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
     for (const { name } of group.channels) {
       const events = model.eventsOf(name);
       let bytes = 0;
@@ -215,25 +238,39 @@ export class Simulation {
       if (count > 0 || group.graceThrough < Infinity) unswept.add(name);
       // A group of several channels may be left behind by one for what waits on another.
       if (group.channels.length === 1 && count > 1 && bytes > roomBytes)
-        throw new Error(`${bytes} bytes of ${name} have entered that a sweep has not brought to every line`);
+        throw new Error(
+          `${bytes} bytes of ${name} have entered that a sweep has not brought to every line`,
+        );
     }
   }
 
   /** Lines in grace are counted, and so are the groups that have some on each channel. */
-  #checkGrace({ table, graceThrough, channels }: Group<Held>, groups: ReadonlySet<Group<Held>>): void {
-    const count = table.inGrace.subarray(0, table.count).filter((grace) => grace !== NO_GRACE).length;
-    if (count !== table.graceCount) throw new Error(`${count} lines are in grace, ${table.graceCount} are counted`);
-    if (count > 0 && graceThrough === Infinity) throw new Error(`${count} lines are in grace, and no window is under way`);
+  #checkGrace(
+    { table, graceThrough, channels }: Group<Held>,
+    groups: ReadonlySet<Group<Held>>,
+  ): void {
+    const count = table.inGrace
+      .subarray(0, table.count)
+      .filter((grace) => grace !== NO_GRACE).length;
+    if (count !== table.graceCount)
+      throw new Error(`${count} lines are in grace, ${table.graceCount} are counted`);
+    if (count > 0 && graceThrough === Infinity)
+      throw new Error(`${count} lines are in grace, and no window is under way`);
     for (const channel of channels) {
       const inGrace = channel.groups.filter((group) => group.graceThrough !== Infinity);
       if (channel.groupsInGrace !== inGrace.length)
-        throw new Error(`${inGrace.length} groups are in grace on ${channel.name}, ${channel.groupsInGrace} are counted`);
+        throw new Error(
+          `${inGrace.length} groups are in grace on ${channel.name}, ${channel.groupsInGrace} are counted`,
+        );
       if (channel.groups.some((group) => group.table.count > 0 && !groups.has(group)))
         throw new Error(`a group on ${channel.name} has lines that no client knows`);
     }
   }
 
-  /** Everybody is there and reads, nobody publishes: the hub must come to rest, and every client must have what it was owed. */
+  /**
+   * Everybody is there and reads, nobody publishes: the hub must come to rest, and every client
+   * must have what it was owed.
+   */
   async #rest(): Promise<void> {
     const { random, clock, hub, counters, model } = this.#world;
     this.#world.note('everybody reads');
@@ -246,7 +283,9 @@ export class Simulation {
       const { isIdle } = clock;
       quiet = isRead && isSettled && isIdle ? quiet + 1 : 0;
       if (turns > REST_TURNS)
-        throw new Error(`the hub does not come to rest: ${JSON.stringify({ isRead, isSettled, isIdle, ...hub.gauges })}`);
+        throw new Error(
+          `the hub does not come to rest: ${JSON.stringify({ isRead, isSettled, isIdle, ...hub.gauges })}`,
+        );
     }
     if (counters.events_accepted_total !== model.events - this.#publishers.foreignEvents)
       throw new Error('the counter of accepted events is off');
@@ -257,13 +296,16 @@ export class Simulation {
     this.#lines.changeSpeeds();
   }
 
-  /** When no poll waits nothing is left of those that did: a deadline would keep its wheel turning. */
+  /**
+   * When no poll waits nothing is left of those that did: a deadline would keep its wheel turning.
+   */
   async #checkNoDeadlines(): Promise<void> {
     this.#polls.leave(1);
     await this.#turn(DEADLINE_STEP_MS, false);
     await this.#turn(DEADLINE_STEP_MS, false);
     const { timerCount } = this.#world.clock;
-    if (timerCount !== 1) throw new Error(`${timerCount} timers run when nobody waits; one is the heartbeat's`);
+    if (timerCount !== 1)
+      throw new Error(`${timerCount} timers run when nobody waits; one is the heartbeat's`);
   }
 
   /** An interval of the heartbeat passes. */

@@ -1,4 +1,7 @@
-/** The project's own source as text, for tests of how it is built: its files, what they import, and the literals in them. */
+/**
+ * The project's own source as text, for tests of how it is built: its files, what they import, and
+ * the literals in them.
+ */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { posix } from 'node:path';
@@ -28,7 +31,9 @@ export function sourceFiles(folder: string): SourceFile[] {
   const paths = readdirSync(posix.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.includes('node_modules'))
     .map((name) => posix.join(folder, name.replaceAll('\\', '/')));
-  return paths.toSorted().map((path) => ({ path, text: readFileSync(posix.join(ROOT, path), 'utf8') }));
+  return paths
+    .toSorted()
+    .map((path) => ({ path, text: readFileSync(posix.join(ROOT, path), 'utf8') }));
 }
 
 /** True when the project has this file. */
@@ -39,39 +44,57 @@ export function isThere(path: string): boolean {
 /** What a file imports. */
 export function importsOf(file: SourceFile): Import[] {
   const { code, literals } = split(file.text);
-  // In `code` a literal is its index in quotes, so that no text can pass for an import, nor a comment in the middle of one hide it.
+  // In `code` a literal is its index in quotes, so that no text can pass for an import, nor a
+  // comment in the middle of one hide it.
   const at = (index: string | undefined): string => {
     const name = literals[Number(index)]!;
-    return name.startsWith('.') ? posix.join(posix.dirname(file.path), name).replace(/\.js$/, '.ts') : name;
+    return name.startsWith('.')
+      ? posix.join(posix.dirname(file.path), name).replace(/\.js$/, '.ts')
+      : name;
   };
   const found: Import[] = [];
-  for (const [, clause = '', index] of code.matchAll(/^(?:import|export)\b([^;"]*?)\bfrom\s*"(\d+)"/gm)) {
+  for (const [, clause = '', index] of code.matchAll(
+    /^(?:import|export)\b([^;"]*?)\bfrom\s*"(\d+)"/gm,
+  )) {
     const names = /^\s*\{([^}]*)\}\s*$/.exec(clause)?.[1];
     const named = names === undefined ? [] : names.split(',').filter((name) => name.trim() !== '');
     const allTypes = named.length > 0 && named.every((name) => /^\s*type\s/.test(name));
     found.push({ target: at(index), typeOnly: /^\s*type\b/.test(clause) || allTypes, lazy: false });
   }
-  for (const [, index] of code.matchAll(/^import\s*"(\d+)"/gm)) found.push({ target: at(index), typeOnly: false, lazy: false });
-  for (const [, typeOf, index] of code.matchAll(/(\btypeof\s+)?\b(?:import|require)\s*\(\s*"(\d+)"/g)) {
+  for (const [, index] of code.matchAll(/^import\s*"(\d+)"/gm))
+    found.push({ target: at(index), typeOnly: false, lazy: false });
+  for (const [, typeOf, index] of code.matchAll(
+    /(\btypeof\s+)?\b(?:import|require)\s*\(\s*"(\d+)"/g,
+  )) {
     found.push({ target: at(index), typeOnly: typeOf !== undefined, lazy: true });
   }
   return found;
 }
 
-/** The contents of the string and template literals of a file, as written: a line break in it is a backslash and an n. */
+/**
+ * The contents of the string and template literals of a file, as written: a line break in it is a
+ * backslash and an n.
+ */
 export function literalsOf(file: SourceFile): readonly string[] {
   return split(file.text).literals;
 }
 
-/** The file without comments and with its literals replaced: what is left can be searched for words of the language. */
+/**
+ * The file without comments and with its literals replaced: what is left can be searched for words
+ * of the language.
+ */
 export function codeOf(file: SourceFile): string {
   return split(file.text).code;
 }
 
 /** A slash after one of these begins a regular expression and not a division. */
-const BEFORE_REGEX = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|of|in|void|throw|await|yield))\s*$/;
+const BEFORE_REGEX =
+  /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|of|in|void|throw|await|yield))\s*$/;
 
-/** Takes code apart: comments go, literals go into `literals` and leave `"index"` behind, regular expressions leave `0`. */
+/**
+ * Takes code apart: comments go, literals go into `literals` and leave `"index"` behind, regular
+ * expressions leave `0`.
+ */
 function split(text: string): { code: string; literals: string[] } {
   const literals: string[] = [];
   let code = '';
@@ -83,7 +106,8 @@ function split(text: string): { code: string; literals: string[] } {
   /** Reads template text from `i` up to its end or the next `${`. */
   function template(content: string): void {
     let end = i;
-    while (end < text.length && text[end] !== '`' && !text.startsWith('${', end)) end += text[end] === '\\' ? 2 : 1;
+    while (end < text.length && text[end] !== '`' && !text.startsWith('${', end))
+      end += text[end] === '\\' ? 2 : 1;
     const all = content + text.slice(i, end);
     if (text[end] === '`') {
       code += `"${literals.push(all) - 1}"`;
@@ -105,7 +129,9 @@ function split(text: string): { code: string; literals: string[] } {
     } else if (rest === '/*') {
       i = text.indexOf('*/', i) + 2;
     } else if (char === '/' && BEFORE_REGEX.test(code.slice(-20))) {
-      const regex = /^\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/.exec(text.slice(i, i + 2000));
+      const regex = /^\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/.exec(
+        text.slice(i, i + 2000),
+      );
       code += regex === null ? char : '0';
       i += regex === null ? 1 : regex[0].length;
     } else if (char === "'" || char === '"') {

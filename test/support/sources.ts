@@ -1,4 +1,7 @@
-/** EventSource clients behind one face: Chromium, and the packages `eventsource` and `undici`; what each has seen is read back as JSON. */
+/**
+ * EventSource clients behind one face: Chromium, and the packages `eventsource` and `undici`; what
+ * each has seen is read back as JSON.
+ */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { EventSource as PackageEventSource } from 'eventsource';
@@ -49,7 +52,9 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>notifications</title><
 
 /** Serves the page on an origin of its own until the running test is over; returns the origin. */
 export async function servePage(): Promise<string> {
-  const server = createServer((_request, response) => void response.setHeader('Content-Type', 'text/html').end(PAGE));
+  const server = createServer(
+    (_request, response) => void response.setHeader('Content-Type', 'text/html').end(PAGE),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => {
     server.closeAllConnections();
@@ -75,7 +80,11 @@ export function launchChromium(): Promise<Browser> {
 }
 
 /** A page of `origin` that listens to `stream`. */
-export async function openPage(browser: Browser, origin: string, stream: string): Promise<Source & { page: Page }> {
+export async function openPage(
+  browser: Browser,
+  origin: string,
+  stream: string,
+): Promise<Source & { page: Page }> {
   const page = await browser.newPage();
   onTestFinished(() => page.close());
   await page.goto(`${origin}/?stream=${encodeURIComponent(stream)}`);
@@ -97,7 +106,14 @@ function openEventTarget(source: UndiciEventSource | PackageEventSource): Source
   }
   onTestFinished(() => source.close());
   return {
-    state: () => Promise.resolve({ received, opens, errors, readyState: source.readyState, badge: String(received.length) }),
+    state: () =>
+      Promise.resolve({
+        received,
+        opens,
+        errors,
+        readyState: source.readyState,
+        badge: String(received.length),
+      }),
   };
 }
 
@@ -123,7 +139,9 @@ export async function stateUntil(
     const state = await source.state();
     if (condition(state)) return state;
     if (performance.now() > deadline)
-      throw new Error(`not within ${deadlineMs} ms: ${what}; ${JSON.stringify(state).slice(0, 2000)}`);
+      throw new Error(
+        `not within ${deadlineMs} ms: ${what}; ${JSON.stringify(state).slice(0, 2000)}`,
+      );
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

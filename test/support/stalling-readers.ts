@@ -1,4 +1,7 @@
-/** Event streams in a process of their own, behind receive buffers smaller than Node can ask for; some stall on purpose. */
+/**
+ * Event streams in a process of their own, behind receive buffers smaller than Node can ask for;
+ * some stall on purpose.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants, setPriority } from 'node:os';
@@ -30,11 +33,23 @@ export interface Read {
   readonly stallerBytes: number;
 }
 
-/** Opens the lines; when all have been answered they read until the function is called that this resolves with. */
+/**
+ * Opens the lines; when all have been answered they read until the function is called that this
+ * resolves with.
+ */
 export async function startReading(reading: Reading): Promise<() => Promise<Read>> {
   const { port, path, lines, receiveBytes, stallers, stallMs, readMs, reconnects } = reading;
   const program = compiled('../test/support/stalling-readers.c');
-  const given = [port, path, lines, receiveBytes, stallers, stallMs, readMs, reconnects ? 1 : 0].map(String);
+  const given = [
+    port,
+    path,
+    lines,
+    receiveBytes,
+    stallers,
+    stallMs,
+    readMs,
+    reconnects ? 1 : 0,
+  ].map(String);
   const child = spawn(program, given, { stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
   // Where it may: who means to read is not to wait for a processor.

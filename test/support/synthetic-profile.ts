@@ -1,5 +1,14 @@
-/** A profile of a machine whose costs are known: what its windows would show if the model held to the letter, or nearly. */
-import { linesEffect, loadOf, wireBytes, type Costs, type LatencyLine } from '../../src/tools/capacity/cost-model.js';
+/**
+ * A profile of a machine whose costs are known: what its windows would show if the model held to
+ * the letter, or nearly.
+ */
+import {
+  linesEffect,
+  loadOf,
+  wireBytes,
+  type Costs,
+  type LatencyLine,
+} from '../../src/tools/capacity/cost-model.js';
 import { PROFILE_SCHEMA, type Profile, type Window } from '../../src/tools/capacity/profile.js';
 
 export interface Truth {
@@ -36,7 +45,10 @@ export const TRUTH: Truth = {
   workingSeconds: 14,
 };
 
-/** Rates as shares of what one event at a time takes of a core, and sizes; the last one is more than is taken. */
+/**
+ * Rates as shares of what one event at a time takes of a core, and sizes; the last one is more than
+ * is taken.
+ */
 const WINDOWS = [
   { lines: 10, share: 0.1, eventBytes: 256 },
   { lines: 10, share: 0.4, eventBytes: 256 },
@@ -75,7 +87,11 @@ export function syntheticProfile(truth: Truth = TRUTH, noise: () => number = () 
   };
 }
 
-function windowOf(truth: Truth, { lines, share, eventBytes }: (typeof WINDOWS)[number], noise: () => number): Window {
+function windowOf(
+  truth: Truth,
+  { lines, share, eventBytes }: (typeof WINDOWS)[number],
+  noise: () => number,
+): Window {
   const { costs } = truth;
   const bytes = wireBytes(costs, eventBytes);
   const writeUs = costs.busyWriteUs + costs.manyLinesUs * linesEffect(lines) + bytes * costs.byteUs;
@@ -83,7 +99,8 @@ function windowOf(truth: Truth, { lines, share, eventBytes }: (typeof WINDOWS)[n
   const load = loadOf(costs, { lines, eventsPerSecond: offeredPerSecond, eventBytes });
   const accepted = Math.min(offeredPerSecond, load.ceilingPerSecond);
   const heartbeatsPerSecond = share === 0 ? lines / 2 : 0;
-  const busy = share === 0 ? costs.idleShare + heartbeatsPerSecond * costs.heartbeatUs * 1e-6 : load.busyShare;
+  const busy =
+    share === 0 ? costs.idleShare + heartbeatsPerSecond * costs.heartbeatUs * 1e-6 : load.busyShare;
   return {
     lines,
     eventBytes,
@@ -103,7 +120,9 @@ function windowOf(truth: Truth, { lines, share, eventBytes }: (typeof WINDOWS)[n
     rssBytes:
       truth.userBytes +
       lines * truth.userBytesPerLine +
-      (share === 0 ? 0 : truth.workingBytes + truth.workingSeconds * accepted * (eventBytes + 1_024)),
+      (share === 0
+        ? 0
+        : truth.workingBytes + truth.workingSeconds * accepted * (eventBytes + 1_024)),
     faults: 0,
     isClientLimited: false,
   };

@@ -3,7 +3,10 @@
 /** Nearly what an event may be, characters. */
 export const KB60 = 60_000;
 
-/** Name and data. SSE clients see CRLF and CR as LF: that format cannot carry which of them it was; JSON can. */
+/**
+ * Name and data. SSE clients see CRLF and CR as LF: that format cannot carry which of them it was;
+ * JSON can.
+ */
 export const VECTORS: readonly [string, string][] = [
   ['plain', 'hello'],
   ['nothing: an empty data field is an event with empty data', ''],

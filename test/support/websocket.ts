@@ -1,6 +1,7 @@
 /**
- * A raw WebSocket client on node:net (RFC 6455): the handshake byte for byte, frames with any bits, lengths, masks and fragments, and a
- * strict reader of what the server sends. What breaks the wire contract fails the next wait.
+ * A raw WebSocket client on node:net (RFC 6455): the handshake byte for byte, frames with any bits,
+ * lengths, masks and fragments, and a strict reader of what the server sends. What breaks the wire
+ * contract fails the next wait.
  */
 import { createHash } from 'node:crypto';
 import { onTestFinished } from 'vitest';
@@ -25,7 +26,10 @@ export interface Frame {
   readonly payload: Buffer;
 }
 
-/** What a frame to be sent says of itself; by default it is a whole, masked text frame with the shortest length. */
+/**
+ * What a frame to be sent says of itself; by default it is a whole, masked text frame with the
+ * shortest length.
+ */
 export interface FrameParts {
   readonly opcode?: number;
   readonly fin?: boolean;
@@ -71,7 +75,10 @@ export function closePayload(code?: number, reason: string | Uint8Array = ''): B
   return Buffer.concat([head, Buffer.from(reason as string)]);
 }
 
-/** Takes frames from bytes that may be cut anywhere. A length that is not written the shortest way throws (5.2). */
+/**
+ * Takes frames from bytes that may be cut anywhere. A length that is not written the shortest way
+ * throws (5.2).
+ */
 export class FrameReader {
   readonly #onFrame: (frame: Frame) => void;
   #pieces: Buffer[] = [];
@@ -132,11 +139,22 @@ export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 /** Headers of a handshake by name; `undefined` leaves one out that would be sent. */
 export type HandshakeHeaders = Readonly<Record<string, string | undefined>>;
 
-/** The bytes of a handshake; a header given here takes the place of the usual one, in whatever case it is written. */
+/**
+ * The bytes of a handshake; a header given here takes the place of the usual one, in whatever case
+ * it is written.
+ */
 export function handshakeBytes(port: number, path: string, headers: HandshakeHeaders = {}): Buffer {
   const given = new Set(Object.keys(headers).map((name) => name.toLowerCase()));
-  const usual = { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Key': KEY, 'Sec-WebSocket-Version': '13' };
-  const all = [...Object.entries(usual).filter(([name]) => !given.has(name.toLowerCase())), ...Object.entries(headers)];
+  const usual = {
+    Upgrade: 'websocket',
+    Connection: 'Upgrade',
+    'Sec-WebSocket-Key': KEY,
+    'Sec-WebSocket-Version': '13',
+  };
+  const all = [
+    ...Object.entries(usual).filter(([name]) => !given.has(name.toLowerCase())),
+    ...Object.entries(headers),
+  ];
   const sent = all.filter((entry): entry is [string, string] => entry[1] !== undefined);
   return requestBytes(port, 'GET', path, { headers: Object.fromEntries(sent) });
 }
@@ -154,7 +172,11 @@ export interface EventLine {
 export interface Reply {
   readonly raw: string;
   readonly ok?: { readonly ref?: string | number; readonly id: number };
-  readonly error?: { readonly code: string; readonly message: string; readonly ref?: string | number };
+  readonly error?: {
+    readonly code: string;
+    readonly message: string;
+    readonly ref?: string | number;
+  };
 }
 
 /** How a WebSocket is opened. */
@@ -176,8 +198,8 @@ function shapeOf(value: unknown): string {
 }
 
 /**
- * An open WebSocket. Each data frame must be a whole, unmasked text message of whole lines of the documented shapes; ids must rise
- * strictly; nothing may follow an end line or a close frame.
+ * An open WebSocket. Each data frame must be a whole, unmasked text message of whole lines of the
+ * documented shapes; ids must rise strictly; nothing may follow an end line or a close frame.
  */
 export class WebSocketLine extends Watched {
   readonly connection: RawConnection;
@@ -217,18 +239,27 @@ export class WebSocketLine extends Watched {
     connection.socket.on('close', () => this.changed());
   }
 
-  /** Shakes hands and waits for the 101, whose accept value is checked. Any other answer is an error. */
-  static async open(port: number, path: string, options: WebSocketOptions = {}): Promise<WebSocketLine> {
+  /**
+   * Shakes hands and waits for the 101, whose accept value is checked. Any other answer is an
+   * error.
+   */
+  static async open(
+    port: number,
+    path: string,
+    options: WebSocketOptions = {},
+  ): Promise<WebSocketLine> {
     const connection = await RawConnection.open(port);
     const line = new WebSocketLine(connection, path, options);
     connection.send(handshakeBytes(port, path, options.headers));
     const head = await line.waitFor('the head of the answer', () => {
-      if (connection.closed) throw new Error(`${path}: closed before a head; ${connection.describe()}`);
+      if (connection.closed)
+        throw new Error(`${path}: closed before a head; ${connection.describe()}`);
       return line.#http.head;
     });
     if (head.status !== 101) throw new Error(`${path}: ${head.raw}`);
     const accept = acceptOf(options.headers?.['Sec-WebSocket-Key'] ?? KEY);
-    if (head.headers.get('sec-websocket-accept') !== accept) throw new Error(`${path}: not the accept value: ${head.raw}`);
+    if (head.headers.get('sec-websocket-accept') !== accept)
+      throw new Error(`${path}: not the accept value: ${head.raw}`);
     return line;
   }
 
@@ -299,7 +330,9 @@ export class WebSocketLine extends Watched {
     const payload = Buffer.from(`round trip ${this.controls.length}`);
     this.sendFrame(payload, { opcode: OPCODE.ping });
     await this.waitFor('the pong', () =>
-      this.controls.some(({ opcode, payload: got }) => opcode === OPCODE.pong && payload.equals(got)),
+      this.controls.some(
+        ({ opcode, payload: got }) => opcode === OPCODE.pong && payload.equals(got),
+      ),
     );
   }
 
@@ -315,7 +348,8 @@ export class WebSocketLine extends Watched {
 
   #frame({ fin, reserved, opcode, masked: isMasked, payload }: Frame): void {
     if (this.closeFrame) throw new Error(`a frame after the close frame: opcode ${opcode}`);
-    if (!fin || reserved !== 0 || isMasked) throw new Error(`fin ${fin}, reserved ${reserved}, masked ${isMasked}`);
+    if (!fin || reserved !== 0 || isMasked)
+      throw new Error(`fin ${fin}, reserved ${reserved}, masked ${isMasked}`);
     const { answers = true } = this.#options;
     switch (opcode) {
       case OPCODE.text:
@@ -323,7 +357,13 @@ export class WebSocketLine extends Watched {
         break;
       case OPCODE.ping:
       case OPCODE.pong:
-        this.controls.push({ fin, reserved, opcode, masked: isMasked, payload: Buffer.from(payload) });
+        this.controls.push({
+          fin,
+          reserved,
+          opcode,
+          masked: isMasked,
+          payload: Buffer.from(payload),
+        });
         if (opcode === OPCODE.ping && answers) this.sendFrame(payload, { opcode: OPCODE.pong });
         break;
       case OPCODE.close:
@@ -331,7 +371,8 @@ export class WebSocketLine extends Watched {
           code: payload.length === 0 ? undefined : payload.readUInt16BE(),
           reason: utf8.decode(payload.subarray(2)),
         };
-        if (answers && this.connection.socket.writable) this.connection.send(frameBytes(payload.subarray(0, 2), { opcode }));
+        if (answers && this.connection.socket.writable)
+          this.connection.send(frameBytes(payload.subarray(0, 2), { opcode }));
         break;
       default:
         throw new Error(`a frame of opcode ${opcode}`);
@@ -341,8 +382,12 @@ export class WebSocketLine extends Watched {
   #message(payload: Buffer): void {
     const text = utf8.decode(payload);
     const lines = text.split('\n');
-    if (lines.pop() !== '') throw new Error(`a message that does not end with a line feed: ${JSON.stringify(text.slice(-200))}`);
-    if (lines.length > 1 && payload.length > MESSAGE_BYTES) throw new Error(`${lines.length} lines in ${payload.length} bytes`);
+    if (lines.pop() !== '')
+      throw new Error(
+        `a message that does not end with a line feed: ${JSON.stringify(text.slice(-200))}`,
+      );
+    if (lines.length > 1 && payload.length > MESSAGE_BYTES)
+      throw new Error(`${lines.length} lines in ${payload.length} bytes`);
     this.messageCount++;
     this.largestMessageBytes = Math.max(this.largestMessageBytes, payload.length);
     if (this.#options.keep ?? true) this.messages.push(text);
@@ -416,7 +461,8 @@ export class WsClient extends Watched {
       if (isBinary) this.broken = new Error('a binary message');
       const message = data.toString();
       this.messages.push(message);
-      for (const line of message.split('\n').slice(0, -1)) this.lines.push(JSON.parse(line) as Record<string, unknown>);
+      for (const line of message.split('\n').slice(0, -1))
+        this.lines.push(JSON.parse(line) as Record<string, unknown>);
       this.changed();
     });
     socket.on('pong', (data) => {
@@ -434,7 +480,11 @@ export class WsClient extends Watched {
   }
 
   /** Opens it; it is gone when the test is. */
-  static async open({ port }: Pick<TestServer, 'port'>, path: string, options: ClientOptions = {}): Promise<WsClient> {
+  static async open(
+    { port }: Pick<TestServer, 'port'>,
+    path: string,
+    options: ClientOptions = {},
+  ): Promise<WsClient> {
     const client = new WsClient(new WebSocket(`ws://127.0.0.1:${port}${path}`, options));
     onTestFinished(() => client.socket.terminate());
     await client.waitFor('the socket opens', () => client.socket.readyState === WebSocket.OPEN);

@@ -1,10 +1,19 @@
-/** A raw client on node:net: sends exact bytes, reads exact bytes, takes HTTP/1.1 framing apart strictly. */
+/**
+ * A raw client on node:net: sends exact bytes, reads exact bytes, takes HTTP/1.1 framing apart
+ * strictly.
+ */
 import { connect, type Socket } from 'node:net';
 
-/** How long a test waits for a condition before it fails; generous, because nothing waits for it when all is well. */
+/**
+ * How long a test waits for a condition before it fails; generous, because nothing waits for it
+ * when all is well.
+ */
 export const DEADLINE_MS = 5_000;
 
-/** Something that changes: `waitFor` looks at a condition after each change, and fails in words at its deadline. */
+/**
+ * Something that changes: `waitFor` looks at a condition after each change, and fails in words at
+ * its deadline.
+ */
 export abstract class Watched {
   readonly #waiting = new Set<() => void>();
   /** Set when what was read breaks the contract; every wait then fails with it. */
@@ -17,8 +26,15 @@ export abstract class Watched {
     for (const look of this.#waiting) look();
   }
 
-  /** Resolves with the first truthy value of `condition`; rejects at the deadline, or when something `broken` was read. */
-  waitFor<T>(what: string, condition: () => T | false | null | undefined | 0 | '', deadlineMs = DEADLINE_MS): Promise<T> {
+  /**
+   * Resolves with the first truthy value of `condition`; rejects at the deadline, or when something
+   * `broken` was read.
+   */
+  waitFor<T>(
+    what: string,
+    condition: () => T | false | null | undefined | 0 | '',
+    deadlineMs = DEADLINE_MS,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const settle = (act: () => void): void => {
         clearTimeout(timer);
@@ -35,7 +51,10 @@ export abstract class Watched {
         }
       };
       const timer = setTimeout(
-        () => settle(() => reject(new Error(`not within ${deadlineMs} ms: ${what}; ${this.describe()}`))),
+        () =>
+          settle(() =>
+            reject(new Error(`not within ${deadlineMs} ms: ${what}; ${this.describe()}`)),
+          ),
         deadlineMs,
       );
       this.#waiting.add(look);
@@ -44,7 +63,9 @@ export abstract class Watched {
   }
 }
 
-/** A TCP connection whose received bytes go to one consumer; it knows whether and how it was closed. */
+/**
+ * A TCP connection whose received bytes go to one consumer; it knows whether and how it was closed.
+ */
 export class RawConnection extends Watched {
   readonly socket: Socket;
   /** The port it is connected to. */
@@ -86,7 +107,9 @@ export class RawConnection extends Watched {
     });
   }
 
-  /** Connects; with `paused`, nothing is taken from the socket until `resume` (a stalled reader). */
+  /**
+   * Connects; with `paused`, nothing is taken from the socket until `resume` (a stalled reader).
+   */
   static open(port: number, { host = '127.0.0.1', paused = false } = {}): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port, host, noDelay: true });
@@ -133,7 +156,10 @@ export class RawConnection extends Watched {
 export interface ResponseHead {
   readonly raw: string;
   readonly status: number;
-  /** By lower-case name. `Vary` may stand twice and is joined (RFC 9110, 5.3); any other name that does is an error. */
+  /**
+   * By lower-case name. `Vary` may stand twice and is joined (RFC 9110, 5.3); any other name that
+   * does is an error.
+   */
   readonly headers: ReadonlyMap<string, string>;
 }
 
@@ -153,9 +179,20 @@ function parseHead(raw: string): ResponseHead {
   return { raw, status: Number(status), headers };
 }
 
-type ReaderState = 'head' | 'size' | 'chunk' | 'chunk-end' | 'trailer' | 'length' | 'to-close' | 'done';
+type ReaderState =
+  | 'head'
+  | 'size'
+  | 'chunk'
+  | 'chunk-end'
+  | 'trailer'
+  | 'length'
+  | 'to-close'
+  | 'done';
 
-/** Takes one HTTP/1.1 response apart as it arrives and hands on its body; any deviation from the framing throws. */
+/**
+ * Takes one HTTP/1.1 response apart as it arrives and hands on its body; any deviation from the
+ * framing throws.
+ */
 export class ResponseReader {
   head: ResponseHead | undefined;
   bodyBytes = 0;
@@ -184,7 +221,9 @@ export class ResponseReader {
     let used = -1;
     while (rest.length > 0 && used !== 0) {
       if (this.#state === 'done')
-        throw new Error(`bytes after the end of a response: ${JSON.stringify(rest.toString('latin1').slice(0, 80))}`);
+        throw new Error(
+          `bytes after the end of a response: ${JSON.stringify(rest.toString('latin1').slice(0, 80))}`,
+        );
       used = this.#step(rest);
       rest = rest.subarray(used);
     }
@@ -204,11 +243,15 @@ export class ResponseReader {
       case 'size': {
         const end = rest.indexOf('\r\n');
         if (end < 0) {
-          if (rest.length > 18) throw new Error(`chunk framing is broken at ${JSON.stringify(rest.toString('latin1', 0, 40))}`);
+          if (rest.length > 18)
+            throw new Error(
+              `chunk framing is broken at ${JSON.stringify(rest.toString('latin1', 0, 40))}`,
+            );
           return 0;
         }
         const size = rest.toString('latin1', 0, end);
-        if (!/^[0-9a-fA-F]{1,16}$/.test(size)) throw new Error(`not a chunk size: ${JSON.stringify(size.slice(0, 40))}`);
+        if (!/^[0-9a-fA-F]{1,16}$/.test(size))
+          throw new Error(`not a chunk size: ${JSON.stringify(size.slice(0, 40))}`);
         this.#left = Number.parseInt(size, 16);
         this.#state = this.#left === 0 ? 'trailer' : 'chunk';
         return end + 2;
@@ -225,7 +268,9 @@ export class ResponseReader {
       case 'trailer': {
         if (rest.length < 2) return 0;
         if (rest[0] !== 0x0d || rest[1] !== 0x0a)
-          throw new Error(`a chunk does not end where its size says: ${JSON.stringify(rest.toString('latin1', 0, 40))}`);
+          throw new Error(
+            `a chunk does not end where its size says: ${JSON.stringify(rest.toString('latin1', 0, 40))}`,
+          );
         this.#state = this.#state === 'chunk-end' ? 'size' : 'done';
         return 2;
       }
@@ -275,19 +320,31 @@ export interface RequestParts {
   readonly body?: string | Uint8Array;
 }
 
-/** The bytes of a request; `Host` and `Content-Length` are filled in unless given. Header values go out as Latin-1. */
-export function requestBytes(port: number, method: string, path: string, { headers = {}, body }: RequestParts = {}): Buffer {
+/**
+ * The bytes of a request; `Host` and `Content-Length` are filled in unless given. Header values go
+ * out as Latin-1.
+ */
+export function requestBytes(
+  port: number,
+  method: string,
+  path: string,
+  { headers = {}, body }: RequestParts = {},
+): Buffer {
   const given = new Set(Object.keys(headers).map((name) => name.toLowerCase()));
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   const lines = [`${method} ${path} HTTP/1.1`];
   if (!given.has('host')) lines.push(`Host: 127.0.0.1:${port}`);
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
-  if (bytes && !given.has('content-length') && !given.has('transfer-encoding')) lines.push(`Content-Length: ${bytes.length}`);
+  if (bytes && !given.has('content-length') && !given.has('transfer-encoding'))
+    lines.push(`Content-Length: ${bytes.length}`);
   const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
   return bytes ? Buffer.concat([head, bytes]) : head;
 }
 
-/** One connection that carries requests one after the other, and another when an answer has said that it closes. */
+/**
+ * One connection that carries requests one after the other, and another when an answer has said
+ * that it closes.
+ */
 export class HttpClient {
   connection: RawConnection;
   readonly port: number;
@@ -302,8 +359,14 @@ export class HttpClient {
     return new HttpClient(await RawConnection.open(port), port);
   }
 
-  /** Sends these bytes and waits for one whole response; a close before its end is an error that says what had come. */
-  async exchange(bytes: string | Uint8Array, { bodyless = false, deadlineMs = DEADLINE_MS } = {}): Promise<Answer> {
+  /**
+   * Sends these bytes and waits for one whole response; a close before its end is an error that
+   * says what had come.
+   */
+  async exchange(
+    bytes: string | Uint8Array,
+    { bodyless = false, deadlineMs = DEADLINE_MS } = {},
+  ): Promise<Answer> {
     if (this.#isOver) {
       this.connection.destroy();
       this.connection = await RawConnection.open(this.port);
@@ -318,7 +381,9 @@ export class HttpClient {
       () => {
         if (reader.complete || (connection.ended && reader.completeAtClose)) return true;
         if (connection.closed)
-          throw new Error(`closed before a whole response; ${connection.describe()}, head ${reader.head?.raw ?? 'missing'}`);
+          throw new Error(
+            `closed before a whole response; ${connection.describe()}, head ${reader.head?.raw ?? 'missing'}`,
+          );
         return false;
       },
       deadlineMs,
@@ -328,8 +393,16 @@ export class HttpClient {
     return { ...reader.head!, body, text: body.toString('utf8') };
   }
 
-  request(method: string, path: string, parts: RequestParts = {}, deadlineMs = DEADLINE_MS): Promise<Answer> {
-    return this.exchange(requestBytes(this.port, method, path, parts), { bodyless: method === 'HEAD', deadlineMs });
+  request(
+    method: string,
+    path: string,
+    parts: RequestParts = {},
+    deadlineMs = DEADLINE_MS,
+  ): Promise<Answer> {
+    return this.exchange(requestBytes(this.port, method, path, parts), {
+      bodyless: method === 'HEAD',
+      deadlineMs,
+    });
   }
 
   close(): void {
@@ -338,7 +411,12 @@ export class HttpClient {
 }
 
 /** One request on a connection of its own. */
-export async function request(port: number, method: string, path: string, parts: RequestParts = {}): Promise<Answer> {
+export async function request(
+  port: number,
+  method: string,
+  path: string,
+  parts: RequestParts = {},
+): Promise<Answer> {
   return exchange(port, requestBytes(port, method, path, parts), { bodyless: method === 'HEAD' });
 }
 

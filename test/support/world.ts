@@ -1,4 +1,7 @@
-/** What the simulator's publishers and clients live in: the dice, the clock, the hub with its log, and the model beside it. */
+/**
+ * What the simulator's publishers and clients live in: the dice, the clock, the hub with its log,
+ * and the model beside it.
+ */
 import type { LoggedEntry, NewEntry } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { makeCounters } from '../../src/counters.js';
@@ -42,7 +45,10 @@ const TRACE = 25;
 function settingOf(random: Random): Setting {
   return {
     hub: {
-      replay: { events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]), bytes: random.pick([0, 200, 5000, MIB, MIB, MIB, MIB]) },
+      replay: {
+        events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]),
+        bytes: random.pick([0, 200, 5000, MIB, MIB, MIB, MIB]),
+      },
       replayTotalBytes: random.pick([5000, 100_000, 256 * MIB, 256 * MIB, 256 * MIB]),
       heartbeatMs: random.pick([100, 100, 1000, 15_000]),
       flushIntervalMs: random.pick([0, 0, 0, 5, 100, 3000]),
@@ -53,7 +59,12 @@ function settingOf(random: Random): Setting {
     corkMs: random.pick([0, 0.006, 0.1, 1]),
     channels: NAMES.slice(0, random.between(1, NAMES.length)),
     lines: random.pick([3, 12, 30, 60]),
-    ways: random.pick<WayName[]>([['sse'], ['sse', 'ndjson', 'websocket'], ['sse', 'ndjson', 'websocket'], ['websocket']]),
+    ways: random.pick<WayName[]>([
+      ['sse'],
+      ['sse', 'ndjson', 'websocket'],
+      ['sse', 'ndjson', 'websocket'],
+      ['websocket'],
+    ]),
     stalling: random.pick([0, 0.1, 0.5, 1]),
     polls: random.pick([0, 3, 10, 30]),
     drops: random.chance(0.4),
@@ -81,7 +92,10 @@ export class World {
   onEnter: ((entry: LoggedEntry) => void) | undefined;
   /** By channel: id of its last deletion that has entered. */
   readonly deletedThrough = new Map<string, number>();
-  /** By channel: ids that were accepted and have not entered, and the step in which there were some last. */
+  /**
+   * By channel: ids that were accepted and have not entered, and the step in which there were some
+   * last.
+   */
   readonly #pending = new Map<string, number[]>();
   readonly #pendingStep = new Map<string, number>();
   /** Steps and turns of the simulation so far. Written by simulator.ts. */
@@ -112,7 +126,8 @@ export class World {
       // An exception would be taken for the log's.
       this.catchFault(() => {
         const id = this.pendingOf(entry.channel).shift();
-        if (id !== entry.id) throw new Error(`${entry.id} enters ${entry.channel}, and ${id} was accepted before`);
+        if (id !== entry.id)
+          throw new Error(`${entry.id} enters ${entry.channel}, and ${id} was accepted before`);
         this.onEnter?.(entry);
       });
       enter(channel, entry);
@@ -129,7 +144,10 @@ export class World {
     if (this.#trace.length > 2 * TRACE) this.#trace = this.#trace.slice(-TRACE);
   }
 
-  /** Takes note of what is wrong where nothing may be thrown; {@link World.throwFault} throws the first. */
+  /**
+   * Takes note of what is wrong where nothing may be thrown; {@link World.throwFault} throws the
+   * first.
+   */
   fault(error: Error): void {
     this.#fault ??= error;
   }
@@ -181,16 +199,23 @@ export class World {
     return pending;
   }
 
-  /** Id up to which everything can be read by who asks for those channels. Several are read with what has not entered yet. */
+  /**
+   * Id up to which everything can be read by who asks for those channels. Several are read with
+   * what has not entered yet.
+   */
   through(channels: readonly string[]): number {
     const [first] = channels.length === 1 ? this.pendingOf(channels[0] as string) : [];
     return first === undefined ? this.model.lastId : first - 1;
   }
 
-  /** True when since a step another of the channels had entries that waited: who is on all of them may be lapped for it. */
+  /**
+   * True when since a step another of the channels had entries that waited: who is on all of them
+   * may be lapped for it.
+   */
   wasHeldBack(channels: readonly string[], sinceStep: number): boolean {
     if (channels.length === 1) return false;
-    for (const channel of channels) if (this.pendingOf(channel).length > 0) this.#pendingStep.set(channel, this.step);
+    for (const channel of channels)
+      if (this.pendingOf(channel).length > 0) this.#pendingStep.set(channel, this.step);
     return channels.some((channel) => (this.#pendingStep.get(channel) ?? -1) >= sinceStep);
   }
 
@@ -199,12 +224,16 @@ export class World {
     return this.hub.startOf([channel], { kind: 'foreign' }).gap?.through as number;
   }
 
-  /** A channel holds what `--replay-…` promises, unless something is allowed to drop it, and nothing that was deleted. */
+  /**
+   * A channel holds what `--replay-…` promises, unless something is allowed to drop it, and nothing
+   * that was deleted.
+   */
   checkHeld(channel: string): void {
     const { model, setting } = this;
     const lostThrough = this.lostOn(channel);
     const deleted = model.lastUpTo(channel, this.deletedThrough.get(channel) ?? 0);
-    if (lostThrough < deleted) throw new Error(`${channel} still holds ${deleted}, which was deleted`);
+    if (lostThrough < deleted)
+      throw new Error(`${channel} still holds ${deleted}, which was deleted`);
     if (setting.drops || setting.hub.replayTotalBytes < MIB) return;
     const events = model.eventsOf(channel);
     const { replay } = setting.hub;
@@ -214,7 +243,8 @@ export class World {
       if (bytes > replay.bytes) break;
     }
     const evictable = Math.max(this.floor, events[index - 1]?.id ?? 0, deleted);
-    if (lostThrough > evictable) throw new Error(`${channel} has lost ${lostThrough}; it may lose up to ${evictable}`);
+    if (lostThrough > evictable)
+      throw new Error(`${channel} has lost ${lostThrough}; it may lose up to ${evictable}`);
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Admission by measured memory: past the budget no line is opened, and what is open is left alone. Between two looks at the process
- * each line that opens counts for what a line has been seen to cost.
+ * Admission by measured memory: past the budget no line is opened, and what is open is left alone.
+ * Between two looks at the process each line that opens counts for what a line has been seen to
+ * cost.
  */
 import { HoldlineError } from '../../errors.js';
 import { MEMORY_ADMIT_SHARE } from '../../limits.js';
@@ -8,7 +9,9 @@ import { MEMORY_ADMIT_SHARE } from '../../limits.js';
 /** The process as it was seen. */
 export interface MemoryLook {
   readonly rssBytes: number;
-  /** The part of it that the allocator keeps from lines that closed: the next ones take it first. */
+  /**
+   * The part of it that the allocator keeps from lines that closed: the next ones take it first.
+   */
   readonly reusableBytes: number;
   /** What the kernel holds for its sockets. */
   readonly kernelBytes: number;
@@ -18,7 +21,13 @@ export interface MemoryLook {
   readonly openedTotal: number;
 }
 
-const NOTHING: MemoryLook = { rssBytes: 0, reusableBytes: 0, kernelBytes: 0, lineBytes: 0, openedTotal: 0 };
+const NOTHING: MemoryLook = {
+  rssBytes: 0,
+  reusableBytes: 0,
+  kernelBytes: 0,
+  lineBytes: 0,
+  openedTotal: 0,
+};
 
 export class MemoryBudget {
   readonly budgetBytes: number;
@@ -29,7 +38,10 @@ export class MemoryBudget {
     this.budgetBytes = budgetBytes;
   }
 
-  /** True from the line that found no room until there is some again, with a margin, so that it does not open and shut all the time. */
+  /**
+   * True from the line that found no room until there is some again, with a margin, so that it does
+   * not open and shut all the time.
+   */
   get isFull(): boolean {
     return this.#full;
   }
@@ -46,7 +58,9 @@ export class MemoryBudget {
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) this.#full = false;
   }
 
-  /** Throws HOLDLINE_BAD_OPTION when the process alone takes so much that no line would be admitted. */
+  /**
+   * Throws HOLDLINE_BAD_OPTION when the process alone takes so much that no line would be admitted.
+   */
   checkStart(): void {
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) return;
     throw new HoldlineError(
@@ -56,7 +70,10 @@ export class MemoryBudget {
     );
   }
 
-  /** Throws HOLDLINE_MEMORY_FULL when one more line would not fit. `openedTotal` is the number of lines opened by now. */
+  /**
+   * Throws HOLDLINE_MEMORY_FULL when one more line would not fit. `openedTotal` is the number of
+   * lines opened by now.
+   */
   checkRoom(openedTotal: number): void {
     const { lineBytes } = this.#look;
     const expectedBytes = this.usedBytes + (openedTotal - this.#look.openedTotal + 1) * lineBytes;

@@ -1,11 +1,15 @@
 /**
- * The garbage collector as a memory budget needs it: asked for a collection, and counted. It is asked by a large buffer that nobody
- * keeps and nothing is written to: V8 sees memory outside of its heap grow and collects, mostly beside the loop, without a flag that
- * would be the whole program's. native-notes/nudged-collection.md
+ * The garbage collector as a memory budget needs it: asked for a collection, and counted. It is
+ * asked by a large buffer that nobody keeps and nothing is written to: V8 sees memory outside of
+ * its heap grow and collects, mostly beside the loop, without a flag that would be the whole
+ * program's. native-notes/nudged-collection.md
  */
 import { constants, PerformanceObserver, type PerformanceEntry } from 'node:perf_hooks';
 
-/** More than V8 lets memory outside of its heap grow by before it begins a collection. None of it becomes resident. */
+/**
+ * More than V8 lets memory outside of its heap grow by before it begins a collection. None of it
+ * becomes resident.
+ */
 const NUDGE_BYTES = 65 * 1024 * 1024;
 
 /** What is asked of the collector. */
@@ -13,8 +17,8 @@ export interface Collector {
   /** Full collections that have ended since {@link start}. */
   readonly collections: number;
   /**
-   * False from a full collection to the next of either kind: until then Node counts buffers that are gone already.
-   * native-notes/nudged-collection.md
+   * False from a full collection to the next of either kind: until then Node counts buffers that
+   * are gone already. native-notes/nudged-collection.md
    */
   readonly buffersAreTrue: boolean;
   /** Bytes of buffers that Node counts and that are the asking alone. */
@@ -22,8 +26,9 @@ export interface Collector {
   start(): void;
   stop(): void;
   /**
-   * Asks for a full collection, which ends some 30 to 200 ms later; its last step stops the loop for up to a millisecond a megabyte
-   * of heap. Does nothing while one that was asked for has not ended.
+   * Asks for a full collection, which ends some 30 to 200 ms later; its last step stops the loop
+   * for up to a millisecond a megabyte of heap. Does nothing while one that was asked for has not
+   * ended.
    */
   collect(): void;
 }

@@ -1,4 +1,7 @@
-/** A thread that reads once what the kernel holds for a server's sockets, tells it and ends: the reading blocks, see proc-net.ts. */
+/**
+ * A thread that reads once what the kernel holds for a server's sockets, tells it and ends: the
+ * reading blocks, see proc-net.ts.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { readPortTotals, readTcpBytes } from '../../linux/sockets.js';
 import { readCgroupSockets } from '../../linux/cgroup.js';

@@ -1,6 +1,7 @@
 /**
- * What the kernel holds for the server's own sockets, read in a thread at most every KERNEL_READING_INTERVAL_MS. The thread lives for the
- * reading only, and may end as it has no sockets of its own (native-notes/worker-exit-aborts.md): kept, it would hold 18 MB. What it
+ * What the kernel holds for the server's own sockets, read in a thread at most every
+ * KERNEL_READING_INTERVAL_MS. The thread lives for the reading only, and may end as it has no
+ * sockets of its own (native-notes/worker-exit-aborts.md): kept, it would hold 18 MB. What it
  * leaves with the allocator is 7 MB the first time, and little more after that.
  */
 import { Worker } from 'node:worker_threads';
@@ -24,7 +25,10 @@ export interface KernelReading extends KernelFigures {
   readonly atMs: number;
 }
 
-/** Reads the figures of a port elsewhere, and resolves when nothing of the reading is left; undefined where it failed. */
+/**
+ * Reads the figures of a port elsewhere, and resolves when nothing of the reading is left;
+ * undefined where it failed.
+ */
 export type ReadKernel = (port: number) => Promise<KernelFigures | undefined>;
 
 export class KernelMemory {
@@ -49,7 +53,10 @@ export class KernelMemory {
     return this.#reading !== undefined;
   }
 
-  /** The last reading, or a new one when that is older than KERNEL_READING_INTERVAL_MS; undefined where nothing could be read yet. */
+  /**
+   * The last reading, or a new one when that is older than KERNEL_READING_INTERVAL_MS; undefined
+   * where nothing could be read yet.
+   */
   read(port: number): Promise<KernelReading | undefined> {
     if (this.#reading !== undefined) return this.#reading;
     const nowMs = this.#clock.nowMs();

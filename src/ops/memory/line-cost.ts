@@ -1,20 +1,32 @@
 /**
- * What a line costs in native memory, learnt from the process itself: a straight line through samples of (lines, bytes), taken
- * where there are more lines than ever before. Fewer lines tell nothing, since an allocator keeps what they leave.
+ * What a line costs in native memory, learnt from the process itself: a straight line through
+ * samples of (lines, bytes), taken where there are more lines than ever before. Fewer lines tell
+ * nothing, since an allocator keeps what they leave.
  */
 import type { Transport } from '../../core/group.js';
 
 /** Bytes of a held socket outside of V8, and where the figure is from. */
 export interface LineBytes {
   readonly bytes: number;
-  /** `measured` in this process, or `kept` from native-notes/memory-per-connection.md while its lines have not spread enough. */
+  /**
+   * `measured` in this process, or `kept` from native-notes/memory-per-connection.md while its
+   * lines have not spread enough.
+   */
   readonly source: 'measured' | 'kept';
 }
 
 /** The kept figures, bytes. native-notes/memory-per-connection.md */
-const KEPT_BYTES: Readonly<Record<Transport, number>> = { sse: 700, ndjson: 700, websocket: 550, poll: 650 };
+const KEPT_BYTES: Readonly<Record<Transport, number>> = {
+  sse: 700,
+  ndjson: 700,
+  websocket: 550,
+  poll: 650,
+};
 
-/** Lines between two samples: their 50 kB stand out from the steps in which an allocator asks for memory. */
+/**
+ * Lines between two samples: their 50 kB stand out from the steps in which an allocator asks for
+ * memory.
+ */
 const STEP_LINES = 64;
 
 /** Samples kept; past it every other one goes, and the distance between them doubles. */
@@ -28,8 +40,9 @@ const LEAST_SPREAD_LINES = 1_000;
 const LEAST_FIT = 0.9;
 
 /**
- * What a process that holds no more and no fewer lines comes and goes by, bytes, and the share of the slope that its standard error may
- * be with that: it takes some 3,000 lines that come by and by, or 8,000 at once.
+ * What a process that holds no more and no fewer lines comes and goes by, bytes, and the share of
+ * the slope that its standard error may be with that: it takes some 3,000 lines that come by and
+ * by, or 8,000 at once.
  */
 const NOISE_BYTES = 400_000;
 const MOST_ERROR = 0.1;
@@ -58,10 +71,17 @@ export class LineCost {
   /** True when a look at so many lines would tell something. */
   wantsLook(lines: number): boolean {
     const last = this.#samples.at(-1);
-    return last === undefined || lines >= last.lines + this.#stepLines || (lines >= last.lines && last.looks < LOOKS);
+    return (
+      last === undefined ||
+      lines >= last.lines + this.#stepLines ||
+      (lines >= last.lines && last.looks < LOOKS)
+    );
   }
 
-  /** Takes a look at the process: the lines it holds, and its native bytes, which are what is neither V8's nor of a buffer. */
+  /**
+   * Takes a look at the process: the lines it holds, and its native bytes, which are what is
+   * neither V8's nor of a buffer.
+   */
   look(lines: number, nativeBytes: number): void {
     const last = this.#samples.at(-1);
     if (last === undefined || lines >= last.lines + this.#stepLines) {
@@ -86,10 +106,15 @@ export class LineCost {
   /** What a line costs, on the average of those that are open. */
   line(byTransport: Readonly<Record<Transport, number>>): LineBytes {
     const fit = this.#fit();
-    return this.#isTold(fit) ? { bytes: fit.slope, source: 'measured' } : { bytes: keptBytes(byTransport), source: 'kept' };
+    return this.#isTold(fit)
+      ? { bytes: fit.slope, source: 'measured' }
+      : { bytes: keptBytes(byTransport), source: 'kept' };
   }
 
-  /** Native bytes that so many lines at so many bytes need, with what the process takes without them; 0 before the first look. */
+  /**
+   * Native bytes that so many lines at so many bytes need, with what the process takes without
+   * them; 0 before the first look.
+   */
   neededBytes(lines: number, lineBytes: number): number {
     const fit = this.#fit();
     return fit === undefined ? 0 : fit.meanBytes + lineBytes * (lines - fit.meanLines);

@@ -1,12 +1,13 @@
 /**
- * How much of the process's memory is in use, and not garbage or kept by an allocator. What can be counted is counted elsewhere; of
- * what is beyond that, the least that was seen around a collection is taken. Garbage only adds to what is seen, so the least is never
- * below what was in use then.
+ * How much of the process's memory is in use, and not garbage or kept by an allocator. What can be
+ * counted is counted elsewhere; of what is beyond that, the least that was seen around a collection
+ * is taken. Garbage only adds to what is seen, so the least is never below what was in use then.
  */
 
 /**
- * What the process takes beyond what is counted, bytes, in two ways: as a whole, and in three parts. Garbage moves between the parts
- * when it is collected, and each has its least at another time, so that their sum is the nearer one while garbage comes all the time.
+ * What the process takes beyond what is counted, bytes, in two ways: as a whole, and in three
+ * parts. Garbage moves between the parts when it is collected, and each has its least at another
+ * time, so that their sum is the nearer one while garbage comes all the time.
  */
 export interface BeyondBytes {
   /** Resident memory. */
@@ -28,7 +29,12 @@ function leastOf(one: BeyondBytes, other: BeyondBytes): BeyondBytes {
   };
 }
 
-const UNSEEN: BeyondBytes = { resident: Infinity, heap: Infinity, buffers: Infinity, native: Infinity };
+const UNSEEN: BeyondBytes = {
+  resident: Infinity,
+  heap: Infinity,
+  buffers: Infinity,
+  native: Infinity,
+};
 
 export class LiveMemory {
   readonly #settleMs: number;

@@ -1,7 +1,7 @@
 /**
- * Where the process's memory is, by class; what the kernel holds for its sockets beside that; and the budget that admits lines by
- * both. Learns what a line costs by looking at the process while lines come, and tells garbage from use by what is left after V8 has
- * collected.
+ * Where the process's memory is, by class; what the kernel holds for its sockets beside that; and
+ * the budget that admits lines by both. Learns what a line costs by looking at the process while
+ * lines come, and tells garbage from use by what is left after V8 has collected.
  */
 import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../../clock.js';
@@ -36,7 +36,9 @@ export interface MemoryHub {
 /** The process as Node and V8 count it, bytes. */
 export interface ProcessUsage {
   readonly rssBytes: number;
-  /** V8's heap as far as it is resident: what is committed beyond that comes and goes by megabytes. */
+  /**
+   * V8's heap as far as it is resident: what is committed beyond that comes and goes by megabytes.
+   */
   readonly heapBytes: number;
   readonly heapUsedBytes: number;
   /** Buffers, resident or not. */
@@ -58,7 +60,12 @@ function ownProcess(): MemorySources {
     usage() {
       const { rss, heapUsed, external } = process.memoryUsage();
       const heapBytes = getHeapStatistics().total_physical_size;
-      return { rssBytes: rss, heapBytes, heapUsedBytes: heapUsed, externalBytes: external - collector.nudgeBytes };
+      return {
+        rssBytes: rss,
+        heapBytes,
+        heapUsedBytes: heapUsed,
+        externalBytes: external - collector.nudgeBytes,
+      };
     },
     tcpBytes: readTcpBytes,
     loadTrim,
@@ -66,7 +73,10 @@ function ownProcess(): MemorySources {
   };
 }
 
-/** What a line has on V8's heap (callback, table entries) and in tables, bytes. native-notes/memory-per-connection.md, core/lines.ts */
+/**
+ * What a line has on V8's heap (callback, table entries) and in tables, bytes.
+ * native-notes/memory-per-connection.md, core/lines.ts
+ */
 const LINE_HEAP_BYTES = 140 + ROW_BYTES;
 
 export class Memory {
@@ -86,7 +96,10 @@ export class Memory {
   #cancel: (() => void) | undefined;
 
   readonly #live = new LiveMemory(MEMORY_SETTLE_MS);
-  /** When a collection was asked for last, and when freed memory was given back, after how many collections. */
+  /**
+   * When a collection was asked for last, and when freed memory was given back, after how many
+   * collections.
+   */
   #askedMs = -Infinity;
   #trimmedMs = -Infinity;
   #trimmedCollections = 0;
@@ -107,7 +120,10 @@ export class Memory {
     this.#budget = budgetBytes === undefined ? undefined : new MemoryBudget(budgetBytes);
   }
 
-  /** Begins to look; the port is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget that no line fits into. */
+  /**
+   * Begins to look; the port is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget
+   * that no line fits into.
+   */
   async start(port: number): Promise<void> {
     this.#port = port;
     this.#tcpBytesAtStart = this.#sources.tcpBytes() ?? 0;
@@ -137,7 +153,9 @@ export class Memory {
 
   get budget(): BudgetReport | null {
     const budget = this.#budget;
-    return budget === undefined ? null : { bytes: budget.budgetBytes, usedBytes: budget.usedBytes, full: budget.isFull };
+    return budget === undefined
+      ? null
+      : { bytes: budget.budgetBytes, usedBytes: budget.usedBytes, full: budget.isFull };
   }
 
   /** The report, with a reading of the kernel that is at most KERNEL_READING_INTERVAL_MS old. */
@@ -146,7 +164,9 @@ export class Memory {
     return this.#report();
   }
 
-  /** The report, with the last reading of the kernel there was; when that is old a new one begins. */
+  /**
+   * The report, with the last reading of the kernel there was; when that is old a new one begins.
+   */
   reportAtOnce(): MemoryReport {
     const report = this.#report();
     void this.#readKernel();
@@ -158,8 +178,12 @@ export class Memory {
     const { tables, rings } = this.#hub.memory;
     const lines = this.#hub.lines.open;
     const line = this.#lineBytes();
-    const share = (bytes: number): MemoryClass => ({ bytes, bytesPerLine: lines === 0 ? null : bytes / lines });
-    const tableBytes = tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
+    const share = (bytes: number): MemoryClass => ({
+      bytes,
+      bytesPerLine: lines === 0 ? null : bytes / lines,
+    });
+    const tableBytes =
+      tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
     const nativeBytes = line.bytes * lines;
     const backlogBytes = this.#hub.unsentBytes;
     const { answers, messages, publishes } = this.#held;
@@ -173,13 +197,27 @@ export class Memory {
       lines,
       classes: {
         v8Heap: { ...share(heapBytes), usedBytes: heapUsedBytes },
-        native: { bytes: nativeBytes, bytesPerLine: line.bytes, source: line.source, spreadLines: this.#cost.spreadLines },
+        native: {
+          bytes: nativeBytes,
+          bytesPerLine: line.bytes,
+          source: line.source,
+          spreadLines: this.#cost.spreadLines,
+        },
         tables: { ...share(tableBytes), ...tables },
         rings: { ...share(touchedBytes), recordBytes, frameBytes, heldBytes },
         backlog: share(backlogBytes),
         held: { ...share(clientBytes), answers, messages, publishes },
         buffers: share(bufferBytes),
-        other: share(rssBytes - heapBytes - nativeBytes - tableBytes - touchedBytes - backlogBytes - clientBytes - bufferBytes),
+        other: share(
+          rssBytes -
+            heapBytes -
+            nativeBytes -
+            tableBytes -
+            touchedBytes -
+            backlogBytes -
+            clientBytes -
+            bufferBytes,
+        ),
       },
       kernel: this.#kernelReport(),
       budget: this.budget,
@@ -220,7 +258,10 @@ export class Memory {
     const { rssBytes, kernelBytes } = look;
     // Takes a walk over tables and rings, so it is looked at only where it decides.
     const isTight = rssBytes + kernelBytes >= MEMORY_ADMIT_SHARE * budget.budgetBytes;
-    budget.look({ ...look, reusableBytes: isTight ? Math.max(0, rssBytes - this.#usedBytes()) : 0 });
+    budget.look({
+      ...look,
+      reusableBytes: isTight ? Math.max(0, rssBytes - this.#usedBytes()) : 0,
+    });
   }
 
   #lookNow(): Omit<MemoryLook, 'reusableBytes'> {
@@ -233,8 +274,9 @@ export class Memory {
   }
 
   /**
-   * What of the resident memory is in use: what is counted one by one, and beyond that what collections have left. Use that nobody
-   * counts, which has grown since, is seen with the next one, which is asked for here.
+   * What of the resident memory is in use: what is counted one by one, and beyond that what
+   * collections have left. Use that nobody counts, which has grown since, is seen with the next
+   * one, which is asked for here.
    */
   #usedBytes(): number {
     const { collector } = this.#sources;
@@ -248,7 +290,10 @@ export class Memory {
     }
     this.#seeUse();
     const liveHeapBytes = this.#counted().heap + this.#live.heapBytes;
-    if (nowMs - this.#askedMs >= MEMORY_COLLECT_MS && liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES_MAX) {
+    if (
+      nowMs - this.#askedMs >= MEMORY_COLLECT_MS &&
+      liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES_MAX
+    ) {
       this.#askedMs = nowMs;
       collector.collect();
     }
@@ -276,25 +321,44 @@ export class Memory {
     const { answers, messages, publishes } = this.#held;
     const { open } = this.#hub.lines;
     return {
-      heap: open * (LINE_HEAP_BYTES - ROW_BYTES) + rings.recordBytes + rings.frameBytes - rings.bufferBytes,
-      buffers: tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes + rings.bufferBytes + publishes,
+      heap:
+        open * (LINE_HEAP_BYTES - ROW_BYTES) +
+        rings.recordBytes +
+        rings.frameBytes -
+        rings.bufferBytes,
+      buffers:
+        tables.groupBytes +
+        tables.handleBytes +
+        tables.deadlineBytes +
+        tables.lossBytes +
+        rings.bufferBytes +
+        publishes,
       native: open * this.#lineBytes().bytes + this.#hub.unsentBytes + answers + messages,
     };
   }
 
-  /** The same as one sum, as far as it is resident, and what the first thread that read the kernel has left. */
+  /**
+   * The same as one sum, as far as it is resident, and what the first thread that read the kernel
+   * has left.
+   */
   #countedBytes(): number {
     const { heap, buffers, native } = this.#counted();
     const { bufferBytes, touchedBytes } = this.#hub.memory.rings;
     return heap + buffers + native - (bufferBytes - touchedBytes) + (this.#threadLeftBytes ?? 0);
   }
 
-  /** What lines that have closed took: the next ones take it again, whether or not the allocator keeps it. */
+  /**
+   * What lines that have closed took: the next ones take it again, whether or not the allocator
+   * keeps it.
+   */
   #leftBytes(): number {
     return Math.max(0, this.#cost.mostLines - this.#hub.lines.open) * this.#lineBytes().bytes;
   }
 
-  /** Native bytes beyond what the lines that are open need: what the allocator keeps, and whatever came to be beside lines. */
+  /**
+   * Native bytes beyond what the lines that are open need: what the allocator keeps, and whatever
+   * came to be beside lines.
+   */
   #unneededBytes(): number {
     const neededBytes = this.#cost.neededBytes(this.#hub.lines.open, this.#lineBytes().bytes);
     return Math.max(0, this.#nativeBytes() - neededBytes - this.#hub.unsentBytes);
@@ -304,7 +368,10 @@ export class Memory {
     return this.#cost.line(this.#hub.gauges.linesByTransport);
   }
 
-  /** What is resident and neither V8's nor of a buffer: sockets, the program, and what the allocator keeps. */
+  /**
+   * What is resident and neither V8's nor of a buffer: sockets, the program, and what the allocator
+   * keeps.
+   */
   #nativeBytes(): number {
     const { rssBytes, heapBytes, externalBytes } = this.#sources.usage();
     const { bufferBytes: ringBytes, touchedBytes } = this.#hub.memory.rings;
@@ -312,16 +379,24 @@ export class Memory {
     return rssBytes - heapBytes - bufferBytes - (this.#threadLeftBytes ?? 0);
   }
 
-  /** The own sockets' queues when the kernel was read last, and by how much TCP memory has grown since: at most, others' is in that. */
+  /**
+   * The own sockets' queues when the kernel was read last, and by how much TCP memory has grown
+   * since: at most, others' is in that.
+   */
   #kernelBytes(): number {
     const reading = this.#kernel.latest;
-    const queuedBytes = reading?.port === undefined ? 0 : reading.port.sendQueueBytes + reading.port.receiveQueueBytes;
-    const growthBytes = (this.#sources.tcpBytes() ?? 0) - (reading?.tcpBytes ?? this.#tcpBytesAtStart);
+    const queuedBytes =
+      reading?.port === undefined
+        ? 0
+        : reading.port.sendQueueBytes + reading.port.receiveQueueBytes;
+    const growthBytes =
+      (this.#sources.tcpBytes() ?? 0) - (reading?.tcpBytes ?? this.#tcpBytesAtStart);
     return queuedBytes + Math.max(0, growthBytes);
   }
 
   async #readKernel(): Promise<KernelReading | undefined> {
-    if (this.#threadLeftBytes !== undefined || this.#kernel.isReading) return this.#kernel.read(this.#port);
+    if (this.#threadLeftBytes !== undefined || this.#kernel.isReading)
+      return this.#kernel.read(this.#port);
     const beforeBytes = this.#nativeBytes();
     const { openedTotal } = this.#hub.lines;
     const reading = await this.#kernel.read(this.#port);

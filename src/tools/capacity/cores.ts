@@ -1,4 +1,7 @@
-/** Cores for the server and for its clients, apart from each other, so that neither takes the other's time. Linux with `taskset`. */
+/**
+ * Cores for the server and for its clients, apart from each other, so that neither takes the
+ * other's time. Linux with `taskset`.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -11,8 +14,13 @@ export interface Cores {
   readonly clients: readonly number[];
 }
 
-/** Does something on the cores of the clients, where there are cores to part, and goes back to all of them. */
-export async function onClientCores<Result>(task: (cores: Cores | undefined) => Promise<Result>): Promise<Result> {
+/**
+ * Does something on the cores of the clients, where there are cores to part, and goes back to all
+ * of them.
+ */
+export async function onClientCores<Result>(
+  task: (cores: Cores | undefined) => Promise<Result>,
+): Promise<Result> {
   const cores = partCores();
   if (cores === undefined) return task(undefined);
   moveTo(cores.clients);
@@ -23,10 +31,14 @@ export async function onClientCores<Result>(task: (cores: Cores | undefined) => 
   }
 }
 
-/** Parts the cores that this process may use; undefined where there is one only, or nothing to pin with. */
+/**
+ * Parts the cores that this process may use; undefined where there is one only, or nothing to pin
+ * with.
+ */
 function partCores(): Cores | undefined {
   const [server, ...clients] = allowedCores();
-  if (server === undefined || clients.length === 0 || spawnSync('taskset', ['-V']).status !== 0) return undefined;
+  if (server === undefined || clients.length === 0 || spawnSync('taskset', ['-V']).status !== 0)
+    return undefined;
   return { server, clients };
 }
 
@@ -37,7 +49,9 @@ function moveTo(cores: readonly number[]): void {
 
 function allowedCores(): number[] {
   try {
-    return coresIn(/^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '');
+    return coresIn(
+      /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '',
+    );
   } catch {
     return [];
   }
@@ -47,7 +61,8 @@ function allowedCores(): number[] {
 export function coresIn(list: string): number[] {
   return list.split(',').flatMap((range) => {
     const [first, last = first] = range.split('-').map(Number);
-    if (first === undefined || last === undefined || range === '' || Number.isNaN(first + last)) return [];
+    if (first === undefined || last === undefined || range === '' || Number.isNaN(first + last))
+      return [];
     return Array.from({ length: last - first + 1 }, (_, nth) => first + nth);
   });
 }

@@ -1,40 +1,52 @@
 /**
- * What a server of Holdline does under a demand, worked out from what its parts cost: how many events share a write, how busy its
- * core is, how long a sweep over its lines takes, and how much is too much.
+ * What a server of Holdline does under a demand, worked out from what its parts cost: how many
+ * events share a write, how busy its core is, how long a sweep over its lines takes, and how much
+ * is too much.
  *
- * The pump writes to each line everything that came since it wrote to it last (core/pump.ts). As long as a sweep over all lines ends
- * before the next event comes, each event is a write of its own to each line, and CPU rises with rate × lines. From there on the
- * core is never idle, sweeps follow one another, and what comes during one goes out with the next: the batch grows until writes are
- * as large as a cork allows. Only past that is there too much.
+ * The pump writes to each line everything that came since it wrote to it last (core/pump.ts). As
+ * long as a sweep over all lines ends before the next event comes, each event is a write of its own
+ * to each line, and CPU rises with rate × lines. From there on the core is never idle, sweeps
+ * follow one another, and what comes during one goes out with the next: the batch grows until
+ * writes are as large as a cork allows. Only past that is there too much.
  */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 
-/** A line that an event went out to less often than this gets heartbeats beside: the default of `--heartbeat`, seconds. */
+/**
+ * A line that an event went out to less often than this gets heartbeats beside: the default of
+ * `--heartbeat`, seconds.
+ */
 const HEARTBEAT_SECONDS = 15;
 
 /**
- * Lines below which a write costs no less: the state of so few, ours and the kernel's, stays in the core's caches. Above, a write
- * costs more with each doubling, as less of it does.
+ * Lines below which a write costs no less: the state of so few, ours and the kernel's, stays in the
+ * core's caches. Above, a write costs more with each doubling, as less of it does.
  */
 export const CACHED_LINES = 100;
 
-/** What the parts cost. Processor time of the server's process, the kernel's part of each `send()` included. */
+/**
+ * What the parts cost. Processor time of the server's process, the kernel's part of each `send()`
+ * included.
+ */
 export interface Costs {
   /** Share of a core without any event. */
   readonly idleShare: number;
   /** µs a heartbeat. */
   readonly heartbeatUs: number;
   /**
-   * µs an event: its publish, its encoding, the start of its sweep. By how busy the core is: on an idle one caches have cooled and
-   * whoever is at the other end sleeps and has to be woken, on a busy one neither. Between the two in proportion.
+   * µs an event: its publish, its encoding, the start of its sweep. By how busy the core is: on an
+   * idle one caches have cooled and whoever is at the other end sleeps and has to be woken, on a
+   * busy one neither. Between the two in proportion.
    */
   readonly idleEventUs: number;
   readonly busyEventUs: number;
   /** µs a write to a line, likewise. */
   readonly idleWriteUs: number;
   readonly busyWriteUs: number;
-  /** µs that a write costs more on a busy core for each time that the lines are e-fold {@link CACHED_LINES}; on an idle one all is cold. */
+  /**
+   * µs that a write costs more on a busy core for each time that the lines are e-fold {@link
+   * CACHED_LINES}; on an idle one all is cold.
+   */
   readonly manyLinesUs: number;
   /** µs a byte written. */
   readonly byteUs: number;
@@ -72,7 +84,10 @@ export interface Load {
   readonly deliveriesPerSecond: number;
   /** Events a second above which publishers are held back: the lines do not take more. */
   readonly ceilingPerSecond: number;
-  /** Events a second above which each event is no write of its own any more, and latency begins to bend. */
+  /**
+   * Events a second above which each event is no write of its own any more, and latency begins to
+   * bend.
+   */
   readonly batchingPerSecond: number;
 }
 
@@ -105,15 +120,24 @@ export function loadOf(costs: Costs, demand: Demand): Load {
   };
 }
 
-/** Time of the sweep for an event that comes to an idle core: at low rates it is longer than at middling ones. */
+/**
+ * Time of the sweep for an event that comes to an idle core: at low rates it is longer than at
+ * middling ones.
+ */
 export function calmSweepMs(costs: Costs, lines: number, eventBytes: number): number {
   const bytes = wireBytes(costs, eventBytes);
   return (lines * (writeUs(costs, lines, 0) * corksOf(bytes) + costs.byteUs * bytes)) / 1000;
 }
 
 /** Processor time of a write to one of so many lines, µs, without its bytes. */
-export function writeUs({ idleWriteUs, busyWriteUs, manyLinesUs }: Costs, lines: number, busyShare: number): number {
-  return idleWriteUs * (1 - busyShare) + (busyWriteUs + manyLinesUs * linesEffect(lines)) * busyShare;
+export function writeUs(
+  { idleWriteUs, busyWriteUs, manyLinesUs }: Costs,
+  lines: number,
+  busyShare: number,
+): number {
+  return (
+    idleWriteUs * (1 - busyShare) + (busyWriteUs + manyLinesUs * linesEffect(lines)) * busyShare
+  );
 }
 
 /** How many times e-fold the lines are more than those that caches hold. */
@@ -123,13 +147,15 @@ export function linesEffect(lines: number): number {
 
 /** Writes that so many bytes to one line take. */
 function corksOf(bytes: number): number {
-  // A full write that was worked out as a multiple of an event may miss the cork by a rounding error.
+  // A full write that was worked out as a multiple of an event may miss the cork by a rounding
+  // error.
   return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES_MAX - 1e-9));
 }
 
 /**
- * How busy the core is with a write for each event and line; above 1 it is not done in time. Prices depend on the answer, in
- * proportion, so the equation is one of the first degree: y = quiet + bytes + (1 − y) × all at idle prices + y × all at busy prices.
+ * How busy the core is with a write for each event and line; above 1 it is not done in time. Prices
+ * depend on the answer, in proportion, so the equation is one of the first degree: y = quiet +
+ * bytes + (1 − y) × all at idle prices + y × all at busy prices.
  */
 function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
   const heartbeats = lines * Math.max(0, 1 / HEARTBEAT_SECONDS - eventsPerSecond);
@@ -142,9 +168,13 @@ function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes
   return falling > 0 ? (quiet + written + idle) / falling : Infinity;
 }
 
-/** Events in a write when sweeps follow one another, as many as come during one: k = rate × (lines × (write + k × bytes) + k × event). */
+/**
+ * Events in a write when sweeps follow one another, as many as come during one: k = rate × (lines ×
+ * (write + k × bytes) + k × event).
+ */
 function batchOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
-  const leftUs = availableUs(costs) - eventsPerSecond * (costs.busyEventUs + lines * bytes * costs.byteUs);
+  const leftUs =
+    availableUs(costs) - eventsPerSecond * (costs.busyEventUs + lines * bytes * costs.byteUs);
   // Below the ceiling there is something left, unless writes are for free.
   if (leftUs <= 0) return Math.max(1, costs.fullWriteBytes / bytes);
   return Math.max(1, (eventsPerSecond * lines * writeUs(costs, lines, 1)) / leftUs);
@@ -152,12 +182,20 @@ function batchOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: nu
 
 /** The rate at which writes are full. */
 function ceilingOf(costs: Costs, lines: number, bytes: number): number {
-  return rateOf(costs, lines, bytes, bytes >= costs.fullWriteBytes ? corksOf(bytes) : bytes / costs.fullWriteBytes);
+  return rateOf(
+    costs,
+    lines,
+    bytes,
+    bytes >= costs.fullWriteBytes ? corksOf(bytes) : bytes / costs.fullWriteBytes,
+  );
 }
 
 /** The rate at which the core has no time left, when an event takes so many writes to each line. */
 function rateOf(costs: Costs, lines: number, bytes: number, writesAnEvent: number): number {
-  return availableUs(costs) / (costs.busyEventUs + lines * (writeUs(costs, lines, 1) * writesAnEvent + bytes * costs.byteUs));
+  return (
+    availableUs(costs) /
+    (costs.busyEventUs + lines * (writeUs(costs, lines, 1) * writesAnEvent + bytes * costs.byteUs))
+  );
 }
 
 /** µs of a second that are left for events. */

@@ -1,7 +1,15 @@
 /** The plan as a page: what to buy first, then what it rests on. */
 
 import type { Html } from '../report/html.js';
-import { figures, htmlDocument, note, pairs, table, type Figure, type Section } from '../report/page.js';
+import {
+  figures,
+  htmlDocument,
+  note,
+  pairs,
+  table,
+  type Figure,
+  type Section,
+} from '../report/page.js';
 import { plot } from '../report/plot.js';
 import { decimal, duration, percent, rough, size } from '../report/words.js';
 import { latencyMs, loadOf, writeUs, type Load } from './cost-model.js';
@@ -17,7 +25,8 @@ const CURVE_POINTS = 120;
 export function htmlReport(report: CapacityReport): string {
   const { plan, machine, measuredAt, transport } = report;
   const { request } = plan;
-  const isUnmet = plan.p99Ms.value > request.p99Ms || request.eventsPerSecond > plan.ceilingPerSecond.value;
+  const isUnmet =
+    plan.p99Ms.value > request.p99Ms || request.eventsPerSecond > plan.ceilingPerSecond.value;
   return htmlDocument({
     title: 'Capacity plan',
     subtitle:
@@ -42,10 +51,22 @@ const TRANSPORTS = { sse: 'event streams', ndjson: 'NDJSON streams', ws: 'WebSoc
 function figuresOf({ plan }: CapacityReport): Figure[] {
   const { request } = plan;
   return [
-    { label: 'Processes', value: decimal(plan.processes), detail: `${decimal(plan.lines)} lines each` },
+    {
+      label: 'Processes',
+      value: decimal(plan.processes),
+      detail: `${decimal(plan.lines)} lines each`,
+    },
     { label: 'Machines', value: decimal(plan.machines), detail: `first to bind: ${plan.bound}` },
-    { label: 'Memory of a process', value: size(plan.userBytes.value), detail: sureness(plan.userBytes) },
-    { label: 'and of the kernel for it', value: size(plan.kernelBytes.value), detail: sureness(plan.kernelBytes) },
+    {
+      label: 'Memory of a process',
+      value: size(plan.userBytes.value),
+      detail: sureness(plan.userBytes),
+    },
+    {
+      label: 'and of the kernel for it',
+      value: size(plan.kernelBytes.value),
+      detail: sureness(plan.kernelBytes),
+    },
     {
       label: 'CPU of a process',
       value: percent(plan.cpuShare.value),
@@ -77,7 +98,11 @@ function limitSection(report: CapacityReport): Section {
     intro: 'The lines that each allows, the tightest on top.',
     blocks: [
       table({ columns, rows: limitRowsOf(report, true) }),
-      table({ caption: 'Only in the case that the name tells', columns, rows: limitRowsOf(report, false) }),
+      table({
+        caption: 'Only in the case that the name tells',
+        columns,
+        rows: limitRowsOf(report, false),
+      }),
     ],
   };
 }
@@ -87,7 +112,10 @@ function loadSection({ plan, fit }: CapacityReport): Section {
   const { request, lines } = plan;
   const ceiling = plan.ceilingPerSecond.value;
   const least = Math.min(0.1, request.eventsPerSecond);
-  const rates = Array.from({ length: CURVE_POINTS }, (_, nth) => least * (ceiling / least) ** (nth / (CURVE_POINTS - 1)));
+  const rates = Array.from(
+    { length: CURVE_POINTS },
+    (_, nth) => least * (ceiling / least) ** (nth / (CURVE_POINTS - 1)),
+  );
   const loads = rates.map((eventsPerSecond): Load =>
     loadOf(fit.costs, { lines, eventsPerSecond, eventBytes: request.eventBytes }),
   );
@@ -129,7 +157,8 @@ function memorySection({ memory, fit }: CapacityReport): Section {
   const xs = memory.map(({ lines }) => lines);
   return {
     title: 'Memory of lines',
-    intro: 'Lines on which nothing is sent. The kernel’s is half of what it took for both ends, which were on this machine.',
+    intro:
+      'Lines on which nothing is sent. The kernel’s is half of what it took for both ends, which were on this machine.',
     blocks: [
       plot({
         title: 'The process',
@@ -151,7 +180,11 @@ function memorySection({ memory, fit }: CapacityReport): Section {
         y: { label: 'buffers and slabs', quantity: 'bytes' },
         xs,
         series: [
-          { label: 'measured', values: memory.map(({ kernelBytes }) => kernelBytes / 2 - fit.kernel.intercept), mark: 'points' },
+          {
+            label: 'measured',
+            values: memory.map(({ kernelBytes }) => kernelBytes / 2 - fit.kernel.intercept),
+            mark: 'points',
+          },
           {
             label: `${decimal(fit.kernel.slope, 0)} B a line`,
             values: xs.map((lines) => valueAt(fit.kernel, lines) - fit.kernel.intercept),
@@ -165,10 +198,12 @@ function memorySection({ memory, fit }: CapacityReport): Section {
 
 function costSection({ fit, plan }: CapacityReport): Section {
   const { costs } = fit;
-  const us = (value: number): string => `${value.toLocaleString('en-US', { maximumSignificantDigits: 3 })} µs`;
+  const us = (value: number): string =>
+    `${value.toLocaleString('en-US', { maximumSignificantDigits: 3 })} µs`;
   return {
     title: 'What things cost',
-    intro: 'Processor time of the server, the kernel’s part of sending included, fitted to the runs below.',
+    intro:
+      'Processor time of the server, the kernel’s part of sending included, fitted to the runs below.',
     blocks: [
       pairs([
         ['a write to one line, core idle', us(writeUs(costs, plan.lines, 0))],
@@ -198,12 +233,16 @@ function windowSection({ windows }: CapacityReport): Section {
     decimal(window.offeredPerSecond, 1),
     decimal(window.acceptedPerSecond, 1),
     rough(window.deliveriesPerSecond),
-    window.writesPerSecond === 0 ? '–' : decimal(window.deliveriesPerSecond / window.writesPerSecond, 1),
+    window.writesPerSecond === 0
+      ? '–'
+      : decimal(window.deliveriesPerSecond / window.writesPerSecond, 1),
     percent(window.serverShare),
     percent(window.modelShare),
     window.p50Ms === null ? '–' : duration(window.p50Ms),
     window.p99Ms === null ? '–' : duration(window.p99Ms),
-    window.isClientLimited ? ({ text: percent(window.clientShare), tone: 'warning' } as const) : percent(window.clientShare),
+    window.isClientLimited
+      ? ({ text: percent(window.clientShare), tone: 'warning' } as const)
+      : percent(window.clientShare),
     percent(window.strangerShare),
   ]);
   const right = (name: string): { readonly right: string } => ({ right: name });

@@ -1,4 +1,7 @@
-/** Fitting by least squares: a straight line with the error of what it predicts, and a sum of effects none of which can be below 0. */
+/**
+ * Fitting by least squares: a straight line with the error of what it predicts, and a sum of
+ * effects none of which can be below 0.
+ */
 
 /** One point of a line. */
 export interface Point {
@@ -34,7 +37,8 @@ export function fitLine(points: readonly Point[]): Line {
     xy += (x - meanX) * (y - meanY);
     yy += (y - meanY) ** 2;
   }
-  if (!(xx > 0)) throw new RangeError(`a line needs points at two different xs; given were ${count}`);
+  if (!(xx > 0))
+    throw new RangeError(`a line needs points at two different xs; given were ${count}`);
   const slope = xy / xx;
   const residual = Math.max(0, yy - slope * xy);
   const residualError = count > 2 ? Math.sqrt(residual / (count - 2)) : 0;
@@ -54,8 +58,14 @@ export function valueAt({ slope, intercept }: Line, x: number): number {
   return intercept + slope * x;
 }
 
-/** Standard error of a new value at x: what the points scatter by, and more of it the farther x is from their middle. */
-export function predictionError({ meanX, points, residualError, slopeError }: Line, x: number): number {
+/**
+ * Standard error of a new value at x: what the points scatter by, and more of it the farther x is
+ * from their middle.
+ */
+export function predictionError(
+  { meanX, points, residualError, slopeError }: Line,
+  x: number,
+): number {
   return Math.hypot(residualError * Math.sqrt(1 + 1 / points), slopeError * (x - meanX));
 }
 
@@ -67,20 +77,26 @@ export interface Observation {
 }
 
 /**
- * The factors, none below 0, with which the effects add up to the outcomes, by least squares over `weight × difference`. Of all sets
- * of effects that may have a part each is solved and the best one taken that needs no negative factor: exact, and quick for the eight
- * effects or fewer that are fitted here.
+ * The factors, none below 0, with which the effects add up to the outcomes, by least squares over
+ * `weight × difference`. Of all sets of effects that may have a part each is solved and the best
+ * one taken that needs no negative factor: exact, and quick for the eight effects or fewer that are
+ * fitted here.
  */
 export function fitFactors(observations: readonly Observation[]): number[] {
   const effectCount = observations[0]?.effects.length ?? 0;
   let best: readonly number[] = Array.from({ length: effectCount }, () => 0);
   let bestError = squaredError(observations, best);
   for (let set = 1; set < 1 << effectCount; set++) {
-    const chosen = Array.from({ length: effectCount }, (_, effect) => effect).filter((effect) => ((set >> effect) & 1) === 1);
+    const chosen = Array.from({ length: effectCount }, (_, effect) => effect).filter(
+      (effect) => ((set >> effect) & 1) === 1,
+    );
     if (chosen.length > observations.length) continue;
     const solved = solve(observations, chosen);
     if (solved === undefined || solved.some((factor) => factor < 0)) continue;
-    const factors = Array.from({ length: effectCount }, (_, effect) => solved[chosen.indexOf(effect)] ?? 0);
+    const factors = Array.from(
+      { length: effectCount },
+      (_, effect) => solved[chosen.indexOf(effect)] ?? 0,
+    );
     const error = squaredError(observations, factors);
     if (error < bestError) {
       best = factors;
@@ -96,18 +112,28 @@ export function sumOf(effects: readonly number[], factors: readonly number[]): n
 }
 
 function squaredError(observations: readonly Observation[], factors: readonly number[]): number {
-  return observations.reduce((sum, { effects, outcome, weight }) => sum + (weight * (sumOf(effects, factors) - outcome)) ** 2, 0);
+  return observations.reduce(
+    (sum, { effects, outcome, weight }) =>
+      sum + (weight * (sumOf(effects, factors) - outcome)) ** 2,
+    0,
+  );
 }
 
 /** A pivot below this share of its column's norm is no pivot: the effects cannot be told apart. */
 const LEAST_PIVOT = 1e-9;
 
 /**
- * The factors of the chosen effects by least squares, negative ones too; undefined where the observations do not tell the effects
- * apart. Orthogonal columns one after the other (modified Gram–Schmidt), which keeps the digits that normal equations lose.
+ * The factors of the chosen effects by least squares, negative ones too; undefined where the
+ * observations do not tell the effects apart. Orthogonal columns one after the other (modified
+ * Gram–Schmidt), which keeps the digits that normal equations lose.
  */
-function solve(observations: readonly Observation[], chosen: readonly number[]): number[] | undefined {
-  const columns = chosen.map((effect) => observations.map(({ effects, weight }) => weight * effects[effect]!));
+function solve(
+  observations: readonly Observation[],
+  chosen: readonly number[],
+): number[] | undefined {
+  const columns = chosen.map((effect) =>
+    observations.map(({ effects, weight }) => weight * effects[effect]!),
+  );
   const rest = observations.map(({ outcome, weight }) => weight * outcome);
   const count = chosen.length;
   const upper: number[][] = columns.map(() => []);
@@ -131,7 +157,8 @@ function solve(observations: readonly Observation[], chosen: readonly number[]):
   const factors: number[] = Array.from({ length: count }, () => 0);
   for (let row = count - 1; row >= 0; row--) {
     let value = projections[row]!;
-    for (let column = row + 1; column < count; column++) value -= upper[row]![column]! * factors[column]!;
+    for (let column = row + 1; column < count; column++)
+      value -= upper[row]![column]! * factors[column]!;
     factors[row] = value / upper[row]![row]!;
   }
   return factors;

@@ -1,4 +1,7 @@
-/** What bounds a plan: each limit with the lines that it allows, what it is, and the command that raises it. */
+/**
+ * What bounds a plan: each limit with the lines that it allows, what it is, and the command that
+ * raises it.
+ */
 
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
@@ -63,18 +66,30 @@ const MOST_CONNECTIONS: LimitRow = {
   always: true,
 };
 
-/** Processes on a machine: a core is left to the kernel's network and to whoever publishes, where there is one to leave. */
+/**
+ * Processes on a machine: a core is left to the kernel's network and to whoever publishes, where
+ * there is one to leave.
+ */
 export function processesOn({ cores }: Limits): number {
   return Math.max(1, cores - 1);
 }
 
-/** All of them, as far as the machine tells. `stalledBytes` is what the kernel holds for a line whose reader does not read. */
-export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, request: Request): LimitRow[] {
+/**
+ * All of them, as far as the machine tells. `stalledBytes` is what the kernel holds for a line
+ * whose reader does not read.
+ */
+export function limitRows(
+  fit: Fit,
+  limits: Limits,
+  stalledBytes: number,
+  request: Request,
+): LimitRow[] {
   const { costs, p99 } = fit;
   const { subscribers, eventsPerSecond, eventBytes } = request;
   const load = (lines: number): Load => loadOf(costs, { lines, eventsPerSecond, eventBytes });
   const rows: LimitRow[] = [MOST_CONNECTIONS];
-  const add = (row: Omit<LimitRow, 'always'> & { readonly always?: boolean }): void => void rows.push({ always: true, ...row });
+  const add = (row: Omit<LimitRow, 'always'> & { readonly always?: boolean }): void =>
+    void rows.push({ always: true, ...row });
 
   if (limits.fileLimit !== undefined) {
     const spare = RESERVED_FILES + SPARE_SOCKETS_MAX;
@@ -113,7 +128,10 @@ export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, reques
   const processesHere = processesOn(limits);
   const quietBytes = (lines: number): number => {
     const each = lines / processesHere;
-    return processesHere * (userBytesOf(fit, { lines: each, eventsPerSecond, eventBytes }) + kernelBytesOf(fit, each));
+    return (
+      processesHere *
+      (userBytesOf(fit, { lines: each, eventsPerSecond, eventBytes }) + kernelBytesOf(fit, each))
+    );
   };
   add({
     name: 'memory',
@@ -128,13 +146,16 @@ export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, reques
       name: 'network link',
       scope: 'machine',
       lines: mostLines(
-        (lines) => lines * eventsPerSecond * packetBytesOf(fit, load(lines / processesHere), eventBytes) <= bytesPerSecond,
+        (lines) =>
+          lines * eventsPerSecond * packetBytesOf(fit, load(lines / processesHere), eventBytes) <=
+          bytesPerSecond,
       ),
       is: `${percent(LINK_SHARE)} of ${decimal(limits.linkBitsPerSecond / 1e6)} Mbit/s`,
       raise: 'a faster card, or more machines',
     });
   }
-  const stalled = (lines: number): number => quietBytes(lines) + lines * (STALLED_USER_BYTES + stalledBytes);
+  const stalled = (lines: number): number =>
+    quietBytes(lines) + lines * (STALLED_USER_BYTES + stalledBytes);
   add({
     name: 'all stalled: memory',
     scope: 'machine',
@@ -145,7 +166,9 @@ export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, reques
   });
   if (limits.tcpMemoryBytes !== undefined) {
     const [, pressureBytes] = limits.tcpMemoryBytes;
-    const wantedPages = Math.ceil(Math.max(subscribers * stalledBytes, 2 * pressureBytes) / PAGE_BYTES);
+    const wantedPages = Math.ceil(
+      Math.max(subscribers * stalledBytes, 2 * pressureBytes) / PAGE_BYTES,
+    );
     add({
       name: 'all stalled: TCP memory',
       scope: 'machine',
@@ -163,7 +186,8 @@ export function limitRows(fit: Fit, limits: Limits, stalledBytes: number, reques
       always: false,
       lines: Math.max(0, last - first + 1),
       is: `ports ${first} to ${last} from one address of a proxy to one of the server`,
-      raise: 'on the proxy: sysctl -w net.ipv4.ip_local_port_range="1024 65535"; or more addresses on either side',
+      raise:
+        'on the proxy: sysctl -w net.ipv4.ip_local_port_range="1024 65535"; or more addresses on either side',
     });
   }
   return rows;

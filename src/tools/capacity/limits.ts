@@ -1,4 +1,7 @@
-/** What bounds the lines of a machine, out of the facts that `holdline doctor` knows and the speed of its network cards. */
+/**
+ * What bounds the lines of a machine, out of the facts that `holdline doctor` knows and the speed
+ * of its network cards.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Machine } from '../doctor/machine.js';
@@ -22,16 +25,23 @@ export function limitsOf(machine: Machine, linkBitsPerSecond: number | undefined
   };
 }
 
-/** The slowest network card with a link that tells its speed. Virtual ones, which have no device behind them, tell what they like. */
+/**
+ * The slowest network card with a link that tells its speed. Virtual ones, which have no device
+ * behind them, tell what they like.
+ */
 export function readLinkSpeed(): number | undefined {
-  const speeds = cards().map((card) => Number(readText(`${NETWORK_CARDS}/${card}/speed`) ?? Number.NaN) * MEGABIT);
+  const speeds = cards().map(
+    (card) => Number(readText(`${NETWORK_CARDS}/${card}/speed`) ?? Number.NaN) * MEGABIT,
+  );
   const known = speeds.filter((speed) => speed > 0);
   return known.length === 0 ? undefined : Math.min(...known);
 }
 
 function cards(): string[] {
   try {
-    return readdirSync(NETWORK_CARDS).filter((card) => readText(`${NETWORK_CARDS}/${card}/device/uevent`) !== undefined);
+    return readdirSync(NETWORK_CARDS).filter(
+      (card) => readText(`${NETWORK_CARDS}/${card}/device/uevent`) !== undefined,
+    );
   } catch {
     return [];
   }

@@ -1,12 +1,20 @@
 /**
- * The short runs that a profile is made of. One server is kept idle, grows line by line and is then put to work; another one with
- * fewer lines is put to work before, while the first one grows old enough to be weighed.
+ * The short runs that a profile is made of. One server is kept idle, grows line by line and is then
+ * put to work; another one with fewer lines is put to work before, while the first one grows old
+ * enough to be weighed.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadOf, type Costs } from './cost-model.js';
 import { onClientCores, type Cores } from './cores.js';
-import { PROFILE_SCHEMA, type Accept, type Limits, type MemoryStep, type Profile, type Window } from './profile.js';
+import {
+  PROFILE_SCHEMA,
+  type Accept,
+  type Limits,
+  type MemoryStep,
+  type Profile,
+  type Window,
+} from './profile.js';
 import { Rig, type Publishing } from './rig.js';
 
 /** What is to be measured. */
@@ -25,8 +33,8 @@ export interface MeasureOptions {
 }
 
 /**
- * How much each window asks, as a share of what the core does one event at a time: calm, busy, and more than that, so that events
- * share writes; `too much` is more than lines take at all.
+ * How much each window asks, as a share of what the core does one event at a time: calm, busy, and
+ * more than that, so that events share writes; `too much` is more than lines take at all.
  */
 interface WindowPlan {
   readonly lines: 'few' | 'some' | 'all';
@@ -34,7 +42,10 @@ interface WindowPlan {
   readonly eventBytes: number;
 }
 
-/** Few lines tell what an event costs, some what a write does, all of them what it costs where caches do not hold them. */
+/**
+ * Few lines tell what an event costs, some what a write does, all of them what it costs where
+ * caches do not hold them.
+ */
 const WINDOWS: readonly WindowPlan[] = [
   { lines: 'few', share: 0.1, eventBytes: 256 },
   { lines: 'few', share: 0.4, eventBytes: 256 },
@@ -54,10 +65,16 @@ const FEW_LINES = 10;
 /** Some lines are one in so many of all. */
 const SOME = 10;
 
-/** Counts of lines at which memory is weighed, as shares of all. The first is above those of the other server, whose memory the kernel may give out again. */
+/**
+ * Counts of lines at which memory is weighed, as shares of all. The first is above those of the
+ * other server, whose memory the kernel may give out again.
+ */
 const MEMORY_STEPS = [0.2, 0.4, 0.6, 0.8, 1];
 
-/** What is not publishing: starting servers, connecting, weighing, waiting for the last events. Measured on a slow machine. */
+/**
+ * What is not publishing: starting servers, connecting, weighing, waiting for the last events.
+ * Measured on a slow machine.
+ */
 const OVERHEAD_MS = 22_000;
 const LEAST_WINDOW_MS = 300;
 const MOST_WINDOW_MS = 10_000;
@@ -112,13 +129,17 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
   const seconds = windowSecondsOf(budgetMs);
   const next = steps(options);
   const windows: Window[] = [];
-  /** The windows of one server, after a look that does not count: a program that has not run yet is still being compiled. */
+  /**
+   * The windows of one server, after a look that does not count: a program that has not run yet is
+   * still being compiled.
+   */
   const publish = async (rig: Rig, plans: readonly WindowPlan[]): Promise<void> => {
     for (const [nth, plan] of plans.entries()) {
       const count = linesOf(plan, lines);
       next(`${words(count)} lines, events of ${words(plan.eventBytes)} B`);
       await rig.open(count);
-      if (nth === 0) await rig.publish(publishingOf(plan, count, windows, Math.min(seconds, WARM_UP_SECONDS)));
+      if (nth === 0)
+        await rig.publish(publishingOf(plan, count, windows, Math.min(seconds, WARM_UP_SECONDS)));
       windows.push(await rig.publish(publishingOf(plan, count, windows, seconds)));
     }
   };
@@ -197,18 +218,29 @@ export function windowSecondsOf(budgetMs: number): number {
 }
 
 /** What to publish, by what the windows so far tell of this machine. */
-function publishingOf({ share, eventBytes }: WindowPlan, lines: number, windows: readonly Window[], seconds: number): Publishing {
+function publishingOf(
+  { share, eventBytes }: WindowPlan,
+  lines: number,
+  windows: readonly Window[],
+  seconds: number,
+): Publishing {
   const pace = paceOf(windows);
   const demand = { lines, eventsPerSecond: 0, eventBytes };
   const { batchingPerSecond, ceilingPerSecond } = loadOf(USUAL, demand);
-  const ratePerSecond = (share === 'too much' ? TOO_MUCH * ceilingPerSecond : share * batchingPerSecond) / pace;
+  const ratePerSecond =
+    (share === 'too much' ? TOO_MUCH * ceilingPerSecond : share * batchingPerSecond) / pace;
   const least = LEAST_EVENTS / seconds;
   return { ratePerSecond: Math.max(least, ratePerSecond), eventBytes, seconds };
 }
 
-/** How many times slower this machine is than the usual costs say, by the newest window that was not full. */
+/**
+ * How many times slower this machine is than the usual costs say, by the newest window that was not
+ * full.
+ */
 function paceOf(windows: readonly Window[]): number {
-  const telling = windows.findLast(({ writesPerSecond, serverShare }) => writesPerSecond > 0 && serverShare < 0.9);
+  const telling = windows.findLast(
+    ({ writesPerSecond, serverShare }) => writesPerSecond > 0 && serverShare < 0.9,
+  );
   if (telling === undefined) return 1;
   const { lines, acceptedPerSecond, eventBytes, serverShare } = telling;
   const usual = loadOf(USUAL, { lines, eventsPerSecond: acceptedPerSecond, eventBytes }).busyShare;
@@ -217,18 +249,28 @@ function paceOf(windows: readonly Window[]): number {
 
 function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
   // Before there are lines the other server is at work, which is no stranger.
-  const strangers = Math.max(...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare));
+  const strangers = Math.max(
+    ...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare),
+  );
   const faults = windows.reduce((total, window) => total + window.faults, 0);
   const full = windows.filter(({ isClientLimited }) => isClientLimited).length;
   return [
-    ...(isPinned ? [] : ['server and clients shared their cores: figures of CPU and latency are worth less']),
+    ...(isPinned
+      ? []
+      : ['server and clients shared their cores: figures of CPU and latency are worth less']),
     ...(strangers > STRANGERS
-      ? [`other processes took up to ${words(strangers * 100)} % of a core: measure again when they rest`]
+      ? [
+          `other processes took up to ${words(strangers * 100)} % of a core: measure again when they rest`,
+        ]
       : []),
     ...(full > 0
-      ? [`in ${full} of ${windows.length} runs the clients were busier than the server: it may be faster than this says`]
+      ? [
+          `in ${full} of ${windows.length} runs the clients were busier than the server: it may be faster than this says`,
+        ]
       : []),
-    ...(faults > 0 ? [`${words(faults)} deliveries were lost, doubled or out of order: something is wrong`] : []),
+    ...(faults > 0
+      ? [`${words(faults)} deliveries were lost, doubled or out of order: something is wrong`]
+      : []),
   ];
 }
 

@@ -1,4 +1,7 @@
-/** The server that is measured: the built command line in a process of its own, on a core of its own where there is one. */
+/**
+ * The server that is measured: the built command line in a process of its own, on a core of its own
+ * where there is one.
+ */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -13,8 +16,12 @@ import { processCpuSeconds, processRssBytes } from './process-usage.js';
 /** Beside src/ as beside what it is built into. */
 const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
 
-/** Ends a server whose parent is gone without a word, maybe before it was there: what Node loads before the program. */
-const END_WITH_PARENT = 'data:text/javascript,process.once("disconnect",()=>process.exit());if(!process.connected)process.exit()';
+/**
+ * Ends a server whose parent is gone without a word, maybe before it was there: what Node loads
+ * before the program.
+ */
+const END_WITH_PARENT =
+  'data:text/javascript,process.once("disconnect",()=>process.exit());if(!process.connected)process.exit()';
 
 /** How long a server may take to listen. */
 const START_MS = 10_000;
@@ -36,7 +43,11 @@ export class MeasuredServer {
   readonly #child: ChildProcess;
   readonly #opsKey: string;
 
-  private constructor(child: ChildProcess, target: Target, keys: { readonly publishKey: string; readonly opsKey: string }) {
+  private constructor(
+    child: ChildProcess,
+    target: Target,
+    keys: { readonly publishKey: string; readonly opsKey: string },
+  ) {
     this.#child = child;
     this.pid = child.pid!;
     this.target = target;
@@ -45,15 +56,32 @@ export class MeasuredServer {
   }
 
   /** Starts it and waits until it listens. Throws {@link RunFailure}. */
-  static async start({ core, heartbeatMs, socketSendBufferBytes }: MeasuredServerOptions): Promise<MeasuredServer> {
+  static async start({
+    core,
+    heartbeatMs,
+    socketSendBufferBytes,
+  }: MeasuredServerOptions): Promise<MeasuredServer> {
     const keys = { publishKey: newKey(), opsKey: newKey() };
-    const settings = ['--port', '0', '--heartbeat', `${heartbeatMs}ms`, '--socket-send-buffer', String(socketSendBufferBytes)];
+    const settings = [
+      '--port',
+      '0',
+      '--heartbeat',
+      `${heartbeatMs}ms`,
+      '--socket-send-buffer',
+      String(socketSendBufferBytes),
+    ];
     const program = [process.execPath, '--import', END_WITH_PARENT, MAIN, 'serve', ...settings];
-    // Settings of a server on this machine are none of this one's; keys are seen by everyone who can list processes.
+    // Settings of a server on this machine are none of this one's; keys are seen by everyone who
+    // can list processes.
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_'));
-    const env = { ...Object.fromEntries(inherited), HOLDLINE_PUBLISH_KEY: keys.publishKey, HOLDLINE_OPS_KEY: keys.opsKey };
+    const env = {
+      ...Object.fromEntries(inherited),
+      HOLDLINE_PUBLISH_KEY: keys.publishKey,
+      HOLDLINE_OPS_KEY: keys.opsKey,
+    };
     // taskset replaces itself by the command, so that the pid is the server's own.
-    const [command, ...args] = core === undefined ? program : ['taskset', '-c', String(core), ...program];
+    const [command, ...args] =
+      core === undefined ? program : ['taskset', '-c', String(core), ...program];
     const child = spawn(command!, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
     const kill = (): void => void child.kill('SIGKILL');
     process.once('exit', kill);
@@ -81,7 +109,8 @@ export class MeasuredServer {
     const answer = await fetch(`http://${this.target.authority}/-/stats`, {
       headers: { Authorization: `Bearer ${this.#opsKey}` },
     });
-    if (!answer.ok) throw new RunFailure(`the measured server answered ${answer.status} to /-/stats`);
+    if (!answer.ok)
+      throw new RunFailure(`the measured server answered ${answer.status} to /-/stats`);
     return (await answer.json()) as Stats;
   }
 
@@ -102,10 +131,16 @@ export class MeasuredServer {
 /** The port that its first line tells. */
 function listening(child: ChildProcess): Promise<number> {
   let said = '';
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-STDERR_KEPT_CHARACTERS)));
+  child
+    .stderr!.setEncoding('utf8')
+    .on('data', (text: string) => (said = (said + text).slice(-STDERR_KEPT_CHARACTERS)));
   return new Promise((resolve, reject) => {
     const fail = (why: string): void =>
-      reject(new RunFailure(`the server that is to be measured ${why}: ${said.trim() || 'it said nothing'}`));
+      reject(
+        new RunFailure(
+          `the server that is to be measured ${why}: ${said.trim() || 'it said nothing'}`,
+        ),
+      );
     const timer = setTimeout(() => fail(`did not listen in ${START_MS / 1000} s`), START_MS);
     child.once('error', (error) => fail(`could not be started (${error.message})`));
     child.once('exit', (code, signal) => fail(`ended at once (${signal ?? `exit code ${code}`})`));

@@ -1,4 +1,7 @@
-/** The options of `holdline capacity`: one table, from which its settings, its checks and its help follow. */
+/**
+ * The options of `holdline capacity`: one table, from which its settings, its checks and its help
+ * follow.
+ */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
@@ -17,7 +20,8 @@ const USUAL_LINES = 10_000;
 const LEAST_RATE = 0.001;
 const MOST_RATE = 100_000;
 
-const file = (): ReturnType<typeof textMatching> => textMatching('FILE', /^[^\0]+$/s, 'the path of a file');
+const file = (): ReturnType<typeof textMatching> =>
+  textMatching('FILE', /^[^\0]+$/s, 'the path of a file');
 
 const CAPACITY_OPTIONS = {
   subscribers: {
@@ -29,7 +33,11 @@ const CAPACITY_OPTIONS = {
   },
   eventsPerSecond: {
     flag: 'rate',
-    kind: form('N', `events a second from ${LEAST_RATE} to ${MOST_RATE}, such as 10 or 0.5`, readRate),
+    kind: form(
+      'N',
+      `events a second from ${LEAST_RATE} to ${MOST_RATE}, such as 10 or 0.5`,
+      readRate,
+    ),
     default: 10,
     help: 'events that each of them is sent in a second',
   },
@@ -70,8 +78,18 @@ const CAPACITY_OPTIONS = {
     defaultMeans: 'none, so that it measures',
     help: 'plan from what was measured before, and measure nothing',
   },
-  saveFile: { flag: 'save', kind: file(), default: undefined, help: 'keep what was measured there, for --profile' },
-  json: { flag: 'json', kind: yesOrNo(), default: false, help: 'print the plan as one JSON object instead of a table' },
+  saveFile: {
+    flag: 'save',
+    kind: file(),
+    default: undefined,
+    help: 'keep what was measured there, for --profile',
+  },
+  json: {
+    flag: 'json',
+    kind: yesOrNo(),
+    default: false,
+    help: 'print the plan as one JSON object instead of a table',
+  },
   htmlFile: {
     flag: 'html',
     kind: file(),

@@ -1,10 +1,16 @@
-/** Files that the command writes: whether they can be written is found out before a minute of measuring, not after it. */
+/**
+ * Files that the command writes: whether they can be written is found out before a minute of
+ * measuring, not after it.
+ */
 
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { HoldlineError } from '../../errors.js';
 
-/** Throws HOLDLINE_BAD_OPTION when the file that an option names could not be written now. Leaves nothing behind. */
+/**
+ * Throws HOLDLINE_BAD_OPTION when the file that an option names could not be written now. Leaves
+ * nothing behind.
+ */
 export function checkWritable(flag: string, path: string | undefined): void {
   if (path === undefined) return;
   attempt(flag, path, () => {
@@ -23,8 +29,12 @@ function attempt(flag: string, path: string, task: () => void): void {
   try {
     task();
   } catch (cause) {
-    throw new HoldlineError('HOLDLINE_BAD_OPTION', `${flag}: "${path}" cannot be written (${(cause as Error).message})`, {
-      cause,
-    });
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${flag}: "${path}" cannot be written (${(cause as Error).message})`,
+      {
+        cause,
+      },
+    );
   }
 }

@@ -1,10 +1,20 @@
-/** The plan: what one process carries, how many it takes, what they need, which limit binds first, and how sure all of it is. */
+/**
+ * The plan: what one process carries, how many it takes, what they need, which limit binds first,
+ * and how sure all of it is.
+ */
 
 import { decimal } from '../report/words.js';
 import { calmSweepMs, latencyMs, loadOf, type Demand, type Load } from './cost-model.js';
 import type { Fit, LatencyFit } from './fit.js';
 import { predictionError } from './least-squares.js';
-import { limitRows, processesOn, tightest, type LimitName, type LimitRow, type Request } from './limit-rows.js';
+import {
+  limitRows,
+  processesOn,
+  tightest,
+  type LimitName,
+  type LimitRow,
+  type Request,
+} from './limit-rows.js';
 import { kernelBytesOf, packetBytesOf, STALLED_USER_BYTES, userBytesOf } from './needs.js';
 import type { Limits } from './profile.js';
 
@@ -61,8 +71,16 @@ export const KNEE_SHARE = 0.8;
 /** A plan is never sure to less than this. */
 const LEAST_ERROR = 0.05;
 
-/** Makes the plan. `sendBufferBytes` is what the kernel grants a line, null where it grows by itself. */
-export function makePlan(fit: Fit, limits: Limits, sendBufferBytes: number | null, request: Request): Plan {
+/**
+ * Makes the plan. `sendBufferBytes` is what the kernel grants a line, null where it grows by
+ * itself.
+ */
+export function makePlan(
+  fit: Fit,
+  limits: Limits,
+  sendBufferBytes: number | null,
+  request: Request,
+): Plan {
   const { subscribers, eventsPerSecond, eventBytes } = request;
   const stalledBytes = sendBufferBytes ?? limits.sendBufferMostBytes ?? DEFAULT_SEND_BUFFER_BYTES;
   const rows = limitRows(fit, limits, stalledBytes, request);
@@ -169,8 +187,12 @@ function remarksOn(
           `${decimal(eventsPerSecond)} events/s are more than ${decimal(lines)} lines of a process take: publishers are held back to about ${decimal(load.ceilingPerSecond, 0)}`,
         ]
       : []),
-    ...(processes > 1 ? ['each event has to be published to each process, and clients have to be spread over them'] : []),
-    ...(link ? ['no network card tells its speed: compare the egress with what yours carries'] : []),
+    ...(processes > 1
+      ? ['each event has to be published to each process, and clients have to be spread over them']
+      : []),
+    ...(link
+      ? ['no network card tells its speed: compare the egress with what yours carries']
+      : []),
     'measured on loopback, where the sender pays for the receiving side of the kernel, too: a network card may cost less, TLS and compression cost more',
   ];
 }

@@ -6,7 +6,10 @@ import { readTcpBytes } from '../../linux/sockets.js';
 /** USER_HZ, which is 100 on every Linux that Node runs on. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
-/** Processor time of all threads that a process has, to the nanosecond where the kernel keeps it (CONFIG_SCHED_INFO), else to 10 ms. */
+/**
+ * Processor time of all threads that a process has, to the nanosecond where the kernel keeps it
+ * (CONFIG_SCHED_INFO), else to 10 ms.
+ */
 export function processCpuSeconds(pid: number): number {
   try {
     const tasks = `/proc/${pid}/task`;
@@ -17,7 +20,8 @@ export function processCpuSeconds(pid: number): number {
     return nanoseconds.reduce((sum, one) => sum + one, 0) / 1e9;
   } catch {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces; counted from behind it, utime and stime are the twelfth and the thirteenth field.
+    // The name in parentheses may hold spaces; counted from behind it, utime and stime are the
+    // twelfth and the thirteenth field.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND;
   }
@@ -31,8 +35,8 @@ export function processRssBytes(pid: number): number {
 }
 
 /**
- * What the kernel holds for sockets and what belongs to them, of the whole machine: buffers of TCP, and the slabs, in which a socket,
- * its file and its entry in epoll are.
+ * What the kernel holds for sockets and what belongs to them, of the whole machine: buffers of TCP,
+ * and the slabs, in which a socket, its file and its entry in epoll are.
  */
 export function kernelBytes(): number {
   const kibibytes = /^Slab:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];

@@ -1,6 +1,7 @@
 /**
- * What was measured on a machine, as it is kept in a file. Only measurements: what follows from them is worked out when a plan is made
- * (fit.ts, plan.ts), so that a kept profile profits from a better fit.
+ * What was measured on a machine, as it is kept in a file. Only measurements: what follows from
+ * them is worked out when a plan is made (fit.ts, plan.ts), so that a kept profile profits from a
+ * better fit.
  */
 
 import { readFileSync } from 'node:fs';
@@ -19,7 +20,10 @@ const MemoryStep = Type.Object({
   lines: Amount,
   /** VmRSS of the server's process. */
   rssBytes: Amount,
-  /** TCP buffers and slabs of the whole machine: both ends of each line, and whatever else the kernel holds. */
+  /**
+   * TCP buffers and slabs of the whole machine: both ends of each line, and whatever else the
+   * kernel holds.
+   */
   kernelBytes: Amount,
 });
 
@@ -30,7 +34,10 @@ const Accept = Type.Object({
   serverCpuSeconds: Amount,
 });
 
-/** Some seconds of publishing at one rate and size; one with a rate of 0 is a server without events. Shares are of a core. */
+/**
+ * Some seconds of publishing at one rate and size; one with a rate of 0 is a server without events.
+ * Shares are of a core.
+ */
 const Window = Type.Object({
   lines: Amount,
   eventBytes: Amount,
@@ -65,7 +72,10 @@ const Limits = Type.Object({
   fileLimit: Type.Optional(Amount),
   fileCeiling: Type.Optional(Amount),
   portRange: Type.Optional(Type.Tuple([Amount, Amount])),
-  /** Past the second mark the kernel shrinks windows of all connections, past the third it refuses memory. */
+  /**
+   * Past the second mark the kernel shrinks windows of all connections, past the third it refuses
+   * memory.
+   */
   tcpMemoryBytes: Type.Optional(Type.Tuple([Amount, Amount, Amount])),
   /** What a send buffer grows to when nobody sets it. */
   sendBufferMostBytes: Type.Optional(Amount),
@@ -107,9 +117,13 @@ export function profileText(profile: Profile): string {
   return `${JSON.stringify(profile, undefined, 1)}\n`;
 }
 
-/** Reads a profile from a file. Throws HOLDLINE_BAD_OPTION when there is none that this version can read. */
+/**
+ * Reads a profile from a file. Throws HOLDLINE_BAD_OPTION when there is none that this version can
+ * read.
+ */
 export function loadProfile(path: string, readFile: (path: string) => string = readText): Profile {
-  const refuse = (reason: string): HoldlineError => new HoldlineError('HOLDLINE_BAD_OPTION', `--profile: "${path}" ${reason}`);
+  const refuse = (reason: string): HoldlineError =>
+    new HoldlineError('HOLDLINE_BAD_OPTION', `--profile: "${path}" ${reason}`);
   let text: string;
   try {
     text = readFile(path);
@@ -122,8 +136,12 @@ export function loadProfile(path: string, readFile: (path: string) => string = r
   } catch {
     throw refuse('is not JSON; make a profile with holdline capacity --save FILE');
   }
-  const schema = typeof value === 'object' && value !== null ? (value as { schema?: unknown }).schema : undefined;
-  if (schema === undefined) throw refuse('is no profile; make one with holdline capacity --save FILE');
+  const schema =
+    typeof value === 'object' && value !== null
+      ? (value as { schema?: unknown }).schema
+      : undefined;
+  if (schema === undefined)
+    throw refuse('is no profile; make one with holdline capacity --save FILE');
   if (schema !== PROFILE_SCHEMA) {
     throw refuse(
       `has schema ${JSON.stringify(schema)}, and this version reads ${PROFILE_SCHEMA}; measure again with holdline capacity --save FILE`,

@@ -12,7 +12,8 @@ export function showProgress(
   if (isQuiet) return { progress: () => {}, hide: () => {} };
   if (!stream.isTTY) {
     return {
-      progress: (share, next) => void stream.write(`holdline: ${Math.round(share * STEPS)} %, ${next}\n`),
+      progress: (share, next) =>
+        void stream.write(`holdline: ${Math.round(share * STEPS)} %, ${next}\n`),
       hide: () => {},
     };
   }
@@ -24,5 +25,8 @@ export function showProgress(
     clearOnComplete: true,
   });
   bar.start(STEPS, 0, { next: 'starting' });
-  return { progress: (share, next) => bar.update(Math.round(share * STEPS), { next }), hide: () => bar.stop() };
+  return {
+    progress: (share, next) => bar.update(Math.round(share * STEPS), { next }),
+    hide: () => bar.stop(),
+  };
 }

@@ -29,7 +29,12 @@ export interface CapacityReport {
 }
 
 /** Brings it together. */
-export function reportOf(profile: Profile, fit: Fit, plan: Plan, remarks: readonly string[] = []): CapacityReport {
+export function reportOf(
+  profile: Profile,
+  fit: Fit,
+  plan: Plan,
+  remarks: readonly string[] = [],
+): CapacityReport {
   const { memory, machine, measuredAt, transport, sendBufferBytes } = profile;
   return {
     plan,
@@ -74,32 +79,73 @@ export function verdictOf({ plan }: CapacityReport): string {
 export function planRows({ plan }: CapacityReport): [name: string, value: string, sure: string][] {
   const { load, request } = plan;
   return [
-    ['lines that one process carries', decimal(plan.linesPerProcess), `bound by ${plan.processBound}`],
+    [
+      'lines that one process carries',
+      decimal(plan.linesPerProcess),
+      `bound by ${plan.processBound}`,
+    ],
     ['lines that one machine carries', decimal(plan.linesPerMachine), `bound by ${plan.bound}`],
-    ['processes, machines', `${decimal(plan.processes)}, ${decimal(plan.machines)}`, `${decimal(plan.lines)} lines each process`],
+    [
+      'processes, machines',
+      `${decimal(plan.processes)}, ${decimal(plan.machines)}`,
+      `${decimal(plan.lines)} lines each process`,
+    ],
     ['memory of a process', size(plan.userBytes.value), sureness(plan.userBytes)],
-    ['  the next line adds', `${decimal(plan.nextLineUserBytes.value, 0)} B`, sureness(plan.nextLineUserBytes)],
+    [
+      '  the next line adds',
+      `${decimal(plan.nextLineUserBytes.value, 0)} B`,
+      sureness(plan.nextLineUserBytes),
+    ],
     ['memory of the kernel for it', size(plan.kernelBytes.value), sureness(plan.kernelBytes)],
-    ['  and there', `${decimal(plan.nextLineKernelBytes.value, 0)} B`, sureness(plan.nextLineKernelBytes)],
-    ['  more, if no reader reads', `${size(plan.stalledUserBytes)} + kernel ${size(plan.stalledKernelBytes)}`, 'at the most'],
+    [
+      '  and there',
+      `${decimal(plan.nextLineKernelBytes.value, 0)} B`,
+      sureness(plan.nextLineKernelBytes),
+    ],
+    [
+      '  more, if no reader reads',
+      `${size(plan.stalledUserBytes)} + kernel ${size(plan.stalledKernelBytes)}`,
+      'at the most',
+    ],
     ['CPU of a process', `${percent(plan.cpuShare.value)} of a core`, sureness(plan.cpuShare)],
     ['events that share a write', decimal(load.batchEvents, 1), ''],
     ['latency p50', duration(plan.p50Ms.value), sureness(plan.p50Ms)],
     ['latency p99', duration(plan.p99Ms.value), sureness(plan.p99Ms)],
     ['deliveries', `${rough(load.deliveriesPerSecond)}/s`, ''],
-    ['egress of a process', `${size(plan.egressBytesPerSecond.value)}/s`, sureness(plan.egressBytesPerSecond)],
-    ['knee: latency bends from', `${rough(plan.kneePerSecond.value)} events/s`, sureness(plan.kneePerSecond)],
-    ['ceiling', `${rough(plan.ceilingPerSecond.value)} events/s of ${size(request.eventBytes)}`, sureness(plan.ceilingPerSecond)],
-    ['all back after a restart in', duration(plan.comeBackSeconds.value * 1000), sureness(plan.comeBackSeconds)],
+    [
+      'egress of a process',
+      `${size(plan.egressBytesPerSecond.value)}/s`,
+      sureness(plan.egressBytesPerSecond),
+    ],
+    [
+      'knee: latency bends from',
+      `${rough(plan.kneePerSecond.value)} events/s`,
+      sureness(plan.kneePerSecond),
+    ],
+    [
+      'ceiling',
+      `${rough(plan.ceilingPerSecond.value)} events/s of ${size(request.eventBytes)}`,
+      sureness(plan.ceilingPerSecond),
+    ],
+    [
+      'all back after a restart in',
+      duration(plan.comeBackSeconds.value * 1000),
+      sureness(plan.comeBackSeconds),
+    ],
   ];
 }
 
-/** The limits, the tightest on top: those that hold always, or those that hold in the case that their name tells. */
+/**
+ * The limits, the tightest on top: those that hold always, or those that hold in the case that
+ * their name tells.
+ */
 export function limitRowsOf(
   { plan }: CapacityReport,
   always: boolean,
 ): [name: string, lines: string, is: string, raise: string][] {
-  const rows = plan.limits.filter((row) => row.always === always).toSorted((one, other) => one.lines - other.lines);
+  const rows = plan.limits
+    .filter((row) => row.always === always)
+    .toSorted((one, other) => one.lines - other.lines);
   return rows.map(({ name, scope, lines, is, raise }) => [
     name,
     `${lines >= MANY_LINES ? 'more than enough' : decimal(lines)} a ${scope}`,
@@ -119,7 +165,12 @@ export function tableOf(report: CapacityReport): string {
   const style = { head: [], border: [], compact: true };
   const plan = new Table({ head: ['plan', '', ''], colAligns: ['left', 'right', 'left'], style });
   plan.push(...planRows(report));
-  const limits = new Table({ head: ['limit', 'lines', 'is', 'raised by'], style, wordWrap: true, colWidths: LIMIT_WIDTHS });
+  const limits = new Table({
+    head: ['limit', 'lines', 'is', 'raised by'],
+    style,
+    wordWrap: true,
+    colWidths: LIMIT_WIDTHS,
+  });
   limits.push(...limitRowsOf(report, true), ...limitRowsOf(report, false));
   const measured = `measured ${report.measuredAt.slice(0, 10)} on ${report.machine}`;
   return `${verdictOf(report)}\n${plan.toString()}\n${limits.toString()}\n${measured}\n`;

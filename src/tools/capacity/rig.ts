@@ -1,4 +1,7 @@
-/** A server and its clients, side by side on this machine, and what one of them is seen to take while events go out. */
+/**
+ * A server and its clients, side by side on this machine, and what one of them is seen to take
+ * while events go out.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CounterName } from '../../counters.js';
@@ -14,17 +17,26 @@ import type { Accept, MemoryStep, Profile, Window } from './profile.js';
 /** Share of the clients of which every event is read; of the others bytes are counted. */
 const CHECKED_SHARE = 0.01;
 
-/** Client processes at most; each takes what a core of a server gives, and none may take it from another. */
+/**
+ * Client processes at most; each takes what a core of a server gives, and none may take it from
+ * another.
+ */
 const CLIENT_PROCESSES = 4;
 
-/** A process and the kernel are looked at so often before the least is believed: garbage goes, lines stay. */
+/**
+ * A process and the kernel are looked at so often before the least is believed: garbage goes, lines
+ * stay.
+ */
 const MEMORY_LOOKS = 5;
 const MEMORY_CHECK_MS = 150;
 
 /** How often memory is looked at while events go out. */
 const WORKING_LOOKS = 4;
 
-/** How long the last events are waited for: where more was offered than taken some are still to be published. */
+/**
+ * How long the last events are waited for: where more was offered than taken some are still to be
+ * published.
+ */
 const SETTLE_MS = 8_000;
 
 /** From here on all that runs for the clients fills their cores. */
@@ -59,8 +71,17 @@ export class Rig {
   }
 
   /** Starts both. Throws {@link RunFailure}. */
-  static async start({ transport, cores, socketSendBufferBytes, heartbeatMs }: RigOptions): Promise<Rig> {
-    const server = await MeasuredServer.start({ core: cores?.server, heartbeatMs, socketSendBufferBytes });
+  static async start({
+    transport,
+    cores,
+    socketSendBufferBytes,
+    heartbeatMs,
+  }: RigOptions): Promise<Rig> {
+    const server = await MeasuredServer.start({
+      core: cores?.server,
+      heartbeatMs,
+      socketSendBufferBytes,
+    });
     try {
       const processes = Math.min(cores?.clients.length ?? 1, CLIENT_PROCESSES);
       const fleet = await Fleet.start({
@@ -84,10 +105,16 @@ export class Rig {
     const opened = await this.#fleet.open(lines);
     const [refusal] = opened.failed.keys();
     if (refusal !== undefined || opened.hasStalled || opened.lines < lines) {
-      throw new RunFailure(`${opened.lines} of ${lines} clients could subscribe: ${refusal ?? 'the server stopped answering'}`);
+      throw new RunFailure(
+        `${opened.lines} of ${lines} clients could subscribe: ${refusal ?? 'the server stopped answering'}`,
+      );
     }
     this.#lines = lines;
-    return { lines: fresh, seconds: opened.seconds, serverCpuSeconds: this.server.cpuSeconds - cpuBefore };
+    return {
+      lines: fresh,
+      seconds: opened.seconds,
+      serverCpuSeconds: this.server.cpuSeconds - cpuBefore,
+    };
   }
 
   /** Memory of a server that has nothing to do. */
@@ -105,7 +132,8 @@ export class Rig {
   /** Begins to watch a server to which nothing is published; what it returns ends that. */
   async watchIdle(): Promise<() => Promise<Window>> {
     const before = await this.#look();
-    return async () => this.#windowOf(before, await this.#look(), IDLE, [this.server.rssBytes], undefined);
+    return async () =>
+      this.#windowOf(before, await this.#look(), IDLE, [this.server.rssBytes], undefined);
   }
 
   /** Publishes, and waits until everything has come or nothing more does. */
@@ -146,14 +174,20 @@ export class Rig {
     );
     const rss: number[] = [];
     for (let look = 1; look <= WORKING_LOOKS; look++) {
-      await sleep(Math.max(0, (before.atUs - nowUs()) / 1000 + (publishing.seconds * 1000 * look) / WORKING_LOOKS));
+      await sleep(
+        Math.max(
+          0,
+          (before.atUs - nowUs()) / 1000 + (publishing.seconds * 1000 * look) / WORKING_LOOKS,
+        ),
+      );
       rss.push(this.server.rssBytes);
     }
     const after = await this.#look();
     const outcome = await playing;
     clearTimeout(timer);
     const { lost, gaps, doubled, outOfOrder } = outcome.books;
-    // What is not waited for is not lost; nor is what the server told of, which is known only of the clients that are checked.
+    // What is not waited for is not lost; nor is what the server told of, which is known only of
+    // the clients that are checked.
     const faults = doubled + outOfOrder + (isCutShort || gaps > 0 ? 0 : lost);
     return { ...this.#windowOf(before, after, publishing, rss, outcome), faults };
   }
@@ -166,10 +200,13 @@ export class Rig {
     outcome: RoundOutcome | undefined,
   ): Window {
     const seconds = (after.atUs - before.atUs) / 1e6;
-    const counted = (name: CounterName): number => (after.counters[name] - before.counters[name]) / seconds;
+    const counted = (name: CounterName): number =>
+      (after.counters[name] - before.counters[name]) / seconds;
     const serverShare = (after.cpuSeconds - before.cpuSeconds) / seconds;
     const clients =
-      outcome === undefined ? 0 : sum([...outcome.processes, outcome.coordinator].map(({ busyShare }) => busyShare));
+      outcome === undefined
+        ? 0
+        : sum([...outcome.processes, outcome.coordinator].map(({ busyShare }) => busyShare));
     return {
       lines: this.#lines,
       eventBytes,
@@ -183,18 +220,27 @@ export class Rig {
       sweepsPerSecond: counted('sweeps_total'),
       serverShare,
       clientShare: clients / this.#clientCores,
-      strangerShare: Math.max(0, (after.machineSeconds - before.machineSeconds) / seconds - serverShare - clients),
+      strangerShare: Math.max(
+        0,
+        (after.machineSeconds - before.machineSeconds) / seconds - serverShare - clients,
+      ),
       p50Ms: percentileMs(outcome, 50),
       p99Ms: percentileMs(outcome, 99),
       rssBytes: sum(rss) / rss.length,
       faults: 0,
-      isClientLimited: (outcome?.bottlenecks.length ?? 0) > 0 || clients / this.#clientCores > CLIENT_BUSY_SHARE,
+      isClientLimited:
+        (outcome?.bottlenecks.length ?? 0) > 0 || clients / this.#clientCores > CLIENT_BUSY_SHARE,
     };
   }
 
   async #look(): Promise<Look> {
     const counters = await this.server.counters();
-    return { atUs: nowUs(), counters, cpuSeconds: this.server.cpuSeconds, machineSeconds: machineBusySeconds() };
+    return {
+      atUs: nowUs(),
+      counters,
+      cpuSeconds: this.server.cpuSeconds,
+      machineSeconds: machineBusySeconds(),
+    };
   }
 }
 
@@ -210,7 +256,9 @@ const IDLE: Publishing = { ratePerSecond: 0, eventBytes: 0, seconds: 0 };
 
 function percentileMs(outcome: RoundOutcome | undefined, percent: number): number | null {
   const latencyUs = outcome?.books.latencyUs;
-  return latencyUs === undefined || latencyUs.totalCount === 0 ? null : latencyUs.getValueAtPercentile(percent) / 1000;
+  return latencyUs === undefined || latencyUs.totalCount === 0
+    ? null
+    : latencyUs.getValueAtPercentile(percent) / 1000;
 }
 
 function sum(values: readonly number[]): number {

@@ -1,4 +1,7 @@
-/** What the doctor makes of a machine's facts, for so many lines. Nothing here looks at the machine itself. */
+/**
+ * What the doctor makes of a machine's facts, for so many lines. Nothing here looks at the machine
+ * itself.
+ */
 
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
@@ -14,27 +17,39 @@ export interface Plan {
   readonly replayTotalBytes: number;
 }
 
-/** Connects that uWebSockets.js lets wait to be accepted; the kernel takes net.core.somaxconn where that is less. native-notes/listen-backlog.md */
+/**
+ * Connects that uWebSockets.js lets wait to be accepted; the kernel takes net.core.somaxconn where
+ * that is less. native-notes/listen-backlog.md
+ */
 const LISTEN_BACKLOG = 512;
 
 /** The oldest glibc that the binaries of uWebSockets.js run on. native-notes/which-build.md */
 const GLIBC_LEAST = '2.27';
 
-/** What an idle line takes: in the process (bench/README.md), and in the kernel's slabs, where a socket with its file is about 3.7 KB on 6.x. */
+/**
+ * What an idle line takes: in the process (bench/README.md), and in the kernel's slabs, where a
+ * socket with its file is about 3.7 KB on 6.x.
+ */
 const USER_BYTES_PER_LINE = 900;
 const KERNEL_BYTES_PER_LINE = 4096;
 
 /** The process without lines and rings. */
 const PROCESS_BYTES = 64 * 1024 * 1024;
 
-/** Shares of the lines that may stall at once before TCP's memory is under pressure: enough, and too few. */
+/**
+ * Shares of the lines that may stall at once before TCP's memory is under pressure: enough, and too
+ * few.
+ */
 const STALLED_ENOUGH_SHARE = 0.1;
 const STALLED_TOO_FEW_SHARE = 0.01;
 
 /** A buffer below this slows readers and publishers that are far away, bytes. */
 const LEAST_BUFFER_BYTES = 64 * 1024;
 
-/** What a reader that stopped may hold in the kernel where nobody bounds it and the machine does not say, bytes. */
+/**
+ * What a reader that stopped may hold in the kernel where nobody bounds it and the machine does not
+ * say, bytes.
+ */
 const USUAL_SEND_MOST_BYTES = 4 * 1024 * 1024;
 
 /** A peer that vanished is held this long at the most, ms, before advice is given. */
@@ -95,7 +110,13 @@ function checkLibc({ platform, glibcVersion }: Machine): Finding | undefined {
 
 function checkNative({ nativeProblem }: Machine): Finding {
   const why = 'no line is held without it';
-  return found('native', nativeProblem === undefined ? 'ok' : 'problem', nativeProblem ?? 'loads', why, 'npm install');
+  return found(
+    'native',
+    nativeProblem === undefined ? 'ok' : 'problem',
+    nativeProblem ?? 'loads',
+    why,
+    'npm install',
+  );
 }
 
 function checkSocketOptions({ platform, sockets }: Machine, { lines }: Plan): Finding {
@@ -113,7 +134,9 @@ function checkSocketOptions({ platform, sockets }: Machine, { lines }: Plan): Fi
     problems.length === 0 ? 'ok' : 'advice',
     problems.length > 0 ? problems.join('; ') : set.join(', ') || 'none wanted',
     `they bound what each of ${inWords(lines)} lines may take of the kernel, and for how long`,
-    platform === 'linux' ? 'npm install koffi, where it is missing; else see what is said of the value' : 'serve on Linux',
+    platform === 'linux'
+      ? 'npm install koffi, where it is missing; else see what is said of the value'
+      : 'serve on Linux',
   );
 }
 
@@ -130,7 +153,8 @@ function checkCores({ cores }: Machine, { lines }: Plan): Finding {
 function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Finding {
   const wanted = lines + RESERVED_FILES + SPARE_SOCKETS_MAX;
   const why = `each line is an open file; ${inWords(lines)} lines take ${inWords(wanted)} with those kept for the process, and past the limit nobody is accepted`;
-  if (fileLimit === undefined) return found('file-limit', 'advice', 'not told here', why, `ulimit -n ${wanted}`);
+  if (fileLimit === undefined)
+    return found('file-limit', 'advice', 'not told here', why, `ulimit -n ${wanted}`);
   const raise = `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in the systemd unit, or docker --ulimit nofile=${wanted}`;
   const isPastCeiling = fileCeiling !== undefined && fileCeiling < wanted;
   return found(
@@ -142,8 +166,12 @@ function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Findi
   );
 }
 
-function checkMemory({ memoryBytes, cgroupMemoryBytes }: Machine, { lines, replayTotalBytes }: Plan): Finding {
-  const wanted = PROCESS_BYTES + replayTotalBytes + lines * (USER_BYTES_PER_LINE + KERNEL_BYTES_PER_LINE);
+function checkMemory(
+  { memoryBytes, cgroupMemoryBytes }: Machine,
+  { lines, replayTotalBytes }: Plan,
+): Finding {
+  const wanted =
+    PROCESS_BYTES + replayTotalBytes + lines * (USER_BYTES_PER_LINE + KERNEL_BYTES_PER_LINE);
   const isGroupBound = cgroupMemoryBytes < memoryBytes;
   const carried = Math.min(memoryBytes, cgroupMemoryBytes);
   return found(
@@ -170,7 +198,10 @@ function checkSwap({ swapBytes, swappiness }: Machine): Finding | undefined {
   );
 }
 
-function checkHugePages({ hugePages, hugePagesDefrag }: Machine, { lines }: Plan): Finding | undefined {
+function checkHugePages(
+  { hugePages, hugePagesDefrag }: Machine,
+  { lines }: Plan,
+): Finding | undefined {
   if (hugePages === undefined) return undefined;
   const isStalling = hugePages !== 'never' && hugePagesDefrag === 'always';
   const folder = '/sys/kernel/mm/transparent_hugepage';
@@ -230,7 +261,10 @@ function stalledBytes({ sockets, tcpSendBytes }: Machine): number {
   return sockets.options.sendBufferBytes ?? tcpSendBytes?.[2] ?? USUAL_SEND_MOST_BYTES;
 }
 
-function checkTcpMemory(machine: Machine, { lines, socketSendBufferBytes }: Plan): Finding | undefined {
+function checkTcpMemory(
+  machine: Machine,
+  { lines, socketSendBufferBytes }: Plan,
+): Finding | undefined {
   const { tcpMemoryBytes, memoryBytes, sockets } = machine;
   if (tcpMemoryBytes === undefined) return undefined;
   const pressureBytes = tcpMemoryBytes[1];
@@ -241,7 +275,11 @@ function checkTcpMemory(machine: Machine, { lines, socketSendBufferBytes }: Plan
   const raise = `sysctl -w net.ipv4.tcp_mem="${pagesAround(wanted).join(' ')}"`;
   return found(
     'tcp-memory',
-    carried >= lines * STALLED_ENOUGH_SHARE ? 'ok' : carried >= lines * STALLED_TOO_FEW_SHARE ? 'advice' : 'problem',
+    carried >= lines * STALLED_ENOUGH_SHARE
+      ? 'ok'
+      : carried >= lines * STALLED_TOO_FEW_SHARE
+        ? 'advice'
+        : 'problem',
     `pressure at ${bytesInWords(pressureBytes)}, which is ${inWords(carried)} stalled lines of ${bytesInWords(perLine)}`,
     `when more of ${inWords(lines)} lines stall at once, the kernel shrinks the windows of all connections of the machine, healthy ones among them`,
     isUnbounded && socketSendBufferBytes > 0
@@ -260,7 +298,10 @@ function pagesAround(pressureBytes: number): Triple {
   return [Math.floor(pages * 0.75), pages, Math.ceil(pages * 1.5)];
 }
 
-function checkSendBuffers(machine: Machine, { lines, socketSendBufferBytes }: Plan): Finding | undefined {
+function checkSendBuffers(
+  machine: Machine,
+  { lines, socketSendBufferBytes }: Plan,
+): Finding | undefined {
   const { tcpSendBytes, sockets, memoryBytes } = machine;
   if (tcpSendBytes === undefined) return undefined;
   const most = tcpSendBytes[2];
@@ -295,7 +336,10 @@ function checkReceiveBuffers({ tcpReceiveBytes }: Machine, { lines }: Plan): Fin
   );
 }
 
-function checkDeadPeers({ sockets, tcpRetries }: Machine, { lines, deadPeerTimeoutMs }: Plan): Finding | undefined {
+function checkDeadPeers(
+  { sockets, tcpRetries }: Machine,
+  { lines, deadPeerTimeoutMs }: Plan,
+): Finding | undefined {
   const isBounded = sockets.options.userTimeoutMs !== undefined;
   if (!isBounded && tcpRetries === undefined) return undefined;
   const untilGivenUpMs = isBounded ? deadPeerTimeoutMs : retryTimeMs(tcpRetries!);
@@ -312,10 +356,14 @@ function checkDeadPeers({ sockets, tcpRetries }: Machine, { lines, deadPeerTimeo
   );
 }
 
-/** How long the kernel sends again before it gives up, ms: 200 ms, twice as long each time, up to 120 s (tcp_model_timeout in net/ipv4/tcp_timer.c). */
+/**
+ * How long the kernel sends again before it gives up, ms: 200 ms, twice as long each time, up to
+ * 120 s (tcp_model_timeout in net/ipv4/tcp_timer.c).
+ */
 export function retryTimeMs(retries: number): number {
   let allMs = 0;
-  for (let nth = 0, waitMs = 200; nth <= retries; nth++, waitMs = Math.min(2 * waitMs, 120_000)) allMs += waitMs;
+  for (let nth = 0, waitMs = 200; nth <= retries; nth++, waitMs = Math.min(2 * waitMs, 120_000))
+    allMs += waitMs;
   return allMs;
 }
 
@@ -346,11 +394,16 @@ function bytesAsOption(bytes: number): string {
 /** Below 0, 0 or above, as the first version is older, the same or newer. */
 function compareVersions(one: string, other: string): number {
   const others = other.split('.').map(Number);
-  const differences = one.split('.').map((part, nth) => Number.parseInt(part, 10) - (others[nth] ?? 0));
+  const differences = one
+    .split('.')
+    .map((part, nth) => Number.parseInt(part, 10) - (others[nth] ?? 0));
   return differences.find((difference) => difference !== 0) ?? 0;
 }
 
-/** True when a version is of one of the major versions in a range such as "^20.12 || ^22", and not older than its minor one. */
+/**
+ * True when a version is of one of the major versions in a range such as "^20.12 || ^22", and not
+ * older than its minor one.
+ */
 export function isInRange(version: string, range: string): boolean {
   const [major = '', minor = ''] = version.split('.');
   return range.split(/\s*\|\|\s*/).some((caret) => {

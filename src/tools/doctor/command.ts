@@ -15,7 +15,10 @@ const EXIT_PROBLEM = 1;
 const USUAL_COLUMNS = 130;
 
 /** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
-export async function runDoctor(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Promise<number> {
+export async function runDoctor(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<number> {
   const { values: settings, warnings } = parseDoctorOptions(args, env);
   for (const warning of warnings) complain(`warning: ${warning}`);
   const { lines, socketSendBufferBytes, deadPeerTimeoutMs, json } = settings;
@@ -26,11 +29,19 @@ export async function runDoctor(args: readonly string[], env: Readonly<Record<st
     notsentLowatBytes: 0,
   });
   const report = reportOf(lines, checkMachine(machine, settings), await lookThrough(settings));
-  process.stdout.write(json ? `${JSON.stringify(report)}\n` : textOf(report, process.stdout.columns ?? USUAL_COLUMNS));
+  process.stdout.write(
+    json ? `${JSON.stringify(report)}\n` : textOf(report, process.stdout.columns ?? USUAL_COLUMNS),
+  );
   return report.problems === 0 ? EXIT_WELL : EXIT_PROBLEM;
 }
 
-async function lookThrough({ through: url, throughIdleMs: idleMs, publishKey, lines, json }: DoctorSettings) {
+async function lookThrough({
+  through: url,
+  throughIdleMs: idleMs,
+  publishKey,
+  lines,
+  json,
+}: DoctorSettings) {
   if (url === undefined) return undefined;
   if (!json) complain(`looking through ${url} for about ${Math.ceil(idleMs / 1000)} s`);
   const seen = await probePath({ url, publishKey, idleMs, answerMs: ANSWER_MS });

@@ -1,6 +1,9 @@
 /** What the doctor has to say of one thing. */
 
-/** `ok`: nothing to do. `advice`: it will do, and could be better. `problem`: lines will be refused, cut, or served late. */
+/**
+ * `ok`: nothing to do. `advice`: it will do, and could be better. `problem`: lines will be refused,
+ * cut, or served late.
+ */
 export type Level = 'ok' | 'advice' | 'problem';
 
 /** One thing that was looked at. */
@@ -12,13 +15,18 @@ export interface Finding {
   readonly value: string;
   /** Why that matters to so many lines. */
   readonly why: string;
-  /** A command, a line of configuration or an option that mends it; null where there is nothing to mend. */
+  /**
+   * A command, a line of configuration or an option that mends it; null where there is nothing to
+   * mend.
+   */
   readonly mend: string | null;
 }
 
 /** A number for people: 10,000. */
 export function inWords(value: number): string {
-  return value === Infinity ? 'no limit' : value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 });
+  return value === Infinity
+    ? 'no limit'
+    : value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 });
 }
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;

@@ -1,4 +1,7 @@
-/** The facts about a machine that bound a server of many lines, and how Linux tells them. Elsewhere most of them are undefined. */
+/**
+ * The facts about a machine that bound a server of many lines, and how Linux tells them. Elsewhere
+ * most of them are undefined.
+ */
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,7 +10,11 @@ import { availableParallelism, totalmem } from 'node:os';
 import process from 'node:process';
 import { HoldlineError } from '../../errors.js';
 import { readFileLimit } from '../../linux/file-limit.js';
-import { prepareSocketOptions, type SocketReport, type WantedSocketOptions } from '../../native/socket-options.js';
+import {
+  prepareSocketOptions,
+  type SocketReport,
+  type WantedSocketOptions,
+} from '../../native/socket-options.js';
 import { tryNative } from '../../native/uws.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
 
@@ -32,7 +39,10 @@ export interface Machine {
   readonly fileLimit: number | undefined;
   readonly fileCeiling: number | undefined;
   readonly memoryBytes: number;
-  /** The tightest memory limit of the control groups that this process is in; Infinity where there is none. */
+  /**
+   * The tightest memory limit of the control groups that this process is in; Infinity where there
+   * is none.
+   */
   readonly cgroupMemoryBytes: number;
   readonly swapBytes: number | undefined;
   /** 0 to 200: how readily the kernel swaps. */
@@ -46,13 +56,19 @@ export interface Machine {
   readonly synCookies: boolean | undefined;
   /** First and last port that outgoing connections are given. */
   readonly portRange: readonly [first: number, last: number] | undefined;
-  /** Marks of what all TCP sockets take: below the first nothing happens, past the second windows shrink, past the third it fails. */
+  /**
+   * Marks of what all TCP sockets take: below the first nothing happens, past the second windows
+   * shrink, past the third it fails.
+   */
   readonly tcpMemoryBytes: Triple | undefined;
   readonly tcpReceiveBytes: Triple | undefined;
   readonly tcpSendBytes: Triple | undefined;
   /** Times that unacknowledged data is sent again. */
   readonly tcpRetries: number | undefined;
-  /** Connections that the firewall keeps book of, now and at the most; undefined where it keeps none. */
+  /**
+   * Connections that the firewall keeps book of, now and at the most; undefined where it keeps
+   * none.
+   */
   readonly tracked: { readonly count: number; readonly max: number } | undefined;
 }
 
@@ -87,7 +103,10 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
     tcpReceiveBytes: readTriple('/proc/sys/net/ipv4/tcp_rmem'),
     tcpSendBytes: readTriple('/proc/sys/net/ipv4/tcp_wmem'),
     tcpRetries: readNumber('/proc/sys/net/ipv4/tcp_retries2'),
-    tracked: trackedCount === undefined || trackedMax === undefined ? undefined : { count: trackedCount, max: trackedMax },
+    tracked:
+      trackedCount === undefined || trackedMax === undefined
+        ? undefined
+        : { count: trackedCount, max: trackedMax },
   };
 }
 
@@ -134,8 +153,9 @@ function wordInBrackets(text: string | undefined): string | undefined {
 }
 
 /**
- * Where the control groups stand that a process is in, as /proc/self/cgroup tells it: its own folder and those above, since each may
- * bound it. In a container the path is often the host's and not there; the mount's root is then the container's own group.
+ * Where the control groups stand that a process is in, as /proc/self/cgroup tells it: its own
+ * folder and those above, since each may bound it. In a container the path is often the host's and
+ * not there; the mount's root is then the container's own group.
  */
 export function cgroupFolders(ownGroups: string, controller: string): string[] {
   const folders: string[] = [];
@@ -146,16 +166,23 @@ export function cgroupFolders(ownGroups: string, controller: string): string[] {
     if (controllers !== '' && !controllers.split(',').includes(controller)) continue;
     const mount = controllers === '' ? '/sys/fs/cgroup' : `/sys/fs/cgroup/${controller}`;
     const parts = path.split('/').filter((part) => part !== '');
-    for (let depth = parts.length; depth >= 0; depth--) folders.push([mount, ...parts.slice(0, depth)].join('/'));
+    for (let depth = parts.length; depth >= 0; depth--)
+      folders.push([mount, ...parts.slice(0, depth)].join('/'));
   }
   return folders;
 }
 
 function readCgroupMemory(): number {
   const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'memory');
-  const limits = folders.flatMap((folder) => [readNumber(`${folder}/memory.max`), readNumber(`${folder}/memory.limit_in_bytes`)]);
+  const limits = folders.flatMap((folder) => [
+    readNumber(`${folder}/memory.max`),
+    readNumber(`${folder}/memory.limit_in_bytes`),
+  ]);
   // Version 1 writes "none" as a number near 2^63.
-  return Math.min(...limits.filter((limit) => limit !== undefined && limit < 2 ** 60).map(Number), Infinity);
+  return Math.min(
+    ...limits.filter((limit) => limit !== undefined && limit < 2 ** 60).map(Number),
+    Infinity,
+  );
 }
 
 /** Cores' worth of time that the control groups allow. */
@@ -166,7 +193,9 @@ function readCpuQuota(): number {
       readNumber(`${folder}/cpu.cfs_quota_us`),
       readNumber(`${folder}/cpu.cfs_period_us`),
     ];
-    return quota !== undefined && period !== undefined && quota > 0 && period > 0 ? quota / period : Infinity;
+    return quota !== undefined && period !== undefined && quota > 0 && period > 0
+      ? quota / period
+      : Infinity;
   });
   return Math.min(...quotas, Infinity);
 }
@@ -183,7 +212,9 @@ function readNumber(path: string): number | undefined {
 /** The whole numbers in a file that holds nothing else. */
 function readNumbers(path: string): number[] | undefined {
   const text = readText(path)?.trim();
-  return text !== undefined && /^-?\d+(?:\s+-?\d+)*$/.test(text) ? text.split(/\s+/).map(Number) : undefined;
+  return text !== undefined && /^-?\d+(?:\s+-?\d+)*$/.test(text)
+    ? text.split(/\s+/).map(Number)
+    : undefined;
 }
 
 function readText(path: string): string | undefined {

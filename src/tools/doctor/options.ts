@@ -1,4 +1,7 @@
-/** The options of `holdline doctor`: one table, from which its settings, its checks and its help follow. */
+/**
+ * The options of `holdline doctor`: one table, from which its settings, its checks and its help
+ * follow.
+ */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
@@ -8,7 +11,12 @@ const SECOND = 1000;
 const HOUR = 3600 * SECOND;
 
 const DOCTOR_OPTIONS = {
-  lines: { flag: 'lines', kind: integer(1, 1_000_000), default: 10_000, help: 'lines that the machine is to hold at once' },
+  lines: {
+    flag: 'lines',
+    kind: integer(1, 1_000_000),
+    default: 10_000,
+    help: 'lines that the machine is to hold at once',
+  },
   through: {
     flag: 'through',
     kind: httpUrl(
@@ -26,14 +34,29 @@ const DOCTOR_OPTIONS = {
     default: 30 * SECOND,
     help: 'how long the stream through the proxy is left without an event',
   },
-  publishKey: { ...OPTIONS.publishKey, defaultMeans: 'none, for a server with --open-publish', help: 'key to publish with' },
+  publishKey: {
+    ...OPTIONS.publishKey,
+    defaultMeans: 'none, for a server with --open-publish',
+    help: 'key to publish with',
+  },
   socketSendBufferBytes: {
     ...OPTIONS.socketSendBufferBytes,
     help: 'as the server has it: what a reader may hold that does not read',
   },
-  deadPeerTimeoutMs: { ...OPTIONS.deadPeerTimeoutMs, help: 'as the server has it: within this a peer that vanished is gone' },
-  replayTotalBytes: { ...OPTIONS.replayTotalBytes, help: 'as the server has it: bytes that all channels keep together' },
-  json: { flag: 'json', kind: yesOrNo(), default: false, help: 'print the findings as one JSON object instead of text' },
+  deadPeerTimeoutMs: {
+    ...OPTIONS.deadPeerTimeoutMs,
+    help: 'as the server has it: within this a peer that vanished is gone',
+  },
+  replayTotalBytes: {
+    ...OPTIONS.replayTotalBytes,
+    help: 'as the server has it: bytes that all channels keep together',
+  },
+  json: {
+    flag: 'json',
+    kind: yesOrNo(),
+    default: false,
+    help: 'print the findings as one JSON object instead of text',
+  },
 } as const satisfies Record<string, OptionRow>;
 
 /** What the doctor is told, see the table. */

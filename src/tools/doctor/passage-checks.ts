@@ -46,13 +46,18 @@ function isOpened({ head }: Passage): boolean {
   return head?.status === 200;
 }
 
-function checkAnswer({ head, refusal, first, end, endCode, events }: Passage, lines: number): Finding | undefined {
+function checkAnswer(
+  { head, refusal, first, end, endCode, events }: Passage,
+  lines: number,
+): Finding | undefined {
   const why = `what one stream is answered, ${inWords(lines)} are`;
-  const problem = (value: string, mend: string): Finding => found('answer', 'problem', value, why, mend);
+  const problem = (value: string, mend: string): Finding =>
+    found('answer', 'problem', value, why, mend);
   if (head === null) {
     // A publish was answered, so somebody is there and the stream is held back.
     if (events.length > 0) return undefined;
-    if (end === null) return problem('none in time', 'see that the proxy runs, and that its server does');
+    if (end === null)
+      return problem('none in time', 'see that the proxy runs, and that its server does');
     const mend = /certificate/i.test(end.how)
       ? 'NODE_EXTRA_CA_CERTS=FILE, with the certificate of who signed it'
       : 'see that the proxy listens there, and that its server runs';
@@ -93,7 +98,8 @@ function mendOfStatus(status: number, code: string | undefined): string {
   if (status === 204) return 'the channel was deleted: publish to it, or give another one';
   if (status === 505)
     return 'the proxy speaks HTTP/1.0 to the server: nginx proxy_http_version 1.1; proxy_set_header Connection "";';
-  if (status >= 502 && status <= 504) return 'see that the server runs, and that the proxy has its address';
+  if (status >= 502 && status <= 504)
+    return 'see that the server runs, and that the proxy has its address';
   return 'this is the word of the proxy, not of Holdline: see its configuration';
 }
 
@@ -147,7 +153,11 @@ function checkCaching(passage: Passage): Finding | undefined {
     ...(age > 0 ? [`Age: ${age}`] : []),
     ...(pollIsFresh === null
       ? []
-      : [pollIsFresh ? 'a poll told of what was published' : 'a poll was answered as before a publish']),
+      : [
+          pollIsFresh
+            ? 'a poll told of what was published'
+            : 'a poll was answered as before a publish',
+        ]),
   ];
   return found(
     'caching',
@@ -177,7 +187,11 @@ function isLost({ afterMs }: ProbeEvent): boolean {
 
 /** True when the events went to a server on which the stream is not. */
 function isElsewhere({ events, first }: Passage): boolean {
-  return first !== null && events.length > 0 && events.every((event) => isLost(event) && event.subscribers === 0);
+  return (
+    first !== null &&
+    events.length > 0 &&
+    events.every((event) => isLost(event) && event.subscribers === 0)
+  );
 }
 
 function checkOneServer(passage: Passage): Finding | undefined {
@@ -194,12 +208,25 @@ function checkOneServer(passage: Passage): Finding | undefined {
 function checkBuffering(passage: Passage, lines: number): Finding | undefined {
   const { first, events, head, end } = passage;
   const wasRefused = head === null ? events.length === 0 : !isOpened(passage);
-  if (wasRefused || isElsewhere(passage) || (end !== null && events.every(isLost))) return undefined;
+  if (wasRefused || isElsewhere(passage) || (end !== null && events.every(isLost)))
+    return undefined;
   const why = `what is held back is late for all ${inWords(lines)} lines, and a client may give up before anything comes`;
   if (first === null)
-    return found('buffering', 'problem', 'nothing of the stream came, not even its first block', why, UNBUFFERED);
+    return found(
+      'buffering',
+      'problem',
+      'nothing of the stream came, not even its first block',
+      why,
+      UNBUFFERED,
+    );
   if (events.length === 0)
-    return found('buffering', 'ok', `first block after ${timeInWords(first.afterMs)}; no event was tried`, why, '');
+    return found(
+      'buffering',
+      'ok',
+      `first block after ${timeInWords(first.afterMs)}; no event was tried`,
+      why,
+      '',
+    );
   const delaysMs = events.map(({ afterMs }) => afterMs ?? Infinity);
   const leastMs = Math.min(...delaysMs);
   const level = leastMs > HELD_MS ? 'problem' : leastMs > LATE_MS ? 'advice' : 'ok';
@@ -239,8 +266,10 @@ function checkStaysOpen(passage: Passage, lines: number): Finding | undefined {
   const why =
     `a stream without events is silent but for a keepalive each --heartbeat; one that is cut sooner comes back, ` +
     `and ${inWords(lines)} of them do all the time`;
-  const judged = (level: Level, value: string, mend: string): Finding => found('stays-open', level, value, why, mend);
-  if (endCode !== null) return judged('advice', `the server itself ended the stream: ${endCode}`, 'look again later');
+  const judged = (level: Level, value: string, mend: string): Finding =>
+    found('stays-open', level, value, why, mend);
+  if (endCode !== null)
+    return judged('advice', `the server itself ended the stream: ${endCode}`, 'look again later');
   if (end !== null) {
     const how = end.how === 'ended' ? 'ended' : 'cut';
     const silent = `${timeInWords(end.silentMs)} after the last bytes of it`;
@@ -255,6 +284,9 @@ function checkStaysOpen(passage: Passage, lines: number): Finding | undefined {
       'something on the way has forgotten the connection (NAT, firewall): holdline serve --heartbeat at half its time or less',
     );
   }
-  const came = idle.blocks === 0 ? 'nothing came, keepalives included' : `${idle.blocks} blocks came, keepalives among them`;
+  const came =
+    idle.blocks === 0
+      ? 'nothing came, keepalives included'
+      : `${idle.blocks} blocks came, keepalives among them`;
   return judged('ok', `open after ${asked}; ${came}`, '');
 }

@@ -28,7 +28,10 @@ export interface End {
   readonly how: string;
 }
 
-/** The fields of a block of an event stream, the last one where a name is repeated. HTML Standard, 9.2.6. */
+/**
+ * The fields of a block of an event stream, the last one where a name is repeated. HTML Standard,
+ * 9.2.6.
+ */
 function fieldsOf(block: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
   for (const line of block.split('\n')) {
@@ -38,10 +41,15 @@ function fieldsOf(block: string): ReadonlyMap<string, string> {
   return fields;
 }
 
-/** Sends a request on a connection of its own, so that nothing depends on what became of another; not with `Connection: close`, which a proxy may heed. */
+/**
+ * Sends a request on a connection of its own, so that nothing depends on what became of another;
+ * not with `Connection: close`, which a proxy may heed.
+ */
 export function send(url: URL, options: http.RequestOptions): http.ClientRequest {
   const isSecure = url.protocol === 'https:';
-  const agent = isSecure ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
+  const agent = isSecure
+    ? new https.Agent({ keepAlive: true })
+    : new http.Agent({ keepAlive: true });
   const request = (isSecure ? https : http).request(url, { ...options, agent });
   return request.once('close', () => agent.destroy());
 }
@@ -68,7 +76,9 @@ export class ProbeStream {
   /** Text of an answer that is no stream. */
   refusal = '';
   readonly #watchedFor: string;
-  /** When data came that begins with what is watched for, by that data; ms of `performance.now()`. */
+  /**
+   * When data came that begins with what is watched for, by that data; ms of `performance.now()`.
+   */
   readonly #seenAtMs = new Map<string, number>();
   readonly #startedMs = performance.now();
   readonly #request: http.ClientRequest;

@@ -10,7 +10,11 @@ export interface Report {
   readonly advice: number;
   readonly machine: readonly Finding[];
   /** Null without `--through`. */
-  readonly through: { readonly url: string; readonly findings: readonly Finding[]; readonly seen: Passage } | null;
+  readonly through: {
+    readonly url: string;
+    readonly findings: readonly Finding[];
+    readonly seen: Passage;
+  } | null;
 }
 
 /** The report; `through` is what was seen and found on the way through a proxy. */
@@ -29,9 +33,16 @@ export function reportOf(
   };
 }
 
-/** The findings for people, in lines of so many characters, and what they come to in the last line. */
-export function textOf({ lines, problems, advice, machine, through }: Report, columns: number): string {
-  const width = Math.max(...[...machine, ...(through?.findings ?? [])].map(({ name }) => name.length));
+/**
+ * The findings for people, in lines of so many characters, and what they come to in the last line.
+ */
+export function textOf(
+  { lines, problems, advice, machine, through }: Report,
+  columns: number,
+): string {
+  const width = Math.max(
+    ...[...machine, ...(through?.findings ?? [])].map(({ name }) => name.length),
+  );
   const section = (title: string, findings: readonly Finding[]): string[] => [
     title,
     '',
@@ -52,11 +63,19 @@ const MARK_WIDTH = MARKS.problem.length + 2;
 /** Room for text beside the names, characters, however narrow the terminal. */
 const LEAST_TEXT_WIDTH = 40;
 
-function linesOf({ name, level, value, why, mend }: Finding, width: number, columns: number): string[] {
+function linesOf(
+  { name, level, value, why, mend }: Finding,
+  width: number,
+  columns: number,
+): string[] {
   const begin = `${MARKS[level].padEnd(MARK_WIDTH)}${name.padEnd(width + 2)}`;
   const indent = ' '.repeat(begin.length);
   const room = Math.max(LEAST_TEXT_WIDTH, columns - begin.length);
-  const texts = [...wrapped(value, room), ...wrapped(why, room), ...(mend === null ? [] : wrapped(`→ ${mend}`, room))];
+  const texts = [
+    ...wrapped(value, room),
+    ...wrapped(why, room),
+    ...(mend === null ? [] : wrapped(`→ ${mend}`, room)),
+  ];
   return texts.map((text, nth) => `${nth === 0 ? begin : indent}${text}`);
 }
 

@@ -1,15 +1,27 @@
-/** Asks for a channel through whatever stands in front of a server, and notes what becomes of a stream, events and polls on the way. */
+/**
+ * Asks for a channel through whatever stands in front of a server, and notes what becomes of a
+ * stream, events and polls on the way.
+ */
 
 import { randomBytes } from 'node:crypto';
 import { ProbeStream, send, type End, type Head } from './probe-stream.js';
 
-/** How long an answer, a first block or an event may take before it counts as held back, ms, unless a test says otherwise. */
+/**
+ * How long an answer, a first block or an event may take before it counts as held back, ms, unless
+ * a test says otherwise.
+ */
 export const ANSWER_MS = 3_000;
 
-/** An event that comes this long after its publish was answered is late, ms; then another one is tried. */
+/**
+ * An event that comes this long after its publish was answered is late, ms; then another one is
+ * tried.
+ */
 export const LATE_MS = 100;
 
-/** Events that are published before the idle time: the quickest counts, since one may meet a busy moment. */
+/**
+ * Events that are published before the idle time: the quickest counts, since one may meet a busy
+ * moment.
+ */
 const EVENTS = 3;
 
 /** How long what follows a first block may take, which left the server in the same write, ms. */
@@ -31,7 +43,10 @@ export interface ProbeEvent {
   readonly id: number;
   /** Lines on the channel where it was published. */
   readonly subscribers: number;
-  /** From the answer to its publish until it came on the stream, ms; 0 where it was the first to come, null where it did not come. */
+  /**
+   * From the answer to its publish until it came on the stream, ms; 0 where it was the first to
+   * come, null where it did not come.
+   */
   readonly afterMs: number | null;
 }
 
@@ -68,7 +83,10 @@ export interface Passage {
   readonly endCode: string | null;
 }
 
-/** Looks at the way. Takes the idle time and a few seconds; what goes wrong on the way is in what it returns. */
+/**
+ * Looks at the way. Takes the idle time and a few seconds; what goes wrong on the way is in what it
+ * returns.
+ */
 export function probePath(options: ProbeOptions): Promise<Passage> {
   return new Probe(options).go();
 }
@@ -101,7 +119,10 @@ class Probe {
   async go(): Promise<Passage> {
     const stream = this.#stream;
     const { answerMs } = this.#options;
-    await stream.waitFor(() => stream.end !== undefined || stream.firstAfterMs !== undefined, answerMs);
+    await stream.waitFor(
+      () => stream.end !== undefined || stream.firstAfterMs !== undefined,
+      answerMs,
+    );
     const isRefused = stream.head !== undefined && stream.head.status !== 200;
     if (isRefused || stream.end !== undefined) return this.#passage({});
 
@@ -115,7 +136,8 @@ class Probe {
 
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
-    const lateEvent = stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
+    const lateEvent =
+      stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
     return this.#passage({ events, pollIsFresh, comeback, idle, lateEvent });
   }
 
@@ -126,7 +148,8 @@ class Probe {
       url: this.#options.url,
       head: head ?? null,
       refusal,
-      first: firstAfterMs === undefined ? null : { afterMs: firstAfterMs, position: position ?? null },
+      first:
+        firstAfterMs === undefined ? null : { afterMs: firstAfterMs, position: position ?? null },
       events: [],
       lateEvent: null,
       publishRefusal: this.#publishRefusal,
@@ -157,20 +180,39 @@ class Probe {
     const data = `${this.#token} ${++this.#published}`;
     const url = new URL(this.#url);
     url.searchParams.set('event', 'holdline-doctor');
-    const authorization: Record<string, string> = publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-    const answer = await this.#ask(url, 'POST', { 'Content-Type': 'text/plain', ...authorization }, data);
-    const receipt = typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);
+    const authorization: Record<string, string> =
+      publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
+    const answer = await this.#ask(
+      url,
+      'POST',
+      { 'Content-Type': 'text/plain', ...authorization },
+      data,
+    );
+    const receipt =
+      typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);
     if (receipt === undefined || typeof answer === 'string') {
-      this.#publishRefusal = typeof answer === 'string' ? answer : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
+      this.#publishRefusal =
+        typeof answer === 'string'
+          ? answer
+          : `${answer.status} ${answer.text.trim().slice(0, 300)}`;
       return undefined;
     }
     const stream = this.#stream;
-    await stream.waitFor(() => stream.seenAtMs(data) !== undefined || stream.end !== undefined, this.#options.answerMs);
+    await stream.waitFor(
+      () => stream.seenAtMs(data) !== undefined || stream.end !== undefined,
+      this.#options.answerMs,
+    );
     const seenAtMs = stream.seenAtMs(data);
-    return { ...receipt, afterMs: seenAtMs === undefined ? null : Math.max(0, seenAtMs - answer.atMs) };
+    return {
+      ...receipt,
+      afterMs: seenAtMs === undefined ? null : Math.max(0, seenAtMs - answer.atMs),
+    };
   }
 
-  /** What the same short-poll is answered each time, as one text; null when it is not answered as a poll is. */
+  /**
+   * What the same short-poll is answered each time, as one text; null when it is not answered as a
+   * poll is.
+   */
   async #poll(): Promise<string | null> {
     const { position } = this.#stream;
     if (position === undefined) return null;
@@ -186,8 +228,12 @@ class Probe {
     if (newest < 1) return null;
     const askedAfter = newest - 1;
     const stream = new ProbeStream(this.#url, { 'Last-Event-ID': String(askedAfter) }, this.#token);
-    await stream.waitFor(() => stream.firstAfterMs !== undefined || stream.end !== undefined, this.#options.answerMs);
-    if (stream.position !== undefined && stream.position > askedAfter) await stream.waitFor(() => stream.gap, FOLLOWING_MS);
+    await stream.waitFor(
+      () => stream.firstAfterMs !== undefined || stream.end !== undefined,
+      this.#options.answerMs,
+    );
+    if (stream.position !== undefined && stream.position > askedAfter)
+      await stream.waitFor(() => stream.gap, FOLLOWING_MS);
     const { position, gap, firstAfterMs } = stream;
     stream.close();
     return { askedAfter, opened: firstAfterMs !== undefined, position: position ?? null, gap };
@@ -202,11 +248,18 @@ class Probe {
   }
 
   /** One request, and its answer or why there is none. */
-  async #ask(url: URL, method: string, headers: Readonly<Record<string, string>>, body = ''): Promise<Answer | string> {
+  async #ask(
+    url: URL,
+    method: string,
+    headers: Readonly<Record<string, string>>,
+    body = '',
+  ): Promise<Answer | string> {
     const { answerMs } = this.#options;
     const request = send(url, { method, headers, signal: AbortSignal.timeout(answerMs) });
     return new Promise((resolve) => {
-      request.on('error', (error) => resolve(error.name === 'AbortError' ? `no answer within ${answerMs} ms` : error.message));
+      request.on('error', (error) =>
+        resolve(error.name === 'AbortError' ? `no answer within ${answerMs} ms` : error.message),
+      );
       request.on('response', (response) => {
         let text = '';
         response.setEncoding('utf8');
@@ -226,7 +279,9 @@ class Probe {
 function receiptIn(text: string): Pick<ProbeEvent, 'id' | 'subscribers'> | undefined {
   try {
     const { id, subscribers } = JSON.parse(text) as { id?: unknown; subscribers?: unknown };
-    return typeof id === 'number' && typeof subscribers === 'number' ? { id, subscribers } : undefined;
+    return typeof id === 'number' && typeof subscribers === 'number'
+      ? { id, subscribers }
+      : undefined;
   } catch {
     return undefined;
   }

@@ -16,7 +16,10 @@ const EXIT_FLAWED = 1;
 const SAME_SIGNAL_MS = 100;
 
 /** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
-export async function runLoad(args: readonly string[], surroundings: LoadSurroundings): Promise<number> {
+export async function runLoad(
+  args: readonly string[],
+  surroundings: LoadSurroundings,
+): Promise<number> {
   const { values: settings, warnings } = parseLoadOptions(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
   checkReportFiles(settings);

@@ -1,14 +1,22 @@
-/** The kinds of option value that only a load has: URLs of any event stream, shares, rates, and how clients behave. */
+/**
+ * The kinds of option value that only a load has: URLs of any event stream, shares, rates, and how
+ * clients behave.
+ */
 
 import { form, type Kind } from '../../options/kinds.js';
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2 };
 
-/** A URL of plain HTTP with any path and query, without user and fragment. The value is as `URL` writes it. */
+/**
+ * A URL of plain HTTP with any path and query, without user and fragment. The value is as `URL`
+ * writes it.
+ */
 export function streamUrl(accepted: string): Kind<string> {
   return form('URL', accepted, (text) =>
     // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
-    /^http:\/\/[^\s/?#@]{1,255}\/[^\s#]*$/i.test(text) && URL.canParse(text) ? new URL(text).href : undefined,
+    /^http:\/\/[^\s/?#@]{1,255}\/[^\s#]*$/i.test(text) && URL.canParse(text)
+      ? new URL(text).href
+      : undefined,
   );
 }
 
@@ -35,12 +43,18 @@ export function perSecond(min: number, max: number): Kind<number> {
     const rate = Number(/^(\d{1,9})\/s$/.exec(text)?.[1]);
     return rate >= min && rate <= max ? rate : undefined;
   };
-  return form('RATE', `a rate from ${min}/s to ${max}/s, such as 500/s`, read, (rate) => `${rate}/s`);
+  return form(
+    'RATE',
+    `a rate from ${min}/s to ${max}/s, such as 500/s`,
+    read,
+    (rate) => `${rate}/s`,
+  );
 }
 
 /** A share in a minute: `2%/min` is 0.02. */
 export function sharePerMinute(): Kind<number> {
-  const read = (text: string): number | undefined => (text.endsWith('/min') ? readPercent(text.slice(0, -4)) : undefined);
+  const read = (text: string): number | undefined =>
+    text.endsWith('/min') ? readPercent(text.slice(0, -4)) : undefined;
   return form(
     'SHARE/min',
     'a share in a minute from 0%/min to 100%/min, such as 2%/min',
@@ -61,7 +75,9 @@ export function slowReaders(): Kind<SlowReaders> {
     const parts = /^([^:]+):(\d{1,9})(B|KiB|MiB)\/s$/.exec(text);
     const ofAll = readPercent(parts?.[1] ?? '');
     const bytesPerSecond = parts === null ? 0 : Number(parts[2]) * UNITS[parts[3]!]!;
-    return ofAll === undefined || bytesPerSecond === 0 ? undefined : { share: ofAll, bytesPerSecond };
+    return ofAll === undefined || bytesPerSecond === 0
+      ? undefined
+      : { share: ofAll, bytesPerSecond };
   };
   return form(
     'SHARE:SIZE/s',

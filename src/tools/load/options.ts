@@ -1,4 +1,7 @@
-/** The options of `holdline load`: one table, from which its settings, its checks and its help follow. */
+/**
+ * The options of `holdline load`: one table, from which its settings, its checks and its help
+ * follow.
+ */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
@@ -19,7 +22,10 @@ const SMALLEST_EVENT_BYTES = 64;
 /** Files beside the connections of a process's clients. */
 const PROCESS_FILES = 64;
 
-/** Bytes for the books of what each client was given: a bit for each client and event, and for each event its id. */
+/**
+ * Bytes for the books of what each client was given: a bit for each client and event, and for each
+ * event its id.
+ */
 const BOOK_BYTES = 1024 * MiB;
 const EVENT_BYTES = 9;
 
@@ -32,7 +38,9 @@ const LOAD_OPTIONS = {
   },
   publishUrl: {
     flag: 'publish-url',
-    kind: streamUrl('a URL of plain HTTP with a path, such as http://127.0.0.1:8080/publish?id=load'),
+    kind: streamUrl(
+      'a URL of plain HTTP with a path, such as http://127.0.0.1:8080/publish?id=load',
+    ),
     default: undefined,
     defaultMeans: 'the same as --url',
     help: 'where to publish, on servers of other makes: each event is the body of a POST there, one after the other',
@@ -49,21 +57,36 @@ const LOAD_OPTIONS = {
     default: 100,
     help: 'clients, each with a connection of its own',
   },
-  ratePerSecond: { flag: 'rate', kind: integer(1, 100_000), default: 10, help: 'events published in a second' },
+  ratePerSecond: {
+    flag: 'rate',
+    kind: integer(1, 100_000),
+    default: 10,
+    help: 'events published in a second',
+  },
   sizeBytes: {
     flag: 'size',
     kind: size(SMALLEST_EVENT_BYTES, MiB),
     default: 256,
     help: 'bytes of data in an event',
   },
-  durationMs: { flag: 'duration', kind: time(100, 24 * HOUR), default: 10 * SECOND, help: 'how long events are published' },
+  durationMs: {
+    flag: 'duration',
+    kind: time(100, 24 * HOUR),
+    default: 10 * SECOND,
+    help: 'how long events are published',
+  },
   pollIntervalMs: {
     flag: 'poll-interval',
     kind: time(10, 10 * MINUTE),
     default: 2 * SECOND,
     help: 'how often each client of short-poll asks',
   },
-  processes: { flag: 'processes', kind: integer(1, 256), default: 1, help: 'processes that the clients are spread over' },
+  processes: {
+    flag: 'processes',
+    kind: integer(1, 256),
+    default: 1,
+    help: 'processes that the clients are spread over',
+  },
   rampPerSecond: {
     flag: 'ramp',
     kind: perSecond(1, 1_000_000),
@@ -103,7 +126,11 @@ const LOAD_OPTIONS = {
     defaultMeans: 'none',
     help: 'so long after the first event all of them drop their connections, and come back at once',
   },
-  publishKey: { ...OPTIONS.publishKey, defaultMeans: 'none, for a server with --open-publish', help: 'key to publish with' },
+  publishKey: {
+    ...OPTIONS.publishKey,
+    defaultMeans: 'none, for a server with --open-publish',
+    help: 'key to publish with',
+  },
   serverPid: {
     flag: 'server-pid',
     kind: integer(1, 4_194_304),
@@ -125,7 +152,12 @@ const LOAD_OPTIONS = {
     defaultMeans: 'none',
     help: 'write the figures there as one JSON object',
   },
-  json: { flag: 'json', kind: yesOrNo(), default: false, help: 'print the figures as one JSON object instead of a table' },
+  json: {
+    flag: 'json',
+    kind: yesOrNo(),
+    default: false,
+    help: 'print the figures as one JSON object instead of a table',
+  },
   quiet: { flag: 'quiet', kind: yesOrNo(), default: false, help: 'show no progress on stderr' },
 } as const satisfies Record<string, OptionRow>;
 
@@ -167,9 +199,19 @@ export function parseLoadOptions(
 
 /** What is wrong with options that are each acceptable, in words; undefined when nothing is. */
 function problemOf(values: LoadSettings, fileLimit: number | undefined): string | undefined {
-  const { connections, processes, checkedShare, stalledShare, slowReaders: slow, transport, herdAtMs, durationMs } = values;
+  const {
+    connections,
+    processes,
+    checkedShare,
+    stalledShare,
+    slowReaders: slow,
+    transport,
+    herdAtMs,
+    durationMs,
+  } = values;
   const events = eventsOf(values);
-  if (processes > connections) return `--processes: ${processes} is more than there are clients (--connections ${connections})`;
+  if (processes > connections)
+    return `--processes: ${processes} is more than there are clients (--connections ${connections})`;
   const filesPerProcess = Math.ceil(connections / processes) + PROCESS_FILES;
   if (fileLimit !== undefined && filesPerProcess > fileLimit) {
     const most = Math.max(fileLimit - PROCESS_FILES, 0) * processes;
@@ -184,9 +226,11 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
       `takes more than ${BOOK_BYTES} bytes, a bit each; ask for fewer connections or fewer events, or check fewer clients (--check)`
     );
   }
-  if (stalledShare + (slow?.share ?? 0) > 1) return '--stalled and --slow: together they are more than all clients';
+  if (stalledShare + (slow?.share ?? 0) > 1)
+    return '--stalled and --slow: together they are more than all clients';
   const isPoll = transport.endsWith('poll');
-  if (isPoll && checkedShare < 1) return `--check: every answer to a poll is read, so leave it out with --transport ${transport}`;
+  if (isPoll && checkedShare < 1)
+    return `--check: every answer to a poll is read, so leave it out with --transport ${transport}`;
   if (isPoll && (stalledShare > 0 || slow !== undefined)) {
     return `--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
   }

@@ -31,7 +31,15 @@ export function describeMachine(): Machine {
 }
 
 /** The same in a line. */
-export function machineWords({ cpu, cores, memoryBytes, system, glibc, node, holdline }: Machine): string {
+export function machineWords({
+  cpu,
+  cores,
+  memoryBytes,
+  system,
+  glibc,
+  node,
+  holdline,
+}: Machine): string {
   return [
     cpu,
     `${cores} ${cores === 1 ? 'core' : 'cores'}`,
@@ -45,8 +53,11 @@ export function machineWords({ cpu, cores, memoryBytes, system, glibc, node, hol
 
 /** Only a diagnostic report tells it. */
 function glibcVersion(): string | null {
-  // Else the name of the other end of every connection is asked for, which blocks (Node 20.13 and newer; before, it takes its time).
+  // Else the name of the other end of every connection is asked for, which blocks (Node 20.13 and
+  // newer; before, it takes its time).
   (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
-  const { header } = process.report.getReport() as unknown as { readonly header: { readonly glibcVersionRuntime?: string } };
+  const { header } = process.report.getReport() as unknown as {
+    readonly header: { readonly glibcVersionRuntime?: string };
+  };
   return header.glibcVersionRuntime ?? null;
 }

@@ -1,6 +1,7 @@
 /**
- * The frame of every HTML report: one file that needs no network, in the colours that the reader's system asks for, on a laptop as
- * on a phone. What it holds is built from blocks: figures, tables, notes, commands and plots.
+ * The frame of every HTML report: one file that needs no network, in the colours that the reader's
+ * system asks for, on a laptop as on a phone. What it holds is built from blocks: figures, tables,
+ * notes, commands and plots.
  */
 
 import { createHash } from 'node:crypto';
@@ -80,7 +81,8 @@ export function htmlDocument(page: Page): string {
           </div>
         </header>
         <main>
-          ${verdict === undefined ? [] : html`<p class="verdict ${verdict.tone}">${verdict.text}</p>`} ${sections.map(sectionOf)}
+          ${verdict === undefined ? [] : html`<p class="verdict ${verdict.tone}">${verdict.text}</p>`}
+          ${sections.map(sectionOf)}
         </main>
         ${footer === undefined ? [] : html`<footer>${footer}</footer>`}
         <!-- uPlot, https://github.com/leeoniya/uPlot, MIT License, Copyright (c) 2022 Leon Sorokin -->
@@ -174,7 +176,9 @@ function sectionOf({ title, intro, blocks }: Section): Html {
 function contentOf(cell: Cell): string | Html {
   if (cell instanceof Html || typeof cell === 'string') return cell;
   const content = typeof cell === 'number' ? cell : cell.text;
-  return typeof content === 'number' ? content.toLocaleString('en-US', { maximumFractionDigits: 3 }) : content;
+  return typeof content === 'number'
+    ? content.toLocaleString('en-US', { maximumFractionDigits: 3 })
+    : content;
 }
 
 function toneOf(cell: Cell): string {
@@ -188,7 +192,10 @@ const ICON =
       "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' stroke-linecap='round' fill='none'/></svg>",
   );
 
-/** What stands inline in every report, and the policy under which nothing else runs and nothing is loaded (CSP Level 3). */
+/**
+ * What stands inline in every report, and the policy under which nothing else runs and nothing is
+ * loaded (CSP Level 3).
+ */
 interface Parts {
   readonly style: Html;
   readonly library: Html;
@@ -203,7 +210,8 @@ function readParts(): Parts {
   const { resolve } = createRequire(import.meta.url);
   const libraryText = (file: string): string => readFileSync(resolve(`uplot/dist/${file}`), 'utf8');
   // What runs in a page is built into dist/, beside src/ as beside this file when it is built.
-  const ownText = (file: string): string => readFileSync(new URL(`../../../dist/browser/${file}`, import.meta.url), 'utf8');
+  const ownText = (file: string): string =>
+    readFileSync(new URL(`../../../dist/browser/${file}`, import.meta.url), 'utf8');
   const style = libraryText('uPlot.min.css') + ownText('report.css');
   const library = libraryText('uPlot.iife.min.js');
   const program = ownText('report.js').replace(/^\/\/# sourceMappingURL=.*$/m, '');

@@ -1,11 +1,27 @@
-/** A plot as a block of a report: what is drawn, in units that read well. The drawing is src/browser/report.ts's. */
+/**
+ * A plot as a block of a report: what is drawn, in units that read well. The drawing is
+ * src/browser/report.ts's.
+ */
 
 import { html, jsonElement, type Html } from './html.js';
 
-/** What values are, from which their unit on the page follows. A share is 1 for all of it, or for one core. */
-export type Quantity = 'count' | 'per second' | 'ms' | 'seconds' | 'bytes' | 'bytes per second' | 'share';
+/**
+ * What values are, from which their unit on the page follows. A share is 1 for all of it, or for
+ * one core.
+ */
+export type Quantity =
+  | 'count'
+  | 'per second'
+  | 'ms'
+  | 'seconds'
+  | 'bytes'
+  | 'bytes per second'
+  | 'share';
 
-/** How values lie along an axis. `percentile` takes values from 0 to 100 and spreads them out towards 100. */
+/**
+ * How values lie along an axis. `percentile` takes values from 0 to 100 and spreads them out
+ * towards 100.
+ */
 export type Spread = 'linear' | 'log' | 'percentile';
 
 /** One axis. */
@@ -19,7 +35,10 @@ export interface Axis {
 /** One line, or one cloud of points. */
 export interface Series {
   readonly label: string;
-  /** A value for each x; null where there is none. Not finite ones, and ones below what a log axis shows, are as null. */
+  /**
+   * A value for each x; null where there is none. Not finite ones, and ones below what a log axis
+   * shows, are as null.
+   */
   readonly values: readonly (number | null)[];
   /** `line` by default; `area` is a line that is filled down to the axis. */
   readonly mark?: 'line' | 'area' | 'dashed' | 'points';
@@ -101,7 +120,10 @@ export function drawingOf({ x, y, xs, series, marks = [], together }: Plot): Dra
   };
 }
 
-/** A unit: how many of the quantity it is, and from which largest value on the values are told in it. */
+/**
+ * A unit: how many of the quantity it is, and from which largest value on the values are told in
+ * it.
+ */
 interface Unit {
   readonly name: string;
   readonly size: number;
@@ -140,12 +162,20 @@ const UNITS: Readonly<Record<Quantity, readonly Unit[]>> = {
   share: [{ name: '%', size: 0.01, from: 0 }],
 };
 
-/** The unit in which the values of an axis read well: its largest, or its least where it is logarithmic, decides. */
+/**
+ * The unit in which the values of an axis read well: its largest, or its least where it is
+ * logarithmic, decides.
+ */
 function unitOf({ quantity, spread }: Axis, lists: readonly (readonly (number | null)[])[]): Unit {
   const units = UNITS[quantity];
-  const values = lists.flat().filter((value) => value !== null && Number.isFinite(value) && value !== 0) as number[];
+  const values = lists
+    .flat()
+    .filter((value) => value !== null && Number.isFinite(value) && value !== 0) as number[];
   const sizes = values.map(Math.abs);
-  const deciding = sizes.reduce((a, b) => (spread === 'log' ? Math.min(a, b) : Math.max(a, b)), sizes[0] ?? 0);
+  const deciding = sizes.reduce(
+    (a, b) => (spread === 'log' ? Math.min(a, b) : Math.max(a, b)),
+    sizes[0] ?? 0,
+  );
   return units.findLast(({ from }) => deciding >= from) ?? units[0]!;
 }
 

@@ -1,4 +1,7 @@
-/** Figures as people read them, in English: thousands parted, and in the unit that leaves few digits. */
+/**
+ * Figures as people read them, in English: thousands parted, and in the unit that leaves few
+ * digits.
+ */
 
 /** `1,234.5`: to so many decimals. */
 export function decimal(value: number, decimals = 3): string {
@@ -13,7 +16,9 @@ export function percent(share: number): string {
 /** `1.5 million`, `12.3 thousand`, `9,999`. */
 export function rough(count: number): string {
   if (count >= 1e6) return `${significant(count / 1e6)} million`;
-  return count >= 1e5 ? `${significant(count / 1e3)} thousand` : decimal(count, count < 100 ? 1 : 0);
+  return count >= 1e5
+    ? `${significant(count / 1e3)} thousand`
+    : decimal(count, count < 100 ? 1 : 0);
 }
 
 /** `85.2 ms`, `1.25 s`. */
@@ -32,5 +37,7 @@ export function size(bytes: number): string {
 
 /** Three digits that matter, and never fewer than the whole number has. */
 function significant(value: number): string {
-  return Math.abs(value) >= 1000 ? decimal(value, 0) : value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
+  return Math.abs(value) >= 1000
+    ? decimal(value, 0)
+    : value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
 }

@@ -24,7 +24,11 @@ process.on('message', (message) => {
   const send = (answer: Answer): void => void process.send?.(answer);
   answerTo(question).then(
     (value) => send({ ask: question.ask, value }),
-    (error: unknown) => send({ ask: question.ask, error: error instanceof Error ? String(error.stack) : String(error) }),
+    (error: unknown) =>
+      send({
+        ask: question.ask,
+        error: error instanceof Error ? String(error.stack) : String(error),
+      }),
   );
 });
 process.on('disconnect', () => process.exit(0));

@@ -19,7 +19,11 @@ export function pause(ms: number): Promise<void> {
 }
 
 /** Runs `task` for 0 … `count` − 1, at most `atOnce` of them at a time. */
-export async function forEachOf(count: number, atOnce: number, task: (index: number) => Promise<void>): Promise<void> {
+export async function forEachOf(
+  count: number,
+  atOnce: number,
+  task: (index: number) => Promise<void>,
+): Promise<void> {
   let next = 0;
   const worker = async (): Promise<void> => {
     while (next < count) await task(next++);

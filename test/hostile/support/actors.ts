@@ -11,7 +11,12 @@ export type ParametersOf<Name extends ActorName> = Parameters<(typeof ACTORS)[Na
 
 /** What the process is asked. */
 export type Question =
-  | { readonly ask: number; readonly begin: ActorName; readonly port: number; readonly parameters: unknown }
+  | {
+      readonly ask: number;
+      readonly begin: ActorName;
+      readonly port: number;
+      readonly parameters: unknown;
+    }
   | { readonly ask: number; readonly look: number }
   | { readonly ask: number; readonly stop: number };
 

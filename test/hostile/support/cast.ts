@@ -1,4 +1,7 @@
-/** A process beside the test's own, in which attacks run: what the test measures is not its own loop. */
+/**
+ * A process beside the test's own, in which attacks run: what the test measures is not its own
+ * loop.
+ */
 import { fork, type ChildProcess } from 'node:child_process';
 import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +21,10 @@ type WithoutAsk<Q> = Q extends Question ? Omit<Q, 'ask'> : never;
 
 export class Cast {
   readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+  >();
   #asked = 0;
 
   private constructor(child: ChildProcess) {
@@ -31,22 +37,31 @@ export class Cast {
       else waiting?.reject(new Error(error));
     });
     child.on('exit', (code, signal) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(`the actors' process is gone: ${code ?? signal}`));
+      for (const { reject } of this.#waiting.values())
+        reject(new Error(`the actors' process is gone: ${code ?? signal}`));
       this.#waiting.clear();
     });
   }
 
   /**
-   * Starts a process. One that attacks goes behind the others where all want a core, so that the control line's figures are the
-   * server's and not those of two programs on one core.
+   * Starts a process. One that attacks goes behind the others where all want a core, so that the
+   * control line's figures are the server's and not those of two programs on one core.
    */
   static start({ isAttacker }: { isAttacker: boolean }): Cast {
-    const child = fork(PROGRAM, [], { execArgv: ['--import', 'tsx'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    if (isAttacker && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    const child = fork(PROGRAM, [], {
+      execArgv: ['--import', 'tsx'],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    if (isAttacker && child.pid !== undefined)
+      setPriority(child.pid, constants.priority.PRIORITY_LOW);
     return new Cast(child);
   }
 
-  async begin<Name extends ActorName>(name: Name, port: number, parameters: ParametersOf<Name>): Promise<Role> {
+  async begin<Name extends ActorName>(
+    name: Name,
+    port: number,
+    parameters: ParametersOf<Name>,
+  ): Promise<Role> {
     const handle = (await this.#ask({ begin: name, port, parameters })) as number;
     return {
       look: async () => (await this.#ask({ look: handle })) as Figures,
@@ -78,5 +93,9 @@ export function sharedCasts(): () => { witnesses: Cast; attackers: Cast } {
     casts?.witnesses.end();
     casts?.attackers.end();
   });
-  return () => (casts ??= { witnesses: Cast.start({ isAttacker: false }), attackers: Cast.start({ isAttacker: true }) });
+  return () =>
+    (casts ??= {
+      witnesses: Cast.start({ isAttacker: false }),
+      attackers: Cast.start({ isAttacker: true }),
+    });
 }

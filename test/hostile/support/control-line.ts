@@ -1,6 +1,7 @@
 /**
- * The control line as an actor: one event stream and a publisher of its own, twenty events a second. Each event that was acknowledged
- * must come once, in order, on the one connection; how long that took is measured from the moment an event was due.
+ * The control line as an actor: one event stream and a publisher of its own, twenty events a
+ * second. Each event that was acknowledged must come once, in order, on the one connection; how
+ * long that took is measured from the moment an event was due.
  */
 import { RawConnection, requestBytes, ResponseReader } from '../../support/wire.js';
 import { pause, percentile, type Acting, type Actor, type Figures } from './actor.js';
@@ -11,7 +12,10 @@ export interface ControlLineParameters {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** How long a publisher waits for an answer before it gives up, ms: longer than any that the server may keep it waiting. */
+/**
+ * How long a publisher waits for an answer before it gives up, ms: longer than any that the server
+ * may keep it waiting.
+ */
 const GIVE_UP_MS = 5_000;
 /** How long a look waits for what was published before it, ms. */
 const SETTLE_MS = 7_000;
@@ -40,11 +44,14 @@ class Publisher {
   }
 
   async publish(channel: string, body: string): Promise<{ status: number; text: string }> {
-    const connection = this.#connectionOf(this.#idle.pop()) ?? (await RawConnection.open(this.#port));
+    const connection =
+      this.#connectionOf(this.#idle.pop()) ?? (await RawConnection.open(this.#port));
     const pieces: Buffer[] = [];
     const reader = new ResponseReader((piece) => void pieces.push(piece));
     connection.consume = (bytes) => reader.feed(bytes);
-    connection.send(requestBytes(this.#port, 'POST', `/${channel}`, { headers: this.#headers, body }));
+    connection.send(
+      requestBytes(this.#port, 'POST', `/${channel}`, { headers: this.#headers, body }),
+    );
     try {
       const isAnswered = (): boolean => {
         if (connection.closed && !reader.complete) throw new Error('closed without an answer');
@@ -59,7 +66,10 @@ class Publisher {
     return { status: reader.head!.status, text: Buffer.concat(pieces).toString() };
   }
 
-  /** Closes those that were opened while the server was slow: they would be taken for what an attack left behind. */
+  /**
+   * Closes those that were opened while the server was slow: they would be taken for what an attack
+   * left behind.
+   */
   trim(): void {
     for (const connection of this.#idle.splice(1)) connection.destroy();
   }
@@ -73,7 +83,10 @@ class Publisher {
   }
 }
 
-export const controlLine: Actor<ControlLineParameters> = async (port, { channel, ratePerSecond, headers = {} }) => {
+export const controlLine: Actor<ControlLineParameters> = async (
+  port,
+  { channel, ratePerSecond, headers = {} },
+) => {
   let sent: Sent[] = [];
   const byIndex = new Map<number, Sent>();
   const seenIndices = new Set<number>();
@@ -110,7 +123,9 @@ export const controlLine: Actor<ControlLineParameters> = async (port, { channel,
     for (const text of blocks) block(text);
   });
   stream.consume = (bytes) => reader.feed(bytes);
-  stream.send(requestBytes(port, 'GET', `/${channel}`, { headers: { Accept: 'text/event-stream' } }));
+  stream.send(
+    requestBytes(port, 'GET', `/${channel}`, { headers: { Accept: 'text/event-stream' } }),
+  );
   await stream.waitFor('the prelude', () => started);
 
   const publisher = new Publisher(port, headers);
@@ -150,17 +165,21 @@ export const controlLine: Actor<ControlLineParameters> = async (port, { channel,
   const timer = setInterval(sendWhatIsDue, 5);
 
   const isSettled = (event: Sent): boolean =>
-    event.failed || (event.status !== undefined && (event.status !== 200 || event.deliveredMs !== undefined));
+    event.failed ||
+    (event.status !== undefined && (event.status !== 200 || event.deliveredMs !== undefined));
 
   async function look(): Promise<Figures> {
     const phase = sent;
     sent = [];
     const deadlineMs = performance.now() + SETTLE_MS;
-    while (!phase.every(isSettled) && !stream.closed && performance.now() < deadlineMs) await pause(5);
+    while (!phase.every(isSettled) && !stream.closed && performance.now() < deadlineMs)
+      await pause(5);
     publisher.trim();
     const answered = phase.filter(({ status }) => status === 200);
     const delivered = answered.filter(({ deliveredMs }) => deliveredMs !== undefined);
-    const publishMs = phase.flatMap(({ answeredMs, dueMs }) => (answeredMs === undefined ? [GIVE_UP_MS] : [answeredMs - dueMs]));
+    const publishMs = phase.flatMap(({ answeredMs, dueMs }) =>
+      answeredMs === undefined ? [GIVE_UP_MS] : [answeredMs - dueMs],
+    );
     const deliverMs = delivered.map((event) => Math.max(0, event.deliveredMs! - event.answeredMs!));
     const throughMs = delivered.map((event) => event.deliveredMs! - event.dueMs);
     return {

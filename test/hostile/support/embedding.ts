@@ -1,7 +1,12 @@
-/** A program that embeds the library, with hooks of the kind its environment names: a child process, since a fault may end it. */
+/**
+ * A program that embeds the library, with hooks of the kind its environment names: a child process,
+ * since a fault may end it.
+ */
 import type { createServer as CreateServer } from '../../../src/index.js';
 
-const { createServer } = (await import(new URL('../../../dist/index.js', import.meta.url).href)) as {
+const { createServer } = (await import(
+  new URL('../../../dist/index.js', import.meta.url).href
+)) as {
   createServer: typeof CreateServer;
 };
 
@@ -20,7 +25,9 @@ const HOOKS: Readonly<Record<string, object>> = {
   'authorize: a promise of undefined': { authorize: () => Promise.resolve() },
   'authorize: a promise of an object': { authorize: () => Promise.resolve({}) },
   'authorize: throws': { authorize: fail },
-  'authorize: rejects': { authorize: () => Promise.reject(new Error('the program made a mistake')) },
+  'authorize: rejects': {
+    authorize: () => Promise.reject(new Error('the program made a mistake')),
+  },
   'authorize: rejects later': { authorize: () => Promise.resolve().then(fail) },
   'onOpen: throws': { onOpen: fail },
   'onOpen: rejects': { onOpen: () => Promise.reject(new Error('the program made a mistake')) },
@@ -35,7 +42,13 @@ const HOOKS: Readonly<Record<string, object>> = {
 try {
   const hooks = HOOKS[process.argv[2] as string];
   if (hooks === undefined) throw new Error(`no hooks are called ${process.argv[2]}`);
-  const server = createServer({ port: 0, firstId: 1, openPublish: process.argv[3] === 'open', opsKey: 'o', ...hooks });
+  const server = createServer({
+    port: 0,
+    firstId: 1,
+    openPublish: process.argv[3] === 'open',
+    opsKey: 'o',
+    ...hooks,
+  });
   const { port } = await server.listen();
   process.send?.({ port });
 } catch (error) {

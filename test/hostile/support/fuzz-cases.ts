@@ -1,4 +1,7 @@
-/** Cases for the fuzzer: what may come over one connection, made from a seed; some of it right, most of it not quite. */
+/**
+ * Cases for the fuzzer: what may come over one connection, made from a seed; some of it right, most
+ * of it not quite.
+ */
 import type { Random } from '../../support/random.js';
 
 export interface FuzzCase {
@@ -11,12 +14,31 @@ const MOST_LEVELS = 20_000;
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 
 /** Characters that mean something to somebody. */
-const ODD = ['\\', '"', '\0', '\r', '\n', '\r\n', ' ', '\u2028', 'é', '😀', '\ud800', '\ufeff', '%00', '\\u0000', '\\ud800', '𝒳'];
+const ODD = [
+  '\\',
+  '"',
+  '\0',
+  '\r',
+  '\n',
+  '\r\n',
+  ' ',
+  '\u2028',
+  'é',
+  '😀',
+  '\ud800',
+  '\ufeff',
+  '%00',
+  '\\u0000',
+  '\\ud800',
+  '𝒳',
+];
 
 /** A text as JSON, with letters as escapes now and then. */
 function jsonText(random: Random, text: string): string {
   const escaped = (char: string): string =>
-    random.chance(0.2) ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : JSON.stringify(char).slice(1, -1);
+    random.chance(0.2)
+      ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+      : JSON.stringify(char).slice(1, -1);
   return `"${random.chance(0.7) ? JSON.stringify(text).slice(1, -1) : Array.from(text, escaped).join('')}"`;
 }
 
@@ -32,13 +54,26 @@ function word(random: Random): string {
 function json(random: Random, levels = 4): string {
   switch (random.below(levels > 0 ? 12 : 8)) {
     case 0:
-      return random.pick(['null', 'true', 'false', '0', '-0', '1e400', '-1E-400', '1.0', '12345678901234567890.10']);
+      return random.pick([
+        'null',
+        'true',
+        'false',
+        '0',
+        '-0',
+        '1e400',
+        '-1E-400',
+        '1.0',
+        '12345678901234567890.10',
+      ]);
     case 1:
       return String(random.below(1_000));
     case 2:
       return jsonText(random, word(random));
     case 3:
-      return jsonText(random, random.pick(['data', 'event', 'publish', '__proto__', 'constructor', '']));
+      return jsonText(
+        random,
+        random.pick(['data', 'event', 'publish', '__proto__', 'constructor', '']),
+      );
     case 4: {
       const depth = random.chance(0.3) ? random.between(100, MOST_LEVELS) : random.below(140);
       const [open, close] = random.pick([
@@ -51,7 +86,21 @@ function json(random: Random, levels = 4): string {
       return `${open.repeat(depth)}1${isClosed ? close.repeat(depth) : ''}`;
     }
     case 5:
-      return random.pick(['{', '[', '"', '{"a"', '[1,', '{"a":1,}', '[,]', "{'a':1}", 'NaN', 'undefined', '01', '1 2', '']);
+      return random.pick([
+        '{',
+        '[',
+        '"',
+        '{"a"',
+        '[1,',
+        '{"a":1,}',
+        '[,]',
+        "{'a':1}",
+        'NaN',
+        'undefined',
+        '01',
+        '1 2',
+        '',
+      ]);
     case 6:
       return `[${'1,'.repeat(random.chance(0.1) ? 100_000 : random.below(50))}1]`;
     case 7:
@@ -61,25 +110,37 @@ function json(random: Random, levels = 4): string {
       return `[${Array.from({ length: random.below(5) }, () => json(random, levels - 1)).join(random.pick([',', ' , ']))}]`;
     default: {
       const names = Array.from({ length: random.below(5) }, () =>
-        jsonText(random, random.chance(0.5) ? random.pick(['data', 'event', 'a', '__proto__', 'toString']) : word(random)),
+        jsonText(
+          random,
+          random.chance(0.5)
+            ? random.pick(['data', 'event', 'a', '__proto__', 'toString'])
+            : word(random),
+        ),
       );
       return `{${names.map((name) => `${name}${random.pick([':', ' : '])}${json(random, levels - 1)}`).join(',')}}`;
     }
   }
 }
 
-/** An object with these names; each maybe escaped, twice, missing, or with a value of the wrong kind. */
+/**
+ * An object with these names; each maybe escaped, twice, missing, or with a value of the wrong
+ * kind.
+ */
 function object(random: Random, names: Readonly<Record<string, () => string>>): string {
   const members = Object.entries(names).flatMap(([name, value]) => {
     if (random.chance(0.1)) return [];
-    const member = (): string => `${jsonText(random, name)}:${random.chance(0.15) ? json(random) : value()}`;
+    const member = (): string =>
+      `${jsonText(random, name)}:${random.chance(0.15) ? json(random) : value()}`;
     return random.chance(0.1) ? [member(), member()] : [member()];
   });
   if (random.chance(0.1)) members.push(`${jsonText(random, word(random))}:${json(random)}`);
-  return random.chance(0.03) ? `{${members.join(',')}` : `{${members.join(random.pick([',', ' , ', ',\t']))}}`;
+  return random.chance(0.03)
+    ? `{${members.join(',')}`
+    : `{${members.join(random.pick([',', ' , ', ',\t']))}}`;
 }
 
-const typeOf = (random: Random): string => jsonText(random, random.pick(['notice', 'gap', 'end', word(random)]));
+const typeOf = (random: Random): string =>
+  jsonText(random, random.pick(['notice', 'gap', 'end', word(random)]));
 
 function batch(random: Random): string {
   const count = random.chance(0.05) ? random.between(1_000, 11_000) : random.below(8);
@@ -89,7 +150,9 @@ function batch(random: Random): string {
     count > 100
       ? [line, ...others]
       : Array.from({ length: count }, () =>
-          random.chance(0.1) ? json(random) : object(random, { event: () => typeOf(random), data: () => json(random) }),
+          random.chance(0.1)
+            ? json(random)
+            : object(random, { event: () => typeOf(random), data: () => json(random) }),
         );
   return lines.join(random.pick(['\n', '\r\n', '\n\n', '\n \n']));
 }
@@ -102,23 +165,91 @@ function message(random: Random): string {
       data: () => json(random),
       channel: () => jsonText(random, random.pick(['f', 'g', 'a..b', '', word(random)])),
     });
-  return object(random, { publish, ref: () => random.pick([json(random, 1), jsonText(random, word(random)), '1']) });
+  return object(random, {
+    publish,
+    ref: () => random.pick([json(random, 1), jsonText(random, word(random)), '1']),
+  });
 }
 
-const CHANNELS = ['f', 'f,g', 'f,f', 'a..b', '', '.', '%66', 'f/g', '-/health', '-/stats', '-/x', 'é', 'f'.repeat(129)];
-const METHODS = ['GET', 'POST', 'POST', 'POST', 'DELETE', 'HEAD', 'OPTIONS', 'PUT', 'PoSt', 'get', 'BREW'];
-const TYPES = ['text/plain', 'application/json', 'application/x-ndjson', 'APPLICATION/JSON; charset=x', '', '/', 'x'.repeat(300)];
+const CHANNELS = [
+  'f',
+  'f,g',
+  'f,f',
+  'a..b',
+  '',
+  '.',
+  '%66',
+  'f/g',
+  '-/health',
+  '-/stats',
+  '-/x',
+  'é',
+  'f'.repeat(129),
+];
+const METHODS = [
+  'GET',
+  'POST',
+  'POST',
+  'POST',
+  'DELETE',
+  'HEAD',
+  'OPTIONS',
+  'PUT',
+  'PoSt',
+  'get',
+  'BREW',
+];
+const TYPES = [
+  'text/plain',
+  'application/json',
+  'application/x-ndjson',
+  'APPLICATION/JSON; charset=x',
+  '',
+  '/',
+  'x'.repeat(300),
+];
 
 function query(random: Random): string {
   if (random.chance(0.5)) return '';
-  const names = ['since', 'last', 'wait', 'limit', 'event', 'envelope', 'last_event_id', 'lastEventId', 'x', ''];
-  const values = ['0', '1', 'latest', '-1', '9007199254740992', '1e9', '%00', '%', '%E2%80%A6', 'notice', '', 'x'.repeat(500)];
+  const names = [
+    'since',
+    'last',
+    'wait',
+    'limit',
+    'event',
+    'envelope',
+    'last_event_id',
+    'lastEventId',
+    'x',
+    '',
+  ];
+  const values = [
+    '0',
+    '1',
+    'latest',
+    '-1',
+    '9007199254740992',
+    '1e9',
+    '%00',
+    '%',
+    '%E2%80%A6',
+    'notice',
+    '',
+    'x'.repeat(500),
+  ];
   return `?${Array.from({ length: random.between(1, 4) }, () => `${random.pick(names)}=${random.pick(values)}`).join('&')}`;
 }
 
 function headers(random: Random): string[] {
   const known: Readonly<Record<string, readonly string[]>> = {
-    Accept: ['text/event-stream', 'application/x-ndjson', 'application/json', '*/*', 'text/event-stream;q=x', ','],
+    Accept: [
+      'text/event-stream',
+      'application/x-ndjson',
+      'application/json',
+      '*/*',
+      'text/event-stream;q=x',
+      ',',
+    ],
     'Last-Event-ID': ['1', '0', 'x', '\xe2\x80\xa6', '1\xff', '-1', '99999999999999999999', ''],
     Connection: ['close', 'keep-alive', 'TE, close', 'Upgrade', ''],
     Origin: ['http://localhost', 'null', 'http://evil.example', ''],
@@ -131,7 +262,9 @@ function headers(random: Random): string[] {
   };
   return random
     .some(Object.keys(known), random.below(4))
-    .map((name) => `${random.chance(0.2) ? name.toUpperCase() : name}: ${random.pick(known[name]!)}`);
+    .map(
+      (name) => `${random.chance(0.2) ? name.toUpperCase() : name}: ${random.pick(known[name]!)}`,
+    );
 }
 
 /** A body in chunks: as it should be, or with something wrong. */
@@ -141,10 +274,16 @@ function chunked(random: Random, body: Buffer): Buffer {
     const size = random.chance(0.1) ? 1 : random.between(1, Math.max(1, body.length - at));
     const end = Math.min(body.length, at + size);
     const line = `${random.chance(0.05) ? ' ' : ''}${(end - at).toString(16)}${random.chance(0.05) ? ';a=b' : ''}`;
-    pieces.push(Buffer.from(`${line}\r\n`), body.subarray(at, end), Buffer.from(random.chance(0.03) ? 'XY' : '\r\n'));
+    pieces.push(
+      Buffer.from(`${line}\r\n`),
+      body.subarray(at, end),
+      Buffer.from(random.chance(0.03) ? 'XY' : '\r\n'),
+    );
     at = end;
   }
-  const end = random.chance(0.8) ? '0\r\n\r\n' : random.pick(['0\r\nX-T: 1\r\n\r\n', '0\r\nXY', '\r\n\r\n', '0;a\r\n\r\n', '']);
+  const end = random.chance(0.8)
+    ? '0\r\n\r\n'
+    : random.pick(['0\r\nX-T: 1\r\n\r\n', '0\r\nXY', '\r\n\r\n', '0;a\r\n\r\n', '']);
   return Buffer.concat([...pieces, Buffer.from(end)]);
 }
 
@@ -169,10 +308,15 @@ function request(random: Random, port: number): Buffer {
       sent = chunked(random, body);
       break;
     case 2:
-      lines.push(`Content-Length: ${random.pick([body.length + 1, body.length - 1, -1, '0x1', '', `+${body.length}`])}`);
+      lines.push(
+        `Content-Length: ${random.pick([body.length + 1, body.length - 1, -1, '0x1', '', `+${body.length}`])}`,
+      );
       break;
     case 3:
-      lines.push(`Content-Length: ${body.length}`, `Content-Length: ${random.pick([body.length, 0, body.length + 5])}`);
+      lines.push(
+        `Content-Length: ${body.length}`,
+        `Content-Length: ${random.pick([body.length, 0, body.length + 5])}`,
+      );
       break;
     default:
       lines.push(`Content-Length: ${body.length}`);
@@ -216,7 +360,8 @@ function webSocket(random: Random, port: number): Buffer[] {
 function broken(random: Random, bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes);
   const changes = random.between(1, 4);
-  for (let i = 0; i < changes && copy.length > 0; i++) copy[random.below(copy.length)] = random.below(256);
+  for (let i = 0; i < changes && copy.length > 0; i++)
+    copy[random.below(copy.length)] = random.below(256);
   return random.chance(0.3) ? copy.subarray(0, random.below(copy.length + 1)) : copy;
 }
 
@@ -236,8 +381,16 @@ function inPieces(random: Random, bytes: Buffer): Buffer[] {
 export function makeCase(random: Random, port: number): FuzzCase {
   const kind = random.below(10);
   if (kind < 4) return { name: 'a WebSocket', pieces: webSocket(random, port) };
-  if (kind < 5) return { name: 'a WebSocket, broken', pieces: webSocket(random, port).flatMap((piece) => broken(random, piece)) };
-  const bytes = Buffer.concat(Array.from({ length: random.chance(0.8) ? 1 : random.between(2, 5) }, () => request(random, port)));
+  if (kind < 5)
+    return {
+      name: 'a WebSocket, broken',
+      pieces: webSocket(random, port).flatMap((piece) => broken(random, piece)),
+    };
+  const bytes = Buffer.concat(
+    Array.from({ length: random.chance(0.8) ? 1 : random.between(2, 5) }, () =>
+      request(random, port),
+    ),
+  );
   if (kind < 9) return { name: 'requests', pieces: inPieces(random, bytes) };
   return { name: 'requests, broken', pieces: inPieces(random, broken(random, bytes)) };
 }

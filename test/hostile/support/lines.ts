@@ -12,7 +12,10 @@ export interface LinesParameters {
 
 const scratch = Buffer.alloc(256 * 1024);
 
-export const lines: Actor<LinesParameters> = async (port, { count, path, accept = ['text/event-stream'] }) => {
+export const lines: Actor<LinesParameters> = async (
+  port,
+  { count, path, accept = ['text/event-stream'] },
+) => {
   const all: Socket[] = [];
   let open = 0;
   let closed = 0;
@@ -44,7 +47,9 @@ export const lines: Actor<LinesParameters> = async (port, { count, path, accept 
         open--;
       });
       const target = path.replaceAll('{n}', String(index));
-      socket.write(`GET ${target} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: ${accept[index % accept.length]}\r\n\r\n`);
+      socket.write(
+        `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: ${accept[index % accept.length]}\r\n\r\n`,
+      );
     });
   }
 

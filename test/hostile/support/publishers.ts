@@ -1,4 +1,6 @@
-/** Publishers as an actor: each sends its next body when the last was answered, whatever the answer. */
+/**
+ * Publishers as an actor: each sends its next body when the last was answered, whatever the answer.
+ */
 import { RawConnection, requestBytes, ResponseReader } from '../../support/wire.js';
 import { percentile, type Actor } from './actor.js';
 
@@ -22,7 +24,15 @@ export interface PublishersParameters {
 const GIVE_UP_MS = 30_000;
 
 export const publishers: Actor<PublishersParameters> = async (port, parameters) => {
-  const { count, channel, line, lines = 1, times = 0, awaitsEnd = false, pipelined = 1 } = parameters;
+  const {
+    count,
+    channel,
+    line,
+    lines = 1,
+    times = 0,
+    awaitsEnd = false,
+    pipelined = 1,
+  } = parameters;
   const body = Buffer.from(Array.from({ length: lines }, () => line).join('\n'));
   const headers = { 'Content-Type': parameters.contentType ?? 'text/plain', ...parameters.headers };
   const open = new Set<RawConnection>();
@@ -39,12 +49,18 @@ export const publishers: Actor<PublishersParameters> = async (port, parameters) 
   };
 
   /** Sends the next ones and counts the answers; false when the connection is no more. */
-  async function exchange(connection: RawConnection, publisher: number, from: number, many: number): Promise<boolean> {
+  async function exchange(
+    connection: RawConnection,
+    publisher: number,
+    from: number,
+    many: number,
+  ): Promise<boolean> {
     const sentMs = performance.now();
     let left = many;
     let reader = new ResponseReader(() => {});
     connection.consume = (bytes) => {
-      // Answers to a publish are short and each has its length: one that is cut waits in its reader.
+      // Answers to a publish are short and each has its length: one that is cut waits in its
+      // reader.
       for (let rest = bytes; rest.length > 0;) {
         const end = endOfAnswer(rest);
         reader.feed(rest.subarray(0, end));
@@ -84,7 +100,9 @@ export const publishers: Actor<PublishersParameters> = async (port, parameters) 
     }
   }
 
-  const running = Promise.all(Array.from({ length: count }, (_, publisher) => publishAll(publisher)));
+  const running = Promise.all(
+    Array.from({ length: count }, (_, publisher) => publishAll(publisher)),
+  );
   running.catch(() => unanswered++);
   if (awaitsEnd) await running;
 

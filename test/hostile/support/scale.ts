@@ -1,4 +1,7 @@
-/** How long the attacks are: short ones in CI, and with HOSTILE=long the counts and times that broke the server. */
+/**
+ * How long the attacks are: short ones in CI, and with HOSTILE=long the counts and times that broke
+ * the server.
+ */
 
 export const isLong: boolean = process.env['HOSTILE'] === 'long';
 

@@ -1,4 +1,7 @@
-/** Floods as actors: sockets that send bytes as they are, once or without end, and read the answers or do not. */
+/**
+ * Floods as actors: sockets that send bytes as they are, once or without end, and read the answers
+ * or do not.
+ */
 import { connect, type Socket } from 'node:net';
 import { forEachOf, type Actor } from './actor.js';
 
@@ -27,7 +30,15 @@ const BLOCK_BYTES = 64 * 1024;
 const scratch = Buffer.alloc(BLOCK_BYTES);
 
 export const sockets: Actor<SocketsParameters> = async (port, parameters) => {
-  const { count, opening = '', awaitsHead = false, first = '', unit = '', everyMs = 0, times = 0 } = parameters;
+  const {
+    count,
+    opening = '',
+    awaitsHead = false,
+    first = '',
+    unit = '',
+    everyMs = 0,
+    times = 0,
+  } = parameters;
   const { reads, awaitsSent = false } = parameters;
   const unitBytes = Buffer.from(unit, 'latin1');
   const unitsInBlock = Math.max(1, Math.floor(BLOCK_BYTES / Math.max(1, unitBytes.length)));
@@ -110,7 +121,8 @@ export const sockets: Actor<SocketsParameters> = async (port, parameters) => {
         if (stopped) return;
         closed++;
         lastClosedMs = performance.now();
-        if (times === 0 && everyMs === 0 && unitBytes.length > 0) setTimeout(() => stopped || void openOne(index), 1);
+        if (times === 0 && everyMs === 0 && unitBytes.length > 0)
+          setTimeout(() => stopped || void openOne(index), 1);
       });
     });
   }
@@ -119,7 +131,14 @@ export const sockets: Actor<SocketsParameters> = async (port, parameters) => {
   openedMs = performance.now();
 
   const look = () => {
-    const figures = { opened, closed, open: open.size, readBytes, sentUnits, lastClosedAfterMs: lastClosedMs - openedMs };
+    const figures = {
+      opened,
+      closed,
+      open: open.size,
+      readBytes,
+      sentUnits,
+      lastClosedAfterMs: lastClosedMs - openedMs,
+    };
     readBytes = sentUnits = 0;
     return figures;
   };

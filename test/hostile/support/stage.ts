@@ -1,4 +1,7 @@
-/** A server under attack: the control line beside it, the server's own figures before and after, its memory and descriptors. */
+/**
+ * A server under attack: the control line beside it, the server's own figures before and after, its
+ * memory and descriptors.
+ */
 import { readdirSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import { TestServer, type Flags, type Stats } from '../../support/server.js';
@@ -9,7 +12,10 @@ import { Trial, type Case } from './trial.js';
 
 const SAMPLE_MS = 20;
 const RATE_PER_SECOND = 20;
-/** Descriptors that may come and go by themselves: those of a look at /proc and of a request for the figures. */
+/**
+ * Descriptors that may come and go by themselves: those of a look at /proc and of a request for the
+ * figures.
+ */
 const SPARE_DESCRIPTORS = 4;
 const MIB = 2 ** 20;
 
@@ -68,9 +74,13 @@ export class Stage {
     this.control = control;
   }
 
-  static async open(casts: { witnesses: Cast; attackers: Cast }, options: StageOptions = {}): Promise<Stage> {
+  static async open(
+    casts: { witnesses: Cast; attackers: Cast },
+    options: StageOptions = {},
+  ): Promise<Stage> {
     const { flags = {}, heapMiB, channel = 'control' } = options;
-    const env: Record<string, string> = heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
+    const env: Record<string, string> =
+      heapMiB === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMiB}` };
     const server = await TestServer.start(flags, env);
     const probe = new Probe(server);
     onTestFinished(() => {
@@ -87,7 +97,8 @@ export class Stage {
     return new Stage(server, probe, casts.attackers, control);
   }
 
-  begin: Cast['begin'] = (name, _port, parameters) => this.attackers.begin(name, this.server.port, parameters);
+  begin: Cast['begin'] = (name, _port, parameters) =>
+    this.attackers.begin(name, this.server.port, parameters);
 
   /** What the control line sees in a time in which nothing else happens. */
   async quiet(ms = QUIET_MS): Promise<Figures> {
@@ -125,7 +136,10 @@ export interface Round {
 }
 
 export interface RoundOptions extends StageOptions {
-  /** What is there before the attack; it is not measured. What it begins is stopped after the attack. */
+  /**
+   * What is there before the attack; it is not measured. What it begins is stopped after the
+   * attack.
+   */
   readonly prepare?: (stage: Stage) => Promise<Role | void>;
   /** Begins the attack. */
   readonly attack: (stage: Stage) => Promise<Role>;
@@ -137,12 +151,16 @@ export interface RoundOptions extends StageOptions {
 
 /** Faults that a server told of in its log or on standard error. */
 export function faultsOf(server: TestServer): string[] {
-  const isFault = (log: Record<string, unknown>): boolean => Number(log['level'] ?? 0) >= 50 || 'err' in log;
+  const isFault = (log: Record<string, unknown>): boolean =>
+    Number(log['level'] ?? 0) >= 50 || 'err' in log;
   const said = server.logs.filter(isFault).map((log) => JSON.stringify(log).slice(0, 300));
   return server.errorOutput === '' ? said : [...said, server.errorOutput.slice(0, 300)];
 }
 
-export async function runRound(casts: { witnesses: Cast; attackers: Cast }, options: RoundOptions): Promise<Round> {
+export async function runRound(
+  casts: { witnesses: Cast; attackers: Cast },
+  options: RoundOptions,
+): Promise<Round> {
   const stage = await Stage.open(casts, options);
   try {
     return await roundOn(stage, options);
@@ -188,9 +206,10 @@ async function roundOn(stage: Stage, options: RoundOptions): Promise<Round> {
 }
 
 /**
- * Runs rounds, each with a server of its own, and holds their medians to their bounds. In CI one round that keeps every bound is
- * enough, and one that does not is followed by two more, so that a neighbour's noise decides nothing; at length there are always
- * five. A round that does not come to its end, since the server does not answer any more, fails the trial at once.
+ * Runs rounds, each with a server of its own, and holds their medians to their bounds. In CI one
+ * round that keeps every bound is enough, and one that does not is followed by two more, so that a
+ * neighbour's noise decides nothing; at length there are always five. A round that does not come to
+ * its end, since the server does not answer any more, fails the trial at once.
  */
 export async function judge(
   casts: { witnesses: Cast; attackers: Cast },
@@ -224,9 +243,12 @@ function worst(rounds: readonly Round[], figure: (round: Round) => number): numb
   return Math.max(...rounds.map(figure));
 }
 
-/** What is asked of every attack: the control line has missed nothing, and the server is as it was. */
+/**
+ * What is asked of every attack: the control line has missed nothing, and the server is as it was.
+ */
 export function holdsControl(trial: Trial, rounds: readonly Round[]): void {
-  const most = (figure: string): number => worst(rounds, ({ quiet, under }) => Math.max(quiet[figure]!, under[figure]!));
+  const most = (figure: string): number =>
+    worst(rounds, ({ quiet, under }) => Math.max(quiet[figure]!, under[figure]!));
   trial.exactly('control line: lost', most('undelivered'), 0, 'events');
   trial.exactly('control line: gaps', most('gaps'), 0);
   trial.exactly('control line: doubled, out of order or closed', most('faults'), 0);
@@ -245,7 +267,10 @@ export function holdsControl(trial: Trial, rounds: readonly Round[]): void {
   );
 }
 
-/** Fair turns: the loop is never held for long, and the control line's events are hardly later than in the quiet. */
+/**
+ * Fair turns: the loop is never held for long, and the control line's events are hardly later than
+ * in the quiet.
+ */
 export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50): void {
   trial.atMost(
     'loop delay, longest (median of rounds)',
@@ -268,31 +293,55 @@ export function holdsTurns(trial: Trial, rounds: readonly Round[], loopMs = 50):
   );
 }
 
-/** No later than twice the quiet value, or 10 ms after it; in CI 25 ms, where a p99 is the worst of thirty. */
+/**
+ * No later than twice the quiet value, or 10 ms after it; in CI 25 ms, where a p99 is the worst of
+ * thirty.
+ */
 function hardlyMore(quietMs: number): number {
   return Math.max(2 * quietMs, quietMs + scaled(25, 10));
 }
 
 /**
- * Isolation: on another channel accept → deliver is within twice its quiet value, or 10 ms of it, and so is how long a publisher
- * mostly waits for its answer; from the moment an event was due it is delivered within 50 ms of the quiet value.
+ * Isolation: on another channel accept → deliver is within twice its quiet value, or 10 ms of it,
+ * and so is how long a publisher mostly waits for its answer; from the moment an event was due it
+ * is delivered within 50 ms of the quiet value.
  */
 export function holdsIsolation(trial: Trial, rounds: readonly Round[]): void {
   const quiet = (figure: string): number => medianBy(rounds, (round) => round.quiet[figure]!);
   const under = (figure: string): number => medianBy(rounds, (round) => round.under[figure]!);
   const deliverMs = quiet('deliverP99Ms');
   trial.note('accept → deliver p99 on B, quiet', deliverMs, 'ms');
-  trial.atMost('accept → deliver p99 on B, under attack', under('deliverP99Ms'), hardlyMore(deliverMs), 'ms');
+  trial.atMost(
+    'accept → deliver p99 on B, under attack',
+    under('deliverP99Ms'),
+    hardlyMore(deliverMs),
+    'ms',
+  );
   const publishMs = quiet('publishP50Ms');
   trial.note('publish p50 on B, quiet', publishMs, 'ms');
-  trial.atMost('publish p50 on B, under attack', under('publishP50Ms'), hardlyMore(publishMs), 'ms');
+  trial.atMost(
+    'publish p50 on B, under attack',
+    under('publishP50Ms'),
+    hardlyMore(publishMs),
+    'ms',
+  );
   const throughMs = quiet('throughP99Ms');
   trial.note('due → delivered p99 on B, quiet', throughMs, 'ms');
-  trial.atMost('due → delivered p99 on B, under attack', under('throughP99Ms'), throughMs + 50, 'ms');
+  trial.atMost(
+    'due → delivered p99 on B, under attack',
+    under('throughP99Ms'),
+    throughMs + 50,
+    'ms',
+  );
 }
 
 /** Memory: the process grew by no more than that. */
-export function holdsMemory(trial: Trial, rounds: readonly Round[], figure: string, growthMiB: number): void {
+export function holdsMemory(
+  trial: Trial,
+  rounds: readonly Round[],
+  figure: string,
+  growthMiB: number,
+): void {
   trial.atMost(
     figure,
     medianBy(rounds, ({ peakBytes, rssBytes }) => (peakBytes - rssBytes) / MIB),

@@ -1,6 +1,7 @@
 /**
- * One attack and what it did: figures beside the bounds they are held to. The record is written whether or not the bounds were
- * kept, so that a run of all attacks leaves one line for each in test/out/hostile.ndjson.
+ * One attack and what it did: figures beside the bounds they are held to. The record is written
+ * whether or not the bounds were kept, so that a run of all attacks leaves one line for each in
+ * test/out/hostile.ndjson.
  */
 import { appendFileSync, mkdirSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -32,11 +33,17 @@ function rounded(value: number): number {
   return Number.isInteger(value) ? value : Number(value.toPrecision(4));
 }
 
-/** What a trial is of: the kind, the attack and the promise, as they stand in the table of test/RELIABILITY.md. */
+/**
+ * What a trial is of: the kind, the attack and the promise, as they stand in the table of
+ * test/RELIABILITY.md.
+ */
 export type Case = readonly [kind: string, attack: string, promise: string];
 
 /** Tries one attack; where the server does not live to the end of it, that is what was seen. */
-export async function tried([kind, attack, promise]: Case, act: (trial: Trial) => Promise<void>): Promise<void> {
+export async function tried(
+  [kind, attack, promise]: Case,
+  act: (trial: Trial) => Promise<void>,
+): Promise<void> {
   const trial = new Trial(kind, attack, promise);
   try {
     await act(trial);
@@ -52,7 +59,10 @@ export class Trial {
   readonly promise: string;
   readonly #seen: Seen[] = [];
 
-  /** `kind` as the test file is called; `attack` and `promise` as they stand in the table of test/RELIABILITY.md. */
+  /**
+   * `kind` as the test file is called; `attack` and `promise` as they stand in the table of
+   * test/RELIABILITY.md.
+   */
   constructor(kind: string, attack: string, promise: string) {
     this.kind = kind;
     this.attack = attack;
@@ -89,10 +99,17 @@ export class Trial {
   settle(): void {
     const broken = this.#seen.filter(({ kept }) => kept === false);
     const { kind, attack, promise } = this;
-    const record: HostileRecord = { kind, attack, promise, kept: broken.length === 0, seen: this.#seen };
+    const record: HostileRecord = {
+      kind,
+      attack,
+      promise,
+      kept: broken.length === 0,
+      seen: this.#seen,
+    };
     mkdirSync(OUT, { recursive: true });
     appendFileSync(RECORDS_FILE, `${JSON.stringify(record)}\n`);
-    const inWords = ({ figure, value, unit, bound = '' }: Seen): string => `${figure}: ${value} ${unit}, ${bound}`;
+    const inWords = ({ figure, value, unit, bound = '' }: Seen): string =>
+      `${figure}: ${value} ${unit}, ${bound}`;
     if (broken.length > 0) console.log(`${attack}: ${this.#seen.map(inWords).join('; ')}`);
     expect(broken.map(inWords)).toEqual([]);
   }

@@ -1,4 +1,7 @@
-/** The balance of one process: what its clients were owed in a round, and what of it they were given. */
+/**
+ * The balance of one process: what its clients were owed in a round, and what of it they were
+ * given.
+ */
 
 import type { Client } from '../clients/client.js';
 import { packHistogram } from './histogram.js';
@@ -27,7 +30,8 @@ export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutO
   const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = books;
   const normal = clients.filter(({ role }) => role === 'normal');
   const isChecked = (client: Client): boolean => client.ledger !== undefined;
-  const gapsOf = (some: readonly Client[]): number => some.reduce((sum, { gaps }) => sum + gaps.length, 0);
+  const gapsOf = (some: readonly Client[]): number =>
+    some.reduce((sum, { gaps }) => sum + gaps.length, 0);
   const slow = clients.filter(({ role }) => role === 'slow');
   const checked = normal.filter(isChecked);
   return {
@@ -38,7 +42,12 @@ export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutO
       published,
     ),
     gaps: gapsOf(normal),
-    slow: { clients: slow.length, delivered: slowLedger.delivered, gaps: gapsOf(slow), cutOff: cutOffSlow },
+    slow: {
+      clients: slow.length,
+      delivered: slowLedger.delivered,
+      gaps: gapsOf(slow),
+      cutOff: cutOffSlow,
+    },
     stalled: { clients: clients.length - normal.length - slow.length, cutOff: cutOffStalled },
     packedUs: packHistogram(ledger.latencyUs),
     herd: auditHerd(normal.filter(({ wasInHerd }) => wasInHerd)),
@@ -47,7 +56,8 @@ export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutO
 
 function auditHerd(clients: readonly Client[]): Part['herd'] {
   const back = clients.filter(({ herdBackAtUs }) => herdBackAtUs !== 0);
-  const latest = (timeOf: (client: Client) => number): number => back.reduce((last, client) => Math.max(last, timeOf(client)), 0);
+  const latest = (timeOf: (client: Client) => number): number =>
+    back.reduce((last, client) => Math.max(last, timeOf(client)), 0);
   const backAtUs = latest(({ herdBackAtUs }) => herdBackAtUs);
   return {
     clients: clients.length,
@@ -60,7 +70,11 @@ function auditHerd(clients: readonly Client[]): Part['herd'] {
   };
 }
 
-function auditChecked(clients: readonly Client[], ledger: Ledger, published: Owed): Part['checked'] {
+function auditChecked(
+  clients: readonly Client[],
+  ledger: Ledger,
+  published: Owed,
+): Part['checked'] {
   let gapLost = 0;
   let losers = 0;
   let doublers = 0;
@@ -68,7 +82,8 @@ function auditChecked(clients: readonly Client[], ledger: Ledger, published: Owe
   let mostLost = 0;
   for (const { bookRow, gaps } of clients) {
     const missing = published.count - ledger.deliveredTo(bookRow);
-    const told = missing === 0 || gaps.length === 0 ? 0 : ledger.lostInGaps(bookRow, gaps, published);
+    const told =
+      missing === 0 || gaps.length === 0 ? 0 : ledger.lostInGaps(bookRow, gaps, published);
     gapLost += told;
     if (missing > told) losers++;
     if (ledger.doubledTo(bookRow) > 0) doublers++;
@@ -76,10 +91,24 @@ function auditChecked(clients: readonly Client[], ledger: Ledger, published: Owe
     mostLost = Math.max(mostLost, missing - told);
   }
   const { delivered, doubled, outOfOrder } = ledger;
-  return { clients: clients.length, delivered, gapLost, doubled, outOfOrder, losers, doublers, disordered, mostLost };
+  return {
+    clients: clients.length,
+    delivered,
+    gapLost,
+    doubled,
+    outOfOrder,
+    losers,
+    doublers,
+    disordered,
+    mostLost,
+  };
 }
 
-function auditCounted(clients: readonly LineClient[], eventBytes: number, { count, ids }: Owed): Part['counted'] {
+function auditCounted(
+  clients: readonly LineClient[],
+  eventBytes: number,
+  { count, ids }: Owed,
+): Part['counted'] {
   let delivered = 0;
   let gapLost = 0;
   let losers = 0;
@@ -95,7 +124,10 @@ function auditCounted(clients: readonly LineClient[], eventBytes: number, { coun
     const before = wasAway ? countUpTo(sortedIds, client.leftOffAt) : 0;
     const given = Math.min(count, before + Math.round(client.eventsAt(eventBytes)));
     const missing = count - given;
-    const told = missing === 0 || client.gaps.length === 0 ? 0 : sortedIds.filter((id) => isToldLost(client.gaps, id)).length;
+    const told =
+      missing === 0 || client.gaps.length === 0
+        ? 0
+        : sortedIds.filter((id) => isToldLost(client.gaps, id)).length;
     const lost = missing - Math.min(told, missing);
     delivered += given;
     gapLost += missing - lost;

@@ -10,7 +10,10 @@ export interface Books {
   readonly published: number;
   /** Each published event to each client. */
   readonly expected: number;
-  /** Those that came, each counted once; to clients that are not checked, as many as the bytes are that came. */
+  /**
+   * Those that came, each counted once; to clients that are not checked, as many as the bytes are
+   * that came.
+   */
   readonly delivered: number;
   /** Those that did not come and were told lost by the server. */
   readonly gapLost: number;
@@ -42,13 +45,19 @@ export interface Books {
 
 /** What became of the clients that do not read normally. */
 export interface MixBooks {
-  readonly slow: { readonly clients: number; readonly delivered: number; readonly gaps: number; readonly cutOff: number };
+  readonly slow: {
+    readonly clients: number;
+    readonly delivered: number;
+    readonly gaps: number;
+    readonly cutOff: number;
+  };
   readonly stalled: { readonly clients: number; readonly cutOff: number };
 }
 
 /** Adds the parts up. */
 export function booksOf(parts: readonly Part[], published: number): Books {
-  const sum = (of: (part: Part) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  const sum = (of: (part: Part) => number): number =>
+    parts.reduce((total, part) => total + of(part), 0);
   const most = (of: (part: Part) => number): number => Math.max(...parts.map(of));
   const checkedClients = sum(({ checked }) => checked.clients);
   const countedClients = sum(({ counted }) => counted.clients);
@@ -87,7 +96,10 @@ export function booksOf(parts: readonly Part[], published: number): Books {
         gaps: sum(({ slow }) => slow.gaps),
         cutOff: sum(({ slow }) => slow.cutOff),
       },
-      stalled: { clients: sum(({ stalled }) => stalled.clients), cutOff: sum(({ stalled }) => stalled.cutOff) },
+      stalled: {
+        clients: sum(({ stalled }) => stalled.clients),
+        cutOff: sum(({ stalled }) => stalled.cutOff),
+      },
     },
     cutOff: reasonsOf(parts.map(({ cutOff }) => cutOff)),
   };
@@ -96,6 +108,7 @@ export function booksOf(parts: readonly Part[], published: number): Books {
 /** How often each reason came, over all processes. */
 export function reasonsOf(lists: readonly Reasons[]): ReadonlyMap<string, number> {
   const reasons = new Map<string, number>();
-  for (const [reason, times] of lists.flat()) reasons.set(reason, (reasons.get(reason) ?? 0) + times);
+  for (const [reason, times] of lists.flat())
+    reasons.set(reason, (reasons.get(reason) ?? 0) + times);
   return reasons;
 }

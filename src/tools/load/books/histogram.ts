@@ -1,6 +1,12 @@
 /** Histograms of times, and how one goes from a process to another. */
 
-import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, initWebAssembly, type Histogram } from 'hdr-histogram-js';
+import {
+  build,
+  decodeFromCompressedBase64,
+  encodeIntoCompressedBase64,
+  initWebAssembly,
+  type Histogram,
+} from 'hdr-histogram-js';
 
 /** The longest time that is told apart, µs: an hour. */
 const LONGEST_US = 3_600_000_000;

@@ -1,10 +1,16 @@
-/** The books of one process: which events each checked client was given in this round, how often, in what order and how late. */
+/**
+ * The books of one process: which events each checked client was given in this round, how often, in
+ * what order and how late.
+ */
 
 import type { Histogram } from 'hdr-histogram-js';
 import { createHistogram, recordUs } from './histogram.js';
 import type { Published } from './published.js';
 
-/** What the server said is lost to a client: events with ids between the two; an end that it did not know is null. */
+/**
+ * What the server said is lost to a client: events with ids between the two; an end that it did not
+ * know is null.
+ */
 export interface ToldGap {
   readonly after: number | null;
   readonly before: number | null;
@@ -25,7 +31,10 @@ export class Ledger {
   delivered = 0;
   /** Events that came to a client again. */
   doubled = 0;
-  /** Events that came to a client after one with a higher id, or where the server gives no numbers, after a later one. */
+  /**
+   * Events that came to a client after one with a higher id, or where the server gives no numbers,
+   * after a later one.
+   */
   outOfOrder = 0;
   /** Events that any client was given. */
   sequencesSeen = 0;
@@ -53,10 +62,12 @@ export class Ledger {
   }
 
   /**
-   * An event has come to a client; `id` is NaN where the server gives no numbers. Throws when no such event is in this round.
+   * An event has come to a client; `id` is NaN where the server gives no numbers. Throws when no
+   * such event is in this round.
    */
   deliver(row: number, id: number, sequence: number, dueUs: number, atUs: number): void {
-    if (!(sequence < this.#events)) throw new Error(`an event came that is none of the run: number ${sequence}`);
+    if (!(sequence < this.#events))
+      throw new Error(`an event came that is none of the run: number ${sequence}`);
     const byte = sequence >> 3;
     const bit = 1 << (sequence & 7);
     const at = row * this.#bytesPerRow + byte;
@@ -98,7 +109,11 @@ export class Ledger {
   }
 
   /** Published events that a row was not given and was told to have lost. */
-  lostInGaps(row: number, gaps: readonly ToldGap[], { ids, bits }: Pick<Published, 'ids' | 'bits'>): number {
+  lostInGaps(
+    row: number,
+    gaps: readonly ToldGap[],
+    { ids, bits }: Pick<Published, 'ids' | 'bits'>,
+  ): number {
     let lost = 0;
     for (let byte = 0; byte < this.#bytesPerRow; byte++) {
       const missing = bits[byte]! & ~this.#seen[row * this.#bytesPerRow + byte]!;

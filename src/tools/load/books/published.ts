@@ -1,6 +1,9 @@
 /** Which events of a round the server took, and the ids that it gave them. */
 
-/** The publisher notes what is answered, and the round what clients were given though the answer never came. */
+/**
+ * The publisher notes what is answered, and the round what clients were given though the answer
+ * never came.
+ */
 export class Published {
   /** Events that the server took. */
   count = 0;
@@ -31,7 +34,8 @@ export class Published {
   addBits(bits: Uint8Array): void {
     for (const [at, byte] of bits.entries()) {
       const news = byte & ~this.bits[at]!;
-      for (let nth = 0; nth < 8; nth++) if ((news & (1 << nth)) !== 0) this.add(at * 8 + nth, Number.NaN);
+      for (let nth = 0; nth < 8; nth++)
+        if ((news & (1 << nth)) !== 0) this.add(at * 8 + nth, Number.NaN);
     }
   }
 }

@@ -1,10 +1,16 @@
-/** The seconds of a round over all client processes: what came in each, how late, and how busy each process was. */
+/**
+ * The seconds of a round over all client processes: what came in each, how late, and how busy each
+ * process was.
+ */
 
 import type { Histogram } from 'hdr-histogram-js';
 import { addPacked, createHistogram, percentileMs } from './histogram.js';
 import type { Slice } from '../processes/messages.js';
 
-/** One second of a round, by the time of arrival. Latencies are of checked clients; null where nothing came to them. */
+/**
+ * One second of a round, by the time of arrival. Latencies are of checked clients; null where
+ * nothing came to them.
+ */
 export interface Second {
   readonly deliveries: number;
   readonly bytes: number;
@@ -23,7 +29,13 @@ interface Open {
   parts: number;
 }
 
-const NOTHING: Omit<Second, 'busyShares'> = { deliveries: 0, bytes: 0, p50Ms: null, p99Ms: null, maxMs: null };
+const NOTHING: Omit<Second, 'busyShares'> = {
+  deliveries: 0,
+  bytes: 0,
+  p50Ms: null,
+  p99Ms: null,
+  maxMs: null,
+};
 
 /** Puts the slices of the processes together. */
 export class Seconds {
@@ -51,7 +63,10 @@ export class Seconds {
     if (open.parts === this.#processes) this.#close(slice.second, open);
   }
 
-  /** All of them, when the round is over. A second that no process told of, since it was held up, is empty. */
+  /**
+   * All of them, when the round is over. A second that no process told of, since it was held up, is
+   * empty.
+   */
   end(): readonly Second[] {
     for (const [second, open] of this.#open) this.#close(second, open);
     const none = { ...NOTHING, busyShares: Array.from({ length: this.#processes }, () => 0) };

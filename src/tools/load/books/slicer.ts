@@ -28,7 +28,12 @@ export class Slicer {
   #timer: NodeJS.Timeout | undefined;
 
   /** Seconds count from `startUs`. `latencyUs` is emptied after each. */
-  constructor(startUs: number, flow: () => Flow, latencyUs: Histogram, tell: (slice: Slice) => void) {
+  constructor(
+    startUs: number,
+    flow: () => Flow,
+    latencyUs: Histogram,
+    tell: (slice: Slice) => void,
+  ) {
     this.#startUs = startUs;
     this.#flow = flow;
     this.#latencyUs = latencyUs;

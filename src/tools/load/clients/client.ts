@@ -1,4 +1,7 @@
-/** One client of a run: its connection, its place in the books, and how it ends. How it is served is its subclass's. */
+/**
+ * One client of a run: its connection, its place in the books, and how it ends. How it is served is
+ * its subclass's.
+ */
 
 import type { Socket } from 'node:net';
 import { openConnection, type ConnectionSink, type Target } from './connection.js';
@@ -14,7 +17,10 @@ export interface Tally {
   bytes: number;
   /** Times that bytes came. */
   reads: number;
-  /** Events of lines whose every event is read, and the bytes that they took; what a line begins with is left out. */
+  /**
+   * Events of lines whose every event is read, and the bytes that they took; what a line begins
+   * with is left out.
+   */
   checkedEvents: number;
   checkedBytes: number;
   /** Bytes of lines whose events are not read. */
@@ -27,7 +33,9 @@ export interface Tally {
   refusedPolls: number;
   /** Times that a client dropped its connection and subscribed again where it had left off. */
   returns: number;
-  /** Times that one that came back was refused, or lost its connection again, and tried once more. */
+  /**
+   * Times that one that came back was refused, or lost its connection again, and tried once more.
+   */
   refusedReturns: number;
 }
 
@@ -87,7 +95,10 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   gaps: readonly ToldGap[] = NO_GAPS;
   /** It dropped its connection in this round. */
   wasAway = false;
-  /** It did so in a herd; when it was back from that, and when it got the last event that was due before; 0 when it has not yet. */
+  /**
+   * It did so in a herd; when it was back from that, and when it got the last event that was due
+   * before; 0 when it has not yet.
+   */
   wasInHerd = false;
   herdBackAtUs = 0;
   herdCaughtUpAtUs = 0;
@@ -129,7 +140,9 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.herdCaughtUpAtUs = 0;
   }
 
-  /** Drops its connection and subscribes again where it left off. False when it has none to drop. */
+  /**
+   * Drops its connection and subscribes again where it left off. False when it has none to drop.
+   */
   comeBack(inHerd: boolean): boolean {
     if (this.#state !== JOINED) return false;
     this.#state = RETURNING;
@@ -154,7 +167,10 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.leave(wasJoined);
   }
 
-  /** Ends its connection, with a reset: an orderly close would leave a port in TIME_WAIT for a minute. */
+  /**
+   * Ends its connection, with a reset: an orderly close would leave a port in TIME_WAIT for a
+   * minute.
+   */
   drop(): void {
     this.socket?.resetAndDestroy();
   }
@@ -197,7 +213,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.#answers = new AnswerReader(this);
     this.#readsOn = true;
     const { target, slowBuffer } = this.crew;
-    this.socket = openConnection(target, this.row, this, this.role === 'slow' ? slowBuffer : undefined);
+    this.socket = openConnection(
+      target,
+      this.row,
+      this,
+      this.role === 'slow' ? slowBuffer : undefined,
+    );
   }
 
   protected send(request: string): void {

@@ -17,27 +17,37 @@ export interface Target {
   readonly path: string;
 }
 
-/** One buffer for the process: a read is taken apart before the next one begins, so thousands of connections need no buffer each. */
+/**
+ * One buffer for the process: a read is taken apart before the next one begins, so thousands of
+ * connections need no buffer each.
+ */
 const READ_BUFFER_BYTES = 256 * 1024;
 const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
 
 /**
- * An address has 28,232 ephemeral ports, of which a bind() tries a quarter first: from about 7,000 connections an address on, the
- * kernel's search for a free one takes longer than everything else in a connect.
+ * An address has 28,232 ephemeral ports, of which a bind() tries a quarter first: from about 7,000
+ * connections an address on, the kernel's search for a free one takes longer than everything else
+ * in a connect.
  */
 const CONNECTIONS_PER_ADDRESS = 1_000;
 
-/** What happens on a connection. `closed` is called once, last; `reason` is set when it was an error. None of them may throw. */
+/**
+ * What happens on a connection. `closed` is called once, last; `reason` is set when it was an
+ * error. None of them may throw.
+ */
 export interface ConnectionSink {
   opened(): void;
-  /** Bytes have come. They are gone after the call. False = nothing more is read until `resume()` of the socket. */
+  /**
+   * Bytes have come. They are gone after the call. False = nothing more is read until `resume()` of
+   * the socket.
+   */
   bytes(buffer: Buffer, byteCount: number): boolean;
   closed(reason: string | undefined, socket: Socket): void;
 }
 
 /**
- * Opens a connection; `row` picks the source address where the server is on this machine. `buffer` is what it is read through, and
- * so the most that is read at once.
+ * Opens a connection; `row` picks the source address where the server is on this machine. `buffer`
+ * is what it is read through, and so the most that is read at once.
  */
 export function openConnection(
   { address, port }: Target,
@@ -46,14 +56,20 @@ export function openConnection(
   buffer: Buffer = readBuffer,
 ): Socket {
   let reason: string | undefined;
-  const onread = { buffer, callback: (byteCount: number): boolean => sink.bytes(buffer, byteCount) };
+  const onread = {
+    buffer,
+    callback: (byteCount: number): boolean => sink.bytes(buffer, byteCount),
+  };
   // Node's documentation has the option, the types of the constructor have not.
   const socket = new Socket({ onread } as object);
   socket.setNoDelay(true);
   socket.on('error', (error) => (reason ??= error.message));
   socket.on('close', () => sink.closed(reason, socket));
   const local = localAddress(address, row);
-  socket.connect({ port, host: address, ...(local === undefined ? {} : { localAddress: local }) }, () => sink.opened());
+  socket.connect(
+    { port, host: address, ...(local === undefined ? {} : { localAddress: local }) },
+    () => sink.opened(),
+  );
   return socket;
 }
 
@@ -65,15 +81,20 @@ function localAddress(address: string, row: number): string | undefined {
 }
 
 /**
- * Where the URL's server is. A connection that is not used further tells whether anybody listens, and at which of the host's
- * addresses. Throws {@link RunFailure} when nobody does.
+ * Where the URL's server is. A connection that is not used further tells whether anybody listens,
+ * and at which of the host's addresses. Throws {@link RunFailure} when nobody does.
  */
 export async function findTarget({ hostname, port, host, pathname, search }: URL): Promise<Target> {
   const portNumber = port === '' ? 80 : Number(port);
   const socket = connect({ host: hostname.replace(/^\[|\]$/g, ''), port: portNumber });
   try {
     await once(socket, 'connect');
-    return { address: socket.remoteAddress!, port: portNumber, authority: host, path: pathname + search };
+    return {
+      address: socket.remoteAddress!,
+      port: portNumber,
+      authority: host,
+      path: pathname + search,
+    };
   } catch (cause) {
     // Where several addresses were tried the first failure stands for all.
     const first = cause instanceof AggregateError ? (cause.errors[0] as Error) : (cause as Error);

@@ -1,6 +1,7 @@
 /**
- * Reads the events out of what a server sends: an event stream, NDJSON lines or a poll's objects. The events of the run, which are
- * nearly all, are read where they stand; whatever else comes is taken apart as text.
+ * Reads the events out of what a server sends: an event stream, NDJSON lines or a poll's objects.
+ * The events of the run, which are nearly all, are read where they stand; whatever else comes is
+ * taken apart as text.
  */
 
 import { dueUsOf, isOfRun, sequenceOf } from './event.js';
@@ -11,15 +12,22 @@ const CR = 0x0d;
 
 /** What a client is told by its reader. */
 export interface EventSink {
-  /** An event of the run; `dueUs` as in event.ts. `id` is NaN where it is no number, or where the server gives none. */
+  /**
+   * An event of the run; `dueUs` as in event.ts. `id` is NaN where it is no number, or where the
+   * server gives none.
+   */
   event(id: number, sequence: number, dueUs: number): void;
-  /** Events with ids between the two are lost, says the server. An end that it does not know is null. */
+  /**
+   * Events with ids between the two are lost, says the server. An end that it does not know is
+   * null.
+   */
   gap(after: number | null, before: number | null): void;
   /** The server says that it ends the line. */
   ended(code: string): void;
   /**
-   * A place to continue from: one without an event, or the id of the event that follows, where that is no number. An event stream of
-   * Holdline begins with one; one that was refused for now does not.
+   * A place to continue from: one without an event, or the id of the event that follows, where that
+   * is no number. An event stream of Holdline begins with one; one that was refused for now does
+   * not.
    */
   position(id: string): void;
 }
@@ -33,9 +41,18 @@ export interface EventShape {
 
 /** How a stream writes events. */
 export interface Encoding {
-  /** What stands before an event's id, between it and the data, and after the data, when the event is one of the run. */
-  layout(this: void, shape: EventShape): { readonly before: string; readonly between: string; readonly after: string };
-  /** Where the block or line that begins at `start` ends, its separator included; −1 when that has not come. */
+  /**
+   * What stands before an event's id, between it and the data, and after the data, when the event
+   * is one of the run.
+   */
+  layout(
+    this: void,
+    shape: EventShape,
+  ): { readonly before: string; readonly between: string; readonly after: string };
+  /**
+   * Where the block or line that begins at `start` ends, its separator included; −1 when that has
+   * not come.
+   */
   end(this: void, source: Buffer, start: number, end: number): number;
   /** Reads one block or line, with its separator. Throws when it is neither. */
   read(this: void, text: string, shape: EventShape, sink: EventSink): void;
@@ -53,7 +70,11 @@ export const SSE: Encoding = {
 
 /** One JSON object a line; an empty line says nothing. */
 export const NDJSON: Encoding = {
-  layout: ({ channel }) => ({ before: '{"id":', between: `,"channel":"${channel}","data":"`, after: '"}\n' }),
+  layout: ({ channel }) => ({
+    before: '{"id":',
+    between: `,"channel":"${channel}","data":"`,
+    after: '"}\n',
+  }),
   end: (source, start, end) => {
     const at = source.indexOf(LF, start);
     return at < 0 || at >= end ? -1 : at + 1;
@@ -64,7 +85,10 @@ export const NDJSON: Encoding = {
   },
 };
 
-/** A block ends with an empty line; lines end with LF or CRLF. (A bare CR, which the standard allows, is written by nobody.) */
+/**
+ * A block ends with an empty line; lines end with LF or CRLF. (A bare CR, which the standard
+ * allows, is written by nobody.)
+ */
 function endOfBlock(source: Buffer, start: number, end: number): number {
   let at = start;
   for (;;) {
@@ -90,7 +114,8 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   const id = fields.get('id');
   const type = fields.get('event');
   if (type === 'gap') readGap(JSON.parse(data ?? '{}') as object, sink);
-  else if (type === 'end') sink.ended(String((JSON.parse(data ?? '{}') as { code?: unknown }).code));
+  else if (type === 'end')
+    sink.ended(String((JSON.parse(data ?? '{}') as { code?: unknown }).code));
   else if (data === undefined) {
     if (id !== undefined) sink.position(id);
   } else if (id === undefined || /^\d{1,16}$/.test(id)) {
@@ -101,13 +126,21 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   }
 }
 
-function readGap({ after, before }: { readonly after?: unknown; readonly before?: unknown }, sink: EventSink): void {
+function readGap(
+  { after, before }: { readonly after?: unknown; readonly before?: unknown },
+  sink: EventSink,
+): void {
   sink.gap(typeof after === 'number' ? after : null, typeof before === 'number' ? before : null);
 }
 
 /** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
 export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
-  const { gap, end, id, data } = value as { gap?: object; end?: { code?: unknown }; id?: unknown; data?: unknown };
+  const { gap, end, id, data } = value as {
+    gap?: object;
+    end?: { code?: unknown };
+    id?: unknown;
+    data?: unknown;
+  };
   if (gap === undefined && end === undefined && id === undefined)
     throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
   if (gap !== undefined) readGap(gap, sink);
@@ -116,7 +149,12 @@ export function readObject(value: unknown, shape: EventShape, sink: EventSink): 
 }
 
 /** Events of others are on the channel, too, and none of the run's business. */
-function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sink: EventSink): void {
+function readData(
+  id: number,
+  data: unknown,
+  { run, sizeBytes }: EventShape,
+  sink: EventSink,
+): void {
   const text = typeof data === 'string' ? data : '';
   // Some servers write every event's data as JSON.
   const bytes = Buffer.from(text.startsWith(`"${run}`) ? String(JSON.parse(text)) : text);
@@ -128,10 +166,16 @@ function readData(id: number, data: unknown, { run, sizeBytes }: EventShape, sin
   sink.event(id, sequence, dueUs);
 }
 
-/** The longest block or line that is put together from parts: the largest event, with every character escaped. */
+/**
+ * The longest block or line that is put together from parts: the largest event, with every
+ * character escaped.
+ */
 const CARRY_BYTES = 16 * 1024 * 1024;
 
-/** An encoding with the events of a run, one object for all readers of a process. A new run is written into it. */
+/**
+ * An encoding with the events of a run, one object for all readers of a process. A new run is
+ * written into it.
+ */
 export interface EventFormat {
   encoding: Encoding;
   shape: EventShape;
@@ -146,7 +190,13 @@ export interface EventFormat {
 /** The format of a run's events in an encoding. */
 export function formatOf(encoding: Encoding, shape: EventShape): EventFormat {
   const { before, between, after } = encoding.layout(shape);
-  return { encoding, shape, before: Buffer.from(before), between: Buffer.from(between), after: Buffer.from(after) };
+  return {
+    encoding,
+    shape,
+    before: Buffer.from(before),
+    between: Buffer.from(between),
+    after: Buffer.from(after),
+  };
 }
 
 /** Reads a stream that may be cut anywhere. */
@@ -189,7 +239,10 @@ export class EventReader {
     }
   }
 
-  /** The end of the event of the run that begins here and is here as a whole; −1 when it is anything else. */
+  /**
+   * The end of the event of the run that begins here and is here as a whole; −1 when it is anything
+   * else.
+   */
   #event(source: Buffer, start: number, end: number): number {
     const { shape, before, between, after } = this.#format;
     if (!startsWith(source, start, end, before)) return -1;
@@ -202,7 +255,8 @@ export class EventReader {
     }
     const data = at + between.length;
     const dataEnd = data + shape.sizeBytes;
-    if (!startsWith(source, at, end, between) || !startsWith(source, dataEnd, end, after)) return -1;
+    if (!startsWith(source, at, end, between) || !startsWith(source, dataEnd, end, after))
+      return -1;
     const sequence = isOfRun(source, data, shape.run) ? sequenceOf(source, data) : Number.NaN;
     const dueUs = dueUsOf(source, data);
     if (id === 0 || Number.isNaN(sequence + dueUs)) return -1;
@@ -220,10 +274,16 @@ export class EventReader {
 }
 
 /**
- * The id of the event of the run with which the bytes end, for a reader that looks at nothing else; NaN when they end with anything
- * else, or when the event begins before them. Costs the same for any number of bytes.
+ * The id of the event of the run with which the bytes end, for a reader that looks at nothing else;
+ * NaN when they end with anything else, or when the event begins before them. Costs the same for
+ * any number of bytes.
  */
-export function lastIdIn({ shape, between, after }: EventFormat, source: Buffer, start: number, end: number): number {
+export function lastIdIn(
+  { shape, between, after }: EventFormat,
+  source: Buffer,
+  start: number,
+  end: number,
+): number {
   const data = end - after.length - shape.sizeBytes;
   const idEnd = data - between.length;
   if (
@@ -240,7 +300,9 @@ export function lastIdIn({ shape, between, after }: EventFormat, source: Buffer,
     id += digit * scale;
   }
   // An id that begins where the bytes begin may have begun before them.
-  return digits === 0 || idEnd - digits === start || !isOfRun(source, data, shape.run) ? Number.NaN : id;
+  return digits === 0 || idEnd - digits === start || !isOfRun(source, data, shape.run)
+    ? Number.NaN
+    : id;
 }
 
 function startsWith(source: Buffer, at: number, end: number, wanted: Buffer): boolean {

@@ -1,9 +1,15 @@
-/** The events of a run: data that carries, at fixed places, which run it is of, which event it is and when it was due. */
+/**
+ * The events of a run: data that carries, at fixed places, which run it is of, which event it is
+ * and when it was due.
+ */
 
 import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 
-/** Digits of the sequence number and of the due time; fixed, so that both are written and read in place. */
+/**
+ * Digits of the sequence number and of the due time; fixed, so that both are written and read in
+ * place.
+ */
 const SEQUENCE_DIGITS = 10;
 const DUE_DIGITS = 16;
 
@@ -21,10 +27,16 @@ const LETTER_A = 0x61;
 /** Readings of both clocks; in the one that took least time nothing came between them. */
 const CLOCK_READINGS = 20;
 
-/** What is added to the clock of this process, which begins with it, to have the one that all processes of a machine share. */
+/**
+ * What is added to the clock of this process, which begins with it, to have the one that all
+ * processes of a machine share.
+ */
 const CLOCK_ORIGIN_US = clockOriginUs();
 
-/** The clock of publisher and clients, in whichever process they are: CLOCK_MONOTONIC in microseconds. Allocates nothing. */
+/**
+ * The clock of publisher and clients, in whichever process they are: CLOCK_MONOTONIC in
+ * microseconds. Allocates nothing.
+ */
 export function nowUs(): number {
   return CLOCK_ORIGIN_US + performance.now() * 1000;
 }
@@ -44,8 +56,8 @@ function clockOriginUs(): number {
 }
 
 /**
- * Data for the events of a run, `sizeBytes` of letters, digits and spaces, which stand in JSON as they are. The padding is not one
- * repeated letter, lest something on the way compress it.
+ * Data for the events of a run, `sizeBytes` of letters, digits and spaces, which stand in JSON as
+ * they are. The padding is not one repeated letter, lest something on the way compress it.
  */
 export function eventData(run: string, sizeBytes: number): Buffer {
   const data = Buffer.alloc(sizeBytes, ' ');
@@ -68,7 +80,8 @@ export function newRun(): string {
 
 /** True when the data that stands at `offset` is of the run, as far as its token tells. */
 export function isOfRun(source: Buffer, offset: number, run: string): boolean {
-  for (let at = 0; at < RUN_CHARACTERS; at++) if (source[offset + at] !== run.charCodeAt(at)) return false;
+  for (let at = 0; at < RUN_CHARACTERS; at++)
+    if (source[offset + at] !== run.charCodeAt(at)) return false;
   return true;
 }
 

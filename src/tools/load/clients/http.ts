@@ -8,18 +8,30 @@ export interface Head {
 
 /** Who reads the answers of a connection. */
 export interface AnswerSink {
-  /** The head is complete. True when the body is to come through `piece`, as it arrives, and false when it is to be collected. */
+  /**
+   * The head is complete. True when the body is to come through `piece`, as it arrives, and false
+   * when it is to be collected.
+   */
   head(head: Head): boolean;
-  /** Bytes of a body that is read as it arrives, or what follows after a change of protocols. They are gone after the call. */
+  /**
+   * Bytes of a body that is read as it arrives, or what follows after a change of protocols. They
+   * are gone after the call.
+   */
   piece(bytes: Buffer, start: number, end: number): void;
-  /** The answer is complete; `body` is what was collected. Not called for a body that ends with its connection. */
+  /**
+   * The answer is complete; `body` is what was collected. Not called for a body that ends with its
+   * connection.
+   */
   complete(head: Head, body: Buffer): void;
 }
 
 const HEAD_END = '\r\n\r\n';
 const HEAD_BYTES = 16 * 1024;
 
-/** The largest body that is collected: a poll's answer is at most 1 MiB and one event, which may be that large, too. */
+/**
+ * The largest body that is collected: a poll's answer is at most 1 MiB and one event, which may be
+ * that large, too.
+ */
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 const CR = 13;
@@ -75,7 +87,8 @@ export class AnswerReader {
           this.#readChunkSize(bytes[at++]!);
           break;
         case IN_CHUNK_END:
-          if (bytes[at] !== CR && bytes[at] !== LF) throw new Error('a chunk is longer than its size');
+          if (bytes[at] !== CR && bytes[at] !== LF)
+            throw new Error('a chunk is longer than its size');
           if (bytes[at++] === LF) this.#state = IN_CHUNK_SIZE;
           break;
         default:
@@ -91,7 +104,8 @@ export class AnswerReader {
     const text = this.#headText + bytes.toString('latin1', start, taken);
     const headEnd = text.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
     if (headEnd < 0) {
-      if (text.length >= HEAD_BYTES) throw new Error(`an answer's head is over ${HEAD_BYTES} bytes`);
+      if (text.length >= HEAD_BYTES)
+        throw new Error(`an answer's head is over ${HEAD_BYTES} bytes`);
       this.#headText = text;
       return taken;
     }
@@ -109,10 +123,12 @@ export class AnswerReader {
     this.#lineLength = 0;
     if (status === 101) this.#expect(IN_BODY, Infinity);
     else if (status === 204 || status === 304) this.#finish();
-    else if (/\bchunked$/i.test(headers.get('transfer-encoding') ?? '')) this.#expect(IN_CHUNK_SIZE, 0);
+    else if (/\bchunked$/i.test(headers.get('transfer-encoding') ?? ''))
+      this.#expect(IN_CHUNK_SIZE, 0);
     else {
       const length = headers.get('content-length');
-      if (length !== undefined && !/^\d{1,15}$/.test(length)) throw new Error(`Content-Length: ${length}`);
+      if (length !== undefined && !/^\d{1,15}$/.test(length))
+        throw new Error(`Content-Length: ${length}`);
       this.#expect(IN_BODY, length === undefined ? Infinity : Number(length));
       if (this.#left === 0) this.#finish();
     }
@@ -137,7 +153,8 @@ export class AnswerReader {
 
   #collect(bytes: Buffer, start: number, end: number): void {
     this.#collectedBytes += end - start;
-    if (this.#collectedBytes > BODY_BYTES_MAX) throw new Error(`an answer's body is over ${BODY_BYTES_MAX} bytes`);
+    if (this.#collectedBytes > BODY_BYTES_MAX)
+      throw new Error(`an answer's body is over ${BODY_BYTES_MAX} bytes`);
     (this.#collected ??= []).push(Buffer.from(bytes.subarray(start, end)));
   }
 
@@ -171,7 +188,12 @@ export class AnswerReader {
   #finish(): void {
     const head = this.#head!;
     const parts = this.#collected;
-    const body = parts === undefined ? EMPTY : parts.length === 1 ? parts[0]! : Buffer.concat(parts, this.#collectedBytes);
+    const body =
+      parts === undefined
+        ? EMPTY
+        : parts.length === 1
+          ? parts[0]!
+          : Buffer.concat(parts, this.#collectedBytes);
     this.#state = IN_HEAD;
     this.#left = 0;
     this.#head = undefined;
@@ -190,7 +212,8 @@ function hexDigit(byte: number): number {
 function readHeadText(text: string): Head {
   const lines = text.split('\r\n');
   const status = /^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(lines[0]!)?.[1];
-  if (status === undefined) throw new Error(`this is no HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
+  if (status === undefined)
+    throw new Error(`this is no HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
   const headers = new Map<string, string>();
   for (let nth = 1; nth < lines.length; nth++) {
     const line = lines[nth]!;
@@ -200,7 +223,10 @@ function readHeadText(text: string): Head {
   return { status: Number(status), headers };
 }
 
-/** A refusal in words: its status, and the code and the message of Holdline's JSON where the body is that. */
+/**
+ * A refusal in words: its status, and the code and the message of Holdline's JSON where the body is
+ * that.
+ */
 export function refusalText({ status }: Head, body: Buffer): string {
   const text = body.toString('utf8').trim();
   try {

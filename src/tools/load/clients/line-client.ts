@@ -1,6 +1,6 @@
 /**
- * A client that holds a line: a stream or a WebSocket. It reads every event, or, where its events are not checked, counts bytes:
- * then a read costs little more than the system call.
+ * A client that holds a line: a stream or a WebSocket. It reads every event, or, where its events
+ * are not checked, counts bytes: then a read costs little more than the system call.
  */
 
 import { Client, type Crew } from './client.js';
@@ -10,14 +10,20 @@ import type { Role } from './mix.js';
 
 /** Is on the line once the server has answered; a position in the answer is for a later return. */
 export abstract class LineClient extends Client {
-  /** Where it left off when it last dropped its connection in this round: the id of its last event; NaN where it knew none. */
+  /**
+   * Where it left off when it last dropped its connection in this round: the id of its last event;
+   * NaN where it knew none.
+   */
   leftOffAt = Number.NaN;
   #reader: EventReader;
   /** The head of the answer has come, and what came with it is still being read. */
   #isAnswered = false;
   /** What its line begins with has been read: from here on bytes tell how many events came. */
   #isUnderWay = false;
-  /** Of a client that is not checked: the events with which its line began, which were read, and the bytes that came since. */
+  /**
+   * Of a client that is not checked: the events with which its line began, which were read, and the
+   * bytes that came since.
+   */
   #readEvents = 0;
   #countedBytes = 0;
 
@@ -50,7 +56,10 @@ export abstract class LineClient extends Client {
     super.connect();
   }
 
-  /** The server has taken the subscription, as far as its answer's head tells. A refusal may follow in the same bytes. */
+  /**
+   * The server has taken the subscription, as far as its answer's head tells. A refusal may follow
+   * in the same bytes.
+   */
   protected answered(): void {
     this.#isAnswered = true;
   }
@@ -79,7 +88,10 @@ export abstract class LineClient extends Client {
     if (this.isJoined && this.#reader.isBetweenEvents) this.#isUnderWay = true;
   }
 
-  /** Events that came to a client that is not checked in this round, or since it came back. A fraction is what framing leaves. */
+  /**
+   * Events that came to a client that is not checked in this round, or since it came back. A
+   * fraction is what framing leaves.
+   */
   eventsAt(bytesPerEvent: number): number {
     return this.#readEvents + (this.#countedBytes === 0 ? 0 : this.#countedBytes / bytesPerEvent);
   }

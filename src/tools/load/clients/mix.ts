@@ -1,6 +1,12 @@
-/** The mix of a run: how many of its clients read slowly, read nothing, or come and go, and which ones. */
+/**
+ * The mix of a run: how many of its clients read slowly, read nothing, or come and go, and which
+ * ones.
+ */
 
-/** How a client behaves: it reads all that comes, little at a time, or nothing once it has subscribed. */
+/**
+ * How a client behaves: it reads all that comes, little at a time, or nothing once it has
+ * subscribed.
+ */
 export type Role = 'normal' | 'slow' | 'stalled';
 
 /** Shares are of all clients, 0 to 1. */
@@ -11,17 +17,27 @@ export interface Mix {
   readonly slowShare: number;
   /** What each of them takes. */
   readonly slowBytesPerSecond: number;
-  /** Those of the others who drop their connection in a minute and come back where they left off. */
+  /**
+   * Those of the others who drop their connection in a minute and come back where they left off.
+   */
   readonly reconnectsPerMinute: number;
 }
 
 /** Clients that read what comes. */
-export const NO_MIX: Mix = { stalledShare: 0, slowShare: 0, slowBytesPerSecond: 0, reconnectsPerMinute: 0 };
+export const NO_MIX: Mix = {
+  stalledShare: 0,
+  slowShare: 0,
+  slowBytesPerSecond: 0,
+  reconnectsPerMinute: 0,
+};
 
 /** Shares are decimal fractions that binary ones miss by a little. */
 const ROUNDING = 1e-9;
 
-/** Of the first `count`, those who are in a share of all: evenly spread, rounded up, so that a small share is at least one. */
+/**
+ * Of the first `count`, those who are in a share of all: evenly spread, rounded up, so that a small
+ * share is at least one.
+ */
 export function countIn(share: number, count: number): number {
   return Math.max(0, Math.ceil(share * count - ROUNDING));
 }

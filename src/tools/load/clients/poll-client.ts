@@ -1,4 +1,7 @@
-/** A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from the position of the last answer. */
+/**
+ * A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from
+ * the position of the last answer.
+ */
 
 import { Client, type Crew } from './client.js';
 import { readObject } from './encoding.js';
@@ -14,7 +17,10 @@ const WAIT_SECONDS = 25;
 /** How long a poll that was refused for now waits when the answer does not say. */
 const RETRY_MS = 1000;
 
-/** How long to wait after the nth connection in a row that was lost without an answer, and how many may be. */
+/**
+ * How long to wait after the nth connection in a row that was lost without an answer, and how many
+ * may be.
+ */
 const RECONNECT_MS = 100;
 const RECONNECTS = 5;
 
@@ -82,9 +88,11 @@ export class PollClient extends Client {
       return;
     }
     const position = headers.get('holdline-position');
-    if (position === undefined || !/^\d{1,16}$/.test(position)) throw new Error(`an answer to a poll has no Holdline-Position`);
+    if (position === undefined || !/^\d{1,16}$/.test(position))
+      throw new Error(`an answer to a poll has no Holdline-Position`);
     const objects: unknown = status === 204 ? [] : JSON.parse(body.toString('utf8'));
-    if (!Array.isArray(objects)) throw new Error('a poll with a limit was not answered with an array');
+    if (!Array.isArray(objects))
+      throw new Error('a poll with a limit was not answered with an array');
     if (objects.length === 0) tally.emptyAnswers++;
     for (const object of objects) readObject(object, format.shape, this);
     this.position(position);
@@ -103,7 +111,10 @@ export class PollClient extends Client {
     this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
   }
 
-  /** A keep-alive connection ends when the server closes it, maybe just when the next poll is sent; the poll is sent again then. */
+  /**
+   * A keep-alive connection ends when the server closes it, maybe just when the next poll is sent;
+   * the poll is sent again then.
+   */
   protected override lost(reason: string): void {
     if (!this.#isPolling) return;
     this.#lostInARow++;

@@ -4,14 +4,19 @@ import { SSE } from './encoding.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
-/** Reads until the server ends the stream; it does not come back then, since what it misses is what a run is to find. */
+/**
+ * Reads until the server ends the stream; it does not come back then, since what it misses is what
+ * a run is to find.
+ */
 export class StreamClient extends LineClient {
   opened(): void {
     const { path, authority } = this.crew.target;
     const accepted = this.#isSse ? 'text/event-stream' : 'application/x-ndjson';
     const after = this.continuesAfter;
     const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
-    this.send(`GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`);
+    this.send(
+      `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`,
+    );
   }
 
   get #isSse(): boolean {
@@ -35,6 +40,9 @@ export class StreamClient extends LineClient {
     if (head.status !== 200) this.fail(`refused: ${refusalText(head, body)}`);
     else if (this.endCode !== undefined) this.fail(`the server ended the stream: ${this.endCode}`);
     else if (this.isJoined) this.fail('the server ended the stream');
-    else this.fail('refused for now, by a stream without a position that ended at once: the server is full or draining');
+    else
+      this.fail(
+        'refused for now, by a stream without a position that ended at once: the server is full or draining',
+      );
   }
 }

@@ -1,4 +1,7 @@
-/** A client on a WebSocket: the handshake, the frames of RFC 6455 that a server sends, and the few that a reader answers with. */
+/**
+ * A client on a WebSocket: the handshake, the frames of RFC 6455 that a server sends, and the few
+ * that a reader answers with.
+ */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { refusalText, withParameters, type Head } from './http.js';
@@ -57,7 +60,13 @@ export class FrameReader {
         const pieceEnd = Math.min(end, at + this.#left);
         this.#left -= pieceEnd - at;
         if (this.#control === undefined) this.#sink.text(bytes, at, pieceEnd);
-        else bytes.copy(this.#control, this.#control.length - this.#left - (pieceEnd - at), at, pieceEnd);
+        else
+          bytes.copy(
+            this.#control,
+            this.#control.length - this.#left - (pieceEnd - at),
+            at,
+            pieceEnd,
+          );
         at = pieceEnd;
       }
       if (this.#left === 0) this.#finish();
@@ -75,18 +84,22 @@ export class FrameReader {
   #begin(): void {
     const opcode = this.#opcode;
     const length = this.#head[1]! & 0x7f;
-    if ((this.#head[0]! & 0x70) !== 0) throw new Error('a frame has a bit of an extension that was not agreed on');
+    if ((this.#head[0]! & 0x70) !== 0)
+      throw new Error('a frame has a bit of an extension that was not agreed on');
     if ((this.#head[1]! & 0x80) !== 0) throw new Error('a frame of the server is masked');
     this.#left = length;
     if (length === 126) this.#left = this.#head.readUInt16BE(2);
     if (length === 127) this.#left = Number(this.#head.readBigUInt64BE(2));
     if (opcode === CLOSE || opcode === PING || opcode === PONG) {
-      if (length > CONTROL_BYTES || !this.#isFinal) throw new Error('a control frame is too long or not whole');
+      if (length > CONTROL_BYTES || !this.#isFinal)
+        throw new Error('a control frame is too long or not whole');
       this.#control = Buffer.alloc(length);
     } else if (opcode === (this.#isInMessage ? CONTINUATION : TEXT)) {
       this.#isInMessage = true;
     } else {
-      throw new Error(`a frame with opcode ${opcode} came where ${this.#isInMessage ? 'a message goes on' : 'a text begins'}`);
+      throw new Error(
+        `a frame with opcode ${opcode} came where ${this.#isInMessage ? 'a message goes on' : 'a text begins'}`,
+      );
     }
   }
 
@@ -103,7 +116,10 @@ export class FrameReader {
     } else if (opcode === PING) {
       this.#sink.ping(control);
     } else if (opcode === CLOSE) {
-      this.#sink.close(control.length < 2 ? undefined : control.readUInt16BE(0), control.toString('utf8', 2));
+      this.#sink.close(
+        control.length < 2 ? undefined : control.readUInt16BE(0),
+        control.toString('utf8', 2),
+      );
     }
   }
 }
@@ -144,7 +160,8 @@ export class WebSocketClient extends LineClient implements FrameSink {
   head({ status, headers }: Head): boolean {
     if (status !== 101) return false;
     const accept = createHash('sha1').update(`${this.#key}${ACCEPT_GUID}`).digest('base64');
-    if (headers.get('sec-websocket-accept') !== accept) throw new Error('the server did not accept the WebSocket key');
+    if (headers.get('sec-websocket-accept') !== accept)
+      throw new Error('the server did not accept the WebSocket key');
     const position = headers.get('holdline-position');
     if (position !== undefined) this.position(position);
     this.answered();

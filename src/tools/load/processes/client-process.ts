@@ -29,7 +29,10 @@ export class ClientProcess {
   constructor(core: number | undefined, onSlice: (slice: Slice) => void) {
     this.#onSlice = onSlice;
     // taskset replaces itself by the command, so that the pid is the client's own.
-    const start = core === undefined ? {} : { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] };
+    const start =
+      core === undefined
+        ? {}
+        : { execPath: 'taskset', execArgv: ['-c', String(core), process.execPath] };
     this.#child = fork(ENTRY, [], {
       ...start,
       serialization: 'advanced',
@@ -52,8 +55,14 @@ export class ClientProcess {
     return this.#child.pid;
   }
 
-  /** Orders something. Rejects with a {@link RunFailure} when the process is gone, or could not do it. */
-  ask<Name extends OrderName>(order: Name, body: Orders[Name]['body']): Promise<Orders[Name]['answer']> {
+  /**
+   * Orders something. Rejects with a {@link RunFailure} when the process is gone, or could not do
+   * it.
+   */
+  ask<Name extends OrderName>(
+    order: Name,
+    body: Orders[Name]['body'],
+  ): Promise<Orders[Name]['answer']> {
     if (this.#end !== undefined) return Promise.reject(this.#gone());
     const ask = ++this.#asks;
     return new Promise((resolve, reject) => {
@@ -80,7 +89,8 @@ export class ClientProcess {
     }
     const waiting = this.#waiting.get(message.ask);
     this.#waiting.delete(message.ask);
-    if ('error' in message) waiting?.reject(new RunFailure(`a client process failed: ${message.error}`));
+    if ('error' in message)
+      waiting?.reject(new RunFailure(`a client process failed: ${message.error}`));
     else waiting?.resolve(message.answer as never);
   }
 

@@ -1,4 +1,7 @@
-/** The client processes of a run, as one: what they are ordered is split among them, and what they tell is put together. */
+/**
+ * The client processes of a run, as one: what they are ordered is split among them, and what they
+ * tell is put together.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { booksOf, reasonsOf, type Books } from '../books/books.js';
@@ -12,7 +15,10 @@ import { NO_MIX, type Mix } from '../clients/mix.js';
 import type { Published } from '../books/published.js';
 import { Seconds, type Second } from '../books/seconds.js';
 
-/** How long after the last event that came the rest is given up. Short-polls get two of their intervals. */
+/**
+ * How long after the last event that came the rest is given up. Short-polls get two of their
+ * intervals.
+ */
 const SETTLE_STALL_MS = 5_000;
 
 /** How often is looked whether everything has come. */
@@ -33,7 +39,10 @@ export interface FleetOptions {
   readonly target: Target;
   readonly transport: Transport;
   readonly processes: number;
-  /** Share of the clients that read normally of which every event is checked, 0 to 1; at least one of a process. Polls all are. */
+  /**
+   * Share of the clients that read normally of which every event is checked, 0 to 1; at least one
+   * of a process. Polls all are.
+   */
   readonly checkedShare: number;
   readonly mix?: Mix;
   /** True when `herd` is to be called. */
@@ -64,7 +73,10 @@ export interface FleetTotals {
   readonly checkedDelivered: number;
   /** Different events that any client of the process that has seen most was given. */
   readonly sequencesSeen: number;
-  /** Events that came in this round; to clients that are not checked, as many as the bytes are that came. */
+  /**
+   * Events that came in this round; to clients that are not checked, as many as the bytes are that
+   * came.
+   */
   readonly delivered: number;
   readonly tally: Tally;
   /** Of each process since it began. */
@@ -101,7 +113,8 @@ export class Fleet {
     this.#seconds = new Seconds(processes);
     this.#processes = Array.from(
       { length: processes },
-      (_, nth) => new ClientProcess(cores?.[nth % cores.length], (slice) => this.#seconds.add(nth, slice)),
+      (_, nth) =>
+        new ClientProcess(cores?.[nth % cores.length], (slice) => this.#seconds.add(nth, slice)),
     );
   }
 
@@ -110,7 +123,15 @@ export class Fleet {
     const { target, transport, processes, checkedShare, mix = NO_MIX, comeBack = false } = options;
     const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = options;
     const fleet = new Fleet(options);
-    const groupOptions = { target, transport, processes, checkedShare, mix, comeBack, pollIntervalMs };
+    const groupOptions = {
+      target,
+      transport,
+      processes,
+      checkedShare,
+      mix,
+      comeBack,
+      pollIntervalMs,
+    };
     try {
       await fleet.#all('start', () => groupOptions);
     } catch (error) {
@@ -141,8 +162,8 @@ export class Fleet {
   }
 
   /**
-   * Grows to so many clients, those that could not connect or were cut off included, which are not tried again; not while a round
-   * is on. Without a rate it goes as fast as the server answers.
+   * Grows to so many clients, those that could not connect or were cut off included, which are not
+   * tried again; not while a round is on. Without a rate it goes as fast as the server answers.
    */
   async open(lines: number, ratePerSecond?: number): Promise<FleetOpened> {
     const beganUs = nowUs();
@@ -170,10 +191,15 @@ export class Fleet {
     await this.#all('halt', () => undefined);
   }
 
-  /** Begins a round: from now on events of this shape are booked, up to so many. Its first is due at `startUs`. */
+  /**
+   * Begins a round: from now on events of this shape are booked, up to so many. Its first is due at
+   * `startUs`.
+   */
   async begin(shape: EventShape, events: number, startUs: number): Promise<FleetTotals> {
     this.#seconds = new Seconds(this.#options.processes);
-    return totalsOf(await this.#all('begin', () => ({ shape, events, startUs, clients: this.#rows })));
+    return totalsOf(
+      await this.#all('begin', () => ({ shape, events, startUs, clients: this.#rows })),
+    );
   }
 
   /** Asks all processes how they stand. */
@@ -187,8 +213,8 @@ export class Fleet {
   }
 
   /**
-   * Ends a round: waits until everything that was published has come, or nothing more does, or `isOver` says so, and balances the
-   * books.
+   * Ends a round: waits until everything that was published has come, or nothing more does, or
+   * `isOver` says so, and balances the books.
    */
   async settle(publishing: Publishing, isOver: () => boolean = () => false): Promise<Settled> {
     const { published } = publishing;
@@ -197,7 +223,11 @@ export class Fleet {
     const seen = await this.#all('seen', () => undefined);
     for (const { bits } of seen) published.addBits(bits);
     const { count, bits, ids } = published;
-    const parts = await this.#all('audit', (nth) => ({ count, bits, ids: seen[nth]!.needsIds ? ids : NO_IDS }));
+    const parts = await this.#all('audit', (nth) => ({
+      count,
+      bits,
+      ids: seen[nth]!.needsIds ? ids : NO_IDS,
+    }));
     return {
       books: booksOf(parts, count),
       seconds: this.#seconds.end(),
@@ -208,7 +238,10 @@ export class Fleet {
   /** Ends all connections and the processes. */
   async close(): Promise<void> {
     try {
-      await Promise.race([this.#all('leave', () => undefined), sleep(LEAVE_MS, undefined, { ref: false })]);
+      await Promise.race([
+        this.#all('leave', () => undefined),
+        sleep(LEAVE_MS, undefined, { ref: false }),
+      ]);
     } catch {
       // A process that is gone has left.
     }
@@ -217,13 +250,19 @@ export class Fleet {
 
   async #untilQuiet(publishing: Publishing, isOver: () => boolean): Promise<void> {
     const { transport, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = this.#options;
-    const stallMs = transport === 'short-poll' ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs) : SETTLE_STALL_MS;
+    const stallMs =
+      transport === 'short-poll' ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs) : SETTLE_STALL_MS;
     let before = -1;
     let progressUs = nowUs();
     while (!isOver() && nowUs() - progressUs < stallMs * 1000) {
       const { checkedClients, checkedDelivered, returning, sequencesSeen } = await this.look();
       const published = Math.max(publishing.published.count, sequencesSeen);
-      if (publishing.pending === 0 && returning === 0 && checkedDelivered === published * checkedClients) break;
+      if (
+        publishing.pending === 0 &&
+        returning === 0 &&
+        checkedDelivered === published * checkedClients
+      )
+        break;
       // Bytes of clients that are not checked are no sign: heartbeats are bytes, too.
       const so = checkedDelivered + publishing.answered - returning;
       if (so !== before) progressUs = nowUs();
@@ -243,14 +282,18 @@ export class Fleet {
   }
 
   /** Gives every process an order; rejects when one of them could not follow. */
-  #all<Name extends OrderName>(order: Name, bodyOf: (nth: number) => Orders[Name]['body']): Promise<Orders[Name]['answer'][]> {
+  #all<Name extends OrderName>(
+    order: Name,
+    bodyOf: (nth: number) => Orders[Name]['body'],
+  ): Promise<Orders[Name]['answer'][]> {
     return Promise.all(this.#processes.map((one, nth) => one.ask(order, bodyOf(nth))));
   }
 }
 
 function totalsOf(parts: readonly (Counts | undefined)[]): FleetTotals {
   const known = parts.filter((part) => part !== undefined);
-  const sum = (of: (counts: Counts) => number): number => known.reduce((total, counts) => total + of(counts), 0);
+  const sum = (of: (counts: Counts) => number): number =>
+    known.reduce((total, counts) => total + of(counts), 0);
   const tally = emptyTally();
   for (const counts of known) {
     for (const name of Object.keys(tally) as (keyof Tally)[]) tally[name] += counts.tally[name];

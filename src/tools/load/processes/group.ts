@@ -1,4 +1,7 @@
-/** The clients of one process: connects them, keeps their books, sends them away and back, and tells how they stand. */
+/**
+ * The clients of one process: connects them, keeps their books, sends them away and back, and tells
+ * how they stand.
+ */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,7 +10,17 @@ import { emptyTally, type Client, type Crew } from '../clients/client.js';
 import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/encoding.js';
 import { newRun, nowUs } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
-import type { Counts, GroupOptions, News, Opened, OpenOrder, Orders, Part, RoundOrder, Seen } from './messages.js';
+import type {
+  Counts,
+  GroupOptions,
+  News,
+  Opened,
+  OpenOrder,
+  Orders,
+  Part,
+  RoundOrder,
+  Seen,
+} from './messages.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
@@ -18,7 +31,10 @@ import { WebSocketClient } from '../clients/websocket-client.js';
 /** Clients of all processes between their connect and their place: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;
 
-/** How long connecting may go without a client that gets its place, while there is one that waits for it. */
+/**
+ * How long connecting may go without a client that gets its place, while there is one that waits
+ * for it.
+ */
 const CONNECT_STALL_MS = 10_000;
 
 /** How long goodbyes may take. */
@@ -78,8 +94,14 @@ export class Group implements Crew {
     this.target = target;
     this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
     // Before the first round no event is one of the run.
-    this.format = formatOf(transport === 'sse' ? SSE : NDJSON, { run: newRun(), channel: '', sizeBytes: 0 });
-    this.slowBuffer = Buffer.alloc(Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)));
+    this.format = formatOf(transport === 'sse' ? SSE : NDJSON, {
+      run: newRun(),
+      channel: '',
+      sizeBytes: 0,
+    });
+    this.slowBuffer = Buffer.alloc(
+      Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)),
+    );
     this.#news = setInterval(() => this.#tell({ counts: this.look(), slice: undefined }), NEWS_MS);
   }
 
@@ -99,7 +121,10 @@ export class Group implements Crew {
     let hasStalled = false;
     while (joined < count && !this.#isHalted && this.#failures.size === 0 && !hasStalled) {
       const elapsedUs = nowUs() - beganUs;
-      const due = ratePerSecond === undefined ? count : Math.min(count, Math.floor((elapsedUs * ratePerSecond) / 1e6) + 1);
+      const due =
+        ratePerSecond === undefined
+          ? count
+          : Math.min(count, Math.floor((elapsedUs * ratePerSecond) / 1e6) + 1);
       for (; started < due && started - joined < atOnce; started++) fresh[started]!.start();
       // One turn of the loop, so that those who have their place make room for the next at once.
       await sleep(0);
@@ -135,7 +160,8 @@ export class Group implements Crew {
     this.#slowLedger = new Ledger(slow.length, events);
     for (const client of this.#clients) client.begin(undefined, 0);
     for (const [row, client] of slow.entries()) client.begin(this.#slowLedger, row);
-    for (const [row, client] of normal.filter((_, index) => isIn(share, index)).entries()) client.begin(this.#ledger, row);
+    for (const [row, client] of normal.filter((_, index) => isIn(share, index)).entries())
+      client.begin(this.#ledger, row);
     this.#tallyBefore = { ...this.tally };
     this.#lag.reset();
     this.#lag.enable();
@@ -210,7 +236,8 @@ export class Group implements Crew {
     clearInterval(this.#news);
     for (const client of this.#clients) client.stop();
     const untilUs = nowUs() + GOODBYE_MS * 1000;
-    while (nowUs() < untilUs && this.#clients.some((client) => client.isConnected)) await sleep(LOOK_MS);
+    while (nowUs() < untilUs && this.#clients.some((client) => client.isConnected))
+      await sleep(LOOK_MS);
     for (const client of this.#clients) client.drop();
   }
 
@@ -231,13 +258,19 @@ export class Group implements Crew {
     return this.#options.transport.endsWith('poll');
   }
 
-  /** Events that came to normal clients in this round; of those who are not checked, as many as their bytes are. */
+  /**
+   * Events that came to normal clients in this round; of those who are not checked, as many as
+   * their bytes are.
+   */
   get #delivered(): number {
     const bytes = this.tally.countedBytes - this.#tallyBefore.countedBytes;
     return this.#ledger.delivered + Math.round(bytes / this.#bytesPerEvent);
   }
 
-  /** What an event takes on a line, as its checked clients saw it; before they saw any, as it is written with an id of many digits. */
+  /**
+   * What an event takes on a line, as its checked clients saw it; before they saw any, as it is
+   * written with an id of many digits.
+   */
   get #bytesPerEvent(): number {
     const events = this.tally.checkedEvents - this.#tallyBefore.checkedEvents;
     const bytes = this.tally.checkedBytes - this.#tallyBefore.checkedBytes;
@@ -274,7 +307,9 @@ export class Group implements Crew {
     const intervalUs = this.#options.pollIntervalMs * 1000;
     const pollerOf = (turn: number): PollClient => pollers[turn % pollers.length]!;
     this.#endPolling = inTurns(
-      (turn) => startUs + (Math.floor(turn / pollers.length) + (pollerOf(turn).row % clients) / clients) * intervalUs,
+      (turn) =>
+        startUs +
+        (Math.floor(turn / pollers.length) + (pollerOf(turn).row % clients) / clients) * intervalUs,
       (turn) => pollerOf(turn).poll(),
     );
   }

@@ -17,7 +17,10 @@ export interface GroupOptions {
   readonly target: Target;
   readonly transport: Transport;
   readonly processes: number;
-  /** Share of the clients that read normally of which every event is checked, 0 to 1; at least one of a process. */
+  /**
+   * Share of the clients that read normally of which every event is checked, 0 to 1; at least one
+   * of a process.
+   */
   readonly checkedShare: number;
   readonly mix: Mix;
   /** True when a herd is to come, so that each client must know where it is. */
@@ -107,11 +110,24 @@ export interface Part {
   };
   /** Gaps that normal clients were told of. */
   readonly gaps: number;
-  readonly slow: { readonly clients: number; readonly delivered: number; readonly gaps: number; readonly cutOff: number };
+  readonly slow: {
+    readonly clients: number;
+    readonly delivered: number;
+    readonly gaps: number;
+    readonly cutOff: number;
+  };
   readonly stalled: { readonly clients: number; readonly cutOff: number };
   readonly packedUs: string;
-  /** Clients that left in a herd, and those that are back; when the last was, and had what it was owed from before; 0 for never. */
-  readonly herd: { readonly clients: number; readonly back: number; readonly backAtUs: number; readonly caughtUpAtUs: number };
+  /**
+   * Clients that left in a herd, and those that are back; when the last was, and had what it was
+   * owed from before; 0 for never.
+   */
+  readonly herd: {
+    readonly clients: number;
+    readonly back: number;
+    readonly backAtUs: number;
+    readonly caughtUpAtUs: number;
+  };
   /** How late the process got to what there was to read. */
   readonly lagMs: { readonly p99: number; readonly max: number };
   /** Why normal clients were cut off. */
@@ -154,7 +170,9 @@ export interface Ask {
   readonly body: unknown;
 }
 
-export type Reply = { readonly ask: number; readonly answer: unknown } | { readonly ask: number; readonly error: string };
+export type Reply =
+  | { readonly ask: number; readonly answer: unknown }
+  | { readonly ask: number; readonly error: string };
 
 /** What a process tells unasked, several times a second. */
 export interface News {

@@ -1,6 +1,7 @@
 /**
- * What the server that is driven takes while it is driven, where it runs on this machine: memory and processor time of the processes
- * that listen on its port, and what TCP has in buffers. All of it from /proc (proc(5)).
+ * What the server that is driven takes while it is driven, where it runs on this machine: memory
+ * and processor time of the processes that listen on its port, and what TCP has in buffers. All of
+ * it from /proc (proc(5)).
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -13,7 +14,10 @@ import { nowUs } from '../clients/event.js';
 /** How often is looked, at first. */
 const SAMPLE_MS = 500;
 
-/** Samples that are kept. Past it every second one goes, and from then on is looked half as often: a run may take a day. */
+/**
+ * Samples that are kept. Past it every second one goes, and from then on is looked half as often: a
+ * run may take a day.
+ */
 const MOST_SAMPLES = 2_048;
 
 /** USER_HZ, which is 100 on every Linux that Node runs on. */
@@ -25,7 +29,10 @@ export interface ServerSample {
   readonly atUs: number;
   /** Resident memory. Pages that several processes share count for each. */
   readonly rssBytes: number;
-  /** Processor time of all threads since the sample before, as a share of one core; null in the first. */
+  /**
+   * Processor time of all threads since the sample before, as a share of one core; null in the
+   * first.
+   */
   readonly cpuShare: number | null;
   /** What all TCP sockets of this machine have in buffers, the clients' ends among them. */
   readonly tcpBytes: number | null;
@@ -39,7 +46,10 @@ interface Usage {
 
 /** Looks at a server until it is stopped. */
 export class ProcessMeter {
-  /** The processes that are looked at: those that have the listening socket, not the children of theirs that have not. */
+  /**
+   * The processes that are looked at: those that have the listening socket, not the children of
+   * theirs that have not.
+   */
   readonly pids: readonly number[];
   /** Why nothing can be told. */
   readonly problem: string | undefined;
@@ -49,8 +59,9 @@ export class ProcessMeter {
   #before: { readonly atUs: number; readonly cpuSeconds: number } | undefined;
 
   /**
-   * Finds the server's processes and begins to look; for as many sockets as the machine has this blocks like readPortTotals(), so
-   * it is done before clients connect. `pid` names one process instead. Throws HOLDLINE_BAD_OPTION when it does not exist.
+   * Finds the server's processes and begins to look; for as many sockets as the machine has this
+   * blocks like readPortTotals(), so it is done before clients connect. `pid` names one process
+   * instead. Throws HOLDLINE_BAD_OPTION when it does not exist.
    */
   constructor(target: Pick<Target, 'address' | 'port'>, pid?: number) {
     if (pid !== undefined && usageOf([pid]) === undefined) {
@@ -87,7 +98,10 @@ export class ProcessMeter {
     const atUs = nowUs();
     const before = this.#before;
     // One process of several may have ended, and taken its time with it.
-    const cpuShare = before === undefined ? null : Math.max(0, cpuSeconds - before.cpuSeconds) / ((atUs - before.atUs) / 1e6);
+    const cpuShare =
+      before === undefined
+        ? null
+        : Math.max(0, cpuSeconds - before.cpuSeconds) / ((atUs - before.atUs) / 1e6);
     this.#samples.push({ atUs, rssBytes, cpuShare, tcpBytes: readTcpBytes() ?? null });
     this.#before = { atUs, cpuSeconds };
     if (this.#samples.length >= MOST_SAMPLES) {
@@ -100,18 +114,25 @@ export class ProcessMeter {
 }
 
 /** The processes that have the socket that listens there, or why they cannot be told. */
-function listeningProcesses({ address, port }: Pick<Target, 'address' | 'port'>): number[] | string {
-  if (process.platform !== 'linux') return 'memory and CPU of a server are read from /proc, which this system does not have';
+function listeningProcesses({
+  address,
+  port,
+}: Pick<Target, 'address' | 'port'>): number[] | string {
+  if (process.platform !== 'linux')
+    return 'memory and CPU of a server are read from /proc, which this system does not have';
   if (!isOfThisMachine(address)) return `the server is at ${address}, which is not this machine`;
   const inodes = listenerInodes(port);
-  const pids = inodes.length === 0 ? [] : processes().filter((pid) => descriptorOf(inodes, pid) !== undefined);
+  const pids =
+    inodes.length === 0 ? [] : processes().filter((pid) => descriptorOf(inodes, pid) !== undefined);
   if (pids.length > 0) return pids;
   return `no process of this user listens on port ${port} here; --server-pid N names the one to look at`;
 }
 
 function isOfThisMachine(address: string): boolean {
   if (address.startsWith('127.')) return true;
-  return Object.values(networkInterfaces()).some((addresses) => addresses?.some((one) => one.address === address));
+  return Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some((one) => one.address === address),
+  );
 }
 
 function processes(): number[] {
@@ -124,17 +145,29 @@ function processes(): number[] {
 function usageOf(pids: readonly number[]): Usage | undefined {
   const usages = pids.map(readUsage).filter((usage) => usage !== undefined);
   if (usages.length === 0) return undefined;
-  const sum = (of: (usage: Usage) => number): number => usages.reduce((total, usage) => total + of(usage), 0);
-  return { rssBytes: sum(({ rssBytes }) => rssBytes), cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds) };
+  const sum = (of: (usage: Usage) => number): number =>
+    usages.reduce((total, usage) => total + of(usage), 0);
+  return {
+    rssBytes: sum(({ rssBytes }) => rssBytes),
+    cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds),
+  };
 }
 
 function readUsage(pid: number): Usage | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces; counted from behind it, these are fields 14, 15 and 24 of proc(5).
+    // The name in parentheses may hold spaces; counted from behind it, these are fields 14, 15 and
+    // 24 of proc(5).
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const [userTicks, systemTicks, rssPages] = [11, 12, 21].map((at) => Number(fields[at])) as [number, number, number];
-    return { rssBytes: rssPages * PAGE_BYTES, cpuSeconds: (userTicks + systemTicks) / CLOCK_TICKS_PER_SECOND };
+    const [userTicks, systemTicks, rssPages] = [11, 12, 21].map((at) => Number(fields[at])) as [
+      number,
+      number,
+      number,
+    ];
+    return {
+      rssBytes: rssPages * PAGE_BYTES,
+      cpuSeconds: (userTicks + systemTicks) / CLOCK_TICKS_PER_SECOND,
+    };
   } catch {
     // It does not exist, or ended meanwhile.
     return undefined;

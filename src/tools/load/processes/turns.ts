@@ -5,7 +5,10 @@ import { nowUs } from '../clients/event.js';
 /** How often is looked whose turn it is. */
 const LOOK_MS = 10;
 
-/** Acts when each turn is due, by the clock of event.ts; turns that were missed are made up for. Returns what ends that. */
+/**
+ * Acts when each turn is due, by the clock of event.ts; turns that were missed are made up for.
+ * Returns what ends that.
+ */
 export function inTurns(dueUs: (turn: number) => number, act: (turn: number) => void): () => void {
   let turn = 0;
   const timer = setInterval(() => {

@@ -27,6 +27,7 @@ process.on('message', (ask: Ask) => void answer(ask));
 
 process.on('disconnect', () => process.exit(0));
 
-// Ctrl-C reaches every process of the terminal. It is for the coordinator, which ends the others when it has its figures.
+// Ctrl-C reaches every process of the terminal. It is for the coordinator, which ends the others
+// when it has its figures.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});

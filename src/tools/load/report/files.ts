@@ -21,9 +21,13 @@ export function checkReportFiles({ htmlFile, outFile }: Files): void {
       if (existing?.isDirectory()) throw new Error(`${path} is a directory`);
       accessSync(existing === undefined ? dirname(path) : path, constants.W_OK);
     } catch (cause) {
-      throw new HoldlineError('HOLDLINE_BAD_OPTION', `${flag}: a file cannot be written there: ${(cause as Error).message}`, {
-        cause,
-      });
+      throw new HoldlineError(
+        'HOLDLINE_BAD_OPTION',
+        `${flag}: a file cannot be written there: ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      );
     }
   }
 }

@@ -2,7 +2,17 @@
 
 import type { Html } from '../../report/html.js';
 import { machineWords } from '../../report/machine.js';
-import { figures, htmlDocument, note, pairs, table, type Cell, type Figure, type Section, type Tone } from '../../report/page.js';
+import {
+  figures,
+  htmlDocument,
+  note,
+  pairs,
+  table,
+  type Cell,
+  type Figure,
+  type Section,
+  type Tone,
+} from '../../report/page.js';
 import { plot, type Plot, type Series } from '../../report/plot.js';
 import { decimal, duration, percent, rough, size } from '../../report/words.js';
 import type { MixFigures, Report } from './report.js';
@@ -10,7 +20,9 @@ import { headOf, rowsOf } from './table.js';
 import type { Herd } from '../run/round.js';
 import type { Moment } from './timeline.js';
 
-/** Client processes that get a line of their own in a plot; of more it is the busiest and the mean. */
+/**
+ * Client processes that get a line of their own in a plot; of more it is the busiest and the mean.
+ */
 const PROCESS_LINES = 4;
 
 /** The file's text. All of it is in the report, so it can be made again from its JSON. */
@@ -23,7 +35,10 @@ export function htmlReport(report: Report): string {
     sections: [
       {
         title: 'In short',
-        blocks: [figures(figuresOf(report)), ...report.remarks.map((remark) => note(sentence(remark), 'warning'))],
+        blocks: [
+          figures(figuresOf(report)),
+          ...report.remarks.map((remark) => note(sentence(remark), 'warning')),
+        ],
       },
       latencySection(report),
       courseSection(report),
@@ -42,8 +57,13 @@ function verdictOf(report: Report): { readonly text: string; readonly tone: Tone
       mix === null || mix.stalled.clients + mix.slow.clients === 0
         ? `all ${decimal(connections)} clients`
         : 'every client that reads';
-    const p99 = latencyMs.p99 === null ? '' : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
-    const but = clientLimited ? ' But this client was the bottleneck: the server may do better.' : '';
+    const p99 =
+      latencyMs.p99 === null
+        ? ''
+        : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
+    const but = clientLimited
+      ? ' But this client was the bottleneck: the server may do better.'
+      : '';
     return {
       text: `All ${decimal(published)} events came to ${whom} once and in order${p99}.${but}`,
       tone: clientLimited ? 'warning' : 'good',
@@ -51,7 +71,9 @@ function verdictOf(report: Report): { readonly text: string; readonly tone: Tone
   }
   if (published === 0) return { text: 'The server took no event.', tone: 'bad' };
   const faults = [
-    ...(report.lost > 0 ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`] : []),
+    ...(report.lost > 0
+      ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`]
+      : []),
     ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost and the server said so`] : []),
     ...(report.doubled > 0 ? [`${decimal(report.doubled)} came twice`] : []),
     ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} came out of order`] : []),
@@ -89,12 +111,24 @@ function figuresOf(report: Report): Figure[] {
           : `${decimal(report.lost + report.gapLost)} lost, ${decimal(report.doubled)} doubled, ${decimal(report.outOfOrder)} out of order`,
       tone: flawed === 0 ? 'good' : 'bad',
     },
-    { label: 'Deliveries a second', value: rough(perSecond), detail: `at most ${rough(most)} in one` },
+    {
+      label: 'Deliveries a second',
+      value: rough(perSecond),
+      detail: `at most ${rough(most)} in one`,
+    },
     ...(latencyMs.p50 === null || latencyMs.p99 === null || latencyMs.max === null
       ? []
       : [
-          { label: 'Latency, p50', value: duration(latencyMs.p50), detail: 'from when an event was due' },
-          { label: 'Latency, p99', value: duration(latencyMs.p99), detail: `at most ${duration(latencyMs.max)}` },
+          {
+            label: 'Latency, p50',
+            value: duration(latencyMs.p50),
+            detail: 'from when an event was due',
+          },
+          {
+            label: 'Latency, p99',
+            value: duration(latencyMs.p99),
+            detail: `at most ${duration(latencyMs.max)}`,
+          },
         ]),
     ...(server === null
       ? []
@@ -106,7 +140,13 @@ function figuresOf(report: Report): Figure[] {
           },
           ...(server.cpuShare === null
             ? []
-            : [{ label: 'Server CPU', value: percent(server.cpuShare), detail: 'of a core, while publishing' }]),
+            : [
+                {
+                  label: 'Server CPU',
+                  value: percent(server.cpuShare),
+                  detail: 'of a core, while publishing',
+                },
+              ]),
         ]),
     {
       label: 'Client CPU',
@@ -119,14 +159,21 @@ function figuresOf(report: Report): Figure[] {
 
 /** On average over the spans in which events were published. */
 function deliveriesPerSecond({ timeline, durationSeconds }: Report): number {
-  const so = timeline.moments.filter(({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds);
-  return so.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) / Math.max(1, so.length);
+  const so = timeline.moments.filter(
+    ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
+  );
+  return (
+    so.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) / Math.max(1, so.length)
+  );
 }
 
 function latencySection(report: Report): Section {
   const { latencyCurve, timeline } = report;
   if (latencyCurve.length === 0)
-    return { title: 'Latency', blocks: [note('Nothing came, so there is no latency to tell.', 'warning')] };
+    return {
+      title: 'Latency',
+      blocks: [note('Nothing came, so there is no latency to tell.', 'warning')],
+    };
   // The maximum has no place of its own on an axis that never reaches 100 %.
   const curve = latencyCurve.slice(0, -1);
   return {
@@ -144,7 +191,9 @@ function latencySection(report: Report): Section {
       coursePlot(report, {
         title: 'Latency over time',
         caption:
-          timeline.spanSeconds === 1 ? 'Of what came in each second.' : `The worst second of each ${timeline.spanSeconds}.`,
+          timeline.spanSeconds === 1
+            ? 'Of what came in each second.'
+            : `The worst second of each ${timeline.spanSeconds}.`,
         y: { label: 'latency', quantity: 'ms' },
         series: [
           { label: 'p50', values: column(report, ({ p50Ms }) => p50Ms) },
@@ -162,26 +211,41 @@ function courseSection(report: Report): Section {
       title: 'Deliveries',
       caption: 'Events that came to clients, each to each counted.',
       y: { label: 'deliveries', quantity: 'per second' },
-      series: [{ label: 'deliveries', values: column(report, ({ deliveriesPerSecond: so }) => so), mark: 'area' }],
+      series: [
+        {
+          label: 'deliveries',
+          values: column(report, ({ deliveriesPerSecond: so }) => so),
+          mark: 'area',
+        },
+      ],
     }),
     coursePlot(report, {
       title: 'CPU',
       caption: 'Shares of one core.',
       y: { label: 'CPU', quantity: 'share' },
       series: [
-        ...(server === null ? [] : [{ label: 'server', values: column(report, ({ serverCpuShare }) => serverCpuShare) }]),
+        ...(server === null
+          ? []
+          : [{ label: 'server', values: column(report, ({ serverCpuShare }) => serverCpuShare) }]),
         ...clientSeries(report),
       ],
     }),
   ];
   if (server !== null) {
-    const several = server.pids.length > 1 ? ` of ${server.pids.length} processes that listen together` : '';
+    const several =
+      server.pids.length > 1 ? ` of ${server.pids.length} processes that listen together` : '';
     blocks.push(
       coursePlot(report, {
         title: 'Server memory',
         caption: `Resident memory${several}: ${server.pids.length > 1 ? 'pids' : 'pid'} ${server.pids.join(', ')}.`,
         y: { label: 'memory', quantity: 'bytes' },
-        series: [{ label: 'resident', values: column(report, ({ serverRssBytes }) => serverRssBytes), mark: 'area' }],
+        series: [
+          {
+            label: 'resident',
+            values: column(report, ({ serverRssBytes }) => serverRssBytes),
+            mark: 'area',
+          },
+        ],
       }),
     );
     if (server.tcpBytesMost !== null) {
@@ -190,28 +254,45 @@ function courseSection(report: Report): Section {
           title: 'TCP buffers',
           caption: 'Of all sockets of this machine, both ends of each connection.',
           y: { label: 'buffers', quantity: 'bytes' },
-          series: [{ label: 'in buffers', values: column(report, ({ tcpBytes }) => tcpBytes), mark: 'area' }],
+          series: [
+            {
+              label: 'in buffers',
+              values: column(report, ({ tcpBytes }) => tcpBytes),
+              mark: 'area',
+            },
+          ],
         }),
       );
     }
   }
-  if (serverUnknown !== null) blocks.push(note(`Memory and CPU of the server are not shown: ${serverUnknown}.`));
-  return { title: 'How it went', intro: 'Left of 0 is before the first event, while clients connected.', blocks };
+  if (serverUnknown !== null)
+    blocks.push(note(`Memory and CPU of the server are not shown: ${serverUnknown}.`));
+  return {
+    title: 'How it went',
+    intro: 'Left of 0 is before the first event, while clients connected.',
+    blocks,
+  };
 }
 
 /** A plot over the time of the run. They all point at the same moment together. */
 function coursePlot(report: Report, parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>): Html {
   const { timeline, herd, durationSeconds } = report;
   const xs = timeline.moments.map(({ atSeconds }) => atSeconds);
-  // What a plot says nothing about is not its beginning: before the first event there are no deliveries, but there is a server.
-  const known = timeline.moments.findIndex((_, index) => parts.series.some(({ values }) => values[index] !== null));
+  // What a plot says nothing about is not its beginning: before the first event there are no
+  // deliveries, but there is a server.
+  const known = timeline.moments.findIndex((_, index) =>
+    parts.series.some(({ values }) => values[index] !== null),
+  );
   const from = Math.max(0, known);
   return plot({
     ...parts,
     x: { label: 'after the first event', quantity: 'seconds' },
     xs: xs.slice(from),
     series: parts.series.map((one) => ({ ...one, values: one.values.slice(from) })),
-    marks: [...(herd === null ? [] : [{ x: herd.atSeconds, label: 'herd' }]), { x: durationSeconds, label: 'last event' }],
+    marks: [
+      ...(herd === null ? [] : [{ x: herd.atSeconds, label: 'herd' }]),
+      { x: durationSeconds, label: 'last event' },
+    ],
     together: 'time',
   });
 }
@@ -222,23 +303,29 @@ function column(report: Report, of: (moment: Moment) => number | null): (number 
 
 function clientSeries(report: Report): Series[] {
   const { clientProcesses } = report;
-  const of = (nth: number): (number | null)[] => column(report, ({ clientBusyShares }) => clientBusyShares[nth] ?? null);
+  const of = (nth: number): (number | null)[] =>
+    column(report, ({ clientBusyShares }) => clientBusyShares[nth] ?? null);
   if (clientProcesses.length <= PROCESS_LINES) {
     return clientProcesses.map((_, nth) => ({
       label: clientProcesses.length === 1 ? 'client' : `client ${nth + 1}`,
       values: of(nth),
     }));
   }
-  const known = ({ clientBusyShares }: Moment): number[] => clientBusyShares.filter((value) => value !== null);
+  const known = ({ clientBusyShares }: Moment): number[] =>
+    clientBusyShares.filter((value) => value !== null);
   return [
     {
       label: 'busiest client',
-      values: column(report, (moment) => (known(moment).length === 0 ? null : Math.max(...known(moment)))),
+      values: column(report, (moment) =>
+        known(moment).length === 0 ? null : Math.max(...known(moment)),
+      ),
     },
     {
       label: `mean of ${clientProcesses.length} clients`,
       values: column(report, (moment) =>
-        known(moment).length === 0 ? null : known(moment).reduce((a, b) => a + b, 0) / known(moment).length,
+        known(moment).length === 0
+          ? null
+          : known(moment).reduce((a, b) => a + b, 0) / known(moment).length,
       ),
     },
   ];
@@ -248,20 +335,39 @@ function mixSection({ mix, herd }: Report): Section[] {
   const apart = mix === null ? [] : unevenRows(mix);
   const blocks = [
     ...(apart.length === 0 ? [] : [unevenTable(apart)]),
-    ...(mix === null || mix.reconnects.sharePerMinute === 0 ? [] : [reconnectNote(mix, herd !== null)]),
+    ...(mix === null || mix.reconnects.sharePerMinute === 0
+      ? []
+      : [reconnectNote(mix, herd !== null)]),
     ...(herd === null ? [] : [herdNote(herd)]),
   ];
   if (blocks.length === 0) return [];
-  const intro = 'Those that read slowly or nothing are in none of the other figures but bytes and requests.';
-  return [{ title: 'Clients that come, go, or do not read', ...(apart.length === 0 ? {} : { intro }), blocks }];
+  const intro =
+    'Those that read slowly or nothing are in none of the other figures but bytes and requests.';
+  return [
+    {
+      title: 'Clients that come, go, or do not read',
+      ...(apart.length === 0 ? {} : { intro }),
+      blocks,
+    },
+  ];
 }
 
 function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
   return [
-    ...(stalled.clients === 0 ? [] : [['stalled: they read nothing', stalled.clients, stalled.cutOff, '–', '–']]),
+    ...(stalled.clients === 0
+      ? []
+      : [['stalled: they read nothing', stalled.clients, stalled.cutOff, '–', '–']]),
     ...(slow.clients === 0
       ? []
-      : [[`slow: they read ${size(slow.bytesPerSecond)}/s`, slow.clients, slow.cutOff, slow.delivered, slow.gaps]]),
+      : [
+          [
+            `slow: they read ${size(slow.bytesPerSecond)}/s`,
+            slow.clients,
+            slow.cutOff,
+            slow.delivered,
+            slow.gaps,
+          ],
+        ]),
   ];
 }
 
@@ -279,7 +385,8 @@ function reconnectNote({ reconnects }: MixFigures, hasHerd: boolean): Html {
 }
 
 function herdNote({ atSeconds, clients, backSeconds, caughtUpSeconds }: Herd): Html {
-  const within = (seconds: number | null): string => (seconds === null ? 'not by the end' : `in ${duration(seconds * 1000)}`);
+  const within = (seconds: number | null): string =>
+    seconds === null ? 'not by the end' : `in ${duration(seconds * 1000)}`;
   return note(
     `After ${decimal(atSeconds, 1)} s all ${decimal(clients)} clients that read dropped their connections and came back at once: ` +
       `the last was subscribed again ${within(backSeconds)}, and had what it was owed ${within(caughtUpSeconds)}.`,
@@ -292,7 +399,13 @@ function processTable({ clientProcesses, publisher }: Report): Html {
   return table({
     caption:
       'The processes of this client while events were published; a share near 100 % or a late tail makes its figures its own',
-    columns: ['Process', { right: 'CPU time' }, { right: 'share of a core' }, { right: 'late, p99' }, { right: 'late, at most' }],
+    columns: [
+      'Process',
+      { right: 'CPU time' },
+      { right: 'share of a core' },
+      { right: 'late, p99' },
+      { right: 'late, at most' },
+    ],
     rows: [
       [
         'publisher',

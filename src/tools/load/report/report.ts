@@ -9,7 +9,10 @@ import type { Herd, ProcessFigures } from '../run/round.js';
 import type { Outcome } from '../run/run.js';
 import { timelineOf, type Timeline } from './timeline.js';
 
-/** Points of the curve of latencies between one power of ten and the next, of the share that takes longer. */
+/**
+ * Points of the curve of latencies between one power of ten and the next, of the share that takes
+ * longer.
+ */
 const POINTS_PER_DECADE = 10;
 
 /** The curve ends where one delivery in so many takes longer. */
@@ -30,11 +33,16 @@ export interface Report {
   readonly pollIntervalSeconds: number | null;
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
-  /** True when every event that was published came to every client once and in order, there was one, and the server stayed. */
+  /**
+   * True when every event that was published came to every client once and in order, there was one,
+   * and the server stayed.
+   */
   readonly flawless: boolean;
   /** Events that the server took. */
   readonly published: number;
-  /** Each published event to each client, but for those that are stalled or slow: `mix` has them. */
+  /**
+   * Each published event to each client, but for those that are stalled or slow: `mix` has them.
+   */
   readonly expected: number;
   /** Those that came, each counted once. */
   readonly delivered: number;
@@ -46,14 +54,19 @@ export interface Report {
   readonly outOfOrder: number;
   /** Gaps that the server told clients of. */
   readonly gaps: number;
-  /** Clients to which something was lost, or came again, or in another order; and what the one that lost most lost. */
+  /**
+   * Clients to which something was lost, or came again, or in another order; and what the one that
+   * lost most lost.
+   */
   readonly clientsHit: {
     readonly losing: number;
     readonly doubling: number;
     readonly disordered: number;
     readonly mostLost: number;
   };
-  /** Requests of all clients from the first event on; those by which they subscribed came before. */
+  /**
+   * Requests of all clients from the first event on; those by which they subscribed came before.
+   */
   readonly requests: number;
   readonly requestsPerClientMinute: number;
   /** Answers to polls without an event, and their share of all answers. */
@@ -64,18 +77,25 @@ export interface Report {
   readonly bytesPerClient: number;
   /** From the moment an event was due until a client had it. Null where nothing came. */
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99' | 'p999' | 'max', number | null>>;
-  /** The same at percentiles that rise, the last of which is the maximum; empty where nothing came. */
+  /**
+   * The same at percentiles that rise, the last of which is the maximum; empty where nothing came.
+   */
   readonly latencyCurve: readonly { readonly percentile: number; readonly ms: number }[];
   /** Those of which not every event is read as it comes; null where all clients are plain. */
   readonly mix: MixFigures | null;
   /** What became of `--herd`; null without. */
   readonly herd: Herd | null;
-  /** Processor time of all processes of this client while events were published, and the share of a core of the busiest. */
+  /**
+   * Processor time of all processes of this client while events were published, and the share of a
+   * core of the busiest.
+   */
   readonly clientCpuSeconds: number;
   readonly clientBusyShare: number;
   /** True when the figures tell more about this client than about the server. */
   readonly clientLimited: boolean;
-  /** The processes that hold the clients, and the one that publishes, with how late its events left. */
+  /**
+   * The processes that hold the clients, and the one that publishes, with how late its events left.
+   */
   readonly clientProcesses: readonly ProcessFigures[];
   readonly publisher: {
     readonly cpuSeconds: number;
@@ -106,8 +126,15 @@ export interface MixFigures {
     readonly gaps: number;
     readonly cutOff: number;
   };
-  /** Times that a client dropped its connection and came back where it had left off, and that it had to try again. */
-  readonly reconnects: { readonly sharePerMinute: number; readonly returns: number; readonly refusedReturns: number };
+  /**
+   * Times that a client dropped its connection and came back where it had left off, and that it had
+   * to try again.
+   */
+  readonly reconnects: {
+    readonly sharePerMinute: number;
+    readonly returns: number;
+    readonly refusedReturns: number;
+  };
 }
 
 /** What the processes that listen on the server's port used. */
@@ -136,7 +163,8 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
     ratePerSecond: settings.ratePerSecond,
     sizeBytes: settings.sizeBytes,
     durationSeconds: outcome.wasStopped ? publishSecondsOf(outcome) : settings.durationMs / 1000,
-    pollIntervalSeconds: settings.transport === 'short-poll' ? settings.pollIntervalMs / 1000 : null,
+    pollIntervalSeconds:
+      settings.transport === 'short-poll' ? settings.pollIntervalMs / 1000 : null,
     connectSeconds: rounded(outcome.connectSeconds),
     flawless: isFlawless(outcome),
     published: books.published,
@@ -172,8 +200,12 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
     })),
     mix: mixFiguresOf(settings, outcome),
     herd: outcome.herd ?? null,
-    clientCpuSeconds: rounded(processes.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, coordinator.cpuSeconds)),
-    clientBusyShare: rounded(Math.max(coordinator.busyShare, ...processes.map(({ busyShare }) => busyShare))),
+    clientCpuSeconds: rounded(
+      processes.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, coordinator.cpuSeconds),
+    ),
+    clientBusyShare: rounded(
+      Math.max(coordinator.busyShare, ...processes.map(({ busyShare }) => busyShare)),
+    ),
     clientLimited: outcome.bottlenecks.length > 0,
     clientProcesses: processes.map((one) => ({
       ...one,
@@ -183,7 +215,10 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
     publisher: {
       cpuSeconds: rounded(coordinator.cpuSeconds),
       busyShare: rounded(coordinator.busyShare),
-      latenessMs: { p99: percentileMs(publisher.latenessUs, 99), max: percentileMs(publisher.latenessUs, 100) },
+      latenessMs: {
+        p99: percentileMs(publisher.latenessUs, 99),
+        max: percentileMs(publisher.latenessUs, 100),
+      },
     },
     server: serverOf(meter.pids, meter.samples, outcome),
     serverUnknown: meter.problem ?? null,
@@ -194,18 +229,30 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
   };
 }
 
-/** Percentiles for a curve over so many values: the nearer to 100 the closer, and only such as so many values can tell. */
+/**
+ * Percentiles for a curve over so many values: the nearer to 100 the closer, and only such as so
+ * many values can tell.
+ */
 export function percentilesFor(values: number): number[] {
   if (values === 0) return [];
   const rarest = Math.min(values, RAREST);
   const points = Math.floor(Math.log10(rarest) * POINTS_PER_DECADE + 1e-9) + 1;
-  const curve = Array.from({ length: points }, (_, point) => 100 - 100 / 10 ** (point / POINTS_PER_DECADE));
+  const curve = Array.from(
+    { length: points },
+    (_, point) => 100 - 100 / 10 ** (point / POINTS_PER_DECADE),
+  );
   return [...curve.map((percentile) => Number(percentile.toFixed(6))), 100];
 }
 
 function isFlawless({ books, gaveUp }: Outcome): boolean {
   const { published, expected, delivered, doubled, outOfOrder } = books;
-  return published > 0 && delivered === expected && doubled === 0 && outOfOrder === 0 && gaveUp === undefined;
+  return (
+    published > 0 &&
+    delivered === expected &&
+    doubled === 0 &&
+    outOfOrder === 0 &&
+    gaveUp === undefined
+  );
 }
 
 function mixFiguresOf(settings: LoadSettings, { books, tally }: Outcome): MixFigures | null {
@@ -215,7 +262,11 @@ function mixFiguresOf(settings: LoadSettings, { books, tally }: Outcome): MixFig
   return {
     stalled,
     slow: { ...slow, bytesPerSecond: mix.slowBytesPerSecond },
-    reconnects: { sharePerMinute: mix.reconnectsPerMinute, returns: tally.returns, refusedReturns: tally.refusedReturns },
+    reconnects: {
+      sharePerMinute: mix.reconnectsPerMinute,
+      returns: tally.returns,
+      refusedReturns: tally.refusedReturns,
+    },
   };
 }
 
@@ -236,12 +287,18 @@ function serverOf(
     pids,
     rssBytesBefore: first.rssBytes,
     rssBytesMost: most(samples.map(({ rssBytes }) => rssBytes)),
-    cpuShare: shares.length === 0 ? null : rounded(shares.reduce((sum, share) => sum + share, 0) / shares.length),
+    cpuShare:
+      shares.length === 0
+        ? null
+        : rounded(shares.reduce((sum, share) => sum + share, 0) / shares.length),
     tcpBytesMost: tcpBytes.length === 0 ? null : most(tcpBytes),
   };
 }
 
-function publishSecondsOf({ startUs, publishEndedUs }: Pick<Outcome, 'startUs' | 'publishEndedUs'>): number {
+function publishSecondsOf({
+  startUs,
+  publishEndedUs,
+}: Pick<Outcome, 'startUs' | 'publishEndedUs'>): number {
   return rounded((publishEndedUs - startUs) / 1e6);
 }
 

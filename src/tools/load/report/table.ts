@@ -48,7 +48,9 @@ export function rowsOf(report: Report): readonly Row[] {
     ...mixRows(report),
     ...serverRows(report),
     [
-      report.clientProcesses.length === 1 ? 'client, share of a core' : 'busiest client process, share of a core',
+      report.clientProcesses.length === 1
+        ? 'client, share of a core'
+        : 'busiest client process, share of a core',
       percent(report.clientBusyShare),
     ],
   ];
@@ -56,7 +58,8 @@ export function rowsOf(report: Report): readonly Row[] {
 
 function herdRows({ herd }: Report): Row[] {
   if (herd === null) return [];
-  const within = (seconds: number | null): string => (seconds === null ? 'not by the end' : duration(seconds * 1000));
+  const within = (seconds: number | null): string =>
+    seconds === null ? 'not by the end' : duration(seconds * 1000);
   return [
     [`herd of ${decimal(herd.clients)}, all back in`, within(herd.backSeconds)],
     ['herd, with all they were owed', within(herd.caughtUpSeconds)],
@@ -69,12 +72,23 @@ function mixRows({ mix }: Report): Row[] {
   return [
     ...(stalled.clients === 0
       ? []
-      : [['stalled clients, of which cut off', `${decimal(stalled.clients)}, ${decimal(stalled.cutOff)}`] as const]),
+      : [
+          [
+            'stalled clients, of which cut off',
+            `${decimal(stalled.clients)}, ${decimal(stalled.cutOff)}`,
+          ] as const,
+        ]),
     ...(slow.clients === 0
       ? []
       : [
-          ['slow clients, of which cut off', `${decimal(slow.clients)}, ${decimal(slow.cutOff)}`] as const,
-          ['slow clients, events and gaps', `${decimal(slow.delivered)}, ${decimal(slow.gaps)}`] as const,
+          [
+            'slow clients, of which cut off',
+            `${decimal(slow.clients)}, ${decimal(slow.cutOff)}`,
+          ] as const,
+          [
+            'slow clients, events and gaps',
+            `${decimal(slow.delivered)}, ${decimal(slow.gaps)}`,
+          ] as const,
         ]),
     ...(reconnects.sharePerMinute === 0
       ? []
@@ -90,8 +104,15 @@ function mixRows({ mix }: Report): Row[] {
 function serverRows({ server }: Report): Row[] {
   if (server === null) return [];
   return [
-    ['server memory, before and at most', `${size(server.rssBytesBefore)}, ${size(server.rssBytesMost)}`],
-    ...(server.cpuShare === null ? [] : [['server, share of a core', percent(server.cpuShare)] as const]),
-    ...(server.tcpBytesMost === null ? [] : [['TCP buffers of this machine, at most', size(server.tcpBytesMost)] as const]),
+    [
+      'server memory, before and at most',
+      `${size(server.rssBytesBefore)}, ${size(server.rssBytesMost)}`,
+    ],
+    ...(server.cpuShare === null
+      ? []
+      : [['server, share of a core', percent(server.cpuShare)] as const]),
+    ...(server.tcpBytesMost === null
+      ? []
+      : [['TCP buffers of this machine, at most', size(server.tcpBytesMost)] as const]),
   ];
 }

@@ -1,4 +1,7 @@
-/** How a run went: what clients got and what server and clients used, span after span, on one clock and in a bounded number of spans. */
+/**
+ * How a run went: what clients got and what server and clients used, span after span, on one clock
+ * and in a bounded number of spans.
+ */
 
 import type { ServerSample } from '../processes/process-meter.js';
 import type { Second } from '../books/seconds.js';
@@ -16,7 +19,10 @@ export interface Course {
   readonly processes: readonly unknown[];
 }
 
-/** One span. Null is what nobody knows: what clients get before there are events, and what a server elsewhere uses. */
+/**
+ * One span. Null is what nobody knows: what clients get before there are events, and what a server
+ * elsewhere uses.
+ */
 export interface Moment {
   /** The middle of the span, after the first event was due; less than 0 while clients connect. */
   readonly atSeconds: number;
@@ -41,14 +47,18 @@ export interface Timeline {
 }
 
 /** Lays what the run and the meter have seen side by side. */
-export function timelineOf({ startUs, seconds, processes }: Course, samples: readonly ServerSample[]): Timeline {
+export function timelineOf(
+  { startUs, seconds, processes }: Course,
+  samples: readonly ServerSample[],
+): Timeline {
   const secondOf = ({ atUs }: ServerSample): number => (atUs - startUs) / 1e6;
   const firstSecond = samples.length === 0 ? 0 : Math.min(0, Math.floor(secondOf(samples[0]!)));
   const spanSeconds = Math.max(1, Math.ceil((seconds.length - firstSecond) / MOST_SPANS));
   const firstSpan = Math.floor(firstSecond / spanSeconds);
   const spans = Math.ceil(seconds.length / spanSeconds) - firstSpan;
   const samplesBySpan: ServerSample[][] = Array.from({ length: spans }, () => []);
-  for (const sample of samples) samplesBySpan[Math.floor(secondOf(sample) / spanSeconds) - firstSpan]?.push(sample);
+  for (const sample of samples)
+    samplesBySpan[Math.floor(secondOf(sample) / spanSeconds) - firstSpan]?.push(sample);
   const moments = samplesBySpan.map((own, index): Moment => {
     const from = (firstSpan + index) * spanSeconds;
     const came = from < 0 ? [] : seconds.slice(from, from + spanSeconds);
@@ -59,7 +69,9 @@ export function timelineOf({ startUs, seconds, processes }: Course, samples: rea
       p50Ms: largest(came.map(({ p50Ms }) => p50Ms)),
       p99Ms: largest(came.map(({ p99Ms }) => p99Ms)),
       maxMs: largest(came.map(({ maxMs }) => maxMs)),
-      clientBusyShares: processes.map((_, nth) => mean(came.map(({ busyShares }) => busyShares[nth]!))),
+      clientBusyShares: processes.map((_, nth) =>
+        mean(came.map(({ busyShares }) => busyShares[nth]!)),
+      ),
       serverCpuShare: mean(own.map(({ cpuShare }) => cpuShare)),
       serverRssBytes: largest(own.map(({ rssBytes }) => rssBytes)),
       tcpBytes: largest(own.map(({ tcpBytes }) => tcpBytes)),
@@ -74,5 +86,8 @@ function mean(values: readonly (number | null)[]): number | null {
 }
 
 function largest(values: readonly (number | null)[]): number | null {
-  return values.reduce<number | null>((most, value) => (value === null || (most !== null && most >= value) ? most : value), null);
+  return values.reduce<number | null>(
+    (most, value) => (value === null || (most !== null && most >= value) ? most : value),
+    null,
+  );
 }

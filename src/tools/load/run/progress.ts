@@ -13,7 +13,11 @@ const LINE_MS = 5_000;
 export type Watched = Pick<Run, 'phase' | 'totals' | 'lastSecond' | 'meter'>;
 
 /** Shows it on a stream. What it returns ends that. */
-export function showProgress(run: Watched, settings: LoadSettings, stream: NodeJS.WriteStream = process.stderr): () => void {
+export function showProgress(
+  run: Watched,
+  settings: LoadSettings,
+  stream: NodeJS.WriteStream = process.stderr,
+): () => void {
   if (!stream.isTTY) {
     const timer = setInterval(() => {
       const { value, total } = progressOf(run, settings);
@@ -42,7 +46,10 @@ export function showProgress(run: Watched, settings: LoadSettings, stream: NodeJ
   };
 }
 
-function progressOf({ phase, totals }: Watched, settings: LoadSettings): { readonly value: number; readonly total: number } {
+function progressOf(
+  { phase, totals }: Watched,
+  settings: LoadSettings,
+): { readonly value: number; readonly total: number } {
   const { connections } = settings;
   if (phase === 'connecting') return { value: totals?.joined ?? 0, total: connections };
   const { stalledShare, slowShare } = mixOf(settings);
@@ -58,7 +65,9 @@ function detailsOf({ phase, lastSecond, meter }: Watched): string {
     ...(second === undefined ? [] : [`${rough(second.deliveries)} deliveries/s`]),
     ...(second === undefined || second.p99Ms === null ? [] : [`p99 ${duration(second.p99Ms)}`]),
     ...(server === undefined ? [] : [`server ${size(server.rssBytes)}`]),
-    ...(server === undefined || server.cpuShare === null ? [] : [`${percent(server.cpuShare)} of a core`]),
+    ...(server === undefined || server.cpuShare === null
+      ? []
+      : [`${percent(server.cpuShare)} of a core`]),
   ]
     .map((part) => `, ${part}`)
     .join('');

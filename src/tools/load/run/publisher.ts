@@ -1,4 +1,7 @@
-/** The publisher of a run, an open loop: event n is due at start + n ÷ rate, whatever became of the ones before it. */
+/**
+ * The publisher of a run, an open loop: event n is due at start + n ÷ rate, whatever became of the
+ * ones before it.
+ */
 
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,15 +13,20 @@ import { createHistogram, recordUs } from '../books/histogram.js';
 import { Published } from '../books/published.js';
 
 /**
- * Connections at most, where their number is free; each carries one publish at a time, since uWebSockets.js closes on pipelined ones.
- * Source: native-notes/pipelined-requests.md
+ * Connections at most, where their number is free; each carries one publish at a time, since
+ * uWebSockets.js closes on pipelined ones. Source: native-notes/pipelined-requests.md
  */
 export const PUBLISH_CONNECTIONS = 256;
 
-/** A connection that was idle this long is not used again: the server closes it after 10 s, maybe just then. */
+/**
+ * A connection that was idle this long is not used again: the server closes it after 10 s, maybe
+ * just then.
+ */
 const IDLE_US = 5_000_000;
 
-/** Connections in a row that may fail before the server is taken for gone, and the pause after each. */
+/**
+ * Connections in a row that may fail before the server is taken for gone, and the pause after each.
+ */
 const FAILURES = 20;
 const FAILURE_PAUSE_MS = 100;
 
@@ -30,7 +38,10 @@ export interface PublisherOptions {
   readonly ratePerSecond: number;
   readonly events: number;
   readonly key: string | undefined;
-  /** Connections at most. With one, events are taken in their order, whatever the server does with several. */
+  /**
+   * Connections at most. With one, events are taken in their order, whatever the server does with
+   * several.
+   */
   readonly connections: number;
   /** Called once when it makes no sense to go on, with the reason. */
   gaveUp(this: void, reason: string): void;
@@ -46,7 +57,10 @@ export class Publisher {
   readonly latenessUs: Histogram = createHistogram();
   /** Refusals for now, with how often each came. */
   readonly refusals = new Map<string, number>();
-  /** Reasons why connections were lost before an answer, with how often each came. Such an event may have been published. */
+  /**
+   * Reasons why connections were lost before an answer, with how often each came. Such an event may
+   * have been published.
+   */
   readonly unanswered = new Map<string, number>();
   /** Publishes that were answered, whatever the answer. */
   answered = 0;
@@ -131,7 +145,11 @@ export class Publisher {
       this.#inFlight++;
       connection.send(this.#sent++);
     }
-    while (this.#opening < this.#due - this.#sent && this.#connections.size < this.options.connections) this.open();
+    while (
+      this.#opening < this.#due - this.#sent &&
+      this.#connections.size < this.options.connections
+    )
+      this.open();
   }
 
   /** A connection may be used, for the first time or again. */
@@ -161,8 +179,10 @@ export class Publisher {
       return;
     }
     this.#opening--;
-    if (++this.#failuresInARow === FAILURES) this.options.gaveUp(`cannot connect to publish: ${reason}`);
-    else if (this.#failuresInARow < FAILURES) setTimeout(() => this.#pump(), FAILURE_PAUSE_MS).unref();
+    if (++this.#failuresInARow === FAILURES)
+      this.options.gaveUp(`cannot connect to publish: ${reason}`);
+    else if (this.#failuresInARow < FAILURES)
+      setTimeout(() => this.#pump(), FAILURE_PAUSE_MS).unref();
   }
 
   #count(reasons: Map<string, number>, reason: string): void {
@@ -218,7 +238,12 @@ class Connection implements ConnectionSink, AnswerSink {
 
   send(sequence: number): void {
     this.#sequence = sequence;
-    stampEvent(this.#request, this.#publisher.head.length, sequence, this.#publisher.dueUs(sequence));
+    stampEvent(
+      this.#request,
+      this.#publisher.head.length,
+      sequence,
+      this.#publisher.dueUs(sequence),
+    );
     this.#socket.write(this.#request);
   }
 
@@ -243,7 +268,12 @@ class Connection implements ConnectionSink, AnswerSink {
   }
 
   closed(reason: string | undefined): void {
-    this.#publisher.closed(this, this.#isOpen, this.#sequence !== NOTHING, this.#broken ?? reason ?? 'the server closed it');
+    this.#publisher.closed(
+      this,
+      this.#isOpen,
+      this.#sequence !== NOTHING,
+      this.#broken ?? reason ?? 'the server closed it',
+    );
   }
 
   head(): boolean {

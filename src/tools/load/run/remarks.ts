@@ -3,21 +3,39 @@
 import type { Outcome } from './run.js';
 
 /** A sentence each, without its stop. */
-export function remarksOn({ books, publisher, tally, bottlenecks, wasStopped, gaveUp }: Outcome): string[] {
+export function remarksOn({
+  books,
+  publisher,
+  tally,
+  bottlenecks,
+  wasStopped,
+  gaveUp,
+}: Outcome): string[] {
   return [
     ...(wasStopped ? ['the run was ended early'] : []),
     ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
     ...(books.published === 0 ? ['the server took no event'] : []),
     ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
     ...[...publisher.unanswered].map(
-      ([reason, times]) => `${times} events may not have been published, their connection was lost: ${reason}`,
+      ([reason, times]) =>
+        `${times} events may not have been published, their connection was lost: ${reason}`,
     ),
-    ...(publisher.pending === 0 ? [] : [`${publisher.pending} events were not published, or not answered, by the end`]),
-    ...(tally.refusedPolls === 0 ? [] : [`${tally.refusedPolls} polls were refused for now and asked again`]),
-    ...[...books.cutOff].map(([reason, times]) => `${times} clients were cut off, and lost what came after: ${reason}`),
+    ...(publisher.pending === 0
+      ? []
+      : [`${publisher.pending} events were not published, or not answered, by the end`]),
+    ...(tally.refusedPolls === 0
+      ? []
+      : [`${tally.refusedPolls} polls were refused for now and asked again`]),
+    ...[...books.cutOff].map(
+      ([reason, times]) => `${times} clients were cut off, and lost what came after: ${reason}`,
+    ),
     ...(books.unplacedClients === 0
       ? []
-      : [`${books.unplacedClients} clients came back without knowing where they had been; what they got is in no figure`]),
-    ...(bottlenecks.length === 0 ? [] : [`this client was the bottleneck, the server may do better: ${bottlenecks.join('; ')}`]),
+      : [
+          `${books.unplacedClients} clients came back without knowing where they had been; what they got is in no figure`,
+        ]),
+    ...(bottlenecks.length === 0
+      ? []
+      : [`this client was the bottleneck, the server may do better: ${bottlenecks.join('; ')}`]),
   ];
 }

@@ -1,4 +1,7 @@
-/** One round: events are published at a fixed rate, whatever becomes of them, and it is seen who was given what, and when. */
+/**
+ * One round: events are published at a fixed rate, whatever becomes of them, and it is seen who was
+ * given what, and when.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bottlenecksIn } from './bottlenecks.js';
@@ -38,7 +41,9 @@ export interface Herd {
   readonly clients: number;
   /** From the first event on. */
   readonly atSeconds: number;
-  /** Until the last had dropped its connection and begun another, which is this client's own part. */
+  /**
+   * Until the last had dropped its connection and begun another, which is this client's own part.
+   */
   readonly leftSeconds: number;
   /** Until the last was subscribed again; null when not all were, by the end. */
   readonly backSeconds: number | null;
@@ -62,7 +67,9 @@ export interface RoundOutcome {
   readonly publisher: Publisher;
   /** What clients did from the first event until the end. */
   readonly tally: Tally;
-  /** When the first event was due, when the publishing ended, and the end, by the clock of event.ts. */
+  /**
+   * When the first event was due, when the publishing ended, and the end, by the clock of event.ts.
+   */
   readonly startUs: number;
   readonly publishEndedUs: number;
   readonly endUs: number;
@@ -70,7 +77,10 @@ export interface RoundOutcome {
   readonly processes: readonly ProcessFigures[];
   /** This process, which publishes, while events were published. */
   readonly coordinator: { readonly cpuSeconds: number; readonly busyShare: number };
-  /** Why the figures tell more about the client than about the server, a sentence each; empty when they do not. */
+  /**
+   * Why the figures tell more about the client than about the server, a sentence each; empty when
+   * they do not.
+   */
   readonly bottlenecks: readonly string[];
   readonly herd: Herd | undefined;
   /** Why the publisher gave up before the end. */
@@ -122,10 +132,15 @@ export class Round {
     const { sizeBytes, channel, events, herdAtMs } = this.#options;
     try {
       const startUs = nowUs() + LEAD_US;
-      const before = await this.#fleet.begin({ run: this.#run, channel, sizeBytes }, events, startUs);
+      const before = await this.#fleet.begin(
+        { run: this.#run, channel, sizeBytes },
+        events,
+        startUs,
+      );
       const cpuBefore = cpuSeconds();
       const untilEnd = new AbortController();
-      const herding = herdAtMs === undefined ? undefined : this.#herd(startUs, herdAtMs, untilEnd.signal);
+      const herding =
+        herdAtMs === undefined ? undefined : this.#herd(startUs, herdAtMs, untilEnd.signal);
       // Whatever goes wrong with it is met where it is awaited.
       herding?.catch(() => {});
       await Promise.race([this.publisher.publish(startUs), this.#fleet.gone]);
@@ -135,13 +150,21 @@ export class Round {
       const published = await this.#fleet.look();
 
       this.phase = 'settling';
-      const settled = await this.#fleet.settle(this.#publishing, () => this.#stops > 1 || this.#failure !== undefined);
+      const settled = await this.#fleet.settle(
+        this.#publishing,
+        () => this.#stops > 1 || this.#failure !== undefined,
+      );
       if (this.#failure !== undefined) throw new RunFailure(this.#failure);
       const after = await this.#fleet.look();
       const publishSeconds = (publishEndedUs - startUs) / 1e6;
       const processes = this.#fleet.pids.map((pid, nth) => {
         const seconds = published.cpuSeconds[nth]! - before.cpuSeconds[nth]!;
-        return { pid, cpuSeconds: seconds, busyShare: seconds / publishSeconds, lagMs: settled.lagsMs[nth]! };
+        return {
+          pid,
+          cpuSeconds: seconds,
+          busyShare: seconds / publishSeconds,
+          lagMs: settled.lagsMs[nth]!,
+        };
       });
       const coordinator = { cpuSeconds: cpu, busyShare: cpu / publishSeconds };
       const { books, seconds } = settled;
@@ -162,7 +185,10 @@ export class Round {
           readLateP99Ms: Math.max(...processes.map(({ lagMs }) => lagMs.p99)),
           clientBusyShare: Math.max(...processes.map(({ busyShare }) => busyShare)),
           publisherBusyShare: coordinator.busyShare,
-          herdLeftShare: herd === undefined || herd.backSeconds === null ? 0 : herd.leftSeconds / herd.backSeconds,
+          herdLeftShare:
+            herd === undefined || herd.backSeconds === null
+              ? 0
+              : herd.leftSeconds / herd.backSeconds,
         }),
         herd,
         gaveUp: this.#gaveUp,
@@ -210,7 +236,8 @@ interface Sent {
 function herdOf(sent: Sent | undefined, { herd }: Books, startUs: number): Herd | undefined {
   if (sent === undefined) return undefined;
   const { atUs, leftAtUs } = sent;
-  const secondsUntil = (us: number): number | null => (herd.back === herd.clients && us > 0 ? (us - atUs) / 1e6 : null);
+  const secondsUntil = (us: number): number | null =>
+    herd.back === herd.clients && us > 0 ? (us - atUs) / 1e6 : null;
   return {
     clients: herd.clients,
     atSeconds: (atUs - startUs) / 1e6,
@@ -222,5 +249,7 @@ function herdOf(sent: Sent | undefined, { herd }: Books, startUs: number): Herd 
 
 function difference(now: FleetTotals, before: FleetTotals): Tally {
   const entries = Object.entries(now.tally) as [keyof Tally, number][];
-  return Object.fromEntries(entries.map(([name, value]) => [name, value - before.tally[name]])) as unknown as Tally;
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, value - before.tally[name]]),
+  ) as unknown as Tally;
 }

@@ -48,7 +48,10 @@ export class Run {
     return this.#fleet?.lastSecond;
   }
 
-  /** Ends the publishing, or the connecting; the second time the waiting for what is on its way, too. */
+  /**
+   * Ends the publishing, or the connecting; the second time the waiting for what is on its way,
+   * too.
+   */
   stop(): void {
     this.#stops++;
     if (this.#round !== undefined) this.#round.stop();
@@ -59,7 +62,16 @@ export class Run {
   /** Does it, once. Throws {@link RunFailure} when there is nothing to report. */
   async go(): Promise<Outcome> {
     const startedAt = new Date();
-    const { url, publishUrl, transport, processes, checkedShare, pollIntervalMs, herdAtMs, serverPid } = this.#settings;
+    const {
+      url,
+      publishUrl,
+      transport,
+      processes,
+      checkedShare,
+      pollIntervalMs,
+      herdAtMs,
+      serverPid,
+    } = this.#settings;
     const { sizeBytes, ratePerSecond, publishKey } = this.#settings;
     const target = await findTarget(new URL(url));
     // Before there are connections, since then it is quick.
@@ -101,11 +113,17 @@ export class Run {
     const { connections, rampPerSecond } = this.#settings;
     if (this.#stops > 0) throw new RunFailure('stopped before a client had connected');
     const { lines, seconds, failed, hasStalled } = await fleet.open(connections, rampPerSecond);
-    if (this.#stops > 0) throw new RunFailure(`stopped when ${lines} of ${connections} clients had subscribed`);
+    if (this.#stops > 0)
+      throw new RunFailure(`stopped when ${lines} of ${connections} clients had subscribed`);
     const [refusal] = failed.keys();
     if (refusal !== undefined)
-      throw new RunFailure(`${lines} of ${connections} clients could subscribe, the next could not: ${refusal}`);
-    if (hasStalled) throw new RunFailure(`${lines} of ${connections} clients had subscribed when the server stopped answering`);
+      throw new RunFailure(
+        `${lines} of ${connections} clients could subscribe, the next could not: ${refusal}`,
+      );
+    if (hasStalled)
+      throw new RunFailure(
+        `${lines} of ${connections} clients had subscribed when the server stopped answering`,
+      );
     return seconds;
   }
 }
