@@ -93,7 +93,7 @@ export const SMALL_ANSWERS_PER_CHECK = 16;
  * How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the
  * refusal. http/exchange.ts
  */
-export const CLOSE_LINGER_MS = 1_000;
+export const CLOSE_LINGER_MS_MAX = 1_000;
 
 /**
  * Memory of publishes that are under way, bytes over all channels: bodies from their first byte,
@@ -333,7 +333,7 @@ export const REF_CHARS_MAX = 128;
  * What a message may be longer than the longest and still be answered with 1009, bytes; beyond it
  * is 1006. native/messages.ts
  */
-export const MESSAGE_SLACK_BYTES = 4 * 1024;
+export const MESSAGE_SLACK_BYTES_MAX = 4 * 1024;
 
 /**
  * A message of those who may not publish, bytes: long enough to be told so. A longer one closes
@@ -433,7 +433,7 @@ export const DRAIN_ENDS_PER_TURN_MIN = 100;
  * How long the last bytes of lines that were ended have to leave, ms, before all sockets are
  * closed; no longer than any is open. server.ts
  */
-export const DRAIN_LINGER_MS = 500;
+export const DRAIN_LINGER_MS_MAX = 500;
 
 /**
  * File descriptors kept free for the process itself below the limit: without one the loop never
@@ -452,7 +452,7 @@ export const SPARE_SOCKETS_MAX = 64;
  * so many at once, the oldest first. Looked for at most every so many ms, among so many descriptors
  * (about 3 µs each). native/mute-sockets.ts
  */
-export const MUTE_AGE_MS = 50;
+export const MUTE_AGE_MS_MIN = 50;
 export const MUTE_CLOSED_AT_ONCE_MAX = 32;
 export const MUTE_CHECK_MS = 50;
 export const MUTE_DESCRIPTORS_CHECKED_MAX = 2_048;

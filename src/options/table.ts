@@ -23,7 +23,7 @@ const HOUR = 60 * MINUTE;
 const CONNECTIONS_WITHOUT_FILE_LIMIT = 10_000;
 
 /** The most connections that may be asked for, whatever the file limit. */
-const MOST_CONNECTIONS = 1_000_000;
+const CONNECTIONS_MAX = 1_000_000;
 
 /** What one option is. */
 export interface OptionRow {
@@ -172,7 +172,7 @@ export const OPTIONS = {
   },
   maxConnections: {
     flag: 'max-connections',
-    kind: integer(1, MOST_CONNECTIONS),
+    kind: integer(1, CONNECTIONS_MAX),
     default: connectionsUnder,
     defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS_MAX}`,
     help: 'connections held at once; the next is told to come back',
@@ -306,7 +306,7 @@ function checkRelations(
   fileLimit: number | undefined,
 ): void {
   const carried =
-    fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
+    fileLimit === undefined ? CONNECTIONS_MAX : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -338,7 +338,7 @@ function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
   // At least 1, so that a file limit below that is refused by the relation and not by the option's
   // range.
-  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, MOST_CONNECTIONS));
+  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, CONNECTIONS_MAX));
 }
 
 /** The error for a value that is not accepted. An empty secret is no secret. */
@@ -424,6 +424,6 @@ assertRelation(
 );
 assertRelation(replayBytes.default <= replayTotalBytes.default, 'the default ring fits all rings');
 assertRelation(
-  connectionsUnder(undefined) <= MOST_CONNECTIONS,
+  connectionsUnder(undefined) <= CONNECTIONS_MAX,
   'the connections without a file limit are in range',
 );

@@ -7,7 +7,7 @@ import { HoldlineError } from '../../errors.js';
 import { MEMORY_ADMIT_SHARE } from '../../limits.js';
 
 /** The process as it was seen. */
-export interface MemoryLook {
+export interface MemoryReading {
   readonly rssBytes: number;
   /**
    * The part of it that the allocator keeps from lines that closed: the next ones take it first.
@@ -21,7 +21,7 @@ export interface MemoryLook {
   readonly openedTotal: number;
 }
 
-const NOTHING: MemoryLook = {
+const NOTHING: MemoryReading = {
   rssBytes: 0,
   reusableBytes: 0,
   kernelBytes: 0,
@@ -31,7 +31,7 @@ const NOTHING: MemoryLook = {
 
 export class MemoryBudget {
   readonly budgetBytes: number;
-  #look = NOTHING;
+  #latest = NOTHING;
   #full = false;
 
   constructor(budgetBytes: number) {
@@ -48,13 +48,13 @@ export class MemoryBudget {
 
   /** What counted against the budget at the last look, bytes. */
   get usedBytes(): number {
-    const { rssBytes, reusableBytes, kernelBytes } = this.#look;
+    const { rssBytes, reusableBytes, kernelBytes } = this.#latest;
     return Math.round(rssBytes - reusableBytes + kernelBytes);
   }
 
   /** Takes the newest look. */
-  look(look: MemoryLook): void {
-    this.#look = look;
+  update(latest: MemoryReading): void {
+    this.#latest = latest;
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) this.#full = false;
   }
 
@@ -75,8 +75,8 @@ export class MemoryBudget {
    * lines opened by now.
    */
   checkRoom(openedTotal: number): void {
-    const { lineBytes } = this.#look;
-    const expectedBytes = this.usedBytes + (openedTotal - this.#look.openedTotal + 1) * lineBytes;
+    const { lineBytes } = this.#latest;
+    const expectedBytes = this.usedBytes + (openedTotal - this.#latest.openedTotal + 1) * lineBytes;
     if (expectedBytes > this.budgetBytes) this.#full = true;
     if (!this.#full) return;
     throw new HoldlineError(

@@ -30,14 +30,14 @@ const KEPT_BYTES: Readonly<Record<Transport, number>> = {
 const STEP_LINES = 64;
 
 /** Samples kept; past it every other one goes, and the distance between them doubles. */
-const SAMPLES = 64;
+const SAMPLES_MAX = 64;
 
 /** Looks at one number of lines: garbage of the rush in which they came goes in time. */
-const LOOKS = 10;
+const READINGS_MAX = 10;
 
 /** A slope over fewer lines than this, or that explains less of what is seen, is not told. */
-const LEAST_SPREAD_LINES = 1_000;
-const LEAST_FIT = 0.9;
+const SPREAD_LINES_MIN = 1_000;
+const FIT_SHARE_MIN = 0.9;
 
 /**
  * What a process that holds no more and no fewer lines comes and goes by, bytes, and the share of
@@ -45,13 +45,13 @@ const LEAST_FIT = 0.9;
  * by, or 8,000 at once.
  */
 const NOISE_BYTES = 400_000;
-const MOST_ERROR = 0.1;
+const ERROR_SHARE_MAX = 0.1;
 
 interface Sample {
   readonly lines: number;
-  /** The least of all looks. */
+  /** The least of all readings. */
   bytes: number;
-  looks: number;
+  readings: number;
 }
 
 interface Fit {
@@ -69,12 +69,12 @@ export class LineCost {
   #stepLines = STEP_LINES;
 
   /** True when a look at so many lines would tell something. */
-  wantsLook(lines: number): boolean {
+  wantsReading(lines: number): boolean {
     const last = this.#samples.at(-1);
     return (
       last === undefined ||
       lines >= last.lines + this.#stepLines ||
-      (lines >= last.lines && last.looks < LOOKS)
+      (lines >= last.lines && last.readings < READINGS_MAX)
     );
   }
 
@@ -82,25 +82,25 @@ export class LineCost {
    * Takes a look at the process: the lines it holds, and its native bytes, which are what is
    * neither V8's nor of a buffer.
    */
-  look(lines: number, nativeBytes: number): void {
+  addReading(lines: number, nativeBytes: number): void {
     const last = this.#samples.at(-1);
     if (last === undefined || lines >= last.lines + this.#stepLines) {
-      this.#samples.push({ lines, bytes: nativeBytes, looks: 1 });
-      if (this.#samples.length > SAMPLES) this.#thin();
+      this.#samples.push({ lines, bytes: nativeBytes, readings: 1 });
+      if (this.#samples.length > SAMPLES_MAX) this.#thin();
     } else if (lines >= last.lines) {
       last.bytes = Math.min(last.bytes, nativeBytes);
-      last.looks++;
+      last.readings++;
     }
   }
 
   /** Most lines that were looked at. */
-  get mostLines(): number {
+  get linesMax(): number {
     return this.#samples.at(-1)?.lines ?? 0;
   }
 
   /** Lines between the fewest and the most that were sampled. */
   get spreadLines(): number {
-    return this.mostLines - (this.#samples[0]?.lines ?? 0);
+    return this.linesMax - (this.#samples[0]?.lines ?? 0);
   }
 
   /** What a line costs, on the average of those that are open. */
@@ -121,8 +121,10 @@ export class LineCost {
   }
 
   #isTold(fit: Fit | undefined): fit is Fit {
-    if (fit === undefined || this.spreadLines < LEAST_SPREAD_LINES) return false;
-    return fit.slope > 0 && fit.explained >= LEAST_FIT && fit.error <= MOST_ERROR * fit.slope;
+    if (fit === undefined || this.spreadLines < SPREAD_LINES_MIN) return false;
+    return (
+      fit.slope > 0 && fit.explained >= FIT_SHARE_MIN && fit.error <= ERROR_SHARE_MAX * fit.slope
+    );
   }
 
   /** Least squares. */

@@ -22,7 +22,7 @@ import { V8Collector, type Collector } from './collector.js';
 import type { KernelMemory, KernelReading } from './kernel-memory.js';
 import { LineCost, type LineBytes } from './line-cost.js';
 import { LiveMemory } from './live-memory.js';
-import { MemoryBudget, type MemoryLook } from './budget.js';
+import { MemoryBudget, type MemoryReading } from './budget.js';
 import type { BudgetReport, KernelReport, MemoryClass, MemoryReport } from './report.js';
 
 /** What is asked of the hub. */
@@ -132,10 +132,10 @@ export class Memory {
       this.#trim = await this.#sources.loadTrim();
       this.#sources.collector.start();
       this.#seeUse();
-      budget.look({ ...this.#lookNow(), reusableBytes: 0 });
+      budget.update({ ...this.#readNow(), reusableBytes: 0 });
       budget.checkStart();
     }
-    this.#look();
+    this.#check();
     this.#next();
   }
 
@@ -238,33 +238,33 @@ export class Memory {
 
   #next(): void {
     this.#cancel = this.#clock.later(MEMORY_CHECK_MS, () => {
-      this.#look();
+      this.#check();
       this.#next();
     });
   }
 
-  #look(): void {
+  #check(): void {
     // The thread that reads is several megabytes of the process.
     if (this.#kernel.isReading) return;
     const { open } = this.#hub.lines;
-    if (this.#cost.wantsLook(open)) this.#cost.look(open, this.#nativeBytes());
+    if (this.#cost.wantsReading(open)) this.#cost.addReading(open, this.#nativeBytes());
     if (this.#budget === undefined) return;
-    this.#lookForBudget(this.#budget);
+    this.#updateBudget(this.#budget);
     void this.#readKernel();
   }
 
-  #lookForBudget(budget: MemoryBudget): void {
-    const look = this.#lookNow();
-    const { rssBytes, kernelBytes } = look;
+  #updateBudget(budget: MemoryBudget): void {
+    const reading = this.#readNow();
+    const { rssBytes, kernelBytes } = reading;
     // Takes a walk over tables and rings, so it is looked at only where it decides.
     const isTight = rssBytes + kernelBytes >= MEMORY_ADMIT_SHARE * budget.budgetBytes;
-    budget.look({
-      ...look,
+    budget.update({
+      ...reading,
       reusableBytes: isTight ? Math.max(0, rssBytes - this.#usedBytes()) : 0,
     });
   }
 
-  #lookNow(): Omit<MemoryLook, 'reusableBytes'> {
+  #readNow(): Omit<MemoryReading, 'reusableBytes'> {
     return {
       rssBytes: this.#sources.usage().rssBytes,
       kernelBytes: this.#kernelBytes(),
@@ -352,7 +352,7 @@ export class Memory {
    * keeps it.
    */
   #leftBytes(): number {
-    return Math.max(0, this.#cost.mostLines - this.#hub.lines.open) * this.#lineBytes().bytes;
+    return Math.max(0, this.#cost.linesMax - this.#hub.lines.open) * this.#lineBytes().bytes;
   }
 
   /**
