@@ -6,7 +6,7 @@ import type { Headers } from '../http/answer.js';
 import { limitOf, type Query } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Memory } from './memory/memory.js';
-import { Metrics } from './metrics.js';
+import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
 import type { Ops } from './ops.js';
 
 /** What a page may look at of a request, and of the server in that moment. */
@@ -43,7 +43,6 @@ export interface PageSources {
 }
 
 export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
-  const metrics = new Metrics();
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -65,8 +64,10 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
     },
     metrics: {
       access: 'key',
-      answer: ({ draining }) =>
-        metrics.answer({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+      answer: ({ draining }) => ({
+        contentType: METRICS_CONTENT_TYPE,
+        body: metricsText({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+      }),
     },
   };
   return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));
