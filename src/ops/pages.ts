@@ -1,4 +1,4 @@
-/** The pages under `/-/`: one table of what is there, who may ask for it, and what it answers. */
+/** The pages under `/-/`: one table with who may ask for each, and what it answers. */
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
@@ -9,7 +9,7 @@ import type { Memory } from './memory/memory.js';
 import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
 import type { Ops } from './ops.js';
 
-/** What a page may look at of a request, and of the server in that moment. */
+/** What a page is given of the request and the server. */
 export interface OpsRequest {
   readonly query: Query;
   readonly draining: boolean;
@@ -25,7 +25,7 @@ export interface OpsAnswer {
 
 export interface OpsPage {
   /**
-   * `key`: who has the ops key; `host`: who asks for a name of the server's own; `open`: anyone.
+   * `key`: clients with the ops key; `host`: requests whose Host is the server's own; `open`: all.
    */
   readonly access: 'key' | 'host' | 'open';
   /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
@@ -73,7 +73,7 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
   return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));
 }
 
-/** The paths of the pages that are worth a look, in words. */
+/** The paths of the pages, for a 404; scripts and styles are left out. */
 export function pagesInWords(pages: OpsPages): string {
   const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
   return pages.has('demo')
@@ -81,7 +81,7 @@ export function pagesInWords(pages: OpsPages): string {
     : `${paths.join(', ')} and, with --demo, /-/demo`;
 }
 
-/** What the list is sorted by. Throws HOLDLINE_BAD_QUERY. */
+/** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
 function orderOf(query: Query): LineOrder {
   const text = query.get('sort') ?? 'lag';
   const order = LINE_ORDERS.find((one) => one === text);
