@@ -1,7 +1,7 @@
 /** What a line costs: learnt from growth alone, and not told before it is known. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LineCost } from '../src/ops/memory/line-cost.js';
+import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
 
 const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
 const BASE_BYTES = 50e6;
@@ -44,14 +44,14 @@ test('the slope of what was seen is found again, under noise, however many lines
 });
 
 describe('a kept figure stands in', () => {
-  test('before the lines have spread by a thousand, by the share of each way', () => {
+  test('before the lines have spread by a thousand, by the share of each transport', () => {
     const cost = new LineCost();
     lookAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
     expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({
-      bytes: (100 * 550 + 300 * 650) / 400,
+      bytes: (100 * KEPT_LINE_BYTES.websocket + 300 * KEPT_LINE_BYTES.poll) / 400,
       source: 'kept',
     });
-    expect(cost.line(NONE)).toEqual({ bytes: 700, source: 'kept' });
+    expect(cost.line(NONE)).toEqual({ bytes: KEPT_LINE_BYTES.sse, source: 'kept' });
     expect(cost.spreadLines).toBe(960);
   });
 

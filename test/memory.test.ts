@@ -4,7 +4,6 @@
  */
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
-import { ROW_BYTES } from '../src/core/lines.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
 import {
   KERNEL_READING_INTERVAL_MS,
@@ -13,14 +12,14 @@ import {
   MEMORY_SETTLE_MS,
 } from '../src/limits.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
+import { KEPT_LINE_BYTES, LINE_HEAP_BYTES, QUIET_LINE_BYTES } from '../src/ops/memory/line-cost.js';
 import { Memory } from '../src/ops/memory/memory.js';
 import { FakeClock } from './support/fake-clock.js';
 
 const MiB = 2 ** 20;
 const PORT = 8080;
-/** Of a line, on the made-up machine: native, and on the heap. */
+/** Native bytes of a line on the made-up machine. */
 const LINE_BYTES = 600;
-const LINE_HEAP_BYTES = 140;
 
 /** A process of 60 MiB and LINE_BYTES a line, whose allocator keeps what lines leave. */
 class FakeProcess {
@@ -243,7 +242,11 @@ describe('the report', () => {
     const { classes, rssBytesPerLine } = await asked;
     expect(rssBytesPerLine).toBeNull();
     expect(classes.v8Heap.bytesPerLine).toBeNull();
-    expect(classes.native).toMatchObject({ bytes: 0, bytesPerLine: 700, source: 'kept' });
+    expect(classes.native).toMatchObject({
+      bytes: 0,
+      bytesPerLine: KEPT_LINE_BYTES.sse,
+      source: 'kept',
+    });
   });
 
   test('a rush that is over within one look is measured, and rings that grow meanwhile are no part of a line', async () => {
@@ -323,9 +326,8 @@ describe('the budget', () => {
     const fake = await budgeted();
     let admitted = 0;
     for (; admitted < 100_000 && fake.admits; admitted++) fake.openLines(1);
-    // 700 B of a socket, as kept, and what a line has on the heap and in tables, before the look
-    // that sees what they really take.
-    expect(admitted).toBe(Math.floor((33 * MiB) / (700 + LINE_HEAP_BYTES + ROW_BYTES)));
+    // The kept figure, heap and row count until a reading shows what the lines really take.
+    expect(admitted).toBe(Math.floor((33 * MiB) / QUIET_LINE_BYTES));
     await fake.check();
     expect(fake.admits, 'they took less than they were counted for').toBe(true);
     expect(fake.memory.budget).toEqual({ bytes: 100 * MiB, usedBytes: fake.rssBytes, full: false });

@@ -7,7 +7,7 @@ import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
 
-/** Time between two samples of the loop's delay, ms. The histogram includes it; it is subtracted. */
+/** Time between two samples of the loop delay, ms; the histogram adds it, so it is subtracted. */
 const SAMPLE_MS = 10;
 
 const NS_PER_MS = 1e6;
