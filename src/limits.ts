@@ -417,7 +417,7 @@ export const DRAIN_LINGER_MS_MAX = 500;
 
 /**
  * File descriptors below the limit that are kept for the process: without a free one the loop never
- * rests. options/table.ts, native-notes/emfile-busy-loop.md
+ * rests. options/settings.ts, native-notes/emfile-busy-loop.md
  */
 export const RESERVED_FILES = 100;
 

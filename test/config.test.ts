@@ -13,13 +13,8 @@ import {
   variableOf,
   type CommandLine,
 } from '../src/options/command-line.js';
-import {
-  OPTIONS,
-  resolveOptions,
-  type OptionRow,
-  type Options,
-  type SettingName,
-} from '../src/options/table.js';
+import { resolveOptions } from '../src/options/settings.js';
+import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
 import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';
 

@@ -5,19 +5,12 @@
  */
 
 import { parseArgs } from 'node:util';
-import {
-  badOption,
-  OPTIONS,
-  settle,
-  unknownOption,
-  type Given,
-  type OptionRow,
-  type SettingName,
-  type Settings,
-} from './table.js';
 import { HoldlineError } from '../errors.js';
 import { choice, textMatching, yesOrNo, type Kind } from './kinds.js';
+import { badOption, unknownOption } from './refusals.js';
+import { settle, type Given } from './settings.js';
 import { nearestName } from './spelling.js';
+import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
 /**
  * Options of the command that are no business of a server: they have a variable, and the log level

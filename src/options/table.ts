@@ -4,12 +4,8 @@
  * `--print-config` all follow. A new option is a row here.
  */
 
-import { inspect } from 'node:util';
-import { HoldlineError } from '../errors.js';
-import { readFileLimit } from '../linux/file-limit.js';
 import { BODY_BYTES_MAX, ID_MAX, RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
-import { nearestName } from './spelling.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -23,7 +19,7 @@ const HOUR = 60 * MINUTE;
 const CONNECTIONS_WITHOUT_FILE_LIMIT = 10_000;
 
 /** The most connections that may be asked for, whatever the file limit. */
-const CONNECTIONS_MAX = 1_000_000;
+export const CONNECTIONS_MAX = 1_000_000;
 
 /** What one option is. */
 export interface OptionRow {
@@ -243,139 +239,14 @@ export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS
 export type Options = Partial<Settings>;
 
 /**
- * What was given for an option: an accepted value, or undefined for its default, and the option's
- * name where it is given.
- */
-export interface Given {
-  readonly value: unknown;
-  /** `--port`, `HOLDLINE_PORT`, `port`. */
-  readonly name: string;
-}
-
-/**
- * Checks the options of a library's caller and fills in the defaults. Throws HOLDLINE_BAD_OPTION.
- */
-export function resolveOptions(
-  options: Options = {},
-  fileLimit: number | undefined = readFileLimit(),
-): Settings {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw badOption('options', options, 'an object with settings by name');
-  }
-  const known = Object.keys(OPTIONS);
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(OPTIONS, name))
-      throw unknownOption(name, known, `the settings are ${known.join(', ')}`);
-  }
-  return settle((setting) => {
-    const given: unknown = options[setting];
-    if (given === undefined) return { value: undefined, name: setting };
-    const row: OptionRow = OPTIONS[setting];
-    const value = row.kind.read(given);
-    if (value === undefined) throw badOption(setting, given, row.kind.acceptedValue, row.secret);
-    return { value, name: setting };
-  }, fileLimit);
-}
-
-/**
- * Settings from what was given and the defaults for the rest, with the relations between them
- * checked.
- */
-export function settle(
-  givenFor: (setting: SettingName) => Given,
-  fileLimit: number | undefined,
-): Settings {
-  const values: Record<string, unknown> = {};
-  const names = {} as Record<SettingName, string>;
-  for (const setting of Object.keys(OPTIONS) as SettingName[]) {
-    const given = givenFor(setting);
-    const row: OptionRow = OPTIONS[setting];
-    values[setting] =
-      given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
-    names[setting] = given.name;
-  }
-  const settings = Object.freeze(values) as unknown as Settings;
-  checkRelations(settings, names, fileLimit);
-  return settings;
-}
-
-/** Bounds that one option sets to another, or the machine to an option. */
-function checkRelations(
-  settings: Settings,
-  names: Record<SettingName, string>,
-  fileLimit: number | undefined,
-): void {
-  const carried =
-    fileLimit === undefined ? CONNECTIONS_MAX : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
-  if (settings.maxConnections > carried) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.maxConnections}: ${settings.maxConnections} is more than the file limit of ${fileLimit} carries, which is ${Math.max(carried, 0)} ` +
-        `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS_MAX} for clients that are told to come back): ` +
-        'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
-    );
-  }
-  if (settings.publishKey !== undefined && settings.openPublish) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.publishKey} and ${names.openPublish}: who may publish is either whoever has the key or everyone; give one of them`,
-    );
-  }
-  if (settings.replayBytes > settings.replayTotalBytes) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.replayBytes}: ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} for one channel is more than the ` +
-        `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)} that all channels keep together (${names.replayTotalBytes}): raise that or ask for less`,
-    );
-  }
-}
-
-/**
  * The connections that a file limit carries, with files left for the process and for clients that
  * are told to come back.
  */
-function connectionsUnder(fileLimit: number | undefined): number {
+export function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
   // At least 1, so that a file limit below that is refused by the relation and not by the option's
   // range.
   return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, CONNECTIONS_MAX));
-}
-
-/** The error for a value that is not accepted. An empty secret is no secret. */
-export function badOption(
-  name: string,
-  given: unknown,
-  accepted: string,
-  isSecret = false,
-): HoldlineError {
-  const shown = isSecret && given !== '' ? 'a secret that is not shown here' : show(given);
-  return new HoldlineError(
-    'HOLDLINE_BAD_OPTION',
-    `${name}: ${shown} was given; accepted is ${accepted}`,
-  );
-}
-
-function show(given: unknown): string {
-  const shown =
-    typeof given === 'string'
-      ? JSON.stringify(given)
-      : inspect(given, { breakLength: Infinity, depth: 1 });
-  return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
-}
-
-/**
- * The error for a name that is no option; `otherwise` says where the names are when none is near,
- * `shown` is the name in its place.
- */
-export function unknownOption(
-  name: string,
-  known: readonly string[],
-  otherwise: string,
-  shown = name,
-): HoldlineError {
-  const nearest = nearestName(name, known);
-  const hint = nearest === undefined ? otherwise : `did you mean ${nearest}?`;
-  return new HoldlineError('HOLDLINE_BAD_OPTION', `${shown} is not an option; ${hint}`);
 }
 
 /**
@@ -404,7 +275,7 @@ function readHostName(item: string): string | undefined {
 }
 
 function assertRelation(holds: boolean, relation: string): void {
-  if (!holds) throw new Error(`config.ts: ${relation} does not hold`);
+  if (!holds) throw new Error(`options/table.ts: ${relation} does not hold`);
 }
 for (const [setting, row] of Object.entries<OptionRow>(OPTIONS)) {
   const isOwnValue = row.default !== undefined && row.default !== connectionsUnder;

@@ -1,7 +1,8 @@
 /** A server: wiring, and its life from listen over serve to drain and close. */
 import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from '../clock.js';
-import { resolveOptions, type Options } from '../options/table.js';
+import { resolveOptions } from '../options/settings.js';
+import type { Options } from '../options/table.js';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { Idempotency } from '../core/idempotency.js';
