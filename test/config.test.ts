@@ -10,10 +10,10 @@ import {
   configTable,
   parseCommandLine,
   serveHelp,
-  variableOf,
   type CommandLine,
 } from '../src/options/command-line.js';
 import { resolveOptions } from '../src/options/settings.js';
+import { variableOf } from '../src/options/sources.js';
 import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
 import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';

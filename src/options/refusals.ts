@@ -4,18 +4,16 @@ import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { nearestName } from './spelling.js';
 
-/** The error for a value that is not accepted. An empty secret is no secret. */
+/** The error for a value that is not accepted; `accepted` completes "it must be". */
 export function badOption(
   name: string,
   given: unknown,
   accepted: string,
   isSecret = false,
 ): HoldlineError {
-  const shown = isSecret && given !== '' ? 'a secret that is not shown here' : show(given);
-  return new HoldlineError(
-    'HOLDLINE_BAD_OPTION',
-    `${name}: ${shown} was given; accepted is ${accepted}`,
-  );
+  // An empty secret needs no hiding.
+  const shown = isSecret && given !== '' ? 'a secret, not shown here' : show(given);
+  return new HoldlineError('HOLDLINE_BAD_OPTION', `${name} must be ${accepted} (got ${shown})`);
 }
 
 function show(given: unknown): string {
@@ -27,8 +25,8 @@ function show(given: unknown): string {
 }
 
 /**
- * The error for a name that is no option; `otherwise` says where the names are when none is near,
- * `shown` is the name in its place.
+ * The error for an unknown name. It suggests a similar name, or says `otherwise`; `shown` is the
+ * name with its place.
  */
 export function unknownOption(
   name: string,

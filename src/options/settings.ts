@@ -17,19 +17,14 @@ import {
   type Settings,
 } from './table.js';
 
-/**
- * What was given for an option: an accepted value, or undefined for its default, and the option's
- * name where it is given.
- */
+/** An accepted value, or undefined for the default, and the name of the option at its source. */
 export interface Given {
   readonly value: unknown;
   /** `--port`, `HOLDLINE_PORT`, `port`. */
   readonly name: string;
 }
 
-/**
- * Checks the options of a library's caller and fills in the defaults. Throws HOLDLINE_BAD_OPTION.
- */
+/** Settings from the options of the library's caller. Throws HOLDLINE_BAD_OPTION. */
 export function resolveOptions(
   options: Options = {},
   fileLimit: number | undefined = readFileLimit(),
@@ -52,10 +47,7 @@ export function resolveOptions(
   }, fileLimit);
 }
 
-/**
- * Settings from what was given and the defaults for the rest, with the relations between them
- * checked.
- */
+/** Settings from what was given and defaults for the rest. Throws HOLDLINE_BAD_OPTION. */
 export function settle(
   givenFor: (setting: SettingName) => Given,
   fileLimit: number | undefined,
@@ -74,7 +66,7 @@ export function settle(
   return settings;
 }
 
-/** Bounds that one option sets to another, or the machine to an option. */
+/** Bounds that one option, or the machine, sets to another. */
 function checkRelations(
   settings: Settings,
   names: Record<SettingName, string>,
@@ -85,22 +77,25 @@ function checkRelations(
   if (settings.maxConnections > carried) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `${names.maxConnections}: ${settings.maxConnections} is more than the file limit of ${fileLimit} carries, which is ${Math.max(carried, 0)} ` +
-        `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS_MAX} for clients that are told to come back): ` +
-        'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
+      `${names.maxConnections} must be at most ${Math.max(carried, 0)} ` +
+        `(got ${settings.maxConnections}): of the file limit of ${fileLimit} ` +
+        `${RESERVED_FILES} files are kept for the process and ${SPARE_SOCKETS_MAX} for clients ` +
+        'that are told to come back; raise it with ulimit -n or LimitNOFILE=',
     );
   }
   if (settings.publishKey !== undefined && settings.openPublish) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `${names.publishKey} and ${names.openPublish}: who may publish is either whoever has the key or everyone; give one of them`,
+      `${names.publishKey} and ${names.openPublish} exclude each other: ` +
+        'either clients with the key may publish or everyone',
     );
   }
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `${names.replayBytes}: ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} for one channel is more than the ` +
-        `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)} that all channels keep together (${names.replayTotalBytes}): raise that or ask for less`,
+      `${names.replayBytes} of one channel must be at most ${names.replayTotalBytes} of all ` +
+        `(got ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} and ` +
+        `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)})`,
     );
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The options: one table of every setting with its flag, kind, range, default and help, from which
- * the library's types and checks, the command line, the environment, the config file, `--help` and
- * `--print-config` all follow. A new option is a row here.
+ * The options of a server: one table with the flag, kind, default and help of each. The library's
+ * types, the command line, the environment, the config file, `--help` and `--print-config` all
+ * follow from it; a new option is a row here.
  */
 
 import { BODY_BYTES_MAX, ID_MAX, RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
@@ -15,34 +15,28 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Connections when the file limit cannot be read. */
+/** Default of `--max-connections` where the file limit cannot be read. */
 const CONNECTIONS_WITHOUT_FILE_LIMIT = 10_000;
 
-/** The most connections that may be asked for, whatever the file limit. */
+/** Upper bound of `--max-connections`, whatever the file limit. */
 export const CONNECTIONS_MAX = 1_000_000;
 
-/** What one option is. */
+/** One option. */
 export interface OptionRow {
-  /**
-   * Name as a flag and in the config file; as a variable it is HOLDLINE_ and the same in capitals
-   * with underscores.
-   */
+  /** Name of the flag and key of the config file; the variable follows from it (sources.ts). */
   readonly flag: string;
   readonly kind: Kind<unknown>;
-  /** The value when nobody gives one; a function where it depends on the file limit. */
+  /** A function where it depends on the file limit. */
   readonly default: unknown;
-  /** What the default is, in words, where the value does not say it. */
+  /** The default in words, where the value does not say it. */
   readonly defaultMeans?: string;
   /** One line. */
   readonly help: string;
-  /** True when the value must not be shown. */
+  /** The value must not be shown. */
   readonly secret?: true;
 }
 
-/**
- * Visible ASCII, as an Authorization header can carry it: a key with a space or an umlaut could be
- * set but never be sent.
- */
+/** Visible ASCII, since an Authorization header cannot carry anything else. */
 const secret = textMatching(
   'KEY',
   /^[\x21-\x7e]{1,1024}$/,
@@ -58,7 +52,7 @@ const host = textMatching(
 const origins = list(
   'ORIGIN',
   1000,
-  'origins such as https://app.example (a port only if it is not the usual one, no path) or *',
+  'origins such as https://app.example (no path, no default port) or *',
   readOrigin,
 );
 
@@ -75,7 +69,7 @@ export const OPTIONS = {
     flag: 'host',
     kind: host,
     default: '127.0.0.1',
-    help: 'address to listen on; 0.0.0.0 or :: for all',
+    help: 'address to listen on; 0.0.0.0 or :: for all addresses',
   },
   port: {
     flag: 'port',
@@ -87,49 +81,49 @@ export const OPTIONS = {
     flag: 'replay-events',
     kind: integer(0, 1_000_000),
     default: 1024,
-    help: 'events a channel keeps for those who come back',
+    help: 'events that a channel keeps for clients that come back',
   },
   replayBytes: {
     flag: 'replay-bytes',
     kind: size(0, GiB),
     default: MiB,
-    help: 'bytes a channel keeps for those who come back',
+    help: 'bytes that a channel keeps for clients that come back',
   },
   replayTotalBytes: {
     flag: 'replay-total',
     kind: size(MiB, 64 * GiB),
     default: 256 * MiB,
-    help: 'bytes that all channels keep together; past it the least recently published one lets go',
+    help: 'bytes that all channels keep together; above it the least recently published one is emptied',
   },
   maxEventBytes: {
     flag: 'max-event-bytes',
     kind: size(256, MiB),
     default: 64 * KiB,
-    help: 'largest event, encoded as it goes out; a larger one is refused with 413',
+    help: 'largest event as it is sent; a larger one is refused with 413',
   },
   heartbeatMs: {
     flag: 'heartbeat',
     kind: time(100, 10 * MINUTE),
     default: 15 * SECOND,
-    help: 'how long a line may be silent before it gets a keepalive',
+    help: 'time a line may be silent before it gets a heartbeat',
   },
   retryMs: {
     flag: 'retry',
     kind: time(0, HOUR),
     default: 3 * SECOND,
-    help: 'shortest wait before a client reconnects; the server widens it with the number of lines',
+    help: 'shortest wait before a client reconnects; it grows with the number of lines',
   },
   flushIntervalMs: {
     flag: 'flush-interval',
     kind: time(0, 10 * SECOND),
     default: 0,
-    help: 'collect events this long before they go out: less CPU, more latency; 0 sends at once',
+    help: 'time to collect events before they are sent: less CPU, more latency; 0 sends at once',
   },
   slow: {
     flag: 'slow',
     kind: choice('POLICY', ['gap', 'latest', 'close']),
     default: 'gap',
-    help: 'what a line that fell behind gets: a gap and the rest, the newest event only, or its end',
+    help: 'what a line that fell behind gets: a gap notice and the rest, the newest event, or its end',
   },
   firstId: {
     flag: 'first-id',
@@ -150,7 +144,7 @@ export const OPTIONS = {
     flag: 'open-publish',
     kind: yesOrNo(),
     default: false,
-    help: 'let anyone publish who reaches the port',
+    help: 'let everyone who reaches the port publish',
   },
   demo: {
     flag: 'demo',
@@ -163,7 +157,7 @@ export const OPTIONS = {
     kind: secret,
     default: undefined,
     defaultMeans: 'made and logged at start',
-    help: 'key for what is under /-/',
+    help: 'key for the pages under /-/',
     secret: true,
   },
   maxConnections: {
@@ -171,45 +165,45 @@ export const OPTIONS = {
     kind: integer(1, CONNECTIONS_MAX),
     default: connectionsUnder,
     defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS_MAX}`,
-    help: 'connections held at once; the next is told to come back',
+    help: 'connections held at once; the next one is told to come back',
   },
   memoryBudgetBytes: {
     flag: 'memory-budget',
     kind: size(64 * MiB, TiB),
     default: undefined,
     defaultMeans: 'none',
-    help: 'memory of process and sockets past which no line is opened; those that are open stay',
+    help: 'memory of process and sockets above which no line is opened; open lines stay',
   },
   socketSendBufferBytes: {
     flag: 'socket-send-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel holds for a reader that does not read, then it is stalled; 0: up to 4 MB',
+    help: 'what the kernel buffers for a client that does not read; above it the line stalls; 0: up to 4 MB',
   },
   // It bounds a turn of the loop. native-notes/repeated-reads.md
   socketReceiveBufferBytes: {
     flag: 'socket-receive-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel holds of what a client sent, and one turn reads; 0: the kernel decides',
+    help: 'what the kernel buffers from a client, and one turn of the loop reads; 0: the kernel decides',
   },
   notsentLowatBytes: {
     flag: 'notsent-lowat',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 0,
-    help: 'what the kernel holds that it has not sent yet, within its buffer; 0: the kernel decides',
+    help: 'the part of the send buffer that may be unsent; 0: the kernel decides',
   },
   deadPeerTimeoutMs: {
     flag: 'dead-peer-timeout',
     kind: time(4 * SECOND, HOUR, { orZero: true }),
     default: MINUTE,
-    help: 'a vanished peer is gone within this, a reader that takes nothing in a third of it; 0: 15 minutes',
+    help: 'time until a vanished peer is dropped; one that reads nothing, a third of it; 0: 15 minutes',
   },
   drainMs: {
     flag: 'drain',
     kind: time(0, 10 * MINUTE),
     default: 10 * SECOND,
-    help: 'how long an orderly end may take',
+    help: 'longest time of an orderly shutdown',
   },
   allowOrigin: {
     flag: 'allow-origin',
@@ -221,7 +215,7 @@ export const OPTIONS = {
     flag: 'allowed-hosts',
     kind: hostNames,
     default: [],
-    help: 'names in the Host header that are served without keys, beside localhost',
+    help: 'Host names that are served without keys, beside localhost',
   },
 } as const satisfies Record<string, OptionRow>;
 
@@ -235,38 +229,28 @@ type ValueOf<Row extends OptionRow> =
 /** Every setting, resolved: what a server runs with. */
 export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS)[Name]> };
 
-/** What a caller of the library may give; the rest has its default. */
+/** What a caller of the library may give. */
 export type Options = Partial<Settings>;
 
-/**
- * The connections that a file limit carries, with files left for the process and for clients that
- * are told to come back.
- */
+/** The default of `--max-connections`: the file limit less what is kept free. */
 export function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
-  // At least 1, so that a file limit below that is refused by the relation and not by the option's
-  // range.
+  // At least 1, so that a low file limit is refused by the relation and not by the option's range.
   return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, CONNECTIONS_MAX));
 }
 
-/**
- * An origin as browsers send it. Where URL knows the scheme it says how: small letters, punycode,
- * no usual port, no path.
- */
+/** An origin as browsers send it: lower case, punycode, no default port, no path. */
 function readOrigin(item: string): string | undefined {
   if (item === '*') return item;
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]{1,255}$/.test(item) || !URL.canParse(item))
     return undefined;
   const origin = new URL(item).origin;
-  // Schemes of apps and extensions (capacitor://localhost) have the origin "null" in URL but send
-  // themselves as it stands.
+  // URL gives schemes of apps and extensions (capacitor://localhost) the origin "null"; they send
+  // themselves unchanged.
   return origin === item || (origin === 'null' && !item.startsWith('file:')) ? item : undefined;
 }
 
-/**
- * A host name, an IPv4 address or an IPv6 address in brackets, in small letters, since the case of
- * a Host header means nothing.
- */
+/** A host name, an IPv4 address or an IPv6 address in brackets, in lower case. */
 function readHostName(item: string): string | undefined {
   const name = item.toLowerCase();
   return /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/.test(name)
