@@ -141,15 +141,17 @@ export function serveHelp(): string {
   return [
     'Usage: holdline serve [options]',
     '',
-    'Holds a line open for each subscriber (GET /channel) and pushes every published event (POST /channel) to all of them at once.',
+    'Holds a line open for each subscriber (GET /channel) and pushes every published event',
+    '(POST /channel) to all of them at once.',
     '',
     ...optionLines(FLAG_ROWS),
     '',
-    'SIZE is in bytes or has a unit, KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s, min or h: 250ms, 15s.',
+    'SIZE is in bytes or has a unit, KiB, MiB or GiB: 4096, 64KiB.',
+    'TIME has a unit, ms, s, min or h: 250ms, 15s.',
     'ORIGIN and allowed HOST may be repeated or separated by commas.',
-    'Every option is also a variable (--replay-events is HOLDLINE_REPLAY_EVENTS) and a key of the config file (replay-events).',
-    'Flags override variables, variables override the file. Everyone who can list processes sees flags: give keys as variables',
-    'or in the file.',
+    'Every option is also a variable (--replay-events is HOLDLINE_REPLAY_EVENTS) and a key of the',
+    'config file (replay-events). Flags override variables, variables override the file. Everyone',
+    'who can list processes sees flags: give keys as variables or in the file.',
     '',
   ].join('\n');
 }

@@ -112,7 +112,7 @@ const TIME_UNITS: Units = [
   ['h', 3_600_000],
 ];
 
-/** "64KiB", "1.5s": a number and a unit. NaN for anything else, and for fractions of the first unit. */
+/** "64KiB", "1.5s": a number with a unit. NaN for anything else and for parts of the first unit. */
 function readQuantity(text: string, units: Units): number {
   const parts = /^(\d{1,16}(?:\.\d{1,6})?)([A-Za-z]+)$/.exec(text);
   const unit = units.find(([name]) => name === parts?.[2]);

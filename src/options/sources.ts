@@ -52,7 +52,8 @@ export function readFlags(
     if (token.kind === 'positional') {
       throw new HoldlineError(
         'HOLDLINE_BAD_OPTION',
-        `"${token.value}" is not an option; options start with -- and holdline ${command} takes nothing else`,
+        `"${token.value}" is not an option; options start with --, ` +
+          `and holdline ${command} takes nothing else`,
       );
     }
     const row = rowsByFlag.get(token.name);
@@ -184,8 +185,7 @@ export function unknownVariables(env: Environment, rows: readonly OptionRow[]): 
       name.slice('HOLDLINE_'.length),
       known.map((one) => one.slice('HOLDLINE_'.length)),
     );
-    return [
-      `the environment variable ${name} is not an option and has no effect${nearest === undefined ? '' : `; did you mean HOLDLINE_${nearest}?`}`,
-    ];
+    const hint = nearest === undefined ? '' : `; did you mean HOLDLINE_${nearest}?`;
+    return [`the environment variable ${name} is not an option and has no effect${hint}`];
   });
 }

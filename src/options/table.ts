@@ -93,7 +93,7 @@ export const OPTIONS = {
     flag: 'replay-total',
     kind: size(MiB, 64 * GiB),
     default: 256 * MiB,
-    help: 'bytes that all channels keep together; above it the least recently published one is emptied',
+    help: 'bytes that all channels keep; above it the least recently published one is emptied',
   },
   maxEventBytes: {
     flag: 'max-event-bytes',
@@ -123,7 +123,7 @@ export const OPTIONS = {
     flag: 'slow',
     kind: choice('POLICY', ['gap', 'latest', 'close']),
     default: 'gap',
-    help: 'what a line that fell behind gets: a gap notice and the rest, the newest event, or its end',
+    help: 'what a line that fell behind gets: a gap notice and the rest, the newest event, the end',
   },
   firstId: {
     flag: 'first-id',
@@ -178,26 +178,26 @@ export const OPTIONS = {
     flag: 'socket-send-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel buffers for a client that does not read; above it the line stalls; 0: up to 4 MB',
+    help: 'what the kernel buffers for a client before its line stalls; 0: up to 4 MB',
   },
   // It bounds a turn of the loop. native-notes/repeated-reads.md
   socketReceiveBufferBytes: {
     flag: 'socket-receive-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel buffers from a client, and one turn of the loop reads; 0: the kernel decides',
+    help: 'what the kernel buffers from a client, and one turn reads; 0: the kernel decides',
   },
   notsentLowatBytes: {
     flag: 'notsent-lowat',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 0,
-    help: 'the part of the send buffer that may be unsent; 0: the kernel decides',
+    help: 'unsent bytes that the kernel takes, within its send buffer; 0: the kernel decides',
   },
   deadPeerTimeoutMs: {
     flag: 'dead-peer-timeout',
     kind: time(4 * SECOND, HOUR, { orZero: true }),
     default: MINUTE,
-    help: 'time until a vanished peer is dropped; one that reads nothing, a third of it; 0: 15 minutes',
+    help: 'a vanished peer is dropped within this, one that reads nothing within a third; 0: 15 min',
   },
   drainMs: {
     flag: 'drain',
