@@ -509,11 +509,11 @@ describe('a mistake on the command line', () => {
     [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
     [
       ['8080'],
-      '"8080" is not an option; options start with --, and holdline serve takes nothing else',
+      '"8080" is not an option; options start with -- and holdline serve takes nothing else',
     ],
     [
       ['--', '--port', '1'],
-      '"--port" is not an option; options start with --, and holdline serve takes nothing else',
+      '"--port" is not an option; options start with -- and holdline serve takes nothing else',
     ],
     [
       ['--log-level', 'loud'],

@@ -52,7 +52,7 @@ export function readFlags(
     if (token.kind === 'positional') {
       throw new HoldlineError(
         'HOLDLINE_BAD_OPTION',
-        `"${token.value}" is not an option; options start with --, ` +
+        `"${token.value}" is not an option; options start with -- ` +
           `and holdline ${command} takes nothing else`,
       );
     }
