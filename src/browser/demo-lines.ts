@@ -17,7 +17,7 @@ const LONGEST_RETRY_MS = 30_000;
 export type State = 'connecting' | 'open' | 'asleep' | 'lost';
 
 /** An event as a panel shows it. */
-export interface FeedEvent {
+export interface ShownEvent {
   /** Undefined for word of a gap, which has no id. */
   readonly id: number | undefined;
   readonly type: string;
@@ -36,7 +36,7 @@ export interface Watcher {
   asked(position: number | undefined): void;
   /** A request is over. */
   answered(isEmpty: boolean): void;
-  event(event: FeedEvent): void;
+  event(event: ShownEvent): void;
   /**
    * What stands in the raw pane: text that came as so many bytes, or what the page notes beside it.
    */
@@ -44,7 +44,7 @@ export interface Watcher {
 }
 
 /** An event, or word of a gap, as polls and WebSockets bring it. */
-interface FeedObject {
+interface Envelope {
   readonly id?: number;
   readonly event?: string;
   readonly data?: unknown;
@@ -84,7 +84,7 @@ function parseJson(text: string): unknown {
  * The text and time in an event's data: this page publishes an object with both, curl whatever it
  * likes.
  */
-function readData(data: unknown): Pick<FeedEvent, 'text' | 'publishedMs'> {
+function readData(data: unknown): Pick<ShownEvent, 'text' | 'publishedMs'> {
   const { text, atMs } = Object(typeof data === 'string' ? parseJson(data) : data) as {
     text?: unknown;
     atMs?: unknown;
@@ -215,7 +215,7 @@ export abstract class Line {
   }
 
   /** Takes an event, or word of a gap before it. */
-  protected take({ id, event: type = 'message', data, gap }: FeedObject, isReplay = false): void {
+  protected take({ id, event: type = 'message', data, gap }: Envelope, isReplay = false): void {
     const arrivedMs = Date.now();
     if (gap !== undefined) {
       const text = `Ids after ${gap.after ?? 'an unknown one'} and before ${gap.before ?? 'the next'} are no longer held.`;
@@ -293,7 +293,7 @@ export class StreamLine extends Line {
     }
     if (fields.has('retry')) this.retryMs = Number(fields.get('retry'));
     const [id, event, data] = [fields.get('id'), fields.get('event'), fields.get('data')];
-    if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<FeedObject['gap']> });
+    if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<Envelope['gap']> });
     else if (id !== undefined && data === undefined) this.position = Number(id);
     else if (id !== undefined)
       this.take({ id: Number(id), ...(event !== undefined && { event }), data }, isReplay);
@@ -317,7 +317,7 @@ export class SocketLine extends Line {
         const bytes = new TextEncoder().encode(data).length;
         this.came(data, bytes + (bytes < 126 ? 2 : 4));
         for (const line of data.split('\n'))
-          if (line !== '') this.take(JSON.parse(line) as FeedObject);
+          if (line !== '') this.take(JSON.parse(line) as Envelope);
       });
       socket.addEventListener('close', ({ code }) => reject(new Error(`closed with code ${code}`)));
     });
@@ -352,7 +352,7 @@ export class PollLine extends Line {
     this.note(`← ${response.status} ${response.statusText}\n← Holdline-Position: ${position}\n`);
     this.came(text === '' ? '' : `${text}\n`, headBytes(response) + body.byteLength);
     this.tell((watcher) => watcher.answered(response.status === 204));
-    if (text !== '') for (const object of JSON.parse(text) as FeedObject[]) this.take(object);
+    if (text !== '') for (const object of JSON.parse(text) as Envelope[]) this.take(object);
     this.position = Number(position);
     return this.#everyMs;
   }

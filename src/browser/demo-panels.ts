@@ -1,14 +1,14 @@
 /**
- * What the demo page shows of its lines: a dashboard, and a way with its figures and its lane of
+ * What the demo page shows of its lines: a dashboard, and a transport with its figures and its lane of
  * the timeline.
  */
-import { duration, type FeedEvent, type State, type Watcher } from './demo-lines.js';
+import { duration, type ShownEvent, type State, type Watcher } from './demo-lines.js';
 
 /** What a list and a raw pane keep at most; older rows and characters go. */
 const LIST_EVENTS = 60;
 const RAW_CHARS = 4096;
 const TIMELINE_MS = 30_000;
-/** Marks of a way that the timeline keeps at most. */
+/** Marks of a transport that the timeline keeps at most. */
 const TIMELINE_MARKS = 400;
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -64,7 +64,7 @@ abstract class Panel implements Watcher {
   abstract asked(position: number | undefined): void;
   abstract answered(isEmpty: boolean): void;
   /** The small print of a row. */
-  protected abstract metaOf(event: FeedEvent): string;
+  protected abstract metaOf(event: ShownEvent): string;
 
   protected show(selector: string, text: string): void {
     find(selector, this.root).textContent = text;
@@ -75,7 +75,7 @@ abstract class Panel implements Watcher {
     this.show('.state', state);
   }
 
-  event(event: FeedEvent): void {
+  event(event: ShownEvent): void {
     const { id, type, text, isReplayed } = event;
     const row = make('li', isReplayed ? 'event replayed' : 'event', '');
     const pill = make('span', 'pill', type);
@@ -151,7 +151,7 @@ export class Dashboard extends Panel {
     );
   }
 
-  override event(event: FeedEvent): void {
+  override event(event: ShownEvent): void {
     super.event(event);
     const resumed = this.#resumed;
     if (event.id === undefined) resumed.gaps++;
@@ -176,7 +176,7 @@ export class Dashboard extends Panel {
     this.show('.request', 'the connection is closed');
   }
 
-  protected metaOf({ arrivedMs }: FeedEvent): string {
+  protected metaOf({ arrivedMs }: ShownEvent): string {
     return timeOf(arrivedMs);
   }
 
@@ -188,11 +188,11 @@ export class Dashboard extends Panel {
 }
 
 /** One of the four columns. */
-export class Way extends Panel {
+export class TransportPanel extends Panel {
   readonly #lane: SVGElement;
   /** Requests: from when, until when, and whether they brought nothing. */
   readonly #spans: { readonly fromMs: number; untilMs?: number; isEmpty?: boolean }[] = [];
-  readonly #marks: FeedEvent[] = [];
+  readonly #marks: ShownEvent[] = [];
   #requests = 0;
   #answers = 0;
   #empties = 0;
@@ -201,7 +201,7 @@ export class Way extends Panel {
   #latencies = 0;
 
   constructor(key: string, title: string, how: string) {
-    super('#way-template', '.ways', key, title);
+    super('#transport-template', '.transports', key, title);
     this.show('.how', how);
     const row = make('div', 'lane', title);
     this.#lane = document.createElementNS(SVG, 'svg');
@@ -222,7 +222,7 @@ export class Way extends Panel {
     this.show('[data-figure=empty]', `${Math.round((100 * this.#empties) / this.#answers)} %`);
   }
 
-  override event(event: FeedEvent): void {
+  override event(event: ShownEvent): void {
     super.event(event);
     if (this.#marks.push(event) > TIMELINE_MARKS) this.#marks.shift();
     if (event.publishedMs === undefined || event.isReplayed) return;
@@ -241,7 +241,7 @@ export class Way extends Panel {
     );
   }
 
-  protected metaOf({ arrivedMs, publishedMs }: FeedEvent): string {
+  protected metaOf({ arrivedMs, publishedMs }: ShownEvent): string {
     return publishedMs === undefined ? timeOf(arrivedMs) : `+${duration(arrivedMs - publishedMs)}`;
   }
 

@@ -1,6 +1,6 @@
 /** The demo page at /-/demo: wires its lines and panels to the publish form and the switches. */
 import { CHANNEL, Line, PollLine, refusalOf, SocketLine, StreamLine } from './demo-lines.js';
-import { Dashboard, find, setSwitch, Way } from './demo-panels.js';
+import { Dashboard, find, setSwitch, TransportPanel } from './demo-panels.js';
 
 const LONG_POLL_WAIT_S = 25;
 const SHORT_POLL_EVERY_MS = 2000;
@@ -10,31 +10,31 @@ const TIMELINE_STEP_MS = matchMedia('(prefers-reduced-motion: reduce)').matches 
 const SLOW_ANSWER_MS = 4000;
 
 const dashboards = { a: new Dashboard('a'), b: new Dashboard('b'), c: new Dashboard('c') };
-const ways = {
-  sse: new Way('sse', 'SSE', 'One request, held open: dashboard A’s own line.'),
-  socket: new Way(
+const transports = {
+  sse: new TransportPanel('sse', 'SSE', 'One request, held open: dashboard A’s own line.'),
+  socket: new TransportPanel(
     'websocket',
     'WebSocket',
     'One upgrade, held open; a message is whole JSON lines.',
   ),
-  long: new Way(
+  long: new TransportPanel(
     'long-poll',
     'Long-poll',
     `Held until something comes, ${LONG_POLL_WAIT_S} s at most; then asks again.`,
   ),
-  short: new Way(
+  short: new TransportPanel(
     'short-poll',
     'Short-poll',
     `Asks every ${SHORT_POLL_EVERY_MS / 1000} s and is answered at once.`,
   ),
 };
-const lineA = new StreamLine(dashboards.a, ways.sse);
+const lineA = new StreamLine(dashboards.a, transports.sse);
 const lineB = new StreamLine(dashboards.b);
 const lineC = new StreamLine(dashboards.c);
 const compared = [
-  new SocketLine(ways.socket),
-  new PollLine(ways.long, LONG_POLL_WAIT_S, 0),
-  new PollLine(ways.short, 0, SHORT_POLL_EVERY_MS),
+  new SocketLine(transports.socket),
+  new PollLine(transports.long, LONG_POLL_WAIT_S, 0),
+  new PollLine(transports.short, 0, SHORT_POLL_EVERY_MS),
 ];
 
 /** A step of "See the replay" was taken. */
@@ -212,7 +212,8 @@ setInterval(() => {
     }
   }
   if (dashboards.b.replayed > 0) done('wake');
-  if (!document.hidden) for (const way of Object.values(ways)) way.draw(Date.now());
+  if (!document.hidden)
+    for (const transport of Object.values(transports)) transport.draw(Date.now());
 }, TIMELINE_STEP_MS);
 
 // The colours: the system's, or the ones chosen here.
