@@ -1,6 +1,6 @@
 /**
- * The demo page in Chromium, driven as a person would: one publish, a sleeper's replay, the four
- * ways, losses; and photographed.
+ * The demo page in Chromium, used as a person would: one publish, a replay after sleep, the four
+ * transports, losses; with screenshots.
  */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -255,7 +255,7 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
   proxy.refusing = true;
   for (const connection of proxy.connections) connection.cut();
   for (const panel of [...DASHBOARDS, ...TRANSPORTS]) await panelState(page, panel, 'lost');
-  expect(await textOf(page, '[data-panel=a] .status')).toMatch(/^Lost: .+; asks again in \d+/);
+  expect(await textOf(page, '[data-panel=a] .status')).toMatch(/^Lost: .+; retries in \d+/);
   await page.locator('#publish button[type=submit]').click();
   await page.locator('.answer.refused .words', { hasText: 'Is it running?' }).waitFor();
   for (let n = 3; n <= 10; n++) await server.publish('notifications', `event ${n}`);
