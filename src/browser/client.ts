@@ -6,8 +6,8 @@
 export type Transport = 'sse' | 'long-poll';
 
 /**
- * Events after the id `after` and before the id `before` were lost. Null means that the position was
- * unreadable, or that no event has followed yet.
+ * Events after the id `after` and before the id `before` were lost. Null: the position was
+ * unreadable, or no event has followed yet.
  */
 export interface Gap {
   readonly after: number | null;
