@@ -453,7 +453,7 @@ export const MEMORY_CHECK_MS = 250;
 /**
  * While memory is near its budget: least time between two collections that are asked for, ms (30 ms
  * of processor time each, and 0.1 ms for each megabyte given back), and the time over which the
- * least reading counts as use, ms. Uncounted use is noticed after both. ops/memory/memory.ts
+ * least reading counts as use, ms. Uncounted use is noticed after both. ops/memory/live-memory.ts
  */
 export const MEMORY_COLLECT_MS = 5_000;
 export const MEMORY_SETTLE_MS = 1_000;
@@ -461,7 +461,7 @@ export const MEMORY_SETTLE_MS = 1_000;
 /**
  * Live objects on V8's heap above which no collection is asked for, bytes: its last step may stop
  * the loop for 1 ms a megabyte. Garbage then counts until V8 collects by itself, about half a
- * minute later. ops/memory/memory.ts
+ * minute later. ops/memory/live-memory.ts
  */
 export const MEMORY_COLLECT_HEAP_BYTES_MAX = 48 * 1024 * 1024;
 
