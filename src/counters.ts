@@ -63,12 +63,13 @@ export const COUNTER_MEANINGS = {
   messages_withdrawn_total:
     'publishes over WebSocket that were still waiting when their socket closed, and were dropped',
   websockets_closed_refused_total:
-    'WebSockets closed for their messages: not JSON, binary, too large, or refused many times',
+    'lines over WebSocket closed for their messages: not JSON, binary, too large, or refused many times',
   websockets_closed_too_large_total:
-    'WebSockets closed at the head of a message far above the limit',
-  websockets_closed_unread_total: 'WebSockets closed because they did not read answers or pongs',
+    'lines over WebSocket closed at the head of a message far above the limit',
+  websockets_closed_unread_total:
+    'lines over WebSocket closed because they did not read answers or pongs',
   websockets_closed_control_total:
-    'WebSockets closed because they sent too many pings and pongs in one turn of the loop',
+    'lines over WebSocket closed because they sent too many pings and pongs in one turn of the loop',
   sockets_opened_total: 'sockets accepted',
   sockets_closed_total: 'sockets closed',
   sockets_silent_closed_total:
