@@ -253,7 +253,7 @@ describe('a run that cannot be', () => {
     expect({ status, stderr }).toEqual({
       status: 2,
       stderr:
-        'holdline: --rate: "0" was given; accepted is an integer from 1 to 100000 (HOLDLINE_BAD_OPTION)\n',
+        'holdline: --rate must be an integer from 1 to 100000 (got "0") (HOLDLINE_BAD_OPTION)\n',
     });
   });
 });

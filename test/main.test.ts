@@ -60,7 +60,7 @@ describe('a wrong command line', () => {
     ],
     [
       ['serve', '--port', '70000'],
-      '--port: "70000" was given; accepted is an integer from 0 to 65535 (HOLDLINE_BAD_OPTION)',
+      '--port must be an integer from 0 to 65535 (got "70000") (HOLDLINE_BAD_OPTION)',
     ],
   ])('%j is told on stderr in one line, exit 2', (args, words) => {
     expect(runHoldline(args)).toMatchObject({
@@ -74,7 +74,7 @@ describe('a wrong command line', () => {
     expect(runHoldline(['serve'], { HOLDLINE_SLOW: 'drop' })).toMatchObject({
       status: 2,
       stderr:
-        'holdline: HOLDLINE_SLOW: "drop" was given; accepted is one of gap, latest, close (HOLDLINE_BAD_OPTION)\n',
+        'holdline: HOLDLINE_SLOW must be one of gap, latest, close (got "drop") (HOLDLINE_BAD_OPTION)\n',
     });
   });
 });
