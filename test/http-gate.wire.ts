@@ -3,10 +3,12 @@
  * answered. Each input once broke it.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { readPortTotals } from '../src/linux/sockets.js';
 import { SseLine } from './support/line.js';
 import { sharedServer, type TestServer } from './support/server.js';
 import {
   codeOf,
+  DEADLINE_MS,
   HttpClient,
   RawConnection,
   requestBytes,
@@ -19,6 +21,8 @@ const server = sharedServer({ 'open-publish': false, 'publish-key': 'k', 'ops-ke
 const HEAD = 'POST /c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n';
 const CHUNKED = `${HEAD}Transfer-Encoding: chunked\r\n\r\n`;
 const KEY = { Authorization: 'Bearer k' };
+
+const WITHIN = { timeout: DEADLINE_MS, interval: 2 };
 
 /** What became of bytes on a connection of their own. */
 interface Outcome {
@@ -49,7 +53,9 @@ async function sent(
   const client = await RawConnection.open(server().port);
   onTestFinished(() => client.destroy());
   for (const [at, segment] of segments.entries()) {
-    if (at > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    // The server has read the one before.
+    if (at > 0)
+      await expect.poll(() => readPortTotals(server().port)?.receiveQueueBytes, WITHIN).toBe(0);
     client.send(Buffer.from(segment, 'latin1'));
   }
   await client.waitFor(
