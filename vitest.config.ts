@@ -21,6 +21,7 @@ export default defineConfig({
     // sockets: a process a file.
     pool: 'forks',
     isolate: true,
+    setupFiles: ['test/support/built.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,

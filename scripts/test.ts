@@ -50,8 +50,7 @@ function countOf(report: Report): Count {
 }
 
 function runTests(files: readonly string[]): Count {
-  // Always: it takes less than a second, and the wire tests run dist/main.js, which must be what is
-  // in src/.
+  // Always: it takes less than a second, and what runs dist/ fails when that is stale.
   if (run('npm', ['run', '--silent', 'build']) !== 0) return { passed: 0, failed: 1 };
   mkdirSync(new URL(`../${dirname(REPORT)}`, import.meta.url), { recursive: true });
   rmSync(new URL(`../${REPORT}`, import.meta.url), { force: true });
