@@ -270,6 +270,7 @@ describe('the reader of the source that these tests rest on', () => {
       [
         '// a comment of more',
         '// see https://a.io/b',
+        '// oxlint-disable-next-line a/b',
         'f(); // and one behind',
         "const a = 'a long text';",
         'const b = "x"; // too long',
