@@ -86,19 +86,19 @@ describe('a meter', () => {
   });
 
   it('adds up the processes that share the port', async () => {
-    // A twin that is given the listening socket, and ends with its parent.
+    // A second process that is given the listening socket, and ends with its parent.
     const share = `function go(server) {
-      const twin = require('node:child_process').spawn(process.execPath,
-        ['-e', 'process.stdin.resume().on("end", () => process.exit()); console.log("twin", process.pid, "is here")'],
+      const second = require('node:child_process').spawn(process.execPath,
+        ['-e', 'process.stdin.resume().on("end", () => process.exit()); console.log("second", process.pid, "is here")'],
         { stdio: ['pipe', 'inherit', 'inherit', server._handle.fd] }); }`;
     const { child, port, said } = await listener(share);
     await expect.poll(said, WITHIN).toContain('is here');
     const meter = meterOf(port);
-    const twin = Number(/twin (\d+)/.exec(said())![1]);
+    const second = Number(/second (\d+)/.exec(said())![1]);
     expect(meter.pids.toSorted((a, b) => a - b)).toEqual(
-      [child.pid!, twin].toSorted((a, b) => a - b),
+      [child.pid!, second].toSorted((a, b) => a - b),
     );
-    const alone = [child.pid!, twin].map((pid) => meterOf(port, pid).latest!.rssBytes);
+    const alone = [child.pid!, second].map((pid) => meterOf(port, pid).latest!.rssBytes);
     expectAbout(meter.latest!.rssBytes, alone[0]! + alone[1]!);
   });
 
