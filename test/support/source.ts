@@ -115,9 +115,8 @@ export function isCitable(path: string, from: string): boolean {
 }
 
 /**
- * Lines over `columns` wide that could be shorter: in a comment any without a URL, and not one to
- * the linter, which has to be one line; in code, which the formatter breaks where it can, those
- * without a literal.
+ * Lines over `columns` wide that end in a comment, without those that cannot be broken: with a URL,
+ * or with an order to the linter. Code is the formatter's.
  */
 export function tooWideLines({ text }: SourceFile, columns: number): string[] {
   const { comments } = split(text);
@@ -125,11 +124,11 @@ export function tooWideLines({ text }: SourceFile, columns: number): string[] {
   return text.split('\n').filter((line) => {
     const edge = at + columns;
     at += line.length + 1;
-    if (line.length <= columns) return false;
-    const isComment = comments.some(
-      ({ start, text: comment }) => start <= edge && edge < start + comment.length,
+    return (
+      line.length > columns &&
+      comments.some((one) => one.start <= edge && edge < one.start + one.text.length) &&
+      !/https?:\/\/\S|\boxlint-disable-/.test(line)
     );
-    return !(isComment ? /https?:\/\/\S|\boxlint-disable-/ : /['"`/]/).test(line);
   });
 }
 
