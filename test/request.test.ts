@@ -8,15 +8,14 @@ import type { Transport } from '../src/core/group.js';
 import type { HttpRequest } from '../src/native/uws.js';
 import { checkFraming } from '../src/http/framing.js';
 import { Head } from '../src/http/head.js';
+import { checkIdempotencyKey, requestKeyOf } from '../src/http/idempotency-key.js';
+import { Query } from '../src/http/query.js';
 import {
   channelOf,
   channelsOf,
-  checkIdempotencyKey,
   limitOf,
   negotiate,
   positionOf,
-  Query,
-  requestKeyOf,
   transportOf,
   waitMsOf,
 } from '../src/http/request.js';

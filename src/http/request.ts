@@ -1,5 +1,4 @@
 /** What a request asks for, read once while it is valid: channels, position, transport. */
-import { createHash } from 'node:crypto';
 import type { Transport } from '../core/group.js';
 import {
   positionFromHeader,
@@ -12,13 +11,12 @@ import { HoldlineError } from '../errors.js';
 import {
   CHANNEL_NAME_CHARS_MAX,
   CHANNELS_PER_LINE_MAX,
-  IDEMPOTENCY_KEY_CHARS_MAX,
   POLL_EVENTS_MAX,
   POLL_WAIT_SECONDS_MAX,
   POLL_WAIT_DEFAULT_SECONDS,
 } from '../limits.js';
-import type { RequestKey } from '../core/event-log.js';
 import type { Head } from './head.js';
+import type { Query } from './query.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
@@ -96,66 +94,6 @@ export function channelOf(path: string): string {
       `a publish goes to one channel, not to ${names.length}`,
     );
   return names[0] as string;
-}
-
-/**
- * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a
- * parameter once only and takes broken percent-encoding as it comes (native-notes/query-values.md).
- * Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
- */
-export class Query {
-  /** Names and values in turn; the first of two with one name counts. */
-  readonly #parameters: readonly string[];
-
-  constructor(raw: string | undefined) {
-    if (raw === undefined || raw === '') this.#parameters = NO_PARAMETERS;
-    else if (ENCODED.test(raw)) this.#parameters = [...new URLSearchParams(raw)].flat();
-    else this.#parameters = readPlain(raw);
-  }
-
-  get(name: string): string | undefined {
-    const parameters = this.#parameters;
-    for (let i = 0; i < parameters.length; i += 2) {
-      if (parameters[i] !== name) continue;
-      const value = parameters[i + 1] as string;
-      if (value.includes('\uFFFD'))
-        throw new HoldlineError(
-          'HOLDLINE_BAD_QUERY',
-          `${name} in the query is not percent-encoded UTF-8`,
-        );
-      return value;
-    }
-    return undefined;
-  }
-
-  /** `name=1` or `name=0`. Throws HOLDLINE_BAD_QUERY for anything else. */
-  isSet(name: string): boolean {
-    const value = this.get(name);
-    if (value === undefined || value === '0') return false;
-    if (value === '1') return true;
-    throw new HoldlineError(
-      'HOLDLINE_BAD_QUERY',
-      `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`,
-    );
-  }
-}
-
-const NO_PARAMETERS: readonly string[] = [];
-
-/** What must be decoded. Most queries are plain, and a poll's is read with every request. */
-const ENCODED = /[%+]/;
-
-function readPlain(raw: string): readonly string[] {
-  const parameters: string[] = [];
-  for (let start = 0; start <= raw.length;) {
-    const ampersand = raw.indexOf('&', start);
-    const end = ampersand < 0 ? raw.length : ampersand;
-    const equals = raw.indexOf('=', start);
-    if (equals < 0 || equals > end) parameters.push(raw.slice(start, end), '');
-    else parameters.push(raw.slice(start, equals), raw.slice(equals + 1, end));
-    start = end + 1;
-  }
-  return parameters;
 }
 
 /**
@@ -275,47 +213,4 @@ export function limitOf(query: Query): number {
     );
   }
   return limit;
-}
-
-/** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is not sent as it is (RFC 9110, 8.4). */
-export function checkContentEncoding(encoding: string): void {
-  if (encoding === '' || encoding.toLowerCase() === 'identity') return;
-  throw new HoldlineError(
-    'HOLDLINE_UNSUPPORTED_ENCODING',
-    `the Content-Encoding ${JSON.stringify(encoding.slice(0, 32))} is not supported; send the body as it is`,
-  );
-}
-
-/** Printable ASCII, as a header can carry it. */
-const IDEMPOTENCY_KEY = /^[\x20-\x7e]+$/;
-
-/** Returns an `Idempotency-Key`, or throws HOLDLINE_BAD_IDEMPOTENCY_KEY. */
-export function checkIdempotencyKey(key: string): string {
-  if (key.length > IDEMPOTENCY_KEY_CHARS_MAX || !IDEMPOTENCY_KEY.test(key)) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_IDEMPOTENCY_KEY',
-      `the Idempotency-Key ${JSON.stringify(key.slice(0, 32))} is not 1 to ${IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters`,
-    );
-  }
-  return key;
-}
-
-/**
- * What makes a publish the same as an earlier one: its key within a credential and a channel, and
- * all else that was asked. Kept as digests: they are short, and the credential is nobody's
- * business.
- */
-export function requestKeyOf(
-  key: string,
-  { credential, channel }: { readonly credential: string; readonly channel: string },
-  asked: readonly (string | Uint8Array)[],
-): RequestKey {
-  return { key: digestOf([credential, channel, key]), digest: digestOf(asked) };
-}
-
-/** SHA-256 over the parts, each with its length, so that their borders count. */
-function digestOf(parts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest('base64url');
 }

@@ -19,17 +19,21 @@ import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming, contentLengthOf } from '../http/framing.js';
 import type { Guard } from '../http/guard.js';
 import { Head } from '../http/head.js';
+import { checkIdempotencyKey, requestKeyOf } from '../http/idempotency-key.js';
+import { Query } from '../http/query.js';
 import { answerOrWait, type PollRequest } from '../transports/poll.js';
-import { bodyKindOf, bodyLimit, readEvents, receiptJson } from '../transports/publish.js';
+import {
+  bodyKindOf,
+  bodyLimit,
+  checkContentEncoding,
+  readEvents,
+  receiptJson,
+} from '../transports/publish.js';
 import {
   channelOf,
   channelsOf,
-  checkContentEncoding,
-  checkIdempotencyKey,
   limitOf,
   positionOf,
-  Query,
-  requestKeyOf,
   transportOf,
   waitMsOf,
 } from '../http/request.js';

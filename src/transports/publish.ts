@@ -23,6 +23,15 @@ export function bodyKindOf(contentType: string): BodyKind {
   }
 }
 
+/** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is not sent as it is (RFC 9110, 8.4). */
+export function checkContentEncoding(encoding: string): void {
+  if (encoding === '' || encoding.toLowerCase() === 'identity') return;
+  throw new HoldlineError(
+    'HOLDLINE_UNSUPPORTED_ENCODING',
+    `the Content-Encoding ${JSON.stringify(encoding.slice(0, 32))} is not supported; send the body as it is`,
+  );
+}
+
 /** Body limit for a kind: a single event cannot be larger than its frame may be. */
 export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
   return kind === 'batch' ? BODY_BYTES_MAX : Math.min(BODY_BYTES_MAX, maxEventBytes);
