@@ -59,6 +59,6 @@ test('wrong keys are logged once a second, with the number of those between', ()
   fail('10.0.0.2', 2);
   expect(said).toEqual([
     'a wrong key came from 10.0.0.1',
-    'a wrong key came from 10.0.0.2, and 499 more since this was said last',
+    'a wrong key came from 10.0.0.2, and 499 more since the last report',
   ]);
 });

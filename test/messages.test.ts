@@ -118,7 +118,7 @@ function setUp(mayPublish?: RightToPublish) {
     key: '',
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
-    session: { mayPublish },
+    mayPublish,
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;
@@ -192,7 +192,7 @@ describe('rights', () => {
       key: '',
       headers: [],
       context: { readers: 'r' },
-      session: { mayPublish: undefined },
+      mayPublish: undefined,
     };
     expect(() => messages.open({} as HttpResponse, request as never)).toThrow(/without a context/);
   });

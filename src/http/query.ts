@@ -1,13 +1,12 @@
-/** The query of a request, as its parameters. */
+/** The query of a request: its parameters, decoded as browsers encode them. */
 import { HoldlineError } from '../errors.js';
 
 /**
- * The parameters of a query, decoded as browsers encode them. uWebSockets' own decoding reads a
- * parameter once only and takes broken percent-encoding as it comes (native-notes/query-values.md).
- * Throws HOLDLINE_BAD_QUERY for what is not UTF-8.
+ * uWebSockets' own decoding reads a parameter only once and accepts broken percent-encoding, so the
+ * raw text is read here. native-notes/query-values.md
  */
 export class Query {
-  /** Names and values in turn; the first of two with one name counts. */
+  /** Names and values in turn; where a name repeats, the first counts. */
   readonly #parameters: readonly string[];
 
   constructor(raw: string | undefined) {
@@ -16,6 +15,7 @@ export class Query {
     else this.#parameters = readPlain(raw);
   }
 
+  /** The decoded value. Throws HOLDLINE_BAD_QUERY if it is not UTF-8. */
   get(name: string): string | undefined {
     const parameters = this.#parameters;
     for (let i = 0; i < parameters.length; i += 2) {
@@ -24,28 +24,33 @@ export class Query {
       if (value.includes('\uFFFD'))
         throw new HoldlineError(
           'HOLDLINE_BAD_QUERY',
-          `${name} in the query is not percent-encoded UTF-8`,
+          `the query parameter ${name} must be percent-encoded UTF-8`,
         );
       return value;
     }
     return undefined;
   }
 
-  /** `name=1` or `name=0`. Throws HOLDLINE_BAD_QUERY for anything else. */
+  /** True for `name=1`, false for `name=0` or none. Throws HOLDLINE_BAD_QUERY for anything else. */
   isSet(name: string): boolean {
     const value = this.get(name);
     if (value === undefined || value === '0') return false;
     if (value === '1') return true;
-    throw new HoldlineError(
-      'HOLDLINE_BAD_QUERY',
-      `${name}=${JSON.stringify(value.slice(0, 32))} is not 0 or 1`,
-    );
+    throw badParameter(name, '0 or 1', value);
   }
+}
+
+/** HOLDLINE_BAD_QUERY: what a parameter must be, and what was given. */
+export function badParameter(name: string, expected: string, given: string): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_BAD_QUERY',
+    `the query parameter ${name} must be ${expected} (got ${JSON.stringify(given.slice(0, 32))})`,
+  );
 }
 
 const NO_PARAMETERS: readonly string[] = [];
 
-/** What must be decoded. Most queries are plain, and a poll's is read with every request. */
+/** Most queries need no decoding, and every poll has one. */
 const ENCODED = /[%+]/;
 
 function readPlain(raw: string): readonly string[] {

@@ -148,25 +148,30 @@ export interface UpgradeContext {
   readonly publishers: us_socket_context_t;
 }
 
+/** What completes a handshake. */
+export interface Handshake {
+  /** Sec-WebSocket-Key. */
+  readonly key: string;
+  readonly headers: readonly (readonly [string, string])[];
+  /** One of an {@link UpgradeContext}; an empty pattern of uWebSockets may leave it undefined. */
+  readonly context: us_socket_context_t | undefined;
+}
+
 /**
- * Turns a response into a WebSocket, which `opened` is called for before this returns.
+ * Turns a response into a WebSocket. `opened` is called for it before this returns.
  * native-notes/websocket-upgrade.md
  */
 export function upgrade(
   response: HttpResponse,
-  key: string,
-  headers: readonly (readonly [string, string])[],
+  { key, headers, context }: Handshake,
   line: Pick<MessageLine, 'session' | 'unread'>,
-  context: UpgradeContext,
-  mayPublish: boolean,
 ): void {
-  const chosen = mayPublish ? context.publishers : context.readers;
   // It would end the process, past every JavaScript hook. native-notes/websocket-behaviours.md
-  if (chosen === undefined) throw new TypeError('an upgrade without a context');
-  // Without the status first the headers would stand behind a 200.
+  if (context === undefined) throw new TypeError('an upgrade without a context');
+  // Without the status first the headers would follow a 200.
   response.writeStatus('101 Switching Protocols');
   for (const [name, value] of headers) response.writeHeader(name, value);
-  response.upgrade<MessageLine>({ handle: -1, isOpen: true, ...line }, key, '', '', chosen);
+  response.upgrade<MessageLine>({ handle: -1, isOpen: true, ...line }, key, '', '', context);
 }
 
 /** What is told of WebSockets. */
