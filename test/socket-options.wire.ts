@@ -7,7 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
-import { loadLibc, ownListeners } from '../src/native/socket-options.js';
+import { loadLibc, ownListeners } from '../src/native/libc.js';
 import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/sockets.js';
 import { SseLine } from './support/line.js';
 import { Namespace } from './support/namespace.js';
@@ -172,7 +172,7 @@ describe('where koffi does not load', () => {
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
   };
   const problem =
-    'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: koffi, an optional dependency, does not load (no koffi here); npm install koffi; ' +
+    'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: the optional dependency koffi does not load (no koffi here); run npm install koffi; ' +
     'without it a reader that has stopped may look healthy for about 4 MB, and a client that sends without a pause may hold the loop for as long as it sends, ' +
     'and a peer that vanished may be held for about 15 minutes';
   const warnings = (server: TestServer): unknown[] =>

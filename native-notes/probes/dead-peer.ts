@@ -1,6 +1,7 @@
 // When a peer that vanished is noticed, by what is written to it, and that a reader with a shut
 // window goes by the same clock. In a network namespace.
-import { deadPeerTimes, loadLibc, setOptions } from '../../src/native/socket-options.js';
+import { loadLibc } from '../../src/native/libc.js';
+import { deadPeerTimes, setOptions } from '../../src/native/socket-options.js';
 import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
 import { Namespace } from '../../test/support/namespace.js';
 import { NotHere, RawClient, listen, main, turn, uWS, until } from './support.js';

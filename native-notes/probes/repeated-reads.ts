@@ -1,6 +1,6 @@
 // How many pipelined requests of one socket are handled in one turn of the loop, by the receive
 // buffer of its socket. The client is a process of its own.
-import { loadLibc, ownListeners } from '../../src/native/socket-options.js';
+import { loadLibc, ownListeners } from '../../src/native/libc.js';
 import { NotHere, listen, main, runScript, uWS } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
