@@ -9,7 +9,8 @@ import {
   MESSAGE_ENVELOPE_BYTES_MAX,
 } from '../limits.js';
 import { checkSize } from './event-size.js';
-import { firstByte, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
+import { stringBytes, stringOf } from './json-text.js';
+import { firstByte, isObject, isString, Members, scanJson } from './json.js';
 import { inSlices } from './slices.js';
 
 const LF = 0x0a;

@@ -7,16 +7,8 @@ import { HoldlineError } from '../errors.js';
 import { REF_CHARS_MAX } from '../limits.js';
 import { eventOf } from './batch.js';
 import { checkSize } from './event-size.js';
-import {
-  firstByte,
-  isNumber,
-  isObject,
-  isString,
-  Members,
-  scanJson,
-  stringBytes,
-  stringOf,
-} from './json.js';
+import { stringBytes, stringOf } from './json-text.js';
+import { firstByte, isNumber, isObject, isString, Members, scanJson } from './json.js';
 import { checkChannelName } from '../http/request.js';
 
 /** The members of a message and of its `publish`, by their index. */
