@@ -122,7 +122,7 @@ export async function probe(): Promise<ProbeResult> {
   add('vanished; nothing is written, no option set', plain.lines.get('/silent'), undefined);
   return {
     claim:
-      'With keepalive and a user timeout, a silent line ends at idle + interval after the last byte received, one with unacknowledged data or a shut window at the user timeout, one written to just before its end in silence at the sum.',
+      'With keepalive and a user timeout, a silent line is closed idle + interval after the last byte received; with unacknowledged data or a shut window at the user timeout; if data was written just before it would have been closed, at the sum.',
     holds,
     rows,
   };

@@ -67,7 +67,7 @@ export async function probe(): Promise<ProbeResult> {
   const [without = 0, bounded = 0] = most;
   return {
     claim:
-      'A socket is read 512 KiB at a time, and again in the same turn while that fills; with a receive buffer of 64 KiB one turn takes no more than that doubled, as the kernel counts it.',
+      'A socket is read 512 KiB at a time, and again in the same turn if that was filled; with a receive buffer of 64 KiB one turn reads at most twice that, as the kernel counts it.',
     holds: without * REQUEST.length > 512 * 1024 && bounded * REQUEST.length <= 128 * 1024,
     rows,
   };
