@@ -1,5 +1,5 @@
 /**
- * How a batch is read: the bytes of `data` as they stand, all or nothing, and in slices of time.
+ * How a batch is read: the bytes of `data` as they were sent, all or nothing, and in slices of time.
  * Over the wire: publish.wire.ts.
  */
 import assert from 'node:assert/strict';
@@ -40,7 +40,7 @@ function readLine(line: string): { type: string | undefined; data: string; json:
   return { type: event!.type, data: Buffer.from(event!.data).toString(), json: event!.json };
 }
 
-/** White space of JSON, less LF, which ends a line of a batch. */
+/** White space of JSON without LF, which ends a line of a batch. */
 const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\r'), maxLength: 3 });
 
 /**
@@ -254,7 +254,7 @@ describe('a large batch', () => {
     // As many as fill the bound on bodies, a megabyte each.
     const body = Buffer.from(lines(4000));
     const turnsMs: number[] = [];
-    // Processor time: the machine may be busy with others.
+    // Processor time, because the machine may be busy with other tests.
     const spentMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
     let lastMs = spentMs();
     let reading = 16;
@@ -269,7 +269,7 @@ describe('a large batch', () => {
       lastMs = nowMs;
     }
     await Promise.all(all);
-    // The median, since now and then the collector of garbage has a turn as well.
+    // The median, because a garbage collection may fall into some of them.
     expect(turnsMs.length).toBeGreaterThan(5);
     expect(turnsMs.toSorted((a, b) => a - b)[turnsMs.length >> 1]).toBeLessThan(5 * WORK_SLICE_MS);
   });
@@ -297,7 +297,7 @@ describe('a large batch', () => {
     const beganMs = process.cpuUsage();
     await expect(readLater(body)).rejects.toThrow(/^line 1: it must be at most \d+ bytes/);
     const { user, system } = process.cpuUsage(beganMs);
-    // It was 636 ms; what is left is a look for its end, and the check of its UTF-8.
+    // It was once 636 ms; what is left is the search for its end, and the check of its UTF-8.
     expect((user + system) / 1000).toBeLessThan(50);
   });
 

@@ -1,5 +1,5 @@
 /**
- * The scanner of clients' JSON, with JSON.parse as the oracle: what it takes, and which bytes it
+ * The scanner of clients' JSON, with JSON.parse as the oracle: what it accepts, and which bytes it
  * finds. SEED=n replays a run.
  */
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 /**
- * WebSockets on sockets that are made up: rights before reading, publishes in turn, bounds, and the
- * account of what is unread.
+ * WebSockets on fake sockets: rights are checked before a message is read, publishes keep their
+ * order, bounds hold, and what is unread is counted.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -50,7 +50,7 @@ class FakeSocket {
   }
 }
 
-/** What is submitted is answered when the test says so. */
+/** What is submitted is answered when the test settles it. */
 function setUp(mayPublish?: RightToPublish) {
   const counters = makeCounters();
   const held = makeHeldBytes();

@@ -1,6 +1,6 @@
 /**
- * How a publish's body is read: the bytes of `data` are found as they stand. The same over the wire
- * is in publish.wire.ts.
+ * How a publish's body is read: the bytes of `data` are those that were sent. The same over the
+ * wire is in publish.wire.ts.
  */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ const code = (name: string): unknown => expect.objectContaining({ code: name });
 const TEXT: BodyFormat = { channel: 'c', kind: 'text', type: undefined };
 const JSON_BODY: BodyFormat = { ...TEXT, kind: 'json' };
 
-/** What is small is read at once. */
+/** Reads a body that is small enough to be read at once. */
 function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEvent[] {
   const events = readEvents(...parameters);
   assert.ok(!(events instanceof Promise));

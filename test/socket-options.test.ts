@@ -1,4 +1,4 @@
-/** What is asked of the kernel's sockets, and what is said when the kernel gives something else. */
+/** Which options are set on the listening socket, and what is said if the kernel sets others. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -44,7 +44,7 @@ describe('the times of a dead peer', () => {
       fc.property(fc.integer({ min: 4_000, max: 3_600_000 }), (timeoutMs) => {
         const { userTimeoutMs, idleSeconds, intervalSeconds } = deadPeerTimes(timeoutMs);
         const silentMs = (idleSeconds + intervalSeconds) * 1000;
-        // The kernel ends a silent line at its second look, or one interval later if the user
+        // The kernel closes a silent line at its second check, or one interval later if the user
         // timeout is not over by then.
         expect(userTimeoutMs).toBeLessThanOrEqual(silentMs);
         expect(silentMs + userTimeoutMs).toBeLessThanOrEqual(0.95 * timeoutMs);
