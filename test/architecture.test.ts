@@ -116,12 +116,11 @@ describe('what is native', () => {
     expect(importsWhere(SOURCE, (one) => isNative(one) && !one.lazy)).toEqual([]);
   });
 
-  it('calls the C library from three files, which load koffi when a server wants it', () => {
+  it('calls the C library from two files, which load koffi when a server wants it', () => {
     const isKoffi = ({ target, typeOnly }: Import): boolean => target === 'koffi' && !typeOnly;
     expect(importsWhere(SOURCE, isKoffi)).toEqual([
       'src/native/allocator.ts → koffi',
-      'src/native/mute-sockets.ts → koffi',
-      'src/native/socket-options.ts → koffi',
+      'src/native/libc.ts → koffi',
     ]);
     expect(importsWhere(SOURCE, (one) => isKoffi(one) && !one.lazy)).toEqual([]);
   });
