@@ -2,18 +2,13 @@
  * The same events on the same channel by each transport, each from a fresh server process: what it
  * costs the server and how late the events arrive. The clients are those of `holdline load`.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { readKernelNetworkBytes } from '../src/linux/memory.js';
+import { readBusySeconds, readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
-import {
-  kernelNetworkBytes,
-  machineBusySeconds,
-  processCpuSeconds,
-  remarkOnStrangers,
-} from './machine.js';
+import { remarkOnStrangers } from './machine.js';
 import type { Measured } from './results.js';
-import { statusKilobytes } from './servers/agent.js';
 import { median } from './statistics.js';
 import { drawTable, ms, percent } from './table.js';
 
@@ -203,8 +198,8 @@ async function measureLoad(
     const look = (): void => {
       samples.push({
         atMs: Date.now(),
-        serverSeconds: processCpuSeconds(server.pid),
-        machineSeconds: machineBusySeconds(),
+        serverSeconds: readProcessUsage(server.pid).cpuSeconds,
+        machineSeconds: readBusySeconds(),
       });
     };
     const timer = setInterval(look, SAMPLE_MS);
@@ -323,10 +318,7 @@ async function untilConnected({ port }: Serving, connections: number): Promise<v
 async function sampleMemory({ pid }: Serving): Promise<MemorySample> {
   const samples: MemorySample[] = [];
   for (let taken = 0; taken < MEMORY_SAMPLES; taken++) {
-    samples.push({
-      rssBytes: statusKilobytes(readFileSync(`/proc/${pid}/status`, 'utf8'), 'VmRSS') * 1024,
-      kernelBytes: kernelNetworkBytes(),
-    });
+    samples.push({ rssBytes: readRssBytes(pid), kernelBytes: readKernelNetworkBytes() });
     await sleepMs(SAMPLE_MS);
   }
   return {

@@ -13,7 +13,7 @@ import {
   type Finding,
   type Level,
 } from '../src/tools/doctor/finding.js';
-import { cgroupFolders, readMachine, type Machine } from '../src/tools/doctor/machine.js';
+import { readMachine, type Machine } from '../src/tools/doctor/machine.js';
 import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
 import { checkPassage } from '../src/tools/doctor/passage-checks.js';
 import { reportOf, textOf } from '../src/tools/doctor/report.js';
@@ -324,22 +324,6 @@ describe('what is computed', () => {
     expect(isInRange(process.versions.node, engines.node), 'the range of this package is one').toBe(
       true,
     );
-  });
-
-  it('is where the control groups stand, of both versions, from the own one up', () => {
-    const v1 = '9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n';
-    expect(cgroupFolders(v1, 'memory')).toEqual([
-      '/sys/fs/cgroup/memory/a/b',
-      '/sys/fs/cgroup/memory/a',
-      '/sys/fs/cgroup/memory',
-    ]);
-    expect(cgroupFolders(v1, 'cpu')).toEqual(['/sys/fs/cgroup/cpu']);
-    expect(cgroupFolders('0::/system.slice/holdline.service\n', 'memory')).toEqual([
-      '/sys/fs/cgroup/system.slice/holdline.service',
-      '/sys/fs/cgroup/system.slice',
-      '/sys/fs/cgroup',
-    ]);
-    expect(cgroupFolders('', 'memory')).toEqual([]);
   });
 
   it('is said for people', () => {

@@ -4,8 +4,8 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import { readAllowedCores } from '../../linux/processes.js';
 
 /** Who runs where. */
 export interface Cores {
@@ -49,9 +49,7 @@ function moveTo(cores: readonly number[]): void {
 
 function allowedCores(): number[] {
   try {
-    return coresIn(
-      /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '',
-    );
+    return coresIn(readAllowedCores());
   } catch {
     return [];
   }

@@ -3,7 +3,8 @@
  * of its network cards.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { readText } from '../../linux/files.js';
 import type { Machine } from '../doctor/machine.js';
 import type { Limits } from './profile.js';
 
@@ -44,14 +45,5 @@ function cards(): string[] {
     );
   } catch {
     return [];
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    // A card without a link does not tell its speed.
-    return undefined;
   }
 }

@@ -9,9 +9,9 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { CounterName } from '../../counters.js';
-import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
+import { readRssBytes, readThreadsCpuSeconds } from '../../linux/processes.js';
 import type { Stats } from '../../ops/ops.js';
-import { processCpuSeconds, processRssBytes } from './process-usage.js';
+import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
 
 /** Beside src/ as beside what it is built into. */
 const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
@@ -97,11 +97,11 @@ export class MeasuredServer {
   }
 
   get cpuSeconds(): number {
-    return processCpuSeconds(this.pid);
+    return readThreadsCpuSeconds(this.pid);
   }
 
   get rssBytes(): number {
-    return processRssBytes(this.pid);
+    return readRssBytes(this.pid);
   }
 
   /** Its own figures. */

@@ -5,13 +5,14 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CounterName } from '../../counters.js';
+import { readKernelNetworkBytes } from '../../linux/memory.js';
+import { readBusySeconds } from '../../linux/processes.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { nowUs } from '../load/clients/event.js';
 import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
 import { MeasuredServer } from './measured-server.js';
-import { kernelBytes, machineBusySeconds } from './process-usage.js';
 import type { Accept, MemoryStep, Profile, Window } from './profile.js';
 
 /** Share of the clients of which every event is read; of the others bytes are counted. */
@@ -124,7 +125,7 @@ export class Rig {
     for (let look = 0; look < MEMORY_LOOKS; look++) {
       await sleep(MEMORY_CHECK_MS);
       rssBytes = Math.min(rssBytes, this.server.rssBytes);
-      kernel = Math.min(kernel, kernelBytes());
+      kernel = Math.min(kernel, readKernelNetworkBytes());
     }
     return { lines: this.#lines, rssBytes, kernelBytes: kernel };
   }
@@ -239,7 +240,7 @@ export class Rig {
       atUs: nowUs(),
       counters,
       cpuSeconds: this.server.cpuSeconds,
-      machineSeconds: machineBusySeconds(),
+      machineSeconds: readBusySeconds(),
     };
   }
 }

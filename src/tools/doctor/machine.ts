@@ -9,14 +9,18 @@ import { createServer, type AddressInfo } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
 import process from 'node:process';
 import { HoldlineError } from '../../errors.js';
+import { readCgroupMemory, readCpuQuota } from '../../linux/cgroup.js';
 import { readFileLimit } from '../../linux/file-limit.js';
+import { readNumber, readNumbers, readText } from '../../linux/files.js';
+import { readSwapBytes } from '../../linux/memory.js';
+import { PAGE_BYTES } from '../../linux/sockets.js';
 import {
   prepareSocketOptions,
   type SocketReport,
   type WantedSocketOptions,
 } from '../../native/socket-options.js';
 import { tryNative } from '../../native/uws.js';
-import { PAGE_BYTES } from '../../linux/sockets.js';
+import { readGlibcVersion } from '../report/machine.js';
 
 /** Least, default and most of a buffer, or the three marks of all TCP memory. */
 export type Triple = readonly [low: number, middle: number, high: number];
@@ -91,7 +95,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
     fileCeiling: readNumber('/proc/sys/fs/nr_open'),
     memoryBytes: totalmem(),
     cgroupMemoryBytes: readCgroupMemory(),
-    swapBytes: swapBytesIn(readText('/proc/meminfo') ?? ''),
+    swapBytes: readSwapBytes(),
     swappiness: readNumber('/proc/sys/vm/swappiness'),
     hugePages: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/enabled')),
     hugePagesDefrag: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/defrag')),
@@ -137,90 +141,11 @@ function readNodeRange(): string {
   return (JSON.parse(text) as { engines: { node: string } }).engines.node;
 }
 
-function readGlibcVersion(): string | undefined {
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime;
-}
-
-/** Swap space in the text of /proc/meminfo. */
-function swapBytesIn(meminfo: string): number | undefined {
-  const kibibytes = /^SwapTotal:\s+(\d+) kB$/m.exec(meminfo)?.[1];
-  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
-}
-
 function wordInBrackets(text: string | undefined): string | undefined {
   return /\[(\S+)\]/.exec(text ?? '')?.[1];
-}
-
-/**
- * Where the control groups stand that a process is in, as /proc/self/cgroup tells it: its own
- * folder and those above, since each may bound it. In a container the path is often the host's and
- * not there; the mount's root is then the container's own group.
- */
-export function cgroupFolders(ownGroups: string, controller: string): string[] {
-  const folders: string[] = [];
-  for (const line of ownGroups.split('\n')) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    // Version 2 has one hierarchy without a name, version 1 one for each controller.
-    if (controllers !== '' && !controllers.split(',').includes(controller)) continue;
-    const mount = controllers === '' ? '/sys/fs/cgroup' : `/sys/fs/cgroup/${controller}`;
-    const parts = path.split('/').filter((part) => part !== '');
-    for (let depth = parts.length; depth >= 0; depth--)
-      folders.push([mount, ...parts.slice(0, depth)].join('/'));
-  }
-  return folders;
-}
-
-function readCgroupMemory(): number {
-  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'memory');
-  const limits = folders.flatMap((folder) => [
-    readNumber(`${folder}/memory.max`),
-    readNumber(`${folder}/memory.limit_in_bytes`),
-  ]);
-  // Version 1 writes "none" as a number near 2^63.
-  return Math.min(
-    ...limits.filter((limit) => limit !== undefined && limit < 2 ** 60).map(Number),
-    Infinity,
-  );
-}
-
-/** Cores' worth of time that the control groups allow. */
-function readCpuQuota(): number {
-  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'cpu');
-  const quotas = folders.map((folder) => {
-    const [quota, period] = readNumbers(`${folder}/cpu.max`) ?? [
-      readNumber(`${folder}/cpu.cfs_quota_us`),
-      readNumber(`${folder}/cpu.cfs_period_us`),
-    ];
-    return quota !== undefined && period !== undefined && quota > 0 && period > 0
-      ? quota / period
-      : Infinity;
-  });
-  return Math.min(...quotas, Infinity);
 }
 
 function readTriple(path: string): Triple | undefined {
   const numbers = readNumbers(path);
   return numbers?.length === 3 ? (numbers as unknown as Triple) : undefined;
-}
-
-function readNumber(path: string): number | undefined {
-  return readNumbers(path)?.[0];
-}
-
-/** The whole numbers in a file that holds nothing else. */
-function readNumbers(path: string): number[] | undefined {
-  const text = readText(path)?.trim();
-  return text !== undefined && /^-?\d+(?:\s+-?\d+)*$/.test(text)
-    ? text.split(/\s+/).map(Number)
-    : undefined;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

@@ -24,7 +24,7 @@ export function describeMachine(): Machine {
     cores: availableParallelism(),
     memoryBytes: totalmem(),
     system: `${systemName()} ${release()}`,
-    glibc: glibcVersion(),
+    glibc: readGlibcVersion() ?? null,
     node: process.version,
     holdline: VERSION,
   };
@@ -51,13 +51,13 @@ export function machineWords({
   ].join(', ');
 }
 
-/** Only a diagnostic report tells it. */
-function glibcVersion(): string | null {
-  // Else the name of the other end of every connection is asked for, which blocks (Node 20.13 and
-  // newer; before, it takes its time).
+/** The version of the C library; undefined where it is another than glibc. */
+export function readGlibcVersion(): string | undefined {
+  // Only a diagnostic report has it. With the network in it the report would look up the name of
+  // every peer, which blocks (Node 20.13 can leave it out).
   (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
   const { header } = process.report.getReport() as unknown as {
     readonly header: { readonly glibcVersionRuntime?: string };
   };
-  return header.glibcVersionRuntime ?? null;
+  return header.glibcVersionRuntime;
 }
