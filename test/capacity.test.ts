@@ -17,7 +17,7 @@ import { fitProfile } from '../src/tools/capacity/fit.js';
 import { htmlReport } from '../src/tools/capacity/html-report.js';
 import {
   fitFactors,
-  fitLine,
+  fitLinear,
   predictionError,
   sumOf,
   valueAt,
@@ -55,7 +55,7 @@ const anyDemand: fc.Arbitrary<Demand> = fc.record({
 
 const more = amount(1, 3);
 
-describe('a line through points', () => {
+describe('a linear fit', () => {
   it('is found again, and misses nothing that lies on it', () => {
     fc.assert(
       fc.property(
@@ -63,24 +63,26 @@ describe('a line through points', () => {
         amount(-1e6, 1e6),
         fc.uniqueArray(fc.integer({ min: 0, max: 1e5 }), { minLength: 3 }),
         (slope, intercept, xs) => {
-          const line = fitLine(xs.map((x) => ({ x, y: intercept + slope * x })));
+          const model = fitLinear(xs.map((x) => ({ x, y: intercept + slope * x })));
           const scale = Math.abs(intercept) + Math.abs(slope) * 1e5 + 1;
           for (const x of [0, 17, 1e5])
-            expect(Math.abs(valueAt(line, x) - (intercept + slope * x)) / scale).toBeLessThan(1e-9);
-          expect(line.slopeError * 1e5).toBeLessThan(scale * 1e-4);
+            expect(Math.abs(valueAt(model, x) - (intercept + slope * x)) / scale).toBeLessThan(
+              1e-9,
+            );
+          expect(model.slopeError * 1e5).toBeLessThan(scale * 1e-4);
         },
       ),
     );
   });
 
   it('is the less sure the farther from its points', () => {
-    const line = fitLine([10, 20, 30, 40].map((x, nth) => ({ x, y: x + (nth % 2) })));
-    expect(predictionError(line, 25)).toBeGreaterThan(0);
-    expect(predictionError(line, 400)).toBeGreaterThan(3 * predictionError(line, 25));
+    const model = fitLinear([10, 20, 30, 40].map((x, nth) => ({ x, y: x + (nth % 2) })));
+    expect(predictionError(model, 25)).toBeGreaterThan(0);
+    expect(predictionError(model, 400)).toBeGreaterThan(3 * predictionError(model, 25));
   });
 
   it('needs two different xs', () => {
-    expect(() => fitLine([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
+    expect(() => fitLinear([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
   });
 });
 

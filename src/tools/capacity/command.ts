@@ -1,9 +1,11 @@
 /** `holdline capacity`: reads its options, measures or reads a profile, and prints the plan. */
 
 import process from 'node:process';
+import { complain } from '../../terminal.js';
 import { readMachine } from '../doctor/machine.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { describeMachine, machineWords } from '../report/machine.js';
+import { checkWritable, writeOutput } from '../report/output-file.js';
 import { fitProfile } from './fit.js';
 import { htmlReport } from './html-report.js';
 import { limitsOf, readLinkSpeed } from './limits.js';
@@ -15,7 +17,6 @@ import {
   type CapacitySettings,
   type CapacitySurroundings,
 } from './options.js';
-import { checkWritable, writeOutput } from './output-file.js';
 import { makePlan } from './plan.js';
 import { loadProfile, profileText, type Limits, type Profile } from './profile.js';
 import { showProgress } from './progress.js';
@@ -115,8 +116,4 @@ async function profileFor(
   } finally {
     hide();
   }
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
 }

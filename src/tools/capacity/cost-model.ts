@@ -57,7 +57,7 @@ export interface Costs {
 }
 
 /** How latency follows from the time of a sweep: `baseMs + sweeps × sweepMs`. */
-export interface LatencyLine {
+export interface LatencyModel {
   readonly baseMs: number;
   readonly sweeps: number;
 }
@@ -204,6 +204,6 @@ function availableUs({ idleShare }: Costs): number {
 }
 
 /** Latency of a percentile, from the moment an event was due. */
-export function latencyMs({ baseMs, sweeps }: LatencyLine, sweepMs: number): number {
+export function latencyMs({ baseMs, sweeps }: LatencyModel, sweepMs: number): number {
   return baseMs + sweeps * sweepMs;
 }

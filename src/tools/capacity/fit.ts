@@ -4,15 +4,15 @@
  */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
-import { linesEffect, loadOf, type Costs, type LatencyLine } from './cost-model.js';
+import type { Point } from '../../moments.js';
+import { linesEffect, loadOf, type Costs, type LatencyModel } from './cost-model.js';
 import {
   fitFactors,
-  fitLine,
+  fitLinear,
   sumOf,
   valueAt,
-  type Line,
+  type LinearModel,
   type Observation,
-  type Point,
 } from './least-squares.js';
 import type { Profile, Window } from './profile.js';
 
@@ -24,9 +24,9 @@ export interface Fit {
   readonly p50: LatencyFit;
   readonly p99: LatencyFit;
   /** User memory of the server's process by lines, nothing published. */
-  readonly user: Line;
+  readonly user: LinearModel;
   /** Kernel memory of the server's ends of the lines. */
-  readonly kernel: Line;
+  readonly kernel: LinearModel;
   /**
    * What the process grows by when it works: rings and code, and garbage in proportion to what is
    * published.
@@ -51,7 +51,7 @@ export interface WorkingMemory {
 }
 
 /** Latency by the time of a sweep, and its standard error as a share of the latency. */
-export interface LatencyFit extends LatencyLine {
+export interface LatencyFit extends LatencyModel {
   readonly error: number;
 }
 
@@ -82,7 +82,7 @@ const LATENCY_WINDOWS = 3;
 /** Fits a profile. */
 export function fitProfile({ memory, accepts, windows }: Profile): Fit {
   const costs = fitCosts(windows);
-  const user = risingLine(memory.map(({ lines, rssBytes }) => ({ x: lines, y: rssBytes })));
+  const user = risingModel(memory.map(({ lines, rssBytes }) => ({ x: lines, y: rssBytes })));
   return {
     costs,
     cpuError: relativeError(
@@ -97,7 +97,7 @@ export function fitProfile({ memory, accepts, windows }: Profile): Fit {
     p99: fitLatency(costs, windows, ({ p99Ms }) => p99Ms),
     user,
     // Both ends of each line are on this machine, and the kernel holds the same for either.
-    kernel: risingLine(memory.map(({ lines, kernelBytes }) => ({ x: lines, y: kernelBytes / 2 }))),
+    kernel: risingModel(memory.map(({ lines, kernelBytes }) => ({ x: lines, y: kernelBytes / 2 }))),
     working: fitWorkingMemory(user, windows),
     acceptsPerSecond: Math.max(...accepts.map(({ lines, seconds }) => lines / seconds)),
     acceptUs:
@@ -118,8 +118,8 @@ export function fitProfile({ memory, accepts, windows }: Profile): Fit {
  * A line that does not fall: where memory did, it was something else that shrank, and the error
  * tells by how much.
  */
-function risingLine(points: readonly Point[]): Line {
-  const line = fitLine(points);
+function risingModel(points: readonly Point[]): LinearModel {
+  const line = fitLinear(points);
   return line.slope >= 0 ? line : { ...line, slope: 0, intercept: valueAt(line, line.meanX) };
 }
 
@@ -271,7 +271,7 @@ function publishedBytesPerSecond(eventsPerSecond: number, eventBytes: number): n
 }
 
 /** What was above the line of an idle process while events went out. */
-function fitWorkingMemory(user: Line, windows: readonly Window[]): WorkingMemory {
+function fitWorkingMemory(user: LinearModel, windows: readonly Window[]): WorkingMemory {
   const observations = windows
     .filter(({ acceptedPerSecond }) => acceptedPerSecond > 0)
     .map(({ lines, rssBytes, acceptedPerSecond, eventBytes }): Observation => ({

@@ -110,7 +110,7 @@ export function makePlan(
     beyond,
   });
   // The error of a straight line grows with the distance by itself.
-  const onLine = (value: number, error: number): Estimate => ({
+  const linear = (value: number, error: number): Estimate => ({
     value,
     plusMinus: Math.max(LEAST_ERROR, (2 * error) / Math.max(1, value)),
     beyond: beyondLines,
@@ -131,8 +131,8 @@ export function makePlan(
     limits: rows,
     lines,
     load,
-    userBytes: onLine(userBytes, userError),
-    kernelBytes: onLine(kernelBytesOf(fit, lines), predictionError(fit.kernel, lines)),
+    userBytes: linear(userBytes, userError),
+    kernelBytes: linear(kernelBytesOf(fit, lines), predictionError(fit.kernel, lines)),
     stalledUserBytes: lines * STALLED_USER_BYTES,
     stalledKernelBytes: lines * stalledBytes,
     cpuShare: estimate(load.busyShare, fit.cpuError),
@@ -141,9 +141,9 @@ export function makePlan(
     egressBytesPerSecond: estimate(egress, 0),
     ceilingPerSecond: estimate(load.ceilingPerSecond, fit.cpuError),
     kneePerSecond: estimate(kneeOf(fit, demand), fit.cpuError),
-    comeBackSeconds: onLine(lines / fit.acceptsPerSecond, 0),
-    nextLineUserBytes: onLine(fit.user.slope, fit.user.slopeError),
-    nextLineKernelBytes: onLine(fit.kernel.slope, fit.kernel.slopeError),
+    comeBackSeconds: linear(lines / fit.acceptsPerSecond, 0),
+    nextLineUserBytes: linear(fit.user.slope, fit.user.slopeError),
+    nextLineKernelBytes: linear(fit.kernel.slope, fit.kernel.slopeError),
     remarks: remarksOn(request, load, lines, beyond, processes, limits, unmet),
   };
 }

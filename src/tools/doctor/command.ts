@@ -1,6 +1,7 @@
 /** `holdline doctor`: reads its options, looks, and prints what it found. */
 
 import process from 'node:process';
+import { complain } from '../../terminal.js';
 import { checkMachine } from './checks.js';
 import { readMachine } from './machine.js';
 import { parseDoctorOptions, type DoctorSettings } from './options.js';
@@ -46,8 +47,4 @@ async function lookThrough({
   if (!json) complain(`looking through ${url} for about ${Math.ceil(idleMs / 1000)} s`);
   const seen = await probePath({ url, publishKey, idleMs, answerMs: ANSWER_MS });
   return { seen, findings: checkPassage(seen, lines) };
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
 }
