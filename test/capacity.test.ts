@@ -463,7 +463,7 @@ describe('a kept profile', () => {
 
   test.each([
     ['another schema', { ...profile, schema: 2 }, 'has schema 2, and this version reads 1'],
-    ['something else', { connections: 5 }, 'is no profile'],
+    ['something else', { connections: 5 }, 'is not a profile'],
     [
       'a number that is none',
       { ...profile, windows: profile.windows.map((window) => ({ ...window, lines: '5' })) },
