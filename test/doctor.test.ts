@@ -15,9 +15,9 @@ import {
 } from '../src/tools/doctor/finding.js';
 import { readMachine, type Machine } from '../src/tools/doctor/machine.js';
 import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
-import { checkPassage } from '../src/tools/doctor/passage-checks.js';
+import { checkPath } from '../src/tools/doctor/path-checks.js';
 import { reportOf, textOf } from '../src/tools/doctor/report.js';
-import type { Passage } from '../src/tools/doctor/through.js';
+import type { ProxyPath } from '../src/tools/doctor/proxy-path.js';
 import { HoldlineError } from '../src/errors.js';
 
 const KiB = 1024;
@@ -344,7 +344,7 @@ describe('what is computed', () => {
 });
 
 /** A way on which nothing is wrong. */
-const CLEAR: Passage = {
+const CLEAR: ProxyPath = {
   url: 'http://proxy.example/c',
   head: {
     status: 200,
@@ -364,17 +364,17 @@ const CLEAR: Passage = {
   endCode: null,
 };
 
-function faultsOf(seen: Partial<Passage>): Record<string, Level> {
-  const all = checkPassage({ ...CLEAR, ...seen }, 10_000);
+function faultsOf(seen: Partial<ProxyPath>): Record<string, Level> {
+  const all = checkPath({ ...CLEAR, ...seen }, 10_000);
   return Object.fromEntries(
     all.flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])),
   );
 }
 
 describe('a way through a proxy', () => {
-  const events = (...delaysMs: (number | null)[]): Passage['events'] =>
+  const events = (...delaysMs: (number | null)[]): ProxyPath['events'] =>
     delaysMs.map((afterMs, nth) => ({ id: 8 + nth, subscribers: 1, afterMs }));
-  const refused = (status: number, refusal: string): Partial<Passage> => ({
+  const refused = (status: number, refusal: string): Partial<ProxyPath> => ({
     head: { ...CLEAR.head!, status },
     refusal,
     first: null,
@@ -390,7 +390,7 @@ describe('a way through a proxy', () => {
     expect(faultsOf({})).toEqual({});
   });
 
-  it.each<[what: string, seen: Partial<Passage>, faults: Record<string, Level>]>([
+  it.each<[what: string, seen: Partial<ProxyPath>, faults: Record<string, Level>]>([
     ['one event late, the next one not', { events: events(400, 2) }, {}],
     ['every event late', { events: events(400, 150, 300) }, { buffering: 'advice' }],
     ['every event very late', { events: events(2400, 1001, 1500) }, { buffering: 'problem' }],
@@ -470,7 +470,7 @@ describe('a way through a proxy', () => {
     ],
     [403, '', '403', /proxy/],
   ])('on which %i answers is told what that means', (status, refusal, value, mend) => {
-    const [answer, ...rest] = checkPassage({ ...CLEAR, ...refused(status, refusal) }, 1);
+    const [answer, ...rest] = checkPath({ ...CLEAR, ...refused(status, refusal) }, 1);
     expect(answer).toMatchObject({
       name: 'answer',
       level: 'problem',
@@ -482,7 +482,7 @@ describe('a way through a proxy', () => {
 
   it('with an untrusted certificate is told how to trust it', () => {
     const end = { afterMs: 1, silentMs: 1, how: 'self-signed certificate' };
-    const [answer] = checkPassage({ ...CLEAR, ...refused(0, ''), head: null, end }, 1);
+    const [answer] = checkPath({ ...CLEAR, ...refused(0, ''), head: null, end }, 1);
     expect(answer!.mend).toContain('NODE_EXTRA_CA_CERTS');
   });
 });

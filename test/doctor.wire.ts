@@ -9,9 +9,9 @@ import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';
-import { checkPassage } from '../src/tools/doctor/passage-checks.js';
+import { checkPath } from '../src/tools/doctor/path-checks.js';
 import type { Report } from '../src/tools/doctor/report.js';
-import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/through.js';
+import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/proxy-path.js';
 import {
   certificateForTest,
   HAPROXY_FOR_STREAMS,
@@ -40,7 +40,7 @@ async function through(base: string, options: Partial<ProbeOptions> = {}): Promi
     answerMs: ANSWER_MS,
     ...options,
   });
-  return Object.fromEntries(checkPassage(seen, LINES).map((finding) => [finding.name, finding]));
+  return Object.fromEntries(checkPath(seen, LINES).map((finding) => [finding.name, finding]));
 }
 
 /** The levels by name, of those that are not ok. */

@@ -5,9 +5,9 @@ import { complain } from '../../terminal.js';
 import { checkMachine } from './checks.js';
 import { readMachine } from './machine.js';
 import { parseDoctorOptions, type DoctorSettings } from './options.js';
-import { checkPassage } from './passage-checks.js';
+import { checkPath } from './path-checks.js';
 import { reportOf, textOf } from './report.js';
-import { ANSWER_MS, probePath } from './through.js';
+import { ANSWER_MS, probePath } from './proxy-path.js';
 
 const EXIT_WELL = 0;
 const EXIT_PROBLEM = 1;
@@ -46,5 +46,5 @@ async function lookThrough({
   if (url === undefined) return undefined;
   if (!json) complain(`looking through ${url} for about ${Math.ceil(idleMs / 1000)} s`);
   const seen = await probePath({ url, publishKey, idleMs, answerMs: ANSWER_MS });
-  return { seen, findings: checkPassage(seen, lines) };
+  return { seen, findings: checkPath(seen, lines) };
 }

@@ -1,7 +1,7 @@
 /** The findings as JSON and as text. */
 
 import { inWords, type Finding, type Level } from './finding.js';
-import type { Passage } from './through.js';
+import type { ProxyPath } from './proxy-path.js';
 
 /** What `--json` prints. */
 export interface Report {
@@ -13,7 +13,7 @@ export interface Report {
   readonly through: {
     readonly url: string;
     readonly findings: readonly Finding[];
-    readonly seen: Passage;
+    readonly seen: ProxyPath;
   } | null;
 }
 
@@ -21,7 +21,7 @@ export interface Report {
 export function reportOf(
   lines: number,
   machine: readonly Finding[],
-  through?: { readonly findings: readonly Finding[]; readonly seen: Passage },
+  through?: { readonly findings: readonly Finding[]; readonly seen: ProxyPath },
 ): Report {
   const all = [...machine, ...(through?.findings ?? [])];
   return {

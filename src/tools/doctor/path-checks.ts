@@ -1,7 +1,7 @@
 /** What the doctor makes of what it saw through a proxy. Nothing here asks anything itself. */
 
 import { inWords, timeInWords, type Finding, type Level } from './finding.js';
-import { LATE_MS, type Passage, type ProbeEvent } from './through.js';
+import { LATE_MS, type ProxyPath, type ProbeEvent } from './proxy-path.js';
 
 /** An event that comes later than this is held back by something that waits for more, ms. */
 const HELD_MS = 1_000;
@@ -16,11 +16,11 @@ const UNBUFFERED =
 const PATIENT =
   'nginx: proxy_read_timeout 1h; haproxy: timeout server 1h (timeout tunnel does not count here); or holdline serve --heartbeat at half the time or less';
 
-type Check = (passage: Passage, lines: number) => Finding | undefined;
+type Check = (path: ProxyPath, lines: number) => Finding | undefined;
 
 /** All findings about a way through a proxy, in the order of their reading. */
-export function checkPassage(passage: Passage, lines: number): Finding[] {
-  return CHECKS.map((check) => check(passage, lines)).filter((finding) => finding !== undefined);
+export function checkPath(path: ProxyPath, lines: number): Finding[] {
+  return CHECKS.map((check) => check(path, lines)).filter((finding) => finding !== undefined);
 }
 
 const CHECKS: readonly Check[] = [
@@ -42,12 +42,12 @@ function found(name: string, level: Level, value: string, why: string, mend: str
 }
 
 /** True when a stream was opened. */
-function isOpened({ head }: Passage): boolean {
+function isOpened({ head }: ProxyPath): boolean {
   return head?.status === 200;
 }
 
 function checkAnswer(
-  { head, refusal, first, end, endCode, events }: Passage,
+  { head, refusal, first, end, endCode, events }: ProxyPath,
   lines: number,
 ): Finding | undefined {
   const why = `what one stream is answered, ${inWords(lines)} are`;
@@ -103,9 +103,9 @@ function mendOfStatus(status: number, code: string | undefined): string {
   return 'this is the word of the proxy, not of Holdline: see its configuration';
 }
 
-function checkHttpVersion(passage: Passage): Finding | undefined {
-  const { head } = passage;
-  if (head === null || !isOpened(passage)) return undefined;
+function checkHttpVersion(path: ProxyPath): Finding | undefined {
+  const { head } = path;
+  if (head === null || !isOpened(path)) return undefined;
   return found(
     'http-version',
     head.httpVersion === '1.0' ? 'advice' : 'ok',
@@ -115,9 +115,9 @@ function checkHttpVersion(passage: Passage): Finding | undefined {
   );
 }
 
-function checkContentType(passage: Passage): Finding | undefined {
-  if (!isOpened(passage)) return undefined;
-  const type = passage.head?.headers['content-type'] ?? 'none';
+function checkContentType(path: ProxyPath): Finding | undefined {
+  if (!isOpened(path)) return undefined;
+  const type = path.head?.headers['content-type'] ?? 'none';
   return found(
     'content-type',
     type.split(';')[0]!.trim().toLowerCase() === STREAM_TYPE ? 'ok' : 'problem',
@@ -127,9 +127,9 @@ function checkContentType(passage: Passage): Finding | undefined {
   );
 }
 
-function checkCompression(passage: Passage, lines: number): Finding | undefined {
-  if (!isOpened(passage)) return undefined;
-  const encoding = passage.head?.headers['content-encoding'];
+function checkCompression(path: ProxyPath, lines: number): Finding | undefined {
+  if (!isOpened(path)) return undefined;
+  const encoding = path.head?.headers['content-encoding'];
   return found(
     'compression',
     encoding === undefined ? 'ok' : 'advice',
@@ -139,9 +139,9 @@ function checkCompression(passage: Passage, lines: number): Finding | undefined 
   );
 }
 
-function checkCaching(passage: Passage): Finding | undefined {
-  if (!isOpened(passage)) return undefined;
-  const { head, pollIsFresh } = passage;
+function checkCaching(path: ProxyPath): Finding | undefined {
+  if (!isOpened(path)) return undefined;
+  const { head, pollIsFresh } = path;
   const said = head?.headers['cache-control'] ?? 'none';
   const words = new Set(said.split(',').map((word) => word.trim().toLowerCase()));
   const missing = STREAM_CACHE_CONTROL.filter((word) => !words.has(word));
@@ -170,7 +170,7 @@ function checkCaching(passage: Passage): Finding | undefined {
   );
 }
 
-function checkPublishing({ publishRefusal }: Passage): Finding | undefined {
+function checkPublishing({ publishRefusal }: ProxyPath): Finding | undefined {
   if (publishRefusal === null) return undefined;
   return found(
     'publishing',
@@ -186,7 +186,7 @@ function isLost({ afterMs }: ProbeEvent): boolean {
 }
 
 /** True when the events went to a server on which the stream is not. */
-function isElsewhere({ events, first }: Passage): boolean {
+function isElsewhere({ events, first }: ProxyPath): boolean {
   return (
     first !== null &&
     events.length > 0 &&
@@ -194,8 +194,8 @@ function isElsewhere({ events, first }: Passage): boolean {
   );
 }
 
-function checkOneServer(passage: Passage): Finding | undefined {
-  if (!isElsewhere(passage)) return undefined;
+function checkOneServer(path: ProxyPath): Finding | undefined {
+  if (!isElsewhere(path)) return undefined;
   return found(
     'one-server',
     'problem',
@@ -205,10 +205,10 @@ function checkOneServer(passage: Passage): Finding | undefined {
   );
 }
 
-function checkBuffering(passage: Passage, lines: number): Finding | undefined {
-  const { first, events, head, end } = passage;
-  const wasRefused = head === null ? events.length === 0 : !isOpened(passage);
-  if (wasRefused || isElsewhere(passage) || (end !== null && events.every(isLost)))
+function checkBuffering(path: ProxyPath, lines: number): Finding | undefined {
+  const { first, events, head, end } = path;
+  const wasRefused = head === null ? events.length === 0 : !isOpened(path);
+  if (wasRefused || isElsewhere(path) || (end !== null && events.every(isLost)))
     return undefined;
   const why = `what is held back is late for all ${inWords(lines)} lines, and a client may give up before anything comes`;
   if (first === null)
@@ -237,7 +237,7 @@ function checkBuffering(passage: Passage, lines: number): Finding | undefined {
   return found('buffering', level, value, why, UNBUFFERED);
 }
 
-function checkComeback({ comeback }: Passage, lines: number): Finding | undefined {
+function checkComeback({ comeback }: ProxyPath, lines: number): Finding | undefined {
   if (comeback === null) return undefined;
   const { askedAfter, opened, position, gap } = comeback;
   if (!opened) {
@@ -259,8 +259,8 @@ function checkComeback({ comeback }: Passage, lines: number): Finding | undefine
   );
 }
 
-function checkStaysOpen(passage: Passage, lines: number): Finding | undefined {
-  const { first, idle, end, endCode, lateEvent } = passage;
+function checkStaysOpen(path: ProxyPath, lines: number): Finding | undefined {
+  const { first, idle, end, endCode, lateEvent } = path;
   // What has not begun, or was refused, is told of elsewhere.
   if (first === null || first.position === null) return undefined;
   const why =

@@ -51,7 +51,7 @@ export interface ProbeEvent {
 }
 
 /** What was seen on the way through; null is what could not be seen. */
-export interface Passage {
+export interface ProxyPath {
   readonly url: string;
   readonly head: Head | null;
   /** Body of an answer that is no stream. */
@@ -87,7 +87,7 @@ export interface Passage {
  * Looks at the way. Takes the idle time and a few seconds; what goes wrong on the way is in what it
  * returns.
  */
-export function probePath(options: ProbeOptions): Promise<Passage> {
+export function probePath(options: ProbeOptions): Promise<ProxyPath> {
   return new Probe(options).go();
 }
 
@@ -116,7 +116,7 @@ class Probe {
     this.#stream = new ProbeStream(this.#url, {}, this.#token);
   }
 
-  async go(): Promise<Passage> {
+  async go(): Promise<ProxyPath> {
     const stream = this.#stream;
     const { answerMs } = this.#options;
     await stream.waitFor(
@@ -124,7 +124,7 @@ class Probe {
       answerMs,
     );
     const isRefused = stream.head !== undefined && stream.head.status !== 200;
-    if (isRefused || stream.end !== undefined) return this.#passage({});
+    if (isRefused || stream.end !== undefined) return this.#path({});
 
     const before = await this.#poll();
     const events = await this.#publishEvents();
@@ -132,16 +132,16 @@ class Probe {
     const pollIsFresh = after === null ? null : after !== before;
     // Nothing more can be seen on a stream on which nothing comes, or that is over.
     const isHeld = stream.firstAfterMs === undefined || events.at(-1)?.afterMs === null;
-    if (isHeld || stream.end !== undefined) return this.#passage({ events, pollIsFresh });
+    if (isHeld || stream.end !== undefined) return this.#path({ events, pollIsFresh });
 
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
     const lateEvent =
       stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
-    return this.#passage({ events, pollIsFresh, comeback, idle, lateEvent });
+    return this.#path({ events, pollIsFresh, comeback, idle, lateEvent });
   }
 
-  #passage(seen: Partial<Passage>): Passage {
+  #path(seen: Partial<ProxyPath>): ProxyPath {
     const { head, refusal, firstAfterMs, position, end, endCode } = this.#stream;
     this.#stream.close();
     return {
@@ -224,7 +224,7 @@ class Probe {
   }
 
   /** Asks for what came after the event before `newest`, as a client does that comes back. */
-  async #comeBack(newest: number): Promise<Passage['comeback']> {
+  async #comeBack(newest: number): Promise<ProxyPath['comeback']> {
     if (newest < 1) return null;
     const askedAfter = newest - 1;
     const stream = new ProbeStream(this.#url, { 'Last-Event-ID': String(askedAfter) }, this.#token);
@@ -239,7 +239,7 @@ class Probe {
     return { askedAfter, opened: firstAfterMs !== undefined, position: position ?? null, gap };
   }
 
-  async #idle(): Promise<Passage['idle']> {
+  async #idle(): Promise<ProxyPath['idle']> {
     const { idleMs } = this.#options;
     const stream = this.#stream;
     const before = stream.blocks;
