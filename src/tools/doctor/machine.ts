@@ -1,7 +1,4 @@
-/**
- * The facts about a machine that bound a server of many lines, and how Linux tells them. Elsewhere
- * most of them are undefined.
- */
+/** The facts about a machine that bound a server of many lines. Most of them need Linux. */
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -22,10 +19,10 @@ import {
 import { tryNative } from '../../native/uws.js';
 import { readGlibcVersion } from '../report/machine.js';
 
-/** Least, default and most of a buffer, or the three marks of all TCP memory. */
+/** Minimum, default and maximum of a buffer, or the three marks of TCP's memory. */
 export type Triple = readonly [low: number, middle: number, high: number];
 
-/** What is known of a machine; undefined is what it does not tell. */
+/** What is known about a machine; undefined is what it does not report. */
 export interface Machine {
   readonly platform: string;
   readonly nodeVersion: string;
@@ -33,50 +30,41 @@ export interface Machine {
   readonly nodeRange: string;
   /** Undefined where the C library is not glibc. */
   readonly glibcVersion: string | undefined;
-  /** Why the binary of uWebSockets.js does not load; undefined where it does. */
+  /** Why the uWebSockets.js binary does not load; undefined where it does. */
   readonly nativeProblem: string | undefined;
-  /** What became of the socket options on a listening socket of this process. */
+  /** The socket options as set on a listening socket of this process. */
   readonly sockets: SocketReport;
-  /** Cores that this process may use, as the scheduler or a quota bounds them. */
+  /** Cores that this process may use, by the scheduler and by its quota. */
   readonly cores: number;
-  /** Files that this process may have open, and to how many that may be raised (fs.nr_open). */
+  /** Files that this process may have open, and how far that may be raised (fs.nr_open). */
   readonly fileLimit: number | undefined;
   readonly fileCeiling: number | undefined;
   readonly memoryBytes: number;
-  /**
-   * The tightest memory limit of the control groups that this process is in; Infinity where there
-   * is none.
-   */
+  /** The tightest memory limit of the process's control groups; Infinity where there is none. */
   readonly cgroupMemoryBytes: number;
   readonly swapBytes: number | undefined;
-  /** 0 to 200: how readily the kernel swaps. */
+  /** From 0 to 200: how readily the kernel swaps. */
   readonly swappiness: number | undefined;
   /** The word in brackets of /sys/kernel/mm/transparent_hugepage/enabled and defrag. */
   readonly hugePages: string | undefined;
   readonly hugePagesDefrag: string | undefined;
-  /** Connects that wait to be accepted, at the most. */
+  /** Maximum of connections that wait to be accepted. */
   readonly somaxconn: number | undefined;
   readonly synBacklog: number | undefined;
   readonly synCookies: boolean | undefined;
-  /** First and last port that outgoing connections are given. */
+  /** First and last port of outgoing connections. */
   readonly portRange: readonly [first: number, last: number] | undefined;
-  /**
-   * Marks of what all TCP sockets take: below the first nothing happens, past the second windows
-   * shrink, past the third it fails.
-   */
+  /** Marks for all TCP sockets together: above the second windows shrink, above the third it fails. */
   readonly tcpMemoryBytes: Triple | undefined;
   readonly tcpReceiveBytes: Triple | undefined;
   readonly tcpSendBytes: Triple | undefined;
-  /** Times that unacknowledged data is sent again. */
+  /** How often unacknowledged data is sent again. */
   readonly tcpRetries: number | undefined;
-  /**
-   * Connections that the firewall keeps book of, now and at the most; undefined where it keeps
-   * none.
-   */
+  /** Connections that the firewall tracks now, and its limit; undefined where it tracks none. */
   readonly tracked: { readonly count: number; readonly max: number } | undefined;
 }
 
-/** Looks at this machine. */
+/** Reads the facts of this machine. */
 export async function readMachine(wanted: WantedSocketOptions): Promise<Machine> {
   const tcpMemoryPages = readTriple('/proc/sys/net/ipv4/tcp_mem');
   const trackedCount = readNumber('/proc/sys/net/netfilter/nf_conntrack_count');
@@ -114,7 +102,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
   };
 }
 
-/** Sets what a server would set on a listening socket of its own, and reads it back. */
+/** Sets the options that a server would set on a listening socket, and reads them back. */
 async function trySocketOptions(wanted: WantedSocketOptions): Promise<SocketReport> {
   const setSocketOptions = await prepareSocketOptions(wanted, 0);
   const listener = createServer().listen(0, '127.0.0.1');
