@@ -439,10 +439,10 @@ describe('a plan', () => {
   it('goes on without a limit that nothing keeps to, and says so', () => {
     const plan = planFor({ p99Ms: 1 });
     expect(plan.bound).not.toBe('latency');
-    expect(plan.remarks[0]).toMatch(/^latency: not even one line keeps to p99 ≤ 1 ms/);
+    expect(plan.remarks[0]).toMatch(/^latency: not even one line stays within p99 ≤ 1 ms/);
   });
 
-  it('bends where p99 doubles or the core is busy, below the ceiling', () => {
+  it('has its latency rise where p99 doubles or the core is busy, below the ceiling', () => {
     const plan = planFor();
     const at = (eventsPerSecond: number): Plan => planFor({ eventsPerSecond });
     expect(plan.kneePerSecond.value).toBeGreaterThan(0);
@@ -529,10 +529,10 @@ describe('the report', () => {
     planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000 }),
   );
 
-  it('says in a sentence what it comes to, and how sure each figure is', () => {
+  it('begins with a sentence, and has the margin of error of each figure', () => {
     const text = tableOf(report);
     expect(text.split('\n')[0]).toBe(
-      '30,000 subscribers at 10 events/s of 256 B: 2 processes on 2 machines like this one; first to bind: network link.',
+      '30,000 subscribers at 10 events/s of 256 B: 2 processes on 2 machines like this one; first limit: network link.',
     );
     expect(text).toContain('extrapolated ×1.5');
     expect(text).toContain('ulimit -n 200000');
@@ -551,10 +551,10 @@ describe('the report', () => {
     expect(back).toEqual(report);
   });
 
-  it('does not tell an error that says nothing', () => {
+  it('does not show a margin that says nothing', () => {
     expect(sureness({ value: 1, plusMinus: 0.123, beyond: 1 })).toBe('± 12 %');
     expect(sureness({ value: 1, plusMinus: 0.5, beyond: 2.04 })).toBe('± 50 %, extrapolated ×2.0');
-    expect(sureness({ value: 1, plusMinus: 40, beyond: 1 })).toBe('not sure at all');
+    expect(sureness({ value: 1, plusMinus: 40, beyond: 1 })).toBe('very uncertain');
   });
 });
 
