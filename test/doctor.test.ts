@@ -5,13 +5,14 @@
 import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/tools/doctor/checks.js';
+import { checkMachine, isInRange } from '../src/tools/doctor/checks.js';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';
-import { readMachine, type Machine } from '../src/tools/doctor/machine.js';
+import { readMachine, type Machine, type Plan } from '../src/tools/doctor/machine.js';
 import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
 import { checkPath } from '../src/tools/doctor/path-checks.js';
 import { reportOf, textOf } from '../src/tools/doctor/report.js';
 import type { ProxyPath } from '../src/tools/doctor/proxy-path.js';
+import { retryTimeMs } from '../src/tools/doctor/tcp-checks.js';
 import { HoldlineError } from '../src/errors.js';
 
 const KiB = 1024;

@@ -1,5 +1,7 @@
 /** What the doctor says about one thing. */
 
+import type { Machine, Plan } from './machine.js';
+
 /**
  * `ok`: nothing to do. `advice`: it works and could be better. `problem`: lines will be refused,
  * cut, or served late.
@@ -18,6 +20,9 @@ export interface Finding {
   /** The fix: a command, a line of configuration or an option; null where nothing is wrong. */
   readonly fix: string | null;
 }
+
+/** Checks one thing; undefined where the machine does not have it. */
+export type MachineCheck = (machine: Machine, plan: Plan) => Finding | undefined;
 
 /** A finding, which has a fix only where it is not ok. */
 export function found(

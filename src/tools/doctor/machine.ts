@@ -64,6 +64,15 @@ export interface Machine {
   readonly tracked: { readonly count: number; readonly max: number } | undefined;
 }
 
+/** What the machine is to hold. */
+export interface Plan {
+  readonly lines: number;
+  readonly socketSendBufferBytes: number;
+  readonly deadPeerTimeoutMs: number;
+  /** What all rings together may hold. */
+  readonly replayTotalBytes: number;
+}
+
 /** Reads the facts of this machine. */
 export async function readMachine(wanted: WantedSocketOptions): Promise<Machine> {
   const tcpMemoryPages = readTriple('/proc/sys/net/ipv4/tcp_mem');
