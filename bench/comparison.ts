@@ -110,7 +110,8 @@ export async function compareTransports(
   const rounds: CompareRound[] = [];
   for (const way of parameters.ways) {
     say(
-      `${transportTitle(way, parameters)}: ${parameters.connections} clients, ${parameters.seconds} s`,
+      `${transportTitle(way, parameters)}: ${parameters.connections} clients, ` +
+        `${parameters.seconds} s`,
     );
     const memory = await measureMemory(way, parameters);
     rounds.push({ way, memory, ...(await measureLoad(way, parameters)) });

@@ -72,7 +72,8 @@ const STRANGERS_WORTH_TELLING = 0.1;
 export function remarkOnStrangers(where: string, cpuShare: number): string[] {
   if (cpuShare <= STRANGERS_WORTH_TELLING) return [];
   return [
-    `${where}: other processes took up to ${(cpuShare * 100).toFixed(0)} % of a core; the machine was not quiet`,
+    `${where}: other processes took up to ${(cpuShare * 100).toFixed(0)} % of a core; the ` +
+      'machine was not quiet',
   ];
 }
 

@@ -107,7 +107,8 @@ for (const name of FILES) {
 if (outOfDate.length === 0) console.log('the figures are up to date');
 else
   console.log(
-    `${outOfDate.join(', ')} ${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
+    `${outOfDate.join(', ')} ` +
+      `${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
   );
 process.exit(checkOnly && outOfDate.length > 0 ? 1 : 0);
 
@@ -161,18 +162,22 @@ function fanOutTable(): string {
   const { parameters, summary } = result;
   rows.push(...failureRows(summary.failures ?? []));
   const notes = [
-    `${short(parameters.lines)} connections where no other number is given, ${parameters.eventBytes}-byte events, one server process on ` +
-      `one core; medians of ${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
+    `${short(parameters.lines)} connections where no other number is given, ` +
+      `${parameters.eventBytes}-byte events, one server process on ` +
+      'one core; medians of ' +
+      `${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
       `the servers in turn, rivals in one. Latency counts from the moment an event was due.`,
     ...discardedNote(summary.figures),
     ...(summary.failures ?? []).map(
       ({ target, ratePerSecond, lines, why }) =>
-        `${TARGET_TITLES[target]} with ${short(lines)} lines at ${ratePerSecond}/s: ${why.split('\n', 1)[0]}.`,
+        `${TARGET_TITLES[target]} with ${short(lines)} lines at ${ratePerSecond}/s: ` +
+        `${why.split('\n', 1)[0]}.`,
     ),
   ];
   if (summary.figures.some((figures) => figures.undelivered > 0)) {
     notes.push(
-      '‡ accepted faster than delivered: events were still on their way ten seconds after the end, and are not in the percentile.',
+      '‡ accepted faster than delivered: events were still on their way ten seconds after the ' +
+        'end, and are not in the percentile.',
     );
   }
   notes.push(caption(result));
@@ -536,8 +541,10 @@ function compareTable(): string {
   const { parameters, summary } = result;
   const { head, rows } = comparisonTable(summary, parameters);
   const notes = [
-    `${short(parameters.connections)} clients (memory: ${short(parameters.heldConnections)}), ${parameters.ratePerSecond} event/s of ` +
-      `${parameters.eventBytes} bytes for ${parameters.seconds} s each, from a fresh server process. Latency counts from the moment an event was due.`,
+    `${short(parameters.connections)} clients (memory: ${short(parameters.heldConnections)}), ` +
+      `${parameters.ratePerSecond} event/s of ` +
+      `${parameters.eventBytes} bytes for ${parameters.seconds} s each, from a fresh server ` +
+      'process. Latency counts from the moment an event was due.',
     ...(summary.some(({ clientLimited }) => clientLimited)
       ? [
           `The load client was the limit of ${summary
@@ -627,7 +634,8 @@ function planTable(): string {
   const off = ({ off: by }: Prediction): string =>
     `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
   const rows = (result?.rounds ?? []).map((round) => [
-    `${short(round.lines)} lines, ${round.ratePerSecond}/s of ${short(round.eventBytes)} B${round.passed ? '' : ' **out of tolerance**'}`,
+    `${short(round.lines)} lines, ${round.ratePerSecond}/s of ${short(round.eventBytes)} ` +
+      `B${round.passed ? '' : ' **out of tolerance**'}`,
     String(round.round),
     both(round.memoryBytes, mib),
     off(round.memoryBytes),
@@ -710,7 +718,8 @@ function keptRounds({ rounds, discardedRounds }: KeptRounds): string {
 function discardedNote(figures: readonly KeptRounds[]): string[] {
   if (!figures.some(({ discardedRounds = 0 }) => discardedRounds > 0)) return [];
   return [
-    'Rounds in which the load client was at its limit, or nobody was and yet something was missing, are discarded.',
+    'Rounds in which the load client was at its limit, or nobody was and yet something was ' +
+      'missing, are discarded.',
   ];
 }
 
@@ -751,7 +760,8 @@ function withCaption(text: string, result: Result | undefined): string {
 function caption(result: Result): string {
   const { machine } = result;
   return (
-    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, glibc ${machine.glibc}, Node ${machine.node}, ${machine.uWebSockets}; ` +
+    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, glibc ${machine.glibc}, ` +
+    `Node ${machine.node}, ${machine.uWebSockets}; ` +
     `${machine.pinned}; send buffer: ${machine.sendBuffer}; ${result.startedAt.slice(0, 10)}, ` +
     `commit ${machine.commit}${machine.dirty ? ' with changes' : ''}.`
   );

@@ -15,8 +15,8 @@ export interface Cores {
 }
 
 /**
- * Runs a task on the clients' cores, and then returns to all cores. Where there is only one core, or
- * no `taskset`, the task runs on all and gets undefined.
+ * Runs a task on the clients' cores, and then returns to all cores. Where there is only one core,
+ * or no `taskset`, the task runs on all and gets undefined.
  */
 export async function onClientCores<Result>(
   task: (cores: Cores | undefined) => Promise<Result>,

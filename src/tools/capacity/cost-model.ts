@@ -1,12 +1,12 @@
 /**
- * How one server behaves under a demand, computed from the costs of its parts: how many events share
- * a write, how busy its core is, how long a sweep over its lines takes, and the highest rate.
+ * How one server behaves under a demand, computed from the costs of its parts: how many events
+ * share a write, how busy its core is, how long a sweep over its lines takes, and the highest rate.
  *
  * The pump writes to each line everything that has arrived since its last write (core/pump.ts).
- * While a sweep over all lines ends before the next event arrives, each event is a separate write to
- * each line, and CPU grows with rate × lines. Above that the core is never idle: one sweep follows
- * another, and what arrives during one goes out with the next. Writes then grow until they are as
- * large as a cork allows, which is the highest rate.
+ * While a sweep over all lines ends before the next event arrives, each event is a separate write
+ * to each line, and CPU grows with rate × lines. Above that the core is never idle: one sweep
+ * follows another, and what arrives during one goes out with the next. Writes then grow until they
+ * are as large as a cork allows, which is the highest rate.
  */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
@@ -134,7 +134,8 @@ export function linesEffect(lines: number): number {
 
 /** Writes that so many bytes to one line take. */
 function corksOf(bytes: number): number {
-  // A full write that was computed as a multiple of an event may exceed the cork by a rounding error.
+  // A full write that was computed as a multiple of an event may exceed the cork by a rounding
+  // error.
   return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES_MAX - 1e-9));
 }
 

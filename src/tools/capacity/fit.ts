@@ -59,8 +59,8 @@ const LATENCY_MS_MIN = 2;
 const ACCEPTED_SHARE_MIN = 0.9;
 
 /**
- * Size of a write at the ceiling, as a share of a cork, where no window shows it. As measured on the
- * build machine.
+ * Size of a write at the ceiling, as a share of a cork, where no window shows it. As measured on
+ * the build machine.
  */
 const FULL_WRITE_SHARE = 0.75;
 

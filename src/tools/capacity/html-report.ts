@@ -30,7 +30,8 @@ export function htmlReport(report: CapacityReport): string {
   return htmlDocument({
     title: 'Capacity plan',
     subtitle:
-      `${decimal(request.subscribers)} subscribers, ${decimal(request.eventsPerSecond)} events/s of ${size(request.eventBytes)}, ` +
+      `${decimal(request.subscribers)} subscribers, ${decimal(request.eventsPerSecond)} ` +
+      `events/s of ${size(request.eventBytes)}, ` +
       `p99 within ${duration(request.p99Ms)}, ${TRANSPORTS[transport]}`,
     verdict: { text: verdictOf(report), tone: isUnmet ? 'warning' : 'good' },
     sections: [
@@ -126,7 +127,10 @@ function loadSection({ plan, fit }: CapacityReport): Section {
   const x = { label: 'events/s', quantity: 'per second', spread: 'log' } as const;
   return {
     title: 'At higher rates',
-    intro: `One process with ${decimal(lines)} lines and events of ${size(request.eventBytes)}, by the model, up to its highest rate of ${rough(ceiling)} events/s. Once the core is busy, events share writes.`,
+    intro:
+      `One process with ${decimal(lines)} lines and events of ` +
+      `${size(request.eventBytes)}, by the model, up to its highest rate of ${rough(ceiling)} ` +
+      'events/s. Once the core is busy, events share writes.',
     blocks: [
       plot({
         title: 'CPU',
@@ -158,7 +162,8 @@ function memorySection({ memory, fit }: CapacityReport): Section {
   return {
     title: 'Memory of lines',
     intro:
-      'Lines without events. Both ends of each line were on this machine, so the kernel’s memory is half of what was measured.',
+      'Lines without events. Both ends of each line were on this machine, so the kernel’s ' +
+      'memory is half of what was measured.',
     blocks: [
       plot({
         title: 'The process',

@@ -103,7 +103,9 @@ export function limitRows(
     name: 'CPU',
     scope: 'process',
     lines: linesUpTo((lines) => eventsPerSecond <= CEILING_SHARE * load(lines).ceilingPerSecond),
-    is: `${percent(CEILING_SHARE)} of what one core delivers at ${decimal(eventsPerSecond)} events/s of ${size(eventBytes)}`,
+    is:
+      `${percent(CEILING_SHARE)} of what one core delivers at ${decimal(eventsPerSecond)} ` +
+      `events/s of ${size(eventBytes)}`,
     raise: 'more processes, one a core; smaller events',
   });
   add({
@@ -154,7 +156,9 @@ export function limitRows(
     scope: 'machine',
     always: false,
     lines: linesUpTo((lines) => stalled(lines) <= memoryBytes),
-    is: `${size(stalledBytes)} in the kernel and ${size(STALLED_USER_BYTES)} in the process for each stalled line`,
+    is:
+      `${size(stalledBytes)} in the kernel and ${size(STALLED_USER_BYTES)} in the process ` +
+      'for each stalled line',
     raise: '--socket-send-buffer 16KiB; --memory-budget refuses new lines in time',
   });
   if (limits.tcpMemoryBytes !== undefined) {
@@ -167,8 +171,12 @@ export function limitRows(
       scope: 'machine',
       always: false,
       lines: Math.floor(pressureBytes / stalledBytes),
-      is: `${size(pressureBytes)}, the second mark of net.ipv4.tcp_mem, above which the kernel slows every connection`,
-      raise: `sysctl -w net.ipv4.tcp_mem="${wantedPages} ${Math.ceil(wantedPages * 1.25)} ${Math.ceil(wantedPages * 1.5)}"; or --socket-send-buffer 16KiB`,
+      is:
+        `${size(pressureBytes)}, the second mark of net.ipv4.tcp_mem, above which the kernel ` +
+        'slows every connection',
+      raise:
+        `sysctl -w net.ipv4.tcp_mem="${wantedPages} ${Math.ceil(wantedPages * 1.25)} ` +
+        `${Math.ceil(wantedPages * 1.5)}"; or --socket-send-buffer 16KiB`,
     });
   }
   if (limits.portRange !== undefined) {
@@ -180,7 +188,8 @@ export function limitRows(
       lines: Math.max(0, last - first + 1),
       is: `ports ${first} to ${last} between one address of the proxy and one of the server`,
       raise:
-        'on the proxy: sysctl -w net.ipv4.ip_local_port_range="1024 65535"; or more addresses on either side',
+        'on the proxy: sysctl -w net.ipv4.ip_local_port_range="1024 65535"; or more addresses ' +
+        'on either side',
     });
   }
   return rows;

@@ -1,6 +1,7 @@
 /**
  * The short runs of a profile. One server idles, then gains lines, and then sends events. Before it
- * gains lines, a second server with fewer lines sends events, so that the first one's memory settles.
+ * gains lines, a second server with fewer lines sends events, so that the first one's memory
+ * settles.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,8 +67,8 @@ const FEW_LINES = 10;
 const SOME_DIVISOR = 10;
 
 /**
- * Shares of all lines at which memory is measured. The first is above the lines of the other server,
- * whose memory the kernel may reuse.
+ * Shares of all lines at which memory is measured. The first is above the lines of the other
+ * server, whose memory the kernel may reuse.
  */
 const MEMORY_STEPS = [0.2, 0.4, 0.6, 0.8, 1];
 
@@ -253,12 +254,14 @@ function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
       : ['server and clients shared their cores: CPU and latency are less reliable']),
     ...(othersShare > OTHERS_SHARE_MAX
       ? [
-          `other processes took up to ${percent(othersShare, 0)} of a core: measure again when they are idle`,
+          `other processes took up to ${percent(othersShare, 0)} of a core: measure again when ` +
+            'they are idle',
         ]
       : []),
     ...(full > 0
       ? [
-          `in ${full} of ${windows.length} runs the clients were at their limit: the server may be faster than measured`,
+          `in ${full} of ${windows.length} runs the clients were at their limit: the server ` +
+            'may be faster than measured',
         ]
       : []),
     ...(faults > 0

@@ -1,4 +1,6 @@
-/** The server that is measured: `holdline serve` in its own process, on its own core if possible. */
+/**
+ * The server that is measured: `holdline serve` in its own process, on its own core if possible.
+ */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';

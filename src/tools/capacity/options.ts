@@ -32,7 +32,8 @@ const CAPACITY_OPTIONS = {
     flag: 'rate',
     kind: form(
       'N',
-      `events a second from ${EVENTS_PER_SECOND_MIN} to ${EVENTS_PER_SECOND_MAX}, such as 10 or 0.5`,
+      `events a second from ${EVENTS_PER_SECOND_MIN} to ${EVENTS_PER_SECOND_MAX}, such ` +
+        'as 10 or 0.5',
       readRate,
     ),
     default: 10,
@@ -115,14 +116,16 @@ export function parseCapacityOptions(
   if (values.profileFile !== undefined && values.saveFile !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      '--save: --profile was given, too, and then there is no measurement to save; give one of them',
+      '--save: --profile was given, too, and then there is no measurement to save; give ' +
+        'one of them',
     );
   }
   const linesMax = linesUnder(fileLimit);
   if (values.profileFile === undefined && values.lines !== undefined && values.lines > linesMax) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `--lines: ${values.lines} is more than the file limit of ${fileLimit} allows, which is ${linesMax}: raise the file limit ` +
+      `--lines: ${values.lines} is more than the file limit of ${fileLimit} allows, which is ` +
+        `${linesMax}: raise the file limit ` +
         '(ulimit -n) or measure fewer',
     );
   }
@@ -148,15 +151,18 @@ export function capacityHelp(): string {
   return [
     'Usage: holdline capacity [options]',
     '',
-    'Starts a server and clients on this machine, measures what lines, writes and bytes cost, and makes a plan for so many',
-    'subscribers: processes, machines, memory of the process and of the kernel, CPU, latency, bandwidth, the limit that is reached',
-    'first and what raises it. Each figure has its margin of error. Run it on a machine that does nothing else.',
+    'Starts a server and clients on this machine, measures what lines, writes and bytes cost,',
+    'and makes a plan for so many subscribers: processes, machines, memory of the process and of',
+    'the kernel, CPU, latency, bandwidth, the limit that is reached first and what raises it. Each',
+    'figure has its margin of error. Run it on a machine that does nothing else.',
     '',
     ...optionLines(Object.values<OptionRow>(CAPACITY_OPTIONS)),
     '',
-    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 60s.',
-    'Every option can also be set as a variable (HOLDLINE_SUBSCRIBERS for --subscribers); a flag overrides it.',
-    'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the options were wrong.',
+    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or',
+    'h: 250ms, 60s. Every option can also be set as a variable (HOLDLINE_SUBSCRIBERS for',
+    '--subscribers); a flag overrides it.',
+    'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the',
+    'options were wrong.',
     '',
   ].join('\n');
 }

@@ -53,7 +53,9 @@ export interface Plan {
   /** Bytes a second of one process on the network, packet headers included. */
   readonly egressBytesPerSecond: Estimate;
   readonly ceilingPerSecond: Estimate;
-  /** Where latency starts to rise: p99 is twice that of a low rate, or CPU is {@link BUSY_SHARE}. */
+  /**
+   * Where latency starts to rise: p99 is twice that of a low rate, or CPU is {@link BUSY_SHARE}.
+   */
   readonly kneePerSecond: Estimate;
   /** Time until all lines of a process have reconnected after a restart. */
   readonly comeBackSeconds: Estimate;
@@ -183,7 +185,9 @@ function remarksOn(
     ...(beyond > 1 ? [`extrapolated ×${beyond.toFixed(1)} beyond the measurement`] : []),
     ...(eventsPerSecond > load.ceilingPerSecond
       ? [
-          `${decimal(eventsPerSecond)} events/s are more than a process can deliver to ${decimal(lines)} lines: publishers are held back to about ${decimal(load.ceilingPerSecond, 0)}`,
+          `${decimal(eventsPerSecond)} events/s are more than a process can deliver to ` +
+            `${decimal(lines)} lines: publishers are held back to about ` +
+            `${decimal(load.ceilingPerSecond, 0)}`,
         ]
       : []),
     ...(processes > 1
@@ -192,6 +196,7 @@ function remarksOn(
     ...(link
       ? ['no network card reports its speed: compare the bandwidth with that of your network']
       : []),
-    'measured on loopback, where the sender also pays for the receiving side of the kernel: a network card may cost less, TLS and compression cost more',
+    'measured on loopback, where the sender also pays for the receiving side of the kernel: a ' +
+      'network card may cost less, TLS and compression cost more',
   ];
 }

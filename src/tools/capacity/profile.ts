@@ -1,7 +1,7 @@
 /**
  * What was measured on a machine, as it is kept in a file. It holds measurements only. What follows
- * from them is computed when a plan is made (fit.ts, plan.ts), so a kept profile gains from a better
- * fit.
+ * from them is computed when a plan is made (fit.ts, plan.ts), so a kept profile gains from a
+ * better fit.
  */
 
 import { readFileSync } from 'node:fs';

@@ -69,8 +69,12 @@ export function sureness({ plusMinus, beyond }: Estimate): string {
 /** The plan in a sentence. */
 export function verdictOf({ plan }: CapacityReport): string {
   const { request, processes, machines, bound } = plan;
-  const what = `${decimal(request.subscribers)} subscribers at ${decimal(request.eventsPerSecond)} events/s of ${size(request.eventBytes)}`;
-  const how = `${count(processes, 'process', 'processes')} on ${count(machines, 'machine', 'machines')} like this one`;
+  const what =
+    `${decimal(request.subscribers)} subscribers at ` +
+    `${decimal(request.eventsPerSecond)} events/s of ${size(request.eventBytes)}`;
+  const how =
+    `${count(processes, 'process', 'processes')} on ` +
+    `${count(machines, 'machine', 'machines')} like this one`;
   return `${what}: ${how}; first limit: ${bound}.`;
 }
 

@@ -1,4 +1,6 @@
-/** A server and its clients on this machine, and what the server uses while events are published. */
+/**
+ * A server and its clients on this machine, and what the server uses while events are published.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CounterName } from '../../counters.js';
@@ -94,7 +96,8 @@ export class Rig {
     const [refusal] = opened.failed.keys();
     if (refusal !== undefined || opened.hasStalled || opened.lines < lines) {
       throw new RunFailure(
-        `${opened.lines} of ${lines} clients could subscribe: ${refusal ?? 'the server stopped answering'}`,
+        `${opened.lines} of ${lines} clients could subscribe: ` +
+          `${refusal ?? 'the server stopped answering'}`,
       );
     }
     this.#lines = lines;

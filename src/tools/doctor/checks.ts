@@ -39,7 +39,9 @@ const CHECKS: readonly MachineCheck[] = [
 
 function checkNode({ nodeVersion, nodeRange }: Machine): Finding {
   const level = isInRange(nodeVersion, nodeRange) ? 'ok' : 'problem';
-  const why = `package.json asks for ${nodeRange}; a uWebSockets.js binary runs on one version of Node only`;
+  const why =
+    `package.json asks for ${nodeRange}; a uWebSockets.js binary runs on one version ` +
+    'of Node only';
   return found('node', level, nodeVersion, why, 'install Node 22 or 20, then npm install');
 }
 
@@ -51,7 +53,8 @@ function checkLibc({ platform, glibcVersion }: Machine): Finding | undefined {
     glibcVersion === undefined || isOld ? 'problem' : 'ok',
     glibcVersion === undefined ? 'not glibc (musl, as on Alpine?)' : `glibc ${glibcVersion}`,
     `uWebSockets.js has binaries for glibc ${GLIBC_MIN} and newer, and none for musl`,
-    'use Debian 10, Ubuntu 18.04 or newer; in a container, FROM node:22-bookworm-slim instead of node:22-alpine',
+    'use Debian 10, Ubuntu 18.04 or newer; in a container, FROM node:22-bookworm-slim instead ' +
+      'of node:22-alpine',
   );
 }
 
@@ -92,24 +95,30 @@ function checkCores({ cores }: Machine, { lines }: Plan): Finding {
     'cores',
     cores < 1 ? 'problem' : cores < 2 ? 'advice' : 'ok',
     decimal(cores),
-    `one process serves ${decimal(lines)} lines on one core; the kernel and everything else need another`,
+    `one process serves ${decimal(lines)} lines on one core; the kernel and everything else ` +
+      'need another',
     'give it two cores (docker --cpus=2, systemd CPUQuota=200%)',
   );
 }
 
 function checkFiles({ fileLimit, fileCeiling }: Machine, { lines }: Plan): Finding {
   const wanted = lines + RESERVED_FILES + SPARE_SOCKETS_MAX;
-  const why = `each line is an open file; ${decimal(lines)} lines need ${decimal(wanted)}, with those reserved for the process, and above the limit no connection is accepted`;
+  const why =
+    `each line is an open file; ${decimal(lines)} lines need ${decimal(wanted)}, ` +
+    'with those reserved for the process, and above the limit no connection is accepted';
   if (fileLimit === undefined)
     return found('file-limit', 'advice', 'not reported here', why, `ulimit -n ${wanted}`);
-  const raise = `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in the systemd unit, or docker --ulimit nofile=${wanted}`;
+  const raise =
+    `ulimit -n ${wanted}, or LimitNOFILE=${wanted} in the systemd unit, or docker ` +
+    `--ulimit nofile=${wanted}`;
   const isPastCeiling = fileCeiling !== undefined && fileCeiling < wanted;
   return found(
     'file-limit',
     fileLimit < wanted ? 'problem' : 'ok',
     fileLimit === Infinity
       ? 'no limit'
-      : `${decimal(fileLimit)}, enough for ${decimal(Math.max(0, fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX))} lines`,
+      : `${decimal(fileLimit)}, enough for ` +
+          `${decimal(Math.max(0, fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX))} lines`,
     why,
     isPastCeiling ? `sysctl -w fs.nr_open=${wanted}, then ${raise}` : raise,
   );
@@ -127,10 +136,12 @@ function checkMemory(
     'memory',
     wanted > available ? 'problem' : wanted > available / 2 ? 'advice' : 'ok',
     `${size(available)}${isGroupBound ? ', the limit of the control group' : ''}`,
-    `${decimal(lines)} idle lines with full rings take about ${size(wanted)} in process and kernel; ` +
+    `${decimal(lines)} idle lines with full rings take about ${size(wanted)} in process ` +
+      'and kernel; ' +
       (isGroupBound ? 'above the limit the process is killed' : 'stalled readers take more'),
     isGroupBound
-      ? `docker --memory=${bytesAsOption(2 * wanted)}, systemd MemoryMax=${bytesAsOption(2 * wanted)}; or a lower --replay-total`
+      ? `docker --memory=${bytesAsOption(2 * wanted)}, systemd ` +
+          `MemoryMax=${bytesAsOption(2 * wanted)}; or a lower --replay-total`
       : 'a machine with more memory, fewer --lines, or a lower --replay-total',
   );
 }
@@ -158,7 +169,8 @@ function checkHugePages(
     'huge-pages',
     hugePages === 'always' || isStalling ? 'advice' : 'ok',
     `${hugePages}, defrag ${hugePagesDefrag ?? 'unknown'}`,
-    `with "always", memory grows in steps of 2 MiB while a line takes 900 B, so ${decimal(lines)} lines may take more than was measured; ` +
+    'with "always", memory grows in steps of 2 MiB while a line takes 900 B, so ' +
+      `${decimal(lines)} lines may take more than was measured; ` +
       'with defrag "always", the event loop may wait while the kernel moves pages',
     [
       ...(hugePages === 'always' ? [`echo madvise > ${folder}/enabled`] : []),

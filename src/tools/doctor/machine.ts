@@ -54,7 +54,9 @@ export interface Machine {
   readonly synCookies: boolean | undefined;
   /** First and last port of outgoing connections. */
   readonly portRange: readonly [first: number, last: number] | undefined;
-  /** Marks for all TCP sockets together: above the second windows shrink, above the third it fails. */
+  /**
+   * Marks for all TCP sockets together: above the second windows shrink, above the third it fails.
+   */
   readonly tcpMemoryBytes: Triple | undefined;
   readonly tcpReceiveBytes: Triple | undefined;
   readonly tcpSendBytes: Triple | undefined;

@@ -18,12 +18,15 @@ const DOCTOR_OPTIONS = {
     flag: 'through',
     kind: httpUrl(
       /\/[A-Za-z0-9._~-]{1,128}$/,
-      'an http or https URL of a channel as clients ask for it, such as https://events.example/doctor',
+      'an http or https URL of a channel as clients ask for it, such as ' +
+        'https://events.example/doctor',
       'https?',
     ),
     default: undefined,
     defaultMeans: 'none, which checks the machine only',
-    help: 'also check the proxy in front of a server: subscribe to this channel and publish a few events to it',
+    help:
+      'also check the proxy in front of a server: subscribe to this channel and publish a ' +
+      'few events to it',
   },
   throughIdleMs: {
     flag: 'through-idle',
@@ -72,14 +75,16 @@ export function doctorHelp(): string {
   return [
     'Usage: holdline doctor [options]',
     '',
-    'Checks whether this machine can hold so many lines, and whether a proxy passes streams on. Each finding has its value, why it',
-    'matters, and the command that fixes it. The doctor changes nothing.',
+    'Checks whether this machine can hold so many lines, and whether a proxy passes streams on.',
+    'Each finding has its value, why it matters, and the command that fixes it. The doctor changes',
+    'nothing.',
     '',
     ...optionLines(Object.values(DOCTOR_OPTIONS)),
     '',
-    'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s, min or h: 250ms, 15s.',
-    'Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for --through-idle); a flag overrides it. Everyone who can list',
-    'processes sees flags, so give the key as a variable. The events that --through publishes have the type holdline-doctor, which',
+    'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s,',
+    'min or h: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
+    '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
+    'key as a variable. The events that --through publishes have the type holdline-doctor, which',
     'clients ignore; still, a separate channel is safest.',
     'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong.',
     '',

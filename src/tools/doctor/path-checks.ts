@@ -12,10 +12,12 @@ const STREAM_TYPE = 'text/event-stream';
 const STREAM_CACHE_CONTROL = ['no-cache', 'no-transform'];
 
 const UNBUFFERED =
-  'nginx: proxy_buffering off; gzip off; no proxy_ignore_headers X-Accel-Buffering; haproxy: option http-no-delay; caddy: flush_interval -1';
+  'nginx: proxy_buffering off; gzip off; no proxy_ignore_headers X-Accel-Buffering; haproxy: ' +
+  'option http-no-delay; caddy: flush_interval -1';
 
 const PATIENT =
-  'nginx: proxy_read_timeout 1h; haproxy: timeout server 1h (timeout tunnel does not apply); or holdline serve --heartbeat at half that time or less';
+  'nginx: proxy_read_timeout 1h; haproxy: timeout server 1h (timeout tunnel does not apply); ' +
+  'or holdline serve --heartbeat at half that time or less';
 
 type Check = (path: ProxyPath, lines: number) => Finding | undefined;
 
@@ -63,7 +65,8 @@ function checkAnswer(
   if (status === 200 && first?.position === null && end !== null) {
     return problem(
       '200, and ended at once',
-      'the server is full or draining and tells clients to reconnect later: see /-/ready and --max-connections',
+      'the server is full or draining and tells clients to reconnect later: see /-/ready and ' +
+        '--max-connections',
     );
   }
   if (status === 200 && (first === null ? end !== null : first.position === null)) {
@@ -87,13 +90,22 @@ function checkAnswer(
 
 function fixOfStatus(status: number, code: string | undefined): string {
   if (code === 'HOLDLINE_BAD_HOST')
-    return 'holdline serve --allowed-hosts NAME, with the name in the Host header; or --publish-key KEY';
+    return (
+      'holdline serve --allowed-hosts NAME, with the name in the Host header; or ' +
+      '--publish-key KEY'
+    );
   if (code === 'HOLDLINE_NOT_FOUND' || code === 'HOLDLINE_BAD_CHANNEL')
-    return 'let the proxy remove its prefix from the path: nginx proxy_pass http://…/; with a slash at the end';
+    return (
+      'let the proxy remove its prefix from the path: nginx proxy_pass http://…/; with a ' +
+      'slash at the end'
+    );
   if (code !== undefined) return 'see the message';
   if (status === 204) return 'the channel was deleted: publish to it, or use another one';
   if (status === 505)
-    return 'the proxy speaks HTTP/1.0 to the server: nginx proxy_http_version 1.1; proxy_set_header Connection "";';
+    return (
+      'the proxy speaks HTTP/1.0 to the server: nginx proxy_http_version 1.1; ' +
+      'proxy_set_header Connection "";'
+    );
   if (status >= 502 && status <= 504)
     return 'check that the server is running, and that the proxy has its address';
   return 'this answer is from the proxy, not from Holdline: see its configuration';
@@ -106,7 +118,8 @@ function checkHttpVersion(path: ProxyPath): Finding | undefined {
     'http-version',
     head.httpVersion === '1.0' ? 'advice' : 'ok',
     head.httpVersion,
-    'a stream over HTTP/1.0 has no framing: a client cannot tell an end from a cut, and each poll needs a new connection',
+    'a stream over HTTP/1.0 has no framing: a client cannot tell an end from a cut, and each ' +
+      'poll needs a new connection',
     'let the proxy answer with HTTP/1.1',
   );
 }
@@ -119,7 +132,8 @@ function checkContentType(path: ProxyPath): Finding | undefined {
     type.split(';')[0]!.trim().toLowerCase() === STREAM_TYPE ? 'ok' : 'problem',
     type,
     `an EventSource gives up for good on anything but ${STREAM_TYPE}`,
-    'remove what sets Content-Type: nginx default_type and add_header, haproxy http-response set-header',
+    'remove what sets Content-Type: nginx default_type and add_header, haproxy http-response ' +
+      'set-header',
   );
 }
 
@@ -130,8 +144,10 @@ function checkCompression(path: ProxyPath, lines: number): Finding | undefined {
     'compression',
     encoding === undefined ? 'ok' : 'advice',
     encoding ?? 'none',
-    `a compressor for each of ${decimal(lines)} streams takes about 100 KB, and time for each event, and may hold events back`,
-    'do not compress text/event-stream: nginx gzip_types, haproxy compression type, caddy encode; Holdline asks for that with no-transform',
+    `a compressor for each of ${decimal(lines)} streams takes about 100 KB, and time for each ` +
+      'event, and may hold events back',
+    'do not compress text/event-stream: nginx gzip_types, haproxy compression type, caddy ' +
+      'encode; Holdline asks for that with no-transform',
   );
 }
 
@@ -159,7 +175,8 @@ function checkCaching(path: ProxyPath): Finding | undefined {
     'caching',
     isCached ? 'problem' : missing.length > 0 ? 'advice' : 'ok',
     seen.join('; '),
-    'a cached answer is out of date; without the header, others on the path may cache and change answers',
+    'a cached answer is out of date; without the header, others on the path may cache and ' +
+      'change answers',
     isCached
       ? 'nginx: proxy_cache off; and no proxy_ignore_headers Cache-Control; varnish: return (pipe)'
       : `pass Cache-Control on unchanged; missing: ${missing.join(', ')}`,
@@ -196,8 +213,10 @@ function checkOneServer(path: ProxyPath): Finding | undefined {
     'one-server',
     'problem',
     'a publish reached a server without lines on the channel, while a stream is open',
-    'servers behind one URL share no events: a subscriber receives only what is published to its own server',
-    'let the proxy choose the server by the path, so that each channel has one server: nginx hash $uri; haproxy balance uri',
+    'servers behind one URL share no events: a subscriber receives only what is published to ' +
+      'its own server',
+    'let the proxy choose the server by the path, so that each channel has one server: nginx ' +
+      'hash $uri; haproxy balance uri',
   );
 }
 
@@ -205,7 +224,9 @@ function checkBuffering(path: ProxyPath, lines: number): Finding | undefined {
   const { first, events, head, end } = path;
   const wasRefused = head === null ? events.length === 0 : !isOpened(path);
   if (wasRefused || isElsewhere(path) || (end !== null && events.every(isLost))) return undefined;
-  const why = `events that are held back are late for all ${decimal(lines)} lines, and a client may give up before anything arrives`;
+  const why =
+    `events that are held back are late for all ${decimal(lines)} lines, and a ` +
+    'client may give up before anything arrives';
   if (first === null)
     return found(
       'buffering',
@@ -240,7 +261,8 @@ function checkComeback({ comeback }: ProxyPath, lines: number): Finding | undefi
       'second-stream',
       'problem',
       'a second stream on the channel could not be opened beside the first',
-      `${decimal(lines)} streams must be open at once; the proxy merges requests, or limits them for each client`,
+      `${decimal(lines)} streams must be open at once; the proxy merges requests, or limits ` +
+        'them for each client',
       'nginx: proxy_cache off; and see limit_conn; varnish: return (pipe)',
     );
   }
@@ -249,8 +271,10 @@ function checkComeback({ comeback }: ProxyPath, lines: number): Finding | undefi
     'last-event-id',
     isHonoured ? 'ok' : 'problem',
     isHonoured ? 'passed on' : `asked to continue after ${askedAfter}, continued after ${position}`,
-    `without it each of ${decimal(lines)} lines that reconnects misses what was sent meanwhile, without notice`,
-    'pass Last-Event-ID on: no proxy_pass_request_headers off; no proxy_set_header Last-Event-ID ""; no list of allowed headers without it',
+    `without it each of ${decimal(lines)} lines that reconnects misses what was sent ` +
+      'meanwhile, without notice',
+    'pass Last-Event-ID on: no proxy_pass_request_headers off; no proxy_set_header ' +
+      'Last-Event-ID ""; no list of allowed headers without it',
   );
 }
 
@@ -259,7 +283,8 @@ function checkStaysOpen(path: ProxyPath, lines: number): Finding | undefined {
   // A stream that never began is reported by other checks.
   if (first === null || first.position === null) return undefined;
   const why =
-    `a stream without events carries only a heartbeat each --heartbeat; one that is cut sooner reconnects, ` +
+    'a stream without events carries only a heartbeat each --heartbeat; one that is cut sooner ' +
+    'reconnects, ' +
     `and ${decimal(lines)} of them do so all the time`;
   const judged = (level: Level, value: string, fix: string): Finding =>
     found('stays-open', level, value, why, fix);
@@ -280,7 +305,8 @@ function checkStaysOpen(path: ProxyPath, lines: number): Finding | undefined {
     return judged(
       'problem',
       `open after ${asked}, but events no longer arrive`,
-      'something on the path has forgotten the connection (NAT, firewall): holdline serve --heartbeat at half its time or less',
+      'something on the path has forgotten the connection (NAT, firewall): holdline serve ' +
+        '--heartbeat at half its time or less',
     );
   }
   const arrived =

@@ -67,7 +67,8 @@ export function textOf(
   return [
     ...section(`This machine, for ${decimal(lines)} lines`, machine),
     ...(through === null ? [] : section(`Through ${through.url}`, through.findings)),
-    `${count(problems, 'problem', 'problems')}, ${count(advice, 'piece of advice', 'pieces of advice')}`,
+    `${count(problems, 'problem', 'problems')}, ` +
+      `${count(advice, 'piece of advice', 'pieces of advice')}`,
     '',
   ].join('\n');
 }

@@ -50,7 +50,8 @@ function checkAcceptQueue({ somaxconn }: Machine, { lines }: Plan): Finding | un
     'accept-queue',
     somaxconn < Math.min(LISTEN_BACKLOG, lines) ? 'advice' : 'ok',
     `net.core.somaxconn ${decimal(somaxconn)}, of which the server uses up to ${LISTEN_BACKLOG}`,
-    `when ${decimal(lines)} lines reconnect at once and this queue is full, a connection is dropped and tried again after a second`,
+    `when ${decimal(lines)} lines reconnect at once and this queue is full, a connection is ` +
+      'dropped and tried again after a second',
     'sysctl -w net.core.somaxconn=4096',
   );
 }
@@ -60,8 +61,10 @@ function checkSynQueue({ synBacklog, synCookies }: Machine, { lines }: Plan): Fi
   return found(
     'syn-queue',
     synCookies === false && synBacklog < Math.min(LISTEN_BACKLOG, lines) ? 'advice' : 'ok',
-    `net.ipv4.tcp_max_syn_backlog ${decimal(synBacklog)}, SYN cookies ${synCookies === undefined ? 'unknown' : synCookies ? 'on' : 'off'}`,
-    `when ${decimal(lines)} lines reconnect at once, unfinished handshakes wait in this queue; without SYN cookies those above it are dropped`,
+    `net.ipv4.tcp_max_syn_backlog ${decimal(synBacklog)}, SYN cookies ` +
+      `${synCookies === undefined ? 'unknown' : synCookies ? 'on' : 'off'}`,
+    `when ${decimal(lines)} lines reconnect at once, unfinished handshakes wait in this queue; ` +
+      'without SYN cookies those above it are dropped',
     'sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096',
   );
 }
@@ -75,10 +78,12 @@ function checkPorts({ portRange }: Machine, { lines }: Plan): Finding | undefine
     'ports',
     ports < lines ? 'advice' : 'ok',
     `${decimal(ports)}, from ${first} to ${last}`,
-    `a proxy on this machine needs one for each of ${decimal(lines)} lines that it forwards to one address, and holdline load needs one for each client`,
+    `a proxy on this machine needs one for each of ${decimal(lines)} lines that it forwards to ` +
+      'one address, and holdline load needs one for each client',
     lines <= PORTS_MAX
       ? widen
-      : `${widen}, and several addresses for the proxy to connect to (127.0.0.1, 127.0.0.2 …), ${decimal(PORTS_MAX)} lines each`,
+      : `${widen}, and several addresses for the proxy to connect to (127.0.0.1, 127.0.0.2 …), ` +
+          `${decimal(PORTS_MAX)} lines each`,
   );
 }
 
@@ -106,8 +111,10 @@ function checkTcpMemory(
       : stalled >= lines * STALLED_SHARE_MIN
         ? 'advice'
         : 'problem',
-    `pressure at ${size(pressureBytes)}, which is ${decimal(stalled)} stalled lines of ${size(perLine)}`,
-    `when more of ${decimal(lines)} lines stall at once, the kernel shrinks the windows of all connections of the machine, healthy ones included`,
+    `pressure at ${size(pressureBytes)}, which is ${decimal(stalled)} stalled lines of ` +
+      `${size(perLine)}`,
+    `when more of ${decimal(lines)} lines stall at once, the kernel shrinks the windows of all ` +
+      'connections of the machine, healthy ones included',
     isUnbounded && socketSendBufferBytes > 0
       ? 'npm install koffi, so that --socket-send-buffer bounds each line'
       : isUnbounded
@@ -137,16 +144,19 @@ function checkSendBuffers(
   return found(
     'send-buffers',
     isSlow || (!isBounded && all > memoryBytes / 4) ? 'advice' : 'ok',
-    `net.ipv4.tcp_wmem ${triple(tcpSendBytes)}${isBounded ? ', not used for lines: --socket-send-buffer bounds them' : ''}`,
+    'net.ipv4.tcp_wmem ' +
+      `${triple(tcpSendBytes)}${isBounded ? ', not used for lines: --socket-send-buffer bounds them' : ''}`,
     isBounded
       ? 'it would apply to lines without a bound of their own'
       : isSlow
         ? 'a reader that is far away gets at most this much in one round trip'
-        : `a reader that stops looks healthy until the last of these sizes is full; ${decimal(lines)} such readers would take ${size(all)}`,
+        : 'a reader that stops looks healthy until the last of these sizes is full; ' +
+          `${decimal(lines)} such readers would take ${size(all)}`,
     isSlow
       ? 'sysctl -w net.ipv4.tcp_wmem="4096 16384 4194304"'
       : socketSendBufferBytes > 0
-        ? 'npm install koffi; or sysctl -w net.ipv4.tcp_wmem="4096 16384 131072", which applies to all connections of the machine'
+        ? 'npm install koffi; or sysctl -w net.ipv4.tcp_wmem="4096 16384 131072", which ' +
+          'applies to all connections of the machine'
         : '--socket-send-buffer 64KiB',
   );
 }
@@ -157,7 +167,8 @@ function checkReceiveBuffers({ tcpReceiveBytes }: Machine, { lines }: Plan): Fin
     'receive-buffers',
     tcpReceiveBytes[2] < BUFFER_BYTES_MIN ? 'advice' : 'ok',
     `net.ipv4.tcp_rmem ${triple(tcpReceiveBytes)}`,
-    `less than ${size(BUFFER_BYTES_MIN)} slows publishers that are far away; it does not matter for ${decimal(lines)} lines that only listen`,
+    `less than ${size(BUFFER_BYTES_MIN)} slows publishers that are far away; it does not ` +
+      `matter for ${decimal(lines)} lines that only listen`,
     'sysctl -w net.ipv4.tcp_rmem="4096 131072 6291456"',
   );
 }
@@ -175,7 +186,8 @@ function checkDeadPeers(
     isBounded
       ? `closed within ${duration(untilGivenUpMs)} (--dead-peer-timeout)`
       : `net.ipv4.tcp_retries2 ${tcpRetries}: held for about ${duration(untilGivenUpMs)}`,
-    `phones leave without closing; those among ${decimal(lines)} lines cost memory and writes until then`,
+    `phones leave without closing; those among ${decimal(lines)} lines cost memory and writes ` +
+      'until then',
     isBounded
       ? '--dead-peer-timeout 60s'
       : `${deadPeerTimeoutMs > 0 ? 'npm install koffi, for --dead-peer-timeout' : '--dead-peer-timeout 60s'}; or sysctl -w net.ipv4.tcp_retries2=8, which applies to all connections of the machine`,
@@ -203,7 +215,8 @@ function checkTracking({ tracked }: Machine, { lines }: Plan): Finding | undefin
     'tracking',
     level,
     `net.netfilter.nf_conntrack_max ${decimal(max)}, ${decimal(count)} in use`,
-    `the firewall tracks each of ${decimal(lines)} lines, twice behind a proxy on this machine; above the limit new connections are dropped silently`,
+    `the firewall tracks each of ${decimal(lines)} lines, twice behind a proxy on this ` +
+      'machine; above the limit new connections are dropped silently',
     `sysctl -w net.netfilter.nf_conntrack_max=${2 ** Math.ceil(Math.log2(2 * wanted))}`,
   );
 }

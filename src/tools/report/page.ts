@@ -186,8 +186,10 @@ function toneOf(cell: Cell): string {
 const ICON =
   'data:image/svg+xml,' +
   encodeURIComponent(
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0b6b60'/>" +
-      "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' stroke-linecap='round' fill='none'/></svg>",
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' " +
+      "rx='8' fill='#0b6b60'/>" +
+      "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' " +
+      "stroke-linecap='round' fill='none'/></svg>",
   );
 
 /**
@@ -214,7 +216,8 @@ function readParts(): Parts {
   const library = libraryText('uPlot.iife.min.js');
   const program = ownText('report.js').replace(/^\/\/# sourceMappingURL=.*$/m, '');
   const policy =
-    `default-src 'none'; script-src ${hashOf(library)} ${hashOf(program)}; style-src ${hashOf(style)}; img-src data:; ` +
+    `default-src 'none'; script-src ${hashOf(library)} ${hashOf(program)}; style-src ` +
+    `${hashOf(style)}; img-src data:; ` +
     "base-uri 'none'; form-action 'none'";
   return {
     style: inlineElement('style', style),
