@@ -1,6 +1,5 @@
 /**
- * What a figure is worth depends on: the machine, the versions, the commit, and how the processes
- * were placed.
+ * What a figure depends on: the machine, the versions, the commit, and the cores of the processes.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -21,7 +20,7 @@ export interface Machine {
   node: string;
   uWebSockets: string;
   commit: string;
-  /** The tree differed from the commit, bench results aside. */
+  /** True when files other than bench results differed from the commit. */
   dirty: boolean;
   openFiles: string;
   pinned: string;
@@ -33,10 +32,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export function describeMachine(): Machine {
   const uws = JSON.parse(
     readFileSync(new URL('../node_modules/uWebSockets.js/package.json', import.meta.url), 'utf8'),
-  ) as {
-    name: string;
-    version: string;
-  };
+  ) as { name: string; version: string };
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
@@ -55,10 +51,10 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Time that everything on the machine took: what is not ours of it disturbed the run. */
+/** Processor time of everything on the machine: what is not ours has disturbed the run. */
 export { readBusySeconds as machineBusySeconds };
 
-/** The same of one core. */
+/** Processor time of everything on one core. */
 export { readBusySeconds as coreBusySeconds };
 
 /** Processor time of all threads of a process, to 10 ms. */
@@ -66,11 +62,12 @@ export function processCpuSeconds(pid: number): number {
   return readProcessUsage(pid).cpuSeconds;
 }
 
-const STRANGERS_WORTH_TELLING = 0.1;
+/** Share of a core that other processes may use without a remark. */
+const OTHERS_SHARE_MAX = 0.1;
 
-/** A remark when other processes took so much of a core that a figure is theirs, too. */
+/** A remark when other processes used so much of a core that they changed the figures. */
 export function remarkOnStrangers(where: string, cpuShare: number): string[] {
-  if (cpuShare <= STRANGERS_WORTH_TELLING) return [];
+  if (cpuShare <= OTHERS_SHARE_MAX) return [];
   return [
     `${where}: other processes took up to ${(cpuShare * 100).toFixed(0)} % of a core; the ` +
       'machine was not quiet',

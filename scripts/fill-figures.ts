@@ -1,6 +1,6 @@
 /**
- * Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents from
- * bench/results; --check only compares.
+ * Fills the blocks between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents with
+ * figures from bench/results. With --check it only compares.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -53,7 +53,7 @@ const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['node-http', 'node:http, a stream'],
   ['better-sse', 'better-sse, a stream'],
 ];
-/** The rivals stand in a table only when somebody has measured them; the floors always do. */
+/** Tables always have a row for these, for rivals only where they were measured. */
 const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
   'holdline',
   'holdline-ws',
@@ -61,7 +61,7 @@ const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
   'send-loop',
 ]);
 
-/** Half of a core, so that there is room for events. */
+/** Share of a core for idle clients. The other half is for events. */
 const QUIET_CORE_SHARE = 0.5;
 const QUIET_POLL_SECONDS = [2, 10, 60];
 
@@ -184,9 +184,7 @@ function fanOutTable(): string {
   return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/**
- * A rival that could not be measured with so many lines has a row that says so; why stands below.
- */
+/** A row for each rival that could not be measured with so many lines. A note says why. */
 function failureRows(failures: readonly FanOutFailure[]): string[][] {
   const names = new Set(
     failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${short(lines)} connections`),
@@ -204,7 +202,7 @@ function failureRows(failures: readonly FanOutFailure[]): string[][] {
   });
 }
 
-/** With the number of lines where a rival was given fewer than the others. */
+/** The title, with the number of lines where a rival had fewer than the others. */
 function fanOutTitle(
   target: TargetName,
   figures: FanOutFigures | undefined,
@@ -235,7 +233,7 @@ function fanOutRatioTable(): string {
   return withCaption(table(head, rows), result);
 }
 
-/** WebSocket beside SSE: what the same server does by each, and the median of the rounds' pairs. */
+/** The same server with WebSocket and with SSE, and the median ratio over the pairs of rounds. */
 function fanOutWebSocketTable(): string {
   const result = readResult('fan-out') as
     | Result<FanOutParameters, unknown, FanOutSummary>
@@ -244,7 +242,7 @@ function fanOutWebSocketTable(): string {
   const rows = [100, 1000].flatMap((ratePerSecond) => {
     const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
     const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
-      // A result from before there was WebSocket has no writes.
+      // Older results, without WebSocket, have no writes.
       const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
         ? figuresAt(result, target, ratePerSecond)
         : undefined;
@@ -393,10 +391,7 @@ function publishTable(): string {
   );
 }
 
-/**
- * What each mechanism does of what is offered, and what it costs; divided by the first, which is
- * Holdline's own.
- */
+/** What each mechanism delivers and costs, also relative to the first, which is Holdline's own. */
 function alternativesTable(): string {
   const result = readResult('alternatives') as
     | Result<AlternativesParameters, unknown, AlternativesFigures[]>
@@ -442,13 +437,13 @@ function heapTable(): string {
   return withCaption(table(['', 'a line', 'objects a line'], rows), result);
 }
 
-/** The tables of the first so many scenes. */
+/** A table for each of the first so many scenes. */
 function knobsTable(sceneCount = Infinity): string {
   const result = readResult('knobs') as
     | Result<KnobsParameters, unknown, KnobsFigures[]>
     | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- knobs\``;
-  // What was done stands above the settings that it was done with.
+  // The scene is above its settings.
   const scenes = [...new Set(result.summary.map(({ scene }) => scene))].slice(0, sceneCount);
   const tables = scenes.map((scene) => {
     const figures = result.summary.filter((one) => one.scene === scene);
@@ -558,10 +553,7 @@ function compareTable(): string {
   return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/**
- * What it takes when nothing is published: heartbeats of lines, and polls that are answered empty.
- * Worked out, not measured as one.
- */
+/** Cost without events: heartbeats, and empty answers to polls. Computed, not measured. */
 function quietTable(): string {
   const idle = readResult('idle') as Result<IdleParameters, unknown, IdleFigures[]> | undefined;
   const polls = readResult('short-poll') as
@@ -688,18 +680,18 @@ function acceptToDeliver(figures: FanOutFigures): string {
   return ms(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
 }
 
-/** Both are missing in a result from before rounds were discarded. */
+/** Both are missing in older results, in which no round was discarded. */
 interface KeptRounds {
   rounds?: number;
   discardedRounds?: number;
 }
 
-/** No round is left. */
+/** True when all rounds were discarded. */
 function isDiscarded({ rounds, discardedRounds }: KeptRounds): boolean {
   return rounds !== undefined && discardedRounds === rounds;
 }
 
-/** A figure is of the rounds that count: where none did, the cell says so. */
+/** A figure of the rounds that were kept. Where none was, the cell says so. */
 function keptCell<T extends KeptRounds>(
   figures: T | undefined,
   draw: (figures: T) => string,
@@ -740,9 +732,7 @@ function table(head: string[], rows: string[][]): string {
   ].join('\n');
 }
 
-/**
- * Markdown knows one head row: what stands above a group of columns is repeated in each of them.
- */
+/** Markdown has one head row, so the name of a group is repeated in each of its columns. */
 function groupedTable(head: string[][], rows: string[][]): string {
   const [above, below] = head as [string[], string[]];
   let group = '';

@@ -1,4 +1,4 @@
-/** The doctor's checks of a machine for so many lines: all of them, and those beside TCP. */
+/** The doctor's checks of a machine for so many lines. Those of TCP are in tcp-checks.ts. */
 
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
 import { decimal, duration, size } from '../report/words.js';
