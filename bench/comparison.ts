@@ -1,24 +1,20 @@
 /**
- * The same events on the same channel by each transport, each from a fresh server process: what it
- * costs the server and how late the events arrive. The clients are those of `holdline load`.
+ * The same events by each transport, each with a new server process: what they cost the server, and
+ * how late they arrive. The clients are those of `holdline load`.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { readKernelNetworkBytes } from '../src/linux/memory.js';
+import { readBusySeconds, readProcessUsage, readRssBytes } from '../src/linux/processes.js';
+import type { Report } from '../src/tools/load/report/report.js';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
-import {
-  kernelNetworkBytes,
-  machineBusySeconds,
-  processCpuSeconds,
-  remarkOnStrangers,
-} from './machine.js';
+import { remarkOnStrangers } from './machine.js';
 import type { Measured } from './results.js';
-import { statusKilobytes } from './servers/agent.js';
 import { median } from './statistics.js';
-import { drawTable, ms, percent } from './table.js';
+import { drawTable, fixed, kib, ms, percent } from './table.js';
 
-export const WAYS = ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const;
-export type Way = (typeof WAYS)[number];
+export const TRANSPORTS = ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
 
 export interface CompareParameters {
   connections: number;
@@ -26,83 +22,46 @@ export interface CompareParameters {
   seconds: number;
   pollIntervalSeconds: number;
   eventBytes: number;
-  ways: Way[];
-  /**
-   * Clients that are connected when memory is measured: more, so that the noise of a process is
-   * shared by many.
-   */
+  ways: Transport[];
+  /** Clients while memory is measured: more of them, so that noise matters less. */
   heldConnections: number;
-  /**
-   * How long a server that has just started is left alone before its memory is taken for that of
-   * one without clients.
-   */
+  /** How long a new server idles before its memory without clients is measured. */
   startSettleSeconds: number;
-  /** How long the clients are left alone before their memory is taken. */
+  /** How long the clients idle before their memory is measured. */
   heldSettleSeconds: number;
-}
-
-/** What `holdline load --json` prints; src/tools/load/report/report.ts. */
-export interface LoadReport {
-  connectSeconds: number;
-  durationSeconds: number;
-  published: number;
-  expected: number;
-  delivered: number;
-  lost: number;
-  doubled: number;
-  outOfOrder: number;
-  gaps: number;
-  requests: number;
-  requestsPerClientMinute: number;
-  emptyAnswers: number;
-  emptyShare: number;
-  bytesReceived: number;
-  bytesPerClient: number;
-  latencyMs: {
-    p50: number | null;
-    p90: number | null;
-    p99: number | null;
-    p999: number | null;
-    max: number | null;
-  };
-  clientBusyShare: number;
-  clientLimited: boolean;
-  startedAt: string;
 }
 
 /** Bytes at one moment. */
 interface MemorySample {
   rssBytes: number;
-  /** Socket buffers and the kernel's slabs, of the whole machine. */
+  /** TCP buffers and slabs of the whole machine. */
   kernelBytes: number;
 }
 
 export interface CompareRound {
-  way: Way;
+  way: Transport;
   memory: {
     before: MemorySample;
-    /** With every client connected and nothing going on. */
+    /** With all clients connected and idle. */
     held: MemorySample;
   };
-  load: LoadReport;
-  /** From the first event until the last had reached everyone. */
+  load: Report;
+  /** From the first event until the last one had reached all clients. */
   measuredSeconds: number;
   serverCpuSeconds: number;
-  /** Of everything on the machine. */
+  /** Of all processes of the machine. */
   machineCpuSeconds: number;
 }
 
 export interface CompareFigures {
-  way: Way;
+  way: Transport;
   p50Ms: number | null;
   p99Ms: number | null;
   p999Ms: number | null;
-  /** Of one core, while events were published. */
+  /** Share of a core while events were published. */
   serverCpuShare: number;
   serverCpuUsPerDelivery: number;
-  /**
-   * Of the server process, not collected: see the memory subject for the exact figure of a line.
-   */
+  /** Of the server process, garbage included. The memory subject has the exact figure of a line. */
   rssBytesPerClient: number;
   /** Both ends of every connection are on this machine. */
   kernelBytesPerClient: number;
@@ -113,7 +72,7 @@ export interface CompareFigures {
   /** Lost, doubled, out of order, gaps. */
   faults: number;
   clientLimited: boolean;
-  /** Of one core, what everything but the server and the client used. */
+  /** What all other processes used, as a share of a core. */
   strangerCpuShare: number;
 }
 
@@ -124,17 +83,17 @@ const OPS_KEY = 'compare-the-transports';
 const START_DEADLINE_MS = 20_000;
 const HELD_DEADLINE_MS = 60_000;
 const LOAD_MARGIN_MS = 60_000;
-const LOOK_MS = 50;
+const CONNECTED_CHECK_MS = 50;
 const SAMPLE_MS = 100;
 const MEMORY_SAMPLES = 5;
-/** A server is up for a moment before it is loaded: its first second is compilation. */
-const WARM_MS = 1_000;
+/** A server idles for so long before its load, since it compiles code in its first second. */
+const WARM_UP_MS = 1_000;
 
-export function wayTitle(
-  way: Way,
+export function transportTitle(
+  way: Transport,
   { pollIntervalSeconds }: Pick<CompareParameters, 'pollIntervalSeconds'>,
 ): string {
-  const titles: Record<Way, string> = {
+  const titles: Record<Transport, string> = {
     sse: 'SSE',
     ndjson: 'NDJSON stream',
     ws: 'WebSocket',
@@ -144,13 +103,16 @@ export function wayTitle(
   return titles[way];
 }
 
-export async function compareWays(
+export async function compareTransports(
   parameters: CompareParameters,
   say: (text: string) => void,
 ): Promise<Measured<CompareParameters, CompareRound, CompareFigures[]>> {
   const rounds: CompareRound[] = [];
   for (const way of parameters.ways) {
-    say(`${wayTitle(way, parameters)}: ${parameters.connections} clients, ${parameters.seconds} s`);
+    say(
+      `${transportTitle(way, parameters)}: ${parameters.connections} clients, ` +
+        `${parameters.seconds} s`,
+    );
     const memory = await measureMemory(way, parameters);
     rounds.push({ way, memory, ...(await measureLoad(way, parameters)) });
   }
@@ -161,21 +123,19 @@ export async function compareWays(
       : []),
     ...remarkOnStrangers(figures.way, figures.strangerCpuShare),
     ...(figures.clientLimited
-      ? [`${figures.way}: the load client was the limit; the server may do better`]
+      ? [`${figures.way}: the load client was at its limit; the server may be faster`]
       : []),
   ]);
   remarks.push(
-    'kernel memory is that of both ends of each connection: the clients run on the same machine',
+    'kernel memory includes both ends of each connection: the clients run on the same machine',
   );
-  return { parameters, rounds, summary, remarks, table: describe(summary, parameters) };
+  const { head, rows } = comparisonTable(summary, parameters);
+  return { parameters, rounds, summary, remarks, table: drawTable(head, rows) };
 }
 
-/**
- * The clients connect and are stopped (SIGSTOP): their connections stay, and nobody publishes or
- * asks.
- */
+/** Connects the clients and stops them (SIGSTOP): they stay connected and send nothing. */
 async function measureMemory(
-  way: Way,
+  way: Transport,
   parameters: CompareParameters,
 ): Promise<CompareRound['memory']> {
   return withServer(async (server) => {
@@ -194,27 +154,26 @@ async function measureMemory(
 }
 
 async function measureLoad(
-  way: Way,
+  way: Transport,
   parameters: CompareParameters,
 ): Promise<Omit<CompareRound, 'way' | 'memory'>> {
   return withServer(async (server) => {
-    await sleepMs(WARM_MS);
+    await sleepMs(WARM_UP_MS);
     const samples: CpuSample[] = [];
-    const look = (): void => {
+    const sample = (): void => {
       samples.push({
         atMs: Date.now(),
-        serverSeconds: processCpuSeconds(server.pid),
-        machineSeconds: machineBusySeconds(),
+        serverSeconds: readProcessUsage(server.pid).cpuSeconds,
+        machineSeconds: readBusySeconds(),
       });
     };
-    const timer = setInterval(look, SAMPLE_MS);
+    const timer = setInterval(sample, SAMPLE_MS);
     const child = startLoad(way, server, parameters, 'run');
     try {
       const printed = await child.textLines().next(parameters.seconds * 1000 + LOAD_MARGIN_MS);
-      look();
-      const load = JSON.parse(printed) as LoadReport;
-      // The first event was due at once, the last an interval before the end of the time; then the
-      // clients disconnect.
+      sample();
+      const load = JSON.parse(printed) as Report;
+      // The first event is due at once, the last one an interval before the end.
       const lastDueMs = (load.durationSeconds - 1 / parameters.ratePerSecond) * 1000;
       const measuredMs = lastDueMs + (load.latencyMs.max ?? 0);
       const fromMs = Date.parse(load.startedAt) + load.connectSeconds * 1000;
@@ -239,14 +198,14 @@ interface CpuSample {
   machineSeconds: number;
 }
 
-/** Between two samples, as if it had grown evenly. */
+/** A total at a moment between two samples, interpolated. */
 function at(
   samples: readonly CpuSample[],
   name: 'serverSeconds' | 'machineSeconds',
   atMs: number,
 ): number {
   const after = samples.findIndex((sample) => sample.atMs >= atMs);
-  if (after < 1) throw new Error('the server was not watched for as long as events were published');
+  if (after < 1) throw new Error('the samples of the server do not cover the time of publishing');
   const [from, to] = [samples[after - 1]!, samples[after]!];
   return from[name] + ((to[name] - from[name]) * (atMs - from.atMs)) / (to.atMs - from.atMs);
 }
@@ -280,7 +239,7 @@ async function withServer<T>(measure: (server: Serving) => Promise<T>): Promise<
 }
 
 function startLoad(
-  way: Way,
+  way: Transport,
   { port }: Serving,
   parameters: CompareParameters,
   purpose: 'hold' | 'run',
@@ -305,7 +264,7 @@ function startLoad(
   });
 }
 
-/** A client of a poll may have no request under way, so connections are counted. */
+/** Waits for the clients. A polling client may have no request open, so connections are counted. */
 async function untilConnected({ port }: Serving, connections: number): Promise<void> {
   const untilMs = performance.now() + HELD_DEADLINE_MS;
   for (;;) {
@@ -316,17 +275,14 @@ async function untilConnected({ port }: Serving, connections: number): Promise<v
     if (stats.sockets.open >= connections) return;
     if (performance.now() > untilMs)
       throw new Error(`${stats.sockets.open} of ${connections} clients were connected in time`);
-    await sleepMs(LOOK_MS);
+    await sleepMs(CONNECTED_CHECK_MS);
   }
 }
 
 async function sampleMemory({ pid }: Serving): Promise<MemorySample> {
   const samples: MemorySample[] = [];
   for (let taken = 0; taken < MEMORY_SAMPLES; taken++) {
-    samples.push({
-      rssBytes: statusKilobytes(readFileSync(`/proc/${pid}/status`, 'utf8'), 'VmRSS') * 1024,
-      kernelBytes: kernelNetworkBytes(),
-    });
+    samples.push({ rssBytes: readRssBytes(pid), kernelBytes: readKernelNetworkBytes() });
     await sleepMs(SAMPLE_MS);
   }
   return {
@@ -337,7 +293,7 @@ async function sampleMemory({ pid }: Serving): Promise<MemorySample> {
 
 function figuresOf(round: CompareRound, { heldConnections }: CompareParameters): CompareFigures {
   const { way, memory, load, measuredSeconds, serverCpuSeconds, machineCpuSeconds } = round;
-  // Each event stands for the interval behind it, the last one, too.
+  // Each event stands for the interval after it, also the last one.
   const seconds = Math.max(measuredSeconds, load.durationSeconds);
   return {
     way,
@@ -361,37 +317,38 @@ function figuresOf(round: CompareRound, { heldConnections }: CompareParameters):
   };
 }
 
-function describe(summary: CompareFigures[], parameters: CompareParameters): string {
+/** The figures as a table with a column for each transport. */
+export function comparisonTable(
+  summary: readonly CompareFigures[],
+  parameters: CompareParameters,
+): { head: string[]; rows: string[][] } {
   const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [
     name,
     ...summary.map(pick),
   ];
-  return drawTable(
-    ['', ...summary.map(({ way }) => wayTitle(way, parameters))],
-    [
-      row('latency p50', ({ p50Ms }) => ms(p50Ms ?? Number.NaN)),
-      row('latency p99', ({ p99Ms }) => ms(p99Ms ?? Number.NaN)),
-      row('latency p99.9', ({ p999Ms }) => ms(p999Ms ?? Number.NaN)),
-      row('server CPU, of a core', ({ serverCpuShare }) => percent(serverCpuShare)),
+  return {
+    head: ['', ...summary.map(({ way }) => transportTitle(way, parameters))],
+    rows: [
+      row('latency p50', ({ p50Ms }) => ms(p50Ms)),
+      row('latency p99', ({ p99Ms }) => ms(p99Ms)),
+      row('latency p99.9', ({ p999Ms }) => ms(p999Ms)),
+      row('server, of a core', ({ serverCpuShare }) => percent(serverCpuShare)),
       row(
-        'CPU a delivered event',
-        ({ serverCpuUsPerDelivery }) => `${serverCpuUsPerDelivery.toFixed(1)} µs`,
+        'server CPU a delivered event',
+        ({ serverCpuUsPerDelivery }) => `${fixed(serverCpuUsPerDelivery, 1)} µs`,
       ),
-      row('RSS a client', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
-      row('kernel memory a client, both ends', ({ kernelBytesPerClient }) =>
+      row('memory a client, server process', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
+      row('memory a client, kernel, both ends', ({ kernelBytesPerClient }) =>
         kib(kernelBytesPerClient),
       ),
       row('requests a client and minute', ({ requestsPerClientMinute }) =>
-        requestsPerClientMinute.toFixed(1),
+        fixed(requestsPerClientMinute, 0),
       ),
-      row('empty answers', ({ emptyShare }) => percent(emptyShare)),
+      row('of its answers, empty', ({ emptyShare, requestsPerClientMinute }) =>
+        requestsPerClientMinute === 0 ? '–' : percent(emptyShare),
+      ),
       row('received a client and minute', ({ bytesPerClientMinute }) => kib(bytesPerClientMinute)),
-      row('events delivered', ({ delivered }) => delivered.toLocaleString('en-US')),
       row('lost, doubled, out of order, gaps', ({ faults }) => String(faults)),
     ],
-  );
-}
-
-function kib(bytes: number): string {
-  return `${(bytes / 1024).toFixed(1)} KiB`;
+  };
 }

@@ -4,12 +4,13 @@
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { fitLinear } from '../src/tools/capacity/least-squares.js';
 import { temporaryDirectory } from './compile.js';
 import { type HeapShare, type HeapSnapshot, growthOf, sharesOf } from './heap-snapshot.js';
 import { settled, stable } from './memory.js';
 import type { Measured, RunOptions } from './results.js';
 import type { NativeUsage, Usage } from './servers/agent.js';
-import { leastSquares, median } from './statistics.js';
+import { median } from './statistics.js';
 import { drawTable } from './table.js';
 import { absence } from './targets.js';
 import { type Visit, untilHeld, visit } from './visit.js';
@@ -190,7 +191,7 @@ function figuresOf(rounds: HeapRound[], v8Objects: HeapShare[]): HeapFigures {
     median(
       rounds.map(
         ({ points }) =>
-          leastSquares(points.map((point) => ({ x: point.lines, y: pick(point) }))).slope,
+          fitLinear(points.map((point) => ({ x: point.lines, y: pick(point) }))).slope,
       ),
     );
   const hasMalloc = rounds.every(({ points }) =>

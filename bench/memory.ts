@@ -2,10 +2,11 @@
  * Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope
  * of RSS over their number.
  */
+import { fitLinear, type LinearModel } from '../src/tools/capacity/least-squares.js';
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
-import { type Regression, leastSquares, median } from './statistics.js';
+import { median } from './statistics.js';
 import { drawTable } from './table.js';
 import {
   RIVALS,
@@ -38,8 +39,8 @@ export interface MemoryRound {
   round: number;
   rssWithoutLinesBytes: number;
   points: MemoryPoint[];
-  rss: Regression;
-  heap: Regression;
+  rss: LinearModel;
+  heap: LinearModel;
 }
 
 export interface MemoryFigures {
@@ -149,8 +150,8 @@ function measureRound(
       round,
       rssWithoutLinesBytes: before.rssBytes,
       points,
-      rss: leastSquares(points.map((point) => ({ x: point.lines, y: point.rssBytes }))),
-      heap: leastSquares(points.map((point) => ({ x: point.lines, y: point.heapUsedBytes }))),
+      rss: fitLinear(points.map((point) => ({ x: point.lines, y: point.rssBytes }))),
+      heap: fitLinear(points.map((point) => ({ x: point.lines, y: point.heapUsedBytes }))),
     };
   });
 }

@@ -68,11 +68,6 @@ export function resultFile(subject: ResultName, quick: boolean): string {
   return fileURLToPath(new URL(`${subject}.json`, quick ? OUT : RESULTS));
 }
 
-/** Drawn from the result of the same name, and beside it. */
-export function chartFile(subject: ResultName, quick: boolean): string {
-  return resultFile(subject, quick).replace(/\.json$/, '.svg');
-}
-
 export function writeResult(
   subject: ResultName,
   startedAt: Date,

@@ -1,7 +1,4 @@
-/**
- * The few statistics the bench reports: percentiles of a histogram, medians of rounds, a
- * least-squares line.
- */
+/** The few statistics that the bench reports: percentiles of a histogram, and medians of rounds. */
 import type { RecordableHistogram } from 'node:perf_hooks';
 
 export interface Latency {
@@ -38,35 +35,4 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-export interface Regression {
-  slope: number;
-  intercept: number;
-  /** Share of the variance the line explains; a slope is worth its r². */
-  rSquared: number;
-  /** Standard error of the slope, in its unit. */
-  slopeError: number;
-}
-
-export function leastSquares(points: readonly { x: number; y: number }[]): Regression {
-  const count = points.length;
-  const meanX = points.reduce((sum, point) => sum + point.x, 0) / count;
-  const meanY = points.reduce((sum, point) => sum + point.y, 0) / count;
-  let xx = 0;
-  let xy = 0;
-  let yy = 0;
-  for (const { x, y } of points) {
-    xx += (x - meanX) ** 2;
-    xy += (x - meanX) * (y - meanY);
-    yy += (y - meanY) ** 2;
-  }
-  const slope = xy / xx;
-  const residual = Math.max(0, yy - slope * xy);
-  return {
-    slope,
-    intercept: meanY - slope * meanX,
-    rSquared: yy === 0 ? 1 : 1 - residual / yy,
-    slopeError: count > 2 ? Math.sqrt(residual / (count - 2) / xx) : Number.NaN,
-  };
 }

@@ -1,5 +1,6 @@
 /** The servers that are measured side by side, each behind the same few questions. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { readRssBytes } from '../src/linux/processes.js';
 import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
 import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
@@ -7,7 +8,7 @@ import { PATH } from './event.js';
 import { processCpuSeconds } from './machine.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
-import { type Listening, type NativeUsage, type Usage, statusKilobytes } from './servers/agent.js';
+import type { Listening, NativeUsage, Usage } from './servers/agent.js';
 
 /**
  * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
@@ -153,7 +154,7 @@ async function startNodeTarget(
     pid: child.pid,
     sendBuffer: sendBufferBytes === null ? KERNEL_SEND_BUFFER : `${sendBufferBytes / 1024} KiB`,
     cpuSeconds: () => processCpuSeconds(child.pid),
-    rssBytes: () => rssBytes(child.pid),
+    rssBytes: () => readRssBytes(child.pid),
     gc: () => child.ask('gc', null, ANSWER_DEADLINE_MS),
     watchLoop: () => child.ask('watchLoop', null, ANSWER_DEADLINE_MS),
     usage,
@@ -222,7 +223,7 @@ function withoutLoop(
   };
   return {
     cpuSeconds: () => processCpuSeconds(pid),
-    rssBytes: () => rssBytes(pid),
+    rssBytes: () => readRssBytes(pid),
     gc: async () => {},
     watchLoop: async () => {},
     usage: async () => null,
@@ -257,8 +258,4 @@ async function startSendLoop(): Promise<Running> {
     },
     stop: () => child.kill(),
   };
-}
-
-function rssBytes(pid: number): number {
-  return statusKilobytes(readFileSync(`/proc/${pid}/status`, 'utf8'), 'VmRSS') * 1024;
 }

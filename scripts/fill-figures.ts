@@ -1,6 +1,6 @@
 /**
- * Fills the figures between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents from
- * bench/results; --check only compares.
+ * Fills the blocks between `<!-- figures:NAME -->` and `<!-- /figures -->` in the documents with
+ * figures from bench/results. With --check it only compares.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,12 @@ import {
   type AlternativesParameters,
   alternativeTitle,
 } from '../bench/alternatives.js';
-import { type CompareFigures, type CompareParameters, wayTitle } from '../bench/comparison.js';
+import {
+  type CompareFigures,
+  type CompareParameters,
+  comparisonTable,
+  transportTitle,
+} from '../bench/comparison.js';
 import type {
   FanOutFailure,
   FanOutFigures,
@@ -28,6 +33,7 @@ import type { PlanParameters, PlanRound, PlanSummary, Prediction } from '../benc
 import type { PublishFigures, PublishParameters } from '../bench/publish.js';
 import { type Result, readResult } from '../bench/results.js';
 import type { ShortPollFigures, ShortPollParameters } from '../bench/short-poll.js';
+import { type Figure, fixed, ms, nanoseconds, percent, short } from '../bench/table.js';
 import { RIVALS, TARGETS, TARGET_TITLES, type TargetName } from '../bench/targets.js';
 import { roundsLeft } from '../bench/verdict.js';
 
@@ -47,7 +53,7 @@ const MEMORY_TITLES: [target: TargetName, title: string][] = [
   ['node-http', 'node:http, a stream'],
   ['better-sse', 'better-sse, a stream'],
 ];
-/** The rivals stand in a table only when somebody has measured them; the floors always do. */
+/** Tables always have a row for these, for rivals only where they were measured. */
 const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
   'holdline',
   'holdline-ws',
@@ -55,7 +61,7 @@ const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
   'send-loop',
 ]);
 
-/** Half of a core, so that there is room for events. */
+/** Share of a core for idle clients. The other half is for events. */
 const QUIET_CORE_SHARE = 0.5;
 const QUIET_POLL_SECONDS = [2, 10, 60];
 
@@ -101,7 +107,8 @@ for (const name of FILES) {
 if (outOfDate.length === 0) console.log('the figures are up to date');
 else
   console.log(
-    `${outOfDate.join(', ')} ${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
+    `${outOfDate.join(', ')} ` +
+      `${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
   );
 process.exit(checkOnly && outOfDate.length > 0 ? 1 : 0);
 
@@ -140,12 +147,12 @@ function fanOutTable(): string {
       return [
         fanOutTitle(target, ofRow[0], result),
         cell(ofRow[0]?.sendBuffer, (sendBuffer) => sendBuffer),
-        at(10, (figures) => time(figures.p50Ms)),
-        at(10, (figures) => time(figures.p99Ms)),
-        at(100, (figures) => count(figures.deliveriesPerSecond)),
-        at(100, (figures) => time(figures.p99Ms)),
-        at(1000, (figures) => count(figures.deliveriesPerSecond)),
-        at(1000, (figures) => count(figures.acceptedPerSecond)),
+        at(10, (figures) => ms(figures.p50Ms)),
+        at(10, (figures) => ms(figures.p99Ms)),
+        at(100, (figures) => short(figures.deliveriesPerSecond)),
+        at(100, (figures) => ms(figures.p99Ms)),
+        at(1000, (figures) => short(figures.deliveriesPerSecond)),
+        at(1000, (figures) => short(figures.acceptedPerSecond)),
         at(1000, (figures) => acceptToDeliver(figures)),
       ];
     });
@@ -155,37 +162,39 @@ function fanOutTable(): string {
   const { parameters, summary } = result;
   rows.push(...failureRows(summary.failures ?? []));
   const notes = [
-    `${count(parameters.lines)} connections where no other number is given, ${parameters.eventBytes}-byte events, one server process on ` +
-      `one core; medians of ${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
+    `${short(parameters.lines)} connections where no other number is given, ` +
+      `${parameters.eventBytes}-byte events, one server process on ` +
+      'one core; medians of ' +
+      `${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
       `the servers in turn, rivals in one. Latency counts from the moment an event was due.`,
     ...discardedNote(summary.figures),
     ...(summary.failures ?? []).map(
       ({ target, ratePerSecond, lines, why }) =>
-        `${TARGET_TITLES[target]} with ${count(lines)} lines at ${ratePerSecond}/s: ${why.split('\n', 1)[0]}.`,
+        `${TARGET_TITLES[target]} with ${short(lines)} lines at ${ratePerSecond}/s: ` +
+        `${why.split('\n', 1)[0]}.`,
     ),
   ];
   if (summary.figures.some((figures) => figures.undelivered > 0)) {
     notes.push(
-      '‡ accepted faster than delivered: events were still on their way ten seconds after the end, and are not in the percentile.',
+      '‡ accepted faster than delivered: events were still on their way ten seconds after the ' +
+        'end, and are not in the percentile.',
     );
   }
   notes.push(caption(result));
   return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/**
- * A rival that could not be measured with so many lines has a row that says so; why stands below.
- */
+/** A row for each rival that could not be measured with so many lines. A note says why. */
 function failureRows(failures: readonly FanOutFailure[]): string[][] {
   const names = new Set(
-    failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${count(lines)} connections`),
+    failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${short(lines)} connections`),
   );
   return [...names].map((name) => {
     const at = (ratePerSecond: number, cells: number): string[] => {
       const hasFailed = failures.some(
         (failure) =>
           failure.ratePerSecond === ratePerSecond &&
-          name === `${TARGET_TITLES[failure.target]}, ${count(failure.lines)} connections`,
+          name === `${TARGET_TITLES[failure.target]}, ${short(failure.lines)} connections`,
       );
       return Array.from({ length: cells }, () => (hasFailed ? 'failed' : '–'));
     };
@@ -193,7 +202,7 @@ function failureRows(failures: readonly FanOutFailure[]): string[][] {
   });
 }
 
-/** With the number of lines where a rival was given fewer than the others. */
+/** The title, with the number of lines where a rival had fewer than the others. */
 function fanOutTitle(
   target: TargetName,
   figures: FanOutFigures | undefined,
@@ -202,7 +211,7 @@ function fanOutTitle(
   const title = target === 'holdline' ? `**${TARGET_TITLES[target]}**` : TARGET_TITLES[target];
   if (figures === undefined || result === undefined || !(figures.lines < result.parameters.lines))
     return title;
-  return `${title}, ${count(figures.lines)} connections`;
+  return `${title}, ${short(figures.lines)} connections`;
 }
 
 function fanOutRatioTable(): string {
@@ -224,7 +233,7 @@ function fanOutRatioTable(): string {
   return withCaption(table(head, rows), result);
 }
 
-/** WebSocket beside SSE: what the same server does by each, and the median of the rounds' pairs. */
+/** The same server with WebSocket and with SSE, and the median ratio over the pairs of rounds. */
 function fanOutWebSocketTable(): string {
   const result = readResult('fan-out') as
     | Result<FanOutParameters, unknown, FanOutSummary>
@@ -233,16 +242,16 @@ function fanOutWebSocketTable(): string {
   const rows = [100, 1000].flatMap((ratePerSecond) => {
     const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
     const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
-      // A result from before there was WebSocket has no writes.
+      // Older results, without WebSocket, have no writes.
       const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
         ? figuresAt(result, target, ratePerSecond)
         : undefined;
       return [
         `${target === 'holdline' ? 'SSE' : 'WebSocket'}, ${ratePerSecond} events/s`,
-        cell(figures, ({ deliveriesPerSecond }) => count(deliveriesPerSecond)),
-        cell(figures, ({ writesPerSecond }) => count(writesPerSecond)),
+        cell(figures, ({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
+        cell(figures, ({ writesPerSecond }) => short(writesPerSecond)),
         cell(figures, ({ wireBytesPerSecond }) => fixed(wireBytesPerSecond / 1e6, 0)),
-        cell(figures, ({ p99Ms }) => time(p99Ms)),
+        cell(figures, ({ p99Ms }) => ms(p99Ms)),
         cell(figures, ({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
       ];
     });
@@ -281,10 +290,10 @@ function fanOutCostTable(): string {
     fanOutTitle(figures.target, figures, result).replaceAll('*', ''),
     String(figures.ratePerSecond),
     keptRounds(figures),
-    share(figures.serverCpuShare),
+    percent(figures.serverCpuShare),
     fixed(figures.serverCpuUsPerDelivery, 2),
-    figures.loopDelayP99Ms === null ? '–' : time(figures.loopDelayP99Ms),
-    share(figures.clientCoreShare),
+    figures.loopDelayP99Ms === null ? '–' : ms(figures.loopDelayP99Ms),
+    percent(figures.clientCoreShare),
     `${figures.lost} · ${figures.doubled} · ${figures.outOfOrder} · ${figures.gapEvents}`,
   ]);
   return withCaption(
@@ -318,7 +327,7 @@ function acceptTable(): string {
   const result = readResult('accept') as
     | Result<AcceptParameters, unknown, AcceptFigures[]>
     | undefined;
-  const lines = result === undefined ? '15,000' : count(result.parameters.lines);
+  const lines = result === undefined ? '15,000' : short(result.parameters.lines);
   const head = [
     '',
     '',
@@ -330,8 +339,8 @@ function acceptTable(): string {
   const rows = (result?.summary ?? []).map((figures) => [
     TARGET_TITLES[figures.target],
     figures.variant,
-    isDiscarded(figures) ? `at most ${time(figures.elapsedMsAtMost)}` : time(figures.elapsedMs),
-    count(figures.linesPerSecond),
+    isDiscarded(figures) ? `at most ${ms(figures.elapsedMsAtMost)}` : ms(figures.elapsedMs),
+    short(figures.linesPerSecond),
     fixed(figures.serverCpuUsPerLine, 0),
     keptRounds(figures),
   ]);
@@ -347,7 +356,7 @@ function idleTable(): string {
   const figures = result?.summary[0];
   const row = [
     TARGET_TITLES.holdline,
-    cell(figures, ({ cpuShare }) => share(cpuShare)),
+    cell(figures, ({ cpuShare }) => percent(cpuShare)),
     cell(
       figures,
       ({ heartbeatsPerLine }) =>
@@ -368,10 +377,10 @@ function publishTable(): string {
       ? [
           TARGET_TITLES[figures.target],
           figures.mode,
-          keptCell(figures, ({ requestsPerSecond }) => count(requestsPerSecond)),
-          count(figures.eventsPerSecond),
-          share(figures.serverCpuShare),
-          share(figures.clientCpuShare),
+          keptCell(figures, ({ requestsPerSecond }) => short(requestsPerSecond)),
+          short(figures.eventsPerSecond),
+          percent(figures.serverCpuShare),
+          percent(figures.clientCpuShare),
           keptRounds(figures),
         ]
       : [TARGET_TITLES[figures.target], figures.mode, 'not borne', 'not borne', '–', '–', '–'],
@@ -382,10 +391,7 @@ function publishTable(): string {
   );
 }
 
-/**
- * What each mechanism does of what is offered, and what it costs; divided by the first, which is
- * Holdline's own.
- */
+/** What each mechanism delivers and costs, also relative to the first, which is Holdline's own. */
 function alternativesTable(): string {
   const result = readResult('alternatives') as
     | Result<AlternativesParameters, unknown, AlternativesFigures[]>
@@ -406,15 +412,15 @@ function alternativesTable(): string {
       .filter((figures) => figures.ratePerSecond === ratePerSecond)
       .map((figures) => [
         alternativeTitle(figures.name),
-        keptCell(figures, ({ deliveriesPerSecond }) => count(deliveriesPerSecond)),
-        time(figures.p99Ms),
+        keptCell(figures, ({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
+        ms(figures.p99Ms),
         fixed(figures.serverCpuUsPerDelivery, 2),
-        count(figures.writesPerSecond),
-        share(figures.collectingShare),
+        short(figures.writesPerSecond),
+        percent(figures.collectingShare),
         `${fixed(figures.heapBytesPerLine, 0)} B`,
         keptRounds(figures),
       ]);
-    return table([`${ratePerSecond} events/s to ${count(parameters.lines)} lines`, ...head], rows);
+    return table([`${ratePerSecond} events/s to ${short(parameters.lines)} lines`, ...head], rows);
   });
   const notes = [...discardedNote(summary), caption(result)];
   return `${tables.join('\n\n')}\n\n<sub>${notes.join('<br>\n')}</sub>`;
@@ -431,13 +437,13 @@ function heapTable(): string {
   return withCaption(table(['', 'a line', 'objects a line'], rows), result);
 }
 
-/** The tables of the first so many scenes. */
+/** A table for each of the first so many scenes. */
 function knobsTable(sceneCount = Infinity): string {
   const result = readResult('knobs') as
     | Result<KnobsParameters, unknown, KnobsFigures[]>
     | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- knobs\``;
-  // What was done stands above the settings that it was done with.
+  // The scene is above its settings.
   const scenes = [...new Set(result.summary.map(({ scene }) => scene))].slice(0, sceneCount);
   const tables = scenes.map((scene) => {
     const figures = result.summary.filter((one) => one.scene === scene);
@@ -478,15 +484,15 @@ function longPollTable(): string {
     const figures = result?.summary.find((entry) => entry.target === target);
     return [
       TARGET_TITLES[target],
-      cell(figures, ({ shotP50Ms }) => time(shotP50Ms)),
-      cell(figures, ({ shotP99Ms }) => time(shotP99Ms)),
-      cell(figures, ({ shotMaxMs }) => time(shotMaxMs)),
-      cell(figures, ({ shotClientBusyShare }) => share(shotClientBusyShare)),
-      cell(figures, ({ againP50Ms }) => time(againP50Ms)),
-      cell(figures, ({ againP99Ms }) => time(againP99Ms)),
-      cell(figures, ({ againMaxMs }) => time(againMaxMs)),
+      cell(figures, ({ shotP50Ms }) => ms(shotP50Ms)),
+      cell(figures, ({ shotP99Ms }) => ms(shotP99Ms)),
+      cell(figures, ({ shotMaxMs }) => ms(shotMaxMs)),
+      cell(figures, ({ shotClientBusyShare }) => percent(shotClientBusyShare)),
+      cell(figures, ({ againP50Ms }) => ms(againP50Ms)),
+      cell(figures, ({ againP99Ms }) => ms(againP99Ms)),
+      cell(figures, ({ againMaxMs }) => ms(againMaxMs)),
       cell(figures, ({ serverCpuUsPerPoll }) => fixed(serverCpuUsPerPoll, 1)),
-      cell(figures, ({ clientCpuShare }) => share(clientCpuShare)),
+      cell(figures, ({ clientCpuShare }) => percent(clientCpuShare)),
     ];
   });
   return withCaption(groupedTable(head, rows), result);
@@ -509,12 +515,12 @@ function shortPollTable(): string {
   const rows = (result?.summary ?? []).map((figures) => [
     `${TARGET_TITLES[figures.target]}, ${figures.kind}`,
     figures.pipelined === 1 ? 'no' : String(figures.pipelined),
-    keptCell(figures, ({ requestsPerSecond }) => count(requestsPerSecond)),
+    keptCell(figures, ({ requestsPerSecond }) => short(requestsPerSecond)),
     figures.shareOfFloor === null ? '' : `${fixed(figures.shareOfFloor, 2)} ×`,
     figures.shareOfFloorOfRounds.map((value) => fixed(value, 2)).join(' · '),
     fixed(figures.serverCpuUsPerRequest, 2),
-    share(figures.serverCpuShare),
-    share(figures.clientCpuShare),
+    percent(figures.serverCpuShare),
+    percent(figures.clientCpuShare),
   ]);
   return withCaption(
     table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
@@ -528,53 +534,26 @@ function compareTable(): string {
     | undefined;
   if (result === undefined) return `${NOT_MEASURED} yet: \`npm run compare\``;
   const { parameters, summary } = result;
-  const row = (name: string, pick: (figures: CompareFigures) => string): string[] => [
-    name,
-    ...summary.map(pick),
-  ];
-  const rows = [
-    row('latency p50', ({ p50Ms }) => time(p50Ms)),
-    row('latency p99', ({ p99Ms }) => time(p99Ms)),
-    row('latency p99.9', ({ p999Ms }) => time(p999Ms)),
-    row('server, of a core', ({ serverCpuShare }) => share(serverCpuShare)),
-    row(
-      'server CPU a delivered event',
-      ({ serverCpuUsPerDelivery }) => `${fixed(serverCpuUsPerDelivery, 1)} µs`,
-    ),
-    row('memory a client, server process', ({ rssBytesPerClient }) => kib(rssBytesPerClient)),
-    row('memory a client, kernel, both ends', ({ kernelBytesPerClient }) =>
-      kib(kernelBytesPerClient),
-    ),
-    row('requests a client and minute', ({ requestsPerClientMinute }) =>
-      fixed(requestsPerClientMinute, 0),
-    ),
-    row('of its answers, empty', ({ emptyShare, requestsPerClientMinute }) =>
-      requestsPerClientMinute === 0 ? '–' : share(emptyShare),
-    ),
-    row('received a client and minute', ({ bytesPerClientMinute }) => kib(bytesPerClientMinute)),
-    row('lost, doubled, out of order, gaps', ({ faults }) => String(faults)),
-  ];
+  const { head, rows } = comparisonTable(summary, parameters);
   const notes = [
-    `${count(parameters.connections)} clients (memory: ${count(parameters.heldConnections)}), ${parameters.ratePerSecond} event/s of ` +
-      `${parameters.eventBytes} bytes for ${parameters.seconds} s each, from a fresh server process. Latency counts from the moment an event was due.`,
+    `${short(parameters.connections)} clients (memory: ${short(parameters.heldConnections)}), ` +
+      `${parameters.ratePerSecond} event/s of ` +
+      `${parameters.eventBytes} bytes for ${parameters.seconds} s each, from a fresh server ` +
+      'process. Latency counts from the moment an event was due.',
     ...(summary.some(({ clientLimited }) => clientLimited)
       ? [
           `The load client was the limit of ${summary
             .filter(({ clientLimited }) => clientLimited)
-            .map(({ way }) => wayTitle(way, parameters))
+            .map(({ way }) => transportTitle(way, parameters))
             .join(', ')}: the server may do better.`,
         ]
       : []),
     caption(result),
   ];
-  const head = ['', ...summary.map(({ way }) => wayTitle(way, parameters))];
   return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
-/**
- * What it takes when nothing is published: heartbeats of lines, and polls that are answered empty.
- * Worked out, not measured as one.
- */
+/** Cost without events: heartbeats, and empty answers to polls. Computed, not measured. */
 function quietTable(): string {
   const idle = readResult('idle') as Result<IdleParameters, unknown, IdleFigures[]> | undefined;
   const polls = readResult('short-poll') as
@@ -591,7 +570,7 @@ function quietTable(): string {
   const cost = (usPerSecond: number | undefined): string =>
     cell(usPerSecond, (us) => `${fixed(us, us < 10 ? 1 : 0)} µs`);
   const many = (usPerSecond: number | undefined): string =>
-    cell(usPerSecond, (us) => count(Math.floor((QUIET_CORE_SHARE * 1e6) / us / 100) * 100));
+    cell(usPerSecond, (us) => short(Math.floor((QUIET_CORE_SHARE * 1e6) / us / 100) * 100));
   const rows = [
     [
       `a line of SSE, a heartbeat every ${idle?.parameters.heartbeatSeconds ?? 15} s`,
@@ -647,16 +626,17 @@ function planTable(): string {
   const off = ({ off: by }: Prediction): string =>
     `${by < 0 ? '−' : '+'}${fixed(Math.abs(by) * 100, 0)} %`;
   const rows = (result?.rounds ?? []).map((round) => [
-    `${count(round.lines)} lines, ${round.ratePerSecond}/s of ${count(round.eventBytes)} B${round.passed ? '' : ' **out of tolerance**'}`,
+    `${short(round.lines)} lines, ${round.ratePerSecond}/s of ${short(round.eventBytes)} ` +
+      `B${round.passed ? '' : ' **out of tolerance**'}`,
     String(round.round),
     both(round.memoryBytes, mib),
     off(round.memoryBytes),
     both(round.userBytes, mib),
     both(round.kernelBytes, mib),
-    both(round.cpuShare, share),
+    both(round.cpuShare, percent),
     off(round.cpuShare),
-    both(round.p50Ms, time),
-    both(round.p99Ms, time),
+    both(round.p50Ms, ms),
+    both(round.p99Ms, ms),
   ]);
   return withCaption(
     table(head, rows.length > 0 ? rows : [notMeasured('plan', head.length)]),
@@ -697,21 +677,21 @@ function figuresAt(
 }
 
 function acceptToDeliver(figures: FanOutFigures): string {
-  return time(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
+  return ms(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
 }
 
-/** Both are missing in a result from before rounds were discarded. */
+/** Both are missing in older results, in which no round was discarded. */
 interface KeptRounds {
   rounds?: number;
   discardedRounds?: number;
 }
 
-/** No round is left. */
+/** True when all rounds were discarded. */
 function isDiscarded({ rounds, discardedRounds }: KeptRounds): boolean {
   return rounds !== undefined && discardedRounds === rounds;
 }
 
-/** A figure is of the rounds that count: where none did, the cell says so. */
+/** A figure of the rounds that were kept. Where none was, the cell says so. */
 function keptCell<T extends KeptRounds>(
   figures: T | undefined,
   draw: (figures: T) => string,
@@ -730,7 +710,8 @@ function keptRounds({ rounds, discardedRounds }: KeptRounds): string {
 function discardedNote(figures: readonly KeptRounds[]): string[] {
   if (!figures.some(({ discardedRounds = 0 }) => discardedRounds > 0)) return [];
   return [
-    'Rounds in which the load client was at its limit, or nobody was and yet something was missing, are discarded.',
+    'Rounds in which the load client was at its limit, or nobody was and yet something was ' +
+      'missing, are discarded.',
   ];
 }
 
@@ -751,9 +732,7 @@ function table(head: string[], rows: string[][]): string {
   ].join('\n');
 }
 
-/**
- * Markdown knows one head row: what stands above a group of columns is repeated in each of them.
- */
+/** Markdown has one head row, so the name of a group is repeated in each of its columns. */
 function groupedTable(head: string[][], rows: string[][]): string {
   const [above, below] = head as [string[], string[]];
   let group = '';
@@ -771,46 +750,9 @@ function withCaption(text: string, result: Result | undefined): string {
 function caption(result: Result): string {
   const { machine } = result;
   return (
-    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, glibc ${machine.glibc}, Node ${machine.node}, ${machine.uWebSockets}; ` +
+    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, glibc ${machine.glibc}, ` +
+    `Node ${machine.node}, ${machine.uWebSockets}; ` +
     `${machine.pinned}; send buffer: ${machine.sendBuffer}; ${result.startedAt.slice(0, 10)}, ` +
     `commit ${machine.commit}${machine.dirty ? ' with changes' : ''}.`
   );
-}
-
-/** JSON has null where a figure was NaN: nothing was recorded. */
-type Figure = number | null;
-
-function fixed(value: Figure, digits: number): string {
-  return value === null ? '–' : value.toFixed(digits);
-}
-
-function time(valueMs: Figure): string {
-  if (valueMs === null) return '–';
-  if (valueMs >= 10_000) return `${(valueMs / 1000).toFixed(0)} s`;
-  if (valueMs >= 1000) return `${(valueMs / 1000).toFixed(1)} s`;
-  return `${valueMs < 10 ? valueMs.toFixed(1) : valueMs.toFixed(0)} ms`;
-}
-
-function nanoseconds(value: Figure): string {
-  if (value === null) return '–';
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} ms`;
-  if (value >= 1e3) return `${(value / 1e3).toFixed(2)} µs`;
-  return `${value.toFixed(0)} ns`;
-}
-
-function kib(bytes: number): string {
-  return `${fixed(bytes / 1024, 1)} KiB`;
-}
-
-function share(value: Figure): string {
-  if (value === null) return '–';
-  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
-}
-
-/** 1.50 M, 228 k, 15,000, 560 */
-function count(value: Figure): string {
-  if (value === null) return '–';
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
-  if (value >= 1e5) return `${(value / 1e3).toFixed(0)} k`;
-  return Math.round(value).toLocaleString('en-US');
 }

@@ -16,6 +16,7 @@ import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { FAULT_LOG_MS } from './limits.js';
 import { nearestName } from './options/spelling.js';
+import { complain, onSignals } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
@@ -37,12 +38,6 @@ const LOG_BACKLOG_BYTES = 1024 * 1024;
  * not keep the process.
  */
 const LOG_CLOSE_MS = 1000;
-
-/**
- * One Ctrl-C under `npm start` arrives twice, from the terminal and from npm, a few milliseconds
- * apart; it is one wish.
- */
-const SAME_SIGNAL_MS = 100;
 
 /** A command of `holdline`. */
 interface Command {
@@ -262,23 +257,13 @@ function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } 
  */
 function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | undefined;
-    const onSignal = (signal: NodeJS.Signals): void => {
-      const atMs = performance.now();
-      if (first === undefined) {
-        first = { signal, atMs };
-        resolve(signal);
-      } else if (signal !== first.signal || atMs - first.atMs > SAME_SIGNAL_MS) {
-        onSecond(signal);
-      }
-    };
-    process.on('SIGTERM', onSignal);
-    process.on('SIGINT', onSignal);
+    let isFirst = true;
+    onSignals((signal) => {
+      if (isFirst) resolve(signal);
+      else onSecond(signal);
+      isFirst = false;
+    });
   });
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
 }
 
 /** A failure in words, and whether the command line or the machine is to blame. */

@@ -17,7 +17,7 @@ import { fitProfile } from '../src/tools/capacity/fit.js';
 import { htmlReport } from '../src/tools/capacity/html-report.js';
 import {
   fitFactors,
-  fitLine,
+  fitLinear,
   predictionError,
   sumOf,
   valueAt,
@@ -55,7 +55,7 @@ const anyDemand: fc.Arbitrary<Demand> = fc.record({
 
 const more = amount(1, 3);
 
-describe('a line through points', () => {
+describe('a linear fit', () => {
   it('is found again, and misses nothing that lies on it', () => {
     fc.assert(
       fc.property(
@@ -63,24 +63,26 @@ describe('a line through points', () => {
         amount(-1e6, 1e6),
         fc.uniqueArray(fc.integer({ min: 0, max: 1e5 }), { minLength: 3 }),
         (slope, intercept, xs) => {
-          const line = fitLine(xs.map((x) => ({ x, y: intercept + slope * x })));
+          const model = fitLinear(xs.map((x) => ({ x, y: intercept + slope * x })));
           const scale = Math.abs(intercept) + Math.abs(slope) * 1e5 + 1;
           for (const x of [0, 17, 1e5])
-            expect(Math.abs(valueAt(line, x) - (intercept + slope * x)) / scale).toBeLessThan(1e-9);
-          expect(line.slopeError * 1e5).toBeLessThan(scale * 1e-4);
+            expect(Math.abs(valueAt(model, x) - (intercept + slope * x)) / scale).toBeLessThan(
+              1e-9,
+            );
+          expect(model.slopeError * 1e5).toBeLessThan(scale * 1e-4);
         },
       ),
     );
   });
 
   it('is the less sure the farther from its points', () => {
-    const line = fitLine([10, 20, 30, 40].map((x, nth) => ({ x, y: x + (nth % 2) })));
-    expect(predictionError(line, 25)).toBeGreaterThan(0);
-    expect(predictionError(line, 400)).toBeGreaterThan(3 * predictionError(line, 25));
+    const model = fitLinear([10, 20, 30, 40].map((x, nth) => ({ x, y: x + (nth % 2) })));
+    expect(predictionError(model, 25)).toBeGreaterThan(0);
+    expect(predictionError(model, 400)).toBeGreaterThan(3 * predictionError(model, 25));
   });
 
   it('needs two different xs', () => {
-    expect(() => fitLine([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
+    expect(() => fitLinear([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
   });
 });
 
@@ -437,10 +439,10 @@ describe('a plan', () => {
   it('goes on without a limit that nothing keeps to, and says so', () => {
     const plan = planFor({ p99Ms: 1 });
     expect(plan.bound).not.toBe('latency');
-    expect(plan.remarks[0]).toMatch(/^latency: not even one line keeps to p99 ≤ 1 ms/);
+    expect(plan.remarks[0]).toMatch(/^latency: not even one line stays within p99 ≤ 1 ms/);
   });
 
-  it('bends where p99 doubles or the core is busy, below the ceiling', () => {
+  it('has its latency rise where p99 doubles or the core is busy, below the ceiling', () => {
     const plan = planFor();
     const at = (eventsPerSecond: number): Plan => planFor({ eventsPerSecond });
     expect(plan.kneePerSecond.value).toBeGreaterThan(0);
@@ -461,7 +463,7 @@ describe('a kept profile', () => {
 
   test.each([
     ['another schema', { ...profile, schema: 2 }, 'has schema 2, and this version reads 1'],
-    ['something else', { connections: 5 }, 'is no profile'],
+    ['something else', { connections: 5 }, 'is not a profile'],
     [
       'a number that is none',
       { ...profile, windows: profile.windows.map((window) => ({ ...window, lines: '5' })) },
@@ -527,10 +529,10 @@ describe('the report', () => {
     planFor({ subscribers: 30_000, p99Ms: 2_000 }, { fileLimit: 100_000 }),
   );
 
-  it('says in a sentence what it comes to, and how sure each figure is', () => {
+  it('begins with a sentence, and has the margin of error of each figure', () => {
     const text = tableOf(report);
     expect(text.split('\n')[0]).toBe(
-      '30,000 subscribers at 10 events/s of 256 B: 2 processes on 2 machines like this one; first to bind: network link.',
+      '30,000 subscribers at 10 events/s of 256 B: 2 processes on 2 machines like this one; first limit: network link.',
     );
     expect(text).toContain('extrapolated ×1.5');
     expect(text).toContain('ulimit -n 200000');
@@ -549,10 +551,10 @@ describe('the report', () => {
     expect(back).toEqual(report);
   });
 
-  it('does not tell an error that says nothing', () => {
+  it('does not show a margin that says nothing', () => {
     expect(sureness({ value: 1, plusMinus: 0.123, beyond: 1 })).toBe('± 12 %');
     expect(sureness({ value: 1, plusMinus: 0.5, beyond: 2.04 })).toBe('± 50 %, extrapolated ×2.0');
-    expect(sureness({ value: 1, plusMinus: 40, beyond: 1 })).toBe('not sure at all');
+    expect(sureness({ value: 1, plusMinus: 40, beyond: 1 })).toBe('very uncertain');
   });
 });
 

@@ -1,6 +1,11 @@
-/** Socket memory of the cgroup, from files as machines and containers have them. */
+/** Control groups, from files as machines and containers have them. */
 import { expect, test } from 'vitest';
-import { readCgroupSockets } from '../src/linux/cgroup.js';
+import {
+  cgroupFolders,
+  readCgroupMemory,
+  readCgroupSockets,
+  readCpuQuota,
+} from '../src/linux/cgroup.js';
 
 const STAT = 'anon 4096\nfile 8192\nsock 1310720\nshmem 0\n';
 const V2_MOUNT = '31 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate';
@@ -75,4 +80,44 @@ test.each<[string, Readonly<Record<string, string>>, object | undefined]>([
   ['no /proc', {}, undefined],
 ])('%s', (_name, files, expected) => {
   expect(readCgroupSockets((path) => files[path])).toEqual(expected);
+});
+
+test('the folders are those of the own group and of those above it, of both versions', () => {
+  const foldersIn = (groups: string, mounts: string, controller: string): string[] =>
+    cgroupFolders(controller, (path) => (path === '/proc/self/cgroup' ? groups : mounts));
+  const v1 = '9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n';
+  expect(foldersIn(v1, V1_MOUNTS, 'memory')).toEqual([
+    '/sys/fs/cgroup/memory/a/b',
+    '/sys/fs/cgroup/memory/a',
+    '/sys/fs/cgroup/memory',
+  ]);
+  expect(foldersIn(v1, V1_MOUNTS, 'cpu')).toEqual(['/sys/fs/cgroup/cpu,cpuacct']);
+  expect(foldersIn('0::/system.slice/holdline.service\n', V2_MOUNT, 'memory')).toEqual([
+    '/sys/fs/cgroup/system.slice/holdline.service',
+    '/sys/fs/cgroup/system.slice',
+    '/sys/fs/cgroup',
+  ]);
+  expect(foldersIn('', V2_MOUNT, 'memory')).toEqual([]);
+});
+
+test('the tightest limit of all those groups counts', () => {
+  const files: Readonly<Record<string, string>> = {
+    '/proc/self/cgroup': '0::/a/b\n',
+    '/proc/self/mountinfo': V2_MOUNT,
+    '/sys/fs/cgroup/a/b/memory.max': 'max\n',
+    '/sys/fs/cgroup/a/memory.max': '1048576\n',
+    '/sys/fs/cgroup/a/b/cpu.max': '150000 100000\n',
+    '/sys/fs/cgroup/a/cpu.max': 'max 100000\n',
+  };
+  expect(readCgroupMemory((path) => files[path])).toBe(1_048_576);
+  expect(readCpuQuota((path) => files[path])).toBe(1.5);
+  const old: Readonly<Record<string, string>> = {
+    '/proc/self/cgroup': '4:memory:/a\n1:cpu,cpuacct:/a\n',
+    '/proc/self/mountinfo': V1_MOUNTS,
+    '/sys/fs/cgroup/memory/a/memory.limit_in_bytes': '9223372036854771712\n',
+    '/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us': '-1\n',
+    '/sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us': '100000\n',
+  };
+  expect(readCgroupMemory((path) => old[path])).toBe(Infinity);
+  expect(readCpuQuota((path) => old[path])).toBe(Infinity);
 });

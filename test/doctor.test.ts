@@ -1,23 +1,18 @@
 /**
- * What the doctor makes of facts: of made-up machines, and of what might be seen through a proxy.
+ * The doctor's checks, on made-up machines and on what might be seen through a proxy.
  */
 
 import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkMachine, isInRange, retryTimeMs, type Plan } from '../src/tools/doctor/checks.js';
-import {
-  bytesInWords,
-  inWords,
-  timeInWords,
-  type Finding,
-  type Level,
-} from '../src/tools/doctor/finding.js';
-import { cgroupFolders, readMachine, type Machine } from '../src/tools/doctor/machine.js';
+import { checkMachine, isInRange } from '../src/tools/doctor/checks.js';
+import type { Finding, Level } from '../src/tools/doctor/finding.js';
+import { readMachine, type Machine, type Plan } from '../src/tools/doctor/machine.js';
 import { doctorHelp, parseDoctorOptions } from '../src/tools/doctor/options.js';
-import { checkPassage } from '../src/tools/doctor/passage-checks.js';
+import { checkPath } from '../src/tools/doctor/path-checks.js';
 import { reportOf, textOf } from '../src/tools/doctor/report.js';
-import type { Passage } from '../src/tools/doctor/through.js';
+import type { ProxyPath } from '../src/tools/doctor/proxy-path.js';
+import { retryTimeMs } from '../src/tools/doctor/tcp-checks.js';
 import { HoldlineError } from '../src/errors.js';
 
 const KiB = 1024;
@@ -73,12 +68,12 @@ function finding(name: string, machine: Partial<Machine> = {}, plan: Partial<Pla
 }
 
 describe('a machine', () => {
-  it('that carries the lines has no fault, and nothing to mend', () => {
-    expect(findings().filter(({ level, mend }) => level !== 'ok' || mend !== null)).toEqual([]);
+  it('that can hold the lines has no fault, and nothing to fix', () => {
+    expect(findings().filter(({ level, fix }) => level !== 'ok' || fix !== null)).toEqual([]);
     expect(new Set(findings().map(({ name }) => name)).size).toBe(17);
   });
 
-  it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, mend: RegExp]>([
+  it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, fix: RegExp]>([
     ['node', { nodeVersion: '18.20.1' }, 'problem', /^18\.20\.1$/, /Node 22/],
     ['node', { nodeVersion: '24.0.0' }, 'problem', /^24\.0\.0$/, /Node 22/],
     ['libc', { glibcVersion: undefined }, 'problem', /musl/, /bookworm/],
@@ -92,11 +87,11 @@ describe('a machine', () => {
       'file-limit',
       { fileLimit: 1024 },
       'problem',
-      /^1,024, which is 860 lines$/,
+      /^1,024, enough for 860 lines$/,
       /^ulimit -n 10164, or LimitNOFILE=10164/,
     ],
     ['file-limit', { fileLimit: 10_163 }, 'problem', /9,999 lines/, /10164/],
-    ['file-limit', { fileLimit: undefined }, 'advice', /not told/, /ulimit/],
+    ['file-limit', { fileLimit: undefined }, 'advice', /not reported/, /ulimit/],
     [
       'file-limit',
       { fileLimit: 64, fileCeiling: 4096 },
@@ -108,7 +103,7 @@ describe('a machine', () => {
       'memory',
       { cgroupMemoryBytes: 256 * MiB },
       'problem',
-      /^256 MiB, as the control group says$/,
+      /^256 MiB, the limit of the control group$/,
       /MemoryMax=7\d\dM/,
     ],
     ['memory', { cgroupMemoryBytes: 512 * MiB }, 'advice', /^512 MiB/, /--memory=/],
@@ -184,7 +179,7 @@ describe('a machine', () => {
       'dead-peers',
       WITHOUT_KOFFI,
       'advice',
-      /tcp_retries2 15: held for about 15 min$/,
+      /tcp_retries2 15: held for about 15\.4 min$/,
       /koffi.*tcp_retries2=8/,
     ],
     [
@@ -195,11 +190,11 @@ describe('a machine', () => {
       /nf_conntrack_max=32768$/,
     ],
     ['tracking', { tracked: { count: 0, max: 8_192 } }, 'advice', /0 in use/, /nf_conntrack_max/],
-  ])('with a fault of %s is told of it: %j', (name, machine, level, value, mend) => {
+  ])('with a fault of %s has a finding: %j', (name, machine, level, value, fix) => {
     expect(finding(name, machine)).toMatchObject({
       level,
       value: expect.stringMatching(value) as string,
-      mend: expect.stringMatching(mend) as string,
+      fix: expect.stringMatching(fix) as string,
     });
   });
 
@@ -212,10 +207,10 @@ describe('a machine', () => {
     ['dead-peers', { ...WITHOUT_KOFFI, tcpRetries: 8 }],
     ['tracking', { tracked: { count: 0, max: 10_000 } }],
   ])('has no fault of %s: %j', (name, machine) => {
-    expect(finding(name, machine)).toMatchObject({ level: 'ok', mend: null });
+    expect(finding(name, machine)).toMatchObject({ level: 'ok', fix: null });
   });
 
-  it('that tells little is judged by what it tells', () => {
+  it('that reports little is checked by what it reports', () => {
     const unknown = Object.fromEntries(
       [
         'swapBytes',
@@ -239,18 +234,18 @@ describe('a machine', () => {
     expect(names).toEqual(['node', 'native', 'socket-options', 'cores', 'file-limit', 'memory']);
   });
 
-  it('that has options that are not wanted is told which would help', () => {
+  it('without socket options gets the option that would help', () => {
     const plan = { socketSendBufferBytes: 0, deadPeerTimeoutMs: 0 };
     const bare = { sockets: { options: {}, problems: [] } };
     expect(finding('socket-options', bare, plan)).toMatchObject({
       level: 'ok',
       value: 'none wanted',
     });
-    expect(finding('tcp-memory', bare, plan).mend).toBe('--socket-send-buffer 64KiB');
-    expect(finding('dead-peers', bare, plan).mend).toMatch(/^--dead-peer-timeout 60s; or/);
+    expect(finding('tcp-memory', bare, plan).fix).toBe('--socket-send-buffer 64KiB');
+    expect(finding('dead-peers', bare, plan).fix).toMatch(/^--dead-peer-timeout 60s; or/);
     expect(finding('dead-peers', {}, { deadPeerTimeoutMs: 600_000 })).toMatchObject({
       level: 'advice',
-      mend: '--dead-peer-timeout 60s',
+      fix: '--dead-peer-timeout 60s',
     });
   });
 
@@ -325,42 +320,10 @@ describe('what is computed', () => {
       true,
     );
   });
-
-  it('is where the control groups stand, of both versions, from the own one up', () => {
-    const v1 = '9:name=systemd:/\n4:memory:/a/b\n1:cpu,cpuacct:/\n';
-    expect(cgroupFolders(v1, 'memory')).toEqual([
-      '/sys/fs/cgroup/memory/a/b',
-      '/sys/fs/cgroup/memory/a',
-      '/sys/fs/cgroup/memory',
-    ]);
-    expect(cgroupFolders(v1, 'cpu')).toEqual(['/sys/fs/cgroup/cpu']);
-    expect(cgroupFolders('0::/system.slice/holdline.service\n', 'memory')).toEqual([
-      '/sys/fs/cgroup/system.slice/holdline.service',
-      '/sys/fs/cgroup/system.slice',
-      '/sys/fs/cgroup',
-    ]);
-    expect(cgroupFolders('', 'memory')).toEqual([]);
-  });
-
-  it('is said for people', () => {
-    expect([0.5, 7, 10_000, Infinity].map(inWords)).toEqual(['0.5', '7', '10,000', 'no limit']);
-    expect([512, 1536, 4 * MiB, 1.5 * GiB].map(bytesInWords)).toEqual([
-      '512 B',
-      '1.5 KiB',
-      '4 MiB',
-      '1.5 GiB',
-    ]);
-    expect([4.4, 2500, 60_000, 924_600].map(timeInWords)).toEqual([
-      '4 ms',
-      '2.5 s',
-      '60 s',
-      '15 min',
-    ]);
-  });
 });
 
-/** A way on which nothing is wrong. */
-const CLEAR: Passage = {
+/** A path on which nothing is wrong. */
+const CLEAR: ProxyPath = {
   url: 'http://proxy.example/c',
   head: {
     status: 200,
@@ -380,17 +343,17 @@ const CLEAR: Passage = {
   endCode: null,
 };
 
-function faultsOf(seen: Partial<Passage>): Record<string, Level> {
-  const all = checkPassage({ ...CLEAR, ...seen }, 10_000);
+function faultsOf(seen: Partial<ProxyPath>): Record<string, Level> {
+  const all = checkPath({ ...CLEAR, ...seen }, 10_000);
   return Object.fromEntries(
     all.flatMap(({ name, level }) => (level === 'ok' ? [] : [[name, level]])),
   );
 }
 
-describe('a way through a proxy', () => {
-  const events = (...delaysMs: (number | null)[]): Passage['events'] =>
+describe('a path through a proxy', () => {
+  const events = (...delaysMs: (number | null)[]): ProxyPath['events'] =>
     delaysMs.map((afterMs, nth) => ({ id: 8 + nth, subscribers: 1, afterMs }));
-  const refused = (status: number, refusal: string): Partial<Passage> => ({
+  const refused = (status: number, refusal: string): Partial<ProxyPath> => ({
     head: { ...CLEAR.head!, status },
     refusal,
     first: null,
@@ -406,7 +369,7 @@ describe('a way through a proxy', () => {
     expect(faultsOf({})).toEqual({});
   });
 
-  it.each<[what: string, seen: Partial<Passage>, faults: Record<string, Level>]>([
+  it.each<[what: string, seen: Partial<ProxyPath>, faults: Record<string, Level>]>([
     ['one event late, the next one not', { events: events(400, 2) }, {}],
     ['every event late', { events: events(400, 150, 300) }, { buffering: 'advice' }],
     ['every event very late', { events: events(2400, 1001, 1500) }, { buffering: 'problem' }],
@@ -436,7 +399,7 @@ describe('a way through a proxy', () => {
       { caching: 'advice' },
     ],
     [
-      'an end that the server said',
+      'an end by the server',
       { end: { afterMs: 9, silentMs: 1, how: 'ended' }, endCode: 'draining' },
       { 'stays-open': 'advice' },
     ],
@@ -464,14 +427,14 @@ describe('a way through a proxy', () => {
     expect(faultsOf(seen)).toEqual(faults);
   });
 
-  it.each<[status: number, refusal: string, value: string, mend: RegExp]>([
+  it.each<[status: number, refusal: string, value: string, fix: RegExp]>([
     [
       505,
       '<h1>HTTP Version Not Supported</h1>',
       '505: HTTP Version Not Supported',
       /proxy_http_version 1\.1/,
     ],
-    [502, '<html>\n<h1>502 Bad Gateway</h1>', '502: 502 Bad Gateway', /server runs/],
+    [502, '<html>\n<h1>502 Bad Gateway</h1>', '502: 502 Bad Gateway', /server is running/],
     [
       403,
       '{"error":{"code":"HOLDLINE_BAD_HOST"}}',
@@ -485,41 +448,48 @@ describe('a way through a proxy', () => {
       /prefix/,
     ],
     [403, '', '403', /proxy/],
-  ])('on which %i answers is told what that means', (status, refusal, value, mend) => {
-    const [answer, ...rest] = checkPassage({ ...CLEAR, ...refused(status, refusal) }, 1);
+  ])('that answers %i gets the fix for it', (status, refusal, value, fix) => {
+    const [answer, ...rest] = checkPath({ ...CLEAR, ...refused(status, refusal) }, 1);
     expect(answer).toMatchObject({
       name: 'answer',
       level: 'problem',
       value,
-      mend: expect.stringMatching(mend) as string,
+      fix: expect.stringMatching(fix) as string,
     });
     expect(rest).toEqual([]);
   });
 
-  it('with an untrusted certificate is told how to trust it', () => {
+  it('with an untrusted certificate gets the way to trust it', () => {
     const end = { afterMs: 1, silentMs: 1, how: 'self-signed certificate' };
-    const [answer] = checkPassage({ ...CLEAR, ...refused(0, ''), head: null, end }, 1);
-    expect(answer!.mend).toContain('NODE_EXTRA_CA_CERTS');
+    const [answer] = checkPath({ ...CLEAR, ...refused(0, ''), head: null, end }, 1);
+    expect(answer!.fix).toContain('NODE_EXTRA_CA_CERTS');
   });
 });
 
 describe('the report', () => {
   const long = 'word '.repeat(40).trim();
   const machine: Finding[] = [
-    { name: 'a', level: 'ok', value: '1', why: 'because', mend: null },
-    { name: 'longer', level: 'problem', value: '2', why: long, mend: 'do this' },
+    { name: 'a', level: 'ok', value: '1', why: 'because', fix: null },
+    { name: 'longer', level: 'problem', value: '2', why: long, fix: 'do this' },
   ];
 
-  it('counts over machine and way', () => {
+  it('counts over machine and path', () => {
     const through = {
       seen: CLEAR,
-      findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', mend: 'that' }] as Finding[],
+      findings: [{ name: 'b', level: 'advice', value: '3', why: 'so', fix: 'that' }] as Finding[],
     };
     expect(reportOf(5, machine, through)).toMatchObject({
       lines: 5,
       problems: 1,
       advice: 1,
       through: { url: CLEAR.url },
+    });
+    expect(reportOf(5, machine, through).machine[1]).toEqual({
+      name: 'longer',
+      level: 'problem',
+      value: '2',
+      why: long,
+      mend: 'do this',
     });
     expect(textOf(reportOf(5, machine, through), 80)).toMatch(
       /Through http:\/\/proxy\.example\/c\n\nadvice {3}b {7}3\n[^]*\n1 problem, 1 piece of advice\n$/,

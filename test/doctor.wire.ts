@@ -1,5 +1,5 @@
 /**
- * `holdline doctor`: what it says of real proxies and of faults in front of a server must be what
+ * `holdline doctor`: what it says about real proxies, and about faults in front of a server, is what
  * they do.
  */
 
@@ -9,9 +9,9 @@ import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';
-import { checkPassage } from '../src/tools/doctor/passage-checks.js';
-import type { Report } from '../src/tools/doctor/report.js';
-import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/through.js';
+import { checkPath } from '../src/tools/doctor/path-checks.js';
+import type { Report, ReportedFinding } from '../src/tools/doctor/report.js';
+import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/proxy-path.js';
 import {
   certificateForTest,
   HAPROXY_FOR_STREAMS,
@@ -31,7 +31,7 @@ const BRIEFLY = { answerMs: 1_000 };
 
 type Findings = Readonly<Record<string, Finding>>;
 
-/** What the doctor finds on the way to a channel. */
+/** What the doctor finds on the path to a channel. */
 async function through(base: string, options: Partial<ProbeOptions> = {}): Promise<Findings> {
   const seen = await probePath({
     url: `${base}/c`,
@@ -40,7 +40,7 @@ async function through(base: string, options: Partial<ProbeOptions> = {}): Promi
     answerMs: ANSWER_MS,
     ...options,
   });
-  return Object.fromEntries(checkPassage(seen, LINES).map((finding) => [finding.name, finding]));
+  return Object.fromEntries(checkPath(seen, LINES).map((finding) => [finding.name, finding]));
 }
 
 /** The levels by name, of those that are not ok. */
@@ -50,7 +50,7 @@ function faults(findings: Findings): Record<string, Level> {
   );
 }
 
-/** Everything that is looked at where nothing stands in the way. */
+/** Everything that is checked where nothing is in between. */
 const ALL = [
   'answer',
   'http-version',
@@ -66,13 +66,13 @@ const server = sharedServer({ heartbeat: '100ms' });
 /** One that sends no keepalive while a test looks. */
 const silent = sharedServer({ heartbeat: '10min' });
 
-describe('a way on which nothing is wrong', () => {
+describe('a path on which nothing is wrong', () => {
   it('is the direct one', async () => {
     const findings = await through(server().url);
     expect(Object.keys(findings)).toEqual(ALL);
     expect(faults(findings)).toEqual({});
-    expect(findings['stays-open']!.value).toMatch(/^open after 300 ms; [1-9]\d* blocks came/);
-    expect(Object.values(findings).every(({ mend }) => mend === null)).toBe(true);
+    expect(findings['stays-open']!.value).toMatch(/^open after 300 ms; [1-9]\d* blocks? arrived/);
+    expect(Object.values(findings).every(({ fix }) => fix === null)).toBe(true);
   });
 
   it('is an nginx that is set for streams', async () => {
@@ -98,7 +98,7 @@ describe('nginx', () => {
       level: 'problem',
       value: expect.stringMatching(/^505: /) as string,
     });
-    expect(answer!.mend).toContain('proxy_http_version 1.1;');
+    expect(answer!.fix).toContain('proxy_http_version 1.1;');
     expect(rest).toEqual({});
   });
 
@@ -109,7 +109,7 @@ describe('nginx', () => {
     );
     const findings = await through(front, BRIEFLY);
     expect(faults(findings)).toEqual({ buffering: 'problem' });
-    expect(findings['buffering']!.mend).toContain('proxy_buffering off;');
+    expect(findings['buffering']!.fix).toContain('proxy_buffering off;');
   });
 
   it('that compresses without buffering passes events on', async () => {
@@ -140,7 +140,7 @@ describe('nginx', () => {
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
     expect(findings['stays-open']!.value).toMatch(
-      /^(?:cut|ended) after [\d.]+ m?s, [\d.]+ m?s after the last bytes of it$/,
+      /^(?:cut|ended) after [\d.]+ m?s, [\d.]+ m?s after its last bytes$/,
     );
   });
 
@@ -179,7 +179,7 @@ describe('nginx', () => {
     expect((await through(front))['answer']).toMatchObject({
       level: 'problem',
       value: expect.stringMatching(/^502: /) as string,
-      mend: 'see that the server runs, and that the proxy has its address',
+      fix: 'check that the server is running, and that the proxy has its address',
     });
   });
 });
@@ -193,7 +193,7 @@ describe('haproxy', () => {
     ]);
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
-    expect(findings['stays-open']!.mend).toContain('haproxy: timeout server 1h');
+    expect(findings['stays-open']!.fix).toContain('haproxy: timeout server 1h');
   });
 });
 
@@ -220,7 +220,7 @@ describe('a proxy', () => {
     const findings = await found;
     expect(faults(findings)).toEqual({ buffering: 'advice' });
     expect(findings['buffering']!.value).toMatch(
-      /^an event comes \d{3} ms after its publish was answered$/,
+      /^an event arrives \d{3} ms after its publish was answered$/,
     );
   });
 
@@ -245,9 +245,7 @@ describe('a proxy', () => {
     proxy.connections[0]!.silence();
     const findings = await found;
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
-    expect(findings['stays-open']!.value).toBe(
-      'open after 1 s, but an event does not come any more',
-    );
+    expect(findings['stays-open']!.value).toBe('open after 1 s, but events no longer arrive');
   });
 
   it('that cuts a young stream is found to', async () => {
@@ -312,7 +310,7 @@ describe('an answer', () => {
     const line = await fetch(`${full.url}/c`, { headers: { Accept: 'text/event-stream' } });
     expect((await through(full.url))['answer']).toMatchObject({
       level: 'problem',
-      value: '200, and the end at once',
+      value: '200, and ended at once',
     });
     await line.body?.cancel();
   });
@@ -322,7 +320,7 @@ describe('an answer', () => {
       server().port,
       `${NGINX_FOR_STREAMS} proxy_set_header Host events.example;`,
     );
-    expect((await through(front))['answer']!.mend).toContain('--allowed-hosts');
+    expect((await through(front))['answer']!.fix).toContain('--allowed-hosts');
   });
 
   it('to a publisher without a key is told of, and with the key all is seen', async () => {
@@ -363,7 +361,7 @@ describe('the command', () => {
     ];
     const { status, stdout } = spawnSync('sh', limited, { encoding: 'utf8' });
     expect(stdout).toMatch(/^This machine, for 1,000 lines\n/);
-    expect(stdout).toMatch(/^PROBLEM +file-limit +500, which is 336 lines$/m);
+    expect(stdout).toMatch(/^PROBLEM +file-limit +500, enough for 336 lines$/m);
     expect(stdout).toMatch(/^ +→ ulimit -n 1164,/m);
     expect(status).toBe(1);
   });
@@ -384,7 +382,7 @@ describe('the command', () => {
     const tls = certificateForTest();
     const url = `${await nginxForTest(server().port, NGINX_FOR_STREAMS, { tls })}/c`;
     const args = ['doctor', '--json', '--through', url, '--through-idle', '1s'];
-    const found = (env: Record<string, string>): readonly Finding[] =>
+    const found = (env: Record<string, string>): readonly ReportedFinding[] =>
       (JSON.parse(runHoldline(args, env).stdout) as Report).through!.findings;
     expect(found({})).toMatchObject([
       { name: 'answer', level: 'problem', value: expect.stringMatching(/certificate/) as string },

@@ -401,9 +401,9 @@ describe('files', () => {
       });
     expect(() =>
       checkReportFiles({ htmlFile: join(folder, 'no', 'a.html'), outFile: undefined }),
-    ).toThrow(refusal(/^--html: a file cannot be written there: ENOENT: .*no/));
+    ).toThrow(refusal(/^--html: ".*no\/a\.html" cannot be written \(ENOENT: .*no/));
     expect(() => checkReportFiles({ htmlFile: undefined, outFile: folder })).toThrow(
-      refusal(/^--out: a file cannot be written there: .* is a directory$/),
+      refusal(/^--out: ".*" cannot be written \(it is a directory\)$/),
     );
   });
 });

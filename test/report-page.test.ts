@@ -102,7 +102,7 @@ describe('text from outside', () => {
     );
     for (const content of ['a</script>', 'a</STYLE >', 'a<!--']) {
       expect(() => inlineElement('script', content)).toThrow(
-        'what is to stand in a script would end it',
+        'the content of a script element would end it',
       );
     }
   });

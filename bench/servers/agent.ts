@@ -2,13 +2,13 @@
  * What every Node server of the bench answers the runner: collect garbage, tell its usage, watch
  * its loop, stop.
  */
-import { readFileSync } from 'node:fs';
 import {
   type IntervalHistogram,
   PerformanceObserver,
   monitorEventLoopDelay,
 } from 'node:perf_hooks';
 import { getHeapStatistics, writeHeapSnapshot } from 'node:v8';
+import { readStatusBytes } from '../../src/linux/processes.js';
 import { answerRunner, tellRunner } from '../child.js';
 import { nowUs } from '../clock.js';
 
@@ -179,19 +179,12 @@ function loopDelay(loop: IntervalHistogram): LoopDelay {
 function processUsage(): Omit<Usage, 'loopDelayMs' | 'collections' | 'held' | 'counters'> {
   const cpu = process.cpuUsage();
   const memory = process.memoryUsage();
-  const status = readFileSync('/proc/self/status', 'utf8');
   return {
     atUs: nowUs(),
     cpuSeconds: (cpu.user + cpu.system) / 1e6,
-    rssBytes: statusKilobytes(status, 'VmRSS') * 1024,
-    rssAnonBytes: statusKilobytes(status, 'RssAnon') * 1024,
+    rssBytes: readStatusBytes('self', 'VmRSS'),
+    rssAnonBytes: readStatusBytes('self', 'RssAnon'),
     heapUsedBytes: memory.heapUsed,
     externalBytes: memory.external,
   };
-}
-
-export function statusKilobytes(status: string, field: string): number {
-  const match = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status);
-  if (match === null) throw new Error(`no ${field} in /proc/self/status`);
-  return Number(match[1]);
 }

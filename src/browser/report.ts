@@ -1,12 +1,12 @@
 /**
- * Draws the plots of a report with uPlot, which stands before this program in the page. Anew when
- * the colours of the system change.
+ * Draws the plots of a report with uPlot, which is loaded before this program, and again when the
+ * system's colour scheme changes.
  */
 import type UPlot from 'uplot';
 
 declare const uPlot: typeof UPlot;
 
-/** What a plot holds: src/tools/report/plot.ts writes it. */
+/** The data of a plot, as src/tools/report/plot.ts writes it. */
 interface Drawing {
   readonly x: Axis;
   readonly y: Axis;
@@ -17,7 +17,7 @@ interface Drawing {
     readonly mark: 'line' | 'area' | 'dashed' | 'points';
   }[];
   readonly marks: readonly { readonly x: number; readonly label: string }[];
-  /** Name under which plots point at the same x. */
+  /** Plots with the same name share their cursor. */
   readonly together: string | null;
 }
 
@@ -29,43 +29,43 @@ interface Axis {
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-/** Height of the canvas, px, and the width from which it may be higher. */
+/** Height of the canvas, px, and the width from which it is higher. */
 const HEIGHT = 220;
 const WIDE = 700;
 const WIDE_HEIGHT = 260;
 
-/** Least distance between two labels of the percentiles, px. */
+/** Smallest distance between two labels of percentiles, px. */
 const PERCENTILE_LABEL_WIDTH = 56;
 
-/** Room for the words of marks above the plot, px. */
+/** Space for the labels of marks above the plot, px. */
 const MARKS_HEIGHT = 20;
 
 /** uPlot's number for a logarithmic scale. */
 const LOGARITHMIC = 3;
 
-/** Percentiles that get a label. */
+/** Percentiles with a label. */
 const PERCENTILES = [0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999];
 
-/** The largest percentile that is drawn: past it the axis has no end. */
-const LAST_PERCENTILE = 99.9999;
+/** The largest percentile that is drawn, since the axis has no end. */
+const PERCENTILE_MAX = 99.9999;
 
-/** Space above the largest value, so that the line does not touch the edge. */
+/** Factor above the largest value, so that the curve does not touch the edge. */
 const HEADROOM = 1.08;
 
-/** Strength of the colour under an area. */
+/** Opacity of the colour under a curve. */
 const AREA_ALPHA = 0.14;
 
-/** Percentiles are spread by how rare what lies above them is: 90 % → 10, 99 % → 100. */
+/** The position of a percentile on its axis: one in so many values is above it, 99 % → 100. */
 function rarity(percentile: number): number {
-  return 100 / (100 - Math.min(percentile, LAST_PERCENTILE));
+  return 100 / (100 - Math.min(percentile, PERCENTILE_MAX));
 }
 
-/** The percentile of a rarity; back where it was when it was a round one. */
+/** The percentile of a rarity, without rounding errors. */
 function percentileOf(value: number): number {
   return Number((100 - 100 / value).toPrecision(8));
 }
 
-/** A number as a person reads it: three digits that matter, and the thousands parted. */
+/** Three significant digits, or all of the integer, as src/tools/report/words.ts has it. */
 function words(value: number): string {
   const isWhole = Math.abs(value) >= 1000;
   return value.toLocaleString(
@@ -74,7 +74,7 @@ function words(value: number): string {
   );
 }
 
-/** What the legend says of a value: nothing while nobody points at one. */
+/** A value in the legend, which is empty while the pointer is elsewhere. */
 function valueWords(value: number | null, index: number | null, unit: string): string {
   if (index === null) return '';
   return value === null ? '–' : withUnit(words(value), unit);
@@ -84,7 +84,7 @@ function withUnit(text: string, unit: string): string {
   return unit === '' ? text : `${text} ${unit}`;
 }
 
-/** What a style sheet's colour is in the scheme that is shown now, as `rgb(…)`. */
+/** A colour of the style sheet in the current scheme, as `rgb(…)`. */
 function colourOf(name: string): string {
   const probe = document.createElement('i');
   probe.style.color = `var(--${name})`;
@@ -121,17 +121,17 @@ function seriesOf(
   };
 }
 
-/** From 0, where a part of nothing would look like all, up to a little above the largest value. */
-function fromZero(_plot: UPlot, _least: number | null, most: number | null): [number, number] {
-  return [0, most === null || most <= 0 ? 1 : most * HEADROOM];
+/** From 0, so that heights can be compared, to a little above the largest value. */
+function fromZero(_plot: UPlot, _min: number | null, max: number | null): [number, number] {
+  return [0, max === null || max <= 0 ? 1 : max * HEADROOM];
 }
 
-/** Where the percentiles get their labels: as many as have room. */
-function percentileSplits(plot: UPlot, _axis: number, least: number, most: number): number[] {
+/** The percentiles that get a label: as many as there is room for. */
+function percentileSplits(plot: UPlot, _axis: number, min: number, max: number): number[] {
   const kept: number[] = [];
   let lastPx = -Infinity;
   for (const split of PERCENTILES.map(rarity)) {
-    if (split < least * 0.999 || split > most * 1.001) continue;
+    if (split < min * 0.999 || split > max * 1.001) continue;
     const px = plot.valToPos(split, 'x');
     if (px - lastPx < PERCENTILE_LABEL_WIDTH) continue;
     kept.push(split);
@@ -140,10 +140,7 @@ function percentileSplits(plot: UPlot, _axis: number, least: number, most: numbe
   return kept;
 }
 
-/**
- * Draws the lines across the plot, each with its words above it, or a little lower where others
- * stand there.
- */
+/** Draws the vertical rules, each with its label above it, or lower where another label is. */
 function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
@@ -190,8 +187,8 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
       x: {
         time: false,
         distr: x.spread === 'linear' ? 1 : LOGARITHMIC,
-        // Else it would go on to the next power of ten.
-        ...(isPercentile ? { range: (_plot, least, most) => [least, most] } : {}),
+        // Without a range the axis would continue to the next power of ten.
+        ...(isPercentile ? { range: (_plot, min, max) => [min, max] } : {}),
       },
       y: y.spread === 'log' ? { distr: LOGARITHMIC } : { range: fromZero },
     },
@@ -248,9 +245,7 @@ function draw(canvas: HTMLElement, drawing: Drawing): UPlot {
   );
 }
 
-/**
- * Draws the plot of a figure, and keeps it as wide as its place and in the colours of the scheme.
- */
+/** Draws the plot of a figure, and keeps it in the width of the page and in the current colours. */
 function show(figure: HTMLElement): void {
   const canvas = figure.querySelector<HTMLElement>('.canvas')!;
   const drawing = JSON.parse(figure.querySelector('script')!.textContent) as Drawing;

@@ -1,28 +1,19 @@
 /**
- * The number of files that this process may have open: it bounds the connections, since every one
- * is a file.
+ * How many files this process may have open, which bounds its connections: each of them is a file.
  */
 
-import { readFileSync } from 'node:fs';
+import { readText } from './files.js';
 
 /**
- * The soft limit, as the kernel tells it; undefined where it cannot be read (anything but Linux),
- * Infinity for "unlimited". Node raises the soft limit to the hard one when it starts
- * (native-notes/file-limit-raised.md), so what counts is the limit inside this process and not the
- * one of the shell that started it.
+ * The soft limit: Infinity for "unlimited", undefined where it cannot be read, as on anything but
+ * Linux. Node raises the soft limit to the hard one when it starts, so the limit of the shell that
+ * started it does not count. native-notes/file-limit-raised.md
  */
 export function readFileLimit(): number | undefined {
-  try {
-    return parseFileLimit(readFileSync('/proc/self/limits', 'utf8'));
-  } catch {
-    return undefined;
-  }
+  return parseFileLimit(readText('/proc/self/limits') ?? '');
 }
 
-/**
- * The soft "Max open files" in the text of /proc/self/limits, whose columns are name, soft, hard,
- * unit.
- */
+/** "Max open files" in the text of /proc/self/limits. Its columns are name, soft, hard, unit. */
 export function parseFileLimit(limits: string): number | undefined {
   const soft = /^Max open files\s+(\d+|unlimited)\s/m.exec(limits)?.[1];
   if (soft === undefined) return undefined;

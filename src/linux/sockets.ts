@@ -1,47 +1,41 @@
 /**
- * What Linux tells of TCP sockets under /proc (proc(5)): who listens, what waits in queues, and
- * what all of it takes. Elsewhere, or where a file cannot be read, everything is undefined.
+ * The TCP sockets of this machine, from /proc (proc(5)): which ones listen, what waits in their
+ * queues, and what all of them take. Everything is undefined where a file cannot be read, and
+ * elsewhere than on Linux.
  */
 
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { readText } from './files.js';
 
 /**
- * Tables of sockets, IPv4 and IPv6; a socket of `::` is in the second, whoever it talks to.
- * native-notes/listen-addresses.md
+ * Tables of sockets, IPv4 and IPv6. A socket that listens on `::` and its connections are in the
+ * second, also those of IPv4. native-notes/listen-addresses.md
  */
 const SOCKET_TABLES = ['/proc/net/tcp', '/proc/net/tcp6'] as const;
 
-/** State of a listening socket in those tables (include/net/tcp_states.h). */
+/** State of a listening socket there (include/net/tcp_states.h). */
 const LISTEN = 0x0a;
 
-/** A page of memory, bytes, in which the kernel counts what TCP takes. */
+/** A page of memory, bytes: the unit in which the kernel counts what TCP takes. */
 export const PAGE_BYTES = 4096;
 
 /**
- * The sockets on one local port, listening ones left out. Totals only: uWebSockets does not tell
- * which row is which line's. native-notes/responses-expose-no-descriptor.md
+ * The sockets on one local port, without those that listen. Totals only, since uWebSockets does not
+ * tell which row belongs to which line. native-notes/responses-expose-no-descriptor.md
  */
 export interface PortTotals {
   readonly sockets: number;
-  /** Bytes of payload that were written and not yet acknowledged by the peers. */
+  /** Bytes of payload that were written and are not yet acknowledged by the peers. */
   readonly sendQueueBytes: number;
-  /** Bytes of payload that came and were not yet read. */
+  /** Bytes of payload that arrived and are not yet read. */
   readonly receiveQueueBytes: number;
 }
 
 /**
- * Adds up the sockets on a local port, in the memory of one piece of a table. Blocks for about 20
- * ms at 15,000 of them (native-notes/proc-net-tcp.md): not for the event loop. It is no picture of
- * one moment: a socket may be counted twice or not at all that comes or goes next to where one
- * piece ends.
+ * Adds up the sockets on a local port. It reads the tables piece by piece and takes the memory of
+ * one piece. It blocks for about 20 ms at 15,000 sockets, so it is not for the event loop
+ * (native-notes/proc-net-tcp.md). The kernel gives no snapshot: a socket that opens or closes
+ * meanwhile may be counted twice or not at all.
  */
 export function readPortTotals(port: number): PortTotals | undefined {
   let sockets = 0;
@@ -66,7 +60,7 @@ export function listenerInodes(port: number): number[] {
   return inodes;
 }
 
-/** The file descriptor of a process, this one by default, that is one of those sockets. */
+/** The file descriptor under which a process, by default this one, has one of those sockets. */
 export function descriptorOf(
   inodes: readonly number[],
   pid: number | 'self' = 'self',
@@ -84,24 +78,21 @@ export function descriptorOf(
 }
 
 /**
- * What all TCP sockets of this network namespace take in buffers, bytes: whoever's they are, both
- * ends on loopback.
+ * Bytes in the buffers of all TCP sockets of this network namespace, whoever owns them. On loopback
+ * that includes both ends.
  */
 export function readTcpBytes(): number | undefined {
   const pages = /^TCP: .*\bmem (\d+)/m.exec(readText('/proc/net/sockstat') ?? '')?.[1];
   return pages === undefined ? undefined : Number(pages) * PAGE_BYTES;
 }
 
-/** Bytes of a piece of a table, about 400 rows: all the memory that reading takes. */
+/** Bytes of a table that are read at once, about 400 rows: all the memory that reading takes. */
 const PIECE_BYTES = 64 * 1024;
 
-/** Told of a row: the bytes it stands in, and where in them its local port does. */
+/** Called for a row with the bytes that hold it and the offset of its local port. */
 type Visit = (bytes: Uint8Array, at: number) => void;
 
-/**
- * Reads the tables that there are, a piece at a time, and shows each row. False where there is
- * none.
- */
+/** Visits each row of the tables that exist. False where none does. */
 function readRows(visit: Visit): boolean {
   const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
   const tables = SOCKET_TABLES.filter((path) => existsSync(path));
@@ -123,15 +114,15 @@ function readRows(visit: Visit): boolean {
 }
 
 /**
- * Shows the whole rows in the first `length` bytes and moves what is left of a last one to the
- * front; returns how much that is.
+ * Visits the complete rows in the first `length` bytes and moves the incomplete one behind them to
+ * the front. Returns how many bytes that one has.
  */
 export function visitRows(bytes: Uint8Array, length: number, visit: Visit): number {
   let start = 0;
   for (;;) {
     const end = bytes.indexOf(LINE_FEED, start);
     if (end < 0 || end >= length) break;
-    // sl: local_address:port …; in the heading no digit follows the colon, since there is none.
+    // A row is `sl: local_address:port …`. The heading has no colon and is skipped.
     const number = bytes.indexOf(COLON, start);
     const local = number < 0 || number > end ? -1 : bytes.indexOf(COLON, number + 1);
     if (local > 0 && local < end) visit(bytes, local + 1);
@@ -152,7 +143,7 @@ function localPortIn(bytes: Uint8Array, at: number): number {
   return hexIn(bytes, at, 4);
 }
 
-/** Where the state stands: behind the remote port. */
+/** Offset of the state, which follows the remote port. */
 function stateAt(bytes: Uint8Array, at: number): number {
   return bytes.indexOf(COLON, at) + 6;
 }
@@ -161,7 +152,7 @@ function stateIn(bytes: Uint8Array, at: number): number {
   return hexIn(bytes, stateAt(bytes, at), 2);
 }
 
-/** Bytes to be sent; of a listening socket the length of its queue. */
+/** Bytes to be sent. */
 function sendQueueIn(bytes: Uint8Array, at: number): number {
   return hexIn(bytes, stateAt(bytes, at) + 3, 8);
 }
@@ -171,7 +162,7 @@ function receiveQueueIn(bytes: Uint8Array, at: number): number {
   return hexIn(bytes, stateAt(bytes, at) + 12, 8);
 }
 
-/** The fifth field behind the queues: timer, retransmits, uid, timeout, inode. */
+/** The inode is the fifth field after the queues: timer, retransmits, uid, timeout, inode. */
 function inodeIn(bytes: Uint8Array, at: number): number {
   let cursor = stateAt(bytes, at) + 20;
   for (let field = 0; field < 5; field++) {
@@ -184,7 +175,7 @@ function inodeIn(bytes: Uint8Array, at: number): number {
   return inode;
 }
 
-/** A number of so many hexadecimal digits in capitals, as the kernel prints them. */
+/** A number of so many hexadecimal digits, which the kernel prints in capitals. */
 function hexIn(bytes: Uint8Array, at: number, digits: number): number {
   let value = 0;
   for (let index = at; index < at + digits; index++) {
@@ -198,15 +189,7 @@ function readLink(path: string): string | undefined {
   try {
     return readlinkSync(path);
   } catch {
-    // It was closed meanwhile.
-    return undefined;
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
+    // It has been closed meanwhile.
     return undefined;
   }
 }

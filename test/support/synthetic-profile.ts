@@ -7,14 +7,14 @@ import {
   loadOf,
   wireBytes,
   type Costs,
-  type LatencyLine,
+  type LatencyModel,
 } from '../../src/tools/capacity/cost-model.js';
 import { PROFILE_SCHEMA, type Profile, type Window } from '../../src/tools/capacity/profile.js';
 
 export interface Truth {
   readonly costs: Costs;
-  readonly p50: LatencyLine;
-  readonly p99: LatencyLine;
+  readonly p50: LatencyModel;
+  readonly p99: LatencyModel;
   readonly userBytes: number;
   readonly userBytesPerLine: number;
   readonly kernelBytesPerLine: number;

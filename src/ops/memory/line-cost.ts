@@ -5,6 +5,7 @@
  */
 import type { Transport } from '../../core/group.js';
 import { ROW_BYTES } from '../../core/lines.js';
+import { momentsOf } from '../../moments.js';
 
 /** Bytes of a held socket outside of V8. */
 export interface LineBytes {
@@ -125,24 +126,13 @@ export class LineCost {
   #fit(): Fit | undefined {
     const samples = this.#samples;
     if (samples.length === 0) return undefined;
-    let meanLines = 0;
-    let meanBytes = 0;
-    for (const { lines, bytes } of samples) {
-      meanLines += lines / samples.length;
-      meanBytes += bytes / samples.length;
-    }
-    let xx = 0;
-    let xy = 0;
-    let yy = 0;
-    for (const { lines, bytes } of samples) {
-      xx += (lines - meanLines) ** 2;
-      xy += (lines - meanLines) * (bytes - meanBytes);
-      yy += (bytes - meanBytes) ** 2;
-    }
+    const { meanX, meanY, xx, xy, yy } = momentsOf(
+      samples.map(({ lines, bytes }) => ({ x: lines, y: bytes })),
+    );
     return {
       slope: xx === 0 ? 0 : xy / xx,
-      meanLines,
-      meanBytes,
+      meanLines: meanX,
+      meanBytes: meanY,
       error: NOISE_BYTES / Math.sqrt(xx),
       explained: xx * yy === 0 ? 0 : xy ** 2 / (xx * yy),
     };

@@ -1,9 +1,11 @@
-/** `holdline capacity`: reads its options, measures or reads a profile, and prints the plan. */
+/** `holdline capacity`: reads its options, measures or loads a profile, and prints the plan. */
 
 import process from 'node:process';
+import { complain, onSignals } from '../../terminal.js';
 import { readMachine } from '../doctor/machine.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { describeMachine, machineWords } from '../report/machine.js';
+import { checkWritable, writeOutput } from '../report/output-file.js';
 import { fitProfile } from './fit.js';
 import { htmlReport } from './html-report.js';
 import { limitsOf, readLinkSpeed } from './limits.js';
@@ -15,7 +17,6 @@ import {
   type CapacitySettings,
   type CapacitySurroundings,
 } from './options.js';
-import { checkWritable, writeOutput } from './output-file.js';
 import { makePlan } from './plan.js';
 import { loadProfile, profileText, type Limits, type Profile } from './profile.js';
 import { showProgress } from './progress.js';
@@ -24,10 +25,10 @@ import { reportOf, tableOf } from './report.js';
 const EXIT_PLANNED = 0;
 const EXIT_FAILED = 1;
 
-/** What a process says that a signal ended. */
+/** Exit code of a process that SIGINT ended. */
 const EXIT_INTERRUPTED = 130;
 
-/** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
+/** Runs the command and returns its exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runCapacity(
   args: readonly string[],
   surroundings: CapacitySurroundings,
@@ -36,15 +37,14 @@ export async function runCapacity(
   for (const warning of warnings) complain(`warning: ${warning}`);
   checkWritable('--save', settings.saveFile);
   checkWritable('--html', settings.htmlFile);
-  // Servers and clients end with this process, and so does the file that would have been written.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => process.exit(EXIT_INTERRUPTED));
+  // Server and clients end with this process. No file is written.
+  onSignals(() => process.exit(EXIT_INTERRUPTED));
   try {
     const machine = machineWords(describeMachine());
     const limits = await readLimits(settings);
     const profile = await profileFor(settings, surroundings, machine, limits);
-    // A limit may have been raised since a profile was measured; on another machine that one's
-    // count.
+    // On the machine that was measured, a limit may have been raised since. Of another machine the
+    // profile has the limits.
     const isOther = profile.machine !== machine;
     const limitsToPlan = isOther ? profile.limits : limits;
     const fit = fitProfile(profile);
@@ -60,7 +60,7 @@ export async function runCapacity(
       profile,
       fit,
       plan,
-      isOther ? [`limits and costs are those of when it was measured: ${profile.machine}`] : [],
+      isOther ? [`limits and costs are those of the measured machine: ${profile.machine}`] : [],
     );
     if (settings.htmlFile !== undefined)
       writeOutput('--html', settings.htmlFile, htmlReport(report));
@@ -84,7 +84,7 @@ async function readLimits({ socketSendBufferBytes }: CapacitySettings): Promise<
   return limitsOf(await readMachine(wanted), readLinkSpeed());
 }
 
-/** Reads the profile that was named, or measures one and keeps it where that was asked for. */
+/** Loads the profile, where one is named, or measures one and saves it where that is asked for. */
 async function profileFor(
   settings: CapacitySettings,
   { fileLimit }: CapacitySurroundings,
@@ -95,7 +95,7 @@ async function profileFor(
   if (profileFile !== undefined) return loadProfile(profileFile);
   if (process.platform !== 'linux') {
     throw new RunFailure(
-      'measuring needs Linux, which tells under /proc what a process takes; --profile plans anywhere',
+      'measuring needs /proc and so Linux; --profile FILE makes a plan on any system',
     );
   }
   const { progress, hide } = showProgress(quiet);
@@ -115,8 +115,4 @@ async function profileFor(
   } finally {
     hide();
   }
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
 }

@@ -1,13 +1,13 @@
 /**
- * Cores for the server and for its clients, apart from each other, so that neither takes the
- * other's time. Linux with `taskset`.
+ * Separate cores for the server and for its clients, so that neither takes the other's time. Needs
+ * Linux and `taskset`.
  */
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import { readAllowedCores } from '../../linux/processes.js';
 
-/** Who runs where. */
+/** The cores of the server and of the clients. */
 export interface Cores {
   readonly server: number;
   /** At least one. */
@@ -15,13 +15,13 @@ export interface Cores {
 }
 
 /**
- * Does something on the cores of the clients, where there are cores to part, and goes back to all
- * of them.
+ * Runs a task on the clients' cores, and then returns to all cores. Where there is only one core,
+ * or no `taskset`, the task runs on all and gets undefined.
  */
 export async function onClientCores<Result>(
   task: (cores: Cores | undefined) => Promise<Result>,
 ): Promise<Result> {
-  const cores = partCores();
+  const cores = splitCores();
   if (cores === undefined) return task(undefined);
   moveTo(cores.clients);
   try {
@@ -31,33 +31,27 @@ export async function onClientCores<Result>(
   }
 }
 
-/**
- * Parts the cores that this process may use; undefined where there is one only, or nothing to pin
- * with.
- */
-function partCores(): Cores | undefined {
+function splitCores(): Cores | undefined {
   const [server, ...clients] = allowedCores();
   if (server === undefined || clients.length === 0 || spawnSync('taskset', ['-V']).status !== 0)
     return undefined;
   return { server, clients };
 }
 
-/** Moves this process, all threads of it, to the cores. */
+/** Moves all threads of this process to the cores. */
 function moveTo(cores: readonly number[]): void {
   spawnSync('taskset', ['-acp', cores.join(','), String(process.pid)]);
 }
 
 function allowedCores(): number[] {
   try {
-    return coresIn(
-      /^Cpus_allowed_list:\s+(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '',
-    );
+    return coresIn(readAllowedCores());
   } catch {
     return [];
   }
 }
 
-/** The cores in a list as the kernel writes it: `0-3,8`. */
+/** The cores in a list such as the kernel's `0-3,8`. */
 export function coresIn(list: string): number[] {
   return list.split(',').flatMap((range) => {
     const [first, last = first] = range.split('-').map(Number);

@@ -1,63 +1,56 @@
 /**
- * What a server of Holdline does under a demand, worked out from what its parts cost: how many
- * events share a write, how busy its core is, how long a sweep over its lines takes, and how much
- * is too much.
+ * How one server behaves under a demand, computed from the costs of its parts: how many events
+ * share a write, how busy its core is, how long a sweep over its lines takes, and the highest rate.
  *
- * The pump writes to each line everything that came since it wrote to it last (core/pump.ts). As
- * long as a sweep over all lines ends before the next event comes, each event is a write of its own
- * to each line, and CPU rises with rate × lines. From there on the core is never idle, sweeps
- * follow one another, and what comes during one goes out with the next: the batch grows until
- * writes are as large as a cork allows. Only past that is there too much.
+ * The pump writes to each line everything that has arrived since its last write (core/pump.ts).
+ * While a sweep over all lines ends before the next event arrives, each event is a separate write
+ * to each line, and CPU grows with rate × lines. Above that the core is never idle: one sweep
+ * follows another, and what arrives during one goes out with the next. Writes then grow until they
+ * are as large as a cork allows, which is the highest rate.
  */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 
-/**
- * A line that an event went out to less often than this gets heartbeats beside: the default of
- * `--heartbeat`, seconds.
- */
+/** A line without an event for so many seconds gets a heartbeat: the default of `--heartbeat`. */
 const HEARTBEAT_SECONDS = 15;
 
 /**
- * Lines below which a write costs no less: the state of so few, ours and the kernel's, stays in the
- * core's caches. Above, a write costs more with each doubling, as less of it does.
+ * The state of so many lines, ours and the kernel's, fits into the core's caches. With more lines a
+ * write costs more with each doubling.
  */
 export const CACHED_LINES = 100;
 
-/**
- * What the parts cost. Processor time of the server's process, the kernel's part of each `send()`
- * included.
- */
+/** What the parts cost: the server's processor time, with the kernel's part of each `send()`. */
 export interface Costs {
-  /** Share of a core without any event. */
+  /** Share of a core that is used without events and heartbeats. */
   readonly idleShare: number;
   /** µs a heartbeat. */
   readonly heartbeatUs: number;
   /**
-   * µs an event: its publish, its encoding, the start of its sweep. By how busy the core is: on an
-   * idle one caches have cooled and whoever is at the other end sleeps and has to be woken, on a
-   * busy one neither. Between the two in proportion.
+   * µs an event: its publish, its encoding, the start of its sweep. On an idle core caches are cold
+   * and the readers have to be woken; on a busy core neither is so. In between the cost is in
+   * proportion.
    */
   readonly idleEventUs: number;
   readonly busyEventUs: number;
-  /** µs a write to a line, likewise. */
+  /** µs a write to a line, on an idle and on a busy core. */
   readonly idleWriteUs: number;
   readonly busyWriteUs: number;
   /**
-   * µs that a write costs more on a busy core for each time that the lines are e-fold {@link
-   * CACHED_LINES}; on an idle one all is cold.
+   * Additional µs of a write on a busy core, times the natural logarithm of lines ÷ {@link
+   * CACHED_LINES}. On an idle core all state is cold anyway.
    */
   readonly manyLinesUs: number;
   /** µs a byte written. */
   readonly byteUs: number;
-  /** Bytes that an event has on the wire beside its data. */
+  /** Bytes of an event on the wire besides its data. */
   readonly frameBytes: number;
-  /** Bytes of a write when more is offered than goes out: events are not cut to fill a cork. */
+  /** Bytes of a write at the highest rate. It is less than a cork, since events are not cut. */
   readonly fullWriteBytes: number;
 }
 
-/** How latency follows from the time of a sweep: `baseMs + sweeps × sweepMs`. */
-export interface LatencyLine {
+/** Latency as a linear model of the time of a sweep: `baseMs + sweeps × sweepMs`. */
+export interface LatencyModel {
   readonly baseMs: number;
   readonly sweeps: number;
 }
@@ -65,15 +58,15 @@ export interface LatencyLine {
 /** What is asked of one process. */
 export interface Demand {
   readonly lines: number;
-  /** Events that each line is given in a second. */
+  /** Events a second that each line receives. */
   readonly eventsPerSecond: number;
   /** Data of an event. */
   readonly eventBytes: number;
 }
 
-/** What comes of it. */
+/** What the demand leads to. */
 export interface Load {
-  /** Share of a core, 1 at the most. */
+  /** Share of a core, at most 1. */
   readonly busyShare: number;
   /** Events that share a write. */
   readonly batchEvents: number;
@@ -82,21 +75,18 @@ export interface Load {
   readonly writesPerSecond: number;
   readonly bytesPerSecond: number;
   readonly deliveriesPerSecond: number;
-  /** Events a second above which publishers are held back: the lines do not take more. */
+  /** Events a second above which publishers are held back. */
   readonly ceilingPerSecond: number;
-  /**
-   * Events a second above which each event is no write of its own any more, and latency begins to
-   * bend.
-   */
+  /** Events a second above which events share writes. */
   readonly batchingPerSecond: number;
 }
 
-/** Bytes of an event as it is written. */
+/** Bytes of an event on the wire. */
 export function wireBytes({ frameBytes }: Costs, eventBytes: number): number {
   return frameBytes + eventBytes;
 }
 
-/** What the demand comes to. */
+/** The load that a demand leads to. */
 export function loadOf(costs: Costs, demand: Demand): Load {
   const { lines, eventBytes } = demand;
   const bytes = wireBytes(costs, eventBytes);
@@ -120,16 +110,13 @@ export function loadOf(costs: Costs, demand: Demand): Load {
   };
 }
 
-/**
- * Time of the sweep for an event that comes to an idle core: at low rates it is longer than at
- * middling ones.
- */
-export function calmSweepMs(costs: Costs, lines: number, eventBytes: number): number {
+/** Time of a sweep on an idle core, which is longer than on a core that is somewhat busy. */
+export function idleSweepMs(costs: Costs, lines: number, eventBytes: number): number {
   const bytes = wireBytes(costs, eventBytes);
   return (lines * (writeUs(costs, lines, 0) * corksOf(bytes) + costs.byteUs * bytes)) / 1000;
 }
 
-/** Processor time of a write to one of so many lines, µs, without its bytes. */
+/** Processor time of a write to one of so many lines, without its bytes, µs. */
 export function writeUs(
   { idleWriteUs, busyWriteUs, manyLinesUs }: Costs,
   lines: number,
@@ -140,22 +127,22 @@ export function writeUs(
   );
 }
 
-/** How many times e-fold the lines are more than those that caches hold. */
+/** The factor of `manyLinesUs` for so many lines. */
 export function linesEffect(lines: number): number {
   return Math.max(0, Math.log(lines / CACHED_LINES));
 }
 
 /** Writes that so many bytes to one line take. */
 function corksOf(bytes: number): number {
-  // A full write that was worked out as a multiple of an event may miss the cork by a rounding
+  // A full write that was computed as a multiple of an event may exceed the cork by a rounding
   // error.
   return Math.max(1, Math.ceil(bytes / CORK_WRITE_BYTES_MAX - 1e-9));
 }
 
 /**
- * How busy the core is with a write for each event and line; above 1 it is not done in time. Prices
- * depend on the answer, in proportion, so the equation is one of the first degree: y = quiet +
- * bytes + (1 − y) × all at idle prices + y × all at busy prices.
+ * How busy the core is when each event is a write to each line; above 1 the core has no time for
+ * that. The costs depend on the result y in proportion, so the equation is linear: y = quiet +
+ * bytes + (1 − y) × costs on an idle core + y × costs on a busy core.
  */
 function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
   const heartbeats = lines * Math.max(0, 1 / HEARTBEAT_SECONDS - eventsPerSecond);
@@ -164,23 +151,23 @@ function busyShareOf(costs: Costs, lines: number, eventsPerSecond: number, bytes
   const writes = lines * corksOf(bytes);
   const idle = eventsPerSecond * (costs.idleEventUs + writes * writeUs(costs, lines, 0)) * 1e-6;
   const busy = eventsPerSecond * (costs.busyEventUs + writes * writeUs(costs, lines, 1)) * 1e-6;
-  const falling = 1 + idle - busy;
-  return falling > 0 ? (quiet + written + idle) / falling : Infinity;
+  const divisor = 1 + idle - busy;
+  return divisor > 0 ? (quiet + written + idle) / divisor : Infinity;
 }
 
 /**
- * Events in a write when sweeps follow one another, as many as come during one: k = rate × (lines ×
- * (write + k × bytes) + k × event).
+ * Events in a write when sweeps follow one another. Each takes the k events that arrived during the
+ * one before: k = rate × (lines × (write + k × bytes) + k × event).
  */
 function batchOf(costs: Costs, lines: number, eventsPerSecond: number, bytes: number): number {
   const leftUs =
     availableUs(costs) - eventsPerSecond * (costs.busyEventUs + lines * bytes * costs.byteUs);
-  // Below the ceiling there is something left, unless writes are for free.
+  // Below the ceiling time is left, unless writes cost nothing.
   if (leftUs <= 0) return Math.max(1, costs.fullWriteBytes / bytes);
   return Math.max(1, (eventsPerSecond * lines * writeUs(costs, lines, 1)) / leftUs);
 }
 
-/** The rate at which writes are full. */
+/** The highest rate: writes are full. */
 function ceilingOf(costs: Costs, lines: number, bytes: number): number {
   return rateOf(
     costs,
@@ -190,7 +177,7 @@ function ceilingOf(costs: Costs, lines: number, bytes: number): number {
   );
 }
 
-/** The rate at which the core has no time left, when an event takes so many writes to each line. */
+/** The rate at which the core has no time left, given the writes an event takes to each line. */
 function rateOf(costs: Costs, lines: number, bytes: number, writesAnEvent: number): number {
   return (
     availableUs(costs) /
@@ -198,12 +185,12 @@ function rateOf(costs: Costs, lines: number, bytes: number, writesAnEvent: numbe
   );
 }
 
-/** µs of a second that are left for events. */
+/** µs of a second that are available for events. */
 function availableUs({ idleShare }: Costs): number {
   return Math.max(0.01, 1 - idleShare) * 1e6;
 }
 
-/** Latency of a percentile, from the moment an event was due. */
-export function latencyMs({ baseMs, sweeps }: LatencyLine, sweepMs: number): number {
+/** Latency from the moment an event was due. */
+export function latencyMs({ baseMs, sweeps }: LatencyModel, sweepMs: number): number {
   return baseMs + sweeps * sweepMs;
 }

@@ -1,40 +1,34 @@
-/**
- * What a profile's measurements come to: costs, latency, memory and accepts, each with the error
- * that it was fitted with.
- */
+/** The models fitted to a profile: costs, latency, memory and accepts, each with its error. */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
-import { linesEffect, loadOf, type Costs, type LatencyLine } from './cost-model.js';
+import type { Point } from '../../moments.js';
+import { linesEffect, loadOf, type Costs, type LatencyModel } from './cost-model.js';
 import {
   fitFactors,
-  fitLine,
+  fitLinear,
   sumOf,
   valueAt,
-  type Line,
+  type LinearModel,
   type Observation,
-  type Point,
 } from './least-squares.js';
 import type { Profile, Window } from './profile.js';
 
-/** What a plan is made from. */
+/** What a plan is computed from. */
 export interface Fit {
   readonly costs: Costs;
-  /** Standard error of the share of a core, as a share of it. */
+  /** Relative standard error of the share of a core. */
   readonly cpuError: number;
   readonly p50: LatencyFit;
   readonly p99: LatencyFit;
-  /** User memory of the server's process by lines, nothing published. */
-  readonly user: Line;
-  /** Kernel memory of the server's ends of the lines. */
-  readonly kernel: Line;
-  /**
-   * What the process grows by when it works: rings and code, and garbage in proportion to what is
-   * published.
-   */
+  /** Memory of the idle server's process, by lines. */
+  readonly user: LinearModel;
+  /** Kernel memory of the server's ends of the lines, by lines. */
+  readonly kernel: LinearModel;
+  /** What the process needs more when events are published. */
   readonly working: WorkingMemory;
   readonly acceptsPerSecond: number;
   readonly acceptUs: number;
-  /** What the windows reached: beyond it a plan extrapolates. */
+  /** What the windows reached; above that a plan extrapolates. */
   readonly reach: {
     readonly lines: number;
     readonly deliveriesPerSecond: number;
@@ -42,62 +36,56 @@ export interface Fit {
   };
 }
 
-/** Memory of a process at work, above that of an idle one. */
+/** Memory above that of an idle process: rings and code, and garbage in proportion to the rate. */
 export interface WorkingMemory {
   readonly baseBytes: number;
-  /** Seconds of what is published that are held before they are collected. */
+  /** Seconds of published bytes that are held before they are collected. */
   readonly seconds: number;
   readonly errorBytes: number;
 }
 
-/** Latency by the time of a sweep, and its standard error as a share of the latency. */
-export interface LatencyFit extends LatencyLine {
+/** The latency model and its relative standard error. */
+export interface LatencyFit extends LatencyModel {
   readonly error: number;
 }
 
-/**
- * Below this share of a core a difference counts as if it were of this share: clocks and strangers
- * are not finer.
- */
-const LEAST_SHARE = 0.05;
+/** Errors of smaller shares are relative to this one: other processes disturb by about as much. */
+const SHARE_MIN = 0.05;
 
-/** A latency below this, ms, likewise. */
-const LEAST_LATENCY_MS = 2;
+/** Errors of lower latencies are relative to this one, ms. */
+const LATENCY_MS_MIN = 2;
 
-/** Lines are given less than this share of what was offered when there is too much of it. */
-const TOO_MUCH_SHARE = 0.9;
+/** A server that accepts less than this share of the offered events is above its ceiling. */
+const ACCEPTED_SHARE_MIN = 0.9;
 
 /**
- * What a write holds when there is too much, as a share of a cork, where no window has shown it.
- * Seen on the machine that this was built on.
+ * Size of a write at the ceiling, as a share of a cork, where no window shows it. As measured on
+ * the build machine.
  */
 const FULL_WRITE_SHARE = 0.75;
 
-/**
- * Windows that a fit of latency needs; with fewer the ones that the client bounded are taken as
- * well.
- */
-const LATENCY_WINDOWS = 3;
+/** With fewer windows for a fit of latency, it also uses those that the client limited. */
+const LATENCY_WINDOWS_MIN = 3;
 
-/** Fits a profile. */
+/** Fits the models. */
 export function fitProfile({ memory, accepts, windows }: Profile): Fit {
   const costs = fitCosts(windows);
-  const user = risingLine(memory.map(({ lines, rssBytes }) => ({ x: lines, y: rssBytes })));
+  const user = risingModel(memory.map(({ lines, rssBytes }) => ({ x: lines, y: rssBytes })));
   return {
     costs,
     cpuError: relativeError(
       windows.map((window) => ({
         is: predictedShare(costs, window),
         was: window.serverShare,
-        least: LEAST_SHARE,
+        min: SHARE_MIN,
       })),
       COST_FACTORS,
     ),
     p50: fitLatency(costs, windows, ({ p50Ms }) => p50Ms),
     p99: fitLatency(costs, windows, ({ p99Ms }) => p99Ms),
     user,
-    // Both ends of each line are on this machine, and the kernel holds the same for either.
-    kernel: risingLine(memory.map(({ lines, kernelBytes }) => ({ x: lines, y: kernelBytes / 2 }))),
+    // Both ends of each line are on this machine, and the kernel holds the same for each.
+    kernel: risingModel(memory.map(({ lines, kernelBytes }) => ({ x: lines, y: kernelBytes / 2 }))),
     working: fitWorkingMemory(user, windows),
     acceptsPerSecond: Math.max(...accepts.map(({ lines, seconds }) => lines / seconds)),
     acceptUs:
@@ -115,19 +103,17 @@ export function fitProfile({ memory, accepts, windows }: Profile): Fit {
 }
 
 /**
- * A line that does not fall: where memory did, it was something else that shrank, and the error
- * tells by how much.
+ * A model that does not fall. Where measured memory did, something other than lines shrank, and the
+ * model's error shows by how much.
  */
-function risingLine(points: readonly Point[]): Line {
-  const line = fitLine(points);
-  return line.slope >= 0 ? line : { ...line, slope: 0, intercept: valueAt(line, line.meanX) };
+function risingModel(points: readonly Point[]): LinearModel {
+  const model = fitLinear(points);
+  return model.slope >= 0 ? model : { ...model, slope: 0, intercept: valueAt(model, model.meanX) };
 }
 
 const COST_FACTORS = 8;
 
-/**
- * What the server's time went into, in the order of the factors that {@link fitCosts} takes apart.
- */
+/** What took the server's time in a window, in the order of {@link fitCosts}'s factors. */
 function effectsOf({
   lines,
   serverShare,
@@ -150,13 +136,13 @@ function effectsOf({
 }
 
 /**
- * The costs that explain the windows best. The server's own counts are used, so that this rests on
- * no belief about batches.
+ * The costs that explain the windows best. They are fitted to the server's own counts of events and
+ * writes, so the fit assumes nothing about batches.
  */
 function fitCosts(windows: readonly Window[]): Costs {
   const observations = windows.map((window): Observation => {
     const outcome = window.serverShare;
-    return { effects: effectsOf(window), outcome, weight: 1 / Math.max(LEAST_SHARE, outcome) };
+    return { effects: effectsOf(window), outcome, weight: 1 / Math.max(SHARE_MIN, outcome) };
   });
   const [
     idleShare,
@@ -176,7 +162,7 @@ function fitCosts(windows: readonly Window[]): Costs {
   const full = delivering
     .filter(
       ({ acceptedPerSecond, offeredPerSecond }) =>
-        acceptedPerSecond < TOO_MUCH_SHARE * offeredPerSecond,
+        acceptedPerSecond < ACCEPTED_SHARE_MIN * offeredPerSecond,
     )
     .map(({ writtenBytesPerSecond, writesPerSecond }) => writtenBytesPerSecond / writesPerSecond);
   return {
@@ -196,7 +182,7 @@ function fitCosts(windows: readonly Window[]): Costs {
   };
 }
 
-/** The share of a core that the costs give for what the server did in a window. */
+/** The share of a core that the costs give for a window. */
 function predictedShare(costs: Costs, window: Window): number {
   const {
     idleShare,
@@ -221,10 +207,7 @@ function predictedShare(costs: Costs, window: Window): number {
   return sumOf(effectsOf(window), factors);
 }
 
-/**
- * Latency against the time that a sweep takes by the model, over the windows that did not ask too
- * much.
- */
+/** Fits latency to the model's time of a sweep, over the windows below the ceiling. */
 function fitLatency(
   costs: Costs,
   windows: readonly Window[],
@@ -232,16 +215,17 @@ function fitLatency(
 ): LatencyFit {
   const usable = windows.filter(
     (window) =>
-      pick(window) !== null && window.acceptedPerSecond >= TOO_MUCH_SHARE * window.offeredPerSecond,
+      pick(window) !== null &&
+      window.acceptedPerSecond >= ACCEPTED_SHARE_MIN * window.offeredPerSecond,
   );
-  const unbounded = usable.filter(({ isClientLimited }) => !isClientLimited);
-  const observations = (unbounded.length >= LATENCY_WINDOWS ? unbounded : usable).map(
+  const unlimited = usable.filter(({ isClientLimited }) => !isClientLimited);
+  const observations = (unlimited.length >= LATENCY_WINDOWS_MIN ? unlimited : usable).map(
     (window): Observation => {
       const outcome = pick(window)!;
       return {
         effects: [1, sweepMsOf(costs, window)],
         outcome,
-        weight: 1 / Math.max(LEAST_LATENCY_MS, outcome),
+        weight: 1 / Math.max(LATENCY_MS_MIN, outcome),
       };
     },
   );
@@ -250,28 +234,28 @@ function fitLatency(
     observations.map(({ effects, outcome }) => ({
       is: sumOf(effects, [baseMs, sweeps]),
       was: outcome,
-      least: LEAST_LATENCY_MS,
+      min: LATENCY_MS_MIN,
     })),
     2,
   );
   return { baseMs, sweeps, error };
 }
 
-/** The time that a sweep took in a window, by the model. */
+/** The time that a sweep takes in a window by the model. */
 export function sweepMsOf(costs: Costs, { lines, offeredPerSecond, eventBytes }: Window): number {
   return loadOf(costs, { lines, eventsPerSecond: offeredPerSecond, eventBytes }).sweepMs;
 }
 
-/** What a publish leaves to be collected beside its body: the request's objects, bytes. */
+/** Garbage of a publish besides its body: the request's objects, bytes. */
 const PUBLISH_BYTES_MAX = 1_024;
 
-/** Bytes that publishing goes through in a second. */
+/** Bytes that publishing allocates in a second. */
 function publishedBytesPerSecond(eventsPerSecond: number, eventBytes: number): number {
   return eventsPerSecond * (eventBytes + PUBLISH_BYTES_MAX);
 }
 
-/** What was above the line of an idle process while events went out. */
-function fitWorkingMemory(user: Line, windows: readonly Window[]): WorkingMemory {
+/** Fits the memory above that of an idle process while events are published. */
+function fitWorkingMemory(user: LinearModel, windows: readonly Window[]): WorkingMemory {
   const observations = windows
     .filter(({ acceptedPerSecond }) => acceptedPerSecond > 0)
     .map(({ lines, rssBytes, acceptedPerSecond, eventBytes }): Observation => ({
@@ -291,7 +275,7 @@ function fitWorkingMemory(user: Line, windows: readonly Window[]): WorkingMemory
   };
 }
 
-/** Memory that a process takes above an idle one when events go out. */
+/** Memory above that of an idle process when events are published. */
 export function workingBytes(
   { baseBytes, seconds }: WorkingMemory,
   eventsPerSecond: number,
@@ -302,15 +286,12 @@ export function workingBytes(
     : baseBytes + seconds * publishedBytesPerSecond(eventsPerSecond, eventBytes);
 }
 
-/**
- * Root of the mean square of relative differences, with as many observations taken off as factors
- * were fitted.
- */
+/** Root mean square of relative differences; each fitted factor takes one degree of freedom. */
 function relativeError(
-  pairs: readonly { readonly is: number; readonly was: number; readonly least: number }[],
+  pairs: readonly { readonly is: number; readonly was: number; readonly min: number }[],
   factors: number,
 ): number {
-  const squares = sum(pairs.map(({ is, was, least }) => ((is - was) / Math.max(least, was)) ** 2));
+  const squares = sum(pairs.map(({ is, was, min }) => ((is - was) / Math.max(min, was)) ** 2));
   return Math.sqrt(squares / Math.max(1, pairs.length - factors));
 }
 

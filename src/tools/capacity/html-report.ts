@@ -1,4 +1,4 @@
-/** The plan as a page: what to buy first, then what it rests on. */
+/** The plan as a page: first what to buy, then the measurements behind it. */
 
 import type { Html } from '../report/html.js';
 import {
@@ -11,11 +11,11 @@ import {
   type Section,
 } from '../report/page.js';
 import { plot } from '../report/plot.js';
-import { decimal, duration, percent, rough, size } from '../report/words.js';
+import { decimal, duration, percent, rough, significant, size } from '../report/words.js';
 import { latencyMs, loadOf, writeUs, type Load } from './cost-model.js';
 import { workingBytes } from './fit.js';
 import { valueAt } from './least-squares.js';
-import { KNEE_SHARE } from './plan.js';
+import { BUSY_SHARE } from './plan.js';
 import { limitRowsOf, planRows, sureness, verdictOf, type CapacityReport } from './report.js';
 
 /** Points of a curve. */
@@ -30,13 +30,14 @@ export function htmlReport(report: CapacityReport): string {
   return htmlDocument({
     title: 'Capacity plan',
     subtitle:
-      `${decimal(request.subscribers)} subscribers, ${decimal(request.eventsPerSecond)} events/s of ${size(request.eventBytes)}, ` +
+      `${decimal(request.subscribers)} subscribers, ${decimal(request.eventsPerSecond)} ` +
+      `events/s of ${size(request.eventBytes)}, ` +
       `p99 within ${duration(request.p99Ms)}, ${TRANSPORTS[transport]}`,
     verdict: { text: verdictOf(report), tone: isUnmet ? 'warning' : 'good' },
     sections: [
       { title: 'Plan', blocks: [figures(figuresOf(report)), planTable(report)] },
       limitSection(report),
-      { title: 'To keep in mind', blocks: report.remarks.map((remark) => note(remark)) },
+      { title: 'Please note', blocks: report.remarks.map((remark) => note(remark)) },
       loadSection(report),
       memorySection(report),
       costSection(report),
@@ -56,14 +57,14 @@ function figuresOf({ plan }: CapacityReport): Figure[] {
       value: decimal(plan.processes),
       detail: `${decimal(plan.lines)} lines each`,
     },
-    { label: 'Machines', value: decimal(plan.machines), detail: `first to bind: ${plan.bound}` },
+    { label: 'Machines', value: decimal(plan.machines), detail: `first limit: ${plan.bound}` },
     {
       label: 'Memory of a process',
       value: size(plan.userBytes.value),
       detail: sureness(plan.userBytes),
     },
     {
-      label: 'and of the kernel for it',
+      label: 'Memory of the kernel',
       value: size(plan.kernelBytes.value),
       detail: sureness(plan.kernelBytes),
     },
@@ -71,7 +72,7 @@ function figuresOf({ plan }: CapacityReport): Figure[] {
       label: 'CPU of a process',
       value: percent(plan.cpuShare.value),
       detail: sureness(plan.cpuShare),
-      tone: plan.load.busyShare > KNEE_SHARE ? 'warning' : 'plain',
+      tone: plan.load.busyShare > BUSY_SHARE ? 'warning' : 'plain',
     },
     {
       label: 'Latency, p99',
@@ -80,7 +81,7 @@ function figuresOf({ plan }: CapacityReport): Figure[] {
       tone: plan.p99Ms.value > request.p99Ms ? 'warning' : 'plain',
     },
     {
-      label: 'Egress of a process',
+      label: 'Bandwidth of a process',
       value: `${size(plan.egressBytesPerSecond.value)}/s`,
       detail: sureness(plan.egressBytesPerSecond),
     },
@@ -88,18 +89,18 @@ function figuresOf({ plan }: CapacityReport): Figure[] {
 }
 
 function planTable(report: CapacityReport): Html {
-  return table({ columns: ['', { right: 'value' }, 'how sure'], rows: planRows(report) });
+  return table({ columns: ['', { right: 'value' }, 'margin'], rows: planRows(report) });
 }
 
 function limitSection(report: CapacityReport): Section {
-  const columns = ['limit', { right: 'lines' }, 'is', 'raised by'];
+  const columns = ['limit', { right: 'lines' }, 'value', 'raised by'];
   return {
     title: 'Limits',
-    intro: 'The lines that each allows, the tightest on top.',
+    intro: 'How many lines each limit allows, lowest first.',
     blocks: [
       table({ columns, rows: limitRowsOf(report, true) }),
       table({
-        caption: 'Only in the case that the name tells',
+        caption: 'Limits for special cases, as their names state',
         columns,
         rows: limitRowsOf(report, false),
       }),
@@ -107,26 +108,29 @@ function limitSection(report: CapacityReport): Section {
   };
 }
 
-/** What becomes of one process of the plan as the rate rises. */
+/** How one process of the plan behaves as the rate rises. */
 function loadSection({ plan, fit }: CapacityReport): Section {
   const { request, lines } = plan;
   const ceiling = plan.ceilingPerSecond.value;
-  const least = Math.min(0.1, request.eventsPerSecond);
+  const lowest = Math.min(0.1, request.eventsPerSecond);
   const rates = Array.from(
     { length: CURVE_POINTS },
-    (_, nth) => least * (ceiling / least) ** (nth / (CURVE_POINTS - 1)),
+    (_, nth) => lowest * (ceiling / lowest) ** (nth / (CURVE_POINTS - 1)),
   );
   const loads = rates.map((eventsPerSecond): Load =>
     loadOf(fit.costs, { lines, eventsPerSecond, eventBytes: request.eventBytes }),
   );
   const marks = [
-    { x: plan.kneePerSecond.value, label: 'knee' },
+    { x: plan.kneePerSecond.value, label: 'latency rises' },
     ...(request.eventsPerSecond < ceiling ? [{ x: request.eventsPerSecond, label: 'plan' }] : []),
   ];
   const x = { label: 'events/s', quantity: 'per second', spread: 'log' } as const;
   return {
-    title: 'When there is more to send',
-    intro: `One process with ${decimal(lines)} lines and events of ${size(request.eventBytes)}, by the model, up to its ceiling of ${rough(ceiling)} events/s. From where the core is busy on, events share writes.`,
+    title: 'At higher rates',
+    intro:
+      `One process with ${decimal(lines)} lines and events of ` +
+      `${size(request.eventBytes)}, by the model, up to its highest rate of ${rough(ceiling)} ` +
+      'events/s. Once the core is busy, events share writes.',
     blocks: [
       plot({
         title: 'CPU',
@@ -158,7 +162,8 @@ function memorySection({ memory, fit }: CapacityReport): Section {
   return {
     title: 'Memory of lines',
     intro:
-      'Lines on which nothing is sent. The kernel’s is half of what it took for both ends, which were on this machine.',
+      'Lines without events. Both ends of each line were on this machine, so the kernel’s ' +
+      'memory is half of what was measured.',
     blocks: [
       plot({
         title: 'The process',
@@ -198,12 +203,11 @@ function memorySection({ memory, fit }: CapacityReport): Section {
 
 function costSection({ fit, plan }: CapacityReport): Section {
   const { costs } = fit;
-  const us = (value: number): string =>
-    `${value.toLocaleString('en-US', { maximumSignificantDigits: 3 })} µs`;
+  const us = (value: number): string => `${significant(value)} µs`;
   return {
-    title: 'What things cost',
+    title: 'Costs',
     intro:
-      'Processor time of the server, the kernel’s part of sending included, fitted to the runs below.',
+      'Processor time of the server, with the kernel’s part of sending, fitted to the runs below.',
     blocks: [
       pairs([
         ['a write to one line, core idle', us(writeUs(costs, plan.lines, 0))],
@@ -214,13 +218,13 @@ function costSection({ fit, plan }: CapacityReport): Section {
         ['a heartbeat', us(costs.heartbeatUs)],
         ['a new line', us(fit.acceptUs)],
         ['new lines a second', decimal(fit.acceptsPerSecond, 0)],
-        ['without anything', `${percent(costs.idleShare)} of a core`],
-        ['bytes beside an event’s data', decimal(costs.frameBytes, 0)],
+        ['an idle server', `${percent(costs.idleShare)} of a core`],
+        ['bytes of an event besides its data', decimal(costs.frameBytes, 0)],
         [
-          'memory that work takes at this rate',
+          'additional memory at this rate',
           size(workingBytes(fit.working, plan.request.eventsPerSecond, plan.request.eventBytes)),
         ],
-        ['error of CPU', `${Math.round(fit.cpuError * 100)} %`],
+        ['error of CPU', percent(fit.cpuError, 0)],
       ]),
     ],
   };
@@ -247,7 +251,7 @@ function windowSection({ windows }: CapacityReport): Section {
   ]);
   const right = (name: string): { readonly right: string } => ({ right: name });
   return {
-    title: 'What was measured',
+    title: 'Measurements',
     blocks: [
       table({
         columns: [
@@ -256,13 +260,13 @@ function windowSection({ windows }: CapacityReport): Section {
           right('offered/s'),
           right('accepted/s'),
           right('deliveries/s'),
-          right('events a write'),
+          right('events in a write'),
           right('CPU'),
           right('by the model'),
           right('p50'),
           right('p99'),
           right('clients'),
-          right('strangers'),
+          right('other processes'),
         ],
         rows,
       }),

@@ -1,44 +1,30 @@
 /**
- * Fitting by least squares: a straight line with the error of what it predicts, and a sum of
- * effects none of which can be below 0.
+ * Fitting by least squares: a linear model of one variable with the error of what it predicts, and
+ * a sum of effects none of which can be below 0.
  */
 
-/** One point of a line. */
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-}
+import { momentsOf, type Point } from '../../moments.js';
 
-/** A straight line through points, and how well it fits. */
-export interface Line {
+/** y = intercept + slope × x, and how well it fits. */
+export interface LinearModel {
   readonly slope: number;
-  /** Its value at x = 0. */
   readonly intercept: number;
-  /** Share of the variance that the line explains, 0 to 1. */
+  /** Share of the variance that the model explains, 0 to 1. */
   readonly rSquared: number;
-  /** Standard error of the slope; 0 for two points, which any line meets. */
+  /** Standard error of the slope; 0 for two points, which always fit. */
   readonly slopeError: number;
-  /** What {@link predictionError} needs beside that. */
+  /** What {@link predictionError} needs besides. */
   readonly points: number;
   readonly meanX: number;
   readonly residualError: number;
 }
 
-/** The line of least squares. Throws when the points have fewer than two different xs. */
-export function fitLine(points: readonly Point[]): Line {
+/** Fits one. Throws a RangeError when the points have fewer than two different xs. */
+export function fitLinear(points: readonly Point[]): LinearModel {
+  const { meanX, meanY, xx, xy, yy } = momentsOf(points);
   const count = points.length;
-  const meanX = points.reduce((sum, { x }) => sum + x, 0) / count;
-  const meanY = points.reduce((sum, { y }) => sum + y, 0) / count;
-  let xx = 0;
-  let xy = 0;
-  let yy = 0;
-  for (const { x, y } of points) {
-    xx += (x - meanX) ** 2;
-    xy += (x - meanX) * (y - meanY);
-    yy += (y - meanY) ** 2;
-  }
   if (!(xx > 0))
-    throw new RangeError(`a line needs points at two different xs; given were ${count}`);
+    throw new RangeError(`a linear fit needs points at two different xs (got ${count} at one)`);
   const slope = xy / xx;
   const residual = Math.max(0, yy - slope * xy);
   const residualError = count > 2 ? Math.sqrt(residual / (count - 2)) : 0;
@@ -53,23 +39,23 @@ export function fitLine(points: readonly Point[]): Line {
   };
 }
 
-/** The value of a line at x. */
-export function valueAt({ slope, intercept }: Line, x: number): number {
+/** What the model gives at x. */
+export function valueAt({ slope, intercept }: LinearModel, x: number): number {
   return intercept + slope * x;
 }
 
 /**
- * Standard error of a new value at x: what the points scatter by, and more of it the farther x is
- * from their middle.
+ * Standard error of a new value at x: the scatter of the points, and more the farther x is from
+ * their middle.
  */
 export function predictionError(
-  { meanX, points, residualError, slopeError }: Line,
+  { meanX, points, residualError, slopeError }: LinearModel,
   x: number,
 ): number {
   return Math.hypot(residualError * Math.sqrt(1 + 1 / points), slopeError * (x - meanX));
 }
 
-/** One observation: what each effect was, what came out, and what the observation counts for. */
+/** One observation: the size of each effect, the outcome, and the weight of the observation. */
 export interface Observation {
   readonly effects: readonly number[];
   readonly outcome: number;
@@ -78,9 +64,8 @@ export interface Observation {
 
 /**
  * The factors, none below 0, with which the effects add up to the outcomes, by least squares over
- * `weight × difference`. Of all sets of effects that may have a part each is solved and the best
- * one taken that needs no negative factor: exact, and quick for the eight effects or fewer that are
- * fitted here.
+ * `weight × difference`. It solves for every subset of the effects and takes the best solution
+ * without a negative factor. That is exact, and quick for up to eight effects.
  */
 export function fitFactors(observations: readonly Observation[]): number[] {
   const effectCount = observations[0]?.effects.length ?? 0;
@@ -119,13 +104,13 @@ function squaredError(observations: readonly Observation[], factors: readonly nu
   );
 }
 
-/** A pivot below this share of its column's norm is no pivot: the effects cannot be told apart. */
-const LEAST_PIVOT = 1e-9;
+/** A pivot below this share of its column's norm counts as 0: the effects cannot be separated. */
+const PIVOT_SHARE_MIN = 1e-9;
 
 /**
- * The factors of the chosen effects by least squares, negative ones too; undefined where the
- * observations do not tell the effects apart. Orthogonal columns one after the other (modified
- * Gram–Schmidt), which keeps the digits that normal equations lose.
+ * The factors of the chosen effects by least squares, negative ones included; undefined where the
+ * observations cannot separate the effects. Modified Gram–Schmidt, which keeps the digits that
+ * normal equations lose.
  */
 function solve(
   observations: readonly Observation[],
@@ -147,7 +132,7 @@ function solve(
       subtract(direction, columns[earlier]!, share);
     }
     const norm = Math.sqrt(dot(direction, direction));
-    if (!(norm > LEAST_PIVOT * before)) return undefined;
+    if (!(norm > PIVOT_SHARE_MIN * before)) return undefined;
     upper[column]![column] = norm;
     for (let row = 0; row < direction.length; row++) direction[row]! /= norm;
     const projection = dot(direction, rest);

@@ -1,16 +1,17 @@
 /**
- * What bounds the lines of a machine, out of the facts that `holdline doctor` knows and the speed
- * of its network cards.
+ * What bounds the lines of a machine: some of the facts that `holdline doctor` reads, and the speed
+ * of the network.
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { readText } from '../../linux/files.js';
 import type { Machine } from '../doctor/machine.js';
 import type { Limits } from './profile.js';
 
 const NETWORK_CARDS = '/sys/class/net';
 const MEGABIT = 1_000_000;
 
-/** The limits among the facts. */
+/** The limits among the doctor's facts. */
 export function limitsOf(machine: Machine, linkBitsPerSecond: number | undefined): Limits {
   const { cores, fileLimit, fileCeiling, portRange, tcpMemoryBytes, tcpSendBytes } = machine;
   return {
@@ -26,8 +27,8 @@ export function limitsOf(machine: Machine, linkBitsPerSecond: number | undefined
 }
 
 /**
- * The slowest network card with a link that tells its speed. Virtual ones, which have no device
- * behind them, tell what they like.
+ * The speed of the slowest network card that has a link. Cards without a device are virtual and
+ * report any speed, so they do not count.
  */
 export function readLinkSpeed(): number | undefined {
   const speeds = cards().map(
@@ -44,14 +45,5 @@ function cards(): string[] {
     );
   } catch {
     return [];
-  }
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    // A card without a link does not tell its speed.
-    return undefined;
   }
 }

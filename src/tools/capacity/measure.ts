@@ -1,10 +1,11 @@
 /**
- * The short runs that a profile is made of. One server is kept idle, grows line by line and is then
- * put to work; another one with fewer lines is put to work before, while the first one grows old
- * enough to be weighed.
+ * The short runs of a profile. One server idles, then gains lines, and then sends events. Before it
+ * gains lines, a second server with fewer lines sends events, so that the first one's memory
+ * settles.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { decimal, percent } from '../report/words.js';
 import { loadOf, type Costs } from './cost-model.js';
 import { onClientCores, type Cores } from './cores.js';
 import {
@@ -17,24 +18,24 @@ import {
 } from './profile.js';
 import { Rig, type Publishing } from './rig.js';
 
-/** What is to be measured. */
+/** What to measure. */
 export interface MeasureOptions {
   readonly transport: Profile['transport'];
-  /** The most lines. */
+  /** Lines at the end. */
   readonly lines: number;
-  /** Time for all of it. */
+  /** Time for everything. */
   readonly budgetMs: number;
   readonly socketSendBufferBytes: number;
   readonly limits: Limits;
-  /** The machine in a line. */
+  /** The machine in one line of text. */
   readonly machine: string;
-  /** Told how far it is, 0 to 1, and what comes next. */
+  /** Called with the share that is done, 0 to 1, and what comes next. */
   progress(this: void, share: number, next: string): void;
 }
 
 /**
- * How much each window asks, as a share of what the core does one event at a time: calm, busy, and
- * more than that, so that events share writes; `too much` is more than lines take at all.
+ * The load of a window, as a share of the highest rate at which each event is a write of its own.
+ * Above 1 events share writes; `too much` is above the highest rate of all.
  */
 interface WindowPlan {
   readonly lines: 'few' | 'some' | 'all';
@@ -43,8 +44,8 @@ interface WindowPlan {
 }
 
 /**
- * Few lines tell what an event costs, some what a write does, all of them what it costs where
- * caches do not hold them.
+ * Few lines show the cost of an event, some lines the cost of a write, and all lines its cost where
+ * their state does not fit into the caches.
  */
 const WINDOWS: readonly WindowPlan[] = [
   { lines: 'few', share: 0.1, eventBytes: 256 },
@@ -62,46 +63,45 @@ const WINDOWS: readonly WindowPlan[] = [
 ];
 
 const FEW_LINES = 10;
-/** Some lines are one in so many of all. */
-const SOME = 10;
+/** All lines, divided by this, are some lines. */
+const SOME_DIVISOR = 10;
 
 /**
- * Counts of lines at which memory is weighed, as shares of all. The first is above those of the
- * other server, whose memory the kernel may give out again.
+ * Shares of all lines at which memory is measured. The first is above the lines of the other
+ * server, whose memory the kernel may reuse.
  */
 const MEMORY_STEPS = [0.2, 0.4, 0.6, 0.8, 1];
 
 /**
- * What is not publishing: starting servers, connecting, weighing, waiting for the last events.
- * Measured on a slow machine.
+ * Time for everything but publishing: starting servers, connecting, measuring memory, waiting for
+ * the last events. Measured on a slow machine.
  */
 const OVERHEAD_MS = 22_000;
-const LEAST_WINDOW_MS = 300;
-const MOST_WINDOW_MS = 10_000;
+const WINDOW_MS_MIN = 300;
+const WINDOW_MS_MAX = 10_000;
 
-/** Of the first window of each server, once without counting. */
+/** The first window of each server runs once for this long without being counted. */
 const WARM_UP_SECONDS = 1;
 
-/** A share of the budget that is left, for machines that are slower still. */
+/** Share of the budget that is used. The rest is for machines that are slower still. */
 const BUDGET_SHARE = 0.95;
 
-/** Heartbeats often enough to be seen in one window; where events go out there are none. */
+/** Short enough for heartbeats in a window without events; with events there are none. */
 const HEARTBEAT_MS = 2_000;
 
-/** How long the kernel takes to give back what belonged to closed connections. */
-const GIVEN_BACK_MS = 500;
+/** How long the kernel takes to free the memory of closed connections. */
+const FREED_MS = 500;
 
-/** How much more than the ceiling is offered. */
+/** The rate that is `too much`, as a multiple of the highest rate. */
 const TOO_MUCH = 1.5;
 
-/** Least events in a window. */
-const LEAST_EVENTS = 4;
+const WINDOW_EVENTS_MIN = 4;
 
-/** What other processes may take of a core without a remark. */
-const STRANGERS = 0.1;
+/** Share of a core that other processes may use without a remark. */
+const OTHERS_SHARE_MAX = 0.1;
 
-/** What costs are taken to be until the first window has told: those of a core of 2024. */
-const USUAL: Costs = {
+/** The costs that are assumed before the first window: those of a core of 2024. */
+const TYPICAL_COSTS: Costs = {
   idleShare: 0.01,
   heartbeatUs: 13,
   idleEventUs: 150,
@@ -114,11 +114,11 @@ const USUAL: Costs = {
   fullWriteBytes: 12_600,
 };
 
-/** Bounds of how far a machine is taken to be from that. */
-const FASTEST = 0.2;
-const SLOWEST = 8;
+/** How many times slower than that a machine is assumed to be, at least and at most. */
+const SLOWNESS_MIN = 0.2;
+const SLOWNESS_MAX = 8;
 
-/** Measures. Throws `RunFailure` when the machine does not let it. */
+/** Measures. Throws `RunFailure` when that is not possible on this machine. */
 export function measure(options: MeasureOptions): Promise<Profile> {
   return onClientCores((cores) => measureOn(cores, options));
 }
@@ -129,14 +129,11 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
   const seconds = windowSecondsOf(budgetMs);
   const next = steps(options);
   const windows: Window[] = [];
-  /**
-   * The windows of one server, after a look that does not count: a program that has not run yet is
-   * still being compiled.
-   */
+  /** Measures the windows of one server, after a warm-up, in which its code is compiled. */
   const publish = async (rig: Rig, plans: readonly WindowPlan[]): Promise<void> => {
     for (const [nth, plan] of plans.entries()) {
       const count = linesOf(plan, lines);
-      next(`${words(count)} lines, events of ${words(plan.eventBytes)} B`);
+      next(`${decimal(count)} lines, events of ${decimal(plan.eventBytes)} B`);
       await rig.open(count);
       if (nth === 0)
         await rig.publish(publishingOf(plan, count, windows, Math.min(seconds, WARM_UP_SECONDS)));
@@ -147,7 +144,7 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
   next('starting');
   const large = await startRig();
   try {
-    const endOfYouth = await large.watchIdle();
+    const endYouth = await large.watchIdle();
     const small = await startRig();
     try {
       await publish(
@@ -157,21 +154,21 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
     } finally {
       await small.close();
     }
-    windows.push(await endOfYouth());
-    await sleep(GIVEN_BACK_MS);
+    windows.push(await endYouth());
+    await sleep(FREED_MS);
 
     const memory: MemoryStep[] = [];
     const accepts: Accept[] = [];
     for (const share of MEMORY_STEPS) {
       const count = Math.max(FEW_LINES, Math.round(lines * share));
-      next(`${words(count)} lines`);
+      next(`${decimal(count)} lines`);
       accepts.push(await large.open(count));
       memory.push(await large.memory());
     }
-    next(`${words(lines)} lines, heartbeats`);
-    const endOfQuiet = await large.watchIdle();
+    next(`${decimal(lines)} lines, heartbeats`);
+    const endQuiet = await large.watchIdle();
     await sleep(seconds * 1000);
-    windows.push(await endOfQuiet());
+    windows.push(await endQuiet());
     await publish(
       large,
       WINDOWS.filter((plan) => plan.lines === 'all'),
@@ -199,7 +196,7 @@ async function measureOn(cores: Cores | undefined, options: MeasureOptions): Pro
   }
 }
 
-/** Counts the steps for whoever watches. */
+/** Reports each step of the measurement. */
 function steps({ progress }: MeasureOptions): (what: string) => void {
   const count = 1 + WINDOWS.length + MEMORY_STEPS.length + 1;
   let done = 0;
@@ -208,48 +205,45 @@ function steps({ progress }: MeasureOptions): (what: string) => void {
 
 function linesOf({ lines }: WindowPlan, all: number): number {
   if (lines === 'few') return FEW_LINES;
-  return lines === 'all' ? all : Math.max(FEW_LINES, Math.round(all / SOME));
+  return lines === 'all' ? all : Math.max(FEW_LINES, Math.round(all / SOME_DIVISOR));
 }
 
-/** Time of one window. */
+/** The length of one window. */
 export function windowSecondsOf(budgetMs: number): number {
   const eachMs = (BUDGET_SHARE * budgetMs - OVERHEAD_MS) / (WINDOWS.length + 1);
-  return Math.min(MOST_WINDOW_MS, Math.max(LEAST_WINDOW_MS, eachMs)) / 1000;
+  return Math.min(WINDOW_MS_MAX, Math.max(WINDOW_MS_MIN, eachMs)) / 1000;
 }
 
-/** What to publish, by what the windows so far tell of this machine. */
+/** What to publish, at a rate that suits this machine as far as the windows have shown it. */
 function publishingOf(
   { share, eventBytes }: WindowPlan,
   lines: number,
   windows: readonly Window[],
   seconds: number,
 ): Publishing {
-  const pace = paceOf(windows);
   const demand = { lines, eventsPerSecond: 0, eventBytes };
-  const { batchingPerSecond, ceilingPerSecond } = loadOf(USUAL, demand);
+  const { batchingPerSecond, ceilingPerSecond } = loadOf(TYPICAL_COSTS, demand);
   const ratePerSecond =
-    (share === 'too much' ? TOO_MUCH * ceilingPerSecond : share * batchingPerSecond) / pace;
-  const least = LEAST_EVENTS / seconds;
-  return { ratePerSecond: Math.max(least, ratePerSecond), eventBytes, seconds };
+    (share === 'too much' ? TOO_MUCH * ceilingPerSecond : share * batchingPerSecond) /
+    slownessOf(windows);
+  const lowestPerSecond = WINDOW_EVENTS_MIN / seconds;
+  return { ratePerSecond: Math.max(lowestPerSecond, ratePerSecond), eventBytes, seconds };
 }
 
-/**
- * How many times slower this machine is than the usual costs say, by the newest window that was not
- * full.
- */
-function paceOf(windows: readonly Window[]): number {
-  const telling = windows.findLast(
+/** How many times slower than typical this machine is, by its newest window with time to spare. */
+function slownessOf(windows: readonly Window[]): number {
+  const window = windows.findLast(
     ({ writesPerSecond, serverShare }) => writesPerSecond > 0 && serverShare < 0.9,
   );
-  if (telling === undefined) return 1;
-  const { lines, acceptedPerSecond, eventBytes, serverShare } = telling;
-  const usual = loadOf(USUAL, { lines, eventsPerSecond: acceptedPerSecond, eventBytes }).busyShare;
-  return Math.min(SLOWEST, Math.max(FASTEST, serverShare / usual));
+  if (window === undefined) return 1;
+  const { lines, acceptedPerSecond: eventsPerSecond, eventBytes, serverShare } = window;
+  const typical = loadOf(TYPICAL_COSTS, { lines, eventsPerSecond, eventBytes }).busyShare;
+  return Math.min(SLOWNESS_MAX, Math.max(SLOWNESS_MIN, serverShare / typical));
 }
 
 function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
-  // Before there are lines the other server is at work, which is no stranger.
-  const strangers = Math.max(
+  // In the window without lines the other server is at work, which is not another process.
+  const othersShare = Math.max(
     ...windows.filter(({ lines }) => lines > 0).map(({ strangerShare }) => strangerShare),
   );
   const faults = windows.reduce((total, window) => total + window.faults, 0);
@@ -257,23 +251,21 @@ function remarksOn(windows: readonly Window[], isPinned: boolean): string[] {
   return [
     ...(isPinned
       ? []
-      : ['server and clients shared their cores: figures of CPU and latency are worth less']),
-    ...(strangers > STRANGERS
+      : ['server and clients shared their cores: CPU and latency are less reliable']),
+    ...(othersShare > OTHERS_SHARE_MAX
       ? [
-          `other processes took up to ${words(strangers * 100)} % of a core: measure again when they rest`,
+          `other processes took up to ${percent(othersShare, 0)} of a core: measure again when ` +
+            'they are idle',
         ]
       : []),
     ...(full > 0
       ? [
-          `in ${full} of ${windows.length} runs the clients were busier than the server: it may be faster than this says`,
+          `in ${full} of ${windows.length} runs the clients were at their limit: the server ` +
+            'may be faster than measured',
         ]
       : []),
     ...(faults > 0
-      ? [`${words(faults)} deliveries were lost, doubled or out of order: something is wrong`]
+      ? [`${decimal(faults)} deliveries were lost, doubled or out of order: something is wrong`]
       : []),
   ];
-}
-
-function words(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
 }

@@ -1,6 +1,5 @@
 /**
- * The server that is measured: the built command line in a process of its own, on a core of its own
- * where there is one.
+ * The server that is measured: `holdline serve` in its own process, on its own core if possible.
  */
 
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -9,24 +8,21 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { CounterName } from '../../counters.js';
-import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
+import { readRssBytes, readThreadsCpuSeconds } from '../../linux/processes.js';
 import type { Stats } from '../../ops/ops.js';
-import { processCpuSeconds, processRssBytes } from './process-usage.js';
+import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
 
-/** Beside src/ as beside what it is built into. */
+/** The same path from src/ and from dist/. */
 const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url));
 
-/**
- * Ends a server whose parent is gone without a word, maybe before it was there: what Node loads
- * before the program.
- */
+/** A module that Node loads first: it ends the server when its parent is gone. */
 const END_WITH_PARENT =
   'data:text/javascript,process.once("disconnect",()=>process.exit());if(!process.connected)process.exit()';
 
 /** How long a server may take to listen. */
 const START_MS = 10_000;
 
-const STDERR_KEPT_CHARACTERS = 2_000;
+const KEPT_STDERR_CHARACTERS = 2_000;
 
 /** How it is started. */
 export interface MeasuredServerOptions {
@@ -35,7 +31,7 @@ export interface MeasuredServerOptions {
   readonly socketSendBufferBytes: number;
 }
 
-/** One server; it ends with this process, however this one ends. */
+/** One server. It ends with this process, however that ends. */
 export class MeasuredServer {
   readonly pid: number;
   readonly target: Target;
@@ -71,15 +67,15 @@ export class MeasuredServer {
       String(socketSendBufferBytes),
     ];
     const program = [process.execPath, '--import', END_WITH_PARENT, MAIN, 'serve', ...settings];
-    // Settings of a server on this machine are none of this one's; keys are seen by everyone who
-    // can list processes.
+    // This server must not inherit settings of another one. Keys are variables, since everyone who
+    // can list processes sees flags.
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDLINE_'));
     const env = {
       ...Object.fromEntries(inherited),
       HOLDLINE_PUBLISH_KEY: keys.publishKey,
       HOLDLINE_OPS_KEY: keys.opsKey,
     };
-    // taskset replaces itself by the command, so that the pid is the server's own.
+    // taskset replaces itself with the command, so the pid is the server's own.
     const [command, ...args] =
       core === undefined ? program : ['taskset', '-c', String(core), ...program];
     const child = spawn(command!, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
@@ -97,14 +93,14 @@ export class MeasuredServer {
   }
 
   get cpuSeconds(): number {
-    return processCpuSeconds(this.pid);
+    return readThreadsCpuSeconds(this.pid);
   }
 
   get rssBytes(): number {
-    return processRssBytes(this.pid);
+    return readRssBytes(this.pid);
   }
 
-  /** Its own figures. */
+  /** Its statistics. */
   async stats(): Promise<Stats> {
     const answer = await fetch(`http://${this.target.authority}/-/stats`, {
       headers: { Authorization: `Bearer ${this.#opsKey}` },
@@ -114,12 +110,12 @@ export class MeasuredServer {
     return (await answer.json()) as Stats;
   }
 
-  /** What it has counted. */
+  /** Its counters. */
   async counters(): Promise<Readonly<Record<CounterName, number>>> {
     return (await this.stats()).counters;
   }
 
-  /** Ends it: what was to be measured has been. */
+  /** Ends it. */
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const ended = new Promise<void>((resolve) => void this.#child.once('exit', () => resolve()));
@@ -128,17 +124,17 @@ export class MeasuredServer {
   }
 }
 
-/** The port that its first line tells. */
+/** The port in the first line of its log. */
 function listening(child: ChildProcess): Promise<number> {
   let said = '';
   child
     .stderr!.setEncoding('utf8')
-    .on('data', (text: string) => (said = (said + text).slice(-STDERR_KEPT_CHARACTERS)));
+    .on('data', (text: string) => (said = (said + text).slice(-KEPT_STDERR_CHARACTERS)));
   return new Promise((resolve, reject) => {
     const fail = (why: string): void =>
       reject(
         new RunFailure(
-          `the server that is to be measured ${why}: ${said.trim() || 'it said nothing'}`,
+          `the measured server ${why}: ${said.trim() || 'it wrote nothing to stderr'}`,
         ),
       );
     const timer = setTimeout(() => fail(`did not listen in ${START_MS / 1000} s`), START_MS);

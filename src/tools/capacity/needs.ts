@@ -1,7 +1,4 @@
-/**
- * What a process needs under a demand: memory of its own and of the kernel, and what the network
- * carries for it.
- */
+/** What a process needs under a demand: its own memory, the kernel's, and network bandwidth. */
 
 import { CORK_WRITE_BYTES_MAX } from '../../limits.js';
 import { wireBytes, type Demand, type Load } from './cost-model.js';
@@ -9,16 +6,16 @@ import { workingBytes, type Fit } from './fit.js';
 import { valueAt } from './least-squares.js';
 
 /**
- * Bytes of Ethernet, IP and TCP with timestamps around the 1,448 bytes of a full packet, and of a
- * chunk's frame around a write.
+ * A full packet has 1,448 bytes of data and 90 of Ethernet, IP and TCP with timestamps. HTTP's
+ * chunked coding adds 8 to each write.
  */
 const PACKET_DATA_BYTES = 1448;
 const PACKET_FRAME_BYTES = 90;
 const CHUNK_FRAME_BYTES = 8;
 
 /**
- * What a stalled line leaves in user space at the most: the write that was refused and the probe
- * after it. ARCHITECTURE.md, "Overload"
+ * The most that a stalled line keeps in user space: the refused write and the probe after it.
+ * ARCHITECTURE.md, "Overload"
  */
 export const STALLED_USER_BYTES = 2 * CORK_WRITE_BYTES_MAX;
 
@@ -30,18 +27,12 @@ export function userBytesOf(
   return valueAt(user, lines) + workingBytes(working, eventsPerSecond, eventBytes);
 }
 
-/**
- * What the kernel holds for so many quiet lines of a process, which is what their slope says: the
- * rest is others'.
- */
+/** Kernel memory of so many idle lines. The intercept is not theirs, so only the slope counts. */
 export function kernelBytesOf({ kernel }: Fit, lines: number): number {
   return Math.max(0, kernel.slope) * lines;
 }
 
-/**
- * What the network carries for one delivery: the event, its share of packets' frames and of the
- * write that it came with.
- */
+/** Bytes on the network for one delivery: the event, and its share of the packets and the write. */
 export function packetBytesOf(
   { costs }: Fit,
   { writesPerSecond, deliveriesPerSecond }: Load,

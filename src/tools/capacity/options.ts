@@ -1,7 +1,4 @@
-/**
- * The options of `holdline capacity`: one table, from which its settings, its checks and its help
- * follow.
- */
+/** The options of `holdline capacity`: one table gives its settings, their checks and its help. */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
@@ -14,11 +11,11 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Lines that are measured where files allow: more of them take longer and tell little more. */
-const USUAL_LINES = 10_000;
+/** Lines to measure where the file limit allows it. More take longer and show little more. */
+const DEFAULT_LINES = 10_000;
 
-const LEAST_RATE = 0.001;
-const MOST_RATE = 100_000;
+const EVENTS_PER_SECOND_MIN = 0.001;
+const EVENTS_PER_SECOND_MAX = 100_000;
 
 const file = (): ReturnType<typeof textMatching> =>
   textMatching('FILE', /^[^\0]+$/s, 'the path of a file');
@@ -28,61 +25,62 @@ const CAPACITY_OPTIONS = {
     flag: 'subscribers',
     kind: integer(1, 100_000_000),
     default: undefined,
-    defaultMeans: 'what the file limit lets one process hold',
+    defaultMeans: 'as many as the file limit allows one process',
     help: 'lines to plan for',
   },
   eventsPerSecond: {
     flag: 'rate',
     kind: form(
       'N',
-      `events a second from ${LEAST_RATE} to ${MOST_RATE}, such as 10 or 0.5`,
+      `events a second from ${EVENTS_PER_SECOND_MIN} to ${EVENTS_PER_SECOND_MAX}, such ` +
+        'as 10 or 0.5',
       readRate,
     ),
     default: 10,
-    help: 'events that each of them is sent in a second',
+    help: 'events a second that each of them receives',
   },
   eventBytes: { flag: 'size', kind: size(1, MiB), default: 256, help: 'bytes of data in an event' },
   p99Ms: {
     flag: 'p99',
     kind: time(1, HOUR),
     default: 250,
-    help: 'latency that 99 of 100 deliveries are to keep',
+    help: 'latency that 99 of 100 deliveries should not exceed',
   },
   transport: {
     flag: 'transport',
     kind: choice('NAME', ['sse', 'ndjson', 'ws']),
     default: 'sse',
-    help: 'how the lines that are measured are served',
+    help: 'transport of the measured lines',
   },
   lines: {
     flag: 'lines',
     kind: integer(100, 1_000_000),
     default: undefined,
-    defaultMeans: `${USUAL_LINES}, or what the file limit carries`,
-    help: 'lines that are measured, at the most',
+    defaultMeans: `${DEFAULT_LINES}, or as many as the file limit allows`,
+    help: 'most lines in the measurement',
   },
   budgetMs: {
     flag: 'budget',
     kind: time(10 * SECOND, 10 * MINUTE),
     default: 60 * SECOND,
-    help: 'time that the measuring may take',
+    help: 'time that the measurement may take',
   },
   socketSendBufferBytes: {
     ...OPTIONS.socketSendBufferBytes,
-    help: 'as the server is to have it: what the kernel holds for a reader that does not read',
+    help: 'as on the server: kernel memory that a reader who has stopped may hold',
   },
   profileFile: {
     flag: 'profile',
     kind: file(),
     default: undefined,
-    defaultMeans: 'none, so that it measures',
-    help: 'plan from what was measured before, and measure nothing',
+    defaultMeans: 'none, which measures this machine',
+    help: 'plan from an earlier measurement instead of a new one',
   },
   saveFile: {
     flag: 'save',
     kind: file(),
     default: undefined,
-    help: 'keep what was measured there, for --profile',
+    help: 'save the measurement there, for --profile',
   },
   json: {
     flag: 'json',
@@ -94,15 +92,15 @@ const CAPACITY_OPTIONS = {
     flag: 'html',
     kind: file(),
     default: undefined,
-    help: 'write the plan with plots there, a page that needs nothing else',
+    help: 'write the plan there as a page with plots, in one file',
   },
   quiet: { flag: 'quiet', kind: yesOrNo(), default: false, help: 'show no progress on stderr' },
 } as const satisfies Record<string, OptionRow>;
 
-/** What the planner is told, see the table. */
+/** The settings, see the table. */
 export type CapacitySettings = ValuesOf<typeof CAPACITY_OPTIONS>;
 
-/** The world that the options are read in; a test brings its own. */
+/** What the options depend on besides the arguments; tests pass their own. */
 export interface CapacitySurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Files that this process may have open; undefined where it cannot be read. */
@@ -118,33 +116,34 @@ export function parseCapacityOptions(
   if (values.profileFile !== undefined && values.saveFile !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      '--save: --profile was given, too, with which nothing is measured that could be kept; give one of them',
+      '--save: --profile was given, too, and then there is no measurement to save; give ' +
+        'one of them',
     );
   }
-  const most = linesUnder(fileLimit);
-  if (values.profileFile === undefined && values.lines !== undefined && values.lines > most) {
+  const linesMax = linesUnder(fileLimit);
+  if (values.profileFile === undefined && values.lines !== undefined && values.lines > linesMax) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
-      `--lines: ${values.lines} is more than the file limit of ${fileLimit} carries, which is ${most}: raise the file limit ` +
+      `--lines: ${values.lines} is more than the file limit of ${fileLimit} allows, which is ` +
+        `${linesMax}: raise the file limit ` +
         '(ulimit -n) or measure fewer',
     );
   }
   return { values, warnings };
 }
 
-/** Lines that the server which is measured, or the process of its clients, can hold. */
+/** Lines that one process can hold under a file limit. */
 export function linesUnder(fileLimit: number | undefined): number {
   return Math.max(1, (fileLimit ?? Infinity) - RESERVED_FILES - SPARE_SOCKETS_MAX);
 }
 
-/** Lines to measure. */
 export function linesToMeasure({ lines }: CapacitySettings, fileLimit: number | undefined): number {
-  return lines ?? Math.min(USUAL_LINES, linesUnder(fileLimit));
+  return lines ?? Math.min(DEFAULT_LINES, linesUnder(fileLimit));
 }
 
 function readRate(text: string): number | undefined {
   const rate = /^\d{1,6}(?:\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
-  return rate >= LEAST_RATE && rate <= MOST_RATE ? rate : undefined;
+  return rate >= EVENTS_PER_SECOND_MIN && rate <= EVENTS_PER_SECOND_MAX ? rate : undefined;
 }
 
 /** What `holdline capacity --help` prints. */
@@ -152,15 +151,18 @@ export function capacityHelp(): string {
   return [
     'Usage: holdline capacity [options]',
     '',
-    'Says what this machine carries: starts a server and clients on it, measures what lines, writes and bytes cost, and plans for so',
-    'many subscribers: processes, machines, memory of the process and of the kernel, CPU, latency, egress, which limit binds first',
-    'and what raises it, each figure with how sure it is. Run it on a machine that has nothing else to do.',
+    'Starts a server and clients on this machine, measures what lines, writes and bytes cost,',
+    'and makes a plan for so many subscribers: processes, machines, memory of the process and of',
+    'the kernel, CPU, latency, bandwidth, the limit that is reached first and what raises it. Each',
+    'figure has its margin of error. Run it on a machine that does nothing else.',
     '',
     ...optionLines(Object.values<OptionRow>(CAPACITY_OPTIONS)),
     '',
-    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 60s.',
-    'Every option is also a variable (--subscribers is HOLDLINE_SUBSCRIBERS); a flag beats it.',
-    'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the options were wrong.',
+    'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or',
+    'h: 250ms, 60s. Every option can also be set as a variable (HOLDLINE_SUBSCRIBERS for',
+    '--subscribers); a flag overrides it.',
+    'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the',
+    'options were wrong.',
     '',
   ].join('\n');
 }

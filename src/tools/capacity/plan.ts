@@ -1,10 +1,10 @@
 /**
- * The plan: what one process carries, how many it takes, what they need, which limit binds first,
- * and how sure all of it is.
+ * The plan: how many lines one process can hold, how many processes it takes, what they need, which
+ * limit is reached first, and the margin of error of each figure.
  */
 
 import { decimal } from '../report/words.js';
-import { calmSweepMs, latencyMs, loadOf, type Demand, type Load } from './cost-model.js';
+import { idleSweepMs, latencyMs, loadOf, type Demand, type Load } from './cost-model.js';
 import type { Fit, LatencyFit } from './fit.js';
 import { predictionError } from './least-squares.js';
 import {
@@ -18,63 +18,61 @@ import {
 import { kernelBytesOf, packetBytesOf, STALLED_USER_BYTES, userBytesOf } from './needs.js';
 import type { Limits } from './profile.js';
 
-/** A figure and how sure it is. */
+/** A figure and its margin of error. */
 export interface Estimate {
   readonly value: number;
-  /** Two standard errors as a share of the value, wider where it extrapolates. */
+  /** Two standard errors as a share of the value; more where it extrapolates. */
   readonly plusMinus: number;
-  /** How many times beyond what was measured it is; 1 when it is within. */
+  /** How many times more than the measurement reached; 1 when it is within that. */
   readonly beyond: number;
 }
 
-/** What it comes to. */
 export interface Plan {
   readonly request: Request;
-  /** Lines that one process carries, and what bounds them. */
+  /** Lines that one process can hold, and the limit of that. */
   readonly linesPerProcess: number;
   readonly processBound: LimitName;
   readonly processes: number;
   readonly processesPerMachine: number;
   readonly machines: number;
-  /** Lines that one machine carries, and what binds first. */
+  /** Lines that one machine can hold, and the limit of that. */
   readonly linesPerMachine: number;
   readonly bound: LimitName;
   readonly limits: readonly LimitRow[];
-  /** One process of the plan: its lines, and what becomes of it. */
+  /** One process of the plan: its lines, and how it behaves. */
   readonly lines: number;
   readonly load: Load;
   readonly userBytes: Estimate;
   readonly kernelBytes: Estimate;
-  /** Beside that, the most that is held when not one reader reads any more. */
+  /** The most that is held in addition when all readers have stopped. */
   readonly stalledUserBytes: number;
   readonly stalledKernelBytes: number;
   readonly cpuShare: Estimate;
   readonly p50Ms: Estimate;
   readonly p99Ms: Estimate;
-  /** The network's bytes in a second, packets and all, of one process. */
+  /** Bytes a second of one process on the network, packet headers included. */
   readonly egressBytesPerSecond: Estimate;
   readonly ceilingPerSecond: Estimate;
-  /** The rate from which p99 is twice that of a low rate, or CPU above {@link KNEE_SHARE}. */
+  /**
+   * Where latency starts to rise: p99 is twice that of a low rate, or CPU is {@link BUSY_SHARE}.
+   */
   readonly kneePerSecond: Estimate;
-  /** Until all lines of a process are back after a restart. */
+  /** Time until all lines of a process have reconnected after a restart. */
   readonly comeBackSeconds: Estimate;
-  /** User and kernel bytes that the next line takes. */
+  /** User and kernel bytes that one more line takes. */
   readonly nextLineUserBytes: Estimate;
   readonly nextLineKernelBytes: Estimate;
   /** What a reader must know, a sentence each. */
   readonly remarks: readonly string[];
 }
 
-/** The core is called busy from here on. */
-export const KNEE_SHARE = 0.8;
+/** Share of a core from which it counts as busy. */
+export const BUSY_SHARE = 0.8;
 
-/** A plan is never sure to less than this. */
-const LEAST_ERROR = 0.05;
+/** No margin of error is smaller than this. */
+const ERROR_MIN = 0.05;
 
-/**
- * Makes the plan. `sendBufferBytes` is what the kernel grants a line, null where it grows by
- * itself.
- */
+/** Makes the plan. `sendBufferBytes` is what the kernel grants a line, null where it grows. */
 export function makePlan(
   fit: Fit,
   limits: Limits,
@@ -84,7 +82,7 @@ export function makePlan(
   const { subscribers, eventsPerSecond, eventBytes } = request;
   const stalledBytes = sendBufferBytes ?? limits.sendBufferMostBytes ?? DEFAULT_SEND_BUFFER_BYTES;
   const rows = limitRows(fit, limits, stalledBytes, request);
-  // What not even one line keeps to is no bound to plan with, but a remark.
+  // A limit that not even one line stays within cannot be planned with. It becomes a remark.
   const binding = rows.filter((row) => row.always && row.lines >= 1);
   const unmet = rows.filter((row) => row.always && row.lines < 1);
   const perProcess = tightest(binding.filter(({ scope }) => scope === 'process'));
@@ -106,13 +104,13 @@ export function makePlan(
   );
   const estimate = (value: number, error: number): Estimate => ({
     value,
-    plusMinus: Math.max(LEAST_ERROR, 2 * error) * beyond,
+    plusMinus: Math.max(ERROR_MIN, 2 * error) * beyond,
     beyond,
   });
-  // The error of a straight line grows with the distance by itself.
-  const onLine = (value: number, error: number): Estimate => ({
+  // The error of a linear model already grows with the distance.
+  const linear = (value: number, error: number): Estimate => ({
     value,
-    plusMinus: Math.max(LEAST_ERROR, (2 * error) / Math.max(1, value)),
+    plusMinus: Math.max(ERROR_MIN, (2 * error) / Math.max(1, value)),
     beyond: beyondLines,
   });
   const latency = (of: LatencyFit): Estimate => estimate(latencyMs(of, load.sweepMs), of.error);
@@ -131,8 +129,8 @@ export function makePlan(
     limits: rows,
     lines,
     load,
-    userBytes: onLine(userBytes, userError),
-    kernelBytes: onLine(kernelBytesOf(fit, lines), predictionError(fit.kernel, lines)),
+    userBytes: linear(userBytes, userError),
+    kernelBytes: linear(kernelBytesOf(fit, lines), predictionError(fit.kernel, lines)),
     stalledUserBytes: lines * STALLED_USER_BYTES,
     stalledKernelBytes: lines * stalledBytes,
     cpuShare: estimate(load.busyShare, fit.cpuError),
@@ -140,24 +138,24 @@ export function makePlan(
     p99Ms: latency(fit.p99),
     egressBytesPerSecond: estimate(egress, 0),
     ceilingPerSecond: estimate(load.ceilingPerSecond, fit.cpuError),
-    kneePerSecond: estimate(kneeOf(fit, demand), fit.cpuError),
-    comeBackSeconds: onLine(lines / fit.acceptsPerSecond, 0),
-    nextLineUserBytes: onLine(fit.user.slope, fit.user.slopeError),
-    nextLineKernelBytes: onLine(fit.kernel.slope, fit.kernel.slopeError),
+    kneePerSecond: estimate(latencyRiseOf(fit, demand), fit.cpuError),
+    comeBackSeconds: linear(lines / fit.acceptsPerSecond, 0),
+    nextLineUserBytes: linear(fit.user.slope, fit.user.slopeError),
+    nextLineKernelBytes: linear(fit.kernel.slope, fit.kernel.slopeError),
     remarks: remarksOn(request, load, lines, beyond, processes, limits, unmet),
   };
 }
 
-/** What Linux lets a send buffer grow to when nobody says otherwise (tcp_wmem of tcp(7)). */
+/** How far a send buffer grows by Linux's default (tcp_wmem of tcp(7)). */
 const DEFAULT_SEND_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** Where latency bends or the core is busy, whichever comes first. */
-function kneeOf({ costs, p99 }: Fit, demand: Demand): number {
+/** The rate at which latency has doubled or the core is busy, whichever is lower. */
+function latencyRiseOf({ costs, p99 }: Fit, demand: Demand): number {
   const at = (eventsPerSecond: number): Load => loadOf(costs, { ...demand, eventsPerSecond });
-  const calmMs = latencyMs(p99, calmSweepMs(costs, demand.lines, demand.eventBytes));
+  const idleMs = latencyMs(p99, idleSweepMs(costs, demand.lines, demand.eventBytes));
   const isCalm = (eventsPerSecond: number): boolean => {
     const load = at(eventsPerSecond);
-    return load.busyShare <= KNEE_SHARE && latencyMs(p99, load.sweepMs) <= 2 * calmMs;
+    return load.busyShare <= BUSY_SHARE && latencyMs(p99, load.sweepMs) <= 2 * idleMs;
   };
   let low = 0;
   let high = at(0).ceilingPerSecond;
@@ -180,19 +178,25 @@ function remarksOn(
 ): string[] {
   const link = limits.linkBitsPerSecond === undefined;
   return [
-    ...unmet.map(({ name, is }) => `${name}: not even one line keeps to ${is}; planned without it`),
-    ...(beyond > 1 ? [`extrapolated ×${beyond.toFixed(1)} beyond what was measured`] : []),
+    ...unmet.map(
+      ({ name, is }) =>
+        `${name}: not even one line stays within ${is}; the plan ignores this limit`,
+    ),
+    ...(beyond > 1 ? [`extrapolated ×${beyond.toFixed(1)} beyond the measurement`] : []),
     ...(eventsPerSecond > load.ceilingPerSecond
       ? [
-          `${decimal(eventsPerSecond)} events/s are more than ${decimal(lines)} lines of a process take: publishers are held back to about ${decimal(load.ceilingPerSecond, 0)}`,
+          `${decimal(eventsPerSecond)} events/s are more than a process can deliver to ` +
+            `${decimal(lines)} lines: publishers are held back to about ` +
+            `${decimal(load.ceilingPerSecond, 0)}`,
         ]
       : []),
     ...(processes > 1
-      ? ['each event has to be published to each process, and clients have to be spread over them']
+      ? ['each event must be published to every process, and clients must be spread over them']
       : []),
     ...(link
-      ? ['no network card tells its speed: compare the egress with what yours carries']
+      ? ['no network card reports its speed: compare the bandwidth with that of your network']
       : []),
-    'measured on loopback, where the sender pays for the receiving side of the kernel, too: a network card may cost less, TLS and compression cost more',
+    'measured on loopback, where the sender also pays for the receiving side of the kernel: a ' +
+      'network card may cost less, TLS and compression cost more',
   ];
 }

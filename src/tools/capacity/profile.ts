@@ -1,129 +1,112 @@
 /**
- * What was measured on a machine, as it is kept in a file. Only measurements: what follows from
- * them is worked out when a plan is made (fit.ts, plan.ts), so that a kept profile profits from a
+ * What was measured on a machine, as it is kept in a file. It holds measurements only. What follows
+ * from them is computed when a plan is made (fit.ts, plan.ts), so a kept profile gains from a
  * better fit.
  */
 
 import { readFileSync } from 'node:fs';
-import { Type } from 'typebox';
-import { Compile } from 'typebox/compile';
 import { HoldlineError } from '../../errors.js';
+import { faultIn } from './profile-check.js';
 
-/** Rises when an older profile cannot be read any more. */
+/** Rises when older profiles can no longer be read. */
 export const PROFILE_SCHEMA = 1;
 
-const Amount = Type.Number({ minimum: 0 });
-const Maybe = Type.Union([Amount, Type.Null()]);
-
-/** The server's process and the kernel with so many lines on it and nothing published. */
-const MemoryStep = Type.Object({
-  lines: Amount,
+/** The server's process and the kernel, with so many lines and nothing published. */
+export interface MemoryStep {
+  readonly lines: number;
   /** VmRSS of the server's process. */
-  rssBytes: Amount,
-  /**
-   * TCP buffers and slabs of the whole machine: both ends of each line, and whatever else the
-   * kernel holds.
-   */
-  kernelBytes: Amount,
-});
+  readonly rssBytes: number;
+  /** TCP buffers and slabs of the whole machine, so both ends of each line and all the rest. */
+  readonly kernelBytes: number;
+}
 
-/** Lines that came to an idle server. */
-const Accept = Type.Object({
-  lines: Amount,
-  seconds: Amount,
-  serverCpuSeconds: Amount,
-});
+/** Lines that were accepted by an idle server. */
+export interface Accept {
+  readonly lines: number;
+  readonly seconds: number;
+  readonly serverCpuSeconds: number;
+}
 
 /**
- * Some seconds of publishing at one rate and size; one with a rate of 0 is a server without events.
- * Shares are of a core.
+ * Some seconds of publishing at one rate and size. A rate of 0 is a server without events. Shares
+ * are of one core.
  */
-const Window = Type.Object({
-  lines: Amount,
-  eventBytes: Amount,
+export interface Window {
+  readonly lines: number;
+  readonly eventBytes: number;
   /** Events that were due in a second. */
-  offeredPerSecond: Amount,
-  seconds: Amount,
-  acceptedPerSecond: Amount,
+  readonly offeredPerSecond: number;
+  readonly seconds: number;
+  readonly acceptedPerSecond: number;
   /** As the server counts them (counters.ts). */
-  deliveriesPerSecond: Amount,
-  writesPerSecond: Amount,
-  writtenBytesPerSecond: Amount,
-  heartbeatsPerSecond: Amount,
-  sweepsPerSecond: Amount,
-  serverShare: Amount,
-  /** The busiest client process. */
-  clientShare: Amount,
-  /** What other processes of the machine took in all. */
-  strangerShare: Amount,
-  /** From the moment an event was due; null where none came. */
-  p50Ms: Maybe,
-  p99Ms: Maybe,
-  rssBytes: Amount,
+  readonly deliveriesPerSecond: number;
+  readonly writesPerSecond: number;
+  readonly writtenBytesPerSecond: number;
+  readonly heartbeatsPerSecond: number;
+  readonly sweepsPerSecond: number;
+  readonly serverShare: number;
+  /** All client processes, as a share of their cores. */
+  readonly clientShare: number;
+  /** All other processes of the machine. */
+  readonly strangerShare: number;
+  /** From the moment an event was due; null where no event arrived. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly rssBytes: number;
   /** Deliveries that were lost, doubled or out of order. */
-  faults: Amount,
-  /** The clients or the publisher were measured, not the server. */
-  isClientLimited: Type.Boolean(),
-});
+  readonly faults: number;
+  /** The clients or the publisher were at their limit, not the server. */
+  readonly isClientLimited: boolean;
+}
 
-const Limits = Type.Object({
-  cores: Amount,
-  memoryBytes: Amount,
-  fileLimit: Type.Optional(Amount),
-  fileCeiling: Type.Optional(Amount),
-  portRange: Type.Optional(Type.Tuple([Amount, Amount])),
-  /**
-   * Past the second mark the kernel shrinks windows of all connections, past the third it refuses
-   * memory.
-   */
-  tcpMemoryBytes: Type.Optional(Type.Tuple([Amount, Amount, Amount])),
+/** What bounds the lines of a machine; absent is what it does not report or does not bound. */
+export interface Limits {
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly fileLimit?: number;
+  readonly fileCeiling?: number;
+  readonly portRange?: readonly [first: number, last: number];
+  /** Above the second mark the kernel shrinks all windows, above the third it refuses memory. */
+  readonly tcpMemoryBytes?: readonly [low: number, pressure: number, high: number];
   /** What a send buffer grows to when nobody sets it. */
-  sendBufferMostBytes: Type.Optional(Amount),
-  /** The slowest network card that has a link and tells its speed. */
-  linkBitsPerSecond: Type.Optional(Amount),
-});
+  readonly sendBufferMostBytes?: number;
+  /** The slowest network card that has a link and reports its speed. */
+  readonly linkBitsPerSecond?: number;
+}
 
-const Profile = Type.Object({
-  schema: Type.Literal(PROFILE_SCHEMA),
+export interface Profile {
+  readonly schema: typeof PROFILE_SCHEMA;
   /** ISO 8601. */
-  measuredAt: Type.String(),
-  /** Machine, kernel and versions in a line. */
-  machine: Type.String(),
-  limits: Limits,
-  transport: Type.Union([Type.Literal('sse'), Type.Literal('ndjson'), Type.Literal('ws')]),
+  readonly measuredAt: string;
+  /** Machine, kernel and versions in one line of text. */
+  readonly machine: string;
+  readonly limits: Limits;
+  readonly transport: 'sse' | 'ndjson' | 'ws';
   /** What the kernel granted a line as send buffer; null where it grows by itself. */
-  sendBufferBytes: Maybe,
+  readonly sendBufferBytes: number | null;
   /** True when server and clients had cores of their own. */
-  isPinned: Type.Boolean(),
-  /** An idle server, growing. */
-  memory: Type.Array(MemoryStep, { minItems: 2 }),
-  accepts: Type.Array(Accept, { minItems: 1 }),
-  windows: Type.Array(Window, { minItems: 3 }),
-  /** What a reader should know of the measuring, a sentence each. */
-  remarks: Type.Array(Type.String()),
-});
-
-export type MemoryStep = Type.Static<typeof MemoryStep>;
-export type Accept = Type.Static<typeof Accept>;
-export type Window = Type.Static<typeof Window>;
-/** What bounds the lines of this machine; undefined is what it does not tell, or does not bound. */
-export type Limits = Type.Static<typeof Limits>;
-export type Profile = Type.Static<typeof Profile>;
-
-const validator = Compile(Profile);
+  readonly isPinned: boolean;
+  /** An idle server as it grows. */
+  readonly memory: readonly MemoryStep[];
+  readonly accepts: readonly Accept[];
+  readonly windows: readonly Window[];
+  /** What a reader should know about the measurement, a sentence each. */
+  readonly remarks: string[];
+}
 
 /** A profile as the text of a file. */
 export function profileText(profile: Profile): string {
   return `${JSON.stringify(profile, undefined, 1)}\n`;
 }
 
-/**
- * Reads a profile from a file. Throws HOLDLINE_BAD_OPTION when there is none that this version can
- * read.
- */
-export function loadProfile(path: string, readFile: (path: string) => string = readText): Profile {
+/** Reads a profile. Throws HOLDLINE_BAD_OPTION when this version cannot read the file. */
+export function loadProfile(
+  path: string,
+  readFile: (path: string) => string = (name) => readFileSync(name, 'utf8'),
+): Profile {
   const refuse = (reason: string): HoldlineError =>
     new HoldlineError('HOLDLINE_BAD_OPTION', `--profile: "${path}" ${reason}`);
+  const remedy = 'measure again with holdline capacity --save FILE';
   let text: string;
   try {
     text = readFile(path);
@@ -136,26 +119,14 @@ export function loadProfile(path: string, readFile: (path: string) => string = r
   } catch {
     throw refuse('is not JSON; make a profile with holdline capacity --save FILE');
   }
-  const schema =
-    typeof value === 'object' && value !== null
-      ? (value as { schema?: unknown }).schema
-      : undefined;
+  const schema = (value as { schema?: unknown } | null)?.schema;
   if (schema === undefined)
-    throw refuse('is no profile; make one with holdline capacity --save FILE');
+    throw refuse('is not a profile; make one with holdline capacity --save FILE');
   if (schema !== PROFILE_SCHEMA) {
-    throw refuse(
-      `has schema ${JSON.stringify(schema)}, and this version reads ${PROFILE_SCHEMA}; measure again with holdline capacity --save FILE`,
-    );
+    const found = JSON.stringify(schema);
+    throw refuse(`has schema ${found}, and this version reads ${PROFILE_SCHEMA}; ${remedy}`);
   }
-  if (!validator.Check(value)) {
-    const [first] = validator.Errors(value);
-    throw refuse(
-      `is damaged: ${first?.instancePath || 'the whole'} ${first?.message ?? 'does not fit the schema'}; measure again with holdline capacity --save FILE`,
-    );
-  }
-  return value;
-}
-
-function readText(path: string): string {
-  return readFileSync(path, 'utf8');
+  const fault = faultIn(value);
+  if (fault !== undefined) throw refuse(`is damaged: ${fault}; ${remedy}`);
+  return value as Profile;
 }

@@ -1,10 +1,10 @@
-/** How far the measuring is, on stderr: a bar on a terminal, elsewhere a line for each step. */
+/** Progress of the measurement on stderr: a bar on a terminal, a row of text a step elsewhere. */
 
 import { SingleBar } from 'cli-progress';
 
 const STEPS = 100;
 
-/** Shows it unless it is to be quiet; `hide` ends that. */
+/** Shows it, unless it is to be quiet, until `hide` is called. */
 export function showProgress(
   isQuiet: boolean,
   stream: NodeJS.WriteStream = process.stderr,

@@ -1,48 +1,38 @@
 /**
- * A server and its clients, side by side on this machine, and what one of them is seen to take
- * while events go out.
+ * A server and its clients on this machine, and what the server uses while events are published.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CounterName } from '../../counters.js';
+import { readKernelNetworkBytes } from '../../linux/memory.js';
+import { readBusySeconds } from '../../linux/processes.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { nowUs } from '../load/clients/event.js';
 import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';
 import { MeasuredServer } from './measured-server.js';
-import { kernelBytes, machineBusySeconds } from './process-usage.js';
 import type { Accept, MemoryStep, Profile, Window } from './profile.js';
 
-/** Share of the clients of which every event is read; of the others bytes are counted. */
+/** Share of the clients that read every event; the others count bytes. */
 const CHECKED_SHARE = 0.01;
 
-/**
- * Client processes at most; each takes what a core of a server gives, and none may take it from
- * another.
- */
-const CLIENT_PROCESSES = 4;
+/** Each keeps up with one core of a server. */
+const CLIENT_PROCESSES_MAX = 4;
 
-/**
- * A process and the kernel are looked at so often before the least is believed: garbage goes, lines
- * stay.
- */
-const MEMORY_LOOKS = 5;
-const MEMORY_CHECK_MS = 150;
+/** Memory is sampled so often, and the minimum counts: garbage goes, lines stay. */
+const MEMORY_SAMPLES = 5;
+const MEMORY_SAMPLE_MS = 150;
 
-/** How often memory is looked at while events go out. */
-const WORKING_LOOKS = 4;
+/** Samples of memory while events are published. */
+const WORKING_SAMPLES = 4;
 
-/**
- * How long the last events are waited for: where more was offered than taken some are still to be
- * published.
- */
+/** How long to wait for the last events. Above the highest rate some are not even published. */
 const SETTLE_MS = 8_000;
 
-/** From here on all that runs for the clients fills their cores. */
+/** From this share of their cores the clients are at their limit. */
 const CLIENT_BUSY_SHARE = 0.95;
 
-/** How it is put up. */
 export interface RigOptions {
   readonly transport: Profile['transport'];
   readonly cores: Cores | undefined;
@@ -57,7 +47,7 @@ export interface Publishing {
   readonly seconds: number;
 }
 
-/** One server with its clients. */
+/** One server and its clients. */
 export class Rig {
   readonly server: MeasuredServer;
   readonly #fleet: Fleet;
@@ -83,7 +73,7 @@ export class Rig {
       socketSendBufferBytes,
     });
     try {
-      const processes = Math.min(cores?.clients.length ?? 1, CLIENT_PROCESSES);
+      const processes = Math.min(cores?.clients.length ?? 1, CLIENT_PROCESSES_MAX);
       const fleet = await Fleet.start({
         target: server.target,
         transport,
@@ -98,7 +88,7 @@ export class Rig {
     }
   }
 
-  /** Grows to so many lines. */
+  /** Opens more lines, up to so many. */
   async open(lines: number): Promise<Accept> {
     const fresh = lines - this.#lines;
     const cpuBefore = this.server.cpuSeconds;
@@ -106,7 +96,8 @@ export class Rig {
     const [refusal] = opened.failed.keys();
     if (refusal !== undefined || opened.hasStalled || opened.lines < lines) {
       throw new RunFailure(
-        `${opened.lines} of ${lines} clients could subscribe: ${refusal ?? 'the server stopped answering'}`,
+        `${opened.lines} of ${lines} clients could subscribe: ` +
+          `${refusal ?? 'the server stopped answering'}`,
       );
     }
     this.#lines = lines;
@@ -117,26 +108,26 @@ export class Rig {
     };
   }
 
-  /** Memory of a server that has nothing to do. */
+  /** Memory of an idle server. */
   async memory(): Promise<MemoryStep> {
     let rssBytes = Infinity;
     let kernel = Infinity;
-    for (let look = 0; look < MEMORY_LOOKS; look++) {
-      await sleep(MEMORY_CHECK_MS);
+    for (let taken = 0; taken < MEMORY_SAMPLES; taken++) {
+      await sleep(MEMORY_SAMPLE_MS);
       rssBytes = Math.min(rssBytes, this.server.rssBytes);
-      kernel = Math.min(kernel, kernelBytes());
+      kernel = Math.min(kernel, readKernelNetworkBytes());
     }
     return { lines: this.#lines, rssBytes, kernelBytes: kernel };
   }
 
-  /** Begins to watch a server to which nothing is published; what it returns ends that. */
+  /** Starts a window without events. Calling the result ends it. */
   async watchIdle(): Promise<() => Promise<Window>> {
-    const before = await this.#look();
+    const before = await this.#totals();
     return async () =>
-      this.#windowOf(before, await this.#look(), IDLE, [this.server.rssBytes], undefined);
+      this.#windowOf(before, await this.#totals(), IDLE, [this.server.rssBytes], undefined);
   }
 
-  /** Publishes, and waits until everything has come or nothing more does. */
+  /** Publishes, and waits until everything has arrived or nothing more does. */
   publish(publishing: Publishing): Promise<Window> {
     const { ratePerSecond, eventBytes, seconds } = publishing;
     const round = new Round(this.#fleet, {
@@ -156,45 +147,45 @@ export class Rig {
     await this.server.close();
   }
 
-  /** Publishes, and sees what the server does while events are due. */
+  /** Publishes, and samples the server while events are due. */
   async #watch(publishing: Publishing, round: Round): Promise<Window> {
-    const before = await this.#look();
+    const before = await this.#totals();
     const playing = round.play();
-    // Should the looking fail first, this is no unhandled failure.
+    // If sampling fails first, this rejection must not stay unhandled.
     playing.catch(() => {});
     let isCutShort = false;
     const timer = setTimeout(
       () => {
         isCutShort = true;
-        // The first stop ends the publishing, the second the waiting.
+        // The first stop ends publishing, the second ends waiting.
         round.stop();
         round.stop();
       },
       publishing.seconds * 1000 + SETTLE_MS,
     );
     const rss: number[] = [];
-    for (let look = 1; look <= WORKING_LOOKS; look++) {
+    for (let nth = 1; nth <= WORKING_SAMPLES; nth++) {
       await sleep(
         Math.max(
           0,
-          (before.atUs - nowUs()) / 1000 + (publishing.seconds * 1000 * look) / WORKING_LOOKS,
+          (before.atUs - nowUs()) / 1000 + (publishing.seconds * 1000 * nth) / WORKING_SAMPLES,
         ),
       );
       rss.push(this.server.rssBytes);
     }
-    const after = await this.#look();
+    const after = await this.#totals();
     const outcome = await playing;
     clearTimeout(timer);
     const { lost, gaps, doubled, outOfOrder } = outcome.books;
-    // What is not waited for is not lost; nor is what the server told of, which is known only of
-    // the clients that are checked.
+    // An event that nobody waited for is not lost, and neither is one in a gap that the server
+    // announced. Only the checked clients see gaps.
     const faults = doubled + outOfOrder + (isCutShort || gaps > 0 ? 0 : lost);
     return { ...this.#windowOf(before, after, publishing, rss, outcome), faults };
   }
 
   #windowOf(
-    before: Look,
-    after: Look,
+    before: Totals,
+    after: Totals,
     { ratePerSecond, eventBytes }: Publishing,
     rss: readonly number[],
     outcome: RoundOutcome | undefined,
@@ -233,19 +224,19 @@ export class Rig {
     };
   }
 
-  async #look(): Promise<Look> {
+  async #totals(): Promise<Totals> {
     const counters = await this.server.counters();
     return {
       atUs: nowUs(),
       counters,
       cpuSeconds: this.server.cpuSeconds,
-      machineSeconds: machineBusySeconds(),
+      machineSeconds: readBusySeconds(),
     };
   }
 }
 
-/** What was seen at one moment; differences between two are what happened. */
-interface Look {
+/** Totals at one moment. The difference of two is what happened in between. */
+interface Totals {
   readonly atUs: number;
   readonly counters: Readonly<Record<CounterName, number>>;
   readonly cpuSeconds: number;

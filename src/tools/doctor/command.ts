@@ -1,20 +1,21 @@
-/** `holdline doctor`: reads its options, looks, and prints what it found. */
+/** `holdline doctor`: reads its options, checks, and prints what it found. */
 
 import process from 'node:process';
+import { complain } from '../../terminal.js';
 import { checkMachine } from './checks.js';
 import { readMachine } from './machine.js';
 import { parseDoctorOptions, type DoctorSettings } from './options.js';
-import { checkPassage } from './passage-checks.js';
+import { checkPath } from './path-checks.js';
+import { ANSWER_MS, probePath } from './proxy-path.js';
 import { reportOf, textOf } from './report.js';
-import { ANSWER_MS, probePath } from './through.js';
 
 const EXIT_WELL = 0;
 const EXIT_PROBLEM = 1;
 
-/** Characters in a line where there is no terminal to ask. */
-const USUAL_COLUMNS = 130;
+/** Columns of text where there is no terminal. */
+const DEFAULT_COLUMNS = 130;
 
-/** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
+/** Runs the command and returns its exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runDoctor(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -28,14 +29,16 @@ export async function runDoctor(
     socketReceiveBufferBytes: 0,
     notsentLowatBytes: 0,
   });
-  const report = reportOf(lines, checkMachine(machine, settings), await lookThrough(settings));
+  const report = reportOf(lines, checkMachine(machine, settings), await checkThrough(settings));
   process.stdout.write(
-    json ? `${JSON.stringify(report)}\n` : textOf(report, process.stdout.columns ?? USUAL_COLUMNS),
+    json
+      ? `${JSON.stringify(report)}\n`
+      : textOf(report, process.stdout.columns ?? DEFAULT_COLUMNS),
   );
   return report.problems === 0 ? EXIT_WELL : EXIT_PROBLEM;
 }
 
-async function lookThrough({
+async function checkThrough({
   through: url,
   throughIdleMs: idleMs,
   publishKey,
@@ -43,11 +46,7 @@ async function lookThrough({
   json,
 }: DoctorSettings) {
   if (url === undefined) return undefined;
-  if (!json) complain(`looking through ${url} for about ${Math.ceil(idleMs / 1000)} s`);
+  if (!json) complain(`checking ${url} for about ${Math.ceil(idleMs / 1000)} s`);
   const seen = await probePath({ url, publishKey, idleMs, answerMs: ANSWER_MS });
-  return { seen, findings: checkPassage(seen, lines) };
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
+  return { seen, findings: checkPath(seen, lines) };
 }

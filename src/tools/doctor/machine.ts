@@ -1,7 +1,4 @@
-/**
- * The facts about a machine that bound a server of many lines, and how Linux tells them. Elsewhere
- * most of them are undefined.
- */
+/** The facts about a machine that bound a server of many lines. Most of them need Linux. */
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -9,19 +6,23 @@ import { createServer, type AddressInfo } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
 import process from 'node:process';
 import { HoldlineError } from '../../errors.js';
+import { readCgroupMemory, readCpuQuota } from '../../linux/cgroup.js';
 import { readFileLimit } from '../../linux/file-limit.js';
+import { readNumber, readNumbers, readText } from '../../linux/files.js';
+import { readSwapBytes } from '../../linux/memory.js';
+import { PAGE_BYTES } from '../../linux/sockets.js';
 import {
   prepareSocketOptions,
   type SocketReport,
   type WantedSocketOptions,
 } from '../../native/socket-options.js';
 import { tryNative } from '../../native/uws.js';
-import { PAGE_BYTES } from '../../linux/sockets.js';
+import { readGlibcVersion } from '../report/machine.js';
 
-/** Least, default and most of a buffer, or the three marks of all TCP memory. */
+/** Minimum, default and maximum of a buffer, or the three marks of TCP's memory. */
 export type Triple = readonly [low: number, middle: number, high: number];
 
-/** What is known of a machine; undefined is what it does not tell. */
+/** What is known about a machine; undefined is what it does not report. */
 export interface Machine {
   readonly platform: string;
   readonly nodeVersion: string;
@@ -29,50 +30,52 @@ export interface Machine {
   readonly nodeRange: string;
   /** Undefined where the C library is not glibc. */
   readonly glibcVersion: string | undefined;
-  /** Why the binary of uWebSockets.js does not load; undefined where it does. */
+  /** Why the uWebSockets.js binary does not load; undefined where it does. */
   readonly nativeProblem: string | undefined;
-  /** What became of the socket options on a listening socket of this process. */
+  /** The socket options as set on a listening socket of this process. */
   readonly sockets: SocketReport;
-  /** Cores that this process may use, as the scheduler or a quota bounds them. */
+  /** Cores that this process may use, by the scheduler and by its quota. */
   readonly cores: number;
-  /** Files that this process may have open, and to how many that may be raised (fs.nr_open). */
+  /** Files that this process may have open, and how far that may be raised (fs.nr_open). */
   readonly fileLimit: number | undefined;
   readonly fileCeiling: number | undefined;
   readonly memoryBytes: number;
-  /**
-   * The tightest memory limit of the control groups that this process is in; Infinity where there
-   * is none.
-   */
+  /** The tightest memory limit of the process's control groups; Infinity where there is none. */
   readonly cgroupMemoryBytes: number;
   readonly swapBytes: number | undefined;
-  /** 0 to 200: how readily the kernel swaps. */
+  /** From 0 to 200: how readily the kernel swaps. */
   readonly swappiness: number | undefined;
   /** The word in brackets of /sys/kernel/mm/transparent_hugepage/enabled and defrag. */
   readonly hugePages: string | undefined;
   readonly hugePagesDefrag: string | undefined;
-  /** Connects that wait to be accepted, at the most. */
+  /** Maximum of connections that wait to be accepted. */
   readonly somaxconn: number | undefined;
   readonly synBacklog: number | undefined;
   readonly synCookies: boolean | undefined;
-  /** First and last port that outgoing connections are given. */
+  /** First and last port of outgoing connections. */
   readonly portRange: readonly [first: number, last: number] | undefined;
   /**
-   * Marks of what all TCP sockets take: below the first nothing happens, past the second windows
-   * shrink, past the third it fails.
+   * Marks for all TCP sockets together: above the second windows shrink, above the third it fails.
    */
   readonly tcpMemoryBytes: Triple | undefined;
   readonly tcpReceiveBytes: Triple | undefined;
   readonly tcpSendBytes: Triple | undefined;
-  /** Times that unacknowledged data is sent again. */
+  /** How often unacknowledged data is sent again. */
   readonly tcpRetries: number | undefined;
-  /**
-   * Connections that the firewall keeps book of, now and at the most; undefined where it keeps
-   * none.
-   */
+  /** Connections that the firewall tracks now, and its limit; undefined where it tracks none. */
   readonly tracked: { readonly count: number; readonly max: number } | undefined;
 }
 
-/** Looks at this machine. */
+/** What the machine is to hold. */
+export interface Plan {
+  readonly lines: number;
+  readonly socketSendBufferBytes: number;
+  readonly deadPeerTimeoutMs: number;
+  /** What all rings together may hold. */
+  readonly replayTotalBytes: number;
+}
+
+/** Reads the facts of this machine. */
 export async function readMachine(wanted: WantedSocketOptions): Promise<Machine> {
   const tcpMemoryPages = readTriple('/proc/sys/net/ipv4/tcp_mem');
   const trackedCount = readNumber('/proc/sys/net/netfilter/nf_conntrack_count');
@@ -91,7 +94,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
     fileCeiling: readNumber('/proc/sys/fs/nr_open'),
     memoryBytes: totalmem(),
     cgroupMemoryBytes: readCgroupMemory(),
-    swapBytes: swapBytesIn(readText('/proc/meminfo') ?? ''),
+    swapBytes: readSwapBytes(),
     swappiness: readNumber('/proc/sys/vm/swappiness'),
     hugePages: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/enabled')),
     hugePagesDefrag: wordInBrackets(readText('/sys/kernel/mm/transparent_hugepage/defrag')),
@@ -110,7 +113,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
   };
 }
 
-/** Sets what a server would set on a listening socket of its own, and reads it back. */
+/** Sets the options that a server would set on a listening socket, and reads them back. */
 async function trySocketOptions(wanted: WantedSocketOptions): Promise<SocketReport> {
   const setSocketOptions = await prepareSocketOptions(wanted, 0);
   const listener = createServer().listen(0, '127.0.0.1');
@@ -137,90 +140,11 @@ function readNodeRange(): string {
   return (JSON.parse(text) as { engines: { node: string } }).engines.node;
 }
 
-function readGlibcVersion(): string | undefined {
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  return header.glibcVersionRuntime;
-}
-
-/** Swap space in the text of /proc/meminfo. */
-function swapBytesIn(meminfo: string): number | undefined {
-  const kibibytes = /^SwapTotal:\s+(\d+) kB$/m.exec(meminfo)?.[1];
-  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
-}
-
 function wordInBrackets(text: string | undefined): string | undefined {
   return /\[(\S+)\]/.exec(text ?? '')?.[1];
-}
-
-/**
- * Where the control groups stand that a process is in, as /proc/self/cgroup tells it: its own
- * folder and those above, since each may bound it. In a container the path is often the host's and
- * not there; the mount's root is then the container's own group.
- */
-export function cgroupFolders(ownGroups: string, controller: string): string[] {
-  const folders: string[] = [];
-  for (const line of ownGroups.split('\n')) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    // Version 2 has one hierarchy without a name, version 1 one for each controller.
-    if (controllers !== '' && !controllers.split(',').includes(controller)) continue;
-    const mount = controllers === '' ? '/sys/fs/cgroup' : `/sys/fs/cgroup/${controller}`;
-    const parts = path.split('/').filter((part) => part !== '');
-    for (let depth = parts.length; depth >= 0; depth--)
-      folders.push([mount, ...parts.slice(0, depth)].join('/'));
-  }
-  return folders;
-}
-
-function readCgroupMemory(): number {
-  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'memory');
-  const limits = folders.flatMap((folder) => [
-    readNumber(`${folder}/memory.max`),
-    readNumber(`${folder}/memory.limit_in_bytes`),
-  ]);
-  // Version 1 writes "none" as a number near 2^63.
-  return Math.min(
-    ...limits.filter((limit) => limit !== undefined && limit < 2 ** 60).map(Number),
-    Infinity,
-  );
-}
-
-/** Cores' worth of time that the control groups allow. */
-function readCpuQuota(): number {
-  const folders = cgroupFolders(readText('/proc/self/cgroup') ?? '', 'cpu');
-  const quotas = folders.map((folder) => {
-    const [quota, period] = readNumbers(`${folder}/cpu.max`) ?? [
-      readNumber(`${folder}/cpu.cfs_quota_us`),
-      readNumber(`${folder}/cpu.cfs_period_us`),
-    ];
-    return quota !== undefined && period !== undefined && quota > 0 && period > 0
-      ? quota / period
-      : Infinity;
-  });
-  return Math.min(...quotas, Infinity);
 }
 
 function readTriple(path: string): Triple | undefined {
   const numbers = readNumbers(path);
   return numbers?.length === 3 ? (numbers as unknown as Triple) : undefined;
-}
-
-function readNumber(path: string): number | undefined {
-  return readNumbers(path)?.[0];
-}
-
-/** The whole numbers in a file that holds nothing else. */
-function readNumbers(path: string): number[] | undefined {
-  const text = readText(path)?.trim();
-  return text !== undefined && /^-?\d+(?:\s+-?\d+)*$/.test(text)
-    ? text.split(/\s+/).map(Number)
-    : undefined;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
 }

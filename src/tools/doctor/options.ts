@@ -1,7 +1,4 @@
-/**
- * The options of `holdline doctor`: one table, from which its settings, its checks and its help
- * follow.
- */
+/** The options of `holdline doctor`: one table gives its settings, their checks and its help. */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
@@ -15,41 +12,44 @@ const DOCTOR_OPTIONS = {
     flag: 'lines',
     kind: integer(1, 1_000_000),
     default: 10_000,
-    help: 'lines that the machine is to hold at once',
+    help: 'lines that the machine should hold at once',
   },
   through: {
     flag: 'through',
     kind: httpUrl(
       /\/[A-Za-z0-9._~-]{1,128}$/,
-      'an http or https URL of a channel as clients ask for it, such as https://events.example/doctor',
+      'an http or https URL of a channel as clients ask for it, such as ' +
+        'https://events.example/doctor',
       'https?',
     ),
     default: undefined,
-    defaultMeans: 'none, to look at the machine only',
-    help: 'look also at what stands in front of a server: subscribes to this channel and publishes a few events to it',
+    defaultMeans: 'none, which checks the machine only',
+    help:
+      'also check the proxy in front of a server: subscribe to this channel and publish a ' +
+      'few events to it',
   },
   throughIdleMs: {
     flag: 'through-idle',
     kind: time(SECOND, HOUR),
     default: 30 * SECOND,
-    help: 'how long the stream through the proxy is left without an event',
+    help: 'how long the stream through the proxy stays without an event',
   },
   publishKey: {
     ...OPTIONS.publishKey,
     defaultMeans: 'none, for a server with --open-publish',
-    help: 'key to publish with',
+    help: 'key for publishing',
   },
   socketSendBufferBytes: {
     ...OPTIONS.socketSendBufferBytes,
-    help: 'as the server has it: what a reader may hold that does not read',
+    help: 'as on the server: kernel memory that a reader who has stopped may hold',
   },
   deadPeerTimeoutMs: {
     ...OPTIONS.deadPeerTimeoutMs,
-    help: 'as the server has it: within this a peer that vanished is gone',
+    help: 'as on the server: how long a vanished peer may be held',
   },
   replayTotalBytes: {
     ...OPTIONS.replayTotalBytes,
-    help: 'as the server has it: bytes that all channels keep together',
+    help: 'as on the server: bytes that all channels together keep for replay',
   },
   json: {
     flag: 'json',
@@ -59,7 +59,7 @@ const DOCTOR_OPTIONS = {
   },
 } as const satisfies Record<string, OptionRow>;
 
-/** What the doctor is told, see the table. */
+/** The settings, see the table. */
 export type DoctorSettings = ValuesOf<typeof DOCTOR_OPTIONS>;
 
 /** Reads the arguments after `doctor`. Throws HOLDLINE_BAD_OPTION. */
@@ -75,15 +75,17 @@ export function doctorHelp(): string {
   return [
     'Usage: holdline doctor [options]',
     '',
-    'Looks at the limits of this machine for so many lines, and at what a proxy makes of streams: each finding with its value, why it',
-    'matters, and the command that mends it. Nothing is changed.',
+    'Checks whether this machine can hold so many lines, and whether a proxy passes streams on.',
+    'Each finding has its value, why it matters, and the command that fixes it. The doctor changes',
+    'nothing.',
     '',
     ...optionLines(Object.values(DOCTOR_OPTIONS)),
     '',
-    'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s, min or h: 250ms, 15s.',
-    'Every option is also a variable (--through-idle is HOLDLINE_THROUGH_IDLE); a flag beats it. A flag is seen by everyone who can',
-    'list processes: give the key as a variable. The events that --through publishes are of the type holdline-doctor, which nobody',
-    'listens for; a channel of its own keeps them apart all the same.',
+    'SIZE is a number of bytes, or one with KiB, MiB or GiB: 4096, 64KiB. TIME has a unit, ms, s,',
+    'min or h: 250ms, 15s. Every option can also be set as a variable (HOLDLINE_THROUGH_IDLE for',
+    '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
+    'key as a variable. The events that --through publishes have the type holdline-doctor, which',
+    'clients ignore; still, a separate channel is safest.',
     'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong.',
     '',
   ].join('\n');

@@ -1,49 +1,40 @@
-/** An event stream as a proxy passes it on: what came when, and how it ended. */
+/** An event stream as a proxy passes it on: what arrives when, and how it ends. */
 
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createUnzip } from 'node:zlib';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
-/** Characters that are kept of an answer that is no stream, and of a block that does not end. */
-const KEPT_CHARACTERS = 64 * 1024;
+/** Characters that are kept of an answer that is no stream, and of a row of text without an end. */
+const KEPT_CHARACTERS_MAX = 64 * 1024;
+
+/** Comments, ids and retry times, which Holdline also sends in blocks without data. */
+const ROW_WITHOUT_DATA = /^(?::|id\b|retry\b).*$/gm;
 
 /** What answered, before any of the body. */
 export interface Head {
   readonly status: number;
   /** 1.0 or 1.1. */
   readonly httpVersion: string;
-  /** By name in small letters. */
+  /** By name in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Since it was asked for, ms. */
+  /** Since the request, ms. */
   readonly afterMs: number;
 }
 
-/** How a stream came to its end. */
+/** How a stream ended. */
 export interface End {
-  /** Since it was asked for, and since the last bytes of it, ms. */
+  /** Since the request, and since the last bytes that arrived, ms. */
   readonly afterMs: number;
   readonly silentMs: number;
-  /** `ended` in order, `cut` without an end, or never opened: why. */
+  /** `ended` in order, `cut` without an end, or the reason why it never opened. */
   readonly how: string;
 }
 
 /**
- * The fields of a block of an event stream, the last one where a name is repeated. HTML Standard,
- * 9.2.6.
- */
-function fieldsOf(block: string): ReadonlyMap<string, string> {
-  const fields = new Map<string, string>();
-  for (const line of block.split('\n')) {
-    const [, name, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
-    if (name !== undefined) fields.set(name, value ?? '');
-  }
-  return fields;
-}
-
-/**
- * Sends a request on a connection of its own, so that nothing depends on what became of another;
- * not with `Connection: close`, which a proxy may heed.
+ * Sends a request on a connection of its own, so that nothing depends on the state of another. It
+ * does not send `Connection: close`, which a proxy may obey.
  */
 export function send(url: URL, options: http.RequestOptions): http.ClientRequest {
   const isSecure = url.protocol === 'https:';
@@ -54,7 +45,7 @@ export function send(url: URL, options: http.RequestOptions): http.ClientRequest
   return request.once('close', () => agent.destroy());
 }
 
-/** The fields of a head that may come several times as one text each. */
+/** One text for each header, also for those that may be repeated. */
 function headersOf({ headers }: IncomingMessage): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
 }
@@ -63,32 +54,31 @@ function headersOf({ headers }: IncomingMessage): Record<string, string> {
 export class ProbeStream {
   head: Head | undefined;
   end: End | undefined;
-  /** When the first block was complete, ms since it was asked for. */
+  /** When the first block was complete, ms since the request. */
   firstAfterMs: number | undefined;
-  /** The position that the first block tells; undefined where it tells none. */
+  /** The position that the first block gives; undefined where it gives none. */
   position: number | undefined;
-  /** True when the server has told of a gap. */
+  /** True once the server has announced a gap. */
   gap = false;
-  /** Code of the server's own end, where it says one. */
+  /** The code with which the server ended the stream, where it gave one. */
   endCode: string | undefined;
-  /** Blocks so far, comments among them. */
+  /** Blocks so far, heartbeats included. */
   blocks = 0;
   /** Text of an answer that is no stream. */
   refusal = '';
-  readonly #watchedFor: string;
-  /**
-   * When data came that begins with what is watched for, by that data; ms of `performance.now()`.
-   */
+  readonly #prefix: string;
+  /** When data with the prefix arrived, by that data; ms of `performance.now()`. */
   readonly #seenAtMs = new Map<string, number>();
   readonly #startedMs = performance.now();
   readonly #request: http.ClientRequest;
+  readonly #parser = createParser({ onEvent: (block) => this.#readBlock(block) });
   readonly #waiters = new Set<() => void>();
   #lastMs = this.#startedMs;
-  #text = '';
+  #rest = '';
 
-  /** Asks for it; data that begins with `watchedFor` is kept. */
-  constructor(url: URL, headers: Readonly<Record<string, string>>, watchedFor: string) {
-    this.#watchedFor = watchedFor;
+  /** Sends the request. Data that begins with `prefix` is noted with its time of arrival. */
+  constructor(url: URL, headers: Readonly<Record<string, string>>, prefix: string) {
+    this.#prefix = prefix;
     this.#request = send(url, {
       headers: { Accept: 'text/event-stream', 'Accept-Encoding': 'gzip, deflate, br', ...headers },
     });
@@ -97,25 +87,25 @@ export class ProbeStream {
     this.#request.end();
   }
 
-  /** When this data came, ms of `performance.now()`. */
+  /** When this data arrived, ms of `performance.now()`. */
   seenAtMs(data: string): number | undefined {
     return this.#seenAtMs.get(data);
   }
 
-  /** Waits for a condition, at the most so long; whether it came. */
-  async waitFor(condition: () => boolean, deadlineMs: number): Promise<boolean> {
-    if (condition()) return true;
-    return new Promise((resolve) => {
-      const finish = (came: boolean): void => {
+  /** Waits until a condition holds or the time is up. */
+  async waitFor(condition: () => boolean, timeoutMs: number): Promise<void> {
+    if (condition()) return;
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
         clearTimeout(timer);
-        this.#waiters.delete(look);
-        resolve(came);
+        this.#waiters.delete(check);
+        resolve();
       };
-      const look = (): void => {
-        if (condition()) finish(true);
+      const check = (): void => {
+        if (condition()) finish();
       };
-      const timer = setTimeout(() => finish(false), deadlineMs);
-      this.#waiters.add(look);
+      const timer = setTimeout(finish, timeoutMs);
+      this.#waiters.add(check);
     });
   }
 
@@ -124,7 +114,7 @@ export class ProbeStream {
   }
 
   #changed(): void {
-    for (const look of this.#waiters) look();
+    for (const check of this.#waiters) check();
   }
 
   #open(response: IncomingMessage): void {
@@ -146,26 +136,27 @@ export class ProbeStream {
   #read(text: string): void {
     this.#lastMs = performance.now();
     if (this.head?.status !== 200) {
-      this.refusal = (this.refusal + text).slice(0, KEPT_CHARACTERS);
+      this.refusal = (this.refusal + text).slice(0, KEPT_CHARACTERS_MAX);
       return;
     }
-    const blocks = (this.#text + text).replaceAll('\r\n', '\n').split('\n\n');
-    this.#text = blocks.pop()!.slice(0, KEPT_CHARACTERS);
-    for (const block of blocks) this.#readBlock(fieldsOf(block));
+    const rows = this.#rest + text;
+    const end = rows.lastIndexOf('\n') + 1;
+    this.#rest = rows.slice(end, end + KEPT_CHARACTERS_MAX);
+    // The parser drops a block without data, as EventSource does. Here preludes and heartbeats
+    // count, so their blocks are given an empty row of data.
+    this.#parser.feed(rows.slice(0, end).replaceAll(ROW_WITHOUT_DATA, '$&\ndata'));
     this.#changed();
   }
 
-  #readBlock(fields: ReadonlyMap<string, string>): void {
+  #readBlock({ id = '', event, data: rows }: EventSourceMessage): void {
     if (this.blocks++ === 0) {
-      const id = fields.get('id') ?? '';
       this.firstAfterMs = this.#lastMs - this.#startedMs;
       this.position = /^\d{1,16}$/.test(id) ? Number(id) : undefined;
     }
-    const type = fields.get('event');
-    const data = fields.get('data');
-    if (type === 'gap') this.gap = true;
-    if (type === 'end') this.endCode = /"code":"(\w+)"/.exec(data ?? '')?.[1];
-    if (data?.startsWith(this.#watchedFor)) this.#seenAtMs.set(data, this.#lastMs);
+    const data = rows.trimStart();
+    if (event === 'gap') this.gap = true;
+    if (event === 'end') this.endCode = /"code":"(\w+)"/.exec(data)?.[1];
+    if (data.startsWith(this.#prefix)) this.#seenAtMs.set(data, this.#lastMs);
   }
 
   #finish(how: string): void {
@@ -175,7 +166,7 @@ export class ProbeStream {
   }
 }
 
-/** The body without the compression that something on the way has put on it. */
+/** The body without the compression that something on the path has added. */
 function decoded(response: IncomingMessage): Readable {
   const encoding = response.headers['content-encoding'];
   if (encoding === 'gzip' || encoding === 'deflate') return response.pipe(createUnzip());

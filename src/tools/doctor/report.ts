@@ -1,41 +1,56 @@
 /** The findings as JSON and as text. */
 
-import { inWords, type Finding, type Level } from './finding.js';
-import type { Passage } from './through.js';
+import { count, decimal } from '../report/words.js';
+import type { Finding, Level } from './finding.js';
+import type { ProxyPath } from './proxy-path.js';
+
+/** A finding in JSON, where the fix is called `mend`. */
+export interface ReportedFinding extends Omit<Finding, 'fix'> {
+  readonly mend: string | null;
+}
 
 /** What `--json` prints. */
 export interface Report {
   readonly lines: number;
   readonly problems: number;
   readonly advice: number;
-  readonly machine: readonly Finding[];
+  readonly machine: readonly ReportedFinding[];
   /** Null without `--through`. */
   readonly through: {
     readonly url: string;
-    readonly findings: readonly Finding[];
-    readonly seen: Passage;
+    readonly findings: readonly ReportedFinding[];
+    readonly seen: ProxyPath;
   } | null;
 }
 
-/** The report; `through` is what was seen and found on the way through a proxy. */
+/** The report; `through` has what was seen and found on the path through a proxy. */
 export function reportOf(
   lines: number,
   machine: readonly Finding[],
-  through?: { readonly findings: readonly Finding[]; readonly seen: Passage },
+  through?: { readonly findings: readonly Finding[]; readonly seen: ProxyPath },
 ): Report {
   const all = [...machine, ...(through?.findings ?? [])];
   return {
     lines,
     problems: all.filter(({ level }) => level === 'problem').length,
     advice: all.filter(({ level }) => level === 'advice').length,
-    machine,
-    through: through === undefined ? null : { url: through.seen.url, ...through },
+    machine: machine.map(reported),
+    through:
+      through === undefined
+        ? null
+        : {
+            url: through.seen.url,
+            findings: through.findings.map(reported),
+            seen: through.seen,
+          },
   };
 }
 
-/**
- * The findings for people, in lines of so many characters, and what they come to in the last line.
- */
+function reported({ fix, ...rest }: Finding): ReportedFinding {
+  return { ...rest, mend: fix };
+}
+
+/** The findings as text of at most so many columns. The last row counts them. */
 export function textOf(
   { lines, problems, advice, machine, through }: Report,
   columns: number,
@@ -43,16 +58,17 @@ export function textOf(
   const width = Math.max(
     ...[...machine, ...(through?.findings ?? [])].map(({ name }) => name.length),
   );
-  const section = (title: string, findings: readonly Finding[]): string[] => [
+  const section = (title: string, findings: readonly ReportedFinding[]): string[] => [
     title,
     '',
-    ...findings.flatMap((finding) => linesOf(finding, width, columns)),
+    ...findings.flatMap((finding) => rowsOf(finding, width, columns)),
     '',
   ];
   return [
-    ...section(`This machine, for ${inWords(lines)} lines`, machine),
+    ...section(`This machine, for ${decimal(lines)} lines`, machine),
     ...(through === null ? [] : section(`Through ${through.url}`, through.findings)),
-    `${counted(problems, 'problem', 'problems')}, ${counted(advice, 'piece of advice', 'pieces of advice')}`,
+    `${count(problems, 'problem', 'problems')}, ` +
+      `${count(advice, 'piece of advice', 'pieces of advice')}`,
     '',
   ].join('\n');
 }
@@ -60,17 +76,17 @@ export function textOf(
 const MARKS: Readonly<Record<Level, string>> = { ok: 'ok', advice: 'advice', problem: 'PROBLEM' };
 const MARK_WIDTH = MARKS.problem.length + 2;
 
-/** Room for text beside the names, characters, however narrow the terminal. */
-const LEAST_TEXT_WIDTH = 40;
+/** Columns for the text beside the names, however narrow the terminal is. */
+const TEXT_WIDTH_MIN = 40;
 
-function linesOf(
-  { name, level, value, why, mend }: Finding,
+function rowsOf(
+  { name, level, value, why, mend }: ReportedFinding,
   width: number,
   columns: number,
 ): string[] {
   const begin = `${MARKS[level].padEnd(MARK_WIDTH)}${name.padEnd(width + 2)}`;
   const indent = ' '.repeat(begin.length);
-  const room = Math.max(LEAST_TEXT_WIDTH, columns - begin.length);
+  const room = Math.max(TEXT_WIDTH_MIN, columns - begin.length);
   const texts = [
     ...wrapped(value, room),
     ...wrapped(why, room),
@@ -79,21 +95,17 @@ function linesOf(
   return texts.map((text, nth) => `${nth === 0 ? begin : indent}${text}`);
 }
 
-/** Text in lines of at most so many characters, where its words allow. */
+/** Text in rows of at most so many characters, where its words allow. */
 function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = '';
+  const rows: string[] = [];
+  let row = '';
   for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
+    if (row !== '' && row.length + 1 + word.length > width) {
+      rows.push(row);
+      row = word;
     } else {
-      line = line === '' ? word : `${line} ${word}`;
+      row = row === '' ? word : `${row} ${word}`;
     }
   }
-  return [...lines, line];
-}
-
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
+  return [...rows, row];
 }

@@ -1,6 +1,7 @@
 /** `holdline load`: reads its options, lets the run go, and prints what it came to. */
 
 import process from 'node:process';
+import { complain, onSignals } from '../../terminal.js';
 import { RunFailure } from './clients/connection.js';
 import { parseLoadOptions, type LoadSurroundings } from './options.js';
 import { showProgress } from './run/progress.js';
@@ -11,9 +12,6 @@ import { Run } from './run/run.js';
 
 const EXIT_FLAWLESS = 0;
 const EXIT_FLAWED = 1;
-
-/** One Ctrl-C may arrive twice, from the terminal and from a parent such as npm; it is one wish. */
-const SAME_SIGNAL_MS = 100;
 
 /** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runLoad(
@@ -42,23 +40,4 @@ export async function runLoad(
   } finally {
     stopListening();
   }
-}
-
-function onSignals(wish: () => void): () => void {
-  let lastMs = -Infinity;
-  const onSignal = (): void => {
-    const now = performance.now();
-    if (now - lastMs > SAME_SIGNAL_MS) wish();
-    lastMs = now;
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return () => {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
-  };
-}
-
-function complain(words: string): void {
-  process.stderr.write(`holdline: ${words}\n`);
 }

@@ -1,4 +1,4 @@
-/** HTML that is safe by construction: text becomes part of it only escaped. */
+/** HTML that is safe by construction: text enters it only escaped. */
 
 const ESCAPES: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -8,25 +8,22 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/**
- * A piece of HTML. Made by {@link html} only, so that whoever holds one knows that it is not text
- * from outside.
- */
+/** A piece of HTML. Only {@link html} makes one, so it is never text from outside. */
 export class Html {
   readonly text: string;
 
-  /** Takes the text for HTML as it stands. */
+  /** Takes the text as HTML, without escaping it. */
   constructor(text: string) {
     this.text = text;
   }
 }
 
-/** What stands between the pieces of a template; a list is its members one after the other. */
+/** A value in a template. The members of a list follow one another. */
 export type HtmlValue = string | number | Html | readonly Html[];
 
 /**
- * HTML with values in it: text and numbers are escaped, for an element's content as for an
- * attribute in quotes.
+ * HTML from a template. Text and numbers are escaped, for the content of elements as well as for
+ * attributes in quotes.
  */
 export function html(pieces: TemplateStringsArray, ...values: readonly HtmlValue[]): Html {
   let text = pieces[0]!;
@@ -35,18 +32,18 @@ export function html(pieces: TemplateStringsArray, ...values: readonly HtmlValue
 }
 
 /**
- * An element whose content is no HTML: a program, a style sheet, or data for a program. Throws
- * where the content would end it early.
+ * An element with content that is not HTML: a program, a style sheet, or data for a program. Throws
+ * when the content would end the element early.
  */
 export function inlineElement(name: 'script' | 'style', content: string, type?: string): Html {
   if (/<\/(?:script|style)|<!--/i.test(content))
-    throw new Error(`what is to stand in a ${name} would end it`);
+    throw new Error(`the content of a ${name} element would end it`);
   return new Html(`<${name}${type === undefined ? '' : ` type="${type}"`}>${content}</${name}>`);
 }
 
 /**
- * A value for a program in the page to read. No `<` is left in it, since `</script` and `<!--` mean
- * something in every script.
+ * A value for the page's program. It contains no `<`, since `</script` and `<!--` have a meaning in
+ * every script element.
  */
 export function jsonElement(value: unknown): Html {
   return inlineElement(

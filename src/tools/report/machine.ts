@@ -1,36 +1,37 @@
-/** Where figures were measured: what a reader of a report must know to compare them with others. */
+/** The machine on which figures were measured, without which they cannot be compared. */
 
 import { availableParallelism, cpus, release, totalmem, type as systemName } from 'node:os';
 import process from 'node:process';
 import { VERSION } from '../../version.js';
+import { count } from './words.js';
 
-/** The machine and the versions. */
+/** A machine and its versions. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryBytes: number;
   /** Name and release: `Linux 6.1.0`. */
   readonly system: string;
-  /** Version of the C library; null where it is another than glibc. */
+  /** Version of glibc; null where the C library is another one. */
   readonly glibc: string | null;
   readonly node: string;
   readonly holdline: string;
 }
 
-/** This machine, as this process sees it. */
+/** This machine. */
 export function describeMachine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     memoryBytes: totalmem(),
     system: `${systemName()} ${release()}`,
-    glibc: glibcVersion(),
+    glibc: readGlibcVersion() ?? null,
     node: process.version,
     holdline: VERSION,
   };
 }
 
-/** The same in a line. */
+/** The same in one line of text. */
 export function machineWords({
   cpu,
   cores,
@@ -42,7 +43,7 @@ export function machineWords({
 }: Machine): string {
   return [
     cpu,
-    `${cores} ${cores === 1 ? 'core' : 'cores'}`,
+    count(cores, 'core', 'cores'),
     `${(memoryBytes / 1024 ** 3).toFixed(1)} GiB`,
     system,
     ...(glibc === null ? [] : [`glibc ${glibc}`]),
@@ -51,13 +52,13 @@ export function machineWords({
   ].join(', ');
 }
 
-/** Only a diagnostic report tells it. */
-function glibcVersion(): string | null {
-  // Else the name of the other end of every connection is asked for, which blocks (Node 20.13 and
-  // newer; before, it takes its time).
+/** The version of glibc; undefined where the C library is another one. */
+export function readGlibcVersion(): string | undefined {
+  // Only a diagnostic report has it. With the network in it the report would look up the name of
+  // every peer, which blocks (Node 20.13 can leave it out).
   (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
   const { header } = process.report.getReport() as unknown as {
     readonly header: { readonly glibcVersionRuntime?: string };
   };
-  return header.glibcVersionRuntime ?? null;
+  return header.glibcVersionRuntime;
 }

@@ -1,35 +1,35 @@
 /**
- * The frame of every HTML report: one file that needs no network, in the colours that the reader's
- * system asks for, on a laptop as on a phone. What it holds is built from blocks: figures, tables,
- * notes, commands and plots.
+ * The page of every HTML report: one file that needs no network, in the reader's colour scheme, for
+ * laptop and phone. Its content is made of blocks: figures, tables, notes, commands and plots.
  */
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { html, Html, inlineElement } from './html.js';
+import { decimal } from './words.js';
 
-/** How something is meant: it colours a note, a figure or a cell, and never is the only sign. */
+/** The meaning of a note, a figure or a cell. It sets the colour, which is never the only sign. */
 export type Tone = 'plain' | 'good' | 'warning' | 'bad';
 
 /** A whole report. */
 export interface Page {
   readonly title: string;
-  /** What was run, in a line. */
+  /** What was run, in one line of text. */
   readonly subtitle?: string;
-  /** What came out, in a sentence or two. */
+  /** The result, in a sentence or two. */
   readonly verdict?: { readonly text: string; readonly tone: Tone };
   readonly sections: readonly Section[];
-  /** Where and when: the last line. */
+  /** Where and when it was measured. */
   readonly footer?: string;
 }
 
-/** A part of a report under a heading of its own. */
+/** A part of a report with its own heading. */
 export interface Section {
   readonly title: string;
-  /** A sentence on what is shown. */
+  /** A sentence about what is shown. */
   readonly intro?: string;
-  /** Two plots stand side by side where there is room; everything else takes the whole width. */
+  /** Two plots are side by side where there is room; other blocks take the whole width. */
   readonly blocks: readonly Html[];
 }
 
@@ -37,18 +37,18 @@ export interface Section {
 export interface Figure {
   readonly label: string;
   readonly value: string;
-  /** What the value is of, in a few words. */
+  /** A few more words about the value. */
   readonly detail?: string;
   readonly tone?: Tone;
 }
 
-/** A cell of a table; numbers get their thousands parted. */
+/** A cell of a table. Numbers get thousands separators. */
 export type Cell = string | number | Html | { readonly text: string | number; readonly tone: Tone };
 
 /** A table. */
 export interface Table {
   readonly caption?: string;
-  /** A column whose name is given as `right` holds figures. */
+  /** A column with its name under `right` holds figures and is right-aligned. */
   readonly columns: readonly (string | { readonly right: string })[];
   /** The first cell of a row names it. */
   readonly rows: readonly (readonly Cell[])[];
@@ -91,7 +91,7 @@ export function htmlDocument(page: Page): string {
     </html> `.text;
 }
 
-/** Figures that a reader should see first. */
+/** The figures that a reader should see first. */
 export function figures(items: readonly Figure[]): Html {
   return html`<dl class="figures">
     ${items.map(
@@ -105,7 +105,7 @@ export function figures(items: readonly Figure[]): Html {
   </dl>`;
 }
 
-/** Rows under column heads; it scrolls sideways by itself where it is wider than the page. */
+/** Rows under column heads. It scrolls sideways when it is wider than the page. */
 export function table({ caption, columns, rows }: Table): Html {
   const heads = columns.map((column) =>
     typeof column === 'string' ? { text: column, side: '' } : { text: column.right, side: 'right' },
@@ -142,7 +142,7 @@ export function table({ caption, columns, rows }: Table): Html {
   </div>`;
 }
 
-/** Names and their values, without column heads. */
+/** Names with their values, without column heads. */
 export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): Html {
   return html`<dl class="pairs">
     ${rows.map(
@@ -155,12 +155,12 @@ export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): 
   </dl>`;
 }
 
-/** A sentence or two that must not be overlooked. */
+/** A sentence or two that a reader must not miss. */
 export function note(text: string, tone: Tone = 'plain'): Html {
   return html`<p class="note ${tone}">${text}</p>`;
 }
 
-/** A command for a shell, to be copied. */
+/** A shell command for copying. */
 export function command(text: string): Html {
   return html`<pre class="command"><code>${text}</code></pre>`;
 }
@@ -176,9 +176,7 @@ function sectionOf({ title, intro, blocks }: Section): Html {
 function contentOf(cell: Cell): string | Html {
   if (cell instanceof Html || typeof cell === 'string') return cell;
   const content = typeof cell === 'number' ? cell : cell.text;
-  return typeof content === 'number'
-    ? content.toLocaleString('en-US', { maximumFractionDigits: 3 })
-    : content;
+  return typeof content === 'number' ? decimal(content) : content;
 }
 
 function toneOf(cell: Cell): string {
@@ -188,12 +186,14 @@ function toneOf(cell: Cell): string {
 const ICON =
   'data:image/svg+xml,' +
   encodeURIComponent(
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='8' fill='#0b6b60'/>" +
-      "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' stroke-linecap='round' fill='none'/></svg>",
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' " +
+      "rx='8' fill='#0b6b60'/>" +
+      "<path d='M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7' stroke='#fff' stroke-width='2.5' " +
+      "stroke-linecap='round' fill='none'/></svg>",
   );
 
 /**
- * What stands inline in every report, and the policy under which nothing else runs and nothing is
+ * The inline parts of every report, and the policy with which nothing else runs and nothing is
  * loaded (CSP Level 3).
  */
 interface Parts {
@@ -203,20 +203,21 @@ interface Parts {
   readonly policy: string;
 }
 
-/** Read when the first report is written. */
+/** Read for the first report. */
 let parts: Parts | undefined;
 
 function readParts(): Parts {
   const { resolve } = createRequire(import.meta.url);
   const libraryText = (file: string): string => readFileSync(resolve(`uplot/dist/${file}`), 'utf8');
-  // What runs in a page is built into dist/, beside src/ as beside this file when it is built.
+  // The page's program is in dist/, which has the same path from src/ and from dist/.
   const ownText = (file: string): string =>
     readFileSync(new URL(`../../../dist/browser/${file}`, import.meta.url), 'utf8');
   const style = libraryText('uPlot.min.css') + ownText('report.css');
   const library = libraryText('uPlot.iife.min.js');
   const program = ownText('report.js').replace(/^\/\/# sourceMappingURL=.*$/m, '');
   const policy =
-    `default-src 'none'; script-src ${hashOf(library)} ${hashOf(program)}; style-src ${hashOf(style)}; img-src data:; ` +
+    `default-src 'none'; script-src ${hashOf(library)} ${hashOf(program)}; style-src ` +
+    `${hashOf(style)}; img-src data:; ` +
     "base-uri 'none'; form-action 'none'";
   return {
     style: inlineElement('style', style),

@@ -1,13 +1,14 @@
 /**
- * A plot as a block of a report: what is drawn, in units that read well. The drawing is
- * src/browser/report.ts's.
+ * A plot as a block of a report: its values, in units that read well. src/browser/report.ts draws
+ * it.
  */
 
 import { html, jsonElement, type Html } from './html.js';
+import { significant } from './words.js';
 
 /**
- * What values are, from which their unit on the page follows. A share is 1 for all of it, or for
- * one core.
+ * The kind of values, which determines their unit on the page. A share of 1 is the whole, or one
+ * core.
  */
 export type Quantity =
   | 'count'
@@ -18,29 +19,23 @@ export type Quantity =
   | 'bytes per second'
   | 'share';
 
-/**
- * How values lie along an axis. `percentile` takes values from 0 to 100 and spreads them out
- * towards 100.
- */
+/** The scale of an axis. `percentile` takes values from 0 to 100 and stretches those near 100. */
 export type Spread = 'linear' | 'log' | 'percentile';
 
 /** One axis. */
 export interface Axis {
   readonly label: string;
   readonly quantity: Quantity;
-  /** `linear` by default; y is never `percentile`. */
+  /** `linear` by default. Only x may be `percentile`. */
   readonly spread?: Spread;
 }
 
-/** One line, or one cloud of points. */
+/** One curve, or one cloud of points. */
 export interface Series {
   readonly label: string;
-  /**
-   * A value for each x; null where there is none. Not finite ones, and ones below what a log axis
-   * shows, are as null.
-   */
+  /** A value for each x; null, and what the axis cannot show, leaves a hole. */
   readonly values: readonly (number | null)[];
-  /** `line` by default; `area` is a line that is filled down to the axis. */
+  /** `line` by default; `area` is filled down to the axis. */
   readonly mark?: 'line' | 'area' | 'dashed' | 'points';
 }
 
@@ -51,19 +46,19 @@ export interface Plot {
   readonly caption?: string;
   readonly x: Axis;
   readonly y: Axis;
-  /** Rising. */
+  /** In ascending order. */
   readonly xs: readonly number[];
   /** At most six. */
   readonly series: readonly Series[];
-  /** Moments or bounds worth a line across the plot. */
+  /** Values of x with a vertical rule and a label. */
   readonly marks?: readonly { readonly x: number; readonly label: string }[];
-  /** Plots with the same name point at the same x together. */
+  /** Plots with the same name share their cursor. */
   readonly together?: string;
   /** The plot takes the whole width. */
   readonly wide?: boolean;
 }
 
-/** A plot: drawn when the page is open, and told in words to who does not see it. */
+/** A plot, with a description in words for readers who cannot see it. */
 export function plot(what: Plot): Html {
   const drawing = drawingOf(what);
   return html`<figure class="plot${what.wide ? ' wide' : ''}">
@@ -72,7 +67,7 @@ export function plot(what: Plot): Html {
       ${what.caption === undefined ? [] : html`<p>${what.caption}</p>`}
     </figcaption>
     <p class="unit">${drawing.y.unit}</p>
-    <div class="canvas" role="img" aria-label="${inWords(what, drawing)}"></div>
+    <div class="canvas" role="img" aria-label="${describe(what, drawing)}"></div>
     ${jsonElement(drawing)}
     <noscript><p>The plot needs JavaScript.</p></noscript>
   </figure> `;
@@ -85,7 +80,7 @@ interface DrawnAxis {
   readonly spread: Spread;
 }
 
-/** What src/browser/report.ts draws: the same shape is written there. */
+/** What src/browser/report.ts draws; it declares the same type. */
 export interface Drawing {
   readonly x: DrawnAxis;
   readonly y: DrawnAxis;
@@ -96,7 +91,7 @@ export interface Drawing {
   readonly together: string | null;
 }
 
-/** What is drawn. */
+/** Converts a plot's values to the units that are shown. */
 export function drawingOf({ x, y, xs, series, marks = [], together }: Plot): Drawing {
   const xUnit = unitOf(x, [xs]);
   const yUnit = unitOf(
@@ -120,10 +115,7 @@ export function drawingOf({ x, y, xs, series, marks = [], together }: Plot): Dra
   };
 }
 
-/**
- * A unit: how many of the quantity it is, and from which largest value on the values are told in
- * it.
- */
+/** A unit of a quantity: its size, and the value from which it is used. */
 interface Unit {
   readonly name: string;
   readonly size: number;
@@ -162,10 +154,7 @@ const UNITS: Readonly<Record<Quantity, readonly Unit[]>> = {
   share: [{ name: '%', size: 0.01, from: 0 }],
 };
 
-/**
- * The unit in which the values of an axis read well: its largest, or its least where it is
- * logarithmic, decides.
- */
+/** The unit of an axis, chosen by the largest value, or by the smallest on a logarithmic axis. */
 function unitOf({ quantity, spread }: Axis, lists: readonly (readonly (number | null)[])[]): Unit {
   const units = UNITS[quantity];
   const values = lists
@@ -179,16 +168,14 @@ function unitOf({ quantity, spread }: Axis, lists: readonly (readonly (number | 
   return units.findLast(({ from }) => deciding >= from) ?? units[0]!;
 }
 
-/** The plot for who hears it: each series from its least to its most. */
-function inWords({ title }: Plot, { x, y, data, series }: Drawing): string {
+/** The plot in words: the range of each series. */
+function describe({ title }: Plot, { x, y, data, series }: Drawing): string {
   const spans = series.map(({ label }, index) => {
     const values = data[index + 1]!.filter((value) => value !== null);
     if (values.length === 0) return `${label}: no values`;
-    return `${label} from ${short(values.reduce((a, b) => Math.min(a, b)))} to ${short(values.reduce((a, b) => Math.max(a, b)))} ${y.unit}`;
+    const min = values.reduce((a, b) => Math.min(a, b));
+    const max = values.reduce((a, b) => Math.max(a, b));
+    return `${label} from ${significant(min)} to ${significant(max)} ${y.unit}`;
   });
   return `${title}, ${y.label} over ${x.label}. ${spans.join('; ')}.`;
-}
-
-function short(value: number): string {
-  return value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
 }

@@ -4,10 +4,11 @@
  * it from /proc (proc(5)).
  */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { HoldlineError } from '../../../errors.js';
-import { descriptorOf, listenerInodes, PAGE_BYTES, readTcpBytes } from '../../../linux/sockets.js';
+import { readProcessUsage, type ProcessUsage } from '../../../linux/processes.js';
+import { descriptorOf, listenerInodes, readTcpBytes } from '../../../linux/sockets.js';
 import type { Target } from '../clients/connection.js';
 import { nowUs } from '../clients/event.js';
 
@@ -19,9 +20,6 @@ const SAMPLE_MS = 500;
  * run may take a day.
  */
 const MOST_SAMPLES = 2_048;
-
-/** USER_HZ, which is 100 on every Linux that Node runs on. */
-const CLOCK_TICKS_PER_SECOND = 100;
 
 /** One look at the server. */
 export interface ServerSample {
@@ -36,12 +34,6 @@ export interface ServerSample {
   readonly cpuShare: number | null;
   /** What all TCP sockets of this machine have in buffers, the clients' ends among them. */
   readonly tcpBytes: number | null;
-}
-
-/** Memory and processor time of processes at one moment. */
-interface Usage {
-  readonly rssBytes: number;
-  readonly cpuSeconds: number;
 }
 
 /** Looks at a server until it is stopped. */
@@ -142,10 +134,10 @@ function processes(): number[] {
 }
 
 /** What processes take together; undefined when none of them exists. */
-function usageOf(pids: readonly number[]): Usage | undefined {
+function usageOf(pids: readonly number[]): ProcessUsage | undefined {
   const usages = pids.map(readUsage).filter((usage) => usage !== undefined);
   if (usages.length === 0) return undefined;
-  const sum = (of: (usage: Usage) => number): number =>
+  const sum = (of: (usage: ProcessUsage) => number): number =>
     usages.reduce((total, usage) => total + of(usage), 0);
   return {
     rssBytes: sum(({ rssBytes }) => rssBytes),
@@ -153,21 +145,9 @@ function usageOf(pids: readonly number[]): Usage | undefined {
   };
 }
 
-function readUsage(pid: number): Usage | undefined {
+function readUsage(pid: number): ProcessUsage | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces; counted from behind it, these are fields 14, 15 and
-    // 24 of proc(5).
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const [userTicks, systemTicks, rssPages] = [11, 12, 21].map((at) => Number(fields[at])) as [
-      number,
-      number,
-      number,
-    ];
-    return {
-      rssBytes: rssPages * PAGE_BYTES,
-      cpuSeconds: (userTicks + systemTicks) / CLOCK_TICKS_PER_SECOND,
-    };
+    return readProcessUsage(pid);
   } catch {
     // It does not exist, or ended meanwhile.
     return undefined;

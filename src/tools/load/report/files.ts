@@ -1,39 +1,20 @@
-/** Reports as files: whether they can be written is found out before a run, not after it. */
+/** The files that a load run writes. */
 
-import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { HoldlineError } from '../../../errors.js';
-import { htmlReport } from './html-report.js';
+import { checkWritable, writeOutput } from '../../report/output-file.js';
 import type { LoadSettings } from '../options.js';
+import { htmlReport } from './html-report.js';
 import type { Report } from './report.js';
 
 type Files = Pick<LoadSettings, 'htmlFile' | 'outFile'>;
 
-/** Throws HOLDLINE_BAD_OPTION when one of them could not be written now. Leaves nothing behind. */
+/** Throws HOLDLINE_BAD_OPTION when one of them cannot be written now. Creates nothing. */
 export function checkReportFiles({ htmlFile, outFile }: Files): void {
-  for (const [flag, path] of [
-    ['--html', htmlFile],
-    ['--out', outFile],
-  ] as const) {
-    if (path === undefined) continue;
-    try {
-      const existing = statSync(path, { throwIfNoEntry: false });
-      if (existing?.isDirectory()) throw new Error(`${path} is a directory`);
-      accessSync(existing === undefined ? dirname(path) : path, constants.W_OK);
-    } catch (cause) {
-      throw new HoldlineError(
-        'HOLDLINE_BAD_OPTION',
-        `${flag}: a file cannot be written there: ${(cause as Error).message}`,
-        {
-          cause,
-        },
-      );
-    }
-  }
+  checkWritable('--html', htmlFile);
+  checkWritable('--out', outFile);
 }
 
-/** Writes those that were asked for. Throws what the file system says. */
+/** Writes those that were asked for. Throws HOLDLINE_BAD_OPTION when one cannot be written. */
 export function writeReportFiles({ htmlFile, outFile }: Files, report: Report): void {
-  if (htmlFile !== undefined) writeFileSync(htmlFile, htmlReport(report));
-  if (outFile !== undefined) writeFileSync(outFile, `${JSON.stringify(report)}\n`);
+  if (htmlFile !== undefined) writeOutput('--html', htmlFile, htmlReport(report));
+  if (outFile !== undefined) writeOutput('--out', outFile, `${JSON.stringify(report)}\n`);
 }

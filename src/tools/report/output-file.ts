@@ -1,15 +1,12 @@
-/**
- * Files that the command writes: whether they can be written is found out before a minute of
- * measuring, not after it.
- */
+/** Files that a command writes. They are checked before it runs, since a run takes minutes. */
 
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { HoldlineError } from '../../errors.js';
 
 /**
- * Throws HOLDLINE_BAD_OPTION when the file that an option names could not be written now. Leaves
- * nothing behind.
+ * Throws HOLDLINE_BAD_OPTION when the file that an option names cannot be written now. Creates
+ * nothing.
  */
 export function checkWritable(flag: string, path: string | undefined): void {
   if (path === undefined) return;
@@ -32,9 +29,7 @@ function attempt(flag: string, path: string, task: () => void): void {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${flag}: "${path}" cannot be written (${(cause as Error).message})`,
-      {
-        cause,
-      },
+      { cause },
     );
   }
 }

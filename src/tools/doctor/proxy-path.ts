@@ -1,100 +1,91 @@
 /**
- * Asks for a channel through whatever stands in front of a server, and notes what becomes of a
- * stream, events and polls on the way.
+ * The path through whatever is in front of a server: asks for a channel there, and notes what
+ * happens to a stream, to events and to polls.
  */
 
 import { randomBytes } from 'node:crypto';
 import { ProbeStream, send, type End, type Head } from './probe-stream.js';
 
-/**
- * How long an answer, a first block or an event may take before it counts as held back, ms, unless
- * a test says otherwise.
- */
+/** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;
 
-/**
- * An event that comes this long after its publish was answered is late, ms; then another one is
- * tried.
- */
+/** An event that arrives later than this after its publish was answered is late, ms. */
 export const LATE_MS = 100;
 
-/**
- * Events that are published before the idle time: the quickest counts, since one may meet a busy
- * moment.
- */
-const EVENTS = 3;
+/** Late events are tried again up to so many times; the fastest counts. */
+const EVENTS_MAX = 3;
 
-/** How long what follows a first block may take, which left the server in the same write, ms. */
+/** How long the rest of the server's first write may take after its first block, ms. */
 const FOLLOWING_MS = 500;
 
 /** What to ask, and for how long. */
 export interface ProbeOptions {
-  /** A channel. */
+  /** The URL of a channel. */
   readonly url: string;
   readonly publishKey: string | undefined;
-  /** How long the stream is left without an event. */
+  /** How long the stream stays without an event. */
   readonly idleMs: number;
   /** How long each answer, first block or event may take, ms. */
   readonly answerMs: number;
 }
 
-/** An event that was published, and what became of it. */
+/** An event that was published, and when it arrived. */
 export interface ProbeEvent {
   readonly id: number;
-  /** Lines on the channel where it was published. */
+  /** Lines on the channel at the server that took it. */
   readonly subscribers: number;
   /**
-   * From the answer to its publish until it came on the stream, ms; 0 where it was the first to
-   * come, null where it did not come.
+   * From the answer to its publish until it arrived on the stream, ms: 0 where it arrived before
+   * the answer, null where it did not arrive.
    */
   readonly afterMs: number | null;
 }
 
-/** What was seen on the way through; null is what could not be seen. */
-export interface Passage {
+/** What was seen on the path; null is what could not be seen. */
+export interface ProxyPath {
   readonly url: string;
   readonly head: Head | null;
-  /** Body of an answer that is no stream. */
+  /** The body of an answer that is no stream. */
   readonly refusal: string;
-  /** First block of the stream. */
+  /** The first block of the stream. */
   readonly first: { readonly afterMs: number; readonly position: number | null } | null;
-  /** Events published while the stream was young. */
+  /** The events that were published before the idle time. */
   readonly events: readonly ProbeEvent[];
   /** The one published after the idle time. */
   readonly lateEvent: ProbeEvent | null;
-  /** Why nothing could be published. */
+  /** Why no event could be published. */
   readonly publishRefusal: string | null;
-  /** Whether the same poll was answered differently before the events and after them. */
+  /** Whether the same poll had different answers before and after the events. */
   readonly pollIsFresh: boolean | null;
-  /** A second stream, with Last-Event-ID, while the first was open. */
+  /** A second stream, with Last-Event-ID, opened beside the first. */
   readonly comeback: {
-    /** What it asked to be continued after. */
+    /** The position that it asked to continue after. */
     readonly askedAfter: number;
     readonly opened: boolean;
-    /** Where it was continued. */
+    /** The position that it did continue after. */
     readonly position: number | null;
     readonly gap: boolean;
   } | null;
-  /** The time without an event: what was asked for, and blocks that came in it. */
+  /** The time without an event: how long it was to be, and how many blocks arrived in it. */
   readonly idle: { readonly askedMs: number; readonly blocks: number } | null;
-  /** The end of the first stream, if it came before it was closed here. */
+  /** The end of the first stream, where it ended before the doctor closed it. */
   readonly end: End | null;
-  /** Why the server ended it, where it said so. */
+  /** The code with which the server ended it, where it gave one. */
   readonly endCode: string | null;
 }
 
 /**
- * Looks at the way. Takes the idle time and a few seconds; what goes wrong on the way is in what it
- * returns.
+ * Probes the path, which takes the idle time and a few seconds. It does not reject: what goes wrong
+ * on the path is in the result.
  */
-export function probePath(options: ProbeOptions): Promise<Passage> {
+export function probePath(options: ProbeOptions): Promise<ProxyPath> {
   return new Probe(options).go();
 }
 
 /** An answer to a request that is no stream. */
 interface Answer {
   readonly status: number;
-  /** The header Holdline-Position, empty where there is none. */
+  /** The header Holdline-Position; empty where it is missing. */
   readonly position: string;
   readonly text: string;
   /** When it was complete, ms of `performance.now()`. */
@@ -104,7 +95,7 @@ interface Answer {
 class Probe {
   readonly #options: ProbeOptions;
   readonly #url: URL;
-  /** Begins the data of every event of this probe. */
+  /** Prefix of the data of every event of this probe. */
   readonly #token = `holdline doctor ${randomBytes(8).toString('hex')}`;
   readonly #stream: ProbeStream;
   #published = 0;
@@ -116,7 +107,7 @@ class Probe {
     this.#stream = new ProbeStream(this.#url, {}, this.#token);
   }
 
-  async go(): Promise<Passage> {
+  async go(): Promise<ProxyPath> {
     const stream = this.#stream;
     const { answerMs } = this.#options;
     await stream.waitFor(
@@ -124,24 +115,24 @@ class Probe {
       answerMs,
     );
     const isRefused = stream.head !== undefined && stream.head.status !== 200;
-    if (isRefused || stream.end !== undefined) return this.#passage({});
+    if (isRefused || stream.end !== undefined) return this.#path({});
 
     const before = await this.#poll();
     const events = await this.#publishEvents();
     const after = before === null || events.length === 0 ? null : await this.#poll();
     const pollIsFresh = after === null ? null : after !== before;
-    // Nothing more can be seen on a stream on which nothing comes, or that is over.
+    // A stream that is held back, or that has ended, shows nothing more.
     const isHeld = stream.firstAfterMs === undefined || events.at(-1)?.afterMs === null;
-    if (isHeld || stream.end !== undefined) return this.#passage({ events, pollIsFresh });
+    if (isHeld || stream.end !== undefined) return this.#path({ events, pollIsFresh });
 
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
     const lateEvent =
       stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
-    return this.#passage({ events, pollIsFresh, comeback, idle, lateEvent });
+    return this.#path({ events, pollIsFresh, comeback, idle, lateEvent });
   }
 
-  #passage(seen: Partial<Passage>): Passage {
+  #path(seen: Partial<ProxyPath>): ProxyPath {
     const { head, refusal, firstAfterMs, position, end, endCode } = this.#stream;
     this.#stream.close();
     return {
@@ -164,17 +155,17 @@ class Probe {
 
   async #publishEvents(): Promise<ProbeEvent[]> {
     const events: ProbeEvent[] = [];
-    while (events.length < EVENTS) {
+    while (events.length < EVENTS_MAX) {
       const event = await this.#publish();
       if (event === undefined) break;
       events.push(event);
-      // Where the first does not come in all that time, the others will not.
+      // When one has not arrived in all that time, others will not either.
       if (event.afterMs === null || event.afterMs <= LATE_MS) break;
     }
     return events;
   }
 
-  /** Publishes an event and waits for it; undefined when it was not taken. */
+  /** Publishes an event and waits for it; undefined when it was not accepted. */
   async #publish(): Promise<ProbeEvent | undefined> {
     const { publishKey } = this.#options;
     const data = `${this.#token} ${++this.#published}`;
@@ -209,10 +200,7 @@ class Probe {
     };
   }
 
-  /**
-   * What the same short-poll is answered each time, as one text; null when it is not answered as a
-   * poll is.
-   */
+  /** The answer to a short-poll, always the same one, as text; null when it is no poll's answer. */
   async #poll(): Promise<string | null> {
     const { position } = this.#stream;
     if (position === undefined) return null;
@@ -223,8 +211,8 @@ class Probe {
     return `${answer.status} ${answer.position} ${answer.text}`;
   }
 
-  /** Asks for what came after the event before `newest`, as a client does that comes back. */
-  async #comeBack(newest: number): Promise<Passage['comeback']> {
+  /** Reconnects like a client that has everything before `newest`. */
+  async #comeBack(newest: number): Promise<ProxyPath['comeback']> {
     if (newest < 1) return null;
     const askedAfter = newest - 1;
     const stream = new ProbeStream(this.#url, { 'Last-Event-ID': String(askedAfter) }, this.#token);
@@ -239,7 +227,7 @@ class Probe {
     return { askedAfter, opened: firstAfterMs !== undefined, position: position ?? null, gap };
   }
 
-  async #idle(): Promise<Passage['idle']> {
+  async #idle(): Promise<ProxyPath['idle']> {
     const { idleMs } = this.#options;
     const stream = this.#stream;
     const before = stream.blocks;
@@ -247,7 +235,7 @@ class Probe {
     return { askedMs: idleMs, blocks: stream.blocks - before };
   }
 
-  /** One request, and its answer or why there is none. */
+  /** Sends one request and returns its answer, or why there is none. */
   async #ask(
     url: URL,
     method: string,
@@ -275,7 +263,7 @@ class Probe {
   }
 }
 
-/** What a server answers to a publish; undefined when it is something else. */
+/** The receipt in the answer to a publish; undefined when it is something else. */
 function receiptIn(text: string): Pick<ProbeEvent, 'id' | 'subscribers'> | undefined {
   try {
     const { id, subscribers } = JSON.parse(text) as { id?: unknown; subscribers?: unknown };

@@ -1,0 +1,37 @@
+/** What every command does at the terminal: write to stderr, and listen for Ctrl-C. */
+
+import process from 'node:process';
+
+/**
+ * One Ctrl-C may arrive twice, from the terminal and from a parent such as npm, some milliseconds
+ * apart.
+ */
+const SAME_SIGNAL_MS = 100;
+
+/** Writes a sentence to stderr, since stdout may be piped into something else. */
+export function complain(words: string): void {
+  process.stderr.write(`holdline: ${words}\n`);
+}
+
+/**
+ * Calls back for every SIGINT and SIGTERM, once where one Ctrl-C arrives twice. Returns what ends
+ * that. The handlers should stay for as long as an end takes: without one, a second signal kills
+ * the process.
+ */
+export function onSignals(listener: (signal: NodeJS.Signals) => void): () => void {
+  let lastSignal: NodeJS.Signals | undefined;
+  let lastMs = -Infinity;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    const nowMs = performance.now();
+    if (signal === lastSignal && nowMs - lastMs <= SAME_SIGNAL_MS) return;
+    lastSignal = signal;
+    lastMs = nowMs;
+    listener(signal);
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return () => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  };
+}
