@@ -5,7 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { bottlenecksIn } from '../src/tools/load/run/bottlenecks.js';
-import { booksOf } from '../src/tools/load/books/books.js';
+import { booksOf, type Part } from '../src/tools/load/books/books.js';
 import {
   addPacked,
   createHistogram,
@@ -13,8 +13,8 @@ import {
   percentileMs,
   recordUs,
 } from '../src/tools/load/books/histogram.js';
-import { isToldLost, Ledger } from '../src/tools/load/books/ledger.js';
-import type { Part, Slice } from '../src/tools/load/processes/messages.js';
+import { isReportedLost, Ledger } from '../src/tools/load/books/ledger.js';
+import type { Slice } from '../src/tools/load/books/slicer.js';
 import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/tools/load/clients/mix.js';
 import { Published } from '../src/tools/load/books/published.js';
 import { Seconds } from '../src/tools/load/books/seconds.js';
@@ -85,7 +85,7 @@ describe('a ledger', () => {
   });
 
   it('knows no gap for an event without an id', () => {
-    expect(isToldLost([{ after: null, before: null }], Number.NaN)).toBe(false);
+    expect(isReportedLost([{ after: null, before: null }], Number.NaN)).toBe(false);
   });
 });
 

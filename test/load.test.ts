@@ -15,13 +15,13 @@ import {
   dueUsOf,
   eventData,
   newRun,
-  nowUs,
   sequenceOf,
   stampEvent,
 } from '../src/tools/load/clients/event.js';
+import { nowUs } from '../src/tools/load/books/clock.js';
 import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
-import { FrameReader } from '../src/tools/load/clients/websocket-client.js';
+import { ServerFrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
 
 const SEED = 20_261_122;
@@ -605,7 +605,7 @@ describe('a reader of WebSocket frames', () => {
   function readFrames(bytes: Buffer, cuts: readonly number[]): unknown[] {
     const told: unknown[] = [];
     let text = '';
-    const reader = new FrameReader({
+    const reader = new ServerFrameReader({
       text: (piece, start, end) => (text += piece.toString('latin1', start, end)),
       textEnd: () => {
         told.push(text);

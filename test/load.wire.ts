@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Report } from '../src/tools/load/report/report.js';
+import type { LoadReport } from '../src/tools/load/report/report.js';
 import { fakes, load, startLoad, words, type Ended } from './support/load.js';
 import { serverForTest, sharedServer } from './support/server.js';
 
@@ -176,7 +176,7 @@ describe('a run', () => {
     await server.statsUntil('some events', ({ head }) => head > 5);
     child.kill('SIGINT');
     const { status, stdout, stderr } = await ended;
-    const report = JSON.parse(stdout) as Report;
+    const report = JSON.parse(stdout) as LoadReport;
     expect({ status, report }).toMatchObject({ status: 0, report: FLAWLESS });
     expect(report.published).toBeGreaterThan(5);
     expect(report.durationSeconds).toBeLessThan(60);
@@ -194,7 +194,7 @@ describe('a server that dies in the middle', () => {
     server.kill();
     const { status, stdout, stderr } = await ended;
     expect(status).toBe(1);
-    expect((JSON.parse(stdout) as Report).delivered).toBeGreaterThan(20);
+    expect((JSON.parse(stdout) as LoadReport).delivered).toBeGreaterThan(20);
     expect(stderr).toMatch(/^holdline: publishing ended early: cannot connect to publish: /m);
     expect(stderr).toMatch(/^holdline: 5 clients were cut off, and lost what came after: /m);
   });

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { Report } from '../src/tools/load/report/report.js';
+import type { LoadReport } from '../src/tools/load/report/report.js';
 import { sharedServer } from './support/server.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
@@ -32,7 +32,7 @@ const PLOTS = [
 
 const shared = sharedServer();
 let browser: Browser;
-let report: Report;
+let report: LoadReport;
 
 beforeAll(async () => {
   mkdirSync(PHOTOS, { recursive: true });
@@ -55,7 +55,7 @@ beforeAll(async () => {
   ]);
   browser = launched;
   if (load.exitCode !== 0) throw new Error(`holdline load: exit ${load.exitCode}, ${errors}`);
-  report = JSON.parse(readFileSync(FILES.json, 'utf8')) as Report;
+  report = JSON.parse(readFileSync(FILES.json, 'utf8')) as LoadReport;
 }, 60_000);
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CounterName } from '../../counters.js';
 import { RunFailure } from '../load/clients/connection.js';
-import { nowUs } from '../load/clients/event.js';
+import { nowUs } from '../load/books/clock.js';
 import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';

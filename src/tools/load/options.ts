@@ -7,8 +7,7 @@ import { optionLines, parseOptions, type ValuesOf } from '../../options/command-
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
-import type { Transport } from './processes/messages.js';
-import type { Mix } from './clients/mix.js';
+import { CLIENT_KINDS, type Mix } from './clients/mix.js';
 import { perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
 
 const MiB = 1024 * 1024;
@@ -47,7 +46,7 @@ const LOAD_OPTIONS = {
   },
   transport: {
     flag: 'transport',
-    kind: choice<Transport>('NAME', ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll']),
+    kind: choice('NAME', CLIENT_KINDS),
     default: 'sse',
     help: 'how the clients are served',
   },

@@ -2,7 +2,59 @@
 
 import type { Histogram } from 'hdr-histogram-js';
 import { addPacked, createHistogram } from './histogram.js';
-import type { Part, Reasons } from '../processes/messages.js';
+
+/** How often a reason came. */
+export type Reasons = readonly (readonly [reason: string, times: number])[];
+
+/** The books of one process at the end of a round. */
+export interface Part {
+  readonly checked: {
+    readonly clients: number;
+    readonly delivered: number;
+    readonly gapLost: number;
+    readonly doubled: number;
+    readonly outOfOrder: number;
+    /** Clients to which each of these happened. */
+    readonly losers: number;
+    readonly doublers: number;
+    readonly disordered: number;
+    /** What the client that lost most lost. */
+    readonly mostLost: number;
+  };
+  readonly counted: {
+    readonly clients: number;
+    readonly delivered: number;
+    readonly gapLost: number;
+    readonly losers: number;
+    readonly mostLost: number;
+    /** Clients that came back without knowing where they had been; they are in no other figure. */
+    readonly unplaced: number;
+  };
+  /** Gaps that normal clients were told of. */
+  readonly gaps: number;
+  readonly slow: {
+    readonly clients: number;
+    readonly delivered: number;
+    readonly gaps: number;
+    readonly cutOff: number;
+  };
+  readonly stalled: { readonly clients: number; readonly cutOff: number };
+  readonly packedUs: string;
+  /**
+   * Clients that left in a herd, and those that are back; when the last was, and had what it was
+   * owed from before; 0 for never.
+   */
+  readonly herd: {
+    readonly clients: number;
+    readonly back: number;
+    readonly backAtUs: number;
+    readonly caughtUpAtUs: number;
+  };
+  /** How late the process got to what there was to read. */
+  readonly lagMs: { readonly p99: number; readonly max: number };
+  /** Why normal clients were cut off. */
+  readonly cutOff: Reasons;
+}
 
 /** What became of a round's events. All but `mix` is of the clients that read normally. */
 export interface Books {

@@ -11,13 +11,13 @@ import type { Published } from './published.js';
  * What the server said is lost to a client: events with ids between the two; an end that it did not
  * know is null.
  */
-export interface ToldGap {
+export interface ReportedGap {
   readonly after: number | null;
   readonly before: number | null;
 }
 
 /** True when the event with that id is among what was told lost. */
-export function isToldLost(gaps: readonly ToldGap[], id: number): boolean {
+export function isReportedLost(gaps: readonly ReportedGap[], id: number): boolean {
   return gaps.some(({ after, before }) => id > (after ?? -Infinity) && id < (before ?? Infinity));
 }
 
@@ -111,14 +111,14 @@ export class Ledger {
   /** Published events that a row was not given and was told to have lost. */
   lostInGaps(
     row: number,
-    gaps: readonly ToldGap[],
+    gaps: readonly ReportedGap[],
     { ids, bits }: Pick<Published, 'ids' | 'bits'>,
   ): number {
     let lost = 0;
     for (let byte = 0; byte < this.#bytesPerRow; byte++) {
       const missing = bits[byte]! & ~this.#seen[row * this.#bytesPerRow + byte]!;
       for (let nth = 0; missing >> nth !== 0; nth++) {
-        if ((missing & (1 << nth)) !== 0 && isToldLost(gaps, ids[byte * 8 + nth]!)) lost++;
+        if ((missing & (1 << nth)) !== 0 && isReportedLost(gaps, ids[byte * 8 + nth]!)) lost++;
       }
     }
     return lost;

@@ -5,7 +5,7 @@
 
 import type { Histogram } from 'hdr-histogram-js';
 import { addPacked, createHistogram, percentileMs } from './histogram.js';
-import type { Slice } from '../processes/messages.js';
+import type { Slice } from './slicer.js';
 
 /**
  * One second of a round, by the time of arrival. Latencies are of checked clients; null where

@@ -2,14 +2,25 @@
 
 import process from 'node:process';
 import type { Histogram } from 'hdr-histogram-js';
-import { nowUs } from '../clients/event.js';
+import { nowUs } from './clock.js';
 import { packHistogram } from './histogram.js';
-import type { Slice } from '../processes/messages.js';
 
 const SECOND_US = 1e6;
 
 /** A second that is shorter than this at its end is told with the one before. */
 const REST_US = 50_000;
+
+/** What came in one second of a round. */
+export interface Slice {
+  /** Which one, from 0. */
+  readonly second: number;
+  readonly delivered: number;
+  readonly bytes: number;
+  /** Of the latencies, see histogram.ts. */
+  readonly packedUs: string;
+  /** Share of a core that the process used. */
+  readonly busyShare: number;
+}
 
 /** What is cut; it only grows. */
 export interface Flow {

@@ -6,9 +6,9 @@
 import type { Socket } from 'node:net';
 import { openConnection, type ConnectionSink, type Target } from './connection.js';
 import type { EventFormat, EventSink } from './encoding.js';
-import { nowUs } from './event.js';
+import { nowUs } from '../books/clock.js';
 import { AnswerReader, type AnswerSink, type Head } from './http.js';
-import type { Ledger, ToldGap } from '../books/ledger.js';
+import type { Ledger, ReportedGap } from '../books/ledger.js';
 import type { Role } from './mix.js';
 
 /** What all clients of a process have sent and received together. */
@@ -57,7 +57,7 @@ export function emptyTally(): Tally {
 }
 
 /** What the clients of a process share. */
-export interface Crew {
+export interface SharedContext {
   readonly target: Target;
   readonly format: EventFormat;
   readonly tally: Tally;
@@ -82,7 +82,7 @@ const OVER = 3;
 /** How long a client that came back and was refused waits until it tries again. */
 const RETURN_PAUSE_MS = 1000;
 
-const NO_GAPS: readonly ToldGap[] = [];
+const NO_GAPS: readonly ReportedGap[] = [];
 
 /** What all clients have in common. */
 export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
@@ -92,7 +92,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   ledger: Ledger | undefined;
   bookRow = 0;
   /** Gaps that it was told of in this round. */
-  gaps: readonly ToldGap[] = NO_GAPS;
+  gaps: readonly ReportedGap[] = NO_GAPS;
   /** It dropped its connection in this round. */
   wasAway = false;
   /**
@@ -102,7 +102,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   wasInHerd = false;
   herdBackAtUs = 0;
   herdCaughtUpAtUs = 0;
-  protected readonly crew: Crew;
+  protected readonly shared: SharedContext;
   protected socket: Socket | undefined;
   /** Why the server ends the line, when it has said so. */
   protected endCode: string | undefined;
@@ -118,10 +118,10 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   /** When the bytes came that are being read. */
   #atUs = 0;
 
-  constructor(row: number, role: Role, crew: Crew) {
+  constructor(row: number, role: Role, shared: SharedContext) {
     this.row = row;
     this.role = role;
-    this.crew = crew;
+    this.shared = shared;
   }
 
   /** Connects and subscribes. */
@@ -149,7 +149,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.wasAway = true;
     this.wasInHerd ||= inHerd;
     this.#isHerding = inHerd;
-    this.crew.tally.returns++;
+    this.shared.tally.returns++;
     this.#restart();
     return true;
   }
@@ -212,7 +212,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   protected connect(): void {
     this.#answers = new AnswerReader(this);
     this.#readsOn = true;
-    const { target, slowBuffer } = this.crew;
+    const { target, slowBuffer } = this.shared;
     this.socket = openConnection(
       target,
       this.row,
@@ -222,7 +222,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   }
 
   protected send(request: string): void {
-    this.crew.tally.requests++;
+    this.shared.tally.requests++;
     this.socket?.write(request, 'latin1');
   }
 
@@ -230,11 +230,11 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     if (this.#state === CONNECTING) {
       this.#state = JOINED;
       this.#readsOn = this.role === 'normal';
-      this.crew.joined(this);
+      this.shared.joined(this);
     } else if (this.#state === RETURNING) {
       this.#state = JOINED;
       if (this.#isHerding) this.herdBackAtUs = nowUs();
-      this.crew.returned(this);
+      this.shared.returned(this);
     }
   }
 
@@ -242,13 +242,13 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   protected fail(reason: string): void {
     if (this.#state === OVER) return;
     if (this.#state === RETURNING) {
-      this.crew.tally.refusedReturns++;
+      this.shared.tally.refusedReturns++;
       this.#abandon();
       setTimeout(() => this.#restart(), RETURN_PAUSE_MS).unref();
       return;
     }
     this.stop();
-    this.crew.failed(this, reason);
+    this.shared.failed(this, reason);
   }
 
   #restart(): void {
@@ -266,7 +266,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
 
   bytes(buffer: Buffer, byteCount: number): boolean {
     if (this.#state === OVER) return true;
-    const { tally } = this.crew;
+    const { tally } = this.shared;
     tally.bytes += byteCount;
     tally.reads++;
     // The clock is read only for those who note when something came.

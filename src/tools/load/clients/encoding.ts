@@ -58,12 +58,9 @@ export interface Encoding {
   read(this: void, text: string, shape: EventShape, sink: EventSink): void;
 }
 
-/** A field of an event stream as it is written, with the one blank that a reader takes off. */
-const field = (name: string): string => `${name}: `;
-
 /** text/event-stream, HTML Standard 9.2. */
 export const SSE: Encoding = {
-  layout: () => ({ before: field('id'), between: `\n${field('data')}`, after: '\n\n' }),
+  layout: () => ({ before: 'id: ', between: '\ndata: ', after: '\n\n' }),
   end: endOfBlock,
   read: readBlock,
 };

@@ -3,7 +3,7 @@
  * are not checked, counts bytes: then a read costs little more than the system call.
  */
 
-import { Client, type Crew } from './client.js';
+import { Client, type SharedContext } from './client.js';
 import { EventReader, lastIdIn } from './encoding.js';
 import type { Ledger } from '../books/ledger.js';
 import type { Role } from './mix.js';
@@ -27,9 +27,9 @@ export abstract class LineClient extends Client {
   #readEvents = 0;
   #countedBytes = 0;
 
-  constructor(row: number, role: Role, crew: Crew) {
-    super(row, role, crew);
-    this.#reader = new EventReader(crew.format, this);
+  constructor(row: number, role: Role, shared: SharedContext) {
+    super(row, role, shared);
+    this.#reader = new EventReader(shared.format, this);
   }
 
   override begin(ledger: Ledger | undefined, bookRow: number): void {
@@ -48,7 +48,7 @@ export abstract class LineClient extends Client {
   }
 
   protected override connect(): void {
-    this.#reader = new EventReader(this.crew.format, this);
+    this.#reader = new EventReader(this.shared.format, this);
     this.#isAnswered = false;
     this.#isUnderWay = false;
     this.#readEvents = 0;
@@ -75,7 +75,7 @@ export abstract class LineClient extends Client {
 
   /** Reads or counts bytes of the stream. Throws when the server sends what it should not. */
   protected read(bytes: Buffer, start: number, end: number): void {
-    const { tally, comeBack } = this.crew;
+    const { tally, comeBack } = this.shared;
     const byteCount = end - start;
     if (this.ledger === undefined) tally.countedBytes += byteCount;
     if (this.#isCounting) {
@@ -112,12 +112,12 @@ export abstract class LineClient extends Client {
 
   override event(id: number, sequence: number, dueUs: number): void {
     if (this.ledger === undefined) this.#readEvents++;
-    else if (this.#isMeasured) this.crew.tally.checkedEvents++;
+    else if (this.#isMeasured) this.shared.tally.checkedEvents++;
     super.event(id, sequence, dueUs);
   }
 
   #noteWhere(bytes: Buffer, start: number, end: number): void {
-    const id = lastIdIn(this.crew.format, bytes, start, end);
+    const id = lastIdIn(this.shared.format, bytes, start, end);
     if (!Number.isNaN(id)) this.lastId = id;
   }
 }

@@ -3,6 +3,10 @@
  * ones.
  */
 
+/** How clients are served. */
+export const CLIENT_KINDS = ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const;
+export type ClientKind = (typeof CLIENT_KINDS)[number];
+
 /**
  * How a client behaves: it reads all that comes, little at a time, or nothing once it has
  * subscribed.

@@ -3,7 +3,7 @@
  * the position of the last answer.
  */
 
-import { Client, type Crew } from './client.js';
+import { Client, type SharedContext } from './client.js';
 import { readObject } from './encoding.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
@@ -32,8 +32,8 @@ export class PollClient extends Client {
   #lostInARow = 0;
   #pause: NodeJS.Timeout | undefined;
 
-  constructor(row: number, role: Role, crew: Crew, isLong: boolean) {
-    super(row, role, crew);
+  constructor(row: number, role: Role, shared: SharedContext, isLong: boolean) {
+    super(row, role, shared);
     this.#isLong = isLong;
   }
 
@@ -56,7 +56,7 @@ export class PollClient extends Client {
   }
 
   opened(): void {
-    const { path, authority } = this.crew.target;
+    const { path, authority } = this.shared.target;
     const position = this.continuesAfter;
     const since = position === undefined ? '' : `since=${position}&`;
     const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
@@ -75,7 +75,7 @@ export class PollClient extends Client {
   }
 
   complete(head: Head, body: Buffer): void {
-    const { tally, format } = this.crew;
+    const { tally, format } = this.shared;
     const { status, headers } = head;
     this.#lostInARow = 0;
     tally.answers++;
@@ -106,7 +106,7 @@ export class PollClient extends Client {
       this.fail(`refused: ${refusalText(head, body)}`);
       return;
     }
-    this.crew.tally.refusedPolls++;
+    this.shared.tally.refusedPolls++;
     const seconds = Number(head.headers.get('retry-after') ?? Number.NaN);
     this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
   }

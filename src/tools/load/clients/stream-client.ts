@@ -10,7 +10,7 @@ import { LineClient } from './line-client.js';
  */
 export class StreamClient extends LineClient {
   opened(): void {
-    const { path, authority } = this.crew.target;
+    const { path, authority } = this.shared.target;
     const accepted = this.#isSse ? 'text/event-stream' : 'application/x-ndjson';
     const after = this.continuesAfter;
     const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
@@ -20,7 +20,7 @@ export class StreamClient extends LineClient {
   }
 
   get #isSse(): boolean {
-    return this.crew.format.encoding === SSE;
+    return this.shared.format.encoding === SSE;
   }
 
   head({ status, headers }: Head): boolean {

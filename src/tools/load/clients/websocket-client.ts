@@ -35,7 +35,7 @@ export interface FrameSink {
 const HEAD_BYTES = 10;
 
 /** Reads the frames of a server, however they are cut. */
-export class FrameReader {
+export class ServerFrameReader {
   readonly #sink: FrameSink;
   readonly #head = Buffer.alloc(HEAD_BYTES);
   #headBytes = 0;
@@ -143,13 +143,13 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
 
 /** Reads until the server closes; answers pings. */
 export class WebSocketClient extends LineClient implements FrameSink {
-  #frames = new FrameReader(this);
+  #frames = new ServerFrameReader(this);
   #key = '';
 
   opened(): void {
-    const { path, authority } = this.crew.target;
+    const { path, authority } = this.shared.target;
     const after = this.continuesAfter;
-    this.#frames = new FrameReader(this);
+    this.#frames = new ServerFrameReader(this);
     this.#key = randomBytes(16).toString('base64');
     this.send(
       `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\nHost: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +

@@ -4,7 +4,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { RunFailure } from '../clients/connection.js';
-import type { Ask, Counts, News, OrderName, Orders, Reply, Slice } from './messages.js';
+import type { Ask, Counts, News, OrderName, Orders, Reply } from './messages.js';
+import type { Slice } from '../books/slicer.js';
 
 const ENTRY = fileURLToPath(new URL('worker.js', import.meta.url));
 

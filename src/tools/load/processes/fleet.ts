@@ -4,14 +4,14 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { booksOf, reasonsOf, type Books } from '../books/books.js';
+import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
 import { emptyTally, type Tally } from '../clients/client.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
-import { nowUs } from '../clients/event.js';
-import type { Counts, OrderName, Orders, Part, Transport } from './messages.js';
-import { NO_MIX, type Mix } from '../clients/mix.js';
+import { nowUs } from '../books/clock.js';
+import type { Counts, OrderName, Orders } from './messages.js';
+import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import type { Published } from '../books/published.js';
 import { Seconds, type Second } from '../books/seconds.js';
 
@@ -37,7 +37,7 @@ const DEFAULT_POLL_INTERVAL_MS = 2_000;
 /** What a fleet is made of. */
 export interface FleetOptions {
   readonly target: Target;
-  readonly transport: Transport;
+  readonly transport: ClientKind;
   readonly processes: number;
   /**
    * Share of the clients that read normally of which every event is checked, 0 to 1; at least one

@@ -3,19 +3,15 @@
 import type { Tally } from '../clients/client.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
-import type { Mix } from '../clients/mix.js';
+import type { ClientKind, Mix } from '../clients/mix.js';
+import type { Part, Reasons } from '../books/books.js';
 import type { Published } from '../books/published.js';
-
-/** How clients are served. */
-export type Transport = 'sse' | 'ndjson' | 'ws' | 'long-poll' | 'short-poll';
-
-/** How often a reason came. */
-export type Reasons = readonly (readonly [reason: string, times: number])[];
+import type { Slice } from '../books/slicer.js';
 
 /** What a process is told once. */
-export interface GroupOptions {
+export interface CohortOptions {
   readonly target: Target;
-  readonly transport: Transport;
+  readonly transport: ClientKind;
   readonly processes: number;
   /**
    * Share of the clients that read normally of which every event is checked, 0 to 1; at least one
@@ -72,68 +68,6 @@ export interface Counts {
   readonly cpuSeconds: number;
 }
 
-/** What came in one second of a round. */
-export interface Slice {
-  /** Which one, from 0. */
-  readonly second: number;
-  readonly delivered: number;
-  readonly bytes: number;
-  /** Of the latencies, see histogram.ts. */
-  readonly packedUs: string;
-  /** Share of a core that the process used. */
-  readonly busyShare: number;
-}
-
-/** The books of one process at the end of a round. */
-export interface Part {
-  readonly checked: {
-    readonly clients: number;
-    readonly delivered: number;
-    readonly gapLost: number;
-    readonly doubled: number;
-    readonly outOfOrder: number;
-    /** Clients to which each of these happened. */
-    readonly losers: number;
-    readonly doublers: number;
-    readonly disordered: number;
-    /** What the client that lost most lost. */
-    readonly mostLost: number;
-  };
-  readonly counted: {
-    readonly clients: number;
-    readonly delivered: number;
-    readonly gapLost: number;
-    readonly losers: number;
-    readonly mostLost: number;
-    /** Clients that came back without knowing where they had been; they are in no other figure. */
-    readonly unplaced: number;
-  };
-  /** Gaps that normal clients were told of. */
-  readonly gaps: number;
-  readonly slow: {
-    readonly clients: number;
-    readonly delivered: number;
-    readonly gaps: number;
-    readonly cutOff: number;
-  };
-  readonly stalled: { readonly clients: number; readonly cutOff: number };
-  readonly packedUs: string;
-  /**
-   * Clients that left in a herd, and those that are back; when the last was, and had what it was
-   * owed from before; 0 for never.
-   */
-  readonly herd: {
-    readonly clients: number;
-    readonly back: number;
-    readonly backAtUs: number;
-    readonly caughtUpAtUs: number;
-  };
-  /** How late the process got to what there was to read. */
-  readonly lagMs: { readonly p99: number; readonly max: number };
-  /** Why normal clients were cut off. */
-  readonly cutOff: Reasons;
-}
-
 /** What the clients of a process have seen. */
 export interface Seen {
   /** A bit for each event that any client was given. */
@@ -144,7 +78,7 @@ export interface Seen {
 
 /** Each order with what it is given and what it answers. */
 export interface Orders {
-  start: { body: GroupOptions; answer: void };
+  start: { body: CohortOptions; answer: void };
   open: { body: OpenOrder; answer: Opened };
   /** Connect no more. */
   halt: { body: void; answer: void };

@@ -9,7 +9,7 @@ import { networkInterfaces } from 'node:os';
 import { HoldlineError } from '../../../errors.js';
 import { descriptorOf, listenerInodes, PAGE_BYTES, readTcpBytes } from '../../../linux/sockets.js';
 import type { Target } from '../clients/connection.js';
-import { nowUs } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
 
 /** How often is looked, at first. */
 const SAMPLE_MS = 500;

@@ -1,6 +1,6 @@
 /** Acts that are each due at a time of their own. */
 
-import { nowUs } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
 
 /** How often is looked whose turn it is. */
 const LOOK_MS = 10;

@@ -1,15 +1,15 @@
 /** A client process of a run: does what the coordinator orders, and ends with it. */
 
 import process from 'node:process';
-import { Group } from './group.js';
+import { Cohort } from './cohort.js';
 import type { Ask, OrderName, Reply } from './messages.js';
 
-let group: Group | undefined;
+let cohort: Cohort | undefined;
 
 /** Does what an order says; the first one is to start. */
 function follow(order: OrderName, body: never): unknown {
-  if (order !== 'start') return group![order](body);
-  group = new Group(body, (news) => process.send!(news));
+  if (order !== 'start') return cohort![order](body);
+  cohort = new Cohort(body, (news) => process.send!(news));
   return undefined;
 }
 

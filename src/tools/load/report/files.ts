@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { HoldlineError } from '../../../errors.js';
 import { htmlReport } from './html-report.js';
 import type { LoadSettings } from '../options.js';
-import type { Report } from './report.js';
+import type { LoadReport } from './report.js';
 
 type Files = Pick<LoadSettings, 'htmlFile' | 'outFile'>;
 
@@ -33,7 +33,7 @@ export function checkReportFiles({ htmlFile, outFile }: Files): void {
 }
 
 /** Writes those that were asked for. Throws what the file system says. */
-export function writeReportFiles({ htmlFile, outFile }: Files, report: Report): void {
+export function writeReportFiles({ htmlFile, outFile }: Files, report: LoadReport): void {
   if (htmlFile !== undefined) writeFileSync(htmlFile, htmlReport(report));
   if (outFile !== undefined) writeFileSync(outFile, `${JSON.stringify(report)}\n`);
 }

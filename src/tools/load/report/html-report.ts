@@ -15,7 +15,7 @@ import {
 } from '../../report/page.js';
 import { plot, type Plot, type Series } from '../../report/plot.js';
 import { decimal, duration, percent, rough, size } from '../../report/words.js';
-import type { MixFigures, Report } from './report.js';
+import type { MixFigures, LoadReport } from './report.js';
 import { headOf, rowsOf } from './table.js';
 import type { Herd } from '../run/round.js';
 import type { Moment } from './timeline.js';
@@ -26,7 +26,7 @@ import type { Moment } from './timeline.js';
 const PROCESS_LINES = 4;
 
 /** The file's text. All of it is in the report, so it can be made again from its JSON. */
-export function htmlReport(report: Report): string {
+export function htmlReport(report: LoadReport): string {
   const { url, durationSeconds, startedAt, machine } = report;
   return htmlDocument({
     title: `Load on ${url}`,
@@ -50,7 +50,7 @@ export function htmlReport(report: Report): string {
 }
 
 /** What came of it, in words. */
-function verdictOf(report: Report): { readonly text: string; readonly tone: Tone } {
+function verdictOf(report: LoadReport): { readonly text: string; readonly tone: Tone } {
   const { flawless, clientLimited, published, connections, mix, latencyMs } = report;
   if (flawless) {
     const whom =
@@ -90,7 +90,7 @@ function share(part: number, whole: number): string {
   return `${((part / whole) * 100).toLocaleString('en-US', { maximumSignificantDigits: 2 })} %`;
 }
 
-function figuresOf(report: Report): Figure[] {
+function figuresOf(report: LoadReport): Figure[] {
   const { latencyMs, delivered, expected, server, timeline } = report;
   const flawed = report.lost + report.gapLost + report.doubled + report.outOfOrder;
   const perSecond = deliveriesPerSecond(report);
@@ -158,7 +158,7 @@ function figuresOf(report: Report): Figure[] {
 }
 
 /** On average over the spans in which events were published. */
-function deliveriesPerSecond({ timeline, durationSeconds }: Report): number {
+function deliveriesPerSecond({ timeline, durationSeconds }: LoadReport): number {
   const so = timeline.moments.filter(
     ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
   );
@@ -167,7 +167,7 @@ function deliveriesPerSecond({ timeline, durationSeconds }: Report): number {
   );
 }
 
-function latencySection(report: Report): Section {
+function latencySection(report: LoadReport): Section {
   const { latencyCurve, timeline } = report;
   if (latencyCurve.length === 0)
     return {
@@ -204,7 +204,7 @@ function latencySection(report: Report): Section {
   };
 }
 
-function courseSection(report: Report): Section {
+function courseSection(report: LoadReport): Section {
   const { server, serverUnknown } = report;
   const blocks: Html[] = [
     coursePlot(report, {
@@ -275,7 +275,10 @@ function courseSection(report: Report): Section {
 }
 
 /** A plot over the time of the run. They all point at the same moment together. */
-function coursePlot(report: Report, parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>): Html {
+function coursePlot(
+  report: LoadReport,
+  parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>,
+): Html {
   const { timeline, herd, durationSeconds } = report;
   const xs = timeline.moments.map(({ atSeconds }) => atSeconds);
   // What a plot says nothing about is not its beginning: before the first event there are no
@@ -297,11 +300,11 @@ function coursePlot(report: Report, parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'to
   });
 }
 
-function column(report: Report, of: (moment: Moment) => number | null): (number | null)[] {
+function column(report: LoadReport, of: (moment: Moment) => number | null): (number | null)[] {
   return report.timeline.moments.map(of);
 }
 
-function clientSeries(report: Report): Series[] {
+function clientSeries(report: LoadReport): Series[] {
   const { clientProcesses } = report;
   const of = (nth: number): (number | null)[] =>
     column(report, ({ clientBusyShares }) => clientBusyShares[nth] ?? null);
@@ -331,7 +334,7 @@ function clientSeries(report: Report): Series[] {
   ];
 }
 
-function mixSection({ mix, herd }: Report): Section[] {
+function mixSection({ mix, herd }: LoadReport): Section[] {
   const apart = mix === null ? [] : unevenRows(mix);
   const blocks = [
     ...(apart.length === 0 ? [] : [unevenTable(apart)]),
@@ -394,7 +397,7 @@ function herdNote({ atSeconds, clients, backSeconds, caughtUpSeconds }: Herd): H
   );
 }
 
-function processTable({ clientProcesses, publisher }: Report): Html {
+function processTable({ clientProcesses, publisher }: LoadReport): Html {
   const late = (ms: number | null): string => (ms === null ? '–' : duration(ms));
   return table({
     caption:

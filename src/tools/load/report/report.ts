@@ -19,7 +19,7 @@ const POINTS_PER_DECADE = 10;
 const RAREST = 1e6;
 
 /** The figures, as `--json` prints them. */
-export interface Report {
+export interface LoadReport {
   readonly transport: LoadSettings['transport'];
   readonly url: string;
   readonly connections: number;
@@ -150,7 +150,7 @@ export interface ServerFigures {
 }
 
 /** The figures of a run. */
-export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
+export function reportOf(settings: LoadSettings, outcome: Outcome): LoadReport {
   const { books, tally, meter, coordinator, processes, publisher } = outcome;
   const { connections } = settings;
   const measuredSeconds = (outcome.endUs - outcome.startUs) / 1e6;

@@ -2,12 +2,12 @@
 
 import Table from 'cli-table3';
 import { decimal, duration, percent, size } from '../../report/words.js';
-import type { Report } from './report.js';
+import type { LoadReport } from './report.js';
 
 type Row = readonly [name: string, value: string];
 
 /** The table, with a line break at its end. */
-export function tableOf(report: Report): string {
+export function tableOf(report: LoadReport): string {
   const table = new Table({
     head: [headOf(report), ''],
     colAligns: ['left', 'right'],
@@ -18,12 +18,12 @@ export function tableOf(report: Report): string {
 }
 
 /** What was run, in a line. */
-export function headOf({ transport, connections, ratePerSecond, sizeBytes }: Report): string {
+export function headOf({ transport, connections, ratePerSecond, sizeBytes }: LoadReport): string {
   return `${transport}, ${decimal(connections)} clients, ${decimal(ratePerSecond)} events/s of ${decimal(sizeBytes)} B`;
 }
 
 /** Figures by name; those that say nothing of this run are left out. */
-export function rowsOf(report: Report): readonly Row[] {
+export function rowsOf(report: LoadReport): readonly Row[] {
   const { latencyMs, checkedClients, expected, published } = report;
   const counted = (published === 0 ? 0 : expected / published) - checkedClients;
   return [
@@ -56,7 +56,7 @@ export function rowsOf(report: Report): readonly Row[] {
   ];
 }
 
-function herdRows({ herd }: Report): Row[] {
+function herdRows({ herd }: LoadReport): Row[] {
   if (herd === null) return [];
   const within = (seconds: number | null): string =>
     seconds === null ? 'not by the end' : duration(seconds * 1000);
@@ -66,7 +66,7 @@ function herdRows({ herd }: Report): Row[] {
   ];
 }
 
-function mixRows({ mix }: Report): Row[] {
+function mixRows({ mix }: LoadReport): Row[] {
   if (mix === null) return [];
   const { stalled, slow, reconnects } = mix;
   return [
@@ -101,7 +101,7 @@ function mixRows({ mix }: Report): Row[] {
   ];
 }
 
-function serverRows({ server }: Report): Row[] {
+function serverRows({ server }: LoadReport): Row[] {
   if (server === null) return [];
   return [
     [

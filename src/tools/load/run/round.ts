@@ -5,13 +5,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bottlenecksIn } from './bottlenecks.js';
-import type { Books } from '../books/books.js';
+import type { Books, Part } from '../books/books.js';
 import type { Tally } from '../clients/client.js';
 import { RunFailure, type Target } from '../clients/connection.js';
-import { newRun, nowUs } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
+import { newRun } from '../clients/event.js';
 import type { Fleet, FleetTotals } from '../processes/fleet.js';
 import { percentileMs } from '../books/histogram.js';
-import type { Part } from '../processes/messages.js';
 import { PUBLISH_CONNECTIONS, Publisher } from './publisher.js';
 import type { Second } from '../books/seconds.js';
 import { cpuSeconds } from '../books/slicer.js';

@@ -5,19 +5,20 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { audit } from '../books/audit.js';
-import { emptyTally, type Client, type Crew } from '../clients/client.js';
+import { audit } from './audit.js';
+import type { Part } from '../books/books.js';
+import { emptyTally, type Client, type SharedContext } from '../clients/client.js';
 import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/encoding.js';
-import { newRun, nowUs } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
+import { newRun } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
 import type {
   Counts,
-  GroupOptions,
+  CohortOptions,
   News,
   Opened,
   OpenOrder,
   Orders,
-  Part,
   RoundOrder,
   Seen,
 } from './messages.js';
@@ -59,13 +60,13 @@ const MINUTE_US = 60e6;
 const ID_BYTES = 16;
 
 /** What a process does for its coordinator: a method for each order. */
-export class Group implements Crew {
-  readonly target: Crew['target'];
+export class Cohort implements SharedContext {
+  readonly target: SharedContext['target'];
   readonly comeBack: boolean;
   readonly format: EventFormat;
   readonly slowBuffer: Buffer;
   readonly tally = emptyTally();
-  readonly #options: GroupOptions;
+  readonly #options: CohortOptions;
   readonly #tell: (news: News) => void;
   readonly #news: NodeJS.Timeout;
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
@@ -87,7 +88,7 @@ export class Group implements Crew {
   #endPolling: () => void = () => {};
   #endLeaving: () => void = () => {};
 
-  constructor(options: GroupOptions, tell: (news: News) => void) {
+  constructor(options: CohortOptions, tell: (news: News) => void) {
     const { target, mix, transport } = options;
     this.#options = options;
     this.#tell = tell;

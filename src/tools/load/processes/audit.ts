@@ -4,14 +4,14 @@
  */
 
 import type { Client } from '../clients/client.js';
-import { packHistogram } from './histogram.js';
-import { isToldLost, type Ledger } from './ledger.js';
+import { packHistogram } from '../books/histogram.js';
+import { isReportedLost, type Ledger } from '../books/ledger.js';
 import { LineClient } from '../clients/line-client.js';
-import type { Part } from '../processes/messages.js';
-import type { Published } from './published.js';
+import type { Part } from '../books/books.js';
+import type { Published } from '../books/published.js';
 
 /** What an audit looks at. */
-export interface Books {
+export interface Audited {
   /** The clients that took part. */
   readonly clients: readonly Client[];
   readonly ledger: Ledger;
@@ -26,8 +26,8 @@ export interface Books {
 type Owed = Pick<Published, 'count' | 'bits' | 'ids'>;
 
 /** Balances the books against what was published. */
-export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
-  const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = books;
+export function audit(audited: Audited, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
+  const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = audited;
   const normal = clients.filter(({ role }) => role === 'normal');
   const isChecked = (client: Client): boolean => client.ledger !== undefined;
   const gapsOf = (some: readonly Client[]): number =>
@@ -127,7 +127,7 @@ function auditCounted(
     const told =
       missing === 0 || client.gaps.length === 0
         ? 0
-        : sortedIds.filter((id) => isToldLost(client.gaps, id)).length;
+        : sortedIds.filter((id) => isReportedLost(client.gaps, id)).length;
     const lost = missing - Math.min(told, missing);
     delivered += given;
     gapLost += missing - lost;
