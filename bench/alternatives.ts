@@ -109,13 +109,13 @@ function measureVisit(
 ): Promise<AlternativesRound[]> {
   const settings = name === 'holdline' ? {} : ({ mechanism: name } satisfies AlternativeSettings);
   return visit(name === 'holdline' ? 'holdline' : 'alternative', settings, async (here) => {
-    const client = await here.startLineClient();
+    const fleet = await here.startFleet({ countsInC: true });
     const before = await heapBytes(here);
-    await client.open(here.openOrder(parameters.lines, {}));
+    await here.open(fleet, parameters.lines);
     const heapBytesPerLine = ((await heapBytes(here)) - before) / parameters.lines;
     const rounds: AlternativesRound[] = [];
     for (const ratePerSecond of parameters.ratesPerSecond) {
-      await client.close();
+      await fleet.leave();
       const order = {
         ...parameters,
         ratePerSecond,
@@ -127,7 +127,7 @@ function measureVisit(
         name,
         round,
         heapBytesPerLine,
-        ...(await measureOpenLoop(here, client, order)),
+        ...(await measureOpenLoop(here, fleet, order)),
       });
     }
     return rounds;

@@ -38,6 +38,17 @@ export const CLIENT_CORE = 1;
 export const pinning: boolean =
   availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
 
+/** The cores that this process was started with, as the kernel lists them. */
+const OWN_CORES = /^Cpus_allowed_list:\s+(\S+)$/m.exec(
+  readFileSync('/proc/self/status', 'utf8'),
+)![1]!;
+
+/** Moves this process, all threads of it, to the cores; undefined: back to those it had. */
+export function moveRunner(cores: readonly number[] | undefined): void {
+  if (!pinning) return;
+  spawnSync('taskset', ['-acp', cores?.join(',') ?? OWN_CORES, String(process.pid)]);
+}
+
 const STDERR_KEPT_CHARS = 4000;
 
 const living = new Set<ChildProcess>();

@@ -2,14 +2,14 @@
  * One closed-loop measurement: as many requests as a server answers, and what both sides used for
  * them.
  */
+import type { RequestOrder, RequestsAnswered } from '../dist/tools/load/processes/request-loop.js';
 import { sleepMs } from './clock.js';
 import { machineBusySeconds } from './machine.js';
-import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
 import type { Visit } from './visit.js';
 
 export interface ClosedLoop {
-  loaded: RequestLoaded;
+  loaded: RequestsAnswered;
   /** Answered 200 or 204. */
   requestsPerSecond: number;
   serverCpuShare: number;
@@ -24,17 +24,14 @@ export interface ClosedLoop {
  * The server's share is taken this long before the client's window ends, so that it lies inside.
  */
 const MARGIN_SECONDS = 0.2;
-const DEADLINE_MARGIN_MS = 20_000;
 
-export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): Promise<ClosedLoop> {
+export async function measureClosedLoop(
+  here: Visit,
+  order: Omit<RequestOrder, 'target'>,
+): Promise<ClosedLoop> {
   const { server } = here;
   const { warmUpSeconds, windowSeconds } = order;
-  const client = here.startRequestLoad();
-  const running = client.ask<RequestLoaded>(
-    'run',
-    order,
-    (warmUpSeconds + windowSeconds) * 1000 + DEADLINE_MARGIN_MS,
-  );
+  const running = here.loopRequests(order);
   running.catch(() => {});
   // Over the second half, well inside the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);

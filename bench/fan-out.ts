@@ -2,6 +2,7 @@
  * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw
  * uWebSockets.js, the bare C loop and its rivals, turn by turn.
  */
+import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
 import { hasCompiler } from './compile.js';
 import { remarkOnStrangers } from './machine.js';
 import { type OpenLoopRound, faultsOf, measureOpenLoop } from './open-loop.js';
@@ -10,7 +11,7 @@ import { median } from './statistics.js';
 import { drawTable, fixed, ms, percent, short } from './table.js';
 import { RIVALS, TARGET_TITLES, type TargetName, absence, hasLoop } from './targets.js';
 import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
-import { CHECKED_SHARE, CONNECTS_AT_ONCE, visit } from './visit.js';
+import { CHECKED_SHARE, visit } from './visit.js';
 
 export interface FanOutParameters {
   lines: number;
@@ -219,9 +220,9 @@ function measureTurn(
   lines: number,
 ): Promise<FanOutRound> {
   return visit(target, {}, async (here) => {
-    const client = await here.startLineClient();
+    const fleet = await here.startFleet({ countsInC: true });
     const order = { ...parameters, ...rate, lines, settleDeadlineMs: SETTLE_DEADLINE_MS };
-    return { target, round, ...(await measureOpenLoop(here, client, order)) };
+    return { target, round, ...(await measureOpenLoop(here, fleet, order)) };
   });
 }
 

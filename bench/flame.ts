@@ -9,10 +9,7 @@ import { parseArgs } from 'node:util';
 import { Child, SERVER_CORE, childPids } from './child.js';
 import { wholeNumber } from './flags.js';
 import { nowUs, sleepMs } from './clock.js';
-import type { WindowSeen } from './client.js';
 import { freePort, listening } from './ports.js';
-import { PATH } from './event.js';
-import type { Published } from './publisher.js';
 import { drawTable, percent, short } from './table.js';
 import { Visit } from './visit.js';
 
@@ -46,8 +43,6 @@ const ZERO_X_FLAGS = [
 const SERVE_FLAGS = ['--open-publish', '--first-id', '1'];
 
 const START_DEADLINE_MS = 20_000;
-const PREPARE_DEADLINE_MS = 10_000;
-const GRACE_MS = 3_000;
 /** 0x reads the whole V8 log and draws it: about a second for each ten of a profile. */
 const RENDER_DEADLINE_MS = 180_000;
 const FUNCTIONS_SHOWN = 25;
@@ -95,24 +90,15 @@ report();
 process.exit(0);
 
 async function profile(): Promise<void> {
-  const client = here.startClient();
-  const publisher = here.startPublisher();
-  await here.open(client, lines, { sequenceLimit: (windowSeconds + 1) * ratePerSecond });
-  await publisher.ask('prepare', { port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
-  const startUs = nowUs() + 200_000;
-  const endUs = startUs + windowSeconds * 1e6;
-  const deadlineMs = windowSeconds * 1000 + GRACE_MS + 10_000;
-  const [published, window] = await Promise.all([
-    publisher.ask<Published>(
-      'publish',
-      { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: GRACE_MS },
-      deadlineMs,
-    ),
-    client.ask<WindowSeen>('window', { startUs, endUs }, deadlineMs),
-  ]);
+  const fleet = await here.startFleet();
+  await here.open(fleet, lines);
+  const before = nowUs();
+  const { books } = await here
+    .round(fleet, { ratePerSecond, events: windowSeconds * ratePerSecond })
+    .play();
   console.log(
-    `${lines} lines, ${published.accepted} of ${published.offered} events accepted, ` +
-      `${short(window.deliveries / window.seconds)} deliveries/s under the profiler`,
+    `${lines} lines, ${books.published} of ${windowSeconds * ratePerSecond} events accepted, ` +
+      `${short((books.delivered * 1e6) / (nowUs() - before))} deliveries/s under the profiler`,
   );
 }
 

@@ -75,7 +75,7 @@ const POINTS = [4_000, 8_000, 16_000];
 const QUICK_POINTS = [500, 1_000, 2_000];
 const ROUNDS = 3;
 const LEAST_BYTES_PER_LINE = 1;
-const ASK_DEADLINE_MS = 60_000;
+const SNAPSHOT_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
 export async function measureHeap(
@@ -113,16 +113,12 @@ async function measurePoints(
   parameters: HeapParameters,
   quick: boolean,
 ): Promise<HeapPoint[]> {
-  const client = here.startClient();
+  const fleet = await here.startFleet();
   const points: HeapPoint[] = [];
   await here.server.nativeUsage();
   await stable(() => settled(here.server), quick);
   for (const lines of parameters.linesAtPoints) {
-    await client.ask(
-      points.length === 0 ? 'open' : 'grow',
-      here.openOrder(lines, {}),
-      ASK_DEADLINE_MS,
-    );
+    await here.open(fleet, lines);
     await untilHeld(here.server, lines, HELD_DEADLINE_MS);
     points.push(
       pointOf(lines, await settled(here.server), await here.server.nativeUsage(), here.server.pid),
@@ -161,11 +157,11 @@ export function mappingsIn(smaps: string): Mappings {
 }
 
 async function compareSnapshots(here: Visit, parameters: HeapParameters): Promise<HeapShare[]> {
-  const client = here.startClient();
+  const fleet = await here.startFleet();
   const [from, to] = [parameters.linesAtPoints[0]!, parameters.linesAtPoints.at(-1)!];
-  await client.ask('open', here.openOrder(from, {}), ASK_DEADLINE_MS);
+  await here.open(fleet, from);
   const before = sharesOf(await takeSnapshot(here));
-  await client.ask('grow', here.openOrder(to, {}), ASK_DEADLINE_MS);
+  await here.open(fleet, to);
   const grown = growthOf(
     before,
     sharesOf(await takeSnapshot(here)),
@@ -179,7 +175,7 @@ async function compareSnapshots(here: Visit, parameters: HeapParameters): Promis
 async function takeSnapshot({ server }: Visit): Promise<HeapSnapshot> {
   await server.gc();
   const file = join(temporaryDirectory(), 'server.heapsnapshot');
-  await server.writeHeapSnapshot(file, ASK_DEADLINE_MS);
+  await server.writeHeapSnapshot(file, SNAPSHOT_DEADLINE_MS);
   const snapshot = JSON.parse(readFileSync(file, 'utf8')) as HeapSnapshot;
   rmSync(file);
   return snapshot;

@@ -1,5 +1,6 @@
 /** Idle: what 15,000 quiet lines cost in CPU while each is sent its heartbeat. */
-import { sleepMs } from './clock.js';
+import { nowUs, sleepMs } from './clock.js';
+import { CHANNEL, DATA_BYTES } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, percent } from './table.js';
@@ -40,6 +41,9 @@ const HEARTBEAT_SECONDS = 15;
 const WINDOW_SECONDS = 45;
 /** A line's first heartbeat comes at most one interval after its connect. */
 const SETTLE_SECONDS = HEARTBEAT_SECONDS;
+
+/** Of the round in which heartbeats are counted. */
+const NO_EVENTS = { run: '00000000', channel: CHANNEL, sizeBytes: DATA_BYTES };
 
 export async function measureIdle(
   options: RunOptions,
@@ -85,20 +89,15 @@ export async function measureIdle(
   return { parameters, rounds, summary: [summary], remarks, table: describe(summary) };
 }
 
-interface IdleSeen {
-  heartbeats: number;
-  closedLines: number;
-}
-
 async function measureRound(
   here: Visit,
   round: number,
   parameters: IdleParameters,
 ): Promise<IdleRound> {
-  const client = here.startClient();
-  const opened = await here.open(client, parameters.lines);
+  const fleet = await here.startFleet();
+  await here.open(fleet, parameters.lines);
   // As in the fan-out: lines of other machines would not be woken by this one's core.
-  await client.ask('nap', 1, 1000);
+  await fleet.nap(1);
   await sleepMs(parameters.settleSeconds * 1000);
   // The loop delay is not watched here: its timer would cost more than the heartbeats.
   const usage = async (): Promise<number> => {
@@ -106,14 +105,14 @@ async function measureRound(
     if (told === null) throw new Error('the server did not tell its CPU time');
     return told.cpuSeconds;
   };
-  const seenBefore = await client.ask<IdleSeen>('seen', null, 5_000);
+  const { checkedClients, tally: before } = await fleet.begin(NO_EVENTS, 0, nowUs());
   const cpuBefore = await usage();
   const fromMs = performance.now();
   await sleepMs(parameters.windowSeconds * 1000);
   const seconds = (performance.now() - fromMs) / 1000;
   const cpuSeconds = (await usage()) - cpuBefore;
-  const seen = await client.ask<IdleSeen>('seen', null, 5_000);
-  const heartbeatsPerLine = (seen.heartbeats - seenBefore.heartbeats) / opened.checkedLines;
+  const { tally, joined } = await fleet.readTotals();
+  const heartbeatsPerLine = (tally.heartbeats - before.heartbeats) / checkedClients;
   return {
     target: 'holdline',
     round,
@@ -121,7 +120,7 @@ async function measureRound(
     cpuUsPerHeartbeat: (cpuSeconds * 1e6) / (heartbeatsPerLine * parameters.lines),
     heartbeatsPerLine,
     heartbeatsPerLineExpected: seconds / parameters.heartbeatSeconds,
-    closedLines: seen.closedLines,
+    closedLines: parameters.lines - joined,
   };
 }
 

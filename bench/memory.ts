@@ -7,14 +7,7 @@ import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { type Regression, leastSquares, median } from './statistics.js';
 import { drawTable } from './table.js';
-import {
-  RIVALS,
-  type Running,
-  TARGET_TITLES,
-  type TargetName,
-  absence,
-  transportOf,
-} from './targets.js';
+import { RIVALS, type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -75,7 +68,6 @@ const STABLE_AFTER_MS = 15_000;
 const QUICK_STABLE_AFTER_MS = 2_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
-const ASK_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
 export async function measureMemory(
@@ -132,14 +124,11 @@ function measureRound(
   quick: boolean,
 ): Promise<MemoryRound> {
   return visit(target, {}, async (here) => {
-    const isPoll = transportOf(target) === 'poll';
-    const client = isPoll ? here.startPollClient() : here.startClient();
+    const fleet = await here.startFleet();
     const before = await stable(() => settled(here.server), quick);
     const points: MemoryPoint[] = [];
     for (const lines of parameters.linesAtPoints) {
-      // A line is checked in full here, too: its stream has to be a sound one.
-      const order = isPoll ? here.pollOrder(lines) : here.openOrder(lines, {});
-      await client.ask(points.length === 0 ? 'open' : 'grow', order, ASK_DEADLINE_MS);
+      await here.open(fleet, lines);
       await untilHeld(here.server, lines, HELD_DEADLINE_MS);
       const { rssBytes, rssAnonBytes, heapUsedBytes, externalBytes } = await settled(here.server);
       points.push({ lines, rssBytes, rssAnonBytes, heapUsedBytes, externalBytes });

@@ -4,7 +4,7 @@
  */
 import { connect } from 'node:net';
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
-import { DATA_BYTES, PATH, writeEventData, writeEventStamp } from './event.js';
+import { ANY_DATA, DATA_BYTES, PATH } from './event.js';
 import { remarkOnStrangers } from './machine.js';
 import type { Measured, RunOptions } from './results.js';
 import type { FixedAnswerSettings } from './servers/fixed-answer.js';
@@ -140,7 +140,6 @@ function measureRound(
     if (given.text !== wanted.text)
       throw new Error(`${target} answered\n${given.text}\nand not\n${wanted.text}`);
     const measured = await measureClosedLoop(here, {
-      port: here.server.port,
       request: buildRequest(here.server.port, kind.since),
       connections: parameters.connections,
       pipelined,
@@ -200,11 +199,8 @@ function split(header: string): [name: string, value: string] {
 }
 
 function buildPublish(port: number): Buffer {
-  const data = Buffer.alloc(DATA_BYTES);
-  writeEventData(data, 0);
-  writeEventStamp(data, 0, 0, 0);
   const head = `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: text/plain\r\nContent-Length: ${DATA_BYTES}\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head, 'latin1'), data]);
+  return Buffer.concat([Buffer.from(head, 'latin1'), ANY_DATA]);
 }
 
 /** One request on a connection of its own, and all that came back. The answers here are ASCII. */

@@ -9,12 +9,6 @@ import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
 import { type Listening, type NativeUsage, type Usage, statusKilobytes } from './servers/agent.js';
 
-/**
- * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
- * answer.
- */
-export type Transport = 'sse' | 'websocket' | 'poll';
-
 /** A server, and the way it is asked: one process answers them all, and a target is one of them. */
 export const TARGETS = [
   'holdline',
@@ -47,9 +41,13 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   alternative: 'an alternative mechanism',
 };
 
-export function transportOf(target: TargetName): Transport {
-  if (target.endsWith('-ws')) return 'websocket';
-  return target.endsWith('-poll') ? 'poll' : 'sse';
+/**
+ * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
+ * answer.
+ */
+export function clientKindOf(target: TargetName): 'sse' | 'ws' | 'long-poll' {
+  if (target.endsWith('-ws')) return 'ws';
+  return target.endsWith('-poll') ? 'long-poll' : 'sse';
 }
 
 /**

@@ -340,6 +340,7 @@ function teller(): { told: unknown[]; sink: EventSink } {
         told.push([Number.isNaN(id) ? 'no number' : id, sequence, dueUs]),
       gap: (after, before) => told.push({ after, before }),
       ended: (code) => told.push(code),
+      heartbeat: () => told.push('heartbeat'),
       position: (id) => told.push(`at ${id}`),
     },
   };
@@ -367,8 +368,11 @@ const STREAMS = {
     ],
     told: [
       'at 6',
+      'heartbeat',
       [7, 0, 10],
       [8, 1, 20],
+      'heartbeat',
+      'heartbeat',
       'at 13',
       { after: 4, before: 118 },
       { after: null, before: 118 },
@@ -397,6 +401,7 @@ const STREAMS = {
       `id: 9\r\ndata: ${dataOf(3, 40)}\r\n\r\n`,
     ],
     told: [
+      'heartbeat',
       ['no number', 0, 10],
       'at 7-a',
       ['no number', 1, 20],
@@ -423,8 +428,10 @@ const STREAMS = {
       '{"end":{"code":"draining","reconnect":true}}\n',
     ],
     told: [
+      'heartbeat',
       [7, 0, 10],
       [8, 1, 20],
+      'heartbeat',
       { after: 4, before: 118 },
       [20, 2, 30],
       [1_790_000_000_000_000, 3, 40],

@@ -82,7 +82,15 @@ function answer(res: HttpResponse, id: number): void {
   res.end(answers[id % ANSWERS_KEPT]);
 }
 
-function poll(res: HttpResponse, since: number): void {
+/** The first poll of a client has no position: it asks for one. */
+function poll(res: HttpResponse, position: string | undefined): void {
+  if (position === undefined) {
+    res.writeStatus('204 No Content');
+    res.writeHeader('Holdline-Position', String(lastId));
+    res.endWithoutBody();
+    return;
+  }
+  const since = Number(position);
   if (since < lastId && since >= lastId - ANSWERS_KEPT) {
     answer(res, since + 1);
     return;
@@ -96,9 +104,8 @@ function poll(res: HttpResponse, since: number): void {
 }
 
 function subscribe(res: HttpResponse, req: HttpRequest): void {
-  const since = req.getQuery('since');
-  if (since !== undefined) {
-    poll(res, Number(since));
+  if (req.getQuery('wait') !== undefined) {
+    poll(res, req.getQuery('since'));
     return;
   }
   const line: Line = { res, stalled: false };
@@ -135,7 +142,7 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
         Buffer.concat([Buffer.from(`id: ${id}\ndata: `), data, Buffer.from('\n\n')]),
       );
     const object = ndjsonEvent(id, data);
-    answers[id % ANSWERS_KEPT] = object;
+    answers[id % ANSWERS_KEPT] = Buffer.concat([Buffer.from('['), object, Buffer.from(']')]);
     if (webSockets > 0)
       app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
     if (waiters.length > 0) setImmediate(answerWaiters, id);

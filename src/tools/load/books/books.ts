@@ -20,6 +20,17 @@ export interface Part {
     readonly disordered: number;
     /** What the client that lost most lost. */
     readonly mostLost: number;
+    /** Missing events after which their client was given no other; 0 without a window. */
+    readonly underWay: number;
+    /** Events that came under another id than the publisher was given; 0 without a window. */
+    readonly idMismatches: number;
+    /** Bytes that came to these clients, framing included. */
+    readonly wireBytes: number;
+    /** See ledger.ts. */
+    readonly deliveringShare: number | undefined;
+    /** Of the client that got least: events and bytes. */
+    readonly leastDelivered: number;
+    readonly leastWireBytes: number;
   };
   readonly counted: {
     readonly clients: number;
@@ -40,6 +51,8 @@ export interface Part {
   };
   readonly stalled: { readonly clients: number; readonly cutOff: number };
   readonly packedUs: string;
+  /** From the answer to a publish until a client had the event; undefined without a window. */
+  readonly packedAcceptToDeliverUs: string | undefined;
   /**
    * Clients that left in a herd, and those that are back; when the last was, and had what it was
    * owed from before; 0 for never.
@@ -86,8 +99,23 @@ export interface Books {
   readonly doublers: number;
   readonly disordered: number;
   readonly mostLost: number;
+  /** Of `delivered`, those that came to checked clients. */
+  readonly checkedDelivered: number;
+  /** Missing events of checked clients that were still under way when the books were closed. */
+  readonly underWay: number;
+  /** Events that came under another id than the publisher was given. */
+  readonly idMismatches: number;
+  /**
+   * Share of a core that the busiest process used from its first delivery to its last; undefined
+   * when something is missing.
+   */
+  readonly deliveringShare: number | undefined;
+  /** Clients whose bytes were counted and to which something was lost. */
+  readonly countedLosers: number;
   /** From the moment an event was due until a checked client had it. */
   readonly latencyUs: Histogram;
+  /** From the answer to a publish until a checked client had the event; empty without a window. */
+  readonly acceptToDeliverUs: Histogram;
   /** What became of a herd, see messages.ts. */
   readonly herd: Part['herd'];
   readonly mix: MixBooks;
@@ -106,6 +134,25 @@ export interface MixBooks {
   readonly stalled: { readonly clients: number; readonly cutOff: number };
 }
 
+/** The part of a process that has no clients of a kind: nothing of everything. */
+export const NO_CHECKED: Part['checked'] = {
+  clients: 0,
+  delivered: 0,
+  gapLost: 0,
+  doubled: 0,
+  outOfOrder: 0,
+  losers: 0,
+  doublers: 0,
+  disordered: 0,
+  mostLost: 0,
+  underWay: 0,
+  idMismatches: 0,
+  wireBytes: 0,
+  deliveringShare: undefined,
+  leastDelivered: 0,
+  leastWireBytes: 0,
+};
+
 /** Adds the parts up. */
 export function booksOf(parts: readonly Part[], published: number): Books {
   const sum = (of: (part: Part) => number): number =>
@@ -117,7 +164,12 @@ export function booksOf(parts: readonly Part[], published: number): Books {
   const gapLost = sum(({ checked, counted }) => checked.gapLost + counted.gapLost);
   const expected = published * (checkedClients + countedClients);
   const latencyUs = createHistogram();
-  for (const { packedUs } of parts) addPacked(latencyUs, packedUs);
+  const acceptToDeliverUs = createHistogram();
+  for (const { packedUs, packedAcceptToDeliverUs } of parts) {
+    addPacked(latencyUs, packedUs);
+    if (packedAcceptToDeliverUs !== undefined)
+      addPacked(acceptToDeliverUs, packedAcceptToDeliverUs);
+  }
   return {
     published,
     expected,
@@ -134,7 +186,17 @@ export function booksOf(parts: readonly Part[], published: number): Books {
     doublers: sum(({ checked }) => checked.doublers),
     disordered: sum(({ checked }) => checked.disordered),
     mostLost: most(({ checked, counted }) => Math.max(checked.mostLost, counted.mostLost)),
+    checkedDelivered: sum(({ checked }) => checked.delivered),
+    underWay: sum(({ checked }) => checked.underWay),
+    idMismatches: sum(({ checked }) => checked.idMismatches),
+    deliveringShare: parts.reduce<number | undefined>(
+      (most, { checked: { deliveringShare: share } }) =>
+        share === undefined ? most : Math.max(most ?? 0, share),
+      undefined,
+    ),
+    countedLosers: sum(({ counted }) => counted.losers),
     latencyUs,
+    acceptToDeliverUs,
     herd: {
       clients: sum(({ herd }) => herd.clients),
       back: sum(({ herd }) => herd.back),

@@ -23,14 +23,24 @@ export interface Tally {
    */
   checkedEvents: number;
   checkedBytes: number;
+  /** Of `bytes`, those of normal clients whose every event is read. */
+  checkedWireBytes: number;
   /** Bytes of lines whose events are not read. */
   countedBytes: number;
+  /** Heartbeats of normal clients whose every event is read. */
+  heartbeats: number;
+  /** Lines that the server said it ends. */
+  ends: number;
+  /** Clients that were sent what no server should send. */
+  damaged: number;
   requests: number;
   answers: number;
   /** Answers to polls without an event. */
   emptyAnswers: number;
   /** Polls that were refused for now and asked again. */
   refusedPolls: number;
+  /** Polls whose connection was lost before they were answered. */
+  lostPolls: number;
   /** Times that a client dropped its connection and subscribed again where it had left off. */
   returns: number;
   /**
@@ -46,11 +56,16 @@ export function emptyTally(): Tally {
     reads: 0,
     checkedEvents: 0,
     checkedBytes: 0,
+    checkedWireBytes: 0,
     countedBytes: 0,
+    heartbeats: 0,
+    ends: 0,
+    damaged: 0,
     requests: 0,
     answers: 0,
     emptyAnswers: 0,
     refusedPolls: 0,
+    lostPolls: 0,
     returns: 0,
     refusedReturns: 0,
   };
@@ -69,6 +84,11 @@ export interface SharedContext {
   joined(client: Client): void;
   /** The client has come back. */
   returned(client: Client): void;
+  /**
+   * The client of long-poll has been answered: it polls again when what has come has been read, or
+   * when it is ordered to.
+   */
+  pollSoon(client: { poll(): void }, isEmpty: boolean): void;
   /** The client was refused or cut off, and does not come back. Called once. */
   failed(client: Client, reason: string): void;
 }
@@ -102,12 +122,16 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   wasInHerd = false;
   herdBackAtUs = 0;
   herdCaughtUpAtUs = 0;
+  /** Bytes that came in this round, where its events are booked. */
+  wireBytes = 0;
   protected readonly shared: SharedContext;
   protected socket: Socket | undefined;
   /** Why the server ends the line, when it has said so. */
   protected endCode: string | undefined;
   /** Id of the last event; NaN where it is `#place` that counts. */
   protected lastId = Number.NaN;
+  /** Events that must have come before it counts as subscribed. */
+  protected owedFirst = 0;
   /** A place to go on from, as the server wrote it. */
   #place: string | undefined;
   #answers = new AnswerReader(this);
@@ -129,6 +153,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.connect();
   }
 
+  /** Is to begin after an id, and to count as subscribed when so many events have come. */
+  expectReplay(afterId: number, events: number): void {
+    this.lastId = afterId;
+    this.owedFirst = events;
+  }
+
   /** A round begins: what was before is in no book. */
   begin(ledger: Ledger | undefined, bookRow: number): void {
     this.ledger = ledger;
@@ -138,6 +168,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.wasInHerd = false;
     this.herdBackAtUs = 0;
     this.herdCaughtUpAtUs = 0;
+    this.wireBytes = 0;
   }
 
   /**
@@ -270,10 +301,15 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     tally.bytes += byteCount;
     tally.reads++;
     // The clock is read only for those who note when something came.
-    if (this.ledger !== undefined) this.#atUs = nowUs();
+    if (this.ledger !== undefined) {
+      this.#atUs = nowUs();
+      this.wireBytes += byteCount;
+      if (this.role === 'normal') tally.checkedWireBytes += byteCount;
+    }
     try {
       this.#answers.feed(buffer, 0, byteCount);
     } catch (error) {
+      tally.damaged++;
       this.fail(`the server sent what it should not: ${(error as Error).message}`);
     }
     return this.readsOn;
@@ -296,7 +332,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   }
 
   ended(code: string): void {
+    this.shared.tally.ends++;
     this.endCode = code;
+  }
+
+  heartbeat(): void {
+    if (this.ledger !== undefined && this.role === 'normal') this.shared.tally.heartbeats++;
   }
 
   position(id: string): void {

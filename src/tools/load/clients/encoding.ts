@@ -24,6 +24,8 @@ export interface EventSink {
   gap(after: number | null, before: number | null): void;
   /** The server says that it ends the line. */
   ended(code: string): void;
+  /** The server says that it is still there. */
+  heartbeat(): void;
   /**
    * A place to continue from: one without an event, or the id of the event that follows, where that
    * is no number. An event stream of Holdline begins with one; one that was refused for now does
@@ -65,7 +67,7 @@ export const SSE: Encoding = {
   read: readBlock,
 };
 
-/** One JSON object a line; an empty line says nothing. */
+/** One JSON object in each row; an empty row is a heartbeat. */
 export const NDJSON: Encoding = {
   layout: ({ channel }) => ({
     before: '{"id":',
@@ -77,8 +79,25 @@ export const NDJSON: Encoding = {
     return at < 0 || at >= end ? -1 : at + 1;
   },
   read: (text, shape, sink) => {
-    const line = text.slice(0, -1);
-    if (line !== '') readObject(JSON.parse(line), shape, sink);
+    const row = text.slice(0, -1);
+    if (row === '') sink.heartbeat();
+    else readObject(JSON.parse(row), shape, sink);
+  },
+};
+
+/** The array that a poll is answered with, always whole; nearly always it has one event. */
+export const POLL: Encoding = {
+  layout: ({ channel }) => ({
+    before: '[{"id":',
+    between: `,"channel":"${channel}","data":"`,
+    after: '"}]',
+  }),
+  end: (_source, _start, end) => end,
+  read: (text, shape, sink) => {
+    const objects: unknown = JSON.parse(text);
+    if (!Array.isArray(objects))
+      throw new Error('a poll with a limit was not answered with an array');
+    for (const object of objects) readObject(object, shape, sink);
   },
 };
 
@@ -97,6 +116,7 @@ function endOfBlock(source: Buffer, start: number, end: number): number {
 }
 
 function readBlock(block: string, shape: EventShape, sink: EventSink): void {
+  if (block.startsWith(':')) sink.heartbeat();
   const fields = new Map<string, string>();
   for (const line of block.split(/\r?\n/)) {
     const colon = line.indexOf(':');

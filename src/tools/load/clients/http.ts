@@ -1,9 +1,34 @@
 /** A reader of the answers on one connection: HTTP/1.1 as a client meets it. */
 
-/** Status and headers of an answer; names in small letters. */
+/** Status and headers of an answer. */
 export interface Head {
   readonly status: number;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: Headers;
+}
+
+/** The headers of an answer, searched when they are asked for: of most answers that is one or two. */
+export class Headers {
+  readonly #text: string;
+  readonly #lowerCase: string;
+
+  /** `text` is the head of an answer from its first line to its last header. */
+  constructor(text: string) {
+    this.#text = text;
+    this.#lowerCase = text.toLowerCase();
+  }
+
+  /** The value of a header; `name` in small letters. */
+  get(name: string): string | undefined {
+    const at = this.#lowerCase.indexOf(`\r\n${name}:`);
+    if (at < 0) return undefined;
+    const start = at + name.length + 3;
+    const end = this.#text.indexOf('\r\n', start);
+    return this.#text.slice(start, end < 0 ? undefined : end).trim();
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
 }
 
 /** Who reads the answers of a connection. */
@@ -210,17 +235,10 @@ function hexDigit(byte: number): number {
 }
 
 function readHeadText(text: string): Head {
-  const lines = text.split('\r\n');
-  const status = /^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(lines[0]!)?.[1];
+  const status = /^HTTP\/1\.[01] (\d{3})(?: |\r|$)/.exec(text)?.[1];
   if (status === undefined)
     throw new Error(`this is no HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
-  const headers = new Map<string, string>();
-  for (let nth = 1; nth < lines.length; nth++) {
-    const line = lines[nth]!;
-    const colon = line.indexOf(':');
-    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
-  }
-  return { status: Number(status), headers };
+  return { status: Number(status), headers: new Headers(text) };
 }
 
 /**

@@ -66,7 +66,7 @@ export abstract class LineClient extends Client {
 
   override bytes(buffer: Buffer, byteCount: number): boolean {
     super.bytes(buffer, byteCount);
-    if (this.#isAnswered && this.isConnected && !this.isOver) {
+    if (this.#isAnswered && this.isConnected && !this.isOver && this.#hasReplay) {
       this.#isAnswered = false;
       this.join();
     }
@@ -94,6 +94,11 @@ export abstract class LineClient extends Client {
    */
   eventsAt(bytesPerEvent: number): number {
     return this.#readEvents + (this.#countedBytes === 0 ? 0 : this.#countedBytes / bytesPerEvent);
+  }
+
+  /** The events that it must have before it counts as subscribed have come. */
+  get #hasReplay(): boolean {
+    return this.owedFirst === 0 || this.ledger!.deliveredTo(this.bookRow) >= this.owedFirst;
   }
 
   /** Its events are not read. */

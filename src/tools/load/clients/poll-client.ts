@@ -4,7 +4,7 @@
  */
 
 import { Client, type SharedContext } from './client.js';
-import { readObject } from './encoding.js';
+import { EventReader } from './encoding.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
@@ -27,6 +27,7 @@ const RECONNECTS = 5;
 /** Comes back over lost connections, as a browser would: the position is in its request. */
 export class PollClient extends Client {
   readonly #isLong: boolean;
+  readonly #reader: EventReader;
   /** From the moment a poll is due until its answer is complete. */
   #isPolling = false;
   #lostInARow = 0;
@@ -35,6 +36,7 @@ export class PollClient extends Client {
   constructor(row: number, role: Role, shared: SharedContext, isLong: boolean) {
     super(row, role, shared);
     this.#isLong = isLong;
+    this.#reader = new EventReader(shared.format, this);
   }
 
   /** Learns the position from which everything is owed: a first poll that does not wait. */
@@ -75,7 +77,7 @@ export class PollClient extends Client {
   }
 
   complete(head: Head, body: Buffer): void {
-    const { tally, format } = this.shared;
+    const { tally } = this.shared;
     const { status, headers } = head;
     this.#lostInARow = 0;
     tally.answers++;
@@ -90,15 +92,14 @@ export class PollClient extends Client {
     const position = headers.get('holdline-position');
     if (position === undefined || !/^\d{1,16}$/.test(position))
       throw new Error(`an answer to a poll has no Holdline-Position`);
-    const objects: unknown = status === 204 ? [] : JSON.parse(body.toString('utf8'));
-    if (!Array.isArray(objects))
-      throw new Error('a poll with a limit was not answered with an array');
-    if (objects.length === 0) tally.emptyAnswers++;
-    for (const object of objects) readObject(object, format.shape, this);
+    // Nothing, or an array without an event.
+    const isEmpty = body.length <= 2;
+    if (isEmpty) tally.emptyAnswers++;
+    else this.#reader.feed(body, 0, body.length);
     this.position(position);
     this.#isPolling = false;
     this.join();
-    if (this.#isLong) this.poll();
+    if (this.#isLong) this.shared.pollSoon(this, isEmpty);
   }
 
   #refused(head: Head, body: Buffer): void {
@@ -117,6 +118,7 @@ export class PollClient extends Client {
    */
   protected override lost(reason: string): void {
     if (!this.#isPolling) return;
+    this.shared.tally.lostPolls++;
     this.#lostInARow++;
     if (!this.isJoined || this.#lostInARow > RECONNECTS) this.fail(reason);
     else this.#later((this.#lostInARow - 1) * RECONNECT_MS);

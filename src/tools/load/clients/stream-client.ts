@@ -1,8 +1,20 @@
 /** A client on an event stream or on NDJSON lines over HTTP. */
 
 import { SSE } from './encoding.js';
+import type { Target } from './connection.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
+
+/** How a stream is asked for. */
+export function streamRequest(
+  { path, authority }: Target,
+  isSse: boolean,
+  after: string | undefined,
+): string {
+  const accepted = isSse ? 'text/event-stream' : 'application/x-ndjson';
+  const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
+  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`;
+}
 
 /**
  * Reads until the server ends the stream; it does not come back then, since what it misses is what
@@ -10,17 +22,8 @@ import { LineClient } from './line-client.js';
  */
 export class StreamClient extends LineClient {
   opened(): void {
-    const { path, authority } = this.shared.target;
-    const accepted = this.#isSse ? 'text/event-stream' : 'application/x-ndjson';
-    const after = this.continuesAfter;
-    const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
-    this.send(
-      `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`,
-    );
-  }
-
-  get #isSse(): boolean {
-    return this.shared.format.encoding === SSE;
+    const { target, format } = this.shared;
+    this.send(streamRequest(target, format.encoding === SSE, this.continuesAfter));
   }
 
   head({ status, headers }: Head): boolean {

@@ -4,6 +4,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
+import type { Target } from './connection.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
@@ -141,20 +142,28 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
   return frame;
 }
 
+/** How a WebSocket is asked for; `key` is any 16 bytes in base64. */
+export function webSocketRequest(
+  { path, authority }: Target,
+  key: string,
+  after: string | undefined,
+): string {
+  return (
+    `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\n` +
+    `Host: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+    `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`
+  );
+}
+
 /** Reads until the server closes; answers pings. */
 export class WebSocketClient extends LineClient implements FrameSink {
   #frames = new ServerFrameReader(this);
   #key = '';
 
   opened(): void {
-    const { path, authority } = this.shared.target;
-    const after = this.continuesAfter;
     this.#frames = new ServerFrameReader(this);
     this.#key = randomBytes(16).toString('base64');
-    this.send(
-      `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\nHost: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-        `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${this.#key}\r\n\r\n`,
-    );
+    this.send(webSocketRequest(this.shared.target, this.#key, this.continuesAfter));
   }
 
   head({ status, headers }: Head): boolean {
@@ -185,6 +194,7 @@ export class WebSocketClient extends LineClient implements FrameSink {
   }
 
   ping(payload: Buffer): void {
+    this.heartbeat();
     this.socket?.write(maskedFrame(PONG, payload));
   }
 

@@ -23,7 +23,7 @@ export interface Audited {
   readonly cutOffStalled: number;
 }
 
-type Owed = Pick<Published, 'count' | 'bits' | 'ids'>;
+type Owed = Pick<Published, 'count' | 'bits' | 'ids' | 'answeredUs'>;
 
 /** Balances the books against what was published. */
 export function audit(audited: Audited, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
@@ -50,8 +50,17 @@ export function audit(audited: Audited, published: Owed): Omit<Part, 'lagMs' | '
     },
     stalled: { clients: clients.length - normal.length - slow.length, cutOff: cutOffStalled },
     packedUs: packHistogram(ledger.latencyUs),
+    packedAcceptToDeliverUs: packAcceptToDeliver(ledger, published),
     herd: auditHerd(normal.filter(({ wasInHerd }) => wasInHerd)),
   };
+}
+
+function packAcceptToDeliver(ledger: Ledger, { answeredUs }: Owed): string | undefined {
+  if (answeredUs.length === 0) return undefined;
+  const histogram = ledger.acceptToDeliverUs(answeredUs);
+  const packed = packHistogram(histogram);
+  histogram.destroy();
+  return packed;
 }
 
 function auditHerd(clients: readonly Client[]): Part['herd'] {
@@ -80,15 +89,24 @@ function auditChecked(
   let doublers = 0;
   let disordered = 0;
   let mostLost = 0;
-  for (const { bookRow, gaps } of clients) {
-    const missing = published.count - ledger.deliveredTo(bookRow);
-    const told =
+  let underWay = 0;
+  let wireBytes = 0;
+  let leastDelivered = published.count;
+  let leastWireBytes = Infinity;
+  for (const { bookRow, gaps, wireBytes: ownBytes } of clients) {
+    const given = ledger.deliveredTo(bookRow);
+    const missing = published.count - given;
+    const reported =
       missing === 0 || gaps.length === 0 ? 0 : ledger.lostInGaps(bookRow, gaps, published);
-    gapLost += told;
-    if (missing > told) losers++;
+    gapLost += reported;
+    if (missing > 0 && published.ids.length > 0) underWay += ledger.underWayTo(bookRow, published);
+    wireBytes += ownBytes;
+    leastDelivered = Math.min(leastDelivered, given);
+    leastWireBytes = Math.min(leastWireBytes, ownBytes);
+    if (missing > reported) losers++;
     if (ledger.doubledTo(bookRow) > 0) doublers++;
     if (ledger.outOfOrderTo(bookRow) > 0) disordered++;
-    mostLost = Math.max(mostLost, missing - told);
+    mostLost = Math.max(mostLost, missing - reported);
   }
   const { delivered, doubled, outOfOrder } = ledger;
   return {
@@ -101,6 +119,12 @@ function auditChecked(
     doublers,
     disordered,
     mostLost,
+    underWay,
+    idMismatches: ledger.idMismatches(published.ids),
+    wireBytes,
+    deliveringShare: ledger.deliveringShare,
+    leastDelivered,
+    leastWireBytes: clients.length === 0 ? 0 : leastWireBytes,
   };
 }
 
@@ -124,11 +148,11 @@ function auditCounted(
     const before = wasAway ? countUpTo(sortedIds, client.leftOffAt) : 0;
     const given = Math.min(count, before + Math.round(client.eventsAt(eventBytes)));
     const missing = count - given;
-    const told =
+    const reported =
       missing === 0 || client.gaps.length === 0
         ? 0
         : sortedIds.filter((id) => isReportedLost(client.gaps, id)).length;
-    const lost = missing - Math.min(told, missing);
+    const lost = missing - Math.min(reported, missing);
     delivered += given;
     gapLost += missing - lost;
     if (lost > 0) losers++;

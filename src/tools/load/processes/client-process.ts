@@ -1,10 +1,10 @@
-/** A client process as the coordinator sees it: orders go out, answers and news come back. */
+/** A client process as the coordinator sees it: orders go out, answers and updates come back. */
 
 import { fork, type ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { RunFailure } from '../clients/connection.js';
-import type { Ask, Counts, News, OrderName, Orders, Reply } from './messages.js';
+import type { Ask, Counts, OrderName, Orders, Reply, Update } from './messages.js';
 import type { Slice } from '../books/slicer.js';
 
 const ENTRY = fileURLToPath(new URL('worker.js', import.meta.url));
@@ -16,7 +16,7 @@ interface Waiting {
 
 /** One process; it ends with this one, however this one ends. */
 export class ClientProcess {
-  /** The newest that it has told. */
+  /** The newest that it has sent. */
   counts: Counts | undefined;
   /** Rejects with a {@link RunFailure} when it has ended. */
   readonly gone: Promise<never>;
@@ -27,7 +27,7 @@ export class ClientProcess {
   #end: string | undefined;
 
   /** Starts it, on one core where that is given: Linux with `taskset`. */
-  constructor(core: number | undefined, onSlice: (slice: Slice) => void) {
+  constructor(core: number | undefined, onSlice: (slice: Slice) => void = () => {}) {
     this.#onSlice = onSlice;
     // taskset replaces itself by the command, so that the pid is the client's own.
     const start =
@@ -39,7 +39,7 @@ export class ClientProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.#child.on('message', (message) => this.#take(message as Reply | News));
+    this.#child.on('message', (message) => this.#take(message as Reply | Update));
     this.gone = new Promise((_resolve, reject) => {
       const over = (how: string): void => {
         this.#over(how);
@@ -68,12 +68,12 @@ export class ClientProcess {
     const ask = ++this.#asks;
     return new Promise((resolve, reject) => {
       this.#waiting.set(ask, { resolve, reject });
-      // What goes wrong here is told by 'exit', too.
+      // When this fails, 'exit' follows.
       this.#child.send({ ask, order, body } satisfies Ask, () => {});
     });
   }
 
-  /** Ends it; what it has not told is lost. */
+  /** Ends it; what it has not sent is lost. */
   async close(): Promise<void> {
     if (this.#end !== undefined) return;
     await new Promise<void>((resolve) => {
@@ -82,7 +82,7 @@ export class ClientProcess {
     });
   }
 
-  #take(message: Reply | News): void {
+  #take(message: Reply | Update): void {
     if (!('ask' in message)) {
       this.counts = message.counts;
       if (message.slice !== undefined) this.#onSlice(message.slice);

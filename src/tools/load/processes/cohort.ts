@@ -8,20 +8,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { audit } from './audit.js';
 import type { Part } from '../books/books.js';
 import { emptyTally, type Client, type SharedContext } from '../clients/client.js';
-import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/encoding.js';
+import { formatOf, NDJSON, POLL, SSE, type EventFormat } from '../clients/encoding.js';
 import { nowUs } from '../books/clock.js';
 import { newRun } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
 import type {
   Counts,
   CohortOptions,
-  News,
-  Opened,
+  Joined,
   OpenOrder,
   Orders,
   RoundOrder,
+  Replay,
   Seen,
+  Update,
 } from './messages.js';
+import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
@@ -41,11 +43,11 @@ const CONNECT_STALL_MS = 10_000;
 /** How long goodbyes may take. */
 const GOODBYE_MS = 1_000;
 
-/** How often a phase is looked at that is to end. */
-const LOOK_MS = 10;
+/** How often it is checked whether all connections are closed. */
+const CHECK_MS = 10;
 
-/** How often the coordinator is told how things stand. */
-const NEWS_MS = 250;
+/** How often the coordinator is sent an update. */
+const UPDATE_MS = 250;
 
 /** How often the loop's lateness is sampled. */
 const LAG_RESOLUTION_MS = 10;
@@ -59,6 +61,8 @@ const MINUTE_US = 60e6;
 /** Digits of an id that counts from a clock in microseconds. */
 const ID_BYTES = 16;
 
+const ENCODINGS = { sse: SSE, ndjson: NDJSON, ws: NDJSON, 'long-poll': POLL, 'short-poll': POLL };
+
 /** What a process does for its coordinator: a method for each order. */
 export class Cohort implements SharedContext {
   readonly target: SharedContext['target'];
@@ -67,12 +71,14 @@ export class Cohort implements SharedContext {
   readonly slowBuffer: Buffer;
   readonly tally = emptyTally();
   readonly #options: CohortOptions;
-  readonly #tell: (news: News) => void;
-  readonly #news: NodeJS.Timeout;
+  readonly #send: (update: Update) => void;
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   #clients: Client[] = [];
   #joins = 0;
+  #lastJoinUs = 0;
   #returning = 0;
+  #repolls = true;
+  #toPoll: { poll(): void }[] = [];
   #isHalted = false;
   /** Why clients were cut off, since connecting or the round began. */
   #failures = new Map<string, number>();
@@ -81,6 +87,8 @@ export class Cohort implements SharedContext {
   #ledger = new Ledger(0, 0);
   #slowLedger = new Ledger(0, 0);
   #isInRound = false;
+  /** The round reports under which ids events came. */
+  #needsIds = false;
   #slicer: Slicer | undefined;
   /** As the round began. */
   #tallyBefore = emptyTally();
@@ -88,14 +96,14 @@ export class Cohort implements SharedContext {
   #endPolling: () => void = () => {};
   #endLeaving: () => void = () => {};
 
-  constructor(options: CohortOptions, tell: (news: News) => void) {
+  constructor(options: CohortOptions, send: (update: Update) => void) {
     const { target, mix, transport } = options;
     this.#options = options;
-    this.#tell = tell;
+    this.#send = send;
     this.target = target;
     this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
     // Before the first round no event is one of the run.
-    this.format = formatOf(transport === 'sse' ? SSE : NDJSON, {
+    this.format = formatOf(ENCODINGS[transport], {
       run: newRun(),
       channel: '',
       sizeBytes: 0,
@@ -103,13 +111,14 @@ export class Cohort implements SharedContext {
     this.slowBuffer = Buffer.alloc(
       Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)),
     );
-    this.#news = setInterval(() => this.#tell({ counts: this.look(), slice: undefined }), NEWS_MS);
+    setInterval(() => this.#send({ counts: this.counts(), slice: undefined }), UPDATE_MS);
   }
 
   /** Connects more clients. */
-  async open({ firstRow, count, ratePerSecond }: OpenOrder): Promise<Opened> {
+  async open({ firstRow, count, ratePerSecond, replay }: OpenOrder): Promise<Joined> {
     const fresh = Array.from({ length: count }, (_, nth) => this.#makeClient(firstRow + nth));
     this.#clients = [...this.#clients, ...fresh];
+    if (replay !== undefined) this.#expectReplay(fresh, replay);
     this.#readSlowly();
     this.#failures = new Map();
     this.#isHalted = false;
@@ -134,7 +143,13 @@ export class Cohort implements SharedContext {
       if (joined > before || joined === started) progressUs = nowUs();
       hasStalled = nowUs() - progressUs > CONNECT_STALL_MS * 1000;
     }
-    return { joined, failed: [...this.#failures], hasStalled };
+    return {
+      joined,
+      failed: [...this.#failures],
+      hasStalled,
+      firstConnectUs: beganUs,
+      lastJoinUs: this.#lastJoinUs,
+    };
   }
 
   /** Ends the connecting. */
@@ -144,10 +159,11 @@ export class Cohort implements SharedContext {
 
   /** Gives every client its place in new books. */
   begin(round: RoundOrder): Counts {
-    const { shape, events, startUs } = round;
+    const { shape, events, startUs, window } = round;
     const { checkedShare, mix } = this.#options;
     this.#endRound();
     this.#isInRound = true;
+    this.#needsIds = window !== undefined;
     Object.assign(this.format, formatOf(this.format.encoding, shape));
     this.#ledger.close();
     this.#slowLedger.close();
@@ -157,7 +173,7 @@ export class Cohort implements SharedContext {
     const normal = this.#clients.filter(({ role }) => role === 'normal');
     const slow = this.#clients.filter(({ role }) => role === 'slow');
     const share = this.#arePolls ? 1 : checkedShare;
-    this.#ledger = new Ledger(countIn(share, normal.length), events);
+    this.#ledger = new Ledger(countIn(share, normal.length), events, window);
     this.#slowLedger = new Ledger(slow.length, events);
     for (const client of this.#clients) client.begin(undefined, 0);
     for (const [row, client] of slow.entries()) client.begin(this.#slowLedger, row);
@@ -170,17 +186,18 @@ export class Cohort implements SharedContext {
       startUs,
       () => ({ delivered: this.#delivered, bytes: this.tally.bytes, cpuSeconds: cpuSeconds() }),
       this.#ledger.secondUs,
-      (slice) => this.#tell({ counts: this.look(), slice }),
+      (slice) => this.#send({ counts: this.counts(), slice }),
     );
     if (this.#options.transport === 'short-poll') this.#pollInTurns(round);
     if (mix.reconnectsPerMinute > 0) this.#leaveInTurns(normal, startUs, mix.reconnectsPerMinute);
-    return this.look();
+    return this.counts();
   }
 
   /** How things stand. */
-  look(): Counts {
+  counts(): Counts {
     const { rows, delivered, sequencesSeen } = this.#ledger;
     return {
+      atUs: nowUs(),
       joined: this.#clients.reduce((sum, { isJoined }) => sum + (isJoined ? 1 : 0), 0),
       returning: this.#returning,
       checkedClients: rows,
@@ -197,14 +214,22 @@ export class Cohort implements SharedContext {
     for (const client of this.#clients) if (client.role === 'normal') this.#sendAway(client, true);
   }
 
+  /** Whether clients of long-poll poll again by themselves; those that have not do so now. */
+  repoll(repolls: boolean): void {
+    this.#repolls = repolls;
+    if (!repolls) return;
+    for (const client of this.#clients) if (client instanceof PollClient) client.poll();
+  }
+
   /** Nobody is sent away any more. */
-  calm(): void {
+  stay(): void {
     this.#endLeaving();
   }
 
   /** What any client was given. */
   seen(): Seen {
-    const needsIds = this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
+    const needsIds =
+      this.#needsIds || this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
     return { bits: this.#ledger.seenByAny, needsIds };
   }
 
@@ -230,24 +255,37 @@ export class Cohort implements SharedContext {
     };
   }
 
+  nap(ms: number): void {
+    nap(ms);
+  }
+
   /** Ends all connections. */
   async leave(): Promise<void> {
+    nap(0);
     this.#endRound();
     this.#endReading();
-    clearInterval(this.#news);
     for (const client of this.#clients) client.stop();
     const untilUs = nowUs() + GOODBYE_MS * 1000;
     while (nowUs() < untilUs && this.#clients.some((client) => client.isConnected))
-      await sleep(LOOK_MS);
+      await sleep(CHECK_MS);
     for (const client of this.#clients) client.drop();
+    this.#clients = [];
   }
 
   joined(): void {
     this.#joins++;
+    this.#lastJoinUs = nowUs();
   }
 
   returned(): void {
     this.#returning--;
+  }
+
+  pollSoon(client: { poll(): void }, isEmpty: boolean): void {
+    if (!this.#repolls && !isEmpty) return;
+    // What has come is not to be read late because of what is asked next.
+    if (this.#toPoll.length === 0) setImmediate(() => this.#pollAgain());
+    this.#toPoll.push(client);
   }
 
   failed({ role }: Client, reason: string): void {
@@ -286,6 +324,22 @@ export class Cohort implements SharedContext {
     if (transport === 'ws') return new WebSocketClient(row, role, this);
     if (transport === 'sse' || transport === 'ndjson') return new StreamClient(row, role, this);
     return new PollClient(row, role, this, transport === 'long-poll');
+  }
+
+  #pollAgain(): void {
+    const clients = this.#toPoll;
+    this.#toPoll = [];
+    for (const client of clients) client.poll();
+  }
+
+  /** Replays are booked, so that nothing in them is missed, doubled or out of order. */
+  #expectReplay(clients: readonly Client[], { afterId, events, published }: Replay): void {
+    this.#ledger.close();
+    this.#ledger = new Ledger(clients.length, published);
+    for (const [row, client] of clients.entries()) {
+      client.begin(this.#ledger, row);
+      client.expectReplay(afterId, events);
+    }
   }
 
   /** Slow clients may read once in a while, each time what their buffer holds. */

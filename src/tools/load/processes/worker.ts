@@ -2,14 +2,16 @@
 
 import process from 'node:process';
 import { Cohort } from './cohort.js';
+import { loopRequests } from './request-loop.js';
 import type { Ask, OrderName, Reply } from './messages.js';
 
 let cohort: Cohort | undefined;
 
-/** Does what an order says; the first one is to start. */
+/** Does what an order says. The first one is to start, unless requests are all that is wanted. */
 function follow(order: OrderName, body: never): unknown {
+  if (order === 'requests') return loopRequests(body);
   if (order !== 'start') return cohort![order](body);
-  cohort = new Cohort(body, (news) => process.send!(news));
+  cohort = new Cohort(body, (update) => process.send!(update));
   return undefined;
 }
 

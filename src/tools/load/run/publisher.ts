@@ -44,6 +44,8 @@ export interface PublisherOptions {
    * several.
    */
   readonly connections: number;
+  /** Keeps when each event was sent and answered. */
+  readonly keepsTimes?: boolean;
   /** Called once when it makes no sense to go on, with the reason. */
   gaveUp(this: void, reason: string): void;
 }
@@ -82,11 +84,16 @@ export class Publisher {
     const { target, sizeBytes, key } = options;
     const authorization = key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
     this.options = options;
-    this.published = new Published(options.events);
+    this.published = new Published(options.events, options.keepsTimes);
     this.head = Buffer.from(
       `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorization}` +
         `Content-Length: ${sizeBytes}\r\n\r\n`,
     );
+  }
+
+  /** Connections that are open or about to be. */
+  get connections(): number {
+    return this.#connections.size;
   }
 
   /** Events that are due and not answered. */
@@ -144,6 +151,7 @@ export class Publisher {
         continue;
       }
       this.#inFlight++;
+      this.published.sentUs[this.#sent] = nowUs();
       connection.send(this.#sent++);
     }
     while (
@@ -195,6 +203,8 @@ export class Publisher {
     const { status } = head;
     this.#inFlight--;
     this.answered++;
+    this.published.answeredUs[sequence] = nowUs();
+    this.published.statuses[sequence] = status;
     if (status >= 200 && status < 300) {
       this.published.add(sequence, idIn(body));
       return;

@@ -9,6 +9,7 @@ import type { Books, Part } from '../books/books.js';
 import type { Tally } from '../clients/client.js';
 import { RunFailure, type Target } from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
+import type { EventShape } from '../clients/encoding.js';
 import { newRun } from '../clients/event.js';
 import type { Fleet, FleetTotals } from '../processes/fleet.js';
 import { percentileMs } from '../books/histogram.js';
@@ -31,6 +32,12 @@ export interface RoundOptions {
   readonly publishKey: string | undefined;
   /** Publishes in order over one connection, for servers that give no ids to tell the order by. */
   readonly inOrder?: boolean;
+  /** Connections to publish over, at most. */
+  readonly connections?: number;
+  /** The part of the round whose latencies are reported, after the first event is due; else all. */
+  readonly window?: { readonly fromMs: number; readonly untilMs: number };
+  /** How long what is on its way is waited for when no event is due any more; else while it comes. */
+  readonly settleMs?: number;
   /** When all clients drop their connections and come back, from the first event on. */
   readonly herdAtMs?: number | undefined;
 }
@@ -96,23 +103,35 @@ export class Round {
   readonly publisher: Publisher;
   readonly #fleet: Fleet;
   readonly #options: RoundOptions;
-  readonly #run = newRun();
+  /** What its events look like. */
+  readonly shape: EventShape;
   /** Times that somebody has said stop. */
   #stops = 0;
   #gaveUp: string | undefined;
 
   constructor(fleet: Fleet, options: RoundOptions) {
-    const { target, sizeBytes, ratePerSecond, events, publishKey, inOrder = false } = options;
+    const {
+      target,
+      channel,
+      sizeBytes,
+      ratePerSecond,
+      events,
+      publishKey,
+      inOrder = false,
+    } = options;
+    const { connections = PUBLISH_CONNECTIONS, window } = options;
     this.#fleet = fleet;
+    this.shape = { run: newRun(), channel, sizeBytes };
     this.#options = options;
     this.publisher = new Publisher({
       target,
-      run: this.#run,
+      run: this.shape.run,
       sizeBytes,
       ratePerSecond,
       events,
       key: publishKey,
-      connections: inOrder ? 1 : PUBLISH_CONNECTIONS,
+      connections: inOrder ? 1 : connections,
+      keepsTimes: window !== undefined,
       gaveUp: (reason) => {
         this.#gaveUp ??= reason;
         this.publisher.stop();
@@ -127,15 +146,20 @@ export class Round {
     this.publisher.stop();
   }
 
-  /** Does it, once. Throws {@link RunFailure} when not one event was published. */
-  async play(): Promise<RoundOutcome> {
-    const { sizeBytes, channel, events, herdAtMs } = this.#options;
+  /**
+   * Does it, once; the first event is due at `startUs`. Throws {@link RunFailure} when not one event
+   * was published.
+   */
+  async play(startUs = nowUs() + LEAD_US): Promise<RoundOutcome> {
+    const { events, herdAtMs, window, settleMs = Infinity } = this.#options;
     try {
-      const startUs = nowUs() + LEAD_US;
       const before = await this.#fleet.begin(
-        { run: this.#run, channel, sizeBytes },
+        this.shape,
         events,
         startUs,
+        window === undefined
+          ? undefined
+          : { fromUs: startUs + window.fromMs * 1000, untilUs: startUs + window.untilMs * 1000 },
       );
       const cpuBefore = cpuSeconds();
       const untilEnd = new AbortController();
@@ -147,18 +171,21 @@ export class Round {
       const publishEndedUs = nowUs();
       untilEnd.abort();
       const cpu = cpuSeconds() - cpuBefore;
-      const published = await this.#fleet.look();
+      const published = await this.#fleet.readTotals();
 
       this.phase = 'settling';
       const settled = await this.#fleet.settle(
         this.#publishing,
-        () => this.#stops > 1 || this.#failure !== undefined,
+        () =>
+          this.#stops > 1 ||
+          this.#failure !== undefined ||
+          nowUs() > publishEndedUs + settleMs * 1000,
       );
       if (this.#failure !== undefined) throw new RunFailure(this.#failure);
-      const after = await this.#fleet.look();
+      const after = await this.#fleet.readTotals();
       const publishSeconds = (publishEndedUs - startUs) / 1e6;
       const processes = this.#fleet.pids.map((pid, nth) => {
-        const seconds = published.cpuSeconds[nth]! - before.cpuSeconds[nth]!;
+        const seconds = published.processes[nth]!.cpuSeconds - before.processes[nth]!.cpuSeconds;
         return {
           pid,
           cpuSeconds: seconds,

@@ -112,7 +112,9 @@ export class Run {
   async #connect(fleet: Fleet): Promise<number> {
     const { connections, rampPerSecond } = this.#settings;
     if (this.#stops > 0) throw new RunFailure('stopped before a client had connected');
-    const { lines, seconds, failed, hasStalled } = await fleet.open(connections, rampPerSecond);
+    const { lines, seconds, failed, hasStalled } = await fleet.open(connections, {
+      ratePerSecond: rampPerSecond,
+    });
     if (this.#stops > 0)
       throw new RunFailure(`stopped when ${lines} of ${connections} clients had subscribed`);
     const [refusal] = failed.keys();
