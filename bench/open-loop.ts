@@ -2,7 +2,8 @@
  * One open-loop measurement: events at a rate to lines that are held, how late they came, and what
  * both sides used for them.
  */
-import type { Fleet, FleetTotals } from '../dist/tools/load/processes/fleet.js';
+import type { Fleet } from '../dist/tools/load/processes/fleet.js';
+import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
 import type { RoundOutcome } from '../dist/tools/load/run/round.js';
 import { nowUs, sleepUntilUs } from './clock.js';
 import { type Latency, latencyMs, latencyOf } from './latency.js';

@@ -3,7 +3,7 @@
 import type { Histogram } from 'hdr-histogram-js';
 import { addPacked, createHistogram } from './histogram.js';
 
-/** How often a reason came. */
+/** Reasons, each with how often it was given. */
 export type Reasons = readonly (readonly [reason: string, times: number])[];
 
 /** The books of one process at the end of a round. */
@@ -14,11 +14,11 @@ export interface Part {
     readonly gapLost: number;
     readonly doubled: number;
     readonly outOfOrder: number;
-    /** Clients to which each of these happened. */
+    /** Clients that each of these happened to. */
     readonly losers: number;
     readonly doublers: number;
     readonly disordered: number;
-    /** What the client that lost most lost. */
+    /** The most that one client lost. */
     readonly mostLost: number;
     /** Missing events after which their client was given no other; 0 without a window. */
     readonly underWay: number;
@@ -38,10 +38,10 @@ export interface Part {
     readonly gapLost: number;
     readonly losers: number;
     readonly mostLost: number;
-    /** Clients that came back without knowing where they had been; they are in no other figure. */
+    /** Clients that came back without knowing their position; no other figure has them. */
     readonly unplaced: number;
   };
-  /** Gaps that normal clients were told of. */
+  /** Gaps that were reported to normal clients. */
   readonly gaps: number;
   readonly slow: {
     readonly clients: number;
@@ -54,8 +54,8 @@ export interface Part {
   /** From the answer to a publish until a client had the event; undefined without a window. */
   readonly packedAcceptToDeliverUs: string | undefined;
   /**
-   * Clients that left in a herd, and those that are back; when the last was, and had what it was
-   * owed from before; 0 for never.
+   * Clients that left in a herd, and those that are back; when the last one was back, and when it
+   * had everything from before that; 0 for never.
    */
   readonly herd: {
     readonly clients: number;
@@ -63,7 +63,7 @@ export interface Part {
     readonly backAtUs: number;
     readonly caughtUpAtUs: number;
   };
-  /** How late the process got to what there was to read. */
+  /** How late the process was to read what had come. */
   readonly lagMs: { readonly p99: number; readonly max: number };
   /** Why normal clients were cut off. */
   readonly cutOff: Reasons;
@@ -73,28 +73,28 @@ export interface Part {
 export interface Books {
   /** Events that the server took. */
   readonly published: number;
-  /** Each published event to each client. */
+  /** Published events times clients. */
   readonly expected: number;
   /**
-   * Those that came, each counted once; to clients that are not checked, as many as the bytes are
-   * that came.
+   * Deliveries that came, each counted once; of clients that are not checked they are derived from
+   * the bytes that came.
    */
   readonly delivered: number;
-  /** Those that did not come and were told lost by the server. */
+  /** Deliveries that did not come, and that the server reported as lost. */
   readonly gapLost: number;
-  /** Those that did not come, and nobody said so. */
+  /** Deliveries that did not come without a report. */
   readonly lost: number;
-  /** What came to a checked client again, and in another order than its ids have. */
+  /** What came to a checked client again, and what came out of order. */
   readonly doubled: number;
   readonly outOfOrder: number;
-  /** Gaps that clients were told of. */
+  /** Gaps that were reported to clients. */
   readonly gaps: number;
   /** Clients of which every event was read, and those whose bytes were counted. */
   readonly checkedClients: number;
   readonly countedClients: number;
-  /** Counted ones that came back without knowing where they had been; they are in no figure. */
+  /** Counted clients that came back without knowing their position; no figure has them. */
   readonly unplacedClients: number;
-  /** Clients to which each of these happened, and what the one that lost most lost. */
+  /** Clients that each of these happened to, and the most that one client lost. */
   readonly losers: number;
   readonly doublers: number;
   readonly disordered: number;
@@ -116,7 +116,7 @@ export interface Books {
   readonly latencyUs: Histogram;
   /** From the answer to a publish until a checked client had the event; empty without a window. */
   readonly acceptToDeliverUs: Histogram;
-  /** What became of a herd, see messages.ts. */
+  /** What became of a herd, see {@link Part}. */
   readonly herd: Part['herd'];
   readonly mix: MixBooks;
   /** Why clients were cut off. */
@@ -134,7 +134,7 @@ export interface MixBooks {
   readonly stalled: { readonly clients: number; readonly cutOff: number };
 }
 
-/** The part of a process that has no clients of a kind: nothing of everything. */
+/** The part of a process that checks no client. */
 export const NO_CHECKED: Part['checked'] = {
   clients: 0,
   delivered: 0,

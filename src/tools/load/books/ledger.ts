@@ -31,11 +31,11 @@ export interface Window {
   readonly untilUs: number;
 }
 
-/** One writer for each fact: clients call {@link Ledger.deliver}. Rows are clients. */
+/** Rows are clients. Only {@link Ledger.deliver} writes to it. */
 export class Ledger {
   readonly rows: number;
   readonly latencyUs: Histogram = createHistogram();
-  /** Latencies since the owner emptied it: those of one second. */
+  /** Latencies since its owner reset it: those of one second. */
   readonly secondUs: Histogram = createHistogram(2);
   /** Events that came to a client for the first time, over all clients. */
   delivered = 0;
@@ -178,7 +178,7 @@ export class Ledger {
     return histogram;
   }
 
-  /** Gives back what WebAssembly holds. */
+  /** Frees what WebAssembly holds. */
   close(): void {
     this.latencyUs.destroy();
     this.secondUs.destroy();

@@ -1,6 +1,6 @@
 /**
  * One client of a run: its connection, its place in the books, and how it ends. How it is served is
- * its subclass's.
+ * up to the subclass.
  */
 
 import type { Socket } from 'node:net';
@@ -15,11 +15,11 @@ import type { Role } from './mix.js';
 export interface Tally {
   /** Bytes received, heads and framing included. */
   bytes: number;
-  /** Times that bytes came. */
+  /** Reads that returned bytes. */
   reads: number;
   /**
-   * Events of lines whose every event is read, and the bytes that they took; what a line begins
-   * with is left out.
+   * Events of lines whose every event is read, and the bytes that they took, without what a line
+   * begins with.
    */
   checkedEvents: number;
   checkedBytes: number;
@@ -29,9 +29,9 @@ export interface Tally {
   countedBytes: number;
   /** Heartbeats of normal clients whose every event is read. */
   heartbeats: number;
-  /** Lines that the server said it ends. */
+  /** Lines whose end the server announced. */
   ends: number;
-  /** Clients that were sent what no server should send. */
+  /** Clients that received what no server should send. */
   damaged: number;
   requests: number;
   answers: number;
@@ -44,7 +44,8 @@ export interface Tally {
   /** Times that a client dropped its connection and subscribed again where it had left off. */
   returns: number;
   /**
-   * Times that one that came back was refused, or lost its connection again, and tried once more.
+   * Times that a client that came back was refused, or lost its connection again, and tried once
+   * more.
    */
   refusedReturns: number;
 }
@@ -76,17 +77,17 @@ export interface SharedContext {
   readonly target: Target;
   readonly format: EventFormat;
   readonly tally: Tally;
-  /** True when clients come back in this run, so that each must know where it is. */
+  /** True when clients come back in this run, so that each must know its position. */
   readonly comeBack: boolean;
-  /** What a slow client is read through, so that it is the most that it takes at once. */
+  /** The buffer that slow clients are read through; its size is the most they read at once. */
   readonly slowBuffer: Buffer;
-  /** The client is owed everything that is published from now on. Called once. */
+  /** From now on the client is owed everything that is published. Called once. */
   joined(client: Client): void;
   /** The client has come back. */
   returned(client: Client): void;
   /**
-   * The client of long-poll has been answered: it polls again when what has come has been read, or
-   * when it is ordered to.
+   * The client of long-poll has been answered. It polls again when everything that has come is
+   * read, or when it is ordered to.
    */
   pollSoon(client: { poll(): void }, isEmpty: boolean): void;
   /** The client was refused or cut off, and does not come back. Called once. */
@@ -99,7 +100,7 @@ const JOINED = 1;
 const RETURNING = 2;
 const OVER = 3;
 
-/** How long a client that came back and was refused waits until it tries again. */
+/** How long a client that was refused when it came back waits until it tries again. */
 const RETURN_PAUSE_MS = 1000;
 
 const NO_GAPS: readonly ReportedGap[] = [];
@@ -111,13 +112,13 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   /** Where its events are booked; undefined when they are not. */
   ledger: Ledger | undefined;
   bookRow = 0;
-  /** Gaps that it was told of in this round. */
+  /** Gaps that were reported to it in this round. */
   gaps: readonly ReportedGap[] = NO_GAPS;
   /** It dropped its connection in this round. */
   wasAway = false;
   /**
-   * It did so in a herd; when it was back from that, and when it got the last event that was due
-   * before; 0 when it has not yet.
+   * It did so in a herd; when it was back, and when it got the last event that was due before that;
+   * 0 for not yet.
    */
   wasInHerd = false;
   herdBackAtUs = 0;
@@ -126,20 +127,20 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   wireBytes = 0;
   protected readonly shared: SharedContext;
   protected socket: Socket | undefined;
-  /** Why the server ends the line, when it has said so. */
+  /** Why the server ends the line, where it has said so. */
   protected endCode: string | undefined;
-  /** Id of the last event; NaN where it is `#place` that counts. */
+  /** Id of the last event; NaN where `#place` is what counts. */
   protected lastId = Number.NaN;
   /** Events that must have come before it counts as subscribed. */
   protected owedFirst = 0;
-  /** A place to go on from, as the server wrote it. */
+  /** A position to continue from, as the server wrote it. */
   #place: string | undefined;
   #answers = new AnswerReader(this);
   #state = CONNECTING;
   #readsOn = true;
-  /** It has not left by itself since a herd. */
+  /** It last left in a herd. */
   #isHerding = false;
-  /** When the bytes came that are being read. */
+  /** When the bytes that are being read came. */
   #atUs = 0;
 
   constructor(row: number, role: Role, shared: SharedContext) {
@@ -153,13 +154,13 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.connect();
   }
 
-  /** Is to begin after an id, and to count as subscribed when so many events have come. */
+  /** It begins after an id, and counts as subscribed when so many events have come. */
   expectReplay(afterId: number, events: number): void {
     this.lastId = afterId;
     this.owedFirst = events;
   }
 
-  /** A round begins: what was before is in no book. */
+  /** A round begins: everything before it is forgotten. */
   begin(ledger: Ledger | undefined, bookRow: number): void {
     this.ledger = ledger;
     this.bookRow = bookRow;
@@ -171,9 +172,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.wireBytes = 0;
   }
 
-  /**
-   * Drops its connection and subscribes again where it left off. False when it has none to drop.
-   */
+  /** Drops its connection and subscribes again where it left off. False when it has none. */
   comeBack(inHerd: boolean): boolean {
     if (this.#state !== JOINED) return false;
     this.#state = RETURNING;
@@ -185,12 +184,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     return true;
   }
 
-  /** Reads on, where it is a client that reads slowly. */
+  /** Lets a slow client read on. */
   resume(): void {
     this.socket?.resume();
   }
 
-  /** Ends it from this side; what still comes counts no more. */
+  /** Ends it from this side; what still comes is not counted. */
   stop(): void {
     if (this.#state === OVER) return;
     const wasJoined = this.isJoined;
@@ -230,12 +229,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     return Number.isNaN(this.lastId) ? this.#place : String(this.lastId);
   }
 
-  /** The same as an id; NaN where it is none. */
+  /** The same as an id; NaN where it is no id. */
   protected get continuesAfterId(): number {
     return Number(this.continuesAfter ?? Number.NaN);
   }
 
-  /** False once it is to read nothing more until it is let. */
+  /** False when it must read nothing until `resume`. */
   protected get readsOn(): boolean {
     return this.#readsOn;
   }
@@ -269,7 +268,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     }
   }
 
-  /** It goes no further. One that was coming back tries again, as a browser does. */
+  /** It gives up. A client that was coming back tries again, as a browser does. */
   protected fail(reason: string): void {
     if (this.#state === OVER) return;
     if (this.#state === RETURNING) {
@@ -288,7 +287,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     if (this.#state === RETURNING) this.reconnect();
   }
 
-  /** Drops the connection and hears no more of it. */
+  /** Drops the connection and ignores what it still reports. */
   #abandon(): void {
     const { socket } = this;
     this.socket = undefined;
@@ -300,7 +299,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     const { tally } = this.shared;
     tally.bytes += byteCount;
     tally.reads++;
-    // The clock is read only for those who note when something came.
+    // Only checked clients record when something came.
     if (this.ledger !== undefined) {
       this.#atUs = nowUs();
       this.wireBytes += byteCount;
@@ -345,7 +344,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.lastId = Number.NaN;
   }
 
-  /** The connection is gone, and the client did not end it. */
+  /** The connection is gone, and not by this client. */
   protected lost(reason: string): void {
     this.fail(reason);
   }

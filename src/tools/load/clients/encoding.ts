@@ -1,7 +1,6 @@
 /**
- * Reads the events out of what a server sends: an event stream, NDJSON lines or a poll's objects.
- * The events of the run, which are nearly all, are read where they stand; whatever else comes is
- * taken apart as text.
+ * Reads the events in what a server sends: an event stream, rows of NDJSON or the array of a poll.
+ * Events of the run, which are nearly all, are read in place; everything else is parsed as text.
  */
 
 import { dueUsOf, isOfRun, sequenceOf } from './event.js';
@@ -10,31 +9,30 @@ const ZERO = 0x30;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** What a client is told by its reader. */
+/** What a reader reports to its client. */
 export interface EventSink {
   /**
-   * An event of the run; `dueUs` as in event.ts. `id` is NaN where it is no number, or where the
-   * server gives none.
+   * An event of the run; `dueUs` as in event.ts. `id` is NaN where the server gives none, or none
+   * that is a number.
    */
   event(id: number, sequence: number, dueUs: number): void;
   /**
-   * Events with ids between the two are lost, says the server. An end that it does not know is
+   * The server reports events with ids between the two as lost. An end that it does not know is
    * null.
    */
   gap(after: number | null, before: number | null): void;
-  /** The server says that it ends the line. */
+  /** The server announces that it ends the line. */
   ended(code: string): void;
-  /** The server says that it is still there. */
+  /** The server shows that it is still there. */
   heartbeat(): void;
   /**
-   * A place to continue from: one without an event, or the id of the event that follows, where that
-   * is no number. An event stream of Holdline begins with one; one that was refused for now does
-   * not.
+   * A position to continue from: one without an event, or the id of the next event where that is no
+   * number. An event stream of Holdline begins with one, unless it is a refusal.
    */
   position(id: string): void;
 }
 
-/** What the events of a run look like; `channel` is without its slash. */
+/** What identifies the events of a run; `channel` has no slash. */
 export interface EventShape {
   readonly run: string;
   readonly channel: string;
@@ -44,19 +42,19 @@ export interface EventShape {
 /** How a stream writes events. */
 export interface Encoding {
   /**
-   * What stands before an event's id, between it and the data, and after the data, when the event
-   * is one of the run.
+   * The text before the id of an event of the run, between its id and its data, and after its
+   * data.
    */
   layout(
     this: void,
     shape: EventShape,
   ): { readonly before: string; readonly between: string; readonly after: string };
   /**
-   * Where the block or line that begins at `start` ends, its separator included; −1 when that has
+   * Where the block or row that begins at `start` ends, its separator included; −1 when its end has
    * not come.
    */
   end(this: void, source: Buffer, start: number, end: number): number;
-  /** Reads one block or line, with its separator. Throws when it is neither. */
+  /** Reads one block or row, with its separator. Throws when it is neither. */
   read(this: void, text: string, shape: EventShape, sink: EventSink): void;
 }
 
@@ -85,7 +83,7 @@ export const NDJSON: Encoding = {
   },
 };
 
-/** The array that a poll is answered with, always whole; nearly always it has one event. */
+/** The array that a poll is answered with, read when it is whole; it mostly has one event. */
 export const POLL: Encoding = {
   layout: ({ channel }) => ({
     before: '[{"id":',
@@ -102,8 +100,8 @@ export const POLL: Encoding = {
 };
 
 /**
- * A block ends with an empty line; lines end with LF or CRLF. (A bare CR, which the standard
- * allows, is written by nobody.)
+ * A block ends with an empty text line; text lines end with LF or CRLF. (The standard also allows a
+ * bare CR, which no server writes.)
  */
 function endOfBlock(source: Buffer, start: number, end: number): number {
   let at = start;
@@ -118,12 +116,12 @@ function endOfBlock(source: Buffer, start: number, end: number): number {
 function readBlock(block: string, shape: EventShape, sink: EventSink): void {
   if (block.startsWith(':')) sink.heartbeat();
   const fields = new Map<string, string>();
-  for (const line of block.split(/\r?\n/)) {
-    const colon = line.indexOf(':');
-    const name = colon < 0 ? line : line.slice(0, colon);
+  for (const row of block.split(/\r?\n/)) {
+    const colon = row.indexOf(':');
+    const name = colon < 0 ? row : row.slice(0, colon);
     if (!['', 'id', 'event', 'data', 'retry'].includes(name))
-      throw new Error(`no line of an event stream: ${JSON.stringify(line)}`);
-    const value = line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
+      throw new Error(`no line of an event stream: ${JSON.stringify(row)}`);
+    const value = row.slice(colon + (row[colon + 1] === ' ' ? 2 : 1));
     const before = name === 'data' ? fields.get(name) : undefined;
     fields.set(name, before === undefined ? value : `${before}\n${value}`);
   }
@@ -150,7 +148,7 @@ function readGap(
   sink.gap(typeof after === 'number' ? after : null, typeof before === 'number' ? before : null);
 }
 
-/** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
+/** An object of NDJSON or of a poll. Throws when it is none that a server sends. */
 export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
   const { gap, end, id, data } = value as {
     gap?: object;
@@ -165,7 +163,7 @@ export function readObject(value: unknown, shape: EventShape, sink: EventSink): 
   if (id !== undefined) readData(Number(id), data, shape, sink);
 }
 
-/** Events of others are on the channel, too, and none of the run's business. */
+/** The channel may have other events, too; they are skipped. */
 function readData(
   id: number,
   data: unknown,
@@ -184,23 +182,23 @@ function readData(
 }
 
 /**
- * The longest block or line that is put together from parts: the largest event, with every
- * character escaped.
+ * The longest block or row that is put together from parts: the largest event with every character
+ * escaped.
  */
 const CARRY_BYTES = 16 * 1024 * 1024;
 
 /**
- * An encoding with the events of a run, one object for all readers of a process. A new run is
- * written into it.
+ * An encoding and the events of a run, one object for all readers of a process. A new run
+ * overwrites it.
  */
 export interface EventFormat {
   encoding: Encoding;
   shape: EventShape;
-  /** What stands before an event's id. */
+  /** The bytes before an event's id. */
   before: Buffer;
-  /** What stands between the id and the data. */
+  /** The bytes between the id and the data. */
   between: Buffer;
-  /** What stands after the data. */
+  /** The bytes after the data. */
   after: Buffer;
 }
 
@@ -220,7 +218,7 @@ export function formatOf(encoding: Encoding, shape: EventShape): EventFormat {
 export class EventReader {
   readonly #format: EventFormat;
   readonly #sink: EventSink;
-  /** A block or line of which the end has not come. */
+  /** A block or row whose end has not come. */
   #carry: Buffer | undefined;
 
   constructor(format: EventFormat, sink: EventSink) {
@@ -228,7 +226,7 @@ export class EventReader {
     this.#sink = sink;
   }
 
-  /** True when what has come ends with an event or line. */
+  /** True when what has come ends with a whole block or row. */
   get isBetweenEvents(): boolean {
     return this.#carry === undefined;
   }
@@ -257,8 +255,7 @@ export class EventReader {
   }
 
   /**
-   * The end of the event of the run that begins here and is here as a whole; −1 when it is anything
-   * else.
+   * The end of the event of the run that begins here, if all of it is here; −1 for anything else.
    */
   #event(source: Buffer, start: number, end: number): number {
     const { shape, before, between, after } = this.#format;
@@ -281,7 +278,7 @@ export class EventReader {
     return dataEnd + after.length;
   }
 
-  /** The end of the block or line that begins here; −1 when it is not all here. */
+  /** The end of the block or row that begins here; −1 when it is not all here. */
   #block(source: Buffer, start: number, end: number): number {
     const { encoding, shape } = this.#format;
     const next = encoding.end(source, start, end);
@@ -291,9 +288,9 @@ export class EventReader {
 }
 
 /**
- * The id of the event of the run with which the bytes end, for a reader that looks at nothing else;
- * NaN when they end with anything else, or when the event begins before them. Costs the same for
- * any number of bytes.
+ * The id of the event of the run that the bytes end with, for a client that reads nothing else; NaN
+ * when they end with anything else, or when the event begins before them. The cost does not depend
+ * on the number of bytes.
  */
 export function lastIdIn(
   { shape, between, after }: EventFormat,
@@ -316,7 +313,7 @@ export function lastIdIn(
     if (!(digit >= 0 && digit <= 9)) break;
     id += digit * scale;
   }
-  // An id that begins where the bytes begin may have begun before them.
+  // An id at the very beginning of the bytes may have begun before them.
   return digits === 0 || idEnd - digits === start || !isOfRun(source, data, shape.run)
     ? Number.NaN
     : id;

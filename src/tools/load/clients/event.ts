@@ -1,7 +1,4 @@
-/**
- * The events of a run: data that carries, at fixed places, which run it is of, which event it is
- * and when it was due.
- */
+/** The events of a run: data with the run, the event's number and its due time at fixed places. */
 
 import { randomBytes } from 'node:crypto';
 
@@ -12,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 const SEQUENCE_DIGITS = 10;
 const DUE_DIGITS = 16;
 
-/** Characters of the token that tells the events of one run from all others on the channel. */
+/** Characters of the token that the events of one run share. */
 const RUN_CHARACTERS = 8;
 
 /** `<run> <sequence> <due> `: offsets in the data. Padding follows. */
@@ -24,8 +21,8 @@ const ZERO = 0x30;
 const LETTER_A = 0x61;
 
 /**
- * Data for the events of a run, `sizeBytes` of letters, digits and spaces, which stand in JSON as
- * they are. The padding is not one repeated letter, lest something on the way compress it.
+ * Data for the events of a run: `sizeBytes` of letters, digits and spaces, which JSON does not
+ * escape. The padding is not one repeated letter, so that nothing on the way compresses it well.
  */
 export function eventData(run: string, sizeBytes: number): Buffer {
   const data = Buffer.alloc(sizeBytes, ' ');
@@ -35,7 +32,7 @@ export function eventData(run: string, sizeBytes: number): Buffer {
   return data;
 }
 
-/** Writes which event this is and when it is due into data that stands at `offset`. */
+/** Writes the event's number and its due time into the data at `offset`. */
 export function stampEvent(target: Buffer, offset: number, sequence: number, dueUs: number): void {
   writeDigits(target, offset + SEQUENCE_AT, SEQUENCE_DIGITS, sequence);
   writeDigits(target, offset + DUE_AT, DUE_DIGITS, Math.round(dueUs));
@@ -46,19 +43,19 @@ export function newRun(): string {
   return randomBytes(RUN_CHARACTERS / 2).toString('hex');
 }
 
-/** True when the data that stands at `offset` is of the run, as far as its token tells. */
+/** True when the data at `offset` begins with the run's token. */
 export function isOfRun(source: Buffer, offset: number, run: string): boolean {
   for (let at = 0; at < RUN_CHARACTERS; at++)
     if (source[offset + at] !== run.charCodeAt(at)) return false;
   return true;
 }
 
-/** Which event it is, of data that stands at `offset`; NaN when there is something else. */
+/** The event's number in the data at `offset`; NaN when it is no such data. */
 export function sequenceOf(source: Buffer, offset: number): number {
   return readDigits(source, offset + SEQUENCE_AT, SEQUENCE_DIGITS);
 }
 
-/** When it was due, in µs of {@link nowUs}; NaN when there is something else. */
+/** When the event was due, in µs of clock.ts; NaN when it is no such data. */
 export function dueUsOf(source: Buffer, offset: number): number {
   return readDigits(source, offset + DUE_AT, DUE_DIGITS);
 }

@@ -1,6 +1,6 @@
 /**
- * A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from
- * the position of the last answer.
+ * A client that polls from the position of the last answer: at once (long-poll), or when it is its
+ * turn (short-poll).
  */
 
 import { Client, type SharedContext } from './client.js';
@@ -11,20 +11,20 @@ import type { Role } from './mix.js';
 /** Events an answer may have. */
 const LIMIT = 1000;
 
-/** How long the server may wait with an answer to a long-poll, s. */
+/** How long the server may hold a long-poll, s. */
 const WAIT_SECONDS = 25;
 
-/** How long a poll that was refused for now waits when the answer does not say. */
+/** How long a client that was refused for now waits when the answer does not say how long. */
 const RETRY_MS = 1000;
 
 /**
- * How long to wait after the nth connection in a row that was lost without an answer, and how many
- * may be.
+ * The pause grows by so much with each connection in a row that is lost without an answer; so many
+ * may be lost.
  */
 const RECONNECT_MS = 100;
 const RECONNECTS = 5;
 
-/** Comes back over lost connections, as a browser would: the position is in its request. */
+/** Polls again over a new connection when one is lost, as a browser would. */
 export class PollClient extends Client {
   readonly #isLong: boolean;
   readonly #reader: EventReader;
@@ -39,12 +39,12 @@ export class PollClient extends Client {
     this.#reader = new EventReader(shared.format, this);
   }
 
-  /** Learns the position from which everything is owed: a first poll that does not wait. */
+  /** A first poll that does not wait finds the position from which everything is owed. */
   override start(): void {
     this.poll();
   }
 
-  /** Polls, unless an answer is still awaited. */
+  /** Polls, unless a poll is under way. */
   poll(): void {
     if (this.#isPolling || this.isOver) return;
     this.#isPolling = true;
@@ -92,7 +92,7 @@ export class PollClient extends Client {
     const position = headers.get('holdline-position');
     if (position === undefined || !/^\d{1,16}$/.test(position))
       throw new Error(`an answer to a poll has no Holdline-Position`);
-    // Nothing, or an array without an event.
+    // Either no body, or an empty array.
     const isEmpty = body.length <= 2;
     if (isEmpty) tally.emptyAnswers++;
     else this.#reader.feed(body, 0, body.length);
@@ -113,8 +113,8 @@ export class PollClient extends Client {
   }
 
   /**
-   * A keep-alive connection ends when the server closes it, maybe just when the next poll is sent;
-   * the poll is sent again then.
+   * The server may close a keep-alive connection just when the next poll is sent; the poll is then
+   * sent again.
    */
   protected override lost(reason: string): void {
     if (!this.#isPolling) return;
@@ -124,7 +124,7 @@ export class PollClient extends Client {
     else this.#later((this.#lostInARow - 1) * RECONNECT_MS);
   }
 
-  /** What it had asked for went with the connection. */
+  /** Its poll was lost with the connection. */
   protected override reconnect(): void {
     clearTimeout(this.#pause);
     this.#isPolling = true;

@@ -1,11 +1,11 @@
-/** A client on an event stream or on NDJSON lines over HTTP. */
+/** A client on an event stream, or on a stream of NDJSON. */
 
 import { SSE } from './encoding.js';
 import type { Target } from './connection.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
-/** How a stream is asked for. */
+/** The request for a stream. */
 export function streamRequest(
   { path, authority }: Target,
   isSse: boolean,
@@ -17,8 +17,8 @@ export function streamRequest(
 }
 
 /**
- * Reads until the server ends the stream; it does not come back then, since what it misses is what
- * a run is to find.
+ * Reads until the server ends the stream. It does not come back then, so that the run counts what it
+ * misses.
  */
 export class StreamClient extends LineClient {
   opened(): void {
@@ -30,7 +30,7 @@ export class StreamClient extends LineClient {
     if (status !== 200) return false;
     const position = headers.get('holdline-position');
     if (position !== undefined) this.position(position);
-    // An event stream that is refused for now has the same head; it ends in the same bytes.
+    // A refusal of an event stream has the same head, and ends in the same bytes.
     this.answered();
     return true;
   }

@@ -1,6 +1,6 @@
 /**
  * A client on a WebSocket: the handshake, the frames of RFC 6455 that a server sends, and the few
- * that a reader answers with.
+ * that a client answers with.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
@@ -8,7 +8,7 @@ import type { Target } from './connection.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
-/** RFC 6455, 1.3: a server shows that it has read the key. */
+/** RFC 6455, 1.3: the answer proves that the server has read the key. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 const CONTINUATION = 0x0;
@@ -24,7 +24,7 @@ const CONTROL_BYTES = 125;
 
 /** What the frames of a server mean. */
 export interface FrameSink {
-  /** Bytes of a text message, as they arrive. They are gone after the call. */
+  /** Bytes of a text message, as they arrive. They are valid during the call. */
   text(bytes: Buffer, start: number, end: number): void;
   /** A text message is complete. */
   textEnd(): void;
@@ -32,7 +32,7 @@ export interface FrameSink {
   close(code: number | undefined, reason: string): void;
 }
 
-/** Bytes of a frame's head: two, a length of up to eight more. Frames of a server carry no mask. */
+/** Bytes of a frame's head: two, and up to eight of length. Frames of a server have no mask. */
 const HEAD_BYTES = 10;
 
 /** Reads the frames of a server, however they are cut. */
@@ -40,7 +40,7 @@ export class ServerFrameReader {
   readonly #sink: FrameSink;
   readonly #head = Buffer.alloc(HEAD_BYTES);
   #headBytes = 0;
-  /** Bytes of payload that are left; −1 while the head is read. */
+  /** Bytes of payload that are missing; −1 while the head is read. */
   #left = -1;
   #control: Buffer | undefined;
   /** True between the first and the last frame of a message. */
@@ -50,7 +50,7 @@ export class ServerFrameReader {
     this.#sink = sink;
   }
 
-  /** Reads what has come. Throws at what RFC 6455 forbids a server, and at binary messages. */
+  /** Reads what has come. Throws on what RFC 6455 forbids a server, and on binary messages. */
   feed(bytes: Buffer, start: number, end: number): void {
     let at = start;
     while (at < end) {
@@ -125,7 +125,7 @@ export class ServerFrameReader {
   }
 }
 
-/** Bytes of the head that begins so; 0 while that cannot be told. */
+/** Bytes of the head that begins so; 0 while its second byte is missing. */
 function headLength(head: Buffer, known: number): number {
   if (known < 2) return 0;
   const length = head[1]! & 0x7f;
@@ -142,7 +142,7 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
   return frame;
 }
 
-/** How a WebSocket is asked for; `key` is any 16 bytes in base64. */
+/** The request for a WebSocket; `key` is any 16 bytes in base64. */
 export function webSocketRequest(
   { path, authority }: Target,
   key: string,
@@ -190,7 +190,7 @@ export class WebSocketClient extends LineClient implements FrameSink {
   }
 
   textEnd(): void {
-    if (!this.isBetweenEvents) throw new Error('a message ends inside a line');
+    if (!this.isBetweenEvents) throw new Error('a message ends inside a row');
   }
 
   ping(payload: Buffer): void {
@@ -203,9 +203,9 @@ export class WebSocketClient extends LineClient implements FrameSink {
     this.fail(`the server closed the WebSocket: ${words}`);
   }
 
-  /** Says goodbye, or answers the server's; the server closes the connection then. */
+  /** Sends a close frame, or answers the server's; the server then closes the connection. */
   protected override leave(wasJoined: boolean): void {
-    // One that does not read would not see the answer.
+    // A client that does not read would not see the answer.
     if (!wasJoined || this.role !== 'normal') {
       this.drop();
       return;

@@ -2,13 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
-import { emptyTally, type Tally } from '../clients/client.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
 import { nowUs } from '../books/clock.js';
 import { CountingProcess, type LineBytes } from './counting-process.js';
-import type { Counts, Joined, OrderName, Orders, Replay } from './messages.js';
+import { totalsOf, type FleetTotals } from './totals.js';
+import type { Joined, OrderName, Orders, Replay } from './messages.js';
 import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import type { Published } from '../books/published.js';
 import { Seconds, type Second } from '../books/seconds.js';
@@ -81,25 +81,6 @@ export interface FleetOpened {
   /** When the first connect began, and when the last client was subscribed. */
   readonly firstConnectUs: number;
   readonly lastJoinUs: number;
-}
-
-/** How all processes stand together. */
-export interface FleetTotals {
-  /** Clients that are subscribed. */
-  readonly joined: number;
-  readonly returning: number;
-  readonly checkedClients: number;
-  readonly checkedDelivered: number;
-  /** Different events that any client of the process that has seen most was given. */
-  readonly sequencesSeen: number;
-  /**
-   * Events that came in this round; to clients that are not checked, as many as the bytes are that
-   * came.
-   */
-  readonly delivered: number;
-  readonly tally: Tally;
-  /** Of each process, as `pids` has them. */
-  readonly processes: readonly Counts[];
 }
 
 /** What `settle` waits for. */
@@ -394,24 +375,4 @@ export class Fleet {
   ): Promise<Orders[Name]['answer'][]> {
     return Promise.all(this.#processes.map((one, nth) => one.ask(order, bodyOf(nth))));
   }
-}
-
-function totalsOf(parts: readonly (Counts | undefined)[]): FleetTotals {
-  const known = parts.filter((part) => part !== undefined);
-  const sum = (of: (counts: Counts) => number): number =>
-    known.reduce((total, counts) => total + of(counts), 0);
-  const tally = emptyTally();
-  for (const counts of known) {
-    for (const name of Object.keys(tally) as (keyof Tally)[]) tally[name] += counts.tally[name];
-  }
-  return {
-    joined: sum(({ joined }) => joined),
-    returning: sum(({ returning }) => returning),
-    checkedClients: sum(({ checkedClients }) => checkedClients),
-    checkedDelivered: sum(({ checkedDelivered }) => checkedDelivered),
-    delivered: sum(({ delivered }) => delivered),
-    sequencesSeen: Math.max(0, ...known.map(({ sequencesSeen }) => sequencesSeen)),
-    tally,
-    processes: known,
-  };
 }

@@ -1,7 +1,8 @@
 /** A run: connects the clients, plays one round, and says what it came to. */
 
 import { findTarget, RunFailure } from '../clients/connection.js';
-import { Fleet, type FleetTotals } from '../processes/fleet.js';
+import { Fleet } from '../processes/fleet.js';
+import type { FleetTotals } from '../processes/totals.js';
 import { eventsOf, mixOf, type LoadSettings } from '../options.js';
 import { ProcessMeter } from '../processes/process-meter.js';
 import { Round, type RoundOutcome, type RoundPhase } from './round.js';
