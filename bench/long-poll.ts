@@ -45,7 +45,9 @@ export interface PollWindow {
   cpuSeconds: number;
 }
 
-/** All but the empty answers and the reconnects must be zero on a server that keeps its promises. */
+/**
+ * All but the empty answers and the reconnects must be zero on a server that keeps its promises.
+ */
 export interface PollCheck {
   lost: number;
   doubled: number;

@@ -1,6 +1,6 @@
 /**
- * The program in C that holds most lines of a bench, against a server whose every byte is known: what
- * it counts, what it answers, and what it refuses in words.
+ * The program in C that holds most lines of a bench, against a server whose every byte is known:
+ * what it counts, what it answers, and what it refuses in words.
  */
 
 import { once } from 'node:events';

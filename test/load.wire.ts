@@ -209,7 +209,7 @@ describe('a run that cannot be', () => {
     const { status, stdout, stderr } = await failed(words(`--url ${server.url}/c --connections 3`));
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(
-      /^holdline: it may not publish \(401 HOLDLINE_UNAUTHORIZED: .*\): give the server's key with --publish-key, or start the server with --open-publish\n$/,
+      /^holdline: publishing is not allowed \(401 HOLDLINE_UNAUTHORIZED: .*\): give the server's key with --publish-key, or start the server with --open-publish\n$/,
     );
   });
 
@@ -235,7 +235,7 @@ describe('a run that cannot be', () => {
   it.each([
     [
       'sse',
-      /could subscribe, the next could not: refused for now, by a stream without a position that ended at once: the server is full/,
+      /could subscribe, the next could not: refused for now: the stream has no position and ended at once; the server is full/,
     ],
     ['ndjson', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
     ['ws', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
@@ -423,7 +423,7 @@ describe.concurrent('a server that errs', () => {
       report: { published: 0, expected: 0, latencyMs: { p50: null, max: null } },
     });
     expect(stderr).toContain(
-      'holdline: the server took no event\nholdline: 20 events were refused: 429\n',
+      'holdline: the server accepted no event\nholdline: 20 events were refused: 429\n',
     );
   });
 

@@ -1,4 +1,4 @@
-/** `holdline load`: reads its options, lets the run go, and prints what it came to. */
+/** `holdline load`: reads its options, plays the run, and prints its report. */
 
 import process from 'node:process';
 import { RunFailure } from './clients/connection.js';
@@ -12,10 +12,10 @@ import { Run } from './run/run.js';
 const EXIT_FLAWLESS = 0;
 const EXIT_FLAWED = 1;
 
-/** One Ctrl-C may arrive twice, from the terminal and from a parent such as npm; it is one wish. */
+/** Ctrl-C may arrive twice, from the terminal and from a parent such as npm; it counts once. */
 const SAME_SIGNAL_MS = 100;
 
-/** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
+/** Runs the command; returns the exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runLoad(
   args: readonly string[],
   surroundings: LoadSurroundings,
@@ -44,11 +44,11 @@ export async function runLoad(
   }
 }
 
-function onSignals(wish: () => void): () => void {
+function onSignals(stop: () => void): () => void {
   let lastMs = -Infinity;
   const onSignal = (): void => {
     const now = performance.now();
-    if (now - lastMs > SAME_SIGNAL_MS) wish();
+    if (now - lastMs > SAME_SIGNAL_MS) stop();
     lastMs = now;
   };
   process.on('SIGINT', onSignal);

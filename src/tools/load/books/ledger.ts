@@ -67,7 +67,9 @@ export class Ledger {
   readonly #delivered: Uint32Array;
   readonly #doubled: Uint32Array;
   readonly #outOfOrder: Uint32Array;
-  /** When each event came, row after row, 0 for never, and under which id; empty without a window. */
+  /**
+   * When each event came, row after row, 0 for never, and under which id; empty without a window.
+   */
   readonly #deliveredUs: Float64Array;
   readonly #ids: Float64Array;
   #idConflicts = 0;

@@ -81,8 +81,8 @@ function localAddress(address: string, row: number): string | undefined {
 }
 
 /**
- * Where the URL's server is: a connection that is dropped again finds out whether it listens, and at
- * which of the host's addresses. Throws {@link RunFailure} when it does not.
+ * Where the URL's server is: a connection that is dropped again finds out whether it listens, and
+ * at which of the host's addresses. Throws {@link RunFailure} when it does not.
  */
 export async function findTarget({ hostname, port, host, pathname, search }: URL): Promise<Target> {
   const portNumber = port === '' ? 80 : Number(port);

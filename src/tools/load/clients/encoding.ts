@@ -120,7 +120,7 @@ function readBlock(block: string, shape: EventShape, sink: EventSink): void {
     const colon = row.indexOf(':');
     const name = colon < 0 ? row : row.slice(0, colon);
     if (!['', 'id', 'event', 'data', 'retry'].includes(name))
-      throw new Error(`no line of an event stream: ${JSON.stringify(row)}`);
+      throw new Error(`not a field of an event stream: ${JSON.stringify(row)}`);
     const value = row.slice(colon + (row[colon + 1] === ' ' ? 2 : 1));
     const before = name === 'data' ? fields.get(name) : undefined;
     fields.set(name, before === undefined ? value : `${before}\n${value}`);
@@ -157,7 +157,7 @@ export function readObject(value: unknown, shape: EventShape, sink: EventSink): 
     data?: unknown;
   };
   if (gap === undefined && end === undefined && id === undefined)
-    throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
+    throw new Error(`not an event: ${JSON.stringify(value).slice(0, 200)}`);
   if (gap !== undefined) readGap(gap, sink);
   if (end !== undefined) sink.ended(String(end.code));
   if (id !== undefined) readData(Number(id), data, shape, sink);

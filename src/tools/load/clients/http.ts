@@ -54,8 +54,8 @@ const HEAD_END = '\r\n\r\n';
 const HEAD_BYTES = 16 * 1024;
 
 /**
- * The largest body that is collected: the answer to a poll is at most 1 MiB and one more event, which
- * may have 1 MiB, too.
+ * The largest body that is collected: the answer to a poll is at most 1 MiB and one more event,
+ * which may have 1 MiB, too.
  */
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 

@@ -1,4 +1,6 @@
-/** The clients of a run: what kind they are, and which of them read slowly, not at all, or leave. */
+/**
+ * The clients of a run: what kind they are, and which of them read slowly, not at all, or leave.
+ */
 
 /** How clients are served. */
 export const CLIENT_KINDS = ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll'] as const;
@@ -36,8 +38,8 @@ export const NO_MIX: Mix = {
 const ROUNDING = 1e-9;
 
 /**
- * How many of the first `count` are in a share of all: evenly spread and rounded up, so that a small
- * share is at least one.
+ * How many of the first `count` are in a share of all: evenly spread and rounded up, so that a
+ * small share is at least one.
  */
 export function countIn(share: number, count: number): number {
   return Math.max(0, Math.ceil(share * count - ROUNDING));

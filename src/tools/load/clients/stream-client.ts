@@ -17,8 +17,8 @@ export function streamRequest(
 }
 
 /**
- * Reads until the server ends the stream. It does not come back then, so that the run counts what it
- * misses.
+ * Reads until the server ends the stream. It does not come back then, so that the run counts what
+ * it misses.
  */
 export class StreamClient extends LineClient {
   opened(): void {
@@ -45,7 +45,7 @@ export class StreamClient extends LineClient {
     else if (this.isJoined) this.fail('the server ended the stream');
     else
       this.fail(
-        'refused for now, by a stream without a position that ended at once: the server is full or draining',
+        'refused for now: the stream has no position and ended at once; the server is full or draining',
       );
   }
 }

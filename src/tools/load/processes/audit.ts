@@ -1,7 +1,4 @@
-/**
- * The balance of one process: what its clients were owed in a round, and what of it they were
- * given.
- */
+/** The balance of one process: what its clients were owed in a round, and what they were given. */
 
 import type { Client } from '../clients/client.js';
 import { packHistogram } from '../books/histogram.js';
@@ -10,14 +7,14 @@ import { LineClient } from '../clients/line-client.js';
 import type { Part } from '../books/books.js';
 import type { Published } from '../books/published.js';
 
-/** What an audit looks at. */
+/** What is audited. */
 export interface Audited {
-  /** The clients that took part. */
+  /** The clients of the round. */
   readonly clients: readonly Client[];
   readonly ledger: Ledger;
-  /** That of the slow ones. */
+  /** The one of the slow clients. */
   readonly slowLedger: Ledger;
-  /** What an event takes on a line, with its share of heartbeats. */
+  /** What an event takes on a line, its share of heartbeats included. */
   readonly bytesPerEvent: number;
   readonly cutOffSlow: number;
   readonly cutOffStalled: number;
@@ -161,7 +158,7 @@ function auditCounted(
   return { clients: clients.length - unplaced, delivered, gapLost, losers, mostLost, unplaced };
 }
 
-/** How many of the ids, which rise, are at most this one. */
+/** How many of the sorted ids are at most this one. */
 function countUpTo(ids: Float64Array, id: number): number {
   let low = 0;
   let high = ids.length;

@@ -14,7 +14,7 @@ interface Waiting {
   reject(this: void, error: Error): void;
 }
 
-/** One process; it ends with this one, however this one ends. */
+/** One process. It ends when this one does, however that ends. */
 export class ClientProcess {
   /** The newest that it has sent. */
   counts: Counts | undefined;
@@ -29,7 +29,7 @@ export class ClientProcess {
   /** Starts it, on one core where that is given: Linux with `taskset`. */
   constructor(core: number | undefined, onSlice: (slice: Slice) => void = () => {}) {
     this.#onSlice = onSlice;
-    // taskset replaces itself by the command, so that the pid is the client's own.
+    // taskset becomes the command, so that the pid is the client's own.
     const start =
       core === undefined
         ? {}
@@ -48,7 +48,7 @@ export class ClientProcess {
       this.#child.on('error', (error) => over(error.message));
       this.#child.on('exit', (code, signal) => over(signal ?? `exit code ${code}`));
     });
-    // It ends in the end, and then nobody waits for that.
+    // It also ends when all is done, and then nobody waits for this.
     this.gone.catch(() => {});
   }
 
@@ -57,7 +57,7 @@ export class ClientProcess {
   }
 
   /**
-   * Orders something. Rejects with a {@link RunFailure} when the process is gone, or could not do
+   * Gives an order. Rejects with a {@link RunFailure} when the process is gone or could not follow
    * it.
    */
   ask<Name extends OrderName>(

@@ -1,7 +1,4 @@
-/**
- * The clients of one process: connects them, keeps their books, sends them away and back, and tells
- * how they stand.
- */
+/** The clients of one process: connects them, keeps their books, makes them leave and come back. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,13 +28,10 @@ import { StreamClient } from '../clients/stream-client.js';
 import { inTurns } from './turns.js';
 import { WebSocketClient } from '../clients/websocket-client.js';
 
-/** Clients of all processes between their connect and their place: an accept queue holds 512. */
+/** Clients of all processes that connect at the same time: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;
 
-/**
- * How long connecting may go without a client that gets its place, while there is one that waits
- * for it.
- */
+/** How long connecting may go on without a client that is subscribed, while one waits for it. */
 const CONNECT_STALL_MS = 10_000;
 
 /** How long goodbyes may take. */
@@ -52,18 +46,18 @@ const UPDATE_MS = 250;
 /** How often the loop's lateness is sampled. */
 const LAG_RESOLUTION_MS = 10;
 
-/** What a slow client takes at once: its share of this time, though not less than the bytes. */
+/** What a slow client reads at once: what it may in this time, but no less than so many bytes. */
 const SLOW_STEP_MS = 100;
 const SLOW_STEP_BYTES = 256;
 
 const MINUTE_US = 60e6;
 
-/** Digits of an id that counts from a clock in microseconds. */
+/** Digits of an id that begins with a clock in microseconds. */
 const ID_BYTES = 16;
 
 const ENCODINGS = { sse: SSE, ndjson: NDJSON, ws: NDJSON, 'long-poll': POLL, 'short-poll': POLL };
 
-/** What a process does for its coordinator: a method for each order. */
+/** The clients of a process, with a method for each order of the coordinator. */
 export class Cohort implements SharedContext {
   readonly target: SharedContext['target'];
   readonly comeBack: boolean;
@@ -80,17 +74,17 @@ export class Cohort implements SharedContext {
   #repolls = true;
   #toPoll: { poll(): void }[] = [];
   #isHalted = false;
-  /** Why clients were cut off, since connecting or the round began. */
+  /** Why clients were cut off, since connecting or the round began; normal clients in a round. */
   #failures = new Map<string, number>();
-  /** Those who do not read normally, apart. */
+  /** Clients that do not read normally, and were cut off. */
   #cutOff = { slow: 0, stalled: 0 };
   #ledger = new Ledger(0, 0);
   #slowLedger = new Ledger(0, 0);
   #isInRound = false;
-  /** The round reports under which ids events came. */
+  /** The round checks under which ids events came. */
   #needsIds = false;
   #slicer: Slicer | undefined;
-  /** As the round began. */
+  /** When the round began. */
   #tallyBefore = emptyTally();
   #endReading: () => void = () => {};
   #endPolling: () => void = () => {};
@@ -136,7 +130,7 @@ export class Cohort implements SharedContext {
           ? count
           : Math.min(count, Math.floor((elapsedUs * ratePerSecond) / 1e6) + 1);
       for (; started < due && started - joined < atOnce; started++) fresh[started]!.start();
-      // One turn of the loop, so that those who have their place make room for the next at once.
+      // One turn of the loop, so that the next connect as soon as others are subscribed.
       await sleep(0);
       const before = joined;
       joined = this.#joins - joinsBefore;
@@ -157,7 +151,7 @@ export class Cohort implements SharedContext {
     this.#isHalted = true;
   }
 
-  /** Gives every client its place in new books. */
+  /** Opens new books, with a place for every client. */
   begin(round: RoundOrder): Counts {
     const { shape, events, startUs, window } = round;
     const { checkedShare, mix } = this.#options;
@@ -193,7 +187,7 @@ export class Cohort implements SharedContext {
     return this.counts();
   }
 
-  /** How things stand. */
+  /** What has happened so far. */
   counts(): Counts {
     const { rows, delivered, sequencesSeen } = this.#ledger;
     return {
@@ -209,7 +203,7 @@ export class Cohort implements SharedContext {
     };
   }
 
-  /** Sends all normal clients away at once. */
+  /** All normal clients leave at once, and come back. */
   herd(): void {
     for (const client of this.#clients) if (client.role === 'normal') this.#sendAway(client, true);
   }
@@ -221,12 +215,12 @@ export class Cohort implements SharedContext {
     for (const client of this.#clients) if (client instanceof PollClient) client.poll();
   }
 
-  /** Nobody is sent away any more. */
+  /** No client leaves by itself any more. */
   stay(): void {
     this.#endLeaving();
   }
 
-  /** What any client was given. */
+  /** What the clients were given. */
   seen(): Seen {
     const needsIds =
       this.#needsIds || this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
@@ -283,7 +277,7 @@ export class Cohort implements SharedContext {
 
   pollSoon(client: { poll(): void }, isEmpty: boolean): void {
     if (!this.#repolls && !isEmpty) return;
-    // What has come is not to be read late because of what is asked next.
+    // Everything that has come is read before the next polls are sent.
     if (this.#toPoll.length === 0) setImmediate(() => this.#pollAgain());
     this.#toPoll.push(client);
   }
@@ -298,8 +292,8 @@ export class Cohort implements SharedContext {
   }
 
   /**
-   * Events that came to normal clients in this round; of those who are not checked, as many as
-   * their bytes are.
+   * Events that came to normal clients in this round; for clients that are not checked they are
+   * derived from bytes.
    */
   get #delivered(): number {
     const bytes = this.tally.countedBytes - this.#tallyBefore.countedBytes;
@@ -307,8 +301,8 @@ export class Cohort implements SharedContext {
   }
 
   /**
-   * What an event takes on a line, as its checked clients saw it; before they saw any, as it is
-   * written with an id of many digits.
+   * What an event takes on a line, on average over checked clients; before they had any, computed
+   * with a long id.
    */
   get #bytesPerEvent(): number {
     const events = this.tally.checkedEvents - this.#tallyBefore.checkedEvents;
@@ -332,7 +326,7 @@ export class Cohort implements SharedContext {
     for (const client of clients) client.poll();
   }
 
-  /** Replays are booked, so that nothing in them is missed, doubled or out of order. */
+  /** Replays are booked: events in them may be missing, doubled or out of order. */
   #expectReplay(clients: readonly Client[], { afterId, events, published }: Replay): void {
     this.#ledger.close();
     this.#ledger = new Ledger(clients.length, published);
@@ -342,7 +336,7 @@ export class Cohort implements SharedContext {
     }
   }
 
-  /** Slow clients may read once in a while, each time what their buffer holds. */
+  /** Slow clients read from time to time, each time what their buffer holds. */
   #readSlowly(): void {
     this.#endReading();
     const slow = this.#clients.filter(({ role }) => role === 'slow');
@@ -355,7 +349,7 @@ export class Cohort implements SharedContext {
     );
   }
 
-  /** Each client's turn is spread evenly over the interval, over all processes. */
+  /** The clients of all processes take turns, evenly spread over the interval. */
   #pollInTurns({ startUs, clients }: RoundOrder): void {
     const pollers = this.#clients.filter((client) => client instanceof PollClient);
     if (pollers.length === 0) return;
@@ -369,7 +363,7 @@ export class Cohort implements SharedContext {
     );
   }
 
-  /** A share of the clients leaves in a minute and comes back, one after the other. */
+  /** A share of the clients leaves in each minute and comes back, one after the other. */
   #leaveInTurns(clients: readonly Client[], startUs: number, sharePerMinute: number): void {
     const stepUs = MINUTE_US / (sharePerMinute * clients.length);
     this.#endLeaving = inTurns(

@@ -14,15 +14,15 @@ import { streamRequest } from '../clients/stream-client.js';
 import { webSocketRequest } from '../clients/websocket-client.js';
 import type { Counts, Joined, Replay } from './messages.js';
 
-/** Lines between their connect and their subscription: below uWebSockets.js's accept queue of 512. */
+/** Lines that connect at the same time: fewer than uWebSockets.js's accept queue of 512. */
 export const CONNECTS_AT_ONCE = 256;
 
-/** Any 16 bytes: the answer to the key is not checked here. */
+/** Any 16 bytes: the answer to the key is not checked. */
 const WEBSOCKET_KEY = 'AAAAAAAAAAAAAAAAAAAAAA==';
 
 /**
- * A line is short when it has had this many events less than every checked one, by bytes: batches
- * are cut differently from line to line, and each has a few bytes of framing.
+ * A line is short when its bytes are so many events behind those of every checked line. The slack
+ * is for framing: each batch has a few bytes of it, and batches differ from line to line.
  */
 const SLACK_EVENTS = 1.1;
 
@@ -34,15 +34,15 @@ export interface CountedLines {
   readonly stallMs: number;
 }
 
-/** What its lines have been given: bytes of the body, of the one that got least and of the most. */
+/** Bytes of the body that came to the line with the fewest and to the one with the most. */
 export interface LineBytes {
   readonly min: number;
   readonly max: number;
 }
 
-/** One process; it ends with this one, however this one ends. */
+/** One process. It ends when this one does, however that ends. */
 export class CountingProcess {
-  /** The newest that it has answered. */
+  /** Its newest answer. */
   counts: Counts | undefined;
   lineBytes: LineBytes = { min: 0, max: 0 };
   closedLines = 0;
@@ -74,7 +74,7 @@ export class CountingProcess {
       this.#process.on('error', (error) => over(error.message));
       this.#process.on('exit', (code, signal) => over(signal ?? `exit code ${code}`));
     });
-    // It ends in the end, and then nobody waits for that.
+    // It also ends when all is done, and then nobody waits for this.
     this.gone.catch(() => {});
   }
 
@@ -82,7 +82,7 @@ export class CountingProcess {
     return this.#process.pid;
   }
 
-  /** Connects lines. Rejects with a {@link RunFailure} when one is refused, or none gets further. */
+  /** Connects lines. Rejects with a {@link RunFailure} when one is refused, or when all stall. */
   async open({ firstRow, count, replay, stallMs }: CountedLines): Promise<Joined> {
     const isWebSocket = this.#kind === 'ws';
     const after = replay === undefined ? undefined : String(replay.afterId);
@@ -121,7 +121,7 @@ export class CountingProcess {
     this.#process.stdin.write(`nap ${Math.round(ms * 1000)}\n`);
   }
 
-  /** How it stands. */
+  /** Asks for its counts. */
   async readCounts(): Promise<Counts> {
     const [atUs, bytes, reads, cpuUs, joined, closed, min, max] = (await this.#ask(
       'totals\n',
@@ -143,7 +143,7 @@ export class CountingProcess {
     return this.counts;
   }
 
-  /** What its lines were given in this round, measured by what the checked ones were given. */
+  /** What its lines were given in this round, judged by what the checked ones were given. */
   async audit(checked: readonly Part['checked'][], published: number): Promise<Part> {
     const own = checked.filter(({ clients }) => clients > 0);
     const sum = (of: (part: Part['checked']) => number): number =>

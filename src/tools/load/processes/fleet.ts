@@ -15,18 +15,17 @@ import { Seconds, type Second } from '../books/seconds.js';
 import type { Window } from '../books/ledger.js';
 
 /**
- * How long after the last event that came the rest is given up. Short-polls get two of their
- * intervals.
+ * How long after the last delivery the rest is given up; for short-polls at least two intervals.
  */
 const SETTLE_STALL_MS = 5_000;
 
 /** How often it is checked whether everything has come. */
 const CHECK_MS = 20;
 
-/** How long is listened for doubles when everything has come. */
+/** How long doubled events may still come when everything has come. */
 const AFTERMATH_MS = 100;
 
-/** How long connecting may go on without a line of the byte counter that is complete. */
+/** How long connecting may go on without another line that is complete. */
 const OPEN_STALL_MS = 10_000;
 
 /** How long the processes may take to leave. */
@@ -42,20 +41,20 @@ export interface FleetOptions {
   readonly transport: ClientKind;
   readonly processes: number;
   /**
-   * Share of the clients that read normally of which every event is checked, 0 to 1; at least one
-   * of a process. Polls all are.
+   * Share of the normal clients that are checked for every event, 0 to 1; at least one in each
+   * process. Polls are all checked.
    */
   readonly checkedShare: number;
   readonly mix?: Mix;
-  /** True when `herd` is to be called. */
+  /** True when `herd` will be called. */
   readonly comeBack?: boolean;
   /** Cores for the processes, one after the other; Linux with `taskset`. */
   readonly cores?: readonly number[] | undefined;
   /** How often each client of short-poll asks. */
   readonly pollIntervalMs?: number;
   /**
-   * The compiled byte-counter.c, which then holds all clients but the checked ones; for streams and
-   * WebSockets that all read normally.
+   * The compiled byte-counter.c, which then holds all clients but the checked ones. Only for
+   * streams and WebSockets that read normally.
    */
   readonly byteCounter?: string | undefined;
 }
@@ -69,14 +68,14 @@ export interface OpenOptions {
   readonly atOnce?: boolean;
 }
 
-/** What connecting came to. */
+/** How connecting went. */
 export interface FleetOpened {
   /** Clients that are subscribed, those from before included. */
   readonly lines: number;
   readonly seconds: number;
-  /** Why others could not, with how often. After the first one a process tries no more. */
+  /** Why others could not. A process stops connecting after the first failure. */
   readonly failed: ReadonlyMap<string, number>;
-  /** True when the server did not answer any more. */
+  /** True when the server stopped answering. */
   readonly hasStalled: boolean;
   /** When the first connect began, and when the last client was subscribed. */
   readonly firstConnectUs: number;
@@ -92,7 +91,7 @@ export interface Publishing {
   readonly answered: number;
 }
 
-/** A round as its clients saw it. */
+/** A round as its clients experienced it. */
 export interface Settled {
   readonly books: Books;
   readonly seconds: readonly Second[];
@@ -152,7 +151,7 @@ export class Fleet {
     return Promise.race(this.#all.map((one) => one.gone));
   }
 
-  /** Of the processes. */
+  /** Of all processes. */
   get pids(): readonly number[] {
     return this.#all.map(({ pid }) => pid!);
   }
@@ -173,8 +172,8 @@ export class Fleet {
   }
 
   /**
-   * Grows to so many clients, those that could not connect or were cut off included, which are not
-   * tried again; not while a round is on.
+   * Grows to so many clients, not during a round. Clients that could not connect or were cut off
+   * count, and are not tried again.
    */
   async open(lines: number, options: OpenOptions = {}): Promise<FleetOpened> {
     const beganUs = nowUs();
@@ -204,7 +203,7 @@ export class Fleet {
   }
 
   /**
-   * Begins a round: from now on events of this shape are booked, up to so many. Its first is due at
+   * Begins a round: from now on events of this shape are booked, up to so many. The first is due at
    * `startUs`.
    */
   async begin(
@@ -221,7 +220,7 @@ export class Fleet {
     return totalsOf([...counts, await this.#counter.readCounts()]);
   }
 
-  /** Asks all processes how they stand. */
+  /** Asks all processes for their counts. */
   async readTotals(): Promise<FleetTotals> {
     const [counts, counted] = await Promise.all([
       this.#order('counts', () => undefined),
@@ -247,8 +246,8 @@ export class Fleet {
   }
 
   /**
-   * Ends a round: waits until everything that was published has come, or nothing more does, or
-   * `isOver` says so, and balances the books.
+   * Ends a round: waits until everything that was published has come, nothing more comes, or
+   * `isOver` is true; then balances the books.
    */
   async settle(publishing: Publishing, isOver: () => boolean = () => false): Promise<Settled> {
     const { published } = publishing;
@@ -285,7 +284,7 @@ export class Fleet {
     try {
       await Promise.race([this.leave(), sleep(LEAVE_MS, undefined, { ref: false })]);
     } catch {
-      // A process that is gone has left.
+      // A process that has ended needs no farewell.
     }
     await Promise.all(this.#all.map((one) => one.close()));
   }
@@ -310,8 +309,8 @@ export class Fleet {
   }
 
   /**
-   * A checked line, a few counted ones, and so on: latency is that of the checked lines, and a
-   * server goes through its lines in the order of their connects, or against it.
+   * Checked lines connect between counted ones: latency is measured on them, and a server writes to
+   * its lines in the order of their connects, or in reverse.
    */
   async #openBeside(
     counter: CountingProcess,
@@ -350,14 +349,14 @@ export class Fleet {
         checkedDelivered === published * checkedClients
       )
         break;
-      // Bytes of clients that are not checked are no sign: heartbeats are bytes, too.
-      const so = checkedDelivered + publishing.answered - returning;
-      if (so !== before) progressUs = nowUs();
-      before = so;
+      // Bytes of clients that are not checked prove nothing: heartbeats are bytes, too.
+      const progress = checkedDelivered + publishing.answered - returning;
+      if (progress !== before) progressUs = nowUs();
+      before = progress;
       await sleep(CHECK_MS);
     }
     await sleep(AFTERMATH_MS);
-    // The last event reaches the checked clients before it has reached all.
+    // The checked clients may have the last event before the others do.
     if (this.#options.checkedShare === 1 || transport.endsWith('poll')) return;
     const untilUs = nowUs() + stallMs * 1000;
     for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {

@@ -1,7 +1,6 @@
 /**
- * What the server that is driven takes while it is driven, where it runs on this machine: memory
- * and processor time of the processes that listen on its port, and what TCP has in buffers. All of
- * it from /proc (proc(5)).
+ * What the server takes while it is driven, where it runs on this machine: memory and processor
+ * time of the processes that listen on its port, and what TCP has in buffers, from /proc (proc(5)).
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
@@ -11,23 +10,23 @@ import { descriptorOf, listenerInodes, PAGE_BYTES, readTcpBytes } from '../../..
 import type { Target } from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
 
-/** How often is looked, at first. */
+/** How often a sample is taken, at first. */
 const SAMPLE_MS = 500;
 
 /**
- * Samples that are kept. Past it every second one goes, and from then on is looked half as often: a
- * run may take a day.
+ * Samples that are kept, since a run may take a day. Beyond that every other sample is dropped, and
+ * they are taken half as often.
  */
-const MOST_SAMPLES = 2_048;
+const SAMPLES_MAX = 2_048;
 
 /** USER_HZ, which is 100 on every Linux that Node runs on. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
-/** One look at the server. */
+/** The server at one moment. */
 export interface ServerSample {
   /** By `nowUs()`. */
   readonly atUs: number;
-  /** Resident memory. Pages that several processes share count for each. */
+  /** Resident memory. Pages that several processes share count for each of them. */
   readonly rssBytes: number;
   /**
    * Processor time of all threads since the sample before, as a share of one core; null in the
@@ -44,14 +43,11 @@ interface Usage {
   readonly cpuSeconds: number;
 }
 
-/** Looks at a server until it is stopped. */
+/** Takes samples of a server until it is stopped. */
 export class ProcessMeter {
-  /**
-   * The processes that are looked at: those that have the listening socket, not the children of
-   * theirs that have not.
-   */
+  /** The processes that have the listening socket; their children without it are left out. */
   readonly pids: readonly number[];
-  /** Why nothing can be told. */
+  /** Why there are no samples. */
   readonly problem: string | undefined;
   #samples: ServerSample[] = [];
   #intervalMs = SAMPLE_MS;
@@ -59,9 +55,9 @@ export class ProcessMeter {
   #before: { readonly atUs: number; readonly cpuSeconds: number } | undefined;
 
   /**
-   * Finds the server's processes and begins to look; for as many sockets as the machine has this
-   * blocks like readPortTotals(), so it is done before clients connect. `pid` names one process
-   * instead. Throws HOLDLINE_BAD_OPTION when it does not exist.
+   * Finds the server's processes and takes the first sample. It reads the table of all sockets of
+   * the machine and blocks like readPortTotals(), so it is made before clients connect. `pid` names
+   * one process instead. Throws HOLDLINE_BAD_OPTION when that does not exist.
    */
   constructor(target: Pick<Target, 'address' | 'port'>, pid?: number) {
     if (pid !== undefined && usageOf([pid]) === undefined) {
@@ -73,7 +69,7 @@ export class ProcessMeter {
     const found = pid === undefined ? listeningProcesses(target) : [pid];
     this.pids = typeof found === 'string' ? [] : found;
     this.problem = typeof found === 'string' ? found : undefined;
-    if (this.pids.length > 0) this.#look();
+    if (this.pids.length > 0) this.#sample();
   }
 
   /** Oldest first. */
@@ -85,35 +81,35 @@ export class ProcessMeter {
     return this.#samples.at(-1);
   }
 
-  /** Looks no more. What was seen stays. */
+  /** Takes no more samples; those that were taken stay. */
   stop(): void {
     clearTimeout(this.#timer);
   }
 
-  #look(): void {
+  #sample(): void {
     const usage = usageOf(this.pids);
-    // The server is gone, and with it what could be looked at.
+    // The server is gone.
     if (usage === undefined) return;
     const { rssBytes, cpuSeconds } = usage;
     const atUs = nowUs();
     const before = this.#before;
-    // One process of several may have ended, and taken its time with it.
+    // One of several processes may have ended, and its time is no longer counted.
     const cpuShare =
       before === undefined
         ? null
         : Math.max(0, cpuSeconds - before.cpuSeconds) / ((atUs - before.atUs) / 1e6);
     this.#samples.push({ atUs, rssBytes, cpuShare, tcpBytes: readTcpBytes() ?? null });
     this.#before = { atUs, cpuSeconds };
-    if (this.#samples.length >= MOST_SAMPLES) {
+    if (this.#samples.length >= SAMPLES_MAX) {
       this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
       this.#intervalMs *= 2;
     }
-    this.#timer = setTimeout(() => this.#look(), this.#intervalMs);
+    this.#timer = setTimeout(() => this.#sample(), this.#intervalMs);
     this.#timer.unref();
   }
 }
 
-/** The processes that have the socket that listens there, or why they cannot be told. */
+/** The processes that have the socket that listens there, or why they are not known. */
 function listeningProcesses({
   address,
   port,
@@ -141,7 +137,7 @@ function processes(): number[] {
     .map(Number);
 }
 
-/** What processes take together; undefined when none of them exists. */
+/** What the processes take together; undefined when none of them exists. */
 function usageOf(pids: readonly number[]): Usage | undefined {
   const usages = pids.map(readUsage).filter((usage) => usage !== undefined);
   if (usages.length === 0) return undefined;
@@ -156,8 +152,8 @@ function usageOf(pids: readonly number[]): Usage | undefined {
 function readUsage(pid: number): Usage | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold spaces; counted from behind it, these are fields 14, 15 and
-    // 24 of proc(5).
+    // The name in parentheses may contain spaces. Counted after it, these are fields 14, 15 and 24
+    // of proc(5).
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const [userTicks, systemTicks, rssPages] = [11, 12, 21].map((at) => Number(fields[at])) as [
       number,
@@ -169,7 +165,7 @@ function readUsage(pid: number): Usage | undefined {
       cpuSeconds: (userTicks + systemTicks) / CLOCK_TICKS_PER_SECOND,
     };
   } catch {
-    // It does not exist, or ended meanwhile.
+    // It does not exist, or has ended.
     return undefined;
   }
 }

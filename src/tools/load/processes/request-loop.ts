@@ -1,7 +1,7 @@
 /**
- * Requests in a closed loop: each connection sends the next as soon as the last is answered. Answers
- * are counted and not read, as cheaply as a Node process can, so that the server reaches its limit
- * before this process does.
+ * Requests in a closed loop: each connection sends the next as soon as the last is answered.
+ * Answers are counted and not read, as cheaply as a Node process can, so that the server reaches
+ * its limit before this process does.
  */
 
 import type { Socket } from 'node:net';
@@ -126,7 +126,9 @@ class RequestLoop implements ConnectionSink {
     this.#socket.write(this.#burst);
   }
 
-  /** How many answers end in these bytes. Nothing in an answer but its first line has "HTTP/1.1 ". */
+  /**
+   * How many answers end in these bytes. Nothing in an answer but its first line has "HTTP/1.1 ".
+   */
   #count(fresh: Buffer): number {
     const bytes = this.#held === undefined ? fresh : Buffer.concat([this.#held, fresh]);
     this.#held = undefined;

@@ -3,22 +3,21 @@
 import { emptyTally, type Tally } from '../clients/client.js';
 import type { Counts } from './messages.js';
 
-/** How all processes stand together. */
+/** What all clients have been given. */
 export interface FleetTotals {
   /** Clients that are subscribed. */
   readonly joined: number;
   readonly returning: number;
   readonly checkedClients: number;
   readonly checkedDelivered: number;
-  /** Different events that any client of the process that has seen most was given. */
+  /** Different events that came to the process that has the most of them. */
   readonly sequencesSeen: number;
   /**
-   * Events that came in this round; to clients that are not checked, as many as the bytes are that
-   * came.
+   * Events that came in this round; for clients that are not checked they are derived from bytes.
    */
   readonly delivered: number;
   readonly tally: Tally;
-  /** Of each process, as `pids` has them. */
+  /** Of each process, in the order of the fleet's `pids`. */
   readonly processes: readonly Counts[];
 }
 

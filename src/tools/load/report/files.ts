@@ -1,4 +1,4 @@
-/** Reports as files: whether they can be written is found out before a run, not after it. */
+/** Reports as files. Whether they can be written is checked before a run, not after it. */
 
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,7 +9,7 @@ import type { LoadReport } from './report.js';
 
 type Files = Pick<LoadSettings, 'htmlFile' | 'outFile'>;
 
-/** Throws HOLDLINE_BAD_OPTION when one of them could not be written now. Leaves nothing behind. */
+/** Throws HOLDLINE_BAD_OPTION when one of them cannot be written. Creates no file. */
 export function checkReportFiles({ htmlFile, outFile }: Files): void {
   for (const [flag, path] of [
     ['--html', htmlFile],
@@ -23,7 +23,7 @@ export function checkReportFiles({ htmlFile, outFile }: Files): void {
     } catch (cause) {
       throw new HoldlineError(
         'HOLDLINE_BAD_OPTION',
-        `${flag}: a file cannot be written there: ${(cause as Error).message}`,
+        `${flag}: the file cannot be written: ${(cause as Error).message}`,
         {
           cause,
         },
@@ -32,7 +32,7 @@ export function checkReportFiles({ htmlFile, outFile }: Files): void {
   }
 }
 
-/** Writes those that were asked for. Throws what the file system says. */
+/** Writes those that were asked for. Throws what the file system throws. */
 export function writeReportFiles({ htmlFile, outFile }: Files, report: LoadReport): void {
   if (htmlFile !== undefined) writeFileSync(htmlFile, htmlReport(report));
   if (outFile !== undefined) writeFileSync(outFile, `${JSON.stringify(report)}\n`);

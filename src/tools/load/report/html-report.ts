@@ -1,4 +1,4 @@
-/** The report of a run as one HTML file: what was run, what came of it, and how it went. */
+/** The report of a run as one HTML file: what was run, its outcome, and its course. */
 
 import type { Html } from '../../report/html.js';
 import { machineWords } from '../../report/machine.js';
@@ -21,11 +21,11 @@ import type { Herd } from '../run/round.js';
 import type { Moment } from './timeline.js';
 
 /**
- * Client processes that get a line of their own in a plot; of more it is the busiest and the mean.
+ * So many client processes have a curve each in a plot; of more the busiest and the mean are drawn.
  */
-const PROCESS_LINES = 4;
+const PROCESS_CURVES_MAX = 4;
 
-/** The file's text. All of it is in the report, so it can be made again from its JSON. */
+/** The file's text. It contains nothing that is not in the JSON of the report. */
 export function htmlReport(report: LoadReport): string {
   const { url, durationSeconds, startedAt, machine } = report;
   return htmlDocument({
@@ -49,7 +49,7 @@ export function htmlReport(report: LoadReport): string {
   });
 }
 
-/** What came of it, in words. */
+/** The outcome in words. */
 function verdictOf(report: LoadReport): { readonly text: string; readonly tone: Tone } {
   const { flawless, clientLimited, published, connections, mix, latencyMs } = report;
   if (flawless) {
@@ -62,30 +62,30 @@ function verdictOf(report: LoadReport): { readonly text: string; readonly tone: 
         ? ''
         : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
     const but = clientLimited
-      ? ' But this client was the bottleneck: the server may do better.'
+      ? ' But this client was the bottleneck: the server may be able to do more.'
       : '';
     return {
       text: `All ${decimal(published)} events came to ${whom} once and in order${p99}.${but}`,
       tone: clientLimited ? 'warning' : 'good',
     };
   }
-  if (published === 0) return { text: 'The server took no event.', tone: 'bad' };
+  if (published === 0) return { text: 'The server accepted no event.', tone: 'bad' };
   const faults = [
     ...(report.lost > 0
       ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`]
       : []),
-    ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost and the server said so`] : []),
+    ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost, as the server reported`] : []),
     ...(report.doubled > 0 ? [`${decimal(report.doubled)} came twice`] : []),
     ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} came out of order`] : []),
   ];
   const text =
     faults.length === 0
-      ? 'The server went before the end; until then every event came once and in order.'
+      ? 'The server was gone before the end; until then every event came once and in order.'
       : `Of ${decimal(report.expected)} deliveries ${faults.join(', ')}.`;
   return { text, tone: 'bad' };
 }
 
-/** 12 of 45 million are 0.00003 %: two digits, however small it is. */
+/** Two digits, however small the share is: 12 of 45 million are 0.000027 %. */
 function share(part: number, whole: number): string {
   return `${((part / whole) * 100).toLocaleString('en-US', { maximumSignificantDigits: 2 })} %`;
 }
@@ -94,12 +94,12 @@ function figuresOf(report: LoadReport): Figure[] {
   const { latencyMs, delivered, expected, server, timeline } = report;
   const flawed = report.lost + report.gapLost + report.doubled + report.outOfOrder;
   const perSecond = deliveriesPerSecond(report);
-  const most = Math.max(0, ...timeline.moments.map(({ deliveriesPerSecond: so }) => so ?? 0));
+  const most = Math.max(0, ...timeline.moments.map(({ deliveriesPerSecond: rate }) => rate ?? 0));
   return [
     {
       label: 'Delivered',
       value: decimal(delivered),
-      detail: delivered === expected ? 'all that were owed' : `of ${decimal(expected)}`,
+      detail: delivered === expected ? 'everything that was owed' : `of ${decimal(expected)}`,
       tone: delivered === expected ? 'good' : 'bad',
     },
     {
@@ -157,13 +157,14 @@ function figuresOf(report: LoadReport): Figure[] {
   ];
 }
 
-/** On average over the spans in which events were published. */
+/** Average over the spans in which events were published. */
 function deliveriesPerSecond({ timeline, durationSeconds }: LoadReport): number {
-  const so = timeline.moments.filter(
+  const publishing = timeline.moments.filter(
     ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
   );
   return (
-    so.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) / Math.max(1, so.length)
+    publishing.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) /
+    Math.max(1, publishing.length)
   );
 }
 
@@ -172,9 +173,9 @@ function latencySection(report: LoadReport): Section {
   if (latencyCurve.length === 0)
     return {
       title: 'Latency',
-      blocks: [note('Nothing came, so there is no latency to tell.', 'warning')],
+      blocks: [note('Nothing came, so there is no latency.', 'warning')],
     };
-  // The maximum has no place of its own on an axis that never reaches 100 %.
+  // The maximum has no place on an axis that never reaches 100 %.
   const curve = latencyCurve.slice(0, -1);
   return {
     title: 'Latency',
@@ -209,12 +210,12 @@ function courseSection(report: LoadReport): Section {
   const blocks: Html[] = [
     coursePlot(report, {
       title: 'Deliveries',
-      caption: 'Events that came to clients, each to each counted.',
+      caption: 'Events that came to clients, counted for each client.',
       y: { label: 'deliveries', quantity: 'per second' },
       series: [
         {
           label: 'deliveries',
-          values: column(report, ({ deliveriesPerSecond: so }) => so),
+          values: column(report, ({ deliveriesPerSecond: rate }) => rate),
           mark: 'area',
         },
       ],
@@ -269,20 +270,20 @@ function courseSection(report: LoadReport): Section {
     blocks.push(note(`Memory and CPU of the server are not shown: ${serverUnknown}.`));
   return {
     title: 'How it went',
-    intro: 'Left of 0 is before the first event, while clients connected.',
+    intro: 'Left of 0, before the first event, clients connected.',
     blocks,
   };
 }
 
-/** A plot over the time of the run. They all point at the same moment together. */
+/** A plot over the time of the run. The cursors of all such plots move together. */
 function coursePlot(
   report: LoadReport,
   parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>,
 ): Html {
   const { timeline, herd, durationSeconds } = report;
   const xs = timeline.moments.map(({ atSeconds }) => atSeconds);
-  // What a plot says nothing about is not its beginning: before the first event there are no
-  // deliveries, but there is a server.
+  // A plot begins with its first known value: before the first event there are no deliveries, but
+  // there is a server.
   const known = timeline.moments.findIndex((_, index) =>
     parts.series.some(({ values }) => values[index] !== null),
   );
@@ -308,7 +309,7 @@ function clientSeries(report: LoadReport): Series[] {
   const { clientProcesses } = report;
   const of = (nth: number): (number | null)[] =>
     column(report, ({ clientBusyShares }) => clientBusyShares[nth] ?? null);
-  if (clientProcesses.length <= PROCESS_LINES) {
+  if (clientProcesses.length <= PROCESS_CURVES_MAX) {
     return clientProcesses.map((_, nth) => ({
       label: clientProcesses.length === 1 ? 'client' : `client ${nth + 1}`,
       values: of(nth),
@@ -345,7 +346,7 @@ function mixSection({ mix, herd }: LoadReport): Section[] {
   ];
   if (blocks.length === 0) return [];
   const intro =
-    'Those that read slowly or nothing are in none of the other figures but bytes and requests.';
+    'Clients that read slowly or nothing are in no other figures but bytes and requests.';
   return [
     {
       title: 'Clients that come, go, or do not read',
@@ -375,15 +376,17 @@ function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
 }
 
 function unevenTable(rows: readonly (readonly Cell[])[]): Html {
-  const figureColumns = ['how many', 'cut off', 'events', 'gaps told'].map((right) => ({ right }));
+  const figureColumns = ['how many', 'cut off', 'events', 'gaps reported'].map((right) => ({
+    right,
+  }));
   return table({ columns: ['Clients', ...figureColumns], rows });
 }
 
 function reconnectNote({ reconnects }: MixFigures, hasHerd: boolean): Html {
   const { sharePerMinute, returns, refusedReturns } = reconnects;
   return note(
-    `${percent(sharePerMinute)} of the clients that read normally dropped their connection in a minute and came back where they had ` +
-      `left off${hasHerd ? ', as did the herd' : ''}: ${decimal(returns)} times in all, ${decimal(refusedReturns)} further tries.`,
+    `${percent(sharePerMinute)} of the clients that read normally dropped their connection in each minute and came back where they had ` +
+      `left off${hasHerd ? ', and so did the herd' : ''}: ${decimal(returns)} times in all, ${decimal(refusedReturns)} further tries.`,
   );
 }
 
@@ -401,7 +404,7 @@ function processTable({ clientProcesses, publisher }: LoadReport): Html {
   const late = (ms: number | null): string => (ms === null ? '–' : duration(ms));
   return table({
     caption:
-      'The processes of this client while events were published; a share near 100 % or a late tail makes its figures its own',
+      'The processes of this client while events were published. A share near 100 % or large delays mean that the client was measured',
     columns: [
       'Process',
       { right: 'CPU time' },

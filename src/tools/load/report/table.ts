@@ -6,7 +6,7 @@ import type { LoadReport } from './report.js';
 
 type Row = readonly [name: string, value: string];
 
-/** The table, with a line break at its end. */
+/** The table, ending with a line feed. */
 export function tableOf(report: LoadReport): string {
   const table = new Table({
     head: [headOf(report), ''],
@@ -17,12 +17,12 @@ export function tableOf(report: LoadReport): string {
   return `${table.toString()}\n`;
 }
 
-/** What was run, in a line. */
+/** What was run, in one sentence. */
 export function headOf({ transport, connections, ratePerSecond, sizeBytes }: LoadReport): string {
   return `${transport}, ${decimal(connections)} clients, ${decimal(ratePerSecond)} events/s of ${decimal(sizeBytes)} B`;
 }
 
-/** Figures by name; those that say nothing of this run are left out. */
+/** Figures by name, without those that do not apply to this run. */
 export function rowsOf(report: LoadReport): readonly Row[] {
   const { latencyMs, checkedClients, expected, published } = report;
   const counted = (published === 0 ? 0 : expected / published) - checkedClients;
@@ -33,10 +33,12 @@ export function rowsOf(report: LoadReport): readonly Row[] {
     ['expected', decimal(report.expected)],
     ['delivered', decimal(report.delivered)],
     ['lost', decimal(report.lost)],
-    ...(report.gapLost > 0 ? [['lost, and told so', decimal(report.gapLost)] as const] : []),
+    ...(report.gapLost > 0
+      ? [['lost, reported by the server', decimal(report.gapLost)] as const]
+      : []),
     ['doubled', decimal(report.doubled)],
     ['out of order', decimal(report.outOfOrder)],
-    ['gaps told', decimal(report.gaps)],
+    ['gaps reported', decimal(report.gaps)],
     ['requests per client and minute', decimal(report.requestsPerClientMinute)],
     ['share of empty answers', percent(report.emptyShare)],
     ['bytes per client', decimal(report.bytesPerClient)],
@@ -62,7 +64,7 @@ function herdRows({ herd }: LoadReport): Row[] {
     seconds === null ? 'not by the end' : duration(seconds * 1000);
   return [
     [`herd of ${decimal(herd.clients)}, all back in`, within(herd.backSeconds)],
-    ['herd, with all they were owed', within(herd.caughtUpSeconds)],
+    ['herd, all back with everything they were owed', within(herd.caughtUpSeconds)],
   ];
 }
 
@@ -94,7 +96,7 @@ function mixRows({ mix }: LoadReport): Row[] {
       ? []
       : [
           [
-            'clients that came back, tries beyond',
+            'times clients came back, further tries',
             `${decimal(reconnects.returns)}, ${decimal(reconnects.refusedReturns)}`,
           ] as const,
         ]),
