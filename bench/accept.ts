@@ -1,6 +1,6 @@
 /**
- * Accept: how long 15,000 lines take that all come back at once, each with the replay it missed,
- * from the first connect to the last byte.
+ * Accept: how long 15,000 lines take that come back at once, each with the replay of what it
+ * missed, from the first connect to the last byte.
  */
 import { Published } from '../dist/tools/load/books/published.js';
 import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
@@ -45,7 +45,7 @@ export interface AcceptRound {
   serverCpuSeconds: number;
   clientCpuShare: number;
   verdict: Verdict;
-  /** Every line by its bytes, one in a hundred by every id. */
+  /** Checked by the bytes of every line, and by the ids of one in a hundred. */
   linesWithWholeReplay: number;
 }
 
@@ -55,8 +55,7 @@ export interface AcceptFigures {
   elapsedMs: number;
   elapsedMsOfRounds: number[];
   /**
-   * Of all rounds, those of the client's limit among them: a server that the client kept waiting
-   * takes no longer than that.
+   * Of all rounds, also those with the client at its limit: the server takes no longer than that.
    */
   elapsedMsAtMost: number;
   linesPerSecond: number;
@@ -68,15 +67,15 @@ export interface AcceptFigures {
 const LINES = 15_000;
 const REPLAY_EVENTS = 50;
 const EVENT_BYTES = 256;
-/** The publisher is not measured here. */
+/** Slow enough that publishing takes no part in what is measured. */
 const PUBLISH_RATE_PER_SECOND = 100;
-/** More than a position reaches back, so that the replay begins in the middle of what is held. */
+/** More than the replay, so that it begins in the middle of what the server keeps. */
 const PUBLISHED_EVENTS = 80;
 const WARM_UP_LINES = 2_000;
-/** Whatever a server sent beyond the replay would have come by then. */
+/** Anything that a server sends after the replay has come by then. */
 const SETTLE_MS = 500;
 
-/** The floors keep nothing to replay: they say what accepting costs without. */
+/** The floors cannot replay: they show what accepting costs without it. */
 const VARIANTS: Variant[] = [
   { name: `with a replay of ${REPLAY_EVENTS}`, target: 'holdline', replayEvents: REPLAY_EVENTS },
   { name: 'without replay', target: 'holdline', replayEvents: 0 },
@@ -131,8 +130,8 @@ async function measureRound(
     variant.replayEvents === 0
       ? undefined
       : await publishHistory(here, fleet, variant.replayEvents);
-  // The first lines of a fresh client and server pay for compilation; a server that sees a storm
-  // has been up for a while.
+  // The first lines of fresh processes pay for compilation; a server with so many clients has been up
+  // for a while.
   await here.open(fleet, WARM_UP_LINES);
   await fleet.leave();
   await sleepMs(SETTLE_MS);
@@ -194,7 +193,7 @@ async function publishHistory(here: Visit, fleet: Fleet, replayEvents: number): 
   };
 }
 
-/** Throws in words when a line was given less or more than its replay. */
+/** Throws when a line was given less or more than its replay. */
 async function checkReplay(fleet: Fleet, { replay, replayed }: History): Promise<void> {
   const before = await fleet.readTotals();
   const { books } = await fleet.settle({ published: replayed, pending: 0, answered: 0 });
@@ -206,8 +205,7 @@ async function checkReplay(fleet: Fleet, { replay, replayed }: History): Promise
       `the checked lines were replayed ${books.checkedDelivered} of ${wanted} events, with ${faults} faults`,
     );
   }
-  // Beside the replay there are the first block and the framing; together they are less than one
-  // more frame.
+  // The first block and the framing together are less than one more frame.
   const oneMoreFrame = replay.bytes + replay.bytes / replay.events;
   const { min, max } = fleet.lineBytes ?? { min: replay.bytes, max: replay.bytes };
   if (min < replay.bytes || max >= oneMoreFrame)

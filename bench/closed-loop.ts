@@ -1,7 +1,4 @@
-/**
- * One closed-loop measurement: as many requests as a server answers, and what both sides used for
- * them.
- */
+/** One closed-loop measurement: as many requests as a server answers, and their cost. */
 import type { RequestOrder, RequestsAnswered } from '../dist/tools/load/processes/request-loop.js';
 import { sleepMs } from './clock.js';
 import { machineBusySeconds } from './machine.js';
@@ -15,14 +12,12 @@ export interface ClosedLoop {
   serverCpuShare: number;
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
-  /** Of one core, what everything else on the machine used. */
+  /** What all other processes used, as a share of a core. */
   strangerCpuShare: number;
   verdict: Verdict;
 }
 
-/**
- * The server's share is taken this long before the client's window ends, so that it lies inside.
- */
+/** The server is measured until this long before the end of the client's window. */
 const MARGIN_SECONDS = 0.2;
 
 export async function measureClosedLoop(
@@ -33,7 +28,7 @@ export async function measureClosedLoop(
   const { warmUpSeconds, windowSeconds } = order;
   const running = here.loopRequests(order);
   running.catch(() => {});
-  // Over the second half, well inside the client's window.
+  // In the second half of the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();

@@ -20,7 +20,7 @@ export interface FanOutParameters {
   connectsAtOnce: number;
   warmUpSeconds: number;
   tailSeconds: number;
-  /** For a rival that does not get all lines connected, or does not bear them. */
+  /** For a rival that cannot connect all lines, or cannot serve them. */
   fewerLines: number;
   rivalWindowSeconds: number;
   /** Whether a C process holds the lines that are not checked. */
@@ -34,9 +34,7 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /**
-   * How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts.
-   */
+  /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
   clientNapMs: number;
 }
 
@@ -77,10 +75,7 @@ export interface FanOutFigures {
   faults: number;
 }
 
-/**
- * `of` ÷ `against`, round by round: the pair of a round shares the machine's mood, two medians may
- * not.
- */
+/** `of` ÷ `against`, round by round: both of a round met the same conditions on the machine. */
 export interface FanOutRatio {
   ratePerSecond: number;
   of: TargetName;
@@ -95,7 +90,7 @@ export interface FanOutRatio {
   writesMedian: number | null;
 }
 
-/** What a rival was asked to do and did not. */
+/** What a rival could not do. */
 export interface FanOutFailure {
   target: TargetName;
   ratePerSecond: number;
@@ -119,21 +114,18 @@ const FAN_OUT_TARGETS: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** Each with what it is divided by. */
+/** What is divided by what. */
 const PAIRS: [of: TargetName, against: TargetName][] = [
   ['holdline', 'raw-uws'],
   ['holdline', 'send-loop'],
   ['holdline-ws', 'raw-uws-ws'],
   ['holdline-ws', 'holdline'],
 ];
-/** A rival is no floor to be divided by: one round tells the order of magnitude. */
+/** One round is enough for the order of magnitude. */
 const RIVAL_ROUNDS = 1;
 const RIVAL_WINDOW_SECONDS = 10;
-/**
- * Far beyond what a write for each line and event can do, and what such a server has shown at 100
- * already.
- */
-const RIVAL_RATE_MOST = 100;
+/** Rivals have shown their limit at this rate. */
+const RIVAL_RATE_MAX = 100;
 const LINES = 15_000;
 const FEWER_LINES = 4_000;
 const EVENT_BYTES = 256;
@@ -189,7 +181,7 @@ export async function measureFanOut(
       hasLoop(figures.target)
     ) {
       remarks.push(
-        `${where}: its loop never came round in time to tell its delay, which is therefore more than the window`,
+        `${where}: its loop did not answer in time, so that its delay was longer than the window`,
       );
     }
     remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
@@ -227,8 +219,8 @@ function measureTurn(
 }
 
 /**
- * A rival has one turn with all lines and, where it does not deliver all of what is offered, one
- * with fewer. What it does not bear is told, and is no failure of the run.
+ * A rival has one turn with all lines and, where it does not deliver everything that is offered,
+ * one with fewer. What it cannot do is reported, and does not fail the run.
  */
 async function measureRival(
   turn: Turn,
@@ -237,7 +229,7 @@ async function measureRival(
 ): Promise<FanOutRound[]> {
   const { target, rate, round, parameters } = turn;
   const { ratePerSecond } = rate;
-  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MOST)) return [];
+  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MAX)) return [];
   const shorter = {
     ...turn,
     rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) },
@@ -251,7 +243,7 @@ async function measureRival(
     : [parameters.lines, parameters.fewerLines]) {
     try {
       measured.push(await measureTurn(shorter, lines));
-      // With fewer lines where it may bear them; at more events it has shown its limit.
+      // Fewer lines only at the lowest rate: at higher ones it has shown its limit.
       if (
         measured.at(-1)!.verdict === 'offer' ||
         ratePerSecond > parameters.rates[0]!.ratePerSecond
@@ -326,7 +318,7 @@ function summarise(rounds: FanOutRound[], failures: FanOutFailure[]): FanOutSumm
   return { figures, ratios, failures };
 }
 
-/** Undefined when in no round both count. */
+/** Undefined when there is no round in which both count. */
 function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | undefined {
   const pairs = ours.filter(counts).flatMap((our) => {
     const their = theirs.filter(counts).find(({ round }) => round === our.round);

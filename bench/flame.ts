@@ -43,7 +43,7 @@ const ZERO_X_FLAGS = [
 const SERVE_FLAGS = ['--open-publish', '--first-id', '1'];
 
 const START_DEADLINE_MS = 20_000;
-/** 0x reads the whole V8 log and draws it: about a second for each ten of a profile. */
+/** 0x needs about a second to draw ten seconds of a profile. */
 const RENDER_DEADLINE_MS = 180_000;
 const FUNCTIONS_SHOWN = 25;
 
@@ -56,13 +56,12 @@ if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: npm run build')
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(OUT, { recursive: true });
 
-// The server's own "listening" line is lost in 0x's pipes, so the port is chosen here.
+// 0x swallows the server's output, and with it its port, so the port is chosen here.
 const port = await freePort();
 const zeroX = new Child({
   name: '0x',
   command: process.execPath,
-  // The plain JavaScript of dist: a loader would bring a second thread, and with it a second log
-  // that 0x might take.
+  // The JavaScript of dist: a loader has a second thread, whose log 0x might take.
   args: [
     ZERO_X,
     ...ZERO_X_FLAGS,
@@ -102,7 +101,7 @@ async function profile(): Promise<void> {
   );
 }
 
-/** 0x waits for its own child's end and offers no way to ask for it but a signal to the child. */
+/** 0x ends when its child does, which only a signal to the child can cause. */
 async function stopServer(): Promise<void> {
   for (const pid of childPids(zeroX.pid)) process.kill(pid, 'SIGINT');
 }
@@ -139,10 +138,7 @@ function report(): void {
   console.log(`${stacks.length} samples; flame graph: ${join(run, 'flame.html')}`);
 }
 
-/**
- * V8 names a frame by its state, its function and its whole URL; the path inside the checkout says
- * as much.
- */
+/** V8 names a frame by its state, its function and its URL, which is shortened to its path here. */
 function shorten(name: string): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   return name.replaceAll(`file://${root}`, '').replaceAll(root, '');

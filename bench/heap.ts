@@ -1,6 +1,6 @@
 /**
- * Heap: where the bytes of an idle line are. User memory by who holds it, as slopes over three
- * counts of lines, and V8's objects by what they are, from two heap snapshots.
+ * Heap: where the bytes of an idle line are. User memory by owner, as slopes over three counts of
+ * lines, and V8's objects by kind, from two heap snapshots.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { absence } from './targets.js';
 import { type Visit, untilHeld, visit } from './visit.js';
 
 export interface HeapParameters {
-  /** Just below powers of two, so that the packed arrays, which double, are full at each. */
+  /** Just below powers of two: the packed arrays double, and are full at these counts. */
   linesAtPoints: number[];
   rounds: number;
   leastBytesPerLine: number;
@@ -30,11 +30,11 @@ export interface HeapPoint {
   heapPhysicalBytes: number;
   arrayBufferBytes: number;
   /**
-   * What malloc has given out and not got back, array buffers among it; null where it cannot be
-   * asked.
+   * What malloc has handed out and not got back, including array buffers; null where malloc has no
+   * statistics.
    */
   mallocInUseBytes: number | null;
-  /** What malloc has of the system. */
+  /** What malloc has from the system. */
   mallocHeldBytes: number | null;
   /** Resident bytes by mapping (/proc/PID/smaps). */
   mappings: Mappings;
@@ -64,9 +64,9 @@ export interface HeapFigures {
   arrayBuffers: number;
   /** In use by native code: uWebSockets' socket, its response, and V8's handles on it. */
   native: number | null;
-  /** In V8's pages, but not used: room for what is young. */
+  /** In V8's pages, but unused: room for young objects. */
   v8Unused: number;
-  /** Held by malloc, but not in use: rounding, and blocks that were given back. */
+  /** Held by malloc, but not in use: rounding, and freed blocks. */
   mallocUnused: number | null;
   mappings: Mappings;
 }
@@ -96,7 +96,7 @@ export async function measureHeap(
     rounds.push({ round, points });
     options.say(`round ${round}/${parameters.rounds}: ${points.map(describePoint).join(' · ')}`);
   }
-  // From a process of its own: a snapshot takes memory that is not given back.
+  // In its own process: a snapshot takes memory that is not returned.
   const objects = await visit('holdline', {}, (here) => compareSnapshots(here, parameters));
   const summary = figuresOf(rounds, objects);
   const remarks = [
@@ -168,7 +168,7 @@ async function compareSnapshots(here: Visit, parameters: HeapParameters): Promis
     to - from,
     parameters.leastBytesPerLine,
   );
-  // Array buffers stand in the snapshot, and not in V8's heap: they are counted by themselves.
+  // Array buffers are in the snapshot but not in V8's heap; they are counted separately.
   return grown.filter(({ name }) => !name.startsWith('native '));
 }
 
@@ -216,13 +216,13 @@ function figuresOf(rounds: HeapRound[], v8Objects: HeapShare[]): HeapFigures {
 
 export interface HeapRow {
   what: string;
-  /** Undefined: it could not be told. */
+  /** Undefined: unknown. */
   bytesPerLine: number | undefined;
   count?: number;
   isPart?: boolean;
 }
 
-/** The account, from the parts to the whole. */
+/** The bytes of a line, from the parts to the whole. */
 export function heapRows(figures: HeapFigures): HeapRow[] {
   const { rss, v8Used, v8Objects, arrayBuffers, native, v8Unused, mallocUnused } = figures;
   const known = v8Used + arrayBuffers + (native ?? 0) + v8Unused + (mallocUnused ?? 0);

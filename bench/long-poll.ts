@@ -1,7 +1,7 @@
 /**
- * Long-poll: 15,000 requests that wait for one event, and how long it takes until each has its
- * answer; once with nobody asking again, once with everybody asking again at once while events go
- * on coming.
+ * Long-poll: how long it takes until 15,000 waiting requests have their answers; once with one
+ * event and nobody polling again, once with everybody polling again at once while events keep
+ * coming.
  */
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
@@ -18,7 +18,7 @@ export interface LongPollParameters {
   polls: number;
   rounds: number;
   shots: number;
-  /** Of the part in which everybody asks again. */
+  /** Of the part in which everybody polls again. */
   ratePerSecond: number;
   warmUpSeconds: number;
   windowSeconds: number;
@@ -27,20 +27,20 @@ export interface LongPollParameters {
   targets: TargetName[];
 }
 
-/** One event and everyone's answer to it. */
+/** One event and the answers of all polls to it. */
 export interface Shot {
   answers: number;
   latencyMs: Latency;
   /**
-   * Of the client's time between the first answer and the last, the share it was on a CPU: near 1,
-   * it was the limit.
+   * Share of a core that the client used between the first answer and the last: near 1 it was the
+   * limit.
    */
   clientBusyShare: number;
 }
 
 export interface PollWindow {
   seconds: number;
-  /** Those with an event. */
+  /** Answers with an event. */
   answers: number;
   cpuSeconds: number;
 }
@@ -64,7 +64,7 @@ export interface PollCheck {
 export interface LongPollRound {
   target: TargetName;
   round: number;
-  /** One event each, nobody asks again before all have their answers. */
+  /** One event each; nobody polls again before all have their answers. */
   shots: Shot[];
   again: {
     published: Published;
@@ -74,7 +74,7 @@ export interface LongPollRound {
     serverCpuShare: number;
     serverCpuUsPerPoll: number;
     clientCpuShare: number;
-    /** Of one core, what everything else on the machine used. */
+    /** What all other processes used, as a share of a core. */
     strangerCpuShare: number;
     check: PollCheck;
   };
@@ -111,10 +111,10 @@ const EVENT_BYTES = 256;
 const CLIENT_NAP_MS = 0.1;
 const TARGETS_HERE: TargetName[] = ['holdline-poll', 'raw-uws-poll'];
 
-/** Between the last poll that waits and the event: what asking took is over. */
+/** Between the last poll and the event, so that the cost of polling is not measured. */
 const CALM_MS = 500;
 const LEAD_MS = 200;
-/** One event: the second would be due one interval on. */
+/** One event; publishing ends when a second one would be due. */
 const SHOT_RATE_PER_SECOND = 10;
 const HELD_DEADLINE_MS = 20_000;
 const SETTLE_DEADLINE_MS = 10_000;

@@ -1,6 +1,6 @@
 /**
- * Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope
- * of RSS over their number.
+ * Memory: what an idle line, or a waiting poll, takes in the process: the slope of RSS over their
+ * number.
  */
 import { sleepMs } from './clock.js';
 import type { Measured, RunOptions } from './results.js';
@@ -41,7 +41,7 @@ export interface MemoryFigures {
   rssBytesPerLine: number;
   rssBytesPerLineOfRounds: number[];
   heapBytesPerLine: number;
-  /** The worst of the rounds: how straight the line is. */
+  /** Of the worst round: how well a straight line fits. */
   rSquared: number;
   rssWithoutLinesBytes: number;
 }
@@ -56,7 +56,7 @@ const TARGETS_HERE: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** Ten times as much needs no median. */
+/** Enough for figures that are several times larger. */
 const RIVAL_ROUNDS = 1;
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
@@ -144,7 +144,7 @@ function measureRound(
   });
 }
 
-/** What a server uses once there is nothing left to collect. */
+/** What a server uses after garbage collection. */
 export async function settled(server: Running): Promise<Usage> {
   for (let run = 0; run < GARBAGE_COLLECTIONS; run++) {
     await sleepMs(SETTLE_MS);
@@ -152,21 +152,21 @@ export async function settled(server: Running): Promise<Usage> {
   }
   await sleepMs(SETTLE_MS);
   const usage = await server.usage();
-  if (usage === null) throw new Error(`${server.name} did not tell its memory`);
+  if (usage === null) throw new Error(`${server.name} did not report its memory`);
   return usage;
 }
 
 /**
- * A young Node process gives back several megabytes within its first quarter of a minute (the
- * loader's thread, the first heap); taken for a point on the line, that would be worth hundreds of
+ * Waits until memory no longer moves: a young Node process gives back several megabytes in its
+ * first 15 s (the loader's thread, the first heap), which would change the slope by hundreds of
  * bytes a line.
  */
-export async function stable(look: () => Promise<Usage>, quick: boolean): Promise<Usage> {
+export async function stable(measure: () => Promise<Usage>, quick: boolean): Promise<Usage> {
   const untilMs = performance.now() + STABLE_WITHIN_MS;
   const fromMs = performance.now() + (quick ? QUICK_STABLE_AFTER_MS : STABLE_AFTER_MS);
-  let before = await look();
+  let before = await measure();
   for (;;) {
-    const now = await look();
+    const now = await measure();
     const moved = Math.abs(now.rssBytes - before.rssBytes);
     if (performance.now() >= fromMs && moved <= STABLE_BYTES) return now;
     if (performance.now() > untilMs)

@@ -1,6 +1,5 @@
 /**
- * One open-loop measurement: events at a rate to lines that are held, how late they came, and what
- * both sides used for them.
+ * One open-loop measurement: events at a rate to held lines, how late they came, and their cost.
  */
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
@@ -25,9 +24,9 @@ export interface WindowSeen {
 
 /** What was published. */
 export interface Published {
-  /** Of the events due inside the window. */
+  /** Events that were due inside the window. */
   offered: number;
-  /** 2xx that came inside the window, whenever their events were due. */
+  /** Answers of 2xx inside the window, whenever their events were due. */
   acceptedInWindow: number;
   refused503InWindow: number;
   /** Over the whole run. */
@@ -39,19 +38,19 @@ export interface Published {
   unsent: number;
   /** Sent, and neither answered in time nor over a connection that lasted. */
   unanswered: number;
-  /** How late events left, of those in the window: the publisher's own share of every latency. */
+  /** How late the events of the window left: the publisher's own share of every latency. */
   latenessMs: Latency;
   answerMs: Latency;
   connections: number;
   cpuSeconds: number;
 }
 
-/** What checked lines were given, and what all lines were by their bytes. */
+/** What the checked lines got, and what all lines got by their bytes. */
 export interface Check {
   checkedLines: number;
   expected: number;
   delivered: number;
-  /** Accepted, not delivered, though something later was: a hole. */
+  /** Accepted and not delivered, while a later event was: a hole. */
   lost: number;
   /** Accepted and still on its way when the deadline came. */
   undelivered: number;
@@ -72,15 +71,17 @@ export interface OpenLoopOrder {
   ratePerSecond: number;
   warmUpSeconds: number;
   windowSeconds: number;
-  /** The load goes on past the window, so that its last events meet what the first ones met. */
+  /**
+   * The load goes on after the window, so that its last events have the conditions of the first.
+   */
   tailSeconds: number;
   /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
   clientNapMs: number;
-  /** What is still on its way then counts as undelivered, not as lost. */
+  /** Events that are still under way after this count as undelivered, not as lost. */
   settleDeadlineMs: number;
 }
 
-/** What came of it. */
+/** The outcome of a measurement. */
 export interface OpenLoopRound {
   ratePerSecond: number;
   lines: number;
@@ -88,20 +89,18 @@ export interface OpenLoopRound {
   opened: Opened;
   window: WindowSeen;
   deliveriesPerSecond: number;
-  /** As the client reads them, framing included. */
+  /** As the client reads them, including framing. */
   wireBytesPerSecond: number;
   /**
-   * As the server counts them; null where it does not, or was too busy to answer at the window's
-   * start or end.
+   * As the server counts them. Null where it does not, or was too busy to answer at the start or
+   * the end of the window.
    */
   writesPerSecond: number | null;
   offeredPerSecond: number;
   acceptedPerSecond: number;
   refused503PerSecond: number;
   published: Published;
-  /**
-   * From the moment the event was due, whatever happened to the publisher or the server meanwhile.
-   */
+  /** From the moment the event was due, whatever happened to the publisher or the server. */
   latencyMs: Latency;
   acceptToDeliverMs: Latency;
   settledMs: number;
@@ -109,18 +108,18 @@ export interface OpenLoopRound {
   serverCpuShare: number;
   serverCpuUsPerDelivery: number;
   loopDelayMs: LoopDelay | null;
-  /** Garbage collections in the window; null as the writes are. */
+  /** Garbage collections in the window; null in the same cases as the writes. */
   collections: Collections | null;
   clientCpuShare: number;
   clientCpuUsPerRead: number;
   publisherCpuShare: number;
   /**
-   * Of one core, what everything else on the machine used: a run is worth quoting when this is next
-   * to nothing.
+   * What all other processes used, as a share of a core: a run is worth quoting when this is small.
    */
   strangerCpuShare: number;
   /**
-   * Of the two cores, with whatever ran there; the processes' own shares where nothing is pinned.
+   * How busy the two cores were, whatever ran there; the processes' own shares where nothing is
+   * pinned.
    */
   serverCoreShare: number;
   clientCoreShare: number;
@@ -131,10 +130,10 @@ export interface OpenLoopRound {
 
 const LEAD_MS = 500;
 const WATCH_WITHIN_US = 500_000;
-/** The counter of corked writes, src/counters.ts. */
+/** The counter of corked writes in src/counters.ts. */
 const WRITES = 'writes_total';
 
-/** The clients may have been used before: their lines are new ones. */
+/** Measures on new lines; the processes of the fleet may have been used before. */
 export async function measureOpenLoop(
   here: Visit,
   fleet: Fleet,
@@ -159,7 +158,7 @@ export async function measureOpenLoop(
   playing.catch(() => {});
 
   await Promise.race([sleepUntilUs(windowStartUs), playing]);
-  // A server in a backlog answers late or never; its figures from /proc do not depend on it.
+  // A server with a backlog answers late or never; figures from /proc do not depend on answers.
   let usageBefore: Usage | null = null;
   server
     .watchLoop()
@@ -193,7 +192,7 @@ export async function measureOpenLoop(
     windowEndUs,
     publisherCpuShare * windowSeconds,
   );
-  // What began late has missed what delayed it.
+  // What was asked too late does not cover the window.
   const watched = watchedUsage(usageBefore, usageAfter, windowStartUs);
   const deliveriesPerSecond = window.deliveries / window.seconds;
   const clientCpuShare = window.cpuSeconds / window.seconds;
@@ -237,7 +236,7 @@ export async function measureOpenLoop(
   };
 }
 
-/** The processes are not asked in the same microsecond: rates are added, not counts. */
+/** Rates are added, not counts: the processes do not answer at the same time. */
 function windowSeen(before: FleetTotals, after: FleetTotals): WindowSeen {
   const [first] = after.processes;
   const seconds = (first!.atUs - before.processes[0]!.atUs) / 1e6;
@@ -329,7 +328,7 @@ function checkOf({ books, tally }: RoundOutcome): Check {
   };
 }
 
-/** Undefined when the server was asked too late, or did not answer. */
+/** Undefined when the server answered too late or not at all. */
 function watchedUsage(
   before: Usage | null,
   after: Usage | null,
@@ -348,10 +347,7 @@ function writesPerSecond(before: Usage, after: Usage): number | null {
     : (to - from) / ((after.atUs - before.atUs) / 1e6);
 }
 
-/**
- * What must be zero on a server that keeps its promises; deliveries under way at the deadline are
- * told of apart.
- */
+/** Zero on a server that keeps its promises. Undelivered events are reported separately. */
 export function faultsOf(check: Check): number {
   return (
     check.lost +

@@ -1,7 +1,4 @@
-/**
- * Publish: how many POSTs and how many events in batches a second one server process takes, with no
- * line to deliver to.
- */
+/** Publish: how many POSTs, and events in batches, one server process takes in a second. */
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
 import { ANY_DATA, PATH } from './event.js';
 import type { Measured, RunOptions } from './results.js';
@@ -45,7 +42,7 @@ export interface PublishFigures {
   rounds: number;
   discardedRounds: number;
   refused: number;
-  /** Why the mode has no figure; undefined when it has. */
+  /** Why the mode has no figure. */
   notBorne?: string;
 }
 
@@ -54,7 +51,7 @@ const EVENT_BYTES = 256;
 const BATCH_EVENTS_MAX = 100;
 const PIPELINED = 8;
 
-/** A batch is an answer of the product's own; the floors take single POSTs only. */
+/** Only Holdline takes batches; the floors take single POSTs. */
 const MODES: Mode[] = [
   {
     name: 'single POSTs',
@@ -133,7 +130,7 @@ function measureRound(
   });
 }
 
-/** 0 events = one event, as the body stands. */
+/** 0 events: one event, which is the whole body. */
 function buildRequest(port: number, batchEvents: number): Buffer {
   const batch = batchEvents > 0;
   const body = batch
@@ -204,8 +201,8 @@ function describe(summary: PublishFigures[]): string {
     summary.map((figures) => [
       figures.mode,
       TARGET_TITLES[figures.target],
-      figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not borne',
-      figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not borne',
+      figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not supported',
+      figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not supported',
       percent(figures.serverCpuShare),
       fixed(figures.serverCpuUsPerRequest, 2),
       percent(figures.clientCpuShare),

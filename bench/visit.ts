@@ -19,14 +19,11 @@ const BYTE_COUNTER = '../src/tools/load/processes/byte-counter.c';
 
 const CLIENT_CORES = pinning ? [CLIENT_CORE] : undefined;
 
-/** Longer than the slowest server here takes to accept a line; a hung one fails the run. */
+/** Longer than the slowest server here needs to accept a line; a hung one fails the run. */
 const OPEN_DEADLINE_BASE_MS = 10_000;
 const OPEN_DEADLINE_MS_PER_LINE = 2;
 
-/**
- * Events are offered whatever becomes of the ones before: an answer may take seconds before they
- * wait for a connection.
- */
+/** An open loop: answers may take seconds before an event has to wait for a connection. */
 const PUBLISH_CONNECTIONS = 2_048;
 
 /** What lines took to connect. */
@@ -38,7 +35,7 @@ export interface Opened {
   lastCompleteUs: number;
 }
 
-/** `Server` is more than this wherever a subject asks it for more. */
+/** A subject may need more of `Server` than this. */
 export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
   readonly server: Server;
   readonly target: Target;
@@ -54,8 +51,9 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   }
 
   /**
-   * The clients of a subject. Where they must not be the limit a process in C counts the bytes of
-   * all lines that are not checked; without gcc one in Node does, and is sooner at its limit.
+   * The clients of a subject. Where they must not be the limit, a process in C counts the bytes of
+   * all lines that are not checked. Without gcc a Node process does, which reaches its limit
+   * sooner.
    */
   async startFleet({ countsInC = false } = {}): Promise<Fleet> {
     const fleet = await Fleet.start({
@@ -70,7 +68,7 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
     return fleet;
   }
 
-  /** Grows to so many lines; throws in words when they are not all subscribed in time. */
+  /** Grows to so many lines. Throws when they are not all subscribed in time. */
   async open(fleet: Fleet, lines: number, options: OpenOptions = {}): Promise<Opened> {
     const deadlineMs = OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
     const timer = setTimeout(() => void fleet.halt().catch(() => {}), deadlineMs);
@@ -137,7 +135,7 @@ export async function visit<T>(
 
 const HELD_CHECK_MS = 50;
 
-/** A poll that waits has told its client nothing: only the server knows that it has it. */
+/** Only the server knows that a poll waits: its client has no answer yet. */
 export async function untilHeld(
   server: Pick<Running, 'name' | 'usage'>,
   wanted: number,

@@ -184,7 +184,7 @@ describe('the report of a run', () => {
     const text = (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ');
     expect(text).toContain(`Load on ${shared().url}/report`);
     expect(text).toContain(
-      `Delivered ${report.delivered.toLocaleString('en-US')} all that were owed`,
+      `Delivered ${report.delivered.toLocaleString('en-US')} everything that was owed`,
     );
     expect(text).toContain('All 80 events came to every client that reads once and in order');
     expect(text).toMatch(/After 2 s all 180 clients that read dropped/);
