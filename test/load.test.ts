@@ -2,15 +2,13 @@
 
 import { describe, expect, it } from 'vitest';
 import {
-  EventReader,
-  formatOf,
-  lastIdIn,
   NDJSON,
   readObject,
   SSE,
   type EventShape,
   type EventSink,
 } from '../src/tools/load/clients/encoding.js';
+import { EventReader, formatOf, lastIdIn } from '../src/tools/load/clients/event-reader.js';
 import {
   dueUsOf,
   eventData,

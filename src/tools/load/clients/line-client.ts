@@ -4,7 +4,7 @@
  */
 
 import { Client, type SharedContext } from './client.js';
-import { EventReader, lastIdIn } from './encoding.js';
+import { EventReader, lastIdIn } from './event-reader.js';
 import type { Ledger } from '../books/ledger.js';
 import type { Role } from './mix.js';
 

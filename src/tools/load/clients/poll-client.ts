@@ -4,7 +4,7 @@
  */
 
 import { Client, type SharedContext } from './client.js';
-import { EventReader } from './encoding.js';
+import { EventReader } from './event-reader.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 

@@ -4,8 +4,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { audit } from './audit.js';
 import type { Part } from '../books/books.js';
-import { emptyTally, type Client, type SharedContext } from '../clients/client.js';
-import { formatOf, NDJSON, POLL, SSE, type EventFormat } from '../clients/encoding.js';
+import type { Client, SharedContext } from '../clients/client.js';
+import { emptyTally } from '../clients/tally.js';
+import { formatOf, type EventFormat } from '../clients/event-reader.js';
+import { encodingOf, makeClient } from '../clients/make-client.js';
 import { nowUs } from '../books/clock.js';
 import { newRun } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
@@ -24,9 +26,7 @@ import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
-import { StreamClient } from '../clients/stream-client.js';
 import { inTurns } from './turns.js';
-import { WebSocketClient } from '../clients/websocket-client.js';
 
 /** Clients of all processes that connect at the same time: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;
@@ -54,8 +54,6 @@ const MINUTE_US = 60e6;
 
 /** Digits of an id that begins with a clock in microseconds. */
 const ID_BYTES = 16;
-
-const ENCODINGS = { sse: SSE, ndjson: NDJSON, ws: NDJSON, 'long-poll': POLL, 'short-poll': POLL };
 
 /** The clients of a process, with a method for each order of the coordinator. */
 export class Cohort implements SharedContext {
@@ -97,7 +95,7 @@ export class Cohort implements SharedContext {
     this.target = target;
     this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
     // Before the first round no event is one of the run.
-    this.format = formatOf(ENCODINGS[transport], {
+    this.format = formatOf(encodingOf(transport), {
       run: newRun(),
       channel: '',
       sizeBytes: 0,
@@ -110,7 +108,10 @@ export class Cohort implements SharedContext {
 
   /** Connects more clients. */
   async open({ firstRow, count, ratePerSecond, replay }: OpenOrder): Promise<Joined> {
-    const fresh = Array.from({ length: count }, (_, nth) => this.#makeClient(firstRow + nth));
+    const { transport, mix } = this.#options;
+    const fresh = Array.from({ length: count }, (_, nth) =>
+      makeClient(transport, firstRow + nth, roleOf(mix, firstRow + nth), this),
+    );
     this.#clients = [...this.#clients, ...fresh];
     if (replay !== undefined) this.#expectReplay(fresh, replay);
     this.#readSlowly();
@@ -310,14 +311,6 @@ export class Cohort implements SharedContext {
     if (events > 0) return bytes / events;
     const { before, between, after, shape } = this.format;
     return before.length + between.length + shape.sizeBytes + after.length + ID_BYTES;
-  }
-
-  #makeClient(row: number): Client {
-    const { transport, mix } = this.#options;
-    const role = roleOf(mix, row);
-    if (transport === 'ws') return new WebSocketClient(row, role, this);
-    if (transport === 'sse' || transport === 'ndjson') return new StreamClient(row, role, this);
-    return new PollClient(row, role, this, transport === 'long-poll');
   }
 
   #pollAgain(): void {

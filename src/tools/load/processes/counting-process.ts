@@ -7,7 +7,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { NO_CHECKED, type Part } from '../books/books.js';
 import { createHistogram, packHistogram } from '../books/histogram.js';
-import { emptyTally } from '../clients/client.js';
+import { emptyTally } from '../clients/tally.js';
 import { RunFailure, type Target } from '../clients/connection.js';
 import type { ClientKind } from '../clients/mix.js';
 import { streamRequest } from '../clients/stream-client.js';

@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
+import { SETTLE_STALL_MS, untilQuiet, type Publishing } from './settling.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
@@ -13,17 +14,6 @@ import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import type { Published } from '../books/published.js';
 import { Seconds, type Second } from '../books/seconds.js';
 import type { Window } from '../books/ledger.js';
-
-/**
- * How long after the last delivery the rest is given up; for short-polls at least two intervals.
- */
-const SETTLE_STALL_MS = 5_000;
-
-/** How often it is checked whether everything has come. */
-const CHECK_MS = 20;
-
-/** How long doubled events may still come when everything has come. */
-const AFTERMATH_MS = 100;
 
 /** How long connecting may go on without another line that is complete. */
 const OPEN_STALL_MS = 10_000;
@@ -80,15 +70,6 @@ export interface FleetOpened {
   /** When the first connect began, and when the last client was subscribed. */
   readonly firstConnectUs: number;
   readonly lastJoinUs: number;
-}
-
-/** What `settle` waits for. */
-export interface Publishing {
-  readonly published: Published;
-  /** Publishes that are due and not answered. */
-  readonly pending: number;
-  /** Publishes that were answered. */
-  readonly answered: number;
 }
 
 /** A round as its clients experienced it. */
@@ -252,7 +233,17 @@ export class Fleet {
   async settle(publishing: Publishing, isOver: () => boolean = () => false): Promise<Settled> {
     const { published } = publishing;
     await this.#order('stay', () => undefined);
-    await this.#untilQuiet(publishing, isOver);
+    const { transport, checkedShare, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = this.#options;
+    await untilQuiet({
+      readTotals: () => this.readTotals(),
+      publishing,
+      isOver,
+      areAllChecked: checkedShare === 1 || transport.endsWith('poll'),
+      stallMs:
+        transport === 'short-poll'
+          ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs)
+          : SETTLE_STALL_MS,
+    });
     const seen = await this.#order('seen', () => undefined);
     for (const { bits } of seen) published.addBits(bits);
     const { count, bits, ids, answeredUs } = published;
@@ -331,40 +322,6 @@ export class Fleet {
       opened.push(...(await Promise.all([client.ask('open', order), counter.open(rest)])));
     }
     return opened;
-  }
-
-  async #untilQuiet(publishing: Publishing, isOver: () => boolean): Promise<void> {
-    const { transport, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = this.#options;
-    const stallMs =
-      transport === 'short-poll' ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs) : SETTLE_STALL_MS;
-    let before = -1;
-    let progressUs = nowUs();
-    while (!isOver() && nowUs() - progressUs < stallMs * 1000) {
-      const { checkedClients, checkedDelivered, returning, sequencesSeen } =
-        await this.readTotals();
-      const published = Math.max(publishing.published.count, sequencesSeen);
-      if (
-        publishing.pending === 0 &&
-        returning === 0 &&
-        checkedDelivered === published * checkedClients
-      )
-        break;
-      // Bytes of clients that are not checked prove nothing: heartbeats are bytes, too.
-      const progress = checkedDelivered + publishing.answered - returning;
-      if (progress !== before) progressUs = nowUs();
-      before = progress;
-      await sleep(CHECK_MS);
-    }
-    await sleep(AFTERMATH_MS);
-    // The checked clients may have the last event before the others do.
-    if (this.#options.checkedShare === 1 || transport.endsWith('poll')) return;
-    const untilUs = nowUs() + stallMs * 1000;
-    for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
-      const { tally } = await this.readTotals();
-      const now = tally.checkedBytes + tally.countedBytes;
-      if (now === bytes) return;
-      bytes = now;
-    }
   }
 
   /** Gives every client process an order; rejects when one of them could not follow it. */

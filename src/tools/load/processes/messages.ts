@@ -1,6 +1,6 @@
 /** The messages between the coordinator of a run and its client processes. */
 
-import type { Tally } from '../clients/client.js';
+import type { Tally } from '../clients/tally.js';
 import type { Target } from '../clients/connection.js';
 import type { RequestOrder, RequestsAnswered } from './request-loop.js';
 import type { EventShape } from '../clients/encoding.js';

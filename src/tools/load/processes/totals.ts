@@ -1,6 +1,6 @@
 /** The counts of all processes of a fleet, added up. */
 
-import { emptyTally, type Tally } from '../clients/client.js';
+import { emptyTally, type Tally } from '../clients/tally.js';
 import type { Counts } from './messages.js';
 
 /** What all clients have been given. */

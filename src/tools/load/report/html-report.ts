@@ -2,22 +2,13 @@
 
 import type { Html } from '../../report/html.js';
 import { machineWords } from '../../report/machine.js';
-import {
-  figures,
-  htmlDocument,
-  note,
-  pairs,
-  table,
-  type Cell,
-  type Figure,
-  type Section,
-  type Tone,
-} from '../../report/page.js';
+import { figures, htmlDocument, note, pairs, table, type Section } from '../../report/page.js';
 import { plot, type Plot, type Series } from '../../report/plot.js';
-import { decimal, duration, percent, rough, size } from '../../report/words.js';
-import type { MixFigures, LoadReport } from './report.js';
+import { decimal, duration, percent } from '../../report/words.js';
+import { mixSection } from './html-mix.js';
+import { figuresOf, verdictOf } from './html-summary.js';
+import type { LoadReport } from './report.js';
 import { headOf, rowsOf } from './table.js';
-import type { Herd } from '../run/round.js';
 import type { Moment } from './timeline.js';
 
 /**
@@ -47,125 +38,6 @@ export function htmlReport(report: LoadReport): string {
     ],
     footer: `${machineWords(machine)}; ${startedAt.replace('T', ' ').replace(/\..*/, ' UTC')}`,
   });
-}
-
-/** The outcome in words. */
-function verdictOf(report: LoadReport): { readonly text: string; readonly tone: Tone } {
-  const { flawless, clientLimited, published, connections, mix, latencyMs } = report;
-  if (flawless) {
-    const whom =
-      mix === null || mix.stalled.clients + mix.slow.clients === 0
-        ? `all ${decimal(connections)} clients`
-        : 'every client that reads';
-    const p99 =
-      latencyMs.p99 === null
-        ? ''
-        : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
-    const but = clientLimited
-      ? ' But this client was the bottleneck: the server may be able to do more.'
-      : '';
-    return {
-      text: `All ${decimal(published)} events came to ${whom} once and in order${p99}.${but}`,
-      tone: clientLimited ? 'warning' : 'good',
-    };
-  }
-  if (published === 0) return { text: 'The server accepted no event.', tone: 'bad' };
-  const faults = [
-    ...(report.lost > 0
-      ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`]
-      : []),
-    ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost, as the server reported`] : []),
-    ...(report.doubled > 0 ? [`${decimal(report.doubled)} came twice`] : []),
-    ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} came out of order`] : []),
-  ];
-  const text =
-    faults.length === 0
-      ? 'The server was gone before the end; until then every event came once and in order.'
-      : `Of ${decimal(report.expected)} deliveries ${faults.join(', ')}.`;
-  return { text, tone: 'bad' };
-}
-
-/** Two digits, however small the share is: 12 of 45 million are 0.000027 %. */
-function share(part: number, whole: number): string {
-  return `${((part / whole) * 100).toLocaleString('en-US', { maximumSignificantDigits: 2 })} %`;
-}
-
-function figuresOf(report: LoadReport): Figure[] {
-  const { latencyMs, delivered, expected, server, timeline } = report;
-  const flawed = report.lost + report.gapLost + report.doubled + report.outOfOrder;
-  const perSecond = deliveriesPerSecond(report);
-  const most = Math.max(0, ...timeline.moments.map(({ deliveriesPerSecond: rate }) => rate ?? 0));
-  return [
-    {
-      label: 'Delivered',
-      value: decimal(delivered),
-      detail: delivered === expected ? 'everything that was owed' : `of ${decimal(expected)}`,
-      tone: delivered === expected ? 'good' : 'bad',
-    },
-    {
-      label: 'Faults',
-      value: decimal(flawed),
-      detail:
-        flawed === 0
-          ? 'none lost, doubled or out of order'
-          : `${decimal(report.lost + report.gapLost)} lost, ${decimal(report.doubled)} doubled, ${decimal(report.outOfOrder)} out of order`,
-      tone: flawed === 0 ? 'good' : 'bad',
-    },
-    {
-      label: 'Deliveries a second',
-      value: rough(perSecond),
-      detail: `at most ${rough(most)} in one`,
-    },
-    ...(latencyMs.p50 === null || latencyMs.p99 === null || latencyMs.max === null
-      ? []
-      : [
-          {
-            label: 'Latency, p50',
-            value: duration(latencyMs.p50),
-            detail: 'from when an event was due',
-          },
-          {
-            label: 'Latency, p99',
-            value: duration(latencyMs.p99),
-            detail: `at most ${duration(latencyMs.max)}`,
-          },
-        ]),
-    ...(server === null
-      ? []
-      : [
-          {
-            label: 'Server memory',
-            value: size(server.rssBytesMost),
-            detail: `${size(server.rssBytesBefore)} before clients came`,
-          },
-          ...(server.cpuShare === null
-            ? []
-            : [
-                {
-                  label: 'Server CPU',
-                  value: percent(server.cpuShare),
-                  detail: 'of a core, while publishing',
-                },
-              ]),
-        ]),
-    {
-      label: 'Client CPU',
-      value: percent(report.clientBusyShare),
-      detail: report.clientLimited ? 'the client was the bottleneck' : 'of a core, busiest process',
-      tone: report.clientLimited ? 'warning' : 'plain',
-    },
-  ];
-}
-
-/** Average over the spans in which events were published. */
-function deliveriesPerSecond({ timeline, durationSeconds }: LoadReport): number {
-  const publishing = timeline.moments.filter(
-    ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
-  );
-  return (
-    publishing.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) /
-    Math.max(1, publishing.length)
-  );
 }
 
 function latencySection(report: LoadReport): Section {
@@ -333,71 +205,6 @@ function clientSeries(report: LoadReport): Series[] {
       ),
     },
   ];
-}
-
-function mixSection({ mix, herd }: LoadReport): Section[] {
-  const apart = mix === null ? [] : unevenRows(mix);
-  const blocks = [
-    ...(apart.length === 0 ? [] : [unevenTable(apart)]),
-    ...(mix === null || mix.reconnects.sharePerMinute === 0
-      ? []
-      : [reconnectNote(mix, herd !== null)]),
-    ...(herd === null ? [] : [herdNote(herd)]),
-  ];
-  if (blocks.length === 0) return [];
-  const intro =
-    'Clients that read slowly or nothing are in no other figures but bytes and requests.';
-  return [
-    {
-      title: 'Clients that come, go, or do not read',
-      ...(apart.length === 0 ? {} : { intro }),
-      blocks,
-    },
-  ];
-}
-
-function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
-  return [
-    ...(stalled.clients === 0
-      ? []
-      : [['stalled: they read nothing', stalled.clients, stalled.cutOff, '–', '–']]),
-    ...(slow.clients === 0
-      ? []
-      : [
-          [
-            `slow: they read ${size(slow.bytesPerSecond)}/s`,
-            slow.clients,
-            slow.cutOff,
-            slow.delivered,
-            slow.gaps,
-          ],
-        ]),
-  ];
-}
-
-function unevenTable(rows: readonly (readonly Cell[])[]): Html {
-  const figureColumns = ['how many', 'cut off', 'events', 'gaps reported'].map((right) => ({
-    right,
-  }));
-  return table({ columns: ['Clients', ...figureColumns], rows });
-}
-
-function reconnectNote({ reconnects }: MixFigures, hasHerd: boolean): Html {
-  const { sharePerMinute, returns, refusedReturns } = reconnects;
-  return note(
-    `${percent(sharePerMinute)} of the clients that read normally dropped their connection in each minute and came back where they had ` +
-      `left off${hasHerd ? ', and so did the herd' : ''}: ${decimal(returns)} times in all, ${decimal(refusedReturns)} further tries.`,
-  );
-}
-
-function herdNote({ atSeconds, clients, backSeconds, caughtUpSeconds }: Herd): Html {
-  const within = (seconds: number | null): string =>
-    seconds === null ? 'not by the end' : `in ${duration(seconds * 1000)}`;
-  return note(
-    `After ${decimal(atSeconds, 1)} s all ${decimal(clients)} clients that read dropped their connections and came back at once: ` +
-      `the last was subscribed again ${within(backSeconds)}, and had what it was owed ${within(caughtUpSeconds)}.`,
-    caughtUpSeconds === null ? 'bad' : 'plain',
-  );
 }
 
 function processTable({ clientProcesses, publisher }: LoadReport): Html {

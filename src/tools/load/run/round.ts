@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bottlenecksIn } from './bottlenecks.js';
 import type { Books, Part } from '../books/books.js';
-import type { Tally } from '../clients/client.js';
+import type { Tally } from '../clients/tally.js';
 import { RunFailure, type Target } from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
 import type { EventShape } from '../clients/encoding.js';
