@@ -13,7 +13,7 @@ export interface Latency {
   samples: number;
 }
 
-export function latencyMs(histogramUs: Histogram): Latency {
+export function latencyIn(histogramUs: Histogram): Latency {
   const samples = histogramUs.totalCount;
   const ms = (us: number): number => (samples === 0 ? Number.NaN : us / 1000);
   const at = (percentile: number): number => ms(histogramUs.getValueAtPercentile(percentile));
@@ -32,5 +32,5 @@ export function latencyMs(histogramUs: Histogram): Latency {
 export function latencyOf(valuesUs: readonly number[]): Latency {
   const histogram = createHistogram();
   for (const us of valuesUs) recordUs(histogram, us);
-  return latencyMs(histogram);
+  return latencyIn(histogram);
 }

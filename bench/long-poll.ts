@@ -5,7 +5,7 @@
  */
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
-import { type Latency, latencyMs } from './latency.js';
+import { type Latency, latencyIn } from './latency.js';
 import { machineBusySeconds, remarkOnStrangers } from './machine.js';
 import { type Published, publishedIn } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
@@ -194,7 +194,7 @@ async function shoot(here: Visit, fleet: Fleet): Promise<Shot> {
     throw new Error(`${books.expected - books.delivered} of ${books.expected} polls had no answer`);
   return {
     answers: books.delivered,
-    latencyMs: latencyMs(books.latencyUs),
+    latencyMs: latencyIn(books.latencyUs),
     clientBusyShare: books.deliveringShare,
   };
 }
@@ -250,7 +250,7 @@ async function measureAgain(
   return {
     published,
     window,
-    latencyMs: latencyMs(books.latencyUs),
+    latencyMs: latencyIn(books.latencyUs),
     settledMs: (outcome.endUs - outcome.publishEndedUs) / 1000,
     serverCpuShare,
     serverCpuUsPerPoll: (serverCpuShare * 1e6) / (window.answers / window.seconds),

@@ -5,7 +5,7 @@ import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
 import type { RoundOutcome } from '../dist/tools/load/run/round.js';
 import { nowUs, sleepUntilUs } from './clock.js';
-import { type Latency, latencyMs, latencyOf } from './latency.js';
+import { type Latency, latencyIn, latencyOf } from './latency.js';
 import { machineBusySeconds } from './machine.js';
 import type { Collections, LoopDelay, Usage } from './servers/agent.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
@@ -211,8 +211,8 @@ export async function measureOpenLoop(
     acceptedPerSecond: published.acceptedInWindow / windowSeconds,
     refused503PerSecond: published.refused503InWindow / windowSeconds,
     published,
-    latencyMs: latencyMs(outcome.books.latencyUs),
-    acceptToDeliverMs: latencyMs(outcome.books.acceptToDeliverUs),
+    latencyMs: latencyIn(outcome.books.latencyUs),
+    acceptToDeliverMs: latencyIn(outcome.books.acceptToDeliverUs),
     settledMs: (outcome.endUs - outcome.publishEndedUs) / 1000,
     check: checkOf(outcome),
     serverCpuShare,

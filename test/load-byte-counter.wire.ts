@@ -65,7 +65,7 @@ function startCounter(port: number, kind: ClientKind = 'sse'): CountingProcess {
   return counter;
 }
 
-function lines(count: number, more: Partial<CountedLines> = {}): CountedLines {
+function order(count: number, more: Partial<CountedLines> = {}): CountedLines {
   return { firstRow: 50_000, count, replay: undefined, stallMs: DEADLINE_MS, ...more };
 }
 
@@ -89,7 +89,7 @@ describe('the byte counter', () => {
   ])('counts the bytes of every line behind its head, %s', async (_how, napMs) => {
     const { port, lines: held } = await serve(SSE_HEAD);
     const counter = startCounter(port);
-    await counter.open(lines(10));
+    await counter.open(order(10));
     counter.nap(napMs);
     const before = await counter.readCounts();
     expect(counter.lineBytes).toEqual({ min: 0, max: 0 });
@@ -122,9 +122,9 @@ describe('the byte counter', () => {
   test('asks as a client does, and opens further lines', async () => {
     const { port, lines: held } = await serve(SSE_HEAD);
     const counter = startCounter(port);
-    const opened = await counter.open(lines(10));
+    const opened = await counter.open(order(10));
     expect(opened.lastJoinUs).toBeGreaterThan(opened.firstConnectUs);
-    await counter.open(lines(5));
+    await counter.open(order(5));
     expect(held).toHaveLength(15);
     expect(held[14]!.received.toString()).toBe(
       `GET /bench HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`,
@@ -139,7 +139,7 @@ describe('the byte counter', () => {
     );
     const counter = startCounter(port);
     const bytes = 'first second'.length;
-    await counter.open(lines(3, { replay: { afterId: 7, events: 1, bytes, published: 2 } }));
+    await counter.open(order(3, { replay: { afterId: 7, events: 1, bytes, published: 2 } }));
     await counter.readCounts();
     expect(counter.lineBytes).toEqual({ min: 12, max: 12 });
     expect(held[0]!.received.toString()).toContain('\r\nLast-Event-ID: 7\r\n');
@@ -148,7 +148,7 @@ describe('the byte counter', () => {
   test('answers every ping, whatever frames it stands between, and however they are cut', async () => {
     const { port, lines: held } = await serve(WEBSOCKET_HEAD);
     const counter = startCounter(port, 'ws');
-    await counter.open(lines(1));
+    await counter.open(order(1));
     const line = held[0]!;
     const ping = Buffer.from([0x89, 0]);
     const wire = Buffer.concat(
@@ -173,14 +173,14 @@ describe('the byte counter', () => {
   test('counts lines that the server closes, and resets the others when it is told to', async () => {
     const { port, lines: held } = await serve(SSE_HEAD);
     const counter = startCounter(port);
-    await counter.open(lines(4));
+    await counter.open(order(4));
     held[0]!.socket.end();
     await until(counter, ({ joined }) => joined === 3);
     expect(counter.closedLines).toBe(1);
     const reset = once(held[3]!.socket, 'error');
     await counter.leave();
     expect(String(await reset)).toContain('ECONNRESET');
-    await counter.open(lines(2));
+    await counter.open(order(2));
     expect((await counter.readCounts()).joined).toBe(2);
     expect(counter.closedLines).toBe(0);
   });
@@ -194,7 +194,7 @@ describe('the byte counter', () => {
     ['no answer', 'HTTP/1.1 200 OK\r\n', '0 of 3 lines were complete after 300 ms'],
   ])('fails in words on %s', async (_what, head, words) => {
     const { port } = await serve(head);
-    await expect(startCounter(port).open(lines(3, { stallMs: 300 }))).rejects.toThrow(words);
+    await expect(startCounter(port).open(order(3, { stallMs: 300 }))).rejects.toThrow(words);
   });
 });
 

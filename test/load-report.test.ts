@@ -213,7 +213,7 @@ describe('the verdict', () => {
     [
       { flawless: false },
       'bad',
-      'The server went before the end; until then every event came once and in order.',
+      'The server was gone before the end; until then every event came once and in order.',
     ],
   ] as const)('for %j is %s', (parts, tone, text) => {
     const verdict = verdictOf(parts);
@@ -278,7 +278,7 @@ describe('the page', () => {
       /slow: they read 8 KiB\/s<\/th>\s*<td class="right ">50<\/td>\s*<td class="right ">0<\/td>\s*<td class="right ">1,234/,
     );
     expect(text).toMatch(
-      /2 % of the clients that read normally .* as did the herd: 31 times in all, 1 further tries/,
+      /2 % of the clients that read normally .* so did the herd: 31 times in all, 1 further tries/,
     );
     expect(text).toMatch(
       /<p class="note bad">After 5 s all 940 clients .* again in 1.5 s, and had what it was owed not by the end/,
@@ -401,9 +401,9 @@ describe('files', () => {
       });
     expect(() =>
       checkReportFiles({ htmlFile: join(folder, 'no', 'a.html'), outFile: undefined }),
-    ).toThrow(refusal(/^--html: a file cannot be written there: ENOENT: .*no/));
+    ).toThrow(refusal(/^--html: the file cannot be written: ENOENT: .*no/));
     expect(() => checkReportFiles({ htmlFile: undefined, outFile: folder })).toThrow(
-      refusal(/^--out: a file cannot be written there: .* is a directory$/),
+      refusal(/^--out: the file cannot be written: .* is a directory$/),
     );
   });
 });

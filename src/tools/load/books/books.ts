@@ -157,7 +157,7 @@ export const NO_CHECKED: Part['checked'] = {
 export function booksOf(parts: readonly Part[], published: number): Books {
   const sum = (of: (part: Part) => number): number =>
     parts.reduce((total, part) => total + of(part), 0);
-  const most = (of: (part: Part) => number): number => Math.max(...parts.map(of));
+  const largest = (of: (part: Part) => number): number => Math.max(...parts.map(of));
   const checkedClients = sum(({ checked }) => checked.clients);
   const countedClients = sum(({ counted }) => counted.clients);
   const delivered = sum(({ checked, counted }) => checked.delivered + counted.delivered);
@@ -185,7 +185,7 @@ export function booksOf(parts: readonly Part[], published: number): Books {
     losers: sum(({ checked, counted }) => checked.losers + counted.losers),
     doublers: sum(({ checked }) => checked.doublers),
     disordered: sum(({ checked }) => checked.disordered),
-    mostLost: most(({ checked, counted }) => Math.max(checked.mostLost, counted.mostLost)),
+    mostLost: largest(({ checked, counted }) => Math.max(checked.mostLost, counted.mostLost)),
     checkedDelivered: sum(({ checked }) => checked.delivered),
     underWay: sum(({ checked }) => checked.underWay),
     idMismatches: sum(({ checked }) => checked.idMismatches),
@@ -200,8 +200,8 @@ export function booksOf(parts: readonly Part[], published: number): Books {
     herd: {
       clients: sum(({ herd }) => herd.clients),
       back: sum(({ herd }) => herd.back),
-      backAtUs: most(({ herd }) => herd.backAtUs),
-      caughtUpAtUs: most(({ herd }) => herd.caughtUpAtUs),
+      backAtUs: largest(({ herd }) => herd.backAtUs),
+      caughtUpAtUs: largest(({ herd }) => herd.caughtUpAtUs),
     },
     mix: {
       slow: {

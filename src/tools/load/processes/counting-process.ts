@@ -60,9 +60,8 @@ export class CountingProcess {
   constructor(program: string, target: Target, kind: ClientKind, core: number | undefined) {
     this.#target = target;
     this.#kind = kind;
-    const [command, ...args] =
-      core === undefined ? [program] : ['taskset', '-c', String(core), program];
-    this.#process = spawn(command!, args);
+    this.#process =
+      core === undefined ? spawn(program) : spawn('taskset', ['-c', String(core), program]);
     this.#process.stderr.pipe(process.stderr);
     this.#process.stdin.on('error', () => {});
     this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
@@ -201,11 +200,12 @@ export class CountingProcess {
   #ask(command: string, name: string): Promise<readonly number[]> {
     const answer = this.#last.then(async () => {
       this.#process.stdin.write(command);
-      const { value, done } = await Promise.race([this.#answers.next(), this.gone]);
-      const [first, ...rest] = done === true ? ['failed'] : value.split(' ');
+      const answered = await Promise.race([this.#answers.next(), this.gone]);
+      if (answered.done === true) return this.gone;
+      const [first, ...rest] = answered.value.split(' ');
       if (first === 'failed') throw new RunFailure(rest.join(' '));
       if (first !== name)
-        throw new RunFailure(`the process that counts bytes answered ${name} with ${value}`);
+        throw new RunFailure(`the process that counts bytes answered ${answered.value}`);
       return rest.map(Number);
     });
     this.#last = answer.catch(() => {});

@@ -11,7 +11,6 @@ import { CountingProcess, type LineBytes } from './counting-process.js';
 import { totalsOf, type FleetTotals } from './totals.js';
 import type { Joined, OrderName, Orders, Replay } from './messages.js';
 import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
-import type { Published } from '../books/published.js';
 import { Seconds, type Second } from '../books/seconds.js';
 import type { Window } from '../books/ledger.js';
 
