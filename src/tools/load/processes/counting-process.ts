@@ -147,7 +147,8 @@ export class CountingProcess {
     const own = checked.filter(({ clients }) => clients > 0);
     const sum = (of: (part: Part['checked']) => number): number =>
       own.reduce((total, part) => total + of(part), 0);
-    const least = (of: (part: Part['checked']) => number): number => Math.min(...own.map(of));
+    const least = (of: (part: Part['checked']) => number): number =>
+      own.length === 0 ? 0 : Math.min(...own.map(of));
     const eventBytes =
       sum(({ wireBytes }) => wireBytes) /
       Math.max(
