@@ -1,7 +1,7 @@
 /**
  * The server around one mechanism of bench/alternatives/: streams, publishing, and a pump that
- * writes in slices of time from `setImmediate`. It keeps nothing for those who come later and tells
- * no gap, so that what is compared is the mechanism alone.
+ * writes in slices of time from `setImmediate`. It has no replay and no gap notices, so that only
+ * the mechanism is compared.
  */
 import {
   App,
@@ -71,7 +71,7 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
   const parts: Buffer[] = [];
   res.onAborted(() => {});
   res.onData((chunk, isLast) => {
-    // uWS takes the bytes back when this returns.
+    // The bytes are valid only until this returns.
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
