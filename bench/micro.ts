@@ -9,7 +9,7 @@ import { NDJSON, SSE, SSE_ENVELOPE, type Encoding, scratch } from '../src/core/f
 import { Hub } from '../src/core/hub.js';
 import { LineTable } from '../src/core/lines.js';
 import { LIVE } from '../src/core/position.js';
-import type { LinePort, DeliveryMode } from '../src/core/group.js';
+import type { LinePort, DeliveryMode } from '../src/core/ports.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';

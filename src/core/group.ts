@@ -4,50 +4,11 @@
  * merged in id order, go into a buffer of the caller's.
  */
 import type { Channel } from './channel.js';
-import type { EndCode } from '../errors.js';
 import { ChannelSet, Merge } from './channel-set.js';
 import type { Encoding } from './frame.js';
 import { LineTable } from './lines.js';
+import type { DeliveryMode } from './ports.js';
 import type { Ring } from './ring.js';
-
-/** The ways to ask for a channel. */
-export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
-
-/**
- * What the core asks of a socket that is held open.
- *
- * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the
- * encoding's probe. A port of
- * *messages* takes a frame, or several, whole; it keeps the socket busy by itself, and a drain says that everything is out.
- */
-export interface LinePort<Socket> {
-  readonly kind: 'stream' | 'message';
-  /**
-   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes
-   * are always taken. False: some stay in user space, and the socket's drain will be reported.
-   */
-  write(socket: Socket, bytes: Uint8Array): boolean;
-  /** Writes the last bytes and ends. No callback of the socket reaches the hub any more. */
-  end(socket: Socket, lastBytes: Uint8Array, code: EndCode): void;
-  /** Bytes that stay in user space of a socket that has refused some, at most. */
-  unsentBytes(socket: Socket): number;
-}
-
-/** What the core asks of a poll that waits: its answer is its end. */
-export interface PollPort<Socket> {
-  readonly kind: 'poll';
-  /** Answers with a body, or with none, and the position to go on with. */
-  answer(socket: Socket, body: Uint8Array | undefined, position: number): void;
-}
-
-/** By what way lines are given events. */
-export interface DeliveryMode<Socket> {
-  readonly transport: Transport;
-  readonly encoding: Encoding;
-  readonly port: LinePort<Socket> | PollPort<Socket>;
-  /** For polls: events in one answer, 0 for one event that stands alone. */
-  readonly limit?: number;
-}
 
 export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
   readonly key: string;
@@ -183,77 +144,3 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
 }
 
 const EMPTY = Buffer.alloc(0);
-
-/**
- * Slices in use at a time: a line that is 16 corks behind in a sweep that all other lines share.
- */
-const ENTRIES = 16;
-
-/**
- * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for
- * the cut, the others get the same view. Entries die with their group's version.
- * native-notes/one-view-for-all.md
- */
-export class SliceCache<Socket> {
-  bytes: Uint8Array = EMPTY;
-  end = 0;
-  events = 0;
-
-  #group: Group<Socket> | undefined;
-  #version = -1;
-  #used = 0;
-  #hint = 0;
-  readonly #cursors = new Float64Array(ENTRIES);
-  readonly #ends = new Float64Array(ENTRIES);
-  readonly #events = new Uint32Array(ENTRIES);
-  readonly #slices: Uint8Array[] = Array.from({ length: ENTRIES }, () => EMPTY);
-  readonly #buffers: (Buffer | undefined)[] = Array.from({ length: ENTRIES });
-  readonly #maxBytes: number;
-  readonly #oversize: boolean;
-
-  /**
-   * Slices of at most `maxBytes`; a larger frame is a slice of its own with `oversize`, and ends
-   * what can be found without.
-   */
-  constructor(maxBytes: number, oversize: boolean) {
-    this.#maxBytes = maxBytes;
-    this.#oversize = oversize;
-  }
-
-  /** Sets `bytes`, `end` and `events` to the slice behind `cursor`; false when nothing follows. */
-  find(group: Group<Socket>, cursor: number): boolean {
-    const version = group.version;
-    if (group !== this.#group || version !== this.#version) {
-      this.#group = group;
-      this.#version = version;
-      this.#used = 0;
-      this.#hint = 0;
-    }
-    // A line asks for one slice after the other, the next line for the same ones: look behind the
-    // last answer first.
-    for (let tries = 0, entry = this.#hint; tries < this.#used; tries++) {
-      if (entry >= this.#used) entry = 0;
-      if (this.#cursors[entry] === cursor) return this.#answer(entry);
-      entry++;
-    }
-    const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
-    const buffer = (this.#buffers[entry] ??= Buffer.allocUnsafeSlow(this.#maxBytes));
-    if (!group.cut(cursor, this.#maxBytes, buffer, this.#oversize)) {
-      this.#cursors[entry] = -1;
-      return false;
-    }
-    this.#cursors[entry] = cursor;
-    this.#ends[entry] = group.sliceEnd;
-    this.#events[entry] = group.sliceEvents;
-    this.#slices[entry] = group.sliceBytes;
-    return this.#answer(entry);
-  }
-
-  #answer(entry: number): true {
-    this.bytes = this.#slices[entry] as Uint8Array;
-    this.end = this.#ends[entry] as number;
-    this.events = this.#events[entry] as number;
-    this.#hint = entry + 1;
-    return true;
-  }
-}

@@ -23,7 +23,7 @@ import { ChannelSet, type Member } from './channel-set.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
-import { Group, SliceCache, type Transport, type DeliveryMode } from './group.js';
+import { Group } from './group.js';
 import { Heartbeat } from './heartbeat.js';
 import {
   Intake,
@@ -40,10 +40,12 @@ import {
   type RowTimes,
 } from './line-ranking.js';
 import { HEALTHY, Lines, STALLED } from './lines.js';
+import type { DeliveryMode, Transport } from './ports.js';
 import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { Position } from './position.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
+import { SliceCache } from './slice-cache.js';
 import { emptyPosition, startOf, type Progress, type Start } from './start.js';
 
 export interface HubOptions extends ChannelsOptions {

@@ -2,8 +2,9 @@
  * Which lines are furthest behind, owed most or open longest: a bounded list for operators, made in
  * one walk over the tables.
  */
-import type { Group, Transport } from './group.js';
+import type { Group } from './group.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+import type { Transport } from './ports.js';
 
 /**
  * By events that a line has yet to be given, by bytes that wait for it, or by the time that it has

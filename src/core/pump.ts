@@ -13,9 +13,11 @@ import {
   SWEEP_SLICE_MS,
 } from '../limits.js';
 import { lossesSoFar } from './channel.js';
-import { SliceCache, type Group, type LinePort } from './group.js';
+import type { Group } from './group.js';
 import { GraceWindows } from './grace-windows.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+import type { LinePort } from './ports.js';
+import { SliceCache } from './slice-cache.js';
 
 const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
 

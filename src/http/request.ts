@@ -1,6 +1,6 @@
 /** What a request asks for, read once while it is valid: channels, position, transport. */
 import { createHash } from 'node:crypto';
-import type { Transport } from '../core/group.js';
+import type { Transport } from '../core/ports.js';
 import {
   positionFromHeader,
   positionFromQuery,

@@ -1,5 +1,5 @@
 /** Polls: answered at once when there is something, else when it comes or the wait is over. */
-import type { PollPort, DeliveryMode } from '../core/group.js';
+import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';

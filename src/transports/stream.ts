@@ -1,7 +1,7 @@
 /**
  * Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with.
  */
-import type { DeliveryMode } from '../core/group.js';
+import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';

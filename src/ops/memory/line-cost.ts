@@ -3,7 +3,7 @@
  * samples of (lines, bytes), taken where there are more lines than ever before. Fewer lines tell
  * nothing, since an allocator keeps what they leave.
  */
-import type { Transport } from '../../core/group.js';
+import type { Transport } from '../../core/ports.js';
 
 /** Bytes of a held socket outside of V8, and where the figure is from. */
 export interface LineBytes {

@@ -5,7 +5,7 @@
  */
 import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../../clock.js';
-import type { Transport } from '../../core/group.js';
+import type { Transport } from '../../core/ports.js';
 import type { HubMemory } from '../../core/hub.js';
 import { ROW_BYTES } from '../../core/lines.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
