@@ -46,19 +46,19 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
  * held, and what `Hub.wait` throws; nothing is written then.
  */
 export function answerOrWait(
-  hub: Pick<Hub<Exchange>, 'answered' | 'poll' | 'wait'>,
+  hub: Pick<Hub<Exchange>, 'polls'>,
   holder: Pick<Holder<Exchange>, 'left'>,
   exchange: Exchange,
   { channels, position, limit, waitMs }: PollRequest,
   checkPlace: () => void,
 ): void {
-  const polled = hub.poll(channels, position, limit);
+  const polled = hub.polls.find(channels, position, limit);
   const { answer: found, start } = polled;
   if (found !== undefined || waitMs === 0 || exchange.isHead) {
-    if (!exchange.isHead) hub.answered(polled);
+    if (!exchange.isHead) hub.polls.answered(polled);
     answerPoll(exchange, found?.body, polled.position);
   } else {
     checkPlace();
-    exchange.hold(hub.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), holder);
+    exchange.hold(hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), holder);
   }
 }
