@@ -7,7 +7,7 @@ import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
 import { NDJSON, SSE, SSE_ENVELOPE, type Encoding } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
-import { LineTable } from '../src/core/lines.js';
+import { LineTable } from '../src/core/line-table.js';
 import { LIVE } from '../src/core/position.js';
 import type { LinePort, DeliveryMode } from '../src/core/ports.js';
 import { Ring } from '../src/core/ring.js';

@@ -15,7 +15,7 @@ import {
   trustedFromFailure,
   YOUNG,
 } from './grace.js';
-import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './lines.js';
+import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './line-table.js';
 
 export class GraceWindows {
   readonly #clock: Clock;

@@ -5,7 +5,7 @@
 import type { Channel, Reader } from './channel.js';
 import { ChannelSet } from './channel-set.js';
 import type { Encoding } from './frame.js';
-import { LineTable } from './lines.js';
+import { LineTable } from './line-table.js';
 import type { DeliveryMode } from './ports.js';
 
 export class Group implements Reader {

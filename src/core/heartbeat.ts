@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HEARTBEAT_STEP_MS_MIN, HEARTBEAT_TURN_STEPS } from '../limits.js';
 import type { Group } from './group.js';
-import { STALLED, DRAINED } from './lines.js';
+import { STALLED, DRAINED } from './line-table.js';
 import type { Progress } from './progress.js';
 import type { Pump } from './pump.js';
 

@@ -3,7 +3,7 @@
  * in one walk over the tables.
  */
 import type { Group } from './group.js';
-import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
 import type { Transport } from './ports.js';
 
 /** By events that a line is still owed, by bytes that wait for it, or by its age. */

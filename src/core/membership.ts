@@ -8,7 +8,8 @@ import { ENDS, type EndCode } from '../errors.js';
 import type { Channels } from './channels.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
-import { Lines, STALLED } from './lines.js';
+import { STALLED } from './line-table.js';
+import { Lines } from './lines.js';
 import type { Pump } from './pump.js';
 
 /** The parts of the hub that membership keeps up to date. */

@@ -14,7 +14,7 @@ import {
 } from '../limits.js';
 import type { Group } from './group.js';
 import { GraceWindows } from './grace-windows.js';
-import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
 import type { LossClock } from './loss-clock.js';
 import type { LinePort } from './ports.js';
 import type { Progress } from './progress.js';

@@ -9,7 +9,7 @@ import type { Channels } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
-import { HEALTHY } from './lines.js';
+import { HEALTHY } from './line-table.js';
 import type { Membership } from './membership.js';
 import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { DeliveryMode } from './ports.js';

@@ -4,7 +4,7 @@
  * are their rows in the hub.
  */
 import type { Group } from '../../src/core/group.js';
-import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/lines.js';
+import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
 import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';

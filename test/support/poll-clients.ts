@@ -4,7 +4,7 @@
  * and what the hub knows of those who wait.
  */
 import type { Group } from '../../src/core/group.js';
-import { HEALTHY } from '../../src/core/lines.js';
+import { HEALTHY } from '../../src/core/line-table.js';
 import {
   DEADLINE_STEP_MS,
   POLL_BODY_BYTES_MAX,

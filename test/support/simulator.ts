@@ -6,7 +6,7 @@
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
-import { NO_GRACE } from '../../src/core/lines.js';
+import { NO_GRACE } from '../../src/core/line-table.js';
 import {
   CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
