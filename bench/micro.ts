@@ -5,11 +5,11 @@
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
-import { NDJSON, SSE, SSE_ENVELOPE, type Encoding, scratch } from '../src/core/frame.js';
+import { NDJSON, SSE, SSE_ENVELOPE, type Encoding } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
-import { LineTable } from '../src/core/lines.js';
+import { LineTable } from '../src/core/line-table.js';
 import { LIVE } from '../src/core/position.js';
-import type { LinePort, DeliveryMode } from '../src/core/group.js';
+import type { LinePort, DeliveryMode } from '../src/core/ports.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
@@ -127,12 +127,11 @@ function frameTasks(): Task[] {
 
 function ringTasks(): Task[] {
   const ring = new Ring();
-  const length = SSE.encode(makeEvent(1));
-  const frame = Buffer.from(scratch.subarray(0, length));
+  const frame = Buffer.from(SSE.encode(makeEvent(1)));
   let id = 0;
   const append = (): void => {
     if (ring.length >= RING_EVENTS) ring.evict();
-    ring.append(++id, frame, length);
+    ring.append(++id, frame);
   };
   for (let done = 0; done < RING_EVENTS; done++) append();
   return [

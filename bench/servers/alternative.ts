@@ -10,7 +10,7 @@ import {
   us_listen_socket_close,
   us_socket_local_port,
 } from 'uWebSockets.js';
-import { SSE, scratch } from '../../src/core/frame.js';
+import { SSE } from '../../src/core/frame.js';
 import { SWEEP_SLICE_MS } from '../../src/limits.js';
 import { MECHANISMS, type MechanismName } from '../alternatives/mechanisms.js';
 import { serveRunner } from './agent.js';
@@ -75,14 +75,14 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
-    const length = SSE.encode({
+    const frame = SSE.encode({
       id,
       channel: CHANNEL,
       type: undefined,
       data: Buffer.concat(parts),
       json: false,
     });
-    mechanism.append(id, scratch, length);
+    mechanism.append(id, frame, frame.length);
     wake();
     res.writeHeader('Content-Type', 'application/json');
     res.end(`{"id":${id},"subscribers":${mechanism.lineCount}}`);

@@ -1,5 +1,5 @@
 /** What a request asks for: channels, transport, position, and the two limits of a poll. */
-import type { Transport } from '../core/group.js';
+import type { Transport } from '../core/ports.js';
 import {
   positionFromHeader,
   positionFromQuery,

@@ -10,7 +10,7 @@ import type {
   WebSocketBehavior,
 } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/group.js';
+import type { LinePort } from '../core/ports.js';
 import { ENDS } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
 import {

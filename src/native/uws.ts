@@ -10,7 +10,7 @@ import type {
   us_socket_context_t,
 } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/group.js';
+import type { LinePort } from '../core/ports.js';
 import { HoldlineError } from '../errors.js';
 import { CORK_WRITE_BYTES_MAX, REQUEST_HEAD_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
 import {

@@ -87,7 +87,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
-  hub.pollAnswers.bodyBytesMax = () => pending.bodyBytesMax;
+  hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = { counters, pending, report, draining: false, refusedThisTurn: 0 };
   const failedKeys = new FailedKeys(counters, (words) =>
     callHook(() => onWarning?.(words), report),

@@ -1,5 +1,5 @@
 /** Polls: answered at once if there is something, else when it comes or the wait is over. */
-import type { PollPort, DeliveryMode } from '../core/group.js';
+import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
@@ -41,22 +41,22 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
 /**
  * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
  * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
- * counted. Before a poll is held, `checkPlace` may refuse it. Throws what that and `Hub.wait`
+ * counted. Before a poll is held, `checkPlace` may refuse it. Throws what that and `WaitingPolls.wait`
  * throw; then nothing has been written.
  */
 export function answerOrWait(
-  hub: Pick<Hub<Exchange>, 'answered' | 'left' | 'poll' | 'wait'>,
+  hub: Pick<Hub<Exchange>, 'left' | 'polls'>,
   exchange: Exchange,
   { channels, position, limit, waitMs }: PollRequest,
   checkPlace: () => void,
 ): void {
-  const polled = hub.poll(channels, position, limit);
+  const polled = hub.polls.find(channels, position, limit);
   const { answer: found, start } = polled;
   if (found !== undefined || waitMs === 0 || exchange.isHead) {
-    if (!exchange.isHead) hub.answered(polled);
+    if (!exchange.isHead) hub.polls.answered(polled);
     answerPoll(exchange, found?.body, polled.position);
   } else {
     checkPlace();
-    exchange.hold(hub.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), hub);
+    exchange.hold(hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), hub);
   }
 }

@@ -1,5 +1,5 @@
 /** Streams, as server-sent events or as lines of JSON: opens a line and writes its beginning. */
-import type { DeliveryMode } from '../core/group.js';
+import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';

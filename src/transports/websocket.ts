@@ -3,7 +3,7 @@
  * of JSON.
  */
 import type { NewEvent } from '../core/event.js';
-import type { DeliveryMode } from '../core/group.js';
+import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
