@@ -3,8 +3,8 @@
 import { defineConfig } from 'vitest/config';
 
 /**
- * Attacks whose figures are times and memory: a neighbour would be in them, so they run one after
- * the other, behind all others.
+ * Tests that measure times and memory. Another test beside them would change the figures, so they
+ * run one at a time, after all others.
  */
 const ALONE = [
   'hostile/turns',
@@ -18,9 +18,10 @@ const ALONE = [
 export default defineConfig({
   test: {
     // uWebSockets.js keeps state in the process and aborts it when a worker thread ends with live
-    // sockets: a process a file.
+    // sockets, so each file gets a process of its own.
     pool: 'forks',
     isolate: true,
+    setupFiles: ['test/support/built.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,
@@ -31,7 +32,7 @@ export default defineConfig({
           name: 'together',
           include: ['test/**/*.{test,wire}.ts', 'bench/**/*.test.ts'],
           exclude: ALONE,
-          // The build machines have two cores, and a wire test is a server beside its clients.
+          // The build machines have two cores, and a wire test runs a server beside its clients.
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

@@ -1,6 +1,6 @@
 /**
  * `npm test`: builds, runs every test file (or those named as arguments) and prints `N passed, N
- * failed` as the last line, which is what CI reads; vitest's own summary it does not.
+ * failed` as the last line. CI reads that line and not vitest's own summary.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -28,7 +28,7 @@ interface Count {
 }
 
 function run(command: string, args: readonly string[]): number {
-  // Without stdin, so that nothing that asks can wait for an answer.
+  // Without stdin, so that a question fails instead of waiting for an answer.
   const { status, error } = spawnSync(command, args, {
     cwd: ROOT,
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -50,8 +50,7 @@ function countOf(report: Report): Count {
 }
 
 function runTests(files: readonly string[]): Count {
-  // Always: it takes less than a second, and the wire tests run dist/main.js, which must be what is
-  // in src/.
+  // Always: it takes less than a second, and what runs dist/ fails when that is stale.
   if (run('npm', ['run', '--silent', 'build']) !== 0) return { passed: 0, failed: 1 };
   mkdirSync(new URL(`../${dirname(REPORT)}`, import.meta.url), { recursive: true });
   rmSync(new URL(`../${REPORT}`, import.meta.url), { force: true });

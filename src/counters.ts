@@ -1,89 +1,89 @@
 /**
- * The counters: stable name, unit and a one-sentence meaning in one table that `/-/stats`, metrics
- * and tests read. The hot path adds to plain numbers; each counter has one writer.
+ * The counters: stable name, unit and meaning in one table that `/-/stats`, `/-/metrics` and tests
+ * read. A counter is a plain number that only grows. Code adds to it where the thing it counts
+ * happens and nowhere else; what can happen in two places (a gap notice at join or after a stall, a
+ * publish over HTTP or WebSocket) is counted in both.
  */
 
 /** name → meaning. Names end in their unit; `_total` counts since the start. */
 export const COUNTER_MEANINGS = {
-  lines_opened_total: 'lines that were opened',
-  lines_closed_total: 'lines that were closed, for whatever reason',
+  lines_opened_total: 'lines opened',
+  lines_closed_total: 'lines closed, for any reason',
   lines_ended_total: 'lines that the server ended with an end event',
-  lines_stalled_total: 'times a line refused bytes and was left alone until it drained',
+  lines_stalled_total: 'times a line refused bytes; nothing is written to it until it drains',
   lines_resumed_total: 'times a stalled line drained and took bytes again',
   grace_failed_total:
-    'times a line in grace held back its channels and took nothing: it is given none for a while',
+    'lines in grace that held back their channels and took nothing; they get no grace for a while',
   lines_closed_stalled_total:
-    'lines that closed while stalled: a reader that took nothing for about ten seconds',
-  gaps_total: 'gap events told to lines, at join and after a stall',
-  gaps_at_join_total: 'gap events told to a line that came back from before what is held',
-  gaps_slow_total:
-    'gap events told to a line that stalled until the ring had moved past its cursor',
+    'lines that closed while stalled, mostly after ten seconds in which the reader took nothing',
+  gaps_total: 'gap notices sent to lines, at join and after a stall',
+  gaps_at_join_total: 'gap notices sent at join: the position was older than what is held',
+  gaps_slow_total: 'gap notices sent after a stall: the ring had moved past the line',
   slow_latest_total: 'slow lines that skipped to the newest event (--slow latest)',
   slow_closed_total: 'slow lines that were ended (--slow close)',
-  events_accepted_total: 'events that were given an id',
+  events_accepted_total: 'events that got an id',
   events_entered_total: 'events that entered a ring',
   events_evicted_total: 'events that left a ring, for room or with their channel',
-  deliveries_total: 'events given to lines: the sum over lines of the events in the bytes written',
+  deliveries_total: 'events written to lines: each event counts once for each line',
   writes_total: 'corked writes of events to lines',
   written_bytes_total: 'bytes of events written to lines',
   heartbeats_total: 'heartbeats written',
   sweeps_total: 'complete sweeps over the lines of a group',
-  rings_dropped_total: 'channels whose ring was dropped for --replay-total',
+  rings_dropped_total: 'rings dropped because all rings exceeded --replay-total',
   frames_dropped_total:
-    'times the frames of a channel were let go for room; they are made from its records when they are needed',
+    'times the frames of a channel were dropped for room; they can be made again from its records',
   channels_forgotten_total:
-    'channels without lines that were forgotten for another; what they lost is remembered',
-  channels_refused_total:
-    'new names that were published to and found no place: all channels have lines',
+    'channels without lines that were forgotten to make room; their losses are remembered',
+  channels_refused_total: 'publishes to a new channel refused because all channels have lines',
   reader_channels_refused_total:
-    'new names that lines or polls asked for and found no place: too many have lines and no events',
+    'lines and polls on a new channel refused because too many channels have lines and no events',
   losses_forgotten_total:
-    'records of what forgotten channels lost that were forgotten too; it is in the floor',
+    'records of lost events that were forgotten; they raise the floor of all channels',
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
-    'event-stream requests refused for a temporary reason: 200, retry and the end',
-  failed_keys_total: 'requests with a key that is not the right one',
+    'event-stream requests refused for a temporary reason with 200, retry and the end',
+  failed_keys_total: 'requests with a wrong key',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total:
-    'answers given up, and their sockets closed, since too many bytes of answers were not read',
-  publish_requests_total: 'publishes over HTTP and WebSocket that were accepted',
+    'answers dropped, and their sockets closed, because too many bytes of answers were unread',
+  publish_requests_total: 'publishes accepted over HTTP and WebSocket',
   publish_waited_total: 'publishes that waited for room',
-  publish_aborted_total: 'publishes whose body was cut off by the client',
-  deletions_total: 'channels whose history was deleted',
+  publish_aborted_total: 'publishes whose client left before the end of the body',
+  deletions_total: 'channels deleted',
   idempotent_repeats_total:
-    'publishes answered again for their idempotency key, without publishing',
-  idempotency_evicted_total: 'idempotency keys forgotten before their time, for room',
+    'publishes answered with the first receipt for their idempotency key, and not published again',
+  idempotency_evicted_total: 'idempotency keys forgotten early for room',
   polls_answered_total: 'polls answered with events',
-  polls_empty_total: 'polls answered 204: nothing had come',
-  polls_waited_total: 'polls that had to wait',
-  messages_received_total: 'messages that came over WebSocket',
-  messages_refused_total: 'messages over WebSocket that were answered with an error',
+  polls_empty_total: 'polls answered 204 because there were no events',
+  polls_waited_total: 'polls that waited',
+  messages_received_total: 'messages received over WebSocket',
+  messages_refused_total: 'messages over WebSocket that were refused',
   messages_withdrawn_total:
-    'publishes over WebSocket that waited when their socket closed, and were not carried out',
+    'publishes over WebSocket that were still waiting when their socket closed, and were dropped',
   websockets_closed_refused_total:
-    'lines over WebSocket closed for what they sent: no JSON, binary, too large, or refused many times',
+    'lines over WebSocket closed for their messages: not JSON, binary, too large, or refused many times',
   websockets_closed_too_large_total:
-    'lines over WebSocket closed at the head of a message far over the limit',
+    'lines over WebSocket closed at the head of a message far above the limit',
   websockets_closed_unread_total:
-    'lines over WebSocket closed for answers or pongs that they did not read',
+    'lines over WebSocket closed because they did not read answers or pongs',
   websockets_closed_control_total:
-    'lines over WebSocket cut off for more pings and pongs in one turn of the loop than anybody needs',
-  sockets_opened_total: 'sockets that were accepted',
-  sockets_closed_total: 'sockets that closed',
+    'lines over WebSocket closed because they sent too many pings and pongs in one turn of the loop',
+  sockets_opened_total: 'sockets accepted',
+  sockets_closed_total: 'sockets closed',
   sockets_silent_closed_total:
-    'sockets that had sent nothing, closed for others when no more could be accepted',
-  sockets_refused_total: 'sockets closed at accept, above the cap',
+    'sockets that had sent nothing and were closed to make room for others',
+  sockets_refused_total: 'sockets closed at accept because the cap was reached',
 } as const;
 
 /** A counter's stable name. */
 export type CounterName = keyof typeof COUNTER_MEANINGS;
 
-/** Counters of one server, all starting at 0, plus refusals by code. */
+/** Counters of one server, and its refusals by error code. */
 export type Counters = Record<CounterName, number> & { refused: Record<string, number> };
 
-/** A fresh set of counters: one object of one shape. */
+/** Counters at 0: one object of one shape. */
 export function makeCounters(): Counters {
   const zeros = Object.fromEntries(
     Object.keys(COUNTER_MEANINGS).map((name) => [name, 0]),

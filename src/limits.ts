@@ -1,24 +1,21 @@
 /**
- * Every bound that is not an option, with its unit, what it costs and who enforces it. Bounds that
- * operators tune are options (config.ts); the relations between the two kinds are asserted at the
- * bottom and in config.ts.
+ * Every bound that is not an option: what it limits, its unit, what it costs, and last the files
+ * that enforce it. Bounds that operators tune are options (options/table.ts). Relations between
+ * bounds are asserted at the bottom.
  */
 
 /**
- * Largest single write of one cork, bytes. With the chunk's own framing (length + 4 + hex digits)
- * it fits uWebSockets' cork buffer of 16,384, so it leaves as one send(); above it builds before
- * 20.64 can lose bytes. Enforced by core/pump.ts. native-notes/cork-size.md,
+ * Largest write of one cork, bytes. With its chunk header (length + 4 + hex digits) it fits
+ * uWebSockets' cork buffer of 16,384 and leaves as one send(); builds before 20.64 may lose bytes
+ * of a larger one. core/pump.ts, native-notes/cork-size.md,
  * native-notes/oversized-cork-loses-bytes.md
  */
 export const CORK_WRITE_BYTES_MAX = 16_376;
 
-/**
- * Bytes of prelude and replay written inside the request handler, beside the response head in the
- * same cork. transports/sse.ts
- */
+/** Prelude and replay written in the same cork as the response head, bytes. core/hub.ts */
 export const OPENING_BYTES_MAX = 15_000;
 
-/** Bytes of replay in one slice of the opening; the rest is for prelude and gap. core/hub.ts */
+/** Replay within those, bytes; the rest is for prelude and gap notice. core/hub.ts */
 export const REPLAY_OPENING_BYTES_MAX = OPENING_BYTES_MAX - 256;
 
 /** Channel name, characters (all ASCII). http/request.ts */
@@ -30,11 +27,14 @@ export const CHANNELS_PER_LINE_MAX = 16;
 /** Event type, characters. core/event.ts */
 export const EVENT_TYPE_CHARS_MAX = 64;
 
-/** Largest id and position: 2^53 − 1, what a double holds exactly. core/position.ts */
+/**
+ * Largest id and position: 2^53 − 1, the largest exact integer. core/position.ts,
+ * log/memory-log.ts
+ */
 export const ID_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * Request head, bytes; given to uWebSockets before it loads. native/uws.ts,
+ * Request head, bytes; uWebSockets reads it from the environment when it loads. native/uws.ts,
  * native-notes/header-limit.md
  */
 export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
@@ -43,354 +43,334 @@ export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
- * How long a body may take for its next BODY_PROGRESS_BYTES_MIN, ms, or for its end; then it is
- * told 408. uWebSockets itself closes in silence 8–12 s after the last 160 KiB. http/body.ts,
+ * Time in which a body must bring BODY_PROGRESS_BYTES_MIN more bytes or its end, ms; else 408.
+ * uWebSockets itself closes without an answer 8–12 s after the last 160 KiB. http/body.ts,
  * native-notes/ten-second-timer.md
  */
 export const BODY_PROGRESS_MS_MAX = 7_000;
 export const BODY_PROGRESS_BYTES_MIN = 160 * 1024;
 
-/**
- * First room for a body whose length is not told, bytes; doubled whenever it is full. http/body.ts
- */
+/** First buffer for a body of unknown length, bytes; it doubles when full. http/body.ts */
 export const BODY_ROOM_BYTES_MIN = 4 * 1024;
 
 /**
- * Answers that their sockets have not taken, bytes over all sockets; a body that several are given
- * counts once. Past it the answer that has not moved for longest is given up and its socket closed:
- * 64 KiB for each of 256 readers that stand still with different bodies. http/pending-answers.ts
+ * Answers that clients have not read, bytes over all sockets; a body shared by several counts once.
+ * Above it the answer that has made no progress for longest is dropped and its socket closed.
+ * http/pending-answers.ts
  */
 export const PENDING_ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /**
- * Bytes of one answer to a poll with `limit` while answers of half PENDING_ANSWER_BYTES_MAX are not
- * read: what a socket takes at once, so that nobody who reads is given up for those who do not.
- * http/pending-answers.ts, core/poll.ts
+ * One answer to a poll with `limit` while half of PENDING_ANSWER_BYTES_MAX is unread, bytes: a
+ * socket takes that much at once, so clients that read lose nothing to those that do not.
+ * http/pending-answers.ts
  */
 export const CROWDED_BODY_BYTES_MAX = 64 * 1024;
 
-/**
- * Largest body of an answer that is written in one piece behind `Connection: close`, bytes.
- * http/exchange.ts
- */
+/** Body that is written in one piece behind `Connection: close`, bytes. http/exchange.ts */
 export const CLOSING_BODY_BYTES_MAX = 8 * 1024;
 
 /**
- * Answers without a body on one connection, on average: each closes it with that chance, since
- * uWebSockets does not tell whether the socket has taken the ones before. About 16 KiB of heads for
- * who never reads. http/exchange.ts
+ * Answers without a body between two that close their connection, on average: uWebSockets does not
+ * say whether the socket took them, and a client that never reads costs about 16 KiB of heads.
+ * http/exchange.ts
  */
 export const BODILESS_ANSWERS_PER_CLOSE = 64;
 
 /**
- * Body of an answer that is small, bytes, and how many of those are written on average before one
- * is looked at whether the socket takes it: about 12 KiB for who never reads. http/exchange.ts
+ * Body of a small answer, bytes, and small answers between two whose socket is checked, on average:
+ * a client that never reads costs about 12 KiB. http/exchange.ts
  */
 export const SMALL_ANSWER_BYTES_MAX = 512;
 export const SMALL_ANSWERS_PER_CHECK = 16;
 
 /**
- * How long the rest of a chunked body is read off after a refusal, ms, so that its client reads the
+ * Time the rest of a chunked body is discarded after a refusal, ms, so that its client can read the
  * refusal. http/exchange.ts
  */
-export const CLOSE_LINGER_MS = 1_000;
+export const CLOSE_LINGER_MS_MAX = 1_000;
 
 /**
- * Memory of publishes that are under way, bytes over all channels: bodies from their first byte,
- * and what was read of them until it has entered its ring. A channel may hold as much as is still
- * free. core/publish-memory.ts
+ * Memory of publishes in progress, bytes over all channels, from the first byte of a body until its
+ * events have entered their ring. A channel may hold as much as is still free.
+ * core/publish-memory.ts
  */
 export const PUBLISH_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Levels of arrays and objects in a client's JSON. 400 above it. transports/json.ts */
+/** Nested arrays and objects in a client's JSON, levels. 400 above it. transports/json.ts */
 export const JSON_DEPTH_MAX = 128;
 
 /**
- * Bytes of JSON that a byte of text takes at the most (`\u0000`): a longer line of a batch is
- * refused unread. transports/batch.ts
+ * Bytes of JSON for one byte of text (`\u0000`): a batch refuses longer lines unread.
+ * transports/batch.ts
  */
 export const JSON_GROWTH_MAX = 6;
 
 /**
- * A batch up to this size is read at once, bytes: about 0.2 ms. A larger one is read in slices.
- * transports/batch.ts
+ * Batch that is parsed at once, bytes: about 0.2 ms. A larger one is parsed in steps.
+ * transports/batch.ts, core/intake.ts
  */
 export const BATCH_AT_ONCE_BYTES_MAX = 64 * 1024;
 
 /**
- * What is read of a batch in one step, bytes: about 0.1 ms, then it is another's turn. One line may
- * be more. transports/batch.ts
+ * Part of a batch that is parsed in one step, bytes: about 0.1 ms. A single line may be longer.
+ * transports/batch.ts
  */
 export const BATCH_STEP_BYTES = 32 * 1024;
 
 /** Long work of all requests together in one turn of the loop, ms. transports/slices.ts */
 export const WORK_SLICE_MS = 2;
 
-/** Events in one batch. 413 above it. transports/publish.ts */
+/** Events in one batch. 413 above it. transports/batch.ts */
 export const BATCH_EVENTS_MAX = 10_000;
 
 /**
- * Most events that `last=N` counts back over the channels of a line; a larger N is as good as this
- * one. core/start.ts
+ * Events that `last=N` counts back over the channels of a line; a larger N counts as this.
+ * core/start.ts
  */
 export const LAST_EVENTS_MAX = 100_000;
 
 /**
- * Bytes that one sweep over a channel's lines may have to write, over all of them: the bound on
- * accept → deliver, since a sweep writes about 2 GB/s. Divided by the lines it is the channel's
- * in-flight window: what it may hold beyond what every healthy line has been given. core/channel.ts
+ * Bytes that one sweep may write to all lines of a channel: it bounds accept → deliver, since a
+ * sweep writes about 2 GB/s. Divided by the lines it is the channel's in-flight window: what it may
+ * hold beyond what every healthy line has been given. core/channels.ts
  */
 export const SWEEP_WORK_BYTES_MAX = 768 * 1024 * 1024;
 
 /**
- * Most in-flight window of a channel, however few lines it has, in corks: memory beside what is
- * kept for replay. core/channel.ts
+ * In-flight window of a channel with few lines, corks: memory beside the replay. core/channel.ts
  */
 export const IN_FLIGHT_WINDOW_CORKS_MAX = 16;
 
 /**
- * What an event counts for in queue and in-flight window beside its data: about the fixed bytes of
- * its frame. core/intake.ts
+ * What an event counts in queue and in-flight window beside its data, bytes: about the fixed part
+ * of its frame. core/intake.ts
  */
 export const EVENT_COST_BYTES = 32;
 
 /**
- * What a committed event takes beside its data while it waits in its channel's queue, bytes: an
- * object, a view of its data and what the publisher is told. core/intake.ts
+ * What a committed event costs beside its data while it is queued, bytes: an object, a view of its
+ * data and the publisher's receipt. core/intake.ts
  */
 export const QUEUED_EVENT_BYTES = 256;
 
 /**
- * Events of a channel that enter its ring in one turn of the loop, and between two looks at the
- * clock; the rest follows in the next. core/intake.ts
+ * Events of a channel that enter its ring in one turn of the loop, and events between two checks of
+ * the clock. core/intake.ts
  */
 export const ENTERED_PER_TURN_MAX = 1_024;
 export const ENTERED_PER_CHECK = 64;
 
 /**
- * Batches over BATCH_AT_ONCE_BYTES_MAX that are read at a time, over all channels, each in slices:
- * 2.5 MB beside its body for one of 10,000 small events. core/intake.ts
+ * Batches over BATCH_AT_ONCE_BYTES_MAX that are parsed at a time, over all channels: one of 10,000
+ * small events takes 2.5 MB beside its body. core/intake.ts
  */
 export const CONCURRENT_READS_MAX = 16;
 
 /**
- * Publishers that may wait for room, over all channels; those of one channel may be as many as are
- * still free. The next one is told 503 at once. Over WebSocket as many may wait for the program's
- * word. core/intake.ts, transports/websocket.ts
+ * Publishers in the admission queue, over all channels; those of one channel may be as many as are
+ * still free. The next one gets 503 at once. As many publishes over WebSocket may wait for
+ * `authorize`. core/intake.ts, transports/websocket.ts
  */
 export const WAITING_PUBLISHERS_MAX = 1_024;
 
-/** How long a publisher waits for room before it is told 503, ms. core/intake.ts */
+/** Time a publisher waits for room, ms; then 503. core/intake.ts */
 export const PUBLISH_WAIT_MS_MAX = 2_000;
 
 /**
- * Channels that something was published to. Past it a publish to a new name forgets the one without
- * lines that was published to longest ago, those that hold nothing first; where all have lines it
- * is refused. About 1.4 KiB each with one small event. core/channels.ts
+ * Channels that something was published to, about 1.4 KiB each with one small event. Above it a
+ * publish to a new name evicts a channel without lines: an empty one, else the one published to
+ * longest ago. Where all have lines it is refused. core/channels.ts
  */
 export const CHANNELS_MAX = 100_000;
 
 /**
- * Names that have lines and nothing was ever published to; a line on one more is refused. About 1.5
- * KiB each. core/channels.ts
+ * Names with lines to which nothing was ever published, about 1.5 KiB each; a line on one more is
+ * refused. core/channels.ts
  */
 export const READER_CHANNELS_MAX = 100_000;
 
 /**
- * Channels that are looked at in one search for one to forget, for rings to drop or for frames to
- * let go, under 1 µs each. Those that may not go are set aside, and the next search goes on behind
- * them; a publish to a new name is refused meanwhile. core/channels.ts
+ * Channels checked in one search for a channel to forget, a ring to drop or frames to drop, under
+ * 1 µs each. Those that must stay are set aside, and the next search goes on behind them.
+ * core/channels.ts
  */
 export const CHANNELS_CHECKED_MAX = 2_000;
 
 /**
- * Channels that are no longer known and of which it is remembered what they lost, 25 bytes each.
- * Past it the oldest record is forgotten, and channels without one are taken to have lost as much:
- * gaps that may be none. core/losses.ts
+ * Forgotten channels whose losses are remembered, 25 bytes each. Above it the oldest record goes,
+ * and every channel without a record is taken to have lost as much, so a gap may be false.
+ * core/losses.ts
  */
 export const LOST_CHANNELS_MAX = 1_000_000;
 
-/**
- * What a channel costs beside its ring, bytes: its objects, its name, its place in the map. Counted
- * with the ring, test/bounds.wire.ts. core/channel.ts
- */
+/** What a channel costs beside its ring, bytes: its objects, name and map entry. core/channel.ts */
 export const CHANNEL_BYTES = 600;
 
 /**
- * A slice of the sweep, ms; then the loop runs accepts, publishes and health checks. core/pump.ts
+ * Time of one slice of a sweep, of events entering rings and of expired deadlines, ms; then the
+ * loop runs accepts, publishes and health checks. core/pump.ts, core/intake.ts, core/deadlines.ts
  */
 export const SWEEP_SLICE_MS = 2;
 
 /**
- * Corks between two looks at the clock, and a group's turn before the next group has one (about 6
- * µs a cork). core/pump.ts
+ * Corks between two checks of the clock, about 6 µs each; then the next group has its turn.
+ * core/pump.ts
  */
 export const SWEEP_CHECK_CORKS = 32;
 
-/** Rows that need nothing and together count as one cork. core/pump.ts */
+/** Rows without work that count as one cork. core/pump.ts */
 export const IDLE_ROWS_PER_CORK = 256;
 
 /**
- * Corks a visit for a line that is still catching up, so that it cannot hold the sweep.
+ * Corks in one visit to a line that is catching up, so that it cannot hold the sweep.
  * core/pump.ts
  */
 export const CATCH_UP_CORKS_MAX = 4;
 
 /**
- * Grace of a healthy line that refuses bytes, ms: so long its channels evict nothing that it has
- * not been given, and take no more than their replay beyond its cursor (core/channel.ts). It goes
- * on while the line takes, in each such time, what had entered at its beginning. So a channel is
- * never held below its replay per GRACE_MS, 10 MB/s by default. core/grace-windows.ts
+ * Grace of a healthy line that refuses bytes, ms. Meanwhile its channels evict nothing it has not
+ * been given, and take at most their replay beyond its cursor. It is renewed when the line has
+ * taken all that had entered at its beginning, so a channel is never held below its replay per
+ * GRACE_MS, 10 MB/s by default. core/grace.ts, core/grace-windows.ts
  */
 export const GRACE_MS = 100;
 
-/**
- * What a line that has proven itself is given where its channel has spent its budget, ms.
- * core/grace.ts
- */
+/** Grace of a proven line whose channel has spent its budget, ms. core/grace.ts */
 export const GRACE_MS_MIN = 50;
 
 /**
- * What a channel may be held by lines that then turn out to have stalled, ms a second; as much is
- * saved at the most. Costs that share of the publishers' pace, and GRACE_MS_MIN for each proven
- * line that stalls in GRACE_TRUST_SECONDS. core/grace.ts
+ * Time that lines which then stall may hold a channel, ms a second; as much may be saved up. It
+ * costs publishers that share of their pace, and GRACE_MS_MIN for each proven line that stalls in
+ * GRACE_TRUST_SECONDS. core/grace.ts
  */
 export const GRACE_BUDGET_MS_PER_SECOND = 100;
 
 /**
- * Most that a channel may have spent beyond its budget, ms: what proven lines do cannot deny young
- * ones grace for longer than ten seconds. core/grace.ts
+ * Debt of a channel beyond that budget, ms: proven lines cannot deny young ones grace for longer
+ * than ten seconds. core/grace.ts
  */
 export const GRACE_DEBT_MS_MAX = 10 * GRACE_BUDGET_MS_PER_SECOND;
 
 /**
- * How long a line must have been open, or not have held its channels in vain, to count as proven,
- * seconds. core/grace.ts
+ * Time after which a line counts as proven, seconds since it opened or last held its channels in
+ * vain. core/grace.ts
  */
 export const GRACE_TRUST_SECONDS = 10;
 
 /**
- * How long a line is given no grace at all after it held its channels in vain, seconds; then it is
- * given what a young line is. core/grace.ts
+ * Time without any grace after a line held its channels in vain, seconds; then it is treated as a
+ * young line. core/grace.ts
  */
 export const GRACE_DISTRUST_SECONDS = 2;
 
 /**
- * When the loop comes so late to the end of a window, ms, it was away while sockets drained: those
- * in grace are given as much longer, once. core/grace-windows.ts
+ * Delay of the loop at the end of a window, ms, above which the window is extended once by that
+ * delay: sockets may have drained unnoticed. core/grace-windows.ts
  */
 export const GRACE_LATE_MS = 5;
 
 /**
- * Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer make larger
- * bursts, which cost less a beat. core/heartbeat.ts
+ * Steps in one turn of the heartbeat wheel, which turns four times an interval: fewer steps make
+ * larger bursts, which cost less a heartbeat. core/heartbeat.ts
  */
 export const HEARTBEAT_TURN_STEPS = 16;
 
-/** Shortest step of the heartbeat wheel, ms. core/heartbeat.ts */
+/** Step of the heartbeat wheel, ms. core/heartbeat.ts */
 export const HEARTBEAT_STEP_MS_MIN = 10;
 
-/**
- * Longest time that a poll may wait, seconds, and what it waits when it does not say.
- * transports/poll.ts
- */
+/** Time a poll may wait, seconds, and the time when `wait` is not given. http/request.ts */
 export const POLL_WAIT_SECONDS_MAX = 60;
 export const POLL_WAIT_DEFAULT_SECONDS = 25;
 
 /**
- * Share of its time by which a waiting poll may be answered earlier, so that polls that began
- * together do not end together.
+ * Share of its time by which a waiting poll may be answered early, so that polls which began
+ * together do not end together. core/hub.ts
  */
 export const POLL_WAIT_JITTER = 0.1;
 
-/** Most events in one answer to a poll. transports/poll.ts */
+/** Events in one answer to a poll, and lines in one answer of `/-/connections`. http/request.ts */
 export const POLL_EVENTS_MAX = 1_000;
 
-/**
- * Bytes of one answer to a poll with `limit`; one event goes out however large it is. core/poll.ts
- */
+/** One answer to a poll with `limit`, bytes; a single event may be larger. core/poll.ts */
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
 
-/**
- * Step of the wheel of deadlines, ms: a waiting poll is answered that much early at the most.
- * core/deadlines.ts
- */
+/** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
 /** Lines of a deleted channel that are ended in one turn of the loop. core/hub.ts */
 export const DELETED_ENDS_PER_TURN_MAX = 128;
 
 /**
- * What a message over WebSocket may have beside the largest event: names, quotes and escapes,
- * bytes. transports/websocket.ts
+ * Bytes of a message over WebSocket, or a line of a batch, beside its data: names and quotes.
+ * transports/websocket.ts, transports/batch.ts
  */
 export const MESSAGE_ENVELOPE_BYTES_MAX = 1_024;
 
-/** Characters of a `ref` in a message over WebSocket. transports/websocket.ts */
+/** `ref` of a message over WebSocket, characters. transports/message.ts */
 export const REF_CHARS_MAX = 128;
 
 /**
- * What a message may be longer than the longest and still be answered with 1009, bytes; beyond it
- * is 1006. native/messages.ts
+ * Bytes over the message limit for which the close is 1009 with a reason; beyond them uWebSockets
+ * closes with 1006. native/messages.ts
  */
-export const MESSAGE_SLACK_BYTES = 4 * 1024;
+export const MESSAGE_SLACK_BYTES_MAX = 4 * 1024;
 
 /**
- * A message of those who may not publish, bytes: long enough to be told so. A longer one closes
- * natively. native/messages.ts
+ * Message of a client without the right to publish, bytes: enough to refuse it in words. A longer
+ * one is closed by uWebSockets. native/messages.ts
  */
 export const READER_MESSAGE_BYTES_MAX = 4 * 1024;
 
 /**
- * Answers and pongs that a WebSocket may leave unread, bytes in the process; then it is closed.
- * transports/websocket.ts
+ * Answers and pongs that a WebSocket leaves unread, bytes in the process; then it is closed.
+ * transports/websocket.ts, native/messages.ts
  */
 export const UNREAD_ANSWERS_BYTES_MAX = 16 * 1024;
 
 /**
- * Messages of a WebSocket that may be refused for good, one after the other; then it is closed.
+ * Consecutive messages of a WebSocket that are refused for good; then it is closed.
  * transports/websocket.ts
  */
 export const REFUSED_MESSAGES_MAX = 16;
 
 /**
- * Pings and pongs of a WebSocket in one turn of the loop; then it is cut off: about 1 µs each.
+ * Pings and pongs of a WebSocket in one turn of the loop, about 1 µs each; then it is closed.
  * transports/websocket.ts
  */
 export const CONTROL_FRAMES_PER_TURN_MAX = 256;
 
 /**
- * What a publish over WebSocket that waits costs beside its data, bytes: the objects around it.
+ * What a waiting publish over WebSocket costs beside its data, bytes: the objects around it.
  * transports/websocket.ts
  */
 export const WAITING_MESSAGE_COST_BYTES = 512;
 
 /**
- * Publishes of a WebSocket that may wait for their turn, bytes with that cost: as much as one
- * batch; one always. transports/websocket.ts
+ * Publishes of one WebSocket that wait their turn, bytes with that cost: as much as one batch. One
+ * may always wait. transports/websocket.ts
  */
 export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Characters of an idempotency key. http/request.ts */
+/** Idempotency key, characters. http/request.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
 /**
- * Idempotency keys kept, about 0.65 KB each, and for how long, ms; past the number the oldest goes
- * early, which is counted. log/kept-receipts.ts
+ * Idempotency keys that are kept, about 0.65 KB each, and how long, ms. Above the number the oldest
+ * goes early, which is counted. log/kept-receipts.ts
  */
 export const IDEMPOTENCY_KEYS_MAX = 100_000;
 export const IDEMPOTENCY_MS = 2 * 60 * 1_000;
 
 /**
- * Publishes that may wait for another with the same idempotency key, in all. The next one is told
- * 503. core/idempotency.ts
+ * Concurrent duplicates that wait for the first publish with their idempotency key, in all. The
+ * next one gets 503. core/idempotency.ts
  */
 export const WAITING_DUPLICATES_MAX = 1_024;
 
 /**
- * Wrong keys that an address may send in so many ms before it is told 429; the addresses that are
- * remembered (about 150 B each); and how often wrong keys are logged at the most, ms.
- * http/failed-keys.ts
+ * Wrong keys from one address within FAILED_KEYS_MS, then 429; addresses that are remembered (about
+ * 150 B each); and the least time between two log entries, ms. http/failed-keys.ts
  */
 export const FAILED_KEYS_MAX = 10;
 export const FAILED_KEYS_MS = 10_000;
@@ -398,99 +378,94 @@ export const FAILED_KEY_ADDRESSES_MAX = 4_096;
 export const FAILED_KEY_LOG_MS = 1_000;
 
 /**
- * How long the answer to one of those is kept back, ms, and how many may be at a time: who guesses
- * waits; past it, nobody does. router.ts
+ * Delay of such a 429, ms, which slows down guessing, and answers that are delayed at a time; above
+ * it they are sent at once. server/router.ts
  */
 export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
 
 /**
- * Requests that are refused in one turn of the loop and keep their connections; each further one
- * loses its, with what it has sent: a turn may bring 4,700 requests of one socket, at 9 µs a
- * refusal. http/exchange.ts
+ * Refused requests in one turn of the loop that keep their connection; each further one closes it.
+ * A turn may bring 4,700 requests of one socket, at 9 µs a refusal. http/exchange.ts
  */
 export const REFUSALS_PER_TURN_MAX = 512;
 
 /**
- * Faults are logged once in so many ms; those between are counted with the next. hooks.ts, main.ts
+ * Least time between two faults in the log, ms; those between are counted. main.ts,
+ * server/hooks.ts
  */
 export const FAULT_LOG_MS = 1_000;
 
 /**
- * Reconnects a second that a restarted server is planned to take; widens `retry` so that a crash
- * does not bring all back at once.
+ * Reconnects a second that a restarted server should get; `retry` is widened so that a crash does
+ * not bring all lines back at once. server/router.ts
  */
 export const ACCEPTS_PER_SECOND = 10_000;
 
 /**
- * A turn of the orderly end, ms, and lines ended in one at the least: 10,000 a second, so that they
- * come back elsewhere in that time. server.ts
+ * One turn of an orderly end, ms, and the least number of lines ended in it: 10,000 a second, which
+ * other servers can accept. server/server.ts
  */
 export const DRAIN_TURN_MS = 10;
 export const DRAIN_ENDS_PER_TURN_MIN = 100;
 
 /**
- * How long the last bytes of lines that were ended have to leave, ms, before all sockets are
- * closed; no longer than any is open. server.ts
+ * Time for the last bytes of ended lines to leave, ms, before all sockets are closed.
+ * server/server.ts
  */
-export const DRAIN_LINGER_MS = 500;
+export const DRAIN_LINGER_MS_MAX = 500;
 
 /**
- * File descriptors kept free for the process itself below the limit: without one the loop never
- * rests. config.ts, native-notes/emfile-busy-loop.md
+ * File descriptors below the limit that are kept for the process: without a free one the loop never
+ * rests. options/settings.ts, native-notes/emfile-busy-loop.md
  */
 export const RESERVED_FILES = 100;
 
 /**
- * Sockets above `--max-connections` that may still ask and be told to come back; the next is closed
+ * Sockets above `--max-connections` that are answered and told to come back; the next one is closed
  * at accept. native/uws.ts
  */
 export const SPARE_SOCKETS_MAX = 64;
 
 /**
- * When no socket may be accepted any more, those that have sent nothing for so many ms are closed,
- * so many at once, the oldest first. Looked for at most every so many ms, among so many descriptors
- * (about 3 µs each). native/mute-sockets.ts
+ * When no more sockets can be accepted, those that have sent nothing for MUTE_AGE_MS_MIN are
+ * closed, the oldest first, this many at once. The search runs at most every MUTE_CHECK_MS over
+ * this many descriptors, about 3 µs each. native/mute-sockets.ts
  */
-export const MUTE_AGE_MS = 50;
+export const MUTE_AGE_MS_MIN = 50;
 export const MUTE_CLOSED_AT_ONCE_MAX = 32;
 export const MUTE_CHECK_MS = 50;
 export const MUTE_DESCRIPTORS_CHECKED_MAX = 2_048;
 
 /**
- * How often the rows of the kernel's own sockets are read at the most, ms: 15,000 take about 25 ms,
- * in a thread. A reading that has not ended after the second time is given up.
- * ops/memory/kernel-memory.ts
+ * Least time between two readings of the kernel's socket table, ms (15,000 rows take about 25 ms,
+ * in a thread), and the time after which a reading is abandoned. ops/memory/kernel-memory.ts
  */
 export const KERNEL_READING_INTERVAL_MS = 10_000;
 export const KERNEL_READING_MS_MAX = 5_000;
 
 /**
- * How often the process looks at its own memory, ms: while lines come, to learn what they cost, and
- * always where a budget admits them by it. ops/memory/memory.ts
+ * Time between two readings of the process's own memory, ms: it learns what a line costs, and
+ * feeds the budget. ops/memory/memory.ts
  */
 export const MEMORY_CHECK_MS = 250;
 
 /**
- * While resident memory has reached the budget: how often a collection is asked for at the most, ms
- * (some 30 ms of processor time, and
- * 0.1 ms a megabyte to give back what it frees), and for how long the process is looked at until the least that was seen is taken for
- * use, ms: use that nobody counts is seen after both at the latest. ops/memory/memory.ts
+ * While memory is near its budget: least time between two collections that are asked for, ms (30 ms
+ * of processor time each, and 0.1 ms for each megabyte given back), and the time over which the
+ * least reading counts as use, ms. Uncounted use is noticed after both. ops/memory/live-memory.ts
  */
 export const MEMORY_COLLECT_MS = 5_000;
 export const MEMORY_SETTLE_MS = 1_000;
 
 /**
- * Live objects on V8's heap, bytes, past which no collection is asked for: its last step may stop
- * the loop for a millisecond a megabyte of them. Garbage then counts against the budget until V8
- * collects by itself, which takes it half a minute. ops/memory/memory.ts
+ * Live objects on V8's heap above which no collection is asked for, bytes: its last step may stop
+ * the loop for 1 ms a megabyte. Garbage then counts until V8 collects by itself, about half a
+ * minute later. ops/memory/live-memory.ts
  */
 export const MEMORY_COLLECT_HEAP_BYTES_MAX = 48 * 1024 * 1024;
 
-/**
- * Lines that `/-/connections` lists when it is not told how many; POLL_EVENTS_MAX is the most.
- * ops/pages.ts
- */
+/** Lines that `/-/connections` lists when `limit` is not given. ops/pages.ts */
 export const RANKED_LINES_DEFAULT = 100;
 
 /**
@@ -527,5 +502,5 @@ assertRelation(
 assertRelation(RESERVED_FILES > SPARE_SOCKETS_MAX, 'spare sockets fit under the file limit');
 assertRelation(
   RESERVED_FILES > MUTE_CLOSED_AT_ONCE_MAX,
-  'who takes the place of silent sockets fits under the file limit',
+  'sockets accepted in place of silent ones fit under the file limit',
 );

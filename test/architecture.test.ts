@@ -5,11 +5,14 @@
 
 import { describe, expect, it } from 'vitest';
 import {
+  citedIn,
+  citedInText,
   codeOf,
   importsOf,
-  isThere,
+  isCitable,
   literalsOf,
   sourceFiles,
+  tooWideLines,
   type Import,
   type SourceFile,
 } from './support/source.js';
@@ -40,6 +43,9 @@ const LAYERS: readonly (readonly string[])[] = [
   ['tools/capacity/'],
   ['main'],
 ];
+
+/** As the formatter breaks code. */
+const COLUMNS = 100;
 
 const SOURCE = sourceFiles('src');
 const EVERYTHING = [
@@ -165,11 +171,20 @@ describe('every file', () => {
     ).toEqual([]);
   });
 
-  it('cites only native notes that are there', () => {
-    const cited = EVERYTHING.flatMap(({ path, text }) =>
-      [...text.matchAll(/native-notes\/[\w-]+\.md/g)].map(([note]) => ({ path, note })),
+  it('cites in its comments only files and documents that are there', () => {
+    const missing = EVERYTHING.flatMap((file) =>
+      citedIn(file)
+        .filter((cited) => !isCitable(cited, file.path))
+        .map((cited) => `${file.path}: ${cited}`),
     );
-    expect(cited.filter(({ note }) => !isThere(note))).toEqual([]);
+    expect(missing).toEqual([]);
+  });
+
+  it(`has comments of at most ${COLUMNS} columns`, () => {
+    const wide = EVERYTHING.flatMap((file) =>
+      tooWideLines(file, COLUMNS).map((line) => `${file.path}: ${line.trim()}`),
+    );
+    expect(wide).toEqual([]);
   });
 
   it('leaves no test out', () => {
@@ -217,5 +232,59 @@ describe('the reader of the source that these tests rest on', () => {
     );
     expect(literalsOf(file)).toEqual(['one', 't\\"wo', 'in${}ner', 'thr${}ee', 'four']);
     expect(codeOf(file)).not.toMatch(/one|no|four|'/);
+  });
+
+  it('finds the files that comments cite, and no others', () => {
+    const file = read(
+      [
+        "/** As core/ring.ts does; see README.md, 'x.ts' and `test/a-b.wire.ts`. */",
+        "const a = 'not/in-code.ts'; // limits.ts, (pump.ts): native-notes/cork-size.md",
+        '// *.soak.ts, <NAME>.ts, .test.ts, uWebSockets.js, net/ipv4/tcp_timer.c, @x/y.ts',
+        '// https://example.com/page.html and a.ts/b, a.tsx, package.json',
+      ].join('\n'),
+    );
+    expect(citedIn(file)).toEqual([
+      'core/ring.ts',
+      'README.md',
+      'x.ts',
+      'test/a-b.wire.ts',
+      'limits.ts',
+      'pump.ts',
+      'native-notes/cork-size.md',
+      'package.json',
+    ]);
+    expect(citedInText('DESIGN.md, section 3')).toEqual(['DESIGN.md']);
+  });
+
+  it('looks for what is cited from the root, from src/ and from the folders of who cites', () => {
+    const from = 'src/tools/load/run/round.ts';
+    const there = ['src/limits.ts', 'core/ring.ts', 'publisher.ts', 'load/run/publisher.ts'];
+    expect(there.filter((path) => !isCitable(path, from))).toEqual([]);
+    expect(
+      ['ring.ts', 'DESIGN.md', 'core/round.ts'].filter((path) => isCitable(path, from)),
+    ).toEqual([]);
+  });
+
+  it('finds comments that are too wide and could be broken', () => {
+    const file = read(
+      [
+        '// a comment of more',
+        '// see https://a.io/b',
+        '// oxlint-disable-next-line a/b',
+        'f(); // and one behind',
+        'const a = ddddddddd;',
+        'const b = `line',
+        '   // of text that is long',
+        '`;',
+        '/* within',
+        '   a long block here',
+        ' */',
+      ].join('\n'),
+    );
+    expect(tooWideLines(file, 15)).toEqual([
+      '// a comment of more',
+      'f(); // and one behind',
+      '   a long block here',
+    ]);
   });
 });

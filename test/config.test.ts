@@ -10,16 +10,11 @@ import {
   configTable,
   parseCommandLine,
   serveHelp,
-  variableOf,
   type CommandLine,
 } from '../src/options/command-line.js';
-import {
-  OPTIONS,
-  resolveOptions,
-  type OptionRow,
-  type Options,
-  type SettingName,
-} from '../src/options/table.js';
+import { resolveOptions } from '../src/options/settings.js';
+import { variableOf } from '../src/options/sources.js';
+import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
 import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';
 
@@ -459,7 +454,7 @@ describe('the config file', () => {
 
   it('wants a unit with a time', () => {
     expect(refusal(() => parseFile({ heartbeat: 15 }))).toBe(
-      '"heartbeat" in h.json: 15 was given; accepted is a time from 100ms to 10min in ms, s, min or h, such as 250ms or 15s',
+      '"heartbeat" in h.json must be a time from 100ms to 10min in ms, s, min or h, such as 250ms or 15s (got 15)',
     );
   });
 
@@ -467,15 +462,15 @@ describe('the config file', () => {
     [{ prot: 1 }, '"prot" in h.json is not an option; did you mean port?'],
     [{ replayEvents: 1 }, '"replayEvents" in h.json is not an option; did you mean replay-events?'],
     [{ config: 'x' }, /^"config" in h\.json is not an option; the keys are host, port, /],
-    [{ port: null }, '"port" in h.json: null was given; accepted is an integer from 0 to 65535'],
-    [{ 'open-publish': 1 }, '"open-publish" in h.json: 1 was given; accepted is true or false'],
+    [{ port: null }, '"port" in h.json must be an integer from 0 to 65535 (got null)'],
+    [{ 'open-publish': 1 }, '"open-publish" in h.json must be true or false (got 1)'],
     [
       '[]',
-      '--config: "h.json" holds no object; wanted is one such as {"port": 8080, "heartbeat": "15s"}',
+      '--config: "h.json" is not a JSON object; it must be an object such as {"port": 8080, "heartbeat": "15s"}',
     ],
     [
       '{\n"publish-key": "hush",\n}',
-      /^--config: "h\.json" is not JSON(?: \(line 3\))?; wanted is an object such as/,
+      /^--config: "h\.json" is not JSON(?: \(line 3\))?; it must be an object such as/,
     ],
     ['{"__proto__": {"port": 1}}', /^"__proto__" in h\.json is not an option/],
   ])('refuses %j', (content, message) => {
@@ -493,26 +488,23 @@ describe('the config file', () => {
 
 describe('a mistake on the command line', () => {
   it.each([
-    [['--port', '70000'], '--port: "70000" was given; accepted is an integer from 0 to 65535'],
-    [['--port', '-1'], '--port: "-1" was given; accepted is an integer from 0 to 65535'],
-    [
-      ['--port'],
-      '--port needs a value and nothing follows; accepted is an integer from 0 to 65535',
-    ],
+    [['--port', '70000'], '--port must be an integer from 0 to 65535 (got "70000")'],
+    [['--port', '-1'], '--port must be an integer from 0 to 65535 (got "-1")'],
+    [['--port'], '--port needs a value: an integer from 0 to 65535 (nothing follows)'],
     [
       ['--port', '--host', 'x'],
-      '--port needs a value and --host follows; accepted is an integer from 0 to 65535',
+      '--port needs a value: an integer from 0 to 65535 (--host follows)',
     ],
     [
       ['--replay-bytes', '2GiB'],
-      '--replay-bytes: "2GiB" was given; accepted is a size from 0B to 1GiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
+      '--replay-bytes must be a size from 0B to 1GiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB (got "2GiB")',
     ],
-    [['--slow', 'drop'], '--slow: "drop" was given; accepted is one of gap, latest, close'],
-    [['--open-publish=perhaps'], '--open-publish: "perhaps" was given; accepted is true or false'],
+    [['--slow', 'drop'], '--slow must be one of gap, latest, close (got "drop")'],
+    [['--open-publish=perhaps'], '--open-publish must be true or false (got "perhaps")'],
     [['--reply-events', '5'], '--reply-events is not an option; did you mean --replay-events?'],
     [['--prot=80'], '--prot is not an option; did you mean --port?'],
     [['--workers', '4'], '--workers is not an option; holdline serve --help lists the options'],
-    [['--demo=maybe'], '--demo: "maybe" was given; accepted is true or false'],
+    [['--demo=maybe'], '--demo must be true or false (got "maybe")'],
     [['--no-open-publish'], '--no-open-publish is not an option; did you mean --open-publish?'],
     [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
     [
@@ -525,22 +517,22 @@ describe('a mistake on the command line', () => {
     ],
     [
       ['--log-level', 'loud'],
-      '--log-level: "loud" was given; accepted is one of trace, debug, info, warn, error, fatal, silent',
+      '--log-level must be one of trace, debug, info, warn, error, fatal, silent (got "loud")',
     ],
   ])('%j is told in words', (args, message) => expect(refusal(() => parse(args))).toBe(message));
 
   it('is named after the variable when it is one', () => {
     expect(refusal(() => parse([], { env: { HOLDLINE_PORT: 'x' } }))).toBe(
-      'HOLDLINE_PORT: "x" was given; accepted is an integer from 0 to 65535',
+      'HOLDLINE_PORT must be an integer from 0 to 65535 (got "x")',
     );
   });
 
   it('shows no secret, but an empty one', () => {
     expect(refusal(() => parse(['--ops-key', 'my key']))).toBe(
-      '--ops-key: a secret that is not shown here was given; accepted is 1 to 1024 visible ASCII characters without spaces',
+      '--ops-key must be 1 to 1024 visible ASCII characters without spaces (got a secret, not shown here)',
     );
     expect(refusal(() => parse([], { env: { HOLDLINE_PUBLISH_KEY: '' } }))).toMatch(
-      /^HOLDLINE_PUBLISH_KEY: "" was given;/,
+      /^HOLDLINE_PUBLISH_KEY must be .* \(got ""\)$/,
     );
   });
 
@@ -599,16 +591,16 @@ describe('the environment', () => {
 });
 
 describe('relations', () => {
-  const fileLimitWords =
-    '(100 files are kept for the process, 64 for clients that are told to come back): raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer';
+  const fileLimitWords = (limit: number): string =>
+    `of the file limit of ${limit} 100 files are kept for the process and 64 for clients that are told to come back; raise it with ulimit -n or LimitNOFILE=`;
 
   it('hold the connections under the file limit, and name both', () => {
     expect(parse(['--max-connections', '19836']).settings.maxConnections).toBe(19_836);
     expect(refusal(() => parse(['--max-connections', '19837']))).toBe(
-      `--max-connections: 19837 is more than the file limit of 20000 carries, which is 19836 ${fileLimitWords}`,
+      `--max-connections must be at most 19836 (got 19837): ${fileLimitWords(20_000)}`,
     );
     expect(refusal(() => parse([], { fileLimit: 128 }))).toBe(
-      `--max-connections: 1 is more than the file limit of 128 carries, which is 0 ${fileLimitWords}`,
+      `--max-connections must be at most 0 (got 1): ${fileLimitWords(128)}`,
     );
   });
 
@@ -632,20 +624,20 @@ describe('relations', () => {
         parse(['--replay-bytes', '512MiB'], { env: { HOLDLINE_REPLAY_TOTAL: '1MiB' } }),
       ),
     ).toBe(
-      '--replay-bytes: 512MiB for one channel is more than the 1MiB that all channels keep together (HOLDLINE_REPLAY_TOTAL): raise that or ask for less',
+      '--replay-bytes of one channel must be at most HOLDLINE_REPLAY_TOTAL of all (got 512MiB and 1MiB)',
     );
     expect(refusal(() => resolveOptions({ replayBytes: 2 ** 30 }))).toMatch(
-      /^replayBytes: 1GiB .* 256MiB .* \(replayTotalBytes\)/,
+      /^replayBytes .* replayTotalBytes .* \(got 1GiB and 256MiB\)$/,
     );
   });
 });
 
 describe('who may publish', () => {
   it('is whoever has the key or everyone, not both', () => {
-    const wanted = /^--publish-key and --open-publish: who may publish is either/;
+    const wanted = /^--publish-key and --open-publish exclude each other: /;
     expect(() => parse(['--publish-key', 'k', '--open-publish'])).toThrow(wanted);
     expect(() => resolveOptions({ publishKey: 'k', openPublish: true })).toThrow(
-      /^publishKey and openPublish: /,
+      /^publishKey and openPublish exclude each other: /,
     );
     expect(parse(['--publish-key', 'k']).settings.openPublish).toBe(false);
   });
@@ -712,29 +704,29 @@ describe('options of the library', () => {
   });
 
   it.each([
-    [{ port: 70_000 }, 'port: 70000 was given; accepted is an integer from 0 to 65535'],
-    [{ port: '80' }, 'port: "80" was given; accepted is an integer from 0 to 65535'],
-    [{ port: Number.NaN }, 'port: NaN was given; accepted is an integer from 0 to 65535'],
-    [{ port: 80n }, 'port: 80n was given; accepted is an integer from 0 to 65535'],
-    [{ port: null }, 'port: null was given; accepted is an integer from 0 to 65535'],
+    [{ port: 70_000 }, 'port must be an integer from 0 to 65535 (got 70000)'],
+    [{ port: '80' }, 'port must be an integer from 0 to 65535 (got "80")'],
+    [{ port: Number.NaN }, 'port must be an integer from 0 to 65535 (got NaN)'],
+    [{ port: 80n }, 'port must be an integer from 0 to 65535 (got 80n)'],
+    [{ port: null }, 'port must be an integer from 0 to 65535 (got null)'],
     [
       { heartbeatMs: '15s' },
-      'heartbeatMs: "15s" was given; accepted is an integer from 100 to 600000, in milliseconds',
+      'heartbeatMs must be an integer from 100 to 600000, in milliseconds (got "15s")',
     ],
     [
       { replayBytes: 1.5 },
-      'replayBytes: 1.5 was given; accepted is an integer from 0 to 1073741824, in bytes',
+      'replayBytes must be an integer from 0 to 1073741824, in bytes (got 1.5)',
     ],
-    [{ openPublish: 'true' }, 'openPublish: "true" was given; accepted is true or false'],
+    [{ openPublish: 'true' }, 'openPublish must be true or false (got "true")'],
     [
       { allowOrigin: '*' },
-      /^allowOrigin: "\*" was given; accepted is an array of up to 1000 origins such as/,
+      /^allowOrigin must be an array of up to 1000 origins such as .* \(got "\*"\)$/,
     ],
     [
       { allowedHosts: [7] },
-      /^allowedHosts: \[ 7 \] was given; accepted is an array of up to 1000 host names such as/,
+      /^allowedHosts must be an array of up to 1000 host names such as .* \(got \[ 7 \]\)$/,
     ],
-    [{ opsKey: 'a b' }, /^opsKey: a secret that is not shown here was given;/],
+    [{ opsKey: 'a b' }, /^opsKey must be .* \(got a secret, not shown here\)$/],
     [{ prot: 80 }, 'prot is not an option; did you mean port?'],
     [{ 'replay-events': 1 }, 'replay-events is not an option; did you mean replayEvents?'],
     [{ workers: 1 }, /^workers is not an option; the settings are host, port, /],
@@ -746,7 +738,7 @@ describe('options of the library', () => {
 
   it.each([[null], ['port=80'], [[]]])('refuses %j in place of an object', (options) => {
     expect(refusal(() => resolveOptions(options as unknown as Options))).toMatch(
-      /accepted is an object with settings by name$/,
+      /^options must be an object with settings by name \(got /,
     );
   });
 });

@@ -1,6 +1,6 @@
 /**
- * The demo page in Chromium, driven as a person would: one publish, a sleeper's replay, the four
- * ways, losses; and photographed.
+ * The demo page in Chromium, used as a person would: one publish, a replay after sleep, the four
+ * transports, losses; with screenshots.
  */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,7 @@ import { DEADLINE_MS } from './support/wire.js';
 
 const PHOTOS = fileURLToPath(new URL('out/', import.meta.url));
 const DASHBOARDS = ['a', 'b', 'c'];
-const WAYS = ['sse', 'websocket', 'long-poll', 'short-poll'];
+const TRANSPORTS = ['sse', 'websocket', 'long-poll', 'short-poll'];
 const WITHIN = { timeout: DEADLINE_MS };
 
 let browser: Browser;
@@ -32,7 +32,7 @@ interface Demo {
   readonly faults: readonly string[];
 }
 
-/** Opens the demo and waits until its dashboards and the four ways are open. */
+/** Opens the demo and waits until its dashboards and the four transports are open. */
 async function openDemo(
   server: TestServer,
   url = server.url,
@@ -48,7 +48,7 @@ async function openDemo(
   });
   page.on('pageerror', (error) => faults.push(error.message));
   await page.goto(`${url}/-/demo`);
-  for (const panel of [...DASHBOARDS, ...WAYS]) await panelState(page, panel, 'open');
+  for (const panel of [...DASHBOARDS, ...TRANSPORTS]) await panelState(page, panel, 'open');
   await server.statsUntil('five lines are held', ({ lines }) => lines.open === 5);
   return { page, faults };
 }
@@ -90,9 +90,9 @@ function textOf(page: Page, selector: string): Promise<string | null> {
   return page.locator(selector).first().textContent();
 }
 
-/** The figure of a way. */
-function figure(page: Page, way: string, name: string): Promise<string | null> {
-  return textOf(page, `[data-panel=${way}] [data-figure=${name}]`);
+/** The figure of a transport. */
+function figure(page: Page, transport: string, name: string): Promise<string | null> {
+  return textOf(page, `[data-panel=${transport}] [data-figure=${name}]`);
 }
 
 async function badges(page: Page): Promise<(string | null)[]> {
@@ -180,7 +180,7 @@ test('B sleeps, misses three, wakes: it asks with its position and shows them as
   expect(faults).toEqual([]);
 }, 30_000);
 
-test('the four ways show the same events, at different prices', async () => {
+test('the four transports show the same events, at different costs', async () => {
   const server = await serverForTest({ demo: true });
   const { page, faults } = await openDemo(server);
   await expect.poll(() => figure(page, 'short-poll', 'empty'), WITHIN).toBe('100 %');
@@ -188,24 +188,22 @@ test('the four ways show the same events, at different prices', async () => {
   await page.locator('#send-ten').click();
   await page.locator('#steady').click();
   const expected = Array.from({ length: 13 }, (_, i) => String(i + 1));
-  for (const way of WAYS)
-    expect((await rowsOf(page, way, 13)).map(({ id }) => id).slice(0, 13)).toEqual(expected);
+  for (const transport of TRANSPORTS)
+    expect((await rowsOf(page, transport, 13)).map(({ id }) => id).slice(0, 13)).toEqual(expected);
   await page.locator('#steady').click();
 
   const requests = await Promise.all(
-    WAYS.map(async (way) => Number(await figure(page, way, 'requests'))),
+    TRANSPORTS.map(async (transport) => Number(await figure(page, transport, 'requests'))),
   );
   expect(requests.slice(0, 2)).toEqual([1, 1]);
   expect(requests[2], 'an answer a request').toBeGreaterThanOrEqual(4);
   expect(requests[3]).toBeGreaterThanOrEqual(3);
-  expect(await Promise.all(WAYS.slice(0, 3).map((way) => figure(page, way, 'empty')))).toEqual([
-    '–',
-    '–',
-    '0 %',
-  ]);
-  for (const way of WAYS) {
-    expect(await figure(page, way, 'latency')).toMatch(/^(?:\d+ ms|\d\.\d\d s)$/);
-    expect(await figure(page, way, 'bytes')).toMatch(/^\d+(?:\.\d)? k?B$/);
+  expect(
+    await Promise.all(TRANSPORTS.slice(0, 3).map((transport) => figure(page, transport, 'empty'))),
+  ).toEqual(['–', '–', '0 %']);
+  for (const transport of TRANSPORTS) {
+    expect(await figure(page, transport, 'latency')).toMatch(/^(?:\d+ ms|\d\.\d\d s)$/);
+    expect(await figure(page, transport, 'bytes')).toMatch(/^\d+(?:\.\d)? k?B$/);
   }
   expect(await textOf(page, '[data-panel=websocket] .raw')).toContain(
     '{"id":1,"channel":"notifications","event":"notice","data":{',
@@ -222,7 +220,7 @@ test('the four ways show the same events, at different prices', async () => {
   ).toBeGreaterThanOrEqual(4);
 
   await page.locator('#compare').click();
-  for (const way of WAYS.slice(1)) await panelState(page, way, 'asleep');
+  for (const transport of TRANSPORTS.slice(1)) await panelState(page, transport, 'asleep');
   await server.statsUntil(
     'the dashboards are left',
     ({ lines }) => lines.open === 3 && lines.byTransport.sse === 3,
@@ -252,18 +250,18 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
   const proxy = await FaultProxy.start(server.port);
   const { page } = await openDemo(server, proxy.url);
   for (const text of ['one', 'two']) await publish(page, text);
-  for (const panel of [...DASHBOARDS, ...WAYS]) await rowsOf(page, panel, 2);
+  for (const panel of [...DASHBOARDS, ...TRANSPORTS]) await rowsOf(page, panel, 2);
 
   proxy.refusing = true;
   for (const connection of proxy.connections) connection.cut();
-  for (const panel of [...DASHBOARDS, ...WAYS]) await panelState(page, panel, 'lost');
-  expect(await textOf(page, '[data-panel=a] .status')).toMatch(/^Lost: .+; asks again in \d+/);
+  for (const panel of [...DASHBOARDS, ...TRANSPORTS]) await panelState(page, panel, 'lost');
+  expect(await textOf(page, '[data-panel=a] .status')).toMatch(/^Lost: .+; retries in \d+/);
   await page.locator('#publish button[type=submit]').click();
   await page.locator('.answer.refused .words', { hasText: 'Is it running?' }).waitFor();
   for (let n = 3; n <= 10; n++) await server.publish('notifications', `event ${n}`);
 
   proxy.refusing = false;
-  for (const panel of [...DASHBOARDS, ...WAYS]) {
+  for (const panel of [...DASHBOARDS, ...TRANSPORTS]) {
     await panelState(page, panel, 'open');
     const rows = await rowsOf(page, panel, 5);
     expect(rows.slice(2).map(({ id, text }) => [id, text])).toEqual([
@@ -338,10 +336,12 @@ describe.each([
         `document.querySelector('${device === 'phone' ? '[data-panel=b]' : 'body'}').scrollIntoView()`,
       );
       await photo('replayed');
-      for (const way of WAYS) await rowsOf(page, way, 5);
-      await expect.poll(() => page.locator('.lane .arrived').count(), WITHIN).toBe(5 * WAYS.length);
-      await page.evaluate(`document.querySelector('#ways').scrollIntoView()`);
-      await photo('ways');
+      for (const transport of TRANSPORTS) await rowsOf(page, transport, 5);
+      await expect
+        .poll(() => page.locator('.lane .arrived').count(), WITHIN)
+        .toBe(5 * TRANSPORTS.length);
+      await page.evaluate(`document.querySelector('#transports').scrollIntoView()`);
+      await photo('transports');
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width);
 
       const background = (): Promise<string> =>

@@ -1,7 +1,7 @@
 /** What a line costs: learnt from growth alone, and not told before it is known. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LineCost } from '../src/ops/memory/line-cost.js';
+import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
 
 const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
 const BASE_BYTES = 50e6;
@@ -12,7 +12,7 @@ function lookAt(
   counts: readonly number[],
   bytesOf: (lines: number) => number,
 ): void {
-  for (const lines of counts) cost.look(lines, bytesOf(lines));
+  for (const lines of counts) cost.addReading(lines, bytesOf(lines));
 }
 
 function upTo(most: number, step: number): number[] {
@@ -44,14 +44,14 @@ test('the slope of what was seen is found again, under noise, however many lines
 });
 
 describe('a kept figure stands in', () => {
-  test('before the lines have spread by a thousand, by the share of each way', () => {
+  test('before the lines have spread by a thousand, by the share of each transport', () => {
     const cost = new LineCost();
     lookAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
     expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({
-      bytes: (100 * 550 + 300 * 650) / 400,
+      bytes: (100 * KEPT_LINE_BYTES.websocket + 300 * KEPT_LINE_BYTES.poll) / 400,
       source: 'kept',
     });
-    expect(cost.line(NONE)).toEqual({ bytes: 700, source: 'kept' });
+    expect(cost.line(NONE)).toEqual({ bytes: KEPT_LINE_BYTES.sse, source: 'kept' });
     expect(cost.spreadLines).toBe(960);
   });
 
@@ -95,9 +95,9 @@ test('however many lines come, the samples are few and spread over all of them',
   const cost = new LineCost();
   let looks = 0;
   for (let lines = 0; lines <= 1_000_000; lines += 64) {
-    if (!cost.wantsLook(lines)) continue;
+    if (!cost.wantsReading(lines)) continue;
     looks++;
-    cost.look(lines, BASE_BYTES + 700 * lines);
+    cost.addReading(lines, BASE_BYTES + 700 * lines);
   }
   expect(looks).toBeLessThan(5_000);
   expect(cost.spreadLines).toBeGreaterThan(950_000);
@@ -108,24 +108,25 @@ test('fewer lines than there were tell nothing, since an allocator keeps what th
   const cost = new LineCost();
   lookAt(cost, upTo(5_000, 100), (lines) => BASE_BYTES + 700 * lines);
   for (let lines = 4_900; lines >= 0; lines -= 100) {
-    expect(cost.wantsLook(lines)).toBe(false);
-    cost.look(lines, BASE_BYTES + (lines % 200 === 0 ? 700 * 5_000 : 0));
+    expect(cost.wantsReading(lines)).toBe(false);
+    cost.addReading(lines, BASE_BYTES + (lines % 200 === 0 ? 700 * 5_000 : 0));
   }
   expect(cost.line(NONE)).toEqual({ bytes: expect.closeTo(700, 3) as number, source: 'measured' });
-  expect(cost.mostLines).toBe(5_000);
+  expect(cost.linesMax).toBe(5_000);
 });
 
 test('of several looks at one number of lines the least counts, and there are ten at the most', () => {
   const cost = new LineCost();
   for (const lines of upTo(20_000, 1_000)) {
-    for (const garbage of [3e6, 1e6, 0, 2e6]) cost.look(lines, BASE_BYTES + 700 * lines + garbage);
+    for (const garbage of [3e6, 1e6, 0, 2e6])
+      cost.addReading(lines, BASE_BYTES + 700 * lines + garbage);
   }
   expect(cost.line(NONE).bytes).toBeCloseTo(700, 3);
-  expect(cost.wantsLook(20_000)).toBe(true);
-  for (let looks = 4; looks < 10; looks++) cost.look(20_000, Infinity);
-  expect(cost.wantsLook(20_000)).toBe(false);
-  expect(cost.wantsLook(20_063)).toBe(false);
-  expect(cost.wantsLook(20_064)).toBe(true);
+  expect(cost.wantsReading(20_000)).toBe(true);
+  for (let looks = 4; looks < 10; looks++) cost.addReading(20_000, Infinity);
+  expect(cost.wantsReading(20_000)).toBe(false);
+  expect(cost.wantsReading(20_063)).toBe(false);
+  expect(cost.wantsReading(20_064)).toBe(true);
 });
 
 test('what lines need is told with what the process takes without them', () => {

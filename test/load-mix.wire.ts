@@ -86,7 +86,8 @@ describe('several processes', { timeout: 60_000 }, () => {
     );
     await server.statsUntil('some events', ({ head }) => head > 5, 15_000);
     child.kill('SIGKILL');
-    await server.statsUntil('no line', ({ lines }) => lines.open === 0, 15_000);
+    const left = await server.statsUntil('no line', ({ lines }) => lines.open === 0, 15_000);
+    expect(left.lines.byTransport.sse).toBe(0);
   });
 });
 

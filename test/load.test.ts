@@ -145,16 +145,13 @@ describe('options', () => {
     ],
     [
       ['--transport', 'http'],
-      '--transport: "http" was given; accepted is one of sse, ndjson, ws, long-poll, short-poll',
+      '--transport must be one of sse, ndjson, ws, long-poll, short-poll (got "http")',
     ],
     [
       ['--size', '63'],
-      '--size: "63" was given; accepted is a size from 64B to 1MiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB',
+      '--size must be a size from 64B to 1MiB in bytes, KiB, MiB or GiB, such as 4096 or 64KiB (got "63")',
     ],
-    [
-      ['--rate'],
-      '--rate needs a value and nothing follows; accepted is an integer from 1 to 100000',
-    ],
+    [['--rate'], '--rate needs a value: an integer from 1 to 100000 (nothing follows)'],
     ...[
       'https://h/c',
       'http://h',
@@ -167,35 +164,29 @@ describe('options', () => {
       (url) =>
         [
           ['--url', url],
-          `--url: "${url}" was given; accepted is a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load`,
+          `--url must be a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load (got "${url}")`,
         ] as [string[], string],
     ),
     ...['1', '101%', '-1%', '1.00001%', '%'].map(
       (share) =>
         [
           ['--stalled', share],
-          `--stalled: "${share}" was given; accepted is a share from 0% to 100%, such as 1% or 0.5%`,
+          `--stalled must be a share from 0% to 100%, such as 1% or 0.5% (got "${share}")`,
         ] as [string[], string],
     ),
     ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s'].map(
       (slow) =>
         [
           ['--slow', slow],
-          `--slow: "${slow}" was given; accepted is a share and what each of them reads, such as 5%:8KiB/s`,
+          `--slow must be a share and what each of them reads, such as 5%:8KiB/s (got "${slow}")`,
         ] as [string[], string],
     ),
     [
       ['--reconnect', '2%'],
-      '--reconnect: "2%" was given; accepted is a share in a minute from 0%/min to 100%/min, such as 2%/min',
+      '--reconnect must be a share in a minute from 0%/min to 100%/min, such as 2%/min (got "2%")',
     ],
-    [
-      ['--ramp', '500'],
-      '--ramp: "500" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s',
-    ],
-    [
-      ['--ramp', '0/s'],
-      '--ramp: "0/s" was given; accepted is a rate from 1/s to 1000000/s, such as 500/s',
-    ],
+    [['--ramp', '500'], '--ramp must be a rate from 1/s to 1000000/s, such as 500/s (got "500")'],
+    [['--ramp', '0/s'], '--ramp must be a rate from 1/s to 1000000/s, such as 500/s (got "0/s")'],
     [
       ['--processes', '8', '--connections', '7'],
       '--processes: 8 is more than there are clients (--connections 7)',

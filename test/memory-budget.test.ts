@@ -1,10 +1,10 @@
 /** Admission by measured memory, with looks that are made up. */
 import { describe, expect, test } from 'vitest';
 import type { HoldlineError } from '../src/errors.js';
-import { MemoryBudget, type MemoryLook } from '../src/ops/memory/budget.js';
+import { MemoryBudget, type MemoryReading } from '../src/ops/memory/budget.js';
 
 const BUDGET_BYTES = 1_000_000;
-const EMPTY: MemoryLook = {
+const EMPTY: MemoryReading = {
   rssBytes: 500_000,
   reusableBytes: 0,
   kernelBytes: 0,
@@ -12,9 +12,9 @@ const EMPTY: MemoryLook = {
   openedTotal: 0,
 };
 
-function budgetWith(look: Partial<MemoryLook> = {}): MemoryBudget {
+function budgetWith(reading: Partial<MemoryReading> = {}): MemoryBudget {
   const budget = new MemoryBudget(BUDGET_BYTES);
-  budget.look({ ...EMPTY, ...look });
+  budget.update({ ...EMPTY, ...reading });
   return budget;
 }
 
@@ -51,9 +51,9 @@ test('kernel memory counts, and what closed lines left does not', () => {
 test('once full it admits again below 98 %, and not at once when a byte is free', () => {
   const budget = budgetWith({ rssBytes: 1_000_000 });
   expect(ask(budget)).toBe('HOLDLINE_MEMORY_FULL');
-  budget.look({ ...EMPTY, rssBytes: 980_000 });
+  budget.update({ ...EMPTY, rssBytes: 980_000 });
   expect(ask(budget)).toBe('HOLDLINE_MEMORY_FULL');
-  budget.look({ ...EMPTY, rssBytes: 979_999 });
+  budget.update({ ...EMPTY, rssBytes: 979_999 });
   expect(ask(budget)).toBe('admitted');
   expect(budget.isFull).toBe(false);
 });

@@ -440,6 +440,7 @@ describe('RFC 6455: frames as they must not be', () => {
     );
     await line.waitFor('two replies', () => line.replyCount === 2);
     await line.roundTrip();
+    expect(line.replyCount).toBe(2);
   });
 });
 

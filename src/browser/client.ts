@@ -1,72 +1,68 @@
 /**
- * A line in the browser: EventSource semantics over an event stream, and over long-polls where
- * something holds the stream back.
+ * `holdline/client`: an EventSource for the browser over event streams, and over long-polls where
+ * something between buffers or blocks streams.
  */
 
-/** How events come. */
 export type Transport = 'sse' | 'long-poll';
 
 /**
- * Events were lost: those after the id `after` and before the id `before`. Null: the position was
- * unreadable; nothing has followed yet.
+ * Events after the id `after` and before the id `before` were lost. Null: the position was
+ * unreadable, or no event has followed yet.
  */
 export interface Gap {
   readonly after: number | null;
   readonly before: number | null;
 }
 
-/**
- * The server ended the line, and why. Where `reconnect` is true the source comes back by itself.
- */
+/** The server ended the line. Where `reconnect` is true the source reconnects by itself. */
 export interface End {
   readonly code: string;
   readonly reconnect: boolean;
 }
 
 /**
- * An event, a MessageEvent. `data` is the text that was published, or JSON as text; `lastEventId`
- * is its id. Events of the types `gap` and `end` are the server's own: their data is a {@link Gap}
- * or an {@link End} as JSON, and their channel is empty.
+ * A MessageEvent. `data` is the published text, or JSON as text; `lastEventId` is its id. The
+ * server's own events `gap` and `end` have a {@link Gap} or an {@link End} as JSON and no channel.
  */
 export interface HoldlineEvent extends Event {
   readonly data: string;
   readonly lastEventId: string;
   readonly channel: string;
-  /** Where it came from: the origin of the URL, after redirects. */
+  /** The origin of the URL after redirects. */
   readonly origin: string;
 }
 
-/** How a source asks. Undefined is the default everywhere. */
+/** Undefined means the default. */
 export interface HoldlineOptions {
   /**
-   * `auto` begins with a stream and falls back to long-polls where streams are held back or
-   * blocked; the others stay what they are. Default `auto`.
+   * `auto` starts with a stream and falls back to long-polls where streams are buffered or blocked;
+   * the others never change. Default `auto`.
    */
   readonly transport?: Transport | 'auto' | undefined;
   /**
-   * The id to continue after: 0 is everything held, `latest` from now on. Default: what the URL
-   * says, else from now on.
+   * The id to continue after: 0 for everything held, `latest` for new events only. Default: what
+   * the URL says, else `latest`.
    */
   readonly since?: number | 'latest' | undefined;
-  /** Header fields of every request. To another origin most of them cost a preflight. */
+  /** Headers of every request. To another origin most of them cost a preflight. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Cookies go to another origin, too. Default false. */
+  /** Send cookies to another origin, too. Default false. */
   readonly withCredentials?: boolean | undefined;
-  /** Called with every loss, before the events that follow it. */
+  /** Called for every loss, before the events that follow it. */
   readonly onGap?: ((gap: Gap) => void) | undefined;
-  /** Called when the server ends the line and says why. */
+  /** Called when the server ends the line. */
   readonly onEnd?: ((end: End) => void) | undefined;
   /**
-   * A stream is held back when its first byte takes longer than this, from the request or from its
-   * head on. Default 4,000 ms.
+   * A stream counts as buffered when its first byte takes longer than this after the request, or
+   * after its head. Default 4,000 ms.
    */
   readonly firstByteMs?: number | undefined;
   /**
-   * A stream without a byte for this long is lost; the server's heartbeat must come well within it.
+   * A stream without a byte for this long is lost; the server's heartbeat must be well below it.
    * Default 45,000 ms.
    */
   readonly silentMs?: number | undefined;
-  /** How long the server may hold a long-poll, seconds, 0 to 60. Default 25. */
+  /** Time the server may hold a long-poll, seconds, 0 to 60. Default 25. */
   readonly waitSeconds?: number | undefined;
 }
 
@@ -75,7 +71,7 @@ type Listener =
   | { handleEvent(event: HoldlineEvent): void }
   | null;
 
-/** An EventTarget that knows which listeners are given what. */
+/** An EventTarget with typed listeners. */
 interface HoldlineTarget extends EventTarget {
   addEventListener(
     type: 'open' | 'error',
@@ -94,7 +90,7 @@ interface HoldlineTarget extends EventTarget {
 type AddOptions = Parameters<EventTarget['addEventListener']>[2];
 type RemoveOptions = Parameters<EventTarget['removeEventListener']>[2];
 
-/** An event in an envelope, as streams and polls carry it. */
+/** An event as streams and polls carry it. */
 interface Envelope {
   readonly gap?: Gap;
   readonly id: number;
@@ -107,31 +103,30 @@ const CONNECTING = 0;
 const OPEN = 1;
 const CLOSED = 2;
 
-/** Longest pause before another attempt, ms, unless the server asked for more. */
-const PAUSE_MS = 30_000;
+/** Pause before another attempt, ms, unless the server asks for more. */
+const PAUSE_MS_MAX = 30_000;
 
 /**
- * How long a source keeps to long-polls before it tries a stream again, ms; longer with each stream
- * that fails, up to 16 times.
+ * Time with long-polls before a stream is tried again, ms; doubled for each stream that fails, up
+ * to 16 times.
  */
 const POLLING_MS = 60_000;
 
 /**
- * A long-poll that was answered with nothing sooner than this, ms, was not held; the next one waits
- * twice as long.
+ * A long-poll with an empty answer within this time, ms, was not held; the next one is sent after
+ * twice that time.
  */
-const NOT_HELD_MS = 500;
+const NOT_HELD_MS_MAX = 500;
 
-/** Statuses that the same request may not meet later. */
+/** Statuses that may be different for the same request later. */
 const TEMPORARY = /^(5..|408|425|429)$/;
 
 /**
- * An EventSource for Holdline: the same states, events and properties, and beside them
- * `event.channel`, so that `/a,b` can be told apart. It reconnects by itself and continues after
- * the last event it has dispatched: over both transports nothing is lost without a gap, and nothing
- * comes twice. `open` is fired when nothing that is published from then on can be missed, and again
- * when the transport has changed. A 204, a refusal that would come again, and an end without
- * `reconnect` close it for good, with an `error` event.
+ * An EventSource for Holdline with the same states, events and properties, and `event.channel` for
+ * URLs with several channels. It reconnects by itself after the last event that it dispatched: over
+ * both transports nothing is lost without a gap notice, and nothing comes twice. `open` is fired
+ * when nothing published from then on can be missed, and again when the transport has changed. A
+ * 204, a permanent refusal, and an end without `reconnect` close it with an `error` event.
  */
 export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   static readonly CONNECTING = CONNECTING;
@@ -141,7 +136,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   readonly OPEN = OPEN;
   readonly CLOSED = CLOSED;
 
-  /** The URL it was opened with, resolved. */
+  /** The resolved URL. */
   readonly url: string;
   readonly withCredentials: boolean;
   onopen: ((event: Event) => void) | null = null;
@@ -153,28 +148,25 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   readonly #silentMs: number;
   #state = CONNECTING;
   #transport: Transport;
-  /** The id of the last event that was dispatched, or that the server told. */
+  /** The id of the last event, or the last position that the server sent. */
   #position: string | undefined;
   #origin = '';
-  /** Spread for whoever the server has told nothing yet. */
+  /** Random until the server sends `retry`, so that clients do not come back together. */
   #retryMs = 3000 + 2000 * Math.random();
   #retryAfterMs = 0;
-  /** Attempts in a row that did not come to `open`. */
+  /** Consecutive attempts without `open`. */
   #failures = 0;
   /**
-   * What speaks against streams since the last poll; above 0 a poll is tried. It counts only once
-   * that has shown that the server is there.
+   * Signs since the last poll that streams do not get through; above 0 a poll is tried. They count
+   * as strikes only if that poll reaches the server.
    */
   #suspicion = 0;
-  /**
-   * What was counted. One failure may have been a restart; from the second on long-polls are kept
-   * to.
-   */
+  /** One may be a restart of the server; from the second one long-polls are used for a while. */
   #strikes = 0;
   #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Asks at once. Throws TypeError for a URL that cannot be read. */
+  /** Connects at once. Throws TypeError for an invalid URL. */
   constructor(url: string | URL, options: HoldlineOptions = {}) {
     super();
     this.url = new Request(url).url;
@@ -195,12 +187,12 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return this.#state;
   }
 
-  /** How events come now. */
+  /** The transport in use. */
   get transport(): Transport {
     return this.#transport;
   }
 
-  /** Closes for good. No event follows. */
+  /** Closes permanently. No event follows. */
   close(): void {
     this.#state = CLOSED;
     clearTimeout(this.#timer);
@@ -225,25 +217,24 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
       } else {
         const against = await this.#stream();
         this.#suspicion += against;
-        // It was tried while long-polls work, and did not come to `open`: they go on as if nothing
-        // had been.
-        const inVain = this.#state === OPEN && this.#transport === 'long-poll';
-        polling = transport === 'auto' && (inVain || this.#suspicion > 0);
-        goOn = polling && (inVain || against > 1);
+        // A stream that was tried while long-polls work, and did not open: they just continue.
+        const isTrial = this.#state === OPEN && this.#transport === 'long-poll';
+        polling = transport === 'auto' && (isTrial || this.#suspicion > 0);
+        goOn = polling && (isTrial || against > 1);
       }
-      // Whatever of an answer was not read is not wanted.
+      // Drops what was not read of the answer.
       this.#abort.abort();
       if (goOn || this.#state === CLOSED) continue;
       this.#state = CONNECTING;
       this.dispatchEvent(new Event('error'));
-      const backoffMs = Math.min(this.#retryMs * 2 ** this.#failures++, PAUSE_MS);
+      const backoffMs = Math.min(this.#retryMs * 2 ** this.#failures++, PAUSE_MS_MAX);
       await this.#pause(Math.max(backoffMs, this.#retryMs, this.#retryAfterMs));
     }
   }
 
   /**
-   * Reads one stream to its end. What that says against streams: 0 nothing, 1 it brought no byte or
-   * fell silent, 2 it is held back or blocked.
+   * Reads one stream to its end. Returns the signs against streams: 0 none, 1 it brought no byte or
+   * fell silent, 2 it is buffered or blocked.
    */
   async #stream(): Promise<number> {
     let heardAtMs: number | undefined;
@@ -264,14 +255,14 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
           this.#arm(this.#silentMs);
           heardAtMs ??= performance.now();
           if (performance.now() - heardAtMs > this.#firstByteMs) {
-            // It flows. A single failure after that says nothing.
+            // It works: a single failure after that means nothing.
             this.#strikes = 0;
             this.#suspicion = -1;
           }
           read(value);
         }
       } else if (!TEMPORARY.test(String(status))) {
-        // The server refuses with JSON; anything else comes from something in between.
+        // The server refuses with JSON; anything else comes from something between.
         if (
           this.#options.transport !== 'sse' &&
           status !== 204 &&
@@ -281,14 +272,12 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
         this.#fail();
       }
     } catch {
-      // The network, or the timer: told apart below.
+      // The network or the timer; the next line tells which.
     }
     return Number(heardAtMs === undefined) + Number(this.#abort.signal.aborted);
   }
 
-  /**
-   * Takes the bytes of one stream as they come and dispatches its events (HTML standard, 9.2.6).
-   */
+  /** Takes the bytes of one stream and dispatches its events (HTML Standard, 9.2.6). */
   #parser(): (bytes: Uint8Array) => void {
     const decoder = new TextDecoder();
     let rest = '';
@@ -298,7 +287,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return (bytes) => {
       const text = decoder.decode(bytes, { stream: true });
       const lines = (rest + text).split(/\r\n?|\n/);
-      // The CR has ended its line already; an LF right behind it is a part of it.
+      // A CR has already ended its line; an LF behind it belongs to it.
       if (rest === '\r') lines.shift();
       rest = lines.pop()!;
       if (text.endsWith('\r')) rest = '\r';
@@ -328,8 +317,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
   }
 
   /**
-   * Asks once and dispatches what came; true when there was an answer. The first one does not wait,
-   * so that `open` comes at once.
+   * Polls once and dispatches the events; true when there was an answer. The first poll does not
+   * wait, so that `open` comes at once.
    */
   async #poll(): Promise<boolean> {
     const askedAtMs = performance.now();
@@ -348,8 +337,8 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     } else if (status === 204) {
       this.#position = headers.get('Holdline-Position') ?? this.#position;
       this.#open('long-poll');
-      if (!isFirst && performance.now() - askedAtMs < NOT_HELD_MS)
-        await this.#pause(2 * NOT_HELD_MS);
+      if (!isFirst && performance.now() - askedAtMs < NOT_HELD_MS_MAX)
+        await this.#pause(2 * NOT_HELD_MS_MAX);
     } else {
       if (!TEMPORARY.test(String(status))) this.#fail();
       return false;
@@ -385,7 +374,7 @@ export class HoldlineSource extends (EventTarget as new () => HoldlineTarget) {
     return response;
   }
 
-  /** Ends what is being waited for when it takes longer than this. */
+  /** Aborts the request when nothing comes within this time. */
   #arm(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#abort.abort(), ms);

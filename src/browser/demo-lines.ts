@@ -1,62 +1,57 @@
 /**
- * The four ways in which the demo page holds a line: each asks from its position, takes what comes,
- * and comes back after a loss.
+ * The lines of the demo page over four transports: each asks from its position, takes events, and
+ * comes back after a loss.
  */
 
 /** The one channel of the page. */
 export const CHANNEL = '/notifications';
 
 const POLL_LIMIT = 100;
-/**
- * Pause before the first reconnect, until the server has said its own; each further failure doubles
- * it.
- */
+/** Pause before a reconnect until the server sends `retry`; each further failure doubles it. */
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;
 
 export type State = 'connecting' | 'open' | 'asleep' | 'lost';
 
 /** An event as a panel shows it. */
-export interface FeedEvent {
-  /** Undefined for word of a gap, which has no id. */
+export interface ShownEvent {
+  /** Undefined for a gap notice. */
   readonly id: number | undefined;
   readonly type: string;
   readonly text: string;
   readonly arrivedMs: number;
-  /** When its publisher sent it, if it says so and the clocks agree. */
+  /** When its publisher sent it, if it says so and not in the future. */
   readonly publishedMs: number | undefined;
-  /** It was published before this connection: the server had kept it. */
+  /** It was published before this connection. */
   readonly isReplayed: boolean;
 }
 
-/** Who looks at a line. */
+/** Shows a line. */
 export interface Watcher {
   state(state: State, words: string): void;
-  /** A request leaves, which continues after `position`. */
+  /** A request is sent that continues after `position`. */
   asked(position: number | undefined): void;
-  /** A request is over. */
+  /** A request has ended. */
   answered(isEmpty: boolean): void;
-  event(event: FeedEvent): void;
-  /**
-   * What stands in the raw pane: text that came as so many bytes, or what the page notes beside it.
-   */
+  event(event: ShownEvent): void;
+  /** For the raw pane: received text with its bytes, or a note of the page without. */
   raw(text: string, bytes: number | undefined): void;
 }
 
-/** An event, or word of a gap, as polls and WebSockets bring it. */
-interface FeedObject {
+/** An event with a gap notice, or one of the two, as polls and WebSockets carry it. */
+interface Envelope {
   readonly id?: number;
   readonly event?: string;
   readonly data?: unknown;
   readonly gap?: { readonly after: number | null; readonly before: number | null };
 }
 
-/** Milliseconds as a person reads them. */
+/** Milliseconds for people. */
 export function duration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
-/** The words of a refusal: its message if it is Holdline's, else its status. */
+/** The message of a refusal by Holdline, else the status. */
 export async function refusalOf(response: Response): Promise<string> {
   try {
     return ((await response.json()) as { error: { message: string } }).error.message;
@@ -65,7 +60,7 @@ export async function refusalOf(response: Response): Promise<string> {
   }
 }
 
-/** Bytes of a response's status line and headers, as far as a page sees them. */
+/** Bytes of the status line and the headers that a page sees. */
 function headBytes({ status, statusText, headers }: Response): number {
   let bytes = `HTTP/1.1 ${status} ${statusText}\r\n\r\n`.length;
   for (const [name, value] of headers) bytes += name.length + value.length + 4;
@@ -80,11 +75,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-/**
- * The text and time in an event's data: this page publishes an object with both, curl whatever it
- * likes.
- */
-function readData(data: unknown): Pick<FeedEvent, 'text' | 'publishedMs'> {
+/** Text and time in the data of an event: this page publishes both, curl any data. */
+function readData(data: unknown): Pick<ShownEvent, 'text' | 'publishedMs'> {
   const { text, atMs } = Object(typeof data === 'string' ? parseJson(data) : data) as {
     text?: unknown;
     atMs?: unknown;
@@ -94,7 +86,7 @@ function readData(data: unknown): Pick<FeedEvent, 'text' | 'publishedMs'> {
   return { text, publishedMs: typeof atMs === 'number' && atMs <= Date.now() ? atMs : undefined };
 }
 
-/** Resolves after `ms`, or at once when the signal is given. */
+/** Resolves after `ms`, or when the signal aborts. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
@@ -102,19 +94,19 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A feed that is asked for again and again, from the position it has reached. */
+/** A line that is asked for again and again, each time from its position. */
 export abstract class Line {
-  /** The newest id that any line of this page was given. */
+  /** The newest id that any line of this page received. */
   static newestId = 0;
-  /** Called when a line is given an id that none had before. */
+  /** Called when a line receives an id that none had before. */
   static onNews: () => void = () => {};
   static readonly #all: Line[] = [];
   static #isPaused = false;
 
-  /** The id after which it continues. */
+  /** It continues after this id. */
   position: number | undefined;
   protected retryMs = FIRST_RETRY_MS;
-  /** Events up to this id were published before the present connection. */
+  /** Events up to this id were published before the current connection. */
   #replayedThrough = 0;
   readonly #watchers: readonly Watcher[];
   #controller: AbortController | undefined;
@@ -128,19 +120,16 @@ export abstract class Line {
     Line.#all.push(this);
   }
 
-  /**
-   * One request, to its end: resolves with the pause before the next (ms), rejects when the line is
-   * lost.
-   */
+  /** Makes one request; resolves with the pause before the next, ms, and rejects on a loss. */
   protected abstract ask(signal: AbortSignal): Promise<number>;
 
-  /** Opens it, or closes it. */
+  /** Opens or closes it. */
   want(isWanted: boolean): void {
     this.#isWanted = isWanted;
     this.#update();
   }
 
-  /** Closes every line, or opens those that are wanted. */
+  /** Closes all lines, or opens those that are wanted. */
   static pauseAll(isPaused: boolean): void {
     Line.#isPaused = isPaused;
     for (const line of Line.#all) line.#update();
@@ -168,7 +157,7 @@ export abstract class Line {
         this.#replayedThrough = Line.newestId;
         this.#setState(
           'connecting',
-          'Asks. If this takes long, another window may hold the browser’s six connections.',
+          'Connecting. If this takes long, another window may hold the browser’s six connections.',
         );
       }
       this.tell((watcher) => watcher.asked(this.position));
@@ -182,7 +171,8 @@ export abstract class Line {
         pauseMs =
           Math.min(LONGEST_RETRY_MS, this.retryMs * 2 ** this.#failures++) *
           (0.9 + Math.random() * 0.2);
-        const words = `${error instanceof Error ? error.message : 'unknown'}; asks again in ${duration(pauseMs)}`;
+        const reason = error instanceof Error ? error.message : 'unknown';
+        const words = `${reason}; retries in ${duration(pauseMs)}`;
         this.note(`— lost: ${words}\n`);
         this.#setState('lost', `Lost: ${words}.`);
       }
@@ -214,11 +204,12 @@ export abstract class Line {
       this.#setState('open', `Held open since ${new Date().toLocaleTimeString('en-GB')}.`);
   }
 
-  /** Takes an event, or word of a gap before it. */
-  protected take({ id, event: type = 'message', data, gap }: FeedObject, isReplay = false): void {
+  /** Takes an event, or a gap notice before it. */
+  protected take({ id, event: type = 'message', data, gap }: Envelope, isReplay = false): void {
     const arrivedMs = Date.now();
     if (gap !== undefined) {
-      const text = `Ids after ${gap.after ?? 'an unknown one'} and before ${gap.before ?? 'the next'} are no longer held.`;
+      const { after, before } = gap;
+      const text = `Ids after ${after ?? 'an unknown one'} and before ${before ?? 'the next'} are no longer held.`;
       this.tell((watcher) =>
         watcher.event({
           id: undefined,
@@ -240,7 +231,7 @@ export abstract class Line {
   }
 }
 
-/** What EventSource does, done by hand, because an EventSource does not show its bytes. */
+/** Does what EventSource does, which does not show its bytes. */
 export class StreamLine extends Line {
   protected async ask(signal: AbortSignal): Promise<never> {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
@@ -262,8 +253,7 @@ export class StreamLine extends Line {
     this.opened();
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
-    // Replay comes with the first bytes; a longer one is told by the ids that other lines of the
-    // page were given.
+    // Replay comes with the first bytes; the rest of a long one has ids that other lines had.
     let isReplay = this.position !== undefined;
     let rest = '';
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
@@ -274,13 +264,10 @@ export class StreamLine extends Line {
       for (const block of blocks) this.#takeBlock(block, isReplay);
       isReplay = false;
     }
-    throw new Error('the server ended it');
+    throw new Error('the server ended the stream');
   }
 
-  /**
-   * One block of an event stream (HTML Standard, 9.2.5), as far as Holdline writes them: lines end
-   * with LF, fields have a space.
-   */
+  /** One block of an event stream as Holdline writes it: with LF, and a space after the colon. */
   #takeBlock(block: string, isReplay: boolean): void {
     const fields = new Map<string, string>();
     for (const line of block.split('\n')) {
@@ -293,7 +280,7 @@ export class StreamLine extends Line {
     }
     if (fields.has('retry')) this.retryMs = Number(fields.get('retry'));
     const [id, event, data] = [fields.get('id'), fields.get('event'), fields.get('data')];
-    if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<FeedObject['gap']> });
+    if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<Envelope['gap']> });
     else if (id !== undefined && data === undefined) this.position = Number(id);
     else if (id !== undefined)
       this.take({ id: Number(id), ...(event !== undefined && { event }), data }, isReplay);
@@ -317,7 +304,7 @@ export class SocketLine extends Line {
         const bytes = new TextEncoder().encode(data).length;
         this.came(data, bytes + (bytes < 126 ? 2 : 4));
         for (const line of data.split('\n'))
-          if (line !== '') this.take(JSON.parse(line) as FeedObject);
+          if (line !== '') this.take(JSON.parse(line) as Envelope);
       });
       socket.addEventListener('close', ({ code }) => reject(new Error(`closed with code ${code}`)));
     });
@@ -336,9 +323,10 @@ export class PollLine extends Line {
   }
 
   protected async ask(signal: AbortSignal): Promise<number> {
-    const path = `${CHANNEL}?since=${this.position ?? 'latest'}&wait=${this.#waitS}&limit=${POLL_LIMIT}`;
+    const since = this.position ?? 'latest';
+    const path = `${CHANNEL}?since=${since}&wait=${this.#waitS}&limit=${POLL_LIMIT}`;
     this.note(`→ GET ${path}\n`);
-    // A poll that waits has told nothing yet: it counts as open until it fails.
+    // A waiting poll has no answer yet: it counts as open until it fails.
     this.opened();
     const response = await fetch(path, {
       headers: { Accept: 'application/json' },
@@ -352,7 +340,7 @@ export class PollLine extends Line {
     this.note(`← ${response.status} ${response.statusText}\n← Holdline-Position: ${position}\n`);
     this.came(text === '' ? '' : `${text}\n`, headBytes(response) + body.byteLength);
     this.tell((watcher) => watcher.answered(response.status === 204));
-    if (text !== '') for (const object of JSON.parse(text) as FeedObject[]) this.take(object);
+    if (text !== '') for (const object of JSON.parse(text) as Envelope[]) this.take(object);
     this.position = Number(position);
     return this.#everyMs;
   }

@@ -1,14 +1,11 @@
-/**
- * What the demo page shows of its lines: a dashboard, and a way with its figures and its lane of
- * the timeline.
- */
-import { duration, type FeedEvent, type State, type Watcher } from './demo-lines.js';
+/** The panels of the demo page: dashboards, and transports with their figures and timeline. */
+import { duration, type ShownEvent, type State, type Watcher } from './demo-lines.js';
 
-/** What a list and a raw pane keep at most; older rows and characters go. */
+/** A list and a raw pane keep this much; older rows and characters go. */
 const LIST_EVENTS = 60;
 const RAW_CHARS = 4096;
 const TIMELINE_MS = 30_000;
-/** Marks of a way that the timeline keeps at most. */
+/** The timeline keeps this many marks of a transport. */
 const TIMELINE_MARKS = 400;
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -31,7 +28,7 @@ function make(tag: string, className: string, text: string): HTMLElement {
   return element;
 }
 
-/** Ids have 16 digits; the last ones tell them apart. */
+/** Ids have 16 digits; the last five are enough. */
 function shortId(id: number): string {
   return id < 1e6 ? String(id) : `…${String(id).slice(-5)}`;
 }
@@ -63,8 +60,8 @@ abstract class Panel implements Watcher {
 
   abstract asked(position: number | undefined): void;
   abstract answered(isEmpty: boolean): void;
-  /** The small print of a row. */
-  protected abstract metaOf(event: FeedEvent): string;
+  /** Time or latency of an event. */
+  protected abstract metaOf(event: ShownEvent): string;
 
   protected show(selector: string, text: string): void {
     find(selector, this.root).textContent = text;
@@ -75,7 +72,7 @@ abstract class Panel implements Watcher {
     this.show('.state', state);
   }
 
-  event(event: FeedEvent): void {
+  event(event: ShownEvent): void {
     const { id, type, text, isReplayed } = event;
     const row = make('li', isReplayed ? 'event replayed' : 'event', '');
     const pill = make('span', 'pill', type);
@@ -115,11 +112,9 @@ export class Dashboard extends Panel {
   readonly #badges: readonly Element[];
   #state: State = 'connecting';
   #unread = 0;
-  /** Events that others on this page were given while it slept. */
+  /** Events that other lines of this page received while it slept. */
   #missed = 0;
-  /**
-   * The position it came back with, and what it was given since that is older than its connection.
-   */
+  /** The position it came back with, and what was replayed to it since. */
   #resumed = { after: 0, replayed: 0, gaps: 0 };
 
   constructor(key: string) {
@@ -129,7 +124,7 @@ export class Dashboard extends Panel {
     find('.bell', this.root).addEventListener('click', () => this.#badge(0));
   }
 
-  /** How many events were replayed to it since it asked last. */
+  /** Events replayed since its last request. */
   get replayed(): number {
     return this.#resumed.replayed;
   }
@@ -146,24 +141,25 @@ export class Dashboard extends Panel {
     this.show(
       '.request',
       position === undefined
-        ? 'asked without a position: from now on'
+        ? 'asked without a position: starts with the next event'
         : `asked with Last-Event-ID: ${position}`,
     );
   }
 
-  override event(event: FeedEvent): void {
+  override event(event: ShownEvent): void {
     super.event(event);
     const resumed = this.#resumed;
     if (event.id === undefined) resumed.gaps++;
     else this.#badge(this.#unread + 1);
     if (!event.isReplayed) return;
     if (event.id !== undefined) resumed.replayed++;
-    const words = `${resumed.replayed} replayed after ${shortId(resumed.after)}, ${resumed.gaps === 0 ? 'none lost' : 'some are lost'}.`;
+    const loss = resumed.gaps === 0 ? 'none lost' : 'some are lost';
+    const words = `${resumed.replayed} replayed after ${shortId(resumed.after)}, ${loss}.`;
     this.show('.status', `Came back: ${words}`);
     find('#said').textContent = `${find('h3', this.root).textContent}: ${words}`;
   }
 
-  /** Another line of this page was given something new. */
+  /** Another line of this page received a new event. */
   othersHeard(): void {
     if (this.#state === 'asleep')
       this.show(
@@ -176,7 +172,7 @@ export class Dashboard extends Panel {
     this.show('.request', 'the connection is closed');
   }
 
-  protected metaOf({ arrivedMs }: FeedEvent): string {
+  protected metaOf({ arrivedMs }: ShownEvent): string {
     return timeOf(arrivedMs);
   }
 
@@ -187,12 +183,12 @@ export class Dashboard extends Panel {
   }
 }
 
-/** One of the four columns. */
-export class Way extends Panel {
+/** One of the four transports. */
+export class TransportPanel extends Panel {
   readonly #lane: SVGElement;
-  /** Requests: from when, until when, and whether they brought nothing. */
+  /** Requests with their time, and whether the answer was empty. */
   readonly #spans: { readonly fromMs: number; untilMs?: number; isEmpty?: boolean }[] = [];
-  readonly #marks: FeedEvent[] = [];
+  readonly #marks: ShownEvent[] = [];
   #requests = 0;
   #answers = 0;
   #empties = 0;
@@ -201,7 +197,7 @@ export class Way extends Panel {
   #latencies = 0;
 
   constructor(key: string, title: string, how: string) {
-    super('#way-template', '.ways', key, title);
+    super('#transport-template', '.transports', key, title);
     this.show('.how', how);
     const row = make('div', 'lane', title);
     this.#lane = document.createElementNS(SVG, 'svg');
@@ -222,7 +218,7 @@ export class Way extends Panel {
     this.show('[data-figure=empty]', `${Math.round((100 * this.#empties) / this.#answers)} %`);
   }
 
-  override event(event: FeedEvent): void {
+  override event(event: ShownEvent): void {
     super.event(event);
     if (this.#marks.push(event) > TIMELINE_MARKS) this.#marks.shift();
     if (event.publishedMs === undefined || event.isReplayed) return;
@@ -241,14 +237,11 @@ export class Way extends Panel {
     );
   }
 
-  protected metaOf({ arrivedMs, publishedMs }: FeedEvent): string {
+  protected metaOf({ arrivedMs, publishedMs }: ShownEvent): string {
     return publishedMs === undefined ? timeOf(arrivedMs) : `+${duration(arrivedMs - publishedMs)}`;
   }
 
-  /**
-   * Draws its lane: requests as bars, events as dots, each behind the moment at which it was
-   * published.
-   */
+  /** Draws its lane: requests as bars, events as dots with a mark where they were published. */
   draw(nowMs: number): void {
     const sinceMs = nowMs - TIMELINE_MS;
     const percent = (ms: number): number => Math.max(0, ((ms - sinceMs) / TIMELINE_MS) * 100);

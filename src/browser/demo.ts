@@ -1,6 +1,6 @@
-/** The demo page at /-/demo: wires its lines and panels to the publish form and the switches. */
+/** The demo page at /-/demo: connects lines and panels to the publish form and the switches. */
 import { CHANNEL, Line, PollLine, refusalOf, SocketLine, StreamLine } from './demo-lines.js';
-import { Dashboard, find, setSwitch, Way } from './demo-panels.js';
+import { Dashboard, find, setSwitch, TransportPanel } from './demo-panels.js';
 
 const LONG_POLL_WAIT_S = 25;
 const SHORT_POLL_EVERY_MS = 2000;
@@ -10,34 +10,34 @@ const TIMELINE_STEP_MS = matchMedia('(prefers-reduced-motion: reduce)').matches 
 const SLOW_ANSWER_MS = 4000;
 
 const dashboards = { a: new Dashboard('a'), b: new Dashboard('b'), c: new Dashboard('c') };
-const ways = {
-  sse: new Way('sse', 'SSE', 'One request, held open: dashboard A’s own line.'),
-  socket: new Way(
+const transports = {
+  sse: new TransportPanel('sse', 'SSE', 'One request, held open: dashboard A’s own line.'),
+  socket: new TransportPanel(
     'websocket',
     'WebSocket',
-    'One upgrade, held open; a message is whole JSON lines.',
+    'One upgrade, held open; a message carries one or more events.',
   ),
-  long: new Way(
+  long: new TransportPanel(
     'long-poll',
     'Long-poll',
-    `Held until something comes, ${LONG_POLL_WAIT_S} s at most; then asks again.`,
+    `Held until an event comes, at most ${LONG_POLL_WAIT_S} s; then asks again.`,
   ),
-  short: new Way(
+  short: new TransportPanel(
     'short-poll',
     'Short-poll',
-    `Asks every ${SHORT_POLL_EVERY_MS / 1000} s and is answered at once.`,
+    `Asks every ${SHORT_POLL_EVERY_MS / 1000} s and gets an answer at once.`,
   ),
 };
-const lineA = new StreamLine(dashboards.a, ways.sse);
+const lineA = new StreamLine(dashboards.a, transports.sse);
 const lineB = new StreamLine(dashboards.b);
 const lineC = new StreamLine(dashboards.c);
 const compared = [
-  new SocketLine(ways.socket),
-  new PollLine(ways.long, LONG_POLL_WAIT_S, 0),
-  new PollLine(ways.short, 0, SHORT_POLL_EVERY_MS),
+  new SocketLine(transports.socket),
+  new PollLine(transports.long, LONG_POLL_WAIT_S, 0),
+  new PollLine(transports.short, 0, SHORT_POLL_EVERY_MS),
 ];
 
-/** A step of "See the replay" was taken. */
+/** Marks a step of "See the replay" as done. */
 function done(step: string): void {
   find(`[data-step=${step}]`).classList.add('done');
 }
@@ -60,7 +60,7 @@ Line.onNews = () => {
   if (isAsleep) done('miss');
 };
 
-// The comparison can be switched off; what it showed stays.
+// The comparison can be switched off; its figures stay.
 const compare = find('#compare');
 let isComparing = true;
 compare.addEventListener('click', () => {
@@ -85,7 +85,7 @@ const nextSample = (): readonly [string, string] => SAMPLES[samplesUsed++ % SAMP
 
 const form = find('#publish') as HTMLFormElement;
 const text = find('#text') as HTMLInputElement;
-/** The sample in the field; a person's own text stays. */
+/** The sample in the field; text that a person typed stays. */
 let offered = '';
 function offer(): void {
   if (text.value !== offered) return;
@@ -104,8 +104,8 @@ function showAnswer(request: string, reply: string, words: string, isRefused: bo
 
 let isPublishing = false;
 /**
- * Publishes one event, or several as a batch, and shows the answer. One at a time: polls need a
- * connection, too.
+ * Publishes one event, or several as a batch, and shows the answer. One request at a time, since
+ * polls need connections too.
  */
 async function publish(
   ...events: readonly (readonly [type: string, text: string])[]
@@ -130,7 +130,12 @@ async function publish(
   if (key !== '') headers['Authorization'] = `Bearer ${key}`;
   const slow = setTimeout(
     () =>
-      showAnswer(request, 'no answer yet', 'Waits for a free connection, or for the server.', true),
+      showAnswer(
+        request,
+        'no answer yet',
+        'Waiting for a free connection or for the server.',
+        true,
+      ),
     SLOW_ANSWER_MS,
   );
   try {
@@ -182,15 +187,15 @@ steady.addEventListener('click', () => {
   setSwitch(steady, isOn);
 });
 
-// Of several tabs only the one that is looked at holds lines: together they would take more than
-// the browser's six connections.
+// Only the visible tab holds lines: together several would take more than the browser's six
+// connections.
 const tabs = new BroadcastChannel('holdline-demo');
 tabs.addEventListener('message', () => {
   if (document.hidden) Line.pauseAll(true);
 });
 function isSeen(): void {
   if (document.hidden) return;
-  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a channel has none, it is of one origin
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a BroadcastChannel has one origin
   tabs.postMessage('seen');
   Line.pauseAll(false);
 }
@@ -203,7 +208,7 @@ offer();
 let hasBegun = false;
 for (const line of [lineA, lineB, lineC]) line.want(true);
 setInterval(() => {
-  // The four ways start from one position: the others begin where A's line says that it continues.
+  // All transports start from one position, that of line A.
   if (!hasBegun && lineA.position !== undefined) {
     hasBegun = true;
     for (const line of compared) {
@@ -212,10 +217,11 @@ setInterval(() => {
     }
   }
   if (dashboards.b.replayed > 0) done('wake');
-  if (!document.hidden) for (const way of Object.values(ways)) way.draw(Date.now());
+  if (!document.hidden)
+    for (const transport of Object.values(transports)) transport.draw(Date.now());
 }, TIMELINE_STEP_MS);
 
-// The colours: the system's, or the ones chosen here.
+// Colours: the system's, or those chosen here.
 const THEME = 'holdline-theme';
 const root = document.documentElement;
 root.dataset['theme'] = localStorage.getItem(THEME) ?? 'auto';

@@ -9,7 +9,7 @@ import { retryBlock } from '../core/frame.js';
 import { statusOf, type HoldlineError } from '../errors.js';
 import {
   BODILESS_ANSWERS_PER_CLOSE,
-  CLOSE_LINGER_MS,
+  CLOSE_LINGER_MS_MAX,
   CLOSING_BODY_BYTES_MAX,
   REFUSALS_PER_TURN_MAX,
   SMALL_ANSWER_BYTES_MAX,
@@ -368,7 +368,7 @@ export class Exchange implements PendingAnswer {
     // Closed with bytes unread the connection would be reset, and the client might not read the
     // answer.
     if (!this.#isHearing) this.#hearRest();
-    setTimeout(() => this.giveUp(), CLOSE_LINGER_MS).unref();
+    setTimeout(() => this.giveUp(), CLOSE_LINGER_MS_MAX).unref();
   }
 
   /**

@@ -15,7 +15,7 @@ import { ENDS } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
 import {
   CORK_WRITE_BYTES_MAX,
-  MESSAGE_SLACK_BYTES,
+  MESSAGE_SLACK_BYTES_MAX,
   READER_MESSAGE_BYTES_MAX,
   UNREAD_ANSWERS_BYTES_MAX,
 } from '../limits.js';
@@ -247,7 +247,7 @@ export function behaviours(
   // answers pings. native-notes/websocket-unfinished.md
   return {
     readers: { ...common, maxPayloadLength: READER_MESSAGE_BYTES_MAX },
-    publishers: { ...common, maxPayloadLength: options.maxMessageBytes + MESSAGE_SLACK_BYTES },
+    publishers: { ...common, maxPayloadLength: options.maxMessageBytes + MESSAGE_SLACK_BYTES_MAX },
   };
 }
 

@@ -6,7 +6,7 @@
  */
 import { readdirSync } from 'node:fs';
 import {
-  MUTE_AGE_MS,
+  MUTE_AGE_MS_MIN,
   MUTE_CLOSED_AT_ONCE_MAX,
   MUTE_DESCRIPTORS_CHECKED_MAX,
   MUTE_CHECK_MS,
@@ -128,7 +128,7 @@ export class MuteSockets {
       )
         continue;
       const ageMs = info.readUInt32LE(LAST_DATA_RECEIVED_MS_AT);
-      if (ageMs >= MUTE_AGE_MS && libc.localPort(descriptor) === this.#port)
+      if (ageMs >= MUTE_AGE_MS_MIN && libc.localPort(descriptor) === this.#port)
         silent.push({ descriptor, ageMs });
     }
     this.#next = (this.#next + count) % all.length;

@@ -1,12 +1,9 @@
-/**
- * The demo under `/-/demo` (`--demo`): pages that stand beside the code, read once when they are
- * first asked for.
- */
+/** The demo under `/-/demo` (`--demo`): files of browser/, read once when first asked for. */
 import { readFileSync } from 'node:fs';
 import type { Headers } from '../http/answer.js';
 import type { OpsPage } from './pages.js';
 
-/** The pages load nothing from elsewhere and run nothing inline (CSP Level 3). */
+/** The pages load nothing from other origins and run nothing inline (CSP Level 3). */
 const DEMO_HEADERS: Headers = [
   [
     'Content-Security-Policy',

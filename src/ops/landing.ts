@@ -1,4 +1,4 @@
-/** `/`: a short page of links, for whoever opens the server in a browser. */
+/** `/`: a short page of links for people who open the server in a browser. */
 import type { OpsPages } from './pages.js';
 
 export function landingPage(pages: OpsPages): string {

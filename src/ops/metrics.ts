@@ -1,12 +1,12 @@
 /**
- * Metrics in Prometheus' text format, through prom-client. What is counted stays in plain numbers
- * (counters.ts), and is copied when it is asked for.
+ * `/-/metrics`: counters and gauges in the text format of Prometheus, version 0.0.4.
+ * https://prometheus.io/docs/instrumenting/exposition_formats/
  */
-import { createRequire } from 'node:module';
-import type { Counter, Gauge, Registry } from 'prom-client';
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
 import type { MemoryReport } from './memory/report.js';
 import type { Stats } from './ops.js';
+
+export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** What one answer is made of. */
 export interface Figures {
@@ -14,29 +14,29 @@ export interface Figures {
   readonly memory: MemoryReport;
 }
 
-/** Value of each label. */
-type Labels = Readonly<Record<string, string>>;
+/** A number, undefined where there is none, or a number for each set of labels. */
+type Samples =
+  | number
+  | undefined
+  | readonly (readonly [labels: Readonly<Record<string, string>>, value: number])[];
 
-/** One gauge: a number, undefined where there is none, or a number for each set of labels. */
 interface GaugeRow {
   readonly help: string;
-  readonly labels?: readonly string[];
-  readonly read: (figures: Figures) => number | undefined | readonly (readonly [Labels, number])[];
+  readonly read: (figures: Figures) => Samples;
 }
 
 /** Gauges by name. Units are Prometheus' own: bytes and seconds. */
 const GAUGES: Readonly<Record<string, GaugeRow>> = {
   holdline_info: {
-    help: '1, with the version as a label',
-    labels: ['version'],
+    help: '1; the version is its label',
     read: ({ stats }) => [[{ version: stats.version }, 1]],
   },
   holdline_uptime_seconds: {
-    help: 'since the server was made',
+    help: 'time since the server was created',
     read: ({ stats }) => stats.uptimeMs / 1000,
   },
   holdline_draining: {
-    help: '1 while the server ends in order',
+    help: '1 while the server drains before it ends',
     read: ({ stats }) => Number(stats.draining),
   },
   holdline_head_id: {
@@ -44,41 +44,40 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     read: ({ stats }) => stats.head,
   },
   holdline_floor_id: {
-    help: 'positions at or below it may have lost something that is not known any more',
+    help: 'positions at or below it may have lost events that nobody remembers',
     read: ({ stats }) => stats.floor,
   },
   holdline_lines: {
-    help: 'lines open, by the way they were asked for; polls that wait among them',
-    labels: ['transport'],
+    help: 'open lines by transport; waiting polls count',
     read: ({ stats }) =>
       Object.entries(stats.lines.byTransport).map(([transport, count]) => [{ transport }, count]),
   },
   holdline_lines_stalled: {
-    help: 'lines that refused bytes and have not drained',
+    help: 'lines that refused bytes and have not drained yet',
     read: ({ stats }) => stats.lines.stalled,
   },
   holdline_lines_cap: {
-    help: 'most lines that are held (--max-connections)',
+    help: 'most lines held at once (--max-connections)',
     read: ({ stats }) => stats.lines.cap,
   },
-  holdline_sockets: { help: 'sockets open', read: ({ stats }) => stats.sockets.open },
+  holdline_sockets: { help: 'open sockets', read: ({ stats }) => stats.sockets.open },
   holdline_sockets_cap: {
-    help: 'most sockets that are accepted',
+    help: 'most sockets accepted at once',
     read: ({ stats }) => stats.sockets.cap,
   },
   holdline_channels: { help: 'channels known by name', read: ({ stats }) => stats.channels.known },
-  holdline_rings: { help: 'channels that hold a ring', read: ({ stats }) => stats.channels.rings },
+  holdline_rings: { help: 'channels that have a ring', read: ({ stats }) => stats.channels.rings },
   holdline_ring_bytes: {
-    help: 'memory of all rings (--replay-total)',
+    help: 'memory of all rings',
     read: ({ stats }) => stats.channels.ringBytes,
   },
   holdline_queue_events: {
-    help: 'events that have an id and have not entered their ring',
+    help: 'events that have an id and have not entered their ring yet',
     read: ({ stats }) => stats.queue.events,
   },
   holdline_queue_bytes: { help: 'bytes of those events', read: ({ stats }) => stats.queue.bytes },
   holdline_publishers_waiting: {
-    help: 'publishes that wait for room',
+    help: 'publishes waiting for room',
     read: ({ stats }) => stats.queue.waitingPublishers,
   },
   holdline_publishers_waiting_bytes: {
@@ -86,8 +85,7 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     read: ({ stats }) => stats.queue.waitingBytes,
   },
   holdline_loop_delay_seconds: {
-    help: 'delay of the event loop since the start; quantile 1 is the longest',
-    labels: ['quantile'],
+    help: 'delay of the event loop since the start; quantile 1 is the maximum',
     read: ({ stats: { loopDelay } }) => [
       [{ quantile: '0.5' }, loopDelay.p50Ms / 1000],
       [{ quantile: '0.99' }, loopDelay.p99Ms / 1000],
@@ -100,50 +98,46 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
   },
   holdline_memory_bytes: {
     help: 'memory of the process by class; the classes add up to holdline_memory_rss_bytes',
-    labels: ['class'],
     read: ({ memory }) =>
       Object.entries(memory.classes).map(([name, { bytes }]) => [{ class: name }, bytes]),
   },
   holdline_memory_heap_used_bytes: {
-    help: 'bytes of objects on the heap of V8, garbage among them',
+    help: 'objects on the heap of V8, garbage included',
     read: ({ memory }) => memory.classes.v8Heap.usedBytes,
   },
   holdline_memory_rings_held_bytes: {
-    help: 'bytes of records and frames held in rings',
+    help: 'records and frames held in rings',
     read: ({ memory }) => memory.classes.rings.heldBytes,
   },
   holdline_held_bytes: {
-    help: 'bytes held for clients in user space: answers and messages that they have not taken, publishes under way',
-    labels: ['kind'],
+    help: 'held for clients by the process: unread answers and messages, and publishes in progress',
     read: ({ memory: { classes } }) =>
       (['answers', 'messages', 'publishes'] as const).map((kind) => [{ kind }, classes.held[kind]]),
   },
   holdline_memory_line_bytes: {
-    help: 'native memory that one more line takes: measured in this process, or kept from an earlier measurement',
-    labels: ['source'],
+    help: 'native memory of one line, measured in this process or in an earlier measurement',
     read: ({ memory: { classes } }) => [
       [{ source: classes.native.source }, classes.native.bytesPerLine ?? 0],
     ],
   },
   holdline_memory_budget_bytes: {
-    help: 'memory past which no line is opened (--memory-budget)',
+    help: 'memory above which no line is opened (--memory-budget)',
     read: ({ memory }) => memory.budget?.bytes,
   },
   holdline_memory_budget_used_bytes: {
-    help: 'memory of process and sockets that counted against the budget when it was last looked at',
+    help: 'memory of process and sockets that counted against the budget at the last check',
     read: ({ memory }) => memory.budget?.usedBytes,
   },
   holdline_memory_budget_full: {
-    help: '1 while no line is opened for the budget',
+    help: '1 while lines are refused because of the budget',
     read: ({ memory }) => (memory.budget === null ? undefined : Number(memory.budget.full)),
   },
   holdline_kernel_sockets: {
-    help: 'sockets on the port of the server that the kernel has',
+    help: 'sockets of the kernel on the port of the server',
     read: ({ memory }) => memory.kernel?.port?.sockets,
   },
   holdline_kernel_queue_bytes: {
-    help: 'payload in the queues of those sockets: sent and not acknowledged, or received and not read',
-    labels: ['direction'],
+    help: 'payload in the queues of those sockets: not acknowledged yet, or not read yet',
     read: ({ memory: { kernel } }) => {
       const port = kernel?.port ?? undefined;
       if (port === undefined) return undefined;
@@ -158,96 +152,45 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     read: ({ memory }) => memory.kernel?.tcpBytes ?? undefined,
   },
   holdline_kernel_cgroup_socket_bytes: {
-    help: 'what the cgroup is charged for sockets',
+    help: 'memory charged to the cgroup for sockets',
     read: ({ memory }) => memory.kernel?.cgroup?.socketBytes,
   },
   holdline_kernel_reading_age_seconds: {
-    help: 'since the figures of the kernel were read; a new reading begins when they are asked for and old',
+    help: 'age of the figures of the kernel; a scrape that finds them old starts a new reading',
     read: ({ memory }) => (memory.kernel === null ? undefined : memory.kernel.ageMs / 1000),
   },
 };
 
-/**
- * Three files of prom-client by themselves, when they are first needed: the package as a whole
- * loads the modules for clusters and push gateways, which are 9 MB and a stop of 25 ms and more;
- * these are 1 MB and 4 ms.
- */
-function loadPromClient(): Pick<typeof import('prom-client'), 'Counter' | 'Gauge' | 'Registry'> {
-  const load = createRequire(import.meta.url);
-  return {
-    Counter: load('prom-client/lib/counter.js') as typeof Counter,
-    Gauge: load('prom-client/lib/gauge.js') as typeof Gauge,
-    Registry: load('prom-client/lib/registry.js') as typeof Registry,
-  };
+/** All metrics with these figures. */
+export function metricsText(figures: Figures): string {
+  const { counters } = figures.stats;
+  const texts: string[] = [];
+  for (const name of Object.keys(COUNTER_MEANINGS) as CounterName[])
+    texts.push(metricText(`holdline_${name}`, 'counter', COUNTER_MEANINGS[name], counters[name]));
+  const refusals = Object.entries(counters.refused).map(
+    ([code, count]) => [{ code }, count] as const,
+  );
+  const refusalsHelp = 'requests and messages refused, by error code';
+  texts.push(metricText('holdline_refusals_total', 'counter', refusalsHelp, refusals));
+  for (const [name, { help, read }] of Object.entries(GAUGES))
+    texts.push(metricText(name, 'gauge', help, read(figures)));
+  return texts.join('\n');
 }
 
-export class Metrics {
-  #registry: Registry | undefined;
-  /** What the answer that is being made is of. */
-  #figures!: Figures;
-
-  /** The text of these figures, and its media type. */
-  async answer(figures: Figures): Promise<{ readonly contentType: string; readonly body: string }> {
-    this.#registry ??= this.#register();
-    this.#figures = figures;
-    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() };
-  }
-
-  #register(): Registry {
-    const { Counter: CounterOf, Gauge: GaugeOf, Registry: RegistryOf } = loadPromClient();
-    const figures = (): Figures => this.#figures;
-    const registry = new RegistryOf();
-    const registers: Registry[] = [];
-    for (const name of Object.keys(COUNTER_MEANINGS) as CounterName[]) {
-      const collect = function (this: Counter): void {
-        this.reset();
-        this.inc(figures().stats.counters[name]);
-      };
-      registry.registerMetric(
-        new CounterOf({
-          name: `holdline_${name}`,
-          help: COUNTER_MEANINGS[name],
-          registers,
-          collect,
-        }),
-      );
-    }
-    const collectRefusals = function (this: Counter): void {
-      this.reset();
-      for (const [code, count] of Object.entries(figures().stats.counters.refused))
-        this.inc({ code }, count);
-    };
-    const help = 'requests and messages that were refused, by code';
-    registry.registerMetric(
-      new CounterOf({
-        name: 'holdline_refusals_total',
-        help,
-        labelNames: ['code'],
-        registers,
-        collect: collectRefusals,
-      }),
-    );
-    for (const [name, row] of Object.entries(GAUGES)) {
-      const collect = function (this: Gauge): void {
-        setGauge(this, row.read(figures()));
-      };
-      registry.registerMetric(
-        new GaugeOf({
-          name,
-          help: row.help,
-          labelNames: [...(row.labels ?? [])],
-          registers,
-          collect,
-        }),
-      );
-    }
-    return registry;
-  }
+function metricText(
+  name: string,
+  type: 'counter' | 'gauge',
+  help: string,
+  samples: Samples,
+): string {
+  const labelled = typeof samples === 'number' ? [[{}, samples] as const] : (samples ?? []);
+  const rows = labelled.map(([labels, value]) => `${name}${labelsText(labels)} ${value}\n`);
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${rows.join('')}`;
 }
 
-function setGauge(gauge: Gauge, value: ReturnType<GaugeRow['read']>): void {
-  gauge.reset();
-  if (value === undefined) gauge.remove({});
-  else if (typeof value === 'number') gauge.set(value);
-  else for (const [labels, one] of value) gauge.set(labels, one);
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(
+    ([name, value]) => `${name}="${value.replaceAll(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`,
+  );
+  return pairs.length === 0 ? '' : `{${pairs.join()}}`;
 }

@@ -1,4 +1,4 @@
-/** The figures of a running server, for `/-/stats`. */
+/** `/-/stats`: the figures of a running server. */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
 import type { Transport } from '../core/group.js';
@@ -7,31 +7,28 @@ import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
 
-/**
- * How often the loop's delay is sampled, ms. The histogram counts the sampling itself in, so it is
- * taken off again.
- */
+/** Time between two samples of the loop delay, ms; the histogram adds it, so it is subtracted. */
 const SAMPLE_MS = 10;
 
 const NS_PER_MS = 1e6;
 
-/** The picture that `/-/stats` answers with. */
+/** What `/-/stats` answers. */
 export interface Stats {
   readonly version: string;
   readonly uptimeMs: number;
   readonly draining: boolean;
   /** Id of the newest event that entered a ring. */
   readonly head: number;
-  /** Positions at or below it may have lost something that is not known any more. */
+  /** Positions at or below it may have lost events that nobody remembers. */
   readonly floor: number;
-  /** Held connections, polls that wait among them. */
+  /** Held connections, waiting polls included. */
   readonly lines: {
     readonly open: number;
     readonly stalled: number;
     readonly cap: number;
     readonly byTransport: Readonly<Record<Transport, number>>;
   };
-  /** With what the kernel was told of them. */
+  /** Open sockets, and the socket options that the kernel accepted. */
   readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
   readonly queue: {
@@ -44,10 +41,7 @@ export interface Stats {
     readonly rssBytes: number;
     readonly heapUsedBytes: number;
     readonly externalBytes: number;
-    /**
-     * `--memory-budget`, and what counted against it when it was last looked at, kernel memory
-     * among it; null without one.
-     */
+    /** `--memory-budget`, and what counted against it at the last check; null without one. */
     readonly budgetBytes: number | null;
     readonly budgetUsedBytes: number | null;
   };

@@ -1,4 +1,4 @@
-/** The pages under `/-/`: one table of what is there, who may ask for it, and what it answers. */
+/** The pages under `/-/`: one table with who may ask for each, and what it answers. */
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
@@ -6,10 +6,10 @@ import type { Headers } from '../http/answer.js';
 import { limitOf, type Query } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Memory } from './memory/memory.js';
-import { Metrics } from './metrics.js';
+import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
 import type { Ops } from './ops.js';
 
-/** What a page may look at of a request, and of the server in that moment. */
+/** What a page is given of the request and the server. */
 export interface OpsRequest {
   readonly query: Query;
   readonly draining: boolean;
@@ -25,7 +25,7 @@ export interface OpsAnswer {
 
 export interface OpsPage {
   /**
-   * `key`: who has the ops key; `host`: who asks for a name of the server's own; `open`: anyone.
+   * `key`: clients with the ops key; `host`: requests whose Host is the server's own; `open`: all.
    */
   readonly access: 'key' | 'host' | 'open';
   /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
@@ -43,7 +43,6 @@ export interface PageSources {
 }
 
 export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
-  const metrics = new Metrics();
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -65,14 +64,16 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
     },
     metrics: {
       access: 'key',
-      answer: ({ draining }) =>
-        metrics.answer({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+      answer: ({ draining }) => ({
+        contentType: METRICS_CONTENT_TYPE,
+        body: metricsText({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+      }),
     },
   };
   return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));
 }
 
-/** The paths of the pages that are worth a look, in words. */
+/** The paths of the pages, for a 404; scripts and styles are left out. */
 export function pagesInWords(pages: OpsPages): string {
   const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
   return pages.has('demo')
@@ -80,7 +81,7 @@ export function pagesInWords(pages: OpsPages): string {
     : `${paths.join(', ')} and, with --demo, /-/demo`;
 }
 
-/** What the list is sorted by. Throws HOLDLINE_BAD_QUERY. */
+/** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
 function orderOf(query: Query): LineOrder {
   const text = query.get('sort') ?? 'lag';
   const order = LINE_ORDERS.find((one) => one === text);

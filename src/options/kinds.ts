@@ -1,33 +1,27 @@
 /**
- * The kinds of option value: how each reads from text, from JSON and from the library's caller,
- * what it accepts in words, and how it is written back. A kind knows nothing of options; config.ts
- * gives each option its kind.
+ * The kinds of option value: how each is read from text, from JSON and from the library's caller,
+ * what it accepts in words, and how it is written. options/table.ts gives each option its kind.
  */
 
-/**
- * One kind of value with its bounds. Every way of reading ends in {@link Kind.read}, so that no
- * source has a check of its own.
- */
+/** One kind of value with its bounds. All sources are checked by {@link Kind.read}. */
 export interface Kind<V> {
-  /** What stands for the value in help: `--port N`. Empty for a flag that needs no value. */
+  /** Stands for the value in help: `--port N`. Empty for a flag without a value. */
   readonly placeholder: string;
-  /** What is accepted as text, in words that finish the sentence "accepted is …". */
+  /** What is accepted as text; completes "--port must be". */
   readonly accepted: string;
   /** The same for the library's caller, who gives sizes and times as numbers. */
   readonly acceptedValue: string;
-  /**
-   * The bounds alone, for help, which explains sizes and times once; empty where there are none.
-   */
+  /** The bounds alone, for help; empty where there are none. */
   readonly range: string;
-  /** True when a repeated flag adds to the value instead of replacing it. */
+  /** A repeated flag adds to the value instead of replacing it. */
   readonly repeatable: boolean;
-  /** The value itself, as the library's caller gives it; undefined when it is not acceptable. */
+  /** From the library's caller. Undefined, here and below, when it is not accepted. */
   read(this: void, value: unknown): V | undefined;
-  /** As a flag or an environment variable gives it. */
+  /** From a flag or an environment variable. */
   readText(this: void, text: string): V | undefined;
-  /** As a config file gives it. */
+  /** From a config file. */
   readJson(this: void, value: unknown): V | undefined;
-  /** As a flag would be given, for people. */
+  /** As a flag would give it. */
   toText(this: void, value: V): string;
 }
 
@@ -83,7 +77,7 @@ function wholeNumberWithin(
       : undefined;
 }
 
-/** Whether 0 is accepted beside the range, for what it then means. */
+/** Whether 0 is accepted beside the range. */
 interface RangeOptions {
   readonly orZero?: boolean;
 }
@@ -101,7 +95,7 @@ export function integer(min: number, max: number): Kind<number> {
   });
 }
 
-/** Units of one quantity, smallest first; the first one is what the value is counted in. */
+/** Units of one quantity, smallest first; values are in the first one. */
 type Units = readonly (readonly [name: string, factor: number])[];
 
 const SIZE_UNITS: Units = [
@@ -118,20 +112,16 @@ const TIME_UNITS: Units = [
   ['h', 3_600_000],
 ];
 
-/**
- * "64KiB", "1.5s": a number, which may have a fraction, and a unit. NaN for anything else and for
- * what is no whole number.
- */
+/** "64KiB", "1.5s": a number with a unit. NaN for anything else and for parts of the first unit. */
 function readQuantity(text: string, units: Units): number {
   const parts = /^(\d{1,16}(?:\.\d{1,6})?)([A-Za-z]+)$/.exec(text);
   const unit = units.find(([name]) => name === parts?.[2]);
-  // The product of a decimal fraction and a unit may miss the whole number it stands for by a
-  // rounding error: 0.07s is 70ms.
+  // A decimal fraction times a unit may miss its whole number by a rounding error: 0.07s is 70ms.
   const value = unit === undefined ? Number.NaN : Number((Number(parts![1]) * unit[1]).toFixed(6));
   return Number.isInteger(value) ? value : Number.NaN;
 }
 
-/** In the largest unit that leaves a whole number, so that reading it back gives the same value. */
+/** In the largest unit that leaves a whole number. */
 function writeQuantity(value: number, units: Units): string {
   const [name, factor] =
     (value === 0 ? undefined : units.findLast((unit) => value % unit[1] === 0)) ?? units[0]!;
@@ -159,10 +149,7 @@ export function size(
   });
 }
 
-/**
- * A span of time, a number of milliseconds to the library: `250ms`, `15s`. Text and JSON need a
- * unit, but for 0.
- */
+/** A time, for the library in milliseconds: `250ms`, `15s`. Text and JSON need a unit, except 0. */
 export function time(
   minMs: number,
   maxMs: number,
@@ -171,8 +158,7 @@ export function time(
   const read = wholeNumberWithin(minMs, maxMs, orZero);
   const range = `${writeQuantity(minMs, TIME_UNITS)} to ${writeQuantity(maxMs, TIME_UNITS)}`;
   const zero = orZero ? '0 or ' : '';
-  // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds, so a guess
-  // would be wrong by a factor of 1000.
+  // A bare number is refused: nginx reads "15" as seconds and Node as milliseconds.
   const readText = (text: string): number | undefined =>
     read(text === '0' ? 0 : readQuantity(text, TIME_UNITS));
   return kind({
@@ -206,24 +192,20 @@ export function yesOrNo(): Kind<boolean> {
     placeholder: '',
     accepted: 'true or false',
     read,
-    // As a flag it may stand alone; "true" is what it then means. 1 and 0 are what environments are
-    // full of.
+    // A flag alone means "true"; environments use 1 and 0.
     readText: (text) =>
       text === 'true' || text === '1' ? true : text === 'false' || text === '0' ? false : undefined,
   });
 }
 
-/** Text that matches a pattern as a whole; `accepted` says in words what the pattern says. */
+/** Text that matches a pattern; `accepted` says the pattern in words. */
 export function textMatching(placeholder: string, pattern: RegExp, accepted: string): Kind<string> {
   const read = (value: unknown): string | undefined =>
     typeof value === 'string' && pattern.test(value) ? value : undefined;
   return kind({ placeholder, accepted, read, readText: read });
 }
 
-/**
- * A URL of plain HTTP, or of HTTPS where that is said, whose path matches as a whole, without user,
- * query and fragment. The value is as `URL` writes it.
- */
+/** An HTTP URL whose path matches, without user, query and fragment, as `URL` writes it. */
 export function httpUrl(
   path: RegExp,
   accepted: string,
@@ -231,7 +213,7 @@ export function httpUrl(
 ): Kind<string> {
   const whole = new RegExp(`^${schemes}://[^\\s/?#@]{1,255}/[^\\s?#]*$`, 'i');
   const read = (value: unknown): string | undefined => {
-    // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
+    // The pattern first: URL corrects many typing mistakes, and would then lead somewhere else.
     if (typeof value !== 'string' || !whole.test(value) || !URL.canParse(value)) return undefined;
     const url = new URL(value);
     return path.test(url.pathname) ? url.href : undefined;
@@ -239,7 +221,7 @@ export function httpUrl(
   return kind({ placeholder: 'URL', accepted, read, readText: read });
 }
 
-/** Text in a form of its own, which stands for something else. */
+/** A value written in a form of its own. */
 export function form<V>(
   placeholder: string,
   accepted: string,
@@ -251,10 +233,7 @@ export function form<V>(
   return kind({ placeholder, accepted, read, readText, toText });
 }
 
-/**
- * Several texts: an array, or text with commas between. `readItem` gives the item in its one
- * spelling, or undefined.
- */
+/** Several texts: an array, or text with commas. `readItem` normalises an item. */
 export function list(
   placeholder: string,
   maxItems: number,
@@ -270,7 +249,7 @@ export function list(
   };
   return kind({
     placeholder,
-    accepted: `up to ${maxItems} ${accepted}, with commas between`,
+    accepted: `up to ${maxItems} ${accepted}, separated by commas`,
     acceptedValue: `an array of up to ${maxItems} ${accepted}`,
     repeatable: true,
     read,

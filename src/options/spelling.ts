@@ -1,15 +1,11 @@
-/**
- * The known name that a mistyped one most likely stands for, so that a refusal can say what would
- * work.
- */
+/** The known name that a mistyped one most likely stands for, for refusals. */
 
 /**
- * The one of `names` that differs from `word` by at most a third of its characters, or undefined;
- * case and `_`/`-` do not count.
+ * The most similar of `names`, which differs from `word` by at most a third of its characters, or
+ * undefined. Case, `_` and `-` do not count.
  */
 export function nearestName(word: string, names: Iterable<string>): string | undefined {
-  // A longer word cannot be a slip of the finger, and the distance costs the product of the two
-  // lengths.
+  // The distance costs the product of the two lengths, and a longer word is no typing mistake.
   if (word.length > 64) return undefined;
   const wanted = plain(word);
   let nearest: string | undefined;
@@ -28,10 +24,7 @@ function plain(name: string): string {
   return name.toLowerCase().replaceAll(/[-_]/g, '');
 }
 
-/**
- * Insertions, deletions, replacements and swaps of neighbours that make `a` out of `b`, one row of
- * the table at a time.
- */
+/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
 function editDistance(a: string, b: string): number {
   let aboveThat: number[] = [];
   let above: number[] = [];

@@ -1,15 +1,11 @@
 /**
- * The options: one table of every setting with its flag, kind, range, default and help, from which
- * the library's types and checks, the command line, the environment, the config file, `--help` and
- * `--print-config` all follow. A new option is a row here.
+ * The options of a server: one table with the flag, kind, default and help of each. The library's
+ * types, the command line, the environment, the config file, `--help` and `--print-config` all
+ * follow from it; a new option is a row here.
  */
 
-import { inspect } from 'node:util';
-import { HoldlineError } from '../errors.js';
-import { readFileLimit } from '../linux/file-limit.js';
 import { BODY_BYTES_MAX, ID_MAX, RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
-import { nearestName } from './spelling.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -19,34 +15,28 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Connections when the file limit cannot be read. */
+/** Default of `--max-connections` where the file limit cannot be read. */
 const CONNECTIONS_WITHOUT_FILE_LIMIT = 10_000;
 
-/** The most connections that may be asked for, whatever the file limit. */
-const MOST_CONNECTIONS = 1_000_000;
+/** Upper bound of `--max-connections`, whatever the file limit. */
+export const CONNECTIONS_MAX = 1_000_000;
 
-/** What one option is. */
+/** One option. */
 export interface OptionRow {
-  /**
-   * Name as a flag and in the config file; as a variable it is HOLDLINE_ and the same in capitals
-   * with underscores.
-   */
+  /** Name of the flag and key of the config file; the variable follows from it (sources.ts). */
   readonly flag: string;
   readonly kind: Kind<unknown>;
-  /** The value when nobody gives one; a function where it depends on the file limit. */
+  /** A function where it depends on the file limit. */
   readonly default: unknown;
-  /** What the default is, in words, where the value does not say it. */
+  /** The default in words, where the value does not say it. */
   readonly defaultMeans?: string;
   /** One line. */
   readonly help: string;
-  /** True when the value must not be shown. */
+  /** The value must not be shown. */
   readonly secret?: true;
 }
 
-/**
- * Visible ASCII, as an Authorization header can carry it: a key with a space or an umlaut could be
- * set but never be sent.
- */
+/** Visible ASCII, since an Authorization header cannot carry anything else. */
 const secret = textMatching(
   'KEY',
   /^[\x21-\x7e]{1,1024}$/,
@@ -62,7 +52,7 @@ const host = textMatching(
 const origins = list(
   'ORIGIN',
   1000,
-  'origins such as https://app.example (a port only if it is not the usual one, no path) or *',
+  'origins such as https://app.example (no path, no default port) or *',
   readOrigin,
 );
 
@@ -79,7 +69,7 @@ export const OPTIONS = {
     flag: 'host',
     kind: host,
     default: '127.0.0.1',
-    help: 'address to listen on; 0.0.0.0 or :: for all',
+    help: 'address to listen on; 0.0.0.0 or :: for all addresses',
   },
   port: {
     flag: 'port',
@@ -91,49 +81,49 @@ export const OPTIONS = {
     flag: 'replay-events',
     kind: integer(0, 1_000_000),
     default: 1024,
-    help: 'events a channel keeps for those who come back',
+    help: 'events that a channel keeps for clients that come back',
   },
   replayBytes: {
     flag: 'replay-bytes',
     kind: size(0, GiB),
     default: MiB,
-    help: 'bytes a channel keeps for those who come back',
+    help: 'bytes that a channel keeps for clients that come back',
   },
   replayTotalBytes: {
     flag: 'replay-total',
     kind: size(MiB, 64 * GiB),
     default: 256 * MiB,
-    help: 'bytes that all channels keep together; past it the least recently published one lets go',
+    help: 'bytes that all channels keep; above it the least recently published one is emptied',
   },
   maxEventBytes: {
     flag: 'max-event-bytes',
     kind: size(256, MiB),
     default: 64 * KiB,
-    help: 'largest event, encoded as it goes out; a larger one is refused with 413',
+    help: 'largest event as it is sent; a larger one is refused with 413',
   },
   heartbeatMs: {
     flag: 'heartbeat',
     kind: time(100, 10 * MINUTE),
     default: 15 * SECOND,
-    help: 'how long a line may be silent before it gets a keepalive',
+    help: 'time a line may be silent before it gets a heartbeat',
   },
   retryMs: {
     flag: 'retry',
     kind: time(0, HOUR),
     default: 3 * SECOND,
-    help: 'shortest wait before a client reconnects; the server widens it with the number of lines',
+    help: 'shortest wait before a client reconnects; it grows with the number of lines',
   },
   flushIntervalMs: {
     flag: 'flush-interval',
     kind: time(0, 10 * SECOND),
     default: 0,
-    help: 'collect events this long before they go out: less CPU, more latency; 0 sends at once',
+    help: 'time to collect events before they are sent: less CPU, more latency; 0 sends at once',
   },
   slow: {
     flag: 'slow',
     kind: choice('POLICY', ['gap', 'latest', 'close']),
     default: 'gap',
-    help: 'what a line that fell behind gets: a gap and the rest, the newest event only, or its end',
+    help: 'what a line that fell behind gets: a gap notice and the rest, the newest event, the end',
   },
   firstId: {
     flag: 'first-id',
@@ -154,7 +144,7 @@ export const OPTIONS = {
     flag: 'open-publish',
     kind: yesOrNo(),
     default: false,
-    help: 'let anyone publish who reaches the port',
+    help: 'let everyone who reaches the port publish',
   },
   demo: {
     flag: 'demo',
@@ -167,53 +157,53 @@ export const OPTIONS = {
     kind: secret,
     default: undefined,
     defaultMeans: 'made and logged at start',
-    help: 'key for what is under /-/',
+    help: 'key for the pages under /-/',
     secret: true,
   },
   maxConnections: {
     flag: 'max-connections',
-    kind: integer(1, MOST_CONNECTIONS),
+    kind: integer(1, CONNECTIONS_MAX),
     default: connectionsUnder,
     defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS_MAX}`,
-    help: 'connections held at once; the next is told to come back',
+    help: 'connections held at once; the next one is told to come back',
   },
   memoryBudgetBytes: {
     flag: 'memory-budget',
     kind: size(64 * MiB, TiB),
     default: undefined,
     defaultMeans: 'none',
-    help: 'memory of process and sockets past which no line is opened; those that are open stay',
+    help: 'memory of process and sockets above which no line is opened; open lines stay',
   },
   socketSendBufferBytes: {
     flag: 'socket-send-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel holds for a reader that does not read, then it is stalled; 0: up to 4 MB',
+    help: 'what the kernel buffers for a client before its line stalls; 0: up to 4 MB',
   },
   // It bounds a turn of the loop. native-notes/repeated-reads.md
   socketReceiveBufferBytes: {
     flag: 'socket-receive-buffer',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 64 * KiB,
-    help: 'what the kernel holds of what a client sent, and one turn reads; 0: the kernel decides',
+    help: 'what the kernel buffers from a client, and one turn reads; 0: the kernel decides',
   },
   notsentLowatBytes: {
     flag: 'notsent-lowat',
     kind: size(4 * KiB, 64 * MiB, { orZero: true }),
     default: 0,
-    help: 'what the kernel holds that it has not sent yet, within its buffer; 0: the kernel decides',
+    help: 'unsent bytes that the kernel takes, within its send buffer; 0: the kernel decides',
   },
   deadPeerTimeoutMs: {
     flag: 'dead-peer-timeout',
     kind: time(4 * SECOND, HOUR, { orZero: true }),
     default: MINUTE,
-    help: 'a vanished peer is gone within this, a reader that takes nothing in a third of it; 0: 15 minutes',
+    help: 'a vanished peer is dropped within this, one that reads nothing within a third; 0: 15 min',
   },
   drainMs: {
     flag: 'drain',
     kind: time(0, 10 * MINUTE),
     default: 10 * SECOND,
-    help: 'how long an orderly end may take',
+    help: 'longest time of an orderly shutdown',
   },
   allowOrigin: {
     flag: 'allow-origin',
@@ -225,7 +215,7 @@ export const OPTIONS = {
     flag: 'allowed-hosts',
     kind: hostNames,
     default: [],
-    help: 'names in the Host header that are served without keys, beside localhost',
+    help: 'Host names that are served without keys, beside localhost',
   },
 } as const satisfies Record<string, OptionRow>;
 
@@ -239,163 +229,28 @@ type ValueOf<Row extends OptionRow> =
 /** Every setting, resolved: what a server runs with. */
 export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS)[Name]> };
 
-/** What a caller of the library may give; the rest has its default. */
+/** What a caller of the library may give. */
 export type Options = Partial<Settings>;
 
-/**
- * What was given for an option: an accepted value, or undefined for its default, and the option's
- * name where it is given.
- */
-export interface Given {
-  readonly value: unknown;
-  /** `--port`, `HOLDLINE_PORT`, `port`. */
-  readonly name: string;
-}
-
-/**
- * Checks the options of a library's caller and fills in the defaults. Throws HOLDLINE_BAD_OPTION.
- */
-export function resolveOptions(
-  options: Options = {},
-  fileLimit: number | undefined = readFileLimit(),
-): Settings {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw badOption('options', options, 'an object with settings by name');
-  }
-  const known = Object.keys(OPTIONS);
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(OPTIONS, name))
-      throw unknownOption(name, known, `the settings are ${known.join(', ')}`);
-  }
-  return settle((setting) => {
-    const given: unknown = options[setting];
-    if (given === undefined) return { value: undefined, name: setting };
-    const row: OptionRow = OPTIONS[setting];
-    const value = row.kind.read(given);
-    if (value === undefined) throw badOption(setting, given, row.kind.acceptedValue, row.secret);
-    return { value, name: setting };
-  }, fileLimit);
-}
-
-/**
- * Settings from what was given and the defaults for the rest, with the relations between them
- * checked.
- */
-export function settle(
-  givenFor: (setting: SettingName) => Given,
-  fileLimit: number | undefined,
-): Settings {
-  const values: Record<string, unknown> = {};
-  const names = {} as Record<SettingName, string>;
-  for (const setting of Object.keys(OPTIONS) as SettingName[]) {
-    const given = givenFor(setting);
-    const row: OptionRow = OPTIONS[setting];
-    values[setting] =
-      given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
-    names[setting] = given.name;
-  }
-  const settings = Object.freeze(values) as unknown as Settings;
-  checkRelations(settings, names, fileLimit);
-  return settings;
-}
-
-/** Bounds that one option sets to another, or the machine to an option. */
-function checkRelations(
-  settings: Settings,
-  names: Record<SettingName, string>,
-  fileLimit: number | undefined,
-): void {
-  const carried =
-    fileLimit === undefined ? MOST_CONNECTIONS : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
-  if (settings.maxConnections > carried) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.maxConnections}: ${settings.maxConnections} is more than the file limit of ${fileLimit} carries, which is ${Math.max(carried, 0)} ` +
-        `(${RESERVED_FILES} files are kept for the process, ${SPARE_SOCKETS_MAX} for clients that are told to come back): ` +
-        'raise the file limit (ulimit -n, LimitNOFILE=) or ask for fewer',
-    );
-  }
-  if (settings.publishKey !== undefined && settings.openPublish) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.publishKey} and ${names.openPublish}: who may publish is either whoever has the key or everyone; give one of them`,
-    );
-  }
-  if (settings.replayBytes > settings.replayTotalBytes) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_OPTION',
-      `${names.replayBytes}: ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} for one channel is more than the ` +
-        `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)} that all channels keep together (${names.replayTotalBytes}): raise that or ask for less`,
-    );
-  }
-}
-
-/**
- * The connections that a file limit carries, with files left for the process and for clients that
- * are told to come back.
- */
-function connectionsUnder(fileLimit: number | undefined): number {
+/** The default of `--max-connections`: the file limit less what is kept free. */
+export function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;
-  // At least 1, so that a file limit below that is refused by the relation and not by the option's
-  // range.
-  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, MOST_CONNECTIONS));
+  // At least 1, so that a low file limit is refused by the relation and not by the option's range.
+  return Math.max(1, Math.min(fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX, CONNECTIONS_MAX));
 }
 
-/** The error for a value that is not accepted. An empty secret is no secret. */
-export function badOption(
-  name: string,
-  given: unknown,
-  accepted: string,
-  isSecret = false,
-): HoldlineError {
-  const shown = isSecret && given !== '' ? 'a secret that is not shown here' : show(given);
-  return new HoldlineError(
-    'HOLDLINE_BAD_OPTION',
-    `${name}: ${shown} was given; accepted is ${accepted}`,
-  );
-}
-
-function show(given: unknown): string {
-  const shown =
-    typeof given === 'string'
-      ? JSON.stringify(given)
-      : inspect(given, { breakLength: Infinity, depth: 1 });
-  return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
-}
-
-/**
- * The error for a name that is no option; `otherwise` says where the names are when none is near,
- * `shown` is the name in its place.
- */
-export function unknownOption(
-  name: string,
-  known: readonly string[],
-  otherwise: string,
-  shown = name,
-): HoldlineError {
-  const nearest = nearestName(name, known);
-  const hint = nearest === undefined ? otherwise : `did you mean ${nearest}?`;
-  return new HoldlineError('HOLDLINE_BAD_OPTION', `${shown} is not an option; ${hint}`);
-}
-
-/**
- * An origin as browsers send it. Where URL knows the scheme it says how: small letters, punycode,
- * no usual port, no path.
- */
+/** An origin as browsers send it: lower case, punycode, no default port, no path. */
 function readOrigin(item: string): string | undefined {
   if (item === '*') return item;
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@*]{1,255}$/.test(item) || !URL.canParse(item))
     return undefined;
   const origin = new URL(item).origin;
-  // Schemes of apps and extensions (capacitor://localhost) have the origin "null" in URL but send
-  // themselves as it stands.
+  // URL gives schemes of apps and extensions (capacitor://localhost) the origin "null"; they send
+  // themselves unchanged.
   return origin === item || (origin === 'null' && !item.startsWith('file:')) ? item : undefined;
 }
 
-/**
- * A host name, an IPv4 address or an IPv6 address in brackets, in small letters, since the case of
- * a Host header means nothing.
- */
+/** A host name, an IPv4 address or an IPv6 address in brackets, in lower case. */
 function readHostName(item: string): string | undefined {
   const name = item.toLowerCase();
   return /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/.test(name)
@@ -404,7 +259,7 @@ function readHostName(item: string): string | undefined {
 }
 
 function assertRelation(holds: boolean, relation: string): void {
-  if (!holds) throw new Error(`config.ts: ${relation} does not hold`);
+  if (!holds) throw new Error(`options/table.ts: ${relation} does not hold`);
 }
 for (const [setting, row] of Object.entries<OptionRow>(OPTIONS)) {
   const isOwnValue = row.default !== undefined && row.default !== connectionsUnder;
@@ -424,6 +279,6 @@ assertRelation(
 );
 assertRelation(replayBytes.default <= replayTotalBytes.default, 'the default ring fits all rings');
 assertRelation(
-  connectionsUnder(undefined) <= MOST_CONNECTIONS,
+  connectionsUnder(undefined) <= CONNECTIONS_MAX,
   'the connections without a file limit are in range',
 );

@@ -3,7 +3,7 @@
  * of them can end the process.
  */
 import { inspect } from 'node:util';
-import { badOption } from '../options/table.js';
+import { badOption } from '../options/refusals.js';
 import { FAULT_LOG_MS } from '../limits.js';
 import { throttle } from '../throttle.js';
 

@@ -1,7 +1,8 @@
 /** A server: wiring, and its life from listen over serve to drain and close. */
 import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from '../clock.js';
-import { resolveOptions, type Options } from '../options/table.js';
+import { resolveOptions } from '../options/settings.js';
+import type { Options } from '../options/table.js';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -12,7 +13,7 @@ import { makeHeldBytes } from '../core/held-bytes.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
-  DRAIN_LINGER_MS,
+  DRAIN_LINGER_MS_MAX,
   DRAIN_TURN_MS,
   SPARE_SOCKETS_MAX,
 } from '../limits.js';
@@ -210,7 +211,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       await pause(DRAIN_TURN_MS);
     // Closing drops what is in user space, not what is in the kernel. Nothing tells when that has
     // left a response that was ended. native-notes/end-of-stream.md
-    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS);
+    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS_MAX);
     const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
     while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
     listener?.closeAll();

@@ -3,7 +3,7 @@
  * and what was sent comes back as it was.
  */
 import { onTestFinished, test } from 'vitest';
-import { MUTE_AGE_MS } from '../../src/limits.js';
+import { MUTE_AGE_MS_MIN } from '../../src/limits.js';
 import { ControlLine } from '../support/control.js';
 import { SseLine, stalledLine } from '../support/line.js';
 import { runHoldline, serverForTest } from '../support/server.js';
@@ -64,7 +64,7 @@ test('a server full of mute sockets answers who asks', { timeout: SLOW_MS }, asy
       onTestFinished(() => control.line.close());
       const mute = await Promise.all(Array.from({ length: 164 }, () => connection(server.port)));
       // Who has just connected may be about to ask.
-      await pause(2 * MUTE_AGE_MS);
+      await pause(2 * MUTE_AGE_MS_MIN);
       let answered = 0;
       for (let i = 0; i < 10; i++) {
         const status = await request(server.port, 'GET', '/-/health').then(

@@ -1,6 +1,6 @@
 /**
- * The project's own source as text, for tests of how it is built: its files, what they import, and
- * the literals in them.
+ * The project's own source as text, for tests of how it is built: its files, what they import, the
+ * literals in them, and the files that their comments cite.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -87,16 +87,69 @@ export function codeOf(file: SourceFile): string {
   return split(file.text).code;
 }
 
+/** The files of this project that the comments of a file cite, as they are written there. */
+export function citedIn(file: SourceFile): string[] {
+  return split(file.text).comments.flatMap(({ text }) => citedInText(text));
+}
+
+/**
+ * The files of this project that a text cites: a name or a path with one of our endings, and no
+ * pattern (`*.wire.ts`), no URL, and none of the kernel's own (`net/ipv4/`).
+ */
+export function citedInText(text: string): string[] {
+  const found = text
+    .replaceAll(/https?:\/\/\S+/g, '')
+    .matchAll(/(?<![\w@*./>-])(?:[\w.-]+\/)*\w[\w.-]*\.(?:ts|md|c|sh|json|html|css)\b(?![\w/*-])/g);
+  return [...found].map(([path]) => path).filter((path) => !path.startsWith('net/ipv4/'));
+}
+
+/**
+ * True when a citation names a file that is there: from the root, from src/, or from the folder of
+ * the citing file or one above it.
+ */
+export function isCitable(path: string, from: string): boolean {
+  const folders = ['', 'src'];
+  for (let folder = posix.dirname(from); folder !== '.'; folder = posix.dirname(folder))
+    folders.push(folder);
+  return folders.some((folder) => isThere(posix.join(folder, path)));
+}
+
+/**
+ * Lines over `columns` wide that end in a comment, without those that cannot be broken: with a URL,
+ * or with an order to the linter. Code is the formatter's.
+ */
+export function tooWideLines({ text }: SourceFile, columns: number): string[] {
+  const { comments } = split(text);
+  let at = 0;
+  return text.split('\n').filter((line) => {
+    const edge = at + columns;
+    at += line.length + 1;
+    return (
+      line.length > columns &&
+      comments.some((one) => one.start <= edge && edge < one.start + one.text.length) &&
+      !/https?:\/\/\S|\boxlint-disable-/.test(line)
+    );
+  });
+}
+
 /** A slash after one of these begins a regular expression and not a division. */
 const BEFORE_REGEX =
   /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|of|in|void|throw|await|yield))\s*$/;
+
+/** What a file is made of. */
+interface Parts {
+  readonly code: string;
+  readonly literals: string[];
+  readonly comments: { readonly start: number; readonly text: string }[];
+}
 
 /**
  * Takes code apart: comments go, literals go into `literals` and leave `"index"` behind, regular
  * expressions leave `0`.
  */
-function split(text: string): { code: string; literals: string[] } {
+function split(text: string): Parts {
   const literals: string[] = [];
+  const comments: Parts['comments'] = [];
   let code = '';
   /** Depth of braces at which each open `${` ends. */
   const templates: { depth: number; content: string }[] = [];
@@ -123,11 +176,11 @@ function split(text: string): { code: string; literals: string[] } {
   while (i < text.length) {
     const char = text[i]!;
     const rest = text.slice(i, i + 2);
-    if (rest === '//' || (i === 0 && rest === '#!')) {
-      i = text.indexOf('\n', i);
-      if (i < 0) break;
-    } else if (rest === '/*') {
-      i = text.indexOf('*/', i) + 2;
+    if (rest === '//' || rest === '/*' || (i === 0 && rest === '#!')) {
+      const end = rest === '/*' ? text.indexOf('*/', i) + 2 : text.indexOf('\n', i);
+      comments.push({ start: i, text: text.slice(i, end < 0 ? undefined : end) });
+      if (end < 0) break;
+      i = end;
     } else if (char === '/' && BEFORE_REGEX.test(code.slice(-20))) {
       const regex = /^\/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\[\n])+\/[a-z]*/.exec(
         text.slice(i, i + 2000),
@@ -154,5 +207,5 @@ function split(text: string): { code: string; literals: string[] } {
       i++;
     }
   }
-  return { code, literals };
+  return { code, literals, comments };
 }

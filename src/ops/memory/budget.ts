@@ -1,27 +1,25 @@
 /**
- * Admission by measured memory: past the budget no line is opened, and what is open is left alone.
- * Between two looks at the process each line that opens counts for what a line has been seen to
- * cost.
+ * Admission by measured memory: above the budget no line is opened, and open lines stay. Between
+ * two readings each new line counts for what one is known to cost.
  */
 import { HoldlineError } from '../../errors.js';
 import { MEMORY_ADMIT_SHARE } from '../../limits.js';
+import { QUIET_LINE_BYTES } from './line-cost.js';
 
-/** The process as it was seen. */
-export interface MemoryLook {
+/** One reading of the process. */
+export interface MemoryReading {
   readonly rssBytes: number;
-  /**
-   * The part of it that the allocator keeps from lines that closed: the next ones take it first.
-   */
+  /** The part that is not in use: garbage, and what the allocator keeps. */
   readonly reusableBytes: number;
-  /** What the kernel holds for its sockets. */
+  /** Held by the kernel for its sockets. */
   readonly kernelBytes: number;
-  /** What one more line costs. */
+  /** Cost of one more line. */
   readonly lineBytes: number;
   /** Lines opened since the start. */
   readonly openedTotal: number;
 }
 
-const NOTHING: MemoryLook = {
+const NOTHING: MemoryReading = {
   rssBytes: 0,
   reusableBytes: 0,
   kernelBytes: 0,
@@ -31,57 +29,54 @@ const NOTHING: MemoryLook = {
 
 export class MemoryBudget {
   readonly budgetBytes: number;
-  #look = NOTHING;
+  #latest = NOTHING;
   #full = false;
 
   constructor(budgetBytes: number) {
     this.budgetBytes = budgetBytes;
   }
 
-  /**
-   * True from the line that found no room until there is some again, with a margin, so that it does
-   * not open and shut all the time.
-   */
+  /** True from the first line that found no room until use is below MEMORY_ADMIT_SHARE. */
   get isFull(): boolean {
     return this.#full;
   }
 
-  /** What counted against the budget at the last look, bytes. */
+  /** What counted against the budget at the last reading, bytes. */
   get usedBytes(): number {
-    const { rssBytes, reusableBytes, kernelBytes } = this.#look;
+    const { rssBytes, reusableBytes, kernelBytes } = this.#latest;
     return Math.round(rssBytes - reusableBytes + kernelBytes);
   }
 
-  /** Takes the newest look. */
-  look(look: MemoryLook): void {
-    this.#look = look;
+  /** Takes the latest reading. */
+  update(latest: MemoryReading): void {
+    this.#latest = latest;
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) this.#full = false;
   }
 
-  /**
-   * Throws HOLDLINE_BAD_OPTION when the process alone takes so much that no line would be admitted.
-   */
+  /** Throws HOLDLINE_BAD_OPTION when the process alone leaves no room for a line. */
   checkStart(): void {
     if (this.usedBytes < MEMORY_ADMIT_SHARE * this.budgetBytes) return;
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `the memory budget of ${inMiB(this.budgetBytes)} (--memory-budget) has no room for a line: ` +
-        `the process takes ${inMiB(this.usedBytes)} before the first one; give that and about 1 KiB a line, or no budget`,
+        `the process takes ${inMiB(this.usedBytes)} before the first one; ` +
+        `add about ${QUIET_LINE_BYTES} bytes for each line, or give no budget`,
     );
   }
 
   /**
-   * Throws HOLDLINE_MEMORY_FULL when one more line would not fit. `openedTotal` is the number of
-   * lines opened by now.
+   * Throws HOLDLINE_MEMORY_FULL when one more line would not fit; `openedTotal` lines have been
+   * opened since the start.
    */
   checkRoom(openedTotal: number): void {
-    const { lineBytes } = this.#look;
-    const expectedBytes = this.usedBytes + (openedTotal - this.#look.openedTotal + 1) * lineBytes;
+    const { lineBytes } = this.#latest;
+    const expectedBytes = this.usedBytes + (openedTotal - this.#latest.openedTotal + 1) * lineBytes;
     if (expectedBytes > this.budgetBytes) this.#full = true;
     if (!this.#full) return;
     throw new HoldlineError(
       'HOLDLINE_MEMORY_FULL',
-      `about ${inMiB(expectedBytes)} of the ${inMiB(this.budgetBytes)} that process and sockets may take are in use (--memory-budget); try again later`,
+      `about ${inMiB(expectedBytes)} of the ${inMiB(this.budgetBytes)} of --memory-budget ` +
+        'are in use; try again later',
     );
   }
 }

@@ -1,8 +1,8 @@
 /**
  * What the kernel holds for the server's own sockets, read in a thread at most every
- * KERNEL_READING_INTERVAL_MS. The thread lives for the reading only, and may end as it has no
- * sockets of its own (native-notes/worker-exit-aborts.md): kept, it would hold 18 MB. What it
- * leaves with the allocator is 7 MB the first time, and little more after that.
+ * KERNEL_READING_INTERVAL_MS. The thread ends after each reading, which it may since it has no
+ * sockets (native-notes/worker-exit-aborts.md); kept it would hold 18 MB. The first one leaves 7 MB
+ * with the allocator, later ones little more.
  */
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../clock.js';
@@ -10,7 +10,7 @@ import { KERNEL_READING_INTERVAL_MS, KERNEL_READING_MS_MAX } from '../../limits.
 import type { PortTotals } from '../../linux/sockets.js';
 import type { CgroupSockets } from '../../linux/cgroup.js';
 
-/** What can be read; undefined what cannot be read on this machine. */
+/** What was read; undefined where this machine does not tell. */
 export interface KernelFigures {
   /** The server's own sockets, by its port. */
   readonly port: PortTotals | undefined;
@@ -25,10 +25,7 @@ export interface KernelReading extends KernelFigures {
   readonly atMs: number;
 }
 
-/**
- * Reads the figures of a port elsewhere, and resolves when nothing of the reading is left;
- * undefined where it failed.
- */
+/** Reads the figures of a port in a thread; resolves when that has ended, undefined on failure. */
 export type ReadKernel = (port: number) => Promise<KernelFigures | undefined>;
 
 export class KernelMemory {
@@ -43,19 +40,19 @@ export class KernelMemory {
     this.#read = read;
   }
 
-  /** The last reading there was. */
+  /** The last successful reading. */
   get latest(): KernelReading | undefined {
     return this.#latest;
   }
 
-  /** True while a thread reads: the process is larger by it. */
+  /** True while a thread reads, which enlarges the process. */
   get isReading(): boolean {
     return this.#reading !== undefined;
   }
 
   /**
    * The last reading, or a new one when that is older than KERNEL_READING_INTERVAL_MS; undefined
-   * where nothing could be read yet.
+   * before the first success.
    */
   read(port: number): Promise<KernelReading | undefined> {
     if (this.#reading !== undefined) return this.#reading;
@@ -76,7 +73,7 @@ export class KernelMemory {
   }
 }
 
-/** Bounds of the thread: it reads a few megabytes of text and is gone. */
+/** The thread reads a few megabytes of text. */
 const THREAD_LIMITS = { maxYoungGenerationSizeMb: 2, stackSizeMb: 1 };
 
 function readInThread(port: number): Promise<KernelFigures | undefined> {
@@ -91,7 +88,7 @@ function readInThread(port: number): Promise<KernelFigures | undefined> {
     worker.on('message', (told: KernelFigures) => {
       figures = told;
     });
-    // A thread that failed has told nothing, which is what its end says.
+    // A thread that fails ends without a message.
     worker.on('error', () => {});
     worker.on('exit', () => {
       clearTimeout(deadline);

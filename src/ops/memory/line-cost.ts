@@ -1,58 +1,58 @@
 /**
- * What a line costs in native memory, learnt from the process itself: a straight line through
- * samples of (lines, bytes), taken where there are more lines than ever before. Fewer lines tell
- * nothing, since an allocator keeps what they leave.
+ * What a line costs. Its native memory is learnt from the process: the slope of a least-squares fit
+ * through samples of (lines, bytes), taken only while there are more lines than ever before, since
+ * an allocator keeps what closed lines leave.
  */
 import type { Transport } from '../../core/group.js';
+import { ROW_BYTES } from '../../core/lines.js';
 import { momentsOf } from '../../moments.js';
 
-/** Bytes of a held socket outside of V8, and where the figure is from. */
+/** Bytes of a held socket outside of V8. */
 export interface LineBytes {
   readonly bytes: number;
-  /**
-   * `measured` in this process, or `kept` from native-notes/memory-per-connection.md while its
-   * lines have not spread enough.
-   */
+  /** `kept` from native-notes/memory-per-connection.md until it can be `measured` here. */
   readonly source: 'measured' | 'kept';
 }
 
-/** The kept figures, bytes. native-notes/memory-per-connection.md */
-const KEPT_BYTES: Readonly<Record<Transport, number>> = {
+/** The kept figures. native-notes/memory-per-connection.md */
+export const KEPT_LINE_BYTES: Readonly<Record<Transport, number>> = {
   sse: 700,
   ndjson: 700,
   websocket: 550,
   poll: 650,
 };
 
-/**
- * Lines between two samples: their 50 kB stand out from the steps in which an allocator asks for
- * memory.
- */
+/** What a line has on V8's heap: callback and map entry. native-notes/memory-per-connection.md */
+export const LINE_HEAP_BYTES = 140;
+
+/** What a quiet event stream takes of the process: socket, heap and row. */
+export const QUIET_LINE_BYTES = KEPT_LINE_BYTES.sse + LINE_HEAP_BYTES + ROW_BYTES;
+
+/** Lines between two samples: 50 kB, more than the steps in which an allocator asks for memory. */
 const STEP_LINES = 64;
 
-/** Samples kept; past it every other one goes, and the distance between them doubles. */
-const SAMPLES = 64;
+/** Above it every other sample goes, and the distance between samples doubles. */
+const SAMPLES_MAX = 64;
 
-/** Looks at one number of lines: garbage of the rush in which they came goes in time. */
-const LOOKS = 10;
+/** Readings at one number of lines: the garbage of a rush of new lines goes in time. */
+const READINGS_MAX = 10;
 
-/** A slope over fewer lines than this, or that explains less of what is seen, is not told. */
-const LEAST_SPREAD_LINES = 1_000;
-const LEAST_FIT = 0.9;
+/** A slope is not used over fewer lines, while a process warms up, or if it explains less (r²). */
+const SPREAD_LINES_MIN = 1_000;
+const FIT_SHARE_MIN = 0.9;
 
 /**
- * What a process that holds no more and no fewer lines comes and goes by, bytes, and the share of
- * the slope that its standard error may be with that: it takes some 3,000 lines that come by and
- * by, or 8,000 at once.
+ * What the memory of a process varies by while its lines stay, and the standard error of the slope
+ * with that, as a share of it: about 3,000 lines one after another suffice, or 8,000 at once.
  */
 const NOISE_BYTES = 400_000;
-const MOST_ERROR = 0.1;
+const ERROR_SHARE_MAX = 0.1;
 
 interface Sample {
   readonly lines: number;
-  /** The least of all looks. */
+  /** The least of all readings. */
   bytes: number;
-  looks: number;
+  readings: number;
 }
 
 interface Fit {
@@ -69,61 +69,57 @@ export class LineCost {
   #samples: Sample[] = [];
   #stepLines = STEP_LINES;
 
-  /** True when a look at so many lines would tell something. */
-  wantsLook(lines: number): boolean {
+  /** True when a reading at so many lines would add something. */
+  wantsReading(lines: number): boolean {
     const last = this.#samples.at(-1);
     return (
       last === undefined ||
       lines >= last.lines + this.#stepLines ||
-      (lines >= last.lines && last.looks < LOOKS)
+      (lines >= last.lines && last.readings < READINGS_MAX)
     );
   }
 
-  /**
-   * Takes a look at the process: the lines it holds, and its native bytes, which are what is
-   * neither V8's nor of a buffer.
-   */
-  look(lines: number, nativeBytes: number): void {
+  /** Takes a reading: lines, and bytes that are neither V8's nor in a buffer. */
+  addReading(lines: number, nativeBytes: number): void {
     const last = this.#samples.at(-1);
     if (last === undefined || lines >= last.lines + this.#stepLines) {
-      this.#samples.push({ lines, bytes: nativeBytes, looks: 1 });
-      if (this.#samples.length > SAMPLES) this.#thin();
+      this.#samples.push({ lines, bytes: nativeBytes, readings: 1 });
+      if (this.#samples.length > SAMPLES_MAX) this.#thin();
     } else if (lines >= last.lines) {
       last.bytes = Math.min(last.bytes, nativeBytes);
-      last.looks++;
+      last.readings++;
     }
   }
 
-  /** Most lines that were looked at. */
-  get mostLines(): number {
+  /** Most lines that were sampled. */
+  get linesMax(): number {
     return this.#samples.at(-1)?.lines ?? 0;
   }
 
   /** Lines between the fewest and the most that were sampled. */
   get spreadLines(): number {
-    return this.mostLines - (this.#samples[0]?.lines ?? 0);
+    return this.linesMax - (this.#samples[0]?.lines ?? 0);
   }
 
-  /** What a line costs, on the average of those that are open. */
+  /** What a line costs, as the average of those that are open. */
   line(byTransport: Readonly<Record<Transport, number>>): LineBytes {
     const fit = this.#fit();
-    return this.#isTold(fit)
+    return this.#isGood(fit)
       ? { bytes: fit.slope, source: 'measured' }
       : { bytes: keptBytes(byTransport), source: 'kept' };
   }
 
-  /**
-   * Native bytes that so many lines at so many bytes need, with what the process takes without
-   * them; 0 before the first look.
-   */
+  /** Native bytes of a process with so many lines at so many bytes; 0 before the first reading. */
   neededBytes(lines: number, lineBytes: number): number {
     const fit = this.#fit();
     return fit === undefined ? 0 : fit.meanBytes + lineBytes * (lines - fit.meanLines);
   }
 
-  #isTold(fit: Fit | undefined): fit is Fit {
-    if (fit === undefined || this.spreadLines < LEAST_SPREAD_LINES) return false;
-    return fit.slope > 0 && fit.explained >= LEAST_FIT && fit.error <= MOST_ERROR * fit.slope;
+  #isGood(fit: Fit | undefined): fit is Fit {
+    if (fit === undefined || this.spreadLines < SPREAD_LINES_MIN) return false;
+    return (
+      fit.slope > 0 && fit.explained >= FIT_SHARE_MIN && fit.error <= ERROR_SHARE_MAX * fit.slope
+    );
   }
 
   /** Least squares. */
@@ -152,9 +148,9 @@ export class LineCost {
 function keptBytes(byTransport: Readonly<Record<Transport, number>>): number {
   let lines = 0;
   let bytes = 0;
-  for (const transport of Object.keys(KEPT_BYTES) as Transport[]) {
+  for (const transport of Object.keys(KEPT_LINE_BYTES) as Transport[]) {
     lines += byTransport[transport];
-    bytes += byTransport[transport] * KEPT_BYTES[transport];
+    bytes += byTransport[transport] * KEPT_LINE_BYTES[transport];
   }
-  return lines === 0 ? KEPT_BYTES.sse : bytes / lines;
+  return lines === 0 ? KEPT_LINE_BYTES.sse : bytes / lines;
 }

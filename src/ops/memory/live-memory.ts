@@ -1,24 +1,32 @@
 /**
- * How much of the process's memory is in use, and not garbage or kept by an allocator. What can be
- * counted is counted elsewhere; of what is beyond that, the least that was seen around a collection
- * is taken. Garbage only adds to what is seen, so the least is never below what was in use then.
+ * How much of the process's memory is in use, and not garbage or kept by an allocator. Beyond what
+ * is counted one by one (account.ts) it is the least that was seen around a collection: garbage
+ * only adds to a reading, so the least of several still covers what was in use.
  */
+import type { Clock } from '../../clock.js';
+import {
+  MEMORY_COLLECT_HEAP_BYTES_MAX,
+  MEMORY_COLLECT_MS,
+  MEMORY_SETTLE_MS,
+} from '../../limits.js';
+import type { Account, MemoryParts } from './account.js';
+import type { Collector } from './collector.js';
 
 /**
- * What the process takes beyond what is counted, bytes, in two ways: as a whole, and in three
- * parts. Garbage moves between the parts when it is collected, and each has its least at another
- * time, so that their sum is the nearer one while garbage comes all the time.
+ * Use beyond what is counted, bytes, as a whole and in three parts. A collection moves garbage from
+ * part to part and each has its least at another time, so their sum is closer while garbage comes
+ * all the time. `native` is Infinity while it is not known.
  */
-export interface BeyondBytes {
-  /** Resident memory. */
+interface BeyondBytes extends MemoryParts {
   readonly resident: number;
-  /** Used of V8's heap. */
-  readonly heap: number;
-  /** Buffers. */
-  readonly buffers: number;
-  /** What is resident and neither the heap nor a buffer; Infinity where it cannot be told. */
-  readonly native: number;
 }
+
+const UNSEEN: BeyondBytes = {
+  resident: Infinity,
+  heap: Infinity,
+  buffers: Infinity,
+  native: Infinity,
+};
 
 function leastOf(one: BeyondBytes, other: BeyondBytes): BeyondBytes {
   return {
@@ -29,31 +37,61 @@ function leastOf(one: BeyondBytes, other: BeyondBytes): BeyondBytes {
   };
 }
 
-const UNSEEN: BeyondBytes = {
-  resident: Infinity,
-  heap: Infinity,
-  buffers: Infinity,
-  native: Infinity,
-};
-
 export class LiveMemory {
-  readonly #settleMs: number;
-  /** What is taken for use. */
+  readonly #account: Account;
+  readonly #clock: Clock;
+  readonly #collector: Collector;
+  /** Gives freed memory back to the system, where there is such a thing. */
+  readonly #trim: (() => void) | undefined;
+  /** What counts as use. */
   #settled = UNSEEN;
-  /** The least that was seen since `#sinceMs`, when so many collections had ended. */
+  /** The least since `#sinceMs`, when `#sinceCollections` had ended. */
   #least = UNSEEN;
   #sinceMs = 0;
   #sinceCollections = 0;
+  #askedMs = -Infinity;
+  #trimmedMs = -Infinity;
+  #trimmedCollections = 0;
 
-  /** Takes the least of so many ms, if a collection has ended in them. */
-  constructor(settleMs: number) {
-    this.#settleMs = settleMs;
+  constructor(
+    account: Account,
+    clock: Clock,
+    collector: Collector,
+    trim: (() => void) | undefined,
+  ) {
+    this.#account = account;
+    this.#clock = clock;
+    this.#collector = collector;
+    this.#trim = trim;
   }
 
-  /** Takes what was seen. More than before counts after the next collection, less at once. */
-  see(beyond: BeyondBytes, collections: number, nowMs: number): void {
+  /**
+   * What of the resident memory is in use. Asks for a collection now and then, which shows use that
+   * nobody counts, and gives back what collections freed.
+   */
+  usedBytes(): number {
+    const nowMs = this.#clock.nowMs();
+    this.#giveBack(nowMs);
+    this.see();
+    const liveHeapBytes = this.#account.counted.heap + this.#settled.heap;
+    if (
+      nowMs - this.#askedMs >= MEMORY_COLLECT_MS &&
+      liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES_MAX
+    ) {
+      this.#askedMs = nowMs;
+      this.#collector.collect();
+    }
+    const { resident, heap, buffers, native } = this.#settled;
+    return this.#account.countedBytes + Math.min(resident, heap + buffers + native);
+  }
+
+  /** Takes a reading. A higher one counts only after a collection, a lower one at once. */
+  see(): void {
+    const beyond = this.#beyond();
+    const nowMs = this.#clock.nowMs();
+    const { collections } = this.#collector;
     this.#least = leastOf(this.#least, beyond);
-    if (nowMs - this.#sinceMs >= this.#settleMs) {
+    if (nowMs - this.#sinceMs >= MEMORY_SETTLE_MS) {
       if (collections > this.#sinceCollections) this.#settled = this.#least;
       this.#least = UNSEEN;
       this.#sinceMs = nowMs;
@@ -62,14 +100,24 @@ export class LiveMemory {
     this.#settled = leastOf(this.#settled, beyond);
   }
 
-  /** Bytes in use beyond what is counted; Infinity before anything was seen. */
-  get beyondBytes(): number {
-    const { resident, heap, buffers, native } = this.#settled;
-    return Math.min(resident, heap + buffers + native);
+  #beyond(): BeyondBytes {
+    const { leftBytes, nativeBytes, countedBytes, counted } = this.#account;
+    const { rssBytes, heapUsedBytes, externalBytes } = this.#account.usage();
+    return {
+      resident: rssBytes - leftBytes - countedBytes,
+      heap: heapUsedBytes - counted.heap,
+      buffers: externalBytes - counted.buffers,
+      native: this.#collector.buffersAreTrue ? nativeBytes - leftBytes - counted.native : Infinity,
+    };
   }
 
-  /** What of that is on V8's heap. */
-  get heapBytes(): number {
-    return this.#settled.heap;
+  /** After a collection: the allocator keeps most of it. native-notes/freed-memory-stays.md */
+  #giveBack(nowMs: number): void {
+    const { collections } = this.#collector;
+    if (collections === this.#trimmedCollections || nowMs - this.#trimmedMs < MEMORY_SETTLE_MS)
+      return;
+    this.#trim?.();
+    this.#trimmedCollections = collections;
+    this.#trimmedMs = nowMs;
   }
 }

@@ -1,55 +1,26 @@
 /**
- * Where the process's memory is, by class; what the kernel holds for its sockets beside that; and
- * the budget that admits lines by both. Learns what a line costs by looking at the process while
- * lines come, and tells garbage from use by what is left after V8 has collected.
+ * The memory of the server: reads it at intervals, reports it by class with what the kernel holds
+ * beside it, and admits lines by both where there is a budget.
  */
-import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../../clock.js';
-import type { Transport } from '../../core/group.js';
-import type { HubMemory } from '../../core/hub.js';
-import { ROW_BYTES } from '../../core/lines.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
-import {
-  MEMORY_ADMIT_SHARE,
-  MEMORY_COLLECT_HEAP_BYTES_MAX,
-  MEMORY_COLLECT_MS,
-  MEMORY_CHECK_MS,
-  MEMORY_SETTLE_MS,
-} from '../../limits.js';
-import { loadTrim } from '../../native/allocator.js';
+import { ROW_BYTES } from '../../core/lines.js';
+import { MEMORY_ADMIT_SHARE, MEMORY_CHECK_MS } from '../../limits.js';
 import { readTcpBytes } from '../../linux/sockets.js';
+import { loadTrim } from '../../native/allocator.js';
+import { Account, type MemoryHub } from './account.js';
+import { MemoryBudget, type MemoryReading } from './budget.js';
 import { V8Collector, type Collector } from './collector.js';
 import type { KernelMemory, KernelReading } from './kernel-memory.js';
-import { LineCost, type LineBytes } from './line-cost.js';
+import { LINE_HEAP_BYTES } from './line-cost.js';
 import { LiveMemory } from './live-memory.js';
-import { MemoryBudget, type MemoryLook } from './budget.js';
-import type { BudgetReport, KernelReport, MemoryClass, MemoryReport } from './report.js';
+import { readProcessUsage, type ProcessUsage } from './process-usage.js';
+import type { BudgetReport, KernelReport, MemoryReport } from './report.js';
 
-/** What is asked of the hub. */
-export interface MemoryHub {
-  readonly lines: { readonly open: number; readonly openedTotal: number };
-  readonly gauges: { readonly linesByTransport: Readonly<Record<Transport, number>> };
-  readonly memory: HubMemory;
-  readonly unsentBytes: number;
-}
-
-/** The process as Node and V8 count it, bytes. */
-export interface ProcessUsage {
-  readonly rssBytes: number;
-  /**
-   * V8's heap as far as it is resident: what is committed beyond that comes and goes by megabytes.
-   */
-  readonly heapBytes: number;
-  readonly heapUsedBytes: number;
-  /** Buffers, resident or not. */
-  readonly externalBytes: number;
-}
-
-/** What is asked of the process and its machine. */
+/** What is asked of the process and its machine; tests bring their own. */
 export interface MemorySources {
   readonly usage: () => ProcessUsage;
   readonly tcpBytes: () => number | undefined;
-  /** What gives freed memory back to the system, where there is such a thing. */
   readonly loadTrim: () => Promise<(() => void) | undefined>;
   readonly collector: Collector;
 }
@@ -57,52 +28,26 @@ export interface MemorySources {
 function ownProcess(): MemorySources {
   const collector = new V8Collector();
   return {
-    usage() {
-      const { rss, heapUsed, external } = process.memoryUsage();
-      const heapBytes = getHeapStatistics().total_physical_size;
-      return {
-        rssBytes: rss,
-        heapBytes,
-        heapUsedBytes: heapUsed,
-        externalBytes: external - collector.nudgeBytes,
-      };
-    },
+    usage: () => readProcessUsage(collector.nudgeBytes),
     tcpBytes: readTcpBytes,
     loadTrim,
     collector,
   };
 }
 
-/**
- * What a line has on V8's heap (callback, table entries) and in tables, bytes.
- * native-notes/memory-per-connection.md, core/lines.ts
- */
-const LINE_HEAP_BYTES = 140 + ROW_BYTES;
-
 export class Memory {
-  readonly #hub: MemoryHub;
   readonly #clock: Clock;
   readonly #kernel: KernelMemory;
-  readonly #held: Readonly<HeldBytes>;
   readonly #sources: MemorySources;
+  readonly #account: Account;
   readonly #budget: MemoryBudget | undefined;
-  readonly #cost = new LineCost();
+  /** With a budget, from the start. */
+  #live: LiveMemory | undefined;
   #port = 0;
   /** The machine's TCP memory before the first reading of the kernel. */
   #tcpBytesAtStart = 0;
-  /** What the first thread that read the kernel has left behind. */
-  #threadLeftBytes: number | undefined;
-  #trim: (() => void) | undefined;
+  #hasReadKernel = false;
   #cancel: (() => void) | undefined;
-
-  readonly #live = new LiveMemory(MEMORY_SETTLE_MS);
-  /**
-   * When a collection was asked for last, and when freed memory was given back, after how many
-   * collections.
-   */
-  #askedMs = -Infinity;
-  #trimmedMs = -Infinity;
-  #trimmedCollections = 0;
 
   constructor(
     hub: MemoryHub,
@@ -112,34 +57,33 @@ export class Memory {
     budgetBytes: number | undefined,
     sources: MemorySources = ownProcess(),
   ) {
-    this.#hub = hub;
     this.#clock = clock;
     this.#kernel = kernel;
-    this.#held = held;
     this.#sources = sources;
+    this.#account = new Account(hub, held, sources.usage);
     this.#budget = budgetBytes === undefined ? undefined : new MemoryBudget(budgetBytes);
   }
 
   /**
-   * Begins to look; the port is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget
-   * that no line fits into.
+   * Starts reading; `port` is the server's own. Rejects with HOLDLINE_BAD_OPTION for a budget that
+   * has no room for a line.
    */
   async start(port: number): Promise<void> {
     this.#port = port;
     this.#tcpBytesAtStart = this.#sources.tcpBytes() ?? 0;
-    const budget = this.#budget;
-    if (budget !== undefined) {
-      this.#trim = await this.#sources.loadTrim();
-      this.#sources.collector.start();
-      this.#seeUse();
-      budget.look({ ...this.#lookNow(), reusableBytes: 0 });
-      budget.checkStart();
+    if (this.#budget !== undefined) {
+      const { collector, loadTrim: load } = this.#sources;
+      this.#live = new LiveMemory(this.#account, this.#clock, collector, await load());
+      collector.start();
+      this.#live.see();
+      this.#budget.update({ ...this.#readNow(), reusableBytes: 0 });
+      this.#budget.checkStart();
     }
-    this.#look();
+    this.#check();
     this.#next();
   }
 
-  /** Looks no more; resolves when no thread reads any more. */
+  /** Stops reading; resolves when no thread reads any more. */
   async stop(): Promise<void> {
     this.#cancel?.();
     if (this.#budget !== undefined) this.#sources.collector.stop();
@@ -148,7 +92,7 @@ export class Memory {
 
   /** Throws HOLDLINE_MEMORY_FULL when one more line would not fit the budget. */
   checkRoom(): void {
-    this.#budget?.checkRoom(this.#hub.lines.openedTotal);
+    this.#budget?.checkRoom(this.#account.hub.lines.openedTotal);
   }
 
   get budget(): BudgetReport | null {
@@ -164,9 +108,7 @@ export class Memory {
     return this.#report();
   }
 
-  /**
-   * The report, with the last reading of the kernel there was; when that is old a new one begins.
-   */
+  /** The report with the last reading of the kernel; an old one starts a new reading. */
   reportAtOnce(): MemoryReport {
     const report = this.#report();
     void this.#readKernel();
@@ -174,54 +116,7 @@ export class Memory {
   }
 
   #report(): MemoryReport {
-    const { rssBytes, heapBytes, heapUsedBytes, externalBytes } = this.#sources.usage();
-    const { tables, rings } = this.#hub.memory;
-    const lines = this.#hub.lines.open;
-    const line = this.#lineBytes();
-    const share = (bytes: number): MemoryClass => ({
-      bytes,
-      bytesPerLine: lines === 0 ? null : bytes / lines,
-    });
-    const tableBytes =
-      tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
-    const nativeBytes = line.bytes * lines;
-    const backlogBytes = this.#hub.unsentBytes;
-    const { answers, messages, publishes } = this.#held;
-    const clientBytes = answers + messages + publishes;
-    // Publishes are buffers, too, and stand in a class of their own.
-    const bufferBytes = Math.max(0, externalBytes - tableBytes - rings.bufferBytes - publishes);
-    const { recordBytes, frameBytes, heldBytes, touchedBytes } = rings;
-    return {
-      rssBytes,
-      rssBytesPerLine: share(rssBytes).bytesPerLine,
-      lines,
-      classes: {
-        v8Heap: { ...share(heapBytes), usedBytes: heapUsedBytes },
-        native: {
-          bytes: nativeBytes,
-          bytesPerLine: line.bytes,
-          source: line.source,
-          spreadLines: this.#cost.spreadLines,
-        },
-        tables: { ...share(tableBytes), ...tables },
-        rings: { ...share(touchedBytes), recordBytes, frameBytes, heldBytes },
-        backlog: share(backlogBytes),
-        held: { ...share(clientBytes), answers, messages, publishes },
-        buffers: share(bufferBytes),
-        other: share(
-          rssBytes -
-            heapBytes -
-            nativeBytes -
-            tableBytes -
-            touchedBytes -
-            backlogBytes -
-            clientBytes -
-            bufferBytes,
-        ),
-      },
-      kernel: this.#kernelReport(),
-      budget: this.budget,
-    };
+    return { ...this.#account.report, kernel: this.#kernelReport(), budget: this.budget };
   }
 
   #kernelReport(): KernelReport | null {
@@ -238,150 +133,41 @@ export class Memory {
 
   #next(): void {
     this.#cancel = this.#clock.later(MEMORY_CHECK_MS, () => {
-      this.#look();
+      this.#check();
       this.#next();
     });
   }
 
-  #look(): void {
-    // The thread that reads is several megabytes of the process.
+  #check(): void {
+    // The thread that reads takes several megabytes of the process.
     if (this.#kernel.isReading) return;
-    const { open } = this.#hub.lines;
-    if (this.#cost.wantsLook(open)) this.#cost.look(open, this.#nativeBytes());
+    this.#account.learn();
     if (this.#budget === undefined) return;
-    this.#lookForBudget(this.#budget);
+    this.#updateBudget(this.#budget);
     void this.#readKernel();
   }
 
-  #lookForBudget(budget: MemoryBudget): void {
-    const look = this.#lookNow();
-    const { rssBytes, kernelBytes } = look;
-    // Takes a walk over tables and rings, so it is looked at only where it decides.
+  #updateBudget(budget: MemoryBudget): void {
+    const reading = this.#readNow();
+    const { rssBytes, kernelBytes } = reading;
+    // Use is worked out only where it decides, since that walks all tables and rings.
     const isTight = rssBytes + kernelBytes >= MEMORY_ADMIT_SHARE * budget.budgetBytes;
-    budget.look({
-      ...look,
-      reusableBytes: isTight ? Math.max(0, rssBytes - this.#usedBytes()) : 0,
-    });
+    const usedBytes = isTight ? this.#live!.usedBytes() : rssBytes;
+    budget.update({ ...reading, reusableBytes: Math.max(0, rssBytes - usedBytes) });
   }
 
-  #lookNow(): Omit<MemoryLook, 'reusableBytes'> {
+  #readNow(): Omit<MemoryReading, 'reusableBytes'> {
     return {
       rssBytes: this.#sources.usage().rssBytes,
       kernelBytes: this.#kernelBytes(),
-      lineBytes: this.#lineBytes().bytes + LINE_HEAP_BYTES,
-      openedTotal: this.#hub.lines.openedTotal,
+      lineBytes: this.#account.lineBytes.bytes + LINE_HEAP_BYTES + ROW_BYTES,
+      openedTotal: this.#account.hub.lines.openedTotal,
     };
   }
 
   /**
-   * What of the resident memory is in use: what is counted one by one, and beyond that what
-   * collections have left. Use that nobody counts, which has grown since, is seen with the next
-   * one, which is asked for here.
-   */
-  #usedBytes(): number {
-    const { collector } = this.#sources;
-    const { collections } = collector;
-    const nowMs = this.#clock.nowMs();
-    if (collections > this.#trimmedCollections && nowMs - this.#trimmedMs >= MEMORY_SETTLE_MS) {
-      // What was collected the allocator mostly keeps. native-notes/freed-memory-stays.md
-      this.#trim?.();
-      this.#trimmedCollections = collections;
-      this.#trimmedMs = nowMs;
-    }
-    this.#seeUse();
-    const liveHeapBytes = this.#counted().heap + this.#live.heapBytes;
-    if (
-      nowMs - this.#askedMs >= MEMORY_COLLECT_MS &&
-      liveHeapBytes <= MEMORY_COLLECT_HEAP_BYTES_MAX
-    ) {
-      this.#askedMs = nowMs;
-      collector.collect();
-    }
-    return this.#countedBytes() + this.#live.beyondBytes;
-  }
-
-  /** Looks at what the process takes beyond what is counted. */
-  #seeUse(): void {
-    const { collector } = this.#sources;
-    const { rssBytes, heapUsedBytes, externalBytes } = this.#sources.usage();
-    const { heap, buffers, native } = this.#counted();
-    const leftBytes = Math.min(this.#leftBytes(), this.#unneededBytes());
-    const beyond = {
-      resident: rssBytes - leftBytes - this.#countedBytes(),
-      heap: heapUsedBytes - heap,
-      buffers: externalBytes - buffers,
-      native: collector.buffersAreTrue ? this.#nativeBytes() - leftBytes - native : Infinity,
-    };
-    this.#live.see(beyond, collector.collections, this.#clock.nowMs());
-  }
-
-  /** What is counted one by one, bytes: lines, tables, rings, and what is held for clients. */
-  #counted(): Readonly<Record<'heap' | 'buffers' | 'native', number>> {
-    const { tables, rings } = this.#hub.memory;
-    const { answers, messages, publishes } = this.#held;
-    const { open } = this.#hub.lines;
-    return {
-      heap:
-        open * (LINE_HEAP_BYTES - ROW_BYTES) +
-        rings.recordBytes +
-        rings.frameBytes -
-        rings.bufferBytes,
-      buffers:
-        tables.groupBytes +
-        tables.handleBytes +
-        tables.deadlineBytes +
-        tables.lossBytes +
-        rings.bufferBytes +
-        publishes,
-      native: open * this.#lineBytes().bytes + this.#hub.unsentBytes + answers + messages,
-    };
-  }
-
-  /**
-   * The same as one sum, as far as it is resident, and what the first thread that read the kernel
-   * has left.
-   */
-  #countedBytes(): number {
-    const { heap, buffers, native } = this.#counted();
-    const { bufferBytes, touchedBytes } = this.#hub.memory.rings;
-    return heap + buffers + native - (bufferBytes - touchedBytes) + (this.#threadLeftBytes ?? 0);
-  }
-
-  /**
-   * What lines that have closed took: the next ones take it again, whether or not the allocator
-   * keeps it.
-   */
-  #leftBytes(): number {
-    return Math.max(0, this.#cost.mostLines - this.#hub.lines.open) * this.#lineBytes().bytes;
-  }
-
-  /**
-   * Native bytes beyond what the lines that are open need: what the allocator keeps, and whatever
-   * came to be beside lines.
-   */
-  #unneededBytes(): number {
-    const neededBytes = this.#cost.neededBytes(this.#hub.lines.open, this.#lineBytes().bytes);
-    return Math.max(0, this.#nativeBytes() - neededBytes - this.#hub.unsentBytes);
-  }
-
-  #lineBytes(): LineBytes {
-    return this.#cost.line(this.#hub.gauges.linesByTransport);
-  }
-
-  /**
-   * What is resident and neither V8's nor of a buffer: sockets, the program, and what the allocator
-   * keeps.
-   */
-  #nativeBytes(): number {
-    const { rssBytes, heapBytes, externalBytes } = this.#sources.usage();
-    const { bufferBytes: ringBytes, touchedBytes } = this.#hub.memory.rings;
-    const bufferBytes = externalBytes - (ringBytes - touchedBytes);
-    return rssBytes - heapBytes - bufferBytes - (this.#threadLeftBytes ?? 0);
-  }
-
-  /**
-   * The own sockets' queues when the kernel was read last, and by how much TCP memory has grown
-   * since: at most, others' is in that.
+   * The queues of the server's own sockets at the last reading, and the growth of the machine's TCP
+   * memory since, which may be that of others.
    */
   #kernelBytes(): number {
     const reading = this.#kernel.latest;
@@ -395,13 +181,11 @@ export class Memory {
   }
 
   async #readKernel(): Promise<KernelReading | undefined> {
-    if (this.#threadLeftBytes !== undefined || this.#kernel.isReading)
-      return this.#kernel.read(this.#port);
-    const beforeBytes = this.#nativeBytes();
-    const { openedTotal } = this.#hub.lines;
+    if (this.#hasReadKernel || this.#kernel.isReading) return this.#kernel.read(this.#port);
+    const beforeBytes = this.#account.nativeBytes;
     const reading = await this.#kernel.read(this.#port);
-    const openedBytes = (this.#hub.lines.openedTotal - openedTotal) * this.#lineBytes().bytes;
-    this.#threadLeftBytes = Math.max(0, this.#nativeBytes() - beforeBytes - openedBytes);
+    this.#hasReadKernel = true;
+    this.#account.threadLeftBytes = Math.max(0, this.#account.nativeBytes - beforeBytes);
     return reading;
   }
 }

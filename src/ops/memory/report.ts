@@ -1,16 +1,13 @@
-/**
- * What `/-/memory` answers: where the memory of the process is, what the kernel holds beside it,
- * and how the budget stands.
- */
+/** What `/-/memory` answers: memory of the process by class, of the kernel, and the budget. */
 import type { HubMemory } from '../../core/hub.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
 import type { KernelFigures } from './kernel-memory.js';
 import type { LineBytes } from './line-cost.js';
 
-/** A part of the process's memory. */
+/** A part of the memory of the process. */
 export interface MemoryClass {
   readonly bytes: number;
-  /** Its share of a line: bytes ÷ lines; null without lines. */
+  /** bytes ÷ lines; null without lines. */
   readonly bytesPerLine: number | null;
 }
 
@@ -21,12 +18,9 @@ export interface MemoryReport {
   readonly rssBytesPerLine: number | null;
   readonly lines: number;
   readonly classes: {
-    /** V8's heap; `usedBytes` of it are objects, some of them garbage. */
+    /** V8's heap; `usedBytes` are its objects, garbage included. */
     readonly v8Heap: MemoryClass & { readonly usedBytes: number };
-    /**
-     * Sockets of the lines: `bytesPerLine` is the slope, measured in this process or kept from
-     * native-notes.
-     */
+    /** Sockets of the lines; `bytesPerLine` is measured here or kept (line-cost.ts). */
     readonly native: MemoryClass & {
       readonly source: LineBytes['source'];
       readonly spreadLines: number;
@@ -34,50 +28,40 @@ export interface MemoryReport {
     /** Typed arrays of the lines. */
     readonly tables: MemoryClass & HubMemory['tables'];
     /**
-     * Rings of the channels: `bytes` is what of their buffers was ever written to, `heldBytes` the
-     * records and frames; small ones are on the heap.
+     * Rings of the channels: `bytes` is the part of their buffers that was ever written to,
+     * `heldBytes` the records and frames in them. Small rings are on the heap.
      */
     readonly rings: MemoryClass & {
       readonly recordBytes: number;
       readonly frameBytes: number;
       readonly heldBytes: number;
     };
-    /**
-     * Written to lines and not gone yet, at most: exact for WebSockets, two corks for a stalled
-     * stream.
-     */
+    /** Upper bound of unsent bytes: exact for WebSockets, two corks for a stalled stream. */
     readonly backlog: MemoryClass;
-    /**
-     * Held for clients in user space: answers not taken, messages not taken or not complete,
-     * publishes under way.
-     */
+    /** Held for clients: unread answers, unread or incomplete messages, publishes in progress. */
     readonly held: MemoryClass & Readonly<HeldBytes>;
-    /** Other buffers, what waits for the collector among them. */
+    /** Other buffers, garbage included. */
     readonly buffers: MemoryClass;
-    /** The rest: program, libraries, threads, and what the allocator keeps. */
+    /** The rest: program, libraries, threads, allocator. */
     readonly other: MemoryClass;
   };
-  /**
-   * Totals, since a line cannot be matched to its socket in the kernel. Null where nothing can be
-   * read.
-   */
+  /** Null where it cannot be read. A line cannot be matched to its socket in the kernel. */
   readonly kernel: KernelReport | null;
   readonly budget: BudgetReport | null;
 }
 
-/** What the kernel holds beside the process. */
+/** What the kernel holds, in total. */
 export interface KernelReport {
-  /** Since it was read. */
+  /** Age of the reading. */
   readonly ageMs: number;
   /** The server's own sockets, and the payload in their queues. */
   readonly port: KernelFigures['port'] | null;
   /** Buffers of all TCP sockets of the machine, or of the container's network. */
   readonly tcpBytes: number | null;
-  /** What the cgroup is charged for sockets. */
+  /** Charged to the cgroup for sockets. */
   readonly cgroup: KernelFigures['cgroup'] | null;
 }
 
-/** How the budget stands. */
 export interface BudgetReport {
   readonly bytes: number;
   readonly usedBytes: number;

@@ -1,0 +1,40 @@
+/** Errors for options: a value that is not accepted, and a name that is not known. */
+
+import { inspect } from 'node:util';
+import { HoldlineError } from '../errors.js';
+import { nearestName } from './spelling.js';
+
+/** The error for a value that is not accepted; `accepted` completes "it must be". */
+export function badOption(
+  name: string,
+  given: unknown,
+  accepted: string,
+  isSecret = false,
+): HoldlineError {
+  // An empty secret needs no hiding.
+  const shown = isSecret && given !== '' ? 'a secret, not shown here' : show(given);
+  return new HoldlineError('HOLDLINE_BAD_OPTION', `${name} must be ${accepted} (got ${shown})`);
+}
+
+function show(given: unknown): string {
+  const shown =
+    typeof given === 'string'
+      ? JSON.stringify(given)
+      : inspect(given, { breakLength: Infinity, depth: 1 });
+  return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
+}
+
+/**
+ * The error for an unknown name. It suggests a similar name, or says `otherwise`; `shown` is the
+ * name with its place.
+ */
+export function unknownOption(
+  name: string,
+  known: readonly string[],
+  otherwise: string,
+  shown = name,
+): HoldlineError {
+  const nearest = nearestName(name, known);
+  const hint = nearest === undefined ? otherwise : `did you mean ${nearest}?`;
+  return new HoldlineError('HOLDLINE_BAD_OPTION', `${shown} is not an option; ${hint}`);
+}

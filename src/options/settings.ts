@@ -1,0 +1,101 @@
+/**
+ * Settings from options: checks the values, fills in the defaults, and checks what one option or
+ * the machine allows another.
+ */
+
+import { HoldlineError } from '../errors.js';
+import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
+import { readFileLimit } from '../linux/file-limit.js';
+import { badOption, unknownOption } from './refusals.js';
+import {
+  CONNECTIONS_MAX,
+  connectionsUnder,
+  OPTIONS,
+  type OptionRow,
+  type Options,
+  type SettingName,
+  type Settings,
+} from './table.js';
+
+/** An accepted value, or undefined for the default, and the name of the option at its source. */
+export interface Given {
+  readonly value: unknown;
+  /** `--port`, `HOLDLINE_PORT`, `port`. */
+  readonly name: string;
+}
+
+/** Settings from the options of the library's caller. Throws HOLDLINE_BAD_OPTION. */
+export function resolveOptions(
+  options: Options = {},
+  fileLimit: number | undefined = readFileLimit(),
+): Settings {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw badOption('options', options, 'an object with settings by name');
+  }
+  const known = Object.keys(OPTIONS);
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(OPTIONS, name))
+      throw unknownOption(name, known, `the settings are ${known.join(', ')}`);
+  }
+  return settle((setting) => {
+    const given: unknown = options[setting];
+    if (given === undefined) return { value: undefined, name: setting };
+    const row: OptionRow = OPTIONS[setting];
+    const value = row.kind.read(given);
+    if (value === undefined) throw badOption(setting, given, row.kind.acceptedValue, row.secret);
+    return { value, name: setting };
+  }, fileLimit);
+}
+
+/** Settings from what was given and defaults for the rest. Throws HOLDLINE_BAD_OPTION. */
+export function settle(
+  givenFor: (setting: SettingName) => Given,
+  fileLimit: number | undefined,
+): Settings {
+  const values: Record<string, unknown> = {};
+  const names = {} as Record<SettingName, string>;
+  for (const setting of Object.keys(OPTIONS) as SettingName[]) {
+    const given = givenFor(setting);
+    const row: OptionRow = OPTIONS[setting];
+    values[setting] =
+      given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
+    names[setting] = given.name;
+  }
+  const settings = Object.freeze(values) as unknown as Settings;
+  checkRelations(settings, names, fileLimit);
+  return settings;
+}
+
+/** Bounds that one option, or the machine, sets to another. */
+function checkRelations(
+  settings: Settings,
+  names: Record<SettingName, string>,
+  fileLimit: number | undefined,
+): void {
+  const carried =
+    fileLimit === undefined ? CONNECTIONS_MAX : fileLimit - RESERVED_FILES - SPARE_SOCKETS_MAX;
+  if (settings.maxConnections > carried) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.maxConnections} must be at most ${Math.max(carried, 0)} ` +
+        `(got ${settings.maxConnections}): of the file limit of ${fileLimit} ` +
+        `${RESERVED_FILES} files are kept for the process and ${SPARE_SOCKETS_MAX} for clients ` +
+        'that are told to come back; raise it with ulimit -n or LimitNOFILE=',
+    );
+  }
+  if (settings.publishKey !== undefined && settings.openPublish) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.publishKey} and ${names.openPublish} exclude each other: ` +
+        'either clients with the key may publish or everyone',
+    );
+  }
+  if (settings.replayBytes > settings.replayTotalBytes) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.replayBytes} of one channel must be at most ${names.replayTotalBytes} of all ` +
+        `(got ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} and ` +
+        `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)})`,
+    );
+  }
+}
