@@ -1,12 +1,13 @@
 /**
- * Accept: how long 15,000 lines take that all come back at once, each with the replay it missed,
- * from the first connect to the last byte.
+ * Accept: how long 15,000 lines take that come back at once, each with the replay of what it
+ * missed, from the first connect to the last byte.
  */
-import { nowUs, sleepMs } from './clock.js';
-import type { Opened } from './client.js';
-import { PATH, frameBytes } from './event.js';
-import type { Published } from './publisher.js';
-import type { LinesSeen } from './line-client.js';
+import { Published } from '../dist/tools/load/books/published.js';
+import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
+import type { Fleet } from '../dist/tools/load/processes/fleet.js';
+import type { Replay } from '../dist/tools/load/processes/messages.js';
+import { sleepMs } from './clock.js';
+import { frameBytes } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, ms } from './table.js';
@@ -19,7 +20,7 @@ import {
   verdictOn,
   watchCores,
 } from './verdict.js';
-import { CONNECTS_AT_ONCE, type Visit, visit } from './visit.js';
+import { type Opened, type Visit, visit } from './visit.js';
 
 interface Variant {
   name: string;
@@ -44,7 +45,7 @@ export interface AcceptRound {
   serverCpuSeconds: number;
   clientCpuShare: number;
   verdict: Verdict;
-  /** Every line by its bytes, one in a hundred by every id. */
+  /** Checked by the bytes of every line, and by the ids of one in a hundred. */
   linesWithWholeReplay: number;
 }
 
@@ -54,8 +55,7 @@ export interface AcceptFigures {
   elapsedMs: number;
   elapsedMsOfRounds: number[];
   /**
-   * Of all rounds, those of the client's limit among them: a server that the client kept waiting
-   * takes no longer than that.
+   * Of all rounds, also those with the client at its limit: the server takes no longer than that.
    */
   elapsedMsAtMost: number;
   linesPerSecond: number;
@@ -67,15 +67,15 @@ export interface AcceptFigures {
 const LINES = 15_000;
 const REPLAY_EVENTS = 50;
 const EVENT_BYTES = 256;
-/** The publisher is not measured here. */
+/** Slow enough that publishing takes no part in what is measured. */
 const PUBLISH_RATE_PER_SECOND = 100;
-/** More than a position reaches back, so that the replay begins in the middle of what is held. */
+/** More than the replay, so that it begins in the middle of what the server keeps. */
 const PUBLISHED_EVENTS = 80;
 const WARM_UP_LINES = 2_000;
-/** Whatever a server sent beyond the replay would have come by then. */
+/** Anything that a server sends after the replay has come by then. */
 const SETTLE_MS = 500;
 
-/** The floors keep nothing to replay: they say what accepting costs without. */
+/** The floors cannot replay: they show what accepting costs without it. */
 const VARIANTS: Variant[] = [
   { name: `with a replay of ${REPLAY_EVENTS}`, target: 'holdline', replayEvents: REPLAY_EVENTS },
   { name: 'without replay', target: 'holdline', replayEvents: 0 },
@@ -125,23 +125,25 @@ async function measureRound(
   lines: number,
 ): Promise<AcceptRound> {
   const { server } = here;
-  const client = await here.startLineClient();
-  const replay =
-    variant.replayEvents === 0 ? undefined : await publishHistory(here, variant.replayEvents);
-  // The first lines of a fresh client and server pay for compilation; a server that sees a storm
-  // has been up for a while.
-  await client.open(here.openOrder(WARM_UP_LINES, {}));
-  await client.close();
+  const fleet = await here.startFleet({ countsInC: true });
+  const history =
+    variant.replayEvents === 0
+      ? undefined
+      : await publishHistory(here, fleet, variant.replayEvents);
+  // The first lines of fresh processes pay for compilation; a server with so many clients has been up
+  // for a while.
+  await here.open(fleet, WARM_UP_LINES);
+  await fleet.leave();
   await sleepMs(SETTLE_MS);
   const cpuBefore = server.cpuSeconds();
-  const clientBefore = await client.cpuSeconds();
+  const clientBefore = await cpuSecondsOf(fleet);
   const coresSince = watchCores();
-  const opened = await client.open(here.openOrder(lines, { ...replay, timed: true }));
+  const opened = await here.open(fleet, lines, { replay: history?.replay, atOnce: true });
   const cores = coresSince(opened.elapsedMs / 1000);
-  const clientAfter = await client.cpuSeconds();
+  const clientAfter = await cpuSecondsOf(fleet);
   const serverCpuSeconds = server.cpuSeconds() - cpuBefore;
   await sleepMs(SETTLE_MS);
-  const seen = await client.seen();
+  if (history !== undefined) await checkReplay(fleet, history);
   const clientCpuShare = (clientAfter - clientBefore) / (opened.elapsedMs / 1000);
   return {
     variant: variant.name,
@@ -155,71 +157,59 @@ async function measureRound(
       serverShare: cores?.server ?? serverCpuSeconds / (opened.elapsedMs / 1000),
       clientShare: cores?.client ?? clientCpuShare,
     }),
-    linesWithWholeReplay:
-      replay === undefined
-        ? 0
-        : checkReplay(seen, opened, variant.replayEvents, replay.replayBytes),
+    linesWithWholeReplay: history === undefined ? 0 : lines,
   };
 }
 
-async function publishHistory(
-  here: Visit,
-  replayEvents: number,
-): Promise<{ lastEventId: number; replayBytes: number; sequenceLimit: number }> {
-  const publisher = here.startPublisher();
-  await publisher.ask(
-    'prepare',
-    { port: here.server.port, path: PATH, ratePerSecond: PUBLISH_RATE_PER_SECOND },
-    10_000,
-  );
-  const startUs = nowUs() + 100_000;
-  const endUs = startUs + (PUBLISHED_EVENTS / PUBLISH_RATE_PER_SECOND) * 1e6;
-  const published = await publisher.ask<Published>(
-    'publish',
-    { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: 2_000 },
-    20_000,
-  );
-  if (published.accepted !== PUBLISHED_EVENTS)
-    throw new Error(`${published.accepted} of ${PUBLISHED_EVENTS} events were accepted`);
-  await publisher.kill();
-  const ids = [...published.book.ids].sort((a, b) => a - b);
-  const replayed = ids.slice(-replayEvents);
+async function cpuSecondsOf(fleet: Fleet): Promise<number> {
+  const { processes } = await fleet.readTotals();
+  return processes.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0);
+}
+
+interface History {
+  replay: Replay;
+  /** The events of the replay. */
+  replayed: Published;
+}
+
+async function publishHistory(here: Visit, fleet: Fleet, replayEvents: number): Promise<History> {
+  const { books, publisher } = await here
+    .round(fleet, { ratePerSecond: PUBLISH_RATE_PER_SECOND, events: PUBLISHED_EVENTS })
+    .play();
+  if (books.published !== PUBLISHED_EVENTS)
+    throw new Error(`${books.published} of ${PUBLISHED_EVENTS} events were accepted`);
+  const sequences = [...publisher.published.ids.entries()].sort(([, a], [, b]) => a - b);
+  const replayed = new Published(PUBLISHED_EVENTS);
+  for (const [sequence, id] of sequences.slice(-replayEvents)) replayed.add(sequence, id);
+  const ids = sequences.map(([, id]) => id);
   return {
-    lastEventId: ids[ids.length - replayEvents - 1]!,
-    replayBytes: replayed.reduce((sum, id) => sum + frameBytes(id), 0),
-    sequenceLimit: PUBLISHED_EVENTS,
+    replay: {
+      afterId: ids.at(-replayEvents - 1)!,
+      events: replayEvents,
+      bytes: ids.slice(-replayEvents).reduce((sum, id) => sum + frameBytes(id), 0),
+      published: PUBLISHED_EVENTS,
+    },
+    replayed,
   };
 }
 
-/** Throws in words when a line was given less or more than its replay. */
-function checkReplay(
-  seen: LinesSeen,
-  opened: Opened,
-  replayEvents: number,
-  replayBytes: number,
-): number {
-  const eventsWanted = opened.checkedLines * replayEvents;
-  const faults =
-    seen.doubled +
-    seen.outOfOrder +
-    seen.gapEvents +
-    seen.endEvents +
-    seen.damaged +
-    seen.closedLines;
-  if (seen.events !== eventsWanted || faults > 0) {
+/** Throws when a line was given less or more than its replay. */
+async function checkReplay(fleet: Fleet, { replay, replayed }: History): Promise<void> {
+  const before = await fleet.readTotals();
+  const { books } = await fleet.settle({ published: replayed, pending: 0, answered: 0 });
+  const { ends, damaged } = before.tally;
+  const faults = books.doubled + books.outOfOrder + books.gaps + books.cutOff.size + ends + damaged;
+  const wanted = books.checkedClients * replay.events;
+  if (books.checkedDelivered !== wanted || replayed.count !== replay.events || faults > 0) {
     throw new Error(
-      `the checked lines were replayed ${seen.events} of ${eventsWanted} events: ${JSON.stringify(seen)}`,
+      `the checked lines were replayed ${books.checkedDelivered} of ${wanted} events, with ${faults} faults`,
     );
   }
-  // Beside the replay there are the first block and the framing; together they are less than one
-  // more frame.
-  const oneMoreFrame = replayBytes + replayBytes / replayEvents;
-  if (seen.lineBytes.min < replayBytes || seen.lineBytes.max >= oneMoreFrame) {
-    throw new Error(
-      `a replay is ${replayBytes} bytes, lines got from ${seen.lineBytes.min} to ${seen.lineBytes.max}`,
-    );
-  }
-  return opened.lines;
+  // The first block and the framing together are less than one more frame.
+  const oneMoreFrame = replay.bytes + replay.bytes / replay.events;
+  const { min, max } = fleet.lineBytes ?? { min: replay.bytes, max: replay.bytes };
+  if (min < replay.bytes || max >= oneMoreFrame)
+    throw new Error(`a replay is ${replay.bytes} bytes, lines got from ${min} to ${max}`);
 }
 
 function summarise(rounds: AcceptRound[], lines: number): AcceptFigures[] {

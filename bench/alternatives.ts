@@ -1,7 +1,7 @@
 /**
- * Alternatives: the mechanisms that Holdline's was chosen over, each in the same small server,
- * beside Holdline itself: a rate that a write for each event and line could just not do, and one
- * far beyond.
+ * Alternatives: mechanisms that lost to Holdline's, each in the same small server, and Holdline
+ * itself; at a rate that is just too high for a write for each event and line, and at one far
+ * beyond.
  */
 import { MECHANISMS, type MechanismName } from './alternatives/mechanisms.js';
 import { DATA_BYTES } from './event.js';
@@ -16,7 +16,7 @@ import { drawTable, fixed, ms, percent, short } from './table.js';
 import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
 import { type Visit, visit } from './visit.js';
 
-/** Holdline itself is among them: what the winner costs with replay, gaps, heartbeats and all. */
+/** With Holdline itself: what the winner costs with replay, gaps and heartbeats. */
 export type AlternativeName = MechanismName | 'holdline';
 
 export interface AlternativesParameters {
@@ -33,7 +33,7 @@ export interface AlternativesParameters {
 export interface AlternativesRound extends OpenLoopRound {
   name: AlternativeName;
   round: number;
-  /** What the lines take in V8's heap, each, before anything is published. */
+  /** V8 heap for each line before anything is published. */
   heapBytesPerLine: number;
 }
 
@@ -49,7 +49,7 @@ export interface AlternativesFigures {
   p99Ms: number;
   serverCoreShare: number;
   serverCpuUsPerDelivery: number;
-  /** Of the window; null where the server was too busy to tell. */
+  /** Share of the window; null where the server was too busy to answer. */
   collectingShare: number | null;
   collectionsPerSecond: number | null;
   heapBytesPerLine: number;
@@ -66,7 +66,7 @@ const WARM_UP_SECONDS = 1;
 const WINDOW_SECONDS = 4;
 const TAIL_SECONDS = 0.25;
 const NAP_MS = 1;
-/** A mechanism that falls behind loses what it holds no more; nobody waits for the rest. */
+/** A mechanism that falls behind drops old events; the rest is not waited for. */
 const SETTLE_DEADLINE_MS = 2_000;
 
 export async function measureAlternatives(
@@ -109,13 +109,13 @@ function measureVisit(
 ): Promise<AlternativesRound[]> {
   const settings = name === 'holdline' ? {} : ({ mechanism: name } satisfies AlternativeSettings);
   return visit(name === 'holdline' ? 'holdline' : 'alternative', settings, async (here) => {
-    const client = await here.startLineClient();
+    const fleet = await here.startFleet({ countsInC: true });
     const before = await heapBytes(here);
-    await client.open(here.openOrder(parameters.lines, {}));
+    await here.open(fleet, parameters.lines);
     const heapBytesPerLine = ((await heapBytes(here)) - before) / parameters.lines;
     const rounds: AlternativesRound[] = [];
     for (const ratePerSecond of parameters.ratesPerSecond) {
-      await client.close();
+      await fleet.leave();
       const order = {
         ...parameters,
         ratePerSecond,
@@ -127,20 +127,20 @@ function measureVisit(
         name,
         round,
         heapBytesPerLine,
-        ...(await measureOpenLoop(here, client, order)),
+        ...(await measureOpenLoop(here, fleet, order)),
       });
     }
     return rounds;
   });
 }
 
-/** What V8 holds after garbage collection, typed arrays included. */
+/** V8 heap after garbage collection, including typed arrays. */
 async function heapBytes({ server }: Visit): Promise<number> {
-  // The second finds what the first one's finalizers let go.
+  // The second run collects what finalizers released in the first.
   await server.gc();
   await server.gc();
   const usage: Usage | null = await server.usage();
-  if (usage === null) throw new Error(`${server.name} did not tell its memory`);
+  if (usage === null) throw new Error(`${server.name} did not report its memory`);
   return usage.heapUsedBytes + usage.externalBytes;
 }
 
@@ -169,7 +169,7 @@ function figuresOf(
 ): AlternativesFigures {
   const kept = rounds.filter(counts);
   const middle = (pick: (round: AlternativesRound) => number): number => median(kept.map(pick));
-  const told = (pick: (round: AlternativesRound) => number | null): number | null => {
+  const known = (pick: (round: AlternativesRound) => number | null): number | null => {
     const values = kept.map(pick).filter((value) => value !== null);
     return values.length === 0 ? null : median(values);
   };
@@ -179,13 +179,13 @@ function figuresOf(
     rounds: rounds.length,
     discardedRounds: rounds.length - kept.length,
     deliveriesPerSecond: middle((round) => round.deliveriesPerSecond),
-    writesPerSecond: told((round) => round.writesPerSecond),
+    writesPerSecond: known((round) => round.writesPerSecond),
     p50Ms: middle((round) => round.latencyMs.p50),
     p99Ms: middle((round) => round.latencyMs.p99),
     serverCoreShare: middle((round) => round.serverCoreShare),
     serverCpuUsPerDelivery: middle((round) => round.serverCpuUsPerDelivery),
-    collectingShare: told((round) => collecting(round)?.share ?? null),
-    collectionsPerSecond: told((round) => collecting(round)?.perSecond ?? null),
+    collectingShare: known((round) => collecting(round)?.share ?? null),
+    collectionsPerSecond: known((round) => collecting(round)?.perSecond ?? null),
     heapBytesPerLine: median(rounds.map((round) => round.heapBytesPerLine)),
     serverRssBytes: middle((round) => round.serverRssBytes),
     lost: rounds.reduce((sum, { check }) => sum + check.lost, 0),

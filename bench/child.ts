@@ -1,6 +1,6 @@
 /**
- * The runner's line to its child processes: start them on a core, ask them with a deadline, end
- * every one on any exit.
+ * The child processes of the runner: starts them on a core, asks them with a deadline, ends all of
+ * them on any exit.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -34,9 +34,20 @@ interface Waiting {
 export const SERVER_CORE = 0;
 export const CLIENT_CORE = 1;
 
-/** On a single core, or where there is no taskset, the result says that nothing was pinned. */
+/** False on a single core, or without taskset; the result then says that nothing was pinned. */
 export const pinning: boolean =
   availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0;
+
+/** The cores that this process was started with, as the kernel lists them. */
+const OWN_CORES = /^Cpus_allowed_list:\s+(\S+)$/m.exec(
+  readFileSync('/proc/self/status', 'utf8'),
+)![1]!;
+
+/** Moves this process, all threads of it, to the cores; undefined: back to those it had. */
+export function moveRunner(cores: readonly number[] | undefined): void {
+  if (!pinning) return;
+  spawnSync('taskset', ['-acp', cores?.join(',') ?? OWN_CORES, String(process.pid)]);
+}
 
 const STDERR_KEPT_CHARS = 4000;
 
@@ -46,16 +57,13 @@ function killLiving(): void {
   for (const child of living) killTree(child);
 }
 
-/**
- * With its own children first: an nginx worker, or the server under 0x, would outlive the process
- * that started it.
- */
+/** Its own children first: an nginx worker, or the server under 0x, would outlive its parent. */
 function killTree(child: ChildProcess): void {
   for (const pid of child.pid === undefined ? [] : childPids(child.pid)) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // It ended by itself in between.
+      // It has just ended by itself.
     }
   }
   child.kill('SIGKILL');
@@ -84,11 +92,11 @@ export interface ChildOptions {
   args: string[];
   core: number | undefined;
   env?: Record<string, string>;
-  /** Without it the child is no Node process of ours and is spoken to by `write` and `onStdout`. */
+  /** Without it the child is another program, with `write` and `textLines`. */
   ipc: boolean;
 }
 
-export interface TextLines {
+export interface TextRows {
   next(deadlineMs: number): Promise<string>;
 }
 
@@ -105,8 +113,7 @@ export class Child {
   constructor(options: ChildOptions) {
     this.name = options.name;
     const pinned = pinning && options.core !== undefined;
-    // taskset replaces itself by the command, so the pid and the IPC descriptor are the child's
-    // own.
+    // taskset becomes the command, so the pid and the IPC descriptor are the child's own.
     this.#process = spawn(
       pinned ? 'taskset' : options.command,
       pinned ? ['-c', String(options.core), options.command, ...options.args] : options.args,
@@ -156,7 +163,7 @@ export class Child {
     });
   }
 
-  /** The next notice of that name; one that never comes fails in words. */
+  /** The next notice of that name. Rejects when it does not come in time. */
   notice<T>(name: string, deadlineMs: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -177,9 +184,9 @@ export class Child {
     });
   }
 
-  /** What a child without IPC says on its stdout, a line at a time. */
-  textLines(): TextLines {
-    const lines = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
+  /** What a child without IPC writes to its stdout, a row at a time. */
+  textLines(): TextRows {
+    const rows = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]();
     return {
       next: async (deadlineMs) => {
         let timer: NodeJS.Timeout | undefined;
@@ -187,15 +194,15 @@ export class Child {
           timer = setTimeout(
             () =>
               reject(
-                new Error(`${this.name} said nothing for ${deadlineMs} ms${this.#stderrTail()}`),
+                new Error(`${this.name} wrote nothing for ${deadlineMs} ms${this.#stderrTail()}`),
               ),
             deadlineMs,
           );
         });
         try {
-          const line = await Promise.race([lines.next(), late]);
-          if (line.done) throw this.#gone('its output ended');
-          return line.value;
+          const row = await Promise.race([rows.next(), late]);
+          if (row.done) throw this.#gone('its output ended');
+          return row.value;
         } finally {
           clearTimeout(timer);
         }
@@ -211,7 +218,7 @@ export class Child {
     this.#process.kill(signal);
   }
 
-  /** Ends it without asking: what was to be measured has been measured. */
+  /** Ends it at once: everything has been measured. */
   async kill(): Promise<void> {
     killTree(this.#process);
     await this.exited;
@@ -253,11 +260,11 @@ export class Child {
   }
 
   #stderrTail(): string {
-    return this.#stderr === '' ? '' : `; its last words:\n${this.#stderr}`;
+    return this.#stderr === '' ? '' : `; the end of its stderr:\n${this.#stderr}`;
   }
 }
 
-/** A TypeScript file of the bench as a child of its own. */
+/** Starts a TypeScript file of the bench as a child. */
 export function startNode(
   name: string,
   file: URL,
@@ -269,7 +276,7 @@ export function startNode(
   return new Child({ name, command: process.execPath, args, core, env, ipc: true });
 }
 
-/** The child's end: answers each question by its handler, and ends when the runner has gone. */
+/** In the child: answers each question with its handler, and ends when the runner does. */
 export function answerRunner(handlers: Record<string, (body: never) => unknown>): void {
   const send = (message: Answer): void => {
     process.send?.(message);
@@ -293,6 +300,6 @@ export function answerRunner(handlers: Record<string, (body: never) => unknown>)
   process.on('disconnect', () => process.exit(0));
 }
 
-export function tellRunner(notice: string, body: unknown): void {
+export function notifyRunner(notice: string, body: unknown): void {
   process.send?.({ notice, body } satisfies Notice);
 }

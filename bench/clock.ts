@@ -1,15 +1,7 @@
-/**
- * The one clock of the bench: CLOCK_MONOTONIC in microseconds, the same in every process of the
- * machine.
- */
+/** The clock of the bench, that of its clients, and waiting by it. */
+import { nowUs } from '../dist/tools/load/books/clock.js';
 
-/**
- * A double holds nanoseconds exactly for the first 104 days of uptime, and microseconds for as long
- * as anyone cares.
- */
-export function nowUs(): number {
-  return Number(process.hrtime.bigint()) / 1000;
-}
+export { nowUs };
 
 export function sleepMs(durationMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, durationMs));

@@ -1,42 +1,34 @@
-/**
- * One closed-loop measurement: as many requests as a server answers, and what both sides used for
- * them.
- */
+/** One closed-loop measurement: as many requests as a server answers, and their cost. */
+import type { RequestOrder, RequestsAnswered } from '../dist/tools/load/processes/request-loop.js';
 import { sleepMs } from './clock.js';
 import { machineBusySeconds } from './machine.js';
-import type { RequestLoadOrder, RequestLoaded } from './request-load.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
 import type { Visit } from './visit.js';
 
 export interface ClosedLoop {
-  loaded: RequestLoaded;
+  loaded: RequestsAnswered;
   /** Answered 200 or 204. */
   requestsPerSecond: number;
   serverCpuShare: number;
   serverCpuUsPerRequest: number;
   clientCpuShare: number;
-  /** Of one core, what everything else on the machine used. */
+  /** What all other processes used, as a share of a core. */
   strangerCpuShare: number;
   verdict: Verdict;
 }
 
-/**
- * The server's share is taken this long before the client's window ends, so that it lies inside.
- */
+/** The server is measured until this long before the end of the client's window. */
 const MARGIN_SECONDS = 0.2;
-const DEADLINE_MARGIN_MS = 20_000;
 
-export async function measureClosedLoop(here: Visit, order: RequestLoadOrder): Promise<ClosedLoop> {
+export async function measureClosedLoop(
+  here: Visit,
+  order: Omit<RequestOrder, 'target'>,
+): Promise<ClosedLoop> {
   const { server } = here;
   const { warmUpSeconds, windowSeconds } = order;
-  const client = here.startRequestLoad();
-  const running = client.ask<RequestLoaded>(
-    'run',
-    order,
-    (warmUpSeconds + windowSeconds) * 1000 + DEADLINE_MARGIN_MS,
-  );
+  const running = here.loopRequests(order);
   running.catch(() => {});
-  // Over the second half, well inside the client's window.
+  // In the second half of the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();

@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { readKernelNetworkBytes } from '../src/linux/memory.js';
 import { readBusySeconds, readProcessUsage, readRssBytes } from '../src/linux/processes.js';
-import type { Report } from '../src/tools/load/report/report.js';
+import type { LoadReport } from '../src/tools/load/report/report.js';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
 import { remarkOnStrangers } from './machine.js';
@@ -45,7 +45,7 @@ export interface CompareRound {
     /** With all clients connected and idle. */
     held: MemorySample;
   };
-  load: Report;
+  load: LoadReport;
   /** From the first event until the last one had reached all clients. */
   measuredSeconds: number;
   serverCpuSeconds: number;
@@ -172,7 +172,7 @@ async function measureLoad(
     try {
       const printed = await child.textLines().next(parameters.seconds * 1000 + LOAD_MARGIN_MS);
       sample();
-      const load = JSON.parse(printed) as Report;
+      const load = JSON.parse(printed) as LoadReport;
       // The first event is due at once, the last one an interval before the end.
       const lastDueMs = (load.durationSeconds - 1 / parameters.ratePerSecond) * 1000;
       const measuredMs = lastDueMs + (load.latencyMs.max ?? 0);

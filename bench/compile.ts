@@ -1,4 +1,4 @@
-/** The C programs of the bench, compiled once a run into a directory that is gone with it. */
+/** The C programs of the bench, compiled once in each run into a temporary directory. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,9 +9,7 @@ export const hasCompiler: boolean = spawnSync('gcc', ['--version']).status === 0
 
 const binaries = new Map<string, string>();
 
-/**
- * `source` is relative to this folder. Returns the binary's path; throws in words when gcc refuses.
- */
+/** Compiles a source, relative to this folder; returns the path of the binary. */
 export function compiled(source: string): string {
   const known = binaries.get(source);
   if (known !== undefined) return known;
@@ -25,7 +23,7 @@ export function compiled(source: string): string {
 
 let temporary: string | undefined;
 
-/** One for the run, gone with it. */
+/** Removed when the process ends. */
 export function temporaryDirectory(): string {
   if (temporary !== undefined) return temporary;
   const directory = mkdtempSync(join(tmpdir(), 'holdline-bench-'));

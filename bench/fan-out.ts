@@ -2,15 +2,22 @@
  * Fan-out: events at three rates to 15,000 lines, event streams and WebSockets, Holdline beside raw
  * uWebSockets.js, the bare C loop and its rivals, turn by turn.
  */
+import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
 import { hasCompiler } from './compile.js';
 import { remarkOnStrangers } from './machine.js';
-import { type OpenLoopRound, faultsOf, measureOpenLoop } from './open-loop.js';
+import {
+  type FanOutFailure,
+  type FanOutRound,
+  type FanOutSummary,
+  describeSummary,
+  summarise,
+} from './fan-out-figures.js';
+import { faultsOf, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
-import { median } from './statistics.js';
-import { drawTable, fixed, ms, percent, short } from './table.js';
-import { RIVALS, TARGET_TITLES, type TargetName, absence, hasLoop } from './targets.js';
-import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
-import { CHECKED_SHARE, CONNECTS_AT_ONCE, visit } from './visit.js';
+import { ms, percent, short } from './table.js';
+import { RIVALS, type TargetName, absence, hasLoop } from './targets.js';
+import { counts, remarkOnDiscarded } from './verdict.js';
+import { CHECKED_SHARE, visit } from './visit.js';
 
 export interface FanOutParameters {
   lines: number;
@@ -19,7 +26,7 @@ export interface FanOutParameters {
   connectsAtOnce: number;
   warmUpSeconds: number;
   tailSeconds: number;
-  /** For a rival that does not get all lines connected, or does not bear them. */
+  /** For a rival that cannot connect all lines, or cannot serve them. */
   fewerLines: number;
   rivalWindowSeconds: number;
   /** Whether a C process holds the lines that are not checked. */
@@ -33,79 +40,8 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /**
-   * How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts.
-   */
+  /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
   clientNapMs: number;
-}
-
-export interface FanOutRound extends OpenLoopRound {
-  target: TargetName;
-  round: number;
-}
-
-/** Medians of the rounds that count; NaN, which JSON writes as null, where none does. */
-export interface FanOutFigures {
-  target: TargetName;
-  ratePerSecond: number;
-  lines: number;
-  sendBuffer: string;
-  rounds: number;
-  discardedRounds: number;
-  p50Ms: number;
-  p99Ms: number;
-  deliveriesPerSecond: number;
-  wireBytesPerSecond: number;
-  writesPerSecond: number | null;
-  offeredPerSecond: number;
-  acceptedPerSecond: number;
-  refused503PerSecond: number;
-  acceptToDeliverP50Ms: number;
-  acceptToDeliverP99Ms: number;
-  serverCpuShare: number;
-  serverCpuUsPerDelivery: number;
-  loopDelayP99Ms: number | null;
-  serverCoreShare: number;
-  clientCoreShare: number;
-  strangerCpuShare: number;
-  lost: number;
-  undelivered: number;
-  doubled: number;
-  outOfOrder: number;
-  gapEvents: number;
-  faults: number;
-}
-
-/**
- * `of` ÷ `against`, round by round: the pair of a round shares the machine's mood, two medians may
- * not.
- */
-export interface FanOutRatio {
-  ratePerSecond: number;
-  of: TargetName;
-  against: TargetName;
-  p50: number[];
-  p99: number[];
-  p50Median: number;
-  p99Median: number;
-  deliveriesMedian: number;
-  wireBytesMedian: number;
-  /** Null where one of the two does not count its writes. */
-  writesMedian: number | null;
-}
-
-/** What a rival was asked to do and did not. */
-export interface FanOutFailure {
-  target: TargetName;
-  ratePerSecond: number;
-  lines: number;
-  why: string;
-}
-
-export interface FanOutSummary {
-  figures: FanOutFigures[];
-  ratios: FanOutRatio[];
-  failures: FanOutFailure[];
 }
 
 const FAN_OUT_TARGETS: TargetName[] = [
@@ -118,21 +54,11 @@ const FAN_OUT_TARGETS: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** Each with what it is divided by. */
-const PAIRS: [of: TargetName, against: TargetName][] = [
-  ['holdline', 'raw-uws'],
-  ['holdline', 'send-loop'],
-  ['holdline-ws', 'raw-uws-ws'],
-  ['holdline-ws', 'holdline'],
-];
-/** A rival is no floor to be divided by: one round tells the order of magnitude. */
+/** One round is enough for the order of magnitude. */
 const RIVAL_ROUNDS = 1;
 const RIVAL_WINDOW_SECONDS = 10;
-/**
- * Far beyond what a write for each line and event can do, and what such a server has shown at 100
- * already.
- */
-const RIVAL_RATE_MOST = 100;
+/** Rivals have shown their limit at this rate. */
+const RIVAL_RATE_MAX = 100;
 const LINES = 15_000;
 const FEWER_LINES = 4_000;
 const EVENT_BYTES = 256;
@@ -188,7 +114,7 @@ export async function measureFanOut(
       hasLoop(figures.target)
     ) {
       remarks.push(
-        `${where}: its loop never came round in time to tell its delay, which is therefore more than the window`,
+        `${where}: its loop did not answer in time, so that its delay was longer than the window`,
       );
     }
     remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
@@ -219,15 +145,15 @@ function measureTurn(
   lines: number,
 ): Promise<FanOutRound> {
   return visit(target, {}, async (here) => {
-    const client = await here.startLineClient();
+    const fleet = await here.startFleet({ countsInC: true });
     const order = { ...parameters, ...rate, lines, settleDeadlineMs: SETTLE_DEADLINE_MS };
-    return { target, round, ...(await measureOpenLoop(here, client, order)) };
+    return { target, round, ...(await measureOpenLoop(here, fleet, order)) };
   });
 }
 
 /**
- * A rival has one turn with all lines and, where it does not deliver all of what is offered, one
- * with fewer. What it does not bear is told, and is no failure of the run.
+ * A rival has one turn with all lines and, where it does not deliver everything that is offered,
+ * one with fewer. What it cannot do is reported, and does not fail the run.
  */
 async function measureRival(
   turn: Turn,
@@ -236,7 +162,7 @@ async function measureRival(
 ): Promise<FanOutRound[]> {
   const { target, rate, round, parameters } = turn;
   const { ratePerSecond } = rate;
-  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MOST)) return [];
+  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MAX)) return [];
   const shorter = {
     ...turn,
     rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) },
@@ -250,7 +176,7 @@ async function measureRival(
     : [parameters.lines, parameters.fewerLines]) {
     try {
       measured.push(await measureTurn(shorter, lines));
-      // With fewer lines where it may bear them; at more events it has shown its limit.
+      // Fewer lines only at the lowest rate: at higher ones it has shown its limit.
       if (
         measured.at(-1)!.verdict === 'offer' ||
         ratePerSecond > parameters.rates[0]!.ratePerSecond
@@ -303,99 +229,6 @@ function chooseParameters(options: RunOptions): FanOutParameters {
   };
 }
 
-function summarise(rounds: FanOutRound[], failures: FanOutFailure[]): FanOutSummary {
-  const figures: FanOutFigures[] = [];
-  const ratios: FanOutRatio[] = [];
-  for (const ratePerSecond of new Set(rounds.map((round) => round.ratePerSecond))) {
-    const ofRate = rounds.filter((round) => round.ratePerSecond === ratePerSecond);
-    for (const target of new Set(ofRate.map((round) => round.target))) {
-      const ofTarget = ofRate.filter((round) => round.target === target);
-      for (const lines of new Set(ofTarget.map((round) => round.lines))) {
-        figures.push(figuresOf(ofTarget.filter((round) => round.lines === lines)));
-      }
-    }
-    for (const [of, against] of PAIRS) {
-      const ratio = ratioOf(
-        ofRate.filter((round) => round.target === of),
-        ofRate.filter((round) => round.target === against),
-      );
-      if (ratio !== undefined) ratios.push(ratio);
-    }
-  }
-  return { figures, ratios, failures };
-}
-
-/** Undefined when in no round both count. */
-function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | undefined {
-  const pairs = ours.filter(counts).flatMap((our) => {
-    const their = theirs.filter(counts).find(({ round }) => round === our.round);
-    return their === undefined ? [] : [{ our, their }];
-  });
-  const [first] = pairs;
-  if (first === undefined) return undefined;
-  const ratios = (pick: (round: FanOutRound) => number): number[] =>
-    pairs.map(({ our, their }) => pick(our) / pick(their));
-  const p50 = ratios(({ latencyMs }) => latencyMs.p50);
-  const p99 = ratios(({ latencyMs }) => latencyMs.p99);
-  const writes = ratios((round) => round.writesPerSecond ?? Number.NaN);
-  return {
-    ratePerSecond: first.our.ratePerSecond,
-    of: first.our.target,
-    against: first.their.target,
-    p50,
-    p99,
-    p50Median: median(p50),
-    p99Median: median(p99),
-    deliveriesMedian: median(ratios((round) => round.deliveriesPerSecond)),
-    wireBytesMedian: median(ratios((round) => round.wireBytesPerSecond)),
-    writesMedian: writes.some(Number.isNaN) ? null : median(writes),
-  };
-}
-
-function figuresOf(rounds: FanOutRound[]): FanOutFigures {
-  const first = rounds[0]!;
-  const kept = rounds.filter(counts);
-  const middle = (pick: (round: FanOutRound) => number): number => median(kept.map(pick));
-  const sum = (pick: (round: FanOutRound) => number): number =>
-    rounds.reduce((total, round) => total + pick(round), 0);
-  const loops = kept.flatMap((round) =>
-    round.loopDelayMs === null ? [] : [round.loopDelayMs.p99],
-  );
-  const writes = kept.flatMap((round) =>
-    round.writesPerSecond === null ? [] : [round.writesPerSecond],
-  );
-  return {
-    target: first.target,
-    ratePerSecond: first.ratePerSecond,
-    lines: first.lines,
-    sendBuffer: first.sendBuffer,
-    rounds: rounds.length,
-    discardedRounds: rounds.length - kept.length,
-    p50Ms: middle((round) => round.latencyMs.p50),
-    p99Ms: middle((round) => round.latencyMs.p99),
-    deliveriesPerSecond: middle((round) => round.deliveriesPerSecond),
-    wireBytesPerSecond: middle((round) => round.wireBytesPerSecond),
-    writesPerSecond: writes.length === 0 ? null : median(writes),
-    offeredPerSecond: middle((round) => round.offeredPerSecond),
-    acceptedPerSecond: middle((round) => round.acceptedPerSecond),
-    refused503PerSecond: middle((round) => round.refused503PerSecond),
-    acceptToDeliverP50Ms: middle((round) => round.acceptToDeliverMs.p50),
-    acceptToDeliverP99Ms: middle((round) => round.acceptToDeliverMs.p99),
-    serverCpuShare: middle((round) => round.serverCpuShare),
-    serverCpuUsPerDelivery: middle((round) => round.serverCpuUsPerDelivery),
-    loopDelayP99Ms: loops.length === 0 ? null : median(loops),
-    serverCoreShare: middle((round) => round.serverCoreShare),
-    clientCoreShare: middle((round) => round.clientCoreShare),
-    strangerCpuShare: Math.max(...rounds.map((round) => round.strangerCpuShare)),
-    lost: sum((round) => round.check.lost),
-    undelivered: sum((round) => round.check.undelivered),
-    doubled: sum((round) => round.check.doubled),
-    outOfOrder: sum((round) => round.check.outOfOrder),
-    gapEvents: sum((round) => round.check.gapEvents),
-    faults: sum((round) => faultsOf(round.check)),
-  };
-}
-
 function describeRound(round: FanOutRound, rounds: number): string {
   const { check } = round;
   return (
@@ -407,56 +240,4 @@ function describeRound(round: FanOutRound, rounds: number): string {
     `${counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`}, others ${percent(round.strangerCpuShare)}, lost ${check.lost}, doubled ${check.doubled}, gaps ${check.gapEvents}` +
     `${check.undelivered > 0 ? `, undelivered ${check.undelivered}` : ''}${faultsOf(check) > 0 ? ` FAULTS ${JSON.stringify(check)}` : ''}`
   );
-}
-
-const HEAD = [
-  'ev/s',
-  'server',
-  'rounds',
-  'p50',
-  'p99',
-  'p50 ÷',
-  'p99 ÷',
-  'deliv./s',
-  'writes/s',
-  'MB/s',
-  'accepted/s',
-  '503/s',
-  'acc→del p99',
-  'CPU µs/del.',
-  'loop p99',
-  'lost',
-  'dbl',
-  'gap',
-];
-
-function describeSummary(summary: FanOutSummary): string {
-  const rows = summary.figures.map((figures) => {
-    const ratio = summary.ratios.find(
-      ({ against, ratePerSecond }) =>
-        against === figures.target && ratePerSecond === figures.ratePerSecond,
-    );
-    return [
-      figures.ratePerSecond,
-      `${TARGET_TITLES[figures.target]}, ${figures.lines} lines`,
-      roundsLeft(figures),
-      ms(figures.p50Ms),
-      ms(figures.p99Ms),
-      ratio === undefined ? '' : ratio.p50Median.toFixed(2),
-      ratio === undefined ? '' : ratio.p99Median.toFixed(2),
-      short(figures.deliveriesPerSecond),
-      figures.writesPerSecond === null ? '–' : short(figures.writesPerSecond),
-      fixed(figures.wireBytesPerSecond / 1e6, 0),
-      fixed(figures.acceptedPerSecond, 0),
-      fixed(figures.refused503PerSecond, 0),
-      ms(figures.acceptToDeliverP99Ms),
-      fixed(figures.serverCpuUsPerDelivery, 2),
-      figures.loopDelayP99Ms === null ? '–' : ms(figures.loopDelayP99Ms),
-      figures.lost,
-      figures.doubled,
-      figures.gapEvents,
-    ];
-  });
-  const pairs = PAIRS.map(([of, against]) => `${TARGET_TITLES[of]} ÷ ${TARGET_TITLES[against]}`);
-  return `${drawTable(HEAD, rows)}\n÷ in the row of the divisor, median of the rounds' pairs: ${pairs.join(' · ')}`;
 }

@@ -9,10 +9,7 @@ import { parseArgs } from 'node:util';
 import { Child, SERVER_CORE, childPids } from './child.js';
 import { wholeNumber } from './flags.js';
 import { nowUs, sleepMs } from './clock.js';
-import type { WindowSeen } from './client.js';
 import { freePort, listening } from './ports.js';
-import { PATH } from './event.js';
-import type { Published } from './publisher.js';
 import { drawTable, percent, short } from './table.js';
 import { Visit } from './visit.js';
 
@@ -46,9 +43,7 @@ const ZERO_X_FLAGS = [
 const SERVE_FLAGS = ['--open-publish', '--first-id', '1'];
 
 const START_DEADLINE_MS = 20_000;
-const PREPARE_DEADLINE_MS = 10_000;
-const GRACE_MS = 3_000;
-/** 0x reads the whole V8 log and draws it: about a second for each ten of a profile. */
+/** 0x needs about a second to draw ten seconds of a profile. */
 const RENDER_DEADLINE_MS = 180_000;
 const FUNCTIONS_SHOWN = 25;
 
@@ -61,13 +56,12 @@ if (!existsSync(MAIN)) throw new Error('dist/main.js is missing: npm run build')
 rmSync(OUT, { recursive: true, force: true });
 mkdirSync(OUT, { recursive: true });
 
-// The server's own "listening" line is lost in 0x's pipes, so the port is chosen here.
+// 0x swallows the server's output, and with it its port, so the port is chosen here.
 const port = await freePort();
 const zeroX = new Child({
   name: '0x',
   command: process.execPath,
-  // The plain JavaScript of dist: a loader would bring a second thread, and with it a second log
-  // that 0x might take.
+  // The JavaScript of dist: a loader has a second thread, whose log 0x might take.
   args: [
     ZERO_X,
     ...ZERO_X_FLAGS,
@@ -95,28 +89,19 @@ report();
 process.exit(0);
 
 async function profile(): Promise<void> {
-  const client = here.startClient();
-  const publisher = here.startPublisher();
-  await here.open(client, lines, { sequenceLimit: (windowSeconds + 1) * ratePerSecond });
-  await publisher.ask('prepare', { port, path: PATH, ratePerSecond }, PREPARE_DEADLINE_MS);
-  const startUs = nowUs() + 200_000;
-  const endUs = startUs + windowSeconds * 1e6;
-  const deadlineMs = windowSeconds * 1000 + GRACE_MS + 10_000;
-  const [published, window] = await Promise.all([
-    publisher.ask<Published>(
-      'publish',
-      { startUs, endUs, windowStartUs: startUs, windowEndUs: endUs, graceMs: GRACE_MS },
-      deadlineMs,
-    ),
-    client.ask<WindowSeen>('window', { startUs, endUs }, deadlineMs),
-  ]);
+  const fleet = await here.startFleet();
+  await here.open(fleet, lines);
+  const before = nowUs();
+  const { books } = await here
+    .round(fleet, { ratePerSecond, events: windowSeconds * ratePerSecond })
+    .play();
   console.log(
-    `${lines} lines, ${published.accepted} of ${published.offered} events accepted, ` +
-      `${short(window.deliveries / window.seconds)} deliveries/s under the profiler`,
+    `${lines} lines, ${books.published} of ${windowSeconds * ratePerSecond} events accepted, ` +
+      `${short((books.delivered * 1e6) / (nowUs() - before))} deliveries/s under the profiler`,
   );
 }
 
-/** 0x waits for its own child's end and offers no way to ask for it but a signal to the child. */
+/** 0x ends when its child does, which only a signal to the child can cause. */
 async function stopServer(): Promise<void> {
   for (const pid of childPids(zeroX.pid)) process.kill(pid, 'SIGINT');
 }
@@ -153,10 +138,7 @@ function report(): void {
   console.log(`${stacks.length} samples; flame graph: ${join(run, 'flame.html')}`);
 }
 
-/**
- * V8 names a frame by its state, its function and its whole URL; the path inside the checkout says
- * as much.
- */
+/** V8 names a frame by its state, its function and its URL, which is shortened to its path here. */
 function shorten(name: string): string {
   const root = fileURLToPath(new URL('..', import.meta.url));
   return name.replaceAll(`file://${root}`, '').replaceAll(root, '');

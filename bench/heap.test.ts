@@ -47,7 +47,7 @@ test('the parts of the account and its rest add up to the whole', () => {
     'Context',
     'uWS.HttpResponse',
   ]);
-  // What could not be told is no part, and stays in the rest.
+  // What is unknown is no part, and stays in the rest.
   const untold = heapRows({ ...figures, native: null, mallocUnused: null });
   expect(untold.at(-2)?.bytesPerLine).toBeCloseTo(840 - 170 - 34 + 11);
 });

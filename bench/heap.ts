@@ -1,6 +1,6 @@
 /**
- * Heap: where the bytes of an idle line are. User memory by who holds it, as slopes over three
- * counts of lines, and V8's objects by what they are, from two heap snapshots.
+ * Heap: where the bytes of an idle line are. User memory by owner, as slopes over three counts of
+ * lines, and V8's objects by kind, from two heap snapshots.
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ import { absence } from './targets.js';
 import { type Visit, untilHeld, visit } from './visit.js';
 
 export interface HeapParameters {
-  /** Just below powers of two, so that the packed arrays, which double, are full at each. */
+  /** Just below powers of two: the packed arrays double, and are full at these counts. */
   linesAtPoints: number[];
   rounds: number;
   leastBytesPerLine: number;
@@ -31,11 +31,11 @@ export interface HeapPoint {
   heapPhysicalBytes: number;
   arrayBufferBytes: number;
   /**
-   * What malloc has given out and not got back, array buffers among it; null where it cannot be
-   * asked.
+   * What malloc has handed out and not got back, including array buffers; null where malloc has no
+   * statistics.
    */
   mallocInUseBytes: number | null;
-  /** What malloc has of the system. */
+  /** What malloc has from the system. */
   mallocHeldBytes: number | null;
   /** Resident bytes by mapping (/proc/PID/smaps). */
   mappings: Mappings;
@@ -65,9 +65,9 @@ export interface HeapFigures {
   arrayBuffers: number;
   /** In use by native code: uWebSockets' socket, its response, and V8's handles on it. */
   native: number | null;
-  /** In V8's pages, but not used: room for what is young. */
+  /** In V8's pages, but unused: room for young objects. */
   v8Unused: number;
-  /** Held by malloc, but not in use: rounding, and blocks that were given back. */
+  /** Held by malloc, but not in use: rounding, and freed blocks. */
   mallocUnused: number | null;
   mappings: Mappings;
 }
@@ -76,7 +76,7 @@ const POINTS = [4_000, 8_000, 16_000];
 const QUICK_POINTS = [500, 1_000, 2_000];
 const ROUNDS = 3;
 const LEAST_BYTES_PER_LINE = 1;
-const ASK_DEADLINE_MS = 60_000;
+const SNAPSHOT_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
 export async function measureHeap(
@@ -97,7 +97,7 @@ export async function measureHeap(
     rounds.push({ round, points });
     options.say(`round ${round}/${parameters.rounds}: ${points.map(describePoint).join(' · ')}`);
   }
-  // From a process of its own: a snapshot takes memory that is not given back.
+  // In its own process: a snapshot takes memory that is not returned.
   const objects = await visit('holdline', {}, (here) => compareSnapshots(here, parameters));
   const summary = figuresOf(rounds, objects);
   const remarks = [
@@ -114,16 +114,12 @@ async function measurePoints(
   parameters: HeapParameters,
   quick: boolean,
 ): Promise<HeapPoint[]> {
-  const client = here.startClient();
+  const fleet = await here.startFleet();
   const points: HeapPoint[] = [];
   await here.server.nativeUsage();
   await stable(() => settled(here.server), quick);
   for (const lines of parameters.linesAtPoints) {
-    await client.ask(
-      points.length === 0 ? 'open' : 'grow',
-      here.openOrder(lines, {}),
-      ASK_DEADLINE_MS,
-    );
+    await here.open(fleet, lines);
     await untilHeld(here.server, lines, HELD_DEADLINE_MS);
     points.push(
       pointOf(lines, await settled(here.server), await here.server.nativeUsage(), here.server.pid),
@@ -162,25 +158,25 @@ export function mappingsIn(smaps: string): Mappings {
 }
 
 async function compareSnapshots(here: Visit, parameters: HeapParameters): Promise<HeapShare[]> {
-  const client = here.startClient();
+  const fleet = await here.startFleet();
   const [from, to] = [parameters.linesAtPoints[0]!, parameters.linesAtPoints.at(-1)!];
-  await client.ask('open', here.openOrder(from, {}), ASK_DEADLINE_MS);
+  await here.open(fleet, from);
   const before = sharesOf(await takeSnapshot(here));
-  await client.ask('grow', here.openOrder(to, {}), ASK_DEADLINE_MS);
+  await here.open(fleet, to);
   const grown = growthOf(
     before,
     sharesOf(await takeSnapshot(here)),
     to - from,
     parameters.leastBytesPerLine,
   );
-  // Array buffers stand in the snapshot, and not in V8's heap: they are counted by themselves.
+  // Array buffers are in the snapshot but not in V8's heap; they are counted separately.
   return grown.filter(({ name }) => !name.startsWith('native '));
 }
 
 async function takeSnapshot({ server }: Visit): Promise<HeapSnapshot> {
   await server.gc();
   const file = join(temporaryDirectory(), 'server.heapsnapshot');
-  await server.writeHeapSnapshot(file, ASK_DEADLINE_MS);
+  await server.writeHeapSnapshot(file, SNAPSHOT_DEADLINE_MS);
   const snapshot = JSON.parse(readFileSync(file, 'utf8')) as HeapSnapshot;
   rmSync(file);
   return snapshot;
@@ -221,13 +217,13 @@ function figuresOf(rounds: HeapRound[], v8Objects: HeapShare[]): HeapFigures {
 
 export interface HeapRow {
   what: string;
-  /** Undefined: it could not be told. */
+  /** Undefined: unknown. */
   bytesPerLine: number | undefined;
   count?: number;
   isPart?: boolean;
 }
 
-/** The account, from the parts to the whole. */
+/** The bytes of a line, from the parts to the whole. */
 export function heapRows(figures: HeapFigures): HeapRow[] {
   const { rss, v8Used, v8Objects, arrayBuffers, native, v8Unused, mallocUnused } = figures;
   const known = v8Used + arrayBuffers + (native ?? 0) + v8Unused + (mallocUnused ?? 0);

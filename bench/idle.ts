@@ -1,5 +1,6 @@
-/** Idle: what 15,000 quiet lines cost in CPU while each is sent its heartbeat. */
-import { sleepMs } from './clock.js';
+/** Idle: the CPU time that 15,000 quiet lines take for their heartbeats. */
+import { nowUs, sleepMs } from './clock.js';
+import { CHANNEL, DATA_BYTES } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, percent } from './table.js';
@@ -34,12 +35,13 @@ export interface IdleFigures {
 
 const LINES = 15_000;
 const HEARTBEAT_SECONDS = 15;
-/**
- * Three whole intervals, so that every line is due equally often whatever its place on the wheel.
- */
+/** Three whole intervals, so that every line gets equally many heartbeats. */
 const WINDOW_SECONDS = 45;
-/** A line's first heartbeat comes at most one interval after its connect. */
+/** A line has its first heartbeat at most one interval after its connect. */
 const SETTLE_SECONDS = HEARTBEAT_SECONDS;
+
+/** The shape of a round in which only heartbeats are counted. */
+const NO_EVENTS = { run: '00000000', channel: CHANNEL, sizeBytes: DATA_BYTES };
 
 export async function measureIdle(
   options: RunOptions,
@@ -85,35 +87,30 @@ export async function measureIdle(
   return { parameters, rounds, summary: [summary], remarks, table: describe(summary) };
 }
 
-interface IdleSeen {
-  heartbeats: number;
-  closedLines: number;
-}
-
 async function measureRound(
   here: Visit,
   round: number,
   parameters: IdleParameters,
 ): Promise<IdleRound> {
-  const client = here.startClient();
-  const opened = await here.open(client, parameters.lines);
-  // As in the fan-out: lines of other machines would not be woken by this one's core.
-  await client.ask('nap', 1, 1000);
+  const fleet = await here.startFleet();
+  await here.open(fleet, parameters.lines);
+  // As in the fan-out: clients on other machines would not be woken through this one's cores.
+  await fleet.nap(1);
   await sleepMs(parameters.settleSeconds * 1000);
-  // The loop delay is not watched here: its timer would cost more than the heartbeats.
+  // The loop delay is not watched: its timer would cost more than the heartbeats.
   const usage = async (): Promise<number> => {
-    const told = await here.server.usage();
-    if (told === null) throw new Error('the server did not tell its CPU time');
-    return told.cpuSeconds;
+    const reported = await here.server.usage();
+    if (reported === null) throw new Error('the server did not report its CPU time');
+    return reported.cpuSeconds;
   };
-  const seenBefore = await client.ask<IdleSeen>('seen', null, 5_000);
+  const { checkedClients, tally: before } = await fleet.begin(NO_EVENTS, 0, nowUs());
   const cpuBefore = await usage();
   const fromMs = performance.now();
   await sleepMs(parameters.windowSeconds * 1000);
   const seconds = (performance.now() - fromMs) / 1000;
   const cpuSeconds = (await usage()) - cpuBefore;
-  const seen = await client.ask<IdleSeen>('seen', null, 5_000);
-  const heartbeatsPerLine = (seen.heartbeats - seenBefore.heartbeats) / opened.checkedLines;
+  const { tally, joined } = await fleet.readTotals();
+  const heartbeatsPerLine = (tally.heartbeats - before.heartbeats) / checkedClients;
   return {
     target: 'holdline',
     round,
@@ -121,7 +118,7 @@ async function measureRound(
     cpuUsPerHeartbeat: (cpuSeconds * 1e6) / (heartbeatsPerLine * parameters.lines),
     heartbeatsPerLine,
     heartbeatsPerLineExpected: seconds / parameters.heartbeatSeconds,
-    closedLines: seen.closedLines,
+    closedLines: parameters.lines - joined,
   };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Knobs: what each option that moves memory, or the time until a vanished peer is gone, moves it
- * to; one fresh server a setting.
+ * Knobs: the effect of each option that changes memory, or the time until a vanished peer is
+ * closed; one fresh server for each setting.
  */
 import { once } from 'node:events';
 import { Socket } from 'node:net';
@@ -23,14 +23,14 @@ export interface KnobsParameters {
   rounds: number;
 }
 
-/** One figure of one setting in one round; null where it was not reached within what was waited. */
+/** One figure of one setting in one round; null where it was not reached in time. */
 export interface KnobsRound {
   round: number;
   /** As flags. */
   setting: string;
   /** What was done. */
   scene: string;
-  /** What was looked at. */
+  /** What was measured. */
   measured: string;
   unit: KnobUnit;
   value: number | null;
@@ -47,18 +47,18 @@ const KIB = 1024;
 const ROUNDS = 3;
 const DEADLINE_MS = 20_000;
 const LOOK_MS = 20;
-/** Queues are full when they have not moved for so long. */
+/** Queues that have not changed for this long are full. */
 const STEADY_MS = 300;
 const BATCH_EVENTS_MAX = 400;
-/** More than the kernel receives for a process that does not read, and less than what is a body. */
-const UNREAD_BODY_BYTES = 3 * 1024 * KIB;
 /**
- * A vanished peer is written to so long before it would be found out in silence: the worst moment.
+ * More than the kernel receives for a process that does not read, and within the limit of a body.
  */
+const UNREAD_BODY_BYTES = 3 * 1024 * KIB;
+/** The worst moment to write to a vanished peer is this long before it would be noticed anyway. */
 const WORST_MOMENT_MS = 300;
-/** Longer than any of the times below; without one it is about 15 minutes. */
+/** Longer than any of the timeouts below; without one it takes about 15 minutes. */
 const VANISHED_WAIT_MS = 15_000;
-/** Events a ring is filled with: the default of --replay-events, and a few for it to let go. */
+/** Events that a ring is filled with: the default of --replay-events, and some to evict. */
 const RING_EVENTS = 1_200;
 
 const STALLED: readonly HoldlineSettings[] = [
@@ -168,7 +168,7 @@ async function measureStalled(settings: HoldlineSettings, readers: number): Prom
       while ((await counter(server, 'lines_stalled_total')) < readers)
         await publishBatch(server.port, '/bench', BATCH_EVENTS_MAX);
       const given = await counter(server, 'written_bytes_total');
-      // Sockets that drain a little are given more: until no queue moves any more.
+      // Sockets that drain a little are given more, until no queue changes any more.
       const held = await steady(async () => {
         await publishBatch(server.port, '/bench', BATCH_EVENTS_MAX);
         return readPortTotals(server.port)?.sendQueueBytes ?? Number.NaN;
@@ -192,7 +192,7 @@ async function measureUnread(settings: HoldlineSettings, clients: number): Promi
     const sockets = await Promise.all(Array.from({ length: clients }, () => connect(server.port)));
     await untilCounter(server, 'sockets_opened_total', clients);
     const body = Buffer.alloc(UNREAD_BODY_BYTES, 97);
-    // As if its loop had stopped.
+    // Its loop stops.
     process.kill(server.pid, 'SIGSTOP');
     try {
       for (const socket of sockets) {
@@ -231,10 +231,7 @@ async function measureVanished(settings: HoldlineSettings): Promise<Figure[]> {
   return figures;
 }
 
-/**
- * Milliseconds until the line is closed; undefined when it is still held when we have waited long
- * enough.
- */
+/** Milliseconds until the line is closed; undefined when it is not closed in time. */
 function vanish(settings: HoldlineSettings, writeAfterMs?: number): Promise<number | undefined> {
   return visit(
     'holdline',
@@ -272,7 +269,7 @@ function vanish(settings: HoldlineSettings, writeAfterMs?: number): Promise<numb
 async function measureRings(settings: HoldlineSettings, channels: number): Promise<Figure[]> {
   return visit('holdline', settings, async ({ server }) => {
     const names = Array.from({ length: channels }, (_, i) => `/ring-${i}`);
-    // One round of them first: code, buffers and the young generation have their size then.
+    // Once before measuring: code, buffers and the young generation then have their size.
     await publishBatch(server.port, '/warm', RING_EVENTS);
     const before = await settledRss(server);
     for (const name of names) await publishBatch(server.port, name, RING_EVENTS);
@@ -306,7 +303,7 @@ async function settledRss(server: Running): Promise<number> {
 
 // ── asking ───────────────────────────────────────────────────────────────────────────────────────
 
-/** Takes nothing until it is told to. */
+/** A connection that reads nothing until `resume`. */
 async function connect(port: number): Promise<Socket> {
   const socket = new Socket();
   socket.pause();
@@ -354,14 +351,14 @@ async function untilCounter(
   }
 }
 
-/** The value when it has stayed the same for a while. */
-async function steady(look: () => Promise<number>): Promise<number> {
+/** The value once it has stayed the same for a while. */
+async function steady(measure: () => Promise<number>): Promise<number> {
   const untilMs = performance.now() + DEADLINE_MS;
-  let value = await look();
+  let value = await measure();
   for (let sinceMs = performance.now(); performance.now() - sinceMs < STEADY_MS;) {
-    if (performance.now() > untilMs) throw new Error(`it still moves after ${DEADLINE_MS} ms`);
+    if (performance.now() > untilMs) throw new Error(`it still changes after ${DEADLINE_MS} ms`);
     await sleepMs(LOOK_MS);
-    const next = await look();
+    const next = await measure();
     if (next === value) continue;
     value = next;
     sinceMs = performance.now();
@@ -385,7 +382,10 @@ export function figureText({ value, unit }: Pick<KnobsFigures, 'value' | 'unit'>
   return `${value.toFixed(unit === 's' || value < 10 ? 1 : 0)} ${unit}`;
 }
 
-/** In the order of the first round; a figure that was not reached in one round was not reached. */
+/**
+ * In the order of the first round. A figure that was not reached in one round counts as not
+ * reached.
+ */
 function medians(rounds: readonly KnobsRound[]): KnobsFigures[] {
   return rounds
     .filter(({ round }) => round === 1)

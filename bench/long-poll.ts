@@ -1,16 +1,15 @@
 /**
- * Long-poll: 15,000 requests that wait for one event, and how long it takes until each has its
- * answer; once with nobody asking again, once with everybody asking again at once while events go
- * on coming.
+ * Long-poll: how long it takes until 15,000 waiting requests have their answers; once with one
+ * event and nobody polling again, once with everybody polling again at once while events keep
+ * coming.
  */
-import type { Child } from './child.js';
-import { nowUs, sleepMs } from './clock.js';
-import { PATH } from './event.js';
+import type { Fleet } from '../dist/tools/load/processes/fleet.js';
+import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
+import { type Latency, latencyIn } from './latency.js';
 import { machineBusySeconds, remarkOnStrangers } from './machine.js';
-import type { PollCheck, PollSettled, PollWindow, Shot } from './poll-client.js';
-import type { Published } from './publisher.js';
+import { type Published, publishedIn } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
-import { type Latency, median } from './statistics.js';
+import { median } from './statistics.js';
 import { drawTable, ms, percent } from './table.js';
 import { TARGET_TITLES, type TargetName, absence } from './targets.js';
 import { type Visit, untilHeld, visit } from './visit.js';
@@ -19,7 +18,7 @@ export interface LongPollParameters {
   polls: number;
   rounds: number;
   shots: number;
-  /** Of the part in which everybody asks again. */
+  /** Of the part in which everybody polls again. */
   ratePerSecond: number;
   warmUpSeconds: number;
   windowSeconds: number;
@@ -28,20 +27,54 @@ export interface LongPollParameters {
   targets: TargetName[];
 }
 
+/** One event and the answers of all polls to it. */
+export interface Shot {
+  answers: number;
+  latencyMs: Latency;
+  /**
+   * Share of a core that the client used between the first answer and the last: near 1 it was the
+   * limit.
+   */
+  clientBusyShare: number;
+}
+
+export interface PollWindow {
+  seconds: number;
+  /** Answers with an event. */
+  answers: number;
+  cpuSeconds: number;
+}
+
+/**
+ * All but the empty answers and the reconnects must be zero on a server that keeps its promises.
+ */
+export interface PollCheck {
+  lost: number;
+  doubled: number;
+  gaps: number;
+  damaged: number;
+  /** Events that polls had not been given when the deadline came. */
+  behind: number;
+  /** 204. */
+  empty: number;
+  /** Connections that the server closed, and that were made anew. */
+  reconnects: number;
+}
+
 export interface LongPollRound {
   target: TargetName;
   round: number;
-  /** One event each, nobody asks again before all have their answers. */
+  /** One event each; nobody polls again before all have their answers. */
   shots: Shot[];
   again: {
-    published: Omit<Published, 'book'>;
+    published: Published;
     window: PollWindow;
     latencyMs: Latency;
     settledMs: number;
     serverCpuShare: number;
     serverCpuUsPerPoll: number;
     clientCpuShare: number;
-    /** Of one core, what everything else on the machine used. */
+    /** What all other processes used, as a share of a core. */
     strangerCpuShare: number;
     check: PollCheck;
   };
@@ -78,16 +111,13 @@ const EVENT_BYTES = 256;
 const CLIENT_NAP_MS = 0.1;
 const TARGETS_HERE: TargetName[] = ['holdline-poll', 'raw-uws-poll'];
 
-/** Between the last poll that waits and the event: what asking took is over. */
+/** Between the last poll and the event, so that the cost of polling is not measured. */
 const CALM_MS = 500;
 const LEAD_MS = 200;
-/** One event: the second would be due one interval on. */
+/** One event; publishing ends when a second one would be due. */
 const SHOT_RATE_PER_SECOND = 10;
-const SHOT_MS = 150;
 const HELD_DEADLINE_MS = 20_000;
-const SHOT_DEADLINE_MS = 20_000;
 const SETTLE_DEADLINE_MS = 10_000;
-const ANSWER_GRACE_MS = 3_000;
 
 export async function measureLongPoll(
   options: RunOptions,
@@ -138,110 +168,104 @@ async function measureRound(
 ): Promise<LongPollRound> {
   const { server } = here;
   const { polls } = parameters;
-  const client = here.startPollClient();
-  const publisher = here.startPublisher();
-  await client.ask('open', here.pollOrder(polls), here.pollOrder(polls).deadlineMs + 1000);
-  await untilHeld(server, polls, HELD_DEADLINE_MS);
-  await client.ask('nap', parameters.clientNapMs, 1000);
-
-  await publisher.ask(
-    'prepare',
-    { port: server.port, path: PATH, ratePerSecond: SHOT_RATE_PER_SECOND },
-    10_000,
-  );
+  const fleet = await here.startFleet();
+  await here.open(fleet, polls);
+  await fleet.nap(parameters.clientNapMs);
+  await fleet.repoll(false);
   const shots: Shot[] = [];
   for (let shot = 0; shot < parameters.shots; shot++) {
-    if (shot > 0) await client.ask('again', null, 5_000);
     await untilHeld(server, polls, HELD_DEADLINE_MS);
     await sleepMs(CALM_MS);
-    const answered = client.ask<Shot>(
-      'shoot',
-      { deadlineMs: SHOT_DEADLINE_MS },
-      SHOT_DEADLINE_MS + 1000,
-    );
-    answered.catch(() => {});
-    await publish(publisher, 1, SHOT_MS / 1000);
-    shots.push(await answered);
+    shots.push(await shoot(here, fleet));
+    // Everybody waits again.
+    await fleet.repoll(true);
+    await fleet.repoll(false);
   }
-  // Everybody waits again, so that the first event of the next part finds them.
-  await client.ask('again', null, 5_000);
   await untilHeld(server, polls, HELD_DEADLINE_MS);
-  return { target: server.name, round, shots, again: await measureAgain(here, client, parameters) };
+  return { target: server.name, round, shots, again: await measureAgain(here, fleet, parameters) };
+}
+
+/** Publishes one event, and waits until every poll has been answered. */
+async function shoot(here: Visit, fleet: Fleet): Promise<Shot> {
+  const { books } = await here
+    .round(fleet, { ratePerSecond: SHOT_RATE_PER_SECOND, events: 1 })
+    .play();
+  if (books.deliveringShare === undefined)
+    throw new Error(`${books.expected - books.delivered} of ${books.expected} polls had no answer`);
+  return {
+    answers: books.delivered,
+    latencyMs: latencyIn(books.latencyUs),
+    clientBusyShare: books.deliveringShare,
+  };
 }
 
 async function measureAgain(
   here: Visit,
-  client: Child,
+  fleet: Fleet,
   parameters: LongPollParameters,
 ): Promise<LongPollRound['again']> {
   const { server } = here;
-  const { ratePerSecond, warmUpSeconds, windowSeconds, shots } = parameters;
-  // A publisher of its own: the one of the shots has connections that the server is about to close.
-  const publisher = here.startPublisher();
-  await publisher.ask('prepare', { port: server.port, path: PATH, ratePerSecond }, 10_000);
+  const { ratePerSecond, warmUpSeconds, windowSeconds } = parameters;
+  const loadSeconds = warmUpSeconds + windowSeconds;
+  await fleet.repoll(true);
+  const round = here.round(fleet, {
+    ratePerSecond,
+    events: loadSeconds * ratePerSecond,
+    window: { fromMs: warmUpSeconds * 1000, untilMs: loadSeconds * 1000 },
+    settleMs: SETTLE_DEADLINE_MS,
+  });
   const startUs = nowUs() + LEAD_MS * 1000;
   const windowStartUs = startUs + warmUpSeconds * 1e6;
   const windowEndUs = windowStartUs + windowSeconds * 1e6;
-  const loadMs = (warmUpSeconds + windowSeconds) * 1000 + LEAD_MS;
-  const publishing = publisher.ask<Published>(
-    'publish',
-    { startUs, endUs: windowEndUs, windowStartUs, windowEndUs, graceMs: ANSWER_GRACE_MS },
-    loadMs + ANSWER_GRACE_MS + 10_000,
-  );
-  const watching = client.ask<PollWindow>(
-    'window',
-    { startUs: windowStartUs, endUs: windowEndUs },
-    loadMs + 10_000,
-  );
-  publishing.catch(() => {});
-  watching.catch(() => {});
-  await sleepMs((windowStartUs - nowUs()) / 1000);
+  const playing = round.play(startUs);
+  // Should anything else fail first, this is no unhandled failure.
+  playing.catch(() => {});
+  await Promise.race([sleepUntilUs(windowStartUs), playing]);
+  const before = fleet.readTotals();
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();
+  const ownBefore = process.cpuUsage();
   const fromUs = nowUs();
-  await sleepMs((windowEndUs - nowUs()) / 1000);
+  await sleepUntilUs(windowEndUs);
   const seconds = (nowUs() - fromUs) / 1e6;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
   const busyShare = (machineBusySeconds() - busyBefore) / seconds;
-  const window = await watching;
-  const { book, ...published } = await publishing;
+  const own = process.cpuUsage(ownBefore);
+  const publisherCpuShare = (own.user + own.system) / 1e6 / seconds;
+  const [from] = (await before).processes;
+  const [to] = (await fleet.readTotals()).processes;
+  const answered = ({ answers, emptyAnswers }: { answers: number; emptyAnswers: number }): number =>
+    answers - emptyAnswers;
+  const window: PollWindow = {
+    seconds: (to!.atUs - from!.atUs) / 1e6,
+    answers: answered(to!.tally) - answered(from!.tally),
+    cpuSeconds: to!.cpuSeconds - from!.cpuSeconds,
+  };
+  const outcome = await playing;
+  const { books, tally } = outcome;
+  const published = publishedIn(outcome, windowStartUs, windowEndUs, publisherCpuShare * seconds);
   if (published.accepted !== published.sent)
     throw new Error(`${server.name} accepted ${published.accepted} of ${published.sent} events`);
-  const settled = await client.ask<PollSettled>(
-    'settle',
-    { lastId: shots + book.ids.length, deadlineMs: SETTLE_DEADLINE_MS },
-    SETTLE_DEADLINE_MS + 5_000,
-  );
   const clientCpuShare = window.cpuSeconds / window.seconds;
   return {
     published,
     window,
-    latencyMs: settled.latencyMs,
-    settledMs: settled.settledMs,
+    latencyMs: latencyIn(books.latencyUs),
+    settledMs: (outcome.endUs - outcome.publishEndedUs) / 1000,
     serverCpuShare,
     serverCpuUsPerPoll: (serverCpuShare * 1e6) / (window.answers / window.seconds),
     clientCpuShare,
-    strangerCpuShare: Math.max(
-      0,
-      busyShare - serverCpuShare - clientCpuShare - published.cpuSeconds / windowSeconds,
-    ),
-    check: settled.check,
+    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - publisherCpuShare),
+    check: {
+      lost: books.expected - books.delivered - books.underWay,
+      doubled: books.doubled,
+      gaps: books.gaps,
+      damaged: tally.damaged,
+      behind: books.underWay,
+      empty: tally.emptyAnswers,
+      reconnects: tally.lostPolls,
+    },
   };
-}
-
-async function publish(publisher: Child, events: number, seconds: number): Promise<void> {
-  const startUs = nowUs() + LEAD_MS * 1000;
-  const endUs = startUs + seconds * 1e6;
-  const order = {
-    startUs,
-    endUs,
-    windowStartUs: startUs,
-    windowEndUs: endUs,
-    graceMs: ANSWER_GRACE_MS,
-  };
-  const published = await publisher.ask<Published>('publish', order, 20_000);
-  if (published.accepted !== events)
-    throw new Error(`${published.accepted} of ${events} events were accepted`);
 }
 
 function figuresOf(rounds: LongPollRound[]): LongPollFigures {

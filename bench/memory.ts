@@ -1,6 +1,6 @@
 /**
- * Memory: what one idle line, or one poll that waits, costs in resident user memory, as the slope
- * of RSS over their number.
+ * Memory: what an idle line, or a waiting poll, takes in the process: the slope of RSS over their
+ * number.
  */
 import { fitLinear, type LinearModel } from '../src/tools/capacity/least-squares.js';
 import { sleepMs } from './clock.js';
@@ -8,14 +8,7 @@ import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { median } from './statistics.js';
 import { drawTable } from './table.js';
-import {
-  RIVALS,
-  type Running,
-  TARGET_TITLES,
-  type TargetName,
-  absence,
-  transportOf,
-} from './targets.js';
+import { RIVALS, type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -49,7 +42,7 @@ export interface MemoryFigures {
   rssBytesPerLine: number;
   rssBytesPerLineOfRounds: number[];
   heapBytesPerLine: number;
-  /** The worst of the rounds: how straight the line is. */
+  /** Of the worst round: how well a straight line fits. */
   rSquared: number;
   rssWithoutLinesBytes: number;
 }
@@ -64,7 +57,7 @@ const TARGETS_HERE: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** Ten times as much needs no median. */
+/** Enough for figures that are several times larger. */
 const RIVAL_ROUNDS = 1;
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
@@ -76,7 +69,6 @@ const STABLE_AFTER_MS = 15_000;
 const QUICK_STABLE_AFTER_MS = 2_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
-const ASK_DEADLINE_MS = 60_000;
 const HELD_DEADLINE_MS = 10_000;
 
 export async function measureMemory(
@@ -133,14 +125,11 @@ function measureRound(
   quick: boolean,
 ): Promise<MemoryRound> {
   return visit(target, {}, async (here) => {
-    const isPoll = transportOf(target) === 'poll';
-    const client = isPoll ? here.startPollClient() : here.startClient();
+    const fleet = await here.startFleet();
     const before = await stable(() => settled(here.server), quick);
     const points: MemoryPoint[] = [];
     for (const lines of parameters.linesAtPoints) {
-      // A line is checked in full here, too: its stream has to be a sound one.
-      const order = isPoll ? here.pollOrder(lines) : here.openOrder(lines, {});
-      await client.ask(points.length === 0 ? 'open' : 'grow', order, ASK_DEADLINE_MS);
+      await here.open(fleet, lines);
       await untilHeld(here.server, lines, HELD_DEADLINE_MS);
       const { rssBytes, rssAnonBytes, heapUsedBytes, externalBytes } = await settled(here.server);
       points.push({ lines, rssBytes, rssAnonBytes, heapUsedBytes, externalBytes });
@@ -156,7 +145,7 @@ function measureRound(
   });
 }
 
-/** What a server uses once there is nothing left to collect. */
+/** What a server uses after garbage collection. */
 export async function settled(server: Running): Promise<Usage> {
   for (let run = 0; run < GARBAGE_COLLECTIONS; run++) {
     await sleepMs(SETTLE_MS);
@@ -164,21 +153,21 @@ export async function settled(server: Running): Promise<Usage> {
   }
   await sleepMs(SETTLE_MS);
   const usage = await server.usage();
-  if (usage === null) throw new Error(`${server.name} did not tell its memory`);
+  if (usage === null) throw new Error(`${server.name} did not report its memory`);
   return usage;
 }
 
 /**
- * A young Node process gives back several megabytes within its first quarter of a minute (the
- * loader's thread, the first heap); taken for a point on the line, that would be worth hundreds of
+ * Waits until memory no longer moves: a young Node process gives back several megabytes in its
+ * first 15 s (the loader's thread, the first heap), which would change the slope by hundreds of
  * bytes a line.
  */
-export async function stable(look: () => Promise<Usage>, quick: boolean): Promise<Usage> {
+export async function stable(measure: () => Promise<Usage>, quick: boolean): Promise<Usage> {
   const untilMs = performance.now() + STABLE_WITHIN_MS;
   const fromMs = performance.now() + (quick ? QUICK_STABLE_AFTER_MS : STABLE_AFTER_MS);
-  let before = await look();
+  let before = await measure();
   for (;;) {
-    const now = await look();
+    const now = await measure();
     const moved = Math.abs(now.rssBytes - before.rssBytes);
     if (performance.now() >= fromMs && moved <= STABLE_BYTES) return now;
     if (performance.now() > untilMs)

@@ -5,16 +5,16 @@
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
 import type { LoggedEvent } from '../src/core/event.js';
-import { NDJSON, SSE, SSE_ENVELOPE, type Encoding, scratch } from '../src/core/frame.js';
+import { NDJSON, SSE, SSE_ENVELOPE, type Encoding } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
-import { LineTable } from '../src/core/lines.js';
+import { LineTable } from '../src/core/line-table.js';
 import { LIVE } from '../src/core/position.js';
-import type { LinePort, DeliveryMode } from '../src/core/group.js';
+import type { LinePort, DeliveryMode } from '../src/core/ports.js';
 import { Ring } from '../src/core/ring.js';
 import { makeCounters } from '../src/counters.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
 import { MemoryLog } from '../src/log/memory-log.js';
-import { DATA_BYTES, writeEventData } from './event.js';
+import { ANY_DATA, DATA_BYTES } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { drawTable } from './table.js';
 
@@ -109,9 +109,7 @@ function figuresOf(bench: Bench, task: Task): MicroFigures {
 }
 
 function makeEvent(id: number): LoggedEvent {
-  const data = Buffer.alloc(DATA_BYTES);
-  writeEventData(data, 0);
-  return { id, channel: CHANNEL, type: undefined, data, json: false };
+  return { id, channel: CHANNEL, type: undefined, data: ANY_DATA, json: false };
 }
 
 function frameTasks(): Task[] {
@@ -129,12 +127,11 @@ function frameTasks(): Task[] {
 
 function ringTasks(): Task[] {
   const ring = new Ring();
-  const length = SSE.encode(makeEvent(1));
-  const frame = Buffer.from(scratch.subarray(0, length));
+  const frame = Buffer.from(SSE.encode(makeEvent(1)));
   let id = 0;
   const append = (): void => {
     if (ring.length >= RING_EVENTS) ring.evict();
-    ring.append(++id, frame, length);
+    ring.append(++id, frame);
   };
   for (let done = 0; done < RING_EVENTS; done++) append();
   return [

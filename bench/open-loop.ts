@@ -1,34 +1,87 @@
 /**
- * One open-loop measurement: events at a rate to lines that are held, how late they came, and what
- * both sides used for them.
+ * One open-loop measurement: events at a rate to held lines, how late they came, and their cost.
  */
-import type { Check, Opened, WindowSeen } from './client.js';
+import type { Fleet } from '../dist/tools/load/processes/fleet.js';
+import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
+import type { RoundOutcome } from '../dist/tools/load/run/round.js';
 import { nowUs, sleepUntilUs } from './clock.js';
-import { PATH } from './event.js';
-import type { LineClient } from './line-client.js';
+import { type Latency, latencyIn, latencyOf } from './latency.js';
 import { machineBusySeconds } from './machine.js';
-import type { Published } from './publisher.js';
 import type { Collections, LoopDelay, Usage } from './servers/agent.js';
-import type { Latency } from './statistics.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
-import type { Visit } from './visit.js';
+import type { Opened, Visit } from './visit.js';
+
+/** What came to the clients in the window. */
+export interface WindowSeen {
+  seconds: number;
+  /** Events delivered on all lines: bytes of all lines ÷ bytes per event of the checked ones. */
+  deliveries: number;
+  wireBytes: number;
+  wireBytesPerEvent: number;
+  reads: number;
+  cpuSeconds: number;
+}
+
+/** What was published. */
+export interface Published {
+  /** Events that were due inside the window. */
+  offered: number;
+  /** Answers of 2xx inside the window, whenever their events were due. */
+  acceptedInWindow: number;
+  refused503InWindow: number;
+  /** Over the whole run. */
+  sent: number;
+  accepted: number;
+  refused503: number;
+  otherStatus: Record<string, number>;
+  /** Due, but every connection was still waiting for an answer. */
+  unsent: number;
+  /** Sent, and neither answered in time nor over a connection that lasted. */
+  unanswered: number;
+  /** How late the events of the window left: the publisher's own share of every latency. */
+  latenessMs: Latency;
+  answerMs: Latency;
+  connections: number;
+  cpuSeconds: number;
+}
+
+/** What the checked lines got, and what all lines got by their bytes. */
+export interface Check {
+  checkedLines: number;
+  expected: number;
+  delivered: number;
+  /** Accepted and not delivered, while a later event was: a hole. */
+  lost: number;
+  /** Accepted and still on its way when the deadline came. */
+  undelivered: number;
+  doubled: number;
+  outOfOrder: number;
+  /** Delivered under another id than the publisher was given. */
+  idMismatches: number;
+  gapEvents: number;
+  endEvents: number;
+  damaged: number;
+  closedLines: number;
+  /** Lines whose bytes are counted, and that have an event less than every checked line. */
+  shortLines: number;
+}
 
 export interface OpenLoopOrder {
   lines: number;
   ratePerSecond: number;
   warmUpSeconds: number;
   windowSeconds: number;
-  /** The load goes on past the window, so that its last events meet what the first ones met. */
-  tailSeconds: number;
   /**
-   * How long the client sleeps between two looks at its sockets, whoever is measured; see nap.ts.
+   * The load goes on after the window, so that its last events have the conditions of the first.
    */
+  tailSeconds: number;
+  /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
   clientNapMs: number;
-  /** What is still on its way then counts as undelivered, not as lost. */
+  /** Events that are still under way after this count as undelivered, not as lost. */
   settleDeadlineMs: number;
 }
 
-/** What came of it. */
+/** The outcome of a measurement. */
 export interface OpenLoopRound {
   ratePerSecond: number;
   lines: number;
@@ -36,20 +89,18 @@ export interface OpenLoopRound {
   opened: Opened;
   window: WindowSeen;
   deliveriesPerSecond: number;
-  /** As the client reads them, framing included. */
+  /** As the client reads them, including framing. */
   wireBytesPerSecond: number;
   /**
-   * As the server counts them; null where it does not, or was too busy to answer at the window's
-   * start or end.
+   * As the server counts them. Null where it does not, or was too busy to answer at the start or
+   * the end of the window.
    */
   writesPerSecond: number | null;
   offeredPerSecond: number;
   acceptedPerSecond: number;
   refused503PerSecond: number;
-  published: Omit<Published, 'book'>;
-  /**
-   * From the moment the event was due, whatever happened to the publisher or the server meanwhile.
-   */
+  published: Published;
+  /** From the moment the event was due, whatever happened to the publisher or the server. */
   latencyMs: Latency;
   acceptToDeliverMs: Latency;
   settledMs: number;
@@ -57,18 +108,18 @@ export interface OpenLoopRound {
   serverCpuShare: number;
   serverCpuUsPerDelivery: number;
   loopDelayMs: LoopDelay | null;
-  /** Garbage collections in the window; null as the writes are. */
+  /** Garbage collections in the window; null in the same cases as the writes. */
   collections: Collections | null;
   clientCpuShare: number;
   clientCpuUsPerRead: number;
   publisherCpuShare: number;
   /**
-   * Of one core, what everything else on the machine used: a run is worth quoting when this is next
-   * to nothing.
+   * What all other processes used, as a share of a core: a run is worth quoting when this is small.
    */
   strangerCpuShare: number;
   /**
-   * Of the two cores, with whatever ran there; the processes' own shares where nothing is pinned.
+   * How busy the two cores were, whatever ran there; the processes' own shares where nothing is
+   * pinned.
    */
   serverCoreShare: number;
   clientCoreShare: number;
@@ -78,49 +129,36 @@ export interface OpenLoopRound {
 }
 
 const LEAD_MS = 500;
-const PREPARE_DEADLINE_MS = 10_000;
-const ANSWER_GRACE_MS = 3_000;
 const WATCH_WITHIN_US = 500_000;
-/** The counter of corked writes, src/counters.ts. */
+/** The counter of corked writes in src/counters.ts. */
 const WRITES = 'writes_total';
 
-/** The client may have been used before: its lines are new ones. */
+/** Measures on new lines; the processes of the fleet may have been used before. */
 export async function measureOpenLoop(
   here: Visit,
-  client: LineClient,
+  fleet: Fleet,
   order: OpenLoopOrder,
 ): Promise<OpenLoopRound> {
   const { server } = here;
   const { lines, ratePerSecond, warmUpSeconds, windowSeconds, tailSeconds } = order;
-  const publisher = here.startPublisher();
   const loadSeconds = warmUpSeconds + windowSeconds + tailSeconds;
-  const opened = await client.open(
-    here.openOrder(lines, { sequenceLimit: Math.ceil(loadSeconds * ratePerSecond) + 1 }),
-  );
-  await client.nap(order.clientNapMs);
-  await publisher.ask(
-    'prepare',
-    { port: server.port, path: PATH, ratePerSecond },
-    PREPARE_DEADLINE_MS,
-  );
-
+  const opened = await here.open(fleet, lines);
+  await fleet.nap(order.clientNapMs);
+  const round = here.round(fleet, {
+    ratePerSecond,
+    events: Math.floor(loadSeconds * ratePerSecond),
+    window: { fromMs: warmUpSeconds * 1000, untilMs: (warmUpSeconds + windowSeconds) * 1000 },
+    settleMs: order.settleDeadlineMs,
+  });
   const startUs = nowUs() + LEAD_MS * 1000;
   const windowStartUs = startUs + warmUpSeconds * 1e6;
   const windowEndUs = windowStartUs + windowSeconds * 1e6;
-  const endUs = windowEndUs + tailSeconds * 1e6;
-  const loadMs = loadSeconds * 1000 + LEAD_MS;
-  const publishing = publisher.ask<Published>(
-    'publish',
-    { startUs, endUs, windowStartUs, windowEndUs, graceMs: ANSWER_GRACE_MS },
-    loadMs + ANSWER_GRACE_MS + 10_000,
-  );
-  const watching = client.window({ startUs: windowStartUs, endUs: windowEndUs });
-  // Should either fail first, the other's failure is no unhandled one.
-  publishing.catch(() => {});
-  watching.catch(() => {});
+  const playing = round.play(startUs);
+  // Should anything else fail first, this is no unhandled failure.
+  playing.catch(() => {});
 
-  await sleepUntilUs(windowStartUs);
-  // A server in a backlog answers late or never; its figures from /proc do not depend on it.
+  await Promise.race([sleepUntilUs(windowStartUs), playing]);
+  // A server with a backlog answers late or never; figures from /proc do not depend on answers.
   let usageBefore: Usage | null = null;
   server
     .watchLoop()
@@ -129,39 +167,35 @@ export async function measureOpenLoop(
       (usage) => (usageBefore = usage),
       () => {},
     );
+  const reading = fleet.readTotals();
   const cpuBefore = server.cpuSeconds();
   const busyBefore = machineBusySeconds();
   const coresSince = watchCores();
   const ownBefore = process.cpuUsage();
   const cpuFromUs = nowUs();
+  const totalsBefore = await reading;
   await sleepUntilUs(windowEndUs);
+  const readingAfter = fleet.readTotals();
   const cpuSeconds = (nowUs() - cpuFromUs) / 1e6;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / cpuSeconds;
   const busyShare = (machineBusySeconds() - busyBefore) / cpuSeconds;
   const cores = coresSince(cpuSeconds);
   const own = process.cpuUsage(ownBefore);
-  const runnerCpuShare = (own.user + own.system) / 1e6 / cpuSeconds;
+  const publisherCpuShare = (own.user + own.system) / 1e6 / cpuSeconds;
+  const window = windowSeen(totalsBefore, await readingAfter);
   const usageAfter = await server.usage();
 
-  const window = await watching;
-  const { book, ...published } = await publishing;
-  if (published.accepted === 0) {
-    throw new Error(
-      `${server.name} accepted none of ${published.sent} events in ${loadSeconds} s (503: ${published.refused503}, unanswered: ${published.unanswered})`,
-    );
-  }
-  const settled = await client.settle({
-    accepted: book,
+  const outcome = await playing;
+  const published = publishedIn(
+    outcome,
     windowStartUs,
     windowEndUs,
-    deadlineMs: order.settleDeadlineMs,
-  });
-  await publisher.kill();
-  // What began late has missed what delayed it.
+    publisherCpuShare * windowSeconds,
+  );
+  // What was asked too late does not cover the window.
   const watched = watchedUsage(usageBefore, usageAfter, windowStartUs);
   const deliveriesPerSecond = window.deliveries / window.seconds;
   const clientCpuShare = window.cpuSeconds / window.seconds;
-  const publisherCpuShare = published.cpuSeconds / windowSeconds;
   const serverCoreShare = cores?.server ?? serverCpuShare;
   const clientCoreShare = cores?.client ?? clientCpuShare + publisherCpuShare;
   return {
@@ -177,10 +211,10 @@ export async function measureOpenLoop(
     acceptedPerSecond: published.acceptedInWindow / windowSeconds,
     refused503PerSecond: published.refused503InWindow / windowSeconds,
     published,
-    latencyMs: settled.latencyMs,
-    acceptToDeliverMs: settled.acceptToDeliverMs,
-    settledMs: settled.settledMs,
-    check: settled.check,
+    latencyMs: latencyIn(outcome.books.latencyUs),
+    acceptToDeliverMs: latencyIn(outcome.books.acceptToDeliverUs),
+    settledMs: (outcome.endUs - outcome.publishEndedUs) / 1000,
+    check: checkOf(outcome),
     serverCpuShare,
     serverCpuUsPerDelivery:
       deliveriesPerSecond === 0 ? Number.NaN : (serverCpuShare * 1e6) / deliveriesPerSecond,
@@ -189,10 +223,7 @@ export async function measureOpenLoop(
     clientCpuShare,
     clientCpuUsPerRead: (window.cpuSeconds * 1e6) / window.reads,
     publisherCpuShare,
-    strangerCpuShare: Math.max(
-      0,
-      busyShare - serverCpuShare - clientCpuShare - publisherCpuShare - runnerCpuShare,
-    ),
+    strangerCpuShare: Math.max(0, busyShare - serverCpuShare - clientCpuShare - publisherCpuShare),
     serverCoreShare,
     clientCoreShare,
     verdict: verdictOn({
@@ -205,7 +236,99 @@ export async function measureOpenLoop(
   };
 }
 
-/** Undefined when the server was asked too late, or did not answer. */
+/** Rates are added, not counts: the processes do not answer at the same time. */
+function windowSeen(before: FleetTotals, after: FleetTotals): WindowSeen {
+  const [first] = after.processes;
+  const seconds = (first!.atUs - before.processes[0]!.atUs) / 1e6;
+  const grown = (of: (counts: FleetTotals['processes'][number]) => number): number =>
+    after.processes.reduce((sum, counts, nth) => {
+      const from = before.processes[nth]!;
+      return sum + (of(counts) - of(from)) / ((counts.atUs - from.atUs) / 1e6);
+    }, 0) * seconds;
+  const wireBytes = grown(({ tally }) => tally.bytes);
+  const events = grown(({ tally }) => tally.checkedEvents);
+  const wireBytesPerEvent =
+    events === 0 ? 0 : grown(({ tally }) => tally.checkedWireBytes) / events;
+  return {
+    seconds,
+    deliveries: wireBytesPerEvent === 0 ? 0 : wireBytes / wireBytesPerEvent,
+    wireBytes,
+    wireBytesPerEvent,
+    reads: grown(({ tally }) => tally.reads),
+    cpuSeconds: grown((counts) => counts.cpuSeconds),
+  };
+}
+
+/** What a round published; `cpuSeconds` is what that took in the window. */
+export function publishedIn(
+  { publisher }: RoundOutcome,
+  windowStartUs: number,
+  windowEndUs: number,
+  cpuSeconds: number,
+): Published {
+  const { sentUs, answeredUs, statuses } = publisher.published;
+  const events = [...sentUs.keys()];
+  const inWindow = (atUs: number): boolean => atUs >= windowStartUs && atUs < windowEndUs;
+  const isDueInWindow = (sequence: number): boolean => inWindow(publisher.dueUs(sequence));
+  const isSent = (sequence: number): boolean => sentUs[sequence]! > 0;
+  const isAccepted = (sequence: number): boolean => Math.floor(statuses[sequence]! / 100) === 2;
+  const isRefused = (sequence: number): boolean => statuses[sequence] === 503;
+  const isAnsweredInWindow = (sequence: number): boolean => inWindow(answeredUs[sequence]!);
+  const count = (...tests: ((sequence: number) => boolean)[]): number =>
+    events.filter((sequence) => tests.every((test) => test(sequence))).length;
+  const latencies = (us: (sequence: number) => number, ...tests: ((n: number) => boolean)[]) =>
+    latencyOf(events.filter((sequence) => tests.every((test) => test(sequence))).map(us));
+  const otherStatus: Record<string, number> = {};
+  for (const sequence of events) {
+    const status = statuses[sequence]!;
+    if (status !== 0 && !isAccepted(sequence) && !isRefused(sequence))
+      otherStatus[status] = (otherStatus[status] ?? 0) + 1;
+  }
+  return {
+    offered: count(isDueInWindow),
+    acceptedInWindow: count(isAccepted, isAnsweredInWindow),
+    refused503InWindow: count(isRefused, isAnsweredInWindow),
+    sent: count(isSent),
+    accepted: count(isAccepted),
+    refused503: count(isRefused),
+    otherStatus,
+    unsent: count((sequence) => !isSent(sequence)),
+    unanswered: count(isSent, (sequence) => statuses[sequence] === 0),
+    latenessMs: latencies(
+      (sequence) => sentUs[sequence]! - publisher.dueUs(sequence),
+      isDueInWindow,
+      isSent,
+    ),
+    answerMs: latencies(
+      (sequence) => answeredUs[sequence]! - sentUs[sequence]!,
+      isDueInWindow,
+      (sequence) => statuses[sequence] !== 0,
+    ),
+    connections: publisher.connections,
+    cpuSeconds,
+  };
+}
+
+function checkOf({ books, tally }: RoundOutcome): Check {
+  const expected = books.published * books.checkedClients;
+  return {
+    checkedLines: books.checkedClients,
+    expected,
+    delivered: books.checkedDelivered,
+    lost: expected - books.checkedDelivered - books.underWay,
+    undelivered: books.underWay,
+    doubled: books.doubled,
+    outOfOrder: books.outOfOrder,
+    idMismatches: books.idMismatches,
+    gapEvents: books.gaps,
+    endEvents: tally.ends,
+    damaged: tally.damaged,
+    closedLines: [...books.cutOff.values()].reduce((sum, times) => sum + times, 0),
+    shortLines: books.countedLosers,
+  };
+}
+
+/** Undefined when the server answered too late or not at all. */
 function watchedUsage(
   before: Usage | null,
   after: Usage | null,
@@ -224,10 +347,7 @@ function writesPerSecond(before: Usage, after: Usage): number | null {
     : (to - from) / ((after.atUs - before.atUs) / 1e6);
 }
 
-/**
- * What must be zero on a server that keeps its promises; deliveries under way at the deadline are
- * told of apart.
- */
+/** Zero on a server that keeps its promises. Undelivered events are reported separately. */
 export function faultsOf(check: Check): number {
   return (
     check.lost +

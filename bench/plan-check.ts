@@ -1,7 +1,7 @@
 /**
- * The plan against reality: measures a profile as `holdline capacity` does, predicts what two
- * demands take that it was not fitted on, runs each of them twice, and says how far off memory and
- * CPU were. Out of tolerance is a failure.
+ * The plan against reality: measures a profile as `holdline capacity` does, predicts what two other
+ * demands take, runs each of them twice, and compares memory and CPU. It fails when a prediction is
+ * out of tolerance.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -27,13 +27,13 @@ export interface PlanParameters {
   rounds: number;
   windowSeconds: number;
   warmUpSeconds: number;
-  /** What a prediction may be off, as a share of what came. */
+  /** How far a prediction may be off, as a share of what was measured. */
   memoryTolerance: number;
   cpuTolerance: number;
   profile: { lines: number; budgetMs: number };
 }
 
-/** What was predicted and what came, of one figure. */
+/** One figure, predicted and measured. */
 export interface Prediction {
   predicted: number;
   measured: number;
@@ -49,7 +49,7 @@ export interface PlanRound extends PlanDemand {
   kernelBytes: Prediction;
   /** Of a core. */
   cpuShare: Prediction;
-  /** Latencies are shown and not judged. */
+  /** Latencies are shown, not judged. */
   p50Ms: Prediction;
   p99Ms: Prediction;
   batchEvents: Prediction;
@@ -61,7 +61,7 @@ export interface PlanRound extends PlanDemand {
 
 export interface PlanSummary {
   passed: boolean;
-  /** The farthest off of all rounds. */
+  /** The largest error of all rounds. */
   memoryOff: number;
   cpuOff: number;
   profileRemarks: string[];
@@ -71,8 +71,8 @@ const MEMORY_TOLERANCE = 0.15;
 const CPU_TOLERANCE = 0.2;
 
 /**
- * Counts, rates and sizes between and beside those of the profile: one where each event is a write,
- * one with larger events.
+ * Other counts, rates and sizes than in the profile: one with a write for each event, one with
+ * larger events.
  */
 const DEMANDS: PlanDemand[] = [
   { lines: 6_000, ratePerSecond: 8, eventBytes: 512 },
@@ -85,11 +85,11 @@ const HEARTBEAT_MS = 15_000;
 
 /**
  * A young process gives memory back (bench/memory.ts); the profile's server was as old when it was
- * weighed.
+ * measured.
  */
 const YOUTH_MS = 15_000;
 
-/** Lines that are there before the kernel's memory is weighed, as a share of all. */
+/** Share of the lines that are open before the kernel's memory is measured. */
 const FIRST_SHARE = 0.4;
 
 /** Both ends of each line are on this machine. */
@@ -159,7 +159,7 @@ async function measureProfile({ profile: { lines, budgetMs } }: PlanParameters):
   return profile;
 }
 
-/** What the machine allows is no part of what is checked here. */
+/** The limits of the machine are not checked here. */
 const NO_LIMITS: Limits = { cores: 1, memoryBytes: 0 };
 
 async function measureRound(
@@ -179,7 +179,7 @@ async function measureRound(
   });
   try {
     await sleepMs(youthMs);
-    // The first lines fill what the kernel has kept of an earlier round's; the others say what a
+    // The first lines reuse memory that the kernel kept from an earlier round; the others show what a
     // line takes.
     await rig.open(Math.round(lines * FIRST_SHARE));
     const first = await rig.memory();
@@ -236,7 +236,7 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
           `CPU by ${percent(Math.abs(cpuShare.off))}; allowed are ${percent(MEMORY_TOLERANCE)} and ${percent(CPU_TOLERANCE)}`,
       ),
     ...rounds
-      .filter(({ strangerShare }) => strangerShare > STRANGERS_WORTH_TELLING)
+      .filter(({ strangerShare }) => strangerShare > OTHERS_REMARK_SHARE)
       .map(
         ({ lines, round, strangerShare }) =>
           `${lines} lines, round ${round}: other processes took ${percent(strangerShare)} of a core`,
@@ -251,7 +251,7 @@ function remarksOn(rounds: readonly PlanRound[], profile: Profile): string[] {
   ];
 }
 
-const STRANGERS_WORTH_TELLING = 0.1;
+const OTHERS_REMARK_SHARE = 0.1;
 
 function describeRound({
   round,

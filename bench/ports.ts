@@ -1,4 +1,4 @@
-/** Ports for servers that cannot be asked which one they took. */
+/** Ports for servers that do not report which one they took. */
 import { connect, createServer } from 'node:net';
 import { sleepMs } from './clock.js';
 

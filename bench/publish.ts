@@ -1,9 +1,6 @@
-/**
- * Publish: how many POSTs and how many events in batches a second one server process takes, with no
- * line to deliver to.
- */
+/** Publish: how many POSTs, and events in batches, one server process takes in a second. */
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
-import { DATA_BYTES, PATH, writeEventData } from './event.js';
+import { ANY_DATA, PATH } from './event.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, percent, short } from './table.js';
@@ -45,7 +42,7 @@ export interface PublishFigures {
   rounds: number;
   discardedRounds: number;
   refused: number;
-  /** Why the mode has no figure; undefined when it has. */
+  /** Why the mode has no figure. */
   notBorne?: string;
 }
 
@@ -54,7 +51,7 @@ const EVENT_BYTES = 256;
 const BATCH_EVENTS_MAX = 100;
 const PIPELINED = 8;
 
-/** A batch is an answer of the product's own; the floors take single POSTs only. */
+/** Only Holdline takes batches; the floors take single POSTs. */
 const MODES: Mode[] = [
   {
     name: 'single POSTs',
@@ -122,7 +119,6 @@ function measureRound(
 ): Promise<PublishRound> {
   return visit(target, {}, async (here) => {
     const measured = await measureClosedLoop(here, {
-      port: here.server.port,
       request: buildRequest(here.server.port, mode.batchEvents),
       connections: parameters.connections,
       pipelined: mode.pipelined,
@@ -134,14 +130,12 @@ function measureRound(
   });
 }
 
-/** 0 events = one event, as the body stands. */
+/** 0 events: one event, which is the whole body. */
 function buildRequest(port: number, batchEvents: number): Buffer {
-  const data = Buffer.alloc(DATA_BYTES);
-  writeEventData(data, 0);
   const batch = batchEvents > 0;
   const body = batch
-    ? Buffer.from(`${JSON.stringify({ data: data.toString('latin1') })}\n`.repeat(batchEvents))
-    : data;
+    ? Buffer.from(`${JSON.stringify({ data: ANY_DATA.toString('latin1') })}\n`.repeat(batchEvents))
+    : ANY_DATA;
   const head =
     `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
     `Content-Type: ${batch ? 'application/x-ndjson' : 'text/plain'}\r\nContent-Length: ${body.length}\r\n\r\n`;
@@ -207,8 +201,8 @@ function describe(summary: PublishFigures[]): string {
     summary.map((figures) => [
       figures.mode,
       TARGET_TITLES[figures.target],
-      figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not borne',
-      figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not borne',
+      figures.notBorne === undefined ? short(figures.requestsPerSecond) : 'not supported',
+      figures.notBorne === undefined ? short(figures.eventsPerSecond) : 'not supported',
       percent(figures.serverCpuShare),
       fixed(figures.serverCpuUsPerRequest, 2),
       percent(figures.clientCpuShare),

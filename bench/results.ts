@@ -1,4 +1,4 @@
-/** Where a run's raw figures go, and the shape every result shares. */
+/** The shape of all results, and the files they are written to. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Machine } from './machine.js';
@@ -18,7 +18,7 @@ export const SUBJECTS = [
   'heap',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
-/** `npm run compare` is no subject of `npm run bench`, and leaves its figures in the same shape. */
+/** `npm run compare` is not a subject, but writes a result of the same shape. */
 export type ResultName = SubjectName | 'compare';
 
 export interface Result<Parameters = unknown, Round = unknown, Summary = unknown> {
@@ -29,14 +29,14 @@ export interface Result<Parameters = unknown, Round = unknown, Summary = unknown
   quick: boolean;
   machine: Machine;
   parameters: Parameters;
-  /** Every round's figures as they came. */
+  /** The figures of every round. */
   rounds: Round[];
   summary: Summary;
-  /** Whatever a reader must know before quoting a figure. */
+  /** What a reader must know before quoting a figure. */
   remarks: string[];
 }
 
-/** What a subject is asked to do; a subject takes what concerns it. */
+/** The options of a run; a subject uses those that apply to it. */
 export interface RunOptions {
   quick: boolean;
   lines: number | undefined;
@@ -53,17 +53,14 @@ export interface Measured<Parameters, Round, Summary> {
   summary: Summary;
   remarks: string[];
   table: string;
-  /** False where the subject is a promise and it was not kept: the bench then ends with 1. */
+  /** False when a promise that the subject checks was not kept: the bench then exits with 1. */
   passed?: boolean;
 }
 
 const RESULTS = new URL('results/', import.meta.url);
 const OUT = new URL('out/', import.meta.url);
 
-/**
- * A quick run is a smoke test: its figures go where git does not look, and never over those of a
- * full run.
- */
+/** A quick run is a smoke test: its figures are not kept in git, and replace none of a full run. */
 export function resultFile(subject: ResultName, quick: boolean): string {
   return fileURLToPath(new URL(`${subject}.json`, quick ? OUT : RESULTS));
 }
@@ -89,13 +86,13 @@ export function writeResult(
     remarks,
   };
   mkdirSync(new URL('.', `file://${file}`), { recursive: true });
-  // Written beside and moved: a run that is cut off leaves the last good result.
+  // Written to another file and moved: a run that is cut off leaves the last good result.
   writeFileSync(`${file}.part`, `${JSON.stringify(result, roundNumbers, 1)}\n`);
   renameSync(`${file}.part`, file);
   return file;
 }
 
-/** Undefined when that subject has not been measured in full. */
+/** Undefined when that subject has no full result. */
 export function readResult(subject: ResultName): Result | undefined {
   try {
     return JSON.parse(readFileSync(resultFile(subject, false), 'utf8')) as Result;
@@ -105,7 +102,7 @@ export function readResult(subject: ResultName): Result | undefined {
   }
 }
 
-/** Six significant digits are more than any of these figures has. */
+/** None of these figures has more than six significant digits. */
 function roundNumbers(_key: string, value: unknown): unknown {
   if (typeof value !== 'number' || Number.isInteger(value)) return value;
   return Number(value.toPrecision(6));

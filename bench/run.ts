@@ -1,7 +1,4 @@
-/**
- * The bench's command line: runs the subjects asked for, keeps their raw figures, prints their
- * tables.
- */
+/** The bench's command line: runs subjects, writes their results and prints their tables. */
 import { parseArgs } from 'node:util';
 import { wholeNumber } from './flags.js';
 import { describeMachine } from './machine.js';
@@ -15,7 +12,7 @@ import {
 
 type Subject = (options: RunOptions) => Promise<Measured<unknown, unknown, unknown>>;
 
-/** Loaded when asked for: one that cannot load (a moved internal name) must not stop the others. */
+/** Loaded on demand: a subject that fails to load must not stop the others. */
 const subjects: Record<SubjectName, () => Promise<Subject>> = {
   'fan-out': async () => (await import('./fan-out.js')).measureFanOut,
   'long-poll': async () => (await import('./long-poll.js')).measureLongPoll,

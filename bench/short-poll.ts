@@ -1,10 +1,10 @@
 /**
  * Short-poll: how many polls with wait=0 one server process answers, with nothing new and with one
- * event, beside a bare uWebSockets.js route that sends the very same bytes.
+ * event, beside a bare uWebSockets.js route that sends the same bytes.
  */
 import { connect } from 'node:net';
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
-import { DATA_BYTES, PATH, writeEventData, writeEventStamp } from './event.js';
+import { ANY_DATA, DATA_BYTES, PATH } from './event.js';
 import { remarkOnStrangers } from './machine.js';
 import type { Measured, RunOptions } from './results.js';
 import type { FixedAnswerSettings } from './servers/fixed-answer.js';
@@ -16,7 +16,7 @@ import { type Visit, visit } from './visit.js';
 
 interface Kind {
   name: string;
-  /** Of the one event there is, whose id is 1: behind it, or before it. */
+  /** Position of the polls: after the only event, whose id is 1, or before it. */
   since: number;
   status: string;
 }
@@ -30,7 +30,7 @@ export interface ShortPollParameters {
   eventBytes: number;
   kinds: Kind[];
   pipelined: number[];
-  /** Of the answers, as they came from Holdline and go out of the floor. */
+  /** Size of the answers of both servers. */
   answerBytes: Record<string, number>;
 }
 
@@ -45,7 +45,7 @@ export interface ShortPollRound extends ClosedLoop {
 export interface ShortPollFigures {
   target: TargetName;
   kind: string;
-  /** 0: one event was in every answer. */
+  /** 0: every answer had one event. */
   since: number;
   pipelined: number;
   requestsPerSecond: number;
@@ -54,7 +54,7 @@ export interface ShortPollFigures {
   clientCpuShare: number;
   rounds: number;
   discardedRounds: number;
-  /** The most of its rounds. */
+  /** Of the round with the most. */
   strangerCpuShare: number;
   refused: number;
   /** Holdline ÷ the floor, median of the rounds' pairs; null in the floor's own row. */
@@ -135,12 +135,11 @@ function measureRound(
 ): Promise<ShortPollRound> {
   const isFloor = target === 'fixed-answer';
   return visit(target, isFloor ? wanted.settings : {}, async (here) => {
-    // The same bytes, or the two are not compared.
+    // They are compared only if their bytes are the same.
     const given = await askOnce(here, kind, !isFloor);
     if (given.text !== wanted.text)
       throw new Error(`${target} answered\n${given.text}\nand not\n${wanted.text}`);
     const measured = await measureClosedLoop(here, {
-      port: here.server.port,
       request: buildRequest(here.server.port, kind.since),
       connections: parameters.connections,
       pipelined,
@@ -162,12 +161,12 @@ function buildRequest(port: number, since: number): Buffer {
 
 interface Answer {
   bytes: number;
-  /** All of it, the moment in `Date` aside, the headers in one order. */
+  /** The whole answer, without the time in `Date` and with sorted headers. */
   text: string;
   settings: FixedAnswerSettings;
 }
 
-/** What uWebSockets.js writes by itself, in every answer. */
+/** Headers that uWebSockets.js writes by itself. */
 const WRITTEN_BY_UWS = /^(date|uwebsockets|content-length):/i;
 
 async function askOnce({ server }: Visit, kind: Kind, publishes: boolean): Promise<Answer> {
@@ -200,18 +199,15 @@ function split(header: string): [name: string, value: string] {
 }
 
 function buildPublish(port: number): Buffer {
-  const data = Buffer.alloc(DATA_BYTES);
-  writeEventData(data, 0);
-  writeEventStamp(data, 0, 0, 0);
   const head = `POST ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: text/plain\r\nContent-Length: ${DATA_BYTES}\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head, 'latin1'), data]);
+  return Buffer.concat([Buffer.from(head, 'latin1'), ANY_DATA]);
 }
 
-/** One request on a connection of its own, and all that came back. The answers here are ASCII. */
+/** Sends one request on its own connection and returns the answer, which is ASCII. */
 function exchange(port: number, request: Buffer): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = '';
-    // What ends an answer is its length; a 204 may have none.
+    // An answer ends after its length; a 204 may have none.
     const socket = connect(port, '127.0.0.1', () => socket.write(request));
     const timer = setTimeout(() => {
       socket.destroy();
@@ -258,7 +254,7 @@ function summarise(rounds: ShortPollRound[]): ShortPollFigures[] {
   });
 }
 
-/** None when the floor has no figure of that round. */
+/** Empty when the floor has no figure of that round. */
 function shareOfFloor(our: ShortPollRound, rounds: ShortPollRound[]): number[] {
   const floor = rounds
     .filter(counts)

@@ -1,4 +1,4 @@
-/** The servers that are measured side by side, each behind the same few questions. */
+/** The servers that are measured side by side, behind one interface. */
 import { existsSync } from 'node:fs';
 import { readRssBytes } from '../src/linux/processes.js';
 import { Child, SERVER_CORE, childPids, startNode } from './child.js';
@@ -10,13 +10,7 @@ import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
 
-/**
- * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
- * answer.
- */
-export type Transport = 'sse' | 'websocket' | 'poll';
-
-/** A server, and the way it is asked: one process answers them all, and a target is one of them. */
+/** A server and the transport that it is asked by. */
 export const TARGETS = [
   'holdline',
   'holdline-ws',
@@ -48,15 +42,16 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   alternative: 'an alternative mechanism',
 };
 
-export function transportOf(target: TargetName): Transport {
-  if (target.endsWith('-ws')) return 'websocket';
-  return target.endsWith('-poll') ? 'poll' : 'sse';
+/**
+ * What the client of a target holds: an event stream, a WebSocket, or a request that waits for its
+ * answer.
+ */
+export function clientKindOf(target: TargetName): 'sse' | 'ws' | 'long-poll' {
+  if (target.endsWith('-ws')) return 'ws';
+  return target.endsWith('-poll') ? 'long-poll' : 'sse';
 }
 
-/**
- * Servers that others use for the same purpose, at their defaults: no floors, and no part of
- * Holdline.
- */
+/** Servers of others for the same purpose, at their defaults. */
 export const RIVALS: ReadonlySet<TargetName> = new Set(['nchan', 'node-http', 'better-sse']);
 
 type NodeServer =
@@ -67,7 +62,7 @@ type NodeServer =
   | 'fixed-answer'
   | 'alternative';
 
-/** The files in servers/; what is missing here is no Node process of ours. */
+/** The files in servers/; targets that are missing here are no Node servers of the bench. */
 const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   holdline: 'holdline',
   'holdline-ws': 'holdline',
@@ -96,17 +91,16 @@ export interface Running {
   name: TargetName;
   port: number;
   pid: number;
-  /** What its sockets were given: `64 KiB`, or the kernel's own. */
+  /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
   sendBuffer: string;
   /**
-   * From /proc, so that it is the same for every target and needs no answer of a busy loop; to 10
-   * ms.
+   * From /proc: the same for every target, and without an answer of a busy loop. Accurate to 10 ms.
    */
   cpuSeconds(): number;
   rssBytes(): number;
   gc(): Promise<void>;
   watchLoop(): Promise<void>;
-  /** Null when it has no loop to ask, or was too busy to answer in time. */
+  /** Null when it is no Node server, or was too busy to answer in time. */
   usage(): Promise<Usage | null>;
   counters(): Promise<Record<string, number> | null>;
   /** Of a Node server only. */
@@ -162,14 +156,14 @@ async function startNodeTarget(
     nativeUsage: () => child.ask<NativeUsage>('nativeUsage', null, ANSWER_DEADLINE_MS),
     writeHeapSnapshot: (path, deadlineMs) => child.ask('writeHeapSnapshot', path, deadlineMs),
     stop: async () => {
-      // A server that is still busy with its backlog has been measured all the same.
+      // A server that is too busy to answer has been measured all the same.
       await child.ask('stop', null, STOP_DEADLINE_MS).catch(() => {});
       await child.kill();
     },
   };
 }
 
-/** A server that did not start is no reason to leave its process to the next one. */
+/** Kills the process of a server that did not start. */
 async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
   try {
     return await started;
@@ -195,7 +189,7 @@ async function startNchan(): Promise<Running> {
   };
   const worker = await orKill(child, hasWorker());
   const stop = async (): Promise<void> => {
-    // Asked first: a master that is killed leaves its worker to nobody.
+    // Not killed at once: a killed master leaves its worker running.
     child.signal('SIGTERM');
     await Promise.race([child.exited, sleepMs(STOP_DEADLINE_MS)]);
     await child.kill();
@@ -211,7 +205,7 @@ async function startNchan(): Promise<Running> {
   };
 }
 
-/** What a server without a Node process tells of itself. */
+/** What is known of a server that is no Node process. */
 function withoutLoop(
   pid: number,
 ): Pick<
@@ -219,7 +213,7 @@ function withoutLoop(
   'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'nativeUsage' | 'writeHeapSnapshot'
 > {
   const noNode = (): never => {
-    throw new Error('this server is no Node process');
+    throw new Error('this server is not a Node process');
   };
   return {
     cpuSeconds: () => processCpuSeconds(pid),

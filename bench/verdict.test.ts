@@ -59,7 +59,7 @@ describe('a remark', () => {
 
   test('says how many were discarded and why', () => {
     expect(remarkOnDiscarded('x', rounds('offer', 'client', 'neither', 'client'))).toEqual([
-      'x: 3 of 4 rounds were discarded (in 2 the client’s core was at its limit, in 1 nobody’s was); the medians are of the others',
+      'x: 3 of 4 rounds were discarded (in 2 the client’s core was at its limit, in 1 no core was); the medians are of the others',
     ]);
   });
 

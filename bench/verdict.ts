@@ -1,33 +1,32 @@
 /**
- * Who set the pace of a round. A round in which the client had no time to spare measured the
- * client, and one in which nobody was at a limit and yet something was missing measured neither:
- * both are kept in the raw figures, and left out of every median.
+ * What limited a round. A round in which the client had no time to spare measured the client; one
+ * in which nothing was at its limit and yet something was missing measured neither. Both stay in
+ * the raw figures, and are left out of every median.
  */
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
 import { coreBusySeconds } from './machine.js';
 
 export type Verdict =
-  /** All that was asked for was done: the figure is what it cost, and no limit. */
+  /** Everything that was offered was done: the figure is its cost, not a limit. */
   | 'offer'
   /** The server was at its limit, the client below its own. */
   | 'server'
-  /** The client's core was at its limit, whoever took it. Discarded. */
+  /** The client's core was at its limit, whatever ran there. Discarded. */
   | 'client'
-  /** Nobody was at a limit, and not all that was asked for was done. Discarded. */
+  /** Nothing was at its limit, and not everything that was offered was done. Discarded. */
   | 'neither';
 
-/** Of its core, from here on a process is at its limit. */
+/** A core that is busier than this is at its limit. */
 export const CLIENT_LIMIT_SHARE = 0.95;
 const SERVER_LIMIT_SHARE = 0.9;
-/** Counts are taken from bytes, and a window cuts through the events at its ends. */
+/** Less than 1, since counts are derived from bytes and a window cuts events at its ends. */
 const ALL_SHARE = 0.98;
 
 export interface Pace {
   serverShare: number;
   clientShare: number;
   /**
-   * Done ÷ asked for, in an open loop; left out in a closed one, which asks for as much as it is
-   * given.
+   * Done ÷ offered, in an open loop; left out in a closed one, which offers as much as is taken.
    */
   doneShare?: number;
 }
@@ -42,7 +41,7 @@ export function counts({ verdict }: { verdict: Verdict }): boolean {
   return verdict === 'offer' || verdict === 'server';
 }
 
-/** The rounds that count, or a remark in words when there is none. */
+/** A remark when some of the rounds, or all of them, do not count. */
 export function remarkOnDiscarded(
   where: string,
   rounds: readonly { verdict: Verdict }[],
@@ -53,7 +52,7 @@ export function remarkOnDiscarded(
     discarded.filter((round) => round.verdict === verdict).length;
   const why = [
     ...(by('client') > 0 ? [`in ${by('client')} the client’s core was at its limit`] : []),
-    ...(by('neither') > 0 ? [`in ${by('neither')} nobody’s was`] : []),
+    ...(by('neither') > 0 ? [`in ${by('neither')} no core was`] : []),
   ].join(', ');
   const left =
     discarded.length === rounds.length ? 'no figure is left' : 'the medians are of the others';
@@ -73,7 +72,7 @@ export function roundsLeft({
   return discardedRounds === rounds ? 'all discarded' : `${rounds - discardedRounds} of ${rounds}`;
 }
 
-/** How busy the two cores were since they were first asked; undefined where nothing was pinned. */
+/** Watches how busy the two cores are from now on; undefined where nothing is pinned. */
 export function watchCores(): (seconds: number) => { server: number; client: number } | undefined {
   if (!pinning) return () => undefined;
   const before = { server: coreBusySeconds(SERVER_CORE), client: coreBusySeconds(CLIENT_CORE) };

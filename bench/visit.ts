@@ -1,124 +1,122 @@
 /**
- * One visit to one server: its own fresh process, a fresh client, and both ended whatever happens.
+ * One visit to one server: its own fresh process, fresh clients of the load tool, and all of them
+ * ended whatever happens.
  */
-import { type Child, CLIENT_CORE, startNode } from './child.js';
-import type { OpenOrder, Opened } from './client.js';
+import type { Target } from '../dist/tools/load/clients/connection.js';
+import { ClientProcess } from '../dist/tools/load/processes/client-process.js';
+import { Fleet, type FleetOpened, type OpenOptions } from '../dist/tools/load/processes/fleet.js';
+import type { RequestOrder, RequestsAnswered } from '../dist/tools/load/processes/request-loop.js';
+import { Round, type RoundOptions } from '../dist/tools/load/run/round.js';
+import { CLIENT_CORE, moveRunner, pinning } from './child.js';
 import { sleepMs } from './clock.js';
-import { hasCompiler } from './compile.js';
-import { PATH } from './event.js';
-import { LineClient } from './line-client.js';
-import type { PollOpenOrder } from './poll-client.js';
-import { Reader } from './reader.js';
-import { type Running, type TargetName, startTarget, transportOf } from './targets.js';
+import { compiled, hasCompiler } from './compile.js';
+import { CHANNEL, DATA_BYTES, PATH } from './event.js';
+import { type Running, type TargetName, clientKindOf, startTarget } from './targets.js';
 
 export const CHECKED_SHARE = 0.01;
-/** Below uWebSockets.js's accept queue of 512. */
-export const CONNECTS_AT_ONCE = 256;
 
-const CLIENT_FILE = new URL('client.ts', import.meta.url);
-const POLL_CLIENT_FILE = new URL('poll-client.ts', import.meta.url);
-const PUBLISHER_FILE = new URL('publisher.ts', import.meta.url);
-const REQUEST_LOAD_FILE = new URL('request-load.ts', import.meta.url);
+const BYTE_COUNTER = '../src/tools/load/processes/byte-counter.c';
 
-/** Loopback addresses 127.0.0.x to 127.0.199.x in turn: no visit meets a port of the one before. */
-const ADDRESS_BASES = 200;
-let visits = 0;
+const CLIENT_CORES = pinning ? [CLIENT_CORE] : undefined;
 
-/** Longer than the slowest server here takes to accept a line; a hung one fails the run. */
+/** Longer than the slowest server here needs to accept a line; a hung one fails the run. */
 const OPEN_DEADLINE_BASE_MS = 10_000;
 const OPEN_DEADLINE_MS_PER_LINE = 2;
-const CLOSE_DEADLINE_MS = 10_000;
 
-/** The most a poll may wait: none of a round is to be answered empty. */
-const POLL_WAIT_DEFAULT_SECONDS = 60;
+/** An open loop: answers may take seconds before an event has to wait for a connection. */
+const PUBLISH_CONNECTIONS = 2_048;
 
-function openDeadlineMs(lines: number): number {
-  return OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
+/** What lines took to connect. */
+export interface Opened {
+  lines: number;
+  /** From the first connect to the last complete line. */
+  elapsedMs: number;
+  firstConnectUs: number;
+  lastCompleteUs: number;
 }
 
-/** `Server` is more than this wherever a subject asks it for more. */
+/** A subject may need more of `Server` than this. */
 export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Running> {
   readonly server: Server;
-  readonly #children: Child[] = [];
-  readonly #lineClients: LineClient[] = [];
-  readonly #addressBase = visits++ % ADDRESS_BASES;
+  readonly target: Target;
+  readonly #fleets: Fleet[] = [];
+  readonly #processes: ClientProcess[] = [];
 
   constructor(server: Server) {
     this.server = server;
+    const { port } = server;
+    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH };
+    // This process publishes.
+    moveRunner(CLIENT_CORES);
   }
 
-  /** The client of a subject in which it must not be the limit. */
-  async startLineClient(): Promise<LineClient> {
-    const checker = startNode(`client of ${this.server.name}`, CLIENT_FILE, CLIENT_CORE);
-    const reader = hasCompiler ? await Reader.start(`reader of ${this.server.name}`) : undefined;
-    const client = new LineClient(checker, reader);
-    this.#lineClients.push(client);
-    return client;
-  }
-
-  startClient(): Child {
-    return this.#start('client', CLIENT_FILE);
-  }
-
-  startPollClient(): Child {
-    return this.#start('client', POLL_CLIENT_FILE);
-  }
-
-  startPublisher(): Child {
-    return this.#start('publisher', PUBLISHER_FILE);
-  }
-
-  startRequestLoad(): Child {
-    return this.#start('requests', REQUEST_LOAD_FILE);
-  }
-
-  #start(name: string, file: URL): Child {
-    const child = startNode(`${name} of ${this.server.name}`, file, CLIENT_CORE);
-    this.#children.push(child);
-    return child;
-  }
-
-  async open(client: Child, lines: number, more: Partial<OpenOrder> = {}): Promise<Opened> {
-    const order = this.openOrder(lines, more);
-    return client.ask<Opened>('open', order, order.deadlineMs + 1000);
-  }
-
-  openOrder(lines: number, more: Partial<OpenOrder>): OpenOrder {
-    return {
-      port: this.server.port,
-      path: PATH,
-      transport: transportOf(this.server.name) === 'websocket' ? 'websocket' : 'sse',
-      lines,
+  /**
+   * The clients of a subject. Where they must not be the limit, a process in C counts the bytes of
+   * all lines that are not checked. Without gcc a Node process does, which reaches its limit
+   * sooner.
+   */
+  async startFleet({ countsInC = false } = {}): Promise<Fleet> {
+    const fleet = await Fleet.start({
+      target: this.target,
+      transport: clientKindOf(this.server.name),
+      processes: 1,
       checkedShare: CHECKED_SHARE,
-      connectsAtOnce: CONNECTS_AT_ONCE,
-      addressBase: this.#addressBase,
-      sequenceLimit: 0,
-      deadlineMs: openDeadlineMs(lines),
-      ...more,
+      cores: CLIENT_CORES,
+      byteCounter: countsInC && hasCompiler ? compiled(BYTE_COUNTER) : undefined,
+    });
+    this.#fleets.push(fleet);
+    return fleet;
+  }
+
+  /** Grows to so many lines. Throws when they are not all subscribed in time. */
+  async open(fleet: Fleet, lines: number, options: OpenOptions = {}): Promise<Opened> {
+    const deadlineMs = OPEN_DEADLINE_BASE_MS + lines * OPEN_DEADLINE_MS_PER_LINE;
+    const timer = setTimeout(() => void fleet.halt().catch(() => {}), deadlineMs);
+    let opened: FleetOpened;
+    try {
+      opened = await fleet.open(lines, options);
+    } finally {
+      clearTimeout(timer);
+    }
+    if (opened.lines < lines) {
+      const [why = `no more in ${deadlineMs} ms`] = opened.failed.keys();
+      throw new Error(`${opened.lines} of ${lines} lines were complete: ${why}`);
+    }
+    const { firstConnectUs, lastJoinUs } = opened;
+    return {
+      lines,
+      elapsedMs: (lastJoinUs - firstConnectUs) / 1000,
+      firstConnectUs,
+      lastCompleteUs: lastJoinUs,
     };
   }
 
-  pollOrder(polls: number): PollOpenOrder {
-    return {
-      port: this.server.port,
-      path: PATH,
-      polls,
-      since: 0,
-      waitSeconds: POLL_WAIT_DEFAULT_SECONDS,
-      connectsAtOnce: CONNECTS_AT_ONCE,
-      addressBase: this.#addressBase,
-      deadlineMs: openDeadlineMs(polls),
-    };
+  /** Events to publish from this process. */
+  round(
+    fleet: Fleet,
+    options: Pick<RoundOptions, 'ratePerSecond' | 'events' | 'window' | 'settleMs'>,
+  ): Round {
+    return new Round(fleet, {
+      target: this.target,
+      channel: CHANNEL,
+      sizeBytes: DATA_BYTES,
+      publishKey: undefined,
+      connections: PUBLISH_CONNECTIONS,
+      ...options,
+    });
+  }
+
+  /** Sends requests in a closed loop, from a process of its own. */
+  loopRequests(order: Omit<RequestOrder, 'target'>): Promise<RequestsAnswered> {
+    const client = new ClientProcess(CLIENT_CORES?.[0]);
+    this.#processes.push(client);
+    return client.ask('requests', { target: this.target, ...order });
   }
 
   async end(): Promise<void> {
-    await Promise.all(this.#lineClients.map((client) => client.kill()));
-    for (const child of this.#children) {
-      if (child.name.startsWith('client'))
-        await child.ask('close', null, CLOSE_DEADLINE_MS).catch(() => {});
-    }
+    await Promise.all([...this.#fleets, ...this.#processes].map((one) => one.close()));
     await this.server.stop();
-    await Promise.all(this.#children.map((child) => child.kill()));
+    moveRunner(undefined);
   }
 }
 
@@ -135,9 +133,9 @@ export async function visit<T>(
   }
 }
 
-const HELD_LOOK_MS = 50;
+const HELD_CHECK_MS = 50;
 
-/** A poll that waits has told its client nothing: only the server knows that it has it. */
+/** Only the server knows that a poll waits: its client has no answer yet. */
 export async function untilHeld(
   server: Pick<Running, 'name' | 'usage'>,
   wanted: number,
@@ -149,6 +147,6 @@ export async function untilHeld(
     if (held >= wanted) return;
     if (performance.now() > untilMs)
       throw new Error(`${server.name} held ${held} of ${wanted} after ${deadlineMs} ms`);
-    await sleepMs(HELD_LOOK_MS);
+    await sleepMs(HELD_CHECK_MS);
   }
 }

@@ -16,13 +16,13 @@ import {
   comparisonTable,
   transportTitle,
 } from '../bench/comparison.js';
+import type { FanOutParameters } from '../bench/fan-out.js';
 import type {
   FanOutFailure,
   FanOutFigures,
-  FanOutParameters,
   FanOutRatio,
   FanOutSummary,
-} from '../bench/fan-out.js';
+} from '../bench/fan-out-figures.js';
 import { type HeapFigures, type HeapParameters, heapRows } from '../bench/heap.js';
 import type { IdleFigures, IdleParameters } from '../bench/idle.js';
 import { type KnobsFigures, type KnobsParameters, figureText } from '../bench/knobs.js';

@@ -1,13 +1,9 @@
 /**
- * Every way Holdline says no: one table of refusals (HTTP) and one of ends (a held line), each with
- * its code and what the client may do next. A refusal is data; a new one is a row here and a row in
- * the tests.
+ * Errors: a table of the refusals of requests and a table of the ends of lines, each with its code
+ * and what the client may do next. A new refusal is a row here and a row in the tests.
  */
 
-/**
- * What a code means on the wire: `status` is the HTTP status, `temporary` says that the same
- * request may succeed later.
- */
+/** The HTTP status of a code, and whether the same request may succeed later. */
 interface Refusal {
   readonly status: number;
   readonly temporary: boolean;
@@ -17,16 +13,13 @@ const permanent = (status: number): Refusal => ({ status, temporary: false });
 const temporary = (status: number): Refusal => ({ status, temporary: true });
 
 /**
- * Error codes by name. `temporary` ones answer a request for an event stream with 200, `retry:` and
+ * Refusals by code. A temporary one answers a request for an event stream with 200, `retry:` and
  * the end of the stream, because an EventSource gives up for good on anything but 200 (HTML
  * Standard, 9.2.3 "announce the connection"; native-notes/eventsource-clients.md).
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
-  /**
-   * The borders of the request are not certain: whoever stands in front may see others. The
-   * connection is closed.
-   */
+  /** It is not certain where the request ends, and a proxy may see another end: closes. */
   HOLDLINE_BAD_FRAMING: permanent(400),
   HOLDLINE_BAD_POSITION: permanent(400),
   HOLDLINE_BAD_QUERY: permanent(400),
@@ -47,17 +40,14 @@ export const REFUSALS = {
   HOLDLINE_UNSUPPORTED_ENCODING: permanent(415),
   HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
-  /** The address has sent many wrong keys; one that is right is served at once. */
+  /** The address has sent many wrong keys; a right one is still served at once. */
   HOLDLINE_TOO_MANY_KEYS: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
-  /**
-   * The channel's accepted events are not yet out and the publishers' admission queue is full, or
-   * this one waited too long in it.
-   */
+  /** The channel has no room, and the admission queue is full or this publish waited too long. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
   HOLDLINE_DRAINING: temporary(503),
   HOLDLINE_LINES_FULL: temporary(503),
-  /** The process and its sockets take what --memory-budget allows. */
+  /** The process and its sockets take all that --memory-budget allows. */
   HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
 } as const satisfies Record<string, Refusal>;
@@ -65,20 +55,19 @@ export const REFUSALS = {
 /** A literal code of {@link REFUSALS}. */
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** Codes of mistakes made before a server runs; they never reach the wire. */
+/** Codes of errors before a server runs; no client gets them. */
 export type StartCode = 'HOLDLINE_BAD_OPTION' | 'HOLDLINE_NATIVE' | 'HOLDLINE_LISTEN';
 
 /**
- * The one error base of the package. `code` is literal; `message` says what was given and what
- * would work.
+ * The one error class of the package. `code` is one of the literal codes of {@link REFUSALS} and
+ * {@link StartCode}; `message` is a sentence that says what must be and what was given.
  */
 export class HoldlineError extends Error {
   readonly code: RefusalCode | StartCode;
 
   /**
-   * A refusal is made without its stack, which takes ten times as long as all the rest: a client
-   * can ask for thousands in one turn of the loop. Where a program is told of one, {@link
-   * withStack} says where it called.
+   * A refusal is made without a stack, which takes ten times as long as all the rest: a client can
+   * cause thousands in one turn of the loop. {@link withStack} adds one for the embedding program.
    */
   constructor(code: RefusalCode | StartCode, message: string, options?: ErrorOptions) {
     const { stackTraceLimit } = Error;
@@ -90,12 +79,12 @@ export class HoldlineError extends Error {
   }
 }
 
-/** What was thrown, as an error: programs may throw anything. */
+/** What was thrown, as an Error: programs may throw anything. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-/** What was thrown, with the stack of who asks: refusals are made without one. */
+/** What was thrown, as an Error with the stack of the caller. */
 export function withStack(thrown: unknown): Error {
   const error = asError(thrown);
   if (error instanceof HoldlineError) Error.captureStackTrace(error, withStack);
@@ -109,7 +98,7 @@ export function statusOf(error: unknown): number {
     : 500;
 }
 
-/** True when the same request may succeed later, see {@link REFUSALS}. */
+/** True if the same request may succeed later, see {@link REFUSALS}. */
 export function isTemporary(error: unknown): boolean {
   return (
     error instanceof HoldlineError &&
@@ -132,13 +121,13 @@ export const ENDS = {
 export type EndCode = keyof typeof ENDS;
 
 /**
- * Close codes of a WebSocket beside those of {@link ENDS}: what a client sent or did. 1001 is what
- * a browser sends when its page goes; it is echoed by uWebSockets.
+ * Close codes of a WebSocket for what its client sent or did. Beside these, uWebSockets echoes the
+ * 1001 of a browser whose page goes.
  */
 export const CLOSE_CODES = {
   /** A binary message, or one that is not JSON. */
   policy: 1008,
   tooLarge: 1009,
-  /** It publishes and does not read the answers. */
+  /** Its answers are not read, or its channels have no room. */
   tryAgainLater: 1013,
 } as const;

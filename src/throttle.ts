@@ -1,11 +1,8 @@
-/**
- * A word a second at most: the first is said at once, and what was held back is counted with the
- * next that is said.
- */
+/** A throttle for what is said: the first is said at once, later ones at most once in a while. */
 
 /**
- * Wraps `say` so that it is called at most once in `everyMs`; `suppressed` is how many calls were
- * left out before this one.
+ * Returns `say` so limited that it is called at most once in `everyMs`; `suppressed` is the number
+ * of calls that were left out since the last one.
  */
 export function throttle<Word>(
   everyMs: number,

@@ -1,6 +1,6 @@
 /**
- * Answers that nobody reads: what a socket costs that asks and does not read is bounded, counted,
- * and given up in the end.
+ * Answers that are not read: what a socket that asks and does not read costs is bounded, counted,
+ * and in the end given up.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from './support/control.js';
@@ -11,7 +11,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const BIG = '/big?since=0&limit=1000&wait=0';
 
-/** 20 events of 60 KB: an answer of a megabyte to who asks for all of them. */
+/** 20 events of 60 KB: a poll for all of them is answered with a megabyte. */
 async function setUp(): Promise<{ server: TestServer; control: ControlLine }> {
   const server = await serverForTest({ 'replay-bytes': '4MiB' });
   const control = await ControlLine.open(server);
@@ -61,8 +61,7 @@ describe('one socket that asks without end and never reads', () => {
       let most = 0;
       const deadline = performance.now() + 10_000;
       while (!raw.closed && performance.now() < deadline) {
-        // What the kernel takes, and no more: bytes that wait in this process would be no load on
-        // the server.
+        // As much as the kernel takes: bytes that wait in this process would not load the server.
         if (raw.socket.writableLength < MIB) raw.send(many);
         await new Promise((resolve) => setTimeout(resolve, 1));
         most = Math.max(most, server.rssBytes());
@@ -104,7 +103,7 @@ describe('300 sockets that ask once and do not read', () => {
         'all were answered',
         (stats) => stats.counters.polls_answered_total >= 300,
       );
-      // While many are not read, the next are given what a socket takes at once.
+      // While many are not read, the next answers are as large as a socket takes at once.
       expect(counters.answers_pending_total).toBeGreaterThan(5);
       await expect
         .poll(() => server.rssBytes() - before, { timeout: 5_000 })
@@ -134,7 +133,7 @@ test('an answer that is read slowly comes whole, also while many others are not 
     setTimeout(() => slow.pause(), 2);
   }, 20);
   onTestFinished(() => clearInterval(slowly));
-  // Each a body of its own.
+  // Each has a body of its own.
   const still = await Promise.all(Array.from({ length: 40 }, () => mute(server.port)));
   for (const [i, raw] of still.entries()) raw.send(get(`/big?since=0&limit=${100 + i}&wait=0`));
   await slow.waitFor('the whole answer', () => reader.complete, 20_000);
@@ -167,7 +166,7 @@ test('a client of empty answers is told when its connection closes, and goes on 
   const client = await HttpClient.open(server.port);
   onTestFinished(() => client.close());
   const first = client.connection;
-  // One in 64 on average: that a thousand leave it open has a chance of 1 in 7 million.
+  // One in 64 closes it on average: with a chance of 1 in 7 million a thousand leave it open.
   for (let i = 0; i < 1000 && client.connection === first; i++) {
     expect((await client.request('GET', '/big?since=latest&wait=0')).status).toBe(204);
   }
@@ -183,7 +182,7 @@ test('while the server drains, answers say that the connection closes', async ()
   const health = await HttpClient.open(server.port);
   onTestFinished(() => health.close());
   expect((await health.request('GET', '/-/health')).headers.has('connection')).toBe(false);
-  // Never read: it keeps the drain going for a while.
+  // Never read, so that the drain takes a while.
   const answered = polling.request('GET', '/c?wait=30', {}, 10_000);
   await server.statsUntil('the poll waits', ({ lines }) => lines.open === 1);
   server.signal('SIGTERM');

@@ -1,5 +1,5 @@
 /**
- * How a batch is read: the bytes of `data` as they stand, all or nothing, and in slices of time.
+ * How a batch is read: the bytes of `data` as they were sent, all or nothing, and in slices of time.
  * Over the wire: publish.wire.ts.
  */
 import assert from 'node:assert/strict';
@@ -12,10 +12,12 @@ import {
   JSON_DEPTH_MAX,
   WORK_SLICE_MS,
 } from '../src/limits.js';
-import { readEvents } from '../src/transports/publish.js';
+import { readEvents, type BodyFormat } from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
 const code = (name: string): unknown => expect.objectContaining({ code: name });
+
+const BATCH: BodyFormat = { channel: 'c', kind: 'batch', type: undefined };
 
 /** Reads a batch that is read at once. */
 function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEvent[] {
@@ -26,19 +28,19 @@ function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEven
 
 /** Reads a batch that is read in slices. */
 async function readLater(body: Buffer, maxEventBytes = LIMIT): Promise<readonly NewEvent[]> {
-  const events = readEvents('c', 'batch', undefined, body, maxEventBytes);
+  const events = readEvents(BATCH, body, maxEventBytes);
   assert.ok(events instanceof Promise);
   return events;
 }
 
 function readLine(line: string): { type: string | undefined; data: string; json: boolean } {
-  const [event, ...others] = readNow('c', 'batch', undefined, Buffer.from(line), LIMIT);
+  const [event, ...others] = readNow(BATCH, Buffer.from(line), LIMIT);
   assert.equal(others.length, 0);
   assert.equal(event!.channel, 'c');
   return { type: event!.type, data: Buffer.from(event!.data).toString(), json: event!.json };
 }
 
-/** White space of JSON, less LF, which ends a line of a batch. */
+/** White space of JSON without LF, which ends a line of a batch. */
 const blanks = fc.string({ unit: fc.constantFrom(' ', '\t', '\r'), maxLength: 3 });
 
 /**
@@ -175,7 +177,7 @@ describe('the data of a batch line', () => {
 describe('a batch', () => {
   test('lines end with LF or CRLF, the last maybe with neither; blank lines are none', () => {
     const body = '\n{"data":"a"}\r\n   \n\r\n{"data":"b"}\n\t{"data":{"c":1}}';
-    const events = readNow('c', 'batch', undefined, Buffer.from(body), LIMIT);
+    const events = readNow(BATCH, Buffer.from(body), LIMIT);
     expect(events.map((event) => [Buffer.from(event.data).toString(), event.json])).toEqual([
       ['a', false],
       ['b', false],
@@ -203,17 +205,15 @@ describe('a batch', () => {
     [`{"data":1,"a":${'['.repeat(20_000)}`, 'HOLDLINE_BAD_BATCH'],
   ])('with %.40s on line 3 of 5 is refused whole, and the line is named', (line, expected) => {
     const body = ['{"data":1}', '{"data":2}', line, '{"data":4}', '{"data":5}'].join('\n');
-    const read = (): unknown => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT);
+    const read = (): unknown => readEvents(BATCH, Buffer.from(body), LIMIT);
     expect(read).toThrow(code(expected));
     expect(read).toThrow(/^line 3: /);
   });
 
   test('without an event, with blank lines only, or with a type for all is refused', () => {
     for (const body of ['', '\n', '\n \r\n\t'])
-      expect(() => readEvents('c', 'batch', undefined, Buffer.from(body), LIMIT)).toThrow(
-        code('HOLDLINE_BAD_BATCH'),
-      );
-    expect(() => readEvents('c', 'batch', 'note', Buffer.from('{"data":1}'), LIMIT)).toThrow(
+      expect(() => readEvents(BATCH, Buffer.from(body), LIMIT)).toThrow(code('HOLDLINE_BAD_BATCH'));
+    expect(() => readEvents({ ...BATCH, type: 'note' }, Buffer.from('{"data":1}'), LIMIT)).toThrow(
       code('HOLDLINE_BAD_QUERY'),
     );
   });
@@ -254,7 +254,7 @@ describe('a large batch', () => {
     // As many as fill the bound on bodies, a megabyte each.
     const body = Buffer.from(lines(4000));
     const turnsMs: number[] = [];
-    // Processor time: the machine may be busy with others.
+    // Processor time, because the machine may be busy with other tests.
     const spentMs = (): number => (process.cpuUsage().user + process.cpuUsage().system) / 1000;
     let lastMs = spentMs();
     let reading = 16;
@@ -269,7 +269,7 @@ describe('a large batch', () => {
       lastMs = nowMs;
     }
     await Promise.all(all);
-    // The median, since now and then the collector of garbage has a turn as well.
+    // The median, because a garbage collection may fall into some of them.
     expect(turnsMs.length).toBeGreaterThan(5);
     expect(turnsMs.toSorted((a, b) => a - b)[turnsMs.length >> 1]).toBeLessThan(5 * WORK_SLICE_MS);
   });
@@ -295,9 +295,9 @@ describe('a large batch', () => {
   ])('of one line of 4 MiB that is %s is refused unread', async (_name, line) => {
     const body = Buffer.from(line);
     const beganMs = process.cpuUsage();
-    await expect(readLater(body)).rejects.toThrow(/^line 1: it is \d+ bytes; at most/);
+    await expect(readLater(body)).rejects.toThrow(/^line 1: it must be at most \d+ bytes/);
     const { user, system } = process.cpuUsage(beganMs);
-    // It was 636 ms; what is left is a look for its end, and the check of its UTF-8.
+    // It was once 636 ms; what is left is the search for its end, and the check of its UTF-8.
     expect((user + system) / 1000).toBeLessThan(50);
   });
 

@@ -1,6 +1,6 @@
 /**
- * Bodies as they come: what one costs is its bytes, in however many pieces it comes, and what is
- * left behind is given back.
+ * Bodies as they are received: one costs its bytes, in however many pieces it comes, and an aborted
+ * one gives them back.
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from './support/control.js';
@@ -47,7 +47,7 @@ test('bodies that were begun and left are given back: the same number finds room
   const body = JSON.stringify({ data: 'x'.repeat(50_000) })
     .concat('\n')
     .repeat(60);
-  // A channel holds at most half of all memory of publishes: 30 MB fit, and would not twice.
+  // A channel holds at most half of the memory of publishes: 30 MB fit once, but not twice.
   for (let round = 0; round < 3; round++) {
     const clients = await Promise.all(
       Array.from({ length: 10 }, () => RawConnection.open(server.port)),

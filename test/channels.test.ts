@@ -5,29 +5,32 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Channel, Reader, Replay } from '../src/core/channel.js';
+import type { Channel, Reader } from '../src/core/channel.js';
+import type { Replay } from '../src/core/channel-rings.js';
 import { Channels, type ChannelsOptions } from '../src/core/channels.js';
 import { NDJSON, SSE, type Encoding } from '../src/core/frame.js';
+import type { Group } from '../src/core/group.js';
 import { makeCounters } from '../src/counters.js';
 import { CHANNELS_CHECKED_MAX } from '../src/limits.js';
 
 const MIB = 1024 * 1024;
 const ROOMY: Replay = { events: 1000, bytes: MIB };
 
-/** A group that has been given nothing, or everything. */
-function readerUpTo(sweptThrough: number, encoding: Encoding = SSE) {
-  return {
+/** A group that has been given nothing, or everything: what its channel asks of it. */
+function readerUpTo(sweptThrough: number, encoding: Encoding = SSE): Group {
+  const reader: Reader = {
     encoding,
     readsFrames: true,
     sweptThrough,
-    isHeldBackBeside: () => false,
+    hasOtherQueue: () => false,
     graceThrough: Infinity,
   };
+  return reader as Group;
 }
 
 class Names {
   readonly counters = makeCounters();
-  readonly channels: Channels<Reader>;
+  readonly channels: Channels;
   lastId = 0;
 
   constructor(
@@ -36,31 +39,33 @@ class Names {
     bounds: Partial<ChannelsOptions> = {},
     floor = 0,
   ) {
-    this.channels = new Channels<Reader>(
-      this.counters,
-      { replay, replayTotalBytes, ...bounds },
-      floor,
-    );
+    this.channels = new Channels(this.counters, { replay, replayTotalBytes, ...bounds }, floor);
     this.lastId = floor;
   }
 
-  place(name: string): Channel<Reader> {
+  place(name: string): Channel<Group> {
     const channel = this.channels.place(name);
     if (channel === undefined) throw new Error(`no place for ${name}`);
     return channel;
   }
 
   publish(name: string, bytes = 10): void {
-    const channel = this.place(name);
-    const event = {
+    this.enter(this.place(name), name, bytes);
+  }
+
+  /** An event of that name enters the channel, or is lost without one. */
+  enter(channel: Channel<Group> | undefined, name: string, bytes = 10): void {
+    this.channels.enter(channel, {
       id: ++this.lastId,
       channel: name,
       type: undefined,
       data: Buffer.alloc(bytes, 'x'),
       json: false,
-    };
-    this.counters.events_evicted_total += channel.enter(event);
-    this.channels.entered(channel);
+    });
+  }
+
+  delete(channel: Channel<Group>): void {
+    this.channels.enter(channel, { id: ++this.lastId, channel: channel.name, isDeletion: true });
   }
 
   /** A line, as far as it matters here. False when there is no place for it. */
@@ -71,7 +76,7 @@ class Names {
   }
 
   leave(name: string): void {
-    const channel = this.channels.get(name) as Channel<Reader>;
+    const channel = this.channels.get(name) as Channel<Group>;
     channel.lineCount--;
     this.channels.released(channel);
   }
@@ -93,8 +98,16 @@ class Names {
   }
 }
 
-function bytesOf(channel: Channel<Reader>): number {
-  return channel.recordBytes + channel.frameBytes;
+function recordBytesOf({ rings }: Channel<Group>): number {
+  return rings?.recordBytes ?? 0;
+}
+
+function frameBytesOf({ rings }: Channel<Group>): number {
+  return rings?.frameBytes ?? 0;
+}
+
+function bytesOf(channel: Channel<Group>): number {
+  return recordBytesOf(channel) + frameBytesOf(channel);
 }
 
 describe('rings', () => {
@@ -126,7 +139,9 @@ describe('rings', () => {
     names.place('b').addGroup(readerUpTo(0));
     expect(names.channels.ringCount).toBe(4);
     const isHeld = (): string =>
-      ['a', 'b', 'c', 'd', 'e', 'f'].filter((name) => names.place(name).hasRing).join('');
+      ['a', 'b', 'c', 'd', 'e', 'f']
+        .filter((name) => names.place(name).rings !== undefined)
+        .join('');
     names.publish('e', 5000);
     expect(isHeld()).toBe('abde');
     names.publish('f', 5000);
@@ -186,22 +201,22 @@ describe('rings', () => {
           const { channels } = names;
           const all = NAMES.map((one) => names.place(one));
           /** Least recently published first. */
-          let order: Channel<Reader>[] = [];
+          let order: Channel<Group>[] = [];
           /**
            * May have been passed over while they were needed: these come before all others, in the
            * order in which they were given free.
            */
-          const wereRead = new Set<Channel<Reader>>();
+          const wereRead = new Set<Channel<Group>>();
           for (const one of steps) {
             if ('publish' in one) {
               const channel = names.place(one.publish);
               const before = order.filter((other) => other !== channel && other.isSwept);
               names.publish(one.publish, one.bytes);
               order = [...order.filter((other) => other !== channel), channel];
-              const isKept = before.map((other) => other.hasRing);
+              const isKept = before.map((other) => other.rings !== undefined);
               const kept = before
                 .filter((other) => !wereRead.has(other))
-                .map((other) => other.hasRing);
+                .map((other) => other.rings !== undefined);
               assert.deepEqual(
                 kept,
                 kept.toSorted((x, y) => Number(x) - Number(y)),
@@ -221,7 +236,7 @@ describe('rings', () => {
               if (group !== undefined) channel.removeGroup(group);
               channels.recount(channel);
             }
-            order = order.filter((channel) => channel.hasRing);
+            order = order.filter((channel) => channel.rings !== undefined);
             assert.equal(channels.ringCount, order.length);
             assert.equal(
               channels.ringBytes,
@@ -245,7 +260,7 @@ describe('rings that were passed over', () => {
       names.place(name).addGroup(readerUpTo(0));
     }
     const held = (): string =>
-      ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).hasRing).join('');
+      ['a', 'b', 'c', 'd', 'e'].filter((name) => names.place(name).rings !== undefined).join('');
     names.publish('d');
     expect(held(), 'all are needed').toBe('abcd');
     for (const name of ['c', 'b']) names.sweep(name);
@@ -260,13 +275,12 @@ describe('rings that were passed over', () => {
   test('cost no walk for each publish', () => {
     const names = new Names(ROOMY, 100);
     let looks = 0;
-    const unswept = {
-      ...readerUpTo(0),
-      get sweptThrough() {
+    const unswept = Object.defineProperty(readerUpTo(0), 'sweptThrough', {
+      get() {
         looks++;
         return 0;
       },
-    };
+    });
     for (let i = 0; i < 100; i++) {
       names.publish(`c${i}`);
       names.place(`c${i}`).addGroup(unswept);
@@ -295,7 +309,7 @@ describe('frames', () => {
     expect(names.channels.ringCount).toBe(10);
     expect(names.channels.frameBytes).toBeLessThanOrEqual(100_000);
     expect(names.counters.frames_dropped_total).toBeGreaterThan(0);
-    const framed = Array.from({ length: 10 }, (_, i) => names.place(`c${i}`).frameBytes > 0);
+    const framed = Array.from({ length: 10 }, (_, i) => frameBytesOf(names.place(`c${i}`)) > 0);
     expect(framed, 'the last ones read have theirs').toEqual(
       framed.toSorted((x, y) => Number(x) - Number(y)),
     );
@@ -315,7 +329,7 @@ describe('frames', () => {
       names.publish(name, 5000);
     }
     const framed = (): string =>
-      ['a', 'b', 'c', 'd'].filter((name) => names.place(name).frameBytes > 0).join('');
+      ['a', 'b', 'c', 'd'].filter((name) => frameBytesOf(names.place(name)) > 0).join('');
     expect(framed()).toBe('ac');
     names.sweep('a');
     read(names, 'd', SSE);
@@ -325,8 +339,8 @@ describe('frames', () => {
       bytesOf(names.place('c')) +
         bytesOf(names.place('d')) -
         names.channels.recordBytes +
-        names.place('b').recordBytes +
-        names.place('a').recordBytes,
+        recordBytesOf(names.place('b')) +
+        recordBytesOf(names.place('a')),
     );
   });
 });
@@ -365,7 +379,7 @@ describe('a channel', () => {
     names.publish('a');
     names.channels.dropRing(names.place('a'));
     names.join('b');
-    names.channels.delete(names.place('b'));
+    names.delete(names.place('b'));
     names.leave('b');
     for (const name of ['a', 'b']) names.channels.released(names.place(name));
     expect([names.channels.count, names.place('b').isDeleted]).toEqual([2, true]);
@@ -376,7 +390,8 @@ describe('a channel', () => {
     names.publish('a');
     names.publish('b');
     expect(['a', 'b', 'c'].map((name) => names.lost(name))).toEqual([78, 77, 77]);
-    names.channels.lost('c', 90);
+    names.lastId = 89;
+    names.enter(undefined, 'c');
     expect(names.lost('c')).toBe(90);
     names.publish('a');
     expect(names.lost('a'), 'the row that is made again knows it').toBe(78);
@@ -417,19 +432,12 @@ describe('names that only lines hold', () => {
     names.publish('a');
     names.join('a');
     for (const name of ['x', 'y']) names.join(name);
-    const [x, y] = ['x', 'y'].map((name) => names.channels.get(name) as Channel<Reader>) as [
-      Channel<Reader>,
-      Channel<Reader>,
+    const [x, y] = ['x', 'y'].map((name) => names.channels.get(name) as Channel<Group>) as [
+      Channel<Group>,
+      Channel<Group>,
     ];
-    x.enter({
-      id: ++names.lastId,
-      channel: 'x',
-      type: undefined,
-      data: Buffer.from('x'),
-      json: false,
-    });
-    names.channels.entered(x);
-    names.channels.delete(y);
+    names.enter(x, 'x');
+    names.delete(y);
     expect([names.channels.count, names.channels.ofReadersCount, x.length, y.isDeleted]).toEqual([
       3,
       0,
@@ -626,7 +634,7 @@ describe('when no more channels may be', () => {
               } else {
                 // The hub makes place first, as for an event.
                 overshoot += Number(known.isOfReaders);
-                channels.delete(known);
+                names.delete(known);
               }
               dropped.set(one, events.get(one)!.at(-1) ?? 0);
             }
@@ -635,7 +643,7 @@ describe('when no more channels may be', () => {
             for (const other of NAMES) {
               const channel = channels.get(other);
               if (channel !== undefined && !channel.isOfReaders) published++;
-              if (channel?.hasRing === true) rings++;
+              if (channel?.rings !== undefined) rings++;
               assert.ok(
                 channel !== undefined || lines.get(other) === 0,
                 'no channel with lines is forgotten',

@@ -1,6 +1,6 @@
 /**
- * DELETE of a channel over the wire: its history is gone, lines on it alone end, others stay and
- * lose nothing.
+ * DELETE of a channel over the wire: its history is gone, lines on this channel only end, others
+ * stay and lose nothing.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -288,7 +288,7 @@ describe('lines on the channel alone', () => {
     const sockets = await Promise.all(Array.from({ length: 5 }, () => openWebSocket(server, '/c')));
     const client = await HttpClient.open(server.port);
     onTestFinished(() => client.close());
-    // More than a turn of the loop lets into a ring, and a deletion right behind.
+    // More events than enter a ring in one turn of the loop, and then a deletion.
     const { last } = await server.publishBatch('c', numbered(5000, 200));
     expect((await client.request('DELETE', '/c', { headers: server.opsHeaders })).status).toBe(200);
     await Promise.all([

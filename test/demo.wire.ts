@@ -238,7 +238,7 @@ test('without --open-publish the refusal is shown in words, and a publish key he
   expect(await page.locator('#key').isVisible()).toBe(false);
   expect(await publish(page, 'let me')).toBe('401 Unauthorized');
   expect(await textOf(page, '.words')).toMatch(
-    /^Refused: publishing takes the header Authorization: Bearer/,
+    /^Refused: publishing needs the header Authorization: Bearer/,
   );
   await page.locator('#key').fill('sesame');
   expect(await publish(page, 'let me')).toBe('200 {"id":1,"subscribers":5}');

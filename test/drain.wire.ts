@@ -1,6 +1,6 @@
 /**
- * The end of a server's life: last words on every line, ready says no, nothing new is taken, exit
- * 0.
+ * The end of a server's life: an end event on every line, /-/ready answers 503, nothing new is
+ * accepted, exit 0.
  */
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -93,8 +93,8 @@ test('while draining, ready is 503, new work is told to come back, and no new co
     socket.once('connect', () => resolve('connected'));
   });
   expect(refused).toBe('ECONNREFUSED');
-  // A second signal does not wait for the stalled line. The other one: npm and terminals may send
-  // the same one twice.
+  // A second signal does not wait for the stalled line. It is the other signal, because npm and
+  // terminals may send the same one twice.
   server.signal('SIGINT');
   await server.exited(2_000);
 }, 15_000);

@@ -1,4 +1,4 @@
-/** Refusals are cheap to make, and whoever embeds the server still learns where it called. */
+/** Refusals are cheap to make, and the embedding program still gets the stack of its call. */
 import { expect, test } from 'vitest';
 import { asError, HoldlineError, withStack } from '../src/errors.js';
 import { createServer } from '../src/index.js';

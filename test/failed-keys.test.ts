@@ -1,4 +1,4 @@
-/** Wrong keys by address: how many are told 401, when it is 429, and what is remembered of whom. */
+/** Wrong keys by address: how many get 401, when it is 429, and which addresses are remembered. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeCounters, type Counters } from '../src/counters.js';
 import { FAILED_KEY_ADDRESSES_MAX, FAILED_KEYS_MAX, FAILED_KEYS_MS } from '../src/limits.js';
@@ -19,7 +19,7 @@ beforeEach(() => {
   );
 });
 
-/** So many wrong keys from there; how many of them were told more than 401. */
+/** Sends `count` wrong keys from an address; returns how many got more than a 401. */
 function fail(address: string, count: number): number {
   let refused = 0;
   for (let i = 0; i < count; i++)
@@ -59,6 +59,6 @@ test('wrong keys are logged once a second, with the number of those between', ()
   fail('10.0.0.2', 2);
   expect(said).toEqual([
     'a wrong key came from 10.0.0.1',
-    'a wrong key came from 10.0.0.2, and 499 more since this was said last',
+    'a wrong key came from 10.0.0.2, and 499 more since the last report',
   ]);
 });

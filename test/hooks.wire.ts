@@ -1,6 +1,6 @@
 /**
- * Hooks of an embedding program: whatever they throw, reject with or answer is a refusal, is
- * reported, and ends nothing.
+ * Hooks of an embedding program: whatever they throw, reject with or answer refuses the request, is
+ * reported, and ends neither line nor process.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { MUTE_AGE_MS, MUTE_CHECK_MS } from '../src/limits.js';
+import { MUTE_AGE_MS_MIN, MUTE_CHECK_MS } from '../src/limits.js';
 import { ControlLine, sharedControl } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type Flags, type TestServer } from './support/server.js';
@@ -20,7 +20,7 @@ import {
 const SSE = { Accept: 'text/event-stream' };
 
 /** A socket that has sent nothing for so long is certainly found; the kernel counts in jiffies. */
-const MUTE_MS = MUTE_AGE_MS + MUTE_CHECK_MS + 10;
+const MUTE_MS = MUTE_AGE_MS_MIN + MUTE_CHECK_MS + 10;
 
 /** What a refusal of this code adds to the counters. */
 async function refusals(

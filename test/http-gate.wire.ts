@@ -1,6 +1,6 @@
 /**
- * The gate of HTTP: what has no certain borders is refused and closed, and what is published is
- * answered. Each input once broke it.
+ * HTTP that might be read in two ways: a request whose end is not certain is refused and its
+ * connection closed, and every publish is answered. Each input once broke this.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
@@ -20,7 +20,7 @@ const HEAD = 'POST /c HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n';
 const CHUNKED = `${HEAD}Transfer-Encoding: chunked\r\n\r\n`;
 const KEY = { Authorization: 'Bearer k' };
 
-/** What became of bytes on a connection of their own. */
+/** The outcome of bytes on a connection of their own. */
 interface Outcome {
   /** Statuses of all answers. */
   readonly statuses: readonly number[];
@@ -38,8 +38,8 @@ function statusesOf(text: string): number[] {
 }
 
 /**
- * Sends each text as a segment of its own and waits for the server's close, or for an answer where
- * it stays open.
+ * Sends each text as a segment of its own and waits for the server's close, or for an answer if the
+ * connection stays open.
  */
 async function sent(
   segments: readonly string[],
@@ -128,7 +128,7 @@ describe('a chunked body is acted on and answered a turn after its last byte, an
       [`${CHUNKED}1\r\nx\r\n0\r\n\r\n`, `${HEAD}Content-Length: 1\r\n\r\ny`],
       once,
     ],
-    // Closed natively as a request that is none, before the turn is over: the client may send it
+    // Not a request, so it is closed natively before the turn is over: the client may send it
     // again.
     [
       'a trailer in the last segment',
@@ -293,7 +293,7 @@ describe('wrong keys', () => {
       ...Array.from({ length: 5 }, () => 429),
     ]);
     expect((await client.request('POST', '/c', { headers: KEY, body: 'x' })).status).toBe(200);
-    // No key at all is no guess.
+    // A request without a key is not a guess.
     expect((await client.request('POST', '/c', { body: 'x' })).status).toBe(401);
     const { counters } = await guessed().stats();
     expect(counters.failed_keys_total).toBe(15);

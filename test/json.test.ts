@@ -1,20 +1,13 @@
 /**
- * The scanner of clients' JSON, with JSON.parse as the oracle: what it takes, and which bytes it
+ * The scanner of clients' JSON, with JSON.parse as the oracle: what it accepts, and which bytes it
  * finds. SEED=n replays a run.
  */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { JSON_DEPTH_MAX } from '../src/limits.js';
-import {
-  isNumber,
-  isObject,
-  isString,
-  Members,
-  scanJson,
-  stringBytes,
-  stringOf,
-} from '../src/transports/json.js';
+import { isNumber, isObject, isString, Members, scanJson } from '../src/transports/json.js';
+import { stringBytes, stringOf } from '../src/transports/json-text.js';
 
 const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
 const runs = (numRuns: number): { seed: number; numRuns: number } => ({ seed, numRuns });

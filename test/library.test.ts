@@ -1,4 +1,4 @@
-/** The library: the README's example as it stands there, and what the hooks and schemas promise. */
+/** The library: the README's example as it is, and what hooks and schemas promise. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';

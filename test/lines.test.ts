@@ -9,11 +9,12 @@ import {
   HEALTHY,
   IN_GRACE,
   LATE_IN_GRACE,
-  Lines,
   LineTable,
   NO_GRACE,
   STALLED,
-} from '../src/core/lines.js';
+  TABLE_ROW_BYTES,
+} from '../src/core/line-table.js';
+import { HANDLE_BYTES, Lines } from '../src/core/lines.js';
 
 interface Socket {
   readonly name: number;
@@ -240,6 +241,14 @@ test('ten thousand lines that open and close in every order leave the table as s
     expect(lines.groupOf(handle, socket)).toBe(group);
     expect(group.table.cursors[lines.rowOf(handle)]).toBe(socket.name);
   }
+});
+
+test('the typed arrays take as many bytes a line as is exported', () => {
+  const lines = new Lines<Socket, Group>();
+  const group: Group = { table: new LineTable<Socket>() };
+  for (let name = 0; name < 4096; name++) lines.add(group, { name }, 0, 0, 0, 0);
+  expect(group.table.memoryBytes).toBe(4096 * TABLE_ROW_BYTES);
+  expect(lines.memoryBytes).toBe(4096 * HANDLE_BYTES);
 });
 
 test('a row that is walked downwards is met once, whoever is removed on the way', () => {

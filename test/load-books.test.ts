@@ -5,7 +5,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { bottlenecksIn } from '../src/tools/load/run/bottlenecks.js';
-import { booksOf } from '../src/tools/load/books/books.js';
+import { booksOf, type Part } from '../src/tools/load/books/books.js';
 import {
   addPacked,
   createHistogram,
@@ -13,8 +13,8 @@ import {
   percentileMs,
   recordUs,
 } from '../src/tools/load/books/histogram.js';
-import { isToldLost, Ledger } from '../src/tools/load/books/ledger.js';
-import type { Part, Slice } from '../src/tools/load/processes/messages.js';
+import { isReportedLost, Ledger } from '../src/tools/load/books/ledger.js';
+import type { Slice } from '../src/tools/load/books/slicer.js';
 import { countIn, isIn, NO_MIX, roleOf, type Role } from '../src/tools/load/clients/mix.js';
 import { Published } from '../src/tools/load/books/published.js';
 import { Seconds } from '../src/tools/load/books/seconds.js';
@@ -84,8 +84,33 @@ describe('a ledger', () => {
     expect(ledger.lostInGaps(0, [{ after: null, before: null }], published)).toBe(20);
   });
 
+  it('reports the latencies of its window, and from the answer to each delivery', () => {
+    const ledger = new Ledger(2, 4, { fromUs: 1000, untilUs: 3000 });
+    for (const row of [0, 1])
+      for (const sequence of [0, 1, 2])
+        ledger.deliver(row, 100 + sequence, sequence, 1000 * sequence, 1000 * sequence + 500 + row);
+    expect([ledger.latencyUs.totalCount, ledger.latencyUs.maxValue]).toEqual([4, 501]);
+    // The second answer came behind the event, the last before the window.
+    const histogram = ledger.acceptToDeliverUs(new Float64Array([900, 1400, 2600, 0]));
+    expect([histogram.totalCount, histogram.minNonZeroValue, histogram.maxValue]).toEqual([
+      4, 1, 101,
+    ]);
+  });
+
+  it('tells what is late from what is lost, and finds events under another id', () => {
+    const ledger = new Ledger(2, 4, { fromUs: 0, untilUs: 1 });
+    const published = new Published(4, true);
+    for (let sequence = 0; sequence < 4; sequence++) published.add(sequence, 100 + sequence);
+    for (const sequence of [0, 2]) ledger.deliver(0, 100 + sequence, sequence, 0, 0);
+    expect([ledger.underWayTo(0, published), ledger.underWayTo(1, published)]).toEqual([1, 4]);
+    expect(ledger.idMismatches(published.ids)).toBe(0);
+    ledger.deliver(1, 105, 2, 0, 0);
+    ledger.deliver(1, 107, 3, 0, 0);
+    expect(ledger.idMismatches(published.ids)).toBe(2);
+  });
+
   it('knows no gap for an event without an id', () => {
-    expect(isToldLost([{ after: null, before: null }], Number.NaN)).toBe(false);
+    expect(isReportedLost([{ after: null, before: null }], Number.NaN)).toBe(false);
   });
 });
 
@@ -147,12 +172,19 @@ const PART: Part = {
     doublers: 2,
     disordered: 1,
     mostLost: 1,
+    underWay: 2,
+    idMismatches: 1,
+    wireBytes: 100,
+    deliveringShare: 0.5,
+    leastDelivered: 8,
+    leastWireBytes: 40,
   },
   counted: { clients: 3, delivered: 25, gapLost: 2, losers: 1, mostLost: 3, unplaced: 1 },
   gaps: 5,
   slow: { clients: 1, delivered: 7, gaps: 2, cutOff: 1 },
   stalled: { clients: 4, cutOff: 3 },
   packedUs: packHistogram(createHistogram()),
+  packedAcceptToDeliverUs: packHistogram(createHistogram()),
   herd: { clients: 5, back: 4, backAtUs: 10, caughtUpAtUs: 30 },
   lagMs: { p99: 1, max: 2 },
   cutOff: [
@@ -163,18 +195,19 @@ const PART: Part = {
 
 describe('the books of a round', () => {
   it('are the sum of the parts, and what is missing is lost', () => {
-    const { latencyUs, ...books } = booksOf(
+    const { latencyUs, acceptToDeliverUs, ...books } = booksOf(
       [
         PART,
         {
           ...PART,
           herd: { clients: 3, back: 3, backAtUs: 20, caughtUpAtUs: 20 },
+          packedAcceptToDeliverUs: undefined,
           cutOff: [['gone', 5]],
         },
       ],
       10,
     );
-    expect(latencyUs.totalCount).toBe(0);
+    expect([latencyUs.totalCount, acceptToDeliverUs.totalCount]).toEqual([0, 0]);
     expect(books).toEqual({
       published: 10,
       expected: 100,
@@ -185,6 +218,11 @@ describe('the books of a round', () => {
       outOfOrder: 8,
       gaps: 10,
       checkedClients: 4,
+      checkedDelivered: 36,
+      underWay: 4,
+      idMismatches: 2,
+      countedLosers: 2,
+      deliveringShare: 0.5,
       countedClients: 6,
       unplacedClients: 2,
       losers: 4,
@@ -290,12 +328,9 @@ describe('the client was what was measured', () => {
     [{ clientBusyShare: 0.93 }, [/^a client process used 93 % of a core/]],
     [{ publisherBusyShare: 0.95 }, [/^the process that publishes used 95 % of a core/]],
     [{ leftLateP99Ms: 30 }, [/^1 % of the events left 30\.0 ms late or more/]],
-    [{ readLateP99Ms: 30 }, [/^1 % of the time the clients were 30\.0 ms late or more/]],
+    [{ readLateP99Ms: 30 }, [/^1 % of the time clients read what had come 30\.0 ms late or more/]],
     [{ herdLeftShare: 0.4 }, []],
-    [
-      { herdLeftShare: 0.6 },
-      [/^of the time until the herd was back its clients took 60 % to leave/],
-    ],
+    [{ herdLeftShare: 0.6 }, [/^the herd took 60 % of the time until it was back to leave/]],
     // Where latencies are long, what is late by a little is none of them.
     [{ leftLateP99Ms: 30, readLateP99Ms: 30, latencyP99Ms: 1000 }, []],
     // Where nothing took long, nothing was late.

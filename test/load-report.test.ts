@@ -202,18 +202,18 @@ describe('the verdict', () => {
     [
       { clientLimited: true },
       'warning',
-      /once and in order, .* But this client was the bottleneck: the server may do better\.$/,
+      /once and in order, .* But this client was the bottleneck: the server may be able to do more\.$/,
     ],
-    [{ flawless: false, published: 0 }, 'bad', 'The server took no event.'],
+    [{ flawless: false, published: 0 }, 'bad', 'The server accepted no event.'],
     [
       { flawless: false, lost: 3, gapLost: 20, doubled: 1, outOfOrder: 2 },
       'bad',
-      'Of 100,000 deliveries 3 were lost (0.003 %), 20 were lost and the server said so, 1 came twice, 2 came out of order.',
+      'Of 100,000 deliveries 3 were lost (0.003 %), 20 were lost, as the server reported, 1 came twice, 2 came out of order.',
     ],
     [
       { flawless: false },
       'bad',
-      'The server went before the end; until then every event came once and in order.',
+      'The server was gone before the end; until then every event came once and in order.',
     ],
   ] as const)('for %j is %s', (parts, tone, text) => {
     const verdict = verdictOf(parts);
@@ -278,7 +278,7 @@ describe('the page', () => {
       /slow: they read 8 KiB\/s<\/th>\s*<td class="right ">50<\/td>\s*<td class="right ">0<\/td>\s*<td class="right ">1,234/,
     );
     expect(text).toMatch(
-      /2 % of the clients that read normally .* as did the herd: 31 times in all, 1 further tries/,
+      /2 % of the clients that read normally .* so did the herd: 31 times in all, 1 further tries/,
     );
     expect(text).toMatch(
       /<p class="note bad">After 5 s all 940 clients .* again in 1.5 s, and had what it was owed not by the end/,
@@ -340,7 +340,7 @@ describe('the table', () => {
     const plain = tableOf(reportWith({ clientProcesses: [], server: null }));
     expect(plain).toMatch(/sse, 1,000 clients, 10 events\/s of 256 B/);
     expect(plain).toMatch(/latency p99\.9 +│ +33 ms/);
-    expect(plain).not.toMatch(/herd|stalled|slow|server|told so|checked/);
+    expect(plain).not.toMatch(/herd|stalled|slow|server|reported by|checked/);
     const full = tableOf(
       reportWith({
         checkedClients: 10,
@@ -361,12 +361,12 @@ describe('the table', () => {
     );
     for (const row of [
       'clients checked for every event +│ +10 ',
-      'lost, and told so +│ +4 ',
+      'lost, reported by the server +│ +4 ',
       'herd of 940, all back in +│ +1.5 s ',
-      'herd, with all they were owed +│ +not by the end ',
+      'herd, all back with everything they were owed +│ +not by the end ',
       'stalled clients, of which cut off +│ +10, 2 ',
       'slow clients, events and gaps +│ +1,234, 5 ',
-      'clients that came back, tries beyond +│ +31, 1 ',
+      'times clients came back, further tries +│ +31, 1 ',
       'server memory, before and at most +│ +52.5 MiB, 58.2 MiB ',
       'busiest client process, share of a core +│ +30 % ',
     ]) {

@@ -2,26 +2,24 @@
 
 import { describe, expect, it } from 'vitest';
 import {
-  EventReader,
-  formatOf,
-  lastIdIn,
   NDJSON,
   readObject,
   SSE,
   type EventShape,
   type EventSink,
 } from '../src/tools/load/clients/encoding.js';
+import { EventReader, formatOf, lastIdIn } from '../src/tools/load/clients/event-reader.js';
 import {
   dueUsOf,
   eventData,
   newRun,
-  nowUs,
   sequenceOf,
   stampEvent,
 } from '../src/tools/load/clients/event.js';
+import { nowUs } from '../src/tools/load/books/clock.js';
 import { AnswerReader, type Head } from '../src/tools/load/clients/http.js';
 import { loadHelp, mixOf, parseLoadOptions } from '../src/tools/load/options.js';
-import { FrameReader } from '../src/tools/load/clients/websocket-client.js';
+import { ServerFrameReader } from '../src/tools/load/clients/websocket-client.js';
 import { Random } from './support/random.js';
 
 const SEED = 20_261_122;
@@ -216,13 +214,13 @@ describe('options', () => {
   it('refuse more connections than the file limit carries, and more than the books can hold', () => {
     expect(parse(['--connections', '936'], {}, 1000).values.connections).toBe(936);
     expect(() => parse(['--connections', '937'], {}, 1000)).toThrow(
-      /^--connections: 937 is more than the file limit of 1000 a process carries, which is 936: /,
+      /^--connections: 937 is more than 936, the most that the file limit of 1000 per process allows: /,
     );
     expect(parse(['--connections', '1872', '--processes', '2'], {}, 1000).values.connections).toBe(
       1872,
     );
     expect(() => parse(['--connections', '1873', '--processes', '2'], {}, 1000)).toThrow(
-      /which is 1872: /,
+      / is more than 1872, /,
     );
     const many = ['--connections', '15000', '--rate', '100000', '--duration', '10s'];
     expect(() => parse(many)).toThrow(/with 1000000 events .* the book/);
@@ -331,6 +329,7 @@ function teller(): { told: unknown[]; sink: EventSink } {
         told.push([Number.isNaN(id) ? 'no number' : id, sequence, dueUs]),
       gap: (after, before) => told.push({ after, before }),
       ended: (code) => told.push(code),
+      heartbeat: () => told.push('heartbeat'),
       position: (id) => told.push(`at ${id}`),
     },
   };
@@ -358,8 +357,11 @@ const STREAMS = {
     ],
     told: [
       'at 6',
+      'heartbeat',
       [7, 0, 10],
       [8, 1, 20],
+      'heartbeat',
+      'heartbeat',
       'at 13',
       { after: 4, before: 118 },
       { after: null, before: 118 },
@@ -388,6 +390,7 @@ const STREAMS = {
       `id: 9\r\ndata: ${dataOf(3, 40)}\r\n\r\n`,
     ],
     told: [
+      'heartbeat',
       ['no number', 0, 10],
       'at 7-a',
       ['no number', 1, 20],
@@ -414,8 +417,10 @@ const STREAMS = {
       '{"end":{"code":"draining","reconnect":true}}\n',
     ],
     told: [
+      'heartbeat',
       [7, 0, 10],
       [8, 1, 20],
+      'heartbeat',
       { after: 4, before: 118 },
       [20, 2, 30],
       [1_790_000_000_000_000, 3, 40],
@@ -449,7 +454,7 @@ describe.each(Object.entries(STREAMS))(
     it.each(refused)('refuses %j', (text) => {
       const bytes = Buffer.from(text);
       expect(() => new EventReader(format, teller().sink).feed(bytes, 0, bytes.length)).toThrow(
-        /^(?:no line of an event stream|no event|a damaged event|.*JSON)/,
+        /^(?:not a field of an event stream|not an event|a damaged event|.*JSON)/,
       );
     });
 
@@ -545,7 +550,7 @@ describe('a reader of answers', () => {
   });
 
   it.each([
-    ['no HTTP', 'SSH-2.0-x\r\n\r\n', /^this is no HTTP\/1\.1: "SSH-2\.0-x"/],
+    ['no HTTP', 'SSH-2.0-x\r\n\r\n', /^this is not HTTP\/1\.1: "SSH-2\.0-x"/],
     [
       'a head without end',
       `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(17_000)}`,
@@ -596,7 +601,7 @@ describe('a reader of WebSocket frames', () => {
   function readFrames(bytes: Buffer, cuts: readonly number[]): unknown[] {
     const told: unknown[] = [];
     let text = '';
-    const reader = new FrameReader({
+    const reader = new ServerFrameReader({
       text: (piece, start, end) => (text += piece.toString('latin1', start, end)),
       textEnd: () => {
         told.push(text);

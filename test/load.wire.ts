@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
-import type { Report } from '../src/tools/load/report/report.js';
+import type { LoadReport } from '../src/tools/load/report/report.js';
 import { fakes, load, startLoad, words, type Ended } from './support/load.js';
 import { serverForTest, sharedServer } from './support/server.js';
 
@@ -176,7 +176,7 @@ describe('a run', () => {
     await server.statsUntil('some events', ({ head }) => head > 5);
     child.kill('SIGINT');
     const { status, stdout, stderr } = await ended;
-    const report = JSON.parse(stdout) as Report;
+    const report = JSON.parse(stdout) as LoadReport;
     expect({ status, report }).toMatchObject({ status: 0, report: FLAWLESS });
     expect(report.published).toBeGreaterThan(5);
     expect(report.durationSeconds).toBeLessThan(60);
@@ -194,7 +194,7 @@ describe('a server that dies in the middle', () => {
     server.kill();
     const { status, stdout, stderr } = await ended;
     expect(status).toBe(1);
-    expect((JSON.parse(stdout) as Report).delivered).toBeGreaterThan(20);
+    expect((JSON.parse(stdout) as LoadReport).delivered).toBeGreaterThan(20);
     expect(stderr).toMatch(/^holdline: publishing ended early: cannot connect to publish: /m);
     expect(stderr).toMatch(/^holdline: 5 clients were cut off, and lost what came after: /m);
   });
@@ -209,7 +209,7 @@ describe('a run that cannot be', () => {
     const { status, stdout, stderr } = await failed(words(`--url ${server.url}/c --connections 3`));
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(
-      /^holdline: it may not publish \(401 HOLDLINE_UNAUTHORIZED: .*\): give the server's key with --publish-key, or start the server with --open-publish\n$/,
+      /^holdline: publishing is not allowed \(401 HOLDLINE_UNAUTHORIZED: .*\): give the server's key with --publish-key, or start the server with --open-publish\n$/,
     );
   });
 
@@ -235,7 +235,7 @@ describe('a run that cannot be', () => {
   it.each([
     [
       'sse',
-      /could subscribe, the next could not: refused for now, by a stream without a position that ended at once: the server is full/,
+      /could subscribe, the next could not: refused for now: the stream has no position and ended at once; the server is full/,
     ],
     ['ndjson', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
     ['ws', /could subscribe, the next could not: refused: 503 HOLDLINE_LINES_FULL: /],
@@ -423,7 +423,7 @@ describe.concurrent('a server that errs', () => {
       report: { published: 0, expected: 0, latencyMs: { p50: null, max: null } },
     });
     expect(stderr).toContain(
-      'holdline: the server took no event\nholdline: 20 events were refused: 429\n',
+      'holdline: the server accepted no event\nholdline: 20 events were refused: 429\n',
     );
   });
 

@@ -1,6 +1,6 @@
 /**
- * WebSockets on sockets that are made up: rights before reading, publishes in turn, bounds, and the
- * account of what is unread.
+ * WebSockets on fake sockets: rights are checked before a message is read, publishes keep their
+ * order, bounds hold, and what is unread is counted.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -50,7 +50,7 @@ class FakeSocket {
   }
 }
 
-/** What is submitted is answered when the test says so. */
+/** What is submitted is answered when the test settles it. */
 function setUp(mayPublish?: RightToPublish) {
   const counters = makeCounters();
   const held = makeHeldBytes();
@@ -118,7 +118,7 @@ function setUp(mayPublish?: RightToPublish) {
     key: '',
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
-    session: { mayPublish },
+    mayPublish,
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;
@@ -192,7 +192,7 @@ describe('rights', () => {
       key: '',
       headers: [],
       context: { readers: 'r' },
-      session: { mayPublish: undefined },
+      mayPublish: undefined,
     };
     expect(() => messages.open({} as HttpResponse, request as never)).toThrow(/without a context/);
   });

@@ -1,6 +1,5 @@
 /**
- * The NDJSON stream as it stands on the wire: head, first byte, events, replay, gaps, heartbeats,
- * end.
+ * The NDJSON stream on the wire: head, first byte, events, replay, gaps, heartbeats, end.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine, stalledLine, type LineOptions } from './support/line.js';

@@ -1,4 +1,4 @@
-/** One URL, and how you ask picks the transport: Upgrade, then Accept, then the query, then SSE. */
+/** The transport at one URL: by Upgrade, else by Accept, else by the query, else SSE. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedServer } from './support/server.js';
 import { RawConnection, requestBytes, ResponseReader, type ResponseHead } from './support/wire.js';
@@ -41,8 +41,8 @@ async function expectTransport(
   headers: Readonly<Record<string, string>>,
   transport: keyof typeof TRANSPORTS,
 ): Promise<void> {
-  // A poll without a position would wait: with one event held, `since=0` in the header answers at
-  // once and says nothing about the way.
+  // A poll without a position would wait. With an event held, the position in the header gives an
+  // answer at once, and does not affect the transport.
   const server = shared();
   if (!server.published.has('c')) await server.publish('c', 'x');
   const head = await headOf(path, { 'Last-Event-ID': '0', ...headers });

@@ -5,7 +5,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
-import { ROW_BYTES } from '../src/core/lines.js';
+import { TABLE_ROW_BYTES } from '../src/core/line-table.js';
+import { HANDLE_BYTES } from '../src/core/lines.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
 import { KEPT_LINE_BYTES } from '../src/ops/memory/line-cost.js';
 import type { MemoryReport } from '../src/ops/memory/report.js';
@@ -135,11 +136,12 @@ describe('/-/memory', () => {
     expect(sum).toBeCloseTo(after.rssBytes, 0);
     expect(after.rssBytes).toBeGreaterThan(before.rssBytes + 48 * MiB);
     expect(after.lines).toBe(held.length);
-    // The two references of a row are on V8's heap; arrays may be twice as long as needed.
-    const tableBytes = ROW_BYTES - 2 * 8;
-    const grownBytes = classes.tables.bytes - before.classes.tables.bytes;
-    expect(grownBytes).toBeGreaterThanOrEqual(2_000 * tableBytes);
-    expect(grownBytes).toBeLessThan(4_100 * tableBytes);
+    // Of typed arrays that may be twice as long.
+    const lineBytes = TABLE_ROW_BYTES + HANDLE_BYTES;
+    expect(classes.tables.bytes - before.classes.tables.bytes).toBeGreaterThanOrEqual(
+      2_000 * lineBytes,
+    );
+    expect(classes.tables.bytes - before.classes.tables.bytes).toBeLessThan(4_100 * lineBytes);
     expect(classes.rings.heldBytes).toBeGreaterThan(48 * MiB);
     expect(classes.rings.heldBytes).toBeLessThan(50 * MiB);
     expect(classes.rings.bytes).toBeGreaterThan(48 * MiB);

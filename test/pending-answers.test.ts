@@ -1,5 +1,5 @@
 /**
- * Answers that wait for their sockets: what they are counted for, and which one goes when they are
+ * Answers that wait for their sockets: how they are counted, and which one is given up when they are
  * too many.
  */
 import { expect, test } from 'vitest';

@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Channel } from '../src/core/channel.js';
+import { Channel, type ChannelSettings } from '../src/core/channel.js';
+import type { Replay } from '../src/core/channel-rings.js';
 import { ChannelSet } from '../src/core/channel-set.js';
 import type { LoggedEvent } from '../src/core/event.js';
+import { LossClock } from '../src/core/loss-clock.js';
 import { PollAnswers, type OwedGap } from '../src/core/poll.js';
 import { LIVE, type Position } from '../src/core/position.js';
 import { POLL_BODY_BYTES_MAX, SWEEP_WORK_BYTES_MAX } from '../src/limits.js';
@@ -17,16 +19,16 @@ import type { FakePoll } from './support/fake-poll.js';
 const after = (id: number): Position => ({ kind: 'after', id });
 const OLDEST = after(0);
 
+const settingsOf = (replay: Replay): ChannelSettings => ({
+  replay,
+  sweepWorkBytes: SWEEP_WORK_BYTES_MAX,
+  lossClock: new LossClock(),
+});
+
 /** Channels of a set, and what they hold, kept naively. */
 class Held {
   readonly channels = ['a', 'b'].map(
-    (name) =>
-      new Channel<never>(
-        name,
-        { events: 6, bytes: 4 * POLL_BODY_BYTES_MAX },
-        SWEEP_WORK_BYTES_MAX,
-        0,
-      ),
+    (name) => new Channel(name, settingsOf({ events: 6, bytes: 4 * POLL_BODY_BYTES_MAX }), 0),
   );
   readonly #events: LoggedEvent[] = [];
   #lastId = 0;
@@ -191,12 +193,7 @@ describe('an answer', () => {
 
   test(`holds up to ${POLL_BODY_BYTES_MAX} bytes, brackets and commas among them, and one event however large it is`, () => {
     const sizeOf = (bodies: readonly number[]): number[] => {
-      const channel = new Channel<never>(
-        'a',
-        { events: 10, bytes: 2 ** 30 },
-        SWEEP_WORK_BYTES_MAX,
-        0,
-      );
+      const channel = new Channel('a', settingsOf({ events: 10, bytes: 2 ** 30 }), 0);
       for (const [i, bytes] of bodies.entries()) {
         const data = Buffer.from('x'.repeat(bytes - '{"id":1,"channel":"a","data":""}'.length));
         channel.enter({ id: i + 1, channel: 'a', type: undefined, data, json: false });

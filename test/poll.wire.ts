@@ -1,6 +1,5 @@
 /**
- * Polls, long and short, as they stand on the wire: answers, positions, gaps, waiting, deadlines,
- * limits.
+ * Polls, long and short, on the wire: answers, positions, gaps, waiting, deadlines, limits.
  */
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
@@ -36,13 +35,13 @@ async function withEvents(channel: string, count: number, flags: Flags = {}): Pr
 }
 
 /**
- * A server that has let go of events: 2000 were published on `c`, and those from `oldest` on are
+ * A server that has evicted events: 2000 were published on `c`, and those from `oldest` on are
  * held.
  */
 async function withEvicted(): Promise<{ server: TestServer; oldest: number }> {
   const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-  // In-flight window beside what is kept may hold more than 5: publish far more than both, and ask
-  // the server what is left.
+  // The in-flight window may hold more than the replay's 5: publish far more than both, and ask the
+  // server what is left.
   for (let round = 0; round < 20; round++) {
     await server.publishBatch(
       'c',
@@ -323,7 +322,7 @@ describe('wait and limit', () => {
 
   test('commas and brackets count, too', async () => {
     const server = await serverForTest({ 'replay-bytes': '16MiB' });
-    // 1000 objects of 1 MiB in all, but for what stands between them.
+    // 1000 objects of 1 MiB together, without what is between them.
     const objectBytes = Math.floor(MIB / 1000);
     const around = '{"id":1,"channel":"c","data":""}'.length;
     for (let size = objectBytes - around - 2, id = 1; id <= 1000; id += 250) {

@@ -7,7 +7,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import process from 'node:process';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { nowUs } from '../src/tools/load/clients/event.js';
+import { nowUs } from '../src/tools/load/books/clock.js';
 import { ProcessMeter, type ServerSample } from '../src/tools/load/processes/process-meter.js';
 import { sharedServer } from './support/server.js';
 import { DEADLINE_MS } from './support/wire.js';

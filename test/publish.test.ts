@@ -1,16 +1,25 @@
 /**
- * How a publish's body is read: the bytes of `data` are found as they stand. The same over the wire
- * is in publish.wire.ts.
+ * How a publish's body is read: the bytes of `data` are those that were sent. The same over the
+ * wire is in publish.wire.ts.
  */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
-import { bodyKindOf, bodyLimit, readEvents, receiptJson } from '../src/transports/publish.js';
+import {
+  bodyKindOf,
+  bodyLimit,
+  readEvents,
+  receiptJson,
+  type BodyFormat,
+} from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
 const code = (name: string): unknown => expect.objectContaining({ code: name });
 
-/** What is small is read at once. */
+const TEXT: BodyFormat = { channel: 'c', kind: 'text', type: undefined };
+const JSON_BODY: BodyFormat = { ...TEXT, kind: 'json' };
+
+/** Reads a body that is small enough to be read at once. */
 function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEvent[] {
   const events = readEvents(...parameters);
   assert.ok(!(events instanceof Promise));
@@ -20,12 +29,12 @@ function readNow(...parameters: Parameters<typeof readEvents>): readonly NewEven
 describe('a single event', () => {
   test('text and JSON are the body as it stands', () => {
     for (const body of ['', ' x\n', '{"a": 1.0}', '\uFEFF']) {
-      expect(readNow('c', 'text', 'note', Buffer.from(body), LIMIT)).toEqual([
+      expect(readNow({ ...TEXT, type: 'note' }, Buffer.from(body), LIMIT)).toEqual([
         { channel: 'c', type: 'note', data: Buffer.from(body), json: false },
       ]);
     }
     const json = ' {"a":\r\n 12345678901234567890 } ';
-    expect(readNow('c', 'json', undefined, Buffer.from(json), LIMIT)).toEqual([
+    expect(readNow(JSON_BODY, Buffer.from(json), LIMIT)).toEqual([
       { channel: 'c', type: undefined, data: Buffer.from(json), json: true },
     ]);
   });
@@ -33,7 +42,7 @@ describe('a single event', () => {
   test.each(['', '{', '1 2', "{'a':1}", '\uFEFF1', 'NaN', '[1,]', '"\n"'])(
     '%j is not JSON',
     (body) => {
-      expect(() => readEvents('c', 'json', undefined, Buffer.from(body), LIMIT)).toThrow(
+      expect(() => readEvents(JSON_BODY, Buffer.from(body), LIMIT)).toThrow(
         code('HOLDLINE_BAD_JSON'),
       );
     },
@@ -51,18 +60,16 @@ describe('a single event', () => {
         kind === 'text'
           ? Buffer.from(bytes)
           : Buffer.concat([Buffer.from('{"data":"'), Buffer.from(bytes), Buffer.from('"}')]);
-      expect(() => readEvents('c', kind, undefined, body, LIMIT)).toThrow(
-        code('HOLDLINE_NOT_UTF8'),
-      );
+      expect(() => readEvents({ ...TEXT, kind }, body, LIMIT)).toThrow(code('HOLDLINE_NOT_UTF8'));
     }
   });
 
   test('the limit is on the largest frame, not on the body', () => {
-    expect(() =>
-      readEvents('c', 'text', undefined, Buffer.from('\n'.repeat(9_500)), LIMIT),
-    ).toThrow(code('HOLDLINE_TOO_LARGE'));
-    expect(readNow('c', 'text', undefined, Buffer.from('\n'.repeat(9_300)), LIMIT).length).toBe(1);
-    expect(readNow('c', 'text', undefined, Buffer.from('x'.repeat(65_400)), LIMIT).length).toBe(1);
+    expect(() => readEvents(TEXT, Buffer.from('\n'.repeat(9_500)), LIMIT)).toThrow(
+      code('HOLDLINE_TOO_LARGE'),
+    );
+    expect(readNow(TEXT, Buffer.from('\n'.repeat(9_300)), LIMIT).length).toBe(1);
+    expect(readNow(TEXT, Buffer.from('x'.repeat(65_400)), LIMIT).length).toBe(1);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * Publishing over the wire: what is taken and how it is answered, what is refused and that nothing
- * of it reaches a line.
+ * Publishing over the wire: what is accepted and how it is answered, what is refused, and that no
+ * part of a refused publish reaches a line.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine, sharedControl } from './support/control.js';
@@ -20,8 +20,8 @@ async function serverAndControl(flags = {}): Promise<{ server: TestServer; contr
 }
 
 /**
- * Every refusal: status, code and its counter; and a control line on the same channel that has
- * noticed nothing.
+ * Checks a refusal: status, code and counter; a control line on the same channel notices
+ * nothing.
  */
 async function expectRefused(
   answers: () => Promise<Answer[]>,
@@ -281,7 +281,7 @@ describe('what is refused', () => {
       '%E2%80%A8',
       'a%7Fb',
     ].map((type) => [type, 'HOLDLINE_BAD_EVENT_TYPE']),
-    // What is no UTF-8 when it is decoded is a broken query, whatever it was meant to be.
+    // A value that does not decode to UTF-8 is a bad query, whatever was meant.
     ['%ED%A0%80', 'HOLDLINE_BAD_QUERY'],
     ['a%FFb', 'HOLDLINE_BAD_QUERY'],
   ] as [string, string][])('the event type "%s" is 400 %s', async (type, code) => {
@@ -427,23 +427,22 @@ test('a batch far larger than the ring reaches every line that keeps up without 
 });
 
 test('publishers past a full admission queue are told 503 and when to come back; what was accepted is delivered once, in order', async () => {
-  // Events come at the speed of memory here, so every reader stalls now and then; what is kept is
-  // enough to catch up without a gap.
+  // Events come at the speed of memory here, so every reader stalls now and then; the replay is
+  // large enough to catch up without a gap.
   const { server, control } = await serverAndControl({
     'replay-bytes': '512MiB',
     'replay-total': '1GiB',
     'replay-events': 1_000_000,
   });
-  // Readers enough that a lap over them takes longer than a batch takes to arrive: they are
-  // healthy, only many.
+  // Enough healthy readers that a sweep over them takes longer than a batch takes to arrive.
   const readers = await Promise.all(
     Array.from({ length: 20 }, () => SseLine.open(server.port, '/control', { keep: false })),
   );
   onTestFinished(() => readers.forEach((line) => line.close()));
   const line = `{"data":"${'x'.repeat(4000)}"}\n`;
   const body = Buffer.from(line.repeat(Math.floor((3.9 * MIB) / line.length)));
-  // One connection a publisher, all at once, again and again until one is refused: 32 MiB may wait,
-  // one batch is 3.9 MiB.
+  // One connection for each publisher, all at once, repeated until one is refused: 32 MiB may wait,
+  // and a batch is 3.9 MiB.
   const answers: Answer[] = [];
   const deadline = performance.now() + 20_000;
   while (!answers.some((answer) => answer.status !== 200)) {
@@ -463,7 +462,7 @@ test('publishers past a full admission queue are told 503 and when to come back;
   const stats = await server.stats();
   expect(stats.counters.refused['HOLDLINE_PUBLISH_BUSY']).toBe(refused);
   expect(stats.counters.publish_waited_total).toBeGreaterThan(0);
-  // Answers of batches cross on the wire; ids do not.
+  // Answers to batches may overtake each other; ids do not.
   server.published.get('control')!.sort((a, b) => a - b);
   await control.line.waitForId(stats.head, 20_000);
   await control.noticedNothing();

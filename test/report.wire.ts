@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { Report } from '../src/tools/load/report/report.js';
+import type { LoadReport } from '../src/tools/load/report/report.js';
 import { sharedServer } from './support/server.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
@@ -32,7 +32,7 @@ const PLOTS = [
 
 const shared = sharedServer();
 let browser: Browser;
-let report: Report;
+let report: LoadReport;
 
 beforeAll(async () => {
   mkdirSync(PHOTOS, { recursive: true });
@@ -55,7 +55,7 @@ beforeAll(async () => {
   ]);
   browser = launched;
   if (load.exitCode !== 0) throw new Error(`holdline load: exit ${load.exitCode}, ${errors}`);
-  report = JSON.parse(readFileSync(FILES.json, 'utf8')) as Report;
+  report = JSON.parse(readFileSync(FILES.json, 'utf8')) as LoadReport;
 }, 60_000);
 afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
@@ -184,7 +184,7 @@ describe('the report of a run', () => {
     const text = (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ');
     expect(text).toContain(`Load on ${shared().url}/report`);
     expect(text).toContain(
-      `Delivered ${report.delivered.toLocaleString('en-US')} all that were owed`,
+      `Delivered ${report.delivered.toLocaleString('en-US')} everything that was owed`,
     );
     expect(text).toContain('All 80 events came to every client that reads once and in order');
     expect(text).toMatch(/After 2 s all 180 clients that read dropped/);

@@ -12,8 +12,7 @@ const EVIL = { Origin: 'https://evil.example' };
 const APP = 'https://app.example';
 
 /**
- * A refusal: JSON, its status and code, a message in words, and the headers that stand on
- * everything but streams.
+ * A refusal: JSON with code and message, its status, and the headers of every answer but streams.
  */
 function expectRefusal(answer: Answer, status: number, code: string): void {
   expect({ status: answer.status, code: codeOf(answer) }).toEqual({ status, code });

@@ -1,13 +1,13 @@
-/** What is asked of the kernel's sockets, and what is said when the kernel gives something else. */
+/** Which options are set on the listening socket, and what is said if the kernel sets others. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   deadPeerTimes,
   prepareSocketOptions,
   setOptions,
-  type Libc,
   type WantedSocketOptions,
 } from '../src/native/socket-options.js';
+import type { SocketFunctions } from '../src/native/libc.js';
 
 const NOTHING: WantedSocketOptions = {
   socketSendBufferBytes: 0,
@@ -18,11 +18,11 @@ const NOTHING: WantedSocketOptions = {
 
 /** A kernel that doubles buffers up to what it allows, and refuses one option. */
 function kernel({ mostBytes = Infinity, refused = -1 } = {}): {
-  libc: Libc;
+  libc: SocketFunctions;
   values: Map<string, number>;
 } {
   const values = new Map<string, number>();
-  const libc: Libc = {
+  const libc: SocketFunctions = {
     set(descriptor, level, option, value) {
       expect(descriptor).toBe(7);
       if (option === refused) return 92;
@@ -44,7 +44,7 @@ describe('the times of a dead peer', () => {
       fc.property(fc.integer({ min: 4_000, max: 3_600_000 }), (timeoutMs) => {
         const { userTimeoutMs, idleSeconds, intervalSeconds } = deadPeerTimes(timeoutMs);
         const silentMs = (idleSeconds + intervalSeconds) * 1000;
-        // The kernel ends a silent line at its second look, or one interval later if the user
+        // The kernel closes a silent line at its second check, or one interval later if the user
         // timeout is not over by then.
         expect(userTimeoutMs).toBeLessThanOrEqual(silentMs);
         expect(silentMs + userTimeoutMs).toBeLessThanOrEqual(0.95 * timeoutMs);
@@ -102,7 +102,7 @@ describe('what is wanted', () => {
     expect(setOptions(7, wanted, libc)).toEqual({
       options: { sendBufferBytes: 425_984, receiveBufferBytes: 425_984 },
       problems: [
-        '--socket-send-buffer: 1048576 bytes were asked for and the kernel gives 212992, as net.core.wmem_max says; sysctl -w net.core.wmem_max=1048576 would allow it',
+        '--socket-send-buffer: the kernel gives 212992 of 1048576 bytes, limited by net.core.wmem_max; sysctl -w net.core.wmem_max=1048576 would allow it',
       ],
     });
   });

@@ -1,13 +1,13 @@
 /**
- * What the options of the kernel's sockets do to real ones: readers that stall, readers that are
- * slow, and peers that vanish.
+ * What the socket options do to real connections: of readers that stall, of readers that are slow,
+ * and of peers that vanish.
  */
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
-import { loadLibc, ownListeners } from '../src/native/socket-options.js';
+import { loadLibc, ownListeners } from '../src/native/libc.js';
 import { descriptorOf, listenerInodes, readPortTotals } from '../src/linux/sockets.js';
 import { SseLine } from './support/line.js';
 import { Namespace } from './support/namespace.js';
@@ -26,8 +26,8 @@ const LISTEN = 'GET /feed HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stre
 const events = Array.from({ length: 200 }, () => ({ data: 'x'.repeat(1000) }));
 
 /**
- * The bytes that the kernel holds for a reader that never reads: of the server's, and of the
- * reader's own.
+ * The bytes that the kernel holds for a reader that never reads, on the server's side and on the
+ * reader's.
  */
 async function heldForStalledReader(flags: Flags): Promise<{ server: number; reader: number }> {
   const server = await serverForTest(flags);
@@ -81,7 +81,7 @@ describe('the send buffer', () => {
     expect(small.server).toBeLessThanOrEqual(128 * KIB);
     expect(byDefault.server).toBeLessThanOrEqual(256 * KIB);
     expect(kernels.server).toBeGreaterThan(MIB);
-    // What a reader's own machine holds for it, the server has no say in.
+    // The server has no influence on what the reader's own machine holds.
     for (const { reader } of [small, byDefault, kernels]) expect(reader).toBeLessThan(256 * KIB);
   });
 
@@ -93,7 +93,7 @@ describe('the send buffer', () => {
         const server = await serverForTest(flags);
         const reader = new SlowReader(server.port);
         await server.statsUntil('a line', ({ lines }) => lines.open === 1);
-        // More than the kernel takes for it either way, so that there is a ring full left to read.
+        // More than the kernel takes either way, so that a full ring is left to read.
         for (let i = 0; i < 40; i++) await server.publishBatch('feed', events);
         await server.statsUntil('it has stalled', ({ lines }) => lines.stalled === 1);
         return { server, reader };
@@ -172,7 +172,7 @@ describe('where koffi does not load', () => {
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
   };
   const problem =
-    'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: koffi, an optional dependency, does not load (no koffi here); npm install koffi; ' +
+    'cannot set --socket-send-buffer, --socket-receive-buffer, --dead-peer-timeout: the optional dependency koffi does not load (no koffi here); run npm install koffi; ' +
     'without it a reader that has stopped may look healthy for about 4 MB, and a client that sends without a pause may hold the loop for as long as it sends, ' +
     'and a peer that vanished may be held for about 15 minutes';
   const warnings = (server: TestServer): unknown[] =>
@@ -238,7 +238,7 @@ describe('a peer that vanished', () => {
       await server.statsUntil('all lines', ({ lines }) => lines.open === 6);
       await unguarded.statsUntil('a line', ({ lines }) => lines.open === 1);
 
-      // The last that comes from it before it vanishes: an acknowledgement.
+      // The last thing that comes from it before it vanishes: an acknowledgement.
       await control.waitForId(await server.publish('late', 'is acknowledged'));
       namespace.pullCable();
       const vanishedAt = performance.now();

@@ -1,6 +1,6 @@
 /**
- * The event stream as it stands on the wire: head, prelude, frames, replay, gaps, heartbeats,
- * several channels.
+ * The event stream on the wire: head, prelude, frames, replay, gaps, heartbeats, several
+ * channels.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine, type LineOptions } from './support/line.js';
@@ -276,8 +276,8 @@ describe('replay', () => {
 describe('gaps', () => {
   test('a position before what is lost is told the gap first, then everything held', async () => {
     const server = await serverForTest({ 'replay-events': 5, 'replay-bytes': '1KiB' });
-    // In-flight window beside what is kept may hold more than 5: publish far more than both, and
-    // ask the server what is left.
+    // The in-flight window may hold more than the replay's 5: publish far more than both, and ask
+    // the server what is left.
     for (let round = 0; round < 20; round++) {
       await server.publishBatch(
         'c',
@@ -295,7 +295,7 @@ describe('gaps', () => {
       new RegExp(`^event: gap\\ndata: {"after":4,"before":${oldest}}\\n\\nid: ${oldest}\\ndata: `),
     );
     expect(late.ids).toEqual(held.ids);
-    // The newest id that is lost is no gap: nothing after it is missing.
+    // To continue after the newest lost id is no gap: nothing after it is missing.
     const justInTime = await open(server, '/c', from(oldest - 1));
     await justInTime.waitForId(2000);
     expect(justInTime.gaps).toEqual([]);

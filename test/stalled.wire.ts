@@ -1,6 +1,6 @@
 /**
- * A thousand readers that take nothing while 40 MB of events go by: they cost a cursor each, and
- * the line beside them notices nothing.
+ * A thousand readers that take nothing while 40 MB of events are published: they cost a cursor each,
+ * and the control line notices nothing.
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { readPortTotals } from '../src/linux/sockets.js';
@@ -19,20 +19,20 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 /** What one stalled line may cost the process; its kernel buffers are not the process's. */
 const BYTES_PER_STALLED_LINE = 64 * KIB;
-/** What the thread takes, for a moment, that reads the kernel's figures for the budget. */
+/** What the thread that reads the kernel's figures for the budget takes for a moment. */
 const KERNEL_READING_BYTES = 32 * MIB;
-/** What one stalled line may cost the kernel, its reader's receive buffer apart. */
+/** What one stalled line may cost the kernel, without its reader's receive buffer. */
 const KERNEL_BYTES_PER_STALLED_LINE = 256 * KIB;
 /**
- * What the server may take in all, its sockets' kernel memory with it. Behind the kernel's own
+ * What the server may take in all, with the kernel memory of its sockets. With the kernel's default
  * buffers they would take 4 GB.
  */
 const BUDGET_BYTES = 512 * MIB;
 /** A thousand lines that catch up read half a gigabyte, in a process that parses all of it. */
 const CATCH_UP_MS = 40_000;
 /**
- * How much later the control line may have its events beside them: it is held up for GRACE_MS once,
- * and other processes share the machine.
+ * How much later the control line may get its events because of them: it is delayed by GRACE_MS
+ * once, and other processes share the machine.
  */
 const LATENCY_FACTOR = 4;
 const LATENCY_ALLOWANCE_MS = 300;
@@ -42,7 +42,7 @@ const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({
 }));
 
 /**
- * Follows the ids of one line: where they start, and every place where the next is not one more.
+ * Follows the ids of one line, and records where they start and where the next is not one more.
  */
 class Ids {
   first = 0;
@@ -113,8 +113,7 @@ test(
     }
     for (const line of stalled) line.connection.pause();
 
-    // The server gives up a reader that takes nothing for 8 to 12 s, so all of this must be over by
-    // then.
+    // A reader that takes nothing is closed after 8 to 12 s, so all of this must be over by then.
     const startedAtMs = performance.now();
     const { mostBytes, p99Ms } = await publishAll();
     const last = joinedAfter + BATCHES * EVENTS_PER_BATCH;
@@ -138,7 +137,7 @@ test(
     );
     expect(p99Ms).toBeLessThan(LATENCY_FACTOR * aloneMs + LATENCY_ALLOWANCE_MS);
 
-    // The control line has all of it, from its first event on.
+    // The control line has every event, from its first one on.
     expect({ gaps: control.gaps, jumps: seen.jumps, last: seen.last }).toEqual({
       gaps: [],
       jumps: [],
@@ -168,7 +167,7 @@ test(
       refused: {},
     });
 
-    // They are lines like any other again.
+    // They are ordinary lines again.
     const live = await server.publish('feed', 'live');
     for (const line of [control, ...stalled]) await line.waitForId(live, CATCH_UP_MS);
   },

@@ -1,4 +1,4 @@
-/** A word a second at most. */
+/** What is throttled is said at most once in its time. */
 import { expect, test } from 'vitest';
 import { throttle } from '../src/throttle.js';
 

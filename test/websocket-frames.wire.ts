@@ -412,9 +412,9 @@ describe('RFC 6455: frames as they must not be', () => {
     await control.noticedNothing();
   });
 
-  // RFC 6455, 5.1 wants an unmasked frame to end the connection. uWebSockets does not look at the
-  // bit: the payload's first four bytes are its mask, so what is read is neither what was sent nor,
-  // mostly, text. native-notes/websocket-protocol-errors.md
+  // By RFC 6455, 5.1 an unmasked frame ends the connection. uWebSockets ignores the bit and takes
+  // the payload's first four bytes for the mask, so what it reads is not what was sent, and mostly
+  // not text. native-notes/websocket-protocol-errors.md
   test('an unmasked frame is never read as the message that it holds', async () => {
     const { server, control } = shared();
     const line = await openWebSocket(server, '/broken');
@@ -431,8 +431,7 @@ describe('RFC 6455: frames as they must not be', () => {
     await control.noticedNothing();
   });
 
-  // RFC 6455, 5.2 wants the shortest way; nothing is gained by refusing another, and uWebSockets
-  // does not.
+  // RFC 6455, 5.2 requires the shortest form; uWebSockets accepts others, which does no harm.
   test('a length that is not written the shortest way is read', async () => {
     const line = await openWebSocket(shared().server, '/c');
     line.connection.send(

@@ -1,6 +1,6 @@
 /**
- * WebSockets and JSON of strangers: what they cost is bounded, they hold nobody up, and none of it
- * is ever a fault of the server. HOSTILE_SEED=n replays the random inputs.
+ * Hostile WebSockets and JSON: what they cost is bounded, they delay no other client, and none of
+ * them causes a fault of the server. HOSTILE_SEED=n replays the random inputs.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer } from '../dist/index.js';
@@ -23,10 +23,10 @@ const MIB = KIB * KIB;
 /** What a socket that sends and does not read may cost the process, bytes. */
 const BYTES_PER_SOCKET = 64 * KIB;
 
-/** The receive buffer with which no socket has more than its turn, whatever is the default. */
+/** The receive buffer with which no socket gets more than its turn, whatever the default is. */
 const FAIR: Flags = { 'socket-receive-buffer': '64KiB' };
 
-/** Publishing takes a key, which the control line has and strangers have not. */
+/** Publishing needs a key, which the control line has and the attackers do not. */
 const KEYED: Flags = { 'open-publish': false, 'publish-key': 'a-publish-key-for-tests' };
 
 async function setUp(flags: Flags = {}): Promise<{ server: TestServer; control: ControlLine }> {
@@ -73,8 +73,7 @@ describe('a library with the default onError', () => {
       await server.channel('c').publish({ data: 'still here' });
       await line.waitForEvents(1);
       expect(server.stats().counters.refused['HOLDLINE_INTERNAL']).toBeUndefined();
-      // The whole of it, longer than anything a reader has to say: the socket goes, the process
-      // stays.
+      // Longer than the longest message of a reader: the socket goes, the process stays.
       const stranger = await rawWebSocket(port, '/c');
       stranger.send(frameBytes(`{"\\u0070ublish":{"data":${nested(20_000)}}}`));
       if (!openPublish) await stranger.waitFor('it is closed', () => stranger.closed);
@@ -211,7 +210,7 @@ describe('JSON of strangers', () => {
       `HOSTILE_SEED=${seed}`,
     ).toBeUndefined();
     expect([server.exitCode, server.errorOutput]).toEqual([undefined, '']);
-    // The inputs reach what they are meant for.
+    // The inputs reach the code they are meant for.
     for (const one of [
       'published',
       'HOLDLINE_BAD_BATCH',
@@ -283,14 +282,14 @@ describe('who may not publish', () => {
   });
 });
 
-/** What `count` more sockets cost the server, bytes each, when `act` has been done to them. */
+/** What `count` more sockets cost the server after `act`, bytes each. */
 async function costOf(
   server: TestServer,
   count: number,
   path: string,
   act: (sockets: RawConnection[]) => Promise<void>,
 ): Promise<number> {
-  // Warm: the tables for so many lines, and the code.
+  // Warm-up: the tables for so many lines, and the code.
   const warm = await Promise.all(
     Array.from({ length: count }, () => rawWebSocket(server.port, path)),
   );
@@ -317,7 +316,7 @@ describe('many sockets that take and do not give', () => {
       for (const raw of sockets) raw.pause();
       const closed = async (): Promise<number> =>
         (await server.stats()).counters.lines_closed_total - COUNT;
-      // Until each has been closed for what it did not read, or cut off for too many at once.
+      // Until each has been closed for unread answers, or cut off for too many at once.
       for (let round = 0; round < 200 && (await closed()) < COUNT; round++) {
         await Promise.all(
           sockets.map(
@@ -443,8 +442,8 @@ describe('fair turns', () => {
       console.log(
         `${_name}: beats p90 ${beatMs.toFixed(1)} ms, loop p99 ${loopDelay.p99Ms.toFixed(1)} max ${loopDelay.maxMs.toFixed(1)} ms, ${sockets} sockets`,
       );
-      // It was seconds: as long as the flood itself. The machine may be busy with other tests, so
-      // that a single turn proves nothing.
+      // It was once seconds, as long as the flood itself. A single turn proves nothing, because the
+      // machine may be busy with other tests.
       expect(loopDelay.maxMs).toBeLessThan(1500);
       await control.noticedNothing();
     },

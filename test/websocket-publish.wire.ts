@@ -1,6 +1,6 @@
 /**
- * Publishing over a WebSocket: what is taken and how it is answered, what is refused, and that
- * nothing of it reaches a line.
+ * Publishing over a WebSocket: what is accepted and how it is answered, what is refused, and that no
+ * refused message reaches a line.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedControl } from './support/control.js';
@@ -444,8 +444,7 @@ test('past a full admission queue each message is told HOLDLINE_PUBLISH_BUSY; wh
     'replay-total': '1GiB',
     'replay-events': 1_000_000,
   });
-  // Readers enough that a lap over them takes longer than messages take to arrive: they are
-  // healthy, only many.
+  // Enough healthy readers that a sweep over them takes longer than messages take to arrive.
   const readers = await Promise.all(
     Array.from({ length: 20 }, () => SseLine.open(server.port, '/busy', { keep: false })),
   );

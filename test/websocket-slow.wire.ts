@@ -1,6 +1,6 @@
 /**
- * WebSockets that do not read, do not answer, or are not there any more: they cost a cursor, and
- * the line beside them notices nothing.
+ * WebSockets that do not read, do not answer, or have vanished: they cost a cursor, and the control
+ * line notices nothing.
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { withoutOutdated } from './support/line.js';
@@ -24,12 +24,11 @@ const events = Array.from({ length: EVENTS_PER_BATCH }, (_, i) => ({
 
 /**
  * What one stalled WebSocket may cost the process: one message of 16 KiB, and a share of the
- * megabytes by which its memory wobbles. A backlog would be 40 MB each. Kernel buffers are not the
- * process's.
+ * megabytes by which memory varies. A backlog would be 40 MB each. Kernel buffers do not count.
  */
 const BYTES_PER_STALLED_LINE = 256 * 1024;
 
-/** Follows the ids of one line: every place where the next is not one more. */
+/** Follows the ids of one line, and records where the next is not one more. */
 class Ids {
   last = 0;
   readonly jumps: { after: number; before: number }[] = [];
@@ -57,7 +56,7 @@ async function publishMegabytes(server: TestServer, count: number): Promise<numb
 test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exactly what they missed when they read on', async () => {
   const LINES = 50;
   const MEGABYTES = 40;
-  // Pings that are not answered close a line, too: later than this test takes.
+  // Unanswered pings close a line too, but later than this test takes.
   const server = await serverForTest({ heartbeat: '60s' });
   const seen = new Ids();
   const control = await openWebSocket(server, '/feed', { keep: false, onEvent: seen.take });
@@ -68,15 +67,14 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
     let mostBytes = 0;
     for (let i = 0; i < MEGABYTES; i++) {
       last = await publishMegabytes(server, 1);
-      // A megabyte at once is more than its socket takes: it keeps up with what it is given time
-      // for.
+      // A megabyte is more than a socket takes at once: the line keeps up if it is given time.
       await control.waitForId(last, 20_000);
       mostBytes = Math.max(mostBytes, server.rssBytes());
     }
     return mostBytes;
   };
-  // Warm-up: the same again with the control line alone until it takes no more memory, twice. What
-  // it takes more then is the stalled lines'.
+  // Warm-up: the same with the control line alone, until memory has not grown twice. What grows
+  // then is the stalled lines'.
   let warmBytes = 0;
   for (let round = 0, steadyRounds = 0; steadyRounds < 2 && round < 8; round++) {
     const mostBytes = await publishAll();
@@ -117,7 +115,7 @@ test('50 WebSockets that do not read meet 40 MB: stalled, bounded, and told exac
   });
   expect(counters.gaps_slow_total).toBe(stalled.reduce((sum, line) => sum + line.gaps.length, 0));
 
-  // They are lines like any other again.
+  // They are ordinary lines again.
   const live = await server.publish('feed', 'live');
   for (const line of [control, ...stalled]) await line.waitForId(live, 2 * DEADLINE_MS);
 }, 120_000);
@@ -150,7 +148,7 @@ test('lines larger than a message stall and go on whole, too', async () => {
   const line = await openWebSocket(server, '/feed', { keep: false });
   line.connection.pause();
   let last = 0;
-  // 12 MB in lines of 1 to 60 KB: some share a message, some need one of their own.
+  // 12 MB in lines of 1 to 60 KB: some share a message, others have one of their own.
   for (let i = 0; i < 400; i++)
     last = await server.publish('feed', 'x'.repeat(1000 + (i % 60) * 1000));
   await server.statsUntil('it has stalled', (stats) => stats.lines.stalled === 1);
@@ -248,7 +246,7 @@ function handOver(line: WebSocketLine, bytes: Buffer): Promise<void> {
   return new Promise((resolve) => line.connection.socket.write(bytes, () => resolve()));
 }
 
-// A reference of control characters makes the longest answers.
+// A `ref` of control characters makes the longest answers.
 const REF = '\u0001'.repeat(128);
 
 test.each([
@@ -312,7 +310,7 @@ test('a client that pings without end and reads no pong is closed, and comes bac
   await server.statsUntil('it is closed', (stats) => stats.lines.byTransport.websocket === 0);
   expect(server.rssBytes() - before).toBeLessThan(48 * MIB);
   client.connection.resume();
-  // What the kernel has not taken is gone, maybe in the middle of a frame.
+  // What the kernel has not taken is lost, maybe in the middle of a frame.
   await client.waitFor(
     'the end of the connection',
     () => client.connection.closed,
@@ -329,7 +327,7 @@ test('a client that pings without end and reads no pong is closed, and comes bac
 }, 60_000);
 
 test('a peer that vanished, one that answers no ping, and one that stalls for good are closed within the idle time; others stay', async () => {
-  // Least heartbeat; the native timer has ticks of 4 s and closes after 8 s at the least.
+  // The shortest heartbeat: the native timer has ticks of 4 s and closes after 8 s or more.
   const { server, control } = await setUp({ heartbeat: '1s' });
   const proxy = await FaultProxy.start(server.port);
   const vanished = await openWebSocket(proxy, '/feed');

@@ -1,4 +1,4 @@
-/** WebSockets as they stand on the wire: handshake, messages, replay, gap and end. */
+/** WebSockets on the wire: handshake, messages, replay, gap and end. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SseLine } from './support/line.js';
 import {
@@ -254,7 +254,7 @@ describe('handshake', () => {
     const client = await HttpClient.open(server.port);
     onTestFinished(() => client.close());
     expect((await client.request('GET', '/-/ready')).status).toBe(200);
-    // A reader that never answers the close frame holds the end up.
+    // A reader that never answers the close frame delays the end.
     const held = await SseLine.open(server.port, '/held');
     onTestFinished(() => held.close());
     held.connection.pause();
@@ -284,7 +284,7 @@ describe('handshake', () => {
       expect(await openAndClose(server)).toBe(101);
       await server.statsUntil('so is the third', (stats) => stats.lines.open === 0);
     }
-    // The connection that asks is one itself.
+    // The connection that asks counts too.
     await server.statsUntil('no socket is left', (stats) => stats.sockets.open === 1);
     const { counters } = await server.stats();
     expect(counters).toMatchObject({

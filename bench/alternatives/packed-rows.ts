@@ -2,7 +2,8 @@
  * Lines as rows of packed arrays (core/lines.ts), swept downwards in slices of time. What a visit
  * writes is the subclass's.
  */
-import { HEALTHY, LineTable, Lines, STALLED } from '../../src/core/lines.js';
+import { HEALTHY, LineTable, STALLED } from '../../src/core/line-table.js';
+import { Lines } from '../../src/core/lines.js';
 import { CORKS_BETWEEN_LOOKS, type Corkable, type Mechanism } from './mechanism.js';
 
 export abstract class PackedRows implements Mechanism<number> {

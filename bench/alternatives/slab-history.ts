@@ -27,7 +27,7 @@ export class SlabHistory {
 
   append(id: number, frame: Buffer, length: number): void {
     if (this.#ring.length === EVENTS_HELD) this.#ring.evict();
-    this.#ring.append(id, frame, length);
+    this.#ring.append(id, frame.subarray(0, length));
     this.#sliceCursor = NO_CURSOR;
   }
 

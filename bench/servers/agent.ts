@@ -1,7 +1,4 @@
-/**
- * What every Node server of the bench answers the runner: collect garbage, tell its usage, watch
- * its loop, stop.
- */
+/** What every Node server of the bench does for the runner: report usage, collect garbage, stop. */
 import {
   type IntervalHistogram,
   PerformanceObserver,
@@ -9,7 +6,7 @@ import {
 } from 'node:perf_hooks';
 import { getHeapStatistics, writeHeapSnapshot } from 'node:v8';
 import { readStatusBytes } from '../../src/linux/processes.js';
-import { answerRunner, tellRunner } from '../child.js';
+import { answerRunner, notifyRunner } from '../child.js';
 import { nowUs } from '../clock.js';
 
 export interface LoopDelay {
@@ -21,47 +18,46 @@ export interface LoopDelay {
 /** Garbage collections since the loop was watched. */
 export interface Collections {
   count: number;
-  /** In which nothing else ran. */
+  /** Time in which nothing else ran. */
   ms: number;
 }
 
 export interface Usage {
-  /** When it was told. */
+  /** When that was. */
   atUs: number;
   cpuSeconds: number;
   /**
-   * VmRSS: what the kernel counts for this process in user space; socket buffers of the kernel are
-   * not in it.
+   * VmRSS: what the kernel counts for this process in user space, without the kernel's socket
+   * buffers.
    */
   rssBytes: number;
   rssAnonBytes: number;
   heapUsedBytes: number;
   externalBytes: number;
   /**
-   * The sampling interval is subtracted: 0 = the loop came round when it was asked to. Null when it
-   * is not watched.
+   * The sampling interval is subtracted: 0 = the loop was never late. Null when it is not watched.
    */
   loopDelayMs: LoopDelay | null;
   /** Null when the loop is not watched. */
   collections: Collections | null;
-  /** Lines that are open and requests that wait. */
+  /** Open lines and waiting requests. */
   held: number;
-  /** What the server counts of itself. */
+  /** The server's own counters. */
   counters: Record<string, number>;
 }
 
-/** What a server tells the runner when it listens. */
+/** What a server reports when it listens. */
 export interface Listening {
   port: number;
   /** Null: the kernel's own. */
   sendBufferBytes: number | null;
 }
 
-/** What is asked for seldom, since it loads koffi and walks malloc's lists. */
+/** Asked for rarely, since it loads koffi and walks malloc's lists. */
 export interface NativeUsage {
   heapPhysicalBytes: number;
   arrayBufferBytes: number;
-  /** Null where malloc cannot be asked. */
+  /** Null where malloc has no statistics. */
   mallocInUseBytes: number | null;
   mallocHeldBytes: number | null;
 }
@@ -78,7 +74,7 @@ export interface Served {
 }
 
 export function serveRunner(served: Served): void {
-  // Watching costs a timer a millisecond, so it is off until asked for: the idle subject must not
+  // Watching takes a timer each millisecond, so it is off by default: the idle subject must not
   // measure it.
   let loop: IntervalHistogram | undefined;
   let collections: Collections | null = null;
@@ -114,11 +110,11 @@ export function serveRunner(served: Served): void {
     },
     stop: async () => {
       await served.stop();
-      // The answer is on its way before the process ends.
+      // The process ends after its answer has left.
       setTimeout(() => process.exit(0), 20);
     },
   });
-  tellRunner('listening', {
+  notifyRunner('listening', {
     port: served.port,
     sendBufferBytes: served.sendBufferBytes ?? null,
   } satisfies Listening);

@@ -1,7 +1,7 @@
 /**
  * The server around one mechanism of bench/alternatives/: streams, publishing, and a pump that
- * writes in slices of time from `setImmediate`. It keeps nothing for those who come later and tells
- * no gap, so that what is compared is the mechanism alone.
+ * writes in slices of time from `setImmediate`. It has no replay and no gap notices, so that only
+ * the mechanism is compared.
  */
 import {
   App,
@@ -10,7 +10,7 @@ import {
   us_listen_socket_close,
   us_socket_local_port,
 } from 'uWebSockets.js';
-import { SSE, scratch } from '../../src/core/frame.js';
+import { SSE } from '../../src/core/frame.js';
 import { SWEEP_SLICE_MS } from '../../src/limits.js';
 import { MECHANISMS, type MechanismName } from '../alternatives/mechanisms.js';
 import { serveRunner } from './agent.js';
@@ -71,18 +71,18 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
   const parts: Buffer[] = [];
   res.onAborted(() => {});
   res.onData((chunk, isLast) => {
-    // uWS takes the bytes back when this returns.
+    // The bytes are valid only until this returns.
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
-    const length = SSE.encode({
+    const frame = SSE.encode({
       id,
       channel: CHANNEL,
       type: undefined,
       data: Buffer.concat(parts),
       json: false,
     });
-    mechanism.append(id, scratch, length);
+    mechanism.append(id, frame, frame.length);
     wake();
     res.writeHeader('Content-Type', 'application/json');
     res.end(`{"id":${id},"subscribers":${mechanism.lineCount}}`);

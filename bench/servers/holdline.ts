@@ -1,15 +1,9 @@
-/**
- * Holdline itself, as the library starts it: the one file of the bench that knows the product's
- * options.
- */
+/** Holdline, started as a library: the only file of the bench that knows its options. */
 import { setFlagsFromString } from 'node:v8';
 import { createServer, type Options } from '../../dist/index.js';
 import { serveRunner } from './agent.js';
 
-/**
- * Settings a subject may change come as JSON in the environment, so that they are part of the
- * process from its first line.
- */
+/** What a subject may set, as JSON in the environment. */
 export type HoldlineSettings = Pick<
   Options,
   | 'host'
@@ -22,7 +16,7 @@ export type HoldlineSettings = Pick<
   | 'deadPeerTimeoutMs'
 >;
 
-// As `holdline serve` does it, src/main.ts.
+// As in `holdline serve`, src/main.ts.
 setFlagsFromString('--semi-space-growth-factor=1');
 
 const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;

@@ -1,6 +1,6 @@
 /**
- * nginx with nchan, a rival: its configuration for one channel and one worker, as near to the
- * others' settings as it can be set.
+ * nginx with nchan, a rival: configured for one channel and one worker, as close to the others as
+ * possible.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +14,9 @@ export function nchanAbsence(): string | undefined {
 }
 
 /**
- * A master and one worker: without a master nchan aborts on the first publish. Its ids are no
- * integers, so that the order of the events is not checked, and its streams are not chunked.
+ * A master and one worker: without a master nchan aborts on the first publish. Its ids are not
+ * integers, so the order of events is compared with that of publishing; its streams are not
+ * chunked.
  */
 export function nchanCommand(
   directory: string,

@@ -15,14 +15,12 @@ import { serveRunner } from './agent.js';
 
 const PRELUDE = 'retry: 3000\nid: 0\n\n';
 const TOPIC = 'bench';
-/** A poll may be this many events behind; further back it is told nothing and waits. */
+/** A poll may be this many events behind; an older one waits. */
 const ANSWERS_KEPT = 1024;
 
 interface Line {
   res: HttpResponse;
-  /**
-   * Refused a write and has not been writable since: written to again it would grow without bound.
-   */
+  /** It refused a write and has not been writable since; its buffer would grow without bound. */
   stalled: boolean;
 }
 
@@ -35,7 +33,7 @@ let skippedWrites = 0;
 let refusedWrites = 0;
 let droppedMessages = 0;
 
-// One callback for the process: cork hands it nothing, so it reads these two.
+// One callback for the process; cork passes no arguments, so it reads these two.
 let writtenRes: HttpResponse;
 let writtenFrame: Buffer;
 let writeTaken = true;
@@ -44,7 +42,7 @@ const writeFrame = (): void => {
 };
 const drain = (): void => {};
 
-/** A floor that loses events of a stalled line says so: it has no ring to catch up from. */
+/** Counts the events that stalled lines lose: there is no ring to catch up from. */
 function fanOut(frame: Buffer): void {
   writtenFrame = frame;
   for (const line of lines) {
@@ -73,7 +71,7 @@ function answerWaiters(id: number): void {
   }
 }
 
-/** The headers of a poll of Holdline's. */
+/** Headers as in Holdline's answers to polls. */
 function answer(res: HttpResponse, id: number): void {
   res.writeHeader('Content-Type', 'application/json');
   res.writeHeader('Cache-Control', 'no-store');
@@ -82,7 +80,15 @@ function answer(res: HttpResponse, id: number): void {
   res.end(answers[id % ANSWERS_KEPT]);
 }
 
-function poll(res: HttpResponse, since: number): void {
+/** The first poll of a client has no position: it asks for one. */
+function poll(res: HttpResponse, position: string | undefined): void {
+  if (position === undefined) {
+    res.writeStatus('204 No Content');
+    res.writeHeader('Holdline-Position', String(lastId));
+    res.endWithoutBody();
+    return;
+  }
+  const since = Number(position);
   if (since < lastId && since >= lastId - ANSWERS_KEPT) {
     answer(res, since + 1);
     return;
@@ -96,9 +102,8 @@ function poll(res: HttpResponse, since: number): void {
 }
 
 function subscribe(res: HttpResponse, req: HttpRequest): void {
-  const since = req.getQuery('since');
-  if (since !== undefined) {
-    poll(res, Number(since));
+  if (req.getQuery('wait') !== undefined) {
+    poll(res, req.getQuery('since'));
     return;
   }
   const line: Line = { res, stalled: false };
@@ -107,7 +112,7 @@ function subscribe(res: HttpResponse, req: HttpRequest): void {
     const last = lines.pop()!;
     if (last !== line) lines[row] = last;
   });
-  // With a writable handler uWS drains only when it is corked, and the return value is ignored.
+  // With a writable handler uWS drains only in a cork, and ignores the return value.
   res.onWritable(() => {
     res.cork(drain);
     line.stalled = false;
@@ -124,7 +129,7 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
   const parts: Buffer[] = [];
   res.onAborted(() => {});
   res.onData((chunk, isLast) => {
-    // uWS takes the bytes back when this returns.
+    // The bytes are valid only until this returns.
     parts.push(Buffer.from(Buffer.from(chunk)));
     if (!isLast) return;
     const id = ++lastId;
@@ -135,7 +140,7 @@ function publish(res: HttpResponse, _req: HttpRequest): void {
         Buffer.concat([Buffer.from(`id: ${id}\ndata: `), data, Buffer.from('\n\n')]),
       );
     const object = ndjsonEvent(id, data);
-    answers[id % ANSWERS_KEPT] = object;
+    answers[id % ANSWERS_KEPT] = Buffer.concat([Buffer.from('['), object, Buffer.from(']')]);
     if (webSockets > 0)
       app.publish(TOPIC, Buffer.concat([object, Buffer.from('\n')]), false, false);
     if (waiters.length > 0) setImmediate(answerWaiters, id);

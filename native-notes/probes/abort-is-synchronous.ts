@@ -90,7 +90,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'res.close() and app.close() run onAborted synchronously, a client’s FIN aborts, end() runs nothing; then every use of res throws, already inside onAborted.',
+      'res.close() and app.close() run onAborted synchronously, a client’s FIN aborts, end() runs nothing; from then on every use of res throws, also inside onAborted.',
     holds,
     rows,
   };

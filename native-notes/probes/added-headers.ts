@@ -59,7 +59,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      "Every answer gets Date and a uWebSockets line, which _cfg('silent') leaves out; Content-Length or Transfer-Encoding by the way it is answered.",
+      "Every answer gets a Date and, unless _cfg('silent') is set, a uWebSockets header; how it is answered decides between Content-Length and Transfer-Encoding.",
     holds,
     rows,
   };

@@ -100,7 +100,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'What follows the last chunk is taken for a request in the same turn, two bytes of it skipped; an answer a turn later finds the connection closed by it. The last chunk is told at its size line.',
+      'What follows the last chunk is parsed as a request in the same turn, without its first two bytes; an answer a turn later finds the connection closed for it. The last chunk is reported at its size line.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -77,7 +77,7 @@ export async function probe(): Promise<ProbeResult> {
   );
   return {
     claim:
-      'A whole answer may stand behind a header’s value, left open natively: what follows on the connection closes it and is never handled. In the same segment it drops what is still corked, so an answer over 16 KiB is read and a short one is not.',
+      'A whole answer may follow a header’s value and stay open natively: a request behind it closes the connection and is never handled. In the same segment it drops what is still corked, so an answer over 16 KiB arrives and a short one does not.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -75,7 +75,7 @@ export async function probe(): Promise<ProbeResult> {
   findings.add('heap bytes a corked write, write.bind() each', inWords(found.bound), '40 or more');
   return {
     claim:
-      'The callback of cork() is called without an argument; one function that reads module-level registers makes a corked write free of garbage, a closure each is about 105 B of it.',
+      'The callback of cork() is called without an argument; one function that reads module-level registers makes a corked write free of garbage; a closure for each write is about 105 B.',
     holds: findings.holds,
     rows: [
       ...findings.rows,

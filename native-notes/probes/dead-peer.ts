@@ -1,6 +1,7 @@
 // When a peer that vanished is noticed, by what is written to it, and that a reader with a shut
 // window goes by the same clock. In a network namespace.
-import { deadPeerTimes, loadLibc, setOptions } from '../../src/native/socket-options.js';
+import { loadLibc } from '../../src/native/libc.js';
+import { deadPeerTimes, setOptions } from '../../src/native/socket-options.js';
 import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
 import { Namespace } from '../../test/support/namespace.js';
 import { NotHere, RawClient, listen, main, turn, uWS, until } from './support.js';
@@ -121,7 +122,7 @@ export async function probe(): Promise<ProbeResult> {
   add('vanished; nothing is written, no option set', plain.lines.get('/silent'), undefined);
   return {
     claim:
-      'With keepalive and a user timeout, a silent line ends at idle + interval after the last byte received, one with unacknowledged data or a shut window at the user timeout, one written to just before its end in silence at the sum.',
+      'With keepalive and a user timeout, a silent line is closed idle + interval after the last byte received; with unacknowledged data or a shut window at the user timeout; if data was written just before it would have been closed, at the sum.',
     holds,
     rows,
   };

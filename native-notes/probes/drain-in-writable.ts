@@ -138,7 +138,7 @@ export async function probe(): Promise<ProbeResult> {
   const all = [...outcomes.values()];
   return {
     claim:
-      'With onWritable, only a cork in the handler drains; the handler is called again while a flush was short and never once nothing is left; a 1-byte write there answers true exactly when all is out.',
+      'With onWritable, only a cork in the handler drains; the handler is called again after each short flush, and no more once nothing is left; a 1-byte write in it returns true exactly if everything is out.',
     holds:
       idle.every((one) => !one.drained && one.calls === 1) &&
       of('small none registered').drained &&

@@ -93,7 +93,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'An answer may be given before the body has come: the rest is read off and never taken for a request, onData goes on being called for it, and the connection serves the next request.',
+      'An answer may be given before the body has come: the rest is read and never parsed as a request, onData is still called for it, and the connection serves the next request.',
     holds,
     rows,
   };

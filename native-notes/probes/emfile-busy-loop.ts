@@ -90,7 +90,7 @@ export async function probe(): Promise<ProbeResult> {
   await turn();
   return {
     claim:
-      'Without a file for the next connection the loop never rests: it takes a whole core while one waits, though it answers and runs timers, until files are free.',
+      'Without a file descriptor for the next connection the loop never sleeps: it takes a whole core while one waits, until a descriptor is free. It still answers and runs timers.',
     holds:
       before.busy < 0.5 &&
       full.busy > 0.8 &&

@@ -218,7 +218,7 @@ export async function probe(): Promise<ProbeResult> {
   }));
   return {
     claim:
-      'An EventSource comes back after the end of a 200 and after a cut, and gives up for good on anything else; an id without data moves its position and dispatches nothing (eventsource ignores it); an event error or open calls the listeners of its own.',
+      'An EventSource reconnects after the end of a 200 and after a cut, and gives up for good on anything else; an id without data moves its position and dispatches nothing (the package eventsource ignores it); events of type error or open call the listeners for its own.',
     holds: names.every(
       (name) =>
         byUndici[name] === everybody[name] &&

@@ -78,7 +78,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'By default two servers share a port in silence and the kernel deals out connections; if either has LIBUS_LISTEN_EXCLUSIVE_PORT, or the first came by port 0, the second gets false.',
+      'By default two servers silently share a port and the kernel spreads connections over them; if either has LIBUS_LISTEN_EXCLUSIVE_PORT, or the first asked for port 0, the second gets false.',
     holds: [...listens].every(([label, listening]) => listening === (label === 'default, default')),
     rows,
   };

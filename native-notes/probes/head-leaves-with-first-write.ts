@@ -93,7 +93,7 @@ export async function probe(): Promise<ProbeResult> {
   end.client.destroy();
   return {
     claim:
-      "A head has no end before the first write() of at least one byte, with which it leaves in one send(); write('') does nothing, and the CRLF that ends a chunk waits for the next one.",
+      "A head ends only with the first write() of at least one byte, and leaves with it in one send(); write('') does nothing, and the CRLF that ends a chunk waits for the next one.",
     holds: findings.holds,
     rows: findings.rows,
   };

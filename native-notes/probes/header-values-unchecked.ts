@@ -64,7 +64,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'writeHeader and writeStatus check nothing: CR, LF and NUL pass, strings go out as UTF-8; a second status is ignored, one after a header too; end() adds a second Content-Length.',
+      'writeHeader and writeStatus check nothing: CR, LF and NUL pass, strings go out as UTF-8; a second status is ignored, and so is one after a header; end() adds a second Content-Length.',
     holds,
     rows,
   };

@@ -45,7 +45,7 @@ export async function probe(): Promise<ProbeResult> {
   const [byDefault = 0, , small = 0] = found;
   return {
     claim:
-      'For a reader that never reads the kernel takes megabytes before a write is refused; SO_SNDBUF on the listening socket is inherited and makes it a hundred KiB or so.',
+      'For a reader that never reads the kernel takes megabytes before a write is refused; SO_SNDBUF on the listening socket is inherited and reduces that to about a hundred KiB.',
     holds: byDefault > 1_000_000 && small < 400_000,
     rows,
   };

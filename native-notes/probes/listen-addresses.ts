@@ -77,7 +77,7 @@ export async function probe(): Promise<ProbeResult> {
     !String(local['reached from']).includes(',');
   return {
     claim:
-      'listen() looks the host up and answers inside the call, with one socket at one address: a name gets its first, :: takes IPv4 as well (its rows are in tcp6), a foreign address or [::1] is false.',
+      'listen() resolves the host and calls back inside the call, with one socket at one address: the first of a name; :: accepts IPv4 too (its rows are in tcp6); a foreign address or [::1] gives false.',
     holds,
     rows,
   };

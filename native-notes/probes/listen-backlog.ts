@@ -60,7 +60,7 @@ export async function probe(): Promise<ProbeResult> {
   for (const client of clients) client.destroy();
   return {
     claim:
-      'The backlog is 512: while the loop stands still the kernel completes 513 connects (fewer where net.core.somaxconn is lower); the rest try again a second later, and none is refused.',
+      'The backlog is 512: while the loop is blocked the kernel completes 513 connects (fewer if net.core.somaxconn is lower); the rest retry a second later, and none is refused.',
     holds:
       whileStill === queued &&
       answeredWhileStill === 0 &&

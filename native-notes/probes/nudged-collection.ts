@@ -75,7 +75,7 @@ export async function probe(): Promise<ProbeResult> {
   const seen = JSON.parse(line) as Seen;
   return {
     claim:
-      'A buffer of 65 MiB that nobody keeps makes V8 collect in full within a second, and costs no memory; what a collection freed of buffers Node counts until the next one, of either kind, begins.',
+      'A buffer of 65 MiB that is dropped at once makes V8 run a full collection within a second, and costs no memory; Node counts the buffers that a collection freed until the next one, of either kind, begins.',
     holds:
       seen.idle === 0 &&
       seen.asked > 0 &&

@@ -66,7 +66,7 @@ export async function probe(): Promise<ProbeResult> {
   for (const client of clients) client.socket.resetAndDestroy();
   return {
     claim:
-      'Reading /proc/net/tcp holds the loop up for 3 ms and 1.3 µs a row, and adding the rows up for less than that again: about 25 ms at 15,000 rows; a connection with both ends here has two.',
+      'Reading /proc/net/tcp blocks the loop for 3 ms and 1.3 µs a row, and adding up the rows takes less than that again: about 25 ms at 15,000 rows; a connection with both ends on this machine has two.',
     holds:
       points.every((point, at) => rows[at]?.['sockets on the port'] === point) &&
       usPerRow > 0.3 &&

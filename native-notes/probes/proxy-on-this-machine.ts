@@ -184,7 +184,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'Through an nginx on the same machine everybody comes from 127.0.0.1 with a Host of loopback and no forwarded header; without proxy_http_version 1.1 it is 505. X-Accel-Buffering: no keeps it from taking in what a reader does not read.',
+      'Through an nginx on the same machine everybody comes from 127.0.0.1 with a Host of loopback and no forwarded header; without proxy_http_version 1.1 the answer is 505. X-Accel-Buffering: no keeps nginx from storing what a reader does not read.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -1,6 +1,6 @@
 // How many pipelined requests of one socket are handled in one turn of the loop, by the receive
 // buffer of its socket. The client is a process of its own.
-import { loadLibc, ownListeners } from '../../src/native/socket-options.js';
+import { loadLibc, ownListeners } from '../../src/native/libc.js';
 import { NotHere, listen, main, runScript, uWS } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
@@ -67,7 +67,7 @@ export async function probe(): Promise<ProbeResult> {
   const [without = 0, bounded = 0] = most;
   return {
     claim:
-      'A socket is read 512 KiB at a time, and again in the same turn while that fills; with a receive buffer of 64 KiB one turn takes no more than that doubled, as the kernel counts it.',
+      'A socket is read 512 KiB at a time, and again in the same turn if that was filled; with a receive buffer of 64 KiB one turn reads at most twice that, as the kernel counts it.',
     holds: without * REQUEST.length > 512 * 1024 && bounded * REQUEST.length <= 128 * 1024,
     rows,
   };

@@ -108,7 +108,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'A request may be read in its handler, microtasks and ticks, and throws from the next turn on; onData() set then never hears of a body that came with the head. getMethod() is in small letters.',
+      'A request may be read in its handler, microtasks and ticks, and throws from the next turn on; onData() set then never gets a body that came with the head. getMethod() is in lower case.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -80,7 +80,7 @@ export async function probe(): Promise<ProbeResult> {
   messages.destroy();
   return {
     claim:
-      'A response tells the address of its client, and neither port nor descriptor nor unsent bytes, so that no line can be matched to its row of /proc/net/tcp; a WebSocket tells its unsent bytes as well.',
+      'A response gives the address of its client, but neither port nor descriptor nor unsent bytes, so no line can be matched to its row of /proc/net/tcp; a WebSocket also gives its unsent bytes.',
     holds: findings.holds,
     rows: findings.rows,
   };

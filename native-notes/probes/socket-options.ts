@@ -1,7 +1,7 @@
 // Which options of the listening socket, set after listen(), an accepted one inherits, and what is
 // read back. Through getsockopt() of libc.
 import { readdirSync, readlinkSync } from 'node:fs';
-import { loadLibc, type Libc } from '../../src/native/socket-options.js';
+import { loadLibc, type Libc } from '../../src/native/libc.js';
 import { descriptorOf, listenerInodes } from '../../src/linux/sockets.js';
 import { Findings, NotHere, RawClient, listen, main, uWS, until } from './support.js';
 import type { ProbeResult } from './support.js';

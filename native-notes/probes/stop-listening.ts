@@ -148,7 +148,7 @@ export async function probe(): Promise<ProbeResult> {
   await turn();
   return {
     claim:
-      'us_listen_socket_close() refuses new connects and resets those in the queue; open streams go on until app.close(). The port is free for the next server at once if it was given by number, not if it came by 0.',
+      'us_listen_socket_close() refuses new connects and resets those in the queue; open streams go on until app.close(). The port is free for the next server at once if it was given by number, but not if the system chose it (port 0).',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -110,7 +110,7 @@ export async function probe(): Promise<ProbeResult> {
   }
   return {
     claim:
-      'Text that is not UTF-8 is sent as it is; every client closes at it, with 1006 and an error for its page (ws and undici tell the server 1007, Chromium 1002), and reads nothing behind it.',
+      'Text that is not UTF-8 is sent as it is; every client closes on it, with 1006 and an error for its page (ws and undici tell the server 1007, Chromium 1002), and reads nothing behind it.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -116,7 +116,7 @@ export async function probe(): Promise<ProbeResult> {
   findings.add('upgrade() with the context null ends the process', unset.startsWith('SIG'), true);
   return {
     claim:
-      'Of two patterns that fit, the first is asked first and yields to the second; upgrade() takes the context of either, also in a later turn, and the behaviour is that context’s; without one the process ends.',
+      'Of two matching patterns the first is called first and may yield to the second; upgrade() takes the context of either, also in a later turn, and the WebSocket has that context’s behaviour; without a context the process ends.',
     holds: findings.holds,
     rows: findings.rows,
   };

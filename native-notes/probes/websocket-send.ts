@@ -208,7 +208,7 @@ export async function probe(): Promise<ProbeResult> {
   holds &&= random.holds;
   return {
     claim:
-      'send() is one system call at any size; it answers 0 exactly when bytes are buffered after it, loses none, and drain comes at each progress, mostly with some left; a cork’s own flush fails unseen.',
+      'send() is one system call at any size; it returns 0 exactly if bytes are buffered after it, and loses none; drain is called at each progress, mostly with some left; the flush of a cork fails unnoticed.',
     holds,
     rows,
   };

@@ -82,7 +82,7 @@ export async function probe(): Promise<ProbeResult> {
   );
   return {
     claim:
-      'Nothing tells that a message has begun, however much of it has come; pings and pongs between its fragments are told and answered as ever; a WebSocket cannot be paused.',
+      'No handler hears that a message has begun, however much of it has come; pings and pongs between its fragments are reported and answered as usual; a WebSocket cannot be paused.',
     holds: findings.holds,
     rows: findings.rows,
   };

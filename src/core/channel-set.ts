@@ -1,9 +1,9 @@
 /**
- * Channels that are asked for together: what is newest, oldest and lost over all of them.
+ * Channels that are read together: what is newest, oldest and lost over all of them.
  *
- * One channel is read from its ring: what waits for room there is not there yet. Several are read
- * from their rings and queues as one sequence in id order, so that no one of them holds the others
- * back: an id that is not there yet would have to come before those that are.
+ * A single channel is read from its ring; entries in its queue are not visible yet. Several channels
+ * are read from their rings and queues, merged in id order: if the queues were left out, the slowest
+ * channel would delay all others, since its next id would have to come first.
  */
 import type { LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';
@@ -26,12 +26,12 @@ export interface Member {
   through(tailedId: number): number;
 }
 
-export class ChannelSet<One extends Member> {
-  readonly channels: readonly One[];
-  /** True when what waits in the channels' queues is read, too. */
+export class ChannelSet {
+  readonly channels: readonly Member[];
+  /** True when the channels' queues are read, too. */
   readonly readsQueues: boolean;
 
-  constructor(channels: readonly One[]) {
+  constructor(channels: readonly Member[]) {
     this.channels = channels;
     this.readsQueues = channels.length > 1;
   }
@@ -41,22 +41,22 @@ export class ChannelSet<One extends Member> {
     const { channels, readsQueues } = this;
     let newest = 0;
     for (let i = 0; i < channels.length; i++) {
-      const channel = channels[i] as One;
+      const channel = channels[i] as Member;
       newest = Math.max(newest, readsQueues ? channel.newestCommittedId : channel.newestId);
     }
     return newest;
   }
 
   /**
-   * Id up to which every entry of the channels can be read or has been dropped, of `tailedId` that
-   * the log has handed over.
+   * Id up to which every entry of the channels can be read or has been dropped, when the log has
+   * handed over everything up to `tailedId`.
    */
   through(tailedId: number): number {
     const one = this.channels[0];
     return one === undefined || this.readsQueues ? tailedId : one.through(tailedId);
   }
 
-  /** Highest id that one of the channels has dropped, or 0. */
+  /** Highest id that one of the channels has lost, or 0. */
   get lostThrough(): number {
     let lost = 0;
     for (const channel of this.channels) lost = Math.max(lost, channel.lostThrough);
@@ -64,14 +64,14 @@ export class ChannelSet<One extends Member> {
   }
 
   /**
-   * True when one of the channels has dropped an event above `id` since `losses` (core/channel.ts).
-   * The highest id lost over all channels would not do: where one has lost more before the line
-   * joined, it would hide what another loses later.
+   * True when one of the channels has lost an event above `id` since the loss clock stood at
+   * `losses`. The highest id lost over all channels does not tell: a channel that lost more before
+   * the line joined would hide what another one loses later.
    */
   hasLost(id: number, losses: number): boolean {
     const { channels } = this;
     for (let i = 0; i < channels.length; i++) {
-      const channel = channels[i] as One;
+      const channel = channels[i] as Member;
       if (channel.lostThrough > id && channel.lostAt > losses) return true;
     }
     return false;
@@ -82,13 +82,13 @@ export class ChannelSet<One extends Member> {
     const { channels, readsQueues } = this;
     let version = 0;
     for (let i = 0; i < channels.length; i++) {
-      const channel = channels[i] as One;
+      const channel = channels[i] as Member;
       version += channel.version + (readsQueues ? channel.queueVersion : 0);
     }
     return version;
   }
 
-  /** Id of the oldest event that can be read above `id`, or undefined. */
+  /** Id of the oldest event above `id` that can be read, or undefined. */
   firstIdAfter(id: number): number | undefined {
     if (!this.readsQueues) {
       const one = this.channels[0];
@@ -101,16 +101,13 @@ export class ChannelSet<One extends Member> {
     return undefined;
   }
 
-  /**
-   * Id of the first of the newest `count` events over the channels, or undefined when there is
-   * none.
-   */
+  /** Id of the first of the newest `count` events over the channels; undefined without events. */
   firstOfNewest(count: number): number | undefined {
     const first = this.firstIdAfter(0);
     if (count === 0 || first === undefined) return undefined;
     if (this.#countFrom(first) <= count) return first;
-    // The greatest id from which on there are at least `count` events, found by halving: it takes
-    // as long for any count.
+    // The highest id from which at least `count` events follow, by bisection: the time does not
+    // depend on `count`.
     let low = first;
     for (let high = this.newestId; low < high;) {
       const middle = low + Math.ceil((high - low) / 2);
@@ -131,24 +128,24 @@ export class ChannelSet<One extends Member> {
 }
 
 /** Where a merge stands in one channel. */
-interface Head<One> {
-  readonly channel: One;
+interface Head {
+  readonly channel: Member;
   readonly endSeq: number;
   seq: number;
   id: number;
 }
 
-/** Reads the entries of a set behind an id, in id order. Valid while the set's `version` stays. */
-export class Merge<One extends Member> {
-  /** The entry that it stands at, after `next` was true. */
-  channel!: One;
+/** Reads the entries of a set above an id, in id order. Valid while the set's `version` stays. */
+export class Merge {
+  /** The entry that `next` went to. */
+  channel!: Member;
   seq = 0;
   id = 0;
 
-  readonly #heads: Head<One>[] = [];
-  #head: Head<One> | undefined;
+  readonly #heads: Head[] = [];
+  #head: Head | undefined;
 
-  constructor({ channels, readsQueues }: ChannelSet<One>, afterId: number) {
+  constructor({ channels, readsQueues }: ChannelSet, afterId: number) {
     for (const channel of channels) {
       const seq = channel.seqAfter(afterId, readsQueues);
       const endSeq = channel.endSeq(readsQueues);
@@ -156,14 +153,14 @@ export class Merge<One extends Member> {
     }
   }
 
-  /** Goes on to the next entry; false when there is none. */
+  /** Goes to the next entry; false when there is none. */
   next(): boolean {
     const last = this.#head;
     if (last !== undefined) {
       last.seq++;
       last.id = last.seq < last.endSeq ? last.channel.idAt(last.seq) : Infinity;
     }
-    let least: Head<One> | undefined;
+    let least: Head | undefined;
     for (const head of this.#heads) if (head.id < (least?.id ?? Infinity)) least = head;
     if (least === undefined) return false;
     this.#head = least;

@@ -1,255 +1,154 @@
 /**
- * A channel: a named sequence of events. What is held of it stands in one ring of records; what
- * came since an encoding is in use stands in a ring of that encoding's frames, too, and frames of
- * older events are made from the records when they are asked for. What is committed and has no room
- * in the ring yet waits in the channel's own queue.
+ * A channel: a named sequence of events. Its newest events are held in its rings
+ * (core/channel-rings.ts); committed entries for which the rings have no room yet wait in the
+ * channel's own queue.
  *
- * Entries have a *seq*, which rises by one from the ring's tail to the end of the queue, so that a
- * reader of several channels can read both as one sequence.
+ * Each entry has a *seq*. It rises by one from the tail of the ring to the end of the queue, so a
+ * reader of several channels can read ring and queue as one sequence.
  */
-import { CHANNEL_BYTES, CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
+import { CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
+import { ChannelRings, type Replay } from './channel-rings.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
-import { ENCODINGS, scratch, type Encoding } from './frame.js';
+import type { Encoding } from './frame.js';
 import type { GraceBudget } from './grace.js';
+import type { LossClock } from './loss-clock.js';
 import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
-import { decodeRecord, encodeRecord } from './record.js';
-import { Ring } from './ring.js';
 
-/**
- * What a channel keeps for lines that come back; the ring holds more while its lines have not been
- * given it.
- */
-export interface Replay {
-  readonly events: number;
-  readonly bytes: number;
+/** What all channels of a hub have in common. */
+export interface ChannelSettings {
+  readonly replay: Replay;
+  /** Bytes that one sweep may have to write. */
+  readonly sweepWorkBytes: number;
+  readonly lossClock: LossClock;
 }
 
-/** What rings take, bytes. */
-export interface RingMemory {
-  /** Memory of the rings of records, channels' own among it, and of those of frames. */
-  recordBytes: number;
-  frameBytes: number;
-  /** What of it is in buffers; the rest is on V8's heap. */
-  bufferBytes: number;
-  /** What of the buffers was ever written to. */
-  touchedBytes: number;
-  /** What of it is records and frames held. */
-  heldBytes: number;
-}
-
-/** What a channel needs of the groups that its lines are on. */
+/** What a channel asks of its groups (core/group.ts). */
 export interface Reader {
   readonly encoding: Encoding;
-  /** True when it reads the encoding's frames, which are kept while somebody does. */
+  /** True when its lines are given frames; a channel keeps frames of an encoding for such groups. */
   readonly readsFrames: boolean;
   /** Every healthy line of the group has been given everything up to this id. */
   readonly sweptThrough: number;
-  /**
-   * Every line of the group in grace has been given everything up to this id; Infinity while none
-   * is.
-   */
+  /** Every line in grace has been given everything up to this id; Infinity without such lines. */
   readonly graceThrough: number;
   /**
-   * True when it reads channels of which another one has entries that wait for room: this one does
-   * not wait for it then.
+   * True when another channel of the group has entries in its queue. This channel does not wait for
+   * the group then.
    */
-  isHeldBackBeside(channel: unknown): boolean;
+  hasOtherQueue(channel: unknown): boolean;
 }
 
-/**
- * Rises with every loss of any channel, so that a line can tell a loss since it was last told from
- * an older one.
- */
-let lossCount = 0;
-
-/** How many times channels have lost events so far. */
-export function lossesSoFar(): number {
-  return lossCount;
-}
-
-export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
+export class Channel<Group extends Reader = Reader> implements Ordered<Channel<Group>> {
   readonly name: string;
   /** Groups with at least one line. */
   readonly groups: Group[] = [];
   /** Lines over all groups. */
   lineCount = 0;
-  /**
-   * True while only lines hold the name: nothing was ever published to it. Written by
-   * core/channels.ts.
-   */
+  /** True while nothing was ever published here and only lines hold the name. core/channels.ts */
   isOfReaders = false;
   /** Groups with a line in grace. Written by core/grace-windows.ts. */
   groupsInGrace = 0;
-  /** Times that something may not enter, or go, for the sake of lines in grace. */
+  /** Times that an entry could not enter, or a ring not go, for the sake of lines in grace. */
   graceRefusals = 0;
   /**
-   * What it may still spend on lines in grace; undefined until something was spent. Written by
-   * core/grace-windows.ts.
+   * What the channel may still spend on lines in grace; undefined until something was spent. Written
+   * by core/grace-windows.ts.
    */
   graceBudget: GraceBudget | undefined;
-  /**
-   * Rises whenever bytes of the rings may have moved or been overwritten; a view made under another
-   * version is dead.
-   */
+  /** Rises when bytes of the rings may have moved or changed: older views of them are invalid. */
   version = 0;
   /** Rises whenever the queue changes. */
   queueVersion = 0;
   /** Id of the newest event that entered, or 0. */
   newestId = 0;
-  /** Id of the newest event that was committed, or 0: it may wait in the queue. */
+  /** Id of the newest event that was committed, or 0; it may be in the queue. */
   newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
   /**
-   * Highest id that was dropped here, or may have been before this row was made: a position below
-   * it has missed something.
+   * Highest id that was lost here, or may have been before this object was made. A position below it
+   * has missed something.
    */
   lostThrough: number;
-  /** What {@link lossesSoFar} became when that happened. */
+  /** What the loss clock stood at when that happened. */
   lostAt = 0;
-  /** {@link recordBytes} and {@link frameBytes} as core/channels.ts has counted them. */
+  /** Bytes of memory of its rings as core/channels.ts has counted them. */
   countedRecordBytes = 0;
   countedFrameBytes = 0;
   /** What its publishes hold (core/publish-memory.ts). */
   readonly share: PublishShare = { heldBytes: 0 };
+  /** What it holds: from its first event until it is dropped. Written here only. */
+  rings: ChannelRings | undefined;
   /** Publishes that wait for room. Written by core/intake.ts. */
   waitingCount = 0;
-  /**
-   * True while a publish is being read: those that come after it wait. Written by core/intake.ts.
-   */
+  /** True while a publish is read: later ones wait for it. Written by core/intake.ts. */
   isReading = false;
-  /**
-   * True while the channel stands in the intake's list of those whose entries enter. Written by
-   * core/intake.ts.
-   */
+  /** True while the channel is listed to go on entering. Written by core/intake.ts. */
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
-  readonly alone: ChannelSet<Channel<Group>> = new ChannelSet([this]);
-  /**
-   * Where it stands among all channels (core/channels.ts), and its frames among all frames while it
-   * has some.
-   */
+  readonly alone: ChannelSet = new ChannelSet([this]);
+  /** Its place among all channels (core/channels.ts), and that of its frames while it has some. */
   order: Order<Channel<Group>> | undefined;
   older: Channel<Group> | undefined;
   newer: Channel<Group> | undefined;
   framesPlace: Place<Channel<Group>> | undefined;
 
-  readonly #replay: Replay;
-  readonly #sweepWorkBytes: number;
-  #records: Ring | undefined;
-  /**
-   * Rings of frames by encoding index, made with the first event: each holds the newest of what the
-   * ring of records holds.
-   */
-  readonly #frames: (Ring | undefined)[] = [];
-  /** True at the index of an encoding that a group reads. */
-  readonly #inUse: boolean[] = [];
+  readonly #settings: ChannelSettings;
+  /** Bit i: a group reads frames of the encoding with index i. */
+  #encodings = 0;
   #queue: EntryQueue | undefined;
   /**
-   * Least `sweptThrough` of the groups that it waits for, when last looked at. An old value that is
-   * too low is safe; one that is too high, since a group was held back then, lets in one in-flight
-   * window more at the most, and eviction looks again.
+   * Least `sweptThrough` of the groups that the channel waits for, when last asked, and its seq. A
+   * stale value is too low, which is safe. It is too high only if a group was held up by another
+   * queue then: at most one in-flight window too much enters, and eviction asks again.
    */
   #sweptThrough = 0;
   #sweptSeq = 0;
 
-  /** `lostThrough` is what a channel of that name may have lost before (core/losses.ts). */
-  constructor(name: string, replay: Replay, sweepWorkBytes: number, lostThrough: number) {
+  /** `lostThrough`: what a channel of this name may have lost before (core/losses.ts). */
+  constructor(name: string, settings: ChannelSettings, lostThrough: number) {
     this.name = name;
-    this.#replay = replay;
-    this.#sweepWorkBytes = sweepWorkBytes;
+    this.#settings = settings;
     this.lostThrough = lostThrough;
   }
 
   /** Events held. */
   get length(): number {
-    return this.#records?.length ?? 0;
+    return this.rings?.records.length ?? 0;
   }
 
-  /** True from its first event until it is dropped, also while all events have been evicted. */
-  get hasRing(): boolean {
-    return this.#records !== undefined;
-  }
-
-  /** True while its row may not be forgotten: somebody is on it or publishes to it. */
+  /** True while it may not be forgotten: it has lines, or a publish is under way. */
   get isHeld(): boolean {
     return this.lineCount > 0 || this.isBusy;
   }
 
-  /** True when forgetting its row loses nothing: it never held an event and was not deleted. */
+  /** True when forgetting it loses nothing: it never held an event and was not deleted. */
   get isBlank(): boolean {
     return this.newestId === 0 && !this.isDeleted;
-  }
-
-  /** Bytes of memory of the ring of records, and of the channel that holds it. */
-  get recordBytes(): number {
-    return this.#records === undefined ? 0 : CHANNEL_BYTES + this.#records.memoryBytes;
-  }
-
-  /** Bytes of memory of the rings of frames. */
-  get frameBytes(): number {
-    let bytes = 0;
-    for (const ring of this.#frames) bytes += ring?.memoryBytes ?? 0;
-    return bytes;
-  }
-
-  /**
-   * Events held above `id`, and their bytes, at most: of its frames in the encoding where it has
-   * them, else of its records.
-   */
-  heldAfter(id: number, encoding: Encoding): { readonly events: number; readonly bytes: number } {
-    const records = this.#records;
-    if (records === undefined) return { events: 0, bytes: 0 };
-    const seq = records.seqAfter(id);
-    const events = records.headSeq - seq;
-    const frames = this.#frames[encoding.index];
-    const hasFrames = frames !== undefined && frames.length >= events;
-    return {
-      events,
-      bytes: hasFrames ? frames.bytesFrom(frames.headSeq - events) : records.bytesFrom(seq),
-    };
-  }
-
-  /** Adds what the rings take to a sum. */
-  addRingMemory(sum: RingMemory): void {
-    const records = this.#records;
-    if (records === undefined) return;
-    sum.recordBytes += CHANNEL_BYTES + records.memoryBytes;
-    sum.bufferBytes += records.bufferBytes;
-    sum.touchedBytes += records.touchedBytes;
-    sum.heldBytes += records.heldBytes;
-    for (const ring of this.#frames) {
-      if (ring === undefined) continue;
-      sum.frameBytes += ring.memoryBytes;
-      sum.bufferBytes += ring.bufferBytes;
-      sum.touchedBytes += ring.touchedBytes;
-      sum.heldBytes += ring.heldBytes;
-    }
   }
 
   // ── reading ────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Seq of the first entry above `id` in the ring, or with `queued` in ring and queue; {@link
+   * Seq of the first entry above `id`, in the ring or with `queued` in ring and queue; {@link
    * endSeq} when there is none.
    */
   seqAfter(id: number, queued: boolean): number {
-    const records = this.#records;
-    const seq = records === undefined ? 0 : records.seqAfter(id);
+    const seq = this.rings?.records.seqAfter(id) ?? 0;
     const ringEnd = this.#ringEnd;
     if (!queued || seq < ringEnd || this.#queue === undefined) return seq;
     return ringEnd + this.#queue.countThrough(id);
   }
 
-  /** Seq behind the last entry of the ring, or with `queued` of the queue. */
+  /** Seq that follows the last entry of the ring, or with `queued` of the queue. */
   endSeq(queued: boolean): number {
     return this.#ringEnd + (queued ? this.queueLength : 0);
   }
 
-  /** Events from a seq on, in the ring, or with `queued` in ring and queue. */
+  /** Events from a seq on, in the ring or with `queued` in ring and queue. */
   eventsFrom(seq: number, queued: boolean): number {
     const ringEnd = this.#ringEnd;
     const entered = Math.max(0, ringEnd - seq);
@@ -262,60 +161,43 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   idAt(seq: number): number {
     const ringEnd = this.#ringEnd;
     return seq < ringEnd
-      ? (this.#records as Ring).idAt(seq)
+      ? (this.rings as ChannelRings).records.idAt(seq)
       : (this.#queue as EntryQueue).at(seq - ringEnd).id;
   }
 
-  /** True when the entry at a seq that is held is a deletion, which waits in the queue. */
+  /** True when the entry at a seq that is held is a deletion; only the queue holds deletions. */
   isDeletionAt(seq: number): boolean {
     const ringEnd = this.#ringEnd;
     return seq >= ringEnd && isDeletion((this.#queue as EntryQueue).at(seq - ringEnd));
   }
 
   /**
-   * The event at a seq that is held, decoded; undefined for a deletion. Its data is valid while
-   * `version` stays.
+   * The event at a seq that is held; undefined for a deletion. Its data is valid while `version`
+   * stays.
    */
   eventAt(seq: number): LoggedEvent | undefined {
-    const ringEnd = this.#ringEnd;
-    if (seq >= ringEnd) {
-      const entry = (this.#queue as EntryQueue).at(seq - ringEnd);
-      return isDeletion(entry) ? undefined : entry;
-    }
-    const records = this.#records as Ring;
-    return decodeRecord(records.idAt(seq), this.name, records.view(seq, seq + 1));
+    return seq < this.#ringEnd
+      ? (this.rings as ChannelRings).eventAt(seq, this.name)
+      : this.#queuedEventAt(seq);
   }
 
   /**
-   * The frame of the event at a seq that is held, undefined for a deletion. The bytes are the
-   * ring's where it has the frame, else they are made from the event, and valid until the next
-   * frame is made.
+   * The frame of the event at a seq that is held; undefined for a deletion. Valid until the next
+   * frame is made, and while `version` stays.
    */
   frameAt(seq: number, encoding: Encoding): Uint8Array | undefined {
-    const frames = this.#frames[encoding.index];
-    const behindEnd = this.#ringEnd - seq;
-    if (frames !== undefined && behindEnd > 0 && behindEnd <= frames.length) {
-      const frameSeq = frames.headSeq - behindEnd;
-      return frames.view(frameSeq, frameSeq + 1);
-    }
-    const event = this.eventAt(seq);
-    return event === undefined ? undefined : scratch.subarray(0, encoding.encode(event));
+    if (seq < this.#ringEnd) return (this.rings as ChannelRings).frameAt(seq, this.name, encoding);
+    const event = this.#queuedEventAt(seq);
+    return event === undefined ? undefined : encoding.encode(event);
   }
 
-  /**
-   * The ring of frames in an encoding, when it has all that is in the ring of records behind `id`.
-   */
-  framesAfter(id: number, encoding: Encoding): Ring | undefined {
-    const frames = this.#frames[encoding.index];
-    const records = this.#records;
-    if (frames === undefined || records === undefined) return undefined;
-    if (frames.length === records.length) return frames;
-    if (frames.length > 0 && frames.idAt(frames.tailSeq) <= id) return frames;
-    return records.headSeq - records.seqAfter(id) <= frames.length ? frames : undefined;
+  #queuedEventAt(seq: number): LoggedEvent | undefined {
+    const entry = (this.#queue as EntryQueue).at(seq - this.#ringEnd);
+    return isDeletion(entry) ? undefined : entry;
   }
 
   get #ringEnd(): number {
-    return this.#records?.headSeq ?? 0;
+    return this.rings?.records.headSeq ?? 0;
   }
 
   // ── the queue ──────────────────────────────────────────────────────────────────────────────────
@@ -330,7 +212,7 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return this.#queue?.at(0);
   }
 
-  /** Takes a committed entry that has no room yet. */
+  /** Queues a committed entry for which there is no room yet. */
   enqueue(entry: LoggedEntry): void {
     (this.#queue ??= new EntryQueue()).push(entry);
     if (!isDeletion(entry)) this.newestCommittedId = entry.id;
@@ -346,7 +228,7 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     return entry;
   }
 
-  /** Id up to which every entry has entered, of `tailedId` entries that the log has handed over. */
+  /** Id up to which every entry has entered, when the log has handed over all up to `tailedId`. */
   through(tailedId: number): number {
     return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
   }
@@ -364,59 +246,50 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   // ── room ───────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Bytes that may be held beyond what every healthy line has been given: the more lines, the
-   * longer a sweep takes to write them. Whole corks, since a short one costs a line nearly as much
-   * as a full one.
+   * Bytes that may be held beyond what every healthy line has been given. More lines make it
+   * smaller, since a sweep takes longer to write to them. Whole corks: a short one costs a line
+   * nearly as much as a full one.
    */
   get inFlightWindowBytes(): number {
-    const corks = Math.floor(this.#sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
+    const { sweepWorkBytes } = this.#settings;
+    const corks = Math.floor(sweepWorkBytes / this.lineCount / CORK_WRITE_BYTES_MAX);
     return CORK_WRITE_BYTES_MAX * Math.min(IN_FLIGHT_WINDOW_CORKS_MAX, Math.max(1, corks));
   }
 
   /**
-   * True when `bytes` more may enter: what the healthy lines have not been given yet stays within
-   * the in-flight window. One event may always enter a channel that is swept. This is what keeps a
-   * healthy line from ever being lapped: unswept events are not evicted, and their number is
-   * bounded by holding back the publishers.
+   * True when `bytes` more may enter: what healthy lines have not been given yet stays within the
+   * in-flight window. When they have been given everything, one event may always enter.
+   *
+   * So a healthy line is never lapped: events that it has not been given are not evicted, and their
+   * bytes are bounded by holding back the publishers.
    */
   hasRoom(bytes: number): boolean {
-    const records = this.#records;
-    if (records === undefined) return true;
-    if (this.groupsInGrace > 0 && !this.#hasGraceRoom(records, bytes)) {
+    const rings = this.rings;
+    if (rings === undefined) return true;
+    if (this.groupsInGrace > 0 && !this.#hasGraceRoom(rings, bytes)) {
       this.graceRefusals++;
       return false;
     }
     const room = this.inFlightWindowBytes - bytes;
-    if (this.#unsweptBytes(records) <= room) return true;
-    this.#look(records);
-    const unswept = this.#unsweptBytes(records);
+    if (this.#unsweptBytes(rings) <= room) return true;
+    this.#updateSwept(rings);
+    const unswept = this.#unsweptBytes(rings);
     return unswept === 0 || unswept <= room;
   }
 
   /**
-   * True when the lines in grace would find all they have not been given within the replay, or the
-   * most in-flight window.
+   * True when all that lines in grace have not been given would stay within the replay, or within
+   * the largest in-flight window.
    */
-  #hasGraceRoom(records: Ring, bytes: number): boolean {
-    const owed = this.#bytesFrom(records, records.seqAfter(this.#graceThrough));
-    return (
-      owed === 0 ||
-      owed + bytes <=
-        Math.max(this.#replay.bytes, IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX)
-    );
+  #hasGraceRoom(rings: ChannelRings, bytes: number): boolean {
+    const owed = rings.mostBytesFrom(rings.records.seqAfter(this.#graceThrough));
+    const windowBytesMax = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
+    return owed === 0 || owed + bytes <= Math.max(this.#settings.replay.bytes, windowBytesMax);
   }
 
-  /**
-   * Takes an event, whose id is above all before it. Returns how many events were evicted for it.
-   */
+  /** Takes an event, whose id is above all before it. Returns how many events it evicted. */
   enter(event: LoggedEvent): number {
-    const records = (this.#records ??= new Ring());
-    const record = encodeRecord(event);
-    records.append(event.id, record, record.length);
-    for (let index = 0; index < this.#inUse.length; index++) {
-      if (this.#inUse[index] === true)
-        appendFrame((this.#frames[index] ??= new Ring()), ENCODINGS[index] as Encoding, event);
-    }
+    (this.rings ??= new ChannelRings()).append(event, this.#encodings);
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
     this.isDeleted = false;
@@ -425,100 +298,79 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
   }
 
   /**
-   * Evicts what is beyond the replay and has been given to every line that is healthy or in grace.
+   * Evicts events beyond the replay that every healthy line and every line in grace has been given.
    * Returns how many.
    */
   evict(): number {
-    const records = this.#records;
-    if (records === undefined || !this.#isOver(records)) return 0;
-    this.#look(records);
+    const rings = this.rings;
+    const { replay, lossClock } = this.#settings;
+    if (rings === undefined || !rings.exceed(replay)) return 0;
+    const { records } = rings;
+    this.#updateSwept(rings);
     const through = Math.min(this.#sweptThrough, this.#graceThrough);
     let evicted = 0;
-    while (this.#isOver(records) && records.idAt(records.tailSeq) <= through) {
+    while (rings.exceed(replay) && records.idAt(records.tailSeq) <= through) {
       this.lostThrough = records.idAt(records.tailSeq);
-      records.evict();
-      for (const ring of this.#frames)
-        if (ring !== undefined && ring.length > records.length) ring.evict();
+      rings.evict();
       evicted++;
     }
     if (evicted > 0) {
-      this.lostAt = ++lossCount;
+      this.lostAt = lossClock.tick();
       this.version++;
     }
     return evicted;
   }
 
   /**
-   * True when nothing held is still owed to a line that is healthy or in grace, so that {@link
-   * drop} loses nothing for it.
+   * True when every healthy line and every line in grace has been given everything held, so that
+   * {@link drop} loses nothing for them.
    */
   get isSwept(): boolean {
-    if (this.#records === undefined) return true;
-    this.#look(this.#records);
+    if (this.rings === undefined) return true;
+    this.#updateSwept(this.rings);
     if (this.newestId > this.#sweptThrough) return false;
     if (this.newestId <= this.#graceThrough) return true;
     this.graceRefusals++;
     return false;
   }
 
-  /**
-   * Drops everything up to the newest event, rings and all. Returns how many events were dropped.
-   */
+  /** Drops all events, and the rings. Returns how many events were dropped. */
   drop(): number {
     const dropped = this.length;
     this.lostThrough = Math.max(this.lostThrough, this.newestId);
-    // What was evicted before has been counted as a loss then.
-    if (dropped > 0) this.lostAt = ++lossCount;
-    this.#records = undefined;
+    // Evictions ticked the clock already.
+    if (dropped > 0) this.lostAt = this.#settings.lossClock.tick();
+    this.rings = undefined;
     this.#sweptSeq = 0;
-    this.#frames.length = 0;
     this.version++;
     return dropped;
   }
 
-  /**
-   * Lets the frames go if no healthy line needs them; they are made from the records when they are
-   * needed. Returns bytes freed.
-   */
+  /** Drops the frames unless a healthy line still needs them. Returns bytes freed. */
   dropFrames(): number {
     if (!this.isSwept) return 0;
-    const bytes = this.frameBytes;
-    this.#frames.length = 0;
+    const bytes = this.rings?.frameBytes ?? 0;
+    this.rings?.dropFrames();
     this.version++;
     return bytes;
   }
 
   addGroup(group: Group): void {
     this.groups.push(group);
-    if (group.readsFrames) this.#inUse[group.encoding.index] = true;
+    if (group.readsFrames) this.#encodings |= 1 << group.encoding.index;
   }
 
   removeGroup(group: Group): void {
+    const { encoding } = group;
     this.groups.splice(this.groups.indexOf(group), 1);
-    if (!this.groups.some((other) => other.readsFrames && other.encoding === group.encoding)) {
-      this.#inUse[group.encoding.index] = false;
-      this.#frames[group.encoding.index] = undefined;
-    }
-  }
-
-  #isOver(records: Ring): boolean {
-    return records.length > this.#replay.events || records.heldBytes > this.#replay.bytes;
+    if (this.groups.some((other) => other.readsFrames && other.encoding === encoding)) return;
+    this.#encodings &= ~(1 << encoding.index);
+    this.rings?.dropFramesOf(encoding);
   }
 
   /** Bytes that some healthy line may not have been given yet, in the encoding that has most. */
-  #unsweptBytes(records: Ring): number {
-    return this.#bytesFrom(records, Math.max(this.#sweptSeq, records.tailSeq));
-  }
-
-  /** Bytes from a record on, in the encoding that has most. */
-  #bytesFrom(records: Ring, seq: number): number {
-    const events = records.headSeq - seq;
-    let bytes = records.bytesFrom(seq);
-    for (const ring of this.#frames) {
-      if (ring !== undefined)
-        bytes = Math.max(bytes, ring.bytesFrom(Math.max(ring.tailSeq, ring.headSeq - events)));
-    }
-    return bytes;
+  #unsweptBytes(rings: ChannelRings): number {
+    return rings.mostBytesFrom(Math.max(this.#sweptSeq, rings.records.tailSeq));
   }
 
   /** Every line in grace has been given everything up to this id. */
@@ -526,21 +378,16 @@ export class Channel<Group extends Reader> implements Ordered<Channel<Group>> {
     let least = Infinity;
     if (this.groupsInGrace === 0) return least;
     for (const group of this.groups)
-      if (!group.isHeldBackBeside(this)) least = Math.min(least, group.graceThrough);
+      if (!group.hasOtherQueue(this)) least = Math.min(least, group.graceThrough);
     return least;
   }
 
-  /** Looks at the groups again. */
-  #look(records: Ring): void {
+  /** Asks the groups how far they are. */
+  #updateSwept({ records }: ChannelRings): void {
     let swept = Number.MAX_SAFE_INTEGER;
     for (const group of this.groups)
-      if (!group.isHeldBackBeside(this)) swept = Math.min(swept, group.sweptThrough);
+      if (!group.hasOtherQueue(this)) swept = Math.min(swept, group.sweptThrough);
     this.#sweptThrough = swept;
     this.#sweptSeq = records.seqAfter(swept);
   }
-}
-
-function appendFrame(ring: Ring, encoding: Encoding, event: LoggedEvent): void {
-  const length = encoding.encode(event);
-  ring.append(event.id, scratch, length);
 }

@@ -1,21 +1,21 @@
 /**
- * All channels of a server by name: who has a row, what the rings add up to, and who goes when
- * there is no more place.
+ * All channels of a hub by name: which names have a channel, what their rings take, and which channel
+ * goes when there is no room for another.
  *
- * A row is *published* from its first publish on, or *of readers* while nothing was ever published
- * to its name. The two have a bound each, and lines never make a row of the first kind, so names
- * that only readers hold displace nothing. A row that nobody holds and that holds nothing goes with
- * its last line; what other rows had lost when they go is remembered (core/losses.ts).
+ * A channel is *published* from its first publish on, and *of readers* while only lines hold its
+ * name. Each kind has a bound of its own, and lines never make a channel of the first kind, so names
+ * that only readers hold displace nothing. A blank channel goes with its last line. What other
+ * channels had lost when they are forgotten is remembered (core/losses.ts).
  *
- * Published rows stand in one of three orders, or in none:
+ * A published channel is in one of three orders, or in none:
  *
- *   ringless   hold nothing any more; the first to be forgotten, in the order in which they came to hold nothing
- *   passed     hold events, and had lines when a row to forget was looked for; older than all in `published`
- *   published  hold events, in the order of last publish
- *   none       set aside by a search: of no use to the next one before `released`, `recount` or `entered` puts them back
+ *   ringless   hold nothing any more, by when they came to hold nothing; the first to be forgotten
+ *   passed     hold events, and had lines when a search passed them; older than all in `published`
+ *   published  hold events, by last publish
+ *   none       set aside by a search, until `released`, `recount` or `enter` puts them back
  *
- * So each step of a search is paid for by what puts the row back, and all of it is O(1) an
- * operation; one search takes CHANNELS_CHECKED_MAX steps at the most.
+ * So what puts a channel back pays for the step of the search that set it aside: every operation is
+ * O(1), and a search takes at most CHANNELS_CHECKED_MAX steps.
  */
 import type { Counters } from '../counters.js';
 import {
@@ -24,23 +24,25 @@ import {
   READER_CHANNELS_MAX,
   SWEEP_WORK_BYTES_MAX,
 } from '../limits.js';
-import { Channel, type Reader, type Replay, type RingMemory } from './channel.js';
-import type { Member } from './channel-set.js';
+import { AbsentChannel } from './absent-channel.js';
+import { Channel, type ChannelSettings } from './channel.js';
+import type { Replay, RingMemory } from './channel-rings.js';
+import { ChannelSet, type Member } from './channel-set.js';
+import { isDeletion, type LoggedEntry } from './event.js';
+import { FrameMemory } from './frame-memory.js';
+import type { Group } from './group.js';
+import { LossClock } from './loss-clock.js';
 import { Losses } from './losses.js';
-import { Order, Place } from './order.js';
+import { Order } from './order.js';
 
 export interface ChannelsOptions {
   readonly replay: Replay;
   /**
-   * Bytes of all rings of records: past it the least recently published channel's is dropped. The
-   * rings of frames may take as much beside them; past it those that were not used for longest are
-   * let go, which loses nothing.
+   * Bytes of all rings of records. Past it the least recently published channel's ring is dropped.
+   * The rings of frames may take as much again (core/frame-memory.ts).
    */
   readonly replayTotalBytes: number;
-  /**
-   * Bytes that one sweep may have to write. For this and what follows the default is the limit,
-   * tests take less.
-   */
+  /** Bytes that one sweep may have to write. Here and below the default is the bound in limits.ts. */
   readonly sweepWorkBytes?: number;
   readonly channelsMax?: number;
   readonly readerChannelsMax?: number;
@@ -50,40 +52,40 @@ export interface ChannelsOptions {
 /** Channels with a publish under way that a search for one to forget passes over. */
 const BUSY_CHANNELS_MAX = 64;
 
-export class Channels<Group extends Reader> {
-  /** Bytes of all rings of records, and of all rings of frames. */
+export class Channels {
+  /** Bytes of all rings of records. */
   recordBytes = 0;
-  frameBytes = 0;
-  /** Channels that hold a ring. */
+  /** Channels that have rings. */
   ringCount = 0;
+  readonly lossClock = new LossClock();
 
   readonly #counters: Counters;
-  readonly #options: ChannelsOptions;
+  readonly #settings: ChannelSettings;
+  readonly #recordBytesMax: number;
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
+  readonly #frames: FrameMemory;
   readonly #losses: Losses;
   readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
   readonly #ringless = new Order<Channel<Group>>();
   readonly #passed = new Order<Channel<Group>>();
   readonly #published = new Order<Channel<Group>>();
-  /**
-   * Channels that have frames, in the order of last use; out of it are those whose frames were
-   * needed when they were looked at.
-   */
-  readonly #framed = new Order<Place<Channel<Group>>>();
 
   constructor(counters: Counters, options: ChannelsOptions, floor: number) {
+    const { replay, replayTotalBytes, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = options;
     this.#counters = counters;
-    this.#options = options;
+    this.#settings = { replay, sweepWorkBytes, lossClock: this.lossClock };
+    this.#recordBytesMax = replayTotalBytes;
     this.#publishedMax = options.channelsMax ?? CHANNELS_MAX;
     this.#ofReadersMax = options.readerChannelsMax ?? READER_CHANNELS_MAX;
+    this.#frames = new FrameMemory(counters, replayTotalBytes);
     this.#losses = new Losses(counters, floor, options.lostChannelsMax);
   }
 
   /**
-   * Positions at or below it may be of a channel of which nothing is remembered, or of another log.
-   * Only grows.
+   * Positions at or below it may be of a forgotten channel without a record, or of another log. Only
+   * grows.
    */
   get floor(): number {
     return this.#losses.floor;
@@ -94,30 +96,29 @@ export class Channels<Group extends Reader> {
     return this.#byName.size;
   }
 
-  /** Of these, names that only lines hold. */
+  /** Those of them that only lines hold. */
   get ofReadersCount(): number {
     return this.#ofReadersCount;
   }
 
+  /** Bytes of all rings of frames. */
+  get frameBytes(): number {
+    return this.#frames.bytes;
+  }
+
   /** Bytes of all rings. */
   get ringBytes(): number {
-    return this.recordBytes + this.frameBytes;
+    return this.recordBytes + this.#frames.bytes;
   }
 
   /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
-    const sum: RingMemory = {
-      recordBytes: 0,
-      frameBytes: 0,
-      bufferBytes: 0,
-      touchedBytes: 0,
-      heldBytes: 0,
-    };
-    for (const channel of this.#byName.values()) channel.addRingMemory(sum);
+    const sum = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
+    for (const channel of this.#byName.values()) channel.rings?.addMemory(sum);
     return sum;
   }
 
-  /** What is remembered of channels that were forgotten, bytes. */
+  /** Bytes of what is remembered of forgotten channels. */
   get lossBytes(): number {
     return this.#losses.memoryBytes;
   }
@@ -127,17 +128,20 @@ export class Channels<Group extends Reader> {
     return this.#byName.get(name);
   }
 
-  /**
-   * What who asks for the name is told: of the channel, or of what is remembered where it is not
-   * known.
-   */
+  /** The channels of those names, known or not, to be read. Makes no channel. */
+  setOf(names: readonly string[]): ChannelSet {
+    const [first] = names;
+    const known = names.length === 1 ? this.#byName.get(first as string) : undefined;
+    return known?.alone ?? new ChannelSet(names.map((name) => this.member(name)));
+  }
+
   member(name: string): Member {
-    return this.#byName.get(name) ?? new Absent(this.#losses.lostThrough(name));
+    return this.#byName.get(name) ?? new AbsentChannel(this.#losses.lostThrough(name));
   }
 
   /**
-   * The channel of that name for who publishes to it, made on first need. At the bound a channel
-   * that nobody holds is forgotten for it; undefined when all are held.
+   * The channel of that name for a publisher, made on first need. At the bound a channel that nobody
+   * holds is forgotten for it; undefined when all are held.
    */
   place(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
@@ -156,8 +160,8 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * The channel of that name for a line, made on first need; nothing is forgotten for it. Undefined
-   * when there is no place.
+   * The channel of that name for a line, made on first need. Nothing is forgotten for it: undefined
+   * at the bound.
    */
   placeForLine(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
@@ -173,77 +177,72 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * An event has entered the channel: it is the most recently published one, and others may have to
-   * make room.
+   * An entry enters its channel. Without one there was no place: the event is lost, and that is
+   * remembered.
    */
-  entered(channel: Channel<Group>): void {
+  enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void {
+    if (isDeletion(entry)) {
+      this.#counters.deletions_total++;
+      if (channel !== undefined) this.#delete(channel);
+      return;
+    }
+    this.#counters.events_entered_total++;
+    if (channel === undefined) {
+      this.#counters.events_evicted_total++;
+      this.#losses.remember(entry.channel, entry.id);
+      return;
+    }
+    this.#counters.events_evicted_total += channel.enter(entry);
     if (channel.isOfReaders) this.#publish(channel);
     this.#published.append(channel);
-    const { framesPlace } = channel;
-    if (framesPlace?.order !== undefined) this.#framed.append(framesPlace);
+    this.#frames.used(channel);
     this.recount(channel);
-    if (this.recordBytes > this.#options.replayTotalBytes) this.#reclaim(channel);
+    if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
   }
 
-  /** No place for an event of that name: it is lost, and remembered to be. */
-  lost(name: string, id: number): void {
-    this.#losses.remember(name, id);
+  /** A sweep is complete: what the channel's lines have been given may go. */
+  evict(channel: Channel<Group>): void {
+    this.#counters.events_evicted_total += channel.evict();
+    this.recount(channel);
   }
 
   /**
-   * Rings grow where they are used; what that adds up to is counted here. To be called after each
-   * sweep, and when a group comes or goes: a ring that was needed when it was to be dropped may not
-   * be any more.
+   * Counts the channel's rings again, which grow where they are used. To be called after each sweep,
+   * and when a group comes or goes: a ring that was needed when it was to be dropped may not be any
+   * more.
    */
   recount(channel: Channel<Group>): void {
-    const { recordBytes, countedRecordBytes } = channel;
+    const recordBytes = channel.rings?.recordBytes ?? 0;
+    const { countedRecordBytes } = channel;
     this.recordBytes += recordBytes - countedRecordBytes;
     this.ringCount += Number(recordBytes > 0) - Number(countedRecordBytes > 0);
     channel.countedRecordBytes = recordBytes;
-    if (channel.hasRing && channel.order === undefined) this.#published.prepend(channel);
-    this.#recountFrames(channel);
+    if (recordBytes > 0 && channel.order === undefined) this.#published.prepend(channel);
+    this.#frames.recount(channel);
   }
 
-  /**
-   * Drops the channel's ring, if it has one: positions below its newest event are gaps from here
-   * on.
-   */
+  /** Drops the channel's rings, if it has some: positions below its newest event become gaps. */
   dropRing(channel: Channel<Group>): void {
-    if (!channel.hasRing) return;
+    if (channel.rings === undefined) return;
     this.#counters.events_evicted_total += channel.drop();
     this.recount(channel);
     this.#ringless.append(channel);
   }
 
   /**
-   * The channel's history is over: its ring goes, and the mark stays until something is published.
-   */
-  delete(channel: Channel<Group>): void {
-    if (channel.isOfReaders) this.#publish(channel);
-    this.dropRing(channel);
-    channel.isDeleted = true;
-  }
-
-  /**
-   * The last line has left the channel, or the last publish that needed its row is over. A blank
-   * one is not worth a row; another may be forgotten from here on.
+   * The channel's last line has left, or the last publish that needed it is over. A blank channel
+   * goes; another one may be forgotten from now on.
    */
   released(channel: Channel<Group>): void {
     if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
     if (channel.isBlank) this.#remove(channel);
     else if (channel.order === undefined || channel.order === this.#passed) {
-      (channel.hasRing ? this.#published : this.#ringless).prepend(channel);
+      (channel.rings === undefined ? this.#ringless : this.#published).prepend(channel);
     }
   }
 
   #make(name: string): Channel<Group> {
-    const { replay, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = this.#options;
-    const channel = new Channel<Group>(
-      name,
-      replay,
-      sweepWorkBytes,
-      this.#losses.lostThrough(name),
-    );
+    const channel = new Channel<Group>(name, this.#settings, this.#losses.lostThrough(name));
     this.#byName.set(name, channel);
     return channel;
   }
@@ -255,57 +254,27 @@ export class Channels<Group extends Reader> {
     this.#ringless.append(channel);
   }
 
+  /** The channel's history is over. It is marked as deleted until something is published. */
+  #delete(channel: Channel<Group>): void {
+    if (channel.isOfReaders) this.#publish(channel);
+    this.dropRing(channel);
+    channel.isDeleted = true;
+  }
+
   #remove(channel: Channel<Group>): void {
     channel.order?.remove(channel);
     this.#byName.delete(channel.name);
     if (channel.isOfReaders) this.#ofReadersCount--;
   }
 
-  #recountFrames(channel: Channel<Group>): void {
-    const { frameBytes, countedFrameBytes } = channel;
-    if (frameBytes === countedFrameBytes && frameBytes === 0) return;
-    this.frameBytes += frameBytes - countedFrameBytes;
-    channel.countedFrameBytes = frameBytes;
-    const place = (channel.framesPlace ??= new Place(channel));
-    if (frameBytes === 0) place.order?.remove(place);
-    else if (frameBytes > countedFrameBytes) this.#framed.append(place);
-    else if (place.order === undefined) this.#framed.prepend(place);
-    if (frameBytes > countedFrameBytes && this.frameBytes > this.#options.replayTotalBytes)
-      this.#letGoFrames(place);
-  }
-
   /**
-   * Lets frames that were not used for longest go until the rest fits; never those that have just
-   * been made.
-   */
-  #letGoFrames(except: Place<Channel<Group>>): void {
-    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
-      const place = this.#framed.oldest;
-      if (
-        place === undefined ||
-        place === except ||
-        this.frameBytes <= this.#options.replayTotalBytes
-      )
-        return;
-      this.#framed.remove(place);
-      if (place.item.dropFrames() === 0) continue;
-      this.#counters.frames_dropped_total++;
-      this.recount(place.item);
-    }
-  }
-
-  /**
-   * Drops rings of the least recently published channels until the rest fits `--replay-total`;
-   * never one that a line still needs.
+   * Drops rings, the least recently published first, until the rest fits `--replay-total`; never one
+   * that a line still needs, nor that of `except`.
    */
   #reclaim(except: Channel<Group>): void {
-    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
+    for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {
       const channel = this.#passed.oldest ?? this.#published.oldest;
-      if (
-        channel === undefined ||
-        channel === except ||
-        this.recordBytes <= this.#options.replayTotalBytes
-      )
+      if (channel === undefined || channel === except || this.recordBytes <= this.#recordBytesMax)
         return;
       if (channel.isSwept) {
         this.dropRing(channel);
@@ -317,20 +286,20 @@ export class Channels<Group extends Reader> {
   }
 
   /**
-   * Forgets a channel that nobody holds: one that holds nothing if there is one, else the one that
-   * was published to longest ago. What it lost is remembered. False when none is found.
+   * Forgets a channel that nobody holds: one without events if there is one, otherwise the least
+   * recently published. False when none is found.
    */
   #forgetOne(): boolean {
     let busy = 0;
-    for (let looks = 0; looks < CHANNELS_CHECKED_MAX; looks++) {
+    for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {
       const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
       const channel = ringless ?? this.#published.oldest;
       if (channel === undefined) return false;
       if (!channel.isHeld) return this.#forget(channel);
-      if (channel.hasRing) this.#passed.append(channel);
+      if (channel.rings !== undefined) this.#passed.append(channel);
       else if (channel.lineCount > 0) this.#ringless.remove(channel);
       else {
-        // A publish is under way there: it is over soon, and nobody says so.
+        // A publish is under way there. It is over soon, and nothing reports that.
         busy++;
         this.#ringless.append(channel);
       }
@@ -344,51 +313,5 @@ export class Channels<Group extends Reader> {
     if (!channel.isBlank) this.#losses.remember(channel.name, channel.lostThrough);
     this.#counters.channels_forgotten_total++;
     return true;
-  }
-}
-
-/** A channel that is not known: it holds nothing, and has lost what is remembered. */
-class Absent implements Member {
-  readonly newestId = 0;
-  readonly newestCommittedId = 0;
-  readonly lostAt = 0;
-  readonly version = 0;
-  readonly queueVersion = 0;
-  readonly lostThrough: number;
-
-  constructor(lostThrough: number) {
-    this.lostThrough = lostThrough;
-  }
-
-  seqAfter(): number {
-    return 0;
-  }
-
-  endSeq(): number {
-    return 0;
-  }
-
-  eventsFrom(): number {
-    return 0;
-  }
-
-  idAt(): number {
-    return 0;
-  }
-
-  isDeletionAt(): boolean {
-    return false;
-  }
-
-  eventAt(): undefined {
-    return undefined;
-  }
-
-  frameAt(): undefined {
-    return undefined;
-  }
-
-  through(tailedId: number): number {
-    return tailedId;
   }
 }

@@ -1,43 +1,35 @@
 /**
- * Frames: the bytes of one event, the same for every subscriber of an encoding. The only place that
- * knows the grammar of text/event-stream (HTML Standard, 9.2.5 "parsing an event stream") and what
- * stands on a line of NDJSON.
+ * Frames: the bytes of one event, the same for every subscriber of an encoding. The only file of the
+ * server that knows the grammar of text/event-stream (HTML Standard, 9.2.5 "parsing an event
+ * stream") and the objects of an NDJSON stream.
  */
 import type { EndCode } from '../errors.js';
 import type { LoggedEvent } from './event.js';
 
 const EMPTY_LINE = Buffer.from('\n');
 
-/**
- * One way to write events on a line. Frames are encoded into {@link scratch}, which the next call
- * overwrites.
- */
+/** How events are written to a line. */
 export interface Encoding {
   readonly name: 'sse' | 'sse-env' | 'ndjson';
   /** Index of the encoding's ring in a channel. */
   readonly index: number;
-  /** Encodes an event at the start of {@link scratch}; returns the length in bytes. */
-  encode(event: LoggedEvent): number;
-  /**
-   * The first bytes of a line: where it continues, and how long to wait before a reconnect (ms).
-   */
+  /** The event's frame, valid until any encoding encodes the next event. */
+  encode(event: LoggedEvent): Buffer;
+  /** The first bytes of a line: where it continues, and the delay before a reconnect, ms. */
   prelude(continuesAfter: number, retryMs: number): string;
   /**
-   * Tells that the events after `after` and before `before` are no longer held. null: no such id.
-   * Carries no id of its own.
+   * The gap notice: events after `after` and before `before` are no longer held; null stands for an
+   * unknown id. It carries no id of its own.
    */
   gap(after: number | null, before: number | null): Buffer;
-  /** Last words. Carries no id. */
+  /** The end event. Carries no id. */
   end(code: EndCode, reconnect: boolean): Buffer;
   /**
-   * Keeps proxies and dead-peer detection busy; `head` moves a caught-up client's position without
-   * dispatching anything. native-notes/eventsource-clients.md
+   * Keeps proxies and dead-peer detection busy. With `head` it also moves the position of a client
+   * that has everything, without dispatching an event. native-notes/eventsource-clients.md
    */
   heartbeat(head: number | undefined): Buffer;
-  /**
-   * The fewest bytes that mean nothing: asks a socket that has drained whether it takes bytes
-   * again.
-   */
+  /** The fewest bytes without a meaning: tests whether a drained socket takes bytes again. */
   readonly probe: Buffer;
 }
 
@@ -45,26 +37,20 @@ const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 
-/**
- * The next frame, before it is copied into a ring: one buffer for the process, grown to the largest
- * frame seen.
- */
-export let scratch: Buffer = Buffer.allocUnsafe(64 * 1024);
+/** Holds the frame encoded last: one buffer for the process, grown to the largest frame seen. */
+let scratch: Buffer = Buffer.allocUnsafe(64 * 1024);
 
 function needScratch(bytes: number): void {
   if (scratch.length < bytes) scratch = Buffer.allocUnsafe(2 ** Math.ceil(Math.log2(bytes)));
 }
 
-/**
- * Bytes of `id: …\n`, `event: …\n` and the other fixed parts at the most, beside the type's and the
- * data's own.
- */
+/** Upper bound of a frame's fixed parts, such as `id: …\n`, beside its type and its data, bytes. */
 const FIXED_BYTES = 64;
 /** A line break (1 byte) becomes `\ndata: ` (7). */
 const WORST_SSE_GROWTH = 7;
 /** A control character (1 byte) becomes `\u00xx` (6). */
 const WORST_JSON_GROWTH = 6;
-/** UTF-8 bytes of a UTF-16 unit at the most. */
+/** Most UTF-8 bytes of a UTF-16 unit. */
 const UTF8_PER_CHAR = 3;
 
 function writeHead(event: LoggedEvent): number {
@@ -74,10 +60,7 @@ function writeHead(event: LoggedEvent): number {
     : scratch.write(`id: ${event.id}\nevent: ${type}\ndata: `, 0);
 }
 
-/**
- * Copies `data` as one or more data fields behind `at`; CR, LF and CRLF each end a line. Returns
- * the end.
- */
+/** Copies `data` to `at` as one or more data fields; CR, LF and CRLF each end a line. Returns the end. */
 function writeDataLines(data: Uint8Array, at: number): number {
   let lineStart = 0;
   for (let i = 0; i < data.length; i++) {
@@ -93,30 +76,29 @@ function writeDataLines(data: Uint8Array, at: number): number {
   return at + data.length - lineStart;
 }
 
-function encodeSse(event: LoggedEvent): number {
+function encodeSse(event: LoggedEvent): Buffer {
   const { data } = event;
   needScratch(
     FIXED_BYTES + UTF8_PER_CHAR * (event.type?.length ?? 0) + WORST_SSE_GROWTH * data.length,
   );
   let at = writeHead(event);
-  // Two native scans find that most data has no line break, several times faster than the loop
-  // would.
+  // Most data has no line break: two native scans find that out several times faster than the loop.
   if (data.indexOf(LF) < 0 && data.indexOf(CR) < 0) {
     scratch.set(data, at);
     at += data.length;
   } else {
     at = writeDataLines(data, at);
   }
-  scratch[at] = LF;
-  scratch[at + 1] = LF;
-  return at + 2;
+  scratch[at++] = LF;
+  scratch[at++] = LF;
+  return scratch.subarray(0, at);
 }
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /**
- * Writes the event as one JSON object on one line behind `at`: `{"id","channel","event"?,"data"}`.
- * Returns the end.
+ * Writes the event to `at` as a JSON object without line breaks:
+ * `{"id","channel","event"?,"data"}`. Returns the end.
  */
 function writeObject(event: LoggedEvent, at: number): number {
   const type = event.type === undefined ? '' : `"event":${JSON.stringify(event.type)},`;
@@ -124,8 +106,7 @@ function writeObject(event: LoggedEvent, at: number): number {
   at += scratch.write(`{"id":${event.id},"channel":"${event.channel}",${type}"data":`, at);
   if (event.json) {
     scratch.set(event.data, at);
-    // In a valid JSON text CR and LF stand only between tokens (RFC 8259, 2), so a blank says the
-    // same.
+    // In valid JSON, CR and LF stand only between tokens (RFC 8259, 2), where a space means the same.
     for (const end = at + event.data.length; at < end; at++) {
       if (scratch[at] === LF || scratch[at] === CR) scratch[at] = SPACE;
     }
@@ -136,7 +117,7 @@ function writeObject(event: LoggedEvent, at: number): number {
   return at + 1;
 }
 
-function objectBytesAtMost(event: LoggedEvent): number {
+function objectBytesMax(event: LoggedEvent): number {
   return (
     2 * FIXED_BYTES +
     event.channel.length +
@@ -144,19 +125,19 @@ function objectBytesAtMost(event: LoggedEvent): number {
   );
 }
 
-function encodeSseEnvelope(event: LoggedEvent): number {
-  needScratch(2 * FIXED_BYTES + objectBytesAtMost(event));
+function encodeSseEnvelope(event: LoggedEvent): Buffer {
+  needScratch(2 * FIXED_BYTES + objectBytesMax(event));
   let at = writeObject(event, writeHead(event));
   scratch[at++] = LF;
   scratch[at++] = LF;
-  return at;
+  return scratch.subarray(0, at);
 }
 
-function encodeNdjson(event: LoggedEvent): number {
-  needScratch(objectBytesAtMost(event));
+function encodeNdjson(event: LoggedEvent): Buffer {
+  needScratch(objectBytesMax(event));
   const at = writeObject(event, 0);
   scratch[at] = LF;
-  return at + 1;
+  return scratch.subarray(0, at + 1);
 }
 
 function makeSseEncoding(
@@ -180,19 +161,17 @@ function makeSseEncoding(
   };
 }
 
-/** The event's data as it is: one channel on a line. */
+/** The event's data as it was published: for lines on one channel. */
 export const SSE: Encoding = makeSseEncoding('sse', 0, encodeSse);
 
-/**
- * `data:` is the NDJSON object, so that a client of several channels sees which one an event is
- * from.
- */
+/** `data:` is the NDJSON object, which tells a client of several channels where an event is from. */
 export const SSE_ENVELOPE: Encoding = makeSseEncoding('sse-env', 1, encodeSseEnvelope);
 
 /**
- * One JSON object a line. An empty line means nothing: it is the first byte of a stream, which
- * brings the head to the client (native-notes/head-leaves-with-first-write.md), and the heartbeat.
- * The position stands in the head (`Holdline-Position`).
+ * One JSON object, then a line feed. A line feed alone is the heartbeat, and also the first byte of
+ * a stream: without a byte the response head stays behind
+ * (native-notes/head-leaves-with-first-write.md). The position is in the response head
+ * (`Holdline-Position`).
  */
 export const NDJSON: Encoding = {
   name: 'ndjson',
@@ -205,10 +184,10 @@ export const NDJSON: Encoding = {
   probe: EMPTY_LINE,
 };
 
-/** All encodings, at their index. */
+/** All encodings, each at its index. */
 export const ENCODINGS: readonly Encoding[] = [SSE, SSE_ENVELOPE, NDJSON];
 
-/** A whole answer to an EventSource that shall come back in `retryMs`: it dispatches nothing. */
+/** Makes an EventSource come back in `retryMs`, and dispatches nothing: the whole body of an answer. */
 export function retryBlock(retryMs: number): string {
   return `retry: ${retryMs}\n\n`;
 }
@@ -216,9 +195,8 @@ export function retryBlock(retryMs: number): string {
 const WORST_ID = Number.MAX_SAFE_INTEGER;
 
 /**
- * The length in bytes of the event's largest frame over all encodings, used or not, so that what a
- * publisher may send does not depend on who is listening. A cheap upper bound is returned instead
- * when it is ≤ `limitBytes`.
+ * Bytes of the event's largest frame over all encodings, used or not: what a publisher may send must
+ * not depend on who listens. Returns a cheap upper bound instead when that is ≤ `limitBytes`.
  */
 export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: number): number {
   const bound =
@@ -229,6 +207,6 @@ export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: nu
   if (event.data.length > limitBytes) return event.data.length;
   const worst: LoggedEvent = { ...event, id: WORST_ID };
   let largest = 0;
-  for (const encoding of ENCODINGS) largest = Math.max(largest, encoding.encode(worst));
+  for (const encoding of ENCODINGS) largest = Math.max(largest, encoding.encode(worst).length);
   return largest;
 }

@@ -1,6 +1,7 @@
 /**
- * Windows of grace, one at a time for a group: who is in it, who is judged when it ends, and which
- * channels pay for what was in vain. The arithmetic is in core/grace.ts.
+ * Windows of the grace period, one at a time for a group. When one ends, the lines that took too
+ * little lose their grace, and the channels that they held up pay for it from their budgets. The
+ * arithmetic is in core/grace.ts.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -14,16 +15,16 @@ import {
   trustedFromFailure,
   YOUNG,
 } from './grace.js';
-import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './lines.js';
+import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './line-table.js';
 
-export class GraceWindows<Socket> {
+export class GraceWindows {
   readonly #clock: Clock;
   readonly #counters: Counters;
   readonly #beganMs: number;
-  /** A window has ended: more may be evicted, and more may enter. */
-  readonly #onEnd: (group: Group<Socket>) => void;
+  /** Called when a window has ended: more may be evicted, and more may enter. */
+  readonly #onEnd: (group: Group) => void;
 
-  constructor(clock: Clock, counters: Counters, onEnd: (group: Group<Socket>) => void) {
+  constructor(clock: Clock, counters: Counters, onEnd: (group: Group) => void) {
     this.#clock = clock;
     this.#counters = counters;
     this.#beganMs = clock.nowMs();
@@ -31,10 +32,10 @@ export class GraceWindows<Socket> {
   }
 
   /**
-   * A line that has kept up refused bytes: most such sockets drain at once, so that it is in grace,
-   * if it may be.
+   * A healthy line refused bytes. Most such sockets drain at once, so the line comes into grace if
+   * its trust and the budgets allow.
    */
-  start(group: Group<Socket>, row: number): void {
+  start(group: Group, row: number): void {
     const { table } = group;
     const nowMs = this.#clock.nowMs();
     const trust = table.trustOf(row, this.#secondAt(nowMs));
@@ -56,18 +57,17 @@ export class GraceWindows<Socket> {
     this.#open(group, graceWindowMs(leftMs));
   }
 
-  /** The lines in grace have so long to take what their pace asks for. */
-  #open(group: Group<Socket>, windowMs: number): void {
-    group.graceGoal = graceGoal(group.graceThrough, group.newestId, windowMs);
+  /** Opens a window: in that time the lines in grace must take what is due. */
+  #open(group: Group, windowMs: number): void {
+    group.graceGoal = graceGoal(group.graceThrough, group.set.newestId, windowMs);
     this.#endIn(group, windowMs, false);
   }
 
-  #endIn(group: Group<Socket>, ms: number, isExtended: boolean): void {
+  #endIn(group: Group, ms: number, isExtended: boolean): void {
     const window = ++group.graceWindow;
     group.graceEndsMs = this.#clock.nowMs() + ms;
     group.cancelGrace = this.#clock.later(ms, () => {
-      // One turn later: sockets that have drained while the loop was busy elsewhere have been heard
-      // of by then.
+      // One turn later: drains that happened while the loop was busy have been reported by then.
       this.#clock.soon(() => {
         if (group.graceWindow !== window) return;
         const lateMs = this.#clock.nowMs() - group.graceEndsMs;
@@ -79,24 +79,23 @@ export class GraceWindows<Socket> {
   }
 
   /**
-   * The window's time is up: those who took nothing are slow lines like any other. What that cost
-   * is their channels' to pay.
+   * The window is over. Lines that took too little are slow lines like any other, and what that cost
+   * is paid from the budgets of their channels.
    */
-  #close(group: Group<Socket>): void {
+  #close(group: Group): void {
     const nowMs = this.#clock.nowMs();
-    const held = hasHeld(group);
-    // Where the budget is short windows are, too; but while nobody is held back by it there is no
-    // hurry.
+    const held = hasHeldUp(group);
+    // A short budget makes short windows. As long as no channel was held up there is no hurry.
     const isOver = held || nowMs - group.graceSinceMs >= GRACE_MS - 1;
     if (isOver) {
       const trustedFrom = held ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
-      const vain = group.table.judgeGrace(group.graceGoal, group.newestId, trustedFrom);
+      const vain = group.table.judgeGrace(group.graceGoal, group.set.newestId, trustedFrom);
       if (vain > 0 && held) {
         this.#counters.grace_failed_total += vain;
         spend(group, group.graceSinceMs, nowMs);
       }
     }
-    this.look(group);
+    this.update(group);
     if (group.graceThrough !== Infinity) {
       if (isOver) {
         group.graceSinceMs = Math.min(nowMs, group.graceLateMs);
@@ -109,12 +108,12 @@ export class GraceWindows<Socket> {
   }
 
   /**
-   * A line is about to be removed. One that goes in the middle of its grace has used it in vain, or
-   * coming back on a new line would make it free.
+   * A line is about to be removed. Leaving during grace counts as a failure; otherwise a reconnect
+   * would make grace free.
    */
-  leaves(group: Group<Socket>, row: number): void {
+  leaves(group: Group, row: number): void {
     const grace = group.table.inGrace[row];
-    if (grace === NO_GRACE || group.table.states[row] !== STALLED || !hasHeld(group)) return;
+    if (grace === NO_GRACE || group.table.states[row] !== STALLED || !hasHeldUp(group)) return;
     this.#counters.grace_failed_total++;
     spend(
       group,
@@ -124,13 +123,13 @@ export class GraceWindows<Socket> {
   }
 
   /** Lines in grace may have been given more, have caught up, or have gone. */
-  look(group: Group<Socket>): void {
+  update(group: Group): void {
     if (group.table.graceCount > 0) group.graceThrough = group.table.graceThrough;
     else this.end(group);
   }
 
   /** No line of the group is in grace any more. */
-  end(group: Group<Socket>): void {
+  end(group: Group): void {
     if (group.graceThrough === Infinity) return;
     group.cancelGrace?.();
     group.cancelGrace = undefined;
@@ -146,31 +145,28 @@ export class GraceWindows<Socket> {
   }
 }
 
-/** What the group's channels may still spend on grace: as much as the one that has least. */
-function graceLeftMs<Socket>(group: Group<Socket>, nowMs: number): number {
+/** What the group's channels may still spend on grace: the least budget of them. */
+function graceLeftMs(group: Group, nowMs: number): number {
   let leastMs = GRACE_BUDGET_MS_PER_SECOND;
   for (const { graceBudget } of group.channels)
     if (graceBudget !== undefined) leastMs = Math.min(leastMs, graceBudget.leftMs(nowMs));
   return leastMs;
 }
 
-/** From here on it counts whether a channel is held back. */
-function noteRefusals<Socket>({ channels, graceRefusals }: Group<Socket>): void {
+/** Whether a channel is held up counts from now on. */
+function noteRefusals({ channels, graceRefusals }: Group): void {
   for (let i = 0; i < channels.length; i++) graceRefusals[i] = channels[i]?.graceRefusals as number;
 }
 
-/**
- * True when one of its channels has been held back for the sake of lines in grace since that was
- * noted.
- */
-function hasHeld<Socket>({ channels, graceRefusals }: Group<Socket>): boolean {
+/** True when a channel has been held up by lines in grace since {@link noteRefusals}. */
+function hasHeldUp({ channels, graceRefusals }: Group): boolean {
   for (let i = 0; i < channels.length; i++)
     if (channels[i]?.graceRefusals !== graceRefusals[i]) return true;
   return false;
 }
 
-/** Those of its channels that were held back pay for it. */
-function spend<Socket>(group: Group<Socket>, sinceMs: number, nowMs: number): void {
+/** The channels that were held up pay for it. */
+function spend(group: Group, sinceMs: number, nowMs: number): void {
   for (const [i, channel] of group.channels.entries()) {
     if (channel.graceRefusals === group.graceRefusals[i]) continue;
     channel.graceBudget ??= new GraceBudget(nowMs);

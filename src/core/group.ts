@@ -1,59 +1,21 @@
 /**
- * A group: the lines that are owed the same bytes, which are those on the same channels by the same
- * way. One channel's slice is a view of its ring of frames; older frames, and several channels'
- * merged in id order, go into a buffer of the caller's.
+ * A group: the lines that are owed the same bytes, since they are on the same channels by the same
+ * delivery mode.
  */
-import type { Channel } from './channel.js';
-import type { EndCode } from '../errors.js';
-import { ChannelSet, Merge } from './channel-set.js';
+import type { Channel, Reader } from './channel.js';
+import { ChannelSet } from './channel-set.js';
 import type { Encoding } from './frame.js';
-import { LineTable } from './lines.js';
-import type { Ring } from './ring.js';
+import { LineTable } from './line-table.js';
+import type { DeliveryMode } from './ports.js';
 
-/** The ways to ask for a channel. */
-export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
-
-/**
- * What the core asks of a socket that is held open.
- *
- * A port of *streams* takes any bytes and needs heartbeats; a drain is a hint, to be proved by the
- * encoding's probe. A port of
- * *messages* takes a frame, or several, whole; it keeps the socket busy by itself, and a drain says that everything is out.
- */
-export interface LinePort<Socket> {
-  readonly kind: 'stream' | 'message';
-  /**
-   * Writes `bytes`, for a stream at most CORK_WRITE_BYTES_MAX, as one cork or message. The bytes
-   * are always taken. False: some stay in user space, and the socket's drain will be reported.
-   */
-  write(socket: Socket, bytes: Uint8Array): boolean;
-  /** Writes the last bytes and ends. No callback of the socket reaches the hub any more. */
-  end(socket: Socket, lastBytes: Uint8Array, code: EndCode): void;
-  /** Bytes that stay in user space of a socket that has refused some, at most. */
-  unsentBytes(socket: Socket): number;
-}
-
-/** What the core asks of a poll that waits: its answer is its end. */
-export interface PollPort<Socket> {
-  readonly kind: 'poll';
-  /** Answers with a body, or with none, and the position to go on with. */
-  answer(socket: Socket, body: Uint8Array | undefined, position: number): void;
-}
-
-/** By what way lines are given events. */
-export interface DeliveryMode<Socket> {
-  readonly transport: Transport;
-  readonly encoding: Encoding;
-  readonly port: LinePort<Socket> | PollPort<Socket>;
-  /** For polls: events in one answer, 0 for one event that stands alone. */
-  readonly limit?: number;
-}
-
-export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
+export class Group implements Reader {
   readonly key: string;
-  readonly mode: DeliveryMode<Socket>;
+  readonly channels: readonly Channel<Group>[];
+  /** What its lines are owed is read from here. */
+  readonly set: ChannelSet;
+  readonly mode: DeliveryMode;
   readonly encoding: Encoding;
-  readonly table = new LineTable<Socket>();
+  readonly table = new LineTable<unknown>();
 
   /**
    * Every healthy line has been given everything up to this id: the head at the start of the last
@@ -62,198 +24,58 @@ export class Group<Socket> extends ChannelSet<Channel<Group<Socket>>> {
   sweptThrough = 0;
 
   /* Grace (core/grace.ts), written by core/grace-windows.ts. */
-  /** Every line in grace has been given everything up to this id; Infinity while none is. */
+  /** Every line in grace has been given everything up to this id; Infinity without such lines. */
   graceThrough = Infinity;
-  /** Those who have been given nothing above it when the window ends have used it in vain. */
+  /** A line that has been given nothing above this id at the end of the window took too little. */
   graceGoal = 0;
-  /** Since when somebody who is to be judged at that end has been in grace, ms of the clock. */
+  /** When the first of the lines that are judged at that end came into grace, ms of the clock. */
   graceSinceMs = 0;
-  /** When the first came who is to be judged at the next end only, Infinity when nobody did. */
+  /** The same for those that are judged one window later; Infinity without such lines. */
   graceLateMs = Infinity;
-  /** When the window under way is to end, ms of the clock. */
+  /** When the current window is to end, ms of the clock. */
   graceEndsMs = 0;
-  /** Windows so far: the end of one that is over means nothing. */
+  /** Windows so far: a timer of an earlier window does nothing. */
   graceWindow = 0;
   /** Ends the window early. */
   cancelGrace: (() => void) | undefined;
-  /** By channel: its `graceRefusals` when those who are to be judged began. */
+  /** By channel: its `graceRefusals` when the lines to be judged came into grace. */
   readonly graceRefusals: number[] = [];
 
   /* The sweep's own state, written by core/pump.ts. */
-  /** True while the group stands in the pump's queue. */
+  /** True while the group is in the pump's queue. */
   queued = false;
-  nextQueued: Group<Socket> | undefined;
-  /** Row the sweep goes on with, downwards; −1 when no sweep is under way. */
+  nextQueued: Group | undefined;
+  /** Row at which the sweep goes on, downwards; −1 between sweeps. */
   sweepRow = -1;
-  /** The head when the sweep under way began. */
+  /** The head when the current sweep began. */
   sweepHead = 0;
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 
-  /** Id of its channel's deletion: its lines are given nothing more and are being ended. */
-  overAt: number | undefined;
+  /** Id of the deletion of its channel: its lines are given nothing more and are being ended. */
+  deletedAt: number | undefined;
 
-  /** Turns the rows of the heartbeat wheel, so that groups of few lines do not all beat at once. */
+  /** Shifts its rows on the heartbeat wheel, so that small groups do not all beat at once. */
   readonly phase: number;
 
-  /* The last slice that `cut` made. */
-  sliceBytes: Uint8Array = EMPTY;
-  /** Id of the slice's last event. */
-  sliceEnd = 0;
-  sliceEvents = 0;
-
-  constructor(
-    key: string,
-    channels: readonly Channel<Group<Socket>>[],
-    mode: DeliveryMode<Socket>,
-    phase: number,
-  ) {
-    super(channels);
+  constructor(key: string, channels: readonly Channel<Group>[], mode: DeliveryMode, phase: number) {
     this.key = key;
+    this.channels = channels;
+    this.set = channels.length === 1 ? (channels[0] as Channel).alone : new ChannelSet(channels);
     this.mode = mode;
     this.encoding = mode.encoding;
     this.phase = phase;
   }
 
   /** See core/channel.ts. */
-  isHeldBackBeside(channel: unknown): boolean {
-    if (!this.readsQueues) return false;
+  hasOtherQueue(channel: unknown): boolean {
+    if (!this.set.readsQueues) return false;
     for (const other of this.channels) if (other !== channel && other.queueLength > 0) return true;
     return false;
   }
 
-  /**
-   * True when its lines are given slices of the channels' frames; polls are answered from the
-   * records.
-   */
+  /** True when its lines are given frames; polls are answered from the records. */
   get readsFrames(): boolean {
     return this.mode.port.kind !== 'poll';
-  }
-
-  /**
-   * Cuts what follows `cursor` in id order: as many whole frames as fit `maxBytes`, or one larger
-   * frame alone. Sets `sliceBytes` (valid while `version` stays and `buffer` is left alone),
-   * `sliceEnd` and `sliceEvents`; false when nothing follows, or the first frame is larger than
-   * `maxBytes` and `oversize` is not allowed. `buffer` has ≥ `maxBytes`.
-   */
-  cut(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
-    const one = this.readsQueues ? undefined : this.channels[0]?.framesAfter(cursor, this.encoding);
-    return one === undefined
-      ? this.#cutMerged(cursor, maxBytes, buffer, oversize)
-      : this.#cutRing(one, cursor, maxBytes, oversize);
-  }
-
-  #cutRing(ring: Ring, cursor: number, maxBytes: number, oversize: boolean): boolean {
-    const from = ring.seqAfter(cursor);
-    if (from === ring.headSeq || (!oversize && ring.sizeAt(from) > maxBytes)) return false;
-    const to = ring.runEnd(from, maxBytes);
-    this.sliceBytes = ring.view(from, to);
-    this.sliceEnd = ring.idAt(to - 1);
-    this.sliceEvents = to - from;
-    return true;
-  }
-
-  #cutMerged(cursor: number, maxBytes: number, buffer: Buffer, oversize: boolean): boolean {
-    let bytes = 0;
-    let events = 0;
-    let end = cursor;
-    const merge = new Merge(this, cursor);
-    while (merge.next()) {
-      const frame = merge.channel.frameAt(merge.seq, this.encoding);
-      if (frame === undefined) continue;
-      if (bytes + frame.length > maxBytes) {
-        if (events > 0) break;
-        if (!oversize) return false;
-        this.sliceBytes = Buffer.from(frame);
-        this.sliceEnd = merge.id;
-        this.sliceEvents = 1;
-        return true;
-      }
-      buffer.set(frame, bytes);
-      bytes += frame.length;
-      events++;
-      end = merge.id;
-    }
-    if (events === 0) return false;
-    this.sliceBytes = buffer.subarray(0, bytes);
-    this.sliceEnd = end;
-    this.sliceEvents = events;
-    return true;
-  }
-}
-
-const EMPTY = Buffer.alloc(0);
-
-/**
- * Slices in use at a time: a line that is 16 corks behind in a sweep that all other lines share.
- */
-const ENTRIES = 16;
-
-/**
- * The slices cut last, shared by every line in step: the first line of a sweep that asks pays for
- * the cut, the others get the same view. Entries die with their group's version.
- * native-notes/one-view-for-all.md
- */
-export class SliceCache<Socket> {
-  bytes: Uint8Array = EMPTY;
-  end = 0;
-  events = 0;
-
-  #group: Group<Socket> | undefined;
-  #version = -1;
-  #used = 0;
-  #hint = 0;
-  readonly #cursors = new Float64Array(ENTRIES);
-  readonly #ends = new Float64Array(ENTRIES);
-  readonly #events = new Uint32Array(ENTRIES);
-  readonly #slices: Uint8Array[] = Array.from({ length: ENTRIES }, () => EMPTY);
-  readonly #buffers: (Buffer | undefined)[] = Array.from({ length: ENTRIES });
-  readonly #maxBytes: number;
-  readonly #oversize: boolean;
-
-  /**
-   * Slices of at most `maxBytes`; a larger frame is a slice of its own with `oversize`, and ends
-   * what can be found without.
-   */
-  constructor(maxBytes: number, oversize: boolean) {
-    this.#maxBytes = maxBytes;
-    this.#oversize = oversize;
-  }
-
-  /** Sets `bytes`, `end` and `events` to the slice behind `cursor`; false when nothing follows. */
-  find(group: Group<Socket>, cursor: number): boolean {
-    const version = group.version;
-    if (group !== this.#group || version !== this.#version) {
-      this.#group = group;
-      this.#version = version;
-      this.#used = 0;
-      this.#hint = 0;
-    }
-    // A line asks for one slice after the other, the next line for the same ones: look behind the
-    // last answer first.
-    for (let tries = 0, entry = this.#hint; tries < this.#used; tries++) {
-      if (entry >= this.#used) entry = 0;
-      if (this.#cursors[entry] === cursor) return this.#answer(entry);
-      entry++;
-    }
-    const entry = this.#used < ENTRIES ? this.#used++ : this.#hint % ENTRIES;
-    const buffer = (this.#buffers[entry] ??= Buffer.allocUnsafeSlow(this.#maxBytes));
-    if (!group.cut(cursor, this.#maxBytes, buffer, this.#oversize)) {
-      this.#cursors[entry] = -1;
-      return false;
-    }
-    this.#cursors[entry] = cursor;
-    this.#ends[entry] = group.sliceEnd;
-    this.#events[entry] = group.sliceEvents;
-    this.#slices[entry] = group.sliceBytes;
-    return this.#answer(entry);
-  }
-
-  #answer(entry: number): true {
-    this.bytes = this.#slices[entry] as Uint8Array;
-    this.end = this.#ends[entry] as number;
-    this.events = this.#events[entry] as number;
-    this.#hint = entry + 1;
-    return true;
   }
 }

@@ -1,44 +1,45 @@
 /**
- * The heartbeat wheel: one timer that looks at each line four times an interval, a few lines a
- * step, and writes to those that nothing was written to for more than three quarters of it. So a
- * silent line hears within one interval, a busy one costs a comparison, and the writes spread over
- * the wheel instead of falling on one moment.
+ * The heartbeat wheel: one timer that checks each line four times an interval, a few lines a step,
+ * and writes to those to which nothing was written for more than three quarters of the interval. So
+ * a silent line hears something within one interval, a busy one costs a comparison, and the writes
+ * are spread over time.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HEARTBEAT_STEP_MS_MIN, HEARTBEAT_TURN_STEPS } from '../limits.js';
 import type { Group } from './group.js';
-import { STALLED, DRAINED } from './lines.js';
+import { STALLED, DRAINED } from './line-table.js';
+import type { Progress } from './progress.js';
 import type { Pump } from './pump.js';
 
-/** Times that the wheel turns in one interval. */
+/** Turns of the wheel in one interval. */
 const TURNS = 4;
 
-export class Heartbeat<Socket> {
-  readonly #pump: Pump<Socket>;
+export class Heartbeat {
+  readonly #pump: Pump;
   readonly #clock: Clock;
   readonly #counters: Counters;
-  readonly #groups: Iterable<Group<Socket>>;
-  readonly #through: (group: Group<Socket>) => number;
-  /** Steps in one turn of the wheel: every line is looked at once a turn. */
+  readonly #groups: Iterable<Group>;
+  readonly #progress: Progress;
+  /** Steps in one turn of the wheel: every line is checked once a turn. */
   readonly #turnSteps: number;
   readonly #stepMs: number;
   #startedMs = 0;
   #cancel: (() => void) | undefined;
 
   constructor(
-    pump: Pump<Socket>,
+    pump: Pump,
     clock: Clock,
     counters: Counters,
-    groups: Iterable<Group<Socket>>,
-    through: (group: Group<Socket>) => number,
+    groups: Iterable<Group>,
+    progress: Progress,
     intervalMs: number,
   ) {
     this.#pump = pump;
     this.#clock = clock;
     this.#counters = counters;
     this.#groups = groups;
-    this.#through = through;
+    this.#progress = progress;
     const turnMs = intervalMs / TURNS;
     this.#turnSteps = Math.max(
       1,
@@ -66,26 +67,24 @@ export class Heartbeat<Socket> {
     const dueMs = this.#startedMs + (this.#pump.step + 1) * this.#stepMs;
     this.#cancel = this.#clock.later(Math.max(1, dueMs - this.#clock.nowMs()), () => {
       const due = Math.floor((this.#clock.nowMs() - this.#startedMs) / this.#stepMs);
-      // After a pause of the whole process one turn looks at every line; more would only look
-      // again.
+      // After a pause of the whole process one turn checks every line; more would check it again.
       const first = Math.max(this.#pump.step + 1, due - this.#turnSteps + 1);
       for (let step = first; step <= due; step++) this.#turn(step);
       this.#next();
     });
   }
 
-  /** Looks at every `turnSteps`-th line. */
+  /** Checks every `turnSteps`-th line. */
   #turn(step: number): void {
     this.#pump.step = step;
     for (const group of this.#groups) {
-      const { table, encoding } = group;
+      const { table, encoding, set } = group;
       const { port } = group.mode;
-      // Messages are kept alive by pings of the socket's own, and a poll is not written to before
-      // it is answered.
+      // A port of messages sends pings of its own, and a waiting poll is not written to.
       if (port.kind !== 'stream') continue;
       const { states, lastWrites, cursors } = table;
-      const newest = group.newestId;
-      const head = this.#through(group);
+      const newest = set.newestId;
+      const head = this.#progress.through(set);
       let atHead: Buffer | undefined;
       for (
         let row = (step + group.phase) % this.#turnSteps;
@@ -95,16 +94,16 @@ export class Heartbeat<Socket> {
         if (step - (lastWrites[row] as number) <= (TURNS - 1) * this.#turnSteps) continue;
         if (states[row] === STALLED || states[row] === DRAINED) continue;
         const cursor = cursors[row] as number;
-        // A cursor above the head was brought by the client: its events are accepted but have not
+        // A cursor above the head came from the client: those events are accepted but have not
         // entered yet.
         const isAtHead = cursor >= newest && cursor <= head;
         const bytes = isAtHead
           ? (atHead ??= encoding.heartbeat(head))
           : encoding.heartbeat(undefined);
-        const taken = port.write(table.sockets[row] as Socket, bytes);
+        const taken = port.write(table.sockets[row], bytes);
         lastWrites[row] = step;
         this.#counters.heartbeats_total++;
-        // The client has read that nothing up to the head is missing, so this is its cursor now.
+        // The heartbeat tells the client that nothing up to the head is missing.
         if (isAtHead) cursors[row] = head;
         if (!taken) this.#pump.stall(group, row);
       }

@@ -1,50 +1,35 @@
 /**
- * The hub: groups and lines on them. Lets events in through the intake, wakes the pump, opens and
- * ends lines, and answers polls. Knows no socket: lines are whatever their way's port writes to.
+ * The hub: publish, join, leave, and what operators ask. It puts the parts of the core together and
+ * hands each what it may ask of the others. It knows no socket: lines are whatever their port writes
+ * to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { asError, ENDS, HoldlineError, type EndCode } from '../errors.js';
-import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
-import {
-  CHANNELS_MAX,
-  CORK_WRITE_BYTES_MAX,
-  DEADLINE_STEP_MS,
-  DELETED_ENDS_PER_TURN_MAX,
-  OPENING_BYTES_MAX,
-  REPLAY_OPENING_BYTES_MAX,
-  POLL_WAIT_JITTER,
-  POLL_WAIT_SECONDS_MAX,
-  READER_CHANNELS_MAX,
-} from '../limits.js';
-import type { EventLog, RequestKey } from './event-log.js';
-import { lossesSoFar, type Channel, type RingMemory } from './channel.js';
-import { ChannelSet, type Member } from './channel-set.js';
+import { asError, HoldlineError, type EndCode } from '../errors.js';
+import { CHANNELS_MAX } from '../limits.js';
+import type { Channel } from './channel.js';
+import type { RingMemory } from './channel-rings.js';
 import { Channels, type ChannelsOptions } from './channels.js';
-import { Deadlines } from './deadlines.js';
-import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
-import { Group, SliceCache, type Transport, type DeliveryMode } from './group.js';
+import { Entrance, queuedBytesOf } from './entrance.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
+import type { EventLog, RequestKey } from './event-log.js';
+import type { Group } from './group.js';
+import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
-import {
-  Intake,
-  queuedBytesOf,
-  type IntakeOwner,
-  type Published,
-  type Submission,
-} from './intake.js';
-import {
-  rankLines,
-  unsentBytesOf,
-  type LineFigures,
-  type LineOrder,
-  type RowTimes,
-} from './line-ranking.js';
-import { HEALTHY, Lines, STALLED } from './lines.js';
-import { gapBefore, PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
+import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
+import { Intake, type Published, type Submission } from './intake.js';
+import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
+import { HEALTHY, STALLED } from './line-table.js';
+import type { Lines } from './lines.js';
+import { Membership } from './membership.js';
+import { Openings } from './openings.js';
+import type { DeliveryMode, Transport } from './ports.js';
 import type { Position } from './position.js';
+import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
-import { emptyPosition, startOf, type Progress, type Start } from './start.js';
+import { startOf, type Start } from './start.js';
+import { WaitingPolls } from './waiting-polls.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -57,83 +42,42 @@ export interface Joined {
   readonly handle: number;
   /** The position after which it continues. */
   readonly continuesAfter: number;
-  /**
-   * What the socket is given first: a stream's prelude, a gap if there is one, and replay. Valid
-   * until the next join.
-   */
+  /** What the socket is given first (core/openings.ts). Valid until the next join. */
   readonly opening: Buffer;
 }
 
-/** What is found for a poll: an answer, or where to wait for one. */
-export interface Polled {
-  readonly answer: PollAnswer | undefined;
-  readonly start: Start;
-  /** The position that the answer tells, with events or without. */
-  readonly position: number;
-}
-
-/** What the hub's own data takes, bytes, without what stands on the heap. */
+/** Memory of the hub's own data, bytes, without objects on V8's heap. */
 export interface HubMemory {
-  /**
-   * Rows of the groups, rows by handle, the wheel of deadlines, and what is remembered of channels
-   * that were forgotten.
-   */
   readonly tables: {
+    /** Rows of the groups, and rows by handle. */
     readonly groupBytes: number;
     readonly handleBytes: number;
     readonly deadlineBytes: number;
+    /** What is remembered of forgotten channels. */
     readonly lossBytes: number;
   };
   readonly rings: Readonly<RingMemory>;
 }
 
-/** A publish finds no place for a new name. */
-function channelsFull(): HoldlineError {
-  return new HoldlineError(
-    'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
-  );
-}
-
-/** A line finds none. */
-function readerChannelsFull(): HoldlineError {
-  return new HoldlineError(
-    'HOLDLINE_CHANNELS_FULL',
-    `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
-  );
-}
-
-export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
-  readonly lines = new Lines<Socket, Group<Socket>>();
-
-  readonly #log: EventLog;
-  readonly #clock: Clock;
-  readonly #beganMs: number;
-  readonly #counters: Counters;
-  readonly #pump: Pump<Socket>;
-  readonly #heartbeat: Heartbeat<Socket>;
-  readonly #channels: Channels<Group<Socket>>;
-  readonly #publishMemory: PublishMemory;
-  readonly #intake: Intake<Group<Socket>>;
-  readonly #deadlines: Deadlines;
-  readonly pollAnswers = new PollAnswers();
-  readonly #groups = new Map<string, Group<Socket>>();
-  #groupsMade = 0;
-  /** Id of the newest entry that entered. */
-  #head: number;
-  /** Gaps that waiting polls are to be told, by handle. */
-  readonly #owedGaps = new Map<number, OwedGap>();
-  /** Groups of deleted channels whose lines are being ended. */
-  readonly #ending: Group<Socket>[] = [];
-  readonly #opening = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES_MAX);
-  /** What a line is given in its opening beside prelude and gap. */
-  readonly #replays = new SliceCache<Socket>(REPLAY_OPENING_BYTES_MAX, false);
+export class Hub<Socket> {
+  readonly channels: Channels;
+  readonly polls: WaitingPolls;
   /**
-   * Told of the channels of every line that opens or closes, once; maybe in the middle of a sweep,
-   * so they only take note.
+   * Called with the channels of every line that opens or closes, once, but not of polls. They may be
+   * called in the middle of a sweep, so they must only take note.
    */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
+
+  readonly #progress: Progress;
+  readonly #pump: Pump;
+  readonly #groups: Groups;
+  readonly #membership: Membership;
+  readonly #heartbeat: Heartbeat;
+  readonly #publishMemory: PublishMemory;
+  readonly #entrance: Entrance;
+  readonly #intake: Intake;
+  readonly #openings: Openings;
 
   constructor(
     log: EventLog,
@@ -142,269 +86,163 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     options: HubOptions,
     held: HeldBytes = makeHeldBytes(),
   ) {
-    this.#log = log;
-    this.#clock = clock;
-    this.#beganMs = clock.nowMs();
-    this.#counters = counters;
-    this.#head = log.lastId();
-    this.#channels = new Channels(counters, options, log.floor());
-    this.#pump = new Pump(this, clock, counters, options);
-    this.#deadlines = new Deadlines(clock, POLL_WAIT_SECONDS_MAX * 1000, (handle) =>
-      this.#waitedLongEnough(handle),
-    );
-    this.#publishMemory = new PublishMemory(held);
-    this.#intake = new Intake(this, log, clock, counters, this.#publishMemory);
-    this.#heartbeat = new Heartbeat(
-      this.#pump,
+    const progress = new Progress(log);
+    const channels = new Channels(counters, options, log.floor());
+    const pump = new Pump(
+      {
+        swept: (group) => this.#swept(group),
+        endSlow: (group, row) => membership.end(group, row, 'slow'),
+        answerPoll: (group, row) => void polls.answer(group, row),
+      },
+      progress,
+      channels.lossClock,
       clock,
       counters,
-      this.#groupsView(),
-      (group) => this.through(group),
-      options.heartbeatMs,
+      options,
     );
+    const groups = new Groups(channels, progress, clock, {
+      detached: (group) => pump.grace.end(group),
+      endDeleted: (group, row) => membership.end(group, row, 'deleted'),
+    });
+    const membership = new Membership(
+      clock,
+      counters,
+      { channels, groups, pump },
+      {
+        answerEmpty: (group, row) => polls.answerEmpty(group, row),
+        removed: (group, handle) => this.#removed(group, handle),
+      },
+    );
+    const polls = new WaitingPolls(clock, counters, progress, { channels, groups, membership });
+    this.#progress = progress;
+    this.channels = channels;
+    this.#pump = pump;
+    this.#groups = groups;
+    this.#membership = membership;
+    this.polls = polls;
+    this.#openings = new Openings(counters);
+    this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.start();
+    this.#publishMemory = new PublishMemory(held);
+    this.#entrance = new Entrance(
+      {
+        // Another node may have published to a name without a place here. Lines that are there are
+        // given it all the same.
+        placeOf: ({ channel }) => channels.get(channel) ?? channels.place(channel),
+        queued: (channel) => this.#queued(channel),
+        enter: (channel, entry) => this.#enter(channel, entry),
+        flush: () => pump.flush(),
+        proceed: (channel) => this.#intake.proceed(channel),
+      },
+      log,
+      progress,
+      clock,
+      this.#publishMemory,
+    );
+    this.#intake = new Intake(this.#entrance, log, clock, counters, () => pump.flush());
   }
 
-  /** Takes no more events and beats no more. */
+  /** Takes no more events, and stops the timers. */
   stop(): void {
     this.#heartbeat.stop();
-    this.#deadlines.stop();
-    this.#intake.stop();
-  }
-
-  /** Id of the newest entry that entered. */
-  get head(): number {
-    return this.#head;
-  }
-
-  /**
-   * Id up to which every entry of the channels can be read: whoever was given what there is has
-   * been given everything up to it.
-   */
-  through(set: ChannelSet<Member>): number {
-    return set.through(this.#intake.tailedId);
-  }
-
-  /** The id that the log gave last. */
-  get lastId(): number {
-    return this.#log.lastId();
-  }
-
-  /** Positions below it may be of a channel of which nothing is remembered. */
-  get floor(): number {
-    return this.#channels.floor;
-  }
-
-  /** A plain picture of what is held, for `/-/stats`. */
-  get gauges() {
-    let stalled = 0;
-    const byTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
-    for (const { table, mode } of this.#allGroups()) {
-      stalled += table.stalledCount;
-      byTransport[mode.transport] += table.count;
-    }
-    return {
-      head: this.#head,
-      floor: this.floor,
-      linesOpen: this.lines.open,
-      linesStalled: stalled,
-      linesByTransport: byTransport,
-      channels: this.#channels.count,
-      readerChannels: this.#channels.ofReadersCount,
-      rings: this.#channels.ringCount,
-      ringBytes: this.#channels.ringBytes,
-      ...this.#intake.gauges,
-    };
-  }
-
-  /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
-  get memory(): HubMemory {
-    let groupBytes = 0;
-    for (const { table } of this.#allGroups()) groupBytes += table.memoryBytes;
-    const { lossBytes } = this.#channels;
-    return {
-      tables: {
-        groupBytes,
-        handleBytes: this.lines.memoryBytes,
-        deadlineBytes: this.#deadlines.memoryBytes,
-        lossBytes,
-      },
-      rings: this.#channels.ringMemory,
-    };
-  }
-
-  /** The first `limit` lines in that order, the largest first, for operators. */
-  rankLines(order: LineOrder, limit: number): LineFigures[] {
-    return rankLines(this.#allGroups(), order, limit, this.#rowTimes);
-  }
-
-  /** Bytes that were written to lines and have not left the process, at most. */
-  get unsentBytes(): number {
-    return unsentBytesOf(this.#allGroups());
+    this.polls.stop();
+    this.#entrance.stop();
   }
 
   // ── events in ──────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Where the memory of a publish to the channel is accounted: asked for before a body is received,
-   * grown as it comes. Throws HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many
-   * publishes wait as may.
+   * Opens the account for the memory of a publish: before a body is received, to be grown as it
+   * comes. Makes the channel, so that a publisher is refused before anything is accepted. Throws
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many publishes wait as may.
    */
-  reserve(channel: string): Reservation {
-    // The channel's row is made here: where there is no place for one the publisher hears it before
-    // anything is accepted.
-    const placed = this.#channels.place(channel);
-    if (placed === undefined) throw channelsFull();
-    this.#intake.checkPlace(placed);
-    return new Reservation(this.#publishMemory, placed.share);
+  reserve(name: string): Reservation {
+    const channel = this.channels.place(name);
+    if (channel === undefined) throw channelsFull();
+    this.#intake.checkPlace(channel);
+    return new Reservation(this.#publishMemory, channel.share);
   }
 
   /**
    * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves
-   * when it has its ids. Rejects with what `read` throws, HOLDLINE_PUBLISH_BUSY when there is no
-   * room for some time, and HOLDLINE_CHANNELS_FULL. With `requestKey` the log keeps the receipt.
+   * when it has its ids. With `requestKey` the log keeps the receipt. Rejects with what `read`
+   * throws, with HOLDLINE_PUBLISH_BUSY when there is no room for some time, and with
+   * HOLDLINE_CHANNELS_FULL.
    */
-  submit(channel: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
-    const placed = this.#channels.place(channel);
-    if (placed !== undefined) return this.#intake.submit(placed, submission, requestKey);
+  submit(name: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
+    const channel = this.channels.place(name);
+    if (channel !== undefined) return this.#intake.submit(channel, submission, requestKey);
     submission.reservation.release();
     return Promise.reject(channelsFull());
   }
 
-  /** Publishes entries that are there already, as {@link submit} does. */
-  publish(
-    channel: string,
-    entries: readonly NewEntry[],
-    requestKey?: RequestKey,
-  ): Promise<Published> {
+  /** Publishes entries that have been read, as {@link submit} does. */
+  publish(name: string, entries: readonly NewEntry[], requestKey?: RequestKey): Promise<Published> {
     try {
-      const reservation = this.reserve(channel);
+      const reservation = this.reserve(name);
       reservation.grow(entries.reduce((bytes, entry) => bytes + queuedBytesOf(entry), 0));
-      return this.submit(channel, { reservation, isRead: true, read: () => entries }, requestKey);
+      return this.submit(name, { reservation, isRead: true, read: () => entries }, requestKey);
     } catch (error) {
       return Promise.reject(asError(error));
     }
   }
 
   /**
-   * Ends the channel's history: a publish of a deletion, which enters when all that was accepted
-   * before has gone out.
+   * Ends the channel's history: publishes a deletion, which enters when healthy lines have been given
+   * everything before it.
    */
-  deleteChannel(channel: string): Promise<Published> {
-    return this.publish(channel, [{ channel, isDeletion: true }]);
+  deleteChannel(name: string): Promise<Published> {
+    return this.publish(name, [{ channel: name, isDeletion: true }]);
+  }
+
+  /** Drops what the channel holds, unless lines still need it: older positions become gaps. */
+  dropChannel(name: string): void {
+    const channel = this.channels.get(name);
+    if (channel?.isSwept === true) this.channels.dropRing(channel);
+  }
+
+  /** True from the deletion of the only channel asked for until something is published to it. */
+  isDeleted(names: readonly string[]): boolean {
+    return names.length === 1 && this.channels.get(names[0] as string)?.isDeleted === true;
   }
 
   /**
-   * Another node may have published to a name that has no place here. Lines that are there are
-   * given it all the same.
-   */
-  placeOf(entry: LoggedEntry): Channel<Group<Socket>> | undefined {
-    return this.#channels.get(entry.channel) ?? this.#channels.place(entry.channel);
-  }
-
-  queued(channel: Channel<Group<Socket>>): void {
-    for (const group of channel.groups) if (group.readsQueues) this.#pump.wake(group);
-  }
-
-  enter(channel: Channel<Group<Socket>> | undefined, entry: LoggedEntry): void {
-    this.#head = Math.max(this.#head, entry.id);
-    if (isDeletion(entry)) {
-      this.#counters.deletions_total++;
-      if (channel !== undefined) this.#delete(channel, entry.id);
-      return;
-    }
-    this.#counters.events_entered_total++;
-    if (channel === undefined) this.#enterNowhere(entry);
-    else this.#enterRing(channel, entry);
-  }
-
-  flush(): void {
-    this.#pump.flush();
-  }
-
-  #enterRing(channel: Channel<Group<Socket>>, event: LoggedEvent): void {
-    this.#counters.events_evicted_total += channel.enter(event);
-    this.#channels.entered(channel);
-    for (const group of channel.groups) this.#pump.wake(group);
-  }
-
-  /** No place for the event: it is lost, and who asks for it is told. */
-  #enterNowhere(event: LoggedEvent): void {
-    this.#counters.events_evicted_total++;
-    this.#channels.lost(event.channel, event.id);
-  }
-
-  /**
-   * A sweep over the group is complete: what its lines have been given may be evicted, and what
-   * waited may enter.
-   */
-  swept(group: Group<Socket>): void {
-    for (const channel of group.channels) {
-      this.#counters.events_evicted_total += channel.evict();
-      this.#channels.recount(channel);
-    }
-    for (const channel of group.channels) this.#intake.proceed(channel);
-  }
-
-  /**
-   * True when everything accepted has been given to every line that takes it. Asking hurries a
-   * flush interval along.
+   * True when everything accepted has been given to every line that takes bytes. Asking ends a flush
+   * interval early.
    */
   get isSettled(): boolean {
     this.#pump.flush();
     return this.#intake.isEmpty && this.#pump.isIdle;
   }
 
-  /**
-   * Drops what the channel holds, as a retention rule or an operator may: positions below its
-   * newest event are gaps from here on.
-   */
-  dropChannel(name: string): void {
-    const channel = this.#channels.get(name);
-    if (channel?.isSwept === true) this.#channels.dropRing(channel);
+  /** An entry waits in the channel's queue: groups that read queues may have it. */
+  #queued(channel: Channel<Group>): void {
+    for (const group of channel.groups) if (group.set.readsQueues) this.#pump.wake(group);
   }
 
-  /** The channel's history is over, and so are the lines on it alone. */
-  #delete(channel: Channel<Group<Socket>>, id: number): void {
-    this.#channels.delete(channel);
-    for (const group of channel.groups.filter(({ channels }) => channels.length === 1)) {
-      // Out of reach at once: who comes from now on is on another group, and what is published from
-      // now on goes there.
-      this.#detach(group);
-      group.overAt = id;
-      this.#ending.push(group);
-    }
-    if (this.#ending.length > 0) this.#clock.soon(this.#endDeleted);
+  #enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void {
+    this.#progress.head = Math.max(this.#progress.head, entry.id);
+    this.channels.enter(channel, entry);
+    if (channel === undefined) return;
+    if (isDeletion(entry)) this.#groups.deleted(channel, entry.id);
+    else for (const group of channel.groups) this.#pump.wake(group);
   }
 
-  readonly #endDeleted = (): void => {
-    let left = DELETED_ENDS_PER_TURN_MAX;
-    for (let group = this.#ending[0]; group !== undefined; group = this.#ending[0]) {
-      for (; left > 0 && group.table.count > 0; left--)
-        this.#end(group, group.table.count - 1, 'deleted');
-      if (left === 0) {
-        this.#clock.soon(this.#endDeleted);
-        return;
-      }
-      this.#ending.shift();
-    }
-  };
-
-  /** True from the deletion of the one channel asked for until something is published to it. */
-  isDeleted(names: readonly string[]): boolean {
-    return names.length === 1 && this.#channels.get(names[0] as string)?.isDeleted === true;
+  #swept(group: Group): void {
+    for (const channel of group.channels) this.channels.evict(channel);
+    for (const channel of group.channels) this.#intake.proceed(channel);
   }
-
-  readonly #rowTimes: RowTimes = {
-    sinceWriteMs: (lastWrite) => this.#heartbeat.sinceMs(lastWrite),
-    ageMs: (openedSeconds) => this.#clock.nowMs() - this.#beganMs - openedSeconds * 1000,
-  };
 
   // ── lines ──────────────────────────────────────────────────────────────────────────────────────
 
+  /** Open lines, waiting polls among them. */
+  get lines(): Lines<unknown, Group> {
+    return this.#membership.lines;
+  }
+
   /**
-   * Opens a line on `names` (distinct) in one turn of the loop: its replay and its place in the
-   * live stream fit each other. The caller writes `opening`, if it is not empty, to the socket at
+   * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated between
+   * its replay and live events. The caller must write `opening`, if it is not empty, to the socket at
    * once. Throws HOLDLINE_CHANNELS_FULL.
    */
   join(
@@ -414,80 +252,27 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
     position: Position,
     retryMs: number,
   ): Joined {
-    const group = this.#groupOf(names, mode);
-    const { encoding } = mode;
-    const start = startOf(group, position, this);
-    let length = 0;
-    if (mode.port.kind === 'stream')
-      length = this.#opening.write(encoding.prelude(start.continuesAfter, retryMs), 'latin1');
-    if (start.gap !== undefined) {
-      this.#countGapAtJoin();
-      length += encoding
-        .gap(start.gap.after, gapBefore(group, start.cursor, start.gap))
-        .copy(this.#opening, length);
-    }
-    let cursor = start.cursor;
-    const replays = this.#replays;
-    // A frame too large for the opening is left to the pump, which knows how to cut it.
-    while (
-      cursor < group.newestId &&
-      replays.find(group, cursor) &&
-      length + replays.bytes.length <= OPENING_BYTES_MAX
-    ) {
-      this.#opening.set(replays.bytes, length);
-      length += replays.bytes.length;
-      cursor = replays.end;
-      this.#counters.deliveries_total += replays.events;
-    }
-    // What followed is gone, and the line has been told.
-    if (group.firstIdAfter(cursor) === undefined)
-      cursor = Math.max(cursor, group.newestId, group.lostThrough);
-    const handle = this.#add(group, socket, cursor);
+    const group = this.#groups.of(names, mode);
+    const start = startOf(group.set, position, this.#progress);
+    const cursor = this.#openings.make(group, start, retryMs);
+    const handle = this.#membership.add(group, socket, cursor);
     this.onJoin?.(names);
-    if (cursor >= group.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
+    if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
-    return {
-      handle,
-      continuesAfter: start.continuesAfter,
-      opening: this.#opening.subarray(0, length),
-    };
+    return { handle, continuesAfter: start.continuesAfter, opening: this.#openings.bytes };
   }
 
   /** Where a line on `names` would start now. */
   startOf(names: readonly string[], position: Position): Start {
-    return startOf(this.#setOf(names), position, this);
+    return startOf(this.channels.setOf(names), position, this.#progress);
   }
 
-  #countGapAtJoin(): void {
-    this.#counters.gaps_total++;
-    this.#counters.gaps_at_join_total++;
-  }
-
-  #add(group: Group<Socket>, socket: Socket, cursor: number): number {
-    const openedSecond = Math.floor((this.#clock.nowMs() - this.#beganMs) / 1000);
-    const handle = this.lines.add(
-      group,
-      socket,
-      cursor,
-      lossesSoFar(),
-      this.#pump.step,
-      openedSecond,
-    );
-    for (const channel of group.channels) {
-      channel.lineCount++;
-      // The first line of an encoding has had its frames made.
-      this.#channels.recount(channel);
-    }
-    this.#counters.lines_opened_total++;
-    return handle;
-  }
-
-  /** The names of the line's channels, undefined when the line is over. */
+  /** The names of the line's channels; undefined when it is closed. */
   channelsOf(handle: number, socket: Socket): readonly string[] | undefined {
-    return this.lines.groupOf(handle, socket)?.channels.map((channel) => channel.name);
+    return this.lines.groupOf(handle, socket)?.channels.map(({ name }) => name);
   }
 
-  /** What was written to the line outside the pump was refused in part. */
+  /** The socket did not take all of what was written to the line outside the pump. */
   stalled(handle: number, socket: Socket): void {
     const group = this.lines.groupOf(handle, socket);
     if (group === undefined) return;
@@ -503,217 +288,90 @@ export class Hub<Socket> implements IntakeOwner<Group<Socket>>, Progress {
 
   /** The line's socket is gone. */
   left(handle: number, socket: Socket): void {
-    const group = this.lines.groupOf(handle, socket);
-    if (group === undefined) return;
-    const stalled = group.table.stalledCount;
-    this.#remove(handle);
-    if (group.table.stalledCount < stalled) this.#counters.lines_closed_stalled_total++;
+    this.#membership.left(handle, socket);
   }
 
-  /** Ends a line with an end event. */
-  endSlow(group: Group<Socket>, row: number): void {
-    this.#end(group, row, 'slow');
-  }
-
-  /**
-   * Ends up to `count` lines that are owed nothing, with an end event. A stalled line is left to
-   * read on: once its socket has drained it is caught up, and is owed nothing. Returns how many
-   * lines are left.
-   */
+  /** See {@link Membership.endSome}. */
   endSome(count: number, code: EndCode): number {
-    for (const group of this.#groups.values()) {
-      const { table, newestId } = group;
-      for (let row = table.count - 1; row >= 0 && count > 0; row--) {
-        if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
-        this.#end(group, row, code);
-        count--;
-      }
-    }
-    return this.lines.open;
+    return this.#membership.endSome(count, code);
   }
 
-  #end(group: Group<Socket>, row: number, code: EndCode): void {
-    const { port } = group.mode;
-    if (port.kind === 'poll') {
-      this.#answerEmpty(group, row);
-      return;
-    }
-    const socket = group.table.sockets[row] as Socket;
-    this.#remove(group.table.handles[row] as number);
-    this.#counters.lines_ended_total++;
-    port.end(socket, group.encoding.end(code, ENDS[code].reconnect), code);
+  #removed({ mode, channels }: Group, handle: number): void {
+    if (mode.port.kind === 'poll') this.polls.removed(handle);
+    else this.onLeave?.(channels.map(({ name }) => name));
   }
 
-  #remove(handle: number): void {
-    this.#pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
-    const group = this.lines.remove(handle);
-    this.#counters.lines_closed_total++;
-    for (const channel of group.channels) channel.lineCount--;
-    // If it was the last one in grace, the sweep finds out.
-    if (group.graceThrough !== Infinity) this.#pump.wakeBehind(group);
-    const isPoll = group.mode.port.kind === 'poll';
-    if (isPoll) {
-      this.#deadlines.remove(handle);
-      this.#owedGaps.delete(handle);
-    }
-    if (group.table.count === 0) this.#detach(group);
-    for (const channel of group.channels)
-      if (channel.lineCount === 0) this.#channels.released(channel);
-    if (!isPoll) this.onLeave?.(group.channels.map((channel) => channel.name));
+  // ── what operators ask ─────────────────────────────────────────────────────────────────────────
+
+  /** Id of the newest entry that entered. */
+  get head(): number {
+    return this.#progress.head;
   }
 
-  // ── polls ──────────────────────────────────────────────────────────────────────────────────────
+  /** The id that the log gave last. */
+  get lastId(): number {
+    return this.#progress.lastId;
+  }
 
-  /**
-   * Looks for an answer to a poll on `names` (distinct): `limit` 0 for one event, else an array of
-   * up to so many.
-   */
-  poll(names: readonly string[], position: Position, limit: number): Polled {
-    const set = this.#setOf(names);
-    const start = startOf(set, position, this);
-    const answer = this.pollAnswers.find(set, start.cursor, limit, start.gap);
+  /** What is held now, for `/-/stats`. */
+  get gauges() {
+    let linesStalled = 0;
+    const linesByTransport: Record<Transport, number> = {
+      sse: 0,
+      ndjson: 0,
+      websocket: 0,
+      poll: 0,
+    };
+    for (const { table, mode } of this.#groups.all) {
+      linesStalled += table.stalledCount;
+      linesByTransport[mode.transport] += table.count;
+    }
     return {
-      answer,
-      start,
-      position: answer?.lastId ?? emptyPosition(set, start, this.through(set)),
+      head: this.head,
+      floor: this.channels.floor,
+      linesOpen: this.lines.open,
+      linesStalled,
+      linesByTransport,
+      channels: this.channels.count,
+      readerChannels: this.channels.ofReadersCount,
+      rings: this.channels.ringCount,
+      ringBytes: this.channels.ringBytes,
+      ...this.#intake.gauges,
     };
   }
 
-  /** A poll was answered at once, with what was found. */
-  answered({ answer, start }: Polled): void {
-    if (answer === undefined) this.#counters.polls_empty_total++;
-    else this.#countAnswer(answer, start.gap);
+  /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
+  get memory(): HubMemory {
+    let groupBytes = 0;
+    for (const { table } of this.#groups.all) groupBytes += table.memoryBytes;
+    return {
+      tables: {
+        groupBytes,
+        handleBytes: this.lines.memoryBytes,
+        deadlineBytes: this.polls.memoryBytes,
+        lossBytes: this.channels.lossBytes,
+      },
+      rings: this.channels.ringMemory,
+    };
   }
 
-  /**
-   * Lets a poll that found nothing wait for at most `waitMs`; its way says how it will be answered.
-   * Throws HOLDLINE_CHANNELS_FULL.
-   */
-  wait(
-    socket: Socket,
-    names: readonly string[],
-    mode: DeliveryMode<Socket>,
-    start: Start,
-    waitMs: number,
-  ): number {
-    const group = this.#groupOf(names, mode);
-    const handle = this.#add(
-      group,
-      socket,
-      Math.max(start.cursor, group.newestId, group.lostThrough),
-    );
-    group.table.setState(this.lines.rowOf(handle), HEALTHY);
-    if (start.gap !== undefined) this.#owedGaps.set(handle, start.gap);
-    // The wheel may be a step early.
-    this.#deadlines.add(
-      handle,
-      waitMs - Math.random() * Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS),
-    );
-    this.#counters.polls_waited_total++;
-    return handle;
+  /** The first `limit` lines in that order, the largest first. */
+  rankLines(order: LineOrder, limit: number): LineFigures[] {
+    return rankLines(this.#groups.all, order, limit, {
+      sinceWriteMs: (lastWrite) => this.#heartbeat.sinceMs(lastWrite),
+      ageMs: (openedSecond) => this.#membership.sinceMs(openedSecond),
+    });
   }
 
-  /** There is something for a poll that waits. False when it is gone again. */
-  answerPoll(group: Group<Socket>, row: number): boolean {
-    const { table, mode } = group;
-    if (mode.port.kind !== 'poll') return false;
-    const handle = table.handles[row] as number;
-    const cursor = table.cursors[row] as number;
-    let gap = this.#owedGaps.get(handle);
-    if (gap === undefined && group.hasLost(cursor, table.losses[row] as number))
-      gap = { after: cursor, through: group.lostThrough };
-    const answer = this.pollAnswers.find(group, cursor, mode.limit ?? 0, gap);
-    if (answer === undefined) {
-      // The poll waits on, behind it.
-      table.cursors[row] = group.newestId;
-      if (gap !== undefined) this.#owedGaps.set(handle, gap);
-      return false;
-    }
-    this.#countAnswer(answer, gap);
-    const socket = table.sockets[row] as Socket;
-    this.#remove(handle);
-    mode.port.answer(socket, answer.body, answer.lastId);
-    return true;
+  /** Upper bound of the bytes that were written to lines and have not left the process. */
+  get unsentBytes(): number {
+    return unsentBytesOf(this.#groups.all);
   }
+}
 
-  #waitedLongEnough(handle: number): void {
-    const group = this.lines.groupAt(handle);
-    const row = this.lines.rowOf(handle);
-    // Something may have come in this very turn.
-    if ((group.table.cursors[row] as number) >= group.newestId || !this.answerPoll(group, row))
-      this.#answerEmpty(group, row);
-  }
-
-  #answerEmpty(group: Group<Socket>, row: number): void {
-    const { table, mode } = group;
-    if (mode.port.kind !== 'poll') return;
-    const handle = table.handles[row] as number;
-    // What comes after a deletion is another life of the channel, which this group has not been
-    // woken for.
-    const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
-    const position = emptyPosition(group, start, group.overAt ?? this.through(group));
-    const socket = table.sockets[row] as Socket;
-    this.#remove(handle);
-    this.#counters.polls_empty_total++;
-    mode.port.answer(socket, undefined, position);
-  }
-
-  #countAnswer(answer: PollAnswer, gap: OwedGap | undefined): void {
-    if (gap !== undefined) this.#countGapAtJoin();
-    this.#counters.polls_answered_total++;
-    this.#counters.deliveries_total += answer.events;
-  }
-
-  // ── groups ─────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * The channels of those names; one that is not known holds nothing, and has lost what is
-   * remembered.
-   */
-  #setOf(names: readonly string[]): ChannelSet<Member> {
-    const [first] = names;
-    const known = names.length === 1 ? this.#channels.get(first as string) : undefined;
-    return known?.alone ?? new ChannelSet(names.map((name) => this.#channels.member(name)));
-  }
-
-  #groupOf(names: readonly string[], mode: DeliveryMode<Socket>): Group<Socket> {
-    const sorted = names.length === 1 ? names : names.toSorted();
-    const key = `${mode.transport} ${mode.encoding.name} ${mode.limit ?? ''} ${sorted.join(',')}`;
-    const known = this.#groups.get(key);
-    if (known !== undefined) return known;
-    const channels: Channel<Group<Socket>>[] = [];
-    for (const name of sorted) {
-      const channel = this.#channels.placeForLine(name);
-      if (channel === undefined) {
-        for (const placed of channels) this.#channels.released(placed);
-        throw readerChannelsFull();
-      }
-      channels.push(channel);
-    }
-    const group = new Group<Socket>(key, channels, mode, this.#groupsMade++);
-    group.sweptThrough = this.through(group);
-    this.#groups.set(key, group);
-    for (const channel of channels) channel.addGroup(group);
-    return group;
-  }
-
-  /** Takes the group out of the way of events, if it has not been. */
-  #detach(group: Group<Socket>): void {
-    if (this.#groups.get(group.key) !== group) return;
-    this.#groups.delete(group.key);
-    this.#pump.grace.end(group);
-    for (const channel of group.channels) {
-      channel.removeGroup(group);
-      this.#channels.recount(channel);
-    }
-  }
-
-  /** Those whose lines are being ended are out of the map. */
-  #allGroups(): Group<Socket>[] {
-    return [...this.#groups.values(), ...this.#ending];
-  }
-
-  #groupsView(): Iterable<Group<Socket>> {
-    return { [Symbol.iterator]: () => this.#groups.values() };
-  }
+function channelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
+  );
 }

@@ -1,28 +1,24 @@
 /**
- * The intake: how events come in. Publishes to a channel are read one after the other while it has
- * room, wait a while when it has none, and are refused after that. What the log has committed
- * enters the channel's ring as soon as there is room, or waits in the channel's queue. Room, queue
- * and waiting publishes are each channel's own, so that none holds up another.
+ * The intake: publishes to a channel are read and appended to the log one after another while the
+ * channel has room. Without room they wait in its admission queue, and are refused after a while.
+ * Each channel has its own room and queue, so none holds up another.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
   BATCH_AT_ONCE_BYTES_MAX,
-  CORK_WRITE_BYTES_MAX,
-  ENTERED_PER_CHECK,
-  ENTERED_PER_TURN_MAX,
-  EVENT_COST_BYTES,
-  PUBLISH_WAIT_MS_MAX,
-  QUEUED_EVENT_BYTES,
   CONCURRENT_READS_MAX,
-  SWEEP_SLICE_MS,
+  CORK_WRITE_BYTES_MAX,
+  PUBLISH_WAIT_MS_MAX,
   WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
+import type { Channel } from './channel.js';
+import type { Entrance } from './entrance.js';
+import { isDeletion, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
-import type { Channel, Reader } from './channel.js';
-import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
-import type { PublishMemory, Reservation } from './publish-memory.js';
+import type { Group } from './group.js';
+import type { Reservation } from './publish-memory.js';
 
 /** A publish that was accepted. */
 export interface Published {
@@ -32,135 +28,83 @@ export interface Published {
 }
 
 /**
- * What a publisher hands over. It is read when its channel has room for it, so that what waits is
- * as large as what was sent.
+ * What a publisher hands over. It is read when its channel has room, so what waits is as large as
+ * what was sent.
  */
 export interface Submission {
   /**
-   * The memory that it holds; released when its entries are the log's or it failed, or by the
-   * publisher when that leaves.
+   * The memory that it holds. Released when its entries are in the log, when it fails, and by a
+   * publisher that leaves.
    */
   readonly reservation: Reservation;
-  /**
-   * True when the entries are there already: however many, they are not read in a turn of their
-   * own.
-   */
+  /** True when its entries have been read: it is not counted among those that are being read. */
   readonly isRead?: true;
-  /**
-   * Reads the entries, at least one. Throws or rejects with what the publisher is told. Called at
-   * most once.
-   */
+  /** Reads the entries, at least one. Throws or rejects with the publisher's answer. Called once. */
   read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
-}
-
-/** What the intake asks of the hub. */
-export interface IntakeOwner<Group extends Reader> {
-  /** The channel of an entry; undefined when there is no place for it any more. */
-  placeOf(entry: LoggedEntry): Channel<Group> | undefined;
-  /** The entry waits in its channel's queue: who reads queues may read it. */
-  queued(channel: Channel<Group>): void;
-  /** The entry enters its channel, if it has one; ids rise from call to call of a channel. */
-  enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void;
-  /** What waits to go out shall not wait for a flush interval. */
-  flush(): void;
 }
 
 /** A publish that waits for room. */
 interface WaitingPublish {
   readonly submission: Submission;
   readonly requestKey: RequestKey | undefined;
-  /**
-   * What its reservation held when it began to wait: a publisher that leaves has released it before
-   * it is taken out.
-   */
+  /** What its reservation held when it began to wait; one that leaves has released it by then. */
   readonly bytes: number;
   readonly resolve: (published: Promise<Published>) => void;
   readonly cancelDeadline: () => void;
 }
 
-/** What an entry counts for against its channel's room. */
-function costOf(entry: NewEntry): number {
-  return isDeletion(entry) ? EVENT_COST_BYTES : entry.data.length + EVENT_COST_BYTES;
-}
-
-/** What an entry takes while it is in memory and not in a ring. */
-export function queuedBytesOf(entry: NewEntry): number {
-  return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
-}
-
-export class Intake<Group extends Reader> {
-  readonly #owner: IntakeOwner<Group>;
+export class Intake {
+  readonly #entrance: Entrance;
   readonly #log: EventLog;
   readonly #clock: Clock;
   readonly #counters: Counters;
-  readonly #memory: PublishMemory;
-  readonly #stopTail: () => void;
-  /** Id of the newest entry that the log has handed over. */
-  #tailedId: number;
-  /** Channels whose queue goes on entering in the next turn of the loop, in turn. */
-  #entering: Channel<Group>[] = [];
-  #enterScheduled = false;
+  /** Ends a flush interval early: publishers wait. */
+  readonly #flush: () => void;
   /** Large publishes that are to be read, in the order in which their channels had room. */
   readonly #toRead: (() => void)[] = [];
-  /** Publishes that are being read, and those that are or are to be. */
+  /** Publishes that are being read, and those with what is in `#toRead`. */
   #readingNow = 0;
   #readingCount = 0;
-  #queuedEvents = 0;
-  #queuedBytes = 0;
-  /** Publishes that wait for room, first come first. */
+  /** The admission queues: publishes that wait for room, in the order in which they came. */
   readonly #waiting = new Map<Channel<Group>, WaitingPublish[]>();
   #waitingCount = 0;
   #waitingBytes = 0;
 
   constructor(
-    owner: IntakeOwner<Group>,
+    entrance: Entrance,
     log: EventLog,
     clock: Clock,
     counters: Counters,
-    memory: PublishMemory,
+    flush: () => void,
   ) {
-    this.#owner = owner;
+    this.#entrance = entrance;
     this.#log = log;
     this.#clock = clock;
     this.#counters = counters;
-    this.#memory = memory;
-    this.#tailedId = log.lastId();
-    this.#stopTail = log.tail(this.#tailedId, (entries) => this.#take(entries));
+    this.#flush = flush;
   }
 
-  /** Takes no more from the log. */
-  stop(): void {
-    this.#stopTail();
-  }
-
-  /** Id of the newest entry that the log has handed over. */
-  get tailedId(): number {
-    return this.#tailedId;
-  }
-
-  /** True when nothing accepted is left to enter and nobody waits. */
+  /** True when no publish waits or is read, and everything accepted has entered. */
   get isEmpty(): boolean {
-    return this.#waitingCount === 0 && this.#queuedEvents === 0 && this.#readingCount === 0;
+    return (
+      this.#waitingCount === 0 && this.#entrance.queuedEvents === 0 && this.#readingCount === 0
+    );
   }
 
   get gauges() {
     return {
-      queueEvents: this.#queuedEvents,
-      queueBytes: this.#queuedBytes,
+      queueEvents: this.#entrance.queuedEvents,
+      queueBytes: this.#entrance.queuedBytes,
       readingPublishers: this.#readingCount,
       waitingPublishers: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
     };
   }
 
-  /**
-   * Throws HOLDLINE_PUBLISH_BUSY when a publish to the channel would be refused for the number of
-   * those that wait.
-   */
+  /** Throws HOLDLINE_PUBLISH_BUSY when too many publishes wait to take another to the channel. */
   checkPlace(channel: Channel<Group>): void {
     const own = channel.waitingCount;
-    // As many as are still free, so that who takes all it can leaves as much for each of the
-    // others.
+    // As many as places are still free: a channel that takes all it can leaves as many to others.
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
@@ -169,34 +113,31 @@ export class Intake<Group extends Reader> {
   }
 
   /**
-   * Publishes what a submission reads, all or nothing; resolves when it has its ids. While the
-   * channel's lines have not been given what was accepted before, it waits, at most
-   * PUBLISH_WAIT_MS_MAX; then it is refused with HOLDLINE_PUBLISH_BUSY.
+   * Publishes what a submission reads, all or nothing; resolves when it has its ids. Without room in
+   * the channel it waits for at most PUBLISH_WAIT_MS_MAX, then it is refused with
+   * HOLDLINE_PUBLISH_BUSY.
    */
   submit(
     channel: Channel<Group>,
     submission: Submission,
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
-    // Nothing is published that nobody is told of.
+    // The publisher has left: nothing is published without an answer.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
     if (channel.waitingCount === 0 && this.#hasRoom(channel, submission))
       return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
   }
 
-  /**
-   * Room may have come in the channel: what waits there enters as far as there is some, then
-   * publishes are let in.
-   */
+  /** The channel may have room again: its queue goes on entering, then publishes are admitted. */
   proceed(channel: Channel<Group>): void {
-    if (channel.queueLength > 0) this.#enter(channel);
+    if (channel.queueLength > 0) this.#entrance.enter(channel);
     this.#admit(channel);
   }
 
   /**
-   * Accepted entries go first, so nothing is read while some wait for the ring; a batch is let in
-   * by its first bytes.
+   * Nothing is read while accepted entries wait: they go first. For a batch there must be room for
+   * its first cork.
    */
   #hasRoom(channel: Channel<Group>, { reservation }: Submission): boolean {
     if (channel.queueLength > 0 || channel.isReading) return false;
@@ -212,8 +153,7 @@ export class Intake<Group extends Reader> {
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
     const { reservation } = submission;
-    // Many at a time would hold many times what was sent: what is read of a batch is larger than
-    // the batch.
+    // What is read of a batch is larger than the batch: many at a time would take too much memory.
     if (
       reservation.bytes > BATCH_AT_ONCE_BYTES_MAX &&
       submission.isRead !== true &&
@@ -239,7 +179,7 @@ export class Intake<Group extends Reader> {
     this.#readingCount++;
   }
 
-  /** Waits until the entries have been read, and others with it on the channel. */
+  /** Waits until the entries have been read; later publishes to the channel wait, too. */
   async #readOn(
     channel: Channel<Group>,
     reading: Promise<readonly NewEntry[]>,
@@ -250,7 +190,6 @@ export class Intake<Group extends Reader> {
     let entries: readonly NewEntry[];
     try {
       entries = await reading;
-      // Nothing is published that nobody is told of.
       if (reservation.isReleased) throw publisherLeft();
     } catch (error) {
       reservation.release();
@@ -259,7 +198,7 @@ export class Intake<Group extends Reader> {
       this.#readingNow--;
       this.#readingCount--;
       channel.isReading = false;
-      // In a turn of its own: these entries go first.
+      // In the next turn, so that these entries are appended first.
       this.#clock.soon(() => {
         this.proceed(channel);
         this.#readNext();
@@ -268,7 +207,7 @@ export class Intake<Group extends Reader> {
     return this.#append(channel, entries, reservation, requestKey);
   }
 
-  /** Its channel has room, but as many are being read as may. */
+  /** The channel has room, but too many publishes are being read. */
   #readLater(
     channel: Channel<Group>,
     submission: Submission,
@@ -325,7 +264,7 @@ export class Intake<Group extends Reader> {
       return Promise.reject(asError(error));
     }
     this.#counters.publish_waited_total++;
-    this.#owner.flush();
+    this.#flush();
     return new Promise<Published>((resolve, reject) => {
       const giveUp = (error: HoldlineError): void => {
         this.#unwait(channel, waiter);
@@ -368,7 +307,7 @@ export class Intake<Group extends Reader> {
     waiter.cancelDeadline();
   }
 
-  /** Lets in whoever has room now. */
+  /** Admits publishes while there is room. */
   #admit(channel: Channel<Group>): void {
     const waiters = this.#waiting.get(channel);
     if (waiters === undefined) return;
@@ -378,112 +317,14 @@ export class Intake<Group extends Reader> {
       first.resolve(this.#begin(channel, first.submission, first.requestKey));
     }
   }
-
-  // ── committed entries ──────────────────────────────────────────────────────────────────────────
-
-  #take(entries: readonly LoggedEntry[]): void {
-    let portion = ENTERED_PER_TURN_MAX;
-    for (const entry of entries) {
-      this.#tailedId = entry.id;
-      const channel = this.#owner.placeOf(entry);
-      if (
-        channel === undefined ||
-        (portion > 0 && channel.queueLength === 0 && this.#mayEnter(channel, entry))
-      ) {
-        portion--;
-        this.#owner.enter(channel, entry);
-        continue;
-      }
-      this.#enqueue(channel, entry);
-    }
-  }
-
-  #enqueue(channel: Channel<Group>, entry: LoggedEntry): void {
-    const bytes = queuedBytesOf(entry);
-    this.#memory.hold(channel.share, bytes);
-    this.#queuedEvents++;
-    this.#queuedBytes += bytes;
-    channel.enqueue(entry);
-    if (channel.queueLength === 1) {
-      this.#owner.flush();
-      this.#enterSoon(channel);
-    }
-    this.#owner.queued(channel);
-  }
-
-  #mayEnter(channel: Channel<Group>, entry: LoggedEntry): boolean {
-    // What is deleted is given to the healthy lines before.
-    return isDeletion(entry) ? channel.isSwept : channel.hasRoom(costOf(entry));
-  }
-
-  /** The channel's queue goes on entering in the next turn of the loop. */
-  #enterSoon(channel: Channel<Group>): void {
-    if (channel.isEntering) return;
-    channel.isEntering = true;
-    this.#entering.push(channel);
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#enterScheduled) return;
-    this.#enterScheduled = true;
-    this.#clock.soon(this.#enterInTurn);
-  }
-
-  /**
-   * Channels take turns for a slice of time; those that are left go first in the next turn of the
-   * loop.
-   */
-  readonly #enterInTurn = (): void => {
-    this.#enterScheduled = false;
-    const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
-    const channels = this.#entering;
-    this.#entering = [];
-    let done = 0;
-    do {
-      const channel = channels[done++] as Channel<Group>;
-      channel.isEntering = false;
-      this.proceed(channel);
-    } while (done < channels.length && this.#clock.nowMs() < untilMs);
-    this.#entering.unshift(...channels.slice(done));
-    if (this.#entering.length > 0) this.#schedule();
-  };
-
-  /**
-   * Moves entries from the channel's queue into its ring as long as there is room; a large batch
-   * enters in portions.
-   */
-  #enter(channel: Channel<Group>): void {
-    const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
-    for (let count = 0; ; count++) {
-      const entry = channel.nextEntry;
-      if (entry === undefined) return;
-      if (!this.#mayEnter(channel, entry)) {
-        this.#owner.flush();
-        return;
-      }
-      const isTimeUp =
-        count % ENTERED_PER_CHECK === 0 && count > 0 && this.#clock.nowMs() >= untilMs;
-      if (count === ENTERED_PER_TURN_MAX || isTimeUp) {
-        this.#enterSoon(channel);
-        return;
-      }
-      channel.dequeue();
-      const bytes = queuedBytesOf(entry);
-      this.#memory.give(channel.share, bytes);
-      this.#queuedEvents--;
-      this.#queuedBytes -= bytes;
-      this.#owner.enter(channel, entry);
-    }
-  }
 }
 
-/** What the submission reads, as a promise also where it is read at once. */
+/** What the submission reads, always as a promise. */
 async function readNow({ read }: Submission): Promise<readonly NewEntry[]> {
   return read();
 }
 
-/** Whom this is told has gone, so that nobody is. */
+/** For a publish whose publisher has left: nobody reads it. */
 export function publisherLeft(): HoldlineError {
   return new HoldlineError('HOLDLINE_PUBLISH_BUSY', 'the publisher has left');
 }

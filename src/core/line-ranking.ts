@@ -1,14 +1,12 @@
 /**
- * Which lines are furthest behind, owed most or open longest: a bounded list for operators, made in
- * one walk over the tables.
+ * The lines that are furthest behind, owed most or open longest: a bounded list for operators, made
+ * in one walk over the tables.
  */
-import type { Group, Transport } from './group.js';
-import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './lines.js';
+import type { Group } from './group.js';
+import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
+import type { Transport } from './ports.js';
 
-/**
- * By events that a line has yet to be given, by bytes that wait for it, or by the time that it has
- * been open.
- */
+/** By events that a line is still owed, by bytes that wait for it, or by its age. */
 export const LINE_ORDERS = ['lag', 'bytes', 'age'] as const;
 export type LineOrder = (typeof LINE_ORDERS)[number];
 
@@ -19,14 +17,14 @@ export interface LineFigures {
   readonly state: 'catching-up' | 'healthy' | 'stalled' | 'drained';
   /** Id up to which it has been given everything. */
   readonly cursor: number;
-  /** Events held that it has yet to be given, and their bytes in its encoding, at most. */
+  /** Events held that it is still owed, and an upper bound of their bytes in its encoding. */
   readonly lagEvents: number;
   readonly lagBytes: number;
-  /** True when events were dropped that it has not been given and not been told of. */
+  /** True when events were dropped that it was owed, and no gap notice has told it yet. */
   readonly lapped: boolean;
   /**
-   * Bytes that were written and have not left the process: exact for a WebSocket, an upper bound
-   * for a stalled stream.
+   * Bytes written that have not left the process: exact for a WebSocket, an upper bound for a stalled
+   * stream.
    */
   readonly unsentBytes: number;
   /** Null for a line that is not stalled. */
@@ -36,9 +34,9 @@ export interface LineFigures {
 
 /** Times of a table's row. */
 export interface RowTimes {
-  /** Since something was last written to it, ms, to a step of the heartbeat wheel. */
+  /** Time since the last write, ms; as exact as a step of the heartbeat wheel. */
   sinceWriteMs(lastWrite: number): number;
-  /** Since it was opened, ms, to a second. */
+  /** Time since it was opened, ms; as exact as a second. */
   ageMs(openedSeconds: number): number;
 }
 
@@ -49,24 +47,21 @@ const STATES = {
   [DRAINED]: 'drained',
 } as const;
 
-/** A row that may come to stand in the list. */
-interface Candidate<Socket> {
-  readonly group: Group<Socket>;
+/** A row that may be in the list. */
+interface Candidate {
+  readonly group: Group;
   readonly row: number;
   readonly key: number;
 }
 
-/**
- * The first `limit` lines in that order, the largest first. Takes about 50 ns a line that is at the
- * head.
- */
-export function rankLines<Socket>(
-  groups: Iterable<Group<Socket>>,
+/** The first `limit` lines in that order, the largest first. About 50 ns for a line at the head. */
+export function rankLines(
+  groups: Iterable<Group>,
   order: LineOrder,
   limit: number,
   times: RowTimes,
 ): LineFigures[] {
-  let candidates: Candidate<Socket>[] = [];
+  let candidates: Candidate[] = [];
   let least = -Infinity;
   const cut = (): void => {
     candidates = candidates.sort((one, other) => other.key - one.key).slice(0, limit);
@@ -77,7 +72,7 @@ export function rankLines<Socket>(
       const key = keyOf(group, row, order, lag);
       if (key <= least) continue;
       candidates.push({ group, row, key });
-      // Sorted now and then and not at each: a walk over all lines stays a walk.
+      // Sorted now and then, so that the walk over all lines stays linear.
       if (candidates.length < 2 * limit) continue;
       cut();
       least = candidates.at(-1)!.key;
@@ -87,11 +82,8 @@ export function rankLines<Socket>(
   return candidates.map(({ group, row }) => figuresOf(group, row, times));
 }
 
-/**
- * Bytes that were written to lines and have not left the process, over all of them: at most, see
- * {@link LineFigures.unsentBytes}.
- */
-export function unsentBytesOf<Socket>(groups: Iterable<Group<Socket>>): number {
+/** {@link LineFigures.unsentBytes} over all lines. */
+export function unsentBytesOf(groups: Iterable<Group>): number {
   let bytes = 0;
   for (const group of groups) {
     for (
@@ -107,23 +99,18 @@ export function unsentBytesOf<Socket>(groups: Iterable<Group<Socket>>): number {
   return bytes;
 }
 
-function keyOf<Socket>(
-  group: Group<Socket>,
-  row: number,
-  order: LineOrder,
-  lag: Lag<Socket>,
-): number {
+function keyOf(group: Group, row: number, order: LineOrder, lag: Lag): number {
   if (order === 'age') return -(group.table.openedSeconds[row] as number);
-  lag.look(group.table.cursors[row] as number);
+  lag.measure(group.table.cursors[row] as number);
   return order === 'lag' ? lag.events : lag.bytes + unsentBytes(group, row);
 }
 
-function figuresOf<Socket>(group: Group<Socket>, row: number, times: RowTimes): LineFigures {
+function figuresOf(group: Group, row: number, times: RowTimes): LineFigures {
   const { table } = group;
   const state = table.states[row] as keyof typeof STATES;
   const cursor = table.cursors[row] as number;
   const lag = new Lag(group);
-  lag.look(cursor);
+  lag.measure(cursor);
   return {
     channels: group.channels.map((channel) => channel.name),
     transport: group.mode.transport,
@@ -131,47 +118,44 @@ function figuresOf<Socket>(group: Group<Socket>, row: number, times: RowTimes): 
     cursor,
     lagEvents: lag.events,
     lagBytes: lag.bytes,
-    lapped: group.hasLost(cursor, table.losses[row] as number),
+    lapped: group.set.hasLost(cursor, table.losses[row] as number),
     unsentBytes: unsentBytes(group, row),
-    // Nothing is written to a stalled line, so the last write is the one that was refused.
+    // Nothing is written to a stalled line: the last write is the one that it refused.
     stalledMs: state === STALLED ? times.sinceWriteMs(table.lastWrites[row] as number) : null,
     ageMs: times.ageMs(table.openedSeconds[row] as number),
   };
 }
 
-function unsentBytes<Socket>(group: Group<Socket>, row: number): number {
+function unsentBytes(group: Group, row: number): number {
   if (group.table.states[row] !== STALLED) return 0;
   const { port } = group.mode;
-  return port.kind === 'poll' ? 0 : port.unsentBytes(group.table.sockets[row] as Socket);
+  return port.kind === 'poll' ? 0 : port.unsentBytes(group.table.sockets[row]);
 }
 
-/**
- * What is held behind a cursor of a group's line. Lines in step have one cursor, so the last answer
- * is kept.
- */
-class Lag<Socket> {
+/** What is held above a cursor. Lines in step have the same cursor, so the last answer is kept. */
+class Lag {
   events = 0;
   bytes = 0;
-  readonly #group: Group<Socket>;
+  readonly #group: Group;
   readonly #newest: number;
   #cursor = Infinity;
 
-  constructor(group: Group<Socket>) {
+  constructor(group: Group) {
     this.#group = group;
-    this.#newest = group.newestId;
+    this.#newest = group.set.newestId;
   }
 
   /** Sets `events` and `bytes`. */
-  look(cursor: number): void {
+  measure(cursor: number): void {
     if (cursor === this.#cursor) return;
     this.#cursor = cursor;
     this.events = 0;
     this.bytes = 0;
     if (cursor >= this.#newest) return;
     for (const channel of this.#group.channels) {
-      const held = channel.heldAfter(cursor, this.#group.encoding);
-      this.events += held.events;
-      this.bytes += held.bytes;
+      const held = channel.rings?.heldAfter(cursor, this.#group.encoding);
+      this.events += held?.events ?? 0;
+      this.bytes += held?.bytes ?? 0;
     }
   }
 }

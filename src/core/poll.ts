@@ -1,38 +1,36 @@
 /**
- * Answers to polls: events after a position as JSON text. Made from the channels' records, so that
- * polls alone keep no frames; all who ask from one position get the same bytes.
+ * Answers to polls: the events after a position, as JSON. They are made from the channels' records,
+ * so polls need no frames. All who ask from one position get the same bytes.
  */
 import { POLL_BODY_BYTES_MAX } from '../limits.js';
-import { Merge, type ChannelSet, type Member } from './channel-set.js';
-import { NDJSON, scratch } from './frame.js';
+import { Merge, type ChannelSet } from './channel-set.js';
+import { NDJSON } from './frame.js';
 
-/** A gap to be told with the first event. */
+/** A gap to report with the first event. */
 export interface OwedGap {
-  /** The client's position, null where that is no id of ours. */
+  /** The client's position; null when it is no id of this log. */
   readonly after: number | null;
   /** Events up to here may be lost. */
   readonly through: number;
 }
 
 /**
- * The first id that follows a gap, or null: on several channels some may hold events from before
- * what others have lost.
+ * The first id after a gap, or null. On several channels the gap ends after everything lost, though
+ * some channels may hold older events.
  */
-export function gapBefore(set: Polled, cursor: number, { through }: OwedGap): number | null {
+export function gapBefore(set: ChannelSet, cursor: number, { through }: OwedGap): number | null {
   return set.firstIdAfter(Math.max(cursor, through, set.lostThrough)) ?? null;
 }
 
 export interface PollAnswer {
-  /** One object, or an array where a limit was given. */
+  /** An array; one bare object for `limit` 0. */
   readonly body: Uint8Array;
-  /** Id of the last event in the body: the position to go on with. */
+  /** Id of the last event in the body: the position to go on from. */
   readonly lastId: number;
   readonly events: number;
 }
 
-type Polled = ChannelSet<Member>;
-
-/** Makes answers, and keeps the last one for those who ask for the same. */
+/** Makes answers, and keeps the last one for others who ask for the same. */
 export class PollAnswers {
   #channel: unknown;
   #version = -1;
@@ -40,17 +38,17 @@ export class PollAnswers {
   #limit = 0;
   #answer: PollAnswer | undefined;
   /**
-   * Bytes that an answer with several events may have now, at most POLL_BODY_BYTES_MAX; set by who
-   * knows what is not read.
+   * Most bytes of an answer with several events now, up to POLL_BODY_BYTES_MAX. Set by
+   * server/server.ts, which knows how many bytes of answers are unread.
    */
   bodyBytesMax: () => number = () => POLL_BODY_BYTES_MAX;
 
   /**
-   * What follows `cursor`: one event for `limit` 0, else an array of up to `limit` events and
-   * `bodyBytesMax()`; undefined when nothing follows.
+   * What follows `cursor`: one event for `limit` 0, otherwise an array of up to `limit` events and
+   * `bodyBytesMax()` bytes. Undefined when nothing follows.
    */
   find(
-    set: Polled,
+    set: ChannelSet,
     cursor: number,
     limit: number,
     gap: OwedGap | undefined,
@@ -76,44 +74,44 @@ export class PollAnswers {
   }
 }
 
-const OPEN_BRACKET = Buffer.from('[');
-const COMMA = Buffer.from(',');
-const CLOSE_BRACKET = Buffer.from(']');
+const COMMA = 0x2c;
+const CLOSE_BRACKET = 0x5d;
 
 function makeAnswer(
-  set: Polled,
+  set: ChannelSet,
   cursor: number,
   limit: number,
   gap: OwedGap | undefined,
   bytesMax: number,
 ): PollAnswer {
-  const parts: Buffer[] = limit === 0 ? [] : [OPEN_BRACKET];
+  const parts: Buffer[] = limit === 0 ? [] : [Buffer.from('[')];
   let lastId = cursor;
-  let bytes = 2;
+  let bytes = parts.length;
   let events = 0;
+  const add = (part: Buffer): void => {
+    parts.push(part);
+    bytes += part.length;
+  };
   const merge = new Merge(set, cursor);
   while (events < Math.max(1, limit) && merge.next()) {
     const event = merge.channel.eventAt(merge.seq);
     if (event === undefined) continue;
-    const length = NDJSON.encode(event) - 1;
-    if (events > 0) {
-      if (bytes + 1 + length > bytesMax) break;
-      parts.push(COMMA);
-      bytes++;
-    }
-    let object = scratch.subarray(0, length);
+    let frame = NDJSON.encode(event);
+    if (events > 0 && bytes + frame.length > bytesMax) break;
     if (events === 0 && gap !== undefined) {
-      const told = { after: gap.after, before: gapBefore(set, cursor, gap) };
-      const member = Buffer.from(`{"gap":${JSON.stringify(told)},`);
-      parts.push(member);
-      bytes += member.length;
-      object = object.subarray(1);
+      const ends = { after: gap.after, before: gapBefore(set, cursor, gap) };
+      add(Buffer.from(`{"gap":${JSON.stringify(ends)},`));
+      frame = frame.subarray(1);
     }
-    parts.push(Buffer.from(object));
-    bytes += object.length;
+    const part = Buffer.from(frame);
+    // The line feed at the end of a frame becomes the comma between objects.
+    part[part.length - 1] = COMMA;
+    add(part);
     lastId = event.id;
     events++;
   }
-  if (limit > 0) parts.push(CLOSE_BRACKET);
-  return { body: Buffer.concat(parts), lastId, events };
+  // Nothing follows the last object: its comma becomes the bracket, or goes.
+  const body = Buffer.concat(parts, limit === 0 ? bytes - 1 : bytes);
+  if (limit > 0) body[body.length - 1] = CLOSE_BRACKET;
+  return { body, lastId, events };
 }

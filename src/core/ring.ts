@@ -99,11 +99,9 @@ export class Ring {
     return (this.#table[2 * slots + (seq & (slots - 1))] as number) | 0;
   }
 
-  /**
-   * Adds the first `length` bytes of `frame`. `id` must be above every id before it. Grows the slab
-   * when there is no room.
-   */
-  append(id: number, frame: Uint8Array, length: number): void {
+  /** Adds a frame, whose id must be above all before it. Grows the slab when there is no room. */
+  append(id: number, frame: Uint8Array): void {
+    const { length } = frame;
     if (this.length === this.#slots) this.#growSlots();
     let start = this.#place(length);
     if (start < 0) {
@@ -115,10 +113,7 @@ export class Ring {
     this.#table[slot] = id;
     this.#table[slots + slot] = start;
     this.#table[2 * slots + slot] = length;
-    this.#slab.set(
-      length === frame.length ? frame : frame.subarray(0, length),
-      start % this.#slab.length,
-    );
+    this.#slab.set(frame, start % this.#slab.length);
     this.#headByte = start + length;
     this.#heldBytes += length;
     this.headSeq++;

@@ -1,32 +1,22 @@
 /**
- * Where a line or a poll starts among what is held, and where a poll goes on that was told nothing.
+ * Where a line or a poll starts among the events held, and where a poll with an empty answer goes on.
  */
-import type { ChannelSet, Member } from './channel-set.js';
+import type { ChannelSet } from './channel-set.js';
 import { LAST_EVENTS_MAX } from '../limits.js';
 import type { OwedGap } from './poll.js';
 import { isGap, type Position } from './position.js';
+import type { Progress } from './progress.js';
 
 export interface Start {
   readonly cursor: number;
-  /** The position that the client is told, and goes on with if nothing comes. */
+  /** The position that the client is told, and goes on from if nothing comes. */
   readonly continuesAfter: number;
-  /** The gap that it is to be told; undefined when there is none. */
+  /** The gap to report; undefined without one. */
   readonly gap: OwedGap | undefined;
 }
 
-/** How far a server has come. */
-export interface Progress {
-  /**
-   * Id up to which every entry of the channels can be read: whoever was given what there is has
-   * been given everything up to it.
-   */
-  through(set: ChannelSet<Member>): number;
-  /** The id that the log gave last. */
-  readonly lastId: number;
-}
-
 /** Where a client that asks for `position` starts. */
-export function startOf(set: ChannelSet<Member>, position: Position, progress: Progress): Start {
+export function startOf(set: ChannelSet, position: Position, progress: Progress): Start {
   const { lastId } = progress;
   const through = set.lostThrough;
   if (position.kind === 'after') {
@@ -44,19 +34,15 @@ export function startOf(set: ChannelSet<Member>, position: Position, progress: P
   return before(first, undefined, set, progress);
 }
 
-function everythingHeld(
-  set: ChannelSet<Member>,
-  gap: OwedGap | undefined,
-  progress: Progress,
-): Start {
+function everythingHeld(set: ChannelSet, gap: OwedGap | undefined, progress: Progress): Start {
   return before(set.firstIdAfter(0), gap, set, progress);
 }
 
-/** Right before the event `first`, or behind everything where there is none. */
+/** Right before the event `first`; without one, after everything. */
 function before(
   first: number | undefined,
   gap: OwedGap | undefined,
-  set: ChannelSet<Member>,
+  set: ChannelSet,
   progress: Progress,
 ): Start {
   const cursor = first === undefined ? progress.through(set) : first - 1;
@@ -64,12 +50,12 @@ function before(
 }
 
 /**
- * The position that an empty answer tells: behind everything that can be read, `through`, so that
- * the client of a quiet channel does not fall behind what is lost. A gap that could not be told yet
- * must come about again from it.
+ * The position in an empty answer. Without a gap it is `through`, after everything that can be read,
+ * so that the client of a quiet channel does not fall behind what is lost. A gap that could not be
+ * reported yet must be found again from it.
  */
 export function emptyPosition(
-  set: ChannelSet<Member>,
+  set: ChannelSet,
   { cursor, gap }: Pick<Start, 'cursor' | 'gap'>,
   through: number,
 ): number {
@@ -77,7 +63,7 @@ export function emptyPosition(
   const { lostThrough } = set;
   const { after } = gap;
   if (after !== null && after < lostThrough) return after;
-  // Not an id of this log, or one that the log has reached meanwhile: nothing is held, so any
-  // position below what is lost will do.
+  // `after` is no id of this log, or the log has reached it by now. Nothing is held, so any position
+  // below what is lost will do.
   return lostThrough > 1 ? lostThrough - 1 : cursor;
 }

@@ -1,6 +1,6 @@
 /**
- * The body of a request: received into one buffer, and accounted byte by byte before it is copied.
- * One whose length is told gets its room once; for another the room doubles.
+ * The body of a request: received into one buffer, and counted against its reservation before it is
+ * copied. If its length is known, the buffer is made once; otherwise it doubles.
  */
 import type { Reservation } from '../core/publish-memory.js';
 import { HoldlineError } from '../errors.js';
@@ -20,7 +20,7 @@ export class IncomingBody implements Incoming {
   #isOver = false;
   isWhole = false;
   #timer: NodeJS.Timeout | undefined;
-  /** Bytes that had come when the timer was set. */
+  /** Bytes that had come when the timer was last set. */
   #progressBytes = 0;
 
   constructor(
@@ -37,12 +37,12 @@ export class IncomingBody implements Incoming {
 
   /**
    * Receives a body of at most `limitBytes`; called once, in the request's turn. Rejects with
-   * HOLDLINE_TOO_LARGE, maybe before the body has come (what still comes is read off,
-   * native-notes/early-answer.md), HOLDLINE_PUBLISH_BUSY when the reservation cannot grow, and
-   * HOLDLINE_BODY_TIMEOUT. A body in chunks resolves one turn after its last byte, and only if
-   * nothing followed it: then its borders were what they seemed (native-notes/chunked-requests.md).
-   * Never settles when the client leaves; its exchange is told. Resolves to nothing: of whatever
-   * else a promise resolves to, JavaScript looks for a `then`, which is slow for a Buffer.
+   * HOLDLINE_TOO_LARGE, maybe before the whole body has come (the rest is read and dropped,
+   * native-notes/early-answer.md), HOLDLINE_PUBLISH_BUSY if the reservation cannot grow, and
+   * HOLDLINE_BODY_TIMEOUT. A chunked body resolves one turn after its last byte, and only if
+   * nothing followed it, which would make its end doubtful (native-notes/chunked-requests.md).
+   * Never settles if the client leaves. Resolves to nothing, because JavaScript looks for a `then`
+   * in what a promise resolves to, which is slow for a Buffer.
    */
   receive(): Promise<void> {
     if (this.#contentLength !== undefined && this.#contentLength > this.#limitBytes) {
@@ -55,18 +55,18 @@ export class IncomingBody implements Incoming {
     });
   }
 
-  /** All of it, once it has been received. */
+  /** The whole body, once it has been received. */
   get body(): Buffer {
     return this.#body as Buffer;
   }
 
-  /** The client has left: nothing is held for it any more. */
+  /** The client has left: gives back its memory. */
   left(): void {
     this.stop();
     this.#reservation.release();
   }
 
-  /** Takes no more, and holds nothing. */
+  /** Takes no more, and drops what has come. */
   stop(): void {
     this.#isOver = true;
     this.#room = undefined;
@@ -100,7 +100,7 @@ export class IncomingBody implements Incoming {
     this.#bytes = bytes;
   }
 
-  /** What is held for a body of so many bytes so far: room that is there or is to be made. */
+  /** The size of the buffer that `bytes` need: the present one, or the one to be made. */
   #roomBytesFor(bytes: number): number {
     const room = this.#room?.length ?? 0;
     if (bytes <= room) return room;
@@ -110,7 +110,7 @@ export class IncomingBody implements Incoming {
     );
   }
 
-  /** Room is accounted before it is made, also what no byte has come for yet. */
+  /** The whole buffer is counted before it is made, not only the bytes that have come. */
   #reserve(bytes: number): void {
     const more = bytes - this.#reservation.bytes;
     if (more > 0) this.#reservation.grow(more);
@@ -125,7 +125,7 @@ export class IncomingBody implements Incoming {
     return larger;
   }
 
-  /** Refuses in words what uWebSockets would close in silence. */
+  /** Answers a slow body with 408 before uWebSockets closes it without a word. */
   #watchProgress(): void {
     if (this.#timer === undefined) {
       this.#timer = setTimeout(() => this.#tooSlow(), BODY_PROGRESS_MS_MAX).unref();
@@ -142,14 +142,14 @@ export class IncomingBody implements Incoming {
     this.#refuse(
       new HoldlineError(
         'HOLDLINE_BODY_TIMEOUT',
-        `less than ${BODY_PROGRESS_BYTES_MIN} bytes of the body came in ${BODY_PROGRESS_MS_MAX} ms, and not its end`,
+        `the body came too slowly: less than ${BODY_PROGRESS_BYTES_MIN} bytes in ${BODY_PROGRESS_MS_MAX} ms, and it is not complete`,
       ),
     );
   }
 
   #complete(): void {
     this.isWhole = true;
-    // What a doubled room has beside its body would be held for as long as the publish waits.
+    // The unused part of a doubled buffer would be held for as long as the publish waits.
     const room = this.#room as Buffer;
     const body = room.length === this.#bytes ? room : Buffer.from(room.subarray(0, this.#bytes));
     this.#reservation.settle(body.length);
@@ -159,7 +159,7 @@ export class IncomingBody implements Incoming {
     else this.#received();
   }
 
-  /** A turn after the last byte: what would have followed it has closed the connection by now. */
+  /** A turn after the last byte: anything behind it would have closed the connection by now. */
   #isAlone(): void {
     if (this.#exchange.gone) return;
     this.#exchange.isBodyAlone = true;
@@ -170,5 +170,5 @@ export class IncomingBody implements Incoming {
 function ignore(): void {}
 
 function tooLarge(limitBytes: number): HoldlineError {
-  return new HoldlineError('HOLDLINE_TOO_LARGE', `the body is over ${limitBytes} bytes`);
+  return new HoldlineError('HOLDLINE_TOO_LARGE', `the body must be at most ${limitBytes} bytes`);
 }

@@ -1,12 +1,11 @@
 /**
- * An exchange: one request and its answer, which leaves by one way whatever it is. What the socket
- * does not take at once stays here as a body and an offset, and until it has left, another request
- * on the connection closes it.
+ * An exchange: one request and its answer. What the socket does not take at once stays here as a
+ * body and an offset; until it has left, another request on the connection closes the connection.
+ * The exchange does not keep the head, because a poll that waits keeps its exchange.
  */
-import { STATUS_CODES } from 'node:http';
 import type { Counters } from '../counters.js';
 import { retryBlock } from '../core/frame.js';
-import { statusOf, type HoldlineError } from '../errors.js';
+import { HoldlineError, statusOf } from '../errors.js';
 import {
   BODILESS_ANSWERS_PER_CLOSE,
   CLOSE_LINGER_MS_MAX,
@@ -22,8 +21,10 @@ import {
   NO_HEADERS,
   refusalHeaders,
   refusalJson,
+  writeAnswerHead,
   type Headers,
 } from './answer.js';
+import { writeClosing, type Body } from './closing-answer.js';
 import type { Head } from './head.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
@@ -31,24 +32,32 @@ import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 export interface Exchanges {
   readonly counters: Counters;
   readonly pending: PendingAnswers;
-  /** Told of what is not the client's fault. */
+  /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
-  /** True while the server drains: answers say that the connection closes. */
+  /** True while the server shuts down: every answer closes its connection. */
   draining: boolean;
   /** Requests that were refused in this turn of the loop. */
   refusedThisTurn: number;
 }
 
-/** Whoever receives a body. */
+/** Throws HOLDLINE_DRAINING while the server shuts down. */
+export function checkServing({ draining }: { readonly draining: boolean }): void {
+  if (draining) {
+    throw new HoldlineError(
+      'HOLDLINE_DRAINING',
+      'the server is shutting down; try again after its restart, or at another server',
+    );
+  }
+}
+
+/** The receiver of a request's body. */
 export interface Incoming {
   /** True when all of it has come. */
   readonly isWhole: boolean;
   take(piece: ArrayBuffer, isLast: boolean): void;
+  /** The client left before it was answered. */
   left(): void;
 }
-
-/** An answer's body; for a HEAD its length is told, and for undefined there is none (204). */
-type Body = string | Uint8Array | undefined;
 
 export class Exchange implements PendingAnswer {
   readonly response: HttpResponse;
@@ -56,32 +65,30 @@ export class Exchange implements PendingAnswer {
   /** Header fields that every answer to this client has. */
   readonly headers: Headers;
   /**
-   * True when the body has no length: the answer then closes the connection.
+   * True if the body has no length: the answer then closes the connection.
    * native-notes/chunked-requests.md
    */
   readonly isChunked: boolean;
   /**
-   * True once the client is gone; the response may not be touched any more.
+   * True once the client is gone; the response must not be touched any more.
    * native-notes/abort-is-synchronous.md
    */
   gone = false;
-  /** Told once when the client leaves before it was answered. */
-  incoming: Incoming | undefined;
-  /**
-   * Set when a turn has passed since the last byte of a chunked body, and nothing had followed it.
-   */
+  /** True when a turn has passed since the last byte of a chunked body and nothing followed it. */
   isBodyAlone = false;
-  /** What the socket has been given a part of. */
+  /** The body that the socket has taken a part of. */
   pendingBody: Uint8Array | undefined;
   readonly #shared: Exchanges;
+  #incoming: Incoming | undefined;
   #closes: boolean;
+  /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
   #isWatched = false;
-  /** Where the exchange stands among what is held open, −1 while it does not. */
+  /** The handle of a held exchange, −1 if it is not held. */
   #handle = -1;
   #holder: Pick<Holder<Exchange>, 'left'> | undefined;
-  /** False while a part of a chunked body is still to come. */
+  /** True when the last byte of the body has come. */
   #bodyCame = false;
   #isHearing = false;
 
@@ -103,27 +110,18 @@ export class Exchange implements PendingAnswer {
     return !this.gone && !this.#isAnswered;
   }
 
-  /** The client's address, in full; only while it is there. */
+  /** The client's address in full; only while the client is there. */
   get address(): string {
     return Buffer.from(this.response.getRemoteAddressAsText()).toString('latin1');
   }
 
-  /** The connection is closed behind the answer. */
+  /** Closes the connection after the answer. */
   closeAfter(): void {
     this.#closes = true;
   }
 
   /**
-   * Where the request ends is not certain: the connection is closed behind the answer, whatever
-   * follows.
-   */
-  #distrust(): void {
-    this.#closes = true;
-    this.#isUncertain = true;
-  }
-
-  /**
-   * Takes note of the client's leaving, for an answer that comes in a later turn.
+   * Watches for the client's leaving, which an answer in a later turn needs.
    * native-notes/unanswered-request-kills.md
    */
   watch(): void {
@@ -132,10 +130,7 @@ export class Exchange implements PendingAnswer {
     this.response.onAborted(() => this.#left());
   }
 
-  /**
-   * Stands among what is held open until it is answered; `holder` is told when the client leaves
-   * before.
-   */
+  /** Is held open until it is answered; `holder` hears of it if the client leaves before. */
   hold(handle: number, holder: Pick<Holder<Exchange>, 'left'>): void {
     this.#handle = handle;
     this.#holder = holder;
@@ -150,19 +145,20 @@ export class Exchange implements PendingAnswer {
     }
     if (this.#isAnswered) return;
     if (this.#handle >= 0) this.#holder?.left(this.#handle, this);
-    const { incoming } = this;
+    const incoming = this.#incoming;
     if (incoming === undefined) return;
     if (!incoming.isWhole) this.#shared.counters.publish_aborted_total++;
     incoming.left();
-    this.incoming = undefined;
+    this.#incoming = undefined;
   }
 
   /**
-   * Hands over the body as it comes, in the request's turn only. The pieces are native memory, gone
-   * after the call. native-notes/zero-copy-arguments.md
+   * Hands over the body as it comes; to be called in the request's turn. The pieces are native
+   * memory, gone after the call. native-notes/zero-copy-arguments.md
    */
   hear(incoming: Incoming): void {
     this.watch();
+    this.#incoming = incoming;
     this.#isHearing = true;
     this.response.onData((bytes, isLast) => {
       if (isLast) this.#bodyCame = true;
@@ -172,14 +168,14 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Runs `task` in a cork of the response, if the client is still there: what is written there
-   * leaves in one piece.
+   * Runs `task` in a cork of the response, if the client is still there: all it writes leaves in
+   * one piece. If it throws, the request is refused.
    */
   inCork(task: () => void): void {
     if (this.gone) return;
     let failed: { readonly error: unknown } | undefined;
     this.response.cork(() => {
-      // An exception would leave through native code. native-notes/unanswered-request-kills.md
+      // An exception would pass through native code. native-notes/unanswered-request-kills.md
       try {
         task();
       } catch (error) {
@@ -190,11 +186,8 @@ export class Exchange implements PendingAnswer {
   }
 
   // ── answers ────────────────────────────────────────────────────────────────────────────────────
+  // From any turn of the loop. If the client is gone or was answered, they do nothing.
 
-  /**
-   * Answers with a body, from any turn of the loop. Where the client is gone, or was answered, this
-   * does nothing.
-   */
   answer(
     status: number,
     contentType: string,
@@ -208,12 +201,12 @@ export class Exchange implements PendingAnswer {
     this.#send(200, 'application/json', body, NO_HEADERS);
   }
 
-  /** Answers 204: no body, and nothing that would describe one (RFC 9110, 15.3.5). */
+  /** Answers 204: no body, and no headers that describe one (RFC 9110, 15.3.5). */
   answerNothing(own: Headers = NO_HEADERS): void {
     this.#send(204, undefined, undefined, own);
   }
 
-  /** Answers a HEAD with a head of the caller's own, which has no length. */
+  /** Answers a HEAD with the head that the caller writes, which has no length. */
   answerHead(writeHead: () => void): void {
     if (!this.isOpen) return;
     this.#isAnswered = true;
@@ -224,14 +217,17 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Answers with the error's status and code. What is not ours is reported, and told as
-   * HOLDLINE_INTERNAL.
+   * Answers with the error's status and code. An error that is not a HoldlineError is reported, and
+   * answered as HOLDLINE_INTERNAL.
    */
   refuse(error: unknown, own: Headers = NO_HEADERS): void {
     const known = knownError(error);
     if (known !== error) this.#shared.report(error);
     if (!this.isOpen) return;
-    if (known.code === 'HOLDLINE_BAD_FRAMING') this.#distrust();
+    if (known.code === 'HOLDLINE_BAD_FRAMING') {
+      this.#closes = true;
+      this.#isUncertain = true;
+    }
     countRefusal(this.#shared.counters, known);
     this.#shared.counters.refused_total++;
     if (this.#shared.refusedThisTurn++ === 0)
@@ -244,8 +240,8 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Refuses an event stream for a temporary reason: 200, `retry` and the end, because EventSource
-   * gives up for good on any other status and reconnects after the end of a stream.
+   * Refuses an event stream for a temporary reason with 200, `retry` and the end: EventSource gives
+   * up for good on any other status, and reconnects after the end of a stream.
    * native-notes/eventsource-clients.md
    */
   refuseStreamForNow(error: HoldlineError, retryMs: number): void {
@@ -256,17 +252,20 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * The one way out. In one cork, which in the request's turn is the turn's own.
+   * Sends an answer in one cork, which in the request's turn is the turn's own.
    * native-notes/one-cork-per-loop.md
    */
   #send(status: number, contentType: string | undefined, body: Body, own: Headers): void {
     if (!this.isOpen) return;
     this.#isAnswered = true;
-    this.response.cork(() => {
-      this.#writeHead(status, contentType, own);
+    const { response } = this;
+    response.cork(() => {
+      writeAnswerHead(response, status, contentType);
+      for (const [name, value] of this.headers) response.writeHeader(name, value);
+      for (const [name, value] of own) response.writeHeader(name, value);
       if (body === undefined || this.isHead) this.#endBodiless(body);
       else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
-        this.#writeClosing(textOf(body));
+        this.#endClosing(body);
       else this.#writeBody(body);
     });
   }
@@ -276,31 +275,13 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Status and headers of an answer that is not to be stored; uWebSockets adds Date and
-   * Content-Length. native-notes/added-headers.md. Each call into native code costs 0.15 µs, so
-   * what every answer has goes in behind the first header's value.
-   */
-  #writeHead(status: number, contentType: string | undefined, own: Headers): void {
-    const { response } = this;
-    if (status !== 200) response.writeStatus(`${status} ${STATUS_CODES[status] ?? 'Unknown'}`);
-    if (contentType === undefined) response.writeHeader('Cache-Control', NOT_STORED);
-    else
-      response.writeHeader(
-        'Content-Type',
-        contentType === 'application/json' ? JSON_NOT_STORED : `${contentType}${THEN_NOT_STORED}`,
-      );
-    for (const [name, value] of this.headers) response.writeHeader(name, value);
-    for (const [name, value] of own) response.writeHeader(name, value);
-  }
-
-  /**
    * Ends without a body, and closes the connection now and then: nothing tells whether the socket
-   * took the answer, so that who never reads would fill the memory. The length goes in as a header:
-   * given as an argument it leaves the answer open. native-notes/head-and-empty-bodies.md
+   * took the answer, and a client that never reads would fill the memory. The length is a header,
+   * because as an argument it would leave the answer open. native-notes/head-and-empty-bodies.md
    */
   #endBodiless(body: Body): void {
     if (this.#mustClose || Math.random() * BODILESS_ANSWERS_PER_CLOSE < 1) {
-      this.#writeClosing(body);
+      this.#endClosing(body);
       return;
     }
     if (body !== undefined)
@@ -309,9 +290,9 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * Gives the socket what it takes, and the rest when it takes more. native-notes/pending-end.md.
-   * Whether it takes a small answer is only looked at now and then, since that costs 1.2 µs: what
-   * has piled up by then stops the next one that is looked at.
+   * Gives the socket what it takes, and the rest when it takes more (native-notes/pending-end.md).
+   * To ask whether it took a small answer costs 1.2 µs, so only some are asked for: what piled up
+   * before stops the next one of those.
    */
   #writeBody(body: string | Uint8Array): void {
     const { response } = this;
@@ -338,48 +319,24 @@ export class Exchange implements PendingAnswer {
     this.#shared.pending.add(this);
   }
 
-  /**
-   * Writes a whole answer and leaves it open as far as uWebSockets knows, so that whatever follows
-   * on the connection closes it and is never a request; then closes it. The end of the head, and
-   * the body, go in behind the last header's value; the line break that uWebSockets writes after a
-   * value is the last of the head or, counted, of the body. native-notes/closing-answers.md
-   */
-  #writeClosing(body: Body): void {
-    const { response } = this;
+  // ── the end of the connection ──────────────────────────────────────────────────────────────────
+
+  /** Writes a closing answer, and closes when it and the request's body are through. */
+  #endClosing(body: Body): void {
     this.watch();
-    response.writeHeader('Date', new Date().toUTCString());
-    if (body === undefined) {
-      response.writeHeader('Connection', 'close\r\n');
-    } else {
-      response.writeHeader('Connection', 'close');
-      const whole = this.#mustLeaveAtOnce && !this.isHead ? `${body as string}${PADDING}` : body;
-      const length = Buffer.byteLength(whole);
-      if (this.isHead) response.writeHeader('Content-Length', `${length}\r\n`);
-      else
-        response.writeHeader(
-          'Content-Length',
-          `${length + END_OF_LINE.length}\r\n\r\n${whole as string}`,
-        );
-    }
+    const isAtOnce = (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
+    writeClosing(this.response, body, this.isHead, isAtOnce);
     if (!this.isChunked || this.#bodyCame) {
       this.#closeSoon();
       return;
     }
-    // Closed with bytes unread the connection would be reset, and the client might not read the
+    // To close with bytes unread would reset the connection, and the client might not read the
     // answer.
     if (!this.#isHearing) this.#hearRest();
     setTimeout(() => this.giveUp(), CLOSE_LINGER_MS_MAX).unref();
   }
 
-  /**
-   * True while bytes may be parsed behind the answer before its cork is flushed: if they are a
-   * request, the close drops the cork.
-   */
-  get #mustLeaveAtOnce(): boolean {
-    return (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
-  }
-
-  /** A refusal in the request's own turn, before anybody listened to its body. */
+  /** After a refusal in the request's own turn, before anybody heard its body. */
   #hearRest(): void {
     this.response.onData((_, isLast) => {
       if (isLast) this.#closeSoon();
@@ -397,28 +354,7 @@ export class Exchange implements PendingAnswer {
   }
 }
 
-/**
- * Makes an answer larger than the cork, which it then leaves within the call: blanks behind JSON
- * mean nothing. native-notes/cork-size.md
- */
-const PADDING = ' '.repeat(16 * 1024);
-
-const END_OF_LINE = '\r\n';
-
-const NOT_STORED = `no-store${END_OF_LINE}X-Content-Type-Options: nosniff`;
-const THEN_NOT_STORED = `${END_OF_LINE}Cache-Control: ${NOT_STORED}`;
-const JSON_NOT_STORED = `application/json${THEN_NOT_STORED}`;
-
-/** Every body is UTF-8. */
-function textOf(body: string | Uint8Array): string {
-  return typeof body === 'string'
-    ? body
-    : Buffer.from(body.buffer, body.byteOffset, body.length).toString();
-}
-
-/**
- * True when `close` is in the list (RFC 9110, 7.6.1); uWebSockets looks for that one word alone.
- */
+/** True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets only knows that one word alone. */
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');

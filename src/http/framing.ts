@@ -1,7 +1,7 @@
 /**
- * The borders of a request: what its head says of its body, refused where another reader of the
- * same bytes might see it otherwise (RFC 9112, 6.3 and 11.2). uWebSockets takes the first of two
- * lengths, any transfer coding for chunked, and an empty one for none.
+ * Where a request ends: what its head says of the length of its body. Refused if another reader of
+ * the same bytes might read it differently (RFC 9112, 6.3 and 11.2): uWebSockets takes the first of
+ * two lengths, reads any transfer coding as chunked and an empty one as none.
  */
 import { HoldlineError } from '../errors.js';
 import type { Head } from './head.js';
@@ -9,8 +9,8 @@ import type { Head } from './head.js';
 const DIGITS = /^\d{1,15}$/;
 
 /**
- * Throws HOLDLINE_BAD_FRAMING for two lengths, one that is no number, any Transfer-Encoding but
- * `chunked`, and a chunked body where none is taken. native-notes/request-parsing.md
+ * Throws HOLDLINE_BAD_FRAMING for two lengths, a length that is not a number, any Transfer-Encoding
+ * but `chunked`, and a chunked body of a method that takes none. native-notes/request-parsing.md
  */
 export function checkFraming(head: Head): void {
   const problem = lengthProblem(head) ?? codingProblem(head);
@@ -20,27 +20,22 @@ export function checkFraming(head: Head): void {
 function lengthProblem(head: Head): string | undefined {
   const length = head.find('content-length');
   if (length === undefined) return undefined;
-  if (head.isTwice('content-length'))
-    return 'Content-Length stands twice in the head; it may stand once';
-  return DIGITS.test(length) ? undefined : 'the Content-Length is not a number of bytes';
+  if (head.isTwice('content-length')) return 'the request has more than one Content-Length';
+  return DIGITS.test(length) ? undefined : 'Content-Length must be a number of bytes';
 }
 
 function codingProblem(head: Head): string | undefined {
   const coding = head.find('transfer-encoding');
   if (coding === undefined) return undefined;
-  if (head.isTwice('transfer-encoding'))
-    return 'Transfer-Encoding stands twice in the head; it may stand once';
-  if (coding.toLowerCase() !== 'chunked') {
-    return `the Transfer-Encoding ${JSON.stringify(coding.slice(0, 32))} is not supported; allowed: chunked`;
-  }
+  if (head.isTwice('transfer-encoding')) return 'the request has more than one Transfer-Encoding';
+  if (coding.toLowerCase() !== 'chunked')
+    return `Transfer-Encoding must be chunked (got ${JSON.stringify(coding.slice(0, 32))})`;
   if (head.method !== 'POST')
-    return `a ${head.method.slice(0, 32)} takes no chunked body; send it without one`;
+    return `${head.method.slice(0, 32)} takes no chunked body; send it without one`;
   return undefined;
 }
 
-/**
- * The length of the body that a checked head tells; undefined where it is chunked or there is none.
- */
+/** The body's length in a checked head; undefined if it is chunked or there is none. */
 export function contentLengthOf(head: Head): number | undefined {
   const length = head.find('content-length');
   return length === undefined ? undefined : Number(length);

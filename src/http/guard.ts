@@ -1,31 +1,30 @@
-/** Who may do what: keys, the program's own word, foreign pages, the Host header, and CORS. */
+/** The guard: who may do what, by keys, the program's `authorize`, Host, Origin and CORS. */
 import crypto from 'node:crypto';
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS, type Headers } from './answer.js';
 import type { Head } from './head.js';
 
-/** What `authorize` is told of a request. */
+/** What `authorize` gets to know of a request. */
 export interface AuthorizeRequest {
   readonly action: 'subscribe' | 'publish' | 'delete';
   readonly channels: readonly string[];
-  /** Header fields by lower-case name. */
+  /** By lower-case name; where a name repeats, the first counts. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The query as it stands, without the question mark. */
+  /** Undecoded, without the question mark; empty if there is none. */
   readonly query: string;
 }
 
 /**
- * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN; so does anything else, which
- * is reported as a fault. When it throws or rejects the answer is 500. Runs after the keys have
- * been checked.
+ * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Anything else also answers
+ * 403, and `onError` gets it as a fault. If it throws or rejects, the answer is 500. It runs after
+ * the keys have been checked.
  */
 export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
 /**
- * What a WebSocket's client may publish: an error is what it is told, whatever it publishes; a
- * function is asked for each publish, and throws or rejects with what the client is told; undefined
- * lets all through.
+ * What a WebSocket's client may publish. Undefined: everything. An error: nothing, and it answers
+ * every publish. A function decides for each publish, and throws or rejects with the refusal.
  */
 export type RightToPublish =
   | HoldlineError
@@ -39,21 +38,21 @@ export interface GuardOptions {
   readonly allowOrigin: readonly string[];
   readonly allowedHosts: readonly string[];
   readonly authorize: Authorize | undefined;
-  /** Told of what `authorize` should not answer. */
+  /** Gets an answer of `authorize` that is neither true nor false. */
   readonly report: (error: unknown) => void;
 }
 
 /**
- * Names under which a server without keys may be asked: another name that resolves here is a DNS
- * rebinding page's.
+ * The Host of a server without keys: any other name that resolves here may belong to a page that
+ * uses DNS rebinding.
  */
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 const EXPOSED = 'Holdline-Position, Retry-After';
 
-/** SHA-256 of a key: equal length, so that comparing takes the same time whatever was sent. */
+/** SHA-256 of a key: digests have one length, so comparing them takes the same time for any key. */
 function digest(key: string): Buffer {
-  // One call where this Node has it (from 20.12 on), a third of the time of three.
+  // Node 20.12 and later: one call, in a third of the time.
   if (crypto.hash === undefined) return crypto.createHash('sha256').update(key).digest();
   return crypto.hash('sha256', key, 'buffer');
 }
@@ -63,11 +62,10 @@ export class Guard {
   readonly #openPublish: boolean;
   readonly #opsKey: Buffer;
   readonly #origins: ReadonlySet<string>;
-  /** Undefined when any Host is served: whoever may publish has a key. */
+  /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
   readonly #hosts: ReadonlySet<string> | undefined;
-  /** The last Host that was found good: nearly all requests have the same. */
+  /** The last Host that was allowed: nearly all requests have the same. */
   #lastHost: string | undefined;
-
   readonly #authorize: Authorize | undefined;
   readonly #report: (error: unknown) => void;
 
@@ -84,10 +82,7 @@ export class Guard {
         : undefined;
   }
 
-  /**
-   * Throws HOLDLINE_BAD_HOST when a server without a publish key is asked under a name that is not
-   * its own.
-   */
+  /** Throws HOLDLINE_BAD_HOST if there is no publish key and the Host is not the server's own. */
   checkHost(head: Head): void {
     if (this.#hosts === undefined) return;
     const host = head.get('host');
@@ -96,64 +91,61 @@ export class Guard {
     if (!this.#hosts.has(name)) {
       throw new HoldlineError(
         'HOLDLINE_BAD_HOST',
-        `the Host ${JSON.stringify(host.slice(0, 200))} is not served without a publish key; ask for localhost, or start with --allowed-hosts or --publish-key`,
+        `the Host ${JSON.stringify(host.slice(0, 200))} is not served without a publish key; use localhost, or start the server with --allowed-hosts or --publish-key`,
       );
     }
     this.#lastHost = host;
   }
 
-  /**
-   * Throws HOLDLINE_CROSS_SITE when a page of another site asks for something that is more than
-   * reading a channel.
-   */
+  /** Throws HOLDLINE_CROSS_SITE for a page of another site, which may only read channels. */
   checkSite(head: Head): void {
     const origin = head.get('origin');
     const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== head.get('host');
     if (!isForeign && head.get('sec-fetch-site') !== 'cross-site') return;
-    // A star lets every page read; writing needs the origin by name.
+    // --allow-origin '*' lets every page read; anything more needs the origin by name.
     if (this.#origins.has(origin)) return;
     throw new HoldlineError(
       'HOLDLINE_CROSS_SITE',
-      `a page of ${JSON.stringify(origin.slice(0, 200) || 'another site')} may not do this here; start with --allow-origin and that origin`,
+      `pages of ${origin === '' ? 'another site' : JSON.stringify(origin.slice(0, 200))} are not allowed to do this; to allow it, start the server with --allow-origin and their origin`,
     );
   }
 
   /**
-   * Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is a header, never a
-   * query: queries end up in logs.
+   * Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is read from a header and
+   * never from the query, because queries end up in logs.
    */
   checkPublish(head: Head): void {
     if (this.#openPublish) return;
     if (this.#publishKey === undefined) {
       throw new HoldlineError(
         'HOLDLINE_UNAUTHORIZED',
-        'nobody may publish over HTTP here; start with --publish-key KEY, or --open-publish for everyone',
+        'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
       );
     }
     if (!bearerIs(head, this.#publishKey)) {
       throw new HoldlineError(
         'HOLDLINE_UNAUTHORIZED',
-        'publishing takes the header Authorization: Bearer with the publish key',
+        'publishing needs the header Authorization: Bearer with the publish key',
       );
     }
   }
 
   /**
-   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. An address or a forwarded
-   * header proves nothing. native-notes/proxy-on-this-machine.md
+   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. Neither an address nor a
+   * forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
     if (!bearerIs(head, this.#opsKey)) {
       throw new HoldlineError(
         'HOLDLINE_UNAUTHORIZED',
-        'this takes the header Authorization: Bearer with the ops key (--ops-key, or the one logged at start)',
+        'this needs the header Authorization: Bearer with the ops key (--ops-key, or the key logged at start)',
       );
     }
   }
 
   /**
-   * Asks the program that embeds the server. Undefined: it may, and nothing has to be waited for.
-   * Throws or rejects with HOLDLINE_FORBIDDEN, and with what the program throws.
+   * Asks the embedding program's `authorize`. Returns undefined if the request may go on at once,
+   * else a promise. Throws or rejects with HOLDLINE_FORBIDDEN, and with what the program throws.
    */
   authorize(
     head: Head,
@@ -166,7 +158,7 @@ export class Guard {
   }
 
   #ask(request: AuthorizeRequest): Promise<void> | undefined {
-    // What a program answers may be anything, whatever its type says.
+    // A program may answer anything, whatever its type says.
     const answered: unknown = this.#authorize?.(request);
     if (isThenable(answered))
       return Promise.resolve(answered).then((later) => this.#decide(later, request));
@@ -179,19 +171,19 @@ export class Guard {
     if (answered !== false) {
       this.#report(
         new TypeError(
-          `authorize answered ${inspect(answered, { depth: 0 })} in place of true or false: refused`,
+          `authorize must answer true or false (got ${inspect(answered, { depth: 0 })}); the request was refused`,
         ),
       );
     }
     throw new HoldlineError(
       'HOLDLINE_FORBIDDEN',
-      `${action} on ${channels.join(',')} is not allowed to this client`,
+      `this client is not allowed to ${action} on ${channels.join(',')}`,
     );
   }
 
   /**
    * What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake.
-   * `wrongKey` is called for one that came with a key that is not the right one.
+   * Calls `wrongKey` if these have a wrong key.
    */
   rightToPublish(head: Head, wrongKey: () => void): RightToPublish {
     try {
@@ -205,7 +197,7 @@ export class Guard {
     return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
   }
 
-  /** Headers that let the asking page read the answer; none when its origin is not allowed. */
+  /** Headers that let the page read the answer; none of them if its origin is not allowed. */
   corsHeaders(head: Head): Headers {
     if (this.#origins.size === 0) return NO_HEADERS;
     const origin = head.get('origin');
@@ -231,11 +223,12 @@ function bearerIs(head: Head, key: Buffer): boolean {
   return match !== null && crypto.timingSafeEqual(digest(match[1] as string), key);
 }
 
-/** What a program may see of a request. */
+/** What `authorize` may see of a request. */
 function visiblePartOf(head: Head): Pick<AuthorizeRequest, 'headers' | 'query'> {
   return { headers: head.toObject(), query: head.query ?? '' };
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+/** True for a promise of any make. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

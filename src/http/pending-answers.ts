@@ -1,6 +1,6 @@
 /**
- * Answers that their sockets have not taken whole: one bound over all of them, and the stillest one
- * goes when it is passed.
+ * Pending answers: those that their sockets have not fully taken. One bound covers all of them;
+ * when it is exceeded, the answer that has not moved for longest is given up.
  */
 import type { Counters } from '../counters.js';
 import type { HeldBytes } from '../core/held-bytes.js';
@@ -12,7 +12,7 @@ import {
 
 /** An answer that waits for its socket. */
 export interface PendingAnswer {
-  /** The whole body, which others may be given as well. */
+  /** The whole body, which other answers may share. */
   readonly pendingBody: Uint8Array | undefined;
   /** Closes the socket, which removes the answer within the call. */
   giveUp(): void;
@@ -22,7 +22,7 @@ export class PendingAnswers {
   readonly #counters: Counters;
   readonly #held: HeldBytes;
   readonly #limitBytes: number;
-  /** By the time since they last moved, the stillest first. */
+  /** In the order in which they last moved, oldest first. */
   readonly #answers = new Set<PendingAnswer>();
   /** How many answers wait with a body, by its memory: small bodies share one. */
   readonly #users = new Map<ArrayBufferLike, number>();
@@ -33,17 +33,12 @@ export class PendingAnswers {
     this.#limitBytes = limitBytes;
   }
 
-  /**
-   * Bytes that an answer which may be cut short shall have at most: fewer while many are not read.
-   */
+  /** The most bytes for an answer that may be cut short: fewer while many answers are pending. */
   get bodyBytesMax(): number {
     return this.#held.answers < this.#limitBytes / 2 ? POLL_BODY_BYTES_MAX : CROWDED_BODY_BYTES_MAX;
   }
 
-  /**
-   * Takes an answer in. Past the bound the stillest ones are given up, but never the one that just
-   * came.
-   */
+  /** Adds an answer. Past the bound others are given up, but never the one just added. */
   add(answer: PendingAnswer): void {
     this.#counters.answers_pending_total++;
     this.#answers.add(answer);

@@ -1,9 +1,9 @@
 /** The C library's allocator, through `koffi`, an optional dependency. */
 
 /**
- * Loads malloc_trim(3) of glibc, which gives back to the system what was freed; by itself the
- * allocator keeps most of it. Takes about
- * 0.1 ms a megabyte. Undefined where there is no koffi or no glibc. native-notes/freed-memory-stays.md
+ * Loads malloc_trim(3) of glibc, which gives freed memory back to the system, in about 0.1 ms a
+ * megabyte; by itself the allocator keeps most of it. Undefined without koffi or without glibc.
+ * native-notes/freed-memory-stays.md
  */
 export async function loadTrim(): Promise<(() => void) | undefined> {
   try {

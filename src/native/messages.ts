@@ -1,7 +1,7 @@
 /**
- * WebSockets as they are held: what is written to one, what it has not taken, and what
- * uWebSockets.js is told to let one do. Those who may not publish are held to less: two behaviours,
- * of which a handshake is given one when it is known who asks.
+ * Held WebSockets: writing to them, what they have not taken, and the behaviours that uWebSockets
+ * gives them. There are two behaviours, because a client that may not publish is allowed less; the
+ * handshake decides which one.
  */
 import type {
   HttpResponse,
@@ -10,7 +10,7 @@ import type {
   WebSocketBehavior,
 } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/group.js';
+import type { LinePort } from '../core/ports.js';
 import { ENDS } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
 import {
@@ -20,15 +20,13 @@ import {
   UNREAD_ANSWERS_BYTES_MAX,
 } from '../limits.js';
 
-/**
- * A held WebSocket: its fields stand on the native object itself. native-notes/websocket-upgrade.md
- */
+/** A held WebSocket's fields, on the native object itself. native-notes/websocket-upgrade.md */
 export interface MessageLine {
   /** The line's handle in the hub, −1 before it has joined. */
   handle: number;
-  /** False from the moment it is closed or ended: any use of it would throw then. */
+  /** False once it is closed or ended: any use of it would throw then. */
   isOpen: boolean;
-  /** What its transport knows of it. */
+  /** What its transport keeps of it. */
   readonly session: object;
   readonly unread: Unread;
 }
@@ -37,16 +35,13 @@ export type MessageSocket = WebSocket<MessageLine> & MessageLine;
 
 /** What one socket has not taken, bytes. */
 interface UnreadBytes {
-  /** All of it, as it was accounted last. */
+  /** All of it, as it was counted last. */
   bytes: number;
-  /** Answers and pongs among it, at most: what has come since the socket had taken everything. */
+  /** Answers and pongs among it, at most: those since the socket had last taken everything. */
   answerBytes: number;
 }
 
-/**
- * What the WebSockets of a server have not taken. A socket that has taken everything costs nothing
- * here.
- */
+/** What the server's WebSockets have not taken. One that has taken everything costs nothing here. */
 export class Unread {
   readonly #held: HeldBytes;
   readonly #bySocket = new Map<MessageSocket, UnreadBytes>();
@@ -61,8 +56,8 @@ export class Unread {
   }
 
   /**
-   * Accounts what the socket has not taken now, of which `answerBytes` more are answers or pongs;
-   * returns the bytes of those.
+   * Counts what the socket has not taken now, with `answerBytes` more of answers or pongs. Returns
+   * the bytes of answers and pongs.
    */
   note(socket: MessageSocket, answerBytes = 0): number {
     const bytes = socket.getBufferedAmount();
@@ -90,9 +85,7 @@ export class Unread {
   }
 }
 
-/**
- * WebSockets: a write is one message, and its answer is the truth. native-notes/websocket-send.md
- */
+/** Writes are messages, and their result is exact. native-notes/websocket-send.md */
 export const messagePort: LinePort<MessageSocket> = {
   kind: 'message',
   write: sendMessage,
@@ -104,25 +97,25 @@ export const messagePort: LinePort<MessageSocket> = {
 };
 
 /**
- * Sends one text message, uncorked: one system call. False: some of it stays in user space, and the
- * drain will be reported.
+ * Sends one text message, uncorked, in one system call. False: some of it stays in user space, and
+ * `drained` will follow.
  */
 export function sendMessage(socket: MessageSocket, text: Uint8Array | string): boolean {
   const sent = socket.send(text, false);
   if (sent === SENT) return true;
-  // Not even queued: what the client has been given ends here, and uWebSockets closes the socket in
-  // the next turn.
+  // Not even queued: nothing more reaches the client, and uWebSockets closes the socket in the next
+  // turn.
   if (sent === DROPPED) socket.isOpen = false;
   else socket.unread.note(socket);
   return false;
 }
 
-/** Answers of a native send; 0 is the third: queued, wholly or in part. */
+/** Results of a native send; the third is 0: queued, wholly or in part. */
 const SENT = 1;
 const DROPPED = 2;
 
 /**
- * Closes with a code and a reason; what was sent before goes out first. Not within a cork.
+ * Closes with a code and a reason; what was sent before goes out first. Not to be called in a cork.
  * native-notes/websocket-end.md
  */
 export function closeMessages(socket: MessageSocket, code: number, reason: string): void {
@@ -131,7 +124,7 @@ export function closeMessages(socket: MessageSocket, code: number, reason: strin
 }
 
 /**
- * Closes without a word, what it has not taken dropped: nothing of it is read any more.
+ * Closes at once and without a close frame; drops what it has not taken.
  * native-notes/websocket-end.md
  */
 export function cutMessages(socket: MessageSocket): void {
@@ -140,63 +133,63 @@ export function cutMessages(socket: MessageSocket): void {
 }
 
 /**
- * What turns a request into a WebSocket, of either behaviour; valid in the request's turn and, once
- * `onAborted` is attached, until it is called. native-notes/websocket-behaviours.md
+ * What a request needs to become a WebSocket of either behaviour. Valid in the request's turn and,
+ * once `onAborted` is attached, until that is called. native-notes/websocket-behaviours.md
  */
 export interface UpgradeContext {
   readonly readers: us_socket_context_t;
   readonly publishers: us_socket_context_t;
 }
 
+/** What completes a handshake. */
+export interface Handshake {
+  /** Sec-WebSocket-Key. */
+  readonly key: string;
+  readonly headers: readonly (readonly [string, string])[];
+  /** One of an {@link UpgradeContext}. */
+  readonly context: us_socket_context_t | undefined;
+}
+
 /**
- * Turns a response into a WebSocket, which `opened` is called for before this returns.
+ * Turns a response into a WebSocket. `opened` is called for it before this returns.
  * native-notes/websocket-upgrade.md
  */
 export function upgrade(
   response: HttpResponse,
-  key: string,
-  headers: readonly (readonly [string, string])[],
+  { key, headers, context }: Handshake,
   line: Pick<MessageLine, 'session' | 'unread'>,
-  context: UpgradeContext,
-  mayPublish: boolean,
 ): void {
-  const chosen = mayPublish ? context.publishers : context.readers;
   // It would end the process, past every JavaScript hook. native-notes/websocket-behaviours.md
-  if (chosen === undefined) throw new TypeError('an upgrade without a context');
-  // Without the status first the headers would stand behind a 200.
+  if (context === undefined) throw new TypeError('an upgrade without a context');
+  // Without the status first the headers would follow a 200.
   response.writeStatus('101 Switching Protocols');
   for (const [name, value] of headers) response.writeHeader(name, value);
-  response.upgrade<MessageLine>({ handle: -1, isOpen: true, ...line }, key, '', '', chosen);
+  response.upgrade<MessageLine>({ handle: -1, isOpen: true, ...line }, key, '', '', context);
 }
 
-/** What is told of WebSockets. */
+/** Hears what happens to WebSockets. */
 export interface MessageHandler {
-  /** In the turn of {@link upgrade}; what is sent here leaves with the handshake. */
+  /** Called within {@link upgrade}; what is sent here leaves with the handshake. */
   opened(socket: MessageSocket): void;
   /** `message` is native memory, gone after the call. */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void;
-  /** A ping or a pong came; what was answered to it, if anything, is `answerBytes`. */
+  /** A ping or a pong came; the pong to a ping has `answerBytes`, else it is 0. */
   controlled(socket: MessageSocket, answerBytes: number): void;
-  /** Everything that was sent is out. */
+  /** The socket has taken everything. */
   drained(socket: MessageSocket): void;
   closed(socket: MessageSocket): void;
 }
 
 export interface MessageOptions {
-  /** Longest time that a WebSocket's peer may say nothing before it is pinged, ms. */
+  /** How long a client may be silent before it is pinged, ms. */
   readonly pingMs: number;
-  /**
-   * The longest message of those who may publish; one a little longer is read to its end and
-   * refused.
-   */
+  /** The longest message of a client that may publish, bytes; a little longer ones are answered. */
   readonly maxMessageBytes: number;
 }
 
 type Behaviour = WebSocketBehavior<MessageLine>;
 
-/**
- * The behaviours of those who may not publish and of those who may, without what upgrades to them.
- */
+/** The behaviours of clients that may not publish and of those that may, without `upgrade`. */
 export function behaviours(
   options: MessageOptions,
   counters: Counters,
@@ -205,15 +198,15 @@ export function behaviours(
   const common: Behaviour = {
     idleTimeout: idleTimeoutSeconds(options.pingMs),
     sendPingsAutomatically: true,
-    // Ours act first: a line is left alone at the first refused byte, and closed for unread answers
-    // and pongs before this. What is over it is lost, the close frame too.
+    // Bounds of our own act before this one: a line is left alone from the first byte not taken,
+    // and closed for unread answers and pongs. What exceeds it is lost, and so is the close frame.
     // native-notes/websocket-backpressure.md
     maxBackpressure: 2 * CORK_WRITE_BYTES_MAX + options.maxMessageBytes + UNREAD_ANSWERS_BYTES_MAX,
     closeOnBackpressureLimit: true,
     open: (socket) => messages.opened(socket as MessageSocket),
     message: (socket, message, isBinary) =>
       messages.received(socket as MessageSocket, message, isBinary),
-    // Called when its pong has been sent, or buffered.
+    // Called when the pong has been sent or buffered.
     ping: (socket, payload) =>
       messages.controlled(socket as MessageSocket, payload.byteLength + PONG_HEAD_BYTES),
     pong: (socket) => messages.controlled(socket as MessageSocket, 0),
@@ -221,7 +214,7 @@ export function behaviours(
       const drained = socket as MessageSocket;
       if (!drained.isOpen) return;
       drained.unread.note(drained);
-      // Comes whenever some bytes have gone out, mostly with others left.
+      // Called whenever some bytes have gone out, mostly while others are left.
       // native-notes/websocket-send.md
       if (drained.getBufferedAmount() === 0) messages.drained(drained);
     },
@@ -232,7 +225,7 @@ export function behaviours(
       counters.websockets_closed_unread_total++;
     },
     close: (socket, code, reason) => {
-      // The filter of sockets is not told of the end of one that was upgraded.
+      // The filter of sockets is not called for the end of one that was upgraded.
       // native-notes/websocket-upgrade.md
       counters.sockets_closed_total++;
       const closed = socket as MessageSocket;
@@ -243,8 +236,8 @@ export function behaviours(
       messages.closed(closed);
     },
   };
-  // A message that never ends holds that much until the idle timeout, and longer if its sender
-  // answers pings. native-notes/websocket-unfinished.md
+  // A message that never ends holds maxPayloadLength until the idle timeout, and longer if its
+  // sender answers pings. native-notes/websocket-unfinished.md
   return {
     readers: { ...common, maxPayloadLength: READER_MESSAGE_BYTES_MAX },
     publishers: { ...common, maxPayloadLength: options.maxMessageBytes + MESSAGE_SLACK_BYTES_MAX },
@@ -254,15 +247,15 @@ export function behaviours(
 const PONG_HEAD_BYTES = 2;
 
 /**
- * What uWebSockets says of a message over `maxPayloadLength`.
+ * How uWebSockets closes for a message over `maxPayloadLength`.
  * native-notes/websocket-protocol-errors.md
  */
 const NATIVE_CLOSE = 1006;
 const TOO_LARGE = 'Received too big message';
 
 /**
- * The native idle timeout for pings every `pingMs`: a ping goes out 4, 8 or 16 s, growing with the
- * timeout, before the socket is closed for silence. native-notes/websocket-idle-timeout.md
+ * The native idle timeout for pings every `pingMs`. uWebSockets sends a ping 4, 8 or 16 s before it
+ * closes a socket for silence, more with a longer timeout. native-notes/websocket-idle-timeout.md
  */
 function idleTimeoutSeconds(pingMs: number): number {
   const pingSeconds = Math.min(

@@ -1,8 +1,8 @@
 /**
- * Sockets that have never sent a byte: closed when a server is full, so that who asks finds a
- * place. uWebSockets does not tell which socket a request came from
- * (native-notes/responses-expose-no-descriptor.md), the kernel tells which has sent nothing.
- * Through `koffi`, an optional dependency, on Linux; elsewhere nobody is closed.
+ * Mute sockets: those that have never sent a byte. When the server is full some are closed, so that
+ * a client that does send gets a place. uWebSockets does not tell which socket a request came from
+ * (native-notes/responses-expose-no-descriptor.md), but the kernel tells which have sent nothing.
+ * On Linux with `koffi` only; elsewhere none is closed.
  */
 import { readdirSync } from 'node:fs';
 import {
@@ -11,23 +11,12 @@ import {
   MUTE_DESCRIPTORS_CHECKED_MAX,
   MUTE_CHECK_MS,
 } from '../limits.js';
+import { IPPROTO_TCP, loadLibc, type Libc } from './libc.js';
 
-/** The three functions of the C library, for TCP sockets. */
-interface Libc {
-  /** Fills `info`; false where the descriptor is no TCP socket. */
-  info(this: void, descriptor: number): boolean;
-  localPort(this: void, descriptor: number): number;
-  shutDown(this: void, descriptor: number): void;
-}
-
-const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const ESTABLISHED = 1;
-const SHUT_RDWR = 2;
 
-/**
- * `struct tcp_info` of Linux' include/uapi/linux/tcp.h: where the fields stand that are looked at.
- */
+/** `struct tcp_info` of Linux' include/uapi/linux/tcp.h, and the fields that are read. */
 const INFO_BYTES = 136;
 const STATE_AT = 0;
 const LAST_DATA_RECEIVED_MS_AT = 52;
@@ -35,42 +24,13 @@ const BYTES_RECEIVED_AT = 128;
 
 const info = Buffer.alloc(INFO_BYTES);
 
-async function loadLibc(): Promise<Libc | undefined> {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    const { default: koffi } = await import('koffi');
-    const libc = koffi.load(null);
-    const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)');
-    const getsockname = libc.func('int getsockname(int, void *, void *)');
-    const shutdown = libc.func('int shutdown(int, int)');
-    const length = Buffer.alloc(4);
-    const address = Buffer.alloc(128);
-    return {
-      info(descriptor) {
-        length.writeInt32LE(INFO_BYTES);
-        return (
-          getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, info, length) === 0 &&
-          length.readInt32LE() === INFO_BYTES
-        );
-      },
-      localPort(descriptor) {
-        length.writeInt32LE(address.length);
-        return getsockname(descriptor, address, length) === 0 ? address.readUInt16BE(2) : 0;
-      },
-      shutDown: (descriptor) => void shutdown(descriptor, SHUT_RDWR),
-    };
-  } catch {
-    return undefined;
-  }
-}
-
 export class MuteSockets {
   readonly #libc: Libc | undefined;
   #port = 0;
-  /** Places that were made and nobody has taken yet. */
+  /** Places that were made and are not taken yet. */
   #places = 0;
-  #lookedMs = -Infinity;
-  /** Where the next look begins in the list of descriptors. */
+  #checkedMs = -Infinity;
+  /** Where the next check begins in the list of descriptors. */
   #next = 0;
 
   private constructor(libc: Libc | undefined) {
@@ -78,7 +38,8 @@ export class MuteSockets {
   }
 
   static async load(): Promise<MuteSockets> {
-    return new MuteSockets(await loadLibc());
+    const isLinux = process.platform === 'linux';
+    return new MuteSockets(isLinux ? await loadLibc().catch(() => undefined) : undefined);
   }
 
   /** The port of the server, once it listens. */
@@ -87,9 +48,9 @@ export class MuteSockets {
   }
 
   /**
-   * True when somebody new may have the place of a socket that was silent: it is closed in the next
-   * turn. Looks at most every MUTE_CHECK_MS, at MUTE_DESCRIPTORS_CHECKED_MAX descriptors. `closed`
-   * is called for each that is closed.
+   * True if a new socket may have the place of a mute one, which is closed in the next turn. Checks
+   * MUTE_DESCRIPTORS_CHECKED_MAX descriptors, at most every MUTE_CHECK_MS. `closed` is called for
+   * each socket that is closed.
    */
   takePlace(closed: () => void): boolean {
     if (this.#places === 0) this.#makePlaces(closed);
@@ -101,37 +62,34 @@ export class MuteSockets {
   #makePlaces(closed: () => void): void {
     const libc = this.#libc;
     const now = performance.now();
-    if (libc === undefined || now - this.#lookedMs < MUTE_CHECK_MS) return;
-    this.#lookedMs = now;
-    const silent = this.#findSilent(libc).toSorted((one, other) => other.ageMs - one.ageMs);
-    for (const { descriptor } of silent.slice(0, MUTE_CLOSED_AT_ONCE_MAX)) {
+    if (libc === undefined || now - this.#checkedMs < MUTE_CHECK_MS) return;
+    this.#checkedMs = now;
+    const mute = this.#findMute(libc).toSorted((one, other) => other.ageMs - one.ageMs);
+    for (const { descriptor } of mute.slice(0, MUTE_CLOSED_AT_ONCE_MAX)) {
       libc.shutDown(descriptor);
       this.#places++;
       closed();
     }
   }
 
-  /**
-   * Sockets of the server that have sent nothing yet; the time since the last data is their age
-   * then.
-   */
-  #findSilent(libc: Libc): { readonly descriptor: number; readonly ageMs: number }[] {
+  /** The server's mute sockets, and their age: the time since data came, of which none ever did. */
+  #findMute(libc: Libc): { readonly descriptor: number; readonly ageMs: number }[] {
     const all = readdirSync('/proc/self/fd').map(Number);
-    const silent: { descriptor: number; ageMs: number }[] = [];
+    const mute: { descriptor: number; ageMs: number }[] = [];
     const count = Math.min(all.length, MUTE_DESCRIPTORS_CHECKED_MAX);
     for (let i = 0; i < count; i++) {
       const descriptor = all[(this.#next + i) % all.length] as number;
       if (
-        !libc.info(descriptor) ||
+        !libc.fill(descriptor, IPPROTO_TCP, TCP_INFO, info) ||
         info[STATE_AT] !== ESTABLISHED ||
         info.readBigUInt64LE(BYTES_RECEIVED_AT) > 0n
       )
         continue;
       const ageMs = info.readUInt32LE(LAST_DATA_RECEIVED_MS_AT);
-      if (ageMs >= MUTE_AGE_MS_MIN && libc.localPort(descriptor) === this.#port)
-        silent.push({ descriptor, ageMs });
+      if (ageMs >= MUTE_AGE_MS_MIN && libc.portOf(descriptor) === this.#port)
+        mute.push({ descriptor, ageMs });
     }
     this.#next = (this.#next + count) % all.length;
-    return silent;
+    return mute;
   }
 }

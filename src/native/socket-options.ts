@@ -1,14 +1,20 @@
 /**
  * Options of the kernel's sockets that neither Node nor uWebSockets sets
- * (native-notes/socket-defaults.md), through setsockopt(2) of the C library and `koffi`, an
- * optional dependency. They are set on the listening socket, and what it accepts inherits them.
- * Linux only; where something cannot be set, a sentence says so and the server goes on.
- * native-notes/socket-options.md
+ * (native-notes/socket-defaults.md). They are set on the listening socket, and the sockets that it
+ * accepts inherit them (native-notes/socket-options.md). Linux with `koffi` only; if an option
+ * cannot be set, a sentence says so and the server goes on.
  */
-import { readdirSync, readlinkSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import {
+  IPPROTO_TCP,
+  loadLibc,
+  ownListeners,
+  SOL_SOCKET,
+  type Libc,
+  type SocketFunctions,
+} from './libc.js';
 
-/** What is wanted; 0 leaves the kernel's own. */
+/** What is wanted; 0 leaves the kernel's default. */
 export interface WantedSocketOptions {
   readonly socketSendBufferBytes: number;
   readonly socketReceiveBufferBytes: number;
@@ -16,12 +22,9 @@ export interface WantedSocketOptions {
   readonly deadPeerTimeoutMs: number;
 }
 
-/**
- * What the listening socket has, read back from it; what was not wanted or could not be set is left
- * out.
- */
+/** What the listening socket has, read back; without what was not wanted or could not be set. */
 export interface SocketOptions {
-  /** SO_SNDBUF as the kernel counts it: twice what was asked for, its own bookkeeping included. */
+  /** SO_SNDBUF as the kernel counts it: twice the size set, which includes its bookkeeping. */
   readonly sendBufferBytes?: number;
   /** SO_RCVBUF, counted in the same way. */
   readonly receiveBufferBytes?: number;
@@ -35,90 +38,66 @@ export interface SocketOptions {
   readonly keepaliveProbes?: number;
 }
 
-/** What became of the wish. */
+/** The outcome. */
 export interface SocketReport {
   readonly options: SocketOptions;
-  /** One sentence for each thing that is not as it was wanted. */
+  /** One sentence for each option that is not as it was wanted. */
   readonly problems: readonly string[];
 }
 
-/** Functions of the C library: options of type `int`, and where a socket is. */
-export interface Libc {
-  /** Sets an option; the errno, 0 when it is set. */
-  set(this: void, descriptor: number, level: number, option: number, value: number): number;
-  /** Reads an option; undefined when it cannot be read, also of what is no socket. */
-  get(this: void, descriptor: number, level: number, option: number): number | undefined;
-  /** The local port of an IPv4 or IPv6 socket; undefined of what is none. */
-  portOf(this: void, descriptor: number): number | undefined;
-}
-
 /**
- * One option, with its numbers from Linux' include/uapi for x64 and arm64, the machines that
- * uWebSockets.js has binaries for.
+ * One option. Its numbers are those of Linux' include/uapi for x64 and arm64, for which
+ * uWebSockets.js has binaries.
  */
 interface SocketOption {
-  /** As setsockopt(2) and tcp(7) call it. */
+  /** As in setsockopt(2) and tcp(7). */
   readonly name: string;
   readonly level: number;
   readonly option: number;
   readonly value: number;
-  /**
-   * Where the value read back stands; SO_KEEPALIVE alone has no place, since the other three tell
-   * it.
-   */
+  /** Where the value that is read back goes; SO_KEEPALIVE has no field, as three others show it. */
   readonly field?: keyof SocketOptions;
-  /** The sysctl that bounds a buffer, without a word; a buffer is read back doubled. */
+  /** The sysctl that silently bounds a buffer; a buffer is read back doubled. */
   readonly bound?: string;
 }
 
-/** A wish with the options that grant it, and what not having it means. */
+/** What one flag wants: its options, and the consequence of not having them. */
 interface Wish {
   readonly flag: string;
   readonly options: readonly SocketOption[];
   readonly without?: string;
 }
 
-const SOL_SOCKET = 1;
-const IPPROTO_TCP = 6;
-
-/** Of sockaddr_in6, the longer one, and what families are called on Linux. */
-const SOCKADDR_BYTES = 28;
-const AF_INET = 2;
-const AF_INET6 = 10;
-
-/** Option that is 1 of a socket that listens. */
-const SO_ACCEPTCONN = 30;
-
 /**
- * Shares of the dead peer's time: what data may stay unacknowledged and what a line may be silent,
- * and between two probes.
+ * Shares of the dead peer's time: how long data may stay unacknowledged or a line silent, and the
+ * time between two probes.
  */
 const UNANSWERED_SHARE = 0.35;
 const BETWEEN_PROBES_SHARE = 0.1;
 
-/** How a vanished peer is found out within a time. */
+/** The kernel's times by which a vanished peer is noticed. */
 export interface DeadPeerTimes {
-  /** From the first byte that is not acknowledged, or from the window's closing, to the end. */
+  /** From the first byte that is not acknowledged, or from the window's closing, to the close. */
   readonly userTimeoutMs: number;
-  /** From the last byte that came to the first probe of a silent line. */
+  /** From the last byte received to the first probe of a silent line. */
   readonly idleSeconds: number;
-  /** From the probe to the end. */
+  /** From the probe to the close. */
   readonly intervalSeconds: number;
 }
 
 /**
- * Times for a peer that is to be gone within `timeoutMs`. A silent line ends `idle + interval`
- * after its last sign of life: with a user timeout set the kernel ends it at the first look that
- * finds both that time past and a probe unanswered, and the user timeout is never longer than the
- * two. The worst case is data written just before, which holds that look off and has the user
- * timeout for itself: all three together. The rest is for the kernel's timers, which come a little
- * later. native-notes/dead-peer.md
+ * Times so that a vanished peer's connection is closed within `timeoutMs`. A silent line is closed
+ * `idle + interval` after its last sign of life: with a user timeout the kernel closes it at the
+ * first check at which that timeout has passed and a probe is unanswered, and the user timeout is
+ * never longer than the two. The worst case is data written just before that check: it defers the
+ * check and then takes the user timeout, so all three add up. The rest is left for the kernel's
+ * timers, which are a little late. native-notes/dead-peer.md
  */
 export function deadPeerTimes(timeoutMs: number): DeadPeerTimes {
   const userTimeoutMs = Math.floor(timeoutMs * UNANSWERED_SHARE);
   return {
     userTimeoutMs,
-    // The kernel counts keepalive in whole seconds.
+    // Keepalive is in whole seconds.
     idleSeconds: Math.max(1, Math.floor(userTimeoutMs / 1000)),
     intervalSeconds: Math.max(1, Math.floor((timeoutMs * BETWEEN_PROBES_SHARE) / 1000)),
   };
@@ -189,7 +168,7 @@ function wishesFrom(wanted: WantedSocketOptions): Wish[] {
         tcp('TCP_USER_TIMEOUT', 18, userTimeoutMs, 'userTimeoutMs'),
         tcp('TCP_KEEPIDLE', 4, idleSeconds, 'keepaliveIdleSeconds'),
         tcp('TCP_KEEPINTVL', 5, intervalSeconds, 'keepaliveIntervalSeconds'),
-        // Counts only on kernels that do not ask the user timeout, and then comes to the same.
+        // Only for kernels that ignore the user timeout here; there it has the same effect.
         tcp('TCP_KEEPCNT', 6, 1, 'keepaliveProbes'),
         { name: 'SO_KEEPALIVE', level: SOL_SOCKET, option: 9, value: 1 },
       ],
@@ -200,9 +179,9 @@ function wishesFrom(wanted: WantedSocketOptions): Wish[] {
 }
 
 /**
- * Gets ready before a server listens on `port` (0: any), and gives the function to call with the
- * port right after, in the same turn: a connection that is made in between would not have the
- * options (native-notes/listen-addresses.md). Nothing is loaded when nothing is wanted.
+ * Prepares before a server listens on `port` (0: any). Returns the function that sets the options;
+ * it is called with the actual port in the turn of listening, because a connection made before
+ * would not have them (native-notes/listen-addresses.md). Loads nothing if nothing is wanted.
  */
 export async function prepareSocketOptions(
   wanted: WantedSocketOptions,
@@ -212,7 +191,7 @@ export async function prepareSocketOptions(
   if (wishes.length === 0) return () => ({ options: {}, problems: [] });
   if (process.platform !== 'linux')
     return () =>
-      nothingSet(wishes, `this is ${process.platform}, and they are known for Linux only`);
+      nothingSet(wishes, `they are supported on Linux only, and this is ${process.platform}`);
   let libc: Libc;
   try {
     libc = await loadLibc();
@@ -221,10 +200,10 @@ export async function prepareSocketOptions(
     return () =>
       nothingSet(
         wishes,
-        `koffi, an optional dependency, does not load (${words}); npm install koffi`,
+        `the optional dependency koffi does not load (${words}); run npm install koffi`,
       );
   }
-  // On another address the same port may have another listener, of this process, too.
+  // This process may have another listener with the same port, on another address.
   const others = new Set(port === 0 ? [] : ownListeners(port, libc).map(({ link }) => link));
   return (listening) => {
     const found = ownListeners(listening, libc).find(({ link }) => !others.has(link));
@@ -234,42 +213,11 @@ export async function prepareSocketOptions(
   };
 }
 
-/**
- * A socket of this process that listens; the link, `socket:[inode]`, names it once and for all,
- * where a descriptor is given again.
- */
-interface OwnListener {
-  readonly descriptor: number;
-  readonly link: string;
-}
-
-/**
- * The sockets of this process that listen on a port, asked of each descriptor: the kernel's table
- * has a row for every socket of the machine, and tens of megabytes of them where a herd has just
- * left (native-notes/proc-net-tcp.md). Empty where there is no /proc.
- */
-export function ownListeners(port: number, libc: Libc): OwnListener[] {
-  let names: string[];
-  try {
-    names = readdirSync('/proc/self/fd');
-  } catch {
-    return [];
-  }
-  const listeners: OwnListener[] = [];
-  for (const name of names) {
-    const descriptor = Number(name);
-    if (libc.get(descriptor, SOL_SOCKET, SO_ACCEPTCONN) !== 1 || libc.portOf(descriptor) !== port)
-      continue;
-    listeners.push({ descriptor, link: readlinkSync(`/proc/self/fd/${name}`) });
-  }
-  return listeners;
-}
-
 /** Sets what is wanted on a socket and reads it back. */
 export function setOptions(
   descriptor: number,
   wanted: WantedSocketOptions,
-  libc: Libc,
+  libc: SocketFunctions,
 ): SocketReport {
   const options: { -readonly [Field in keyof SocketOptions]: number } = {};
   const problems: string[] = [];
@@ -287,7 +235,7 @@ export function setOptions(
       options[field] = got;
       if (bound !== undefined && got < 2 * value) {
         problems.push(
-          `${flag}: ${value} bytes were asked for and the kernel gives ${got / 2}, as ${bound} says; sysctl -w ${bound}=${value} would allow it`,
+          `${flag}: the kernel gives ${got / 2} of ${value} bytes, limited by ${bound}; sysctl -w ${bound}=${value} would allow it`,
         );
       }
     }
@@ -303,33 +251,4 @@ function nothingSet(wishes: readonly Wish[], why: string): SocketReport {
 
 function consequence(without = ''): string {
   return without === '' ? '' : `; without it ${without}`;
-}
-
-/**
- * The C library of this process. Costs about 4 MB of memory and 25 ms; rejects where koffi does not
- * load.
- */
-export async function loadLibc(): Promise<Libc> {
-  const { default: koffi } = await import('koffi');
-  // Null: what is loaded already, whatever the C library's file is called.
-  const library = koffi.load(null);
-  const set = library.func('int setsockopt(int, int, int, const int *, uint32_t)');
-  const get = library.func('int getsockopt(int, int, int, _Out_ int *, _Inout_ uint32_t *)');
-  const name = library.func('int getsockname(int, _Out_ uint8_t *, _Inout_ uint32_t *)');
-  return {
-    set: (descriptor, level, option, value) =>
-      set(descriptor, level, option, [value], 4) === 0 ? 0 : koffi.errno(),
-    get: (descriptor, level, option) => {
-      const value = [0];
-      return get(descriptor, level, option, value, [4]) === 0 ? value[0] : undefined;
-    },
-    portOf: (descriptor) => {
-      // sockaddr_in and sockaddr_in6 both begin with the family, in this machine's order, and the
-      // port, in the network's.
-      const address = Buffer.alloc(SOCKADDR_BYTES);
-      if (name(descriptor, address, [SOCKADDR_BYTES]) !== 0) return undefined;
-      const family = address.readUInt16LE(0);
-      return family === AF_INET || family === AF_INET6 ? address.readUInt16BE(2) : undefined;
-    },
-  };
 }

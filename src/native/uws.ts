@@ -1,7 +1,6 @@
 /**
- * uWebSockets.js: the only module that imports it as a value. Writes, ends, listens and holds
- * connections open; each line that rests on something the native code does cites its note in
- * native-notes/.
+ * uWebSockets.js: the only module that imports it as a value. It listens, writes, ends, and holds
+ * connections open. What rests on the behaviour of the native code cites its note in native-notes/.
  */
 import type {
   HttpRequest,
@@ -11,7 +10,7 @@ import type {
   us_socket_context_t,
 } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
-import type { LinePort } from '../core/group.js';
+import type { LinePort } from '../core/ports.js';
 import { HoldlineError } from '../errors.js';
 import { CORK_WRITE_BYTES_MAX, REQUEST_HEAD_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
 import {
@@ -30,8 +29,8 @@ import {
 
 export type { HttpRequest, HttpResponse };
 
-// Registers of the hoisted cork callbacks: `cork` hands its callback nothing, and a closure for
-// each write would be garbage for each write. Set and read in one synchronous call.
+// Arguments and result of the two cork callbacks: `cork` passes its callback nothing, and a closure
+// for each write would be garbage for each write. Set and read in one synchronous call.
 // native-notes/cork-callback.md
 let corkedResponse: HttpResponse;
 let corkedBytes: Uint8Array;
@@ -50,8 +49,8 @@ function nothing(): void {}
 /** Event streams and other responses without an end. */
 export const streamPort: LinePort<HttpResponse> = {
   kind: 'stream',
-  // One cork of at most CORK_WRITE_BYTES_MAX is one send(), an uncorked write four. True: what was
-  // buffered before is out, and at most this write is not. native-notes/cork-size.md,
+  // A cork of at most CORK_WRITE_BYTES_MAX is one send(), an uncorked write is four. True: all that
+  // was buffered before is out, and at most this write is not. native-notes/cork-size.md,
   // native-notes/uncorked-write-is-four-sends.md, native-notes/true-means-backlog-flushed.md
   write(response, bytes) {
     corkedResponse = response;
@@ -66,24 +65,24 @@ export const streamPort: LinePort<HttpResponse> = {
     corkedBytes = lastBytes;
     response.cork(endCorked);
   },
-  // HTTP responses do not tell. A flush that failed shows one cork late: the cork that failed, and
-  // the one that was refused (and of a frame larger than a cork the rest of it).
+  // A response does not tell. A failed flush shows one cork late: then the cork that failed and the
+  // one that was refused are unsent (and the rest of a frame that is larger than a cork).
   // native-notes/true-means-backlog-flushed.md
   unsentBytes: () => 2 * CORK_WRITE_BYTES_MAX,
 };
 
-/** Told what happens to a held socket, by the handle that it has there. */
+/** Hears what happens to a held socket, by the handle that it has there. */
 export interface Holder<Socket> {
   left(handle: number, socket: Socket): void;
   drained(handle: number, socket: Socket): void;
 }
 
 /**
- * Keeps a response open as a line. One function for both callbacks is the floor of what a line
- * costs in JavaScript (native-notes/memory-per-connection.md): `onAborted` calls it without an
- * argument, `onWritable` with a number (native-notes/one-closure-for-both.md). Without the latter a
- * stall that drained would end the line (native-notes/ten-second-timer.md). Bound, it is 30 bytes
- * less than a closure with its context.
+ * Keeps a response open as a line. One function for both callbacks is the least that a line costs
+ * in JavaScript (native-notes/memory-per-connection.md): `onAborted` calls it without an argument,
+ * `onWritable` with a number (native-notes/one-closure-for-both.md). Without `onWritable` a line
+ * that stalled and drained would be closed (native-notes/ten-second-timer.md). A bound function
+ * takes 30 bytes less than a closure with its context.
  */
 export function hold(response: HttpResponse, handle: number, holder: Holder<HttpResponse>): void {
   const callback = happened.bind(response, handle, holder);
@@ -100,7 +99,7 @@ function happened(
   if (offset === undefined) {
     holder.left(handle, this);
   } else {
-    // With a writable handler set uWebSockets leaves the draining to it; an empty cork flushes.
+    // With this handler set uWebSockets does not flush by itself; an empty cork flushes.
     // native-notes/drain-in-writable.md
     this.cork(nothing);
     holder.drained(handle, this);
@@ -111,26 +110,26 @@ function happened(
 /** A listening server of uWebSockets. */
 export interface Listener {
   readonly port: number;
-  /** What the kernel has been told of its sockets. */
+  /** The socket options that were set. */
   readonly socketReport: SocketReport;
   /**
-   * Takes no more connections; those that are open stay, and another server may have the port.
+   * Accepts no more connections. Those that are open stay, and another server may take the port.
    * native-notes/stop-listening.md
    */
   stopListening(): void;
   /**
-   * Closes every socket at once, and tells of each within the call.
+   * Closes every socket; each one's holder hears of it within the call.
    * native-notes/abort-is-synchronous.md
    */
   closeAll(): void;
 }
 
-/** The module, with what its types leave out. */
+/** The module, with what its types lack. */
 type Uws = typeof import('uWebSockets.js') & { readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number };
 
 /** Loads the binary for this Node and this machine. native-notes/which-build.md */
 async function loadUws(): Promise<Uws> {
-  // Read once, when the module loads. native-notes/header-limit.md
+  // The module reads it once, when it loads. native-notes/header-limit.md
   process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES_MAX);
   try {
     return (await import('uWebSockets.js')) as unknown as Uws;
@@ -146,10 +145,7 @@ async function loadUws(): Promise<Uws> {
   }
 }
 
-/**
- * Loads the module and does nothing with it. Rejects with HOLDLINE_NATIVE when no binary loads on
- * this machine.
- */
+/** Loads the module only. Rejects with HOLDLINE_NATIVE if no binary loads on this machine. */
 export async function tryNative(): Promise<void> {
   await loadUws();
 }
@@ -161,8 +157,8 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
 }
 
 /**
- * Listens, with every request going to `handle` in the turn it arrives. Rejects with
- * HOLDLINE_NATIVE when no binary loads and HOLDLINE_LISTEN when the address cannot be had.
+ * Listens. Every request goes to `handle` in the turn in which it arrives. Rejects with
+ * HOLDLINE_NATIVE if no binary loads, and with HOLDLINE_LISTEN if the address cannot be had.
  */
 export async function listen(
   options: ListenOptions,
@@ -175,7 +171,7 @@ export async function listen(
   const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const mute = await MuteSockets.load();
   const silentClosed = (): void => void counters.sockets_silent_closed_total++;
-  // Sees every socket that is accepted or closes; closing it here refuses it.
+  // Called for every socket that is accepted or closes; to close it here refuses it.
   // native-notes/accept-filter.md
   app.filter((response, change) => {
     if ((change as number) < 0) {
@@ -192,8 +188,8 @@ export async function listen(
     }
   });
   app.any('/*', handle);
-  // Each sees every GET that carries a key for a handshake, whatever else it asks for
-  // (native-notes/upgrade-routing.md): the first only leaves its context, with which the second can
+  // Both patterns get every GET that has a key for a handshake, whatever else it asks for
+  // (native-notes/upgrade-routing.md). The first only keeps its context, so that the second can
   // upgrade to either behaviour. native-notes/websocket-behaviours.md
   const { readers, publishers } = behaviours(options, counters, messages);
   let publishing: us_socket_context_t | undefined;
@@ -209,8 +205,8 @@ export async function listen(
     ...readers,
     compression: uws.DISABLED,
     upgrade: (response, request, context) => {
-      // A path of several segments passes by the first; nothing is found there, and nothing is
-      // upgraded.
+      // A path of several segments does not match the first pattern. It names no channels, so
+      // nothing is upgraded.
       handle(
         response,
         request,
@@ -238,7 +234,7 @@ export async function listen(
   };
 }
 
-/** `listen` with host and options exists and is not in the types. */
+/** `listen` with host and options exists, but not in the types. */
 type ListeningApp = TemplatedApp & {
   listen(
     host: string,
@@ -249,7 +245,7 @@ type ListeningApp = TemplatedApp & {
 };
 
 /**
- * Listens at the first address of the host; the answer comes within the call.
+ * Listens on the host's first address; the callback is called within the call.
  * native-notes/listen-addresses.md
  */
 function listenOn(
@@ -262,11 +258,11 @@ function listenOn(
     const listening = (socket: us_listen_socket | false): void => {
       if (socket !== false) resolve(socket);
       else {
-        const message = `cannot listen on ${host} port ${port}: the port is taken, not allowed, or the address is not of this machine; give another --port or --host`;
+        const message = `cannot listen on ${host} port ${port}: the port is taken or not allowed, or the address is not this machine's; choose another --port or --host`;
         reject(new HoldlineError('HOLDLINE_LISTEN', message));
       }
     };
-    // Without the option two servers share a port in silence. native-notes/exclusive-port.md
+    // Without this option two servers would silently share a port. native-notes/exclusive-port.md
     (app as ListeningApp).listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, listening);
   });
 }

@@ -1,7 +1,7 @@
 /** `/-/stats`: the figures of a running server. */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
-import type { Transport } from '../core/group.js';
+import type { Transport } from '../core/ports.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-options.js';
 import { VERSION } from '../version.js';

@@ -3,7 +3,8 @@ import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-rank
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
 import type { Headers } from '../http/answer.js';
-import { limitOf, type Query } from '../http/request.js';
+import type { Query } from '../http/query.js';
+import { limitOf } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Memory } from './memory/memory.js';
 import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';

@@ -1,43 +1,31 @@
 /**
- * The functions of the embedding program: checked when the server is made, and called so that none
- * of them can end the process.
+ * Hooks: the functions of the embedding program, called so that none of them can end the process,
+ * and what their faults are reported to.
  */
 import { inspect } from 'node:util';
 import { badOption } from '../options/refusals.js';
+import { isThenable } from '../http/guard.js';
 import { FAULT_LOG_MS } from '../limits.js';
 import { throttle } from '../throttle.js';
 
-/** Throws HOLDLINE_BAD_OPTION for a hook that is there and is no function. */
+/** Throws HOLDLINE_BAD_OPTION for a hook that is given and is not a function. */
 export function checkHooks(hooks: Readonly<Record<string, unknown>>): void {
   for (const [name, hook] of Object.entries(hooks)) {
     if (hook !== undefined && typeof hook !== 'function') throw badOption(name, hook, 'a function');
   }
 }
 
-/** Calls a hook; what it throws, or rejects with, is reported. */
+/** Calls a hook, and reports what it throws or rejects with. */
 export function callHook(hook: () => unknown, report: (error: unknown) => void): void {
   try {
     const answered = hook();
-    // Of whatever make it is.
     if (isThenable(answered)) answered.then(undefined, report);
   } catch (error) {
     report(error);
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'then' in value &&
-    typeof value.then === 'function'
-  );
-}
-
-/**
- * What faults are reported to: `onError`, or stderr; where `onError` fails itself, stderr hears of
- * both.
- */
+/** Reports faults to `onError`, else to stderr; if `onError` itself fails, both go to stderr. */
 export function reporter(
   onError: ((error: unknown) => void) | undefined,
 ): (error: unknown) => void {

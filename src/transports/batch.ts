@@ -1,4 +1,4 @@
-/** Batches: a body of lines of JSON, an event each, read as bytes and in slices of time. */
+/** Batches: bodies with an event per line of JSON, read as bytes and in slices of time. */
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
 import {
@@ -9,19 +9,20 @@ import {
   MESSAGE_ENVELOPE_BYTES_MAX,
 } from '../limits.js';
 import { checkSize } from './event-size.js';
-import { firstByte, isObject, isString, Members, scanJson, stringBytes, stringOf } from './json.js';
+import { stringBytes, stringOf } from './json-text.js';
+import { firstByte, isObject, isString, Members, scanJson } from './json.js';
 import { inSlices } from './slices.js';
 
 const LF = 0x0a;
 
-/** The members of a line, by the places of their names here. */
+/** The members of a line, by their index. */
 const EVENT = 0;
 const DATA = 1;
 const members = new Members(['event', 'data']);
 
 /**
- * Reads a body as events for `channel`: at once where it is small, else in slices. Throws or
- * rejects with HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is
+ * Reads a body as events for `channel`: at once if it is small, else in slices. Throws or rejects
+ * with HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is
  * published. The events' data are views of `body`, which must be UTF-8.
  */
 export function readBatch(
@@ -58,7 +59,7 @@ class BatchReader {
     const stepEnd = this.#start + BATCH_STEP_BYTES;
     while (this.#start < body.length) {
       if (this.#start >= stepEnd) return false;
-      // Many blank lines cost no more than their bytes.
+      // One byte at a time, so that many blank lines cost no more than their bytes.
       if (body[this.#start] === LF) {
         this.#start++;
         this.#line++;
@@ -73,7 +74,7 @@ class BatchReader {
     if (this.events.length === 0) {
       throw new HoldlineError(
         'HOLDLINE_BAD_BATCH',
-        'the batch has no events; send a line {"event"?,"data"} for each',
+        'the batch has no events; send a line {"event"?,"data"} for each event',
       );
     }
     return true;
@@ -83,13 +84,13 @@ class BatchReader {
     if (this.events.length === BATCH_EVENTS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_TOO_LARGE',
-        `the batch has more than ${BATCH_EVENTS_MAX} events`,
+        `a batch must have at most ${BATCH_EVENTS_MAX} events`,
       );
     }
-    // Measured before it is read: a line that no event fits is not worth a look.
+    // Measured first: a line that is longer than any event can be is not read.
     const bytes = end - this.#start;
     if (bytes > this.#maxLineBytes) {
-      const message = `line ${this.#line}: it is ${bytes} bytes; at most ${this.#maxLineBytes}; nothing of the batch was published`;
+      const message = `line ${this.#line}: it must be at most ${this.#maxLineBytes} bytes (got ${bytes}); nothing of the batch was published`;
       throw new HoldlineError('HOLDLINE_TOO_LARGE', message);
     }
     const event = readLine(this.#channel, this.#body, this.#start, end, this.#line);
@@ -109,7 +110,7 @@ function readLine(
   if (fault !== undefined)
     throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
   if (!isObject(body, firstByte(body, start, end)))
-    throw badLine(line, 'not an object {"event"?,"data"}');
+    throw badLine(line, 'must be an object {"event"?,"data"}');
   const { starts, ends, unknownStart } = members;
   if (unknownStart >= 0) {
     const name = stringOf(body, unknownStart - 1, members.unknownEnd + 1);
@@ -122,7 +123,7 @@ function readLine(
   return eventOf(channel, type, body, dataStart, ends[DATA] as number);
 }
 
-/** The event of data that was scanned: a string is text, anything else JSON as it stands. */
+/** The event of data that was scanned: a string is text, anything else is JSON as it was sent. */
 export function eventOf(
   channel: string,
   type: string | undefined,
@@ -143,7 +144,7 @@ function badLine(line: number, what: string): HoldlineError {
 }
 
 function readType(body: Buffer, start: number, end: number, line: number): string {
-  if (!isString(body, start)) throw badLine(line, '"event" is not a string');
+  if (!isString(body, start)) throw badLine(line, '"event" must be a string');
   try {
     return checkEventType(stringOf(body, start, end));
   } catch (cause) {

@@ -1,11 +1,11 @@
-/** The size of an event: one limit for whoever publishes, however. */
+/** The size limit of an event, the same for every way to publish. */
 import type { NewEvent } from '../core/event.js';
 import { largestFrameBytes } from '../core/frame.js';
 import { HoldlineError } from '../errors.js';
 
 /**
- * The limit is on the largest encoded frame, since that is what every subscriber's connection
- * carries.
+ * Throws HOLDLINE_TOO_LARGE, naming the `line` of a batch. The limit is on the largest frame of the
+ * event in any encoding, because that is what subscribers' connections carry.
  */
 export function checkSize(event: NewEvent, maxEventBytes: number, line?: number): void {
   const bytes = largestFrameBytes(event, maxEventBytes);
@@ -13,7 +13,7 @@ export function checkSize(event: NewEvent, maxEventBytes: number, line?: number)
     const where = line === undefined ? '' : `line ${line}: `;
     throw new HoldlineError(
       'HOLDLINE_TOO_LARGE',
-      `${where}the event is ${bytes} bytes or more when it is encoded; at most ${maxEventBytes} (--max-event-bytes)`,
+      `${where}the encoded event must be at most ${maxEventBytes} bytes (--max-event-bytes; got ${bytes} or more)`,
     );
   }
 }

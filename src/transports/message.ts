@@ -1,25 +1,17 @@
 /**
- * What a client's message over WebSocket asks for, read from its bytes: an event to publish, and a
- * `ref` that comes back with the answer.
+ * A client's message over WebSocket, read from its bytes: an event to publish, and a `ref` that
+ * comes back with the answer.
  */
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
 import { REF_CHARS_MAX } from '../limits.js';
 import { eventOf } from './batch.js';
 import { checkSize } from './event-size.js';
-import {
-  firstByte,
-  isNumber,
-  isObject,
-  isString,
-  Members,
-  scanJson,
-  stringBytes,
-  stringOf,
-} from './json.js';
+import { stringBytes, stringOf } from './json-text.js';
+import { firstByte, isNumber, isObject, isString, Members, scanJson } from './json.js';
 import { checkChannelName } from '../http/request.js';
 
-/** The members of a message and of what it publishes, by the places of their names. */
+/** The members of a message and of its `publish`, by their index. */
 const message = new Members(['publish', 'ref']);
 const PUBLISH = 0;
 const REF = 1;
@@ -28,18 +20,18 @@ const EVENT = 0;
 const DATA = 1;
 const CHANNEL = 2;
 
-/** A client's publish, as its message asked. */
+/** What a message publishes. */
 export interface Asked {
-  /** The JSON of its `ref`, as it came; empty where there is none. */
+  /** The JSON of its `ref`, as it was sent; empty if there is none. */
   readonly ref: string;
-  /** Its bytes are its own. */
+  /** Its data is a copy. */
   readonly event: NewEvent;
 }
 
 /** What is wrong with a message. */
 export class Refused {
   readonly error: unknown;
-  /** The `ref` that it could be told by, as in {@link Asked}. */
+  /** As in {@link Asked}, as far as it could be read. */
   readonly ref: string;
 
   constructor(error: unknown, ref: string) {
@@ -48,7 +40,7 @@ export class Refused {
   }
 }
 
-/** Reads a message, which must be UTF-8 and is not kept. `channels` are those of its line. */
+/** Reads a message, which must be UTF-8 and is not kept; `channels` are those of its line. */
 export function readMessage(
   bytes: Buffer,
   channels: readonly string[],
@@ -60,15 +52,14 @@ export function readMessage(
     if (fault?.kind === 'syntax')
       throw new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${fault.message}`);
     if (fault !== undefined) throw badMessage(fault.message);
-    if (!isObject(bytes, firstByte(bytes, 0, bytes.length))) throw badMessage('not an object');
-    // Before anything else is looked at, so that a refusal can be told by it.
+    if (!isObject(bytes, firstByte(bytes, 0, bytes.length)))
+      throw badMessage('the message must be an object');
+    // Read first, so that a refusal can carry it.
     const wanted = refOf(bytes);
     ref = wanted ?? '';
     checkMembers(bytes, message, '');
     if (wanted === undefined)
-      throw badMessage(
-        `"ref" is neither a number nor a string of at most ${REF_CHARS_MAX} characters`,
-      );
+      throw badMessage(`"ref" must be a number or a string of at most ${REF_CHARS_MAX} characters`);
     const event = readPublish(bytes, channels);
     checkSize(event, maxEventBytes);
     return { ref, event };
@@ -77,16 +68,16 @@ export function readMessage(
   }
 }
 
-export function badMessage(what: string): HoldlineError {
+export function badMessage(problem: string): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_BAD_MESSAGE',
-    `${what}; send {"publish":{"event"?,"data","channel"?},"ref"?}`,
+    `${problem}; send {"publish":{"event"?,"data","channel"?},"ref"?}`,
   );
 }
 
 /**
- * The JSON of `ref` as it stands, so that 1.0 comes back as 1.0; empty where there is none,
- * undefined where it is not allowed.
+ * The JSON of `ref` as it was sent, so that 1.0 comes back as 1.0; empty if there is none,
+ * undefined if it is not allowed.
  */
 function refOf(bytes: Buffer): string | undefined {
   const start = message.starts[REF] as number;
@@ -99,7 +90,7 @@ function refOf(bytes: Buffer): string | undefined {
   return isAllowed ? bytes.toString('utf8', start, end) : undefined;
 }
 
-/** UTF-8 bytes of a UTF-16 unit at the most. */
+/** The most UTF-8 bytes that a UTF-16 unit takes. */
 const UTF8_PER_CHAR = 3;
 
 function checkMembers(bytes: Buffer, { unknownStart, unknownEnd }: Members, where: string): void {
@@ -114,8 +105,8 @@ function checkMembers(bytes: Buffer, { unknownStart, unknownEnd }: Members, wher
  */
 function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
   const start = message.starts[PUBLISH] as number;
-  if (start < 0 || !isObject(bytes, start)) throw badMessage('"publish" is missing or no object');
-  // Valid it is, and less deep than the whole.
+  if (start < 0 || !isObject(bytes, start)) throw badMessage('"publish" must be an object');
+  // Never a fault: the whole was valid, and this is less deep.
   scanJson(bytes, start, message.ends[PUBLISH] as number, publish);
   checkMembers(bytes, publish, ' in "publish"');
   const dataStart = publish.starts[DATA] as number;
@@ -126,7 +117,7 @@ function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
   if (channel === undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_CHANNEL',
-      `this line is on ${channels.length} channels; name one as "channel"`,
+      `this line has ${channels.length} channels; name the one to publish to as "channel"`,
     );
   }
   checkChannelName(channel);
@@ -135,10 +126,10 @@ function readPublish(bytes: Buffer, channels: readonly string[]): NewEvent {
   return { ...event, data: Buffer.from(event.data) };
 }
 
-/** A member of what is published that is a string, or missing. */
+/** A member of `publish` that must be a string; undefined if it is missing. */
 function textOf(bytes: Buffer, place: number, name: string): string | undefined {
   const start = publish.starts[place] as number;
   if (start < 0) return undefined;
-  if (!isString(bytes, start)) throw badMessage(`"${name}" is not a string`);
+  if (!isString(bytes, start)) throw badMessage(`"${name}" must be a string`);
   return stringOf(bytes, start, publish.ends[place] as number);
 }

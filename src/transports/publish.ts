@@ -1,15 +1,141 @@
-/** Publishing: reads a body as one event or as a batch, and words the receipt. */
+/**
+ * A publish over HTTP, from its head to its receipt: what it asks for, its body, its events, and
+ * the deletion of a channel, which is a publish without a body.
+ */
 import { isUtf8 } from 'node:buffer';
-import type { NewEvent } from '../core/event.js';
-import { HoldlineError } from '../errors.js';
-import { BODY_BYTES_MAX } from '../limits.js';
+import { checkEventType, type NewEvent } from '../core/event.js';
 import type { Receipt } from '../core/event-log.js';
+import type { Hub } from '../core/hub.js';
+import type { Idempotency } from '../core/idempotency.js';
+import type { Published } from '../core/intake.js';
+import type { Counters } from '../counters.js';
+import { HoldlineError } from '../errors.js';
+import { IncomingBody } from '../http/body.js';
+import type { Exchange } from '../http/exchange.js';
+import { contentLengthOf } from '../http/framing.js';
+import type { Head } from '../http/head.js';
+import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
+import { Query } from '../http/query.js';
+import { BODY_BYTES_MAX } from '../limits.js';
 import { readBatch } from './batch.js';
 import { checkSize } from './event-size.js';
 import { scanJson } from './json.js';
 
-/** How a body is read, from its Content-Type. */
+/** How a body is read, by its Content-Type. */
 export type BodyKind = 'text' | 'json' | 'batch';
+
+/** How a body becomes events. */
+export interface BodyFormat {
+  readonly channel: string;
+  readonly kind: BodyKind;
+  /** The type of a single event, undefined for none. */
+  readonly type: string | undefined;
+}
+
+/** What the head of a publish asks for. */
+interface PublishRequest extends BodyFormat {
+  readonly contentLength: number | undefined;
+  readonly key: ScopedKey | undefined;
+}
+
+/** What a publish needs of the server. */
+export interface PublishingParts {
+  readonly hub: Pick<Hub<never>, 'deleteChannel' | 'reserve' | 'submit'>;
+  readonly idempotency: Pick<Idempotency, 'once'>;
+  readonly counters: Counters;
+}
+
+export class Publishing {
+  readonly #parts: PublishingParts;
+  readonly #maxEventBytes: number;
+
+  constructor(parts: PublishingParts, maxEventBytes: number) {
+    this.#parts = parts;
+    this.#maxEventBytes = maxEventBytes;
+  }
+
+  /**
+   * Receives, publishes and answers; called in the request's turn, because uWebSockets hands a body
+   * only to those who listen by then (native-notes/request-in-its-turn.md). `allowed` is what the
+   * program has yet to decide. Whoever finds no room is refused before the body is received, and
+   * whoever leaves gives up the place. Rejects with what the client is to be answered.
+   */
+  async publish(
+    exchange: Exchange,
+    request: PublishRequest,
+    allowed: Promise<void> | undefined,
+  ): Promise<void> {
+    const { hub, idempotency, counters } = this.#parts;
+    const { channel, kind, key } = request;
+    // Awaited below, unless there is no room to receive anything.
+    allowed?.catch(ignore);
+    const reservation = hub.reserve(channel);
+    const incoming = new IncomingBody(
+      exchange,
+      request.contentLength,
+      bodyLimit(kind, this.#maxEventBytes),
+      reservation,
+    );
+    try {
+      const received = incoming.receive();
+      await (allowed === undefined ? received : Promise.all([received, allowed]));
+      const { body } = incoming;
+      // Nothing is published for a client that left while the program decided.
+      if (exchange.gone) return;
+      const submission = {
+        reservation,
+        read: () => readEvents(request, body, this.#maxEventBytes),
+      };
+      let receipt: Receipt;
+      if (key === undefined) {
+        receipt = receiptOf(await hub.submit(channel, submission));
+      } else {
+        const requestKey = requestKeyOf(key, [kind, request.type ?? '', body]);
+        receipt = await idempotency.once(requestKey, reservation, async () =>
+          receiptOf(await hub.submit(channel, submission, requestKey)),
+        );
+      }
+      counters.publish_requests_total++;
+      exchange.answerJson(receiptJson(receipt, kind));
+    } finally {
+      incoming.stop();
+      reservation.release();
+    }
+  }
+
+  /** Deletes the channel's history, once it is allowed. Rejects as {@link publish} does. */
+  async delete(
+    exchange: Exchange,
+    channel: string,
+    allowed: Promise<void> | undefined,
+  ): Promise<void> {
+    exchange.watch();
+    await allowed;
+    if (exchange.gone) return;
+    const receipt = receiptOf(await this.#parts.hub.deleteChannel(channel));
+    exchange.answerJson(receiptJson(receipt, 'text'));
+  }
+}
+
+function ignore(): void {}
+
+/**
+ * Reads what a publish to `channel` asks for. Throws HOLDLINE_BAD_QUERY, HOLDLINE_BAD_EVENT_TYPE,
+ * HOLDLINE_UNSUPPORTED_ENCODING or HOLDLINE_BAD_IDEMPOTENCY_KEY.
+ */
+export function publishRequestOf(head: Head, channel: string): PublishRequest {
+  const type = head.query === undefined ? undefined : new Query(head.query).get('event');
+  if (type !== undefined) checkEventType(type);
+  const kind = bodyKindOf(head.get('content-type'));
+  checkContentEncoding(head.get('content-encoding'));
+  return {
+    channel,
+    kind,
+    type,
+    contentLength: contentLengthOf(head),
+    key: scopedKeyOf(head, channel),
+  };
+}
 
 export function bodyKindOf(contentType: string): BodyKind {
   if (contentType === '') return 'text';
@@ -23,21 +149,28 @@ export function bodyKindOf(contentType: string): BodyKind {
   }
 }
 
-/** Body limit for a kind: a single event cannot be larger than its frame may be. */
+/** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is encoded (RFC 9110, 8.4). */
+function checkContentEncoding(encoding: string): void {
+  if (encoding === '' || encoding.toLowerCase() === 'identity') return;
+  throw new HoldlineError(
+    'HOLDLINE_UNSUPPORTED_ENCODING',
+    `the Content-Encoding ${JSON.stringify(encoding.slice(0, 32))} is not supported; send the body without one`,
+  );
+}
+
+/** Body limit for a kind, bytes: a single event cannot be larger than its frame may be. */
 export function bodyLimit(kind: BodyKind, maxEventBytes: number): number {
   return kind === 'batch' ? BODY_BYTES_MAX : Math.min(BODY_BYTES_MAX, maxEventBytes);
 }
 
 /**
- * Reads a body as events for `channel`: a single event and a small batch at once, a large batch in
- * slices of time. Throws or rejects with HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_BAD_BATCH,
- * HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The events' data may be
- * views of `body`.
+ * Reads a body as events: a single event and a small batch at once, a large batch in slices of
+ * time. Throws or rejects with HOLDLINE_NOT_UTF8, HOLDLINE_BAD_QUERY, HOLDLINE_BAD_JSON,
+ * HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The
+ * events' data may be views of `body`.
  */
 export function readEvents(
-  channel: string,
-  kind: BodyKind,
-  type: string | undefined,
+  { channel, kind, type }: BodyFormat,
   body: Buffer,
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
@@ -46,7 +179,7 @@ export function readEvents(
     if (type !== undefined)
       throw new HoldlineError(
         'HOLDLINE_BAD_QUERY',
-        'event= does not go with a batch; give each line its own "event"',
+        'the query parameter event cannot be used with a batch; give each line its own "event"',
       );
     return readBatch(channel, body, maxEventBytes);
   }
@@ -57,8 +190,8 @@ export function readEvents(
 }
 
 /**
- * One event that is not UTF-8 would make every WebSocket reader close (RFC 6455, 8.1;
- * native-notes/text-not-utf8.md). `what` names the bytes in the error.
+ * Throws HOLDLINE_NOT_UTF8, naming the bytes as `what`: one event that is not UTF-8 would make
+ * every WebSocket reader close (RFC 6455, 8.1; native-notes/text-not-utf8.md).
  */
 export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
   if (!isUtf8(bytes)) {
@@ -72,8 +205,17 @@ export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
 function checkJson(body: Buffer): void {
   const fault = scanJson(body, 0, body.length);
   if (fault === undefined) return;
-  const what = fault.kind === 'syntax' ? `not JSON: ${fault.message}` : `refused: ${fault.message}`;
-  throw new HoldlineError('HOLDLINE_BAD_JSON', `the body is ${what}`);
+  const problem = fault.kind === 'syntax' ? 'is not JSON' : 'is nested too deeply';
+  throw new HoldlineError('HOLDLINE_BAD_JSON', `the body ${problem}: ${fault.message}`);
+}
+
+function receiptOf({ ids, subscribers }: Published): Receipt {
+  return {
+    firstId: ids[0] as number,
+    lastId: ids.at(-1) as number,
+    count: ids.length,
+    subscribers,
+  };
 }
 
 /** The answer to an accepted publish. */

@@ -1,13 +1,10 @@
 /**
- * Long work in slices of time: every turn of the loop gives all of it WORK_SLICE_MS together, in
+ * Long work in slices of time: in each turn of the loop all of it together gets WORK_SLICE_MS, in
  * small steps and in turn.
  */
 import { WORK_SLICE_MS } from '../limits.js';
 
-/**
- * Does a small part of the work, about 0.1 ms; true when all of it is done. May throw what the work
- * fails with.
- */
+/** Does a small part of the work, about 0.1 ms; true when it is done. May throw its failure. */
 export type Step = () => boolean;
 
 interface Work {
@@ -16,13 +13,11 @@ interface Work {
   readonly reject: (error: unknown) => void;
 }
 
-/** Work that is not done, in the order in which each has its next step. */
+/** Unfinished work, in the order of the next steps. */
 const waiting: Work[] = [];
 let isScheduled = false;
 
-/**
- * Resolves when the work is done, which begins in the next turn; rejects with what a step throws.
- */
+/** Begins in the next turn. Resolves when the work is done; rejects with what a step throws. */
 export function inSlices(step: Step): Promise<void> {
   return new Promise((resolve, reject) => {
     waiting.push({ step, resolve, reject });

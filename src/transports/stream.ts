@@ -1,14 +1,12 @@
-/**
- * Streams, as server-sent events or as lines of JSON: opens a line and writes what it starts with.
- */
-import type { DeliveryMode } from '../core/group.js';
+/** Streams, as server-sent events or as lines of JSON: opens a line and writes its beginning. */
+import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
-import { hold, streamPort, type Holder, type HttpResponse } from '../native/uws.js';
+import { hold, streamPort, type HttpResponse } from '../native/uws.js';
 import type { Exchange } from '../http/exchange.js';
 
-/** What a request for a stream asked for. */
+/** What a request for a stream asks for. */
 export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
@@ -32,8 +30,8 @@ const NDJSON_STREAM: DeliveryMode<HttpResponse> = {
 };
 
 /**
- * The way of a stream. A line on several channels tells which one an event is from, as lines of
- * JSON always do.
+ * The delivery mode of a stream. On several channels each event names its channel, which takes the
+ * envelope; lines of JSON always name it.
  */
 export function deliveryModeOf(
   transport: 'sse' | 'ndjson',
@@ -46,8 +44,8 @@ export function deliveryModeOf(
 
 /**
  * Writes the head of a stream. `no-transform` and `X-Accel-Buffering` keep proxies from compressing
- * or collecting it (native-notes/proxy-on-this-machine.md). A stream of JSON tells in the head
- * where it continues, which an event stream does in its first block.
+ * or buffering it (native-notes/proxy-on-this-machine.md). The head of an NDJSON stream has the
+ * position where it continues, which is in the first block of an event stream.
  */
 function writeStreamHead(
   { response, headers }: Exchange,
@@ -68,17 +66,17 @@ function writeStreamHead(
   response.writeHeader('Vary', vary);
 }
 
-type StreamHub = Pick<Hub<HttpResponse>, 'isDeleted' | 'join' | 'startOf' | 'stalled'>;
+type StreamHub = Pick<
+  Hub<HttpResponse>,
+  'drained' | 'isDeleted' | 'join' | 'left' | 'startOf' | 'stalled'
+>;
 
-/** True when an event stream is not to be opened, since its channel was deleted. */
+/** True for an event stream of a deleted channel, which is not opened. */
 function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
   return mode.transport === 'sse' && hub.isDeleted(channels);
 }
 
-/**
- * Answers a HEAD: what a GET would begin with, and the end of the connection, as there is no length
- * to tell.
- */
+/** Answers a HEAD with the head of a GET, and closes, because there is no length to send. */
 export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: StreamRequest): void {
   if (isOver(hub, request)) {
     exchange.answerNothing();
@@ -89,14 +87,13 @@ export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: St
 }
 
 /**
- * Opens a line: joins and writes head, prelude and replay in one cork, which the caller's turn
- * already is. A deleted channel answers an event stream with 204, after which an EventSource does
- * not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws, before anything was written.
- * native-notes/head-leaves-with-first-write.md, native-notes/eventsource-clients.md
+ * Opens a line: joins, and writes head, prelude and replay in one cork, which the caller's turn
+ * already is. An event stream of a deleted channel is answered with 204, after which an EventSource
+ * does not come back (HTML Standard, 9.2.3). Throws what `Hub.join` throws; then nothing has been
+ * written. native-notes/head-leaves-with-first-write.md, native-notes/eventsource-clients.md
  */
 export function openStream(
   hub: StreamHub,
-  holder: Holder<HttpResponse>,
   exchange: Exchange,
   request: StreamRequest,
   retryMs: number,
@@ -108,7 +105,7 @@ export function openStream(
   const { response } = exchange;
   const { channels, position, mode } = request;
   const { handle, continuesAfter, opening } = hub.join(response, channels, mode, position, retryMs);
-  hold(response, handle, holder);
+  hold(response, handle, hub);
   writeStreamHead(exchange, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);
 }

@@ -1,22 +1,20 @@
 /**
- * WebSockets: opens lines of messages, and takes publishes from their clients. Each message holds
- * whole lines of JSON.
+ * WebSockets: opens lines, and takes publishes from their clients. Each message holds whole lines
+ * of JSON.
  */
 import type { NewEvent } from '../core/event.js';
-import type { DeliveryMode } from '../core/group.js';
+import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
-import { CLOSE_CODES, HoldlineError, isTemporary } from '../errors.js';
+import { CLOSE_CODES, HoldlineError } from '../errors.js';
 import type { HeldBytes } from '../core/held-bytes.js';
 import {
   CONTROL_FRAMES_PER_TURN_MAX,
   MESSAGE_ENVELOPE_BYTES_MAX,
-  REFUSED_MESSAGES_MAX,
   SOCKET_PUBLISH_BYTES_MAX,
-  UNREAD_ANSWERS_BYTES_MAX,
   WAITING_MESSAGE_COST_BYTES,
   WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
@@ -25,34 +23,33 @@ import {
   cutMessages,
   messagePort,
   sendMessage,
-  Unread,
   upgrade,
+  type Handshake,
   type MessageHandler,
   type MessageSocket,
   type UpgradeContext,
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
-import { countRefusal, knownError, type Headers } from '../http/answer.js';
+import type { Headers } from '../http/answer.js';
+import { checkServing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
+import { MessageAnswers, type Refusals } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
 
-/** What is kept of a connection's handshake. */
-export interface Session {
-  readonly mayPublish: RightToPublish;
-}
-
+/** A checked handshake, and where its line starts. */
 export interface MessagesRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  /** Sec-WebSocket-Key. */
   readonly key: string;
   readonly headers: Headers;
   readonly context: UpgradeContext;
-  readonly session: Session;
+  readonly mayPublish: RightToPublish;
 }
 
 export interface MessagesOptions {
   readonly maxEventBytes: number;
-  /** Told of what is not the client's fault. */
+  /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
 
@@ -67,12 +64,12 @@ const MESSAGES: DeliveryMode<MessageSocket> = {
   port: messagePort,
 };
 
-/** The longest message that is read, bytes. */
+/** The longest message that may be published, bytes. */
 export function maxMessageBytes(maxEventBytes: number): number {
   return maxEventBytes + MESSAGE_ENVELOPE_BYTES_MAX;
 }
 
-/** A publish that waits for its turn or is carried out. */
+/** A publish that waits for its turn, or whose turn it is. */
 interface Publish {
   readonly ref: string;
   readonly event: NewEvent;
@@ -81,36 +78,34 @@ interface Publish {
 }
 
 /**
- * A socket's publishes that are not answered, the first of which is being carried out: one after
- * the other, in their order.
+ * A socket's publishes that are not yet answered. They are carried out one after the other, in
+ * order; it is the first one's turn.
  */
 interface Queue {
   readonly publishes: Publish[];
   bytes: number;
 }
 
-/** What is known of a socket. */
-interface State {
+/** What is kept of a socket, as its `session`. */
+interface Session extends Refusals {
   readonly mayPublish: RightToPublish;
-  /** Messages that were refused for good since one was published. */
-  refused: number;
   /** Made with its first publish: most sockets only listen. */
   queue: Queue | undefined;
 }
 
 export class Messages implements MessageHandler {
-  /** Set while the server drains: nothing is published any more. */
+  /** True while the server shuts down: nothing is published any more. */
   draining = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
   readonly #options: MessagesOptions;
-  readonly #unread: Unread;
-  /** Pings and pongs in this turn of the loop, by who sent them. */
+  readonly #answers: MessageAnswers;
+  /** Pings and pongs in this turn of the loop, by their sender. */
   readonly #controls = new Map<MessageSocket, number>();
-  /** Publishes that wait for the program's word. */
+  /** Publishes that wait for the program's `authorize`. */
   #asking = 0;
-  /** What the last who may not publish is told. */
+  /** The refusal of the last client that may not publish. */
   #noRight: HoldlineError | undefined;
   /** The request that is being upgraded: `opened` is called within. */
   #opening: MessagesRequest | undefined;
@@ -119,27 +114,30 @@ export class Messages implements MessageHandler {
     this.#hub = hub;
     this.#counters = counters;
     this.#options = options;
-    this.#unread = new Unread(held);
+    this.#answers = new MessageAnswers(hub, counters, held, options.report);
   }
 
   /** Turns the response into a WebSocket that is a line from its first moment. */
   open(response: HttpResponse, request: MessagesRequest): void {
-    const { channels, position, key, context, session } = request;
+    const { channels, position, key, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
+    const mayPublish = this.#shared(request.mayPublish);
+    const session: Session = { mayPublish, refused: 0, queue: undefined };
+    const handshake: Handshake = {
+      key,
+      headers: [...request.headers, ['Holdline-Position', String(continuesAfter)]],
+      context: mayPublish instanceof HoldlineError ? context.readers : context.publishers,
+    };
     this.#opening = request;
-    const mayPublish = this.#rightOf(session);
-    const isPublisher = !(mayPublish instanceof HoldlineError);
-    const state: State = { mayPublish, refused: 0, queue: undefined };
-    const headers: Headers = [...request.headers, ['Holdline-Position', String(continuesAfter)]];
-    upgrade(response, key, headers, { session: state, unread: this.#unread }, context, isPublisher);
+    upgrade(response, handshake, { session, unread: this.#answers.unread });
     this.#opening = undefined;
   }
 
   /**
-   * One error for all who are told the same: with its stack it is a kilobyte, and would be kept for
-   * each.
+   * One error for all sockets with the same refusal: with its stack it is a kilobyte, and each
+   * socket keeps it.
    */
-  #rightOf({ mayPublish }: Session): RightToPublish {
+  #shared(mayPublish: RightToPublish): RightToPublish {
     if (!(mayPublish instanceof HoldlineError)) return mayPublish;
     const known = this.#noRight;
     if (known?.code === mayPublish.code && known.message === mayPublish.message) return known;
@@ -154,11 +152,12 @@ export class Messages implements MessageHandler {
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
-      // No place for its channels; the handshake is done, so this is said in its own words. Closed
-      // in another turn: within a cork no FIN would follow. native-notes/websocket-end.md
-      this.#refuse(socket, error, '');
+      // No place for its channels. The handshake is over, so the refusal is a message. The socket
+      // is closed in another turn: in a cork no FIN would follow. native-notes/websocket-end.md
+      this.#answers.refuse(socket, error, '');
       setImmediate(() => {
-        if (socket.isOpen) closeMessages(socket, CLOSE_CODES.tryAgainLater, 'no place');
+        if (socket.isOpen)
+          closeMessages(socket, CLOSE_CODES.tryAgainLater, 'no room for the channels');
       });
     }
   }
@@ -169,9 +168,8 @@ export class Messages implements MessageHandler {
 
   closed(socket: MessageSocket): void {
     this.#hub.left(socket.handle, socket);
-    const { queue } = socket.session as State;
-    // What came with its last words is being published in this turn; what has to wait has left with
-    // it.
+    const { queue } = socket.session as Session;
+    // What came in its last turn is published in this one; what then still waits is withdrawn.
     if (queue !== undefined && queue.publishes.length > 0)
       setImmediate(() => this.#withdraw(queue));
   }
@@ -181,7 +179,7 @@ export class Messages implements MessageHandler {
     for (const { reservation } of publishes.splice(0)) reservation.release();
   }
 
-  /** Answered natively. A flood of them would hold the loop, each a microsecond. */
+  /** uWebSockets answers pings, a microsecond each: a flood of them would hold the loop. */
   controlled(socket: MessageSocket, answerBytes: number): void {
     if (!socket.isOpen) return;
     const count = (this.#controls.get(socket) ?? 0) + 1;
@@ -191,31 +189,36 @@ export class Messages implements MessageHandler {
       this.#counters.websockets_closed_control_total++;
       cutMessages(socket);
     } else if (answerBytes > 0) {
-      this.#owe(socket, answerBytes, 'pongs are not read');
+      this.#answers.owe(socket, answerBytes, 'pongs are not read');
     }
   }
 
   /**
-   * Of what is worse than this the client hears 1006 and no word.
-   * native-notes/websocket-protocol-errors.md
+   * Answers or closes for what is wrong with a message. Worse ones uWebSockets closes by itself,
+   * with 1006 and no answer. native-notes/websocket-protocol-errors.md
    */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void {
-    // More of what came with the message that it was closed for.
+    // More messages may come with the one that it was closed for.
     if (!socket.isOpen) return;
     this.#counters.messages_received_total++;
-    const { mayPublish } = socket.session as State;
-    const most = maxMessageBytes(this.#options.maxEventBytes);
+    const { mayPublish } = socket.session as Session;
+    const bytesMax = maxMessageBytes(this.#options.maxEventBytes);
     if (isBinary) {
-      this.#refuse(socket, badMessage('a message is text, not binary'), '', CLOSE_CODES.policy);
+      this.#answers.refuse(
+        socket,
+        badMessage('the message must be text, not binary'),
+        '',
+        CLOSE_CODES.policy,
+      );
     } else if (mayPublish instanceof HoldlineError) {
-      // Unread: nobody without the right has anything parsed.
-      this.#refuse(socket, mayPublish, '');
-    } else if (message.byteLength > most) {
+      // Nothing is parsed for a client that may not publish.
+      this.#answers.refuse(socket, mayPublish, '');
+    } else if (message.byteLength > bytesMax) {
       const error = new HoldlineError(
         'HOLDLINE_TOO_LARGE',
-        `the message is ${message.byteLength} bytes; at most ${most}`,
+        `the message must be at most ${bytesMax} bytes (got ${message.byteLength})`,
       );
-      this.#refuse(socket, error, '', CLOSE_CODES.tooLarge);
+      this.#answers.refuse(socket, error, '', CLOSE_CODES.tooLarge);
     } else {
       // The memory is native and gone after this call. native-notes/zero-copy-arguments.md
       this.#read(socket, Buffer.from(message));
@@ -231,38 +234,38 @@ export class Messages implements MessageHandler {
     }
     const { error, ref } = asked;
     const isJson = !(error instanceof HoldlineError) || error.code !== 'HOLDLINE_BAD_JSON';
-    this.#refuse(socket, error, ref, isJson ? undefined : CLOSE_CODES.policy);
+    this.#answers.refuse(socket, error, ref, isJson ? undefined : CLOSE_CODES.policy);
   }
 
   /**
-   * Publishes after what the socket has sent before: who sends faster than is taken waits its turn,
-   * within a bound, and does not find the channel's admission queue full of itself.
+   * Publishes after what the socket sent before. A client that sends faster than it is served waits
+   * its turn, within a bound, and does not fill the channel's admission queue by itself.
    */
   #enqueue(socket: MessageSocket, event: NewEvent, ref: string): void {
-    const state = socket.session as State;
-    const queue = (state.queue ??= { publishes: [], bytes: 0 });
+    const session = socket.session as Session;
+    const queue = (session.queue ??= { publishes: [], bytes: 0 });
     const bytes = event.data.length + WAITING_MESSAGE_COST_BYTES;
     let reservation: Reservation | undefined;
     try {
       if (queue.bytes > 0 && queue.bytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
-        const message = `${queue.publishes.length} publishes of this WebSocket wait already; await their answers, then try again`;
+        const message = `this WebSocket already has ${queue.publishes.length} publishes waiting; try again after their answers`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
       }
       reservation = this.#hub.reserve(event.channel);
       reservation.grow(bytes);
     } catch (error) {
       reservation?.release();
-      this.#refuse(socket, error, ref);
+      this.#answers.refuse(socket, error, ref);
       return;
     }
     queue.bytes += bytes;
     queue.publishes.push({ ref, event, bytes, reservation });
-    if (queue.publishes.length === 1) void this.#carryOut(socket, state, queue);
+    if (queue.publishes.length === 1) void this.#carryOut(socket, session, queue);
   }
 
-  async #carryOut(socket: MessageSocket, state: State, queue: Queue): Promise<void> {
+  async #carryOut(socket: MessageSocket, session: Session, queue: Queue): Promise<void> {
     for (let next = queue.publishes[0]; next !== undefined; next = queue.publishes[0]) {
-      await this.#publish(socket, state, next);
+      await this.#publish(socket, session, next);
       // Unless it was withdrawn meanwhile.
       if (queue.publishes[0] === next) queue.publishes.shift();
       queue.bytes -= next.bytes;
@@ -271,40 +274,34 @@ export class Messages implements MessageHandler {
 
   async #publish(
     socket: MessageSocket,
-    state: State,
+    { mayPublish }: Session,
     { ref, event, reservation }: Publish,
   ): Promise<void> {
     try {
-      const { mayPublish } = state;
       if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
-      if (this.draining)
-        throw new HoldlineError(
-          'HOLDLINE_DRAINING',
-          'the server is shutting down; publish again after its restart',
-        );
+      checkServing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,
         read: () => [event],
       });
       this.#counters.publish_requests_total++;
-      state.refused = 0;
-      this.#reply(socket, `{"ok":{${ref === '' ? '' : `"ref":${ref},`}"id":${ids[0] as number}}}`);
+      this.#answers.accept(socket, ids[0] as number, ref);
     } catch (error) {
       reservation.release();
-      this.#refuse(socket, error, ref);
+      this.#answers.refuse(socket, error, ref);
     }
   }
 
   /**
-   * Asks whether a client may publish, with a bound on those who wait for the answer. Rejects with
-   * what the client is told.
+   * Asks whether a client may publish, for at most WAITING_PUBLISHERS_MAX publishes at a time.
+   * Rejects with the refusal.
    */
   async #ask(mayPublish: () => void | Promise<void>): Promise<void> {
     if (this.#asking >= WAITING_PUBLISHERS_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `${this.#asking} publishes wait for their permission already; try again later`,
+        `${this.#asking} publishes already wait for permission; try again later`,
       );
     }
     this.#asking++;
@@ -313,43 +310,5 @@ export class Messages implements MessageHandler {
     } finally {
       this.#asking--;
     }
-  }
-
-  /**
-   * Tells a client what was wrong with its message, and closes when it does not speak our language
-   * or goes on like that.
-   */
-  #refuse(socket: MessageSocket, error: unknown, ref: string, closeCode?: number): void {
-    const known = knownError(error);
-    if (known !== error) this.#options.report(error);
-    const { code, message } = known;
-    countRefusal(this.#counters, known);
-    this.#counters.messages_refused_total++;
-    const words = `{"error":{"code":"${code}","message":${JSON.stringify(message)}${ref === '' ? '' : `,"ref":${ref}`}}}`;
-    this.#reply(socket, words);
-    const state = socket.session as State;
-    if (!isTemporary(known)) state.refused++;
-    const close =
-      closeCode ?? (state.refused >= REFUSED_MESSAGES_MAX ? CLOSE_CODES.policy : undefined);
-    if (close === undefined || !socket.isOpen) return;
-    this.#counters.websockets_closed_refused_total++;
-    closeMessages(socket, close, code);
-  }
-
-  /** Sends a line of our own. */
-  #reply(socket: MessageSocket, line: string): void {
-    if (!socket.isOpen || sendMessage(socket, `${line}\n`)) return;
-    this.#hub.stalled(socket.handle, socket);
-    if (socket.isOpen) this.#owe(socket, line.length + 1, 'answers are not read');
-  }
-
-  /**
-   * Accounts what was answered; a client that does not read its answers is closed before they fill
-   * the memory.
-   */
-  #owe(socket: MessageSocket, answerBytes: number, reason: string): void {
-    if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES_MAX) return;
-    this.#counters.websockets_closed_unread_total++;
-    closeMessages(socket, CLOSE_CODES.tryAgainLater, reason);
   }
 }

@@ -78,13 +78,16 @@ export class FakeHub {
   ): FakePoll {
     const channels = path.split(',');
     const poll = new FakePoll(path);
-    const polled = this.hub.poll(channels, position, limit);
+    const polled = this.hub.polls.find(channels, position, limit);
     const { answer, start, position: told } = polled;
     if (answer !== undefined || waitMs === 0) {
-      this.hub.answered(polled);
+      this.hub.polls.answered(polled);
       poll.answer = { body: answer?.body, position: told };
     } else {
-      this.#handles.set(poll, this.hub.wait(poll, channels, fakePollWay(limit), start, waitMs));
+      this.#handles.set(
+        poll,
+        this.hub.polls.wait(poll, channels, fakePollWay(limit), start, waitMs),
+      );
     }
     return poll;
   }

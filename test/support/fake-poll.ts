@@ -1,5 +1,5 @@
 /** Polls without sockets: what they were answered, and when. */
-import type { PollPort, DeliveryMode } from '../../src/core/group.js';
+import type { PollPort, DeliveryMode } from '../../src/core/ports.js';
 import { NDJSON } from '../../src/core/frame.js';
 
 /** What a poll was answered. */

@@ -3,7 +3,7 @@
  * empties, a user-space backlog behind it, and the answers that a write gives.
  * native-notes/true-means-backlog-flushed.md, native-notes/drain-in-writable.md
  */
-import type { LinePort, DeliveryMode } from '../../src/core/group.js';
+import type { LinePort, DeliveryMode } from '../../src/core/ports.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
 import type { EndCode } from '../../src/errors.js';
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';

@@ -4,8 +4,7 @@
  * are their rows in the hub.
  */
 import type { Group } from '../../src/core/group.js';
-import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/lines.js';
-import type { Held } from './fake-hub.js';
+import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
 import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
@@ -204,7 +203,7 @@ export class LineClients {
    * After each turn: the hub's rows. Adds to `open`, by transport, and to the groups that are
    * swept; returns how many are stalled.
    */
-  check(open: Record<string, number>, groups: Set<Group<Held>>): number {
+  check(open: Record<string, number>, groups: Set<Group>): number {
     let stalled = 0;
     for (const { client, line } of this.#open()) {
       attempt(line.socket.name, () => {
@@ -215,16 +214,16 @@ export class LineClients {
         this.#checkRow(line, group.table.cursors[row] as number, state);
         if (line.overTurns !== undefined) return;
         groups.add(group);
-        if (line.cursor >= group.newestId) line.atHeadStep = this.#world.step + 1;
+        if (line.cursor >= group.set.newestId) line.atHeadStep = this.#world.step + 1;
         const grace = group.table.inGrace[row];
         const mayBeLapped = this.#world.wasHeldBack(client.channels, line.atHeadStep);
         if (
           (state === HEALTHY || grace !== NO_GRACE) &&
-          line.cursor < group.lostThrough &&
+          line.cursor < group.set.lostThrough &&
           !mayBeLapped
         )
           throw new Error(
-            `in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${group.lostThrough} is lost`,
+            `in state ${state}, grace ${grace} at ${line.cursor}, and lapped: ${group.set.lostThrough} is lost`,
           );
         if (grace !== NO_GRACE && line.cursor < group.graceThrough)
           throw new Error(
@@ -252,8 +251,8 @@ export class LineClients {
         const { group, row } = this.#rowOf(line);
         const state = group.table.states[row];
         if (state !== HEALTHY) throw new Error(`at rest in state ${state}`);
-        if (line.cursor < group.newestId)
-          throw new Error(`at rest at ${line.cursor}, the newest is ${group.newestId}`);
+        if (line.cursor < group.set.newestId)
+          throw new Error(`at rest at ${line.cursor}, the newest is ${group.set.newestId}`);
         line.reader.checkBetween();
         line.connection.settle(this.#world.model.lastId);
       });
@@ -305,7 +304,7 @@ export class LineClients {
     return { channels, mode: envelope ? 'sse-env' : mode, position: undefined, line: undefined };
   }
 
-  #rowOf(line: Line): { readonly group: Group<Held>; readonly row: number } {
+  #rowOf(line: Line): { readonly group: Group; readonly row: number } {
     const { lines } = this.#world.hub;
     const group = lines.groupOf(line.handle, line.socket);
     if (group === undefined) throw new Error('an open line has no row');

@@ -1,5 +1,5 @@
 /** A report of `holdline load` that nobody measured, for tests of how reports are shown. */
-import type { Report } from '../../src/tools/load/report/report.js';
+import type { LoadReport } from '../../src/tools/load/report/report.js';
 import type { Moment } from '../../src/tools/load/report/timeline.js';
 
 const CONNECT_SPANS = 2;
@@ -24,7 +24,7 @@ export function momentOf(atSeconds: number, parts: Partial<Moment> = {}): Moment
 }
 
 /** A run in which all went well, but for what is given. */
-export function reportWith(parts: Partial<Report> = {}): Report {
+export function reportWith(parts: Partial<LoadReport> = {}): LoadReport {
   return {
     transport: 'sse',
     url: 'http://127.0.0.1:8080/load',

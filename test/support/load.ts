@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect } from 'vitest';
-import type { Report } from '../../src/tools/load/report/report.js';
+import type { LoadReport } from '../../src/tools/load/report/report.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -41,11 +41,11 @@ export function startLoad(
 export async function load(
   args: readonly string[],
   env?: Record<string, string>,
-): Promise<Ended & { report: Report }> {
+): Promise<Ended & { report: LoadReport }> {
   const ended = await startLoad(['--json', '--quiet', ...args], env).ended;
   if (ended.stdout === '') throw new Error(`no report; exit ${ended.status}, ${ended.stderr}`);
   expect(ended.stdout.split('\n')).toHaveLength(2);
-  return { ...ended, report: JSON.parse(ended.stdout) as Report };
+  return { ...ended, report: JSON.parse(ended.stdout) as LoadReport };
 }
 
 /** Options as a shell would part them. */

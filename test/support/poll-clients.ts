@@ -4,14 +4,13 @@
  * and what the hub knows of those who wait.
  */
 import type { Group } from '../../src/core/group.js';
-import { HEALTHY } from '../../src/core/lines.js';
+import { HEALTHY } from '../../src/core/line-table.js';
 import {
   DEADLINE_STEP_MS,
   POLL_BODY_BYTES_MAX,
   POLL_EVENTS_MAX,
   POLL_WAIT_JITTER,
 } from '../../src/limits.js';
-import type { Held } from './fake-hub.js';
 import { FakePoll, fakePollWay } from './fake-poll.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
 import { attempt, type World } from './world.js';
@@ -98,10 +97,10 @@ export class PollClients {
   }
 
   /** Groups that polls wait on, those of deleted channels left out. */
-  *groups(): Iterable<Group<Held>> {
+  *groups(): Iterable<Group> {
     for (const { waiting } of this.#clients) {
       if (waiting === undefined || waiting.overAt !== undefined) continue;
-      yield this.#world.hub.lines.groupOf(waiting.handle, waiting.poll) as Group<Held>;
+      yield this.#world.hub.lines.groupOf(waiting.handle, waiting.poll) as Group;
     }
   }
 
@@ -174,10 +173,10 @@ export class PollClients {
       if (cursor < waiting.cursor)
         throw new Error(`${poll.name}: the cursor went back from ${waiting.cursor} to ${cursor}`);
       waiting.cursor = cursor;
-      if (cursor >= group.newestId) waiting.sinceStep = this.#world.step + 1;
+      if (cursor >= group.set.newestId) waiting.sinceStep = this.#world.step + 1;
       if (
         overAt === undefined &&
-        cursor < group.lostThrough &&
+        cursor < group.set.lostThrough &&
         !this.#world.wasHeldBack(channels, waiting.sinceStep)
       )
         throw new Error(`${poll.name}: waits at ${cursor} and is lapped`);
@@ -247,7 +246,7 @@ export class PollClients {
     );
     const head = this.#world.through(channels);
     const lost = this.#lost(channels);
-    const polled = hub.poll(channels, positionOf(asked), limit);
+    const polled = hub.polls.find(channels, positionOf(asked), limit);
     const { answer, start, position: told } = polled;
     attempt(name, () => {
       const owesGap = isOwedGap(asked, Math.max(floor, ...lost.values()), model.lastId);
@@ -259,12 +258,12 @@ export class PollClients {
       }
       const asks = { owesGap, overAt: undefined, sinceStep: Infinity };
       if (answer !== undefined || waitMs === 0) {
-        hub.answered(polled);
+        hub.polls.answered(polled);
         if (answer === undefined) this.#takeNothing(client, asks, told);
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
         this.#wait(client, name, { owesGap, waitMs }, (poll) =>
-          hub.wait(poll, channels, fakePollWay(limit), start, waitMs),
+          hub.polls.wait(poll, channels, fakePollWay(limit), start, waitMs),
         );
       }
     });

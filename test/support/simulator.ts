@@ -6,14 +6,13 @@
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
-import { NO_GRACE } from '../../src/core/lines.js';
+import { NO_GRACE } from '../../src/core/line-table.js';
 import {
   CORK_WRITE_BYTES_MAX,
   DEADLINE_STEP_MS,
   IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
-import type { Held } from './fake-hub.js';
 import { LineClients } from './line-clients.js';
 import type { Accepted } from './model.js';
 import { PollClients } from './poll-clients.js';
@@ -159,7 +158,7 @@ export class Simulation {
   #check(): void {
     this.#world.throwFault();
     const { hub } = this.#world;
-    const groups = new Set<Group<Held>>(this.#polls.groups());
+    const groups = new Set<Group>(this.#polls.groups());
     const open: Record<string, number> = { poll: this.#polls.waitingCount };
     const stalled = this.#lines.check(open, groups);
     this.#polls.check();
@@ -220,7 +219,7 @@ export class Simulation {
    * What some line of the group that is healthy or in grace may not have been given is bounded:
    * more than that does not enter.
    */
-  #checkUnswept(group: Group<Held>, unswept: Set<string>): void {
+  #checkUnswept(group: Group, unswept: Set<string>): void {
     const { model, setting } = this.#world;
     const corks = Math.floor((setting.hub.sweepWorkBytes ?? 0) / CORK_WRITE_BYTES_MAX);
     const roomBytes =
@@ -245,10 +244,7 @@ export class Simulation {
   }
 
   /** Lines in grace are counted, and so are the groups that have some on each channel. */
-  #checkGrace(
-    { table, graceThrough, channels }: Group<Held>,
-    groups: ReadonlySet<Group<Held>>,
-  ): void {
+  #checkGrace({ table, graceThrough, channels }: Group, groups: ReadonlySet<Group>): void {
     const count = table.inGrace
       .subarray(0, table.count)
       .filter((grace) => grace !== NO_GRACE).length;

@@ -121,8 +121,9 @@ export class World {
     };
     this.log = log;
     this.hub = new Hub(log, this.clock, this.counters, this.setting.hub);
-    const enter = this.hub.enter.bind(this.hub);
-    this.hub.enter = (channel, entry) => {
+    const { channels } = this.hub;
+    const enter = channels.enter.bind(channels);
+    channels.enter = (channel, entry) => {
       // An exception would be taken for the log's.
       this.catchFault(() => {
         const id = this.pendingOf(entry.channel).shift();

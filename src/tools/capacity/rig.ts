@@ -7,7 +7,7 @@ import type { CounterName } from '../../counters.js';
 import { readKernelNetworkBytes } from '../../linux/memory.js';
 import { readBusySeconds } from '../../linux/processes.js';
 import { RunFailure } from '../load/clients/connection.js';
-import { nowUs } from '../load/clients/event.js';
+import { nowUs } from '../load/books/clock.js';
 import { Fleet } from '../load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../load/run/round.js';
 import type { Cores } from './cores.js';

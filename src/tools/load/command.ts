@@ -1,4 +1,4 @@
-/** `holdline load`: reads its options, lets the run go, and prints what it came to. */
+/** `holdline load`: reads its options, plays the run, and prints its report. */
 
 import process from 'node:process';
 import { complain, onSignals } from '../../terminal.js';
@@ -13,7 +13,7 @@ import { Run } from './run/run.js';
 const EXIT_FLAWLESS = 0;
 const EXIT_FLAWED = 1;
 
-/** Runs the command; the exit code. Throws HOLDLINE_BAD_OPTION. */
+/** Runs the command; returns the exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runLoad(
   args: readonly string[],
   surroundings: LoadSurroundings,

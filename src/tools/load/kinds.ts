@@ -1,19 +1,13 @@
-/**
- * The kinds of option value that only a load has: URLs of any event stream, shares, rates, and how
- * clients behave.
- */
+/** The kinds of option value that only the load tool has: URLs, shares, rates, slow readers. */
 
 import { form, type Kind } from '../../options/kinds.js';
 
 const UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2 };
 
-/**
- * A URL of plain HTTP with any path and query, without user and fragment. The value is as `URL`
- * writes it.
- */
+/** A URL of plain HTTP with any path and query, without user and fragment, in the form of `URL`. */
 export function streamUrl(accepted: string): Kind<string> {
   return form('URL', accepted, (text) =>
-    // The pattern first: URL mends much of what is mistyped, and would then go somewhere else.
+    // The pattern first: URL repairs much of what is mistyped, and would go somewhere else.
     /^http:\/\/[^\s/?#@]{1,255}\/[^\s#]*$/i.test(text) && URL.canParse(text)
       ? new URL(text).href
       : undefined,
@@ -23,7 +17,7 @@ export function streamUrl(accepted: string): Kind<string> {
 /** `5%` → 0.05. */
 function readPercent(text: string): number | undefined {
   const percent = /^(\d{1,3}(?:\.\d{1,4})?)%$/.exec(text)?.[1];
-  // The quotient of a decimal fraction may miss what it stands for by a rounding error.
+  // Rounded, since the quotient may be off by a binary rounding error.
   const value = percent === undefined ? Number.NaN : Number((Number(percent) / 100).toFixed(6));
   return value <= 1 ? value : undefined;
 }
@@ -32,12 +26,12 @@ function percentText(value: number): string {
   return `${Number((value * 100).toFixed(4))}%`;
 }
 
-/** A share of all: `1%` is 0.01. */
+/** A share: `1%` is 0.01. */
 export function share(): Kind<number> {
   return form('SHARE', 'a share from 0% to 100%, such as 1% or 0.5%', readPercent, percentText);
 }
 
-/** How many in a second: `500/s`. */
+/** A rate: `500/s`. */
 export function perSecond(min: number, max: number): Kind<number> {
   const read = (text: string): number | undefined => {
     const rate = Number(/^(\d{1,9})\/s$/.exec(text)?.[1]);
@@ -51,7 +45,7 @@ export function perSecond(min: number, max: number): Kind<number> {
   );
 }
 
-/** A share in a minute: `2%/min` is 0.02. */
+/** A share in each minute: `2%/min` is 0.02. */
 export function sharePerMinute(): Kind<number> {
   const read = (text: string): number | undefined =>
     text.endsWith('/min') ? readPercent(text.slice(0, -4)) : undefined;
@@ -63,13 +57,13 @@ export function sharePerMinute(): Kind<number> {
   );
 }
 
-/** Those who read slowly, and what each of them reads. */
+/** Clients that read slowly, and what each of them reads. */
 export interface SlowReaders {
   readonly share: number;
   readonly bytesPerSecond: number;
 }
 
-/** `5%:8KiB/s` is one in twenty, who reads 8,192 bytes a second. */
+/** `5%:8KiB/s`: one in twenty reads 8,192 bytes a second. */
 export function slowReaders(): Kind<SlowReaders> {
   const read = (text: string): SlowReaders | undefined => {
     const parts = /^([^:]+):(\d{1,9})(B|KiB|MiB)\/s$/.exec(text);

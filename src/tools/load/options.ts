@@ -7,8 +7,7 @@ import { optionLines, parseOptions, type ValuesOf } from '../../options/command-
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { HoldlineError } from '../../errors.js';
 import { choice, integer, size, textMatching, time, yesOrNo } from '../../options/kinds.js';
-import type { Transport } from './processes/messages.js';
-import type { Mix } from './clients/mix.js';
+import { CLIENT_KINDS, type Mix } from './clients/mix.js';
 import { perSecond, share, sharePerMinute, slowReaders, streamUrl } from './kinds.js';
 
 const MiB = 1024 * 1024;
@@ -16,15 +15,15 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Smallest event: what stands at its beginning, see event.ts, and a few letters of padding. */
+/** The smallest event: the fields of event.ts and a few letters of padding. */
 const SMALLEST_EVENT_BYTES = 64;
 
-/** Files beside the connections of a process's clients. */
+/** Open files of a client process beside the connections of its clients. */
 const PROCESS_FILES = 64;
 
 /**
- * Bytes for the books of what each client was given: a bit for each client and event, and for each
- * event its id.
+ * The most the books may take: a bit for each client and event, and for each event its id and a
+ * bit.
  */
 const BOOK_BYTES = 1024 * MiB;
 const EVENT_BYTES = 9;
@@ -43,13 +42,13 @@ const LOAD_OPTIONS = {
     ),
     default: undefined,
     defaultMeans: 'the same as --url',
-    help: 'where to publish, on servers of other makes: each event is the body of a POST there, one after the other',
+    help: 'where to publish on other servers: each event is the body of a POST there, one after the other',
   },
   transport: {
     flag: 'transport',
-    kind: choice<Transport>('NAME', ['sse', 'ndjson', 'ws', 'long-poll', 'short-poll']),
+    kind: choice('NAME', CLIENT_KINDS),
     default: 'sse',
-    help: 'how the clients are served',
+    help: 'transport of the clients',
   },
   connections: {
     flag: 'connections',
@@ -98,7 +97,7 @@ const LOAD_OPTIONS = {
     flag: 'check',
     kind: share(),
     default: 1,
-    help: 'share of the clients of which every event is read; of the others bytes are counted, which is much less work',
+    help: 'share of the clients that are checked for every event; of the others bytes are counted, which is much less work',
   },
   stalledShare: {
     flag: 'stalled',
@@ -111,20 +110,20 @@ const LOAD_OPTIONS = {
     kind: slowReaders(),
     default: undefined,
     defaultMeans: 'none',
-    help: 'share of the clients that read slowly, and how much',
+    help: 'share of the clients that read slowly, and how fast',
   },
   reconnectsPerMinute: {
     flag: 'reconnect',
     kind: sharePerMinute(),
     default: 0,
-    help: 'share of the other clients that drop their connection in a minute, and come back where they left off',
+    help: 'share of the other clients that drop their connection in each minute and come back where they left off',
   },
   herdAtMs: {
     flag: 'herd',
     kind: time(0, 24 * HOUR),
     default: undefined,
     defaultMeans: 'none',
-    help: 'so long after the first event all of them drop their connections, and come back at once',
+    help: 'this long after the first event all of them drop their connections and come back at once',
   },
   publishKey: {
     ...OPTIONS.publishKey,
@@ -143,7 +142,7 @@ const LOAD_OPTIONS = {
     kind: textMatching('FILE', /^[^\0]+$/s, 'the path of a file to write'),
     default: undefined,
     defaultMeans: 'none',
-    help: 'write a report with plots there, a page that needs nothing else',
+    help: 'write a report with plots there, as one self-contained page',
   },
   outFile: {
     flag: 'out',
@@ -161,10 +160,10 @@ const LOAD_OPTIONS = {
   quiet: { flag: 'quiet', kind: yesOrNo(), default: false, help: 'show no progress on stderr' },
 } as const satisfies Record<string, OptionRow>;
 
-/** What a run is told, see the table. */
+/** The values of the options. */
 export type LoadSettings = ValuesOf<typeof LOAD_OPTIONS>;
 
-/** The world that the options are read in; a test brings its own. */
+/** What the options are read from beside the arguments; tests bring their own. */
 export interface LoadSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Files that this process may have open; undefined where it cannot be read. */
@@ -176,7 +175,7 @@ export function eventsOf({ ratePerSecond, durationMs }: LoadSettings): number {
   return Math.max(1, Math.round((ratePerSecond * durationMs) / SECOND));
 }
 
-/** The mix of a run. */
+/** Which clients of a run read slowly, not at all, or come and go. */
 export function mixOf({ stalledShare, slowReaders: slow, reconnectsPerMinute }: LoadSettings): Mix {
   return {
     stalledShare,
@@ -197,7 +196,7 @@ export function parseLoadOptions(
   return { values, warnings };
 }
 
-/** What is wrong with options that are each acceptable, in words; undefined when nothing is. */
+/** What is wrong with the combination of options, in words; undefined when nothing is. */
 function problemOf(values: LoadSettings, fileLimit: number | undefined): string | undefined {
   const {
     connections,
@@ -216,14 +215,14 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   if (fileLimit !== undefined && filesPerProcess > fileLimit) {
     const most = Math.max(fileLimit - PROCESS_FILES, 0) * processes;
     return (
-      `--connections: ${connections} is more than the file limit of ${fileLimit} a process carries, which is ${most}: ` +
-      'raise the file limit (ulimit -n), spread them over more processes (--processes) or ask for fewer'
+      `--connections: ${connections} is more than ${most}, the most that the file limit of ${fileLimit} per process allows: ` +
+      'raise the file limit (ulimit -n), use more processes (--processes) or fewer connections'
     );
   }
   if ((connections * checkedShare * events) / 8 + events * EVENT_BYTES > BOOK_BYTES) {
     return (
-      `--connections ${connections}: with ${events} events (--rate, --duration) the book of what each client was given ` +
-      `takes more than ${BOOK_BYTES} bytes, a bit each; ask for fewer connections or fewer events, or check fewer clients (--check)`
+      `--connections ${connections}: with ${events} events (--rate, --duration) the books, a bit for each client and event, ` +
+      `take more than ${BOOK_BYTES} bytes; use fewer connections or fewer events, or check fewer clients (--check)`
     );
   }
   if (stalledShare + (slow?.share ?? 0) > 1)
@@ -245,16 +244,16 @@ export function loadHelp(): string {
   return [
     'Usage: holdline load [options]',
     '',
-    'Drives a server: holds clients that subscribe to a channel, publishes to it at a fixed rate, and measures what arrives, when, and',
+    'Drives a server: holds clients that subscribe to a channel, publishes to it at a fixed rate, and measures what arrives, how late, and',
     'whether anything was lost, doubled or out of order. Latency counts from the moment an event was due, not from when it was sent.',
     '',
     ...optionLines(Object.values(LOAD_OPTIONS)),
     '',
     'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 15s. SHARE is in percent: 1%.',
-    'Clients that read slowly or nothing are accounted for apart: what they miss is not lost. The server of --url may be of any make, as',
-    'long as it answers with an event stream; its ids may be any text, and the order is then checked by that of the publishing.',
-    'Every option is also a variable (--poll-interval is HOLDLINE_POLL_INTERVAL); a flag beats it. A flag is seen by everyone who can',
-    'list processes: give the key as a variable.',
+    'Clients that read slowly or nothing have figures of their own: what they miss does not count as lost. The server of --url may be any',
+    'that answers with an event stream. Its ids may be any text; the order of the events is then compared with that of publishing.',
+    'Every option is also an environment variable (--poll-interval is HOLDLINE_POLL_INTERVAL); a flag takes precedence. Everyone who can',
+    'list processes sees flags: give the key as a variable.',
     'Exit code: 0 when every event arrived once and in order, 1 otherwise, 2 when the options were wrong. Ctrl-C ends a run early.',
     '',
   ].join('\n');

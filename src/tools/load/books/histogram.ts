@@ -1,4 +1,4 @@
-/** Histograms of times, and how one goes from a process to another. */
+/** Histograms of times, and their way from one process to another. */
 
 import {
   build,
@@ -8,7 +8,7 @@ import {
   type Histogram,
 } from 'hdr-histogram-js';
 
-/** The longest time that is told apart, µs: an hour. */
+/** The longest time that is recorded as it is, µs: an hour. */
 const LONGEST_US = 3_600_000_000;
 
 const COUNT_BITS = 32;
@@ -28,12 +28,12 @@ export function createHistogram(digits: 2 | 3 = 3): Histogram {
   });
 }
 
-/** Notes a time, which may be a little below 0 where clocks were rounded. */
+/** Records a time, which may be a little below 0 where clocks were rounded. */
 export function recordUs(histogram: Histogram, us: number): void {
   histogram.recordValue(Math.min(LONGEST_US, Math.max(1, Math.round(us))));
 }
 
-/** As text, in the format that all HdrHistograms read. Takes about 1 ms. */
+/** As text that every HdrHistogram can read. Takes about 1 ms. */
 export function packHistogram(histogram: Histogram): string {
   return encodeIntoCompressedBase64(histogram);
 }
@@ -42,7 +42,7 @@ export function packHistogram(histogram: Histogram): string {
 export function addPacked(histogram: Histogram, packed: string): void {
   const other = decodeFromCompressedBase64(packed, COUNT_BITS, true);
   histogram.add(other);
-  // What WebAssembly holds is not collected by itself.
+  // The garbage collector does not free what WebAssembly holds.
   other.destroy();
 }
 

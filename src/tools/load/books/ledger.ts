@@ -6,26 +6,36 @@
 import type { Histogram } from 'hdr-histogram-js';
 import { createHistogram, recordUs } from './histogram.js';
 import type { Published } from './published.js';
+import { cpuSeconds } from './slicer.js';
 
 /**
- * What the server said is lost to a client: events with ids between the two; an end that it did not
- * know is null.
+ * What the server reported as lost to a client: events with ids between the two. An end that the
+ * server did not know is null.
  */
-export interface ToldGap {
+export interface ReportedGap {
   readonly after: number | null;
   readonly before: number | null;
 }
 
-/** True when the event with that id is among what was told lost. */
-export function isToldLost(gaps: readonly ToldGap[], id: number): boolean {
+/** True when the event with that id was reported as lost. */
+export function isReportedLost(gaps: readonly ReportedGap[], id: number): boolean {
   return gaps.some(({ after, before }) => id > (after ?? -Infinity) && id < (before ?? Infinity));
 }
 
-/** One writer for each fact: clients call {@link Ledger.deliver}. Rows are clients. */
+/**
+ * The part of a round whose latencies are reported, µs of clock.ts. With one, the ledger also keeps
+ * when each client got each event, and under which id: 8 bytes for each client and event.
+ */
+export interface Window {
+  readonly fromUs: number;
+  readonly untilUs: number;
+}
+
+/** Rows are clients. Only {@link Ledger.deliver} writes to it. */
 export class Ledger {
   readonly rows: number;
   readonly latencyUs: Histogram = createHistogram();
-  /** Latencies since the owner emptied it: those of one second. */
+  /** Latencies since its owner reset it: those of one second. */
   readonly secondUs: Histogram = createHistogram(2);
   /** Events that came to a client for the first time, over all clients. */
   delivered = 0;
@@ -38,8 +48,17 @@ export class Ledger {
   outOfOrder = 0;
   /** Events that any client was given. */
   sequencesSeen = 0;
+  /**
+   * Share of a core that this process used from its first delivery to its last; undefined before
+   * every client has every event.
+   */
+  deliveringShare: number | undefined;
+  #first = { atUs: 0, cpuSeconds: 0 };
   /** A bit for each event that any client was given. */
   readonly seenByAny: Uint8Array;
+  readonly #window: Window | undefined;
+  readonly #fromUs: number;
+  readonly #untilUs: number;
   readonly #events: number;
   /** A bit for each event, row after row. */
   readonly #seen: Uint8Array;
@@ -48,10 +67,19 @@ export class Ledger {
   readonly #delivered: Uint32Array;
   readonly #doubled: Uint32Array;
   readonly #outOfOrder: Uint32Array;
+  /**
+   * When each event came, row after row, 0 for never, and under which id; empty without a window.
+   */
+  readonly #deliveredUs: Float64Array;
+  readonly #ids: Float64Array;
+  #idConflicts = 0;
 
-  constructor(rows: number, events: number) {
+  constructor(rows: number, events: number, window?: Window) {
     this.rows = rows;
     this.#events = events;
+    this.#window = window;
+    this.#fromUs = window?.fromUs ?? -Infinity;
+    this.#untilUs = window?.untilUs ?? Infinity;
     this.#bytesPerRow = Math.ceil(events / 8);
     this.seenByAny = new Uint8Array(this.#bytesPerRow);
     this.#seen = new Uint8Array(this.#bytesPerRow * rows);
@@ -59,6 +87,8 @@ export class Ledger {
     this.#delivered = new Uint32Array(rows);
     this.#doubled = new Uint32Array(rows);
     this.#outOfOrder = new Uint32Array(rows);
+    this.#deliveredUs = new Float64Array(window === undefined ? 0 : rows * events);
+    this.#ids = new Float64Array(window === undefined ? 0 : events).fill(Number.NaN);
   }
 
   /**
@@ -83,14 +113,19 @@ export class Ledger {
     }
     this.delivered++;
     this.#delivered[row]!++;
-    const order = Number.isNaN(id) ? sequence : id;
+    if (this.delivered === 1) this.#first = { atUs, cpuSeconds: cpuSeconds() };
+    if (this.delivered === this.rows * this.#events)
+      this.deliveringShare =
+        ((cpuSeconds() - this.#first.cpuSeconds) * 1e6) / Math.max(1, atUs - this.#first.atUs);
+    const order = orderOf(id, sequence);
     if (order > this.#lastOrders[row]!) this.#lastOrders[row] = order;
     else {
       this.outOfOrder++;
       this.#outOfOrder[row]!++;
     }
-    recordUs(this.latencyUs, atUs - dueUs);
+    if (dueUs >= this.#fromUs && dueUs < this.#untilUs) recordUs(this.latencyUs, atUs - dueUs);
     recordUs(this.secondUs, atUs - dueUs);
+    if (this.#window !== undefined) this.#keep(row, id, sequence, atUs);
   }
 
   /** Events that came to a row for the first time. */
@@ -108,25 +143,69 @@ export class Ledger {
     return this.#outOfOrder[row]!;
   }
 
-  /** Published events that a row was not given and was told to have lost. */
+  /** Published events that a row was not given and that were reported as lost. */
   lostInGaps(
     row: number,
-    gaps: readonly ToldGap[],
+    gaps: readonly ReportedGap[],
     { ids, bits }: Pick<Published, 'ids' | 'bits'>,
   ): number {
-    let lost = 0;
-    for (let byte = 0; byte < this.#bytesPerRow; byte++) {
-      const missing = bits[byte]! & ~this.#seen[row * this.#bytesPerRow + byte]!;
-      for (let nth = 0; missing >> nth !== 0; nth++) {
-        if ((missing & (1 << nth)) !== 0 && isToldLost(gaps, ids[byte * 8 + nth]!)) lost++;
-      }
-    }
-    return lost;
+    return this.#countMissing(row, bits, (sequence) => isReportedLost(gaps, ids[sequence]!));
   }
 
-  /** Gives back what WebAssembly holds. */
+  /** Published events that a row was not given, and after which it was given none. */
+  underWayTo(row: number, { ids, bits }: Pick<Published, 'ids' | 'bits'>): number {
+    const last = this.#lastOrders[row]!;
+    return this.#countMissing(row, bits, (sequence) => orderOf(ids[sequence]!, sequence) > last);
+  }
+
+  /** Events that came under another id than the publisher or another client was given. */
+  idMismatches(ids: Float64Array): number {
+    return this.#ids.reduce(
+      (count, id, sequence) => count + (Math.abs(id - (ids[sequence] ?? Number.NaN)) > 0 ? 1 : 0),
+      this.#idConflicts,
+    );
+  }
+
+  /**
+   * From the answer to a publish until each row had the event, of the answers within the window. An
+   * event may overtake the answer; that counts as none.
+   */
+  acceptToDeliverUs(answeredUs: Float64Array): Histogram {
+    const histogram = createHistogram();
+    for (const [at, deliveredUs] of this.#deliveredUs.entries()) {
+      const answered = answeredUs[at % this.#events]!;
+      if (deliveredUs !== 0 && answered >= this.#fromUs && answered < this.#untilUs)
+        recordUs(histogram, deliveredUs - answered);
+    }
+    return histogram;
+  }
+
+  /** Frees what WebAssembly holds. */
   close(): void {
     this.latencyUs.destroy();
     this.secondUs.destroy();
   }
+
+  #keep(row: number, id: number, sequence: number, atUs: number): void {
+    this.#deliveredUs[row * this.#events + sequence] = atUs;
+    const known = this.#ids[sequence]!;
+    if (Number.isNaN(known)) this.#ids[sequence] = id;
+    else if (Math.abs(known - id) > 0) this.#idConflicts++;
+  }
+
+  /** Published events that a row was not given and that the test holds for. */
+  #countMissing(row: number, bits: Uint8Array, test: (sequence: number) => boolean): number {
+    let count = 0;
+    for (let byte = 0; byte < this.#bytesPerRow; byte++) {
+      const missing = bits[byte]! & ~this.#seen[row * this.#bytesPerRow + byte]!;
+      for (let nth = 0; missing >> nth !== 0; nth++)
+        if ((missing & (1 << nth)) !== 0 && test(byte * 8 + nth)) count++;
+    }
+    return count;
+  }
+}
+
+/** What events are ordered by: their ids, or where those are no numbers, their sequence. */
+function orderOf(id: number, sequence: number): number {
+  return Number.isNaN(id) ? sequence : id;
 }

@@ -1,11 +1,8 @@
-/**
- * The seconds of a round over all client processes: what came in each, how late, and how busy each
- * process was.
- */
+/** The seconds of a round: what came to all client processes, how late, and how busy they were. */
 
 import type { Histogram } from 'hdr-histogram-js';
 import { addPacked, createHistogram, percentileMs } from './histogram.js';
-import type { Slice } from '../processes/messages.js';
+import type { Slice } from './slicer.js';
 
 /**
  * One second of a round, by the time of arrival. Latencies are of checked clients; null where
@@ -47,12 +44,12 @@ export class Seconds {
     this.#processes = processes;
   }
 
-  /** The newest second of which every process has told. */
+  /** The newest second that every process has reported. */
   get newest(): Second | undefined {
     return this.#closed.at(-1);
   }
 
-  /** One process has told of a second. */
+  /** One process reports a second. */
   add(nth: number, slice: Slice): void {
     const open = this.#open.get(slice.second) ?? this.#begin(slice.second);
     open.deliveries += slice.delivered;
@@ -64,8 +61,8 @@ export class Seconds {
   }
 
   /**
-   * All of them, when the round is over. A second that no process told of, since it was held up, is
-   * empty.
+   * All of them, when the round is over. A second that no process reported, since it was held up,
+   * is empty.
    */
   end(): readonly Second[] {
     for (const [second, open] of this.#open) this.#close(second, open);

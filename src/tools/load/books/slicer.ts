@@ -1,29 +1,40 @@
-/** Cuts what comes to a process into seconds. */
+/** Cuts what comes to a process into slices of a second. */
 
 import process from 'node:process';
 import type { Histogram } from 'hdr-histogram-js';
-import { nowUs } from '../clients/event.js';
+import { nowUs } from './clock.js';
 import { packHistogram } from './histogram.js';
-import type { Slice } from '../processes/messages.js';
 
 const SECOND_US = 1e6;
 
-/** A second that is shorter than this at its end is told with the one before. */
+/** A last second that is shorter than this is part of the one before. */
 const REST_US = 50_000;
 
-/** What is cut; it only grows. */
+/** What came in one second of a round. */
+export interface Slice {
+  /** Which one, from 0. */
+  readonly second: number;
+  readonly delivered: number;
+  readonly bytes: number;
+  /** Of the latencies, see histogram.ts. */
+  readonly packedUs: string;
+  /** Share of a core that the process used. */
+  readonly busyShare: number;
+}
+
+/** What is cut into slices; it only grows. */
 export interface Flow {
   readonly delivered: number;
   readonly bytes: number;
   readonly cpuSeconds: number;
 }
 
-/** Tells of each second of a round when it is over. */
+/** Reports each second of a round when it is over. */
 export class Slicer {
   readonly #startUs: number;
   readonly #flow: () => Flow;
   readonly #latencyUs: Histogram;
-  readonly #tell: (slice: Slice) => void;
+  readonly #report: (slice: Slice) => void;
   #from: Flow & { readonly atUs: number };
   #timer: NodeJS.Timeout | undefined;
 
@@ -32,29 +43,29 @@ export class Slicer {
     startUs: number,
     flow: () => Flow,
     latencyUs: Histogram,
-    tell: (slice: Slice) => void,
+    report: (slice: Slice) => void,
   ) {
     this.#startUs = startUs;
     this.#flow = flow;
     this.#latencyUs = latencyUs;
-    this.#tell = tell;
+    this.#report = report;
     this.#from = { ...flow(), atUs: startUs };
-    this.#await(1);
+    this.#schedule(1);
   }
 
-  /** Tells of what has begun of the last second, and ends. */
+  /** Reports what there is of the last second, and ends. */
   end(): void {
     clearTimeout(this.#timer);
     if (nowUs() - this.#from.atUs > REST_US) this.#cut();
   }
 
-  #await(boundary: number): void {
+  #schedule(boundary: number): void {
     const waitMs = (this.#startUs + boundary * SECOND_US - nowUs()) / 1000;
     this.#timer = setTimeout(
       () => {
         this.#cut();
-        // Where the loop was held up for longer than a second, one slice stands for all of that.
-        this.#await(Math.floor((nowUs() - this.#startUs) / SECOND_US) + 1);
+        // Where the loop was held up for longer than a second, one slice covers all of it.
+        this.#schedule(Math.floor((nowUs() - this.#startUs) / SECOND_US) + 1);
       },
       Math.max(1, Math.ceil(waitMs)),
     );
@@ -65,7 +76,7 @@ export class Slicer {
     const atUs = nowUs();
     const flow = this.#flow();
     this.#from = { ...flow, atUs };
-    this.#tell({
+    this.#report({
       second: Math.max(0, Math.round((from.atUs - this.#startUs) / SECOND_US)),
       delivered: flow.delivered - from.delivered,
       bytes: flow.bytes - from.bytes,

@@ -1,74 +1,36 @@
 /**
  * One client of a run: its connection, its place in the books, and how it ends. How it is served is
- * its subclass's.
+ * up to the subclass.
  */
 
 import type { Socket } from 'node:net';
 import { openConnection, type ConnectionSink, type Target } from './connection.js';
-import type { EventFormat, EventSink } from './encoding.js';
-import { nowUs } from './event.js';
+import type { EventSink } from './encoding.js';
+import type { EventFormat } from './event-reader.js';
+import { nowUs } from '../books/clock.js';
 import { AnswerReader, type AnswerSink, type Head } from './http.js';
-import type { Ledger, ToldGap } from '../books/ledger.js';
+import type { Ledger, ReportedGap } from '../books/ledger.js';
 import type { Role } from './mix.js';
-
-/** What all clients of a process have sent and received together. */
-export interface Tally {
-  /** Bytes received, heads and framing included. */
-  bytes: number;
-  /** Times that bytes came. */
-  reads: number;
-  /**
-   * Events of lines whose every event is read, and the bytes that they took; what a line begins
-   * with is left out.
-   */
-  checkedEvents: number;
-  checkedBytes: number;
-  /** Bytes of lines whose events are not read. */
-  countedBytes: number;
-  requests: number;
-  answers: number;
-  /** Answers to polls without an event. */
-  emptyAnswers: number;
-  /** Polls that were refused for now and asked again. */
-  refusedPolls: number;
-  /** Times that a client dropped its connection and subscribed again where it had left off. */
-  returns: number;
-  /**
-   * Times that one that came back was refused, or lost its connection again, and tried once more.
-   */
-  refusedReturns: number;
-}
-
-/** Nothing sent and nothing received. */
-export function emptyTally(): Tally {
-  return {
-    bytes: 0,
-    reads: 0,
-    checkedEvents: 0,
-    checkedBytes: 0,
-    countedBytes: 0,
-    requests: 0,
-    answers: 0,
-    emptyAnswers: 0,
-    refusedPolls: 0,
-    returns: 0,
-    refusedReturns: 0,
-  };
-}
+import type { Tally } from './tally.js';
 
 /** What the clients of a process share. */
-export interface Crew {
+export interface SharedContext {
   readonly target: Target;
   readonly format: EventFormat;
   readonly tally: Tally;
-  /** True when clients come back in this run, so that each must know where it is. */
+  /** True when clients come back in this run, so that each must know its position. */
   readonly comeBack: boolean;
-  /** What a slow client is read through, so that it is the most that it takes at once. */
+  /** The buffer that slow clients are read through; its size is the most they read at once. */
   readonly slowBuffer: Buffer;
-  /** The client is owed everything that is published from now on. Called once. */
+  /** From now on the client is owed everything that is published. Called once. */
   joined(client: Client): void;
   /** The client has come back. */
   returned(client: Client): void;
+  /**
+   * The client of long-poll has been answered. It polls again when everything that has come is
+   * read, or when it is ordered to.
+   */
+  pollSoon(client: { poll(): void }, isEmpty: boolean): void;
   /** The client was refused or cut off, and does not come back. Called once. */
   failed(client: Client, reason: string): void;
 }
@@ -79,10 +41,10 @@ const JOINED = 1;
 const RETURNING = 2;
 const OVER = 3;
 
-/** How long a client that came back and was refused waits until it tries again. */
+/** How long a client that was refused when it came back waits until it tries again. */
 const RETURN_PAUSE_MS = 1000;
 
-const NO_GAPS: readonly ToldGap[] = [];
+const NO_GAPS: readonly ReportedGap[] = [];
 
 /** What all clients have in common. */
 export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
@@ -91,37 +53,41 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   /** Where its events are booked; undefined when they are not. */
   ledger: Ledger | undefined;
   bookRow = 0;
-  /** Gaps that it was told of in this round. */
-  gaps: readonly ToldGap[] = NO_GAPS;
+  /** Gaps that were reported to it in this round. */
+  gaps: readonly ReportedGap[] = NO_GAPS;
   /** It dropped its connection in this round. */
   wasAway = false;
   /**
-   * It did so in a herd; when it was back from that, and when it got the last event that was due
-   * before; 0 when it has not yet.
+   * It did so in a herd; when it was back, and when it got the last event that was due before that;
+   * 0 for not yet.
    */
   wasInHerd = false;
   herdBackAtUs = 0;
   herdCaughtUpAtUs = 0;
-  protected readonly crew: Crew;
+  /** Bytes that came in this round, where its events are booked. */
+  wireBytes = 0;
+  protected readonly shared: SharedContext;
   protected socket: Socket | undefined;
-  /** Why the server ends the line, when it has said so. */
+  /** Why the server ends the line, where it has said so. */
   protected endCode: string | undefined;
-  /** Id of the last event; NaN where it is `#place` that counts. */
+  /** Id of the last event; NaN where `#place` is what counts. */
   protected lastId = Number.NaN;
-  /** A place to go on from, as the server wrote it. */
+  /** Events that must have come before it counts as subscribed. */
+  protected owedFirst = 0;
+  /** A position to continue from, as the server wrote it. */
   #place: string | undefined;
   #answers = new AnswerReader(this);
   #state = CONNECTING;
   #readsOn = true;
-  /** It has not left by itself since a herd. */
+  /** It last left in a herd. */
   #isHerding = false;
-  /** When the bytes came that are being read. */
+  /** When the bytes that are being read came. */
   #atUs = 0;
 
-  constructor(row: number, role: Role, crew: Crew) {
+  constructor(row: number, role: Role, shared: SharedContext) {
     this.row = row;
     this.role = role;
-    this.crew = crew;
+    this.shared = shared;
   }
 
   /** Connects and subscribes. */
@@ -129,7 +95,13 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.connect();
   }
 
-  /** A round begins: what was before is in no book. */
+  /** It begins after an id, and counts as subscribed when so many events have come. */
+  expectReplay(afterId: number, events: number): void {
+    this.lastId = afterId;
+    this.owedFirst = events;
+  }
+
+  /** A round begins: everything before it is forgotten. */
   begin(ledger: Ledger | undefined, bookRow: number): void {
     this.ledger = ledger;
     this.bookRow = bookRow;
@@ -138,28 +110,27 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.wasInHerd = false;
     this.herdBackAtUs = 0;
     this.herdCaughtUpAtUs = 0;
+    this.wireBytes = 0;
   }
 
-  /**
-   * Drops its connection and subscribes again where it left off. False when it has none to drop.
-   */
+  /** Drops its connection and subscribes again where it left off. False when it has none. */
   comeBack(inHerd: boolean): boolean {
     if (this.#state !== JOINED) return false;
     this.#state = RETURNING;
     this.wasAway = true;
     this.wasInHerd ||= inHerd;
     this.#isHerding = inHerd;
-    this.crew.tally.returns++;
+    this.shared.tally.returns++;
     this.#restart();
     return true;
   }
 
-  /** Reads on, where it is a client that reads slowly. */
+  /** Lets a slow client read on. */
   resume(): void {
     this.socket?.resume();
   }
 
-  /** Ends it from this side; what still comes counts no more. */
+  /** Ends it from this side; what still comes is not counted. */
   stop(): void {
     if (this.#state === OVER) return;
     const wasJoined = this.isJoined;
@@ -199,12 +170,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     return Number.isNaN(this.lastId) ? this.#place : String(this.lastId);
   }
 
-  /** The same as an id; NaN where it is none. */
+  /** The same as an id; NaN where it is no id. */
   protected get continuesAfterId(): number {
     return Number(this.continuesAfter ?? Number.NaN);
   }
 
-  /** False once it is to read nothing more until it is let. */
+  /** False when it must read nothing until `resume`. */
   protected get readsOn(): boolean {
     return this.#readsOn;
   }
@@ -212,7 +183,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   protected connect(): void {
     this.#answers = new AnswerReader(this);
     this.#readsOn = true;
-    const { target, slowBuffer } = this.crew;
+    const { target, slowBuffer } = this.shared;
     this.socket = openConnection(
       target,
       this.row,
@@ -222,7 +193,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   }
 
   protected send(request: string): void {
-    this.crew.tally.requests++;
+    this.shared.tally.requests++;
     this.socket?.write(request, 'latin1');
   }
 
@@ -230,25 +201,25 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     if (this.#state === CONNECTING) {
       this.#state = JOINED;
       this.#readsOn = this.role === 'normal';
-      this.crew.joined(this);
+      this.shared.joined(this);
     } else if (this.#state === RETURNING) {
       this.#state = JOINED;
       if (this.#isHerding) this.herdBackAtUs = nowUs();
-      this.crew.returned(this);
+      this.shared.returned(this);
     }
   }
 
-  /** It goes no further. One that was coming back tries again, as a browser does. */
+  /** It gives up. A client that was coming back tries again, as a browser does. */
   protected fail(reason: string): void {
     if (this.#state === OVER) return;
     if (this.#state === RETURNING) {
-      this.crew.tally.refusedReturns++;
+      this.shared.tally.refusedReturns++;
       this.#abandon();
       setTimeout(() => this.#restart(), RETURN_PAUSE_MS).unref();
       return;
     }
     this.stop();
-    this.crew.failed(this, reason);
+    this.shared.failed(this, reason);
   }
 
   #restart(): void {
@@ -257,7 +228,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     if (this.#state === RETURNING) this.reconnect();
   }
 
-  /** Drops the connection and hears no more of it. */
+  /** Drops the connection and ignores what it still reports. */
   #abandon(): void {
     const { socket } = this;
     this.socket = undefined;
@@ -266,14 +237,19 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
 
   bytes(buffer: Buffer, byteCount: number): boolean {
     if (this.#state === OVER) return true;
-    const { tally } = this.crew;
+    const { tally } = this.shared;
     tally.bytes += byteCount;
     tally.reads++;
-    // The clock is read only for those who note when something came.
-    if (this.ledger !== undefined) this.#atUs = nowUs();
+    // Only checked clients record when something came.
+    if (this.ledger !== undefined) {
+      this.#atUs = nowUs();
+      this.wireBytes += byteCount;
+      if (this.role === 'normal') tally.checkedWireBytes += byteCount;
+    }
     try {
       this.#answers.feed(buffer, 0, byteCount);
     } catch (error) {
+      tally.damaged++;
       this.fail(`the server sent what it should not: ${(error as Error).message}`);
     }
     return this.readsOn;
@@ -296,7 +272,12 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
   }
 
   ended(code: string): void {
+    this.shared.tally.ends++;
     this.endCode = code;
+  }
+
+  heartbeat(): void {
+    if (this.ledger !== undefined && this.role === 'normal') this.shared.tally.heartbeats++;
   }
 
   position(id: string): void {
@@ -304,7 +285,7 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     this.lastId = Number.NaN;
   }
 
-  /** The connection is gone, and the client did not end it. */
+  /** The connection is gone, and not by this client. */
   protected lost(reason: string): void {
     this.fail(reason);
   }

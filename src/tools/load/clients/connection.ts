@@ -3,23 +3,23 @@
 import { once } from 'node:events';
 import { connect, Socket } from 'node:net';
 
-/** Why a run did not come to figures; the message is for the user. */
+/** Why a run has no figures; the message is for the user. */
 export class RunFailure extends Error {}
 
 /** Where the server is. */
 export interface Target {
-  /** An address and no name, so that nothing is looked up for each connection. */
+  /** An address, so that no name is resolved for each connection. */
   readonly address: string;
   readonly port: number;
-  /** What stands in the Host header. */
+  /** The value of the Host header. */
   readonly authority: string;
   /** Path of the channel, with its slash and its query where there is one. */
   readonly path: string;
 }
 
 /**
- * One buffer for the process: a read is taken apart before the next one begins, so thousands of
- * connections need no buffer each.
+ * One buffer for the process: a read is parsed before the next one begins, so that thousands of
+ * connections need no buffer of their own.
  */
 const READ_BUFFER_BYTES = 256 * 1024;
 const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES);
@@ -38,16 +38,16 @@ const CONNECTIONS_PER_ADDRESS = 1_000;
 export interface ConnectionSink {
   opened(): void;
   /**
-   * Bytes have come. They are gone after the call. False = nothing more is read until `resume()` of
-   * the socket.
+   * Bytes have come; they are valid during the call. False = nothing more is read until `resume()`
+   * of the socket.
    */
   bytes(buffer: Buffer, byteCount: number): boolean;
   closed(reason: string | undefined, socket: Socket): void;
 }
 
 /**
- * Opens a connection; `row` picks the source address where the server is on this machine. `buffer`
- * is what it is read through, and so the most that is read at once.
+ * Opens a connection; `row` picks the source address where the server is on this machine. The size
+ * of `buffer` is the most that is read at once.
  */
 export function openConnection(
   { address, port }: Target,
@@ -60,7 +60,7 @@ export function openConnection(
     buffer,
     callback: (byteCount: number): boolean => sink.bytes(buffer, byteCount),
   };
-  // Node's documentation has the option, the types of the constructor have not.
+  // Node documents the option; the types of the constructor lack it.
   const socket = new Socket({ onread } as object);
   socket.setNoDelay(true);
   socket.on('error', (error) => (reason ??= error.message));
@@ -73,7 +73,7 @@ export function openConnection(
   return socket;
 }
 
-/** Linux answers on all of 127.0.0.0/8; elsewhere there is one address, and its ports must do. */
+/** Linux answers on all of 127.0.0.0/8; elsewhere all connections share one address. */
 function localAddress(address: string, row: number): string | undefined {
   if (process.platform !== 'linux' || !address.startsWith('127.')) return undefined;
   const nth = Math.floor(row / CONNECTIONS_PER_ADDRESS);
@@ -81,8 +81,8 @@ function localAddress(address: string, row: number): string | undefined {
 }
 
 /**
- * Where the URL's server is. A connection that is not used further tells whether anybody listens,
- * and at which of the host's addresses. Throws {@link RunFailure} when nobody does.
+ * Where the URL's server is: a connection that is dropped again finds out whether it listens, and
+ * at which of the host's addresses. Throws {@link RunFailure} when it does not.
  */
 export async function findTarget({ hostname, port, host, pathname, search }: URL): Promise<Target> {
   const portNumber = port === '' ? 80 : Number(port);
@@ -96,7 +96,7 @@ export async function findTarget({ hostname, port, host, pathname, search }: URL
       path: pathname + search,
     };
   } catch (cause) {
-    // Where several addresses were tried the first failure stands for all.
+    // Where several addresses were tried, the first failure is reported.
     const first = cause instanceof AggregateError ? (cause.errors[0] as Error) : (cause as Error);
     throw new RunFailure(`cannot connect to ${host}: ${first.message}`, { cause });
   } finally {

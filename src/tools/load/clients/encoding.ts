@@ -1,38 +1,37 @@
 /**
- * Reads the events out of what a server sends: an event stream, NDJSON lines or a poll's objects.
- * The events of the run, which are nearly all, are read where they stand; whatever else comes is
- * taken apart as text.
+ * How servers write events: as an event stream, as rows of NDJSON, or as the array that a poll is
+ * answered with.
  */
 
 import { dueUsOf, isOfRun, sequenceOf } from './event.js';
 
-const ZERO = 0x30;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** What a client is told by its reader. */
+/** What a reader reports to its client. */
 export interface EventSink {
   /**
-   * An event of the run; `dueUs` as in event.ts. `id` is NaN where it is no number, or where the
-   * server gives none.
+   * An event of the run; `dueUs` as in event.ts. `id` is NaN where the server gives none, or none
+   * that is a number.
    */
   event(id: number, sequence: number, dueUs: number): void;
   /**
-   * Events with ids between the two are lost, says the server. An end that it does not know is
+   * The server reports events with ids between the two as lost. An end that it does not know is
    * null.
    */
   gap(after: number | null, before: number | null): void;
-  /** The server says that it ends the line. */
+  /** The server announces that it ends the line. */
   ended(code: string): void;
+  /** The server shows that it is still there. */
+  heartbeat(): void;
   /**
-   * A place to continue from: one without an event, or the id of the event that follows, where that
-   * is no number. An event stream of Holdline begins with one; one that was refused for now does
-   * not.
+   * A position to continue from: one without an event, or the id of the next event where that is no
+   * number. An event stream of Holdline begins with one, unless it is a refusal.
    */
   position(id: string): void;
 }
 
-/** What the events of a run look like; `channel` is without its slash. */
+/** What identifies the events of a run; `channel` has no slash. */
 export interface EventShape {
   readonly run: string;
   readonly channel: string;
@@ -42,33 +41,30 @@ export interface EventShape {
 /** How a stream writes events. */
 export interface Encoding {
   /**
-   * What stands before an event's id, between it and the data, and after the data, when the event
-   * is one of the run.
+   * The text before the id of an event of the run, between its id and its data, and after its
+   * data.
    */
   layout(
     this: void,
     shape: EventShape,
   ): { readonly before: string; readonly between: string; readonly after: string };
   /**
-   * Where the block or line that begins at `start` ends, its separator included; −1 when that has
+   * Where the block or row that begins at `start` ends, its separator included; −1 when its end has
    * not come.
    */
   end(this: void, source: Buffer, start: number, end: number): number;
-  /** Reads one block or line, with its separator. Throws when it is neither. */
+  /** Reads one block or row, with its separator. Throws when it is neither. */
   read(this: void, text: string, shape: EventShape, sink: EventSink): void;
 }
 
-/** A field of an event stream as it is written, with the one blank that a reader takes off. */
-const field = (name: string): string => `${name}: `;
-
 /** text/event-stream, HTML Standard 9.2. */
 export const SSE: Encoding = {
-  layout: () => ({ before: field('id'), between: `\n${field('data')}`, after: '\n\n' }),
+  layout: () => ({ before: 'id: ', between: '\ndata: ', after: '\n\n' }),
   end: endOfBlock,
   read: readBlock,
 };
 
-/** One JSON object a line; an empty line says nothing. */
+/** One JSON object in each row; an empty row is a heartbeat. */
 export const NDJSON: Encoding = {
   layout: ({ channel }) => ({
     before: '{"id":',
@@ -80,14 +76,31 @@ export const NDJSON: Encoding = {
     return at < 0 || at >= end ? -1 : at + 1;
   },
   read: (text, shape, sink) => {
-    const line = text.slice(0, -1);
-    if (line !== '') readObject(JSON.parse(line), shape, sink);
+    const row = text.slice(0, -1);
+    if (row === '') sink.heartbeat();
+    else readObject(JSON.parse(row), shape, sink);
+  },
+};
+
+/** The array that a poll is answered with, read when it is whole; it mostly has one event. */
+export const POLL: Encoding = {
+  layout: ({ channel }) => ({
+    before: '[{"id":',
+    between: `,"channel":"${channel}","data":"`,
+    after: '"}]',
+  }),
+  end: (_source, _start, end) => end,
+  read: (text, shape, sink) => {
+    const objects: unknown = JSON.parse(text);
+    if (!Array.isArray(objects))
+      throw new Error('a poll with a limit was not answered with an array');
+    for (const object of objects) readObject(object, shape, sink);
   },
 };
 
 /**
- * A block ends with an empty line; lines end with LF or CRLF. (A bare CR, which the standard
- * allows, is written by nobody.)
+ * A block ends with an empty text line; text lines end with LF or CRLF. (The standard also allows a
+ * bare CR, which no server writes.)
  */
 function endOfBlock(source: Buffer, start: number, end: number): number {
   let at = start;
@@ -100,13 +113,14 @@ function endOfBlock(source: Buffer, start: number, end: number): number {
 }
 
 function readBlock(block: string, shape: EventShape, sink: EventSink): void {
+  if (block.startsWith(':')) sink.heartbeat();
   const fields = new Map<string, string>();
-  for (const line of block.split(/\r?\n/)) {
-    const colon = line.indexOf(':');
-    const name = colon < 0 ? line : line.slice(0, colon);
+  for (const row of block.split(/\r?\n/)) {
+    const colon = row.indexOf(':');
+    const name = colon < 0 ? row : row.slice(0, colon);
     if (!['', 'id', 'event', 'data', 'retry'].includes(name))
-      throw new Error(`no line of an event stream: ${JSON.stringify(line)}`);
-    const value = line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
+      throw new Error(`not a field of an event stream: ${JSON.stringify(row)}`);
+    const value = row.slice(colon + (row[colon + 1] === ' ' ? 2 : 1));
     const before = name === 'data' ? fields.get(name) : undefined;
     fields.set(name, before === undefined ? value : `${before}\n${value}`);
   }
@@ -133,7 +147,7 @@ function readGap(
   sink.gap(typeof after === 'number' ? after : null, typeof before === 'number' ? before : null);
 }
 
-/** An object of NDJSON or of a poll. Throws when it is none of those that a server sends. */
+/** An object of NDJSON or of a poll. Throws when it is none that a server sends. */
 export function readObject(value: unknown, shape: EventShape, sink: EventSink): void {
   const { gap, end, id, data } = value as {
     gap?: object;
@@ -142,13 +156,13 @@ export function readObject(value: unknown, shape: EventShape, sink: EventSink): 
     data?: unknown;
   };
   if (gap === undefined && end === undefined && id === undefined)
-    throw new Error(`no event: ${JSON.stringify(value).slice(0, 200)}`);
+    throw new Error(`not an event: ${JSON.stringify(value).slice(0, 200)}`);
   if (gap !== undefined) readGap(gap, sink);
   if (end !== undefined) sink.ended(String(end.code));
   if (id !== undefined) readData(Number(id), data, shape, sink);
 }
 
-/** Events of others are on the channel, too, and none of the run's business. */
+/** The channel may have other events, too; they are skipped. */
 function readData(
   id: number,
   data: unknown,
@@ -164,149 +178,4 @@ function readData(
   if (bytes.length !== sizeBytes || Number.isNaN(sequence + dueUs))
     throw new Error(`a damaged event: ${bytes.toString('utf8', 0, 200)}`);
   sink.event(id, sequence, dueUs);
-}
-
-/**
- * The longest block or line that is put together from parts: the largest event, with every
- * character escaped.
- */
-const CARRY_BYTES = 16 * 1024 * 1024;
-
-/**
- * An encoding with the events of a run, one object for all readers of a process. A new run is
- * written into it.
- */
-export interface EventFormat {
-  encoding: Encoding;
-  shape: EventShape;
-  /** What stands before an event's id. */
-  before: Buffer;
-  /** What stands between the id and the data. */
-  between: Buffer;
-  /** What stands after the data. */
-  after: Buffer;
-}
-
-/** The format of a run's events in an encoding. */
-export function formatOf(encoding: Encoding, shape: EventShape): EventFormat {
-  const { before, between, after } = encoding.layout(shape);
-  return {
-    encoding,
-    shape,
-    before: Buffer.from(before),
-    between: Buffer.from(between),
-    after: Buffer.from(after),
-  };
-}
-
-/** Reads a stream that may be cut anywhere. */
-export class EventReader {
-  readonly #format: EventFormat;
-  readonly #sink: EventSink;
-  /** A block or line of which the end has not come. */
-  #carry: Buffer | undefined;
-
-  constructor(format: EventFormat, sink: EventSink) {
-    this.#format = format;
-    this.#sink = sink;
-  }
-
-  /** True when what has come ends with an event or line. */
-  get isBetweenEvents(): boolean {
-    return this.#carry === undefined;
-  }
-
-  /** Reads what has come. Throws when the server sends what it should not. */
-  feed(bytes: Buffer, start: number, end: number): void {
-    let source = bytes;
-    let at = start;
-    let stop = end;
-    if (this.#carry !== undefined) {
-      source = Buffer.concat([this.#carry, bytes.subarray(start, end)]);
-      this.#carry = undefined;
-      at = 0;
-      stop = source.length;
-    }
-    while (at < stop) {
-      let next = this.#event(source, at, stop);
-      if (next < 0) next = this.#block(source, at, stop);
-      if (next < 0) {
-        if (stop - at > CARRY_BYTES) throw new Error(`an event is over ${CARRY_BYTES} bytes`);
-        this.#carry = Buffer.from(source.subarray(at, stop));
-        return;
-      }
-      at = next;
-    }
-  }
-
-  /**
-   * The end of the event of the run that begins here and is here as a whole; −1 when it is anything
-   * else.
-   */
-  #event(source: Buffer, start: number, end: number): number {
-    const { shape, before, between, after } = this.#format;
-    if (!startsWith(source, start, end, before)) return -1;
-    let at = start + before.length;
-    let id = 0;
-    for (; at < end; at++) {
-      const digit = source[at]! - ZERO;
-      if (!(digit >= 0 && digit <= 9)) break;
-      id = id * 10 + digit;
-    }
-    const data = at + between.length;
-    const dataEnd = data + shape.sizeBytes;
-    if (!startsWith(source, at, end, between) || !startsWith(source, dataEnd, end, after))
-      return -1;
-    const sequence = isOfRun(source, data, shape.run) ? sequenceOf(source, data) : Number.NaN;
-    const dueUs = dueUsOf(source, data);
-    if (id === 0 || Number.isNaN(sequence + dueUs)) return -1;
-    this.#sink.event(id, sequence, dueUs);
-    return dataEnd + after.length;
-  }
-
-  /** The end of the block or line that begins here; −1 when it is not all here. */
-  #block(source: Buffer, start: number, end: number): number {
-    const { encoding, shape } = this.#format;
-    const next = encoding.end(source, start, end);
-    if (next >= 0) encoding.read(source.toString('utf8', start, next), shape, this.#sink);
-    return next;
-  }
-}
-
-/**
- * The id of the event of the run with which the bytes end, for a reader that looks at nothing else;
- * NaN when they end with anything else, or when the event begins before them. Costs the same for
- * any number of bytes.
- */
-export function lastIdIn(
-  { shape, between, after }: EventFormat,
-  source: Buffer,
-  start: number,
-  end: number,
-): number {
-  const data = end - after.length - shape.sizeBytes;
-  const idEnd = data - between.length;
-  if (
-    idEnd <= start ||
-    !startsWith(source, data - between.length, end, between) ||
-    !startsWith(source, end - after.length, end, after)
-  )
-    return Number.NaN;
-  let id = 0;
-  let digits = 0;
-  for (let scale = 1; idEnd - digits > start; digits++, scale *= 10) {
-    const digit = source[idEnd - digits - 1]! - ZERO;
-    if (!(digit >= 0 && digit <= 9)) break;
-    id += digit * scale;
-  }
-  // An id that begins where the bytes begin may have begun before them.
-  return digits === 0 || idEnd - digits === start || !isOfRun(source, data, shape.run)
-    ? Number.NaN
-    : id;
-}
-
-function startsWith(source: Buffer, at: number, end: number, wanted: Buffer): boolean {
-  if (at + wanted.length > end) return false;
-  for (let nth = 0; nth < wanted.length; nth++) if (source[at + nth] !== wanted[nth]) return false;
-  return true;
 }

@@ -1,10 +1,6 @@
-/**
- * The events of a run: data that carries, at fixed places, which run it is of, which event it is
- * and when it was due.
- */
+/** The events of a run: data with the run, the event's number and its due time at fixed places. */
 
 import { randomBytes } from 'node:crypto';
-import process from 'node:process';
 
 /**
  * Digits of the sequence number and of the due time; fixed, so that both are written and read in
@@ -13,7 +9,7 @@ import process from 'node:process';
 const SEQUENCE_DIGITS = 10;
 const DUE_DIGITS = 16;
 
-/** Characters of the token that tells the events of one run from all others on the channel. */
+/** Characters of the token that the events of one run share. */
 const RUN_CHARACTERS = 8;
 
 /** `<run> <sequence> <due> `: offsets in the data. Padding follows. */
@@ -24,40 +20,9 @@ const PADDING_AT = DUE_AT + DUE_DIGITS + 1;
 const ZERO = 0x30;
 const LETTER_A = 0x61;
 
-/** Readings of both clocks; in the one that took least time nothing came between them. */
-const CLOCK_READINGS = 20;
-
 /**
- * What is added to the clock of this process, which begins with it, to have the one that all
- * processes of a machine share.
- */
-const CLOCK_ORIGIN_US = clockOriginUs();
-
-/**
- * The clock of publisher and clients, in whichever process they are: CLOCK_MONOTONIC in
- * microseconds. Allocates nothing.
- */
-export function nowUs(): number {
-  return CLOCK_ORIGIN_US + performance.now() * 1000;
-}
-
-function clockOriginUs(): number {
-  let originUs = 0;
-  let shortestUs = Infinity;
-  for (let reading = 0; reading < CLOCK_READINGS; reading++) {
-    const beforeUs = performance.now() * 1000;
-    const monotonicUs = Number(process.hrtime.bigint()) / 1000;
-    const afterUs = performance.now() * 1000;
-    if (afterUs - beforeUs >= shortestUs) continue;
-    shortestUs = afterUs - beforeUs;
-    originUs = monotonicUs - (beforeUs + afterUs) / 2;
-  }
-  return originUs;
-}
-
-/**
- * Data for the events of a run, `sizeBytes` of letters, digits and spaces, which stand in JSON as
- * they are. The padding is not one repeated letter, lest something on the way compress it.
+ * Data for the events of a run: `sizeBytes` of letters, digits and spaces, which JSON does not
+ * escape. The padding is not one repeated letter, so that nothing on the way compresses it well.
  */
 export function eventData(run: string, sizeBytes: number): Buffer {
   const data = Buffer.alloc(sizeBytes, ' ');
@@ -67,7 +32,7 @@ export function eventData(run: string, sizeBytes: number): Buffer {
   return data;
 }
 
-/** Writes which event this is and when it is due into data that stands at `offset`. */
+/** Writes the event's number and its due time into the data at `offset`. */
 export function stampEvent(target: Buffer, offset: number, sequence: number, dueUs: number): void {
   writeDigits(target, offset + SEQUENCE_AT, SEQUENCE_DIGITS, sequence);
   writeDigits(target, offset + DUE_AT, DUE_DIGITS, Math.round(dueUs));
@@ -78,19 +43,19 @@ export function newRun(): string {
   return randomBytes(RUN_CHARACTERS / 2).toString('hex');
 }
 
-/** True when the data that stands at `offset` is of the run, as far as its token tells. */
+/** True when the data at `offset` begins with the run's token. */
 export function isOfRun(source: Buffer, offset: number, run: string): boolean {
   for (let at = 0; at < RUN_CHARACTERS; at++)
     if (source[offset + at] !== run.charCodeAt(at)) return false;
   return true;
 }
 
-/** Which event it is, of data that stands at `offset`; NaN when there is something else. */
+/** The event's number in the data at `offset`; NaN when it is no such data. */
 export function sequenceOf(source: Buffer, offset: number): number {
   return readDigits(source, offset + SEQUENCE_AT, SEQUENCE_DIGITS);
 }
 
-/** When it was due, in µs of {@link nowUs}; NaN when there is something else. */
+/** When the event was due, in µs of clock.ts; NaN when it is no such data. */
 export function dueUsOf(source: Buffer, offset: number): number {
   return readDigits(source, offset + DUE_AT, DUE_DIGITS);
 }

@@ -1,21 +1,46 @@
-/** A reader of the answers on one connection: HTTP/1.1 as a client meets it. */
+/** Reads the answers on one connection: HTTP/1.1 as a client needs it. */
 
-/** Status and headers of an answer; names in small letters. */
+/** Status and headers of an answer. */
 export interface Head {
   readonly status: number;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly headers: Headers;
+}
+
+/** The headers of an answer. They are searched on demand: of most answers one or two are read. */
+export class Headers {
+  readonly #text: string;
+  readonly #lowerCase: string;
+
+  /** `text` is the head of an answer, without the empty row at its end. */
+  constructor(text: string) {
+    this.#text = text;
+    this.#lowerCase = text.toLowerCase();
+  }
+
+  /** The value of a header; `name` in small letters. */
+  get(name: string): string | undefined {
+    const at = this.#lowerCase.indexOf(`\r\n${name}:`);
+    if (at < 0) return undefined;
+    const start = at + name.length + 3;
+    const end = this.#text.indexOf('\r\n', start);
+    return this.#text.slice(start, end < 0 ? undefined : end).trim();
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
 }
 
 /** Who reads the answers of a connection. */
 export interface AnswerSink {
   /**
-   * The head is complete. True when the body is to come through `piece`, as it arrives, and false
-   * when it is to be collected.
+   * The head is complete. True: the body comes through `piece` as it arrives; false: it is
+   * collected.
    */
   head(head: Head): boolean;
   /**
-   * Bytes of a body that is read as it arrives, or what follows after a change of protocols. They
-   * are gone after the call.
+   * Bytes of a body that is read as it arrives, or of what follows a change of protocols. They are
+   * valid during the call.
    */
   piece(bytes: Buffer, start: number, end: number): void;
   /**
@@ -29,8 +54,8 @@ const HEAD_END = '\r\n\r\n';
 const HEAD_BYTES = 16 * 1024;
 
 /**
- * The largest body that is collected: a poll's answer is at most 1 MiB and one event, which may be
- * that large, too.
+ * The largest body that is collected: the answer to a poll is at most 1 MiB and one more event,
+ * which may have 1 MiB, too.
  */
 const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -39,12 +64,12 @@ const LF = 10;
 const EMPTY = Buffer.alloc(0);
 
 const IN_HEAD = 0;
-/** The body has a length, or ends with the connection, or is what follows a change of protocols. */
+/** A body with a length, or one that ends with its connection, or what follows a 101. */
 const IN_BODY = 1;
 const IN_CHUNK_SIZE = 2;
 const IN_CHUNK = 3;
 const IN_CHUNK_END = 4;
-/** After the last chunk: trailers and the empty line that ends them. */
+/** After the last chunk: trailers, and the empty row that ends them. */
 const IN_TRAILER = 5;
 
 /** Reads the answers on one connection, however they are cut. */
@@ -56,10 +81,10 @@ export class AnswerReader {
   #isStreamed = false;
   #collected: Buffer[] | undefined;
   #collectedBytes = 0;
-  /** Bytes that are left of a body or a chunk. */
+  /** Bytes that are missing of a body or a chunk. */
   #left = 0;
-  /** Characters of a chunk's size, or of a trailer's line. */
-  #lineLength = 0;
+  /** Characters so far of a chunk's size, or of a trailer. */
+  #rowLength = 0;
   #inExtension = false;
 
   constructor(sink: AnswerSink) {
@@ -71,7 +96,7 @@ export class AnswerReader {
     return this.#state === IN_HEAD && this.#headText === '';
   }
 
-  /** Reads what has come. Throws when it is no HTTP, and what the sink throws. */
+  /** Reads what has come. Throws when it is not HTTP, and what the sink throws. */
   feed(bytes: Buffer, start: number, end: number): void {
     let at = start;
     while (at < end) {
@@ -99,7 +124,7 @@ export class AnswerReader {
 
   #readHead(bytes: Buffer, start: number, end: number): number {
     const before = this.#headText.length;
-    // No more than a head may have: what follows may be a body of many bytes.
+    // No more than a head may have: a large body may follow.
     const taken = Math.min(end, start + HEAD_BYTES - before);
     const text = this.#headText + bytes.toString('latin1', start, taken);
     const headEnd = text.indexOf(HEAD_END, Math.max(0, before - HEAD_END.length));
@@ -116,11 +141,11 @@ export class AnswerReader {
 
   #begin(head: Head): void {
     const { status, headers } = head;
-    // An interim answer; the one that counts follows. After 101 it is another protocol's turn.
+    // An interim answer: the real one follows. 101 is the last of HTTP.
     if (status >= 100 && status < 200 && status !== 101) return;
     this.#head = head;
     this.#isStreamed = this.#sink.head(head);
-    this.#lineLength = 0;
+    this.#rowLength = 0;
     if (status === 101) this.#expect(IN_BODY, Infinity);
     else if (status === 204 || status === 304) this.#finish();
     else if (/\bchunked$/i.test(headers.get('transfer-encoding') ?? ''))
@@ -160,18 +185,18 @@ export class AnswerReader {
 
   #readChunkSize(byte: number): void {
     if (byte === LF) {
-      if (this.#lineLength === 0) throw new Error('a chunk has no size');
-      this.#lineLength = 0;
+      if (this.#rowLength === 0) throw new Error('a chunk has no size');
+      this.#rowLength = 0;
       this.#inExtension = false;
       this.#state = this.#left === 0 ? IN_TRAILER : IN_CHUNK;
       return;
     }
     if (byte === CR || this.#inExtension) return;
     const digit = hexDigit(byte);
-    if (digit >= 0 && this.#lineLength < 13) {
+    if (digit >= 0 && this.#rowLength < 13) {
       this.#left = this.#left * 16 + digit;
-      this.#lineLength++;
-    } else if (this.#lineLength > 0 && (byte === 0x3b || byte === 0x20 || byte === 0x09)) {
+      this.#rowLength++;
+    } else if (this.#rowLength > 0 && (byte === 0x3b || byte === 0x20 || byte === 0x09)) {
       this.#inExtension = true;
     } else {
       throw new Error(`a chunk's size has the byte ${byte}`);
@@ -180,9 +205,9 @@ export class AnswerReader {
 
   #readTrailer(byte: number): void {
     if (byte === CR) return;
-    if (byte !== LF) this.#lineLength++;
-    else if (this.#lineLength === 0) this.#finish();
-    else this.#lineLength = 0;
+    if (byte !== LF) this.#rowLength++;
+    else if (this.#rowLength === 0) this.#finish();
+    else this.#rowLength = 0;
   }
 
   #finish(): void {
@@ -210,22 +235,15 @@ function hexDigit(byte: number): number {
 }
 
 function readHeadText(text: string): Head {
-  const lines = text.split('\r\n');
-  const status = /^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(lines[0]!)?.[1];
+  const status = /^HTTP\/1\.[01] (\d{3})(?: |\r|$)/.exec(text)?.[1];
   if (status === undefined)
-    throw new Error(`this is no HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
-  const headers = new Map<string, string>();
-  for (let nth = 1; nth < lines.length; nth++) {
-    const line = lines[nth]!;
-    const colon = line.indexOf(':');
-    headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim());
-  }
-  return { status: Number(status), headers };
+    throw new Error(`this is not HTTP/1.1: ${JSON.stringify(text.slice(0, 100))}`);
+  return { status: Number(status), headers: new Headers(text) };
 }
 
 /**
- * A refusal in words: its status, and the code and the message of Holdline's JSON where the body is
- * that.
+ * A refusal in words: its status, and the code and the message where the body is Holdline's
+ * JSON.
  */
 export function refusalText({ status }: Head, body: Buffer): string {
   const text = body.toString('utf8').trim();
@@ -237,7 +255,7 @@ export function refusalText({ status }: Head, body: Buffer): string {
   }
 }
 
-/** The path with parameters added to its query, or with one where there is none. */
+/** The path with parameters added to its query. */
 export function withParameters(path: string, parameters: string): string {
   return `${path}${path.includes('?') ? '&' : '?'}${parameters}`;
 }

@@ -1,35 +1,35 @@
 /**
- * A client that holds a line: a stream or a WebSocket. It reads every event, or, where its events
- * are not checked, counts bytes: then a read costs little more than the system call.
+ * A client that holds a line: a stream or a WebSocket. It reads every event or, where it is not
+ * checked, counts bytes: then a read costs little more than the system call.
  */
 
-import { Client, type Crew } from './client.js';
-import { EventReader, lastIdIn } from './encoding.js';
+import { Client, type SharedContext } from './client.js';
+import { EventReader, lastIdIn } from './event-reader.js';
 import type { Ledger } from '../books/ledger.js';
 import type { Role } from './mix.js';
 
-/** Is on the line once the server has answered; a position in the answer is for a later return. */
+/** Counts as subscribed once the server has answered. */
 export abstract class LineClient extends Client {
   /**
-   * Where it left off when it last dropped its connection in this round: the id of its last event;
-   * NaN where it knew none.
+   * Id of its last event when it last dropped its connection in this round; NaN where it knew
+   * none.
    */
   leftOffAt = Number.NaN;
   #reader: EventReader;
-  /** The head of the answer has come, and what came with it is still being read. */
+  /** The head of the answer has come; what came with it is still being read. */
   #isAnswered = false;
-  /** What its line begins with has been read: from here on bytes tell how many events came. */
+  /** The beginning of the line has been read: from here on events can be counted by bytes. */
   #isUnderWay = false;
   /**
-   * Of a client that is not checked: the events with which its line began, which were read, and the
-   * bytes that came since.
+   * Of a client that is not checked: the events at the beginning of its line, which were read, and
+   * the bytes that came since.
    */
   #readEvents = 0;
   #countedBytes = 0;
 
-  constructor(row: number, role: Role, crew: Crew) {
-    super(row, role, crew);
-    this.#reader = new EventReader(crew.format, this);
+  constructor(row: number, role: Role, shared: SharedContext) {
+    super(row, role, shared);
+    this.#reader = new EventReader(shared.format, this);
   }
 
   override begin(ledger: Ledger | undefined, bookRow: number): void {
@@ -48,7 +48,7 @@ export abstract class LineClient extends Client {
   }
 
   protected override connect(): void {
-    this.#reader = new EventReader(this.crew.format, this);
+    this.#reader = new EventReader(this.shared.format, this);
     this.#isAnswered = false;
     this.#isUnderWay = false;
     this.#readEvents = 0;
@@ -57,8 +57,8 @@ export abstract class LineClient extends Client {
   }
 
   /**
-   * The server has taken the subscription, as far as its answer's head tells. A refusal may follow
-   * in the same bytes.
+   * The head of the answer accepts the subscription. A refusal may still follow in the same
+   * bytes.
    */
   protected answered(): void {
     this.#isAnswered = true;
@@ -66,7 +66,7 @@ export abstract class LineClient extends Client {
 
   override bytes(buffer: Buffer, byteCount: number): boolean {
     super.bytes(buffer, byteCount);
-    if (this.#isAnswered && this.isConnected && !this.isOver) {
+    if (this.#isAnswered && this.isConnected && !this.isOver && this.#hasReplay) {
       this.#isAnswered = false;
       this.join();
     }
@@ -75,7 +75,7 @@ export abstract class LineClient extends Client {
 
   /** Reads or counts bytes of the stream. Throws when the server sends what it should not. */
   protected read(bytes: Buffer, start: number, end: number): void {
-    const { tally, comeBack } = this.crew;
+    const { tally, comeBack } = this.shared;
     const byteCount = end - start;
     if (this.ledger === undefined) tally.countedBytes += byteCount;
     if (this.#isCounting) {
@@ -89,11 +89,16 @@ export abstract class LineClient extends Client {
   }
 
   /**
-   * Events that came to a client that is not checked in this round, or since it came back. A
-   * fraction is what framing leaves.
+   * Events that came in this round, or since it came back, to a client that is not checked: not a
+   * whole number, since framing is part of the bytes.
    */
   eventsAt(bytesPerEvent: number): number {
     return this.#readEvents + (this.#countedBytes === 0 ? 0 : this.#countedBytes / bytesPerEvent);
+  }
+
+  /** All events that it must have before it counts as subscribed have come. */
+  get #hasReplay(): boolean {
+    return this.owedFirst === 0 || this.ledger!.deliveredTo(this.bookRow) >= this.owedFirst;
   }
 
   /** Its events are not read. */
@@ -101,7 +106,7 @@ export abstract class LineClient extends Client {
     return this.#isUnderWay && this.ledger === undefined;
   }
 
-  /** Its events and bytes tell what an event takes. */
+  /** Its events and bytes are used to find what an event takes. */
   get #isMeasured(): boolean {
     return this.#isUnderWay && this.ledger !== undefined && this.role === 'normal';
   }
@@ -112,12 +117,12 @@ export abstract class LineClient extends Client {
 
   override event(id: number, sequence: number, dueUs: number): void {
     if (this.ledger === undefined) this.#readEvents++;
-    else if (this.#isMeasured) this.crew.tally.checkedEvents++;
+    else if (this.#isMeasured) this.shared.tally.checkedEvents++;
     super.event(id, sequence, dueUs);
   }
 
   #noteWhere(bytes: Buffer, start: number, end: number): void {
-    const id = lastIdIn(this.crew.format, bytes, start, end);
+    const id = lastIdIn(this.shared.format, bytes, start, end);
     if (!Number.isNaN(id)) this.lastId = id;
   }
 }

@@ -1,48 +1,50 @@
 /**
- * A client that polls: the next poll at once (long-poll) or when it is its turn (short-poll), from
- * the position of the last answer.
+ * A client that polls from the position of the last answer: at once (long-poll), or when it is its
+ * turn (short-poll).
  */
 
-import { Client, type Crew } from './client.js';
-import { readObject } from './encoding.js';
+import { Client, type SharedContext } from './client.js';
+import { EventReader } from './event-reader.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
 /** Events an answer may have. */
 const LIMIT = 1000;
 
-/** How long the server may wait with an answer to a long-poll, s. */
+/** How long the server may hold a long-poll, s. */
 const WAIT_SECONDS = 25;
 
-/** How long a poll that was refused for now waits when the answer does not say. */
+/** How long a client that was refused for now waits when the answer does not say how long. */
 const RETRY_MS = 1000;
 
 /**
- * How long to wait after the nth connection in a row that was lost without an answer, and how many
- * may be.
+ * The pause grows by so much with each connection in a row that is lost without an answer; so many
+ * may be lost.
  */
 const RECONNECT_MS = 100;
 const RECONNECTS = 5;
 
-/** Comes back over lost connections, as a browser would: the position is in its request. */
+/** Polls again over a new connection when one is lost, as a browser would. */
 export class PollClient extends Client {
   readonly #isLong: boolean;
+  readonly #reader: EventReader;
   /** From the moment a poll is due until its answer is complete. */
   #isPolling = false;
   #lostInARow = 0;
   #pause: NodeJS.Timeout | undefined;
 
-  constructor(row: number, role: Role, crew: Crew, isLong: boolean) {
-    super(row, role, crew);
+  constructor(row: number, role: Role, shared: SharedContext, isLong: boolean) {
+    super(row, role, shared);
     this.#isLong = isLong;
+    this.#reader = new EventReader(shared.format, this);
   }
 
-  /** Learns the position from which everything is owed: a first poll that does not wait. */
+  /** A first poll that does not wait finds the position from which everything is owed. */
   override start(): void {
     this.poll();
   }
 
-  /** Polls, unless an answer is still awaited. */
+  /** Polls, unless a poll is under way. */
   poll(): void {
     if (this.#isPolling || this.isOver) return;
     this.#isPolling = true;
@@ -56,7 +58,7 @@ export class PollClient extends Client {
   }
 
   opened(): void {
-    const { path, authority } = this.crew.target;
+    const { path, authority } = this.shared.target;
     const position = this.continuesAfter;
     const since = position === undefined ? '' : `since=${position}&`;
     const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
@@ -75,7 +77,7 @@ export class PollClient extends Client {
   }
 
   complete(head: Head, body: Buffer): void {
-    const { tally, format } = this.crew;
+    const { tally } = this.shared;
     const { status, headers } = head;
     this.#lostInARow = 0;
     tally.answers++;
@@ -90,15 +92,14 @@ export class PollClient extends Client {
     const position = headers.get('holdline-position');
     if (position === undefined || !/^\d{1,16}$/.test(position))
       throw new Error(`an answer to a poll has no Holdline-Position`);
-    const objects: unknown = status === 204 ? [] : JSON.parse(body.toString('utf8'));
-    if (!Array.isArray(objects))
-      throw new Error('a poll with a limit was not answered with an array');
-    if (objects.length === 0) tally.emptyAnswers++;
-    for (const object of objects) readObject(object, format.shape, this);
+    // Either no body, or an empty array.
+    const isEmpty = body.length <= 2;
+    if (isEmpty) tally.emptyAnswers++;
+    else this.#reader.feed(body, 0, body.length);
     this.position(position);
     this.#isPolling = false;
     this.join();
-    if (this.#isLong) this.poll();
+    if (this.#isLong) this.shared.pollSoon(this, isEmpty);
   }
 
   #refused(head: Head, body: Buffer): void {
@@ -106,23 +107,24 @@ export class PollClient extends Client {
       this.fail(`refused: ${refusalText(head, body)}`);
       return;
     }
-    this.crew.tally.refusedPolls++;
+    this.shared.tally.refusedPolls++;
     const seconds = Number(head.headers.get('retry-after') ?? Number.NaN);
     this.#later(seconds > 0 ? seconds * 1000 : RETRY_MS);
   }
 
   /**
-   * A keep-alive connection ends when the server closes it, maybe just when the next poll is sent;
-   * the poll is sent again then.
+   * The server may close a keep-alive connection just when the next poll is sent; the poll is then
+   * sent again.
    */
   protected override lost(reason: string): void {
     if (!this.#isPolling) return;
+    this.shared.tally.lostPolls++;
     this.#lostInARow++;
     if (!this.isJoined || this.#lostInARow > RECONNECTS) this.fail(reason);
     else this.#later((this.#lostInARow - 1) * RECONNECT_MS);
   }
 
-  /** What it had asked for went with the connection. */
+  /** Its poll was lost with the connection. */
   protected override reconnect(): void {
     clearTimeout(this.#pause);
     this.#isPolling = true;

@@ -1,33 +1,36 @@
-/** A client on an event stream or on NDJSON lines over HTTP. */
+/** A client on an event stream, or on a stream of NDJSON. */
 
 import { SSE } from './encoding.js';
+import type { Target } from './connection.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
+/** The request for a stream. */
+export function streamRequest(
+  { path, authority }: Target,
+  isSse: boolean,
+  after: string | undefined,
+): string {
+  const accepted = isSse ? 'text/event-stream' : 'application/x-ndjson';
+  const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
+  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`;
+}
+
 /**
- * Reads until the server ends the stream; it does not come back then, since what it misses is what
- * a run is to find.
+ * Reads until the server ends the stream. It does not come back then, so that the run counts what
+ * it misses.
  */
 export class StreamClient extends LineClient {
   opened(): void {
-    const { path, authority } = this.crew.target;
-    const accepted = this.#isSse ? 'text/event-stream' : 'application/x-ndjson';
-    const after = this.continuesAfter;
-    const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
-    this.send(
-      `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`,
-    );
-  }
-
-  get #isSse(): boolean {
-    return this.crew.format.encoding === SSE;
+    const { target, format } = this.shared;
+    this.send(streamRequest(target, format.encoding === SSE, this.continuesAfter));
   }
 
   head({ status, headers }: Head): boolean {
     if (status !== 200) return false;
     const position = headers.get('holdline-position');
     if (position !== undefined) this.position(position);
-    // An event stream that is refused for now has the same head; it ends in the same bytes.
+    // A refusal of an event stream has the same head, and ends in the same bytes.
     this.answered();
     return true;
   }
@@ -42,7 +45,7 @@ export class StreamClient extends LineClient {
     else if (this.isJoined) this.fail('the server ended the stream');
     else
       this.fail(
-        'refused for now, by a stream without a position that ended at once: the server is full or draining',
+        'refused for now: the stream has no position and ended at once; the server is full or draining',
       );
   }
 }

@@ -1,13 +1,14 @@
 /**
  * A client on a WebSocket: the handshake, the frames of RFC 6455 that a server sends, and the few
- * that a reader answers with.
+ * that a client answers with.
  */
 
 import { createHash, randomBytes } from 'node:crypto';
+import type { Target } from './connection.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
-/** RFC 6455, 1.3: a server shows that it has read the key. */
+/** RFC 6455, 1.3: the answer proves that the server has read the key. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 const CONTINUATION = 0x0;
@@ -23,7 +24,7 @@ const CONTROL_BYTES = 125;
 
 /** What the frames of a server mean. */
 export interface FrameSink {
-  /** Bytes of a text message, as they arrive. They are gone after the call. */
+  /** Bytes of a text message, as they arrive. They are valid during the call. */
   text(bytes: Buffer, start: number, end: number): void;
   /** A text message is complete. */
   textEnd(): void;
@@ -31,15 +32,15 @@ export interface FrameSink {
   close(code: number | undefined, reason: string): void;
 }
 
-/** Bytes of a frame's head: two, a length of up to eight more. Frames of a server carry no mask. */
+/** Bytes of a frame's head: two, and up to eight of length. Frames of a server have no mask. */
 const HEAD_BYTES = 10;
 
 /** Reads the frames of a server, however they are cut. */
-export class FrameReader {
+export class ServerFrameReader {
   readonly #sink: FrameSink;
   readonly #head = Buffer.alloc(HEAD_BYTES);
   #headBytes = 0;
-  /** Bytes of payload that are left; −1 while the head is read. */
+  /** Bytes of payload that are missing; −1 while the head is read. */
   #left = -1;
   #control: Buffer | undefined;
   /** True between the first and the last frame of a message. */
@@ -49,7 +50,7 @@ export class FrameReader {
     this.#sink = sink;
   }
 
-  /** Reads what has come. Throws at what RFC 6455 forbids a server, and at binary messages. */
+  /** Reads what has come. Throws on what RFC 6455 forbids a server, and on binary messages. */
   feed(bytes: Buffer, start: number, end: number): void {
     let at = start;
     while (at < end) {
@@ -124,7 +125,7 @@ export class FrameReader {
   }
 }
 
-/** Bytes of the head that begins so; 0 while that cannot be told. */
+/** Bytes of the head that begins so; 0 while its second byte is missing. */
 function headLength(head: Buffer, known: number): number {
   if (known < 2) return 0;
   const length = head[1]! & 0x7f;
@@ -141,20 +142,28 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
   return frame;
 }
 
+/** The request for a WebSocket; `key` is any 16 bytes in base64. */
+export function webSocketRequest(
+  { path, authority }: Target,
+  key: string,
+  after: string | undefined,
+): string {
+  return (
+    `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\n` +
+    `Host: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+    `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`
+  );
+}
+
 /** Reads until the server closes; answers pings. */
 export class WebSocketClient extends LineClient implements FrameSink {
-  #frames = new FrameReader(this);
+  #frames = new ServerFrameReader(this);
   #key = '';
 
   opened(): void {
-    const { path, authority } = this.crew.target;
-    const after = this.continuesAfter;
-    this.#frames = new FrameReader(this);
+    this.#frames = new ServerFrameReader(this);
     this.#key = randomBytes(16).toString('base64');
-    this.send(
-      `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\nHost: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-        `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${this.#key}\r\n\r\n`,
-    );
+    this.send(webSocketRequest(this.shared.target, this.#key, this.continuesAfter));
   }
 
   head({ status, headers }: Head): boolean {
@@ -181,10 +190,11 @@ export class WebSocketClient extends LineClient implements FrameSink {
   }
 
   textEnd(): void {
-    if (!this.isBetweenEvents) throw new Error('a message ends inside a line');
+    if (!this.isBetweenEvents) throw new Error('a message ends inside a row');
   }
 
   ping(payload: Buffer): void {
+    this.heartbeat();
     this.socket?.write(maskedFrame(PONG, payload));
   }
 
@@ -193,9 +203,9 @@ export class WebSocketClient extends LineClient implements FrameSink {
     this.fail(`the server closed the WebSocket: ${words}`);
   }
 
-  /** Says goodbye, or answers the server's; the server closes the connection then. */
+  /** Sends a close frame, or answers the server's; the server then closes the connection. */
   protected override leave(wasJoined: boolean): void {
-    // One that does not read would not see the answer.
+    // A client that does not read would not see the answer.
     if (!wasJoined || this.role !== 'normal') {
       this.drop();
       return;

@@ -1,10 +1,11 @@
-/** A client process as the coordinator sees it: orders go out, answers and news come back. */
+/** A client process as the coordinator sees it: orders go out, answers and updates come back. */
 
 import { fork, type ChildProcess } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { RunFailure } from '../clients/connection.js';
-import type { Ask, Counts, News, OrderName, Orders, Reply, Slice } from './messages.js';
+import type { Ask, Counts, OrderName, Orders, Reply, Update } from './messages.js';
+import type { Slice } from '../books/slicer.js';
 
 const ENTRY = fileURLToPath(new URL('worker.js', import.meta.url));
 
@@ -13,9 +14,9 @@ interface Waiting {
   reject(this: void, error: Error): void;
 }
 
-/** One process; it ends with this one, however this one ends. */
+/** One process. It ends when this one does, however that ends. */
 export class ClientProcess {
-  /** The newest that it has told. */
+  /** The newest that it has sent. */
   counts: Counts | undefined;
   /** Rejects with a {@link RunFailure} when it has ended. */
   readonly gone: Promise<never>;
@@ -26,9 +27,9 @@ export class ClientProcess {
   #end: string | undefined;
 
   /** Starts it, on one core where that is given: Linux with `taskset`. */
-  constructor(core: number | undefined, onSlice: (slice: Slice) => void) {
+  constructor(core: number | undefined, onSlice: (slice: Slice) => void = () => {}) {
     this.#onSlice = onSlice;
-    // taskset replaces itself by the command, so that the pid is the client's own.
+    // taskset becomes the command, so that the pid is the client's own.
     const start =
       core === undefined
         ? {}
@@ -38,7 +39,7 @@ export class ClientProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.#child.on('message', (message) => this.#take(message as Reply | News));
+    this.#child.on('message', (message) => this.#take(message as Reply | Update));
     this.gone = new Promise((_resolve, reject) => {
       const over = (how: string): void => {
         this.#over(how);
@@ -47,7 +48,7 @@ export class ClientProcess {
       this.#child.on('error', (error) => over(error.message));
       this.#child.on('exit', (code, signal) => over(signal ?? `exit code ${code}`));
     });
-    // It ends in the end, and then nobody waits for that.
+    // It also ends when all is done, and then nobody waits for this.
     this.gone.catch(() => {});
   }
 
@@ -56,7 +57,7 @@ export class ClientProcess {
   }
 
   /**
-   * Orders something. Rejects with a {@link RunFailure} when the process is gone, or could not do
+   * Gives an order. Rejects with a {@link RunFailure} when the process is gone or could not follow
    * it.
    */
   ask<Name extends OrderName>(
@@ -67,12 +68,12 @@ export class ClientProcess {
     const ask = ++this.#asks;
     return new Promise((resolve, reject) => {
       this.#waiting.set(ask, { resolve, reject });
-      // What goes wrong here is told by 'exit', too.
+      // When this fails, 'exit' follows.
       this.#child.send({ ask, order, body } satisfies Ask, () => {});
     });
   }
 
-  /** Ends it; what it has not told is lost. */
+  /** Ends it; what it has not sent is lost. */
   async close(): Promise<void> {
     if (this.#end !== undefined) return;
     await new Promise<void>((resolve) => {
@@ -81,7 +82,7 @@ export class ClientProcess {
     });
   }
 
-  #take(message: Reply | News): void {
+  #take(message: Reply | Update): void {
     if (!('ask' in message)) {
       this.counts = message.counts;
       if (message.slice !== undefined) this.#onSlice(message.slice);

@@ -1,31 +1,21 @@
-/**
- * The client processes of a run, as one: what they are ordered is split among them, and what they
- * tell is put together.
- */
+/** The client processes of a run, as one: orders are split among them, answers are put together. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { booksOf, reasonsOf, type Books } from '../books/books.js';
-import { emptyTally, type Tally } from '../clients/client.js';
+import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
+import { SETTLE_STALL_MS, untilQuiet, type Publishing } from './settling.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
-import { nowUs } from '../clients/event.js';
-import type { Counts, OrderName, Orders, Part, Transport } from './messages.js';
-import { NO_MIX, type Mix } from '../clients/mix.js';
-import type { Published } from '../books/published.js';
+import { nowUs } from '../books/clock.js';
+import { CountingProcess, type LineBytes } from './counting-process.js';
+import { totalsOf, type FleetTotals } from './totals.js';
+import type { Joined, OrderName, Orders, Replay } from './messages.js';
+import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import { Seconds, type Second } from '../books/seconds.js';
+import type { Window } from '../books/ledger.js';
 
-/**
- * How long after the last event that came the rest is given up. Short-polls get two of their
- * intervals.
- */
-const SETTLE_STALL_MS = 5_000;
-
-/** How often is looked whether everything has come. */
-const LOOK_MS = 20;
-
-/** How long is listened for doubles when everything has come. */
-const AFTERMATH_MS = 100;
+/** How long connecting may go on without another line that is complete. */
+const OPEN_STALL_MS = 10_000;
 
 /** How long the processes may take to leave. */
 const LEAVE_MS = 5_000;
@@ -37,62 +27,51 @@ const DEFAULT_POLL_INTERVAL_MS = 2_000;
 /** What a fleet is made of. */
 export interface FleetOptions {
   readonly target: Target;
-  readonly transport: Transport;
+  readonly transport: ClientKind;
   readonly processes: number;
   /**
-   * Share of the clients that read normally of which every event is checked, 0 to 1; at least one
-   * of a process. Polls all are.
+   * Share of the normal clients that are checked for every event, 0 to 1; at least one in each
+   * process. Polls are all checked.
    */
   readonly checkedShare: number;
   readonly mix?: Mix;
-  /** True when `herd` is to be called. */
+  /** True when `herd` will be called. */
   readonly comeBack?: boolean;
   /** Cores for the processes, one after the other; Linux with `taskset`. */
   readonly cores?: readonly number[] | undefined;
   /** How often each client of short-poll asks. */
   readonly pollIntervalMs?: number;
+  /**
+   * The compiled byte-counter.c, which then holds all clients but the checked ones. Only for
+   * streams and WebSockets that read normally.
+   */
+  readonly byteCounter?: string | undefined;
 }
 
-/** What connecting came to. */
+/** How clients connect. */
+export interface OpenOptions {
+  /** Clients in a second; without it as fast as the server answers. */
+  readonly ratePerSecond?: number | undefined;
+  readonly replay?: Replay | undefined;
+  /** Checked and counted clients connect side by side: the time it takes is what is measured. */
+  readonly atOnce?: boolean;
+}
+
+/** How connecting went. */
 export interface FleetOpened {
   /** Clients that are subscribed, those from before included. */
   readonly lines: number;
   readonly seconds: number;
-  /** Why others could not, with how often. After the first one a process tries no more. */
+  /** Why others could not. A process stops connecting after the first failure. */
   readonly failed: ReadonlyMap<string, number>;
-  /** True when the server did not answer any more. */
+  /** True when the server stopped answering. */
   readonly hasStalled: boolean;
+  /** When the first connect began, and when the last client was subscribed. */
+  readonly firstConnectUs: number;
+  readonly lastJoinUs: number;
 }
 
-/** How all processes stand together. */
-export interface FleetTotals {
-  /** Clients that are subscribed. */
-  readonly joined: number;
-  readonly returning: number;
-  readonly checkedClients: number;
-  readonly checkedDelivered: number;
-  /** Different events that any client of the process that has seen most was given. */
-  readonly sequencesSeen: number;
-  /**
-   * Events that came in this round; to clients that are not checked, as many as the bytes are that
-   * came.
-   */
-  readonly delivered: number;
-  readonly tally: Tally;
-  /** Of each process since it began. */
-  readonly cpuSeconds: readonly number[];
-}
-
-/** What `settle` waits for. */
-export interface Publishing {
-  readonly published: Published;
-  /** Publishes that are due and not answered. */
-  readonly pending: number;
-  /** Publishes that were answered. */
-  readonly answered: number;
-}
-
-/** A round as its clients saw it. */
+/** A round as its clients experienced it. */
 export interface Settled {
   readonly books: Books;
   readonly seconds: readonly Second[];
@@ -104,12 +83,18 @@ export interface Settled {
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #processes: readonly ClientProcess[];
+  readonly #counter: CountingProcess | undefined;
   #rows = 0;
+  #isHalted = false;
   #seconds: Seconds;
 
   private constructor(options: FleetOptions) {
-    const { processes, cores } = options;
+    const { processes, cores, byteCounter, target, transport } = options;
     this.#options = options;
+    this.#counter =
+      byteCounter === undefined
+        ? undefined
+        : new CountingProcess(byteCounter, target, transport, cores?.[processes % cores.length]);
     this.#seconds = new Seconds(processes);
     this.#processes = Array.from(
       { length: processes },
@@ -120,20 +105,20 @@ export class Fleet {
 
   /** Starts the processes. Throws {@link RunFailure} when they cannot be started. */
   static async start(options: FleetOptions): Promise<Fleet> {
-    const { target, transport, processes, checkedShare, mix = NO_MIX, comeBack = false } = options;
+    const { target, transport, processes, mix = NO_MIX, comeBack = false, byteCounter } = options;
     const { pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = options;
     const fleet = new Fleet(options);
-    const groupOptions = {
+    const cohortOptions = {
       target,
       transport,
       processes,
-      checkedShare,
+      checkedShare: byteCounter === undefined ? options.checkedShare : 1,
       mix,
       comeBack,
       pollIntervalMs,
     };
     try {
-      await fleet.#all('start', () => groupOptions);
+      await fleet.#order('start', () => cohortOptions);
     } catch (error) {
       await fleet.close();
       throw error;
@@ -143,91 +128,134 @@ export class Fleet {
 
   /** Rejects with a {@link RunFailure} when one of the processes has ended. */
   get gone(): Promise<never> {
-    return Promise.race(this.#processes.map((one) => one.gone));
+    return Promise.race(this.#all.map((one) => one.gone));
   }
 
-  /** Of the processes. */
+  /** Of all processes. */
   get pids(): readonly number[] {
-    return this.#processes.map(({ pid }) => pid!);
+    return this.#all.map(({ pid }) => pid!);
   }
 
   /** The newest sums, at most 250 ms old. */
   get totals(): FleetTotals {
-    return totalsOf(this.#processes.map(({ counts }) => counts));
+    return totalsOf(this.#all.map(({ counts }) => counts));
   }
 
-  /** The newest second of the round of which all processes have told. */
+  /** Bytes of the lines of the byte counter, as {@link readTotals} last found them. */
+  get lineBytes(): LineBytes | undefined {
+    return this.#counter?.lineBytes;
+  }
+
+  /** The newest second of the round that all processes have reported. */
   get lastSecond(): Second | undefined {
     return this.#seconds.newest;
   }
 
   /**
-   * Grows to so many clients, those that could not connect or were cut off included, which are not
-   * tried again; not while a round is on. Without a rate it goes as fast as the server answers.
+   * Grows to so many clients, not during a round. Clients that could not connect or were cut off
+   * count, and are not tried again.
    */
-  async open(lines: number, ratePerSecond?: number): Promise<FleetOpened> {
+  async open(lines: number, options: OpenOptions = {}): Promise<FleetOpened> {
     const beganUs = nowUs();
-    const { processes } = this.#options;
     const before = this.#rows;
     const fresh = Math.max(0, lines - before);
     this.#rows += fresh;
-    const rowOf = (nth: number): number => before + Math.round((fresh * nth) / processes);
-    const opened = await this.#all('open', (nth) => ({
-      firstRow: rowOf(nth),
-      count: rowOf(nth + 1) - rowOf(nth),
-      ratePerSecond: ratePerSecond === undefined ? undefined : ratePerSecond / processes,
-    }));
-    const { joined } = await this.look();
+    this.#isHalted = false;
+    const opened =
+      this.#counter === undefined
+        ? await this.#openEvenly(before, fresh, options)
+        : await this.#openBeside(this.#counter, before, fresh, options);
+    const { joined } = await this.readTotals();
     return {
       lines: joined,
       seconds: (nowUs() - beganUs) / 1e6,
       failed: reasonsOf(opened.map(({ failed }) => failed)),
       hasStalled: opened.some(({ hasStalled }) => hasStalled),
+      firstConnectUs: Math.min(...opened.map(({ firstConnectUs }) => firstConnectUs)),
+      lastJoinUs: Math.max(...opened.map(({ lastJoinUs }) => lastJoinUs)),
     };
   }
 
   /** Ends an `open` that is under way. */
   async halt(): Promise<void> {
-    await this.#all('halt', () => undefined);
+    this.#isHalted = true;
+    await this.#order('halt', () => undefined);
   }
 
   /**
-   * Begins a round: from now on events of this shape are booked, up to so many. Its first is due at
+   * Begins a round: from now on events of this shape are booked, up to so many. The first is due at
    * `startUs`.
    */
-  async begin(shape: EventShape, events: number, startUs: number): Promise<FleetTotals> {
+  async begin(
+    shape: EventShape,
+    events: number,
+    startUs: number,
+    window?: Window,
+  ): Promise<FleetTotals> {
     this.#seconds = new Seconds(this.#options.processes);
-    return totalsOf(
-      await this.#all('begin', () => ({ shape, events, startUs, clients: this.#rows })),
-    );
+    const round = { shape, events, startUs, clients: this.#rows, window };
+    const counts = await this.#order('begin', () => round);
+    if (this.#counter === undefined) return totalsOf(counts);
+    await this.#counter.begin();
+    return totalsOf([...counts, await this.#counter.readCounts()]);
   }
 
-  /** Asks all processes how they stand. */
-  async look(): Promise<FleetTotals> {
-    return totalsOf(await this.#all('look', () => undefined));
+  /** Asks all processes for their counts. */
+  async readTotals(): Promise<FleetTotals> {
+    const [counts, counted] = await Promise.all([
+      this.#order('counts', () => undefined),
+      this.#counter?.readCounts(),
+    ]);
+    return totalsOf([...counts, ...(counted === undefined ? [] : [counted])]);
+  }
+
+  /** From now on all processes check their sockets after sleeping for so long; see nap.ts. */
+  async nap(ms: number): Promise<void> {
+    this.#counter?.nap(ms);
+    await this.#order('nap', () => ms);
+  }
+
+  /** Whether clients of long-poll poll again by themselves; those that have not do so now. */
+  async repoll(repolls: boolean): Promise<void> {
+    await this.#order('repoll', () => repolls);
   }
 
   /** All clients that read normally drop their connections and come back, at once. */
   async herd(): Promise<void> {
-    await this.#all('herd', () => undefined);
+    await this.#order('herd', () => undefined);
   }
 
   /**
-   * Ends a round: waits until everything that was published has come, or nothing more does, or
-   * `isOver` says so, and balances the books.
+   * Ends a round: waits until everything that was published has come, nothing more comes, or
+   * `isOver` is true; then balances the books.
    */
   async settle(publishing: Publishing, isOver: () => boolean = () => false): Promise<Settled> {
     const { published } = publishing;
-    await this.#all('calm', () => undefined);
-    await this.#untilQuiet(publishing, isOver);
-    const seen = await this.#all('seen', () => undefined);
+    await this.#order('stay', () => undefined);
+    const { transport, checkedShare, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = this.#options;
+    await untilQuiet({
+      readTotals: () => this.readTotals(),
+      publishing,
+      isOver,
+      areAllChecked: checkedShare === 1 || transport.endsWith('poll'),
+      stallMs:
+        transport === 'short-poll'
+          ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs)
+          : SETTLE_STALL_MS,
+    });
+    const seen = await this.#order('seen', () => undefined);
     for (const { bits } of seen) published.addBits(bits);
-    const { count, bits, ids } = published;
-    const parts = await this.#all('audit', (nth) => ({
+    const { count, bits, ids, answeredUs } = published;
+    const parts: Part[] = await this.#order('audit', (nth) => ({
       count,
       bits,
       ids: seen[nth]!.needsIds ? ids : NO_IDS,
+      answeredUs,
     }));
+    if (this.#counter !== undefined) {
+      const checked = parts.map((part) => part.checked);
+      parts.push(await this.#counter.audit(checked, count));
+    }
     return {
       books: booksOf(parts, count),
       seconds: this.#seconds.end(),
@@ -235,77 +263,71 @@ export class Fleet {
     };
   }
 
+  /** Ends all connections; others may be opened afterwards. */
+  async leave(): Promise<void> {
+    this.#rows = 0;
+    await Promise.all([this.#order('leave', () => undefined), this.#counter?.leave()]);
+  }
+
   /** Ends all connections and the processes. */
   async close(): Promise<void> {
     try {
-      await Promise.race([
-        this.#all('leave', () => undefined),
-        sleep(LEAVE_MS, undefined, { ref: false }),
-      ]);
+      await Promise.race([this.leave(), sleep(LEAVE_MS, undefined, { ref: false })]);
     } catch {
-      // A process that is gone has left.
+      // A process that has ended needs no farewell.
     }
-    await Promise.all(this.#processes.map((one) => one.close()));
+    await Promise.all(this.#all.map((one) => one.close()));
   }
 
-  async #untilQuiet(publishing: Publishing, isOver: () => boolean): Promise<void> {
-    const { transport, pollIntervalMs = DEFAULT_POLL_INTERVAL_MS } = this.#options;
-    const stallMs =
-      transport === 'short-poll' ? Math.max(SETTLE_STALL_MS, 2 * pollIntervalMs) : SETTLE_STALL_MS;
-    let before = -1;
-    let progressUs = nowUs();
-    while (!isOver() && nowUs() - progressUs < stallMs * 1000) {
-      const { checkedClients, checkedDelivered, returning, sequencesSeen } = await this.look();
-      const published = Math.max(publishing.published.count, sequencesSeen);
-      if (
-        publishing.pending === 0 &&
-        returning === 0 &&
-        checkedDelivered === published * checkedClients
-      )
-        break;
-      // Bytes of clients that are not checked are no sign: heartbeats are bytes, too.
-      const so = checkedDelivered + publishing.answered - returning;
-      if (so !== before) progressUs = nowUs();
-      before = so;
-      await sleep(LOOK_MS);
-    }
-    await sleep(AFTERMATH_MS);
-    // The last event reaches the checked clients before it has reached all.
-    if (this.#options.checkedShare === 1 || transport.endsWith('poll')) return;
-    const untilUs = nowUs() + stallMs * 1000;
-    for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
-      const { tally } = await this.look();
-      const now = tally.checkedBytes + tally.countedBytes;
-      if (now === bytes) return;
-      bytes = now;
-    }
+  get #all(): readonly (ClientProcess | CountingProcess)[] {
+    return this.#counter === undefined ? this.#processes : [...this.#processes, this.#counter];
   }
 
-  /** Gives every process an order; rejects when one of them could not follow. */
-  #all<Name extends OrderName>(
+  #openEvenly(
+    before: number,
+    fresh: number,
+    { ratePerSecond, replay }: OpenOptions,
+  ): Promise<Joined[]> {
+    const { processes } = this.#options;
+    const rowOf = (nth: number): number => before + Math.round((fresh * nth) / processes);
+    return this.#order('open', (nth) => ({
+      firstRow: rowOf(nth),
+      count: rowOf(nth + 1) - rowOf(nth),
+      ratePerSecond: ratePerSecond === undefined ? undefined : ratePerSecond / processes,
+      replay,
+    }));
+  }
+
+  /**
+   * Checked lines connect between counted ones: latency is measured on them, and a server writes to
+   * its lines in the order of their connects, or in reverse.
+   */
+  async #openBeside(
+    counter: CountingProcess,
+    before: number,
+    fresh: number,
+    { replay, atOnce = false }: OpenOptions,
+  ): Promise<Joined[]> {
+    const checked = Math.min(fresh, Math.max(1, Math.round(fresh * this.#options.checkedShare)));
+    const turns = atOnce ? 1 : checked;
+    const opened: Joined[] = [];
+    for (let turn = 0; turn < turns && !this.#isHalted; turn++) {
+      const from = before + Math.round((fresh * turn) / turns);
+      const count = before + Math.round((fresh * (turn + 1)) / turns) - from;
+      const own = checked / turns;
+      const client = this.#processes[turn % this.#processes.length]!;
+      const order = { firstRow: from, count: own, ratePerSecond: undefined, replay };
+      const rest = { firstRow: from + own, count: count - own, replay, stallMs: OPEN_STALL_MS };
+      opened.push(...(await Promise.all([client.ask('open', order), counter.open(rest)])));
+    }
+    return opened;
+  }
+
+  /** Gives every client process an order; rejects when one of them could not follow it. */
+  #order<Name extends OrderName>(
     order: Name,
     bodyOf: (nth: number) => Orders[Name]['body'],
   ): Promise<Orders[Name]['answer'][]> {
     return Promise.all(this.#processes.map((one, nth) => one.ask(order, bodyOf(nth))));
   }
-}
-
-function totalsOf(parts: readonly (Counts | undefined)[]): FleetTotals {
-  const known = parts.filter((part) => part !== undefined);
-  const sum = (of: (counts: Counts) => number): number =>
-    known.reduce((total, counts) => total + of(counts), 0);
-  const tally = emptyTally();
-  for (const counts of known) {
-    for (const name of Object.keys(tally) as (keyof Tally)[]) tally[name] += counts.tally[name];
-  }
-  return {
-    joined: sum(({ joined }) => joined),
-    returning: sum(({ returning }) => returning),
-    checkedClients: sum(({ checkedClients }) => checkedClients),
-    checkedDelivered: sum(({ checkedDelivered }) => checkedDelivered),
-    delivered: sum(({ delivered }) => delivered),
-    sequencesSeen: Math.max(0, ...known.map(({ sequencesSeen }) => sequencesSeen)),
-    tally,
-    cpuSeconds: parts.map((counts) => counts?.cpuSeconds ?? 0),
-  };
 }

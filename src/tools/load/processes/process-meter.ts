@@ -1,7 +1,6 @@
 /**
- * What the server that is driven takes while it is driven, where it runs on this machine: memory
- * and processor time of the processes that listen on its port, and what TCP has in buffers. All of
- * it from /proc (proc(5)).
+ * What the server takes while it is driven, where it runs on this machine: memory and processor
+ * time of the processes that listen on its port, and what TCP has in buffers, from /proc (proc(5)).
  */
 
 import { readdirSync } from 'node:fs';
@@ -10,22 +9,22 @@ import { HoldlineError } from '../../../errors.js';
 import { readProcessUsage, type ProcessUsage } from '../../../linux/processes.js';
 import { descriptorOf, listenerInodes, readTcpBytes } from '../../../linux/sockets.js';
 import type { Target } from '../clients/connection.js';
-import { nowUs } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
 
-/** How often is looked, at first. */
+/** How often a sample is taken, at first. */
 const SAMPLE_MS = 500;
 
 /**
- * Samples that are kept. Past it every second one goes, and from then on is looked half as often: a
- * run may take a day.
+ * Samples that are kept, since a run may take a day. Beyond that every other sample is dropped, and
+ * they are taken half as often.
  */
-const MOST_SAMPLES = 2_048;
+const SAMPLES_MAX = 2_048;
 
-/** One look at the server. */
+/** The server at one moment. */
 export interface ServerSample {
   /** By `nowUs()`. */
   readonly atUs: number;
-  /** Resident memory. Pages that several processes share count for each. */
+  /** Resident memory. Pages that several processes share count for each of them. */
   readonly rssBytes: number;
   /**
    * Processor time of all threads since the sample before, as a share of one core; null in the
@@ -36,14 +35,11 @@ export interface ServerSample {
   readonly tcpBytes: number | null;
 }
 
-/** Looks at a server until it is stopped. */
+/** Takes samples of a server until it is stopped. */
 export class ProcessMeter {
-  /**
-   * The processes that are looked at: those that have the listening socket, not the children of
-   * theirs that have not.
-   */
+  /** The processes that have the listening socket; their children without it are left out. */
   readonly pids: readonly number[];
-  /** Why nothing can be told. */
+  /** Why there are no samples. */
   readonly problem: string | undefined;
   #samples: ServerSample[] = [];
   #intervalMs = SAMPLE_MS;
@@ -51,9 +47,9 @@ export class ProcessMeter {
   #before: { readonly atUs: number; readonly cpuSeconds: number } | undefined;
 
   /**
-   * Finds the server's processes and begins to look; for as many sockets as the machine has this
-   * blocks like readPortTotals(), so it is done before clients connect. `pid` names one process
-   * instead. Throws HOLDLINE_BAD_OPTION when it does not exist.
+   * Finds the server's processes and takes the first sample. It reads the table of all sockets of
+   * the machine and blocks like readPortTotals(), so it is made before clients connect. `pid` names
+   * one process instead. Throws HOLDLINE_BAD_OPTION when that does not exist.
    */
   constructor(target: Pick<Target, 'address' | 'port'>, pid?: number) {
     if (pid !== undefined && usageOf([pid]) === undefined) {
@@ -65,7 +61,7 @@ export class ProcessMeter {
     const found = pid === undefined ? listeningProcesses(target) : [pid];
     this.pids = typeof found === 'string' ? [] : found;
     this.problem = typeof found === 'string' ? found : undefined;
-    if (this.pids.length > 0) this.#look();
+    if (this.pids.length > 0) this.#sample();
   }
 
   /** Oldest first. */
@@ -77,35 +73,35 @@ export class ProcessMeter {
     return this.#samples.at(-1);
   }
 
-  /** Looks no more. What was seen stays. */
+  /** Takes no more samples; those that were taken stay. */
   stop(): void {
     clearTimeout(this.#timer);
   }
 
-  #look(): void {
+  #sample(): void {
     const usage = usageOf(this.pids);
-    // The server is gone, and with it what could be looked at.
+    // The server is gone.
     if (usage === undefined) return;
     const { rssBytes, cpuSeconds } = usage;
     const atUs = nowUs();
     const before = this.#before;
-    // One process of several may have ended, and taken its time with it.
+    // One of several processes may have ended, and its time is no longer counted.
     const cpuShare =
       before === undefined
         ? null
         : Math.max(0, cpuSeconds - before.cpuSeconds) / ((atUs - before.atUs) / 1e6);
     this.#samples.push({ atUs, rssBytes, cpuShare, tcpBytes: readTcpBytes() ?? null });
     this.#before = { atUs, cpuSeconds };
-    if (this.#samples.length >= MOST_SAMPLES) {
+    if (this.#samples.length >= SAMPLES_MAX) {
       this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
       this.#intervalMs *= 2;
     }
-    this.#timer = setTimeout(() => this.#look(), this.#intervalMs);
+    this.#timer = setTimeout(() => this.#sample(), this.#intervalMs);
     this.#timer.unref();
   }
 }
 
-/** The processes that have the socket that listens there, or why they cannot be told. */
+/** The processes that have the socket that listens there, or why they are not known. */
 function listeningProcesses({
   address,
   port,
@@ -133,7 +129,7 @@ function processes(): number[] {
     .map(Number);
 }
 
-/** What processes take together; undefined when none of them exists. */
+/** What the processes take together; undefined when none of them exists. */
 function usageOf(pids: readonly number[]): ProcessUsage | undefined {
   const usages = pids.map(readUsage).filter((usage) => usage !== undefined);
   if (usages.length === 0) return undefined;
@@ -149,7 +145,7 @@ function readUsage(pid: number): ProcessUsage | undefined {
   try {
     return readProcessUsage(pid);
   } catch {
-    // It does not exist, or ended meanwhile.
+    // It does not exist, or has ended.
     return undefined;
   }
 }

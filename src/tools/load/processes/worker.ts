@@ -1,15 +1,17 @@
-/** A client process of a run: does what the coordinator orders, and ends with it. */
+/** A client process of a run: follows the coordinator's orders, and ends when it does. */
 
 import process from 'node:process';
-import { Group } from './group.js';
+import { Cohort } from './cohort.js';
+import { loopRequests } from './request-loop.js';
 import type { Ask, OrderName, Reply } from './messages.js';
 
-let group: Group | undefined;
+let cohort: Cohort | undefined;
 
-/** Does what an order says; the first one is to start. */
+/** Follows an order. The first one is to start, unless only requests are wanted. */
 function follow(order: OrderName, body: never): unknown {
-  if (order !== 'start') return group![order](body);
-  group = new Group(body, (news) => process.send!(news));
+  if (order === 'requests') return loopRequests(body);
+  if (order !== 'start') return cohort![order](body);
+  cohort = new Cohort(body, (update) => process.send!(update));
   return undefined;
 }
 
@@ -27,7 +29,7 @@ process.on('message', (ask: Ask) => void answer(ask));
 
 process.on('disconnect', () => process.exit(0));
 
-// Ctrl-C reaches every process of the terminal. It is for the coordinator, which ends the others
+// Ctrl-C reaches every process of the terminal. Only the coordinator heeds it: it ends the others
 // when it has its figures.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});

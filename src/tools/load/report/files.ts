@@ -3,7 +3,7 @@
 import { checkWritable, writeOutput } from '../../report/output-file.js';
 import type { LoadSettings } from '../options.js';
 import { htmlReport } from './html-report.js';
-import type { Report } from './report.js';
+import type { LoadReport } from './report.js';
 
 type Files = Pick<LoadSettings, 'htmlFile' | 'outFile'>;
 
@@ -14,7 +14,7 @@ export function checkReportFiles({ htmlFile, outFile }: Files): void {
 }
 
 /** Writes those that were asked for. Throws HOLDLINE_BAD_OPTION when one cannot be written. */
-export function writeReportFiles({ htmlFile, outFile }: Files, report: Report): void {
+export function writeReportFiles({ htmlFile, outFile }: Files, report: LoadReport): void {
   if (htmlFile !== undefined) writeOutput('--html', htmlFile, htmlReport(report));
   if (outFile !== undefined) writeOutput('--out', outFile, `${JSON.stringify(report)}\n`);
 }

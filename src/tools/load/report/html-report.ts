@@ -1,32 +1,23 @@
-/** The report of a run as one HTML file: what was run, what came of it, and how it went. */
+/** The report of a run as one HTML file: what was run, its outcome, and its course. */
 
 import type { Html } from '../../report/html.js';
 import { machineWords } from '../../report/machine.js';
-import {
-  figures,
-  htmlDocument,
-  note,
-  pairs,
-  table,
-  type Cell,
-  type Figure,
-  type Section,
-  type Tone,
-} from '../../report/page.js';
+import { figures, htmlDocument, note, pairs, table, type Section } from '../../report/page.js';
 import { plot, type Plot, type Series } from '../../report/plot.js';
-import { decimal, duration, percent, rough, size } from '../../report/words.js';
-import type { MixFigures, Report } from './report.js';
+import { decimal, duration, percent } from '../../report/words.js';
+import { mixSection } from './html-mix.js';
+import { figuresOf, verdictOf } from './html-summary.js';
+import type { LoadReport } from './report.js';
 import { headOf, rowsOf } from './table.js';
-import type { Herd } from '../run/round.js';
 import type { Moment } from './timeline.js';
 
 /**
- * Client processes that get a line of their own in a plot; of more it is the busiest and the mean.
+ * So many client processes have a curve each in a plot; of more the busiest and the mean are drawn.
  */
-const PROCESS_LINES = 4;
+const PROCESS_CURVES_MAX = 4;
 
-/** The file's text. All of it is in the report, so it can be made again from its JSON. */
-export function htmlReport(report: Report): string {
+/** The file's text. It contains nothing that is not in the JSON of the report. */
+export function htmlReport(report: LoadReport): string {
   const { url, durationSeconds, startedAt, machine } = report;
   return htmlDocument({
     title: `Load on ${url}`,
@@ -49,132 +40,14 @@ export function htmlReport(report: Report): string {
   });
 }
 
-/** What came of it, in words. */
-function verdictOf(report: Report): { readonly text: string; readonly tone: Tone } {
-  const { flawless, clientLimited, published, connections, mix, latencyMs } = report;
-  if (flawless) {
-    const whom =
-      mix === null || mix.stalled.clients + mix.slow.clients === 0
-        ? `all ${decimal(connections)} clients`
-        : 'every client that reads';
-    const p99 =
-      latencyMs.p99 === null
-        ? ''
-        : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
-    const but = clientLimited
-      ? ' But this client was the bottleneck: the server may do better.'
-      : '';
-    return {
-      text: `All ${decimal(published)} events came to ${whom} once and in order${p99}.${but}`,
-      tone: clientLimited ? 'warning' : 'good',
-    };
-  }
-  if (published === 0) return { text: 'The server took no event.', tone: 'bad' };
-  const faults = [
-    ...(report.lost > 0
-      ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`]
-      : []),
-    ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost and the server said so`] : []),
-    ...(report.doubled > 0 ? [`${decimal(report.doubled)} came twice`] : []),
-    ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} came out of order`] : []),
-  ];
-  const text =
-    faults.length === 0
-      ? 'The server went before the end; until then every event came once and in order.'
-      : `Of ${decimal(report.expected)} deliveries ${faults.join(', ')}.`;
-  return { text, tone: 'bad' };
-}
-
-/** 12 of 45 million are 0.00003 %: two digits, however small it is. */
-function share(part: number, whole: number): string {
-  return `${((part / whole) * 100).toLocaleString('en-US', { maximumSignificantDigits: 2 })} %`;
-}
-
-function figuresOf(report: Report): Figure[] {
-  const { latencyMs, delivered, expected, server, timeline } = report;
-  const flawed = report.lost + report.gapLost + report.doubled + report.outOfOrder;
-  const perSecond = deliveriesPerSecond(report);
-  const most = Math.max(0, ...timeline.moments.map(({ deliveriesPerSecond: so }) => so ?? 0));
-  return [
-    {
-      label: 'Delivered',
-      value: decimal(delivered),
-      detail: delivered === expected ? 'all that were owed' : `of ${decimal(expected)}`,
-      tone: delivered === expected ? 'good' : 'bad',
-    },
-    {
-      label: 'Faults',
-      value: decimal(flawed),
-      detail:
-        flawed === 0
-          ? 'none lost, doubled or out of order'
-          : `${decimal(report.lost + report.gapLost)} lost, ${decimal(report.doubled)} doubled, ${decimal(report.outOfOrder)} out of order`,
-      tone: flawed === 0 ? 'good' : 'bad',
-    },
-    {
-      label: 'Deliveries a second',
-      value: rough(perSecond),
-      detail: `at most ${rough(most)} in one`,
-    },
-    ...(latencyMs.p50 === null || latencyMs.p99 === null || latencyMs.max === null
-      ? []
-      : [
-          {
-            label: 'Latency, p50',
-            value: duration(latencyMs.p50),
-            detail: 'from when an event was due',
-          },
-          {
-            label: 'Latency, p99',
-            value: duration(latencyMs.p99),
-            detail: `at most ${duration(latencyMs.max)}`,
-          },
-        ]),
-    ...(server === null
-      ? []
-      : [
-          {
-            label: 'Server memory',
-            value: size(server.rssBytesMost),
-            detail: `${size(server.rssBytesBefore)} before clients came`,
-          },
-          ...(server.cpuShare === null
-            ? []
-            : [
-                {
-                  label: 'Server CPU',
-                  value: percent(server.cpuShare),
-                  detail: 'of a core, while publishing',
-                },
-              ]),
-        ]),
-    {
-      label: 'Client CPU',
-      value: percent(report.clientBusyShare),
-      detail: report.clientLimited ? 'the client was the bottleneck' : 'of a core, busiest process',
-      tone: report.clientLimited ? 'warning' : 'plain',
-    },
-  ];
-}
-
-/** On average over the spans in which events were published. */
-function deliveriesPerSecond({ timeline, durationSeconds }: Report): number {
-  const so = timeline.moments.filter(
-    ({ atSeconds }) => atSeconds > 0 && atSeconds < durationSeconds,
-  );
-  return (
-    so.reduce((sum, moment) => sum + (moment.deliveriesPerSecond ?? 0), 0) / Math.max(1, so.length)
-  );
-}
-
-function latencySection(report: Report): Section {
+function latencySection(report: LoadReport): Section {
   const { latencyCurve, timeline } = report;
   if (latencyCurve.length === 0)
     return {
       title: 'Latency',
-      blocks: [note('Nothing came, so there is no latency to tell.', 'warning')],
+      blocks: [note('Nothing came, so there is no latency.', 'warning')],
     };
-  // The maximum has no place of its own on an axis that never reaches 100 %.
+  // The maximum has no place on an axis that never reaches 100 %.
   const curve = latencyCurve.slice(0, -1);
   return {
     title: 'Latency',
@@ -204,17 +77,17 @@ function latencySection(report: Report): Section {
   };
 }
 
-function courseSection(report: Report): Section {
+function courseSection(report: LoadReport): Section {
   const { server, serverUnknown } = report;
   const blocks: Html[] = [
     coursePlot(report, {
       title: 'Deliveries',
-      caption: 'Events that came to clients, each to each counted.',
+      caption: 'Events that came to clients, counted for each client.',
       y: { label: 'deliveries', quantity: 'per second' },
       series: [
         {
           label: 'deliveries',
-          values: column(report, ({ deliveriesPerSecond: so }) => so),
+          values: column(report, ({ deliveriesPerSecond: rate }) => rate),
           mark: 'area',
         },
       ],
@@ -269,17 +142,20 @@ function courseSection(report: Report): Section {
     blocks.push(note(`Memory and CPU of the server are not shown: ${serverUnknown}.`));
   return {
     title: 'How it went',
-    intro: 'Left of 0 is before the first event, while clients connected.',
+    intro: 'Left of 0, before the first event, clients connected.',
     blocks,
   };
 }
 
-/** A plot over the time of the run. They all point at the same moment together. */
-function coursePlot(report: Report, parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>): Html {
+/** A plot over the time of the run. The cursors of all such plots move together. */
+function coursePlot(
+  report: LoadReport,
+  parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'together'>,
+): Html {
   const { timeline, herd, durationSeconds } = report;
   const xs = timeline.moments.map(({ atSeconds }) => atSeconds);
-  // What a plot says nothing about is not its beginning: before the first event there are no
-  // deliveries, but there is a server.
+  // A plot begins with its first known value: before the first event there are no deliveries, but
+  // there is a server.
   const known = timeline.moments.findIndex((_, index) =>
     parts.series.some(({ values }) => values[index] !== null),
   );
@@ -297,15 +173,15 @@ function coursePlot(report: Report, parts: Omit<Plot, 'x' | 'xs' | 'marks' | 'to
   });
 }
 
-function column(report: Report, of: (moment: Moment) => number | null): (number | null)[] {
+function column(report: LoadReport, of: (moment: Moment) => number | null): (number | null)[] {
   return report.timeline.moments.map(of);
 }
 
-function clientSeries(report: Report): Series[] {
+function clientSeries(report: LoadReport): Series[] {
   const { clientProcesses } = report;
   const of = (nth: number): (number | null)[] =>
     column(report, ({ clientBusyShares }) => clientBusyShares[nth] ?? null);
-  if (clientProcesses.length <= PROCESS_LINES) {
+  if (clientProcesses.length <= PROCESS_CURVES_MAX) {
     return clientProcesses.map((_, nth) => ({
       label: clientProcesses.length === 1 ? 'client' : `client ${nth + 1}`,
       values: of(nth),
@@ -331,74 +207,11 @@ function clientSeries(report: Report): Series[] {
   ];
 }
 
-function mixSection({ mix, herd }: Report): Section[] {
-  const apart = mix === null ? [] : unevenRows(mix);
-  const blocks = [
-    ...(apart.length === 0 ? [] : [unevenTable(apart)]),
-    ...(mix === null || mix.reconnects.sharePerMinute === 0
-      ? []
-      : [reconnectNote(mix, herd !== null)]),
-    ...(herd === null ? [] : [herdNote(herd)]),
-  ];
-  if (blocks.length === 0) return [];
-  const intro =
-    'Those that read slowly or nothing are in none of the other figures but bytes and requests.';
-  return [
-    {
-      title: 'Clients that come, go, or do not read',
-      ...(apart.length === 0 ? {} : { intro }),
-      blocks,
-    },
-  ];
-}
-
-function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
-  return [
-    ...(stalled.clients === 0
-      ? []
-      : [['stalled: they read nothing', stalled.clients, stalled.cutOff, '–', '–']]),
-    ...(slow.clients === 0
-      ? []
-      : [
-          [
-            `slow: they read ${size(slow.bytesPerSecond)}/s`,
-            slow.clients,
-            slow.cutOff,
-            slow.delivered,
-            slow.gaps,
-          ],
-        ]),
-  ];
-}
-
-function unevenTable(rows: readonly (readonly Cell[])[]): Html {
-  const figureColumns = ['how many', 'cut off', 'events', 'gaps told'].map((right) => ({ right }));
-  return table({ columns: ['Clients', ...figureColumns], rows });
-}
-
-function reconnectNote({ reconnects }: MixFigures, hasHerd: boolean): Html {
-  const { sharePerMinute, returns, refusedReturns } = reconnects;
-  return note(
-    `${percent(sharePerMinute)} of the clients that read normally dropped their connection in a minute and came back where they had ` +
-      `left off${hasHerd ? ', as did the herd' : ''}: ${decimal(returns)} times in all, ${decimal(refusedReturns)} further tries.`,
-  );
-}
-
-function herdNote({ atSeconds, clients, backSeconds, caughtUpSeconds }: Herd): Html {
-  const within = (seconds: number | null): string =>
-    seconds === null ? 'not by the end' : `in ${duration(seconds * 1000)}`;
-  return note(
-    `After ${decimal(atSeconds, 1)} s all ${decimal(clients)} clients that read dropped their connections and came back at once: ` +
-      `the last was subscribed again ${within(backSeconds)}, and had what it was owed ${within(caughtUpSeconds)}.`,
-    caughtUpSeconds === null ? 'bad' : 'plain',
-  );
-}
-
-function processTable({ clientProcesses, publisher }: Report): Html {
+function processTable({ clientProcesses, publisher }: LoadReport): Html {
   const late = (ms: number | null): string => (ms === null ? '–' : duration(ms));
   return table({
     caption:
-      'The processes of this client while events were published; a share near 100 % or a late tail makes its figures its own',
+      'The processes of this client while events were published. A share near 100 % or large delays mean that the client was measured',
     columns: [
       'Process',
       { right: 'CPU time' },

@@ -1,4 +1,4 @@
-/** What a run came to: all its figures, from which the table, the JSON and the page are made. */
+/** All figures of a run, from which the table, the JSON and the page are made. */
 
 import { describeMachine, type Machine } from '../../report/machine.js';
 import { percentileMs } from '../books/histogram.js';
@@ -9,21 +9,18 @@ import type { Herd, ProcessFigures } from '../run/round.js';
 import type { Outcome } from '../run/run.js';
 import { timelineOf, type Timeline } from './timeline.js';
 
-/**
- * Points of the curve of latencies between one power of ten and the next, of the share that takes
- * longer.
- */
+/** Points of the latency curve for each power of ten of the share that takes longer. */
 const POINTS_PER_DECADE = 10;
 
-/** The curve ends where one delivery in so many takes longer. */
+/** The curve ends where one in so many deliveries takes longer. */
 const RAREST = 1e6;
 
 /** The figures, as `--json` prints them. */
-export interface Report {
+export interface LoadReport {
   readonly transport: LoadSettings['transport'];
   readonly url: string;
   readonly connections: number;
-  /** Those that are checked for every event; of the others the bytes are counted. */
+  /** Clients that are checked for every event; of the others bytes are counted. */
   readonly checkedClients: number;
   readonly ratePerSecond: number;
   readonly sizeBytes: number;
@@ -34,30 +31,25 @@ export interface Report {
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
   /**
-   * True when every event that was published came to every client once and in order, there was one,
+   * True when at least one event was published, every one came to every client once and in order,
    * and the server stayed.
    */
   readonly flawless: boolean;
   /** Events that the server took. */
   readonly published: number;
-  /**
-   * Each published event to each client, but for those that are stalled or slow: `mix` has them.
-   */
+  /** Published events times clients, without those that are stalled or slow: `mix` has them. */
   readonly expected: number;
-  /** Those that came, each counted once. */
+  /** Deliveries that came, each counted once. */
   readonly delivered: number;
-  /** Those that did not come, and the server did not say so. */
+  /** Deliveries that did not come, without a report of the server. */
   readonly lost: number;
-  /** Those that did not come, as the server told. */
+  /** Deliveries that did not come, and that the server reported as lost. */
   readonly gapLost: number;
   readonly doubled: number;
   readonly outOfOrder: number;
-  /** Gaps that the server told clients of. */
+  /** Gaps that the server reported to clients. */
   readonly gaps: number;
-  /**
-   * Clients to which something was lost, or came again, or in another order; and what the one that
-   * lost most lost.
-   */
+  /** Clients with lost, doubled or disordered events, and the most that one client lost. */
   readonly clientsHit: {
     readonly losing: number;
     readonly doubling: number;
@@ -65,7 +57,7 @@ export interface Report {
     readonly mostLost: number;
   };
   /**
-   * Requests of all clients from the first event on; those by which they subscribed came before.
+   * Requests of all clients from the first event on, without those by which they first subscribed.
    */
   readonly requests: number;
   readonly requestsPerClientMinute: number;
@@ -77,11 +69,11 @@ export interface Report {
   readonly bytesPerClient: number;
   /** From the moment an event was due until a client had it. Null where nothing came. */
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99' | 'p999' | 'max', number | null>>;
-  /**
-   * The same at percentiles that rise, the last of which is the maximum; empty where nothing came.
-   */
+  /** The same at rising percentiles, the last of which is the maximum; empty where nothing came. */
   readonly latencyCurve: readonly { readonly percentile: number; readonly ms: number }[];
-  /** Those of which not every event is read as it comes; null where all clients are plain. */
+  /**
+   * Clients that read slowly, not at all, or come and go; null where all read normally and stay.
+   */
   readonly mix: MixFigures | null;
   /** What became of `--herd`; null without. */
   readonly herd: Herd | null;
@@ -91,7 +83,7 @@ export interface Report {
    */
   readonly clientCpuSeconds: number;
   readonly clientBusyShare: number;
-  /** True when the figures tell more about this client than about the server. */
+  /** True when the figures are those of this client rather than of the server. */
   readonly clientLimited: boolean;
   /**
    * The processes that hold the clients, and the one that publishes, with how late its events left.
@@ -102,23 +94,23 @@ export interface Report {
     readonly busyShare: number;
     readonly latenessMs: { readonly p99: number | null; readonly max: number | null };
   };
-  /** What the server used, where it runs on this machine; else null. */
+  /** What the server used; null where it does not run on this machine. */
   readonly server: ServerFigures | null;
   /** Why `server` is null. */
   readonly serverUnknown: string | null;
   readonly timeline: Timeline;
-  /** What figures alone do not tell, a sentence each. */
+  /** What the figures do not say by themselves, a sentence each. */
   readonly remarks: readonly string[];
   readonly machine: Machine;
   /** ISO 8601. */
   readonly startedAt: string;
 }
 
-/** What became of clients that are not plain. */
+/** What became of clients that read slowly, not at all, or come and go. */
 export interface MixFigures {
-  /** They subscribe and read nothing more; some may be cut off for it. */
+  /** Clients that subscribe and read nothing more; some may be cut off for it. */
   readonly stalled: { readonly clients: number; readonly cutOff: number };
-  /** They read so much in a second. */
+  /** Clients that read so much in a second. */
   readonly slow: {
     readonly clients: number;
     readonly bytesPerSecond: number;
@@ -143,14 +135,14 @@ export interface ServerFigures {
   /** Before clients connected, and the most. */
   readonly rssBytesBefore: number;
   readonly rssBytesMost: number;
-  /** While events were published, as a share of a core; null where that was too short to tell. */
+  /** While events were published, as a share of a core; null where that was too short. */
   readonly cpuShare: number | null;
-  /** What all TCP sockets of this machine had in buffers, at the most. */
+  /** The most that all TCP sockets of this machine had in buffers. */
   readonly tcpBytesMost: number | null;
 }
 
 /** The figures of a run. */
-export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
+export function reportOf(settings: LoadSettings, outcome: Outcome): LoadReport {
   const { books, tally, meter, coordinator, processes, publisher } = outcome;
   const { connections } = settings;
   const measuredSeconds = (outcome.endUs - outcome.startUs) / 1e6;
@@ -230,8 +222,8 @@ export function reportOf(settings: LoadSettings, outcome: Outcome): Report {
 }
 
 /**
- * Percentiles for a curve over so many values: the nearer to 100 the closer, and only such as so
- * many values can tell.
+ * Percentiles for a curve over so many values: denser towards 100, and none that so many values
+ * cannot resolve.
  */
 export function percentilesFor(values: number): number[] {
   if (values === 0) return [];

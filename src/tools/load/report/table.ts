@@ -2,12 +2,12 @@
 
 import Table from 'cli-table3';
 import { decimal, duration, percent, size } from '../../report/words.js';
-import type { Report } from './report.js';
+import type { LoadReport } from './report.js';
 
 type Row = readonly [name: string, value: string];
 
-/** The table, with a line break at its end. */
-export function tableOf(report: Report): string {
+/** The table, ending with a line feed. */
+export function tableOf(report: LoadReport): string {
   const table = new Table({
     head: [headOf(report), ''],
     colAligns: ['left', 'right'],
@@ -17,13 +17,13 @@ export function tableOf(report: Report): string {
   return `${table.toString()}\n`;
 }
 
-/** What was run, in a line. */
-export function headOf({ transport, connections, ratePerSecond, sizeBytes }: Report): string {
+/** What was run, in one sentence. */
+export function headOf({ transport, connections, ratePerSecond, sizeBytes }: LoadReport): string {
   return `${transport}, ${decimal(connections)} clients, ${decimal(ratePerSecond)} events/s of ${decimal(sizeBytes)} B`;
 }
 
-/** Figures by name; those that say nothing of this run are left out. */
-export function rowsOf(report: Report): readonly Row[] {
+/** Figures by name, without those that do not apply to this run. */
+export function rowsOf(report: LoadReport): readonly Row[] {
   const { latencyMs, checkedClients, expected, published } = report;
   const counted = (published === 0 ? 0 : expected / published) - checkedClients;
   return [
@@ -33,10 +33,12 @@ export function rowsOf(report: Report): readonly Row[] {
     ['expected', decimal(report.expected)],
     ['delivered', decimal(report.delivered)],
     ['lost', decimal(report.lost)],
-    ...(report.gapLost > 0 ? [['lost, and told so', decimal(report.gapLost)] as const] : []),
+    ...(report.gapLost > 0
+      ? [['lost, reported by the server', decimal(report.gapLost)] as const]
+      : []),
     ['doubled', decimal(report.doubled)],
     ['out of order', decimal(report.outOfOrder)],
-    ['gaps told', decimal(report.gaps)],
+    ['gaps reported', decimal(report.gaps)],
     ['requests per client and minute', decimal(report.requestsPerClientMinute)],
     ['share of empty answers', percent(report.emptyShare)],
     ['bytes per client', decimal(report.bytesPerClient)],
@@ -56,17 +58,17 @@ export function rowsOf(report: Report): readonly Row[] {
   ];
 }
 
-function herdRows({ herd }: Report): Row[] {
+function herdRows({ herd }: LoadReport): Row[] {
   if (herd === null) return [];
   const within = (seconds: number | null): string =>
     seconds === null ? 'not by the end' : duration(seconds * 1000);
   return [
     [`herd of ${decimal(herd.clients)}, all back in`, within(herd.backSeconds)],
-    ['herd, with all they were owed', within(herd.caughtUpSeconds)],
+    ['herd, all back with everything they were owed', within(herd.caughtUpSeconds)],
   ];
 }
 
-function mixRows({ mix }: Report): Row[] {
+function mixRows({ mix }: LoadReport): Row[] {
   if (mix === null) return [];
   const { stalled, slow, reconnects } = mix;
   return [
@@ -94,14 +96,14 @@ function mixRows({ mix }: Report): Row[] {
       ? []
       : [
           [
-            'clients that came back, tries beyond',
+            'times clients came back, further tries',
             `${decimal(reconnects.returns)}, ${decimal(reconnects.refusedReturns)}`,
           ] as const,
         ]),
   ];
 }
 
-function serverRows({ server }: Report): Row[] {
+function serverRows({ server }: LoadReport): Row[] {
   if (server === null) return [];
   return [
     [

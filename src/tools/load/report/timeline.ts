@@ -1,17 +1,17 @@
 /**
- * How a run went: what clients got and what server and clients used, span after span, on one clock
- * and in a bounded number of spans.
+ * The course of a run: what clients got and what server and clients used, on one clock and in a
+ * bounded number of spans.
  */
 
 import type { ServerSample } from '../processes/process-meter.js';
 import type { Second } from '../books/seconds.js';
 
-/** Spans at the most: more than a plot has room for. */
-const MOST_SPANS = 600;
+/** More than a plot has room for. */
+const SPANS_MAX = 600;
 
-/** What a run has seen of itself. */
+/** What a run has measured. */
 export interface Course {
-  /** When the first event was due, by `nowUs()`: zero of everything here. */
+  /** When the first event was due, by `nowUs()`: the zero of all times here. */
   readonly startUs: number;
   /** One for each second from then until the end. */
   readonly seconds: readonly Second[];
@@ -20,15 +20,15 @@ export interface Course {
 }
 
 /**
- * One span. Null is what nobody knows: what clients get before there are events, and what a server
- * elsewhere uses.
+ * One span. Null is unknown: what clients get before there are events, and what a server on another
+ * machine uses.
  */
 export interface Moment {
   /** The middle of the span, after the first event was due; less than 0 while clients connect. */
   readonly atSeconds: number;
   readonly deliveriesPerSecond: number | null;
   readonly bytesPerSecond: number | null;
-  /** Where a span is longer than a second, these are the largest of its seconds. */
+  /** Where a span is longer than a second, the largest values of its seconds. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly maxMs: number | null;
@@ -36,24 +36,24 @@ export interface Moment {
   readonly clientBusyShares: readonly (number | null)[];
   readonly serverCpuShare: number | null;
   readonly serverRssBytes: number | null;
-  /** What all TCP sockets of the machine had in buffers. */
+  /** What all TCP sockets of this machine had in buffers. */
   readonly tcpBytes: number | null;
 }
 
-/** The spans of a run, which begin with the first sample of the server. */
+/** The spans of a run; the first contains the first sample of the server. */
 export interface Timeline {
   readonly spanSeconds: number;
   readonly moments: readonly Moment[];
 }
 
-/** Lays what the run and the meter have seen side by side. */
+/** Puts what the run and the meter have measured side by side. */
 export function timelineOf(
   { startUs, seconds, processes }: Course,
   samples: readonly ServerSample[],
 ): Timeline {
   const secondOf = ({ atUs }: ServerSample): number => (atUs - startUs) / 1e6;
   const firstSecond = samples.length === 0 ? 0 : Math.min(0, Math.floor(secondOf(samples[0]!)));
-  const spanSeconds = Math.max(1, Math.ceil((seconds.length - firstSecond) / MOST_SPANS));
+  const spanSeconds = Math.max(1, Math.ceil((seconds.length - firstSecond) / SPANS_MAX));
   const firstSpan = Math.floor(firstSecond / spanSeconds);
   const spans = Math.ceil(seconds.length / spanSeconds) - firstSpan;
   const samplesBySpan: ServerSample[][] = Array.from({ length: spans }, () => []);

@@ -1,36 +1,38 @@
-/** Whether a round tells more about the client than about the server. */
+/** Whether a round measured the client rather than the server. */
 
-/** A process that used more of a core had no time to spare. */
+/** A process that used more of a core than this had no time to spare. */
 const BUSY_SHARE = 0.9;
 
 /**
- * What is late by more than this, and by more than this share of the latency that is reported, is
- * what was measured.
+ * The client was measured where it was late by more than this, and by more than this share of the
+ * reported latency.
  */
 const LATE_MS = 20;
 const LATE_SHARE = 0.2;
 
-/** A herd that takes longer to leave comes back as slowly as it left. */
+/**
+ * A herd that takes longer to leave, as a share of its way back, comes back as slowly as it left.
+ */
 const LEAVING_SHARE = 0.5;
 
-/** How the client was, while events were published. */
+/** How busy and how late the client was while events were published. */
 export interface ClientState {
   /** The latency that is reported, its 99th percentile. */
   readonly latencyP99Ms: number;
   /**
-   * How late the loop of the publisher got to its events, and the loops of the clients to what had
-   * come, each the 99th percentile.
+   * How late the publisher got to its events, and the clients to what had come; the 99th percentile
+   * of each.
    */
   readonly leftLateP99Ms: number;
   readonly readLateP99Ms: number;
   /** Share of a core, of the busiest client process and of the one that publishes. */
   readonly clientBusyShare: number;
   readonly publisherBusyShare: number;
-  /** How much of the time until a herd was back its clients took to leave; 0 without one. */
+  /** Time that a herd took to leave ÷ time until it was back; 0 without a herd. */
   readonly herdLeftShare: number;
 }
 
-/** Why the client was what was measured, a sentence each; empty when it was not. */
+/** Why the client was measured, a sentence each; empty when the server was. */
 export function bottlenecksIn(state: ClientState): string[] {
   const {
     latencyP99Ms,
@@ -56,13 +58,11 @@ export function bottlenecksIn(state: ClientState): string[] {
       : []),
     ...(herdLeftShare > LEAVING_SHARE
       ? [
-          `of the time until the herd was back its clients took ${percent(herdLeftShare)} to leave; --processes spreads them over more`,
+          `the herd took ${percent(herdLeftShare)} of the time until it was back to leave; --processes spreads the clients over more`,
         ]
       : []),
     ...(isLate(readLateP99Ms)
-      ? [
-          `1 % of the time the clients were ${readLateP99Ms.toFixed(1)} ms late or more to read what had come`,
-        ]
+      ? [`1 % of the time clients read what had come ${readLateP99Ms.toFixed(1)} ms late or more`]
       : []),
   ];
 }

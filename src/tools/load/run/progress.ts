@@ -1,18 +1,18 @@
-/** How a run stands while it runs: a bar on a terminal, elsewhere a line every few seconds. */
+/** The progress of a run: a bar on a terminal, elsewhere a row of text every few seconds. */
 
 import { SingleBar } from 'cli-progress';
 import { decimal, duration, percent, rough, size } from '../../report/words.js';
 import { eventsOf, mixOf, type LoadSettings } from '../options.js';
 import type { Run } from './run.js';
 
-/** How often the bar moves, and how often a line is written where there is no terminal. */
+/** How often the bar moves, and how often a row is written where there is no terminal. */
 const BAR_MS = 200;
-const LINE_MS = 5_000;
+const ROW_MS = 5_000;
 
-/** A run, as far as it is watched. */
+/** What is shown of a run. */
 export type Watched = Pick<Run, 'phase' | 'totals' | 'lastSecond' | 'meter'>;
 
-/** Shows it on a stream. What it returns ends that. */
+/** Shows it on a stream. Returns a function that ends this. */
 export function showProgress(
   run: Watched,
   settings: LoadSettings,
@@ -22,10 +22,10 @@ export function showProgress(
     const timer = setInterval(() => {
       const { value, total } = progressOf(run, settings);
       stream.write(`holdline: ${run.phase} ${decimal(value)}/${decimal(total)}${detailsOf(run)}\n`);
-    }, LINE_MS);
+    }, ROW_MS);
     return () => clearInterval(timer);
   }
-  // Ctrl-C is the run's: it ends early and prints its table.
+  // Ctrl-C is for the run, which then ends early and prints its table.
   const bar = new SingleBar({
     format: '{phase} [{bar}] {percentage} %{details}',
     barsize: 24,
@@ -57,7 +57,7 @@ function progressOf(
   return { value: totals?.delivered ?? 0, total: Math.round(owed) };
 }
 
-/** What is told beside how far it is: what came in the last second, and what the server uses. */
+/** What came in the last second, and what the server uses. */
 function detailsOf({ phase, lastSecond, meter }: Watched): string {
   const server = meter?.latest;
   const second = phase === 'connecting' ? undefined : lastSecond;

@@ -1,32 +1,28 @@
 /**
- * The publisher of a run, an open loop: event n is due at start + n ÷ rate, whatever became of the
- * ones before it.
+ * The publisher of a run, an open loop: event n is due at start + n ÷ rate, whatever happened to
+ * the ones before it.
  */
 
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Histogram } from 'hdr-histogram-js';
 import { openConnection, type ConnectionSink, type Target } from '../clients/connection.js';
-import { eventData, nowUs, stampEvent } from '../clients/event.js';
+import { nowUs } from '../books/clock.js';
+import { eventData, stampEvent } from '../clients/event.js';
 import { AnswerReader, refusalText, type AnswerSink, type Head } from '../clients/http.js';
 import { createHistogram, recordUs } from '../books/histogram.js';
 import { Published } from '../books/published.js';
 
 /**
- * Connections at most, where their number is free; each carries one publish at a time, since
- * uWebSockets.js closes on pipelined ones. Source: native-notes/pipelined-requests.md
+ * Connections at most, by default. Each carries one publish at a time, since uWebSockets.js closes
+ * connections with pipelined ones. native-notes/pipelined-requests.md
  */
 export const PUBLISH_CONNECTIONS = 256;
 
-/**
- * A connection that was idle this long is not used again: the server closes it after 10 s, maybe
- * just then.
- */
+/** A connection that was idle this long is not used again: the server closes it after 10 s. */
 const IDLE_US = 5_000_000;
 
-/**
- * Connections in a row that may fail before the server is taken for gone, and the pause after each.
- */
+/** After so many failed connections in a row the server counts as gone; the pause after each. */
 const FAILURES = 20;
 const FAILURE_PAUSE_MS = 100;
 
@@ -38,31 +34,30 @@ export interface PublisherOptions {
   readonly ratePerSecond: number;
   readonly events: number;
   readonly key: string | undefined;
-  /**
-   * Connections at most. With one, events are taken in their order, whatever the server does with
-   * several.
-   */
+  /** Connections at most. With one, the server takes the events in their order. */
   readonly connections: number;
-  /** Called once when it makes no sense to go on, with the reason. */
+  /** Keeps when each event was sent and answered. */
+  readonly keepsTimes?: boolean;
+  /** Called once with the reason when going on makes no sense. */
   gaveUp(this: void, reason: string): void;
 }
 
-/** Publishes over a few keep-alive connections, as many as the server's answers take. */
+/** Publishes over keep-alive connections, as few as the server's answers allow. */
 export class Publisher {
-  /** What stands before the data in each request. */
+  /** The request before its data. */
   readonly head: Buffer;
   readonly options: PublisherOptions;
   readonly published: Published;
-  /** How late the loop got to an event: the client's own part of every latency. */
+  /** How late the loop got to each event: the client's own part of every latency. */
   readonly latenessUs: Histogram = createHistogram();
-  /** Refusals for now, with how often each came. */
+  /** Temporary refusals, with how often each came. */
   readonly refusals = new Map<string, number>();
   /**
-   * Reasons why connections were lost before an answer, with how often each came. Such an event may
-   * have been published.
+   * Why connections were lost before an answer, with how often. Their events may have been
+   * published.
    */
   readonly unanswered = new Map<string, number>();
-  /** Publishes that were answered, whatever the answer. */
+  /** Publishes that were answered in any way. */
   answered = 0;
   #startUs = 0;
   /** Events below `#due` are due, events below `#sent` were sent. */
@@ -81,11 +76,16 @@ export class Publisher {
     const { target, sizeBytes, key } = options;
     const authorization = key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
     this.options = options;
-    this.published = new Published(options.events);
+    this.published = new Published(options.events, options.keepsTimes);
     this.head = Buffer.from(
       `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorization}` +
         `Content-Length: ${sizeBytes}\r\n\r\n`,
     );
+  }
+
+  /** Connections that are open or about to be. */
+  get connections(): number {
+    return this.#connections.size;
   }
 
   /** Events that are due and not answered. */
@@ -93,13 +93,16 @@ export class Publisher {
     return this.#inFlight + this.#due - this.#sent;
   }
 
-  /** Opens a connection, so that the first event need not wait for one. */
+  /** Opens a connection, so that the first event does not wait for one. */
   open(): void {
     this.#opening++;
     this.#connections.add(new Connection(this));
   }
 
-  /** Publishes from `startUs` on; resolves when one more event would be due, or after `stop`. */
+  /**
+   * Publishes from `startUs` on; resolves when the event after the last would be due, or after
+   * `stop`.
+   */
   async publish(startUs: number): Promise<void> {
     const { events } = this.options;
     this.#startUs = startUs;
@@ -115,24 +118,24 @@ export class Publisher {
     }
   }
 
-  /** No event becomes due any more; those that are due are still sent. */
+  /** No more events become due; those that are due are still sent. */
   stop(): void {
     this.#isStopped = true;
   }
 
-  /** Ends the connections; what is not answered stays so. */
+  /** Ends the connections, also of publishes that are not answered. */
   close(): void {
     this.#isStopped = true;
     this.#isClosed = true;
     for (const connection of this.#connections) connection.drop();
   }
 
-  /** When an event is due, in µs of event.ts. */
+  /** When an event is due, µs of clock.ts. */
   dueUs(sequence: number): number {
     return this.#startUs + (sequence * 1e6) / this.options.ratePerSecond;
   }
 
-  /** Sends what is due, as far as connections go. */
+  /** Sends what is due, as far as there are connections. */
   #pump(): void {
     if (this.#isClosed) return;
     while (this.#sent < this.#due) {
@@ -143,6 +146,7 @@ export class Publisher {
         continue;
       }
       this.#inFlight++;
+      this.published.sentUs[this.#sent] = nowUs();
       connection.send(this.#sent++);
     }
     while (
@@ -152,7 +156,7 @@ export class Publisher {
       this.open();
   }
 
-  /** A connection may be used, for the first time or again. */
+  /** A connection can be used. */
   freed(connection: Connection): void {
     this.#free.push(connection);
     this.#pump();
@@ -165,7 +169,7 @@ export class Publisher {
     this.freed(connection);
   }
 
-  /** A connection is gone, or was never made. */
+  /** A connection is gone, or could not be made. */
   closed(connection: Connection, wasOpen: boolean, wasInFlight: boolean, reason: string): void {
     this.#connections.delete(connection);
     const at = this.#free.indexOf(connection);
@@ -194,6 +198,8 @@ export class Publisher {
     const { status } = head;
     this.#inFlight--;
     this.answered++;
+    this.published.answeredUs[sequence] = nowUs();
+    this.published.statuses[sequence] = status;
     if (status >= 200 && status < 300) {
       this.published.add(sequence, idIn(body));
       return;
@@ -201,7 +207,7 @@ export class Publisher {
     const refusal = refusalText(head, body);
     if (status === 401) {
       this.options.gaveUp(
-        `it may not publish (${refusal}): give the server's key with --publish-key, or start the server with --open-publish`,
+        `publishing is not allowed (${refusal}): give the server's key with --publish-key, or start the server with --open-publish`,
       );
     } else if (status === 503 || status === 429) {
       this.#count(this.refusals, refusal);
@@ -211,7 +217,7 @@ export class Publisher {
   }
 }
 
-/** The id in the answer to a publish; NaN where it has none, or one that is no number. */
+/** The id in the answer to a publish; NaN where it has none that is a number. */
 function idIn(body: Buffer): number {
   return Number(/"id":(\d{1,16})[,}]/.exec(body.toString('latin1'))?.[1]);
 }
@@ -288,7 +294,7 @@ class Connection implements ConnectionSink, AnswerSink {
     const sequence = this.#sequence;
     this.#sequence = NOTHING;
     this.freeSinceUs = nowUs();
-    if (sequence === NOTHING) throw new Error('an answer came that nobody asked for');
+    if (sequence === NOTHING) throw new Error('an answer came without a request');
     this.#publisher.answer(sequence, head, body);
     this.#publisher.freed(this);
   }

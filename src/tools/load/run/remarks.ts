@@ -1,8 +1,8 @@
-/** What the figures of a run alone do not tell. */
+/** What the figures of a run do not say by themselves. */
 
 import type { Outcome } from './run.js';
 
-/** A sentence each, without its stop. */
+/** A sentence each, without a full stop. */
 export function remarksOn({
   books,
   publisher,
@@ -14,7 +14,7 @@ export function remarksOn({
   return [
     ...(wasStopped ? ['the run was ended early'] : []),
     ...(gaveUp === undefined ? [] : [`publishing ended early: ${gaveUp}`]),
-    ...(books.published === 0 ? ['the server took no event'] : []),
+    ...(books.published === 0 ? ['the server accepted no event'] : []),
     ...[...publisher.refusals].map(([reason, times]) => `${times} events were refused: ${reason}`),
     ...[...publisher.unanswered].map(
       ([reason, times]) =>
@@ -32,10 +32,12 @@ export function remarksOn({
     ...(books.unplacedClients === 0
       ? []
       : [
-          `${books.unplacedClients} clients came back without knowing where they had been; what they got is in no figure`,
+          `${books.unplacedClients} clients came back without knowing their position; what they got is in no figure`,
         ]),
     ...(bottlenecks.length === 0
       ? []
-      : [`this client was the bottleneck, the server may do better: ${bottlenecks.join('; ')}`]),
+      : [
+          `this client was the bottleneck, the server may be able to do more: ${bottlenecks.join('; ')}`,
+        ]),
   ];
 }

@@ -1,37 +1,44 @@
-/**
- * One round: events are published at a fixed rate, whatever becomes of them, and it is seen who was
- * given what, and when.
- */
+/** One round: events are published at a fixed rate, and the books say who got what, and when. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bottlenecksIn } from './bottlenecks.js';
-import type { Books } from '../books/books.js';
-import type { Tally } from '../clients/client.js';
+import type { Books, Part } from '../books/books.js';
+import type { Tally } from '../clients/tally.js';
 import { RunFailure, type Target } from '../clients/connection.js';
-import { newRun, nowUs } from '../clients/event.js';
-import type { Fleet, FleetTotals } from '../processes/fleet.js';
+import { nowUs } from '../books/clock.js';
+import type { EventShape } from '../clients/encoding.js';
+import { newRun } from '../clients/event.js';
+import type { Fleet } from '../processes/fleet.js';
+import type { FleetTotals } from '../processes/totals.js';
 import { percentileMs } from '../books/histogram.js';
-import type { Part } from '../processes/messages.js';
 import { PUBLISH_CONNECTIONS, Publisher } from './publisher.js';
 import type { Second } from '../books/seconds.js';
 import { cpuSeconds } from '../books/slicer.js';
 
-/** From the decision to begin to the first event: time for all processes to open their books. */
+/** Time before the first event, in which all processes open their books. */
 const LEAD_US = 20_000;
 
-/** What a round is told. */
+/** What a round needs to know. */
 export interface RoundOptions {
   /** Where to publish. */
   readonly target: Target;
-  /** Name of the channel, as lines of JSON tell it. */
+  /** Name of the channel, as it stands in JSON. */
   readonly channel: string;
   readonly sizeBytes: number;
   readonly ratePerSecond: number;
   readonly events: number;
   readonly publishKey: string | undefined;
-  /** Publishes in order over one connection, for servers that give no ids to tell the order by. */
+  /** Publishes in order over one connection, for servers whose ids say nothing about the order. */
   readonly inOrder?: boolean;
-  /** When all clients drop their connections and come back, from the first event on. */
+  /** Connections to publish over, at most. */
+  readonly connections?: number;
+  /** The part of the round whose latencies are reported, after the first event is due; else all. */
+  readonly window?: { readonly fromMs: number; readonly untilMs: number };
+  /**
+   * How long to wait for what is under way after the last event; by default while anything comes.
+   */
+  readonly settleMs?: number;
+  /** When, after the first event, all clients drop their connections and come back. */
   readonly herdAtMs?: number | undefined;
 }
 
@@ -39,13 +46,11 @@ export interface RoundOptions {
 export interface Herd {
   /** Clients that dropped their connection at once. */
   readonly clients: number;
-  /** From the first event on. */
+  /** After the first event. */
   readonly atSeconds: number;
-  /**
-   * Until the last had dropped its connection and begun another, which is this client's own part.
-   */
+  /** Until the last had dropped its connection and begun another, which is up to this client. */
   readonly leftSeconds: number;
-  /** Until the last was subscribed again; null when not all were, by the end. */
+  /** Until the last was subscribed again; null when some were not by the end. */
   readonly backSeconds: number | null;
   /** Until the last had everything that was due before it was back. */
   readonly caughtUpSeconds: number | null;
@@ -57,19 +62,17 @@ export interface ProcessFigures {
   readonly cpuSeconds: number;
   /** Share of a core. */
   readonly busyShare: number;
-  /** How late it got to what there was to read. */
+  /** How late it was to read what had come. */
   readonly lagMs: Part['lagMs'];
 }
 
-/** What a round came to. */
+/** The outcome of a round. */
 export interface RoundOutcome {
   readonly books: Books;
   readonly publisher: Publisher;
-  /** What clients did from the first event until the end. */
+  /** What clients sent and received from the first event until the end. */
   readonly tally: Tally;
-  /**
-   * When the first event was due, when the publishing ended, and the end, by the clock of event.ts.
-   */
+  /** When the first event was due, when publishing ended, and when the round ended, by clock.ts. */
   readonly startUs: number;
   readonly publishEndedUs: number;
   readonly endUs: number;
@@ -78,8 +81,8 @@ export interface RoundOutcome {
   /** This process, which publishes, while events were published. */
   readonly coordinator: { readonly cpuSeconds: number; readonly busyShare: number };
   /**
-   * Why the figures tell more about the client than about the server, a sentence each; empty when
-   * they do not.
+   * Why the figures are those of the client rather than the server, a sentence each; empty when
+   * they are not.
    */
   readonly bottlenecks: readonly string[];
   readonly herd: Herd | undefined;
@@ -87,7 +90,7 @@ export interface RoundOutcome {
   readonly gaveUp: string | undefined;
 }
 
-/** Where a round is. */
+/** What a round is doing. */
 export type RoundPhase = 'publishing' | 'settling';
 
 /** One round of a fleet. */
@@ -96,23 +99,35 @@ export class Round {
   readonly publisher: Publisher;
   readonly #fleet: Fleet;
   readonly #options: RoundOptions;
-  readonly #run = newRun();
-  /** Times that somebody has said stop. */
+  /** What its events look like. */
+  readonly shape: EventShape;
+  /** How often `stop` was called. */
   #stops = 0;
   #gaveUp: string | undefined;
 
   constructor(fleet: Fleet, options: RoundOptions) {
-    const { target, sizeBytes, ratePerSecond, events, publishKey, inOrder = false } = options;
+    const {
+      target,
+      channel,
+      sizeBytes,
+      ratePerSecond,
+      events,
+      publishKey,
+      inOrder = false,
+    } = options;
+    const { connections = PUBLISH_CONNECTIONS, window } = options;
     this.#fleet = fleet;
+    this.shape = { run: newRun(), channel, sizeBytes };
     this.#options = options;
     this.publisher = new Publisher({
       target,
-      run: this.#run,
+      run: this.shape.run,
       sizeBytes,
       ratePerSecond,
       events,
       key: publishKey,
-      connections: inOrder ? 1 : PUBLISH_CONNECTIONS,
+      connections: inOrder ? 1 : connections,
+      keepsTimes: window !== undefined,
       gaveUp: (reason) => {
         this.#gaveUp ??= reason;
         this.publisher.stop();
@@ -121,44 +136,52 @@ export class Round {
     this.publisher.open();
   }
 
-  /** Ends the publishing; the second time the waiting for what is on its way, too. */
+  /** Ends the publishing; the second call ends the waiting for what is under way, too. */
   stop(): void {
     this.#stops++;
     this.publisher.stop();
   }
 
-  /** Does it, once. Throws {@link RunFailure} when not one event was published. */
-  async play(): Promise<RoundOutcome> {
-    const { sizeBytes, channel, events, herdAtMs } = this.#options;
+  /**
+   * Plays the round, once; the first event is due at `startUs`. Throws {@link RunFailure} when no
+   * event was published.
+   */
+  async play(startUs = nowUs() + LEAD_US): Promise<RoundOutcome> {
+    const { events, herdAtMs, window, settleMs = Infinity } = this.#options;
     try {
-      const startUs = nowUs() + LEAD_US;
       const before = await this.#fleet.begin(
-        { run: this.#run, channel, sizeBytes },
+        this.shape,
         events,
         startUs,
+        window === undefined
+          ? undefined
+          : { fromUs: startUs + window.fromMs * 1000, untilUs: startUs + window.untilMs * 1000 },
       );
       const cpuBefore = cpuSeconds();
       const untilEnd = new AbortController();
       const herding =
         herdAtMs === undefined ? undefined : this.#herd(startUs, herdAtMs, untilEnd.signal);
-      // Whatever goes wrong with it is met where it is awaited.
+      // Its failure is handled where it is awaited.
       herding?.catch(() => {});
       await Promise.race([this.publisher.publish(startUs), this.#fleet.gone]);
       const publishEndedUs = nowUs();
       untilEnd.abort();
       const cpu = cpuSeconds() - cpuBefore;
-      const published = await this.#fleet.look();
+      const published = await this.#fleet.readTotals();
 
       this.phase = 'settling';
       const settled = await this.#fleet.settle(
         this.#publishing,
-        () => this.#stops > 1 || this.#failure !== undefined,
+        () =>
+          this.#stops > 1 ||
+          this.#failure !== undefined ||
+          nowUs() > publishEndedUs + settleMs * 1000,
       );
       if (this.#failure !== undefined) throw new RunFailure(this.#failure);
-      const after = await this.#fleet.look();
+      const after = await this.#fleet.readTotals();
       const publishSeconds = (publishEndedUs - startUs) / 1e6;
       const processes = this.#fleet.pids.map((pid, nth) => {
-        const seconds = published.cpuSeconds[nth]! - before.cpuSeconds[nth]!;
+        const seconds = published.processes[nth]!.cpuSeconds - before.processes[nth]!.cpuSeconds;
         return {
           pid,
           cpuSeconds: seconds,
@@ -198,7 +221,7 @@ export class Round {
     }
   }
 
-  /** Where not one event was published there is nothing to tell but the reason. */
+  /** Why not a single event was published. */
   get #failure(): string | undefined {
     return this.publisher.published.count === 0 ? this.#gaveUp : undefined;
   }
@@ -217,7 +240,7 @@ export class Round {
     };
   }
 
-  /** Undefined when publishing ended before its time. */
+  /** Undefined when publishing ended before that. */
   async #herd(startUs: number, atMs: number, end: AbortSignal): Promise<Sent | undefined> {
     await sleep((startUs - nowUs()) / 1000 + atMs, undefined, { signal: end }).catch(() => {});
     if (end.aborted) return undefined;
@@ -227,7 +250,7 @@ export class Round {
   }
 }
 
-/** When a herd was sent away, and when the last of it had left. */
+/** When a herd was ordered to leave, and when the last client had left. */
 interface Sent {
   readonly atUs: number;
   readonly leftAtUs: number;

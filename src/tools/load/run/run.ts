@@ -1,33 +1,34 @@
-/** A run: connects the clients, plays one round, and says what it came to. */
+/** A run: connects the clients and plays one round. */
 
 import { findTarget, RunFailure } from '../clients/connection.js';
-import { Fleet, type FleetTotals } from '../processes/fleet.js';
+import { Fleet } from '../processes/fleet.js';
+import type { FleetTotals } from '../processes/totals.js';
 import { eventsOf, mixOf, type LoadSettings } from '../options.js';
 import { ProcessMeter } from '../processes/process-meter.js';
 import { Round, type RoundOutcome, type RoundPhase } from './round.js';
 import type { Second } from '../books/seconds.js';
 
-/** What a run came to. */
+/** The outcome of a run. */
 export interface Outcome extends RoundOutcome {
   readonly startedAt: Date;
   /** From the first connect until all clients had subscribed. */
   readonly connectSeconds: number;
   readonly wasStopped: boolean;
-  /** What the server took meanwhile. */
+  /** What the server took. */
   readonly meter: ProcessMeter;
 }
 
-/** Where a run is, for whoever watches. */
+/** What a run is doing. */
 export type Phase = 'connecting' | RoundPhase;
 
-/** One run, from the first connect to the last goodbye. */
+/** One run, from the first connect to the last disconnect. */
 export class Run {
-  /** Looks at the server; undefined until it is known where that is. */
+  /** Measures the server; undefined until its address is known. */
   meter: ProcessMeter | undefined;
   readonly #settings: LoadSettings;
   #fleet: Fleet | undefined;
   #round: Round | undefined;
-  /** Times that the user has said stop. */
+  /** How often `stop` was called. */
   #stops = 0;
 
   constructor(settings: LoadSettings) {
@@ -38,28 +39,28 @@ export class Run {
     return this.#round?.phase ?? 'connecting';
   }
 
-  /** How the clients stand; undefined before there are any. */
+  /** What the clients were given; undefined before there are any. */
   get totals(): FleetTotals | undefined {
     return this.#fleet?.totals;
   }
 
-  /** What came in the newest second that is over; undefined before the first. */
+  /** The newest second that is over; undefined before the first. */
   get lastSecond(): Second | undefined {
     return this.#fleet?.lastSecond;
   }
 
   /**
-   * Ends the publishing, or the connecting; the second time the waiting for what is on its way,
+   * Ends the publishing, or the connecting; the second call ends the waiting for what is under way,
    * too.
    */
   stop(): void {
     this.#stops++;
     if (this.#round !== undefined) this.#round.stop();
-    // Where it is too late for that, the run has failed by itself.
+    // It fails where the run has failed already.
     else void this.#fleet?.halt().catch(() => {});
   }
 
-  /** Does it, once. Throws {@link RunFailure} when there is nothing to report. */
+  /** Plays the run, once. Throws {@link RunFailure} when there is nothing to report. */
   async go(): Promise<Outcome> {
     const startedAt = new Date();
     const {
@@ -74,7 +75,7 @@ export class Run {
     } = this.#settings;
     const { sizeBytes, ratePerSecond, publishKey } = this.#settings;
     const target = await findTarget(new URL(url));
-    // Before there are connections, since then it is quick.
+    // Quick only while there are few connections.
     const meter = new ProcessMeter(target, serverPid);
     this.meter = meter;
     const publishTarget = publishUrl === undefined ? target : await findTarget(new URL(publishUrl));
@@ -108,11 +109,13 @@ export class Run {
     }
   }
 
-  /** Seconds that it took. */
+  /** Returns the seconds that it took. */
   async #connect(fleet: Fleet): Promise<number> {
     const { connections, rampPerSecond } = this.#settings;
     if (this.#stops > 0) throw new RunFailure('stopped before a client had connected');
-    const { lines, seconds, failed, hasStalled } = await fleet.open(connections, rampPerSecond);
+    const { lines, seconds, failed, hasStalled } = await fleet.open(connections, {
+      ratePerSecond: rampPerSecond,
+    });
     if (this.#stops > 0)
       throw new RunFailure(`stopped when ${lines} of ${connections} clients had subscribed`);
     const [refusal] = failed.keys();

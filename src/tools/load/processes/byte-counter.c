@@ -1,15 +1,18 @@
 /*
- * The bulk of the load client: holds lines and counts what comes on each, so that the client is not the limit. A read here takes a
- * third of what it takes in Node; on event streams the bytes are not even copied out of the kernel (MSG_TRUNC). What the lines say is
- * checked elsewhere, on lines of the same server that client.ts reads in full.
+ * Holds most lines of a run and counts what comes on each, so that the client is not the limit. A read here takes a third of what it
+ * takes in Node; on event streams the bytes are not even copied out of the kernel (MSG_TRUNC). What the lines say is checked on other
+ * lines of the same server, which a client process reads in full.
  *
- * Commands come as lines on stdin, answers go as lines to stdout; it ends with its stdin.
- *   open PORT BASE WEBSOCKET COUNT AT_ONCE BODY_BYTES TELL_EVERY DEADLINE_MS REQUEST_BYTES, and behind the line the request itself:
- *     connects COUNT lines more, at most AT_ONCE between connect and their first BODY_BYTES of body; "at N" each TELL_EVERY connects,
- *     then "opened FIRST_CONNECT_US LAST_COMPLETE_US" or "failed WHY"
- *   nap US         looks for bytes after naps of that length and is not woken by them (nap.ts); 0 = sleeps until bytes come
- *   totals         "totals AT_US BYTES READS CPU_US CLOSED LEAST_BYTES MOST_BYTES"
- *   short BYTES    "short N": lines that have had less body than that
+ * Commands are lines on stdin, answers are lines on stdout; the program ends when stdin does.
+ *   open PORT FIRST_ROW WEBSOCKET COUNT AT_ONCE BODY_BYTES STALL_MS REQUEST_BYTES, followed by the request itself:
+ *     connects COUNT lines more, at most AT_ONCE of them without their first BODY_BYTES of body;
+ *     "opened FIRST_CONNECT_US LAST_COMPLETE_US", or "failed WHY", also when none gets further for STALL_MS
+ *   nap US         from now on checks the sockets after naps of that length (nap.ts); 0 = sleeps until bytes come
+ *   totals         "totals AT_US BYTES READS CPU_US OPEN CLOSED LEAST_BYTES MOST_BYTES"
+ *   begin          counts the bytes of each line from 0; "begun"
+ *   audit EVENTS LEAST_BYTES EVENT_BYTES
+ *                  "audited LINES EVENTS SHORT LEAST_BYTES": a line with at least LEAST_BYTES has had EVENTS, a short one as many as
+ *                  its bytes are
  *   close          resets every line; "closed"
  */
 #define _GNU_SOURCE
@@ -32,7 +35,7 @@ enum {
   READ_BYTES = 1 << 20,
   COMMAND_BYTES = 512,
   REQUEST_BYTES = 4096,
-  /* As in client.ts: beyond that the kernel's search for a free port takes longer than the rest of a connect. */
+  /* As in connection.ts: beyond that the kernel's search for a free port takes longer than the rest of a connect. */
   LINES_PER_ADDRESS = 1000,
   STDIN_ROW = MAX_LINES,
 };
@@ -56,6 +59,7 @@ typedef struct {
 
 static line lines[MAX_LINES];
 static int line_count, complete_count, closed_count;
+static int first_row;
 static int epoll_fd;
 static int is_websocket;
 static uint64_t total_bytes, total_reads, body_bytes_wanted;
@@ -93,7 +97,7 @@ static double cpu_us(void) {
   return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
-/* The first reason is the one that is told, and of an answer its first line. */
+/* The first reason is kept, and the first line of an answer. */
 static void refuse(int row, const char *what, const char *text, int text_bytes) {
   if (refusal[0] != 0) return;
   int at = snprintf(refusal, sizeof refusal, "line %d %s", row, what);
@@ -192,17 +196,18 @@ static void ask(int row) {
     return;
   }
   lines[row].state = ASKED;
-  /* Told once for what has come, not asked again: everything that is there is read at once. */
+  /* Edge-triggered: everything that is there is read at once. */
   watch(EPOLL_CTL_MOD, lines[row].fd, EPOLLIN | EPOLLET, (uint32_t)row);
 }
 
-static void start_line(int row, int port, int base) {
+static void start_line(int row, int port) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) die("socket");
   int on = 1;
   /* The port is chosen by connect(), which knows the whole address and finds one sooner. */
   setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-  uint32_t own = 127u << 24 | (uint32_t)base << 8 | (uint32_t)(1 + row / LINES_PER_ADDRESS);
+  uint32_t nth = (uint32_t)(first_row + row) / LINES_PER_ADDRESS;
+  uint32_t own = 127u << 24 | (nth / 250) << 8 | (1 + nth % 250);
   struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(own)};
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) die("bind");
@@ -215,8 +220,8 @@ static void start_line(int row, int port, int base) {
   watch(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT, (uint32_t)row);
 }
 
-/* One look at every socket that has something. True when stdin has, too. */
-static int look(int timeout_ms) {
+/* Handles every socket that has something. True when stdin has, too. */
+static int handle_ready(int timeout_ms) {
   static struct epoll_event ready[EVENTS_AT_ONCE];
   if (nap_us > 0) {
     nanosleep(&(struct timespec){.tv_sec = nap_us / 1000000, .tv_nsec = nap_us % 1000000 * 1000}, NULL);
@@ -247,10 +252,10 @@ static void read_exactly(char *target, int count) {
 }
 
 static void open_lines(const char *arguments) {
-  int port, base, count, at_once, tell_every, deadline_ms;
+  int port, count, at_once, stall_ms;
   unsigned long long body_bytes;
-  if (sscanf(arguments, "%d %d %d %d %d %llu %d %d %d", &port, &base, &is_websocket, &count, &at_once, &body_bytes, &tell_every,
-             &deadline_ms, &request_bytes) != 9 ||
+  if (sscanf(arguments, "%d %d %d %d %d %llu %d %d", &port, &first_row, &is_websocket, &count, &at_once, &body_bytes, &stall_ms,
+             &request_bytes) != 8 ||
       request_bytes > REQUEST_BYTES || line_count + count > MAX_LINES) {
     answer("failed the order was: %s", arguments);
     return;
@@ -258,19 +263,17 @@ static void open_lines(const char *arguments) {
   read_exactly(request, request_bytes);
   body_bytes_wanted = body_bytes;
   int wanted = line_count + count;
-  double until_us = now_us() + deadline_ms * 1e3;
-  first_connect_us = last_complete_us = now_us();
+  int complete_before = complete_count;
+  double progress_us = first_connect_us = last_complete_us = now_us();
   while (complete_count < wanted && refusal[0] == 0) {
-    if (now_us() > until_us) {
-      snprintf(refusal, sizeof refusal, "%d of %d lines were complete after %d ms", complete_count, wanted, deadline_ms);
+    if (complete_count > complete_before) progress_us = now_us();
+    complete_before = complete_count;
+    if (now_us() - progress_us > stall_ms * 1e3) {
+      snprintf(refusal, sizeof refusal, "%d of %d lines were complete after %d ms", complete_count, wanted, stall_ms);
       break;
     }
-    while (line_count < wanted && line_count - complete_count < at_once) {
-      start_line(line_count, port, base);
-      line_count++;
-      if (tell_every > 0 && line_count % tell_every == 0) answer("at %d", line_count);
-    }
-    look(10);
+    while (line_count < wanted && line_count - complete_count < at_once) start_line(line_count++, port);
+    handle_ready(10);
   }
   if (refusal[0] != 0) answer("failed %s", refusal);
   else answer("opened %.0f %.0f", first_connect_us, last_complete_us);
@@ -282,15 +285,34 @@ static void tell_totals(void) {
     if (lines[row].body_bytes < least) least = lines[row].body_bytes;
     if (lines[row].body_bytes > most) most = lines[row].body_bytes;
   }
-  answer("totals %.0f %llu %llu %.0f %d %llu %llu", now_us(), (unsigned long long)total_bytes, (unsigned long long)total_reads,
-         cpu_us(), closed_count, (unsigned long long)(line_count == 0 ? 0 : least), (unsigned long long)most);
+  answer("totals %.0f %llu %llu %.0f %d %d %llu %llu", now_us(), (unsigned long long)total_bytes, (unsigned long long)total_reads,
+         cpu_us(), complete_count, closed_count, (unsigned long long)(line_count == 0 ? 0 : least), (unsigned long long)most);
 }
 
-static void count_short(const char *arguments) {
-  uint64_t least = strtoull(arguments, NULL, 10);
+static void begin(void) {
+  for (int row = 0; row < line_count; row++) lines[row].body_bytes = 0;
+  answer("begun");
+}
+
+static void audit(const char *arguments) {
+  unsigned long long events, least_bytes;
+  double event_bytes;
+  if (sscanf(arguments, "%llu %llu %lf", &events, &least_bytes, &event_bytes) != 3) {
+    answer("failed the order was: audit %s", arguments);
+    return;
+  }
+  uint64_t delivered = 0, least = UINT64_MAX;
   int short_lines = 0;
-  for (int row = 0; row < line_count; row++) short_lines += lines[row].body_bytes < least;
-  answer("short %d", short_lines);
+  for (int row = 0; row < line_count; row++) {
+    uint64_t bytes = lines[row].body_bytes;
+    if (bytes < least) least = bytes;
+    if (bytes >= least_bytes) delivered += events;
+    else {
+      short_lines++;
+      delivered += (uint64_t)((double)bytes / event_bytes);
+    }
+  }
+  answer("audited %d %llu %d %llu", line_count, (unsigned long long)delivered, short_lines, (unsigned long long)(line_count == 0 ? 0 : least));
 }
 
 /* A FIN would leave thousands of ports in TIME_WAIT for a minute. */
@@ -319,7 +341,8 @@ static void take_command(void) {
   if (strncmp(command, "open ", 5) == 0) open_lines(command + 5);
   else if (strncmp(command, "nap ", 4) == 0) nap_us = atol(command + 4);
   else if (strcmp(command, "totals") == 0) tell_totals();
-  else if (strncmp(command, "short ", 6) == 0) count_short(command + 6);
+  else if (strcmp(command, "begin") == 0) begin();
+  else if (strncmp(command, "audit ", 6) == 0) audit(command + 6);
   else if (strcmp(command, "close") == 0) close_lines();
   else answer("failed there is no command %s", command);
 }
@@ -331,8 +354,7 @@ int main(void) {
   if (setrlimit(RLIMIT_NOFILE, &files) != 0) die("setrlimit");
   if ((epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0) die("epoll_create1");
   watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, STDIN_ROW);
-  answer("ready");
   for (;;) {
-    if (look(-1)) take_command();
+    if (handle_ready(-1)) take_command();
   }
 }

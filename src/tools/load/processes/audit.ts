@@ -1,33 +1,30 @@
-/**
- * The balance of one process: what its clients were owed in a round, and what of it they were
- * given.
- */
+/** The balance of one process: what its clients were owed in a round, and what they were given. */
 
 import type { Client } from '../clients/client.js';
-import { packHistogram } from './histogram.js';
-import { isToldLost, type Ledger } from './ledger.js';
+import { packHistogram } from '../books/histogram.js';
+import { isReportedLost, type Ledger } from '../books/ledger.js';
 import { LineClient } from '../clients/line-client.js';
-import type { Part } from '../processes/messages.js';
-import type { Published } from './published.js';
+import type { Part } from '../books/books.js';
+import type { Published } from '../books/published.js';
 
-/** What an audit looks at. */
-export interface Books {
-  /** The clients that took part. */
+/** What is audited. */
+export interface Audited {
+  /** The clients of the round. */
   readonly clients: readonly Client[];
   readonly ledger: Ledger;
-  /** That of the slow ones. */
+  /** The one of the slow clients. */
   readonly slowLedger: Ledger;
-  /** What an event takes on a line, with its share of heartbeats. */
+  /** What an event takes on a line, its share of heartbeats included. */
   readonly bytesPerEvent: number;
   readonly cutOffSlow: number;
   readonly cutOffStalled: number;
 }
 
-type Owed = Pick<Published, 'count' | 'bits' | 'ids'>;
+type Owed = Pick<Published, 'count' | 'bits' | 'ids' | 'answeredUs'>;
 
 /** Balances the books against what was published. */
-export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
-  const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = books;
+export function audit(audited: Audited, published: Owed): Omit<Part, 'lagMs' | 'cutOff'> {
+  const { clients, ledger, slowLedger, bytesPerEvent, cutOffSlow, cutOffStalled } = audited;
   const normal = clients.filter(({ role }) => role === 'normal');
   const isChecked = (client: Client): boolean => client.ledger !== undefined;
   const gapsOf = (some: readonly Client[]): number =>
@@ -50,8 +47,17 @@ export function audit(books: Books, published: Owed): Omit<Part, 'lagMs' | 'cutO
     },
     stalled: { clients: clients.length - normal.length - slow.length, cutOff: cutOffStalled },
     packedUs: packHistogram(ledger.latencyUs),
+    packedAcceptToDeliverUs: packAcceptToDeliver(ledger, published),
     herd: auditHerd(normal.filter(({ wasInHerd }) => wasInHerd)),
   };
+}
+
+function packAcceptToDeliver(ledger: Ledger, { answeredUs }: Owed): string | undefined {
+  if (answeredUs.length === 0) return undefined;
+  const histogram = ledger.acceptToDeliverUs(answeredUs);
+  const packed = packHistogram(histogram);
+  histogram.destroy();
+  return packed;
 }
 
 function auditHerd(clients: readonly Client[]): Part['herd'] {
@@ -80,15 +86,24 @@ function auditChecked(
   let doublers = 0;
   let disordered = 0;
   let mostLost = 0;
-  for (const { bookRow, gaps } of clients) {
-    const missing = published.count - ledger.deliveredTo(bookRow);
-    const told =
+  let underWay = 0;
+  let wireBytes = 0;
+  let leastDelivered = published.count;
+  let leastWireBytes = Infinity;
+  for (const { bookRow, gaps, wireBytes: ownBytes } of clients) {
+    const given = ledger.deliveredTo(bookRow);
+    const missing = published.count - given;
+    const reported =
       missing === 0 || gaps.length === 0 ? 0 : ledger.lostInGaps(bookRow, gaps, published);
-    gapLost += told;
-    if (missing > told) losers++;
+    gapLost += reported;
+    if (missing > 0 && published.ids.length > 0) underWay += ledger.underWayTo(bookRow, published);
+    wireBytes += ownBytes;
+    leastDelivered = Math.min(leastDelivered, given);
+    leastWireBytes = Math.min(leastWireBytes, ownBytes);
+    if (missing > reported) losers++;
     if (ledger.doubledTo(bookRow) > 0) doublers++;
     if (ledger.outOfOrderTo(bookRow) > 0) disordered++;
-    mostLost = Math.max(mostLost, missing - told);
+    mostLost = Math.max(mostLost, missing - reported);
   }
   const { delivered, doubled, outOfOrder } = ledger;
   return {
@@ -101,6 +116,12 @@ function auditChecked(
     doublers,
     disordered,
     mostLost,
+    underWay,
+    idMismatches: ledger.idMismatches(published.ids),
+    wireBytes,
+    deliveringShare: ledger.deliveringShare,
+    leastDelivered,
+    leastWireBytes: clients.length === 0 ? 0 : leastWireBytes,
   };
 }
 
@@ -124,11 +145,11 @@ function auditCounted(
     const before = wasAway ? countUpTo(sortedIds, client.leftOffAt) : 0;
     const given = Math.min(count, before + Math.round(client.eventsAt(eventBytes)));
     const missing = count - given;
-    const told =
+    const reported =
       missing === 0 || client.gaps.length === 0
         ? 0
-        : sortedIds.filter((id) => isToldLost(client.gaps, id)).length;
-    const lost = missing - Math.min(told, missing);
+        : sortedIds.filter((id) => isReportedLost(client.gaps, id)).length;
+    const lost = missing - Math.min(reported, missing);
     delivered += given;
     gapLost += missing - lost;
     if (lost > 0) losers++;
@@ -137,7 +158,7 @@ function auditCounted(
   return { clients: clients.length - unplaced, delivered, gapLost, losers, mostLost, unplaced };
 }
 
-/** How many of the ids, which rise, are at most this one. */
+/** How many of the sorted ids are at most this one. */
 function countUpTo(ids: Float64Array, id: number): number {
   let low = 0;
   let high = ids.length;

@@ -1,100 +1,101 @@
-/**
- * The clients of one process: connects them, keeps their books, sends them away and back, and tells
- * how they stand.
- */
+/** The clients of one process: connects them, keeps their books, makes them leave and come back. */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { audit } from '../books/audit.js';
-import { emptyTally, type Client, type Crew } from '../clients/client.js';
-import { formatOf, NDJSON, SSE, type EventFormat } from '../clients/encoding.js';
-import { newRun, nowUs } from '../clients/event.js';
+import { audit } from './audit.js';
+import type { Part } from '../books/books.js';
+import type { Client, SharedContext } from '../clients/client.js';
+import { emptyTally } from '../clients/tally.js';
+import { formatOf, type EventFormat } from '../clients/event-reader.js';
+import { encodingOf, makeClient } from '../clients/make-client.js';
+import { nowUs } from '../books/clock.js';
+import { newRun } from '../clients/event.js';
 import { Ledger } from '../books/ledger.js';
 import type {
   Counts,
-  GroupOptions,
-  News,
-  Opened,
+  CohortOptions,
+  Joined,
   OpenOrder,
   Orders,
-  Part,
   RoundOrder,
+  Replay,
   Seen,
+  Update,
 } from './messages.js';
+import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
-import { StreamClient } from '../clients/stream-client.js';
 import { inTurns } from './turns.js';
-import { WebSocketClient } from '../clients/websocket-client.js';
 
-/** Clients of all processes between their connect and their place: an accept queue holds 512. */
+/** Clients of all processes that connect at the same time: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;
 
-/**
- * How long connecting may go without a client that gets its place, while there is one that waits
- * for it.
- */
+/** How long connecting may go on without a client that is subscribed, while one waits for it. */
 const CONNECT_STALL_MS = 10_000;
 
 /** How long goodbyes may take. */
 const GOODBYE_MS = 1_000;
 
-/** How often a phase is looked at that is to end. */
-const LOOK_MS = 10;
+/** How often it is checked whether all connections are closed. */
+const CHECK_MS = 10;
 
-/** How often the coordinator is told how things stand. */
-const NEWS_MS = 250;
+/** How often the coordinator is sent an update. */
+const UPDATE_MS = 250;
 
 /** How often the loop's lateness is sampled. */
 const LAG_RESOLUTION_MS = 10;
 
-/** What a slow client takes at once: its share of this time, though not less than the bytes. */
+/** What a slow client reads at once: what it may in this time, but no less than so many bytes. */
 const SLOW_STEP_MS = 100;
 const SLOW_STEP_BYTES = 256;
 
 const MINUTE_US = 60e6;
 
-/** Digits of an id that counts from a clock in microseconds. */
+/** Digits of an id that begins with a clock in microseconds. */
 const ID_BYTES = 16;
 
-/** What a process does for its coordinator: a method for each order. */
-export class Group implements Crew {
-  readonly target: Crew['target'];
+/** The clients of a process, with a method for each order of the coordinator. */
+export class Cohort implements SharedContext {
+  readonly target: SharedContext['target'];
   readonly comeBack: boolean;
   readonly format: EventFormat;
   readonly slowBuffer: Buffer;
   readonly tally = emptyTally();
-  readonly #options: GroupOptions;
-  readonly #tell: (news: News) => void;
-  readonly #news: NodeJS.Timeout;
+  readonly #options: CohortOptions;
+  readonly #send: (update: Update) => void;
   readonly #lag = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS });
   #clients: Client[] = [];
   #joins = 0;
+  #lastJoinUs = 0;
   #returning = 0;
+  #repolls = true;
+  #toPoll: { poll(): void }[] = [];
   #isHalted = false;
-  /** Why clients were cut off, since connecting or the round began. */
+  /** Why clients were cut off, since connecting or the round began; normal clients in a round. */
   #failures = new Map<string, number>();
-  /** Those who do not read normally, apart. */
+  /** Clients that do not read normally, and were cut off. */
   #cutOff = { slow: 0, stalled: 0 };
   #ledger = new Ledger(0, 0);
   #slowLedger = new Ledger(0, 0);
   #isInRound = false;
+  /** The round checks under which ids events came. */
+  #needsIds = false;
   #slicer: Slicer | undefined;
-  /** As the round began. */
+  /** When the round began. */
   #tallyBefore = emptyTally();
   #endReading: () => void = () => {};
   #endPolling: () => void = () => {};
   #endLeaving: () => void = () => {};
 
-  constructor(options: GroupOptions, tell: (news: News) => void) {
+  constructor(options: CohortOptions, send: (update: Update) => void) {
     const { target, mix, transport } = options;
     this.#options = options;
-    this.#tell = tell;
+    this.#send = send;
     this.target = target;
     this.comeBack = options.comeBack || mix.reconnectsPerMinute > 0;
     // Before the first round no event is one of the run.
-    this.format = formatOf(transport === 'sse' ? SSE : NDJSON, {
+    this.format = formatOf(encodingOf(transport), {
       run: newRun(),
       channel: '',
       sizeBytes: 0,
@@ -102,13 +103,17 @@ export class Group implements Crew {
     this.slowBuffer = Buffer.alloc(
       Math.max(SLOW_STEP_BYTES, Math.round((mix.slowBytesPerSecond * SLOW_STEP_MS) / 1000)),
     );
-    this.#news = setInterval(() => this.#tell({ counts: this.look(), slice: undefined }), NEWS_MS);
+    setInterval(() => this.#send({ counts: this.counts(), slice: undefined }), UPDATE_MS);
   }
 
   /** Connects more clients. */
-  async open({ firstRow, count, ratePerSecond }: OpenOrder): Promise<Opened> {
-    const fresh = Array.from({ length: count }, (_, nth) => this.#makeClient(firstRow + nth));
+  async open({ firstRow, count, ratePerSecond, replay }: OpenOrder): Promise<Joined> {
+    const { transport, mix } = this.#options;
+    const fresh = Array.from({ length: count }, (_, nth) =>
+      makeClient(transport, firstRow + nth, roleOf(mix, firstRow + nth), this),
+    );
     this.#clients = [...this.#clients, ...fresh];
+    if (replay !== undefined) this.#expectReplay(fresh, replay);
     this.#readSlowly();
     this.#failures = new Map();
     this.#isHalted = false;
@@ -126,14 +131,20 @@ export class Group implements Crew {
           ? count
           : Math.min(count, Math.floor((elapsedUs * ratePerSecond) / 1e6) + 1);
       for (; started < due && started - joined < atOnce; started++) fresh[started]!.start();
-      // One turn of the loop, so that those who have their place make room for the next at once.
+      // One turn of the loop, so that the next connect as soon as others are subscribed.
       await sleep(0);
       const before = joined;
       joined = this.#joins - joinsBefore;
       if (joined > before || joined === started) progressUs = nowUs();
       hasStalled = nowUs() - progressUs > CONNECT_STALL_MS * 1000;
     }
-    return { joined, failed: [...this.#failures], hasStalled };
+    return {
+      joined,
+      failed: [...this.#failures],
+      hasStalled,
+      firstConnectUs: beganUs,
+      lastJoinUs: this.#lastJoinUs,
+    };
   }
 
   /** Ends the connecting. */
@@ -141,12 +152,13 @@ export class Group implements Crew {
     this.#isHalted = true;
   }
 
-  /** Gives every client its place in new books. */
+  /** Opens new books, with a place for every client. */
   begin(round: RoundOrder): Counts {
-    const { shape, events, startUs } = round;
+    const { shape, events, startUs, window } = round;
     const { checkedShare, mix } = this.#options;
     this.#endRound();
     this.#isInRound = true;
+    this.#needsIds = window !== undefined;
     Object.assign(this.format, formatOf(this.format.encoding, shape));
     this.#ledger.close();
     this.#slowLedger.close();
@@ -156,7 +168,7 @@ export class Group implements Crew {
     const normal = this.#clients.filter(({ role }) => role === 'normal');
     const slow = this.#clients.filter(({ role }) => role === 'slow');
     const share = this.#arePolls ? 1 : checkedShare;
-    this.#ledger = new Ledger(countIn(share, normal.length), events);
+    this.#ledger = new Ledger(countIn(share, normal.length), events, window);
     this.#slowLedger = new Ledger(slow.length, events);
     for (const client of this.#clients) client.begin(undefined, 0);
     for (const [row, client] of slow.entries()) client.begin(this.#slowLedger, row);
@@ -169,17 +181,18 @@ export class Group implements Crew {
       startUs,
       () => ({ delivered: this.#delivered, bytes: this.tally.bytes, cpuSeconds: cpuSeconds() }),
       this.#ledger.secondUs,
-      (slice) => this.#tell({ counts: this.look(), slice }),
+      (slice) => this.#send({ counts: this.counts(), slice }),
     );
     if (this.#options.transport === 'short-poll') this.#pollInTurns(round);
     if (mix.reconnectsPerMinute > 0) this.#leaveInTurns(normal, startUs, mix.reconnectsPerMinute);
-    return this.look();
+    return this.counts();
   }
 
-  /** How things stand. */
-  look(): Counts {
+  /** What has happened so far. */
+  counts(): Counts {
     const { rows, delivered, sequencesSeen } = this.#ledger;
     return {
+      atUs: nowUs(),
       joined: this.#clients.reduce((sum, { isJoined }) => sum + (isJoined ? 1 : 0), 0),
       returning: this.#returning,
       checkedClients: rows,
@@ -191,19 +204,27 @@ export class Group implements Crew {
     };
   }
 
-  /** Sends all normal clients away at once. */
+  /** All normal clients leave at once, and come back. */
   herd(): void {
     for (const client of this.#clients) if (client.role === 'normal') this.#sendAway(client, true);
   }
 
-  /** Nobody is sent away any more. */
-  calm(): void {
+  /** Whether clients of long-poll poll again by themselves; those that have not do so now. */
+  repoll(repolls: boolean): void {
+    this.#repolls = repolls;
+    if (!repolls) return;
+    for (const client of this.#clients) if (client instanceof PollClient) client.poll();
+  }
+
+  /** No client leaves by itself any more. */
+  stay(): void {
     this.#endLeaving();
   }
 
-  /** What any client was given. */
+  /** What the clients were given. */
   seen(): Seen {
-    const needsIds = this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
+    const needsIds =
+      this.#needsIds || this.#clients.some(({ wasAway, gaps }) => wasAway || gaps.length > 0);
     return { bits: this.#ledger.seenByAny, needsIds };
   }
 
@@ -229,24 +250,37 @@ export class Group implements Crew {
     };
   }
 
+  nap(ms: number): void {
+    nap(ms);
+  }
+
   /** Ends all connections. */
   async leave(): Promise<void> {
+    nap(0);
     this.#endRound();
     this.#endReading();
-    clearInterval(this.#news);
     for (const client of this.#clients) client.stop();
     const untilUs = nowUs() + GOODBYE_MS * 1000;
     while (nowUs() < untilUs && this.#clients.some((client) => client.isConnected))
-      await sleep(LOOK_MS);
+      await sleep(CHECK_MS);
     for (const client of this.#clients) client.drop();
+    this.#clients = [];
   }
 
   joined(): void {
     this.#joins++;
+    this.#lastJoinUs = nowUs();
   }
 
   returned(): void {
     this.#returning--;
+  }
+
+  pollSoon(client: { poll(): void }, isEmpty: boolean): void {
+    if (!this.#repolls && !isEmpty) return;
+    // Everything that has come is read before the next polls are sent.
+    if (this.#toPoll.length === 0) setImmediate(() => this.#pollAgain());
+    this.#toPoll.push(client);
   }
 
   failed({ role }: Client, reason: string): void {
@@ -259,8 +293,8 @@ export class Group implements Crew {
   }
 
   /**
-   * Events that came to normal clients in this round; of those who are not checked, as many as
-   * their bytes are.
+   * Events that came to normal clients in this round; for clients that are not checked they are
+   * derived from bytes.
    */
   get #delivered(): number {
     const bytes = this.tally.countedBytes - this.#tallyBefore.countedBytes;
@@ -268,8 +302,8 @@ export class Group implements Crew {
   }
 
   /**
-   * What an event takes on a line, as its checked clients saw it; before they saw any, as it is
-   * written with an id of many digits.
+   * What an event takes on a line, on average over checked clients; before they had any, computed
+   * with a long id.
    */
   get #bytesPerEvent(): number {
     const events = this.tally.checkedEvents - this.#tallyBefore.checkedEvents;
@@ -279,15 +313,23 @@ export class Group implements Crew {
     return before.length + between.length + shape.sizeBytes + after.length + ID_BYTES;
   }
 
-  #makeClient(row: number): Client {
-    const { transport, mix } = this.#options;
-    const role = roleOf(mix, row);
-    if (transport === 'ws') return new WebSocketClient(row, role, this);
-    if (transport === 'sse' || transport === 'ndjson') return new StreamClient(row, role, this);
-    return new PollClient(row, role, this, transport === 'long-poll');
+  #pollAgain(): void {
+    const clients = this.#toPoll;
+    this.#toPoll = [];
+    for (const client of clients) client.poll();
   }
 
-  /** Slow clients may read once in a while, each time what their buffer holds. */
+  /** Replays are booked: events in them may be missing, doubled or out of order. */
+  #expectReplay(clients: readonly Client[], { afterId, events, published }: Replay): void {
+    this.#ledger.close();
+    this.#ledger = new Ledger(clients.length, published);
+    for (const [row, client] of clients.entries()) {
+      client.begin(this.#ledger, row);
+      client.expectReplay(afterId, events);
+    }
+  }
+
+  /** Slow clients read from time to time, each time what their buffer holds. */
   #readSlowly(): void {
     this.#endReading();
     const slow = this.#clients.filter(({ role }) => role === 'slow');
@@ -300,7 +342,7 @@ export class Group implements Crew {
     );
   }
 
-  /** Each client's turn is spread evenly over the interval, over all processes. */
+  /** The clients of all processes take turns, evenly spread over the interval. */
   #pollInTurns({ startUs, clients }: RoundOrder): void {
     const pollers = this.#clients.filter((client) => client instanceof PollClient);
     if (pollers.length === 0) return;
@@ -314,7 +356,7 @@ export class Group implements Crew {
     );
   }
 
-  /** A share of the clients leaves in a minute and comes back, one after the other. */
+  /** A share of the clients leaves in each minute and comes back, one after the other. */
   #leaveInTurns(clients: readonly Client[], startUs: number, sharePerMinute: number): void {
     const stepUs = MINUTE_US / (sharePerMinute * clients.length);
     this.#endLeaving = inTurns(

@@ -1,0 +1,115 @@
+/**
+ * The groups of a hub: found by what their lines are owed, made with their first line, and gone with
+ * their last one. Those of a deleted channel are taken out at once, and their lines are ended over
+ * several turns of the loop.
+ */
+import type { Clock } from '../clock.js';
+import { HoldlineError } from '../errors.js';
+import { DELETED_ENDS_PER_TURN_MAX, READER_CHANNELS_MAX } from '../limits.js';
+import type { Channel } from './channel.js';
+import type { Channels } from './channels.js';
+import { Group } from './group.js';
+import type { DeliveryMode } from './ports.js';
+import type { Progress } from './progress.js';
+
+/** What the groups ask of the hub. */
+interface GroupsOwner {
+  /** The group is out of reach of events: no line of it is in grace any more. */
+  detached(group: Group): void;
+  /** Ends a line of a deleted channel, which removes its row. */
+  endDeleted(group: Group, row: number): void;
+}
+
+export class Groups {
+  readonly #channels: Channels;
+  readonly #progress: Progress;
+  readonly #clock: Clock;
+  readonly #owner: GroupsOwner;
+  readonly #byKey = new Map<string, Group>();
+  #made = 0;
+  /** Groups of deleted channels whose lines are being ended. */
+  readonly #ending: Group[] = [];
+
+  constructor(channels: Channels, progress: Progress, clock: Clock, owner: GroupsOwner) {
+    this.#channels = channels;
+    this.#progress = progress;
+    this.#clock = clock;
+    this.#owner = owner;
+  }
+
+  /** The groups that events reach. */
+  [Symbol.iterator](): IterableIterator<Group> {
+    return this.#byKey.values();
+  }
+
+  /** All groups with lines, those of deleted channels among them. */
+  get all(): Group[] {
+    return [...this.#byKey.values(), ...this.#ending];
+  }
+
+  /** The group of `names` (distinct), made on first need. Throws HOLDLINE_CHANNELS_FULL. */
+  of(names: readonly string[], mode: DeliveryMode): Group {
+    const sorted = names.length === 1 ? names : names.toSorted();
+    const key = `${mode.transport} ${mode.encoding.name} ${mode.limit ?? ''} ${sorted.join(',')}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const group = new Group(key, this.#place(sorted), mode, this.#made++);
+    group.sweptThrough = this.#progress.through(group.set);
+    this.#byKey.set(key, group);
+    for (const channel of group.channels) channel.addGroup(group);
+    return group;
+  }
+
+  #place(names: readonly string[]): Channel<Group>[] {
+    const channels: Channel<Group>[] = [];
+    for (const name of names) {
+      const channel = this.#channels.placeForLine(name);
+      if (channel === undefined) {
+        for (const placed of channels) this.#channels.released(placed);
+        throw new HoldlineError(
+          'HOLDLINE_CHANNELS_FULL',
+          `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
+        );
+      }
+      channels.push(channel);
+    }
+    return channels;
+  }
+
+  /** Takes the group out of reach of events; nothing happens if it is out already. */
+  detach(group: Group): void {
+    if (this.#byKey.get(group.key) !== group) return;
+    this.#byKey.delete(group.key);
+    this.#owner.detached(group);
+    for (const channel of group.channels) {
+      channel.removeGroup(group);
+      this.#channels.recount(channel);
+    }
+  }
+
+  /**
+   * The channel was deleted at `id`: the lines on it alone are to end. Their groups are detached at
+   * once, so that later events and new lines go to other groups.
+   */
+  deleted(channel: Channel<Group>, id: number): void {
+    for (const group of channel.groups.filter(({ channels }) => channels.length === 1)) {
+      this.detach(group);
+      group.deletedAt = id;
+      this.#ending.push(group);
+    }
+    if (this.#ending.length > 0) this.#clock.soon(this.#endInTurn);
+  }
+
+  readonly #endInTurn = (): void => {
+    let left = DELETED_ENDS_PER_TURN_MAX;
+    for (let group = this.#ending[0]; group !== undefined; group = this.#ending[0]) {
+      for (; left > 0 && group.table.count > 0; left--)
+        this.#owner.endDeleted(group, group.table.count - 1);
+      if (left === 0) {
+        this.#clock.soon(this.#endInTurn);
+        return;
+      }
+      this.#ending.shift();
+    }
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * Membership: lines are added to a group and leave it, by themselves or with an end event. What is
+ * counted for a line is counted here.
+ */
+import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
+import { ENDS, type EndCode } from '../errors.js';
+import type { Channels } from './channels.js';
+import type { Group } from './group.js';
+import type { Groups } from './groups.js';
+import { STALLED } from './line-table.js';
+import { Lines } from './lines.js';
+import type { Pump } from './pump.js';
+
+/** The parts of the hub that membership keeps up to date. */
+interface MembershipParts {
+  readonly channels: Channels;
+  readonly groups: Groups;
+  readonly pump: Pump;
+}
+
+/** What membership asks of the hub. */
+interface MembershipOwner {
+  /** Answers a waiting poll without events, which removes its row. */
+  answerEmpty(group: Group, row: number): void;
+  /** The line, or the poll, has no row any more. */
+  removed(group: Group, handle: number): void;
+}
+
+export class Membership {
+  readonly lines = new Lines<unknown, Group>();
+
+  readonly #clock: Clock;
+  readonly #beganMs: number;
+  readonly #counters: Counters;
+  readonly #parts: MembershipParts;
+  readonly #owner: MembershipOwner;
+
+  constructor(clock: Clock, counters: Counters, parts: MembershipParts, owner: MembershipOwner) {
+    this.#clock = clock;
+    this.#beganMs = clock.nowMs();
+    this.#counters = counters;
+    this.#parts = parts;
+    this.#owner = owner;
+  }
+
+  /** Time since a second of the hub's life, ms. */
+  sinceMs(second: number): number {
+    return this.#clock.nowMs() - this.#beganMs - second * 1000;
+  }
+
+  /** Adds a line that has been given everything up to `cursor`. Returns its handle. */
+  add(group: Group, socket: unknown, cursor: number): number {
+    const { channels, pump } = this.#parts;
+    const openedSecond = Math.floor(this.sinceMs(0) / 1000);
+    const losses = channels.lossClock.count;
+    const handle = this.lines.add(group, socket, cursor, losses, pump.step, openedSecond);
+    for (const channel of group.channels) {
+      channel.lineCount++;
+      channels.recount(channel);
+    }
+    this.#counters.lines_opened_total++;
+    return handle;
+  }
+
+  /** Removes the row of an open line, and the group with its last line. */
+  remove(handle: number): void {
+    const { channels, groups, pump } = this.#parts;
+    pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
+    const group = this.lines.remove(handle);
+    this.#counters.lines_closed_total++;
+    for (const channel of group.channels) channel.lineCount--;
+    // It may have been the last line in grace: the next sweep finds out.
+    if (group.graceThrough !== Infinity) pump.wakeBehind(group);
+    if (group.table.count === 0) groups.detach(group);
+    for (const channel of group.channels) if (channel.lineCount === 0) channels.released(channel);
+    this.#owner.removed(group, handle);
+  }
+
+  /** The line's socket is gone. */
+  left(handle: number, socket: unknown): void {
+    const group = this.lines.groupOf(handle, socket);
+    if (group === undefined) return;
+    if (group.table.states[this.lines.rowOf(handle)] === STALLED)
+      this.#counters.lines_closed_stalled_total++;
+    this.remove(handle);
+  }
+
+  /** Ends a line with an end event; a poll is answered without events. */
+  end(group: Group, row: number, code: EndCode): void {
+    const { port } = group.mode;
+    if (port.kind === 'poll') {
+      this.#owner.answerEmpty(group, row);
+      return;
+    }
+    const socket = group.table.sockets[row];
+    this.remove(group.table.handles[row] as number);
+    this.#counters.lines_ended_total++;
+    port.end(socket, group.encoding.end(code, ENDS[code].reconnect), code);
+  }
+
+  /**
+   * Ends up to `count` lines that have been given everything. A stalled line may read on: once its
+   * socket has drained and it has caught up, it is ended, too. Returns how many lines are open.
+   */
+  endSome(count: number, code: EndCode): number {
+    let left = count;
+    for (const group of this.#parts.groups) {
+      const { table } = group;
+      const { newestId } = group.set;
+      for (let row = table.count - 1; row >= 0 && left > 0; row--) {
+        if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
+        this.end(group, row, code);
+        left--;
+      }
+    }
+    return this.lines.open;
+  }
+}

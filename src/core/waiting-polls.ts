@@ -1,0 +1,170 @@
+/**
+ * Polls: answered at once when there is something to answer with, otherwise held as a row of a group
+ * until an event comes or the time is over.
+ */
+import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
+import { DEADLINE_STEP_MS, POLL_WAIT_JITTER, POLL_WAIT_SECONDS_MAX } from '../limits.js';
+import type { Channels } from './channels.js';
+import { Deadlines } from './deadlines.js';
+import type { Group } from './group.js';
+import type { Groups } from './groups.js';
+import { HEALTHY } from './line-table.js';
+import type { Membership } from './membership.js';
+import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
+import type { DeliveryMode } from './ports.js';
+import type { Position } from './position.js';
+import type { Progress } from './progress.js';
+import { emptyPosition, startOf, type Start } from './start.js';
+
+/** What was found for a poll: an answer, or where to wait for one. */
+export interface Polled {
+  readonly answer: PollAnswer | undefined;
+  readonly start: Start;
+  /** The position that the answer tells, with or without events. */
+  readonly position: number;
+}
+
+/** The parts of the hub that polls use. */
+interface PollParts {
+  readonly channels: Channels;
+  readonly groups: Groups;
+  readonly membership: Membership;
+}
+
+export class WaitingPolls {
+  readonly answers = new PollAnswers();
+
+  readonly #counters: Counters;
+  readonly #progress: Progress;
+  readonly #parts: PollParts;
+  readonly #deadlines: Deadlines;
+  /** Gaps to be reported to waiting polls, by handle. */
+  readonly #owedGaps = new Map<number, OwedGap>();
+
+  constructor(clock: Clock, counters: Counters, progress: Progress, parts: PollParts) {
+    this.#counters = counters;
+    this.#progress = progress;
+    this.#parts = parts;
+    this.#deadlines = new Deadlines(clock, POLL_WAIT_SECONDS_MAX * 1000, (handle) =>
+      this.#timeIsOver(handle),
+    );
+  }
+
+  /** No poll is answered for its deadline any more. */
+  stop(): void {
+    this.#deadlines.stop();
+  }
+
+  /** Bytes of the deadlines. */
+  get memoryBytes(): number {
+    return this.#deadlines.memoryBytes;
+  }
+
+  /**
+   * Looks for an answer to a poll on `names` (distinct): one event for `limit` 0, otherwise an array
+   * of up to so many.
+   */
+  find(names: readonly string[], position: Position, limit: number): Polled {
+    const set = this.#parts.channels.setOf(names);
+    const start = startOf(set, position, this.#progress);
+    const answer = this.answers.find(set, start.cursor, limit, start.gap);
+    return {
+      answer,
+      start,
+      position: answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set)),
+    };
+  }
+
+  /** A poll was answered at once, with what was found. */
+  answered({ answer, start }: Polled): void {
+    if (answer === undefined) this.#counters.polls_empty_total++;
+    else this.#countAnswer(answer, start.gap);
+  }
+
+  /**
+   * Holds a poll that found nothing for at most `waitMs`. Returns its handle. Throws
+   * HOLDLINE_CHANNELS_FULL.
+   */
+  wait<Socket>(
+    socket: Socket,
+    names: readonly string[],
+    mode: DeliveryMode<Socket>,
+    { cursor, gap }: Start,
+    waitMs: number,
+  ): number {
+    const { groups, membership } = this.#parts;
+    const group = groups.of(names, mode);
+    const { newestId, lostThrough } = group.set;
+    const handle = membership.add(group, socket, Math.max(cursor, newestId, lostThrough));
+    group.table.setState(membership.lines.rowOf(handle), HEALTHY);
+    if (gap !== undefined) this.#owedGaps.set(handle, gap);
+    // Polls that began together must not end together. The wheel itself may be a step early.
+    const jitterMs = Math.max(0, waitMs * POLL_WAIT_JITTER - DEADLINE_STEP_MS);
+    this.#deadlines.add(handle, waitMs - Math.random() * jitterMs);
+    this.#counters.polls_waited_total++;
+    return handle;
+  }
+
+  /** Answers a waiting poll with what came. False when that is gone again: the poll waits on. */
+  answer(group: Group, row: number): boolean {
+    const { table, mode, set } = group;
+    if (mode.port.kind !== 'poll') return false;
+    const handle = table.handles[row] as number;
+    const cursor = table.cursors[row] as number;
+    let gap = this.#owedGaps.get(handle);
+    if (gap === undefined && set.hasLost(cursor, table.losses[row] as number))
+      gap = { after: cursor, through: set.lostThrough };
+    const answer = this.answers.find(set, cursor, mode.limit ?? 0, gap);
+    if (answer === undefined) {
+      table.cursors[row] = set.newestId;
+      if (gap !== undefined) this.#owedGaps.set(handle, gap);
+      return false;
+    }
+    this.#countAnswer(answer, gap);
+    const socket = table.sockets[row];
+    this.#parts.membership.remove(handle);
+    mode.port.answer(socket, answer.body, answer.lastId);
+    return true;
+  }
+
+  /** Answers a waiting poll without events. */
+  answerEmpty(group: Group, row: number): void {
+    const { table, mode, set } = group;
+    if (mode.port.kind !== 'poll') return;
+    const handle = table.handles[row] as number;
+    const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
+    // Events after a deletion belong to the channel's next history, for which this group is not
+    // woken.
+    const through = group.deletedAt ?? this.#progress.through(set);
+    const position = emptyPosition(set, start, through);
+    const socket = table.sockets[row];
+    this.#parts.membership.remove(handle);
+    this.#counters.polls_empty_total++;
+    mode.port.answer(socket, undefined, position);
+  }
+
+  /** The poll has no row any more. */
+  removed(handle: number): void {
+    this.#deadlines.remove(handle);
+    this.#owedGaps.delete(handle);
+  }
+
+  #timeIsOver(handle: number): void {
+    const { lines } = this.#parts.membership;
+    const group = lines.groupAt(handle);
+    const row = lines.rowOf(handle);
+    // Something may have come in this very turn.
+    const isAtHead = (group.table.cursors[row] as number) >= group.set.newestId;
+    if (isAtHead || !this.answer(group, row)) this.answerEmpty(group, row);
+  }
+
+  #countAnswer({ events }: PollAnswer, gap: OwedGap | undefined): void {
+    if (gap !== undefined) {
+      this.#counters.gaps_total++;
+      this.#counters.gaps_at_join_total++;
+    }
+    this.#counters.polls_answered_total++;
+    this.#counters.deliveries_total += events;
+  }
+}

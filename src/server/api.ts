@@ -1,0 +1,92 @@
+/** The shapes of the library: what a program gives to `createServer`, and what it gets. */
+import type { EventSchemas } from '../core/serialize.js';
+import type { Authorize } from '../http/guard.js';
+import type { Stats } from '../ops/ops.js';
+
+/** What a program may add to the options. None of these functions can end the process. */
+export interface Hooks {
+  /** Decides over every subscribe, publish and delete that comes over the network. */
+  readonly authorize?: Authorize;
+  /** Called after a stream or a WebSocket opened; not for polls. */
+  readonly onOpen?: (line: LineInfo) => void;
+  /** Called after one of them closed, whoever closed it. */
+  readonly onClose?: (line: LineInfo) => void;
+  /**
+   * JSON Schemas by event type, for data that the program publishes as objects. They are compiled
+   * once, by fast-json-stringify: members that are not declared are left out.
+   */
+  readonly eventSchemas?: EventSchemas;
+  /**
+   * Called with every fault that is not a client's: what a hook threw, and errors of Holdline
+   * itself. Without it faults go to stderr, at most one a second.
+   */
+  readonly onError?: (error: unknown) => void;
+  /**
+   * Called with a sentence about what an operator should know and what is no fault of the server:
+   * wrong keys. At most once a second.
+   */
+  readonly onWarning?: (words: string) => void;
+}
+
+/** A held connection, as hooks see it. */
+export interface LineInfo {
+  /** Names, in the order of the path. */
+  readonly channels: readonly string[];
+}
+
+/** An event to publish. */
+export interface LibraryEvent {
+  /**
+   * Event type, 1 to 64 printable characters other than a reserved type; without one, clients
+   * dispatch `message`.
+   */
+  readonly event?: string;
+  /**
+   * A string, or bytes of UTF-8, which are copied: both go out as text. Anything else goes out as
+   * JSON. At most `maxEventBytes` (option, bytes) when it is encoded.
+   */
+  readonly data: unknown;
+}
+
+/** A channel of a server. Its promises reject with a {@link HoldlineError}. */
+export interface ServerChannel {
+  readonly name: string;
+  /**
+   * Publishes an event; resolves to its id, an integer from 1 to 2^53 − 1. Rejects with
+   * HOLDLINE_BAD_EVENT_TYPE, HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_TOO_LARGE or
+   * HOLDLINE_DRAINING; with HOLDLINE_PUBLISH_BUSY or HOLDLINE_CHANNELS_FULL it may be tried again.
+   */
+  publish(event: LibraryEvent): Promise<number>;
+  /** Publishes several events, all or none; resolves to their ids. Rejects as `publish` does. */
+  publishAll(events: readonly LibraryEvent[]): Promise<readonly number[]>;
+  /**
+   * Deletes the channel's history and ends the lines that are on this channel only, as DELETE does;
+   * resolves to the id of the deletion. Rejects with HOLDLINE_DRAINING, HOLDLINE_PUBLISH_BUSY or
+   * HOLDLINE_CHANNELS_FULL.
+   */
+  delete(): Promise<number>;
+}
+
+/** A server, made by `createServer`. */
+export interface Server {
+  /**
+   * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ -, without a leading,
+   * trailing or double dot. Throws HOLDLINE_BAD_CHANNEL.
+   */
+  channel(name: string): ServerChannel;
+  /**
+   * Listens; resolves to the address, with the port that the system chose for port 0. Rejects with
+   * HOLDLINE_LISTEN if the address cannot be had or this server has listened before,
+   * HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and HOLDLINE_BAD_OPTION if the memory
+   * budget is less than the process takes.
+   */
+  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /** The figures of `/-/stats`, at this moment. */
+  stats(): Stats;
+  /**
+   * Takes nothing new, sends what was accepted, ends every line with an end event, and closes.
+   * Resolves after `drainMs` at the latest (ms; default: the option). Never rejects; another call
+   * waits for the same end.
+   */
+  close(options?: { readonly drainMs?: number }): Promise<void>;
+}

@@ -1,0 +1,65 @@
+/** The end of a round: waits until clients have everything, or nothing more comes. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { nowUs } from '../books/clock.js';
+import type { Published } from '../books/published.js';
+import type { FleetTotals } from './totals.js';
+
+/**
+ * How long after the last delivery the rest is given up; for short-polls at least two intervals.
+ */
+export const SETTLE_STALL_MS = 5_000;
+
+/** How often it is checked whether everything has come. */
+const CHECK_MS = 20;
+
+/** How long doubled events may still come when everything has come. */
+const AFTERMATH_MS = 100;
+
+/** What `settle` waits for. */
+export interface Publishing {
+  readonly published: Published;
+  /** Publishes that are due and not answered. */
+  readonly pending: number;
+  /** Publishes that were answered. */
+  readonly answered: number;
+}
+
+/** What is waited for, and how long. */
+export interface Settling {
+  readonly publishing: Publishing;
+  /** Ends the waiting at once. */
+  isOver(this: void): boolean;
+  /** False where some clients only count bytes. */
+  readonly areAllChecked: boolean;
+  readonly stallMs: number;
+  readTotals(this: void): Promise<FleetTotals>;
+}
+
+/** Waits until everything that was published has come, or nothing more does for too long. */
+export async function untilQuiet(settling: Settling): Promise<void> {
+  const { publishing, isOver, areAllChecked, stallMs, readTotals } = settling;
+  let before = -1;
+  let progressUs = nowUs();
+  while (!isOver() && nowUs() - progressUs < stallMs * 1000) {
+    const { checkedClients, checkedDelivered, returning, sequencesSeen } = await readTotals();
+    const published = Math.max(publishing.published.count, sequencesSeen);
+    const isDone = publishing.pending === 0 && returning === 0;
+    if (isDone && checkedDelivered === published * checkedClients) break;
+    // Bytes of clients that are not checked prove nothing: heartbeats are bytes, too.
+    const progress = checkedDelivered + publishing.answered - returning;
+    if (progress !== before) progressUs = nowUs();
+    before = progress;
+    await sleep(CHECK_MS);
+  }
+  await sleep(AFTERMATH_MS);
+  // The checked clients may have the last event before the others do.
+  if (areAllChecked) return;
+  const untilUs = nowUs() + stallMs * 1000;
+  for (let bytes = -1; !isOver() && nowUs() < untilUs; await sleep(AFTERMATH_MS)) {
+    const { tally } = await readTotals();
+    const now = tally.checkedBytes + tally.countedBytes;
+    if (now === bytes) return;
+    bytes = now;
+  }
+}

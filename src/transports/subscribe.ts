@@ -1,0 +1,137 @@
+/** Subscriptions: a GET of channels opens a stream or a WebSocket, or is answered as a poll. */
+import type { Hub } from '../core/hub.js';
+import type { Position } from '../core/position.js';
+import { HoldlineError } from '../errors.js';
+import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
+import type { FailedKeys } from '../http/failed-keys.js';
+import type { Guard } from '../http/guard.js';
+import type { Head } from '../http/head.js';
+import { Query } from '../http/query.js';
+import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
+import { ACCEPTS_PER_SECOND } from '../limits.js';
+import type { MessageSocket, UpgradeContext } from '../native/messages.js';
+import type { HttpResponse } from '../native/uws.js';
+import { answerOrWait, type PollRequest } from './poll.js';
+import { answerStreamHead, deliveryModeOf, openStream, type StreamRequest } from './stream.js';
+import type { Messages } from './websocket.js';
+
+/** Whatever is held open. */
+export type HeldSocket = HttpResponse | MessageSocket | Exchange;
+
+/** What a subscription needs of the server. */
+export interface SubscribingParts {
+  readonly hub: Hub<HeldSocket>;
+  readonly messages: Pick<Messages, 'open'>;
+  readonly guard: Guard;
+  readonly failedKeys: FailedKeys;
+  readonly exchanges: Exchanges;
+  readonly memory: { checkRoom(): void };
+}
+
+export interface SubscribingOptions {
+  readonly maxConnections: number;
+  readonly retryMs: number;
+}
+
+/** Where a line starts, and on what. */
+interface Start {
+  readonly channels: readonly string[];
+  readonly position: Position;
+}
+
+export class Subscribing {
+  readonly #parts: SubscribingParts;
+  readonly #options: SubscribingOptions;
+
+  constructor(parts: SubscribingParts, options: SubscribingOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /**
+   * Reads all that is needed of the request, in its turn. Returns the function that opens the line
+   * or answers the poll, to be called in a cork once the client is allowed to. Both throw what the
+   * client is to be answered. `context` comes with a request that may become a WebSocket.
+   */
+  opener(
+    exchange: Exchange,
+    head: Head,
+    channels: readonly string[],
+    context: UpgradeContext | undefined,
+  ): () => void {
+    const { hub, exchanges } = this.#parts;
+    const query = new Query(head.query);
+    const transport = transportOf(head, query);
+    const position = positionOf(head.find('last-event-id'), query);
+    const start: Start = { channels, position };
+    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
+    if (transport === 'poll') {
+      const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
+      return () => {
+        checkServing(exchanges);
+        answerOrWait(hub, exchange, poll, () => this.#checkPlace());
+      };
+    }
+    const mode = deliveryModeOf(transport, channels, query.isSet('envelope'));
+    const stream: StreamRequest = { ...start, mode };
+    if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
+    return () => this.#openStream(exchange, stream);
+  }
+
+  #openStream(exchange: Exchange, stream: StreamRequest): void {
+    try {
+      this.#checkPlace();
+      openStream(this.#parts.hub, exchange, stream, this.#retryMs());
+    } catch (error) {
+      if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse') throw error;
+      exchange.refuseStreamForNow(error, this.#retryMs());
+    }
+  }
+
+  /** Checks a handshake (RFC 6455, 4.2.1); the function that it returns completes it. */
+  #upgrader(
+    exchange: Exchange,
+    head: Head,
+    start: Start,
+    context: UpgradeContext | undefined,
+  ): () => void {
+    const { guard, messages, failedKeys } = this.#parts;
+    guard.checkSite(head);
+    const key = head.get('sec-websocket-key');
+    if (context === undefined || head.get('sec-websocket-version') !== '13') {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_HANDSHAKE',
+        'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
+      );
+    }
+    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
+    const { response, headers } = exchange;
+    return () => {
+      this.#checkPlace();
+      messages.open(response, { ...start, key, headers, context, mayPublish });
+    };
+  }
+
+  /** Throws the refusal if no more lines can be held now. */
+  #checkPlace(): void {
+    const { exchanges, hub, memory } = this.#parts;
+    checkServing(exchanges);
+    const { maxConnections } = this.#options;
+    if (hub.lines.open >= maxConnections) {
+      throw new HoldlineError(
+        'HOLDLINE_LINES_FULL',
+        `all ${maxConnections} lines are in use (--max-connections)`,
+      );
+    }
+    memory.checkRoom();
+  }
+
+  /**
+   * Reconnect delay. It is uniform over twice the time that it would take to accept all lines
+   * again, so that a crash does not bring them all back at once.
+   */
+  #retryMs(): number {
+    const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
+    return Math.round(this.#options.retryMs + Math.random() * spreadMs);
+  }
+}
