@@ -82,7 +82,12 @@ describe('a linear fit', () => {
   });
 
   it('needs two different xs', () => {
-    expect(() => fitLinear([{ x: 1, y: 1 }, { x: 1, y: 2 }])).toThrow(RangeError); // prettier-ignore
+    expect(() =>
+      fitLinear([
+        { x: 1, y: 1 },
+        { x: 1, y: 2 },
+      ]),
+    ).toThrow(RangeError);
   });
 });
 
@@ -410,7 +415,12 @@ describe('a plan', () => {
     expect(
       planFor({ eventsPerSecond: 2_000, p99Ms: 60_000 }, { linkBitsPerSecond: 1e13 }).bound,
     ).toBe('CPU');
-    expect(planFor({ subscribers: 100_000, p99Ms: 60_000 }, { memoryBytes: 200 * 2 ** 20, fileLimit: 1e6, linkBitsPerSecond: 1e12 }).bound).toBe('memory'); // prettier-ignore
+    expect(
+      planFor(
+        { subscribers: 100_000, p99Ms: 60_000 },
+        { memoryBytes: 200 * 2 ** 20, fileLimit: 1e6, linkBitsPerSecond: 1e12 },
+      ).bound,
+    ).toBe('memory');
   });
 
   it('allows lines in proportion to files, ports and TCP memory', () => {

@@ -1,6 +1,6 @@
 /**
- * `holdline doctor`: what it says about real proxies, and about faults in front of a server, is what
- * they do.
+ * `holdline doctor`: what it says about real proxies, and about faults in front of a server, is
+ * what they do.
  */
 
 import { spawnSync } from 'node:child_process';

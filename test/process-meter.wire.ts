@@ -1,4 +1,7 @@
-/** The meter of the driven server: which processes it finds, and whether its figures are right. */
+/**
+ * The meter of the server that is driven: whom it finds, and whether what it says of memory and
+ * processor time is so.
+ */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -46,7 +49,7 @@ function expectAbout(bytes: number, otherBytes: number): void {
 describe('a meter', () => {
   const shared = sharedServer();
 
-  it('finds the process that listens on a port, and its memory', () => {
+  it('finds the process that listens on a port, and tells its memory', () => {
     const meter = meterOf(shared().port);
     expect([meter.pids, meter.problem]).toEqual([[shared().child.pid], undefined]);
     const { rssBytes, tcpBytes, atUs } = meter.latest!;
@@ -56,8 +59,8 @@ describe('a meter', () => {
     expect(atUs).toBeLessThanOrEqual(nowUs());
   });
 
-  it('has all processor time of the process, and when it was used', async () => {
-    // On input it uses half a second of processor time, and prints how much it was.
+  it('tells all processor time of the process, and when it was', async () => {
+    // Once it is told to, it works for half a second of its own time, and says how much it was.
     const work = `function go() {
       const used = () => { const { user, system } = process.cpuUsage(); return user + system; };
       process.stdin.once('data', () => { const before = used(); while (used() < before + 5e5); console.log('worked', used() - before); });
@@ -75,7 +78,7 @@ describe('a meter', () => {
       beforeUs = atUs;
     }
     const workedSeconds = Number(/worked (\d+)/.exec(said())![1]) / 1e6;
-    // Time is counted in ticks of 10 ms, and reading the input takes some, too.
+    // It is counted in ticks of 10 ms, and reading a line takes some, too.
     expect(seconds).toBeGreaterThan(workedSeconds - 0.05);
     expect(seconds).toBeLessThan(workedSeconds + 0.2);
     expect(samples[0]!.cpuShare).toBeNull();
@@ -99,7 +102,7 @@ describe('a meter', () => {
     expectAbout(meter.latest!.rssBytes, alone[0]! + alone[1]!);
   });
 
-  it('measures the process that is named, wherever the server is', () => {
+  it('looks at the process that is named, wherever the server is', () => {
     const meter = meterOf(1, process.pid, '192.0.2.1');
     expect(meter.pids).toEqual([process.pid]);
     expectAbout(meter.latest!.rssBytes, process.memoryUsage.rss());
