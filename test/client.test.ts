@@ -214,7 +214,9 @@ describe('the file', () => {
   });
 
   it('has its words in the declarations', () => {
-    expect(read('client.d.ts').toString()).toContain('/** Closes permanently. No event follows. */');
+    expect(read('client.d.ts').toString()).toContain(
+      '/** Closes permanently. No event follows. */',
+    );
   });
 });
 
