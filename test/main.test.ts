@@ -50,10 +50,7 @@ describe('a wrong command line', () => {
     [[], 'no command was given; holdline --help lists them, holdline serve starts a server'],
     [['srve'], '"srve" is not a command; did you mean serve?'],
     [['toString'], '"toString" is not a command; holdline --help lists them'],
-    [
-      ['--port', '1'],
-      '--port stands before a command; the command comes first, as in holdline serve --port',
-    ],
+    [['--port', '1'], '--port must come after a command, as in holdline serve --port'],
     [
       ['serve', '--workers', '2'],
       '--workers is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)',
@@ -159,8 +156,8 @@ describe('serving', () => {
       [open, closed].map((server) => server.waitFor('warnings', () => warnings(server).length > 0)),
     );
     expect(warnings(open)).toEqual([
-      'ids start at 1 again at each start (--first-id): clients that come back over a restart may miss events without being told',
-      'anyone who reaches 0.0.0.0 may publish (--open-publish)',
+      'ids start at 1 again after a restart (--first-id): clients that come back may miss events without a gap notice',
+      'everyone who reaches 0.0.0.0 may publish (--open-publish)',
     ]);
     expect(warnings(closed)).toEqual(['nobody may publish: give --publish-key or --open-publish']);
   });
@@ -202,6 +199,7 @@ describe('serving', () => {
     await server.waitFor('draining', () =>
       server.logs.some((log) => String(log['msg']).startsWith('draining')),
     );
+    // Longer than SAME_SIGNAL_MS_MAX in main.ts, so that the next one is a second signal.
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(server.exitCode).toBeUndefined();
     expect(await server.stop('SIGTERM', 2_000)).toBe(1);
