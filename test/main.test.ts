@@ -59,7 +59,7 @@ describe('a wrong command line', () => {
       ['serve', '--port', '70000'],
       '--port must be an integer from 0 to 65535 (got "70000") (HOLDLINE_BAD_OPTION)',
     ],
-  ])('%j is told on stderr in one line, exit 2', (args, words) => {
+  ])('%j is refused on stderr in one line, exit 2', (args, words) => {
     expect(runHoldline(args)).toMatchObject({
       status: 2,
       stdout: '',
@@ -176,7 +176,7 @@ describe('serving', () => {
     expect(stderr).toMatch(new RegExp(`^holdline: .*${port}.* \\(HOLDLINE_LISTEN\\)\n$`));
   });
 
-  it('tells of its end, flushes the log and exits 0', async () => {
+  it('logs its end, flushes the log and exits 0', async () => {
     const server = await serverForTest();
     expect(await server.stop('SIGTERM')).toBe(0);
     await server.waitFor('the last log line', () => server.logs.at(-1)?.['msg'] === 'closed');
