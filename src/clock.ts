@@ -1,16 +1,13 @@
-/** Time and turns of the event loop, passed in so that the simulator can own both. */
+/** Time and turns of the event loop, passed in so that tests can control both. */
 
 export interface Clock {
   /** Wall-clock time, ms since 1970. */
   wallMs(): number;
   /** Monotonic time, ms. */
   nowMs(): number;
-  /**
-   * Runs `task` in a later turn of the loop, when no socket is corked. Source:
-   * native-notes/one-cork-per-loop.md
-   */
+  /** Runs `task` in a later turn, when no socket is corked. native-notes/one-cork-per-loop.md */
   soon(task: () => void): void;
-  /** Runs `task` once after `delayMs`; returns what cancels it. Does not keep the process alive. */
+  /** Runs `task` after `delayMs`; returns its cancellation. Does not keep the process alive. */
   later(delayMs: number, task: () => void): () => void;
 }
 

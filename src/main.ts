@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command line: finds the command, lets it run and turns what goes wrong into words on stderr
- * and an exit code. Nothing native is loaded before a server is wanted, so that help, version and
- * mistakes answer on any machine.
+ * The command line: finds and runs the command, and turns errors into a message on stderr and an
+ * exit code. Nothing native is loaded before a server starts, so that help, version and mistakes
+ * work on any machine.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -20,53 +20,46 @@ import { complain, onSignals } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
-/** What was asked for was done, or the server was told to end and did. */
+/** Done, or the server was told to end and did. */
 const EXIT_DONE = 0;
-/** It could not be done on this machine, now. */
+/** Failed on this machine, now. */
 const EXIT_FAILED = 1;
-/** It was asked for wrongly; the same command line will fail again. */
+/** The command line is wrong and will fail again. */
 const EXIT_USAGE = 2;
 
-/**
- * Log lines that wait for a reader of stdout who does not read; past that they are dropped and not
- * the server held up.
- */
-const LOG_BACKLOG_BYTES = 1024 * 1024;
+/** Log that stdout has not taken; above it entries are dropped, so that the server never waits. */
+const LOG_BACKLOG_BYTES_MAX = 1024 * 1024;
 
-/**
- * How long an end waits for the log to be written: a reader of stdout who has stopped reading must
- * not keep the process.
- */
-const LOG_CLOSE_MS = 1000;
+/** Time the end waits for the log to be written, in case nobody reads stdout. */
+const LOG_CLOSE_MS_MAX = 1000;
 
 /** A command of `holdline`. */
 interface Command {
-  /** One line. */
   readonly summary: string;
   /** What `holdline COMMAND --help` prints. */
   help(this: void): string | Promise<string>;
-  /** Does it; the exit code when it is over. */
+  /** Resolves with the exit code. */
   run(this: void, args: readonly string[]): Promise<number>;
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
-    summary: 'hold lines open and push each event to everyone at once',
+    summary: 'run a server that holds lines open and pushes each event to all of them at once',
     help: serveHelp,
     run: serve,
   },
   load: {
-    summary: 'drive a server with publishers and subscribers, and measure what arrives',
+    summary: 'load a server with publishers and subscribers, and measure what arrives',
     help: loadHelp,
     run: load,
   },
   capacity: {
-    summary: 'measure what this machine carries, and plan processes, memory and CPU',
+    summary: 'measure what this machine can carry, and plan processes, memory and CPU',
     help: capacityHelp,
     run: capacity,
   },
   doctor: {
-    summary: 'look at the limits of this machine, and at what a proxy makes of streams',
+    summary: 'check the limits of this machine, and what a proxy does to streams',
     help: doctorHelp,
     run: doctor,
   },
@@ -87,7 +80,7 @@ function help(): string {
   ].join('\n');
 }
 
-/** Runs the command that the arguments name. */
+/** Runs the command named by the arguments. */
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   if (name === '--help' || name === '-h') {
@@ -114,7 +107,7 @@ function unknownCommand(name: string | undefined): string {
   if (name === undefined)
     return 'no command was given; holdline --help lists them, holdline serve starts a server';
   if (name.startsWith('-'))
-    return `${name} stands before a command; the command comes first, as in holdline serve ${name}`;
+    return `${name} must come after a command, as in holdline serve ${name}`;
   const nearest = nearestName(name, Object.keys(COMMANDS));
   return `"${name}" is not a command; ${nearest === undefined ? 'holdline --help lists them' : `did you mean ${nearest}?`}`;
 }
@@ -130,13 +123,11 @@ async function serve(args: readonly string[]): Promise<number> {
     return EXIT_DONE;
   }
 
-  // What a line leaves behind in JavaScript is small and lives long, so a young generation that
-  // grows with the number of accepts (to 16 MB and more) only costs memory. Lines cost 750 B each
-  // with this and over 1,000 without, see bench/README.md.
+  // What a line keeps on V8's heap is small and lives long, so a young generation that grows with
+  // the number of accepts (to 16 MB and more) only costs memory, about 280 B a line.
   setFlagsFromString('--semi-space-growth-factor=1');
 
-  // A given key stays out of the log; one that is made here has no other way to whoever started the
-  // server.
+  // A given key is never logged; for one that is made here the log is the only place.
   const madeKey =
     commandLine.settings.opsKey === undefined ? randomBytes(24).toString('base64url') : undefined;
   const settings: Settings = {
@@ -148,14 +139,14 @@ async function serve(args: readonly string[]): Promise<number> {
   const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
     log.error(
       { err, ...(suppressed === 0 ? {} : { suppressed }) },
-      'a fault in Holdline itself; it goes on',
+      'internal error; the server goes on',
     ),
   );
   const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
   const { port } = await server.listen();
 
   process.on('uncaughtException', (error) => {
-    log.fatal(error, 'a fault in Holdline itself; it ends');
+    log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
   let isClosed = false;
@@ -183,7 +174,7 @@ async function serve(args: readonly string[]): Promise<number> {
   return EXIT_DONE;
 }
 
-/** `holdline load`: its parts are loaded when it is wanted. */
+/** `holdline load`; the tools are loaded when they are needed. */
 async function load(args: readonly string[]): Promise<number> {
   const { runLoad } = await import('./tools/load/command.js');
   return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
@@ -193,7 +184,6 @@ async function loadHelp(): Promise<string> {
   return (await import('./tools/load/options.js')).loadHelp();
 }
 
-/** `holdline capacity`, likewise. */
 async function capacity(args: readonly string[]): Promise<number> {
   const { runCapacity } = await import('./tools/capacity/command.js');
   return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
@@ -203,7 +193,6 @@ async function capacityHelp(): Promise<string> {
   return (await import('./tools/capacity/options.js')).capacityHelp();
 }
 
-/** `holdline doctor`, likewise. */
 async function doctor(args: readonly string[]): Promise<number> {
   const { runDoctor } = await import('./tools/doctor/command.js');
   return runDoctor(args, process.env);
@@ -213,17 +202,18 @@ async function doctorHelp(): Promise<string> {
   return (await import('./tools/doctor/options.js')).doctorHelp();
 }
 
-/** What an operator should know about the settings, after "listening", which is the first line. */
+/** Warnings about the settings. */
 function cautions(settings: Settings): string[] {
   const isLocal = ['127.0.0.1', '::1', 'localhost'].includes(settings.host);
   return [
     ...(settings.firstId === undefined
       ? []
       : [
-          `ids start at ${settings.firstId} again at each start (--first-id): clients that come back over a restart may miss events without being told`,
+          `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
+            'back may miss events without a gap notice',
         ]),
     ...(settings.openPublish && !isLocal
-      ? [`anyone who reaches ${settings.host} may publish (--open-publish)`]
+      ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
     ...(settings.openPublish || settings.publishKey !== undefined
       ? []
@@ -231,20 +221,16 @@ function cautions(settings: Settings): string[] {
   ];
 }
 
-/**
- * The log on stdout, written in the background, so that a reader who does not keep up holds up no
- * event.
- */
+/** The log on stdout, written in the background, so that a slow reader delays no event. */
 function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } {
-  const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES });
+  const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX });
   const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, stdout);
-  // An exit alone would do, since pino writes what is left in its exit handler, but then a write
-  // under way may come after it.
+  // pino would write the rest in its exit handler, but a write in progress may then come after it.
   const closeLog = (): Promise<void> =>
     new Promise((resolve) => {
       stdout.once('close', () => resolve());
-      setTimeout(resolve, LOG_CLOSE_MS);
-      // A signal or a fault that comes now would write to what is closed, which throws.
+      setTimeout(resolve, LOG_CLOSE_MS_MAX);
+      // A signal or an error from now on would write to a closed stream, which throws.
       log.level = 'silent';
       stdout.end();
     });
@@ -252,8 +238,8 @@ function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } 
 }
 
 /**
- * The first SIGTERM or SIGINT. The handlers stay: for a moment without one, a second signal would
- * kill the process unheard.
+ * Resolves with the first SIGTERM or SIGINT. The handlers stay, since without them a second signal
+ * would kill the process at once.
  */
 function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
@@ -266,17 +252,16 @@ function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS
   });
 }
 
-/** A failure in words, and whether the command line or the machine is to blame. */
+/** Prints an error; returns the exit code. */
 function explain(error: unknown): number {
   if (error instanceof HoldlineError) {
     complain(`${error.message} (${error.code})`);
     return error.code === 'HOLDLINE_BAD_OPTION' ? EXIT_USAGE : EXIT_FAILED;
   }
-  // Not foreseen, so the place matters more than the words.
+  // Unexpected, so the stack matters more than the message.
   complain(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return EXIT_FAILED;
 }
 
-// Exit at once and not when the last handle closes: after an orderly end nothing that is left over
-// may keep the process. native-notes/worker-exit-aborts.md
+// Exit at once and not when the last handle closes. native-notes/worker-exit-aborts.md
 process.exit(await main(process.argv.slice(2)).catch(explain));

@@ -1,4 +1,4 @@
-/** The version of this package, from its package.json: beside `src/` as beside `dist/`. */
+/** The version in package.json, which is beside `src/` as beside `dist/`. */
 
 import { readFileSync } from 'node:fs';
 

@@ -519,7 +519,7 @@ describe('a mistake on the command line', () => {
       ['--log-level', 'loud'],
       '--log-level must be one of trace, debug, info, warn, error, fatal, silent (got "loud")',
     ],
-  ])('%j is told in words', (args, message) => expect(refusal(() => parse(args))).toBe(message));
+  ])('%j is refused in words', (args, message) => expect(refusal(() => parse(args))).toBe(message));
 
   it('is named after the variable when it is one', () => {
     expect(refusal(() => parse([], { env: { HOLDLINE_PORT: 'x' } }))).toBe(
@@ -749,7 +749,7 @@ describe('the file limit', () => {
 
   it('is the soft one', () => expect(parseFileLimit(table('20000'))).toBe(20_000));
   it('may be none', () => expect(parseFileLimit(table('unlimited'))).toBe(Infinity));
-  it('is unknown where it is not told', () => expect(parseFileLimit('')).toBeUndefined());
+  it('is unknown where it is missing', () => expect(parseFileLimit('')).toBeUndefined());
   it('is the one of this process', () => {
     const told = /^Max open files\s+(\w+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))![1]!;
     expect(String(readFileLimit())).toBe(told === 'unlimited' ? 'Infinity' : told);

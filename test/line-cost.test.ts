@@ -1,4 +1,4 @@
-/** What a line costs: learnt from growth alone, and not told before it is known. */
+/** What a line costs: learnt from growth alone, and a kept figure until it is known. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
@@ -6,8 +6,8 @@ import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
 const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
 const BASE_BYTES = 50e6;
 
-/** Looks at so many lines, each count once. */
-function lookAt(
+/** Takes a reading at each count of lines. */
+function readAt(
   cost: LineCost,
   counts: readonly number[],
   bytesOf: (lines: number) => number,
@@ -28,7 +28,7 @@ test('the slope of what was seen is found again, under noise, however many lines
       fc.infiniteStream(fc.integer({ min: -50_000, max: 50_000 })),
       (bytesPerLine, most, steps, noise) => {
         const cost = new LineCost();
-        lookAt(
+        readAt(
           cost,
           upTo(most, Math.ceil(most / steps)),
           (lines) => BASE_BYTES + bytesPerLine * lines + (noise.next().value as number),
@@ -46,7 +46,7 @@ test('the slope of what was seen is found again, under noise, however many lines
 describe('a kept figure stands in', () => {
   test('before the lines have spread by a thousand, by the share of each transport', () => {
     const cost = new LineCost();
-    lookAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
+    readAt(cost, upTo(960, 64), (lines) => BASE_BYTES + 900 * lines);
     expect(cost.line({ ...NONE, websocket: 100, poll: 300 })).toEqual({
       bytes: (100 * KEPT_LINE_BYTES.websocket + 300 * KEPT_LINE_BYTES.poll) / 400,
       source: 'kept',
@@ -63,9 +63,9 @@ describe('a kept figure stands in', () => {
     'while steps of %i lines are too few for what comes and goes beside: at %i, and no more at %i',
     (step, few, enough) => {
       const cost = new LineCost();
-      lookAt(cost, upTo(few, step), (lines) => BASE_BYTES + 700 * lines);
+      readAt(cost, upTo(few, step), (lines) => BASE_BYTES + 700 * lines);
       expect(cost.line(NONE).source).toBe('kept');
-      lookAt(cost, upTo(enough, step), (lines) => BASE_BYTES + 700 * lines);
+      readAt(cost, upTo(enough, step), (lines) => BASE_BYTES + 700 * lines);
       expect(cost.line(NONE)).toEqual({
         bytes: expect.closeTo(700, 3) as number,
         source: 'measured',
@@ -86,27 +86,27 @@ describe('a kept figure stands in', () => {
     ['memory did not move', () => BASE_BYTES],
   ])('where %s', (_name, bytesOf) => {
     const cost = new LineCost();
-    lookAt(cost, upTo(6_400, 64), bytesOf);
+    readAt(cost, upTo(6_400, 64), bytesOf);
     expect(cost.line(NONE).source).toBe('kept');
   });
 });
 
 test('however many lines come, the samples are few and spread over all of them', () => {
   const cost = new LineCost();
-  let looks = 0;
+  let readings = 0;
   for (let lines = 0; lines <= 1_000_000; lines += 64) {
     if (!cost.wantsReading(lines)) continue;
-    looks++;
+    readings++;
     cost.addReading(lines, BASE_BYTES + 700 * lines);
   }
-  expect(looks).toBeLessThan(5_000);
+  expect(readings).toBeLessThan(5_000);
   expect(cost.spreadLines).toBeGreaterThan(950_000);
   expect(cost.line(NONE)).toEqual({ bytes: expect.closeTo(700, 3) as number, source: 'measured' });
 });
 
 test('fewer lines than there were tell nothing, since an allocator keeps what they leave', () => {
   const cost = new LineCost();
-  lookAt(cost, upTo(5_000, 100), (lines) => BASE_BYTES + 700 * lines);
+  readAt(cost, upTo(5_000, 100), (lines) => BASE_BYTES + 700 * lines);
   for (let lines = 4_900; lines >= 0; lines -= 100) {
     expect(cost.wantsReading(lines)).toBe(false);
     cost.addReading(lines, BASE_BYTES + (lines % 200 === 0 ? 700 * 5_000 : 0));
@@ -115,7 +115,7 @@ test('fewer lines than there were tell nothing, since an allocator keeps what th
   expect(cost.linesMax).toBe(5_000);
 });
 
-test('of several looks at one number of lines the least counts, and there are ten at the most', () => {
+test('of several readings at one number of lines the least counts, and there are at most ten', () => {
   const cost = new LineCost();
   for (const lines of upTo(20_000, 1_000)) {
     for (const garbage of [3e6, 1e6, 0, 2e6])
@@ -123,16 +123,16 @@ test('of several looks at one number of lines the least counts, and there are te
   }
   expect(cost.line(NONE).bytes).toBeCloseTo(700, 3);
   expect(cost.wantsReading(20_000)).toBe(true);
-  for (let looks = 4; looks < 10; looks++) cost.addReading(20_000, Infinity);
+  for (let readings = 4; readings < 10; readings++) cost.addReading(20_000, Infinity);
   expect(cost.wantsReading(20_000)).toBe(false);
   expect(cost.wantsReading(20_063)).toBe(false);
   expect(cost.wantsReading(20_064)).toBe(true);
 });
 
-test('what lines need is told with what the process takes without them', () => {
+test('what lines need includes what the process takes without them', () => {
   const cost = new LineCost();
   expect(cost.neededBytes(100, 700)).toBe(0);
-  lookAt(cost, upTo(2_000, 100), (lines) => BASE_BYTES + 700 * lines);
+  readAt(cost, upTo(2_000, 100), (lines) => BASE_BYTES + 700 * lines);
   expect(cost.neededBytes(0, 700)).toBeCloseTo(BASE_BYTES, 0);
   expect(cost.neededBytes(500, 700)).toBeCloseTo(BASE_BYTES + 350_000, 0);
 });

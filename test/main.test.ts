@@ -55,10 +55,7 @@ describe('a wrong command line', () => {
     [[], 'no command was given; holdline --help lists them, holdline serve starts a server'],
     [['srve'], '"srve" is not a command; did you mean serve?'],
     [['toString'], '"toString" is not a command; holdline --help lists them'],
-    [
-      ['--port', '1'],
-      '--port stands before a command; the command comes first, as in holdline serve --port',
-    ],
+    [['--port', '1'], '--port must come after a command, as in holdline serve --port'],
     [
       ['serve', '--workers', '2'],
       '--workers is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)',
@@ -67,7 +64,7 @@ describe('a wrong command line', () => {
       ['serve', '--port', '70000'],
       '--port must be an integer from 0 to 65535 (got "70000") (HOLDLINE_BAD_OPTION)',
     ],
-  ])('%j is told on stderr in one line, exit 2', (args, words) => {
+  ])('%j is refused on stderr in one line, exit 2', (args, words) => {
     expect(runHoldline(args)).toMatchObject({
       status: 2,
       stdout: '',
@@ -164,8 +161,8 @@ describe('serving', () => {
       [open, closed].map((server) => server.waitFor('warnings', () => warnings(server).length > 0)),
     );
     expect(warnings(open)).toEqual([
-      'ids start at 1 again at each start (--first-id): clients that come back over a restart may miss events without being told',
-      'anyone who reaches 0.0.0.0 may publish (--open-publish)',
+      'ids start at 1 again after a restart (--first-id): clients that come back may miss events without a gap notice',
+      'everyone who reaches 0.0.0.0 may publish (--open-publish)',
     ]);
     expect(warnings(closed)).toEqual(['nobody may publish: give --publish-key or --open-publish']);
   });
@@ -184,7 +181,7 @@ describe('serving', () => {
     expect(stderr).toMatch(new RegExp(`^holdline: .*${port}.* \\(HOLDLINE_LISTEN\\)\n$`));
   });
 
-  it('tells of its end, flushes the log and exits 0', async () => {
+  it('logs its end, flushes the log and exits 0', async () => {
     const server = await serverForTest();
     expect(await server.stop('SIGTERM')).toBe(0);
     await server.waitFor('the last log line', () => server.logs.at(-1)?.['msg'] === 'closed');

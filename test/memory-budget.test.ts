@@ -1,4 +1,4 @@
-/** Admission by measured memory, with looks that are made up. */
+/** Admission by measured memory, with made-up readings. */
 import { describe, expect, test } from 'vitest';
 import type { HoldlineError } from '../src/errors.js';
 import { MemoryBudget, type MemoryReading } from '../src/ops/memory/budget.js';

@@ -155,7 +155,7 @@ describe('/-/memory', () => {
     expect(Math.abs(classes.other.bytes - before.classes.other.bytes)).toBeLessThan(16 * MiB);
   });
 
-  test('tells the kernel’s totals of its own port, read once in ten seconds', async () => {
+  test('has the kernel’s totals of its own port, read once in ten seconds', async () => {
     const server = await serverForTest();
     await holdLines(server, 1_000);
     await holdLines(await serverForTest(), 1_000);
@@ -171,7 +171,7 @@ describe('/-/memory', () => {
     expect(again.kernel!.port).toEqual(kernel!.port);
   });
 
-  test('tells what a stalled reader leaves in the kernel’s queue and in the process', async () => {
+  test('shows what a stalled reader leaves in the kernel’s queue and in the process', async () => {
     const server = await serverForTest();
     const line = await stalledLine(server);
     onTestFinished(() => line.close());

@@ -123,7 +123,7 @@ export const OPTIONS = {
     flag: 'slow',
     kind: choice('POLICY', ['gap', 'latest', 'close']),
     default: 'gap',
-    help: 'what a line that fell behind gets: a gap notice and the rest, the newest event, the end',
+    help: 'what a slow line gets: a gap notice and the rest, only the newest event, or its end',
   },
   firstId: {
     flag: 'first-id',

@@ -106,7 +106,9 @@ export class LiveMemory {
     return {
       resident: rssBytes - leftBytes - countedBytes,
       heap: heapUsedBytes - counted.heap,
-      buffers: externalBytes - counted.buffers,
+      // The collector's own buffer may be gone before it hears of it: then this would be below 0,
+      // and the least of all readings for seconds.
+      buffers: Math.max(0, externalBytes - counted.buffers),
       native: this.#collector.buffersAreTrue ? nativeBytes - leftBytes - counted.native : Infinity,
     };
   }
