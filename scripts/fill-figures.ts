@@ -61,6 +61,6 @@ if (outOfDate.length === 0) console.log('the figures are up to date');
 else
   console.log(
     `${outOfDate.join(', ')} ` +
-      `${checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'}`,
+      (checkOnly ? 'has figures that are out of date: npm run figures' : 'filled'),
   );
 process.exit(checkOnly && outOfDate.length > 0 ? 1 : 0);
