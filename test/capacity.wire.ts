@@ -22,6 +22,9 @@ const MEASURE_MS = 120_000;
 
 const LINES = 300;
 
+/** What stands around the data of an event; by default an id is the time in µs, 16 digits. */
+const FRAME_BYTES = 'id: 1700000000000000\ndata: \n\n'.length;
+
 /**
  * A variable that the command's processes inherit, which tells them from all others, those of an
  * earlier test among them.
@@ -119,8 +122,7 @@ describe('measuring', () => {
       // At both ends of a window an event may be with some lines and not with others.
       const edge = (2 * lines) / window.seconds;
       expect(deliveriesPerSecond).toBeLessThanOrEqual(acceptedPerSecond * lines * 1.1 + edge);
-      expect(writtenBytesPerSecond / deliveriesPerSecond).toBeGreaterThan(eventBytes);
-      expect(writtenBytesPerSecond / deliveriesPerSecond).toBeLessThan(eventBytes + 100);
+      expect(writtenBytesPerSecond / deliveriesPerSecond).toBeCloseTo(eventBytes + FRAME_BYTES, 0);
       expect(window.p99Ms).toBeGreaterThanOrEqual(window.p50Ms!);
     }
     expect(profile.windows.find(({ heartbeatsPerSecond }) => heartbeatsPerSecond > 0)?.lines).toBe(
@@ -135,15 +137,22 @@ describe('measuring', () => {
   it('plans for what was asked', () => {
     const { plan, fit } = report;
     expect(plan.request).toMatchObject({ subscribers: 250, eventsPerSecond: 20, eventBytes: 256 });
-    expect(plan.userBytes.value).toBeGreaterThan(30 * 2 ** 20);
-    expect(plan.userBytes.value).toBeLessThan(500 * 2 ** 20);
-    expect(fit.costs.frameBytes).toBeGreaterThan(20);
-    expect(fit.costs.frameBytes).toBeLessThan(60);
-    // A write is at least a send() to a socket, and no machine takes a millisecond for it.
+    // The demand lies within what was measured, and so does what it needs.
+    const idleBytes = profile.memory.map(({ rssBytes }) => rssBytes);
+    const busyBytes = profile.windows.map(({ rssBytes }) => rssBytes);
+    expect(plan.userBytes.value).toBeGreaterThan(0.9 * Math.min(...idleBytes));
+    expect(plan.userBytes.value).toBeLessThan(1.1 * Math.max(...busyBytes));
+    // Each window with so many lines went through more events than are asked for.
+    const shares = profile.windows
+      .filter(({ lines, offeredPerSecond }) => lines === LINES && offeredPerSecond > 20)
+      .map(({ serverShare }) => serverShare);
+    expect(plan.cpuShare.value).toBeGreaterThan(fit.costs.idleShare);
+    expect(plan.cpuShare.value).toBeLessThan(Math.min(...shares));
+    expect(fit.costs.frameBytes).toBeCloseTo(FRAME_BYTES, 0);
+    // A write is at least a send() to a socket.
     expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs + fit.costs.manyLinesUs).toBeGreaterThan(
       0.5,
     );
-    expect(fit.costs.idleWriteUs + fit.costs.busyWriteUs).toBeLessThan(1_000);
   });
 
   it('tells how far it is on stderr, and leaves no process', async () => {

@@ -55,10 +55,11 @@ export class Publishing {
   }
 
   /**
-   * Receives, publishes and answers; called in the request's turn, because uWebSockets hands a body
-   * only to those who listen by then (native-notes/request-in-its-turn.md). `allowed` is what the
-   * program has yet to decide. Whoever finds no room is refused before the body is received, and
-   * whoever leaves gives up the place. Rejects with what the client is to be answered.
+   * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
+   * body only if it is listened for by then (native-notes/request-in-its-turn.md). `allowed` is the
+   * program's decision, if it is still to come. A client that finds no room is refused before its
+   * body is received, and one that leaves gives up its place. Rejects with what the client is to be
+   * answered.
    */
   async publish(
     exchange: Exchange,

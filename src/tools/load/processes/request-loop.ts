@@ -31,10 +31,16 @@ export interface RequestsAnswered {
   readonly otherAnswers: number;
   /** The first answer that was neither 200 nor 204, as it came. */
   readonly firstRefusal: string;
-  /** Connections that the server closed; one that does not support pipelining closes them all. */
+  /**
+   * Connections that the server closed again and again without an answer, as one does that does not
+   * support pipelining. Others that it closes are opened again.
+   */
   readonly closedConnections: number;
   readonly cpuSeconds: number;
 }
+
+/** A connection is given up when it was closed without an answer so many times in a row. */
+const CLOSES_MAX = 5;
 
 const REFUSAL_CHARACTERS = 500;
 
@@ -88,14 +94,18 @@ export async function loopRequests(order: RequestOrder): Promise<RequestsAnswere
 /** One connection with a burst of requests under way. */
 class RequestLoop implements ConnectionSink {
   readonly #burst: Buffer;
+  readonly #target: Target;
   readonly #pipelined: number;
   readonly #answers: Answers;
-  readonly #socket: Socket;
+  #socket: Socket;
   /** The beginning of an answer whose end has not come. */
   #held: Buffer | undefined;
   #underWay = 0;
+  /** How often it was closed since the last answer. */
+  #closes = 0;
 
   constructor(target: Target, burst: Buffer, pipelined: number, answers: Answers) {
+    this.#target = target;
     this.#burst = burst;
     this.#pipelined = pipelined;
     this.#answers = answers;
@@ -107,14 +117,22 @@ class RequestLoop implements ConnectionSink {
   }
 
   bytes(buffer: Buffer, byteCount: number): boolean {
-    this.#underWay -= this.#count(buffer.subarray(0, byteCount));
+    const ended = this.#count(buffer.subarray(0, byteCount));
+    this.#underWay -= ended;
+    if (ended > 0) this.#closes = 0;
     // The next burst leaves when the last is answered in full: requests stay in groups.
     if (this.#underWay <= 0 && !this.#answers.isStopping) this.#send();
     return true;
   }
 
   closed(): void {
-    if (!this.#answers.isStopping) this.#answers.closedConnections++;
+    if (this.#answers.isStopping) return;
+    if (++this.#closes === CLOSES_MAX) {
+      this.#answers.closedConnections++;
+      return;
+    }
+    this.#held = undefined;
+    this.#socket = openConnection(this.#target, 0, this);
   }
 
   drop(): void {
