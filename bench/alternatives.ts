@@ -6,7 +6,7 @@
 import { MECHANISMS, type MechanismName } from './alternatives/mechanisms.js';
 import { DATA_BYTES } from './event.js';
 import { hasCompiler } from './compile.js';
-import { remarkOnStrangers } from './machine.js';
+import { remarkOnOtherProcesses } from './machine.js';
 import { type OpenLoopRound, measureOpenLoop } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import type { AlternativeSettings } from './servers/alternative.js';
@@ -96,7 +96,10 @@ export async function measureAlternatives(
     const own = ofFigures(rounds, figures);
     return [
       ...remarkOnDiscarded(where, own),
-      ...remarkOnStrangers(where, Math.max(...own.map(({ strangerCpuShare }) => strangerCpuShare))),
+      ...remarkOnOtherProcesses(
+        where,
+        Math.max(...own.map(({ strangerCpuShare }) => strangerCpuShare)),
+      ),
     ];
   });
   return { parameters, rounds, summary, remarks, table: describe(summary) };

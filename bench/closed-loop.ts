@@ -1,7 +1,7 @@
 /** One closed-loop measurement: as many requests as a server answers, and their cost. */
 import type { RequestOrder, RequestsAnswered } from '../dist/tools/load/processes/request-loop.js';
+import { readBusySeconds } from '../src/linux/processes.js';
 import { sleepMs } from './clock.js';
-import { machineBusySeconds } from './machine.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
 import type { Visit } from './visit.js';
 
@@ -31,13 +31,13 @@ export async function measureClosedLoop(
   // In the second half of the client's window.
   await sleepMs((warmUpSeconds + windowSeconds / 2) * 1000);
   const cpuBefore = server.cpuSeconds();
-  const busyBefore = machineBusySeconds();
+  const busyBefore = readBusySeconds();
   const coresSince = watchCores();
   const fromMs = performance.now();
   await sleepMs((windowSeconds / 2 - MARGIN_SECONDS) * 1000);
   const seconds = (performance.now() - fromMs) / 1000;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
-  const busyShare = (machineBusySeconds() - busyBefore) / seconds;
+  const busyShare = (readBusySeconds() - busyBefore) / seconds;
   const cores = coresSince(seconds);
   const loaded = await running;
   const requestsPerSecond = loaded.answered2xx / loaded.seconds;

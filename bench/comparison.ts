@@ -8,7 +8,7 @@ import { readBusySeconds, readProcessUsage, readRssBytes } from '../src/linux/pr
 import type { LoadReport } from '../src/tools/load/report/report.js';
 import { CLIENT_CORE, Child, SERVER_CORE } from './child.js';
 import { sleepMs } from './clock.js';
-import { remarkOnStrangers } from './machine.js';
+import { remarkOnOtherProcesses } from './machine.js';
 import type { Measured } from './results.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, kib, ms, percent } from './table.js';
@@ -121,7 +121,7 @@ export async function compareTransports(
     ...(figures.faults > 0
       ? [`${figures.way}: ${figures.faults} deliveries were lost, doubled or out of order, or gaps`]
       : []),
-    ...remarkOnStrangers(figures.way, figures.strangerCpuShare),
+    ...remarkOnOtherProcesses(figures.way, figures.strangerCpuShare),
     ...(figures.clientLimited
       ? [`${figures.way}: the load client was at its limit; the server may be faster`]
       : []),

@@ -4,7 +4,7 @@
  */
 import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
 import { hasCompiler } from './compile.js';
-import { remarkOnStrangers } from './machine.js';
+import { remarkOnOtherProcesses } from './machine.js';
 import {
   type FanOutFailure,
   type FanOutRound,
@@ -117,7 +117,7 @@ export async function measureFanOut(
         `${where}: its loop did not answer in time, so that its delay was longer than the window`,
       );
     }
-    remarks.push(...remarkOnStrangers(where, figures.strangerCpuShare));
+    remarks.push(...remarkOnOtherProcesses(where, figures.strangerCpuShare));
     if (figures.faults > 0)
       remarks.push(
         `${where}: ${figures.faults} faults in the streams (lost, doubled, out of order, damaged, closed or short)`,

@@ -4,9 +4,10 @@
  * coming.
  */
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
+import { readBusySeconds } from '../src/linux/processes.js';
 import { nowUs, sleepMs, sleepUntilUs } from './clock.js';
 import { type Latency, latencyIn } from './latency.js';
-import { machineBusySeconds, remarkOnStrangers } from './machine.js';
+import { remarkOnOtherProcesses } from './machine.js';
 import { type Published, publishedIn } from './open-loop.js';
 import type { Measured, RunOptions } from './results.js';
 import { median } from './statistics.js';
@@ -149,7 +150,7 @@ export async function measureLongPoll(
   const remarks = summary.flatMap((figures) => {
     const faults = figures.lost + figures.doubled + figures.gaps + figures.damaged + figures.behind;
     return [
-      ...remarkOnStrangers(figures.target, figures.strangerCpuShare),
+      ...remarkOnOtherProcesses(figures.target, figures.strangerCpuShare),
       ...(faults > 0
         ? [`${figures.target}: ${faults} faults (lost, doubled, gaps, damaged, behind)`]
         : []),
@@ -223,13 +224,13 @@ async function measureAgain(
   await Promise.race([sleepUntilUs(windowStartUs), playing]);
   const before = fleet.readTotals();
   const cpuBefore = server.cpuSeconds();
-  const busyBefore = machineBusySeconds();
+  const busyBefore = readBusySeconds();
   const ownBefore = process.cpuUsage();
   const fromUs = nowUs();
   await sleepUntilUs(windowEndUs);
   const seconds = (nowUs() - fromUs) / 1e6;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / seconds;
-  const busyShare = (machineBusySeconds() - busyBefore) / seconds;
+  const busyShare = (readBusySeconds() - busyBefore) / seconds;
   const own = process.cpuUsage(ownBefore);
   const publisherCpuShare = (own.user + own.system) / 1e6 / seconds;
   const [from] = (await before).processes;

@@ -6,7 +6,6 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { readFileLimit } from '../src/linux/file-limit.js';
-import { readBusySeconds, readProcessUsage } from '../src/linux/processes.js';
 import { OPTIONS } from '../src/options/table.js';
 import { readGlibcVersion } from '../src/tools/report/machine.js';
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
@@ -51,22 +50,11 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Processor time of everything on the machine: what is not ours has disturbed the run. */
-export { readBusySeconds as machineBusySeconds };
-
-/** Processor time of everything on one core. */
-export { readBusySeconds as coreBusySeconds };
-
-/** Processor time of all threads of a process, to 10 ms. */
-export function processCpuSeconds(pid: number): number {
-  return readProcessUsage(pid).cpuSeconds;
-}
-
 /** Share of a core that other processes may use without a remark. */
 const OTHERS_SHARE_MAX = 0.1;
 
 /** A remark when other processes used so much of a core that they changed the figures. */
-export function remarkOnStrangers(where: string, cpuShare: number): string[] {
+export function remarkOnOtherProcesses(where: string, cpuShare: number): string[] {
   if (cpuShare <= OTHERS_SHARE_MAX) return [];
   return [
     `${where}: other processes took up to ${(cpuShare * 100).toFixed(0)} % of a core; the ` +

@@ -4,9 +4,9 @@
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
 import type { FleetTotals } from '../dist/tools/load/processes/totals.js';
 import type { RoundOutcome } from '../dist/tools/load/run/round.js';
+import { readBusySeconds } from '../src/linux/processes.js';
 import { nowUs, sleepUntilUs } from './clock.js';
 import { type Latency, latencyIn, latencyOf } from './latency.js';
-import { machineBusySeconds } from './machine.js';
 import type { Collections, LoopDelay, Usage } from './servers/agent.js';
 import { type Verdict, verdictOn, watchCores } from './verdict.js';
 import type { Opened, Visit } from './visit.js';
@@ -169,7 +169,7 @@ export async function measureOpenLoop(
     );
   const reading = fleet.readTotals();
   const cpuBefore = server.cpuSeconds();
-  const busyBefore = machineBusySeconds();
+  const busyBefore = readBusySeconds();
   const coresSince = watchCores();
   const ownBefore = process.cpuUsage();
   const cpuFromUs = nowUs();
@@ -178,7 +178,7 @@ export async function measureOpenLoop(
   const readingAfter = fleet.readTotals();
   const cpuSeconds = (nowUs() - cpuFromUs) / 1e6;
   const serverCpuShare = (server.cpuSeconds() - cpuBefore) / cpuSeconds;
-  const busyShare = (machineBusySeconds() - busyBefore) / cpuSeconds;
+  const busyShare = (readBusySeconds() - busyBefore) / cpuSeconds;
   const cores = coresSince(cpuSeconds);
   const own = process.cpuUsage(ownBefore);
   const publisherCpuShare = (own.user + own.system) / 1e6 / cpuSeconds;

@@ -5,7 +5,7 @@
 import { connect } from 'node:net';
 import { type ClosedLoop, measureClosedLoop } from './closed-loop.js';
 import { ANY_DATA, DATA_BYTES, PATH } from './event.js';
-import { remarkOnStrangers } from './machine.js';
+import { remarkOnOtherProcesses } from './machine.js';
 import type { Measured, RunOptions } from './results.js';
 import type { FixedAnswerSettings } from './servers/fixed-answer.js';
 import { median } from './statistics.js';
@@ -117,7 +117,7 @@ export async function measureShortPoll(
       where(figures),
       rounds.filter((round) => where(round) === where(figures)),
     ),
-    ...remarkOnStrangers(where(figures), figures.strangerCpuShare),
+    ...remarkOnOtherProcesses(where(figures), figures.strangerCpuShare),
     ...(figures.refused > 0
       ? [`${where(figures)}: ${figures.refused} answers were neither 200 nor 204`]
       : []),

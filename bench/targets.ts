@@ -1,11 +1,11 @@
 /** The servers that are measured side by side, behind one interface. */
 import { existsSync } from 'node:fs';
-import { readRssBytes } from '../src/linux/processes.js';
+import { readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
 import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
 import { PATH } from './event.js';
-import { processCpuSeconds } from './machine.js';
+
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
@@ -147,7 +147,7 @@ async function startNodeTarget(
     port,
     pid: child.pid,
     sendBuffer: sendBufferBytes === null ? KERNEL_SEND_BUFFER : `${sendBufferBytes / 1024} KiB`,
-    cpuSeconds: () => processCpuSeconds(child.pid),
+    cpuSeconds: () => readProcessUsage(child.pid).cpuSeconds,
     rssBytes: () => readRssBytes(child.pid),
     gc: () => child.ask('gc', null, ANSWER_DEADLINE_MS),
     watchLoop: () => child.ask('watchLoop', null, ANSWER_DEADLINE_MS),
@@ -216,7 +216,7 @@ function withoutLoop(
     throw new Error('this server is not a Node process');
   };
   return {
-    cpuSeconds: () => processCpuSeconds(pid),
+    cpuSeconds: () => readProcessUsage(pid).cpuSeconds,
     rssBytes: () => readRssBytes(pid),
     gc: async () => {},
     watchLoop: async () => {},

@@ -3,8 +3,8 @@
  * in which nothing was at its limit and yet something was missing measured neither. Both stay in
  * the raw figures, and are left out of every median.
  */
+import { readBusySeconds } from '../src/linux/processes.js';
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
-import { coreBusySeconds } from './machine.js';
 
 export type Verdict =
   /** Everything that was offered was done: the figure is its cost, not a limit. */
@@ -75,9 +75,9 @@ export function roundsLeft({
 /** Watches how busy the two cores are from now on; undefined where nothing is pinned. */
 export function watchCores(): (seconds: number) => { server: number; client: number } | undefined {
   if (!pinning) return () => undefined;
-  const before = { server: coreBusySeconds(SERVER_CORE), client: coreBusySeconds(CLIENT_CORE) };
+  const before = { server: readBusySeconds(SERVER_CORE), client: readBusySeconds(CLIENT_CORE) };
   return (seconds) => ({
-    server: (coreBusySeconds(SERVER_CORE) - before.server) / seconds,
-    client: (coreBusySeconds(CLIENT_CORE) - before.client) / seconds,
+    server: (readBusySeconds(SERVER_CORE) - before.server) / seconds,
+    client: (readBusySeconds(CLIENT_CORE) - before.client) / seconds,
   });
 }

@@ -187,7 +187,7 @@ function remarksOn(
       ? [
           `${decimal(eventsPerSecond)} events/s are more than a process can deliver to ` +
             `${decimal(lines)} lines: publishers are held back to about ` +
-            `${decimal(load.ceilingPerSecond, 0)}`,
+            decimal(load.ceilingPerSecond, 0),
         ]
       : []),
     ...(processes > 1

@@ -97,7 +97,7 @@ export class Rig {
     if (refusal !== undefined || opened.hasStalled || opened.lines < lines) {
       throw new RunFailure(
         `${opened.lines} of ${lines} clients could subscribe: ` +
-          `${refusal ?? 'the server stopped answering'}`,
+          (refusal ?? 'the server stopped answering'),
       );
     }
     this.#lines = lines;

@@ -68,7 +68,7 @@ export function textOf(
     ...section(`This machine, for ${decimal(lines)} lines`, machine),
     ...(through === null ? [] : section(`Through ${through.url}`, through.findings)),
     `${count(problems, 'problem', 'problems')}, ` +
-      `${count(advice, 'piece of advice', 'pieces of advice')}`,
+      count(advice, 'piece of advice', 'pieces of advice'),
     '',
   ].join('\n');
 }

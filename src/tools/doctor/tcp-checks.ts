@@ -62,7 +62,7 @@ function checkSynQueue({ synBacklog, synCookies }: Machine, { lines }: Plan): Fi
     'syn-queue',
     synCookies === false && synBacklog < Math.min(LISTEN_BACKLOG, lines) ? 'advice' : 'ok',
     `net.ipv4.tcp_max_syn_backlog ${decimal(synBacklog)}, SYN cookies ` +
-      `${synCookies === undefined ? 'unknown' : synCookies ? 'on' : 'off'}`,
+      (synCookies === undefined ? 'unknown' : synCookies ? 'on' : 'off'),
     `when ${decimal(lines)} lines reconnect at once, unfinished handshakes wait in this queue; ` +
       'without SYN cookies those above it are dropped',
     'sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096',
@@ -112,7 +112,7 @@ function checkTcpMemory(
         ? 'advice'
         : 'problem',
     `pressure at ${size(pressureBytes)}, which is ${decimal(stalled)} stalled lines of ` +
-      `${size(perLine)}`,
+      size(perLine),
     `when more of ${decimal(lines)} lines stall at once, the kernel shrinks the windows of all ` +
       'connections of the machine, healthy ones included',
     isUnbounded && socketSendBufferBytes > 0
