@@ -68,7 +68,7 @@ export class Groups {
         for (const placed of channels) this.#channels.released(placed);
         throw new HoldlineError(
           'HOLDLINE_CHANNELS_FULL',
-          `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
+          `${READER_CHANNELS_MAX} channels already have lines and no events; subscribe to a channel with events or try again later`,
         );
       }
       channels.push(channel);

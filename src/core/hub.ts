@@ -372,6 +372,6 @@ export class Hub<Socket> {
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
+    `${CHANNELS_MAX} channels already have lines; publish to one of them or try again later`,
   );
 }

@@ -108,7 +108,7 @@ export class Intake {
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
-      `${own} publishes to ${channel.name} wait for room already; try again after Retry-After`,
+      `${own} publishes to ${channel.name} already wait for room; try again after Retry-After`,
     );
   }
 
@@ -275,7 +275,7 @@ export class Intake {
         giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
-            `no room on ${channel.name} for ${PUBLISH_WAIT_MS_MAX} ms: its lines take less than is published; try again after Retry-After`,
+            `${channel.name} had no room for ${PUBLISH_WAIT_MS_MAX} ms, since its lines take less than is published; try again after Retry-After`,
           ),
         );
       });
