@@ -1,4 +1,6 @@
-/** The queue of one channel: entries, in id order, that are committed and have not entered its ring. */
+/**
+ * The queue of one channel: entries, in id order, that are committed and have not entered its ring.
+ */
 import { isDeletion, type LoggedEntry } from './event.js';
 
 export class EntryQueue {

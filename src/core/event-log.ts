@@ -27,8 +27,8 @@ export interface KeptReceipt {
 
 export interface EventLog {
   /**
-   * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the receipt
-   * is committed in the same step, and the same request finds it by {@link EventLog.kept}.
+   * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
+   * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.
    */
   append(
     entries: readonly NewEntry[],
@@ -48,8 +48,8 @@ export interface EventLog {
   /** First id − 1. Positions below it are of another log. */
   floor(): number;
   /**
-   * Highest id of a channel that `read` no longer gives, because of retention or a deletion; 0 when it
-   * gives all.
+   * Highest id of a channel that `read` no longer gives, because of retention or a deletion; 0 when
+   * it gives all.
    */
   lostThrough(channel: string): number;
   close(): Promise<void>;

@@ -43,12 +43,14 @@ export function isDeletion<Entry extends NewEntry>(
  */
 const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
 
-/** No control, format, surrogate, private or unassigned characters, and no Unicode line separators. */
+/**
+ * No control, format, surrogate, private or unassigned characters, and no Unicode line separators.
+ */
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
 
 /**
- * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. Among the unprintable characters, CR, LF and NUL
- * would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
+ * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. Among the unprintable characters, CR, LF and
+ * NUL would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
  */
 export function checkEventType(type: string): string {
   if (type.length < 1 || type.length > EVENT_TYPE_CHARS_MAX || !PRINTABLE.test(type)) {

@@ -1,6 +1,6 @@
 /**
- * The grace period: how long a healthy line that refuses bytes may hold up its channels, which lines
- * are given one, and what a channel can spend on lines that fail. Arithmetic only:
+ * The grace period: how long a healthy line that refuses bytes may hold up its channels, which
+ * lines are given one, and what a channel can spend on lines that fail. Arithmetic only:
  * core/grace-windows.ts keeps the windows, and core/line-table.ts which lines are in grace.
  */
 import {
@@ -13,11 +13,13 @@ import {
 } from '../limits.js';
 
 /**
- * Trusted: has kept up for GRACE_TRUST_SECONDS, or has passed a grace period. It is given GRACE_MS_MIN
- * even when the budget is used up.
+ * Trusted: has kept up for GRACE_TRUST_SECONDS, or has passed a grace period. It is given
+ * GRACE_MS_MIN even when the budget is used up.
  */
 export const PROVEN = 0;
-/** Has not proven itself yet, or not again since it failed. It is given grace from the budget only. */
+/**
+ * Has not proven itself yet, or not again since it failed. It is given grace from the budget only.
+ */
 export const YOUNG = 1;
 /** Failed less than GRACE_DISTRUST_SECONDS ago: it is given none. */
 export const DISTRUSTED = 2;
@@ -28,8 +30,8 @@ export function trustedFromOpening(openedSecond: number): number {
 }
 
 /**
- * The second from which a line that failed is proven again. Rounded up, so that it differs from a new
- * line's.
+ * The second from which a line that failed is proven again. Rounded up, so that it differs from a
+ * new line's.
  */
 export function trustedFromFailure(second: number): number {
   return second + GRACE_TRUST_SECONDS + 1;
@@ -53,9 +55,9 @@ export function graceWindowMs(leftMs: number): number {
 }
 
 /**
- * The id that a line's cursor must have passed when the window ends. In GRACE_MS it must take all that
- * had entered at the beginning, in a shorter window that share of it: the pace is the same. `through`
- * is the least cursor of the lines in grace.
+ * The id that a line's cursor must have passed when the window ends. In GRACE_MS it must take all
+ * that had entered at the beginning, in a shorter window that share of it: the pace is the same.
+ * `through` is the least cursor of the lines in grace.
  */
 export function graceGoal(through: number, newestId: number, windowMs: number): number {
   return through + Math.floor(((newestId - through) * windowMs) / GRACE_MS);
@@ -63,8 +65,8 @@ export function graceGoal(through: number, newestId: number, windowMs: number): 
 
 /**
  * A channel's budget for lines that fail, ms. The clock fills it up to GRACE_BUDGET_MS_PER_SECOND.
- * Spending more makes a debt, so in the long run only proven lines can exceed the budget. The debt is
- * bounded, so that new lines are given grace again.
+ * Spending more makes a debt, so in the long run only proven lines can exceed the budget. The debt
+ * is bounded, so that new lines are given grace again.
  */
 export class GraceBudget {
   #leftMs = GRACE_BUDGET_MS_PER_SECOND;
@@ -83,8 +85,8 @@ export class GraceBudget {
   }
 
   /**
-   * Lines that failed held up the channel from `sinceMs` until now. Time for which another group paid
-   * already is not paid for again.
+   * Lines that failed held up the channel from `sinceMs` until now. Time for which another group
+   * paid already is not paid for again.
    */
   spend(sinceMs: number, nowMs: number): void {
     const spentMs = nowMs - Math.max(sinceMs, this.#paidThroughMs);

@@ -1,7 +1,7 @@
 /**
- * The groups of a hub: found by what their lines are owed, made with their first line, and gone with
- * their last one. Those of a deleted channel are taken out at once, and their lines are ended over
- * several turns of the loop.
+ * The groups of a hub: found by what their lines are owed, made with their first line, and gone
+ * with their last one. Those of a deleted channel are taken out at once, and their lines are ended
+ * over several turns of the loop.
  */
 import type { Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';

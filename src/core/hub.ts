@@ -1,7 +1,7 @@
 /**
  * The hub: publish, join, leave, and what operators ask. It puts the parts of the core together and
- * hands each what it may ask of the others. It knows no socket: lines are whatever their port writes
- * to.
+ * hands each what it may ask of the others. It knows no socket: lines are whatever their port
+ * writes to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -63,8 +63,8 @@ export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
   /**
-   * Called with the channels of every line that opens or closes, once, but not of polls. They may be
-   * called in the middle of a sweep, so they must only take note.
+   * Called with the channels of every line that opens or closes, once, but not of polls. They may
+   * be called in the middle of a sweep, so they must only take note.
    */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
@@ -188,8 +188,8 @@ export class Hub<Socket> {
   }
 
   /**
-   * Ends the channel's history: publishes a deletion, which enters when healthy lines have been given
-   * everything before it.
+   * Ends the channel's history: publishes a deletion, which enters when healthy lines have been
+   * given everything before it.
    */
   deleteChannel(name: string): Promise<Published> {
     return this.publish(name, [{ channel: name, isDeletion: true }]);
@@ -207,8 +207,8 @@ export class Hub<Socket> {
   }
 
   /**
-   * True when everything accepted has been given to every line that takes bytes. Asking ends a flush
-   * interval early.
+   * True when everything accepted has been given to every line that takes bytes. Asking ends a
+   * flush interval early.
    */
   get isSettled(): boolean {
     this.#pump.flush();
@@ -241,9 +241,9 @@ export class Hub<Socket> {
   }
 
   /**
-   * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated between
-   * its replay and live events. The caller must write `opening`, if it is not empty, to the socket at
-   * once. Throws HOLDLINE_CHANNELS_FULL.
+   * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated
+   * between its replay and live events. The caller must write `opening`, if it is not empty, to the
+   * socket at once. Throws HOLDLINE_CHANNELS_FULL.
    */
   join(
     socket: Socket,

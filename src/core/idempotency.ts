@@ -21,10 +21,10 @@ export class Idempotency {
   }
 
   /**
-   * The receipt kept for the request, or that of `publish`, which commits it to the log. Only success
-   * is kept: when the first attempt fails, a waiting duplicate publishes. A publisher that releases its
-   * reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the key was
-   * used for another request.
+   * The receipt kept for the request, or that of `publish`, which commits it to the log. Only
+   * success is kept: when the first attempt fails, a waiting duplicate publishes. A publisher that
+   * releases its reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH
+   * when the key was used for another request.
    */
   async once(
     request: RequestKey,

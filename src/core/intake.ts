@@ -39,7 +39,9 @@ export interface Submission {
   readonly reservation: Reservation;
   /** True when its entries have been read: it is not counted among those that are being read. */
   readonly isRead?: true;
-  /** Reads the entries, at least one. Throws or rejects with the publisher's answer. Called once. */
+  /**
+   * Reads the entries, at least one. Throws or rejects with the publisher's answer. Called once.
+   */
   read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
@@ -113,8 +115,8 @@ export class Intake {
   }
 
   /**
-   * Publishes what a submission reads, all or nothing; resolves when it has its ids. Without room in
-   * the channel it waits for at most PUBLISH_WAIT_MS_MAX, then it is refused with
+   * Publishes what a submission reads, all or nothing; resolves when it has its ids. Without room
+   * in the channel it waits for at most PUBLISH_WAIT_MS_MAX, then it is refused with
    * HOLDLINE_PUBLISH_BUSY.
    */
   submit(

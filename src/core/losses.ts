@@ -1,17 +1,17 @@
 /**
- * What forgotten channels had lost: the highest id lost for each name, so that a client that comes back
- * is told of a gap exactly when there is one.
+ * What forgotten channels had lost: the highest id lost for each name, so that a client that comes
+ * back is told of a gap exactly when there is one.
  *
  *   record r (0 … size−1)   keys  Float64   52 bits of a keyed hash of the name
  *                           ids   Float64   highest id that a channel of that key has lost
  *                           again Uint8     1: remembered again since the hand passed it
- *   slots[]                 Uint32          r + 1 at the key's place, 0: free (open addressing, at most half full)
+ *   slots[]                 Uint32          r + 1 at the key's place, 0: free (open addressing, ≤ half full)
  *
  * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is
- * forgotten (the clock algorithm: the hand goes round the records), and the floor rises to its id. The
- * floor stands for every name without a record. So forgetting a record, or two names with the same
- * key, can only cause a false gap; a loss is never silent. The hash is keyed with a random key, so
- * that nobody can choose names that collide.
+ * forgotten (the clock algorithm: the hand goes round the records), and the floor rises to its id.
+ * The floor stands for every name without a record. So forgetting a record, or two names with the
+ * same key, can only cause a false gap; a loss is never silent. The hash is keyed with a random
+ * key, so that nobody can choose names that collide.
  */
 import { hash, randomBytes } from 'node:crypto';
 import type { Counters } from '../counters.js';
@@ -37,8 +37,8 @@ interface Segment {
 }
 
 /**
- * SHA-256 with a random key, about 1 µs a name: when a channel is made, forgotten, or asked for while
- * it is not known.
+ * SHA-256 with a random key, about 1 µs a name: when a channel is made, forgotten, or asked for
+ * while it is not known.
  */
 export function keyedHash(): NameHash {
   const key = randomBytes(16).toString('hex');
@@ -135,8 +135,8 @@ export class Losses {
   }
 
   /**
-   * The next record under the hand that was not remembered again. When RECORDS_CHECKED_MAX all were,
-   * the one of them that lost least.
+   * The next record under the hand that was not remembered again. When RECORDS_CHECKED_MAX all
+   * were, the one of them that lost least.
    */
   #findOldest(): number {
     let least = this.#hand;
@@ -162,7 +162,9 @@ export class Losses {
     return slot;
   }
 
-  /** Empties a slot. Those that follow without a free slot between move up, so that all are found. */
+  /**
+   * Empties a slot. Those that follow without a free slot between move up, so that all are found.
+   */
   #free(slots: Uint32Array, slot: number): void {
     const mask = this.#slotMask;
     let hole = slot;

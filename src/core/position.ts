@@ -47,7 +47,8 @@ export function positionFromQuery(name: string, text: string): Position {
   if (id === undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_POSITION',
-      `${name} must be an id, a whole number from 0 to ${ID_MAX} without leading zeros${name === 'since' ? ', or latest' : ''} (got ${JSON.stringify(text.slice(0, 32))})`,
+      `${name} must be an id, a whole number from 0 to ${ID_MAX} without leading zeros` +
+        `${name === 'since' ? ', or latest' : ''} (got ${JSON.stringify(text.slice(0, 32))})`,
     );
   }
   return { kind: 'after', id };
@@ -66,8 +67,8 @@ export function lastFromQuery(text: string): Position {
 }
 
 /**
- * True when a client at `id` has missed events that are no longer held, or the log never gave that id.
- * 0 asks for what is held and misses nothing.
+ * True when a client at `id` has missed events that are no longer held, or the log never gave that
+ * id. 0 asks for what is held and misses nothing.
  */
 export function isGap(id: number, lostThrough: number, lastId: number): boolean {
   return id > lastId || (id > 0 && id < lostThrough);

@@ -1,8 +1,8 @@
 /**
- * The memory of publishes under way, from the first byte of a body until its events have entered their
- * ring, under one bound. A channel may hold as much as is still free, so others always find room: of n
- * channels that take all they can, each gets 1 ÷ (n + 1) of it (dynamic thresholds, Choudhury and Hahne
- * 1998).
+ * The memory of publishes under way, from the first byte of a body until its events have entered
+ * their ring, under one bound. A channel may hold as much as is still free, so others always find
+ * room: of n channels that take all they can, each gets 1 ÷ (n + 1) of it (dynamic thresholds,
+ * Choudhury and Hahne 1998).
  */
 import { HoldlineError } from '../errors.js';
 import type { HeldBytes } from './held-bytes.js';
@@ -35,7 +35,9 @@ export class Reservation {
     return this.#released;
   }
 
-  /** Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY without room for them, and keeps what it has. */
+  /**
+   * Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY without room for them, and keeps what it has.
+   */
   grow(bytes: number): void {
     if (this.#released) return;
     this.#memory.take(this.#share, bytes);

@@ -4,18 +4,18 @@
  *
  *   seq (rising count of frames)        tailSeq … headSeq−1 are held; slot = seq mod slots
  *   table[slot]               id        the frame's event id
- *   table[slots + slot]       start     absolute byte position, which only rises; its place is position mod slab size
+ *   table[slots + slot]       start     absolute byte position, only rises; its place is that mod slab size
  *   table[2 × slots + slot]   size      bytes
  *
- * A frame never straddles the end of the slab: the rest of the lap is left unused instead. Positions
- * count unused bytes, too, so two frames are contiguous exactly when the second starts where the first
- * ends and both are in one lap.
+ * A frame never straddles the end of the slab: the rest of the lap is left unused instead.
+ * Positions count unused bytes, too, so two frames are contiguous exactly when the second starts
+ * where the first ends and both are in one lap.
  *
  * Bytes move or are overwritten only in `append` and `evict`, so a view is valid until the next of
  * either (core/channel.ts `version`).
  *
- * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap without a
- * buffer. On a server with a hundred thousand channels most hold no more.
+ * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap
+ * without a buffer. On a server with a hundred thousand channels most hold no more.
  */
 
 /** Slots and bytes of a ring's first arrays, and of the slab that follows the first. */
@@ -25,10 +25,15 @@ const SECOND_SLAB_BYTES = 256;
 
 const SLOT_BYTES = 3 * Float64Array.BYTES_PER_ELEMENT;
 
-/** A typed array up to this size has no buffer until somebody asks for it (typed_array_max_size_in_heap). */
+/**
+ * A typed array up to this size has no buffer until somebody asks for it
+ * (typed_array_max_size_in_heap).
+ */
 const ON_HEAP_BYTES = 64;
 
-/** Bytes of a ring beside its two arrays, and of a buffer beside its content. test/bounds.wire.ts */
+/**
+ * Bytes of a ring beside its two arrays, and of a buffer beside its content. test/bounds.wire.ts
+ */
 const RING_OBJECT_BYTES = 740;
 const BUFFER_OBJECT_BYTES = 240;
 

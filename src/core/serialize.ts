@@ -1,6 +1,6 @@
 /**
- * Serializers: objects published through the library become JSON, by the schema of their event type if
- * it has one.
+ * Serializers: objects published through the library become JSON, by the schema of their event type
+ * if it has one.
  */
 import fastJsonStringify, { type Schema } from 'fast-json-stringify';
 import { HoldlineError } from '../errors.js';
