@@ -88,7 +88,7 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   waitingCount = 0;
   /** True while a publish is read: later ones wait for it. Written by core/intake.ts. */
   isReading = false;
-  /** True while the channel is listed to go on entering. Written by core/intake.ts. */
+  /** True while the channel is listed to go on entering. Written by core/entrance.ts. */
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet = new ChannelSet([this]);

@@ -113,6 +113,16 @@ export class Channels {
     return this.recordBytes + this.#frames.bytes;
   }
 
+  /** Counts of channels and rings, for `/-/stats`. */
+  get gauges() {
+    return {
+      channels: this.count,
+      readerChannels: this.#ofReadersCount,
+      rings: this.ringCount,
+      ringBytes: this.ringBytes,
+    };
+  }
+
   /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
     const sum = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
@@ -130,6 +140,14 @@ export class Channels {
     return this.#byName.get(name);
   }
 
+  /**
+   * The channel of an entry. Another node may have published to a name without a place here; lines
+   * on it are given the entry all the same.
+   */
+  placeOf({ channel }: LoggedEntry): Channel<Group> | undefined {
+    return this.#byName.get(channel) ?? this.place(channel);
+  }
+
   /** The channels of those names, known or not, to be read. Makes no channel. */
   setOf(names: readonly string[]): ChannelSet {
     const [first] = names;
@@ -137,6 +155,7 @@ export class Channels {
     return known?.alone ?? new ChannelSet(names.map((name) => this.member(name)));
   }
 
+  /** The channel of that name, known or not. Makes none. */
   member(name: string): Member {
     return this.#byName.get(name) ?? new AbsentChannel(this.#losses.lostThrough(name));
   }

@@ -9,7 +9,7 @@ import { DELETED_ENDS_PER_TURN_MAX, READER_CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import type { Channels } from './channels.js';
 import { Group } from './group.js';
-import type { DeliveryMode } from './ports.js';
+import type { DeliveryMode, Transport } from './ports.js';
 import type { Progress } from './progress.js';
 
 /** What the groups ask of the hub. */
@@ -45,6 +45,27 @@ export class Groups {
   /** All groups with lines, those of deleted channels among them. */
   get all(): Group[] {
     return [...this.#byKey.values(), ...this.#ending];
+  }
+
+  /** Counts of lines, for `/-/stats`. Walks all groups. */
+  get gauges() {
+    let linesStalled = 0;
+    const linesByTransport: Record<Transport, number> = {
+      sse: 0,
+      ndjson: 0,
+      websocket: 0,
+      poll: 0,
+    };
+    for (const { table, mode } of this.all) {
+      linesStalled += table.stalledCount;
+      linesByTransport[mode.transport] += table.count;
+    }
+    return { linesStalled, linesByTransport };
+  }
+
+  /** Bytes of all tables' typed arrays. Walks all groups. */
+  get memoryBytes(): number {
+    return this.all.reduce((bytes, { table }) => bytes + table.memoryBytes, 0);
   }
 
   /** The group of `names` (distinct), made on first need. Throws HOLDLINE_CHANNELS_FULL. */

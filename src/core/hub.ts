@@ -23,7 +23,7 @@ import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
 import { Openings } from './openings.js';
-import type { DeliveryMode, Transport } from './ports.js';
+import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
@@ -126,9 +126,7 @@ export class Hub<Socket> {
     this.#publishMemory = new PublishMemory(held);
     this.#entrance = new Entrance(
       {
-        // Another node may have published to a name without a place here. Lines that are there are
-        // given it all the same.
-        placeOf: ({ channel }) => channels.get(channel) ?? channels.place(channel),
+        placeOf: (entry) => channels.placeOf(entry),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
         flush: () => pump.flush(),
@@ -315,38 +313,21 @@ export class Hub<Socket> {
 
   /** What is held now, for `/-/stats`. */
   get gauges() {
-    let linesStalled = 0;
-    const linesByTransport: Record<Transport, number> = {
-      sse: 0,
-      ndjson: 0,
-      websocket: 0,
-      poll: 0,
-    };
-    for (const { table, mode } of this.#groups.all) {
-      linesStalled += table.stalledCount;
-      linesByTransport[mode.transport] += table.count;
-    }
     return {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
-      linesStalled,
-      linesByTransport,
-      channels: this.channels.count,
-      readerChannels: this.channels.ofReadersCount,
-      rings: this.channels.ringCount,
-      ringBytes: this.channels.ringBytes,
+      ...this.#groups.gauges,
+      ...this.channels.gauges,
       ...this.#intake.gauges,
     };
   }
 
   /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
   get memory(): HubMemory {
-    let groupBytes = 0;
-    for (const { table } of this.#groups.all) groupBytes += table.memoryBytes;
     return {
       tables: {
-        groupBytes,
+        groupBytes: this.#groups.memoryBytes,
         handleBytes: this.lines.memoryBytes,
         deadlineBytes: this.polls.memoryBytes,
         lossBytes: this.channels.lossBytes,
