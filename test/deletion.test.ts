@@ -8,7 +8,7 @@ import { LIVE, type Position } from '../src/core/position.js';
 import { GRACE_MS, DELETED_ENDS_PER_TURN_MAX } from '../src/limits.js';
 import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
-import type { WayName } from './support/fake-port.js';
+import type { ModeName } from './support/fake-port.js';
 
 const WAIT_MS = 20_000;
 const OLDEST: Position = { kind: 'after', id: 0 };
@@ -21,20 +21,20 @@ const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const LARGE = 'x'.repeat(10_000);
 
 /** The last words on a line, by its way. */
-const END: Record<WayName, string> = {
+const END: Record<ModeName, string> = {
   sse: 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n',
   'sse-env': 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n',
   ndjson: '{"end":{"code":"deleted","reconnect":false}}\n',
   websocket: '{"end":{"code":"deleted","reconnect":false}}\n',
 };
-const WAYS = Object.keys(END) as WayName[];
+const MODES = Object.keys(END) as ModeName[];
 
-function isEnded(line: FakeLine, mode: WayName = 'sse'): boolean {
+function isEnded(line: FakeLine, mode: ModeName = 'sse'): boolean {
   return line.socket.ended && line.socket.endCode === 'deleted' && line.text.endsWith(END[mode]);
 }
 
 describe('a deletion', () => {
-  test.each(WAYS)(
+  test.each(MODES)(
     'ends a line on the channel alone when it has been given everything: %s',
     async (mode) => {
       const fake = new FakeHub();
@@ -76,7 +76,7 @@ describe('a deletion', () => {
   test('waits until healthy lines have been given what was published before, by whatever group they are on', async () => {
     // 5 ms a cork and 30 lines on four groups: a sweep of all of them takes many turns.
     const fake = new FakeHub(LITTLE_ROOM, 5);
-    const lines = WAYS.flatMap((mode) =>
+    const lines = MODES.flatMap((mode) =>
       Array.from({ length: 5 }, () => fake.join('a', LIVE, Infinity, mode)),
     );
     const several = Array.from({ length: 10 }, () => fake.join('a,b'));
@@ -90,7 +90,7 @@ describe('a deletion', () => {
     expect((await deleted).ids).toEqual([4]);
     for (const line of [...lines, ...several]) expect(idsOf(line.text)).toEqual([1, 2, 3]);
     for (const [i, line] of lines.entries())
-      expect(isEnded(line, WAYS[Math.floor(i / 5)])).toBe(true);
+      expect(isEnded(line, MODES[Math.floor(i / 5)])).toBe(true);
     expect(several.some((line) => line.socket.ended)).toBe(false);
     expect(fake.counters.gaps_total).toBe(0);
   });
@@ -235,7 +235,7 @@ describe('many lines of a deleted channel', () => {
   test('are ended a few in a turn, also those that come back are not; all are counted until they have ended', async () => {
     const fake = new FakeHub();
     const lines = Array.from({ length: MANY }, (_, i) =>
-      fake.join('a', LIVE, Infinity, WAYS[i % 4]),
+      fake.join('a', LIVE, Infinity, MODES[i % 4]),
     );
     const quiet = fake.join('b');
     const before = fake.hub.gauges.linesByTransport;

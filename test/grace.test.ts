@@ -11,7 +11,7 @@ import {
   IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
-import type { WayName } from './support/fake-port.js';
+import type { ModeName } from './support/fake-port.js';
 import { always, Flood, inTurns, type FloodReader } from './support/flood.js';
 import { Random } from './support/random.js';
 
@@ -21,7 +21,7 @@ const NO_REPLAY = { replay: { events: 0, bytes: 0 } };
 /** What a channel may hold for a line in grace, where it keeps nothing else. */
 const ROOM_BYTES = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
 
-function join(fake: FakeHub, path = 'c', by: WayName = 'sse'): FakeLine {
+function join(fake: FakeHub, path = 'c', by: ModeName = 'sse'): FakeLine {
   return fake.join(path, { kind: 'live' }, 20_000, by);
 }
 

@@ -75,8 +75,10 @@ describe('where a line starts', () => {
   );
 
   test('a refusal names the parameter and shortens what was given', () => {
-    expect(() => positionFromQuery('since', 'x'.repeat(10_000))).toThrow(/^since="x{32}" /);
-    expect(() => lastFromQuery('y'.repeat(10_000))).toThrow(/^last="y{32}" /);
+    expect(() => positionFromQuery('since', 'x'.repeat(10_000))).toThrow(
+      /^since .*\(got "x{32}"\)$/,
+    );
+    expect(() => lastFromQuery('y'.repeat(10_000))).toThrow(/^last .*\(got "y{32}"\)$/);
   });
 
   test('readable ones', () => {

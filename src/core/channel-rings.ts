@@ -11,8 +11,8 @@ import { decodeRecord, encodeRecord } from './record.js';
 import { Ring } from './ring.js';
 
 /**
- * What a channel keeps for lines that come back. The rings hold more while a line has not been given
- * it.
+ * What a channel keeps for lines that come back. The rings hold more while a line has not been
+ * given it.
  */
 export interface Replay {
   readonly events: number;

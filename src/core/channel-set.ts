@@ -1,9 +1,9 @@
 /**
  * Channels that are read together: what is newest, oldest and lost over all of them.
  *
- * A single channel is read from its ring; entries in its queue are not visible yet. Several channels
- * are read from their rings and queues, merged in id order: if the queues were left out, the slowest
- * channel would delay all others, since its next id would have to come first.
+ * A single channel is read from its ring; entries in its queue are not visible yet. Several
+ * channels are read from their rings and queues, merged in id order: if the queues were left out,
+ * the slowest channel would delay all others, since its next id would have to come first.
  */
 import type { LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';

@@ -28,7 +28,9 @@ export interface ChannelSettings {
 /** What a channel asks of its groups (core/group.ts). */
 export interface Reader {
   readonly encoding: Encoding;
-  /** True when its lines are given frames; a channel keeps frames of an encoding for such groups. */
+  /**
+   * True when its lines are given frames; a channel keeps frames of an encoding for such groups.
+   */
   readonly readsFrames: boolean;
   /** Every healthy line of the group has been given everything up to this id. */
   readonly sweptThrough: number;
@@ -54,8 +56,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   /** Times that an entry could not enter, or a ring not go, for the sake of lines in grace. */
   graceRefusals = 0;
   /**
-   * What the channel may still spend on lines in grace; undefined until something was spent. Written
-   * by core/grace-windows.ts.
+   * What the channel may still spend on lines in grace; undefined until something was spent.
+   * Written by core/grace-windows.ts.
    */
   graceBudget: GraceBudget | undefined;
   /** Rises when bytes of the rings may have moved or changed: older views of them are invalid. */
@@ -69,8 +71,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   /** True from a deletion until something is published again. */
   isDeleted = false;
   /**
-   * Highest id that was lost here, or may have been before this object was made. A position below it
-   * has missed something.
+   * Highest id that was lost here, or may have been before this object was made. A position below
+   * it has missed something.
    */
   lostThrough: number;
   /** What the loss clock stood at when that happened. */
@@ -86,7 +88,7 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   waitingCount = 0;
   /** True while a publish is read: later ones wait for it. Written by core/intake.ts. */
   isReading = false;
-  /** True while the channel is listed to go on entering. Written by core/intake.ts. */
+  /** True while the channel is listed to go on entering. Written by core/entrance.ts. */
   isEntering = false;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet = new ChannelSet([this]);

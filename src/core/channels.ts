@@ -1,11 +1,11 @@
 /**
- * All channels of a hub by name: which names have a channel, what their rings take, and which channel
- * goes when there is no room for another.
+ * All channels of a hub by name: which names have a channel, what their rings take, and which
+ * channel goes when there is no room for another.
  *
  * A channel is *published* from its first publish on, and *of readers* while only lines hold its
- * name. Each kind has a bound of its own, and lines never make a channel of the first kind, so names
- * that only readers hold displace nothing. A blank channel goes with its last line. What other
- * channels had lost when they are forgotten is remembered (core/losses.ts).
+ * name. Each kind has a bound of its own, and lines never make a channel of the first kind, so
+ * names that only readers hold displace nothing. A blank channel goes with its last line. What
+ * other channels had lost when they are forgotten is remembered (core/losses.ts).
  *
  * A published channel is in one of three orders, or in none:
  *
@@ -42,7 +42,9 @@ export interface ChannelsOptions {
    * The rings of frames may take as much again (core/frame-memory.ts).
    */
   readonly replayTotalBytes: number;
-  /** Bytes that one sweep may have to write. Here and below the default is the bound in limits.ts. */
+  /**
+   * Bytes that one sweep may have to write. Here and below the default is the bound in limits.ts.
+   */
   readonly sweepWorkBytes?: number;
   readonly channelsMax?: number;
   readonly readerChannelsMax?: number;
@@ -84,8 +86,8 @@ export class Channels {
   }
 
   /**
-   * Positions at or below it may be of a forgotten channel without a record, or of another log. Only
-   * grows.
+   * Positions at or below it may be of a forgotten channel without a record, or of another log.
+   * Only grows.
    */
   get floor(): number {
     return this.#losses.floor;
@@ -111,6 +113,16 @@ export class Channels {
     return this.recordBytes + this.#frames.bytes;
   }
 
+  /** Counts of channels and rings, for `/-/stats`. */
+  get gauges() {
+    return {
+      channels: this.count,
+      readerChannels: this.#ofReadersCount,
+      rings: this.ringCount,
+      ringBytes: this.ringBytes,
+    };
+  }
+
   /** What the rings take, by kind. Walks all channels. */
   get ringMemory(): Readonly<RingMemory> {
     const sum = { recordBytes: 0, frameBytes: 0, bufferBytes: 0, touchedBytes: 0, heldBytes: 0 };
@@ -128,6 +140,14 @@ export class Channels {
     return this.#byName.get(name);
   }
 
+  /**
+   * The channel of an entry. Another node may have published to a name without a place here; lines
+   * on it are given the entry all the same.
+   */
+  placeOf({ channel }: LoggedEntry): Channel<Group> | undefined {
+    return this.#byName.get(channel) ?? this.place(channel);
+  }
+
   /** The channels of those names, known or not, to be read. Makes no channel. */
   setOf(names: readonly string[]): ChannelSet {
     const [first] = names;
@@ -135,13 +155,14 @@ export class Channels {
     return known?.alone ?? new ChannelSet(names.map((name) => this.member(name)));
   }
 
+  /** The channel of that name, known or not. Makes none. */
   member(name: string): Member {
     return this.#byName.get(name) ?? new AbsentChannel(this.#losses.lostThrough(name));
   }
 
   /**
-   * The channel of that name for a publisher, made on first need. At the bound a channel that nobody
-   * holds is forgotten for it; undefined when all are held.
+   * The channel of that name for a publisher, made on first need. At the bound a channel that
+   * nobody holds is forgotten for it; undefined when all are held.
    */
   place(name: string): Channel<Group> | undefined {
     const known = this.#byName.get(name);
@@ -207,9 +228,9 @@ export class Channels {
   }
 
   /**
-   * Counts the channel's rings again, which grow where they are used. To be called after each sweep,
-   * and when a group comes or goes: a ring that was needed when it was to be dropped may not be any
-   * more.
+   * Counts the channel's rings again, which grow where they are used. To be called after each
+   * sweep, and when a group comes or goes: a ring that was needed when it was to be dropped may not
+   * be any more.
    */
   recount(channel: Channel<Group>): void {
     const recordBytes = channel.rings?.recordBytes ?? 0;
@@ -268,8 +289,8 @@ export class Channels {
   }
 
   /**
-   * Drops rings, the least recently published first, until the rest fits `--replay-total`; never one
-   * that a line still needs, nor that of `except`.
+   * Drops rings, the least recently published first, until the rest fits `--replay-total`; never
+   * one that a line still needs, nor that of `except`.
    */
   #reclaim(except: Channel<Group>): void {
     for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {

@@ -1,7 +1,7 @@
 /**
  * The entrance: what the log has committed enters its channel's rings at once when there is room,
- * and otherwise waits in the channel's queue. Each channel has its own room and queue, so none holds
- * up another.
+ * and otherwise waits in the channel's queue. Each channel has its own room and queue, so none
+ * holds up another.
  */
 import type { Clock } from '../clock.js';
 import {
@@ -168,7 +168,9 @@ export class Entrance {
   };
 }
 
-/** A deletion enters when healthy lines have been given everything before it, an event when it fits. */
+/**
+ * A deletion enters when healthy lines have been given everything before it, an event when it fits.
+ */
 function mayEnter(channel: Channel<Group>, entry: LoggedEntry): boolean {
   return isDeletion(entry) ? channel.isSwept : channel.hasRoom(costOf(entry));
 }

@@ -1,4 +1,6 @@
-/** Committed entries of one channel, in id order, that have not entered its ring yet. */
+/**
+ * The queue of one channel: entries, in id order, that are committed and have not entered its ring.
+ */
 import { isDeletion, type LoggedEntry } from './event.js';
 
 export class EntryQueue {
@@ -27,7 +29,7 @@ export class EntryQueue {
   shift(): LoggedEntry {
     const entry = this.#entries[this.#start++] as LoggedEntry;
     if (isDeletion(entry)) this.#deletions--;
-    // Compacted when the front half is gone, so that a shift costs O(1) an entry.
+    // Compacted when half of the array is free: O(1) an entry.
     if (this.#start * 2 >= this.#entries.length) {
       this.#entries = this.#entries.slice(this.#start);
       this.#start = 0;
@@ -35,16 +37,16 @@ export class EntryQueue {
     return entry;
   }
 
-  /** Number of events among the entries from the `nth` on. */
+  /** Events among the entries from the `nth` on. */
   eventsFrom(nth: number): number {
     let events = this.length - nth;
-    // Deletions are few, and mostly there is none.
+    // There are few deletions, and mostly none.
     if (this.#deletions > 0)
       for (let i = nth; i < this.length; i++) if (isDeletion(this.at(i))) events--;
     return events;
   }
 
-  /** Number of entries with an id of at most `id`. */
+  /** Entries with an id of at most `id`. */
   countThrough(id: number): number {
     let low = 0;
     for (let high = this.length; low < high;) {

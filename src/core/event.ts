@@ -7,9 +7,9 @@ export interface NewEvent {
   readonly channel: string;
   /** Event type; absent means the client's default, `message`. */
   readonly type: string | undefined;
-  /** Valid UTF-8. Not changed after the event was handed over. */
+  /** Valid UTF-8. Must not be changed after the event was handed over. */
   readonly data: Uint8Array;
-  /** True when `data` is one JSON text, to be embedded as it stands where JSON is sent. */
+  /** True when `data` is a JSON text, which is embedded unchanged where JSON is sent. */
   readonly json: boolean;
 }
 
@@ -18,7 +18,7 @@ export interface LoggedEvent extends NewEvent {
   readonly id: number;
 }
 
-/** The end of a channel's history: everything before it is gone for whoever asks from now on. */
+/** The end of a channel's history: whoever asks from now on gets nothing from before it. */
 export interface Deletion {
   readonly channel: string;
   readonly isDeletion: true;
@@ -38,27 +38,25 @@ export function isDeletion<Entry extends NewEntry>(
 }
 
 /**
- * Types that mean something else on the wire: our own in-band events, and two that a browser page
- * would take for EventSource's. native-notes/eventsource-clients.md
+ * Types with another meaning on the wire: our own in-band events, and two that a page would mistake
+ * for those of EventSource. native-notes/eventsource-clients.md
  */
 const RESERVED_TYPES: ReadonlySet<string> = new Set(['gap', 'end', 'open', 'error']);
 
 /**
- * Anything but control, format, surrogate, private and unassigned characters and the two Unicode
- * line separators.
+ * No control, format, surrogate, private or unassigned characters, and no Unicode line separators.
  */
 const PRINTABLE = /^[^\p{C}\p{Zl}\p{Zp}]+$/u;
 
 /**
- * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. CR, LF and NUL are refused with the other
- * unprintable characters: they would end the field (HTML Standard, 9.2.6 "interpreting an event
- * stream").
+ * Returns `type`, or throws HOLDLINE_BAD_EVENT_TYPE. Among the unprintable characters, CR, LF and
+ * NUL would end the field (HTML Standard, 9.2.6 "interpreting an event stream").
  */
 export function checkEventType(type: string): string {
   if (type.length < 1 || type.length > EVENT_TYPE_CHARS_MAX || !PRINTABLE.test(type)) {
     throw new HoldlineError(
       'HOLDLINE_BAD_EVENT_TYPE',
-      `the event type ${JSON.stringify(type.slice(0, EVENT_TYPE_CHARS_MAX))} is not 1 to ${EVENT_TYPE_CHARS_MAX} printable characters`,
+      `the event type must be 1 to ${EVENT_TYPE_CHARS_MAX} printable characters (got ${JSON.stringify(type.slice(0, EVENT_TYPE_CHARS_MAX))})`,
     );
   }
   if (RESERVED_TYPES.has(type)) {

@@ -1,6 +1,6 @@
 /**
- * Frames: the bytes of one event, the same for every subscriber of an encoding. The only file of the
- * server that knows the grammar of text/event-stream (HTML Standard, 9.2.5 "parsing an event
+ * Frames: the bytes of one event, the same for every subscriber of an encoding. The only file of
+ * the server that knows the grammar of text/event-stream (HTML Standard, 9.2.5 "parsing an event
  * stream") and the objects of an NDJSON stream.
  */
 import type { EndCode } from '../errors.js';
@@ -60,7 +60,10 @@ function writeHead(event: LoggedEvent): number {
     : scratch.write(`id: ${event.id}\nevent: ${type}\ndata: `, 0);
 }
 
-/** Copies `data` to `at` as one or more data fields; CR, LF and CRLF each end a line. Returns the end. */
+/**
+ * Copies `data` to `at` as one or more data fields; CR, LF and CRLF each end a line. Returns the
+ * end.
+ */
 function writeDataLines(data: Uint8Array, at: number): number {
   let lineStart = 0;
   for (let i = 0; i < data.length; i++) {
@@ -106,7 +109,8 @@ function writeObject(event: LoggedEvent, at: number): number {
   at += scratch.write(`{"id":${event.id},"channel":"${event.channel}",${type}"data":`, at);
   if (event.json) {
     scratch.set(event.data, at);
-    // In valid JSON, CR and LF stand only between tokens (RFC 8259, 2), where a space means the same.
+    // In valid JSON, CR and LF stand only between tokens (RFC 8259, 2), where a space means the
+    // same.
     for (const end = at + event.data.length; at < end; at++) {
       if (scratch[at] === LF || scratch[at] === CR) scratch[at] = SPACE;
     }
@@ -164,7 +168,9 @@ function makeSseEncoding(
 /** The event's data as it was published: for lines on one channel. */
 export const SSE: Encoding = makeSseEncoding('sse', 0, encodeSse);
 
-/** `data:` is the NDJSON object, which tells a client of several channels where an event is from. */
+/**
+ * `data:` is the NDJSON object, which tells a client of several channels where an event is from.
+ */
 export const SSE_ENVELOPE: Encoding = makeSseEncoding('sse-env', 1, encodeSseEnvelope);
 
 /**
@@ -187,7 +193,9 @@ export const NDJSON: Encoding = {
 /** All encodings, each at its index. */
 export const ENCODINGS: readonly Encoding[] = [SSE, SSE_ENVELOPE, NDJSON];
 
-/** Makes an EventSource come back in `retryMs`, and dispatches nothing: the whole body of an answer. */
+/**
+ * Makes an EventSource come back in `retryMs`, and dispatches nothing: the whole body of an answer.
+ */
 export function retryBlock(retryMs: number): string {
   return `retry: ${retryMs}\n\n`;
 }
@@ -195,8 +203,8 @@ export function retryBlock(retryMs: number): string {
 const WORST_ID = Number.MAX_SAFE_INTEGER;
 
 /**
- * Bytes of the event's largest frame over all encodings, used or not: what a publisher may send must
- * not depend on who listens. Returns a cheap upper bound instead when that is ≤ `limitBytes`.
+ * Bytes of the event's largest frame over all encodings, used or not: what a publisher may send
+ * must not depend on who listens. Returns a cheap upper bound instead when that is ≤ `limitBytes`.
  */
 export function largestFrameBytes(event: Omit<LoggedEvent, 'id'>, limitBytes: number): number {
   const bound =

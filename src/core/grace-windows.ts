@@ -79,19 +79,19 @@ export class GraceWindows {
   }
 
   /**
-   * The window is over. Lines that took too little are slow lines like any other, and what that cost
-   * is paid from the budgets of their channels.
+   * The window is over. Lines that took too little are slow lines like any other, and what that
+   * cost is paid from the budgets of their channels.
    */
   #close(group: Group): void {
     const nowMs = this.#clock.nowMs();
-    const held = hasHeldUp(group);
+    const hasHeld = hasHeldUp(group);
     // A short budget makes short windows. As long as no channel was held up there is no hurry.
-    const isOver = held || nowMs - group.graceSinceMs >= GRACE_MS - 1;
+    const isOver = hasHeld || nowMs - group.graceSinceMs >= GRACE_MS - 1;
     if (isOver) {
-      const trustedFrom = held ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
-      const vain = group.table.judgeGrace(group.graceGoal, group.set.newestId, trustedFrom);
-      if (vain > 0 && held) {
-        this.#counters.grace_failed_total += vain;
+      const trustedFrom = hasHeld ? trustedFromFailure(this.#secondAt(nowMs)) : undefined;
+      const failed = group.table.judgeGrace(group.graceGoal, group.set.newestId, trustedFrom);
+      if (failed > 0 && hasHeld) {
+        this.#counters.grace_failed_total += failed;
         spend(group, group.graceSinceMs, nowMs);
       }
     }

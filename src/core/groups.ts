@@ -1,7 +1,7 @@
 /**
- * The groups of a hub: found by what their lines are owed, made with their first line, and gone with
- * their last one. Those of a deleted channel are taken out at once, and their lines are ended over
- * several turns of the loop.
+ * The groups of a hub: found by what their lines are owed, made with their first line, and gone
+ * with their last one. Those of a deleted channel are taken out at once, and their lines are ended
+ * over several turns of the loop.
  */
 import type { Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
@@ -9,7 +9,7 @@ import { DELETED_ENDS_PER_TURN_MAX, READER_CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import type { Channels } from './channels.js';
 import { Group } from './group.js';
-import type { DeliveryMode } from './ports.js';
+import type { DeliveryMode, Transport } from './ports.js';
 import type { Progress } from './progress.js';
 
 /** What the groups ask of the hub. */
@@ -47,6 +47,27 @@ export class Groups {
     return [...this.#byKey.values(), ...this.#ending];
   }
 
+  /** Counts of lines, for `/-/stats`. Walks all groups. */
+  get gauges() {
+    let linesStalled = 0;
+    const linesByTransport: Record<Transport, number> = {
+      sse: 0,
+      ndjson: 0,
+      websocket: 0,
+      poll: 0,
+    };
+    for (const { table, mode } of this.all) {
+      linesStalled += table.stalledCount;
+      linesByTransport[mode.transport] += table.count;
+    }
+    return { linesStalled, linesByTransport };
+  }
+
+  /** Bytes of all tables' typed arrays. Walks all groups. */
+  get memoryBytes(): number {
+    return this.all.reduce((bytes, { table }) => bytes + table.memoryBytes, 0);
+  }
+
   /** The group of `names` (distinct), made on first need. Throws HOLDLINE_CHANNELS_FULL. */
   of(names: readonly string[], mode: DeliveryMode): Group {
     const sorted = names.length === 1 ? names : names.toSorted();
@@ -68,7 +89,7 @@ export class Groups {
         for (const placed of channels) this.#channels.released(placed);
         throw new HoldlineError(
           'HOLDLINE_CHANNELS_FULL',
-          `${READER_CHANNELS_MAX} channels have lines and no events already; ask for one that was published to or try again later`,
+          `${READER_CHANNELS_MAX} channels already have lines and no events; subscribe to a channel with events or try again later`,
         );
       }
       channels.push(channel);

@@ -1,7 +1,7 @@
 /**
  * The hub: publish, join, leave, and what operators ask. It puts the parts of the core together and
- * hands each what it may ask of the others. It knows no socket: lines are whatever their port writes
- * to.
+ * hands each what it may ask of the others. It knows no socket: lines are whatever their port
+ * writes to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -23,7 +23,7 @@ import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
 import { Openings } from './openings.js';
-import type { DeliveryMode, Transport } from './ports.js';
+import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
@@ -63,8 +63,8 @@ export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
   /**
-   * Called with the channels of every line that opens or closes, once, but not of polls. They may be
-   * called in the middle of a sweep, so they must only take note.
+   * Called with the channels of every line that opens or closes, once, but not of polls. They may
+   * be called in the middle of a sweep, so they must only take note.
    */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
@@ -126,9 +126,7 @@ export class Hub<Socket> {
     this.#publishMemory = new PublishMemory(held);
     this.#entrance = new Entrance(
       {
-        // Another node may have published to a name without a place here. Lines that are there are
-        // given it all the same.
-        placeOf: ({ channel }) => channels.get(channel) ?? channels.place(channel),
+        placeOf: (entry) => channels.placeOf(entry),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
         flush: () => pump.flush(),
@@ -188,8 +186,8 @@ export class Hub<Socket> {
   }
 
   /**
-   * Ends the channel's history: publishes a deletion, which enters when healthy lines have been given
-   * everything before it.
+   * Ends the channel's history: publishes a deletion, which enters when healthy lines have been
+   * given everything before it.
    */
   deleteChannel(name: string): Promise<Published> {
     return this.publish(name, [{ channel: name, isDeletion: true }]);
@@ -207,8 +205,8 @@ export class Hub<Socket> {
   }
 
   /**
-   * True when everything accepted has been given to every line that takes bytes. Asking ends a flush
-   * interval early.
+   * True when everything accepted has been given to every line that takes bytes. Asking ends a
+   * flush interval early.
    */
   get isSettled(): boolean {
     this.#pump.flush();
@@ -241,9 +239,9 @@ export class Hub<Socket> {
   }
 
   /**
-   * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated between
-   * its replay and live events. The caller must write `opening`, if it is not empty, to the socket at
-   * once. Throws HOLDLINE_CHANNELS_FULL.
+   * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated
+   * between its replay and live events. The caller must write `opening`, if it is not empty, to the
+   * socket at once. Throws HOLDLINE_CHANNELS_FULL.
    */
   join(
     socket: Socket,
@@ -315,38 +313,21 @@ export class Hub<Socket> {
 
   /** What is held now, for `/-/stats`. */
   get gauges() {
-    let linesStalled = 0;
-    const linesByTransport: Record<Transport, number> = {
-      sse: 0,
-      ndjson: 0,
-      websocket: 0,
-      poll: 0,
-    };
-    for (const { table, mode } of this.#groups.all) {
-      linesStalled += table.stalledCount;
-      linesByTransport[mode.transport] += table.count;
-    }
     return {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
-      linesStalled,
-      linesByTransport,
-      channels: this.channels.count,
-      readerChannels: this.channels.ofReadersCount,
-      rings: this.channels.ringCount,
-      ringBytes: this.channels.ringBytes,
+      ...this.#groups.gauges,
+      ...this.channels.gauges,
       ...this.#intake.gauges,
     };
   }
 
   /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
   get memory(): HubMemory {
-    let groupBytes = 0;
-    for (const { table } of this.#groups.all) groupBytes += table.memoryBytes;
     return {
       tables: {
-        groupBytes,
+        groupBytes: this.#groups.memoryBytes,
         handleBytes: this.lines.memoryBytes,
         deadlineBytes: this.polls.memoryBytes,
         lossBytes: this.channels.lossBytes,
@@ -372,6 +353,6 @@ export class Hub<Socket> {
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS_MAX} channels have lines already; use one of them or try again later`,
+    `${CHANNELS_MAX} channels already have lines; publish to one of them or try again later`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Publishing at most once for an idempotency key: a repeat gets the first receipt, a twin that
- * comes meanwhile waits for it.
+ * Publishing at most once for an idempotency key: a repeat gets the first receipt, and a concurrent
+ * duplicate awaits the first attempt.
  */
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
@@ -21,10 +21,10 @@ export class Idempotency {
   }
 
   /**
-   * The receipt that is kept for the request, or that of `publish`, which commits it to the log.
-   * Only success is kept: when the first fails, its twin publishes. Who leaves while it waits, and
-   * releases its reservation, waits no longer. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH when the
-   * key was used for something else.
+   * The receipt kept for the request, or that of `publish`, which commits it to the log. Only
+   * success is kept: when the first attempt fails, a waiting duplicate publishes. A publisher that
+   * releases its reservation while it waits has left. Rejects with HOLDLINE_IDEMPOTENCY_MISMATCH
+   * when the key was used for another request.
    */
   async once(
     request: RequestKey,
@@ -54,7 +54,7 @@ export class Idempotency {
     if (kept.digest !== digest) {
       throw new HoldlineError(
         'HOLDLINE_IDEMPOTENCY_MISMATCH',
-        'this Idempotency-Key was used for another body, type or Content-Type; take a new key for a new event',
+        'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
       );
     }
     this.#counters.idempotent_repeats_total++;
@@ -65,7 +65,7 @@ export class Idempotency {
     if (this.#waitingDuplicates >= WAITING_DUPLICATES_MAX) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `${WAITING_DUPLICATES_MAX} publishes wait for one with the same Idempotency-Key already; try again after Retry-After`,
+        `${WAITING_DUPLICATES_MAX} publishes already wait for others with the same Idempotency-Key; try again after Retry-After`,
       );
     }
     this.#waitingDuplicates++;
@@ -73,7 +73,7 @@ export class Idempotency {
       reservation.onRelease = resolve;
     });
     try {
-      // The first's failure is its own publisher's; this one tries itself.
+      // A failure is reported to the first publisher; this one tries again.
       await Promise.race([first.then(ignore, ignore), left]);
     } finally {
       reservation.onRelease = undefined;

@@ -39,7 +39,9 @@ export interface Submission {
   readonly reservation: Reservation;
   /** True when its entries have been read: it is not counted among those that are being read. */
   readonly isRead?: true;
-  /** Reads the entries, at least one. Throws or rejects with the publisher's answer. Called once. */
+  /**
+   * Reads the entries, at least one. Throws or rejects with the publisher's answer. Called once.
+   */
   read(this: void): readonly NewEntry[] | Promise<readonly NewEntry[]>;
 }
 
@@ -108,13 +110,13 @@ export class Intake {
     if (own < WAITING_PUBLISHERS_MAX - this.#waitingCount) return;
     throw new HoldlineError(
       'HOLDLINE_PUBLISH_BUSY',
-      `${own} publishes to ${channel.name} wait for room already; try again after Retry-After`,
+      `${own} publishes to ${channel.name} already wait for room; try again after Retry-After`,
     );
   }
 
   /**
-   * Publishes what a submission reads, all or nothing; resolves when it has its ids. Without room in
-   * the channel it waits for at most PUBLISH_WAIT_MS_MAX, then it is refused with
+   * Publishes what a submission reads, all or nothing; resolves when it has its ids. Without room
+   * in the channel it waits for at most PUBLISH_WAIT_MS_MAX, then it is refused with
    * HOLDLINE_PUBLISH_BUSY.
    */
   submit(
@@ -275,7 +277,7 @@ export class Intake {
         giveUp(
           new HoldlineError(
             'HOLDLINE_PUBLISH_BUSY',
-            `no room on ${channel.name} for ${PUBLISH_WAIT_MS_MAX} ms: its lines take less than is published; try again after Retry-After`,
+            `${channel.name} had no room for ${PUBLISH_WAIT_MS_MAX} ms, since its lines take less than is published; try again after Retry-After`,
           ),
         );
       });

@@ -23,8 +23,8 @@ export interface LineFigures {
   /** True when events were dropped that it was owed, and no gap notice has told it yet. */
   readonly lapped: boolean;
   /**
-   * Bytes written that have not left the process: exact for a WebSocket, an upper bound for a stalled
-   * stream.
+   * Bytes written that have not left the process: exact for a WebSocket, an upper bound for a
+   * stalled stream.
    */
   readonly unsentBytes: number;
   /** Null for a line that is not stalled. */

@@ -107,7 +107,9 @@ export class LineTable<Socket> {
     return trustOf(this.trustedFrom[row] as number, this.openedSeconds[row] as number, second);
   }
 
-  /** The line is in grace until it is healthy, or {@link judgeGrace} or {@link endGrace} ends it. */
+  /**
+   * The line is in grace until it is healthy, or {@link judgeGrace} or {@link endGrace} ends it.
+   */
   startGrace(row: number, grace: typeof IN_GRACE | typeof LATE_IN_GRACE): void {
     if (this.inGrace[row] !== NO_GRACE) return;
     this.inGrace[row] = grace;
@@ -133,13 +135,13 @@ export class LineTable<Socket> {
   }
 
   /**
-   * A window ends. Lines that still refuse bytes and have been given nothing above `goal` lose their
-   * grace. If they held up others, `trustedFrom` is the second from which they are trusted again.
-   * Not judged before the next end: a line that has drained (it waits for the pump), one at
+   * A window ends. Lines that still refuse bytes and have been given nothing above `goal` lose
+   * their grace. If they held up others, `trustedFrom` is the second from which they are trusted
+   * again. Not judged before the next end: a line that has drained (it waits for the pump), one at
    * `newestId` (it holds up nothing), and one that came late. Returns how many lost their grace.
    */
   judgeGrace(goal: number, newestId: number, trustedFrom: number | undefined): number {
-    let vain = 0;
+    let failed = 0;
     for (let row = 0, left = this.graceCount; left > 0; row++) {
       const grace = this.inGrace[row];
       if (grace === NO_GRACE) continue;
@@ -150,14 +152,14 @@ export class LineTable<Socket> {
         this.states[row] !== STALLED ||
         (trustedFrom !== undefined && cursor >= newestId);
       if (cursor <= goal && !isSpared) {
-        vain++;
+        failed++;
         this.#leaveGrace(row);
         if (trustedFrom !== undefined) this.trustedFrom[row] = trustedFrom;
         continue;
       }
       this.inGrace[row] = IN_GRACE;
     }
-    return vain;
+    return failed;
   }
 
   /** No line is in grace any more. */

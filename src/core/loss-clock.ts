@@ -1,6 +1,6 @@
 /**
  * Counts the losses of all channels of a hub, in the order in which they happen, so that a line can
- * tell a loss that it has not been told of from an older one.
+ * tell a loss that was not reported to it from an older one.
  */
 export class LossClock {
   #count = 0;

@@ -1,18 +1,17 @@
 /**
- * What channels that are no longer known had lost: for each name the highest id that was dropped,
- * so that a client that comes back to it is told of a gap where there is one, and of none where
- * there is none.
+ * What forgotten channels had lost: the highest id lost for each name, so that a client that comes
+ * back is told of a gap exactly when there is one.
  *
  *   record r (0 … size−1)   keys  Float64   52 bits of a keyed hash of the name
  *                           ids   Float64   highest id that a channel of that key has lost
- *                           again Uint8     1: it was remembered again since the hand passed it
- *   slots[]                 Uint32          r + 1 at the key's place (open addressing, at most half full), 0: free
+ *                           again Uint8     1: remembered again since the hand passed it
+ *   slots[]                 Uint32          r + 1 at the key's place, 0: free (open addressing, ≤ half full)
  *
  * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is
- * forgotten (the clock algorithm: the hand goes round the records), and its id goes into the floor,
- * which stands for every name without a record. So forgetting, and two names of one key, can only
- * tell a gap that is none; a loss is never silent. The hash has a key of the process, so that
- * nobody can choose names that lie in one place.
+ * forgotten (the clock algorithm: the hand goes round the records), and the floor rises to its id.
+ * The floor stands for every name without a record. So forgetting a record, or two names with the
+ * same key, can only cause a false gap; a loss is never silent. The hash is keyed with a random
+ * key, so that nobody can choose names that collide.
  */
 import { hash, randomBytes } from 'node:crypto';
 import type { Counters } from '../counters.js';
@@ -21,17 +20,15 @@ import { LOST_CHANNELS_MAX } from '../limits.js';
 /** Hexadecimal digits of a hash: 52 bits. */
 const HASH_DIGITS = 13;
 
-/** Names to whole numbers from 0 to 2^53 − 1. */
+/** Maps names to whole numbers from 0 to 2^53 − 1. */
 export type NameHash = (name: string) => number;
 
-/**
- * Records that are allocated together: memory grows by these, about 1 MiB, and nothing is copied.
- */
+/** Records are allocated in segments of about 1 MiB, so that growing copies nothing. */
 const SEGMENT_BITS = 16;
 const SEGMENT_RECORDS = 1 << SEGMENT_BITS;
 
-/** Records that are looked at to forget one, at the most. */
-const LOOKED_AT = 64;
+/** Most records that are checked to forget one. */
+const RECORDS_CHECKED_MAX = 64;
 
 interface Segment {
   readonly keys: Float64Array;
@@ -40,13 +37,12 @@ interface Segment {
 }
 
 /**
- * SHA-256 with a random key, about 1 µs a name: paid where a channel is made, forgotten, or asked
- * for while it is not known.
+ * SHA-256 with a random key, about 1 µs a name: when a channel is made, forgotten, or asked for
+ * while it is not known.
  */
 export function keyedHash(): NameHash {
   const key = randomBytes(16).toString('hex');
-  // In one call: an object for each hash costs four times as much, most of it in the garbage
-  // collector.
+  // One call: an object for each hash would cost four times as much, mostly garbage collection.
   return (name) => Number.parseInt(hash('sha256', key + name, 'hex').slice(0, HASH_DIGITS), 16);
 }
 
@@ -58,7 +54,7 @@ export class Losses {
   readonly #slotMask: number;
   #slots: Uint32Array | undefined;
   #size = 0;
-  /** The record that is looked at next when there is no place for another. */
+  /** The record that is checked next when there is no place for another. */
   #hand = 0;
   #floor: number;
 
@@ -95,10 +91,7 @@ export class Losses {
     return bytes;
   }
 
-  /**
-   * Highest id that a channel of that name may have lost while it was known: never less than it did
-   * lose.
-   */
+  /** Highest id that a channel of that name may have lost; never less than it did lose. */
   lostThrough(name: string): number {
     const slots = this.#slots;
     if (slots === undefined) return this.#floor;
@@ -106,9 +99,7 @@ export class Losses {
     return record === 0 ? this.#floor : this.#idAt(record - 1);
   }
 
-  /**
-   * A channel of that name has lost everything up to `id`. Costs O(1), if need be another's record.
-   */
+  /** A channel of that name has lost everything up to `id`. Another record may go for it. O(1). */
   remember(name: string, id: number): void {
     const slots = (this.#slots ??= new Uint32Array(this.#slotMask + 1));
     const key = this.#hash(name);
@@ -133,10 +124,7 @@ export class Losses {
     slots[this.#find(slots, key)] = record + 1;
   }
 
-  /**
-   * Forgets a record: what it told is in the floor from here on. Returns its number, to be used
-   * again.
-   */
+  /** Forgets a record, and raises the floor to its id. Returns its number, to be used again. */
   #forgetOne(slots: Uint32Array): number {
     const record = this.#findOldest();
     const id = this.#idAt(record);
@@ -147,12 +135,12 @@ export class Losses {
   }
 
   /**
-   * The next record under the hand that was not remembered again; of LOOKED_AT that all were, the
-   * one that lost least.
+   * The next record under the hand that was not remembered again. When RECORDS_CHECKED_MAX all
+   * were, the one of them that lost least.
    */
   #findOldest(): number {
     let least = this.#hand;
-    for (let looks = 0; looks < LOOKED_AT; looks++) {
+    for (let checked = 0; checked < RECORDS_CHECKED_MAX; checked++) {
       const record = this.#hand;
       this.#hand = (record + 1) % this.#recordsMax;
       const { again } = this.#segmentOf(record);
@@ -164,7 +152,7 @@ export class Losses {
     return least;
   }
 
-  /** The slot of `key`, or the free one where it belongs. */
+  /** The slot of `key`, or the free one for it. */
   #find(slots: Uint32Array, key: number): number {
     let slot = this.#homeOf(key);
     for (let record = slots[slot] as number; record !== 0; record = slots[slot] as number) {
@@ -175,8 +163,7 @@ export class Losses {
   }
 
   /**
-   * Empties a slot. What stands behind it without a free slot between moves up where it may, so
-   * that all are still found.
+   * Empties a slot. Those that follow without a free slot between move up, so that all are found.
    */
   #free(slots: Uint32Array, slot: number): void {
     const mask = this.#slotMask;

@@ -1,11 +1,15 @@
 /**
- * An order of things by use, oldest first: a doubly linked list through the things themselves, so
- * that each step is O(1).
+ * An order of items by use, oldest first: a linked list through the items themselves.
+ *
+ * A `Set` keeps insertion order, too, but it loses. With 100,000 items, moving one to the end took
+ * it 1.7 µs against 0.16 µs, and finding the oldest one 15 µs, since iteration walks over the holes
+ * that deletions leave (single runs of 2026-11-26 on a busy machine). The memory is the same: 25
+ * bytes an item against three references.
  */
 
-/** What stands in at most one order at a time. The fields are written by {@link Order}. */
+/** An item of at most one order at a time. The fields are written by {@link Order}. */
 export interface Ordered<Item> {
-  /** The order that it stands in, and its neighbours there. */
+  /** The order that it is in, and its neighbours there. */
   order: { remove(item: Item): void } | undefined;
   older: Item | undefined;
   newer: Item | undefined;
@@ -15,7 +19,7 @@ export class Order<Item extends Ordered<Item>> {
   oldest: Item | undefined;
   newest: Item | undefined;
 
-  /** Makes it the newest of this order; takes it out of whatever order it stood in. */
+  /** Makes it the newest of this order, and takes it out of another one. */
   append(item: Item): void {
     if (this.newest === item) return;
     item.order?.remove(item);
@@ -26,7 +30,7 @@ export class Order<Item extends Ordered<Item>> {
     this.newest = item;
   }
 
-  /** Makes it the oldest of this order; takes it out of whatever order it stood in. */
+  /** Makes it the oldest of this order, and takes it out of another one. */
   prepend(item: Item): void {
     if (this.oldest === item) return;
     item.order?.remove(item);
@@ -37,7 +41,7 @@ export class Order<Item extends Ordered<Item>> {
     this.oldest = item;
   }
 
-  /** Takes it out; it must stand in this order. */
+  /** Takes it out; it must be in this order. */
   remove(item: Item): void {
     const { older, newer } = item;
     if (older === undefined) this.oldest = newer;
@@ -50,7 +54,7 @@ export class Order<Item extends Ordered<Item>> {
   }
 }
 
-/** The place of something in a second order, which it does not stand in through its own fields. */
+/** The place of an item in a second order, since its own fields are for the first. */
 export class Place<Item> implements Ordered<Place<Item>> {
   readonly item: Item;
   order: Order<Place<Item>> | undefined;

@@ -1,6 +1,6 @@
 /**
- * Ports: what the core asks of its surroundings. A socket is opaque to the core, which only hands it
- * back to the port that it came with.
+ * Ports: what the core asks of its surroundings. A socket is opaque to the core, which only hands
+ * it back to the port that it came with.
  */
 import type { EndCode } from '../errors.js';
 import type { Encoding } from './frame.js';
@@ -11,8 +11,8 @@ export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
 /**
  * What the core asks of a socket that is held open.
  *
- * A *stream* port takes any bytes and needs heartbeats. A drain is only a hint: the encoding's probe
- * finds out whether the socket takes bytes again. A *message* port takes whole frames, one or
+ * A *stream* port takes any bytes and needs heartbeats. A drain is only a hint: the encoding's
+ * probe finds out whether the socket takes bytes again. A *message* port takes whole frames, one or
  * several, and keeps the socket alive by itself. A drain says that everything is out.
  */
 export interface LinePort<Socket = unknown> {

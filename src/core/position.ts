@@ -1,7 +1,4 @@
-/**
- * Where a line continues: what a client may ask for, how it is written, and when it is told of a
- * gap.
- */
+/** Positions: what a client may ask for, how it is written, and when there is a gap. */
 import { HoldlineError } from '../errors.js';
 import { ID_MAX } from '../limits.js';
 
@@ -10,7 +7,7 @@ import { ID_MAX } from '../limits.js';
  * - `live`: from now on.
  * - `after`: everything after `id`; 0 is the oldest event held.
  * - `last`: the newest `count` events, then live.
- * - `foreign`: a position that nobody here wrote: everything held, after a gap.
+ * - `foreign`: a position that is no id of ours: everything held, after a gap.
  */
 export type Position =
   | { readonly kind: 'live' }
@@ -21,10 +18,10 @@ export type Position =
 export const LIVE: Position = { kind: 'live' };
 const FOREIGN: Position = { kind: 'foreign' };
 
-/** An id as it is written on the wire; `Number` would also read 1e9, 0x10, +5 and blanks. */
+/** An id on the wire; `Number` alone would also read 1e9, 0x10, +5 and blanks. */
 const ID_TEXT = /^(?:0|[1-9]\d{0,15})$/;
 
-/** The id that `text` writes, or undefined. */
+/** The id in `text`, or undefined. */
 export function parseId(text: string): number | undefined {
   if (!ID_TEXT.test(text)) return undefined;
   const id = Number(text);
@@ -32,8 +29,8 @@ export function parseId(text: string): number | undefined {
 }
 
 /**
- * A `Last-Event-ID` header: the client wrote back what some server told it, so an unreadable one is
- * foreign, not an error.
+ * The position in a `Last-Event-ID` header. The client repeats what some server sent it, so an
+ * unreadable one is foreign and no error.
  */
 export function positionFromHeader(text: string): Position {
   const id = parseId(text);
@@ -41,7 +38,7 @@ export function positionFromHeader(text: string): Position {
 }
 
 /**
- * A position in the query, named `name` there; somebody typed it, so an unreadable one is
+ * The position in the query parameter `name`. Somebody typed it, so an unreadable one is
  * HOLDLINE_BAD_POSITION.
  */
 export function positionFromQuery(name: string, text: string): Position {
@@ -50,8 +47,8 @@ export function positionFromQuery(name: string, text: string): Position {
   if (id === undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_POSITION',
-      `${name}=${JSON.stringify(text.slice(0, 32))} is not an id: a whole number from 0 to ${ID_MAX} without leading zeros` +
-        (name === 'since' ? ', or latest' : ''),
+      `${name} must be an id, a whole number from 0 to ${ID_MAX} without leading zeros` +
+        `${name === 'since' ? ', or latest' : ''} (got ${JSON.stringify(text.slice(0, 32))})`,
     );
   }
   return { kind: 'after', id };
@@ -63,15 +60,15 @@ export function lastFromQuery(text: string): Position {
   if (count === undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_POSITION',
-      `last=${JSON.stringify(text.slice(0, 32))} is not a whole number of events`,
+      `last must be a whole number of events (got ${JSON.stringify(text.slice(0, 32))})`,
     );
   }
   return { kind: 'last', count };
 }
 
 /**
- * True when a client at `id` has missed events that are no longer held: 0 < id < lostThrough, or an
- * id that the log never gave. 0 asks for what is held and misses nothing.
+ * True when a client at `id` has missed events that are no longer held, or the log never gave that
+ * id. 0 asks for what is held and misses nothing.
  */
 export function isGap(id: number, lostThrough: number, lastId: number): boolean {
   return id > lastId || (id > 0 && id < lostThrough);

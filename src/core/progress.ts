@@ -4,7 +4,7 @@ import type { EventLog } from './event-log.js';
 
 export class Progress {
   readonly #log: Pick<EventLog, 'lastId'>;
-  /** Id of the newest entry that the log has handed over. Written by core/intake.ts. */
+  /** Id of the newest entry that the log has handed over. Written by core/entrance.ts. */
   tailedId: number;
   /** Id of the newest entry that entered. Written by core/hub.ts. */
   head: number;

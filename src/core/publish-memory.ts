@@ -1,8 +1,8 @@
 /**
- * One bound on the memory of publishes that are under way, from the first byte of a body until its
- * events have entered their ring. A channel may hold as much as all of it that is still free, so
- * whatever one channel does, others find room (dynamic thresholds, Choudhury and Hahne 1998: of n
- * channels that take all they can each gets 1 ÷ (n + 1) of it).
+ * The memory of publishes under way, from the first byte of a body until its events have entered
+ * their ring, under one bound. A channel may hold as much as is still free, so others always find
+ * room: of n channels that take all they can, each gets 1 ÷ (n + 1) of it (dynamic thresholds,
+ * Choudhury and Hahne 1998).
  */
 import { HoldlineError } from '../errors.js';
 import type { HeldBytes } from './held-bytes.js';
@@ -19,7 +19,7 @@ export class Reservation {
   readonly #share: PublishShare;
   #bytes = 0;
   #released = false;
-  /** Called once, when it is released: who waits with it has left. */
+  /** Called once, when it is released: a publisher that waits has left. */
   onRelease: (() => void) | undefined;
 
   constructor(memory: PublishMemory, share: PublishShare) {
@@ -36,8 +36,7 @@ export class Reservation {
   }
 
   /**
-   * Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY when the channel has no room for them; what it
-   * holds already it keeps.
+   * Takes `bytes` more. Throws HOLDLINE_PUBLISH_BUSY without room for them, and keeps what it has.
    */
   grow(bytes: number): void {
     if (this.#released) return;
@@ -45,17 +44,14 @@ export class Reservation {
     this.#bytes += bytes;
   }
 
-  /**
-   * Takes what is left of `bytes` and gives the rest back: what a body turned out to be. Never
-   * throws.
-   */
+  /** Keeps `bytes` and gives the rest back, when the size of a body is known. Never throws. */
   settle(bytes: number): void {
     if (this.#released) return;
     this.#memory.give(this.#share, this.#bytes - bytes);
     this.#bytes = bytes;
   }
 
-  /** Gives everything back. Doing so again does nothing. */
+  /** Gives everything back. A second call does nothing. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
@@ -81,13 +77,13 @@ export class PublishMemory {
     if (share.heldBytes + bytes > this.#limitBytes - this.#held.publishes - bytes) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `publishes to this channel hold ${share.heldBytes} bytes already, of ${this.#limitBytes} for all channels; try again after Retry-After`,
+        `publishes to this channel already hold ${share.heldBytes} of ${this.#limitBytes} bytes for all channels; try again after Retry-After`,
       );
     }
     this.hold(share, bytes);
   }
 
-  /** Holds `bytes` whatever is free: what is committed already is not refused. */
+  /** Holds `bytes` even beyond the bound: what is committed is not refused. */
   hold(share: PublishShare, bytes: number): void {
     share.heldBytes += bytes;
     this.#held.publishes += bytes;

@@ -74,7 +74,9 @@ export class Pump {
     this.grace = new GraceWindows(clock, counters, (group) => owner.swept(group));
   }
 
-  /** The group has something new. It goes out in the next turn of the loop, or after the interval. */
+  /**
+   * The group has something new. It goes out in the next turn of the loop, or after the interval.
+   */
   wake(group: Group): void {
     this.#enqueue(group);
     if (this.#flushIntervalMs === 0) this.flush();
@@ -220,8 +222,8 @@ export class Pump {
   }
 
   /**
-   * Writes a slice. On a stream a frame larger than a cork goes out in pieces of a cork, all of them,
-   * whatever the socket answers.
+   * Writes a slice. On a stream a frame larger than a cork goes out in pieces of a cork, all of
+   * them, whatever the socket answers.
    */
   #write(port: LinePort, socket: unknown, bytes: Uint8Array): boolean {
     this.#counters.written_bytes_total += bytes.length;

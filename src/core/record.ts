@@ -1,15 +1,12 @@
-/**
- * Records: an event as a channel keeps it, whatever encodings its lines use. Every encoding's
- * frames can be made from it again.
- */
+/** Records: events as a channel keeps them. The frames of every encoding can be made from them. */
 import type { LoggedEvent } from './event.js';
 
-/* 1 byte json flag · 2 bytes length of the type (0: none, 1 … is length + 1) · type · data */
+/* json flag (1 byte) · length of the type + 1, 0 without a type (2 bytes) · type · data */
 const HEAD_BYTES = 3;
 
 let buffer: Buffer = Buffer.allocUnsafe(4096);
 
-/** Encodes an event into a buffer that the next call overwrites. Returns the bytes. */
+/** The event's record, valid until the next call. */
 export function encodeRecord(event: LoggedEvent): Buffer {
   const typeBytes = event.type === undefined ? 0 : Buffer.byteLength(event.type);
   const length = HEAD_BYTES + typeBytes + event.data.length;

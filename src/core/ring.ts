@@ -4,19 +4,18 @@
  *
  *   seq (rising count of frames)        tailSeq … headSeq−1 are held; slot = seq mod slots
  *   table[slot]               id        the frame's event id
- *   table[slots + slot]       start     absolute, ever-rising byte position; position mod slab size is where it stands
+ *   table[slots + slot]       start     absolute byte position, only rises; its place is that mod slab size
  *   table[2 × slots + slot]   size      bytes
  *
  * A frame never straddles the end of the slab: the rest of the lap is left unused instead.
- * Positions rise by what is unused too, so two frames are contiguous exactly when the second starts
- * where the first ends and both stand in one lap.
+ * Positions count unused bytes, too, so two frames are contiguous exactly when the second starts
+ * where the first ends and both are in one lap.
  *
- * Only `append` and `evict` let bytes move or be overwritten, so a view lives until the next of
+ * Bytes move or are overwritten only in `append` and `evict`, so a view is valid until the next of
  * either (core/channel.ts `version`).
  *
  * A ring of one small frame is two arrays of ≤ ON_HEAP_BYTES, which V8 keeps on its own heap
- * without a buffer of their own: most channels of a server with a hundred thousand of them hold no
- * more.
+ * without a buffer. On a server with a hundred thousand channels most hold no more.
  */
 
 /** Slots and bytes of a ring's first arrays, and of the slab that follows the first. */
@@ -27,14 +26,13 @@ const SECOND_SLAB_BYTES = 256;
 const SLOT_BYTES = 3 * Float64Array.BYTES_PER_ELEMENT;
 
 /**
- * A typed array up to this size has no buffer of its own until somebody asks for it (V8's
- * typed_array_max_size_in_heap).
+ * A typed array up to this size has no buffer until somebody asks for it
+ * (typed_array_max_size_in_heap).
  */
 const ON_HEAP_BYTES = 64;
 
 /**
- * What a ring costs beside its two arrays' bytes, and an array's buffer beside its own. Measured in
- * test/bounds.wire.ts.
+ * Bytes of a ring beside its two arrays, and of a buffer beside its content. test/bounds.wire.ts
  */
 const RING_OBJECT_BYTES = 740;
 const BUFFER_OBJECT_BYTES = 240;
@@ -73,10 +71,7 @@ export class Ring {
     return offHeapBytes(this.#slab.length) + offHeapBytes(this.#slots * SLOT_BYTES);
   }
 
-  /**
-   * The part of {@link bufferBytes} that was ever written to: what has not been yet may be no page
-   * of memory.
-   */
+  /** The part of {@link bufferBytes} that was ever written to: the rest may not be in memory. */
   get touchedBytes(): number {
     const slabBytes = offHeapBytes(this.#slab.length);
     return Math.min(slabBytes, this.#headByte) + offHeapBytes(this.#slots * SLOT_BYTES);
@@ -95,7 +90,7 @@ export class Ring {
   /** Size in bytes of a frame held. */
   sizeAt(seq: number): number {
     const slots = this.#slots;
-    // An integer again, so that sums of sizes are none of floats: a fifth of an append.
+    // As an integer, so that sums of sizes are not computed as floats: saves a fifth of an append.
     return (this.#table[2 * slots + (seq & (slots - 1))] as number) | 0;
   }
 
@@ -131,7 +126,7 @@ export class Ring {
   seqAfter(id: number): number {
     let low = this.tailSeq;
     let high = this.headSeq;
-    // Most lines ask right behind the head.
+    // Most lines are at the head.
     if (low === high || this.idAt(high - 1) <= id) return high;
     const table = this.#table;
     const mask = this.#slots - 1;
@@ -172,8 +167,7 @@ export class Ring {
     const start = this.#startAt(fromSeq);
     const at = start % this.#slab.length;
     const end = at + this.#endAt(toSeq - 1) - start;
-    // A view would give a slab on the heap a buffer of its own, for good; a copy is as small as it
-    // is.
+    // A view would give a slab on V8's heap a buffer for good; a copy of so few bytes is cheaper.
     if (this.#slab.length <= ON_HEAP_BYTES)
       return Uint8Array.prototype.slice.call(this.#slab, at, end) as Buffer;
     return this.#slab.subarray(at, end);
@@ -193,10 +187,7 @@ export class Ring {
     return this.#startAt(seq) + this.sizeAt(seq);
   }
 
-  /**
-   * Absolute position where `length` bytes fit behind the head without touching a frame held, or
-   * −1.
-   */
+  /** Absolute position where `length` bytes fit after the head without touching a frame, or −1. */
   #place(length: number): number {
     const size = this.#slab.length;
     const at = this.#headByte % size;
@@ -205,10 +196,7 @@ export class Ring {
     return length <= size && start + length - tailByte <= size ? start : -1;
   }
 
-  /**
-   * A slab that holds the frames and `length` bytes more, at least twice as large; frames are laid
-   * out from its beginning.
-   */
+  /** Moves the frames to a slab at least twice as large, with room for `length` bytes more. */
   #growSlab(length: number): void {
     const needed = this.#heldBytes + length;
     let size = Math.max(SECOND_SLAB_BYTES, this.#slab.length * 2);
@@ -242,7 +230,7 @@ function offHeapBytes(bytes: number): number {
   return bytes <= ON_HEAP_BYTES ? 0 : bytes;
 }
 
-/** An array's bytes, with the buffer that holds them where that is one of its own. */
+/** Bytes of an array, with its buffer if it has one. */
 function arrayBytes(bytes: number): number {
   return bytes <= ON_HEAP_BYTES ? bytes : bytes + BUFFER_OBJECT_BYTES;
 }

@@ -1,6 +1,6 @@
 /**
  * Serializers: objects published through the library become JSON, by the schema of their event type
- * where there is one.
+ * if it has one.
  */
 import fastJsonStringify, { type Schema } from 'fast-json-stringify';
 import { HoldlineError } from '../errors.js';
@@ -8,10 +8,7 @@ import { HoldlineError } from '../errors.js';
 /** JSON Schemas by event type. */
 export type EventSchemas = Readonly<Record<string, object>>;
 
-/**
- * Compiles each schema once. Throws HOLDLINE_BAD_OPTION naming the event type whose schema is
- * broken.
- */
+/** Compiles each schema once. Throws HOLDLINE_BAD_OPTION for one that does not compile. */
 export function compileSerializers(
   schemas: EventSchemas,
 ): (type: string | undefined, value: unknown) => string {
@@ -44,7 +41,7 @@ export function compileSerializers(
     }
     throw new HoldlineError(
       'HOLDLINE_BAD_JSON',
-      `a ${typeof value} has no JSON form; publish a string, bytes or an object`,
+      `a value of type ${typeof value} cannot be written as JSON; publish a string, bytes or an object`,
     );
   };
 }

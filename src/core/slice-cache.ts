@@ -3,8 +3,8 @@
  * follows its cursor pays for the cut, the others get the same view.
  * native-notes/one-view-for-all.md
  *
- * On one channel a slice is a view of the ring of frames. Older frames, and several channels' frames
- * merged in id order, are copied into a buffer.
+ * On one channel a slice is a view of the ring of frames. Older frames, and several channels'
+ * frames merged in id order, are copied into a buffer.
  */
 import { Merge } from './channel-set.js';
 import type { Group } from './group.js';

@@ -1,5 +1,6 @@
 /**
- * Where a line or a poll starts among the events held, and where a poll with an empty answer goes on.
+ * Where a line or a poll starts among the events held, and where a poll with an empty answer goes
+ * on.
  */
 import type { ChannelSet } from './channel-set.js';
 import { LAST_EVENTS_MAX } from '../limits.js';
@@ -50,9 +51,9 @@ function before(
 }
 
 /**
- * The position in an empty answer. Without a gap it is `through`, after everything that can be read,
- * so that the client of a quiet channel does not fall behind what is lost. A gap that could not be
- * reported yet must be found again from it.
+ * The position in an empty answer. Without a gap it is `through`, after everything that can be
+ * read, so that the client of a quiet channel does not fall behind what is lost. A gap that could
+ * not be reported yet must be found again from it.
  */
 export function emptyPosition(
   set: ChannelSet,
@@ -63,7 +64,7 @@ export function emptyPosition(
   const { lostThrough } = set;
   const { after } = gap;
   if (after !== null && after < lostThrough) return after;
-  // `after` is no id of this log, or the log has reached it by now. Nothing is held, so any position
-  // below what is lost will do.
+  // `after` is no id of this log, or the log has reached it by now. Nothing is held, so any
+  // position below what is lost will do.
   return lostThrough > 1 ? lostThrough - 1 : cursor;
 }

@@ -1,6 +1,6 @@
 /**
- * Polls: answered at once when there is something to answer with, otherwise held as a row of a group
- * until an event comes or the time is over.
+ * Polls: answered at once when there is something to answer with, otherwise held as a row of a
+ * group until an event comes or the time is over.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -62,8 +62,8 @@ export class WaitingPolls {
   }
 
   /**
-   * Looks for an answer to a poll on `names` (distinct): one event for `limit` 0, otherwise an array
-   * of up to so many.
+   * Looks for an answer to a poll on `names` (distinct): one event for `limit` 0, otherwise an
+   * array of up to so many.
    */
   find(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#parts.channels.setOf(names);

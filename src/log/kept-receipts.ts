@@ -1,6 +1,4 @@
-/**
- * Receipts of publishes under their idempotency keys, for the time that a publisher may ask again.
- */
+/** Receipts of publishes by idempotency key, kept as long as a publisher may repeat its request. */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_MS } from '../limits.js';
@@ -9,7 +7,7 @@ import type { KeptReceipt } from '../core/event-log.js';
 export class KeptReceipts {
   readonly #clock: Clock;
   readonly #counters: Counters;
-  /** In the order in which they were kept, which is the order in which they expire. */
+  /** In the order in which they were kept, in which they also expire. */
   readonly #byKey = new Map<string, KeptReceipt & { readonly untilMs: number }>();
 
   constructor(clock: Clock, counters: Counters) {
@@ -22,10 +20,7 @@ export class KeptReceipts {
     return kept !== undefined && kept.untilMs > this.#clock.nowMs() ? kept : undefined;
   }
 
-  /**
-   * Keeps a receipt for IDEMPOTENCY_MS; past IDEMPOTENCY_KEYS_MAX the oldest goes early, and is
-   * counted.
-   */
+  /** Keeps a receipt for IDEMPOTENCY_MS. Past IDEMPOTENCY_KEYS_MAX the oldest goes early. */
   keep(key: string, kept: KeptReceipt): void {
     const nowMs = this.#clock.nowMs();
     for (const [oldest, { untilMs }] of this.#byKey) {
@@ -34,7 +29,7 @@ export class KeptReceipts {
       this.#byKey.delete(oldest);
       if (!expired) this.#counters.idempotency_evicted_total++;
     }
-    // Taken out first: a key that expired and comes again goes to the end.
+    // Deleted first, so that a key that expired and comes again goes to the end.
     this.#byKey.delete(key);
     this.#byKey.set(key, { ...kept, untilMs: nowMs + IDEMPOTENCY_MS });
   }

@@ -1,7 +1,4 @@
-/**
- * The in-memory log: gives ids, keeps no events. What is held is held by the rings, and a restart
- * starts a new log.
- */
+/** The log in memory: gives ids and keeps no events; rings do. A restart starts a new log. */
 import type { Clock } from '../clock.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
 import type { Counters } from '../counters.js';
@@ -10,10 +7,7 @@ import { ID_MAX } from '../limits.js';
 import { KeptReceipts } from './kept-receipts.js';
 import type { EventLog, KeptReceipt, RequestKey } from '../core/event-log.js';
 
-/**
- * Ids a millisecond: a log that is started later starts above any id that an earlier one can have
- * given by then.
- */
+/** Ids a millisecond: a log that gave no more than this is followed by one with higher ids. */
 const IDS_PER_MS = 1000;
 
 export class MemoryLog implements EventLog {
@@ -21,10 +15,10 @@ export class MemoryLog implements EventLog {
   readonly #receipts: KeptReceipts;
   #lastId: number;
   #take: ((entries: readonly LoggedEntry[]) => void | Promise<void>) | undefined;
-  /** Set while the reader asked to be waited for; what is committed meanwhile. */
+  /** Entries committed while the reader's promise is awaited; undefined when none is. */
   #held: LoggedEntry[] | undefined;
 
-  /** `firstId` defaults to the clock, ms × 1000, so that ids do not go back over a restart. */
+  /** `firstId` defaults to the clock, ms × 1000, so that ids rise over restarts. */
   constructor(clock: Clock, counters: Counters, firstId: number = clock.wallMs() * IDS_PER_MS) {
     this.#receipts = new KeptReceipts(clock, counters);
     this.#floor = firstId - 1;
@@ -39,7 +33,7 @@ export class MemoryLog implements EventLog {
       return Promise.reject(
         new HoldlineError(
           'HOLDLINE_INTERNAL',
-          `the log has given its last id, ${ID_MAX}; restart it with a lower --first-id`,
+          `the log has given its last id, ${ID_MAX}; restart with a lower --first-id`,
         ),
       );
     }
@@ -77,7 +71,7 @@ export class MemoryLog implements EventLog {
     if (from < this.#lastId)
       throw new HoldlineError(
         'HOLDLINE_INTERNAL',
-        `the memory log keeps nothing after ${from}; tail it from ${this.#lastId}`,
+        `the memory log keeps no entries; tail it from ${this.#lastId}, not from ${from}`,
       );
     this.#take = take;
     return () => {

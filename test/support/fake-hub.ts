@@ -6,8 +6,8 @@ import { LIVE, type Position } from '../../src/core/position.js';
 import { makeCounters } from '../../src/counters.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
-import { FakePoll, fakePollWay } from './fake-poll.js';
-import { FakeSocket, fakeWays, type WayName } from './fake-port.js';
+import { FakePoll, fakePollMode } from './fake-poll.js';
+import { FakeSocket, fakeModes, type ModeName } from './fake-port.js';
 
 const MIB = 1024 * 1024;
 
@@ -33,11 +33,11 @@ export class FakeHub {
   readonly clock = new FakeClock();
   readonly counters = makeCounters();
   readonly hub: Hub<Held>;
-  readonly #ways: ReturnType<typeof fakeWays>;
+  readonly #modes: ReturnType<typeof fakeModes>;
   readonly #handles = new WeakMap<FakePoll, number>();
 
   constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
-    this.#ways = fakeWays(this.clock, corkMs);
+    this.#modes = fakeModes(this.clock, corkMs);
     this.hub = new Hub(
       new MemoryLog(this.clock, this.counters, firstId),
       this.clock,
@@ -54,9 +54,9 @@ export class FakeHub {
   }
 
   /** Opens a line; its kernel takes `capacityBytes` while nobody reads. */
-  join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: WayName): FakeLine {
+  join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: ModeName): FakeLine {
     const channels = path.split(',');
-    const mode = this.#ways[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
+    const mode = this.#modes[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
     const socket = new FakeSocket(
       path,
       capacityBytes,
@@ -86,7 +86,7 @@ export class FakeHub {
     } else {
       this.#handles.set(
         poll,
-        this.hub.polls.wait(poll, channels, fakePollWay(limit), start, waitMs),
+        this.hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs),
       );
     }
     return poll;

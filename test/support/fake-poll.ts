@@ -39,7 +39,7 @@ const pollPort: PollPort<FakePoll> = {
   },
 };
 
-/** The way of polls that take `limit` events at once; 0: one, that is no array. */
-export function fakePollWay(limit: number): DeliveryMode<FakePoll> {
+/** The delivery mode of polls of up to `limit` events; 0 answers with one bare object. */
+export function fakePollMode(limit: number): DeliveryMode<FakePoll> {
   return { transport: 'poll', encoding: NDJSON, port: pollPort, limit };
 }

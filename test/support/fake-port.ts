@@ -268,13 +268,13 @@ export class FakePort implements LinePort<FakeSocket> {
 }
 
 /** How a fake line is given events. */
-export type WayName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
+export type ModeName = 'sse' | 'sse-env' | 'ndjson' | 'websocket';
 
-/** The ways of lines, as the transports make them. */
-export function fakeWays(
+/** The delivery modes of lines, as the transports make them. */
+export function fakeModes(
   clock: FakeClock,
   corkMs = 0,
-): Readonly<Record<WayName, DeliveryMode<FakeSocket>>> {
+): Readonly<Record<ModeName, DeliveryMode<FakeSocket>>> {
   const port = new FakePort('stream', clock, corkMs);
   return {
     sse: { transport: 'sse', encoding: SSE, port },

@@ -5,7 +5,7 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
-import { checkMessage, FakeSocket, fakeWays, type WayName } from './fake-port.js';
+import { checkMessage, FakeSocket, fakeModes, type ModeName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
 import { attempt, type World } from './world.js';
@@ -13,7 +13,7 @@ import { attempt, type World } from './world.js';
 /** A client that comes and goes. Between its connections it remembers its position. */
 interface Client {
   channels: readonly string[];
-  mode: WayName;
+  mode: ModeName;
   position: number | undefined;
   line: Line | undefined;
 }
@@ -64,13 +64,13 @@ export class LineClients {
   gaps = 0;
 
   readonly #world: World;
-  readonly #ways: ReturnType<typeof fakeWays>;
+  readonly #modes: ReturnType<typeof fakeModes>;
   readonly #clients: Client[];
   #socketsMade = 0;
 
   constructor(world: World) {
     this.#world = world;
-    this.#ways = fakeWays(world.clock, world.setting.corkMs);
+    this.#modes = fakeModes(world.clock, world.setting.corkMs);
     this.#clients = Array.from({ length: world.setting.lines }, () => this.#newClient());
   }
 
@@ -299,7 +299,7 @@ export class LineClients {
   #newClient(): Client {
     const { random, setting } = this.#world;
     const channels = this.#world.newChannels();
-    const mode = random.pick(setting.ways);
+    const mode = random.pick(setting.modes);
     const envelope = mode === 'sse' && (channels.length > 1 || random.chance(0.2));
     return { channels, mode: envelope ? 'sse-env' : mode, position: undefined, line: undefined };
   }
@@ -314,7 +314,7 @@ export class LineClients {
   #join(client: Client, asked: Asked): void {
     const { random, hub, model, floor } = this.#world;
     const { channels } = client;
-    const mode = this.#ways[client.mode];
+    const mode = this.#modes[client.mode];
     const isEvents = mode.transport === 'sse';
     // An EventSource is told 204 then, and does not come back. transports/stream.ts
     if (isEvents && hub.isDeleted(channels)) return;

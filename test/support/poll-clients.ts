@@ -11,7 +11,7 @@ import {
   POLL_EVENTS_MAX,
   POLL_WAIT_JITTER,
 } from '../../src/limits.js';
-import { FakePoll, fakePollWay } from './fake-poll.js';
+import { FakePoll, fakePollMode } from './fake-poll.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
 import { attempt, type World } from './world.js';
 
@@ -263,7 +263,7 @@ export class PollClients {
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
         this.#wait(client, name, { owesGap, waitMs }, (poll) =>
-          hub.polls.wait(poll, channels, fakePollWay(limit), start, waitMs),
+          hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs),
         );
       }
     });

@@ -9,7 +9,7 @@ import { SWEEP_WORK_BYTES_MAX } from '../../src/limits.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
 import type { Held } from './fake-hub.js';
-import type { WayName } from './fake-port.js';
+import type { ModeName } from './fake-port.js';
 import { Model, type Accepted, type Asked } from './model.js';
 import { Random } from './random.js';
 
@@ -22,7 +22,7 @@ export interface Setting {
   /** Clients that hold lines. */
   readonly lines: number;
   /** How their lines are given events. */
-  readonly ways: readonly WayName[];
+  readonly modes: readonly ModeName[];
   /** Share of their lines whose readers stall on purpose, in turns. */
   readonly stalling: number;
   /** Clients that poll. */
@@ -59,7 +59,7 @@ function settingOf(random: Random): Setting {
     corkMs: random.pick([0, 0.006, 0.1, 1]),
     channels: NAMES.slice(0, random.between(1, NAMES.length)),
     lines: random.pick([3, 12, 30, 60]),
-    ways: random.pick<WayName[]>([
+    modes: random.pick<ModeName[]>([
       ['sse'],
       ['sse', 'ndjson', 'websocket'],
       ['sse', 'ndjson', 'websocket'],
