@@ -81,10 +81,10 @@ describe('a request', () => {
   test('with the key of another is refused, before and after the other has ended', async () => {
     const publisher = new Publisher();
     const first = publisher.ask('k', 'one body');
-    const twin = publisher.ask('k', 'another body');
+    const duplicate = publisher.ask('k', 'another body');
     await settled();
     publisher.attempts[0]!.succeed();
-    await expect(twin).rejects.toThrow(mismatch);
+    await expect(duplicate).rejects.toThrow(mismatch);
     await expect(publisher.ask('k', 'another body')).rejects.toThrow(mismatch);
     expect((await first).firstId).toBe(1);
     expect((await publisher.ask('k', 'one body')).firstId, 'which is kept all the same').toBe(1);
@@ -103,7 +103,7 @@ describe('a request', () => {
   });
 });
 
-describe('a twin', () => {
+describe('a concurrent duplicate', () => {
   test('that comes while the first is under way waits for it and gets its receipt', async () => {
     const publisher = new Publisher();
     const asked = Array.from({ length: 5 }, () => publisher.ask('k'));
@@ -115,7 +115,7 @@ describe('a twin', () => {
     expect(publisher.counters.idempotent_repeats_total).toBe(4);
   });
 
-  test('publishes itself when the first has failed, one twin at a time', async () => {
+  test('publishes itself when the first has failed, one duplicate at a time', async () => {
     const publisher = new Publisher();
     const answers = Promise.allSettled(Array.from({ length: 4 }, () => publisher.ask('k')));
     await settled();
@@ -153,10 +153,10 @@ describe('a twin', () => {
       ),
     ).toEqual(new Set([1, 2, 3]));
     const again = publisher.ask('n');
-    const twin = publisher.ask('n');
+    const duplicate = publisher.ask('n');
     await settled();
     publisher.attempts.at(-1)!.succeed();
-    expect(await twin).toEqual(await again);
+    expect(await duplicate).toEqual(await again);
   });
 });
 

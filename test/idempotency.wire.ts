@@ -334,7 +334,7 @@ describe('waitingDuplicates', () => {
     expect([good.status, good.text]).toEqual([200, '{"id":1,"subscribers":0}']);
   });
 
-  test('a body that is slow to come does not hold its twin up, and is then the repeat', async () => {
+  test('a body that is slow to come does not hold its duplicate up, and is then the repeat', async () => {
     const server = await serverForTest();
     const slow = await HttpClient.open(server.port);
     onTestFinished(() => slow.close());
