@@ -259,13 +259,13 @@ describe('fitting a profile', () => {
     );
   });
 
-  it('is within 10 % of CPU, 25 % of sweeps and 40 % of ceilings when each figure is off by up to 5 %', () => {
+  it('is within 10 % of CPU, 25 % of sweeps and 50 % of ceilings when each figure is off by up to 5 %', () => {
     fc.assert(
       fc.property(fc.infiniteStream(amount(0.95, 1.05)), (factors) => {
         const fit = fitProfile(syntheticProfile(TRUTH, () => factors.next().value as number));
         expect(worst(TRUTH, fit.costs, 'busyShare')).toBeLessThan(0.1);
         expect(worst(TRUTH, fit.costs, 'sweepMs')).toBeLessThan(0.25);
-        expect(worst(TRUTH, fit.costs, 'ceilingPerSecond')).toBeLessThan(0.4);
+        expect(worst(TRUTH, fit.costs, 'ceilingPerSecond')).toBeLessThan(0.5);
         for (const lines of [1_000, 10_000, 20_000]) {
           const working = TRUTH.workingBytes + TRUTH.workingSeconds * 100 * (1_000 + 1_024);
           const should = TRUTH.userBytes + lines * TRUTH.userBytesPerLine + working;
