@@ -3,6 +3,7 @@
  * only.
  */
 
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   citedIn,
@@ -196,6 +197,24 @@ describe('every file', () => {
   it('leaves no test out', () => {
     const leftOut = /\b(?:it|test|describe|suite|bench)(?:\.\w+)*\.(?:only|skip|todo|fails)\b/;
     expect(pathsWhere(EVERYTHING, (file) => leftOut.test(codeOf(file)))).toEqual([]);
+  });
+});
+
+describe('package.json', () => {
+  const KINDS = ['dependencies', 'devDependencies', 'optionalDependencies'] as const;
+  type Versions = { readonly [kind in (typeof KINDS)[number]]: Readonly<Record<string, string>> };
+  const read = (path: string): unknown =>
+    JSON.parse(readFileSync(new URL(`../${path}`, import.meta.url), 'utf8'));
+  const versions = read('package.json') as Versions;
+
+  it('pins every version', () => {
+    const all = KINDS.flatMap((kind) => Object.entries(versions[kind]));
+    expect(all.filter(([, version]) => !/^(?:npm:.+@)?\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+  });
+
+  it('is what package-lock.json was made from', () => {
+    const { packages } = read('package-lock.json') as { packages: Record<string, Versions> };
+    expect(KINDS.map((kind) => packages['']![kind])).toEqual(KINDS.map((kind) => versions[kind]));
   });
 });
 
