@@ -1,6 +1,6 @@
 /**
- * What stands in a heap snapshot of V8, summed by what it is; two of one process tell what the
- * lines between them have added.
+ * The contents of a heap snapshot of V8, summed by kind; the difference of two is what the lines
+ * between them take.
  */
 
 /**
@@ -14,16 +14,13 @@ export interface HeapSnapshot {
 }
 
 export interface HeapShare {
-  /** A constructor, a function, or the kind of what has neither. */
+  /** A constructor or a function, or the kind of an object without either. */
   name: string;
   count: number;
   bytes: number;
 }
 
-/**
- * Kinds whose name says what they are; of the others (arrays, numbers, code, shapes) the kind says
- * more.
- */
+/** Kinds whose objects are known by name; others (arrays, numbers, code, shapes) by their kind. */
 const NAMED_KINDS: ReadonlySet<string> = new Set(['object', 'closure', 'native']);
 
 export function sharesOf({ snapshot, nodes, strings }: HeapSnapshot): Map<string, HeapShare> {
@@ -47,8 +44,8 @@ export function sharesOf({ snapshot, nodes, strings }: HeapSnapshot): Map<string
 }
 
 /**
- * What has grown from one to the other by at least that many bytes for each of `lines`, the most
- * first; counts and bytes a line.
+ * What has grown from one to the other by at least that many bytes for each of `lines`, largest
+ * first; counts and bytes for each line.
  */
 export function growthOf(
   before: ReadonlyMap<string, HeapShare>,

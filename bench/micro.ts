@@ -1,6 +1,6 @@
 /**
- * Micro: the shapes of our own code without kernel or network: encode, ring, table, and one sweep
- * over 15,000 sockets that take everything.
+ * Micro: parts of our own code without kernel and network: encode, ring, table, and a sweep over
+ * 15,000 sockets that take everything.
  */
 import { Bench } from 'tinybench';
 import type { Clock } from '../src/clock.js';
@@ -174,10 +174,7 @@ function tableTask(): Task {
   };
 }
 
-/**
- * A clock whose next turn comes when it is asked for: a sweep is all its turns, one after the
- * other.
- */
+/** A clock that takes the next turn on demand: a sweep is all its turns, one after the other. */
 class SteppedClock implements Clock {
   #soon: (() => void)[] = [];
   wallMs(): number {
@@ -234,8 +231,7 @@ function sweepTask(sockets: number, events: number): Task {
     per: 'a line',
     operations: sockets,
     run: () => {
-      // The events are in the ring when this returns; their promise only tells the publisher the
-      // ids.
+      // The events are in the ring when this returns; the promise is only for the publisher's ids.
       void hub.publish(CHANNEL, batch);
       clock.runAll();
       if (checked) return;

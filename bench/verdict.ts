@@ -16,8 +16,8 @@ export type Verdict =
   /** Nothing was at its limit, and not everything that was offered was done. Discarded. */
   | 'neither';
 
-/** A core that is busier than this is at its limit. */
-export const CLIENT_LIMIT_SHARE = 0.95;
+/** A core that is busier than this is at its limit: the client's, and the server's. */
+const CLIENT_LIMIT_SHARE = 0.95;
 const SERVER_LIMIT_SHARE = 0.9;
 /** Less than 1, since counts are derived from bytes and a window cuts events at its ends. */
 const ALL_SHARE = 0.98;

@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { compiled } from '../bench/compile.js';
+import { compiled, hasCompiler } from '../bench/compile.js';
 import { NO_CHECKED } from '../src/tools/load/books/books.js';
 import type { ClientKind } from '../src/tools/load/clients/mix.js';
 import {
@@ -19,7 +19,7 @@ const SSE_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n';
 const WEBSOCKET_HEAD = 'HTTP/1.1 101 Switching Protocols\r\n\r\n';
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const DEADLINE_MS = 5_000;
-const PROGRAM = compiled('../src/tools/load/processes/byte-counter.c');
+const PROGRAM = hasCompiler ? compiled('../src/tools/load/processes/byte-counter.c') : '';
 
 const cleanUps: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
@@ -82,7 +82,7 @@ async function until(
   }
 }
 
-describe('the byte counter', () => {
+describe.runIf(hasCompiler)('the byte counter', () => {
   test.each([
     ['asleep until bytes come', 0],
     ['checking after naps', 1],

@@ -4,6 +4,8 @@
  */
 
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { compiled, hasCompiler } from '../bench/compile.js';
+import { Published } from '../dist/tools/load/books/published.js';
 import { findTarget } from '../dist/tools/load/clients/connection.js';
 import { Fleet } from '../dist/tools/load/processes/fleet.js';
 import { Round, type RoundOutcome } from '../dist/tools/load/run/round.js';
@@ -11,11 +13,12 @@ import { serverForTest } from './support/server.js';
 
 async function fleetFor(
   url: string,
-  transport: 'sse' | 'ws',
+  transport: 'sse' | 'ws' | 'long-poll',
   checkedShare: number,
+  byteCounter?: string,
 ): Promise<Fleet> {
   const target = await findTarget(new URL(url));
-  const fleet = await Fleet.start({ target, transport, processes: 2, checkedShare });
+  const fleet = await Fleet.start({ target, transport, processes: 2, checkedShare, byteCounter });
   onTestFinished(() => fleet.close());
   return fleet;
 }
@@ -87,5 +90,103 @@ describe.each(['sse', 'ws'] as const)('a fleet over %s', (transport) => {
     const { lines, failed } = await fleet.open(30);
     expect(lines).toBe(10);
     expect([...failed.keys()].join()).toMatch(/^refused/);
+  });
+});
+
+describe.runIf(hasCompiler)('a fleet with the byte counter', () => {
+  const program = (): string => compiled('../src/tools/load/processes/byte-counter.c');
+
+  it.each(['sse', 'ws'] as const)(
+    'counts most lines of %s in C, and checks the others',
+    async (kind) => {
+      const server = await serverForTest();
+      const url = `${server.url}/c`;
+      const fleet = await fleetFor(url, kind, 0.1, program());
+      expect(await fleet.open(40)).toMatchObject({ lines: 40, hasStalled: false });
+      const round = new Round(fleet, {
+        target: await findTarget(new URL(url)),
+        channel: 'c',
+        sizeBytes: 256,
+        ratePerSecond: 100,
+        events: 60,
+        publishKey: undefined,
+        window: { fromMs: 200, untilMs: 500 },
+      });
+      const { books, publisher, tally } = await round.play();
+      expect(books).toMatchObject({
+        published: 60,
+        expected: 40 * 60,
+        delivered: 40 * 60,
+        lost: 0,
+        underWay: 0,
+        idMismatches: 0,
+        checkedClients: 4,
+        checkedDelivered: 4 * 60,
+        countedClients: 36,
+        countedLosers: 0,
+      });
+      // Latency is that of the events of the window, 20 to 49.
+      expect(books.latencyUs.totalCount).toBe(4 * 30);
+      const answered = [...publisher.published.answeredUs].filter(
+        (us) => us >= publisher.dueUs(20) && us < publisher.dueUs(50),
+      );
+      expect(books.acceptToDeliverUs.totalCount).toBe(4 * answered.length);
+      expect([...publisher.published.statuses]).toEqual(Array.from({ length: 60 }, () => 200));
+      expect(tally.checkedWireBytes).toBeGreaterThan(4 * 60 * 256);
+      await fleet.leave();
+      await server.statsUntil('nobody', ({ lines }) => lines.open === 0);
+      expect(await fleet.open(10)).toMatchObject({ lines: 10 });
+    },
+  );
+
+  it('gives lines their replay before they count as subscribed', async () => {
+    const server = await serverForTest();
+    const url = `${server.url}/c`;
+    const fleet = await fleetFor(url, 'sse', 0.1, program());
+    const { publisher } = await new Round(fleet, {
+      target: await findTarget(new URL(url)),
+      channel: 'c',
+      sizeBytes: 256,
+      ratePerSecond: 200,
+      events: 20,
+      publishKey: undefined,
+    }).play();
+    const ids = [...publisher.published.ids].toSorted((a, b) => a - b);
+    const replayed = new Published(20);
+    for (const [sequence, id] of publisher.published.ids.entries())
+      if (id > ids[9]!) replayed.add(sequence, id);
+    const replay = { afterId: ids[9]!, events: 10, bytes: 10 * 256, published: 20 };
+    expect(await fleet.open(30, { replay, atOnce: true })).toMatchObject({ lines: 30 });
+    const { books } = await fleet.settle({ published: replayed, pending: 0, answered: 0 });
+    expect(books).toMatchObject({ published: 10, checkedClients: 3, checkedDelivered: 30 });
+    expect([books.doubled, books.outOfOrder, books.gaps]).toEqual([0, 0, 0]);
+    expect(fleet.lineBytes!.min).toBeGreaterThan(10 * 256);
+    expect(fleet.lineBytes!.max).toBeLessThan(11 * 300);
+  });
+});
+
+describe('clients of long-poll', () => {
+  it('poll again only when they are ordered to, where that is wanted', async () => {
+    const server = await serverForTest();
+    const url = `${server.url}/c`;
+    const fleet = await fleetFor(url, 'long-poll', 1);
+    await fleet.open(10);
+    await fleet.repoll(false);
+    for (let shot = 0; shot < 2; shot++) {
+      await server.statsUntil('all wait', ({ lines }) => lines.open === 10);
+      const { books } = await new Round(fleet, {
+        target: await findTarget(new URL(url)),
+        channel: 'c',
+        sizeBytes: 256,
+        ratePerSecond: 10,
+        events: 1,
+        publishKey: undefined,
+      }).play();
+      expect(books).toMatchObject({ expected: 10, delivered: 10 });
+      expect(books.deliveringShare).toBeGreaterThan(0);
+      expect((await server.stats()).lines.open).toBe(0);
+      await fleet.repoll(true);
+      await fleet.repoll(false);
+    }
   });
 });

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   NDJSON,
+  POLL,
   readObject,
   SSE,
   type EventShape,
@@ -474,6 +475,31 @@ describe('an object of a poll', () => {
     const { told, sink } = teller();
     readObject({ gap: { after: 4, before: 118 }, id: 118, data: dataOf(5, 6) }, SHAPE, sink);
     expect(told).toEqual([{ after: 4, before: 118 }, [118, 5, 6]]);
+  });
+});
+
+describe('the array of a poll', () => {
+  const read = (text: string): unknown[] => {
+    const { told, sink } = teller();
+    const bytes = Buffer.from(text);
+    new EventReader(formatOf(POLL, SHAPE), sink).feed(bytes, 0, bytes.length);
+    return told;
+  };
+  const object = (id: number): string =>
+    `{"id":${id},"channel":"load","data":"${dataOf(id, 10 * id)}"}`;
+
+  it('may have one event, several, or none', () => {
+    expect(read(`[${object(7)}]`)).toEqual([[7, 7, 70]]);
+    expect(read(`[{"gap":{"after":4,"before":7}},${object(7)},${object(8)}]`)).toEqual([
+      { after: 4, before: 7 },
+      [7, 7, 70],
+      [8, 8, 80],
+    ]);
+    expect(read('[]')).toEqual([]);
+  });
+
+  it.each([object(7), `[${object(7)}`, `[${object(7)}],`])('is refused as %j', (text) => {
+    expect(() => read(text)).toThrow(/^a poll with a limit was not answered with an array|JSON/);
   });
 });
 

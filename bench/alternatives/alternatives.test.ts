@@ -1,7 +1,4 @@
-/**
- * Every mechanism gives every line every event, whatever it costs: only then are their figures to
- * be compared.
- */
+/** Every mechanism gives every line every event: otherwise their figures could not be compared. */
 import { describe, expect, test } from 'vitest';
 import { type Corkable, EVENTS_HELD, type Mechanism } from './mechanism.js';
 import { MECHANISMS } from './mechanisms.js';
@@ -34,13 +31,13 @@ function frames(first: number, last: number): string {
 }
 
 function append(mechanism: Mechanism, first: number, last: number): void {
-  // As the encoder's own memory is: longer than the frame, and overwritten by the next one.
+  // Like the encoder's memory: longer than the frame, and overwritten by the next one.
   const scratch = Buffer.alloc(1024);
   for (let id = first; id <= last; id++)
     mechanism.append(id, scratch, scratch.write(frame(id), 'latin1'));
 }
 
-/** Slices without any time: a sweep is cut as often as it can be. */
+/** With slices of no time, so that a sweep is cut as often as possible. */
 function pump(mechanism: Mechanism): void {
   for (let slices = 0; !mechanism.sweep(0); slices++)
     if (slices > 10_000) throw new Error('it is never done');
@@ -103,7 +100,7 @@ describe.each(Object.entries(MECHANISMS))('%s', (name, { make }) => {
     pump(mechanism);
     append(mechanism, 2, 2);
     pump(mechanism);
-    // From here on nobody asks for anything: what was found last is of no use any more.
+    // No line reads from here on: the newest search result becomes stale.
     mechanism.left(other);
     append(mechanism, 3, 2 * EVENTS_HELD);
     slow.refuses = false;

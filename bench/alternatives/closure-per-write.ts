@@ -1,6 +1,5 @@
 /**
- * The loser: a closure for each write, which is what `cork` invites to. All else as in
- * packed-slab.ts.
+ * The loser: a closure for each write, the obvious use of `cork`. The rest is as in packed-slab.ts.
  */
 import type { Corkable } from './mechanism.js';
 import { PackedSlab } from './packed-slab.js';

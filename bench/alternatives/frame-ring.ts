@@ -1,7 +1,7 @@
 /**
- * The losers: the last events as an array of Buffers, or of strings, and a cork in which each is
- * written by itself. That is a call into native code and a chunk of its own for each event; strings
- * are transcoded in each of those calls, too. Rows as in packed-slab.ts.
+ * The losers: the last events as an array of Buffers, or of strings, each written by itself in a
+ * cork. Each event costs a native call and a chunk; strings are also transcoded in each call. Rows
+ * are as in packed-slab.ts.
  */
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import { type Corkable, EVENTS_HELD } from './mechanism.js';
@@ -26,7 +26,7 @@ abstract class FrameRing extends PackedRows {
   readonly #ids = new Float64Array(EVENTS_HELD);
   readonly #frames: (Buffer | string)[] = [];
   #headSeq = 0;
-  /* The run that was looked for last, for all lines in step. */
+  /* The newest search result, for all lines with the same cursor. */
   #runCursor = -1;
   #runFrom = 0;
   #runTo = 0;
@@ -90,7 +90,7 @@ export class BufferRing extends FrameRing {
   }
 }
 
-/** For ASCII only: `length` is taken for bytes. */
+/** For ASCII only: `length` counts as bytes. */
 export class StringRing extends FrameRing {
   protected keep(frame: Buffer): string {
     return frame.toString('latin1');

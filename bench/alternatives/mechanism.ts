@@ -1,20 +1,17 @@
 /**
- * What every way to give lines their events has to do. The server around it is the same for all of
- * them: servers/alternative.ts.
+ * What every mechanism has to do. The server around it is the same for all: servers/alternative.ts.
  */
 
-/** What a mechanism uses of a uWebSockets.js response; a test hands in its own. */
+/** What a mechanism uses of a uWebSockets.js response; tests pass their own. */
 export interface Corkable {
   cork(write: () => void): unknown;
-  /**
-   * False: some bytes stay in user space, and the drain will be told. The bytes are always taken.
-   */
+  /** False: some bytes stay in user space, and a drain follows. The bytes are always taken. */
   write(bytes: Uint8Array | string): boolean;
 }
 
-/** `Line` is what a mechanism wants to be given back in the callbacks of a socket. */
+/** `Line` is what a mechanism gets back in the callbacks of a socket. */
 export interface Mechanism<Line = unknown> {
-  /** A socket is owed every event from now on. */
+  /** From now on a socket is owed every event. */
   join(socket: Corkable): Line;
   left(line: Line): void;
   drained(line: Line): void;
@@ -23,8 +20,8 @@ export interface Mechanism<Line = unknown> {
    */
   append(id: number, frame: Buffer, length: number): void;
   /**
-   * Writes to lines that are behind until the time is up, at most one cork to each; true when
-   * nobody is behind any more.
+   * Writes to lines that are behind until the time is up, at most one cork to each; true when no
+   * line is behind any more.
    */
   sweep(untilMs: number): boolean;
   readonly lineCount: number;
@@ -33,10 +30,9 @@ export interface Mechanism<Line = unknown> {
 }
 
 /**
- * Events held. A line that is further behind goes on with the oldest one: what a product has to say
- * of that is left out here.
+ * Events held. A line that is further behind continues with the oldest one, without a gap notice.
  */
 export const EVENTS_HELD = 1_024;
 
-/** Corks between two looks at the clock. */
+/** Corks between two readings of the clock. */
 export const CORKS_BETWEEN_LOOKS = 32;

@@ -1,4 +1,4 @@
-/** The mechanisms by name: the winner, and what it was chosen over. */
+/** The mechanisms by name: the winner and the losers. */
 import { ClosurePerWrite } from './closure-per-write.js';
 import { BufferRing, StringRing } from './frame-ring.js';
 import type { Mechanism } from './mechanism.js';

@@ -1,6 +1,6 @@
 /**
- * Lines as rows of packed arrays (core/lines.ts), swept downwards in slices of time. What a visit
- * writes is the subclass's.
+ * Lines as rows of packed arrays (core/lines.ts), swept downwards in slices of time. Subclasses
+ * write to them.
  */
 import { HEALTHY, LineTable, STALLED } from '../../src/core/line-table.js';
 import { Lines } from '../../src/core/lines.js';
@@ -10,9 +10,9 @@ export abstract class PackedRows implements Mechanism<number> {
   writes = 0;
   readonly #feed = { table: new LineTable<Corkable>() };
   readonly #lines = new Lines<Corkable, { readonly table: LineTable<Corkable> }>();
-  /** Where the sweep goes on; −1 when none is under way. */
+  /** Where the sweep continues; −1 when none is under way. */
   #row = -1;
-  /** What was newest when the sweep began: whoever was visited early has not been given more. */
+  /** The newest event when the sweep began: lines that were visited early have no later ones. */
   #sweepHead = 0;
   #behind = false;
 

@@ -1,6 +1,6 @@
 /**
- * What Holdline does, with nothing around it: packed rows, one slab, one hoisted callback,
- * everything a line is owed in one cork.
+ * What Holdline does, and nothing else: packed rows, one slab, one hoisted callback, and everything
+ * a line is owed in one cork.
  */
 import type { Corkable } from './mechanism.js';
 import { PackedRows } from './packed-rows.js';

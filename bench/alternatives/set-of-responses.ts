@@ -1,6 +1,6 @@
 /**
- * The loser: a Set of lines, an object each, as most servers hold their responses. Slab, cork and
- * batches as in packed-slab.ts.
+ * The loser: a Set of lines, an object each, as in most servers. Slab, cork and batches are as in
+ * packed-slab.ts.
  */
 import { CORKS_BETWEEN_LOOKS, type Corkable, type Mechanism } from './mechanism.js';
 import { SlabHistory } from './slab-history.js';
@@ -23,7 +23,7 @@ export class SetOfResponses implements Mechanism<Line> {
   writes = 0;
   readonly #lines = new Set<Line>();
   readonly #history = new SlabHistory(Infinity);
-  /** Where the sweep goes on; undefined when none is under way. */
+  /** Where the sweep continues; undefined when none is under way. */
   #sweep: Iterator<Line> | undefined;
   #sweepHead = 0;
   #behind = false;

@@ -1,6 +1,6 @@
 /**
- * The last events in one slab (core/ring.ts), and the slice that was cut last: every line in step
- * is given the same view of it.
+ * The last events in one slab (core/ring.ts), and the newest slice, which all lines with the same
+ * cursor share.
  */
 import { Ring } from '../../src/core/ring.js';
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
@@ -9,7 +9,7 @@ import { EVENTS_HELD } from './mechanism.js';
 const NO_CURSOR = -1;
 
 export class SlabHistory {
-  /** What {@link SlabHistory.cut} found: valid until the next append. */
+  /** The result of {@link SlabHistory.cut}, valid until the next append. */
   slice: Uint8Array = new Uint8Array(0);
   sliceEnd = 0;
   readonly #ring = new Ring();

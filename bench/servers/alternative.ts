@@ -15,7 +15,7 @@ import { SWEEP_SLICE_MS } from '../../src/limits.js';
 import { MECHANISMS, type MechanismName } from '../alternatives/mechanisms.js';
 import { serveRunner } from './agent.js';
 
-/** Settings come as JSON in the environment, as Holdline's do. */
+/** Settings, as JSON in the environment. */
 export interface AlternativeSettings {
   mechanism: MechanismName;
 }

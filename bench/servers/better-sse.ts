@@ -1,6 +1,6 @@
 /**
- * A rival: better-sse on `node:http`, one channel, its defaults; only the ids are numbers, so that
- * their order can be checked.
+ * A rival: better-sse on `node:http`, with one channel and its defaults, except that ids are
+ * numbers, so that their order can be checked.
  */
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -26,7 +26,7 @@ async function publish(request: IncomingMessage, response: ServerResponse): Prom
 const server = createServer((request, response) => {
   const answered =
     request.method === 'POST' ? publish(request, response) : subscribe(request, response);
-  // A session that its client has left already cannot be registered.
+  // The session of a client that has already left cannot be registered.
   answered.catch(() => response.destroy());
 });
 server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () => {

@@ -1,11 +1,11 @@
 /**
- * The floor of the short-poll: a uWebSockets.js route that answers every GET with the same bytes,
- * those that Holdline was seen to send.
+ * The floor of the short-poll: a uWebSockets.js route that always sends the bytes of Holdline's
+ * answer.
  */
 import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
 import { serveRunner } from './agent.js';
 
-/** Settings come as JSON in the environment, as Holdline's do. */
+/** Settings, as JSON in the environment. */
 export interface FixedAnswerSettings {
   /** `200 OK` */
   status: string;

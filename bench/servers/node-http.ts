@@ -1,7 +1,7 @@
 /**
- * A rival: `node:http` as most event streams in Node are written, a Set of responses and one
- * `write` for each of them and event. It keeps nothing to replay, and what a reader does not take
- * waits in the response's own buffer.
+ * A rival: `node:http` as in most event streams in Node: a Set of responses, and a `write` for each
+ * of them and event. It has no replay, and what a reader does not take waits in the response's
+ * buffer.
  */
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -28,8 +28,7 @@ function subscribe(response: ServerResponse): void {
 async function publish(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const data = await readBody(request);
   const id = ++lastId;
-  // A string is what most programs write; made once, so that the comparison is not one of string
-  // building.
+  // Most programs write strings. It is built once, so that building strings is not compared.
   const frame = `id: ${id}\ndata: ${data}\n\n`;
   for (const line of lines) if (!line.write(frame)) refusedWrites++;
   response.setHeader('Content-Type', 'application/json');

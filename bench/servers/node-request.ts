@@ -1,10 +1,10 @@
 /**
- * What the rivals on `node:http` share: reading a body, and an accept queue that does not overflow
- * when all connect at once.
+ * Shared by the rivals on `node:http`: reading a body, and an accept queue that does not overflow
+ * when all clients connect at once.
  */
 import type { IncomingMessage } from 'node:http';
 
-/** Node's default is 511; the kernel bounds it by net.core.somaxconn. */
+/** Node's default is 511; the kernel caps it at net.core.somaxconn. */
 export const BACKLOG = 4096;
 
 export async function readBody(request: IncomingMessage): Promise<string> {

@@ -156,10 +156,6 @@ export abstract class Client implements ConnectionSink, AnswerSink, EventSink {
     return this.#state === JOINED;
   }
 
-  get isReturning(): boolean {
-    return this.#state === RETURNING;
-  }
-
   /** True when it has ended, or was ended, for good. */
   get isOver(): boolean {
     return this.#state === OVER;

@@ -91,11 +91,6 @@ export class AnswerReader {
     this.#sink = sink;
   }
 
-  /** True when not one byte of the next answer has come. */
-  get isBetweenAnswers(): boolean {
-    return this.#state === IN_HEAD && this.#headText === '';
-  }
-
   /** Reads what has come. Throws when it is not HTTP, and what the sink throws. */
   feed(bytes: Buffer, start: number, end: number): void {
     let at = start;

@@ -11,6 +11,8 @@ import type { Role } from './mix.js';
 /** Events an answer may have. */
 const LIMIT = 1000;
 
+const EMPTY_ARRAY = Buffer.from('[]');
+
 /** How long the server may hold a long-poll, s. */
 const WAIT_SECONDS = 25;
 
@@ -92,8 +94,7 @@ export class PollClient extends Client {
     const position = headers.get('holdline-position');
     if (position === undefined || !/^\d{1,16}$/.test(position))
       throw new Error(`an answer to a poll has no Holdline-Position`);
-    // Either no body, or an empty array.
-    const isEmpty = body.length <= 2;
+    const isEmpty = status === 204 || body.equals(EMPTY_ARRAY);
     if (isEmpty) tally.emptyAnswers++;
     else this.#reader.feed(body, 0, body.length);
     this.position(position);
