@@ -1,5 +1,5 @@
 /**
- * All channels by name: what the rings add up to, who goes first when there is no more place, and
+ * All channels by name: what the rings add up to, which goes first when there is no more place, and
  * what is remembered of them.
  */
 import assert from 'node:assert/strict';

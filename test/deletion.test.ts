@@ -20,7 +20,7 @@ const after = (id: number): Position => ({ kind: 'after', id });
 const LITTLE_ROOM = { sweepWorkBytes: 1 };
 const LARGE = 'x'.repeat(10_000);
 
-/** The last words on a line, by its way. */
+/** The end on a line, by its delivery mode. */
 const END: Record<ModeName, string> = {
   sse: 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n',
   'sse-env': 'event: end\ndata: {"code":"deleted","reconnect":false}\n\n',

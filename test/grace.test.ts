@@ -132,7 +132,7 @@ test('a line that was not healthy is given no grace, nor one that stalls again b
   const line = join(fake);
   await stall(fake);
   await fake.clock.turn(GRACE_MS);
-  // It drains a little, is told of the gap, and is behind when it stalls again.
+  // It drains a little, is given the gap notice, and is behind when it stalls again.
   await fake.publish('c', DATA, DATA, DATA, DATA);
   line.text += line.socket.read(15_000).toString();
   if (line.socket.isWritable && line.socket.becomeWritable())
@@ -258,9 +258,7 @@ describe(
     const SPEED = 10_000;
     const LEAST_PACE = 0.85;
     const RUN_MS = 2_000;
-    /**
-     * Who acts in concert is met once by all that he has: what that costs is told over some time.
-     */
+    /** Readers that fail together do so once: what that costs is measured over a longer time. */
     const CONCERT_MS = 5_000;
 
     function joinGood(flood: Flood, count: number): FloodReader[] {

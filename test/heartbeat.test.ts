@@ -50,8 +50,8 @@ describe('the heartbeat', () => {
   test('is not written to a line that stalled at the head until it drains, and then it is', async () => {
     const fake = new FakeHub({ heartbeatMs: INTERVAL_MS });
     const line = fake.join('c', { kind: 'live' }, 30);
-    // The first event is taken in part, which is not told; the second is refused, and with it the
-    // line is at the head.
+    // The first event is taken in part, which is not reported; the second is refused, and with it
+    // the line is at the head.
     for (const data of ['x', 'y']) {
       await fake.publish('c', data);
       await fake.clock.turn();

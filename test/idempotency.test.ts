@@ -32,10 +32,7 @@ function aReservation(): Reservation {
   return new Reservation(new PublishMemory(makeHeldBytes()), { heldBytes: 0 });
 }
 
-/**
- * Requests against a log that keeps receipts for ever, and publishes that end when they are told
- * to.
- */
+/** Requests against a log that keeps receipts for ever, and publishes that the test ends. */
 class Publisher {
   readonly counters = makeCounters();
   readonly attempts: Attempt[] = [];

@@ -1,4 +1,4 @@
-/** A hub on a clock and sockets of the test's own, and lines whose bytes are looked at as text. */
+/** A hub on a clock and sockets of the test's own, and lines whose bytes are read as text. */
 import type { NewEvent } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import type { Published } from '../../src/core/intake.js';

@@ -28,7 +28,7 @@ interface Line {
   speed: number;
   /** How it stalls on purpose, if it does. */
   habit: Habit | undefined;
-  /** The cursor when last looked at. */
+  /** The cursor at the last check. */
   cursor: number;
   /** The step after the last one at whose end it had been given everything. */
   atHeadStep: number;
@@ -100,7 +100,7 @@ export class LineClients {
     this.#join(client, asked);
   }
 
-  /** Whoever has a position and no line comes back to it. */
+  /** Clients with a position and no line come back to it. */
   comeBack(): void {
     for (const client of this.#clients) {
       const { line, position } = client;
@@ -168,7 +168,7 @@ export class LineClients {
     for (const { client, line } of this.#lines()) this.#read(client, line);
   }
 
-  /** A publisher that is told on its own line what became of its publish; mostly nobody. */
+  /** A publisher that is answered on its own line; mostly none. */
   newTold(): ((id: number) => void) | undefined {
     const client = this.#world.random.pick(this.#clients);
     const { line } = client;
@@ -244,7 +244,7 @@ export class LineClients {
       throw new Error('is there though its channel was deleted');
   }
 
-  /** At rest every line is healthy, and has been given or told everything. */
+  /** At rest every line is healthy, and events or gaps cover everything. */
   checkRest(): void {
     for (const { line } of this.#lines()) {
       attempt(line.socket.name, () => {
@@ -316,7 +316,7 @@ export class LineClients {
     const { channels } = client;
     const mode = this.#modes[client.mode];
     const isEvents = mode.transport === 'sse';
-    // An EventSource is told 204 then, and does not come back. transports/stream.ts
+    // An EventSource gets 204 then, and does not come back. transports/stream.ts
     if (isEvents && hub.isDeleted(channels)) return;
     const capacity = random.pick(CAPACITIES);
     const name = `socket ${this.#socketsMade++}`;
@@ -336,7 +336,7 @@ export class LineClients {
     socket.onGap = () => this.#gapIsWritten(connection, channels);
     if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1')))
       this.#gapIsWritten(connection, channels);
-    // Lines of JSON do not tell where they start; the head of the response does.
+    // NDJSON has no prelude; the head of the response tells the position.
     // transports/stream.ts, transports/websocket.ts
     if (!isEvents) connection.start(hub.startOf(channels, positionOf(asked)).continuesAfter);
     const { handle } = joined;
@@ -352,7 +352,7 @@ export class LineClients {
       overTurns: undefined,
     };
     client.line = line;
-    // A WebSocket's close is told of within the call that ends it; nothing is there any more.
+    // A WebSocket reports its close within the call that ends it; its row is gone by then.
     if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
     // A response head that the kernel has not taken yet, as on a connection that is used again.
     else if (capacity <= 40_000 && random.chance(0.1))
@@ -395,7 +395,7 @@ export class LineClients {
     this.#close(client, line);
     if (client.line !== undefined || client.position === undefined || client.position <= 0) return;
     this.#join(client, { kind: 'after', id: client.position });
-    // It may have been told that its channel is gone.
+    // Its channel may have been deleted.
     const opened = client.line as Line | undefined;
     if (opened !== undefined) opened.habit = habit;
   }

@@ -130,7 +130,7 @@ export interface Opened {
   readonly lost: ReadonlyMap<string, number>;
 }
 
-/** Events that a connection was told to be missing: after `after`, before `before`. */
+/** Events that a gap notice reports missing: after `after`, before `before`. */
 interface Gap {
   readonly after: number;
   readonly before: number;
@@ -145,7 +145,7 @@ interface Gap {
 
 /**
  * One connection, or the polls of one client that follow each other, from the side of the client.
- * Throws where it is given what it ought not to be given.
+ * Throws when it is given anything that it should not be given.
  */
 export class Connection {
   /** The id that the client would come back with. */
@@ -193,7 +193,7 @@ export class Connection {
   }
 
   /**
-   * Everything has been read and the line is at `head`: whatever is not here must have been told.
+   * Everything has been read and the line is at `head`: a gap must cover what is missing.
    */
   settle(head: number): void {
     if (this.position < 0) throw new Error('was given nothing, not even where it starts');
@@ -202,7 +202,7 @@ export class Connection {
     this.#passThrough(head);
   }
 
-  /** It was told where it continues. */
+  /** The server told it where it continues. */
   start(position: number): void {
     this.position = position;
     const { head, lost } = this.#opened;
@@ -264,7 +264,7 @@ export class Connection {
     return { channel, event };
   }
 
-  /** It was told a position alone: nothing up to it is missing. */
+  /** It was given a position without an event: nothing up to it is missing. */
   moveTo(id: number): void {
     if (id < this.position) throw new Error(`a position of ${id} after ${this.position}`);
     this.#passThrough(id);
@@ -290,7 +290,7 @@ export class Connection {
     if (!atJoin) {
       if (after === null || after < this.position)
         throw new Error(`a gap after ${after}, but the client is at ${this.position}`);
-      // It may have been told before that everything up to there is gone.
+      // An earlier gap may have covered everything up to there.
       this.#passThrough(after);
     }
     if (before !== null && after !== null && before <= after + 1 && !atJoin)
@@ -319,8 +319,8 @@ export class Connection {
   }
 
   /**
-   * The client has passed `id`: events up to it that it was not given must be told missing, and
-   * what is told missing must be.
+   * The client has passed `id`: a gap must cover each event up to it that it was not given, and
+   * each gap must cover a missing event.
    */
   #passThrough(id: number): void {
     for (const [i, channel] of this.#channels.entries()) {

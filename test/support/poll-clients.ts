@@ -22,7 +22,7 @@ interface Waiting {
   readonly sinceMs: number;
   readonly waitMs: number;
   readonly owesGap: boolean;
-  /** The row's cursor when last looked at. */
+  /** The row's cursor at the last check. */
   cursor: number;
   /** The step after the last one at whose end it was owed nothing. */
   sinceStep: number;
@@ -54,7 +54,7 @@ interface PollClient {
   waiting: Waiting | undefined;
   nextMs: number;
   limit: number;
-  /** It is to be told a gap with the next event. */
+  /** The next event must bring a gap. */
   owesGap: boolean;
 }
 
@@ -74,7 +74,7 @@ export class PollClients {
 
   readonly #world: World;
   readonly #clients: PollClient[];
-  /** The server answers whoever it likes. */
+  /** The server may answer any poll now. */
   #endsSome = false;
   #polls = 0;
   readonly #bodies = new WeakMap<Uint8Array, Body>();
@@ -104,7 +104,7 @@ export class PollClients {
     }
   }
 
-  /** Whoever has waited long enough asks. */
+  /** Clients whose pause is over ask. */
   ask(): void {
     const { random, clock } = this.#world;
     for (const client of this.#clients) {
@@ -123,8 +123,7 @@ export class PollClients {
       if (waiting === undefined || !this.#world.random.chance(probability)) continue;
       this.#world.note(`${waiting.poll.name} goes away`);
       client.waiting = undefined;
-      // It was told nothing, so what it is owed is known by the position that it asked from, and by
-      // no other.
+      // It got no answer: only the position that it asked from tells what it is owed.
       if (waiting.owesGap) client.connection = undefined;
       waiting.poll.closed = true;
       this.#world.hub.left(waiting.handle, waiting.poll);
@@ -158,7 +157,7 @@ export class PollClients {
     }
   }
 
-  /** After each turn: the hub's rows of those who wait. */
+  /** After each turn: the hub's rows of waiting polls. */
   check(): void {
     const { longestTurnMs } = this.#world;
     for (const { channels, waiting } of this.#clients) {
@@ -188,7 +187,7 @@ export class PollClients {
     }
   }
 
-  /** At rest nobody who waits is owed anything, and whoever asks on is given the rest. */
+  /** At rest no waiting poll is owed anything, and clients that ask on are given the rest. */
   checkRest(): void {
     const { hub } = this.#world;
     for (const client of this.#clients) {
@@ -339,8 +338,8 @@ export class PollClients {
     const owesGap = asked.owesGap || isLapped;
     client.owesGap = owesGap;
     if (!owesGap) {
-      // Where what came after a deletion is gone, too, before those who waited are answered, they
-      // are to meet that as a gap.
+      // If events after a deletion are gone before the waiting polls are answered, the client must
+      // find a gap there.
       if (position !== expected && (overAt === undefined || position > expected))
         throw new Error(`an empty answer tells ${position}, not ${expected}`);
       connection.moveTo(position);
@@ -380,8 +379,8 @@ export class PollClients {
     if (objects.length > 1 && body.length > POLL_BODY_BYTES_MAX)
       throw new Error(`a body of ${body.length} bytes`);
     for (const [i, { id, gap, shown }] of objects.entries()) {
-      // Who waits loses nothing, but for one whose channel was deleted and has been deleted again
-      // before it was answered, and one that is behind on a channel for what waits on another.
+      // A waiting poll loses nothing, unless its channel was deleted twice before it was answered,
+      // or it was behind on one channel because of another one's queue.
       if ((gap !== undefined) !== (owesGap && i === 0) && !(mayBeLapped && i === 0))
         throw new Error(`a gap that is none, or none that is one: ${JSON.stringify(gap)}`);
       if (gap !== undefined) {
@@ -399,7 +398,7 @@ export class PollClients {
       this.#checkNothingFollows(channels, position);
   }
 
-  /** Reads a body, once for all who were given the same bytes. */
+  /** Reads a body, once for all clients with the same bytes. */
   #read(body: Uint8Array): Body {
     let read = this.#bodies.get(body);
     if (read === undefined) {

@@ -79,10 +79,7 @@ export class Publishers {
     return this.#pending.size;
   }
 
-  /**
-   * Mostly one; now and then as many at once as do not fit. `told` hands out who is told the first
-   * id.
-   */
+  /** Publishes once, now and then more often than fits. `told` returns who is told the first id. */
   publishSome(told: () => ((id: number) => void) | undefined): void {
     const { random } = this.#world;
     const count = random.chance(0.01) ? random.between(10, 60) : 1;

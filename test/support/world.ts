@@ -145,10 +145,7 @@ export class World {
     if (this.#trace.length > 2 * TRACE) this.#trace = this.#trace.slice(-TRACE);
   }
 
-  /**
-   * Takes note of what is wrong where nothing may be thrown; {@link World.throwFault} throws the
-   * first.
-   */
+  /** Notes an error where none may be thrown; {@link World.throwFault} throws the first. */
   fault(error: Error): void {
     this.#fault ??= error;
   }
@@ -200,18 +197,14 @@ export class World {
     return pending;
   }
 
-  /**
-   * Id up to which everything can be read by who asks for those channels. Several are read with
-   * what has not entered yet.
-   */
+  /** Id up to which everything on those channels can be read; on several, with their queues. */
   through(channels: readonly string[]): number {
     const [first] = channels.length === 1 ? this.pendingOf(channels[0] as string) : [];
     return first === undefined ? this.model.lastId : first - 1;
   }
 
   /**
-   * True when since a step another of the channels had entries that waited: who is on all of them
-   * may be lapped for it.
+   * True when one of several channels had queued entries since that step: readers may be lapped.
    */
   wasHeldBack(channels: readonly string[], sinceStep: number): boolean {
     if (channels.length === 1) return false;
@@ -220,7 +213,7 @@ export class World {
     return channels.some((channel) => (this.#pendingStep.get(channel) ?? -1) >= sinceStep);
   }
 
-  /** Id up to which nothing of the channel is held, as who asks for everything is told. */
+  /** Id up to which nothing of the channel is held, by the gap of a client that asks for all. */
   lostOn(channel: string): number {
     return this.hub.startOf([channel], { kind: 'foreign' }).gap?.through as number;
   }
