@@ -200,6 +200,15 @@ describe('every file', () => {
   });
 });
 
+it.each(['ARCHITECTURE.md', 'SECURITY.md', 'native-notes/README.md'])(
+  '%s names only files that are there',
+  (path) => {
+    const text = readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+    expect(citedInText(text).length).toBeGreaterThan(0);
+    expect(citedInText(text).filter((cited) => !isCitable(cited, path))).toEqual([]);
+  },
+);
+
 describe('package.json', () => {
   const KINDS = ['dependencies', 'devDependencies', 'optionalDependencies'] as const;
   type Versions = { readonly [kind in (typeof KINDS)[number]]: Readonly<Record<string, string>> };
