@@ -130,8 +130,8 @@ async function measureRound(
     variant.replayEvents === 0
       ? undefined
       : await publishHistory(here, fleet, variant.replayEvents);
-  // The first lines of fresh processes pay for compilation; a server with so many clients has been up
-  // for a while.
+  // The first lines of fresh processes pay for compilation; a server with so many clients has been
+  // up for a while.
   await here.open(fleet, WARM_UP_LINES);
   await fleet.leave();
   await sleepMs(SETTLE_MS);

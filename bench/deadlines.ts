@@ -1,6 +1,6 @@
 /**
- * Deadlines: what 19,000 of them cost on the wheel of core/deadlines.ts, and on Node's own timers, in
- * one process and in turn. Polls that wait have one each.
+ * Deadlines: what 19,000 of them cost on the wheel of core/deadlines.ts, and on Node's own timers,
+ * in one process and in turn. Polls that wait have one each.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

@@ -40,7 +40,7 @@ export interface RateParameters {
   ratePerSecond: number;
   rounds: number;
   windowSeconds: number;
-  /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
+  /** Time the client sleeps between reads, whoever is measured (tools/load/processes/nap.ts). */
   clientNapMs: number;
 }
 

@@ -75,7 +75,7 @@ export interface OpenLoopOrder {
    * The load goes on after the window, so that its last events have the conditions of the first.
    */
   tailSeconds: number;
-  /** How long the client sleeps before it checks its sockets, whoever is measured; see nap.ts. */
+  /** Time the client sleeps between reads, whoever is measured (tools/load/processes/nap.ts). */
   clientNapMs: number;
   /** Events that are still under way after this count as undelivered, not as lost. */
   settleDeadlineMs: number;

@@ -179,8 +179,8 @@ async function measureRound(
   });
   try {
     await sleepMs(youthMs);
-    // The first lines reuse memory that the kernel kept from an earlier round; the others show what a
-    // line takes.
+    // The first lines reuse memory that the kernel kept from an earlier round; the others show what
+    // a line takes.
     await rig.open(Math.round(lines * FIRST_SHARE));
     const first = await rig.memory();
     await rig.open(lines);

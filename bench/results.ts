@@ -16,6 +16,7 @@ export const SUBJECTS = [
   'plan',
   'alternatives',
   'heap',
+  'deadlines',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

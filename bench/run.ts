@@ -24,6 +24,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   micro: async () => (await import('./micro.js')).measureMicro,
   alternatives: async () => (await import('./alternatives.js')).measureAlternatives,
   heap: async () => (await import('./heap.js')).measureHeap,
+  deadlines: async () => (await import('./deadlines.js')).measureDeadlines,
   knobs: async () => (await import('./knobs.js')).measureKnobs,
   plan: async () => (await import('./plan-check.js')).measurePlan,
 };

@@ -12,10 +12,10 @@
  */
 export const CORK_WRITE_BYTES_MAX = 16_376;
 
-/** Prelude and replay written in the same cork as the response head, bytes. core/hub.ts */
+/** Prelude and replay written in the same cork as the response head, bytes. core/openings.ts */
 export const OPENING_BYTES_MAX = 15_000;
 
-/** Replay within those, bytes; the rest is for prelude and gap notice. core/hub.ts */
+/** Replay within those, bytes; the rest is for prelude and gap notice. core/openings.ts */
 export const REPLAY_OPENING_BYTES_MAX = OPENING_BYTES_MAX - 256;
 
 /** Channel name, characters (all ASCII). http/request.ts */
@@ -144,19 +144,19 @@ export const IN_FLIGHT_WINDOW_CORKS_MAX = 16;
 
 /**
  * What an event counts in queue and in-flight window beside its data, bytes: about the fixed part
- * of its frame. core/intake.ts
+ * of its frame. core/entrance.ts
  */
 export const EVENT_COST_BYTES = 32;
 
 /**
  * What a committed event costs beside its data while it is queued, bytes: an object, a view of its
- * data and the publisher's receipt. core/intake.ts
+ * data and the publisher's receipt. core/entrance.ts
  */
 export const QUEUED_EVENT_BYTES = 256;
 
 /**
  * Events of a channel that enter its ring in one turn of the loop, and events between two checks of
- * the clock. core/intake.ts
+ * the clock. core/entrance.ts
  */
 export const ENTERED_PER_TURN_MAX = 1_024;
 export const ENTERED_PER_CHECK = 64;
@@ -204,12 +204,15 @@ export const CHANNELS_CHECKED_MAX = 2_000;
  */
 export const LOST_CHANNELS_MAX = 1_000_000;
 
-/** What a channel costs beside its ring, bytes: its objects, name and map entry. core/channel.ts */
+/**
+ * What a channel costs beside its ring, bytes: its objects, name and map entry.
+ * core/channel-rings.ts
+ */
 export const CHANNEL_BYTES = 600;
 
 /**
  * Time of one slice of a sweep, of events entering rings and of expired deadlines, ms; then the
- * loop runs accepts, publishes and health checks. core/pump.ts, core/intake.ts, core/deadlines.ts
+ * loop runs accepts, publishes and health checks. core/pump.ts, core/entrance.ts, core/deadlines.ts
  */
 export const SWEEP_SLICE_MS = 2;
 
@@ -285,7 +288,7 @@ export const POLL_WAIT_DEFAULT_SECONDS = 25;
 
 /**
  * Share of its time by which a waiting poll may be answered early, so that polls which began
- * together do not end together. core/hub.ts
+ * together do not end together. core/waiting-polls.ts
  */
 export const POLL_WAIT_JITTER = 0.1;
 
@@ -298,7 +301,7 @@ export const POLL_BODY_BYTES_MAX = 1024 * 1024;
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
-/** Lines of a deleted channel that are ended in one turn of the loop. core/hub.ts */
+/** Lines of a deleted channel that are ended in one turn of the loop. core/groups.ts */
 export const DELETED_ENDS_PER_TURN_MAX = 128;
 
 /**
@@ -324,13 +327,13 @@ export const READER_MESSAGE_BYTES_MAX = 4 * 1024;
 
 /**
  * Answers and pongs that a WebSocket leaves unread, bytes in the process; then it is closed.
- * transports/websocket.ts, native/messages.ts
+ * transports/message-answers.ts, native/messages.ts
  */
 export const UNREAD_ANSWERS_BYTES_MAX = 16 * 1024;
 
 /**
  * Consecutive messages of a WebSocket that are refused for good; then it is closed.
- * transports/websocket.ts
+ * transports/message-answers.ts
  */
 export const REFUSED_MESSAGES_MAX = 16;
 
@@ -352,7 +355,7 @@ export const WAITING_MESSAGE_COST_BYTES = 512;
  */
 export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Idempotency key, characters. http/request.ts */
+/** Idempotency key, characters. http/idempotency-key.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
 /**
@@ -379,7 +382,7 @@ export const FAILED_KEY_LOG_MS = 1_000;
 
 /**
  * Delay of such a 429, ms, which slows down guessing, and answers that are delayed at a time; above
- * it they are sent at once. server/router.ts
+ * it they are sent at once. http/failed-keys.ts
  */
 export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
@@ -398,7 +401,7 @@ export const FAULT_LOG_MS = 1_000;
 
 /**
  * Reconnects a second that a restarted server should get; `retry` is widened so that a crash does
- * not bring all lines back at once. server/router.ts
+ * not bring all lines back at once. transports/subscribe.ts
  */
 export const ACCEPTS_PER_SECOND = 10_000;
 

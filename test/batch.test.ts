@@ -1,6 +1,6 @@
 /**
- * How a batch is read: the bytes of `data` as they were sent, all or nothing, and in slices of time.
- * Over the wire: publish.wire.ts.
+ * How a batch is read: the bytes of `data` as they were sent, all or nothing, and in slices of
+ * time. Over the wire: publish.wire.ts.
  */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';

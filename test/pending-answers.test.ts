@@ -1,6 +1,6 @@
 /**
- * Answers that wait for their sockets: how they are counted, and which one is given up when they are
- * too many.
+ * Answers that wait for their sockets: how they are counted, and which one is given up when they
+ * are too many.
  */
 import { expect, test } from 'vitest';
 import { makeCounters } from '../src/counters.js';

@@ -1,6 +1,6 @@
 /**
- * A thousand readers that take nothing while 40 MB of events are published: they cost a cursor each,
- * and the control line notices nothing.
+ * A thousand readers that take nothing while 40 MB of events are published: they cost a cursor
+ * each, and the control line notices nothing.
  */
 import { expect, onTestFinished, test } from 'vitest';
 import { readPortTotals } from '../src/linux/sockets.js';

@@ -1,6 +1,6 @@
 /**
- * Publishing over a WebSocket: what is accepted and how it is answered, what is refused, and that no
- * refused message reaches a line.
+ * Publishing over a WebSocket: what is accepted and how it is answered, what is refused, and that
+ * no refused message reaches a line.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { sharedControl } from './support/control.js';

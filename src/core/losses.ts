@@ -5,7 +5,7 @@
  *   record r (0 … size−1)   keys  Float64   52 bits of a keyed hash of the name
  *                           ids   Float64   highest id that a channel of that key has lost
  *                           again Uint8     1: remembered again since the hand passed it
- *   slots[]                 Uint32          r + 1 at the key's place, 0: free (open addressing, ≤ half full)
+ *   slots[]                 Uint32          r + 1 at the key's place, 0: free (open addressing)
  *
  * Bounded by LOST_CHANNELS_MAX records. Past it the oldest one that was not remembered again is
  * forgotten (the clock algorithm: the hand goes round the records), and the floor rises to its id.

@@ -4,7 +4,7 @@
  *
  *   seq (rising count of frames)        tailSeq … headSeq−1 are held; slot = seq mod slots
  *   table[slot]               id        the frame's event id
- *   table[slots + slot]       start     absolute byte position, only rises; its place is that mod slab size
+ *   table[slots + slot]       start     absolute byte position, only rises; mod slab size its place
  *   table[2 × slots + slot]   size      bytes
  *
  * A frame never straddles the end of the slab: the rest of the lap is left unused instead.

@@ -41,7 +41,9 @@ interface UnreadBytes {
   answerBytes: number;
 }
 
-/** What the server's WebSockets have not taken. One that has taken everything costs nothing here. */
+/**
+ * What the server's WebSockets have not taken. One that has taken everything costs nothing here.
+ */
 export class Unread {
   readonly #held: HeldBytes;
   readonly #bySocket = new Map<MessageSocket, UnreadBytes>();

@@ -41,8 +41,8 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
 /**
  * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
  * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
- * counted. Before a poll is held, `checkPlace` may refuse it. Throws what that and `WaitingPolls.wait`
- * throw; then nothing has been written.
+ * counted. Before a poll is held, `checkPlace` may refuse it. Throws what that and
+ * `WaitingPolls.wait` throw; then nothing has been written.
  */
 export function answerOrWait(
   hub: Pick<Hub<Exchange>, 'left' | 'polls'>,

@@ -15,7 +15,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** The smallest event: the fields of event.ts and a few letters of padding. */
+/** The smallest event: the fields of clients/event.ts and a few letters of padding. */
 const SMALLEST_EVENT_BYTES = 64;
 
 /** Open files of a client process beside the connections of its clients. */
