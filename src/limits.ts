@@ -85,8 +85,8 @@ export const SMALL_ANSWER_BYTES_MAX = 512;
 export const SMALL_ANSWERS_PER_CHECK = 16;
 
 /**
- * Time the rest of a chunked body is discarded after a refusal, ms, so that its client can read the
- * refusal. http/exchange.ts
+ * Time the rest of a body is read and discarded after a closing answer, ms, so that its client can
+ * read the answer. http/exchange.ts
  */
 export const CLOSE_LINGER_MS_MAX = 1_000;
 

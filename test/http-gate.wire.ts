@@ -154,6 +154,42 @@ describe('a chunked body is acted on and answered a turn after its last byte, an
     expect(await sent(segments)).toEqual(outcome);
   });
 
+  test('a byte a segment, as fast as they leave: what is published is answered', async () => {
+    const before = await accepted(server());
+    const statuses = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const client = await RawConnection.open(server().port);
+        onTestFinished(() => client.destroy());
+        for (const part of [CHUNKED, ...'1\r\nx\r\n0\r\n\r\n'.split('')]) {
+          client.send(Buffer.from(part, 'latin1'));
+          // A fifth of a millisecond, for which there is no timer: the last line break comes when
+          // the publish has been answered.
+          for (const untilMs = performance.now() + 0.2; performance.now() < untilMs;);
+        }
+        await client.waitFor('closed', () => client.closed, 15_000);
+        return statusesOf(client.text);
+      }),
+    );
+    const published = (await accepted(server())) - before;
+    // A line break that comes in the turn before the publish is acted on closes the connection.
+    expect(statuses.flat()).toEqual(Array.from({ length: published }, () => 200));
+    expect(published).toBeGreaterThan(0);
+  });
+
+  test('a closing refusal is read also by a client that goes on sending its body', async () => {
+    for (const head of [
+      'Connection: close\r\nContent-Length: 5000000',
+      'Transfer-Encoding: chunked',
+    ]) {
+      const client = await RawConnection.open(server().port);
+      onTestFinished(() => client.destroy());
+      const size = head.includes('chunked') ? `${(5_000_000).toString(16)}\r\n` : '';
+      client.send(Buffer.from(`${HEAD}${head}\r\n\r\n${size}${'x'.repeat(5_000_000)}`, 'latin1'));
+      await client.waitFor('closed', () => client.closed, 15_000);
+      expect(statusesOf(client.text)).toEqual([413]);
+    }
+  });
+
   test('a chunk extension waits for bytes that do not come, and is told 408', async () => {
     expect(await sent([`${CHUNKED}3;a=b\r\nabc\r\n0\r\n\r\n`])).toEqual({
       statuses: [408],

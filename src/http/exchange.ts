@@ -91,6 +91,8 @@ export class Exchange implements PendingAnswer {
   /** True when the last byte of the body has come. */
   #bodyCame = false;
   #isHearing = false;
+  /** True if a body follows the head. */
+  readonly #hasBody: boolean;
 
   constructor(shared: Exchanges, response: HttpResponse, head: Head, headers: Headers) {
     this.#shared = shared;
@@ -99,6 +101,8 @@ export class Exchange implements PendingAnswer {
     this.headers = headers;
     this.isChunked = head.get('transfer-encoding') !== '';
     this.#closes = this.isChunked || asksToClose(head.get('connection'));
+    const length = head.get('content-length');
+    this.#hasBody = this.isChunked || (length !== '' && length !== '0');
   }
 
   get isHead(): boolean {
@@ -163,7 +167,7 @@ export class Exchange implements PendingAnswer {
     this.response.onData((bytes, isLast) => {
       if (isLast) this.#bodyCame = true;
       if (!this.#isAnswered) incoming.take(bytes, isLast);
-      else if (isLast && this.isChunked) this.#closeSoon();
+      else if (isLast) this.#endOfRest();
     });
   }
 
@@ -321,26 +325,34 @@ export class Exchange implements PendingAnswer {
 
   // ── the end of the connection ──────────────────────────────────────────────────────────────────
 
-  /** Writes a closing answer, and closes when it and the request's body are through. */
+  /**
+   * Writes a closing answer, and closes when it has left. To close with bytes unread would reset
+   * the connection, and the client might not read the answer. So the rest of a body is read first,
+   * for some time. A chunked one may have a rest even then, its final line break, which nobody
+   * hears of: the client is left that time to read its answer.
+   */
   #endClosing(body: Body): void {
     this.watch();
+    this.#closes = true;
     const isAtOnce = (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
     writeClosing(this.response, body, this.isHead, isAtOnce);
-    if (!this.isChunked || this.#bodyCame) {
-      this.#closeSoon();
-      return;
+    if (!this.#hasBody || this.#bodyCame) {
+      this.#endOfRest();
+    } else if (!this.#isHearing) {
+      this.response.onData((_, isLast) => {
+        if (isLast) this.#endOfRest();
+      });
     }
-    // To close with bytes unread would reset the connection, and the client might not read the
-    // answer.
-    if (!this.#isHearing) this.#hearRest();
-    setTimeout(() => this.giveUp(), CLOSE_LINGER_MS_MAX).unref();
+    if (this.#hasBody) setTimeout(() => this.giveUp(), CLOSE_LINGER_MS_MAX).unref();
   }
 
-  /** After a refusal in the request's own turn, before anybody heard its body. */
-  #hearRest(): void {
-    this.response.onData((_, isLast) => {
-      if (isLast) this.#closeSoon();
-    });
+  /**
+   * The request and its answer are through. What follows on the connection is not read any more.
+   */
+  #endOfRest(): void {
+    if (!this.#closes) return;
+    if (this.isChunked) this.response.pause();
+    else this.#closeSoon();
   }
 
   /** Closes when this turn's cork has been flushed. */

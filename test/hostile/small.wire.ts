@@ -177,8 +177,9 @@ test(
           socket.connection.send(Buffer.concat(Array.from({ length: 100 }, () => frame)));
         await socket.waitFor('the answers', () => ok + refused >= count, 30_000);
         await lines.stop();
-        trial.exactly('accepted', ok, count);
-        trial.exactly('refused', refused, 0);
+        // What is beyond 4 MiB of waiting publishes is refused; how much depends on the machine.
+        trial.exactly('answered', ok + refused, count);
+        trial.atLeast('accepted', ok, count / 2);
         await control.noticedNothing();
       },
     );
