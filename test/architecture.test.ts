@@ -97,6 +97,23 @@ describe('layers', () => {
     expect(importsWhere(SOURCE, isUpward)).toEqual([]);
   });
 
+  it('import in no circle, types among them', () => {
+    const importedBy = new Map(SOURCE.map((file) => [file.path, importsOf(file)]));
+    /** The files that lead back to the first of them; empty when none do. */
+    const circleFrom = (trail: readonly string[], seen: Set<string>): readonly string[] => {
+      for (const { target } of importedBy.get(trail.at(-1)!) ?? []) {
+        if (target === trail[0]) return trail;
+        if (seen.has(target)) continue;
+        seen.add(target);
+        const circle = circleFrom([...trail, target], seen);
+        if (circle.length > 0) return circle;
+      }
+      return [];
+    };
+    const circles = SOURCE.map(({ path }) => circleFrom([path], new Set()));
+    expect(circles.filter((circle) => circle.length > 0)).toEqual([]);
+  });
+
   it('keep what runs in a page apart', () => {
     expect(
       importsWhere(

@@ -26,7 +26,8 @@ import { linesToMeasure, parseCapacityOptions } from '../src/tools/capacity/opti
 import type { Request } from '../src/tools/capacity/limit-rows.js';
 import { userBytesOf } from '../src/tools/capacity/needs.js';
 import { makePlan, type Plan } from '../src/tools/capacity/plan.js';
-import { loadProfile, type Limits } from '../src/tools/capacity/profile.js';
+import type { Limits } from '../src/tools/capacity/profile.js';
+import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import { reportOf, sureness, tableOf, type CapacityReport } from '../src/tools/capacity/report.js';
 import { syntheticProfile, TRUTH, type Truth } from './support/synthetic-profile.js';
 

@@ -11,7 +11,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadProfile, type Profile } from '../src/tools/capacity/profile.js';
+import type { Profile } from '../src/tools/capacity/profile.js';
+import { loadProfile } from '../src/tools/capacity/profile-file.js';
 import type { CapacityReport } from '../src/tools/capacity/report.js';
 import { runHoldline } from './support/server.js';
 

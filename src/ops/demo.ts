@@ -1,7 +1,7 @@
 /** The demo under `/-/demo` (`--demo`): files of browser/, read once when first asked for. */
 import { readFileSync } from 'node:fs';
 import type { Headers } from '../http/answer.js';
-import type { OpsPage } from './pages.js';
+import type { OpsPage } from './page.js';
 
 /** The pages load nothing from other origins and run nothing inline (CSP Level 3). */
 const DEMO_HEADERS: Headers = [

@@ -1,5 +1,5 @@
 /** `/`: a short page of links for people who open the server in a browser. */
-import type { OpsPages } from './pages.js';
+import type { OpsPages } from './page.js';
 
 export function landingPage(pages: OpsPages): string {
   const demo = pages.has('demo')

@@ -2,39 +2,13 @@
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
-import type { Headers } from '../http/answer.js';
-import type { Query } from '../http/query.js';
 import { limitOf } from '../http/request.js';
 import { DEMO_PAGES } from './demo.js';
+import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
 import type { Ops } from './ops.js';
-
-/** What a page is given of the request and the server. */
-export interface OpsRequest {
-  readonly query: Query;
-  readonly draining: boolean;
-}
-
-export interface OpsAnswer {
-  /** 200 where it is left out. */
-  readonly status?: number;
-  readonly contentType: string;
-  readonly body: string | Uint8Array;
-  readonly headers?: Headers;
-}
-
-export interface OpsPage {
-  /**
-   * `key`: clients with the ops key; `host`: requests whose Host is the server's own; `open`: all.
-   */
-  readonly access: 'key' | 'host' | 'open';
-  /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
-  answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
-}
-
-/** Pages by the last segment of their path. */
-export type OpsPages = ReadonlyMap<string, OpsPage>;
+import type { OpsAnswer, OpsPage, OpsPages } from './page.js';
 
 /** What the pages show. */
 export interface PageSources {

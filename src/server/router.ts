@@ -11,7 +11,8 @@ import { channelOf, channelsOf } from '../http/request.js';
 import type { UpgradeContext } from '../native/messages.js';
 import type { HttpRequest, HttpResponse } from '../native/uws.js';
 import { landingPage } from '../ops/landing.js';
-import { pagesInWords, type OpsAnswer, type OpsPages } from '../ops/pages.js';
+import type { OpsAnswer, OpsPages } from '../ops/page.js';
+import { pagesInWords } from '../ops/pages.js';
 import { publishRequestOf, type Publishing } from '../transports/publish.js';
 import type { Subscribing } from '../transports/subscribe.js';
 

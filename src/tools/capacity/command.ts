@@ -18,7 +18,8 @@ import {
   type CapacitySurroundings,
 } from './options.js';
 import { makePlan } from './plan.js';
-import { loadProfile, profileText, type Limits, type Profile } from './profile.js';
+import { loadProfile, profileText } from './profile-file.js';
+import type { Limits, Profile } from './profile.js';
 import { showProgress } from './progress.js';
 import { reportOf, tableOf } from './report.js';
 
