@@ -1,4 +1,4 @@
-/** How the tests run. `*.soak.ts` take minutes and run by hand. */
+/** How the tests run. */
 
 import { defineConfig } from 'vitest/config';
 

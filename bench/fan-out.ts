@@ -176,7 +176,7 @@ async function measureRival(
     : [parameters.lines, parameters.fewerLines]) {
     try {
       measured.push(await measureTurn(shorter, lines));
-      // Fewer lines only at the lowest rate: at higher ones it has shown its limit.
+      // After a failure fewer lines are tried at every rate, otherwise only at the lowest.
       if (
         measured.at(-1)!.verdict === 'offer' ||
         ratePerSecond > parameters.rates[0]!.ratePerSecond

@@ -1,7 +1,7 @@
 /**
- * Every bound that is not an option: what it limits, its unit, what it costs, and last the files
- * that enforce it. Bounds that operators tune are options (options/table.ts). Relations between
- * bounds are asserted at the bottom.
+ * Every bound that is not an option: what it limits, its unit, what it costs, and last the file, or
+ * the main ones, that enforce it. Bounds that operators tune are options (options/table.ts).
+ * Relations between bounds are asserted at the bottom.
  */
 
 /**

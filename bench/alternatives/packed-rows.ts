@@ -8,7 +8,7 @@ import { CORKS_BETWEEN_LOOKS, type Corkable, type Mechanism } from './mechanism.
 
 export abstract class PackedRows implements Mechanism<number> {
   writes = 0;
-  readonly #feed = { table: new LineTable<Corkable>() };
+  readonly #group = { table: new LineTable<Corkable>() };
   readonly #lines = new Lines<Corkable, { readonly table: LineTable<Corkable> }>();
   /** Where the sweep continues; −1 when none is under way. */
   #row = -1;
@@ -25,11 +25,11 @@ export abstract class PackedRows implements Mechanism<number> {
   protected abstract write(socket: Corkable, cursor: number): boolean;
 
   get lineCount(): number {
-    return this.#feed.table.count;
+    return this.#group.table.count;
   }
 
   join(socket: Corkable): number {
-    return this.#lines.add(this.#feed, socket, this.newestId, 0, 0, 0);
+    return this.#lines.add(this.#group, socket, this.newestId, 0, 0, 0);
   }
 
   left(handle: number): void {
@@ -37,11 +37,11 @@ export abstract class PackedRows implements Mechanism<number> {
   }
 
   drained(handle: number): void {
-    this.#feed.table.setState(this.#lines.rowOf(handle), HEALTHY);
+    this.#group.table.setState(this.#lines.rowOf(handle), HEALTHY);
   }
 
   sweep(untilMs: number): boolean {
-    const { table } = this.#feed;
+    const { table } = this.#group;
     const newest = this.newestId;
     if (this.#row < 0) {
       this.#row = table.count - 1;

@@ -246,6 +246,8 @@ function figuresAt(
   );
 }
 
+/** Nothing for a server that accepts an event only when it has delivered it. */
 function acceptToDeliver(figures: FanOutFigures): string {
+  if (figures.acceptToDeliverP99Ms < 0.01) return '–';
   return ms(figures.acceptToDeliverP99Ms) + (figures.undelivered > 0 ? ' ‡' : '');
 }

@@ -63,8 +63,8 @@ export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
   /**
-   * Called with the channels of every line that opens or closes, once, but not of polls. They may
-   * be called in the middle of a sweep, so they must only take note.
+   * Called with the channels of every line that opens or closes, once, but not of polls. Both may
+   * run during a sweep, so they only record and return.
    */
   onJoin: ((channels: readonly string[]) => void) | undefined;
   onLeave: ((channels: readonly string[]) => void) | undefined;
@@ -150,9 +150,9 @@ export class Hub<Socket> {
   // ── events in ──────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Opens the account for the memory of a publish: before a body is received, to be grown as it
-   * comes. Makes the channel, so that a publisher is refused before anything is accepted. Throws
-   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when as many publishes wait as may.
+   * Reserves memory for a publish before its body is received; it grows as the body arrives. Makes
+   * the channel, so that a publisher is refused before anything is accepted. Throws
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_PUBLISH_BUSY when the admission queue is full.
    */
   reserve(name: string): Reservation {
     const channel = this.channels.place(name);
@@ -163,9 +163,9 @@ export class Hub<Socket> {
 
   /**
    * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves
-   * when it has its ids. With `requestKey` the log keeps the receipt. Rejects with what `read`
-   * throws, with HOLDLINE_PUBLISH_BUSY when there is no room for some time, and with
-   * HOLDLINE_CHANNELS_FULL.
+   * once ids are assigned. With `requestKey` the log keeps the receipt. Rejects with what `read`
+   * throws, with HOLDLINE_PUBLISH_BUSY when there is still no room after PUBLISH_WAIT_MS_MAX, and
+   * with HOLDLINE_CHANNELS_FULL.
    */
   submit(name: string, submission: Submission, requestKey?: RequestKey): Promise<Published> {
     const channel = this.channels.place(name);
@@ -213,7 +213,7 @@ export class Hub<Socket> {
     return this.#intake.isEmpty && this.#pump.isIdle;
   }
 
-  /** An entry waits in the channel's queue: groups that read queues may have it. */
+  /** An entry waits in the channel's queue: wakes the groups that read queues. */
   #queued(channel: Channel<Group>): void {
     for (const group of channel.groups) if (group.set.readsQueues) this.#pump.wake(group);
   }
@@ -353,6 +353,6 @@ export class Hub<Socket> {
 function channelsFull(): HoldlineError {
   return new HoldlineError(
     'HOLDLINE_CHANNELS_FULL',
-    `${CHANNELS_MAX} channels already have lines; publish to one of them or try again later`,
+    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
   );
 }

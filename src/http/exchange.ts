@@ -295,8 +295,8 @@ export class Exchange implements PendingAnswer {
 
   /**
    * Gives the socket what it takes, and the rest when it takes more (native-notes/pending-end.md).
-   * To ask whether it took a small answer costs 1.2 µs, so only some are asked for: what piled up
-   * before stops the next one of those.
+   * Checking whether the socket took a small answer costs 1.2 µs, so only some answers are checked:
+   * anything unsent from earlier ones stops the next that is.
    */
   #writeBody(body: string | Uint8Array): void {
     const { response } = this;
@@ -328,8 +328,8 @@ export class Exchange implements PendingAnswer {
   /**
    * Writes a closing answer, and closes when it has left. To close with bytes unread would reset
    * the connection, and the client might not read the answer. So the rest of a body is read first,
-   * for some time. A chunked one may have a rest even then, its final line break, which nobody
-   * hears of: the client is left that time to read its answer.
+   * for some time. A chunked one may even then lack its final line break, which uWebSockets does
+   * not report, so its socket stays open for that time.
    */
   #endClosing(body: Body): void {
     this.watch();
@@ -347,7 +347,7 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
-   * The request and its answer are through. What follows on the connection is not read any more.
+   * Request and answer are complete. What follows on the connection is not read any more.
    */
   #endOfRest(): void {
     if (!this.#closes) return;
@@ -366,7 +366,10 @@ export class Exchange implements PendingAnswer {
   }
 }
 
-/** True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets only knows that one word alone. */
+/**
+ * True if `close` is in the list (RFC 9110, 7.6.1); uWebSockets recognises `close` only as the
+ * whole value.
+ */
 function asksToClose(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false;
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close');

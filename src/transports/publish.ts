@@ -56,10 +56,9 @@ export class Publishing {
 
   /**
    * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
-   * body only if it is listened for by then (native-notes/request-in-its-turn.md). `allowed` is the
-   * program's decision, if it is still to come. A client that finds no room is refused before its
-   * body is received, and one that leaves gives up its place. Rejects with what the client is to be
-   * answered.
+   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `allowed` is the
+   * pending result of the `authorize` hook. A client that finds no room is refused before its body
+   * is received, and one that leaves gives up its place. Rejects with the error to send.
    */
   async publish(
     exchange: Exchange,

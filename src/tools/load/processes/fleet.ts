@@ -1,4 +1,4 @@
-/** The client processes of a run, as one: orders are split among them, answers are put together. */
+/** The client processes of a run: splits each order among them and merges their answers. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
@@ -75,7 +75,7 @@ export interface FleetOpened {
 export interface Settled {
   readonly books: Books;
   readonly seconds: readonly Second[];
-  /** Of each process, see messages.ts. */
+  /** Loop delay of each process, see messages.ts. */
   readonly lagsMs: readonly Part['lagMs'][];
 }
 
@@ -131,7 +131,7 @@ export class Fleet {
     return Promise.race(this.#all.map((one) => one.gone));
   }
 
-  /** Of all processes. */
+  /** Process ids, the byte counter's too. */
   get pids(): readonly number[] {
     return this.#all.map(({ pid }) => pid!);
   }
@@ -176,15 +176,15 @@ export class Fleet {
     };
   }
 
-  /** Ends an `open` that is under way. */
+  /** Stops connecting. A turn of the byte counter that has begun is finished. */
   async halt(): Promise<void> {
     this.#isHalted = true;
     await this.#order('halt', () => undefined);
   }
 
   /**
-   * Begins a round: from now on events of this shape are booked, up to so many. The first is due at
-   * `startUs`.
+   * Begins a round: from now on events of this shape are recorded, at most that many. The first is
+   * due at `startUs`.
    */
   async begin(
     shape: EventShape,
