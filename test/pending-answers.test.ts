@@ -18,7 +18,7 @@ function setUp() {
   const answer = (name: string, body: Uint8Array): PendingAnswer => {
     const one: PendingAnswer = {
       pendingBody: body,
-      giveUp() {
+      closeSocket() {
         gone.push(name);
         pending.remove(one);
       },

@@ -51,7 +51,7 @@ export class IncomingBody implements Incoming {
     return new Promise((resolve, reject) => {
       this.#received = resolve;
       this.#refuse = reject;
-      this.#exchange.hear(this);
+      this.#exchange.receive(this);
     });
   }
 

@@ -90,7 +90,7 @@ export class Exchange implements PendingAnswer {
   #holder: Pick<Holder<Exchange>, 'left'> | undefined;
   /** True when the last byte of the body has come. */
   #bodyCame = false;
-  #isHearing = false;
+  #isReceiving = false;
   /** True if a body follows the head. */
   readonly #hasBody: boolean;
 
@@ -160,14 +160,14 @@ export class Exchange implements PendingAnswer {
    * Hands over the body as it comes; to be called in the request's turn. The pieces are native
    * memory, gone after the call. native-notes/zero-copy-arguments.md
    */
-  hear(incoming: Incoming): void {
+  receive(incoming: Incoming): void {
     this.watch();
     this.#incoming = incoming;
-    this.#isHearing = true;
+    this.#isReceiving = true;
     this.response.onData((bytes, isLast) => {
       if (isLast) this.#bodyCame = true;
       if (!this.#isAnswered) incoming.take(bytes, isLast);
-      else if (isLast) this.#endOfRest();
+      else if (isLast) this.#complete();
     });
   }
 
@@ -196,9 +196,9 @@ export class Exchange implements PendingAnswer {
     status: number,
     contentType: string,
     body: string | Uint8Array,
-    own: Headers = NO_HEADERS,
+    extra: Headers = NO_HEADERS,
   ): void {
-    this.#send(status, contentType, body, own);
+    this.#send(status, contentType, body, extra);
   }
 
   answerJson(body: string): void {
@@ -206,8 +206,8 @@ export class Exchange implements PendingAnswer {
   }
 
   /** Answers 204: no body, and no headers that describe one (RFC 9110, 15.3.5). */
-  answerNothing(own: Headers = NO_HEADERS): void {
-    this.#send(204, undefined, undefined, own);
+  answerNothing(extra: Headers = NO_HEADERS): void {
+    this.#send(204, undefined, undefined, extra);
   }
 
   /** Answers a HEAD with the head that the caller writes, which has no length. */
@@ -224,7 +224,7 @@ export class Exchange implements PendingAnswer {
    * Answers with the error's status and code. An error that is not a HoldlineError is reported, and
    * answered as HOLDLINE_INTERNAL.
    */
-  refuse(error: unknown, own: Headers = NO_HEADERS): void {
+  refuse(error: unknown, extra: Headers = NO_HEADERS): void {
     const known = knownError(error);
     if (known !== error) this.#shared.report(error);
     if (!this.isOpen) return;
@@ -238,7 +238,7 @@ export class Exchange implements PendingAnswer {
       setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     this.#send(statusOf(known), 'application/json', refusalJson(known), [
-      ...own,
+      ...extra,
       ...refusalHeaders(known),
     ]);
   }
@@ -259,14 +259,14 @@ export class Exchange implements PendingAnswer {
    * Sends an answer in one cork, which in the request's turn is the turn's own.
    * native-notes/one-cork-per-loop.md
    */
-  #send(status: number, contentType: string | undefined, body: Body, own: Headers): void {
+  #send(status: number, contentType: string | undefined, body: Body, extra: Headers): void {
     if (!this.isOpen) return;
     this.#isAnswered = true;
     const { response } = this;
     response.cork(() => {
       writeAnswerHead(response, status, contentType);
       for (const [name, value] of this.headers) response.writeHeader(name, value);
-      for (const [name, value] of own) response.writeHeader(name, value);
+      for (const [name, value] of extra) response.writeHeader(name, value);
       if (body === undefined || this.isHead) this.#endBodiless(body);
       else if (this.#closes && Buffer.byteLength(body) <= CLOSING_BODY_BYTES_MAX)
         this.#endClosing(body);
@@ -337,19 +337,19 @@ export class Exchange implements PendingAnswer {
     const isAtOnce = (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
     writeClosing(this.response, body, this.isHead, isAtOnce);
     if (!this.#hasBody || this.#bodyCame) {
-      this.#endOfRest();
-    } else if (!this.#isHearing) {
+      this.#complete();
+    } else if (!this.#isReceiving) {
       this.response.onData((_, isLast) => {
-        if (isLast) this.#endOfRest();
+        if (isLast) this.#complete();
       });
     }
-    if (this.#hasBody) setTimeout(() => this.giveUp(), CLOSE_LINGER_MS_MAX).unref();
+    if (this.#hasBody) setTimeout(() => this.closeSocket(), CLOSE_LINGER_MS_MAX).unref();
   }
 
   /**
    * Request and answer are complete. What follows on the connection is not read any more.
    */
-  #endOfRest(): void {
+  #complete(): void {
     if (!this.#closes) return;
     if (this.isChunked) this.response.pause();
     else this.#closeSoon();
@@ -357,11 +357,11 @@ export class Exchange implements PendingAnswer {
 
   /** Closes when this turn's cork has been flushed. */
   #closeSoon(): void {
-    setImmediate(() => this.giveUp());
+    setImmediate(() => this.closeSocket());
   }
 
   /** Closes the socket. */
-  giveUp(): void {
+  closeSocket(): void {
     if (!this.gone) this.response.close();
   }
 }

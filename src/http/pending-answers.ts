@@ -15,7 +15,7 @@ export interface PendingAnswer {
   /** The whole body, which other answers may share. */
   readonly pendingBody: Uint8Array | undefined;
   /** Closes the socket, which removes the answer within the call. */
-  giveUp(): void;
+  closeSocket(): void;
 }
 
 export class PendingAnswers {
@@ -49,7 +49,7 @@ export class PendingAnswers {
     for (const stillest of this.#answers) {
       if (this.#held.answers <= this.#limitBytes || stillest === answer) break;
       this.#counters.answers_given_up_total++;
-      stillest.giveUp();
+      stillest.closeSocket();
     }
   }
 

@@ -26,13 +26,10 @@ import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
-import { inTurns } from './turns.js';
+import { CONNECT_STALL_MS, inTurns } from './turns.js';
 
 /** Clients of all processes that connect at the same time: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;
-
-/** How long connecting may go on without a client that is subscribed, while one waits for it. */
-const CONNECT_STALL_MS = 10_000;
 
 /** How long goodbyes may take. */
 const GOODBYE_MS = 1_000;

@@ -9,13 +9,11 @@ import type { EventShape } from '../clients/encoding.js';
 import { nowUs } from '../books/clock.js';
 import { CountingProcess, type LineBytes } from './counting-process.js';
 import { totalsOf, type FleetTotals } from './totals.js';
+import { CONNECT_STALL_MS } from './turns.js';
 import type { Joined, OrderName, Orders, Replay } from './messages.js';
 import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import { Seconds, type Second } from '../books/seconds.js';
 import type { Window } from '../books/ledger.js';
-
-/** How long connecting may go on without another line that is complete. */
-const OPEN_STALL_MS = 10_000;
 
 /** How long the processes may take to leave. */
 const LEAVE_MS = 5_000;
@@ -317,7 +315,7 @@ export class Fleet {
       const own = checked / turns;
       const client = this.#processes[turn % this.#processes.length]!;
       const order = { firstRow: from, count: own, ratePerSecond: undefined, replay };
-      const rest = { firstRow: from + own, count: count - own, replay, stallMs: OPEN_STALL_MS };
+      const rest = { firstRow: from + own, count: count - own, replay, stallMs: CONNECT_STALL_MS };
       opened.push(...(await Promise.all([client.ask('open', order), counter.open(rest)])));
     }
     return opened;
