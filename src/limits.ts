@@ -91,6 +91,12 @@ export const SMALL_ANSWERS_PER_CHECK = 16;
 export const CLOSE_LINGER_MS_MAX = 1_000;
 
 /**
+ * Time a connection stays open after the answer to a chunked request, ms: its final line break may
+ * be in another packet, and to close before it would reset the connection. http/exchange.ts
+ */
+export const CHUNKED_LINGER_MS = 20;
+
+/**
  * Memory of publishes in progress, bytes over all channels, from the first byte of a body until its
  * events have entered their ring. A channel may hold as much as is still free.
  * core/publish-memory.ts

@@ -3,6 +3,7 @@
  * connection closed, and every publish is answered. Each input once broke this.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { CLOSE_LINGER_MS_MAX } from '../src/limits.js';
 import { SseLine } from './support/line.js';
 import { sharedServer, type TestServer } from './support/server.js';
 import {
@@ -174,6 +175,23 @@ describe('a chunked body is acted on and answered a turn after its last byte, an
     // A line break that comes in the turn before the publish is acted on closes the connection.
     expect(statuses.flat()).toEqual(Array.from({ length: published }, () => 200));
     expect(published).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ['a chunked publish', `${CHUNKED}1\r\nx\r\n0\r\n\r\n`],
+    [
+      'a page answered in a later turn, asked for with a body',
+      'GET /-/memory HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer o\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc',
+    ],
+  ])('%s does not keep its connection', async (_name, bytes) => {
+    const client = await RawConnection.open(server().port);
+    onTestFinished(() => client.destroy());
+    client.send(Buffer.from(bytes, 'latin1'));
+    await client.waitFor('the answer', () => /\r\n\r\n/.test(client.text), 15_000);
+    const answeredMs = performance.now();
+    await client.waitFor('closed', () => client.closed, 15_000);
+    expect(statusesOf(client.text)).toEqual([200]);
+    expect(performance.now() - answeredMs).toBeLessThan(CLOSE_LINGER_MS_MAX);
   });
 
   test('a closing refusal is read also by a client that goes on sending its body', async () => {

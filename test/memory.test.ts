@@ -101,7 +101,7 @@ class FakeProcess {
       get memory() {
         const { ringBytes, touchedBytes } = fake;
         return {
-          tables: { groupBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
+          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
           rings: {
             recordBytes: ringBytes / 4,
             frameBytes: (ringBytes * 3) / 4,
@@ -220,7 +220,7 @@ describe('the report', () => {
     expect(classes.tables).toMatchObject({
       bytes: 1230,
       bytesPerLine: 1230 / 10_000,
-      groupBytes: 1000,
+      feedBytes: 1000,
       handleBytes: 200,
       deadlineBytes: 20,
       lossBytes: 10,

@@ -49,8 +49,8 @@ export interface Joined {
 /** Memory of the hub's own data, bytes, without objects on V8's heap. */
 export interface HubMemory {
   readonly tables: {
-    /** Rows of the groups, and rows by handle. */
-    readonly groupBytes: number;
+    /** Rows of the groups, by the name that `/-/memory` gives them, and rows by handle. */
+    readonly feedBytes: number;
     readonly handleBytes: number;
     readonly deadlineBytes: number;
     /** What is remembered of forgotten channels. */
@@ -327,7 +327,7 @@ export class Hub<Socket> {
   get memory(): HubMemory {
     return {
       tables: {
-        groupBytes: this.#groups.memoryBytes,
+        feedBytes: this.#groups.memoryBytes,
         handleBytes: this.lines.memoryBytes,
         deadlineBytes: this.polls.memoryBytes,
         lossBytes: this.channels.lossBytes,

@@ -8,6 +8,7 @@ import { retryBlock } from '../core/frame.js';
 import { HoldlineError, statusOf } from '../errors.js';
 import {
   BODILESS_ANSWERS_PER_CLOSE,
+  CHUNKED_LINGER_MS,
   CLOSE_LINGER_MS_MAX,
   CLOSING_BODY_BYTES_MAX,
   REFUSALS_PER_TURN_MAX,
@@ -102,7 +103,7 @@ export class Exchange implements PendingAnswer {
     this.isChunked = head.get('transfer-encoding') !== '';
     this.#closes = this.isChunked || asksToClose(head.get('connection'));
     const length = head.get('content-length');
-    this.#hasBody = this.isChunked || (length !== '' && length !== '0');
+    this.#hasBody = this.isChunked || Number(length) > 0;
   }
 
   get isHead(): boolean {
@@ -132,6 +133,7 @@ export class Exchange implements PendingAnswer {
     if (this.#isWatched) return;
     this.#isWatched = true;
     this.response.onAborted(() => this.#left());
+    if (this.#hasBody && !this.#isReceiving) this.#discardBody();
   }
 
   /** Is held open until it is answered; `holder` hears of it if the client leaves before. */
@@ -161,13 +163,23 @@ export class Exchange implements PendingAnswer {
    * memory, gone after the call. native-notes/zero-copy-arguments.md
    */
   receive(incoming: Incoming): void {
+    this.#isReceiving = true;
     this.watch();
     this.#incoming = incoming;
-    this.#isReceiving = true;
     this.response.onData((bytes, isLast) => {
       if (isLast) this.#bodyCame = true;
       if (!this.#isAnswered) incoming.take(bytes, isLast);
       else if (isLast) this.#complete();
+    });
+  }
+
+  /** Hears of the end of a body that nobody receives. */
+  #discardBody(): void {
+    this.#isReceiving = true;
+    this.response.onData((_, isLast) => {
+      if (!isLast) return;
+      this.#bodyCame = true;
+      if (this.#isAnswered) this.#complete();
     });
   }
 
@@ -327,32 +339,31 @@ export class Exchange implements PendingAnswer {
 
   /**
    * Writes a closing answer, and closes when it has left. To close with bytes unread would reset
-   * the connection, and the client might not read the answer. So the rest of a body is read first,
-   * for some time. A chunked one may even then lack its final line break, which uWebSockets does
-   * not report, so its socket stays open for that time.
+   * the connection, and the client might not read the answer: so the rest of a body is read first,
+   * for at most CLOSE_LINGER_MS_MAX.
    */
   #endClosing(body: Body): void {
     this.watch();
     this.#closes = true;
     const isAtOnce = (this.isChunked && !this.isBodyAlone) || this.#isUncertain;
     writeClosing(this.response, body, this.isHead, isAtOnce);
-    if (!this.#hasBody || this.#bodyCame) {
-      this.#complete();
-    } else if (!this.#isReceiving) {
-      this.response.onData((_, isLast) => {
-        if (isLast) this.#complete();
-      });
-    }
-    if (this.#hasBody) setTimeout(() => this.closeSocket(), CLOSE_LINGER_MS_MAX).unref();
+    if (!this.#hasBody || this.#bodyCame) this.#complete();
+    else setTimeout(() => this.closeSocket(), CLOSE_LINGER_MS_MAX).unref();
   }
 
   /**
-   * Request and answer are complete. What follows on the connection is not read any more.
+   * Request and answer are complete: closes, if this was the last of its connection. A chunked body
+   * may still lack its final line break, which uWebSockets does not report. It comes in this time;
+   * nothing is read meanwhile, since anything else would be answered with 505.
    */
   #complete(): void {
     if (!this.#closes) return;
-    if (this.isChunked) this.response.pause();
-    else this.#closeSoon();
+    if (!this.isChunked) {
+      this.#closeSoon();
+      return;
+    }
+    this.response.pause();
+    setTimeout(() => this.closeSocket(), CHUNKED_LINGER_MS).unref();
   }
 
   /** Closes when this turn's cork has been flushed. */

@@ -134,5 +134,5 @@ export class Account {
 }
 
 function tableBytes(tables: HubMemory['tables']): number {
-  return tables.groupBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
+  return tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
 }
