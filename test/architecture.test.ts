@@ -304,7 +304,7 @@ describe('the reader of the source that these tests rest on', () => {
       'native-notes/cork-size.md',
       'package.json',
     ]);
-    expect(citedInText('DESIGN.md, section 3')).toEqual(['DESIGN.md']);
+    expect(citedInText('NOWHERE.md, section 3')).toEqual(['NOWHERE.md']);
   });
 
   it('looks for what is cited from the root, from src/ and from the folders of who cites', () => {
@@ -312,7 +312,7 @@ describe('the reader of the source that these tests rest on', () => {
     const there = ['src/limits.ts', 'core/ring.ts', 'publisher.ts', 'load/run/publisher.ts'];
     expect(there.filter((path) => !isCitable(path, from))).toEqual([]);
     expect(
-      ['ring.ts', 'DESIGN.md', 'core/round.ts'].filter((path) => isCitable(path, from)),
+      ['ring.ts', 'NOWHERE.md', 'core/round.ts'].filter((path) => isCitable(path, from)),
     ).toEqual([]);
   });
 

@@ -7,7 +7,7 @@ import { CORK_WRITE_BYTES_MAX, OPENING_BYTES_MAX, REPLAY_OPENING_BYTES_MAX } fro
 import type { Group } from './group.js';
 import { gapBefore } from './poll.js';
 import { SliceCache } from './slice-cache.js';
-import type { Start } from './start.js';
+import { countGapAtJoin, type Start } from './start.js';
 
 export class Openings {
   readonly #counters: Counters;
@@ -36,8 +36,7 @@ export class Openings {
     if (mode.port.kind === 'stream')
       length = buffer.write(encoding.prelude(continuesAfter, retryMs), 'latin1');
     if (gap !== undefined) {
-      this.#counters.gaps_total++;
-      this.#counters.gaps_at_join_total++;
+      countGapAtJoin(this.#counters);
       length += encoding.gap(gap.after, gapBefore(set, from, gap)).copy(buffer, length);
     }
     let cursor = from;

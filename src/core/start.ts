@@ -2,6 +2,7 @@
  * Where a line or a poll starts among the events held, and where a poll with an empty answer goes
  * on.
  */
+import type { Counters } from '../counters.js';
 import type { ChannelSet } from './channel-set.js';
 import { LAST_EVENTS_MAX } from '../limits.js';
 import type { OwedGap } from './poll.js';
@@ -14,6 +15,12 @@ export interface Start {
   readonly continuesAfter: number;
   /** The gap to report; undefined without one. */
   readonly gap: OwedGap | undefined;
+}
+
+/** A client that joins, or a poll, is sent a gap notice. */
+export function countGapAtJoin(counters: Counters): void {
+  counters.gaps_total++;
+  counters.gaps_at_join_total++;
 }
 
 /** Where a client that asks for `position` starts. */

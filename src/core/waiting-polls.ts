@@ -15,7 +15,7 @@ import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import type { Progress } from './progress.js';
-import { emptyPosition, startOf, type Start } from './start.js';
+import { countGapAtJoin, emptyPosition, startOf, type Start } from './start.js';
 
 /** What was found for a poll: an answer, or where to wait for one. */
 export interface Polled {
@@ -160,10 +160,7 @@ export class WaitingPolls {
   }
 
   #countAnswer({ events }: PollAnswer, gap: OwedGap | undefined): void {
-    if (gap !== undefined) {
-      this.#counters.gaps_total++;
-      this.#counters.gaps_at_join_total++;
-    }
+    if (gap !== undefined) countGapAtJoin(this.#counters);
     this.#counters.polls_answered_total++;
     this.#counters.deliveries_total += events;
   }

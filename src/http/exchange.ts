@@ -26,6 +26,7 @@ import {
   type Headers,
 } from './answer.js';
 import { writeClosing, type Body } from './closing-answer.js';
+import { contentLengthOf } from './framing.js';
 import type { Head } from './head.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
@@ -91,7 +92,7 @@ export class Exchange implements PendingAnswer {
   #holder: Pick<Holder<Exchange>, 'left'> | undefined;
   /** True when the last byte of the body has come. */
   #bodyCame = false;
-  #isReceiving = false;
+  #isListening = false;
   /** True if a body follows the head. */
   readonly #hasBody: boolean;
 
@@ -102,8 +103,7 @@ export class Exchange implements PendingAnswer {
     this.headers = headers;
     this.isChunked = head.get('transfer-encoding') !== '';
     this.#closes = this.isChunked || asksToClose(head.get('connection'));
-    const length = head.get('content-length');
-    this.#hasBody = this.isChunked || Number(length) > 0;
+    this.#hasBody = this.isChunked || (contentLengthOf(head) ?? 0) > 0;
   }
 
   get isHead(): boolean {
@@ -133,7 +133,7 @@ export class Exchange implements PendingAnswer {
     if (this.#isWatched) return;
     this.#isWatched = true;
     this.response.onAborted(() => this.#left());
-    if (this.#hasBody && !this.#isReceiving) this.#discardBody();
+    if (this.#hasBody) this.#listen();
   }
 
   /** Is held open until it is answered; `holder` hears of it if the client leaves before. */
@@ -163,23 +163,19 @@ export class Exchange implements PendingAnswer {
    * memory, gone after the call. native-notes/zero-copy-arguments.md
    */
   receive(incoming: Incoming): void {
-    this.#isReceiving = true;
-    this.watch();
     this.#incoming = incoming;
-    this.response.onData((bytes, isLast) => {
-      if (isLast) this.#bodyCame = true;
-      if (!this.#isAnswered) incoming.take(bytes, isLast);
-      else if (isLast) this.#complete();
-    });
+    this.watch();
+    this.#listen();
   }
 
-  /** Hears of the end of a body that nobody receives. */
-  #discardBody(): void {
-    this.#isReceiving = true;
-    this.response.onData((_, isLast) => {
-      if (!isLast) return;
-      this.#bodyCame = true;
-      if (this.#isAnswered) this.#complete();
+  /** Hears of the body, which is discarded if nobody receives it. */
+  #listen(): void {
+    if (this.#isListening) return;
+    this.#isListening = true;
+    this.response.onData((bytes, isLast) => {
+      if (isLast) this.#bodyCame = true;
+      if (!this.#isAnswered) this.#incoming?.take(bytes, isLast);
+      else if (isLast) this.#complete();
     });
   }
 

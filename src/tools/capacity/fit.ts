@@ -79,7 +79,7 @@ export function fitProfile({ memory, accepts, windows }: Profile): Fit {
         was: window.serverShare,
         min: SHARE_MIN,
       })),
-      COST_FACTORS,
+      FACTORS.length,
     ),
     p50: fitLatency(costs, windows, ({ p50Ms }) => p50Ms),
     p99: fitLatency(costs, windows, ({ p99Ms }) => p99Ms),
@@ -111,9 +111,19 @@ function risingModel(points: readonly Point[]): LinearModel {
   return model.slope >= 0 ? model : { ...model, slope: 0, intercept: valueAt(model, model.meanX) };
 }
 
-const COST_FACTORS = 8;
+/** The costs that are factors of a window's effects, in the order of {@link effectsOf}. */
+const FACTORS = [
+  'idleShare',
+  'heartbeatUs',
+  'idleEventUs',
+  'busyEventUs',
+  'idleWriteUs',
+  'busyWriteUs',
+  'manyLinesUs',
+  'byteUs',
+] as const satisfies readonly (keyof Costs)[];
 
-/** What took the server's time in a window, in the order of {@link fitCosts}'s factors. */
+/** What took the server's time in a window, in the order of {@link FACTORS}. */
 function effectsOf({
   lines,
   serverShare,
@@ -144,16 +154,7 @@ function fitCosts(windows: readonly Window[]): Costs {
     const outcome = window.serverShare;
     return { effects: effectsOf(window), outcome, weight: 1 / Math.max(SHARE_MIN, outcome) };
   });
-  const [
-    idleShare,
-    heartbeatUs,
-    idleEventUs,
-    busyEventUs,
-    idleWriteUs,
-    busyWriteUs,
-    manyLinesUs,
-    byteUs,
-  ] = fitFactors(observations);
+  const factors = fitFactors(observations);
   const delivering = windows.filter(({ deliveriesPerSecond }) => deliveriesPerSecond > 0);
   const frameBytes = delivering.map(
     ({ writtenBytesPerSecond, deliveriesPerSecond, eventBytes }) =>
@@ -166,14 +167,10 @@ function fitCosts(windows: readonly Window[]): Costs {
     )
     .map(({ writtenBytesPerSecond, writesPerSecond }) => writtenBytesPerSecond / writesPerSecond);
   return {
-    idleShare: idleShare!,
-    heartbeatUs: heartbeatUs!,
-    idleEventUs: idleEventUs!,
-    busyEventUs: busyEventUs!,
-    idleWriteUs: idleWriteUs!,
-    busyWriteUs: busyWriteUs!,
-    manyLinesUs: manyLinesUs!,
-    byteUs: byteUs!,
+    ...(Object.fromEntries(FACTORS.map((name, i) => [name, factors[i]!])) as Pick<
+      Costs,
+      (typeof FACTORS)[number]
+    >),
     frameBytes: Math.max(0, sum(frameBytes) / Math.max(1, frameBytes.length)),
     fullWriteBytes: Math.min(
       CORK_WRITE_BYTES_MAX,
@@ -184,26 +181,7 @@ function fitCosts(windows: readonly Window[]): Costs {
 
 /** The share of a core that the costs give for a window. */
 function predictedShare(costs: Costs, window: Window): number {
-  const {
-    idleShare,
-    heartbeatUs,
-    idleEventUs,
-    busyEventUs,
-    idleWriteUs,
-    busyWriteUs,
-    manyLinesUs,
-    byteUs,
-  } = costs;
-  const factors = [
-    idleShare,
-    heartbeatUs,
-    idleEventUs,
-    busyEventUs,
-    idleWriteUs,
-    busyWriteUs,
-    manyLinesUs,
-    byteUs,
-  ];
+  const factors = FACTORS.map((name) => costs[name]);
   return sumOf(effectsOf(window), factors);
 }
 

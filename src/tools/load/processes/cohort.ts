@@ -26,7 +26,8 @@ import { nap } from './nap.js';
 import { countIn, isIn, roleOf } from '../clients/mix.js';
 import { PollClient } from '../clients/poll-client.js';
 import { cpuSeconds, Slicer } from '../books/slicer.js';
-import { CONNECT_STALL_MS, inTurns } from './turns.js';
+import { CONNECT_STALL_MS } from './settling.js';
+import { inTurns } from './turns.js';
 
 /** Clients of all processes that connect at the same time: an accept queue holds 512. */
 const CONNECTS_AT_ONCE = 128;

@@ -2,14 +2,13 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { booksOf, reasonsOf, type Books, type Part } from '../books/books.js';
-import { SETTLE_STALL_MS, untilQuiet, type Publishing } from './settling.js';
+import { CONNECT_STALL_MS, SETTLE_STALL_MS, untilQuiet, type Publishing } from './settling.js';
 import { ClientProcess } from './client-process.js';
 import type { Target } from '../clients/connection.js';
 import type { EventShape } from '../clients/encoding.js';
 import { nowUs } from '../books/clock.js';
 import { CountingProcess, type LineBytes } from './counting-process.js';
 import { totalsOf, type FleetTotals } from './totals.js';
-import { CONNECT_STALL_MS } from './turns.js';
 import type { Joined, OrderName, Orders, Replay } from './messages.js';
 import { NO_MIX, type ClientKind, type Mix } from '../clients/mix.js';
 import { Seconds, type Second } from '../books/seconds.js';

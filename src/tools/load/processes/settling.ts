@@ -1,9 +1,14 @@
-/** The end of a round: waits until clients have everything, or nothing more comes. */
+/**
+ * When waiting for clients is over: they have everything, or nothing more comes. Ends a round.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { nowUs } from '../books/clock.js';
 import type { Published } from '../books/published.js';
 import type { FleetTotals } from './totals.js';
+
+/** How long connecting may go on without a client that is subscribed, while one waits for it. */
+export const CONNECT_STALL_MS = 10_000;
 
 /**
  * How long after the last delivery the rest is given up; for short-polls at least two intervals.

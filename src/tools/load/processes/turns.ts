@@ -5,9 +5,6 @@ import { nowUs } from '../books/clock.js';
 /** How often it is checked whose turn it is. */
 const CHECK_MS = 10;
 
-/** How long connecting may go on without a client that is subscribed, while one waits for it. */
-export const CONNECT_STALL_MS = 10_000;
-
 /**
  * Acts when each turn is due, by clock.ts; a late turn is made up for. Returns a function that ends
  * this.
