@@ -43,6 +43,12 @@ export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 
 /**
+ * Pieces of a body after which others are read first. A body in segments of an Ethernet has so many
+ * in 700 KB. http/exchange.ts
+ */
+export const BODY_PIECES_PER_TURN_MAX = 512;
+
+/**
  * Time in which a body must bring BODY_PROGRESS_BYTES_MIN more bytes or its end, ms; else 408.
  * uWebSockets itself closes without an answer 8–12 s after the last 160 KiB. http/body.ts,
  * native-notes/ten-second-timer.md
