@@ -174,8 +174,14 @@ async function serve(args: readonly string[]): Promise<number> {
   return EXIT_DONE;
 }
 
+/** The tools' libraries may not be installed. */
+async function checkLibraries(command: string): Promise<void> {
+  (await import('./tools/libraries.js')).checkLibraries(command);
+}
+
 /** `holdline load`; the tools are loaded when they are needed. */
 async function load(args: readonly string[]): Promise<number> {
+  await checkLibraries('load');
   const { runLoad } = await import('./tools/load/command.js');
   return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
 }
@@ -185,6 +191,7 @@ async function loadHelp(): Promise<string> {
 }
 
 async function capacity(args: readonly string[]): Promise<number> {
+  await checkLibraries('capacity');
   const { runCapacity } = await import('./tools/capacity/command.js');
   return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
 }
@@ -194,6 +201,7 @@ async function capacityHelp(): Promise<string> {
 }
 
 async function doctor(args: readonly string[]): Promise<number> {
+  await checkLibraries('doctor');
   const { runDoctor } = await import('./tools/doctor/command.js');
   return runDoctor(args, process.env);
 }

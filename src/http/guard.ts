@@ -3,24 +3,8 @@ import crypto from 'node:crypto';
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS, type Headers } from './answer.js';
+import type { Authorize, AuthorizeRequest } from './authorize.js';
 import type { Head } from './head.js';
-
-/** What `authorize` gets to know of a request. */
-export interface AuthorizeRequest {
-  readonly action: 'subscribe' | 'publish' | 'delete';
-  readonly channels: readonly string[];
-  /** By lower-case name; where a name repeats, the first counts. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** Undecoded, without the question mark; empty if there is none. */
-  readonly query: string;
-}
-
-/**
- * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Anything else also answers
- * 403, and `onError` gets it as a fault. If it throws or rejects, the answer is 500. It runs after
- * the keys have been checked.
- */
-export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
 
 /**
  * What a WebSocket's client may publish. Undefined: everything. An error: nothing, and it answers
