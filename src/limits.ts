@@ -39,6 +39,12 @@ export const ID_MAX = Number.MAX_SAFE_INTEGER;
  */
 export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
 
+/**
+ * Header names of a page that the answer to a preflight repeats, characters in all: the head of an
+ * answer that nobody reads stays small. Browsers refuse those left out. http/origins.ts
+ */
+export const PREFLIGHT_ECHO_CHARS_MAX = 512;
+
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 

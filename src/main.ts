@@ -11,6 +11,7 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { destination, pino, type Logger } from 'pino';
 import { configTable, parseCommandLine, serveHelp } from './options/command-line.js';
+import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
@@ -212,7 +213,6 @@ async function doctorHelp(): Promise<string> {
 
 /** Warnings about the settings. */
 function cautions(settings: Settings): string[] {
-  const isLocal = ['127.0.0.1', '::1', 'localhost'].includes(settings.host);
   return [
     ...(settings.firstId === undefined
       ? []
@@ -220,7 +220,7 @@ function cautions(settings: Settings): string[] {
           `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
             'back may miss events without a gap notice',
         ]),
-    ...(settings.openPublish && !isLocal
+    ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
     ...(settings.openPublish || settings.publishKey !== undefined

@@ -105,7 +105,7 @@ describe('a body in more pieces than a turn takes', () => {
     const server = await serverForTest();
     const client = await RawConnection.open(server.port);
     onTestFinished(() => client.destroy());
-    for (let request = 1; request <= 2; request++) {
+    for (let nth = 1; nth <= 2; nth++) {
       client.send(`${post}Content-Length: ${CHUNKS}\r\n\r\n`);
       for (let sent = 0; sent < CHUNKS; sent++) {
         client.send('x');
@@ -113,9 +113,12 @@ describe('a body in more pieces than a turn takes', () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
       await client.waitFor(
-        `answer ${request}`,
-        () => client.text.split('HTTP/1.1 200 ').length === request + 1,
+        `answer ${nth}`,
+        () => client.text.split('HTTP/1.1 200 ').length === nth + 1,
       );
     }
+    const answer = await request(server.port, 'GET', '/c?since=0&wait=0&limit=9');
+    const bodies = (jsonOf(answer) as { data: string }[]).map(({ data }) => data);
+    expect(bodies).toEqual(['x'.repeat(CHUNKS), 'x'.repeat(CHUNKS)]);
   });
 });

@@ -136,6 +136,6 @@ test('its source maps hold the sources', () => {
     const { sources, sourcesContent } = JSON.parse(
       readFileSync(join(dist, file, '..', map), 'utf8'),
     ) as { sources: string[]; sourcesContent?: string[] };
-    expect(sourcesContent, file).toHaveLength(sources.length);
+    expect(sourcesContent).toHaveLength(sources.length);
   }
 });

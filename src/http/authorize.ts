@@ -1,6 +1,6 @@
 /**
- * What a program's `authorize` hook is asked, and what it answers. Part of the public types: it needs
- * none of Node's.
+ * What a program's `authorize` hook is asked, and what it answers. Part of the public types: it
+ * needs none of Node's.
  */
 
 /** What `authorize` gets to know of a request. */
