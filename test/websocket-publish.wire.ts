@@ -54,7 +54,7 @@ describe('what is taken', () => {
     ['a string', '"r1"'],
     ['an empty string', '""'],
     ['a string with quotation marks, line breaks, é and escapes', '"a\\"\\né\\u00e9\\/"'],
-    ['half a pair', '"\\ud83d"'],
+    ['a pair of surrogates', '"\\ud83d\\ude00"'],
     ['128 characters', `"${'r'.repeat(128)}"`],
     ['128 characters of three bytes', `"${'漢'.repeat(128)}"`],
     ['128 characters, all escaped', `"${'\\u0072'.repeat(128)}"`],

@@ -1,15 +1,15 @@
 /** The guard: who may do what, by keys, the program's `authorize`, Host, Origin and CORS. */
-import crypto from 'node:crypto';
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS, type Headers } from './answer.js';
+import { checkBearer, digest } from './bearer.js';
 import type { Head } from './head.js';
 
 /** What `authorize` gets to know of a request. */
 export interface AuthorizeRequest {
   readonly action: 'subscribe' | 'publish' | 'delete';
   readonly channels: readonly string[];
-  /** By lower-case name; where a name repeats, the first counts. */
+  /** By lower-case name; where a name repeats, its values are joined (RFC 9110, 5.3). */
   readonly headers: Readonly<Record<string, string>>;
   /** Undecoded, without the question mark; empty if there is none. */
   readonly query: string;
@@ -49,13 +49,6 @@ export interface GuardOptions {
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 const EXPOSED = 'Holdline-Position, Retry-After';
-
-/** SHA-256 of a key: digests have one length, so comparing them takes the same time for any key. */
-function digest(key: string): Buffer {
-  // Node 20.12 and later: one call, in a third of the time.
-  if (crypto.hash === undefined) return crypto.createHash('sha256').update(key).digest();
-  return crypto.hash('sha256', key, 'buffer');
-}
 
 export class Guard {
   readonly #publishKey: Buffer | undefined;
@@ -122,12 +115,7 @@ export class Guard {
         'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
       );
     }
-    if (!bearerIs(head, this.#publishKey)) {
-      throw new HoldlineError(
-        'HOLDLINE_UNAUTHORIZED',
-        'publishing needs the header Authorization: Bearer with the publish key',
-      );
-    }
+    checkBearer(head, this.#publishKey, 'publish', 'the publish key');
   }
 
   /**
@@ -135,12 +123,7 @@ export class Guard {
    * forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
-    if (!bearerIs(head, this.#opsKey)) {
-      throw new HoldlineError(
-        'HOLDLINE_UNAUTHORIZED',
-        'this needs the header Authorization: Bearer with the ops key (--ops-key, or the key logged at start)',
-      );
-    }
+    checkBearer(head, this.#opsKey, 'ops', 'the ops key (--ops-key, or the key logged at start)');
   }
 
   /**
@@ -216,11 +199,6 @@ export class Guard {
     }
     return [['Vary', 'Origin']];
   }
-}
-
-function bearerIs(head: Head, key: Buffer): boolean {
-  const match = /^bearer +(.+)$/i.exec(head.get('authorization'));
-  return match !== null && crypto.timingSafeEqual(digest(match[1] as string), key);
 }
 
 /** What `authorize` may see of a request. */
