@@ -13,11 +13,11 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
 });
 
-/** A server that tests give anything: a program in JavaScript has no types. */
-function made(options: object = {}): Server & Record<string, (...given: unknown[]) => unknown> {
+/** A server on a free port. What a program in JavaScript may give it is given as `never`. */
+function made(options: object = {}): Server {
   const server = createServer({ port: 0, firstId: 1, ...options });
   servers.push(server);
-  return server as never;
+  return server;
 }
 
 /** What `act` throws or rejects with, which must be a HoldlineError of that code, with its words. */
@@ -62,6 +62,7 @@ describe('createServer', () => {
       createServer(),
       createServer({ onOpen: undefined, eventSchemas: undefined } as never),
     );
+    expect(servers.length).toBe(2);
   });
 });
 
@@ -76,14 +77,15 @@ describe('channel', () => {
     [['c', { replayEvents: 5 }], 'HOLDLINE_BAD_ARGUMENT', 'given to createServer'],
   ])('refuses %o', async (given, code, words) => {
     const server = made();
-    await expectError(() => server['channel']!(...given), code, words);
+    await expectError(() => server.channel(...(given as [never])), code, words);
   });
 
   test('may be called for each of a list of names, and its functions may be detached', async () => {
-    const { channel } = made();
-    const [a] = ['a', 'b'].map(channel as Server['channel']);
-    const { publish } = a!;
-    expect(await publish({ data: 'x' })).toBe(1);
+    const server = made();
+    /* oxlint-disable typescript/unbound-method -- That they need no `this` is the point. */
+    const channels = ['a', 'b'].map(server.channel);
+    const ids = [{ data: 'x' }, { data: 'y' }].map(channels[0]!.publish);
+    expect(await Promise.all(ids)).toEqual([1, 2]);
   });
 });
 
@@ -115,7 +117,6 @@ describe('publish', () => {
     [{ event: half, data: 1 }, 'HOLDLINE_BAD_EVENT_TYPE', 'printable'],
     [{ data: undefined }, 'HOLDLINE_BAD_JSON', 'undefined'],
     [{ data: Promise.resolve(1) }, 'HOLDLINE_BAD_ARGUMENT', 'await it first'],
-    [{ data: { then: () => {} } }, 'HOLDLINE_BAD_ARGUMENT', 'await it first'],
     [{ data: new Map([[1, 2]]) }, 'HOLDLINE_BAD_ARGUMENT', 'no Map or Set'],
     [{ data: new Set([1]) }, 'HOLDLINE_BAD_ARGUMENT', 'no Map or Set'],
     [{ data: new ArrayBuffer(2) }, 'HOLDLINE_BAD_ARGUMENT', 'bytes as a Uint8Array'],
@@ -153,9 +154,10 @@ describe('publish', () => {
         'HOLDLINE_BAD_ARGUMENT',
         'an array',
       );
-      // oxlint-disable-next-line no-sparse-arrays -- A program may have one.
+      const withHole: unknown[] = Array.from([{ data: 1 }]);
+      withHole[2] = { data: 1 };
       await expectError(
-        () => channel.publishAll([, { data: 1 }] as never),
+        () => channel.publishAll(withHole as never),
         'HOLDLINE_BAD_ARGUMENT',
         'undefined',
       );

@@ -6,7 +6,7 @@ import { QUERY_PARAMETERS_MAX } from '../src/limits.js';
 const checked = (method: QueryMethod, query: string) => (): void =>
   new Query(query).checkNames(method);
 
-const refused = (words: string) =>
+const refused = (words: string): unknown =>
   expect.objectContaining({
     code: 'HOLDLINE_BAD_QUERY',
     message: expect.stringContaining(words) as string,

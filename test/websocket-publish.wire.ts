@@ -307,6 +307,7 @@ describe('what is refused, and the WebSocket stays', () => {
     ['a ref of 129 characters', `{"publish":{"data":1},"ref":"${'r'.repeat(129)}"}`],
     ['an unknown member', '{"publish":{"data":1},"reference":1}'],
     ['an unknown member of what is to be published', '{"publish":{"data":1,"id":5}}'],
+    ['a ref that is half of a pair', '{"publish":{"data":1},"ref":"\\ud83d"}'],
     ['a ref that is null', '{"publish":{"data":1},"ref":null}'],
     ['a ref of 129 digits', `{"publish":{"data":1},"ref":${'9'.repeat(129)}}`],
     ['a ref of 129 characters, escaped', `{"publish":{"data":1},"ref":"${'\\u0072'.repeat(129)}"}`],
