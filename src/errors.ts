@@ -21,6 +21,8 @@ export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),
   /** It is not certain where the request ends, and a proxy may see another end: closes. */
   HOLDLINE_BAD_FRAMING: permanent(400),
+  /** A header field that may have one value has two. */
+  HOLDLINE_BAD_HEADER: permanent(400),
   HOLDLINE_BAD_POSITION: permanent(400),
   HOLDLINE_BAD_QUERY: permanent(400),
   HOLDLINE_BAD_EVENT_TYPE: permanent(400),
@@ -38,6 +40,7 @@ export const REFUSALS = {
   HOLDLINE_BODY_TIMEOUT: permanent(408),
   HOLDLINE_TOO_LARGE: permanent(413),
   HOLDLINE_UNSUPPORTED_ENCODING: permanent(415),
+  HOLDLINE_UNSUPPORTED_MEDIA_TYPE: permanent(415),
   HOLDLINE_IDEMPOTENCY_MISMATCH: permanent(422),
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
   /** The address has sent many wrong keys; a right one is still served at once. */
@@ -55,8 +58,9 @@ export const REFUSALS = {
 /** A literal code of {@link REFUSALS}. */
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** Codes of errors before a server runs; no client gets them. */
+/** Codes that only the embedding program and the command line get, and no client. */
 export type StartCode =
+  | 'HOLDLINE_BAD_ARGUMENT'
   | 'HOLDLINE_BAD_OPTION'
   | 'HOLDLINE_NATIVE'
   | 'HOLDLINE_LISTEN'
@@ -88,11 +92,16 @@ export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
 
-/** What was thrown, as an Error with the stack of the caller. */
-export function withStack(thrown: unknown): Error {
-  const error = asError(thrown);
-  if (error instanceof HoldlineError) Error.captureStackTrace(error, withStack);
-  return error;
+/**
+ * What was thrown, as a HoldlineError with the stack of the caller: the library throws no other.
+ */
+export function withStack(thrown: unknown): HoldlineError {
+  if (thrown instanceof HoldlineError) {
+    Error.captureStackTrace(thrown, withStack);
+    return thrown;
+  }
+  const cause = asError(thrown);
+  return new HoldlineError('HOLDLINE_INTERNAL', `internal error: ${cause.message}`, { cause });
 }
 
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */

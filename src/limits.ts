@@ -45,6 +45,12 @@ export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
  */
 export const PREFLIGHT_ECHO_CHARS_MAX = 512;
 
+/**
+ * Parameters of a query, of which each unknown name is compared with the known ones. 400 above it.
+ * http/query.ts
+ */
+export const QUERY_PARAMETERS_MAX = 64;
+
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
 

@@ -16,7 +16,7 @@ import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { FAULT_LOG_MS } from './limits.js';
-import { nearestName } from './options/spelling.js';
+import { nearestName } from './spelling.js';
 import { complain, onSignals } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';

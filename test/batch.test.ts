@@ -71,7 +71,7 @@ const jsonTexts = fc.letrec<{ value: string }>((tie) => ({
       '"]}"',
       '"\\u0064ata"',
       '",\\"data\\":1"',
-      '"é😀\\ud83d"',
+      '"é😀\\ud83d\\ude00"',
       '"a:b,c"',
     ),
     fc

@@ -27,7 +27,12 @@ test('a program is told where it called', async () => {
   await server.close();
 });
 
-test('what is no error becomes one', () => {
+test('what is no error becomes one, and what is no HoldlineError becomes one with its cause', () => {
   expect(asError('words').message).toBe('words');
-  expect(withStack('words').message).toBe('words');
+  const cause = new TypeError('a mistake');
+  expect(withStack(cause)).toMatchObject({
+    code: 'HOLDLINE_INTERNAL',
+    message: 'internal error: a mistake',
+    cause,
+  });
 });

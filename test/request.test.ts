@@ -35,22 +35,63 @@ function headOf(...fields: readonly (readonly [name: string, value: string])[]):
 describe('a head', () => {
   const head = headOf(['x-who', 'first'], ['x-who', 'second'], ['empty', ''], ['__proto__', 'p']);
 
-  test('has the first of two fields of a name, and tells one that is empty from none', () => {
-    expect([head.get('x-who'), head.get('empty'), head.get('none')]).toEqual(['first', '', '']);
-    expect([head.find('empty'), head.find('none')]).toEqual(['', undefined]);
-    expect([head.isTwice('x-who'), head.isTwice('empty'), head.isTwice('none')]).toEqual([
-      true,
-      false,
-      false,
+  test('has the fields of a name joined, and tells one that is empty from none', () => {
+    expect(['x-who', 'empty', 'none'].map((name) => head.get(name))).toEqual([
+      'first, second',
+      '',
+      '',
     ]);
+    expect([head.find('empty'), head.find('none')]).toEqual(['', undefined]);
+    expect([...(head.repeated?.names ?? [])]).toEqual(['x-who']);
     expect(Object.entries(head.toObject())).toEqual([
-      ['x-who', 'first'],
+      ['x-who', 'first, second'],
       ['empty', ''],
       ['__proto__', 'p'],
     ]);
   });
 
+  test('has what repeats, however many fields are between, and one after the other', () => {
+    const names = Array.from({ length: 60 }, (_, i) => `x-${i.toString(36)}`);
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...names, 'accept', 'cookie'), { maxLength: 20 }),
+        (all) => {
+          const read = headOf(...all.map((name, i) => [name, `v${i}`] as const));
+          const twice = new Set(all.filter((name, i) => all.indexOf(name) !== i));
+          expect(read.repeated?.names ?? new Set()).toEqual(twice);
+          for (const name of all) {
+            const values = all.flatMap((one, i) => (one === name ? [`v${i}`] : []));
+            expect(read.get(name)).toBe(values.join(name === 'cookie' ? '; ' : ', '));
+          }
+        },
+      ),
+    );
+  });
+
   test.each([
+    'authorization',
+    'content-type',
+    'idempotency-key',
+    'last-event-id',
+    'origin',
+    'sec-fetch-site',
+  ])('with two values of %s is refused, with one twice it has that one', (name) => {
+    expect(() => checkFraming(headOf([name, 'a'], ['accept', '*/*'], [name, 'b']))).toThrow(
+      expect.objectContaining({
+        code: 'HOLDLINE_BAD_HEADER',
+        message: expect.stringContaining(name) as string,
+      }),
+    );
+    const same = headOf([name, 'a'], ['accept', '*/*'], [name, 'a']);
+    expect(() => checkFraming(same)).not.toThrow();
+    expect(same.get(name)).toBe('a');
+  });
+
+  test.each([
+    [
+      ['host', 'a'],
+      ['host', 'a'],
+    ],
     [
       ['content-length', '3'],
       ['content-length', '3'],
@@ -95,6 +136,11 @@ describe('transport', () => {
     ['text/event-stream', true, 'sse'],
     ['application/x-ndjson', false, 'ndjson'],
     ['application/json', false, 'poll'],
+    ['application/ndjson', false, 'ndjson'],
+    ['application/jsonl; charset=utf-8', true, 'ndjson'],
+    ['Application/X-JSONLines;q=0.9, application/json;q=0.8', false, 'ndjson'],
+    ['application/json-lines', false, 'ndjson'],
+    ['text/x-ndjson', false, 'ndjson'],
     ['application/json, text/event-stream', false, 'sse'],
     ['application/json, application/x-ndjson', false, 'ndjson'],
     ['application/json, text/event-stream;q=0.9', false, 'poll'],
@@ -231,10 +277,24 @@ describe('channels', () => {
     '/a,.b',
     `/${'x'.repeat(129)}`,
     '/%61',
+    '/a%2Cb',
+    '/a%2cb',
+    '/a%2Fb',
+    '/a%25b',
+    '/a%257Eb',
+    '/%2E%2E',
+    '/a%7',
+    '/a%',
   ])('%s is HOLDLINE_BAD_CHANNEL', (path) => {
     expect(() => channelsOf(path)).toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
     );
+  });
+
+  test('of percent-encoding only the tilde is decoded, in either case', () => {
+    expect(channelsOf('/a%7Eb,%7e,%7E%7e')).toEqual(['a~b', '~', '~~']);
+    expect(channelsOf('/a~b,a%7Eb')).toEqual(['a~b']);
+    expect(channelOf('/%7Eme')).toBe('~me');
   });
 
   test('17 different names are too many, 16 named twice are not', () => {
@@ -267,8 +327,14 @@ describe('position', () => {
   test.each<[header: string | undefined, query: string | undefined, position: unknown]>([
     [undefined, undefined, { kind: 'live' }],
     [undefined, '', { kind: 'live' }],
-    ['1', 'last_event_id=2&lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
-    [undefined, 'last=5&since=4&lastEventId=3&last_event_id=2', { kind: 'after', id: 2 }],
+    ['1', 'lastEventId=3&since=4&last=5', { kind: 'after', id: 1 }],
+    [undefined, 'last=5&since=4&lastEventId=2&last_event_id=2', { kind: 'after', id: 2 }],
+    [undefined, 'Last-Event-ID=3', { kind: 'after', id: 3 }],
+    [undefined, 'last-event-id=3&since=4', { kind: 'after', id: 3 }],
+    [undefined, 'lastEventID=3', { kind: 'after', id: 3 }],
+    [undefined, 'LAST_EVENT_ID=3', { kind: 'after', id: 3 }],
+    [undefined, 'last%5Fevent%5Fid=3', { kind: 'after', id: 3 }],
+    [undefined, 'since=4&since=4', { kind: 'after', id: 4 }],
     [undefined, 'last=5&since=4&lastEventId=3', { kind: 'after', id: 3 }],
     [undefined, 'last=5&since=4', { kind: 'after', id: 4 }],
     [undefined, 'last=5', { kind: 'last', count: 5 }],
@@ -279,6 +345,18 @@ describe('position', () => {
     ['', 'since=4', { kind: 'foreign' }],
   ])('Last-Event-ID "%s" and ?%s', (header, query, position) => {
     expect(positionOf(header, new Query(query))).toEqual(position);
+  });
+
+  test.each([
+    'since=4&since=5',
+    'last_event_id=2&lastEventId=3',
+    'lastEventId=3&x=1&Last-Event-ID=4',
+    'last=1&last=2',
+    'since=latest&since=4',
+  ])('two that disagree are refused: ?%s', (query) => {
+    expect(() => positionOf(undefined, new Query(query))).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }),
+    );
   });
 
   test('a bad value in the query is refused even where something stronger beats it', () => {
@@ -328,7 +406,7 @@ describe('wait', () => {
     ['wait=0.5', 500],
     ['wait=0.001', 1],
     ['wait=59.999', 59_999],
-    ['wait=7&wait=8', 7_000],
+    ['wait=7&wait=7', 7_000],
   ])('?%s is %i ms', (query, ms) => {
     expect(waitMsOf(new Query(query))).toBe(ms);
   });
@@ -360,6 +438,16 @@ describe('wait', () => {
     expect(() => waitMsOf(new Query(`wait=${'9'.repeat(5000)}`))).toThrow(/^.{0,150}$/);
   });
 });
+
+test.each(['wait=7&wait=8', 'limit=1&limit=2', 'envelope=1&envelope=0', 'event=a&event=b'])(
+  'a parameter with two values is refused: ?%s',
+  (text) => {
+    const name = text.split('=')[0] as string;
+    expect(() => new Query(text).get(name)).toThrow(
+      expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }),
+    );
+  },
+);
 
 describe('limit', () => {
   test('without one a poll takes one event, and not as an array', () => {

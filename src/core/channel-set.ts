@@ -101,29 +101,33 @@ export class ChannelSet {
     return undefined;
   }
 
-  /** Id of the first of the newest `count` events over the channels; undefined without events. */
+  /**
+   * Id of the oldest event among the newest `count` of each channel; undefined without events. Each
+   * channel counts for itself, so that a busy one does not keep the others out.
+   */
   firstOfNewest(count: number): number | undefined {
-    const first = this.firstIdAfter(0);
-    if (count === 0 || first === undefined) return undefined;
-    if (this.#countFrom(first) <= count) return first;
-    // The highest id from which at least `count` events follow, by bisection: the time does not
-    // depend on `count`.
-    let low = first;
-    for (let high = this.newestId; low < high;) {
-      const middle = low + Math.ceil((high - low) / 2);
-      if (this.#countFrom(middle) >= count) low = middle;
-      else high = middle - 1;
+    if (count === 0) return undefined;
+    let first = Infinity;
+    for (const channel of this.channels) {
+      const seq = this.#seqOfNewest(channel, count);
+      if (seq < channel.endSeq(this.readsQueues)) first = Math.min(first, channel.idAt(seq));
     }
-    return this.firstIdAfter(low - 1);
+    return first === Infinity ? undefined : this.firstIdAfter(first - 1);
   }
 
-  /** Events with an id of `id` or more. */
-  #countFrom(id: number): number {
-    const { channels, readsQueues } = this;
-    let count = 0;
-    for (const channel of channels)
-      count += channel.eventsFrom(channel.seqAfter(id - 1, readsQueues), readsQueues);
-    return count;
+  /**
+   * Seq of the first of the channel's newest `count` events; of its first entry if it has no more.
+   * By bisection: the time does not depend on `count`.
+   */
+  #seqOfNewest(channel: Member, count: number): number {
+    const { readsQueues } = this;
+    let low = channel.seqAfter(0, readsQueues);
+    for (let high = channel.endSeq(readsQueues) - 1; low < high;) {
+      const middle = low + Math.ceil((high - low) / 2);
+      if (channel.eventsFrom(middle, readsQueues) >= count) low = middle;
+      else high = middle - 1;
+    }
+    return low;
   }
 }
 

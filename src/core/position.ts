@@ -6,7 +6,7 @@ import { ID_MAX } from '../limits.js';
  * What a client asks for.
  * - `live`: from now on.
  * - `after`: everything after `id`; 0 is the oldest event held.
- * - `last`: the newest `count` events, then live.
+ * - `last`: the newest `count` events of each channel, then live.
  * - `foreign`: a position that is no id of ours: everything held, after a gap.
  */
 export type Position =
@@ -54,7 +54,7 @@ export function positionFromQuery(name: string, text: string): Position {
   return { kind: 'after', id };
 }
 
-/** `last=N`: the newest N events. */
+/** `last=N`: the newest N events of each channel. */
 export function lastFromQuery(text: string): Position {
   const count = parseId(text);
   if (count === undefined) {

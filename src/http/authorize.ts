@@ -7,7 +7,7 @@
 export interface AuthorizeRequest {
   readonly action: 'subscribe' | 'publish' | 'delete';
   readonly channels: readonly string[];
-  /** By lower-case name; where a name repeats, the first counts. */
+  /** By lower-case name; where a name repeats, its values are joined (RFC 9110, 5.3). */
   readonly headers: Readonly<Record<string, string>>;
   /** Undecoded, without the question mark; empty if there is none. */
   readonly query: string;

@@ -1,8 +1,8 @@
 /** The guard: who may do what, by keys, the program's `authorize`, Host and Origin. */
-import crypto from 'node:crypto';
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
+import { checkBearer, digest } from './bearer.js';
 import type { Head } from './head.js';
 import { Origins } from './origins.js';
 
@@ -31,13 +31,6 @@ export interface GuardOptions {
  * uses DNS rebinding.
  */
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
-
-/** SHA-256 of a key: digests have one length, so comparing them takes the same time for any key. */
-function digest(key: string): Buffer {
-  // Node 20.12 and later: one call, in a third of the time.
-  if (crypto.hash === undefined) return crypto.createHash('sha256').update(key).digest();
-  return crypto.hash('sha256', key, 'buffer');
-}
 
 export class Guard {
   readonly origins: Origins;
@@ -91,12 +84,7 @@ export class Guard {
         'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
       );
     }
-    if (!bearerIs(head, this.#publishKey)) {
-      throw new HoldlineError(
-        'HOLDLINE_UNAUTHORIZED',
-        'publishing needs the header Authorization: Bearer with the publish key',
-      );
-    }
+    checkBearer(head, this.#publishKey, 'publish', 'the publish key');
   }
 
   /**
@@ -104,12 +92,7 @@ export class Guard {
    * forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
-    if (!bearerIs(head, this.#opsKey)) {
-      throw new HoldlineError(
-        'HOLDLINE_UNAUTHORIZED',
-        'this needs the header Authorization: Bearer with the ops key (--ops-key, or the key logged at start)',
-      );
-    }
+    checkBearer(head, this.#opsKey, 'ops', 'the ops key (--ops-key, or the key logged at start)');
   }
 
   /**
@@ -165,11 +148,6 @@ export class Guard {
     const asked = visiblePartOf(head);
     return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
   }
-}
-
-function bearerIs(head: Head, key: Buffer): boolean {
-  const match = /^bearer +(.+)$/i.exec(head.get('authorization'));
-  return match !== null && crypto.timingSafeEqual(digest(match[1] as string), key);
 }
 
 /** What `authorize` may see of a request. */

@@ -1,9 +1,10 @@
 /**
  * The head of a request: copied in one pass while uWebSockets has it, and valid afterwards. It also
- * tells whether a field is present at all, and whether it is there twice, which uWebSockets does
+ * tells whether a field is present at all, and what is there more than once, which uWebSockets does
  * not.
  */
 import type { HttpRequest } from '../native/uws.js';
+import { combine, mayRepeat, startHead, type Repeated } from './repeated-fields.js';
 
 export class Head {
   /** Case-sensitive: gEt is not GET (RFC 9110, 9.1). */
@@ -12,7 +13,9 @@ export class Head {
   readonly path: string;
   /** Undecoded, without the question mark; undefined if there is none. */
   readonly query: string | undefined;
-  /** Lower-case names and values in turn. */
+  /** Names of fields that are there more than once; undefined if there are none. */
+  readonly repeated: Repeated | undefined;
+  /** Lower-case names and values in turn, each name once. */
   readonly #fields: readonly string[];
 
   /** In the request's turn. native-notes/request-in-its-turn.md */
@@ -21,43 +24,40 @@ export class Head {
     this.path = request.getUrl();
     this.query = request.getQuery();
     fields = [];
+    hasRepeats = false;
+    startHead();
     request.forEach(takeField);
-    this.#fields = fields;
+    this.repeated = hasRepeats ? combine(fields) : undefined;
+    this.#fields = this.repeated?.fields ?? fields;
   }
 
-  /** The first field of that name; empty if there is none. */
+  /** The field of that name; empty if there is none. */
   get(name: string): string {
     return this.find(name) ?? '';
   }
 
-  /** The first field of that name; undefined if there is none. */
+  /** The field of that name; undefined if there is none. */
   find(name: string): string | undefined {
     const all = this.#fields;
     for (let i = 0; i < all.length; i += 2) if (all[i] === name) return all[i + 1];
     return undefined;
   }
 
-  /** True if two fields have that name. */
-  isTwice(name: string): boolean {
-    const all = this.#fields;
-    let found = 0;
-    for (let i = 0; i < all.length; i += 2) if (all[i] === name) found++;
-    return found > 1;
-  }
-
-  /** Fields by name; where a name repeats, the first counts, as it does for the keys. */
+  /** Fields by name; where a name repeats, its values are joined (http/repeated-fields.ts). */
   toObject(): Record<string, string> {
     // No prototype, because __proto__ is a name like any other.
     const object = Object.create(null) as Record<string, string>;
     for (let i = 0; i < this.#fields.length; i += 2)
-      object[this.#fields[i] as string] ??= this.#fields[i + 1] as string;
+      object[this.#fields[i] as string] = this.#fields[i + 1] as string;
     return object;
   }
 }
 
 /** Set and filled in one synchronous call: a closure per request would be garbage per request. */
 let fields: string[] = [];
+let hasRepeats = false;
 
 function takeField(name: string, value: string): void {
+  if (mayRepeat(name)) hasRepeats = true;
   fields.push(name, value);
 }

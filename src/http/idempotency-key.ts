@@ -19,11 +19,12 @@ export interface ScopedKey {
 
 /**
  * The key that a publish to `channel` came with, undefined for one without. Throws
- * HOLDLINE_BAD_IDEMPOTENCY_KEY.
+ * HOLDLINE_BAD_IDEMPOTENCY_KEY, also for an empty one: it may have had bytes over 127, which
+ * uWebSockets cuts off (native-notes/request-parsing.md).
  */
 export function scopedKeyOf(head: Head, channel: string): ScopedKey | undefined {
-  const key = head.get('idempotency-key');
-  if (key === '') return undefined;
+  const key = head.find('idempotency-key');
+  if (key === undefined) return undefined;
   return { key: checkIdempotencyKey(key), channel, credential: head.get('authorization') };
 }
 

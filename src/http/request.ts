@@ -16,7 +16,8 @@ import {
   POLL_WAIT_DEFAULT_SECONDS,
 } from '../limits.js';
 import type { Head } from './head.js';
-import { badParameter, type Query } from './query.js';
+import { JSON_TYPES, NDJSON_TYPES } from './media-type.js';
+import { badParameter, LAST_EVENT_ID, type Query } from './query.js';
 
 const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
 
@@ -30,7 +31,7 @@ export function checkChannelName(name: string): string {
   if (!CHANNEL_NAME.test(name)) {
     throw badName(
       name,
-      'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - (percent-encoding is not decoded)',
+      'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - (of percent-encoding only %7E is decoded)',
     );
   }
   if (name.startsWith('.') || name.endsWith('.') || name.includes('..'))
@@ -62,7 +63,15 @@ export function channelsOf(path: string): readonly string[] {
   return lastChannels;
 }
 
-function readChannels(path: string): readonly string[] {
+/**
+ * `~`, which older encoders escape, is the only character that is decoded. A proxy in front may
+ * have a rule for a path as it stands there, and one that stands for the same channel in another
+ * spelling would pass the rule.
+ */
+const ESCAPED_TILDE = /%7e/gi;
+
+function readChannels(raw: string): readonly string[] {
+  const path = raw.includes('%') ? raw.replaceAll(ESCAPED_TILDE, '~') : raw;
   if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
     throw new HoldlineError(
       'HOLDLINE_NOT_FOUND',
@@ -94,10 +103,10 @@ export function channelOf(path: string): string {
 }
 
 /**
- * Names of a position in the query, strongest first. The last two are what EventSource polyfills
- * send.
+ * Names of a position in the query, strongest first: a polyfill adds the first to a URL that may
+ * have the other.
  */
-const POSITION_NAMES = ['last_event_id', 'lastEventId', 'since'] as const;
+const POSITION_NAMES = [LAST_EVENT_ID, 'since'] as const;
 
 /**
  * Where a line starts. A header beats everything in the URL, because a reconnect repeats the URL it
@@ -122,10 +131,10 @@ export function positionOf(lastEventId: string | undefined, query: Query): Posit
 }
 
 /** What a client may accept by name; the first wins when it likes several equally. */
-const MEDIA_TYPES: readonly (readonly [string, Transport])[] = [
-  ['text/event-stream', 'sse'],
-  ['application/x-ndjson', 'ndjson'],
-  ['application/json', 'poll'],
+const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, Transport])[] = [
+  [new Set(['text/event-stream']), 'sse'],
+  [NDJSON_TYPES, 'ndjson'],
+  [JSON_TYPES, 'poll'],
 ];
 
 /**
@@ -150,10 +159,10 @@ function acceptedBy(accept: string): Transport | undefined {
   let bestQ = 0;
   if (!accept.includes('/') || accept === '*/*') return undefined;
   const accepted = accept.toLowerCase().split(',').map(readMediaRange);
-  for (const [type, transport] of MEDIA_TYPES) {
+  for (const [types, transport] of MEDIA_TYPES) {
     const q = Math.max(
       0,
-      ...accepted.filter((range) => range.type === type).map((range) => range.q),
+      ...accepted.filter((range) => types.has(range.type)).map((range) => range.q),
     );
     if (q > bestQ) {
       best = transport;

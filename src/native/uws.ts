@@ -20,6 +20,7 @@ import {
   type MessageOptions,
   type UpgradeContext,
 } from './messages.js';
+import { listenFailure } from './listen-failure.js';
 import { MuteSockets } from './mute-sockets.js';
 import { prepareSocketOptions, type WantedSocketOptions } from './socket-options.js';
 import type { SocketReport } from './socket-report.js';
@@ -254,10 +255,7 @@ function listenOn(
   return new Promise((resolve, reject) => {
     const listening = (socket: us_listen_socket | false): void => {
       if (socket !== false) resolve(socket);
-      else {
-        const message = `cannot listen on ${host} port ${port}: the port is taken or not allowed, or the address is not this machine's; choose another --port or --host`;
-        reject(new HoldlineError('HOLDLINE_LISTEN', message));
-      }
+      else void listenFailure(host, port).then(reject);
     };
     // Without this option two servers would silently share a port. native-notes/exclusive-port.md
     (app as ListeningApp).listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, listening);

@@ -58,6 +58,7 @@ export function pagesInWords(pages: OpsPages): string {
 
 /** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
 function orderOf(query: Query): LineOrder {
+  query.checkNamesAmong(['sort', 'limit']);
   const text = query.get('sort') ?? 'lag';
   const order = LINE_ORDERS.find((one) => one === text);
   if (order !== undefined) return order;

@@ -2,7 +2,7 @@
 
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
-import { nearestName } from './spelling.js';
+import { nearestName } from '../spelling.js';
 
 /** The error for a value that is not accepted; `accepted` completes "it must be". */
 export function badOption(

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { badOption, unknownOption } from './refusals.js';
 import type { Given } from './settings.js';
-import { nearestName } from './spelling.js';
+import { nearestName } from '../spelling.js';
 import type { OptionRow } from './table.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -42,8 +42,9 @@ export interface LibraryEvent {
    */
   readonly event?: string;
   /**
-   * A string, or bytes of UTF-8, which are copied: both go out as text. Anything else goes out as
-   * JSON. At most `maxEventBytes` (option, bytes) when it is encoded.
+   * A string, or bytes of UTF-8 (Uint8Array), which are copied: both go out as text. Anything else
+   * goes out as JSON; a promise, a Map or a Set, of which JSON keeps nothing, is refused. At most
+   * `maxEventBytes` (option, bytes) when it is encoded.
    */
   readonly data: unknown;
 }
@@ -53,8 +54,9 @@ export interface ServerChannel {
   readonly name: string;
   /**
    * Publishes an event; resolves to its id, an integer from 1 to 2^53 − 1. Rejects with
-   * HOLDLINE_BAD_EVENT_TYPE, HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_TOO_LARGE or
-   * HOLDLINE_DRAINING; with HOLDLINE_PUBLISH_BUSY or HOLDLINE_CHANNELS_FULL it may be tried again.
+   * HOLDLINE_BAD_ARGUMENT for what is no event or has an unknown member, HOLDLINE_BAD_EVENT_TYPE,
+   * HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_TOO_LARGE or HOLDLINE_DRAINING; with
+   * HOLDLINE_PUBLISH_BUSY or HOLDLINE_CHANNELS_FULL it may be tried again.
    */
   publish(event: LibraryEvent): Promise<number>;
   /** Publishes several events, all or none; resolves to their ids. Rejects as `publish` does. */
@@ -67,11 +69,11 @@ export interface ServerChannel {
   delete(): Promise<number>;
 }
 
-/** A server, made by `createServer`. */
+/** A server, made by `createServer`. All that it throws or rejects with is a HoldlineError. */
 export interface Server {
   /**
    * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ -, without a leading,
-   * trailing or double dot. Throws HOLDLINE_BAD_CHANNEL.
+   * trailing or double dot. Throws HOLDLINE_BAD_CHANNEL, HOLDLINE_BAD_ARGUMENT for no name.
    */
   channel(name: string): ServerChannel;
   /**
@@ -85,8 +87,8 @@ export interface Server {
   stats(): Stats;
   /**
    * Takes nothing new, sends what was accepted, ends every line with an end event, and closes.
-   * Resolves after `drainMs` at the latest (ms; default: the option). Never rejects; another call
-   * waits for the same end.
+   * Resolves after `drainMs` at the latest (ms; default: the option). Another call waits for the
+   * same end. Rejects only with HOLDLINE_BAD_ARGUMENT, for another argument; then nothing ends.
    */
   close(options?: { readonly drainMs?: number }): Promise<void>;
 }

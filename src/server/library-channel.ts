@@ -1,13 +1,13 @@
 /** A channel as the embedding program has it: publishes what it is given, and deletes. */
-import { checkEventType, type NewEvent } from '../core/event.js';
+import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { withStack } from '../errors.js';
 import { checkServing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
-import { checkUtf8 } from '../transports/publish.js';
-import type { LibraryEvent, ServerChannel } from './api.js';
+import type { ServerChannel } from './api.js';
+import { badArgument, checkEvent, dataBytes } from './arguments.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
@@ -20,18 +20,20 @@ export interface LibraryParts {
 /** Makes a channel, whose functions a program may detach. Throws HOLDLINE_BAD_CHANNEL. */
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
   const { hub, exchanges } = parts;
-  const publishAll: ServerChannel['publishAll'] = async (events) => {
+  checkChannelName(name);
+  const publishAll: ServerChannel['publishAll'] = async (events: unknown) => {
     try {
       checkServing(exchanges);
-      if (events.length === 0) return [];
-      const entries = events.map((event) => toEvent(name, event, parts));
-      return (await hub.publish(name, entries)).ids;
+      if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
+      // Array.from, because map would leave holes as they are.
+      const entries = Array.from(events, (event) => toEvent(name, event, parts));
+      return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
     } catch (error) {
       throw withStack(error);
     }
   };
   return {
-    name: checkChannelName(name),
+    name,
     publish: async (event) => (await publishAll([event]))[0] as number,
     publishAll,
     async delete() {
@@ -47,16 +49,12 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
 
 function toEvent(
   channel: string,
-  { event: type, data }: LibraryEvent,
+  given: unknown,
   { serialize, maxEventBytes }: LibraryParts,
 ): NewEvent {
-  if (type !== undefined) checkEventType(type);
-  const isBytes = data instanceof Uint8Array;
-  if (isBytes) checkUtf8(data, 'data');
-  const isText = isBytes || typeof data === 'string';
-  const bytes = isBytes
-    ? Uint8Array.from(data)
-    : Buffer.from(typeof data === 'string' ? data : serialize(type, data));
+  const { event: type, data } = checkEvent(given);
+  const isText = typeof data === 'string' || data instanceof Uint8Array;
+  const bytes = dataBytes(type, data, serialize);
   const event: NewEvent = { channel, type, data: bytes, json: !isText };
   checkSize(event, maxEventBytes);
   return event;

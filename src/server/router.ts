@@ -133,6 +133,7 @@ export class Router {
     guard.origins.checkSite(head);
     const channel = channelOf(head.path);
     guard.checkOps(head);
+    new Query(head.query).checkNames('DELETE');
     checkServing(exchanges);
     return publishing.delete(exchange, channel, guard.authorize(head, 'delete', [channel]));
   }

@@ -30,6 +30,7 @@ import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import type { Hooks, LineInfo, Server } from './api.js';
+import { checkChannelArguments, checkOptionNames, drainMsOf } from './arguments.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
@@ -41,6 +42,7 @@ import { Router } from './router.js';
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
+  checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
   checkHooks({ authorize, onOpen, onClose, onError, onWarning });
@@ -108,6 +110,8 @@ export function createServer(options: Options & Hooks = {}): Server {
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing({ hub, messages, guard, failedKeys, exchanges, memory }, settings),
   });
+  /** True from the first call of `listen`, unless it fails. */
+  let isListening = false;
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
 
@@ -134,47 +138,69 @@ export function createServer(options: Options & Hooks = {}): Server {
     await log.close();
   }
 
+  async function startListening(): Promise<{ host: string; port: number }> {
+    const wanted = {
+      ...settings,
+      pingMs: settings.heartbeatMs,
+      maxMessageBytes: maxMessageBytes(maxEventBytes),
+    };
+    let started: Listener;
+    try {
+      started = await listen(wanted, counters, router.handle, messages);
+    } catch (error) {
+      // Another attempt may find the port free.
+      isListening = false;
+      throw error;
+    }
+    if (closing !== undefined) {
+      started.closeAll();
+      throw cannotListen('was closed meanwhile');
+    }
+    listener = started;
+    ops.start(listener.socketReport);
+    try {
+      await memory.start(listener.port);
+    } catch (error) {
+      closing = drain(0);
+      await closing;
+      throw error;
+    }
+    return { host: settings.host, port: listener.port };
+  }
+
   return {
-    channel(name) {
+    channel(...parts) {
       try {
+        const name = checkChannelArguments(parts);
         return libraryChannel(name, { hub, exchanges, serialize, maxEventBytes });
       } catch (error) {
         throw withStack(error);
       }
     },
     async listen() {
-      if (listener !== undefined || closing !== undefined) {
-        throw new HoldlineError(
-          'HOLDLINE_LISTEN',
-          'this server is already listening or was closed; make another with createServer',
-        );
-      }
-      listener = await listen(
-        {
-          ...settings,
-          pingMs: settings.heartbeatMs,
-          maxMessageBytes: maxMessageBytes(maxEventBytes),
-        },
-        counters,
-        router.handle,
-        messages,
-      );
-      ops.start(listener.socketReport);
       try {
-        await memory.start(listener.port);
+        if (closing !== undefined) throw cannotListen('was closed');
+        if (isListening) throw cannotListen('is listening already');
+        isListening = true;
+        return await startListening();
       } catch (error) {
-        closing = drain(0);
-        await closing;
-        throw error;
+        throw withStack(error);
       }
-      return { host: settings.host, port: listener.port };
     },
     stats: () => ops.stats(exchanges.draining),
-    close({ drainMs = settings.drainMs } = {}) {
+    async close(wanted) {
+      const drainMs = drainMsOf(wanted) ?? settings.drainMs;
       closing ??= drain(drainMs);
       return closing;
     },
   };
+}
+
+function cannotListen(problem: string): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_LISTEN',
+    `this server ${problem}; make another with createServer`,
+  );
 }
 
 function pause(ms: number): Promise<void> {

@@ -12,6 +12,7 @@ import { checkSize } from './event-size.js';
 import { stringBytes, stringOf } from './json-text.js';
 import { firstByte, isObject, isString, Members, scanJson } from './json.js';
 import { inSlices } from './slices.js';
+import { unknownName } from '../spelling.js';
 
 const LF = 0x0a;
 
@@ -111,16 +112,28 @@ function readLine(
     throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
   if (!isObject(body, firstByte(body, start, end)))
     throw badLine(line, 'must be an object {"event"?,"data"}');
-  const { starts, ends, unknownStart } = members;
-  if (unknownStart >= 0) {
-    const name = stringOf(body, unknownStart - 1, members.unknownEnd + 1);
-    throw badLine(line, `unknown member ${JSON.stringify(name.slice(0, 64))}`);
-  }
+  const unknown = unknownMember(body, members);
+  if (unknown !== undefined) throw badLine(line, unknown);
+  const { starts, ends } = members;
   const dataStart = starts[DATA] as number;
   if (dataStart < 0) throw badLine(line, '"data" is missing');
   const typeStart = starts[EVENT] as number;
   const type = typeStart < 0 ? undefined : readType(body, typeStart, ends[EVENT] as number, line);
   return eventOf(channel, type, body, dataStart, ends[DATA] as number);
+}
+
+/** What is wrong with a scanned object that has a member of another name; undefined without one. */
+export function unknownMember(
+  bytes: Buffer,
+  { names, unknownStart, unknownEnd }: Members,
+): string | undefined {
+  if (unknownStart < 0) return undefined;
+  const name = stringOf(bytes, unknownStart - 1, unknownEnd + 1);
+  return unknownName(
+    'member',
+    name,
+    names.map((one) => one.toString()),
+  );
 }
 
 /** The event of data that was scanned: a string is text, anything else is JSON as it was sent. */

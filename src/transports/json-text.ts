@@ -22,7 +22,7 @@ export function stringBytes(bytes: Uint8Array, start: number, end: number): Uint
   return first < 0 ? text : unescaped(text, first);
 }
 
-/** An unpaired surrogate becomes U+FFFD, as it does wherever text becomes UTF-8. */
+/** An unpaired surrogate, which is a fault of the whole text, becomes U+FFFD. */
 function unescaped(text: Uint8Array, first: number): Buffer {
   // No escape is shorter than what it stands for.
   const out = Buffer.allocUnsafe(text.length);
@@ -57,7 +57,7 @@ function unescaped(text: Uint8Array, first: number): Buffer {
 }
 
 /** The UTF-16 unit of four hexadecimal digits. */
-function hexUnit(bytes: Uint8Array, at: number): number {
+export function hexUnit(bytes: Uint8Array, at: number): number {
   let unit = 0;
   for (let i = 0; i < 4; i++) {
     const byte = bytes[at + i] as number;

@@ -5,7 +5,7 @@
 import { checkEventType, type NewEvent } from '../core/event.js';
 import { HoldlineError } from '../errors.js';
 import { REF_CHARS_MAX } from '../limits.js';
-import { eventOf } from './batch.js';
+import { eventOf, unknownMember } from './batch.js';
 import { checkSize } from './event-size.js';
 import { stringBytes, stringOf } from './json-text.js';
 import { firstByte, isNumber, isObject, isString, Members, scanJson } from './json.js';
@@ -51,12 +51,13 @@ export function readMessage(
     const fault = scanJson(bytes, 0, bytes.length, message);
     if (fault?.kind === 'syntax')
       throw new HoldlineError('HOLDLINE_BAD_JSON', `the message is not JSON: ${fault.message}`);
-    if (fault !== undefined) throw badMessage(fault.message);
+    if (fault?.kind === 'depth') throw badMessage(fault.message);
     if (!isObject(bytes, firstByte(bytes, 0, bytes.length)))
       throw badMessage('the message must be an object');
     // Read first, so that a refusal can carry it.
     const wanted = refOf(bytes);
     ref = wanted ?? '';
+    if (fault !== undefined) throw badMessage(fault.message);
     checkMembers(bytes, message, '');
     if (wanted === undefined)
       throw badMessage(`"ref" must be a number or a string of at most ${REF_CHARS_MAX} characters`);
@@ -93,10 +94,9 @@ function refOf(bytes: Buffer): string | undefined {
 /** The most UTF-8 bytes that a UTF-16 unit takes. */
 const UTF8_PER_CHAR = 3;
 
-function checkMembers(bytes: Buffer, { unknownStart, unknownEnd }: Members, where: string): void {
-  if (unknownStart < 0) return;
-  const name = stringOf(bytes, unknownStart - 1, unknownEnd + 1);
-  throw badMessage(`unknown member ${JSON.stringify(name.slice(0, 64))}${where}`);
+function checkMembers(bytes: Buffer, members: Members, where: string): void {
+  const problem = unknownMember(bytes, members);
+  if (problem !== undefined) throw badMessage(`${problem}${where}`);
 }
 
 /**

@@ -15,14 +15,12 @@ import type { Exchange } from '../http/exchange.js';
 import { contentLengthOf } from '../http/framing.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
+import { bodyKindOf, type BodyKind } from '../http/media-type.js';
 import { Query } from '../http/query.js';
 import { BODY_BYTES_MAX } from '../limits.js';
 import { readBatch } from './batch.js';
 import { checkSize } from './event-size.js';
 import { scanJson } from './json.js';
-
-/** How a body is read, by its Content-Type. */
-export type BodyKind = 'text' | 'json' | 'batch';
 
 /** How a body becomes events. */
 export interface BodyFormat {
@@ -121,11 +119,10 @@ function ignore(): void {}
 
 /**
  * Reads what a publish to `channel` asks for. Throws HOLDLINE_BAD_QUERY, HOLDLINE_BAD_EVENT_TYPE,
- * HOLDLINE_UNSUPPORTED_ENCODING or HOLDLINE_BAD_IDEMPOTENCY_KEY.
+ * HOLDLINE_UNSUPPORTED_MEDIA_TYPE, HOLDLINE_UNSUPPORTED_ENCODING or HOLDLINE_BAD_IDEMPOTENCY_KEY.
  */
 export function publishRequestOf(head: Head, channel: string): PublishRequest {
-  const type = head.query === undefined ? undefined : new Query(head.query).get('event');
-  if (type !== undefined) checkEventType(type);
+  const type = head.query === undefined ? undefined : typeOf(new Query(head.query));
   const kind = bodyKindOf(head.get('content-type'));
   checkContentEncoding(head.get('content-encoding'));
   return {
@@ -137,16 +134,11 @@ export function publishRequestOf(head: Head, channel: string): PublishRequest {
   };
 }
 
-export function bodyKindOf(contentType: string): BodyKind {
-  if (contentType === '') return 'text';
-  switch (contentType.replace(/;.*/, '').trim().toLowerCase()) {
-    case 'application/json':
-      return 'json';
-    case 'application/x-ndjson':
-      return 'batch';
-    default:
-      return 'text';
-  }
+/** The event type in the query of a publish. */
+function typeOf(query: Query): string | undefined {
+  query.checkNames('POST');
+  const type = query.get('event');
+  return type === undefined ? undefined : checkEventType(type);
 }
 
 /** Throws HOLDLINE_UNSUPPORTED_ENCODING for a body that is encoded (RFC 9110, 8.4). */
@@ -175,18 +167,25 @@ export function readEvents(
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
   checkUtf8(body, 'body');
+  // RFC 8259, 8.1: it may be ignored before JSON. Text goes out as it came.
+  const json = kind !== 'text' && startsWithMark(body) ? body.subarray(3) : body;
   if (kind === 'batch') {
     if (type !== undefined)
       throw new HoldlineError(
         'HOLDLINE_BAD_QUERY',
         'the query parameter event cannot be used with a batch; give each line its own "event"',
       );
-    return readBatch(channel, body, maxEventBytes);
+    return readBatch(channel, json, maxEventBytes);
   }
-  if (kind === 'json') checkJson(body);
-  const event: NewEvent = { channel, type, data: body, json: kind === 'json' };
+  if (kind === 'json') checkJson(json);
+  const event: NewEvent = { channel, type, data: json, json: kind === 'json' };
   checkSize(event, maxEventBytes);
   return [event];
+}
+
+/** True for a body that begins with the byte order mark of UTF-8. */
+function startsWithMark(body: Buffer): boolean {
+  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
 }
 
 /**
@@ -195,18 +194,27 @@ export function readEvents(
  */
 export function checkUtf8(bytes: Uint8Array, what: 'body' | 'data'): void {
   if (!isUtf8(bytes)) {
-    throw new HoldlineError(
-      'HOLDLINE_NOT_UTF8',
-      `the ${what} is not UTF-8; encode binary data, for example as base64`,
-    );
+    const isUtf16 = /^(?:fffe|feff)/.test(Buffer.from(bytes.subarray(0, 2)).toString('hex'));
+    const problem = isUtf16
+      ? 'is not UTF-8, but begins as UTF-16 does; save it as UTF-8'
+      : 'is not UTF-8; encode binary data, for example as base64';
+    throw new HoldlineError('HOLDLINE_NOT_UTF8', `the ${what} ${problem}`);
   }
 }
+
+const PROBLEMS = {
+  syntax: 'is not JSON',
+  depth: 'is nested too deeply',
+  surrogate: 'has text that is not Unicode',
+} as const;
 
 function checkJson(body: Buffer): void {
   const fault = scanJson(body, 0, body.length);
   if (fault === undefined) return;
-  const problem = fault.kind === 'syntax' ? 'is not JSON' : 'is nested too deeply';
-  throw new HoldlineError('HOLDLINE_BAD_JSON', `the body ${problem}: ${fault.message}`);
+  throw new HoldlineError(
+    'HOLDLINE_BAD_JSON',
+    `the body ${PROBLEMS[fault.kind]}: ${fault.message}`,
+  );
 }
 
 function receiptOf({ ids, subscribers }: Published): Receipt {

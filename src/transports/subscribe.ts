@@ -61,6 +61,7 @@ export class Subscribing {
   ): () => void {
     const { hub, exchanges } = this.#parts;
     const query = new Query(head.query);
+    query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
     const start: Start = { channels, position };

@@ -225,14 +225,16 @@ export class Connection {
 
   #startOfLast(count: number, position: number): void {
     const { head, lost } = this.#opened;
-    const held = this.#channels.flatMap((channel) =>
+    const held = this.#channels.map((channel) =>
       this.#entered(channel, lost.get(channel) as number),
     );
-    const first = held.toSorted((a, b) => b - a)[Math.min(count, held.length) - 1];
-    const expected = first === undefined ? head : first - 1;
+    // Each channel counts for itself; what followed the oldest of these comes with them.
+    const firsts = held.map((ids) => ids.at(-Math.min(count, ids.length)));
+    const first = Math.min(...firsts.map((id) => (count === 0 ? undefined : id) ?? Infinity));
+    const expected = first === Infinity ? head : first - 1;
     if (position !== expected)
       throw new Error(
-        `asked for the last ${count} of ${held.length} held, continues after ${position}, not ${expected}`,
+        `asked for the last ${count} of ${held.map((ids) => ids.length).join(' + ')} held, continues after ${position}, not ${expected}`,
       );
   }
 

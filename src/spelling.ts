@@ -7,11 +7,14 @@
 export function nearestName(word: string, names: Iterable<string>): string | undefined {
   // The distance costs the product of the two lengths, and a longer word is no typing mistake.
   if (word.length > 64) return undefined;
-  const wanted = plain(word);
+  const wanted = plainName(word);
   let nearest: string | undefined;
   let nearestDistance = Math.floor(wanted.length / 3) + 1;
   for (const name of names) {
-    const distance = editDistance(wanted, plain(name));
+    const known = plainName(name);
+    // The lengths alone make them differ by this much.
+    if (Math.abs(known.length - wanted.length) >= nearestDistance) continue;
+    const distance = editDistance(wanted, known);
     if (distance < nearestDistance) {
       nearest = name;
       nearestDistance = distance;
@@ -20,7 +23,15 @@ export function nearestName(word: string, names: Iterable<string>): string | und
   return nearest;
 }
 
-function plain(name: string): string {
+/** Says that `kind` has another name than the known ones: the nearest, or all of them. */
+export function unknownName(kind: string, given: string, known: readonly string[]): string {
+  const near = nearestName(given, known);
+  const hint = near === undefined ? `known are ${known.join(', ')}` : `did you mean ${near}?`;
+  return `unknown ${kind} ${JSON.stringify(given.slice(0, 64))} (${hint})`;
+}
+
+/** A name without what does not count: case, `_` and `-`. */
+export function plainName(name: string): string {
   return name.toLowerCase().replaceAll(/[-_]/g, '');
 }
 

@@ -1,0 +1,49 @@
+/**
+ * Why a port cannot be had. uWebSockets does not tell (native/uws.ts), so the system is asked
+ * once more, through Node, when it has failed.
+ */
+import { createServer, isIP } from 'node:net';
+import { HoldlineError } from '../errors.js';
+
+/** HOLDLINE_LISTEN with the one cause that was found; the system's error is its `cause`. */
+export async function listenFailure(host: string, port: number): Promise<HoldlineError> {
+  const cause = await askSystem(host, port);
+  return new HoldlineError(
+    'HOLDLINE_LISTEN',
+    `cannot listen on ${host} port ${port}: ${reasonOf(cause?.code, host, port)}`,
+    { cause },
+  );
+}
+
+/** The system's error for that address; undefined if it is free now. */
+function askSystem(host: string, port: number): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.on('error', resolve);
+    // Nobody is served: what connects in this moment is closed with it.
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)));
+  });
+}
+
+/** The words for an error code of the system. */
+export function reasonOf(code: string | undefined, host: string, port: number): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'the port is taken by another program; choose another --port, or stop that program';
+    case 'EACCES':
+      return `this user may not listen there; choose a --port of 1024 or more (got ${port}), or give the program the right (CAP_NET_BIND_SERVICE)`;
+    case 'EADDRNOTAVAIL':
+      return 'the address is not one of this machine; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+    case 'EAFNOSUPPORT':
+      return 'this machine has no IPv6; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return isIP(host.replaceAll(/[[\]]/g, '')) > 0
+        ? 'an address of --host is written without brackets, such as ::1'
+        : 'there is no address of that name; choose another --host, such as 127.0.0.1 or 0.0.0.0';
+    case undefined:
+      return 'the system refused, and a moment later it was free; try again';
+    default:
+      return `the system says ${code}; choose another --port or --host`;
+  }
+}

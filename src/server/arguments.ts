@@ -1,0 +1,176 @@
+/**
+ * What the embedding program gives to the library, checked: a program in JavaScript may give
+ * anything, and what is not understood must not be left out without a word.
+ */
+import { inspect, types } from 'node:util';
+import { checkEventType } from '../core/event.js';
+import type { compileSerializers } from '../core/serialize.js';
+import { HoldlineError } from '../errors.js';
+import { unknownOption } from '../options/refusals.js';
+import { OPTIONS } from '../options/table.js';
+import { unknownName } from '../spelling.js';
+import { scanJson } from '../transports/json.js';
+import { checkUtf8 } from '../transports/publish.js';
+import type { Hooks, LibraryEvent } from './api.js';
+
+/** HOLDLINE_BAD_ARGUMENT: what a function takes, and what was given. */
+export function badArgument(name: string, takes: string, given: unknown): HoldlineError {
+  const shown = inspect(given, { breakLength: Infinity, depth: 0, maxStringLength: 64 });
+  return new HoldlineError(
+    'HOLDLINE_BAD_ARGUMENT',
+    `${name} takes ${takes} (got ${shown.slice(0, 200)})`,
+  );
+}
+
+function isPlainObject(given: unknown): given is Readonly<Record<string, unknown>> {
+  return typeof given === 'object' && given !== null && !Array.isArray(given);
+}
+
+/** Throws HOLDLINE_BAD_ARGUMENT for a member that is not one of `known`. */
+function checkMembers(name: string, given: object, known: readonly string[]): void {
+  for (const member of Object.keys(given)) {
+    if (known.includes(member)) continue;
+    throw new HoldlineError(
+      'HOLDLINE_BAD_ARGUMENT',
+      `${name}: ${unknownName('member', member, known)}`,
+    );
+  }
+}
+
+// ── createServer, channel and close ────────────────────────────────────────────────────────────
+
+const HOOKS = {
+  authorize: true,
+  onOpen: true,
+  onClose: true,
+  eventSchemas: true,
+  onError: true,
+  onWarning: true,
+} as const satisfies Record<keyof Hooks, true>;
+
+/** Throws HOLDLINE_BAD_OPTION unless it is an object with options and hooks by name. */
+export function checkOptionNames(options: unknown): void {
+  if (!isPlainObject(options)) {
+    const shown = inspect(options, { depth: 0, maxStringLength: 64 });
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `createServer takes an object with options by name (got ${shown})`,
+    );
+  }
+  const known = [...Object.keys(OPTIONS), ...Object.keys(HOOKS)];
+  for (const name of Object.keys(options))
+    if (!known.includes(name)) throw unknownOption(name, known, `known are ${known.join(', ')}`);
+  const { eventSchemas } = options;
+  if (eventSchemas === undefined) return;
+  if (!isPlainObject(eventSchemas)) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `eventSchemas must be an object with JSON Schemas by event type (got ${inspect(eventSchemas, { depth: 0 })})`,
+    );
+  }
+  for (const type of Object.keys(eventSchemas)) checkSchemaType(type);
+}
+
+/** A schema of a type that cannot be published would never be used. */
+function checkSchemaType(type: string): void {
+  try {
+    checkEventType(type);
+  } catch (cause) {
+    const message = `eventSchemas: ${(cause as Error).message}`;
+    throw new HoldlineError('HOLDLINE_BAD_OPTION', message, { cause });
+  }
+}
+
+/**
+ * The name of a channel. Options behind it are refused; an index there is not, because a program
+ * may map names to channels.
+ */
+export function checkChannelArguments(given: readonly unknown[]): string {
+  const [name, options] = given;
+  if (typeof name !== 'string') throw badArgument('channel', 'a name, which is a string', name);
+  if (isPlainObject(options))
+    throw badArgument(
+      'channel',
+      'a name and nothing else; options are given to createServer',
+      options,
+    );
+  return name;
+}
+
+/** The time that `close` is given, ms; undefined for the option's. */
+export function drainMsOf(given: unknown): number | undefined {
+  if (given === undefined) return undefined;
+  if (!isPlainObject(given)) throw badArgument('close', 'an object {drainMs?}', given);
+  checkMembers('close', given, ['drainMs']);
+  const { drainMs } = given;
+  if (drainMs === undefined) return undefined;
+  if (typeof drainMs === 'number' && drainMs >= 0 && drainMs < Infinity) return drainMs;
+  throw badArgument('close', 'drainMs, a number of milliseconds from 0', drainMs);
+}
+
+// ── events ─────────────────────────────────────────────────────────────────────────────────────
+
+/** Throws HOLDLINE_BAD_ARGUMENT or HOLDLINE_BAD_EVENT_TYPE unless it can be an event. */
+export function checkEvent(given: unknown): LibraryEvent {
+  if (!isPlainObject(given)) throw badArgument('publish', 'an object {event?, data}', given);
+  checkMembers('publish', given, ['event', 'data']);
+  const { event, data } = given;
+  if (!('data' in given)) throw badArgument('publish', 'an object {event?, data} with data', given);
+  if (event === undefined) return { data };
+  if (typeof event !== 'string') throw badArgument('publish', 'event, which is a string', event);
+  return { event: checkEventType(event), data };
+}
+
+/**
+ * The bytes of an event's data: text as it is, all else as JSON. Throws HOLDLINE_NOT_UTF8 for text
+ * with half of a surrogate pair, HOLDLINE_BAD_ARGUMENT for what JSON would leave out.
+ */
+export function dataBytes(
+  type: string | undefined,
+  data: unknown,
+  serialize: ReturnType<typeof compileSerializers>,
+): Uint8Array {
+  if (data instanceof Uint8Array) {
+    checkUtf8(data, 'data');
+    return Uint8Array.from(data);
+  }
+  if (typeof data === 'string') {
+    if (isWellFormed(data)) return Buffer.from(data);
+    throw notUnicode('the data has half of a surrogate pair');
+  }
+  checkWritable(data);
+  const json = serialize(type, data);
+  const bytes = Buffer.from(json);
+  // JSON.stringify escapes half a pair, and nothing else that begins so.
+  const fault = json.includes('\\ud') ? scanJson(bytes, 0, bytes.length) : undefined;
+  if (fault?.kind === 'surrogate' || !isWellFormed(json))
+    throw notUnicode('a string in the data has half of a surrogate pair');
+  return bytes;
+}
+
+function notUnicode(problem: string): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_NOT_UTF8',
+    `${problem}, which is no character; cut text between characters, or use toWellFormed()`,
+  );
+}
+
+/** String.prototype.isWellFormed, which the types of ES2022 lack. */
+function isWellFormed(text: string): boolean {
+  return (text as unknown as { isWellFormed(): boolean }).isWellFormed();
+}
+
+/** Throws for a value of which JSON.stringify would leave nothing, or only `{}` or `null`. */
+function checkWritable(data: unknown): void {
+  const found =
+    types.isPromise(data) || typeof (data as { then?: unknown } | null)?.then === 'function'
+      ? 'not a promise; await it first'
+      : types.isAnyArrayBuffer(data) || ArrayBuffer.isView(data)
+        ? 'bytes as a Uint8Array'
+        : types.isMap(data) || types.isSet(data)
+          ? 'no Map or Set, of which JSON has nothing; make it an object or an array'
+          : typeof data === 'number' && !Number.isFinite(data)
+            ? 'a finite number, because JSON has no other'
+            : undefined;
+  if (found !== undefined) throw badArgument('publish', `data, ${found}`, data);
+}
