@@ -20,7 +20,7 @@ function made(options: object = {}): Server {
   return server;
 }
 
-/** What `act` throws or rejects with, which must be a HoldlineError of that code, with its words. */
+/** What `act` throws or rejects with: must be a HoldlineError of that code, with its words. */
 async function expectError(act: () => unknown, code: string, words: string): Promise<void> {
   let thrown: unknown;
   try {
