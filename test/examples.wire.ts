@@ -261,7 +261,7 @@ describe('publish.py and publish.sh', () => {
       await witness.waitFor('open', () => witness.source.readyState === 1);
       const text = 'Größe: 5 € & "so" = 100 %';
       const program = publish(`${server.url}/c`, text);
-      expect(await program.ended(), program.describe()).toBe(0);
+      expect(await program.ended(), `its exit code: ${program.describe()}`).toBe(0);
       await witness.has(1);
       expect(witness.events).toEqual([{ type: 'note', data: text, id: '1' }]);
       expect(program.stdout).toMatch(/^(?:1|\{"id":1,"subscribers":1\})\n$/);
@@ -271,7 +271,7 @@ describe('publish.py and publish.sh', () => {
       const server = await serverForTest(withKey);
       const { url, connections } = await loseFirstAnswer(server.port);
       const program = publish(`${url}/c`, 'once');
-      expect(await program.ended(15_000), program.describe()).toBe(0);
+      expect(await program.ended(15_000), `its exit code: ${program.describe()}`).toBe(0);
       expect(connections()).toBe(2);
       const { counters } = await server.stats();
       expect(counters.events_accepted_total).toBe(1);
@@ -289,7 +289,7 @@ describe('publish.py and publish.sh', () => {
     const server = await serverForTest(withKey);
     const [, publish] = PUBLISHERS[0]!;
     const program = publish(`${server.url}/c`, '{"order": 17}');
-    expect(await program.ended(), program.describe()).toBe(0);
+    expect(await program.ended(), `its exit code: ${program.describe()}`).toBe(0);
     const answer = await fetch(`${server.url}/c?since=0&wait=0`);
     expect(await answer.json()).toMatchObject({ event: 'note', data: { order: 17 } });
   });
@@ -300,7 +300,7 @@ describe('publish.py and publish.sh', () => {
       env: KEY,
       input: 'one\n  two  \nthree',
     });
-    expect(await program.ended(), program.describe()).toBe(0);
+    expect(await program.ended(), `its exit code: ${program.describe()}`).toBe(0);
     const answer = await fetch(`${server.url}/c?since=0&wait=0&limit=10`);
     const events = (await answer.json()) as { data: string }[];
     expect(events.map(({ data }) => data)).toEqual(['one', '  two  ', 'three']);

@@ -7,7 +7,7 @@ import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
 import type { FanOutResult } from './first-screen.js';
 import { NOT_MEASURED, caption, cell, notMeasured, table, withCaption } from './markdown.js';
 
-/** From this rate on more is offered than is taken, and latency since an event was due says little. */
+/** From this rate on more is offered than is taken; latency then says how long it lasted. */
 const CEILING_RATE = 1000;
 
 /** A table for each rate, with a row for each server that was measured at it. */

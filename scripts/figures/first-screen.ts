@@ -1,4 +1,4 @@
-/** What the README opens with: two latencies a row, the ceiling in one sentence, and a line's bytes. */
+/** What the README opens with: two latencies a row, and the ceiling; and the bytes of a line. */
 import type { FanOutFigures, FanOutSummary } from '../../bench/fan-out-figures.js';
 import type { FanOutParameters } from '../../bench/fan-out.js';
 import type { MemoryFigures } from '../../bench/memory.js';

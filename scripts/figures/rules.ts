@@ -1,4 +1,4 @@
-/** What no document shows: a block of figures that breaks a rule stays as it was, and the run fails. */
+/** Which figures no document shows: a block of them that breaks a rule stays as it was. */
 import type { Result, ResultName } from '../../bench/results.js';
 import { DISCARDED, type KeptRounds, leastKept } from './kept-rounds.js';
 import { NOT_MEASURED } from './markdown.js';

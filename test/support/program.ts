@@ -10,6 +10,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** What it reads; none by default. */
   readonly input?: string;
+  /** True when `env` is all it gets: nothing of this process's own. */
+  readonly bare?: boolean;
 }
 
 /** A running program and all it has printed. */
@@ -25,7 +27,7 @@ export class Program extends Watched {
     // A group of its own: npm and shells start children that must go with them.
     this.child = spawn(command, args, {
       cwd: options.cwd,
-      env: { ...process.env, ...options.env },
+      env: options.bare === true ? options.env : { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
       detached: true,
     });
