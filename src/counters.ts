@@ -14,6 +14,8 @@ export const COUNTER_MEANINGS = {
   lines_resumed_total: 'times a stalled line drained and took bytes again',
   grace_failed_total:
     'lines in grace that held back their channels and took nothing; they get no grace for a while',
+  grace_pauses_total:
+    'pauses of lines in grace for which their channels were held, and that ended before the grace',
   lines_closed_stalled_total:
     'lines that closed while stalled, mostly after ten seconds in which the reader took nothing',
   gaps_total: 'gap notices sent to lines, at join and after a stall',

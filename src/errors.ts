@@ -56,7 +56,11 @@ export const REFUSALS = {
 export type RefusalCode = keyof typeof REFUSALS;
 
 /** Codes of errors before a server runs; no client gets them. */
-export type StartCode = 'HOLDLINE_BAD_OPTION' | 'HOLDLINE_NATIVE' | 'HOLDLINE_LISTEN';
+export type StartCode =
+  | 'HOLDLINE_BAD_OPTION'
+  | 'HOLDLINE_NATIVE'
+  | 'HOLDLINE_LISTEN'
+  | 'HOLDLINE_NO_LIBRARY';
 
 /**
  * The one error class of the package. `code` is one of the literal codes of {@link REFUSALS} and

@@ -2,6 +2,6 @@
 export { createServer } from './server/server.js';
 export type { Hooks, LibraryEvent, LineInfo, Server, ServerChannel } from './server/api.js';
 export type { Options } from './options/table.js';
-export type { Authorize, AuthorizeRequest } from './http/guard.js';
-export type { Stats } from './ops/ops.js';
+export type { Authorize, AuthorizeRequest } from './http/authorize.js';
+export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

@@ -39,8 +39,20 @@ export const ID_MAX = Number.MAX_SAFE_INTEGER;
  */
 export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
 
+/**
+ * Header names of a page that the answer to a preflight repeats, characters in all: the head of an
+ * answer that nobody reads stays small. Browsers refuse those left out. http/origins.ts
+ */
+export const PREFLIGHT_ECHO_CHARS_MAX = 512;
+
 /** Request body, bytes: one batch. 413 above it. transports/publish.ts */
 export const BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+/**
+ * Pieces of a body after which others are read first. A body in segments of an Ethernet has so many
+ * in 700 KB. http/exchange.ts
+ */
+export const BODY_PIECES_PER_TURN_MAX = 512;
 
 /**
  * Time in which a body must bring BODY_PROGRESS_BYTES_MIN more bytes or its end, ms; else 408.
@@ -249,11 +261,23 @@ export const GRACE_MS = 100;
 export const GRACE_MS_MIN = 50;
 
 /**
- * Time that lines which then stall may hold a channel, ms a second; as much may be saved up. It
- * costs publishers that share of their pace, and GRACE_MS_MIN for each proven line that stalls in
- * GRACE_TRUST_SECONDS. core/grace.ts
+ * Least window for a line that is not proven, ms: with less than twice that in the budget it is
+ * given no grace. core/grace.ts
+ */
+export const GRACE_YOUNG_MS_MIN = 10;
+
+/**
+ * Time that lines which take nothing may hold a channel, ms a second. It costs publishers that
+ * share of their pace, and GRACE_MS_MIN for each proven line that pauses in GRACE_TRUST_SECONDS.
+ * core/grace.ts
  */
 export const GRACE_BUDGET_MS_PER_SECOND = 100;
+
+/**
+ * Budget that may be saved up, ms. A window takes half of what is left at the most, so that one
+ * line that fails leaves some to the next. core/grace.ts
+ */
+export const GRACE_BUDGET_MS_MAX = 200;
 
 /**
  * Debt of a channel beyond that budget, ms: proven lines cannot deny young ones grace for longer
@@ -266,6 +290,13 @@ export const GRACE_DEBT_MS_MAX = 10 * GRACE_BUDGET_MS_PER_SECOND;
  * vain. core/grace.ts
  */
 export const GRACE_TRUST_SECONDS = 10;
+
+/**
+ * Time in which a line in grace must take something while publishers are held for it, ms. A longer
+ * pause is paid for also when it ends well: a reader that is merely slow drains every few ms.
+ * core/grace-windows.ts
+ */
+export const GRACE_PAUSE_MS = 20;
 
 /**
  * Time without any grace after a line held its channels in vain, seconds; then it is treated as a

@@ -11,6 +11,7 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { destination, pino, type Logger } from 'pino';
 import { configTable, parseCommandLine, serveHelp } from './options/command-line.js';
+import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
@@ -174,8 +175,14 @@ async function serve(args: readonly string[]): Promise<number> {
   return EXIT_DONE;
 }
 
+/** The tools' libraries may not be installed. */
+async function checkLibraries(command: string): Promise<void> {
+  (await import('./tools/libraries.js')).checkLibraries(command);
+}
+
 /** `holdline load`; the tools are loaded when they are needed. */
 async function load(args: readonly string[]): Promise<number> {
+  await checkLibraries('load');
   const { runLoad } = await import('./tools/load/command.js');
   return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
 }
@@ -185,6 +192,7 @@ async function loadHelp(): Promise<string> {
 }
 
 async function capacity(args: readonly string[]): Promise<number> {
+  await checkLibraries('capacity');
   const { runCapacity } = await import('./tools/capacity/command.js');
   return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
 }
@@ -194,6 +202,7 @@ async function capacityHelp(): Promise<string> {
 }
 
 async function doctor(args: readonly string[]): Promise<number> {
+  await checkLibraries('doctor');
   const { runDoctor } = await import('./tools/doctor/command.js');
   return runDoctor(args, process.env);
 }
@@ -204,7 +213,6 @@ async function doctorHelp(): Promise<string> {
 
 /** Warnings about the settings. */
 function cautions(settings: Settings): string[] {
-  const isLocal = ['127.0.0.1', '::1', 'localhost'].includes(settings.host);
   return [
     ...(settings.firstId === undefined
       ? []
@@ -212,7 +220,7 @@ function cautions(settings: Settings): string[] {
           `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
             'back may miss events without a gap notice',
         ]),
-    ...(settings.openPublish && !isLocal
+    ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
     ...(settings.openPublish || settings.publishKey !== undefined

@@ -10,10 +10,14 @@ import { HttpClient, RawConnection, ResponseReader } from './support/wire.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const BIG = '/big?since=0&limit=1000&wait=0';
+const PAGE = 'http://localhost:3000';
+
+/** One whose answer is as long as can be. */
+const PREFLIGHT = `OPTIONS /big HTTP/1.1\r\nHost: localhost\r\nOrigin: ${PAGE}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: ${'x'.repeat(512)}\r\n\r\n`;
 
 /** 20 events of 60 KB: a poll for all of them is answered with a megabyte. */
 async function setUp(): Promise<{ server: TestServer; control: ControlLine }> {
-  const server = await serverForTest({ 'replay-bytes': '4MiB' });
+  const server = await serverForTest({ 'replay-bytes': '4MiB', 'allow-origin': PAGE });
   const control = await ControlLine.open(server);
   onTestFinished(() => control.line.close());
   for (let i = 0; i < 20; i++)
@@ -50,7 +54,8 @@ describe('one socket that asks without end and never reads', () => {
     ['a page', get('/')],
     ['heads alone', get('/-/health', 'HEAD')],
     ['empty polls', get('/big?since=latest&wait=0')],
-    ['preflights', get('/big', 'OPTIONS')],
+    ['OPTIONS', get('/big', 'OPTIONS')],
+    ['preflights', PREFLIGHT],
     ['heads of streams', get('/big', 'HEAD')],
   ])(
     '%s: the process stays below 150 MiB, and the socket is closed',

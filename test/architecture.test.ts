@@ -38,6 +38,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['server/'],
   ['index'],
   // The tools: no file of the server imports them.
+  ['tools/libraries'],
   ['tools/report/'],
   ['tools/load/books/'],
   ['tools/load/clients/'],

@@ -2,10 +2,11 @@
  * Bodies as they are received: one costs its bytes, in however many pieces it comes, and an aborted
  * one gives them back.
  */
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { BODY_PIECES_PER_TURN_MAX } from '../src/limits.js';
 import { ControlLine } from './support/control.js';
 import { serverForTest } from './support/server.js';
-import { RawConnection } from './support/wire.js';
+import { jsonOf, RawConnection, request } from './support/wire.js';
 
 const MIB = 1024 * 1024;
 const HEAD = 'POST /c HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n';
@@ -71,3 +72,53 @@ test('bodies that were begun and left are given back: the same number finds room
   expect(answer.status).toBe(200);
   expect((await server.stats()).counters.refused['HOLDLINE_PUBLISH_BUSY']).toBeUndefined();
 }, 30_000);
+
+describe('a body in more pieces than a turn takes', () => {
+  const CHUNKS = 4 * BODY_PIECES_PER_TURN_MAX + 7;
+  const chunked = `${'1\r\nx\r\n'.repeat(CHUNKS)}0\r\n\r\n`;
+  const post = 'POST /c HTTP/1.1\r\nHost: localhost\r\n';
+
+  test('is published whole when it comes in chunks', async () => {
+    const server = await serverForTest();
+    const client = await RawConnection.open(server.port);
+    onTestFinished(() => client.destroy());
+    client.send(`${post}Transfer-Encoding: chunked\r\n\r\n${chunked}`);
+    await client.waitFor('200', () => client.text.startsWith('HTTP/1.1 200 '));
+    const answer = await request(server.port, 'GET', '/c?since=0&wait=0&limit=1');
+    expect((jsonOf(answer) as { data: string }[])[0]?.data).toBe('x'.repeat(CHUNKS));
+  });
+
+  test('is refused in words, with and without a key, and closes', async () => {
+    const server = await serverForTest({ 'open-publish': false, 'publish-key': 'k' });
+    for (const [authorization, status] of [
+      ['', 401],
+      ['Authorization: Bearer k\r\nContent-Type: application/json\r\n', 400],
+    ] as const) {
+      const client = await RawConnection.open(server.port);
+      client.send(`${post}${authorization}Transfer-Encoding: chunked\r\n\r\n${chunked}`);
+      await client.waitFor('the end', () => client.closed);
+      expect(client.text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    }
+  });
+
+  test('leaves the connection to the next request when its length was known', async () => {
+    const server = await serverForTest();
+    const client = await RawConnection.open(server.port);
+    onTestFinished(() => client.destroy());
+    for (let nth = 1; nth <= 2; nth++) {
+      client.send(`${post}Content-Length: ${CHUNKS}\r\n\r\n`);
+      for (let sent = 0; sent < CHUNKS; sent++) {
+        client.send('x');
+        // Each in a segment of its own, as far as the server keeps up.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await client.waitFor(
+        `answer ${nth}`,
+        () => client.text.split('HTTP/1.1 200 ').length === nth + 1,
+      );
+    }
+    const answer = await request(server.port, 'GET', '/c?since=0&wait=0&limit=9');
+    const bodies = (jsonOf(answer) as { data: string }[]).map(({ data }) => data);
+    expect(bodies).toEqual(['x'.repeat(CHUNKS), 'x'.repeat(CHUNKS)]);
+  });
+});

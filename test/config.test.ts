@@ -643,6 +643,40 @@ describe('who may publish', () => {
   });
 });
 
+describe('the demo of this machine', () => {
+  const DEMO = ['--demo', '--open-publish'];
+
+  it.each([[[]], [['--host=localhost']], [['--host=127.0.0.2']], [['--host', '::1']]])(
+    'lets every page listen: %j',
+    (more) => {
+      const commandLine = parse([...DEMO, ...more]);
+      expect(commandLine.settings.allowOrigin).toEqual(['*']);
+      expect(entry(commandLine, 'allow-origin')).toEqual({ value: '*', source: 'default' });
+    },
+  );
+
+  it.each([
+    [['--demo']],
+    [['--open-publish']],
+    [['--demo', '--publish-key=k']],
+    [[...DEMO, '--host=0.0.0.0']],
+    [[...DEMO, '--host=::']],
+    [[...DEMO, '--host=127.example']],
+    [[...DEMO, '--host=localhost.example']],
+    [[...DEMO, '--allowed-hosts=events.example']],
+  ])('is none, and lets none: %j', (args) => {
+    expect(parse(args).settings.allowOrigin).toEqual([]);
+  });
+
+  it('lets those pages alone that are given', () => {
+    const origin = 'https://app.example';
+    expect(parse([...DEMO, '--allow-origin', origin]).settings.allowOrigin).toEqual([origin]);
+    const given = { demo: true, openPublish: true };
+    expect(resolveOptions({ ...given, allowOrigin: [] }, FILE_LIMIT).allowOrigin).toEqual([]);
+    expect(resolveOptions(given, FILE_LIMIT).allowOrigin).toEqual(['*']);
+  });
+});
+
 describe('--print-config', () => {
   it('shows name, value and source of every option, and no secret', () => {
     const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {

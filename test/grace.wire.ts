@@ -16,9 +16,9 @@ const PAUSE_MS = 40;
 const RUN_MS = 3_000;
 /**
  * A machine that others keep busy makes readers stall that mean to read: each way of stalling is
- * tried so often at the most.
+ * tried twice at the most.
  */
-const TRIES = 4;
+const TRIES = 2;
 
 async function run(stallers: number, reconnects: boolean): Promise<Read & { events: number }> {
   const server = await serverForTest({ 'replay-bytes': 0, 'replay-events': 0 });

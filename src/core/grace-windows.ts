@@ -5,14 +5,22 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { GRACE_BUDGET_MS_PER_SECOND, GRACE_LATE_MS, GRACE_MS_MIN, GRACE_MS } from '../limits.js';
+import {
+  GRACE_BUDGET_MS_MAX,
+  GRACE_LATE_MS,
+  GRACE_MS,
+  GRACE_PAUSE_MS,
+  GRACE_YOUNG_MS_MIN,
+} from '../limits.js';
 import type { Group } from './group.js';
 import {
   DISTRUSTED,
   GraceBudget,
   graceGoal,
   graceWindowMs,
+  provenWindowMs,
   trustedFromFailure,
+  trustedFromPause,
   YOUNG,
 } from './grace.js';
 import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './line-table.js';
@@ -41,7 +49,7 @@ export class GraceWindows {
     const trust = table.trustOf(row, this.#secondAt(nowMs));
     if (trust === DISTRUSTED) return;
     const leftMs = graceLeftMs(group, nowMs);
-    if (trust === YOUNG && leftMs < GRACE_MS_MIN) return;
+    if (trust === YOUNG && graceWindowMs(leftMs) < GRACE_YOUNG_MS_MIN) return;
     const cursor = table.cursors[row] as number;
     if (group.graceThrough !== Infinity) {
       table.startGrace(row, LATE_IN_GRACE);
@@ -53,8 +61,9 @@ export class GraceWindows {
     for (const channel of group.channels) channel.groupsInGrace++;
     group.graceThrough = cursor;
     group.graceSinceMs = nowMs;
+    group.graceMovedMs = nowMs;
     noteRefusals(group);
-    this.#open(group, graceWindowMs(leftMs));
+    this.#open(group, trust === YOUNG ? graceWindowMs(leftMs) : provenWindowMs(leftMs));
   }
 
   /** Opens a window: in that time the lines in grace must take what is due. */
@@ -102,9 +111,27 @@ export class GraceWindows {
         group.graceLateMs = Infinity;
         noteRefusals(group);
       }
-      this.#open(group, graceWindowMs(graceLeftMs(group, nowMs)));
+      this.#open(group, provenWindowMs(graceLeftMs(group, nowMs)));
     }
     this.#onEnd(group);
+  }
+
+  /**
+   * A line's socket has drained. If publishers have been held for it all of a long pause, its
+   * channels pay for that; and so does the line, where their budgets cannot.
+   */
+  drained(group: Group, row: number): void {
+    const { table } = group;
+    if (table.inGrace[row] === NO_GRACE || (table.cursors[row] as number) > group.graceThrough)
+      return;
+    const nowMs = this.#clock.nowMs();
+    const pauseMs = nowMs - group.graceMovedMs;
+    if (pauseMs < GRACE_PAUSE_MS || !hasHeldUp(group)) return;
+    this.#counters.grace_pauses_total++;
+    spend(group, group.graceMovedMs, nowMs);
+    group.graceMovedMs = nowMs;
+    if (graceLeftMs(group, nowMs) < 0)
+      table.trustedFrom[row] = trustedFromPause(this.#secondAt(nowMs), pauseMs);
   }
 
   /**
@@ -124,8 +151,13 @@ export class GraceWindows {
 
   /** Lines in grace may have been given more, have caught up, or have gone. */
   update(group: Group): void {
-    if (group.table.graceCount > 0) group.graceThrough = group.table.graceThrough;
-    else this.end(group);
+    if (group.table.graceCount === 0) {
+      this.end(group);
+      return;
+    }
+    const { graceThrough } = group.table;
+    if (graceThrough > group.graceThrough) group.graceMovedMs = this.#clock.nowMs();
+    group.graceThrough = graceThrough;
   }
 
   /** No line of the group is in grace any more. */
@@ -147,7 +179,7 @@ export class GraceWindows {
 
 /** What the group's channels may still spend on grace: the least budget of them. */
 function graceLeftMs(group: Group, nowMs: number): number {
-  let leastMs = GRACE_BUDGET_MS_PER_SECOND;
+  let leastMs = GRACE_BUDGET_MS_MAX;
   for (const { graceBudget } of group.channels)
     if (graceBudget !== undefined) leastMs = Math.min(leastMs, graceBudget.leftMs(nowMs));
   return leastMs;

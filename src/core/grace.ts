@@ -4,6 +4,7 @@
  * core/grace-windows.ts keeps the windows, and core/line-table.ts which lines are in grace.
  */
 import {
+  GRACE_BUDGET_MS_MAX,
   GRACE_BUDGET_MS_PER_SECOND,
   GRACE_DEBT_MS_MAX,
   GRACE_DISTRUST_SECONDS,
@@ -37,6 +38,15 @@ export function trustedFromFailure(second: number): number {
   return second + GRACE_TRUST_SECONDS + 1;
 }
 
+/**
+ * The same after a pause that ended well but that the budget could not pay for: the longer it was,
+ * the later, and after GRACE_MS_MIN as after a failure.
+ */
+export function trustedFromPause(second: number, pauseMs: number): number {
+  const share = Math.min(1, pauseMs / GRACE_MS_MIN);
+  return second + 1 + Math.ceil(GRACE_TRUST_SECONDS * share);
+}
+
 /** True for a line that has never failed. One that failed is trusted after a time only. */
 export function isUnblemished(trustedFrom: number, openedSecond: number): boolean {
   return trustedFrom <= trustedFromOpening(openedSecond);
@@ -49,9 +59,17 @@ export function trustOf(trustedFrom: number, openedSecond: number, second: numbe
   return second >= trustedFrom - GRACE_TRUST_SECONDS + GRACE_DISTRUST_SECONDS ? YOUNG : DISTRUSTED;
 }
 
-/** How long a window lasts when `leftMs` is left in the budget. */
+/**
+ * How long a window lasts when `leftMs` is left in the budget: half of that, so that one line that
+ * fails leaves something to those that come after it. Less than GRACE_YOUNG_MS_MIN is none.
+ */
 export function graceWindowMs(leftMs: number): number {
-  return Math.max(GRACE_MS_MIN, Math.min(GRACE_MS, leftMs));
+  return Math.min(GRACE_MS, leftMs / 2);
+}
+
+/** The same when a proven line may be in grace: GRACE_MS_MIN at least. */
+export function provenWindowMs(leftMs: number): number {
+  return Math.max(GRACE_MS_MIN, graceWindowMs(leftMs));
 }
 
 /**
@@ -64,12 +82,12 @@ export function graceGoal(through: number, newestId: number, windowMs: number): 
 }
 
 /**
- * A channel's budget for lines that fail, ms. The clock fills it up to GRACE_BUDGET_MS_PER_SECOND.
+ * A channel's budget for lines that fail, ms. The clock fills it up to GRACE_BUDGET_MS_MAX.
  * Spending more makes a debt, so in the long run only proven lines can exceed the budget. The debt
  * is bounded, so that new lines are given grace again.
  */
 export class GraceBudget {
-  #leftMs = GRACE_BUDGET_MS_PER_SECOND;
+  #leftMs = GRACE_BUDGET_MS_MAX;
   #asOfMs: number;
   /** Time up to here has been paid for, by any group. */
   #paidThroughMs = 0;
@@ -81,7 +99,7 @@ export class GraceBudget {
   /** What may be spent now; negative while there is a debt. */
   leftMs(nowMs: number): number {
     const filledMs = ((nowMs - this.#asOfMs) * GRACE_BUDGET_MS_PER_SECOND) / 1000;
-    return Math.min(GRACE_BUDGET_MS_PER_SECOND, this.#leftMs + filledMs);
+    return Math.min(GRACE_BUDGET_MS_MAX, this.#leftMs + filledMs);
   }
 
   /**

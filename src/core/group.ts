@@ -32,6 +32,8 @@ export class Group implements Reader {
   graceSinceMs = 0;
   /** The same for those that are judged one window later; Infinity without such lines. */
   graceLateMs = Infinity;
+  /** When `graceThrough` rose last, or publishers were last charged for it, ms of the clock. */
+  graceMovedMs = 0;
   /** When the current window is to end, ms of the clock. */
   graceEndsMs = 0;
   /** Windows so far: a timer of an earlier window does nothing. */

@@ -254,6 +254,7 @@ export class Pump {
   /** The line's socket has drained: it catches up from the ring in the next turn of the loop. */
   drained(group: Group, row: number): void {
     if (group.table.states[row] !== STALLED) return;
+    if (group.graceThrough !== Infinity) this.grace.drained(group, row);
     if (group.mode.port.kind === 'stream') {
       group.table.setState(row, DRAINED);
     } else {

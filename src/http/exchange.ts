@@ -8,6 +8,7 @@ import { retryBlock } from '../core/frame.js';
 import { HoldlineError, statusOf } from '../errors.js';
 import {
   BODILESS_ANSWERS_PER_CLOSE,
+  BODY_PIECES_PER_TURN_MAX,
   CHUNKED_LINGER_MS,
   CLOSE_LINGER_MS_MAX,
   CLOSING_BODY_BYTES_MAX,
@@ -25,6 +26,7 @@ import {
   writeAnswerHead,
   type Headers,
 } from './answer.js';
+import type { BodyTurns } from './body-turns.js';
 import { writeClosing, type Body } from './closing-answer.js';
 import { contentLengthOf } from './framing.js';
 import type { Head } from './head.js';
@@ -34,6 +36,7 @@ import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 export interface Exchanges {
   readonly counters: Counters;
   readonly pending: PendingAnswers;
+  readonly bodyTurns: BodyTurns;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
   /** True while the server shuts down: every answer closes its connection. */
@@ -93,6 +96,8 @@ export class Exchange implements PendingAnswer {
   /** True when the last byte of the body has come. */
   #bodyCame = false;
   #isListening = false;
+  /** Pieces of the body in this turn of {@link BodyTurns}; the last one is not counted. */
+  #pieces = 0;
   /** True if a body follows the head. */
   readonly #hasBody: boolean;
 
@@ -174,9 +179,28 @@ export class Exchange implements PendingAnswer {
     this.#isListening = true;
     this.response.onData((bytes, isLast) => {
       if (isLast) this.#bodyCame = true;
+      this.#takeTurns(isLast);
       if (!this.#isAnswered) this.#incoming?.take(bytes, isLast);
       else if (isLast) this.#complete();
     });
+  }
+
+  /** Lets others be read before more of a body that comes in very many pieces. */
+  #takeTurns(isLast: boolean): void {
+    if (isLast) this.resume();
+    // An answer that closes nothing has given the response away.
+    else if (this.#isAnswered && !this.#closes) return;
+    else if (++this.#pieces === BODY_PIECES_PER_TURN_MAX) {
+      this.response.pause();
+      this.#shared.bodyTurns.wait(this);
+    }
+  }
+
+  /** The body's turn has come, or it is complete, or it is answered. */
+  resume(): void {
+    if (this.gone || this.#pieces < BODY_PIECES_PER_TURN_MAX) return;
+    this.#pieces = 0;
+    this.response.resume();
   }
 
   /**
@@ -221,6 +245,7 @@ export class Exchange implements PendingAnswer {
   /** Answers a HEAD with the head that the caller writes, which has no length. */
   answerHead(writeHead: () => void): void {
     if (!this.isOpen) return;
+    this.resume();
     this.#isAnswered = true;
     this.response.cork(() => {
       writeHead();
@@ -269,6 +294,7 @@ export class Exchange implements PendingAnswer {
    */
   #send(status: number, contentType: string | undefined, body: Body, extra: Headers): void {
     if (!this.isOpen) return;
+    this.resume();
     this.#isAnswered = true;
     const { response } = this;
     response.cork(() => {

@@ -1,26 +1,10 @@
-/** The guard: who may do what, by keys, the program's `authorize`, Host, Origin and CORS. */
+/** The guard: who may do what, by keys, the program's `authorize`, Host and Origin. */
 import crypto from 'node:crypto';
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
-import { NO_HEADERS, type Headers } from './answer.js';
+import type { Authorize, AuthorizeRequest } from './authorize.js';
 import type { Head } from './head.js';
-
-/** What `authorize` gets to know of a request. */
-export interface AuthorizeRequest {
-  readonly action: 'subscribe' | 'publish' | 'delete';
-  readonly channels: readonly string[];
-  /** By lower-case name; where a name repeats, the first counts. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** Undecoded, without the question mark; empty if there is none. */
-  readonly query: string;
-}
-
-/**
- * True lets the request through, false answers 403 HOLDLINE_FORBIDDEN. Anything else also answers
- * 403, and `onError` gets it as a fault. If it throws or rejects, the answer is 500. It runs after
- * the keys have been checked.
- */
-export type Authorize = (request: AuthorizeRequest) => boolean | Promise<boolean>;
+import { Origins } from './origins.js';
 
 /**
  * What a WebSocket's client may publish. Undefined: everything. An error: nothing, and it answers
@@ -48,8 +32,6 @@ export interface GuardOptions {
  */
 const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
-const EXPOSED = 'Holdline-Position, Retry-After';
-
 /** SHA-256 of a key: digests have one length, so comparing them takes the same time for any key. */
 function digest(key: string): Buffer {
   // Node 20.12 and later: one call, in a third of the time.
@@ -58,10 +40,10 @@ function digest(key: string): Buffer {
 }
 
 export class Guard {
+  readonly origins: Origins;
   readonly #publishKey: Buffer | undefined;
   readonly #openPublish: boolean;
   readonly #opsKey: Buffer;
-  readonly #origins: ReadonlySet<string>;
   /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
   readonly #hosts: ReadonlySet<string> | undefined;
   /** The last Host that was allowed: nearly all requests have the same. */
@@ -75,7 +57,7 @@ export class Guard {
     this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
     this.#openPublish = options.openPublish;
     this.#opsKey = digest(options.opsKey);
-    this.#origins = new Set(options.allowOrigin);
+    this.origins = new Origins(options.allowOrigin);
     this.#hosts =
       options.publishKey === undefined
         ? new Set([...LOCAL_HOSTS, ...options.allowedHosts])
@@ -95,19 +77,6 @@ export class Guard {
       );
     }
     this.#lastHost = host;
-  }
-
-  /** Throws HOLDLINE_CROSS_SITE for a page of another site, which may only read channels. */
-  checkSite(head: Head): void {
-    const origin = head.get('origin');
-    const isForeign = origin !== '' && origin.replace(/^https?:\/\//, '') !== head.get('host');
-    if (!isForeign && head.get('sec-fetch-site') !== 'cross-site') return;
-    // --allow-origin '*' lets every page read; anything more needs the origin by name.
-    if (this.#origins.has(origin)) return;
-    throw new HoldlineError(
-      'HOLDLINE_CROSS_SITE',
-      `pages of ${origin === '' ? 'another site' : JSON.stringify(origin.slice(0, 200))} are not allowed to do this; to allow it, start the server with --allow-origin and their origin`,
-    );
   }
 
   /**
@@ -195,26 +164,6 @@ export class Guard {
     if (this.#authorize === undefined) return undefined;
     const asked = visiblePartOf(head);
     return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
-  }
-
-  /** Headers that let the page read the answer; none of them if its origin is not allowed. */
-  corsHeaders(head: Head): Headers {
-    if (this.#origins.size === 0) return NO_HEADERS;
-    const origin = head.get('origin');
-    if (this.#origins.has(origin)) {
-      return [
-        ['Access-Control-Allow-Origin', origin],
-        ['Access-Control-Expose-Headers', EXPOSED],
-        ['Vary', 'Origin'],
-      ];
-    }
-    if (this.#origins.has('*')) {
-      return [
-        ['Access-Control-Allow-Origin', '*'],
-        ['Access-Control-Expose-Headers', EXPOSED],
-      ];
-    }
-    return [['Vary', 'Origin']];
   }
 }
 

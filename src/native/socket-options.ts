@@ -13,6 +13,7 @@ import {
   type Libc,
   type SocketFunctions,
 } from './libc.js';
+import type { SocketOptions, SocketReport } from './socket-report.js';
 
 /** What is wanted; 0 leaves the kernel's default. */
 export interface WantedSocketOptions {
@@ -20,29 +21,6 @@ export interface WantedSocketOptions {
   readonly socketReceiveBufferBytes: number;
   readonly notsentLowatBytes: number;
   readonly deadPeerTimeoutMs: number;
-}
-
-/** What the listening socket has, read back; without what was not wanted or could not be set. */
-export interface SocketOptions {
-  /** SO_SNDBUF as the kernel counts it: twice the size set, which includes its bookkeeping. */
-  readonly sendBufferBytes?: number;
-  /** SO_RCVBUF, counted in the same way. */
-  readonly receiveBufferBytes?: number;
-  /** TCP_NOTSENT_LOWAT. */
-  readonly notsentLowatBytes?: number;
-  /** TCP_USER_TIMEOUT. */
-  readonly userTimeoutMs?: number;
-  /** TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT. */
-  readonly keepaliveIdleSeconds?: number;
-  readonly keepaliveIntervalSeconds?: number;
-  readonly keepaliveProbes?: number;
-}
-
-/** The outcome. */
-export interface SocketReport {
-  readonly options: SocketOptions;
-  /** One sentence for each option that is not as it was wanted. */
-  readonly problems: readonly string[];
 }
 
 /**

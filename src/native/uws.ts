@@ -21,11 +21,8 @@ import {
   type UpgradeContext,
 } from './messages.js';
 import { MuteSockets } from './mute-sockets.js';
-import {
-  prepareSocketOptions,
-  type SocketReport,
-  type WantedSocketOptions,
-} from './socket-options.js';
+import { prepareSocketOptions, type WantedSocketOptions } from './socket-options.js';
+import type { SocketReport } from './socket-report.js';
 
 export type { HttpRequest, HttpResponse };
 

@@ -4,7 +4,7 @@
  */
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
 import type { MemoryReport } from './memory/report.js';
-import type { Stats } from './ops.js';
+import type { Stats } from './stats.js';
 
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 

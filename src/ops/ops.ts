@@ -1,54 +1,16 @@
 /** `/-/stats`: the figures of a running server. */
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
-import type { Transport } from '../core/ports.js';
 import type { Hub } from '../core/hub.js';
-import type { SocketReport } from '../native/socket-options.js';
+import type { SocketReport } from '../native/socket-report.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
+import type { Stats } from './stats.js';
 
 /** Time between two samples of the loop delay, ms; the histogram adds it, so it is subtracted. */
 const SAMPLE_MS = 10;
 
 const NS_PER_MS = 1e6;
-
-/** What `/-/stats` answers. */
-export interface Stats {
-  readonly version: string;
-  readonly uptimeMs: number;
-  readonly draining: boolean;
-  /** Id of the newest event that entered a ring. */
-  readonly head: number;
-  /** Positions at or below it may have lost events that nobody remembers. */
-  readonly floor: number;
-  /** Held connections, waiting polls included. */
-  readonly lines: {
-    readonly open: number;
-    readonly stalled: number;
-    readonly cap: number;
-    readonly byTransport: Readonly<Record<Transport, number>>;
-  };
-  /** Open sockets, and the socket options that the kernel accepted. */
-  readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
-  readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
-  readonly queue: {
-    readonly events: number;
-    readonly bytes: number;
-    readonly waitingPublishers: number;
-    readonly waitingBytes: number;
-  };
-  readonly memory: {
-    readonly rssBytes: number;
-    readonly heapUsedBytes: number;
-    readonly externalBytes: number;
-    /** `--memory-budget`, and what counted against it at the last check; null without one. */
-    readonly budgetBytes: number | null;
-    readonly budgetUsedBytes: number | null;
-  };
-  /** Since the start. */
-  readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
-  readonly counters: Readonly<Counters>;
-}
 
 export class Ops {
   readonly #hub: Pick<Hub<unknown>, 'gauges'>;

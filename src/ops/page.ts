@@ -21,6 +21,8 @@ export interface OpsPage {
    * `key`: clients with the ops key; `host`: requests whose Host is the server's own; `open`: all.
    */
   readonly access: 'key' | 'host' | 'open';
+  /** Code without state, for pages of every origin that may listen. */
+  readonly isForPages?: true;
   /** Answers a GET. Throws or rejects with HOLDLINE_BAD_QUERY. */
   answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
 }

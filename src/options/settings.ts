@@ -61,9 +61,26 @@ export function settle(
       given.value ?? (row.default === connectionsUnder ? connectionsUnder(fileLimit) : row.default);
     names[setting] = given.name;
   }
-  const settings = Object.freeze(values) as unknown as Settings;
+  const settings = values as unknown as Settings;
+  if (givenFor('allowOrigin').value === undefined && isDemoOfThisMachine(settings))
+    values['allowOrigin'] = ['*'];
   checkRelations(settings, names, fileLimit);
-  return settings;
+  return Object.freeze(settings);
+}
+
+/** True for an address that only programs on this machine reach. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
+}
+
+/**
+ * True for a server to try things with, as `npm start` runs it: what people publish to it is theirs
+ * to see, so that an example works when it is pasted into a page of another port, or into a file.
+ * Every page may listen then, also one of a website that is visited meanwhile; none may publish
+ * (http/origins.ts). Not where other Host names are served, since then others reach it, too.
+ */
+function isDemoOfThisMachine({ demo, openPublish, host, allowedHosts }: Settings): boolean {
+  return demo && openPublish && isLoopback(host) && allowedHosts.length === 0;
 }
 
 /** Bounds that one option, or the machine, sets to another. */

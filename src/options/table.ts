@@ -208,8 +208,10 @@ export const OPTIONS = {
   allowOrigin: {
     flag: 'allow-origin',
     kind: origins,
+    // The demo's is in settings.ts.
     default: [],
-    help: 'origins whose pages may subscribe and publish; * for all',
+    defaultMeans: 'none; * with --demo and --open-publish on a loopback address',
+    help: 'origins whose pages may listen, publish and send cookies; *: every page may listen',
   },
   allowedHosts: {
     flag: 'allowed-hosts',

@@ -1,7 +1,7 @@
 /** The shapes of the library: what a program gives to `createServer`, and what it gets. */
 import type { EventSchemas } from '../core/serialize.js';
-import type { Authorize } from '../http/guard.js';
-import type { Stats } from '../ops/ops.js';
+import type { Authorize } from '../http/authorize.js';
+import type { Stats } from '../ops/stats.js';
 
 /** What a program may add to the options. None of these functions can end the process. */
 export interface Hooks {

@@ -1,11 +1,11 @@
 /** The router: decides what kind of request it is, checks who may make it, and hands it on. */
 import { HoldlineError } from '../errors.js';
-import type { Headers } from '../http/answer.js';
 import { checkServing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
 import type { Guard } from '../http/guard.js';
 import { Head } from '../http/head.js';
+import { isNavigation } from '../http/origins.js';
 import { Query } from '../http/query.js';
 import { channelOf, channelsOf } from '../http/request.js';
 import type { UpgradeContext } from '../native/messages.js';
@@ -29,13 +29,6 @@ export interface RouterParts {
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE, OPTIONS';
 const ALLOWED_OPS_METHODS = 'GET, HEAD';
 
-/** What a page of another origin may send to a channel. */
-const PREFLIGHT: Headers = [
-  ['Access-Control-Allow-Methods', ALLOWED_METHODS],
-  ['Access-Control-Allow-Headers', 'Authorization, Content-Type, Idempotency-Key, Last-Event-ID'],
-  ['Access-Control-Max-Age', '600'],
-];
-
 export class Router {
   readonly #parts: RouterParts;
 
@@ -52,7 +45,7 @@ export class Router {
     const { exchanges, guard } = this.#parts;
     exchanges.counters.requests_total++;
     const head = new Head(request);
-    const exchange = new Exchange(exchanges, response, head, guard.corsHeaders(head));
+    const exchange = new Exchange(exchanges, response, head, guard.origins.answerHeaders(head));
     try {
       checkFraming(head);
       const answered = this.#route(exchange, head, context);
@@ -126,7 +119,7 @@ export class Router {
   #publish(exchange: Exchange, head: Head): Promise<void> {
     const { exchanges, guard, publishing } = this.#parts;
     guard.checkHost(head);
-    guard.checkSite(head);
+    guard.origins.checkSite(head);
     const channel = channelOf(head.path);
     guard.checkPublish(head);
     const request = publishRequestOf(head, channel);
@@ -137,7 +130,7 @@ export class Router {
   #delete(exchange: Exchange, head: Head): Promise<void> {
     const { exchanges, guard, publishing } = this.#parts;
     guard.checkHost(head);
-    guard.checkSite(head);
+    guard.origins.checkSite(head);
     const channel = channelOf(head.path);
     guard.checkOps(head);
     checkServing(exchanges);
@@ -145,25 +138,38 @@ export class Router {
   }
 
   #answerOther(exchange: Exchange, head: Head): void {
-    this.#parts.guard.checkHost(head);
-    if (head.path !== '/') channelsOf(head.path);
-    if (head.method === 'OPTIONS') {
-      const isPreflight = exchange.headers.some(([name]) => name === 'Access-Control-Allow-Origin');
-      exchange.answerNothing([['Allow', ALLOWED_METHODS], ...(isPreflight ? PREFLIGHT : [])]);
+    const { guard } = this.#parts;
+    const preflight = guard.origins.preflight(head, ALLOWED_METHODS);
+    if (preflight !== undefined) {
+      exchange.answerNothing([['Allow', ALLOWED_METHODS], ...preflight]);
       return;
     }
-    refuseMethod(exchange, ALLOWED_METHODS);
+    guard.checkHost(head);
+    if (head.path !== '/') channelsOf(head.path);
+    if (head.method === 'OPTIONS') exchange.answerNothing([['Allow', ALLOWED_METHODS]]);
+    else refuseMethod(exchange, ALLOWED_METHODS);
   }
 
   #answerOps(exchange: Exchange, head: Head): Promise<void> | undefined {
     const { exchanges, guard, pages } = this.#parts;
-    guard.checkSite(head);
+    const { origins } = guard;
+    const preflight = origins.preflight(head, ALLOWED_OPS_METHODS);
+    if (preflight !== undefined) {
+      exchange.answerNothing([['Allow', ALLOWED_OPS_METHODS], ...preflight]);
+      return undefined;
+    }
     const page = pages.get(head.path.slice('/-/'.length));
+    const isLoaded = page?.isForPages === true && origins.mayListen(head);
+    if (!isLoaded && !isNavigation(head)) origins.checkSite(head);
     if (page === undefined) {
       throw new HoldlineError(
         'HOLDLINE_NOT_FOUND',
         `there is nothing at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`,
       );
+    }
+    if (head.method === 'OPTIONS') {
+      exchange.answerNothing([['Allow', ALLOWED_OPS_METHODS]]);
+      return undefined;
     }
     if (head.method !== 'GET' && !exchange.isHead) {
       refuseMethod(exchange, ALLOWED_OPS_METHODS);

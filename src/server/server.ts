@@ -12,6 +12,7 @@ import { HoldlineError, withStack } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
+import { BodyTurns } from '../http/body-turns.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
@@ -88,7 +89,14 @@ export function createServer(options: Options & Hooks = {}): Server {
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
-  const exchanges: Exchanges = { counters, pending, report, draining: false, refusedThisTurn: 0 };
+  const exchanges: Exchanges = {
+    counters,
+    pending,
+    bodyTurns: new BodyTurns(),
+    report,
+    draining: false,
+    refusedThisTurn: 0,
+  };
   const failedKeys = new FailedKeys(counters, (words) =>
     callHook(() => onWarning?.(words), report),
   );

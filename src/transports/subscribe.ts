@@ -96,7 +96,7 @@ export class Subscribing {
     context: UpgradeContext | undefined,
   ): () => void {
     const { guard, messages, failedKeys } = this.#parts;
-    guard.checkSite(head);
+    guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
     if (context === undefined || head.get('sec-websocket-version') !== '13') {
       throw new HoldlineError(

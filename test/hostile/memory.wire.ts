@@ -57,7 +57,11 @@ const PIPELINED: readonly (readonly [string, string, StageOptions])[] = [
   ],
   ['/-/health', `GET /-/health HTTP/1.1\r\n${HEAD}\r\n`, {}],
   ['what is refused', `GET /a..b HTTP/1.1\r\n${HEAD}\r\n`, {}],
-  ['a preflight', `OPTIONS /big HTTP/1.1\r\n${HEAD}Origin: http://localhost\r\n\r\n`, {}],
+  [
+    'a preflight',
+    `OPTIONS /big HTTP/1.1\r\n${HEAD}Origin: http://localhost:3000\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: ${'x'.repeat(512)}\r\n\r\n`,
+    { flags: { 'allow-origin': 'http://localhost:3000' } },
+  ],
   ['HEAD', `HEAD /big?since=0&wait=0 HTTP/1.1\r\n${HEAD}\r\n`, {}],
   ['the page of links', `GET / HTTP/1.1\r\n${HEAD}\r\n`, {}],
   [

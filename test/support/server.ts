@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, onTestFinished } from 'vitest';
-import type { Stats } from '../../src/ops/ops.js';
+import type { Stats } from '../../src/ops/stats.js';
 import { DEADLINE_MS, jsonOf, request, Watched, type Answer, type RequestParts } from './wire.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { CounterName } from '../../counters.js';
 import { readRssBytes, readThreadsCpuSeconds } from '../../linux/processes.js';
-import type { Stats } from '../../ops/ops.js';
+import type { Stats } from '../../ops/stats.js';
 import { findTarget, RunFailure, type Target } from '../load/clients/connection.js';
 
 /** The same path from src/ and from dist/. */

@@ -11,11 +11,8 @@ import { readFileLimit } from '../../linux/file-limit.js';
 import { readNumber, readNumbers, readText } from '../../linux/files.js';
 import { readSwapBytes } from '../../linux/memory.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
-import {
-  prepareSocketOptions,
-  type SocketReport,
-  type WantedSocketOptions,
-} from '../../native/socket-options.js';
+import { prepareSocketOptions, type WantedSocketOptions } from '../../native/socket-options.js';
+import type { SocketReport } from '../../native/socket-report.js';
 import { tryNative } from '../../native/uws.js';
 import { readGlibcVersion } from '../report/machine.js';
 

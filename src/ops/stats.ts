@@ -1,0 +1,49 @@
+/**
+ * The figures of a running server, as `/-/stats` and `server.stats()` give them. Part of the public
+ * types: it imports nothing whose types need those of Node.
+ */
+import type { Counters } from '../counters.js';
+import type { SocketReport } from '../native/socket-report.js';
+
+/** What `/-/stats` answers. */
+export interface Stats {
+  readonly version: string;
+  readonly uptimeMs: number;
+  readonly draining: boolean;
+  /** Id of the newest event that entered a ring. */
+  readonly head: number;
+  /** Positions at or below it may have lost events that nobody remembers. */
+  readonly floor: number;
+  /** Held connections, waiting polls included. */
+  readonly lines: {
+    readonly open: number;
+    readonly stalled: number;
+    readonly cap: number;
+    readonly byTransport: {
+      readonly sse: number;
+      readonly ndjson: number;
+      readonly websocket: number;
+      readonly poll: number;
+    };
+  };
+  /** Open sockets, and the socket options that the kernel accepted. */
+  readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
+  readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
+  readonly queue: {
+    readonly events: number;
+    readonly bytes: number;
+    readonly waitingPublishers: number;
+    readonly waitingBytes: number;
+  };
+  readonly memory: {
+    readonly rssBytes: number;
+    readonly heapUsedBytes: number;
+    readonly externalBytes: number;
+    /** `--memory-budget`, and what counted against it at the last check; null without one. */
+    readonly budgetBytes: number | null;
+    readonly budgetUsedBytes: number | null;
+  };
+  /** Since the start. */
+  readonly loopDelay: { readonly p50Ms: number; readonly p99Ms: number; readonly maxMs: number };
+  readonly counters: Readonly<Counters>;
+}
