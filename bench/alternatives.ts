@@ -61,7 +61,7 @@ export interface AlternativesFigures {
 const NAMES = [...(Object.keys(MECHANISMS) as MechanismName[]), 'holdline' as const];
 const LINES = 5_000;
 const RATES_PER_SECOND = [100, 1_000];
-const ROUNDS = 2;
+const ROUNDS = 3;
 const WARM_UP_SECONDS = 1;
 const WINDOW_SECONDS = 4;
 const TAIL_SECONDS = 0.25;

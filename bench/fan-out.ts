@@ -42,6 +42,7 @@ export interface RateParameters {
   windowSeconds: number;
   /** Time the client sleeps between reads, whoever is measured (tools/load/processes/nap.ts). */
   clientNapMs: number;
+  targets: TargetName[];
 }
 
 const FAN_OUT_TARGETS: TargetName[] = [
@@ -54,17 +55,19 @@ const FAN_OUT_TARGETS: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** One round is enough for the order of magnitude. */
-const RIVAL_ROUNDS = 1;
 const RIVAL_WINDOW_SECONDS = 10;
-/** Rivals have shown their limit at this rate. */
-const RIVAL_RATE_MAX = 100;
+/**
+ * Above it others are measured only where --targets names them: rivals have shown their limit, and
+ * of the floors, which batch nothing, most rounds would measure the client.
+ */
+const OTHERS_RATE_MAX = 10;
+const OURS: ReadonlySet<TargetName> = new Set(['holdline', 'holdline-ws']);
 const LINES = 15_000;
 const FEWER_LINES = 4_000;
 const EVENT_BYTES = 256;
 const WARM_UP_SECONDS = 3;
 const TAIL_SECONDS = 0.5;
-const FULL_RATES: RateParameters[] = [
+const FULL_RATES: Omit<RateParameters, 'targets'>[] = [
   { ratePerSecond: 10, rounds: 5, windowSeconds: 20, clientNapMs: 0.1 },
   { ratePerSecond: 100, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
   { ratePerSecond: 1000, rounds: 3, windowSeconds: 15, clientNapMs: 1 },
@@ -84,7 +87,7 @@ export async function measureFanOut(
   const failures: FanOutFailure[] = [];
   for (const rate of parameters.rates) {
     for (let round = 1; round <= rate.rounds; round++) {
-      for (const target of parameters.targets) {
+      for (const target of rate.targets) {
         const turn = { target, rate, round, parameters };
         const measured = RIVALS.has(target)
           ? await measureRival(turn, failures, options.say)
@@ -160,9 +163,8 @@ async function measureRival(
   failures: FanOutFailure[],
   say: (text: string) => void,
 ): Promise<FanOutRound[]> {
-  const { target, rate, round, parameters } = turn;
+  const { target, rate, parameters } = turn;
   const { ratePerSecond } = rate;
-  if (round > RIVAL_ROUNDS || (target !== 'nchan' && ratePerSecond > RIVAL_RATE_MAX)) return [];
   const shorter = {
     ...turn,
     rate: { ...rate, windowSeconds: Math.min(rate.windowSeconds, parameters.rivalWindowSeconds) },
@@ -198,6 +200,7 @@ function chooseParameters(options: RunOptions): FanOutParameters {
     const why = absence(target);
     if (why !== undefined) absent[target] = why;
   }
+  const targets = wanted.filter((target) => absent[target] === undefined);
   const rates = options.ratesPerSecond?.map(
     (ratePerSecond) =>
       FULL_RATES.find((rate) => rate.ratePerSecond === ratePerSecond) ?? {
@@ -223,8 +226,14 @@ function chooseParameters(options: RunOptions): FanOutParameters {
       windowSeconds:
         options.windowSeconds ?? (options.quick ? QUICK.windowSeconds : rate.windowSeconds),
       clientNapMs: rate.clientNapMs,
+      targets: targets.filter(
+        (target) =>
+          rate.ratePerSecond <= OTHERS_RATE_MAX ||
+          OURS.has(target) ||
+          options.targets?.includes(target) === true,
+      ),
     })),
-    targets: wanted.filter((target) => absent[target] === undefined),
+    targets,
     absent,
   };
 }

@@ -49,7 +49,7 @@ export async function measureIdle(
   const heartbeatSeconds = options.quick ? 2 : HEARTBEAT_SECONDS;
   const parameters: IdleParameters = {
     lines: options.lines ?? (options.quick ? 2_000 : LINES),
-    rounds: options.rounds ?? (options.quick ? 1 : 2),
+    rounds: options.rounds ?? (options.quick ? 1 : 3),
     heartbeatSeconds,
     windowSeconds: options.windowSeconds ?? (options.quick ? 2 * heartbeatSeconds : WINDOW_SECONDS),
     settleSeconds: options.quick ? heartbeatSeconds : SETTLE_SECONDS,

@@ -8,7 +8,7 @@ import type { Measured, RunOptions } from './results.js';
 import type { Usage } from './servers/agent.js';
 import { median } from './statistics.js';
 import { drawTable } from './table.js';
-import { RIVALS, type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -57,8 +57,6 @@ const TARGETS_HERE: TargetName[] = [
   'node-http',
   'better-sse',
 ];
-/** Enough for figures that are several times larger. */
-const RIVAL_ROUNDS = 1;
 const LINES_FROM = 5_000;
 const LINES_TO = 19_000;
 const STEP = 2_000;
@@ -87,7 +85,6 @@ export async function measureMemory(
   const rounds: MemoryRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const target of parameters.targets) {
-      if (RIVALS.has(target) && round > RIVAL_ROUNDS) continue;
       const measured = await measureRound(target, round, parameters, options.quick);
       rounds.push(measured);
       options.say(

@@ -104,7 +104,7 @@ export async function measurePlan(
   const { quick } = options;
   const parameters: PlanParameters = {
     demands: quick ? QUICK_DEMANDS : DEMANDS,
-    rounds: options.rounds ?? (quick ? 1 : 2),
+    rounds: options.rounds ?? (quick ? 1 : 3),
     windowSeconds: options.windowSeconds ?? (quick ? 3 : 15),
     warmUpSeconds: quick ? 1 : 5,
     memoryTolerance: MEMORY_TOLERANCE,

@@ -1,90 +1,56 @@
 /** The tables of the fan-out subject. */
-import type {
-  FanOutFailure,
-  FanOutFigures,
-  FanOutRatio,
-  FanOutSummary,
-} from '../../bench/fan-out-figures.js';
-import type { FanOutParameters } from '../../bench/fan-out.js';
-import { type Result, readResult } from '../../bench/results.js';
+import type { FanOutFigures, FanOutRatio } from '../../bench/fan-out-figures.js';
+import { readResult } from '../../bench/results.js';
 import { type Figure, fixed, ms, percent, short } from '../../bench/table.js';
-import { RIVALS, TARGETS, TARGET_TITLES, type TargetName } from '../../bench/targets.js';
+import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
 import { discardedNote, keptCell, keptRounds } from './kept-rounds.js';
-import {
-  NOT_MEASURED,
-  caption,
-  cell,
-  groupedTable,
-  notMeasured,
-  table,
-  withCaption,
-} from './markdown.js';
+import type { FanOutResult } from './first-screen.js';
+import { NOT_MEASURED, caption, cell, notMeasured, table, withCaption } from './markdown.js';
 
-/** Tables always have a row for these, for rivals only where they were measured. */
-const ALWAYS_SHOWN: ReadonlySet<TargetName> = new Set([
-  'holdline',
-  'holdline-ws',
-  'raw-uws',
-  'send-loop',
-]);
+/** From this rate on more is offered than is taken; latency then says how long it lasted. */
+const CEILING_RATE = 1000;
 
+/** A table for each rate, with a row for each server that was measured at it. */
 export function fanOutTable(): string {
-  const result = readResult('fan-out') as
-    | Result<FanOutParameters, unknown, FanOutSummary>
-    | undefined;
-  const head = [
-    ['', 'send buffer', '10 events/s', '', '100 events/s', '', '1000 events/s offered', '', ''],
-    [
-      '',
-      '',
-      'p50',
-      'p99',
-      'deliveries/s',
-      'p99',
-      'deliveries/s',
-      'accepted/s',
-      'accept → deliver p99',
-    ],
-  ];
-  const rows = targetsShown(result).flatMap((target) => {
-    const ofTarget = result?.summary.figures.filter((figures) => figures.target === target) ?? [];
-    const counts =
-      ofTarget.length === 0 ? [undefined] : [...new Set(ofTarget.map(({ lines }) => lines))];
-    return counts.map((lines) => {
-      const ofRow = ofTarget.filter((figures) => figures.lines === lines);
-      const at = (ratePerSecond: number, draw: (figures: FanOutFigures) => string): string =>
-        keptCell(
-          ofRow.find((figures) => figures.ratePerSecond === ratePerSecond),
-          draw,
-          RIVALS.has(target) ? '–' : NOT_MEASURED,
-        );
-      return [
-        fanOutTitle(target, ofRow[0], result),
-        cell(ofRow[0]?.sendBuffer, (sendBuffer) => sendBuffer),
-        at(10, (figures) => ms(figures.p50Ms)),
-        at(10, (figures) => ms(figures.p99Ms)),
-        at(100, (figures) => short(figures.deliveriesPerSecond)),
-        at(100, (figures) => ms(figures.p99Ms)),
-        at(1000, (figures) => short(figures.deliveriesPerSecond)),
-        at(1000, (figures) => short(figures.acceptedPerSecond)),
-        at(1000, (figures) => acceptToDeliver(figures)),
-      ];
-    });
-  });
-  if (result === undefined)
-    return `${groupedTable(head, rows)}\n\n${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
+  const result = readResult('fan-out') as FanOutResult | undefined;
+  if (result === undefined) return `${NOT_MEASURED} yet: \`npm run bench -- fan-out\``;
   const { parameters, summary } = result;
-  rows.push(...failureRows(summary.failures ?? []));
+  const tables = parameters.rates.map(({ ratePerSecond }) => {
+    const isCeiling = ratePerSecond >= CEILING_RATE;
+    const head = isCeiling
+      ? ['deliveries/s', 'accepted/s', 'accept → deliver p99']
+      : ['p50', 'p99', 'deliveries/s'];
+    const rows = summary.figures
+      .filter((figures) => figures.ratePerSecond === ratePerSecond)
+      .map((figures) => {
+        const kept = (draw: (figures: FanOutFigures) => string): string => keptCell(figures, draw);
+        const deliveries = kept(({ deliveriesPerSecond }) => short(deliveriesPerSecond));
+        return [
+          fanOutTitle(figures, result),
+          figures.sendBuffer,
+          ...(isCeiling
+            ? [
+                deliveries,
+                kept(({ acceptedPerSecond }) => short(acceptedPerSecond)),
+                kept(acceptToDeliver),
+              ]
+            : [kept(({ p50Ms }) => ms(p50Ms)), kept(({ p99Ms }) => ms(p99Ms)), deliveries]),
+        ];
+      });
+    return table(
+      [`${short(ratePerSecond)} events/s${isCeiling ? ' offered' : ''}`, 'send buffer', ...head],
+      rows,
+    );
+  });
   const notes = [
     `${short(parameters.lines)} connections where no other number is given, ` +
-      `${parameters.eventBytes}-byte events, one server process on ` +
-      'one core; medians of ' +
+      `${parameters.eventBytes}-byte events, one server process on one core; medians of ` +
       `${parameters.rates.map(({ rounds, ratePerSecond }) => `${rounds} rounds at ${ratePerSecond}/s`).join(', ')}, ` +
-      `the servers in turn, rivals in one. Latency counts from the moment an event was due.`,
+      'the servers in turn. Latency counts from the moment an event was due.',
     ...discardedNote(summary.figures),
     ...(summary.failures ?? []).map(
       ({ target, ratePerSecond, lines, why }) =>
-        `${TARGET_TITLES[target]} with ${short(lines)} lines at ${ratePerSecond}/s: ` +
+        `${TARGET_TITLES[target]} with ${short(lines)} connections at ${ratePerSecond}/s: ` +
         `${why.split('\n', 1)[0]}.`,
     ),
   ];
@@ -95,43 +61,17 @@ export function fanOutTable(): string {
     );
   }
   notes.push(caption(result));
-  return `${groupedTable(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
-}
-
-/** A row for each rival that could not be measured with so many lines. A note says why. */
-function failureRows(failures: readonly FanOutFailure[]): string[][] {
-  const names = new Set(
-    failures.map(({ target, lines }) => `${TARGET_TITLES[target]}, ${short(lines)} connections`),
-  );
-  return [...names].map((name) => {
-    const at = (ratePerSecond: number, cells: number): string[] => {
-      const hasFailed = failures.some(
-        (failure) =>
-          failure.ratePerSecond === ratePerSecond &&
-          name === `${TARGET_TITLES[failure.target]}, ${short(failure.lines)} connections`,
-      );
-      return Array.from({ length: cells }, () => (hasFailed ? 'failed' : '–'));
-    };
-    return [name, '–', ...at(10, 2), ...at(100, 2), ...at(1000, 3)];
-  });
+  return `${tables.join('\n\n')}\n\n<sub>${notes.join('<br>\n')}</sub>`;
 }
 
 /** The title, with the number of lines where a rival had fewer than the others. */
-function fanOutTitle(
-  target: TargetName,
-  figures: FanOutFigures | undefined,
-  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
-): string {
+function fanOutTitle({ target, lines }: FanOutFigures, { parameters }: FanOutResult): string {
   const title = target === 'holdline' ? `**${TARGET_TITLES[target]}**` : TARGET_TITLES[target];
-  if (figures === undefined || result === undefined || !(figures.lines < result.parameters.lines))
-    return title;
-  return `${title}, ${short(figures.lines)} connections`;
+  return lines < parameters.lines ? `${title}, ${short(lines)} connections` : title;
 }
 
 export function fanOutRatioTable(): string {
-  const result = readResult('fan-out') as
-    | Result<FanOutParameters, unknown, FanOutSummary>
-    | undefined;
+  const result = readResult('fan-out') as FanOutResult | undefined;
   const head = ['at 10 events/s', 'p50', 'p99', 'rounds (p50)', 'rounds (p99)'];
   const rows = (['raw-uws', 'send-loop', 'raw-uws-ws'] as const).map((against) => {
     const ratio = ratioAgainst(result, against, 10);
@@ -149,47 +89,46 @@ export function fanOutRatioTable(): string {
 
 /** The same server with WebSocket and with SSE, and the median ratio over the pairs of rounds. */
 export function fanOutWebSocketTable(): string {
-  const result = readResult('fan-out') as
-    | Result<FanOutParameters, unknown, FanOutSummary>
-    | undefined;
+  const result = readResult('fan-out') as FanOutResult | undefined;
   const head = ['', 'deliveries/s', 'writes/s', 'MB/s', 'p99', 'CPU µs a delivery'];
-  const rows = [100, 1000].flatMap((ratePerSecond) => {
-    const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
-    const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
-      // Older results, without WebSocket, have no writes.
-      const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
-        ? figuresAt(result, target, ratePerSecond)
-        : undefined;
+  const rates = result?.parameters.rates.map(({ ratePerSecond }) => ratePerSecond) ?? [];
+  const rows = rates
+    .filter((rate) => rate > 10)
+    .flatMap((ratePerSecond) => {
+      const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
+      const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
+        // Older results, without WebSocket, have no writes.
+        const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
+          ? figuresAt(result, target, ratePerSecond)
+          : undefined;
+        return [
+          `${target === 'holdline' ? 'SSE' : 'WebSocket'}, ${ratePerSecond} events/s`,
+          cell(figures, ({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
+          cell(figures, ({ writesPerSecond }) => short(writesPerSecond)),
+          cell(figures, ({ wireBytesPerSecond }) => fixed(wireBytesPerSecond / 1e6, 0)),
+          cell(figures, ({ p99Ms }) => ms(p99Ms)),
+          cell(figures, ({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
+        ];
+      });
+      const times = (pick: (ratio: FanOutRatio) => Figure): string =>
+        cell(ratio, (value) => `${fixed(pick(value), 2)} ×`);
       return [
-        `${target === 'holdline' ? 'SSE' : 'WebSocket'}, ${ratePerSecond} events/s`,
-        cell(figures, ({ deliveriesPerSecond }) => short(deliveriesPerSecond)),
-        cell(figures, ({ writesPerSecond }) => short(writesPerSecond)),
-        cell(figures, ({ wireBytesPerSecond }) => fixed(wireBytesPerSecond / 1e6, 0)),
-        cell(figures, ({ p99Ms }) => ms(p99Ms)),
-        cell(figures, ({ serverCpuUsPerDelivery }) => fixed(serverCpuUsPerDelivery, 2)),
+        ...absolute,
+        [
+          `WebSocket ÷ SSE`,
+          times(({ deliveriesMedian }) => deliveriesMedian),
+          times(({ writesMedian }) => writesMedian),
+          times(({ wireBytesMedian }) => wireBytesMedian),
+          times(({ p99Median }) => p99Median),
+          '',
+        ],
       ];
     });
-    const times = (pick: (ratio: FanOutRatio) => Figure): string =>
-      cell(ratio, (value) => `${fixed(pick(value), 2)} ×`);
-    return [
-      ...absolute,
-      [
-        `WebSocket ÷ SSE`,
-        times(({ deliveriesMedian }) => deliveriesMedian),
-        times(({ writesMedian }) => writesMedian),
-        times(({ wireBytesMedian }) => wireBytesMedian),
-        times(({ p99Median }) => p99Median),
-        '',
-      ],
-    ];
-  });
   return withCaption(table(head, rows), result);
 }
 
 export function fanOutCostTable(): string {
-  const result = readResult('fan-out') as
-    | Result<FanOutParameters, unknown, FanOutSummary>
-    | undefined;
+  const result = readResult('fan-out') as FanOutResult | undefined;
   const head = [
     '',
     'events/s',
@@ -201,7 +140,7 @@ export function fanOutCostTable(): string {
     'lost · doubled · out of order · gaps',
   ];
   const rows = (result?.summary.figures ?? []).map((figures) => [
-    fanOutTitle(figures.target, figures, result).replaceAll('*', ''),
+    fanOutTitle(figures, result!).replaceAll('*', ''),
     String(figures.ratePerSecond),
     keptRounds(figures),
     percent(figures.serverCpuShare),
@@ -217,7 +156,7 @@ export function fanOutCostTable(): string {
 }
 
 function ratioAgainst(
-  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
+  result: FanOutResult | undefined,
   against: TargetName,
   ratePerSecond: number,
 ): FanOutRatio | undefined {
@@ -226,18 +165,8 @@ function ratioAgainst(
   );
 }
 
-function targetsShown(
-  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
-): TargetName[] {
-  return TARGETS.filter(
-    (target) =>
-      ALWAYS_SHOWN.has(target) ||
-      result?.summary.figures.some((figures) => figures.target === target),
-  );
-}
-
 function figuresAt(
-  result: Result<FanOutParameters, unknown, FanOutSummary> | undefined,
+  result: FanOutResult | undefined,
   target: TargetName,
   ratePerSecond: number,
 ): FanOutFigures | undefined {

@@ -2,10 +2,11 @@
 import { roundsLeft } from '../../bench/verdict.js';
 import { NOT_MEASURED } from './markdown.js';
 
-const DISCARDED = 'discarded';
+/** In a cell where all rounds were discarded. No table with one is filled in. */
+export const DISCARDED = 'discarded';
 
 /** Both are missing in older results, in which no round was discarded. */
-interface KeptRounds {
+export interface KeptRounds {
   rounds?: number;
   discardedRounds?: number;
 }
@@ -29,6 +30,13 @@ export function keptRounds({ rounds, discardedRounds }: KeptRounds): string {
   return rounds === undefined || discardedRounds === undefined
     ? '–'
     : roundsLeft({ rounds, discardedRounds });
+}
+
+/** The fewest rounds that any of the figures was made of; Infinity where none says. */
+export function leastKept(figures: readonly KeptRounds[]): number {
+  return Math.min(
+    ...figures.map(({ rounds = Infinity, discardedRounds = 0 }) => rounds - discardedRounds),
+  );
 }
 
 export function discardedNote(figures: readonly KeptRounds[]): string[] {

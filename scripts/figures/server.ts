@@ -26,8 +26,14 @@ export function memoryTable(): string {
     | Result<MemoryParameters, unknown, MemoryFigures[]>
     | undefined;
   const head = ['', 'RSS each', 'of it V8 heap', 'r²', 'RSS of the process without'];
-  const rows = MEMORY_TITLES.map(([target, title]) => {
-    const figures = result?.summary.find((entry) => entry.target === target);
+  const find = (target: TargetName): MemoryFigures | undefined =>
+    result?.summary.find((entry) => entry.target === target);
+  // A row for what was measured, and for Holdline in any case.
+  const shown = MEMORY_TITLES.filter(
+    ([target]) => target.startsWith('holdline') || find(target) !== undefined,
+  );
+  const rows = shown.map(([target, title]) => {
+    const figures = find(target);
     return [
       title,
       cell(figures, ({ rssBytesPerLine }) => `${fixed(rssBytesPerLine, 0)} B`),

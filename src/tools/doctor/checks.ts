@@ -10,8 +10,8 @@ import { TCP_CHECKS } from './tcp-checks.js';
 const GLIBC_MIN = '2.27';
 
 /**
- * What an idle line takes in the process (bench/README.md), and in the kernel's slabs, where a
- * socket and its file take about 3.7 KB on Linux 6.x.
+ * What an idle line takes in the process (bench/README.md), with a margin, and in the kernel's
+ * slabs, where a socket and its file take about 3.7 KB on Linux 6.x.
  */
 const USER_BYTES_PER_LINE = 900;
 const KERNEL_BYTES_PER_LINE = 4096;
@@ -169,7 +169,7 @@ function checkHugePages(
     'huge-pages',
     hugePages === 'always' || isStalling ? 'advice' : 'ok',
     `${hugePages}, defrag ${hugePagesDefrag ?? 'unknown'}`,
-    'with "always", memory grows in steps of 2 MiB while a line takes 900 B, so ' +
+    'with "always", memory grows in steps of 2 MiB while a line takes less than 1 KiB, so ' +
       `${decimal(lines)} lines may take more than was measured; ` +
       'with defrag "always", the event loop may wait while the kernel moves pages',
     [

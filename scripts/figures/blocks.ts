@@ -1,0 +1,72 @@
+/** Every block of figures that a document may hold: what draws it, and from which results. */
+import type { MemoryFigures } from '../../bench/memory.js';
+import { type Result, type ResultName, readResult } from '../../bench/results.js';
+import { fanOutCostTable, fanOutRatioTable, fanOutTable, fanOutWebSocketTable } from './fan-out.js';
+import type { Block } from './fill.js';
+import {
+  type FanOutResult,
+  ceilingFigures,
+  ceilingSentence,
+  latencyFigures,
+  latencyTable,
+  quietLine,
+} from './first-screen.js';
+import { alternativesTable, knobsTable, microTable, planTable } from './mechanisms.js';
+import { type Draft, commandOf } from './rules.js';
+import { acceptTable, heapTable, idleTable, memoryTable, publishTable } from './server.js';
+import { compareTable, longPollTable, quietTable, shortPollTable } from './transports.js';
+
+type Rules = Pick<Draft, 'hasBlanks' | 'isOneRun'>;
+
+/** A block that is drawn from the results of some subjects, all of them needed. */
+function from(
+  subjects: readonly ResultName[],
+  draw: (first: Result) => Pick<Draft, 'text' | 'figures'> | string,
+  rules: Rules = {},
+): Block {
+  return () => {
+    const results: Result[] = [];
+    for (const subject of subjects) {
+      const result = readResult(subject);
+      if (result === undefined) return `${subject} was not measured: ${commandOf(subject)}`;
+      results.push(result);
+    }
+    const drawn = draw(results[0]!);
+    return { ...(typeof drawn === 'string' ? { text: drawn } : drawn), results, ...rules };
+  };
+}
+
+/** In these tables a cell may be empty or a dash: what it would say does not apply to its row. */
+const BLANKS: Rules = { hasBlanks: true };
+
+export const BLOCKS: Readonly<Record<string, Block>> = {
+  latency: from(['fan-out'], (result) => ({
+    text: latencyTable(result as FanOutResult),
+    figures: latencyFigures(result as FanOutResult),
+  })),
+  ceiling: from(['fan-out'], (result) => ({
+    text: ceilingSentence(result as FanOutResult),
+    figures: ceilingFigures(result as FanOutResult),
+  })),
+  'fan-out': from(['fan-out'], fanOutTable, BLANKS),
+  'fan-out-ratios': from(['fan-out'], fanOutRatioTable),
+  'fan-out-cost': from(['fan-out'], fanOutCostTable, BLANKS),
+  'fan-out-websocket': from(['fan-out'], fanOutWebSocketTable, BLANKS),
+  'long-poll': from(['long-poll'], longPollTable),
+  'short-poll': from(['short-poll'], shortPollTable, BLANKS),
+  compare: from(['compare'], compareTable, { ...BLANKS, isOneRun: true }),
+  quiet: from(['idle', 'short-poll'], quietTable),
+  memory: from(['memory'], memoryTable),
+  'quiet-line': from(['memory'], (result) =>
+    quietLine(result as Result<unknown, unknown, MemoryFigures[]>),
+  ),
+  accept: from(['accept'], acceptTable, BLANKS),
+  idle: from(['idle'], idleTable),
+  publish: from(['publish'], publishTable, BLANKS),
+  micro: from(['micro'], microTable, { isOneRun: true }),
+  plan: from(['plan'], planTable),
+  alternatives: from(['alternatives'], alternativesTable),
+  heap: from(['heap'], heapTable, BLANKS),
+  knobs: from(['knobs'], () => knobsTable(), BLANKS),
+  'knobs-stalled': from(['knobs'], () => knobsTable(1)),
+};
