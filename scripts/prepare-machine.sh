@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need beside Node: a Chromium (EventSource as browsers have it), a C compiler (native-notes, the send() loop of
-# the bench), nginx and haproxy (what stands in front of a server). Installs what is missing on Debian as root; elsewhere it says
-# in words what to install, and the tests that need it will fail and say so.
+# the bench), nginx, haproxy and caddy (what stands in front of a server). Installs what is missing on Debian as root; elsewhere it
+# says in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()
@@ -18,10 +18,10 @@ if ! printf '#include <stdio.h>\n' | gcc -E -x c - > /dev/null 2>&1; then
   missing+=(libc6-dev)
   wanted+=('the headers of the C library (on Debian libc6-dev)')
 fi
-for proxy in nginx haproxy; do
+for proxy in nginx haproxy caddy; do
   if ! command -v "$proxy" > /dev/null; then
     missing+=("$proxy")
-    wanted+=("$proxy (what stands in front of a server, in test/doctor.wire.ts)")
+    wanted+=("$proxy (what stands in front of a server, in test/proxies.wire.ts and test/doctor.wire.ts)")
   fi
 done
 if ! command -v ip > /dev/null; then

@@ -337,6 +337,8 @@ const CLEAR: ProxyPath = {
   lateEvent: { id: 9, subscribers: 1, afterMs: 1 },
   publishRefusal: null,
   pollIsFresh: true,
+  webSocket: { status: 101, contentType: '', words: '', firstAfterMs: 1 },
+  ownOrigin: { origin: 'http://proxy.example', isAccepted: true, changedHost: null },
   comeback: { askedAfter: 7, opened: true, position: 7, gap: false },
   idle: { askedMs: 30_000, blocks: 2 },
   end: null,
@@ -360,6 +362,8 @@ describe('a path through a proxy', () => {
     events: [],
     lateEvent: null,
     pollIsFresh: null,
+    webSocket: null,
+    ownOrigin: null,
     comeback: null,
     idle: null,
     end: { afterMs: 5, silentMs: 0, how: 'ended' },
@@ -427,6 +431,40 @@ describe('a path through a proxy', () => {
     expect(faultsOf(seen)).toEqual(faults);
   });
 
+  const socket = (seen: Partial<ProxyPath['webSocket'] & object>): Partial<ProxyPath> => ({
+    webSocket: { status: 101, contentType: '', words: '', firstAfterMs: null, ...seen },
+  });
+  const page = (changedHost: string | null): Partial<ProxyPath> => ({
+    ownOrigin: { origin: 'http://proxy.example', isAccepted: false, changedHost },
+  });
+
+  it.each<[name: string, seen: Partial<ProxyPath>, level: Level, value: RegExp]>([
+    ['websocket', socket({ firstAfterMs: 2.4 }), 'ok', /^opened; a message 2 ms later$/],
+    ['websocket', { ...socket({}), events: [] }, 'ok', /^opened$/],
+    ['websocket', socket({}), 'problem', /^opened, but no message arrives$/],
+    ['websocket', socket({ status: null, words: 'reset' }), 'problem', /^none: reset$/],
+    ['websocket', socket({ status: 400, words: '<b>Bad</b>' }), 'problem', /^400: Bad$/],
+    ['websocket', socket({ status: 426, words: 'HOLDLINE_BAD_HANDSHAKE' }), 'problem', /^426: /],
+    ['websocket', socket({ status: 503, words: 'HOLDLINE_LINES_FULL' }), 'advice', /^503: /],
+    [
+      'websocket',
+      socket({ status: 200, contentType: 'text/event-stream' }),
+      'problem',
+      /Upgrade was not passed on$/,
+    ],
+    ['own-origin', page(null), 'problem', /^refused: .* another name than proxy\.example$/],
+    [
+      'own-origin',
+      page('proxy.example:80'),
+      'problem',
+      /proxy\.example arrives as the Host .*:80$/,
+    ],
+  ])('of %s, where %j, says so', (name, seen, level, value) => {
+    const said = checkPath({ ...CLEAR, ...seen }, 1).find((one) => one.name === name);
+    expect(said).toMatchObject({ level, value: expect.stringMatching(value) as string });
+    expect(said!.fix === null).toBe(level === 'ok');
+  });
+
   it.each<[status: number, refusal: string, value: string, fix: RegExp]>([
     [
       505,
@@ -434,6 +472,7 @@ describe('a path through a proxy', () => {
       '505: HTTP Version Not Supported',
       /proxy_http_version 1\.1/,
     ],
+    [503, '<h1>503</h1>', '503: 503', /http-check send meth GET uri \/-\/ready ver HTTP\/1\.1/],
     [502, '<html>\n<h1>502 Bad Gateway</h1>', '502: 502 Bad Gateway', /server is running/],
     [
       403,

@@ -16,8 +16,8 @@ import {
   certificateForTest,
   HAPROXY_FOR_STREAMS,
   haproxyForTest,
-  NGINX_FOR_STREAMS,
   nginxForTest,
+  nginxLines,
 } from './support/front.js';
 import { FaultProxy } from './support/proxy.js';
 import { runHoldline, serverForTest, sharedServer } from './support/server.js';
@@ -59,6 +59,8 @@ const ALL = [
   'caching',
   'buffering',
   'last-event-id',
+  'websocket',
+  'own-origin',
   'stays-open',
 ];
 
@@ -76,7 +78,7 @@ describe('a path on which nothing is wrong', () => {
   });
 
   it('is an nginx that is set for streams', async () => {
-    const findings = await through(await nginxForTest(server().port, NGINX_FOR_STREAMS));
+    const findings = await through(await nginxForTest(server().port, nginxLines()));
     expect(Object.keys(findings)).toEqual(ALL);
     expect(faults(findings)).toEqual({});
   });
@@ -89,7 +91,7 @@ describe('a path on which nothing is wrong', () => {
 });
 
 describe('nginx', () => {
-  const unbuffered = 'proxy_http_version 1.1; proxy_set_header Connection "";';
+  const buffering = nginxLines().replace('proxy_buffering off;', '');
   const compressing = 'gzip on; gzip_types text/event-stream; gzip_min_length 0;';
 
   it('as it comes speaks HTTP/1.0, and nobody is served', async () => {
@@ -105,7 +107,7 @@ describe('nginx', () => {
   it('that buffers and compresses holds everything back', async () => {
     const front = await nginxForTest(
       server().port,
-      `${unbuffered} proxy_ignore_headers X-Accel-Buffering; ${compressing}`,
+      `${buffering} proxy_ignore_headers X-Accel-Buffering; ${compressing}`,
     );
     const findings = await through(front, BRIEFLY);
     expect(faults(findings)).toEqual({ buffering: 'problem' });
@@ -114,7 +116,7 @@ describe('nginx', () => {
 
   it('that compresses without buffering passes events on', async () => {
     const findings = await through(
-      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} ${compressing}`),
+      await nginxForTest(server().port, `${nginxLines()} ${compressing}`),
     );
     expect(faults(findings)).toEqual({ compression: 'advice' });
     expect(findings['compression']!.value).toBe('gzip');
@@ -122,7 +124,7 @@ describe('nginx', () => {
 
   it('that caches answers polls with what was', async () => {
     const cache = 'proxy_cache z; proxy_ignore_headers Cache-Control; proxy_cache_valid any 1m;';
-    const front = await nginxForTest(server().port, `${unbuffered} ${cache}`, {
+    const front = await nginxForTest(server().port, `${buffering} ${cache}`, {
       http: 'proxy_cache_path FOLDER/cache keys_zone=z:1m;',
     });
     expect(faults(await through(front))).toEqual({ caching: 'problem' });
@@ -130,13 +132,13 @@ describe('nginx', () => {
 
   it('that drops Last-Event-ID makes those who come back miss what was sent', async () => {
     const findings = await through(
-      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} proxy_set_header Last-Event-ID "";`),
+      await nginxForTest(server().port, `${nginxLines()} proxy_set_header Last-Event-ID "";`),
     );
     expect(faults(findings)).toEqual({ 'last-event-id': 'problem' });
   });
 
   it('with a short proxy_read_timeout cuts a silent stream', async () => {
-    const front = await nginxForTest(silent().port, `${NGINX_FOR_STREAMS} proxy_read_timeout 1s;`);
+    const front = await nginxForTest(silent().port, `${nginxLines()} proxy_read_timeout 1s;`);
     const findings = await through(front, { idleMs: 15_000 });
     expect(faults(findings)).toEqual({ 'stays-open': 'problem' });
     expect(findings['stays-open']!.value).toMatch(
@@ -147,7 +149,7 @@ describe('nginx', () => {
   it('that lets a client have one stream refuses the second', async () => {
     const zone =
       'map $http_accept $streaming { default ""; "text/event-stream" $binary_remote_addr; } limit_conn_zone $streaming zone=s:1m;';
-    const front = await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_conn s 1;`, {
+    const front = await nginxForTest(server().port, `${nginxLines()} limit_conn s 1;`, {
       http: zone,
     });
     expect(faults(await through(front))).toEqual({ 'second-stream': 'problem' });
@@ -157,14 +159,14 @@ describe('nginx', () => {
     const other = await serverForTest();
     const front = await nginxForTest(
       server().port,
-      `${NGINX_FOR_STREAMS} if ($request_method = POST) { proxy_pass http://127.0.0.1:${other.port}; }`,
+      `${nginxLines()} if ($request_method = POST) { proxy_pass http://127.0.0.1:${other.port}; }`,
     );
     expect(faults(await through(front, BRIEFLY))).toMatchObject({ 'one-server': 'problem' });
   });
 
   it('that lets no POST through leaves the rest to be seen', async () => {
     const findings = await through(
-      await nginxForTest(server().port, `${NGINX_FOR_STREAMS} limit_except GET { deny all; }`),
+      await nginxForTest(server().port, `${nginxLines()} limit_except GET { deny all; }`),
     );
     expect(faults(findings)).toEqual({ publishing: 'advice' });
     expect(findings['publishing']!.value).toMatch(/^403 /);
@@ -173,7 +175,7 @@ describe('nginx', () => {
 
   it('without a server behind it is told from a refusal of Holdline', async () => {
     const gone = await serverForTest();
-    const front = await nginxForTest(gone.port, NGINX_FOR_STREAMS);
+    const front = await nginxForTest(gone.port, nginxLines());
     gone.kill();
     await gone.exited();
     expect((await through(front))['answer']).toMatchObject({
@@ -204,12 +206,16 @@ describe('a proxy', () => {
       proxy.connections.some((one) => one.requestHeader('last-event-id') !== undefined),
     );
 
-  it.each(['hold', 'hold-body'] as const)(
+  it.each([
+    ['hold', ['buffering', 'websocket']],
+    ['hold-body', ['buffering']],
+  ] as const)(
     'that does not pass on what has not ended (%s) is found to',
-    async (meddling) => {
+    async (meddling, names) => {
       const proxy = await FaultProxy.start(server().port);
       proxy.faults.meddling = meddling;
-      expect(faults(await through(proxy.url, BRIEFLY))).toEqual({ buffering: 'problem' });
+      const found = faults(await through(proxy.url, BRIEFLY));
+      expect(found).toEqual(Object.fromEntries(names.map((name) => [name, 'problem'])));
     },
   );
 
@@ -296,7 +302,7 @@ describe('an answer', () => {
   it('under HTTP/1.0, with another type, another Cache-Control and an age is told of', async () => {
     const old =
       'HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\nAge: 7\r\n\r\nid: 5\n\n';
-    const findings = await through(await answering(old, false), BRIEFLY);
+    const findings = await through(await answering(old, false), { answerMs: 400 });
     expect(faults(findings)).toMatchObject({
       'http-version': 'advice',
       'content-type': 'problem',
@@ -316,10 +322,7 @@ describe('an answer', () => {
   });
 
   it('to a Host that the server does not know names the option', async () => {
-    const front = await nginxForTest(
-      server().port,
-      `${NGINX_FOR_STREAMS} proxy_set_header Host events.example;`,
-    );
+    const front = await nginxForTest(server().port, nginxLines({ Host: 'events.example' }));
     expect((await through(front))['answer']!.fix).toContain('--allowed-hosts');
   });
 
@@ -380,7 +383,7 @@ describe('the command', () => {
 
   it('looks through TLS, once it trusts the certificate', async () => {
     const tls = certificateForTest();
-    const url = `${await nginxForTest(server().port, NGINX_FOR_STREAMS, { tls })}/c`;
+    const url = `${await nginxForTest(server().port, nginxLines(), { tls })}/c`;
     const args = ['doctor', '--json', '--through', url, '--through-idle', '1s'];
     const found = (env: Record<string, string>): readonly ReportedFinding[] =>
       (JSON.parse(runHoldline(args, env).stdout) as Report).through!.findings;

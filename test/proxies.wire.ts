@@ -3,7 +3,11 @@
  * request, and each publish is one.
  */
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { deployedHaproxyForTest, deployedNginxForTest } from './support/front.js';
+import {
+  deployedCaddyForTest,
+  deployedHaproxyForTest,
+  deployedNginxForTest,
+} from './support/front.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { HttpClient, RawConnection } from './support/wire.js';
@@ -57,10 +61,17 @@ function statusesOf({ text }: RawConnection): number[] {
   return [...text.matchAll(/^HTTP\/1\.1 (\d{3}) /gm)].map((match) => Number(match[1]));
 }
 
+/**
+ * Go reads such a request as a chunked one (RFC 9112, 6.3, allows it), so that what follows is the
+ * client's next request and nothing is hidden. scripts/deploy/README.md
+ */
+const READ_AS_TWO_BY_CADDY = 'a length and chunks';
+
 describe.each([
   ['nginx', deployedNginxForTest],
   ['haproxy', deployedHaproxyForTest],
-] as const)('%s', (_name, proxyForTest) => {
+  ['caddy', deployedCaddyForTest],
+] as const)('%s', (proxy, proxyForTest) => {
   async function setUp(): Promise<{ server: TestServer; port: number }> {
     const server = await serverForTest(KEYS);
     return { server, port: await proxyForTest(server.port) };
@@ -81,6 +92,7 @@ describe.each([
   test('lets no body become a request, and what is published is answered 200', async () => {
     const { server, port } = await setUp();
     for (const [name, bytes] of SMUGGLING) {
+      if (proxy === 'caddy' && name === READ_AS_TWO_BY_CADDY) continue;
       const before = (await eventsOf(server, 'c')).length;
       const client = await sent(port, bytes);
       expect({ name, hidden: await eventsOf(server, 'victim') }).toEqual({ name, hidden: [] });
@@ -90,6 +102,7 @@ describe.each([
         published: statusesOf(client).filter((status) => status === 200).length,
       });
     }
+    expect(await eventsOf(server, 'victim')).toEqual([]);
   }, 60_000);
 
   test.each([
@@ -107,11 +120,16 @@ describe.each([
     const { server, port } = await setUp();
     const line = await SseLine.open(port, '/c');
     onTestFinished(() => line.close());
+    const rows = await sent(
+      port,
+      'GET /c HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n',
+    );
     const client = await HttpClient.open(port);
     onTestFinished(() => client.close());
     const key = { Authorization: 'Bearer k' };
     expect((await client.request('POST', '/c', { headers: key, body: 'one' })).status).toBe(200);
     await line.waitForEvents(1);
+    await rows.waitFor('the event as JSON', () => rows.text.includes('"data":"one"'));
     const batch = Array.from({ length: 2000 }, (_, i) =>
       JSON.stringify({ data: `${i} ${'x'.repeat(100)}` }),
     ).join('\n');

@@ -1,6 +1,6 @@
 /**
- * Real proxies in front of a test's server: nginx and haproxy with a configuration of the test's
- * own, gone when the test is.
+ * Real proxies in front of a test's server: nginx, haproxy and caddy with a configuration of the
+ * test's own or one of scripts/deploy/, gone when the test is.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,8 +12,8 @@ import { onTestFinished } from 'vitest';
 import { DEADLINE_MS } from './wire.js';
 
 /**
- * A port of 127.0.0.1 on which nobody listened a moment ago; neither proxy can say which one it
- * picked itself.
+ * A port of 127.0.0.1 on which nobody listened a moment ago; no proxy can say which one it picked
+ * itself.
  */
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -45,6 +45,7 @@ async function start(
   command: string,
   config: (port: number, folder: string) => string,
   args: (file: string) => string[],
+  endSignal: NodeJS.Signals = 'SIGTERM',
 ): Promise<number> {
   const folder = folderForTest();
   const port = await freePort();
@@ -52,7 +53,11 @@ async function start(
   writeFileSync(file, config(port, folder));
   let said = '';
   let isOver = false;
-  const child: ChildProcess = spawn(command, args(file), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(command, args(file), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // Caddy keeps files beside its configuration.
+    env: { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
+  });
   for (const output of [child.stdout!, child.stderr!])
     output.setEncoding('utf8').on('data', (text: string) => (said += text));
   const over = new Promise<void>((resolve) => {
@@ -62,8 +67,8 @@ async function start(
       resolve();
     });
   });
-  // Both end their workers at SIGTERM, and at SIGKILL would leave them behind.
-  const end = (): void => void child.kill('SIGTERM');
+  // nginx and haproxy end their workers at SIGTERM, and at SIGKILL would leave them behind.
+  const end = (): void => void child.kill(endSignal);
   process.once('exit', end);
   onTestFinished(async () => {
     process.off('exit', end);
@@ -79,9 +84,22 @@ async function start(
   return port;
 }
 
-/** How nginx is to be set for streams, and what the documents say. */
-export const NGINX_FOR_STREAMS =
-  'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;';
+/**
+ * The lines of nginx that pass on streams, WebSockets and the Host of the client, as the documents
+ * have them. A header given here takes the place of the usual one, `undefined` leaves it to nginx.
+ */
+export function nginxLines(headers: Readonly<Record<string, string | undefined>> = {}): string {
+  const all = {
+    Host: '$http_host',
+    Upgrade: '$http_upgrade',
+    Connection: '$connection_upgrade',
+    ...headers,
+  };
+  const passed = Object.entries(all).flatMap(([name, value]) =>
+    value === undefined ? [] : [`proxy_set_header ${name} ${value};`],
+  );
+  return ['proxy_http_version 1.1;', 'proxy_buffering off;', ...passed].join(' ');
+}
 
 /** The files of a key and of the certificate of 127.0.0.1 that it has signed itself. */
 export interface Certificate {
@@ -132,55 +150,94 @@ export async function nginxForTest(
   const secure =
     tls === undefined ? '' : `ssl_certificate ${tls.certificate}; ssl_certificate_key ${tls.key};`;
   const config = (port: number, folder: string): string => `
-    daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr;
+    worker_processes 1; ${nginxOfItsOwn(folder).main}
     events { worker_connections 256; }
     http {
       access_log off;
-      client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/fastcgi;
-      uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
+      ${nginxOfItsOwn(folder).http}
+      map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
       ${http.replaceAll('FOLDER', folder)}
       server {
         listen 127.0.0.1:${port}${tls === undefined ? '' : ' ssl'}; ${secure}
         location / { proxy_pass http://127.0.0.1:${serverPort}; ${location} }
       }
     }`;
-  const port = await start('nginx', config, (file) => ['-c', file, '-e', 'stderr']);
+  const port = await start('nginx', config, nginxArguments);
   return `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
 }
+
+/** What a test changes in a configuration of scripts/deploy/ before it is started. */
+export type Change = (text: string) => string;
+
+const unchanged: Change = (text) => text;
 
 /** The text of a configuration of scripts/deploy/, with the test's ports in place of its own. */
 function deployed(name: string, port: number, serverPort: number): string {
   const text = readFileSync(new URL(`../../scripts/deploy/${name}`, import.meta.url), 'utf8');
+  return withPorts(text, port, serverPort);
+}
+
+/** A configuration with a test's ports in place of 8000 and 8080. */
+function withPorts(text: string, port: number, serverPort: number): string {
   const changed = text
-    .replaceAll('127.0.0.1:8000', `127.0.0.1:${port}`)
+    .replaceAll(/:8000\b/g, `:${port}`)
     .replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
   if (!changed.includes(`:${port}`) || !changed.includes(`:${serverPort}`))
-    throw new Error(`${name} has other ports`);
+    throw new Error(`the configuration has other ports: ${text}`);
   return changed;
 }
 
-/** The nginx of scripts/deploy/; its port. */
-export function deployedNginxForTest(serverPort: number): Promise<number> {
-  const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
-  const config = (port: number, folder: string): string => {
-    const paths = folders.map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
-    const own = `daemon off; pid ${folder}/pid; error_log stderr;\n`;
-    return own + deployed('nginx.conf', port, serverPort).replace('http {', `http { ${paths}`);
+/** What nginx needs to run beside others, before `http` and at its beginning. */
+function nginxOfItsOwn(folder: string): { readonly main: string; readonly http: string } {
+  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (kind) => `${kind}_temp_path ${folder}/${kind};`,
+  );
+  return {
+    main: `daemon off; pid ${folder}/pid; error_log stderr;`,
+    http: paths.join(' '),
   };
-  return start('nginx', config, (file) => ['-c', file, '-e', 'stderr']);
 }
 
+const nginxArguments = (file: string): string[] => ['-c', file, '-e', 'stderr'];
+
+/** The nginx of scripts/deploy/; its port. */
+export function deployedNginxForTest(serverPort: number, change = unchanged): Promise<number> {
+  const config = (port: number, folder: string): string => {
+    const own = nginxOfItsOwn(folder);
+    const text = change(deployed('nginx.conf', port, serverPort));
+    return `${own.main}\n${text.replace('http {', `http { ${own.http}`)}`;
+  };
+  return start('nginx', config, nginxArguments);
+}
+
+/** An nginx with these lines in its `http`, as a page prints them; its port. */
+export function printedNginxForTest(serverPort: number, lines: string): Promise<number> {
+  const config = (port: number, folder: string): string => {
+    const own = nginxOfItsOwn(folder);
+    const text = withPorts(lines.replace('listen 80;', 'listen 127.0.0.1:8000;'), port, serverPort);
+    return `${own.main} events {} http { access_log off; ${own.http}\n${text}\n}`;
+  };
+  return start('nginx', config, nginxArguments);
+}
+
+const haproxyArguments = (file: string): string[] => ['-db', '-f', file];
+
 /** The haproxy of scripts/deploy/; its port. */
-export function deployedHaproxyForTest(serverPort: number): Promise<number> {
-  return start(
-    'haproxy',
-    (port) => deployed('haproxy.cfg', port, serverPort),
-    (file) => ['-db', '-f', file],
-  );
+export function deployedHaproxyForTest(serverPort: number, change = unchanged): Promise<number> {
+  const config = (port: number): string => change(deployed('haproxy.cfg', port, serverPort));
+  return start('haproxy', config, haproxyArguments);
 }
 
 /** How haproxy is to be set for streams. */
 export const HAPROXY_FOR_STREAMS = ['timeout server 1h', 'option http-no-delay'];
+
+/** What a haproxy has beside its `defaults`. */
+interface HaproxyParts {
+  /** Lines of the section that listens. */
+  readonly listen?: readonly string[];
+  /** Parameters of its `server` line. */
+  readonly server?: string;
+}
 
 /**
  * A haproxy that passes everything to `127.0.0.1:serverPort`, with these lines in its `defaults`;
@@ -189,6 +246,7 @@ export const HAPROXY_FOR_STREAMS = ['timeout server 1h', 'option http-no-delay']
 export async function haproxyForTest(
   serverPort: number,
   defaults: readonly string[],
+  { listen = [], server = '' }: HaproxyParts = {},
 ): Promise<string> {
   const config = (port: number): string =>
     [
@@ -198,8 +256,40 @@ export async function haproxyForTest(
       ),
       'listen front',
       `  bind 127.0.0.1:${port}`,
-      `  server holdline 127.0.0.1:${serverPort}`,
+      ...listen.map((line) => `  ${line}`),
+      `  server holdline 127.0.0.1:${serverPort} ${server}`,
       '',
     ].join('\n');
-  return `http://127.0.0.1:${await start('haproxy', config, (file) => ['-db', '-f', file])}`;
+  return `http://127.0.0.1:${await start('haproxy', config, haproxyArguments)}`;
+}
+
+/** Several of them run beside each other only without the administration's port. */
+async function startCaddy(config: (port: number) => string): Promise<number> {
+  const args = (file: string): string[] => ['run', '--adapter', 'caddyfile', '--config', file];
+  const text = (port: number): string => `{\n\tadmin off\n}\n${config(port)}`;
+  // It is one process, and at SIGTERM would wait for open streams.
+  return start('caddy', text, args, 'SIGKILL');
+}
+
+/** The caddy of scripts/deploy/; its port. */
+export function deployedCaddyForTest(serverPort: number, change = unchanged): Promise<number> {
+  return startCaddy((port) => change(deployed('Caddyfile', port, serverPort)));
+}
+
+/**
+ * A caddy that passes everything to `127.0.0.1:serverPort`, with these lines in its
+ * `reverse_proxy`; its URL.
+ */
+export async function caddyForTest(serverPort: number, lines: readonly string[]): Promise<string> {
+  const config = (port: number): string =>
+    [
+      `http://:${port} {`,
+      '\tbind 127.0.0.1',
+      `\treverse_proxy 127.0.0.1:${serverPort} {`,
+      ...lines.map((line) => `\t\t${line}`),
+      '\t}',
+      '}',
+      '',
+    ].join('\n');
+  return `http://127.0.0.1:${await startCaddy(config)}`;
 }

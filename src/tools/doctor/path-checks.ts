@@ -1,7 +1,10 @@
 /** The doctor's checks of a path through a proxy, given what it saw there. */
 
 import { count, decimal, duration } from '../report/words.js';
+import { checkAnswer } from './answer-check.js';
 import { found, type Finding, type Level } from './finding.js';
+import { checkOwnOrigin, checkWebSocket } from './page-checks.js';
+import { PATIENT, UNBUFFERED } from './proxy-lines.js';
 import { LATE_MS, type ProxyPath, type ProbeEvent } from './proxy-path.js';
 
 /** An event that arrives later than this was held back by a buffer, ms. */
@@ -10,14 +13,6 @@ const HELD_MS = 1_000;
 /** Headers of Holdline's streams. */
 const STREAM_TYPE = 'text/event-stream';
 const STREAM_CACHE_CONTROL = ['no-cache', 'no-transform'];
-
-const UNBUFFERED =
-  'nginx: proxy_buffering off; gzip off; no proxy_ignore_headers X-Accel-Buffering; haproxy: ' +
-  'option http-no-delay; caddy: flush_interval -1';
-
-const PATIENT =
-  'nginx: proxy_read_timeout 1h; haproxy: timeout server 1h (timeout tunnel does not apply); ' +
-  'or holdline serve --heartbeat at half that time or less';
 
 type Check = (path: ProxyPath, lines: number) => Finding | undefined;
 
@@ -36,79 +31,14 @@ const CHECKS: readonly Check[] = [
   checkOneServer,
   checkBuffering,
   checkComeback,
+  checkWebSocket,
+  checkOwnOrigin,
   checkStaysOpen,
 ];
 
 /** True when a stream was opened. */
 function isOpened({ head }: ProxyPath): boolean {
   return head?.status === 200;
-}
-
-function checkAnswer(
-  { head, refusal, first, end, endCode, events }: ProxyPath,
-  lines: number,
-): Finding | undefined {
-  const why = `${decimal(lines)} streams would get the same answer as this one`;
-  const problem = (value: string, fix: string): Finding =>
-    found('answer', 'problem', value, why, fix);
-  if (head === null) {
-    // A publish was answered, so the server can be reached and the stream is held back.
-    if (events.length > 0) return undefined;
-    if (end === null)
-      return problem('none in time', 'check that the proxy and its server are running');
-    const fix = /certificate/i.test(end.how)
-      ? 'NODE_EXTRA_CA_CERTS=FILE, with the certificate of the authority that signed it'
-      : 'check that the proxy listens there, and that its server is running';
-    return problem(`none: ${end.how}`, fix);
-  }
-  const { status, afterMs } = head;
-  if (status === 200 && first?.position === null && end !== null) {
-    return problem(
-      '200, and ended at once',
-      'the server is full or draining and tells clients to reconnect later: see /-/ready and ' +
-        '--max-connections',
-    );
-  }
-  if (status === 200 && (first === null ? end !== null : first.position === null)) {
-    return problem(
-      '200, but not an event stream of Holdline',
-      'give the URL of a channel, such as http://proxy.example/notifications',
-    );
-  }
-  if (status === 200) {
-    const ended = endCode === null ? '' : `; the server ended it: ${endCode}`;
-    return found('answer', 'ok', `200 after ${duration(afterMs)}${ended}`, why, '');
-  }
-  const code = /HOLDLINE_\w+/.exec(refusal)?.[0];
-  const words = refusal
-    .replaceAll(/<[^>]*>|\s+/g, ' ')
-    .replaceAll(/ +/g, ' ')
-    .trim()
-    .slice(0, 200);
-  return problem(words === '' ? `${status}` : `${status}: ${words}`, fixOfStatus(status, code));
-}
-
-function fixOfStatus(status: number, code: string | undefined): string {
-  if (code === 'HOLDLINE_BAD_HOST')
-    return (
-      'holdline serve --allowed-hosts NAME, with the name in the Host header; or ' +
-      '--publish-key KEY'
-    );
-  if (code === 'HOLDLINE_NOT_FOUND' || code === 'HOLDLINE_BAD_CHANNEL')
-    return (
-      'let the proxy remove its prefix from the path: nginx proxy_pass http://…/; with a ' +
-      'slash at the end'
-    );
-  if (code !== undefined) return 'see the message';
-  if (status === 204) return 'the channel was deleted: publish to it, or use another one';
-  if (status === 505)
-    return (
-      'the proxy speaks HTTP/1.0 to the server: nginx proxy_http_version 1.1; ' +
-      'proxy_set_header Connection "";'
-    );
-  if (status >= 502 && status <= 504)
-    return 'check that the server is running, and that the proxy has its address';
-  return 'this answer is from the proxy, not from Holdline: see its configuration';
 }
 
 function checkHttpVersion(path: ProxyPath): Finding | undefined {

@@ -1,10 +1,10 @@
 /** An event stream as a proxy passes it on: what arrives when, and how it ends. */
 
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createUnzip } from 'node:zlib';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { send } from './ask.js';
 
 /** Characters that are kept of an answer that is no stream, and of a row of text without an end. */
 const KEPT_CHARACTERS_MAX = 64 * 1024;
@@ -32,19 +32,6 @@ export interface End {
   readonly how: string;
 }
 
-/**
- * Sends a request on a connection of its own, so that nothing depends on the state of another. It
- * does not send `Connection: close`, which a proxy may obey.
- */
-export function send(url: URL, options: http.RequestOptions): http.ClientRequest {
-  const isSecure = url.protocol === 'https:';
-  const agent = isSecure
-    ? new https.Agent({ keepAlive: true })
-    : new http.Agent({ keepAlive: true });
-  const request = (isSecure ? https : http).request(url, { ...options, agent });
-  return request.once('close', () => agent.destroy());
-}
-
 /** One text for each header, also for those that may be repeated. */
 function headersOf({ headers }: IncomingMessage): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
@@ -70,7 +57,7 @@ export class ProbeStream {
   /** When data with the prefix arrived, by that data; ms of `performance.now()`. */
   readonly #seenAtMs = new Map<string, number>();
   readonly #startedMs = performance.now();
-  readonly #request: http.ClientRequest;
+  readonly #request: ClientRequest;
   readonly #parser = createParser({ onEvent: (block) => this.#readBlock(block) });
   readonly #waiters = new Set<() => void>();
   #lastMs = this.#startedMs;

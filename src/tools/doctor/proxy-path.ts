@@ -1,10 +1,13 @@
 /**
  * The path through whatever is in front of a server: asks for a channel there, and notes what
- * happens to a stream, to events and to polls.
+ * happens to a stream, to events, to polls, to a WebSocket, and to a page of the proxy's origin.
  */
 
 import { randomBytes } from 'node:crypto';
-import { ProbeStream, send, type End, type Head } from './probe-stream.js';
+import { ask } from './ask.js';
+import { shakeHands, type Handshake } from './handshake.js';
+import { probeOwnOrigin, type OwnOrigin } from './own-origin.js';
+import { ProbeStream, type End, type Head } from './probe-stream.js';
 
 /** An answer, a first block or an event that takes longer counts as held back, ms. */
 export const ANSWER_MS = 3_000;
@@ -57,6 +60,10 @@ export interface ProxyPath {
   readonly publishRefusal: string | null;
   /** Whether the same poll had different answers before and after the events. */
   readonly pollIsFresh: boolean | null;
+  /** A WebSocket on the channel. */
+  readonly webSocket: Handshake | null;
+  /** A page of the URL's origin. */
+  readonly ownOrigin: OwnOrigin | null;
   /** A second stream, with Last-Event-ID, opened beside the first. */
   readonly comeback: {
     /** The position that it asked to continue after. */
@@ -80,16 +87,6 @@ export interface ProxyPath {
  */
 export function probePath(options: ProbeOptions): Promise<ProxyPath> {
   return new Probe(options).go();
-}
-
-/** An answer to a request that is no stream. */
-interface Answer {
-  readonly status: number;
-  /** The header Holdline-Position; empty where it is missing. */
-  readonly position: string;
-  readonly text: string;
-  /** When it was complete, ms of `performance.now()`. */
-  readonly atMs: number;
 }
 
 class Probe {
@@ -121,15 +118,23 @@ class Probe {
     const events = await this.#publishEvents();
     const after = before === null || events.length === 0 ? null : await this.#poll();
     const pollIsFresh = after === null ? null : after !== before;
+    // Where neither the stream nor a publish was answered, nothing else will be.
+    const isAnswered = stream.head !== undefined || events.length > 0;
+    const seen = {
+      events,
+      pollIsFresh,
+      webSocket: isAnswered ? await this.#openWebSocket(events) : null,
+      ownOrigin: isAnswered ? await this.#askAsPage() : null,
+    };
     // A stream that is held back, or that has ended, shows nothing more.
     const isHeld = stream.firstAfterMs === undefined || events.at(-1)?.afterMs === null;
-    if (isHeld || stream.end !== undefined) return this.#path({ events, pollIsFresh });
+    if (isHeld || stream.end !== undefined) return this.#path(seen);
 
     const comeback = await this.#comeBack(events.at(-1)?.id ?? stream.position ?? 0);
     const idle = await this.#idle();
     const lateEvent =
       stream.end === undefined && events.length > 0 ? ((await this.#publish()) ?? null) : null;
-    return this.#path({ events, pollIsFresh, comeback, idle, lateEvent });
+    return this.#path({ ...seen, comeback, idle, lateEvent });
   }
 
   #path(seen: Partial<ProxyPath>): ProxyPath {
@@ -145,6 +150,8 @@ class Probe {
       lateEvent: null,
       publishRefusal: this.#publishRefusal,
       pollIsFresh: null,
+      webSocket: null,
+      ownOrigin: null,
       comeback: null,
       idle: null,
       end: end ?? null,
@@ -173,12 +180,8 @@ class Probe {
     url.searchParams.set('event', 'holdline-doctor');
     const authorization: Record<string, string> =
       publishKey === undefined ? {} : { Authorization: `Bearer ${publishKey}` };
-    const answer = await this.#ask(
-      url,
-      'POST',
-      { 'Content-Type': 'text/plain', ...authorization },
-      data,
-    );
+    const headers = { 'Content-Type': 'text/plain', ...authorization };
+    const answer = await ask(url, { method: 'POST', headers, body: data }, this.#options.answerMs);
     const receipt =
       typeof answer === 'string' || answer.status !== 200 ? undefined : receiptIn(answer.text);
     if (receipt === undefined || typeof answer === 'string') {
@@ -206,9 +209,22 @@ class Probe {
     if (position === undefined) return null;
     const url = new URL(this.#url);
     url.search = `?since=${position}&wait=0`;
-    const answer = await this.#ask(url, 'GET', { Accept: 'application/json' });
+    const question = { method: 'GET', headers: { Accept: 'application/json' } };
+    const answer = await ask(url, question, this.#options.answerMs);
     if (typeof answer === 'string' || (answer.status !== 200 && answer.status !== 204)) return null;
     return `${answer.status} ${answer.position} ${answer.text}`;
+  }
+
+  #openWebSocket(events: readonly ProbeEvent[]): Promise<Handshake> {
+    const { answerMs } = this.#options;
+    // An event that did not reach the stream may be at another server.
+    const waitsForMessage = events.some(({ afterMs }) => afterMs !== null);
+    return shakeHands({ url: this.#url, answerMs, waitsForMessage });
+  }
+
+  #askAsPage(): Promise<OwnOrigin | null> {
+    const { publishKey, answerMs } = this.#options;
+    return probeOwnOrigin({ url: this.#url, publishKey, answerMs });
   }
 
   /** Reconnects like a client that has everything before `newest`. */
@@ -233,33 +249,6 @@ class Probe {
     const before = stream.blocks;
     await stream.waitFor(() => stream.end !== undefined, idleMs);
     return { askedMs: idleMs, blocks: stream.blocks - before };
-  }
-
-  /** Sends one request and returns its answer, or why there is none. */
-  async #ask(
-    url: URL,
-    method: string,
-    headers: Readonly<Record<string, string>>,
-    body = '',
-  ): Promise<Answer | string> {
-    const { answerMs } = this.#options;
-    const request = send(url, { method, headers, signal: AbortSignal.timeout(answerMs) });
-    return new Promise((resolve) => {
-      request.on('error', (error) =>
-        resolve(error.name === 'AbortError' ? `no answer within ${answerMs} ms` : error.message),
-      );
-      request.on('response', (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (piece: string) => (text += piece));
-        response.on('end', () => {
-          const position = String(response.headers['holdline-position'] ?? '');
-          resolve({ status: response.statusCode!, position, text, atMs: performance.now() });
-        });
-        response.on('error', (error) => resolve(error.message));
-      });
-      request.end(body);
-    });
   }
 }
 
