@@ -4,6 +4,7 @@ import type { Counters } from '../counters.js';
 import type { Transport } from '../core/ports.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-options.js';
+import type { Listener } from '../native/uws.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
 
@@ -15,6 +16,8 @@ const NS_PER_MS = 1e6;
 /** What `/-/stats` answers. */
 export interface Stats {
   readonly version: string;
+  /** The loaded build of uWebSockets.js, as npm names it; null before the server listens. */
+  readonly build: string | null;
   readonly uptimeMs: number;
   readonly draining: boolean;
   /** Id of the newest event that entered a ring. */
@@ -57,6 +60,7 @@ export class Ops {
   readonly #caps: { readonly lines: number; readonly sockets: number };
   readonly #startedMs = performance.now();
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: SAMPLE_MS });
+  #build: string | null = null;
   #socketReport: SocketReport = { options: {}, problems: [] };
 
   constructor(
@@ -71,7 +75,8 @@ export class Ops {
     this.#caps = caps;
   }
 
-  start(socketReport: SocketReport): void {
+  start({ build, socketReport }: Pick<Listener, 'build' | 'socketReport'>): void {
+    this.#build = build;
     this.#socketReport = socketReport;
     this.#loopDelay.enable();
   }
@@ -87,6 +92,7 @@ export class Ops {
     const counters = this.#counters;
     return {
       version: VERSION,
+      build: this.#build,
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       draining,
       head: gauges.head,

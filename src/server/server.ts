@@ -151,7 +151,7 @@ export function createServer(options: Options & Hooks = {}): Server {
         router.handle,
         messages,
       );
-      ops.start(listener.socketReport);
+      ops.start(listener);
       try {
         await memory.start(listener.port);
       } catch (error) {
