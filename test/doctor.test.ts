@@ -77,7 +77,13 @@ describe('a machine', () => {
 
   it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, fix: RegExp]>([
     ['node', { nodeVersion: '18.20.1', nodeAbi: '108' }, 'problem', /^18\.20\.1$/, /Node 20 or 22/],
-    ['node', { nodeVersion: '20.11.0', nodeAbi: '115' }, 'problem', /^20\.11\.0$/, /^use the newest Node 20 or 22/],
+    [
+      'node',
+      { nodeVersion: '20.11.0', nodeAbi: '115' },
+      'problem',
+      /^20\.11\.0$/,
+      /^use the newest Node 20 or 22/,
+    ],
     ['node', { nodeVersion: '25.0.0', nodeAbi: '141' }, 'problem', /^25\.0\.0$/, /or 22 or/],
     ['libc', { glibcVersion: undefined }, 'problem', /musl/, /trixie/],
     ['libc', { glibcVersion: '2.17' }, 'problem', /^glibc 2\.17$/, /Debian 10/],

@@ -33,6 +33,14 @@ const WITHOUT_NATIVE = {
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
 };
 
+/** Hides the package with the binary, as npm leaves it out with --omit=optional. */
+const hiding = `import Module from 'node:module';
+const resolve = Module._resolveFilename;
+Module._resolveFilename = (name, ...others) => resolve.call(Module, name.startsWith('@uwsjs/') ? name + '/hidden' : name, ...others);`;
+const WITHOUT_BINARY = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hiding)}`,
+};
+
 describe('help and version', () => {
   it.each([
     [['--help'], /^Usage: holdline COMMAND \[options\]\n[^]*serve /],
@@ -131,6 +139,14 @@ describe('where no native module loads', () => {
     expect(stderr).toMatch(/^holdline: .*no binary here.* \(HOLDLINE_NATIVE\)\n$/);
     expect(stderr).not.toMatch(/^ +at /m);
   });
+});
+
+it('where the binary was not installed, serving names it and what helps in its first line', () => {
+  const { status, stdout, stderr } = runHoldline(['serve', '--port', '0'], WITHOUT_BINARY);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect(stderr).toMatch(
+    /^holdline: @uwsjs\/\S+, the binary of @uwsjs\/core@\S+ for Node \d+, is not installed: run npm install .* without --omit=optional \(HOLDLINE_NATIVE\)\n$/,
+  );
 });
 
 describe('serving', () => {
