@@ -2,12 +2,11 @@
  * What a figure depends on: the machine, the versions, the commit, and the cores of the processes.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { readFileLimit } from '../src/linux/file-limit.js';
 import { OPTIONS } from '../src/options/table.js';
-import { readGlibcVersion } from '../src/tools/report/machine.js';
+import { chooseBuild, isBuild, thisHost } from '../src/native/builds.js';
 import { CLIENT_CORE, SERVER_CORE, pinning } from './child.js';
 
 export interface Machine {
@@ -29,17 +28,16 @@ export interface Machine {
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 export function describeMachine(): Machine {
-  const uws = JSON.parse(
-    readFileSync(new URL('../node_modules/uWebSockets.js/package.json', import.meta.url), 'utf8'),
-  ) as { name: string; version: string };
+  const host = thisHost();
+  const build = chooseBuild(host);
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
-    glibc: readGlibcVersion() ?? 'none',
+    glibc: host.glibcVersion ?? 'none',
     node: process.version,
-    uWebSockets: `${uws.name}@${uws.version}`,
+    uWebSockets: isBuild(build) ? build.name : 'none',
     commit: git('rev-parse', '--short=12', '--verify', '--quiet', 'HEAD') || 'none',
     dirty: git('status', '--porcelain', '--', '.', ':!bench/results') !== '',
     openFiles: String(readFileLimit() ?? 'unknown'),

@@ -34,7 +34,7 @@ export const EVENT_TYPE_CHARS_MAX = 64;
 export const ID_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * Request head, bytes; uWebSockets reads it from the environment when it loads. native/uws.ts,
+ * Request head, bytes; uWebSockets reads it from the environment when it loads. native/load.ts,
  * native-notes/header-limit.md
  */
 export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;

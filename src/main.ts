@@ -89,7 +89,8 @@ async function main(args: readonly string[]): Promise<number> {
     return EXIT_DONE;
   }
   if (name === '--version' || name === '-v') {
-    process.stdout.write(`${VERSION}\n`);
+    const { buildWords, thisHost } = await import('./native/builds.js');
+    process.stdout.write(`${VERSION} (${buildWords(thisHost())})\n`);
     return EXIT_DONE;
   }
   const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -158,7 +159,14 @@ async function serve(args: readonly string[]): Promise<number> {
   });
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info(
-    { host: settings.host, port, url: `http://${authority}`, version: VERSION },
+    {
+      host: settings.host,
+      port,
+      url: `http://${authority}`,
+      version: VERSION,
+      build: server.stats().build,
+      node: process.versions.node,
+    },
     'listening',
   );
   if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');

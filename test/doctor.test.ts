@@ -22,8 +22,10 @@ const GiB = 1024 * MiB;
 /** A machine on which nothing is wrong for 10,000 lines. */
 const GOOD: Machine = {
   platform: 'linux',
+  arch: 'x64',
   nodeVersion: '22.12.0',
-  nodeRange: '^20.12 || ^22 || ^23',
+  nodeAbi: '127',
+  nodeRange: '^20.12 || ^22 || ^23 || ^24 || ^26',
   glibcVersion: '2.36',
   nativeProblem: undefined,
   sockets: { options: { sendBufferBytes: 128 * KiB, userTimeoutMs: 21_000 }, problems: [] },
@@ -74,10 +76,24 @@ describe('a machine', () => {
   });
 
   it.each<[name: string, machine: Partial<Machine>, level: Level, value: RegExp, fix: RegExp]>([
-    ['node', { nodeVersion: '18.20.1' }, 'problem', /^18\.20\.1$/, /Node 22/],
-    ['node', { nodeVersion: '24.0.0' }, 'problem', /^24\.0\.0$/, /Node 22/],
-    ['libc', { glibcVersion: undefined }, 'problem', /musl/, /bookworm/],
-    ['libc', { glibcVersion: '2.17' }, 'problem', /^glibc 2\.17$/, /Debian/],
+    ['node', { nodeVersion: '18.20.1', nodeAbi: '108' }, 'problem', /^18\.20\.1$/, /Node 20 or 22/],
+    [
+      'node',
+      { nodeVersion: '20.11.0', nodeAbi: '115' },
+      'problem',
+      /^20\.11\.0$/,
+      /^use the newest Node 20 or 22/,
+    ],
+    ['node', { nodeVersion: '25.0.0', nodeAbi: '141' }, 'problem', /^25\.0\.0$/, /or 22 or/],
+    ['libc', { glibcVersion: undefined }, 'problem', /musl/, /trixie/],
+    ['libc', { glibcVersion: '2.17' }, 'problem', /^glibc 2\.17$/, /Debian 10/],
+    [
+      'libc',
+      { nodeVersion: '24.0.0', nodeAbi: '137' },
+      'problem',
+      /^glibc 2\.36$/,
+      /^use Node 20 or 22 or 23, or use a system with glibc 2\.38 \(Debian 13/,
+    ],
     ['native', { nativeProblem: 'no binary' }, 'problem', /^no binary$/, /npm install/],
     ['socket-options', WITHOUT_KOFFI, 'advice', /koffi does not load/, /npm install koffi/],
     ['socket-options', { ...WITHOUT_KOFFI, platform: 'darwin' }, 'advice', /koffi/, /Linux/],

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { buildWords, thisHost } from '../src/native/builds.js';
 import { runHoldline, serverForTest } from './support/server.js';
 import { HttpClient } from './support/wire.js';
 
@@ -21,12 +22,23 @@ const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 /** Longer than the time in which the same signal again counts as the first one (src/main.ts). */
 const SAME_SIGNAL_MS = 150;
 
+/** What `--version` prints. */
+const VERSION_LINE = `${version} (${buildWords(thisHost())})\n`;
+
 /** Makes Node fail to find uWebSockets.js, as on a machine that no binary is made for. */
 const hook =
-  'export async function resolve(name, context, next) { if (name === "uWebSockets.js") throw new Error("no binary here"); return next(name, context); }';
+  'export async function resolve(name, context, next) { if (name.startsWith("uWebSockets.js")) throw new Error("no binary here"); return next(name, context); }';
 const registration = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hook)}');`;
 const WITHOUT_NATIVE = {
   NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(registration)}`,
+};
+
+/** Hides the package with the binary, as npm leaves it out with --omit=optional. */
+const hiding = `import Module from 'node:module';
+const resolve = Module._resolveFilename;
+Module._resolveFilename = (name, ...others) => resolve.call(Module, name.startsWith('@uwsjs/') ? name + '/hidden' : name, ...others);`;
+const WITHOUT_BINARY = {
+  NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hiding)}`,
 };
 
 describe('help and version', () => {
@@ -35,7 +47,12 @@ describe('help and version', () => {
     [['-h'], /^Usage: holdline COMMAND /],
     [['serve', '--help'], /^Usage: holdline serve \[options\]\n[^]*--replay-events N/],
     [['serve', '--no-such-option', '-h'], /^Usage: holdline serve /],
-    [['--version'], new RegExp(`^${version.replaceAll('.', '\\.')}\n$`)],
+    [
+      ['--version'],
+      new RegExp(
+        `^${version.replaceAll('.', '\\.')} \\(@uwsjs/core@20\\.(?:51\\.4|69\\.0), Node \\S+(?:, glibc [\\d.]+)?\\)\n$`,
+      ),
+    ],
   ])('%j goes to stdout, exit 0', (args, expected) => {
     const { status, stdout, stderr } = runHoldline(args);
     expect(stdout).toMatch(expected);
@@ -46,7 +63,7 @@ describe('help and version', () => {
     const { status, stdout } = spawnSync(join(ROOT, 'dist/main.js'), ['--version'], {
       encoding: 'utf8',
     });
-    expect({ status, stdout }).toEqual({ status: 0, stdout: `${version}\n` });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: VERSION_LINE });
   });
 });
 
@@ -124,6 +141,14 @@ describe('where no native module loads', () => {
   });
 });
 
+it('where the binary was not installed, serving names it and what helps in its first line', () => {
+  const { status, stdout, stderr } = runHoldline(['serve', '--port', '0'], WITHOUT_BINARY);
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect(stderr).toMatch(
+    /^holdline: @uwsjs\/\S+, the binary of @uwsjs\/core@\S+ for Node \d+, is not installed: run npm install .* without --omit=optional \(HOLDLINE_NATIVE\)\n$/,
+  );
+});
+
 describe('serving', () => {
   it('says "listening" first, with where', async () => {
     const server = await serverForTest({ host: '127.0.0.1' });
@@ -133,6 +158,8 @@ describe('serving', () => {
       port: server.port,
       url: server.url,
       version,
+      build: expect.stringMatching(/^@uwsjs\/core@/) as string,
+      node: process.versions.node,
     });
     expect(server.port).toBeGreaterThan(0);
     expect(server.errorOutput).toBe('');

@@ -1,14 +1,15 @@
 /**
  * The native facts that src/native, the pump and the transports rest on, proven again on the build
- * that is installed: one test a note in native-notes/, each probe in a process of its own. Probes
- * over 10 s (`slow` below) are run by hand. And notes and source are held against each other: what
- * a note names is there, and cites it.
+ * that the server would take: one test a note in native-notes/, each probe in a process of its own.
+ * Probes over 10 s (`slow` below) are run by hand. And notes and source are held against each
+ * other: what a note names is there, and cites it.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { makeSendLog, skipExitCode } from '../native-notes/probes/send-log.js';
+import { BUILDS } from '../src/native/builds.js';
 import { isThere, sourceFiles } from './support/source.js';
 
 const notes = fileURLToPath(new URL('../native-notes/', import.meta.url));
@@ -113,7 +114,7 @@ async function runProbe(
 }
 
 test.concurrent.for(facts)(
-  '%s holds on the installed build',
+  '%s holds on the build of this machine',
   { timeout: 60_000 },
   async (name, { skip }) => {
     const { code, output, errors } = await runProbe(name);
@@ -141,6 +142,15 @@ test('every probe has its note and its line in the index, and is tested here or 
   expect(probes.toSorted()).toEqual([...facts, ...slow].toSorted());
   expect(probes.filter((name) => !noteNames.includes(name))).toEqual([]);
   expect(noteNames.filter((name) => !index.includes(`| [${name}](${name}.md) |`))).toEqual([]);
+});
+
+test.each(noteNames)('%s names every build that it was probed on', (name) => {
+  const status = /^\*\*Status: .*$/m.exec(readFileSync(`${notes}${name}.md`, 'utf8'))?.[0] ?? '';
+  const named = [...status.matchAll(/@uwsjs\/core@[\d.]+/g)].map(([build]) => build);
+  // What is about Node or the C library alone names no build.
+  const isOfNode = named.length === 0 && /\bNode \d/.test(status);
+  const wanted = isOfNode ? [] : BUILDS.map((build) => build.name);
+  expect(named.toSorted()).toEqual(wanted.toSorted());
 });
 
 /** What a note says rests on it: one paragraph. */

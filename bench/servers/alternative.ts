@@ -3,17 +3,14 @@
  * writes in slices of time from `setImmediate`. It has no replay and no gap notices, so that only
  * the mechanism is compared.
  */
-import {
-  App,
-  type HttpRequest,
-  type HttpResponse,
-  us_listen_socket_close,
-  us_socket_local_port,
-} from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { SSE } from '../../src/core/frame.js';
 import { SWEEP_SLICE_MS } from '../../src/limits.js';
 import { MECHANISMS, type MechanismName } from '../alternatives/mechanisms.js';
+import { loadUws } from '../../src/native/load.js';
 import { serveRunner } from './agent.js';
+
+const { App, us_listen_socket_close, us_socket_local_port } = (await loadUws()).uws;
 
 /** Settings, as JSON in the environment. */
 export interface AlternativeSettings {

@@ -2,8 +2,10 @@
  * The floor of the short-poll: a uWebSockets.js route that always sends the bytes of Holdline's
  * answer.
  */
-import { App, us_listen_socket_close, us_socket_local_port } from 'uWebSockets.js';
+import { loadUws } from '../../src/native/load.js';
 import { serveRunner } from './agent.js';
+
+const { App, us_listen_socket_close, us_socket_local_port } = (await loadUws()).uws;
 
 /** Settings, as JSON in the environment. */
 export interface FixedAnswerSettings {

@@ -3,15 +3,12 @@
  * Streams get one corked write per line and event, WebSockets uWebSockets.js's own publish(),
  * waiting polls one corked answer each.
  */
-import {
-  App,
-  type HttpRequest,
-  type HttpResponse,
-  us_listen_socket_close,
-  us_socket_local_port,
-} from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { ndjsonEvent } from '../event.js';
+import { loadUws } from '../../src/native/load.js';
 import { serveRunner } from './agent.js';
+
+const { App, us_listen_socket_close, us_socket_local_port } = (await loadUws()).uws;
 
 const PRELUDE = 'retry: 3000\nid: 0\n\n';
 const TOPIC = 'bench';

@@ -1,12 +1,12 @@
 // The header lines that uWebSockets adds by itself, and which of them can be left out. Each case in
 // a child: _cfg is for the process.
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 function script(before: string, answer: string): string {
   return `
     import { connect } from 'node:net';
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     ${before}
     const app = uWS.App();
     app.get('/*', (response) => { response.onAborted(() => {}); ${answer} });

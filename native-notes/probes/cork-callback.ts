@@ -1,6 +1,6 @@
 // What the callback of cork() is given, and what a corked write allocates in JavaScript: with one
 // function for the process, and with a closure each.
-import { Findings, main, runScript } from './support.js';
+import { Findings, main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult } from './support.js';
 
 const corks = 100_000;
@@ -11,7 +11,7 @@ const corks = 100_000;
  */
 const script = `
   import { connect } from 'node:net';
-  import * as uWS from 'uWebSockets.js';
+  import * as uWS from '${uwsPackage}';
   const bytes = Buffer.allocUnsafeSlow(1).fill(10);
   const app = uWS.App().get('/*', (response) => { response.onAborted(() => {}); response.write('x'); setImmediate(measure, response); });
   let corkedResponse, corkedBytes, corkedTaken;

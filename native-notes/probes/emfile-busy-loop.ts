@@ -1,7 +1,7 @@
 // What a server does that has no file left for the next connection: whether its loop rests,
 // answers, and comes to rest again. The server is a child.
 import { spawn } from 'node:child_process';
-import { NotHere, RawClient, main, turn, until } from './support.js';
+import { main, NotHere, RawClient, turn, until, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 const fileLimit = 60;
@@ -14,7 +14,7 @@ const spanMs = 250;
  * ms, turns of a 20 ms timer, sockets accepted.
  */
 const server = `
-  const uWS = require('uWebSockets.js');
+  const uWS = require('${uwsPackage}');
   const { performance } = require('node:perf_hooks');
   let sockets = 0;
   uWS.App().filter((response, change) => { sockets += change; }).any('/*', (response) => { response.end('ok'); }).listen(0, (socket) => console.log(uWS.us_socket_local_port(socket)));

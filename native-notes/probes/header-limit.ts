@@ -1,6 +1,6 @@
 // A request head over UWS_HTTP_MAX_HEADERS_SIZE (4,096 unless set before the module loads) is
 // answered 431, and so are 100 header fields or more.
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 type Answers = {
@@ -47,9 +47,9 @@ function script(load: string, byteSizes: number[]): string {
   `;
 }
 
-const staticImport = `import * as uWS from 'uWebSockets.js';`;
+const staticImport = `import * as uWS from '${uwsPackage}';`;
 const setThenImport = (bytes: number): string =>
-  `process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}'; const uWS = await import('uWebSockets.js');`;
+  `process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}'; const uWS = await import('${uwsPackage}');`;
 const importThenSet = (bytes: number): string =>
   `${staticImport} process.env.UWS_HTTP_MAX_HEADERS_SIZE = '${String(bytes)}';`;
 

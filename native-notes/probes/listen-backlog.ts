@@ -2,7 +2,7 @@
 // them and of the rest when it goes on.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { NotHere, RawClient, main, turn, until } from './support.js';
+import { main, NotHere, RawClient, turn, until, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 const connects = 700;
@@ -10,7 +10,7 @@ const backlog = 512;
 
 /** A server whose loop stands still from a request for /still until its stdin has a byte. */
 const server = `
-  const uWS = require('uWebSockets.js');
+  const uWS = require('${uwsPackage}');
   const { readSync } = require('node:fs');
   uWS.App().get('/still', (response) => {
     response.onAborted(() => {});

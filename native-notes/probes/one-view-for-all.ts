@@ -1,6 +1,6 @@
 // What an argument of write() costs: one view for all lines, a view made for each, a string. Many
 // writes a cork, so that the kernel has little part in it.
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 const writesPerCork = 50;
@@ -13,7 +13,7 @@ const rounds = 20;
  */
 const script = `
   import { connect } from 'node:net';
-  import * as uWS from 'uWebSockets.js';
+  import * as uWS from '${uwsPackage}';
   const slab = Buffer.allocUnsafeSlow(1 << 16).fill(97);
   const view = slab.subarray(0, 256);
   const ascii = view.toString('latin1');

@@ -3,6 +3,7 @@
 import {
   Findings,
   RawClient,
+  byBuild,
   listen,
   main,
   uWS,
@@ -50,7 +51,7 @@ export async function probe(): Promise<ProbeResult> {
     methodsOf(res)
       .filter((name) => telling.test(name))
       .join(' '),
-    '',
+    byBuild({ '20.51.4': '', '20.69.0': 'getRemotePort getProxiedRemotePort' }),
   );
   findings.add(
     'response: getRemoteAddressAsText()',
@@ -69,18 +70,18 @@ export async function probe(): Promise<ProbeResult> {
     methodsOf(socket)
       .filter((name) => telling.test(name))
       .join(' '),
-    'getBufferedAmount',
+    byBuild({ '20.51.4': 'getBufferedAmount', '20.69.0': 'getBufferedAmount getRemotePort' }),
   );
   findings.add(
     'WebSocket: getRemoteAddressAsText()',
     text(socket.getRemoteAddressAsText()),
-    '0000:0000:0000:0000:0000:ffff:7f00:0009',
+    byBuild({ '20.51.4': '0000:0000:0000:0000:0000:ffff:7f00:0009', '20.69.0': '' }),
   );
   stream.destroy();
   messages.destroy();
   return {
     claim:
-      'A response gives the address of its client, but neither port nor descriptor nor unsent bytes, so no line can be matched to its row of /proc/net/tcp; a WebSocket also gives its unsent bytes.',
+      'A response gives the address of its client, but neither descriptor nor unsent bytes, and on 20.51.4 no port, so that no line can be matched to its row of /proc/net/tcp; a WebSocket also gives its unsent bytes.',
     holds: findings.holds,
     rows: findings.rows,
   };

@@ -25,17 +25,18 @@ async function libcOrSkip(): Promise<Libc> {
   });
 }
 
-/** Descriptors of this process that are sockets. */
-function sockets(): number[] {
-  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+/** The sockets of this process: descriptors by name, since a number may be given again. */
+function sockets(): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const descriptor of readdirSync('/proc/self/fd')) {
     try {
-      return readlinkSync(`/proc/self/fd/${descriptor}`).startsWith('socket:')
-        ? [Number(descriptor)]
-        : [];
+      const name = readlinkSync(`/proc/self/fd/${descriptor}`);
+      if (name.startsWith('socket:')) found.set(name, Number(descriptor));
     } catch {
-      return [];
+      // It was the one that the folder was read by.
     }
-  });
+  }
+  return found;
 }
 
 export async function probe(): Promise<ProbeResult> {
@@ -48,16 +49,18 @@ export async function probe(): Promise<ProbeResult> {
     }),
   );
   /**
-   * A client, and the descriptor of what was accepted for it: of two new ones the higher, since the
-   * lowest free one is given first.
+   * A client, and the descriptor of what was accepted for it: of the two new ones not the client's.
    */
   const connect = async (): Promise<{ client: RawClient; accepted: number }> => {
-    const before = new Set(sockets());
+    const before = sockets();
     const client = new RawClient(port).get('/');
     await until(() => client.receivedBytes > 0, 'the prelude');
-    const opened = sockets().filter((descriptor) => !before.has(descriptor));
+    const opened = [...sockets()].filter(([name]) => !before.has(name));
     if (opened.length !== 2) throw new Error(`${String(opened.length)} sockets for one connection`);
-    return { client, accepted: Math.max(...opened) };
+    const { fd } = Reflect.get(client.socket, '_handle') as { fd: number };
+    const accepted = opened.map(([, descriptor]) => descriptor).find((one) => one !== fd);
+    if (accepted === undefined) throw new Error('two sockets for the client');
+    return { client, accepted };
   };
 
   const early = await connect();

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { NotHere, RawClient, main, turn, until } from './support.js';
+import { main, NotHere, RawClient, turn, until, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 /**
@@ -14,7 +14,7 @@ const points = [2000, 5000];
 const batch = 250;
 
 const server = `
-  const uWS = require('uWebSockets.js');
+  const uWS = require('${uwsPackage}');
   const held = [];
   uWS.App().get('/*', (response) => { response.onAborted(() => {}); response.write('x'); held.push(response); })
     .listen('127.0.0.1', 0, (socket) => console.log(uWS.us_socket_local_port(socket)));

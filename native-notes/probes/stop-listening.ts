@@ -6,14 +6,15 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import {
   Findings,
-  NotHere,
-  RawClient,
   listenAlone,
   main,
+  NotHere,
+  RawClient,
   runScript,
   turn,
-  uWS,
   until,
+  uWS,
+  uwsPackage,
 } from './support.js';
 import type { HttpResponse, ProbeResult } from './support.js';
 
@@ -135,7 +136,7 @@ export async function probe(): Promise<ProbeResult> {
   );
 
   const { stdout, signal } = await runScript(`
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     const app = uWS.App();
     app.listen(0, (socket) => {
       uWS.us_listen_socket_close(socket);

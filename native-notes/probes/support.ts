@@ -1,12 +1,8 @@
 // What every probe shares: the result's shape, the runner, a port-0 app, a raw client that can stop
 // reading.
 import { spawn, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as uWS from 'uWebSockets.js';
 import type {
   HttpRequest,
   HttpResponse,
@@ -15,9 +11,31 @@ import type {
   us_socket_context_t,
   WebSocket,
 } from 'uWebSockets.js';
+import { BUILDS, chooseBuild, thisHost } from '../../src/native/builds.js';
 import { hasSendLog, makeSendLog, skipExitCode } from './send-log.js';
 
-export { uWS };
+/** The version to probe where two builds fit; without it the one that the server takes. */
+const asked = process.env['HOLDLINE_PROBE_BUILD'];
+const choice =
+  asked === undefined
+    ? chooseBuild(thisHost())
+    : (BUILDS.find(({ name }) => name.endsWith(`@${asked}`)) ?? {
+        part: 'HOLDLINE_PROBE_BUILD',
+        cause: `no build has version ${asked}`,
+        fix: `use one of ${BUILDS.map(({ name }) => name).join(', ')}`,
+      });
+if (!('alias' in choice)) throw new Error(`${choice.cause}; ${choice.fix}`);
+
+/** The build that is probed. */
+export const build = choice;
+/** What a script of its own imports it by. */
+export const uwsPackage = build.alias;
+/** What the builds differ in. */
+export function byBuild<Value>(values: { '20.51.4': Value; '20.69.0': Value }): Value {
+  return build.name.endsWith('20.51.4') ? values['20.51.4'] : values['20.69.0'];
+}
+export const uWS = (await import(uwsPackage)) as typeof import('uWebSockets.js');
+
 export type { HttpRequest, HttpResponse, TemplatedApp, WebSocket };
 
 export type Row = Record<string, string | number | boolean>;
@@ -113,13 +131,7 @@ export async function runScript(
 }
 
 export function describeBuild(): string {
-  const require = createRequire(import.meta.url);
-  const entry = require.resolve('uWebSockets.js');
-  const found = JSON.parse(readFileSync(join(entry, '..', 'package.json'), 'utf8')) as {
-    name: string;
-    version: string;
-  };
-  return `${found.name}@${found.version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`;
+  return `${build.name}, Node ${process.versions.node}, ${process.platform} ${process.arch}`;
 }
 
 function markdownTable(rows: Row[]): string {

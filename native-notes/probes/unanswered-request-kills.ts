@@ -1,6 +1,6 @@
 // A handler that returns or throws without an answer and without onAborted ends the process; with
 // onAborted it lives. Each case in a child.
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 const later = 'new Promise((resolve) => setTimeout(resolve, 1))';
@@ -28,7 +28,7 @@ const cases: [name: string, handler: string, lives: boolean][] = [
 function script(handler: string): string {
   return `
     import { connect } from 'node:net';
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     let caught = 0;
     for (const event of ['uncaughtException', 'unhandledRejection']) process.on(event, () => caught++);
     process.on('exit', () => console.log('exit hook'));

@@ -1,7 +1,7 @@
 // write() outside a cork: CRLF, size, CRLF and data are a send() each, and stderr gets a warning. A
 // cork is one send().
 import { SendLog } from './send-log.js';
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 /**
@@ -11,7 +11,7 @@ import type { ProbeResult, Row } from './support.js';
 function script(write: string): string {
   return `
     import { connect } from 'node:net';
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     const data = Buffer.alloc(256, 97);
     const app = uWS.App();
     app.get('/*', (response) => {

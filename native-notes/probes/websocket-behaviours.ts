@@ -1,17 +1,18 @@
 // Two behaviours on two patterns: which one a handshake is given, now and later, and what a missing
 // context does.
 import {
-  Findings,
-  RawClient,
   afterHead,
   clientFrame,
   describeFrames,
+  Findings,
   listen,
   main,
+  RawClient,
   runScript,
-  uWS,
   until,
   upgradeHeaders,
+  uWS,
+  uwsPackage,
 } from './support.js';
 import type { HttpRequest, HttpResponse, ProbeResult } from './support.js';
 
@@ -23,7 +24,7 @@ const small = 100;
 /** Upgrades with no context in a process of its own; the signal it ends with. */
 async function endWithout(context: string): Promise<string> {
   const { signal, stdout } = await runScript(`
-    import uWS from 'uWebSockets.js';
+    import uWS from '${uwsPackage}';
     import { connect } from 'node:net';
     uWS.App().ws('/*', { upgrade: (response, request) => {
       try { response.upgrade({}, request.getHeader('sec-websocket-key'), '', '', ${context}); } catch { console.log('thrown'); }

@@ -2,18 +2,19 @@
 // the timer, and which values abort.
 import { SendLog } from './send-log.js';
 import {
-  RawClient,
   afterHead,
   clientFrame,
   describeFrames,
   listen,
   main,
+  RawClient,
   runScript,
   turn,
-  uWS,
   until,
   upgrade,
   upgradeHeaders,
+  uWS,
+  uwsPackage,
 } from './support.js';
 import type { ProbeResult, Row, WebSocket } from './support.js';
 
@@ -160,7 +161,7 @@ export async function probe(): Promise<ProbeResult> {
     [961, false],
   ] as const) {
     const { signal } = await runScript(
-      `import * as uWS from 'uWebSockets.js'; uWS.App().ws('/*', { idleTimeout: ${String(idleTimeout)} }); process.exit(0);`,
+      `import * as uWS from '${uwsPackage}'; uWS.App().ws('/*', { idleTimeout: ${String(idleTimeout)} }); process.exit(0);`,
     );
     const right = (signal === null) === lives;
     holds &&= right;

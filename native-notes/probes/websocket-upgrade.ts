@@ -2,19 +2,20 @@
 // app.filter is told.
 import { SendLog } from './send-log.js';
 import {
-  Findings,
-  RawClient,
   afterHead,
   clientFrame,
   describeFrames,
+  Findings,
   listen,
   main,
+  RawClient,
   runScript,
   turn,
-  uWS,
   until,
   upgrade,
   upgradeHeaders,
+  uWS,
+  uwsPackage,
 } from './support.js';
 import type { ProbeResult, WebSocket } from './support.js';
 
@@ -34,7 +35,7 @@ const headerOf = (client: RawClient): string =>
 async function endOfProcess(handler: string): Promise<string> {
   const { signal } = await runScript(`
     import { connect } from 'node:net';
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     const app = uWS.App().ws('/*', { upgrade: (response, request, context) => { ${handler} } });
     app.listen(0, (socket) => {
       const client = connect(uWS.us_socket_local_port(socket), '127.0.0.1');

@@ -1,22 +1,12 @@
-// Which machines the installed build is for: platforms, processors and Node versions with a binary,
-// and what the one that npm chose for this machine needs.
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+// Which machines the builds of the package are for: platforms, processors and Node versions with a
+// binary, and what the binaries need that npm chose for this machine.
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import { Findings, NotHere, main } from './support.js';
+import { BUILDS } from '../../src/native/builds.js';
+import type { Build } from '../../src/native/builds.js';
+import { build as chosen, Findings, NotHere, main } from './support.js';
 import type { ProbeResult } from './support.js';
-
-/** process.versions.modules by major version of Node. */
-const nodeOfAbi: Record<string, string> = { 108: '18', 115: '20', 127: '22', 131: '23', 137: '24' };
-
-const targets = [
-  'linux x64',
-  'linux arm64',
-  'linux arm',
-  'darwin x64',
-  'darwin arm64',
-  'win32 x64',
-];
 
 /** The newest of the versions that an ELF file names as `PREFIX_2.27`. */
 function newestOf(binary: string, prefix: string): string {
@@ -27,77 +17,82 @@ function newestOf(binary: string, prefix: string): string {
   return newest === 0 ? 'none' : `${String(Math.floor(newest / 1000))}.${String(newest % 1000)}`;
 }
 
-export async function probe(): Promise<ProbeResult> {
-  if (process.platform !== 'linux') throw new NotHere('Linux');
-  const findings = new Findings();
-  const folder = dirname(createRequire(import.meta.url).resolve('uWebSockets.js'));
-  const require = createRequire(`${folder}/`);
+/** Of Node 18 a build may have binaries, which are not used: package.json asks for newer ones. */
+const unused = '18';
 
-  // uws_PLATFORM_PROCESSOR_ABI.node.js, each of which requires the package with the binary.
-  const nodes = new Map<string, string[]>();
-  for (const name of readdirSync(folder)) {
-    const [, platform, processor, abi] =
-      /^uws_([a-z0-9]+)_([a-z0-9]+)_(\d+)\.node/.exec(name) ?? [];
-    if (abi === undefined) continue;
-    const target = `${String(platform)} ${String(processor)}`;
-    nodes.set(target, [...(nodes.get(target) ?? []), nodeOfAbi[abi] ?? `ABI ${abi}`]);
-  }
-  for (const target of targets)
-    findings.add(
-      `Node versions on ${target}`,
-      nodes.get(target)?.toSorted().join(', ') ?? '',
-      '18, 20, 22, 23',
-    );
-  findings.add(
-    'other targets',
-    [...nodes.keys()].filter((target) => !targets.includes(target)).join(', '),
-    '',
-  );
-
-  const packageOf = (abi: string): string =>
-    /require\('([^']+)'\)/.exec(
-      readFileSync(`${folder}/uws_linux_${process.arch}_${abi}.node.js`, 'utf8'),
-    )?.[1] ?? '';
-  const own = process.versions.modules;
-  const manifest = JSON.parse(
-    readFileSync(require.resolve(`${packageOf(own)}/package.json`), 'utf8'),
-  ) as {
-    engines: { node: string };
-    libc: string;
+/** The targets of a build and their versions of Node, as its optional dependencies name them. */
+function nodesByTarget(folder: string): Map<string, string[]> {
+  const manifest = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8')) as {
+    optionalDependencies: Record<string, string>;
   };
-  const major = Number(process.versions.node.split('.')[0]);
+  const nodes = new Map<string, string[]>();
+  for (const name of Object.keys(manifest.optionalDependencies)) {
+    const [, platform, processor, node] =
+      /^@uwsjs\/([a-z0-9]+)-([a-z0-9]+)-(\d+)$/.exec(name) ?? [];
+    if (node === undefined || node === unused) continue;
+    const target = `${String(platform)} ${String(processor)}`;
+    nodes.set(target, [...(nodes.get(target) ?? []), node].toSorted());
+  }
+  return nodes;
+}
+
+/** What is seen of one build; the binaries that are installed are those of the running Node. */
+function look(findings: Findings, build: Build): void {
+  const folder = dirname(createRequire(import.meta.url).resolve(build.alias));
+  const require = createRequire(`${folder}/`);
+  const nodes = nodesByTarget(folder);
   findings.add(
-    'the package with the binary: Node that npm installs it under',
-    manifest.engines.node,
-    `>=${String(major)}.0.0 <${String(major + 1)}.0.0`,
+    `${build.name}: targets`,
+    [...nodes.keys()].toSorted().join(', '),
+    build.targets.toSorted().join(', '),
   );
-  findings.add('… C library that npm installs it under', manifest.libc, 'glibc');
-  const installed = Object.keys(nodeOfAbi).filter((abi) => {
-    if (!existsSync(`${folder}/uws_linux_${process.arch}_${abi}.node.js`)) return false;
+  const wanted = Object.values(build.nodeOfAbi).join(', ');
+  findings.add(
+    '… Node versions on each of them',
+    [...new Set([...nodes.values()].map((versions) => versions.join(', ')))].join('; '),
+    wanted,
+  );
+  const packageOf = (node: number): string => `@uwsjs/linux-${process.arch}-${String(node)}`;
+  const installed = Object.values(build.nodeOfAbi).filter((node) => {
     try {
-      require.resolve(packageOf(abi));
-      return true;
+      return readFileSync(require.resolve(`${packageOf(node)}/package.json`)).length > 0;
     } catch {
       return false;
     }
   });
+  const own = build.nodeOfAbi[process.versions.modules];
   findings.add(
-    'binaries that are installed, of those',
-    installed.map((abi) => nodeOfAbi[abi]).join(),
-    nodeOfAbi[own] ?? own,
+    '… binaries that are installed',
+    installed.length === 0 ? 'none' : installed.join(),
+    own === undefined ? 'none' : String(own),
   );
-
+  if (own === undefined || !installed.includes(own)) return;
+  const manifest = JSON.parse(
+    readFileSync(require.resolve(`${packageOf(own)}/package.json`), 'utf8'),
+  ) as { engines: { node: string }; libc: string };
+  findings.add(
+    '… Node and C library that npm installs it for',
+    `${manifest.engines.node}, ${manifest.libc}`,
+    `>=${String(own)}.0.0 <${String(own + 1)}.0.0, glibc`,
+  );
   const binary = readFileSync(require.resolve(`${packageOf(own)}/uws.node`)).toString('latin1');
-  findings.add('the binary: newest symbol of glibc', newestOf(binary, 'GLIBC'), '2.27');
+  findings.add('… newest symbol of glibc', newestOf(binary, 'GLIBC'), build.glibcMin);
   findings.add('… newest symbol of libstdc++', newestOf(binary, 'GLIBCXX'), 'none');
   findings.add(
     '… loads a library of that name',
     /\0libc\.so\.6\0/.test(binary) ? 'libc.so.6' : 'another',
     'libc.so.6',
   );
+}
+
+export async function probe(): Promise<ProbeResult> {
+  if (process.platform !== 'linux') throw new NotHere('Linux');
+  const findings = new Findings();
+  for (const build of BUILDS) look(findings, build);
+  findings.add('loaded here', chosen.name, chosen.name);
   return Promise.resolve({
     claim:
-      'There is a binary for Node 18, 20, 22 and 23 on Linux with glibc 2.27, macOS and Windows, none for musl; npm installs the one for the Node that runs it, so that another Node finds none.',
+      '20.69.0 has binaries for Node 22, 24 and 26 and glibc 2.38, 20.51.4 for Node 20, 22 and 23 and glibc 2.27, none is for musl; npm installs those for the Node that runs it, so that another Node finds none.',
     holds: findings.holds,
     rows: findings.rows,
   });

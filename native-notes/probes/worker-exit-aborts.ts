@@ -1,11 +1,11 @@
 // A worker thread that ends while its app has live sockets takes the process with it; one that has
 // closed them does not, nor does the main thread.
-import { main, runScript } from './support.js';
+import { main, runScript, uwsPackage } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 function script(end: string, terminate: boolean): string {
   const worker = `
-    import * as uWS from 'uWebSockets.js';
+    import * as uWS from '${uwsPackage}';
     import { parentPort } from 'node:worker_threads';
     const app = uWS.App().get('/*', (response) => { response.onAborted(() => {}); response.write('x'); });
     let listening;
@@ -15,7 +15,7 @@ function script(end: string, terminate: boolean): string {
   return `
     import { connect } from 'node:net';
     import { Worker } from 'node:worker_threads';
-    import 'uWebSockets.js';
+    import '${uwsPackage}';
     const worker = new Worker(${JSON.stringify(worker)}, { eval: true });
     worker.once('message', (port) => {
       const socket = connect(port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\\r\\nHost: probe\\r\\n\\r\\n'));
@@ -30,7 +30,7 @@ function script(end: string, terminate: boolean): string {
 /** The app on the main thread, and a worker without one that ends. */
 const appless = `
   import { Worker } from 'node:worker_threads';
-  import * as uWS from 'uWebSockets.js';
+  import * as uWS from '${uwsPackage}';
   uWS.App().listen(0, () => new Worker('process.exit()', { eval: true }).on('exit', () => { console.log('outlived'); process.exit(0); }));
 `;
 
@@ -58,7 +58,7 @@ const cases: [name: string, source: string, lives: boolean][] = [
 /** The same on the main thread, which has no other loop to come back to. */
 const onMainThread = `
   import { connect } from 'node:net';
-  import * as uWS from 'uWebSockets.js';
+  import * as uWS from '${uwsPackage}';
   const app = uWS.App().get('/*', (response) => { response.onAborted(() => {}); response.write('x'); });
   app.listen(0, (listening) => {
     const socket = connect(uWS.us_socket_local_port(listening), '127.0.0.1', () => socket.write('GET / HTTP/1.1\\r\\nHost: probe\\r\\n\\r\\n'));

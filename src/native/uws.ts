@@ -1,6 +1,6 @@
 /**
- * uWebSockets.js: the only module that imports it as a value. It listens, writes, ends, and holds
- * connections open. What rests on the behaviour of the native code cites its note in native-notes/.
+ * uWebSockets.js: it listens, writes, ends, and holds connections open. What rests on the behaviour
+ * of the native code cites its note in native-notes/.
  */
 import type {
   HttpRequest,
@@ -11,8 +11,8 @@ import type {
 } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/ports.js';
-import { HoldlineError } from '../errors.js';
-import { CORK_WRITE_BYTES_MAX, REQUEST_HEAD_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import { CORK_WRITE_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import { loadUws, type Uws } from './load.js';
 import {
   behaviours,
   type MessageHandler,
@@ -108,6 +108,8 @@ function happened(
 /** A listening server of uWebSockets. */
 export interface Listener {
   readonly port: number;
+  /** The build that serves, as npm names it. */
+  readonly build: string;
   /** The socket options that were set. */
   readonly socketReport: SocketReport;
   /**
@@ -120,27 +122,6 @@ export interface Listener {
    * native-notes/abort-is-synchronous.md
    */
   closeAll(): void;
-}
-
-/** The module, with what its types lack. */
-type Uws = typeof import('uWebSockets.js') & { readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number };
-
-/** Loads the binary for this Node and this machine. native-notes/which-build.md */
-async function loadUws(): Promise<Uws> {
-  // The module reads it once, when it loads. native-notes/header-limit.md
-  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES_MAX);
-  try {
-    return (await import('uWebSockets.js')) as unknown as Uws;
-  } catch (cause) {
-    throw new HoldlineError(
-      'HOLDLINE_NATIVE',
-      `no uWebSockets.js binary loads under Node ${process.versions.node} (${process.platform} ${process.arch}). ` +
-        'The build in package.json is for Node 20, 22 and 23 with glibc 2.27 or newer (Debian 10, Ubuntu 18.04 and later), macOS and Windows; ' +
-        'there is none for musl (Alpine). If Node was changed after npm install, run npm install again. ' +
-        `Cause: ${cause instanceof Error ? cause.message.split('\n').at(-1) : String(cause)}`,
-      { cause },
-    );
-  }
 }
 
 /** Loads the module only. Rejects with HOLDLINE_NATIVE if no binary loads on this machine. */
@@ -164,7 +145,7 @@ export async function listen(
   handle: (response: HttpResponse, request: HttpRequest, context?: UpgradeContext) => void,
   messages: MessageHandler,
 ): Promise<Listener> {
-  const uws = await loadUws();
+  const { uws, build } = await loadUws();
   const app = uws.App();
   const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const mute = await MuteSockets.load();
@@ -220,6 +201,7 @@ export async function listen(
   let listening = true;
   return {
     port,
+    build: build.name,
     socketReport,
     stopListening() {
       if (listening) uws.us_listen_socket_close(socket);

@@ -3,6 +3,7 @@ import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-report.js';
+import type { Listener } from '../native/uws.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
 import type { Stats } from './stats.js';
@@ -19,6 +20,7 @@ export class Ops {
   readonly #caps: { readonly lines: number; readonly sockets: number };
   readonly #startedMs = performance.now();
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: SAMPLE_MS });
+  #build: string | null = null;
   #socketReport: SocketReport = { options: {}, problems: [] };
 
   constructor(
@@ -33,7 +35,8 @@ export class Ops {
     this.#caps = caps;
   }
 
-  start(socketReport: SocketReport): void {
+  start({ build, socketReport }: Pick<Listener, 'build' | 'socketReport'>): void {
+    this.#build = build;
     this.#socketReport = socketReport;
     this.#loopDelay.enable();
   }
@@ -49,6 +52,7 @@ export class Ops {
     const counters = this.#counters;
     return {
       version: VERSION,
+      build: this.#build,
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       draining,
       head: gauges.head,

@@ -8,6 +8,8 @@ import type { SocketReport } from '../native/socket-report.js';
 /** What `/-/stats` answers. */
 export interface Stats {
   readonly version: string;
+  /** The loaded build of uWebSockets.js, as npm names it; null before the server listens. */
+  readonly build: string | null;
   readonly uptimeMs: number;
   readonly draining: boolean;
   /** Id of the newest event that entered a ring. */

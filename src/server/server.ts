@@ -157,7 +157,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       throw cannotListen('was closed meanwhile');
     }
     listener = started;
-    ops.start(listener.socketReport);
+    ops.start(listener);
     try {
       await memory.start(listener.port);
     } catch (error) {

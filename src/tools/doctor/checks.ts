@@ -1,13 +1,11 @@
 /** The doctor's checks of a machine for so many lines. Those of TCP are in tcp-checks.ts. */
 
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../../limits.js';
+import { chooseBuild, fittingNodes, isBuild, type Refusal } from '../../native/builds.js';
 import { decimal, duration, size } from '../report/words.js';
 import { found, type Finding, type MachineCheck } from './finding.js';
 import type { Machine, Plan } from './machine.js';
 import { TCP_CHECKS } from './tcp-checks.js';
-
-/** The oldest glibc that the uWebSockets.js binaries run on. native-notes/which-build.md */
-const GLIBC_MIN = '2.27';
 
 /**
  * What an idle line takes in the process (bench/README.md), with a margin, and in the kernel's
@@ -37,35 +35,49 @@ const CHECKS: readonly MachineCheck[] = [
   ...TCP_CHECKS,
 ];
 
-function checkNode({ nodeVersion, nodeRange }: Machine): Finding {
-  const level = isInRange(nodeVersion, nodeRange) ? 'ok' : 'problem';
+function checkNode(machine: Machine): Finding {
+  const { nodeVersion, nodeRange } = machine;
+  const refusal = refusalFor(machine, 'node');
+  const level = refusal === undefined && isInRange(nodeVersion, nodeRange) ? 'ok' : 'problem';
   const why =
     `package.json asks for ${nodeRange}; a uWebSockets.js binary runs on one version ` +
     'of Node only';
-  return found('node', level, nodeVersion, why, 'install Node 22 or 20, then npm install');
+  const fix = `use the newest Node ${fittingNodes(machine).join(' or ')}, then run npm install again`;
+  return found('node', level, nodeVersion, why, fix);
 }
 
-function checkLibc({ platform, glibcVersion }: Machine): Finding | undefined {
+function checkLibc(machine: Machine): Finding | undefined {
+  const { platform, glibcVersion } = machine;
   if (platform !== 'linux') return undefined;
-  const isOld = glibcVersion !== undefined && compareVersions(glibcVersion, GLIBC_MIN) < 0;
+  const choice = chooseBuild(machine);
+  const refusal = refusalFor(machine, 'libc');
   return found(
     'libc',
-    glibcVersion === undefined || isOld ? 'problem' : 'ok',
+    refusal === undefined ? 'ok' : 'problem',
     glibcVersion === undefined ? 'not glibc (musl, as on Alpine?)' : `glibc ${glibcVersion}`,
-    `uWebSockets.js has binaries for glibc ${GLIBC_MIN} and newer, and none for musl`,
-    'use Debian 10, Ubuntu 18.04 or newer; in a container, FROM node:22-bookworm-slim instead ' +
-      'of node:22-alpine',
+    refusal?.cause ??
+      (isBuild(choice)
+        ? `${choice.name} needs glibc ${choice.glibcMin} or newer, and has no binary for musl`
+        : 'uWebSockets.js has binaries for glibc only'),
+    refusal?.fix ?? '',
   );
 }
 
-function checkNative({ nativeProblem }: Machine): Finding {
-  const why = 'the server cannot hold a line without it';
+/** Why no build fits the machine, if that part of it is to blame. */
+function refusalFor(machine: Machine, part: Refusal['part']): Refusal | undefined {
+  const choice = chooseBuild(machine);
+  return isBuild(choice) || choice.part !== part ? undefined : choice;
+}
+
+function checkNative(machine: Machine): Finding {
+  const { nativeProblem } = machine;
+  const choice = chooseBuild(machine);
   return found(
     'native',
     nativeProblem === undefined ? 'ok' : 'problem',
-    nativeProblem ?? 'loads',
-    why,
-    'npm install',
+    nativeProblem ?? `${isBuild(choice) ? choice.name : 'uWebSockets.js'} loads`,
+    'the server cannot hold a line without it',
+    isBuild(choice) ? 'npm install' : choice.fix,
   );
 }
 
@@ -182,15 +194,6 @@ function checkHugePages(
 /** A size in MiB as docker and systemd take it. */
 function bytesAsOption(bytes: number): string {
   return `${Math.ceil(bytes / 1024 ** 2)}M`;
-}
-
-/** Negative, 0 or positive, as the first version is older, the same or newer. */
-function compareVersions(one: string, other: string): number {
-  const others = other.split('.').map(Number);
-  const differences = one
-    .split('.')
-    .map((part, nth) => Number.parseInt(part, 10) - (others[nth] ?? 0));
-  return differences.find((difference) => difference !== 0) ?? 0;
 }
 
 /** True when a version is in a range such as "^20.12 || ^22". */

@@ -4,29 +4,24 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
-import process from 'node:process';
 import { HoldlineError } from '../../errors.js';
 import { readCgroupMemory, readCpuQuota } from '../../linux/cgroup.js';
 import { readFileLimit } from '../../linux/file-limit.js';
 import { readNumber, readNumbers, readText } from '../../linux/files.js';
 import { readSwapBytes } from '../../linux/memory.js';
 import { PAGE_BYTES } from '../../linux/sockets.js';
+import { thisHost, type Host } from '../../native/builds.js';
 import { prepareSocketOptions, type WantedSocketOptions } from '../../native/socket-options.js';
 import type { SocketReport } from '../../native/socket-report.js';
 import { tryNative } from '../../native/uws.js';
-import { readGlibcVersion } from '../report/machine.js';
 
 /** Minimum, default and maximum of a buffer, or the three marks of TCP's memory. */
 export type Triple = readonly [low: number, middle: number, high: number];
 
 /** What is known about a machine; undefined is what it does not report. */
-export interface Machine {
-  readonly platform: string;
-  readonly nodeVersion: string;
+export interface Machine extends Host {
   /** The range of Node that package.json names. */
   readonly nodeRange: string;
-  /** Undefined where the C library is not glibc. */
-  readonly glibcVersion: string | undefined;
   /** Why the uWebSockets.js binary does not load; undefined where it does. */
   readonly nativeProblem: string | undefined;
   /** The socket options as set on a listening socket of this process. */
@@ -80,10 +75,8 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
   const ports = readNumbers('/proc/sys/net/ipv4/ip_local_port_range');
   const synCookies = readNumber('/proc/sys/net/ipv4/tcp_syncookies');
   return {
-    platform: process.platform,
-    nodeVersion: process.versions.node,
+    ...thisHost(),
     nodeRange: readNodeRange(),
-    glibcVersion: readGlibcVersion(),
     nativeProblem: await findNativeProblem(),
     sockets: await trySocketOptions(wanted),
     cores: Math.min(availableParallelism(), readCpuQuota()),

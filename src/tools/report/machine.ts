@@ -2,6 +2,7 @@
 
 import { availableParallelism, cpus, release, totalmem, type as systemName } from 'node:os';
 import process from 'node:process';
+import { readGlibcVersion } from '../../linux/glibc.js';
 import { VERSION } from '../../version.js';
 import { count } from './words.js';
 
@@ -50,15 +51,4 @@ export function machineWords({
     `Node ${node}`,
     `Holdline ${holdline}`,
   ].join(', ');
-}
-
-/** The version of glibc; undefined where the C library is another one. */
-export function readGlibcVersion(): string | undefined {
-  // Only a diagnostic report has it. With the network in it the report would look up the name of
-  // every peer, which blocks (Node 20.13 can leave it out).
-  (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;
-  const { header } = process.report.getReport() as unknown as {
-    readonly header: { readonly glibcVersionRuntime?: string };
-  };
-  return header.glibcVersionRuntime;
 }
