@@ -26,7 +26,17 @@ const LAYERS: readonly (readonly string[])[] = [
   // Runs in a page, and shares no code with the server.
   ['browser/'],
   // Small and without a side, for everyone.
-  ['clock', 'counters', 'errors', 'limits', 'moments', 'terminal', 'throttle', 'version'],
+  [
+    'clock',
+    'counters',
+    'errors',
+    'limits',
+    'log-text',
+    'moments',
+    'terminal',
+    'throttle',
+    'version',
+  ],
   ['linux/'],
   ['options/'],
   ['core/'],
