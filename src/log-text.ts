@@ -62,7 +62,7 @@ export function logText(line: string, { colour }: TextOptions): string {
       ? Object.entries(others).map(([name, value]) => paint(DIM, `${name}=`) + valueOf(value))
       : []),
   ].join(' ');
-  const after = address === undefined ? stackOf(err) : `\n  ${paint(BOLD, printable(address))}\n`;
+  const after = address === undefined ? stackOf(err) : `  ${paint(BOLD, printable(address))}\n`;
   return `${words}\n${after}`;
 }
 

@@ -152,7 +152,7 @@ test('a rail that is taller than the window scrolls up to its end, and stays the
   expect(await bottomAfter(1100, 700)).toBeLessThan(1100 - 16);
 }, 30_000);
 
-test.each(['/', '/-/nothing', '/-/stats'])(
+test.each(['/', '/-/nothing'])(
   '%s as a browser gets it',
   async (path) => {
     const server = await serverForTest({ demo: true });

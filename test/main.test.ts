@@ -198,7 +198,7 @@ describe('serving', () => {
     let shown = '';
     const exit = new Promise((resolve) => terminal.once('exit', resolve));
     terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
-    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toMatch(/ops key made .+\n$/);
+    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toMatch(/ops key made .+\r\n$/);
     terminal.stdin.write('\u0003');
     expect(await exit).toBe(0);
     const lines = shown.replaceAll(/\d\d:\d\d:\d\d\.\d{3}/g, 'T').split('\r\n');

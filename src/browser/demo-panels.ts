@@ -126,7 +126,7 @@ export class Dashboard extends Panel {
   #unread = 0;
   /** Events that other lines of this page received while it slept. */
   #missed = 0;
-  /** The position it came back with, what was replayed to it since, and what it was told of loss. */
+  /** How it came back last. */
   #resumed: Resumption = { after: 0, replayed: 0, missed: 0, gap: 'none' };
 
   constructor(key: string) {

@@ -5,6 +5,8 @@
 
 /** Characters that a pane keeps; older lines go, and what a single line has beyond is left out. */
 const TRACE_CHARS = 4096;
+/** Where a line begins: behind a line break, and each event of the array that answers a poll. */
+const LINES = /(?<=\n)|(?<=\},)(?=\{"(?:id|gap)":)/;
 /** A pane that is this close to where it was scrolled to follows what comes, pixels. */
 const FOLLOW_PX = 4;
 
@@ -45,7 +47,10 @@ export class Trace {
     // Until the pane is drawn it has not moved, so what it followed it still follows.
     if (!this.#isDue) this.#look();
     if (isNote && this.#open !== undefined) this.#put('\n', false);
-    for (const piece of text.split(/(?<=\n)/)) this.#put(piece, isNote);
+    text.split(LINES).forEach((piece, index) => {
+      if (index > 0) this.#close();
+      this.#put(piece, isNote);
+    });
     while (this.#chars > TRACE_CHARS && this.#pane.childElementCount > 1) {
       const oldest = this.#pane.firstElementChild!;
       this.#chars -= oldest.textContent.length;
@@ -74,8 +79,14 @@ export class Trace {
       line.append(span);
       this.#chars += span.textContent.length;
     }
-    this.#open = isEnd ? undefined : line;
-    this.#openChars = isEnd ? 0 : this.#openChars + words.length;
+    this.#open = line;
+    this.#openChars += words.length;
+    if (isEnd) this.#close();
+  }
+
+  #close(): void {
+    this.#open = undefined;
+    this.#openChars = 0;
   }
 
   #look(): void {
@@ -103,7 +114,7 @@ export class Trace {
     let to = end;
     if (end > 0) {
       const last = lines.at(-1)!;
-      const first = lines.find((line) => top(line) >= end - 0.5);
+      const first = lines.find((line) => top(line) >= end - 0.5 && line.textContent !== '\n');
       to = top(first ?? last);
       if (to > end) pane.style.paddingBottom = `${to - end}px`;
     }

@@ -27,7 +27,7 @@ a { color: var(--accent) }
 a:focus-visible, pre:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 code, pre { font: .86em/1.55 ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace }
 code { white-space: nowrap }
-pre { padding: 10px 14px; overflow-x: auto; border-radius: 8px; background: var(--raw); color: #d3e2de; color-scheme: dark }
+pre { padding: 10px 14px; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 8px; background: var(--raw); color: #d3e2de; color-scheme: dark }
 .lead { max-width: 46rem; margin-bottom: 24px; font-size: 1.15rem }
 .button { display: inline-block; margin-bottom: 28px; padding: 10px 20px; border-radius: 8px; background: var(--accent);
   color: var(--on-accent); font-weight: 600; text-decoration: none }

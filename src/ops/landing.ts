@@ -62,9 +62,10 @@ function withKey(pages: OpsPages): string {
     .join(' ');
 }
 
-/** Commands, which scroll where they are wider than their card. */
+/** Commands. Where they are wider than their card, they wrap between parts of the URL. */
 function pre(text: string): string {
-  return `<pre tabindex="0">${escapeHtml(text)}</pre>`;
+  const parts = text.split(/(?<=\w\/|[?&,(])/);
+  return `<pre>${parts.map(escapeHtml).join('<wbr>')}</pre>`;
 }
 
 function originOf(head: Head): string {
