@@ -9,13 +9,19 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
-import { destination, pino, type Logger } from 'pino';
-import { configTable, parseCommandLine, serveHelp } from './options/command-line.js';
+import { destination, pino, type DestinationStream, type Logger } from 'pino';
+import {
+  configTable,
+  parseCommandLine,
+  serveHelp,
+  type CommandLine,
+} from './options/command-line.js';
 import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { FAULT_LOG_MS } from './limits.js';
+import { logText, mayColour } from './log-text.js';
 import { nearestName } from './spelling.js';
 import { complain, onSignals } from './terminal.js';
 import { throttle } from './throttle.js';
@@ -136,7 +142,7 @@ async function serve(args: readonly string[]): Promise<number> {
     ...commandLine.settings,
     opsKey: commandLine.settings.opsKey ?? madeKey,
   };
-  const { log, closeLog } = openLog(commandLine.logLevel);
+  const { log, closeLog } = openLog(commandLine);
   const { createServer } = await import('./index.js');
   const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
     log.error(
@@ -237,10 +243,26 @@ function cautions(settings: Settings): string[] {
   ];
 }
 
-/** The log on stdout, written in the background, so that a slow reader delays no event. */
-function openLog(level: string): { log: Logger; closeLog: () => Promise<void> } {
+/**
+ * The log on stdout, written in the background, so that a slow reader delays no event. Text for a
+ * person at a terminal, else JSON.
+ */
+function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFormat'>): {
+  log: Logger;
+  closeLog: () => Promise<void>;
+} {
   const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX });
-  const log = pino({ level, timestamp: pino.stdTimeFunctions.isoTime }, stdout);
+  const isText = logFormat === 'text' || (logFormat === 'auto' && process.stdout.isTTY);
+  const colour = mayColour(process.stdout, process.env);
+  const asText: DestinationStream & { flushSync(): void } = {
+    write: (line) => void stdout.write(logText(line, { colour })),
+    // pino calls it before a fatal entry ends the process.
+    flushSync: () => stdout.flushSync(),
+  };
+  const log = pino(
+    { level: logLevel, timestamp: pino.stdTimeFunctions.isoTime },
+    isText ? asText : stdout,
+  );
   // pino would write the rest in its exit handler, but a write in progress may then come after it.
   const closeLog = (): Promise<void> =>
     new Promise((resolve) => {

@@ -31,6 +31,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'counters',
     'errors',
     'limits',
+    'log-text',
     'moments',
     'spelling',
     'terminal',

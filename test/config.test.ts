@@ -515,6 +515,7 @@ describe('a mistake on the command line', () => {
       ['--', '--port', '1'],
       '"--port" is not an option; options start with -- and holdline serve takes nothing else',
     ],
+    [['--log-format', 'xml'], '--log-format must be one of auto, text, json (got "xml")'],
     [
       ['--log-level', 'loud'],
       '--log-level must be one of trace, debug, info, warn, error, fatal, silent (got "loud")',
@@ -713,6 +714,7 @@ describe('--print-config', () => {
       ['allow-origin', '*', 'flag'],
       ['allowed-hosts', 'none', 'default'],
       ['log-level', 'info', 'default'],
+      ['log-format', 'auto', 'default'],
     ]);
   });
 });

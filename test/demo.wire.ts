@@ -271,8 +271,50 @@ test('the server cannot be reached for a while: the loss is seen, and so is the 
     ]);
   }
   expect(await textOf(page, '[data-panel=c] .status')).toBe(
-    'Came back: 2 replayed after 2, some are lost.',
+    'Came back: 2 replayed after 2, others may be lost.',
   );
+}, 30_000);
+
+test('B slept through more than is held: it says how many it lost', async () => {
+  const server = await serverForTest({ demo: true, 'replay-events': 2, 'replay-bytes': '1KiB' });
+  const { page } = await openDemo(server);
+  await publish(page, 'one');
+  await rowsOf(page, 'b', 1);
+  await toggleSleep(page);
+  await panelState(page, 'b', 'asleep');
+  for (let n = 2; n <= 10; n++) await server.publish('notifications', `event ${n}`);
+  await rowsOf(page, 'a', 10);
+  await toggleSleep(page);
+  await rowsOf(page, 'b', 4);
+  expect(await textOf(page, '[data-panel=b] .status')).toBe(
+    'Came back: 2 replayed after 1, 7 are lost.',
+  );
+}, 30_000);
+
+test('the server restarts in order: nothing is lost, and the page does not say so', async () => {
+  // A port below those that clients are given: a browser that asks in vain may take one of those.
+  const flags = { demo: true, 'first-id': false, port: 20_000 + (process.pid % 10_000) } as const;
+  const server = await serverForTest(flags);
+  const { page } = await openDemo(server);
+  await publish(page, 'before');
+  for (const panel of DASHBOARDS) await rowsOf(page, panel, 1);
+  const last = (await rowsOf(page, 'a', 1))[0]!.id!;
+  expect(await server.stop()).toBe(0);
+  for (const panel of DASHBOARDS) await panelState(page, panel, 'lost');
+  expect(await textOf(page, '[data-panel=a] .raw')).toContain('— lost: ');
+  await serverForTest(flags);
+  for (const panel of DASHBOARDS) await panelState(page, panel, 'open');
+  const words = `Came back: the server restarted, and all up to …${last.slice(-5)} had arrived`;
+  for (const panel of DASHBOARDS) {
+    expect((await rowsOf(page, panel, 2)).at(-1)).toMatchObject({
+      id: null,
+      text: 'The server restarted. It no longer holds what it sent before.',
+    });
+    expect(await textOf(page, `[data-panel=${panel}] .status`)).toBe(`${words}.`);
+  }
+  await publish(page, 'after');
+  for (const panel of DASHBOARDS) await rowsOf(page, panel, 3);
+  expect(await textOf(page, '[data-panel=a] .status')).toBe(`${words}.`);
 }, 30_000);
 
 test('of two tabs the one that is looked at holds the lines; the other is given what it missed', async () => {

@@ -2,7 +2,7 @@
  * The command line as its users meet it: a child process, its exit code, and what it says where.
  */
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { buildWords, thisHost } from '../src/native/builds.js';
 import { runHoldline, serverForTest } from './support/server.js';
-import { HttpClient } from './support/wire.js';
+import { DEADLINE_MS, HttpClient } from './support/wire.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
@@ -213,6 +213,50 @@ describe('serving', () => {
     expect(await server.stop('SIGTERM')).toBe(0);
     await server.waitFor('the last log line', () => server.logs.at(-1)?.['msg'] === 'closed');
     expect(server.logs.at(-2)).toMatchObject({ signal: 'SIGTERM', drainMs: 10_000 });
+  });
+
+  it('logs text at a terminal, the demo on a line of its own, and ends with Ctrl-C', async () => {
+    const main = join(ROOT, 'dist/main.js');
+    const run = `'${process.execPath}' '${main}' serve --demo --open-publish --port 0`;
+    const terminal = spawn('script', ['-qefc', run, '/dev/null'], {
+      env: { ...process.env, TERM: 'xterm', NO_COLOR: '1' },
+    });
+    onTestFinished(() => void terminal.kill('SIGKILL'));
+    let shown = '';
+    const exit = new Promise((resolve) => terminal.once('exit', resolve));
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toMatch(/ops key made .+\r\n$/);
+    terminal.stdin.write('\u0003');
+    expect(await exit).toBe(0);
+    const lines = shown.replaceAll(/\d\d:\d\d:\d\d\.\d{3}/g, 'T').split('\r\n');
+    const url = /url=(http:\/\/127\.0\.0\.1:\d+) /.exec(lines[0]!)?.[1];
+    expect(lines[0]).toMatch(/^T info {2}listening host=127\.0\.0\.1 port=\d+ url=/);
+    expect(lines.slice(1, 3)).toEqual(['T info  open the demo in a browser', `  ${url}/-/demo`]);
+    expect(lines[3]).toMatch(/^T info {2}ops key made for this run opsKey=[\w-]{32}$/);
+    expect(lines.slice(-3)).toEqual([
+      expect.stringMatching(
+        /T info {2}draining; a second signal ends it at once signal=SIGINT drainMs=10000$/,
+      ),
+      'T info  closed',
+      '',
+    ]);
+  });
+
+  it.each([
+    ['text', /^\d\d:\d\d:\d\d\.\d{3} info {2}listening /],
+    ['json', /^\{"level":30,/],
+    ['auto', /^\{"level":30,/],
+  ])('--log-format %s in a file', async (format, expected) => {
+    const child = spawn(
+      process.execPath,
+      [join(ROOT, 'dist/main.js'), 'serve', '--open-publish', '--port=0', '--log-format', format],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    onTestFinished(() => void child.kill('SIGKILL'));
+    let logged = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (logged += text));
+    await expect.poll(() => logged, { timeout: DEADLINE_MS }).toMatch(expected);
+    expect(logged).not.toContain('\u001b');
   });
 
   it('ends at once with exit 1 at a second signal while it drains', async () => {

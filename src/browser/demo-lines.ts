@@ -1,15 +1,17 @@
 /**
- * The lines of the demo page over four transports: each asks from its position, takes events, and
- * comes back after a loss.
+ * The lines of the demo page: each asks from its position, takes events, and comes back after a
+ * loss. How it asks is its transport's (demo-transports.ts).
  */
 
 /** The one channel of the page. */
 export const CHANNEL = '/notifications';
 
-const POLL_LIMIT = 100;
 /** Pause before a reconnect until the server sends `retry`; each further failure doubles it. */
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;
+
+/** The code of the end that a line is given when the server shuts down in order. */
+const RESTART = 'draining';
 
 export type State = 'connecting' | 'open' | 'asleep' | 'lost';
 
@@ -24,6 +26,8 @@ export interface ShownEvent {
   readonly publishedMs: number | undefined;
   /** It was published before this connection. */
   readonly isReplayed: boolean;
+  /** A gap notice after a restart for which the server had ended the line: nothing was lost. */
+  readonly isAfterRestart?: boolean;
 }
 
 /** Shows a line. */
@@ -39,11 +43,12 @@ export interface Watcher {
 }
 
 /** An event with a gap notice, or one of the two, as polls and WebSockets carry it. */
-interface Envelope {
+export interface Envelope {
   readonly id?: number;
   readonly event?: string;
   readonly data?: unknown;
   readonly gap?: { readonly after: number | null; readonly before: number | null };
+  readonly end?: { readonly code: string };
 }
 
 /** Milliseconds for people. */
@@ -60,14 +65,14 @@ export async function refusalOf(response: Response): Promise<string> {
   }
 }
 
-/** Bytes of the status line and the headers that a page sees. */
-function headBytes({ status, statusText, headers }: Response): number {
-  let bytes = `HTTP/1.1 ${status} ${statusText}\r\n\r\n`.length;
-  for (const [name, value] of headers) bytes += name.length + value.length + 4;
-  return bytes;
+/** Why a line was lost; a fetch that has no answer rejects with words of the browser's own. */
+function reasonOf(error: unknown, endCode: string | undefined): string {
+  if (endCode !== undefined) return `the server ended it (${endCode})`;
+  if (error instanceof TypeError) return 'the server cannot be reached';
+  return error instanceof Error ? error.message : 'unknown';
 }
 
-function parseJson(text: string): unknown {
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -114,6 +119,10 @@ export abstract class Line {
   #failures = 0;
   #isWanted = false;
   #isAsking = false;
+  /** Why the server ended it, and the position that it had then. */
+  #ended: { readonly code: string; readonly position: number | undefined } | undefined;
+  /** The current request was given a position: a server that has no place only says `retry`. */
+  #wasHeld = false;
 
   constructor(...watchers: readonly Watcher[]) {
     this.#watchers = watchers;
@@ -162,6 +171,8 @@ export abstract class Line {
       }
       this.tell((watcher) => watcher.asked(this.position));
       this.#isAsking = true;
+      const endedBefore = this.#ended;
+      this.#wasHeld = false;
       let pauseMs: number;
       try {
         pauseMs = await this.ask(signal);
@@ -171,7 +182,10 @@ export abstract class Line {
         pauseMs =
           Math.min(LONGEST_RETRY_MS, this.retryMs * 2 ** this.#failures++) *
           (0.9 + Math.random() * 0.2);
-        const reason = error instanceof Error ? error.message : 'unknown';
+        const hasEnded = this.#ended !== endedBefore;
+        // It was held again since, so the next gap is not that restart's.
+        if (!hasEnded && this.#wasHeld) this.#ended = undefined;
+        const reason = reasonOf(error, hasEnded ? this.#ended?.code : undefined);
         const words = `${reason}; retries in ${duration(pauseMs)}`;
         this.note(`— lost: ${words}\n`);
         this.#setState('lost', `Lost: ${words}.`);
@@ -204,12 +218,27 @@ export abstract class Line {
       this.#setState('open', `Held open since ${new Date().toLocaleTimeString('en-GB')}.`);
   }
 
-  /** Takes an event, or a gap notice before it. */
-  protected take({ id, event: type = 'message', data, gap }: Envelope, isReplay = false): void {
+  /** Everything up to this id has come. */
+  protected at(id: number): void {
+    this.position = id;
+    this.#wasHeld = true;
+  }
+
+  /** Takes an event, a gap notice before it, or the notice of the end. */
+  protected take(
+    { id, event: type = 'message', data, gap, end }: Envelope,
+    isReplay = false,
+  ): void {
     const arrivedMs = Date.now();
+    if (end !== undefined) this.#ended = { code: end.code, position: this.position };
     if (gap !== undefined) {
       const { after, before } = gap;
-      const text = `Ids after ${after ?? 'an unknown one'} and before ${before ?? 'the next'} are no longer held.`;
+      // A server that shuts down in order gives its lines everything before it ends them.
+      const isAfterRestart =
+        this.#ended?.code === RESTART && after !== null && this.#ended.position === after;
+      const text = isAfterRestart
+        ? 'The server restarted. It no longer holds what it sent before.'
+        : `Ids after ${after ?? 'an unknown one'} and before ${before ?? 'the next'} are no longer held.`;
       this.tell((watcher) =>
         watcher.event({
           id: undefined,
@@ -218,130 +247,17 @@ export abstract class Line {
           arrivedMs,
           publishedMs: undefined,
           isReplayed: true,
+          isAfterRestart,
         }),
       );
     }
     if (id === undefined) return;
-    this.position = id;
+    this.#ended = undefined;
+    this.at(id);
     const isReplayed = isReplay || id <= this.#replayedThrough;
     this.tell((watcher) => watcher.event({ id, type, ...readData(data), arrivedMs, isReplayed }));
     if (id <= Line.newestId) return;
     Line.newestId = id;
     Line.onNews();
-  }
-}
-
-/** Does what EventSource does, which does not show its bytes. */
-export class StreamLine extends Line {
-  protected async ask(signal: AbortSignal): Promise<never> {
-    const headers: Record<string, string> = { Accept: 'text/event-stream' };
-    if (this.position !== undefined) headers['Last-Event-ID'] = String(this.position);
-    this.note(
-      [
-        `→ GET ${CHANNEL}`,
-        ...Object.entries(headers).map((header) => `→ ${header.join(': ')}`),
-        '',
-      ].join('\n'),
-    );
-    const response = await fetch(CHANNEL, { headers, signal, cache: 'no-store' });
-    this.note(
-      `← ${response.status} ${response.headers.get('Content-Type') ?? response.statusText}\n`,
-    );
-    if (response.status !== 200 || response.body === null)
-      throw new Error(await refusalOf(response));
-    this.came('', headBytes(response));
-    this.opened();
-    const decoder = new TextDecoder();
-    const reader = response.body.getReader();
-    // Replay comes with the first bytes; the rest of a long one has ids that other lines had.
-    let isReplay = this.position !== undefined;
-    let rest = '';
-    for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      const text = decoder.decode(read.value, { stream: true });
-      this.came(text, read.value.length);
-      const blocks = (rest + text).split('\n\n');
-      rest = blocks.pop()!;
-      for (const block of blocks) this.#takeBlock(block, isReplay);
-      isReplay = false;
-    }
-    throw new Error('the server ended the stream');
-  }
-
-  /** One block of an event stream as Holdline writes it: with LF, and a space after the colon. */
-  #takeBlock(block: string, isReplay: boolean): void {
-    const fields = new Map<string, string>();
-    for (const line of block.split('\n')) {
-      const colon = line.indexOf(':');
-      const [name, value] = [line.slice(0, colon), line.slice(colon + 2)];
-      fields.set(
-        name,
-        name === 'data' && fields.has(name) ? `${fields.get(name)}\n${value}` : value,
-      );
-    }
-    if (fields.has('retry')) this.retryMs = Number(fields.get('retry'));
-    const [id, event, data] = [fields.get('id'), fields.get('event'), fields.get('data')];
-    if (event === 'gap') this.take({ gap: parseJson(data!) as NonNullable<Envelope['gap']> });
-    else if (id !== undefined && data === undefined) this.position = Number(id);
-    else if (id !== undefined)
-      this.take({ id: Number(id), ...(event !== undefined && { event }), data }, isReplay);
-  }
-}
-
-export class SocketLine extends Line {
-  protected ask(signal: AbortSignal): Promise<never> {
-    return new Promise((_resolve, reject) => {
-      const url = new URL(`${CHANNEL}?since=${this.position ?? 'latest'}`, location.href);
-      this.note(`→ GET ${url.pathname}${url.search}\n→ Upgrade: websocket\n`);
-      url.protocol = url.protocol.replace('http', 'ws');
-      const socket = new WebSocket(url);
-      signal.addEventListener('abort', () => socket.close());
-      socket.addEventListener('open', () => {
-        this.note('← 101 Switching Protocols\n');
-        this.opened();
-      });
-      socket.addEventListener('message', ({ data }: MessageEvent<string>) => {
-        if (signal.aborted) return;
-        const bytes = new TextEncoder().encode(data).length;
-        this.came(data, bytes + (bytes < 126 ? 2 : 4));
-        for (const line of data.split('\n'))
-          if (line !== '') this.take(JSON.parse(line) as Envelope);
-      });
-      socket.addEventListener('close', ({ code }) => reject(new Error(`closed with code ${code}`)));
-    });
-  }
-}
-
-export class PollLine extends Line {
-  readonly #waitS: number;
-  readonly #everyMs: number;
-
-  /** Asks with `wait=waitS`, and again `everyMs` after an answer. */
-  constructor(watcher: Watcher, waitS: number, everyMs: number) {
-    super(watcher);
-    this.#waitS = waitS;
-    this.#everyMs = everyMs;
-  }
-
-  protected async ask(signal: AbortSignal): Promise<number> {
-    const since = this.position ?? 'latest';
-    const path = `${CHANNEL}?since=${since}&wait=${this.#waitS}&limit=${POLL_LIMIT}`;
-    this.note(`→ GET ${path}\n`);
-    // A waiting poll has no answer yet: it counts as open until it fails.
-    this.opened();
-    const response = await fetch(path, {
-      headers: { Accept: 'application/json' },
-      signal,
-      cache: 'no-store',
-    });
-    if (!response.ok) throw new Error(await refusalOf(response));
-    const body = await response.arrayBuffer();
-    const text = new TextDecoder().decode(body);
-    const position = response.headers.get('Holdline-Position');
-    this.note(`← ${response.status} ${response.statusText}\n← Holdline-Position: ${position}\n`);
-    this.came(text === '' ? '' : `${text}\n`, headBytes(response) + body.byteLength);
-    this.tell((watcher) => watcher.answered(response.status === 204));
-    if (text !== '') for (const object of JSON.parse(text) as Envelope[]) this.take(object);
-    this.position = Number(position);
-    return this.#everyMs;
   }
 }

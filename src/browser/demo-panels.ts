@@ -1,9 +1,11 @@
 /** The panels of the demo page: dashboards, and transports with their figures and timeline. */
 import { duration, type ShownEvent, type State, type Watcher } from './demo-lines.js';
+import { Trace } from './demo-trace.js';
 
-/** A list and a raw pane keep this much; older rows and characters go. */
+/** A list keeps this many rows; older ones go. */
 const LIST_EVENTS = 60;
-const RAW_CHARS = 4096;
+/** A badge counts to this; its width has an end, as its place has. */
+const BADGE_MAX = 999;
 const TIMELINE_MS = 30_000;
 /** The timeline keeps this many marks of a transport. */
 const TIMELINE_MARKS = 400;
@@ -41,8 +43,7 @@ function timeOf(ms: number): string {
 abstract class Panel implements Watcher {
   protected readonly root: HTMLElement;
   readonly #events: HTMLElement;
-  readonly #raw: HTMLElement;
-  #rawChars = 0;
+  readonly #trace: Trace;
 
   /** Copies `template` to the end of `into`. */
   constructor(template: string, into: string, key: string, title: string) {
@@ -54,8 +55,9 @@ abstract class Panel implements Watcher {
     this.show('h3', title);
     this.#events = find('.events', this.root);
     this.#events.setAttribute('aria-label', `Events of ${title}, newest first`);
-    this.#raw = find('.raw', this.root);
-    this.#raw.setAttribute('aria-label', `Raw bytes of ${title}`);
+    const raw = find('.raw', this.root);
+    raw.setAttribute('aria-label', `Raw bytes of ${title}`);
+    this.#trace = new Trace(raw);
   }
 
   abstract asked(position: number | undefined): void;
@@ -77,13 +79,14 @@ abstract class Panel implements Watcher {
     const row = make('li', isReplayed ? 'event replayed' : 'event', '');
     const pill = make('span', 'pill', type);
     pill.dataset['type'] = type;
-    row.append(pill);
+    pill.title = type;
     if (id !== undefined) row.dataset['id'] = String(id);
-    if (isReplayed && id !== undefined) row.append(make('span', 'tag', 'replayed'));
     const words = make('span', 'text', text);
     words.title = text;
     row.append(
+      pill,
       words,
+      ...(isReplayed && id !== undefined ? [make('span', 'tag', 'replayed')] : []),
       make('span', 'meta', this.metaOf(event)),
       make('span', 'id', id === undefined ? '' : shortId(id)),
     );
@@ -92,20 +95,29 @@ abstract class Panel implements Watcher {
   }
 
   raw(text: string, bytes: number | undefined): void {
-    if (text === '') return;
-    const pane = this.#raw;
-    const isAtEnd = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 40;
-    pane.append(make('span', bytes === undefined ? 'note' : 'bytes', text));
-    this.#rawChars += text.length;
-    while (this.#rawChars > RAW_CHARS) {
-      const first = pane.firstElementChild!;
-      const kept = first.textContent.slice(this.#rawChars - RAW_CHARS);
-      this.#rawChars -= first.textContent.length - kept.length;
-      if (kept === '') first.remove();
-      else first.textContent = kept;
-    }
-    if (isAtEnd) pane.scrollTop = pane.scrollHeight;
+    this.#trace.add(text, bytes === undefined);
   }
+}
+
+/** How a dashboard came back. */
+interface Resumption {
+  readonly after: number;
+  replayed: number;
+  /** What other lines of this page received while it was away. */
+  readonly missed: number;
+  /** A gap notice tells that something may be lost; after a restart it is known to be nothing. */
+  gap: 'none' | 'unknown' | 'restart';
+}
+
+function inWords({ after, replayed, missed, gap }: Resumption): string {
+  const id = shortId(after);
+  if (gap === 'none') return `${replayed} replayed after ${id}, none lost.`;
+  if (gap === 'restart') {
+    const since = replayed === 0 ? '' : `; ${replayed} replayed since`;
+    return `the server restarted, and all up to ${id} had arrived${since}.`;
+  }
+  const lost = missed > replayed ? `${missed - replayed} are lost` : 'others may be lost';
+  return `${replayed} replayed after ${id}, ${lost}.`;
 }
 
 export class Dashboard extends Panel {
@@ -114,8 +126,8 @@ export class Dashboard extends Panel {
   #unread = 0;
   /** Events that other lines of this page received while it slept. */
   #missed = 0;
-  /** The position it came back with, and what was replayed to it since. */
-  #resumed = { after: 0, replayed: 0, gaps: 0 };
+  /** How it came back last. */
+  #resumed: Resumption = { after: 0, replayed: 0, missed: 0, gap: 'none' };
 
   constructor(key: string) {
     super('#dashboard-template', '.dashboards', key, `Dashboard ${key.toUpperCase()}`);
@@ -132,16 +144,16 @@ export class Dashboard extends Panel {
   override state(state: State, words: string): void {
     super.state(state, words);
     this.#state = state;
-    this.#missed = 0;
+    if (state === 'asleep' || state === 'open') this.#missed = 0;
     this.show('.status', words);
   }
 
   asked(position: number | undefined): void {
-    this.#resumed = { after: position ?? 0, replayed: 0, gaps: 0 };
+    this.#resumed = { after: position ?? 0, replayed: 0, missed: this.#missed, gap: 'none' };
     this.show(
       '.request',
       position === undefined
-        ? 'asked without a position: starts with the next event'
+        ? 'no position: starts with the next event'
         : `asked with Last-Event-ID: ${position}`,
     );
   }
@@ -149,12 +161,11 @@ export class Dashboard extends Panel {
   override event(event: ShownEvent): void {
     super.event(event);
     const resumed = this.#resumed;
-    if (event.id === undefined) resumed.gaps++;
+    if (event.id === undefined) resumed.gap = event.isAfterRestart ? 'restart' : 'unknown';
     else this.#badge(this.#unread + 1);
     if (!event.isReplayed) return;
     if (event.id !== undefined) resumed.replayed++;
-    const loss = resumed.gaps === 0 ? 'none lost' : 'some are lost';
-    const words = `${resumed.replayed} replayed after ${shortId(resumed.after)}, ${loss}.`;
+    const words = inWords(resumed);
     this.show('.status', `Came back: ${words}`);
     find('#said').textContent = `${find('h3', this.root).textContent}: ${words}`;
   }
@@ -178,7 +189,8 @@ export class Dashboard extends Panel {
 
   #badge(unread: number): void {
     this.#unread = unread;
-    for (const badge of this.#badges) badge.textContent = String(unread);
+    for (const badge of this.#badges)
+      badge.textContent = unread > BADGE_MAX ? `${BADGE_MAX}+` : String(unread);
     find('.bell', this.root).classList.toggle('unread', unread > 0);
   }
 }

@@ -1,6 +1,8 @@
 /** The demo page at /-/demo: connects lines and panels to the publish form and the switches. */
-import { CHANNEL, Line, PollLine, refusalOf, SocketLine, StreamLine } from './demo-lines.js';
+import { CHANNEL, Line, refusalOf } from './demo-lines.js';
 import { Dashboard, find, setSwitch, TransportPanel } from './demo-panels.js';
+import { breakable } from './demo-trace.js';
+import { PollLine, SocketLine, StreamLine } from './demo-transports.js';
 
 const LONG_POLL_WAIT_S = 25;
 const SHORT_POLL_EVERY_MS = 2000;
@@ -97,8 +99,8 @@ function offer(): void {
 function showAnswer(request: string, reply: string, words: string, isRefused: boolean): void {
   const answer = find('.answer');
   answer.classList.toggle('refused', isRefused);
-  find('.post', answer).textContent = request;
-  find('.reply', answer).textContent = reply;
+  find('.post', answer).replaceChildren(...breakable(request));
+  find('.reply', answer).replaceChildren(...breakable(reply));
   find('.words', answer).textContent = words;
 }
 
@@ -202,8 +204,16 @@ function isSeen(): void {
 document.addEventListener('visibilitychange', isSeen);
 isSeen();
 
-find('#curl').textContent = `curl -d hello '${location.origin}${CHANNEL}?event=notice'`;
+find('#curl').replaceChildren(
+  ...breakable(`curl -d hello '${location.origin}${CHANNEL}?event=notice'`),
+);
 offer();
+
+// The rail stays in sight. One that is taller than the window scrolls up to its end first.
+const rail = find('.rail');
+new ResizeObserver(() => rail.style.setProperty('--rail-height', `${rail.offsetHeight}px`)).observe(
+  rail,
+);
 
 let hasBegun = false;
 for (const line of [lineA, lineB, lineC]) line.want(true);

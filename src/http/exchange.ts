@@ -30,6 +30,8 @@ import type { BodyTurns } from './body-turns.js';
 import { writeClosing, type Body } from './closing-answer.js';
 import { contentLengthOf } from './framing.js';
 import type { Head } from './head.js';
+import { refusalPage } from './refusal-page.js';
+import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from './small-page.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
 /** What the exchanges of a server share. */
@@ -255,9 +257,9 @@ export class Exchange implements PendingAnswer {
 
   /**
    * Answers with the error's status and code. An error that is not a HoldlineError is reported, and
-   * answered as HOLDLINE_INTERNAL.
+   * answered as HOLDLINE_INTERNAL. In JSON, or as a page for a person.
    */
-  refuse(error: unknown, extra: Headers = NO_HEADERS): void {
+  refuse(error: unknown, extra: Headers = NO_HEADERS, asPage = false): void {
     const known = knownError(error);
     if (known !== error) this.#shared.report(error);
     if (!this.isOpen) return;
@@ -270,10 +272,13 @@ export class Exchange implements PendingAnswer {
     if (this.#shared.refusedThisTurn++ === 0)
       setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
-    this.#send(statusOf(known), 'application/json', refusalJson(known), [
-      ...extra,
-      ...refusalHeaders(known),
-    ]);
+    const headers = [...extra, ...refusalHeaders(known)];
+    if (asPage)
+      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known), [
+        ...headers,
+        ...PAGE_HEADERS,
+      ]);
+    else this.#send(statusOf(known), 'application/json', refusalJson(known), headers);
   }
 
   /**

@@ -57,6 +57,12 @@ export class Guard {
         : undefined;
   }
 
+  /** Who may publish over HTTP: everyone, clients with the key, or nobody. */
+  get publishing(): 'open' | 'key' | 'off' {
+    if (this.#openPublish) return 'open';
+    return this.#publishKey === undefined ? 'off' : 'key';
+  }
+
   /** Throws HOLDLINE_BAD_HOST if there is no publish key and the Host is not the server's own. */
   checkHost(head: Head): void {
     if (this.#hosts === undefined) return;

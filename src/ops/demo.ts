@@ -29,5 +29,7 @@ export const DEMO_PAGES: Readonly<Record<string, OpsPage>> = {
   'demo.js': page('demo.js', 'text/javascript'),
   'demo-lines.js': page('demo-lines.js', 'text/javascript'),
   'demo-panels.js': page('demo-panels.js', 'text/javascript'),
+  'demo-trace.js': page('demo-trace.js', 'text/javascript'),
+  'demo-transports.js': page('demo-transports.js', 'text/javascript'),
   'client.js': { ...page('client.js', 'text/javascript'), isForPages: true },
 };

@@ -1,31 +1,76 @@
-/** `/`: a short page of links for people who open the server in a browser. */
+/** `/`: what the server is and how to try it, for people who open it in a browser. */
+import type { Head } from '../http/head.js';
+import { escapeHtml, smallPage } from '../http/small-page.js';
 import type { OpsPages } from './page.js';
 
-export function landingPage(pages: OpsPages): string {
+/** What may stand in a Host; anything else would break a command that is copied. */
+const HOST = /^[\w.:[\]-]{1,255}$/;
+
+/** What the page says of the server. */
+export interface LandingParts {
+  readonly pages: OpsPages;
+  /** Who may publish: everyone, clients with the key, or nobody. */
+  readonly publishing: 'open' | 'key' | 'off';
+}
+
+/** The page, with commands for the address that it was asked for at. */
+export function landingPage({ pages, publishing }: LandingParts, head: Head): string {
+  const origin = originOf(head);
   const demo = pages.has('demo')
-    ? '\n  <li><a href="/-/demo">/-/demo</a>: see it at work</li>'
+    ? '<a class="button" href="/-/demo">See it at work: open the demo</a>'
     : '';
-  const withKey = [...pages]
+  return smallPage(
+    'Holdline',
+    'Holdline',
+    `<p class="lead">Clients do not ask “anything new yet?”. This server holds the line open and pushes each event to everyone at once.</p>
+${demo}
+<div class="cards">
+<section class="card"><h2>Listen</h2>
+<p>Every channel is a path. Its line stays open:</p>
+${pre(`curl -N ${origin}/notifications`)}
+<p>Or <a href="/notifications">open /notifications</a> in a tab, leave it open, and publish to it.</p>
+</section>
+<section class="card"><h2>Publish</h2>
+${publishCard(publishing, origin)}
+</section>
+<section class="card"><h2>In a page</h2>
+<p>It comes back by itself after a loss, and gets what it missed:</p>
+${pre("const feed = new EventSource('/notifications');\nfeed.addEventListener('notice', (event) =>\n  console.log(event.data));")}
+</section>
+<section class="card"><h2>Operate</h2>
+<ul><li><a href="/-/health">/-/health</a></li><li><a href="/-/ready">/-/ready</a></li></ul>
+<p>With the ops key: ${withKey(pages)}</p>
+${pre(`curl -H 'Authorization: Bearer OPS_KEY' \\\n  ${origin}/-/stats`)}
+</section>
+</div>`,
+  );
+}
+
+function publishCard(publishing: LandingParts['publishing'], origin: string): string {
+  const url = `'${origin}/notifications?event=notice'`;
+  if (publishing === 'open')
+    return `<p>The body is the event’s data, the query its type:</p>\n${pre(`curl -d hello \\\n  ${url}`)}`;
+  if (publishing === 'off')
+    return '<p>Nobody may publish here. Start the server with <code>--publish-key KEY</code>, or with <code>--open-publish</code> for everyone.</p>';
+  return `<p>The body is the event’s data, the query its type. It takes the publish key:</p>\n${pre(`curl -d hello \\\n  -H 'Authorization: Bearer PUBLISH_KEY' \\\n  ${url}`)}`;
+}
+
+function withKey(pages: OpsPages): string {
+  return [...pages]
     .filter(([, { access }]) => access === 'key')
-    .map(([name]) => `<code>/-/${name}</code>`);
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Holdline</title>
-<style>
-  :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-  body { max-width: 40rem; margin: 4rem auto; padding: 0 1rem }
-  code { font-size: .95em }
-</style>
-<h1>Holdline</h1>
-<p>This server holds the line open and pushes each event out to everyone at once. Every channel is a path:
-<code>GET /notifications</code> with <code>Accept: text/event-stream</code> listens, <code>POST /notifications</code> publishes.</p>
-<ul>${demo}
-  <li><a href="/notifications">/notifications</a>, a channel: leave it open and publish to it</li>
-  <li><a href="/-/health">/-/health</a> and <a href="/-/ready">/-/ready</a></li>
-  <li>${withKey.join(', ')}, with the ops key as <code>Authorization: Bearer</code></li>
-</ul>
-</html>
-`;
+    .map(([name]) => `<code>/-/${name}</code>`)
+    .join(' ');
+}
+
+/** Commands. Where they are wider than their card, they wrap between parts of the URL. */
+function pre(text: string): string {
+  const parts = text.split(/(?<=\w\/|[?&,(])/);
+  return `<pre>${parts.map(escapeHtml).join('<wbr>')}</pre>`;
+}
+
+function originOf(head: Head): string {
+  const host = head.get('host');
+  // A proxy that says so has the TLS; nothing but these words depends on it.
+  const scheme = head.get('x-forwarded-proto') === 'https' ? 'https' : 'http';
+  return `${scheme}://${HOST.test(host) ? host : 'localhost:8080'}`;
 }

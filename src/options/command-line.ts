@@ -23,6 +23,13 @@ const LOG_LEVEL = {
   help: 'lowest level that is logged to stdout',
 } as const satisfies OptionRow;
 
+const LOG_FORMAT = {
+  flag: 'log-format',
+  kind: choice('FORMAT', ['auto', 'text', 'json']),
+  default: 'auto',
+  help: 'form of the log; auto: text on a terminal, else JSON',
+} as const satisfies OptionRow;
+
 const CONFIG_FILE = {
   flag: 'config',
   kind: textMatching('FILE', /^[^\0]+$/s, 'the path of a JSON file'),
@@ -37,7 +44,11 @@ const PRINT_CONFIG = {
   help: 'print every option with its value and source, and exit',
 } as const satisfies OptionRow;
 
-const FILE_ROWS: readonly OptionRow[] = [...Object.values<OptionRow>(OPTIONS), LOG_LEVEL];
+const FILE_ROWS: readonly OptionRow[] = [
+  ...Object.values<OptionRow>(OPTIONS),
+  LOG_LEVEL,
+  LOG_FORMAT,
+];
 const VARIABLE_ROWS: readonly OptionRow[] = [...FILE_ROWS, CONFIG_FILE];
 const FLAG_ROWS: readonly OptionRow[] = [...VARIABLE_ROWS, PRINT_CONFIG];
 
@@ -52,6 +63,7 @@ export interface ConfigEntry {
 export interface CommandLine {
   readonly settings: Settings;
   readonly logLevel: string;
+  readonly logFormat: 'auto' | 'text' | 'json';
   readonly printConfig: boolean;
   readonly entries: readonly ConfigEntry[];
   /** Mistakes that do not keep the server from starting, one sentence each. */
@@ -78,7 +90,13 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   const settings = settle((setting: SettingName) => found.get(OPTIONS[setting])!, fileLimit);
   const logLevel = (found.get(LOG_LEVEL)!.value as string | undefined) ?? LOG_LEVEL.default;
 
-  const resolved = new Map<OptionRow, unknown>([[LOG_LEVEL, logLevel]]);
+  const logFormat =
+    (found.get(LOG_FORMAT)!.value as CommandLine['logFormat'] | undefined) ?? LOG_FORMAT.default;
+
+  const resolved = new Map<OptionRow, unknown>([
+    [LOG_LEVEL, logLevel],
+    [LOG_FORMAT, logFormat],
+  ]);
   for (const [setting, row] of Object.entries(OPTIONS))
     resolved.set(row, settings[setting as SettingName]);
   const entries = FILE_ROWS.map((row) => ({
@@ -89,6 +107,7 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   return {
     settings,
     logLevel,
+    logFormat,
     printConfig: find(PRINT_CONFIG, flags, {}, undefined).value === true,
     entries,
     warnings: unknownVariables(env, VARIABLE_ROWS),

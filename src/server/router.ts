@@ -1,5 +1,6 @@
 /** The router: decides what kind of request it is, checks who may make it, and hands it on. */
 import { HoldlineError } from '../errors.js';
+import { NO_HEADERS } from '../http/answer.js';
 import { checkServing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
@@ -7,7 +8,9 @@ import type { Guard } from '../http/guard.js';
 import { Head } from '../http/head.js';
 import { isNavigation } from '../http/origins.js';
 import { Query } from '../http/query.js';
+import { wantsPage } from '../http/refusal-page.js';
 import { channelOf, channelsOf } from '../http/request.js';
+import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from '../http/small-page.js';
 import type { UpgradeContext } from '../native/messages.js';
 import type { HttpRequest, HttpResponse } from '../native/uws.js';
 import { landingPage } from '../ops/landing.js';
@@ -64,13 +67,14 @@ export class Router {
       head.get('authorization') !== '';
     const { failedKeys } = this.#parts;
     const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
+    const asPage = wantsPage(head);
     if (refusal === undefined) {
-      exchange.refuse(error);
+      exchange.refuse(error, NO_HEADERS, asPage);
       return;
     }
     exchange.closeAfter();
     exchange.watch();
-    failedKeys.holdBack(() => exchange.refuse(refusal));
+    failedKeys.holdBack(() => exchange.refuse(refusal, NO_HEADERS, asPage));
   }
 
   /** Returns a promise if the answer comes later; the exchange is watched then. */
@@ -102,7 +106,8 @@ export class Router {
     const { guard, pages, subscribing } = this.#parts;
     guard.checkHost(head);
     if (head.path === '/') {
-      exchange.answer(200, 'text/html; charset=utf-8', landingPage(pages));
+      const page = landingPage({ pages, publishing: guard.publishing }, head);
+      exchange.answer(200, PAGE_CONTENT_TYPE, page, PAGE_HEADERS);
       return undefined;
     }
     const channels = channelsOf(head.path);

@@ -1,0 +1,23 @@
+/** A refusal as a page, for a browser that shows what it was answered. */
+import { STATUS_CODES } from 'node:http';
+import { statusOf, type HoldlineError } from '../errors.js';
+import type { Head } from './head.js';
+import { escapeHtml, smallPage } from './small-page.js';
+
+/** True if a person will see the answer: only browsers ask for HTML, and only for a whole page. */
+export function wantsPage(head: Head): boolean {
+  return (
+    (head.method === 'GET' || head.method === 'HEAD') && head.get('accept').includes('text/html')
+  );
+}
+
+export function refusalPage(error: HoldlineError): string {
+  const status = statusOf(error);
+  const title = `${status} ${STATUS_CODES[status] ?? ''}`.trim();
+  return smallPage(
+    title,
+    title,
+    `<p class="message lead">${escapeHtml(error.message)}</p>
+<p class="muted"><code>${error.code}</code> · <a href="/">What this server offers</a></p>`,
+  );
+}
