@@ -1,8 +1,8 @@
 /**
  * Fills the figures in the documents from bench/results: blocks between `<!-- figures:NAME -->` and
- * `<!-- /figures -->`, and words between `<!-- figure:NAME -->` and `<!-- /figure -->`. A block that
- * breaks a rule (figures/rules.ts) stays as it is, is named, and makes the exit code 1. With --check
- * nothing is written, and figures that are out of date make it 1, too.
+ * `<!-- /figures -->`, and words between `<!-- figure:NAME -->` and `<!-- /figure -->`. A block
+ * that breaks a rule (figures/rules.ts) stays as it is, is named, and makes the exit code 1. With
+ * --check nothing is written, and figures that are out of date make it 1, too.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * The README and the pages of docs/, followed to the letter: every block of code is run in order, in
- * a folder with a fresh installation, and does what the text around it says.
+ * The README and the pages of docs/, followed to the letter: every block of code is run in order,
+ * in a folder with a fresh installation, and does what the text around it says.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
