@@ -37,6 +37,15 @@ export class Head {
     return undefined;
   }
 
+  /** All fields of that name, whose value is a list, as one (RFC 9110, 5.2); empty without one. */
+  all(name: string): string {
+    const all = this.#fields;
+    let joined = '';
+    for (let i = 0; i < all.length; i += 2)
+      if (all[i] === name) joined += joined === '' ? (all[i + 1] as string) : `, ${all[i + 1]}`;
+    return joined;
+  }
+
   /** True if two fields have that name. */
   isTwice(name: string): boolean {
     const all = this.#fields;

@@ -12,6 +12,7 @@ import { HoldlineError, withStack } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
+import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
@@ -79,10 +80,12 @@ export function createServer(options: Options & Hooks = {}): Server {
     held,
     settings.memoryBudgetBytes,
   );
+  const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
-    sockets: settings.maxConnections + SPARE_SOCKETS_MAX,
+    sockets: socketsMax,
   });
+  const heldRefusals = new HeldRefusals(counters, socketsMax);
   const messages = new Messages(hub, counters, held, { maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
@@ -98,7 +101,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     failedKeys,
     pages,
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
-    subscribing: new Subscribing({ hub, messages, guard, failedKeys, exchanges, memory }, settings),
+    subscribing: new Subscribing(
+      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+      settings,
+    ),
   });
   let listener: Listener | undefined;
   let closing: Promise<void> | undefined;
@@ -107,6 +113,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     const deadlineMs = performance.now() + drainMs;
     exchanges.draining = true;
     messages.draining = true;
+    heldRefusals.release();
     listener?.stopListening();
     // What was accepted goes out first, for at most half the time.
     while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
@@ -150,6 +157,7 @@ export function createServer(options: Options & Hooks = {}): Server {
         counters,
         router.handle,
         messages,
+        heldRefusals.accepted,
       );
       ops.start(listener.socketReport);
       try {
