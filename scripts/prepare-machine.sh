@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need beside Node: a Chromium (EventSource as browsers have it), a C compiler (native-notes, the send() loop of
-# the bench), nginx, haproxy and caddy (what stands in front of a server). Installs what is missing on Debian as root; elsewhere it
-# says in words what to install, and the tests that need it will fail and say so.
+# the bench), nginx, haproxy and caddy (what stands in front of a server), Python's requests and httpx (clients). Installs what is
+# missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()
@@ -28,6 +28,13 @@ if ! command -v ip > /dev/null; then
   missing+=(iproute2)
   wanted+=('ip (on Debian iproute2: peers that vanish, in test/socket-options.wire.ts and native-notes/dead-peer.md)')
 fi
+# Debian's own Python and not one that stands before it in the path.
+for module in requests httpx; do
+  if ! /usr/bin/python3 -c "import $module" > /dev/null 2>&1; then
+    missing+=(python3 "python3-$module")
+    wanted+=("/usr/bin/python3 with $module (clients in Python, in test/clients)")
+  fi
+done
 if ! command -v openssl > /dev/null; then
   missing+=(openssl)
   wanted+=('openssl (the certificate of a proxy, in test/doctor.wire.ts)')

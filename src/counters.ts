@@ -44,7 +44,11 @@ export const COUNTER_MEANINGS = {
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
-    'event-stream requests refused for a temporary reason with 200, retry and the end',
+    'event-stream requests of an EventSource refused for a temporary reason with 200, retry and the end',
+  refusals_held_total:
+    'event-stream requests by fetch whose refusal with 503 was held for about --retry',
+  refusals_released_total:
+    'held refusals that were answered early: places or memory were short, or the server drained',
   failed_keys_total: 'requests with a wrong key',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',

@@ -13,9 +13,10 @@ const permanent = (status: number): Refusal => ({ status, temporary: false });
 const temporary = (status: number): Refusal => ({ status, temporary: true });
 
 /**
- * Refusals by code. A temporary one answers a request for an event stream with 200, `retry:` and
- * the end of the stream, because an EventSource gives up for good on anything but 200 (HTML
- * Standard, 9.2.3 "announce the connection"; native-notes/eventsource-clients.md).
+ * Refusals by code. A temporary one answers an EventSource with 200, `retry:` and the end of the
+ * stream, because it gives up for good on anything but 200 (HTML Standard, 9.2.3 "announce the
+ * connection"; native-notes/eventsource-clients.md). Clients built on fetch get the status
+ * (http/client-kind.ts).
  */
 export const REFUSALS = {
   HOLDLINE_BAD_CHANNEL: permanent(400),

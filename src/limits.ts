@@ -431,6 +431,14 @@ export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
 
 /**
+ * Refusals of event streams that are held open, about 2 KiB and one of the SPARE_SOCKETS_MAX each,
+ * and how long at most, ms; the next one is given at once. They are given early when fewer sockets
+ * than this can still be accepted. http/held-refusals.ts
+ */
+export const HELD_REFUSALS_MAX = 16;
+export const HELD_REFUSAL_MS_MAX = 30_000;
+
+/**
  * Refused requests in one turn of the loop that keep their connection; each further one closes it.
  * A turn may bring 4,700 requests of one socket, at 9 µs a refusal. http/exchange.ts
  */
@@ -546,6 +554,10 @@ assertRelation(
   'one WebSocket leaves room for publishes of others',
 );
 assertRelation(RESERVED_FILES > SPARE_SOCKETS_MAX, 'spare sockets fit under the file limit');
+assertRelation(
+  2 * HELD_REFUSALS_MAX < SPARE_SOCKETS_MAX,
+  'held refusals leave most spare sockets to others',
+);
 assertRelation(
   RESERVED_FILES > MUTE_CLOSED_AT_ONCE_MAX,
   'sockets accepted in place of silent ones fit under the file limit',

@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 import type { Channel, Reader } from '../src/core/channel.js';
 import type { Replay } from '../src/core/channel-rings.js';
 import { Channels, type ChannelsOptions } from '../src/core/channels.js';
-import { NDJSON, SSE, type Encoding } from '../src/core/frame.js';
+import { NDJSON, SSE, SSE_DATA, type Encoding } from '../src/core/frame.js';
 import type { Group } from '../src/core/group.js';
 import { makeCounters } from '../src/counters.js';
 import { CHANNELS_CHECKED_MAX } from '../src/limits.js';
@@ -318,6 +318,20 @@ describe('frames', () => {
     expect(c0.frameAt(c0.endSeq(false) - 1, SSE)?.length, 'made again on need').toBeGreaterThan(
       5000,
     );
+  });
+
+  test('are shared by encodings with the same frames: they go with the last group of either', () => {
+    const names = new Names(ROOMY, 100_000);
+    const channel = names.place('c');
+    const readers = [readerUpTo(Infinity, SSE), readerUpTo(Infinity, SSE_DATA)];
+    for (const reader of readers) channel.addGroup(reader);
+    names.publish('c', 5000);
+    const bytes = frameBytesOf(channel);
+    expect(bytes, 'one frame, not two').toBeLessThan(5000 * 2);
+    channel.removeGroup(readers[0]!);
+    expect(frameBytesOf(channel)).toBe(bytes);
+    channel.removeGroup(readers[1]!);
+    expect(frameBytesOf(channel)).toBe(0);
   });
 
   test('that a healthy line needs stay, and go after its sweep', () => {

@@ -95,6 +95,7 @@ describe('the table of options', () => {
       drainMs: 10_000,
       allowOrigin: [],
       allowedHosts: [],
+      subprotocols: ['holdline'],
     });
   });
 
@@ -324,6 +325,13 @@ const TEXTS: Record<
       ['my_service', ['my_service']],
     ],
     bad: ['', 'events.example:80', 'https://events.example', '*', '.example', 'a b', 'a,,b'],
+  },
+  subprotocols: {
+    good: [
+      ['bearer', ['bearer']],
+      ['chat.v2, Bearer', ['chat.v2', 'Bearer']],
+    ],
+    bad: ['', 'a b', 'a,,b', 'a"b', 'a/b', 'ü', 'x'.repeat(65)],
   },
 };
 
@@ -713,6 +721,7 @@ describe('--print-config', () => {
       ['drain', '10s', 'default'],
       ['allow-origin', '*', 'flag'],
       ['allowed-hosts', 'none', 'default'],
+      ['subprotocols', 'holdline', 'default'],
       ['log-level', 'info', 'default'],
       ['log-format', 'auto', 'default'],
     ]);

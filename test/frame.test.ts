@@ -13,7 +13,9 @@ import {
   NDJSON,
   retryBlock,
   SSE,
+  SSE_DATA,
   SSE_ENVELOPE,
+  SSE_ENVELOPE_DATA,
   type Encoding,
 } from '../src/core/frame.js';
 import { decodeRecord, encodeRecord } from '../src/core/record.js';
@@ -345,6 +347,35 @@ describe('ndjson', () => {
         assert.equal(frameOf(NDJSON, event).toString(), `${message?.data}\n`);
       }),
     );
+  });
+});
+
+describe.each([
+  ['sse-data', SSE_DATA, SSE],
+  ['sse-env-data', SSE_ENVELOPE_DATA, SSE_ENVELOPE],
+])('without empty blocks, %s', (name, encoding, full) => {
+  test('frames and their ring are the same', () => {
+    expect([encoding.name, encoding.index]).toEqual([name, full.index]);
+    const event = eventOf('a\nb', { id: 9, type: 'x' });
+    expect(frameOf(encoding, event)).toEqual(frameOf(full, event));
+  });
+
+  test('nothing but an event ends a block, and the event has its own id', () => {
+    expect(encoding.prelude(4, 3000)).toBe('retry: 3000\nid: 4\n');
+    expect(encoding.heartbeat(7).toString()).toBe(': keepalive\nid: 7\n');
+    expect(encoding.heartbeat(undefined).toString()).toBe(': keepalive\n');
+    const stream = Buffer.concat([
+      Buffer.from(encoding.prelude(4, 3000)),
+      encoding.heartbeat(7),
+      encoding.probe,
+      frameOf(encoding, eventOf('x', { id: 9 })),
+      encoding.heartbeat(undefined),
+      encoding.gap(9, 12),
+      encoding.heartbeat(12),
+      encoding.end('draining', true),
+    ]);
+    expect(stream.toString().split('\n\n').slice(0, -1)).toHaveLength(3);
+    expect(parse(stream).map(({ id }) => id)).toEqual(['9', undefined, '12']);
   });
 });
 

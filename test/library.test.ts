@@ -34,7 +34,8 @@ async function readUntil(
   let text = '';
   try {
     const answer = await fetch(url, {
-      headers: { accept: 'text/event-stream', ...headers },
+      // What every EventSource sends.
+      headers: { accept: 'text/event-stream', 'cache-control': 'no-cache', ...headers },
       signal: abort.signal,
     });
     for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {

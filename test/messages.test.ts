@@ -116,6 +116,7 @@ function setUp(mayPublish?: RightToPublish) {
     channels: ['c'],
     position: { kind: 'latest' } as never,
     key: '',
+    subprotocol: '',
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
     mayPublish,

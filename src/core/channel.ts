@@ -365,8 +365,9 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   removeGroup(group: Group): void {
     const { encoding } = group;
     this.groups.splice(this.groups.indexOf(group), 1);
-    if (this.groups.some((other) => other.readsFrames && other.encoding === encoding)) return;
-    this.#encodings &= ~(1 << encoding.index);
+    const { index } = encoding;
+    if (this.groups.some((other) => other.readsFrames && other.encoding.index === index)) return;
+    this.#encodings &= ~(1 << index);
     this.rings?.dropFramesOf(encoding);
   }
 

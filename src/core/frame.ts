@@ -10,8 +10,8 @@ const EMPTY_LINE = Buffer.from('\n');
 
 /** How events are written to a line. */
 export interface Encoding {
-  readonly name: 'sse' | 'sse-env' | 'ndjson';
-  /** Index of the encoding's ring in a channel. */
+  readonly name: 'sse' | 'sse-env' | 'sse-data' | 'sse-env-data' | 'ndjson';
+  /** Index of the encoding's ring in a channel; encodings with the same frames share one. */
   readonly index: number;
   /** The event's frame, valid until any encoding encodes the next event. */
   encode(event: LoggedEvent): Buffer;
@@ -174,6 +174,28 @@ export const SSE: Encoding = makeSseEncoding('sse', 0, encodeSse);
 export const SSE_ENVELOPE: Encoding = makeSseEncoding('sse-env', 1, encodeSseEnvelope);
 
 /**
+ * The same frames without blocks that have no data. An EventSource needs the blank line behind an
+ * id to take it as its position (HTML Standard, 9.2.6 "dispatch the event"); other parsers hand the
+ * program an empty message at every blank line. Here id and `retry` stand at the beginning of the
+ * next block: such parsers take them as they are read.
+ */
+function withoutEmptyBlocks(encoding: Encoding, name: Encoding['name']): Encoding {
+  const openBlock = (block: string): string => block.slice(0, -1);
+  return {
+    ...encoding,
+    name,
+    prelude: (continuesAfter, retryMs) => openBlock(encoding.prelude(continuesAfter, retryMs)),
+    heartbeat: (head) => encoding.heartbeat(head).subarray(0, -1),
+  };
+}
+
+/** {@link SSE} without blocks that have no data. */
+export const SSE_DATA: Encoding = withoutEmptyBlocks(SSE, 'sse-data');
+
+/** {@link SSE_ENVELOPE} without blocks that have no data. */
+export const SSE_ENVELOPE_DATA: Encoding = withoutEmptyBlocks(SSE_ENVELOPE, 'sse-env-data');
+
+/**
  * One JSON object, then a line feed. A line feed alone is the heartbeat, and also the first byte of
  * a stream: without a byte the response head stays behind
  * (native-notes/head-leaves-with-first-write.md). The position is in the response head
@@ -190,7 +212,7 @@ export const NDJSON: Encoding = {
   probe: EMPTY_LINE,
 };
 
-/** All encodings, each at its index. */
+/** The encodings whose frames differ, each at its index. */
 export const ENCODINGS: readonly Encoding[] = [SSE, SSE_ENVELOPE, NDJSON];
 
 /**

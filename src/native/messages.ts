@@ -147,6 +147,8 @@ export interface UpgradeContext {
 export interface Handshake {
   /** Sec-WebSocket-Key. */
   readonly key: string;
+  /** The subprotocol that is agreed to; empty for none. */
+  readonly subprotocol: string;
   readonly headers: readonly (readonly [string, string])[];
   /** One of an {@link UpgradeContext}. */
   readonly context: us_socket_context_t | undefined;
@@ -158,7 +160,7 @@ export interface Handshake {
  */
 export function upgrade(
   response: HttpResponse,
-  { key, headers, context }: Handshake,
+  { key, subprotocol, headers, context }: Handshake,
   line: Pick<MessageLine, 'session' | 'unread'>,
 ): void {
   // It would end the process, past every JavaScript hook. native-notes/websocket-behaviours.md
@@ -166,7 +168,8 @@ export function upgrade(
   // Without the status first the headers would follow a 200.
   response.writeStatus('101 Switching Protocols');
   for (const [name, value] of headers) response.writeHeader(name, value);
-  response.upgrade<MessageLine>({ handle: -1, isOpen: true, ...line }, key, '', '', context);
+  const fields = { handle: -1, isOpen: true, ...line };
+  response.upgrade<MessageLine>(fields, key, subprotocol, '', context);
 }
 
 /** Hears what happens to WebSockets. */

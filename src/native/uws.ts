@@ -138,12 +138,14 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
 /**
  * Listens. Every request goes to `handle` in the turn in which it arrives. Rejects with
  * HOLDLINE_NATIVE if no binary loads, and with HOLDLINE_LISTEN if the address cannot be had.
+ * `accepted` is called for every socket that is accepted.
  */
 export async function listen(
   options: ListenOptions,
   counters: Counters,
   handle: (response: HttpResponse, request: HttpRequest, context?: UpgradeContext) => void,
   messages: MessageHandler,
+  accepted: () => void,
 ): Promise<Listener> {
   const { uws, build } = await loadUws();
   const app = uws.App();
@@ -158,6 +160,7 @@ export async function listen(
       return;
     }
     counters.sockets_opened_total++;
+    accepted();
     if (
       counters.sockets_opened_total - counters.sockets_closed_total > socketCap &&
       !mute.takePlace(silentClosed)

@@ -63,6 +63,13 @@ const hostNames = list(
   readHostName,
 );
 
+const subprotocols = list(
+  'NAME',
+  16,
+  'names of WebSocket subprotocols such as bearer, 1 to 64 characters of a token',
+  (item) => (/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(item) ? item : undefined),
+);
+
 /** Settings by their name in the library, in the order of the help. */
 export const OPTIONS = {
   host: {
@@ -218,6 +225,12 @@ export const OPTIONS = {
     kind: hostNames,
     default: [],
     help: 'Host names that are served without keys, beside localhost',
+  },
+  subprotocols: {
+    flag: 'subprotocols',
+    kind: subprotocols,
+    default: ['holdline'],
+    help: 'WebSocket subprotocols that are agreed to; of those offered the first allowed one',
   },
 } as const satisfies Record<string, OptionRow>;
 

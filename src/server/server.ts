@@ -13,6 +13,7 @@ import type { Exchanges } from '../http/exchange.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
+import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
@@ -82,10 +83,12 @@ export function createServer(options: Options & Hooks = {}): Server {
     held,
     settings.memoryBudgetBytes,
   );
+  const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
-    sockets: settings.maxConnections + SPARE_SOCKETS_MAX,
+    sockets: socketsMax,
   });
+  const heldRefusals = new HeldRefusals(counters, socketsMax);
   const messages = new Messages(hub, counters, held, { maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
@@ -108,7 +111,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     failedKeys,
     pages,
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
-    subscribing: new Subscribing({ hub, messages, guard, failedKeys, exchanges, memory }, settings),
+    subscribing: new Subscribing(
+      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+      settings,
+    ),
   });
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
@@ -119,6 +125,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     const deadlineMs = performance.now() + drainMs;
     exchanges.draining = true;
     messages.draining = true;
+    heldRefusals.release();
     listener?.stopListening();
     // What was accepted goes out first, for at most half the time.
     while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
@@ -146,7 +153,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     };
     let started: Listener;
     try {
-      started = await listen(wanted, counters, router.handle, messages);
+      started = await listen(wanted, counters, router.handle, messages, heldRefusals.accepted);
     } catch (error) {
       // Another attempt may find the port free.
       isListening = false;

@@ -1,9 +1,17 @@
 /** Streams, as server-sent events or as lines of JSON: opens a line and writes its beginning. */
 import type { DeliveryMode } from '../core/ports.js';
-import { NDJSON, SSE, SSE_ENVELOPE } from '../core/frame.js';
+import {
+  NDJSON,
+  SSE,
+  SSE_DATA,
+  SSE_ENVELOPE,
+  SSE_ENVELOPE_DATA,
+  type Encoding,
+} from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type HttpResponse } from '../native/uws.js';
+import type { ClientKind } from '../http/client-kind.js';
 import type { Exchange } from '../http/exchange.js';
 
 /** What a request for a stream asks for. */
@@ -11,17 +19,18 @@ export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
   readonly mode: DeliveryMode<HttpResponse>;
+  readonly client: ClientKind;
 }
 
-const EVENT_STREAM: DeliveryMode<HttpResponse> = {
-  transport: 'sse',
-  encoding: SSE,
-  port: streamPort,
-};
-const ENVELOPED_STREAM: DeliveryMode<HttpResponse> = {
-  transport: 'sse',
-  encoding: SSE_ENVELOPE,
-  port: streamPort,
+function eventStream(encoding: Encoding): DeliveryMode<HttpResponse> {
+  return { transport: 'sse', encoding, port: streamPort };
+}
+
+/** Delivery modes of event streams by kind of client. */
+const EVENT_STREAMS = { eventsource: eventStream(SSE), fetch: eventStream(SSE_DATA) };
+const ENVELOPED_STREAMS = {
+  eventsource: eventStream(SSE_ENVELOPE),
+  fetch: eventStream(SSE_ENVELOPE_DATA),
 };
 const NDJSON_STREAM: DeliveryMode<HttpResponse> = {
   transport: 'ndjson',
@@ -37,9 +46,10 @@ export function deliveryModeOf(
   transport: 'sse' | 'ndjson',
   channels: readonly string[],
   envelope: boolean,
+  client: ClientKind,
 ): DeliveryMode<HttpResponse> {
   if (transport === 'ndjson') return NDJSON_STREAM;
-  return channels.length > 1 || envelope ? ENVELOPED_STREAM : EVENT_STREAM;
+  return (channels.length > 1 || envelope ? ENVELOPED_STREAMS : EVENT_STREAMS)[client];
 }
 
 /**

@@ -2,10 +2,12 @@
 import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
+import { clientKindOf } from '../http/client-kind.js';
 import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
+import type { HeldRefusals } from '../http/held-refusals.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
 import { ACCEPTS_PER_SECOND } from '../limits.js';
@@ -26,9 +28,11 @@ export interface SubscribingParts {
   readonly failedKeys: FailedKeys;
   readonly exchanges: Exchanges;
   readonly memory: { checkRoom(): void };
+  readonly heldRefusals: HeldRefusals;
 }
 
 export interface SubscribingOptions {
+  readonly subprotocols: readonly string[];
   readonly maxConnections: number;
   readonly retryMs: number;
 }
@@ -73,8 +77,9 @@ export class Subscribing {
         answerOrWait(hub, exchange, poll, () => this.#checkPlace());
       };
     }
-    const mode = deliveryModeOf(transport, channels, query.isSet('envelope'));
-    const stream: StreamRequest = { ...start, mode };
+    const client = clientKindOf(head, query);
+    const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
+    const stream: StreamRequest = { ...start, mode, client };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     return () => this.#openStream(exchange, stream);
   }
@@ -85,7 +90,8 @@ export class Subscribing {
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
       if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse') throw error;
-      exchange.refuseStreamForNow(error, this.#retryMs());
+      if (stream.client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
+      else this.#parts.heldRefusals.hold(exchange, error, this.#retryMs());
     }
   }
 
@@ -107,10 +113,22 @@ export class Subscribing {
     }
     const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
     const { response, headers } = exchange;
+    const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return () => {
       this.#checkPlace();
-      messages.open(response, { ...start, key, headers, context, mayPublish });
+      messages.open(response, { ...start, key, subprotocol, headers, context, mayPublish });
     };
+  }
+
+  /**
+   * The first offered subprotocol that is allowed; empty if there is none. The handshake goes on
+   * without one (RFC 6455, 4.2.2), and a client that insists on it closes: browsers do.
+   */
+  #agreeOn(offered: string): string {
+    if (offered === '') return '';
+    const { subprotocols } = this.#options;
+    const names = offered.split(',').map((name) => name.trim());
+    return names.find((name) => subprotocols.includes(name)) ?? '';
   }
 
   /** Throws the refusal if no more lines can be held now. */

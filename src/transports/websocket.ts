@@ -42,6 +42,8 @@ export interface MessagesRequest {
   readonly position: Position;
   /** Sec-WebSocket-Key. */
   readonly key: string;
+  /** The subprotocol that is agreed to; empty for none. */
+  readonly subprotocol: string;
   readonly headers: Headers;
   readonly context: UpgradeContext;
   readonly mayPublish: RightToPublish;
@@ -119,12 +121,13 @@ export class Messages implements MessageHandler {
 
   /** Turns the response into a WebSocket that is a line from its first moment. */
   open(response: HttpResponse, request: MessagesRequest): void {
-    const { channels, position, key, context } = request;
+    const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
     const session: Session = { mayPublish, refused: 0, queue: undefined };
     const handshake: Handshake = {
       key,
+      subprotocol,
       headers: [...request.headers, ['Holdline-Position', String(continuesAfter)]],
       context: mayPublish instanceof HoldlineError ? context.readers : context.publishers,
     };
