@@ -30,7 +30,7 @@ if ! command -v ip > /dev/null; then
 fi
 if ! command -v openssl > /dev/null; then
   missing+=(openssl)
-  wanted+=('openssl (the certificate of a proxy, in test/doctor.wire.ts)')
+  wanted+=('openssl (the certificate of a proxy, in test/doctor-command.wire.ts)')
 fi
 ((${#missing[@]} == 0)) && exit 0
 
