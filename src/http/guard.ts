@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS, type Headers } from './answer.js';
-import { checkBearer, digest } from './bearer.js';
+import { checkBearer, opsKey, publishKey, type Needed } from './bearer.js';
 import type { Head } from './head.js';
 
 /** What `authorize` gets to know of a request. */
@@ -51,9 +51,9 @@ const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 const EXPOSED = 'Holdline-Position, Retry-After';
 
 export class Guard {
-  readonly #publishKey: Buffer | undefined;
+  readonly #publishKey: Needed | undefined;
   readonly #openPublish: boolean;
-  readonly #opsKey: Buffer;
+  readonly #opsKey: Needed;
   readonly #origins: ReadonlySet<string>;
   /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
   readonly #hosts: ReadonlySet<string> | undefined;
@@ -65,9 +65,10 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
+    this.#publishKey =
+      options.publishKey === undefined ? undefined : publishKey(options.publishKey);
     this.#openPublish = options.openPublish;
-    this.#opsKey = digest(options.opsKey);
+    this.#opsKey = opsKey(options.opsKey);
     this.#origins = new Set(options.allowOrigin);
     this.#hosts =
       options.publishKey === undefined
@@ -115,7 +116,7 @@ export class Guard {
         'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
       );
     }
-    checkBearer(head, this.#publishKey, 'publish', 'the publish key');
+    checkBearer(head, this.#publishKey);
   }
 
   /**
@@ -123,7 +124,7 @@ export class Guard {
    * forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
-    checkBearer(head, this.#opsKey, 'ops', 'the ops key (--ops-key, or the key logged at start)');
+    checkBearer(head, this.#opsKey);
   }
 
   /**
