@@ -44,8 +44,7 @@ export class Trace {
   /** Adds text: bytes as they were received, or a note of the page, which begins a line. */
   add(text: string, isNote: boolean): void {
     if (text === '') return;
-    // Until the pane is drawn it has not moved, so what it followed it still follows.
-    if (!this.#isDue) this.#look();
+    this.#look();
     if (isNote && this.#open !== undefined) this.#put('\n', false);
     text.split(LINES).forEach((piece, index) => {
       if (index > 0) this.#close();
@@ -90,8 +89,8 @@ export class Trace {
   }
 
   #look(): void {
-    // A new size moves it, too, and is no wish to stay there.
-    if (this.#sizeNow !== this.#size) return;
+    // A new size moves it, too, and so do lines that go: neither is a wish to stay there.
+    if (this.#isDue || this.#sizeNow !== this.#size) return;
     this.#follows = this.#pane.scrollTop >= this.#scrolledTo - FOLLOW_PX;
   }
 

@@ -17,7 +17,7 @@ const STYLE = `
   --accent: light-dark(#0b6b60, #4fc7b5); --on-accent: light-dark(#fff, #06231f); --raw: light-dark(#14201e, #0a100f);
   font: 16px/1.5 system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif }
 * { box-sizing: border-box }
-body { max-width: 64rem; margin: 0 auto; padding: 40px 20px 56px; background: var(--page); color: var(--ink) }
+body { max-width: 68rem; margin: 0 auto; padding: 40px 20px 56px; background: var(--page); color: var(--ink) }
 h1, h2, p, pre, ul { margin: 0; padding: 0 }
 header { display: flex; align-items: center; gap: 12px; margin-bottom: 18px }
 header img { width: 36px; height: 36px }
@@ -25,7 +25,7 @@ h1 { font-size: 1.5rem; letter-spacing: -.01em }
 h2 { font-size: 1.05rem }
 a { color: var(--accent) }
 a:focus-visible, pre:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
-code, pre { font: .86em/1.55 ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace }
+code, pre { font: .82em/1.55 ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace }
 code { white-space: nowrap }
 pre { padding: 10px 14px; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 8px; background: var(--raw); color: #d3e2de; color-scheme: dark }
 .lead { max-width: 46rem; margin-bottom: 24px; font-size: 1.15rem }
