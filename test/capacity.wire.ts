@@ -158,8 +158,8 @@ describe('measuring', () => {
   });
 
   it('tells how far it is on stderr, and leaves no process', async () => {
-    expect(ended.stderr).toMatch(/holdline: 0 %, starting\n/);
-    expect(ended.stderr).toMatch(/holdline: \d+ %, 300 lines, events of 4,096 B\n/);
+    expect(ended.stderr).toMatch(/holdline: measuring, 0 %: starting\n/);
+    expect(ended.stderr).toMatch(/holdline: measuring, \d+ %: 300 lines, events of 4,096 B\n/);
     await until('the end of all processes', () => marked(mark).length === 0);
   });
 
