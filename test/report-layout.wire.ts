@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { fitProfile } from '../src/tools/capacity/fit.js';
 import { htmlReport as capacityPage } from '../src/tools/capacity/html-report.js';
 import { makePlan } from '../src/tools/capacity/plan.js';
+import type { Limits } from '../src/tools/capacity/profile.js';
 import { reportOf } from '../src/tools/capacity/report.js';
 import { htmlReport as loadPage } from '../src/tools/load/report/html-report.js';
 import type { LoadReport } from '../src/tools/load/report/report.js';
@@ -43,7 +44,10 @@ function capacityReport(): string {
   const request = { subscribers: 300_000, eventsPerSecond: 10, eventBytes: 256, p99Ms: 250 };
   const { limits, sendBufferBytes } = profile;
   // Limits with long commands.
-  const long = { portRange: [32_768, 60_999], tcpMemoryBytes: [1e9, 1.5e9, 2e9] };
+  const long: Pick<Limits, 'portRange' | 'tcpMemoryBytes'> = {
+    portRange: [32_768, 60_999],
+    tcpMemoryBytes: [1e9, 1.5e9, 2e9],
+  };
   const plan = makePlan(fit, { ...limits, ...long }, sendBufferBytes, request);
   return capacityPage(reportOf(profile, fit, plan));
 }

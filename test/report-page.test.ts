@@ -228,6 +228,14 @@ describe('what a plot draws', () => {
       ],
       marks: [{ x: 10, label: 'half' }],
     });
+    const marks = [
+      { x: 9, label: 'late' },
+      { x: 1, label: 'early' },
+    ];
+    expect(drawingOf(plotOf({ xs: [0, 10], marks })).marks.map(({ label }) => label)).toEqual([
+      'early',
+      'late',
+    ]);
     const percentiles = plotOf({
       x: { label: 'p', quantity: 'count', spread: 'percentile' },
       xs: [0, 99.9],

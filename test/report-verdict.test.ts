@@ -1,4 +1,4 @@
-/** What a capacity plan says of itself: no green where a margin of error reaches past the target. */
+/** What a capacity plan says of itself: no green where a margin of error passes the target. */
 
 import { describe, expect, it } from 'vitest';
 import type { Estimate } from '../src/tools/capacity/plan.js';

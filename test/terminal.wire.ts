@@ -1,6 +1,6 @@
 /**
- * The tools on a terminal: Ctrl-C and SIGTERM at any moment leave it as it was, with the line of the
- * bar empty, no process behind and an exit code that says what happened.
+ * The tools on a terminal: Ctrl-C and SIGTERM at any moment leave it as it was, with the line of
+ * the bar empty, no process behind and an exit code that says what happened.
  */
 
 import { describe, expect, it } from 'vitest';
@@ -11,7 +11,7 @@ import { serverForTest } from './support/server.js';
 const RUN_MS = 90_000;
 
 /** A code that changes a mode of the terminal, or a colour. */
-// eslint-disable-next-line no-control-regex -- It is what is looked for.
+// oxlint-disable-next-line no-control-regex -- It is what is looked for.
 const MODE = /\u001B\[[?\d;]*[hlm]|\u001B[78]/;
 
 /** The terminal is as it was, and the shell begins on an empty line. */
@@ -98,9 +98,10 @@ describe('load', () => {
     async () => {
       const server = await serverForTest();
       const pty = new Pty(load(server.url));
-      await pty.until(/publishing \[-+\] 0 %, \d+ deliveries\/s/);
+      await pty.until(/publishing \[-+\] 0 %, [1-9]\d* deliveries\/s/);
       // It answers nothing any more, so the last events are never there.
       server.child.kill('SIGSTOP');
+      await pty.until(/, 0 deliveries\/s/);
       pty.kill('SIGTERM');
       await pty.until(/waiting for the last events \[/);
       pty.pressCtrlC();

@@ -279,7 +279,7 @@ function show(figure: HTMLElement): void {
   });
 }
 
-/** Marks a table that is wider than its place: `wide`, and `more` while some of it is to the right. */
+/** Marks a table that is too wide for its place: `wide`, and `more` while some is to the right. */
 function watchWidth(table: HTMLElement): void {
   const scroll = table.querySelector<HTMLElement>('.scroll')!;
   const look = (): void => {

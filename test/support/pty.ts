@@ -135,6 +135,7 @@ function commandOf(pid: number): string {
 export function screenOf(text: string): string[] {
   const rows = [''];
   let column = 0;
+  // oxlint-disable-next-line no-control-regex -- Codes are what is read.
   for (const [piece] of text.matchAll(/\u001B\[[\d;?]*[A-Za-z]|[^]/g)) {
     const row = rows.at(-1)!;
     if (piece === '\n') rows.push(' '.repeat(column));

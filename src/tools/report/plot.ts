@@ -119,7 +119,10 @@ export function drawingOf({ x, y, xs, series, marks = [], together }: Plot): Dra
     y: { title: titleOf(y, yUnit), label: y.label, unit: yUnit.name, spread: ySpread },
     data: [xs.map(xOf), ...series.map(({ values }) => values.map(yOf))],
     series: series.map(({ label, mark = 'line' }) => ({ label, mark })),
-    marks: marks.map((mark) => ({ x: xOf(mark.x), label: mark.label })),
+    // From left to right, as their labels are placed.
+    marks: marks
+      .toSorted((one, other) => one.x - other.x)
+      .map((mark) => ({ x: xOf(mark.x), label: mark.label })),
     together: together ?? null,
   };
 }
