@@ -8,6 +8,9 @@ import process from 'node:process';
  */
 const SAME_SIGNAL_MS = 100;
 
+/** Exit code of a command that Ctrl-C or SIGTERM ended before it had a result. */
+export const EXIT_INTERRUPTED = 130;
+
 /** Writes a sentence to stderr, since stdout may be piped into something else. */
 export function complain(words: string): void {
   process.stderr.write(`holdline: ${words}\n`);

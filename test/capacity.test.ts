@@ -553,7 +553,7 @@ describe('the report', () => {
     const page = htmlReport(report);
     expect(page).toContain('&lt;script&gt;alert(1)');
     expect(page).not.toContain('<script>alert(1)');
-    expect(page).toContain('one &amp; ');
+    expect(page).toContain('One &amp; ');
   });
 
   it('is JSON without holes', () => {

@@ -327,10 +327,16 @@ describe('the client was what was measured', () => {
     [{}, []],
     [{ clientBusyShare: 0.93 }, [/^a client process used 93 % of a core/]],
     [{ publisherBusyShare: 0.95 }, [/^the process that publishes used 95 % of a core/]],
-    [{ leftLateP99Ms: 30 }, [/^1 % of the events left 30\.0 ms late or more/]],
-    [{ readLateP99Ms: 30 }, [/^1 % of the time clients read what had come 30\.0 ms late or more/]],
+    [{ leftLateP99Ms: 30 }, [/^1 % of the events were sent 30\.0 ms late or later$/]],
+    [
+      { readLateP99Ms: 30 },
+      [/^for 1 % of the time clients were 30\.0 ms late or later in reading/],
+    ],
     [{ herdLeftShare: 0.4 }, []],
-    [{ herdLeftShare: 0.6 }, [/^the herd took 60 % of the time until it was back to leave/]],
+    [
+      { herdLeftShare: 0.6 },
+      [/^closing the connections of the herd took 60 % of the time until all were open/],
+    ],
     // Where latencies are long, what is late by a little is none of them.
     [{ leftLateP99Ms: 30, readLateP99Ms: 30, latencyP99Ms: 1000 }, []],
     // Where nothing took long, nothing was late.

@@ -301,7 +301,7 @@ describe.concurrent('what is done to the streams of some clients', { timeout: 60
     ]);
     expect(report.expected).toBe(report.published);
     expect(stderr).toContain(
-      'holdline: 9 clients came back without knowing their position; what they got is in no figure\n',
+      'holdline: 9 clients reconnected without knowing their position; what they received is in no figure\n',
     );
   });
 

@@ -155,8 +155,8 @@ describe('a run', () => {
     });
     expect(stdout).toMatch(/sse, 3 clients, 10 events\/s of 256 B/);
     for (const row of [
-      'published +│ +5',
-      'expected +│ +15',
+      'events published +│ +5',
+      'deliveries expected +│ +15',
       'delivered +│ +15',
       'lost +│ +0',
       'latency p99.9 +│ +[\\d.]+ ms',
@@ -196,7 +196,7 @@ describe('a server that dies in the middle', () => {
     expect(status).toBe(1);
     expect((JSON.parse(stdout) as LoadReport).delivered).toBeGreaterThan(20);
     expect(stderr).toMatch(/^holdline: publishing ended early: cannot connect to publish: /m);
-    expect(stderr).toMatch(/^holdline: 5 clients were cut off, and lost what came after: /m);
+    expect(stderr).toMatch(/^holdline: 5 clients were disconnected and missed what came after: /m);
   });
 });
 
@@ -391,7 +391,7 @@ describe.concurrent('a server that errs', () => {
       report: { expected: 80, delivered: 70, lost: 10, doubled: 0 },
     });
     expect(stderr).toContain(
-      'holdline: 1 clients were cut off, and lost what came after: the server ended the stream: slow\n',
+      'holdline: 1 client was disconnected and missed what came after: the server ended the stream: slow\n',
     );
   });
 

@@ -147,8 +147,12 @@ describe('cells', () => {
         ['two', { text: 0.5, tone: 'bad' }],
       ],
     });
-    expect(text).toMatch(/<th scope="row">one<\/th>\s*<td class="right ">1,234,567.89<\/td>/);
-    expect(text).toMatch(/<th scope="row">two<\/th>\s*<td class="right bad">0.5<\/td>/);
+    expect(text).toMatch(
+      /<th scope="row">one<\/th>\s*<td class="right" data-head="value">\s*<span>1,234,567.89<\/span>/,
+    );
+    expect(text).toMatch(
+      /<th scope="row">two<\/th>\s*<td class="right bad" data-head="value">\s*<span>0.5<\/span>/,
+    );
   });
 });
 
@@ -164,7 +168,7 @@ describe('what a plot draws', () => {
     ['seconds', [600], ['min', 10]],
     ['count', [9999], ['', 9999]],
     ['count', [15_000], ['thousand', 15]],
-    ['per second', [1_500_000], ['million /s', 1.5]],
+    ['per second', [1_500_000], ['million/s', 1.5]],
     ['share', [0.5], ['%', 50]],
     ['ms', [], ['µs', undefined]],
   ] as const)('tells %s up to %j in %j', (quantity, values, [unit, last]) => {
@@ -224,6 +228,14 @@ describe('what a plot draws', () => {
       ],
       marks: [{ x: 10, label: 'half' }],
     });
+    const marks = [
+      { x: 9, label: 'late' },
+      { x: 1, label: 'early' },
+    ];
+    expect(drawingOf(plotOf({ xs: [0, 10], marks })).marks.map(({ label }) => label)).toEqual([
+      'early',
+      'late',
+    ]);
     const percentiles = plotOf({
       x: { label: 'p', quantity: 'count', spread: 'percentile' },
       xs: [0, 99.9],
@@ -235,6 +247,22 @@ describe('what a plot draws', () => {
         [1, 2],
       ],
     });
+  });
+
+  it.each([
+    ['events', 'per second', [10], 'events/s'],
+    ['events', 'per second', [15_000], 'thousand events/s'],
+    ['latency', 'ms', [12], 'latency (ms)'],
+    ['lines', 'count', [10], 'lines'],
+    ['lines', 'count', [15_000], 'lines (thousand)'],
+    ['traffic', 'bytes per second', [2048], 'traffic (KiB/s)'],
+    ['share of a core', 'share', [1], 'share of a core (%)'],
+  ] as const)('names an axis of %s %s up to %j: %s', (label, quantity, values, title) => {
+    const axis = { label, quantity };
+    const drawing = drawingOf(
+      plotOf({ x: axis, y: axis, xs: values, series: [{ label: 'a', values }] }),
+    );
+    expect([drawing.x.title, drawing.y.title]).toEqual([title, title]);
   });
 
   it('is told in words', () => {

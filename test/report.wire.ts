@@ -182,12 +182,14 @@ describe('the report of a run', () => {
     expect(report.herd!.clients).toBe(180);
     expect(report.latencyCurve.at(-1)).toEqual({ percentile: 100, ms: report.latencyMs.max });
     const text = (await page.locator('body').innerText()).replaceAll(/\s+/g, ' ');
-    expect(text).toContain(`Load on ${shared().url}/report`);
+    expect(text).toContain(`Load test of ${shared().url}/report`);
     expect(text).toContain(
-      `Delivered ${report.delivered.toLocaleString('en-US')} everything that was owed`,
+      `Delivered ${report.delivered.toLocaleString('en-US')} all that were expected`,
     );
-    expect(text).toContain('All 80 events came to every client that reads once and in order');
-    expect(text).toMatch(/After 2 s all 180 clients that read dropped/);
+    expect(text).toContain(
+      'All 80 events reached every client that reads normally once and in order',
+    );
+    expect(text).toMatch(/After 2 s all 180 clients that read normally dropped/);
     expect(text).toContain(report.machine.cpu);
   });
 
@@ -220,7 +222,7 @@ describe('the report of a run', () => {
     expect(byPercentile!.trim()).toBe('');
     expect([latency, deliveries, memory]).toEqual([
       expect.stringMatching(/^[\d.,]+ (?:µs|ms|s) [\d.,]+ (?:µs|ms|s)$/),
-      expect.stringMatching(/^[\d.,]+ (?:thousand )?\/s$/),
+      expect.stringMatching(/^[\d.,]+(?: thousand)?\/s$/),
       expect.stringMatching(/^[\d.,]+ MiB$/),
     ]);
   });

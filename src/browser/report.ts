@@ -22,6 +22,8 @@ interface Drawing {
 }
 
 interface Axis {
+  /** Name and unit. */
+  readonly title: string;
   readonly label: string;
   readonly unit: string;
   readonly spread: 'linear' | 'log' | 'percentile';
@@ -37,8 +39,11 @@ const WIDE_HEIGHT = 260;
 /** Smallest distance between two labels of percentiles, px. */
 const PERCENTILE_LABEL_WIDTH = 56;
 
-/** Space for the labels of marks above the plot, px. */
-const MARKS_HEIGHT = 20;
+/** Space for a row of labels of marks above the plot, px. Where two would touch there are two. */
+const MARKS_HEIGHT = 18;
+
+/** Space at the right, so that the last label of the axis is whole, px. */
+const RIGHT = 24;
 
 /** uPlot's number for a logarithmic scale. */
 const LOGARITHMIC = 3;
@@ -81,7 +86,7 @@ function valueWords(value: number | null, index: number | null, unit: string): s
 }
 
 function withUnit(text: string, unit: string): string {
-  return unit === '' ? text : `${text} ${unit}`;
+  return unit === '' || unit.startsWith('/') ? text + unit : `${text} ${unit}`;
 }
 
 /** A colour of the style sheet in the current scheme, as `rgb(…)`. */
@@ -140,7 +145,7 @@ function percentileSplits(plot: UPlot, _axis: number, min: number, max: number):
   return kept;
 }
 
-/** Draws the vertical rules, each with its label above it, or lower where another label is. */
+/** Draws the vertical rules, each with its label above it. */
 function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
@@ -153,23 +158,27 @@ function drawMarks(plot: UPlot, marks: Drawing['marks']): void {
   ctx.setLineDash([4 * ratio, 4 * ratio]);
   ctx.textAlign = 'left';
   ctx.textBaseline = 'bottom';
-  let takenUpTo = -Infinity;
-  for (const { x, label } of marks) {
-    const px = Math.round(plot.valToPos(x, 'x', true));
-    if (px < bbox.left || px > right) continue;
+  const gap = 6 * ratio;
+  const shown = marks
+    .map(({ x, label }) => ({ label, px: Math.round(plot.valToPos(x, 'x', true)) }))
+    .filter(({ px }) => px >= bbox.left && px <= right);
+  let takenUpTo = bbox.left;
+  for (const [nth, { label, px }] of shown.entries()) {
     ctx.beginPath();
     ctx.moveTo(px, bbox.top);
     ctx.lineTo(px, bbox.top + bbox.height);
     ctx.stroke();
     const { width } = ctx.measureText(label);
-    const from = Math.min(px, right - width);
-    const isTaken = from < takenUpTo;
-    ctx.fillText(
-      label,
-      isTaken ? Math.min(px + 4 * ratio, right - width) : from,
-      bbox.top + (isTaken ? 15 : -3) * ratio,
-    );
-    takenUpTo = from + width + 6 * ratio;
+    const next = shown[nth + 1];
+    const nextFrom =
+      next === undefined ? Infinity : Math.min(next.px, right - ctx.measureText(next.label).width);
+    // To the right of its rule, or to the left where the next one is near, in a row of its own
+    // where there is no room at all.
+    const isLeft = px + width + gap > nextFrom && px - width >= takenUpTo;
+    const from = isLeft ? px - width : Math.min(px, right - width);
+    const row = from < takenUpTo ? 1 : 0;
+    ctx.fillText(label, from, bbox.top - (3 + row * MARKS_HEIGHT) * ratio);
+    takenUpTo = from + width + gap;
   }
   ctx.restore();
 }
@@ -182,7 +191,12 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
   return {
     width,
     height: width < WIDE ? HEIGHT : WIDE_HEIGHT,
-    padding: [marks.length === 0 ? 10 : MARKS_HEIGHT, x.spread === 'linear' ? 14 : 30, 0, 0],
+    padding: [
+      Math.max(10, Math.min(2, marks.length) * MARKS_HEIGHT),
+      x.spread === 'linear' ? RIGHT : 30,
+      0,
+      0,
+    ],
     scales: {
       x: {
         time: false,
@@ -196,7 +210,7 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
       {
         ...axis,
         size: 26,
-        label: withUnit(x.label, x.unit === '' || isPercentile ? '' : `(${x.unit})`),
+        label: x.title,
         labelFont: FONT,
         labelSize: 20,
         labelGap: 0,
@@ -231,7 +245,12 @@ function optionsOf({ x, y, series, marks, together }: Drawing, width: number): U
       points: { size: 8 },
       ...(together === null ? {} : { sync: { key: together, setSeries: false } }),
     },
-    hooks: { draw: [(plot) => drawMarks(plot, marks)] },
+    hooks: {
+      draw: [(plot) => drawMarks(plot, marks)],
+      setCursor: [
+        ({ root, cursor: { idx } }) => root.classList.toggle('pointing', typeof idx === 'number'),
+      ],
+    },
   };
 }
 
@@ -260,4 +279,17 @@ function show(figure: HTMLElement): void {
   });
 }
 
+/** Marks a table that is too wide for its place: `wide`, and `more` while some is to the right. */
+function watchWidth(table: HTMLElement): void {
+  const scroll = table.querySelector<HTMLElement>('.scroll')!;
+  const look = (): void => {
+    const { scrollLeft, scrollWidth, clientWidth } = scroll;
+    table.classList.toggle('wide', scrollWidth > clientWidth);
+    table.classList.toggle('more', scrollLeft + clientWidth < scrollWidth - 1);
+  };
+  new ResizeObserver(look).observe(scroll);
+  scroll.addEventListener('scroll', look, { passive: true });
+}
+
 for (const figure of document.querySelectorAll<HTMLElement>('figure.plot')) show(figure);
+for (const table of document.querySelectorAll<HTMLElement>('.table')) watchWidth(table);

@@ -1,7 +1,7 @@
 /** `holdline capacity`: reads its options, measures or loads a profile, and prints the plan. */
 
 import process from 'node:process';
-import { complain, onSignals } from '../../terminal.js';
+import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { readMachine } from '../doctor/machine.js';
 import { RunFailure } from '../load/clients/connection.js';
 import { describeMachine, machineWords } from '../report/machine.js';
@@ -26,9 +26,6 @@ import { reportOf, tableOf } from './report.js';
 const EXIT_PLANNED = 0;
 const EXIT_FAILED = 1;
 
-/** Exit code of a process that SIGINT ended. */
-const EXIT_INTERRUPTED = 130;
-
 /** Runs the command and returns its exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runCapacity(
   args: readonly string[],
@@ -38,7 +35,7 @@ export async function runCapacity(
   for (const warning of warnings) complain(`warning: ${warning}`);
   checkWritable('--save', settings.saveFile);
   checkWritable('--html', settings.htmlFile);
-  // Server and clients end with this process. No file is written.
+  // Server and clients end with this process, and so does the bar. No file is written.
   onSignals(() => process.exit(EXIT_INTERRUPTED));
   try {
     const machine = machineWords(describeMachine());

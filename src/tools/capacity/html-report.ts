@@ -11,12 +11,19 @@ import {
   type Section,
 } from '../report/page.js';
 import { plot } from '../report/plot.js';
-import { decimal, duration, percent, rough, significant, size } from '../report/words.js';
+import { decimal, duration, percent, rough, sentence, significant, size } from '../report/words.js';
 import { latencyMs, loadOf, writeUs, type Load } from './cost-model.js';
 import { workingBytes } from './fit.js';
 import { valueAt } from './least-squares.js';
-import { BUSY_SHARE } from './plan.js';
-import { limitRowsOf, planRows, sureness, verdictOf, type CapacityReport } from './report.js';
+import {
+  limitRowsOf,
+  limitWords,
+  planRows,
+  sureness,
+  verdictOf,
+  type CapacityReport,
+} from './report.js';
+import { cpuTone, judge, latencyTone } from './verdict.js';
 
 /** Points of a curve. */
 const CURVE_POINTS = 120;
@@ -25,19 +32,22 @@ const CURVE_POINTS = 120;
 export function htmlReport(report: CapacityReport): string {
   const { plan, machine, measuredAt, transport } = report;
   const { request } = plan;
-  const isUnmet =
-    plan.p99Ms.value > request.p99Ms || request.eventsPerSecond > plan.ceilingPerSecond.value;
+  const { tone, text } = judge(plan);
   return htmlDocument({
     title: 'Capacity plan',
     subtitle:
       `${decimal(request.subscribers)} subscribers, ${decimal(request.eventsPerSecond)} ` +
       `events/s of ${size(request.eventBytes)}, ` +
       `p99 within ${duration(request.p99Ms)}, ${TRANSPORTS[transport]}`,
-    verdict: { text: verdictOf(report), tone: isUnmet ? 'warning' : 'good' },
+    verdict: { text: `${verdictOf(report)} ${text}`, tone },
     sections: [
-      { title: 'Plan', blocks: [figures(figuresOf(report)), planTable(report)] },
+      {
+        title: 'Plan',
+        intro: 'A line is one open connection of a subscriber.',
+        blocks: [figures(figuresOf(report)), planTable(report)],
+      },
       limitSection(report),
-      { title: 'Please note', blocks: report.remarks.map((remark) => note(remark)) },
+      { title: 'Notes', blocks: report.remarks.map((remark) => note(sentence(remark))) },
       loadSection(report),
       memorySection(report),
       costSection(report),
@@ -50,38 +60,41 @@ export function htmlReport(report: CapacityReport): string {
 const TRANSPORTS = { sse: 'event streams', ndjson: 'NDJSON streams', ws: 'WebSockets' } as const;
 
 function figuresOf({ plan }: CapacityReport): Figure[] {
-  const { request } = plan;
   return [
     {
       label: 'Processes',
       value: decimal(plan.processes),
       detail: `${decimal(plan.lines)} lines each`,
     },
-    { label: 'Machines', value: decimal(plan.machines), detail: `first limit: ${plan.bound}` },
     {
-      label: 'Memory of a process',
+      label: 'Machines',
+      value: decimal(plan.machines),
+      detail: `first limit: ${limitWords(plan.bound)}`,
+    },
+    {
+      label: 'Memory per process',
       value: size(plan.userBytes.value),
       detail: sureness(plan.userBytes),
     },
     {
-      label: 'Memory of the kernel',
+      label: 'Kernel memory per process',
       value: size(plan.kernelBytes.value),
       detail: sureness(plan.kernelBytes),
     },
     {
-      label: 'CPU of a process',
+      label: 'CPU per process',
       value: percent(plan.cpuShare.value),
       detail: sureness(plan.cpuShare),
-      tone: plan.load.busyShare > BUSY_SHARE ? 'warning' : 'plain',
+      tone: cpuTone(plan),
     },
     {
       label: 'Latency, p99',
       value: duration(plan.p99Ms.value),
       detail: sureness(plan.p99Ms),
-      tone: plan.p99Ms.value > request.p99Ms ? 'warning' : 'plain',
+      tone: latencyTone(plan),
     },
     {
-      label: 'Bandwidth of a process',
+      label: 'Bandwidth per process',
       value: `${size(plan.egressBytesPerSecond.value)}/s`,
       detail: sureness(plan.egressBytesPerSecond),
     },
@@ -89,18 +102,21 @@ function figuresOf({ plan }: CapacityReport): Figure[] {
 }
 
 function planTable(report: CapacityReport): Html {
-  return table({ columns: ['', { right: 'value' }, 'margin'], rows: planRows(report) });
+  return table({
+    columns: ['figure', { right: 'value' }, 'margin or note'],
+    rows: planRows(report),
+  });
 }
 
 function limitSection(report: CapacityReport): Section {
-  const columns = ['limit', { right: 'lines' }, 'value', 'raised by'];
+  const columns = ['limit', { right: 'lines' }, 'what it is', 'what raises it'];
   return {
     title: 'Limits',
     intro: 'How many lines each limit allows, lowest first.',
     blocks: [
       table({ columns, rows: limitRowsOf(report, true) }),
       table({
-        caption: 'Limits for special cases, as their names state',
+        caption: 'Limits that apply only in the case that their name states',
         columns,
         rows: limitRowsOf(report, false),
       }),
@@ -121,21 +137,23 @@ function loadSection({ plan, fit }: CapacityReport): Section {
     loadOf(fit.costs, { lines, eventsPerSecond, eventBytes: request.eventBytes }),
   );
   const marks = [
-    { x: plan.kneePerSecond.value, label: 'latency rises' },
-    ...(request.eventsPerSecond < ceiling ? [{ x: request.eventsPerSecond, label: 'plan' }] : []),
+    { x: plan.kneePerSecond.value, label: 'latency starts to rise' },
+    ...(request.eventsPerSecond < ceiling
+      ? [{ x: request.eventsPerSecond, label: 'this plan' }]
+      : []),
   ];
-  const x = { label: 'events/s', quantity: 'per second', spread: 'log' } as const;
+  const x = { label: 'events', quantity: 'per second', spread: 'log' } as const;
   return {
     title: 'At higher rates',
     intro:
-      `One process with ${decimal(lines)} lines and events of ` +
-      `${size(request.eventBytes)}, by the model, up to its highest rate of ${rough(ceiling)} ` +
-      'events/s. Once the core is busy, events share writes.',
+      `One process with ${decimal(lines)} lines and events of ${size(request.eventBytes)}, ` +
+      `computed from the measured costs up to its highest rate, ${rough(ceiling)} events/s. ` +
+      'Where the core has no time left, several events share one write.',
     blocks: [
       plot({
         title: 'CPU',
         x,
-        y: { label: 'of a core', quantity: 'share' },
+        y: { label: 'share of a core', quantity: 'share' },
         xs: rates,
         series: [{ label: 'CPU', values: loads.map(({ busyShare }) => busyShare), mark: 'area' }],
         marks,
@@ -160,29 +178,29 @@ function loadSection({ plan, fit }: CapacityReport): Section {
 function memorySection({ memory, fit }: CapacityReport): Section {
   const xs = memory.map(({ lines }) => lines);
   return {
-    title: 'Memory of lines',
+    title: 'Memory by number of lines',
     intro:
-      'Lines without events. Both ends of each line were on this machine, so the kernel’s ' +
-      'memory is half of what was measured.',
+      'Measured with idle lines. Server and clients were on one machine, so half of the ' +
+      'kernel’s memory is the server’s.',
     blocks: [
       plot({
-        title: 'The process',
+        title: 'Memory of the process',
         x: { label: 'lines', quantity: 'count' },
-        y: { label: 'resident', quantity: 'bytes' },
+        y: { label: 'resident memory', quantity: 'bytes' },
         xs,
         series: [
           { label: 'measured', values: memory.map(({ rssBytes }) => rssBytes), mark: 'points' },
           {
-            label: `${decimal(fit.user.slope, 0)} B a line`,
+            label: `fit: ${decimal(fit.user.slope, 0)} B per line`,
             values: xs.map((lines) => valueAt(fit.user, lines)),
             mark: 'dashed',
           },
         ],
       }),
       plot({
-        title: 'The kernel',
+        title: 'Memory of the kernel',
         x: { label: 'lines', quantity: 'count' },
-        y: { label: 'buffers and slabs', quantity: 'bytes' },
+        y: { label: 'socket buffers and structures', quantity: 'bytes' },
         xs,
         series: [
           {
@@ -191,7 +209,7 @@ function memorySection({ memory, fit }: CapacityReport): Section {
             mark: 'points',
           },
           {
-            label: `${decimal(fit.kernel.slope, 0)} B a line`,
+            label: `fit: ${decimal(fit.kernel.slope, 0)} B per line`,
             values: xs.map((lines) => valueAt(fit.kernel, lines) - fit.kernel.intercept),
             mark: 'dashed',
           },
@@ -207,24 +225,24 @@ function costSection({ fit, plan }: CapacityReport): Section {
   return {
     title: 'Costs',
     intro:
-      'Processor time of the server, with the kernel’s part of sending, fitted to the runs below.',
+      'CPU time of the server, including the kernel’s part of sending, fitted to the measurements below.',
     blocks: [
       pairs([
-        ['a write to one line, core idle', us(writeUs(costs, plan.lines, 0))],
-        ['a write to one line, core busy', us(writeUs(costs, plan.lines, 1))],
-        ['a KiB written', us(costs.byteUs * 1024)],
-        ['an event, core idle', us(costs.idleEventUs)],
-        ['an event, core busy', us(costs.busyEventUs)],
-        ['a heartbeat', us(costs.heartbeatUs)],
-        ['a new line', us(fit.acceptUs)],
-        ['new lines a second', decimal(fit.acceptsPerSecond, 0)],
-        ['an idle server', `${percent(costs.idleShare)} of a core`],
-        ['bytes of an event besides its data', decimal(costs.frameBytes, 0)],
+        ['one write to a line, idle core', us(writeUs(costs, plan.lines, 0))],
+        ['one write to a line, busy core', us(writeUs(costs, plan.lines, 1))],
+        ['each KiB written', us(costs.byteUs * 1024)],
+        ['one event, idle core', us(costs.idleEventUs)],
+        ['one event, busy core', us(costs.busyEventUs)],
+        ['one heartbeat', us(costs.heartbeatUs)],
+        ['opening one line', us(fit.acceptUs)],
+        ['lines opened per second', decimal(fit.acceptsPerSecond, 0)],
+        ['idle server', `${percent(costs.idleShare)} of a core`],
+        ['added to the data of each event', `${decimal(costs.frameBytes, 0)} B`],
         [
-          'additional memory at this rate',
+          'memory for publishing at this rate',
           size(workingBytes(fit.working, plan.request.eventsPerSecond, plan.request.eventBytes)),
         ],
-        ['error of CPU', percent(fit.cpuError, 0)],
+        ['typical error of predicted CPU', percent(fit.cpuError, 0)],
       ]),
     ],
   };
@@ -233,7 +251,7 @@ function costSection({ fit, plan }: CapacityReport): Section {
 function windowSection({ windows }: CapacityReport): Section {
   const rows = windows.map((window) => [
     decimal(window.lines),
-    size(window.eventBytes),
+    window.eventBytes === 0 ? '–' : size(window.eventBytes),
     decimal(window.offeredPerSecond, 1),
     decimal(window.acceptedPerSecond, 1),
     rough(window.deliveriesPerSecond),
@@ -252,21 +270,24 @@ function windowSection({ windows }: CapacityReport): Section {
   const right = (name: string): { readonly right: string } => ({ right: name });
   return {
     title: 'Measurements',
+    intro:
+      'Each row is one short run. Predicted CPU is what the fitted costs give for it. A marked ' +
+      'client CPU means that the clients were at their limit, not the server.',
     blocks: [
       table({
         columns: [
           'lines',
-          right('event'),
-          right('offered/s'),
-          right('accepted/s'),
+          right('event size'),
+          right('events/s offered'),
+          right('events/s accepted'),
           right('deliveries/s'),
-          right('events in a write'),
-          right('CPU'),
-          right('by the model'),
+          right('events per write'),
+          right('server CPU'),
+          right('predicted CPU'),
           right('p50'),
           right('p99'),
-          right('clients'),
-          right('other processes'),
+          right('client CPU'),
+          right('other CPU'),
         ],
         rows,
       }),

@@ -93,7 +93,7 @@ export function limitRows(
       name: 'open files',
       scope: 'process',
       lines: Math.max(0, limits.fileLimit - spare),
-      is: `${decimal(limits.fileLimit)} files a process, ${spare} of them reserved`,
+      is: `${decimal(limits.fileLimit)} open files per process, ${spare} of them reserved`,
       raise:
         `${wanted > ceiling ? `sysctl -w fs.nr_open=${wanted}; ` : ''}ulimit -n ${wanted}` +
         ` (systemd: LimitNOFILE=${wanted}; containers: --ulimit nofile=${wanted})`,
@@ -106,7 +106,7 @@ export function limitRows(
     is:
       `${percent(CEILING_SHARE)} of what one core delivers at ${decimal(eventsPerSecond)} ` +
       `events/s of ${size(eventBytes)}`,
-    raise: 'more processes, one a core; smaller events',
+    raise: 'more processes, one per core; or smaller events',
   });
   add({
     name: 'latency',
@@ -117,7 +117,7 @@ export function limitRows(
       return latencyMs(p99, sweepMs) <= request.p99Ms;
     }),
     is: `p99 ≤ ${duration(request.p99Ms)} (--p99)`,
-    raise: 'more processes, so that each sweep is shorter; or a higher --p99',
+    raise: 'more processes with fewer lines each, or a higher --p99',
   });
   const memoryBytes = MEMORY_SHARE * limits.memoryBytes;
   const processesHere = processesOn(limits);
@@ -159,7 +159,7 @@ export function limitRows(
     is:
       `${size(stalledBytes)} in the kernel and ${size(STALLED_USER_BYTES)} in the process ` +
       'for each stalled line',
-    raise: '--socket-send-buffer 16KiB; --memory-budget refuses new lines in time',
+    raise: '--socket-send-buffer 16KiB; --memory-budget refuses new lines before memory is full',
   });
   if (limits.tcpMemoryBytes !== undefined) {
     const [, pressureBytes] = limits.tcpMemoryBytes;
@@ -172,7 +172,7 @@ export function limitRows(
       always: false,
       lines: Math.floor(pressureBytes / stalledBytes),
       is:
-        `${size(pressureBytes)}, the second mark of net.ipv4.tcp_mem, above which the kernel ` +
+        `${size(pressureBytes)}, the second value of net.ipv4.tcp_mem, above which the kernel ` +
         'slows every connection',
       raise:
         `sysctl -w net.ipv4.tcp_mem="${wantedPages} ${Math.ceil(wantedPages * 1.25)} ` +

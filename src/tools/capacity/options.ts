@@ -26,7 +26,7 @@ const CAPACITY_OPTIONS = {
     kind: integer(1, 100_000_000),
     default: undefined,
     defaultMeans: 'as many as the file limit allows one process',
-    help: 'lines to plan for',
+    help: 'subscribers to plan for: open connections (lines)',
   },
   eventsPerSecond: {
     flag: 'rate',
@@ -57,7 +57,7 @@ const CAPACITY_OPTIONS = {
     kind: integer(100, 1_000_000),
     default: undefined,
     defaultMeans: `${DEFAULT_LINES}, or as many as the file limit allows`,
-    help: 'most lines in the measurement',
+    help: 'lines to measure with, at most',
   },
   budgetMs: {
     flag: 'budget',
@@ -162,7 +162,7 @@ export function capacityHelp(): string {
     'h: 250ms, 60s. Every option can also be set as a variable (HOLDLINE_SUBSCRIBERS for',
     '--subscribers); a flag overrides it.',
     'Exit code: 0 when a plan was made, 1 when the machine could not be measured, 2 when the',
-    'options were wrong.',
+    'options were wrong, 130 when Ctrl-C or SIGTERM ended it.',
     '',
   ].join('\n');
 }

@@ -67,7 +67,7 @@ export interface Plan {
 }
 
 /** Share of a core from which it counts as busy. */
-export const BUSY_SHARE = 0.8;
+const BUSY_SHARE = 0.8;
 
 /** No margin of error is smaller than this. */
 const ERROR_MIN = 0.05;
@@ -182,7 +182,9 @@ function remarksOn(
       ({ name, is }) =>
         `${name}: not even one line stays within ${is}; the plan ignores this limit`,
     ),
-    ...(beyond > 1 ? [`extrapolated ×${beyond.toFixed(1)} beyond the measurement`] : []),
+    ...(beyond > 1
+      ? [`extrapolated ×${beyond.toFixed(1)}: the plan goes that far beyond what was measured`]
+      : []),
     ...(eventsPerSecond > load.ceilingPerSecond
       ? [
           `${decimal(eventsPerSecond)} events/s are more than a process can deliver to ` +

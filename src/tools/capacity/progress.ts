@@ -1,8 +1,7 @@
 /** Progress of the measurement on stderr: a bar on a terminal, a row of text a step elsewhere. */
 
-import { SingleBar } from 'cli-progress';
-
-const STEPS = 100;
+import { ProgressBar } from '../report/progress-bar.js';
+import { percent } from '../report/words.js';
 
 /** Shows it, unless it is to be quiet, until `hide` is called. */
 export function showProgress(
@@ -13,20 +12,13 @@ export function showProgress(
   if (!stream.isTTY) {
     return {
       progress: (share, next) =>
-        void stream.write(`holdline: ${Math.round(share * STEPS)} %, ${next}\n`),
+        void stream.write(`holdline: measuring, ${percent(share, 0)}: ${next}\n`),
       hide: () => {},
     };
   }
-  const bar = new SingleBar({
-    format: 'measuring [{bar}] {percentage} %, {next}',
-    barsize: 24,
-    stream,
-    gracefulExit: false,
-    clearOnComplete: true,
-  });
-  bar.start(STEPS, 0, { next: 'starting' });
+  const bar = new ProgressBar(stream);
   return {
-    progress: (share, next) => bar.update(Math.round(share * STEPS), { next }),
-    hide: () => bar.stop(),
+    progress: (share, next) => bar.show(share, 'measuring', `, ${next}`),
+    hide: () => bar.hide(),
   };
 }

@@ -4,8 +4,10 @@ import Table from 'cli-table3';
 import { count, decimal, duration, percent, rough, size } from '../report/words.js';
 import { loadOf } from './cost-model.js';
 import type { Fit } from './fit.js';
+import type { LimitName } from './limit-rows.js';
 import type { Estimate, Plan } from './plan.js';
 import type { Profile, Window } from './profile.js';
+import { judge, marginOf } from './verdict.js';
 
 /** A window as measured, and what the model predicts for it. */
 export interface WindowReport extends Window {
@@ -57,13 +59,11 @@ function windowReport({ costs }: Fit, window: Window): WindowReport {
   return { ...window, modelShare, modelBatchEvents: batchEvents, modelSweepMs: sweepMs };
 }
 
-/** A figure with a larger margin is worth nothing, so the margin is not shown. */
-const MARGIN_MAX = 2;
-
 /** The margin of error: `± 12 %`, and how far the figure is beyond the measurement. */
-export function sureness({ plusMinus, beyond }: Estimate): string {
-  const share = plusMinus > MARGIN_MAX ? 'very uncertain' : `± ${percent(plusMinus, 0)}`;
-  return beyond > 1 ? `${share}, extrapolated ×${beyond.toFixed(1)}` : share;
+export function sureness(estimate: Estimate): string {
+  const margin = marginOf(estimate);
+  const { beyond } = estimate;
+  return beyond > 1 ? `${margin}, extrapolated ×${beyond.toFixed(1)}` : margin;
 }
 
 /** The plan in a sentence. */
@@ -75,48 +75,70 @@ export function verdictOf({ plan }: CapacityReport): string {
   const how =
     `${count(processes, 'process', 'processes')} on ` +
     `${count(machines, 'machine', 'machines')} like this one`;
-  return `${what}: ${how}; first limit: ${bound}.`;
+  return `${what}: ${how}; first limit: ${limitWords(bound)}.`;
 }
 
-/** The rows that people read first: name, value, margin of error. */
-export function planRows({ plan }: CapacityReport): [name: string, value: string, sure: string][] {
-  const { load, request } = plan;
+/** Limits whose name in JSON does not say enough to people. */
+const LIMIT_WORDS: Partial<Record<LimitName, string>> = {
+  'all stalled: memory': 'memory, if every reader stops reading',
+  'all stalled: TCP memory': 'TCP memory, if every reader stops reading',
+  'behind one proxy: ports': 'ports, if all lines come through one proxy',
+};
+
+/** A limit as people read it. */
+export function limitWords(name: LimitName): string {
+  return LIMIT_WORDS[name] ?? name;
+}
+
+/** The rows that people read first: name, value, and margin of error or a note. */
+export function planRows({ plan }: CapacityReport): [name: string, value: string, note: string][] {
+  const { load } = plan;
   return [
-    ['lines a process can hold', decimal(plan.linesPerProcess), `limited by ${plan.processBound}`],
-    ['lines a machine can hold', decimal(plan.linesPerMachine), `limited by ${plan.bound}`],
     [
-      'processes, machines',
-      `${decimal(plan.processes)}, ${decimal(plan.machines)}`,
-      `${decimal(plan.lines)} lines a process`,
+      'lines per process, at most',
+      decimal(plan.linesPerProcess),
+      `limited by ${limitWords(plan.processBound)}`,
     ],
-    ['memory of a process', size(plan.userBytes.value), sureness(plan.userBytes)],
     [
-      '  one more line adds',
-      `${decimal(plan.nextLineUserBytes.value, 0)} B`,
+      'lines per machine, at most',
+      decimal(plan.linesPerMachine),
+      `limited by ${limitWords(plan.bound)}`,
+    ],
+    ['processes', decimal(plan.processes), `${decimal(plan.lines)} lines each`],
+    [
+      'machines',
+      decimal(plan.machines),
+      `${count(plan.processesPerMachine, 'process', 'processes')} each`,
+    ],
+    ['memory per process', size(plan.userBytes.value), sureness(plan.userBytes)],
+    [
+      'memory per additional line',
+      size(Math.round(plan.nextLineUserBytes.value)),
       sureness(plan.nextLineUserBytes),
     ],
+    ['kernel memory per process', size(plan.kernelBytes.value), sureness(plan.kernelBytes)],
     [
-      'memory of the kernel for a process',
-      size(plan.kernelBytes.value),
-      sureness(plan.kernelBytes),
-    ],
-    [
-      '  one more line adds',
-      `${decimal(plan.nextLineKernelBytes.value, 0)} B`,
+      'kernel memory per additional line',
+      size(Math.round(plan.nextLineKernelBytes.value)),
       sureness(plan.nextLineKernelBytes),
     ],
     [
-      'additional, if all readers stop',
-      `${size(plan.stalledUserBytes)} + kernel ${size(plan.stalledKernelBytes)}`,
-      'at most',
+      'additional memory if every reader stops reading',
+      size(plan.stalledUserBytes),
+      'per process, at most',
     ],
-    ['CPU of a process', `${percent(plan.cpuShare.value)} of a core`, sureness(plan.cpuShare)],
-    ['events in a write', decimal(load.batchEvents, 1), ''],
+    [
+      'additional kernel memory if every reader stops reading',
+      size(plan.stalledKernelBytes),
+      'per process, at most',
+    ],
+    ['CPU per process', `${percent(plan.cpuShare.value)} of a core`, sureness(plan.cpuShare)],
+    ['events per write', decimal(load.batchEvents, 1), 'more than 1 when the core is always busy'],
     ['latency p50', duration(plan.p50Ms.value), sureness(plan.p50Ms)],
     ['latency p99', duration(plan.p99Ms.value), sureness(plan.p99Ms)],
-    ['deliveries', `${rough(load.deliveriesPerSecond)}/s`, ''],
+    ['deliveries per process', `${rough(load.deliveriesPerSecond)}/s`, ''],
     [
-      'bandwidth of a process',
+      'bandwidth per process',
       `${size(plan.egressBytesPerSecond.value)}/s`,
       sureness(plan.egressBytesPerSecond),
     ],
@@ -127,11 +149,11 @@ export function planRows({ plan }: CapacityReport): [name: string, value: string
     ],
     [
       'highest rate',
-      `${rough(plan.ceilingPerSecond.value)} events/s of ${size(request.eventBytes)}`,
+      `${rough(plan.ceilingPerSecond.value)} events/s`,
       sureness(plan.ceilingPerSecond),
     ],
     [
-      'all lines reconnect in',
+      'until all lines have reconnected after a restart',
       duration(plan.comeBackSeconds.value * 1000),
       sureness(plan.comeBackSeconds),
     ],
@@ -147,8 +169,8 @@ export function limitRowsOf(
     .filter((row) => row.always === always)
     .toSorted((one, other) => one.lines - other.lines);
   return rows.map(({ name, scope, lines, is, raise }) => [
-    name,
-    `${lines >= UNLIMITED_LINES ? 'any number' : decimal(lines)} a ${scope}`,
+    limitWords(name),
+    `${lines >= UNLIMITED_LINES ? 'any number' : decimal(lines)} per ${scope}`,
     is,
     raise,
   ]);
@@ -163,15 +185,19 @@ const LIMIT_WIDTHS = [26, 24, 36, 48];
 /** The plan for people. */
 export function tableOf(report: CapacityReport): string {
   const style = { head: [], border: [], compact: true };
-  const plan = new Table({ head: ['plan', '', ''], colAligns: ['left', 'right', 'left'], style });
+  const plan = new Table({
+    head: ['plan', 'value', 'margin or note'],
+    colAligns: ['left', 'right', 'left'],
+    style,
+  });
   plan.push(...planRows(report));
   const limits = new Table({
-    head: ['limit', 'lines', 'value', 'raised by'],
+    head: ['limit', 'lines', 'what it is', 'what raises it'],
     style,
     wordWrap: true,
     colWidths: LIMIT_WIDTHS,
   });
   limits.push(...limitRowsOf(report, true), ...limitRowsOf(report, false));
-  const measured = `measured ${report.measuredAt.slice(0, 10)} on ${report.machine}`;
-  return `${verdictOf(report)}\n${plan.toString()}\n${limits.toString()}\n${measured}\n`;
+  const measured = `Measured ${report.measuredAt.slice(0, 10)} on ${report.machine}.`;
+  return `${verdictOf(report)}\n${judge(report.plan).text}\n${plan.toString()}\n${limits.toString()}\n${measured}\n`;
 }

@@ -1,7 +1,7 @@
 /** `holdline doctor`: reads its options, checks, and prints what it found. */
 
 import process from 'node:process';
-import { complain } from '../../terminal.js';
+import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { checkMachine } from './checks.js';
 import { readMachine } from './machine.js';
 import { parseDoctorOptions, type DoctorSettings } from './options.js';
@@ -22,6 +22,8 @@ export async function runDoctor(
 ): Promise<number> {
   const { values: settings, warnings } = parseDoctorOptions(args, env);
   for (const warning of warnings) complain(`warning: ${warning}`);
+  // Nothing was changed, and nothing is found yet.
+  onSignals(() => process.exit(EXIT_INTERRUPTED));
   const { lines, socketSendBufferBytes, deadPeerTimeoutMs, json } = settings;
   const machine = await readMachine({
     socketSendBufferBytes,

@@ -75,7 +75,8 @@ export function doctorHelp(): string {
   return [
     'Usage: holdline doctor [options]',
     '',
-    'Checks whether this machine can hold so many lines, and whether a proxy passes streams on.',
+    'Checks whether this machine can hold so many lines (open connections of subscribers), and',
+    'whether a proxy passes streams on.',
     'Each finding has its value, why it matters, and the command that fixes it. The doctor changes',
     'nothing.',
     '',
@@ -86,7 +87,8 @@ export function doctorHelp(): string {
     '--through-idle); a flag overrides it. Everyone who can list processes sees flags, so give the',
     'key as a variable. The events that --through publishes have the type holdline-doctor, which',
     'clients ignore; still, a separate channel is safest.',
-    'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong.',
+    'Exit code: 0 when nothing is a problem, 1 otherwise, 2 when the options were wrong, 130 when',
+    'Ctrl-C or SIGTERM ended it.',
     '',
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 /** `holdline load`: reads its options, plays the run, and prints its report. */
 
 import process from 'node:process';
-import { complain, onSignals } from '../../terminal.js';
+import { complain, EXIT_INTERRUPTED, onSignals } from '../../terminal.js';
 import { RunFailure } from './clients/connection.js';
 import { parseLoadOptions, type LoadSurroundings } from './options.js';
 import { showProgress } from './run/progress.js';
@@ -13,6 +13,9 @@ import { Run } from './run/run.js';
 const EXIT_FLAWLESS = 0;
 const EXIT_FLAWED = 1;
 
+/** The first signal ends publishing, the second the waiting for what is under way. */
+const SIGNALS_MAX = 2;
+
 /** Runs the command; returns the exit code. Throws HOLDLINE_BAD_OPTION. */
 export async function runLoad(
   args: readonly string[],
@@ -22,7 +25,12 @@ export async function runLoad(
   for (const warning of warnings) complain(`warning: ${warning}`);
   checkReportFiles(settings);
   const run = new Run(settings);
-  const stopListening = onSignals(() => run.stop());
+  let signals = 0;
+  const stopListening = onSignals(() => {
+    // The clients end with this process, and so does the bar.
+    if (++signals > SIGNALS_MAX) process.exit(EXIT_INTERRUPTED);
+    run.stop();
+  });
   const hideProgress = settings.quiet ? undefined : showProgress(run, settings);
   try {
     const outcome = await run.go();
@@ -36,7 +44,7 @@ export async function runLoad(
     hideProgress?.();
     if (!(error instanceof RunFailure)) throw error;
     complain(error.message);
-    return EXIT_FLAWED;
+    return signals > 0 ? EXIT_INTERRUPTED : EXIT_FLAWED;
   } finally {
     stopListening();
   }

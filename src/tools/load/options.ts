@@ -60,7 +60,7 @@ const LOAD_OPTIONS = {
     flag: 'rate',
     kind: integer(1, 100_000),
     default: 10,
-    help: 'events published in a second',
+    help: 'events published per second',
   },
   sizeBytes: {
     flag: 'size',
@@ -78,26 +78,26 @@ const LOAD_OPTIONS = {
     flag: 'poll-interval',
     kind: time(10, 10 * MINUTE),
     default: 2 * SECOND,
-    help: 'how often each client of short-poll asks',
+    help: 'time between two requests of each short-poll client',
   },
   processes: {
     flag: 'processes',
     kind: integer(1, 256),
     default: 1,
-    help: 'processes that the clients are spread over',
+    help: 'number of processes among which the clients are divided',
   },
   rampPerSecond: {
     flag: 'ramp',
     kind: perSecond(1, 1_000_000),
     default: undefined,
     defaultMeans: 'as fast as the server answers',
-    help: 'clients that connect in a second',
+    help: 'clients that connect per second',
   },
   checkedShare: {
     flag: 'check',
     kind: share(),
     default: 1,
-    help: 'share of the clients that are checked for every event; of the others bytes are counted, which is much less work',
+    help: 'share of the clients whose every event is checked; of the others only bytes are counted, which is much less work',
   },
   stalledShare: {
     flag: 'stalled',
@@ -116,14 +116,14 @@ const LOAD_OPTIONS = {
     flag: 'reconnect',
     kind: sharePerMinute(),
     default: 0,
-    help: 'share of the other clients that drop their connection in each minute and come back where they left off',
+    help: 'share of the other clients that drop their connection every minute, reconnect and resume where they left off',
   },
   herdAtMs: {
     flag: 'herd',
     kind: time(0, 24 * HOUR),
     default: undefined,
     defaultMeans: 'none',
-    help: 'this long after the first event all of them drop their connections and come back at once',
+    help: 'when, after the first event, all of them drop their connections and reconnect at once',
   },
   publishKey: {
     ...OPTIONS.publishKey,
@@ -221,15 +221,15 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
   }
   if ((connections * checkedShare * events) / 8 + events * EVENT_BYTES > BOOK_BYTES) {
     return (
-      `--connections ${connections}: with ${events} events (--rate, --duration) the books, a bit for each client and event, ` +
-      `take more than ${BOOK_BYTES} bytes; use fewer connections or fewer events, or check fewer clients (--check)`
+      `--connections ${connections}: with ${events} events (--rate, --duration) the record of what arrived, a bit for each client ` +
+      `and event, takes more than ${BOOK_BYTES} bytes; use fewer connections or fewer events, or check fewer clients (--check)`
     );
   }
   if (stalledShare + (slow?.share ?? 0) > 1)
     return '--stalled and --slow: together they are more than all clients';
   const isPoll = transport.endsWith('poll');
   if (isPoll && checkedShare < 1)
-    return `--check: every answer to a poll is read, so leave it out with --transport ${transport}`;
+    return `--check: every answer to a poll is read anyway, so leave it out with --transport ${transport}`;
   if (isPoll && (stalledShare > 0 || slow !== undefined)) {
     return `--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
   }
@@ -244,17 +244,20 @@ export function loadHelp(): string {
   return [
     'Usage: holdline load [options]',
     '',
-    'Drives a server: holds clients that subscribe to a channel, publishes to it at a fixed rate, and measures what arrives, how late, and',
-    'whether anything was lost, doubled or out of order. Latency counts from the moment an event was due, not from when it was sent.',
+    'Tests a server under load: opens clients that subscribe to a channel, publishes to it at a fixed rate, and measures what arrives and',
+    'how late, and whether anything was lost, duplicated or out of order. Latency counts from the moment an event was due, not from when',
+    'it was sent.',
     '',
     ...optionLines(Object.values(LOAD_OPTIONS)),
     '',
     'SIZE is a number of bytes, or one with KiB or MiB: 256, 4KiB. TIME has a unit, ms, s, min or h: 250ms, 15s. SHARE is in percent: 1%.',
     'Clients that read slowly or nothing have figures of their own: what they miss does not count as lost. The server of --url may be any',
     'that answers with an event stream. Its ids may be any text; the order of the events is then compared with that of publishing.',
-    'Every option is also an environment variable (--poll-interval is HOLDLINE_POLL_INTERVAL); a flag takes precedence. Everyone who can',
-    'list processes sees flags: give the key as a variable.',
-    'Exit code: 0 when every event arrived once and in order, 1 otherwise, 2 when the options were wrong. Ctrl-C ends a run early.',
+    'Every option can also be set as a variable (HOLDLINE_POLL_INTERVAL for --poll-interval); a flag overrides it. Everyone who can list',
+    'processes sees flags, so give the key as a variable.',
+    'Ctrl-C ends a run early and prints what was measured until then; a second one also stops waiting for the last events.',
+    'Exit code: 0 when every event arrived once and in order, 1 otherwise, 2 when the options were wrong, 130 when Ctrl-C or SIGTERM ended',
+    'the run before there was a result.',
     '',
   ].join('\n');
 }

@@ -71,17 +71,19 @@ export function htmlDocument(page: Page): string {
       </head>
       <body>
         <header class="top">
-          <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
-            <rect width="32" height="32" rx="8" />
-            <path d="M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7" />
-          </svg>
           <div>
-            <h1>${title}</h1>
-            ${subtitle === undefined ? [] : html`<p>${subtitle}</p>`}
+            <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+              <rect width="32" height="32" rx="8" />
+              <path d="M7 16h8m0 0 7-7m-7 7h9m-9 0 7 7" />
+            </svg>
+            <div>
+              <h1>${title}</h1>
+              ${subtitle === undefined ? [] : html`<p>${subtitle}</p>`}
+            </div>
           </div>
         </header>
         <main>
-          ${verdict === undefined ? [] : html`<p class="verdict ${verdict.tone}">${verdict.text}</p>`}
+          ${verdict === undefined ? [] : html`<p class="verdict ${verdict.tone}">${proseOf(verdict.text)}</p>`}
           ${sections.map(sectionOf)}
         </main>
         ${footer === undefined ? [] : html`<footer>${footer}</footer>`}
@@ -91,9 +93,12 @@ export function htmlDocument(page: Page): string {
     </html> `.text;
 }
 
-/** The figures that a reader should see first. */
+/**
+ * The figures that a reader should see first, in rows without a hole: a last row with fewer of them
+ * has wider ones.
+ */
 export function figures(items: readonly Figure[]): Html {
-  return html`<dl class="figures">
+  return html`<dl class="figures by-${figuresInRow(items.length)}">
     ${items.map(
       ({ label, value, detail, tone = 'plain' }) =>
         html`<div class="${tone}">
@@ -105,40 +110,51 @@ export function figures(items: readonly Figure[]): Html {
   </dl>`;
 }
 
-/** Rows under column heads. It scrolls sideways when it is wider than the page. */
+/** A table with more columns than this scrolls sideways on a phone; others are stacked there. */
+const STACKED_COLUMNS_MAX = 5;
+
+/**
+ * Rows under column heads. On a phone each row of a table with few columns is a block, whose cells
+ * have the head beside them. One with many columns scrolls sideways, and says so where it does.
+ */
 export function table({ caption, columns, rows }: Table): Html {
   const heads = columns.map((column) =>
     typeof column === 'string' ? { text: column, side: '' } : { text: column.right, side: 'right' },
   );
   const cells = (row: readonly Cell[]): Html[] =>
-    row.map((cell, index) =>
-      index === 0
-        ? html`<th scope="row">${contentOf(cell)}</th>`
-        : html`<td class="${heads[index]?.side ?? ''} ${toneOf(cell)}">${contentOf(cell)}</td>`,
-    );
-  return html`<div class="table" tabindex="0" role="region" aria-label="${caption ?? 'Table'}">
-    <table>
-      ${
-        caption === undefined
-          ? []
-          : html`<caption>
-              ${caption}
-            </caption>`
-      }
-      <thead>
-        <tr>
-          ${heads.map(({ text, side }) => html`<th scope="col" class="${side}">${text}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
-        ${rows.map(
-          (row) =>
-            html`<tr>
-              ${cells(row)}
-            </tr>`,
-        )}
-      </tbody>
-    </table>
+    row.map((cell, index) => {
+      if (index === 0) return html`<th scope="row">${contentOf(cell)}</th>`;
+      const { text = '', side = '' } = heads[index] ?? {};
+      const names = [side, toneOf(cell), cell === '' ? 'empty' : ''].join(' ').trim();
+      return html`<td class="${names}" data-head="${text}"><span>${contentOf(cell)}</span></td>`;
+    });
+  const kind = heads.length > STACKED_COLUMNS_MAX ? 'sideways' : 'stacked';
+  return html`<div class="table ${kind}">
+    <p class="hint">This table is wider than the window: scroll it sideways.</p>
+    <div class="scroll" tabindex="0" role="region" aria-label="${caption ?? 'Table'}">
+      <table>
+        ${
+          caption === undefined
+            ? []
+            : html`<caption>
+                ${caption}
+              </caption>`
+        }
+        <thead>
+          <tr>
+            ${heads.map(({ text, side }) => html`<th scope="col" class="${side}">${text}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map(
+            (row) =>
+              html`<tr>
+                ${cells(row)}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
   </div>`;
 }
 
@@ -157,7 +173,7 @@ export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): 
 
 /** A sentence or two that a reader must not miss. */
 export function note(text: string, tone: Tone = 'plain'): Html {
-  return html`<p class="note ${tone}">${text}</p>`;
+  return html`<p class="note ${tone}">${proseOf(text)}</p>`;
 }
 
 /** A shell command for copying. */
@@ -173,10 +189,27 @@ function sectionOf({ title, intro, blocks }: Section): Html {
   </section> `;
 }
 
-function contentOf(cell: Cell): string | Html {
-  if (cell instanceof Html || typeof cell === 'string') return cell;
-  const content = typeof cell === 'number' ? cell : cell.text;
-  return typeof content === 'number' ? decimal(content) : content;
+function contentOf(cell: Cell): Html {
+  if (cell instanceof Html) return cell;
+  const content = typeof cell === 'object' ? cell.text : cell;
+  return proseOf(typeof content === 'number' ? decimal(content) : content);
+}
+
+/** An option of the command line. */
+const FLAG = /(--[a-z][a-z-]*)/;
+
+/** Text in which no option of the command line breaks at its hyphens. */
+function proseOf(text: string): Html {
+  const pieces = text.split(FLAG);
+  return html`${pieces.map((piece, index) =>
+    index % 2 === 1 ? html`<span class="flag">${piece}</span>` : html`${piece}`,
+  )}`;
+}
+
+/** Three or four, whichever leaves the fewer places of the last row free. */
+function figuresInRow(count: number): 3 | 4 {
+  const free = (columns: number): number => (columns - (count % columns)) % columns;
+  return free(3) < free(4) ? 3 : 4;
 }
 
 function toneOf(cell: Cell): string {

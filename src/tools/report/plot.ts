@@ -24,6 +24,7 @@ export type Spread = 'linear' | 'log' | 'percentile';
 
 /** One axis. */
 export interface Axis {
+  /** What its values are, without a unit: `latency`; of so many per second what is counted. */
   readonly label: string;
   readonly quantity: Quantity;
   /** `linear` by default. Only x may be `percentile`. */
@@ -66,7 +67,7 @@ export function plot(what: Plot): Html {
       <h3>${what.title}</h3>
       ${what.caption === undefined ? [] : html`<p>${what.caption}</p>`}
     </figcaption>
-    <p class="unit">${drawing.y.unit}</p>
+    <p class="unit">${drawing.y.title}</p>
     <div class="canvas" role="img" aria-label="${describe(what, drawing)}"></div>
     ${jsonElement(drawing)}
     <noscript><p>The plot needs JavaScript.</p></noscript>
@@ -75,6 +76,8 @@ export function plot(what: Plot): Html {
 
 /** An axis as it is drawn. */
 interface DrawnAxis {
+  /** Name and unit: `latency (ms)`, `thousand events/s`. */
+  readonly title: string;
   readonly label: string;
   readonly unit: string;
   readonly spread: Spread;
@@ -106,11 +109,20 @@ export function drawingOf({ x, y, xs, series, marks = [], together }: Plot): Dra
     return value / yUnit.size;
   };
   return {
-    x: { label: x.label, unit: xSpread === 'percentile' ? '%' : xUnit.name, spread: xSpread },
-    y: { label: y.label, unit: yUnit.name, spread: ySpread },
+    x: {
+      // Labels of percentiles have their unit.
+      title: xSpread === 'percentile' ? x.label : titleOf(x, xUnit),
+      label: x.label,
+      unit: xSpread === 'percentile' ? '%' : xUnit.name,
+      spread: xSpread,
+    },
+    y: { title: titleOf(y, yUnit), label: y.label, unit: yUnit.name, spread: ySpread },
     data: [xs.map(xOf), ...series.map(({ values }) => values.map(yOf))],
     series: series.map(({ label, mark = 'line' }) => ({ label, mark })),
-    marks: marks.map((mark) => ({ x: xOf(mark.x), label: mark.label })),
+    // From left to right, as their labels are placed.
+    marks: marks
+      .toSorted((one, other) => one.x - other.x)
+      .map((mark) => ({ x: xOf(mark.x), label: mark.label })),
     together: together ?? null,
   };
 }
@@ -138,7 +150,7 @@ const COUNTS: readonly Unit[] = [
 /** Units of each quantity, smallest first. */
 const UNITS: Readonly<Record<Quantity, readonly Unit[]>> = {
   count: COUNTS,
-  'per second': COUNTS.map((unit) => ({ ...unit, name: `${unit.name} /s`.trim() })),
+  'per second': COUNTS.map((unit) => ({ ...unit, name: `${unit.name}/s` })),
   ms: [
     { name: 'µs', size: 1e-3, from: 0 },
     { name: 'ms', size: 1, from: 1 },
@@ -168,6 +180,12 @@ function unitOf({ quantity, spread }: Axis, lists: readonly (readonly (number | 
   return units.findLast(({ from }) => deciding >= from) ?? units[0]!;
 }
 
+/** The name of an axis with its unit. What is counted per second is part of the unit. */
+function titleOf({ label, quantity }: Axis, { name }: Unit): string {
+  if (quantity === 'per second') return `${name.replace('/s', '')} ${label}/s`.trim();
+  return name === '' ? label : `${label} (${name})`;
+}
+
 /** The plot in words: the range of each series. */
 function describe({ title }: Plot, { x, y, data, series }: Drawing): string {
   const spans = series.map(({ label }, index) => {
@@ -175,7 +193,8 @@ function describe({ title }: Plot, { x, y, data, series }: Drawing): string {
     if (values.length === 0) return `${label}: no values`;
     const min = values.reduce((a, b) => Math.min(a, b));
     const max = values.reduce((a, b) => Math.max(a, b));
-    return `${label} from ${significant(min)} to ${significant(max)} ${y.unit}`;
+    const span = `${label} from ${significant(min)} to ${significant(max)}`;
+    return y.unit.startsWith('/') ? span + y.unit : `${span} ${y.unit}`.trim();
   });
   return `${title}, ${y.label} over ${x.label}. ${spans.join('; ')}.`;
 }

@@ -43,3 +43,8 @@ export function size(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(SIZES.length - 1, Math.floor(Math.log2(bytes) / 10));
   return `${significant(bytes / 1024 ** power)} ${SIZES[power]!}`;
 }
+
+/** Words as a sentence: with a capital at the beginning and a full stop at the end. */
+export function sentence(words: string): string {
+  return `${words.slice(0, 1).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
+}

@@ -2,7 +2,7 @@
 
 import type { Html } from '../../report/html.js';
 import { note, table, type Cell, type Section } from '../../report/page.js';
-import { decimal, duration, percent, size } from '../../report/words.js';
+import { count, decimal, duration, percent, size } from '../../report/words.js';
 import type { Herd } from '../run/round.js';
 import type { LoadReport, MixFigures } from './report.js';
 
@@ -18,10 +18,10 @@ export function mixSection({ mix, herd }: LoadReport): Section[] {
   ];
   if (blocks.length === 0) return [];
   const intro =
-    'Clients that read slowly or nothing are in no other figures but bytes and requests.';
+    'Stalled and slow clients are left out of all other figures except bytes and requests.';
   return [
     {
-      title: 'Clients that come, go, or do not read',
+      title: 'Stalled, slow and reconnecting clients',
       ...(apart.length === 0 ? {} : { intro }),
       blocks,
     },
@@ -32,12 +32,12 @@ function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
   return [
     ...(stalled.clients === 0
       ? []
-      : [['stalled: they read nothing', stalled.clients, stalled.cutOff, '–', '–']]),
+      : [['stalled (read nothing)', stalled.clients, stalled.cutOff, '–', '–']]),
     ...(slow.clients === 0
       ? []
       : [
           [
-            `slow: they read ${size(slow.bytesPerSecond)}/s`,
+            `slow (read ${size(slow.bytesPerSecond)}/s)`,
             slow.clients,
             slow.cutOff,
             slow.delivered,
@@ -48,26 +48,33 @@ function unevenRows({ stalled, slow }: MixFigures): (readonly Cell[])[] {
 }
 
 function unevenTable(rows: readonly (readonly Cell[])[]): Html {
-  const figureColumns = ['how many', 'cut off', 'events', 'gaps reported'].map((right) => ({
-    right,
-  }));
-  return table({ columns: ['Clients', ...figureColumns], rows });
+  const figureColumns = ['clients', 'disconnected', 'events received', 'gap notices'].map(
+    (right) => ({
+      right,
+    }),
+  );
+  return table({ columns: ['kind', ...figureColumns], rows });
 }
 
 function reconnectNote({ reconnects }: MixFigures, hasHerd: boolean): Html {
   const { sharePerMinute, returns, refusedReturns } = reconnects;
   return note(
-    `${percent(sharePerMinute)} of the clients that read normally dropped their connection in each minute and came back where they had ` +
-      `left off${hasHerd ? ', and so did the herd' : ''}: ${decimal(returns)} times in all, ${decimal(refusedReturns)} further tries.`,
+    `Every minute ${percent(sharePerMinute)} of the clients that read normally dropped their ` +
+      'connection, reconnected and resumed where they had left off' +
+      `${hasHerd ? '; once all of them did so at the same time' : ''}: ` +
+      `${count(returns, 'reconnection', 'reconnections')} in all, ` +
+      `${count(refusedReturns, 'attempt', 'attempts')} had to be repeated.`,
   );
 }
 
 function herdNote({ atSeconds, clients, backSeconds, caughtUpSeconds }: Herd): Html {
   const within = (seconds: number | null): string =>
-    seconds === null ? 'not by the end' : `in ${duration(seconds * 1000)}`;
+    seconds === null ? 'not by the end of the run' : `after ${duration(seconds * 1000)}`;
   return note(
-    `After ${decimal(atSeconds, 1)} s all ${decimal(clients)} clients that read dropped their connections and came back at once: ` +
-      `the last was subscribed again ${within(backSeconds)}, and had what it was owed ${within(caughtUpSeconds)}.`,
+    `After ${decimal(atSeconds, 1)} s all ${decimal(clients)} clients that read normally dropped ` +
+      'their connections and reconnected at once. The last was subscribed again ' +
+      `${within(backSeconds)}; the last had received what it had missed ` +
+      `${within(caughtUpSeconds)}.`,
     caughtUpSeconds === null ? 'bad' : 'plain',
   );
 }

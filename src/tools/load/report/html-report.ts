@@ -4,7 +4,7 @@ import type { Html } from '../../report/html.js';
 import { machineWords } from '../../report/machine.js';
 import { figures, htmlDocument, note, pairs, table, type Section } from '../../report/page.js';
 import { plot, type Plot, type Series } from '../../report/plot.js';
-import { decimal, duration, percent } from '../../report/words.js';
+import { decimal, duration, percent, sentence } from '../../report/words.js';
 import { mixSection } from './html-mix.js';
 import { figuresOf, verdictOf } from './html-summary.js';
 import type { LoadReport } from './report.js';
@@ -20,12 +20,12 @@ const PROCESS_CURVES_MAX = 4;
 export function htmlReport(report: LoadReport): string {
   const { url, durationSeconds, startedAt, machine } = report;
   return htmlDocument({
-    title: `Load on ${url}`,
+    title: `Load test of ${url}`,
     subtitle: `${headOf(report)} for ${decimal(durationSeconds)} s`,
     verdict: verdictOf(report),
     sections: [
       {
-        title: 'In short',
+        title: 'Summary',
         blocks: [
           figures(figuresOf(report)),
           ...report.remarks.map((remark) => note(sentence(remark), 'warning')),
@@ -45,18 +45,20 @@ function latencySection(report: LoadReport): Section {
   if (latencyCurve.length === 0)
     return {
       title: 'Latency',
-      blocks: [note('Nothing came, so there is no latency.', 'warning')],
+      blocks: [note('Nothing was delivered, so there is no latency.', 'warning')],
     };
   // The maximum has no place on an axis that never reaches 100 %.
   const curve = latencyCurve.slice(0, -1);
   return {
     title: 'Latency',
-    intro: 'From the moment an event was due, not from when it was sent, until a client had it.',
+    intro:
+      'From the moment an event was due to be published, not from when it was sent, until a client ' +
+      'received it.',
     blocks: [
       plot({
         title: 'Latency by percentile',
-        caption: 'At 99 % one delivery in a hundred takes longer.',
-        x: { label: 'share of the deliveries', quantity: 'count', spread: 'percentile' },
+        caption: 'At 99 %, one delivery in a hundred took longer.',
+        x: { label: 'percentile of the deliveries', quantity: 'count', spread: 'percentile' },
         y: { label: 'latency', quantity: 'ms' },
         xs: curve.map(({ percentile }) => percentile),
         series: [{ label: 'latency', values: curve.map(({ ms }) => ms) }],
@@ -65,8 +67,8 @@ function latencySection(report: LoadReport): Section {
         title: 'Latency over time',
         caption:
           timeline.spanSeconds === 1
-            ? 'Of what came in each second.'
-            : `The worst second of each ${timeline.spanSeconds}.`,
+            ? 'Of the deliveries in each second.'
+            : `The worst second of every ${timeline.spanSeconds}.`,
         y: { label: 'latency', quantity: 'ms' },
         series: [
           { label: 'p50', values: column(report, ({ p50Ms }) => p50Ms) },
@@ -82,7 +84,7 @@ function courseSection(report: LoadReport): Section {
   const blocks: Html[] = [
     coursePlot(report, {
       title: 'Deliveries',
-      caption: 'Events that came to clients, counted for each client.',
+      caption: 'An event that reaches ten clients counts as ten.',
       y: { label: 'deliveries', quantity: 'per second' },
       series: [
         {
@@ -94,8 +96,7 @@ function courseSection(report: LoadReport): Section {
     }),
     coursePlot(report, {
       title: 'CPU',
-      caption: 'Shares of one core.',
-      y: { label: 'CPU', quantity: 'share' },
+      y: { label: 'share of one core', quantity: 'share' },
       series: [
         ...(server === null
           ? []
@@ -106,7 +107,7 @@ function courseSection(report: LoadReport): Section {
   ];
   if (server !== null) {
     const several =
-      server.pids.length > 1 ? ` of ${server.pids.length} processes that listen together` : '';
+      server.pids.length > 1 ? ` of the ${server.pids.length} processes that share the port` : '';
     blocks.push(
       coursePlot(report, {
         title: 'Server memory',
@@ -125,7 +126,7 @@ function courseSection(report: LoadReport): Section {
       blocks.push(
         coursePlot(report, {
           title: 'TCP buffers',
-          caption: 'Of all sockets of this machine, both ends of each connection.',
+          caption: 'Of all sockets on this machine: server and clients.',
           y: { label: 'buffers', quantity: 'bytes' },
           series: [
             {
@@ -141,8 +142,8 @@ function courseSection(report: LoadReport): Section {
   if (serverUnknown !== null)
     blocks.push(note(`Memory and CPU of the server are not shown: ${serverUnknown}.`));
   return {
-    title: 'How it went',
-    intro: 'Left of 0, before the first event, clients connected.',
+    title: 'Over time',
+    intro: 'Time 0 is when the first event was due. Clients connected before it.',
     blocks,
   };
 }
@@ -162,11 +163,11 @@ function coursePlot(
   const from = Math.max(0, known);
   return plot({
     ...parts,
-    x: { label: 'after the first event', quantity: 'seconds' },
+    x: { label: 'time after the first event', quantity: 'seconds' },
     xs: xs.slice(from),
     series: parts.series.map((one) => ({ ...one, values: one.values.slice(from) })),
     marks: [
-      ...(herd === null ? [] : [{ x: herd.atSeconds, label: 'herd' }]),
+      ...(herd === null ? [] : [{ x: herd.atSeconds, label: 'all reconnect' }]),
       { x: durationSeconds, label: 'last event' },
     ],
     together: 'time',
@@ -211,13 +212,14 @@ function processTable({ clientProcesses, publisher }: LoadReport): Html {
   const late = (ms: number | null): string => (ms === null ? '–' : duration(ms));
   return table({
     caption:
-      'The processes of this client while events were published. A share near 100 % or large delays mean that the client was measured',
+      'The processes of this load client while events were published. With a CPU share near 100 % ' +
+      'or long delays, the figures are those of the client, not of the server.',
     columns: [
-      'Process',
+      'process',
       { right: 'CPU time' },
       { right: 'share of a core' },
-      { right: 'late, p99' },
-      { right: 'late, at most' },
+      { right: 'delay p99' },
+      { right: 'longest delay' },
     ],
     rows: [
       [
@@ -228,7 +230,7 @@ function processTable({ clientProcesses, publisher }: LoadReport): Html {
         late(publisher.latenessMs.max),
       ],
       ...clientProcesses.map(({ pid, cpuSeconds, busyShare, lagMs }) => [
-        `clients, pid ${pid}`,
+        `clients (pid ${pid})`,
         duration(cpuSeconds * 1000),
         percent(busyShare),
         duration(lagMs.p99),
@@ -236,8 +238,4 @@ function processTable({ clientProcesses, publisher }: LoadReport): Html {
       ]),
     ],
   });
-}
-
-function sentence(words: string): string {
-  return `${words[0]!.toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? '' : '.'}`;
 }

@@ -11,17 +11,19 @@ export function verdictOf(report: LoadReport): { readonly text: string; readonly
     const whom =
       mix === null || mix.stalled.clients + mix.slow.clients === 0
         ? `all ${decimal(connections)} clients`
-        : 'every client that reads';
+        : 'every client that reads normally';
     const p99 =
       latencyMs.p99 === null
         ? ''
-        : `, 99 % of the deliveries within ${duration(latencyMs.p99)} of their time`;
-    const but = clientLimited
-      ? ' But this client was the bottleneck: the server may be able to do more.'
-      : '';
+        : `, 99 % of them within ${duration(latencyMs.p99)} of when they were due`;
+    const doubt = clientLimited
+      ? ' But this load client was the bottleneck: the server may be able to do more.'
+      : isServerFull(report)
+        ? ' But the server had no CPU time left: with more load, events will be late.'
+        : '';
     return {
-      text: `All ${decimal(published)} events came to ${whom} once and in order${p99}.${but}`,
-      tone: clientLimited ? 'warning' : 'good',
+      text: `All ${decimal(published)} events reached ${whom} once and in order${p99}.${doubt}`,
+      tone: doubt === '' ? 'good' : 'warning',
     };
   }
   if (published === 0) return { text: 'The server accepted no event.', tone: 'bad' };
@@ -29,15 +31,24 @@ export function verdictOf(report: LoadReport): { readonly text: string; readonly
     ...(report.lost > 0
       ? [`${decimal(report.lost)} were lost (${share(report.lost, report.expected)})`]
       : []),
-    ...(report.gapLost > 0 ? [`${decimal(report.gapLost)} were lost, as the server reported`] : []),
-    ...(report.doubled > 0 ? [`${decimal(report.doubled)} came twice`] : []),
-    ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} came out of order`] : []),
+    ...(report.gapLost > 0
+      ? [`${decimal(report.gapLost)} were lost and reported in gap notices`]
+      : []),
+    ...(report.doubled > 0 ? [`${decimal(report.doubled)} arrived twice`] : []),
+    ...(report.outOfOrder > 0 ? [`${decimal(report.outOfOrder)} arrived out of order`] : []),
   ];
   const text =
     faults.length === 0
-      ? 'The server was gone before the end; until then every event came once and in order.'
-      : `Of ${decimal(report.expected)} deliveries ${faults.join(', ')}.`;
+      ? 'The server went away before the end; until then every event arrived once and in order.'
+      : `Of ${decimal(report.expected)} expected deliveries, ${faults.join(', ')}.`;
   return { text, tone: 'bad' };
+}
+
+/** From this share of a core for each process the server is at its limit. */
+const FULL_SHARE = 0.95;
+
+function isServerFull({ server }: LoadReport): boolean {
+  return server !== null && (server.cpuShare ?? 0) >= FULL_SHARE * server.pids.length;
 }
 
 /** Two digits, however small the share is: 12 of 45 million are 0.000027 %. */
@@ -55,7 +66,8 @@ export function figuresOf(report: LoadReport): Figure[] {
     {
       label: 'Delivered',
       value: decimal(delivered),
-      detail: delivered === expected ? 'everything that was owed' : `of ${decimal(expected)}`,
+      detail:
+        delivered === expected ? 'all that were expected' : `of ${decimal(expected)} expected`,
       tone: delivered === expected ? 'good' : 'bad',
     },
     {
@@ -63,14 +75,14 @@ export function figuresOf(report: LoadReport): Figure[] {
       value: decimal(flawed),
       detail:
         flawed === 0
-          ? 'none lost, doubled or out of order'
-          : `${decimal(report.lost + report.gapLost)} lost, ${decimal(report.doubled)} doubled, ${decimal(report.outOfOrder)} out of order`,
+          ? 'none lost, duplicated or out of order'
+          : `${decimal(report.lost + report.gapLost)} lost, ${decimal(report.doubled)} duplicated, ${decimal(report.outOfOrder)} out of order`,
       tone: flawed === 0 ? 'good' : 'bad',
     },
     {
-      label: 'Deliveries a second',
+      label: 'Deliveries per second',
       value: rough(perSecond),
-      detail: `at most ${rough(most)} in one`,
+      detail: `peak ${rough(most)}`,
     },
     ...(latencyMs.p50 === null || latencyMs.p99 === null || latencyMs.max === null
       ? []
@@ -78,21 +90,21 @@ export function figuresOf(report: LoadReport): Figure[] {
           {
             label: 'Latency, p50',
             value: duration(latencyMs.p50),
-            detail: 'from when an event was due',
+            detail: 'counted from when an event was due',
           },
           {
             label: 'Latency, p99',
             value: duration(latencyMs.p99),
-            detail: `at most ${duration(latencyMs.max)}`,
+            detail: `maximum ${duration(latencyMs.max)}`,
           },
         ]),
     ...(server === null
       ? []
       : [
           {
-            label: 'Server memory',
+            label: 'Server memory, peak',
             value: size(server.rssBytesMost),
-            detail: `${size(server.rssBytesBefore)} before clients came`,
+            detail: `${size(server.rssBytesBefore)} before clients connected`,
           },
           ...(server.cpuShare === null
             ? []
@@ -101,13 +113,16 @@ export function figuresOf(report: LoadReport): Figure[] {
                   label: 'Server CPU',
                   value: percent(server.cpuShare),
                   detail: 'of a core, while publishing',
+                  tone: isServerFull(report) ? ('warning' as const) : ('plain' as const),
                 },
               ]),
         ]),
     {
       label: 'Client CPU',
       value: percent(report.clientBusyShare),
-      detail: report.clientLimited ? 'the client was the bottleneck' : 'of a core, busiest process',
+      detail: report.clientLimited
+        ? 'the load client was the bottleneck'
+        : 'of a core, busiest process',
       tone: report.clientLimited ? 'warning' : 'plain',
     },
   ];

@@ -1,7 +1,7 @@
 /** The figures of a run for people at a terminal. */
 
 import Table from 'cli-table3';
-import { decimal, duration, percent, size } from '../../report/words.js';
+import { count, decimal, duration, percent, size } from '../../report/words.js';
 import type { LoadReport } from './report.js';
 
 type Row = readonly [name: string, value: string];
@@ -22,6 +22,8 @@ export function headOf({ transport, connections, ratePerSecond, sizeBytes }: Loa
   return `${transport}, ${decimal(connections)} clients, ${decimal(ratePerSecond)} events/s of ${decimal(sizeBytes)} B`;
 }
 
+const LATENCY_WORDS: Readonly<Record<string, string>> = { p999: 'p99.9', max: 'maximum' };
+
 /** Figures by name, without those that do not apply to this run. */
 export function rowsOf(report: LoadReport): readonly Row[] {
   const { latencyMs, checkedClients, expected, published } = report;
@@ -29,31 +31,31 @@ export function rowsOf(report: LoadReport): readonly Row[] {
   return [
     ['connected in', `${decimal(report.connectSeconds)} s`],
     ...(counted > 0 ? [['clients checked for every event', decimal(checkedClients)] as const] : []),
-    ['published', decimal(report.published)],
-    ['expected', decimal(report.expected)],
+    ['events published', decimal(report.published)],
+    ['deliveries expected', decimal(report.expected)],
     ['delivered', decimal(report.delivered)],
     ['lost', decimal(report.lost)],
     ...(report.gapLost > 0
-      ? [['lost, reported by the server', decimal(report.gapLost)] as const]
+      ? [['lost, reported in gap notices', decimal(report.gapLost)] as const]
       : []),
-    ['doubled', decimal(report.doubled)],
+    ['duplicated', decimal(report.doubled)],
     ['out of order', decimal(report.outOfOrder)],
-    ['gaps reported', decimal(report.gaps)],
+    ['gap notices', decimal(report.gaps)],
     ['requests per client and minute', decimal(report.requestsPerClientMinute)],
-    ['share of empty answers', percent(report.emptyShare)],
-    ['bytes per client', decimal(report.bytesPerClient)],
+    ...(report.transport.endsWith('poll')
+      ? [['polls answered without an event', percent(report.emptyShare)] as const]
+      : []),
+    ['received per client', size(report.bytesPerClient)],
     ...(['p50', 'p90', 'p99', 'p999', 'max'] as const).map((name): Row => {
       const ms = latencyMs[name];
-      return [`latency ${name.replace('999', '99.9')}`, ms === null ? 'none' : `${decimal(ms)} ms`];
+      return [`latency ${LATENCY_WORDS[name] ?? name}`, ms === null ? 'none' : `${decimal(ms)} ms`];
     }),
     ...herdRows(report),
     ...mixRows(report),
     ...serverRows(report),
     [
-      report.clientProcesses.length === 1
-        ? 'client, share of a core'
-        : 'busiest client process, share of a core',
-      percent(report.clientBusyShare),
+      report.clientProcesses.length === 1 ? 'load client CPU' : 'load client CPU, busiest process',
+      `${percent(report.clientBusyShare)} of a core`,
     ],
   ];
 }
@@ -63,8 +65,8 @@ function herdRows({ herd }: LoadReport): Row[] {
   const within = (seconds: number | null): string =>
     seconds === null ? 'not by the end' : duration(seconds * 1000);
   return [
-    [`herd of ${decimal(herd.clients)}, all back in`, within(herd.backSeconds)],
-    ['herd, all back with everything they were owed', within(herd.caughtUpSeconds)],
+    [`herd of ${decimal(herd.clients)} reconnected within`, within(herd.backSeconds)],
+    ['herd had received all it missed within', within(herd.caughtUpSeconds)],
   ];
 }
 
@@ -76,28 +78,30 @@ function mixRows({ mix }: LoadReport): Row[] {
       ? []
       : [
           [
-            'stalled clients, of which cut off',
-            `${decimal(stalled.clients)}, ${decimal(stalled.cutOff)}`,
+            'stalled clients',
+            `${decimal(stalled.clients)}, ${decimal(stalled.cutOff)} disconnected`,
           ] as const,
         ]),
     ...(slow.clients === 0
       ? []
       : [
           [
-            'slow clients, of which cut off',
-            `${decimal(slow.clients)}, ${decimal(slow.cutOff)}`,
+            'slow clients',
+            `${decimal(slow.clients)}, ${decimal(slow.cutOff)} disconnected`,
           ] as const,
           [
-            'slow clients, events and gaps',
-            `${decimal(slow.delivered)}, ${decimal(slow.gaps)}`,
+            'received by slow clients',
+            `${count(slow.delivered, 'event', 'events')}, ` +
+              count(slow.gaps, 'gap notice', 'gap notices'),
           ] as const,
         ]),
     ...(reconnects.sharePerMinute === 0
       ? []
       : [
           [
-            'times clients came back, further tries',
-            `${decimal(reconnects.returns)}, ${decimal(reconnects.refusedReturns)}`,
+            'reconnections',
+            `${decimal(reconnects.returns)}, ` +
+              `${count(reconnects.refusedReturns, 'attempt', 'attempts')} repeated`,
           ] as const,
         ]),
   ];
@@ -107,14 +111,14 @@ function serverRows({ server }: LoadReport): Row[] {
   if (server === null) return [];
   return [
     [
-      'server memory, before and at most',
+      'server memory before, and peak',
       `${size(server.rssBytesBefore)}, ${size(server.rssBytesMost)}`,
     ],
     ...(server.cpuShare === null
       ? []
-      : [['server, share of a core', percent(server.cpuShare)] as const]),
+      : [['server CPU', `${percent(server.cpuShare)} of a core`] as const]),
     ...(server.tcpBytesMost === null
       ? []
-      : [['TCP buffers of this machine, at most', size(server.tcpBytesMost)] as const]),
+      : [['TCP buffers of this machine, peak', size(server.tcpBytesMost)] as const]),
   ];
 }

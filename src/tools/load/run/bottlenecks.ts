@@ -54,15 +54,17 @@ export function bottlenecksIn(state: ClientState): string[] {
       ? [`the process that publishes used ${percent(publisherBusyShare)} of a core`]
       : []),
     ...(isLate(leftLateP99Ms)
-      ? [`1 % of the events left ${leftLateP99Ms.toFixed(1)} ms late or more`]
+      ? [`1 % of the events were sent ${leftLateP99Ms.toFixed(1)} ms late or later`]
       : []),
     ...(herdLeftShare > LEAVING_SHARE
       ? [
-          `the herd took ${percent(herdLeftShare)} of the time until it was back to leave; --processes spreads the clients over more`,
+          `closing the connections of the herd took ${percent(herdLeftShare)} of the time until all were open again; --processes spreads the clients over more`,
         ]
       : []),
     ...(isLate(readLateP99Ms)
-      ? [`1 % of the time clients read what had come ${readLateP99Ms.toFixed(1)} ms late or more`]
+      ? [
+          `for 1 % of the time clients were ${readLateP99Ms.toFixed(1)} ms late or later in reading what had arrived`,
+        ]
       : []),
   ];
 }

@@ -1,13 +1,20 @@
 /** The progress of a run: a bar on a terminal, elsewhere a row of text every few seconds. */
 
-import { SingleBar } from 'cli-progress';
+import { ProgressBar } from '../../report/progress-bar.js';
 import { decimal, duration, percent, rough, size } from '../../report/words.js';
 import { eventsOf, mixOf, type LoadSettings } from '../options.js';
-import type { Run } from './run.js';
+import type { Phase, Run } from './run.js';
 
 /** How often the bar moves, and how often a row is written where there is no terminal. */
 const BAR_MS = 200;
 const ROW_MS = 5_000;
+
+/** What a run is doing, as people read it. */
+const PHASES: Readonly<Record<Phase, string>> = {
+  connecting: 'connecting',
+  publishing: 'publishing',
+  settling: 'waiting for the last events',
+};
 
 /** What is shown of a run. */
 export type Watched = Pick<Run, 'phase' | 'totals' | 'lastSecond' | 'meter'>;
@@ -21,28 +28,22 @@ export function showProgress(
   if (!stream.isTTY) {
     const timer = setInterval(() => {
       const { value, total } = progressOf(run, settings);
-      stream.write(`holdline: ${run.phase} ${decimal(value)}/${decimal(total)}${detailsOf(run)}\n`);
+      stream.write(
+        `holdline: ${PHASES[run.phase]} ${decimal(value)}/${decimal(total)}${detailsOf(run)}\n`,
+      );
     }, ROW_MS);
     return () => clearInterval(timer);
   }
-  // Ctrl-C is for the run, which then ends early and prints its table.
-  const bar = new SingleBar({
-    format: '{phase} [{bar}] {percentage} %{details}',
-    barsize: 24,
-    stream,
-    gracefulExit: false,
-    clearOnComplete: true,
-  });
-  const { value: first, total: whole } = progressOf(run, settings);
-  bar.start(whole, first, { phase: run.phase, details: detailsOf(run) });
-  const timer = setInterval(() => {
+  const bar = new ProgressBar(stream);
+  const show = (): void => {
     const { value, total } = progressOf(run, settings);
-    bar.setTotal(total);
-    bar.update(value, { phase: run.phase, details: detailsOf(run) });
-  }, BAR_MS);
+    bar.show(total === 0 ? 0 : value / total, PHASES[run.phase], detailsOf(run));
+  };
+  show();
+  const timer = setInterval(show, BAR_MS);
   return () => {
     clearInterval(timer);
-    bar.stop();
+    bar.hide();
   };
 }
 

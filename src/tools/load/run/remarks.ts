@@ -22,22 +22,25 @@ export function remarksOn({
     ),
     ...(publisher.pending === 0
       ? []
-      : [`${publisher.pending} events were not published, or not answered, by the end`]),
+      : [
+          `${publisher.pending} events were not published, or their publish was not answered, by the end`,
+        ]),
     ...(tally.refusedPolls === 0
       ? []
-      : [`${tally.refusedPolls} polls were refused for now and asked again`]),
+      : [`${tally.refusedPolls} polls were refused for a temporary reason and repeated`]),
     ...[...books.cutOff].map(
-      ([reason, times]) => `${times} clients were cut off, and lost what came after: ${reason}`,
+      ([reason, times]) =>
+        `${times === 1 ? '1 client was' : `${times} clients were`} disconnected and missed what came after: ${reason}`,
     ),
     ...(books.unplacedClients === 0
       ? []
       : [
-          `${books.unplacedClients} clients came back without knowing their position; what they got is in no figure`,
+          `${books.unplacedClients} clients reconnected without knowing their position; what they received is in no figure`,
         ]),
     ...(bottlenecks.length === 0
       ? []
       : [
-          `this client was the bottleneck, the server may be able to do more: ${bottlenecks.join('; ')}`,
+          `this load client was the bottleneck, and the server may be able to do more: ${bottlenecks.join('; ')}`,
         ]),
   ];
 }
