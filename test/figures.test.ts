@@ -51,6 +51,8 @@ interface Change {
   readonly machine?: Partial<Machine>;
   /** Of the figures of better-sse; undefined leaves its row out. */
   readonly last?: Partial<FanOutFigures> | undefined;
+  /** Servers that this machine does not have, and why. */
+  readonly absent?: Record<string, string>;
 }
 
 /** A fan-out as it should be: three rounds at 10 events/s for all, at 1000 for Holdline. */
@@ -76,7 +78,7 @@ function fanOut(change: Change = {}): FanOutResult {
   const fewer = { ...common, target: 'better-sse', lines: 4_000, rounds: 1 };
   return resultOf(
     'fan-out',
-    { lines: 15_000, eventBytes: 256 },
+    { lines: 15_000, eventBytes: 256, absent: change.absent ?? {} },
     { figures: [...shown, fewer, ceiling] },
     change.machine,
   ) as FanOutResult;
@@ -108,6 +110,12 @@ describe('the first table of the README', () => {
       '| node:http | 35 ms | 75 ms |',
       '| better-sse | 36 ms | 76 ms |',
     ]);
+  });
+
+  test('leaves out a server that the machine does not have', () => {
+    const change: Change = { last: undefined, absent: { 'better-sse': 'not installed' } };
+    expect(refusedTable(change)).toEqual([]);
+    expect(latencyTable(fanOut(change))).not.toContain('better-sse');
   });
 
   test.each<[string, Change, RegExp]>([

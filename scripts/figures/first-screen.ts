@@ -41,10 +41,13 @@ export function latencyFigures(result: FanOutResult): FanOutFigures[] {
   return ROWS.flatMap((target) => figuresAt(result, target, LATENCY_RATE) ?? []);
 }
 
-/** A row for each of them, also where it was not measured: then the table is refused. */
+/**
+ * A row for each server that is on this machine, also where it was not measured: then the table is
+ * refused.
+ */
 export function latencyTable(result: FanOutResult): string {
   const { parameters } = result;
-  const rows = ROWS.map((target) => {
+  const rows = ROWS.filter((target) => parameters.absent[target] === undefined).map((target) => {
     const figures = figuresAt(result, target, LATENCY_RATE);
     const title = TARGET_TITLES[target];
     return [
