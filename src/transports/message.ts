@@ -57,7 +57,12 @@ export function readMessage(
     // Read first, so that a refusal can carry it.
     const wanted = refOf(bytes);
     ref = wanted ?? '';
-    if (fault !== undefined) throw badMessage(fault.message);
+    if (fault !== undefined) {
+      // Half of a pair in the ref itself is not sent back.
+      const refFault = scanJson(Buffer.from(ref), 0, Buffer.byteLength(ref));
+      if (refFault !== undefined) ref = '';
+      throw badMessage(fault.message);
+    }
     checkMembers(bytes, message, '');
     if (wanted === undefined)
       throw badMessage(`"ref" must be a number or a string of at most ${REF_CHARS_MAX} characters`);
