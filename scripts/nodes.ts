@@ -23,6 +23,9 @@ import {
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = new URL('../test/NODES.md', import.meta.url);
 
+/** Time for npm install, and for the suite; then it counts as failed. */
+const RUN_MINUTES_MAX = 60;
+
 /** The parts of vitest's JSON report that are read. */
 interface Report {
   readonly testResults: readonly {
@@ -36,9 +39,14 @@ function git(...args: string[]): string {
   return must('git', args, ROOT).trim();
 }
 
-/** The environment in which `node` is the target's; without what an outer npm has set. */
+/**
+ * What an outer `npm run` or `npx` has set about itself: it would point the inner npm at this tree.
+ */
+const OUTER_NPM = /^(?:npm_(?!config_)|npm_config_(?:local_prefix|call|package)$|INIT_CWD$|NODE$)/;
+
+/** The environment in which `node` is the target's. */
 function environmentOf(bin: string): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !/^(?:npm_|NODE|INIT_CWD)/.test(name));
+  const own = Object.entries(process.env).filter(([name]) => !OUTER_NPM.test(name));
   return { ...Object.fromEntries(own), PATH: `${bin}:${process.env['PATH'] ?? ''}`, CI: 'true' };
 }
 
@@ -65,7 +73,12 @@ function runSuite(target: Target, commit: string, files: readonly string[]): Res
   const logPath = join(CACHE, `${target.name}.log`);
   const log = openSync(logPath, 'w');
   const run = (command: string, args: readonly string[]): number =>
-    spawnSync(command, args, { cwd: clone, env, stdio: ['ignore', log, log] }).status ?? 1;
+    spawnSync(command, args, {
+      cwd: clone,
+      env,
+      stdio: ['ignore', log, log],
+      timeout: RUN_MINUTES_MAX * 60_000,
+    }).status ?? 1;
   console.log(`${target.name}: ${logPath}`);
   try {
     const problems: string[] = [];

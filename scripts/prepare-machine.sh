@@ -37,7 +37,7 @@ for module in requests httpx; do
 done
 if ! command -v openssl > /dev/null; then
   missing+=(openssl)
-  wanted+=('openssl (the certificate of a proxy, in test/doctor.wire.ts)')
+  wanted+=('openssl (the certificate of a proxy, in test/doctor-command.wire.ts)')
 fi
 ((${#missing[@]} == 0)) && exit 0
 

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
-import { checkBearer, digest } from './bearer.js';
+import { checkBearer, opsKey, publishKey, type Needed } from './bearer.js';
 import type { Head } from './head.js';
 import { Origins } from './origins.js';
 
@@ -34,9 +34,9 @@ const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export class Guard {
   readonly origins: Origins;
-  readonly #publishKey: Buffer | undefined;
+  readonly #publishKey: Needed | undefined;
   readonly #openPublish: boolean;
-  readonly #opsKey: Buffer;
+  readonly #opsKey: Needed;
   /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
   readonly #hosts: ReadonlySet<string> | undefined;
   /** The last Host that was allowed: nearly all requests have the same. */
@@ -47,9 +47,10 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.#publishKey = options.publishKey === undefined ? undefined : digest(options.publishKey);
+    this.#publishKey =
+      options.publishKey === undefined ? undefined : publishKey(options.publishKey);
     this.#openPublish = options.openPublish;
-    this.#opsKey = digest(options.opsKey);
+    this.#opsKey = opsKey(options.opsKey);
     this.origins = new Origins(options.allowOrigin);
     this.#hosts =
       options.publishKey === undefined
@@ -90,7 +91,7 @@ export class Guard {
         'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
       );
     }
-    checkBearer(head, this.#publishKey, 'publish', 'the publish key');
+    checkBearer(head, this.#publishKey);
   }
 
   /**
@@ -98,7 +99,7 @@ export class Guard {
    * forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   checkOps(head: Head): void {
-    checkBearer(head, this.#opsKey, 'ops', 'the ops key (--ops-key, or the key logged at start)');
+    checkBearer(head, this.#opsKey);
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * Three tabs that poll one URL, in Chromium. Its cache lets one request for a URL out at a time, and
- * the others wait up to 20 s for that answer. An answer's headers come too late to change that:
+ * Three tabs that poll one URL, in Chromium. Its cache lets one request for a URL out at a time,
+ * and the others wait up to 20 s for that answer. An answer's headers come too late to change that:
  * `cache: 'no-store'` of the request does.
  */
 import type { Browser } from 'playwright-core';

@@ -1,4 +1,4 @@
-/** WebSocket subprotocols (RFC 6455, 1.9 and 4.2.2): one that is offered and allowed is agreed to. */
+/** WebSocket subprotocols (RFC 6455, 1.9, 4.2.2): one that is offered and allowed is agreed to. */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { Browser } from 'playwright-core';
 import { WebSocket } from 'ws';

@@ -20,7 +20,7 @@ export interface CellRecord {
   readonly cell: string;
 }
 
-/** Makes that are tried at a time: each has a server of its own, and the machines have two cores. */
+/** Makes tried at a time: each has a server of its own, and the machines have two cores. */
 const AT_A_TIME = 3;
 
 /**
