@@ -92,7 +92,8 @@ class ClientPage {
   ): Promise<ClientPage> {
     const page = await browser.newPage();
     onTestFinished(() => page.close());
-    await page.goto(`${pageOrigin}/`);
+    // A page without a policy: the server's own at `/` runs no script.
+    await page.goto(`${pageOrigin}/-/health`);
     await page.evaluate(
       `(${LISTEN})(${JSON.stringify(`${origin}/client.js`)}, ${JSON.stringify(stream)}, ${JSON.stringify(options)})`,
     );
