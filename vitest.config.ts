@@ -10,6 +10,7 @@ const ALONE = [
   'hostile/turns',
   'hostile/memory',
   'hostile/isolation',
+  'hostile/small',
   'bounds',
   'bounds-publish',
   'grace',

@@ -63,9 +63,9 @@ describe('own-origin', () => {
     expect(faults['own-origin']).toContain(`--allow-origin ${base}`);
   });
 
-  it('nginx with Host $host:80 has a port that clients do not send', async () => {
-    const faults = await faultsOf(await nginx({ Host: '$host:80' }));
-    expect(faults['own-origin']).toContain('arrives as the Host 127.0.0.1:80 →');
+  it('nginx with Host $host:8443 has a port that clients do not send', async () => {
+    const faults = await faultsOf(await nginx({ Host: '$host:8443' }));
+    expect(faults['own-origin']).toContain('arrives as the Host 127.0.0.1:8443 →');
   });
 
   it.each<[proxy: string, start: () => Promise<string>]>([

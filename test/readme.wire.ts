@@ -147,7 +147,7 @@ async function expectPasses(configuration: string): Promise<void> {
   const port = await freePort();
   const folder = join(run.folder, 'nginx');
   mkdirSync(folder);
-  const text = run.withPort(configuration).replace('listen 8000', `listen 127.0.0.1:${port}`);
+  const text = run.withPort(configuration).replace('listen 80;', `listen 127.0.0.1:${port};`);
   writeFileSync(
     join(folder, 'nginx.conf'),
     `daemon off; pid nginx.pid; error_log stderr; events {} http { access_log off; ${text} }`,
