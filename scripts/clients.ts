@@ -3,14 +3,12 @@
  * test/CLIENTS.md with what was seen. A tree with changes is not written from, unless `--draft`
  * says that it is one.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { type Machine, describeMachine } from '../bench/machine.js';
 import type { CellRecord, Scenario } from '../test/clients/support/cells.js';
+import { run } from './run.js';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const RECORDS = new URL('../test/out/clients.ndjson', import.meta.url);
 const PAGE = new URL('../test/CLIENTS.md', import.meta.url);
 const BLOCK = /(<!-- figures:clients -->\n)[\s\S]*?(<!-- \/figures -->)/;
@@ -25,16 +23,6 @@ const SCENARIOS: readonly Scenario[] = [
   'drain',
   '204',
 ];
-
-function run(command: string, args: readonly string[]): number {
-  // Without stdin, so that nothing that asks can wait for an answer.
-  const { status, error } = spawnSync(command, args, {
-    cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  if (error !== undefined) console.error(`${command}: ${error.message}`);
-  return status ?? 1;
-}
 
 function readRecords(): CellRecord[] {
   if (!existsSync(RECORDS)) return [];

@@ -6,20 +6,19 @@
  * CI.
  */
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { type Machine, describeMachine } from '../bench/machine.js';
 import type { HostileRecord, Seen } from '../test/hostile/support/trial.js';
+import { run } from './run.js';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const RECORDS = new URL('../test/out/hostile.ndjson', import.meta.url);
 const PAGE = new URL('../test/RELIABILITY.md', import.meta.url);
 const BLOCK = /(<!-- figures:hostile -->\n)[\s\S]*?(<!-- \/figures -->)/;
 
 /** The times of CI, and one round where it keeps every bound. */
 const isShort = process.argv.includes('--short');
+const HOSTILE = { HOSTILE: isShort ? 'short' : 'long' };
 
 /** Kinds in the order of the page, with the heading of their table. */
 const KINDS: Readonly<Record<string, string>> = {
@@ -31,18 +30,6 @@ const KINDS: Readonly<Record<string, string>> = {
   small: 'Small promises',
   fuzz: 'Fuzzing',
 };
-
-function run(command: string, args: readonly string[]): number {
-  const env = { ...process.env, HOSTILE: isShort ? 'short' : 'long' };
-  // Without stdin, so that nothing that asks can wait for an answer.
-  const { status, error } = spawnSync(command, args, {
-    cwd: ROOT,
-    env,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  if (error !== undefined) console.error(`${command}: ${error.message}`);
-  return status ?? 1;
-}
 
 function readRecords(): HostileRecord[] {
   if (!existsSync(RECORDS)) return [];
@@ -157,7 +144,8 @@ const files = (kinds.length > 0 ? kinds : Object.keys(KINDS)).map(
 // One file after the other: an attack's neighbour would be in its figures.
 let failed = 0;
 for (const file of files) {
-  if (run('npx', ['--no-install', 'vitest', 'run', '--no-file-parallelism', file]) !== 0) failed++;
+  if (run('npx', ['--no-install', 'vitest', 'run', '--no-file-parallelism', file], HOSTILE) !== 0)
+    failed++;
 }
 const records = readRecords();
 const broken = records.filter(({ kept }) => !kept);

@@ -3,13 +3,11 @@
  * failed` as the last line. CI reads that line and not vitest's own summary.
  */
 
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
+import { run } from './run.js';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const REPORT = 'test/out/results.json';
 
 /** The parts of vitest's JSON report that are counted. */
@@ -25,16 +23,6 @@ interface Report {
 interface Count {
   readonly passed: number;
   readonly failed: number;
-}
-
-function run(command: string, args: readonly string[]): number {
-  // Without stdin, so that a question fails instead of waiting for an answer.
-  const { status, error } = spawnSync(command, args, {
-    cwd: ROOT,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  if (error !== undefined) console.error(`${command}: ${error.message}`);
-  return status ?? 1;
 }
 
 /**

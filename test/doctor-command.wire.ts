@@ -4,24 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Report, ReportedFinding } from '../src/tools/doctor/report.js';
-import { certificateForTest, nginxForTest, nginxLines } from './support/front.js';
+import { certificateForTest, nginxForTest, nginxLines, PATH_CHECKS } from './support/front.js';
 import { runHoldline, sharedServer } from './support/server.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-
-/** Everything that is checked where nothing is in between. */
-const ALL = [
-  'answer',
-  'http-version',
-  'content-type',
-  'compression',
-  'caching',
-  'buffering',
-  'last-event-id',
-  'websocket',
-  'own-origin',
-  'stays-open',
-];
 
 const server = sharedServer({ heartbeat: '100ms' });
 
@@ -69,7 +55,7 @@ describe('the command', () => {
       seen: { head: { status: 200 }, end: null },
     });
     expect(seen!.findings.map(({ name, level }) => [name, level])).toEqual(
-      ALL.map((name) => [name, 'ok']),
+      PATH_CHECKS.map((name) => [name, 'ok']),
     );
   });
 
@@ -84,7 +70,7 @@ describe('the command', () => {
     ]);
     expect(
       found({ NODE_EXTRA_CA_CERTS: tls.certificate }).map(({ name, level }) => [name, level]),
-    ).toEqual(ALL.map((name) => [name, 'ok']));
+    ).toEqual(PATH_CHECKS.map((name) => [name, 'ok']));
   });
 
   it('refuses what is no URL of a channel, exit 2', () => {

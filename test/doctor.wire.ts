@@ -9,7 +9,13 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Finding, Level } from '../src/tools/doctor/finding.js';
 import { checkPath } from '../src/tools/doctor/path-checks.js';
 import { ANSWER_MS, probePath, type ProbeOptions } from '../src/tools/doctor/proxy-path.js';
-import { HAPROXY_FOR_STREAMS, haproxyForTest, nginxForTest, nginxLines } from './support/front.js';
+import {
+  HAPROXY_FOR_STREAMS,
+  haproxyForTest,
+  nginxForTest,
+  nginxLines,
+  PATH_CHECKS,
+} from './support/front.js';
 import { FaultProxy } from './support/proxy.js';
 import { serverForTest, sharedServer } from './support/server.js';
 
@@ -39,20 +45,6 @@ function faults(findings: Findings): Record<string, Level> {
   );
 }
 
-/** Everything that is checked where nothing is in between. */
-const ALL = [
-  'answer',
-  'http-version',
-  'content-type',
-  'compression',
-  'caching',
-  'buffering',
-  'last-event-id',
-  'websocket',
-  'own-origin',
-  'stays-open',
-];
-
 const server = sharedServer({ heartbeat: '100ms' });
 /** One that sends no keepalive while a test looks. */
 const silent = sharedServer({ heartbeat: '10min' });
@@ -60,7 +52,7 @@ const silent = sharedServer({ heartbeat: '10min' });
 describe('a path on which nothing is wrong', () => {
   it('is the direct one', async () => {
     const findings = await through(server().url);
-    expect(Object.keys(findings)).toEqual(ALL);
+    expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
     expect(findings['stays-open']!.value).toMatch(/^open after 300 ms; [1-9]\d* blocks? arrived/);
     expect(Object.values(findings).every(({ fix }) => fix === null)).toBe(true);
@@ -68,13 +60,13 @@ describe('a path on which nothing is wrong', () => {
 
   it('is an nginx that is set for streams', async () => {
     const findings = await through(await nginxForTest(server().port, nginxLines()));
-    expect(Object.keys(findings)).toEqual(ALL);
+    expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
   });
 
   it('is a haproxy that is set for streams', async () => {
     const findings = await through(await haproxyForTest(server().port, HAPROXY_FOR_STREAMS));
-    expect(Object.keys(findings)).toEqual(ALL);
+    expect(Object.keys(findings)).toEqual(PATH_CHECKS);
     expect(faults(findings)).toEqual({});
   });
 });

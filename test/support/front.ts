@@ -293,3 +293,17 @@ export async function caddyForTest(serverPort: number, lines: readonly string[])
     ].join('\n');
   return `http://127.0.0.1:${await startCaddy(config)}`;
 }
+
+/** What `doctor --through` looks at where nothing is in between. */
+export const PATH_CHECKS = [
+  'answer',
+  'http-version',
+  'content-type',
+  'compression',
+  'caching',
+  'buffering',
+  'last-event-id',
+  'websocket',
+  'own-origin',
+  'stays-open',
+];
