@@ -40,7 +40,7 @@ async function makeReports(): Promise<string[]> {
       });
     });
     const load = ['load', '--url', `http://127.0.0.1:${port}/report`, '--rate', '20'];
-    const mix = '--stalled 5% --slow 5%:1KiB/s --reconnect 100%/min --herd 3s'.split(' ');
+    const mix = '--stalled 5% --slow-readers 5%:1KiB/s --reconnect 100%/min --herd 3s'.split(' ');
     return [
       tool('load', [...load, '--connections', '500', '--duration', '6s', '--processes', '2']),
       tool('load-mix', [...load, '--connections', '200', '--duration', '6s', ...mix]),

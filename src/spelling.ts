@@ -1,17 +1,27 @@
 /** The known name that a mistyped one most likely stands for, for refusals. */
 
+/** Shorter words begin too many names. */
+const BEGINNING_CHARS_MIN = 5;
+
 /**
- * The most similar of `names`, which differs from `word` by at most a third of its characters, or
- * undefined. Case, `_` and `-` do not count.
+ * The most similar of `names`, which differs from `word` by at most a third of its characters; else
+ * the first that begins with it, since mostly a unit is missing; or undefined. Case, `_` and `-` do
+ * not count. `mistakesMax`: letters that may differ at the most.
  */
-export function nearestName(word: string, names: Iterable<string>): string | undefined {
+export function nearestName(
+  word: string,
+  names: Iterable<string>,
+  mistakesMax = Infinity,
+): string | undefined {
   // The distance costs the product of the two lengths, and a longer word is no typing mistake.
   if (word.length > 64) return undefined;
   const wanted = plainName(word);
+  let longer: string | undefined;
   let nearest: string | undefined;
-  let nearestDistance = Math.floor(wanted.length / 3) + 1;
+  let nearestDistance = Math.min(Math.floor(wanted.length / 3), mistakesMax) + 1;
   for (const name of names) {
     const known = plainName(name);
+    if (wanted.length >= BEGINNING_CHARS_MIN && known.startsWith(wanted)) longer ??= name;
     // The lengths alone make them differ by this much.
     if (Math.abs(known.length - wanted.length) >= nearestDistance) continue;
     const distance = editDistance(wanted, known);
@@ -20,7 +30,7 @@ export function nearestName(word: string, names: Iterable<string>): string | und
       nearestDistance = distance;
     }
   }
-  return nearest;
+  return nearest ?? longer;
 }
 
 /** Says that `kind` has another name than the known ones: the nearest, or all of them. */

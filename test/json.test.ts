@@ -276,7 +276,11 @@ describe('members of an object', () => {
           const text = `${around}{${all.map(([one, value, a, b]) => `${a}${one}${b}:${a}${value}${b}`).join(',')}}${around}`;
           const bytes = Buffer.from(text);
           assert.equal(scanJson(bytes, 0, bytes.length, wanted), undefined);
-          const oracle = new Map(Object.entries(JSON.parse(text) as object));
+          // Name by name: after an object whose second name is a backslash, JSON.parse of V8 13.6
+          // (Node 24.21) reads the second name of {"data":1,"\\u0061":2} as a backslash, too.
+          const oracle = new Map<string, unknown>(
+            all.map(([spelled, value]) => [JSON.parse(spelled) as string, JSON.parse(value)]),
+          );
           for (const [n, one] of names.entries()) {
             const start = wanted.starts[n]!;
             assert.equal(start >= 0, oracle.has(one));

@@ -1,6 +1,7 @@
 /** The small pages that a browser gets: `/`, and refusals that a person will see. */
 import { createHash } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { SseLine } from './support/line.js';
 import { serverForTest, sharedServer } from './support/server.js';
 import { codeOf, type Answer } from './support/wire.js';
 
@@ -45,6 +46,26 @@ describe('a refusal', () => {
       }
     },
   );
+
+  test('comes at once when a person opens a channel of a full server', async () => {
+    const server = await serverForTest({ 'max-connections': 1, retry: '30s' });
+    const line = await SseLine.open(server.port, '/c');
+    onTestFinished(() => line.close());
+    const headers = { ...AS_BROWSER, 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' };
+    for (const more of [{}, { 'Cache-Control': 'no-cache' }]) {
+      const page = await server.request('GET', '/c', { headers: { ...headers, ...more } });
+      expectPage(page, 503);
+      expect(page.text).toContain('<code>HOLDLINE_LINES_FULL</code>');
+    }
+  });
+
+  test('is not for who asks for something else first, or for no HTML', async () => {
+    for (const accept of ['application/json, text/html;q=0', 'text/html;q=0.0'])
+      expect(codeOf(await shared().request('GET', '/a/b', { headers: { Accept: accept } }))).toBe(
+        'HOLDLINE_NOT_FOUND',
+      );
+    expectPage(await shared().request('GET', '/a/b', { headers: { Accept: 'TEXT/HTML' } }), 404);
+  });
 
   test('is JSON for what no person sees: publishes, and preflights', async () => {
     const answer = await shared().request('POST', '/a/b', { headers: AS_BROWSER, body: 'x' });

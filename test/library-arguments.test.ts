@@ -41,6 +41,8 @@ describe('createServer', () => {
     [[], '(got [])'],
     [{ prot: 80 }, 'prot is not an option; did you mean port?'],
     [{ Port: 80 }, 'did you mean port?'],
+    [{ memoryBudget: 2 ** 26 }, 'did you mean memoryBudgetBytes?'],
+    [{ replay: 1 }, 'did you mean replayEvents?'],
     [{ authorise: () => true }, 'did you mean authorize?'],
     [{ onopen: () => {} }, 'did you mean onOpen?'],
     [{ eventSchema: {} }, 'did you mean eventSchemas?'],

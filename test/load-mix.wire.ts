@@ -345,7 +345,9 @@ describe('clients that do not read as they should', () => {
 
   it('may read slowly, and then get less', async () => {
     const server = await serverForTest();
-    const { status, report } = await load(words(`--url ${server.url}/c --slow 10%:8KiB/s ${ARGS}`));
+    const { status, report } = await load(
+      words(`--url ${server.url}/c --slow-readers 10%:8KiB/s ${ARGS}`),
+    );
     expect({ status, report }).toMatchObject({
       status: 0,
       report: {

@@ -176,8 +176,8 @@ describe('options', () => {
     ...['5%', '5%:8KiB', '5%:0KiB/s', '5:8KiB/s', '5%:1GiB/s'].map(
       (slow) =>
         [
-          ['--slow', slow],
-          `--slow must be a share and what each of them reads, such as 5%:8KiB/s (got "${slow}")`,
+          ['--slow-readers', slow],
+          `--slow-readers must be a share and what each of them reads, such as 5%:8KiB/s (got "${slow}")`,
         ] as [string[], string],
     ),
     [
@@ -191,8 +191,8 @@ describe('options', () => {
       '--processes: 8 is more than there are clients (--connections 7)',
     ],
     [
-      ['--stalled', '60%', '--slow', '50%:1KiB/s'],
-      '--stalled and --slow: together they are more than all clients',
+      ['--stalled', '60%', '--slow-readers', '50%:1KiB/s'],
+      '--stalled and --slow-readers: together they are more than all clients',
     ],
     [
       ['--transport', 'long-poll', '--check', '1%'],
@@ -200,7 +200,7 @@ describe('options', () => {
     ],
     [
       ['--transport', 'short-poll', '--stalled', '1%'],
-      '--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport short-poll',
+      '--stalled and --slow-readers: a client that polls asks for what it reads, so leave them out with --transport short-poll',
     ],
     [
       ['--herd', '10s'],
@@ -235,7 +235,7 @@ describe('options', () => {
     const { values } = parse([
       '--stalled',
       '1%',
-      '--slow',
+      '--slow-readers',
       '5%:8KiB/s',
       '--reconnect',
       '2.5%/min',

@@ -47,6 +47,10 @@ describe('a name', () => {
     ['limt', 'limit'],
     ['envelop', 'envelope'],
     ['amp;since', 'since'],
+    ['last_event', 'last_event_id'],
+    ['evt', 'event'],
+    ['lst', 'last'],
+    ['lim', 'limit'],
   ])('near one is refused by every method: ?%s=1 is near %s', (name, near) => {
     for (const method of ['GET', 'POST', 'DELETE'] as const)
       expect(checked(method, `x=1&${name}=1`)).toThrow(refused(`did you mean ${near}?`));
@@ -71,6 +75,7 @@ describe('a name', () => {
     'token=a&access_token=b&ticket=c&key=d&user=e&tenant=f&session=g&jwt=h&auth=i',
     'id=1&page=2&offset=3&cursor=4&from=5&after=6&sort=7&filter=8&lang=de&q=x',
     'lat=1&lng=2',
+    'client_id=1&clientId=2&event_id=3&last_seen=4',
     'traceparent=1&request_id=2&x-b3-traceid=3',
     '漢=1&%F0%9F%98%80=1&__proto__=1&constructor=1',
     'x'.repeat(5_000),

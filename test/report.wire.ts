@@ -37,7 +37,7 @@ let report: LoadReport;
 beforeAll(async () => {
   mkdirSync(PHOTOS, { recursive: true });
   const run =
-    '--connections 200 --rate 20 --duration 4s --processes 2 --stalled 5% --slow 5%:1KiB/s --reconnect 100%/min --herd 2s';
+    '--connections 200 --rate 20 --duration 4s --processes 2 --stalled 5% --slow-readers 5%:1KiB/s --reconnect 100%/min --herd 2s';
   const files = ['--html', FILES.html, '--out', FILES.json, '--quiet'];
   const load = spawn(process.execPath, [
     MAIN,

@@ -74,6 +74,12 @@ export class PublishMemory {
 
   /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */
   take(share: PublishShare, bytes: number): void {
+    if (2 * bytes > this.#limitBytes) {
+      throw new HoldlineError(
+        'HOLDLINE_TOO_LARGE',
+        `a publish takes ${bytes} bytes of memory; one of them may take ${this.#limitBytes / 2}, so publish in parts`,
+      );
+    }
     if (share.heldBytes + bytes > this.#limitBytes - this.#held.publishes - bytes) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',

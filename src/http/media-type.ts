@@ -32,8 +32,8 @@ export type BodyKind = 'text' | 'json' | 'batch';
 /** `type/subtype`, and parameters behind it (RFC 9110, 8.3.1). */
 const MEDIA_TYPE = /^([!#$%&'*+.^`|~\w-]+)\/([!#$%&'*+.^`|~\w-]+)[ \t]*(?:;(.*))?$/;
 
-/** A parameter, whose value may be in quotation marks. */
-const PARAMETER = /([!#$%&'*+.^`|~\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))/g;
+/** A parameter, whose value may be in quotation marks; blanks beside `=` are read, too. */
+const PARAMETER = /([!#$%&'*+.^`|~\w-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))/g;
 
 /** The names of UTF-8 that are in use, and of its subset. */
 const CHARSETS: ReadonlySet<string> = new Set(['utf-8', 'utf8', 'us-ascii', 'ascii']);
@@ -70,21 +70,24 @@ function readContentType(contentType: string): BodyKind {
       'is not supported, because a body in parts would be published with its borders; send the data alone',
     );
   }
-  const near = nearestName(subtype, MISTYPED);
-  if (near === 'json-seq') {
+  if (MANY_JSON.test(subtype)) {
     throw unsupported(contentType, 'is not supported; send application/x-ndjson, one event a line');
   }
+  const near = nearestName(subtype, MISTYPED);
   if (near !== undefined)
     throw unsupported(contentType, `is not known; did you mean application/${near}?`);
   return 'text';
 }
 
+/** Further names of many JSON texts in one body, which as a text would be one event. */
+const MANY_JSON = /ndjson|json-?(?:l$|lines|seq|stream)/i;
+
 /** Subtypes that are looked for in a name that is not known. */
-const MISTYPED = ['json', 'x-ndjson', 'jsonl', 'json-seq'];
+const MISTYPED = ['json', 'x-ndjson', 'jsonl'];
 
 function checkCharset(contentType: string, parameters: string): void {
   for (const [, name = '', quoted, plain = ''] of parameters.matchAll(PARAMETER)) {
-    if (name.toLowerCase() !== 'charset') continue;
+    if (!/^charset\*?$/i.test(name)) continue;
     const charset = quoted?.replaceAll(/\\(.)/g, '$1') ?? plain.replace(/^'(.*)'$/, '$1');
     if (!CHARSETS.has(charset.toLowerCase()))
       throw unsupported(contentType, 'is not supported; send UTF-8');

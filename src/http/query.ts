@@ -24,6 +24,10 @@ const ALL_NAMES: readonly string[] = Object.values(NAMES).flat();
 
 /** Shorter names are no mistyped ones: every cache buster (`_`, `t`, `v`) would be near one. */
 const MISTYPED_CHARS_MIN = 4;
+/** Those that are. */
+const SHORT: Readonly<Record<string, string>> = { evt: 'event', lst: 'last', lim: 'limit' };
+/** Letters that may differ: programs have names of their own, such as `client_id`. */
+const MISTAKES_MAX = 1;
 
 /**
  * uWebSockets' own decoding reads a parameter only once and accepts broken percent-encoding, so the
@@ -117,9 +121,12 @@ function checkUnknown(
   names: readonly string[],
   method: QueryMethod,
 ): void {
-  // A link that was copied out of HTML has `&amp;` in place of `&`.
-  const word = given.trim().replace(/^amp;/, '');
-  const near = plainName(word).length < MISTYPED_CHARS_MIN ? undefined : nearestName(word, known);
+  // A link that was copied out of HTML has `&amp;` in place of `&`; some write lists as `name[]`.
+  const word = given.trim().replace(/^amp;|\[\]$/g, '');
+  const near =
+    plainName(word).length < MISTYPED_CHARS_MIN
+      ? SHORT[word]
+      : nearestName(word, known, MISTAKES_MAX);
   if (near === undefined) return;
   const shown = JSON.stringify(given.slice(0, 64));
   const takes = names.length === 0 ? 'none' : names.join(', ');

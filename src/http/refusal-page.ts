@@ -4,10 +4,13 @@ import { statusOf, type HoldlineError } from '../errors.js';
 import type { Head } from './head.js';
 import { escapeHtml, smallPage } from './small-page.js';
 
+/** HTML in an Accept, unless with the weight that says no (RFC 9110, 12.4.2). */
+const ASKS_FOR_HTML = /\btext\/html\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i;
+
 /** True if a person will see the answer: only browsers ask for HTML, and only for a whole page. */
 export function wantsPage(head: Head): boolean {
   return (
-    (head.method === 'GET' || head.method === 'HEAD') && head.get('accept').includes('text/html')
+    (head.method === 'GET' || head.method === 'HEAD') && ASKS_FOR_HTML.test(head.get('accept'))
   );
 }
 

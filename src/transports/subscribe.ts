@@ -8,6 +8,7 @@ import type { FailedKeys } from '../http/failed-keys.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
+import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
 import { ACCEPTS_PER_SECOND } from '../limits.js';
@@ -81,15 +82,18 @@ export class Subscribing {
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
     const stream: StreamRequest = { ...start, mode, client };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
-    return () => this.#openStream(exchange, stream);
+    const asPage = wantsPage(head);
+    return () => this.#openStream(exchange, stream, asPage);
   }
 
-  #openStream(exchange: Exchange, stream: StreamRequest): void {
+  /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
+  #openStream(exchange: Exchange, stream: StreamRequest, asPage: boolean): void {
     try {
       this.#checkPlace();
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
-      if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse') throw error;
+      if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse' || asPage)
+        throw error;
       if (stream.client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
       else this.#parts.heldRefusals.hold(exchange, error, this.#retryMs());
     }

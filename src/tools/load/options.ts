@@ -106,7 +106,7 @@ const LOAD_OPTIONS = {
     help: 'share of the clients that read nothing once they are subscribed',
   },
   slowReaders: {
-    flag: 'slow',
+    flag: 'slow-readers',
     kind: slowReaders(),
     default: undefined,
     defaultMeans: 'none',
@@ -226,12 +226,12 @@ function problemOf(values: LoadSettings, fileLimit: number | undefined): string 
     );
   }
   if (stalledShare + (slow?.share ?? 0) > 1)
-    return '--stalled and --slow: together they are more than all clients';
+    return '--stalled and --slow-readers: together they are more than all clients';
   const isPoll = transport.endsWith('poll');
   if (isPoll && checkedShare < 1)
     return `--check: every answer to a poll is read anyway, so leave it out with --transport ${transport}`;
   if (isPoll && (stalledShare > 0 || slow !== undefined)) {
-    return `--stalled and --slow: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
+    return `--stalled and --slow-readers: a client that polls asks for what it reads, so leave them out with --transport ${transport}`;
   }
   if (herdAtMs !== undefined && herdAtMs >= durationMs) {
     return `--herd: events are published for ${durationMs} ms (--duration), so ${herdAtMs} ms is too late`;
