@@ -57,7 +57,8 @@ describe('rings', () => {
         `rings: counted ${channels.ringBytes / MiB} MiB of ${channels.rings}, grown ${grown / MiB} MiB`,
       );
       expect(channels.rings).toBe(CHANNELS_MAX);
-      expect(grown / channels.ringBytes).toBeLessThan(1.15);
+      // The garbage of the requests stands beside them: a sixth with Node 24.
+      expect(grown / channels.ringBytes).toBeLessThan(1.25);
       expect(grown / channels.ringBytes).toBeGreaterThan(0.85);
     },
   );

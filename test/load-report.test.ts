@@ -442,7 +442,10 @@ describe('progress', () => {
     vi.advanceTimersByTime(5_100);
     hide();
     expect(vi.getTimerCount()).toBe(0);
-    return String(stream.read());
+    // Since Node 26 each read takes one piece.
+    let text = '';
+    for (let piece; (piece = stream.read() as Buffer | null) !== null;) text += String(piece);
+    return text;
   }
 
   const totals = { joined: 40, delivered: 4500 } as Watched['totals'];

@@ -62,7 +62,7 @@ test('a tool says which libraries it lacks, before it does anything; its help do
   for (const command of ['load', 'capacity', 'doctor']) {
     const { status, stderr } = holdline(command);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/^holdline: holdline \w+ needs libraries .*npm install cli-progress@/);
+    expect(stderr).toMatch(/^holdline: holdline \w+ needs libraries .*npm install cli-table3@/);
     for (const name of TOOL_LIBRARIES) expect(stderr).toContain(`${name}@`);
     expect(stderr).toContain('(HOLDLINE_NO_LIBRARY)');
     expect(holdline(command, '--help').status).toBe(0);
