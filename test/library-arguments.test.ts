@@ -39,6 +39,9 @@ describe('createServer', () => {
     [8080, '(got 8080)'],
     ['8080', "(got '8080')"],
     [[], '(got [])'],
+    [new Map([['port', 80]]), 'takes an object with options by name (got Map'],
+    [Object.create({ prot: 80 }), 'did you mean port?'],
+    [{ eventSchemas: new Map() }, 'eventSchemas must be an object'],
     [{ prot: 80 }, 'prot is not an option; did you mean port?'],
     [{ Port: 80 }, 'did you mean port?'],
     [{ memoryBudget: 2 ** 26 }, 'did you mean memoryBudgetBytes?'],
@@ -124,6 +127,11 @@ describe('publish', () => {
     [{ data: new ArrayBuffer(2) }, 'HOLDLINE_BAD_ARGUMENT', 'bytes as a Uint8Array'],
     [{ data: new Uint16Array(2) }, 'HOLDLINE_BAD_ARGUMENT', 'bytes as a Uint8Array'],
     [{ data: Number.NaN }, 'HOLDLINE_BAD_ARGUMENT', 'a finite number'],
+    [{ data: new Error('lost words') }, 'HOLDLINE_BAD_ARGUMENT', 'of this object it would have'],
+    [{ data: /a/ }, 'HOLDLINE_BAD_ARGUMENT', 'of this object it would have nothing'],
+    [{ data: new Headers() }, 'HOLDLINE_BAD_ARGUMENT', 'of this object it would have nothing'],
+    [{ data: new Date(Number.NaN) }, 'HOLDLINE_BAD_ARGUMENT', 'of this object it would have'],
+    [Object.create({ evnt: 'a', data: 1 }), 'HOLDLINE_BAD_ARGUMENT', 'did you mean event?'],
     [{ data: 5n }, 'HOLDLINE_BAD_JSON', 'BigInt'],
     [{ data: half }, 'HOLDLINE_NOT_UTF8', 'half of a surrogate pair'],
     [{ data: { a: [half] } }, 'HOLDLINE_NOT_UTF8', 'half of a surrogate pair'],
@@ -134,6 +142,23 @@ describe('publish', () => {
     await expectError(() => channel.publish(given as never), code, words);
     await expectError(() => channel.publishAll([{ data: 1 }, given as never]), code, words);
     expect(server.stats().counters.events_accepted_total).toBe(0);
+  });
+
+  test('has nothing behind it but the index of a map', async () => {
+    const server = made();
+    const channel = server.channel('c') as unknown as Record<
+      'publish' | 'publishAll',
+      (...given: unknown[]) => Promise<unknown>
+    >;
+    const refusals: [() => Promise<unknown>, string][] = [
+      [() => channel.publish({ data: 1 }, { event: 'tick' }), 'publish takes one object'],
+      [() => channel.publish({ data: 1 }, 'tick'), 'publish takes one object'],
+      [() => channel.publishAll([{ data: 1 }], 'tick'), 'publishAll takes an array of events'],
+      [() => (server.listen as (port: number) => Promise<unknown>)(9103), 'listen takes nothing'],
+    ];
+    for (const [act, words] of refusals) await expectError(act, 'HOLDLINE_BAD_ARGUMENT', words);
+    const ids = await Promise.all([{ data: 1 }, { data: 2 }].map(channel.publish));
+    expect(ids).toHaveLength(2);
   });
 
   test('that fails in the program itself is told with its cause', async () => {

@@ -100,7 +100,8 @@ export function readConfigFile(
   }
   let values: unknown;
   try {
-    values = JSON.parse(content);
+    // Editors on Windows begin a file with a byte order mark.
+    values = JSON.parse(content.replace(/^\uFEFF/, ''));
   } catch (error) {
     // Only the line: V8's message quotes the text around it, which may be a secret.
     const position = /at position (\d+)/.exec((error as Error).message)?.[1];

@@ -22,13 +22,27 @@ export function badArgument(name: string, takes: string, given: unknown): Holdli
   );
 }
 
+/** True for an object that may have members by name; a Map has none. */
 function isPlainObject(given: unknown): given is Readonly<Record<string, unknown>> {
-  return typeof given === 'object' && given !== null && !Array.isArray(given);
+  return (
+    typeof given === 'object' &&
+    given !== null &&
+    !Array.isArray(given) &&
+    !types.isMap(given) &&
+    !types.isSet(given)
+  );
+}
+
+/** The names of its members, inherited ones among them, since those are read, too. */
+function memberNames(given: object): string[] {
+  const names: string[] = [];
+  for (const name in given) names.push(name);
+  return names;
 }
 
 /** Throws HOLDLINE_BAD_ARGUMENT for a member that is not one of `known`. */
 function checkMembers(name: string, given: object, known: readonly string[]): void {
-  for (const member of Object.keys(given)) {
+  for (const member of memberNames(given)) {
     if (known.includes(member)) continue;
     throw new HoldlineError(
       'HOLDLINE_BAD_ARGUMENT',
@@ -58,7 +72,7 @@ export function checkOptionNames(options: unknown): void {
     );
   }
   const known = [...Object.keys(OPTIONS), ...Object.keys(HOOKS)];
-  for (const name of Object.keys(options))
+  for (const name of memberNames(options))
     if (!known.includes(name)) throw unknownOption(name, known, `known are ${known.join(', ')}`);
   const { eventSchemas } = options;
   if (eventSchemas === undefined) return;
@@ -95,6 +109,21 @@ export function checkChannelArguments(given: readonly unknown[]): string {
       options,
     );
   return name;
+}
+
+/** `listen` takes nothing: a port given to it would be left out. */
+export function checkListenArguments([first]: readonly unknown[]): void {
+  if (first !== undefined)
+    throw badArgument('listen', 'nothing; port and host are options of createServer', first);
+}
+
+/**
+ * Refuses options behind what `publish` and `publishAll` take. An index is let through, because a
+ * program may map events to them.
+ */
+export function checkSecondArgument(name: string, takes: string, second: unknown): void {
+  if (typeof second === 'string' || isPlainObject(second))
+    throw badArgument(name, `${takes} and nothing else`, second);
 }
 
 /** The time that `close` is given, ms; undefined for the option's. */
@@ -171,6 +200,24 @@ function checkWritable(data: unknown): void {
           ? 'no Map or Set, of which JSON has nothing; make it an object or an array'
           : typeof data === 'number' && !Number.isFinite(data)
             ? 'a finite number, because JSON has no other'
-            : undefined;
+            : isEmptyInJson(data)
+              ? 'which JSON can hold; of this object it would have nothing'
+              : undefined;
   if (found !== undefined) throw badArgument('publish', `data, ${found}`, data);
+}
+
+/**
+ * True for an instance without members of its own, such as an Error or a RegExp, which JSON writes
+ * as `{}`, and for a Date that is none, which it writes as null.
+ */
+function isEmptyInJson(data: unknown): boolean {
+  if (types.isDate(data)) return Number.isNaN(data.getTime());
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) return false;
+  const prototype: unknown = Object.getPrototypeOf(data);
+  return (
+    prototype !== null &&
+    prototype !== Object.prototype &&
+    Object.keys(data).length === 0 &&
+    typeof (data as { toJSON?: unknown }).toJSON !== 'function'
+  );
 }

@@ -7,7 +7,7 @@ import { checkServing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
 import type { ServerChannel } from './api.js';
-import { badArgument, checkEvent, dataBytes } from './arguments.js';
+import { badArgument, checkEvent, checkSecondArgument, dataBytes } from './arguments.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
@@ -21,7 +21,7 @@ export interface LibraryParts {
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
   const { hub, exchanges } = parts;
   checkChannelName(name);
-  const publishAll: ServerChannel['publishAll'] = async (events: unknown) => {
+  const enter = async (events: unknown): Promise<readonly number[]> => {
     try {
       checkServing(exchanges);
       if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
@@ -34,8 +34,14 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
   };
   return {
     name,
-    publish: async (event) => (await publishAll([event]))[0] as number,
-    publishAll,
+    async publish(event, ...more: unknown[]) {
+      checkSecondArgument('publish', 'one object {event?, data}', more[0]);
+      return (await enter([event]))[0] as number;
+    },
+    async publishAll(events, ...more: unknown[]) {
+      checkSecondArgument('publishAll', 'an array of events', more[0]);
+      return enter(events);
+    },
     async delete() {
       try {
         checkServing(exchanges);

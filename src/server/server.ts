@@ -31,7 +31,12 @@ import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import type { Hooks, LineInfo, Server } from './api.js';
-import { checkChannelArguments, checkOptionNames, drainMsOf } from './arguments.js';
+import {
+  checkChannelArguments,
+  checkListenArguments,
+  checkOptionNames,
+  drainMsOf,
+} from './arguments.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
@@ -184,8 +189,9 @@ export function createServer(options: Options & Hooks = {}): Server {
         throw withStack(error);
       }
     },
-    async listen() {
+    async listen(...given: unknown[]) {
       try {
+        checkListenArguments(given);
         if (closing !== undefined) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
