@@ -189,9 +189,9 @@ export function createServer(options: Options & Hooks = {}): Server {
         throw withStack(error);
       }
     },
-    async listen(...given: unknown[]) {
+    async listen(...args: unknown[]) {
       try {
-        checkListenArguments(given);
+        checkListenArguments(args);
         if (closing !== undefined) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
