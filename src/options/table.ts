@@ -204,7 +204,7 @@ export const OPTIONS = {
     flag: 'dead-peer-timeout',
     kind: time(4 * SECOND, HOUR, { orZero: true }),
     default: MINUTE,
-    help: 'a vanished peer is dropped within this, one that reads nothing within a third; 0: 15 min',
+    help: 'time in which a peer that vanished is dropped; a third of it for one that keeps its window shut; 0: 15 min',
   },
   drainMs: {
     flag: 'drain',
@@ -224,7 +224,7 @@ export const OPTIONS = {
     flag: 'allowed-hosts',
     kind: hostNames,
     default: [],
-    help: 'Host names that are served without keys, beside localhost',
+    help: 'Host names that are served when there is no publish key, beside localhost',
   },
   subprotocols: {
     flag: 'subprotocols',
