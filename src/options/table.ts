@@ -204,7 +204,7 @@ export const OPTIONS = {
     flag: 'dead-peer-timeout',
     kind: time(4 * SECOND, HOUR, { orZero: true }),
     default: MINUTE,
-    help: 'time in which a peer that vanished is dropped; a third of it for one that keeps its window shut; 0: 15 min',
+    help: 'a vanished peer is dropped within this, one whose window stays shut within a third; 0: 15 min',
   },
   drainMs: {
     flag: 'drain',
