@@ -144,11 +144,14 @@ describe('a line', () => {
   });
 
   test('whose pause the budget could not pay for is young for a time that grows with the pause', () => {
-    const short = trustedFromPause(100, GRACE_MS_MIN / 5);
+    const short = trustedFromPause(100, GRACE_MS_MIN / 5, 0, 7);
     expect(trustOf(short, 7, 100)).toBe(YOUNG);
     expect(trustOf(short, 7, 100 + GRACE_TRUST_SECONDS / 5)).toBe(YOUNG);
     expect(trustOf(short, 7, 101 + GRACE_TRUST_SECONDS / 5)).toBe(PROVEN);
     for (const pauseMs of [GRACE_MS_MIN, GRACE_MS])
-      expect(trustedFromPause(100, pauseMs)).toBe(trustedFromFailure(100));
+      expect(trustedFromPause(100, pauseMs, 0, 7)).toBe(trustedFromFailure(100));
+    expect(trustedFromPause(100, GRACE_MS_MIN / 5, 111, 7), 'never sooner than before').toBe(111);
+    const fresh = trustedFromPause(100, GRACE_MS_MIN / 5, trustedFromOpening(99), 99);
+    expect(isUnblemished(fresh, 99), 'no success erases it').toBe(false);
   });
 });

@@ -20,7 +20,6 @@ import {
   graceWindowMs,
   provenWindowMs,
   trustedFromFailure,
-  trustedFromPause,
   YOUNG,
 } from './grace.js';
 import { IN_GRACE, LATE_IN_GRACE, NO_GRACE, STALLED } from './line-table.js';
@@ -130,8 +129,7 @@ export class GraceWindows {
     this.#counters.grace_pauses_total++;
     spend(group, group.graceMovedMs, nowMs);
     group.graceMovedMs = nowMs;
-    if (graceLeftMs(group, nowMs) < 0)
-      table.trustedFrom[row] = trustedFromPause(this.#secondAt(nowMs), pauseMs);
+    if (graceLeftMs(group, nowMs) < 0) table.distrust(row, this.#secondAt(nowMs), pauseMs);
   }
 
   /**

@@ -40,11 +40,18 @@ export function trustedFromFailure(second: number): number {
 
 /**
  * The same after a pause that ended well but that the budget could not pay for: the longer it was,
- * the later, and after GRACE_MS_MIN as after a failure.
+ * the later, and after GRACE_MS_MIN as after a failure. Never sooner than before, and always as for
+ * a line that failed, which no success makes proven.
  */
-export function trustedFromPause(second: number, pauseMs: number): number {
+export function trustedFromPause(
+  second: number,
+  pauseMs: number,
+  trustedFrom: number,
+  openedSecond: number,
+): number {
   const share = Math.min(1, pauseMs / GRACE_MS_MIN);
-  return second + 1 + Math.ceil(GRACE_TRUST_SECONDS * share);
+  const from = second + 1 + Math.ceil(GRACE_TRUST_SECONDS * share);
+  return Math.max(from, trustedFrom, trustedFromOpening(openedSecond) + 1);
 }
 
 /** True for a line that has never failed. One that failed is trusted after a time only. */

@@ -14,7 +14,7 @@
  * Removing a row moves the last one into its place. Tables are walked downwards, so that a row that
  * moves has been visited already.
  */
-import { isUnblemished, trustedFromOpening, trustOf } from './grace.js';
+import { isUnblemished, trustedFromOpening, trustedFromPause, trustOf } from './grace.js';
 
 /** Has not reached the head since it joined or stalled. Nothing waits for it. */
 export const CATCHING_UP = 0;
@@ -105,6 +105,17 @@ export class LineTable<Socket> {
   /** Whether the line may be given grace, see core/grace.ts. */
   trustOf(row: number, second: number): number {
     return trustOf(this.trustedFrom[row] as number, this.openedSeconds[row] as number, second);
+  }
+
+  /** The line paused, its channels were held, and their budgets could not pay. core/grace.ts */
+  distrust(row: number, second: number, pauseMs: number): void {
+    const { trustedFrom, openedSeconds } = this;
+    trustedFrom[row] = trustedFromPause(
+      second,
+      pauseMs,
+      trustedFrom[row] as number,
+      openedSeconds[row] as number,
+    );
   }
 
   /**
