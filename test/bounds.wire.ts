@@ -24,8 +24,11 @@ import { jsonOf } from './support/wire.js';
 const MiB = 2 ** 20;
 
 /** The heap that none of these may exhaust. */
-/** What requests may leave for the collector at any moment; more with Node 24 than with 20. */
-const GARBAGE_BYTES = 24 * MiB;
+/**
+ * What requests may leave for the collector at any moment. V8 of Node 24 and later lets more of it
+ * stand: 23 to 42 MiB were seen, where Node 20 had 7.
+ */
+const GARBAGE_BYTES = (Number(process.versions.node.split('.')[0]) < 24 ? 24 : 48) * MiB;
 const SMALL_HEAP = { NODE_OPTIONS: '--max-old-space-size=512' };
 
 /** The most that the process ever had resident. */
