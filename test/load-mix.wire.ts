@@ -4,8 +4,11 @@
  * that are made on purpose.
  */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
+import { fileURLToPath } from 'node:url';
 import { createChannel, createSession } from 'better-sse';
 import { EventSource } from 'eventsource';
 import { EventSource as UndiciEventSource } from 'undici';
@@ -13,6 +16,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { fakes, load, startLoad, words } from './support/load.js';
 import { meddlingProxy, type Meddle } from './support/meddling-server.js';
 import { serverForTest, sharedServer } from './support/server.js';
+
+const WORKER = fileURLToPath(new URL('../dist/tools/load/processes/worker.js', import.meta.url));
 
 const listen = fakes();
 
@@ -77,6 +82,32 @@ describe('several processes', { timeout: 60_000 }, () => {
     });
     await server.statsUntil('the other process gone, too', ({ lines }) => lines.open === 0, 15_000);
     expect(() => process.kill(children[0]!, 0)).toThrow(/ESRCH/);
+  });
+
+  it('end without a word when their answer cannot be sent any more', async () => {
+    // Python can close one way of the channel (Node cannot): the order arrives, its answer fails.
+    // A failure that is thrown ends the worker long before the channel is closed.
+    const coordinator = `
+import os, socket, subprocess, sys
+ours, theirs = socket.socketpair()
+env = dict(os.environ, NODE_CHANNEL_FD=str(theirs.fileno()), NODE_CHANNEL_SERIALIZATION_MODE='json')
+worker = subprocess.Popen(sys.argv[1:], pass_fds=[theirs.fileno()], env=env)
+theirs.close()
+ours.shutdown(socket.SHUT_RD)
+ours.sendall(b'{"ask":1,"order":"begin","body":{}}\\n')
+try:
+    worker.wait(1.5)
+except subprocess.TimeoutExpired:
+    pass
+ours.close()
+sys.exit(worker.wait())`;
+    const child = spawn('python3', ['-c', coordinator, process.execPath, WORKER], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    await once(child, 'close');
+    expect({ stderr, exitCode: child.exitCode }).toEqual({ stderr: '', exitCode: 0 });
   });
 
   it('end with the one that ordered them, however it ends', async () => {

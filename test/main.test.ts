@@ -217,7 +217,8 @@ describe('serving', () => {
 
   it('logs text at a terminal, the demo on a line of its own, and ends with Ctrl-C', async () => {
     const main = join(ROOT, 'dist/main.js');
-    const run = `'${process.execPath}' '${main}' serve --demo --open-publish --port 0`;
+    // `exec`: a shell that stays, as dash does, would be ended by the signal itself.
+    const run = `exec '${process.execPath}' '${main}' serve --demo --open-publish --port 0`;
     const terminal = spawn('script', ['-qefc', run, '/dev/null'], {
       env: { ...process.env, TERM: 'xterm', NO_COLOR: '1' },
     });

@@ -3,15 +3,24 @@
 import process from 'node:process';
 import { Cohort } from './cohort.js';
 import { loopRequests } from './request-loop.js';
-import type { Ask, OrderName, Reply } from './messages.js';
+import type { Ask, OrderName, Reply, Update } from './messages.js';
 
 let cohort: Cohort | undefined;
+
+/**
+ * Sends to the coordinator. When that is gone (killed, or ended between an order and its answer)
+ * nobody misses the message, and 'disconnect' ends this process; without the callback the failure
+ * would be thrown, and its stack shown at the terminal.
+ */
+function tell(message: Reply | Update): void {
+  process.send!(message, () => {});
+}
 
 /** Follows an order. The first one is to start, unless only requests are wanted. */
 function follow(order: OrderName, body: never): unknown {
   if (order === 'requests') return loopRequests(body);
   if (order !== 'start') return cohort![order](body);
-  cohort = new Cohort(body, (update) => process.send!(update));
+  cohort = new Cohort(body, tell);
   return undefined;
 }
 
@@ -22,7 +31,7 @@ async function answer({ ask, order, body }: Ask): Promise<void> {
   } catch (error) {
     reply = { ask, error: (error as Error).message };
   }
-  process.send!(reply);
+  tell(reply);
 }
 
 process.on('message', (ask: Ask) => void answer(ask));
