@@ -14,7 +14,7 @@ import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from '../http/small-page.js';
 import type { UpgradeContext } from '../native/messages.js';
 import type { HttpRequest, HttpResponse } from '../native/uws.js';
 import { landingPage } from '../ops/landing.js';
-import type { OpsAnswer, OpsPages } from '../ops/page.js';
+import type { OpsAnswer, OpsPage, OpsPages } from '../ops/page.js';
 import { pagesInWords } from '../ops/pages.js';
 import { publishRequestOf, type Publishing } from '../transports/publish.js';
 import type { Subscribing } from '../transports/subscribe.js';
@@ -25,12 +25,22 @@ export interface RouterParts {
   readonly guard: Guard;
   readonly failedKeys: FailedKeys;
   readonly pages: OpsPages;
+  readonly actions: Actions;
   readonly publishing: Publishing;
   readonly subscribing: Subscribing;
 }
 
 const ALLOWED_METHODS = 'GET, HEAD, POST, DELETE, OPTIONS';
-const ALLOWED_OPS_METHODS = 'GET, HEAD';
+const ALLOWED_PAGE_METHODS = 'GET, HEAD';
+
+/**
+ * What a method does at a path under `/-/` that is more than to show a page: it checks rights
+ * itself, and answers, throws, or returns a promise if the answer comes later.
+ */
+export type Action = (exchange: Exchange, head: Head) => Promise<void> | undefined;
+
+/** Actions by their path behind `/-/` (such as `tickets`), then by method. */
+export type Actions = ReadonlyMap<string, ReadonlyMap<'GET' | 'POST' | 'DELETE', Action>>;
 
 export class Router {
   readonly #parts: RouterParts;
@@ -157,30 +167,43 @@ export class Router {
   }
 
   #answerOps(exchange: Exchange, head: Head): Promise<void> | undefined {
-    const { exchanges, guard, pages } = this.#parts;
+    const { guard, pages, actions } = this.#parts;
     const { origins } = guard;
-    const preflight = origins.preflight(head, ALLOWED_OPS_METHODS);
+    const name = head.path.slice('/-/'.length);
+    const page = pages.get(name);
+    const ofPath = actions.get(name);
+    const allowed = methodsOf(page, ofPath);
+    const preflight = origins.preflight(head, allowed);
     if (preflight !== undefined) {
-      exchange.answerNothing([['Allow', ALLOWED_OPS_METHODS], ...preflight]);
+      exchange.answerNothing([['Allow', allowed], ...preflight]);
       return undefined;
     }
-    const page = pages.get(head.path.slice('/-/'.length));
     const isLoaded = page?.isForPages === true && origins.mayListen(head);
     if (!isLoaded && !isNavigation(head)) origins.checkSite(head);
-    if (page === undefined) {
+    if (page === undefined && ofPath === undefined) {
       throw new HoldlineError(
         'HOLDLINE_NOT_FOUND',
         `there is nothing at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`,
       );
     }
     if (head.method === 'OPTIONS') {
-      exchange.answerNothing([['Allow', ALLOWED_OPS_METHODS]]);
+      exchange.answerNothing([['Allow', allowed]]);
       return undefined;
     }
-    if (head.method !== 'GET' && !exchange.isHead) {
-      refuseMethod(exchange, ALLOWED_OPS_METHODS);
+    const action = ofPath?.get(head.method as 'GET');
+    if (action !== undefined) {
+      guard.checkHost(head);
+      return action(exchange, head);
+    }
+    if (page === undefined || (head.method !== 'GET' && !exchange.isHead)) {
+      refuseMethod(exchange, allowed);
       return undefined;
     }
+    return this.#answerPage(exchange, head, page);
+  }
+
+  #answerPage(exchange: Exchange, head: Head, page: OpsPage): Promise<void> | undefined {
+    const { exchanges, guard } = this.#parts;
     if (page.access !== 'open') guard.checkHost(head);
     if (page.access === 'key') guard.checkOps(head);
     const answer = ({ status = 200, contentType, body, headers }: OpsAnswer): void =>
@@ -193,6 +216,12 @@ export class Router {
     exchange.watch();
     return answered.then(answer);
   }
+}
+
+/** The methods of a path under `/-/`, as the field Allow lists them. */
+function methodsOf(page: OpsPage | undefined, actions: ReadonlyMap<string, Action> | undefined) {
+  const shown = page === undefined && actions !== undefined ? [] : [ALLOWED_PAGE_METHODS];
+  return [...shown, ...(actions?.keys() ?? [])].join(', ');
 }
 
 function refuseMethod(exchange: Exchange, allowed: string): void {

@@ -115,6 +115,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     guard,
     failedKeys,
     pages,
+    actions: new Map(),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
