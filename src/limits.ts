@@ -401,6 +401,9 @@ export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 /** Idempotency key, characters. http/idempotency-key.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
+/** Name of a user, characters. auth/rights.ts */
+export const USER_CHARS_MAX = 128;
+
 /**
  * Idempotency keys that are kept, about 0.65 KB each, and how long, ms. Above the number the oldest
  * goes early, which is counted. log/kept-receipts.ts
