@@ -50,6 +50,7 @@ export const COUNTER_MEANINGS = {
   refusals_released_total:
     'held refusals that were answered early: places or memory were short, or the server drained',
   failed_keys_total: 'requests with a wrong key',
+  tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total:

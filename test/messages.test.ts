@@ -66,6 +66,8 @@ function setUp(mayPublish?: RightToPublish) {
     stalled: () => {},
     startOf: () => ({ continuesAfter: 0 }),
     reserve: () => new Reservation(memory, share),
+    reserveAhead: () => new Reservation(memory, memory.unverified),
+    admit: (_channel: string, reservation: Reservation) => reservation.moveTo(share),
     submit: async (
       _channel: string,
       { reservation, read }: { reservation: Reservation; read: () => unknown },

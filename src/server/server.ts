@@ -76,6 +76,17 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onLeave = inItsTurn(onClose);
 
   const guard = new Guard({
+    jwtSecret: undefined,
+    jwtPublicKey: undefined,
+    jwtJwks: undefined,
+    jwtAudience: undefined,
+    jwtIssuer: undefined,
+    jwtMaxLifetimeMs: 86_400_000,
+    ticketSecret: [],
+    keys: [],
+    policies: [],
+    openSubscribe: false,
+    authCookie: undefined,
     ...settings,
     authorize,
     report,

@@ -5,7 +5,7 @@ import { HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
-import type { Guard } from '../http/guard.js';
+import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import { wantsPage } from '../http/refusal-page.js';
@@ -38,11 +38,8 @@ export interface SubscribingOptions {
   readonly retryMs: number;
 }
 
-/** Where a line starts, and on what. */
-interface Start {
-  readonly channels: readonly string[];
-  readonly position: Position;
-}
+/** Opens the line, or answers the poll, of a client that may. */
+export type Open = (grant: Grant) => void;
 
 export class Subscribing {
   readonly #parts: SubscribingParts;
@@ -55,35 +52,38 @@ export class Subscribing {
 
   /**
    * Reads all that is needed of the request, in its turn. Returns the function that opens the line
-   * or answers the poll, to be called in a cork once the client is allowed to. Both throw what the
-   * client is to be answered. `context` comes with a request that may become a WebSocket.
+   * or answers the poll, to be called in a cork with what the client was granted. Both throw what
+   * the client is to be answered. `context` comes with a request that may become a WebSocket.
    */
   opener(
     exchange: Exchange,
     head: Head,
     channels: readonly string[],
     context: UpgradeContext | undefined,
-  ): () => void {
+  ): Open {
     const { hub, exchanges } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
-    const start: Start = { channels, position };
-    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
+    if (transport === 'websocket') return this.#upgrader(exchange, head, position, context);
     if (transport === 'poll') {
-      const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
-      return () => {
+      const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      return (grant) => {
         checkServing(exchanges);
-        answerOrWait(hub, exchange, poll, () => this.#checkPlace());
+        const request: PollRequest = { ...poll, channels: grant.channels };
+        answerOrWait(hub, exchange, request, () => this.#checkPlace());
       };
     }
     const client = clientKindOf(head, query);
+    // By the channels that were asked for: those that are granted for them have other names.
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
-    const stream: StreamRequest = { ...start, mode, client };
-    if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     const asPage = wantsPage(head);
-    return () => this.#openStream(exchange, stream, asPage);
+    return (grant) => {
+      const stream: StreamRequest = { position, mode, client, channels: grant.channels };
+      if (exchange.isHead) answerStreamHead(hub, exchange, stream);
+      else this.#openStream(exchange, stream, asPage);
+    };
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
@@ -103,9 +103,9 @@ export class Subscribing {
   #upgrader(
     exchange: Exchange,
     head: Head,
-    start: Start,
+    position: Position,
     context: UpgradeContext | undefined,
-  ): () => void {
+  ): Open {
     const { guard, messages, failedKeys } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
@@ -115,12 +115,15 @@ export class Subscribing {
         'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
-    return () => {
+    return ({ channels, rights }) => {
+      const mayPublish = guard.rightToPublish(head, rights, () =>
+        failedKeys.failed(exchange.address),
+      );
       this.#checkPlace();
-      messages.open(response, { ...start, key, subprotocol, headers, context, mayPublish });
+      const request = { channels, position, key, subprotocol, headers, context, mayPublish };
+      messages.open(response, request);
     };
   }
 

@@ -57,7 +57,16 @@ export interface MessagesOptions {
 
 type MessagesHub = Pick<
   Hub<MessageSocket>,
-  'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
+  | 'admit'
+  | 'channelsOf'
+  | 'drained'
+  | 'join'
+  | 'left'
+  | 'reserve'
+  | 'reserveAhead'
+  | 'stalled'
+  | 'startOf'
+  | 'submit'
 >;
 
 const MESSAGES: DeliveryMode<MessageSocket> = {
@@ -254,7 +263,10 @@ export class Messages implements MessageHandler {
         const message = `this WebSocket already has ${queue.publishes.length} publishes waiting; try again after their answers`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
       }
-      reservation = this.#hub.reserve(event.channel);
+      reservation =
+        typeof session.mayPublish === 'function'
+          ? this.#hub.reserveAhead()
+          : this.#hub.reserve(event.channel);
       reservation.grow(bytes);
     } catch (error) {
       reservation?.release();
@@ -281,7 +293,10 @@ export class Messages implements MessageHandler {
     { ref, event, reservation }: Publish,
   ): Promise<void> {
     try {
-      if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
+      if (typeof mayPublish === 'function') {
+        await this.#ask(() => mayPublish(event.channel));
+        this.#hub.admit(event.channel, reservation);
+      }
       checkServing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
