@@ -1,8 +1,14 @@
 /** Keys in a request: how one is sent, and what is wrong with one that is not right. */
-import { timingSafeEqual } from 'node:crypto';
-import { digest } from '../auth/digest.js';
+import crypto from 'node:crypto';
 import { HoldlineError } from '../errors.js';
 import type { Head } from './head.js';
+
+/** SHA-256 of a key: digests have one length, so comparing them takes the same time for any key. */
+function digest(key: string): Buffer {
+  // Node 20.12 and later: one call, in a third of the time.
+  if (crypto.hash === undefined) return crypto.createHash('sha256').update(key).digest();
+  return crypto.hash('sha256', key, 'buffer');
+}
 
 /** A key that a request may need, and its words. */
 export interface Needed {
@@ -33,7 +39,7 @@ export function opsKey(key: string): Needed {
 export function checkBearer(head: Head, needed: Needed): void {
   const authorization = head.get('authorization');
   const [, given] = /^bearer +(.+)$/i.exec(authorization) ?? [];
-  if (given !== undefined && timingSafeEqual(digest(given), needed.digest)) return;
+  if (given !== undefined && crypto.timingSafeEqual(digest(given), needed.digest)) return;
   throw new HoldlineError('HOLDLINE_UNAUTHORIZED', problemOf(authorization, given, needed));
 }
 

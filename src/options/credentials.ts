@@ -1,11 +1,14 @@
-/** The options `keys` and `policies`: lists of objects, from JSON and from the library's caller. */
+/**
+ * The kinds of option value around credentials: secrets, PEM, the JWKS URL, and the lists of
+ * objects `keys` and `policies`, from JSON and from the library's caller.
+ */
 
 import { compilePattern } from '../auth/pattern.js';
 import { ACTIONS, isUserName } from '../auth/rights.js';
 import { HoldlineError } from '../errors.js';
 import { PATTERNS_PER_ACTION_MAX, POLICIES_MAX, STATIC_KEYS_MAX } from '../limits.js';
 import { unknownName } from '../spelling.js';
-import { choice, integer, size, time, type Kind } from './kinds.js';
+import { choice, form, integer, list, size, textMatching, time, type Kind } from './kinds.js';
 
 /** A static key: what it may do, and never the key itself. A list that is left out: nothing. */
 export interface StaticKey {
@@ -43,6 +46,8 @@ interface Member {
   readonly accepted: string;
   read(this: void, value: unknown): unknown;
   readJson?(this: void, value: unknown): unknown;
+  /** Of a number, so that it reads back from JSON. */
+  toText?(this: void, value: never): string;
 }
 
 type Members<Item> = { readonly [Name in keyof Item]-?: Member };
@@ -150,6 +155,9 @@ function objects<Item>({
     return Object.freeze(items);
   };
 
+  const withUnit = (name: string, value: unknown): unknown =>
+    typeof value === 'number' ? (members[name as keyof Item].toText?.(value as never) ?? value) : value;
+
   const accepted = `an array of up to ${maxItems} objects with the members ${known.join(', ')}`;
   const readText = (given: string): readonly Item[] | undefined => {
     let value: unknown;
@@ -169,7 +177,7 @@ function objects<Item>({
     read: (value) => readList(value, false),
     readText,
     readJson: (value) => (typeof value === 'string' ? readText(value) : readList(value, true)),
-    toText: (items) => (items.length === 0 ? '' : JSON.stringify(items)),
+    toText: (items) => (items.length === 0 ? '' : JSON.stringify(items, withUnit)),
   };
 }
 
@@ -190,3 +198,64 @@ export const channelPolicies = objects<ChannelPolicy>({
   required: ['channels'],
   distinct: [],
 });
+
+/** Visible ASCII, since an Authorization header cannot carry anything else. */
+export const key = textMatching(
+  'KEY',
+  /^[\x21-\x7e]{1,1024}$/,
+  '1 to 1024 visible ASCII characters without spaces',
+);
+
+/** HMAC-SHA-256 takes a key of at least its own size (RFC 7518, 3.2). */
+export const signingSecret = textMatching(
+  'SECRET',
+  /^[\x21-\x7e]{32,1024}$/,
+  '32 to 1024 visible ASCII characters without spaces; openssl rand -base64 48 makes one',
+);
+
+/** The first signs, and both are accepted, so that a secret can be replaced. */
+export const ticketSecrets = list(
+  'SECRET',
+  2,
+  'secrets, the new one first, each of 32 to 1024 visible ASCII characters without commas',
+  (item) => (/^[\x21-\x2b\x2d-\x7e]{32,1024}$/.test(item) ? item : undefined),
+);
+
+/** On the command line a file (OptionRow.isFile). */
+export const publicKeyPem = form(
+  'FILE',
+  'a file with a public key or a certificate in PEM (-----BEGIN PUBLIC KEY-----)',
+  (text) =>
+    /^-----BEGIN (?:RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE|[A-Z ]*PRIVATE KEY)-----\r?\n/.test(text)
+      ? text
+      : undefined,
+  () => 'a key in PEM',
+);
+
+/** The keys decide who may read, so they come over TLS, or from this machine. */
+export const jwksUrl = form(
+  'URL',
+  'an https URL of a JWKS without user and fragment; http only for localhost, 127.0.0.1 and [::1]',
+  (text) => {
+    // The pattern first: URL corrects many typing mistakes, and would then lead somewhere else.
+    const isUrl = /^https?:\/\/[^\s/?#@]{1,255}\/[^\s#]*$/i.test(text) && URL.canParse(text);
+    if (!isUrl) return undefined;
+    const { protocol, hostname, href } = new URL(text);
+    const isHere = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/.test(hostname);
+    return protocol === 'https:' || isHere ? href : undefined;
+  },
+);
+
+/** A claim that tokens must have. */
+export const claim = textMatching(
+  'TEXT',
+  /^[^\p{C}]{1,255}$/u,
+  '1 to 255 characters that can be shown',
+);
+
+/** RFC 6265, 4.1.1. */
+export const cookieName = textMatching(
+  'NAME',
+  /^[\w!#$%&'*+.^`|~-]{1,64}$/,
+  'the name of a cookie, 1 to 64 characters of a token',
+);
