@@ -66,23 +66,24 @@ export class Drain {
   }
 
   async #run(): Promise<void> {
-    const { clock, hub, refuseLines, refuseAll, openSockets, closeAll } = this.#parts;
+    const parts = this.#parts;
+    const { clock, hub } = parts;
     const isInTime = (): boolean => clock.nowMs() < this.#deadlineMs;
-    refuseLines();
+    parts.refuseLines();
     // A line is owed what was accepted before, also where that waits for room in its channel. What
     // is published meanwhile reaches the lines that are left.
     const through = hub.lastId;
     while (hub.endSome(this.#due(), 'draining', through) > 0 && clock.nowMs() < this.#slope.endMs)
       await this.#turn();
-    refuseAll();
+    parts.refuseAll();
     // What was accepted goes out first.
     while (!hub.isSettled && isInTime()) await this.#turn();
     while (hub.endSome(Infinity, 'draining', 0) > 0 && isInTime()) await this.#turn();
     // To close drops what is in user space, but not what is in the kernel. Nothing tells when the
     // former has left a response that was ended. native-notes/end-of-stream.md
     const lingerUntilMs = clock.nowMs() + DRAIN_LINGER_MS_MAX;
-    while (openSockets() > 0 && isInTime() && clock.nowMs() < lingerUntilMs) await this.#turn();
-    await closeAll();
+    while (parts.openSockets() > 0 && isInTime() && clock.nowMs() < lingerUntilMs) await this.#turn();
+    await parts.closeAll();
   }
 
   /** How many lines are to end now, so that as many are left as the slope says. */
