@@ -102,7 +102,7 @@ describe('a drain', () => {
     const first = drain.end(10_000);
     expect(drain.end(Infinity)).toBe(first);
     await first;
-    const before = left.filter(({ atMs }) => atMs < 2000).at(-1)!.lines;
+    const before = left.findLast(({ atMs }) => atMs < 2000)!.lines;
     expect(Math.abs(before - 11_250)).toBeLessThanOrEqual(150);
     expect(left.find(({ atMs }) => atMs >= 2800)!.lines).toBe(1);
     expect(atOf(log, 'closed')).toBe(3000);
