@@ -512,16 +512,30 @@ export const FAULT_LOG_MS = 1_000;
  */
 export const ACCEPTS_PER_SECOND = 10_000;
 
-/**
- * One turn of an orderly end, ms, and the least number of lines ended in it: 10,000 a second, which
- * other servers can accept. server/server.ts
- */
+/** Time between two looks at an orderly end, ms. server/drain.ts */
 export const DRAIN_TURN_MS = 10;
-export const DRAIN_ENDS_PER_TURN_MIN = 100;
+
+/**
+ * Lines end evenly over this share of --drain; the rest is for those that have not taken what they
+ * are owed. server/drain.ts
+ */
+export const DRAIN_SLOPE_SHARE = 0.8;
+
+/**
+ * Lines that end in a second at least, so that a server with few of them does not take all of
+ * --drain: any other server can accept as many. server/drain.ts
+ */
+export const DRAIN_ENDS_PER_SECOND_MIN = 100;
+
+/** What a second signal leaves of the orderly end, ms; a third one ends the process. main.ts */
+export const DRAIN_HURRY_MS = 1_000;
+
+/** Time between two lines of the log that say how far an orderly end is, ms. main.ts */
+export const DRAIN_PROGRESS_MS = 1_000;
 
 /**
  * Time for the last bytes of ended lines to leave, ms, before all sockets are closed.
- * server/server.ts
+ * server/drain.ts
  */
 export const DRAIN_LINGER_MS_MAX = 500;
 
