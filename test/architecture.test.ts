@@ -40,7 +40,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ],
   ['linux/'],
   // Options are checked with it.
-  ['auth/pattern'],
+  ['auth/pattern', 'auth/rights'],
   ['options/'],
   ['core/'],
   ['auth/'],
@@ -185,7 +185,7 @@ describe('what is native', () => {
     }
     expect(reached).toContain('src/options/table.ts');
     const isLight = (path: string): boolean =>
-      /^src\/(?:[\w-]+|options\/[\w-]+|auth\/pattern|linux\/file(?:s|-limit))\.ts$/.test(path);
+      /^src\/(?:[\w-]+|options\/[\w-]+|auth\/(?:pattern|rights)|linux\/file(?:s|-limit))\.ts$/.test(path);
     expect([...reached].filter((path) => path === 'src/index.ts' || !isLight(path))).toEqual([]);
   });
 });

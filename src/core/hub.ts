@@ -107,7 +107,7 @@ export class Hub<Socket> {
     const membership = new Membership(
       clock,
       counters,
-      { channels, groups, pump },
+      { channels, groups, pump, progress },
       {
         answerEmpty: (group, row) => polls.answerEmpty(group, row),
         removed: (group, handle) => this.#removed(group, handle),
@@ -306,8 +306,9 @@ export class Hub<Socket> {
   }
 
   /** See {@link Membership.endSome}. */
-  endSome(count: number, code: EndCode): number {
-    return this.#membership.endSome(count, code);
+  endSome(count: number, code: EndCode, through = 0): number {
+    this.#pump.flush();
+    return this.#membership.endSome(count, code, through);
   }
 
   #removed({ mode, channels }: Group, handle: number): void {

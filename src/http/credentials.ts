@@ -4,7 +4,6 @@
  * either, and a ticket in the query, count for reading only, since a page of another origin, or
  * whoever sees a URL, could use them to change something.
  */
-import { createHash } from 'node:crypto';
 import {
   anonymousRights,
   ANONYMOUS,
@@ -12,12 +11,14 @@ import {
   type OpenSettings,
 } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
-import { StaticKeys, type StaticKey } from '../auth/keys.js';
+import { digest } from '../auth/digest.js';
+import { StaticKeys } from '../auth/keys.js';
 import type { Revocations } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import { Tickets } from '../auth/tickets.js';
 import { Tokens, type TokenSettings } from '../auth/tokens.js';
 import { HoldlineError } from '../errors.js';
+import type { StaticKey } from '../options/credentials.js';
 import type { Head } from './head.js';
 import { Query } from './query.js';
 
@@ -139,9 +140,7 @@ export class Credentials {
   check(rights: Rights, action: Action, channels: readonly string[]): void {
     for (const channel of channels) {
       if (rights.may(action, channel) || this.anonymous.may(action, channel)) continue;
-      throw rights.credential === ANONYMOUS
-        ? this.missing(action)
-        : forbidden(rights, action, channel);
+      throw rights.credential === ANONYMOUS ? this.missing(action) : forbidden(action, channel);
     }
   }
 
@@ -227,7 +226,7 @@ function ownKeys(publishKey: string | undefined, opsKey: string): readonly Stati
 }
 
 function digestOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return digest(key).toString('hex');
 }
 
 const PUBLISHING_IS_OFF = new HoldlineError(
@@ -236,7 +235,7 @@ const PUBLISHING_IS_OFF = new HoldlineError(
 );
 
 /** HOLDLINE_FORBIDDEN: the credential is right and may not do that. */
-export function forbidden(rights: Rights, wanted: Wanted, channel?: string): HoldlineError {
+export function forbidden(wanted: Wanted, channel?: string): HoldlineError {
   const what = channel === undefined ? DOING[wanted] : `${DOING[wanted]} on ${channel}`;
   return new HoldlineError(
     'HOLDLINE_FORBIDDEN',

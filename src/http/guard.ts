@@ -175,7 +175,7 @@ export class Guard {
    */
   mayOperate(head: Head): Soon<Rights> {
     return then(this.requester(head, 'ops'), (rights) => {
-      if (!rights.isOps) throw forbidden(rights, 'ops');
+      if (!rights.isOps) throw forbidden('ops');
       return rights;
     });
   }
@@ -254,7 +254,7 @@ export class Guard {
       if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
         throw rights.credential === ANONYMOUS
           ? this.#credentials.missing('publish')
-          : forbidden(rights, 'publish', 'any channel');
+          : forbidden('publish', 'any channel');
     } catch (error) {
       if (error instanceof BadCredential) wrongKey();
       return error as HoldlineError;

@@ -3,7 +3,7 @@ import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
 import { scopeOf, then } from '../http/credentials.js';
-import { checkServing, Exchange, type Exchanges } from '../http/exchange.js';
+import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
 import type { Guard } from '../http/guard.js';
@@ -144,7 +144,7 @@ export class Router {
     // It may reject while the request is refused for something else.
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
-    checkServing(exchanges);
+    checkPublishing(exchanges);
     const scope = then(granted, ({ rights }) => scopeOf(rights, head));
     return publishing.publish(exchange, request, scope);
   }
@@ -157,7 +157,7 @@ export class Router {
     const granted = guard.mayDelete(head, channel);
     if (granted instanceof Promise) granted.catch(ignore);
     new Query(head.query).checkNames('DELETE');
-    checkServing(exchanges);
+    checkPublishing(exchanges);
     return publishing.delete(exchange, channel, granted);
   }
 

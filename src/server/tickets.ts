@@ -93,7 +93,7 @@ function checkTicket(
   if (rights.isOps) return;
   for (const channel of channels) checkChannelName(channel);
   guard.checkRights(rights, 'subscribe', channels);
-  if (user !== undefined && user !== rights.user) throw forbidden(rights, 'ticket');
+  if (user !== undefined && user !== rights.user) throw forbidden('ticket');
 }
 
 /** Reads the body. Throws HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON or HOLDLINE_BAD_TICKET. */

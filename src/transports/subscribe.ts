@@ -3,7 +3,7 @@ import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
-import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
+import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
@@ -70,7 +70,7 @@ export class Subscribing {
     if (transport === 'poll') {
       const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
       return (grant) => {
-        checkServing(exchanges);
+        checkHolding(exchanges);
         const request: PollRequest = { ...poll, channels: grant.channels };
         answerOrWait(hub, exchange, request, () => this.#checkPlace());
       };
@@ -141,7 +141,7 @@ export class Subscribing {
   /** Throws the refusal if no more lines can be held now. */
   #checkPlace(): void {
     const { exchanges, hub, memory } = this.#parts;
-    checkServing(exchanges);
+    checkHolding(exchanges);
     const { maxConnections } = this.#options;
     if (hub.lines.open >= maxConnections) {
       throw new HoldlineError(

@@ -31,7 +31,7 @@ import {
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkServing } from '../http/exchange.js';
+import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import { MessageAnswers, type Refusals } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
@@ -105,8 +105,8 @@ interface Session extends Refusals {
 }
 
 export class Messages implements MessageHandler {
-  /** True while the server shuts down: nothing is published any more. */
-  draining = false;
+  /** True at the end of a server: nothing is published any more. */
+  ended = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
@@ -297,7 +297,7 @@ export class Messages implements MessageHandler {
         await this.#ask(() => mayPublish(event.channel));
         this.#hub.admit(event.channel, reservation);
       }
-      checkServing(this);
+      checkPublishing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,
