@@ -401,7 +401,7 @@ export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 /** Idempotency key, characters. http/idempotency-key.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
-/** Body of a request for a ticket, bytes, and the time that it is for by default, s. server/tickets.ts */
+/** Body of a request for a ticket, bytes, and the default of its `seconds`. server/tickets.ts */
 export const TICKET_BODY_BYTES_MAX = 16 * 1024;
 export const TICKET_DEFAULT_SECONDS = 15 * 60;
 

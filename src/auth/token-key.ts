@@ -24,7 +24,7 @@ export interface TokenKey {
 /** EdDSA has two names (RFC 8037, 3.1, and RFC 9864, 2.2). */
 const EDDSA = ['EdDSA', 'Ed25519'] as const;
 
-/** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key that cannot be used. */
+/** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key of no use. */
 export function tokenKey(
   { jwtSecret, jwtPublicKey, jwtJwks }: TokenKeySettings,
   events: JwksEvents,

@@ -25,8 +25,8 @@ export interface AuthorizeAnswer {
    */
   readonly user?: string;
   /**
-   * When the line ends with `end {"code":"expired","reconnect":true}`: a Date, or milliseconds since
-   * the epoch. The credential's own end counts if it is earlier.
+   * When the line ends, with `end {"code":"expired","reconnect":true}`: a Date, or milliseconds
+   * since the epoch. The credential's own end counts if it is earlier.
    */
   readonly expiresAt?: Date | number;
   /**

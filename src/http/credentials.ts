@@ -1,6 +1,6 @@
 /**
- * Credentials in a request: where each is shown, whose it is, and what is wrong with one that is not
- * right. `Authorization: Bearer` has a key or a token and counts for everything; a cookie with
+ * Credentials in a request: where each is shown, whose it is, and what is wrong with one that is
+ * not right. `Authorization: Bearer` has a key or a token and counts for everything; a cookie with
  * either, and a ticket in the query, count for reading only, since a page of another origin, or
  * whoever sees a URL, could use them to change something.
  */
@@ -50,14 +50,14 @@ const BEARER = /^bearer +(.+)$/i;
 export type Soon<T> = T | Promise<T>;
 
 /** Goes on with what `soon` is, in this turn if it is known. */
-export function then<T, U>(soon: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
+export function andThen<T, U>(soon: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
   return soon instanceof Promise ? soon.then(next) : next(soon);
 }
 
 export class Credentials {
   /** What a request without a credential may do. */
   readonly anonymous: Rights;
-  /** False if there are only the publish key and the ops key, which are for publishing and `/-/`. */
+  /** False if there are but the publish key and the ops key: reading looks at neither. */
   readonly areForReading: boolean;
   /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */
   readonly publishing: 'open' | 'key' | 'off';
@@ -117,7 +117,8 @@ export class Credentials {
     if (!this.areForReading) return this.anonymous;
     let rights: Soon<Rights> | undefined;
     const add = (verify: () => Soon<Rights>): void => {
-      rights = rights === undefined ? verify() : then(rights, (one) => then(verify(), () => one));
+      rights =
+        rights === undefined ? verify() : andThen(rights, (one) => andThen(verify(), () => one));
     };
     const authorization = head.get('authorization');
     if (authorization !== '') add(() => this.#ofHeader(authorization, 'subscribe'));

@@ -9,7 +9,7 @@ import type { Authorize, AuthorizeRequest } from './authorize.js';
 import {
   Credentials,
   forbidden,
-  then,
+  andThen,
   type CredentialSettings,
   type Soon,
   type Wanted,
@@ -137,7 +137,7 @@ export class Guard {
 
   /** Who wants something that needs a credential, by the header. */
   requester(head: Head, wanted: Wanted): Soon<Rights> {
-    return then(this.#credentials.of(head, wanted), (rights) => {
+    return andThen(this.#credentials.of(head, wanted), (rights) => {
       if (rights.credential === ANONYMOUS) throw this.#credentials.missing(wanted);
       return rights;
     });
@@ -147,24 +147,26 @@ export class Guard {
 
   /**
    * Lets a request read all of the channels, or throws or rejects: HOLDLINE_UNAUTHORIZED without a
-   * credential or with a bad one, HOLDLINE_FORBIDDEN, HOLDLINE_REVOKED, what `authorize` throws, and
-   * HOLDLINE_CROSS_SITE for a page of another origin whose browser sent the cookie by itself.
+   * credential or with a bad one, HOLDLINE_FORBIDDEN, HOLDLINE_REVOKED, what `authorize` throws,
+   * and HOLDLINE_CROSS_SITE for a page of another origin whose browser sent the cookie by itself.
    */
   maySubscribe(head: Head, channels: readonly string[]): Soon<Grant> {
     if (this.#credentials.hasCookie(head) && !isNavigation(head)) this.origins.checkSite(head);
-    return then(this.#credentials.ofReader(head), (rights) =>
+    return andThen(this.#credentials.ofReader(head), (rights) =>
       this.permit(head, rights, 'subscribe', channels),
     );
   }
 
   /** Lets a request publish to all of the channels, or refuses as {@link maySubscribe} does. */
   mayPublish(head: Head, channels: readonly string[]): Soon<Grant> {
-    return then(this.publisher(head), (rights) => this.permit(head, rights, 'publish', channels));
+    return andThen(this.publisher(head), (rights) =>
+      this.permit(head, rights, 'publish', channels),
+    );
   }
 
   /** Lets a request delete the channel, or refuses as {@link maySubscribe} does. */
   mayDelete(head: Head, channel: string): Soon<Grant> {
-    return then(this.requester(head, 'delete'), (rights) =>
+    return andThen(this.requester(head, 'delete'), (rights) =>
       this.permit(head, rights, 'delete', [channel]),
     );
   }
@@ -174,7 +176,7 @@ export class Guard {
    * a forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
   mayOperate(head: Head): Soon<Rights> {
-    return then(this.requester(head, 'ops'), (rights) => {
+    return andThen(this.requester(head, 'ops'), (rights) => {
       if (!rights.isOps) throw forbidden('ops');
       return rights;
     });
@@ -240,8 +242,8 @@ export class Guard {
   }
 
   /**
-   * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a ticket
-   * is for reading. `reader` is whom the line was opened for. Calls `wrongKey` if the header has a
+   * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
+   * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` if the header has a
    * wrong key.
    */
   rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {

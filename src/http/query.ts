@@ -12,7 +12,7 @@ const LAST_EVENT_ID_PLAIN = plainName(LAST_EVENT_ID);
 
 /** The parameters that a request to a channel may have. */
 const NAMES = {
-  GET: ['since', LAST_EVENT_ID, 'last', 'wait', 'limit', 'envelope', 'client', 'ticket'],
+  GET: ['since', LAST_EVENT_ID, 'last', 'wait', 'limit', 'envelope', 'client'],
   POST: ['event'],
   DELETE: [],
 } as const satisfies Record<string, readonly string[]>;

@@ -2,7 +2,7 @@
 import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
-import { scopeOf, then } from '../http/credentials.js';
+import { andThen, scopeOf } from '../http/credentials.js';
 import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
@@ -145,7 +145,7 @@ export class Router {
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
-    const scope = then(granted, ({ rights }) => scopeOf(rights, head));
+    const scope = andThen(granted, ({ rights }) => scopeOf(rights, head));
     return publishing.publish(exchange, request, scope);
   }
 
@@ -221,7 +221,7 @@ export class Router {
     const answer = ({ status = 200, contentType, body, headers }: OpsAnswer): void =>
       exchange.answer(status, contentType, body, headers);
     if (page.access !== 'open') guard.checkHost(head);
-    const shown = page.access === 'key' ? then(guard.mayOperate(head), show) : show();
+    const shown = page.access === 'key' ? andThen(guard.mayOperate(head), show) : show();
     if (shown instanceof Promise) exchange.watch();
     return shown as Promise<void> | undefined;
   }
