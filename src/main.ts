@@ -16,6 +16,7 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
+import { hasSubscribeRule } from './auth/anonymous.js';
 import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
@@ -246,6 +247,12 @@ function cautions(settings: Settings): string[] {
     ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
+    ...(isLoopback(settings.host) || settings.openSubscribe || hasSubscribeRule(settings)
+      ? []
+      : [
+          `everyone who reaches ${settings.host} may read every channel: give --jwt-secret-file, ` +
+            '--keys-file or --policies-file, or say --open-subscribe',
+        ]),
     ...(settings.openPublish || settings.publishKey !== undefined
       ? []
       : ['nobody may publish: give --publish-key or --open-publish']),

@@ -441,8 +441,8 @@ test('no key, another scheme and a wrong key are told apart, and no answer shows
   const stats = await request(server.port, 'GET', '/-/stats', {
     headers: { Authorization: 'Bearer sesame' },
   });
-  expectRefused(stats, 403, 'HOLDLINE_FORBIDDEN', 'has no right to this');
+  expectRefused(stats, 403, 'HOLDLINE_FORBIDDEN', 'has no right to operate');
   const headers = { Authorization: `Bearer ${server.opsKey}` };
   const publish = await request(server.port, 'POST', '/c', { headers, body: 'x' });
-  expectRefused(publish, 403, 'HOLDLINE_FORBIDDEN', 'has no right to publishing on c');
+  expectRefused(publish, 403, 'HOLDLINE_FORBIDDEN', 'has no right to publish to c');
 });

@@ -43,6 +43,16 @@ const DOING = {
   ticket: 'making a ticket',
 } as const satisfies Record<Wanted, string>;
 
+/** The same as a right. */
+const RIGHT_TO = {
+  subscribe: 'subscribe to',
+  publish: 'publish to',
+  delete: 'delete',
+  watch: 'watch',
+  ops: 'operate (the ops key has)',
+  ticket: 'make tickets for another user',
+} as const satisfies Record<Wanted, string>;
+
 /** A scheme and what follows it (RFC 6750, 2.1); the scheme in any case (RFC 9110, 11.1). */
 const BEARER = /^bearer +(.+)$/i;
 
@@ -237,10 +247,10 @@ const PUBLISHING_IS_OFF = new HoldlineError(
 
 /** HOLDLINE_FORBIDDEN: the credential is right and may not do that. */
 export function forbidden(wanted: Wanted, channel?: string): HoldlineError {
-  const what = channel === undefined ? DOING[wanted] : `${DOING[wanted]} on ${channel}`;
+  const what = channel === undefined ? RIGHT_TO[wanted] : `${RIGHT_TO[wanted]} ${channel}`;
   return new HoldlineError(
     'HOLDLINE_FORBIDDEN',
-    `the credential of this request has no right to ${what}`,
+    `the credential of this request is right, but has no right to ${what}`,
   );
 }
 

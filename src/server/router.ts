@@ -74,7 +74,9 @@ export class Router {
   /** A wrong key is counted, and slows down further ones from its address. */
   #refuse(exchange: Exchange, head: Head, error: unknown): void {
     const isWrongKey = error instanceof BadCredential && !error.isExpired;
-    const { failedKeys } = this.#parts;
+    const { failedKeys, subscribing } = this.#parts;
+    if (error instanceof BadCredential && error.isTicket && error.isExpired)
+      if (subscribing.endExpired(exchange, head, error)) return;
     const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {

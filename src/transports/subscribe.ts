@@ -1,7 +1,9 @@
 /** Subscriptions: a GET of channels opens a stream or a WebSocket, or is answered as a poll. */
+import { SSE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
-import { HoldlineError } from '../errors.js';
+import { ENDS, HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
@@ -11,7 +13,7 @@ import type { HeldRefusals } from '../http/held-refusals.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
-import { ACCEPTS_PER_SECOND } from '../limits.js';
+import { ACCEPTS_PER_SECOND, ENDED_RETRY_MS } from '../limits.js';
 import type { MessageSocket, UpgradeContext } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import { answerOrWait, type PollRequest } from './poll.js';
@@ -71,7 +73,7 @@ export class Subscribing {
       const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
       return (grant) => {
         checkHolding(exchanges);
-        const request: PollRequest = { ...poll, channels: grant.channels };
+        const request: PollRequest = { ...poll, channels: grant.channels, owner: ownerOf(grant) };
         answerOrWait(hub, exchange, request, () => this.#checkPlace());
       };
     }
@@ -80,10 +82,25 @@ export class Subscribing {
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
     const asPage = wantsPage(head);
     return (grant) => {
-      const stream: StreamRequest = { position, mode, client, channels: grant.channels };
+      const owner = ownerOf(grant);
+      const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
       if (exchange.isHead) answerStreamHead(hub, exchange, stream);
       else this.#openStream(exchange, stream, asPage);
     };
+  }
+
+  /**
+   * Answers an EventSource whose ticket has expired in its stream, where its program can read why;
+   * false for other clients. The request has been read before, so that nothing throws.
+   */
+  endExpired(exchange: Exchange, head: Head, error: HoldlineError): boolean {
+    const query = new Query(head.query);
+    if (head.method !== 'GET' || wantsPage(head)) return false;
+    if (transportOf(head, query) !== 'sse') return false;
+    if (clientKindOf(head, query) !== 'eventsource') return false;
+    const { reconnect } = ENDS['ticket-expired'];
+    exchange.refuseStreamForGood(error, SSE.end('ticket-expired', reconnect, ENDED_RETRY_MS));
+    return true;
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
@@ -117,13 +134,15 @@ export class Subscribing {
     }
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
-    return ({ channels, rights }) => {
+    return (grant) => {
+      const { channels, rights } = grant;
       const mayPublish = guard.rightToPublish(head, rights, () =>
         failedKeys.failed(exchange.address),
       );
       this.#checkPlace();
-      const request = { channels, position, key, subprotocol, headers, context, mayPublish };
-      messages.open(response, request);
+      const owner = ownerOf(grant);
+      const handshake = { key, subprotocol, headers, context, mayPublish };
+      messages.open(response, { channels, position, owner, ...handshake });
     };
   }
 
@@ -160,4 +179,11 @@ export class Subscribing {
     const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
+}
+
+/** Whose a line is, by what it was granted. */
+function ownerOf({ rights, user, endsAtMs }: Grant): Owner {
+  if (user === undefined && endsAtMs === Infinity) return NOBODY;
+  const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
+  return { user, address: '', endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
 }
