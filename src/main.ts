@@ -16,8 +16,7 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
-import { hasSubscribeRule } from './auth/anonymous.js';
-import { isLoopback } from './options/settings.js';
+import { hasSubscribeRule, isLoopback, isPublishingOff } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
@@ -253,9 +252,9 @@ function cautions(settings: Settings): string[] {
           `everyone who reaches ${settings.host} may read every channel: give --jwt-secret-file, ` +
             '--keys-file or --policies-file, or say --open-subscribe',
         ]),
-    ...(settings.openPublish || settings.publishKey !== undefined
-      ? []
-      : ['nobody may publish: give --publish-key or --open-publish']),
+    ...(isPublishingOff(settings)
+      ? ['nobody may publish: give --publish-key or --open-publish']
+      : []),
   ];
 }
 

@@ -64,7 +64,7 @@ export class Tokens {
   }
 
   /**
-   * The rights of a token. Rejects with {@link BadCredential} for one that is wrong or expired, with
+   * The rights of a token. Rejects with BadCredential for one that is wrong or expired, with
    * HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
    */
   async verify(token: string): Promise<Rights> {

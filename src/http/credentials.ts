@@ -4,12 +4,7 @@
  * either, and a ticket in the query, count for reading only, since a page of another origin, or
  * whoever sees a URL, could use them to change something.
  */
-import {
-  anonymousRights,
-  ANONYMOUS,
-  hasSubscribeRule,
-  type OpenSettings,
-} from '../auth/anonymous.js';
+import { anonymousRights, ANONYMOUS, type OpenSettings } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
 import { digest } from '../auth/digest.js';
 import { StaticKeys } from '../auth/keys.js';
@@ -19,6 +14,7 @@ import { Tickets } from '../auth/tickets.js';
 import { Tokens, type TokenSettings } from '../auth/tokens.js';
 import { HoldlineError } from '../errors.js';
 import type { StaticKey } from '../options/credentials.js';
+import { hasSubscribeRule } from '../options/settings.js';
 import type { Head } from './head.js';
 import { Query } from './query.js';
 

@@ -95,6 +95,30 @@ export function takesTokens({ jwtSecret, jwtPublicKey, jwtJwks }: Settings): boo
   return jwtSecret !== undefined || jwtPublicKey !== undefined || jwtJwks !== undefined;
 }
 
+/** The settings that may say who reads. */
+export type SubscribeRules = Pick<
+  Settings,
+  'jwtJwks' | 'jwtPublicKey' | 'jwtSecret' | 'keys' | 'policies' | 'ticketSecret'
+>;
+
+/** True if anything says who may read: then a channel is closed unless something opens it. */
+export function hasSubscribeRule(settings: SubscribeRules): boolean {
+  const { jwtSecret, jwtPublicKey, jwtJwks, ticketSecret, keys, policies } = settings;
+  return (
+    (jwtSecret ?? jwtPublicKey ?? jwtJwks) !== undefined ||
+    ticketSecret.length > 0 ||
+    keys.some(({ subscribe }) => subscribe !== undefined && subscribe.length > 0) ||
+    policies.some(({ read }) => read === 'token')
+  );
+}
+
+/** True if nobody may publish over the network, whatever is shown. */
+export function isPublishingOff(settings: Settings): boolean {
+  const { openPublish, publishKey, jwtSecret, jwtPublicKey, jwtJwks, keys } = settings;
+  const key = publishKey ?? jwtSecret ?? jwtPublicKey ?? jwtJwks;
+  return !openPublish && key === undefined && keys.every(({ publish = [] }) => publish.length < 1);
+}
+
 /**
  * True for a server to try things with, as `npm start` runs it: what people publish to it is theirs
  * to see, so that an example works when it is pasted into a page of another port, or into a file.
