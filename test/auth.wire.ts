@@ -3,6 +3,8 @@
  * documented code. The channel holds a marked event, and nobody who is refused gets a byte of it.
  */
 import { createHash, createHmac, generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
@@ -10,11 +12,12 @@ import { SseLine } from './support/line.js';
 import { frameBytes, handshakeBytes } from './support/websocket.js';
 import {
   codeOf,
+  HttpClient,
   jsonOf,
   RawConnection,
-  request,
   requestBytes,
   type Answer,
+  type RequestParts,
 } from './support/wire.js';
 
 const MARKER = 'only-for-those-who-may';
@@ -36,6 +39,30 @@ const sha256 = (key: string): string => createHash('sha256').update(key).digest(
 const bearer = (text: string): Shown => ({ headers: { Authorization: `Bearer ${text}` } });
 const cookie = (text: string): Shown => ({ headers: { Cookie: `theme=dark; session=${text}` } });
 const ticket = (text: string): Shown => ({ query: `ticket=${text}` });
+
+/** Each request comes from an address of its own: one that sends many wrong keys gets 429. */
+let addresses = 0;
+async function connectTo(to: number): Promise<RawConnection> {
+  const address = ++addresses;
+  const localAddress = `127.1.${address >> 8}.${address & 255}`;
+  const socket = connect({ port: to, host: '127.0.0.1', localAddress });
+  await once(socket, 'connect');
+  return new RawConnection(socket, to);
+}
+
+async function request(
+  to: number,
+  method: string,
+  path: string,
+  parts: RequestParts,
+): Promise<Answer> {
+  const client = new HttpClient(await connectTo(to), to);
+  try {
+    return await client.request(method, path, parts);
+  } finally {
+    client.close();
+  }
+}
 
 const nowSeconds = (): number => Math.floor(Date.now() / 1000);
 const RIGHTS = { subscribe: ['room-*'], publish: [ROOM], delete: [ROOM] };
@@ -144,7 +171,7 @@ async function read(
   const { query, headers } = READINGS[transport]!;
   const path = `/${channels}?${[query, shown.query].filter(Boolean).join('&')}`;
   const fields = { ...headers, ...shown.headers };
-  const connection = await RawConnection.open(to);
+  const connection = await connectTo(to);
   try {
     connection.send(
       transport === 'websocket'
@@ -393,6 +420,12 @@ test('a channel that a policy opens is read without a credential, but not with a
   }
 });
 
+/** The data of the end event of a line, when it comes. */
+async function endOf(line: SseLine): Promise<unknown> {
+  const end = await line.waitFor('the end', () => line.blocks.find(({ event }) => event === 'end'));
+  return JSON.parse(end.data!);
+}
+
 describe('words and headers of a refusal', () => {
   test('none, a key and a token are told apart, and nothing that was shown comes back', async () => {
     const marked = `${'x'.repeat(10)}-secret-mark`;
@@ -468,8 +501,7 @@ describe('tickets', () => {
     const shown = ticket(rawTicket(SECRET, { inSeconds: -60 }));
     const line = await SseLine.open(port, withQuery(`/${ROOM}`, shown));
     onTestFinished(() => line.close());
-    await line.waitFor('the end', () => line.end);
-    expect(line.end).toEqual({ code: 'ticket-expired', reconnect: false });
+    expect(await endOf(line)).toEqual({ code: 'ticket-expired', reconnect: false });
     expect(line.text).not.toContain(MARKER);
     for (const transport of ['ndjson', 'poll', 'websocket'])
       expect(await read(port, transport, shown)).toBe(MISSING);
@@ -491,7 +523,7 @@ describe('tickets', () => {
 describe('a WebSocket publishes what the header of its handshake may', () => {
   /** Publishes to a channel over a WebSocket, and gives `ok` or the code of the refusal. */
   async function publish(shown: Shown, channel: string): Promise<string> {
-    const connection = await RawConnection.open(port);
+    const connection = await connectTo(port);
     onTestFinished(() => connection.destroy());
     const path = withQuery('/lobby', shown);
     connection.send(handshakeBytes(port, path, { ...shown.headers }));
@@ -563,8 +595,7 @@ describe('the end of a line', () => {
     const line = await SseLine.open(port, '/room-2', { headers });
     onTestFinished(() => line.close());
     await server.channel('room-2').publish({ data: 'before the end' });
-    await line.waitFor('the end', () => line.end);
-    expect(line.end).toEqual({ code: 'expired', reconnect: true });
+    expect(await endOf(line)).toEqual({ code: 'expired', reconnect: true });
     expect(line.text).toContain('before the end');
   });
 
@@ -572,8 +603,7 @@ describe('the end of a line', () => {
     const shown = ticket(rawTicket(SECRET, { inSeconds: 2 }));
     const line = await SseLine.open(port, withQuery('/room-3', shown));
     onTestFinished(() => line.close());
-    await line.waitFor('the end', () => line.end);
-    expect(line.end).toEqual({ code: 'ticket-expired', reconnect: false });
+    expect(await endOf(line)).toEqual({ code: 'ticket-expired', reconnect: false });
   });
 });
 
