@@ -46,6 +46,7 @@ export class Jwks {
    * URL has just given.
    */
   readonly keyOf: JWTVerifyGetKey = async (header, token) => {
+    const before = this.#keys;
     if (this.#nowMs() - this.#fetchedAtMs >= JWKS_AGE_MS_MAX) {
       const refresh = this.#refresh();
       // While the URL fails, tokens whose key is known do not wait for it.
@@ -55,7 +56,8 @@ export class Jwks {
     try {
       if (known !== undefined) return await known(header, token);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const mayBeNew = error instanceof errors.JWKSNoMatchingKey && known === before;
+      if (!mayBeNew) throw error;
     }
     await this.#refresh();
     // Else the key may be one that the URL would give now.

@@ -11,6 +11,7 @@ import {
   TOKEN_CHARS_MAX,
   USER_CHARS_MAX,
 } from '../limits.js';
+import { BadCredential } from './bad-credential.js';
 import { digest } from './digest.js';
 import type { JwksEvents } from './jwks.js';
 import { compilePattern, type ChannelPattern } from './pattern.js';
@@ -63,8 +64,8 @@ export class Tokens {
   }
 
   /**
-   * The rights of a token. Rejects with HOLDLINE_UNAUTHORIZED for one that is wrong or expired, with
-   * HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
+   * The rights of a token. Rejects with a {@link BadCredential} for one that is wrong or expired,
+   * with HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
    */
   async verify(token: string): Promise<Rights> {
     if (token.length > TOKEN_CHARS_MAX)
@@ -75,7 +76,8 @@ export class Tokens {
       const options = { ...this.#options, currentDate: new Date(nowMs) };
       ({ payload } = await jwtVerify(token, this.#key.keyOf, options));
     } catch (error) {
-      throw error instanceof HoldlineError ? error : refused(this.#problemOf(error));
+      if (error instanceof HoldlineError) throw error;
+      throw refused(this.#problemOf(error), error instanceof errors.JWTExpired);
     }
     // jose has checked that both are numbers.
     const { exp, iat } = payload as { readonly exp: number; readonly iat: number };
@@ -120,7 +122,7 @@ export class Tokens {
   }
 }
 
-/** The rights in the claims. Throws HOLDLINE_UNAUTHORIZED for those in another form. */
+/** The rights in the claims. Throws a {@link BadCredential} for those in another form. */
 function readClaims(payload: JWTPayload): {
   readonly grants: Grants;
   readonly user: string | undefined;
@@ -156,6 +158,6 @@ function readPatterns(action: string, given: unknown): readonly ChannelPattern[]
   });
 }
 
-function refused(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_UNAUTHORIZED', `the token ${problem}`);
+function refused(problem: string, isExpired = false): BadCredential {
+  return new BadCredential(`the token ${problem}`, { isExpired });
 }

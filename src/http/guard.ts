@@ -34,11 +34,11 @@ const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export class Guard {
   readonly origins: Origins;
-  readonly #publishKey: Needed | undefined;
-  readonly #openPublish: boolean;
-  readonly #opsKey: Needed;
+  #publishKey: Needed | undefined;
+  #openPublish: boolean;
+  #opsKey: Needed;
   /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
-  readonly #hosts: ReadonlySet<string> | undefined;
+  #hosts: ReadonlySet<string> | undefined;
   /** The last Host that was allowed: nearly all requests have the same. */
   #lastHost: string | undefined;
   readonly #authorize: Authorize | undefined;
@@ -56,6 +56,16 @@ export class Guard {
       options.publishKey === undefined
         ? new Set([...LOCAL_HOSTS, ...options.allowedHosts])
         : undefined;
+  }
+
+  /** New keys for the requests that come from now on; open lines stay. */
+  reload(options: Omit<GuardOptions, 'allowOrigin' | 'authorize' | 'report'>): void {
+    const { publishKey: key, openPublish, opsKey: ops, allowedHosts } = options;
+    this.#publishKey = key === undefined ? undefined : publishKey(key);
+    this.#openPublish = openPublish;
+    this.#opsKey = opsKey(ops);
+    this.#hosts = key === undefined ? new Set([...LOCAL_HOSTS, ...allowedHosts]) : undefined;
+    this.#lastHost = undefined;
   }
 
   /** Who may publish over HTTP: everyone, clients with the key, or nobody. */

@@ -156,7 +156,9 @@ function objects<Item>({
   };
 
   const withUnit = (name: string, value: unknown): unknown =>
-    typeof value === 'number' ? (members[name as keyof Item].toText?.(value as never) ?? value) : value;
+    typeof value === 'number'
+      ? (members[name as keyof Item].toText?.(value as never) ?? value)
+      : value;
 
   const accepted = `an array of up to ${maxItems} objects with the members ${known.join(', ')}`;
   const readText = (given: string): readonly Item[] | undefined => {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options } from '../options/table.js';
+import type { Options, Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -37,6 +37,18 @@ import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
+
+/** What each server does when its configuration is read again; not for programs. */
+const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+
+/**
+ * Lets a server that was made by {@link createServer} run with other credentials, as
+ * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
+ * then nothing has changed.
+ */
+export function reloadServer(server: Server, settings: Settings): void {
+  RELOADS.get(server)?.(settings);
+}
 
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
@@ -72,12 +84,8 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onJoin = inItsTurn(onOpen);
   hub.onLeave = inItsTurn(onClose);
 
-  const guard = new Guard({
-    ...settings,
-    authorize,
-    report,
-    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
-  });
+  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  const guard = new Guard({ ...settings, authorize, report, opsKey });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -175,7 +183,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  return {
+  const server: Server = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
@@ -200,6 +208,8 @@ export function createServer(options: Options & Hooks = {}): Server {
       return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
+  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  return server;
 }
 
 function cannotListen(problem: string): HoldlineError {
