@@ -224,7 +224,7 @@ test('where nobody listens, a token is told to come back', async () => {
   const issuer = await Issuer.start();
   issuer.stop();
   expect(await issuer.ask('old', OLD.privateKey)).toBe(UNAVAILABLE);
-  const failed = vi.fn();
+  const failed = vi.fn<(words: string) => void>();
   const jwks = new Jwks('http://127.0.0.1:1/', { fetched: () => {}, failed }, () => nowMs);
   await expect(jwks.keyOf({ alg: 'ES256' }, { payload: '', signature: '' })).rejects.toMatchObject({
     code: UNAVAILABLE,

@@ -1,4 +1,4 @@
-/** Channel patterns: what each stands for, held against another way of matching, and what is none. */
+/** Channel patterns: what each stands for, held against another matcher, and what is none. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compilePattern, matchesAny } from '../src/auth/pattern.js';
@@ -73,9 +73,9 @@ it('matches as an exhaustive search does', () => {
       seen[`${expected}`]++;
       expect(compiled.matches(parts.join(''))).toBe(expected);
     }),
-    { numRuns: 20_000, seed: 11 },
+    { numRuns: 8_000, seed: 11 },
   );
-  expect(Math.min(seen.true, seen.false)).toBeGreaterThan(500);
+  expect(Math.min(seen.true, seen.false)).toBeGreaterThan(200);
 });
 
 it('takes a time that grows with the name alone', () => {

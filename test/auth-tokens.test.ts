@@ -57,7 +57,7 @@ const hs256 =
     createHmac('sha256', secret).update(text).digest();
 
 /** The words of the refusal; fails when there is none, or another. */
-async function refusalOf(tokens: Tokens, token: string | Promise<string>): Promise<string> {
+async function expectRefusal(tokens: Tokens, token: string | Promise<string>): Promise<string> {
   const error: unknown = await tokens.verify(await token).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(BadCredential);
   expect(error).toMatchObject({ code: 'HOLDLINE_UNAUTHORIZED', isTicket: false });
@@ -137,7 +137,7 @@ describe('rights', () => {
     [{ sub: 'a\nb' }, /sub that is no user/],
     [{ sub: 'x'.repeat(129) }, /sub that is no user/],
   ])('in another form are refused: %j', async (more, words) => {
-    expect(await refusalOf(tokensOf(), signed(claims(more)))).toMatch(words);
+    expect(await expectRefusal(tokensOf(), signed(claims(more)))).toMatch(words);
   });
 });
 
@@ -158,7 +158,7 @@ describe('times', () => {
       'is valid for more than 86400 s from iat to exp (--jwt-max-lifetime)',
     ],
   ])('%j is refused', async (more, words) => {
-    expect(await refusalOf(tokensOf(), at(more))).toBe(
+    expect(await expectRefusal(tokensOf(), at(more))).toBe(
       `the token ${words.replace(/ a (?=[ei])/, ' a ')}`,
     );
   });
@@ -175,9 +175,9 @@ describe('times', () => {
 
   it.each(['1e999', '-1e999', '1e400'])('exp %s is no way around the bounds', async (exp) => {
     const payload = `{"iat":${NOW},"exp":${exp},"holdline":{}}`;
-    await refusalOf(tokensOf(), byHand({ alg: 'HS256' }, payload, hs256(SECRET)));
+    await expectRefusal(tokensOf(), byHand({ alg: 'HS256' }, payload, hs256(SECRET)));
     const early = `{"iat":-1e999,"exp":${NOW + 9},"holdline":{}}`;
-    await refusalOf(tokensOf(), byHand({ alg: 'HS256' }, early, hs256(SECRET)));
+    await expectRefusal(tokensOf(), byHand({ alg: 'HS256' }, early, hs256(SECRET)));
   });
 });
 
@@ -193,7 +193,7 @@ describe('audience and issuer', () => {
       [{ iss: 'https://id' }, /has no aud, which is needed/],
       [{ aud: 'events' }, /has no iss, which is needed/],
     ] as const)
-      expect(await refusalOf(bound, signed(claims(more)))).toMatch(words);
+      expect(await expectRefusal(bound, signed(claims(more)))).toMatch(words);
   });
 });
 
@@ -213,20 +213,20 @@ describe('signatures', () => {
       ec: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
       ed25519: () => generateKeyPairSync('ed25519'),
     }[type]();
-    expect(await refusalOf(tokens, signed(claims(), alg, other.privateKey))).toBe(
+    expect(await expectRefusal(tokens, signed(claims(), alg, other.privateKey))).toBe(
       'the token is not signed with the key of this server',
     );
   });
 
   it('with alg none are none, signed or not', async () => {
     for (const tokens of [tokensOf(), tokensOf({ jwtPublicKey: pem(RSA.publicKey) })]) {
-      await refusalOf(tokens, new UnsecuredJWT(claims()).encode());
+      await expectRefusal(tokens, new UnsecuredJWT(claims()).encode());
       for (const alg of ['none', 'None', 'NONE', '', undefined]) {
-        await refusalOf(
+        await expectRefusal(
           tokens,
           byHand({ alg }, JSON.stringify(claims()), () => Buffer.alloc(0)),
         );
-        await refusalOf(tokens, byHand({ alg }, JSON.stringify(claims()), hs256(SECRET)));
+        await expectRefusal(tokens, byHand({ alg }, JSON.stringify(claims()), hs256(SECRET)));
       }
     }
   });
@@ -241,7 +241,7 @@ describe('signatures', () => {
     for (const secret of [text, text.trim()]) {
       for (const alg of ['HS256', 'HS384', 'HS512']) {
         const token = byHand({ alg }, JSON.stringify(claims()), hs256(secret));
-        expect(await refusalOf(tokens, token)).toMatch(/its alg is another/);
+        expect(await expectRefusal(tokens, token)).toMatch(/its alg is another/);
       }
     }
   });
@@ -249,11 +249,11 @@ describe('signatures', () => {
   it('by another algorithm of the same key, or with another secret, are refused', async () => {
     const tokens = tokensOf({ jwtPublicKey: pem(RSA.publicKey) });
     for (const alg of ['PS256', 'RS384', 'RS512'])
-      expect(await refusalOf(tokens, signed(claims(), alg, RSA.privateKey))).toBe(
+      expect(await expectRefusal(tokens, signed(claims(), alg, RSA.privateKey))).toBe(
         'the token must be signed with RS256; its alg is another',
       );
-    expect(await refusalOf(tokensOf(), signed(claims(), 'HS384'))).toMatch(/HS256; its alg/);
-    expect(await refusalOf(tokensOf(), signed(claims(), 'HS256', Buffer.alloc(32)))).toMatch(
+    expect(await expectRefusal(tokensOf(), signed(claims(), 'HS384'))).toMatch(/HS256; its alg/);
+    expect(await expectRefusal(tokensOf(), signed(claims(), 'HS256', Buffer.alloc(32)))).toMatch(
       /not signed with the key/,
     );
   });
@@ -270,31 +270,34 @@ describe('signatures', () => {
       sign('sha256', Buffer.from(text), { key: EC.privateKey, dsaEncoding: 'ieee-p1363' }),
     );
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    await refusalOf(tokensOf({ jwtPublicKey: pem(other.publicKey) }), token);
+    await expectRefusal(tokensOf({ jwtPublicKey: pem(other.publicKey) }), token);
   });
 
   it('that ask for what is not understood (crit) are refused', async () => {
     const header = { alg: 'HS256', crit: ['exp2'], exp2: 1 };
-    await refusalOf(tokensOf(), byHand(header, JSON.stringify(claims()), hs256(SECRET)));
+    await expectRefusal(tokensOf(), byHand(header, JSON.stringify(claims()), hs256(SECRET)));
   });
 });
 
 describe('text', () => {
   it.each(['', 'a', 'a.b.c', 'e30.e30.e30', '..', 'a.b', 'a.b.c.d.e', '\u0000.b.c'])(
     '%j is no token',
-    async (text) => void (await refusalOf(tokensOf(), text)),
+    async (text) => void (await expectRefusal(tokensOf(), text)),
   );
 
   it('that is no JSON object is no token, and neither is what is too long', async () => {
     for (const payload of ['', '[]', '7', 'null', '{', '"x"'])
-      await refusalOf(tokensOf(), byHand({ alg: 'HS256' }, payload, hs256(SECRET)));
-    expect(await refusalOf(tokensOf(), signed(claims({ pad: 'x'.repeat(8_000) })))).toMatch(
+      await expectRefusal(tokensOf(), byHand({ alg: 'HS256' }, payload, hs256(SECRET)));
+    expect(await expectRefusal(tokensOf(), signed(claims({ pad: 'x'.repeat(8_000) })))).toMatch(
       /^the token has \d+ characters; allowed: 8192$/,
     );
   });
 
   it('of a refusal has nothing of the token', async () => {
-    const told = await refusalOf(tokensOf(), signed(claims({ aud: 'hush', holdline: ['hush'] })));
+    const told = await expectRefusal(
+      tokensOf(),
+      signed(claims({ aud: 'hush', holdline: ['hush'] })),
+    );
     expect(told).not.toContain('hush');
   });
 

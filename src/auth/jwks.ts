@@ -3,7 +3,7 @@
  * JWKS_AGE_MS_MAX, and fetched early for a key that is not among them, at most once in
  * JWKS_COOLDOWN_MS. While the URL does not answer, the keys that are known go on.
  */
-import { createLocalJWKSet, errors, type JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { asError, HoldlineError } from '../errors.js';
 import {
   JWKS_AGE_MS_MAX,
@@ -119,18 +119,18 @@ async function fetchKeys(url: string): Promise<KeySet> {
     throw new Error(`the status is ${response.status}`);
   }
   const set = JSON.parse(await textOf(response)) as { readonly keys?: unknown };
-  const keys: unknown = set.keys;
+  const { keys } = set;
   if (!Array.isArray(keys)) throw new Error('it is no JWKS: it has no array "keys"');
   if (keys.length > JWKS_KEYS_MAX)
     throw new Error(`it has ${keys.length} keys; at most ${JWKS_KEYS_MAX} are taken`);
-  return createLocalJWKSet({ keys });
+  return createLocalJWKSet({ keys: keys as JSONWebKeySet['keys'] });
 }
 
 /** The body of an answer; throws when it is longer than JWKS_BYTES_MAX. */
 async function textOf(response: Response): Promise<string> {
   const pieces: Uint8Array[] = [];
   let bytes = 0;
-  for await (const piece of response.body ?? []) {
+  for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += piece.byteLength;
     if (bytes > JWKS_BYTES_MAX) throw new Error(`it has more than ${JWKS_BYTES_MAX} bytes`);
     pieces.push(piece);
