@@ -26,12 +26,13 @@ import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
-import type { Hooks, LineInfo, Server } from './api.js';
+import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
   drainMsOf,
+  linesOf,
 } from './arguments.js';
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
@@ -73,16 +74,14 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
-  const inItsTurn = (hook: ((line: LineInfo) => void) | undefined) =>
-    hook === undefined
-      ? undefined
-      : (channels: readonly string[]) =>
-          SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
-  hub.onJoin = inItsTurn(onOpen);
-  hub.onLeave = inItsTurn(onClose);
+  const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
+  if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
+  if (onClose !== undefined)
+    hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
   const guard = new Guard({ ...settings, authorize, report, opsKey });
@@ -135,6 +134,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     clock: SYSTEM_CLOCK,
     pause: sleep,
     hub,
+    retryMs: settings.retryMs,
     refuseLines() {
       exchanges.draining = true;
       heldRefusals.release();
@@ -146,6 +146,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     openSockets: () => counters.sockets_opened_total - counters.sockets_closed_total,
     async closeAll() {
+      hub.closing();
       listener?.closeAll();
       hub.stop();
       ops.stop();
@@ -199,6 +200,13 @@ export function createServer(options: Options & Hooks = {}): Server {
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
         return await startListening();
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
+    disconnect(...args: unknown[]) {
+      try {
+        return hub.disconnect(linesOf(args), 'disconnected');
       } catch (error) {
         throw withStack(error);
       }
