@@ -131,7 +131,7 @@ test.each([
   [{ user: 'a\nb' }],
 ])('none is made for %j', (more) => {
   expect(() => tickets().make(parts(more))).toThrow(
-    expect.objectContaining({ code: 'HOLDLINE_BAD_QUERY' }),
+    expect.objectContaining({ code: 'HOLDLINE_BAD_TICKET' }),
   );
 });
 

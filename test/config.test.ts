@@ -15,7 +15,7 @@ import {
 } from '../src/options/command-line.js';
 import { cautions } from '../src/options/cautions.js';
 import { reloadSettings } from '../src/options/reload.js';
-import { hasReadRule, resolveOptions } from '../src/options/settings.js';
+import { hasSubscribeRule, resolveOptions } from '../src/options/settings.js';
 import { variableOf } from '../src/options/sources.js';
 import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
@@ -969,9 +969,11 @@ describe('who may read', () => {
     [[`--jwt-public-key=${PEM}`], true],
     [['--jwt-jwks=https://id/keys', '--jwt-issuer=i', '--jwt-audience=a'], true],
     [[`--ticket-secret=${SECRET}`], true],
+    [[secret, '--policies=[{"channels":"a","read":"token"}]'], true],
+    [[`--keys=[{"name":"a","sha256":"${SHA256}","subscribe":[]}]`], false],
     [[`--keys=[{"name":"a","sha256":"${SHA256}","subscribe":["a"]}]`], true],
   ])('%j: a rule says it: %s', (args, expected) => {
-    expect(hasReadRule(parse(args).settings)).toBe(expected);
+    expect(hasSubscribeRule(parse(args).settings)).toBe(expected);
   });
 });
 

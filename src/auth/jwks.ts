@@ -4,6 +4,7 @@
  * JWKS_COOLDOWN_MS. While the URL does not answer, the keys that are known go on.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
   JWKS_AGE_MS_MAX,
@@ -20,6 +21,19 @@ export interface JwksEvents {
   fetched(): void;
   /** With a sentence. */
   failed(words: string): void;
+}
+
+/** Counts fetches, and lets `warn` say why one failed. */
+export function jwksEvents(counters: Counters, warn: (words: string) => void): JwksEvents {
+  return {
+    fetched: () => {
+      counters.jwks_fetches_total++;
+    },
+    failed: (words) => {
+      counters.jwks_failures_total++;
+      warn(words);
+    },
+  };
 }
 
 export class Jwks {

@@ -68,7 +68,7 @@ export class Tickets {
     return this.#secrets.length > 0;
   }
 
-  /** Throws HOLDLINE_BAD_QUERY for channels that are no patterns, none, or too many. */
+  /** Throws HOLDLINE_BAD_TICKET for channels that are no patterns, none, or too many. */
   make({ channels, user, issuedAtMs, expiresAtMs }: TicketParts): Ticket {
     if (channels.length < 1 || channels.length > TICKET_CHANNELS_MAX)
       throw cannotMake(`needs 1 to ${TICKET_CHANNELS_MAX} channels (got ${channels.length})`);
@@ -130,7 +130,7 @@ function macOf(signed: string, secret: string): Buffer {
 }
 
 function cannotMake(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_QUERY', `a ticket ${problem}`);
+  return new HoldlineError('HOLDLINE_BAD_TICKET', `a ticket ${problem}`);
 }
 
 function refused(problem: string, isExpired = false): BadCredential {

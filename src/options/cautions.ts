@@ -1,17 +1,7 @@
 /** What an operator should know about the settings of a server that starts. */
 
-import { hasReadRule, isLoopback, takesTokens } from './settings.js';
+import { hasSubscribeRule, isLoopback, isPublishingOff } from './settings.js';
 import type { Settings } from './table.js';
-
-/** True if somebody may publish. */
-function mayPublish(settings: Settings): boolean {
-  return (
-    settings.openPublish ||
-    settings.publishKey !== undefined ||
-    takesTokens(settings) ||
-    settings.keys.some((key) => key.publish !== undefined)
-  );
-}
 
 /** Warnings about the settings, one sentence each. */
 export function cautions(settings: Settings): string[] {
@@ -25,10 +15,10 @@ export function cautions(settings: Settings): string[] {
     ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
-    ...(mayPublish(settings)
-      ? []
-      : ['nobody may publish: give --publish-key, --keys-file, --jwt-… or --open-publish']),
-    ...(isLoopback(settings.host) || settings.openSubscribe || hasReadRule(settings)
+    ...(isPublishingOff(settings)
+      ? ['nobody may publish: give --publish-key, --keys-file, --jwt-… or --open-publish']
+      : []),
+    ...(isLoopback(settings.host) || settings.openSubscribe || hasSubscribeRule(settings)
       ? []
       : [
           `everyone who reaches ${settings.host} may read every channel: nothing says who may ` +

@@ -1,6 +1,7 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Options, Settings } from '../options/table.js';
@@ -37,7 +38,8 @@ import {
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router } from './router.js';
+import { Router, type Action } from './router.js';
+import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
 const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
@@ -84,7 +86,9 @@ export function createServer(options: Options & Hooks = {}): Server {
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
-  const guard = new Guard({ ...settings, authorize, report, opsKey });
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const jwks = jwksEvents(counters, warn);
+  const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -112,15 +116,15 @@ export function createServer(options: Options & Hooks = {}): Server {
     ended: false,
     refusedThisTurn: 0,
   };
-  const failedKeys = new FailedKeys(counters, (words) =>
-    callHook(() => onWarning?.(words), report),
-  );
+  const failedKeys = new FailedKeys(counters, warn);
+  const ticketAction: Action = (exchange, head) =>
+    makeTicket({ guard, hub, counters }, exchange, head);
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions: new Map(),
+    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
