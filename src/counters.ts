@@ -53,6 +53,8 @@ export const COUNTER_MEANINGS = {
   refusals_released_total:
     'held refusals that were answered early: places or memory were short, or the server drained',
   failed_keys_total: 'requests with a wrong key',
+  jwks_fetches_total: 'times the keys of --jwt-jwks were fetched',
+  jwks_failures_total: 'times the keys of --jwt-jwks could not be fetched; known ones count on',
   tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',

@@ -10,8 +10,8 @@ import type { Group } from './group.js';
 import type { Groups } from './groups.js';
 import { STALLED } from './line-table.js';
 import { Lines } from './lines.js';
-import { Owners, type Owner } from './owners.js';
 import type { Progress } from './progress.js';
+import { Owners, type Owner } from './owners.js';
 import type { Pump } from './pump.js';
 
 /** The parts of the hub that membership keeps up to date. */

@@ -7,6 +7,7 @@
 import { anonymousRights, ANONYMOUS, type OpenSettings } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
 import { digest } from '../auth/digest.js';
+import type { JwksEvents } from '../auth/jwks.js';
 import { StaticKeys } from '../auth/keys.js';
 import type { Revocations } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
@@ -77,11 +78,11 @@ export class Credentials {
   readonly #holders: Readonly<Record<Wanted, string>>;
 
   /** Throws HOLDLINE_BAD_OPTION for a key, a secret or a pattern that is none. */
-  constructor(settings: CredentialSettings, revocations: Revocations) {
+  constructor(settings: CredentialSettings, revocations: Revocations, jwks: JwksEvents) {
     const { publishKey, opsKey, keys, ticketSecret, openPublish } = settings;
     this.anonymous = anonymousRights(settings);
     this.#keys = new StaticKeys([...ownKeys(publishKey, opsKey), ...keys]);
-    this.#tokens = Tokens.of(settings);
+    this.#tokens = Tokens.of(settings, Date.now, jwks);
     this.tickets = ticketSecret.length > 0 ? new Tickets(ticketSecret) : undefined;
     this.#cookie = settings.authCookie;
     this.#revocations = revocations;
