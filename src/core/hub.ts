@@ -126,7 +126,7 @@ export class Hub<Socket> {
     const membership = new Membership(
       clock,
       counters,
-      { channels, groups, pump },
+      { channels, groups, pump, progress },
       {
         answerEmpty: (group, row, reason) => polls.answerEmpty(group, row, reason),
         removed: (group, handle, reason) => this.#removed(group, handle, reason),
@@ -341,8 +341,9 @@ export class Hub<Socket> {
   }
 
   /** See {@link Membership.endSome}. */
-  endSome(count: number, code: EndCode): number {
-    return this.#membership.endSome(count, code);
+  endSome(count: number, code: EndCode, through = 0, retryMs?: () => number): number {
+    this.#pump.flush();
+    return this.#membership.endSome(count, code, through, retryMs);
   }
 
   #removed({ mode, channels }: Group, handle: number, reason: CloseReason): void {

@@ -32,7 +32,7 @@ import {
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkServing } from '../http/exchange.js';
+import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import { MessageAnswers, type Refusals } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
@@ -97,8 +97,8 @@ interface Session extends Refusals {
 }
 
 export class Messages implements MessageHandler {
-  /** True while the server shuts down: nothing is published any more. */
-  draining = false;
+  /** True at the end of a server: nothing is published any more. */
+  ended = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
@@ -283,7 +283,7 @@ export class Messages implements MessageHandler {
   ): Promise<void> {
     try {
       if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
-      checkServing(this);
+      checkPublishing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,
