@@ -14,8 +14,8 @@ import type { Action, Rights } from '../auth/rights.js';
 import { Tickets } from '../auth/tickets.js';
 import { Tokens, type TokenSettings } from '../auth/tokens.js';
 import { HoldlineError } from '../errors.js';
-import { hasSubscribeRule } from '../options/settings.js';
 import type { StaticKey } from '../options/credentials.js';
+import { hasSubscribeRule } from '../options/settings.js';
 import type { Head } from './head.js';
 import { Query } from './query.js';
 
