@@ -54,7 +54,7 @@ test('keys come from the URL of the issuer, go on without it, and are replaced o
   const given = { 'jwt-audience': 'events', 'jwt-issuer': 'https://id' };
   const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/keys`;
   writeFileSync(config, JSON.stringify({ ...given, 'jwt-jwks': url }));
-  const server = await serverForTest({ config });
+  const server = await serverForTest({ config, host: '0.0.0.0' });
 
   const token = await signed(privateKey, { alg: 'ES256', kid: 'one' });
   expect(await read(server, token)).toEqual([204]);
@@ -95,6 +95,14 @@ test('keys come from the URL of the issuer, go on without it, and are replaced o
     server.logs.some((log) => /^not reloaded, .* of 1024 bits/.test(String(log['msg']))),
   );
   expect(await read(server, bySecret)).toEqual([204]);
+
+  // Whoever opens it to all is told so, as at a start.
+  writeFileSync(config, JSON.stringify({}));
+  server.signal('SIGHUP');
+  const everyone = /^everyone who reaches 0\.0\.0\.0 may read every channel/;
+  await server.waitFor('the caution', () =>
+    server.logs.some((log) => log['level'] === 40 && everyone.test(String(log['msg']))),
+  );
   const logged = JSON.stringify(server.logs);
   for (const hidden of [SECRET, token, bySecret]) expect(logged).not.toContain(hidden);
 });
