@@ -248,7 +248,8 @@ export class Guard {
 
   /**
    * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
-   * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong one.
+   * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong
+   * one.
    */
   rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {
     const { anonymous, areForReading } = this.#credentials;
