@@ -167,8 +167,11 @@ async function serve(args: readonly string[]): Promise<number> {
       const read = parse().settings;
       const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
       reloadServer(server, next.settings);
-      running = next.settings;
       log.info({ changed: next.changed }, 'reloaded');
+      const known = cautions(running);
+      for (const caution of cautions(next.settings))
+        if (!known.includes(caution)) log.warn(caution);
+      running = next.settings;
       if (next.ignored.length > 0)
         log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
     } catch (error) {

@@ -78,12 +78,21 @@ export class Credentials {
   /** What has the right to do something, in words. */
   readonly #holders: Readonly<Record<Wanted, string>>;
 
-  /** Throws HOLDLINE_BAD_OPTION for a key, a secret or a pattern that is none. */
-  constructor(settings: CredentialSettings, revocations: Revocations, jwks: JwksEvents) {
+  /**
+   * `before` are those that these replace. Throws HOLDLINE_BAD_OPTION for a key, a secret or a
+   * pattern that is none.
+   */
+  constructor(
+    settings: CredentialSettings,
+    revocations: Revocations,
+    jwks: JwksEvents,
+    before?: Credentials,
+  ) {
     const { publishKey, opsKey, keys, ticketSecret, openPublish } = settings;
     this.anonymous = anonymousRights(settings);
     this.#keys = new StaticKeys([...ownKeys(publishKey, opsKey), ...keys]);
-    this.#tokens = Tokens.of(settings, Date.now, jwks);
+    const tokens = before === undefined ? undefined : before.#tokens;
+    this.#tokens = Tokens.of(settings, Date.now, jwks, tokens);
     this.tickets = ticketSecret.length > 0 ? new Tickets(ticketSecret) : undefined;
     this.#cookie = settings.authCookie;
     this.#revocations = revocations;

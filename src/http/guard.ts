@@ -85,7 +85,8 @@ export class Guard {
    * HOLDLINE_BAD_OPTION, and then nothing has changed.
    */
   reload(settings: GuardSettings): void {
-    const credentials = new Credentials(settings, this.#revocations, this.#jwks);
+    const before = this.#credentials;
+    const credentials = new Credentials(settings, this.#revocations, this.#jwks, before);
     this.#credentials = credentials;
     this.#hosts = hostsOf(settings, credentials);
     this.#lastHost = undefined;
