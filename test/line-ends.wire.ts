@@ -3,8 +3,7 @@
  * before is delivered before, and the hooks hear why.
  */
 import { afterEach, describe, expect, test } from 'vitest';
-import { createServer, type Server } from '../dist/index.js';
-import type { ClosedLineInfo, LineInfo } from '../dist/index.js';
+import { createServer, type ClosedLineInfo, type LineInfo, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
 import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
@@ -82,9 +81,9 @@ describe('--max-age', () => {
     const least = new Map<Line, number>();
     while (!given.every(isOver)) {
       // An event that was acknowledged in a turn in which a line was open is on that line.
-      const open = given.filter((line) => !isOver(line));
+      const still = given.filter((line) => !isOver(line));
       acknowledged = await server.publish('c', `after ${acknowledged}`);
-      for (const line of open) if (!isOver(line)) least.set(line, acknowledged);
+      for (const line of still) if (!isOver(line)) least.set(line, acknowledged);
     }
     for (const line of given) {
       expect(await endOf(line)).toBe('aged');
@@ -174,7 +173,8 @@ describe('server.disconnect', () => {
     [[{ id: 1 }, { id: 2 }], 'id: 2'],
   ])('refuses %j in words', (given, words) => {
     const server = createServer({ port: 0 });
-    const disconnect = server.disconnect as (...args: unknown[]) => number;
+    const disconnect = (...args: unknown[]): number =>
+      (server as { disconnect(...args: unknown[]): number }).disconnect(...args);
     expect(() => disconnect(...given)).toThrow(
       expect.objectContaining({
         name: 'HoldlineError',
