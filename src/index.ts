@@ -10,6 +10,6 @@ export type {
 } from './server/api.js';
 export type { ChannelPolicy, StaticKey } from './options/credentials.js';
 export type { Options } from './options/table.js';
-export type { Authorize, AuthorizeRequest } from './http/authorize.js';
+export type { Authorize, AuthorizeAnswer, AuthorizeRequest } from './http/authorize.js';
 export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

@@ -116,6 +116,7 @@ const OPTIONS = {
   jwtAudience: AUDIENCE,
   jwtIssuer: ISSUER,
   authCookie: 'session',
+  allowOrigin: ['https://app.example'],
   ticketSecret: [SECRET, OLD_SECRET],
   keys: [
     { name: 'reader', sha256: sha256('reader-key'), subscribe: ['room-*'] },
@@ -566,6 +567,13 @@ describe('pages of other origins', () => {
     // A person who follows a link.
     const followed = { ...headers, 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate' };
     expect(await read(port, 'sse', { headers: followed })).toBe('ok');
+  });
+
+  test('an origin that is listed by name reads with the cookie', async () => {
+    const { headers } = cookie(await token());
+    const listed = { Origin: 'https://app.example', 'Sec-Fetch-Site': 'cross-site' };
+    for (const transport of Object.keys(READINGS))
+      expect(await read(port, transport, { headers: { ...headers, ...listed } })).toBe('ok');
   });
 
   test('a ticket or a token of their own is theirs to use, but not for a WebSocket', async () => {
