@@ -5,11 +5,10 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { asError, HoldlineError, type EndCode } from '../errors.js';
-import { CHANNELS_MAX } from '../limits.js';
+import { asError, type EndCode } from '../errors.js';
 import type { Channel } from './channel.js';
 import type { RingMemory } from './channel-rings.js';
-import { Channels, type ChannelsOptions } from './channels.js';
+import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -22,6 +21,7 @@ import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './li
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
+import { NamedBatches } from './named-batches.js';
 import { Openings } from './openings.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
@@ -62,6 +62,8 @@ export interface HubMemory {
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
+  /** Batches over several channels. */
+  readonly batches: NamedBatches;
   /**
    * Called with the channels of every line that opens or closes, once, but not of polls. Both may
    * run during a sweep, so they only record and return.
@@ -137,7 +139,14 @@ export class Hub<Socket> {
       clock,
       this.#publishMemory,
     );
-    this.#intake = new Intake(this.#entrance, log, clock, counters, () => pump.flush());
+    const flush = (): void => pump.flush();
+    this.#intake = new Intake(this.#entrance, log, clock, counters, flush);
+    this.batches = new NamedBatches(
+      { channels, intake: this.#intake, memory: this.#publishMemory, flush },
+      log,
+      counters,
+      held,
+    );
   }
 
   /** Takes no more events, and stops the timers. */
@@ -210,7 +219,7 @@ export class Hub<Socket> {
    */
   get isSettled(): boolean {
     this.#pump.flush();
-    return this.#intake.isEmpty && this.#pump.isIdle;
+    return this.#intake.isEmpty && this.batches.readingCount === 0 && this.#pump.isIdle;
   }
 
   /** An entry waits in the channel's queue: wakes the groups that read queues. */
@@ -313,13 +322,15 @@ export class Hub<Socket> {
 
   /** What is held now, for `/-/stats`. */
   get gauges() {
+    const intake = this.#intake.gauges;
     return {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
       ...this.#groups.gauges,
       ...this.channels.gauges,
-      ...this.#intake.gauges,
+      ...intake,
+      readingPublishers: intake.readingPublishers + this.batches.readingCount,
     };
   }
 
@@ -348,11 +359,4 @@ export class Hub<Socket> {
   get unsentBytes(): number {
     return unsentBytesOf(this.#groups.all);
   }
-}
-
-function channelsFull(): HoldlineError {
-  return new HoldlineError(
-    'HOLDLINE_CHANNELS_FULL',
-    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
-  );
 }

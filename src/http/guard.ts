@@ -1,6 +1,7 @@
 /** The guard: who may do what, by keys, the program's `authorize`, Host and Origin. */
 import { inspect } from 'node:util';
 import { HoldlineError } from '../errors.js';
+import { CHANNELS_PER_LINE_MAX } from '../limits.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
 import { checkBearer, opsKey, publishKey, type Needed } from './bearer.js';
 import type { Head } from './head.js';
@@ -116,6 +117,14 @@ export class Guard {
       : this.#ask({ ...visiblePartOf(head), action, channels });
   }
 
+  /**
+   * Whether a request that may publish may do so to all of these channels; of each, it is one
+   * decision. Returns, throws or rejects as {@link authorize} does. `channels` may be many.
+   */
+  mayPublishAll(head: Head, channels: readonly string[]): Promise<void> | undefined {
+    return this.authorize(head, 'publish', channels);
+  }
+
   #ask(request: AuthorizeRequest): Promise<void> | undefined {
     // A program may answer anything, whatever its type says.
     const answered: unknown = this.#authorize?.(request);
@@ -136,7 +145,7 @@ export class Guard {
     }
     throw new HoldlineError(
       'HOLDLINE_FORBIDDEN',
-      `this client is not allowed to ${action} on ${channels.join(',')}`,
+      `this client is not allowed to ${action} on ${inWords(channels)}`,
     );
   }
 
@@ -155,6 +164,12 @@ export class Guard {
     const asked = visiblePartOf(head);
     return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
   }
+}
+
+/** Names for a message: a batch may have many. */
+function inWords(channels: readonly string[]): string {
+  const shown = channels.slice(0, CHANNELS_PER_LINE_MAX).join(',');
+  return channels.length > CHANNELS_PER_LINE_MAX ? `${shown} and others` : shown;
 }
 
 /** What `authorize` may see of a request. */

@@ -27,6 +27,7 @@ import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
+import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
@@ -110,12 +111,16 @@ export function createServer(options: Options & Hooks = {}): Server {
   const failedKeys = new FailedKeys(counters, (words) =>
     callHook(() => onWarning?.(words), report),
   );
+  const namedBatches = new NamedBatchPublishing(
+    { hub, guard, idempotency, exchanges, counters },
+    maxEventBytes,
+  );
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions: new Map(),
+    actions: new Map([['publish', new Map([['POST', namedBatches.publish]])]]),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
