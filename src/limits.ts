@@ -150,7 +150,7 @@ export const BATCH_EVENTS_MAX = 10_000;
 
 /**
  * Channels that the lines of one batch may name: each is asked for its right and its room in one
- * turn of the loop, 1 ms for all. 413 above it. transports/batch.ts
+ * turn of the loop, 2 ms for 1,000 new ones. 413 above it. transports/batch.ts
  */
 export const BATCH_CHANNELS_MAX = 1_000;
 

@@ -338,13 +338,15 @@ describe('channels', () => {
           segment.length > 0 &&
           segment.at(0) !== '.' &&
           segment.at(-1) !== '.' &&
-          [...segment].every(
-            (char, i) =>
-              'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~-:@'.includes(
-                char,
-              ) ||
-              (char === '.' && segment[i + 1] !== '.'),
-          ),
+          segment
+            .split('')
+            .every(
+              (char, i) =>
+                'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~-:@'.includes(
+                  char,
+                ) ||
+                (char === '.' && segment[i + 1] !== '.'),
+            ),
       )
     );
   };
