@@ -109,7 +109,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     callHook(() => onWarning?.(words), report),
   );
   const namedBatches = new NamedBatchPublishing(
-    { hub, guard, idempotency, exchanges, counters },
+    { hub, guard, idempotency, counters },
     maxEventBytes,
   );
   const router = new Router({
