@@ -36,6 +36,7 @@ import {
   linesOf,
 } from './arguments.js';
 import { Drain } from './drain.js';
+import { makeActions } from './actions.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
@@ -109,7 +110,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     callHook(() => onWarning?.(words), report),
   );
   const namedBatches = new NamedBatchPublishing(
-    { hub, guard, idempotency, counters },
+    { hub, guard, idempotency, exchanges, counters },
     maxEventBytes,
   );
   const router = new Router({
@@ -117,7 +118,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     guard,
     failedKeys,
     pages,
-    actions: new Map([['publish', new Map([['POST', namedBatches.publish]])]]),
+    actions: makeActions({ publish: namedBatches.publish }),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },

@@ -8,7 +8,7 @@ import type { Idempotency } from '../core/idempotency.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { IncomingBody } from '../http/body.js';
-import type { Exchange } from '../http/exchange.js';
+import { checkPublishing, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf } from '../http/idempotency-key.js';
@@ -32,6 +32,7 @@ export interface NamedBatchParts {
   readonly hub: Pick<Hub<never>, 'batches'>;
   readonly guard: Pick<Guard, 'checkHost' | 'checkPublish' | 'mayPublishAll' | 'origins'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
+  readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly counters: Counters;
 }
 
@@ -49,7 +50,7 @@ export class NamedBatchPublishing {
    * to one channel throws, and HOLDLINE_UNSUPPORTED_MEDIA_TYPE for a body that is no batch.
    */
   readonly publish = (exchange: Exchange, head: Head): Promise<void> => {
-    const { guard } = this.#parts;
+    const { guard, exchanges } = this.#parts;
     guard.checkHost(head);
     guard.origins.checkSite(head);
     guard.checkPublish(head);
@@ -61,6 +62,7 @@ export class NamedBatchPublishing {
         'this takes Content-Type: application/x-ndjson, a line {"channel","event"?,"data"} for each event',
       );
     }
+    checkPublishing(exchanges);
     return this.#publish(exchange, head, request);
   };
 
