@@ -163,6 +163,13 @@ export const BATCH_CHANNELS_MAX = 1_000;
 export const NAMED_BATCH_BYTES_MAX = 32 * 1024 * 1024;
 
 /**
+ * Time that a batch over several channels waits until events that were accepted before it have
+ * entered, ms; then 503. A batch of 10,000 takes about 10 turns of the loop to enter; for lines it
+ * never waits. core/named-batches.ts
+ */
+export const NAMED_BATCH_WAIT_MS_MAX = 500;
+
+/**
  * Events that `last=N` counts back over the channels of a line; a larger N counts as this.
  * core/start.ts
  */

@@ -5,7 +5,13 @@
 import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import type { Published } from '../src/core/intake.js';
-import { BATCH_CHANNELS_MAX, ENTERED_PER_TURN_MAX, NAMED_BATCH_BYTES_MAX } from '../src/limits.js';
+import {
+  BATCH_CHANNELS_MAX,
+  ENTERED_PER_TURN_MAX,
+  NAMED_BATCH_BYTES_MAX,
+  NAMED_BATCH_WAIT_MS_MAX,
+} from '../src/limits.js';
+import { settlePromises } from './support/fake-clock.js';
 import { FakeHub, ids, idsOf } from './support/fake-hub.js';
 
 const busy: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
@@ -109,21 +115,50 @@ describe('a batch over several channels', () => {
 
     fake.hub.publish('a', eventsOf(`a:${LARGE}`)).catch(() => {});
     const deleted = fake.hub.deleteChannel('a');
-    await expect(publish(fake, eventsOf('b:1', 'a:2'))).rejects.toEqual(busy);
+    const batch = publish(fake, eventsOf('b:1', 'a:2'));
     await fake.settle(line);
-    await deleted;
-    expect((await publish(fake, eventsOf('b:1', 'a:2'))).ids).toHaveLength(2);
+    const [deletion] = (await deleted).ids;
+    expect((await batch).ids[0]).toBeGreaterThan(deletion!);
     expect(fake.hub.isDeleted(['a'])).toBe(false);
   });
 
-  test('is refused by a channel in whose queue entries wait', async () => {
+  test('waits for what was accepted before it to enter, and for nothing else', async () => {
     const fake = new FakeHub();
     const line = fake.join('a');
-    await fake.publish('a', ...Array.from({ length: ENTERED_PER_TURN_MAX + 1 }, () => 'x'));
-    expect(fake.hub.gauges.queueEvents).toBe(1);
-    await expect(publish(fake, eventsOf('b:1', 'a:2'))).rejects.toEqual(busy);
+    await fake.publish('a', ...Array.from({ length: 3 * ENTERED_PER_TURN_MAX }, () => 'x'));
+    const [first, second] = [1, 2].map((i) => publish(fake, eventsOf(`b:${i}`, `a:${i}`)));
+    await settlePromises();
+    expect(fake.hub.gauges).toMatchObject({ readingPublishers: 2, waitingPublishers: 0 });
+    expect(fake.hub.isSettled).toBe(false);
+    expect(fake.hub.channels.get('b')).toBeUndefined();
     await fake.settle(line);
-    expect((await publish(fake, eventsOf('b:1', 'a:2'))).ids).toHaveLength(2);
+    const before = 3 * ENTERED_PER_TURN_MAX;
+    expect((await first!).ids).toEqual([before + 1, before + 2]);
+    expect((await second!).ids).toEqual([before + 3, before + 4]);
+    expect(fake.hub.gauges).toMatchObject({ readingPublishers: 0, queueEvents: 0 });
+  });
+
+  test('waits for them 500 ms at most, not where another is full, and not when it has left', async () => {
+    const fake = new FakeHub(LITTLE_ROOM);
+    fake.join('full');
+    await fake.publish('full', LARGE);
+    const entering = Array.from({ length: 60 * ENTERED_PER_TURN_MAX }, () => 'x');
+    await fake.publish('slow', ...entering);
+    await expect(publish(fake, eventsOf('slow:1', `full:${LARGE}`))).rejects.toEqual(busy);
+    const left = fake.hub.batches.reserve('');
+    const leaving = fake.hub.batches.submit(eventsOf('slow:1'), left);
+    const waiting = publish(fake, eventsOf('slow:1', 'b:2'));
+    const refused = [expect(leaving).rejects.toEqual(busy), expect(waiting).rejects.toEqual(busy)];
+    await fake.clock.turn();
+    left.release();
+    await fake.clock.turn();
+    await refused[0];
+    expect(fake.hub.gauges.readingPublishers).toBe(1);
+    fake.clock.pass(NAMED_BATCH_WAIT_MS_MAX);
+    await fake.clock.turn();
+    await refused[1];
+    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.channels.get('b')).toBeUndefined();
   });
 
   test('is taken from nobody who left while it was read', async () => {

@@ -149,6 +149,16 @@ describe('a batch over several channels', () => {
     expect(line.ids).toEqual(
       Array.from({ length: 200 }, (_, i) => first + 100 * Math.floor(i / 2) + 3 + (i % 2)),
     );
+    // The next ones wait until it has entered, in place of being refused.
+    const client = await HttpClient.open(server.port);
+    onTestFinished(() => client.close());
+    for (let again = 0; again < 3; again++) {
+      const next = await client.request('POST', '/-/publish', {
+        headers: NDJSON,
+        body: bodyOf(...Array.from({ length: 10_000 }, (_, i): Line => [`many/${i % 100}`, i])),
+      });
+      expect(next.status).toBe(200);
+    }
     await control.noticedNothing();
   });
 
@@ -355,6 +365,20 @@ describe('who may', () => {
     expect(server.stats().channels.known).toBe(0);
     const allowed = await publish({ port }, bodyOf(['open/1', 1]));
     expect(allowed.status).toBe(200);
+  });
+
+  test('a program publishes to and is asked about names with segments, and not under -/', async () => {
+    const asked: unknown[] = [];
+    const { server, port } = await listening(({ channels }) => asked.push(channels) > 0);
+    expect(await server.channel('org/7/a:b@c').publish({ data: 'x' })).toBe(1);
+    const { text } = await request(port, 'GET', '/org/7/a:b@c,org/8?since=0&wait=0');
+    expect(text).toBe('{"id":1,"channel":"org/7/a:b@c","data":"x"}');
+    expect(asked).toEqual([['org/7/a:b@c', 'org/8']]);
+    for (const name of ['-/a', 'a//b', '/a', 'a/', 'a/../b', '']) {
+      expect(() => server.channel(name)).toThrow(
+        expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
+      );
+    }
   });
 
   test('a refusal names some of the channels, however many there are', async () => {

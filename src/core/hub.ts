@@ -164,6 +164,7 @@ export class Hub<Socket> {
     this.batches = new NamedBatches(
       { channels, intake: this.#intake, memory: this.#publishMemory, flush },
       log,
+      clock,
       counters,
       held,
     );
@@ -240,7 +241,7 @@ export class Hub<Socket> {
    */
   get isSettled(): boolean {
     this.#pump.flush();
-    return this.#intake.isEmpty && this.batches.readingCount === 0 && this.#pump.isIdle;
+    return this.#intake.isEmpty && this.batches.underWay === 0 && this.#pump.isIdle;
   }
 
   /** An entry waits in the channel's queue: wakes the groups that read queues. */
@@ -380,7 +381,7 @@ export class Hub<Socket> {
       ...this.#groups.gauges,
       ...this.channels.gauges,
       ...intake,
-      readingPublishers: intake.readingPublishers + this.batches.readingCount,
+      readingPublishers: intake.readingPublishers + this.batches.underWay,
     };
   }
 

@@ -1,10 +1,12 @@
 /**
  * Batches whose events name their channels: reserved on every channel, then appended in one step,
- * or refused. They never wait: a publish that waits on one channel would hold up the others.
+ * or refused. They never wait for the room that lines take: one that waited on a channel would hold
+ * up its others.
  */
+import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { asError, HoldlineError } from '../errors.js';
-import { NAMED_BATCH_BYTES_MAX } from '../limits.js';
+import { HoldlineError } from '../errors.js';
+import { NAMED_BATCH_BYTES_MAX, NAMED_BATCH_WAIT_MS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import { channelsFull, type Channels } from './channels.js';
 import { queuedBytesOf } from './entrance.js';
@@ -56,16 +58,18 @@ interface Place {
 export class NamedBatches {
   readonly #parts: BatchParts;
   readonly #log: EventLog;
+  readonly #clock: Clock;
   readonly #counters: Counters;
   /** Room of their own: which channels a body is for is known when it has been read. */
   readonly #memory: PublishMemory;
   /** Of credentials with a batch under way. */
   readonly #shares = new Map<string, CredentialShare>();
-  #readingCount = 0;
+  #underWay = 0;
 
-  constructor(parts: BatchParts, log: EventLog, counters: Counters, held: HeldBytes) {
+  constructor(parts: BatchParts, log: EventLog, clock: Clock, counters: Counters, held: HeldBytes) {
     this.#parts = parts;
     this.#log = log;
+    this.#clock = clock;
     this.#counters = counters;
     this.#memory = new PublishMemory(
       held,
@@ -74,9 +78,9 @@ export class NamedBatches {
     );
   }
 
-  /** Batches that are being read. */
-  get readingCount(): number {
-    return this.#readingCount;
+  /** Batches that are being read or appended. */
+  get underWay(): number {
+    return this.#underWay;
   }
 
   /**
@@ -96,47 +100,81 @@ export class NamedBatches {
   async read(
     reading: () => readonly NewEvent[] | Promise<readonly NewEvent[]>,
   ): Promise<readonly NewEvent[]> {
-    this.#readingCount++;
+    this.#underWay++;
     try {
       return await reading();
     } finally {
-      this.#readingCount--;
+      this.#underWay--;
     }
   }
 
   /**
-   * Publishes the events, all or nothing, in this turn of the loop; resolves when they have their
-   * ids. The lines of all channels count as subscribers, one on several of them once for each. With
-   * `requestKey` the log keeps the receipt. Releases the reservation. Rejects with
-   * HOLDLINE_PUBLISH_BUSY if one of the channels has no room, and with HOLDLINE_CHANNELS_FULL.
+   * Publishes the events, all or nothing, when those accepted before have entered; resolves when
+   * they have their ids. The lines of all channels count as subscribers, one on several of them
+   * once for each. With `requestKey` the log keeps the receipt. Releases the reservation. Rejects
+   * with HOLDLINE_PUBLISH_BUSY if one of the channels has no room, and with HOLDLINE_CHANNELS_FULL.
    */
-  submit(
+  async submit(
     events: readonly NewEvent[],
     reservation: Reservation,
     requestKey?: RequestKey,
   ): Promise<Published> {
     const places: Place[] = [];
+    this.#underWay++;
     try {
+      const bytesOf = bytesByChannel(events);
+      await this.#othersEntered(bytesOf, reservation);
       // The publisher has left: nothing is published without an answer.
       if (reservation.isReleased) throw publisherLeft();
-      this.#reserveEach(events, places);
-    } catch (error) {
+      // From the first look at a channel until the log has the events it is one turn of the loop.
+      this.#reserveEach(bytesOf, places);
+      return await this.#append(events, places, requestKey);
+    } finally {
+      this.#underWay--;
       reservation.release();
       this.#giveUp(places);
-      return Promise.reject(asError(error));
     }
-    return this.#append(events, places, reservation, requestKey);
+  }
+
+  /**
+   * Resolves when no channel of the batch goes on entering by itself, when one of them has no room
+   * whatever enters, when the publisher has left, or after NAMED_BATCH_WAIT_MS_MAX.
+   */
+  async #othersEntered(
+    bytesOf: ReadonlyMap<string, number>,
+    reservation: Reservation,
+  ): Promise<void> {
+    const untilMs = this.#clock.nowMs() + NAMED_BATCH_WAIT_MS_MAX;
+    for (;;) {
+      const entering = this.#enteringOf(bytesOf);
+      if (entering === undefined) return;
+      // All are looked at again when this one is done, and not in each turn.
+      while (entering.isEntering) {
+        await new Promise<void>((resolve) => this.#clock.soon(resolve));
+        if (reservation.isReleased || this.#clock.nowMs() > untilMs) return;
+      }
+    }
+  }
+
+  /** A channel whose queue goes on entering; undefined if there is none, or another is full. */
+  #enteringOf(bytesOf: ReadonlyMap<string, number>): Channel<Group> | undefined {
+    const { channels, intake } = this.#parts;
+    let entering: Channel<Group> | undefined;
+    for (const [name, bytes] of bytesOf) {
+      const channel = channels.get(name);
+      if (channel === undefined || intake.hasRoomNow(channel, bytes)) continue;
+      if (!channel.isEntering || channel.waitingCount > 0) return undefined;
+      entering = channel;
+    }
+    return entering;
   }
 
   /**
    * Reserves room on every channel. Those that are known come first, so that none of them is
    * forgotten for a new one.
    */
-  #reserveEach(events: readonly NewEvent[], places: Place[]): void {
+  #reserveEach(bytesOf: Map<string, number>, places: Place[]): void {
     const { channels } = this.#parts;
-    const bytesOf = new Map<string, number>();
-    for (const event of events)
-      bytesOf.set(event.channel, (bytesOf.get(event.channel) ?? 0) + queuedBytesOf(event));
     for (const [name, bytes] of bytesOf) {
       const channel = channels.get(name);
       if (channel === undefined || channel.isOfReaders) continue;
@@ -167,21 +205,15 @@ export class NamedBatches {
   async #append(
     events: readonly NewEvent[],
     places: readonly Place[],
-    reservation: Reservation,
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
     const subscribers = places.reduce((sum, { channel }) => sum + channel.lineCount, 0);
-    try {
-      const ids = await this.#log.append(
-        events,
-        requestKey === undefined ? undefined : { ...requestKey, subscribers },
-      );
-      this.#counters.events_accepted_total += events.length;
-      return { ids, subscribers };
-    } finally {
-      reservation.release();
-      this.#giveUp(places);
-    }
+    const ids = await this.#log.append(
+      events,
+      requestKey === undefined ? undefined : { ...requestKey, subscribers },
+    );
+    this.#counters.events_accepted_total += events.length;
+    return { ids, subscribers };
   }
 
   /** Gives the room back. A channel that was made for the batch and got nothing goes again. */
@@ -191,4 +223,12 @@ export class NamedBatches {
       if (channel.isBlank) this.#parts.channels.released(channel);
     }
   }
+}
+
+/** Memory of the events of each channel, by its name. */
+function bytesByChannel(events: readonly NewEvent[]): Map<string, number> {
+  const bytesOf = new Map<string, number>();
+  for (const event of events)
+    bytesOf.set(event.channel, (bytesOf.get(event.channel) ?? 0) + queuedBytesOf(event));
+  return bytesOf;
 }

@@ -63,6 +63,8 @@ export class Publishers {
   readonly #pending = new Set<Pending>();
   /** Events of another node. */
   foreignEvents = 0;
+  /** Batches over several channels. */
+  readonly #named = new WeakSet<readonly NewEntry[]>();
   /** Batches of another node. */
   readonly #foreign = new WeakSet<readonly NewEntry[]>();
   /** Deletions that the log has not been given yet, first to last. */
@@ -167,8 +169,9 @@ export class Publishers {
           });
     const publish = async (): Promise<Published> => {
       await hub.batches.read(read);
-      // Others may have come while it was read.
+      // Others may have come while it was read, and may go first while it waits for what enters.
       this.#numbers.set(events, this.#count++);
+      this.#named.add(events);
       return hub.batches.submit(events, reservation);
     };
     this.#await('', events, publish, told, true);
@@ -274,9 +277,10 @@ export class Publishers {
     if (this.#foreign.has(asked)) return;
     const number = this.#numbers.get(asked) as number;
     for (const channel of channels) {
-      if (number < (this.#lastNumbers.get(channel) ?? -1))
+      const last = this.#lastNumbers.get(channel) ?? -1;
+      if (number < last && !this.#named.has(asked))
         throw new Error(`publishers on ${channel} overtook each other`);
-      this.#lastNumbers.set(channel, number);
+      this.#lastNumbers.set(channel, Math.max(number, last));
     }
   }
 
