@@ -114,12 +114,17 @@ describe('every code of a refusal', () => {
   });
 });
 
-test.each(['GET', 'POST', 'DELETE'] as const)(
+test.each([
+  // A ticket is read by who checks credentials.
+  ['GET', [...QUERY_NAMES.GET, 'ticket']],
+  ['POST', QUERY_NAMES.POST],
+  ['DELETE', QUERY_NAMES.DELETE],
+] as const)(
   'the names in the query of a %s to a channel are those that are read',
-  (method) => {
+  (method, names) => {
     const { parameters = [] } = PATHS['/{channel}']![method.toLowerCase() as 'get'] as Operation;
     const described = parameters.filter((one) => one.in === 'query').map(({ name }) => name);
-    expect(described).toEqual(QUERY_NAMES[method]);
+    expect(described).toEqual(names);
   },
 );
 

@@ -12,6 +12,9 @@ import {
   POLL_EVENTS_MAX,
   POLL_WAIT_DEFAULT_SECONDS,
   POLL_WAIT_SECONDS_MAX,
+  TICKET_CHANNELS_MAX,
+  TICKET_DEFAULT_SECONDS,
+  TICKET_LIFETIME_MS_MAX,
 } from '../limits.js';
 
 /** A part of the description, as JSON has it. */
@@ -79,6 +82,29 @@ export const SCHEMAS = {
   Line: object({ channel, event, data: {} }, ['event']),
   Receipt: object({ id, subscribers }),
   BatchReceipt: object({ first: id, last: id, count, subscribers }),
+  TicketRequest: object(
+    {
+      channels: {
+        type: 'array',
+        items: { type: 'string' },
+        minItems: 1,
+        maxItems: TICKET_CHANNELS_MAX,
+        description: 'names; of an operator patterns, too',
+      },
+      seconds: {
+        type: 'integer',
+        minimum: 1,
+        maximum: TICKET_LIFETIME_MS_MAX / 1000,
+        default: TICKET_DEFAULT_SECONDS,
+      },
+      user: { type: 'string', description: 'whose it is; another one for operators only' },
+    },
+    ['seconds', 'user'],
+  ),
+  Ticket: object({
+    ticket: { type: 'string' },
+    expiresAt: { ...count, description: 'milliseconds since the epoch' },
+  }),
   Refusal: object({
     error: object({
       code: { type: 'string', enum: Object.keys(REFUSALS) },
@@ -123,6 +149,7 @@ export const QUERY_PARAMETERS = {
     enum: ['0', '1'],
   }),
   client: inQuery('client', 'which form of an event stream the client reads', { type: 'string' }),
+  ticket: inQuery('ticket', 'a ticket, in place of Authorization', { type: 'string' }),
   event: inQuery('event', 'the type of a single event', event),
 } as const satisfies Readonly<Record<string, Json>>;
 

@@ -39,6 +39,7 @@ const subscribe: Json = {
   parameters: [
     LAST_EVENT_ID_HEADER,
     ...QUERY_NAMES.GET.map((name): Json => QUERY_PARAMETERS[name]),
+    QUERY_PARAMETERS.ticket,
   ],
   security: MAYBE_BEARER,
   responses: {
@@ -128,6 +129,28 @@ const publishMany: Json = {
   },
 };
 
+const makeTicket: Json = {
+  operationId: 'makeTicket',
+  summary: 'Make a ticket with which a page may listen',
+  description:
+    'A ticket stands in the query of a GET, for clients that cannot send Authorization, and is for nothing but to subscribe. It is good for a few channels, and until it expires.',
+  security: BEARER,
+  requestBody: { required: true, content: inJson(schema('TicketRequest')) },
+  responses: {
+    '200': { description: 'The ticket', content: inJson(schema('Ticket')) },
+    ...refusals(ANY_REQUEST, RIGHTS, [
+      'HOLDLINE_BAD_CHANNEL',
+      'HOLDLINE_BAD_JSON',
+      'HOLDLINE_BAD_TICKET',
+      'HOLDLINE_NOT_FOUND',
+      'HOLDLINE_NOT_UTF8',
+      'HOLDLINE_BODY_TIMEOUT',
+      'HOLDLINE_TOO_LARGE',
+      'HOLDLINE_PUBLISH_BUSY',
+    ]),
+  },
+};
+
 const deleteChannel: Json = {
   operationId: 'deleteChannel',
   summary: 'End the history of a channel, and the lines on it alone',
@@ -189,6 +212,7 @@ const PATHS: Readonly<Record<string, Json>> = {
     delete: deleteChannel,
   },
   '/-/publish': { post: publishMany },
+  '/-/tickets': { post: makeTicket },
   '/-/health': page('health', 'The process lives', 'open'),
   '/-/ready': page('ready', 'New lines are taken', 'open', {
     responses: { '503': { description: 'The server drains', content: inJson({}) } },

@@ -6,10 +6,14 @@ import type { Action, Actions } from './router.js';
 
 /** What the actions do; each checks rights itself. */
 export interface ActionParts {
-  /** A batch over several channels. */
+  /** Publishes a batch over several channels. */
   readonly publish: Action;
+  readonly makeTicket: Action;
 }
 
-export function makeActions({ publish }: ActionParts): Actions {
-  return new Map([['publish', new Map([['POST', publish] as const])]]);
+export function makeActions({ publish, makeTicket }: ActionParts): Actions {
+  return new Map([
+    ['publish', new Map([['POST', publish] as const])],
+    ['tickets', new Map([['POST', makeTicket] as const])],
+  ]);
 }

@@ -1,9 +1,10 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options } from '../options/table.js';
+import type { Options, Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -27,6 +28,7 @@ import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { makeActions } from './actions.js';
 import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
@@ -36,10 +38,22 @@ import {
   linesOf,
 } from './arguments.js';
 import { Drain } from './drain.js';
-import { makeActions } from './actions.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
+import { makeTicket } from './tickets.js';
+
+/** What each server does when its configuration is read again; not for programs. */
+const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+
+/**
+ * Lets a server that was made by {@link createServer} run with other credentials, as
+ * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
+ * then nothing has changed.
+ */
+export function reloadServer(server: Server, settings: Settings): void {
+  RELOADS.get(server)?.(settings);
+}
 
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
@@ -73,12 +87,10 @@ export function createServer(options: Options & Hooks = {}): Server {
   if (onClose !== undefined)
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
-  const guard = new Guard({
-    ...settings,
-    authorize,
-    report,
-    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
-  });
+  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const jwks = jwksEvents(counters, warn);
+  const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -106,9 +118,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     ended: false,
     refusedThisTurn: 0,
   };
-  const failedKeys = new FailedKeys(counters, (words) =>
-    callHook(() => onWarning?.(words), report),
-  );
+  const failedKeys = new FailedKeys(counters, warn);
   const namedBatches = new NamedBatchPublishing(
     { hub, guard, idempotency, exchanges, counters },
     maxEventBytes,
@@ -118,7 +128,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     guard,
     failedKeys,
     pages,
-    actions: makeActions({ publish: namedBatches.publish }),
+    actions: makeActions({
+      publish: namedBatches.publish,
+      makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
+    }),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
@@ -182,7 +195,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  return {
+  const server: Server = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
@@ -214,6 +227,8 @@ export function createServer(options: Options & Hooks = {}): Server {
       return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
+  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  return server;
 }
 
 function cannotListen(problem: string): HoldlineError {

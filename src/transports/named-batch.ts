@@ -2,12 +2,14 @@
  * `POST /-/publish`: a batch whose lines name their channels, from its head to its receipt. All of
  * it is published or nothing, and it never waits for room.
  */
+import type { Rights } from '../auth/rights.js';
 import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { Idempotency } from '../core/idempotency.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { IncomingBody } from '../http/body.js';
+import { scopeOf, type Soon } from '../http/credentials.js';
 import { checkPublishing, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
@@ -30,7 +32,7 @@ const SCOPE = '/-/publish';
 /** What batches need of the server. */
 export interface NamedBatchParts {
   readonly hub: Pick<Hub<never>, 'batches'>;
-  readonly guard: Pick<Guard, 'checkHost' | 'checkPublish' | 'mayPublishAll' | 'origins'>;
+  readonly guard: Pick<Guard, 'checkHost' | 'mayPublishAll' | 'mayPublishSome' | 'origins'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly counters: Counters;
@@ -53,7 +55,9 @@ export class NamedBatchPublishing {
     const { guard, exchanges } = this.#parts;
     guard.checkHost(head);
     guard.origins.checkSite(head);
-    guard.checkPublish(head);
+    const asking = guard.mayPublishSome(head);
+    // It may reject while the request is refused for something else.
+    if (asking instanceof Promise) asking.catch(ignore);
     const request = publishRequestOf(head, SCOPE);
     checkBatchType(request.type);
     if (request.kind !== 'batch') {
@@ -63,25 +67,35 @@ export class NamedBatchPublishing {
       );
     }
     checkPublishing(exchanges);
-    return this.#publish(exchange, head, request);
+    return this.#publish(exchange, head, request, asking);
   };
 
   /** Receives, reads, asks for each channel, publishes, answers. Rejects with the error to send. */
-  async #publish(exchange: Exchange, head: Head, request: PublishRequest): Promise<void> {
+  async #publish(
+    exchange: Exchange,
+    head: Head,
+    request: PublishRequest,
+    asking: Soon<Rights>,
+  ): Promise<void> {
     const { hub, guard, idempotency, counters } = this.#parts;
     const { contentLength, key } = request;
+    // Whose a token is may not be known yet.
     const reservation = hub.batches.reserve(head.get('authorization'));
     const incoming = new IncomingBody(exchange, contentLength, BODY_BYTES_MAX, reservation);
     try {
-      await incoming.receive();
+      const [rights] = await Promise.all([asking, incoming.receive()]);
+      if (exchange.gone) return;
       const { body } = incoming;
       reservation.grow(QUEUED_EVENT_BYTES * lineCountOf(body));
       const events = await hub.batches.read(() => this.#read(body));
       if (exchange.gone) return;
-      await guard.mayPublishAll(head, channelsOf(events));
+      await guard.mayPublishAll(head, rights, channelsOf(events));
       // Nothing is published for a client that left while the program decided.
       if (exchange.gone) return;
-      const requestKey = key === undefined ? undefined : requestKeyOf(key, ['batch', '', body]);
+      const requestKey =
+        key === undefined
+          ? undefined
+          : requestKeyOf(key, scopeOf(rights, head), ['batch', '', body]);
       const publish = async () =>
         receiptOf(await hub.batches.submit(events, reservation, requestKey));
       const receipt =
@@ -101,6 +115,8 @@ export class NamedBatchPublishing {
     return readBatch(undefined, withoutMark(body), this.#maxEventBytes);
   }
 }
+
+function ignore(): void {}
 
 /** The channels of the events, each once. */
 function channelsOf(events: readonly NewEvent[]): readonly string[] {
