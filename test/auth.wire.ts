@@ -225,6 +225,14 @@ const ACTIONS: Readonly<Record<string, (to: number, shown: Shown) => Promise<Out
     ),
 };
 
+/** Publishes a batch that names its channels. */
+async function batch(to: number, shown: Shown, channels: readonly string[]): Promise<Outcome> {
+  const lines = channels.map((channel) => JSON.stringify({ channel, data: MARKER }));
+  const headers = { 'Content-Type': 'application/x-ndjson', ...shown.headers };
+  const path = withQuery('/-/publish', shown);
+  return outcome(await request(to, 'POST', path, { headers, body: lines.join('\n') }));
+}
+
 const MISSING = '401 UNAUTHORIZED';
 const NO_RIGHT = '403 FORBIDDEN';
 
@@ -393,6 +401,7 @@ describe.each(ROWS)('%s', (_name, show, reads, ...others) => {
     const seen: Outcome[] = [];
     for (const act of Object.values(ACTIONS)) seen.push(await act(port, shown));
     expect(seen).toEqual(others);
+    expect(await batch(port, shown, [ROOM])).toBe(others[0]);
   });
 });
 
@@ -426,6 +435,16 @@ async function endOf(line: SseLine): Promise<unknown> {
   const end = await line.waitFor('the end', () => line.blocks.find(({ event }) => event === 'end'));
   return JSON.parse(end.data!);
 }
+
+test('a batch is published only if each of its channels may be, and none of it otherwise', async () => {
+  const accepted = (): number => server.stats().counters.events_accepted_total;
+  const before = accepted();
+  for (const shown of [bearer(await token()), bearer('desk-key')])
+    expect(await batch(port, shown, [ROOM, 'vault'])).toBe(NO_RIGHT);
+  expect(accepted()).toBe(before);
+  expect(await batch(port, bearer('publish-secret'), [ROOM, 'vault'])).toBe('ok');
+  expect(accepted()).toBe(before + 2);
+});
 
 describe('words and headers of a refusal', () => {
   test('none, a key and a token are told apart, and nothing that was shown comes back', async () => {
