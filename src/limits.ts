@@ -341,6 +341,16 @@ export const POLL_EVENTS_MAX = 1_000;
 /** One answer to a poll with `limit`, bytes; a single event may be larger. core/poll.ts */
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
 
+/**
+ * What a line of the library holds that its reader has not asked for, bytes, beside one slice; above
+ * it the line stalls. As much as the kernel buffers for a client by default, on V8's external memory.
+ * transports/library.ts
+ */
+export const LIBRARY_UNREAD_BYTES_MAX = 64 * 1024;
+
+/** Events that `history` gives without a limit of the caller. server/arguments.ts */
+export const HISTORY_EVENTS_DEFAULT = 100;
+
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 

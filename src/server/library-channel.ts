@@ -1,17 +1,30 @@
-/** A channel as the embedding program has it: publishes what it is given, and deletes. */
+/** A channel as the embedding program has it: to publish, to delete and to read. */
 import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
+import { LIVE } from '../core/position.js';
 import { withStack } from '../errors.js';
 import { checkServing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
-import type { ServerChannel } from './api.js';
-import { badArgument, checkEvent, checkSecondArgument, dataBytes } from './arguments.js';
+import type { LibraryLines } from '../transports/library.js';
+import type { Gap, ReceivedEvent } from '../transports/received.js';
+import type { History, ServerChannel } from './api.js';
+import {
+  badArgument,
+  checkEvent,
+  checkSecondArgument,
+  dataBytes,
+  historyRequestOf,
+  subscribeRequestOf,
+  type HistoryRequest,
+} from './arguments.js';
+import { subscription } from './subscription.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
-  readonly hub: Pick<Hub<never>, 'deleteChannel' | 'publish'>;
+  readonly hub: Pick<Hub<never>, 'channels' | 'deleteChannel' | 'polls' | 'publish' | 'startOf'>;
+  readonly lines: Pick<LibraryLines, 'open'>;
   readonly exchanges: Pick<Exchanges, 'draining'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
@@ -19,7 +32,7 @@ export interface LibraryParts {
 
 /** Makes a channel, whose functions a program may detach. Throws HOLDLINE_BAD_CHANNEL. */
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
-  const { hub, exchanges } = parts;
+  const { hub, exchanges, lines } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
     try {
@@ -34,6 +47,9 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
   };
   return {
     name,
+    get subscribers() {
+      return hub.channels.get(name)?.lineCount ?? 0;
+    },
     async publish(event, ...more: unknown[]) {
       checkSecondArgument('publish', 'one object {event?, data}', more[0]);
       return (await enter([event]))[0] as number;
@@ -50,7 +66,48 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
         throw withStack(error);
       }
     },
+    async history(...given: unknown[]) {
+      try {
+        const wanted = historyRequestOf(given);
+        checkServing(exchanges);
+        return historyOf(name, wanted, hub);
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
+    subscribe(...given: unknown[]) {
+      try {
+        const { position, signal } = subscribeRequestOf(given);
+        return subscription(lines.open(name, position), signal);
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
   };
+}
+
+/** Read like a poll's answer, whose first event carries the gap. */
+function historyOf(
+  name: string,
+  { position, limit }: HistoryRequest,
+  hub: LibraryParts['hub'],
+): History {
+  const { answer, start, position: after } = hub.polls.find([name], position, limit);
+  if (answer !== undefined) {
+    const body = Buffer.from(answer.body).toString();
+    const [first, ...rest] = JSON.parse(body) as [
+      ReceivedEvent & { gap?: Gap },
+      ...ReceivedEvent[],
+    ];
+    const { gap, ...event } = first;
+    const found = { events: [event, ...rest], position: after };
+    return gap === undefined ? found : { ...found, gap };
+  }
+  if (start.gap === undefined) return { events: [], position: after };
+  // Nothing of it is held: told now, the gap is over, and whoever goes on is not told it again.
+  const { cursor } = hub.startOf([name], LIVE);
+  const gap = { after: start.gap.after, before: null };
+  return { events: [], gap, position: Math.max(start.cursor, cursor) };
 }
 
 function toEvent(

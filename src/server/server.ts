@@ -28,6 +28,7 @@ import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
+import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import type { Hooks, LineInfo, Server } from './api.js';
@@ -48,6 +49,14 @@ import { Router } from './router.js';
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
+  try {
+    return makeServer(options);
+  } catch (error) {
+    throw withStack(error);
+  }
+}
+
+function makeServer(options: Options & Hooks): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
@@ -65,7 +74,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
   };
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
+  const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
   const inItsTurn = (hook: ((line: LineInfo) => void) | undefined) =>
     hook === undefined
@@ -75,12 +84,8 @@ export function createServer(options: Options & Hooks = {}): Server {
   hub.onJoin = inItsTurn(onOpen);
   hub.onLeave = inItsTurn(onClose);
 
-  const guard = new Guard({
-    ...settings,
-    authorize,
-    report,
-    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
-  });
+  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  const guard = new Guard({ ...settings, authorize, report, opsKey });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -110,6 +115,11 @@ export function createServer(options: Options & Hooks = {}): Server {
   const failedKeys = new FailedKeys(counters, (words) =>
     callHook(() => onWarning?.(words), report),
   );
+  const subscribing = new Subscribing(
+    { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+    settings,
+  );
+  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
   const router = new Router({
     exchanges,
     guard,
@@ -117,10 +127,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     pages,
     actions: new Map(),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
-    subscribing: new Subscribing(
-      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
-      settings,
-    ),
+    subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
@@ -145,6 +152,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
     while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
     listener?.closeAll();
+    lines.closeAll();
     hub.stop();
     ops.stop();
     await memory.stop();
@@ -181,11 +189,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  return {
+  const server: Omit<Server, 'opsKey'> = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
-        return libraryChannel(name, { hub, exchanges, serialize, maxEventBytes });
+        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
       } catch (error) {
         throw withStack(error);
       }
@@ -203,11 +211,16 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     stats: () => ops.stats(exchanges.draining),
     async close(wanted) {
-      const drainMs = drainMsOf(wanted) ?? settings.drainMs;
-      closing ??= drain(drainMs);
-      return closing;
+      try {
+        const drainMs = drainMsOf(wanted) ?? settings.drainMs;
+        closing ??= drain(drainMs);
+        return await closing;
+      } catch (error) {
+        throw withStack(error);
+      }
     },
   };
+  return Object.defineProperty(server, 'opsKey', { value: opsKey }) as Server;
 }
 
 function cannotListen(problem: string): HoldlineError {
