@@ -35,46 +35,38 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
   const { hub, exchanges, lines } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
-    try {
-      checkServing(exchanges);
-      if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
-      // Array.from, because map would leave holes as they are.
-      const entries = Array.from(events, (event) => toEvent(name, event, parts));
-      return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
-    } catch (error) {
-      throw withStack(error);
-    }
+    checkServing(exchanges);
+    if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
+    // Array.from, because map would leave holes as they are.
+    const entries = Array.from(events, (event) => toEvent(name, event, parts));
+    return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
   };
   return {
     name,
     get subscribers() {
       return hub.channels.get(name)?.lineCount ?? 0;
     },
-    async publish(event, ...more: unknown[]) {
-      checkSecondArgument('publish', 'one object {event?, data}', more[0]);
-      return (await enter([event]))[0] as number;
-    },
-    async publishAll(events, ...more: unknown[]) {
-      checkSecondArgument('publishAll', 'an array of events', more[0]);
-      return enter(events);
-    },
-    async delete() {
-      try {
+    publish: (event, ...more: unknown[]) =>
+      withOwnErrors(async () => {
+        checkSecondArgument('publish', 'one object {event?, data}', more[0]);
+        return (await enter([event]))[0] as number;
+      }),
+    publishAll: (events, ...more: unknown[]) =>
+      withOwnErrors(() => {
+        checkSecondArgument('publishAll', 'an array of events', more[0]);
+        return enter(events);
+      }),
+    delete: () =>
+      withOwnErrors(async () => {
         checkServing(exchanges);
         return (await hub.deleteChannel(name)).ids[0] as number;
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
-    async history(...given: unknown[]) {
-      try {
+      }),
+    history: (...given: unknown[]) =>
+      withOwnErrors(async () => {
         const wanted = historyRequestOf(given);
         checkServing(exchanges);
         return historyOf(name, wanted, hub);
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
+      }),
     subscribe(...given: unknown[]) {
       try {
         const { position, signal } = subscribeRequestOf(given);
@@ -84,6 +76,15 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
       }
     },
   };
+}
+
+/** Rejects with HoldlineErrors only, whatever is thrown by what the program has given. */
+async function withOwnErrors<Result>(act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    throw withStack(error);
+  }
 }
 
 /** Read like a poll's answer, whose first event carries the gap. */
