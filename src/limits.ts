@@ -342,9 +342,9 @@ export const POLL_EVENTS_MAX = 1_000;
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
 
 /**
- * What a line of the library holds that its reader has not asked for, bytes, beside one slice; above
- * it the line stalls. As much as the kernel buffers for a client by default, on V8's external memory.
- * transports/library.ts
+ * What a line of the library holds that its reader has not asked for, bytes, beside one slice:
+ * above it the line stalls. It costs as much external memory of V8; the kernel buffers as much for
+ * a client by default. transports/library.ts
  */
 export const LIBRARY_UNREAD_BYTES_MAX = 64 * 1024;
 

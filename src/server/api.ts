@@ -66,10 +66,11 @@ export interface Signal {
 }
 
 /**
- * A line of the program itself, to be read with `for await`. While it is not read it holds at most
- * 64 KiB and one event; after that it is a position in the channel, and what is evicted meanwhile is
- * told in a {@link GapNotice}. The iteration ends when the server ends the line, after what was sent
- * before; `break`, `return()` and the signal close the line at once. Nothing of it rejects.
+ * A line of the program itself, to be read with `for await`. While it is not read it holds about
+ * 64 KiB or one larger event; beyond that it is a position in the channel, and what is evicted
+ * meanwhile is told in a {@link GapNotice}. The iteration ends when the server ends the line, after
+ * what was sent before; `break`, `return()` and the signal close the line at once. Nothing of it
+ * rejects.
  */
 export interface Subscription {
   /** The next event or gap notice; waits for one. Several calls are answered in their order. */

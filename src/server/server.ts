@@ -1,8 +1,8 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from '../clock.js';
+import type { Options } from '../options/options.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';

@@ -1,6 +1,6 @@
 /**
- * What a program gets of its channels. Part of the public types: it imports nothing whose types need
- * those of Node.
+ * What a program gets of its channels. Part of the public types: it imports nothing whose types
+ * need those of Node.
  */
 import type { EndCode } from '../errors.js';
 
