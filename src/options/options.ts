@@ -103,6 +103,100 @@ export interface Options {
    */
   readonly publishKey?: Settings['publishKey'];
   /**
+   * Keys by their SHA-256, each with what it may do; mostly in a file (--keys-file).
+   *
+   * An array of up to 64 objects with the members name, sha256, subscribe, publish, delete, watch,
+   * ops, user. On the command line `--keys`.
+   *
+   * @default []
+   */
+  readonly keys?: Settings['keys'];
+  /**
+   * Secret that JSON Web Tokens are signed with (HS256).
+   *
+   * 32 to 1024 visible ASCII characters without spaces; openssl rand -base64 48 makes one. On the
+   * command line `--jwt-secret`.
+   *
+   * @default none
+   */
+  readonly jwtSecret?: Settings['jwtSecret'];
+  /**
+   * Key that JSON Web Tokens are checked with (RS256, ES256 or EdDSA, by its type).
+   *
+   * A file with a public key or a certificate in PEM (-----BEGIN PUBLIC KEY-----). On the command
+   * line `--jwt-public-key`.
+   *
+   * @default none
+   */
+  readonly jwtPublicKey?: Settings['jwtPublicKey'];
+  /**
+   * URL of the keys that JSON Web Tokens are checked with; they may rotate.
+   *
+   * An https URL of a JWKS without user and fragment; http only for localhost, 127.0.0.1 and [::1].
+   * On the command line `--jwt-jwks`.
+   *
+   * @default none
+   */
+  readonly jwtJwks?: Settings['jwtJwks'];
+  /**
+   * Aud that tokens must have; needed with --jwt-jwks.
+   *
+   * 1 to 255 characters that can be shown. On the command line `--jwt-audience`.
+   *
+   * @default none
+   */
+  readonly jwtAudience?: Settings['jwtAudience'];
+  /**
+   * Iss that tokens must have; needed with --jwt-jwks.
+   *
+   * 1 to 255 characters that can be shown. On the command line `--jwt-issuer`.
+   *
+   * @default none
+   */
+  readonly jwtIssuer?: Settings['jwtIssuer'];
+  /**
+   * Longest time from iat to exp of a token; revocations are kept as long.
+   *
+   * An integer from 60000 to 2678400000, in milliseconds. On the command line `--jwt-max-lifetime`.
+   *
+   * @default 86400000 (24h)
+   */
+  readonly jwtMaxLifetimeMs?: Settings['jwtMaxLifetimeMs'];
+  /**
+   * Cookie in which readers may send their token or key; it does not publish.
+   *
+   * The name of a cookie, 1 to 64 characters of a token. On the command line `--auth-cookie`.
+   *
+   * @default none
+   */
+  readonly authCookie?: Settings['authCookie'];
+  /**
+   * Secret that tickets are signed with, the same on every node; a second one is accepted.
+   *
+   * An array of up to 2 secrets, the new one first, each of 32 to 1024 visible ASCII characters
+   * without commas. On the command line `--ticket-secret`.
+   *
+   * @default []
+   */
+  readonly ticketSecret?: Settings['ticketSecret'];
+  /**
+   * Let everyone read, also where there are tokens, tickets or keys that read.
+   *
+   * True or false. On the command line `--open-subscribe`.
+   *
+   * @default false
+   */
+  readonly openSubscribe?: Settings['openSubscribe'];
+  /**
+   * What holds for channels by pattern; the first match counts; mostly --policies-file.
+   *
+   * An array of up to 256 objects with the members channels, read, replayEvents, replayBytes,
+   * replayAge, slow. On the command line `--policies`.
+   *
+   * @default []
+   */
+  readonly policies?: Settings['policies'];
+  /**
    * Let everyone who reaches the port publish.
    *
    * True or false. On the command line `--open-publish`.
@@ -175,6 +269,14 @@ export interface Options {
    * @default 60000 (1min)
    */
   readonly deadPeerTimeoutMs?: Settings['deadPeerTimeoutMs'];
+  /**
+   * Age at which a line is ended so that it comes back elsewhere, less up to a fifth; 0: never.
+   *
+   * 0 or an integer from 1000 to 2592000000, in milliseconds. On the command line `--max-age`.
+   *
+   * @default 3600000 (1h)
+   */
+  readonly maxAgeMs?: Settings['maxAgeMs'];
   /**
    * Longest time of an orderly shutdown.
    *

@@ -4,7 +4,7 @@ import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { LIVE } from '../core/position.js';
 import { withStack } from '../errors.js';
-import { checkServing, type Exchanges } from '../http/exchange.js';
+import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
 import type { LibraryLines } from '../transports/library.js';
@@ -25,7 +25,7 @@ import { subscription } from './subscription.js';
 export interface LibraryParts {
   readonly hub: Pick<Hub<never>, 'channels' | 'deleteChannel' | 'polls' | 'publish' | 'startOf'>;
   readonly lines: Pick<LibraryLines, 'open'>;
-  readonly exchanges: Pick<Exchanges, 'draining'>;
+  readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
 }
@@ -35,7 +35,7 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
   const { hub, exchanges, lines } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
-    checkServing(exchanges);
+    checkPublishing(exchanges);
     if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
     // Array.from, because map would leave holes as they are.
     const entries = Array.from(events, (event) => toEvent(name, event, parts));
@@ -58,13 +58,13 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
       }),
     delete: () =>
       withOwnErrors(async () => {
-        checkServing(exchanges);
+        checkPublishing(exchanges);
         return (await hub.deleteChannel(name)).ids[0] as number;
       }),
     history: (...given: unknown[]) =>
       withOwnErrors(async () => {
         const wanted = historyRequestOf(given);
-        checkServing(exchanges);
+        checkPublishing(exchanges);
         return historyOf(name, wanted, hub);
       }),
     subscribe(...given: unknown[]) {

@@ -5,6 +5,7 @@
  */
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY } from '../core/owners.js';
 import type { DeliveryMode, LinePort } from '../core/ports.js';
 import type { Position } from '../core/position.js';
 import { ENDS, type EndCode } from '../errors.js';
@@ -46,7 +47,7 @@ export class LibraryLine {
   constructor(hub: LibraryHub, name: string, position: Position, open: Set<LibraryLine>) {
     this.#hub = hub;
     this.#open = open;
-    const joined = hub.join(this, [name], LIBRARY_MODE, position, 0);
+    const joined = hub.join(this, [name], LIBRARY_MODE, position, 0, NOBODY);
     this.#handle = joined.handle;
     this.position = joined.continuesAfter;
     const { opening } = joined;

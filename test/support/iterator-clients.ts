@@ -56,7 +56,7 @@ export class IteratorClients {
   #made = 0;
   /** Of the line that joined last. */
   #handle = -1;
-  #onGap = new WeakMap<LibraryLine, () => void>();
+  readonly #onGap = new WeakMap<LibraryLine, () => void>();
 
   constructor(world: World, seed: number) {
     this.#world = world;
@@ -65,13 +65,14 @@ export class IteratorClients {
     let mode: DeliveryMode<LibraryLine> | undefined;
     this.#lines = new LibraryLines(
       {
-        join: (line, names, given, position, retryMs) => {
+        join: (line, names, given, position, retryMs, owner) => {
           const joined = hub.join(
             line as never,
             names,
             (mode ??= this.#noting(given)) as never,
             position,
             retryMs,
+            owner,
           );
           this.#handle = joined.handle;
           return joined;
