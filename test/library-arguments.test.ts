@@ -322,11 +322,12 @@ describe('subscribe', () => {
   test('counts as a line of the server and is refused like one', async () => {
     const server = made({ maxConnections: 2 });
     const channel = server.channel('c');
-    const [first] = [channel.subscribe(), server.channel('d').subscribe({ after: 0 })];
+    const first = channel.subscribe();
+    server.channel('d').subscribe({ after: 0 });
     expect(server.stats().lines).toMatchObject({ open: 2, byTransport: { library: 2, sse: 0 } });
     expect([channel.subscribers, server.channel('e').subscribers]).toEqual([1, 0]);
     await expectError(() => channel.subscribe(), 'HOLDLINE_LINES_FULL', 'all 2 lines are in use');
-    await first!.return();
+    await first.return();
     expect(channel.subscribers).toBe(0);
     const again = channel.subscribe();
     await server.close();

@@ -17,7 +17,7 @@ const ALL: Position = { kind: 'after', id: 0 };
 interface Opened {
   readonly fake: FakeHub;
   readonly lines: LibraryLines;
-  open(position?: Position, name?: string): LibraryLine;
+  readonly open: (position?: Position, name?: string) => LibraryLine;
 }
 
 function hub(options: Partial<HubOptions> = {}): Opened {
@@ -213,7 +213,7 @@ describe('how it ends', () => {
 
   test('a reader that waits is told at once', async () => {
     const { fake, open } = hub();
-    const waiting = [open(), open()].map((line) => [line.next(), line.next()]).flat();
+    const waiting = [open(), open()].flatMap((line) => [line.next(), line.next()]);
     fake.hub.endSome(10, 'draining');
     const over = { value: undefined, done: true };
     expect(await Promise.all(waiting)).toEqual([over, over, over, over]);
@@ -246,6 +246,17 @@ describe('how it ends', () => {
     await fake.settle();
     expect(await readAll(line)).toEqual([undefined]);
     expect(line.end).toEqual({ code: 'slow', reconnect: true });
+  });
+
+  test('when it is disconnected, but never for its age, which would bring it back to the same process', async () => {
+    const { fake, open } = hub({ maxAgeMs: 1000 });
+    const [line, other] = [open(), open(LIVE, 'd')];
+    const socket = fake.join('c');
+    await fake.clock.run(5000);
+    expect([socket.socket.endCode, line.end]).toEqual(['aged', undefined]);
+    expect(fake.hub.disconnect({ channel: 'c' }, 'disconnected')).toBe(1);
+    await fake.settle();
+    expect([line.end, other.end]).toEqual([{ code: 'disconnected', reconnect: true }, undefined]);
   });
 
   test('by return, by break and by the signal: at once, without what was not read', async () => {

@@ -3,6 +3,7 @@ import type { LibraryLine } from '../transports/library.js';
 import type { Subscription } from './api.js';
 
 /* Of the class itself: what a program has put in their place would run in the middle of a sweep. */
+// oxlint-disable-next-line typescript/unbound-method -- They are called with a signal.
 const { addEventListener, removeEventListener } = EventTarget.prototype;
 
 /** The functions that read a line, which a program may detach; a signal may close it. */

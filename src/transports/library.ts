@@ -18,7 +18,8 @@ type Step = IteratorResult<ReceivedEvent | GapNotice, undefined>;
 type LibraryHub = Pick<Hub<LibraryLine>, 'drained' | 'join' | 'left' | 'stalled'>;
 
 const LF = 0x0a;
-const OVER: Step = { value: undefined, done: true };
+/** A new one each time, since the program may change it. */
+const over = (): Step => ({ value: undefined, done: true });
 
 /** One line and its reader. */
 export class LibraryLine {
@@ -31,7 +32,7 @@ export class LibraryLine {
 
   readonly #hub: LibraryHub;
   readonly #open: Set<LibraryLine>;
-  #handle = -1;
+  readonly #handle: number;
   #isOver = false;
   /** Written and not read: whole lines of NDJSON, and where the first one goes on. */
   readonly #unread: Buffer[] = [];
@@ -126,7 +127,7 @@ export class LibraryLine {
 
   #read(): Step | undefined {
     const slice = this.#unread[0];
-    if (slice === undefined) return this.#isOver ? OVER : undefined;
+    if (slice === undefined) return this.#isOver ? over() : undefined;
     const end = slice.indexOf(LF, this.#offset);
     const text = slice.toString('utf8', this.#offset, end);
     this.#unreadBytes -= end + 1 - this.#offset;
