@@ -136,6 +136,15 @@ describe('what it gets', () => {
     ]);
   });
 
+  test('is for those that wait, before anybody who asks in the turn in which it is written', async () => {
+    const { open } = hub();
+    const line = open();
+    const first = line.next();
+    line.write(Buffer.from('{"id":1}\n{"id":2}\n'));
+    const second = line.next();
+    expect([(await first).value?.id, (await second).value?.id]).toEqual([1, 2]);
+  });
+
   test('an event larger than a cork comes whole', async () => {
     const { fake, open } = hub();
     const line = open();

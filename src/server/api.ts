@@ -8,7 +8,7 @@ import type { Gap, GapNotice, LineEnd, ReceivedEvent } from '../transports/recei
 export interface Hooks {
   /** Decides over every subscribe, publish and delete that comes over the network. */
   readonly authorize?: Authorize;
-  /** Called after a stream or a WebSocket opened; not for polls. */
+  /** Called after a stream, a WebSocket or a subscription opened; not for polls. */
   readonly onOpen?: (line: LineInfo) => void;
   /** Called after one of them closed, whoever closed it, with the reason. */
   readonly onClose?: (line: ClosedLineInfo) => void;

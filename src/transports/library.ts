@@ -150,7 +150,7 @@ export class LibraryLine {
  * A port of messages: it takes whole lines of NDJSON, the same frames as on the wire, and needs no
  * heartbeats. The last bytes are left out: the reader is told by the end of its iteration.
  */
-export const libraryPort: LinePort<LibraryLine> = {
+const libraryPort: LinePort<LibraryLine> = {
   kind: 'message',
   write: (line, bytes) => line.write(bytes),
   end: (line, _lastBytes, code) => line.ended(code),
