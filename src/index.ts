@@ -11,6 +11,7 @@ export type {
   Subscription,
 } from './server/api.js';
 export type { Gap, GapNotice, LineEnd, ReceivedEvent } from './transports/received.js';
+export type { ChannelPolicy, StaticKey } from './options/credentials.js';
 export type { Options } from './options/options.js';
 export type { Authorize, AuthorizeRequest } from './http/authorize.js';
 export type { Stats } from './ops/stats.js';

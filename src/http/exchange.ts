@@ -303,6 +303,17 @@ export class Exchange implements PendingAnswer {
   }
 
   /**
+   * Answers an event stream that would end at once with its end event: an EventSource shows its
+   * program nothing of a status but 200.
+   */
+  refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
+    if (!this.isOpen) return;
+    countRefusal(this.#shared.counters, error);
+    this.#shared.counters.refused_ended_total++;
+    this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
+  }
+
+  /**
    * Sends an answer in one cork, which in the request's turn is the turn's own.
    * native-notes/one-cork-per-loop.md
    */

@@ -1,9 +1,11 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { Options } from '../options/options.js';
 import { resolveOptions } from '../options/settings.js';
+import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -38,7 +40,20 @@ import {
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router } from './router.js';
+import { Router, type Action } from './router.js';
+import { makeTicket } from './tickets.js';
+
+/** What each server does when its configuration is read again; not for programs. */
+const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+
+/**
+ * Lets a server that was made by {@link createServer} run with other credentials, as
+ * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
+ * then nothing has changed.
+ */
+export function reloadServer(server: Server, settings: Settings): void {
+  RELOADS.get(server)?.(settings);
+}
 
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
@@ -81,7 +96,10 @@ function makeServer(options: Options & Hooks): Server {
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
-  const guard = new Guard({ ...settings, authorize, report, opsKey });
+  let opsKeyInUse = opsKey;
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const jwks = jwksEvents(counters, warn);
+  const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -109,9 +127,9 @@ function makeServer(options: Options & Hooks): Server {
     ended: false,
     refusedThisTurn: 0,
   };
-  const failedKeys = new FailedKeys(counters, (words) =>
-    callHook(() => onWarning?.(words), report),
-  );
+  const failedKeys = new FailedKeys(counters, warn);
+  const ticketAction: Action = (exchange, head) =>
+    makeTicket({ guard, hub, counters }, exchange, head);
   const subscribing = new Subscribing(
     { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
     settings,
@@ -122,7 +140,7 @@ function makeServer(options: Options & Hooks): Server {
     guard,
     failedKeys,
     pages,
-    actions: new Map(),
+    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing,
   });
@@ -184,7 +202,7 @@ function makeServer(options: Options & Hooks): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  const server: Omit<Server, 'opsKey'> = {
+  const functions: Omit<Server, 'opsKey'> = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
@@ -221,7 +239,13 @@ function makeServer(options: Options & Hooks): Server {
       }
     },
   };
-  return Object.defineProperty(server, 'opsKey', { value: opsKey }) as Server;
+  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
+  RELOADS.set(server, (next) => {
+    const nextKey = next.opsKey ?? opsKey;
+    guard.reload({ ...next, opsKey: nextKey });
+    opsKeyInUse = nextKey;
+  });
+  return server;
 }
 
 function cannotListen(problem: string): HoldlineError {

@@ -5,8 +5,10 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
+import { NOBODY } from '../../src/core/owners.js';
 import type { DeliveryMode } from '../../src/core/ports.js';
 import { LibraryLines, type LibraryLine } from '../../src/transports/library.js';
+import type { Meant } from './line-clients.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
 import { Random } from './random.js';
 import { attempt, type World } from './world.js';
@@ -130,6 +132,15 @@ export class IteratorClients {
         });
       }
     }
+  }
+
+  /** As {@link LineClients.disconnected}. */
+  disconnected(isMeant: Meant, isRevoked: boolean): number {
+    const meant = this.#open().filter(({ client: { channel }, reading: { handle, overTurns } }) =>
+      isMeant({ owner: NOBODY, handle, channels: [channel], isOver: overTurns !== undefined }),
+    );
+    if (isRevoked) for (const { reading } of meant) reading.connection.revoked();
+    return meant.length;
   }
 
   readAll(): void {
