@@ -7,6 +7,8 @@ import fc from 'fast-check';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, HoldlineError, type Server } from '../dist/index.js';
+import { resolveOptions } from '../dist/options/settings.js';
+import { reloadServer } from '../dist/server/server.js';
 import { reasonOf } from '../src/native/listen-failure.js';
 
 const servers: Server[] = [];
@@ -359,6 +361,10 @@ test('the ops key in use can be read, and is in no picture of the server', () =>
   );
   expect(made().opsKey).toMatch(/^[\w-]{32}$/);
   expect(made().opsKey).not.toBe(made().opsKey);
+  reloadServer(server, resolveOptions({ opsKey: 'the-next-key' }));
+  expect(server.opsKey).toBe('the-next-key');
+  reloadServer(server, resolveOptions());
+  expect(server.opsKey).toBe('my-own-key');
 });
 
 describe('whatever it is given, the library throws and rejects with HoldlineErrors only', () => {
