@@ -81,7 +81,7 @@ describe('channel', () => {
     [[5], 'HOLDLINE_BAD_ARGUMENT', '(got 5)'],
     [[['c']], 'HOLDLINE_BAD_ARGUMENT', "(got [ 'c' ])"],
     [[{ name: 'c' }], 'HOLDLINE_BAD_ARGUMENT', 'a string'],
-    [['a/b'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
+    [['a b'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
     [['a%7Eb'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
     [['c', { replayEvents: 5 }], 'HOLDLINE_BAD_ARGUMENT', 'given to createServer'],
   ])('refuses %o', async (given, code, words) => {
