@@ -364,6 +364,16 @@ export const POLL_EVENTS_MAX = 1_000;
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
 
 /**
+ * What a line of the library holds that its reader has not asked for, bytes, beside one slice:
+ * above it the line stalls. It costs as much external memory of V8; the kernel buffers as much for
+ * a client by default. transports/library.ts
+ */
+export const LIBRARY_UNREAD_BYTES_MAX = 64 * 1024;
+
+/** Events that `history` gives without a limit of the caller. server/arguments.ts */
+export const HISTORY_EVENTS_DEFAULT = 100;
+
+/**
  * Share of `--max-age` over which lines that opened together end, so that they do not come back
  * together. core/line-ends.ts
  */

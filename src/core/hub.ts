@@ -307,7 +307,8 @@ export class Hub<Socket> {
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);
     const handle = this.#membership.add(group, socket, cursor, owner);
-    this.#ends.opened(handle, owner, true);
+    // A line of the program itself has no other process to come back to.
+    this.#ends.opened(handle, owner, mode.transport !== 'library');
     this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
     if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
