@@ -135,6 +135,22 @@ export const ENDS = {
 export type EndCode = keyof typeof ENDS;
 
 /**
+ * Why a line closed: the server ended it, with a code of {@link ENDS}, or one of these. A waiting
+ * poll is a line; what answers it closes it.
+ */
+export const CLOSES = {
+  left: 'its client left, or its connection broke',
+  stalled: 'the same while it was stalled: it did not take what was sent',
+  answered: 'a waiting poll was answered, with events or without',
+} as const;
+
+/** Why a line closed. */
+export type CloseReason = EndCode | keyof typeof CLOSES;
+
+/** All of them. */
+export const CLOSE_REASONS = [...Object.keys(CLOSES), ...Object.keys(ENDS)] as CloseReason[];
+
+/**
  * Close codes of a WebSocket for what its client sent or did. Beside these, uWebSockets echoes the
  * 1001 of a browser whose page goes.
  */

@@ -3,5 +3,6 @@ export { createServer } from './server/server.js';
 export type { Hooks, LibraryEvent, LineInfo, Server, ServerChannel } from './server/api.js';
 export type { Options } from './options/table.js';
 export type { Authorize, AuthorizeRequest } from './http/authorize.js';
+export type { RefusalInfo } from './http/refusals.js';
 export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { ENDS, type EndCode } from '../errors.js';
+import { ENDS, type CloseReason, type EndCode } from '../errors.js';
 import type { Channels } from './channels.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
@@ -22,7 +22,7 @@ interface MembershipParts {
 /** What membership asks of the hub. */
 interface MembershipOwner {
   /** Answers a waiting poll without events, which removes its row. */
-  answerEmpty(group: Group, row: number): void;
+  answerEmpty(group: Group, row: number, reason: CloseReason): void;
   /** The line, or the poll, has no row any more. */
   removed(group: Group, handle: number): void;
 }
@@ -64,11 +64,12 @@ export class Membership {
   }
 
   /** Removes the row of an open line, and the group with its last line. */
-  remove(handle: number): void {
+  remove(handle: number, reason: CloseReason): void {
     const { channels, groups, pump } = this.#parts;
     pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
     const group = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
+    this.#counters.closed[reason]++;
     for (const channel of group.channels) channel.lineCount--;
     // It may have been the last line in grace: the next sweep finds out.
     if (group.graceThrough !== Infinity) pump.wakeBehind(group);
@@ -81,20 +82,20 @@ export class Membership {
   left(handle: number, socket: unknown): void {
     const group = this.lines.groupOf(handle, socket);
     if (group === undefined) return;
-    if (group.table.states[this.lines.rowOf(handle)] === STALLED)
-      this.#counters.lines_closed_stalled_total++;
-    this.remove(handle);
+    const isStalled = group.table.states[this.lines.rowOf(handle)] === STALLED;
+    if (isStalled) this.#counters.lines_closed_stalled_total++;
+    this.remove(handle, isStalled ? 'stalled' : 'left');
   }
 
   /** Ends a line with an end event; a poll is answered without events. */
   end(group: Group, row: number, code: EndCode): void {
     const { port } = group.mode;
     if (port.kind === 'poll') {
-      this.#owner.answerEmpty(group, row);
+      this.#owner.answerEmpty(group, row, code);
       return;
     }
     const socket = group.table.sockets[row];
-    this.remove(group.table.handles[row] as number);
+    this.remove(group.table.handles[row] as number, code);
     this.#counters.lines_ended_total++;
     port.end(socket, group.encoding.end(code, ENDS[code].reconnect), code);
   }

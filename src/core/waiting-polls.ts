@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
+import type { CloseReason } from '../errors.js';
 import { DEADLINE_STEP_MS, POLL_WAIT_JITTER, POLL_WAIT_SECONDS_MAX } from '../limits.js';
 import type { Channels } from './channels.js';
 import { Deadlines } from './deadlines.js';
@@ -123,13 +124,13 @@ export class WaitingPolls {
     }
     this.#countAnswer(answer, gap);
     const socket = table.sockets[row];
-    this.#parts.membership.remove(handle);
+    this.#parts.membership.remove(handle, 'answered');
     mode.port.answer(socket, answer.body, answer.lastId);
     return true;
   }
 
   /** Answers a waiting poll without events. */
-  answerEmpty(group: Group, row: number): void {
+  answerEmpty(group: Group, row: number, reason: CloseReason = 'answered'): void {
     const { table, mode, set } = group;
     if (mode.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
@@ -139,7 +140,7 @@ export class WaitingPolls {
     const through = group.deletedAt ?? this.#progress.through(set);
     const position = emptyPosition(set, start, through);
     const socket = table.sockets[row];
-    this.#parts.membership.remove(handle);
+    this.#parts.membership.remove(handle, reason);
     this.#counters.polls_empty_total++;
     mode.port.answer(socket, undefined, position);
   }

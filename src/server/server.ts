@@ -15,6 +15,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Refusals } from '../http/refusals.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
   DRAIN_LINGER_MS_MAX,
@@ -49,9 +50,10 @@ import { Router } from './router.js';
  */
 export function createServer(options: Options & Hooks = {}): Server {
   checkOptionNames(options);
-  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
+    options;
   const settings = resolveOptions(given);
-  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
@@ -94,7 +96,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
-  const messages = new Messages(hub, counters, held, { maxEventBytes, report });
+  const refusals = new Refusals(
+    counters,
+    onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
+  );
+  const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
@@ -103,6 +109,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     counters,
     pending,
     bodyTurns: new BodyTurns(),
+    refusals,
     report,
     draining: false,
     refusedThisTurn: 0,

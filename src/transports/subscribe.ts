@@ -68,6 +68,7 @@ export class Subscribing {
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
+    exchange.transport = transport;
     const position = positionOf(head.find('last-event-id'), query);
     const start: Start = { channels, position };
     if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
