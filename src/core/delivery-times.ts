@@ -1,8 +1,8 @@
 /**
  * Delivery times: from the moment an event is accepted until every healthy line of its channel has
  * been given it, waiting in the channel's queue and the flush interval included. One event a
- * channel is timed at once, the next one that comes when nothing is; so a busy channel gives about
- * one sample a sweep, and no event costs more than a comparison, no line anything.
+ * channel is timed at once, the next one that comes when nothing is, and of a batch its last; so a
+ * busy channel gives about one sample a sweep, an event costs a comparison, and a line nothing.
  */
 import type { Clock } from '../clock.js';
 import { DELIVERY_SECONDS_BOUNDS } from '../limits.js';

@@ -15,7 +15,7 @@ function countKept(): number | undefined {
   }
 }
 
-/** The number of entries, which takes milliseconds for thousands; undefined where it has no /proc. */
+/** The number of entries, which takes milliseconds for thousands; undefined without /proc. */
 function countListed(): number | undefined {
   try {
     // The folder itself is open while it is read.

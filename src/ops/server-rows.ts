@@ -1,4 +1,4 @@
-/** The metrics of the server, one row each: name, type, labels and meaning, and where they are read. */
+/** The metrics of the server, one row each: name, type, labels, meaning, and where it is read. */
 import { CLOSE_REASONS, REFUSALS } from '../errors.js';
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
 import type { MetricRow } from './metric-row.js';

@@ -9,8 +9,8 @@ export interface Metric {
   readonly help: string;
   readonly type: string;
   /**
-   * Values by labels as they are written, '' for none; those of a histogram behind their suffix, such
-   * as `_bucket{le="1"}` or `_sum`.
+   * Values by labels as they are written, '' for none; those of a histogram behind their suffix,
+   * such as `_bucket{le="1"}` or `_sum`.
    */
   readonly samples: ReadonlyMap<string, number>;
 }
