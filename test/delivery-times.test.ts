@@ -212,12 +212,12 @@ test('lines close for a reason each, and the reasons add up', async () => {
   await fake.settle();
   const drained = fake.join('d');
   const polled = fake.poll('d', LIVE, { waitMs: 20_000 });
-  fake.hub.endSome(10, 'draining');
+  fake.hub.endSome(10, 'draining', 0);
   await fake.settle(drained);
   expect(polled.answer?.body).toBeUndefined();
   const { closed, lines_closed_total: all } = fake.counters;
   expect(Object.keys(closed)).toEqual(CLOSE_REASONS);
-  expect(closed).toMatchObject({ left: 1, stalled: 1, answered: 2, deleted: 1, draining: 2 });
+  expect(closed).toMatchObject({ client: 1, stalled: 1, answered: 2, deleted: 1, draining: 2 });
   expect(Object.values(closed).reduce((sum, count) => sum + count, 0)).toBe(all);
 });
 

@@ -42,20 +42,29 @@ export interface Exchanges {
   readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
-  /** True while the server shuts down: every answer closes its connection. */
+  /** True while the server shuts down: no line is opened, every answer closes its connection. */
   draining: boolean;
+  /** True at the end of that: nothing is published any more. */
+  ended: boolean;
   /** Requests that were refused in this turn of the loop. */
   refusedThisTurn: number;
 }
 
-/** Throws HOLDLINE_DRAINING while the server shuts down. */
-export function checkServing({ draining }: { readonly draining: boolean }): void {
-  if (draining) {
-    throw new HoldlineError(
-      'HOLDLINE_DRAINING',
-      'the server is shutting down; try again after its restart, or at another server',
-    );
-  }
+/** Throws HOLDLINE_DRAINING while the server shuts down: no line is opened, no poll answered. */
+export function checkHolding({ draining }: { readonly draining: boolean }): void {
+  if (draining) throw shuttingDown();
+}
+
+/** Throws HOLDLINE_DRAINING when nothing is published any more: later than no line is opened. */
+export function checkPublishing({ ended }: { readonly ended: boolean }): void {
+  if (ended) throw shuttingDown();
+}
+
+function shuttingDown(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_DRAINING',
+    'the server is shutting down; try again after its restart, or at another server',
+  );
 }
 
 /** The receiver of a request's body. */

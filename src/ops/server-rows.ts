@@ -22,9 +22,9 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     read: ({ stats: { counters } }) =>
       Object.keys(REFUSALS).map((code) => [{ code }, counters.refused[code] ?? 0]),
   },
-  holdline_line_closes_total: {
+  holdline_closes_total: {
     type: 'counter',
-    help: 'lines closed, by reason: the code of the end event, or left, stalled or answered',
+    help: 'lines and waiting polls closed, by reason; adds up to lines_closed_total',
     labels: ['reason'],
     read: ({ stats: { counters } }) =>
       CLOSE_REASONS.map((reason) => [{ reason }, counters.closed[reason]]),

@@ -1,7 +1,7 @@
 /** The router: decides what kind of request it is, checks who may make it, and hands it on. */
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
-import { checkServing, Exchange, type Exchanges } from '../http/exchange.js';
+import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
 import type { Guard } from '../http/guard.js';
@@ -138,7 +138,7 @@ export class Router {
     const channel = channelOf(head.path);
     guard.checkPublish(head);
     const request = publishRequestOf(head, channel);
-    checkServing(exchanges);
+    checkPublishing(exchanges);
     return publishing.publish(exchange, request, guard.authorize(head, 'publish', [channel]));
   }
 
@@ -149,7 +149,7 @@ export class Router {
     const channel = channelOf(head.path);
     guard.checkOps(head);
     new Query(head.query).checkNames('DELETE');
-    checkServing(exchanges);
+    checkPublishing(exchanges);
     return publishing.delete(exchange, channel, guard.authorize(head, 'delete', [channel]));
   }
 

@@ -1,5 +1,6 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Options } from '../options/table.js';
@@ -16,12 +17,7 @@ import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import { Refusals } from '../http/refusals.js';
-import {
-  DRAIN_ENDS_PER_TURN_MIN,
-  DRAIN_LINGER_MS_MAX,
-  DRAIN_TURN_MS,
-  SPARE_SOCKETS_MAX,
-} from '../limits.js';
+import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
@@ -31,13 +27,15 @@ import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
-import type { Hooks, LineInfo, Server } from './api.js';
+import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
   drainMsOf,
+  linesOf,
 } from './arguments.js';
+import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
@@ -66,16 +64,14 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
-  const inItsTurn = (hook: ((line: LineInfo) => void) | undefined) =>
-    hook === undefined
-      ? undefined
-      : (channels: readonly string[]) =>
-          SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
-  hub.onJoin = inItsTurn(onOpen);
-  hub.onLeave = inItsTurn(onClose);
+  const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
+  if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
+  if (onClose !== undefined)
+    hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const guard = new Guard({
     ...settings,
@@ -112,6 +108,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     refusals,
     report,
     draining: false,
+    ended: false,
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, (words) =>
@@ -132,31 +129,30 @@ export function createServer(options: Options & Hooks = {}): Server {
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
   let listener: Listener | undefined;
-  let closing: Promise<void> | undefined;
-
-  async function drain(drainMs: number): Promise<void> {
-    const deadlineMs = performance.now() + drainMs;
-    exchanges.draining = true;
-    messages.draining = true;
-    heldRefusals.release();
-    listener?.stopListening();
-    // What was accepted goes out first, for at most half the time.
-    while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
-    const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
-    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN_MIN, Math.ceil(hub.lines.open / turns));
-    while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs)
-      await pause(DRAIN_TURN_MS);
-    // To close drops what is in user space, but not what is in the kernel. Nothing tells when the
-    // former has left a response that was ended. native-notes/end-of-stream.md
-    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS_MAX);
-    const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
-    while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
-    listener?.closeAll();
-    hub.stop();
-    ops.stop();
-    await memory.stop();
-    await log.close();
-  }
+  const drain = new Drain({
+    clock: SYSTEM_CLOCK,
+    pause: sleep,
+    hub,
+    retryMs: settings.retryMs,
+    refuseLines() {
+      exchanges.draining = true;
+      heldRefusals.release();
+    },
+    refuseAll() {
+      exchanges.ended = true;
+      messages.ended = true;
+      listener?.stopListening();
+    },
+    openSockets: () => counters.sockets_opened_total - counters.sockets_closed_total,
+    async closeAll() {
+      hub.closing();
+      listener?.closeAll();
+      hub.stop();
+      ops.stop();
+      await memory.stop();
+      await log.close();
+    },
+  });
 
   async function startListening(): Promise<{ host: string; port: number }> {
     const wanted = {
@@ -172,7 +168,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       isListening = false;
       throw error;
     }
-    if (closing !== undefined) {
+    if (drain.hasBegun) {
       started.closeAll();
       throw cannotListen('was closed meanwhile');
     }
@@ -181,8 +177,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     try {
       await memory.start(listener.port);
     } catch (error) {
-      closing = drain(0);
-      await closing;
+      await drain.end(0);
       throw error;
     }
     return { host: settings.host, port: listener.port };
@@ -200,7 +195,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async listen(...args: unknown[]) {
       try {
         checkListenArguments(args);
-        if (closing !== undefined) throw cannotListen('was closed');
+        if (drain.hasBegun) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
         return await startListening();
@@ -208,11 +203,16 @@ export function createServer(options: Options & Hooks = {}): Server {
         throw withStack(error);
       }
     },
+    disconnect(...args: unknown[]) {
+      try {
+        return hub.disconnect(linesOf(args), 'disconnected');
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
     stats: () => ops.stats(exchanges.draining),
     async close(wanted) {
-      const drainMs = drainMsOf(wanted) ?? settings.drainMs;
-      closing ??= drain(drainMs);
-      return closing;
+      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
 }
@@ -222,8 +222,4 @@ function cannotListen(problem: string): HoldlineError {
     'HOLDLINE_LISTEN',
     `this server ${problem}; make another with createServer`,
   );
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

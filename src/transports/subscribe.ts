@@ -3,7 +3,7 @@ import type { Hub } from '../core/hub.js';
 import type { Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
-import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
+import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
@@ -75,7 +75,7 @@ export class Subscribing {
     if (transport === 'poll') {
       const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
       return () => {
-        checkServing(exchanges);
+        checkHolding(exchanges);
         answerOrWait(hub, exchange, poll, () => this.#checkPlace());
       };
     }
@@ -139,7 +139,7 @@ export class Subscribing {
   /** Throws the refusal if no more lines can be held now. */
   #checkPlace(): void {
     const { exchanges, hub, memory } = this.#parts;
-    checkServing(exchanges);
+    checkHolding(exchanges);
     const { maxConnections } = this.#options;
     if (hub.lines.open >= maxConnections) {
       throw new HoldlineError(

@@ -6,6 +6,7 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
@@ -31,7 +32,7 @@ import {
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkServing } from '../http/exchange.js';
+import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { Refusals } from '../http/refusals.js';
 import { MessageAnswers, type RefusedMessages } from './message-answers.js';
@@ -98,8 +99,8 @@ interface Session extends RefusedMessages {
 }
 
 export class Messages implements MessageHandler {
-  /** True while the server shuts down: nothing is published any more. */
-  draining = false;
+  /** True at the end of a server: nothing is published any more. */
+  ended = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
@@ -153,7 +154,7 @@ export class Messages implements MessageHandler {
   opened(socket: MessageSocket): void {
     const { channels, position } = this.#opening as MessagesRequest;
     try {
-      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0);
+      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, NOBODY);
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
@@ -171,8 +172,8 @@ export class Messages implements MessageHandler {
     this.#hub.drained(socket.handle, socket);
   }
 
-  closed(socket: MessageSocket): void {
-    this.#hub.left(socket.handle, socket);
+  closed(socket: MessageSocket, byServer: boolean): void {
+    this.#hub.left(socket.handle, socket, byServer ? 'refused' : 'client');
     const { queue } = socket.session as Session;
     // What came in its last turn is published in this one; what then still waits is withdrawn.
     if (queue !== undefined && queue.publishes.length > 0)
@@ -284,7 +285,7 @@ export class Messages implements MessageHandler {
   ): Promise<void> {
     try {
       if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
-      checkServing(this);
+      checkPublishing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,

@@ -5,6 +5,7 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
+import { NOBODY } from '../../src/core/owners.js';
 import { checkMessage, FakeSocket, fakeModes, type ModeName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
@@ -326,7 +327,7 @@ export class LineClients {
       `${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`,
     );
     const head = this.#world.through(channels);
-    const joined = hub.join(socket, channels, mode, positionOf(asked), 3000);
+    const joined = hub.join(socket, channels, mode, positionOf(asked), 3000, NOBODY);
     const opening = Buffer.from(joined.opening);
     const lost = new Map(channels.map((channel) => [channel, this.#world.lostOn(channel)]));
     const connection = new Connection(model, channels, asked, { head, floor, lost });

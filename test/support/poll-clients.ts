@@ -5,6 +5,7 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY } from '../../src/core/line-table.js';
+import { NOBODY } from '../../src/core/owners.js';
 import {
   DEADLINE_STEP_MS,
   POLL_BODY_BYTES_MAX,
@@ -262,7 +263,7 @@ export class PollClients {
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
         this.#wait(client, name, { owesGap, waitMs }, (poll) =>
-          hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs),
+          hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs, NOBODY),
         );
       }
     });
