@@ -46,11 +46,16 @@ export const COUNTER_MEANINGS = {
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
     'event-stream requests of an EventSource refused for a temporary reason with 200, retry and the end',
+  refused_ended_total:
+    'event-stream requests of an EventSource with an expired ticket, answered with 200 and the end',
   refusals_held_total:
     'event-stream requests by fetch whose refusal with 503 was held for about --retry',
   refusals_released_total:
     'held refusals that were answered early: places or memory were short, or the server drained',
   failed_keys_total: 'requests with a wrong key',
+  jwks_fetches_total: 'times the keys of --jwt-jwks were fetched',
+  jwks_failures_total: 'times the keys of --jwt-jwks could not be fetched; known ones count on',
+  tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total:
@@ -89,7 +94,7 @@ export type CounterName = keyof typeof COUNTER_MEANINGS;
 
 /** Counters of one server, its refusals by error code, and its closed lines by reason. */
 export type Counters = Record<CounterName, number> & {
-  /** Only codes that were there; they add up to the three counters of refusals. */
+  /** Only codes that were there; they add up to the four counters of refusals. */
   refused: Record<string, number>;
   /** All reasons; they add up to lines_closed_total. */
   closed: Record<CloseReason, number>;

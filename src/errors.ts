@@ -30,6 +30,7 @@ export const REFUSALS = {
   HOLDLINE_BAD_JSON: permanent(400),
   HOLDLINE_BAD_BATCH: permanent(400),
   HOLDLINE_BAD_MESSAGE: permanent(400),
+  HOLDLINE_BAD_TICKET: permanent(400),
   HOLDLINE_BAD_IDEMPOTENCY_KEY: permanent(400),
   HOLDLINE_NOT_UTF8: permanent(400),
   HOLDLINE_UNAUTHORIZED: permanent(401),

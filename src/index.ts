@@ -8,6 +8,7 @@ export type {
   Server,
   ServerChannel,
 } from './server/api.js';
+export type { ChannelPolicy, StaticKey } from './options/credentials.js';
 export type { Options } from './options/table.js';
 export type { Authorize, AuthorizeRequest } from './http/authorize.js';
 export type { RefusalInfo } from './http/refusals.js';

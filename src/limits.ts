@@ -430,6 +430,16 @@ export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 /** Idempotency key, characters. http/idempotency-key.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
+/** Body of a request for a ticket, bytes, and the default of its `seconds`. server/tickets.ts */
+export const TICKET_BODY_BYTES_MAX = 16 * 1024;
+export const TICKET_DEFAULT_SECONDS = 15 * 60;
+
+/**
+ * Time until an EventSource comes back whose program does not heed `"reconnect":false` of a ticket
+ * that has expired, ms. transports/subscribe.ts
+ */
+export const ENDED_RETRY_MS = 60 * 60 * 1_000;
+
 /** Name of a user, characters. auth/rights.ts */
 export const USER_CHARS_MAX = 128;
 

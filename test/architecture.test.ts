@@ -185,7 +185,9 @@ describe('what is native', () => {
     }
     expect(reached).toContain('src/options/table.ts');
     const isLight = (path: string): boolean =>
-      /^src\/(?:[\w-]+|options\/[\w-]+|auth\/(?:pattern|rights)|linux\/file(?:s|-limit))\.ts$/.test(path);
+      /^src\/(?:[\w-]+|options\/[\w-]+|auth\/(?:pattern|rights)|linux\/file(?:s|-limit))\.ts$/.test(
+        path,
+      );
     expect([...reached].filter((path) => path === 'src/index.ts' || !isLight(path))).toEqual([]);
   });
 });

@@ -140,7 +140,9 @@ describe('a delivery', () => {
       let through = group.sweptThrough;
       Object.defineProperty(group, 'sweptThrough', {
         get: () => (asked++, through),
-        set: (value: number) => (through = value),
+        set(value: number) {
+          through = value;
+        },
       });
     }
     await fake.publish('a', 'x');

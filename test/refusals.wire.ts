@@ -156,7 +156,10 @@ describe('the log', () => {
     const { counters } = await server.stats();
     expect(counters.refused).toEqual({ HOLDLINE_BAD_POSITION: sent, HOLDLINE_BAD_CHANNEL: 1 });
     expect(sum(counters.refused)).toBe(
-      counters.refused_total + counters.refused_temporary_total + counters.messages_refused_total,
+      counters.refused_total +
+        counters.refused_temporary_total +
+        counters.refused_ended_total +
+        counters.messages_refused_total,
     );
   });
 });

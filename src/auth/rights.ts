@@ -8,6 +8,9 @@ export type Action = 'subscribe' | 'publish' | 'delete' | 'watch';
 /** All of {@link Action}. */
 export const ACTIONS = ['subscribe', 'publish', 'delete', 'watch'] as const;
 
+/** To no channel, to some, or to every one. */
+export type Reach = 'none' | 'some' | 'all';
+
 /** What a request may do, whichever credential it showed. */
 export interface Rights {
   /** The person or program behind the credential, where it names one. */
@@ -18,6 +21,8 @@ export interface Rights {
    */
   readonly credential: string;
   may(action: Action, channel: string): boolean;
+  /** To how many channels it may do that. */
+  reach(action: Action): Reach;
   /** True if it may use the pages under `/-/` that the ops key opens. */
   readonly isOps: boolean;
   /** Milliseconds since the epoch, as below; undefined where the credential has none. */
@@ -54,6 +59,11 @@ export function makeRights({
     may: (action, channel) => {
       const patterns = grants[action];
       return patterns !== undefined && matchesAny(patterns, channel);
+    },
+    reach: (action) => {
+      const patterns = grants[action] ?? [];
+      if (patterns.some(({ text }) => text === '**')) return 'all';
+      return patterns.length > 0 ? 'some' : 'none';
     },
     isOps,
     issuedAtMs,

@@ -17,6 +17,7 @@ import {
   TICKET_CHARS_MAX,
   TICKET_LIFETIME_MS_MAX,
 } from '../limits.js';
+import { BadCredential } from './bad-credential.js';
 import { compilePattern } from './pattern.js';
 import { isUserName, makeRights, type Rights } from './rights.js';
 
@@ -67,7 +68,7 @@ export class Tickets {
     return this.#secrets.length > 0;
   }
 
-  /** Throws HOLDLINE_BAD_QUERY for channels that are no patterns, none, or too many. */
+  /** Throws HOLDLINE_BAD_TICKET for channels that are no patterns, none, or too many. */
   make({ channels, user, issuedAtMs, expiresAtMs }: TicketParts): Ticket {
     if (channels.length < 1 || channels.length > TICKET_CHANNELS_MAX)
       throw cannotMake(`needs 1 to ${TICKET_CHANNELS_MAX} channels (got ${channels.length})`);
@@ -92,7 +93,7 @@ export class Tickets {
     return { ticket, expiresAtMs: payload.e * 1000 };
   }
 
-  /** Throws HOLDLINE_UNAUTHORIZED for one that is wrong or expired. */
+  /** Throws a {@link BadCredential} for one that is wrong or expired. */
   verify(ticket: string): Rights {
     const form = ticket.length <= TICKET_CHARS_MAX ? FORM.exec(ticket) : null;
     if (form === null) throw refused('is not in the form of one');
@@ -107,7 +108,7 @@ export class Tickets {
 
     const { c, u, i, e } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Payload;
     const nowMs = this.#nowMs();
-    if (e * 1000 <= nowMs) throw refused('has expired');
+    if (e * 1000 <= nowMs) throw refused('has expired', true);
     // Whoever has the secret can sign anything; an hour is kept all the same.
     if (e * 1000 > nowMs + TICKET_LIFETIME_MS_MAX + CLOCK_TOLERANCE_MS)
       throw refused('is for longer than an hour');
@@ -129,9 +130,9 @@ function macOf(signed: string, secret: string): Buffer {
 }
 
 function cannotMake(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_BAD_QUERY', `a ticket ${problem}`);
+  return new HoldlineError('HOLDLINE_BAD_TICKET', `a ticket ${problem}`);
 }
 
-function refused(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_UNAUTHORIZED', `the ticket ${problem}`);
+function refused(problem: string, isExpired = false): BadCredential {
+  return new BadCredential(`the ticket ${problem}`, { isExpired, isTicket: true });
 }

@@ -11,6 +11,7 @@ import {
   TOKEN_CHARS_MAX,
   USER_CHARS_MAX,
 } from '../limits.js';
+import { BadCredential } from './bad-credential.js';
 import { digest } from './digest.js';
 import type { JwksEvents } from './jwks.js';
 import { compilePattern, type ChannelPattern } from './pattern.js';
@@ -25,9 +26,20 @@ export interface TokenSettings extends TokenKeySettings {
   readonly jwtMaxLifetimeMs: number;
 }
 
+/** The names of {@link TokenSettings}. */
+const SETTINGS = [
+  'jwtSecret',
+  'jwtPublicKey',
+  'jwtJwks',
+  'jwtAudience',
+  'jwtIssuer',
+  'jwtMaxLifetimeMs',
+] as const satisfies readonly (keyof TokenSettings)[];
+
 const NO_EVENTS: JwksEvents = { fetched: () => undefined, failed: () => undefined };
 
 export class Tokens {
+  readonly #settings: TokenSettings;
   readonly #key: TokenKey;
   readonly #options: JWTVerifyOptions;
   readonly #maxLifetimeSeconds: number;
@@ -35,6 +47,7 @@ export class Tokens {
 
   private constructor(key: TokenKey, settings: TokenSettings, nowMs: () => number) {
     const { jwtAudience, jwtIssuer, jwtMaxLifetimeMs } = settings;
+    this.#settings = settings;
     this.#key = key;
     this.#options = {
       algorithms: [...key.algorithms],
@@ -47,12 +60,18 @@ export class Tokens {
     this.#nowMs = nowMs;
   }
 
-  /** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key that is none. */
+  /**
+   * Undefined where no token is accepted. `before` is returned if its settings are the same, with
+   * the keys that it has fetched. Throws HOLDLINE_BAD_OPTION for a key that is none.
+   */
   static of(
     settings: TokenSettings,
     nowMs: () => number = Date.now,
     events: JwksEvents = NO_EVENTS,
+    before?: Tokens,
   ): Tokens | undefined {
+    if (before !== undefined && SETTINGS.every((one) => before.#settings[one] === settings[one]))
+      return before;
     const key = tokenKey(settings, events);
     return key === undefined ? undefined : new Tokens(key, settings, nowMs);
   }
@@ -63,8 +82,8 @@ export class Tokens {
   }
 
   /**
-   * The rights of a token. Rejects with HOLDLINE_UNAUTHORIZED for one that is wrong or expired, with
-   * HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
+   * The rights of a token. Rejects with a {@link BadCredential} for one that is wrong or expired,
+   * with HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
    */
   async verify(token: string): Promise<Rights> {
     if (token.length > TOKEN_CHARS_MAX)
@@ -75,7 +94,8 @@ export class Tokens {
       const options = { ...this.#options, currentDate: new Date(nowMs) };
       ({ payload } = await jwtVerify(token, this.#key.keyOf, options));
     } catch (error) {
-      throw error instanceof HoldlineError ? error : refused(this.#problemOf(error));
+      if (error instanceof HoldlineError) throw error;
+      throw refused(this.#problemOf(error), error instanceof errors.JWTExpired);
     }
     // jose has checked that both are numbers.
     const { exp, iat } = payload as { readonly exp: number; readonly iat: number };
@@ -120,7 +140,7 @@ export class Tokens {
   }
 }
 
-/** The rights in the claims. Throws HOLDLINE_UNAUTHORIZED for those in another form. */
+/** The rights in the claims. Throws a {@link BadCredential} for those in another form. */
 function readClaims(payload: JWTPayload): {
   readonly grants: Grants;
   readonly user: string | undefined;
@@ -156,6 +176,6 @@ function readPatterns(action: string, given: unknown): readonly ChannelPattern[]
   });
 }
 
-function refused(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_UNAUTHORIZED', `the token ${problem}`);
+function refused(problem: string, isExpired = false): BadCredential {
+  return new BadCredential(`the token ${problem}`, { isExpired });
 }

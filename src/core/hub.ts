@@ -197,6 +197,22 @@ export class Hub<Socket> {
   }
 
   /**
+   * Reserves memory for a body that is received while it is not known whether its sender may
+   * publish: that makes no channel, for which another would be forgotten. {@link admit} follows.
+   */
+  reserveAhead(): Reservation {
+    return new Reservation(this.#publishMemory, this.#publishMemory.unverified);
+  }
+
+  /** The sender may publish to the channel. Throws as {@link reserve} does. */
+  admit(name: string, reservation: Reservation): void {
+    const channel = this.channels.place(name);
+    if (channel === undefined) throw channelsFull();
+    this.#intake.checkPlace(channel);
+    reservation.moveTo(channel.share);
+  }
+
+  /**
    * Publishes what a submission reads, all or nothing, when the channel has room for it; resolves
    * once ids are assigned. With `requestKey` the log keeps the receipt. Rejects with what `read`
    * throws, with HOLDLINE_PUBLISH_BUSY when there is still no room after PUBLISH_WAIT_MS_MAX, and

@@ -304,6 +304,16 @@ export class Exchange implements PendingAnswer, Refusable {
   }
 
   /**
+   * Answers an event stream that would end at once with its end event: an EventSource shows its
+   * program nothing of a status but 200.
+   */
+  refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
+    if (!this.isOpen) return;
+    this.#shared.refusals.note('refused_ended_total', error, this);
+    this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
+  }
+
+  /**
    * Sends an answer in one cork, which in the request's turn is the turn's own.
    * native-notes/one-cork-per-loop.md
    */

@@ -30,7 +30,11 @@ export interface Refusable {
 }
 
 /** The counter of each way of being refused. */
-type RefusalCounter = 'refused_total' | 'refused_temporary_total' | 'messages_refused_total';
+type RefusalCounter =
+  | 'refused_total'
+  | 'refused_temporary_total'
+  | 'refused_ended_total'
+  | 'messages_refused_total';
 
 export class Refusals {
   readonly #counters: Counters;
