@@ -2,6 +2,7 @@
  * Refusals as a log has them: an entry says why, how and from where; of a flood there is one a
  * second; and nothing secret of a client is in it, whatever is refused, at any level.
  */
+import { SignJWT, type JWTPayload } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type RefusalInfo } from '../dist/index.js';
 import { serverForTest, type TestServer } from './support/server.js';
@@ -132,6 +133,55 @@ describe('the log', () => {
         expect.stringContaining('"data" is missing') as string,
       ]),
     );
+  });
+
+  test('has no token, cookie, ticket or secret of the server either', async () => {
+    const secret = `${SECRET}-of-the-server-itself`;
+    const key = new TextEncoder().encode(secret);
+    const server = await serverForTest({
+      'log-level': 'trace',
+      'jwt-secret': secret,
+      'ticket-secret': `${secret}-2`,
+      'auth-cookie': 'session',
+      'publish-key': `${SECRET}-publish`,
+      'ops-key': `${SECRET}-ops`,
+      'open-publish': false,
+    });
+    const tokenOf = (claims: JWTPayload, lifetime: string): Promise<string> =>
+      new SignJWT(claims)
+        .setProtectedHeader({ alg: 'HS256', kid: SECRET })
+        .setIssuedAt(Math.floor(Date.now() / 1000) - 3_600)
+        .setExpirationTime(lifetime)
+        .sign(key);
+    const expired = await tokenOf({ sub: SECRET }, '-30m');
+    const rightless = await tokenOf({ holdline: { subscribe: ['other'] } }, '1h');
+    const strange = await tokenOf({ holdline: { subscribe: SECRET } }, '1h');
+    const bearer = (token: string): RequestParts => ({
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    const requests: readonly (readonly [status: number, path: string, parts?: RequestParts])[] = [
+      [401, '/c', bearer(expired)],
+      [401, '/c', bearer(strange)],
+      [401, '/c', bearer(`head.${SECRET}.tail`)],
+      [401, '/c', { headers: { Cookie: `session=${SECRET}` } }],
+      [401, '/c', { headers: { Cookie: `session=${expired}` } }],
+      [401, `/c?ticket=${SECRET}`],
+      [401, `/c?ticket=${expired}`],
+      [403, '/c', bearer(rightless)],
+      [403, '/-/stats', bearer(rightless)],
+    ];
+    for (const [status, path, parts] of requests)
+      expect([path, (await server.request('GET', path, parts)).status]).toEqual([path, status]);
+    const asked = await server.request('POST', '/-/tickets', {
+      ...bearer(rightless),
+      body: `{"channels":["other"],"${SECRET}":1}`,
+    });
+    expect(asked.status).toBe(400);
+    expect(await allLogged(server)).toHaveLength(requests.length + 1);
+    const text = JSON.stringify(server.logs) + server.errorOutput;
+    const [, payload, signature] = expired.split('.');
+    for (const hidden of [SECRET, payload!, signature!, ...rightless.split('.')])
+      expect(text).not.toContain(hidden);
   });
 
   test('has of a flood one entry a second for each code, and how many it left out', async () => {

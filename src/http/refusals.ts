@@ -70,7 +70,9 @@ const QUOTED = /"(?:[^"\\]|\\.)*"/g;
 
 /** Words of our own that sentences quote. */
 const OWN_WORDS: ReadonlySet<string> = new Set(
-  ['publish', 'ref', 'data', 'event', 'channel'].map((word) => `"${word}"`),
+  ['publish', 'ref', 'data', 'event', 'channel', 'channels', 'seconds', 'user'].map(
+    (word) => `"${word}"`,
+  ),
 );
 
 /** Codes whose sentences quote a header field that is no secret, and says what is wrong. */
