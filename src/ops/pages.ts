@@ -7,6 +7,7 @@ import { DEMO_PAGES } from './demo.js';
 import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
+import { OPENAPI } from './openapi.js';
 import type { OpsAnswer, OpsPage, OpsPages } from './page.js';
 
 /** What the pages show. */
@@ -19,6 +20,7 @@ export interface PageSources extends FigureSources {
 
 export function makePages(sources: PageSources, demo: boolean): OpsPages {
   const { ops, memory, hub } = sources;
+  const description = json(OPENAPI);
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -26,6 +28,7 @@ export function makePages(sources: PageSources, demo: boolean): OpsPages {
       answer: ({ draining }) =>
         draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' }),
     },
+    'openapi.json': { access: 'open', answer: () => description },
     stats: { access: 'key', answer: ({ draining }) => json(ops.stats(draining)) },
     memory: { access: 'key', answer: async () => json(await memory.report()) },
     connections: {

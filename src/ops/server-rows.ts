@@ -22,9 +22,9 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     read: ({ stats: { counters } }) =>
       Object.keys(REFUSALS).map((code) => [{ code }, counters.refused[code] ?? 0]),
   },
-  holdline_closes_total: {
+  holdline_line_closes_total: {
     type: 'counter',
-    help: 'lines and waiting polls closed, by reason; adds up to lines_closed_total',
+    help: 'lines closed, by reason: the code of the end event, or client, stalled, refused or answered',
     labels: ['reason'],
     read: ({ stats: { counters } }) =>
       CLOSE_REASONS.map((reason) => [{ reason }, counters.closed[reason]]),
