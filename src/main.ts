@@ -67,6 +67,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     help: capacityHelp,
     run: capacity,
   },
+  token: {
+    summary: 'print a signed token, to try rights with',
+    help: tokenHelp,
+    run: token,
+  },
   doctor: {
     summary: 'check the limits of this machine, and what a proxy does to streams',
     help: doctorHelp,
@@ -256,6 +261,15 @@ async function doctor(args: readonly string[]): Promise<number> {
   await checkLibraries('doctor');
   const { runDoctor } = await import('./tools/doctor/command.js');
   return runDoctor(args, process.env);
+}
+
+async function token(args: readonly string[]): Promise<number> {
+  const { runToken } = await import('./tools/token/command.js');
+  return runToken(args, { env: process.env, readFile: (path) => readFileSync(path, 'utf8') });
+}
+
+async function tokenHelp(): Promise<string> {
+  return (await import('./tools/token/options.js')).tokenHelp();
 }
 
 async function doctorHelp(): Promise<string> {

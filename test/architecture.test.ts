@@ -62,6 +62,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['tools/load/report/'],
   ['tools/load/'],
   ['tools/doctor/'],
+  ['tools/token/'],
   ['tools/capacity/'],
   ['refusal-log', 'main'],
 ];
