@@ -16,6 +16,7 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
+import { authorityOf, splitHostAndPort } from './options/place-kinds.js';
 import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
@@ -23,6 +24,7 @@ import { readFileLimit } from './linux/file-limit.js';
 import { FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { nearestName } from './spelling.js';
+import type { Address } from './server/api.js';
 import { complain, onSignals } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
@@ -151,7 +153,7 @@ async function serve(args: readonly string[]): Promise<number> {
     ),
   );
   const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
-  const { port } = await server.listen();
+  const address = await server.listen();
 
   process.on('uncaughtException', (error) => {
     log.fatal(error, 'internal error; the server ends');
@@ -163,19 +165,18 @@ async function serve(args: readonly string[]): Promise<number> {
     log.warn({ signal: second }, 'ended by a second signal');
     void closeLog().then(() => process.exit(EXIT_FAILED));
   });
-  const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
+  const places = placesOf(settings, address);
   log.info(
     {
-      host: settings.host,
-      port,
-      url: `http://${authority}`,
+      ...places,
       version: VERSION,
       build: server.stats().build,
       node: process.versions.node,
     },
     'listening',
   );
-  if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');
+  if (settings.demo && places.url !== undefined)
+    log.info({ url: `${places.url}/-/demo` }, 'open the demo in a browser');
   if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
   for (const caution of [...cautions(settings), ...server.stats().sockets.problems])
     log.warn(caution);
@@ -225,6 +226,22 @@ async function doctorHelp(): Promise<string> {
   return (await import('./tools/doctor/options.js')).doctorHelp();
 }
 
+/** Where the server is found, as the log says it. */
+function placesOf(
+  { basePath, tlsCert, opsListen }: Settings,
+  { host, port, unixSocket, opsPort }: Address,
+): { readonly url?: string } & Readonly<Record<string, unknown>> {
+  const ops =
+    opsListen === undefined
+      ? {}
+      : {
+          opsUrl: `http://${authorityOf(splitHostAndPort(opsListen)!.host, opsPort!)}${basePath}`,
+        };
+  if (unixSocket !== undefined) return { unixSocket, ...ops };
+  const scheme = tlsCert === undefined ? 'http' : 'https';
+  return { host, port, url: `${scheme}://${authorityOf(host, port)}${basePath}`, ...ops };
+}
+
 /** Warnings about the settings. */
 function cautions(settings: Settings): string[] {
   return [
@@ -236,6 +253,11 @@ function cautions(settings: Settings): string[] {
         ]),
     ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
+      : []),
+    ...(settings.tlsCert !== undefined &&
+    settings.opsListen !== undefined &&
+    !isLoopback(splitHostAndPort(settings.opsListen)!.host)
+      ? ['--ops-listen is plain HTTP: the ops key travels readable; use a loopback address']
       : []),
     ...(settings.openPublish || settings.publishKey !== undefined
       ? []

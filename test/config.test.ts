@@ -74,6 +74,12 @@ describe('the table of options', () => {
     expect(resolveOptions({}, FILE_LIMIT)).toEqual({
       host: '127.0.0.1',
       port: 8080,
+      unixSocket: undefined,
+      unixSocketMode: 0o660,
+      opsListen: undefined,
+      basePath: '',
+      tlsCert: undefined,
+      tlsKey: undefined,
       replayEvents: 1024,
       replayBytes: 1024 ** 2,
       replayTotalBytes: 256 * 1024 ** 2,
@@ -196,6 +202,68 @@ const TEXTS: Record<
       ['10s', 10_000],
     ],
     bad: ['10001ms', '5'],
+  },
+  unixSocket: {
+    good: [
+      ['holdline.sock', 'holdline.sock'],
+      ['/run/holdline/é.sock', '/run/holdline/é.sock'],
+      ['x'.repeat(107), 'x'.repeat(107)],
+    ],
+    bad: ['', 'x'.repeat(108), 'é'.repeat(54), 'a\0b'],
+  },
+  unixSocketMode: {
+    good: [
+      ['660', 0o660],
+      ['0600', 0o600],
+      ['777', 0o777],
+    ],
+    bad: ['', '66', '6600', '888', '0o660', 'rw'],
+  },
+  opsListen: {
+    good: [
+      ['127.0.0.1:9090', '127.0.0.1:9090'],
+      ['[::1]:0', '[::1]:0'],
+      ['ops.internal:65535', 'ops.internal:65535'],
+    ],
+    bad: [
+      '',
+      '9090',
+      ':9090',
+      '127.0.0.1',
+      '127.0.0.1:65536',
+      '::1:9090',
+      '[::1]',
+      'a b:1',
+      'a/b:1',
+    ],
+  },
+  basePath: {
+    good: [
+      ['/', ''],
+      ['/events', '/events'],
+      ['/events/', '/events'],
+      ['/a/b-2/c~', '/a/b-2/c~'],
+    ],
+    bad: [
+      'events',
+      '//',
+      '/a//b',
+      '/a b',
+      '/-',
+      '/a/-/b',
+      '/..',
+      '/.a',
+      '/é',
+      `/${'x'.repeat(128)}`,
+    ],
+  },
+  tlsCert: {
+    good: [['/etc/holdline/cert.pem', '/etc/holdline/cert.pem']],
+    bad: ['', 'a\0b', 'x'.repeat(4097)],
+  },
+  tlsKey: {
+    good: [['key.pem', 'key.pem']],
+    bad: ['', 'a\0b'],
   },
   slow: {
     good: [

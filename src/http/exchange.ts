@@ -41,6 +41,8 @@ export interface Exchanges {
   readonly bodyTurns: BodyTurns;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
+  /** The path of the page that says what the server offers. */
+  readonly homePath: string;
   /** True while the server shuts down: every answer closes its connection. */
   draining: boolean;
   /** Requests that were refused in this turn of the loop. */
@@ -274,7 +276,7 @@ export class Exchange implements PendingAnswer {
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     const headers = [...extra, ...refusalHeaders(known)];
     if (asPage)
-      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known), [
+      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known, this.#shared.homePath), [
         ...headers,
         ...PAGE_HEADERS,
       ]);

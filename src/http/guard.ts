@@ -22,6 +22,8 @@ export interface GuardOptions {
   readonly allowOrigin: readonly string[];
   readonly allowedHosts: readonly string[];
   readonly authorize: Authorize | undefined;
+  /** The server itself has the TLS. */
+  readonly isTls: boolean;
   /** Gets an answer of `authorize` that is neither true nor false. */
   readonly report: (error: unknown) => void;
 }
@@ -51,7 +53,7 @@ export class Guard {
       options.publishKey === undefined ? undefined : publishKey(options.publishKey);
     this.#openPublish = options.openPublish;
     this.#opsKey = opsKey(options.opsKey);
-    this.origins = new Origins(options.allowOrigin);
+    this.origins = new Origins(options.allowOrigin, options.isTls);
     this.#hosts =
       options.publishKey === undefined
         ? new Set([...LOCAL_HOSTS, ...options.allowedHosts])

@@ -49,11 +49,11 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
 }
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */
-export function pagesInWords(pages: OpsPages): string {
-  const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
-  return pages.has('demo')
-    ? `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`
-    : `${paths.join(', ')} and, with --demo, /-/demo`;
+export function pagesInWords(pages: OpsPages, basePath: string): string {
+  const paths = [...pages.keys()]
+    .filter((name) => !name.includes('.'))
+    .map((name) => `${basePath}/-/${name}`);
+  return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
 /** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */

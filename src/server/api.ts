@@ -1,6 +1,7 @@
 /** The shapes of the library: what a program gives to `createServer`, and what it gets. */
 import type { EventSchemas } from '../core/serialize.js';
 import type { Authorize } from '../http/authorize.js';
+import type { Options } from '../options/table.js';
 import type { Stats } from '../ops/stats.js';
 
 /** What a program may add to the options. None of these functions can end the process. */
@@ -69,6 +70,18 @@ export interface ServerChannel {
   delete(): Promise<number>;
 }
 
+/** Where a server listens. */
+export interface Address {
+  /** Empty for a unix socket. */
+  readonly host: string;
+  /** 0 for a unix socket. */
+  readonly port: number;
+  /** The path of the unix socket. */
+  readonly unixSocket?: string;
+  /** The port of operations, with `opsListen`. */
+  readonly opsPort: number | undefined;
+}
+
 /** A server, made by `createServer`. All that it throws or rejects with is a HoldlineError. */
 export interface Server {
   /**
@@ -82,7 +95,15 @@ export interface Server {
    * HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and HOLDLINE_BAD_OPTION if the memory
    * budget is less than the process takes.
    */
-  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  listen(): Promise<Address>;
+  /**
+   * Takes over what may change while the server runs, of options as `createServer` takes them: the
+   * files of `tlsCert` and `tlsKey`, which are read again; open connections keep the certificate
+   * that they have. Rejects with HOLDLINE_BAD_OPTION for options that are not valid, files that
+   * cannot be served and TLS that would begin or end, and with HOLDLINE_LISTEN if the server does
+   * not listen; then nothing has changed.
+   */
+  reload(options: Options): Promise<void>;
   /** The figures of `/-/stats`, at this moment. */
   stats(): Stats;
   /**

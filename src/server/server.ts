@@ -1,8 +1,9 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { SYSTEM_CLOCK } from '../clock.js';
+import { splitHostAndPort } from '../options/place-kinds.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options } from '../options/table.js';
+import type { Options, Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -22,7 +23,8 @@ import {
   SPARE_SOCKETS_MAX,
 } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
-import { listen, type Listener } from '../native/uws.js';
+import type { CertificateFiles } from '../native/certificate.js';
+import { listen, type Listener, type ListenOptions } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
@@ -30,7 +32,7 @@ import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
-import type { Hooks, LineInfo, Server } from './api.js';
+import type { Address, Hooks, LineInfo, Server } from './api.js';
 import {
   checkChannelArguments,
   checkListenArguments,
@@ -79,6 +81,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     ...settings,
     authorize,
     report,
+    isTls: settings.tlsCert !== undefined,
     opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
   });
   const memory = new Memory(
@@ -104,6 +107,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     pending,
     bodyTurns: new BodyTurns(),
     report,
+    homePath: `${settings.basePath}/`,
     draining: false,
     refusedThisTurn: 0,
   };
@@ -115,6 +119,9 @@ export function createServer(options: Options & Hooks = {}): Server {
     guard,
     failedKeys,
     pages,
+    basePath: settings.basePath,
+    isTls: settings.tlsCert !== undefined,
+    hasOpsPort: settings.opsListen !== undefined,
     actions: new Map(),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
@@ -151,15 +158,20 @@ export function createServer(options: Options & Hooks = {}): Server {
     await log.close();
   }
 
-  async function startListening(): Promise<{ host: string; port: number }> {
-    const wanted = {
+  async function startListening(): Promise<Address> {
+    const { opsListen } = settings;
+    const wanted: ListenOptions = {
       ...settings,
+      certificate: certificateOf(settings),
+      ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,
       maxMessageBytes: maxMessageBytes(maxEventBytes),
     };
     let started: Listener;
     try {
-      started = await listen(wanted, counters, router.handle, messages, heldRefusals.accepted);
+      const { handle, handleOps } = router;
+      const { accepted } = heldRefusals;
+      started = await listen(wanted, counters, { handle, handleOps, messages, accepted });
     } catch (error) {
       // Another attempt may find the port free.
       isListening = false;
@@ -178,7 +190,23 @@ export function createServer(options: Options & Hooks = {}): Server {
       await closing;
       throw error;
     }
-    return { host: settings.host, port: listener.port };
+    const { port, opsPort } = listener;
+    const { host, unixSocket } = settings;
+    return unixSocket === undefined
+      ? { host, port, opsPort }
+      : { host: '', port, opsPort, unixSocket };
+  }
+
+  async function reload(wanted: Options): Promise<void> {
+    checkOptionNames(wanted);
+    const next = resolveOptions(wanted);
+    const certificate = certificateOf(next);
+    if (listener === undefined || closing !== undefined) throw cannotListen('does not listen');
+    if ((certificate === undefined) !== (settings.tlsCert === undefined)) {
+      const problem = 'TLS cannot begin or end while the server runs; start it again';
+      throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
+    }
+    if (certificate !== undefined) await listener.changeCertificate(certificate);
   }
 
   return {
@@ -202,12 +230,24 @@ export function createServer(options: Options & Hooks = {}): Server {
       }
     },
     stats: () => ops.stats(exchanges.draining),
+    async reload(wanted) {
+      try {
+        await reload(wanted);
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
     async close(wanted) {
       const drainMs = drainMsOf(wanted) ?? settings.drainMs;
       closing ??= drain(drainMs);
       return closing;
     },
   };
+}
+
+/** The files of a server with TLS. */
+function certificateOf({ tlsCert, tlsKey }: Settings): CertificateFiles | undefined {
+  return tlsCert === undefined || tlsKey === undefined ? undefined : { tlsCert, tlsKey };
 }
 
 function cannotListen(problem: string): HoldlineError {
