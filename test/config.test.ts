@@ -12,6 +12,7 @@ import {
   serveHelp,
   type CommandLine,
 } from '../src/options/command-line.js';
+import { authorityOf, splitHostAndPort } from '../src/options/place-kinds.js';
 import { resolveOptions } from '../src/options/settings.js';
 import { variableOf } from '../src/options/sources.js';
 import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
@@ -51,13 +52,21 @@ function refusal(action: () => unknown): string {
 }
 
 /** The value of a setting when its flag has this text, or undefined when that is refused. */
+/** What an option needs beside it. */
+const PARTNERS: Partial<Record<SettingName, readonly string[]>> = {
+  tlsCert: ['--tls-key=key.pem'],
+  tlsKey: ['--tls-cert=cert.pem'],
+  unixSocketMode: ['--unix-socket=s.sock'],
+};
+
 function flagValue(setting: SettingName, text: string): unknown {
   try {
     // Beside room for all rings, so that only the setting's own range decides.
     const room = setting === 'replayTotalBytes' ? [] : ['--replay-total=64GiB'];
-    return parse([...room, `--${OPTIONS[setting].flag}=${text}`], { fileLimit: Infinity }).settings[
-      setting
-    ];
+    const beside = PARTNERS[setting] ?? [];
+    return parse([...room, ...beside, `--${OPTIONS[setting].flag}=${text}`], {
+      fileLimit: Infinity,
+    }).settings[setting];
   } catch (error) {
     expect(error).toBeInstanceOf(HoldlineError);
     return undefined;
@@ -476,13 +485,13 @@ describe('precedence', () => {
     };
     // Refused by the option if it were read, so that what wins is seen to be read alone.
     const spoilt = { ...options, files: { 'h.json': { [row.flag]: {} } } };
-    expect(
-      parse([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }).settings[
-        setting
-      ],
-    ).toEqual(value);
-    expect(parse(['--config=h.json'], spoilt).settings[setting]).toEqual(value);
-    expect(parse(['--config=h.json'], { ...options, env: {} }).settings[setting]).toEqual(value);
+    const beside = PARTNERS[setting] ?? [];
+    const valueFrom = (args: readonly string[], world: World): unknown =>
+      parse([...beside, ...args], world).settings[setting];
+    const spoiltEnv = { ...spoilt, env: { [variableOf(row)]: '\0' } };
+    expect(valueFrom([`--${row.flag}=${text}`], spoiltEnv)).toEqual(value);
+    expect(valueFrom(['--config=h.json'], spoilt)).toEqual(value);
+    expect(valueFrom(['--config=h.json'], { ...options, env: {} })).toEqual(value);
   });
 
   it('lets the last of a repeated flag win, so that a wrapper can be overridden', () => {
@@ -754,6 +763,36 @@ describe('the demo of this machine', () => {
   });
 });
 
+describe('where to listen', () => {
+  it.each([
+    [['--tls-cert=c.pem'], '--tls-cert needs --tls-key'],
+    [['--tls-key=k.pem'], '--tls-key needs --tls-cert'],
+    [['--unix-socket-mode=600'], '--unix-socket-mode needs --unix-socket'],
+    [['--unix-socket=s', '--port=1'], '--unix-socket and --port exclude each other'],
+    [['--unix-socket=s', '--host=::'], '--unix-socket and --host exclude each other'],
+    [
+      ['--unix-socket=s', '--tls-cert=c', '--tls-key=k'],
+      '--unix-socket and --tls-cert exclude each other',
+    ],
+  ])('refuses %j', (args, problem) => {
+    expect(() => parse(args)).toThrow(problem);
+  });
+
+  it('takes a mode as octal text, and in the library as a number', () => {
+    const files = { 'h.json': { 'unix-socket': 's', 'unix-socket-mode': 660 } };
+    expect(() => parse(['--config=h.json'], { files })).toThrow('must be three octal digits');
+    const given = { unixSocket: 's', unixSocketMode: 0o600 };
+    expect(resolveOptions(given, FILE_LIMIT).unixSocketMode).toBe(0o600);
+  });
+
+  it('splits and joins an address with its port', () => {
+    expect(splitHostAndPort('[::1]:9090')).toEqual({ host: '::1', port: 9090 });
+    expect(splitHostAndPort('localhost:0')).toEqual({ host: 'localhost', port: 0 });
+    expect(authorityOf('::1', 80)).toBe('[::1]:80');
+    expect(authorityOf('10.0.0.7', 80)).toBe('10.0.0.7:80');
+  });
+});
+
 describe('--print-config', () => {
   it('shows name, value and source of every option, and no secret', () => {
     const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {
@@ -767,6 +806,12 @@ describe('--print-config', () => {
       ['name', 'value', 'source'],
       ['host', '127.0.0.1', 'default'],
       ['port', '8080', 'default'],
+      ['unix-socket', 'none', 'default'],
+      ['unix-socket-mode', '660', 'default'],
+      ['ops-listen', 'none', 'default'],
+      ['base-path', '/', 'default'],
+      ['tls-cert', 'none', 'default'],
+      ['tls-key', 'none', 'default'],
       ['replay-events', '1024', 'default'],
       ['replay-bytes', '1MiB', 'default'],
       ['replay-total', '256MiB', 'default'],

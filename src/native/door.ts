@@ -145,8 +145,10 @@ class PortDoor implements Door {
     this.#now = { ...made, socket };
     this.certificate = facts;
     // What has connected and is not accepted yet is reset when its listening socket closes, and
-    // the least of it is right after the loop has accepted. native-notes/tls-reload.md
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    // the least of it is right after the loop has accepted: the second turn is behind one whole
+    // phase of that, wherever in its turn this began. native-notes/tls-reload.md
+    await nextTurn();
+    await nextTurn();
     this.#closeLast();
     return facts;
   }
@@ -279,4 +281,8 @@ async function listenShared(
     if (socket !== undefined) return socket;
     if (wanted !== 0 || tries === SHARED_PORT_TRIES_MAX) throw await listenFailure(host, port);
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -3,8 +3,9 @@
  * that is running, too, and leaves the file behind: so the path is looked at before, and the file
  * is removed after. native-notes/unix-sockets.md
  */
-import { chmodSync, lstatSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { dirname } from 'node:path';
 import { HoldlineError } from '../errors.js';
 
 /**
@@ -16,7 +17,8 @@ export async function freeSocketPath(path: string): Promise<void> {
   try {
     isSocket = lstatSync(path).isSocket();
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+    // Asked to listen in a folder that is not there, Node says that it may not.
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT' && existsSync(dirname(path))) return;
     throw failure(path, reasonOf(cause), cause);
   }
   if (!isSocket)
@@ -42,7 +44,7 @@ export async function freeSocketPath(path: string): Promise<void> {
   }
 }
 
-/** Gives the file its mode; returns the function that removes the file while it is still this one. */
+/** Gives the file its mode. Returns what removes the file while it is still this one. */
 export function ownSocketFile(path: string, mode: number): () => void {
   try {
     chmodSync(path, mode);
