@@ -1,11 +1,10 @@
 // What SSLApp does with bad files, and whether what src/ relies on in App holds there: accept filter,
 // corks, refused writes and their drain, aborts, WebSockets.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, createSecureContext, type TLSSocket } from 'node:tls';
-import { readFileSync } from 'node:fs';
 import {
   decodeChunked,
   Findings,
