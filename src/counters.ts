@@ -4,6 +4,7 @@
  * happens and nowhere else; what can happen in two places (a gap notice at join or after a stall, a
  * publish over HTTP or WebSocket) is counted in both.
  */
+import { CLOSE_REASONS, type CloseReason } from './errors.js';
 
 /** name → meaning. Names end in their unit; `_total` counts since the start. */
 export const COUNTER_MEANINGS = {
@@ -45,11 +46,16 @@ export const COUNTER_MEANINGS = {
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
     'event-stream requests of an EventSource refused for a temporary reason with 200, retry and the end',
+  refused_ended_total:
+    'event-stream requests of an EventSource with an expired ticket, answered with 200 and the end',
   refusals_held_total:
     'event-stream requests by fetch whose refusal with 503 was held for about --retry',
   refusals_released_total:
     'held refusals that were answered early: places or memory were short, or the server drained',
   failed_keys_total: 'requests with a wrong key',
+  jwks_fetches_total: 'times the keys of --jwt-jwks were fetched',
+  jwks_failures_total: 'times the keys of --jwt-jwks could not be fetched; known ones count on',
+  tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total:
@@ -86,13 +92,20 @@ export const COUNTER_MEANINGS = {
 /** A counter's stable name. */
 export type CounterName = keyof typeof COUNTER_MEANINGS;
 
-/** Counters of one server, and its refusals by error code. */
-export type Counters = Record<CounterName, number> & { refused: Record<string, number> };
+/** Counters of one server, its refusals by error code, and its closed lines by reason. */
+export type Counters = Record<CounterName, number> & {
+  refused: Record<string, number>;
+  closed: Record<CloseReason, number>;
+};
 
 /** Counters at 0: one object of one shape. */
 export function makeCounters(): Counters {
   const zeros = Object.fromEntries(
     Object.keys(COUNTER_MEANINGS).map((name) => [name, 0]),
   ) as Record<CounterName, number>;
-  return { ...zeros, refused: {} };
+  const closed = Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as Record<
+    CloseReason,
+    number
+  >;
+  return { ...zeros, refused: {}, closed };
 }

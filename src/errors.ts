@@ -30,12 +30,15 @@ export const REFUSALS = {
   HOLDLINE_BAD_JSON: permanent(400),
   HOLDLINE_BAD_BATCH: permanent(400),
   HOLDLINE_BAD_MESSAGE: permanent(400),
+  HOLDLINE_BAD_TICKET: permanent(400),
   HOLDLINE_BAD_IDEMPOTENCY_KEY: permanent(400),
   HOLDLINE_NOT_UTF8: permanent(400),
   HOLDLINE_UNAUTHORIZED: permanent(401),
   HOLDLINE_CROSS_SITE: permanent(403),
   HOLDLINE_BAD_HOST: permanent(403),
   HOLDLINE_FORBIDDEN: permanent(403),
+  /** The credential was issued before its user was revoked. */
+  HOLDLINE_REVOKED: permanent(403),
   HOLDLINE_NOT_FOUND: permanent(404),
   HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
   HOLDLINE_BODY_TIMEOUT: permanent(408),
@@ -54,6 +57,10 @@ export const REFUSALS = {
   /** The process and its sockets take all that --memory-budget allows. */
   HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
+  /** A token's key is not among those held, and its JWKS URL cannot be fetched now. */
+  HOLDLINE_TOKEN_KEYS_UNAVAILABLE: temporary(503),
+  /** Nobody is forgotten for a new revocation. */
+  HOLDLINE_REVOCATIONS_FULL: temporary(503),
 } as const satisfies Record<string, Refusal>;
 
 /** A literal code of {@link REFUSALS}. */
@@ -123,16 +130,46 @@ export function isTemporary(error: unknown): boolean {
 
 /**
  * Why the server ends a line: the `code` of the in-band end event, whether the client may come
- * back, and the close code of a WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012 and 1013).
+ * back, and the close code of a WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012, 1013,
+ * 3000 "unauthorized" and 3003 "forbidden").
  */
 export const ENDS = {
   draining: { reconnect: true, closeCode: 1012 },
   slow: { reconnect: true, closeCode: 1013 },
   deleted: { reconnect: false, closeCode: 1000 },
+  /** The credential has expired: the client may come back with a new one. */
+  expired: { reconnect: true, closeCode: 3000 },
+  /** The ticket has expired: its URL would only get 401, which ends an EventSource for good. */
+  'ticket-expired': { reconnect: false, closeCode: 3000 },
+  /** The line is as old as --max-age allows: the client comes back, maybe to another process. */
+  aged: { reconnect: true, closeCode: 1012 },
+  /** The user's credentials were revoked: to come back would get 403. */
+  revoked: { reconnect: false, closeCode: 3003 },
+  /** An operator or the embedding program ended it. */
+  disconnected: { reconnect: true, closeCode: 1012 },
 } as const;
 
 /** A literal code of {@link ENDS}. */
 export type EndCode = keyof typeof ENDS;
+
+/**
+ * Why a line closed: the server ended it for an {@link EndCode}, or `client`: its client or the
+ * network closed it; `stalled`: the same while it took no bytes, mostly the server's own timeout
+ * for such readers; `refused`: the server closed a WebSocket for its messages, its pings or its
+ * unread answers; `answered`: a waiting poll got its answer.
+ */
+export type CloseReason = EndCode | 'client' | 'stalled' | 'refused' | 'answered';
+
+/** Why a line closed that is no poll. */
+export type LineCloseReason = Exclude<CloseReason, 'answered'>;
+
+export const CLOSE_REASONS: readonly CloseReason[] = [
+  ...(Object.keys(ENDS) as EndCode[]),
+  'client',
+  'stalled',
+  'refused',
+  'answered',
+];
 
 /**
  * Close codes of a WebSocket for what its client sent or did. Beside these, uWebSockets echoes the

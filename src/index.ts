@@ -3,11 +3,13 @@ export { createServer } from './server/server.js';
 export type {
   Address,
   Hooks,
+  ClosedLineInfo,
   LibraryEvent,
   LineInfo,
   Server,
   ServerChannel,
 } from './server/api.js';
+export type { ChannelPolicy, StaticKey } from './options/credentials.js';
 export type { Options } from './options/table.js';
 export type { Authorize, AuthorizeRequest } from './http/authorize.js';
 export type { Stats } from './ops/stats.js';

@@ -16,16 +16,17 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
+import { cautions } from './options/cautions.js';
+import { reloadSettings } from './options/reload.js';
 import { authorityOf, splitHostAndPort } from './options/place-kinds.js';
-import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
-import { HoldlineError } from './errors.js';
+import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
-import { FAULT_LOG_MS } from './limits.js';
+import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { nearestName } from './spelling.js';
-import type { Address } from './server/api.js';
-import { complain, onSignals } from './terminal.js';
+import type { Address, Server } from './server/api.js';
+import { complain, onSignals, watchTerminal } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
@@ -126,7 +127,9 @@ function unknownCommand(name: string | undefined): string {
 async function serve(args: readonly string[]): Promise<number> {
   const { env } = process;
   const readFile = (path: string): string => readFileSync(path, 'utf8');
-  const commandLine = parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
+  const parse = (): CommandLine =>
+    parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
+  const commandLine = parse();
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -159,12 +162,27 @@ async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  let isClosed = false;
-  const signalled = firstSignal((second) => {
-    if (isClosed) return;
-    log.warn({ signal: second }, 'ended by a second signal');
-    void closeLog().then(() => process.exit(EXIT_FAILED));
-  });
+  const { reloadServer } = await import('./server/server.js');
+  let running = settings;
+  const reload = (): void => {
+    try {
+      const read = parse().settings;
+      const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
+      reloadServer(server, next.settings);
+      log.info({ changed: next.changed }, 'reloaded');
+      const known = cautions(running);
+      for (const caution of cautions(next.settings))
+        if (!known.includes(caution)) log.warn(caution);
+      running = next.settings;
+      void reloadCertificate(server, running, log);
+      if (next.ignored.length > 0)
+        log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
+    } catch (error) {
+      const { message } = asError(error);
+      log.error(`not reloaded, what was read before counts on: ${message}`);
+    }
+  };
+  const { signalled, onNext } = signals(reload);
   const places = placesOf(settings, address);
   log.info(
     {
@@ -182,9 +200,23 @@ async function serve(args: readonly string[]): Promise<number> {
     log.warn(caution);
 
   const signal = await signalled;
-  log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
-  await server.close({ drainMs: settings.drainMs });
-  isClosed = true;
+  const { drainMs } = settings;
+  log.info({ signal, drainMs }, 'draining; a second signal hurries, a third one ends it at once');
+  onNext((next) => {
+    log.warn({ signal: next }, 'hurried by a second signal');
+    void server.close({ drainMs: Math.min(drainMs, DRAIN_HURRY_MS) });
+    onNext((last) => {
+      log.warn({ signal: last }, 'ended by a third signal');
+      void closeLog().then(() => process.exit(EXIT_FAILED));
+    });
+  });
+  const progress = setInterval(() => {
+    const { open } = server.stats().lines;
+    log.info({ lines: open }, 'draining');
+  }, DRAIN_PROGRESS_MS);
+  await server.close({ drainMs });
+  clearInterval(progress);
+  onNext(() => {});
   log.info('closed');
   await closeLog();
   return EXIT_DONE;
@@ -226,6 +258,23 @@ async function doctorHelp(): Promise<string> {
   return (await import('./tools/doctor/options.js')).doctorHelp();
 }
 
+/**
+ * Reads the files of the certificate again. Apart from the rest: where a certificate is bad, a key
+ * that is to go is gone all the same.
+ */
+async function reloadCertificate(
+  server: Server,
+  { tlsCert, tlsKey }: Settings,
+  log: Logger,
+): Promise<void> {
+  if (tlsCert === undefined || tlsKey === undefined) return;
+  try {
+    await server.changeCertificate({ tlsCert, tlsKey });
+  } catch (error) {
+    log.error(`certificate not reloaded, the one before is served on: ${asError(error).message}`);
+  }
+}
+
 /** Where the server is found, as the log says it. */
 function placesOf(
   { basePath, tlsCert, opsListen }: Settings,
@@ -240,29 +289,6 @@ function placesOf(
   if (unixSocket !== undefined) return { unixSocket, ...ops };
   const scheme = tlsCert === undefined ? 'http' : 'https';
   return { host, port, url: `${scheme}://${authorityOf(host, port)}${basePath}`, ...ops };
-}
-
-/** Warnings about the settings. */
-function cautions(settings: Settings): string[] {
-  return [
-    ...(settings.firstId === undefined
-      ? []
-      : [
-          `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
-            'back may miss events without a gap notice',
-        ]),
-    ...(settings.openPublish && !isLoopback(settings.host)
-      ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
-      : []),
-    ...(settings.tlsCert !== undefined &&
-    settings.opsListen !== undefined &&
-    !isLoopback(splitHostAndPort(settings.opsListen)!.host)
-      ? ['--ops-listen is plain HTTP: the ops key travels readable; use a loopback address']
-      : []),
-    ...(settings.openPublish || settings.publishKey !== undefined
-      ? []
-      : ['nobody may publish: give --publish-key or --open-publish']),
-  ];
 }
 
 /**
@@ -298,18 +324,21 @@ function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFor
 }
 
 /**
- * Resolves with the first SIGTERM or SIGINT. The handlers stay, since without them a second signal
- * would kill the process at once.
+ * Signals to end: a promise of the first, and what is called with the next one. The handlers stay,
+ * since without them a second signal would kill the process at once. SIGHUP calls `reload`, except
+ * when it says that the terminal is gone: that is an end, too.
  */
-function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    let isFirst = true;
-    onSignals((signal) => {
-      if (isFirst) resolve(signal);
-      else onSecond(signal);
-      isFirst = false;
-    });
-  });
+function signals(reload: () => void): {
+  signalled: Promise<NodeJS.Signals>;
+  onNext: (listener: (signal: NodeJS.Signals) => void) => void;
+} {
+  let listener: (signal: NodeJS.Signals) => void;
+  const onNext = (next: typeof listener): void => void (listener = next);
+  const signalled = new Promise<NodeJS.Signals>((resolve) => onNext(resolve));
+  onSignals((signal) => listener(signal));
+  const isTerminalGone = watchTerminal();
+  process.on('SIGHUP', (signal) => (isTerminalGone() ? listener(signal) : reload()));
+  return { signalled, onNext };
 }
 
 /** Prints an error; returns the exit code. */

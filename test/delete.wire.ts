@@ -85,7 +85,6 @@ describe('the request', () => {
 
   test.each([
     ['no key', {}],
-    ['the publish key', { Authorization: 'Bearer sesame' }],
     ['a wrong key', { Authorization: 'Bearer wrong' }],
     ['another scheme', { Authorization: 'Basic ops-secret' }],
   ] as [string, Record<string, string>][])(

@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { NOBODY } from '../src/core/owners.js';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
 import { makeCounters } from '../src/counters.js';
 import { HoldlineError } from '../src/errors.js';
@@ -66,6 +67,8 @@ function setUp(mayPublish?: RightToPublish) {
     stalled: () => {},
     startOf: () => ({ continuesAfter: 0 }),
     reserve: () => new Reservation(memory, share),
+    reserveAhead: () => new Reservation(memory, memory.unverified),
+    admit: (_channel: string, reservation: Reservation) => reservation.moveTo(share),
     submit: async (
       _channel: string,
       { reservation, read }: { reservation: Reservation; read: () => unknown },
@@ -115,6 +118,7 @@ function setUp(mayPublish?: RightToPublish) {
   messages.open(response as unknown as HttpResponse, {
     channels: ['c'],
     position: { kind: 'latest' } as never,
+    owner: NOBODY,
     key: '',
     subprotocol: '',
     headers: [],

@@ -248,7 +248,7 @@ describe('a certificate that changes', () => {
     const line = await SseLine.over(await connectTo(port, first), '/c');
     await server.channel('c').publish({ data: 'before' });
     expect(await subjectAt(port)).toBe('CN=first');
-    await server.reload({ ...second });
+    await server.changeCertificate(second);
     expect(await subjectAt(port)).toBe('CN=second');
     const later = await SseLine.over(await connectTo(port, second), '/c');
     const id = await server.channel('c').publish({ data: 'after' });
@@ -271,10 +271,10 @@ describe('a certificate that changes', () => {
     const libc = await loadLibc();
     const sockets = (): string[] => ownListeners(port, libc).map(({ link }) => link);
     const before = sockets();
-    await server.reload(files);
+    await server.changeCertificate(files);
     expect(sockets()).toEqual(before);
     put(second);
-    await server.reload(files);
+    await server.changeCertificate(files);
     const after = sockets();
     expect([after.length, after[0] === before[0]]).toEqual([1, false]);
     expect(await subjectAt(port)).toBe('CN=second');
@@ -286,7 +286,7 @@ describe('a certificate that changes', () => {
     const buffer = (): unknown =>
       libc.get(ownListeners(port, libc)[0]!.descriptor, SOL_SOCKET, SO_SNDBUF);
     expect([server.stats().sockets.options.sendBufferBytes, buffer()]).toEqual([65_536, 65_536]);
-    await server.reload({ ...second, socketSendBufferBytes: 32 * 1024 });
+    await server.changeCertificate(second);
     expect([server.stats().sockets.problems, buffer()]).toEqual([[], 65_536]);
   });
 
@@ -297,37 +297,68 @@ describe('a certificate that changes', () => {
     const half = join(folder.path, 'half.crt');
     writeFileSync(half, readFileSync(second.tlsCert, 'utf8').slice(0, 200));
     for (const files of [mixed, { ...second, tlsCert: half }, { ...second, tlsKey: 'gone' }])
-      await expect(server.reload(files)).rejects.toMatchObject({ code: 'HOLDLINE_BAD_OPTION' });
-    await expect(server.reload({})).rejects.toThrow('TLS cannot begin or end');
+      await expect(server.changeCertificate(files)).rejects.toMatchObject({
+        code: 'HOLDLINE_BAD_OPTION',
+      });
+    for (const given of [undefined, {}, { ...second, cert: 'x' }, { tlsCert: 1, tlsKey: 2 }])
+      await expect(server.changeCertificate(given as never)).rejects.toMatchObject({
+        code: 'HOLDLINE_BAD_ARGUMENT',
+      });
     expect(await subjectAt(port)).toBe('CN=first');
     const id = await server.channel('c').publish({ data: 'x' });
     await line.waitForId(id);
+  });
+
+  test('is read again on SIGHUP, and a bad one is logged and left', async () => {
+    const files = { tlsCert: join(folder.path, 'hup.crt'), tlsKey: join(folder.path, 'hup.key') };
+    const put = ({ tlsCert, tlsKey }: TestCertificate): void => {
+      copyFileSync(tlsCert, files.tlsCert);
+      copyFileSync(tlsKey, files.tlsKey);
+    };
+    put(first);
+    const server = await serverForTest({ 'tls-cert': files.tlsCert, 'tls-key': files.tlsKey });
+    const { port } = server;
+    const line = await SseLine.over(await connectTo(port, first), '/c');
+    put({ ...first, tlsCert: second.tlsCert });
+    server.signal('SIGHUP');
+    const refused = await server.waitFor('the refusal', () =>
+      server.logs.find(({ msg }) => String(msg).startsWith('certificate not reloaded')),
+    );
+    expect(refused['msg']).toContain('and is that of another');
+    expect(await subjectAt(port)).toBe('CN=first');
+    put(second);
+    server.signal('SIGHUP');
+    await expect.poll(() => subjectAt(port)).toBe('CN=second');
+    await ask(port, 'POST', '/c', { body: 'x' }, second);
+    await line.waitForEvents(1);
+    expect([line.closed, line.gaps]).toEqual([false, []]);
   });
 
   test('many times at once leaves the last one, and one listening socket', async () => {
     const { server, port } = await listening();
     const libc = await loadLibc();
     const files = Array.from({ length: 20 }, (_, at) => (at % 2 === 0 ? second : first));
-    await Promise.all(files.map((one) => server.reload({ ...one })));
+    await Promise.all(files.map((one) => server.changeCertificate(one)));
     expect(ownListeners(port, libc).length).toBe(1);
     expect(await subjectAt(port)).toBe('CN=first');
   });
 
   test('while the server ends does not keep it', async () => {
     const { server, port } = await listening();
-    const changed = server.reload({ ...second }).catch((error: unknown) => error);
+    const changed = server.changeCertificate(second).catch((error: unknown) => error);
     await server.close({ drainMs: 0 });
     const outcome = await changed;
     if (outcome !== undefined) expect(outcome).toMatchObject({ code: 'HOLDLINE_LISTEN' });
     await expect(request(port, 'GET', '/')).rejects.toThrow('ECONNREFUSED');
-    await expect(server.reload({ ...first })).rejects.toMatchObject({ code: 'HOLDLINE_LISTEN' });
+    await expect(server.changeCertificate(first)).rejects.toMatchObject({
+      code: 'HOLDLINE_LISTEN',
+    });
   });
 
   test('has nothing to begin with on a server of plain HTTP', async () => {
     const server = createServer({ port: 0 });
     onTestFinished(() => server.close({ drainMs: 0 }));
     await server.listen();
-    await expect(server.reload({ ...first })).rejects.toThrow('TLS cannot begin or end');
-    await expect(server.reload({})).resolves.toBeUndefined();
+    await expect(server.changeCertificate(first)).rejects.toThrow('was started without TLS');
   });
 });

@@ -6,7 +6,9 @@ import { serveRunner } from './agent.js';
 /** What a subject may set, as JSON in the environment. */
 export type HoldlineSettings = Pick<
   Options,
+  | 'drainMs'
   | 'host'
+  | 'jwtSecret'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
@@ -40,8 +42,9 @@ serveRunner({
   sendBufferBytes: sendBufferBytes === undefined ? undefined : sendBufferBytes / 2,
   held: () => server.stats().lines.open,
   counters: () => {
-    const { refused: _byCode, ...counters } = server.stats().counters;
+    const { refused: _byCode, closed: _byReason, ...counters } = server.stats().counters;
     return counters;
   },
+  drain: () => void server.close(),
   stop: () => server.close({ drainMs: 0 }),
 });

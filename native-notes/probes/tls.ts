@@ -1,5 +1,5 @@
-// What SSLApp does with bad files, and whether what src/ relies on in App holds there: accept filter,
-// corks, refused writes and their drain, aborts, WebSockets.
+// What SSLApp does with bad files, and whether what src/ relies on in App holds there: accept
+// filter, corks, refused writes and their drain, aborts, WebSockets.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -128,14 +128,14 @@ class PortDoor implements Door {
       const problem = 'this server was started without TLS; to begin with it, start it again';
       throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
     }
+    this.#checkListening();
     const facts = readCertificate(files);
     // A change costs connects that wait to be accepted, so none is made for nothing.
     if (facts.digest === this.certificate.digest) return facts;
     const { make, options } = this.#parts;
     const made = make(files);
     const setSocketOptions = await prepareSocketOptions(options, this.port);
-    if (!this.#isListening)
-      throw new HoldlineError('HOLDLINE_LISTEN', 'this server does not listen any more');
+    this.#checkListening();
     const socket = listenOn(made.app, options, SHARED);
     if (socket === undefined) throw await listenFailure(options.host, this.port);
     setSocketOptions(this.port);
@@ -151,6 +151,11 @@ class PortDoor implements Door {
     await nextTurn();
     this.#closeLast();
     return facts;
+  }
+
+  #checkListening(): void {
+    if (!this.#isListening)
+      throw new HoldlineError('HOLDLINE_LISTEN', 'this server does not listen any more');
   }
 
   #closeLast(): void {

@@ -74,6 +74,35 @@ export function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
 }
 
+/** True where tokens are accepted. */
+export function takesTokens({ jwtSecret, jwtPublicKey, jwtJwks }: Settings): boolean {
+  return jwtSecret !== undefined || jwtPublicKey !== undefined || jwtJwks !== undefined;
+}
+
+/** The settings that may say who reads. */
+export type SubscribeRules = Pick<
+  Settings,
+  'jwtJwks' | 'jwtPublicKey' | 'jwtSecret' | 'keys' | 'policies' | 'ticketSecret'
+>;
+
+/** True if anything says who may read: then a channel is closed unless something opens it. */
+export function hasSubscribeRule(settings: SubscribeRules): boolean {
+  const { jwtSecret, jwtPublicKey, jwtJwks, ticketSecret, keys, policies } = settings;
+  return (
+    (jwtSecret ?? jwtPublicKey ?? jwtJwks) !== undefined ||
+    ticketSecret.length > 0 ||
+    keys.some(({ subscribe }) => subscribe !== undefined && subscribe.length > 0) ||
+    policies.some(({ read }) => read === 'token')
+  );
+}
+
+/** True if nobody may publish over the network, whatever is shown. */
+export function isPublishingOff(settings: Settings): boolean {
+  const { openPublish, publishKey, jwtSecret, jwtPublicKey, jwtJwks, keys } = settings;
+  const key = publishKey ?? jwtSecret ?? jwtPublicKey ?? jwtJwks;
+  return !openPublish && key === undefined && keys.every(({ publish = [] }) => publish.length < 1);
+}
+
 /**
  * True for a server to try things with, as `npm start` runs it: what people publish to it is theirs
  * to see, so that an example works when it is pasted into a page of another port, or into a file.
@@ -108,6 +137,7 @@ function checkRelations(
         'either clients with the key may publish or everyone',
     );
   }
+  checkCredentials(settings, names);
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -143,6 +173,41 @@ function checkPlaces(settings: Settings, names: Record<SettingName, string>): vo
       'HOLDLINE_BAD_OPTION',
       `${names.unixSocket} and ${names[other]} exclude each other: ` +
         'a server on a unix socket has no address, and its proxy has the TLS',
+    );
+  }
+}
+
+/** Bounds among the options of credentials. */
+function checkCredentials(settings: Settings, names: Record<SettingName, string>): void {
+  const refuse = (words: string): HoldlineError => new HoldlineError('HOLDLINE_BAD_OPTION', words);
+  const sources = (['jwtSecret', 'jwtPublicKey', 'jwtJwks'] as const).filter(
+    (name) => settings[name] !== undefined,
+  );
+  if (sources.length > 1) {
+    throw refuse(
+      `${sources.map((name) => names[name]).join(' and ')} exclude each other: ` +
+        'tokens are checked with one secret, one public key or the keys of one URL',
+    );
+  }
+  for (const name of ['jwtAudience', 'jwtIssuer'] as const) {
+    if (settings.jwtJwks !== undefined && settings[name] === undefined) {
+      throw refuse(
+        `${names.jwtJwks} needs ${names[name]}: the keys of an issuer sign tokens for others, too`,
+      );
+    }
+    if (settings[name] !== undefined && sources.length === 0) {
+      throw refuse(
+        `${names[name]} needs ${names.jwtSecret}, ${names.jwtPublicKey} or ${names.jwtJwks}`,
+      );
+    }
+  }
+  if (settings.authCookie !== undefined && !takesTokens(settings) && settings.keys.length === 0) {
+    throw refuse(`${names.authCookie} needs tokens or ${names.keys} that the cookie could hold`);
+  }
+  if (hasSubscribeRule(settings) && !hasSubscribeRule({ ...settings, policies: [] })) {
+    throw refuse(
+      `${names.policies}: nobody could read where read is "token": ` +
+        `it needs tokens, ${names.ticketSecret}, or ${names.keys} with subscribe`,
     );
   }
 }

@@ -1,7 +1,6 @@
 /** The shapes of the library: what a program gives to `createServer`, and what it gets. */
 import type { EventSchemas } from '../core/serialize.js';
 import type { Authorize } from '../http/authorize.js';
-import type { Options } from '../options/table.js';
 import type { Stats } from '../ops/stats.js';
 
 /** What a program may add to the options. None of these functions can end the process. */
@@ -10,8 +9,8 @@ export interface Hooks {
   readonly authorize?: Authorize;
   /** Called after a stream or a WebSocket opened; not for polls. */
   readonly onOpen?: (line: LineInfo) => void;
-  /** Called after one of them closed, whoever closed it. */
-  readonly onClose?: (line: LineInfo) => void;
+  /** Called after one of them closed, whoever closed it, with the reason. */
+  readonly onClose?: (line: ClosedLineInfo) => void;
   /**
    * JSON Schemas by event type, for data that the program publishes as objects. They are compiled
    * once, by fast-json-stringify: members that are not declared are left out.
@@ -31,8 +30,39 @@ export interface Hooks {
 
 /** A held connection, as hooks see it. */
 export interface LineInfo {
-  /** Names, in the order of the path. */
+  /** Unique in the life of the process, an integer counted up from 1; `disconnect` takes it. */
+  readonly id: number;
+  /** The person or program behind it, where a credential or `authorize` said so. */
+  readonly user: string | undefined;
+  /** Names, for `onOpen` in the order of the path, for `onClose` in the order of the names. */
   readonly channels: readonly string[];
+  readonly transport: 'sse' | 'ndjson' | 'websocket' | 'poll';
+  /** The client's address, where it is known. */
+  readonly remoteAddress?: string;
+}
+
+/** A connection that has closed. */
+export interface ClosedLineInfo extends LineInfo {
+  /**
+   * Why. The server ended it, and told the client this code: `draining` (it shuts down), `slow`
+   * (with `slow: 'close'`), `deleted` (its channel was), `expired` (its credential has),
+   * `ticket-expired`, `aged` (`maxAgeMs`), `revoked` (its user was), `disconnected` (by
+   * `disconnect` or an operator). Or without a word: `client`, by the client or the network;
+   * `stalled`, by either while it took no bytes, mostly the server after ten seconds of that;
+   * `refused`, by the server for what a WebSocket sent or left unread.
+   */
+  readonly reason:
+    | 'draining'
+    | 'slow'
+    | 'deleted'
+    | 'expired'
+    | 'ticket-expired'
+    | 'aged'
+    | 'revoked'
+    | 'disconnected'
+    | 'client'
+    | 'stalled'
+    | 'refused';
 }
 
 /** An event to publish. */
@@ -97,13 +127,22 @@ export interface Server {
    */
   listen(): Promise<Address>;
   /**
-   * Takes over what may change while the server runs, of options as `createServer` takes them: the
-   * files of `tlsCert` and `tlsKey`, which are read again; open connections keep the certificate
-   * that they have. Rejects with HOLDLINE_BAD_OPTION for options that are not valid, files that
-   * cannot be served and TLS that would begin or end, and with HOLDLINE_LISTEN if the server does
-   * not listen; then nothing has changed.
+   * Serves another certificate from now on, or the renewed one in the same files; open connections
+   * keep the one that they have. Rejects with HOLDLINE_BAD_OPTION for files that cannot be served
+   * and for a server without TLS, with HOLDLINE_LISTEN if the server does not listen, and with
+   * HOLDLINE_BAD_ARGUMENT; then the certificate before is served on.
    */
-  reload(options: Options): Promise<void>;
+  changeCertificate(files: { readonly tlsCert: string; readonly tlsKey: string }): Promise<void>;
+  /**
+   * Ends the line of an id (see {@link LineInfo}), all lines of a user, or all on a channel,
+   * waiting polls among them, in the next turns of the event loop; returns how many. Streams and
+   * WebSockets get the end `disconnected` and may come back with their position, unless `authorize`
+   * refuses them then. Throws HOLDLINE_BAD_ARGUMENT for anything else, HOLDLINE_BAD_CHANNEL for a
+   * name that no channel can have.
+   */
+  disconnect(
+    lines: { readonly user: string } | { readonly id: number } | { readonly channel: string },
+  ): number;
   /** The figures of `/-/stats`, at this moment. */
   stats(): Stats;
   /**

@@ -1,5 +1,7 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
 import { resolveOptions } from '../options/settings.js';
@@ -16,12 +18,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
-import {
-  DRAIN_ENDS_PER_TURN_MIN,
-  DRAIN_LINGER_MS_MAX,
-  DRAIN_TURN_MS,
-  SPARE_SOCKETS_MAX,
-} from '../limits.js';
+import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import type { CertificateFiles } from '../native/certificate.js';
 import { listen, type Listener, type ListenOptions } from '../native/uws.js';
@@ -32,16 +29,32 @@ import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
-import type { Address, Hooks, LineInfo, Server } from './api.js';
+import type { Address, Hooks, Server } from './api.js';
 import {
+  certificateFilesOf,
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
   drainMsOf,
+  linesOf,
 } from './arguments.js';
+import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router } from './router.js';
+import { Router, type Action } from './router.js';
+import { makeTicket } from './tickets.js';
+
+/** What each server does when its configuration is read again; not for programs. */
+const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+
+/**
+ * Lets a server that was made by {@link createServer} run with other credentials, as
+ * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
+ * then nothing has changed.
+ */
+export function reloadServer(server: Server, settings: Settings): void {
+  RELOADS.get(server)?.(settings);
+}
 
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
@@ -66,24 +79,19 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
-  const inItsTurn = (hook: ((line: LineInfo) => void) | undefined) =>
-    hook === undefined
-      ? undefined
-      : (channels: readonly string[]) =>
-          SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
-  hub.onJoin = inItsTurn(onOpen);
-  hub.onLeave = inItsTurn(onClose);
+  const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
+  if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
+  if (onClose !== undefined)
+    hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
-  const guard = new Guard({
-    ...settings,
-    authorize,
-    report,
-    isTls: settings.tlsCert !== undefined,
-    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
-  });
+  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const jwks = jwksEvents(counters, warn);
+  const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -109,11 +117,12 @@ export function createServer(options: Options & Hooks = {}): Server {
     report,
     homePath: `${settings.basePath}/`,
     draining: false,
+    ended: false,
     refusedThisTurn: 0,
   };
-  const failedKeys = new FailedKeys(counters, (words) =>
-    callHook(() => onWarning?.(words), report),
-  );
+  const failedKeys = new FailedKeys(counters, warn);
+  const ticketAction: Action = (exchange, head) =>
+    makeTicket({ guard, hub, counters }, exchange, head);
   const router = new Router({
     exchanges,
     guard,
@@ -122,7 +131,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     basePath: settings.basePath,
     isTls: settings.tlsCert !== undefined,
     hasOpsPort: settings.opsListen !== undefined,
-    actions: new Map(),
+    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
@@ -132,31 +141,30 @@ export function createServer(options: Options & Hooks = {}): Server {
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
   let listener: Listener | undefined;
-  let closing: Promise<void> | undefined;
-
-  async function drain(drainMs: number): Promise<void> {
-    const deadlineMs = performance.now() + drainMs;
-    exchanges.draining = true;
-    messages.draining = true;
-    heldRefusals.release();
-    listener?.stopListening();
-    // What was accepted goes out first, for at most half the time.
-    while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
-    const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
-    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN_MIN, Math.ceil(hub.lines.open / turns));
-    while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs)
-      await pause(DRAIN_TURN_MS);
-    // To close drops what is in user space, but not what is in the kernel. Nothing tells when the
-    // former has left a response that was ended. native-notes/end-of-stream.md
-    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS_MAX);
-    const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
-    while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
-    listener?.closeAll();
-    hub.stop();
-    ops.stop();
-    await memory.stop();
-    await log.close();
-  }
+  const drain = new Drain({
+    clock: SYSTEM_CLOCK,
+    pause: sleep,
+    hub,
+    retryMs: settings.retryMs,
+    refuseLines() {
+      exchanges.draining = true;
+      heldRefusals.release();
+    },
+    refuseAll() {
+      exchanges.ended = true;
+      messages.ended = true;
+      listener?.stopListening();
+    },
+    openSockets: () => counters.sockets_opened_total - counters.sockets_closed_total,
+    async closeAll() {
+      hub.closing();
+      listener?.closeAll();
+      hub.stop();
+      ops.stop();
+      await memory.stop();
+      await log.close();
+    },
+  });
 
   async function startListening(): Promise<Address> {
     const { opsListen } = settings;
@@ -177,7 +185,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       isListening = false;
       throw error;
     }
-    if (closing !== undefined) {
+    if (drain.hasBegun) {
       started.closeAll();
       throw cannotListen('was closed meanwhile');
     }
@@ -186,8 +194,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     try {
       await memory.start(listener.port);
     } catch (error) {
-      closing = drain(0);
-      await closing;
+      await drain.end(0);
       throw error;
     }
     const { port, opsPort } = listener;
@@ -197,19 +204,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       : { host: '', port, opsPort, unixSocket };
   }
 
-  async function reload(wanted: Options): Promise<void> {
-    checkOptionNames(wanted);
-    const next = resolveOptions(wanted);
-    const certificate = certificateOf(next);
-    if (listener === undefined || closing !== undefined) throw cannotListen('does not listen');
-    if ((certificate === undefined) !== (settings.tlsCert === undefined)) {
-      const problem = 'TLS cannot begin or end while the server runs; start it again';
-      throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
-    }
-    if (certificate !== undefined) await listener.changeCertificate(certificate);
-  }
-
-  return {
+  const server: Server = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
@@ -221,7 +216,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async listen(...args: unknown[]) {
       try {
         checkListenArguments(args);
-        if (closing !== undefined) throw cannotListen('was closed');
+        if (drain.hasBegun) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
         return await startListening();
@@ -229,20 +224,29 @@ export function createServer(options: Options & Hooks = {}): Server {
         throw withStack(error);
       }
     },
-    stats: () => ops.stats(exchanges.draining),
-    async reload(wanted) {
+    disconnect(...args: unknown[]) {
       try {
-        await reload(wanted);
+        return hub.disconnect(linesOf(args), 'disconnected');
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
+    stats: () => ops.stats(exchanges.draining),
+    async changeCertificate(...args: unknown[]) {
+      try {
+        const files = certificateFilesOf(args);
+        if (listener === undefined) throw cannotListen('does not listen');
+        await listener.changeCertificate(files);
       } catch (error) {
         throw withStack(error);
       }
     },
     async close(wanted) {
-      const drainMs = drainMsOf(wanted) ?? settings.drainMs;
-      closing ??= drain(drainMs);
-      return closing;
+      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
+  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  return server;
 }
 
 /** The files of a server with TLS. */
@@ -255,8 +259,4 @@ function cannotListen(problem: string): HoldlineError {
     'HOLDLINE_LISTEN',
     `this server ${problem}; make another with createServer`,
   );
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

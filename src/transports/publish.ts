@@ -38,7 +38,7 @@ interface PublishRequest extends BodyFormat {
 
 /** What a publish needs of the server. */
 export interface PublishingParts {
-  readonly hub: Pick<Hub<never>, 'deleteChannel' | 'reserve' | 'submit'>;
+  readonly hub: Pick<Hub<never>, 'admit' | 'deleteChannel' | 'reserve' | 'reserveAhead' | 'submit'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly counters: Counters;
 }
@@ -54,20 +54,20 @@ export class Publishing {
 
   /**
    * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
-   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `allowed` is the
-   * pending result of the `authorize` hook. A client that finds no room is refused before its body
-   * is received, and one that leaves gives up its place. Rejects with the error to send.
+   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `scope` is whose
+   * idempotency key it is, and a promise while it is not known whether the client may publish. A
+   * client that finds no room is refused before its body is received, and one that leaves gives up
+   * its place. Rejects with the error to send.
    */
   async publish(
     exchange: Exchange,
     request: PublishRequest,
-    allowed: Promise<void> | undefined,
+    scope: string | Promise<string>,
   ): Promise<void> {
     const { hub, idempotency, counters } = this.#parts;
     const { channel, kind, key } = request;
-    // Awaited below, unless there is no room to receive anything.
-    allowed?.catch(ignore);
-    const reservation = hub.reserve(channel);
+    const isAllowed = typeof scope === 'string';
+    const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
     const incoming = new IncomingBody(
       exchange,
       request.contentLength,
@@ -76,10 +76,12 @@ export class Publishing {
     );
     try {
       const received = incoming.receive();
-      await (allowed === undefined ? received : Promise.all([received, allowed]));
+      const owner = isAllowed ? scope : (await Promise.all([received, scope]))[1];
+      if (isAllowed) await received;
       const { body } = incoming;
-      // Nothing is published for a client that left while the program decided.
+      // Nothing is published for a client that left meanwhile.
       if (exchange.gone) return;
+      if (!isAllowed) hub.admit(channel, reservation);
       const submission = {
         reservation,
         read: () => readEvents(request, body, this.#maxEventBytes),
@@ -88,7 +90,7 @@ export class Publishing {
       if (key === undefined) {
         receipt = receiptOf(await hub.submit(channel, submission));
       } else {
-        const requestKey = requestKeyOf(key, [kind, request.type ?? '', body]);
+        const requestKey = requestKeyOf(key, owner, [kind, request.type ?? '', body]);
         receipt = await idempotency.once(requestKey, reservation, async () =>
           receiptOf(await hub.submit(channel, submission, requestKey)),
         );
@@ -101,12 +103,8 @@ export class Publishing {
     }
   }
 
-  /** Deletes the channel's history, once it is allowed. Rejects as {@link publish} does. */
-  async delete(
-    exchange: Exchange,
-    channel: string,
-    allowed: Promise<void> | undefined,
-  ): Promise<void> {
+  /** Deletes the channel's history, once `allowed` resolves. Rejects as {@link publish} does. */
+  async delete(exchange: Exchange, channel: string, allowed: unknown): Promise<void> {
     exchange.watch();
     await allowed;
     if (exchange.gone) return;
@@ -114,8 +112,6 @@ export class Publishing {
     exchange.answerJson(receiptJson(receipt, 'text'));
   }
 }
-
-function ignore(): void {}
 
 /**
  * Reads what a publish to `channel` asks for. Throws HOLDLINE_BAD_QUERY, HOLDLINE_BAD_EVENT_TYPE,

@@ -9,6 +9,7 @@ import {
   type Encoding,
 } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type HttpResponse } from '../native/uws.js';
 import type { ClientKind } from '../http/client-kind.js';
@@ -18,6 +19,7 @@ import type { Exchange } from '../http/exchange.js';
 export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
   readonly mode: DeliveryMode<HttpResponse>;
   readonly client: ClientKind;
 }
@@ -113,8 +115,15 @@ export function openStream(
     return;
   }
   const { response } = exchange;
-  const { channels, position, mode } = request;
-  const { handle, continuesAfter, opening } = hub.join(response, channels, mode, position, retryMs);
+  const { channels, position, mode, owner } = request;
+  const { handle, continuesAfter, opening } = hub.join(
+    response,
+    channels,
+    mode,
+    position,
+    retryMs,
+    owner,
+  );
   hold(response, handle, hub);
   writeStreamHead(exchange, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);

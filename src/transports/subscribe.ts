@@ -1,17 +1,19 @@
 /** Subscriptions: a GET of channels opens a stream or a WebSocket, or is answered as a poll. */
+import { SSE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
-import { HoldlineError } from '../errors.js';
+import { ENDS, HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
-import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
+import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
-import type { Guard } from '../http/guard.js';
+import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
-import { ACCEPTS_PER_SECOND } from '../limits.js';
+import { ACCEPTS_PER_SECOND, ENDED_RETRY_MS } from '../limits.js';
 import type { MessageSocket, UpgradeContext } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import { answerOrWait, type PollRequest } from './poll.js';
@@ -38,11 +40,8 @@ export interface SubscribingOptions {
   readonly retryMs: number;
 }
 
-/** Where a line starts, and on what. */
-interface Start {
-  readonly channels: readonly string[];
-  readonly position: Position;
-}
+/** Opens the line, or answers the poll, of a client that may. */
+export type Open = (grant: Grant) => void;
 
 export class Subscribing {
   readonly #parts: SubscribingParts;
@@ -55,35 +54,53 @@ export class Subscribing {
 
   /**
    * Reads all that is needed of the request, in its turn. Returns the function that opens the line
-   * or answers the poll, to be called in a cork once the client is allowed to. Both throw what the
-   * client is to be answered. `context` comes with a request that may become a WebSocket.
+   * or answers the poll, to be called in a cork with what the client was granted. Both throw what
+   * the client is to be answered. `context` comes with a request that may become a WebSocket.
    */
   opener(
     exchange: Exchange,
     head: Head,
     channels: readonly string[],
     context: UpgradeContext | undefined,
-  ): () => void {
+  ): Open {
     const { hub, exchanges } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
-    const start: Start = { channels, position };
-    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
+    if (transport === 'websocket') return this.#upgrader(exchange, head, position, context);
     if (transport === 'poll') {
-      const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
-      return () => {
-        checkServing(exchanges);
-        answerOrWait(hub, exchange, poll, () => this.#checkPlace());
+      const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      return (grant) => {
+        checkHolding(exchanges);
+        const request: PollRequest = { ...poll, channels: grant.channels, owner: ownerOf(grant) };
+        answerOrWait(hub, exchange, request, () => this.#checkPlace());
       };
     }
     const client = clientKindOf(head, query);
+    // By the channels that were asked for: those that are granted for them have other names.
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
-    const stream: StreamRequest = { ...start, mode, client };
-    if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     const asPage = wantsPage(head);
-    return () => this.#openStream(exchange, stream, asPage);
+    return (grant) => {
+      const owner = ownerOf(grant);
+      const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
+      if (exchange.isHead) answerStreamHead(hub, exchange, stream);
+      else this.#openStream(exchange, stream, asPage);
+    };
+  }
+
+  /**
+   * Answers an EventSource whose ticket has expired in its stream, where its program can read why;
+   * false for other clients. The request has been read before, so that nothing throws.
+   */
+  endExpired(exchange: Exchange, head: Head, error: HoldlineError): boolean {
+    const query = new Query(head.query);
+    if (head.method !== 'GET' || wantsPage(head)) return false;
+    if (transportOf(head, query) !== 'sse') return false;
+    if (clientKindOf(head, query) !== 'eventsource') return false;
+    const { reconnect } = ENDS['ticket-expired'];
+    exchange.refuseStreamForGood(error, SSE.end('ticket-expired', reconnect, ENDED_RETRY_MS));
+    return true;
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
@@ -103,9 +120,9 @@ export class Subscribing {
   #upgrader(
     exchange: Exchange,
     head: Head,
-    start: Start,
+    position: Position,
     context: UpgradeContext | undefined,
-  ): () => void {
+  ): Open {
     const { guard, messages, failedKeys } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
@@ -115,12 +132,17 @@ export class Subscribing {
         'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
-    return () => {
+    return (grant) => {
+      const { channels, rights } = grant;
+      const mayPublish = guard.rightToPublish(head, rights, () =>
+        failedKeys.failed(exchange.address),
+      );
       this.#checkPlace();
-      messages.open(response, { ...start, key, subprotocol, headers, context, mayPublish });
+      const owner = ownerOf(grant);
+      const handshake = { key, subprotocol, headers, context, mayPublish };
+      messages.open(response, { channels, position, owner, ...handshake });
     };
   }
 
@@ -138,7 +160,7 @@ export class Subscribing {
   /** Throws the refusal if no more lines can be held now. */
   #checkPlace(): void {
     const { exchanges, hub, memory } = this.#parts;
-    checkServing(exchanges);
+    checkHolding(exchanges);
     const { maxConnections } = this.#options;
     if (hub.lines.open >= maxConnections) {
       throw new HoldlineError(
@@ -157,4 +179,11 @@ export class Subscribing {
     const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
+}
+
+/** Whose a line is, by what it was granted. */
+function ownerOf({ rights, user, endsAtMs }: Grant): Owner {
+  if (user === undefined && endsAtMs === Infinity) return NOBODY;
+  const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
+  return { user, address: '', endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
 }

@@ -6,6 +6,7 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
@@ -31,7 +32,7 @@ import {
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkServing } from '../http/exchange.js';
+import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import { MessageAnswers, type Refusals } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
@@ -40,6 +41,7 @@ import { badMessage, readMessage, Refused } from './message.js';
 export interface MessagesRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
   /** Sec-WebSocket-Key. */
   readonly key: string;
   /** The subprotocol that is agreed to; empty for none. */
@@ -57,7 +59,16 @@ export interface MessagesOptions {
 
 type MessagesHub = Pick<
   Hub<MessageSocket>,
-  'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
+  | 'admit'
+  | 'channelsOf'
+  | 'drained'
+  | 'join'
+  | 'left'
+  | 'reserve'
+  | 'reserveAhead'
+  | 'stalled'
+  | 'startOf'
+  | 'submit'
 >;
 
 const MESSAGES: DeliveryMode<MessageSocket> = {
@@ -96,8 +107,8 @@ interface Session extends Refusals {
 }
 
 export class Messages implements MessageHandler {
-  /** True while the server shuts down: nothing is published any more. */
-  draining = false;
+  /** True at the end of a server: nothing is published any more. */
+  ended = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
@@ -149,9 +160,9 @@ export class Messages implements MessageHandler {
   }
 
   opened(socket: MessageSocket): void {
-    const { channels, position } = this.#opening as MessagesRequest;
+    const { channels, position, owner } = this.#opening as MessagesRequest;
     try {
-      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0);
+      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, owner);
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
@@ -169,8 +180,8 @@ export class Messages implements MessageHandler {
     this.#hub.drained(socket.handle, socket);
   }
 
-  closed(socket: MessageSocket): void {
-    this.#hub.left(socket.handle, socket);
+  closed(socket: MessageSocket, byServer: boolean): void {
+    this.#hub.left(socket.handle, socket, byServer ? 'refused' : 'client');
     const { queue } = socket.session as Session;
     // What came in its last turn is published in this one; what then still waits is withdrawn.
     if (queue !== undefined && queue.publishes.length > 0)
@@ -254,7 +265,10 @@ export class Messages implements MessageHandler {
         const message = `this WebSocket already has ${queue.publishes.length} publishes waiting; try again after their answers`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
       }
-      reservation = this.#hub.reserve(event.channel);
+      reservation =
+        typeof session.mayPublish === 'function'
+          ? this.#hub.reserveAhead()
+          : this.#hub.reserve(event.channel);
       reservation.grow(bytes);
     } catch (error) {
       reservation?.release();
@@ -281,8 +295,11 @@ export class Messages implements MessageHandler {
     { ref, event, reservation }: Publish,
   ): Promise<void> {
     try {
-      if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
-      checkServing(this);
+      if (typeof mayPublish === 'function') {
+        await this.#ask(() => mayPublish(event.channel));
+        this.#hub.admit(event.channel, reservation);
+      }
+      checkPublishing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,

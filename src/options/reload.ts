@@ -1,0 +1,56 @@
+/** Settings that a running server takes over when its configuration is read again. */
+
+import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
+
+/** Credentials, what they are needed for, and certificates. Others need another start. */
+const RELOADED = [
+  'publishKey',
+  'openPublish',
+  'keys',
+  'jwtSecret',
+  'jwtPublicKey',
+  'jwtJwks',
+  'jwtAudience',
+  'jwtIssuer',
+  'authCookie',
+  'ticketSecret',
+  'openSubscribe',
+  // Who may read. What a channel keeps is fixed when it is made.
+  'policies',
+  'opsKey',
+  'allowedHosts',
+  // The files, whose contents are read again in any case. TLS neither begins nor ends.
+  'tlsCert',
+  'tlsKey',
+] as const satisfies readonly SettingName[];
+
+/** What comes of settings that were read again. */
+export interface Reloaded {
+  /** What the server runs with from now on. */
+  readonly settings: Settings;
+  /** Flags of the options that have changed. */
+  readonly changed: readonly string[];
+  /** Those of options that have changed and need a restart. */
+  readonly ignored: readonly string[];
+}
+
+/** Takes from `read` what may change while a server runs with `running`. */
+export function reloadSettings(running: Settings, read: Settings): Reloaded {
+  const settings: Record<string, unknown> = { ...running };
+  const changed: string[] = [];
+  const ignored: string[] = [];
+  for (const [name, row] of Object.entries<OptionRow>(OPTIONS)) {
+    const setting = name as SettingName;
+    const isTaken =
+      RELOADED.some((one) => one === setting) &&
+      (!(setting === 'tlsCert' || setting === 'tlsKey') || hasTls(running) === hasTls(read));
+    if (JSON.stringify(read[setting]) === JSON.stringify(running[setting])) continue;
+    (isTaken ? changed : ignored).push(`--${row.flag}`);
+    if (isTaken) settings[setting] = read[setting];
+  }
+  return { settings: Object.freeze(settings) as unknown as Settings, changed, ignored };
+}
+
+function hasTls({ tlsCert }: Settings): boolean {
+  return tlsCert !== undefined;
+}
