@@ -162,7 +162,7 @@ describe('an answer of authorize', () => {
     { allow: true, user: 7 },
     { allow: true, expiresAt: 'tomorrow' },
     { allow: true, expiresAt: new Date('x') },
-    { allow: true, expiresAt: NaN },
+    { allow: true, expiresAt: Number.NaN },
     // Seconds.
     { allow: true, expiresAt: 1_893_456_000 },
     { allow: true, channels: ['user-42'] },

@@ -19,24 +19,32 @@ import type { Head } from './head.js';
 import { JSON_TYPES, NDJSON_TYPES } from './media-type.js';
 import { badParameter, LAST_EVENT_ID, type Query } from './query.js';
 
-const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
+/** Segments of characters that stand in a path as they are (RFC 3986, 3.3), with single dots. */
+const CHANNEL_NAME = /^[\w~:@-]+(?:[./][\w~:@-]+)*$/;
+/** What the name of a channel cannot have anywhere. */
+const OTHER_CHARACTER = /[^\w.~:@/-]/;
+/** Under it are the server's own pages. */
+const RESERVED = '-/';
 
 /**
- * Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are restricted because clients and proxies
- * resolve `.` and `..` in paths.
+ * Returns `name`, or throws HOLDLINE_BAD_CHANNEL. A name is one segment of a path or several, such
+ * as `org/7/alerts`. Empty segments and dots at the ends of one are refused, because clients and
+ * proxies resolve `.` and `..` in paths, and some make one slash of two.
  */
 export function checkChannelName(name: string): string {
   if (name.length < 1 || name.length > CHANNEL_NAME_CHARS_MAX)
     throw badName(name, `has ${name.length} characters; allowed: 1 to ${CHANNEL_NAME_CHARS_MAX}`);
-  if (!CHANNEL_NAME.test(name)) {
-    throw badName(
-      name,
-      'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - (of percent-encoding only %7E is decoded)',
-    );
-  }
-  if (name.startsWith('.') || name.endsWith('.') || name.includes('..'))
-    throw badName(name, 'has a leading, trailing or double dot');
+  if (!CHANNEL_NAME.test(name)) throw badName(name, problemOf(name));
+  if (name.startsWith(RESERVED)) throw badName(name, `begins with ${RESERVED}, which is reserved`);
   return name;
+}
+
+function problemOf(name: string): string {
+  if (OTHER_CHARACTER.test(name))
+    return 'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - : @ and / between segments (of percent-encoding only %7E is decoded)';
+  return /^\/|\/\/|\/$/.test(name)
+    ? 'has an empty segment'
+    : 'has a segment with a leading, trailing or double dot';
 }
 
 function badName(name: string, problem: string): HoldlineError {
@@ -47,13 +55,17 @@ function badName(name: string, problem: string): HoldlineError {
 /** Paths that browsers and crawlers request from every server. */
 const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt']);
 
+/** Two slashes in a row, or one at the end that is not the whole path. */
+const EMPTY_SEGMENT = /\/\/|(?!^)\/$/;
+
 /** The last path and its channels: polls ask for the same one again and again. */
 let lastPath = '';
 let lastChannels: readonly string[] = [];
 
 /**
- * The channels of a path such as `/a,b`, without duplicates. Throws HOLDLINE_BAD_CHANNEL, or
- * HOLDLINE_NOT_FOUND for several segments. native-notes/request-parsing.md
+ * The channels of a path such as `/a,org/7/b`, without duplicates: a comma separates whole names.
+ * Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for a path with two slashes in a row or one at
+ * its end. native-notes/request-parsing.md
  */
 export function channelsOf(path: string): readonly string[] {
   if (path !== lastPath) {
@@ -72,10 +84,10 @@ const ESCAPED_TILDE = /%7e/gi;
 
 function readChannels(raw: string): readonly string[] {
   const path = raw.includes('%') ? raw.replaceAll(ESCAPED_TILDE, '~') : raw;
-  if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
+  if (NOT_CHANNELS.has(path) || EMPTY_SEGMENT.test(path)) {
     throw new HoldlineError(
       'HOLDLINE_NOT_FOUND',
-      `there is nothing at ${path.slice(0, 200)}; a channel is one path segment, such as /notifications`,
+      `there is nothing at ${path.slice(0, 200)}; a channel is a path such as /notifications or /org/7/alerts, without an empty segment`,
     );
   }
   if (!path.includes(',')) return [checkChannelName(path.slice(1))];

@@ -276,13 +276,13 @@ function addRoutes(
   { handle, messages }: Receivers,
 ): void {
   app.any('/*', handle);
-  // All patterns get every GET that has a key for a handshake, whatever else it asks for
-  // (native-notes/upgrade-routing.md). The first two only keep their context, so that the last can
-  // upgrade to either behaviour. native-notes/websocket-behaviours.md
+  // The patterns get every GET that has a key for a handshake, whatever else it asks for
+  // (native-notes/upgrade-routing.md). The first, for one segment or several, only keep their
+  // context, so that the last can upgrade to either behaviour. native-notes/websocket-behaviours.md
   const { readers, publishers } = behaviours(options, counters, messages);
   let publishing: us_socket_context_t | undefined;
-  for (const path of ['/:first', '/:first/*']) {
-    app.ws<MessageLine>(path, {
+  for (const pattern of ['/:channels', '/:channels/*']) {
+    app.ws<MessageLine>(pattern, {
       ...publishers,
       compression: uws.DISABLED,
       upgrade: (_response, request, context) => {
@@ -295,7 +295,8 @@ function addRoutes(
     ...readers,
     compression: uws.DISABLED,
     upgrade: (response, request, context) => {
-      // `/` alone does not match the patterns before. It names no channels, so nothing is upgraded.
+      // A path that begins with an empty segment does not match the first ones. It names no
+      // channels, so nothing is upgraded.
       handle(
         response,
         request,

@@ -115,8 +115,9 @@ export interface Address {
 /** A server, made by `createServer`. All that it throws or rejects with is a HoldlineError. */
 export interface Server {
   /**
-   * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ -, without a leading,
-   * trailing or double dot. Throws HOLDLINE_BAD_CHANNEL, HOLDLINE_BAD_ARGUMENT for no name.
+   * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ - : @ in segments between
+   * slashes (`org/7/alerts`), none of which is empty or has a leading, trailing or double dot, and
+   * not under `-/`. Throws HOLDLINE_BAD_CHANNEL, HOLDLINE_BAD_ARGUMENT for no name.
    */
   channel(name: string): ServerChannel;
   /**

@@ -26,9 +26,11 @@ import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
+import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
 import {
   certificateFilesOf,
@@ -41,7 +43,7 @@ import {
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router, type Action } from './router.js';
+import { Router } from './router.js';
 import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
@@ -121,8 +123,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, warn);
-  const ticketAction: Action = (exchange, head) =>
-    makeTicket({ guard, hub, counters }, exchange, head);
+  const namedBatches = new NamedBatchPublishing(
+    { hub, guard, idempotency, exchanges, counters },
+    maxEventBytes,
+  );
   const router = new Router({
     exchanges,
     guard,
@@ -131,7 +135,10 @@ export function createServer(options: Options & Hooks = {}): Server {
     basePath: settings.basePath,
     isTls: settings.tlsCert !== undefined,
     hasOpsPort: settings.opsListen !== undefined,
-    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
+    actions: makeActions({
+      publish: namedBatches.publish,
+      makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
+    }),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
