@@ -160,6 +160,8 @@ describe('a base path', () => {
       expect((await server.request('GET', `/events/live/-/${page}`)).status).toBe(200);
     const stats = await server.request('GET', '/events/live/-/stats', { headers: opsHeaders });
     expect(stats.status).toBe(200);
+    const described = await server.request('GET', '/events/live/-/openapi.json');
+    expect(jsonOf(described)).toMatchObject({ servers: [{ url: '/events/live' }] });
   });
 
   test.each(['/c', '/', '/-/health', '/-/stats', '/events', '/events/livec', '/events/livelier/c'])(
@@ -263,6 +265,14 @@ describe('a port for operations', () => {
     expect(server.stats().lines.open).toBe(0);
     const deleted = await request(address.port, 'DELETE', '/c', { headers: key });
     expect(deleted.status).toBe(200);
+  });
+
+  test.each(['publish', 'tickets'])('POST /-/%s is for clients, on the main port', async (name) => {
+    const { address } = await listening({ ...options, ticketSecret: ['s'.repeat(32)] });
+    const post = (port: number): Promise<Answer> =>
+      request(port, 'POST', `/-/${name}`, { headers: key, body: '{}' });
+    expect((await post(address.opsPort!)).status).toBe(404);
+    expect((await post(address.port)).status).not.toBe(404);
   });
 
   test('answers when the main port is full, and has a bound of its own', async () => {

@@ -18,8 +18,12 @@ export interface PageSources {
   readonly hub: { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
-export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
-  const description = json(OPENAPI);
+export function makePages(
+  { ops, memory, hub }: PageSources,
+  demo: boolean,
+  basePath = '',
+): OpsPages {
+  const description = json({ ...OPENAPI, servers: [{ url: basePath === '' ? '/' : basePath }] });
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {

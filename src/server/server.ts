@@ -109,7 +109,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const heldRefusals = new HeldRefusals(counters, socketsMax);
   const messages = new Messages(hub, counters, held, { maxEventBytes, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub }, settings.demo);
+  const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
