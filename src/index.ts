@@ -2,15 +2,19 @@
 export { createServer } from './server/server.js';
 export type {
   Address,
-  Hooks,
   ClosedLineInfo,
+  History,
+  Hooks,
   LibraryEvent,
   LineInfo,
   Server,
   ServerChannel,
+  Subscription,
 } from './server/api.js';
+export type { Gap, GapNotice, LineEnd, ReceivedEvent } from './transports/received.js';
 export type { ChannelPolicy, StaticKey } from './options/credentials.js';
-export type { Options } from './options/table.js';
-export type { Authorize, AuthorizeRequest } from './http/authorize.js';
+export type { Options } from './options/options.js';
+export type { Authorize, AuthorizeAnswer, AuthorizeRequest } from './http/authorize.js';
+export type { RefusalInfo } from './http/refusals.js';
 export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

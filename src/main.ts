@@ -24,6 +24,7 @@ import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
+import { refusalLog } from './refusal-log.js';
 import { nearestName } from './spelling.js';
 import type { Address, Server } from './server/api.js';
 import { complain, onSignals, watchTerminal } from './terminal.js';
@@ -155,7 +156,12 @@ async function serve(args: readonly string[]): Promise<number> {
       'internal error; the server goes on',
     ),
   );
-  const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
+  const server = createServer({
+    ...settings,
+    onError,
+    onWarning: (words) => log.warn(words),
+    onRefusal: refusalLog(log),
+  });
   const address = await server.listen();
 
   process.on('uncaughtException', (error) => {

@@ -10,7 +10,7 @@ import { decisionOf } from '../src/http/decision.js';
 import { Guard, type Grant, type GuardOptions } from '../src/http/guard.js';
 import type { Head } from '../src/http/head.js';
 import { resolveOptions } from '../src/options/settings.js';
-import type { Options } from '../src/options/table.js';
+import type { Options } from '../src/options/options.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 

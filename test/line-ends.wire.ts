@@ -39,7 +39,7 @@ async function listening(options: Given = {}): Promise<{
 }
 
 afterEach(async () => {
-  for (const line of lines.splice(0)) line.connection.socket.destroy();
+  for (const line of lines.splice(0)) line.connection.destroy();
   await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
 });
 
@@ -69,7 +69,7 @@ async function endOf(line: Line): Promise<string | undefined> {
   return line.endCode;
 }
 
-const CLOSE_CODES = { disconnected: 1012, aged: 1012 };
+const CLOSE_CODES = { disconnected: 1012, aged: 1012, expired: 3000 };
 
 describe('--max-age', () => {
   test('ends each line with a short retry, after all that was acknowledged before; nobody misses an event over it', async () => {
@@ -111,7 +111,60 @@ function lastEnd(line: Line): string | undefined {
   return line instanceof WebSocketLine ? line.end?.code : line.endCode;
 }
 
+test('a line that expires is ended after all that was published before, on every transport; a waiting poll is answered empty', async () => {
+  const expiresAt = Date.now() + 500;
+  const { server, port, closed } = await listening({
+    authorize: () => ({ allow: true, user: 'ada', expiresAt }),
+  });
+  const given = await Promise.all(TRANSPORTS.map((one) => open(one, port, '/c')));
+  const poller = await HttpClient.open(port);
+  let answer: Answer | undefined;
+  void poller.request('GET', '/quiet?since=latest').then((one) => (answer = one));
+  await expect.poll(() => server.stats().lines.open).toBe(4);
+  let last = 0;
+  while (given.some((line) => lastEnd(line) === undefined))
+    last = await server.channel('c').publish({ data: 'x' });
+  for (const line of given) {
+    expect(await endOf(line)).toBe('expired');
+    expect(line.ids).toEqual(line.ids.map((_, i) => i + 1));
+  }
+  // The last that was published when a line was still open may have come after the end of some.
+  const counts = given.map(({ ids }) => ids.length);
+  expect(Math.max(...counts)).toBeLessThanOrEqual(last);
+  expect(Math.min(...counts)).toBeGreaterThan(0);
+  expect(Date.now()).toBeGreaterThanOrEqual(expiresAt);
+  const [sse, , websocket] = given as [SseLine, NdjsonLine, WebSocketLine];
+  expect(sse.blocks.at(-1)!.retry).toBeLessThanOrEqual(500);
+  expect(websocket.closeFrame?.code).toBe(CLOSE_CODES.expired);
+  await expect.poll(() => answer?.status).toBe(204);
+  await expect.poll(() => closed.length).toBe(3);
+  for (const line of closed) expect(line).toMatchObject({ user: 'ada', reason: 'expired' });
+  expect(server.stats().counters.closed.expired).toBe(4);
+  poller.connection.destroy();
+});
+
 describe('server.disconnect', () => {
+  test('by user ends a thousand lines of his and no other, and a control line misses nothing', async () => {
+    const { server, port, opened, closed } = await listening({
+      authorize: ({ query }) => ({ allow: true, user: query.includes('eve') ? 'eve' : 'ada' }),
+    });
+    const control = await open('sse', port, '/c?ada=1');
+    for (let batch = 0; batch < 10; batch++)
+      await Promise.all(Array.from({ length: 100 }, () => open('sse', port, '/c?eve=1')));
+    await expect.poll(() => opened.length).toBe(1_001);
+    expect(server.disconnect({ user: 'eve' })).toBe(1_000);
+    const id = await server.channel('c').publish({ data: 'x' });
+    await control.waitFor('the event', () => control.lastId === id);
+    await expect.poll(() => closed.length).toBe(1_000);
+    expect(new Set(closed.map(({ user, reason }) => `${user} ${reason}`))).toEqual(
+      new Set(['eve disconnected']),
+    );
+    expect(server.stats().lines.open).toBe(1);
+    expect(server.disconnect({ user: 'eve' })).toBe(0);
+    expect(server.disconnect({ user: 'ada' })).toBe(1);
+    expect(await endOf(control)).toBe('disconnected');
+  });
+
   test.each(TRANSPORTS)(
     'by id ends one line on %s, after what was published before',
     async (transport) => {
@@ -155,7 +208,7 @@ describe('server.disconnect', () => {
     expect(lastEnd(off)).toBeUndefined();
     const { counters } = server.stats();
     expect(counters.closed).toMatchObject({ disconnected: 7 });
-    poller.connection.socket.destroy();
+    poller.connection.destroy();
   });
 
   test.each([

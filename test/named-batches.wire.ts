@@ -2,7 +2,9 @@
  * `POST /-/publish` over the wire, and channels whose names have segments: every transport, byte
  * for byte, who may, and what is refused.
  */
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { SignJWT } from 'jose';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
 import { sharedControl } from './support/control.js';
@@ -347,6 +349,100 @@ describe('who may', () => {
     const { port } = await server.listen();
     return { server, port };
   }
+
+  const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
+  async function token(changes: Record<string, unknown> = {}, secret = SECRET): Promise<string> {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = {
+      sub: 'ada',
+      iat: now,
+      exp: now + 600,
+      holdline: { publish: ['org/7/**', 'news'] },
+      ...changes,
+    };
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(secret));
+  }
+
+  test('a key or a token publishes to what its patterns say, all or nothing; others get 401 or 403', async () => {
+    const key = (name: string, rights: object) => ({
+      name,
+      sha256: createHash('sha256').update(name).digest('hex'),
+      ...rights,
+    });
+    const server = createServer({
+      port: 0,
+      firstId: 1,
+      jwtSecret: SECRET,
+      authCookie: 'session',
+      keys: [
+        key('writer', { publish: ['org/7/**', 'news'] }),
+        key('reader', { subscribe: ['**'] }),
+      ],
+    });
+    servers.push(server);
+    const { port } = await server.listen();
+    const good = bodyOf(['org/7/a', 1], ['news', 2], ['org/7/b/c', 3]);
+    const bad = bodyOf(['org/7/a', 1], ['news', 2], ['org/8/a', 3]);
+    const expired = await token({ iat: 1_700_000_000, exp: 1_700_000_600 });
+    for (const [credential, body, status, code] of [
+      ['writer', bad, 403, 'HOLDLINE_FORBIDDEN'],
+      ['reader', good, 403, 'HOLDLINE_FORBIDDEN'],
+      ['nobody', good, 401, 'HOLDLINE_UNAUTHORIZED'],
+      [await token(), bad, 403, 'HOLDLINE_FORBIDDEN'],
+      [await token({ holdline: { subscribe: ['**'] } }), good, 403, 'HOLDLINE_FORBIDDEN'],
+      [await token({ holdline: undefined }), good, 403, 'HOLDLINE_FORBIDDEN'],
+      [await token({}, `not-${SECRET}`), good, 401, 'HOLDLINE_UNAUTHORIZED'],
+      [expired, good, 401, 'HOLDLINE_UNAUTHORIZED'],
+    ] as const) {
+      const answer = await publish({ port }, body, { Authorization: `Bearer ${credential}` });
+      expect([credential.slice(0, 9), answer.status, codeOf(answer)]).toEqual([
+        credential.slice(0, 9),
+        status,
+        code,
+      ]);
+    }
+    const without = [{}, { Cookie: `session=${await token()}` }] as Record<string, string>[];
+    for (const headers of without)
+      expect((await publish({ port }, good, headers)).status).toBe(401);
+    expect(server.stats().counters.events_accepted_total).toBe(0);
+    expect(server.stats().channels.known).toBe(0);
+    for (const credential of ['writer', await token()]) {
+      const answer = await publish({ port }, good, { Authorization: `Bearer ${credential}` });
+      expect(answer.status).toBe(200);
+    }
+    // The key counts for the user, whichever of its tokens is shown.
+    const first = await token();
+    const again = await token({ jti: 'another' });
+    const answers = [];
+    for (const credential of [first, again, 'writer']) {
+      const headers = { Authorization: `Bearer ${credential}`, 'Idempotency-Key': 'k' };
+      answers.push((await publish({ port }, good, headers)).text);
+    }
+    expect(answers[1]).toBe(answers[0]);
+    expect(answers[2]).not.toBe(answers[0]);
+  });
+
+  test('who may publish nowhere is refused before a byte of its body', async () => {
+    const server = createServer({
+      port: 0,
+      openPublish: false,
+      publishKey: 'sesame',
+      jwtSecret: SECRET,
+    });
+    servers.push(server);
+    const { port } = await server.listen();
+    for (const credential of ['wrong', await token({ holdline: {} })]) {
+      const connection = await RawConnection.open(port);
+      onTestFinished(() => connection.destroy());
+      connection.send(
+        `POST /-/publish HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${credential}\r\n` +
+          'Content-Type: application/x-ndjson\r\nContent-Length: 1000000\r\n\r\n',
+      );
+      await connection.waitFor('a refusal', () => /^HTTP\/1.1 40[13] /.test(connection.text));
+    }
+  });
 
   test('authorize is asked once, for all channels, each once; one that may not be refuses all', async () => {
     const asked: unknown[] = [];

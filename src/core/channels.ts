@@ -94,6 +94,11 @@ export class Channels {
     return this.#losses.floor;
   }
 
+  /** All channels, in no order. */
+  [Symbol.iterator](): IterableIterator<Channel<Group>> {
+    return this.#byName.values();
+  }
+
   /** Channels known by name. */
   get count(): number {
     return this.#byName.size;

@@ -1,5 +1,5 @@
 /** What a request asks for: channels, transport, position, and the two limits of a poll. */
-import type { Transport } from '../core/ports.js';
+import type { ClientTransport } from '../core/ports.js';
 import {
   positionFromHeader,
   positionFromQuery,
@@ -143,7 +143,7 @@ export function positionOf(lastEventId: string | undefined, query: Query): Posit
 }
 
 /** What a client may accept by name; the first wins when it likes several equally. */
-const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, Transport])[] = [
+const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, ClientTransport])[] = [
   [new Set(['text/event-stream']), 'sse'],
   [NDJSON_TYPES, 'ndjson'],
   [JSON_TYPES, 'poll'],
@@ -153,7 +153,7 @@ const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, Transport])[] = [
  * Upgrade; else the explicitly accepted type with the highest q; else a poll if the query has one
  * of its parameters; else SSE. Never 406. A type with q=0 is not accepted (RFC 9110, 12.4.2).
  */
-export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): Transport {
+export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): ClientTransport {
   if (upgrade.toLowerCase() === 'websocket') return 'websocket';
   if (accept !== lastAccept) {
     lastAccepted = acceptedBy(accept);
@@ -164,10 +164,10 @@ export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean
 
 /** The last Accept header and what it means: clients of one kind all send the same. */
 let lastAccept = '';
-let lastAccepted: Transport | undefined;
+let lastAccepted: ClientTransport | undefined;
 
-function acceptedBy(accept: string): Transport | undefined {
-  let best: Transport | undefined;
+function acceptedBy(accept: string): ClientTransport | undefined {
+  let best: ClientTransport | undefined;
   let bestQ = 0;
   if (!accept.includes('/') || accept === '*/*') return undefined;
   const accepted = accept.toLowerCase().split(',').map(readMediaRange);
@@ -191,7 +191,7 @@ function readMediaRange(text: string): { type: string; q: number } {
   return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
 }
 
-export function transportOf(head: Head, query: Query): Transport {
+export function transportOf(head: Head, query: Query): ClientTransport {
   const hasPollQuery =
     query.get('since') !== undefined ||
     query.get('wait') !== undefined ||

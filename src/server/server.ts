@@ -3,9 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
+import type { Options } from '../options/options.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options, Settings } from '../options/table.js';
+import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -18,6 +19,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import type { CertificateFiles } from '../native/certificate.js';
@@ -28,6 +30,7 @@ import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
+import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
@@ -65,10 +68,19 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
+  try {
+    return makeServer(options);
+  } catch (error) {
+    throw withStack(error);
+  }
+}
+
+function makeServer(options: Options & Hooks): Server {
   checkOptionNames(options);
-  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
+    options;
   const settings = resolveOptions(given);
-  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
@@ -83,7 +95,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     slow: settings.slow,
     maxAgeMs: settings.maxAgeMs,
   };
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
+  const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
   const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
   if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
@@ -91,6 +103,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  let opsKeyInUse = opsKey;
   const warn = (words: string): void => callHook(() => onWarning?.(words), report);
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
@@ -107,7 +120,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
-  const messages = new Messages(hub, counters, held, { maxEventBytes, report });
+  const refusals = new Refusals(
+    counters,
+    onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
+  );
+  const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
@@ -116,6 +133,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     counters,
     pending,
     bodyTurns: new BodyTurns(),
+    refusals,
     report,
     homePath: `${settings.basePath}/`,
     draining: false,
@@ -127,6 +145,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     { hub, guard, idempotency, exchanges, counters },
     maxEventBytes,
   );
+  const subscribing = new Subscribing(
+    { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+    settings,
+  );
+  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
   const router = new Router({
     exchanges,
     guard,
@@ -140,10 +163,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
     }),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
-    subscribing: new Subscribing(
-      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
-      settings,
-    ),
+    subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
@@ -166,6 +186,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async closeAll() {
       hub.closing();
       listener?.closeAll();
+      lines.closeAll();
       hub.stop();
       ops.stop();
       await memory.stop();
@@ -211,11 +232,11 @@ export function createServer(options: Options & Hooks = {}): Server {
       : { host: '', port, opsPort, unixSocket };
   }
 
-  const server: Server = {
+  const functions: Omit<Server, 'opsKey'> = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
-        return libraryChannel(name, { hub, exchanges, serialize, maxEventBytes });
+        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
       } catch (error) {
         throw withStack(error);
       }
@@ -249,10 +270,20 @@ export function createServer(options: Options & Hooks = {}): Server {
       }
     },
     async close(wanted) {
-      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
+      try {
+        const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
+        return await drain.end(drainMs);
+      } catch (error) {
+        throw withStack(error);
+      }
     },
   };
-  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
+  RELOADS.set(server, (next) => {
+    const nextKey = next.opsKey ?? opsKey;
+    guard.reload({ ...next, opsKey: nextKey });
+    opsKeyInUse = nextKey;
+  });
   return server;
 }
 
