@@ -642,6 +642,25 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS_MAX = 64;
 
 /**
+ * Sockets of `--ops-listen`, above which the next one is closed at accept. They are kept apart from
+ * those of lines, so that a full server still answers its operators. native/uws.ts
+ */
+export const OPS_SOCKETS_MAX = 32;
+
+/**
+ * Bytes of a unix socket's path: `sun_path` (unix(7)) less the byte that ends it.
+ * options/place-kinds.ts
+ */
+export const UNIX_SOCKET_PATH_BYTES_MAX = 107;
+
+/**
+ * Ports that are tried in turn where the system is to choose one and a second listener must be able
+ * to share it, which port 0 does not allow: another program may take one in between.
+ * native/door.ts, native-notes/exclusive-port.md
+ */
+export const SHARED_PORT_TRIES_MAX = 5;
+
+/**
  * When no more sockets can be accepted, those that have sent nothing for MUTE_AGE_MS_MIN are
  * closed, the oldest first, this many at once. The search runs at most every MUTE_CHECK_MS over
  * this many descriptors, about 3 µs each. native/mute-sockets.ts
@@ -718,6 +737,10 @@ assertRelation(
   'one WebSocket leaves room for publishes of others',
 );
 assertRelation(RESERVED_FILES > SPARE_SOCKETS_MAX, 'spare sockets fit under the file limit');
+assertRelation(
+  RESERVED_FILES > 3 * OPS_SOCKETS_MAX,
+  'sockets of operations take a third of the reserved files at most',
+);
 assertRelation(
   2 * HELD_REFUSALS_MAX < SPARE_SOCKETS_MAX,
   'held refusals leave most spare sockets to others',

@@ -42,6 +42,8 @@ export interface Exchanges {
   readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
+  /** The path of the page that says what the server offers. */
+  readonly homePath: string;
   /** True while the server shuts down: no line is opened, every answer closes its connection. */
   draining: boolean;
   /** True at the end of that: nothing is published any more. */
@@ -285,7 +287,7 @@ export class Exchange implements PendingAnswer, Refusable {
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     const headers = [...extra, ...refusalHeaders(known)];
     if (asPage)
-      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known), [
+      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known, this.#shared.homePath), [
         ...headers,
         ...PAGE_HEADERS,
       ]);

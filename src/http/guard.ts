@@ -37,6 +37,8 @@ export interface GuardSettings extends CredentialSettings {
 export interface GuardOptions extends GuardSettings {
   readonly allowOrigin: readonly string[];
   readonly authorize: Authorize | undefined;
+  /** The server itself has the TLS where it is given. */
+  readonly tlsCert: string | undefined;
   readonly jwks: JwksEvents;
   /** Gets an answer of `authorize` that it may not give. */
   readonly report: (error: unknown) => void;
@@ -74,7 +76,7 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.origins = new Origins(options.allowOrigin);
+    this.origins = new Origins(options.allowOrigin, options.tlsCert !== undefined);
     this.#revocations = new Revocations(options.jwtMaxLifetimeMs);
     this.#credentials = new Credentials(options, this.#revocations, options.jwks);
     this.#jwks = options.jwks;

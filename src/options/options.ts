@@ -23,6 +23,56 @@ export interface Options {
    */
   readonly port?: Settings['port'];
   /**
+   * Listen on this unix socket, and on no port, for a proxy on the same machine.
+   *
+   * A path of 1 to 107 bytes. On the command line `--unix-socket`.
+   *
+   * @default none, so that --host and --port count
+   */
+  readonly unixSocket?: Settings['unixSocket'];
+  /**
+   * File mode of the unix socket: who may write to it may connect.
+   *
+   * An integer from 0 to 0o777. On the command line `--unix-socket-mode`.
+   *
+   * @default 432 (660)
+   */
+  readonly unixSocketMode?: Settings['unixSocketMode'];
+  /**
+   * Answer operations (stats, metrics, …) over plain HTTP on a port of their own only.
+   *
+   * A host and a port from 0 to 65535, such as 127.0.0.1:9090 or [::1]:9090. On the command line
+   * `--ops-listen`.
+   *
+   * @default none, so that operations are on the main port
+   */
+  readonly opsListen?: Settings['opsListen'];
+  /**
+   * Path below which everything is served; what is outside of it is 404.
+   *
+   * / or a path of up to 128 characters such as /events, of A–Z a–z 0–9 . _ ~ - without a leading
+   * or trailing dot in a segment, and not /-. On the command line `--base-path`.
+   *
+   * @default ''
+   */
+  readonly basePath?: Settings['basePath'];
+  /**
+   * PEM file with the certificate and its chain: serve HTTPS; read again on SIGHUP.
+   *
+   * A path of 1 to 4096 characters. On the command line `--tls-cert`.
+   *
+   * @default none, so that plain HTTP is served
+   */
+  readonly tlsCert?: Settings['tlsCert'];
+  /**
+   * PEM file with the private key of --tls-cert, without a passphrase.
+   *
+   * A path of 1 to 4096 characters. On the command line `--tls-key`.
+   *
+   * @default none
+   */
+  readonly tlsKey?: Settings['tlsKey'];
+  /**
    * Events that a channel keeps for clients that come back.
    *
    * An integer from 0 to 1000000. On the command line `--replay-events`.

@@ -17,6 +17,7 @@ import {
   ticketSecrets,
 } from './credentials.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
+import { basePath, fileMode, filePath, hostAndPort, socketPath } from './place-kinds.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -91,6 +92,45 @@ export const OPTIONS = {
     kind: integer(0, 65_535),
     default: 8080,
     help: 'port to listen on; 0 picks a free one',
+  },
+  unixSocket: {
+    flag: 'unix-socket',
+    kind: socketPath(),
+    default: undefined,
+    defaultMeans: 'none, so that --host and --port count',
+    help: 'listen on this unix socket, and on no port, for a proxy on the same machine',
+  },
+  unixSocketMode: {
+    flag: 'unix-socket-mode',
+    kind: fileMode(),
+    default: 0o660,
+    help: 'file mode of the unix socket: who may write to it may connect',
+  },
+  opsListen: {
+    flag: 'ops-listen',
+    kind: hostAndPort(),
+    default: undefined,
+    defaultMeans: 'none, so that operations are on the main port',
+    help: 'answer operations (stats, metrics, …) over plain HTTP on a port of their own only',
+  },
+  basePath: {
+    flag: 'base-path',
+    kind: basePath(),
+    default: '',
+    help: 'path below which everything is served; what is outside of it is 404',
+  },
+  tlsCert: {
+    flag: 'tls-cert',
+    kind: filePath(),
+    default: undefined,
+    defaultMeans: 'none, so that plain HTTP is served',
+    help: 'PEM file with the certificate and its chain: serve HTTPS; read again on SIGHUP',
+  },
+  tlsKey: {
+    flag: 'tls-key',
+    kind: filePath(),
+    default: undefined,
+    help: 'PEM file with the private key of --tls-cert, without a passphrase',
   },
   replayEvents: {
     flag: 'replay-events',

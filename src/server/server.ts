@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { Options } from '../options/options.js';
+import { splitHostAndPort } from '../options/place-kinds.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
@@ -21,7 +22,8 @@ import { PendingAnswers } from '../http/pending-answers.js';
 import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
-import { listen, type Listener } from '../native/uws.js';
+import type { CertificateFiles } from '../native/certificate.js';
+import { listen, type Listener, type ListenOptions } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
@@ -32,8 +34,9 @@ import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
-import type { Hooks, Server } from './api.js';
+import type { Address, Hooks, Server } from './api.js';
 import {
+  certificateFilesOf,
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
@@ -123,7 +126,7 @@ function makeServer(options: Options & Hooks): Server {
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub }, settings.demo);
+  const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
@@ -132,6 +135,7 @@ function makeServer(options: Options & Hooks): Server {
     bodyTurns: new BodyTurns(),
     refusals,
     report,
+    homePath: `${settings.basePath}/`,
     draining: false,
     ended: false,
     refusedThisTurn: 0,
@@ -151,6 +155,9 @@ function makeServer(options: Options & Hooks): Server {
     guard,
     failedKeys,
     pages,
+    basePath: settings.basePath,
+    isTls: settings.tlsCert !== undefined,
+    hasOpsPort: settings.opsListen !== undefined,
     actions: makeActions({
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
@@ -187,15 +194,20 @@ function makeServer(options: Options & Hooks): Server {
     },
   });
 
-  async function startListening(): Promise<{ host: string; port: number }> {
-    const wanted = {
+  async function startListening(): Promise<Address> {
+    const { opsListen } = settings;
+    const wanted: ListenOptions = {
       ...settings,
+      certificate: certificateOf(settings),
+      ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,
       maxMessageBytes: maxMessageBytes(maxEventBytes),
     };
     let started: Listener;
     try {
-      started = await listen(wanted, counters, router.handle, messages, heldRefusals.accepted);
+      const { handle, handleOps } = router;
+      const { accepted } = heldRefusals;
+      started = await listen(wanted, counters, { handle, handleOps, messages, accepted });
     } catch (error) {
       // Another attempt may find the port free.
       isListening = false;
@@ -213,7 +225,11 @@ function makeServer(options: Options & Hooks): Server {
       await drain.end(0);
       throw error;
     }
-    return { host: settings.host, port: listener.port };
+    const { port, opsPort } = listener;
+    const { host, unixSocket } = settings;
+    return unixSocket === undefined
+      ? { host, port, opsPort }
+      : { host: '', port, opsPort, unixSocket };
   }
 
   const functions: Omit<Server, 'opsKey'> = {
@@ -244,6 +260,15 @@ function makeServer(options: Options & Hooks): Server {
       }
     },
     stats: () => ops.stats(exchanges.draining),
+    async changeCertificate(...args: unknown[]) {
+      try {
+        const files = certificateFilesOf(args);
+        if (listener === undefined) throw cannotListen('does not listen');
+        await listener.changeCertificate(files);
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
     async close(wanted) {
       try {
         const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
@@ -260,6 +285,11 @@ function makeServer(options: Options & Hooks): Server {
     opsKeyInUse = nextKey;
   });
   return server;
+}
+
+/** The files of a server with TLS. */
+function certificateOf({ tlsCert, tlsKey }: Settings): CertificateFiles | undefined {
+  return tlsCert === undefined || tlsKey === undefined ? undefined : { tlsCert, tlsKey };
 }
 
 function cannotListen(problem: string): HoldlineError {
