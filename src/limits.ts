@@ -34,10 +34,10 @@ export const EVENT_TYPE_CHARS_MAX = 64;
 export const ID_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * Request head, bytes; uWebSockets reads it from the environment when it loads. native/load.ts,
- * native-notes/header-limit.md
+ * Request head, bytes, where uWebSockets was loaded before the server could say how much
+ * (`--max-header-bytes`). native/load.ts, native-notes/header-limit.md
  */
-export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
+export const REQUEST_HEAD_BYTES_UNSET = 4 * 1024;
 
 /**
  * Header names of a page that the answer to a preflight repeats, characters in all: the head of an
@@ -429,6 +429,15 @@ export const FAILED_KEY_LOG_MS = 1_000;
  */
 export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
+
+/**
+ * Burst that `--publish-rate` allows after a pause, seconds of the rate; credentials whose rate is
+ * remembered, about 200 B each; and time between two searches for those that can be forgotten, ms.
+ * Above the number the oldest begins again with a full burst. http/publish-rates.ts
+ */
+export const RATE_BURST_SECONDS = 2;
+export const RATE_BUCKETS_MAX = 10_000;
+export const RATE_FORGET_MS = 10_000;
 
 /**
  * Refusals of event streams that are held open, about 2 KiB and one of the SPARE_SOCKETS_MAX each,

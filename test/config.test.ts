@@ -88,6 +88,14 @@ describe('the table of options', () => {
       demo: false,
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
+      maxLinesPerAddress: 1000,
+      maxLinesPerUser: 1000,
+      maxWaitingPolls: 0,
+      acceptRate: 10_000,
+      publishRate: 0,
+      trustedProxies: [],
+      forwardedHeader: 'x-forwarded-for',
+      maxHeaderBytes: 16_384,
       socketSendBufferBytes: 65_536,
       socketReceiveBufferBytes: 65_536,
       notsentLowatBytes: 0,
@@ -125,6 +133,62 @@ const TEXTS: Record<
   SettingName,
   { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }
 > = {
+  maxLinesPerAddress: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxLinesPerUser: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxWaitingPolls: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  acceptRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  publishRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '10000001'],
+  },
+  trustedProxies: {
+    good: [
+      ['10.1.2.3/8', ['10.0.0.0/8']],
+      [
+        '127.0.0.1,::ffff:192.0.2.7, 2001:DB8::/32 ,unix',
+        ['127.0.0.1', '192.0.2.7', '2001:db8::/32', 'unix'],
+      ],
+    ],
+    bad: ['', 'proxy.example', '10.0.0.0/33', '10.0.0.1,', '[::1]', 'unix:/run/x'],
+  },
+  forwardedHeader: {
+    good: [['forwarded', 'forwarded']],
+    bad: ['', 'X-Forwarded-For', 'x-real-ip', 'forwarded,x-forwarded-for'],
+  },
+  maxHeaderBytes: {
+    good: [
+      ['4KiB', 4096],
+      ['64KiB', 65_536],
+    ],
+    bad: ['0', '4095', '65537'],
+  },
   host: {
     good: [
       ['0.0.0.0', '0.0.0.0'],

@@ -81,12 +81,14 @@ function setUp(mayPublish?: RightToPublish) {
   };
   const reported: unknown[] = [];
   const report = (error: unknown): void => void reported.push(error);
+  const rates = { isOn: false, take: () => undefined };
   const messages = new Messages(
     hub as unknown as ConstructorParameters<typeof Messages>[0],
     counters,
     held,
     {
       maxEventBytes: EVENT_BYTES,
+      rates,
       report,
     },
   );
@@ -120,6 +122,7 @@ function setUp(mayPublish?: RightToPublish) {
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
     mayPublish,
+    source: 'key:publish',
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;

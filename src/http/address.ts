@@ -51,6 +51,9 @@ export class Addresses {
    */
   readsProxyProtocol = true;
 
+  /** True when some peers are listed. */
+  readonly hasProxies: boolean;
+
   readonly #ranges: readonly IpRange[];
   readonly #trustsUnix: boolean;
   readonly #forwardedHeader: ForwardedHeader;
@@ -59,28 +62,29 @@ export class Addresses {
     this.#trustsUnix = trustedProxies.includes('unix');
     this.#ranges = trustedProxies.map(readIpRange).filter((range) => range !== undefined);
     this.#forwardedHeader = forwardedHeader;
+    this.hasProxies = trustedProxies.length > 0;
   }
 
-  /** True when some peers are listed. */
-  get hasProxies(): boolean {
-    return this.#trustsUnix || this.#ranges.length > 0;
+  /** The field of a request that {@link of} needs; undefined where no peer is listed. */
+  forwardedIn(head: Pick<Head, 'find'>): string | undefined {
+    return this.hasProxies ? head.find(this.#forwardedHeader) : undefined;
   }
 
-  /** Where the request comes from; to be called in its turn. */
-  of(peer: Peer, head: Pick<Head, 'find'>): ClientAddress {
+  /** Where the request comes from; `forwarded` is what {@link forwardedIn} gave. */
+  of(peer: Peer, forwarded: string | undefined): ClientAddress {
     const own = ipOf(peer.getRemoteAddress());
     if (own === undefined ? !this.#trustsUnix : !this.#isListed(own)) return ownAddress(own);
     const proxied = this.readsProxyProtocol ? ipOf(peer.getProxiedRemoteAddress()) : undefined;
     if (proxied !== undefined && !this.#isListed(proxied)) return addressOf(proxied);
-    return this.#forwarded(proxied ?? own, head.find(this.#forwardedHeader));
+    return this.#forwarded(proxied ?? own, forwarded);
   }
 
   /**
-   * True when the connection must close after this request: its address came by the PROXY protocol
-   * from a listed peer, and the next request might bring another.
+   * True when the connection must close after this request: it has an address of the PROXY protocol
+   * that may be believed, and the next request might bring another.
    */
   isOneRequest(peer: Peer): boolean {
-    if (!this.isReplaceable || !this.readsProxyProtocol || !this.hasProxies) return false;
+    if (!this.hasProxies || !this.isReplaceable || !this.readsProxyProtocol) return false;
     return peer.getProxiedRemoteAddress().byteLength > 0;
   }
 

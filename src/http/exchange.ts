@@ -17,6 +17,7 @@ import {
   SMALL_ANSWERS_PER_CHECK,
 } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
+import type { Addresses, ClientAddress } from './address.js';
 import {
   countRefusal,
   knownError,
@@ -37,6 +38,7 @@ import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 /** What the exchanges of a server share. */
 export interface Exchanges {
   readonly counters: Counters;
+  readonly addresses: Addresses;
   readonly pending: PendingAnswers;
   readonly bodyTurns: BodyTurns;
   /** Gets every error that is not the client's fault. */
@@ -86,6 +88,8 @@ export class Exchange implements PendingAnswer {
   /** The body that the socket has taken a part of. */
   pendingBody: Uint8Array | undefined;
   readonly #shared: Exchanges;
+  /** What listed proxies say of the client's address. */
+  #forwarded: string | undefined;
   #incoming: Incoming | undefined;
   #closes: boolean;
   /** True if the request's end is not certain. */
@@ -109,7 +113,10 @@ export class Exchange implements PendingAnswer {
     this.method = head.method;
     this.headers = headers;
     this.isChunked = head.get('transfer-encoding') !== '';
-    this.#closes = this.isChunked || asksToClose(head.get('connection'));
+    const { addresses } = shared;
+    this.#forwarded = addresses.forwardedIn(head);
+    this.#closes =
+      this.isChunked || asksToClose(head.get('connection')) || addresses.isOneRequest(response);
     this.#hasBody = this.isChunked || (contentLengthOf(head) ?? 0) > 0;
   }
 
@@ -122,9 +129,9 @@ export class Exchange implements PendingAnswer {
     return !this.gone && !this.#isAnswered;
   }
 
-  /** The client's address in full; only while the client is there. */
-  get address(): string {
-    return Buffer.from(this.response.getRemoteAddressAsText()).toString('latin1');
+  /** Where the request comes from; only while the client is there, and before it is held. */
+  get address(): ClientAddress {
+    return this.#shared.addresses.of(this.response, this.#forwarded);
   }
 
   /** Closes the connection after the answer. */
@@ -147,6 +154,7 @@ export class Exchange implements PendingAnswer {
   hold(handle: number, holder: Pick<Holder<Exchange>, 'left'>): void {
     this.#handle = handle;
     this.#holder = holder;
+    this.#forwarded = undefined;
     this.watch();
   }
 

@@ -64,6 +64,11 @@ export class Guard {
     return this.#publishKey === undefined ? 'off' : 'key';
   }
 
+  /** The credential of whoever may publish; undefined where none is needed. */
+  get publisher(): string | undefined {
+    return this.#openPublish ? undefined : 'key:publish';
+  }
+
   /** Throws HOLDLINE_BAD_HOST if there is no publish key and the Host is not the server's own. */
   checkHost(head: Head): void {
     if (this.#hosts === undefined) return;

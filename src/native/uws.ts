@@ -110,6 +110,13 @@ export interface Listener {
   readonly port: number;
   /** The build that serves, as npm names it. */
   readonly build: string;
+  /**
+   * True if the PROXY protocol header of a later request on a connection replaces the first one's.
+   * native-notes/proxy-protocol.md
+   */
+  readonly replacesProxied: boolean;
+  /** Bytes that the head of a request may have. */
+  readonly headBytesMax: number;
   /** The socket options that were set. */
   readonly socketReport: SocketReport;
   /**
@@ -133,6 +140,7 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
   readonly host: string;
   readonly port: number;
   readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
 }
 
 /**
@@ -147,7 +155,7 @@ export async function listen(
   messages: MessageHandler,
   accepted: () => void,
 ): Promise<Listener> {
-  const { uws, build } = await loadUws();
+  const { uws, build, headBytesMax } = await loadUws(options.maxHeaderBytes);
   const app = uws.App();
   const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const mute = await MuteSockets.load();
@@ -205,6 +213,8 @@ export async function listen(
   return {
     port,
     build: build.name,
+    replacesProxied: build.replacesProxied,
+    headBytesMax,
     socketReport,
     stopListening() {
       if (listening) uws.us_listen_socket_close(socket);

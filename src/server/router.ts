@@ -139,7 +139,9 @@ export class Router {
     guard.checkPublish(head);
     const request = publishRequestOf(head, channel);
     checkServing(exchanges);
-    return publishing.publish(exchange, request, guard.authorize(head, 'publish', [channel]));
+    const source = publishing.takeRate(exchange, guard.publisher);
+    const allowed = guard.authorize(head, 'publish', [channel]);
+    return publishing.publish(exchange, request, allowed, source);
   }
 
   #delete(exchange: Exchange, head: Head): Promise<void> {

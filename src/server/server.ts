@@ -10,11 +10,14 @@ import { compileSerializers } from '../core/serialize.js';
 import { makeCounters } from '../counters.js';
 import { HoldlineError, withStack } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
+import { Addresses } from '../http/address.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Places } from '../http/places.js';
+import { PublishRates } from '../http/publish-rates.js';
 import {
   DRAIN_ENDS_PER_TURN_MIN,
   DRAIN_LINGER_MS_MAX,
@@ -94,13 +97,21 @@ export function createServer(options: Options & Hooks = {}): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
-  const messages = new Messages(hub, counters, held, { maxEventBytes, report });
+  const addresses = new Addresses(settings);
+  const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
+  const owners = { linesOfUser: () => 0, linesOfAddress: () => 0 };
+  const places = new Places(
+    { hub: { lines: hub.lines, polls: hub.polls, owners }, memory, clock: SYSTEM_CLOCK, counters },
+    settings,
+  );
+  const messages = new Messages(hub, counters, held, { maxEventBytes, rates, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
     counters,
+    addresses,
     pending,
     bodyTurns: new BodyTurns(),
     report,
@@ -116,9 +127,9 @@ export function createServer(options: Options & Hooks = {}): Server {
     failedKeys,
     pages,
     actions: new Map(),
-    publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
+    publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing: new Subscribing(
-      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+      { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
       settings,
     ),
   });
@@ -170,6 +181,12 @@ export function createServer(options: Options & Hooks = {}): Server {
       throw cannotListen('was closed meanwhile');
     }
     listener = started;
+    addresses.isReplaceable = started.replacesProxied;
+    if (started.headBytesMax !== settings.maxHeaderBytes)
+      callHook(
+        () => onWarning?.(headsWarning(started.headBytesMax, settings.maxHeaderBytes)),
+        report,
+      );
     ops.start(listener);
     try {
       await memory.start(listener.port);
@@ -208,6 +225,14 @@ export function createServer(options: Options & Hooks = {}): Server {
       return closing;
     },
   };
+}
+
+/** A program loaded uWebSockets.js before this server could say how large a head may be. */
+function headsWarning(headBytesMax: number, wanted: number): string {
+  return (
+    `request heads may have ${headBytesMax} bytes and not the ${wanted} of --max-header-bytes, because ` +
+    `uWebSockets.js was loaded before this server listened; set UWS_HTTP_MAX_HEADERS_SIZE=${wanted} before it is loaded`
+  );
 }
 
 function cannotListen(problem: string): HoldlineError {

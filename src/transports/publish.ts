@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { checkEventType, type NewEvent } from '../core/event.js';
-import type { Receipt } from '../core/event-log.js';
+import type { Receipt, RequestKey } from '../core/event-log.js';
 import type { Hub } from '../core/hub.js';
 import type { Idempotency } from '../core/idempotency.js';
 import type { Published } from '../core/intake.js';
@@ -16,6 +16,7 @@ import { contentLengthOf } from '../http/framing.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
 import { bodyKindOf, type BodyKind } from '../http/media-type.js';
+import type { PublishRates } from '../http/publish-rates.js';
 import { Query } from '../http/query.js';
 import { BODY_BYTES_MAX } from '../limits.js';
 import { readBatch } from './batch.js';
@@ -41,6 +42,7 @@ export interface PublishingParts {
   readonly hub: Pick<Hub<never>, 'deleteChannel' | 'reserve' | 'submit'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly counters: Counters;
+  readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
 }
 
 export class Publishing {
@@ -53,6 +55,19 @@ export class Publishing {
   }
 
   /**
+   * Takes one event of what this client may publish in a second. Returns whose rate it is, which
+   * {@link publish} needs, or undefined without a limit. A client without a credential is known by
+   * its address. Throws HOLDLINE_RATE.
+   */
+  takeRate(exchange: Exchange, credential: string | undefined): string | undefined {
+    const { rates } = this.#parts;
+    if (!rates.isOn) return undefined;
+    const source = credential ?? exchange.address.network;
+    rates.take(source);
+    return source;
+  }
+
+  /**
    * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
    * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `allowed` is the
    * pending result of the `authorize` hook. A client that finds no room is refused before its body
@@ -62,8 +77,9 @@ export class Publishing {
     exchange: Exchange,
     request: PublishRequest,
     allowed: Promise<void> | undefined,
+    source: string | undefined,
   ): Promise<void> {
-    const { hub, idempotency, counters } = this.#parts;
+    const { hub, idempotency, counters, rates } = this.#parts;
     const { channel, kind, key } = request;
     // Awaited below, unless there is no room to receive anything.
     allowed?.catch(ignore);
@@ -84,14 +100,17 @@ export class Publishing {
         reservation,
         read: () => readEvents(request, body, this.#maxEventBytes),
       };
+      const submit = async (requestKey?: RequestKey): Promise<Receipt> => {
+        const published = receiptOf(await hub.submit(channel, submission, requestKey));
+        if (source !== undefined) rates.published(source, published.count);
+        return published;
+      };
       let receipt: Receipt;
       if (key === undefined) {
-        receipt = receiptOf(await hub.submit(channel, submission));
+        receipt = await submit();
       } else {
         const requestKey = requestKeyOf(key, [kind, request.type ?? '', body]);
-        receipt = await idempotency.once(requestKey, reservation, async () =>
-          receiptOf(await hub.submit(channel, submission, requestKey)),
-        );
+        receipt = await idempotency.once(requestKey, reservation, () => submit(requestKey));
       }
       counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, kind));

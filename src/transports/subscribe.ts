@@ -8,6 +8,8 @@ import type { FailedKeys } from '../http/failed-keys.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
+import type { Comer, Places } from '../http/places.js';
+import type { PublishRates } from '../http/publish-rates.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
@@ -28,13 +30,13 @@ export interface SubscribingParts {
   readonly guard: Guard;
   readonly failedKeys: FailedKeys;
   readonly exchanges: Exchanges;
-  readonly memory: { checkRoom(): void };
+  readonly places: Places;
   readonly heldRefusals: HeldRefusals;
+  readonly rates: Pick<PublishRates, 'isOn'>;
 }
 
 export interface SubscribingOptions {
   readonly subprotocols: readonly string[];
-  readonly maxConnections: number;
   readonly retryMs: number;
 }
 
@@ -64,18 +66,19 @@ export class Subscribing {
     channels: readonly string[],
     context: UpgradeContext | undefined,
   ): () => void {
-    const { hub, exchanges } = this.#parts;
+    const { hub, exchanges, places } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
     const start: Start = { channels, position };
-    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
+    const comer: Comer = { user: undefined, address: exchange.address.group };
+    if (transport === 'websocket') return this.#upgrader(exchange, head, start, comer, context);
     if (transport === 'poll') {
       const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
       return () => {
         checkServing(exchanges);
-        answerOrWait(hub, exchange, poll, () => this.#checkPlace());
+        answerOrWait(hub, exchange, poll, () => places.checkPoll(comer));
       };
     }
     const client = clientKindOf(head, query);
@@ -83,13 +86,13 @@ export class Subscribing {
     const stream: StreamRequest = { ...start, mode, client };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     const asPage = wantsPage(head);
-    return () => this.#openStream(exchange, stream, asPage);
+    return () => this.#openStream(exchange, stream, comer, asPage);
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
-  #openStream(exchange: Exchange, stream: StreamRequest, asPage: boolean): void {
+  #openStream(exchange: Exchange, stream: StreamRequest, comer: Comer, asPage: boolean): void {
     try {
-      this.#checkPlace();
+      this.#checkPlace(comer);
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
       if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse' || asPage)
@@ -104,6 +107,7 @@ export class Subscribing {
     exchange: Exchange,
     head: Head,
     start: Start,
+    comer: Comer,
     context: UpgradeContext | undefined,
   ): () => void {
     const { guard, messages, failedKeys } = this.#parts;
@@ -116,11 +120,14 @@ export class Subscribing {
       );
     }
     const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
+    const source =
+      guard.publisher ?? (this.#parts.rates.isOn ? exchange.address.network : undefined);
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return () => {
-      this.#checkPlace();
-      messages.open(response, { ...start, key, subprotocol, headers, context, mayPublish });
+      this.#checkPlace(comer);
+      const handshake = { key, subprotocol, headers, context };
+      messages.open(response, { ...start, ...handshake, mayPublish, source });
     };
   }
 
@@ -135,18 +142,11 @@ export class Subscribing {
     return names.find((name) => subprotocols.includes(name)) ?? '';
   }
 
-  /** Throws the refusal if no more lines can be held now. */
-  #checkPlace(): void {
-    const { exchanges, hub, memory } = this.#parts;
+  /** Throws the refusal if no more lines can be opened now. */
+  #checkPlace(comer: Comer): void {
+    const { exchanges, places } = this.#parts;
     checkServing(exchanges);
-    const { maxConnections } = this.#options;
-    if (hub.lines.open >= maxConnections) {
-      throw new HoldlineError(
-        'HOLDLINE_LINES_FULL',
-        `all ${maxConnections} lines are in use (--max-connections)`,
-      );
-    }
-    memory.checkRoom();
+    places.checkLine(comer);
   }
 
   /**
