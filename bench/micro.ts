@@ -8,6 +8,7 @@ import type { LoggedEvent } from '../src/core/event.js';
 import { NDJSON, SSE, SSE_ENVELOPE, type Encoding } from '../src/core/frame.js';
 import { Hub } from '../src/core/hub.js';
 import { LineTable } from '../src/core/line-table.js';
+import { NOBODY } from '../src/core/owners.js';
 import { LIVE } from '../src/core/position.js';
 import type { LinePort, DeliveryMode } from '../src/core/ports.js';
 import { Ring } from '../src/core/ring.js';
@@ -223,7 +224,8 @@ function sweepTask(sockets: number, events: number): Task {
     flushIntervalMs: 0,
     slow: 'gap',
   });
-  for (let joined = 0; joined < sockets; joined++) hub.join({}, [CHANNEL], way, LIVE, RETRY_MS);
+  for (let joined = 0; joined < sockets; joined++)
+    hub.join({}, [CHANNEL], way, LIVE, RETRY_MS, NOBODY);
   const batch = Array.from({ length: events }, () => makeEvent(0));
   let checked = false;
   return {

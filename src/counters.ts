@@ -4,6 +4,7 @@
  * happens and nowhere else; what can happen in two places (a gap notice at join or after a stall, a
  * publish over HTTP or WebSocket) is counted in both.
  */
+import { CLOSE_REASONS, type CloseReason } from './errors.js';
 
 /** name → meaning. Names end in their unit; `_total` counts since the start. */
 export const COUNTER_MEANINGS = {
@@ -94,13 +95,20 @@ export const COUNTER_MEANINGS = {
 /** A counter's stable name. */
 export type CounterName = keyof typeof COUNTER_MEANINGS;
 
-/** Counters of one server, and its refusals by error code. */
-export type Counters = Record<CounterName, number> & { refused: Record<string, number> };
+/** Counters of one server, its refusals by error code, and its closed lines by reason. */
+export type Counters = Record<CounterName, number> & {
+  refused: Record<string, number>;
+  closed: Record<CloseReason, number>;
+};
 
 /** Counters at 0: one object of one shape. */
 export function makeCounters(): Counters {
   const zeros = Object.fromEntries(
     Object.keys(COUNTER_MEANINGS).map((name) => [name, 0]),
   ) as Record<CounterName, number>;
-  return { ...zeros, refused: {} };
+  const closed = Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as Record<
+    CloseReason,
+    number
+  >;
+  return { ...zeros, refused: {}, closed };
 }

@@ -137,16 +137,46 @@ export function isTemporary(error: unknown): boolean {
 
 /**
  * Why the server ends a line: the `code` of the in-band end event, whether the client may come
- * back, and the close code of a WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012 and 1013).
+ * back, and the close code of a WebSocket (RFC 6455, 7.4.1, and IANA's registry for 1012, 1013,
+ * 3000 "unauthorized" and 3003 "forbidden").
  */
 export const ENDS = {
   draining: { reconnect: true, closeCode: 1012 },
   slow: { reconnect: true, closeCode: 1013 },
   deleted: { reconnect: false, closeCode: 1000 },
+  /** The credential has expired: the client may come back with a new one. */
+  expired: { reconnect: true, closeCode: 3000 },
+  /** The ticket has expired: its URL would only get 401, which ends an EventSource for good. */
+  'ticket-expired': { reconnect: false, closeCode: 3000 },
+  /** The line is as old as --max-age allows: the client comes back, maybe to another process. */
+  aged: { reconnect: true, closeCode: 1012 },
+  /** The user's credentials were revoked: to come back would get 403. */
+  revoked: { reconnect: false, closeCode: 3003 },
+  /** An operator or the embedding program ended it. */
+  disconnected: { reconnect: true, closeCode: 1012 },
 } as const;
 
 /** A literal code of {@link ENDS}. */
 export type EndCode = keyof typeof ENDS;
+
+/**
+ * Why a line closed: the server ended it for an {@link EndCode}, or `client`: its client or the
+ * network closed it; `stalled`: the same while it took no bytes, mostly the server's own timeout
+ * for such readers; `refused`: the server closed a WebSocket for its messages, its pings or its
+ * unread answers; `answered`: a waiting poll got its answer.
+ */
+export type CloseReason = EndCode | 'client' | 'stalled' | 'refused' | 'answered';
+
+/** Why a line closed that is no poll. */
+export type LineCloseReason = Exclude<CloseReason, 'answered'>;
+
+export const CLOSE_REASONS: readonly CloseReason[] = [
+  ...(Object.keys(ENDS) as EndCode[]),
+  'client',
+  'stalled',
+  'refused',
+  'answered',
+];
 
 /**
  * Close codes of a WebSocket for what its client sent or did. Beside these, uWebSockets echoes the

@@ -235,8 +235,9 @@ export const LOST_CHANNELS_MAX = 1_000_000;
 export const CHANNEL_BYTES = 600;
 
 /**
- * Time of one slice of a sweep, of events entering rings and of expired deadlines, ms; then the
- * loop runs accepts, publishes and health checks. core/pump.ts, core/entrance.ts, core/deadlines.ts
+ * Time of one slice of a sweep, of events entering rings, of expired deadlines and of lines that
+ * are ended, ms; then the loop runs accepts, publishes and health checks. core/pump.ts,
+ * core/entrance.ts, core/deadlines.ts, core/line-ends.ts
  */
 export const SWEEP_SLICE_MS = 2;
 
@@ -340,6 +341,34 @@ export const POLL_EVENTS_MAX = 1_000;
 
 /** One answer to a poll with `limit`, bytes; a single event may be larger. core/poll.ts */
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Share of `--max-age` over which lines that opened together end, so that they do not come back
+ * together. core/line-ends.ts
+ */
+export const LINE_AGE_JITTER = 0.2;
+
+/**
+ * Time after its end was due in which a line that is stalled or behind may still catch up, seconds:
+ * one that is ended for its age, and one whose credential has expired. core/line-ends.ts
+ */
+export const LATE_END_SECONDS_MAX = 10;
+export const LATE_EXPIRED_SECONDS_MAX = 1;
+
+/**
+ * Pause between two slices of SWEEP_SLICE_MS in which lines are ended that are due together, ms:
+ * about 10,000 a second, at a fifth of the loop's time. Lines that somebody disconnects are ended
+ * without pauses. core/line-ends.ts
+ */
+export const END_PAUSE_MS = 10;
+
+/**
+ * When an event stream that was ended for such a reason is to come back, ms: the least time, and
+ * what it is spread over, more when many end together. Short, so that what comes meanwhile is still
+ * held. core/line-ends.ts
+ */
+export const END_RETRY_MS_MIN = 100;
+export const END_RETRY_SPREAD_MS_MIN = 400;
 
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
@@ -461,7 +490,7 @@ export const FAULT_LOG_MS = 1_000;
 
 /**
  * Reconnects a second that a restarted server should get; `retry` is widened so that a crash does
- * not bring all lines back at once. transports/subscribe.ts
+ * not bring all lines back at once. transports/subscribe.ts, core/line-ends.ts
  */
 export const ACCEPTS_PER_SECOND = 10_000;
 

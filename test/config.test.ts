@@ -100,6 +100,7 @@ describe('the table of options', () => {
       socketReceiveBufferBytes: 65_536,
       notsentLowatBytes: 0,
       deadPeerTimeoutMs: 60_000,
+      maxAgeMs: 3_600_000,
       drainMs: 10_000,
       allowOrigin: [],
       allowedHosts: [],
@@ -347,6 +348,14 @@ const TEXTS: Record<
       ['1h', 3_600_000],
     ],
     bad: ['1ms', '3999ms', '61min', '60', '0KiB'],
+  },
+  maxAgeMs: {
+    good: [
+      ['0', 0],
+      ['1s', 1_000],
+      ['720h', 2_592_000_000],
+    ],
+    bad: ['999ms', '721h', '3600'],
   },
   drainMs: {
     good: [
@@ -782,6 +791,7 @@ describe('--print-config', () => {
       ['socket-receive-buffer', '64KiB', 'default'],
       ['notsent-lowat', '0B', 'default'],
       ['dead-peer-timeout', '1min', 'default'],
+      ['max-age', '1h', 'default'],
       ['drain', '10s', 'default'],
       ['allow-origin', '*', 'flag'],
       ['allowed-hosts', 'none', 'default'],

@@ -101,7 +101,13 @@ class FakeProcess {
       get memory() {
         const { ringBytes, touchedBytes } = fake;
         return {
-          tables: { feedBytes: 1000, handleBytes: 200, deadlineBytes: 20, lossBytes: 10 },
+          tables: {
+            feedBytes: 1000,
+            handleBytes: 170,
+            ownerBytes: 30,
+            deadlineBytes: 20,
+            lossBytes: 10,
+          },
           rings: {
             recordBytes: ringBytes / 4,
             frameBytes: (ringBytes * 3) / 4,
@@ -221,7 +227,8 @@ describe('the report', () => {
       bytes: 1230,
       bytesPerLine: 1230 / 10_000,
       feedBytes: 1000,
-      handleBytes: 200,
+      handleBytes: 170,
+      ownerBytes: 30,
       deadlineBytes: 20,
       lossBytes: 10,
     });

@@ -40,7 +40,7 @@ serveRunner({
   sendBufferBytes: sendBufferBytes === undefined ? undefined : sendBufferBytes / 2,
   held: () => server.stats().lines.open,
   counters: () => {
-    const { refused: _byCode, ...counters } = server.stats().counters;
+    const { refused: _byCode, closed: _byReason, ...counters } = server.stats().counters;
     return counters;
   },
   stop: () => server.close({ drainMs: 0 }),

@@ -22,8 +22,11 @@ export interface Encoding {
    * unknown id. It carries no id of its own.
    */
   gap(after: number | null, before: number | null): Buffer;
-  /** The end event. Carries no id. */
-  end(code: EndCode, reconnect: boolean): Buffer;
+  /**
+   * The end event. Carries no id. With `retryMs` an event stream is told first when to come back,
+   * in place of what its prelude said; other encodings do not tell.
+   */
+  end(code: EndCode, reconnect: boolean, retryMs?: number): Buffer;
   /**
    * Keeps proxies and dead-peer detection busy. With `head` it also moves the position of a client
    * that has everything, without dispatching an event. native-notes/eventsource-clients.md
@@ -157,8 +160,11 @@ function makeSseEncoding(
       `${retryBlock(retryMs).slice(0, -1)}id: ${continuesAfter}\n\n`,
     gap: (after, before) =>
       Buffer.from(`event: gap\ndata: ${JSON.stringify({ after, before })}\n\n`),
-    end: (code, reconnect) =>
-      Buffer.from(`event: end\ndata: ${JSON.stringify({ code, reconnect })}\n\n`),
+    // In one block, because parsers other than EventSource dispatch a block without data, too.
+    end: (code, reconnect, retryMs) =>
+      Buffer.from(
+        `${retryMs === undefined ? '' : retryBlock(retryMs).slice(0, -1)}event: end\ndata: ${JSON.stringify({ code, reconnect })}\n\n`,
+      ),
     heartbeat: (head) =>
       Buffer.from(head === undefined ? ': keepalive\n\n' : `: keepalive\nid: ${head}\n\n`),
     probe: Buffer.from(':\n'),

@@ -5,7 +5,13 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { asError, HoldlineError, type EndCode } from '../errors.js';
+import {
+  asError,
+  HoldlineError,
+  type CloseReason,
+  type EndCode,
+  type LineCloseReason,
+} from '../errors.js';
 import { CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import type { RingMemory } from './channel-rings.js';
@@ -18,11 +24,14 @@ import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
 import { Intake, type Published, type Submission } from './intake.js';
+import { LineEnds, type WhichLines } from './line-ends.js';
+import { factsOf, type LineFacts } from './line-facts.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
 import { Openings } from './openings.js';
+import type { Owner, Owners } from './owners.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
@@ -35,6 +44,8 @@ export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
   readonly flushIntervalMs: number;
   readonly slow: SlowPolicy;
+  /** Age at which a line is ended at the latest, ms; 0, or absent: no line is ended for its age. */
+  readonly maxAgeMs?: number;
 }
 
 /** A line that was just opened. */
@@ -52,6 +63,8 @@ export interface HubMemory {
     /** Rows of the groups, by the name that `/-/memory` gives them, and rows by handle. */
     readonly feedBytes: number;
     readonly handleBytes: number;
+    /** Whose the lines are, and when they end, by handle. */
+    readonly ownerBytes: number;
     readonly deadlineBytes: number;
     /** What is remembered of forgotten channels. */
     readonly lossBytes: number;
@@ -63,16 +76,18 @@ export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
   /**
-   * Called with the channels of every line that opens or closes, once, but not of polls. Both may
-   * run during a sweep, so they only record and return.
+   * Called for every line that opens or closes, once, but not for polls. Both may run during a
+   * sweep, so they only record and return. Channels are in the order of the request at the first,
+   * by name at the second.
    */
-  onJoin: ((channels: readonly string[]) => void) | undefined;
-  onLeave: ((channels: readonly string[]) => void) | undefined;
+  onJoin: ((line: LineFacts) => void) | undefined;
+  onLeave: ((line: LineFacts, reason: LineCloseReason) => void) | undefined;
 
   readonly #progress: Progress;
   readonly #pump: Pump;
   readonly #groups: Groups;
   readonly #membership: Membership;
+  readonly #ends: LineEnds;
   readonly #heartbeat: Heartbeat;
   readonly #publishMemory: PublishMemory;
   readonly #entrance: Entrance;
@@ -92,7 +107,11 @@ export class Hub<Socket> {
       {
         swept: (group) => this.#swept(group),
         endSlow: (group, row) => membership.end(group, row, 'slow'),
-        answerPoll: (group, row) => void polls.answer(group, row),
+        answerPoll(group, row) {
+          if (ends.isRevoked(group.table.handles[row] as number))
+            membership.end(group, row, 'revoked');
+          else polls.answer(group, row);
+        },
       },
       progress,
       channels.lossClock,
@@ -109,16 +128,23 @@ export class Hub<Socket> {
       counters,
       { channels, groups, pump },
       {
-        answerEmpty: (group, row) => polls.answerEmpty(group, row),
-        removed: (group, handle) => this.#removed(group, handle),
+        answerEmpty: (group, row, reason) => polls.answerEmpty(group, row, reason),
+        removed: (group, handle, reason) => this.#removed(group, handle, reason),
       },
     );
-    const polls = new WaitingPolls(clock, counters, progress, { channels, groups, membership });
+    const ends = new LineEnds(clock, channels, membership, options.maxAgeMs ?? 0);
+    const polls = new WaitingPolls(clock, counters, progress, {
+      channels,
+      groups,
+      membership,
+      ends,
+    });
     this.#progress = progress;
     this.channels = channels;
     this.#pump = pump;
     this.#groups = groups;
     this.#membership = membership;
+    this.#ends = ends;
     this.polls = polls;
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
@@ -143,6 +169,7 @@ export class Hub<Socket> {
   /** Takes no more events, and stops the timers. */
   stop(): void {
     this.#heartbeat.stop();
+    this.#ends.stop();
     this.polls.stop();
     this.#entrance.stop();
   }
@@ -238,6 +265,11 @@ export class Hub<Socket> {
     return this.#membership.lines;
   }
 
+  /** Whose the open lines and waiting polls are. */
+  get owners(): Owners {
+    return this.#membership.owners;
+  }
+
   /**
    * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated
    * between its replay and live events. The caller must write `opening`, if it is not empty, to the
@@ -249,12 +281,14 @@ export class Hub<Socket> {
     mode: DeliveryMode<Socket>,
     position: Position,
     retryMs: number,
+    owner: Owner,
   ): Joined {
     const group = this.#groups.of(names, mode);
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);
-    const handle = this.#membership.add(group, socket, cursor);
-    this.onJoin?.(names);
+    const handle = this.#membership.add(group, socket, cursor, owner);
+    this.#ends.opened(handle, owner, true);
+    this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
     if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
     return { handle, continuesAfter: start.continuesAfter, opening: this.#openings.bytes };
@@ -284,9 +318,26 @@ export class Hub<Socket> {
     if (group !== undefined) this.#pump.drained(group, this.lines.rowOf(handle));
   }
 
-  /** The line's socket is gone. */
-  left(handle: number, socket: Socket): void {
-    this.#membership.left(handle, socket);
+  /**
+   * The line's socket is gone: its client or the network closed it, or (`refused`) the server did
+   * for what the client sent.
+   */
+  left(handle: number, socket: Socket, by: 'client' | 'refused' = 'client'): void {
+    this.#membership.left(handle, socket, by);
+  }
+
+  /** All sockets are closed from now on, so lines that leave were open at the end of a drain. */
+  closing(): void {
+    this.#membership.isClosing = true;
+  }
+
+  /**
+   * Ends lines and waiting polls: streams and WebSockets with an end event of that code, polls with
+   * an empty answer. It happens in slices of time from the next turn of the loop on; nothing that
+   * is published from now on reaches a line that is revoked. Returns how many there are.
+   */
+  disconnect(which: WhichLines, code: 'disconnected' | 'revoked'): number {
+    return this.#ends.disconnect(which, code);
   }
 
   /** See {@link Membership.endSome}. */
@@ -294,9 +345,13 @@ export class Hub<Socket> {
     return this.#membership.endSome(count, code);
   }
 
-  #removed({ mode, channels }: Group, handle: number): void {
-    if (mode.port.kind === 'poll') this.polls.removed(handle);
-    else this.onLeave?.(channels.map(({ name }) => name));
+  #removed({ mode, channels }: Group, handle: number, reason: CloseReason): void {
+    if (mode.port.kind === 'poll') {
+      this.polls.removed(handle);
+    } else if (this.onLeave !== undefined) {
+      const names = channels.map(({ name }) => name);
+      this.onLeave(factsOf(this.owners, handle, names, mode.transport), reason as LineCloseReason);
+    }
   }
 
   // ── what operators ask ─────────────────────────────────────────────────────────────────────────
@@ -329,6 +384,7 @@ export class Hub<Socket> {
       tables: {
         feedBytes: this.#groups.memoryBytes,
         handleBytes: this.lines.memoryBytes,
+        ownerBytes: this.owners.memoryBytes,
         deadlineBytes: this.polls.memoryBytes,
         lossBytes: this.channels.lossBytes,
       },
@@ -341,6 +397,7 @@ export class Hub<Socket> {
     return rankLines(this.#groups.all, order, limit, {
       sinceWriteMs: (lastWrite) => this.#heartbeat.sinceMs(lastWrite),
       ageMs: (openedSecond) => this.#membership.sinceMs(openedSecond),
+      owners: this.owners,
     });
   }
 

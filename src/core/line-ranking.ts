@@ -4,6 +4,7 @@
  */
 import type { Group } from './group.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
+import type { Owners } from './owners.js';
 import type { Transport } from './ports.js';
 
 /** By events that a line is still owed, by bytes that wait for it, or by its age. */
@@ -12,6 +13,11 @@ export type LineOrder = (typeof LINE_ORDERS)[number];
 
 /** A line as operators see it. */
 export interface LineFigures {
+  /** Unique in the life of the process; what `/-/connections?id=` takes. */
+  readonly id: number;
+  /** Null where nothing is known. */
+  readonly user: string | null;
+  readonly address: string | null;
   readonly channels: readonly string[];
   readonly transport: Transport;
   readonly state: 'catching-up' | 'healthy' | 'stalled' | 'drained';
@@ -32,12 +38,14 @@ export interface LineFigures {
   readonly ageMs: number;
 }
 
-/** Times of a table's row. */
-export interface RowTimes {
+/** What is known of a table's row beside it. */
+export interface RowFacts {
   /** Time since the last write, ms; as exact as a step of the heartbeat wheel. */
   sinceWriteMs(lastWrite: number): number;
   /** Time since it was opened, ms; as exact as a second. */
   ageMs(openedSeconds: number): number;
+  /** Whose the line of a handle is. */
+  readonly owners: Pick<Owners, 'addressOf' | 'idOf' | 'userOf'>;
 }
 
 const STATES = {
@@ -59,7 +67,7 @@ export function rankLines(
   groups: Iterable<Group>,
   order: LineOrder,
   limit: number,
-  times: RowTimes,
+  facts: RowFacts,
 ): LineFigures[] {
   let candidates: Candidate[] = [];
   let least = -Infinity;
@@ -79,7 +87,7 @@ export function rankLines(
     }
   }
   cut();
-  return candidates.map(({ group, row }) => figuresOf(group, row, times));
+  return candidates.map(({ group, row }) => figuresOf(group, row, facts));
 }
 
 /** {@link LineFigures.unsentBytes} over all lines. */
@@ -105,13 +113,17 @@ function keyOf(group: Group, row: number, order: LineOrder, lag: Lag): number {
   return order === 'lag' ? lag.events : lag.bytes + unsentBytes(group, row);
 }
 
-function figuresOf(group: Group, row: number, times: RowTimes): LineFigures {
+function figuresOf(group: Group, row: number, facts: RowFacts): LineFigures {
   const { table } = group;
   const state = table.states[row] as keyof typeof STATES;
   const cursor = table.cursors[row] as number;
   const lag = new Lag(group);
   lag.measure(cursor);
+  const handle = table.handles[row] as number;
   return {
+    id: facts.owners.idOf(handle),
+    user: facts.owners.userOf(handle) ?? null,
+    address: facts.owners.addressOf(handle) ?? null,
     channels: group.channels.map((channel) => channel.name),
     transport: group.mode.transport,
     state: STATES[state],
@@ -121,8 +133,8 @@ function figuresOf(group: Group, row: number, times: RowTimes): LineFigures {
     lapped: group.set.hasLost(cursor, table.losses[row] as number),
     unsentBytes: unsentBytes(group, row),
     // Nothing is written to a stalled line: the last write is the one that it refused.
-    stalledMs: state === STALLED ? times.sinceWriteMs(table.lastWrites[row] as number) : null,
-    ageMs: times.ageMs(table.openedSeconds[row] as number),
+    stalledMs: state === STALLED ? facts.sinceWriteMs(table.lastWrites[row] as number) : null,
+    ageMs: facts.ageMs(table.openedSeconds[row] as number),
   };
 }
 

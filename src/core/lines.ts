@@ -6,12 +6,13 @@
  *   rows[handle]    Int32     4 B
  */
 import { copyInto, REFERENCE_BYTES, TABLE_ROW_BYTES, type LineTable } from './line-table.js';
+import { OWNER_BYTES } from './owners.js';
 
 /** Bytes of a handle in the typed array. */
 export const HANDLE_BYTES = 4;
 
-/** Bytes of a line in typed arrays and references: its row of a table, and its handle. */
-export const ROW_BYTES = TABLE_ROW_BYTES + HANDLE_BYTES + 2 * REFERENCE_BYTES;
+/** Bytes of a line in typed arrays and references: its row of a table, its handle, its owner. */
+export const ROW_BYTES = TABLE_ROW_BYTES + HANDLE_BYTES + 2 * REFERENCE_BYTES + OWNER_BYTES;
 
 const FIRST_HANDLES = 64;
 

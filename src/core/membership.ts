@@ -4,12 +4,13 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import { ENDS, type EndCode } from '../errors.js';
+import { ENDS, type CloseReason, type EndCode } from '../errors.js';
 import type { Channels } from './channels.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
 import { STALLED } from './line-table.js';
 import { Lines } from './lines.js';
+import { Owners, type Owner } from './owners.js';
 import type { Pump } from './pump.js';
 
 /** The parts of the hub that membership keeps up to date. */
@@ -21,14 +22,17 @@ interface MembershipParts {
 
 /** What membership asks of the hub. */
 interface MembershipOwner {
-  /** Answers a waiting poll without events, which removes its row. */
-  answerEmpty(group: Group, row: number): void;
-  /** The line, or the poll, has no row any more. */
-  removed(group: Group, handle: number): void;
+  /** Answers a waiting poll without events, which removes its row, for that reason. */
+  answerEmpty(group: Group, row: number, reason: CloseReason): void;
+  /** The line, or the poll, has no row any more. Its owner is still known. */
+  removed(group: Group, handle: number, reason: CloseReason): void;
 }
 
 export class Membership {
   readonly lines = new Lines<unknown, Group>();
+  readonly owners = new Owners();
+  /** True at the end of a drain, when all sockets are closed: nobody leaves by himself any more. */
+  isClosing = false;
 
   readonly #clock: Clock;
   readonly #beganMs: number;
@@ -50,11 +54,12 @@ export class Membership {
   }
 
   /** Adds a line that has been given everything up to `cursor`. Returns its handle. */
-  add(group: Group, socket: unknown, cursor: number): number {
+  add(group: Group, socket: unknown, cursor: number, owner: Owner): number {
     const { channels, pump } = this.#parts;
     const openedSecond = Math.floor(this.sinceMs(0) / 1000);
     const losses = channels.lossClock.count;
     const handle = this.lines.add(group, socket, cursor, losses, pump.step, openedSecond);
+    this.owners.add(handle, owner);
     for (const channel of group.channels) {
       channel.lineCount++;
       channels.recount(channel);
@@ -64,39 +69,45 @@ export class Membership {
   }
 
   /** Removes the row of an open line, and the group with its last line. */
-  remove(handle: number): void {
+  remove(handle: number, reason: CloseReason): void {
     const { channels, groups, pump } = this.#parts;
     pump.grace.leaves(this.lines.groupAt(handle), this.lines.rowOf(handle));
     const group = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
+    this.#counters.closed[reason]++;
     for (const channel of group.channels) channel.lineCount--;
     // It may have been the last line in grace: the next sweep finds out.
     if (group.graceThrough !== Infinity) pump.wakeBehind(group);
     if (group.table.count === 0) groups.detach(group);
     for (const channel of group.channels) if (channel.lineCount === 0) channels.released(channel);
-    this.#owner.removed(group, handle);
+    this.#owner.removed(group, handle, reason);
+    this.owners.remove(handle);
   }
 
-  /** The line's socket is gone. */
-  left(handle: number, socket: unknown): void {
+  /** The line's socket is gone, and who closed it. */
+  left(handle: number, socket: unknown, by: 'client' | 'refused'): void {
     const group = this.lines.groupOf(handle, socket);
     if (group === undefined) return;
-    if (group.table.states[this.lines.rowOf(handle)] === STALLED)
-      this.#counters.lines_closed_stalled_total++;
-    this.remove(handle);
+    const isStalled = group.table.states[this.lines.rowOf(handle)] === STALLED;
+    if (isStalled) this.#counters.lines_closed_stalled_total++;
+    const left = isStalled && by === 'client' ? 'stalled' : by;
+    this.remove(handle, this.isClosing ? 'draining' : left);
   }
 
-  /** Ends a line with an end event; a poll is answered without events. */
-  end(group: Group, row: number, code: EndCode): void {
+  /**
+   * Ends a line with an end event; a poll is answered without events. With `retryMs` the client of
+   * an event stream is told when to come back.
+   */
+  end(group: Group, row: number, code: EndCode, retryMs?: number): void {
     const { port } = group.mode;
     if (port.kind === 'poll') {
-      this.#owner.answerEmpty(group, row);
+      this.#owner.answerEmpty(group, row, code);
       return;
     }
     const socket = group.table.sockets[row];
-    this.remove(group.table.handles[row] as number);
+    this.remove(group.table.handles[row] as number, code);
     this.#counters.lines_ended_total++;
-    port.end(socket, group.encoding.end(code, ENDS[code].reconnect), code);
+    port.end(socket, group.encoding.end(code, ENDS[code].reconnect, retryMs), code);
   }
 
   /**

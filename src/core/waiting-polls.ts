@@ -4,13 +4,16 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
+import type { CloseReason } from '../errors.js';
 import { DEADLINE_STEP_MS, POLL_WAIT_JITTER, POLL_WAIT_SECONDS_MAX } from '../limits.js';
 import type { Channels } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
+import type { LineEnds } from './line-ends.js';
 import { HEALTHY } from './line-table.js';
 import type { Membership } from './membership.js';
+import type { Owner } from './owners.js';
 import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
@@ -30,6 +33,7 @@ interface PollParts {
   readonly channels: Channels;
   readonly groups: Groups;
   readonly membership: Membership;
+  readonly ends: LineEnds;
 }
 
 export class WaitingPolls {
@@ -97,11 +101,13 @@ export class WaitingPolls {
     mode: DeliveryMode<Socket>,
     { cursor, gap }: Start,
     waitMs: number,
+    owner: Owner,
   ): number {
-    const { groups, membership } = this.#parts;
+    const { groups, membership, ends } = this.#parts;
     const group = groups.of(names, mode);
     const { newestId, lostThrough } = group.set;
-    const handle = membership.add(group, socket, Math.max(cursor, newestId, lostThrough));
+    const handle = membership.add(group, socket, Math.max(cursor, newestId, lostThrough), owner);
+    ends.opened(handle, owner, false);
     group.table.setState(membership.lines.rowOf(handle), HEALTHY);
     if (gap !== undefined) this.#owedGaps.set(handle, gap);
     // Polls that began together must not end together. The wheel itself may be a step early.
@@ -128,23 +134,25 @@ export class WaitingPolls {
     }
     this.#countAnswer(answer, gap);
     const socket = table.sockets[row];
-    this.#parts.membership.remove(handle);
+    this.#parts.membership.remove(handle, 'answered');
     mode.port.answer(socket, answer.body, answer.lastId);
     return true;
   }
 
-  /** Answers a waiting poll without events. */
-  answerEmpty(group: Group, row: number): void {
+  /** Answers a waiting poll without events: its time is over, or it is ended for that reason. */
+  answerEmpty(group: Group, row: number, reason: CloseReason): void {
     const { table, mode, set } = group;
     if (mode.port.kind !== 'poll') return;
     const handle = table.handles[row] as number;
     const start = { cursor: table.cursors[row] as number, gap: this.#owedGaps.get(handle) };
     // Events after a deletion belong to the channel's next history, for which this group is not
     // woken.
-    const through = group.deletedAt ?? this.#progress.through(set);
+    // What has come for it in this very turn is left to its next poll.
+    const isAtHead = start.cursor >= set.newestId;
+    const through = group.deletedAt ?? (isAtHead ? this.#progress.through(set) : start.cursor);
     const position = emptyPosition(set, start, through);
     const socket = table.sockets[row];
-    this.#parts.membership.remove(handle);
+    this.#parts.membership.remove(handle, reason);
     this.#counters.polls_empty_total++;
     mode.port.answer(socket, undefined, position);
   }
@@ -161,7 +169,7 @@ export class WaitingPolls {
     const row = lines.rowOf(handle);
     // Something may have come in this very turn.
     const isAtHead = (group.table.cursors[row] as number) >= group.set.newestId;
-    if (isAtHead || !this.answer(group, row)) this.answerEmpty(group, row);
+    if (isAtHead || !this.answer(group, row)) this.answerEmpty(group, row, 'answered');
   }
 
   #countAnswer({ events }: PollAnswer, gap: OwedGap | undefined): void {

@@ -182,7 +182,8 @@ export interface MessageHandler {
   controlled(socket: MessageSocket, answerBytes: number): void;
   /** The socket has taken everything. */
   drained(socket: MessageSocket): void;
-  closed(socket: MessageSocket): void;
+  /** `byServer`: the server closed it, or gave it up, for what it sent or left unread. */
+  closed(socket: MessageSocket, byServer: boolean): void;
 }
 
 export interface MessageOptions {
@@ -234,11 +235,13 @@ export function behaviours(
       // native-notes/websocket-upgrade.md
       counters.sockets_closed_total++;
       const closed = socket as MessageSocket;
+      const isTooLarge =
+        code === NATIVE_CLOSE && Buffer.from(reason).toString('latin1') === TOO_LARGE;
+      if (isTooLarge) counters.websockets_closed_too_large_total++;
+      const byServer = isTooLarge || !closed.isOpen;
       closed.isOpen = false;
       closed.unread.forget(closed);
-      if (code === NATIVE_CLOSE && Buffer.from(reason).toString('latin1') === TOO_LARGE)
-        counters.websockets_closed_too_large_total++;
-      messages.closed(closed);
+      messages.closed(closed, byServer);
     },
   };
   // A message that never ends holds maxPayloadLength until the idle timeout, and longer if its

@@ -172,6 +172,11 @@ export function metricsText(figures: Figures): string {
   );
   const refusalsHelp = 'requests and messages refused, by error code';
   texts.push(metricText('holdline_refusals_total', 'counter', refusalsHelp, refusals));
+  const closes = Object.entries(counters.closed).map(
+    ([reason, count]) => [{ reason }, count] as const,
+  );
+  const closesHelp = 'lines and waiting polls closed, by reason; adds up to lines_closed_total';
+  texts.push(metricText('holdline_closes_total', 'counter', closesHelp, closes));
   for (const [name, { help, read }] of Object.entries(GAUGES))
     texts.push(metricText(name, 'gauge', help, read(figures)));
   return texts.join('\n');

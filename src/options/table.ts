@@ -264,6 +264,12 @@ export const OPTIONS = {
     default: MINUTE,
     help: 'a vanished peer is dropped within this, one whose window stays shut within a third; 0: 15 min',
   },
+  maxAgeMs: {
+    flag: 'max-age',
+    kind: time(SECOND, 30 * 24 * HOUR, { orZero: true }),
+    default: HOUR,
+    help: 'age at which a line is ended so that it comes back elsewhere, less up to a fifth; 0: never',
+  },
   drainMs: {
     flag: 'drain',
     kind: time(0, 10 * MINUTE),

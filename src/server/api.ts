@@ -9,8 +9,8 @@ export interface Hooks {
   readonly authorize?: Authorize;
   /** Called after a stream or a WebSocket opened; not for polls. */
   readonly onOpen?: (line: LineInfo) => void;
-  /** Called after one of them closed, whoever closed it. */
-  readonly onClose?: (line: LineInfo) => void;
+  /** Called after one of them closed, whoever closed it, with the reason. */
+  readonly onClose?: (line: ClosedLineInfo) => void;
   /**
    * JSON Schemas by event type, for data that the program publishes as objects. They are compiled
    * once, by fast-json-stringify: members that are not declared are left out.
@@ -30,8 +30,39 @@ export interface Hooks {
 
 /** A held connection, as hooks see it. */
 export interface LineInfo {
-  /** Names, in the order of the path. */
+  /** Unique in the life of the process, an integer counted up from 1; `disconnect` takes it. */
+  readonly id: number;
+  /** The person or program behind it, where a credential or `authorize` said so. */
+  readonly user: string | undefined;
+  /** Names, for `onOpen` in the order of the path, for `onClose` in the order of the names. */
   readonly channels: readonly string[];
+  readonly transport: 'sse' | 'ndjson' | 'websocket' | 'poll';
+  /** The client's address, where it is known. */
+  readonly remoteAddress?: string;
+}
+
+/** A connection that has closed. */
+export interface ClosedLineInfo extends LineInfo {
+  /**
+   * Why. The server ended it, and told the client this code: `draining` (it shuts down), `slow`
+   * (with `slow: 'close'`), `deleted` (its channel was), `expired` (its credential has),
+   * `ticket-expired`, `aged` (`maxAgeMs`), `revoked` (its user was), `disconnected` (by
+   * `disconnect` or an operator). Or without a word: `client`, by the client or the network;
+   * `stalled`, by either while it took no bytes, mostly the server after ten seconds of that;
+   * `refused`, by the server for what a WebSocket sent or left unread.
+   */
+  readonly reason:
+    | 'draining'
+    | 'slow'
+    | 'deleted'
+    | 'expired'
+    | 'ticket-expired'
+    | 'aged'
+    | 'revoked'
+    | 'disconnected'
+    | 'client'
+    | 'stalled'
+    | 'refused';
 }
 
 /** An event to publish. */
@@ -83,6 +114,16 @@ export interface Server {
    * budget is less than the process takes.
    */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /**
+   * Ends the line of an id (see {@link LineInfo}), all lines of a user, or all on a channel,
+   * waiting polls among them, in the next turns of the event loop; returns how many. Streams and
+   * WebSockets get the end `disconnected` and may come back with their position, unless `authorize`
+   * refuses them then. Throws HOLDLINE_BAD_ARGUMENT for anything else, HOLDLINE_BAD_CHANNEL for a
+   * name that no channel can have.
+   */
+  disconnect(
+    lines: { readonly user: string } | { readonly id: number } | { readonly channel: string },
+  ): number;
   /** The figures of `/-/stats`, at this moment. */
   stats(): Stats;
   /**

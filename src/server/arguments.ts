@@ -4,8 +4,10 @@
  */
 import { inspect, types } from 'node:util';
 import { checkEventType } from '../core/event.js';
+import type { WhichLines } from '../core/line-ends.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { HoldlineError } from '../errors.js';
+import { checkChannelName } from '../http/request.js';
 import { unknownOption } from '../options/refusals.js';
 import { OPTIONS } from '../options/table.js';
 import { unknownName } from '../spelling.js';
@@ -135,6 +137,24 @@ export function drainMsOf(given: unknown): number | undefined {
   if (drainMs === undefined) return undefined;
   if (typeof drainMs === 'number' && drainMs >= 0 && drainMs < Infinity) return drainMs;
   throw badArgument('close', 'drainMs, a number of milliseconds from 0', drainMs);
+}
+
+/** The lines that `disconnect` is to end. Throws HOLDLINE_BAD_ARGUMENT, HOLDLINE_BAD_CHANNEL. */
+export function linesOf([given, ...more]: readonly unknown[]): WhichLines {
+  const takes = 'one object {user}, {id} or {channel}';
+  if (!isPlainObject(given) || more.length > 0)
+    throw badArgument('disconnect', takes, more.length > 0 ? [given, ...more] : given);
+  checkMembers('disconnect', given, ['user', 'id', 'channel']);
+  const { user, id, channel } = given;
+  if ([user, id, channel].filter((one) => one !== undefined).length !== 1)
+    throw badArgument('disconnect', takes, given);
+  if (typeof user === 'string' && user !== '') return { user };
+  if (Number.isSafeInteger(id) && (id as number) > 0) return { id: id as number };
+  if (typeof channel === 'string') {
+    checkChannelName(channel);
+    return { channel };
+  }
+  throw badArgument('disconnect', `${takes}: texts, and for id an integer from 1`, given);
 }
 
 // ── events ─────────────────────────────────────────────────────────────────────────────────────

@@ -33,12 +33,13 @@ import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
-import type { Hooks, LineInfo, Server } from './api.js';
+import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
   drainMsOf,
+  linesOf,
 } from './arguments.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
@@ -67,16 +68,14 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
-  const inItsTurn = (hook: ((line: LineInfo) => void) | undefined) =>
-    hook === undefined
-      ? undefined
-      : (channels: readonly string[]) =>
-          SYSTEM_CLOCK.soon(() => callHook(() => hook({ channels }), report));
-  hub.onJoin = inItsTurn(onOpen);
-  hub.onLeave = inItsTurn(onClose);
+  const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
+  if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
+  if (onClose !== undefined)
+    hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const guard = new Guard({
     ...settings,
@@ -155,6 +154,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS_MAX);
     const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
     while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
+    hub.closing();
     listener?.closeAll();
     hub.stop();
     ops.stop();
@@ -214,6 +214,13 @@ export function createServer(options: Options & Hooks = {}): Server {
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
         return await startListening();
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
+    disconnect(...args: unknown[]) {
+      try {
+        return hub.disconnect(linesOf(args), 'disconnected');
       } catch (error) {
         throw withStack(error);
       }

@@ -2,6 +2,7 @@
 import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Headers } from '../http/answer.js';
 import type { Exchange } from '../http/exchange.js';
@@ -57,6 +58,9 @@ export function answerOrWait(
     answerPoll(exchange, found?.body, polled.position);
   } else {
     checkPlace();
-    exchange.hold(hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs), hub);
+    exchange.hold(
+      hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, NOBODY),
+      hub,
+    );
   }
 }

@@ -9,6 +9,7 @@ import {
   type Encoding,
 } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type HttpResponse } from '../native/uws.js';
 import type { ClientKind } from '../http/client-kind.js';
@@ -114,7 +115,14 @@ export function openStream(
   }
   const { response } = exchange;
   const { channels, position, mode } = request;
-  const { handle, continuesAfter, opening } = hub.join(response, channels, mode, position, retryMs);
+  const { handle, continuesAfter, opening } = hub.join(
+    response,
+    channels,
+    mode,
+    position,
+    retryMs,
+    NOBODY,
+  );
   hold(response, handle, hub);
   writeStreamHead(exchange, request, continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);

@@ -6,6 +6,7 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import { NOBODY } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
@@ -156,7 +157,7 @@ export class Messages implements MessageHandler {
   opened(socket: MessageSocket): void {
     const { channels, position } = this.#opening as MessagesRequest;
     try {
-      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0);
+      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, NOBODY);
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
@@ -174,8 +175,8 @@ export class Messages implements MessageHandler {
     this.#hub.drained(socket.handle, socket);
   }
 
-  closed(socket: MessageSocket): void {
-    this.#hub.left(socket.handle, socket);
+  closed(socket: MessageSocket, byServer: boolean): void {
+    this.#hub.left(socket.handle, socket, byServer ? 'refused' : 'client');
     const { queue } = socket.session as Session;
     // What came in its last turn is published in this one; what then still waits is withdrawn.
     if (queue !== undefined && queue.publishes.length > 0)

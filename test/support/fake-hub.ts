@@ -2,6 +2,7 @@
 import type { NewEvent } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import type { Published } from '../../src/core/intake.js';
+import { NOBODY, type Owner } from '../../src/core/owners.js';
 import { LIVE, type Position } from '../../src/core/position.js';
 import { makeCounters } from '../../src/counters.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
@@ -27,6 +28,7 @@ export interface PollOptions {
   /** Absent: it does not wait. */
   readonly waitMs?: number;
   readonly limit?: number;
+  readonly owner?: Owner;
 }
 
 export class FakeHub {
@@ -54,7 +56,13 @@ export class FakeHub {
   }
 
   /** Opens a line; its kernel takes `capacityBytes` while nobody reads. */
-  join(path: string, position: Position = LIVE, capacityBytes = Infinity, by?: ModeName): FakeLine {
+  join(
+    path: string,
+    position: Position = LIVE,
+    capacityBytes = Infinity,
+    by?: ModeName,
+    owner: Owner = NOBODY,
+  ): FakeLine {
     const channels = path.split(',');
     const mode = this.#modes[by ?? (channels.length > 1 ? 'sse-env' : 'sse')];
     const socket = new FakeSocket(
@@ -63,7 +71,7 @@ export class FakeHub {
       1,
       mode.transport === 'websocket' ? 'message' : 'stream',
     );
-    const { handle, opening } = this.hub.join(socket, channels, mode, position, 3000);
+    const { handle, opening } = this.hub.join(socket, channels, mode, position, 3000, owner);
     const line: FakeLine = { socket, handle, text: '' };
     if (opening.length > 0 && !socket.write(opening, Buffer.from(opening)))
       this.hub.stalled(handle, socket);
@@ -74,7 +82,7 @@ export class FakeHub {
   poll(
     path: string,
     position: Position = LIVE,
-    { waitMs = 0, limit = 0 }: PollOptions = {},
+    { waitMs = 0, limit = 0, owner = NOBODY }: PollOptions = {},
   ): FakePoll {
     const channels = path.split(',');
     const poll = new FakePoll(path);
@@ -86,7 +94,7 @@ export class FakeHub {
     } else {
       this.#handles.set(
         poll,
-        this.hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs),
+        this.hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs, owner),
       );
     }
     return poll;

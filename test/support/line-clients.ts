@@ -5,6 +5,7 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
+import type { Owner } from '../../src/core/owners.js';
 import { checkMessage, FakeSocket, fakeModes, type ModeName } from './fake-port.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
@@ -34,6 +35,7 @@ interface Line {
   atHeadStep: number;
   /** Turns since its channel was deleted. */
   overTurns: number | undefined;
+  readonly owner: Owner;
 }
 
 /** A reader that reads and stalls in turn, each such client at another time. */
@@ -59,6 +61,17 @@ const UNREAD_ANSWERS_BYTES_MAX = 20_000;
  */
 const DELETED_TURNS = 3;
 
+/** A line or a waiting poll that may be meant by a disconnect. */
+export interface Candidate {
+  readonly owner: Owner;
+  readonly handle: number;
+  readonly channels: readonly string[];
+  /** Its only channel was deleted, and it is being ended for that. */
+  readonly isOver: boolean;
+}
+
+export type Meant = (candidate: Candidate) => boolean;
+
 export class LineClients {
   /** Gaps that were written. */
   gaps = 0;
@@ -82,6 +95,27 @@ export class LineClients {
   /** True when everything that was sent has been read. */
   get isRead(): boolean {
     return this.#clients.every(({ line }) => line === undefined || line.socket.unreadBytes === 0);
+  }
+
+  /** Whose the open lines are. */
+  *owners(): Iterable<Owner> {
+    for (const { line } of this.#open()) yield line.owner;
+  }
+
+  /** Handle of an open line, if this client has one. */
+  someHandle(): number | undefined {
+    const { line } = this.#world.random.pick(this.#clients);
+    return line === undefined || line.socket.ended ? undefined : line.handle;
+  }
+
+  /** Open lines that are to be ended; those that are revoked are given nothing more. */
+  disconnected(isMeant: Meant, isRevoked: boolean): number {
+    const meant = this.#open().filter(
+      ({ client: { channels }, line: { owner, handle, overTurns } }) =>
+        isMeant({ owner, handle, channels, isOver: overTurns !== undefined }),
+    );
+    if (isRevoked) for (const { line } of meant) line.connection.revoked();
+    return meant.length;
   }
 
   // ── what they do ───────────────────────────────────────────────────────────────────────────────
@@ -266,7 +300,7 @@ export class LineClients {
   async checkHearing(intervalPasses: () => Promise<void>): Promise<void> {
     const before = new Map([...this.#lines()].map(({ line }) => [line, line.socket.writes]));
     await intervalPasses();
-    for (const { client, line } of this.#lines()) {
+    for (const { client, line } of this.#open()) {
       const { socket, connection } = line;
       attempt(socket.name, () => {
         const heard = socket.writes > (before.get(line) as number);
@@ -326,7 +360,8 @@ export class LineClients {
       `${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`,
     );
     const head = this.#world.through(channels);
-    const joined = hub.join(socket, channels, mode, positionOf(asked), 3000);
+    const owner = this.#world.newOwner();
+    const joined = hub.join(socket, channels, mode, positionOf(asked), 3000, owner);
     const opening = Buffer.from(joined.opening);
     const lost = new Map(channels.map((channel) => [channel, this.#world.lostOn(channel)]));
     const connection = new Connection(model, channels, asked, { head, floor, lost });
@@ -350,6 +385,7 @@ export class LineClients {
       cursor: 0,
       atHeadStep: this.#world.step,
       overTurns: undefined,
+      owner,
     };
     client.line = line;
     // A WebSocket reports its close within the call that ends it; its row is gone by then.

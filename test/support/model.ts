@@ -4,6 +4,7 @@
  */
 import type { NewEntry } from '../../src/core/event.js';
 import { LIVE, type Position } from '../../src/core/position.js';
+import { ENDS, type EndCode } from '../../src/errors.js';
 
 /** An event as it was accepted. */
 export interface Accepted {
@@ -172,6 +173,8 @@ export class Connection {
   /** The end of its only channel, and whether it had been given everything then. */
   #deletion: { readonly id: number; readonly isHealthy: boolean } | undefined;
 
+  #isRevoked = false;
+
   constructor(model: Model, channels: readonly string[], asked: Asked, opened: Opened) {
     this.#model = model;
     this.#channels = channels;
@@ -190,6 +193,11 @@ export class Connection {
    */
   deleted(id: number, isHealthy: boolean): void {
     this.#deletion = { id, isHealthy };
+  }
+
+  /** Its user is revoked: it is given nothing more than it has been sent. */
+  revoked(): void {
+    this.#isRevoked = true;
   }
 
   /**
@@ -315,9 +323,10 @@ export class Connection {
       throw new Error(
         `ended for ${ended.code}; its channel was ${this.#deletion === undefined ? 'not ' : ''}deleted`,
       );
-    if (ended.reconnect !== (ended.code !== 'deleted'))
+    if (ended.reconnect !== ENDS[ended.code as EndCode].reconnect)
       throw new Error(`ended for ${ended.code}, reconnect ${ended.reconnect}`);
-    if (this.#deletion?.isHealthy === true) this.#passThrough(this.#deletion.id);
+    if (this.#deletion?.isHealthy === true && !this.#isRevoked)
+      this.#passThrough(this.#deletion.id);
   }
 
   /**

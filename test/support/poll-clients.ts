@@ -5,6 +5,7 @@
  */
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY } from '../../src/core/line-table.js';
+import type { Owner } from '../../src/core/owners.js';
 import {
   DEADLINE_STEP_MS,
   POLL_BODY_BYTES_MAX,
@@ -13,6 +14,7 @@ import {
 } from '../../src/limits.js';
 import { FakePoll, fakePollMode } from './fake-poll.js';
 import { Connection, positionOf, shownObject, type Asked } from './model.js';
+import type { Meant } from './line-clients.js';
 import { attempt, type World } from './world.js';
 
 /** A poll that waits. */
@@ -22,6 +24,9 @@ interface Waiting {
   readonly sinceMs: number;
   readonly waitMs: number;
   readonly owesGap: boolean;
+  readonly owner: Owner;
+  /** It is to be ended whatever it is owed. */
+  isDisconnected: boolean;
   /** The row's cursor at the last check. */
   cursor: number;
   /** The step after the last one at whose end it was owed nothing. */
@@ -87,6 +92,24 @@ export class PollClients {
   /** Polls that wait now. */
   get waitingCount(): number {
     return this.#clients.filter(({ waiting }) => waiting !== undefined).length;
+  }
+
+  /** Whose the waiting polls are. */
+  *owners(): Iterable<Owner> {
+    for (const { waiting } of this.#clients) if (waiting !== undefined) yield waiting.owner;
+  }
+
+  /** Waiting polls that are to be ended. */
+  disconnected(isMeant: Meant): number {
+    let count = 0;
+    for (const { waiting, channels } of this.#clients) {
+      if (waiting === undefined) continue;
+      const { owner, handle, overAt } = waiting;
+      if (!isMeant({ owner, handle, channels, isOver: overAt !== undefined })) continue;
+      waiting.isDisconnected = true;
+      count++;
+    }
+    return count;
   }
 
   /** Polls that wait now for a channel, maybe among others. */
@@ -255,14 +278,15 @@ export class PollClients {
         client.connection = new Connection(model, channels, asked, { head, floor, lost });
         client.connection.start(start.continuesAfter);
       }
-      const asks = { owesGap, overAt: undefined, sinceStep: Infinity };
+      const asks = { owesGap, overAt: undefined, sinceStep: Infinity, isDisconnected: false };
       if (answer !== undefined || waitMs === 0) {
         hub.polls.answered(polled);
         if (answer === undefined) this.#takeNothing(client, asks, told);
         else this.#take(client, asks, answer.body, answer.lastId);
       } else {
-        this.#wait(client, name, { owesGap, waitMs }, (poll) =>
-          hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs),
+        const owner = this.#world.newOwner();
+        this.#wait(client, name, { owesGap, waitMs, owner }, (poll) =>
+          hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs, owner),
         );
       }
     });
@@ -277,7 +301,7 @@ export class PollClients {
   #wait(
     client: PollClient,
     name: string,
-    asked: Pick<Waiting, 'owesGap' | 'waitMs'>,
+    asked: Pick<Waiting, 'owesGap' | 'waitMs' | 'owner'>,
     hold: (poll: FakePoll) => number,
   ): void {
     const poll = new FakePoll(name);
@@ -293,6 +317,7 @@ export class PollClients {
       cursor: 0,
       overAt: undefined,
       overTurns: 0,
+      isDisconnected: false,
     };
     client.waiting = waiting;
     this.waited++;
@@ -308,7 +333,11 @@ export class PollClients {
           const waitedMs = this.#world.clock.nowMs() - sinceMs;
           const leastMs =
             waiting.waitMs - Math.max(waiting.waitMs * POLL_WAIT_JITTER, DEADLINE_STEP_MS) - 0.1;
-          if (waitedMs < leastMs && !this.#endsSome && waiting.overAt === undefined)
+          const isEnded =
+            waiting.isDisconnected || waiting.owner.endsAtMs <= this.#world.clock.wallMs();
+          waiting.isDisconnected = isEnded;
+          const isOver = waiting.overAt !== undefined || isEnded;
+          if (waitedMs < leastMs && !this.#endsSome && !isOver)
             throw new Error(
               `answered empty after ${waitedMs} ms, ${waiting.waitMs} were asked for`,
             );
@@ -324,10 +353,10 @@ export class PollClients {
    */
   #takeNothing(
     client: PollClient,
-    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep'>,
+    asked: Pick<Waiting, 'owesGap' | 'overAt' | 'sinceStep' | 'isDisconnected'>,
     position: number,
   ): void {
-    const { overAt, sinceStep } = asked;
+    const { overAt, sinceStep, isDisconnected } = asked;
     const { model, floor } = this.#world;
     this.empty++;
     const connection = client.connection as Connection;
@@ -340,7 +369,9 @@ export class PollClients {
     if (!owesGap) {
       // If events after a deletion are gone before the waiting polls are answered, the client must
       // find a gap there.
-      if (position !== expected && (overAt === undefined || position > expected))
+      // One that is ended before it was answered with what came asks again from where it was.
+      const mayBeBehind = overAt !== undefined || isDisconnected;
+      if (position !== expected && (!mayBeBehind || position > expected))
         throw new Error(`an empty answer tells ${position}, not ${expected}`);
       connection.moveTo(position);
       return;

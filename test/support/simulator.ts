@@ -6,6 +6,7 @@
  */
 import { isDeletion, type LoggedEntry } from '../../src/core/event.js';
 import type { Group } from '../../src/core/group.js';
+import type { WhichLines } from '../../src/core/line-ends.js';
 import { NO_GRACE } from '../../src/core/line-table.js';
 import {
   CORK_WRITE_BYTES_MAX,
@@ -13,11 +14,11 @@ import {
   IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
-import { LineClients } from './line-clients.js';
+import { LineClients, type Meant } from './line-clients.js';
 import type { Accepted } from './model.js';
 import { PollClients } from './poll-clients.js';
 import { Publishers } from './publishers.js';
-import { World, type Setting } from './world.js';
+import { ADDRESSES, USERS, World, type Setting } from './world.js';
 
 /** Turns that a hub may take to come to rest when nothing more is asked of it. */
 const REST_TURNS = 20_000;
@@ -83,6 +84,7 @@ export class Simulation {
     else if (dice < 0.1) this.#leaveTogether();
     else if (dice < 0.14) this.#lines.changeSpeed();
     else if (dice < 0.142) this.#endSome();
+    else if (dice < 0.144 && setting.ends) this.#disconnect();
     else if (dice < 0.15 && setting.drops) this.#drop();
     else if (dice < 0.16 && random.chance(100 * setting.deleting)) this.#publishers.delete();
     else
@@ -128,6 +130,29 @@ export class Simulation {
     this.#polls.whileEnding(() => this.#world.hub.endSome(count, 'draining'));
   }
 
+  /** Somebody's lines, those on a channel, or one: they are ended in the turns that follow. */
+  #disconnect(): void {
+    const { random, hub } = this.#world;
+    const code = random.pick(['disconnected', 'revoked'] as const);
+    const handle = this.#lines.someHandle();
+    const user = random.pick(USERS);
+    const channel = random.pick(this.setting.channels);
+    const [which, isMeant] = random.pick<[WhichLines, Meant]>([
+      [{ user }, ({ owner }) => owner.user === user],
+      [{ channel }, ({ channels, isOver }) => channels.includes(channel) && !isOver],
+      [
+        { id: handle === undefined ? 0 : hub.owners.idOf(handle) },
+        (candidate) => candidate.handle === handle,
+      ],
+    ]);
+    this.#world.note(`${JSON.stringify(which)} is ${code}`);
+    const meant =
+      this.#lines.disconnected(isMeant, code === 'revoked') + this.#polls.disconnected(isMeant);
+    const found = hub.disconnect(which, code);
+    if (found !== meant)
+      throw new Error(`${found} lines are ${code} by ${JSON.stringify(which)}, and not ${meant}`);
+  }
+
   #drop(): void {
     const channel = this.#world.random.pick(this.setting.channels);
     this.#world.note(`${channel} is dropped`);
@@ -163,6 +188,7 @@ export class Simulation {
     const stalled = this.#lines.check(open, groups);
     this.#polls.check();
     this.#checkGauges(open, stalled);
+    this.#checkOwners();
     for (const channel of this.setting.channels) {
       this.#world.checkHeld(channel);
       if (hub.isDeleted([channel]) !== this.#deletedNow.has(channel))
@@ -206,6 +232,9 @@ export class Simulation {
         counters.polls_answered_total === polls.answered &&
         counters.polls_empty_total === polls.empty &&
         counters.polls_waited_total === polls.waited,
+      'closes are counted by reason':
+        Object.values(counters.closed).reduce((total, count) => total + count, 0) ===
+        counters.lines_closed_total,
       'gaps are counted': counters.gaps_total === this.#lines.gaps + polls.gaps,
     };
     const broken = Object.keys(rules).filter((rule) => rules[rule] === false);
@@ -213,6 +242,24 @@ export class Simulation {
       throw new Error(
         `not so: ${broken.join('; ')} pending ${this.#publishers.pendingCount} ${JSON.stringify({ ...gauges, open, stalled, counters })}`,
       );
+  }
+
+  #checkOwners(): void {
+    const { owners } = this.#world.hub;
+    const users: Record<string, number> = {};
+    const addresses: Record<string, number> = {};
+    for (const client of [this.#lines, this.#polls]) {
+      for (const { user, address } of client.owners()) {
+        if (user !== undefined) users[user] = (users[user] ?? 0) + 1;
+        addresses[address] = (addresses[address] ?? 0) + 1;
+      }
+    }
+    for (const user of USERS)
+      if (owners.linesOfUser(user) !== (users[user] ?? 0))
+        throw new Error(`${user} has ${users[user] ?? 0} lines, not ${owners.linesOfUser(user)}`);
+    for (const address of ADDRESSES)
+      if (owners.linesOfAddress(address) !== (addresses[address] ?? 0))
+        throw new Error(`${owners.linesOfAddress(address)} lines are counted for ${address}`);
   }
 
   /**
@@ -300,7 +347,8 @@ export class Simulation {
     await this.#turn(DEADLINE_STEP_MS, false);
     await this.#turn(DEADLINE_STEP_MS, false);
     const { timerCount } = this.#world.clock;
-    if (timerCount !== 1)
+    // Ends have a timer for the earliest, and for each walk that pauses.
+    if (timerCount !== 1 && !this.setting.ends)
       throw new Error(`${timerCount} timers run when nobody waits; one is the heartbeat's`);
   }
 

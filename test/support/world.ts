@@ -5,6 +5,7 @@
 import type { LoggedEntry, NewEntry } from '../../src/core/event.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { makeCounters } from '../../src/counters.js';
+import { NOBODY, type Owner } from '../../src/core/owners.js';
 import { SWEEP_WORK_BYTES_MAX } from '../../src/limits.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
@@ -35,16 +36,24 @@ export interface Setting {
   readonly publishing: number;
   /** The share of publishes that come by the log from another node. */
   readonly floods: number;
+  /** Lines and polls have ends of their own, and are disconnected and revoked now and then. */
+  readonly ends: boolean;
 }
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'];
+/** Whose lines are, and where from. */
+export const USERS = ['ada', 'bob', 'eve'];
+export const ADDRESSES = ['192.0.2.1', '2001:db8::/64'];
 const MIB = 1024 * 1024;
 /** Actions kept to be shown with a failure. */
 const TRACE = 25;
 
 function settingOf(random: Random): Setting {
+  const ends = random.chance(0.5);
   return {
+    ends,
     hub: {
+      maxAgeMs: ends ? random.pick([0, 2_000, 30_000]) : 0,
       replay: {
         events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]),
         bytes: random.pick([0, 200, 5000, MIB, MIB, MIB, MIB]),
@@ -169,6 +178,17 @@ export class World {
     // The first one is the busy one.
     if (random.chance(0.5) && count === 1) return [channels[0] as string];
     return random.some(channels, count);
+  }
+
+  /** Whose the next line is; where there are ends, some have one. */
+  newOwner(): Owner {
+    const { random, setting, clock } = this;
+    const user = random.pick([undefined, ...USERS]);
+    const address = random.pick(['', ...ADDRESSES]);
+    const shownAddress = random.chance(0.5) ? address : '2001:db8::7';
+    if (!setting.ends) return { ...NOBODY, user, address, shownAddress };
+    const endsAtMs = random.chance(0.5) ? Infinity : clock.wallMs() + random.between(-100, 10_000);
+    return { user, address, shownAddress, endsAtMs, endsWith: 'expired' };
   }
 
   newAsked(): Asked {

@@ -134,5 +134,6 @@ export class Account {
 }
 
 function tableBytes(tables: HubMemory['tables']): number {
-  return tables.feedBytes + tables.handleBytes + tables.deadlineBytes + tables.lossBytes;
+  const { feedBytes, handleBytes, ownerBytes, deadlineBytes, lossBytes } = tables;
+  return feedBytes + handleBytes + ownerBytes + deadlineBytes + lossBytes;
 }
