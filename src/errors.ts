@@ -80,7 +80,7 @@ export type StartCode =
  */
 export class HoldlineError extends Error {
   readonly code: RefusalCode | StartCode;
-  /** When the client may try again, where that is known; else a temporary refusal says some time. */
+  /** When the client may try again, where that is known; else Retry-After is a random time. */
   readonly retryAfterSeconds: number | undefined;
 
   /**

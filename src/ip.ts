@@ -18,7 +18,7 @@ export interface IpRange {
 const IPV4_BYTES = 4;
 const IPV6_BYTES = 16;
 
-/** Hextets of an IPv6 address, and those of a network that one client has: /64 (RFC 4291, 2.5.1). */
+/** Hextets of an IPv6 address, and of the network that one client has: /64 (RFC 4291, 2.5.1). */
 const HEXTETS = 8;
 const CLIENT_HEXTETS = 4;
 

@@ -5,6 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
+import { NOBODY } from '../src/core/owners.js';
 import { makeCounters } from '../src/counters.js';
 import { HoldlineError } from '../src/errors.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
@@ -123,6 +124,7 @@ function setUp(mayPublish?: RightToPublish) {
     context: { readers: 'readers', publishers: 'publishers' },
     mayPublish,
     source: 'key:publish',
+    owner: NOBODY,
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;

@@ -46,8 +46,8 @@ export class Addresses {
    */
   isReplaceable = true;
   /**
-   * False on a listener with TLS: there the header is read from what the client encrypted, and the
-   * client may write it. native-notes/proxy-protocol.md
+   * False on a listener with TLS: the header is read from what comes out of the TLS stream, which
+   * the client wrote.
    */
   readsProxyProtocol = true;
 

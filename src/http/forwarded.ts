@@ -29,7 +29,7 @@ export function* readForwarded(value: string): Generator<string | undefined> {
     for (const node of elements.toReversed()) yield node === undefined ? undefined : nodeOf(node);
 }
 
-/** A pair with what separates it from the next one; `\\.` within quotes stands for one character. */
+/** A pair, and what separates it from the next one. */
 const PAIR =
   /[ \t]*(?:([!#$%&'*+.^`|~\w-]+)=(?:([!#$%&'*+.^`|~\w-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*(;|,|$)/y;
 

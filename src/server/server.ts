@@ -98,11 +98,7 @@ export function createServer(options: Options & Hooks = {}): Server {
   const heldRefusals = new HeldRefusals(counters, socketsMax);
   const addresses = new Addresses(settings);
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
-  const owners = { linesOfUser: () => 0, linesOfAddress: () => 0 };
-  const places = new Places(
-    { hub: { lines: hub.lines, polls: hub.polls, owners }, memory, clock: SYSTEM_CLOCK, counters },
-    settings,
-  );
+  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);

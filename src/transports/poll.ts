@@ -2,7 +2,7 @@
 import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
-import { NOBODY } from '../core/owners.js';
+import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Headers } from '../http/answer.js';
 import type { Exchange } from '../http/exchange.js';
@@ -10,6 +10,7 @@ import type { Exchange } from '../http/exchange.js';
 export interface PollRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
   /** 0: do not wait. */
   readonly waitMs: number;
   /** The most events in the answer; 0 answers with one bare object instead of an array. */
@@ -48,7 +49,7 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
 export function answerOrWait(
   hub: Pick<Hub<Exchange>, 'left' | 'polls'>,
   exchange: Exchange,
-  { channels, position, limit, waitMs }: PollRequest,
+  { channels, position, owner, limit, waitMs }: PollRequest,
   checkPlace: () => void,
 ): void {
   const polled = hub.polls.find(channels, position, limit);
@@ -59,7 +60,7 @@ export function answerOrWait(
   } else {
     checkPlace();
     exchange.hold(
-      hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, NOBODY),
+      hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, owner),
       hub,
     );
   }

@@ -9,7 +9,7 @@ import {
   type Encoding,
 } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
-import { NOBODY } from '../core/owners.js';
+import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { hold, streamPort, type HttpResponse } from '../native/uws.js';
 import type { ClientKind } from '../http/client-kind.js';
@@ -19,6 +19,7 @@ import type { Exchange } from '../http/exchange.js';
 export interface StreamRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
   readonly mode: DeliveryMode<HttpResponse>;
   readonly client: ClientKind;
 }
@@ -114,14 +115,14 @@ export function openStream(
     return;
   }
   const { response } = exchange;
-  const { channels, position, mode } = request;
+  const { channels, position, mode, owner } = request;
   const { handle, continuesAfter, opening } = hub.join(
     response,
     channels,
     mode,
     position,
     retryMs,
-    NOBODY,
+    owner,
   );
   hold(response, handle, hub);
   writeStreamHead(exchange, request, continuesAfter);

@@ -1,5 +1,6 @@
 /** Subscriptions: a GET of channels opens a stream or a WebSocket, or is answered as a poll. */
 import type { Hub } from '../core/hub.js';
+import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { HoldlineError } from '../errors.js';
 import { clientKindOf } from '../http/client-kind.js';
@@ -8,7 +9,7 @@ import type { FailedKeys } from '../http/failed-keys.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
-import type { Comer, Places } from '../http/places.js';
+import type { Places } from '../http/places.js';
 import type { PublishRates } from '../http/publish-rates.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
@@ -40,10 +41,11 @@ export interface SubscribingOptions {
   readonly retryMs: number;
 }
 
-/** Where a line starts, and on what. */
+/** Where a line starts, on what, and whose it is. */
 interface Start {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
 }
 
 export class Subscribing {
@@ -71,14 +73,15 @@ export class Subscribing {
     query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
-    const start: Start = { channels, position };
-    const comer: Comer = { user: undefined, address: exchange.address.group };
-    if (transport === 'websocket') return this.#upgrader(exchange, head, start, comer, context);
+    const { group, shown } = exchange.address;
+    const owner: Owner = { ...NOBODY, address: group, shownAddress: shown };
+    const start: Start = { channels, position, owner };
+    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
     if (transport === 'poll') {
       const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
       return () => {
         checkServing(exchanges);
-        answerOrWait(hub, exchange, poll, () => places.checkPoll(comer));
+        answerOrWait(hub, exchange, poll, () => places.checkPoll(owner));
       };
     }
     const client = clientKindOf(head, query);
@@ -86,13 +89,13 @@ export class Subscribing {
     const stream: StreamRequest = { ...start, mode, client };
     if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     const asPage = wantsPage(head);
-    return () => this.#openStream(exchange, stream, comer, asPage);
+    return () => this.#openStream(exchange, stream, asPage);
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
-  #openStream(exchange: Exchange, stream: StreamRequest, comer: Comer, asPage: boolean): void {
+  #openStream(exchange: Exchange, stream: StreamRequest, asPage: boolean): void {
     try {
-      this.#checkPlace(comer);
+      this.#checkPlace(stream.owner);
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
       if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse' || asPage)
@@ -107,7 +110,6 @@ export class Subscribing {
     exchange: Exchange,
     head: Head,
     start: Start,
-    comer: Comer,
     context: UpgradeContext | undefined,
   ): () => void {
     const { guard, messages, failedKeys } = this.#parts;
@@ -125,7 +127,7 @@ export class Subscribing {
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return () => {
-      this.#checkPlace(comer);
+      this.#checkPlace(start.owner);
       const handshake = { key, subprotocol, headers, context };
       messages.open(response, { ...start, ...handshake, mayPublish, source });
     };
@@ -143,10 +145,10 @@ export class Subscribing {
   }
 
   /** Throws the refusal if no more lines can be opened now. */
-  #checkPlace(comer: Comer): void {
+  #checkPlace(owner: Owner): void {
     const { exchanges, places } = this.#parts;
     checkServing(exchanges);
-    places.checkLine(comer);
+    places.checkLine(owner);
   }
 
   /**

@@ -6,7 +6,7 @@ import type { NewEvent } from '../core/event.js';
 import type { DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
-import { NOBODY } from '../core/owners.js';
+import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Reservation } from '../core/publish-memory.js';
 import type { Counters } from '../counters.js';
@@ -42,6 +42,7 @@ import { badMessage, readMessage, Refused } from './message.js';
 export interface MessagesRequest {
   readonly channels: readonly string[];
   readonly position: Position;
+  readonly owner: Owner;
   /** Sec-WebSocket-Key. */
   readonly key: string;
   /** The subprotocol that is agreed to; empty for none. */
@@ -155,9 +156,9 @@ export class Messages implements MessageHandler {
   }
 
   opened(socket: MessageSocket): void {
-    const { channels, position } = this.#opening as MessagesRequest;
+    const { channels, position, owner } = this.#opening as MessagesRequest;
     try {
-      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, NOBODY);
+      const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, owner);
       socket.handle = handle;
       if (opening.length > 0 && !sendMessage(socket, opening)) this.#hub.stalled(handle, socket);
     } catch (error) {
