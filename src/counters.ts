@@ -46,6 +46,8 @@ export const COUNTER_MEANINGS = {
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
     'event-stream requests of an EventSource refused for a temporary reason with 200, retry and the end',
+  refused_ended_total:
+    'event-stream requests of an EventSource with an expired ticket, answered with 200 and the end',
   refusals_held_total:
     'event-stream requests by fetch whose refusal with 503 was held for about --retry',
   refusals_released_total:
@@ -59,6 +61,7 @@ export const COUNTER_MEANINGS = {
   publishes_refused_rate_total:
     'publishes refused because their credential had published more than --publish-rate',
   failed_keys_total: 'requests with a wrong key',
+  tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',
   answers_given_up_total:

@@ -30,12 +30,15 @@ export const REFUSALS = {
   HOLDLINE_BAD_JSON: permanent(400),
   HOLDLINE_BAD_BATCH: permanent(400),
   HOLDLINE_BAD_MESSAGE: permanent(400),
+  HOLDLINE_BAD_TICKET: permanent(400),
   HOLDLINE_BAD_IDEMPOTENCY_KEY: permanent(400),
   HOLDLINE_NOT_UTF8: permanent(400),
   HOLDLINE_UNAUTHORIZED: permanent(401),
   HOLDLINE_CROSS_SITE: permanent(403),
   HOLDLINE_BAD_HOST: permanent(403),
   HOLDLINE_FORBIDDEN: permanent(403),
+  /** The credential was issued before its user was revoked. */
+  HOLDLINE_REVOKED: permanent(403),
   HOLDLINE_NOT_FOUND: permanent(404),
   HOLDLINE_METHOD_NOT_ALLOWED: permanent(405),
   HOLDLINE_BODY_TIMEOUT: permanent(408),
@@ -61,6 +64,10 @@ export const REFUSALS = {
   /** The process and its sockets take all that --memory-budget allows. */
   HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
+  /** A token's key is not among those held, and its JWKS URL cannot be fetched now. */
+  HOLDLINE_TOKEN_KEYS_UNAVAILABLE: temporary(503),
+  /** Nobody is forgotten for a new revocation. */
+  HOLDLINE_REVOCATIONS_FULL: temporary(503),
 } as const satisfies Record<string, Refusal>;
 
 /** A literal code of {@link REFUSALS}. */

@@ -430,6 +430,72 @@ export const SOCKET_PUBLISH_BYTES_MAX = 4 * 1024 * 1024;
 /** Idempotency key, characters. http/idempotency-key.ts */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 128;
 
+/** Body of a request for a ticket, bytes, and the default of its `seconds`. server/tickets.ts */
+export const TICKET_BODY_BYTES_MAX = 16 * 1024;
+export const TICKET_DEFAULT_SECONDS = 15 * 60;
+
+/**
+ * Time until an EventSource comes back whose program does not heed `"reconnect":false` of a ticket
+ * that has expired, ms. transports/subscribe.ts
+ */
+export const ENDED_RETRY_MS = 60 * 60 * 1_000;
+
+/** Name of a user, characters. auth/rights.ts */
+export const USER_CHARS_MAX = 128;
+
+/**
+ * Patterns for one action of a credential: each is compared with the name, about 50 ns.
+ * auth/tokens.ts, options/credentials.ts
+ */
+export const PATTERNS_PER_ACTION_MAX = 64;
+
+/**
+ * Static keys: a request with a key is compared with all of them, about 0.2 µs each.
+ * options/credentials.ts
+ */
+export const STATIC_KEYS_MAX = 64;
+
+/** Channel policies: a new line is compared with them until one matches. options/credentials.ts */
+export const POLICIES_MAX = 256;
+
+/** File of an option, bytes, such as keys or a certificate. options/sources.ts */
+export const OPTION_FILE_BYTES_MAX = 1024 * 1024;
+
+/** JSON Web Token, characters; the head of the request is bounded as well. auth/tokens.ts */
+export const TOKEN_CHARS_MAX = 8 * 1024;
+
+/**
+ * What clocks of issuers and nodes may differ, ms: tokens are accepted so much before `nbf` and
+ * after `exp`. auth/tokens.ts, auth/tickets.ts, auth/revocations.ts
+ */
+export const CLOCK_TOLERANCE_MS = 5_000;
+
+/**
+ * Public keys of a JWKS URL: bytes of an answer, its keys, and the time that it may take, ms.
+ * auth/jwks.ts
+ */
+export const JWKS_BYTES_MAX = 256 * 1024;
+export const JWKS_KEYS_MAX = 64;
+export const JWKS_FETCH_MS_MAX = 5_000;
+
+/**
+ * Age of a JWKS after which it is fetched again before it is used, ms, and the least time between
+ * two fetches, so that tokens with keys that nobody knows fetch nothing more. auth/jwks.ts
+ */
+export const JWKS_AGE_MS_MAX = 10 * 60 * 1_000;
+export const JWKS_COOLDOWN_MS = 5_000;
+
+/** Time that a ticket may be used, ms; its channels; its characters. auth/tickets.ts */
+export const TICKET_LIFETIME_MS_MAX = 60 * 60 * 1_000;
+export const TICKET_CHANNELS_MAX = 16;
+export const TICKET_CHARS_MAX = 4 * 1024;
+
+/**
+ * Users that are revoked, about 200 B each; the next revocation is refused, and none is forgotten
+ * before its credentials have expired. auth/revocations.ts
+ */
+export const REVOCATIONS_MAX = 100_000;
+
 /**
  * Idempotency keys that are kept, about 0.65 KB each, and how long, ms. Above the number the oldest
  * goes early, which is counted. log/kept-receipts.ts
@@ -494,16 +560,30 @@ export const FAULT_LOG_MS = 1_000;
  */
 export const ACCEPTS_PER_SECOND = 10_000;
 
-/**
- * One turn of an orderly end, ms, and the least number of lines ended in it: 10,000 a second, which
- * other servers can accept. server/server.ts
- */
+/** Time between two looks at an orderly end, ms. server/drain.ts */
 export const DRAIN_TURN_MS = 10;
-export const DRAIN_ENDS_PER_TURN_MIN = 100;
+
+/**
+ * Lines end evenly over this share of --drain; the rest is for those that have not taken what they
+ * are owed. server/drain.ts
+ */
+export const DRAIN_SLOPE_SHARE = 0.8;
+
+/**
+ * Lines that end in a second at least, so that a server with few of them does not take all of
+ * --drain: any other server can accept as many. server/drain.ts
+ */
+export const DRAIN_ENDS_PER_SECOND_MIN = 100;
+
+/** What a second signal leaves of the orderly end, ms; a third one ends the process. main.ts */
+export const DRAIN_HURRY_MS = 1_000;
+
+/** Time between two lines of the log that say how far an orderly end is, ms. main.ts */
+export const DRAIN_PROGRESS_MS = 1_000;
 
 /**
  * Time for the last bytes of ended lines to leave, ms, before all sockets are closed.
- * server/server.ts
+ * server/drain.ts
  */
 export const DRAIN_LINGER_MS_MAX = 500;
 

@@ -16,11 +16,12 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
+import { hasSubscribeRule } from './auth/anonymous.js';
 import { isLoopback } from './options/settings.js';
 import type { Settings } from './options/table.js';
 import { HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
-import { FAULT_LOG_MS } from './limits.js';
+import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { nearestName } from './spelling.js';
 import { complain, onSignals } from './terminal.js';
@@ -157,12 +158,7 @@ async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  let isClosed = false;
-  const signalled = firstSignal((second) => {
-    if (isClosed) return;
-    log.warn({ signal: second }, 'ended by a second signal');
-    void closeLog().then(() => process.exit(EXIT_FAILED));
-  });
+  const { signalled, onNext } = signals();
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info(
     {
@@ -181,9 +177,23 @@ async function serve(args: readonly string[]): Promise<number> {
     log.warn(caution);
 
   const signal = await signalled;
-  log.info({ signal, drainMs: settings.drainMs }, 'draining; a second signal ends it at once');
-  await server.close({ drainMs: settings.drainMs });
-  isClosed = true;
+  const { drainMs } = settings;
+  log.info({ signal, drainMs }, 'draining; a second signal hurries, a third one ends it at once');
+  onNext((next) => {
+    log.warn({ signal: next }, 'hurried by a second signal');
+    void server.close({ drainMs: Math.min(drainMs, DRAIN_HURRY_MS) });
+    onNext((last) => {
+      log.warn({ signal: last }, 'ended by a third signal');
+      void closeLog().then(() => process.exit(EXIT_FAILED));
+    });
+  });
+  const progress = setInterval(() => {
+    const { open } = server.stats().lines;
+    log.info({ lines: open }, 'draining');
+  }, DRAIN_PROGRESS_MS);
+  await server.close({ drainMs });
+  clearInterval(progress);
+  onNext(() => {});
   log.info('closed');
   await closeLog();
   return EXIT_DONE;
@@ -237,6 +247,12 @@ function cautions(settings: Settings): string[] {
     ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
+    ...(isLoopback(settings.host) || settings.openSubscribe || hasSubscribeRule(settings)
+      ? []
+      : [
+          `everyone who reaches ${settings.host} may read every channel: give --jwt-secret-file, ` +
+            '--keys-file or --policies-file, or say --open-subscribe',
+        ]),
     ...(settings.openPublish || settings.publishKey !== undefined
       ? []
       : ['nobody may publish: give --publish-key or --open-publish']),
@@ -276,18 +292,18 @@ function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFor
 }
 
 /**
- * Resolves with the first SIGTERM or SIGINT. The handlers stay, since without them a second signal
- * would kill the process at once.
+ * Signals to end: a promise of the first, and what is called with the next one. The handlers stay,
+ * since without them a second signal would kill the process at once.
  */
-function firstSignal(onSecond: (signal: NodeJS.Signals) => void): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    let isFirst = true;
-    onSignals((signal) => {
-      if (isFirst) resolve(signal);
-      else onSecond(signal);
-      isFirst = false;
-    });
-  });
+function signals(): {
+  signalled: Promise<NodeJS.Signals>;
+  onNext: (listener: (signal: NodeJS.Signals) => void) => void;
+} {
+  let listener: (signal: NodeJS.Signals) => void;
+  const onNext = (next: typeof listener): void => void (listener = next);
+  const signalled = new Promise<NodeJS.Signals>((resolve) => onNext(resolve));
+  onSignals((signal) => listener(signal));
+  return { signalled, onNext };
 }
 
 /** Prints an error; returns the exit code. */

@@ -40,8 +40,11 @@ const LAYERS: readonly (readonly string[])[] = [
     'version',
   ],
   ['linux/'],
+  // Options are checked with it.
+  ['auth/pattern', 'auth/rights'],
   ['options/'],
   ['core/'],
+  ['auth/'],
   ['log/'],
   ['native/'],
   ['http/'],
@@ -183,7 +186,9 @@ describe('what is native', () => {
     }
     expect(reached).toContain('src/options/table.ts');
     const isLight = (path: string): boolean =>
-      /^src\/(?:[\w-]+|options\/[\w-]+|linux\/file(?:s|-limit))\.ts$/.test(path);
+      /^src\/(?:[\w-]+|options\/[\w-]+|auth\/(?:pattern|rights)|linux\/file(?:s|-limit))\.ts$/.test(
+        path,
+      );
     expect([...reached].filter((path) => path === 'src/index.ts' || !isLight(path))).toEqual([]);
   });
 });

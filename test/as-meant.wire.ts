@@ -432,7 +432,6 @@ test('no key, another scheme and a wrong key are told apart, and no answer shows
     [{ Authorization: 'Bearer' }, 'does not begin with Bearer'],
     [{ Authorization: 'sesame' }, 'does not begin with Bearer'],
     [{ Authorization: 'Bearer wrong' }, 'is not the publish key'],
-    [{ Authorization: `Bearer ${server.opsKey}` }, 'is not the publish key'],
   ] as [Record<string, string>, string][]) {
     const answer = await request(server.port, 'POST', '/c', { headers, body: 'x' });
     expectRefused(answer, 401, 'HOLDLINE_UNAUTHORIZED', words);
@@ -442,5 +441,8 @@ test('no key, another scheme and a wrong key are told apart, and no answer shows
   const stats = await request(server.port, 'GET', '/-/stats', {
     headers: { Authorization: 'Bearer sesame' },
   });
-  expectRefused(stats, 401, 'HOLDLINE_UNAUTHORIZED', 'is not the ops key');
+  expectRefused(stats, 403, 'HOLDLINE_FORBIDDEN', 'has no right to operate');
+  const headers = { Authorization: `Bearer ${server.opsKey}` };
+  const publish = await request(server.port, 'POST', '/c', { headers, body: 'x' });
+  expectRefused(publish, 403, 'HOLDLINE_FORBIDDEN', 'has no right to publish to c');
 });

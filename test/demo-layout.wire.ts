@@ -8,8 +8,15 @@ import { serverForTest } from './support/server.js';
 import { launchChromium } from './support/sources.js';
 import { DEADLINE_MS } from './support/wire.js';
 
-/** From the smallest phone to a full screen. */
-const WIDTHS = Array.from({ length: 161 }, (_, i) => 320 + 10 * i);
+/**
+ * From the smallest phone to a full screen: closely where the layout changes with the width, with
+ * both sides of the widths that the styles name.
+ */
+const WIDTHS = [
+  ...Array.from({ length: 49 }, (_, i) => 320 + 20 * i),
+  ...[620, 621, 1180, 1181],
+  ...Array.from({ length: 7 }, (_, i) => 1320 + 100 * i),
+];
 const HEIGHT = 768;
 const PANELS = ['a', 'b', 'c', 'sse', 'websocket', 'long-poll', 'short-poll'];
 

@@ -65,6 +65,31 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   });
 });
 
+test('while lines end evenly, publishes are accepted and reach the others, and answers close', async () => {
+  const server = await serverForTest({ drain: '4s' });
+  // A second for every hundred.
+  const lines = await Promise.all(
+    Array.from({ length: 250 }, () => SseLine.open(server.port, '/c')),
+  );
+  server.signal('SIGTERM');
+  const hasEnded = (line: SseLine): boolean => line.endCode !== undefined;
+  await server.waitFor('the first ends', () => lines.filter(hasEnded).length >= 10);
+  const client = await HttpClient.open(server.port);
+  const ready = await client.request('GET', '/-/ready');
+  expect([ready.status, ready.headers.get('connection')]).toEqual([503, 'close']);
+  const publisher = await HttpClient.open(server.port);
+  const published = await publisher.request('POST', '/c', { body: 'late' });
+  expect([published.status, published.headers.get('connection')]).toEqual([200, 'close']);
+  const { id } = jsonOf(published) as { id: number };
+  await Promise.all(lines.map((line) => line.waitForEnd()));
+  const reached = lines.filter((line) => line.lastId === id).length;
+  expect(reached).toBeGreaterThan(0);
+  expect(reached).toBeLessThanOrEqual(240);
+  expect(await server.exited()).toBe(0);
+  const progress = server.logs.filter((entry) => entry['msg'] === 'draining');
+  expect(progress.every((entry) => typeof entry['lines'] === 'number')).toBe(true);
+});
+
 test('while draining, ready is 503, new work is told to come back, and no new connection is taken', async () => {
   const server = await serverForTest({ drain: '8s' });
   const bystander = await SseLine.open(server.port, '/c');
@@ -84,19 +109,24 @@ test('while draining, ready is 503, new work is told to come back, and no new co
   expect(line.status, 'an EventSource gives up for good on anything but 200').toBe(200);
   expect(line.headers.get('content-type')).toBe('text/event-stream');
   expect(line.text).toMatch(/^retry: \d+\n\n$/);
+  // A connection is refused from when the listener is closed, and publishes are, too.
+  const isRefused = async (): Promise<string> =>
+    new Promise((resolve) => {
+      const socket = connect(server.port, '127.0.0.1');
+      socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+      socket.once('connect', () => {
+        resolve('connected');
+        socket.destroy();
+      });
+    });
+  await expect.poll(isRefused).toBe('ECONNREFUSED');
   const publish = await publisher!.request('POST', '/c', { body: 'x' });
   expect([publish.status, codeOf(publish)]).toEqual([503, 'HOLDLINE_DRAINING']);
   expect(publish.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
-  const refused = await new Promise<string>((resolve) => {
-    const socket = connect(server.port, '127.0.0.1');
-    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-    socket.once('connect', () => resolve('connected'));
-  });
-  expect(refused).toBe('ECONNREFUSED');
-  // A second signal does not wait for the stalled line. It is the other signal, because npm and
+  // A second signal leaves the stalled line a second. It is the other signal, because npm and
   // terminals may send the same one twice.
   server.signal('SIGINT');
-  await server.exited(2_000);
+  expect(await server.exited(3_000)).toBe(0);
 }, 15_000);
 
 test('a stalled reader that reads on while the server drains has its stream to the end, and then the server ends', async () => {

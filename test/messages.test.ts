@@ -67,6 +67,8 @@ function setUp(mayPublish?: RightToPublish) {
     stalled: () => {},
     startOf: () => ({ continuesAfter: 0 }),
     reserve: () => new Reservation(memory, share),
+    reserveAhead: () => new Reservation(memory, memory.unverified),
+    admit: (_channel: string, reservation: Reservation) => reservation.moveTo(share),
     submit: async (
       _channel: string,
       { reservation, read }: { reservation: Reservation; read: () => unknown },
@@ -118,13 +120,13 @@ function setUp(mayPublish?: RightToPublish) {
   messages.open(response as unknown as HttpResponse, {
     channels: ['c'],
     position: { kind: 'latest' } as never,
+    owner: NOBODY,
     key: '',
     subprotocol: '',
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
     mayPublish,
     source: 'key:publish',
-    owner: NOBODY,
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;

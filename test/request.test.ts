@@ -469,22 +469,27 @@ describe('limit', () => {
 });
 
 describe('the idempotency key of a request', () => {
-  const scope = { credential: 'Bearer secret', channel: 'c' };
+  const scope = { channel: 'c' };
+  const whose = 'Bearer secret';
 
   test('is the same for the same request, and shows neither credential nor key', () => {
-    const given = requestKeyOf({ ...scope, key: 'order 7' }, ['text', '', Buffer.from('body')]);
-    expect(requestKeyOf({ ...scope, key: 'order 7' }, ['text', '', Buffer.from('body')])).toEqual(
-      given,
-    );
+    const given = requestKeyOf({ ...scope, key: 'order 7' }, whose, [
+      'text',
+      '',
+      Buffer.from('body'),
+    ]);
+    expect(
+      requestKeyOf({ ...scope, key: 'order 7' }, whose, ['text', '', Buffer.from('body')]),
+    ).toEqual(given);
     expect(JSON.stringify(given)).not.toMatch(/secret|order|body/);
   });
 
   test('differs with credential, channel and key; what else was asked makes the digest differ', () => {
     const requests = [
-      requestKeyOf({ ...scope, key: 'k' }, ['text', '', 'body']),
-      requestKeyOf({ ...scope, key: 'k', credential: '' }, ['text', '', 'body']),
-      requestKeyOf({ ...scope, key: 'k', channel: 'd' }, ['text', '', 'body']),
-      requestKeyOf({ ...scope, key: 'l' }, ['text', '', 'body']),
+      requestKeyOf({ ...scope, key: 'k' }, whose, ['text', '', 'body']),
+      requestKeyOf({ ...scope, key: 'k' }, '', ['text', '', 'body']),
+      requestKeyOf({ ...scope, key: 'k', channel: 'd' }, whose, ['text', '', 'body']),
+      requestKeyOf({ ...scope, key: 'l' }, whose, ['text', '', 'body']),
     ];
     expect(new Set(requests.map(({ key }) => key)).size).toBe(4);
     expect(new Set(requests.map(({ digest }) => digest)).size).toBe(1);
@@ -495,7 +500,7 @@ describe('the idempotency key of a request', () => {
       ['text', '', 'bodz'],
       ['text', '', ''],
     ];
-    const digests = asked.map((parts) => requestKeyOf({ ...scope, key: 'k' }, parts).digest);
+    const digests = asked.map((parts) => requestKeyOf({ ...scope, key: 'k' }, whose, parts).digest);
     expect(new Set(digests).size).toBe(asked.length);
   });
 
@@ -510,11 +515,12 @@ describe('the idempotency key of a request', () => {
     fc.assert(
       fc.property(parts, parts, (one, other) => {
         const keyOf = ([credential = '', channel = '', key = '']: string[]): string =>
-          requestKeyOf({ key: `${key}k`, credential, channel }, []).key;
+          requestKeyOf({ key: `${key}k`, channel }, credential, []).key;
         expect(keyOf(one) === keyOf(other)).toBe(one.join('\n') === other.join('\n'));
         const digestOf = (asked: string[]): string =>
           requestKeyOf(
             { ...scope, key: 'k' },
+            whose,
             asked.map((part) => Buffer.from(part)),
           ).digest;
         expect(digestOf(one) === digestOf(other)).toBe(one.join('\n') === other.join('\n'));
@@ -528,7 +534,7 @@ describe('an Idempotency-Key', () => {
     'may be %j',
     (key) => {
       expect(checkIdempotencyKey(key)).toBe(key);
-      expect(requestKeyOf({ key, credential: '', channel: 'c' }, []).key).toMatch(/^[\w-]{43}$/);
+      expect(requestKeyOf({ key, channel: 'c' }, '', []).key).toMatch(/^[\w-]{43}$/);
     },
   );
 

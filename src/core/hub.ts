@@ -126,7 +126,7 @@ export class Hub<Socket> {
     const membership = new Membership(
       clock,
       counters,
-      { channels, groups, pump },
+      { channels, groups, pump, progress },
       {
         answerEmpty: (group, row, reason) => polls.answerEmpty(group, row, reason),
         removed: (group, handle, reason) => this.#removed(group, handle, reason),
@@ -186,6 +186,22 @@ export class Hub<Socket> {
     if (channel === undefined) throw channelsFull();
     this.#intake.checkPlace(channel);
     return new Reservation(this.#publishMemory, channel.share);
+  }
+
+  /**
+   * Reserves memory for a body that is received while it is not known whether its sender may
+   * publish: that makes no channel, for which another would be forgotten. {@link admit} follows.
+   */
+  reserveAhead(): Reservation {
+    return new Reservation(this.#publishMemory, this.#publishMemory.unverified);
+  }
+
+  /** The sender may publish to the channel. Throws as {@link reserve} does. */
+  admit(name: string, reservation: Reservation): void {
+    const channel = this.channels.place(name);
+    if (channel === undefined) throw channelsFull();
+    this.#intake.checkPlace(channel);
+    reservation.moveTo(channel.share);
   }
 
   /**
@@ -341,8 +357,9 @@ export class Hub<Socket> {
   }
 
   /** See {@link Membership.endSome}. */
-  endSome(count: number, code: EndCode): number {
-    return this.#membership.endSome(count, code);
+  endSome(count: number, code: EndCode, through = 0): number {
+    this.#pump.flush();
+    return this.#membership.endSome(count, code, through);
   }
 
   #removed({ mode, channels }: Group, handle: number, reason: CloseReason): void {

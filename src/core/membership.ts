@@ -11,6 +11,7 @@ import type { Groups } from './groups.js';
 import { STALLED } from './line-table.js';
 import { Lines } from './lines.js';
 import { Owners, type Owner } from './owners.js';
+import type { Progress } from './progress.js';
 import type { Pump } from './pump.js';
 
 /** The parts of the hub that membership keeps up to date. */
@@ -18,6 +19,7 @@ interface MembershipParts {
   readonly channels: Channels;
   readonly groups: Groups;
   readonly pump: Pump;
+  readonly progress: Progress;
 }
 
 /** What membership asks of the hub. */
@@ -111,14 +113,17 @@ export class Membership {
   }
 
   /**
-   * Ends up to `count` lines that have been given everything. A stalled line may read on: once its
-   * socket has drained and it has caught up, it is ended, too. Returns how many lines are open.
+   * Ends up to `count` lines that have been given everything that can be read, and everything up to
+   * the id `through`. A stalled line may read on: once its socket has drained and it has caught up,
+   * it is ended, too. Returns how many lines are open.
    */
-  endSome(count: number, code: EndCode): number {
+  endSome(count: number, code: EndCode, through: number): number {
     let left = count;
     for (const group of this.#parts.groups) {
-      const { table } = group;
-      const { newestId } = group.set;
+      if (left <= 0) break;
+      const { table, set } = group;
+      if (this.#parts.progress.through(set) < through) continue;
+      const { newestId } = set;
       for (let row = table.count - 1; row >= 0 && left > 0; row--) {
         if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
         this.end(group, row, code);

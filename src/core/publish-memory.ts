@@ -16,7 +16,7 @@ export interface PublishShare {
 /** The memory of one publish. */
 export class Reservation {
   readonly #memory: PublishMemory;
-  readonly #share: PublishShare;
+  #share: PublishShare;
   #bytes = 0;
   #released = false;
   /** Called once, when it is released: a publisher that waits has left. */
@@ -51,6 +51,16 @@ export class Reservation {
     this.#bytes = bytes;
   }
 
+  /** Counts it to another share. Throws as {@link grow} does, and then has nothing. */
+  moveTo(share: PublishShare): void {
+    if (this.#released) return;
+    const bytes = this.#bytes;
+    this.#memory.give(this.#share, bytes);
+    this.#bytes = 0;
+    this.#share = share;
+    this.grow(bytes);
+  }
+
   /** Gives everything back. A second call does nothing. */
   release(): void {
     if (this.#released) return;
@@ -63,6 +73,8 @@ export class Reservation {
 }
 
 export class PublishMemory {
+  /** What bodies hold whose sender is not known yet. */
+  readonly unverified: PublishShare = { heldBytes: 0 };
   readonly #limitBytes: number;
   /** The account in which `publishes` is what all publishes hold. */
   readonly #held: HeldBytes;

@@ -1,6 +1,7 @@
 /** What an answer says: status and headers, and refusals as JSON. */
 import { STATUS_CODES } from 'node:http';
 import type { Counters } from '../counters.js';
+import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError, isTemporary } from '../errors.js';
 import type { HttpResponse } from '../native/uws.js';
 
@@ -16,6 +17,10 @@ const HANDSHAKE: Headers = [
   ['Upgrade', 'websocket'],
   ['Sec-WebSocket-Version', '13'],
 ];
+
+const CHALLENGE: Headers = [['WWW-Authenticate', 'Bearer']];
+/** A credential was shown: RFC 6750, 3.1. */
+const BAD_TOKEN: Headers = [['WWW-Authenticate', 'Bearer error="invalid_token"']];
 
 const NOT_STORED = 'no-store\r\nX-Content-Type-Options: nosniff';
 const THEN_NOT_STORED = `\r\nCache-Control: ${NOT_STORED}`;
@@ -52,14 +57,15 @@ export function refusalJson({ code, message }: HoldlineError): string {
 
 /**
  * What a client needs for its next attempt: when to come back, how to authenticate, or how to shake
- * hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6455, 4.4).
+ * hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6750, 3; RFC 6455, 4.4).
  */
 export function refusalHeaders(error: HoldlineError): Headers {
   if (isTemporary(error)) {
     const seconds = error.retryAfterSeconds ?? retryAfterSeconds();
     return [['Retry-After', String(seconds)]];
   }
-  if (error.code === 'HOLDLINE_UNAUTHORIZED') return [['WWW-Authenticate', 'Bearer']];
+  if (error.code === 'HOLDLINE_UNAUTHORIZED')
+    return error instanceof BadCredential ? BAD_TOKEN : CHALLENGE;
   return error.code === 'HOLDLINE_BAD_HANDSHAKE' ? HANDSHAKE : NO_HEADERS;
 }
 

@@ -43,20 +43,29 @@ export interface Exchanges {
   readonly bodyTurns: BodyTurns;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
-  /** True while the server shuts down: every answer closes its connection. */
+  /** True while the server shuts down: no line is opened, every answer closes its connection. */
   draining: boolean;
+  /** True at the end of that: nothing is published any more. */
+  ended: boolean;
   /** Requests that were refused in this turn of the loop. */
   refusedThisTurn: number;
 }
 
-/** Throws HOLDLINE_DRAINING while the server shuts down. */
-export function checkServing({ draining }: { readonly draining: boolean }): void {
-  if (draining) {
-    throw new HoldlineError(
-      'HOLDLINE_DRAINING',
-      'the server is shutting down; try again after its restart, or at another server',
-    );
-  }
+/** Throws HOLDLINE_DRAINING while the server shuts down: no line is opened, no poll answered. */
+export function checkHolding({ draining }: { readonly draining: boolean }): void {
+  if (draining) throw shuttingDown();
+}
+
+/** Throws HOLDLINE_DRAINING when nothing is published any more: later than no line is opened. */
+export function checkPublishing({ ended }: { readonly ended: boolean }): void {
+  if (ended) throw shuttingDown();
+}
+
+function shuttingDown(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_DRAINING',
+    'the server is shutting down; try again after its restart, or at another server',
+  );
 }
 
 /** The receiver of a request's body. */
@@ -299,6 +308,17 @@ export class Exchange implements PendingAnswer {
     countRefusal(this.#shared.counters, error);
     this.#shared.counters.refused_temporary_total++;
     this.#send(200, 'text/event-stream', retryBlock(retryMs), NO_HEADERS);
+  }
+
+  /**
+   * Answers an event stream that would end at once with its end event: an EventSource shows its
+   * program nothing of a status but 200.
+   */
+  refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
+    if (!this.isOpen) return;
+    countRefusal(this.#shared.counters, error);
+    this.#shared.counters.refused_ended_total++;
+    this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
   }
 
   /**

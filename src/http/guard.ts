@@ -1,10 +1,22 @@
-/** The guard: who may do what, by keys, the program's `authorize`, Host and Origin. */
-import { inspect } from 'node:util';
+/** The guard: who may do what, by credentials, the program's `authorize`, Host and Origin. */
+import { ANONYMOUS } from '../auth/anonymous.js';
+import { BadCredential } from '../auth/bad-credential.js';
+import { Revocations } from '../auth/revocations.js';
+import type { Action, Rights } from '../auth/rights.js';
+import type { Tickets } from '../auth/tickets.js';
 import { HoldlineError } from '../errors.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
-import { checkBearer, opsKey, publishKey, type Needed } from './bearer.js';
+import {
+  Credentials,
+  forbidden,
+  andThen,
+  type CredentialSettings,
+  type Soon,
+  type Wanted,
+} from './credentials.js';
+import { decisionOf } from './decision.js';
 import type { Head } from './head.js';
-import { Origins } from './origins.js';
+import { isNavigation, Origins } from './origins.js';
 
 /**
  * What a WebSocket's client may publish. Undefined: everything. An error: nothing, and it answers
@@ -15,15 +27,26 @@ export type RightToPublish =
   | ((channel: string) => void | Promise<void>)
   | undefined;
 
-export interface GuardOptions {
-  readonly publishKey: string | undefined;
-  readonly openPublish: boolean;
-  readonly opsKey: string;
-  readonly allowOrigin: readonly string[];
+/** What can be changed while the server runs. */
+export interface GuardSettings extends CredentialSettings {
   readonly allowedHosts: readonly string[];
+}
+
+export interface GuardOptions extends GuardSettings {
+  readonly allowOrigin: readonly string[];
   readonly authorize: Authorize | undefined;
-  /** Gets an answer of `authorize` that is neither true nor false. */
+  /** Gets an answer of `authorize` that it may not give. */
   readonly report: (error: unknown) => void;
+}
+
+/** That a request may go on, on which channels, and whose it is. */
+export interface Grant {
+  readonly rights: Rights;
+  /** Those asked for, or what the program's `authorize` gave for them. */
+  readonly channels: readonly string[];
+  readonly user: string | undefined;
+  /** When its line ends, milliseconds since the epoch; Infinity for no end. */
+  readonly endsAtMs: number;
 }
 
 /**
@@ -34,42 +57,55 @@ const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export class Guard {
   readonly origins: Origins;
-  readonly #publishKey: Needed | undefined;
-  readonly #openPublish: boolean;
-  readonly #opsKey: Needed;
-  /** Undefined if any Host is served: with a publish key, rebinding pages cannot publish. */
-  readonly #hosts: ReadonlySet<string> | undefined;
+  readonly #revocations: Revocations;
+  #credentials: Credentials;
+  /** Undefined if any Host is served: publishing takes a credential that rebinding pages lack. */
+  #hosts: ReadonlySet<string> | undefined;
   /** The last Host that was allowed: nearly all requests have the same. */
   #lastHost: string | undefined;
   readonly #authorize: Authorize | undefined;
   readonly #report: (error: unknown) => void;
 
+  /** Throws HOLDLINE_BAD_OPTION for a key or a secret that is none. */
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.#publishKey =
-      options.publishKey === undefined ? undefined : publishKey(options.publishKey);
-    this.#openPublish = options.openPublish;
-    this.#opsKey = opsKey(options.opsKey);
     this.origins = new Origins(options.allowOrigin);
-    this.#hosts =
-      options.publishKey === undefined
-        ? new Set([...LOCAL_HOSTS, ...options.allowedHosts])
-        : undefined;
+    this.#revocations = new Revocations(options.jwtMaxLifetimeMs);
+    this.#credentials = new Credentials(options, this.#revocations);
+    this.#hosts = hostsOf(options, this.#credentials);
   }
 
-  /** Who may publish over HTTP: everyone, clients with the key, or nobody. */
+  /**
+   * New keys, secrets and policies for the requests that come from now on; open lines stay. Throws
+   * HOLDLINE_BAD_OPTION, and then nothing has changed.
+   */
+  reload(settings: GuardSettings): void {
+    const credentials = new Credentials(settings, this.#revocations);
+    this.#credentials = credentials;
+    this.#hosts = hostsOf(settings, credentials);
+    this.#lastHost = undefined;
+  }
+
+  /**
+   * Takes all rights from the credentials of a user that were issued until now. Throws
+   * HOLDLINE_REVOCATIONS_FULL.
+   */
+  revoke(user: string): void {
+    this.#revocations.revoke(user);
+  }
+
+  /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */
   get publishing(): 'open' | 'key' | 'off' {
-    if (this.#openPublish) return 'open';
-    return this.#publishKey === undefined ? 'off' : 'key';
+    return this.#credentials.publishing;
   }
 
-  /** The credential of whoever may publish; undefined where none is needed. */
-  get publisher(): string | undefined {
-    return this.#openPublish ? undefined : 'key:publish';
+  /** Undefined if the server makes no tickets. */
+  get tickets(): Tickets | undefined {
+    return this.#credentials.tickets;
   }
 
-  /** Throws HOLDLINE_BAD_HOST if there is no publish key and the Host is not the server's own. */
+  /** Throws HOLDLINE_BAD_HOST if publishing takes no credential and the Host is not its own. */
   checkHost(head: Head): void {
     if (this.#hosts === undefined) return;
     const host = head.get('host');
@@ -84,87 +120,182 @@ export class Guard {
     this.#lastHost = host;
   }
 
-  /**
-   * Throws HOLDLINE_UNAUTHORIZED unless the request may publish. The key is read from a header and
-   * never from the query, because queries end up in logs.
-   */
-  checkPublish(head: Head): void {
-    if (this.#openPublish) return;
-    if (this.#publishKey === undefined) {
-      throw new HoldlineError(
-        'HOLDLINE_UNAUTHORIZED',
-        'publishing over HTTP is off; start the server with --publish-key KEY, or with --open-publish for everyone',
-      );
-    }
-    checkBearer(head, this.#publishKey);
-  }
+  // ── who asks ───────────────────────────────────────────────────────────────────────────────────
+  // At once for keys, later for tokens. Throws or rejects with what is wrong with a credential.
 
   /**
-   * Throws HOLDLINE_UNAUTHORIZED unless the request has the ops key. Neither an address nor a
-   * forwarded header proves anything. native-notes/proxy-on-this-machine.md
+   * Who wants to publish, which is read from the header alone, and not at all where everyone may
+   * and there are no credentials but the two keys. Keys never come in a query, which ends up in
+   * logs. Throws as {@link Credentials.of} does.
    */
-  checkOps(head: Head): void {
-    checkBearer(head, this.#opsKey);
+  publisher(head: Head): Soon<Rights> {
+    const { publishing, areForReading, anonymous } = this.#credentials;
+    if (publishing === 'off') throw this.#credentials.missing('publish');
+    if (publishing === 'open' && !areForReading) return anonymous;
+    return this.#credentials.of(head, 'publish');
   }
+
+  /** Who wants something that needs a credential, by the header. */
+  requester(head: Head, wanted: Wanted): Soon<Rights> {
+    return andThen(this.#credentials.of(head, wanted), (rights) => {
+      if (rights.credential === ANONYMOUS) throw this.#credentials.missing(wanted);
+      return rights;
+    });
+  }
+
+  // ── what it may ────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Asks the embedding program's `authorize`. Returns undefined if the request may go on at once,
-   * else a promise. Throws or rejects with HOLDLINE_FORBIDDEN, and with what the program throws.
+   * Lets a request read all of the channels, or throws or rejects: HOLDLINE_UNAUTHORIZED without a
+   * credential or with a bad one, HOLDLINE_FORBIDDEN, HOLDLINE_REVOKED, what `authorize` throws,
+   * and HOLDLINE_CROSS_SITE for a page of another origin whose browser sent the cookie by itself.
    */
-  authorize(
-    head: Head,
-    action: AuthorizeRequest['action'],
-    channels: readonly string[],
-  ): Promise<void> | undefined {
-    return this.#authorize === undefined
-      ? undefined
-      : this.#ask({ ...visiblePartOf(head), action, channels });
+  maySubscribe(head: Head, channels: readonly string[]): Soon<Grant> {
+    if (this.#credentials.hasCookie(head) && !isNavigation(head)) this.origins.checkSite(head);
+    return andThen(this.#credentials.ofReader(head), (rights) =>
+      this.permit(head, rights, 'subscribe', channels),
+    );
   }
 
-  #ask(request: AuthorizeRequest): Promise<void> | undefined {
-    // A program may answer anything, whatever its type says.
-    const answered: unknown = this.#authorize?.(request);
-    if (isThenable(answered))
-      return Promise.resolve(answered).then((later) => this.#decide(later, request));
-    this.#decide(answered, request);
-    return undefined;
+  /** Lets a request publish to all of the channels, or refuses as {@link maySubscribe} does. */
+  mayPublish(head: Head, channels: readonly string[]): Soon<Grant> {
+    return andThen(this.publisher(head), (rights) =>
+      this.permit(head, rights, 'publish', channels),
+    );
   }
 
-  #decide(answered: unknown, { action, channels }: AuthorizeRequest): void {
-    if (answered === true) return;
-    if (answered !== false) {
-      this.#report(
-        new TypeError(
-          `authorize must answer true or false (got ${inspect(answered, { depth: 0 })}); the request was refused`,
-        ),
-      );
-    }
-    throw new HoldlineError(
-      'HOLDLINE_FORBIDDEN',
-      `this client is not allowed to ${action} on ${channels.join(',')}`,
+  /** Lets a request delete the channel, or refuses as {@link maySubscribe} does. */
+  mayDelete(head: Head, channel: string): Soon<Grant> {
+    return andThen(this.requester(head, 'delete'), (rights) =>
+      this.permit(head, rights, 'delete', [channel]),
     );
   }
 
   /**
-   * What the client of a WebSocket may publish: as over HTTP, by the headers of its handshake.
-   * Calls `wrongKey` if these have a wrong key.
+   * Lets a request operate, which takes the ops key or another key that may. Neither an address nor
+   * a forwarded header proves anything. native-notes/proxy-on-this-machine.md
    */
-  rightToPublish(head: Head, wrongKey: () => void): RightToPublish {
+  mayOperate(head: Head): Soon<Rights> {
+    return andThen(this.requester(head, 'ops'), (rights) => {
+      if (!rights.isOps) throw forbidden('ops');
+      return rights;
+    });
+  }
+
+  /** Throws as {@link Credentials.check} does unless the rights reach to each channel. */
+  checkRights(rights: Rights, action: Action, channels: readonly string[]): void {
+    this.#credentials.check(rights, action, channels);
+  }
+
+  /**
+   * What somebody may, first by the rights and then by the program's `authorize`. Throws or rejects
+   * with HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN, and with what the program throws.
+   */
+  permit(
+    head: Head,
+    rights: Rights,
+    action: AuthorizeRequest['action'],
+    channels: readonly string[],
+  ): Soon<Grant> {
+    this.#credentials.check(rights, action, channels);
+    const { user, expiresAtMs = Infinity } = rights;
+    if (this.#authorize === undefined) return { rights, channels, user, endsAtMs: expiresAtMs };
+    return this.#ask({ ...visiblePartOf(head), action, channels, user }, rights);
+  }
+
+  /**
+   * Throws if a grant is worth nothing any more: time has passed since it was given, in which its
+   * user may have been revoked.
+   */
+  checkGrant({ rights, user, endsAtMs }: Grant): void {
+    if (rights.issuedAtMs !== undefined) {
+      this.#revocations.check(rights);
+      // The program may know the user by another name.
+      if (user !== rights.user) this.#revocations.check({ ...rights, user });
+    }
+    if (endsAtMs !== Infinity && endsAtMs <= Date.now())
+      throw new BadCredential('the credential of this request has expired', { isExpired: true });
+  }
+
+  #ask(request: AuthorizeRequest, rights: Rights): Soon<Grant> {
+    // A program may answer anything, whatever its type says.
+    const answered: unknown = this.#authorize?.(request);
+    return isThenable(answered)
+      ? Promise.resolve(answered).then((later) => this.#decide(later, request, rights))
+      : this.#decide(answered, request, rights);
+  }
+
+  #decide(answered: unknown, request: AuthorizeRequest, rights: Rights): Grant {
+    let allowed: Grant | undefined;
     try {
-      this.checkPublish(head);
+      const { allow, user = rights.user, endsAtMs, channels } = decisionOf(answered, request);
+      const earliestMs = Math.min(endsAtMs, rights.expiresAtMs ?? Infinity);
+      if (allow) allowed = { rights, channels, user, endsAtMs: earliestMs };
     } catch (error) {
-      if (head.get('authorization') !== '') wrongKey();
+      this.#report(error);
+    }
+    if (allowed !== undefined) return allowed;
+    throw new HoldlineError(
+      'HOLDLINE_FORBIDDEN',
+      `this client is not allowed to ${request.action} on ${request.channels.join(',')}`,
+    );
+  }
+
+  /**
+   * Who publishes over a WebSocket, see {@link rightToPublish}. Throws HOLDLINE_UNAUTHORIZED where
+   * nobody may without a right key.
+   */
+  publisherOn(head: Head, reader: Rights): Rights {
+    const { anonymous, areForReading } = this.#credentials;
+    // With credentials for reading, the header has been read already; else it has a key.
+    if (!areForReading) return this.publisher(head) as Rights;
+    return head.get('authorization') === '' ? anonymous : reader;
+  }
+
+  /**
+   * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
+   * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` if the header has a
+   * wrong key.
+   */
+  rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {
+    const { anonymous } = this.#credentials;
+    let rights: Rights;
+    try {
+      rights = this.publisherOn(head, reader);
+      if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
+        throw rights.credential === ANONYMOUS
+          ? this.#credentials.missing('publish')
+          : forbidden('publish', 'any channel');
+    } catch (error) {
+      if (error instanceof BadCredential) wrongKey();
       return error as HoldlineError;
     }
-    if (this.#authorize === undefined) return undefined;
-    const asked = visiblePartOf(head);
-    return (channel) => this.#ask({ ...asked, action: 'publish', channels: [channel] });
+    const isEverything = rights.reach('publish') === 'all' || anonymous.reach('publish') === 'all';
+    if (this.#authorize === undefined) {
+      if (isEverything) return undefined;
+      return (channel) => this.checkRights(rights, 'publish', [channel]);
+    }
+    const asked = { ...visiblePartOf(head), action: 'publish', user: rights.user } as const;
+    return (channel) => {
+      this.checkRights(rights, 'publish', [channel]);
+      const answered = this.#ask({ ...asked, channels: [channel] }, rights);
+      return answered instanceof Promise ? answered.then(ignore) : undefined;
+    };
   }
 }
+
+function ignore(): void {}
 
 /** What `authorize` may see of a request. */
 function visiblePartOf(head: Head): Pick<AuthorizeRequest, 'headers' | 'query'> {
   return { headers: head.toObject(), query: head.query ?? '' };
+}
+
+function hostsOf(
+  { allowedHosts }: GuardSettings,
+  { publishing }: Credentials,
+): ReadonlySet<string> | undefined {
+  return publishing === 'key' ? undefined : new Set([...LOCAL_HOSTS, ...allowedHosts]);
 }
 
 /** True for a promise of any make. */

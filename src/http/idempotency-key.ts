@@ -13,8 +13,6 @@ import type { Head } from './head.js';
 export interface ScopedKey {
   readonly key: string;
   readonly channel: string;
-  /** The Authorization header; empty if there is none. */
-  readonly credential: string;
 }
 
 /**
@@ -25,7 +23,7 @@ export interface ScopedKey {
 export function scopedKeyOf(head: Head, channel: string): ScopedKey | undefined {
   const key = head.find('idempotency-key');
   if (key === undefined) return undefined;
-  return { key: checkIdempotencyKey(key), channel, credential: head.get('authorization') };
+  return { key: checkIdempotencyKey(key), channel };
 }
 
 /** Printable ASCII, as a header can carry it. */
@@ -44,10 +42,11 @@ export function checkIdempotencyKey(key: string): string {
 
 /**
  * What the log keeps of a key and of what was asked with it: digests, because they are short and
- * show no credential.
+ * show no credential. `credential` is whose key it is (http/credentials.ts, `scopeOf`).
  */
 export function requestKeyOf(
-  { key, channel, credential }: ScopedKey,
+  { key, channel }: ScopedKey,
+  credential: string,
   asked: readonly (string | Uint8Array)[],
 ): RequestKey {
   return { key: digestOf([credential, channel, key]), digest: digestOf(asked) };

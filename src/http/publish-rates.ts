@@ -2,11 +2,20 @@
  * How fast each credential may publish: a token bucket of events for each, in a bounded table. A
  * bucket that is full again is forgotten, because it says no more than a new one.
  */
+import { ANONYMOUS } from '../auth/anonymous.js';
+import type { Rights } from '../auth/rights.js';
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { RATE_BURST_SECONDS, RATE_BUCKETS_MAX, RATE_FORGET_MS } from '../limits.js';
 import { TokenBucket } from './token-bucket.js';
+
+/**
+ * Whose rate a publish counts against: that of its credential, or of its address where it has none.
+ */
+export function rateSourceOf({ credential }: Pick<Rights, 'credential'>, network: string): string {
+  return credential === ANONYMOUS ? network : credential;
+}
 
 export class PublishRates {
   readonly #perSecond: number;

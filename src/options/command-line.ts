@@ -6,6 +6,7 @@
 import { choice, textMatching, yesOrNo, type Kind } from './kinds.js';
 import { settle } from './settings.js';
 import {
+  fileRowOf,
   find,
   readConfigFile,
   readFlags,
@@ -52,6 +53,9 @@ const FILE_ROWS: readonly OptionRow[] = [
 const VARIABLE_ROWS: readonly OptionRow[] = [...FILE_ROWS, CONFIG_FILE];
 const FLAG_ROWS: readonly OptionRow[] = [...VARIABLE_ROWS, PRINT_CONFIG];
 
+/** `--publish-key-file` and the like: the same option, given by a file. */
+const FILES_OF_ROWS = FILE_ROWS.flatMap((row) => fileRowOf(row) ?? []);
+
 /** One option with its value as text; secrets are masked. */
 export interface ConfigEntry {
   readonly name: string;
@@ -81,12 +85,12 @@ export interface Surroundings {
 /** Reads the arguments after `serve`. Throws HOLDLINE_BAD_OPTION. */
 export function parseCommandLine(args: readonly string[], surroundings: Surroundings): CommandLine {
   const { env, fileLimit, readFile } = surroundings;
-  const flags = readFlags('serve', FLAG_ROWS, args);
+  const flags = readFlags('serve', [...FLAG_ROWS, ...FILES_OF_ROWS], args);
   const path = find(CONFIG_FILE, flags, env, undefined).value as string | undefined;
-  const keys = FILE_ROWS.map((row) => row.flag);
+  const keys = [...FILE_ROWS, ...FILES_OF_ROWS].map((row) => row.flag);
   const file = path === undefined ? undefined : readConfigFile(path, readFile, keys);
 
-  const found = new Map(FILE_ROWS.map((row) => [row, find(row, flags, env, file)]));
+  const found = new Map(FILE_ROWS.map((row) => [row, find(row, flags, env, file, readFile)]));
   const settings = settle((setting: SettingName) => found.get(OPTIONS[setting])!, fileLimit);
   const logLevel = (found.get(LOG_LEVEL)!.value as string | undefined) ?? LOG_LEVEL.default;
 
@@ -110,7 +114,7 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
     logFormat,
     printConfig: find(PRINT_CONFIG, flags, {}, undefined).value === true,
     entries,
-    warnings: unknownVariables(env, VARIABLE_ROWS),
+    warnings: unknownVariables(env, [...VARIABLE_ROWS, ...FILES_OF_ROWS]),
   };
 }
 
@@ -135,14 +139,14 @@ export function parseOptions<const Rows extends Readonly<Record<string, OptionRo
     find(row, flags, env, undefined).value ?? row.default,
   ]);
   // Variables meant for a server on the same machine are no mistake here.
-  const warnings = unknownVariables(env, [...ownRows, ...VARIABLE_ROWS]);
+  const warnings = unknownVariables(env, [...ownRows, ...VARIABLE_ROWS, ...FILES_OF_ROWS]);
   return { values: Object.fromEntries(values) as ValuesOf<Rows>, warnings };
 }
 
 function maskedText(row: OptionRow, value: unknown): string {
   if (value === undefined) return 'none';
-  if (row.secret) return '********';
-  return row.kind.toText(value) || 'none';
+  const text = row.kind.toText(value) || 'none';
+  return row.secret && text !== 'none' ? '********' : text;
 }
 
 /** The table that `--print-config` prints. */
@@ -170,7 +174,11 @@ export function serveHelp(): string {
     'ORIGIN and allowed HOST may be repeated or separated by commas.',
     'Every option is also a variable (--replay-events is HOLDLINE_REPLAY_EVENTS) and a key of the',
     'config file (replay-events). Flags override variables, variables override the file. Everyone',
-    'who can list processes sees flags: give keys as variables or in the file.',
+    'who can list processes sees flags: give secrets in files, as variables or in the config file.',
+    'These may be in a file of their own, whose name is given by the option with -file behind it',
+    '(--publish-key-file FILE, HOLDLINE_PUBLISH_KEY_FILE):',
+    `${FILES_OF_ROWS.map(({ flag }) => flag.slice(0, -'-file'.length)).join(', ')}.`,
+    'SIGHUP reads all of them again; no line is dropped.',
     '',
   ].join('\n');
 }

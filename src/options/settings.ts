@@ -74,6 +74,28 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
+ * True where somebody needs a credential to read: some credential gives that right, or a policy
+ * asks for one.
+ */
+export function hasReadRule(settings: Settings): boolean {
+  return hasReader(settings) || settings.policies.some((policy) => policy.read === 'token');
+}
+
+/** True where some credential may give the right to read. */
+function hasReader(settings: Settings): boolean {
+  return (
+    takesTokens(settings) ||
+    settings.ticketSecret.length > 0 ||
+    settings.keys.some((key) => key.subscribe !== undefined)
+  );
+}
+
+/** True where tokens are accepted. */
+export function takesTokens({ jwtSecret, jwtPublicKey, jwtJwks }: Settings): boolean {
+  return jwtSecret !== undefined || jwtPublicKey !== undefined || jwtJwks !== undefined;
+}
+
+/**
  * True for a server to try things with, as `npm start` runs it: what people publish to it is theirs
  * to see, so that an example works when it is pasted into a page of another port, or into a file.
  * Every page may listen then, also one of a website that is visited meanwhile; none may publish
@@ -107,12 +129,48 @@ function checkRelations(
         'either clients with the key may publish or everyone',
     );
   }
+  checkCredentials(settings, names);
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.replayBytes} of one channel must be at most ${names.replayTotalBytes} of all ` +
         `(got ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} and ` +
         `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)})`,
+    );
+  }
+}
+
+/** Bounds among the options of credentials. */
+function checkCredentials(settings: Settings, names: Record<SettingName, string>): void {
+  const refuse = (words: string): HoldlineError => new HoldlineError('HOLDLINE_BAD_OPTION', words);
+  const sources = (['jwtSecret', 'jwtPublicKey', 'jwtJwks'] as const).filter(
+    (name) => settings[name] !== undefined,
+  );
+  if (sources.length > 1) {
+    throw refuse(
+      `${sources.map((name) => names[name]).join(' and ')} exclude each other: ` +
+        'tokens are checked with one secret, one public key or the keys of one URL',
+    );
+  }
+  for (const name of ['jwtAudience', 'jwtIssuer'] as const) {
+    if (settings.jwtJwks !== undefined && settings[name] === undefined) {
+      throw refuse(
+        `${names.jwtJwks} needs ${names[name]}: the keys of an issuer sign tokens for others, too`,
+      );
+    }
+    if (settings[name] !== undefined && sources.length === 0) {
+      throw refuse(
+        `${names[name]} needs ${names.jwtSecret}, ${names.jwtPublicKey} or ${names.jwtJwks}`,
+      );
+    }
+  }
+  if (settings.authCookie !== undefined && !takesTokens(settings) && settings.keys.length === 0) {
+    throw refuse(`${names.authCookie} needs tokens or ${names.keys} that the cookie could hold`);
+  }
+  if (!hasReader(settings) && settings.policies.some((policy) => policy.read === 'token')) {
+    throw refuse(
+      `${names.policies}: nobody could read where read is "token": ` +
+        `it needs tokens, ${names.ticketSecret}, or ${names.keys} with subscribe`,
     );
   }
 }

@@ -2,6 +2,8 @@
 
 import { parseArgs } from 'node:util';
 import { HoldlineError } from '../errors.js';
+import { OPTION_FILE_BYTES_MAX } from '../limits.js';
+import { textMatching } from './kinds.js';
 import { badOption, unknownOption } from './refusals.js';
 import type { Given } from './settings.js';
 import { nearestName } from '../spelling.js';
@@ -86,7 +88,7 @@ export function takesValue(row: OptionRow): boolean {
 /** Reads a file with a JSON object whose keys are all `known`. Throws HOLDLINE_BAD_OPTION. */
 export function readConfigFile(
   path: string,
-  readFile: (path: string) => string,
+  readFile: ReadFile,
   known: readonly string[],
 ): ConfigFile {
   const refuse = (reason: string): HoldlineError =>
@@ -125,35 +127,115 @@ export function readConfigFile(
   return { path, values: values as Record<string, unknown> };
 }
 
+/** Reads a file as text; throws when that fails. */
+export type ReadFile = (path: string) => string;
+
+const FILE = textMatching('FILE', /^[^\0]+$/s, 'the path of a file');
+
+/** The option that gives the file of another option; undefined where that takes none. */
+export function fileRowOf(row: OptionRow): OptionRow | undefined {
+  if (row.secret !== true && row.mayBeFile !== true) return undefined;
+  const help = `file with the value of --${row.flag}`;
+  return { flag: `${row.flag}-file`, kind: FILE, default: undefined, help };
+}
+
+/** What one source gives: as it is written, its name there, and the source. */
+interface Written {
+  readonly given: unknown;
+  readonly name: string;
+  readonly source: string;
+  readonly isText: boolean;
+}
+
 /** The value from the first source that gives the option. Throws HOLDLINE_BAD_OPTION. */
 export function find(
   row: OptionRow,
   flags: ReadonlyMap<string, string>,
   env: Environment,
   file: ConfigFile | undefined,
+  readFile?: ReadFile,
 ): Found {
-  const accept = (value: unknown, given: unknown, name: string, source: string): Found => {
-    if (value === undefined) throw badOption(name, given, row.kind.accepted, row.secret);
-    return { value, name, source };
-  };
-  const flagText = flags.get(row.flag);
-  if (flagText !== undefined)
-    return accept(row.kind.readText(flagText), flagText, `--${row.flag}`, 'flag');
-  const variable = variableOf(row);
-  const variableText = env[variable];
-  if (variableText !== undefined && !isServiceLink(variable, variableText)) {
-    return accept(row.kind.readText(variableText), variableText, variable, 'environment');
-  }
-  if (file !== undefined && Object.hasOwn(file.values, row.flag)) {
-    const given = file.values[row.flag];
-    return accept(
-      row.kind.readJson(given),
-      given,
-      `"${row.flag}" in ${file.path}`,
-      `file ${file.path}`,
-    );
+  const fileRow = readFile === undefined ? undefined : fileRowOf(row);
+  for (const look of [inFlags(flags), inEnvironment(env), inConfigFile(file)]) {
+    const value = look(row);
+    const path = fileRow === undefined ? undefined : look(fileRow);
+    if (value !== undefined && path !== undefined) {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_OPTION',
+        `${value.name} and ${path.name} exclude each other`,
+      );
+    }
+    if (path !== undefined) return fromFile(row, pathIn(path), path, readFile!);
+    if (value === undefined) continue;
+    const { given } = value;
+    if (row.isFile && readFile !== undefined && typeof given === 'string' && !isPem(given))
+      return fromFile(row, pathIn(value), value, readFile);
+    const read = value.isText ? row.kind.readText(given as string) : row.kind.readJson(given);
+    return accepted(row, read, given, value);
   }
   return { value: undefined, name: `--${row.flag}`, source: 'default' };
+}
+
+function accepted(row: OptionRow, value: unknown, given: unknown, where: Written): Found {
+  const { name, source } = where;
+  if (value === undefined) throw badOption(name, given, row.kind.accepted, row.secret);
+  return { value, name, source };
+}
+
+function isPem(text: string): boolean {
+  return text.startsWith('-----BEGIN ');
+}
+
+function pathIn(written: Written): string {
+  const path = FILE.read(written.given);
+  if (path === undefined) throw badOption(written.name, written.given, FILE.accepted);
+  return path;
+}
+
+/** Editors and `echo` end a file with a line break, and a list may have a line for each item. */
+function fromFile(row: OptionRow, path: string, where: Written, readFile: ReadFile): Found {
+  const refuse = (reason: string): HoldlineError =>
+    new HoldlineError('HOLDLINE_BAD_OPTION', `${where.name}: "${path}" ${reason}`);
+  let content: string;
+  try {
+    content = readFile(path);
+  } catch (error) {
+    throw refuse(`cannot be read (${(error as Error).message})`);
+  }
+  if (content.length > OPTION_FILE_BYTES_MAX)
+    throw refuse(`has more than ${OPTION_FILE_BYTES_MAX} bytes`);
+  const trimmed = content.replace(/^\uFEFF/, '').replace(/\s+$/, row.isFile ? '\n' : '');
+  const text = row.kind.repeatable ? trimmed.replaceAll(/\r?\n/g, ',') : trimmed;
+  const found = { ...where, name: `${where.name} (in ${path})` };
+  return { ...accepted(row, row.kind.readText(text), text, found), name: where.name };
+}
+
+function inFlags(flags: ReadonlyMap<string, string>): (row: OptionRow) => Written | undefined {
+  return ({ flag }) => {
+    const given = flags.get(flag);
+    return given === undefined
+      ? undefined
+      : { given, name: `--${flag}`, source: 'flag', isText: true };
+  };
+}
+
+function inEnvironment(env: Environment): (row: OptionRow) => Written | undefined {
+  return (row) => {
+    const name = variableOf(row);
+    const given = env[name];
+    return given === undefined || isServiceLink(name, given)
+      ? undefined
+      : { given, name, source: 'environment', isText: true };
+  };
+}
+
+function inConfigFile(file: ConfigFile | undefined): (row: OptionRow) => Written | undefined {
+  return ({ flag }) => {
+    if (file === undefined || !Object.hasOwn(file.values, flag)) return undefined;
+    const { path, values } = file;
+    const name = `"${flag}" in ${path}`;
+    return { given: values[flag], name, source: `file ${path}`, isText: false };
+  };
 }
 
 /**

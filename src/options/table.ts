@@ -12,6 +12,17 @@ import {
   RESERVED_FILES,
   SPARE_SOCKETS_MAX,
 } from '../limits.js';
+import {
+  channelPolicies,
+  claim,
+  cookieName,
+  jwksUrl,
+  key,
+  publicKeyPem,
+  signingSecret,
+  staticKeys,
+  ticketSecrets,
+} from './credentials.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
 
 const KiB = 1024;
@@ -39,16 +50,13 @@ export interface OptionRow {
   readonly defaultMeans?: string;
   /** One line. */
   readonly help: string;
-  /** The value must not be shown. */
+  /** The value must not be shown. It may also be in a file: `--FLAG-file FILE` (sources.ts). */
   readonly secret?: true;
+  /** It may also be in a file. */
+  readonly mayBeFile?: true;
+  /** Text that is given is the path of a file with the value, unless it is PEM itself. */
+  readonly isFile?: true;
 }
-
-/** Visible ASCII, since an Authorization header cannot carry anything else. */
-const secret = textMatching(
-  'KEY',
-  /^[\x21-\x7e]{1,1024}$/,
-  '1 to 1024 visible ASCII characters without spaces',
-);
 
 const host = textMatching(
   'HOST',
@@ -150,11 +158,82 @@ export const OPTIONS = {
   },
   publishKey: {
     flag: 'publish-key',
-    kind: secret,
+    kind: key,
     default: undefined,
     defaultMeans: 'none, so that nobody may publish',
     help: 'key that publishers send as Authorization: Bearer',
     secret: true,
+  },
+  keys: {
+    flag: 'keys',
+    kind: staticKeys,
+    default: [],
+    help: 'keys by their SHA-256, each with what it may do; mostly in a file (--keys-file)',
+    secret: true,
+  },
+  jwtSecret: {
+    flag: 'jwt-secret',
+    kind: signingSecret,
+    default: undefined,
+    help: 'secret that JSON Web Tokens are signed with (HS256)',
+    secret: true,
+  },
+  jwtPublicKey: {
+    flag: 'jwt-public-key',
+    kind: publicKeyPem,
+    default: undefined,
+    help: 'key that JSON Web Tokens are checked with (RS256, ES256 or EdDSA, by its type)',
+    isFile: true,
+  },
+  jwtJwks: {
+    flag: 'jwt-jwks',
+    kind: jwksUrl,
+    default: undefined,
+    help: 'URL of the keys that JSON Web Tokens are checked with; they may rotate',
+  },
+  jwtAudience: {
+    flag: 'jwt-audience',
+    kind: claim,
+    default: undefined,
+    help: 'aud that tokens must have; needed with --jwt-jwks',
+  },
+  jwtIssuer: {
+    flag: 'jwt-issuer',
+    kind: claim,
+    default: undefined,
+    help: 'iss that tokens must have; needed with --jwt-jwks',
+  },
+  jwtMaxLifetimeMs: {
+    flag: 'jwt-max-lifetime',
+    kind: time(MINUTE, 31 * 24 * HOUR),
+    default: 24 * HOUR,
+    help: 'longest time from iat to exp of a token; revocations are kept as long',
+  },
+  authCookie: {
+    flag: 'auth-cookie',
+    kind: cookieName,
+    default: undefined,
+    help: 'cookie in which readers may send their token or key; it does not publish',
+  },
+  ticketSecret: {
+    flag: 'ticket-secret',
+    kind: ticketSecrets,
+    default: [],
+    help: 'secret that tickets are signed with, the same on every node; a second one is accepted',
+    secret: true,
+  },
+  openSubscribe: {
+    flag: 'open-subscribe',
+    kind: yesOrNo(),
+    default: false,
+    help: 'let everyone read, also where there are tokens, tickets or keys that read',
+  },
+  policies: {
+    flag: 'policies',
+    kind: channelPolicies,
+    default: [],
+    help: 'what holds for channels by pattern; the first match counts; mostly --policies-file',
+    mayBeFile: true,
   },
   openPublish: {
     flag: 'open-publish',
@@ -170,7 +249,7 @@ export const OPTIONS = {
   },
   opsKey: {
     flag: 'ops-key',
-    kind: secret,
+    kind: key,
     default: undefined,
     defaultMeans: 'made and logged at start',
     help: 'key for the pages under /-/',

@@ -3,7 +3,7 @@ import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { withStack } from '../errors.js';
-import { checkServing, type Exchanges } from '../http/exchange.js';
+import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
 import type { ServerChannel } from './api.js';
@@ -12,7 +12,7 @@ import { badArgument, checkEvent, checkSecondArgument, dataBytes } from './argum
 /** What a channel needs of its server. */
 export interface LibraryParts {
   readonly hub: Pick<Hub<never>, 'deleteChannel' | 'publish'>;
-  readonly exchanges: Pick<Exchanges, 'draining'>;
+  readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
 }
@@ -23,7 +23,7 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
     try {
-      checkServing(exchanges);
+      checkPublishing(exchanges);
       if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
       // Array.from, because map would leave holes as they are.
       const entries = Array.from(events, (event) => toEvent(name, event, parts));
@@ -44,7 +44,7 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
     },
     async delete() {
       try {
-        checkServing(exchanges);
+        checkPublishing(exchanges);
         return (await hub.deleteChannel(name)).ids[0] as number;
       } catch (error) {
         throw withStack(error);

@@ -1,7 +1,9 @@
 /** The router: decides what kind of request it is, checks who may make it, and hands it on. */
+import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError } from '../errors.js';
 import { NO_HEADERS } from '../http/answer.js';
-import { checkServing, Exchange, type Exchanges } from '../http/exchange.js';
+import { andThen, scopeOf } from '../http/credentials.js';
+import { checkPublishing, Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import { checkFraming } from '../http/framing.js';
 import type { Guard } from '../http/guard.js';
@@ -71,11 +73,10 @@ export class Router {
 
   /** A wrong key is counted, and slows down further ones from its address. */
   #refuse(exchange: Exchange, head: Head, error: unknown): void {
-    const isWrongKey =
-      error instanceof HoldlineError &&
-      error.code === 'HOLDLINE_UNAUTHORIZED' &&
-      head.get('authorization') !== '';
-    const { failedKeys } = this.#parts;
+    const isWrongKey = error instanceof BadCredential && !error.isExpired;
+    const { failedKeys, subscribing } = this.#parts;
+    if (error instanceof BadCredential && error.isTicket && error.isExpired)
+      if (subscribing.endExpired(exchange, head, error)) return;
     const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {
@@ -122,13 +123,18 @@ export class Router {
     }
     const channels = channelsOf(head.path);
     const open = subscribing.opener(exchange, head, channels, context);
-    const allowed = guard.authorize(head, 'subscribe', channels);
-    if (allowed === undefined) {
-      open();
+    const granted = guard.maySubscribe(head, channels);
+    if (!(granted instanceof Promise)) {
+      open(granted);
       return undefined;
     }
     exchange.watch();
-    return allowed.then(() => exchange.inCork(open));
+    return granted.then((grant) =>
+      exchange.inCork(() => {
+        guard.checkGrant(grant);
+        open(grant);
+      }),
+    );
   }
 
   #publish(exchange: Exchange, head: Head): Promise<void> {
@@ -136,12 +142,17 @@ export class Router {
     guard.checkHost(head);
     guard.origins.checkSite(head);
     const channel = channelOf(head.path);
-    guard.checkPublish(head);
+    const granted = guard.mayPublish(head, [channel]);
+    // It may reject while the request is refused for something else.
+    if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
-    checkServing(exchanges);
-    const source = publishing.takeRate(exchange, guard.publisher);
-    const allowed = guard.authorize(head, 'publish', [channel]);
-    return publishing.publish(exchange, request, allowed, source);
+    checkPublishing(exchanges);
+    const network = publishing.isRated ? exchange.address.network : '';
+    const scope = andThen(granted, ({ rights }) => {
+      publishing.takeRate(request, rights, network);
+      return scopeOf(rights, head);
+    });
+    return publishing.publish(exchange, request, scope);
   }
 
   #delete(exchange: Exchange, head: Head): Promise<void> {
@@ -149,10 +160,11 @@ export class Router {
     guard.checkHost(head);
     guard.origins.checkSite(head);
     const channel = channelOf(head.path);
-    guard.checkOps(head);
+    const granted = guard.mayDelete(head, channel);
+    if (granted instanceof Promise) granted.catch(ignore);
     new Query(head.query).checkNames('DELETE');
-    checkServing(exchanges);
-    return publishing.delete(exchange, channel, guard.authorize(head, 'delete', [channel]));
+    checkPublishing(exchanges);
+    return publishing.delete(exchange, channel, granted);
   }
 
   #answerOther(exchange: Exchange, head: Head): void {
@@ -206,19 +218,22 @@ export class Router {
 
   #answerPage(exchange: Exchange, head: Head, page: OpsPage): Promise<void> | undefined {
     const { exchanges, guard } = this.#parts;
-    if (page.access !== 'open') guard.checkHost(head);
-    if (page.access === 'key') guard.checkOps(head);
+    const show = (): Promise<void> | undefined => {
+      const shown = page.answer({ query: new Query(head.query), draining: exchanges.draining });
+      if (shown instanceof Promise) return shown.then(answer);
+      answer(shown);
+      return undefined;
+    };
     const answer = ({ status = 200, contentType, body, headers }: OpsAnswer): void =>
       exchange.answer(status, contentType, body, headers);
-    const answered = page.answer({ query: new Query(head.query), draining: exchanges.draining });
-    if (!(answered instanceof Promise)) {
-      answer(answered);
-      return undefined;
-    }
-    exchange.watch();
-    return answered.then(answer);
+    if (page.access !== 'open') guard.checkHost(head);
+    const shown = page.access === 'key' ? andThen(guard.mayOperate(head), show) : show();
+    if (shown instanceof Promise) exchange.watch();
+    return shown as Promise<void> | undefined;
   }
 }
+
+function ignore(): void {}
 
 /** The methods of a path under `/-/`, as the field Allow lists them. */
 function methodsOf(page: OpsPage | undefined, actions: ReadonlyMap<string, Action> | undefined) {

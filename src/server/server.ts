@@ -1,5 +1,6 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Options } from '../options/table.js';
@@ -18,12 +19,7 @@ import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import { Places } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
-import {
-  DRAIN_ENDS_PER_TURN_MIN,
-  DRAIN_LINGER_MS_MAX,
-  DRAIN_TURN_MS,
-  SPARE_SOCKETS_MAX,
-} from '../limits.js';
+import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
@@ -41,9 +37,11 @@ import {
   drainMsOf,
   linesOf,
 } from './arguments.js';
+import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router } from './router.js';
+import { Router, type Action } from './router.js';
+import { makeTicket } from './tickets.js';
 
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
@@ -111,17 +109,20 @@ export function createServer(options: Options & Hooks = {}): Server {
     bodyTurns: new BodyTurns(),
     report,
     draining: false,
+    ended: false,
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, (words) =>
     callHook(() => onWarning?.(words), report),
   );
+  const ticketAction: Action = (exchange, head) =>
+    makeTicket({ guard, hub, counters }, exchange, head);
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions: new Map(),
+    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
@@ -131,32 +132,29 @@ export function createServer(options: Options & Hooks = {}): Server {
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
   let listener: Listener | undefined;
-  let closing: Promise<void> | undefined;
-
-  async function drain(drainMs: number): Promise<void> {
-    const deadlineMs = performance.now() + drainMs;
-    exchanges.draining = true;
-    messages.draining = true;
-    heldRefusals.release();
-    listener?.stopListening();
-    // What was accepted goes out first, for at most half the time.
-    while (!hub.isSettled && performance.now() < deadlineMs - drainMs / 2) await pause(1);
-    const turns = Math.max(1, Math.floor(drainMs / 2 / DRAIN_TURN_MS));
-    const endsPerTurn = Math.max(DRAIN_ENDS_PER_TURN_MIN, Math.ceil(hub.lines.open / turns));
-    while (hub.endSome(endsPerTurn, 'draining') > 0 && performance.now() < deadlineMs)
-      await pause(DRAIN_TURN_MS);
-    // To close drops what is in user space, but not what is in the kernel. Nothing tells when the
-    // former has left a response that was ended. native-notes/end-of-stream.md
-    const lingerUntilMs = Math.min(deadlineMs, performance.now() + DRAIN_LINGER_MS_MAX);
-    const openSockets = (): number => counters.sockets_opened_total - counters.sockets_closed_total;
-    while (openSockets() > 0 && performance.now() < lingerUntilMs) await pause(DRAIN_TURN_MS);
-    hub.closing();
-    listener?.closeAll();
-    hub.stop();
-    ops.stop();
-    await memory.stop();
-    await log.close();
-  }
+  const drain = new Drain({
+    clock: SYSTEM_CLOCK,
+    pause: sleep,
+    hub,
+    refuseLines() {
+      exchanges.draining = true;
+      heldRefusals.release();
+    },
+    refuseAll() {
+      exchanges.ended = true;
+      messages.ended = true;
+      listener?.stopListening();
+    },
+    openSockets: () => counters.sockets_opened_total - counters.sockets_closed_total,
+    async closeAll() {
+      hub.closing();
+      listener?.closeAll();
+      hub.stop();
+      ops.stop();
+      await memory.stop();
+      await log.close();
+    },
+  });
 
   async function startListening(): Promise<{ host: string; port: number }> {
     const wanted = {
@@ -172,7 +170,7 @@ export function createServer(options: Options & Hooks = {}): Server {
       isListening = false;
       throw error;
     }
-    if (closing !== undefined) {
+    if (drain.hasBegun) {
       started.closeAll();
       throw cannotListen('was closed meanwhile');
     }
@@ -187,8 +185,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     try {
       await memory.start(listener.port);
     } catch (error) {
-      closing = drain(0);
-      await closing;
+      await drain.end(0);
       throw error;
     }
     return { host: settings.host, port: listener.port };
@@ -206,7 +203,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async listen(...args: unknown[]) {
       try {
         checkListenArguments(args);
-        if (closing !== undefined) throw cannotListen('was closed');
+        if (drain.hasBegun) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
         return await startListening();
@@ -223,9 +220,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     stats: () => ops.stats(exchanges.draining),
     async close(wanted) {
-      const drainMs = drainMsOf(wanted) ?? settings.drainMs;
-      closing ??= drain(drainMs);
-      return closing;
+      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
 }
@@ -243,8 +238,4 @@ function cannotListen(problem: string): HoldlineError {
     'HOLDLINE_LISTEN',
     `this server ${problem}; make another with createServer`,
   );
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -3,6 +3,7 @@
  * the deletion of a channel, which is a publish without a body.
  */
 import { isUtf8 } from 'node:buffer';
+import type { Rights } from '../auth/rights.js';
 import { checkEventType, type NewEvent } from '../core/event.js';
 import type { Receipt, RequestKey } from '../core/event-log.js';
 import type { Hub } from '../core/hub.js';
@@ -16,7 +17,7 @@ import { contentLengthOf } from '../http/framing.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
 import { bodyKindOf, type BodyKind } from '../http/media-type.js';
-import type { PublishRates } from '../http/publish-rates.js';
+import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
 import { Query } from '../http/query.js';
 import { BODY_BYTES_MAX } from '../limits.js';
 import { readBatch } from './batch.js';
@@ -35,11 +36,13 @@ export interface BodyFormat {
 interface PublishRequest extends BodyFormat {
   readonly contentLength: number | undefined;
   readonly key: ScopedKey | undefined;
+  /** Whose rate its events count against; undefined without a limit. */
+  source: string | undefined;
 }
 
 /** What a publish needs of the server. */
 export interface PublishingParts {
-  readonly hub: Pick<Hub<never>, 'deleteChannel' | 'reserve' | 'submit'>;
+  readonly hub: Pick<Hub<never>, 'admit' | 'deleteChannel' | 'reserve' | 'reserveAhead' | 'submit'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly counters: Counters;
   readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
@@ -54,36 +57,38 @@ export class Publishing {
     this.#maxEventBytes = maxEventBytes;
   }
 
+  /** True where there is a rate that {@link takeRate} holds publishers to. */
+  get isRated(): boolean {
+    return this.#parts.rates.isOn;
+  }
+
   /**
-   * Takes one event of what this client may publish in a second. Returns whose rate it is, which
-   * {@link publish} needs, or undefined without a limit. A client without a credential is known by
-   * its address. Throws HOLDLINE_RATE.
+   * Takes one event of what the client may publish in a second. A client without a credential is
+   * known by its address, of which `network` is what counts. Throws HOLDLINE_RATE.
    */
-  takeRate(exchange: Exchange, credential: string | undefined): string | undefined {
+  takeRate(request: PublishRequest, rights: Pick<Rights, 'credential'>, network: string): void {
     const { rates } = this.#parts;
-    if (!rates.isOn) return undefined;
-    const source = credential ?? exchange.address.network;
-    rates.take(source);
-    return source;
+    if (!rates.isOn) return;
+    request.source = rateSourceOf(rights, network);
+    rates.take(request.source);
   }
 
   /**
    * Receives, publishes and answers; called in the request's turn, because uWebSockets hands over a
-   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `allowed` is the
-   * pending result of the `authorize` hook. A client that finds no room is refused before its body
-   * is received, and one that leaves gives up its place. Rejects with the error to send.
+   * body only if onData is set in that turn (native-notes/request-in-its-turn.md). `scope` is whose
+   * idempotency key it is, and a promise while it is not known whether the client may publish. A
+   * client that finds no room is refused before its body is received, and one that leaves gives up
+   * its place. Rejects with the error to send.
    */
   async publish(
     exchange: Exchange,
     request: PublishRequest,
-    allowed: Promise<void> | undefined,
-    source: string | undefined,
+    scope: string | Promise<string>,
   ): Promise<void> {
     const { hub, idempotency, counters, rates } = this.#parts;
     const { channel, kind, key } = request;
-    // Awaited below, unless there is no room to receive anything.
-    allowed?.catch(ignore);
-    const reservation = hub.reserve(channel);
+    const isAllowed = typeof scope === 'string';
+    const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
     const incoming = new IncomingBody(
       exchange,
       request.contentLength,
@@ -92,24 +97,26 @@ export class Publishing {
     );
     try {
       const received = incoming.receive();
-      await (allowed === undefined ? received : Promise.all([received, allowed]));
+      const owner = isAllowed ? scope : (await Promise.all([received, scope]))[1];
+      if (isAllowed) await received;
       const { body } = incoming;
-      // Nothing is published for a client that left while the program decided.
+      // Nothing is published for a client that left meanwhile.
       if (exchange.gone) return;
+      if (!isAllowed) hub.admit(channel, reservation);
       const submission = {
         reservation,
         read: () => readEvents(request, body, this.#maxEventBytes),
       };
       const submit = async (requestKey?: RequestKey): Promise<Receipt> => {
         const published = receiptOf(await hub.submit(channel, submission, requestKey));
-        if (source !== undefined) rates.published(source, published.count);
+        if (request.source !== undefined) rates.published(request.source, published.count);
         return published;
       };
       let receipt: Receipt;
       if (key === undefined) {
         receipt = await submit();
       } else {
-        const requestKey = requestKeyOf(key, [kind, request.type ?? '', body]);
+        const requestKey = requestKeyOf(key, owner, [kind, request.type ?? '', body]);
         receipt = await idempotency.once(requestKey, reservation, () => submit(requestKey));
       }
       counters.publish_requests_total++;
@@ -120,12 +127,8 @@ export class Publishing {
     }
   }
 
-  /** Deletes the channel's history, once it is allowed. Rejects as {@link publish} does. */
-  async delete(
-    exchange: Exchange,
-    channel: string,
-    allowed: Promise<void> | undefined,
-  ): Promise<void> {
+  /** Deletes the channel's history, once `allowed` resolves. Rejects as {@link publish} does. */
+  async delete(exchange: Exchange, channel: string, allowed: unknown): Promise<void> {
     exchange.watch();
     await allowed;
     if (exchange.gone) return;
@@ -133,8 +136,6 @@ export class Publishing {
     exchange.answerJson(receiptJson(receipt, 'text'));
   }
 }
-
-function ignore(): void {}
 
 /**
  * Reads what a publish to `channel` asks for. Throws HOLDLINE_BAD_QUERY, HOLDLINE_BAD_EVENT_TYPE,
@@ -149,6 +150,7 @@ export function publishRequestOf(head: Head, channel: string): PublishRequest {
     kind,
     type,
     contentLength: contentLengthOf(head),
+    source: undefined,
     key: scopedKeyOf(head, channel),
   };
 }

@@ -1,20 +1,22 @@
 /** Subscriptions: a GET of channels opens a stream or a WebSocket, or is answered as a poll. */
+import { SSE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
-import { HoldlineError } from '../errors.js';
+import { ENDS, HoldlineError } from '../errors.js';
+import type { ClientAddress } from '../http/address.js';
 import { clientKindOf } from '../http/client-kind.js';
-import { checkServing, type Exchange, type Exchanges } from '../http/exchange.js';
+import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
-import type { Guard } from '../http/guard.js';
+import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
 import type { Places } from '../http/places.js';
-import type { PublishRates } from '../http/publish-rates.js';
+import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
-import { ACCEPTS_PER_SECOND } from '../limits.js';
+import { ACCEPTS_PER_SECOND, ENDED_RETRY_MS } from '../limits.js';
 import type { MessageSocket, UpgradeContext } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import { answerOrWait, type PollRequest } from './poll.js';
@@ -41,12 +43,8 @@ export interface SubscribingOptions {
   readonly retryMs: number;
 }
 
-/** Where a line starts, on what, and whose it is. */
-interface Start {
-  readonly channels: readonly string[];
-  readonly position: Position;
-  readonly owner: Owner;
-}
+/** Opens the line, or answers the poll, of a client that may. */
+export type Open = (grant: Grant) => void;
 
 export class Subscribing {
   readonly #parts: SubscribingParts;
@@ -59,37 +57,56 @@ export class Subscribing {
 
   /**
    * Reads all that is needed of the request, in its turn. Returns the function that opens the line
-   * or answers the poll, to be called in a cork once the client is allowed to. Both throw what the
-   * client is to be answered. `context` comes with a request that may become a WebSocket.
+   * or answers the poll, to be called in a cork with what the client was granted. Both throw what
+   * the client is to be answered. `context` comes with a request that may become a WebSocket.
    */
   opener(
     exchange: Exchange,
     head: Head,
     channels: readonly string[],
     context: UpgradeContext | undefined,
-  ): () => void {
+  ): Open {
     const { hub, exchanges, places } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
     const position = positionOf(head.find('last-event-id'), query);
-    const { group, shown } = exchange.address;
-    const owner: Owner = { ...NOBODY, address: group, shownAddress: shown };
-    const start: Start = { channels, position, owner };
-    if (transport === 'websocket') return this.#upgrader(exchange, head, start, context);
+    const { address } = exchange;
+    if (transport === 'websocket')
+      return this.#upgrader(exchange, head, position, address, context);
     if (transport === 'poll') {
-      const poll: PollRequest = { ...start, waitMs: waitMsOf(query), limit: limitOf(query) };
-      return () => {
-        checkServing(exchanges);
-        answerOrWait(hub, exchange, poll, () => places.checkPoll(owner));
+      const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      return (grant) => {
+        checkHolding(exchanges);
+        const owner = ownerOf(grant, address);
+        const request: PollRequest = { ...poll, channels: grant.channels, owner };
+        answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
       };
     }
     const client = clientKindOf(head, query);
+    // By the channels that were asked for: those that are granted for them have other names.
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
-    const stream: StreamRequest = { ...start, mode, client };
-    if (exchange.isHead) return () => answerStreamHead(hub, exchange, stream);
     const asPage = wantsPage(head);
-    return () => this.#openStream(exchange, stream, asPage);
+    return (grant) => {
+      const owner = ownerOf(grant, address);
+      const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
+      if (exchange.isHead) answerStreamHead(hub, exchange, stream);
+      else this.#openStream(exchange, stream, asPage);
+    };
+  }
+
+  /**
+   * Answers an EventSource whose ticket has expired in its stream, where its program can read why;
+   * false for other clients. The request has been read before, so that nothing throws.
+   */
+  endExpired(exchange: Exchange, head: Head, error: HoldlineError): boolean {
+    const query = new Query(head.query);
+    if (head.method !== 'GET' || wantsPage(head)) return false;
+    if (transportOf(head, query) !== 'sse') return false;
+    if (clientKindOf(head, query) !== 'eventsource') return false;
+    const { reconnect } = ENDS['ticket-expired'];
+    exchange.refuseStreamForGood(error, SSE.end('ticket-expired', reconnect, ENDED_RETRY_MS));
+    return true;
   }
 
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
@@ -109,10 +126,11 @@ export class Subscribing {
   #upgrader(
     exchange: Exchange,
     head: Head,
-    start: Start,
+    position: Position,
+    address: ClientAddress,
     context: UpgradeContext | undefined,
-  ): () => void {
-    const { guard, messages, failedKeys } = this.#parts;
+  ): Open {
+    const { guard, messages, failedKeys, rates } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
     if (context === undefined || head.get('sec-websocket-version') !== '13') {
@@ -121,15 +139,21 @@ export class Subscribing {
         'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const mayPublish = guard.rightToPublish(head, () => failedKeys.failed(exchange.address));
-    const source =
-      guard.publisher ?? (this.#parts.rates.isOn ? exchange.address.network : undefined);
     const { response, headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
-    return () => {
-      this.#checkPlace(start.owner);
-      const handshake = { key, subprotocol, headers, context };
-      messages.open(response, { ...start, ...handshake, mayPublish, source });
+    return (grant) => {
+      const { channels, rights } = grant;
+      const mayPublish = guard.rightToPublish(head, rights, () =>
+        failedKeys.failed(exchange.address),
+      );
+      const owner = ownerOf(grant, address);
+      this.#checkPlace(owner);
+      const source =
+        rates.isOn && !(mayPublish instanceof HoldlineError)
+          ? rateSourceOf(guard.publisherOn(head, rights), address.network)
+          : undefined;
+      const handshake = { key, subprotocol, headers, context, mayPublish, source };
+      messages.open(response, { channels, position, owner, ...handshake });
     };
   }
 
@@ -147,7 +171,7 @@ export class Subscribing {
   /** Throws the refusal if no more lines can be opened now. */
   #checkPlace(owner: Owner): void {
     const { exchanges, places } = this.#parts;
-    checkServing(exchanges);
+    checkHolding(exchanges);
     places.checkLine(owner);
   }
 
@@ -159,4 +183,12 @@ export class Subscribing {
     const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
+}
+
+/** Whose a line is, by what it was granted, and where it comes from. */
+function ownerOf({ rights, user, endsAtMs }: Grant, { group, shown }: ClientAddress): Owner {
+  const from = { address: group, shownAddress: shown };
+  if (user === undefined && endsAtMs === Infinity) return { ...NOBODY, ...from };
+  const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
+  return { user, ...from, endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
 }

@@ -32,7 +32,7 @@ import {
 } from '../native/messages.js';
 import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkServing } from '../http/exchange.js';
+import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { PublishRates } from '../http/publish-rates.js';
 import { MessageAnswers, type Refusals } from './message-answers.js';
@@ -63,7 +63,16 @@ export interface MessagesOptions {
 
 type MessagesHub = Pick<
   Hub<MessageSocket>,
-  'channelsOf' | 'drained' | 'join' | 'left' | 'reserve' | 'stalled' | 'startOf' | 'submit'
+  | 'admit'
+  | 'channelsOf'
+  | 'drained'
+  | 'join'
+  | 'left'
+  | 'reserve'
+  | 'reserveAhead'
+  | 'stalled'
+  | 'startOf'
+  | 'submit'
 >;
 
 const MESSAGES: DeliveryMode<MessageSocket> = {
@@ -103,8 +112,8 @@ interface Session extends Refusals {
 }
 
 export class Messages implements MessageHandler {
-  /** True while the server shuts down: nothing is published any more. */
-  draining = false;
+  /** True at the end of a server: nothing is published any more. */
+  ended = false;
 
   readonly #hub: MessagesHub;
   readonly #counters: Counters;
@@ -263,7 +272,10 @@ export class Messages implements MessageHandler {
         const message = `this WebSocket already has ${queue.publishes.length} publishes waiting; try again after their answers`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);
       }
-      reservation = this.#hub.reserve(event.channel);
+      reservation =
+        typeof session.mayPublish === 'function'
+          ? this.#hub.reserveAhead()
+          : this.#hub.reserve(event.channel);
       reservation.grow(bytes);
     } catch (error) {
       reservation?.release();
@@ -290,8 +302,11 @@ export class Messages implements MessageHandler {
     { ref, event, reservation }: Publish,
   ): Promise<void> {
     try {
-      if (typeof mayPublish === 'function') await this.#ask(() => mayPublish(event.channel));
-      checkServing(this);
+      if (typeof mayPublish === 'function') {
+        await this.#ask(() => mayPublish(event.channel));
+        this.#hub.admit(event.channel, reservation);
+      }
+      checkPublishing(this);
       const { ids } = await this.#hub.submit(event.channel, {
         reservation,
         isRead: true,

@@ -64,6 +64,9 @@ export function runHoldline(
   });
 }
 
+/** Time for a start on a machine that does other things beside. */
+const START_DEADLINE_MS = 15_000;
+
 /** A running server and what a test wants from it. */
 export class TestServer extends Watched {
   readonly child: ChildProcess;
@@ -117,10 +120,19 @@ export class TestServer extends Watched {
           `exit ${server.exitCode} at start: ${server.errorOutput}${JSON.stringify(server.logs)}`,
         );
     };
-    const listening = await server.waitFor('"listening"', () => {
-      alive();
-      return said('listening');
-    });
+    const listening = await server
+      .waitFor(
+        '"listening"',
+        () => {
+          alive();
+          return said('listening');
+        },
+        START_DEADLINE_MS,
+      )
+      .catch((error: unknown) => {
+        killAtExit();
+        throw error;
+      });
     server.port = Number(listening['port']);
     server.opsKey =
       typeof all['ops-key'] === 'string'
