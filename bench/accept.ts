@@ -2,6 +2,7 @@
  * Accept: how long 15,000 lines take that come back at once, each with the replay of what it
  * missed, from the first connect to the last byte.
  */
+import { SignJWT } from 'jose';
 import { Published } from '../dist/tools/load/books/published.js';
 import { CONNECTS_AT_ONCE } from '../dist/tools/load/processes/counting-process.js';
 import type { Fleet } from '../dist/tools/load/processes/fleet.js';
@@ -26,6 +27,8 @@ interface Variant {
   name: string;
   target: TargetName;
   replayEvents: number;
+  /** Each line shows a token that has to be verified. */
+  hasToken?: boolean;
 }
 
 export interface AcceptParameters {
@@ -79,9 +82,22 @@ const SETTLE_MS = 500;
 const VARIANTS: Variant[] = [
   { name: `with a replay of ${REPLAY_EVENTS}`, target: 'holdline', replayEvents: REPLAY_EVENTS },
   { name: 'without replay', target: 'holdline', replayEvents: 0 },
+  { name: 'with a token (HS256)', target: 'holdline', replayEvents: 0, hasToken: true },
   { name: 'without replay', target: 'raw-uws', replayEvents: 0 },
   { name: 'without replay', target: 'send-loop', replayEvents: 0 },
 ];
+
+const TOKEN_SECRET = 'a secret of the bench, which is no secret at all';
+
+/** What every line shows: an hour's right to subscribe to everything. */
+function token(): Promise<string> {
+  return new SignJWT({ holdline: { subscribe: ['**'] } })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('bench')
+    .setIssuedAt()
+    .setExpirationTime('1h')
+    .sign(new TextEncoder().encode(TOKEN_SECRET));
+}
 
 export async function measureAccept(
   options: RunOptions,
@@ -98,8 +114,11 @@ export async function measureAccept(
   const rounds: AcceptRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const variant of parameters.variants) {
-      const measured = await visit(variant.target, {}, (here) =>
-        measureRound(here, variant, round, parameters.lines),
+      const measured = await visit(
+        variant.target,
+        variant.hasToken === true ? { jwtSecret: TOKEN_SECRET } : {},
+        (here) => measureRound(here, variant, round, parameters.lines),
+        variant.hasToken === true ? await token() : undefined,
       );
       rounds.push(measured);
       options.say(

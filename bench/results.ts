@@ -17,6 +17,7 @@ export const SUBJECTS = [
   'alternatives',
   'heap',
   'deadlines',
+  'drain',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

@@ -25,6 +25,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   alternatives: async () => (await import('./alternatives.js')).measureAlternatives,
   heap: async () => (await import('./heap.js')).measureHeap,
   deadlines: async () => (await import('./deadlines.js')).measureDeadlines,
+  drain: async () => (await import('./drain.js')).measureDrain,
   knobs: async () => (await import('./knobs.js')).measureKnobs,
   plan: async () => (await import('./plan-check.js')).measurePlan,
 };

@@ -105,6 +105,8 @@ export interface Running {
   counters(): Promise<Record<string, number> | null>;
   /** Of a Node server only. */
   nativeUsage(): Promise<NativeUsage>;
+  /** Begins an orderly end, of Holdline only. */
+  drain(): Promise<void>;
   /** Of a Node server only. */
   writeHeapSnapshot(path: string, deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
@@ -154,6 +156,7 @@ async function startNodeTarget(
     usage,
     counters: async () => (await usage())?.counters ?? null,
     nativeUsage: () => child.ask<NativeUsage>('nativeUsage', null, ANSWER_DEADLINE_MS),
+    drain: () => child.ask('drain', null, ANSWER_DEADLINE_MS),
     writeHeapSnapshot: (path, deadlineMs) => child.ask('writeHeapSnapshot', path, deadlineMs),
     stop: async () => {
       // A server that is too busy to answer has been measured all the same.
@@ -210,7 +213,14 @@ function withoutLoop(
   pid: number,
 ): Pick<
   Running,
-  'cpuSeconds' | 'rssBytes' | 'gc' | 'watchLoop' | 'usage' | 'nativeUsage' | 'writeHeapSnapshot'
+  | 'cpuSeconds'
+  | 'drain'
+  | 'rssBytes'
+  | 'gc'
+  | 'watchLoop'
+  | 'usage'
+  | 'nativeUsage'
+  | 'writeHeapSnapshot'
 > {
   const noNode = (): never => {
     throw new Error('this server is not a Node process');
@@ -222,6 +232,7 @@ function withoutLoop(
     watchLoop: async () => {},
     usage: async () => null,
     nativeUsage: async () => noNode(),
+    drain: async () => noNode(),
     writeHeapSnapshot: async () => noNode(),
   };
 }

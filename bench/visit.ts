@@ -42,10 +42,11 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
   readonly #fleets: Fleet[] = [];
   readonly #processes: ClientProcess[] = [];
 
-  constructor(server: Server) {
+  /** `key`: what clients show as Authorization: Bearer. */
+  constructor(server: Server, key?: string) {
     this.server = server;
     const { port } = server;
-    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH };
+    this.target = { address: '127.0.0.1', port, authority: `127.0.0.1:${port}`, path: PATH, key };
     // This process publishes.
     moveRunner(CLIENT_CORES);
   }
@@ -124,8 +125,9 @@ export async function visit<T>(
   target: TargetName,
   settings: object,
   measure: (visit: Visit) => Promise<T>,
+  key?: string,
 ): Promise<T> {
-  const here = new Visit(await startTarget(target, settings));
+  const here = new Visit(await startTarget(target, settings), key);
   try {
     return await measure(here);
   } finally {

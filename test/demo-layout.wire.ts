@@ -14,7 +14,10 @@ import { DEADLINE_MS } from './support/wire.js';
  */
 const WIDTHS = [
   ...Array.from({ length: 49 }, (_, i) => 320 + 20 * i),
-  ...[620, 621, 1180, 1181],
+  620,
+  621,
+  1180,
+  1181,
   ...Array.from({ length: 7 }, (_, i) => 1320 + 100 * i),
 ];
 const HEIGHT = 768;

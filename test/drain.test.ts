@@ -18,6 +18,7 @@ function serverWith({
   const log: { readonly what: string; readonly atMs: number }[] = [];
   const left: { readonly atMs: number; readonly lines: number }[] = [];
   const note = (what: string) => (): void => void log.push({ what, atMs: nowMs });
+  const retries: number[] = [];
   let onPause: (() => void) | undefined;
   const parts: DrainParts = {
     clock: { nowMs: () => nowMs },
@@ -33,12 +34,14 @@ function serverWith({
       get isSettled() {
         return nowMs >= settlesAtMs;
       },
-      endSome(count) {
+      endSome(count, _code, _through, retryMs) {
+        retries.push(retryMs());
         open = Math.max(stuck, open - count);
         left.push({ atMs: nowMs, lines: open });
         return open;
       },
     },
+    retryMs: 3000,
     refuseLines: note('no more lines'),
     refuseAll: note('no more publishes'),
     openSockets: () => open,
@@ -48,6 +51,7 @@ function serverWith({
     drain: new Drain(parts),
     log,
     left,
+    retries,
     whenPaused: (then: (nowMs: number) => void) => (onPause = () => then(nowMs)),
   };
 }
@@ -57,8 +61,11 @@ const atOf = (log: readonly { what: string; atMs: number }[], what: string): num
 
 describe('a drain', () => {
   it('ends 15,000 lines evenly over its slope, and publishes are accepted until then', async () => {
-    const { drain, log, left } = serverWith({ lines: 15_000 });
+    const { drain, log, left, retries } = serverWith({ lines: 15_000 });
     await drain.end(10_000);
+    expect(Math.min(...retries)).toBeGreaterThanOrEqual(3000);
+    expect(Math.max(...retries)).toBeLessThanOrEqual(6000);
+    expect(new Set(retries).size).toBeGreaterThan(100);
     const slopeMs = 10_000 * DRAIN_SLOPE_SHARE;
     for (const { atMs, lines } of left.filter((entry) => entry.atMs <= slopeMs))
       expect(Math.abs(lines - 15_000 * (1 - atMs / slopeMs))).toBeLessThanOrEqual(150);

@@ -70,6 +70,8 @@ export interface Served {
   sendBufferBytes?: number | undefined;
   held: () => number;
   counters: () => Record<string, number>;
+  /** Begins an orderly end. */
+  drain?: () => void;
   stop: () => Promise<void> | void;
 }
 
@@ -108,6 +110,7 @@ export function serveRunner(served: Served): void {
     writeHeapSnapshot: (path: string) => {
       writeHeapSnapshot(path);
     },
+    drain: () => served.drain?.(),
     stop: async () => {
       await served.stop();
       // The process ends after its answer has left.

@@ -6,7 +6,9 @@ import { serveRunner } from './agent.js';
 /** What a subject may set, as JSON in the environment. */
 export type HoldlineSettings = Pick<
   Options,
+  | 'drainMs'
   | 'host'
+  | 'jwtSecret'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
@@ -43,5 +45,6 @@ serveRunner({
     const { refused: _byCode, closed: _byReason, ...counters } = server.stats().counters;
     return counters;
   },
+  drain: () => void server.close(),
   stop: () => server.close({ drainMs: 0 }),
 });

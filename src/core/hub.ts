@@ -357,9 +357,9 @@ export class Hub<Socket> {
   }
 
   /** See {@link Membership.endSome}. */
-  endSome(count: number, code: EndCode, through = 0): number {
+  endSome(count: number, code: EndCode, through = 0, retryMs?: () => number): number {
     this.#pump.flush();
-    return this.#membership.endSome(count, code, through);
+    return this.#membership.endSome(count, code, through, retryMs);
   }
 
   #removed({ mode, channels }: Group, handle: number, reason: CloseReason): void {

@@ -10,8 +10,8 @@ import type { Group } from './group.js';
 import type { Groups } from './groups.js';
 import { STALLED } from './line-table.js';
 import { Lines } from './lines.js';
-import { Owners, type Owner } from './owners.js';
 import type { Progress } from './progress.js';
+import { Owners, type Owner } from './owners.js';
 import type { Pump } from './pump.js';
 
 /** The parts of the hub that membership keeps up to date. */
@@ -115,9 +115,10 @@ export class Membership {
   /**
    * Ends up to `count` lines that have been given everything that can be read, and everything up to
    * the id `through`. A stalled line may read on: once its socket has drained and it has caught up,
-   * it is ended, too. Returns how many lines are open.
+   * it is ended, too. Clients of event streams are told to come back after `retryMs`, asked for
+   * each. Returns how many lines are open.
    */
-  endSome(count: number, code: EndCode, through: number): number {
+  endSome(count: number, code: EndCode, through: number, retryMs?: () => number): number {
     let left = count;
     for (const group of this.#parts.groups) {
       if (left <= 0) break;
@@ -126,7 +127,7 @@ export class Membership {
       const { newestId } = set;
       for (let row = table.count - 1; row >= 0 && left > 0; row--) {
         if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
-        this.end(group, row, code);
+        this.end(group, row, code, retryMs?.());
         left--;
       }
     }

@@ -20,8 +20,10 @@ export interface DrainParts {
     readonly lines: { readonly open: number };
     readonly lastId: number;
     readonly isSettled: boolean;
-    endSome(count: number, code: EndCode, through: number): number;
+    endSome(count: number, code: EndCode, through: number, retryMs: () => number): number;
   };
+  /** `--retry`, ms. */
+  readonly retryMs: number;
   /** No line is opened from now on. */
   refuseLines(): void;
   /** Nothing is published from now on, and no connection is accepted. */
@@ -73,12 +75,12 @@ export class Drain {
     // A line is owed what was accepted before, also where that waits for room in its channel. What
     // is published meanwhile reaches the lines that are left.
     const through = hub.lastId;
-    while (hub.endSome(this.#due(), 'draining', through) > 0 && clock.nowMs() < this.#slope.endMs)
+    while (this.#end(this.#due(), through) > 0 && clock.nowMs() < this.#slope.endMs)
       await this.#turn();
     parts.refuseAll();
     // What was accepted goes out first.
     while (!hub.isSettled && isInTime()) await this.#turn();
-    while (hub.endSome(Infinity, 'draining', 0) > 0 && isInTime()) await this.#turn();
+    while (this.#end(Infinity, 0) > 0 && isInTime()) await this.#turn();
     // To close drops what is in user space, but not what is in the kernel. Nothing tells when the
     // former has left a response that was ended. native-notes/end-of-stream.md
     const lingerUntilMs = clock.nowMs() + DRAIN_LINGER_MS_MAX;
@@ -86,6 +88,14 @@ export class Drain {
       await this.#turn();
     await parts.closeAll();
   }
+
+  /** Ends lines, as many at most; returns how many are open. */
+  #end(count: number, through: number): number {
+    return this.#parts.hub.endSome(count, 'draining', through, this.#retryMs);
+  }
+
+  /** When the client of an event stream is to come back: spread, also when the end is hurried. */
+  readonly #retryMs = (): number => Math.round(this.#parts.retryMs * (1 + Math.random()));
 
   /** How many lines are to end now, so that as many are left as the slope says. */
   #due(): number {

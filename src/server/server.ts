@@ -136,6 +136,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     clock: SYSTEM_CLOCK,
     pause: sleep,
     hub,
+    retryMs: settings.retryMs,
     refuseLines() {
       exchanges.draining = true;
       heldRefusals.release();

@@ -130,6 +130,14 @@ const LOAD_OPTIONS = {
     defaultMeans: 'none, for a server with --open-publish',
     help: 'key to publish with',
   },
+  subscribeKey: {
+    flag: 'subscribe-key',
+    kind: textMatching('KEY', /^[\x21-\x7e]{1,8192}$/, '1 to 8192 visible ASCII characters'),
+    default: undefined,
+    defaultMeans: 'none, for a server that everyone may read',
+    help: 'key or token that the clients send as Authorization: Bearer',
+    secret: true,
+  },
   serverPid: {
     flag: 'server-pid',
     kind: integer(1, 4_194_304),

@@ -15,6 +15,13 @@ export interface Target {
   readonly authority: string;
   /** Path of the channel, with its slash and its query where there is one. */
   readonly path: string;
+  /** The key or token that clients show; undefined for a server that is open to read. */
+  readonly key?: string | undefined;
+}
+
+/** The header field that shows a key or a token, with its line break; empty without one. */
+export function authorizationField(key: string | undefined): string {
+  return key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
 }
 
 /**

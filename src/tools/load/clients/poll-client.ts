@@ -5,6 +5,7 @@
 
 import { Client, type SharedContext } from './client.js';
 import { EventReader } from './event-reader.js';
+import { authorizationField } from './connection.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import type { Role } from './mix.js';
 
@@ -60,13 +61,13 @@ export class PollClient extends Client {
   }
 
   opened(): void {
-    const { path, authority } = this.shared.target;
+    const { path, authority, key } = this.shared.target;
     const position = this.continuesAfter;
     const since = position === undefined ? '' : `since=${position}&`;
     const wait = this.#isLong && position !== undefined ? WAIT_SECONDS : 0;
     this.send(
       `GET ${withParameters(path, `${since}limit=${LIMIT}&wait=${wait}`)} HTTP/1.1\r\nHost: ${authority}\r\n` +
-        'Accept: application/json\r\n\r\n',
+        `Accept: application/json\r\n${authorizationField(key)}\r\n`,
     );
   }
 

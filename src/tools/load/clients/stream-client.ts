@@ -1,19 +1,19 @@
 /** A client on an event stream, or on a stream of NDJSON. */
 
 import { SSE } from './encoding.js';
-import type { Target } from './connection.js';
+import { authorizationField, type Target } from './connection.js';
 import { refusalText, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
 /** The request for a stream. */
 export function streamRequest(
-  { path, authority }: Target,
+  { path, authority, key }: Target,
   isSse: boolean,
   after: string | undefined,
 ): string {
   const accepted = isSse ? 'text/event-stream' : 'application/x-ndjson';
   const position = after === undefined ? '' : `Last-Event-ID: ${after}\r\n`;
-  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${position}\r\n`;
+  return `GET ${path} HTTP/1.1\r\nHost: ${authority}\r\nAccept: ${accepted}\r\n${authorizationField(key)}${position}\r\n`;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
-import type { Target } from './connection.js';
+import { authorizationField, type Target } from './connection.js';
 import { refusalText, withParameters, type Head } from './http.js';
 import { LineClient } from './line-client.js';
 
@@ -144,13 +144,13 @@ function maskedFrame(opcode: number, payload: Buffer): Buffer {
 
 /** The request for a WebSocket; `key` is any 16 bytes in base64. */
 export function webSocketRequest(
-  { path, authority }: Target,
+  { path, authority, key: shown }: Target,
   key: string,
   after: string | undefined,
 ): string {
   return (
     `GET ${after === undefined ? path : withParameters(path, `since=${after}`)} HTTP/1.1\r\n` +
-    `Host: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+    `Host: ${authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${authorizationField(shown)}` +
     `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`
   );
 }

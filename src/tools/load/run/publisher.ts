@@ -6,7 +6,12 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Histogram } from 'hdr-histogram-js';
-import { openConnection, type ConnectionSink, type Target } from '../clients/connection.js';
+import {
+  authorizationField,
+  openConnection,
+  type ConnectionSink,
+  type Target,
+} from '../clients/connection.js';
 import { nowUs } from '../books/clock.js';
 import { eventData, stampEvent } from '../clients/event.js';
 import { AnswerReader, refusalText, type AnswerSink, type Head } from '../clients/http.js';
@@ -74,11 +79,10 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     const { target, sizeBytes, key } = options;
-    const authorization = key === undefined ? '' : `Authorization: Bearer ${key}\r\n`;
     this.options = options;
     this.published = new Published(options.events, options.keepsTimes);
     this.head = Buffer.from(
-      `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorization}` +
+      `POST ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\nContent-Type: text/plain\r\n${authorizationField(key)}` +
         `Content-Length: ${sizeBytes}\r\n\r\n`,
     );
   }

@@ -73,8 +73,8 @@ export class Run {
       herdAtMs,
       serverPid,
     } = this.#settings;
-    const { sizeBytes, ratePerSecond, publishKey } = this.#settings;
-    const target = await findTarget(new URL(url));
+    const { sizeBytes, ratePerSecond, publishKey, subscribeKey } = this.#settings;
+    const target = { ...(await findTarget(new URL(url))), key: subscribeKey };
     // Quick only while there are few connections.
     const meter = new ProcessMeter(target, serverPid);
     this.meter = meter;
