@@ -61,6 +61,8 @@ export const COUNTER_MEANINGS = {
   publishes_refused_rate_total:
     'publishes refused because their credential had published more than --publish-rate',
   failed_keys_total: 'requests with a wrong key',
+  jwks_fetches_total: 'times the keys of --jwt-jwks were fetched',
+  jwks_failures_total: 'times the keys of --jwt-jwks could not be fetched; known ones count on',
   tickets_made_total: 'tickets made for pages (POST /-/tickets)',
   answers_pending_total: 'answers that their socket did not take at once',
   answers_unread_total: 'answers whose socket closed before it had taken them',

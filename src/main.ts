@@ -16,15 +16,15 @@ import {
   serveHelp,
   type CommandLine,
 } from './options/command-line.js';
-import { hasSubscribeRule } from './auth/anonymous.js';
-import { isLoopback } from './options/settings.js';
+import { cautions } from './options/cautions.js';
+import { reloadSettings } from './options/reload.js';
 import type { Settings } from './options/table.js';
-import { HoldlineError } from './errors.js';
+import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { nearestName } from './spelling.js';
-import { complain, onSignals } from './terminal.js';
+import { complain, onSignals, watchTerminal } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
 
@@ -125,7 +125,9 @@ function unknownCommand(name: string | undefined): string {
 async function serve(args: readonly string[]): Promise<number> {
   const { env } = process;
   const readFile = (path: string): string => readFileSync(path, 'utf8');
-  const commandLine = parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
+  const parse = (): CommandLine =>
+    parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
+  const commandLine = parse();
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -158,7 +160,23 @@ async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  const { signalled, onNext } = signals();
+  const { reloadServer } = await import('./server/server.js');
+  let running = settings;
+  const reload = (): void => {
+    try {
+      const read = parse().settings;
+      const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
+      reloadServer(server, next.settings);
+      running = next.settings;
+      log.info({ changed: next.changed }, 'reloaded');
+      if (next.ignored.length > 0)
+        log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
+    } catch (error) {
+      const { message } = asError(error);
+      log.error(`not reloaded, what was read before counts on: ${message}`);
+    }
+  };
+  const { signalled, onNext } = signals(reload);
   const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info(
     {
@@ -235,30 +253,6 @@ async function doctorHelp(): Promise<string> {
   return (await import('./tools/doctor/options.js')).doctorHelp();
 }
 
-/** Warnings about the settings. */
-function cautions(settings: Settings): string[] {
-  return [
-    ...(settings.firstId === undefined
-      ? []
-      : [
-          `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
-            'back may miss events without a gap notice',
-        ]),
-    ...(settings.openPublish && !isLoopback(settings.host)
-      ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
-      : []),
-    ...(isLoopback(settings.host) || settings.openSubscribe || hasSubscribeRule(settings)
-      ? []
-      : [
-          `everyone who reaches ${settings.host} may read every channel: give --jwt-secret-file, ` +
-            '--keys-file or --policies-file, or say --open-subscribe',
-        ]),
-    ...(settings.openPublish || settings.publishKey !== undefined
-      ? []
-      : ['nobody may publish: give --publish-key or --open-publish']),
-  ];
-}
-
 /**
  * The log on stdout, written in the background, so that a slow reader delays no event. Text for a
  * person at a terminal, else JSON.
@@ -293,9 +287,10 @@ function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFor
 
 /**
  * Signals to end: a promise of the first, and what is called with the next one. The handlers stay,
- * since without them a second signal would kill the process at once.
+ * since without them a second signal would kill the process at once. SIGHUP calls `reload`, except
+ * when it says that the terminal is gone: that is an end, too.
  */
-function signals(): {
+function signals(reload: () => void): {
   signalled: Promise<NodeJS.Signals>;
   onNext: (listener: (signal: NodeJS.Signals) => void) => void;
 } {
@@ -303,6 +298,8 @@ function signals(): {
   const onNext = (next: typeof listener): void => void (listener = next);
   const signalled = new Promise<NodeJS.Signals>((resolve) => onNext(resolve));
   onSignals((signal) => listener(signal));
+  const isTerminalGone = watchTerminal();
+  process.on('SIGHUP', (signal) => (isTerminalGone() ? listener(signal) : reload()));
   return { signalled, onNext };
 }
 

@@ -1,6 +1,7 @@
 /** What every command does at the terminal: write to stderr, and listen for Ctrl-C. */
 
 import process from 'node:process';
+import { isatty } from 'node:tty';
 
 /**
  * One Ctrl-C may arrive twice, from the terminal and from a parent such as npm, some milliseconds
@@ -37,4 +38,13 @@ export function onSignals(listener: (signal: NodeJS.Signals) => void): () => voi
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);
   };
+}
+
+/**
+ * Looks whether this process has a terminal. What it returns tells later whether that one is gone:
+ * SIGHUP says so where there was one, and is the wish to read the configuration again elsewhere.
+ */
+export function watchTerminal(): () => boolean {
+  const terminals = [0, 1, 2].filter((file) => isatty(file));
+  return () => terminals.some((file) => !isatty(file));
 }

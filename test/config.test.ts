@@ -3,6 +3,7 @@
  * are told.
  */
 
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -12,7 +13,9 @@ import {
   serveHelp,
   type CommandLine,
 } from '../src/options/command-line.js';
-import { resolveOptions } from '../src/options/settings.js';
+import { cautions } from '../src/options/cautions.js';
+import { reloadSettings } from '../src/options/reload.js';
+import { hasSubscribeRule, resolveOptions } from '../src/options/settings.js';
 import { variableOf } from '../src/options/sources.js';
 import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
@@ -50,14 +53,28 @@ function refusal(action: () => unknown): string {
   throw new Error('nothing was refused');
 }
 
+const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
+const SHA256 = 'ab'.repeat(32);
+const PEM = generateKeyPairSync('ed25519')
+  .publicKey.export({ type: 'spki', format: 'pem' })
+  .toString();
+
+/** Flags without which a setting is refused, whatever its value. */
+const COMPANIONS: Partial<Record<SettingName, readonly string[]>> = {
+  jwtJwks: ['--jwt-audience=events', '--jwt-issuer=https://id.example'],
+  jwtAudience: [`--jwt-secret=${SECRET}`],
+  jwtIssuer: [`--jwt-secret=${SECRET}`],
+  authCookie: [`--jwt-secret=${SECRET}`],
+};
+
 /** The value of a setting when its flag has this text, or undefined when that is refused. */
 function flagValue(setting: SettingName, text: string): unknown {
   try {
     // Beside room for all rings, so that only the setting's own range decides.
     const room = setting === 'replayTotalBytes' ? [] : ['--replay-total=64GiB'];
-    return parse([...room, `--${OPTIONS[setting].flag}=${text}`], { fileLimit: Infinity }).settings[
-      setting
-    ];
+    return parse([...room, ...(COMPANIONS[setting] ?? []), `--${OPTIONS[setting].flag}=${text}`], {
+      fileLimit: Infinity,
+    }).settings[setting];
   } catch (error) {
     expect(error).toBeInstanceOf(HoldlineError);
     return undefined;
@@ -84,6 +101,17 @@ describe('the table of options', () => {
       slow: 'gap',
       firstId: undefined,
       publishKey: undefined,
+      keys: [],
+      jwtSecret: undefined,
+      jwtPublicKey: undefined,
+      jwtJwks: undefined,
+      jwtAudience: undefined,
+      jwtIssuer: undefined,
+      jwtMaxLifetimeMs: 86_400_000,
+      authCookie: undefined,
+      ticketSecret: [],
+      openSubscribe: false,
+      policies: [],
       openPublish: false,
       demo: false,
       opsKey: undefined,
@@ -119,9 +147,15 @@ describe('the table of options', () => {
     for (const row of rows) expect(variableOf(row)).toMatch(/^HOLDLINE_[A-Z_]+$/);
   });
 
-  it('hides nothing but the two keys', () => {
+  it('hides keys and secrets and nothing else', () => {
     const secrets = Object.entries<OptionRow>(OPTIONS).filter(([, row]) => row.secret);
-    expect(secrets.map(([setting]) => setting)).toEqual(['publishKey', 'opsKey']);
+    expect(secrets.map(([setting]) => setting)).toEqual([
+      'publishKey',
+      'keys',
+      'jwtSecret',
+      'ticketSecret',
+      'opsKey',
+    ]);
   });
 
   it('gives settings that nobody can change under a running server', () => {
@@ -283,6 +317,111 @@ const TEXTS: Record<
       ['a+b/c=~!', 'a+b/c=~!'],
     ],
     bad: ['', 'two words', 'schlüssel', 'a\nb', 'x'.repeat(1025)],
+  },
+  keys: {
+    good: [
+      [
+        `[{"name":"ci","sha256":"${SHA256.toUpperCase()}","publish":["a","b-*"],"user":"robot"}]`,
+        [{ name: 'ci', sha256: SHA256, publish: ['a', 'b-*'], user: 'robot' }],
+      ],
+      ['[]', []],
+    ],
+    bad: [
+      '',
+      '{}',
+      'ci',
+      '[7]',
+      '[{"name":"ci"}]',
+      `[{"sha256":"${SHA256}"}]`,
+      `[{"name":"ops","sha256":"${SHA256}"}]`,
+      `[{"name":"a b","sha256":"${SHA256}"}]`,
+      `[{"name":"ci","sha256":"${SHA256}0"}]`,
+      `[{"name":"ci","sha256":"${SHA256}","publish":"a"}]`,
+      `[{"name":"ci","sha256":"${SHA256}","publish":["a b"]}]`,
+      `[{"name":"ci","sha256":"${SHA256}","ops":1}]`,
+      `[{"name":"ci","sha256":"${SHA256}","user":""}]`,
+      `[{"name":"ci","sha256":"${SHA256}"},{"name":"ci","sha256":"${SHA256.replace('a', 'c')}"}]`,
+      `[{"name":"ci","sha256":"${SHA256}"},{"name":"cd","sha256":"${SHA256}"}]`,
+    ],
+  },
+  jwtSecret: {
+    good: [[SECRET, SECRET]],
+    bad: ['', 'x'.repeat(31), 'two words of more than thirty-two bytes', PEM],
+  },
+  jwtPublicKey: {
+    good: [[PEM, PEM]],
+    bad: ['', 'nowhere.pem', '-----BEGIN NOTHING-----\nAAAA\n'],
+  },
+  jwtJwks: {
+    good: [
+      ['https://id.example/keys', 'https://id.example/keys'],
+      ['https://ID.example:443/keys?p=7', 'https://id.example/keys?p=7'],
+      ['http://localhost:9000/keys', 'http://localhost:9000/keys'],
+      ['http://127.0.0.1/keys', 'http://127.0.0.1/keys'],
+      ['http://[::1]:9000/keys', 'http://[::1]:9000/keys'],
+    ],
+    bad: [
+      '',
+      'http://id.example/keys',
+      'http://localhost.example/keys',
+      'http://127.0.0.1.example/keys',
+      'https://user@id.example/keys',
+      'https://id.example/keys#x',
+      'https://id.example',
+      'file:///keys',
+      'https:/id.example/keys',
+    ],
+  },
+  jwtAudience: { good: [['https://events.example', 'https://events.example']], bad: ['', 'a\nb'] },
+  jwtIssuer: { good: [['id', 'id']], bad: ['', 'x'.repeat(256)] },
+  jwtMaxLifetimeMs: {
+    good: [
+      ['1min', 60_000],
+      ['744h', 31 * 24 * 3_600_000],
+    ],
+    bad: ['59s', '745h', '0', '3600'],
+  },
+  authCookie: { good: [['session', 'session']], bad: ['', 'a b', 'a=b', 'a;b', 'x'.repeat(65)] },
+  ticketSecret: {
+    good: [
+      [SECRET, [SECRET]],
+      [`${SECRET}1,${SECRET}2`, [`${SECRET}1`, `${SECRET}2`]],
+    ],
+    bad: ['', 'x'.repeat(31), `${SECRET},`, `${SECRET}1,${SECRET}2,${SECRET}3`],
+  },
+  openSubscribe: {
+    good: [
+      ['true', true],
+      ['0', false],
+    ],
+    bad: ['', 'yes'],
+  },
+  policies: {
+    good: [
+      [
+        '[{"channels":"org/**","read":"open","replayEvents":5,"replayBytes":"1KiB","replayAge":"1h","slow":"latest"}]',
+        [
+          {
+            channels: 'org/**',
+            read: 'open',
+            replayEvents: 5,
+            replayBytes: 1024,
+            replayAge: 3_600_000,
+            slow: 'latest',
+          },
+        ],
+      ],
+    ],
+    bad: [
+      '',
+      '{"channels":"a"}',
+      '[{"read":"open"}]',
+      '[{"channels":"a b"}]',
+      '[{"channels":"a","read":"key"}]',
+      '[{"channels":"a","replayAge":60}]',
+      '[{"channels":"a","replayEvents":-1}]',
+      '[{"channels":"a","reed":"open"}]',
+    ],
   },
   opsKey: { good: [['k'.repeat(1024), 'k'.repeat(1024)]], bad: ['', '\t'] },
   openPublish: {
@@ -481,13 +620,14 @@ describe('precedence', () => {
     };
     // Refused by the option if it were read, so that what wins is seen to be read alone.
     const spoilt = { ...options, files: { 'h.json': { [row.flag]: {} } } };
+    const others = COMPANIONS[setting] ?? [];
+    const taken = (args: readonly string[], world: World): unknown =>
+      parse([...others, ...args], world).settings[setting];
     expect(
-      parse([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }).settings[
-        setting
-      ],
+      taken([`--${row.flag}=${text}`], { ...spoilt, env: { [variableOf(row)]: '\0' } }),
     ).toEqual(value);
-    expect(parse(['--config=h.json'], spoilt).settings[setting]).toEqual(value);
-    expect(parse(['--config=h.json'], { ...options, env: {} }).settings[setting]).toEqual(value);
+    expect(taken(['--config=h.json'], spoilt)).toEqual(value);
+    expect(taken(['--config=h.json'], { ...options, env: {} })).toEqual(value);
   });
 
   it('lets the last of a repeated flag win, so that a wrapper can be overridden', () => {
@@ -759,14 +899,199 @@ describe('the demo of this machine', () => {
   });
 });
 
+describe('secrets in files', () => {
+  const files = {
+    key: 'hush\r\n',
+    secret: `\uFEFF${SECRET}\n\n`,
+    tickets: `${SECRET}1\n${SECRET}2\n`,
+    keys: [{ name: 'ci', sha256: SHA256 }],
+    policies: [{ channels: 'a', slow: 'close' }],
+    'a.pem': `${PEM}\n\n`,
+    'h.json': { 'ops-key-file': 'key', 'jwt-public-key': 'a.pem' },
+  };
+
+  it('are read without the line break at their end, wherever the file is named', () => {
+    const args = [
+      '--jwt-secret-file=secret',
+      '--ticket-secret-file',
+      'tickets',
+      '--keys-file=keys',
+    ];
+    const { settings } = parse([...args, '--policies-file=policies'], {
+      files,
+      env: { HOLDLINE_PUBLISH_KEY_FILE: 'key', HOLDLINE_PUBLISH_KEY_FILES: 'x' },
+    });
+    expect(settings).toMatchObject({
+      publishKey: 'hush',
+      jwtSecret: SECRET,
+      ticketSecret: [`${SECRET}1`, `${SECRET}2`],
+      keys: [{ name: 'ci', sha256: SHA256 }],
+      policies: [{ channels: 'a', slow: 'close' }],
+    });
+    const fromConfig = parse(['--config=h.json'], { files }).settings;
+    expect(fromConfig).toMatchObject({ opsKey: 'hush', jwtPublicKey: `${PEM.trimEnd()}\n` });
+  });
+
+  it('hold what one source says before another', () => {
+    const env = { HOLDLINE_OPS_KEY_FILE: 'nowhere' };
+    expect(parse(['--ops-key=k'], { env, files }).settings.opsKey).toBe('k');
+    expect(parse(['--ops-key-file=key', '--config=h.json'], { env, files }).settings.opsKey).toBe(
+      'hush',
+    );
+  });
+
+  it.each([
+    [['--ops-key=k', '--ops-key-file=key'], '--ops-key and --ops-key-file exclude each other'],
+    [
+      ['--ops-key-file=none'],
+      /^--ops-key-file: "none" cannot be read \(ENOENT: no such file or directory, open 'none'\)$/,
+    ],
+    [
+      ['--jwt-secret-file=key'],
+      /^--jwt-secret-file \(in key\) must be 32 to 1024 visible .* \(got a secret, not shown here\)$/,
+    ],
+    [['--jwt-public-key=key'], /^--jwt-public-key \(in key\) must be a file with a public key/],
+    [['--ops-key-file=large'], '--ops-key-file: "large" has more than 1048576 bytes'],
+    [['--ops-key-file='], /^--ops-key-file must be the path of a file \(got ""\)$/],
+    [['--keys-file=key'], /^--keys-file \(in key\) must be JSON, an array of up to 64 objects/],
+    [['--port-file=key'], /^--port-file is not an option/],
+  ])('%j are refused', (args, words) => {
+    const large = 'x'.repeat(1024 ** 2 + 1);
+    const told = refusal(() => parse(args, { files: { ...files, large } }));
+    expect(told).toEqual(typeof words === 'string' ? words : expect.stringMatching(words));
+    expect(told).not.toContain('hush');
+  });
+});
+
+describe('keys and policies', () => {
+  it.each([
+    [
+      [{ name: 'ci', sha256: 'hush' }],
+      /^keys: entry 1: sha256 must be the SHA-256 of the key in 64/,
+    ],
+    [
+      [{ name: 'ci', sha256: SHA256, subscibe: ['a'] }],
+      /^keys: entry 1: unknown member "subscibe" \(did you mean subscribe\?\)$/,
+    ],
+    [[{ name: 'ci', sha256: SHA256 }, { name: 'cd' }], 'keys: entry 2: it has no sha256'],
+    [[{ name: 'ci', sha256: SHA256 }, 'hush'], 'keys: entry 2: it must be an object'],
+    [
+      [
+        { name: 'ci', sha256: SHA256 },
+        { name: 'cd', sha256: SHA256 },
+      ],
+      'keys: entry 2: its sha256 is that of another entry',
+    ],
+    [
+      Array.from({ length: 65 }, () => ({})),
+      /^keys must be an array of up to 64 objects .* \(got a secret, not shown here\)$/,
+    ],
+  ])('say where the fault is, and show nothing: %j', (keys, words) => {
+    const told = refusal(() => resolveOptions({ keys: keys as never }));
+    expect(told).toEqual(typeof words === 'string' ? words : expect.stringMatching(words));
+    expect(told).not.toContain('hush');
+  });
+
+  it('of a program have times in milliseconds', () => {
+    const policies = [{ channels: 'a', replayAge: 60_000 }] as const;
+    expect(resolveOptions({ policies }).policies).toEqual(policies);
+    expect(
+      refusal(() => resolveOptions({ policies: [{ channels: 'a', replayAge: '1h' as never }] })),
+    ).toMatch(/^policies: entry 1: replayAge must be a time /);
+  });
+});
+
+describe('who may read', () => {
+  const secret = `--jwt-secret=${SECRET}`;
+  it.each([
+    [
+      [secret, `--jwt-public-key=${PEM}`],
+      /^--jwt-secret and --jwt-public-key exclude each other: /,
+    ],
+    [
+      [`--jwt-public-key=${PEM}`, '--jwt-jwks=https://id/keys'],
+      /^--jwt-public-key and --jwt-jwks exclude each other: /,
+    ],
+    [['--jwt-jwks=https://id/keys', '--jwt-issuer=i'], /^--jwt-jwks needs --jwt-audience: /],
+    [['--jwt-jwks=https://id/keys', '--jwt-audience=a'], /^--jwt-jwks needs --jwt-issuer: /],
+    [['--jwt-audience=a'], '--jwt-audience needs --jwt-secret, --jwt-public-key or --jwt-jwks'],
+    [['--jwt-issuer=a'], /^--jwt-issuer needs --jwt-secret/],
+    [['--auth-cookie=s'], /^--auth-cookie needs tokens or --keys /],
+    [['--policies=[{"channels":"a","read":"token"}]'], /^--policies: nobody could read where /],
+  ])('%j is refused', (args, words) => {
+    const told = refusal(() => parse(args));
+    expect(told).toEqual(typeof words === 'string' ? words : expect.stringMatching(words));
+    expect(told).not.toContain(SECRET);
+  });
+
+  it.each([
+    [[], false],
+    [['--publish-key=k', '--ops-key=o', '--open-subscribe'], false],
+    [[`--keys=[{"name":"a","sha256":"${SHA256}","publish":["**"]}]`], false],
+    [['--policies=[{"channels":"a","read":"open"}]'], false],
+    [[secret], true],
+    [[`--jwt-public-key=${PEM}`], true],
+    [['--jwt-jwks=https://id/keys', '--jwt-issuer=i', '--jwt-audience=a'], true],
+    [[`--ticket-secret=${SECRET}`], true],
+    [[secret, '--policies=[{"channels":"a","read":"token"}]'], true],
+    [[`--keys=[{"name":"a","sha256":"${SHA256}","subscribe":[]}]`], false],
+    [[`--keys=[{"name":"a","sha256":"${SHA256}","subscribe":["a"]}]`], true],
+  ])('%j: a rule says it: %s', (args, expected) => {
+    expect(hasSubscribeRule(parse(args).settings)).toBe(expected);
+  });
+});
+
+describe('what a server that starts is told', () => {
+  const told = (args: readonly string[]): readonly string[] => cautions(parse(args).settings);
+  const READS = /^everyone who reaches 0\.0\.0\.0 may read every channel: nothing says who may /;
+  const PUBLISHES = /^nobody may publish: /;
+
+  it.each([
+    [['--host=0.0.0.0', '--publish-key=k'], [READS]],
+    [['--host=0.0.0.0', '--publish-key=k', '--open-subscribe'], []],
+    [['--host=0.0.0.0', `--jwt-secret=${SECRET}`], []],
+    [['--publish-key=k'], []],
+    [[], [PUBLISHES]],
+    [[`--ticket-secret=${SECRET}`, '--host=0.0.0.0'], [PUBLISHES]],
+    [[`--keys=[{"name":"a","sha256":"${SHA256}","publish":["a"]}]`], []],
+  ])('%j', (args, expected) => {
+    expect(told(args)).toEqual(expected.map((words) => expect.stringMatching(words) as string));
+  });
+});
+
+describe('settings that are read again', () => {
+  it('take over credentials, and name what needs a restart', () => {
+    const running = parse(['--publish-key=old', '--port=1']).settings;
+    const read = parse([`--jwt-secret=${SECRET}`, '--open-publish', '--port=2', '--retry=1s']);
+    const { settings, changed, ignored } = reloadSettings(running, read.settings);
+    expect(settings).toEqual({ ...read.settings, port: 1, retryMs: 3_000 });
+    expect(changed).toEqual(['--publish-key', '--jwt-secret', '--open-publish']);
+    expect(ignored).toEqual(['--port', '--retry']);
+    expect(reloadSettings(settings, settings)).toEqual({ settings, changed: [], ignored: [] });
+  });
+
+  it('keep the lifetime of tokens, since revocations are kept for it', () => {
+    const running = parse([]).settings;
+    const { settings, ignored } = reloadSettings(
+      running,
+      parse(['--jwt-max-lifetime=700h']).settings,
+    );
+    expect(settings.jwtMaxLifetimeMs).toBe(86_400_000);
+    expect(ignored).toEqual(['--jwt-max-lifetime']);
+  });
+});
+
 describe('--print-config', () => {
   it('shows name, value and source of every option, and no secret', () => {
-    const commandLine = parse(['--print-config', '--publish-key', 'hush', '--allow-origin', '*'], {
+    const flags = ['--publish-key=hush', '--allow-origin=*', '--ticket-secret-file=t'];
+    const policies = '--policies=[{"channels":"a","replayAge":"60min"}]';
+    const commandLine = parse(['--print-config', ...flags, policies], {
       env: { HOLDLINE_OPS_KEY: 'quiet' },
+      files: { t: `${SECRET}\n` },
     });
     expect(commandLine.printConfig).toBe(true);
     const table = configTable(commandLine.entries);
-    expect(table).not.toMatch(/hush|quiet/);
+    expect(table).not.toMatch(/hush|quiet|secret-of/);
     const lines = table.trimEnd().split('\n');
     expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
       ['name', 'value', 'source'],
@@ -782,6 +1107,17 @@ describe('--print-config', () => {
       ['slow', 'gap', 'default'],
       ['first-id', 'none', 'default'],
       ['publish-key', '********', 'flag'],
+      ['keys', 'none', 'default'],
+      ['jwt-secret', 'none', 'default'],
+      ['jwt-public-key', 'none', 'default'],
+      ['jwt-jwks', 'none', 'default'],
+      ['jwt-audience', 'none', 'default'],
+      ['jwt-issuer', 'none', 'default'],
+      ['jwt-max-lifetime', '24h', 'default'],
+      ['auth-cookie', 'none', 'default'],
+      ['ticket-secret', '********', 'flag'],
+      ['open-subscribe', 'false', 'default'],
+      ['policies', '[{"channels":"a","replayAge":"1h"}]', 'flag'],
       ['open-publish', 'false', 'default'],
       ['demo', 'false', 'default'],
       ['ops-key', '********', 'environment'],
@@ -811,6 +1147,12 @@ describe('--print-config', () => {
 });
 
 describe('help', () => {
+  it('says which options may be in a file', () => {
+    expect(serveHelp()).toContain(
+      'publish-key, keys, jwt-secret, ticket-secret, policies, ops-key.',
+    );
+  });
+
   it('names every option with its range, within 130 columns', () => {
     const help = serveHelp();
     for (const row of Object.values(OPTIONS)) {

@@ -190,8 +190,11 @@ describe('serving', () => {
     expect(warnings(open)).toEqual([
       'ids start at 1 again after a restart (--first-id): clients that come back may miss events without a gap notice',
       'everyone who reaches 0.0.0.0 may publish (--open-publish)',
+      'everyone who reaches 0.0.0.0 may read every channel: nothing says who may (--keys-file, --jwt-…, --ticket-secret-file; --open-subscribe if that is meant)',
     ]);
-    expect(warnings(closed)).toEqual(['nobody may publish: give --publish-key or --open-publish']);
+    expect(warnings(closed)).toEqual([
+      'nobody may publish: give --publish-key, --keys-file, --jwt-… or --open-publish',
+    ]);
   });
 
   it('warns of an unknown HOLDLINE_ variable on stderr and serves', async () => {
@@ -206,6 +209,89 @@ describe('serving', () => {
     const { status, stdout, stderr } = runHoldline(['serve', '--port', String(port)]);
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(new RegExp(`^holdline: .*${port}.* \\(HOLDLINE_LISTEN\\)\n$`));
+  });
+
+  it('reads its credentials again on SIGHUP, whether they are right or not, and drops no line', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [path, config] = [join(folder, 'key'), join(folder, 'holdline.json')];
+    writeFileSync(path, 'old-key\n');
+    writeFileSync(config, '{}');
+    const server = await serverForTest({
+      'open-publish': false,
+      'publish-key-file': path,
+      config,
+    });
+    const line = connect(server.port, '127.0.0.1');
+    onTestFinished(() => void line.destroy());
+    let got = '';
+    line.setEncoding('utf8').on('data', (text: string) => (got += text));
+    line.write('GET /c HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n');
+    await server.statsUntil('a line', ({ lines }) => lines.open === 1);
+    const publish = async (key: string): Promise<number> =>
+      (
+        await fetch(`${server.url}/c`, {
+          method: 'POST',
+          body: key,
+          headers: { authorization: `Bearer ${key}` },
+        })
+      ).status;
+    const reload = async (words: string): Promise<Record<string, unknown>> => {
+      const { length } = server.logs;
+      server.signal('SIGHUP');
+      const logged = (): Record<string, unknown> | undefined =>
+        server.logs.slice(length).find((log) => String(log['msg']).startsWith(words));
+      await server.waitFor(words, () => logged() !== undefined);
+      return logged()!;
+    };
+    expect([await publish('old-key'), await publish('new-key')]).toEqual([200, 401]);
+
+    writeFileSync(path, 'new-key\n');
+    writeFileSync(config, JSON.stringify({ heartbeat: '9s', port: 1 }));
+    expect(await reload('reloaded')).toMatchObject({ changed: ['--publish-key'] });
+    expect([await publish('old-key'), await publish('new-key')]).toEqual([401, 200]);
+    await server.waitFor('what needs a restart', () =>
+      server.logs.some((log) => log['msg'] === 'changed, and needs a restart: --heartbeat'),
+    );
+
+    writeFileSync(path, 'not a key\n');
+    const { msg, level } = await reload('not reloaded');
+    expect(level).toBe(50);
+    expect(msg).toMatch(/^not reloaded, what was read before counts on: --publish-key-file \(in /);
+    expect(await publish('new-key')).toBe(200);
+    expect(JSON.stringify(server.logs)).not.toMatch(/old-key|new-key|not a key/);
+    // Its ops key was made at the start, and is still the same.
+    await server.statsUntil('the line', ({ lines }) => lines.open === 1);
+    await expect
+      .poll(() => got.match(/data: .*/g))
+      .toEqual(['data: old-key', 'data: new-key', 'data: new-key']);
+  });
+
+  it('ends when its terminal is gone', async () => {
+    const main = join(ROOT, 'dist/main.js');
+    const run = `exec '${process.execPath}' '${main}' serve --open-publish --port 0 > /dev/null`;
+    const terminal = spawn('script', ['-qefc', `echo $$; ${run}`, '/dev/null']);
+    onTestFinished(() => void terminal.kill('SIGKILL'));
+    let shown = '';
+    terminal.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    await expect.poll(() => shown, { timeout: DEADLINE_MS }).toMatch(/^\d+\r\n/);
+    const pid = Number.parseInt(shown, 10);
+    const command = (): string => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      } catch {
+        return 'gone';
+      }
+    };
+    onTestFinished(() => void (command().includes(main) && process.kill(pid, 'SIGKILL')));
+    // It listens to signals once it serves.
+    const hasHandler = (): boolean =>
+      (BigInt(`0x${/^SigCgt:\s+(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]}`) &
+        1n) ===
+      1n;
+    await expect.poll(hasHandler, { timeout: DEADLINE_MS }).toBe(true);
+    terminal.kill('SIGKILL');
+    await expect.poll(command, { timeout: DEADLINE_MS }).not.toContain(main);
   });
 
   it('logs its end, flushes the log and exits 0', async () => {

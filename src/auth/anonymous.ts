@@ -1,29 +1,11 @@
 /** What may be done without any credential: what is open, by the options and the policies. */
+import { hasSubscribeRule, type SubscribeRules } from '../options/settings.js';
+import type { Settings } from '../options/table.js';
 import { compilePattern, type ChannelPattern } from './pattern.js';
 import type { Rights } from './rights.js';
 
 /** The settings that decide what is open. */
-export interface OpenSettings {
-  readonly jwtSecret: string | undefined;
-  readonly jwtPublicKey: string | undefined;
-  readonly jwtJwks: string | undefined;
-  readonly ticketSecret: readonly string[];
-  readonly keys: readonly { readonly subscribe?: readonly string[] }[];
-  readonly policies: readonly { readonly channels: string; readonly read?: 'open' | 'token' }[];
-  readonly openSubscribe: boolean;
-  readonly openPublish: boolean;
-}
-
-/** True if anything says who may read: then a channel is closed unless something opens it. */
-export function hasSubscribeRule(settings: Omit<OpenSettings, 'openPublish'>): boolean {
-  const { jwtSecret, jwtPublicKey, jwtJwks, ticketSecret, keys, policies } = settings;
-  return (
-    (jwtSecret ?? jwtPublicKey ?? jwtJwks) !== undefined ||
-    ticketSecret.length > 0 ||
-    keys.some(({ subscribe }) => subscribe !== undefined && subscribe.length > 0) ||
-    policies.some(({ read }) => read === 'token')
-  );
-}
+export type OpenSettings = SubscribeRules & Pick<Settings, 'openPublish' | 'openSubscribe'>;
 
 /** A policy that says who may read its channels. */
 interface ReadPolicy {

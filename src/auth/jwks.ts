@@ -3,7 +3,8 @@
  * JWKS_AGE_MS_MAX, and fetched early for a key that is not among them, at most once in
  * JWKS_COOLDOWN_MS. While the URL does not answer, the keys that are known go on.
  */
-import { createLocalJWKSet, errors, type JWTVerifyGetKey } from 'jose';
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
   JWKS_AGE_MS_MAX,
@@ -20,6 +21,19 @@ export interface JwksEvents {
   fetched(): void;
   /** With a sentence. */
   failed(words: string): void;
+}
+
+/** Counts fetches, and lets `warn` say why one failed. */
+export function jwksEvents(counters: Counters, warn: (words: string) => void): JwksEvents {
+  return {
+    fetched: () => {
+      counters.jwks_fetches_total++;
+    },
+    failed: (words) => {
+      counters.jwks_failures_total++;
+      warn(words);
+    },
+  };
 }
 
 export class Jwks {
@@ -46,6 +60,7 @@ export class Jwks {
    * URL has just given.
    */
   readonly keyOf: JWTVerifyGetKey = async (header, token) => {
+    const before = this.#keys;
     if (this.#nowMs() - this.#fetchedAtMs >= JWKS_AGE_MS_MAX) {
       const refresh = this.#refresh();
       // While the URL fails, tokens whose key is known do not wait for it.
@@ -55,7 +70,8 @@ export class Jwks {
     try {
       if (known !== undefined) return await known(header, token);
     } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const mayBeNew = error instanceof errors.JWKSNoMatchingKey && known === before;
+      if (!mayBeNew) throw error;
     }
     await this.#refresh();
     // Else the key may be one that the URL would give now.
@@ -117,18 +133,18 @@ async function fetchKeys(url: string): Promise<KeySet> {
     throw new Error(`the status is ${response.status}`);
   }
   const set = JSON.parse(await textOf(response)) as { readonly keys?: unknown };
-  const keys: unknown = set.keys;
+  const { keys } = set;
   if (!Array.isArray(keys)) throw new Error('it is no JWKS: it has no array "keys"');
   if (keys.length > JWKS_KEYS_MAX)
     throw new Error(`it has ${keys.length} keys; at most ${JWKS_KEYS_MAX} are taken`);
-  return createLocalJWKSet({ keys });
+  return createLocalJWKSet({ keys: keys as JSONWebKeySet['keys'] });
 }
 
 /** The body of an answer; throws when it is longer than JWKS_BYTES_MAX. */
 async function textOf(response: Response): Promise<string> {
   const pieces: Uint8Array[] = [];
   let bytes = 0;
-  for await (const piece of response.body ?? []) {
+  for await (const piece of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += piece.byteLength;
     if (bytes > JWKS_BYTES_MAX) throw new Error(`it has more than ${JWKS_BYTES_MAX} bytes`);
     pieces.push(piece);

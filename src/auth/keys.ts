@@ -5,6 +5,8 @@ import { digest } from './digest.js';
 import { compilePattern } from './pattern.js';
 import { ACTIONS, makeRights, type Grants, type Rights } from './rights.js';
 
+export type { StaticKey };
+
 interface Held {
   readonly digest: Buffer;
   readonly rights: Rights;

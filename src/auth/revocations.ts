@@ -4,18 +4,18 @@
  * refuses the next revocation.
  */
 import { HoldlineError } from '../errors.js';
-import { CLOCK_TOLERANCE_MS, REVOCATIONS_MAX } from '../limits.js';
+import { CLOCK_TOLERANCE_MS, REVOCATIONS_MAX, TICKET_LIFETIME_MS_MAX } from '../limits.js';
 import type { Rights } from './rights.js';
 
 export class Revocations {
   readonly #keptMs: number;
   readonly #nowMs: () => number;
-  /** By user, the oldest not-before first. */
+  /** By user, in the order in which they were set; one set for an earlier time stays longer. */
   readonly #notBeforeMs = new Map<string, number>();
 
-  /** `lifetimeMs`: the longest time from the issue of a credential to its end. */
+  /** `lifetimeMs`: the longest time from the issue of a token to its end. */
   constructor(lifetimeMs: number, nowMs: () => number = Date.now) {
-    this.#keptMs = lifetimeMs + 2 * CLOCK_TOLERANCE_MS;
+    this.#keptMs = Math.max(lifetimeMs, TICKET_LIFETIME_MS_MAX) + 2 * CLOCK_TOLERANCE_MS;
     this.#nowMs = nowMs;
   }
 
@@ -39,7 +39,7 @@ export class Revocations {
         `${REVOCATIONS_MAX} users are revoked, and none is forgotten for another; the oldest is dropped when its tokens have expired`,
       );
     }
-    // To the end, so that the order is that of the times.
+    // To the end, so that the first is the one to drop.
     this.#notBeforeMs.delete(user);
     this.#notBeforeMs.set(user, notBeforeMs);
   }
@@ -60,7 +60,7 @@ export class Revocations {
     );
   }
 
-  /** What is held, the oldest first. */
+  /** What is held, in the order in which it was set. */
   entries(): readonly (readonly [user: string, notBeforeMs: number])[] {
     this.#dropOld();
     return [...this.#notBeforeMs];

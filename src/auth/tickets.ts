@@ -93,7 +93,7 @@ export class Tickets {
     return { ticket, expiresAtMs: payload.e * 1000 };
   }
 
-  /** Throws HOLDLINE_UNAUTHORIZED for one that is wrong or expired. */
+  /** Throws a {@link BadCredential} for one that is wrong or expired. */
   verify(ticket: string): Rights {
     const form = ticket.length <= TICKET_CHARS_MAX ? FORM.exec(ticket) : null;
     if (form === null) throw refused('is not in the form of one');

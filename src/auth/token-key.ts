@@ -1,6 +1,6 @@
 /** The key that tokens are checked with, from the settings, and the algorithms that go with it. */
 import { createPublicKey, webcrypto, type KeyObject } from 'node:crypto';
-import type { CryptoKey as JoseKey, JWTVerifyGetKey } from 'jose';
+import type { JWTVerifyGetKey } from 'jose';
 import { asError, HoldlineError } from '../errors.js';
 import { Jwks, type JwksEvents } from './jwks.js';
 
@@ -24,7 +24,7 @@ export interface TokenKey {
 /** EdDSA has two names (RFC 8037, 3.1, and RFC 9864, 2.2). */
 const EDDSA = ['EdDSA', 'Ed25519'] as const;
 
-/** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key of no use. */
+/** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key that is none. */
 export function tokenKey(
   { jwtSecret, jwtPublicKey, jwtJwks }: TokenKeySettings,
   events: JwksEvents,
@@ -37,7 +37,7 @@ export function tokenKey(
       { name: 'HMAC', hash: 'SHA-256' },
       false,
       ['verify'],
-    ) as Promise<JoseKey>;
+    );
     return { keyOf: () => key, algorithms: ['HS256'] };
   }
   if (jwtPublicKey !== undefined) {
@@ -62,18 +62,17 @@ function readPublicKey(pem: string): KeyObject {
 
 function algorithmsOf(key: KeyObject): readonly string[] {
   const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
-  switch (key.asymmetricKeyType) {
-    case 'rsa':
-      if (modulusLength >= 2048) return ['RS256'];
-      throw badKey(`is an RSA key of ${modulusLength} bits; it must have at least 2048`);
-    case 'ec':
-      if (namedCurve === 'prime256v1') return ['ES256'];
-      throw badKey(`is on the curve ${namedCurve}; it must be P-256`);
-    case 'ed25519':
-      return EDDSA;
-    default:
-      throw badKey(`is of the type ${key.asymmetricKeyType}; it must be RSA, EC P-256 or Ed25519`);
+  const type = key.asymmetricKeyType;
+  if (type === 'rsa') {
+    if (modulusLength >= 2048) return ['RS256'];
+    throw badKey(`is an RSA key of ${modulusLength} bits; it must have at least 2048`);
   }
+  if (type === 'ec') {
+    if (namedCurve === 'prime256v1') return ['ES256'];
+    throw badKey(`is on the curve ${namedCurve}; it must be P-256`);
+  }
+  if (type === 'ed25519') return EDDSA;
+  throw badKey(`is of the type ${type}; it must be RSA, EC P-256 or Ed25519`);
 }
 
 function badKey(problem: string): HoldlineError {

@@ -64,8 +64,8 @@ export class Tokens {
   }
 
   /**
-   * The rights of a token. Rejects with {@link BadCredential} for one that is wrong or expired, with
-   * HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
+   * The rights of a token. Rejects with a {@link BadCredential} for one that is wrong or expired,
+   * with HOLDLINE_TOKEN_KEYS_UNAVAILABLE if its key is unknown and cannot be fetched now.
    */
   async verify(token: string): Promise<Rights> {
     if (token.length > TOKEN_CHARS_MAX)
@@ -122,7 +122,7 @@ export class Tokens {
   }
 }
 
-/** The rights in the claims. Throws HOLDLINE_UNAUTHORIZED for those in another form. */
+/** The rights in the claims. Throws a {@link BadCredential} for those in another form. */
 function readClaims(payload: JWTPayload): {
   readonly grants: Grants;
   readonly user: string | undefined;

@@ -4,20 +4,17 @@
  * either, and a ticket in the query, count for reading only, since a page of another origin, or
  * whoever sees a URL, could use them to change something.
  */
-import {
-  anonymousRights,
-  ANONYMOUS,
-  hasSubscribeRule,
-  type OpenSettings,
-} from '../auth/anonymous.js';
+import { anonymousRights, ANONYMOUS, type OpenSettings } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
 import { digest } from '../auth/digest.js';
+import type { JwksEvents } from '../auth/jwks.js';
 import { StaticKeys } from '../auth/keys.js';
 import type { Revocations } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import { Tickets } from '../auth/tickets.js';
 import { Tokens, type TokenSettings } from '../auth/tokens.js';
 import { HoldlineError } from '../errors.js';
+import { hasSubscribeRule } from '../options/settings.js';
 import type { StaticKey } from '../options/credentials.js';
 import type { Head } from './head.js';
 import { Query } from './query.js';
@@ -81,11 +78,11 @@ export class Credentials {
   readonly #holders: Readonly<Record<Wanted, string>>;
 
   /** Throws HOLDLINE_BAD_OPTION for a key, a secret or a pattern that is none. */
-  constructor(settings: CredentialSettings, revocations: Revocations) {
+  constructor(settings: CredentialSettings, revocations: Revocations, jwks: JwksEvents) {
     const { publishKey, opsKey, keys, ticketSecret, openPublish } = settings;
     this.anonymous = anonymousRights(settings);
     this.#keys = new StaticKeys([...ownKeys(publishKey, opsKey), ...keys]);
-    this.#tokens = Tokens.of(settings);
+    this.#tokens = Tokens.of(settings, Date.now, jwks);
     this.tickets = ticketSecret.length > 0 ? new Tickets(ticketSecret) : undefined;
     this.#cookie = settings.authCookie;
     this.#revocations = revocations;

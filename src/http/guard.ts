@@ -1,6 +1,7 @@
 /** The guard: who may do what, by credentials, the program's `authorize`, Host and Origin. */
 import { ANONYMOUS } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
+import type { JwksEvents } from '../auth/jwks.js';
 import { Revocations } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import type { Tickets } from '../auth/tickets.js';
@@ -35,6 +36,7 @@ export interface GuardSettings extends CredentialSettings {
 export interface GuardOptions extends GuardSettings {
   readonly allowOrigin: readonly string[];
   readonly authorize: Authorize | undefined;
+  readonly jwks: JwksEvents;
   /** Gets an answer of `authorize` that it may not give. */
   readonly report: (error: unknown) => void;
 }
@@ -58,6 +60,7 @@ const LOCAL_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 export class Guard {
   readonly origins: Origins;
   readonly #revocations: Revocations;
+  readonly #jwks: JwksEvents;
   #credentials: Credentials;
   /** Undefined if any Host is served: publishing takes a credential that rebinding pages lack. */
   #hosts: ReadonlySet<string> | undefined;
@@ -72,7 +75,8 @@ export class Guard {
     this.#report = options.report;
     this.origins = new Origins(options.allowOrigin);
     this.#revocations = new Revocations(options.jwtMaxLifetimeMs);
-    this.#credentials = new Credentials(options, this.#revocations);
+    this.#credentials = new Credentials(options, this.#revocations, options.jwks);
+    this.#jwks = options.jwks;
     this.#hosts = hostsOf(options, this.#credentials);
   }
 
@@ -81,7 +85,7 @@ export class Guard {
    * HOLDLINE_BAD_OPTION, and then nothing has changed.
    */
   reload(settings: GuardSettings): void {
-    const credentials = new Credentials(settings, this.#revocations);
+    const credentials = new Credentials(settings, this.#revocations, this.#jwks);
     this.#credentials = credentials;
     this.#hosts = hostsOf(settings, credentials);
     this.#lastHost = undefined;

@@ -54,7 +54,7 @@ type Members<Item> = { readonly [Name in keyof Item]-?: Member };
 
 const HOUR = 60 * 60 * 1000;
 
-function text(accepted: string, accepts: (value: string) => boolean): Member {
+function textThat(accepted: string, accepts: (value: string) => boolean): Member {
   const read = (value: unknown): unknown =>
     typeof value === 'string' && accepts(value) ? value : undefined;
   return { accepted, read };
@@ -73,8 +73,9 @@ const patterns: Member = {
 
 const KEY_MEMBERS: Members<StaticKey> = {
   // The two other names are those of --publish-key and --ops-key.
-  name: text('1 to 64 characters of A–Z a–z 0–9 . _ -, and neither "publish" nor "ops"', (value) =>
-    /^(?!(?:publish|ops)$)[A-Za-z0-9._-]{1,64}$/.test(value),
+  name: textThat(
+    '1 to 64 characters of A–Z a–z 0–9 . _ -, and neither "publish" nor "ops"',
+    (value) => /^(?!(?:publish|ops)$)[A-Za-z0-9._-]{1,64}$/.test(value),
   ),
   sha256: {
     accepted: 'the SHA-256 of the key in 64 hexadecimal digits',
@@ -89,11 +90,11 @@ const KEY_MEMBERS: Members<StaticKey> = {
     accepted: 'true or false',
     read: (value) => (typeof value === 'boolean' ? value : undefined),
   },
-  user: text('1 to 128 characters that can be shown', isUserName),
+  user: textThat('1 to 128 characters that can be shown', isUserName),
 };
 
 const POLICY_MEMBERS: Members<ChannelPolicy> = {
-  channels: text('a channel or a pattern such as "a", "tick-*" or "org/**"', isPattern),
+  channels: textThat('a channel or a pattern such as "a", "tick-*" or "org/**"', isPattern),
   read: choice('', ['open', 'token']),
   replayEvents: integer(0, 1_000_000),
   replayBytes: size(0, 1024 ** 3),

@@ -73,26 +73,33 @@ export function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
 }
 
-/**
- * True where somebody needs a credential to read: some credential gives that right, or a policy
- * asks for one.
- */
-export function hasReadRule(settings: Settings): boolean {
-  return hasReader(settings) || settings.policies.some((policy) => policy.read === 'token');
-}
-
-/** True where some credential may give the right to read. */
-function hasReader(settings: Settings): boolean {
-  return (
-    takesTokens(settings) ||
-    settings.ticketSecret.length > 0 ||
-    settings.keys.some((key) => key.subscribe !== undefined)
-  );
-}
-
 /** True where tokens are accepted. */
 export function takesTokens({ jwtSecret, jwtPublicKey, jwtJwks }: Settings): boolean {
   return jwtSecret !== undefined || jwtPublicKey !== undefined || jwtJwks !== undefined;
+}
+
+/** The settings that may say who reads. */
+export type SubscribeRules = Pick<
+  Settings,
+  'jwtJwks' | 'jwtPublicKey' | 'jwtSecret' | 'keys' | 'policies' | 'ticketSecret'
+>;
+
+/** True if anything says who may read: then a channel is closed unless something opens it. */
+export function hasSubscribeRule(settings: SubscribeRules): boolean {
+  const { jwtSecret, jwtPublicKey, jwtJwks, ticketSecret, keys, policies } = settings;
+  return (
+    (jwtSecret ?? jwtPublicKey ?? jwtJwks) !== undefined ||
+    ticketSecret.length > 0 ||
+    keys.some(({ subscribe }) => subscribe !== undefined && subscribe.length > 0) ||
+    policies.some(({ read }) => read === 'token')
+  );
+}
+
+/** True if nobody may publish over the network, whatever is shown. */
+export function isPublishingOff(settings: Settings): boolean {
+  const { openPublish, publishKey, jwtSecret, jwtPublicKey, jwtJwks, keys } = settings;
+  const key = publishKey ?? jwtSecret ?? jwtPublicKey ?? jwtJwks;
+  return !openPublish && key === undefined && keys.every(({ publish = [] }) => publish.length < 1);
 }
 
 /**
@@ -167,7 +174,7 @@ function checkCredentials(settings: Settings, names: Record<SettingName, string>
   if (settings.authCookie !== undefined && !takesTokens(settings) && settings.keys.length === 0) {
     throw refuse(`${names.authCookie} needs tokens or ${names.keys} that the cookie could hold`);
   }
-  if (!hasReader(settings) && settings.policies.some((policy) => policy.read === 'token')) {
+  if (hasSubscribeRule(settings) && !hasSubscribeRule({ ...settings, policies: [] })) {
     throw refuse(
       `${names.policies}: nobody could read where read is "token": ` +
         `it needs tokens, ${names.ticketSecret}, or ${names.keys} with subscribe`,

@@ -206,8 +206,11 @@ function fromFile(row: OptionRow, path: string, where: Written, readFile: ReadFi
     throw refuse(`has more than ${OPTION_FILE_BYTES_MAX} bytes`);
   const trimmed = content.replace(/^\uFEFF/, '').replace(/\s+$/, row.isFile ? '\n' : '');
   const text = row.kind.repeatable ? trimmed.replaceAll(/\r?\n/g, ',') : trimmed;
-  const found = { ...where, name: `${where.name} (in ${path})` };
-  return { ...accepted(row, row.kind.readText(text), text, found), name: where.name };
+  const value = row.kind.readText(text);
+  // Not shown: with a wrong path it may be any file.
+  if (value === undefined)
+    throw badOption(`${where.name} (in ${path})`, text, row.kind.accepted, true);
+  return { value, name: where.name, source: where.source };
 }
 
 function inFlags(flags: ReadonlyMap<string, string>): (row: OptionRow) => Written | undefined {

@@ -1,9 +1,10 @@
 /** A server: how its parts fit together, and its life: listen, serve, drain, close. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options } from '../options/table.js';
+import type { Options, Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -43,6 +44,18 @@ import { libraryChannel } from './library-channel.js';
 import { Router, type Action } from './router.js';
 import { makeTicket } from './tickets.js';
 
+/** What each server does when its configuration is read again; not for programs. */
+const RELOADS = new WeakMap<Server, (settings: Settings) => void>();
+
+/**
+ * Lets a server that was made by {@link createServer} run with other credentials, as
+ * options/reload.ts says. Lines stay. Throws HOLDLINE_BAD_OPTION for a key that cannot be used, and
+ * then nothing has changed.
+ */
+export function reloadServer(server: Server, settings: Settings): void {
+  RELOADS.get(server)?.(settings);
+}
+
 /**
  * Makes a server, which serves from `listen` to `close`. The options are those of the command line
  * (`holdline serve --help`) in camel case, sizes in bytes and times in ms; environment and
@@ -75,12 +88,10 @@ export function createServer(options: Options & Hooks = {}): Server {
   if (onClose !== undefined)
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
-  const guard = new Guard({
-    ...settings,
-    authorize,
-    report,
-    opsKey: settings.opsKey ?? randomBytes(24).toString('base64url'),
-  });
+  const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const jwks = jwksEvents(counters, warn);
+  const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -112,9 +123,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     ended: false,
     refusedThisTurn: 0,
   };
-  const failedKeys = new FailedKeys(counters, (words) =>
-    callHook(() => onWarning?.(words), report),
-  );
+  const failedKeys = new FailedKeys(counters, warn);
   const ticketAction: Action = (exchange, head) =>
     makeTicket({ guard, hub, counters }, exchange, head);
   const router = new Router({
@@ -192,7 +201,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  return {
+  const server: Server = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
@@ -224,6 +233,8 @@ export function createServer(options: Options & Hooks = {}): Server {
       return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
+  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  return server;
 }
 
 /** A program loaded uWebSockets.js before this server could say how large a head may be. */

@@ -1,0 +1,28 @@
+/** What an operator should know about the settings of a server that starts. */
+
+import { hasSubscribeRule, isLoopback, isPublishingOff } from './settings.js';
+import type { Settings } from './table.js';
+
+/** Warnings about the settings, one sentence each. */
+export function cautions(settings: Settings): string[] {
+  return [
+    ...(settings.firstId === undefined
+      ? []
+      : [
+          `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
+            'back may miss events without a gap notice',
+        ]),
+    ...(settings.openPublish && !isLoopback(settings.host)
+      ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
+      : []),
+    ...(isPublishingOff(settings)
+      ? ['nobody may publish: give --publish-key, --keys-file, --jwt-… or --open-publish']
+      : []),
+    ...(isLoopback(settings.host) || settings.openSubscribe || hasSubscribeRule(settings)
+      ? []
+      : [
+          `everyone who reaches ${settings.host} may read every channel: nothing says who may ` +
+            '(--keys-file, --jwt-…, --ticket-secret-file; --open-subscribe if that is meant)',
+        ]),
+  ];
+}

@@ -1,0 +1,47 @@
+/** Settings that a running server takes over when its configuration is read again. */
+
+import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
+
+/** Credentials and what they are needed for. The others are fixed until the next start. */
+const RELOADED = [
+  'publishKey',
+  'openPublish',
+  'keys',
+  'jwtSecret',
+  'jwtPublicKey',
+  'jwtJwks',
+  'jwtAudience',
+  'jwtIssuer',
+  'authCookie',
+  'ticketSecret',
+  'openSubscribe',
+  // Who may read. What a channel keeps is fixed when it is made.
+  'policies',
+  'opsKey',
+  'allowedHosts',
+] as const satisfies readonly SettingName[];
+
+/** What comes of settings that were read again. */
+export interface Reloaded {
+  /** What the server runs with from now on. */
+  readonly settings: Settings;
+  /** Flags of the options that have changed. */
+  readonly changed: readonly string[];
+  /** Those of options that have changed and need a restart. */
+  readonly ignored: readonly string[];
+}
+
+/** Takes from `read` what may change while a server runs with `running`. */
+export function reloadSettings(running: Settings, read: Settings): Reloaded {
+  const settings: Record<string, unknown> = { ...running };
+  const changed: string[] = [];
+  const ignored: string[] = [];
+  for (const [name, row] of Object.entries<OptionRow>(OPTIONS)) {
+    const setting = name as SettingName;
+    const isTaken = RELOADED.some((one) => one === setting);
+    if (JSON.stringify(read[setting]) === JSON.stringify(running[setting])) continue;
+    (isTaken ? changed : ignored).push(`--${row.flag}`);
+    if (isTaken) settings[setting] = read[setting];
+  }
+  return { settings: Object.freeze(settings) as unknown as Settings, changed, ignored };
+}
