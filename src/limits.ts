@@ -229,6 +229,12 @@ export const CHANNELS_CHECKED_MAX = 2_000;
 export const LOST_CHANNELS_MAX = 1_000_000;
 
 /**
+ * Steps of the age up to which a channel replays, of which each costs it about 60 B; an event goes
+ * up to one step early. core/entry-ages.ts
+ */
+export const AGE_STEPS = 128;
+
+/**
  * What a channel costs beside its ring, bytes: its objects, name and map entry.
  * core/channel-rings.ts
  */

@@ -137,12 +137,27 @@ function checkRelations(
     );
   }
   checkCredentials(settings, names);
+  checkPolicies(settings, names);
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.replayBytes} of one channel must be at most ${names.replayTotalBytes} of all ` +
         `(got ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} and ` +
         `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)})`,
+    );
+  }
+}
+
+/** Bounds of what a policy gives its channels. */
+function checkPolicies(settings: Settings, names: Record<SettingName, string>): void {
+  const { policies, replayTotalBytes } = settings;
+  for (const { channels, replayBytes = 0 } of policies) {
+    if (replayBytes <= replayTotalBytes) continue;
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.policies}: replayBytes of "${channels}" must be at most ${names.replayTotalBytes} of all ` +
+        `(got ${OPTIONS.replayBytes.kind.toText(replayBytes)} and ` +
+        `${OPTIONS.replayTotalBytes.kind.toText(replayTotalBytes)})`,
     );
   }
 }

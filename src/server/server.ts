@@ -79,6 +79,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    policies: settings.policies,
     maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
@@ -233,7 +234,10 @@ export function createServer(options: Options & Hooks = {}): Server {
       return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
     },
   };
-  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  RELOADS.set(server, (next) => {
+    guard.reload({ ...next, opsKey: next.opsKey ?? opsKey });
+    hub.channels.usePolicies(next.policies);
+  });
   return server;
 }
 
