@@ -149,6 +149,27 @@ export const WORK_SLICE_MS = 2;
 export const BATCH_EVENTS_MAX = 10_000;
 
 /**
+ * Channels that the lines of one batch may name: each is asked for its right and its room in one
+ * turn of the loop, 2 ms for 1,000 new ones. 413 above it. transports/batch.ts
+ */
+export const BATCH_CHANNELS_MAX = 1_000;
+
+/**
+ * Memory of batches over several channels from the first byte of a body until their events are in
+ * the log, bytes over all credentials; it is apart from that of other publishes, because nobody
+ * knows their channels before. A credential may hold as much as is still free.
+ * core/named-batches.ts
+ */
+export const NAMED_BATCH_BYTES_MAX = 32 * 1024 * 1024;
+
+/**
+ * Time that a batch over several channels waits until events that were accepted before it have
+ * entered, ms; then 503. A batch of 10,000 takes about 10 turns of the loop to enter; for lines it
+ * never waits. core/named-batches.ts
+ */
+export const NAMED_BATCH_WAIT_MS_MAX = 500;
+
+/**
  * Events that `last=N` counts back over the channels of a line; a larger N counts as this.
  * core/start.ts
  */
@@ -347,6 +368,16 @@ export const POLL_EVENTS_MAX = 1_000;
 
 /** One answer to a poll with `limit`, bytes; a single event may be larger. core/poll.ts */
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
+
+/**
+ * What a line of the library holds that its reader has not asked for, bytes, beside one slice:
+ * above it the line stalls. It costs as much external memory of V8; the kernel buffers as much for
+ * a client by default. transports/library.ts
+ */
+export const LIBRARY_UNREAD_BYTES_MAX = 64 * 1024;
+
+/** Events that `history` gives without a limit of the caller. server/arguments.ts */
+export const HISTORY_EVENTS_DEFAULT = 100;
 
 /**
  * Share of `--max-age` over which lines that opened together end, so that they do not come back
@@ -554,6 +585,26 @@ export const HELD_REFUSAL_MS_MAX = 30_000;
  */
 export const REFUSALS_PER_TURN_MAX = 512;
 
+/** Bounds of the buckets of delivery times, seconds; each is a series. core/delivery-times.ts */
+export const DELIVERY_SECONDS_BOUNDS: readonly number[] = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+/** Those of lines by the events that they are behind. core/line-lag.ts */
+export const LINE_LAG_BOUNDS: readonly number[] = [0, 1, 10, 100, 1_000, 10_000];
+
+/** Those of collections of garbage, seconds: prom-client's own. ops/process-figures.ts */
+export const GC_SECONDS_BOUNDS: readonly number[] = [0.001, 0.01, 0.1, 1, 2, 5];
+
+/** Times that a scrape asks a ring how far a line is behind, about 0.2 µs each. core/line-lag.ts */
+export const LINE_LAG_LOOKUPS_MAX = 8_192;
+
+/** Channels with metrics of their own, three series each: those with most lines. ops/metrics.ts */
+export const CHANNELS_IN_METRICS_MAX = 20;
+
+/** Least time between two refusals of the same code in the log, ms. refusal-log.ts */
+export const REFUSAL_LOG_MS = 1_000;
+
 /**
  * Least time between two faults in the log, ms; those between are counted. main.ts,
  * server/hooks.ts
@@ -666,6 +717,10 @@ assertRelation(
 assertRelation(
   8 * BODY_BYTES_MAX <= PUBLISH_BYTES_MAX,
   'several batches fit the memory of publishes',
+);
+assertRelation(
+  2 * (BODY_BYTES_MAX + BATCH_EVENTS_MAX * QUEUED_EVENT_BYTES) <= NAMED_BATCH_BYTES_MAX,
+  'the largest batch over several channels fits the memory of a credential',
 );
 assertRelation(GRACE_MS_MIN < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(

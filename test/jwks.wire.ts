@@ -2,7 +2,7 @@
  * Tokens of an issuer on a real server: read with keys behind a URL, through an outage of it, and
  * with a secret instead once the configuration is read again.
  */
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,7 +10,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
-import type { KeyObject } from 'node:crypto';
 import { serverForTest, type TestServer } from './support/server.js';
 import { codeOf, request } from './support/wire.js';
 
@@ -55,7 +54,7 @@ test('keys come from the URL of the issuer, go on without it, and are replaced o
   const given = { 'jwt-audience': 'events', 'jwt-issuer': 'https://id' };
   const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}/keys`;
   writeFileSync(config, JSON.stringify({ ...given, 'jwt-jwks': url }));
-  const server = await serverForTest({ config });
+  const server = await serverForTest({ config, host: '0.0.0.0' });
 
   const token = await signed(privateKey, { alg: 'ES256', kid: 'one' });
   expect(await read(server, token)).toEqual([204]);
@@ -72,12 +71,18 @@ test('keys come from the URL of the issuer, go on without it, and are replaced o
     refused: { HOLDLINE_TOKEN_KEYS_UNAVAILABLE: 1, HOLDLINE_UNAUTHORIZED: 1 },
   });
 
+  // Reading the same again forgets no keys, even now.
+  server.signal('SIGHUP');
+  const reloads = (): number => server.logs.filter((log) => log['msg'] === 'reloaded').length;
+  await server.waitFor('reloaded', () => reloads() === 1);
+  expect(await read(server, token)).toEqual([204]);
+
   const bySecret = await signed(Buffer.from(SECRET), { alg: 'HS256' });
   expect(await read(server, bySecret)).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
   writeFileSync(join(folder, 'secret'), `${SECRET}\n`);
   writeFileSync(config, JSON.stringify({ ...given, 'jwt-secret-file': join(folder, 'secret') }));
   server.signal('SIGHUP');
-  await server.waitFor('reloaded', () => server.logs.some((log) => log['msg'] === 'reloaded'));
+  await server.waitFor('reloaded again', () => reloads() === 2);
   expect(await read(server, bySecret)).toEqual([204]);
   expect(await read(server, token)).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
 
@@ -90,6 +95,14 @@ test('keys come from the URL of the issuer, go on without it, and are replaced o
     server.logs.some((log) => /^not reloaded, .* of 1024 bits/.test(String(log['msg']))),
   );
   expect(await read(server, bySecret)).toEqual([204]);
+
+  // Whoever opens it to all is told so, as at a start.
+  writeFileSync(config, JSON.stringify({}));
+  server.signal('SIGHUP');
+  const everyone = /^everyone who reaches 0\.0\.0\.0 may read every channel/;
+  await server.waitFor('the caution', () =>
+    server.logs.some((log) => log['level'] === 40 && everyone.test(String(log['msg']))),
+  );
   const logged = JSON.stringify(server.logs);
   for (const hidden of [SECRET, token, bySecret]) expect(logged).not.toContain(hidden);
 });

@@ -254,6 +254,11 @@ describe('serving', () => {
       server.logs.some((log) => log['msg'] === 'changed, and needs a restart: --heartbeat'),
     );
 
+    writeFileSync(config, JSON.stringify({ 'publish-key': 'x', 'open-publish': true }));
+    const { msg: conflict } = await reload('not reloaded');
+    expect(conflict).toMatch(/: --publish-key-file and "open-publish" in .* exclude each other/);
+    writeFileSync(config, '{}');
+
     writeFileSync(path, 'not a key\n');
     const { msg, level } = await reload('not reloaded');
     expect(level).toBe(50);

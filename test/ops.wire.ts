@@ -5,6 +5,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
+import { OWNER_BYTES } from '../src/core/owners.js';
 import { TABLE_ROW_BYTES } from '../src/core/line-table.js';
 import { HANDLE_BYTES } from '../src/core/lines.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
@@ -82,15 +83,15 @@ describe.each([
   ['connections', 'application/json'],
   ['metrics', 'text/plain; version=0.0.4; charset=utf-8'],
 ])('/-/%s', (page, contentType) => {
-  test('needs the ops key: without one, with the publish key and with the key in the query it is 401', async () => {
+  test('needs the ops key: without one and with the key in the query it is 401, with the publish key 403', async () => {
     const server = shared();
-    for (const [query, headers] of [
-      ['', {}],
-      ['', { Authorization: 'Bearer sesame' }],
-      ['?key=ops-secret', {}],
+    for (const [query, headers, refused] of [
+      ['', {}, [401, 'HOLDLINE_UNAUTHORIZED']],
+      ['', { Authorization: 'Bearer sesame' }, [403, 'HOLDLINE_FORBIDDEN']],
+      ['?key=ops-secret', {}, [401, 'HOLDLINE_UNAUTHORIZED']],
     ] as const) {
       const answer = await server.request('GET', `/-/${page}${query}`, { headers });
-      expect([answer.status, codeOf(answer)]).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
+      expect([answer.status, codeOf(answer)]).toEqual(refused);
     }
   });
 
@@ -137,7 +138,7 @@ describe('/-/memory', () => {
     expect(after.rssBytes).toBeGreaterThan(before.rssBytes + 48 * MiB);
     expect(after.lines).toBe(held.length);
     // Of typed arrays that may be twice as long.
-    const lineBytes = TABLE_ROW_BYTES + HANDLE_BYTES;
+    const lineBytes = TABLE_ROW_BYTES + HANDLE_BYTES + OWNER_BYTES;
     expect(classes.tables.bytes - before.classes.tables.bytes).toBeGreaterThanOrEqual(
       2_000 * lineBytes,
     );
@@ -270,9 +271,9 @@ describe('/-/metrics', () => {
     const server = await serverForTest({ 'max-connections': 77 });
     const first = await metricsOf(server);
     for (const [name, { help, type }] of first) {
-      expect(name).toMatch(/^holdline_[a-z_]+$/);
+      expect(name).toMatch(/^(?:holdline|nodejs|process)_[a-z0-9_]+$/);
       expect(help).not.toMatch(/^$|^[A-Z]|\.$/);
-      expect(type).toBe(name.endsWith('_total') ? 'counter' : 'gauge');
+      expect(type === 'counter').toBe(name.endsWith('_total'));
     }
     expect(first.get('holdline_lines_cap')?.samples.get('')).toBe(77);
     expect(first.get('holdline_info')?.samples.size).toBe(1);

@@ -26,9 +26,20 @@ export interface TokenSettings extends TokenKeySettings {
   readonly jwtMaxLifetimeMs: number;
 }
 
+/** The names of {@link TokenSettings}. */
+const SETTINGS = [
+  'jwtSecret',
+  'jwtPublicKey',
+  'jwtJwks',
+  'jwtAudience',
+  'jwtIssuer',
+  'jwtMaxLifetimeMs',
+] as const satisfies readonly (keyof TokenSettings)[];
+
 const NO_EVENTS: JwksEvents = { fetched: () => undefined, failed: () => undefined };
 
 export class Tokens {
+  readonly #settings: TokenSettings;
   readonly #key: TokenKey;
   readonly #options: JWTVerifyOptions;
   readonly #maxLifetimeSeconds: number;
@@ -36,6 +47,7 @@ export class Tokens {
 
   private constructor(key: TokenKey, settings: TokenSettings, nowMs: () => number) {
     const { jwtAudience, jwtIssuer, jwtMaxLifetimeMs } = settings;
+    this.#settings = settings;
     this.#key = key;
     this.#options = {
       algorithms: [...key.algorithms],
@@ -48,12 +60,18 @@ export class Tokens {
     this.#nowMs = nowMs;
   }
 
-  /** Undefined where no token is accepted. Throws HOLDLINE_BAD_OPTION for a key that is none. */
+  /**
+   * Undefined where no token is accepted. `before` is returned if its settings are the same, with
+   * the keys that it has fetched. Throws HOLDLINE_BAD_OPTION for a key that is none.
+   */
   static of(
     settings: TokenSettings,
     nowMs: () => number = Date.now,
     events: JwksEvents = NO_EVENTS,
+    before?: Tokens,
   ): Tokens | undefined {
+    if (before !== undefined && SETTINGS.every((one) => before.#settings[one] === settings[one]))
+      return before;
     const key = tokenKey(settings, events);
     return key === undefined ? undefined : new Tokens(key, settings, nowMs);
   }

@@ -19,6 +19,7 @@
  */
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
+import { HoldlineError } from '../errors.js';
 import {
   CHANNELS_CHECKED_MAX,
   CHANNELS_MAX,
@@ -111,6 +112,11 @@ export class Channels {
    */
   get floor(): number {
     return this.#losses.floor;
+  }
+
+  /** All channels, in no order. */
+  [Symbol.iterator](): IterableIterator<Channel<Group>> {
+    return this.#byName.values();
   }
 
   /** Channels known by name. */
@@ -384,4 +390,12 @@ export class Channels {
     this.#counters.channels_forgotten_total++;
     return true;
   }
+}
+
+/** For a publish to a name that has no place. */
+export function channelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
+  );
 }

@@ -5,17 +5,12 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import {
-  asError,
-  HoldlineError,
-  type CloseReason,
-  type EndCode,
-  type LineCloseReason,
-} from '../errors.js';
-import { CHANNELS_MAX } from '../limits.js';
+import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
+import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
 import type { RingMemory } from './channel-rings.js';
-import { Channels, type ChannelsOptions } from './channels.js';
+import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
+import { DeliveryTimes } from './delivery-times.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -23,13 +18,16 @@ import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
+import type { Histogram } from './histogram.js';
 import { Intake, type Published, type Submission } from './intake.js';
 import { LineEnds, type WhichLines } from './line-ends.js';
 import { factsOf, type LineFacts } from './line-facts.js';
+import { lineLag } from './line-lag.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
+import { NamedBatches } from './named-batches.js';
 import { Openings } from './openings.js';
 import type { Owner, Owners } from './owners.js';
 import type { DeliveryMode } from './ports.js';
@@ -76,6 +74,8 @@ export interface HubMemory {
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
+  /** Batches over several channels. */
+  readonly batches: NamedBatches;
   /**
    * Called for every line that opens or closes, once, but not for polls. Both may run during a
    * sweep, so they only record and return. Channels are in the order of the request at the first,
@@ -94,6 +94,7 @@ export class Hub<Socket> {
   readonly #entrance: Entrance;
   readonly #intake: Intake;
   readonly #openings: Openings;
+  readonly #deliveryTimes: DeliveryTimes;
 
   constructor(
     log: EventLog,
@@ -151,9 +152,12 @@ export class Hub<Socket> {
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held);
+    const deliveryTimes = new DeliveryTimes(clock);
+    this.#deliveryTimes = deliveryTimes;
     this.#entrance = new Entrance(
       {
         placeOf: (entry) => channels.placeOf(entry),
+        accepted: (channel, id) => deliveryTimes.accepted(channel, id),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
         flush: () => pump.flush(),
@@ -164,7 +168,15 @@ export class Hub<Socket> {
       clock,
       this.#publishMemory,
     );
-    this.#intake = new Intake(this.#entrance, log, clock, counters, () => pump.flush());
+    const flush = (): void => pump.flush();
+    this.#intake = new Intake(this.#entrance, log, clock, counters, flush);
+    this.batches = new NamedBatches(
+      { channels, intake: this.#intake, memory: this.#publishMemory, flush },
+      log,
+      clock,
+      counters,
+      held,
+    );
   }
 
   /** Takes no more events, and stops the timers. */
@@ -254,7 +266,7 @@ export class Hub<Socket> {
    */
   get isSettled(): boolean {
     this.#pump.flush();
-    return this.#intake.isEmpty && this.#pump.isIdle;
+    return this.#intake.isEmpty && this.batches.underWay === 0 && this.#pump.isIdle;
   }
 
   /** An entry waits in the channel's queue: wakes the groups that read queues. */
@@ -271,6 +283,7 @@ export class Hub<Socket> {
   }
 
   #swept(group: Group): void {
+    for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
     for (const channel of group.channels) this.#intake.proceed(channel);
   }
@@ -305,7 +318,8 @@ export class Hub<Socket> {
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);
     const handle = this.#membership.add(group, socket, cursor, owner);
-    this.#ends.opened(handle, owner, true);
+    // A line of the program itself has no other process to come back to.
+    this.#ends.opened(handle, owner, mode.transport !== 'library');
     this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
     if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
@@ -387,13 +401,15 @@ export class Hub<Socket> {
 
   /** What is held now, for `/-/stats`. */
   get gauges() {
+    const intake = this.#intake.gauges;
     return {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
       ...this.#groups.gauges,
       ...this.channels.gauges,
-      ...this.#intake.gauges,
+      ...intake,
+      readingPublishers: intake.readingPublishers + this.batches.underWay,
     };
   }
 
@@ -420,15 +436,23 @@ export class Hub<Socket> {
     });
   }
 
+  /** How long deliveries took, seconds; see {@link DeliveryTimes}. */
+  get deliveryTimes(): Histogram {
+    return this.#deliveryTimes.histogram;
+  }
+
+  /** Lines by the events that they are behind; waiting polls count. Walks all lines. */
+  lineLag(): Histogram {
+    return lineLag(this.#groups.all);
+  }
+
+  /** The `limit` channels with most lines, the largest first. Walks all channels. */
+  busiestChannels(limit: number): ChannelFigures[] {
+    return busiestChannels(this.channels, limit);
+  }
+
   /** Upper bound of the bytes that were written to lines and have not left the process. */
   get unsentBytes(): number {
     return unsentBytesOf(this.#groups.all);
   }
-}
-
-function channelsFull(): HoldlineError {
-  return new HoldlineError(
-    'HOLDLINE_CHANNELS_FULL',
-    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
-  );
 }

@@ -14,8 +14,8 @@ import type { Action, Rights } from '../auth/rights.js';
 import { Tickets } from '../auth/tickets.js';
 import { Tokens, type TokenSettings } from '../auth/tokens.js';
 import { HoldlineError } from '../errors.js';
-import { hasSubscribeRule } from '../options/settings.js';
 import type { StaticKey } from '../options/credentials.js';
+import { hasSubscribeRule } from '../options/settings.js';
 import type { Head } from './head.js';
 import { Query } from './query.js';
 
@@ -58,7 +58,8 @@ export type Soon<T> = T | Promise<T>;
 
 /** Goes on with what `soon` is, in this turn if it is known. */
 export function andThen<T, U>(soon: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
-  return soon instanceof Promise ? soon.then(next) : next(soon);
+  if (!(soon instanceof Promise)) return next(soon);
+  return (async () => next(await soon))();
 }
 
 export class Credentials {
@@ -77,12 +78,21 @@ export class Credentials {
   /** What has the right to do something, in words. */
   readonly #holders: Readonly<Record<Wanted, string>>;
 
-  /** Throws HOLDLINE_BAD_OPTION for a key, a secret or a pattern that is none. */
-  constructor(settings: CredentialSettings, revocations: Revocations, jwks: JwksEvents) {
+  /**
+   * `before` are those that these replace. Throws HOLDLINE_BAD_OPTION for a key, a secret or a
+   * pattern that is none.
+   */
+  constructor(
+    settings: CredentialSettings,
+    revocations: Revocations,
+    jwks: JwksEvents,
+    before?: Credentials,
+  ) {
     const { publishKey, opsKey, keys, ticketSecret, openPublish } = settings;
     this.anonymous = anonymousRights(settings);
     this.#keys = new StaticKeys([...ownKeys(publishKey, opsKey), ...keys]);
-    this.#tokens = Tokens.of(settings, Date.now, jwks);
+    const tokens = before === undefined ? undefined : before.#tokens;
+    this.#tokens = Tokens.of(settings, Date.now, jwks, tokens);
     this.tickets = ticketSecret.length > 0 ? new Tickets(ticketSecret) : undefined;
     this.#cookie = settings.authCookie;
     this.#revocations = revocations;

@@ -19,7 +19,6 @@ import {
 import type { Holder, HttpResponse } from '../native/uws.js';
 import type { Addresses, ClientAddress } from './address.js';
 import {
-  countRefusal,
   knownError,
   NO_HEADERS,
   refusalHeaders,
@@ -32,6 +31,7 @@ import { writeClosing, type Body } from './closing-answer.js';
 import { contentLengthOf } from './framing.js';
 import type { Head } from './head.js';
 import { refusalPage } from './refusal-page.js';
+import type { Refusable, Refusals } from './refusals.js';
 import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from './small-page.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
@@ -41,6 +41,7 @@ export interface Exchanges {
   readonly addresses: Addresses;
   readonly pending: PendingAnswers;
   readonly bodyTurns: BodyTurns;
+  readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
   /** True while the server shuts down: no line is opened, every answer closes its connection. */
@@ -77,9 +78,11 @@ export interface Incoming {
   left(): void;
 }
 
-export class Exchange implements PendingAnswer {
+export class Exchange implements PendingAnswer, Refusable {
   readonly response: HttpResponse;
   readonly method: string;
+  /** How the client asks for its channels, once that is read. */
+  transport: Refusable['transport'] = 'http';
   /** Header fields that every answer to this client has. */
   readonly headers: Headers;
   /**
@@ -98,7 +101,7 @@ export class Exchange implements PendingAnswer {
   pendingBody: Uint8Array | undefined;
   readonly #shared: Exchanges;
   /** What listed proxies say of the client's address. */
-  #forwarded: string | undefined;
+  readonly #forwarded: string | undefined;
   #incoming: Incoming | undefined;
   #closes: boolean;
   /** True if the request's end is not certain. */
@@ -138,9 +141,14 @@ export class Exchange implements PendingAnswer {
     return !this.gone && !this.#isAnswered;
   }
 
-  /** Where the request comes from; only while the client is there, and before it is held. */
-  get address(): ClientAddress {
+  /** Where the request comes from; only while the client is there. */
+  get client(): ClientAddress {
     return this.#shared.addresses.of(this.response, this.#forwarded);
+  }
+
+  /** The client's address as text; empty once it is gone. */
+  get address(): string {
+    return this.gone ? '' : this.client.shown;
   }
 
   /** Closes the connection after the answer. */
@@ -163,7 +171,6 @@ export class Exchange implements PendingAnswer {
   hold(handle: number, holder: Pick<Holder<Exchange>, 'left'>): void {
     this.#handle = handle;
     this.#holder = holder;
-    this.#forwarded = undefined;
     this.watch();
   }
 
@@ -284,8 +291,7 @@ export class Exchange implements PendingAnswer {
       this.#closes = true;
       this.#isUncertain = true;
     }
-    countRefusal(this.#shared.counters, known);
-    this.#shared.counters.refused_total++;
+    this.#shared.refusals.note('refused_total', known, this);
     if (this.#shared.refusedThisTurn++ === 0)
       setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
@@ -305,8 +311,7 @@ export class Exchange implements PendingAnswer {
    */
   refuseStreamForNow(error: HoldlineError, retryMs: number): void {
     if (!this.isOpen) return;
-    countRefusal(this.#shared.counters, error);
-    this.#shared.counters.refused_temporary_total++;
+    this.#shared.refusals.note('refused_temporary_total', error, this);
     this.#send(200, 'text/event-stream', retryBlock(retryMs), NO_HEADERS);
   }
 
@@ -316,8 +321,7 @@ export class Exchange implements PendingAnswer {
    */
   refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
     if (!this.isOpen) return;
-    countRefusal(this.#shared.counters, error);
-    this.#shared.counters.refused_ended_total++;
+    this.#shared.refusals.note('refused_ended_total', error, this);
     this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
   }
 

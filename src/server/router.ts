@@ -77,7 +77,7 @@ export class Router {
     const { failedKeys, subscribing } = this.#parts;
     if (error instanceof BadCredential && error.isTicket && error.isExpired)
       if (subscribing.endExpired(exchange, head, error)) return;
-    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
+    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.client) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {
       exchange.refuse(error, NO_HEADERS, asPage);
@@ -147,10 +147,10 @@ export class Router {
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
-    const network = publishing.isRated ? exchange.address.network : '';
+    const network = publishing.isRated ? exchange.client.network : '';
     const scope = andThen(granted, ({ rights }) => {
       publishing.takeRate(request, rights, network);
-      return scopeOf(rights, head);
+      return request.key === undefined ? '' : scopeOf(rights, head);
     });
     return publishing.publish(exchange, request, scope);
   }

@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
+import type { Options } from '../options/options.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options, Settings } from '../options/table.js';
+import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -20,6 +21,7 @@ import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
 import { Places } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
+import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
@@ -27,9 +29,12 @@ import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
+import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
+import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { makeActions } from './actions.js';
 import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
@@ -41,7 +46,7 @@ import {
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router, type Action } from './router.js';
+import { Router } from './router.js';
 import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
@@ -63,10 +68,19 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
+  try {
+    return makeServer(options);
+  } catch (error) {
+    throw withStack(error);
+  }
+}
+
+function makeServer(options: Options & Hooks): Server {
   checkOptionNames(options);
-  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
+    options;
   const settings = resolveOptions(given);
-  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
@@ -82,7 +96,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     policies: settings.policies,
     maxAgeMs: settings.maxAgeMs,
   };
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
+  const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
   const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
   if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
@@ -90,6 +104,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  let opsKeyInUse = opsKey;
   const warn = (words: string): void => callHook(() => onWarning?.(words), report);
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
@@ -109,7 +124,11 @@ export function createServer(options: Options & Hooks = {}): Server {
   const addresses = new Addresses(settings);
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
   const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
-  const messages = new Messages(hub, counters, held, { maxEventBytes, rates, report });
+  const refusals = new Refusals(
+    counters,
+    onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
+  );
+  const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
@@ -119,25 +138,33 @@ export function createServer(options: Options & Hooks = {}): Server {
     addresses,
     pending,
     bodyTurns: new BodyTurns(),
+    refusals,
     report,
     draining: false,
     ended: false,
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, warn);
-  const ticketAction: Action = (exchange, head) =>
-    makeTicket({ guard, hub, counters }, exchange, head);
+  const namedBatches = new NamedBatchPublishing(
+    { hub, guard, idempotency, exchanges, counters, rates },
+    maxEventBytes,
+  );
+  const subscribing = new Subscribing(
+    { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
+    settings,
+  );
+  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
+    actions: makeActions({
+      publish: namedBatches.publish,
+      makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
+    }),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
-    subscribing: new Subscribing(
-      { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
-      settings,
-    ),
+    subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
@@ -160,6 +187,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async closeAll() {
       hub.closing();
       listener?.closeAll();
+      lines.closeAll();
       hub.stop();
       ops.stop();
       await memory.stop();
@@ -202,11 +230,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  const server: Server = {
+  const functions: Omit<Server, 'opsKey'> = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
-        return libraryChannel(name, { hub, exchanges, serialize, maxEventBytes });
+        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
       } catch (error) {
         throw withStack(error);
       }
@@ -231,11 +259,19 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     stats: () => ops.stats(exchanges.draining),
     async close(wanted) {
-      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
+      try {
+        const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
+        return await drain.end(drainMs);
+      } catch (error) {
+        throw withStack(error);
+      }
     },
   };
+  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
   RELOADS.set(server, (next) => {
-    guard.reload({ ...next, opsKey: next.opsKey ?? opsKey });
+    const nextKey = next.opsKey ?? opsKey;
+    guard.reload({ ...next, opsKey: nextKey });
+    opsKeyInUse = nextKey;
     hub.channels.usePolicies(next.policies);
   });
   return server;

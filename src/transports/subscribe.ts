@@ -70,8 +70,9 @@ export class Subscribing {
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
+    exchange.transport = transport;
     const position = positionOf(head.find('last-event-id'), query);
-    const { address } = exchange;
+    const { client: address } = exchange;
     if (transport === 'websocket')
       return this.#upgrader(exchange, head, position, address, context);
     if (transport === 'poll') {
@@ -143,9 +144,7 @@ export class Subscribing {
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return (grant) => {
       const { channels, rights } = grant;
-      const mayPublish = guard.rightToPublish(head, rights, () =>
-        failedKeys.failed(exchange.address),
-      );
+      const mayPublish = guard.rightToPublish(head, rights, () => failedKeys.failed(address));
       const owner = ownerOf(grant, address);
       this.#checkPlace(owner);
       const source =
@@ -173,6 +172,11 @@ export class Subscribing {
     const { exchanges, places } = this.#parts;
     checkHolding(exchanges);
     places.checkLine(owner);
+  }
+
+  /** Throws where a line would be refused now; for the lines of the program itself. */
+  checkPlace(): void {
+    this.#checkPlace(NOBODY);
   }
 
   /**

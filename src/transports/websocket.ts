@@ -35,7 +35,8 @@ import type { Headers } from '../http/answer.js';
 import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { PublishRates } from '../http/publish-rates.js';
-import { MessageAnswers, type Refusals } from './message-answers.js';
+import type { Refusals } from '../http/refusals.js';
+import { MessageAnswers, type RefusedMessages } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
 
 /** A checked handshake, and where its line starts. */
@@ -57,6 +58,7 @@ export interface MessagesRequest {
 export interface MessagesOptions {
   readonly maxEventBytes: number;
   readonly rates: Pick<PublishRates, 'isOn' | 'take'>;
+  readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
@@ -104,7 +106,7 @@ interface Queue {
 }
 
 /** What is kept of a socket, as its `session`. */
-interface Session extends Refusals {
+interface Session extends RefusedMessages {
   readonly mayPublish: RightToPublish;
   readonly source: string | undefined;
   /** Made with its first publish: most sockets only listen. */
@@ -132,7 +134,7 @@ export class Messages implements MessageHandler {
     this.#hub = hub;
     this.#counters = counters;
     this.#options = options;
-    this.#answers = new MessageAnswers(hub, counters, held, options.report);
+    this.#answers = new MessageAnswers(hub, counters, held, options.refusals, options.report);
   }
 
   /** Turns the response into a WebSocket that is a line from its first moment. */

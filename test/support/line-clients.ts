@@ -302,8 +302,11 @@ export class LineClients {
     await intervalPasses();
     for (const { client, line } of this.#open()) {
       const { socket, connection } = line;
+      const writes = before.get(line);
+      // It has come in place of one that was ended meanwhile.
+      if (writes === undefined) continue;
       attempt(socket.name, () => {
-        const heard = socket.writes > (before.get(line) as number);
+        const heard = socket.writes > writes;
         if (heard !== (socket.kind === 'stream'))
           throw new Error(`heard ${heard ? 'something' : 'nothing'} in an interval`);
         const head = this.#world.model.lastId;

@@ -363,21 +363,23 @@ export class PollClients {
     // One that is behind on a channel for what waits on another may have been lapped: it is to meet
     // that as a gap.
     const expected = Math.max(connection.position, overAt ?? this.#world.through(client.channels));
-    const isLapped = position !== expected && this.#world.wasHeldBack(client.channels, sinceStep);
+    const lost = this.#lost(client.channels);
+    const lostThrough = Math.max(floor, ...lost.values());
+    // One that is ended before it was answered with what came asks again from where it was.
+    const isBehind = isDisconnected && position < expected && position >= lostThrough;
+    const isLapped =
+      position !== expected && !isBehind && this.#world.wasHeldBack(client.channels, sinceStep);
     const owesGap = asked.owesGap || isLapped;
     client.owesGap = owesGap;
     if (!owesGap) {
       // If events after a deletion are gone before the waiting polls are answered, the client must
       // find a gap there.
-      // One that is ended before it was answered with what came asks again from where it was.
-      const mayBeBehind = overAt !== undefined || isDisconnected;
+      const mayBeBehind = overAt !== undefined || isBehind;
       if (position !== expected && (!mayBeBehind || position > expected))
         throw new Error(`an empty answer tells ${position}, not ${expected}`);
       connection.moveTo(position);
       return;
     }
-    const lost = this.#lost(client.channels);
-    const lostThrough = Math.max(floor, ...lost.values());
     const next: Asked = position === 0 ? { kind: 'oldest' } : { kind: 'after', id: position };
     // A log that starts at 1 and has lost no more than its first event has no position to tell it
     // with.
