@@ -40,7 +40,7 @@ export function readIp(text: string): Ip | undefined {
   const [before = '', after] = address.split('::', 2);
   const left = hextetsOf(before);
   const right = after === undefined ? [] : hextetsOf(after);
-  const middle = new Array<number>(HEXTETS - left.length - right.length).fill(0);
+  const middle = Array.from({ length: HEXTETS - left.length - right.length }, () => 0);
   const bytes = [...left, ...middle, ...right].flatMap((hextet) => [hextet >> 8, hextet & 255]);
   return unmapped(Uint8Array.from(bytes));
 }

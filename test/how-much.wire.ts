@@ -1,4 +1,4 @@
-/** How much one client may: lines of an address, waiting polls, new lines and events in a second. */
+/** How much one client may: lines, waiting polls, and events; and all of them new lines. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ControlLine } from './support/control.js';
 import { SseLine } from './support/line.js';
@@ -255,9 +255,17 @@ describe('the rate of publishers', () => {
     // 20 at once, and 100 taken: 81 until one is there, 10 a second.
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(7);
     expect((await publish('192.0.2.8', 'x')).status).toBe(200);
+    const named = Array.from({ length: 60 }, (_, i) => `{"channel":"d","data":${i}}`).join('\n');
+    const toSome = (): Promise<Answer> =>
+      server.request('POST', '/-/publish', {
+        headers: { 'Content-Type': 'application/x-ndjson', ...from('192.0.2.9') },
+        body: named,
+      });
+    expect((await toSome()).status).toBe(200);
+    expectLater(await toSome(), 429, 'HOLDLINE_RATE');
     const { counters } = await server.stats();
-    expect(counters.publishes_refused_rate_total).toBe(1);
-    expect(counters.refused['HOLDLINE_RATE']).toBe(1);
+    expect(counters.publishes_refused_rate_total).toBe(2);
+    expect(counters.refused['HOLDLINE_RATE']).toBe(2);
     await control.noticedNothing();
   });
 

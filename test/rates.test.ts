@@ -114,7 +114,10 @@ describe('places', () => {
     Object.assign(linesOf, { '192.0.2.7': 0, ann: 0 });
   });
 
-  function places(options: Partial<PlacesOptions>, memory = { checkRoom: () => undefined }) {
+  function places(
+    options: Partial<PlacesOptions>,
+    memory: { checkRoom(): void } = { checkRoom: () => undefined },
+  ) {
     const owners = {
       linesOfUser: (user: string) => linesOf[user] ?? 0,
       linesOfAddress: (address: string) => linesOf[address] ?? 0,
@@ -171,7 +174,7 @@ describe('places', () => {
   });
 
   test('in a second, for lines and not for polls; a refused line takes none', () => {
-    const short = { checkRoom: () => undefined as undefined };
+    const short = { checkRoom: (): void => undefined };
     const paced = places({ acceptRate: 3 }, short);
     short.checkRoom = () => {
       throw new HoldlineError('HOLDLINE_MEMORY_FULL', 'no memory');
