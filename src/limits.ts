@@ -34,10 +34,10 @@ export const EVENT_TYPE_CHARS_MAX = 64;
 export const ID_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * Request head, bytes; uWebSockets reads it from the environment when it loads. native/load.ts,
- * native-notes/header-limit.md
+ * Request head, bytes, where uWebSockets was loaded before the server could say how much
+ * (`--max-header-bytes`). native/load.ts, native-notes/header-limit.md
  */
-export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
+export const REQUEST_HEAD_BYTES_UNSET = 4 * 1024;
 
 /**
  * Header names of a page that the answer to a preflight repeats, characters in all: the head of an
@@ -248,6 +248,12 @@ export const CHANNELS_CHECKED_MAX = 2_000;
  * core/losses.ts
  */
 export const LOST_CHANNELS_MAX = 1_000_000;
+
+/**
+ * Steps of the age up to which a channel replays, of which each costs it about 60 B; an event goes
+ * up to one step early. core/entry-ages.ts
+ */
+export const AGE_STEPS = 128;
 
 /**
  * What a channel costs beside its ring, bytes: its objects, name and map entry.
@@ -555,6 +561,15 @@ export const FAILED_KEY_LOG_MS = 1_000;
  */
 export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
+
+/**
+ * Burst that `--publish-rate` allows after a pause, seconds of the rate; credentials whose rate is
+ * remembered, about 200 B each; and time between two searches for those that can be forgotten, ms.
+ * Above the number the oldest begins again with a full burst. http/publish-rates.ts
+ */
+export const RATE_BURST_SECONDS = 2;
+export const RATE_BUCKETS_MAX = 10_000;
+export const RATE_FORGET_MS = 10_000;
 
 /**
  * Refusals of event streams that are held open, about 2 KiB and one of the SPARE_SOCKETS_MAX each,

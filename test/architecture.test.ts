@@ -30,6 +30,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'clock',
     'counters',
     'errors',
+    'ip',
     'limits',
     'log-text',
     'moments',

@@ -127,6 +127,14 @@ describe('the table of options', () => {
       demo: false,
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
+      maxLinesPerAddress: 1000,
+      maxLinesPerUser: 1000,
+      maxWaitingPolls: 0,
+      acceptRate: 10_000,
+      publishRate: 0,
+      trustedProxies: [],
+      forwardedHeader: 'x-forwarded-for',
+      maxHeaderBytes: 16_384,
       socketSendBufferBytes: 65_536,
       socketReceiveBufferBytes: 65_536,
       notsentLowatBytes: 0,
@@ -171,6 +179,62 @@ const TEXTS: Record<
   SettingName,
   { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }
 > = {
+  maxLinesPerAddress: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxLinesPerUser: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxWaitingPolls: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  acceptRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  publishRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '10000001'],
+  },
+  trustedProxies: {
+    good: [
+      ['10.1.2.3/8', ['10.0.0.0/8']],
+      [
+        '127.0.0.1,::ffff:192.0.2.7, 2001:DB8::/32 ,unix',
+        ['127.0.0.1', '192.0.2.7', '2001:db8::/32', 'unix'],
+      ],
+    ],
+    bad: ['', 'proxy.example', '10.0.0.0/33', '10.0.0.1,', '[::1]', 'unix:/run/x'],
+  },
+  forwardedHeader: {
+    good: [['forwarded', 'forwarded']],
+    bad: ['', 'X-Forwarded-For', 'x-real-ip', 'forwarded,x-forwarded-for'],
+  },
+  maxHeaderBytes: {
+    good: [
+      ['4KiB', 4096],
+      ['64KiB', 65_536],
+    ],
+    bad: ['0', '4095', '65537'],
+  },
   host: {
     good: [
       ['0.0.0.0', '0.0.0.0'],
@@ -1181,6 +1245,14 @@ describe('--print-config', () => {
       ['demo', 'false', 'default'],
       ['ops-key', '********', 'environment'],
       ['max-connections', '19836', 'default'],
+      ['max-lines-per-address', '1000', 'default'],
+      ['max-lines-per-user', '1000', 'default'],
+      ['max-waiting-polls', '0', 'default'],
+      ['accept-rate', '10000', 'default'],
+      ['publish-rate', '0', 'default'],
+      ['trusted-proxies', 'none', 'default'],
+      ['forwarded-header', 'x-forwarded-for', 'default'],
+      ['max-header-bytes', '16KiB', 'default'],
       ['memory-budget', 'none', 'default'],
       ['socket-send-buffer', '64KiB', 'default'],
       ['socket-receive-buffer', '64KiB', 'default'],

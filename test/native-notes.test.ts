@@ -55,6 +55,7 @@ const facts = [
   'pipelined-requests',
   'proc-net-tcp',
   'proxy-on-this-machine',
+  'proxy-protocol',
   'query-values',
   'repeated-reads',
   'request-in-its-turn',

@@ -276,17 +276,26 @@ export class Guard {
   }
 
   /**
+   * Who publishes over a WebSocket, see {@link rightToPublish}. Throws HOLDLINE_UNAUTHORIZED where
+   * nobody may without a right key.
+   */
+  publisherOn(head: Head, reader: Rights): Rights {
+    const { anonymous, areForReading } = this.#credentials;
+    // With credentials for reading, the header has been read already; else it has a key.
+    if (!areForReading) return this.publisher(head) as Rights;
+    return head.get('authorization') === '' ? anonymous : reader;
+  }
+
+  /**
    * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
    * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong
    * one.
    */
   rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {
-    const { anonymous, areForReading } = this.#credentials;
+    const { anonymous } = this.#credentials;
     let rights: Rights;
     try {
-      // With credentials for reading, the header has been read already; else it has a key.
-      if (!areForReading) rights = this.publisher(head) as Rights;
-      else rights = head.get('authorization') === '' ? anonymous : reader;
+      rights = this.publisherOn(head, reader);
       if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
         throw rights.credential === ANONYMOUS
           ? this.#credentials.missing('publish')

@@ -108,6 +108,13 @@ export interface Listener {
   readonly opsPort: number | undefined;
   /** The build that serves, as npm names it. */
   readonly build: string;
+  /**
+   * True if the PROXY protocol header of a later request on a connection replaces the first one's.
+   * native-notes/proxy-protocol.md
+   */
+  readonly replacesProxied: boolean;
+  /** Bytes that the head of a request may have. */
+  readonly headBytesMax: number;
   /** The socket options that were set. */
   readonly socketReport: SocketReport;
   /**
@@ -136,6 +143,7 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
   readonly host: string;
   readonly port: number;
   readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
   /** Listens there in place of host and port. */
   readonly unixSocket: string | undefined;
   readonly unixSocketMode: number;
@@ -167,7 +175,7 @@ export async function listen(
   counters: Counters,
   receivers: Receivers,
 ): Promise<Listener> {
-  const { uws, build } = await loadUws();
+  const { uws, build, headBytesMax } = await loadUws(options.maxHeaderBytes);
   const mute = await MuteSockets.load();
   const makeMain = (files: CertificateFiles | undefined): Made => {
     const app = makeApp(uws, files);
@@ -200,6 +208,8 @@ export async function listen(
       port: main.port,
       opsPort: ops?.port,
       build: build.name,
+      replacesProxied: build.replacesProxied,
+      headBytesMax,
       socketReport: main.socketReport,
       changeCertificate: (files) => main.changeCertificate(files),
       stopListening() {

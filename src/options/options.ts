@@ -279,6 +279,71 @@ export interface Options {
    */
   readonly maxConnections?: Settings['maxConnections'];
   /**
+   * Lines and waiting polls of one address (IPv6: of one /64); 0: no limit. Not for loopback.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-lines-per-address`.
+   *
+   * @default 1000
+   */
+  readonly maxLinesPerAddress?: Settings['maxLinesPerAddress'];
+  /**
+   * Lines and waiting polls of one user; 0: no limit.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-lines-per-user`.
+   *
+   * @default 1000
+   */
+  readonly maxLinesPerUser?: Settings['maxLinesPerUser'];
+  /**
+   * Polls that wait at once; the next one is told to come back.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-waiting-polls`.
+   *
+   * @default 0, as many as --max-connections
+   */
+  readonly maxWaitingPolls?: Settings['maxWaitingPolls'];
+  /**
+   * Lines opened in a second; the next one is told to come back; 0: no limit.
+   *
+   * An integer from 0 to 1000000. On the command line `--accept-rate`.
+   *
+   * @default 10000
+   */
+  readonly acceptRate?: Settings['acceptRate'];
+  /**
+   * Events a second that one key, or without keys one address, may publish; 0: no limit.
+   *
+   * An integer from 0 to 10000000. On the command line `--publish-rate`.
+   *
+   * @default 0
+   */
+  readonly publishRate?: Settings['publishRate'];
+  /**
+   * Proxies that are believed when they say whose request it is; unix: all on a unix socket.
+   *
+   * An array of up to 256 addresses or ranges such as 10.0.0.0/8, or unix. On the command line
+   * `--trusted-proxies`.
+   *
+   * @default []
+   */
+  readonly trustedProxies?: Settings['trustedProxies'];
+  /**
+   * The one field that is read from trusted proxies; PROXY protocol v2 is read without it.
+   *
+   * One of x-forwarded-for, forwarded. On the command line `--forwarded-header`.
+   *
+   * @default 'x-forwarded-for'
+   */
+  readonly forwardedHeader?: Settings['forwardedHeader'];
+  /**
+   * Largest head of a request; a larger one is refused with 431.
+   *
+   * An integer from 4096 to 65536, in bytes. On the command line `--max-header-bytes`.
+   *
+   * @default 16384 (16KiB)
+   */
+  readonly maxHeaderBytes?: Settings['maxHeaderBytes'];
+  /**
    * Memory of process and sockets above which no line is opened; open lines stay.
    *
    * An integer from 67108864 to 1099511627776, in bytes. On the command line `--memory-budget`.

@@ -15,7 +15,7 @@ const RELOADED = [
   'authCookie',
   'ticketSecret',
   'openSubscribe',
-  // Who may read. What a channel keeps is fixed when it is made.
+  // Who may read, at once; what a channel keeps, for channels that are made from now on.
   'policies',
   'opsKey',
   'allowedHosts',

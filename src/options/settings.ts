@@ -138,6 +138,7 @@ function checkRelations(
     );
   }
   checkCredentials(settings, names);
+  checkPolicies(settings, names);
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -173,6 +174,20 @@ function checkPlaces(settings: Settings, names: Record<SettingName, string>): vo
       'HOLDLINE_BAD_OPTION',
       `${names.unixSocket} and ${names[other]} exclude each other: ` +
         'a server on a unix socket has no address, and its proxy has the TLS',
+    );
+  }
+}
+
+/** Bounds of what a policy gives its channels. */
+function checkPolicies(settings: Settings, names: Record<SettingName, string>): void {
+  const { policies, replayTotalBytes } = settings;
+  for (const { channels, replayBytes = 0 } of policies) {
+    if (replayBytes <= replayTotalBytes) continue;
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.policies}: replayBytes of "${channels}" must be at most ${names.replayTotalBytes} of all ` +
+        `(got ${OPTIONS.replayBytes.kind.toText(replayBytes)} and ` +
+        `${OPTIONS.replayTotalBytes.kind.toText(replayTotalBytes)})`,
     );
   }
 }

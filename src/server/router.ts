@@ -97,7 +97,7 @@ export class Router {
     const { failedKeys, subscribing } = this.#parts;
     if (error instanceof BadCredential && error.isTicket && error.isExpired)
       if (subscribing.endExpired(exchange, head, error)) return;
-    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
+    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.client) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {
       exchange.refuse(error, NO_HEADERS, asPage);
@@ -171,9 +171,11 @@ export class Router {
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
-    const scope = andThen(granted, ({ rights }) =>
-      request.key === undefined ? '' : scopeOf(rights, head),
-    );
+    const network = publishing.isRated ? exchange.client.network : '';
+    const scope = andThen(granted, ({ rights }) => {
+      publishing.takeRate(request, rights, network);
+      return request.key === undefined ? '' : scopeOf(rights, head);
+    });
     return publishing.publish(exchange, request, scope);
   }
 

@@ -14,11 +14,14 @@ import { compileSerializers } from '../core/serialize.js';
 import { makeCounters } from '../counters.js';
 import { HoldlineError, withStack } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
+import { Addresses } from '../http/address.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Places } from '../http/places.js';
+import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
@@ -93,6 +96,7 @@ function makeServer(options: Options & Hooks): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    policies: settings.policies,
     maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
@@ -120,17 +124,21 @@ function makeServer(options: Options & Hooks): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
+  const addresses = new Addresses(settings);
+  const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
+  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
   );
-  const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
+  const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
     counters,
+    addresses,
     pending,
     bodyTurns: new BodyTurns(),
     refusals,
@@ -142,11 +150,11 @@ function makeServer(options: Options & Hooks): Server {
   };
   const failedKeys = new FailedKeys(counters, warn);
   const namedBatches = new NamedBatchPublishing(
-    { hub, guard, idempotency, exchanges, counters },
+    { hub, guard, idempotency, exchanges, counters, rates },
     maxEventBytes,
   );
   const subscribing = new Subscribing(
-    { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+    { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
     settings,
   );
   const lines = new LibraryLines(hub, () => subscribing.checkPlace());
@@ -162,7 +170,7 @@ function makeServer(options: Options & Hooks): Server {
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
     }),
-    publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
+    publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
@@ -218,6 +226,12 @@ function makeServer(options: Options & Hooks): Server {
       throw cannotListen('was closed meanwhile');
     }
     listener = started;
+    addresses.isReplaceable = started.replacesProxied;
+    if (started.headBytesMax !== settings.maxHeaderBytes)
+      callHook(
+        () => onWarning?.(headsWarning(started.headBytesMax, settings.maxHeaderBytes)),
+        report,
+      );
     ops.start(listener);
     try {
       await memory.start(listener.port);
@@ -283,6 +297,7 @@ function makeServer(options: Options & Hooks): Server {
     const nextKey = next.opsKey ?? opsKey;
     guard.reload({ ...next, opsKey: nextKey });
     opsKeyInUse = nextKey;
+    hub.channels.usePolicies(next.policies);
   });
   return server;
 }
@@ -290,6 +305,14 @@ function makeServer(options: Options & Hooks): Server {
 /** The files of a server with TLS. */
 function certificateOf({ tlsCert, tlsKey }: Settings): CertificateFiles | undefined {
   return tlsCert === undefined || tlsKey === undefined ? undefined : { tlsCert, tlsKey };
+}
+
+/** A program loaded uWebSockets.js before this server could say how large a head may be. */
+function headsWarning(headBytesMax: number, wanted: number): string {
+  return (
+    `request heads may have ${headBytesMax} bytes and not the ${wanted} of --max-header-bytes, because ` +
+    `uWebSockets.js was loaded before this server listened; set UWS_HTTP_MAX_HEADERS_SIZE=${wanted} before it is loaded`
+  );
 }
 
 function cannotListen(problem: string): HoldlineError {
