@@ -24,6 +24,7 @@ const HOSTILE = { HOSTILE: isShort ? 'short' : 'long' };
 const KINDS: Readonly<Record<string, string>> = {
   input: 'The process',
   turns: 'Fair turns',
+  floods: 'Floods and limits',
   memory: 'Memory',
   isolation: 'Isolation',
   http: 'HTTP',
