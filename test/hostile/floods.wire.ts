@@ -55,7 +55,7 @@ test(
         trial.exactly(
           'sockets that send, opened',
           medianBy(rounds, ({ attack }) => attack['opened']!),
-          300,
+          1_000,
         );
         holdsTurns(trial, rounds);
         holdsControl(trial, rounds);
