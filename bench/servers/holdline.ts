@@ -9,6 +9,8 @@ export type HoldlineSettings = Pick<
   | 'drainMs'
   | 'host'
   | 'jwtSecret'
+  | 'maxLinesPerUser'
+  | 'port'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
