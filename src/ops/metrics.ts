@@ -175,8 +175,9 @@ export function metricsText(figures: Figures): string {
   const closes = Object.entries(counters.closed).map(
     ([reason, count]) => [{ reason }, count] as const,
   );
-  const closesHelp = 'lines and waiting polls closed, by reason; adds up to lines_closed_total';
-  texts.push(metricText('holdline_closes_total', 'counter', closesHelp, closes));
+  const closesHelp =
+    'lines closed, by reason: the code of the end event, or client, stalled, refused or answered';
+  texts.push(metricText('holdline_line_closes_total', 'counter', closesHelp, closes));
   for (const [name, { help, read }] of Object.entries(GAUGES))
     texts.push(metricText(name, 'gauge', help, read(figures)));
   return texts.join('\n');

@@ -143,7 +143,7 @@ export function drainMsOf(given: unknown): number | undefined {
 export function linesOf([given, ...more]: readonly unknown[]): WhichLines {
   const takes = 'one object {user}, {id} or {channel}';
   if (!isPlainObject(given) || more.length > 0)
-    throw badArgument('disconnect', takes, more.length > 0 ? [given, ...more] : given);
+    throw badArgument('disconnect', takes, more[0] ?? given);
   checkMembers('disconnect', given, ['user', 'id', 'channel']);
   const { user, id, channel } = given;
   if ([user, id, channel].filter((one) => one !== undefined).length !== 1)
