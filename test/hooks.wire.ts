@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
+import { NdjsonLine, SseLine } from './support/line.js';
 import { codeOf, request, Watched } from './support/wire.js';
 
 type Given = NonNullable<Parameters<typeof createServer>[0]>;
@@ -128,6 +129,53 @@ describe('authorize', () => {
     expect(codeOf(await request(port, 'POST', '/c', { headers, body: '{' }))).toBe(
       'HOLDLINE_FORBIDDEN',
     );
+  });
+});
+
+describe('authorize that answers with an object', () => {
+  const me: Given['authorize'] = async ({ headers }) => ({
+    allow: headers['x-user'] !== undefined,
+    user: headers['x-user'] ?? 'nobody',
+    channels: { me: `user-${headers['x-user']}` },
+  });
+  const JSON_ONLY = { Accept: 'application/json' };
+  const ADA = { 'X-User': 'ada' };
+
+  test('gives whoever asks for /me a channel of their own, over every transport', async () => {
+    const { server, port } = await listening({ authorize: me });
+    await server.channel('user-ada').publish({ data: 'for ada' });
+    await server.channel('user-bob').publish({ data: 'for bob' });
+    await server.channel('me').publish({ data: 'for nobody' });
+    const headers = { ...ADA, ...JSON_ONLY };
+    const polled = await request(port, 'GET', '/me?since=0&wait=0', { headers });
+    expect(polled.text).toBe('{"id":1,"channel":"user-ada","data":"for ada"}');
+    const sse = await SseLine.open(port, '/me?since=0', { headers: ADA });
+    const ndjson = await NdjsonLine.open(port, '/me?since=0', { headers: ADA });
+    onTestFinished(() => [sse, ndjson].forEach((line) => line.close()));
+    await Promise.all([sse.waitForId(1), ndjson.waitForId(1)]);
+    expect(sse.text + ndjson.text).not.toMatch(/bob|nobody/);
+    expect((await request(port, 'GET', '/me', {})).status).toBe(403);
+  });
+
+  test('says whose a line is, and when it ends', async () => {
+    const opened: unknown[] = [];
+    const { port } = await listening({
+      authorize: () => ({ allow: true, user: 'ada', expiresAt: new Date(Date.now() + 1500) }),
+      onOpen: ({ user }) => void opened.push(user),
+    });
+    const line = await SseLine.open(port, '/c');
+    onTestFinished(() => line.close());
+    await line.waitFor('the end', () => line.endCode);
+    expect([opened, line.endCode]).toEqual([['ada'], 'expired']);
+  });
+
+  test('maps no channel of a publish: that is 403, and a fault', async () => {
+    const { server, port, faults } = await listening({
+      authorize: () => ({ allow: true, channels: { me: 'user-ada' } }),
+    });
+    expect((await request(port, 'POST', '/me', { body: 'x' })).status).toBe(403);
+    expect(faults).toEqual([expect.any(TypeError)]);
+    expect(server.stats().counters.events_accepted_total).toBe(0);
   });
 });
 

@@ -82,15 +82,15 @@ describe.each([
   ['connections', 'application/json'],
   ['metrics', 'text/plain; version=0.0.4; charset=utf-8'],
 ])('/-/%s', (page, contentType) => {
-  test('needs the ops key: without one, with the publish key and with the key in the query it is 401', async () => {
+  test('needs the ops key: without one and with the key in the query it is 401, with the publish key 403', async () => {
     const server = shared();
-    for (const [query, headers] of [
-      ['', {}],
-      ['', { Authorization: 'Bearer sesame' }],
-      ['?key=ops-secret', {}],
+    for (const [query, headers, refused] of [
+      ['', {}, [401, 'HOLDLINE_UNAUTHORIZED']],
+      ['', { Authorization: 'Bearer sesame' }, [403, 'HOLDLINE_FORBIDDEN']],
+      ['?key=ops-secret', {}, [401, 'HOLDLINE_UNAUTHORIZED']],
     ] as const) {
       const answer = await server.request('GET', `/-/${page}${query}`, { headers });
-      expect([answer.status, codeOf(answer)]).toEqual([401, 'HOLDLINE_UNAUTHORIZED']);
+      expect([answer.status, codeOf(answer)]).toEqual(refused);
     }
   });
 
