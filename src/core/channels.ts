@@ -29,6 +29,7 @@ import { Channel, type ChannelSettings } from './channel.js';
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
 import { isDeletion, type LoggedEntry } from './event.js';
+import { RecentEvents } from './event-rates.js';
 import { FrameMemory } from './frame-memory.js';
 import type { Group } from './group.js';
 import { LossClock } from './loss-clock.js';
@@ -67,6 +68,7 @@ export class Channels {
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
   readonly #frames: FrameMemory;
+  readonly #rateWindows: { readonly current: number };
   readonly #losses: Losses;
   readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
@@ -74,7 +76,13 @@ export class Channels {
   readonly #passed = new Order<Channel<Group>>();
   readonly #published = new Order<Channel<Group>>();
 
-  constructor(counters: Counters, options: ChannelsOptions, floor: number) {
+  constructor(
+    counters: Counters,
+    options: ChannelsOptions,
+    floor: number,
+    rateWindows: { readonly current: number } = { current: 0 },
+  ) {
+    this.#rateWindows = rateWindows;
     const { replay, replayTotalBytes, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = options;
     this.#counters = counters;
     this.#settings = { replay, sweepWorkBytes, lossClock: this.lossClock };
@@ -91,6 +99,11 @@ export class Channels {
    */
   get floor(): number {
     return this.#losses.floor;
+  }
+
+  /** All channels, in no order. */
+  [Symbol.iterator](): IterableIterator<Channel<Group>> {
+    return this.#byName.values();
   }
 
   /** Channels known by name. */
@@ -214,6 +227,7 @@ export class Channels {
       return;
     }
     this.#counters.events_evicted_total += channel.enter(entry);
+    (channel.recent ??= new RecentEvents()).count(this.#rateWindows.current, entry.data.length);
     if (channel.isOfReaders) this.#publish(channel);
     this.#published.append(channel);
     this.#frames.used(channel);

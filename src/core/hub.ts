@@ -14,11 +14,22 @@ import {
 } from '../errors.js';
 import { CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
+import {
+  figuresOf,
+  listChannels,
+  usersOf,
+  type ChannelFigures,
+  type ChannelOrder,
+  type ChannelPage,
+  type ChannelUsers,
+  type ListPlace,
+} from './channel-listing.js';
 import type { RingMemory } from './channel-rings.js';
 import { Channels, type ChannelsOptions } from './channels.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
+import { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
@@ -39,6 +50,7 @@ import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump, type SlowPolicy } from './pump.js';
 import { startOf, type Start } from './start.js';
 import { WaitingPolls } from './waiting-polls.js';
+import { Watchers } from './watchers.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -75,6 +87,8 @@ export interface HubMemory {
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
+  /** Streams that are told how many subscribers each channel has. */
+  readonly watchers: Watchers;
   /**
    * Called for every line that opens or closes, once, but not for polls. Both may run during a
    * sweep, so they only record and return. Channels are in the order of the request at the first,
@@ -93,6 +107,7 @@ export class Hub<Socket> {
   readonly #entrance: Entrance;
   readonly #intake: Intake;
   readonly #openings: Openings;
+  readonly #rateWindows: RateWindows;
 
   constructor(
     log: EventLog,
@@ -102,7 +117,8 @@ export class Hub<Socket> {
     held: HeldBytes = makeHeldBytes(),
   ) {
     const progress = new Progress(log);
-    const channels = new Channels(counters, options, log.floor());
+    const rateWindows = new RateWindows(clock);
+    const channels = new Channels(counters, options, log.floor(), rateWindows);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -146,6 +162,11 @@ export class Hub<Socket> {
     this.#membership = membership;
     this.#ends = ends;
     this.polls = polls;
+    this.#rateWindows = rateWindows;
+    const listen = (listener: Membership['listener']): void => {
+      membership.listener = listener;
+    };
+    this.watchers = new Watchers(clock, counters, { channels, listen }, options.heartbeatMs);
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.start();
@@ -171,6 +192,8 @@ export class Hub<Socket> {
     this.#heartbeat.stop();
     this.#ends.stop();
     this.polls.stop();
+    this.watchers.stop();
+    this.#rateWindows.stop();
     this.#entrance.stop();
   }
 
@@ -350,10 +373,12 @@ export class Hub<Socket> {
   /**
    * Ends lines and waiting polls: streams and WebSockets with an end event of that code, polls with
    * an empty answer. It happens in slices of time from the next turn of the loop on; nothing that
-   * is published from now on reaches a line that is revoked. Returns how many there are.
+   * is published from now on reaches a line that is revoked. Returns how many there are, with the
+   * streams of a user that watch.
    */
   disconnect(which: WhichLines, code: 'disconnected' | 'revoked'): number {
-    return this.#ends.disconnect(which, code);
+    const watchers = 'user' in which ? this.watchers.disconnect(which.user, code) : 0;
+    return this.#ends.disconnect(which, code) + watchers;
   }
 
   /** See {@link Membership.endSome}. */
@@ -389,6 +414,7 @@ export class Hub<Socket> {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
+      watchers: this.watchers.count,
       ...this.#groups.gauges,
       ...this.channels.gauges,
       ...this.#intake.gauges,
@@ -416,6 +442,23 @@ export class Hub<Socket> {
       ageMs: (openedSecond) => this.#membership.sinceMs(openedSecond),
       owners: this.owners,
     });
+  }
+
+  /** A page of all channels, see {@link listChannels}. */
+  listChannels(order: ChannelOrder, limit: number, after?: ListPlace): ChannelPage {
+    return listChannels(this.channels, this.#rateWindows, order, limit, after);
+  }
+
+  /** The channel of that name; undefined if it is not known. */
+  channelFigures(name: string): ChannelFigures | undefined {
+    const channel = this.channels.get(name);
+    return channel === undefined ? undefined : figuresOf(channel, this.#rateWindows);
+  }
+
+  /** Whose the lines of the channel are; undefined if it is not known. */
+  channelUsers(name: string): ChannelUsers | undefined {
+    const channel = this.channels.get(name);
+    return channel === undefined ? undefined : usersOf(channel, this.owners);
   }
 
   /** Upper bound of the bytes that were written to lines and have not left the process. */

@@ -65,6 +65,7 @@ const GAUGES: Readonly<Record<string, GaugeRow>> = {
     help: 'most sockets accepted at once',
     read: ({ stats }) => stats.sockets.cap,
   },
+  holdline_watchers: { help: 'open streams of /-/watch', read: ({ stats }) => stats.watchers },
   holdline_channels: { help: 'channels known by name', read: ({ stats }) => stats.channels.known },
   holdline_rings: { help: 'channels that have a ring', read: ({ stats }) => stats.channels.rings },
   holdline_ring_bytes: {

@@ -3,18 +3,19 @@ import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-rank
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
 import { limitOf } from '../http/request.js';
+import { makeChannelPages, type ChannelSource } from './channel-pages.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
 import type { Ops } from './ops.js';
-import type { OpsAnswer, OpsPage, OpsPages } from './page.js';
+import { jsonAnswer as json, type OpsPage, type OpsPages } from './page.js';
 
 /** What the pages show. */
 export interface PageSources {
   readonly ops: Pick<Ops, 'stats'>;
   readonly memory: Pick<Memory, 'report' | 'reportAtOnce'>;
-  readonly hub: { rankLines(order: LineOrder, limit: number): LineFigures[] };
+  readonly hub: ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
 export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
@@ -37,6 +38,7 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
         });
       },
     },
+    ...makeChannelPages(hub),
     metrics: {
       access: 'key',
       answer: ({ draining }) => ({
@@ -50,7 +52,8 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */
 export function pagesInWords(pages: OpsPages): string {
-  const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
+  const names = [...pages.keys()].filter((name) => !name.includes('.'));
+  const paths = names.map((name) => `/-/${name}${name.endsWith('/') ? 'NAME' : ''}`);
   return pages.has('demo')
     ? `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`
     : `${paths.join(', ')} and, with --demo, /-/demo`;
@@ -66,8 +69,4 @@ function orderOf(query: Query): LineOrder {
     'HOLDLINE_BAD_QUERY',
     `sort=${JSON.stringify(text.slice(0, 32))} is not one of ${LINE_ORDERS.join(', ')}`,
   );
-}
-
-function json(value: object): OpsAnswer {
-  return { contentType: 'application/json', body: JSON.stringify(value) };
 }

@@ -16,7 +16,7 @@ import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from '../http/small-page.js';
 import type { UpgradeContext } from '../native/messages.js';
 import type { HttpRequest, HttpResponse } from '../native/uws.js';
 import { landingPage } from '../ops/landing.js';
-import type { OpsAnswer, OpsPage, OpsPages } from '../ops/page.js';
+import { pageNameOf, type OpsAnswer, type OpsPage, type OpsPages } from '../ops/page.js';
 import { pagesInWords } from '../ops/pages.js';
 import { publishRequestOf, type Publishing } from '../transports/publish.js';
 import type { Subscribing } from '../transports/subscribe.js';
@@ -180,7 +180,7 @@ export class Router {
     const { guard, pages, actions } = this.#parts;
     const { origins } = guard;
     const name = head.path.slice('/-/'.length);
-    const page = pages.get(name);
+    const page = pages.get(name) ?? pages.get(pageNameOf(name));
     const ofPath = actions.get(name);
     const allowed = methodsOf(page, ofPath);
     const preflight = origins.preflight(head, allowed);
@@ -215,7 +215,11 @@ export class Router {
   #answerPage(exchange: Exchange, head: Head, page: OpsPage): Promise<void> | undefined {
     const { exchanges, guard } = this.#parts;
     const show = (): Promise<void> | undefined => {
-      const shown = page.answer({ query: new Query(head.query), draining: exchanges.draining });
+      const shown = page.answer({
+        query: new Query(head.query),
+        draining: exchanges.draining,
+        rest: head.path.slice('/-/'.length + pageNameOf(head.path.slice('/-/'.length)).length),
+      });
       if (shown instanceof Promise) return shown.then(answer);
       answer(shown);
       return undefined;

@@ -26,6 +26,7 @@ import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { Publishing } from '../transports/publish.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
+import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import type { Hooks, Server } from './api.js';
 import {
@@ -35,10 +36,11 @@ import {
   drainMsOf,
   linesOf,
 } from './arguments.js';
+import { endConnections } from './connections.js';
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router, type Action } from './router.js';
+import { Router, type Action, type Actions } from './router.js';
 import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
@@ -119,12 +121,23 @@ export function createServer(options: Options & Hooks = {}): Server {
   const failedKeys = new FailedKeys(counters, warn);
   const ticketAction: Action = (exchange, head) =>
     makeTicket({ guard, hub, counters }, exchange, head);
+  const watching = { watchers: hub.watchers, guard, exchanges, retryMs: settings.retryMs };
+  const actions: Actions = new Map<string, ReadonlyMap<'GET' | 'POST' | 'DELETE', Action>>([
+    ['tickets', new Map([['POST', ticketAction]])],
+    ['watch', new Map([['GET', (exchange, head) => watch(watching, exchange, head)]])],
+    [
+      'connections',
+      new Map([
+        ['DELETE', (exchange, head) => endConnections({ guard, hub, counters }, exchange, head)],
+      ]),
+    ],
+  ]);
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions: new Map([['tickets', new Map([['POST', ticketAction] as const])]]),
+    actions,
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
     subscribing: new Subscribing(
       { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
@@ -142,6 +155,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     refuseLines() {
       exchanges.draining = true;
       heldRefusals.release();
+      hub.watchers.endAll('draining', () => spread(settings.retryMs));
     },
     refuseAll() {
       exchanges.ended = true;
@@ -222,6 +236,11 @@ export function createServer(options: Options & Hooks = {}): Server {
   };
   RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
   return server;
+}
+
+/** A delay between one time and two times `ms`, so that not all come back at once. */
+function spread(ms: number): number {
+  return Math.round(ms * (1 + Math.random()));
 }
 
 function cannotListen(problem: string): HoldlineError {
