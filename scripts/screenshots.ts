@@ -84,7 +84,7 @@ for (const colorScheme of SCHEMES) {
   for (const [name, path] of [
     ['refusal', '/-/nothing'],
     ['key', '/-/stats'],
-    ['name', '/a/b'],
+    ['name', '/a//b'],
   ] as const) {
     await page.goto(`${url}${path}`);
     await photograph(page, name, colorScheme);

@@ -97,21 +97,34 @@ export class HoldlineError extends Error {
   }
 }
 
-/** What was thrown, as an Error: programs may throw anything. */
+/** What was thrown, as an Error: programs may throw anything, also what has no text. */
 export function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(String(thrown));
+  try {
+    return thrown instanceof Error ? thrown : new Error(String(thrown));
+  } catch {
+    return new Error('something without a text was thrown');
+  }
 }
 
 /**
  * What was thrown, as a HoldlineError with the stack of the caller: the library throws no other.
  */
 export function withStack(thrown: unknown): HoldlineError {
-  if (thrown instanceof HoldlineError) {
-    Error.captureStackTrace(thrown, withStack);
-    return thrown;
-  }
   const cause = asError(thrown);
-  return new HoldlineError('HOLDLINE_INTERNAL', `internal error: ${cause.message}`, { cause });
+  if (cause instanceof HoldlineError) {
+    Error.captureStackTrace(cause, withStack);
+    return cause;
+  }
+  return new HoldlineError('HOLDLINE_INTERNAL', `internal error: ${messageOf(cause)}`, { cause });
+}
+
+function messageOf(error: Error): string {
+  try {
+    const message: unknown = error.message;
+    return String(message);
+  } catch {
+    return 'an error whose message cannot be read';
+  }
 }
 
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */

@@ -1,15 +1,18 @@
 /** Holdline as a library: the public names. Each is documented where it is declared. */
 export { createServer } from './server/server.js';
 export type {
-  Hooks,
   ClosedLineInfo,
+  History,
+  Hooks,
   LibraryEvent,
   LineInfo,
   Server,
   ServerChannel,
+  Subscription,
 } from './server/api.js';
+export type { Gap, GapNotice, LineEnd, ReceivedEvent } from './transports/received.js';
 export type { ChannelPolicy, StaticKey } from './options/credentials.js';
-export type { Options } from './options/table.js';
-export type { Authorize, AuthorizeRequest } from './http/authorize.js';
+export type { Options } from './options/options.js';
+export type { Authorize, AuthorizeAnswer, AuthorizeRequest } from './http/authorize.js';
 export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

@@ -149,6 +149,27 @@ export const WORK_SLICE_MS = 2;
 export const BATCH_EVENTS_MAX = 10_000;
 
 /**
+ * Channels that the lines of one batch may name: each is asked for its right and its room in one
+ * turn of the loop, 2 ms for 1,000 new ones. 413 above it. transports/batch.ts
+ */
+export const BATCH_CHANNELS_MAX = 1_000;
+
+/**
+ * Memory of batches over several channels from the first byte of a body until their events are in
+ * the log, bytes over all credentials; it is apart from that of other publishes, because nobody
+ * knows their channels before. A credential may hold as much as is still free.
+ * core/named-batches.ts
+ */
+export const NAMED_BATCH_BYTES_MAX = 32 * 1024 * 1024;
+
+/**
+ * Time that a batch over several channels waits until events that were accepted before it have
+ * entered, ms; then 503. A batch of 10,000 takes about 10 turns of the loop to enter; for lines it
+ * never waits. core/named-batches.ts
+ */
+export const NAMED_BATCH_WAIT_MS_MAX = 500;
+
+/**
  * Events that `last=N` counts back over the channels of a line; a larger N counts as this.
  * core/start.ts
  */
@@ -341,6 +362,16 @@ export const POLL_EVENTS_MAX = 1_000;
 
 /** One answer to a poll with `limit`, bytes; a single event may be larger. core/poll.ts */
 export const POLL_BODY_BYTES_MAX = 1024 * 1024;
+
+/**
+ * What a line of the library holds that its reader has not asked for, bytes, beside one slice:
+ * above it the line stalls. It costs as much external memory of V8; the kernel buffers as much for
+ * a client by default. transports/library.ts
+ */
+export const LIBRARY_UNREAD_BYTES_MAX = 64 * 1024;
+
+/** Events that `history` gives without a limit of the caller. server/arguments.ts */
+export const HISTORY_EVENTS_DEFAULT = 100;
 
 /**
  * Share of `--max-age` over which lines that opened together end, so that they do not come back
@@ -694,6 +725,10 @@ assertRelation(
 assertRelation(
   8 * BODY_BYTES_MAX <= PUBLISH_BYTES_MAX,
   'several batches fit the memory of publishes',
+);
+assertRelation(
+  2 * (BODY_BYTES_MAX + BATCH_EVENTS_MAX * QUEUED_EVENT_BYTES) <= NAMED_BATCH_BYTES_MAX,
+  'the largest batch over several channels fits the memory of a credential',
 );
 assertRelation(GRACE_MS_MIN < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(

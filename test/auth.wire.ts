@@ -116,6 +116,7 @@ const OPTIONS = {
   jwtAudience: AUDIENCE,
   jwtIssuer: ISSUER,
   authCookie: 'session',
+  allowOrigin: ['https://app.example'],
   ticketSecret: [SECRET, OLD_SECRET],
   keys: [
     { name: 'reader', sha256: sha256('reader-key'), subscribe: ['room-*'] },
@@ -182,11 +183,11 @@ async function read(
       const found = /^HTTP\/1\.1 (\d+)/.exec(connection.text)?.[1];
       if (found === undefined) return false;
       const isOpen = found === '200' || found === '101';
-      return (isOpen ? connection.text.includes(MARKER) : /\}\}$/.test(connection.text)) && found;
+      return (isOpen ? connection.text.includes(MARKER) : connection.text.endsWith('}}')) && found;
     });
     const { text } = connection;
     const isOpen = status === '200' || status === '101';
-    expect(text.includes(MARKER), text).toBe(isOpen);
+    expect([status, text.includes(MARKER)]).toEqual([status, isOpen]);
     if (status === '401') expect(text).toMatch(/\r\nWWW-Authenticate: Bearer/);
     return isOpen ? 'ok' : outcomeOf(Number(status), text);
   } finally {
@@ -223,6 +224,14 @@ const ACTIONS: Readonly<Record<string, (to: number, shown: Shown) => Promise<Out
       }),
     ),
 };
+
+/** Publishes a batch that names its channels. */
+async function batch(to: number, shown: Shown, channels: readonly string[]): Promise<Outcome> {
+  const lines = channels.map((channel) => JSON.stringify({ channel, data: MARKER }));
+  const headers = { 'Content-Type': 'application/x-ndjson', ...shown.headers };
+  const path = withQuery('/-/publish', shown);
+  return outcome(await request(to, 'POST', path, { headers, body: lines.join('\n') }));
+}
 
 const MISSING = '401 UNAUTHORIZED';
 const NO_RIGHT = '403 FORBIDDEN';
@@ -392,6 +401,7 @@ describe.each(ROWS)('%s', (_name, show, reads, ...others) => {
     const seen: Outcome[] = [];
     for (const act of Object.values(ACTIONS)) seen.push(await act(port, shown));
     expect(seen).toEqual(others);
+    expect(await batch(port, shown, [ROOM])).toBe(others[0]);
   });
 });
 
@@ -425,6 +435,16 @@ async function endOf(line: SseLine): Promise<unknown> {
   const end = await line.waitFor('the end', () => line.blocks.find(({ event }) => event === 'end'));
   return JSON.parse(end.data!);
 }
+
+test('a batch is published only if each of its channels may be, and none of it otherwise', async () => {
+  const accepted = (): number => server.stats().counters.events_accepted_total;
+  const before = accepted();
+  for (const shown of [bearer(await token()), bearer('desk-key')])
+    expect(await batch(port, shown, [ROOM, 'vault'])).toBe(NO_RIGHT);
+  expect(accepted()).toBe(before);
+  expect(await batch(port, bearer('publish-secret'), [ROOM, 'vault'])).toBe('ok');
+  expect(accepted()).toBe(before + 2);
+});
 
 describe('words and headers of a refusal', () => {
   test('none, a key and a token are told apart, and nothing that was shown comes back', async () => {
@@ -566,6 +586,13 @@ describe('pages of other origins', () => {
     // A person who follows a link.
     const followed = { ...headers, 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate' };
     expect(await read(port, 'sse', { headers: followed })).toBe('ok');
+  });
+
+  test('an origin that is listed by name reads with the cookie', async () => {
+    const { headers } = cookie(await token());
+    const listed = { Origin: 'https://app.example', 'Sec-Fetch-Site': 'cross-site' };
+    for (const transport of Object.keys(READINGS))
+      expect(await read(port, transport, { headers: { ...headers, ...listed } })).toBe('ok');
   });
 
   test('a ticket or a token of their own is theirs to use, but not for a WebSocket', async () => {

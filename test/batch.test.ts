@@ -8,10 +8,12 @@ import { describe, expect, test } from 'vitest';
 import type { NewEvent } from '../src/core/event.js';
 import {
   BATCH_AT_ONCE_BYTES_MAX,
+  BATCH_CHANNELS_MAX,
   BODY_BYTES_MAX,
   JSON_DEPTH_MAX,
   WORK_SLICE_MS,
 } from '../src/limits.js';
+import { readBatch } from '../src/transports/batch.js';
 import { readEvents, type BodyFormat } from '../src/transports/publish.js';
 
 const LIMIT = 64 * 1024;
@@ -324,5 +326,80 @@ describe('a large batch', () => {
       '😀'.repeat(32),
       text,
     ]);
+  });
+});
+
+describe('a batch whose lines name their channels', () => {
+  /** Channel, type and data of each event. */
+  const read = (body: string): unknown[] => {
+    const events = readBatch(undefined, Buffer.from(body), LIMIT);
+    assert.ok(Array.isArray(events));
+    return (events as NewEvent[]).map(({ channel, type, data, json }) => [
+      channel,
+      type,
+      Buffer.from(data).toString(),
+      json,
+    ]);
+  };
+
+  test('has each event on its own, whatever the order and the escapes of the members', () => {
+    const body = [
+      '{"channel":"a","data":1.0}',
+      '{ "data" : "text" , "event":"e", "channel" : "org/7/b" }',
+      '{"ch\\u0061nnel":"org\\/7\\u002fb","data":{"channel":"x"}}',
+      '{"channel":"x","channel":"a","data":1,"data":2}',
+    ].join('\n');
+    expect(read(body)).toEqual([
+      ['a', undefined, '1.0', true],
+      ['org/7/b', 'e', 'text', false],
+      ['org/7/b', undefined, '{"channel":"x"}', true],
+      ['a', undefined, '2', true],
+    ]);
+  });
+
+  test.each([
+    ['{"data":1}', 'HOLDLINE_BAD_BATCH', '"channel" is missing'],
+    ['{"channel":"a"}', 'HOLDLINE_BAD_BATCH', '"data" is missing'],
+    ['{"channel":1,"data":1}', 'HOLDLINE_BAD_BATCH', '"channel" must be a string'],
+    ['{"channel":["a"],"data":1}', 'HOLDLINE_BAD_BATCH', '"channel" must be a string'],
+    ['{"channel":null,"data":1}', 'HOLDLINE_BAD_BATCH', '"channel" must be a string'],
+    ['{"channels":"a","data":1}', 'HOLDLINE_BAD_BATCH', 'channel'],
+    ['{"channel":"a","data":1,"__proto__":{}}', 'HOLDLINE_BAD_BATCH', '__proto__'],
+    ['{"channel":"a","channel":"","data":1}', 'HOLDLINE_BAD_CHANNEL', '0 characters'],
+    ['{"channel":"a,b","data":1}', 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
+    ['{"channel":"/a","data":1}', 'HOLDLINE_BAD_CHANNEL', 'an empty segment'],
+    ['{"channel":"a/../b","data":1}', 'HOLDLINE_BAD_CHANNEL', 'a leading, trailing or double dot'],
+    ['{"channel":"-/stats","data":1}', 'HOLDLINE_BAD_CHANNEL', 'reserved'],
+    ['{"channel":"a%7Eb","data":1}', 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
+    ['{"channel":"\\u0000","data":1}', 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
+    [`{"channel":"${'x'.repeat(129)}","data":1}`, 'HOLDLINE_BAD_CHANNEL', '129 characters'],
+    ['{"channel":"\\ud800","data":1}', 'HOLDLINE_BAD_BATCH', 'half of a surrogate pair'],
+    ['{"channel":"a","data":1,"event":"gap"}', 'HOLDLINE_BAD_EVENT_TYPE', 'gap'],
+    ['["a",1]', 'HOLDLINE_BAD_BATCH', 'must be an object {"channel","event"?,"data"}'],
+    [`{"channel":${'['.repeat(JSON_DEPTH_MAX)}`, 'HOLDLINE_BAD_BATCH', 'levels'],
+  ])('with %.40s on line 2 of 3 is refused whole as %s', (line, expected, words) => {
+    const body = `{"channel":"a","data":1}\n${line}\n{"channel":"b","data":2}`;
+    const reading = (): unknown => read(body);
+    expect(reading).toThrow(code(expected));
+    expect(reading).toThrow(/^line 2: /);
+    expect(reading).toThrow(words);
+  });
+
+  test('without an event says what a line is', () => {
+    expect(() => read('\n')).toThrow('send a line {"channel","event"?,"data"} for each event');
+  });
+
+  test('names at most 1,000 channels, each of them as often as it likes', () => {
+    const names = Array.from({ length: BATCH_CHANNELS_MAX }, (_, i) => `c${i}`);
+    const body = (all: readonly string[]): string =>
+      all.map((name) => `{"channel":"${name}","data":1}\n`).join('');
+    expect(read(body([...names, ...names]))).toHaveLength(2 * BATCH_CHANNELS_MAX);
+    expect(() => read(body([...names, 'more']))).toThrow(code('HOLDLINE_TOO_LARGE'));
+  });
+
+  test('of a single channel has members of another name, as before', () => {
+    expect(() => readEvents(BATCH, Buffer.from('{"channel":"a","data":1}'), LIMIT)).toThrow(
+      code('HOLDLINE_BAD_BATCH'),
+    );
   });
 });

@@ -14,10 +14,11 @@ import {
   type CommandLine,
 } from '../src/options/command-line.js';
 import { cautions } from '../src/options/cautions.js';
+import type { Options } from '../src/options/options.js';
 import { reloadSettings } from '../src/options/reload.js';
 import { hasSubscribeRule, resolveOptions } from '../src/options/settings.js';
 import { variableOf } from '../src/options/sources.js';
-import { OPTIONS, type OptionRow, type Options, type SettingName } from '../src/options/table.js';
+import { OPTIONS, type OptionRow, type SettingName } from '../src/options/table.js';
 import { HoldlineError } from '../src/errors.js';
 import { parseFileLimit, readFileLimit } from '../src/linux/file-limit.js';
 

@@ -120,7 +120,7 @@ const REQUESTS: readonly [string, number, string, string, RequestParts][] = [
   ],
   ['no key', 401, 'POST', '/c', { body: 'x' }],
   ['no ops key', 401, 'GET', '/-/stats', {}],
-  ['nothing there', 404, 'GET', '/a/b', {}],
+  ['nothing there', 404, 'GET', '/a//b', {}],
   ['no such page', 404, 'GET', '/-/nonesuch', {}],
   ['another method', 405, 'PUT', '/c', { body: 'x' }],
   ['a page that only answers GET', 405, 'POST', '/-/health', { body: 'x' }],
@@ -224,7 +224,7 @@ function namesIn(answer: Answer, field: 'headers' | 'methods'): string[] {
 describe('a preflight', () => {
   const KNOWN = ['Authorization', 'Content-Type', 'Idempotency-Key', 'Last-Event-ID'];
 
-  test.each(['/c', '/a,b', '/', '/-/stats', '/-/health', '/-/nonesuch', '/a/b', '/a..b'])(
+  test.each(['/c', '/a,b', '/', '/-/stats', '/-/health', '/-/nonesuch', '/a/b', '/a//b', '/a..b'])(
     'for %s of a listed origin is 204 with what was asked for',
     async (path) => {
       const names = 'traceparent,tracestate,x-tenant';

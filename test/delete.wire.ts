@@ -115,7 +115,8 @@ describe('the request', () => {
     for (const [path, status, code] of [
       ['/a,b', 400, 'HOLDLINE_BAD_CHANNEL'],
       ['/a..b', 400, 'HOLDLINE_BAD_CHANNEL'],
-      ['/a/b', 404, 'HOLDLINE_NOT_FOUND'],
+      ['/a//b', 404, 'HOLDLINE_NOT_FOUND'],
+      ['/org/7/a,org/7/b', 400, 'HOLDLINE_BAD_CHANNEL'],
     ] as const) {
       const answer = await server.request('DELETE', path, { headers: server.opsHeaders });
       expect([path, answer.status, codeOf(answer)]).toEqual([path, status, code]);

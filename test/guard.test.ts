@@ -10,7 +10,7 @@ import { decisionOf } from '../src/http/decision.js';
 import { Guard, type Grant, type GuardOptions } from '../src/http/guard.js';
 import type { Head } from '../src/http/head.js';
 import { resolveOptions } from '../src/options/settings.js';
-import type { Options } from '../src/options/table.js';
+import type { Options } from '../src/options/options.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 
@@ -162,7 +162,7 @@ describe('an answer of authorize', () => {
     { allow: true, user: 7 },
     { allow: true, expiresAt: 'tomorrow' },
     { allow: true, expiresAt: new Date('x') },
-    { allow: true, expiresAt: NaN },
+    { allow: true, expiresAt: Number.NaN },
     // Seconds.
     { allow: true, expiresAt: 1_893_456_000 },
     { allow: true, channels: ['user-42'] },

@@ -53,7 +53,7 @@ async function sentUntilClosed(port: number, bytes: string | Uint8Array): Promis
   return raw.text;
 }
 
-describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ -, no leading, trailing or double dot, at most 16 on a line', () => {
+describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ - : @ in segments, no leading, trailing or double dot, at most 16 on a line', () => {
   const shared = sharedControl();
   test.each([
     ['a leading dot', '.a'],
@@ -69,8 +69,17 @@ describe('channel names: 1 to 128 of A–Z a–z 0–9 . _ ~ -, no leading, trai
     ['an encoded line break', 'a%0d%0ab'],
     ['a plus', 'a+b'],
     ['a star', '*'],
-    ['a colon', 'a:b'],
-    ['an at sign', 'a@b'],
+    ['a segment that is a dot', 'a/./b'],
+    ['a segment that is two dots', 'a/../b'],
+    ['a segment with a dot at its end', 'a./b'],
+    ['129 characters in two segments', `${'x'.repeat(64)}/${'x'.repeat(64)}`],
+    ['an encoded slash between segments', 'org%2F7/b'],
+    ['an encoded colon', 'a%3Ab'],
+    ['an encoded comma', 'org/1%2Corg/2'],
+    ['a percent sign that is encoded', 'org/%25'],
+    ['an empty segment before a comma', 'a/,b'],
+    ['an empty segment behind a comma', 'a,/b'],
+    ['a name under the reserved segment in a list', 'a,-/stats'],
     ['a dollar', '$a'],
     ['a backslash', 'a\\b'],
     ['quotation marks', '"a"'],

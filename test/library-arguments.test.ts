@@ -2,9 +2,13 @@
  * What a program may give to the library, and in which order it may call: everything else is a
  * HoldlineError that says what is wrong, and nothing is left out without a word.
  */
+import { inspect } from 'node:util';
+import fc from 'fast-check';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, HoldlineError, type Server } from '../dist/index.js';
+import { resolveOptions } from '../dist/options/settings.js';
+import { reloadServer } from '../dist/server/server.js';
 import { reasonOf } from '../src/native/listen-failure.js';
 
 const servers: Server[] = [];
@@ -77,7 +81,7 @@ describe('channel', () => {
     [[5], 'HOLDLINE_BAD_ARGUMENT', '(got 5)'],
     [[['c']], 'HOLDLINE_BAD_ARGUMENT', "(got [ 'c' ])"],
     [[{ name: 'c' }], 'HOLDLINE_BAD_ARGUMENT', 'a string'],
-    [['a/b'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
+    [['a b'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
     [['a%7Eb'], 'HOLDLINE_BAD_CHANNEL', 'a character that is not allowed'],
     [['c', { replayEvents: 5 }], 'HOLDLINE_BAD_ARGUMENT', 'given to createServer'],
   ])('refuses %o', async (given, code, words) => {
@@ -204,6 +208,244 @@ describe('publish', () => {
       'HOLDLINE_NOT_UTF8',
       'half of a surrogate pair',
     );
+  });
+});
+
+describe('history', () => {
+  test.each<[unknown[], string]>([
+    [[null], 'history takes one object {after?, limit?} (got null)'],
+    [[5], '(got 5)'],
+    [[[]], '(got [])'],
+    [[{ since: 5 }], 'unknown member "since" (known are after, limit)'],
+    [[{ Limit: 5 }], 'did you mean limit?'],
+    [[{ limit: 0 }], 'limit, an integer from 1 to 1000 (got 0)'],
+    [[{ limit: 1001 }], '(got 1001)'],
+    [[{ limit: 1.5 }], '(got 1.5)'],
+    [[{ limit: '5' }], "(got '5')"],
+    [[{ limit: null }], '(got null)'],
+    [[{ after: -1 }], 'after, an id, which is an integer from 0 to'],
+    [[{ after: 2 ** 53 }], '(got 9007199254740992)'],
+    [[{ after: '5' }], "(got '5')"],
+    [[{ after: Number.NaN }], '(got NaN)'],
+    [[{ after: 5n }], '(got 5n)'],
+    [[{ after: 5 }, 10], 'and nothing else (got 10)'],
+  ])('refuses %o', async (given, words) => {
+    const channel = made().channel('c');
+    const history = channel.history as (...given: unknown[]) => Promise<unknown>;
+    await expectError(() => history(...given), 'HOLDLINE_BAD_ARGUMENT', words);
+  });
+
+  test('gives the newest, what follows a position, or nothing, and where to go on', async () => {
+    const channel = made({ replayEvents: 5 }).channel('c');
+    expect(await channel.history()).toEqual({ events: [], position: 0 });
+    const data = ['one', { two: 2 }, 3, null, '5'];
+    await channel.publishAll(data.map((one, i) => ({ ...(i === 1 && { event: 't' }), data: one })));
+    const all = data.map((one, i) => ({
+      id: i + 1,
+      channel: 'c',
+      ...(i === 1 && { event: 't' }),
+      data: one,
+    }));
+    expect(await channel.history()).toEqual({ events: all, position: 5 });
+    expect(await channel.history({ limit: 2 })).toEqual({ events: all.slice(3), position: 5 });
+    expect(await channel.history({ after: 0, limit: 2 })).toEqual({
+      events: all.slice(0, 2),
+      position: 2,
+    });
+    expect(await channel.history({ after: 2, limit: undefined } as never)).toEqual({
+      events: all.slice(2),
+      position: 5,
+    });
+    expect(await channel.history({ after: 5 })).toEqual({ events: [], position: 5 });
+  });
+
+  test('says what is lost, once', async () => {
+    const channel = made({ replayEvents: 2 }).channel('c');
+    await channel.publishAll(Array.from({ length: 6 }, (_, i) => ({ data: i })));
+    const { events, gap, position } = await channel.history({ after: 1 });
+    expect([events.map(({ id }) => id), gap, position]).toEqual([
+      [5, 6],
+      { after: 1, before: 5 },
+      6,
+    ]);
+    expect(await channel.history({ after: 99, limit: 1 })).toMatchObject({
+      events: [{ id: 5 }],
+      gap: { after: 99, before: 5 },
+      position: 5,
+    });
+    const deletion = await channel.delete();
+    const gone = await channel.history({ after: 3 });
+    expect(gone).toEqual({ events: [], gap: { after: 3, before: null }, position: deletion });
+    expect(await channel.history({ after: gone.position })).toEqual({
+      events: [],
+      position: deletion,
+    });
+  });
+
+  test('is at most 1 MiB, and one event at least; the rest follows its position', async () => {
+    const channel = made({ maxEventBytes: 2 ** 20, replayBytes: 2 ** 23 }).channel('c');
+    const data = 'x'.repeat(300_000);
+    for (let i = 0; i < 8; i++) await channel.publish({ data });
+    const pages: number[][] = [];
+    for (let after = 0; ;) {
+      const { events, position } = await channel.history({ after });
+      if (events.length === 0) break;
+      pages.push(events.map(({ id }) => id));
+      after = position;
+    }
+    expect(pages).toEqual([
+      [1, 2, 3],
+      [4, 5, 6],
+      [7, 8],
+    ]);
+  });
+});
+
+describe('subscribe', () => {
+  test.each<[unknown[], string]>([
+    [[null], 'subscribe takes one object {after?, signal?} (got null)'],
+    [[0], '(got 0)'],
+    [['c'], "(got 'c')"],
+    [[{ since: 5 }], 'unknown member "since"'],
+    [[{ After: 5 }], 'did you mean after?'],
+    [[{ after: -1 }], 'after, an id'],
+    [[{ after: null }], '(got null)'],
+    [[{ signal: null }], 'signal, which is an AbortSignal (got null)'],
+    [[{ signal: new AbortController() }], 'signal, which is an AbortSignal'],
+    [[{ signal: { aborted: false } }], '(got { aborted: false })'],
+    [[{}, {}], 'and nothing else (got {})'],
+  ])('refuses %o, and opens nothing', async (given, words) => {
+    const server = made();
+    const subscribe = server.channel('c').subscribe as (...given: unknown[]) => unknown;
+    await expectError(() => subscribe(...given), 'HOLDLINE_BAD_ARGUMENT', words);
+    expect(server.stats().counters.lines_opened_total).toBe(0);
+  });
+
+  test('counts as a line of the server and is refused like one', async () => {
+    const server = made({ maxConnections: 2 });
+    const channel = server.channel('c');
+    const first = channel.subscribe();
+    server.channel('d').subscribe({ after: 0 });
+    expect(server.stats().lines).toMatchObject({ open: 2, byTransport: { library: 2, sse: 0 } });
+    expect([channel.subscribers, server.channel('e').subscribers]).toEqual([1, 0]);
+    await expectError(() => channel.subscribe(), 'HOLDLINE_LINES_FULL', 'all 2 lines are in use');
+    await first.return();
+    expect(channel.subscribers).toBe(0);
+    const again = channel.subscribe();
+    await server.close();
+    expect(await again.next()).toEqual({ value: undefined, done: true });
+    expect(again.end).toEqual({ code: 'draining', reconnect: true });
+    expect(server.stats().lines.open).toBe(0);
+    await expectError(() => channel.subscribe(), 'HOLDLINE_DRAINING', 'shutting down');
+    await expectError(() => channel.history(), 'HOLDLINE_DRAINING', 'shutting down');
+  });
+
+  test('may be read by functions without `this`, and closed within its own loop', async () => {
+    const channel = made().channel('c');
+    const { next, return: close, [Symbol.asyncIterator]: itself } = channel.subscribe();
+    await channel.publishAll([{ data: 1 }, { data: 2 }]);
+    expect((await next()).value).toEqual({ id: 1, channel: 'c', data: 1 });
+    for await (const { id } of itself()) {
+      expect(id).toBe(2);
+      await close();
+    }
+    expect(channel.subscribers).toBe(0);
+  });
+});
+
+test('the ops key in use can be read, and is in no picture of the server', () => {
+  const server = made({ opsKey: 'my-own-key' });
+  expect(server.opsKey).toBe('my-own-key');
+  expect(inspect(server, { depth: 9, getters: true }) + JSON.stringify(server)).not.toContain(
+    'my-own-key',
+  );
+  expect(made().opsKey).toMatch(/^[\w-]{32}$/);
+  expect(made().opsKey).not.toBe(made().opsKey);
+  reloadServer(server, resolveOptions({ opsKey: 'the-next-key' }));
+  expect(server.opsKey).toBe('the-next-key');
+  reloadServer(server, resolveOptions());
+  expect(server.opsKey).toBe('my-own-key');
+});
+
+describe('whatever it is given, the library throws and rejects with HoldlineErrors only', () => {
+  /** Makes what is given: fast-check looks into values, and some here do not bear it. */
+  type Making = () => unknown;
+  const throwing = (thrown: Making) => (): never => {
+    throw thrown();
+  };
+  const revoked: Making = () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    return proxy;
+  };
+  const withGetter = (name: PropertyKey, get: () => unknown): object =>
+    Object.defineProperty({}, name, { enumerable: true, get });
+  const thrown: Making[] = [
+    () => null,
+    () => 'text',
+    () => Symbol('s'),
+    () => Object.create(null) as unknown,
+    () => new Error('own'),
+    () => ({ [Symbol.toPrimitive]: throwing(() => 'again') }),
+    () => Object.defineProperty(new Error('own'), 'message', { get: throwing(() => 'again') }),
+    revoked,
+  ];
+  const members = ['data', 'event', 'after', 'limit', 'signal', 'drainMs', 'port', 'eventSchemas'];
+  const hostile: Making[] = [
+    revoked,
+    ...thrown.flatMap((one): Making[] => {
+      const fails = throwing(one);
+      return [
+        () => new Proxy({}, { get: fails, ownKeys: fails }),
+        () => new Proxy([], { get: fails, getPrototypeOf: fails }),
+        () => ({ [inspect.custom]: fails, [Symbol.iterator]: fails }),
+        () => ({ data: { toJSON: fails } }),
+        () => ({ data: withGetter('then', fails) }),
+        ...members.map((name) => () => withGetter(name, fails)),
+      ];
+    }),
+  ];
+  const value: fc.Arbitrary<Making> = fc.oneof(
+    fc.constantFrom(...hostile),
+    fc.anything().map((one) => () => one),
+  );
+  const anything: fc.Arbitrary<Making> = fc.oneof(
+    value,
+    fc.tuple(fc.constantFrom(...members), value).map(([name, make]) => () => ({ [name]: make() })),
+  );
+  const NAMES = [
+    'createServer',
+    'channel',
+    'publish',
+    'publishAll',
+    'history',
+    'subscribe',
+    'listen',
+    'close',
+  ] as const;
+
+  test.each(NAMES)('%s', async (name) => {
+    const server = made({ replayEvents: 10 });
+    const functions = { createServer, ...server, ...server.channel('c') } as unknown as Record<
+      string,
+      (...given: unknown[]) => unknown
+    >;
+    await fc.assert(
+      fc.asyncProperty(fc.array(anything, { minLength: 1, maxLength: 2 }), async (makings) => {
+        const given = makings.map((make) => make());
+        // With nothing it would listen.
+        if (name === 'listen' && given[0] === undefined) return;
+        try {
+          const result = await functions[name]!(...given);
+          if (name === 'createServer') servers.push(result as Server);
+          if (name === 'subscribe') await (result as { return(): Promise<unknown> }).return();
+        } catch (error) {
+          if (!(error instanceof HoldlineError)) throw new Error('threw another', { cause: error });
+        }
+      }),
+      { numRuns: 300 },
+    );
+    expect(server.stats().lines.open).toBe(0);
   });
 });
 

@@ -107,7 +107,7 @@ test('an event type with a schema is written by it: undeclared members are left 
 
 test('what the library is given wrongly is a HoldlineError with a code, and nothing is published', async () => {
   const { server } = await listening({});
-  expect(() => server.channel('no/slash')).toThrow(
+  expect(() => server.channel('no space')).toThrow(
     expect.objectContaining({ code: 'HOLDLINE_BAD_CHANNEL' }),
   );
   const channel = server.channel('c');
@@ -176,6 +176,81 @@ test('onOpen and onClose are told of every line, and a throwing hook reaches onE
   await server.channel('a').publish({ data: 'x' });
   await readUntil(`${url}/a,b?since=0`, (text) => text.includes('"x"'), {});
   await expect.poll(() => told).toEqual(['open a,b', 'close a,b', 'a mistake in the hook']);
+});
+
+test('an iterator gets what a stream beside it gets, from the same publishers to the same end', async () => {
+  const told: string[] = [];
+  const { server, url } = await listening({
+    openPublish: true,
+    replayEvents: 4,
+    onOpen: ({ channels }) => told.push(`open ${channels.join()}`),
+    onClose: ({ channels }) => told.push(`close ${channels.join()}`),
+  });
+  const channel = server.channel('c');
+  await channel.publishAll(Array.from({ length: 9 }, (_, i) => ({ data: i })));
+  const subscription = channel.subscribe({ after: 2 });
+  const stream = await fetch(`${url}/c?since=2`, { headers: { Accept: 'application/x-ndjson' } });
+  expect(channel.subscribers).toBe(2);
+  await channel.publish({ event: 'words', data: 'two\nlines' });
+  await fetch(`${url}/c`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"a": [1, 2]}',
+  });
+  const items: unknown[] = [];
+  for await (const item of subscription) {
+    items.push(item);
+    if (item.id === 11) void channel.delete();
+  }
+  const lines = (await stream.text()).split('\n').filter((line) => line !== '');
+  const objects = lines.map((line) => JSON.parse(line) as unknown);
+  expect([...items, { end: subscription.end }]).toEqual(objects);
+  expect(items).toEqual([
+    { gap: { after: 2, before: 6 } },
+    ...[6, 7, 8, 9].map((id) => ({ id, channel: 'c', data: id - 1 })),
+    { id: 10, channel: 'c', event: 'words', data: 'two\nlines' },
+    { id: 11, channel: 'c', data: { a: [1, 2] } },
+  ]);
+  await expect.poll(() => told.toSorted()).toEqual(['close c', 'close c', 'open c', 'open c']);
+});
+
+test('an iterator that is not read holds back nobody, and gets the rest when it reads on', async () => {
+  const { server, url } = await listening({ replayEvents: 5000, replayBytes: 2 ** 24 });
+  const channel = server.channel('c');
+  const unread = channel.subscribe();
+  const reading = readUntil(`${url}/c`, (text) => text.includes('id: 1000\n'));
+  await expect.poll(() => channel.subscribers).toBe(2);
+  const data = 'x'.repeat(1000);
+  for (let i = 0; i < 10; i++)
+    await channel.publishAll(Array.from({ length: 100 }, () => ({ data })));
+  await reading;
+  expect(server.stats().lines).toMatchObject({ stalled: 1, open: 2 });
+  let next = 1;
+  for await (const { id, gap } of unread) {
+    expect([id, gap]).toEqual([next, undefined]);
+    if (next++ === 1000) break;
+  }
+  expect(server.stats().counters.gaps_total).toBe(0);
+});
+
+test('close ends iterators when its time is over, also one that nobody reads', async () => {
+  const { server } = await listening({});
+  const channel = server.channel('c');
+  const [read, unread] = [channel.subscribe(), channel.subscribe()];
+  const ends = (async () => {
+    for await (const _ of read);
+    return read.end;
+  })();
+  const data = 'x'.repeat(60_000);
+  for (let i = 0; i < 4; i++) await channel.publish({ data });
+  const startMs = performance.now();
+  await server.close({ drainMs: 300 });
+  expect(performance.now() - startMs).toBeLessThan(2000);
+  expect([await ends, unread.end?.code, server.stats().lines.open]).toEqual([
+    { code: 'draining', reconnect: true },
+    'draining',
+    0,
+  ]);
 });
 
 test('a second server cannot take the port, a closed one cannot listen again, and both say so', async () => {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KEPT_LINE_BYTES, LineCost } from '../src/ops/memory/line-cost.js';
 
-const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
+const NONE = { sse: 0, ndjson: 0, websocket: 0, poll: 0, library: 0 };
 const BASE_BYTES = 50e6;
 
 /** Takes a reading at each count of lines. */

@@ -3,8 +3,7 @@
  * before is delivered before, and the hooks hear why.
  */
 import { afterEach, describe, expect, test } from 'vitest';
-import { createServer, type Server } from '../dist/index.js';
-import type { ClosedLineInfo, LineInfo } from '../dist/index.js';
+import { createServer, type ClosedLineInfo, type LineInfo, type Server } from '../dist/index.js';
 import { NdjsonLine, SseLine } from './support/line.js';
 import { readMetrics } from './support/prometheus.js';
 import { KERNEL_BUFFERS, serverForTest } from './support/server.js';
@@ -40,7 +39,7 @@ async function listening(options: Given = {}): Promise<{
 }
 
 afterEach(async () => {
-  for (const line of lines.splice(0)) line.connection.socket.destroy();
+  for (const line of lines.splice(0)) line.connection.destroy();
   await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
 });
 
@@ -70,7 +69,7 @@ async function endOf(line: Line): Promise<string | undefined> {
   return line.endCode;
 }
 
-const CLOSE_CODES = { disconnected: 1012, aged: 1012 };
+const CLOSE_CODES = { disconnected: 1012, aged: 1012, expired: 3000 };
 
 describe('--max-age', () => {
   test('ends each line with a short retry, after all that was acknowledged before; nobody misses an event over it', async () => {
@@ -82,9 +81,9 @@ describe('--max-age', () => {
     const least = new Map<Line, number>();
     while (!given.every(isOver)) {
       // An event that was acknowledged in a turn in which a line was open is on that line.
-      const open = given.filter((line) => !isOver(line));
+      const still = given.filter((line) => !isOver(line));
       acknowledged = await server.publish('c', `after ${acknowledged}`);
-      for (const line of open) if (!isOver(line)) least.set(line, acknowledged);
+      for (const line of still) if (!isOver(line)) least.set(line, acknowledged);
     }
     for (const line of given) {
       expect(await endOf(line)).toBe('aged');
@@ -112,7 +111,60 @@ function lastEnd(line: Line): string | undefined {
   return line instanceof WebSocketLine ? line.end?.code : line.endCode;
 }
 
+test('a line that expires is ended after all that was published before, on every transport; a waiting poll is answered empty', async () => {
+  const expiresAt = Date.now() + 500;
+  const { server, port, closed } = await listening({
+    authorize: () => ({ allow: true, user: 'ada', expiresAt }),
+  });
+  const given = await Promise.all(TRANSPORTS.map((one) => open(one, port, '/c')));
+  const poller = await HttpClient.open(port);
+  let answer: Answer | undefined;
+  void poller.request('GET', '/quiet?since=latest').then((one) => (answer = one));
+  await expect.poll(() => server.stats().lines.open).toBe(4);
+  let last = 0;
+  while (given.some((line) => lastEnd(line) === undefined))
+    last = await server.channel('c').publish({ data: 'x' });
+  for (const line of given) {
+    expect(await endOf(line)).toBe('expired');
+    expect(line.ids).toEqual(line.ids.map((_, i) => i + 1));
+  }
+  // The last that was published when a line was still open may have come after the end of some.
+  const counts = given.map(({ ids }) => ids.length);
+  expect(Math.max(...counts)).toBeLessThanOrEqual(last);
+  expect(Math.min(...counts)).toBeGreaterThan(0);
+  expect(Date.now()).toBeGreaterThanOrEqual(expiresAt);
+  const [sse, , websocket] = given as [SseLine, NdjsonLine, WebSocketLine];
+  expect(sse.blocks.at(-1)!.retry).toBeLessThanOrEqual(500);
+  expect(websocket.closeFrame?.code).toBe(CLOSE_CODES.expired);
+  await expect.poll(() => answer?.status).toBe(204);
+  await expect.poll(() => closed.length).toBe(3);
+  for (const line of closed) expect(line).toMatchObject({ user: 'ada', reason: 'expired' });
+  expect(server.stats().counters.closed.expired).toBe(4);
+  poller.connection.destroy();
+});
+
 describe('server.disconnect', () => {
+  test('by user ends a thousand lines of his and no other, and a control line misses nothing', async () => {
+    const { server, port, opened, closed } = await listening({
+      authorize: ({ query }) => ({ allow: true, user: query.includes('eve') ? 'eve' : 'ada' }),
+    });
+    const control = await open('sse', port, '/c?ada=1');
+    for (let batch = 0; batch < 10; batch++)
+      await Promise.all(Array.from({ length: 100 }, () => open('sse', port, '/c?eve=1')));
+    await expect.poll(() => opened.length).toBe(1_001);
+    expect(server.disconnect({ user: 'eve' })).toBe(1_000);
+    const id = await server.channel('c').publish({ data: 'x' });
+    await control.waitFor('the event', () => control.lastId === id);
+    await expect.poll(() => closed.length).toBe(1_000);
+    expect(new Set(closed.map(({ user, reason }) => `${user} ${reason}`))).toEqual(
+      new Set(['eve disconnected']),
+    );
+    expect(server.stats().lines.open).toBe(1);
+    expect(server.disconnect({ user: 'eve' })).toBe(0);
+    expect(server.disconnect({ user: 'ada' })).toBe(1);
+    expect(await endOf(control)).toBe('disconnected');
+  });
+
   test.each(TRANSPORTS)(
     'by id ends one line on %s, after what was published before',
     async (transport) => {
@@ -156,7 +208,7 @@ describe('server.disconnect', () => {
     expect(lastEnd(off)).toBeUndefined();
     const { counters } = server.stats();
     expect(counters.closed).toMatchObject({ disconnected: 7 });
-    poller.connection.socket.destroy();
+    poller.connection.destroy();
   });
 
   test.each([
@@ -174,7 +226,8 @@ describe('server.disconnect', () => {
     [[{ id: 1 }, { id: 2 }], 'id: 2'],
   ])('refuses %j in words', (given, words) => {
     const server = createServer({ port: 0 });
-    const disconnect = server.disconnect as (...args: unknown[]) => number;
+    const disconnect = (...args: unknown[]): number =>
+      (server as { disconnect(...args: unknown[]): number }).disconnect(...args);
     expect(() => disconnect(...given)).toThrow(
       expect.objectContaining({
         name: 'HoldlineError',

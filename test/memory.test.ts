@@ -96,7 +96,9 @@ class FakeProcess {
         },
       },
       get gauges() {
-        return { linesByTransport: { sse: fake.open, ndjson: 0, websocket: 0, poll: 0 } };
+        return {
+          linesByTransport: { sse: fake.open, ndjson: 0, websocket: 0, poll: 0, library: 0 },
+        };
       },
       get memory() {
         const { ringBytes, touchedBytes } = fake;

@@ -87,7 +87,7 @@ describe('opening', () => {
     onTestFinished(() => sse.close());
     expect((await server.stats()).lines).toMatchObject({
       open: 2,
-      byTransport: { sse: 1, ndjson: 1, websocket: 0, poll: 0 },
+      byTransport: { sse: 1, ndjson: 1, websocket: 0, poll: 0, library: 0 },
     });
     expect((await server.post('c', 'x')).text).toBe('{"id":1,"subscribers":2}');
     line.close();

@@ -5,6 +5,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { COUNTER_MEANINGS } from '../src/counters.js';
 import type { LineFigures } from '../src/core/line-ranking.js';
+import { OWNER_BYTES } from '../src/core/owners.js';
 import { TABLE_ROW_BYTES } from '../src/core/line-table.js';
 import { HANDLE_BYTES } from '../src/core/lines.js';
 import { CORK_WRITE_BYTES_MAX } from '../src/limits.js';
@@ -137,7 +138,7 @@ describe('/-/memory', () => {
     expect(after.rssBytes).toBeGreaterThan(before.rssBytes + 48 * MiB);
     expect(after.lines).toBe(held.length);
     // Of typed arrays that may be twice as long.
-    const lineBytes = TABLE_ROW_BYTES + HANDLE_BYTES;
+    const lineBytes = TABLE_ROW_BYTES + HANDLE_BYTES + OWNER_BYTES;
     expect(classes.tables.bytes - before.classes.tables.bytes).toBeGreaterThanOrEqual(
       2_000 * lineBytes,
     );

@@ -102,6 +102,12 @@ const { port }: { port: number } = await server.listen();
 const id: number = await server.channel('c').publish({ event: 'notice', data: { port } });
 const stats: Stats = server.stats();
 export const open: number = stats.lines.byTransport.sse + id;
+const channel = server.channel('c');
+const { events, gap, position } = await channel.history({ after: 0, limit: 10 });
+for await (const item of channel.subscribe({ after: gap?.before ?? position })) {
+  const before: number | null = item.gap === undefined ? item.id : item.gap.before;
+  if (before === null || events.length + channel.subscribers > 0) break;
+}
 export const isOurs = (error: unknown): boolean => error instanceof HoldlineError;
 `,
   );

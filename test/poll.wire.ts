@@ -477,7 +477,7 @@ describe('waiting', () => {
     const { lines } = await server.stats();
     expect([lines.open, lines.byTransport]).toEqual([
       15,
-      { sse: 0, ndjson: 0, websocket: 0, poll: 15 },
+      { sse: 0, ndjson: 0, websocket: 0, poll: 15, library: 0 },
     ]);
     expect((await server.post('c', 'to all')).text).toBe('{"id":1,"subscribers":15}');
     const answers = await Promise.all(held.map((one) => one.answered));

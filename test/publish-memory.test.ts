@@ -19,3 +19,17 @@ test('a publish that fits alone, but not now, may be tried again; one that never
   second.grow(PUBLISH_BYTES_MAX / 2);
   expect(second.bytes).toBe(PUBLISH_BYTES_MAX / 2);
 });
+
+test('two memories have their own bounds, and one account', () => {
+  const held = makeHeldBytes();
+  const memories = [new PublishMemory(held, 1000), new PublishMemory(held, 100, 'batches')];
+  const [first, second] = memories.map((memory) => new Reservation(memory, { heldBytes: 0 }));
+  first!.grow(500);
+  second!.grow(50);
+  expect(held.publishes).toBe(550);
+  expect(() => second!.grow(1)).toThrow('batches already hold 50 of 100 bytes');
+  first!.release();
+  expect(() => second!.grow(1)).toThrow('batches already hold 50 of 100 bytes');
+  second!.release();
+  expect(held.publishes).toBe(0);
+});

@@ -133,6 +133,16 @@ const SCRIPTS: Readonly<Record<string, (code: string) => Promise<void>>> = {
     });
     expect(refused.status).toBe(403);
   },
+  'docs/use.md, Read in your own program, 1': async (code) => {
+    const program = await run.program(code);
+    await program.printed(/^0 held, 0 listen to answers$/m);
+    const asked = await fetch(`${run.url}/questions`, { method: 'POST', body: 'hello' });
+    const { id } = (await asked.json()) as { id: number };
+    const answer = await fetch(`${run.url}/answers?since=0&wait=10`);
+    expect(await answer.json()).toMatchObject({ data: { question: id, answer: 'you said hello' } });
+    program.kill('SIGTERM');
+    expect(await program.ended()).toBe(0);
+  },
 };
 
 /** What was printed by the listeners of a block, where no text says it. */

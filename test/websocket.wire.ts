@@ -183,7 +183,7 @@ describe('handshake', () => {
       400,
       'HOLDLINE_BAD_CHANNEL',
     ],
-    ['a path of two segments', '/a/b', {}, 404, 'HOLDLINE_NOT_FOUND'],
+    ['a path with an empty segment', '/a//b', {}, 404, 'HOLDLINE_NOT_FOUND'],
     ['a path of our own', '/-/c', {}, 404, 'HOLDLINE_NOT_FOUND'],
   ] as [string, string, HandshakeHeaders, number, string][])(
     '%s is refused before the upgrade',

@@ -118,7 +118,13 @@ function rounded(value: number): number {
 
 /** One channel. Lines that are being ended because it was deleted are in no transport. */
 export function figuresOf(channel: Channel<Group>, windows: RateWindows): ChannelFigures {
-  const linesByTransport: Record<Transport, number> = { sse: 0, ndjson: 0, websocket: 0, poll: 0 };
+  const linesByTransport: Record<Transport, number> = {
+    sse: 0,
+    ndjson: 0,
+    websocket: 0,
+    poll: 0,
+    library: 0,
+  };
   for (const { mode, table } of channel.groups) linesByTransport[mode.transport] += table.count;
   return {
     ...listed(channel, windows),

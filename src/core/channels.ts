@@ -18,6 +18,7 @@
  * O(1), and a search takes at most CHANNELS_CHECKED_MAX steps.
  */
 import type { Counters } from '../counters.js';
+import { HoldlineError } from '../errors.js';
 import {
   CHANNELS_CHECKED_MAX,
   CHANNELS_MAX,
@@ -349,4 +350,12 @@ export class Channels {
     this.#counters.channels_forgotten_total++;
     return true;
   }
+}
+
+/** For a publish to a name that has no place. */
+export function channelsFull(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_CHANNELS_FULL',
+    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
+  );
 }

@@ -55,6 +55,7 @@ export class Groups {
       ndjson: 0,
       websocket: 0,
       poll: 0,
+      library: 0,
     };
     for (const { table, mode } of this.all) {
       linesStalled += table.stalledCount;

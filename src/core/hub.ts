@@ -5,14 +5,7 @@
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
-import {
-  asError,
-  HoldlineError,
-  type CloseReason,
-  type EndCode,
-  type LineCloseReason,
-} from '../errors.js';
-import { CHANNELS_MAX } from '../limits.js';
+import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
 import {
   figuresOf,
@@ -25,7 +18,7 @@ import {
   type ListPlace,
 } from './channel-listing.js';
 import type { RingMemory } from './channel-rings.js';
-import { Channels, type ChannelsOptions } from './channels.js';
+import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -41,6 +34,7 @@ import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './li
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
+import { NamedBatches } from './named-batches.js';
 import { Openings } from './openings.js';
 import type { Owner, Owners } from './owners.js';
 import type { DeliveryMode } from './ports.js';
@@ -89,6 +83,8 @@ export class Hub<Socket> {
   readonly polls: WaitingPolls;
   /** Streams that are told how many subscribers each channel has. */
   readonly watchers: Watchers;
+  /** Batches over several channels. */
+  readonly batches: NamedBatches;
   /**
    * Called for every line that opens or closes, once, but not for polls. Both may run during a
    * sweep, so they only record and return. Channels are in the order of the request at the first,
@@ -184,7 +180,15 @@ export class Hub<Socket> {
       clock,
       this.#publishMemory,
     );
-    this.#intake = new Intake(this.#entrance, log, clock, counters, () => pump.flush());
+    const flush = (): void => pump.flush();
+    this.#intake = new Intake(this.#entrance, log, clock, counters, flush);
+    this.batches = new NamedBatches(
+      { channels, intake: this.#intake, memory: this.#publishMemory, flush },
+      log,
+      clock,
+      counters,
+      held,
+    );
   }
 
   /** Takes no more events, and stops the timers. */
@@ -276,7 +280,7 @@ export class Hub<Socket> {
    */
   get isSettled(): boolean {
     this.#pump.flush();
-    return this.#intake.isEmpty && this.#pump.isIdle;
+    return this.#intake.isEmpty && this.batches.underWay === 0 && this.#pump.isIdle;
   }
 
   /** An entry waits in the channel's queue: wakes the groups that read queues. */
@@ -326,7 +330,8 @@ export class Hub<Socket> {
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);
     const handle = this.#membership.add(group, socket, cursor, owner);
-    this.#ends.opened(handle, owner, true);
+    // A line of the program itself has no other process to come back to.
+    this.#ends.opened(handle, owner, mode.transport !== 'library');
     this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
     if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
     else this.#pump.wakeBehind(group);
@@ -410,6 +415,7 @@ export class Hub<Socket> {
 
   /** What is held now, for `/-/stats`. */
   get gauges() {
+    const intake = this.#intake.gauges;
     return {
       head: this.head,
       floor: this.channels.floor,
@@ -417,7 +423,8 @@ export class Hub<Socket> {
       watchers: this.watchers.count,
       ...this.#groups.gauges,
       ...this.channels.gauges,
-      ...this.#intake.gauges,
+      ...intake,
+      readingPublishers: intake.readingPublishers + this.batches.underWay,
     };
   }
 
@@ -465,11 +472,4 @@ export class Hub<Socket> {
   get unsentBytes(): number {
     return unsentBytesOf(this.#groups.all);
   }
-}
-
-function channelsFull(): HoldlineError {
-  return new HoldlineError(
-    'HOLDLINE_CHANNELS_FULL',
-    `no place for another channel: ${CHANNELS_MAX} are known, and none in use can be forgotten now; publish to one of them or try again later`,
-  );
 }

@@ -126,9 +126,17 @@ export class Intake {
   ): Promise<Published> {
     // The publisher has left: nothing is published without an answer.
     if (submission.reservation.isReleased) return Promise.reject(publisherLeft());
-    if (channel.waitingCount === 0 && this.#hasRoom(channel, submission))
+    if (this.hasRoomNow(channel, submission.reservation.bytes))
       return this.#begin(channel, submission, requestKey);
     return this.#wait(channel, submission, requestKey);
+  }
+
+  /**
+   * True when a publish of `bytes` would be appended at once: the channel has room, and no other
+   * publish to it waits or is read, which this one would overtake.
+   */
+  hasRoomNow(channel: Channel<Group>, bytes: number): boolean {
+    return channel.waitingCount === 0 && this.#hasRoom(channel, bytes);
   }
 
   /** The channel may have room again: its queue goes on entering, then publishes are admitted. */
@@ -141,9 +149,9 @@ export class Intake {
    * Nothing is read while accepted entries wait: they go first. For a batch there must be room for
    * its first cork.
    */
-  #hasRoom(channel: Channel<Group>, { reservation }: Submission): boolean {
+  #hasRoom(channel: Channel<Group>, bytes: number): boolean {
     if (channel.queueLength > 0 || channel.isReading) return false;
-    return channel.hasRoom(Math.min(reservation.bytes, CORK_WRITE_BYTES_MAX));
+    return channel.hasRoom(Math.min(bytes, CORK_WRITE_BYTES_MAX));
   }
 
   // ── publishes ──────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +322,7 @@ export class Intake {
     const waiters = this.#waiting.get(channel);
     if (waiters === undefined) return;
     for (let first = waiters[0]; first !== undefined; first = waiters[0]) {
-      if (!this.#hasRoom(channel, first.submission)) return;
+      if (!this.#hasRoom(channel, first.submission.reservation.bytes)) return;
       this.#unwait(channel, first);
       first.resolve(this.#begin(channel, first.submission, first.requestKey));
     }

@@ -6,7 +6,10 @@ import type { EndCode } from '../errors.js';
 import type { Encoding } from './frame.js';
 
 /** How a client asks for its channels. */
-export type Transport = 'sse' | 'ndjson' | 'websocket' | 'poll';
+export type ClientTransport = 'sse' | 'ndjson' | 'websocket' | 'poll';
+
+/** How a line is held; `library` is one of the program that embeds the server. */
+export type Transport = ClientTransport | 'library';
 
 /**
  * What the core asks of a socket that is held open.

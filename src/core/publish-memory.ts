@@ -8,7 +8,7 @@ import { HoldlineError } from '../errors.js';
 import type { HeldBytes } from './held-bytes.js';
 import { PUBLISH_BYTES_MAX } from '../limits.js';
 
-/** What the publishes to one channel hold, bytes. */
+/** What the publishes of one sharer hold, bytes: of one channel, or of one credential. */
 export interface PublishShare {
   heldBytes: number;
 }
@@ -76,12 +76,21 @@ export class PublishMemory {
   /** What bodies hold whose sender is not known yet. */
   readonly unverified: PublishShare = { heldBytes: 0 };
   readonly #limitBytes: number;
-  /** The account in which `publishes` is what all publishes hold. */
+  /** The account in which `publishes` is what all publishes hold, of this bound or another. */
   readonly #held: HeldBytes;
+  /** Whose publishes a share is of, as a refusal says it. */
+  readonly #sharer: string;
+  /** What the publishes under this bound hold. */
+  #heldBytes = 0;
 
-  constructor(held: HeldBytes, limitBytes: number = PUBLISH_BYTES_MAX) {
+  constructor(
+    held: HeldBytes,
+    limitBytes: number = PUBLISH_BYTES_MAX,
+    sharer: string = 'publishes to this channel',
+  ) {
     this.#held = held;
     this.#limitBytes = limitBytes;
+    this.#sharer = sharer;
   }
 
   /** Throws HOLDLINE_PUBLISH_BUSY unless the share may hold `bytes` more. */
@@ -92,10 +101,10 @@ export class PublishMemory {
         `a publish takes ${bytes} bytes of memory; one of them may take ${this.#limitBytes / 2}, so publish in parts`,
       );
     }
-    if (share.heldBytes + bytes > this.#limitBytes - this.#held.publishes - bytes) {
+    if (share.heldBytes + bytes > this.#limitBytes - this.#heldBytes - bytes) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
-        `publishes to this channel already hold ${share.heldBytes} of ${this.#limitBytes} bytes for all channels; try again after Retry-After`,
+        `${this.#sharer} already hold ${share.heldBytes} of ${this.#limitBytes} bytes for all; try again after Retry-After`,
       );
     }
     this.hold(share, bytes);
@@ -104,11 +113,13 @@ export class PublishMemory {
   /** Holds `bytes` even beyond the bound: what is committed is not refused. */
   hold(share: PublishShare, bytes: number): void {
     share.heldBytes += bytes;
+    this.#heldBytes += bytes;
     this.#held.publishes += bytes;
   }
 
   give(share: PublishShare, bytes: number): void {
     share.heldBytes -= bytes;
+    this.#heldBytes -= bytes;
     this.#held.publishes -= bytes;
   }
 }

@@ -6,6 +6,7 @@
 /** What `authorize` gets to know of a request. */
 export interface AuthorizeRequest {
   readonly action: 'subscribe' | 'publish' | 'delete';
+  /** Each name once: one for a publish or a deletion, all of a line's, all of a batch's. */
   readonly channels: readonly string[];
   /** By lower-case name; where a name repeats, its values are joined (RFC 9110, 5.3). */
   readonly headers: Readonly<Record<string, string>>;

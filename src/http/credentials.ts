@@ -58,7 +58,8 @@ export type Soon<T> = T | Promise<T>;
 
 /** Goes on with what `soon` is, in this turn if it is known. */
 export function andThen<T, U>(soon: Soon<T>, next: (value: T) => Soon<U>): Soon<U> {
-  return soon instanceof Promise ? soon.then(next) : next(soon);
+  if (!(soon instanceof Promise)) return next(soon);
+  return (async () => next(await soon))();
 }
 
 export class Credentials {

@@ -6,6 +6,7 @@ import { Revocations } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import type { Tickets } from '../auth/tickets.js';
 import { HoldlineError } from '../errors.js';
+import { CHANNELS_PER_LINE_MAX } from '../limits.js';
 import type { Authorize, AuthorizeRequest } from './authorize.js';
 import {
   Credentials,
@@ -169,6 +170,32 @@ export class Guard {
     );
   }
 
+  /**
+   * Lets a request hand over a batch that names its channels, which are known when it has been read
+   * ({@link mayPublishAll}): refuses whoever may publish to no channel at all.
+   */
+  mayPublishSome(head: Head): Soon<Rights> {
+    const { anonymous } = this.#credentials;
+    return andThen(this.publisher(head), (rights) => {
+      if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
+        throw rights.credential === ANONYMOUS
+          ? this.#credentials.missing('publish')
+          : forbidden('publish', 'any channel');
+      return rights;
+    });
+  }
+
+  /**
+   * Lets whoever handed over a batch publish to all of its channels, in one decision, or refuses as
+   * {@link mayPublish} does; also if it was revoked or has expired meanwhile.
+   */
+  mayPublishAll(head: Head, rights: Rights, channels: readonly string[]): Soon<Grant> {
+    return andThen(this.permit(head, rights, 'publish', channels), (grant) => {
+      this.checkGrant(grant);
+      return grant;
+    });
+  }
+
   /** Lets a request delete the channel, or refuses as {@link maySubscribe} does. */
   mayDelete(head: Head, channel: string): Soon<Grant> {
     return andThen(this.requester(head, 'delete'), (rights) =>
@@ -254,7 +281,7 @@ export class Guard {
     if (allowed !== undefined) return allowed;
     throw new HoldlineError(
       'HOLDLINE_FORBIDDEN',
-      `this client is not allowed to ${request.action} on ${request.channels.join(',')}`,
+      `this client is not allowed to ${request.action} on ${inWords(request.channels)}`,
     );
   }
 
@@ -290,6 +317,12 @@ export class Guard {
       return answered instanceof Promise ? answered.then(ignore) : undefined;
     };
   }
+}
+
+/** Names for a message: a batch may have many. */
+function inWords(channels: readonly string[]): string {
+  const shown = channels.slice(0, CHANNELS_PER_LINE_MAX).join(',');
+  return channels.length > CHANNELS_PER_LINE_MAX ? `${shown} and others` : shown;
 }
 
 function ignore(): void {}

@@ -11,16 +11,16 @@ export const LAST_EVENT_ID = 'last_event_id';
 const LAST_EVENT_ID_PLAIN = plainName(LAST_EVENT_ID);
 
 /** The parameters that a request to a channel may have. */
-const NAMES = {
+export const QUERY_NAMES = {
   GET: ['since', LAST_EVENT_ID, 'last', 'wait', 'limit', 'envelope', 'client'],
   POST: ['event'],
   DELETE: [],
 } as const satisfies Record<string, readonly string[]>;
 
 /** A method whose query is looked at. */
-export type QueryMethod = keyof typeof NAMES;
+export type QueryMethod = keyof typeof QUERY_NAMES;
 
-const ALL_NAMES: readonly string[] = Object.values(NAMES).flat();
+const ALL_NAMES: readonly string[] = Object.values(QUERY_NAMES).flat();
 
 /** Shorter names are no mistyped ones: every cache buster (`_`, `t`, `v`) would be near one. */
 const MISTYPED_CHARS_MIN = 4;
@@ -79,7 +79,7 @@ export class Query {
    * passes, since pages add some against caches, and programs read theirs in `authorize`.
    */
   checkNames(method: QueryMethod): void {
-    this.#check(NAMES[method], ALL_NAMES, method);
+    this.#check(QUERY_NAMES[method], ALL_NAMES, method);
   }
 
   /** The same for a request that takes `names`. */

@@ -1,5 +1,5 @@
 /** What a request asks for: channels, transport, position, and the two limits of a poll. */
-import type { Transport } from '../core/ports.js';
+import type { ClientTransport } from '../core/ports.js';
 import {
   positionFromHeader,
   positionFromQuery,
@@ -19,24 +19,32 @@ import type { Head } from './head.js';
 import { JSON_TYPES, NDJSON_TYPES } from './media-type.js';
 import { badParameter, LAST_EVENT_ID, type Query } from './query.js';
 
-const CHANNEL_NAME = /^[A-Za-z0-9._~-]+$/;
+/** Segments of characters that stand in a path as they are (RFC 3986, 3.3), with single dots. */
+const CHANNEL_NAME = /^[\w~:@-]+(?:[./][\w~:@-]+)*$/;
+/** What the name of a channel cannot have anywhere. */
+const OTHER_CHARACTER = /[^\w.~:@/-]/;
+/** Under it are the server's own pages. */
+const RESERVED = '-/';
 
 /**
- * Returns `name`, or throws HOLDLINE_BAD_CHANNEL. Dots are restricted because clients and proxies
- * resolve `.` and `..` in paths.
+ * Returns `name`, or throws HOLDLINE_BAD_CHANNEL. A name is one segment of a path or several, such
+ * as `org/7/alerts`. Empty segments and dots at the ends of one are refused, because clients and
+ * proxies resolve `.` and `..` in paths, and some make one slash of two.
  */
 export function checkChannelName(name: string): string {
   if (name.length < 1 || name.length > CHANNEL_NAME_CHARS_MAX)
     throw badName(name, `has ${name.length} characters; allowed: 1 to ${CHANNEL_NAME_CHARS_MAX}`);
-  if (!CHANNEL_NAME.test(name)) {
-    throw badName(
-      name,
-      'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - (of percent-encoding only %7E is decoded)',
-    );
-  }
-  if (name.startsWith('.') || name.endsWith('.') || name.includes('..'))
-    throw badName(name, 'has a leading, trailing or double dot');
+  if (!CHANNEL_NAME.test(name)) throw badName(name, problemOf(name));
+  if (name.startsWith(RESERVED)) throw badName(name, `begins with ${RESERVED}, which is reserved`);
   return name;
+}
+
+function problemOf(name: string): string {
+  if (OTHER_CHARACTER.test(name))
+    return 'has a character that is not allowed; allowed: A–Z a–z 0–9 . _ ~ - : @ and / between segments (of percent-encoding only %7E is decoded)';
+  return /^\/|\/\/|\/$/.test(name)
+    ? 'has an empty segment'
+    : 'has a segment with a leading, trailing or double dot';
 }
 
 function badName(name: string, problem: string): HoldlineError {
@@ -47,13 +55,17 @@ function badName(name: string, problem: string): HoldlineError {
 /** Paths that browsers and crawlers request from every server. */
 const NOT_CHANNELS: ReadonlySet<string> = new Set(['/favicon.ico', '/robots.txt']);
 
+/** Two slashes in a row, or one at the end that is not the whole path. */
+const EMPTY_SEGMENT = /\/\/|(?!^)\/$/;
+
 /** The last path and its channels: polls ask for the same one again and again. */
 let lastPath = '';
 let lastChannels: readonly string[] = [];
 
 /**
- * The channels of a path such as `/a,b`, without duplicates. Throws HOLDLINE_BAD_CHANNEL, or
- * HOLDLINE_NOT_FOUND for several segments. native-notes/request-parsing.md
+ * The channels of a path such as `/a,org/7/b`, without duplicates: a comma separates whole names.
+ * Throws HOLDLINE_BAD_CHANNEL, or HOLDLINE_NOT_FOUND for a path with two slashes in a row or one at
+ * its end. native-notes/request-parsing.md
  */
 export function channelsOf(path: string): readonly string[] {
   if (path !== lastPath) {
@@ -72,10 +84,10 @@ const ESCAPED_TILDE = /%7e/gi;
 
 function readChannels(raw: string): readonly string[] {
   const path = raw.includes('%') ? raw.replaceAll(ESCAPED_TILDE, '~') : raw;
-  if (NOT_CHANNELS.has(path) || path.includes('/', 1)) {
+  if (NOT_CHANNELS.has(path) || EMPTY_SEGMENT.test(path)) {
     throw new HoldlineError(
       'HOLDLINE_NOT_FOUND',
-      `there is nothing at ${path.slice(0, 200)}; a channel is one path segment, such as /notifications`,
+      `there is nothing at ${path.slice(0, 200)}; a channel is a path such as /notifications or /org/7/alerts, without an empty segment`,
     );
   }
   if (!path.includes(',')) return [checkChannelName(path.slice(1))];
@@ -131,7 +143,7 @@ export function positionOf(lastEventId: string | undefined, query: Query): Posit
 }
 
 /** What a client may accept by name; the first wins when it likes several equally. */
-const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, Transport])[] = [
+const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, ClientTransport])[] = [
   [new Set(['text/event-stream']), 'sse'],
   [NDJSON_TYPES, 'ndjson'],
   [JSON_TYPES, 'poll'],
@@ -141,7 +153,7 @@ const MEDIA_TYPES: readonly (readonly [ReadonlySet<string>, Transport])[] = [
  * Upgrade; else the explicitly accepted type with the highest q; else a poll if the query has one
  * of its parameters; else SSE. Never 406. A type with q=0 is not accepted (RFC 9110, 12.4.2).
  */
-export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): Transport {
+export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean): ClientTransport {
   if (upgrade.toLowerCase() === 'websocket') return 'websocket';
   if (accept !== lastAccept) {
     lastAccepted = acceptedBy(accept);
@@ -152,10 +164,10 @@ export function negotiate(upgrade: string, accept: string, hasPollQuery: boolean
 
 /** The last Accept header and what it means: clients of one kind all send the same. */
 let lastAccept = '';
-let lastAccepted: Transport | undefined;
+let lastAccepted: ClientTransport | undefined;
 
-function acceptedBy(accept: string): Transport | undefined {
-  let best: Transport | undefined;
+function acceptedBy(accept: string): ClientTransport | undefined {
+  let best: ClientTransport | undefined;
   let bestQ = 0;
   if (!accept.includes('/') || accept === '*/*') return undefined;
   const accepted = accept.toLowerCase().split(',').map(readMediaRange);
@@ -179,7 +191,7 @@ function readMediaRange(text: string): { type: string; q: number } {
   return { type, q: Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : 0 };
 }
 
-export function transportOf(head: Head, query: Query): Transport {
+export function transportOf(head: Head, query: Query): ClientTransport {
   const hasPollQuery =
     query.get('since') !== undefined ||
     query.get('wait') !== undefined ||

@@ -170,25 +170,27 @@ export async function listen(
     }
   });
   app.any('/*', handle);
-  // Both patterns get every GET that has a key for a handshake, whatever else it asks for
-  // (native-notes/upgrade-routing.md). The first only keeps its context, so that the second can
-  // upgrade to either behaviour. native-notes/websocket-behaviours.md
+  // The patterns get every GET that has a key for a handshake, whatever else it asks for
+  // (native-notes/upgrade-routing.md). The first, for one segment or several, only keep their
+  // context, so that the last can upgrade to either behaviour. native-notes/websocket-behaviours.md
   const { readers, publishers } = behaviours(options, counters, messages);
   let publishing: us_socket_context_t | undefined;
-  app.ws<MessageLine>('/:channels', {
-    ...publishers,
-    compression: uws.DISABLED,
-    upgrade: (_response, request, context) => {
-      publishing = context;
-      request.setYield(true);
-    },
-  });
+  for (const pattern of ['/:channels', '/:channels/*']) {
+    app.ws<MessageLine>(pattern, {
+      ...publishers,
+      compression: uws.DISABLED,
+      upgrade: (_response, request, context) => {
+        publishing = context;
+        request.setYield(true);
+      },
+    });
+  }
   app.ws<MessageLine>('/*', {
     ...readers,
     compression: uws.DISABLED,
     upgrade: (response, request, context) => {
-      // A path of several segments does not match the first pattern. It names no channels, so
-      // nothing is upgraded.
+      // A path that begins with an empty segment does not match the first ones. It names no
+      // channels, so nothing is upgraded.
       handle(
         response,
         request,

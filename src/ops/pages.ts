@@ -8,6 +8,7 @@ import { DEMO_PAGES } from './demo.js';
 import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
+import { OPENAPI } from './openapi.js';
 import type { Ops } from './ops.js';
 import { jsonAnswer as json, type OpsPage, type OpsPages } from './page.js';
 
@@ -19,6 +20,7 @@ export interface PageSources {
 }
 
 export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
+  const description = json(OPENAPI);
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -26,6 +28,7 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
       answer: ({ draining }) =>
         draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' }),
     },
+    'openapi.json': { access: 'open', answer: () => description },
     stats: { access: 'key', answer: ({ draining }) => json(ops.stats(draining)) },
     memory: { access: 'key', answer: async () => json(await memory.report()) },
     connections: {

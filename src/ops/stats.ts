@@ -26,6 +26,8 @@ export interface Stats {
       readonly ndjson: number;
       readonly websocket: number;
       readonly poll: number;
+      /** `channel.subscribe` of the program itself. */
+      readonly library: number;
     };
   };
   /** Open sockets, and the socket options that the kernel accepted. */

@@ -6,13 +6,13 @@
 import { HoldlineError } from '../errors.js';
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
+import type { Options } from './options.js';
 import { badOption, unknownOption } from './refusals.js';
 import {
   CONNECTIONS_MAX,
   connectionsUnder,
   OPTIONS,
   type OptionRow,
-  type Options,
   type SettingName,
   type Settings,
 } from './table.js';

@@ -329,9 +329,6 @@ type ValueOf<Row extends OptionRow> =
 /** Every setting, resolved: what a server runs with. */
 export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof OPTIONS)[Name]> };
 
-/** What a caller of the library may give. */
-export type Options = Partial<Settings>;
-
 /** The default of `--max-connections`: the file limit less what is kept free. */
 export function connectionsUnder(fileLimit: number | undefined): number {
   if (fileLimit === undefined) return CONNECTIONS_WITHOUT_FILE_LIMIT;

@@ -2,12 +2,13 @@
 import type { EventSchemas } from '../core/serialize.js';
 import type { Authorize } from '../http/authorize.js';
 import type { Stats } from '../ops/stats.js';
+import type { Gap, GapNotice, LineEnd, ReceivedEvent } from '../transports/received.js';
 
 /** What a program may add to the options. None of these functions can end the process. */
 export interface Hooks {
   /** Decides over every subscribe, publish and delete that comes over the network. */
   readonly authorize?: Authorize;
-  /** Called after a stream or a WebSocket opened; not for polls. */
+  /** Called after a stream, a WebSocket or a subscription opened; not for polls. */
   readonly onOpen?: (line: LineInfo) => void;
   /** Called after one of them closed, whoever closed it, with the reason. */
   readonly onClose?: (line: ClosedLineInfo) => void;
@@ -36,7 +37,8 @@ export interface LineInfo {
   readonly user: string | undefined;
   /** Names, for `onOpen` in the order of the path, for `onClose` in the order of the names. */
   readonly channels: readonly string[];
-  readonly transport: 'sse' | 'ndjson' | 'websocket' | 'poll';
+  /** `library`: `channel.subscribe` of the program itself. */
+  readonly transport: 'sse' | 'ndjson' | 'websocket' | 'poll' | 'library';
   /** The client's address, where it is known. */
   readonly remoteAddress?: string;
 }
@@ -80,9 +82,48 @@ export interface LibraryEvent {
   readonly data: unknown;
 }
 
+/** What a channel holds after a position. */
+export interface History {
+  /** In the order of their ids. */
+  readonly events: readonly ReceivedEvent[];
+  /** Events between the position and the first of `events` were lost; absent where none were. */
+  readonly gap?: Gap;
+  /** The id to go on from: `history({ after: position })` or `subscribe({ after: position })`. */
+  readonly position: number;
+}
+
+/** What ends a subscription: an `AbortSignal`. */
+export interface Signal {
+  readonly aborted: boolean;
+}
+
+/**
+ * A line of the program itself, to be read with `for await`. While it is not read it holds about
+ * 64 KiB or one larger event; beyond that it is a position in the channel, and what is evicted
+ * meanwhile is told in a {@link GapNotice}. The iteration ends when the server ends the line, after
+ * what was sent before; `break`, `return()` and the signal close the line at once. Nothing of it
+ * rejects.
+ */
+export interface Subscription {
+  /** The next event or gap notice; waits for one. Several calls are answered in their order. */
+  next(): Promise<IteratorResult<ReceivedEvent | GapNotice, undefined>>;
+  /** Closes the line; what was not read is dropped. */
+  return(): Promise<IteratorResult<ReceivedEvent | GapNotice, undefined>>;
+  [Symbol.asyncIterator](): Subscription;
+  /** The id to go on from: of the event read last, or where the line began. */
+  readonly position: number;
+  /** Why the server ended the line; undefined while it is open, or if the program closed it. */
+  readonly end: LineEnd | undefined;
+}
+
 /** A channel of a server. Its promises reject with a {@link HoldlineError}. */
 export interface ServerChannel {
   readonly name: string;
+  /**
+   * Lines on the channel now, of all transports: those on several channels, waiting polls and the
+   * program's own subscriptions are among them.
+   */
+  readonly subscribers: number;
   /**
    * Publishes an event; resolves to its id, an integer from 1 to 2^53 − 1. Rejects with
    * HOLDLINE_BAD_ARGUMENT for what is no event or has an unknown member, HOLDLINE_BAD_EVENT_TYPE,
@@ -98,13 +139,29 @@ export interface ServerChannel {
    * HOLDLINE_CHANNELS_FULL.
    */
   delete(): Promise<number>;
+  /**
+   * Resolves to what the channel holds after the position `after` (an id; 0 for all), else to its
+   * newest events: at most `limit` (1 to 1000; default 100) and 1 MiB of JSON, but one event at
+   * least. The channel is read to its end when `events` is empty. Rejects with
+   * HOLDLINE_BAD_ARGUMENT or HOLDLINE_DRAINING.
+   */
+  history(options?: { readonly after?: number; readonly limit?: number }): Promise<History>;
+  /**
+   * Opens a line at once, and not with the first `next`: it gets what follows the position `after`
+   * (an id; 0 for all that is held), else what is published from now on. It counts among the lines
+   * of the server, by transport as `library`, and stays open until the iteration ends, also when
+   * nobody reads it. Throws HOLDLINE_BAD_ARGUMENT, and where a client would be refused
+   * HOLDLINE_DRAINING, HOLDLINE_LINES_FULL, HOLDLINE_MEMORY_FULL or HOLDLINE_CHANNELS_FULL.
+   */
+  subscribe(options?: { readonly after?: number; readonly signal?: Signal }): Subscription;
 }
 
 /** A server, made by `createServer`. All that it throws or rejects with is a HoldlineError. */
 export interface Server {
   /**
-   * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ -, without a leading,
-   * trailing or double dot. Throws HOLDLINE_BAD_CHANNEL, HOLDLINE_BAD_ARGUMENT for no name.
+   * The channel of that name: 1 to 128 characters of A–Z a–z 0–9 . _ ~ - : @ in segments between
+   * slashes (`org/7/alerts`), none of which is empty or has a leading, trailing or double dot, and
+   * not under `-/`. Throws HOLDLINE_BAD_CHANNEL, HOLDLINE_BAD_ARGUMENT for no name.
    */
   channel(name: string): ServerChannel;
   /**
@@ -114,6 +171,11 @@ export interface Server {
    * budget is less than the process takes.
    */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
+  /**
+   * The key of the pages under `/-/`: the option, or the one that was made. Not enumerable, so that
+   * it does not get into a log with the server.
+   */
+  readonly opsKey: string;
   /**
    * Ends the line of an id (see {@link LineInfo}), all lines of a user, or all on a channel,
    * waiting polls among them, in the next turns of the event loop; returns how many. Streams and

@@ -5,9 +5,11 @@
 import { inspect, types } from 'node:util';
 import { checkEventType } from '../core/event.js';
 import type { WhichLines } from '../core/line-ends.js';
+import { LIVE, type Position } from '../core/position.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { HoldlineError } from '../errors.js';
 import { checkChannelName } from '../http/request.js';
+import { HISTORY_EVENTS_DEFAULT, ID_MAX, POLL_EVENTS_MAX } from '../limits.js';
 import { unknownOption } from '../options/refusals.js';
 import { OPTIONS } from '../options/table.js';
 import { unknownName } from '../spelling.js';
@@ -155,6 +157,54 @@ export function linesOf([given, ...more]: readonly unknown[]): WhichLines {
     return { channel };
   }
   throw badArgument('disconnect', `${takes}: texts, and for id an integer from 1`, given);
+}
+
+// ── history and subscribe ──────────────────────────────────────────────────────────────────────
+
+/** What `history` is asked for. */
+export interface HistoryRequest {
+  readonly position: Position;
+  readonly limit: number;
+}
+
+/** Without `after` the newest events are asked for. */
+export function historyRequestOf(given: readonly unknown[]): HistoryRequest {
+  const [wanted, more] = given;
+  const takes = 'one object {after?, limit?}';
+  if (more !== undefined) throw badArgument('history', `${takes} and nothing else`, more);
+  if (wanted !== undefined && !isPlainObject(wanted)) throw badArgument('history', takes, wanted);
+  checkMembers('history', wanted ?? {}, ['after', 'limit']);
+  const { after, limit = HISTORY_EVENTS_DEFAULT } = wanted ?? {};
+  if (typeof limit !== 'number' || !Number.isInteger(limit) || limit < 1 || limit > POLL_EVENTS_MAX)
+    throw badArgument('history', `limit, an integer from 1 to ${POLL_EVENTS_MAX}`, limit);
+  const position: Position =
+    after === undefined ? { kind: 'last', count: limit } : positionAfter('history', after);
+  return { position, limit };
+}
+
+/** What `subscribe` is asked for. */
+export interface SubscribeRequest {
+  readonly position: Position;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Without `after` the line begins with what comes next. */
+export function subscribeRequestOf(given: readonly unknown[]): SubscribeRequest {
+  const [wanted, more] = given;
+  const takes = 'one object {after?, signal?}';
+  if (more !== undefined) throw badArgument('subscribe', `${takes} and nothing else`, more);
+  if (wanted !== undefined && !isPlainObject(wanted)) throw badArgument('subscribe', takes, wanted);
+  checkMembers('subscribe', wanted ?? {}, ['after', 'signal']);
+  const { after, signal } = wanted ?? {};
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw badArgument('subscribe', 'signal, which is an AbortSignal', signal);
+  return { position: after === undefined ? LIVE : positionAfter('subscribe', after), signal };
+}
+
+function positionAfter(name: string, after: unknown): Position {
+  if (typeof after === 'number' && Number.isInteger(after) && after >= 0 && after <= ID_MAX)
+    return { kind: 'after', id: after };
+  throw badArgument(name, `after, an id, which is an integer from 0 to ${ID_MAX}`, after);
 }
 
 // ── events ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,17 +1,30 @@
-/** A channel as the embedding program has it: publishes what it is given, and deletes. */
+/** A channel as the embedding program has it: to publish, to delete and to read. */
 import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
+import { LIVE } from '../core/position.js';
 import { withStack } from '../errors.js';
 import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
-import type { ServerChannel } from './api.js';
-import { badArgument, checkEvent, checkSecondArgument, dataBytes } from './arguments.js';
+import type { LibraryLines } from '../transports/library.js';
+import type { Gap, ReceivedEvent } from '../transports/received.js';
+import type { History, ServerChannel } from './api.js';
+import {
+  badArgument,
+  checkEvent,
+  checkSecondArgument,
+  dataBytes,
+  historyRequestOf,
+  subscribeRequestOf,
+  type HistoryRequest,
+} from './arguments.js';
+import { subscription } from './subscription.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
-  readonly hub: Pick<Hub<never>, 'deleteChannel' | 'publish'>;
+  readonly hub: Pick<Hub<never>, 'channels' | 'deleteChannel' | 'polls' | 'publish' | 'startOf'>;
+  readonly lines: Pick<LibraryLines, 'open'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
@@ -19,38 +32,83 @@ export interface LibraryParts {
 
 /** Makes a channel, whose functions a program may detach. Throws HOLDLINE_BAD_CHANNEL. */
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
-  const { hub, exchanges } = parts;
+  const { hub, exchanges, lines } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
-    try {
-      checkPublishing(exchanges);
-      if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
-      // Array.from, because map would leave holes as they are.
-      const entries = Array.from(events, (event) => toEvent(name, event, parts));
-      return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
-    } catch (error) {
-      throw withStack(error);
-    }
+    checkPublishing(exchanges);
+    if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
+    // Array.from, because map would leave holes as they are.
+    const entries = Array.from(events, (event) => toEvent(name, event, parts));
+    return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
   };
   return {
     name,
-    async publish(event, ...more: unknown[]) {
-      checkSecondArgument('publish', 'one object {event?, data}', more[0]);
-      return (await enter([event]))[0] as number;
+    get subscribers() {
+      return hub.channels.get(name)?.lineCount ?? 0;
     },
-    async publishAll(events, ...more: unknown[]) {
-      checkSecondArgument('publishAll', 'an array of events', more[0]);
-      return enter(events);
-    },
-    async delete() {
-      try {
+    publish: (event, ...more: unknown[]) =>
+      withOwnErrors(async () => {
+        checkSecondArgument('publish', 'one object {event?, data}', more[0]);
+        return (await enter([event]))[0] as number;
+      }),
+    publishAll: (events, ...more: unknown[]) =>
+      withOwnErrors(() => {
+        checkSecondArgument('publishAll', 'an array of events', more[0]);
+        return enter(events);
+      }),
+    delete: () =>
+      withOwnErrors(async () => {
         checkPublishing(exchanges);
         return (await hub.deleteChannel(name)).ids[0] as number;
+      }),
+    history: (...given: unknown[]) =>
+      withOwnErrors(async () => {
+        const wanted = historyRequestOf(given);
+        checkPublishing(exchanges);
+        return historyOf(name, wanted, hub);
+      }),
+    subscribe(...given: unknown[]) {
+      try {
+        const { position, signal } = subscribeRequestOf(given);
+        return subscription(lines.open(name, position), signal);
       } catch (error) {
         throw withStack(error);
       }
     },
   };
+}
+
+/** Rejects with HoldlineErrors only, whatever is thrown by what the program has given. */
+async function withOwnErrors<Result>(act: () => Promise<Result>): Promise<Result> {
+  try {
+    return await act();
+  } catch (error) {
+    throw withStack(error);
+  }
+}
+
+/** Read like a poll's answer, whose first event carries the gap. */
+function historyOf(
+  name: string,
+  { position, limit }: HistoryRequest,
+  hub: LibraryParts['hub'],
+): History {
+  const { answer, start, position: after } = hub.polls.find([name], position, limit);
+  if (answer !== undefined) {
+    const body = Buffer.from(answer.body).toString();
+    const [first, ...rest] = JSON.parse(body) as [
+      ReceivedEvent & { gap?: Gap },
+      ...ReceivedEvent[],
+    ];
+    const { gap, ...event } = first;
+    const found = { events: [event, ...rest], position: after };
+    return gap === undefined ? found : { ...found, gap };
+  }
+  if (start.gap === undefined) return { events: [], position: after };
+  // Nothing of it is held: told now, the gap is over, and whoever goes on is not told it again.
+  const { cursor } = hub.startOf([name], LIVE);
+  const gap = { after: start.gap.after, before: null };
+  return { events: [], gap, position: Math.max(start.cursor, cursor) };
 }
 
 function toEvent(

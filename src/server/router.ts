@@ -147,7 +147,9 @@ export class Router {
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
-    const scope = andThen(granted, ({ rights }) => scopeOf(rights, head));
+    const scope = andThen(granted, ({ rights }) =>
+      request.key === undefined ? '' : scopeOf(rights, head),
+    );
     return publishing.publish(exchange, request, scope);
   }
 

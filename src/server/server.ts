@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
+import type { Options } from '../options/options.js';
 import { resolveOptions } from '../options/settings.js';
-import type { Options, Settings } from '../options/table.js';
+import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -24,10 +25,13 @@ import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
+import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
+import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { makeActions } from './actions.js';
 import type { Hooks, Server } from './api.js';
 import {
   checkChannelArguments,
@@ -40,7 +44,7 @@ import { endConnections } from './connections.js';
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
-import { Router, type Action, type Actions } from './router.js';
+import { Router } from './router.js';
 import { makeTicket } from './tickets.js';
 
 /** What each server does when its configuration is read again; not for programs. */
@@ -62,6 +66,14 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
+  try {
+    return makeServer(options);
+  } catch (error) {
+    throw withStack(error);
+  }
+}
+
+function makeServer(options: Options & Hooks): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
   const settings = resolveOptions(given);
@@ -80,7 +92,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     slow: settings.slow,
     maxAgeMs: settings.maxAgeMs,
   };
-  const hub = new Hub<HeldSocket>(log, SYSTEM_CLOCK, counters, hubOptions, held);
+  const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
   // Hooks run in a turn of their own, because a line may close in the middle of a sweep.
   const inItsTurn = (hook: () => unknown): void => SYSTEM_CLOCK.soon(() => callHook(hook, report));
   if (onOpen !== undefined) hub.onJoin = (line) => inItsTurn(() => onOpen(line));
@@ -88,6 +100,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     hub.onLeave = (line, reason) => inItsTurn(() => onClose({ ...line, reason }));
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
+  let opsKeyInUse = opsKey;
   const warn = (words: string): void => callHook(() => onWarning?.(words), report);
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
@@ -119,30 +132,29 @@ export function createServer(options: Options & Hooks = {}): Server {
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, warn);
-  const ticketAction: Action = (exchange, head) =>
-    makeTicket({ guard, hub, counters }, exchange, head);
   const watching = { watchers: hub.watchers, guard, exchanges, retryMs: settings.retryMs };
-  const actions: Actions = new Map<string, ReadonlyMap<'GET' | 'POST' | 'DELETE', Action>>([
-    ['tickets', new Map([['POST', ticketAction]])],
-    ['watch', new Map([['GET', (exchange, head) => watch(watching, exchange, head)]])],
-    [
-      'connections',
-      new Map([
-        ['DELETE', (exchange, head) => endConnections({ guard, hub, counters }, exchange, head)],
-      ]),
-    ],
-  ]);
+  const namedBatches = new NamedBatchPublishing(
+    { hub, guard, idempotency, exchanges, counters },
+    maxEventBytes,
+  );
+  const subscribing = new Subscribing(
+    { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+    settings,
+  );
+  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
   const router = new Router({
     exchanges,
     guard,
     failedKeys,
     pages,
-    actions,
+    actions: makeActions({
+      publish: namedBatches.publish,
+      makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
+      watch: (exchange, head) => watch(watching, exchange, head),
+      endConnections: (exchange, head) => endConnections({ guard, hub, counters }, exchange, head),
+    }),
     publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
-    subscribing: new Subscribing(
-      { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
-      settings,
-    ),
+    subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
   let isListening = false;
@@ -166,6 +178,7 @@ export function createServer(options: Options & Hooks = {}): Server {
     async closeAll() {
       hub.closing();
       listener?.closeAll();
+      lines.closeAll();
       hub.stop();
       ops.stop();
       await memory.stop();
@@ -202,11 +215,11 @@ export function createServer(options: Options & Hooks = {}): Server {
     return { host: settings.host, port: listener.port };
   }
 
-  const server: Server = {
+  const functions: Omit<Server, 'opsKey'> = {
     channel(...parts) {
       try {
         const name = checkChannelArguments(parts);
-        return libraryChannel(name, { hub, exchanges, serialize, maxEventBytes });
+        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
       } catch (error) {
         throw withStack(error);
       }
@@ -231,10 +244,20 @@ export function createServer(options: Options & Hooks = {}): Server {
     },
     stats: () => ops.stats(exchanges.draining),
     async close(wanted) {
-      return drain.end(drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs));
+      try {
+        const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
+        return await drain.end(drainMs);
+      } catch (error) {
+        throw withStack(error);
+      }
     },
   };
-  RELOADS.set(server, (next) => guard.reload({ ...next, opsKey: next.opsKey ?? opsKey }));
+  const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
+  RELOADS.set(server, (next) => {
+    const nextKey = next.opsKey ?? opsKey;
+    guard.reload({ ...next, opsKey: nextKey });
+    opsKeyInUse = nextKey;
+  });
   return server;
 }
 

@@ -35,7 +35,7 @@ export interface TicketRequest {
   readonly user: string | undefined;
 }
 
-const MEMBERS: readonly string[] = ['channels', 'seconds', 'user'];
+const MEMBERS: ReadonlySet<string> = new Set(['channels', 'seconds', 'user']);
 const SECONDS_MAX = TICKET_LIFETIME_MS_MAX / 1000;
 
 /**
@@ -108,10 +108,11 @@ export function ticketRequestOf(body: Buffer): TicketRequest {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw badTicket('the body must be an object');
-  const unknown = Object.keys(value).find((name) => !MEMBERS.includes(name));
+  const unknown = Object.keys(value).find((name) => !MEMBERS.has(name));
   if (unknown !== undefined)
     throw badTicket(`${JSON.stringify(unknown.slice(0, 64))} is no member`);
-  const { channels, seconds = TICKET_DEFAULT_SECONDS, user } = value as Record<string, unknown>;
+  const members: Readonly<Record<string, unknown>> = { ...value };
+  const { channels, seconds = TICKET_DEFAULT_SECONDS, user } = members;
   if (
     !Array.isArray(channels) ||
     channels.length < 1 ||
@@ -119,10 +120,14 @@ export function ticketRequestOf(body: Buffer): TicketRequest {
     !channels.every((name) => typeof name === 'string')
   )
     throw badTicket(`"channels" must be an array of 1 to ${TICKET_CHANNELS_MAX} names`);
-  if (!Number.isInteger(seconds) || (seconds as number) < 1 || (seconds as number) > SECONDS_MAX)
+  if (!isWhole(seconds) || seconds < 1 || seconds > SECONDS_MAX)
     throw badTicket(`"seconds" must be an integer from 1 to ${SECONDS_MAX}`);
   if (user !== undefined && typeof user !== 'string') throw badTicket('"user" must be a string');
-  return { channels: channels as string[], seconds: seconds as number, user };
+  return { channels, seconds, user };
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isInteger(value);
 }
 
 function badTicket(problem: string): HoldlineError {

@@ -1,8 +1,10 @@
 /** Batches: bodies with an event per line of JSON, read as bytes and in slices of time. */
 import { checkEventType, type NewEvent } from '../core/event.js';
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError, type RefusalCode } from '../errors.js';
+import { checkChannelName } from '../http/request.js';
 import {
   BATCH_AT_ONCE_BYTES_MAX,
+  BATCH_CHANNELS_MAX,
   BATCH_EVENTS_MAX,
   BATCH_STEP_BYTES,
   JSON_GROWTH_MAX,
@@ -19,15 +21,19 @@ const LF = 0x0a;
 /** The members of a line, by their index. */
 const EVENT = 0;
 const DATA = 1;
+const CHANNEL = 2;
 const members = new Members(['event', 'data']);
+/** Of a line that names its channel. */
+const namedMembers = new Members(['event', 'data', 'channel']);
 
 /**
- * Reads a body as events for `channel`: at once if it is small, else in slices. Throws or rejects
- * with HOLDLINE_BAD_BATCH, HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is
- * published. The events' data are views of `body`, which must be UTF-8.
+ * Reads a body as events for `channel`, or for those that its lines name: at once if it is small,
+ * else in slices. Throws or rejects with HOLDLINE_BAD_BATCH, HOLDLINE_BAD_CHANNEL,
+ * HOLDLINE_BAD_EVENT_TYPE or HOLDLINE_TOO_LARGE; then nothing is published. The events' data are
+ * views of `body`, which must be UTF-8.
  */
 export function readBatch(
-  channel: string,
+  channel: string | undefined,
   body: Buffer,
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
@@ -40,14 +46,16 @@ export function readBatch(
 
 class BatchReader {
   readonly events: NewEvent[] = [];
-  readonly #channel: string;
+  readonly #channel: string | undefined;
   readonly #body: Buffer;
   readonly #maxEventBytes: number;
   readonly #maxLineBytes: number;
+  /** The channels that lines have named, by name: all events of one share its text. */
+  readonly #named = new Map<string, string>();
   #start = 0;
   #line = 1;
 
-  constructor(channel: string, body: Buffer, maxEventBytes: number) {
+  constructor(channel: string | undefined, body: Buffer, maxEventBytes: number) {
     this.#channel = channel;
     this.#body = body;
     this.#maxEventBytes = maxEventBytes;
@@ -75,7 +83,7 @@ class BatchReader {
     if (this.events.length === 0) {
       throw new HoldlineError(
         'HOLDLINE_BAD_BATCH',
-        'the batch has no events; send a line {"event"?,"data"} for each event',
+        `the batch has no events; send a line ${shapeOf(this.#channel)} for each event`,
       );
     }
     return true;
@@ -94,32 +102,64 @@ class BatchReader {
       const message = `line ${this.#line}: it must be at most ${this.#maxLineBytes} bytes (got ${bytes}); nothing of the batch was published`;
       throw new HoldlineError('HOLDLINE_TOO_LARGE', message);
     }
-    const event = readLine(this.#channel, this.#body, this.#start, end, this.#line);
+    const event = this.#eventOf(end);
     checkSize(event, this.#maxEventBytes, this.#line);
     this.events.push(event);
   }
+
+  #eventOf(end: number): NewEvent {
+    const body = this.#body;
+    const start = this.#start;
+    const line = this.#line;
+    const wanted = this.#channel === undefined ? namedMembers : members;
+    const fault = scanJson(body, start, end, wanted);
+    if (fault !== undefined)
+      throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
+    if (!isObject(body, firstByte(body, start, end)))
+      throw badLine(line, `must be an object ${shapeOf(this.#channel)}`);
+    const unknown = unknownMember(body, wanted);
+    if (unknown !== undefined) throw badLine(line, unknown);
+    const { starts, ends } = wanted;
+    const dataStart = starts[DATA] as number;
+    if (dataStart < 0) throw badLine(line, '"data" is missing');
+    const typeStart = starts[EVENT] as number;
+    const type = typeStart < 0 ? undefined : readType(body, typeStart, ends[EVENT] as number, line);
+    return eventOf(
+      this.#channel ?? this.#readChannel(),
+      type,
+      body,
+      dataStart,
+      ends[DATA] as number,
+    );
+  }
+
+  /** The channel that the scanned line names. */
+  #readChannel(): string {
+    const start = namedMembers.starts[CHANNEL] as number;
+    if (start < 0) throw badLine(this.#line, '"channel" is missing');
+    if (!isString(this.#body, start)) throw badLine(this.#line, '"channel" must be a string');
+    const name = stringOf(this.#body, start, namedMembers.ends[CHANNEL] as number);
+    const known = this.#named.get(name);
+    if (known !== undefined) return known;
+    try {
+      checkChannelName(name);
+    } catch (cause) {
+      throw atLine(this.#line, 'HOLDLINE_BAD_CHANNEL', cause);
+    }
+    if (this.#named.size === BATCH_CHANNELS_MAX) {
+      throw new HoldlineError(
+        'HOLDLINE_TOO_LARGE',
+        `a batch must have at most ${BATCH_CHANNELS_MAX} channels; nothing of it was published`,
+      );
+    }
+    this.#named.set(name, name);
+    return name;
+  }
 }
 
-function readLine(
-  channel: string,
-  body: Buffer,
-  start: number,
-  end: number,
-  line: number,
-): NewEvent {
-  const fault = scanJson(body, start, end, members);
-  if (fault !== undefined)
-    throw badLine(line, fault.kind === 'syntax' ? `not JSON: ${fault.message}` : fault.message);
-  if (!isObject(body, firstByte(body, start, end)))
-    throw badLine(line, 'must be an object {"event"?,"data"}');
-  const unknown = unknownMember(body, members);
-  if (unknown !== undefined) throw badLine(line, unknown);
-  const { starts, ends } = members;
-  const dataStart = starts[DATA] as number;
-  if (dataStart < 0) throw badLine(line, '"data" is missing');
-  const typeStart = starts[EVENT] as number;
-  const type = typeStart < 0 ? undefined : readType(body, typeStart, ends[EVENT] as number, line);
-  return eventOf(channel, type, body, dataStart, ends[DATA] as number);
+/** What a line looks like. */
+function shapeOf(channel: string | undefined): string {
+  return channel === undefined ? '{"channel","event"?,"data"}' : '{"event"?,"data"}';
 }
 
 /** What is wrong with a scanned object that has a member of another name; undefined without one. */
@@ -161,10 +201,11 @@ function readType(body: Buffer, start: number, end: number, line: number): strin
   try {
     return checkEventType(stringOf(body, start, end));
   } catch (cause) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_EVENT_TYPE',
-      `line ${line}: ${(cause as Error).message}`,
-      { cause },
-    );
+    throw atLine(line, 'HOLDLINE_BAD_EVENT_TYPE', cause);
   }
+}
+
+/** The same refusal, which names the line. */
+function atLine(line: number, code: RefusalCode, cause: unknown): HoldlineError {
+  return new HoldlineError(code, `line ${line}: ${asError(cause).message}`, { cause });
 }

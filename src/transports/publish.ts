@@ -31,7 +31,7 @@ export interface BodyFormat {
 }
 
 /** What the head of a publish asks for. */
-interface PublishRequest extends BodyFormat {
+export interface PublishRequest extends BodyFormat {
   readonly contentLength: number | undefined;
   readonly key: ScopedKey | undefined;
 }
@@ -163,14 +163,10 @@ export function readEvents(
   maxEventBytes: number,
 ): readonly NewEvent[] | Promise<readonly NewEvent[]> {
   checkUtf8(body, 'body');
-  // RFC 8259, 8.1: it may be ignored before JSON. Text goes out as it came.
-  const json = kind !== 'text' && startsWithMark(body) ? body.subarray(3) : body;
+  // Text goes out as it came.
+  const json = kind === 'text' ? body : withoutMark(body);
   if (kind === 'batch') {
-    if (type !== undefined)
-      throw new HoldlineError(
-        'HOLDLINE_BAD_QUERY',
-        'the query parameter event cannot be used with a batch; give each line its own "event"',
-      );
+    checkBatchType(type);
     return readBatch(channel, json, maxEventBytes);
   }
   if (kind === 'json') checkJson(json);
@@ -179,9 +175,19 @@ export function readEvents(
   return [event];
 }
 
-/** True for a body that begins with the byte order mark of UTF-8. */
-function startsWithMark(body: Buffer): boolean {
-  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
+/** Throws HOLDLINE_BAD_QUERY for a batch that has a type for all of its events. */
+export function checkBatchType(type: string | undefined): void {
+  if (type === undefined) return;
+  throw new HoldlineError(
+    'HOLDLINE_BAD_QUERY',
+    'the query parameter event cannot be used with a batch; give each line its own "event"',
+  );
+}
+
+/** A body without the byte order mark of UTF-8, which may stand before JSON (RFC 8259, 8.1). */
+export function withoutMark(body: Buffer): Buffer {
+  const hasMark = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
+  return hasMark ? body.subarray(3) : body;
 }
 
 /**
@@ -213,7 +219,8 @@ function checkJson(body: Buffer): void {
   );
 }
 
-function receiptOf({ ids, subscribers }: Published): Receipt {
+/** What the log keeps of a publish, and what it is answered. */
+export function receiptOf({ ids, subscribers }: Published): Receipt {
   return {
     firstId: ids[0] as number,
     lastId: ids.at(-1) as number,

@@ -171,6 +171,11 @@ export class Subscribing {
     memory.checkRoom();
   }
 
+  /** Throws where a line would be refused now; for the lines of the program itself. */
+  checkPlace(): void {
+    this.#checkPlace();
+  }
+
   /**
    * Reconnect delay. It is uniform over twice the time that it would take to accept all lines
    * again, so that a crash does not bring them all back at once.

@@ -14,6 +14,7 @@ import type { World } from './world.js';
 
 /** A publish that has not been answered. */
 interface Pending {
+  /** Empty for a batch over several channels, which never waits. */
   readonly channel: string;
   readonly sinceMs: number;
   /** It may take several turns to be read. */
@@ -62,6 +63,8 @@ export class Publishers {
   readonly #pending = new Set<Pending>();
   /** Events of another node. */
   foreignEvents = 0;
+  /** Batches over several channels. */
+  readonly #named = new WeakSet<readonly NewEntry[]>();
   /** Batches of another node. */
   readonly #foreign = new WeakSet<readonly NewEntry[]>();
   /** Deletions that the log has not been given yet, first to last. */
@@ -121,6 +124,10 @@ export class Publishers {
 
   #publish(told: ((id: number) => void) | undefined): void {
     const { random, setting, hub } = this.#world;
+    if (random.chance(0.1)) {
+      this.#publishNamed(told);
+      return;
+    }
     const channel = random.chance(0.5)
       ? (setting.channels[0] as string)
       : random.pick(setting.channels);
@@ -137,6 +144,37 @@ export class Publishers {
     if (dice < setting.floods) this.#flood(events);
     else if (dice < 0.8) this.#await(channel, events, () => hub.publish(channel, events), told);
     else this.#submit(channel, events, bytes, told);
+  }
+
+  /** A batch over several channels, which is read at once or in several turns of the loop. */
+  #publishNamed(told: ((id: number) => void) | undefined): void {
+    const { random, setting, hub, clock } = this.#world;
+    const count = random.chance(0.98) ? random.between(1, 40) : random.between(1000, 2500);
+    const events = Array.from({ length: count }, () =>
+      this.#newEvent(random.pick(setting.channels), count),
+    );
+    const bytes = events.reduce((sum, event) => sum + event.data.length + QUEUED_EVENT_BYTES, 0);
+    this.#world.note(`publish ${count} over the channels, ${bytes} bytes`);
+    this.largestBatchBytes = Math.max(this.largestBatchBytes, bytes);
+    const readMs = random.chance(0.3) ? random.below(20) : undefined;
+    const leavesMs = random.chance(0.3) ? random.below(20) : undefined;
+    const reservation = hub.batches.reserve(random.pick(['', 'Bearer x']));
+    reservation.grow(bytes);
+    if (leavesMs !== undefined) clock.later(leavesMs, () => reservation.release());
+    const read = (): readonly NewEvent[] | Promise<readonly NewEvent[]> =>
+      readMs === undefined
+        ? events
+        : new Promise((resolve) => {
+            clock.later(readMs, () => resolve(events));
+          });
+    const publish = async (): Promise<Published> => {
+      await hub.batches.read(read);
+      // Others may have come while it was read, and may go first while it waits for what enters.
+      this.#numbers.set(events, this.#count++);
+      this.#named.add(events);
+      return hub.batches.submit(events, reservation);
+    };
+    this.#await('', events, publish, told, true);
   }
 
   /** Another node of the same log has published: nobody has asked whether there is room. */
@@ -224,23 +262,26 @@ export class Publishers {
   /** The log is given a batch, or a deletion. */
   #append(entries: readonly NewEntry[]): void {
     const [first] = entries as [NewEntry];
-    const { channel } = first;
+    const channels = new Set(entries.map(({ channel }) => channel));
     let asked = entries;
     if (isDeletion(first)) {
       asked = this.#deletions.find(
-        ([deletion]) => deletion?.channel === channel,
+        ([deletion]) => deletion?.channel === first.channel,
       ) as readonly NewEntry[];
       this.#deletions = this.#deletions.filter((deletion) => deletion !== asked);
     }
     this.#logged.set(asked, {
       ids: this.#world.model.accept(entries),
-      subscribers: this.#subscribersOf(channel),
+      subscribers: [...channels].reduce((sum, channel) => sum + this.#subscribersOf(channel), 0),
     });
     if (this.#foreign.has(asked)) return;
     const number = this.#numbers.get(asked) as number;
-    if (number < (this.#lastNumbers.get(channel) ?? -1))
-      throw new Error(`publishers on ${channel} overtook each other`);
-    this.#lastNumbers.set(channel, number);
+    for (const channel of channels) {
+      const last = this.#lastNumbers.get(channel) ?? -1;
+      if (number < last && !this.#named.has(asked))
+        throw new Error(`publishers on ${channel} overtook each other`);
+      this.#lastNumbers.set(channel, Math.max(number, last));
+    }
   }
 
   #newEvent(channel: string, count: number): NewEvent {

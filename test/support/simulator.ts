@@ -14,6 +14,7 @@ import {
   IN_FLIGHT_WINDOW_CORKS_MAX,
 } from '../../src/limits.js';
 import { settlePromises } from './fake-clock.js';
+import { IteratorClients } from './iterator-clients.js';
 import { LineClients, type Meant } from './line-clients.js';
 import type { Accepted } from './model.js';
 import { PollClients } from './poll-clients.js';
@@ -30,6 +31,7 @@ export class Simulation {
   readonly #publishers: Publishers;
   readonly #lines: LineClients;
   readonly #polls: PollClients;
+  readonly #iterators: IteratorClients;
   /** Channels whose last entry is a deletion. */
   readonly #deletedNow = new Set<string>();
 
@@ -37,8 +39,11 @@ export class Simulation {
     this.#world = new World(seed);
     this.#lines = new LineClients(this.#world);
     this.#polls = new PollClients(this.#world);
+    this.#iterators = new IteratorClients(this.#world, seed);
     const subscribersOf = (channel: string): number =>
-      this.#lines.countOn(channel) + this.#polls.countOn(channel);
+      this.#lines.countOn(channel) +
+      this.#polls.countOn(channel) +
+      this.#iterators.countOn(channel);
     this.#publishers = new Publishers(this.#world, subscribersOf);
     this.#world.onEnter = (entry) => this.#enters(entry);
   }
@@ -63,6 +68,7 @@ export class Simulation {
         this.steps++;
         this.#world.step++;
         await this.#step();
+        this.#iterators.act();
         this.#world.throwFault();
         if (random.chance(0.002)) await this.#rest();
       }
@@ -106,6 +112,7 @@ export class Simulation {
     clock.runTimers();
     await settlePromises();
     this.#lines.read();
+    this.#iterators.read();
     if (asks) this.#polls.ask();
     clock.runSoon();
     await settlePromises();
@@ -147,7 +154,9 @@ export class Simulation {
     ]);
     this.#world.note(`${JSON.stringify(which)} is ${code}`);
     const meant =
-      this.#lines.disconnected(isMeant, code === 'revoked') + this.#polls.disconnected(isMeant);
+      this.#lines.disconnected(isMeant, code === 'revoked') +
+      this.#polls.disconnected(isMeant) +
+      this.#iterators.disconnected(isMeant, code === 'revoked');
     const found = hub.disconnect(which, code);
     if (found !== meant)
       throw new Error(`${found} lines are ${code} by ${JSON.stringify(which)}, and not ${meant}`);
@@ -175,6 +184,7 @@ export class Simulation {
     const newestId = this.#world.model.lastUpTo(channel, id);
     this.#lines.deleted(channel, id, newestId);
     this.#polls.deleted(channel, id, newestId);
+    this.#iterators.deleted(channel, id, newestId);
   }
 
   // ── what must hold ─────────────────────────────────────────────────────────────────────────────
@@ -185,7 +195,7 @@ export class Simulation {
     const { hub } = this.#world;
     const groups = new Set<Group>(this.#polls.groups());
     const open: Record<string, number> = { poll: this.#polls.waitingCount };
-    const stalled = this.#lines.check(open, groups);
+    const stalled = this.#lines.check(open, groups) + this.#iterators.check(open, groups);
     this.#polls.check();
     this.#checkGauges(open, stalled);
     this.#checkOwners();
@@ -235,7 +245,8 @@ export class Simulation {
       'closes are counted by reason':
         Object.values(counters.closed).reduce((total, count) => total + count, 0) ===
         counters.lines_closed_total,
-      'gaps are counted': counters.gaps_total === this.#lines.gaps + polls.gaps,
+      'gaps are counted':
+        counters.gaps_total === this.#lines.gaps + polls.gaps + this.#iterators.gaps,
     };
     const broken = Object.keys(rules).filter((rule) => rules[rule] === false);
     if (broken.length > 0)
@@ -320,8 +331,9 @@ export class Simulation {
     this.#lines.comeBack();
     for (let turns = 0, quiet = 0; quiet < 3; turns++) {
       this.#lines.readAll();
+      this.#iterators.readAll();
       await this.#turn(1);
-      const { isRead } = this.#lines;
+      const isRead = this.#lines.isRead && this.#iterators.isRead;
       const { isSettled } = hub;
       const { isIdle } = clock;
       quiet = isRead && isSettled && isIdle ? quiet + 1 : 0;
@@ -334,9 +346,11 @@ export class Simulation {
       throw new Error('the counter of accepted events is off');
     this.#lines.checkRest();
     this.#polls.checkRest();
+    this.#iterators.checkRest();
     if (random.chance(0.3)) await this.#checkNoDeadlines();
     if (random.chance(0.5)) await this.#lines.checkHearing(() => this.#beat());
     this.#lines.changeSpeeds();
+    this.#iterators.changeSpeeds();
   }
 
   /**

@@ -20,6 +20,8 @@ export const KEPT_LINE_BYTES: Readonly<Record<Transport, number>> = {
   ndjson: 700,
   websocket: 550,
   poll: 650,
+  // All on V8's heap.
+  library: 0,
 };
 
 /** What a line has on V8's heap: callback and map entry. native-notes/memory-per-connection.md */

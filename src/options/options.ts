@@ -1,0 +1,315 @@
+/**
+ * The options of the library, so that an editor shows what they mean. Written from options/table.ts
+ * by scripts/write-options.ts; not to be edited.
+ */
+import type { Settings } from './table.js';
+
+/** What a program may set; what it does not set has its default. */
+export interface Options {
+  /**
+   * Address to listen on; 0.0.0.0 or :: for all addresses.
+   *
+   * A host name or an address without spaces. On the command line `--host`.
+   *
+   * @default '127.0.0.1'
+   */
+  readonly host?: Settings['host'];
+  /**
+   * Port to listen on; 0 picks a free one.
+   *
+   * An integer from 0 to 65535. On the command line `--port`.
+   *
+   * @default 8080
+   */
+  readonly port?: Settings['port'];
+  /**
+   * Events that a channel keeps for clients that come back.
+   *
+   * An integer from 0 to 1000000. On the command line `--replay-events`.
+   *
+   * @default 1024
+   */
+  readonly replayEvents?: Settings['replayEvents'];
+  /**
+   * Bytes that a channel keeps for clients that come back.
+   *
+   * An integer from 0 to 1073741824, in bytes. On the command line `--replay-bytes`.
+   *
+   * @default 1048576 (1MiB)
+   */
+  readonly replayBytes?: Settings['replayBytes'];
+  /**
+   * Bytes that all channels keep; above it the least recently published one is emptied.
+   *
+   * An integer from 1048576 to 68719476736, in bytes. On the command line `--replay-total`.
+   *
+   * @default 268435456 (256MiB)
+   */
+  readonly replayTotalBytes?: Settings['replayTotalBytes'];
+  /**
+   * Largest event as it is sent; a larger one is refused with 413.
+   *
+   * An integer from 256 to 1048576, in bytes. On the command line `--max-event-bytes`.
+   *
+   * @default 65536 (64KiB)
+   */
+  readonly maxEventBytes?: Settings['maxEventBytes'];
+  /**
+   * Time a line may be silent before it gets a heartbeat.
+   *
+   * An integer from 100 to 600000, in milliseconds. On the command line `--heartbeat`.
+   *
+   * @default 15000 (15s)
+   */
+  readonly heartbeatMs?: Settings['heartbeatMs'];
+  /**
+   * Shortest wait before a client reconnects; it grows with the number of lines.
+   *
+   * An integer from 0 to 3600000, in milliseconds. On the command line `--retry`.
+   *
+   * @default 3000 (3s)
+   */
+  readonly retryMs?: Settings['retryMs'];
+  /**
+   * Time to collect events before they are sent: less CPU, more latency; 0 sends at once.
+   *
+   * An integer from 0 to 10000, in milliseconds. On the command line `--flush-interval`.
+   *
+   * @default 0 (0ms)
+   */
+  readonly flushIntervalMs?: Settings['flushIntervalMs'];
+  /**
+   * What a slow line gets: a gap notice and the rest, only the newest event, or its end.
+   *
+   * One of gap, latest, close. On the command line `--slow`.
+   *
+   * @default 'gap'
+   */
+  readonly slow?: Settings['slow'];
+  /**
+   * Id of the first event; for examples and tests.
+   *
+   * An integer from 1 to 9007199254740991. On the command line `--first-id`.
+   *
+   * @default from the clock, so that ids do not go back over a restart
+   */
+  readonly firstId?: Settings['firstId'];
+  /**
+   * Key that publishers send as Authorization: Bearer.
+   *
+   * 1 to 1024 visible ASCII characters without spaces. On the command line `--publish-key`.
+   *
+   * @default none, so that nobody may publish
+   */
+  readonly publishKey?: Settings['publishKey'];
+  /**
+   * Keys by their SHA-256, each with what it may do; mostly in a file (--keys-file).
+   *
+   * An array of up to 64 objects with the members name, sha256, subscribe, publish, delete, watch,
+   * ops, user. On the command line `--keys`.
+   *
+   * @default []
+   */
+  readonly keys?: Settings['keys'];
+  /**
+   * Secret that JSON Web Tokens are signed with (HS256).
+   *
+   * 32 to 1024 visible ASCII characters without spaces; openssl rand -base64 48 makes one. On the
+   * command line `--jwt-secret`.
+   *
+   * @default none
+   */
+  readonly jwtSecret?: Settings['jwtSecret'];
+  /**
+   * Key that JSON Web Tokens are checked with (RS256, ES256 or EdDSA, by its type).
+   *
+   * A file with a public key or a certificate in PEM (-----BEGIN PUBLIC KEY-----). On the command
+   * line `--jwt-public-key`.
+   *
+   * @default none
+   */
+  readonly jwtPublicKey?: Settings['jwtPublicKey'];
+  /**
+   * URL of the keys that JSON Web Tokens are checked with; they may rotate.
+   *
+   * An https URL of a JWKS without user and fragment; http only for localhost, 127.0.0.1 and [::1].
+   * On the command line `--jwt-jwks`.
+   *
+   * @default none
+   */
+  readonly jwtJwks?: Settings['jwtJwks'];
+  /**
+   * Aud that tokens must have; needed with --jwt-jwks.
+   *
+   * 1 to 255 characters that can be shown. On the command line `--jwt-audience`.
+   *
+   * @default none
+   */
+  readonly jwtAudience?: Settings['jwtAudience'];
+  /**
+   * Iss that tokens must have; needed with --jwt-jwks.
+   *
+   * 1 to 255 characters that can be shown. On the command line `--jwt-issuer`.
+   *
+   * @default none
+   */
+  readonly jwtIssuer?: Settings['jwtIssuer'];
+  /**
+   * Longest time from iat to exp of a token; revocations are kept as long.
+   *
+   * An integer from 60000 to 2678400000, in milliseconds. On the command line `--jwt-max-lifetime`.
+   *
+   * @default 86400000 (24h)
+   */
+  readonly jwtMaxLifetimeMs?: Settings['jwtMaxLifetimeMs'];
+  /**
+   * Cookie in which readers may send their token or key; it does not publish.
+   *
+   * The name of a cookie, 1 to 64 characters of a token. On the command line `--auth-cookie`.
+   *
+   * @default none
+   */
+  readonly authCookie?: Settings['authCookie'];
+  /**
+   * Secret that tickets are signed with, the same on every node; a second one is accepted.
+   *
+   * An array of up to 2 secrets, the new one first, each of 32 to 1024 visible ASCII characters
+   * without commas. On the command line `--ticket-secret`.
+   *
+   * @default []
+   */
+  readonly ticketSecret?: Settings['ticketSecret'];
+  /**
+   * Let everyone read, also where there are tokens, tickets or keys that read.
+   *
+   * True or false. On the command line `--open-subscribe`.
+   *
+   * @default false
+   */
+  readonly openSubscribe?: Settings['openSubscribe'];
+  /**
+   * What holds for channels by pattern; the first match counts; mostly --policies-file.
+   *
+   * An array of up to 256 objects with the members channels, read, replayEvents, replayBytes,
+   * replayAge, slow. On the command line `--policies`.
+   *
+   * @default []
+   */
+  readonly policies?: Settings['policies'];
+  /**
+   * Let everyone who reaches the port publish.
+   *
+   * True or false. On the command line `--open-publish`.
+   *
+   * @default false
+   */
+  readonly openPublish?: Settings['openPublish'];
+  /**
+   * Serve a page at /-/demo that shows the server at work.
+   *
+   * True or false. On the command line `--demo`.
+   *
+   * @default false
+   */
+  readonly demo?: Settings['demo'];
+  /**
+   * Key for the pages under /-/.
+   *
+   * 1 to 1024 visible ASCII characters without spaces. On the command line `--ops-key`.
+   *
+   * @default made and logged at start
+   */
+  readonly opsKey?: Settings['opsKey'];
+  /**
+   * Connections held at once; the next one is told to come back.
+   *
+   * An integer from 1 to 1000000. On the command line `--max-connections`.
+   *
+   * @default the file limit less 164
+   */
+  readonly maxConnections?: Settings['maxConnections'];
+  /**
+   * Memory of process and sockets above which no line is opened; open lines stay.
+   *
+   * An integer from 67108864 to 1099511627776, in bytes. On the command line `--memory-budget`.
+   *
+   * @default none
+   */
+  readonly memoryBudgetBytes?: Settings['memoryBudgetBytes'];
+  /**
+   * What the kernel buffers for a client before its line stalls; 0: up to 4 MB.
+   *
+   * 0 or an integer from 4096 to 67108864, in bytes. On the command line `--socket-send-buffer`.
+   *
+   * @default 65536 (64KiB)
+   */
+  readonly socketSendBufferBytes?: Settings['socketSendBufferBytes'];
+  /**
+   * What the kernel buffers from a client, and one turn reads; 0: the kernel decides.
+   *
+   * 0 or an integer from 4096 to 67108864, in bytes. On the command line `--socket-receive-buffer`.
+   *
+   * @default 65536 (64KiB)
+   */
+  readonly socketReceiveBufferBytes?: Settings['socketReceiveBufferBytes'];
+  /**
+   * Unsent bytes that the kernel takes, within its send buffer; 0: the kernel decides.
+   *
+   * 0 or an integer from 4096 to 67108864, in bytes. On the command line `--notsent-lowat`.
+   *
+   * @default 0 (0B)
+   */
+  readonly notsentLowatBytes?: Settings['notsentLowatBytes'];
+  /**
+   * A vanished peer is dropped within this, one whose window stays shut within a third; 0: 15 min.
+   *
+   * 0 or an integer from 4000 to 3600000, in milliseconds. On the command line
+   * `--dead-peer-timeout`.
+   *
+   * @default 60000 (1min)
+   */
+  readonly deadPeerTimeoutMs?: Settings['deadPeerTimeoutMs'];
+  /**
+   * Age at which a line is ended so that it comes back elsewhere, less up to a fifth; 0: never.
+   *
+   * 0 or an integer from 1000 to 2592000000, in milliseconds. On the command line `--max-age`.
+   *
+   * @default 3600000 (1h)
+   */
+  readonly maxAgeMs?: Settings['maxAgeMs'];
+  /**
+   * Longest time of an orderly shutdown.
+   *
+   * An integer from 0 to 600000, in milliseconds. On the command line `--drain`.
+   *
+   * @default 10000 (10s)
+   */
+  readonly drainMs?: Settings['drainMs'];
+  /**
+   * Origins whose pages may listen, publish and send cookies; *: every page may listen.
+   *
+   * An array of up to 1000 origins such as https://app.example (no path, no default port) or *. On
+   * the command line `--allow-origin`.
+   *
+   * @default none; * with --demo and --open-publish on a loopback address
+   */
+  readonly allowOrigin?: Settings['allowOrigin'];
+  /**
+   * Host names that are served when there is no publish key, beside localhost.
+   *
+   * An array of up to 1000 host names such as events.example, without scheme and port. On the
+   * command line `--allowed-hosts`.
+   *
+   * @default []
+   */
+  readonly allowedHosts?: Settings['allowedHosts'];
+  /**
+   * WebSocket subprotocols that are agreed to; of those offered the first allowed one.
+   *
+   * An array of up to 16 names of WebSocket subprotocols such as bearer, 1 to 64 characters of a
+   * token. On the command line `--subprotocols`.
+   *
+   * @default ['holdline']
+   */
+  readonly subprotocols?: Settings['subprotocols'];
+}

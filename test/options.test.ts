@@ -1,0 +1,33 @@
+/** The options as an editor shows them: each with its words, and none but those of the table. */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { OPTIONS_FILE, optionsSource } from '../scripts/write-options.js';
+import type { Options } from '../src/options/options.js';
+import { OPTIONS, type OptionRow, type Settings } from '../src/options/table.js';
+
+const DECLARED = readFileSync(new URL('../dist/options/options.d.ts', import.meta.url), 'utf8');
+
+/** Compiles when the two are the same. */
+type Same<A, B> = [A, B] extends [B, A] ? true : false;
+
+test('src/options/options.ts is what the table says; npx tsx scripts/write-options.ts writes it', () => {
+  expect(readFileSync(OPTIONS_FILE, 'utf8')).toBe(optionsSource());
+});
+
+test('they are the settings, all of which may be left out', () => {
+  const same: Same<{ [Name in keyof Options]: Options[Name] }, Partial<Settings>> = true;
+  expect(same).toBe(true);
+});
+
+test.each(Object.entries<OptionRow>(OPTIONS))(
+  '%s has its help, what it takes, its flag and its default in the types of the package',
+  (name, row) => {
+    const end = DECLARED.indexOf(`    readonly ${name}?: `);
+    const start = DECLARED.lastIndexOf('/**', end);
+    const words = DECLARED.slice(start, end)
+      .replaceAll(/\n\s*\* ?/g, ' ')
+      .toLowerCase();
+    for (const part of [row.help, row.kind.acceptedValue, `\`--${row.flag}\``, '@default '])
+      expect(words).toContain(part.toLowerCase());
+  },
+);
