@@ -683,10 +683,15 @@ export const RATE_WINDOW_MS = 10_000;
  */
 export const WATCHERS_MAX = 64;
 
-/** Time between two tellings of changed counts, and how long a fall has to last, ms. core/watchers.ts */
+/**
+ * Time between two tellings of changed counts, and how long a fall has to last, ms.
+ * core/watchers.ts
+ */
 export const WATCH_TICK_MS = 1_000;
 
-/** Counts that are looked at for a cork of one watcher in one turn, ~0.1 µs each. core/watchers.ts */
+/**
+ * Counts that are looked at for one cork of one watcher, about 0.1 µs each. core/watchers.ts
+ */
 export const WATCH_COUNTS_PER_TURN = 2_000;
 
 /** Corks that one watcher is written in one turn of the loop, ~10 µs each. core/watchers.ts */
@@ -699,8 +704,9 @@ export const WATCH_CORKS_PER_TURN = 4;
 export const WATCH_CHANGES_MAX = 100_000;
 
 /**
- * Channels that lost their last subscriber and are kept, about 150 B each, for watchers that have
- * not been told: above it they are forgotten, and such a watcher is told everything again.
+ * Channels that lost their last subscriber before this second and are kept, about 150 B each, for
+ * watchers that have not been told: above it they are forgotten, and such a watcher is told
+ * everything again.
  * core/subscriber-counts.ts
  */
 export const WATCH_GONE_MAX = 10_000;

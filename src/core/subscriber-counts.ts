@@ -126,8 +126,21 @@ export class SubscriberCounts {
     return this.newest;
   }
 
-  /** Everybody has been told everything up to `seq`: channels without subscribers may go. */
+  /**
+   * Everybody has been told everything up to `seq`: channels without subscribers go. When there are
+   * more than WATCH_GONE_MAX that somebody has not been told, they go, too. To be called before each
+   * tick.
+   */
   forget(seq: number): void {
+    this.#forget(seq);
+    if (this.#gone.length > WATCH_GONE_MAX) {
+      this.floor = this.newest;
+      this.#forget(this.floor);
+    }
+    this.#close();
+  }
+
+  #forget(seq: number): void {
     let count = 0;
     for (const { told, seq: toldSeq } of this.#gone) {
       if (toldSeq > seq) break;
@@ -138,7 +151,6 @@ export class SubscriberCounts {
       this.#list[told.index] = undefined;
     }
     this.#gone.splice(0, count);
-    this.#close();
   }
 
   #tell(name: string, count: number): void {
@@ -155,11 +167,7 @@ export class SubscriberCounts {
     told.index = this.#list.length;
     this.#list.push(told);
     this.#seqs.push(told.seq);
-    if (count > 0) return;
-    this.#gone.push({ told, seq: told.seq });
-    if (this.#gone.length <= WATCH_GONE_MAX) return;
-    this.floor = this.newest;
-    this.forget(this.floor);
+    if (count === 0) this.#gone.push({ told, seq: told.seq });
   }
 
   /** More changed within a second than is kept: everybody begins anew. */

@@ -1,6 +1,6 @@
 /**
- * Watchers: streams that are told how many subscribers each channel has (core/subscriber-counts.ts).
- * A stream begins with `{"reset":true}`: everything told before is void, and a channel that is not
+ * Watchers: streams that are told how many subscribers each channel has, as
+ * core/subscriber-counts.ts has it. A stream begins with `{"reset":true}`: everything told before is void, and a channel that is not
  * told after it has no subscribers. Then come all counts, then each that changes, at most once a
  * second for a channel.
  *
@@ -177,7 +177,6 @@ export class Watchers {
   #tick(counts: SubscriberCounts): void {
     if (counts !== this.#counts) return;
     this.#cancel = this.#clock.later(WATCH_TICK_MS, () => this.#tick(counts));
-    counts.tick();
     const nowMs = this.#clock.nowMs();
     const wallMs = this.#clock.wallMs();
     let least = Infinity;
@@ -193,6 +192,7 @@ export class Watchers {
         this.#write(watcher, watcher.encoding.heartbeat(undefined));
     }
     counts.forget(least);
+    counts.tick();
     this.#read(counts);
   }
 

@@ -1,4 +1,4 @@
-/** `/-/channels` and `/-/channels/NAME`: which channels there are, who is on them, how busy they are. */
+/** `/-/channels` and `/-/channels/NAME`: which channels there are, who is there, how busy it is. */
 import {
   CHANNEL_ORDERS,
   type ChannelFigures,

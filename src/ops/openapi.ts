@@ -3,6 +3,8 @@
  * demo. `/-/openapi.json` serves it; test/openapi.test.ts holds it against the routes, the codes
  * and the names of queries.
  */
+import { CHANNEL_ORDERS } from '../core/channel-listing.js';
+import { LINE_ORDERS } from '../core/line-ranking.js';
 import type { RefusalCode } from '../errors.js';
 import { QUERY_NAMES } from '../http/query.js';
 import { VERSION } from '../version.js';
@@ -12,8 +14,10 @@ import {
   CHANNEL_IN_PATH,
   IDEMPOTENCY_KEY_HEADER,
   inJson,
+  inQuery,
   LAST_EVENT_ID_HEADER,
   NAMED_BATCH_WORDS,
+  ONE_CHANNEL_IN_PATH,
   PUBLISHING,
   QUERY_PARAMETERS,
   refusals,
@@ -183,7 +187,7 @@ function page(
   summary: string,
   access: 'open' | 'key',
   { contentType = 'application/json', parameters, responses = {}, codes = [] }: PageParts = {},
-): Json {
+): { readonly get: Json } {
   const always: readonly RefusalCode[] = access === 'open' ? ['HOLDLINE_CROSS_SITE'] : RIGHTS;
   return {
     get: {
@@ -199,6 +203,61 @@ function page(
     },
   };
 }
+
+function sorted(orders: readonly string[]): Json {
+  return inQuery('sort', 'their order', { type: 'string', enum: orders, default: orders[0] ?? '' });
+}
+
+const endConnections: Json = {
+  operationId: 'endConnections',
+  summary: 'End lines, or revoke a user',
+  description:
+    'Exactly one of the parameters. By id or channel the clients may come back. A user is revoked: lines end for good, and tokens and tickets that were issued until now are refused with HOLDLINE_REVOKED.',
+  parameters: [
+    inQuery('id', 'one line, as /-/connections shows it', { type: 'integer', minimum: 1 }),
+    inQuery('channel', 'all lines on a channel', { type: 'string' }),
+    inQuery('user', 'all lines of a user', { type: 'string' }),
+  ],
+  security: BEARER,
+  responses: {
+    '200': {
+      description: 'How many lines, waiting polls and streams that watch are being ended',
+      content: inJson({ type: 'object', properties: { ended: { type: 'integer' } } }),
+    },
+    ...refusals(ANY_REQUEST, RIGHTS, [
+      'HOLDLINE_BAD_QUERY',
+      'HOLDLINE_BAD_CHANNEL',
+      'HOLDLINE_REVOCATIONS_FULL',
+    ]),
+  },
+};
+
+const watchCounts: Json = {
+  operationId: 'watch',
+  summary: 'How many subscribers each channel has, as it changes',
+  description:
+    'Objects with channel and subscribers, of the channels that the credential has the right to watch; at most one a second for each channel. After an object with reset, everything told before is void, and a channel that is not told has no subscribers. A count falls when it has been lower for a whole second. The stream tells why it ends in an end event.',
+  parameters: [QUERY_PARAMETERS.client],
+  security: BEARER,
+  responses: {
+    '200': {
+      description: 'A stream',
+      content: {
+        'text/event-stream': { schema: { type: 'string' } },
+        'application/x-ndjson': {
+          schema: { type: 'string' },
+          example: '{"reset":true}\n{"channel":"org/7/alerts","subscribers":3}\n',
+        },
+      },
+    },
+    ...refusals(ANY_REQUEST, RIGHTS, [
+      'HOLDLINE_BAD_QUERY',
+      'HOLDLINE_BAD_HANDSHAKE',
+      'HOLDLINE_DRAINING',
+      'HOLDLINE_WATCHERS_FULL',
+    ]),
+  },
+};
 
 /** The paths, but those of the demo. */
 const PATHS: Readonly<Record<string, Json>> = {
@@ -219,13 +278,31 @@ const PATHS: Readonly<Record<string, Json>> = {
   }),
   '/-/stats': page('stats', 'Figures and counters', 'key'),
   '/-/memory': page('memory', 'Where the memory is', 'key'),
-  '/-/connections': page('connections', 'The lines that lag or hold most', 'key', {
+  '/-/connections': {
+    ...page('connections', 'The lines that lag or hold most', 'key', {
+      parameters: [sorted(LINE_ORDERS), QUERY_PARAMETERS.limit],
+      codes: ['HOLDLINE_BAD_QUERY'],
+    }),
+    delete: endConnections,
+  },
+  '/-/channels': page('channels', 'The channels, those with most lines or events first', 'key', {
     parameters: [
-      { name: 'sort', in: 'query', description: 'their order', schema: { type: 'string' } },
+      sorted(CHANNEL_ORDERS),
       QUERY_PARAMETERS.limit,
+      inQuery('after', 'where the page begins: next of the page before it', { type: 'string' }),
     ],
     codes: ['HOLDLINE_BAD_QUERY'],
   }),
+  '/-/channels/{channel}': {
+    parameters: [ONE_CHANNEL_IN_PATH],
+    ...page('channel', 'One channel: its lines, what it holds, how busy it is', 'key', {
+      parameters: [
+        inQuery('users', '1: whose the lines are', { type: 'string', enum: ['0', '1'] }),
+      ],
+      codes: ['HOLDLINE_BAD_QUERY', 'HOLDLINE_BAD_CHANNEL', 'HOLDLINE_NOT_FOUND'],
+    }),
+  },
+  '/-/watch': { get: watchCounts },
   '/-/metrics': page('metrics', 'Metrics as Prometheus reads them', 'key', {
     contentType: 'text/plain',
   }),

@@ -1,6 +1,7 @@
 /**
- * `DELETE /-/connections?id=|channel=|user=`: an operator ends lines. By id or channel their clients
- * may come back; a user is revoked: credentials that were issued until now are worth nothing.
+ * `DELETE /-/connections?id=|channel=|user=`: an operator ends lines. By id or channel their
+ * clients may come back; a user is revoked: credentials that were issued until now are worth
+ * nothing.
  */
 import { isUserName } from '../auth/rights.js';
 import type { Hub } from '../core/hub.js';
