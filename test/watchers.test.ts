@@ -242,7 +242,7 @@ describe('a client that takes no bytes', () => {
     await clock.run(1_200);
     expect(client.isRefusing).toBe(true);
     for (let i = 0; i <= WATCH_GONE_MAX; i++) world.add(`c${i}`, -1);
-    await clock.run(2_200);
+    await clock.run(3_300);
     expect([...other.known]).toEqual([['stays', 2]]);
     expect(client.known.size).toBe(WATCH_GONE_MAX + 2);
     drain(client, Infinity);

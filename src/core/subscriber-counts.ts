@@ -128,8 +128,8 @@ export class SubscriberCounts {
 
   /**
    * Everybody has been told everything up to `seq`: channels without subscribers go. When there are
-   * more than WATCH_GONE_MAX that somebody has not been told, they go, too. To be called before each
-   * tick.
+   * more than WATCH_GONE_MAX that somebody has not been told, they go, too. To be called before
+   * each tick.
    */
   forget(seq: number): void {
     this.#forget(seq);
