@@ -98,7 +98,9 @@ export type CounterName = keyof typeof COUNTER_MEANINGS;
 
 /** Counters of one server, its refusals by error code, and its closed lines by reason. */
 export type Counters = Record<CounterName, number> & {
+  /** Only codes that were there; they add up to the four counters of refusals. */
   refused: Record<string, number>;
+  /** All reasons; they add up to lines_closed_total. */
   closed: Record<CloseReason, number>;
 };
 

@@ -14,5 +14,6 @@ export type { Gap, GapNotice, LineEnd, ReceivedEvent } from './transports/receiv
 export type { ChannelPolicy, StaticKey } from './options/credentials.js';
 export type { Options } from './options/options.js';
 export type { Authorize, AuthorizeAnswer, AuthorizeRequest } from './http/authorize.js';
+export type { RefusalInfo } from './http/refusals.js';
 export type { Stats } from './ops/stats.js';
 export { HoldlineError } from './errors.js';

@@ -570,6 +570,26 @@ export const HELD_REFUSAL_MS_MAX = 30_000;
  */
 export const REFUSALS_PER_TURN_MAX = 512;
 
+/** Bounds of the buckets of delivery times, seconds; each is a series. core/delivery-times.ts */
+export const DELIVERY_SECONDS_BOUNDS: readonly number[] = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+/** Those of lines by the events that they are behind. core/line-lag.ts */
+export const LINE_LAG_BOUNDS: readonly number[] = [0, 1, 10, 100, 1_000, 10_000];
+
+/** Those of collections of garbage, seconds: prom-client's own. ops/process-figures.ts */
+export const GC_SECONDS_BOUNDS: readonly number[] = [0.001, 0.01, 0.1, 1, 2, 5];
+
+/** Times that a scrape asks a ring how far a line is behind, about 0.2 µs each. core/line-lag.ts */
+export const LINE_LAG_LOOKUPS_MAX = 8_192;
+
+/** Channels with metrics of their own, three series each: those with most lines. ops/metrics.ts */
+export const CHANNELS_IN_METRICS_MAX = 20;
+
+/** Least time between two refusals of the same code in the log, ms. refusal-log.ts */
+export const REFUSAL_LOG_MS = 1_000;
+
 /**
  * Least time between two faults in the log, ms; those between are counted. main.ts,
  * server/hooks.ts

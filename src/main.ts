@@ -23,6 +23,7 @@ import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
 import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
+import { refusalLog } from './refusal-log.js';
 import { nearestName } from './spelling.js';
 import { complain, onSignals, watchTerminal } from './terminal.js';
 import { throttle } from './throttle.js';
@@ -153,7 +154,12 @@ async function serve(args: readonly string[]): Promise<number> {
       'internal error; the server goes on',
     ),
   );
-  const server = createServer({ ...settings, onError, onWarning: (words) => log.warn(words) });
+  const server = createServer({
+    ...settings,
+    onError,
+    onWarning: (words) => log.warn(words),
+    onRefusal: refusalLog(log),
+  });
   const { port } = await server.listen();
 
   process.on('uncaughtException', (error) => {

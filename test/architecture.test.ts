@@ -63,7 +63,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['tools/load/'],
   ['tools/doctor/'],
   ['tools/capacity/'],
-  ['main'],
+  ['refusal-log', 'main'],
 ];
 
 /** As the formatter breaks code. */

@@ -20,6 +20,7 @@ import {
 import { behaviours, type MessageSocket } from '../src/native/messages.js';
 import type { HttpResponse } from '../src/native/uws.js';
 import type { RightToPublish } from '../src/http/guard.js';
+import { Refusals } from '../src/http/refusals.js';
 import { Messages, maxMessageBytes } from '../src/transports/websocket.js';
 
 const EVENT_BYTES = 64 * 1024;
@@ -90,6 +91,7 @@ function setUp(mayPublish?: RightToPublish) {
     held,
     {
       maxEventBytes: EVENT_BYTES,
+      refusals: new Refusals(counters),
       report,
     },
   );

@@ -271,9 +271,9 @@ describe('/-/metrics', () => {
     const server = await serverForTest({ 'max-connections': 77 });
     const first = await metricsOf(server);
     for (const [name, { help, type }] of first) {
-      expect(name).toMatch(/^holdline_[a-z_]+$/);
+      expect(name).toMatch(/^(?:holdline|nodejs|process)_[a-z0-9_]+$/);
       expect(help).not.toMatch(/^$|^[A-Z]|\.$/);
-      expect(type).toBe(name.endsWith('_total') ? 'counter' : 'gauge');
+      expect(type === 'counter').toBe(name.endsWith('_total'));
     }
     expect(first.get('holdline_lines_cap')?.samples.get('')).toBe(77);
     expect(first.get('holdline_info')?.samples.size).toBe(1);

@@ -39,7 +39,7 @@ export interface ChannelPage {
 }
 
 /** One channel. */
-export interface ChannelFigures extends ListedChannel {
+export interface ChannelDetails extends ListedChannel {
   readonly linesByTransport: Readonly<Record<Transport, number>>;
   /** Events that have an id and wait for room. */
   readonly queuedEvents: number;
@@ -117,7 +117,7 @@ function rounded(value: number): number {
 }
 
 /** One channel. Lines that are being ended because it was deleted are in no transport. */
-export function figuresOf(channel: Channel<Group>, windows: RateWindows): ChannelFigures {
+export function detailsOf(channel: Channel<Group>, windows: RateWindows): ChannelDetails {
   const linesByTransport: Record<Transport, number> = {
     sse: 0,
     ndjson: 0,

@@ -44,6 +44,16 @@ export interface Reader {
   hasOtherQueue(channel: unknown): boolean;
 }
 
+/** An event of a channel whose delivery is being timed. Written by core/delivery-times.ts. */
+export interface TimedEvent {
+  /** 0 while none is timed. */
+  id: number;
+  /** When the log committed it, ms of the clock. */
+  acceptedMs: number;
+  /** Of the channel's groups, so many from the first on may not have been given it yet. */
+  groupsLeft: number;
+}
+
 export class Channel<Group extends Reader = Reader> implements Ordered<Channel<Group>> {
   readonly name: string;
   /** Groups with at least one line. */
@@ -93,6 +103,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   isReading = false;
   /** True while the channel is listed to go on entering. Written by core/entrance.ts. */
   isEntering = false;
+  /** The event whose delivery is timed; undefined until one was. Made by core/delivery-times.ts. */
+  timed: TimedEvent | undefined;
   /** The channel as a set of its own, for those who ask for it alone. */
   readonly alone: ChannelSet = new ChannelSet([this]);
   /** Its place among all channels (core/channels.ts), and that of its frames while it has some. */
@@ -361,6 +373,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   }
 
   addGroup(group: Group): void {
+    // The lines for which an event was timed are gone.
+    if (this.groups.length === 0 && this.timed !== undefined) this.timed.id = 0;
     this.groups.push(group);
     if (group.readsFrames) this.#encodings |= 1 << group.encoding.index;
   }

@@ -22,6 +22,8 @@ import type { PublishMemory } from './publish-memory.js';
 interface EntranceOwner {
   /** The channel of an entry; undefined when there is no place for it. */
   placeOf(entry: LoggedEntry): Channel<Group> | undefined;
+  /** The log has committed an event; of those that it hands over at once only the last is told. */
+  accepted(channel: Channel<Group>, id: number): void;
   /** The channel's queue has a new entry, which groups on several channels may read. */
   queued(channel: Channel<Group>): void;
   /** The entry enters its channel, if it has one. Ids rise within a channel. */
@@ -110,9 +112,12 @@ export class Entrance {
 
   #take(entries: readonly LoggedEntry[]): void {
     let portion = ENTERED_PER_TURN_MAX;
+    const last = entries.at(-1);
     for (const entry of entries) {
       this.#progress.tailedId = entry.id;
       const channel = this.#owner.placeOf(entry);
+      if (channel !== undefined && entry === last && !isDeletion(entry))
+        this.#owner.accepted(channel, entry.id);
       if (
         channel === undefined ||
         (portion > 0 && channel.queueLength === 0 && mayEnter(channel, entry))

@@ -7,11 +7,12 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
+import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
 import {
-  figuresOf,
+  detailsOf,
   listChannels,
   usersOf,
-  type ChannelFigures,
+  type ChannelDetails,
   type ChannelOrder,
   type ChannelPage,
   type ChannelUsers,
@@ -19,6 +20,7 @@ import {
 } from './channel-listing.js';
 import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
+import { DeliveryTimes } from './delivery-times.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -27,9 +29,11 @@ import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
+import type { Histogram } from './histogram.js';
 import { Intake, type Published, type Submission } from './intake.js';
 import { LineEnds, type WhichLines } from './line-ends.js';
 import { factsOf, type LineFacts } from './line-facts.js';
+import { lineLag } from './line-lag.js';
 import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
@@ -104,6 +108,7 @@ export class Hub<Socket> {
   readonly #intake: Intake;
   readonly #openings: Openings;
   readonly #rateWindows: RateWindows;
+  readonly #deliveryTimes: DeliveryTimes;
 
   constructor(
     log: EventLog,
@@ -167,9 +172,12 @@ export class Hub<Socket> {
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held);
+    const deliveryTimes = new DeliveryTimes(clock);
+    this.#deliveryTimes = deliveryTimes;
     this.#entrance = new Entrance(
       {
         placeOf: (entry) => channels.placeOf(entry),
+        accepted: (channel, id) => deliveryTimes.accepted(channel, id),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
         flush: () => pump.flush(),
@@ -297,6 +305,7 @@ export class Hub<Socket> {
   }
 
   #swept(group: Group): void {
+    for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
     for (const channel of group.channels) this.#intake.proceed(channel);
   }
@@ -457,15 +466,30 @@ export class Hub<Socket> {
   }
 
   /** The channel of that name; undefined if it is not known. */
-  channelFigures(name: string): ChannelFigures | undefined {
+  channelDetails(name: string): ChannelDetails | undefined {
     const channel = this.channels.get(name);
-    return channel === undefined ? undefined : figuresOf(channel, this.#rateWindows);
+    return channel === undefined ? undefined : detailsOf(channel, this.#rateWindows);
   }
 
   /** Whose the lines of the channel are; undefined if it is not known. */
   channelUsers(name: string): ChannelUsers | undefined {
     const channel = this.channels.get(name);
     return channel === undefined ? undefined : usersOf(channel, this.owners);
+  }
+
+  /** How long deliveries took, seconds; see {@link DeliveryTimes}. */
+  get deliveryTimes(): Histogram {
+    return this.#deliveryTimes.histogram;
+  }
+
+  /** Lines by the events that they are behind; waiting polls count. Walks all lines. */
+  lineLag(): Histogram {
+    return lineLag(this.#groups.all);
+  }
+
+  /** The `limit` channels with most lines, the largest first. Walks all channels. */
+  busiestChannels(limit: number): ChannelFigures[] {
+    return busiestChannels(this.channels, limit);
   }
 
   /** Upper bound of the bytes that were written to lines and have not left the process. */

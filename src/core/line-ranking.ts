@@ -145,7 +145,7 @@ function unsentBytes(group: Group, row: number): number {
 }
 
 /** What is held above a cursor. Lines in step have the same cursor, so the last answer is kept. */
-class Lag {
+export class Lag {
   events = 0;
   bytes = 0;
   readonly #group: Group;

@@ -1,6 +1,5 @@
 /** What an answer says: status and headers, and refusals as JSON. */
 import { STATUS_CODES } from 'node:http';
-import type { Counters } from '../counters.js';
 import { BadCredential } from '../auth/bad-credential.js';
 import { HoldlineError, isTemporary } from '../errors.js';
 import type { HttpResponse } from '../native/uws.js';
@@ -70,9 +69,4 @@ export function refusalHeaders(error: HoldlineError): Headers {
 export function knownError(error: unknown): HoldlineError {
   if (error instanceof HoldlineError) return error;
   return new HoldlineError('HOLDLINE_INTERNAL', 'internal error; see the server log');
-}
-
-/** Counts a refusal by its code. */
-export function countRefusal(counters: Counters, error: HoldlineError): void {
-  counters.refused[error.code] = (counters.refused[error.code] ?? 0) + 1;
 }

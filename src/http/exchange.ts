@@ -18,7 +18,6 @@ import {
 } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
 import {
-  countRefusal,
   knownError,
   NO_HEADERS,
   refusalHeaders,
@@ -31,6 +30,7 @@ import { writeClosing, type Body } from './closing-answer.js';
 import { contentLengthOf } from './framing.js';
 import type { Head } from './head.js';
 import { refusalPage } from './refusal-page.js';
+import type { Refusable, Refusals } from './refusals.js';
 import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from './small-page.js';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 
@@ -39,6 +39,7 @@ export interface Exchanges {
   readonly counters: Counters;
   readonly pending: PendingAnswers;
   readonly bodyTurns: BodyTurns;
+  readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
   /** True while the server shuts down: no line is opened, every answer closes its connection. */
@@ -75,9 +76,11 @@ export interface Incoming {
   left(): void;
 }
 
-export class Exchange implements PendingAnswer {
+export class Exchange implements PendingAnswer, Refusable {
   readonly response: HttpResponse;
   readonly method: string;
+  /** How the client asks for its channels, once that is read. */
+  transport: Refusable['transport'] = 'http';
   /** Header fields that every answer to this client has. */
   readonly headers: Headers;
   /**
@@ -276,8 +279,7 @@ export class Exchange implements PendingAnswer {
       this.#closes = true;
       this.#isUncertain = true;
     }
-    countRefusal(this.#shared.counters, known);
-    this.#shared.counters.refused_total++;
+    this.#shared.refusals.note('refused_total', known, this);
     if (this.#shared.refusedThisTurn++ === 0)
       setImmediate(() => (this.#shared.refusedThisTurn = 0));
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
@@ -297,8 +299,7 @@ export class Exchange implements PendingAnswer {
    */
   refuseStreamForNow(error: HoldlineError, retryMs: number): void {
     if (!this.isOpen) return;
-    countRefusal(this.#shared.counters, error);
-    this.#shared.counters.refused_temporary_total++;
+    this.#shared.refusals.note('refused_temporary_total', error, this);
     this.#send(200, 'text/event-stream', retryBlock(retryMs), NO_HEADERS);
   }
 
@@ -308,8 +309,7 @@ export class Exchange implements PendingAnswer {
    */
   refuseStreamForGood(error: HoldlineError, endEvent: Uint8Array): void {
     if (!this.isOpen) return;
-    countRefusal(this.#shared.counters, error);
-    this.#shared.counters.refused_ended_total++;
+    this.#shared.refusals.note('refused_ended_total', error, this);
     this.#send(200, 'text/event-stream', endEvent, NO_HEADERS);
   }
 

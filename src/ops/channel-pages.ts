@@ -1,7 +1,7 @@
 /** `/-/channels` and `/-/channels/NAME`: which channels there are, who is there, how busy it is. */
 import {
   CHANNEL_ORDERS,
-  type ChannelFigures,
+  type ChannelDetails,
   type ChannelOrder,
   type ChannelPage,
   type ChannelUsers,
@@ -16,7 +16,7 @@ import { jsonAnswer, type OpsPage } from './page.js';
 /** What these pages ask of the hub. */
 export interface ChannelSource {
   listChannels(order: ChannelOrder, limit: number, after: ListPlace | undefined): ChannelPage;
-  channelFigures(name: string): ChannelFigures | undefined;
+  channelDetails(name: string): ChannelDetails | undefined;
   channelUsers(name: string): ChannelUsers | undefined;
 }
 
@@ -40,7 +40,7 @@ export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, Op
         query.checkNamesAmong(['users']);
         const withUsers = query.isSet('users');
         const name = channelOf(`/${rest}`);
-        const figures = hub.channelFigures(name);
+        const figures = hub.channelDetails(name);
         if (figures === undefined) {
           throw new HoldlineError(
             'HOLDLINE_NOT_FOUND',

@@ -1,25 +1,20 @@
 /** `/-/stats`: the figures of a running server. */
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import type { Counters } from '../counters.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-report.js';
 import type { Listener } from '../native/uws.js';
 import { VERSION } from '../version.js';
 import type { Memory } from './memory/memory.js';
+import { ProcessFigures } from './process-figures.js';
 import type { Stats } from './stats.js';
 
-/** Time between two samples of the loop delay, ms; the histogram adds it, so it is subtracted. */
-const SAMPLE_MS = 10;
-
-const NS_PER_MS = 1e6;
-
 export class Ops {
+  readonly process = new ProcessFigures();
   readonly #hub: Pick<Hub<unknown>, 'gauges'>;
   readonly #counters: Counters;
   readonly #memory: Pick<Memory, 'budget'>;
   readonly #caps: { readonly lines: number; readonly sockets: number };
   readonly #startedMs = performance.now();
-  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: SAMPLE_MS });
   #build: string | null = null;
   #socketReport: SocketReport = { options: {}, problems: [] };
 
@@ -38,11 +33,11 @@ export class Ops {
   start({ build, socketReport }: Pick<Listener, 'build' | 'socketReport'>): void {
     this.#build = build;
     this.#socketReport = socketReport;
-    this.#loopDelay.enable();
+    this.process.start(() => this.#openSockets);
   }
 
   stop(): void {
-    this.#loopDelay.disable();
+    this.process.stop();
   }
 
   stats(draining: boolean): Stats {
@@ -50,6 +45,7 @@ export class Ops {
     const memory = process.memoryUsage();
     const { budget } = this.#memory;
     const counters = this.#counters;
+    const loop = this.process.loopDelay;
     return {
       version: VERSION,
       build: this.#build,
@@ -64,7 +60,7 @@ export class Ops {
         byTransport: gauges.linesByTransport,
       },
       sockets: {
-        open: counters.sockets_opened_total - counters.sockets_closed_total,
+        open: this.#openSockets,
         cap: this.#caps.sockets,
         ...this.#socketReport,
       },
@@ -83,12 +79,12 @@ export class Ops {
         budgetBytes: budget?.bytes ?? null,
         budgetUsedBytes: budget?.usedBytes ?? null,
       },
-      loopDelay: { p50Ms: this.#delay(50), p99Ms: this.#delay(99), maxMs: this.#delay(100) },
+      loopDelay: { p50Ms: loop.p50Ms, p99Ms: loop.p99Ms, maxMs: loop.maxMs },
       counters: structuredClone(counters),
     };
   }
 
-  #delay(percentile: number): number {
-    return Math.max(0, this.#loopDelay.percentile(percentile) / NS_PER_MS - SAMPLE_MS);
+  get #openSockets(): number {
+    return this.#counters.sockets_opened_total - this.#counters.sockets_closed_total;
   }
 }

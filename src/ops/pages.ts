@@ -7,19 +7,19 @@ import { makeChannelPages, type ChannelSource } from './channel-pages.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
-import { METRICS_CONTENT_TYPE, metricsText } from './metrics.js';
+import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
 import { OPENAPI } from './openapi.js';
-import type { Ops } from './ops.js';
 import { jsonAnswer as json, type OpsPage, type OpsPages } from './page.js';
 
 /** What the pages show. */
-export interface PageSources {
-  readonly ops: Pick<Ops, 'stats'>;
+export interface PageSources extends FigureSources {
   readonly memory: Pick<Memory, 'report' | 'reportAtOnce'>;
-  readonly hub: ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
+  readonly hub: FigureSources['hub'] &
+    ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
-export function makePages({ ops, memory, hub }: PageSources, demo: boolean): OpsPages {
+export function makePages(sources: PageSources, demo: boolean): OpsPages {
+  const { ops, memory, hub } = sources;
   const description = json(OPENAPI);
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
@@ -46,7 +46,7 @@ export function makePages({ ops, memory, hub }: PageSources, demo: boolean): Ops
       access: 'key',
       answer: ({ draining }) => ({
         contentType: METRICS_CONTENT_TYPE,
-        body: metricsText({ stats: ops.stats(draining), memory: memory.reportAtOnce() }),
+        body: metricsText(figuresNow(sources, draining)),
       }),
     },
   };

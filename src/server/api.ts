@@ -1,6 +1,7 @@
 /** The shapes of the library: what a program gives to `createServer`, and what it gets. */
 import type { EventSchemas } from '../core/serialize.js';
 import type { Authorize } from '../http/authorize.js';
+import type { RefusalInfo } from '../http/refusals.js';
 import type { Stats } from '../ops/stats.js';
 import type { Gap, GapNotice, LineEnd, ReceivedEvent } from '../transports/received.js';
 
@@ -27,6 +28,11 @@ export interface Hooks {
    * wrong keys. At most once a second.
    */
   readonly onWarning?: (words: string) => void;
+  /**
+   * Called after each request and message that was refused, with why and where it came from: for a
+   * log. It has no header, query or body of the client.
+   */
+  readonly onRefusal?: (refusal: RefusalInfo) => void;
 }
 
 /** A held connection, as hooks see it. */

@@ -64,6 +64,7 @@ const HOOKS = {
   eventSchemas: true,
   onError: true,
   onWarning: true,
+  onRefusal: true,
 } as const satisfies Record<keyof Hooks, true>;
 
 /** Throws HOLDLINE_BAD_OPTION unless it is an object with options and hooks by name. */

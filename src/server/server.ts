@@ -18,6 +18,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { listen, type Listener } from '../native/uws.js';
@@ -75,9 +76,10 @@ export function createServer(options: Options & Hooks = {}): Server {
 
 function makeServer(options: Options & Hooks): Server {
   checkOptionNames(options);
-  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, ...given } = options;
+  const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
+    options;
   const settings = resolveOptions(given);
-  checkHooks({ authorize, onOpen, onClose, onError, onWarning });
+  checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
@@ -117,7 +119,11 @@ function makeServer(options: Options & Hooks): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
-  const messages = new Messages(hub, counters, held, { maxEventBytes, report });
+  const refusals = new Refusals(
+    counters,
+    onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
+  );
+  const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
   const idempotency = new Idempotency(log, counters);
   const pages = makePages({ ops, memory, hub }, settings.demo);
   const pending = new PendingAnswers(counters, held);
@@ -126,6 +132,7 @@ function makeServer(options: Options & Hooks): Server {
     counters,
     pending,
     bodyTurns: new BodyTurns(),
+    refusals,
     report,
     draining: false,
     ended: false,

@@ -6,12 +6,13 @@ import type { HeldBytes } from '../core/held-bytes.js';
 import type { Hub } from '../core/hub.js';
 import type { Counters } from '../counters.js';
 import { CLOSE_CODES, isTemporary } from '../errors.js';
-import { countRefusal, knownError } from '../http/answer.js';
+import { knownError } from '../http/answer.js';
+import type { Refusable, Refusals } from '../http/refusals.js';
 import { REFUSED_MESSAGES_MAX, UNREAD_ANSWERS_BYTES_MAX } from '../limits.js';
 import { closeMessages, sendMessage, Unread, type MessageSocket } from '../native/messages.js';
 
 /** What is counted of a socket: messages refused for good since its last publish. */
-export interface Refusals {
+export interface RefusedMessages {
   refused: number;
 }
 
@@ -19,6 +20,7 @@ export class MessageAnswers {
   readonly unread: Unread;
   readonly #hub: Pick<Hub<MessageSocket>, 'stalled'>;
   readonly #counters: Counters;
+  readonly #refusals: Refusals;
   readonly #report: (error: unknown) => void;
 
   /** `report` gets every error that is not the client's fault. */
@@ -26,17 +28,19 @@ export class MessageAnswers {
     hub: Pick<Hub<MessageSocket>, 'stalled'>,
     counters: Counters,
     held: HeldBytes,
+    refusals: Refusals,
     report: (error: unknown) => void,
   ) {
     this.unread = new Unread(held);
     this.#hub = hub;
     this.#counters = counters;
+    this.#refusals = refusals;
     this.#report = report;
   }
 
   /** Answers a publish with its id. `ref` is the JSON of the message's, empty if it has none. */
   accept(socket: MessageSocket, id: number, ref: string): void {
-    (socket.session as Refusals).refused = 0;
+    (socket.session as RefusedMessages).refused = 0;
     this.#reply(socket, `{"ok":{${ref === '' ? '' : `"ref":${ref},`}"id":${id}}}`);
   }
 
@@ -48,11 +52,10 @@ export class MessageAnswers {
     const known = knownError(error);
     if (known !== error) this.#report(error);
     const { code, message } = known;
-    countRefusal(this.#counters, known);
-    this.#counters.messages_refused_total++;
+    this.#refusals.note('messages_refused_total', known, new RefusedMessage(socket));
     const tail = ref === '' ? '' : `,"ref":${ref}`;
     this.#reply(socket, `{"error":{"code":"${code}","message":${JSON.stringify(message)}${tail}}}`);
-    const session = socket.session as Refusals;
+    const session = socket.session as RefusedMessages;
     if (!isTemporary(known)) session.refused++;
     const close =
       closeCode ?? (session.refused >= REFUSED_MESSAGES_MAX ? CLOSE_CODES.policy : undefined);
@@ -76,5 +79,22 @@ export class MessageAnswers {
     if (socket.unread.note(socket, answerBytes) <= UNREAD_ANSWERS_BYTES_MAX) return;
     this.#counters.websockets_closed_unread_total++;
     closeMessages(socket, CLOSE_CODES.tryAgainLater, reason);
+  }
+}
+
+/** A message that was refused. */
+class RefusedMessage implements Refusable {
+  readonly method = 'MESSAGE';
+  readonly transport = 'websocket';
+  readonly #socket: MessageSocket;
+
+  constructor(socket: MessageSocket) {
+    this.#socket = socket;
+  }
+
+  get address(): string {
+    // The native object of a closed one must not be touched.
+    if (!this.#socket.isOpen) return '';
+    return Buffer.from(this.#socket.getRemoteAddressAsText()).toString('latin1');
   }
 }

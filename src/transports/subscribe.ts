@@ -67,6 +67,7 @@ export class Subscribing {
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
+    exchange.transport = transport;
     const position = positionOf(head.find('last-event-id'), query);
     if (transport === 'websocket') return this.#upgrader(exchange, head, position, context);
     if (transport === 'poll') {

@@ -34,7 +34,8 @@ import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
 import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
-import { MessageAnswers, type Refusals } from './message-answers.js';
+import type { Refusals } from '../http/refusals.js';
+import { MessageAnswers, type RefusedMessages } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
 
 /** A checked handshake, and where its line starts. */
@@ -53,6 +54,7 @@ export interface MessagesRequest {
 
 export interface MessagesOptions {
   readonly maxEventBytes: number;
+  readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
 }
@@ -100,7 +102,7 @@ interface Queue {
 }
 
 /** What is kept of a socket, as its `session`. */
-interface Session extends Refusals {
+interface Session extends RefusedMessages {
   readonly mayPublish: RightToPublish;
   /** Made with its first publish: most sockets only listen. */
   queue: Queue | undefined;
@@ -127,7 +129,7 @@ export class Messages implements MessageHandler {
     this.#hub = hub;
     this.#counters = counters;
     this.#options = options;
-    this.#answers = new MessageAnswers(hub, counters, held, options.report);
+    this.#answers = new MessageAnswers(hub, counters, held, options.refusals, options.report);
   }
 
   /** Turns the response into a WebSocket that is a line from its first moment. */

@@ -8,7 +8,10 @@
 export interface Metric {
   readonly help: string;
   readonly type: string;
-  /** Values by labels as they are written, '' for none. */
+  /**
+   * Values by labels as they are written, '' for none; those of a histogram behind their suffix,
+   * such as `_bucket{le="1"}` or `_sum`.
+   */
   readonly samples: ReadonlyMap<string, number>;
 }
 
@@ -16,7 +19,7 @@ const NAME = '[a-zA-Z_:][a-zA-Z0-9_:]*';
 const LABEL = '[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\\\\n]|\\\\[\\\\"n])*"';
 const VALUE = '[+-]?(?:\\d+(?:\\.\\d*)?(?:e[+-]?\\d+)?|Inf)|NaN';
 const HELP_LINE = new RegExp(`^# HELP (${NAME}) (\\S.*)$`);
-const TYPE_LINE = new RegExp(`^# TYPE (${NAME}) (counter|gauge)$`);
+const TYPE_LINE = new RegExp(`^# TYPE (${NAME}) (counter|gauge|histogram)$`);
 const SAMPLE_LINE = new RegExp(`^(${NAME})(?:\\{((?:${LABEL},)*${LABEL})\\})? (${VALUE})$`);
 
 /** Metrics by name. */
@@ -39,13 +42,16 @@ export function readMetrics(text: string): Map<string, Metric> {
         throw new Error(`TYPE out of place: ${line}`);
       metric.type = type;
     } else if (sampled !== undefined) {
-      const metric = metrics.get(sampled);
-      if (sampled !== name || metric === undefined || metric.type === '')
+      const metric = metrics.get(name);
+      const suffix =
+        metric?.type === 'histogram' ? /_(?:bucket|sum|count)$/.exec(sampled)?.[0] : '';
+      if (metric === undefined || metric.type === '' || sampled !== `${name}${suffix}`)
         throw new Error(`a sample out of place: ${line}`);
-      if (metric.samples.has(labels)) throw new Error(`a sample twice: ${line}`);
+      const key = suffix === '' || labels === '' ? `${suffix}${labels}` : `${suffix}{${labels}}`;
+      if (metric.samples.has(key)) throw new Error(`a sample twice: ${line}`);
       if (metric.type === 'counter' && !sampled.endsWith('_total'))
         throw new Error(`a counter without _total: ${line}`);
-      metric.samples.set(labels, Number(value));
+      metric.samples.set(key, value === '+Inf' ? Infinity : Number(value));
     } else {
       throw new Error(`not a line of metrics: ${JSON.stringify(line)}`);
     }

@@ -1,0 +1,17 @@
+/** Fills the table of metrics in docs/operate.md: `npx tsx scripts/fill-metrics.ts`. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { METRICS } from '../src/ops/metrics.js';
+
+const DOCUMENT = new URL('../docs/operate.md', import.meta.url);
+
+const rows = Object.entries(METRICS).map(([name, { type, help, labels }]) => {
+  const shown = labels === undefined ? name : `${name}{${labels.join()}}`;
+  return `| \`${shown}\` | ${type} | ${help} |\n`;
+});
+const table = `| metric | type | meaning |\n|---|---|---|\n${rows.join('')}`;
+const text = readFileSync(DOCUMENT, 'utf8');
+const filled = text.replace(
+  /(<!-- metrics -->\n)[\s\S]*?(?=<!-- \/metrics -->)/,
+  (_all, mark: string) => mark + table,
+);
+writeFileSync(DOCUMENT, filled);
