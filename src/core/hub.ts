@@ -45,7 +45,8 @@ import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
-import { Pump, type SlowPolicy } from './pump.js';
+import { Pump } from './pump.js';
+import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
 import { WaitingPolls } from './waiting-polls.js';
 import { Watchers } from './watchers.js';
@@ -119,7 +120,7 @@ export class Hub<Socket> {
   ) {
     const progress = new Progress(log);
     const rateWindows = new RateWindows(clock);
-    const channels = new Channels(counters, options, log.floor(), rateWindows);
+    const channels = new Channels(counters, options, log.floor(), clock, rateWindows);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -335,6 +336,7 @@ export class Hub<Socket> {
     retryMs: number,
     owner: Owner,
   ): Joined {
+    this.channels.expire(names);
     const group = this.#groups.of(names, mode);
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);

@@ -18,9 +18,9 @@ export interface PageSources extends FigureSources {
     ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
-export function makePages(sources: PageSources, demo: boolean): OpsPages {
+export function makePages(sources: PageSources, demo: boolean, basePath = ''): OpsPages {
   const { ops, memory, hub } = sources;
-  const description = json(OPENAPI);
+  const description = json({ ...OPENAPI, servers: [{ url: basePath === '' ? '/' : basePath }] });
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -54,12 +54,10 @@ export function makePages(sources: PageSources, demo: boolean): OpsPages {
 }
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */
-export function pagesInWords(pages: OpsPages): string {
+export function pagesInWords(pages: OpsPages, basePath: string): string {
   const names = [...pages.keys()].filter((name) => !name.includes('.'));
-  const paths = names.map((name) => `/-/${name}${name.endsWith('/') ? 'NAME' : ''}`);
-  return pages.has('demo')
-    ? `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`
-    : `${paths.join(', ')} and, with --demo, /-/demo`;
+  const paths = names.map((name) => `${basePath}/-/${name}${name.endsWith('/') ? 'NAME' : ''}`);
+  return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
 /** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
