@@ -77,9 +77,9 @@ class WatchClient extends Watched {
     for (;;) {
       const end = this.text.indexOf('\n', this.#read);
       if (end < 0) return;
-      const line = this.text.slice(this.#read, end).replace(/^data: /, '');
+      const row = this.text.slice(this.#read, end).replace(/^data: /, '');
       this.#read = end + 1;
-      if (line.startsWith('{')) this.#row(JSON.parse(line) as Record<string, never>);
+      if (row.startsWith('{')) this.#row(JSON.parse(row) as Record<string, never>);
     }
   }
 
@@ -95,8 +95,11 @@ class WatchClient extends Watched {
 
   knows(known: Record<string, number>): Promise<boolean> {
     const text = (counts: Record<string, number>): string =>
-      JSON.stringify(Object.entries(counts).toSorted());
-    return this.waitFor(text(known), () => text(this.known) === text(known));
+      Object.keys(counts)
+        .toSorted()
+        .map((name) => `${name} ${counts[name]}`)
+        .join();
+    return this.waitFor(`${text(known)}, and nothing else`, () => text(this.known) === text(known));
   }
 
   get isOver(): boolean {

@@ -4,7 +4,7 @@ import type { Channel } from './channel.js';
 import type { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import type { Owners } from './owners.js';
-import type { Transport } from './ports.js';
+import type { Transport } from './transport.js';
 
 /** The orders of `/-/channels`. Largest first, and by name where they are equal. */
 export const CHANNEL_ORDERS = ['lines', 'rate'] as const;
