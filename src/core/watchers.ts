@@ -1,8 +1,10 @@
 /**
  * Watchers: streams that are told how many subscribers each channel has, as
- * core/subscriber-counts.ts has it. A stream begins with `{"reset":true}`: everything told before is
- * void, and a channel that is not told after it has no subscribers. Then come all counts, then each
- * that changes, at most once a second for a channel.
+ * core/subscriber-counts.ts has it.
+ *
+ * A stream begins with `{"reset":true}`: everything told before is void, and a channel that is not
+ * told after it has no subscribers. Then come all counts, then each that changes, at most once a
+ * second for a channel.
  *
  * A watcher is a place in the list of counts. One that takes no bytes stays where it is, and goes
  * on from there; it is reset if a channel that it knows of has left the list meanwhile. While
