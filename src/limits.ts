@@ -732,10 +732,11 @@ export const LISTED_USERS_MAX = 1_000;
 export const RATE_WINDOW_MS = 10_000;
 
 /**
- * Streams of `/-/watch`; 503 above it. Each is written to as often as counts change, at most once a
- * second for a channel. core/watchers.ts
+ * Streams of `/-/watch`, in all and with one credential that is no operator's; 503 above it. Each
+ * is written to as often as counts change, at most once a second for a channel. core/watchers.ts
  */
 export const WATCHERS_MAX = 64;
+export const WATCHERS_PER_CREDENTIAL_MAX = 16;
 
 /**
  * Time between two tellings of changed counts, and how long a fall has to last, ms.

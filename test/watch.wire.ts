@@ -1,6 +1,7 @@
 /**
  * `/-/watch` on a real server: who may watch what, in both encodings, and every end of a stream.
  */
+import { createHash } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
@@ -29,7 +30,15 @@ afterEach(async () => {
 });
 
 async function listening(): Promise<{ server: Server; port: number }> {
-  const server = createServer({ port: 0, opsKey: 'ops', jwtSecret: SECRET, openSubscribe: true });
+  const server = createServer({
+    port: 0,
+    opsKey: 'ops',
+    jwtSecret: SECRET,
+    openSubscribe: true,
+    keys: [
+      { name: 'on-call', sha256: createHash('sha256').update('on-call').digest('hex'), ops: true },
+    ],
+  });
   servers.push(server);
   const { port } = await server.listen();
   return { server, port };
@@ -184,6 +193,9 @@ describe('who may', () => {
     await client.knows({ 'org/7/a': 1, 'org/7/b': 1, news: 1 });
     expect(client.text).not.toContain('org/8');
     expect(server.channel('org/7/b').subscribers).toBe(1);
+    // Whoever may operate sees everything, also with a key that names no channel.
+    const operator = await WatchClient.open(port, 'on-call');
+    await operator.knows({ 'org/7/a': 1, 'org/7/b': 1, 'org/8/a': 1, 'org/8/b': 1, news: 1 });
   });
 
   test('nobody without that right: 401 without a credential or with a wrong one, else 403', async () => {
@@ -211,6 +223,29 @@ describe('who may', () => {
     const answer = await ask(port, '/-/watch?clients=fetch', { Authorization: 'Bearer ops' });
     expect([answer.status, codeOf(answer)]).toEqual([400, 'HOLDLINE_BAD_QUERY']);
   });
+});
+
+test('a client that does not read costs no queue, and knows everything when it does', async () => {
+  const { server, port } = await listening();
+  const known: Record<string, number> = {};
+  for (let i = 0; i < 400; i++) {
+    const names = Array.from({ length: 16 }, (_, j) => `${'long-'.repeat(20)}${i}-${j}`);
+    for (const name of names) known[name] = 1;
+    await line(port, `/${names.join()}`);
+  }
+  const control = await WatchClient.open(port, 'ops');
+  const slow = new WatchClient(await RawConnection.open(port, { paused: true }));
+  const headers = { Authorization: 'Bearer ops', Accept: 'application/x-ndjson' };
+  slow.connection.send(requestBytes(port, 'GET', '/-/watch', { headers }));
+  await expect.poll(() => server.stats().watchers, { interval: 5 }).toBe(2);
+  await control.knows(known);
+  const late = await line(port, '/late');
+  await control.knows({ ...known, late: 1 });
+  slow.connection.resume();
+  await slow.knows({ ...known, late: 1 });
+  late.close();
+  await slow.knows(known);
+  expect([slow.resets, control.resets]).toEqual([1, 1]);
 });
 
 describe('the end', () => {

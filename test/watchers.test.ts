@@ -13,6 +13,7 @@ import {
   WATCH_CHANGES_MAX,
   WATCH_GONE_MAX,
   WATCHERS_MAX,
+  WATCHERS_PER_CREDENTIAL_MAX,
 } from '../src/limits.js';
 import { FakeClock } from './support/fake-clock.js';
 import { Random } from './support/random.js';
@@ -111,6 +112,7 @@ function setUp({ heartbeatMs = 15_000 } = {}) {
       encoding: SSE_DATA,
       sees: () => true,
       retryMs: 2_000,
+      credential: undefined,
       user: undefined,
       endsAtMs: Infinity,
       ...changes,
@@ -313,6 +315,14 @@ test('one more than WATCHERS_MAX is refused, and counted as nothing', () => {
   for (let i = 0; i < WATCHERS_MAX; i++) open();
   expect(() => open()).toThrow(expect.objectContaining({ code: 'HOLDLINE_WATCHERS_FULL' }));
   expect([watchers.count, counters.watchers_opened_total]).toEqual([WATCHERS_MAX, WATCHERS_MAX]);
+});
+
+test('one credential has WATCHERS_PER_CREDENTIAL_MAX, and leaves the rest to others', () => {
+  const { open } = setUp();
+  for (let i = 0; i < WATCHERS_PER_CREDENTIAL_MAX; i++) open({ credential: 'jwt:ada' });
+  expect(() => open({ credential: 'jwt:ada' })).toThrow('16 with one credential');
+  open({ credential: 'jwt:bob' });
+  open();
 });
 
 test('a list that is told for long keeps one place for each channel', () => {

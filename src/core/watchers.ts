@@ -19,6 +19,7 @@ import {
   WATCH_COUNTS_PER_TURN,
   WATCH_TICK_MS,
   WATCHERS_MAX,
+  WATCHERS_PER_CREDENTIAL_MAX,
 } from '../limits.js';
 import { messageText, type Encoding } from './frame.js';
 import type { LinePort } from './ports.js';
@@ -34,6 +35,8 @@ export interface WatchRequest<Socket> {
   readonly sees: (channel: string) => boolean;
   /** When the client of an event stream is to come back after the connection breaks, ms. */
   readonly retryMs: number;
+  /** Whose it is, for a bound; undefined for an operator, who has none of his own. */
+  readonly credential: string | undefined;
   readonly user: string | undefined;
   /** When the stream has to end, ms since 1970; Infinity for never. */
   readonly endsAtMs: number;
@@ -89,12 +92,18 @@ export class Watchers {
     return this.#watchers.size;
   }
 
-  /** Throws HOLDLINE_WATCHERS_FULL if no more can watch now. */
-  checkPlace(): void {
-    if (this.#watchers.size < WATCHERS_MAX) return;
+  /** Throws HOLDLINE_WATCHERS_FULL if no more can watch now, in all or with this credential. */
+  checkPlace(credential: string | undefined): void {
+    if (this.#watchers.size < WATCHERS_MAX) {
+      if (credential === undefined) return;
+      let theirs = 0;
+      for (const watcher of this.#watchers.values())
+        if (watcher.credential === credential) theirs++;
+      if (theirs < WATCHERS_PER_CREDENTIAL_MAX) return;
+    }
     throw new HoldlineError(
       'HOLDLINE_WATCHERS_FULL',
-      `${WATCHERS_MAX} clients watch already; watch with one for all programs of a machine, or try again later`,
+      `at most ${WATCHERS_MAX} streams may watch, and ${WATCHERS_PER_CREDENTIAL_MAX} with one credential; close one of them, or try again later`,
     );
   }
 
@@ -103,7 +112,7 @@ export class Watchers {
    * for {@link left} and {@link drained}. Throws as {@link checkPlace} does.
    */
   open<Socket>(request: WatchRequest<Socket>): number {
-    this.checkPlace();
+    this.checkPlace(request.credential);
     const handle = ++this.#lastHandle;
     const watcher: Watcher = {
       ...(request as WatchRequest<unknown>),

@@ -217,12 +217,14 @@ export class Guard {
   }
 
   /**
-   * Lets a request watch the counts of the channels that its credential has the right to watch; the
-   * program's `authorize` is not asked. Refuses as {@link maySubscribe} does.
+   * Lets a request watch the counts of the channels that its credential has the right to watch, or
+   * of all if it may operate; the program's `authorize` is not asked. Refuses as {@link
+   * maySubscribe} does.
    */
   mayWatch(head: Head): Soon<Grant> {
     return andThen(this.requester(head, 'watch'), (rights) => {
-      if (rights.reach('watch') === 'none') throw forbidden('watch', 'any channel');
+      if (!rights.isOps && rights.reach('watch') === 'none')
+        throw forbidden('watch', 'any channel');
       const { user, expiresAtMs = Infinity } = rights;
       return { rights, channels: [], user, endsAtMs: expiresAtMs };
     });

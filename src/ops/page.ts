@@ -41,6 +41,11 @@ export function pageNameOf(path: string): string {
   return slash < 0 || slash === path.length - 1 ? path : path.slice(0, slash + 1);
 }
 
+/** The path of a page, as people are shown it. */
+export function shownPathOf(name: string): string {
+  return `/-/${name}${name.endsWith('/') ? 'NAME' : ''}`;
+}
+
 /** An answer in JSON. */
 export function jsonAnswer(value: object): OpsAnswer {
   return { contentType: 'application/json', body: JSON.stringify(value) };

@@ -9,7 +9,7 @@ import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
 import { OPENAPI } from './openapi.js';
-import { jsonAnswer as json, type OpsPage, type OpsPages } from './page.js';
+import { jsonAnswer as json, shownPathOf, type OpsPage, type OpsPages } from './page.js';
 
 /** What the pages show. */
 export interface PageSources extends FigureSources {
@@ -56,7 +56,7 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
 /** The paths of the pages, for a 404; scripts and styles are left out. */
 export function pagesInWords(pages: OpsPages, basePath: string): string {
   const names = [...pages.keys()].filter((name) => !name.includes('.'));
-  const paths = names.map((name) => `${basePath}/-/${name}${name.endsWith('/') ? 'NAME' : ''}`);
+  const paths = names.map((name) => `${basePath}${shownPathOf(name)}`);
   return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
