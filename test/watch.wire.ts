@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import { SignJWT } from 'jose';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { createServer, type Server } from '../dist/index.js';
 import { CLOCK_TOLERANCE_MS } from '../src/limits.js';
 import { SseLine } from './support/line.js';
@@ -24,7 +24,8 @@ const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 const servers: Server[] = [];
 const open: { close(): void }[] = [];
 
-afterEach(async () => {
+// Its tests wait for seconds of the server, so they run side by side.
+afterAll(async () => {
   for (const one of open.splice(0)) one.close();
   await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })));
 });
@@ -135,7 +136,7 @@ const ask = (port: number, path: string, headers = {}): Promise<Answer> =>
 
 const ENCODINGS = ['text/event-stream', 'application/x-ndjson'] as const;
 
-test('a producer learns when the first comes and when the last leaves', async () => {
+test.concurrent('a producer learns when the first comes and when the last leaves', async () => {
   const { port } = await listening();
   const first = await line(port, '/org/7/a');
   const clients = await Promise.all(ENCODINGS.map((one) => WatchClient.open(port, 'ops', one)));
@@ -168,7 +169,7 @@ test('a producer learns when the first comes and when the last leaves', async ()
   }
 });
 
-test('polls count while they wait, and the time between two of them does not', async () => {
+test.concurrent('polls count while they wait, and the time between two of them does not', async () => {
   const { server, port } = await listening();
   const client = await WatchClient.open(port, 'ops');
   for (let i = 0; i < 8; i++) {
@@ -182,7 +183,7 @@ test('polls count while they wait, and the time between two of them does not', a
   expect(client.text.match(/"polled"/g)).toHaveLength(2);
 });
 
-describe('who may', () => {
+describe.concurrent('who may', () => {
   test('a token sees what its patterns match, and the library’s count is the same', async () => {
     const { server, port } = await listening();
     for (const path of ['/org/7/a', '/org/8/a', '/news']) await line(port, path);
@@ -225,7 +226,7 @@ describe('who may', () => {
   });
 });
 
-test('a client that does not read costs no queue, and knows everything when it does', async () => {
+test.concurrent('a client that does not read costs no queue, and knows everything when it does', async () => {
   const { server, port } = await listening();
   const known: Record<string, number> = {};
   for (let i = 0; i < 400; i++) {
@@ -248,7 +249,7 @@ test('a client that does not read costs no queue, and knows everything when it d
   expect([slow.resets, control.resets]).toEqual([1, 1]);
 });
 
-describe('the end', () => {
+describe.concurrent('the end', () => {
   test('of a token that expires', async () => {
     const { port } = await listening();
     const token = await tokenFor('ada', ['**'], 1 - CLOCK_TOLERANCE_MS / 1000);
@@ -296,7 +297,7 @@ describe('the end', () => {
   });
 });
 
-test('figures: open streams, and how many were opened', async () => {
+test.concurrent('figures: open streams, and how many were opened', async () => {
   const { server, port } = await listening();
   const client = await WatchClient.open(port, 'ops');
   const headers = { Authorization: 'Bearer ops' };

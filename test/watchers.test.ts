@@ -346,8 +346,7 @@ test('a list that is told for long keeps one place for each channel', () => {
   expect(told).toEqual(['a 3001']);
 });
 
-const SEEDS =
-  process.env['SEED'] === undefined ? [1, 2, 3, 4, 5, 6] : [Number(process.env['SEED'])];
+const SEEDS = process.env['SEED'] === undefined ? [1, 2, 3] : [Number(process.env['SEED'])];
 
 test.each(SEEDS)(
   'random lines, clients that stall, leave and come: in the end each knows what is (seed %d)',
