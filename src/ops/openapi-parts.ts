@@ -122,6 +122,9 @@ export function inJson(of: Json): Readonly<Record<string, Json>> {
   return { 'application/json': { schema: of } };
 }
 
+/** A request shows a key or a token. */
+export const BEARER: Json = [{ bearer: [] }];
+
 /** A parameter in a query. */
 export function inQuery(name: string, description: string, of: Json): Json {
   return { name, in: 'query', description, schema: of };
