@@ -726,8 +726,8 @@ export const LISTED_CHANNELS_DEFAULT = 100;
 export const LISTED_USERS_MAX = 1_000;
 
 /**
- * Window of the rates of channels, ms: a rate is over one window to two. One timer for all; a
- * channel that was published to has five numbers. core/event-rates.ts
+ * Window of the rates of channels, ms: a rate is over one window to two. A window ends with a step
+ * of the heartbeat; a channel that was published to has five numbers. core/event-rates.ts
  */
 export const RATE_WINDOW_MS = 10_000;
 

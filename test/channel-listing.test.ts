@@ -73,15 +73,27 @@ describe('a rate', () => {
     for (let second = 0; second < 25; second++) {
       for (let i = 0; i < 20; i++) recent.count(windows.current, 10);
       await clock.turn(1_000);
+      windows.passed();
     }
     expect(perSecond()).toBe(20);
     expect(recent.in(windows.current).bytes).toBe(10 * recent.in(windows.current).events);
-    await clock.turn(RATE_WINDOW_MS);
-    expect(perSecond()).toBeGreaterThan(0);
-    await clock.turn(RATE_WINDOW_MS);
-    expect(perSecond()).toBe(0);
-    windows.stop();
-    expect(clock.timerCount).toBe(0);
+    for (const isLeft of [true, false]) {
+      await clock.turn(RATE_WINDOW_MS);
+      windows.passed();
+      expect(perSecond() > 0).toBe(isLeft);
+    }
+  });
+
+  test('of a hub ends with its windows, which turn with the heartbeat', async () => {
+    const fake = new FakeHub({ heartbeatMs: 15_000 });
+    await fake.publish('c', 'one', 'two');
+    const rate = (): number => fake.hub.channelDetails('c')!.eventsPerSecond;
+    await fake.clock.run(5_000);
+    expect(rate()).toBe(0.4);
+    await fake.clock.run(10_000);
+    expect(rate()).toBeCloseTo(2 / 15, 2);
+    await fake.clock.run(7_000);
+    expect(rate()).toBe(0);
   });
 
   test('of a channel that was silent for long has nothing of before', () => {

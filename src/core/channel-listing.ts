@@ -20,7 +20,7 @@ export interface ListedChannel {
   /** Events held for replay, and their bytes. */
   readonly heldEvents: number;
   readonly heldBytes: number;
-  /** Over the last 10 to 20 s; bytes of data as it was published. */
+  /** Over the last 10 to 20 s, longer with long heartbeats; bytes of data as it was published. */
   readonly eventsPerSecond: number;
   readonly bytesPerSecond: number;
 }

@@ -8,7 +8,7 @@ import { RATE_WINDOW_MS } from '../limits.js';
 /** Least time over which a rate is shown, ms: just after the start a second counts as one. */
 const RATE_TIME_MS_MIN = 1_000;
 
-/** The windows, which are the same for all channels: one timer counts them. */
+/** The windows, which are the same for all channels. */
 export class RateWindows {
   /** Number of the current window. */
   current = 0;
@@ -16,12 +16,10 @@ export class RateWindows {
   #beganMs: number;
   /** Length of the window before the current one, ms; 0 where there was none. */
   #lastMs = 0;
-  #cancel: (() => void) | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#beganMs = clock.nowMs();
-    this.#next();
   }
 
   /** Time of the current window and the one before it, ms. */
@@ -30,19 +28,14 @@ export class RateWindows {
     return Math.max(RATE_TIME_MS_MIN, timeMs);
   }
 
-  stop(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
-  }
-
-  #next(): void {
-    this.#cancel = this.#clock.later(RATE_WINDOW_MS, () => {
-      const nowMs = this.#clock.nowMs();
-      this.#lastMs = nowMs - this.#beganMs;
-      this.#beganMs = nowMs;
-      this.current++;
-      this.#next();
-    });
+  /** Time has passed: begins another window if this one is long enough. */
+  passed(): void {
+    const nowMs = this.#clock.nowMs();
+    const timeMs = nowMs - this.#beganMs;
+    if (timeMs < RATE_WINDOW_MS) return;
+    this.#lastMs = timeMs;
+    this.#beganMs = nowMs;
+    this.current++;
   }
 }
 

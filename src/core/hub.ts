@@ -171,6 +171,7 @@ export class Hub<Socket> {
     this.watchers = new Watchers(clock, counters, { channels, listen }, options.heartbeatMs);
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
+    this.#heartbeat.onStep = () => rateWindows.passed();
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held);
     const deliveryTimes = new DeliveryTimes(clock);
@@ -206,7 +207,6 @@ export class Hub<Socket> {
     this.#ends.stop();
     this.polls.stop();
     this.watchers.stop();
-    this.#rateWindows.stop();
     this.#entrance.stop();
   }
 
