@@ -11,8 +11,8 @@ import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
-  haproxyForTest,
-} from './support/front.js';
+} from './support/deployed.js';
+import { haproxyForTest } from './support/front.js';
 import { serverForTest, sharedServer, type TestServer } from './support/server.js';
 import { handshakeBytes } from './support/websocket.js';
 import { RawConnection, request } from './support/wire.js';
@@ -89,7 +89,7 @@ describe('haproxy finds the server', () => {
     const port = await deployedHaproxyForTest(own.port, (text) =>
       text
         .replace('frontend public', `frontend public\n  ${STATS.join('\n  ')}`)
-        .replace(/ check$/m, ' check inter 20ms fall 1'),
+        .replace('inter 1s', 'inter 20ms'),
     );
     await expect.poll(() => healthAt(port), { timeout: 5_000 }).toBe('UP L7OK 200');
     own.kill();
