@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DEPLOYED, type Change } from './support/deployed.js';
 import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
+import { lastingPort } from './support/front.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
 import { serverForTest } from './support/server.js';
@@ -77,7 +78,8 @@ describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
   });
 
   test('a page that is refused comes back, gets its line, and returns to the next server', async () => {
-    const flags = { 'allowed-hosts': FRONT_HOST, 'max-connections': 1, drain: '1s' };
+    const port = await lastingPort();
+    const flags = { 'allowed-hosts': FRONT_HOST, 'max-connections': 1, drain: '1s', port };
     const server = await serverForTest(flags);
     const { tlsPort } = await proxyForTest(server.port, quick);
     const full = await SseLine.open(server.port, '/c');
@@ -101,7 +103,7 @@ describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
     const failed = await page.evaluate(async () => (await fetch('/c?wait=0')).status);
     expect([502, 503], 'what is no stream is told so').toContain(failed);
 
-    const next = await serverForTest({ ...flags, port: server.port, 'first-id': 1000 });
+    const next = await serverForTest({ ...flags, 'first-id': 1000 });
     await next.statsUntil('it is back', ({ lines }) => lines.open === 1);
     await next.publish('c', 'of the next');
     const { received } = await stateUntil(

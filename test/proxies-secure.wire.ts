@@ -57,7 +57,7 @@ async function useMuch(streams: number): Promise<Record<string, unknown>> {
 }
 
 describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
-  test('carries ten streams, a WebSocket, a poll and a publish of one page over HTTP/2', async () => {
+  test('carries ten streams, a WebSocket, a poll and a publish of one page over HTTP/2, and a body without a length', async () => {
     const server = await serverForTest({ 'allowed-hosts': FRONT_HOST });
     const { tlsPort } = await proxyForTest(server.port);
     const page = await openFront(`https://${FRONT_HOST}:${tlsPort}`);
@@ -68,16 +68,13 @@ describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
       streamed: Array.from({ length: STREAMS }, () => 'one'),
       messages: ['one'],
     });
-  });
 
-  test('hands on a body of HTTP/2 that has no length, once', async () => {
-    const server = await serverForTest({ 'allowed-hosts': FRONT_HOST });
-    const { tlsPort } = await proxyForTest(server.port);
+    // A body that has no length is handed on, once.
     const session = connectSecure(`https://127.0.0.1:${tlsPort}`, { rejectUnauthorized: false });
     onTestFinished(() => session.destroy());
     const stream = session.request({
       ':method': 'POST',
-      ':path': '/c',
+      ':path': '/pieces',
       ':authority': `${FRONT_HOST}:${tlsPort}`,
     });
     stream.write('by ');
@@ -86,7 +83,7 @@ describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
       stream.on('response', (headers) => resolve(headers[':status'])).on('error', reject);
     });
     expect(status).toBe(200);
-    const held = await server.request('GET', '/c?since=0&limit=10&wait=0');
+    const held = await server.request('GET', '/pieces?since=0&limit=10&wait=0');
     expect((JSON.parse(held.text) as { data: string }[]).map(({ data }) => data)).toEqual([
       'by pieces',
     ]);
