@@ -37,7 +37,7 @@ for module in requests httpx; do
 done
 if ! command -v openssl > /dev/null; then
   missing+=(openssl)
-  wanted+=('openssl (the certificate of a proxy, in test/doctor-command.wire.ts)')
+  wanted+=('openssl (certificates, in test/tls.wire.ts and test/doctor-command.wire.ts)')
 fi
 ((${#missing[@]} == 0)) && exit 0
 

@@ -52,6 +52,14 @@ export const COUNTER_MEANINGS = {
     'event-stream requests by fetch whose refusal with 503 was held for about --retry',
   refusals_released_total:
     'held refusals that were answered early: places or memory were short, or the server drained',
+  lines_refused_address_total:
+    'lines and waiting polls refused because their address had --max-lines-per-address',
+  lines_refused_user_total:
+    'lines and waiting polls refused because their user had --max-lines-per-user',
+  lines_refused_rate_total: 'lines refused because more were opened in a second than --accept-rate',
+  polls_refused_total: 'polls that were not let wait because --max-waiting-polls did',
+  publishes_refused_rate_total:
+    'publishes refused because their credential had published more than --publish-rate',
   failed_keys_total: 'requests with a wrong key',
   jwks_fetches_total: 'times the keys of --jwt-jwks were fetched',
   jwks_failures_total: 'times the keys of --jwt-jwks could not be fetched; known ones count on',

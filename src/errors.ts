@@ -49,11 +49,18 @@ export const REFUSALS = {
   HOLDLINE_BAD_HANDSHAKE: permanent(426),
   /** The address has sent many wrong keys; a right one is still served at once. */
   HOLDLINE_TOO_MANY_KEYS: temporary(429),
+  /** The client's address, or its user, has as many lines as one may have. */
+  HOLDLINE_TOO_MANY_LINES: temporary(429),
+  /** The credential has published more than `--publish-rate`. */
+  HOLDLINE_RATE: temporary(429),
   HOLDLINE_INTERNAL: permanent(500),
   /** The channel has no room, and the admission queue is full or this publish waited too long. */
   HOLDLINE_PUBLISH_BUSY: temporary(503),
   HOLDLINE_DRAINING: temporary(503),
   HOLDLINE_LINES_FULL: temporary(503),
+  /** More lines were opened in a second than `--accept-rate`. */
+  HOLDLINE_ACCEPT_RATE: temporary(503),
+  HOLDLINE_POLLS_FULL: temporary(503),
   /** The process and its sockets take all that --memory-budget allows. */
   HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
@@ -80,18 +87,25 @@ export type StartCode =
  */
 export class HoldlineError extends Error {
   readonly code: RefusalCode | StartCode;
+  /** When the client may try again, where that is known; else Retry-After is a random time. */
+  readonly retryAfterSeconds: number | undefined;
 
   /**
    * A refusal is made without a stack, which takes ten times as long as all the rest: a client can
    * cause thousands in one turn of the loop. {@link withStack} adds one for the embedding program.
    */
-  constructor(code: RefusalCode | StartCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: RefusalCode | StartCode,
+    message: string,
+    options?: ErrorOptions & { readonly retryAfterSeconds?: number },
+  ) {
     const { stackTraceLimit } = Error;
     if (code in REFUSALS) Error.stackTraceLimit = 0;
     super(message, options);
     Error.stackTraceLimit = stackTraceLimit;
     this.name = 'HoldlineError';
     this.code = code;
+    this.retryAfterSeconds = options?.retryAfterSeconds;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Holdline as a library: the public names. Each is documented where it is declared. */
 export { createServer } from './server/server.js';
 export type {
+  Address,
   ClosedLineInfo,
   History,
   Hooks,

@@ -34,10 +34,10 @@ export const EVENT_TYPE_CHARS_MAX = 64;
 export const ID_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
- * Request head, bytes; uWebSockets reads it from the environment when it loads. native/load.ts,
- * native-notes/header-limit.md
+ * Request head, bytes, where uWebSockets was loaded before the server could say how much
+ * (`--max-header-bytes`). native/load.ts, native-notes/header-limit.md
  */
-export const REQUEST_HEAD_BYTES_MAX = 8 * 1024;
+export const REQUEST_HEAD_BYTES_UNSET = 4 * 1024;
 
 /**
  * Header names of a page that the answer to a preflight repeats, characters in all: the head of an
@@ -248,6 +248,12 @@ export const CHANNELS_CHECKED_MAX = 2_000;
  * core/losses.ts
  */
 export const LOST_CHANNELS_MAX = 1_000_000;
+
+/**
+ * Steps of the age up to which a channel replays, of which each costs it about 60 B; an event goes
+ * up to one step early. core/entry-ages.ts
+ */
+export const AGE_STEPS = 128;
 
 /**
  * What a channel costs beside its ring, bytes: its objects, name and map entry.
@@ -557,6 +563,15 @@ export const HELD_GUESS_MS = 500;
 export const HELD_GUESSES_MAX = 256;
 
 /**
+ * Burst that `--publish-rate` allows after a pause, seconds of the rate; credentials whose rate is
+ * remembered, about 200 B each; and time between two searches for those that can be forgotten, ms.
+ * Above the number the oldest begins again with a full burst. http/publish-rates.ts
+ */
+export const RATE_BURST_SECONDS = 2;
+export const RATE_BUCKETS_MAX = 10_000;
+export const RATE_FORGET_MS = 10_000;
+
+/**
  * Refusals of event streams that are held open, about 2 KiB and one of the SPARE_SOCKETS_MAX each,
  * and how long at most, ms; the next one is given at once. They are given early when fewer sockets
  * than this can still be accepted. http/held-refusals.ts
@@ -642,6 +657,25 @@ export const RESERVED_FILES = 100;
 export const SPARE_SOCKETS_MAX = 64;
 
 /**
+ * Sockets of `--ops-listen`, above which the next one is closed at accept. They are kept apart from
+ * those of lines, so that a full server still answers its operators. native/uws.ts
+ */
+export const OPS_SOCKETS_MAX = 32;
+
+/**
+ * Bytes of a unix socket's path: `sun_path` (unix(7)) less the byte that ends it.
+ * options/place-kinds.ts
+ */
+export const UNIX_SOCKET_PATH_BYTES_MAX = 107;
+
+/**
+ * Ports that are tried in turn where the system is to choose one and a second listener must be able
+ * to share it, which port 0 does not allow: another program may take one in between.
+ * native/door.ts, native-notes/exclusive-port.md
+ */
+export const SHARED_PORT_TRIES_MAX = 5;
+
+/**
  * When no more sockets can be accepted, those that have sent nothing for MUTE_AGE_MS_MIN are
  * closed, the oldest first, this many at once. The search runs at most every MUTE_CHECK_MS over
  * this many descriptors, about 3 µs each. native/mute-sockets.ts
@@ -718,6 +752,10 @@ assertRelation(
   'one WebSocket leaves room for publishes of others',
 );
 assertRelation(RESERVED_FILES > SPARE_SOCKETS_MAX, 'spare sockets fit under the file limit');
+assertRelation(
+  RESERVED_FILES > 3 * OPS_SOCKETS_MAX,
+  'sockets of operations take a third of the reserved files at most',
+);
 assertRelation(
   2 * HELD_REFUSALS_MAX < SPARE_SOCKETS_MAX,
   'held refusals leave most spare sockets to others',

@@ -18,6 +18,7 @@ import {
 } from './options/command-line.js';
 import { cautions } from './options/cautions.js';
 import { reloadSettings } from './options/reload.js';
+import { authorityOf, splitHostAndPort } from './options/place-kinds.js';
 import type { Settings } from './options/table.js';
 import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
@@ -25,6 +26,7 @@ import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { refusalLog } from './refusal-log.js';
 import { nearestName } from './spelling.js';
+import type { Address, Server } from './server/api.js';
 import { complain, onSignals, watchTerminal } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
@@ -66,6 +68,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'measure what this machine can carry, and plan processes, memory and CPU',
     help: capacityHelp,
     run: capacity,
+  },
+  token: {
+    summary: 'print a signed token, to try rights with',
+    help: tokenHelp,
+    run: token,
   },
   doctor: {
     summary: 'check the limits of this machine, and what a proxy does to streams',
@@ -160,7 +167,7 @@ async function serve(args: readonly string[]): Promise<number> {
     onWarning: (words) => log.warn(words),
     onRefusal: refusalLog(log),
   });
-  const { port } = await server.listen();
+  const address = await server.listen();
 
   process.on('uncaughtException', (error) => {
     log.fatal(error, 'internal error; the server ends');
@@ -178,6 +185,7 @@ async function serve(args: readonly string[]): Promise<number> {
       for (const caution of cautions(next.settings))
         if (!known.includes(caution)) log.warn(caution);
       running = next.settings;
+      void reloadCertificate(server, running, log);
       if (next.ignored.length > 0)
         log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
     } catch (error) {
@@ -186,19 +194,18 @@ async function serve(args: readonly string[]): Promise<number> {
     }
   };
   const { signalled, onNext } = signals(reload);
-  const authority = `${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
+  const places = placesOf(settings, address);
   log.info(
     {
-      host: settings.host,
-      port,
-      url: `http://${authority}`,
+      ...places,
       version: VERSION,
       build: server.stats().build,
       node: process.versions.node,
     },
     'listening',
   );
-  if (settings.demo) log.info({ url: `http://${authority}/-/demo` }, 'open the demo in a browser');
+  if (settings.demo && places.url !== undefined)
+    log.info({ url: `${places.url}/-/demo` }, 'open the demo in a browser');
   if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
   for (const caution of [...cautions(settings), ...server.stats().sockets.problems])
     log.warn(caution);
@@ -258,8 +265,50 @@ async function doctor(args: readonly string[]): Promise<number> {
   return runDoctor(args, process.env);
 }
 
+async function token(args: readonly string[]): Promise<number> {
+  const { runToken } = await import('./tools/token/command.js');
+  return runToken(args, { env: process.env, readFile: (path) => readFileSync(path, 'utf8') });
+}
+
+async function tokenHelp(): Promise<string> {
+  return (await import('./tools/token/options.js')).tokenHelp();
+}
+
 async function doctorHelp(): Promise<string> {
   return (await import('./tools/doctor/options.js')).doctorHelp();
+}
+
+/**
+ * Reads the files of the certificate again. Apart from the rest: where a certificate is bad, a key
+ * that is to go is gone all the same.
+ */
+async function reloadCertificate(
+  server: Server,
+  { tlsCert, tlsKey }: Settings,
+  log: Logger,
+): Promise<void> {
+  if (tlsCert === undefined || tlsKey === undefined) return;
+  try {
+    await server.changeCertificate({ tlsCert, tlsKey });
+  } catch (error) {
+    log.error(`certificate not reloaded, the one before is served on: ${asError(error).message}`);
+  }
+}
+
+/** Where the server is found, as the log says it. */
+function placesOf(
+  { basePath, tlsCert, opsListen }: Settings,
+  { host, port, unixSocket, opsPort }: Address,
+): { readonly url?: string } & Readonly<Record<string, unknown>> {
+  const ops =
+    opsListen === undefined
+      ? {}
+      : {
+          opsUrl: `http://${authorityOf(splitHostAndPort(opsListen)!.host, opsPort!)}${basePath}`,
+        };
+  if (unixSocket !== undefined) return { unixSocket, ...ops };
+  const scheme = tlsCert === undefined ? 'http' : 'https';
+  return { host, port, url: `${scheme}://${authorityOf(host, port)}${basePath}`, ...ops };
 }
 
 /**

@@ -30,6 +30,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'clock',
     'counters',
     'errors',
+    'ip',
     'limits',
     'log-text',
     'moments',
@@ -62,6 +63,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['tools/load/report/'],
   ['tools/load/'],
   ['tools/doctor/'],
+  ['tools/token/'],
   ['tools/capacity/'],
   ['refusal-log', 'main'],
 ];

@@ -15,6 +15,7 @@ import {
 } from '../src/options/command-line.js';
 import { cautions } from '../src/options/cautions.js';
 import type { Options } from '../src/options/options.js';
+import { authorityOf, splitHostAndPort } from '../src/options/place-kinds.js';
 import { reloadSettings } from '../src/options/reload.js';
 import { hasSubscribeRule, resolveOptions } from '../src/options/settings.js';
 import { variableOf } from '../src/options/sources.js';
@@ -66,6 +67,9 @@ const COMPANIONS: Partial<Record<SettingName, readonly string[]>> = {
   jwtAudience: [`--jwt-secret=${SECRET}`],
   jwtIssuer: [`--jwt-secret=${SECRET}`],
   authCookie: [`--jwt-secret=${SECRET}`],
+  tlsCert: ['--tls-key=key.pem'],
+  tlsKey: ['--tls-cert=cert.pem'],
+  unixSocketMode: ['--unix-socket=s.sock'],
 };
 
 /** The value of a setting when its flag has this text, or undefined when that is refused. */
@@ -92,6 +96,12 @@ describe('the table of options', () => {
     expect(resolveOptions({}, FILE_LIMIT)).toEqual({
       host: '127.0.0.1',
       port: 8080,
+      unixSocket: undefined,
+      unixSocketMode: 0o660,
+      opsListen: undefined,
+      basePath: '',
+      tlsCert: undefined,
+      tlsKey: undefined,
       replayEvents: 1024,
       replayBytes: 1024 ** 2,
       replayTotalBytes: 256 * 1024 ** 2,
@@ -117,6 +127,14 @@ describe('the table of options', () => {
       demo: false,
       opsKey: undefined,
       maxConnections: FILE_LIMIT - 100 - 64,
+      maxLinesPerAddress: 1000,
+      maxLinesPerUser: 1000,
+      maxWaitingPolls: 0,
+      acceptRate: 10_000,
+      publishRate: 0,
+      trustedProxies: [],
+      forwardedHeader: 'x-forwarded-for',
+      maxHeaderBytes: 16_384,
       socketSendBufferBytes: 65_536,
       socketReceiveBufferBytes: 65_536,
       notsentLowatBytes: 0,
@@ -161,6 +179,62 @@ const TEXTS: Record<
   SettingName,
   { readonly good: readonly (readonly [string, unknown])[]; readonly bad: readonly string[] }
 > = {
+  maxLinesPerAddress: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxLinesPerUser: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  maxWaitingPolls: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  acceptRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '1000001'],
+  },
+  publishRate: {
+    good: [
+      ['0', 0],
+      ['1000', 1000],
+    ],
+    bad: ['', '-1', '10000001'],
+  },
+  trustedProxies: {
+    good: [
+      ['10.1.2.3/8', ['10.0.0.0/8']],
+      [
+        '127.0.0.1,::ffff:192.0.2.7, 2001:DB8::/32 ,unix',
+        ['127.0.0.1', '192.0.2.7', '2001:db8::/32', 'unix'],
+      ],
+    ],
+    bad: ['', 'proxy.example', '10.0.0.0/33', '10.0.0.1,', '[::1]', 'unix:/run/x'],
+  },
+  forwardedHeader: {
+    good: [['forwarded', 'forwarded']],
+    bad: ['', 'X-Forwarded-For', 'x-real-ip', 'forwarded,x-forwarded-for'],
+  },
+  maxHeaderBytes: {
+    good: [
+      ['4KiB', 4096],
+      ['64KiB', 65_536],
+    ],
+    bad: ['0', '4095', '65537'],
+  },
   host: {
     good: [
       ['0.0.0.0', '0.0.0.0'],
@@ -232,6 +306,68 @@ const TEXTS: Record<
       ['10s', 10_000],
     ],
     bad: ['10001ms', '5'],
+  },
+  unixSocket: {
+    good: [
+      ['holdline.sock', 'holdline.sock'],
+      ['/run/holdline/é.sock', '/run/holdline/é.sock'],
+      ['x'.repeat(107), 'x'.repeat(107)],
+    ],
+    bad: ['', 'x'.repeat(108), 'é'.repeat(54), 'a\0b'],
+  },
+  unixSocketMode: {
+    good: [
+      ['660', 0o660],
+      ['0600', 0o600],
+      ['777', 0o777],
+    ],
+    bad: ['', '66', '6600', '888', '0o660', 'rw'],
+  },
+  opsListen: {
+    good: [
+      ['127.0.0.1:9090', '127.0.0.1:9090'],
+      ['[::1]:0', '[::1]:0'],
+      ['ops.internal:65535', 'ops.internal:65535'],
+    ],
+    bad: [
+      '',
+      '9090',
+      ':9090',
+      '127.0.0.1',
+      '127.0.0.1:65536',
+      '::1:9090',
+      '[::1]',
+      'a b:1',
+      'a/b:1',
+    ],
+  },
+  basePath: {
+    good: [
+      ['/', ''],
+      ['/events', '/events'],
+      ['/events/', '/events'],
+      ['/a/b-2/c~', '/a/b-2/c~'],
+    ],
+    bad: [
+      'events',
+      '//',
+      '/a//b',
+      '/a b',
+      '/-',
+      '/a/-/b',
+      '/..',
+      '/.a',
+      '/é',
+      `/${'x'.repeat(128)}`,
+    ],
+  },
+  tlsCert: {
+    good: [['/etc/holdline/cert.pem', '/etc/holdline/cert.pem']],
+    bad: ['', 'a\0b', 'x'.repeat(4097)],
+  },
+  tlsKey: {
+    good: [['key.pem', 'key.pem']],
+    bad: ['', 'a\0b'],
   },
   slow: {
     good: [
@@ -836,6 +972,36 @@ describe('the demo of this machine', () => {
   });
 });
 
+describe('where to listen', () => {
+  it.each([
+    [['--tls-cert=c.pem'], '--tls-cert needs --tls-key'],
+    [['--tls-key=k.pem'], '--tls-key needs --tls-cert'],
+    [['--unix-socket-mode=600'], '--unix-socket-mode needs --unix-socket'],
+    [['--unix-socket=s', '--port=1'], '--unix-socket and --port exclude each other'],
+    [['--unix-socket=s', '--host=::'], '--unix-socket and --host exclude each other'],
+    [
+      ['--unix-socket=s', '--tls-cert=c', '--tls-key=k'],
+      '--unix-socket and --tls-cert exclude each other',
+    ],
+  ])('refuses %j', (args, problem) => {
+    expect(() => parse(args)).toThrow(problem);
+  });
+
+  it('takes a mode as octal text, and in the library as a number', () => {
+    const files = { 'h.json': { 'unix-socket': 's', 'unix-socket-mode': 660 } };
+    expect(() => parse(['--config=h.json'], { files })).toThrow('must be three octal digits');
+    const given = { unixSocket: 's', unixSocketMode: 0o600 };
+    expect(resolveOptions(given, FILE_LIMIT).unixSocketMode).toBe(0o600);
+  });
+
+  it('splits and joins an address with its port', () => {
+    expect(splitHostAndPort('[::1]:9090')).toEqual({ host: '::1', port: 9090 });
+    expect(splitHostAndPort('localhost:0')).toEqual({ host: 'localhost', port: 0 });
+    expect(authorityOf('::1', 80)).toBe('[::1]:80');
+    expect(authorityOf('10.0.0.7', 80)).toBe('10.0.0.7:80');
+  });
+});
+
 describe('secrets in files', () => {
   const files = {
     key: 'hush\r\n',
@@ -982,6 +1148,7 @@ describe('what a server that starts is told', () => {
   const told = (args: readonly string[]): readonly string[] => cautions(parse(args).settings);
   const READS = /^everyone who reaches 0\.0\.0\.0 may read every channel: nothing says who may /;
   const PUBLISHES = /^nobody may publish: /;
+  const TLS = ['--tls-cert=c', '--tls-key=k'];
 
   it.each([
     [['--host=0.0.0.0', '--publish-key=k'], [READS]],
@@ -991,6 +1158,9 @@ describe('what a server that starts is told', () => {
     [[], [PUBLISHES]],
     [[`--ticket-secret=${SECRET}`, '--host=0.0.0.0'], [PUBLISHES]],
     [[`--keys=[{"name":"a","sha256":"${SHA256}","publish":["a"]}]`], []],
+    [['--publish-key=k', ...TLS, '--ops-listen=[::1]:1'], []],
+    [['--publish-key=k', '--ops-listen=0.0.0.0:1'], []],
+    [['--publish-key=k', ...TLS, '--ops-listen=0.0.0.0:1'], [/^--ops-listen is plain HTTP: /]],
   ])('%j', (args, expected) => {
     expect(told(args)).toEqual(expected.map((words) => expect.stringMatching(words) as string));
   });
@@ -1005,6 +1175,16 @@ describe('settings that are read again', () => {
     expect(changed).toEqual(['--publish-key', '--jwt-secret', '--open-publish']);
     expect(ignored).toEqual(['--port', '--retry']);
     expect(reloadSettings(settings, settings)).toEqual({ settings, changed: [], ignored: [] });
+  });
+
+  it('take over the files of a certificate, but neither begin nor end TLS', () => {
+    const plain = parse([]).settings;
+    const one = parse(['--tls-cert=a.crt', '--tls-key=a.key']).settings;
+    const other = parse(['--tls-cert=b.crt', '--tls-key=b.key']).settings;
+    const tls = ['--tls-cert', '--tls-key'];
+    expect(reloadSettings(one, other)).toEqual({ settings: other, changed: tls, ignored: [] });
+    expect(reloadSettings(one, plain)).toEqual({ settings: one, changed: [], ignored: tls });
+    expect(reloadSettings(plain, one)).toEqual({ settings: plain, changed: [], ignored: tls });
   });
 
   it('keep the lifetime of tokens, since revocations are kept for it', () => {
@@ -1034,6 +1214,12 @@ describe('--print-config', () => {
       ['name', 'value', 'source'],
       ['host', '127.0.0.1', 'default'],
       ['port', '8080', 'default'],
+      ['unix-socket', 'none', 'default'],
+      ['unix-socket-mode', '660', 'default'],
+      ['ops-listen', 'none', 'default'],
+      ['base-path', '/', 'default'],
+      ['tls-cert', 'none', 'default'],
+      ['tls-key', 'none', 'default'],
       ['replay-events', '1024', 'default'],
       ['replay-bytes', '1MiB', 'default'],
       ['replay-total', '256MiB', 'default'],
@@ -1059,6 +1245,14 @@ describe('--print-config', () => {
       ['demo', 'false', 'default'],
       ['ops-key', '********', 'environment'],
       ['max-connections', '19836', 'default'],
+      ['max-lines-per-address', '1000', 'default'],
+      ['max-lines-per-user', '1000', 'default'],
+      ['max-waiting-polls', '0', 'default'],
+      ['accept-rate', '10000', 'default'],
+      ['publish-rate', '0', 'default'],
+      ['trusted-proxies', 'none', 'default'],
+      ['forwarded-header', 'x-forwarded-for', 'default'],
+      ['max-header-bytes', '16KiB', 'default'],
       ['memory-budget', 'none', 'default'],
       ['socket-send-buffer', '64KiB', 'default'],
       ['socket-receive-buffer', '64KiB', 'default'],

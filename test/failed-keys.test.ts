@@ -2,28 +2,26 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { makeCounters, type Counters } from '../src/counters.js';
 import { FAILED_KEY_ADDRESSES_MAX, FAILED_KEYS_MAX, FAILED_KEYS_MS } from '../src/limits.js';
+import { FakeClock } from './support/fake-clock.js';
 import { FailedKeys } from '../src/http/failed-keys.js';
 
-let nowMs: number;
+let clock: FakeClock;
 let counters: Counters;
 let said: string[];
 let keys: FailedKeys;
 beforeEach(() => {
-  nowMs = 0;
+  clock = new FakeClock();
   counters = makeCounters();
   said = [];
-  keys = new FailedKeys(
-    counters,
-    (words) => said.push(words),
-    () => nowMs,
-  );
+  keys = new FailedKeys(counters, (words) => said.push(words), clock);
 });
 
 /** Sends `count` wrong keys from an address; returns how many got more than a 401. */
 function fail(address: string, count: number): number {
   let refused = 0;
   for (let i = 0; i < count; i++)
-    if (keys.failed(address)?.code === 'HOLDLINE_TOO_MANY_KEYS') refused++;
+    if (keys.failed({ shown: address, network: address })?.code === 'HOLDLINE_TOO_MANY_KEYS')
+      refused++;
   return refused;
 }
 
@@ -32,16 +30,30 @@ describe('an address', () => {
     expect(fail('10.0.0.1', FAILED_KEYS_MAX)).toBe(0);
     expect(fail('10.0.0.1', 5)).toBe(5);
     expect(fail('10.0.0.2', 1)).toBe(0);
-    nowMs = FAILED_KEYS_MS;
+    clock.pass(FAILED_KEYS_MS);
     expect(fail('10.0.0.1', 1)).toBe(0);
     expect(counters.failed_keys_total).toBe(FAILED_KEYS_MAX + 7);
   });
 
-  test('of IPv6 is its network: the rest of it is for the client to choose', () => {
-    for (let i = 0; i < FAILED_KEYS_MAX; i++)
-      fail(`2001:0db8:0000:0001:0000:0000:0000:000${i % 10}`, 1);
-    expect(fail('2001:0db8:0000:0001:ffff:0000:0000:0000', 1)).toBe(1);
-    expect(fail('2001:0db8:0000:0002:0000:0000:0000:0000', 1)).toBe(0);
+  test('is its network: the rest of an IPv6 address is for the client to choose', () => {
+    const network = '2001:db8:0:1::/64';
+    for (let i = 0; i < FAILED_KEYS_MAX; i++) keys.failed({ shown: `2001:db8:0:1::${i}`, network });
+    expect(keys.failed({ shown: '2001:db8:0:1:ffff::', network })).toMatchObject({
+      code: 'HOLDLINE_TOO_MANY_KEYS',
+    });
+    expect(said).toEqual(['a wrong key came from 2001:db8:0:1::0']);
+  });
+
+  test('is forgotten when its time is over', () => {
+    fail('10.0.0.1', 1);
+    clock.pass(FAILED_KEYS_MS / 2);
+    fail('10.0.0.2', 1);
+    clock.pass(FAILED_KEYS_MS / 2);
+    clock.runTimers();
+    expect(keys.size).toBe(1);
+    clock.pass(FAILED_KEYS_MS);
+    clock.runTimers();
+    expect([keys.size, clock.timerCount]).toEqual([0, 0]);
   });
 
   test('is forgotten for others, the oldest first', () => {
@@ -55,7 +67,7 @@ describe('an address', () => {
 
 test('wrong keys are logged once a second, with the number of those between', () => {
   fail('10.0.0.1', 500);
-  nowMs = 1000;
+  clock.pass(1000);
   fail('10.0.0.2', 2);
   expect(said).toEqual([
     'a wrong key came from 10.0.0.1',

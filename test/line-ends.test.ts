@@ -257,7 +257,7 @@ describe('a user who is revoked', () => {
     const polls = Array.from({ length: 50 }, () =>
       fake.poll('c', LIVE, { waitMs: 60_000, owner: ofUser('eve') }),
     );
-    // An answer takes a while, so that they are ended in several turns, and the event comes between.
+    // An answer takes a while, so that they are ended in several turns; the event comes between.
     for (const poll of polls) poll.onAnswer = () => fake.clock.pass(0.2);
     expect(fake.hub.disconnect({ user: 'eve' }, 'revoked')).toBe(50);
     await fake.publish('c', 'secret');

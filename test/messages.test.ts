@@ -4,8 +4,8 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { NOBODY } from '../src/core/owners.js';
 import { PublishMemory, Reservation } from '../src/core/publish-memory.js';
+import { NOBODY } from '../src/core/owners.js';
 import { makeCounters } from '../src/counters.js';
 import { HoldlineError } from '../src/errors.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
@@ -85,12 +85,14 @@ function setUp(mayPublish?: RightToPublish) {
   };
   const reported: unknown[] = [];
   const report = (error: unknown): void => void reported.push(error);
+  const rates = { isOn: false, take: () => undefined };
   const messages = new Messages(
     hub as unknown as ConstructorParameters<typeof Messages>[0],
     counters,
     held,
     {
       maxEventBytes: EVENT_BYTES,
+      rates,
       refusals: new Refusals(counters),
       report,
     },
@@ -126,6 +128,7 @@ function setUp(mayPublish?: RightToPublish) {
     headers: [],
     context: { readers: 'readers', publishers: 'publishers' },
     mayPublish,
+    source: 'key:publish',
   });
   const socket = fake!;
   const native = socket as unknown as MessageSocket;

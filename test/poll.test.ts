@@ -20,7 +20,8 @@ const after = (id: number): Position => ({ kind: 'after', id });
 const OLDEST = after(0);
 
 const settingsOf = (replay: Replay): ChannelSettings => ({
-  replay,
+  rules: { replay, slow: 'gap' },
+  clock: { nowMs: () => 0 },
   sweepWorkBytes: SWEEP_WORK_BYTES_MAX,
   lossClock: new LossClock(),
 });

@@ -3,8 +3,8 @@
  * loss. How it asks is its transport's (demo-transports.ts).
  */
 
-/** The one channel of the page. */
-export const CHANNEL = '/notifications';
+/** The path of the page's one channel: the server may have a base path, as a proxy may. */
+export const CHANNEL = new URL('../notifications', import.meta.url).pathname;
 
 /** Pause before a reconnect until the server sends `retry`; each further failure doubles it. */
 const FIRST_RETRY_MS = 1000;

@@ -17,6 +17,8 @@ import { Ring } from './ring.js';
 export interface Replay {
   readonly events: number;
   readonly bytes: number;
+  /** Age after which an event is not replayed, ms; absent: however old. core/entry-ages.ts */
+  readonly ageMs?: number | undefined;
 }
 
 /** Memory of rings, bytes. */

@@ -6,9 +6,12 @@
  * Each entry has a *seq*. It rises by one from the tail of the ring to the end of the queue, so a
  * reader of several channels can read ring and queue as one sequence.
  */
+import type { Clock } from '../clock.js';
 import { CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
-import { ChannelRings, type Replay } from './channel-rings.js';
+import type { ChannelRules } from './channel-policies.js';
+import { ChannelRings } from './channel-rings.js';
 import { ChannelSet } from './channel-set.js';
+import { EntryAges } from './entry-ages.js';
 import { EntryQueue } from './entry-queue.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';
@@ -16,13 +19,15 @@ import type { GraceBudget } from './grace.js';
 import type { LossClock } from './loss-clock.js';
 import type { Order, Ordered, Place } from './order.js';
 import type { PublishShare } from './publish-memory.js';
+import type { SlowPolicy } from './slow-policy.js';
 
-/** What all channels of a hub have in common. */
+/** What a channel has in common with others of its hub, and of its policy. */
 export interface ChannelSettings {
-  readonly replay: Replay;
+  readonly rules: ChannelRules;
   /** Bytes that one sweep may have to write. */
   readonly sweepWorkBytes: number;
   readonly lossClock: LossClock;
+  readonly clock: Pick<Clock, 'nowMs'>;
 }
 
 /** What a channel asks of its groups (core/group.ts). */
@@ -114,6 +119,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   /** Bit i: a group reads frames of the encoding with index i. */
   #encodings = 0;
   #queue: EntryQueue | undefined;
+  /** Of its events; undefined where they are replayed however old, and while it holds none. */
+  #ages: EntryAges | undefined;
   /**
    * Least `sweptThrough` of the groups that the channel waits for, when last asked, and its seq. A
    * stale value is too low, which is safe. It is too high only if a group was held up by another
@@ -129,9 +136,19 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     this.lostThrough = lostThrough;
   }
 
+  /** What its lines get when they are slow. */
+  get slow(): SlowPolicy {
+    return this.#settings.rules.slow;
+  }
+
   /** Events held. */
   get length(): number {
     return this.rings?.records.length ?? 0;
+  }
+
+  /** True when some of its events may be too old to be replayed. */
+  get mayExpire(): boolean {
+    return this.#ages !== undefined;
   }
 
   /** True while it may not be forgotten: it has lines, or a publish is under way. */
@@ -298,12 +315,17 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   #hasGraceRoom(rings: ChannelRings, bytes: number): boolean {
     const owed = rings.mostBytesFrom(rings.records.seqAfter(this.#graceThrough));
     const windowBytesMax = IN_FLIGHT_WINDOW_CORKS_MAX * CORK_WRITE_BYTES_MAX;
-    return owed === 0 || owed + bytes <= Math.max(this.#settings.replay.bytes, windowBytesMax);
+    return (
+      owed === 0 || owed + bytes <= Math.max(this.#settings.rules.replay.bytes, windowBytesMax)
+    );
   }
 
   /** Takes an event, whose id is above all before it. Returns how many events it evicted. */
   enter(event: LoggedEvent): number {
     (this.rings ??= new ChannelRings()).append(event, this.#encodings);
+    const { rules, clock } = this.#settings;
+    const { ageMs } = rules.replay;
+    if (ageMs !== undefined) (this.#ages ??= new EntryAges(ageMs)).entered(event.id, clock.nowMs());
     this.newestId = event.id;
     this.newestCommittedId = Math.max(this.newestCommittedId, event.id);
     this.isDeleted = false;
@@ -312,19 +334,29 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   }
 
   /**
-   * Evicts events beyond the replay that every healthy line and every line in grace has been given.
-   * Returns how many.
+   * Evicts events beyond the replay, or too old for it, that every healthy line and every line in
+   * grace has been given. Returns how many.
    */
   evict(): number {
     const rings = this.rings;
-    const { replay, lossClock } = this.#settings;
-    if (rings === undefined || !rings.exceed(replay)) return 0;
+    const { rules, lossClock, clock } = this.#settings;
+    const { replay } = rules;
+    if (rings === undefined) return 0;
+    const isOver = rings.exceed(replay);
+    const ages = this.#ages;
+    if (!isOver && ages === undefined) return 0;
     const { records } = rings;
+    const expiredThrough = ages === undefined ? 0 : ages.expiredThrough(clock.nowMs());
+    if (!isOver && (records.length === 0 || records.idAt(records.tailSeq) > expiredThrough))
+      return 0;
     this.#updateSwept(rings);
     const through = Math.min(this.#sweptThrough, this.#graceThrough);
     let evicted = 0;
-    while (rings.exceed(replay) && records.idAt(records.tailSeq) <= through) {
-      this.lostThrough = records.idAt(records.tailSeq);
+    while (records.length > 0) {
+      const id = records.idAt(records.tailSeq);
+      if (id > through || (id > expiredThrough && !rings.exceed(replay))) break;
+
+      this.lostThrough = id;
       rings.evict();
       evicted++;
     }
@@ -355,6 +387,7 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     // Evictions ticked the clock already.
     if (dropped > 0) this.lostAt = this.#settings.lossClock.tick();
     this.rings = undefined;
+    this.#ages = undefined;
     this.#sweptSeq = 0;
     this.version++;
     return dropped;

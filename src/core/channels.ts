@@ -17,6 +17,7 @@
  * So what puts a channel back pays for the step of the search that set it aside: every operation is
  * O(1), and a search takes at most CHANNELS_CHECKED_MAX steps.
  */
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import {
@@ -27,6 +28,7 @@ import {
 } from '../limits.js';
 import { AbsentChannel } from './absent-channel.js';
 import { Channel, type ChannelSettings } from './channel.js';
+import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channel-policies.js';
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
 import { isDeletion, type LoggedEntry } from './event.js';
@@ -35,9 +37,14 @@ import type { Group } from './group.js';
 import { LossClock } from './loss-clock.js';
 import { Losses } from './losses.js';
 import { Order } from './order.js';
+import type { SlowPolicy } from './slow-policy.js';
 
 export interface ChannelsOptions {
   readonly replay: Replay;
+  /** What a line gets that is slow; `gap` if absent. */
+  readonly slow?: SlowPolicy;
+  /** What differs by channel; nothing if absent. */
+  readonly policies?: readonly PolicyOptions[];
   /**
    * Bytes of all rings of records. Past it the least recently published channel's ring is dropped.
    * The rings of frames may take as much again (core/frame-memory.ts).
@@ -63,7 +70,12 @@ export class Channels {
   readonly lossClock = new LossClock();
 
   readonly #counters: Counters;
-  readonly #settings: ChannelSettings;
+  readonly #common: ChannelRules;
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  readonly #sweepWorkBytes: number;
+  #policies: ChannelPolicies;
+  /** One object for all channels with the same rules. */
+  readonly #settingsOf = new Map<ChannelRules, ChannelSettings>();
   readonly #recordBytesMax: number;
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
@@ -75,10 +87,18 @@ export class Channels {
   readonly #passed = new Order<Channel<Group>>();
   readonly #published = new Order<Channel<Group>>();
 
-  constructor(counters: Counters, options: ChannelsOptions, floor: number) {
-    const { replay, replayTotalBytes, sweepWorkBytes = SWEEP_WORK_BYTES_MAX } = options;
+  constructor(
+    counters: Counters,
+    options: ChannelsOptions,
+    floor: number,
+    clock: Pick<Clock, 'nowMs'> = SYSTEM_CLOCK,
+  ) {
+    const { replay, replayTotalBytes, slow = 'gap', policies = [] } = options;
     this.#counters = counters;
-    this.#settings = { replay, sweepWorkBytes, lossClock: this.lossClock };
+    this.#clock = clock;
+    this.#common = { replay, slow };
+    this.#policies = new ChannelPolicies(this.#common, policies);
+    this.#sweepWorkBytes = options.sweepWorkBytes ?? SWEEP_WORK_BYTES_MAX;
     this.#recordBytesMax = replayTotalBytes;
     this.#publishedMax = options.channelsMax ?? CHANNELS_MAX;
     this.#ofReadersMax = options.readerChannelsMax ?? READER_CHANNELS_MAX;
@@ -154,8 +174,26 @@ export class Channels {
     return this.#byName.get(channel) ?? this.place(channel);
   }
 
-  /** The channels of those names, known or not, to be read. Makes no channel. */
+  /** Policies of the channels that are made from now on. */
+  usePolicies(policies: readonly PolicyOptions[]): void {
+    this.#policies = new ChannelPolicies(this.#common, policies);
+    this.#settingsOf.clear();
+  }
+
+  /** Evicts what is too old to be replayed; to be called before a replay begins. */
+  expire(names: readonly string[]): void {
+    for (const name of names) {
+      const channel = this.#byName.get(name);
+      if (channel?.mayExpire === true) this.evict(channel);
+    }
+  }
+
+  /**
+   * The channels of those names, known or not, to be read; without what is too old. Makes no
+   * channel.
+   */
   setOf(names: readonly string[]): ChannelSet {
+    this.expire(names);
     const [first] = names;
     const known = names.length === 1 ? this.#byName.get(first as string) : undefined;
     return known?.alone ?? new ChannelSet(names.map((name) => this.member(name)));
@@ -269,9 +307,20 @@ export class Channels {
   }
 
   #make(name: string): Channel<Group> {
-    const channel = new Channel<Group>(name, this.#settings, this.#losses.lostThrough(name));
+    const settings = this.#settingsFor(this.#policies.of(name));
+    const channel = new Channel<Group>(name, settings, this.#losses.lostThrough(name));
     this.#byName.set(name, channel);
     return channel;
+  }
+
+  #settingsFor(rules: ChannelRules): ChannelSettings {
+    let settings = this.#settingsOf.get(rules);
+    if (settings === undefined) {
+      const sweepWorkBytes = this.#sweepWorkBytes;
+      settings = { rules, sweepWorkBytes, lossClock: this.lossClock, clock: this.#clock };
+      this.#settingsOf.set(rules, settings);
+    }
+    return settings;
   }
 
   /** Something is published to a name that only lines held. */

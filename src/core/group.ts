@@ -7,6 +7,7 @@ import { ChannelSet } from './channel-set.js';
 import type { Encoding } from './frame.js';
 import { LineTable } from './line-table.js';
 import type { DeliveryMode } from './ports.js';
+import { strictest, type SlowPolicy } from './slow-policy.js';
 
 export class Group implements Reader {
   readonly key: string;
@@ -15,6 +16,8 @@ export class Group implements Reader {
   readonly set: ChannelSet;
   readonly mode: DeliveryMode;
   readonly encoding: Encoding;
+  /** What its lines get when they are slow: the strictest of its channels' policies. */
+  readonly slow: SlowPolicy;
   readonly table = new LineTable<unknown>();
 
   /**
@@ -66,6 +69,7 @@ export class Group implements Reader {
     this.set = channels.length === 1 ? (channels[0] as Channel).alone : new ChannelSet(channels);
     this.mode = mode;
     this.encoding = mode.encoding;
+    this.slow = strictest(channels.map(({ slow }) => slow));
     this.phase = phase;
   }
 

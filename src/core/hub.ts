@@ -34,7 +34,8 @@ import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
-import { Pump, type SlowPolicy } from './pump.js';
+import { Pump } from './pump.js';
+import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
 import { WaitingPolls } from './waiting-polls.js';
 
@@ -103,7 +104,7 @@ export class Hub<Socket> {
     held: HeldBytes = makeHeldBytes(),
   ) {
     const progress = new Progress(log);
-    const channels = new Channels(counters, options, log.floor());
+    const channels = new Channels(counters, options, log.floor(), clock);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -312,6 +313,7 @@ export class Hub<Socket> {
     retryMs: number,
     owner: Owner,
   ): Joined {
+    this.channels.expire(names);
     const group = this.#groups.of(names, mode);
     const start = startOf(group.set, position, this.#progress);
     const cursor = this.#openings.make(group, start, retryMs);

@@ -32,7 +32,7 @@ export type WhichLines =
   | { readonly user: string }
   | { readonly channel: string };
 
-/** Handles between two checks of the clock, about 1 ns each. */
+/** Handles between two checks of the clock, about 3 ns each. */
 const HANDLES_PER_CHECK = 4_096;
 
 /** Longest delay of a timer, ms: Node's own bound is 2^31. */

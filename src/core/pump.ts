@@ -22,9 +22,6 @@ import { SliceCache } from './slice-cache.js';
 
 const CORKS_PER_ROW = 1 / IDLE_ROWS_PER_CORK;
 
-/** What happens to a line that has stalled until the ring moved past its cursor. */
-export type SlowPolicy = 'gap' | 'latest' | 'close';
-
 /** What the pump asks of the hub. */
 interface PumpOwner {
   /** A sweep is complete, or a grace period over: more may be evicted, and more may enter. */
@@ -45,7 +42,6 @@ export class Pump {
   readonly #lossClock: LossClock;
   readonly #clock: Clock;
   readonly #counters: Counters;
-  readonly #slow: SlowPolicy;
   readonly #flushIntervalMs: number;
   readonly #slices = new SliceCache(CORK_WRITE_BYTES_MAX, true);
   /** The queue of groups to sweep, linked through `nextQueued`. */
@@ -62,14 +58,13 @@ export class Pump {
     lossClock: LossClock,
     clock: Clock,
     counters: Counters,
-    options: { readonly slow: SlowPolicy; readonly flushIntervalMs: number },
+    options: { readonly flushIntervalMs: number },
   ) {
     this.#owner = owner;
     this.#progress = progress;
     this.#lossClock = lossClock;
     this.#clock = clock;
     this.#counters = counters;
-    this.#slow = options.slow;
     this.#flushIntervalMs = options.flushIntervalMs;
     this.grace = new GraceWindows(clock, counters, (group) => owner.swept(group));
   }
@@ -268,13 +263,13 @@ export class Pump {
   /** The ring has moved past the line's cursor. False when no more may be written to it now. */
   #sendGapNotice(group: Group, port: LinePort, row: number, newest: number): boolean {
     const { table, set } = group;
-    if (this.#slow === 'close') {
+    if (group.slow === 'close') {
       this.#counters.slow_closed_total++;
       this.#owner.endSlow(group, row);
       return false;
     }
     const cursor = table.cursors[row] as number;
-    const skip = this.#slow === 'latest';
+    const skip = group.slow === 'latest';
     // "latest" goes on with the newest event, so that the line has the latest state. On several
     // channels some may hold events older than the loss: the gap ends after all that is lost.
     const before = set.firstIdAfter(skip ? newest - 1 : Math.max(cursor, set.lostThrough));

@@ -60,6 +60,11 @@ export class WaitingPolls {
     this.#deadlines.stop();
   }
 
+  /** Polls that wait now. */
+  get waiting(): number {
+    return this.#deadlines.count;
+  }
+
   /** Bytes of the deadlines. */
   get memoryBytes(): number {
     return this.#deadlines.memoryBytes;

@@ -59,7 +59,10 @@ export function refusalJson({ code, message }: HoldlineError): string {
  * hands (RFC 9110, 10.2.3 and 11.6.1; RFC 6750, 3; RFC 6455, 4.4).
  */
 export function refusalHeaders(error: HoldlineError): Headers {
-  if (isTemporary(error)) return [['Retry-After', String(retryAfterSeconds())]];
+  if (isTemporary(error)) {
+    const seconds = error.retryAfterSeconds ?? retryAfterSeconds();
+    return [['Retry-After', String(seconds)]];
+  }
   if (error.code === 'HOLDLINE_UNAUTHORIZED')
     return error instanceof BadCredential ? BAD_TOKEN : CHALLENGE;
   return error.code === 'HOLDLINE_BAD_HANDSHAKE' ? HANDSHAKE : NO_HEADERS;

@@ -17,6 +17,7 @@ import {
   SMALL_ANSWERS_PER_CHECK,
 } from '../limits.js';
 import type { Holder, HttpResponse } from '../native/uws.js';
+import type { Addresses, ClientAddress } from './address.js';
 import {
   knownError,
   NO_HEADERS,
@@ -37,11 +38,14 @@ import type { PendingAnswer, PendingAnswers } from './pending-answers.js';
 /** What the exchanges of a server share. */
 export interface Exchanges {
   readonly counters: Counters;
+  readonly addresses: Addresses;
   readonly pending: PendingAnswers;
   readonly bodyTurns: BodyTurns;
   readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
+  /** The path of the page that says what the server offers. */
+  readonly homePath: string;
   /** True while the server shuts down: no line is opened, every answer closes its connection. */
   draining: boolean;
   /** True at the end of that: nothing is published any more. */
@@ -98,6 +102,8 @@ export class Exchange implements PendingAnswer, Refusable {
   /** The body that the socket has taken a part of. */
   pendingBody: Uint8Array | undefined;
   readonly #shared: Exchanges;
+  /** What listed proxies say of the client's address. */
+  readonly #forwarded: string | undefined;
   #incoming: Incoming | undefined;
   #closes: boolean;
   /** True if the request's end is not certain. */
@@ -121,7 +127,10 @@ export class Exchange implements PendingAnswer, Refusable {
     this.method = head.method;
     this.headers = headers;
     this.isChunked = head.get('transfer-encoding') !== '';
-    this.#closes = this.isChunked || asksToClose(head.get('connection'));
+    const { addresses } = shared;
+    this.#forwarded = addresses.forwardedIn(head);
+    this.#closes =
+      this.isChunked || asksToClose(head.get('connection')) || addresses.isOneRequest(response);
     this.#hasBody = this.isChunked || (contentLengthOf(head) ?? 0) > 0;
   }
 
@@ -134,9 +143,14 @@ export class Exchange implements PendingAnswer, Refusable {
     return !this.gone && !this.#isAnswered;
   }
 
-  /** The client's address in full; only while the client is there. */
+  /** Where the request comes from; only while the client is there. */
+  get client(): ClientAddress {
+    return this.#shared.addresses.of(this.response, this.#forwarded);
+  }
+
+  /** The client's address as text; empty once it is gone. */
   get address(): string {
-    return Buffer.from(this.response.getRemoteAddressAsText()).toString('latin1');
+    return this.gone ? '' : this.client.shown;
   }
 
   /** Closes the connection after the answer. */
@@ -285,7 +299,7 @@ export class Exchange implements PendingAnswer, Refusable {
     if (this.#shared.refusedThisTurn > REFUSALS_PER_TURN_MAX) this.closeAfter();
     const headers = [...extra, ...refusalHeaders(known)];
     if (asPage)
-      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known), [
+      this.#send(statusOf(known), PAGE_CONTENT_TYPE, refusalPage(known, this.#shared.homePath), [
         ...headers,
         ...PAGE_HEADERS,
       ]);

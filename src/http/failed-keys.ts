@@ -1,8 +1,10 @@
 /**
  * Wrong keys, counted by the address they came from. Past FAILED_KEYS_MAX in FAILED_KEYS_MS an
  * address gets 429, held back for a while, and its connection closes: a guess costs a connection. A
- * right key is never refused for it. The table is bounded; the oldest address is forgotten first.
+ * right key is never refused for it. The table is bounded, the oldest address is forgotten first,
+ * and all are when their time is over: nothing is kept for longer than twice FAILED_KEYS_MS.
  */
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import {
@@ -14,6 +16,7 @@ import {
   HELD_GUESSES_MAX,
 } from '../limits.js';
 import { throttle } from '../throttle.js';
+import type { ClientAddress } from './address.js';
 
 /** The wrong keys of an address within FAILED_KEYS_MS. */
 interface Failures {
@@ -24,9 +27,10 @@ interface Failures {
 export class FailedKeys {
   readonly #counters: Counters;
   readonly #warn: (address: string) => void;
-  readonly #nowMs: () => number;
+  readonly #clock: Pick<Clock, 'later' | 'nowMs'>;
   /** By address, in the order of their first failure. */
   readonly #byAddress = new Map<string, Failures>();
+  #isForgetting = false;
   /** Refusals that are held back now. */
   #heldBack = 0;
 
@@ -34,31 +38,31 @@ export class FailedKeys {
   constructor(
     counters: Counters,
     warn: (words: string) => void,
-    nowMs: () => number = () => performance.now(),
+    clock: Pick<Clock, 'later' | 'nowMs'> = SYSTEM_CLOCK,
   ) {
     this.#counters = counters;
-    this.#nowMs = nowMs;
+    this.#clock = clock;
     this.#warn = throttle<string>(
       FAILED_KEY_LOG_MS,
       (address, suppressed) => {
         const others = suppressed === 0 ? '' : `, and ${suppressed} more since the last report`;
         warn(`a wrong key came from ${address}${others}`);
       },
-      nowMs,
+      () => clock.nowMs(),
     );
   }
 
   /** Counts a wrong key. Returns the refusal if it is more than the usual 401. */
-  failed(address: string): HoldlineError | undefined {
+  failed({ shown, network }: Pick<ClientAddress, 'network' | 'shown'>): HoldlineError | undefined {
     this.#counters.failed_keys_total++;
-    this.#warn(address);
-    const network = networkOf(address);
-    const now = this.#nowMs();
+    this.#warn(shown);
+    const now = this.#clock.nowMs();
     let failures = this.#byAddress.get(network);
     if (failures === undefined || now - failures.sinceMs >= FAILED_KEYS_MS) {
       this.#byAddress.delete(network);
       failures = { sinceMs: now, count: 0 };
       this.#byAddress.set(network, failures);
+      this.#forgetLater();
       if (this.#byAddress.size > FAILED_KEY_ADDRESSES_MAX) this.#forgetFirst();
     }
     failures.count++;
@@ -82,18 +86,29 @@ export class FailedKeys {
     }, HELD_GUESS_MS).unref();
   }
 
+  /** Addresses that are remembered now. */
+  get size(): number {
+    return this.#byAddress.size;
+  }
+
+  #forgetLater(): void {
+    if (this.#isForgetting) return;
+    this.#isForgetting = true;
+    this.#clock.later(FAILED_KEYS_MS, () => {
+      this.#isForgetting = false;
+      const now = this.#clock.nowMs();
+      for (const [network, { sinceMs }] of this.#byAddress) {
+        if (now - sinceMs < FAILED_KEYS_MS) break;
+        this.#byAddress.delete(network);
+      }
+      if (this.#byAddress.size > 0) this.#forgetLater();
+    });
+  }
+
   #forgetFirst(): void {
     for (const first of this.#byAddress.keys()) {
       this.#byAddress.delete(first);
       return;
     }
   }
-}
-
-/**
- * What one client has to itself: an IPv4 address, or the first half of an IPv6 address. `address`
- * is written in full, as uWebSockets does.
- */
-function networkOf(address: string): string {
-  return address.includes(':') ? address.split(':').slice(0, 4).join(':') : address;
 }

@@ -37,6 +37,8 @@ export interface GuardSettings extends CredentialSettings {
 export interface GuardOptions extends GuardSettings {
   readonly allowOrigin: readonly string[];
   readonly authorize: Authorize | undefined;
+  /** The server itself has the TLS where it is given. */
+  readonly tlsCert: string | undefined;
   readonly jwks: JwksEvents;
   /** Gets an answer of `authorize` that it may not give. */
   readonly report: (error: unknown) => void;
@@ -74,7 +76,7 @@ export class Guard {
   constructor(options: GuardOptions) {
     this.#authorize = options.authorize;
     this.#report = options.report;
-    this.origins = new Origins(options.allowOrigin);
+    this.origins = new Origins(options.allowOrigin, options.tlsCert !== undefined);
     this.#revocations = new Revocations(options.jwtMaxLifetimeMs);
     this.#credentials = new Credentials(options, this.#revocations, options.jwks);
     this.#jwks = options.jwks;
@@ -274,17 +276,26 @@ export class Guard {
   }
 
   /**
+   * Who publishes over a WebSocket, see {@link rightToPublish}. Throws HOLDLINE_UNAUTHORIZED where
+   * nobody may without a right key.
+   */
+  publisherOn(head: Head, reader: Rights): Rights {
+    const { anonymous, areForReading } = this.#credentials;
+    // With credentials for reading, the header has been read already; else it has a key.
+    if (!areForReading) return this.publisher(head) as Rights;
+    return head.get('authorization') === '' ? anonymous : reader;
+  }
+
+  /**
    * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
    * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong
    * one.
    */
   rightToPublish(head: Head, reader: Rights, wrongKey: () => void): RightToPublish {
-    const { anonymous, areForReading } = this.#credentials;
+    const { anonymous } = this.#credentials;
     let rights: Rights;
     try {
-      // With credentials for reading, the header has been read already; else it has a key.
-      if (!areForReading) rights = this.publisher(head) as Rights;
-      else rights = head.get('authorization') === '' ? anonymous : reader;
+      rights = this.publisherOn(head, reader);
       if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
         throw rights.credential === ANONYMOUS
           ? this.#credentials.missing('publish')

@@ -9,7 +9,10 @@ import { combine, mayRepeat, startHead, type Repeated } from './repeated-fields.
 export class Head {
   /** Case-sensitive: gEt is not GET (RFC 9110, 9.1). */
   readonly method: string;
-  /** Undecoded. native-notes/request-parsing.md */
+  /**
+   * Undecoded, and without the base path; empty for what is not below that.
+   * native-notes/request-parsing.md
+   */
   readonly path: string;
   /** Undecoded, without the question mark; undefined if there is none. */
   readonly query: string | undefined;
@@ -19,9 +22,9 @@ export class Head {
   readonly #fields: readonly string[];
 
   /** In the request's turn. native-notes/request-in-its-turn.md */
-  constructor(request: HttpRequest) {
+  constructor(request: HttpRequest, basePath = '') {
     this.method = request.getCaseSensitiveMethod();
-    this.path = request.getUrl();
+    this.path = basePath === '' ? request.getUrl() : pathBelow(basePath, request.getUrl());
     this.query = request.getQuery();
     fields = [];
     hasRepeats = false;
@@ -51,6 +54,12 @@ export class Head {
       object[this.#fields[i] as string] = this.#fields[i + 1] as string;
     return object;
   }
+}
+
+/** The rest of a path behind the base path; the base path itself is `/`. */
+function pathBelow(basePath: string, path: string): string {
+  if (path === basePath) return '/';
+  return path.startsWith(`${basePath}/`) ? path.slice(basePath.length) : '';
 }
 
 /** Set and filled in one synchronous call: a closure per request would be garbage per request. */

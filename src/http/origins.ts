@@ -43,9 +43,11 @@ export class Origins {
   /** Headers of every other answer. */
   readonly #others: Headers;
   readonly #everyPageListens: boolean;
+  readonly #isTls: boolean;
 
-  /** Takes `--allow-origin`. */
-  constructor(allowed: readonly string[]) {
+  /** Takes `--allow-origin`, and whether this server itself has the TLS. */
+  constructor(allowed: readonly string[], isTls = false) {
+    this.#isTls = isTls;
     const names = allowed.filter((origin) => origin !== '*');
     for (const origin of names) {
       this.#named.set(origin, [
@@ -74,7 +76,7 @@ export class Origins {
   /** Throws HOLDLINE_CROSS_SITE for a page of another origin that is not listed by name. */
   checkSite(head: Head): void {
     const origin = head.get('origin');
-    const isForeign = origin !== '' && !isOwn(origin, head.get('host'));
+    const isForeign = origin !== '' && !isOwn(origin, head.get('host'), this.#isTls);
     if (!isForeign && head.get('sec-fetch-site') !== 'cross-site') return;
     if (!this.#named.has(origin)) throw this.#refusal(origin);
   }
@@ -95,7 +97,8 @@ export class Origins {
     const origin = head.get('origin');
     const requested = head.get('access-control-request-headers');
     const isPreflight = head.get('access-control-request-method') !== '' || requested !== '';
-    if (!isPreflight || origin === '' || isOwn(origin, head.get('host'))) return undefined;
+    if (!isPreflight || origin === '' || isOwn(origin, head.get('host'), this.#isTls))
+      return undefined;
     if (!this.mayListen(head)) throw this.#refusal(origin);
     const headers: [string, string][] = [
       ['Access-Control-Allow-Methods', this.#named.has(origin) ? methods : LISTENING],
@@ -125,11 +128,12 @@ export function isNavigation(head: Head): boolean {
 }
 
 /**
- * True if the origin is the server's own. Its scheme is not known here, since TLS ends in front of
- * it; proxies may name the default port, which an origin never does.
+ * True if the origin is the server's own. Where TLS ends in front of the server its scheme is not
+ * known here. Where the server has the TLS, a page of plain HTTP is foreign: anybody on the way may
+ * have written it. Proxies may name the default port, which an origin never does.
  */
-function isOwn(origin: string, host: string): boolean {
-  if (origin.startsWith('http://')) return isSame(origin.slice(7), host, ':80');
+function isOwn(origin: string, host: string, isTls: boolean): boolean {
+  if (origin.startsWith('http://')) return !isTls && isSame(origin.slice(7), host, ':80');
   return origin.startsWith('https://') && isSame(origin.slice(8), host, ':443');
 }
 

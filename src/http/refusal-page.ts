@@ -14,13 +14,14 @@ export function wantsPage(head: Head): boolean {
   );
 }
 
-export function refusalPage(error: HoldlineError): string {
+/** The page; `homePath` is that of the page that says what the server offers. */
+export function refusalPage(error: HoldlineError, homePath: string): string {
   const status = statusOf(error);
   const title = `${status} ${STATUS_CODES[status] ?? ''}`.trim();
   return smallPage(
     title,
     title,
     `<p class="message lead">${escapeHtml(error.message)}</p>
-<p class="muted"><code>${error.code}</code> · <a href="/">What this server offers</a></p>`,
+<p class="muted"><code>${error.code}</code> · <a href="${homePath}">What this server offers</a></p>`,
   );
 }

@@ -22,6 +22,11 @@ export interface Build {
   readonly alias: 'uWebSockets.js' | 'uWebSockets.js-20.69';
   /** What it is, as npm names it. */
   readonly name: string;
+  /**
+   * True if a PROXY protocol header before a later request of a connection counts, too.
+   * native-notes/proxy-protocol.md
+   */
+  readonly replacesProxied: boolean;
   /** Major versions of Node with a binary, by their ABI. */
   readonly nodeOfAbi: Readonly<Record<string, number>>;
   /** Platforms and processors with a binary. */
@@ -41,6 +46,7 @@ export const BUILDS: readonly Build[] = [
   {
     alias: 'uWebSockets.js-20.69',
     name: '@uwsjs/core@20.69.0',
+    replacesProxied: false,
     nodeOfAbi: { 127: 22, 137: 24, 147: 26 },
     targets: ['linux x64', 'linux arm64', 'darwin x64', 'darwin arm64', 'win32 x64'],
     glibcMin: '2.38',
@@ -49,6 +55,7 @@ export const BUILDS: readonly Build[] = [
   {
     alias: 'uWebSockets.js',
     name: '@uwsjs/core@20.51.4',
+    replacesProxied: true,
     nodeOfAbi: { 115: 20, 127: 22, 131: 23 },
     targets: ['linux x64', 'linux arm64', 'linux arm', 'darwin x64', 'darwin arm64', 'win32 x64'],
     glibcMin: '2.27',

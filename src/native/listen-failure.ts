@@ -2,7 +2,7 @@
  * Why a port cannot be had. uWebSockets does not tell (native/uws.ts), so the system is asked
  * once more, through Node, when it has failed.
  */
-import { createServer, isIP } from 'node:net';
+import { createServer, isIP, type AddressInfo } from 'node:net';
 import { HoldlineError } from '../errors.js';
 
 /** HOLDLINE_LISTEN with the one cause that was found; the system's error is its `cause`. */
@@ -13,6 +13,23 @@ export async function listenFailure(host: string, port: number): Promise<Holdlin
     `cannot listen on ${host} port ${port}: ${reasonOf(cause?.code, host, port)}`,
     { cause },
   );
+}
+
+/** The same before it has failed: undefined if the port is free, and nobody shares it. */
+export async function portFailure(host: string, port: number): Promise<HoldlineError | undefined> {
+  return (await askSystem(host, port)) === undefined ? undefined : listenFailure(host, port);
+}
+
+/** A port that was free a moment ago. Rejects with HOLDLINE_LISTEN if the host cannot be had. */
+export function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.on('error', () => void listenFailure(host, 0).then(reject));
+    probe.listen({ host, port: 0, exclusive: true }, () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
 }
 
 /** The system's error for that address; undefined if it is free now. */

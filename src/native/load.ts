@@ -2,8 +2,9 @@
  * Loads the build of uWebSockets.js that fits this machine: the only module that imports it as a
  * value.
  */
+import { createRequire } from 'node:module';
 import { HoldlineError } from '../errors.js';
-import { REQUEST_HEAD_BYTES_MAX } from '../limits.js';
+import { REQUEST_HEAD_BYTES_UNSET } from '../limits.js';
 import { chooseBuild, isBuild, thisHost, type Build, type Host } from './builds.js';
 
 /** The module, with what its types lack. */
@@ -15,6 +16,8 @@ export type Uws = typeof import('uWebSockets.js') & {
 export interface Loaded {
   readonly uws: Uws;
   readonly build: Build;
+  /** Bytes that the head of a request may have, as far as can be known. */
+  readonly headBytesMax: number;
 }
 
 /** Types are the older build's, of which the newer has all that is used here. */
@@ -23,22 +26,48 @@ const IMPORT: Readonly<Record<Build['alias'], () => Promise<unknown>>> = {
   'uWebSockets.js-20.69': () => import('uWebSockets.js-20.69'),
 };
 
+/** The module reads it once, when it loads. native-notes/header-limit.md */
+const HEAD_BYTES_VARIABLE = 'UWS_HTTP_MAX_HEADERS_SIZE';
+
+/** Bytes of a head by the build that was loaded. */
+const headBytesOf = new Map<Build['alias'], number>();
+
 /**
- * Loads the build for this Node and this machine. Rejects with HOLDLINE_NATIVE, which names the
- * cause, if none fits or it does not load. native-notes/which-build.md
+ * Loads the build for this Node and this machine, which then takes heads of `headBytesMax`; where
+ * the process has loaded it before, the limit stays what it was. Rejects with HOLDLINE_NATIVE,
+ * which names the cause, if none fits or it does not load. native-notes/which-build.md
  */
-export async function loadUws(): Promise<Loaded> {
+export async function loadUws(headBytesMax: number = REQUEST_HEAD_BYTES_UNSET): Promise<Loaded> {
   const host = thisHost();
   const choice = chooseBuild(host);
   if (!isBuild(choice))
     throw new HoldlineError('HOLDLINE_NATIVE', `${choice.cause}; ${choice.fix}`);
-  // The module reads it once, when it loads. native-notes/header-limit.md
-  process.env['UWS_HTTP_MAX_HEADERS_SIZE'] ??= String(REQUEST_HEAD_BYTES_MAX);
+  const { alias } = choice;
+  const before = headBytesOf.get(alias) ?? headBytesOfProgram(alias);
+  if (before === undefined) process.env[HEAD_BYTES_VARIABLE] = String(headBytesMax);
+  headBytesOf.set(alias, before ?? headBytesMax);
   try {
-    return { uws: (await IMPORT[choice.alias]()) as Uws, build: choice };
+    const uws = (await IMPORT[alias]()) as Uws;
+    return { uws, build: choice, headBytesMax: headBytesOf.get(alias) as number };
   } catch (cause) {
     throw new HoldlineError('HOLDLINE_NATIVE', loadProblem(host, choice, cause), { cause });
   }
+}
+
+/**
+ * The limit where the program itself has loaded the module; undefined where it has not. The
+ * variable may have been set after that, which nothing tells.
+ */
+function headBytesOfProgram(alias: Build['alias']): number | undefined {
+  const { cache, resolve } = createRequire(import.meta.url);
+  let path: string;
+  try {
+    path = resolve(alias);
+  } catch {
+    return undefined;
+  }
+  if (cache[path] === undefined) return undefined;
+  return Number(process.env[HEAD_BYTES_VARIABLE]) || REQUEST_HEAD_BYTES_UNSET;
 }
 
 /** Why a build that fits does not load. */

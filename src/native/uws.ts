@@ -2,16 +2,12 @@
  * uWebSockets.js: it listens, writes, ends, and holds connections open. What rests on the behaviour
  * of the native code cites its note in native-notes/.
  */
-import type {
-  HttpRequest,
-  HttpResponse,
-  TemplatedApp,
-  us_listen_socket,
-  us_socket_context_t,
-} from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t } from 'uWebSockets.js';
 import type { Counters } from '../counters.js';
 import type { LinePort } from '../core/ports.js';
-import { CORK_WRITE_BYTES_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import { CORK_WRITE_BYTES_MAX, OPS_SOCKETS_MAX, SPARE_SOCKETS_MAX } from '../limits.js';
+import type { CertificateFacts, CertificateFiles } from './certificate.js';
+import { makeApp, openPort, openUnixSocket, type Door, type Made } from './door.js';
 import { loadUws, type Uws } from './load.js';
 import {
   behaviours,
@@ -20,9 +16,8 @@ import {
   type MessageOptions,
   type UpgradeContext,
 } from './messages.js';
-import { listenFailure } from './listen-failure.js';
 import { MuteSockets } from './mute-sockets.js';
-import { prepareSocketOptions, type WantedSocketOptions } from './socket-options.js';
+import type { WantedSocketOptions } from './socket-options.js';
 import type { SocketReport } from './socket-report.js';
 
 export type { HttpRequest, HttpResponse };
@@ -107,11 +102,26 @@ function happened(
 
 /** A listening server of uWebSockets. */
 export interface Listener {
+  /** 0 on a unix socket. */
   readonly port: number;
+  /** The port of operations; undefined where they have none of their own. */
+  readonly opsPort: number | undefined;
   /** The build that serves, as npm names it. */
   readonly build: string;
+  /**
+   * True if the PROXY protocol header of a later request on a connection replaces the first one's.
+   * native-notes/proxy-protocol.md
+   */
+  readonly replacesProxied: boolean;
+  /** Bytes that the head of a request may have. */
+  readonly headBytesMax: number;
   /** The socket options that were set. */
   readonly socketReport: SocketReport;
+  /**
+   * Serves another certificate from now on; connections that are open keep theirs. Rejects with
+   * HOLDLINE_BAD_OPTION or HOLDLINE_LISTEN, and goes on with the one before, if that cannot be.
+   */
+  changeCertificate(files: CertificateFiles): Promise<CertificateFacts>;
   /**
    * Accepts no more connections. Those that are open stay, and another server may take the port.
    * native-notes/stop-listening.md
@@ -133,28 +143,111 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
   readonly host: string;
   readonly port: number;
   readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
+  /** Listens there in place of host and port. */
+  readonly unixSocket: string | undefined;
+  readonly unixSocketMode: number;
+  /** Serves TLS; undefined for plain HTTP. */
+  readonly certificate: CertificateFiles | undefined;
+  /** The address of operations. */
+  readonly ops: { readonly host: string; readonly port: number } | undefined;
+}
+
+type Handle = (response: HttpResponse, request: HttpRequest, context?: UpgradeContext) => void;
+
+/** Who is told of what comes. */
+export interface Receivers {
+  /** Every request, in the turn in which it arrives. */
+  readonly handle: Handle;
+  /** Every request on the port of operations. */
+  readonly handleOps: Handle;
+  readonly messages: MessageHandler;
+  /** Every socket that is accepted on the main port or socket. */
+  readonly accepted: () => void;
 }
 
 /**
- * Listens. Every request goes to `handle` in the turn in which it arrives. Rejects with
- * HOLDLINE_NATIVE if no binary loads, and with HOLDLINE_LISTEN if the address cannot be had.
- * `accepted` is called for every socket that is accepted.
+ * Listens. Rejects with HOLDLINE_NATIVE if no binary loads, HOLDLINE_BAD_OPTION for a certificate
+ * that cannot be served, and HOLDLINE_LISTEN if an address or a path cannot be had.
  */
 export async function listen(
   options: ListenOptions,
   counters: Counters,
-  handle: (response: HttpResponse, request: HttpRequest, context?: UpgradeContext) => void,
-  messages: MessageHandler,
-  accepted: () => void,
+  receivers: Receivers,
 ): Promise<Listener> {
-  const { uws, build } = await loadUws();
-  const app = uws.App();
-  const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
+  const { uws, build, headBytesMax } = await loadUws(options.maxHeaderBytes);
   const mute = await MuteSockets.load();
+  const makeMain = (files: CertificateFiles | undefined): Made => {
+    const app = makeApp(uws, files);
+    const openSockets = addSockets(app, { options, counters, mute, accepted: receivers.accepted });
+    addRoutes(app, uws, options, counters, receivers);
+    return { app, openSockets };
+  };
+  const makeOps = (): Made => {
+    const app = uws.App();
+    const openSockets = addOpsSockets(app, counters);
+    return { app: app.any('/*', receivers.handleOps), openSockets };
+  };
+  const doors: Door[] = [];
+  try {
+    const main =
+      options.unixSocket === undefined
+        ? await openPort(uws, makeMain, options)
+        : await openUnixSocket(uws, makeMain(undefined).app, {
+            path: options.unixSocket,
+            mode: options.unixSocketMode,
+          });
+    doors.push(main);
+    mute.listensOn(main.port);
+    const ops =
+      options.ops === undefined
+        ? undefined
+        : await openPort(uws, makeOps, { ...options, ...options.ops, certificate: undefined });
+    if (ops !== undefined) doors.push(ops);
+    return {
+      port: main.port,
+      opsPort: ops?.port,
+      build: build.name,
+      replacesProxied: build.replacesProxied,
+      headBytesMax,
+      socketReport: main.socketReport,
+      changeCertificate: (files) => main.changeCertificate(files),
+      stopListening() {
+        for (const door of doors) door.stopListening();
+      },
+      closeAll() {
+        for (const door of doors) door.closeAll();
+      },
+    };
+  } catch (error) {
+    for (const door of doors) door.closeAll();
+    throw error;
+  }
+}
+
+/** What decides whether a socket is let in. */
+interface SocketRules {
+  readonly options: Pick<ListenOptions, 'maxConnections'>;
+  readonly counters: Counters;
+  readonly mute: MuteSockets;
+  readonly accepted: () => void;
+}
+
+/**
+ * Counts the sockets of lines and publishers, and refuses those above the bound, which is one for
+ * all apps. Returns how many this app has open.
+ */
+function addSockets(
+  app: TemplatedApp,
+  { options, counters, mute, accepted }: SocketRules,
+): () => number {
+  let open = 0;
+  const socketCap = options.maxConnections + SPARE_SOCKETS_MAX;
   const silentClosed = (): void => void counters.sockets_silent_closed_total++;
   // Called for every socket that is accepted or closes; to close it here refuses it.
   // native-notes/accept-filter.md
   app.filter((response, change) => {
+    open += change as number;
     if ((change as number) < 0) {
       counters.sockets_closed_total++;
       return;
@@ -169,6 +262,29 @@ export async function listen(
       response.close();
     }
   });
+  return () => open;
+}
+
+/** The same for sockets of operations, which are counted apart: a full server answers them. */
+function addOpsSockets(app: TemplatedApp, counters: Counters): () => number {
+  let open = 0;
+  app.filter((response, change) => {
+    open += change as number;
+    if ((change as number) < 0 || open <= OPS_SOCKETS_MAX) return;
+    counters.sockets_refused_total++;
+    response.close();
+  });
+  return () => open;
+}
+
+/** Gives an app its handlers. */
+function addRoutes(
+  app: TemplatedApp,
+  uws: Uws,
+  options: MessageOptions,
+  counters: Counters,
+  { handle, messages }: Receivers,
+): void {
   app.any('/*', handle);
   // The patterns get every GET that has a key for a handshake, whatever else it asks for
   // (native-notes/upgrade-routing.md). The first, for one segment or several, only keep their
@@ -197,54 +313,5 @@ export async function listen(
         publishing === undefined ? undefined : { readers: context, publishers: publishing },
       );
     },
-  });
-  const setSocketOptions = await prepareSocketOptions(options, options.port);
-  const socket = await listenOn(app, uws, options.host, options.port);
-  const port = uws.us_socket_local_port(socket);
-  mute.listensOn(port);
-  const socketReport = setSocketOptions(port);
-  let listening = true;
-  return {
-    port,
-    build: build.name,
-    socketReport,
-    stopListening() {
-      if (listening) uws.us_listen_socket_close(socket);
-      listening = false;
-    },
-    closeAll() {
-      listening = false;
-      app.close();
-    },
-  };
-}
-
-/** `listen` with host and options exists, but not in the types. */
-type ListeningApp = TemplatedApp & {
-  listen(
-    host: string,
-    port: number,
-    options: number,
-    callback: (socket: us_listen_socket | false) => void,
-  ): TemplatedApp;
-};
-
-/**
- * Listens on the host's first address; the callback is called within the call.
- * native-notes/listen-addresses.md
- */
-function listenOn(
-  app: TemplatedApp,
-  uws: Uws,
-  host: string,
-  port: number,
-): Promise<us_listen_socket> {
-  return new Promise((resolve, reject) => {
-    const listening = (socket: us_listen_socket | false): void => {
-      if (socket !== false) resolve(socket);
-      else void listenFailure(host, port).then(reject);
-    };
-    // Without this option two servers would silently share a port. native-notes/exclusive-port.md
-    (app as ListeningApp).listen(host, port, uws.LIBUS_LISTEN_EXCLUSIVE_PORT, listening);
   });
 }

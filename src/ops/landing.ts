@@ -11,13 +11,20 @@ export interface LandingParts {
   readonly pages: OpsPages;
   /** Who may publish: everyone, clients with the key, or nobody. */
   readonly publishing: 'open' | 'key' | 'off';
+  /** Path below which everything is; empty for the root. */
+  readonly basePath: string;
+  /** The server itself has the TLS. */
+  readonly isTls: boolean;
+  /** Operations are on a port of their own. */
+  readonly hasOpsPort: boolean;
 }
 
 /** The page, with commands for the address that it was asked for at. */
-export function landingPage({ pages, publishing }: LandingParts, head: Head): string {
-  const origin = originOf(head);
+export function landingPage(parts: LandingParts, head: Head): string {
+  const { pages, publishing, basePath, isTls, hasOpsPort } = parts;
+  const origin = `${originOf(head, isTls)}${basePath}`;
   const demo = pages.has('demo')
-    ? '<a class="button" href="/-/demo">See it at work: open the demo</a>'
+    ? `<a class="button" href="${basePath}/-/demo">See it at work: open the demo</a>`
     : '';
   return smallPage(
     'Holdline',
@@ -28,22 +35,26 @@ ${demo}
 <section class="card"><h2>Listen</h2>
 <p>Every channel is a path. Its line stays open:</p>
 ${pre(`curl -N ${origin}/notifications`)}
-<p>Or <a href="/notifications">open /notifications</a> in a tab, leave it open, and publish to it.</p>
+<p>Or <a href="${basePath}/notifications">open /notifications</a> in a tab, leave it open, and publish to it.</p>
 </section>
 <section class="card"><h2>Publish</h2>
 ${publishCard(publishing, origin)}
 </section>
 <section class="card"><h2>In a page</h2>
 <p>It comes back by itself after a loss, and gets what it missed:</p>
-${pre("const feed = new EventSource('/notifications');\nfeed.addEventListener('notice', (event) =>\n  console.log(event.data));")}
+${pre(`const feed = new EventSource('${basePath}/notifications');\nfeed.addEventListener('notice', (event) =>\n  console.log(event.data));`)}
 </section>
 <section class="card"><h2>Operate</h2>
-<ul><li><a href="/-/health">/-/health</a></li><li><a href="/-/ready">/-/ready</a></li></ul>
-<p>With the ops key: ${withKey(pages)}</p>
-${pre(`curl -H 'Authorization: Bearer OPS_KEY' \\\n  ${origin}/-/stats`)}
+<ul>${['/-/health', '/-/ready'].map((path) => `<li><a href="${basePath}${path}">${path}</a></li>`).join('')}</ul>
+${hasOpsPort ? '<p>Operations have a port of their own.</p>' : operations(pages, origin)}
 </section>
 </div>`,
   );
+}
+
+function operations(pages: OpsPages, origin: string): string {
+  return `<p>With the ops key: ${withKey(pages)}</p>
+${pre(`curl -H 'Authorization: Bearer OPS_KEY' \\\n  ${origin}/-/stats`)}`;
 }
 
 function publishCard(publishing: LandingParts['publishing'], origin: string): string {
@@ -68,9 +79,9 @@ function pre(text: string): string {
   return `<pre>${parts.map(escapeHtml).join('<wbr>')}</pre>`;
 }
 
-function originOf(head: Head): string {
+function originOf(head: Head, isTls: boolean): string {
   const host = head.get('host');
   // A proxy that says so has the TLS; nothing but these words depends on it.
-  const scheme = head.get('x-forwarded-proto') === 'https' ? 'https' : 'http';
+  const scheme = isTls || head.get('x-forwarded-proto') === 'https' ? 'https' : 'http';
   return `${scheme}://${HOST.test(host) ? host : 'localhost:8080'}`;
 }

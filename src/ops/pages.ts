@@ -18,9 +18,9 @@ export interface PageSources extends FigureSources {
   };
 }
 
-export function makePages(sources: PageSources, demo: boolean): OpsPages {
+export function makePages(sources: PageSources, demo: boolean, basePath = ''): OpsPages {
   const { ops, memory, hub } = sources;
-  const description = json(OPENAPI);
+  const description = json({ ...OPENAPI, servers: [{ url: basePath === '' ? '/' : basePath }] });
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
@@ -53,11 +53,11 @@ export function makePages(sources: PageSources, demo: boolean): OpsPages {
 }
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */
-export function pagesInWords(pages: OpsPages): string {
-  const paths = [...pages.keys()].filter((name) => !name.includes('.')).map((name) => `/-/${name}`);
-  return pages.has('demo')
-    ? `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`
-    : `${paths.join(', ')} and, with --demo, /-/demo`;
+export function pagesInWords(pages: OpsPages, basePath: string): string {
+  const paths = [...pages.keys()]
+    .filter((name) => !name.includes('.'))
+    .map((name) => `${basePath}/-/${name}`);
+  return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
 /** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */

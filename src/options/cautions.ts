@@ -1,5 +1,6 @@
 /** What an operator should know about the settings of a server that starts. */
 
+import { splitHostAndPort } from './place-kinds.js';
 import { hasSubscribeRule, isLoopback, isPublishingOff } from './settings.js';
 import type { Settings } from './table.js';
 
@@ -15,6 +16,9 @@ export function cautions(settings: Settings): string[] {
     ...(settings.openPublish && !isLoopback(settings.host)
       ? [`everyone who reaches ${settings.host} may publish (--open-publish)`]
       : []),
+    ...(settings.tlsCert !== undefined && !isLoopback(opsHostOf(settings))
+      ? ['--ops-listen is plain HTTP: the ops key travels readable; use a loopback address']
+      : []),
     ...(isPublishingOff(settings)
       ? ['nobody may publish: give --publish-key, --keys-file, --jwt-… or --open-publish']
       : []),
@@ -25,4 +29,9 @@ export function cautions(settings: Settings): string[] {
             '(--keys-file, --jwt-…, --ticket-secret-file; --open-subscribe if that is meant)',
         ]),
   ];
+}
+
+/** The host of `--ops-listen`; one of this machine where it is not given. */
+function opsHostOf({ opsListen }: Settings): string {
+  return (opsListen === undefined ? undefined : splitHostAndPort(opsListen)?.host) ?? '127.0.0.1';
 }

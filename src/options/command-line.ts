@@ -13,6 +13,7 @@ import {
   takesValue,
   unknownVariables,
   type Environment,
+  type ReadFile,
 } from './sources.js';
 import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
@@ -125,18 +126,23 @@ export type ValuesOf<Rows extends Readonly<Record<string, OptionRow>>> = {
     : never;
 };
 
-/** Reads the arguments of a command with its own table of options. Throws HOLDLINE_BAD_OPTION. */
+/**
+ * Reads the arguments of a command with its own table of options; with `readFile` secrets may be in
+ * files. Throws HOLDLINE_BAD_OPTION.
+ */
 export function parseOptions<const Rows extends Readonly<Record<string, OptionRow>>>(
   command: string,
   rows: Rows,
   args: readonly string[],
   env: Environment,
+  readFile?: ReadFile,
 ): { readonly values: ValuesOf<Rows>; readonly warnings: readonly string[] } {
   const ownRows = Object.values<OptionRow>(rows);
-  const flags = readFlags(command, ownRows, args);
+  const files = readFile === undefined ? [] : ownRows.flatMap((row) => fileRowOf(row) ?? []);
+  const flags = readFlags(command, [...ownRows, ...files], args);
   const values = Object.entries<OptionRow>(rows).map(([name, row]) => [
     name,
-    find(row, flags, env, undefined).value ?? row.default,
+    find(row, flags, env, undefined, readFile).value ?? row.default,
   ]);
   // Variables meant for a server on the same machine are no mistake here.
   const warnings = unknownVariables(env, [...ownRows, ...VARIABLE_ROWS, ...FILES_OF_ROWS]);

@@ -23,6 +23,56 @@ export interface Options {
    */
   readonly port?: Settings['port'];
   /**
+   * Listen on this unix socket, and on no port, for a proxy on the same machine.
+   *
+   * A path of 1 to 107 bytes. On the command line `--unix-socket`.
+   *
+   * @default none, so that --host and --port count
+   */
+  readonly unixSocket?: Settings['unixSocket'];
+  /**
+   * File mode of the unix socket: who may write to it may connect.
+   *
+   * An integer from 0 to 0o777. On the command line `--unix-socket-mode`.
+   *
+   * @default 432 (660)
+   */
+  readonly unixSocketMode?: Settings['unixSocketMode'];
+  /**
+   * Answer operations (stats, metrics, …) over plain HTTP on a port of their own only.
+   *
+   * A host and a port from 0 to 65535, such as 127.0.0.1:9090 or [::1]:9090. On the command line
+   * `--ops-listen`.
+   *
+   * @default none, so that operations are on the main port
+   */
+  readonly opsListen?: Settings['opsListen'];
+  /**
+   * Path below which everything is served; what is outside of it is 404.
+   *
+   * / or a path of up to 128 characters such as /events, of A–Z a–z 0–9 . _ ~ - without a leading
+   * or trailing dot in a segment, and not /-. On the command line `--base-path`.
+   *
+   * @default ''
+   */
+  readonly basePath?: Settings['basePath'];
+  /**
+   * PEM file with the certificate and its chain: serve HTTPS; read again on SIGHUP.
+   *
+   * A path of 1 to 4096 characters. On the command line `--tls-cert`.
+   *
+   * @default none, so that plain HTTP is served
+   */
+  readonly tlsCert?: Settings['tlsCert'];
+  /**
+   * PEM file with the private key of --tls-cert, without a passphrase.
+   *
+   * A path of 1 to 4096 characters. On the command line `--tls-key`.
+   *
+   * @default none
+   */
+  readonly tlsKey?: Settings['tlsKey'];
+  /**
    * Events that a channel keeps for clients that come back.
    *
    * An integer from 0 to 1000000. On the command line `--replay-events`.
@@ -228,6 +278,71 @@ export interface Options {
    * @default the file limit less 164
    */
   readonly maxConnections?: Settings['maxConnections'];
+  /**
+   * Lines and waiting polls of one address (IPv6: of one /64); 0: no limit. Not for loopback.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-lines-per-address`.
+   *
+   * @default 1000
+   */
+  readonly maxLinesPerAddress?: Settings['maxLinesPerAddress'];
+  /**
+   * Lines and waiting polls of one user; 0: no limit.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-lines-per-user`.
+   *
+   * @default 1000
+   */
+  readonly maxLinesPerUser?: Settings['maxLinesPerUser'];
+  /**
+   * Polls that wait at once; the next one is told to come back.
+   *
+   * An integer from 0 to 1000000. On the command line `--max-waiting-polls`.
+   *
+   * @default 0, as many as --max-connections
+   */
+  readonly maxWaitingPolls?: Settings['maxWaitingPolls'];
+  /**
+   * Lines opened in a second; the next one is told to come back; 0: no limit.
+   *
+   * An integer from 0 to 1000000. On the command line `--accept-rate`.
+   *
+   * @default 10000
+   */
+  readonly acceptRate?: Settings['acceptRate'];
+  /**
+   * Events a second that one key, or without keys one address, may publish; 0: no limit.
+   *
+   * An integer from 0 to 10000000. On the command line `--publish-rate`.
+   *
+   * @default 0
+   */
+  readonly publishRate?: Settings['publishRate'];
+  /**
+   * Proxies that are believed when they say whose request it is; unix: all on a unix socket.
+   *
+   * An array of up to 256 addresses or ranges such as 10.0.0.0/8, or unix. On the command line
+   * `--trusted-proxies`.
+   *
+   * @default []
+   */
+  readonly trustedProxies?: Settings['trustedProxies'];
+  /**
+   * The one field that is read from trusted proxies; PROXY protocol v2 is read without it.
+   *
+   * One of x-forwarded-for, forwarded. On the command line `--forwarded-header`.
+   *
+   * @default 'x-forwarded-for'
+   */
+  readonly forwardedHeader?: Settings['forwardedHeader'];
+  /**
+   * Largest head of a request; a larger one is refused with 431.
+   *
+   * An integer from 4096 to 65536, in bytes. On the command line `--max-header-bytes`.
+   *
+   * @default 16384 (16KiB)
+   */
+  readonly maxHeaderBytes?: Settings['maxHeaderBytes'];
   /**
    * Memory of process and sockets above which no line is opened; open lines stay.
    *

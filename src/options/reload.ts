@@ -2,7 +2,7 @@
 
 import { OPTIONS, type OptionRow, type SettingName, type Settings } from './table.js';
 
-/** Credentials and what they are needed for. The others are fixed until the next start. */
+/** Credentials, what they are needed for, and certificates. Others need another start. */
 const RELOADED = [
   'publishKey',
   'openPublish',
@@ -15,10 +15,13 @@ const RELOADED = [
   'authCookie',
   'ticketSecret',
   'openSubscribe',
-  // Who may read. What a channel keeps is fixed when it is made.
+  // Who may read, at once; what a channel keeps, for channels that are made from now on.
   'policies',
   'opsKey',
   'allowedHosts',
+  // The files, whose contents are read again in any case. TLS neither begins nor ends.
+  'tlsCert',
+  'tlsKey',
 ] as const satisfies readonly SettingName[];
 
 /** What comes of settings that were read again. */
@@ -38,10 +41,16 @@ export function reloadSettings(running: Settings, read: Settings): Reloaded {
   const ignored: string[] = [];
   for (const [name, row] of Object.entries<OptionRow>(OPTIONS)) {
     const setting = name as SettingName;
-    const isTaken = RELOADED.some((one) => one === setting);
+    const isTaken =
+      RELOADED.some((one) => one === setting) &&
+      (!(setting === 'tlsCert' || setting === 'tlsKey') || hasTls(running) === hasTls(read));
     if (JSON.stringify(read[setting]) === JSON.stringify(running[setting])) continue;
     (isTaken ? changed : ignored).push(`--${row.flag}`);
     if (isTaken) settings[setting] = read[setting];
   }
   return { settings: Object.freeze(settings) as unknown as Settings, changed, ignored };
+}
+
+function hasTls({ tlsCert }: Settings): boolean {
+  return tlsCert !== undefined;
 }

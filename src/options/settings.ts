@@ -65,6 +65,7 @@ export function settle(
   if (givenFor('allowOrigin').value === undefined && isDemoOfThisMachine(settings))
     values['allowOrigin'] = ['*'];
   checkRelations(settings, names, fileLimit);
+  checkPlaces(settings, names);
   return Object.freeze(settings);
 }
 
@@ -137,12 +138,56 @@ function checkRelations(
     );
   }
   checkCredentials(settings, names);
+  checkPolicies(settings, names);
   if (settings.replayBytes > settings.replayTotalBytes) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
       `${names.replayBytes} of one channel must be at most ${names.replayTotalBytes} of all ` +
         `(got ${OPTIONS.replayBytes.kind.toText(settings.replayBytes)} and ` +
         `${OPTIONS.replayTotalBytes.kind.toText(settings.replayTotalBytes)})`,
+    );
+  }
+}
+
+/**
+ * What the options that say where to listen allow one another. A value that is the default counts
+ * as not given, since the command line gives the library all settings.
+ */
+function checkPlaces(settings: Settings, names: Record<SettingName, string>): void {
+  const { unixSocket, tlsCert, tlsKey } = settings;
+  const isGiven = (setting: SettingName): boolean => settings[setting] !== OPTIONS[setting].default;
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    const [given, missing] =
+      tlsKey === undefined ? [names.tlsCert, names.tlsKey] : [names.tlsKey, names.tlsCert];
+    throw new HoldlineError('HOLDLINE_BAD_OPTION', `${given} needs ${missing}`);
+  }
+  if (unixSocket === undefined) {
+    if (isGiven('unixSocketMode')) {
+      const problem = `${names.unixSocketMode} needs ${names.unixSocket}`;
+      throw new HoldlineError('HOLDLINE_BAD_OPTION', problem);
+    }
+    return;
+  }
+  const other = (['host', 'port', 'tlsCert'] as const).find(isGiven);
+  if (other !== undefined) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.unixSocket} and ${names[other]} exclude each other: ` +
+        'a server on a unix socket has no address, and its proxy has the TLS',
+    );
+  }
+}
+
+/** Bounds of what a policy gives its channels. */
+function checkPolicies(settings: Settings, names: Record<SettingName, string>): void {
+  const { policies, replayTotalBytes } = settings;
+  for (const { channels, replayBytes = 0 } of policies) {
+    if (replayBytes <= replayTotalBytes) continue;
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.policies}: replayBytes of "${channels}" must be at most ${names.replayTotalBytes} of all ` +
+        `(got ${OPTIONS.replayBytes.kind.toText(replayBytes)} and ` +
+        `${OPTIONS.replayTotalBytes.kind.toText(replayTotalBytes)})`,
     );
   }
 }

@@ -4,7 +4,14 @@
  * follow from it; a new option is a row here.
  */
 
-import { BODY_BYTES_MAX, ID_MAX, RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
+import { ipRangeText, readIpRange } from '../ip.js';
+import {
+  ACCEPTS_PER_SECOND,
+  BODY_BYTES_MAX,
+  ID_MAX,
+  RESERVED_FILES,
+  SPARE_SOCKETS_MAX,
+} from '../limits.js';
 import {
   channelPolicies,
   claim,
@@ -17,6 +24,7 @@ import {
   ticketSecrets,
 } from './credentials.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
+import { basePath, fileMode, filePath, hostAndPort, socketPath } from './place-kinds.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -71,6 +79,8 @@ const hostNames = list(
   readHostName,
 );
 
+const proxies = list('ADDRESS', 256, 'addresses or ranges such as 10.0.0.0/8, or unix', readProxy);
+
 const subprotocols = list(
   'NAME',
   16,
@@ -91,6 +101,45 @@ export const OPTIONS = {
     kind: integer(0, 65_535),
     default: 8080,
     help: 'port to listen on; 0 picks a free one',
+  },
+  unixSocket: {
+    flag: 'unix-socket',
+    kind: socketPath(),
+    default: undefined,
+    defaultMeans: 'none, so that --host and --port count',
+    help: 'listen on this unix socket, and on no port, for a proxy on the same machine',
+  },
+  unixSocketMode: {
+    flag: 'unix-socket-mode',
+    kind: fileMode(),
+    default: 0o660,
+    help: 'file mode of the unix socket: who may write to it may connect',
+  },
+  opsListen: {
+    flag: 'ops-listen',
+    kind: hostAndPort(),
+    default: undefined,
+    defaultMeans: 'none, so that operations are on the main port',
+    help: 'answer operations (stats, metrics, …) over plain HTTP on a port of their own only',
+  },
+  basePath: {
+    flag: 'base-path',
+    kind: basePath(),
+    default: '',
+    help: 'path below which everything is served; what is outside of it is 404',
+  },
+  tlsCert: {
+    flag: 'tls-cert',
+    kind: filePath(),
+    default: undefined,
+    defaultMeans: 'none, so that plain HTTP is served',
+    help: 'PEM file with the certificate and its chain: serve HTTPS; read again on SIGHUP',
+  },
+  tlsKey: {
+    flag: 'tls-key',
+    kind: filePath(),
+    default: undefined,
+    help: 'PEM file with the private key of --tls-cert, without a passphrase',
   },
   replayEvents: {
     flag: 'replay-events',
@@ -253,6 +302,55 @@ export const OPTIONS = {
     defaultMeans: `the file limit less ${RESERVED_FILES + SPARE_SOCKETS_MAX}`,
     help: 'connections held at once; the next one is told to come back',
   },
+  maxLinesPerAddress: {
+    flag: 'max-lines-per-address',
+    kind: integer(0, CONNECTIONS_MAX),
+    default: 1000,
+    help: 'lines and waiting polls of one address (IPv6: of one /64); 0: no limit. Not for loopback',
+  },
+  maxLinesPerUser: {
+    flag: 'max-lines-per-user',
+    kind: integer(0, CONNECTIONS_MAX),
+    default: 1000,
+    help: 'lines and waiting polls of one user; 0: no limit',
+  },
+  maxWaitingPolls: {
+    flag: 'max-waiting-polls',
+    kind: integer(0, CONNECTIONS_MAX),
+    default: 0,
+    defaultMeans: '0, as many as --max-connections',
+    help: 'polls that wait at once; the next one is told to come back',
+  },
+  acceptRate: {
+    flag: 'accept-rate',
+    kind: integer(0, CONNECTIONS_MAX),
+    default: ACCEPTS_PER_SECOND,
+    help: 'lines opened in a second; the next one is told to come back; 0: no limit',
+  },
+  publishRate: {
+    flag: 'publish-rate',
+    kind: integer(0, 10_000_000),
+    default: 0,
+    help: 'events a second that one key, or without keys one address, may publish; 0: no limit',
+  },
+  trustedProxies: {
+    flag: 'trusted-proxies',
+    kind: proxies,
+    default: [],
+    help: 'proxies that are believed when they say whose request it is; unix: all on a unix socket',
+  },
+  forwardedHeader: {
+    flag: 'forwarded-header',
+    kind: choice('NAME', ['x-forwarded-for', 'forwarded']),
+    default: 'x-forwarded-for',
+    help: 'the one field that is read from trusted proxies; PROXY protocol v2 is read without it',
+  },
+  maxHeaderBytes: {
+    flag: 'max-header-bytes',
+    kind: size(4 * KiB, 64 * KiB),
+    default: 16 * KiB,
+    help: 'largest head of a request; a larger one is refused with 431',
+  },
   memoryBudgetBytes: {
     flag: 'memory-budget',
     kind: size(64 * MiB, TiB),
@@ -353,6 +451,13 @@ function readHostName(item: string): string | undefined {
   return /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?)$/.test(name)
     ? name
     : undefined;
+}
+
+/** An address, a range in its shortest form, or the word for unix sockets. */
+function readProxy(item: string): string | undefined {
+  if (item === 'unix') return item;
+  const range = readIpRange(item);
+  return range === undefined ? undefined : ipRangeText(range);
 }
 
 function assertRelation(holds: boolean, relation: string): void {

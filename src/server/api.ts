@@ -162,6 +162,18 @@ export interface ServerChannel {
   subscribe(options?: { readonly after?: number; readonly signal?: Signal }): Subscription;
 }
 
+/** Where a server listens. */
+export interface Address {
+  /** Empty for a unix socket. */
+  readonly host: string;
+  /** 0 for a unix socket. */
+  readonly port: number;
+  /** The path of the unix socket. */
+  readonly unixSocket?: string;
+  /** The port of operations, with `opsListen`. */
+  readonly opsPort: number | undefined;
+}
+
 /** A server, made by `createServer`. All that it throws or rejects with is a HoldlineError. */
 export interface Server {
   /**
@@ -176,7 +188,14 @@ export interface Server {
    * HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and HOLDLINE_BAD_OPTION if the memory
    * budget is less than the process takes.
    */
-  listen(): Promise<{ readonly host: string; readonly port: number }>;
+  listen(): Promise<Address>;
+  /**
+   * Serves another certificate from now on, or the renewed one in the same files; open connections
+   * keep the one that they have. Rejects with HOLDLINE_BAD_OPTION for files that cannot be served
+   * and for a server without TLS, with HOLDLINE_LISTEN if the server does not listen, and with
+   * HOLDLINE_BAD_ARGUMENT; then the certificate before is served on.
+   */
+  changeCertificate(files: { readonly tlsCert: string; readonly tlsKey: string }): Promise<void>;
   /**
    * The key of the pages under `/-/`: the option, or the one that was made. Not enumerable, so that
    * it does not get into a log with the server.

@@ -10,6 +10,7 @@ import type { compileSerializers } from '../core/serialize.js';
 import { HoldlineError } from '../errors.js';
 import { checkChannelName } from '../http/request.js';
 import { HISTORY_EVENTS_DEFAULT, ID_MAX, POLL_EVENTS_MAX } from '../limits.js';
+import type { CertificateFiles } from '../native/certificate.js';
 import { unknownOption } from '../options/refusals.js';
 import { OPTIONS } from '../options/table.js';
 import { unknownName } from '../spelling.js';
@@ -129,6 +130,16 @@ export function checkListenArguments([first]: readonly unknown[]): void {
 export function checkSecondArgument(name: string, takes: string, second: unknown): void {
   if (typeof second === 'string' || isPlainObject(second))
     throw badArgument(name, `${takes} and nothing else`, second);
+}
+
+/** The files that `changeCertificate` is given. */
+export function certificateFilesOf([given]: readonly unknown[]): CertificateFiles {
+  const wanted = 'an object {tlsCert, tlsKey} with the paths of two files';
+  if (!isPlainObject(given)) throw badArgument('changeCertificate', wanted, given);
+  checkMembers('changeCertificate', given, ['tlsCert', 'tlsKey']);
+  const { tlsCert, tlsKey } = given;
+  if (typeof tlsCert === 'string' && typeof tlsKey === 'string') return { tlsCert, tlsKey };
+  throw badArgument('changeCertificate', wanted, given);
 }
 
 /** The time that `close` is given, ms; undefined for the option's. */

@@ -28,6 +28,12 @@ export interface RouterParts {
   readonly failedKeys: FailedKeys;
   readonly pages: OpsPages;
   readonly actions: Actions;
+  /** `--base-path`: everything is served below it; empty for the root. */
+  readonly basePath: string;
+  /** The server itself has the TLS. */
+  readonly isTls: boolean;
+  /** Operations have a port of their own, and are answered there only. */
+  readonly hasOpsPort: boolean;
   readonly publishing: Publishing;
   readonly subscribing: Subscribing;
 }
@@ -44,6 +50,9 @@ export type Action = (exchange: Exchange, head: Head) => Promise<void> | undefin
 /** Actions by their path behind `/-/` (such as `tickets`), then by method. */
 export type Actions = ReadonlyMap<string, ReadonlyMap<'GET' | 'POST' | 'DELETE', Action>>;
 
+/** Actions of clients; all others are operations. */
+const CLIENT_ACTIONS: ReadonlySet<string> = new Set(['tickets', 'publish', 'watch']);
+
 export class Router {
   readonly #parts: RouterParts;
 
@@ -56,20 +65,31 @@ export class Router {
     response: HttpResponse,
     request: HttpRequest,
     context?: UpgradeContext,
-  ): void => {
-    const { exchanges, guard } = this.#parts;
+  ): void => this.#handle(response, request, context, false);
+
+  /** Answers a request on the port of operations. */
+  readonly handleOps = (response: HttpResponse, request: HttpRequest): void =>
+    this.#handle(response, request, undefined, true);
+
+  #handle(
+    response: HttpResponse,
+    request: HttpRequest,
+    context: UpgradeContext | undefined,
+    isOpsPort: boolean,
+  ): void {
+    const { exchanges, guard, basePath } = this.#parts;
     exchanges.counters.requests_total++;
-    const head = new Head(request);
+    const head = new Head(request, basePath);
     const exchange = new Exchange(exchanges, response, head, guard.origins.answerHeaders(head));
     try {
       checkFraming(head);
-      const answered = this.#route(exchange, head, context);
+      const answered = this.#route(exchange, head, context, isOpsPort);
       if (answered !== undefined)
         answered.catch((error: unknown) => this.#refuse(exchange, head, error));
     } catch (error) {
       this.#refuse(exchange, head, error);
     }
-  };
+  }
 
   /** A wrong key is counted, and slows down further ones from its address. */
   #refuse(exchange: Exchange, head: Head, error: unknown): void {
@@ -77,7 +97,7 @@ export class Router {
     const { failedKeys, subscribing } = this.#parts;
     if (error instanceof BadCredential && error.isTicket && error.isExpired)
       if (subscribing.endExpired(exchange, head, error)) return;
-    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.address) : undefined;
+    const refusal = isWrongKey && exchange.isOpen ? failedKeys.failed(exchange.client) : undefined;
     const asPage = wantsPage(head);
     if (refusal === undefined) {
       exchange.refuse(error, NO_HEADERS, asPage);
@@ -93,8 +113,10 @@ export class Router {
     exchange: Exchange,
     head: Head,
     context: UpgradeContext | undefined,
+    isOpsPort: boolean,
   ): Promise<void> | undefined {
-    if (head.path.startsWith('/-/')) return this.#answerOps(exchange, head);
+    if (head.path.startsWith('/-/')) return this.#answerOps(exchange, head, isOpsPort);
+    if (isOpsPort || head.path === '') throw this.#nothingAt(head, isOpsPort);
     switch (head.method) {
       case 'POST':
         return this.#publish(exchange, head);
@@ -117,7 +139,9 @@ export class Router {
     const { guard, pages, subscribing } = this.#parts;
     guard.checkHost(head);
     if (head.path === '/') {
-      const page = landingPage({ pages, publishing: guard.publishing }, head);
+      const { basePath, isTls, hasOpsPort } = this.#parts;
+      const { publishing } = guard;
+      const page = landingPage({ pages, publishing, basePath, isTls, hasOpsPort }, head);
       exchange.answer(200, PAGE_CONTENT_TYPE, page, PAGE_HEADERS);
       return undefined;
     }
@@ -147,9 +171,11 @@ export class Router {
     if (granted instanceof Promise) granted.catch(ignore);
     const request = publishRequestOf(head, channel);
     checkPublishing(exchanges);
-    const scope = andThen(granted, ({ rights }) =>
-      request.key === undefined ? '' : scopeOf(rights, head),
-    );
+    const network = publishing.isRated ? exchange.client.network : '';
+    const scope = andThen(granted, ({ rights }) => {
+      publishing.takeRate(request, rights, network);
+      return request.key === undefined ? '' : scopeOf(rights, head);
+    });
     return publishing.publish(exchange, request, scope);
   }
 
@@ -178,12 +204,42 @@ export class Router {
     else refuseMethod(exchange, ALLOWED_METHODS);
   }
 
-  #answerOps(exchange: Exchange, head: Head): Promise<void> | undefined {
+  /** True if what is at a path under `/-/` is answered on that port. */
+  #isHere(name: string, isOpsPort: boolean): boolean {
+    const { pages, hasOpsPort } = this.#parts;
+    const access = pages.get(name)?.access;
+    if (!hasOpsPort || access === 'open') return true;
+    const isForClients = access === 'host' || CLIENT_ACTIONS.has(name);
+    return isForClients !== isOpsPort;
+  }
+
+  /** The refusal of a path at which nothing is on this port. */
+  #nothingAt(head: Head, isOpsPort: boolean): HoldlineError {
+    const { pages, actions, basePath } = this.#parts;
+    if (head.path === '') {
+      const problem = `there is nothing outside of ${basePath}/ (--base-path)`;
+      return new HoldlineError('HOLDLINE_NOT_FOUND', problem);
+    }
+    const name = head.path.slice('/-/'.length);
+    const here = new Map([...pages].filter(([page]) => this.#isHere(page, isOpsPort)));
+    const demo = isOpsPort || pages.has('demo') ? '' : `; with --demo also ${basePath}/-/demo`;
+    const problem =
+      !isOpsPort && (pages.has(name) || actions.has(name))
+        ? 'operations are answered on a port of their own (--ops-listen)'
+        : `there is nothing at ${basePath}${head.path.slice(0, 200)}${isOpsPort ? ' on the port of operations' : ''}`;
+    return new HoldlineError(
+      'HOLDLINE_NOT_FOUND',
+      `${problem}; there are ${pagesInWords(here, basePath)}${demo}`,
+    );
+  }
+
+  #answerOps(exchange: Exchange, head: Head, isOpsPort: boolean): Promise<void> | undefined {
     const { guard, pages, actions } = this.#parts;
     const { origins } = guard;
     const name = head.path.slice('/-/'.length);
-    const page = pages.get(name);
-    const ofPath = actions.get(name);
+    const isHere = this.#isHere(name, isOpsPort);
+    const page = isHere ? pages.get(name) : undefined;
+    const ofPath = isHere ? actions.get(name) : undefined;
     const allowed = methodsOf(page, ofPath);
     const preflight = origins.preflight(head, allowed);
     if (preflight !== undefined) {
@@ -192,12 +248,7 @@ export class Router {
     }
     const isLoaded = page?.isForPages === true && origins.mayListen(head);
     if (!isLoaded && !isNavigation(head)) origins.checkSite(head);
-    if (page === undefined && ofPath === undefined) {
-      throw new HoldlineError(
-        'HOLDLINE_NOT_FOUND',
-        `there is nothing at ${head.path.slice(0, 200)}; there are ${pagesInWords(pages)}`,
-      );
-    }
+    if (page === undefined && ofPath === undefined) throw this.#nothingAt(head, isOpsPort);
     if (head.method === 'OPTIONS') {
       exchange.answerNothing([['Allow', allowed]]);
       return undefined;

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { Options } from '../options/options.js';
+import { splitHostAndPort } from '../options/place-kinds.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Settings } from '../options/table.js';
 import { Hub, type HubOptions } from '../core/hub.js';
@@ -13,15 +14,19 @@ import { compileSerializers } from '../core/serialize.js';
 import { makeCounters } from '../counters.js';
 import { HoldlineError, withStack } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
+import { Addresses } from '../http/address.js';
 import { FailedKeys } from '../http/failed-keys.js';
 import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
+import { Places } from '../http/places.js';
+import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { SPARE_SOCKETS_MAX } from '../limits.js';
 import { MemoryLog } from '../log/memory-log.js';
-import { listen, type Listener } from '../native/uws.js';
+import type { CertificateFiles } from '../native/certificate.js';
+import { listen, type Listener, type ListenOptions } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
 import { Ops } from '../ops/ops.js';
@@ -32,8 +37,9 @@ import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
-import type { Hooks, Server } from './api.js';
+import type { Address, Hooks, Server } from './api.js';
 import {
+  certificateFilesOf,
   checkChannelArguments,
   checkListenArguments,
   checkOptionNames,
@@ -90,6 +96,7 @@ function makeServer(options: Options & Hooks): Server {
     heartbeatMs: settings.heartbeatMs,
     flushIntervalMs: settings.flushIntervalMs,
     slow: settings.slow,
+    policies: settings.policies,
     maxAgeMs: settings.maxAgeMs,
   };
   const hub = new Hub<HeldSocket | LibraryLine>(log, SYSTEM_CLOCK, counters, hubOptions, held);
@@ -117,32 +124,37 @@ function makeServer(options: Options & Hooks): Server {
     sockets: socketsMax,
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
+  const addresses = new Addresses(settings);
+  const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
+  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
   );
-  const messages = new Messages(hub, counters, held, { maxEventBytes, refusals, report });
+  const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub }, settings.demo);
+  const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
     counters,
+    addresses,
     pending,
     bodyTurns: new BodyTurns(),
     refusals,
     report,
+    homePath: `${settings.basePath}/`,
     draining: false,
     ended: false,
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, warn);
   const namedBatches = new NamedBatchPublishing(
-    { hub, guard, idempotency, exchanges, counters },
+    { hub, guard, idempotency, exchanges, counters, rates },
     maxEventBytes,
   );
   const subscribing = new Subscribing(
-    { hub, messages, guard, failedKeys, exchanges, memory, heldRefusals },
+    { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
     settings,
   );
   const lines = new LibraryLines(hub, () => subscribing.checkPlace());
@@ -151,11 +163,14 @@ function makeServer(options: Options & Hooks): Server {
     guard,
     failedKeys,
     pages,
+    basePath: settings.basePath,
+    isTls: settings.tlsCert !== undefined,
+    hasOpsPort: settings.opsListen !== undefined,
     actions: makeActions({
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
     }),
-    publishing: new Publishing({ hub, idempotency, counters }, maxEventBytes),
+    publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
   });
   /** True from the first call of `listen`, unless it fails. */
@@ -187,15 +202,20 @@ function makeServer(options: Options & Hooks): Server {
     },
   });
 
-  async function startListening(): Promise<{ host: string; port: number }> {
-    const wanted = {
+  async function startListening(): Promise<Address> {
+    const { opsListen } = settings;
+    const wanted: ListenOptions = {
       ...settings,
+      certificate: certificateOf(settings),
+      ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,
       maxMessageBytes: maxMessageBytes(maxEventBytes),
     };
     let started: Listener;
     try {
-      started = await listen(wanted, counters, router.handle, messages, heldRefusals.accepted);
+      const { handle, handleOps } = router;
+      const { accepted } = heldRefusals;
+      started = await listen(wanted, counters, { handle, handleOps, messages, accepted });
     } catch (error) {
       // Another attempt may find the port free.
       isListening = false;
@@ -206,6 +226,12 @@ function makeServer(options: Options & Hooks): Server {
       throw cannotListen('was closed meanwhile');
     }
     listener = started;
+    addresses.isReplaceable = started.replacesProxied;
+    if (started.headBytesMax !== settings.maxHeaderBytes)
+      callHook(
+        () => onWarning?.(headsWarning(started.headBytesMax, settings.maxHeaderBytes)),
+        report,
+      );
     ops.start(listener);
     try {
       await memory.start(listener.port);
@@ -213,7 +239,11 @@ function makeServer(options: Options & Hooks): Server {
       await drain.end(0);
       throw error;
     }
-    return { host: settings.host, port: listener.port };
+    const { port, opsPort } = listener;
+    const { host, unixSocket } = settings;
+    return unixSocket === undefined
+      ? { host, port, opsPort }
+      : { host: '', port, opsPort, unixSocket };
   }
 
   const functions: Omit<Server, 'opsKey'> = {
@@ -244,6 +274,15 @@ function makeServer(options: Options & Hooks): Server {
       }
     },
     stats: () => ops.stats(exchanges.draining),
+    async changeCertificate(...args: unknown[]) {
+      try {
+        const files = certificateFilesOf(args);
+        if (listener === undefined) throw cannotListen('does not listen');
+        await listener.changeCertificate(files);
+      } catch (error) {
+        throw withStack(error);
+      }
+    },
     async close(wanted) {
       try {
         const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
@@ -258,8 +297,22 @@ function makeServer(options: Options & Hooks): Server {
     const nextKey = next.opsKey ?? opsKey;
     guard.reload({ ...next, opsKey: nextKey });
     opsKeyInUse = nextKey;
+    hub.channels.usePolicies(next.policies);
   });
   return server;
+}
+
+/** The files of a server with TLS. */
+function certificateOf({ tlsCert, tlsKey }: Settings): CertificateFiles | undefined {
+  return tlsCert === undefined || tlsKey === undefined ? undefined : { tlsCert, tlsKey };
+}
+
+/** A program loaded uWebSockets.js before this server could say how large a head may be. */
+function headsWarning(headBytesMax: number, wanted: number): string {
+  return (
+    `request heads may have ${headBytesMax} bytes and not the ${wanted} of --max-header-bytes, because ` +
+    `uWebSockets.js was loaded before this server listened; set UWS_HTTP_MAX_HEADERS_SIZE=${wanted} before it is loaded`
+  );
 }
 
 function cannotListen(problem: string): HoldlineError {

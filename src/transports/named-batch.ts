@@ -9,11 +9,12 @@ import type { Idempotency } from '../core/idempotency.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { IncomingBody } from '../http/body.js';
-import { scopeOf, type Soon } from '../http/credentials.js';
+import { andThen, scopeOf, type Soon } from '../http/credentials.js';
 import { checkPublishing, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf } from '../http/idempotency-key.js';
+import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
 import { BATCH_EVENTS_MAX, BODY_BYTES_MAX, QUEUED_EVENT_BYTES } from '../limits.js';
 import { readBatch } from './batch.js';
 import {
@@ -36,6 +37,7 @@ export interface NamedBatchParts {
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly counters: Counters;
+  readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
 }
 
 export class NamedBatchPublishing {
@@ -77,13 +79,21 @@ export class NamedBatchPublishing {
     request: PublishRequest,
     asking: Soon<Rights>,
   ): Promise<void> {
-    const { hub, guard, idempotency, counters } = this.#parts;
+    const { hub, guard, idempotency, counters, rates } = this.#parts;
     const { contentLength, key } = request;
+    const network = rates.isOn ? exchange.client.network : '';
     // Whose a token is may not be known yet.
     const reservation = hub.batches.reserve(head.get('authorization'));
     const incoming = new IncomingBody(exchange, contentLength, BODY_BYTES_MAX, reservation);
     try {
-      const [rights] = await Promise.all([asking, incoming.receive()]);
+      const taking = andThen(asking, (rights) => {
+        if (rates.isOn) {
+          request.source = rateSourceOf(rights, network);
+          rates.take(request.source);
+        }
+        return rights;
+      });
+      const [rights] = await Promise.all([taking, incoming.receive()]);
       if (exchange.gone) return;
       const { body } = incoming;
       reservation.grow(QUEUED_EVENT_BYTES * lineCountOf(body));
@@ -96,8 +106,11 @@ export class NamedBatchPublishing {
         key === undefined
           ? undefined
           : requestKeyOf(key, scopeOf(rights, head), ['batch', '', body]);
-      const publish = async () =>
-        receiptOf(await hub.batches.submit(events, reservation, requestKey));
+      const publish = async () => {
+        const published = receiptOf(await hub.batches.submit(events, reservation, requestKey));
+        if (request.source !== undefined) rates.published(request.source, published.count);
+        return published;
+      };
       const receipt =
         requestKey === undefined
           ? await publish()

@@ -3,8 +3,9 @@
  * the deletion of a channel, which is a publish without a body.
  */
 import { isUtf8 } from 'node:buffer';
+import type { Rights } from '../auth/rights.js';
 import { checkEventType, type NewEvent } from '../core/event.js';
-import type { Receipt } from '../core/event-log.js';
+import type { Receipt, RequestKey } from '../core/event-log.js';
 import type { Hub } from '../core/hub.js';
 import type { Idempotency } from '../core/idempotency.js';
 import type { Published } from '../core/intake.js';
@@ -16,6 +17,7 @@ import { contentLengthOf } from '../http/framing.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf, scopedKeyOf, type ScopedKey } from '../http/idempotency-key.js';
 import { bodyKindOf, type BodyKind } from '../http/media-type.js';
+import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
 import { Query } from '../http/query.js';
 import { BODY_BYTES_MAX } from '../limits.js';
 import { readBatch } from './batch.js';
@@ -34,6 +36,8 @@ export interface BodyFormat {
 export interface PublishRequest extends BodyFormat {
   readonly contentLength: number | undefined;
   readonly key: ScopedKey | undefined;
+  /** Whose rate its events count against; undefined without a limit. */
+  source: string | undefined;
 }
 
 /** What a publish needs of the server. */
@@ -41,6 +45,7 @@ export interface PublishingParts {
   readonly hub: Pick<Hub<never>, 'admit' | 'deleteChannel' | 'reserve' | 'reserveAhead' | 'submit'>;
   readonly idempotency: Pick<Idempotency, 'once'>;
   readonly counters: Counters;
+  readonly rates: Pick<PublishRates, 'isOn' | 'published' | 'take'>;
 }
 
 export class Publishing {
@@ -50,6 +55,22 @@ export class Publishing {
   constructor(parts: PublishingParts, maxEventBytes: number) {
     this.#parts = parts;
     this.#maxEventBytes = maxEventBytes;
+  }
+
+  /** True where there is a rate that {@link takeRate} holds publishers to. */
+  get isRated(): boolean {
+    return this.#parts.rates.isOn;
+  }
+
+  /**
+   * Takes one event of what the client may publish in a second. A client without a credential is
+   * known by its address, of which `network` is what counts. Throws HOLDLINE_RATE.
+   */
+  takeRate(request: PublishRequest, rights: Pick<Rights, 'credential'>, network: string): void {
+    const { rates } = this.#parts;
+    if (!rates.isOn) return;
+    request.source = rateSourceOf(rights, network);
+    rates.take(request.source);
   }
 
   /**
@@ -64,7 +85,7 @@ export class Publishing {
     request: PublishRequest,
     scope: string | Promise<string>,
   ): Promise<void> {
-    const { hub, idempotency, counters } = this.#parts;
+    const { hub, idempotency, counters, rates } = this.#parts;
     const { channel, kind, key } = request;
     const isAllowed = typeof scope === 'string';
     const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
@@ -86,14 +107,17 @@ export class Publishing {
         reservation,
         read: () => readEvents(request, body, this.#maxEventBytes),
       };
+      const submit = async (requestKey?: RequestKey): Promise<Receipt> => {
+        const published = receiptOf(await hub.submit(channel, submission, requestKey));
+        if (request.source !== undefined) rates.published(request.source, published.count);
+        return published;
+      };
       let receipt: Receipt;
       if (key === undefined) {
-        receipt = receiptOf(await hub.submit(channel, submission));
+        receipt = await submit();
       } else {
         const requestKey = requestKeyOf(key, owner, [kind, request.type ?? '', body]);
-        receipt = await idempotency.once(requestKey, reservation, async () =>
-          receiptOf(await hub.submit(channel, submission, requestKey)),
-        );
+        receipt = await idempotency.once(requestKey, reservation, () => submit(requestKey));
       }
       counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, kind));
@@ -126,6 +150,7 @@ export function publishRequestOf(head: Head, channel: string): PublishRequest {
     kind,
     type,
     contentLength: contentLengthOf(head),
+    source: undefined,
     key: scopedKeyOf(head, channel),
   };
 }

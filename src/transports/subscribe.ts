@@ -4,12 +4,15 @@ import type { Hub } from '../core/hub.js';
 import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import { ENDS, HoldlineError } from '../errors.js';
+import type { ClientAddress } from '../http/address.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import type { HeldRefusals } from '../http/held-refusals.js';
+import type { Places } from '../http/places.js';
+import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
 import { wantsPage } from '../http/refusal-page.js';
 import { Query } from '../http/query.js';
 import { limitOf, positionOf, transportOf, waitMsOf } from '../http/request.js';
@@ -30,13 +33,13 @@ export interface SubscribingParts {
   readonly guard: Guard;
   readonly failedKeys: FailedKeys;
   readonly exchanges: Exchanges;
-  readonly memory: { checkRoom(): void };
+  readonly places: Places;
   readonly heldRefusals: HeldRefusals;
+  readonly rates: Pick<PublishRates, 'isOn'>;
 }
 
 export interface SubscribingOptions {
   readonly subprotocols: readonly string[];
-  readonly maxConnections: number;
   readonly retryMs: number;
 }
 
@@ -63,19 +66,22 @@ export class Subscribing {
     channels: readonly string[],
     context: UpgradeContext | undefined,
   ): Open {
-    const { hub, exchanges } = this.#parts;
+    const { hub, exchanges, places } = this.#parts;
     const query = new Query(head.query);
     query.checkNames('GET');
     const transport = transportOf(head, query);
     exchange.transport = transport;
     const position = positionOf(head.find('last-event-id'), query);
-    if (transport === 'websocket') return this.#upgrader(exchange, head, position, context);
+    const { client: address } = exchange;
+    if (transport === 'websocket')
+      return this.#upgrader(exchange, head, position, address, context);
     if (transport === 'poll') {
       const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
       return (grant) => {
         checkHolding(exchanges);
-        const request: PollRequest = { ...poll, channels: grant.channels, owner: ownerOf(grant) };
-        answerOrWait(hub, exchange, request, () => this.#checkPlace());
+        const owner = ownerOf(grant, address);
+        const request: PollRequest = { ...poll, channels: grant.channels, owner };
+        answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
       };
     }
     const client = clientKindOf(head, query);
@@ -83,7 +89,7 @@ export class Subscribing {
     const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
     const asPage = wantsPage(head);
     return (grant) => {
-      const owner = ownerOf(grant);
+      const owner = ownerOf(grant, address);
       const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
       if (exchange.isHead) answerStreamHead(hub, exchange, stream);
       else this.#openStream(exchange, stream, asPage);
@@ -107,7 +113,7 @@ export class Subscribing {
   /** `asPage`: a person opens the channel in a tab, and is shown at once why it does not open. */
   #openStream(exchange: Exchange, stream: StreamRequest, asPage: boolean): void {
     try {
-      this.#checkPlace();
+      this.#checkPlace(stream.owner);
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
       if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse' || asPage)
@@ -122,9 +128,10 @@ export class Subscribing {
     exchange: Exchange,
     head: Head,
     position: Position,
+    address: ClientAddress,
     context: UpgradeContext | undefined,
   ): Open {
-    const { guard, messages, failedKeys } = this.#parts;
+    const { guard, messages, failedKeys, rates } = this.#parts;
     guard.origins.checkSite(head);
     const key = head.get('sec-websocket-key');
     if (context === undefined || head.get('sec-websocket-version') !== '13') {
@@ -137,12 +144,14 @@ export class Subscribing {
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return (grant) => {
       const { channels, rights } = grant;
-      const mayPublish = guard.rightToPublish(head, rights, () =>
-        failedKeys.failed(exchange.address),
-      );
-      this.#checkPlace();
-      const owner = ownerOf(grant);
-      const handshake = { key, subprotocol, headers, context, mayPublish };
+      const mayPublish = guard.rightToPublish(head, rights, () => failedKeys.failed(address));
+      const owner = ownerOf(grant, address);
+      this.#checkPlace(owner);
+      const source =
+        rates.isOn && !(mayPublish instanceof HoldlineError)
+          ? rateSourceOf(guard.publisherOn(head, rights), address.network)
+          : undefined;
+      const handshake = { key, subprotocol, headers, context, mayPublish, source };
       messages.open(response, { channels, position, owner, ...handshake });
     };
   }
@@ -158,23 +167,16 @@ export class Subscribing {
     return names.find((name) => subprotocols.includes(name)) ?? '';
   }
 
-  /** Throws the refusal if no more lines can be held now. */
-  #checkPlace(): void {
-    const { exchanges, hub, memory } = this.#parts;
+  /** Throws the refusal if no more lines can be opened now. */
+  #checkPlace(owner: Owner): void {
+    const { exchanges, places } = this.#parts;
     checkHolding(exchanges);
-    const { maxConnections } = this.#options;
-    if (hub.lines.open >= maxConnections) {
-      throw new HoldlineError(
-        'HOLDLINE_LINES_FULL',
-        `all ${maxConnections} lines are in use (--max-connections)`,
-      );
-    }
-    memory.checkRoom();
+    places.checkLine(owner);
   }
 
   /** Throws where a line would be refused now; for the lines of the program itself. */
   checkPlace(): void {
-    this.#checkPlace();
+    this.#checkPlace(NOBODY);
   }
 
   /**
@@ -187,9 +189,10 @@ export class Subscribing {
   }
 }
 
-/** Whose a line is, by what it was granted. */
-function ownerOf({ rights, user, endsAtMs }: Grant): Owner {
-  if (user === undefined && endsAtMs === Infinity) return NOBODY;
+/** Whose a line is, by what it was granted, and where it comes from. */
+function ownerOf({ rights, user, endsAtMs }: Grant, { group, shown }: ClientAddress): Owner {
+  const from = { address: group, shownAddress: shown };
+  if (user === undefined && endsAtMs === Infinity) return { ...NOBODY, ...from };
   const isTicket = rights.credential.startsWith('ticket:') && endsAtMs === rights.expiresAtMs;
-  return { user, address: '', endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
+  return { user, ...from, endsAtMs, endsWith: isTicket ? 'ticket-expired' : 'expired' };
 }

@@ -34,6 +34,7 @@ import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
 import { checkPublishing } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
+import type { PublishRates } from '../http/publish-rates.js';
 import type { Refusals } from '../http/refusals.js';
 import { MessageAnswers, type RefusedMessages } from './message-answers.js';
 import { badMessage, readMessage, Refused } from './message.js';
@@ -50,10 +51,13 @@ export interface MessagesRequest {
   readonly headers: Headers;
   readonly context: UpgradeContext;
   readonly mayPublish: RightToPublish;
+  /** Whose rate its publishes count against; not needed where there is no limit. */
+  readonly source: string | undefined;
 }
 
 export interface MessagesOptions {
   readonly maxEventBytes: number;
+  readonly rates: Pick<PublishRates, 'isOn' | 'take'>;
   readonly refusals: Refusals;
   /** Gets every error that is not the client's fault. */
   readonly report: (error: unknown) => void;
@@ -104,6 +108,7 @@ interface Queue {
 /** What is kept of a socket, as its `session`. */
 interface Session extends RefusedMessages {
   readonly mayPublish: RightToPublish;
+  readonly source: string | undefined;
   /** Made with its first publish: most sockets only listen. */
   queue: Queue | undefined;
 }
@@ -137,7 +142,7 @@ export class Messages implements MessageHandler {
     const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
-    const session: Session = { mayPublish, refused: 0, queue: undefined };
+    const session: Session = { mayPublish, source: request.source, refused: 0, queue: undefined };
     const handshake: Handshake = {
       key,
       subprotocol,
@@ -263,6 +268,8 @@ export class Messages implements MessageHandler {
     const bytes = event.data.length + WAITING_MESSAGE_COST_BYTES;
     let reservation: Reservation | undefined;
     try {
+      const { rates } = this.#options;
+      if (rates.isOn) rates.take(session.source ?? '');
       if (queue.bytes > 0 && queue.bytes + bytes > SOCKET_PUBLISH_BYTES_MAX) {
         const message = `this WebSocket already has ${queue.publishes.length} publishes waiting; try again after their answers`;
         throw new HoldlineError('HOLDLINE_PUBLISH_BUSY', message);

@@ -298,6 +298,8 @@ export class LineClients {
    * head; messages hear nothing.
    */
   async checkHearing(intervalPasses: () => Promise<void>): Promise<void> {
+    // Some may have come in place of lines that were ended since everybody read.
+    this.readAll();
     const before = new Map([...this.#lines()].map(({ line }) => [line, line.socket.writes]));
     await intervalPasses();
     for (const { client, line } of this.#open()) {

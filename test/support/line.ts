@@ -170,6 +170,15 @@ export class SseLine extends HeldLine {
   /** Asks for the stream and waits for its head. */
   static async open(port: number, path: string, options: LineOptions = {}): Promise<SseLine> {
     const connection = await RawConnection.open(port, { paused: options.paused ?? false });
+    return SseLine.over(connection, path, options);
+  }
+
+  /** The same over a connection that is open: one with TLS, or to a unix socket. */
+  static async over(
+    connection: RawConnection,
+    path: string,
+    options: LineOptions = {},
+  ): Promise<SseLine> {
     const line = new SseLine(connection, path, options);
     await line.ask('text/event-stream', options);
     return line;

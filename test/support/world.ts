@@ -53,6 +53,7 @@ function settingOf(random: Random): Setting {
   return {
     ends,
     hub: {
+      policies: random.pick([[], [{ channels: 'a', replayAge: random.pick([200, 2_000]) }]]),
       maxAgeMs: ends ? random.pick([0, 2_000, 30_000]) : 0,
       replay: {
         events: random.pick([0, 1, 10, 50, 1000, 5000, 5000]),
@@ -248,7 +249,9 @@ export class World {
     const deleted = model.lastUpTo(channel, this.deletedThrough.get(channel) ?? 0);
     if (lostThrough < deleted)
       throw new Error(`${channel} still holds ${deleted}, which was deleted`);
-    if (setting.drops || setting.hub.replayTotalBytes < MIB) return;
+    const { policies = [] } = setting.hub;
+    const mayExpire = policies.some(({ channels }) => channels === channel);
+    if (mayExpire || setting.drops || setting.hub.replayTotalBytes < MIB) return;
     const events = model.eventsOf(channel);
     const { replay } = setting.hub;
     let index = model.indexAfter(channel, this.through([channel]));

@@ -125,7 +125,8 @@ export class Memory {
     const { atMs, port, tcpBytes, cgroup } = reading;
     return {
       ageMs: Math.round(this.#clock.nowMs() - atMs),
-      port: port ?? null,
+      // A unix socket has no port.
+      port: this.#port === 0 ? null : (port ?? null),
       tcpBytes: tcpBytes ?? null,
       cgroup: cgroup ?? null,
     };
