@@ -11,6 +11,7 @@ import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
+  type Change,
 } from './support/deployed.js';
 import { haproxyForTest } from './support/front.js';
 import { serverForTest, sharedServer, type TestServer } from './support/server.js';
@@ -158,6 +159,29 @@ describe.each(PROXIES)('%s', (_name, proxyForTest) => {
       'x-forwarded-for': '127.0.0.1',
     });
     expect(seen[0]).not.toHaveProperty('forwarded');
+  });
+});
+
+/** Each writes the address of a client from outside, where it would write 127.0.0.1. */
+const OUTSIDE: Readonly<Record<string, Change>> = {
+  nginx: (text) => text.replace('X-Forwarded-For $remote_addr', 'X-Forwarded-For 203.0.113.9'),
+  haproxy: (text) => text.replace('X-Forwarded-For %[src]', 'X-Forwarded-For 203.0.113.9'),
+  caddy: (text) =>
+    text.replace('-Forwarded\n', '-Forwarded\nheader_up X-Forwarded-For 203.0.113.9\n'),
+};
+
+describe.each(PROXIES)('%s, listed as a trusted proxy', (name, proxyForTest) => {
+  test('is believed whose line it is, and a client that says otherwise is not', async () => {
+    const own = await serverForTest({ 'trusted-proxies': '127.0.0.1', 'max-lines-per-address': 1 });
+    const port = await proxyForTest(own.port, OUTSIDE[name]);
+    const stream = (header: string): string =>
+      `GET /c HTTP/1.1\r\nHost: localhost:${port}\r\nAccept: application/x-ndjson\r\n${header}\r\n\r\n`;
+    expect((await answerTo(port, stream('X-A: b'))).text).toMatch(/^HTTP\/1\.1 200 /);
+    for (const lie of ['X-Forwarded-For: 198.51.100.7', 'Forwarded: for=198.51.100.7']) {
+      const { text } = await answerTo(port, stream(lie));
+      expect(text).toMatch(/^HTTP\/1\.1 429 /);
+      expect(text).toContain('HOLDLINE_TOO_MANY_LINES');
+    }
   });
 });
 
