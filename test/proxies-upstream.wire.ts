@@ -4,13 +4,17 @@
  */
 
 import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
+  deployFile,
   type Change,
 } from './support/deployed.js';
 import { haproxyForTest } from './support/front.js';
@@ -159,6 +163,31 @@ describe.each(PROXIES)('%s', (_name, proxyForTest) => {
       'x-forwarded-for': '127.0.0.1',
     });
     expect(seen[0]).not.toHaveProperty('forwarded');
+  });
+});
+
+describe('a server on a unix socket', () => {
+  const PRINTED = {
+    nginx: 'server unix:/run/holdline.sock;',
+    haproxy: 'server holdline unix@/run/holdline.sock',
+    caddy: 'reverse_proxy unix//run/holdline.sock',
+  };
+  test.each(PROXIES)('is reached by %s with the line that the README prints', async (...kind) => {
+    const [name, proxyForTest] = kind;
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-socket-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    // Workers of nginx run as somebody else.
+    chmodSync(folder, 0o755);
+    const path = join(folder, 'holdline.sock');
+    await serverForTest({ port: false, 'unix-socket': path, 'unix-socket-mode': '666' });
+    expect(deployFile('README.md')).toContain(`\`${PRINTED[name]}\``);
+    const port = await proxyForTest(1, (text) =>
+      text.replace(
+        /(server|server holdline|reverse_proxy) 127\.0\.0\.1:1\b;?/,
+        PRINTED[name].replace('/run/holdline.sock', path),
+      ),
+    );
+    expect((await request(port, 'POST', '/c', { body: 'x' })).status).toBe(200);
   });
 });
 
