@@ -1,5 +1,8 @@
 /** How much one client may: lines, waiting polls, and events; and all of them new lines. */
+import { once } from 'node:events';
+import { connect as connectTls } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { certificateFolder, trust } from './support/certificates.js';
 import { ControlLine } from './support/control.js';
 import { SseLine } from './support/line.js';
 import { holdPoll, holdPolls } from './support/poll.js';
@@ -18,6 +21,8 @@ import {
 const PROXIED = { 'trusted-proxies': '127.0.0.1' };
 
 const ONE = '192.0.2.7';
+
+const folder = certificateFolder();
 
 /** Two lines an address, which this test names; and the same of a server that lists another. */
 const limited = sharedServer({ ...PROXIED, 'max-lines-per-address': 2 });
@@ -137,16 +142,16 @@ describe('lines of one address', () => {
   });
 });
 
+const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
+
+/** A header of version 2 in front of a request: TCP over IPv4 from `source`. */
+function proxied(source: string, request: Buffer): Buffer {
+  const addresses = [...source.split('.').map(Number), 203, 0, 113, 9];
+  const block = Buffer.from([0x21, 0x11, 0, 12, ...addresses, 0x30, 0x39, 0, 80]);
+  return Buffer.concat([SIGNATURE, block, request]);
+}
+
 describe('the PROXY protocol', () => {
-  const SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
-
-  /** A header of version 2 in front of a request: TCP over IPv4 from `source`. */
-  function proxied(source: string, request: Buffer): Buffer {
-    const addresses = [...source.split('.').map(Number), 203, 0, 113, 9];
-    const block = Buffer.from([0x21, 0x11, 0, 12, ...addresses, 0x30, 0x39, 0, 80]);
-    return Buffer.concat([SIGNATURE, block, request]);
-  }
-
   test('of a listed peer says whose a line is; of another it says nothing', async () => {
     const statusOf = async (server: TestServer, address: string): Promise<number> => {
       const raw = await RawConnection.open(server.port);
@@ -195,6 +200,26 @@ describe('the PROXY protocol', () => {
       expect((await server.stats()).lines.open).toBe(lines.open);
     },
   );
+});
+
+test('in a TLS stream the client itself would write that header: it does not count', async () => {
+  const certificate = folder.make('proxied');
+  const server = await serverForTest({
+    ...PROXIED,
+    'max-lines-per-address': 1,
+    'tls-cert': certificate.tlsCert,
+    'tls-key': certificate.tlsKey,
+  });
+  const request = requestBytes(server.port, 'GET', '/c', { headers: NDJSON });
+  for (let i = 0; i < 2; i++) {
+    const socket = connectTls({ host: '127.0.0.1', port: server.port, ca: trust(certificate) });
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'secureConnect');
+    const raw = new RawConnection(socket, server.port);
+    raw.send(proxied(ONE, request));
+    await raw.waitFor('a head', () => raw.text.includes('\r\n\r\n'));
+    expect(raw.text).toMatch(/^HTTP\/1\.1 200 /);
+  }
 });
 
 describe('waiting polls', () => {

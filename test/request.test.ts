@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Transport } from '../src/core/ports.js';
+import type { Transport } from '../src/core/transport.js';
 import type { HttpRequest } from '../src/native/uws.js';
 import { checkFraming } from '../src/http/framing.js';
 import { Head } from '../src/http/head.js';

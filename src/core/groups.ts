@@ -9,8 +9,9 @@ import { DELETED_ENDS_PER_TURN_MAX, READER_CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import type { Channels } from './channels.js';
 import { Group } from './group.js';
-import type { DeliveryMode, Transport } from './ports.js';
+import type { DeliveryMode } from './ports.js';
 import type { Progress } from './progress.js';
+import type { Transport } from './transport.js';
 
 /** What the groups ask of the hub. */
 interface GroupsOwner {

@@ -1,6 +1,6 @@
 /** What is known of an open line, for the hooks of the embedding program. */
 import type { Owners } from './owners.js';
-import type { Transport } from './ports.js';
+import type { Transport } from './transport.js';
 
 export interface LineFacts {
   /** Unique in the life of the process, counted up from 1. */

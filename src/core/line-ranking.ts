@@ -5,7 +5,7 @@
 import type { Group } from './group.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
 import type { Owners } from './owners.js';
-import type { Transport } from './ports.js';
+import type { Transport } from './transport.js';
 
 /** By events that a line is still owed, by bytes that wait for it, or by its age. */
 export const LINE_ORDERS = ['lag', 'bytes', 'age'] as const;

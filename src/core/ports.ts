@@ -4,12 +4,7 @@
  */
 import type { EndCode } from '../errors.js';
 import type { Encoding } from './frame.js';
-
-/** How a client asks for its channels. */
-export type ClientTransport = 'sse' | 'ndjson' | 'websocket' | 'poll';
-
-/** How a line is held; `library` is one of the program that embeds the server. */
-export type Transport = ClientTransport | 'library';
+import type { Transport } from './transport.js';
 
 /**
  * What the core asks of a socket that is held open.

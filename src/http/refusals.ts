@@ -3,7 +3,7 @@
  * What is told may be kept: it has no header, no query, and nothing else that the client chose but
  * its path.
  */
-import type { Transport } from '../core/ports.js';
+import type { Transport } from '../core/transport.js';
 import type { Counters } from '../counters.js';
 import type { HoldlineError } from '../errors.js';
 

@@ -1,5 +1,5 @@
 /** What a request asks for: channels, transport, position, and the two limits of a poll. */
-import type { ClientTransport } from '../core/ports.js';
+import type { ClientTransport } from '../core/transport.js';
 import {
   positionFromHeader,
   positionFromQuery,

@@ -125,6 +125,7 @@ function makeServer(options: Options & Hooks): Server {
   });
   const heldRefusals = new HeldRefusals(counters, socketsMax);
   const addresses = new Addresses(settings);
+  addresses.readsProxyProtocol = settings.tlsCert === undefined;
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
   const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
   const refusals = new Refusals(

@@ -2,7 +2,7 @@
  * Where the memory of the process is: what is counted one by one (lines, tables, rings, what is
  * held for clients), and what is not.
  */
-import type { Transport } from '../../core/ports.js';
+import type { Transport } from '../../core/transport.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
 import type { HubMemory } from '../../core/hub.js';
 import { LINE_HEAP_BYTES, LineCost, type LineBytes } from './line-cost.js';

@@ -3,7 +3,7 @@
  * through samples of (lines, bytes), taken only while there are more lines than ever before, since
  * an allocator keeps what closed lines leave.
  */
-import type { Transport } from '../../core/ports.js';
+import type { Transport } from '../../core/transport.js';
 import { ROW_BYTES } from '../../core/lines.js';
 import { momentsOf } from '../../moments.js';
 
