@@ -9,6 +9,7 @@ export type HoldlineSettings = Pick<
   | 'drainMs'
   | 'host'
   | 'jwtSecret'
+  | 'maxLinesPerUser'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
