@@ -28,8 +28,8 @@ export interface HandshakeOptions {
 }
 
 /**
- * Opens a WebSocket as a page of the URL's origin does (RFC 6455, 10.2), that is to get the channel's
- * newest event, and closes it.
+ * Opens a WebSocket as a page of the URL's origin does, with its Origin (RFC 6455, 10.2). It is to
+ * get the channel's newest event, and is closed.
  */
 export function shakeHands({
   url,
