@@ -87,7 +87,7 @@ const VARIANTS: Variant[] = [
   { name: 'without replay', target: 'send-loop', replayEvents: 0 },
 ];
 
-const TOKEN_SECRET = 'a secret of the bench, which is no secret at all';
+const TOKEN_SECRET = 'a-secret-of-the-bench-which-is-no-secret-at-all';
 
 /** What every line shows: an hour's right to subscribe to everything. */
 function token(): Promise<string> {

@@ -152,7 +152,7 @@ describe('a line that ages', () => {
   test.each([0, undefined])('does so only where a time is set (%s)', async (maxAgeMs) => {
     const fake = new FakeHub(maxAgeMs === undefined ? {} : { maxAgeMs });
     const line = fake.join('c');
-    expect(fake.clock.timerCount, 'the heartbeat').toBe(1);
+    expect(fake.clock.timerCount, 'the heartbeat, and the window of rates').toBe(2);
     await fake.clock.turn(400 * 24 * 3_600_000);
     await pass(fake, 2_000);
     expect(line.socket.ended).toBe(false);

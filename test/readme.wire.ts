@@ -254,7 +254,7 @@ test.each(['README.md', 'docs/use.md', 'docs/production.md', 'docs/operate.md', 
         const script = SCRIPTS[`${where}, ${place}`];
         expect(script, `SCRIPTS has ${where}, ${place}`).toBeDefined();
         await script!(code);
-      } else if (language === 'json') await expectAccepted(JSON.parse(code));
+      } else if (language === 'json') await expectAccepted(JSON.parse(code) as object);
       else if (language === 'nginx') await expectPasses(code);
       else throw new Error(`${where}: a block of ${language} that nothing runs`);
     }

@@ -10,6 +10,8 @@ export type HoldlineSettings = Pick<
   | 'host'
   | 'jwtSecret'
   | 'maxLinesPerUser'
+  | 'tlsCert'
+  | 'tlsKey'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
