@@ -135,7 +135,7 @@ describe('a guard by path', () => {
   });
 });
 
-/** An application that lets the cookie `session=right` use `/c`; its port, and what it was asked. */
+/** An application that lets the cookie `session=right` use `/c`: its port, what it was asked. */
 async function applicationForTest(): Promise<{ port: number; asked: IncomingMessage[] }> {
   const asked: IncomingMessage[] = [];
   const application = createServer((incoming, answer) => {

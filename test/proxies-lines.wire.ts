@@ -10,7 +10,7 @@ import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
 import { lastingPort } from './support/front.js';
 import { SseLine } from './support/line.js';
 import { FaultProxy } from './support/proxy.js';
-import { serverForTest } from './support/server.js';
+import { serverForTest, sharedServer } from './support/server.js';
 import { listenIn, stateUntil } from './support/sources.js';
 
 const openFront = sharedFrontBrowser();
@@ -44,55 +44,57 @@ async function heardBy(page: Page, path: string, count: number): Promise<string[
   return received.map(({ type, data }) => (type === 'message' ? data : type));
 }
 
-describe.each(DEPLOYED)('%s', (_name, proxyForTest) => {
+const server = sharedServer({
+  'allowed-hosts': FRONT_HOST,
+  heartbeat: '100ms',
+  'replay-events': 3,
+  retry: '300ms',
+});
+
+describe.each(DEPLOYED)('%s', (name, proxyForTest) => {
   test('after a cut a page gets what it missed, each once; heartbeats and a gap come through', async () => {
-    const server = await serverForTest({
-      'allowed-hosts': FRONT_HOST,
-      heartbeat: '100ms',
-      'replay-events': 3,
-      retry: '300ms',
-    });
-    const between = await FaultProxy.start(server.port);
+    const between = await FaultProxy.start(server().port);
     const { tlsPort } = await proxyForTest(between.port);
     const page = await openFront(`https://${FRONT_HOST}:${tlsPort}`);
-    const source = await listenIn(page, '/c');
-    await server.statsUntil('a line', ({ lines }) => lines.open === 1);
-    await server.publish('c', 'one');
+    const source = await listenIn(page, `/${name}`);
+    await stateUntil(source, 'a line', ({ opens }) => opens === 1);
+    const id = await server().publish(name, 'one');
     await stateUntil(source, 'the first', ({ received }) => received.length === 1);
     for (const connection of between.connections) connection.cut();
-    await server.publish('c', 'two');
-    await server.publish('c', 'three');
+    await server().publish(name, 'two');
+    await server().publish(name, 'three');
     const after = await stateUntil(source, 'all', ({ received }) => received.length >= 3);
     expect(after.received.map(({ data }) => data)).toEqual(['one', 'two', 'three']);
     const asked = between.connections.map((connection) => connection.requestHead).join('');
-    expect(asked).toMatch(/^last-event-id: 1\r$/im);
+    expect(asked).toMatch(new RegExp(`^last-event-id: ${id}\r$`, 'im'));
 
     expect(await page.evaluate(heartbeatsIn, 2)).toBeGreaterThanOrEqual(2);
 
-    for (const data of ['a', 'b', 'c', 'd', 'e']) await server.publish('d', data);
-    const [first] = server.published.get('d')!;
-    expect(await heardBy(page, `/d?since=${first}`, 4)).toEqual(['gap', 'c', 'd', 'e']);
+    const channel = `${name}-gap`;
+    for (const data of ['a', 'b', 'c', 'd', 'e']) await server().publish(channel, data);
+    const [first] = server().published.get(channel)!;
+    expect(await heardBy(page, `/${channel}?since=${first}`, 4)).toEqual(['gap', 'c', 'd', 'e']);
   });
 
   test('a page that is refused comes back, gets its line, and returns to the next server', async () => {
     const port = await lastingPort();
-    const flags = { 'allowed-hosts': FRONT_HOST, 'max-connections': 1, drain: '1s', port };
-    const server = await serverForTest(flags);
-    const { tlsPort } = await proxyForTest(server.port, quick);
-    const full = await SseLine.open(server.port, '/c');
+    const flags = { 'allowed-hosts': FRONT_HOST, 'max-connections': 1, drain: '200ms', port };
+    const former = await serverForTest(flags);
+    const { tlsPort } = await proxyForTest(former.port, quick);
+    const full = await SseLine.open(former.port, '/c');
     onTestFinished(() => full.close());
     const page = await openFront(`https://${FRONT_HOST}:${tlsPort}`);
     const source = await listenIn(page, '/c');
-    await server.statsUntil(
+    await former.statsUntil(
       'it has been refused, and again',
       ({ counters }) => counters.refused_temporary_total >= 2,
     );
     full.close();
-    await server.statsUntil('it has a line', ({ counters }) => counters.lines_opened_total === 2);
-    await server.publish('c', 'of the first');
+    await former.statsUntil('it has a line', ({ counters }) => counters.lines_opened_total === 2);
+    await former.publish('c', 'of the first');
     await stateUntil(source, 'the event', ({ received }) => received.at(-1)?.type === 'message');
 
-    expect(await server.stop()).toBe(0);
+    expect(await former.stop()).toBe(0);
     // Where no server is, the proxy answers, and the page asks it again and again.
     const { opens } = await source.state();
     const away = await stateUntil(source, 'answers of the proxy', (now) => now.opens >= opens + 2);
