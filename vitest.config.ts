@@ -8,6 +8,7 @@ import { defineConfig } from 'vitest/config';
  */
 const ALONE = [
   'hostile/turns',
+  'hostile/floods',
   'hostile/memory',
   'hostile/isolation',
   'hostile/small',

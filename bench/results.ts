@@ -19,6 +19,7 @@ export const SUBJECTS = [
   'deadlines',
   'drain',
   'herd',
+  'tls',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

@@ -27,6 +27,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   deadlines: async () => (await import('./deadlines.js')).measureDeadlines,
   drain: async () => (await import('./drain.js')).measureDrain,
   herd: async () => (await import('./herd.js')).measureHerd,
+  tls: async () => (await import('./tls.js')).measureTls,
   knobs: async () => (await import('./knobs.js')).measureKnobs,
   plan: async () => (await import('./plan-check.js')).measurePlan,
 };

@@ -11,6 +11,8 @@ export type HoldlineSettings = Pick<
   | 'jwtSecret'
   | 'maxLinesPerUser'
   | 'port'
+  | 'tlsCert'
+  | 'tlsKey'
   | 'replayEvents'
   | 'replayBytes'
   | 'heartbeatMs'
