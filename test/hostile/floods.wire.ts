@@ -23,19 +23,21 @@ const head = (start: string, address: string): string =>
 const refusedIn = ({ before, after }: Round, code: string): number =>
   (after.counters.refused[code] ?? 0) - (before.counters.refused[code] ?? 0);
 
+const slow = scaled(500, 1_000);
+
 test(
-  '1,000 sockets whose heads come a byte at a time',
+  `${slow} sockets whose heads come a byte at a time`,
   async () => {
     await judge(
       casts(),
-      ['floods', '1,000 sockets send their head a byte at a time, without end', PROMISE],
+      ['floods', `${slow} sockets send their head a byte at a time, without end`, PROMISE],
       {
         flags: { 'max-connections': 2_000 },
         quietMs: QUIET_MS,
         attackMs: ATTACK_MS,
         attack: ({ begin }) =>
           begin('sockets', 0, {
-            count: 1_000,
+            count: slow,
             opening: `${head('GET /c', '192.0.2.1')}X-Slow: `,
             unit: 'x',
             everyMs: 100,
@@ -55,7 +57,7 @@ test(
         trial.exactly(
           'sockets that send, opened',
           medianBy(rounds, ({ attack }) => attack['opened']!),
-          1_000,
+          slow,
         );
         holdsTurns(trial, rounds);
         holdsControl(trial, rounds);
