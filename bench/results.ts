@@ -18,6 +18,7 @@ export const SUBJECTS = [
   'heap',
   'deadlines',
   'drain',
+  'tls',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

@@ -26,6 +26,7 @@ const subjects: Record<SubjectName, () => Promise<Subject>> = {
   heap: async () => (await import('./heap.js')).measureHeap,
   deadlines: async () => (await import('./deadlines.js')).measureDeadlines,
   drain: async () => (await import('./drain.js')).measureDrain,
+  tls: async () => (await import('./tls.js')).measureTls,
   knobs: async () => (await import('./knobs.js')).measureKnobs,
   plan: async () => (await import('./plan-check.js')).measurePlan,
 };

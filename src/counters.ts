@@ -75,6 +75,10 @@ export const COUNTER_MEANINGS = {
   idempotent_repeats_total:
     'publishes answered with the first receipt for their idempotency key, and not published again',
   idempotency_evicted_total: 'idempotency keys forgotten early for room',
+  watchers_opened_total: 'streams of /-/watch opened',
+  watch_resets_total:
+    'streams of /-/watch that were told all counts again because they had fallen far behind',
+  revocations_total: 'users revoked by operators',
   polls_answered_total: 'polls answered with events',
   polls_empty_total: 'polls answered 204 because there were no events',
   polls_waited_total: 'polls that waited',

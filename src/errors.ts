@@ -64,6 +64,8 @@ export const REFUSALS = {
   /** The process and its sockets take all that --memory-budget allows. */
   HOLDLINE_MEMORY_FULL: temporary(503),
   HOLDLINE_CHANNELS_FULL: temporary(503),
+  /** As many clients watch the counts of subscribers as may. */
+  HOLDLINE_WATCHERS_FULL: temporary(503),
   /** A token's key is not among those held, and its JWKS URL cannot be fetched now. */
   HOLDLINE_TOKEN_KEYS_UNAVAILABLE: temporary(503),
   /** Nobody is forgotten for a new revocation. */

@@ -717,6 +717,56 @@ export const MEMORY_COLLECT_HEAP_BYTES_MAX = 48 * 1024 * 1024;
 export const RANKED_LINES_DEFAULT = 100;
 
 /**
+ * Channels that `/-/channels` lists when `limit` is not given; POLL_EVENTS_MAX is the most. Each
+ * answer walks all channels, about 0.1 µs each. ops/channel-pages.ts
+ */
+export const LISTED_CHANNELS_DEFAULT = 100;
+
+/** Users that `/-/channels/NAME` lists, about 150 B each. core/channel-listing.ts */
+export const LISTED_USERS_MAX = 1_000;
+
+/**
+ * Window of the rates of channels, ms: a rate is over one window to two. A window ends with a step
+ * of the heartbeat; a channel that was published to has five numbers. core/event-rates.ts
+ */
+export const RATE_WINDOW_MS = 10_000;
+
+/**
+ * Streams of `/-/watch`, in all and with one credential that is no operator's; 503 above it. Each
+ * is written to as often as counts change, at most once a second for a channel. core/watchers.ts
+ */
+export const WATCHERS_MAX = 64;
+export const WATCHERS_PER_CREDENTIAL_MAX = 16;
+
+/**
+ * Time between two tellings of changed counts, and how long a fall has to last, ms.
+ * core/watchers.ts
+ */
+export const WATCH_TICK_MS = 1_000;
+
+/**
+ * Counts that are looked at for one cork of one watcher, about 0.1 µs each. core/watchers.ts
+ */
+export const WATCH_COUNTS_PER_TURN = 2_000;
+
+/** Corks that one watcher is written in one turn of the loop, ~10 µs each. core/watchers.ts */
+export const WATCH_CORKS_PER_TURN = 4;
+
+/**
+ * Channels whose count changes in one second, about 100 B each, while somebody watches: above it
+ * all watchers are told everything again. core/subscriber-counts.ts
+ */
+export const WATCH_CHANGES_MAX = 100_000;
+
+/**
+ * Channels that lost their last subscriber before this second and are kept, about 150 B each, for
+ * watchers that have not been told: above it they are forgotten, and such a watcher is told
+ * everything again.
+ * core/subscriber-counts.ts
+ */
+export const WATCH_GONE_MAX = 10_000;
+
+/**
  * Share of the memory budget below which lines are admitted again after it was full.
  * ops/memory/budget.ts
  */

@@ -63,6 +63,16 @@ describe('own-origin', () => {
     expect(faults['own-origin']).toContain(`--allow-origin ${base}`);
   });
 
+  it('a proxy that loses the port is found by the WebSocket, too, which has an Origin', async () => {
+    const url = `${await nginx({ Host: '$host' })}/c`;
+    const seen = await probePath({ url, publishKey: undefined, idleMs: 50, answerMs: 3_000 });
+    expect(checkPath(seen, 1).find(({ name }) => name === 'websocket')).toMatchObject({
+      level: 'advice',
+      value: 'refused to pages of the own origin',
+      fix: 'see own-origin',
+    });
+  });
+
   it('nginx with Host $host:8443 has a port that clients do not send', async () => {
     const faults = await faultsOf(await nginx({ Host: '$host:8443' }));
     expect(faults['own-origin']).toContain('refused: the Host that arrives is another');

@@ -33,7 +33,13 @@ test('a link to a file or a heading that is not there is found', () => {
 });
 
 test('the words of our own are linked to the glossary where a document first needs them', () => {
-  for (const path of ['README.md', 'docs/use.md', 'docs/operate.md', 'docs/tools.md']) {
+  for (const path of [
+    'README.md',
+    'docs/use.md',
+    'docs/production.md',
+    'docs/operate.md',
+    'docs/tools.md',
+  ]) {
     const [opening] = readDocument(path).split('\n## ');
     expect(opening, `of ${path}`).toMatch(/ARCHITECTURE\.md#glossary\)/);
   }

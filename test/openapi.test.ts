@@ -54,7 +54,9 @@ const NAMED = new Set(
 
 describe('every route is described, and nothing else', () => {
   test('pages and actions under /-/', () => {
-    const pages = [...makePages({} as never, true).keys()].filter((name) => !(name in DEMO_PAGES));
+    const pages = [...makePages({} as never, true).keys()]
+      .filter((name) => !(name in DEMO_PAGES))
+      .map((name) => name.replace(/\/$/, '/{channel}'));
     const actions = [...makeActions({} as never)].flatMap(([path, methods]) =>
       [...methods.keys()].map((method) => `${method} /-/${path}`),
     );

@@ -79,10 +79,11 @@ async function fillRings(server: TestServer, name: string, bytes: number): Promi
 }
 
 describe.each([
-  ['memory', 'application/json'],
-  ['connections', 'application/json'],
-  ['metrics', 'text/plain; version=0.0.4; charset=utf-8'],
-])('/-/%s', (page, contentType) => {
+  ['memory', 'application/json', 'GET, HEAD'],
+  ['connections', 'application/json', 'GET, HEAD, DELETE'],
+  ['channels', 'application/json', 'GET, HEAD'],
+  ['metrics', 'text/plain; version=0.0.4; charset=utf-8', 'GET, HEAD'],
+])('/-/%s', (page, contentType, allowed) => {
   test('needs the ops key: without one and with the key in the query it is 401, with the publish key 403', async () => {
     const server = shared();
     for (const [query, headers, refused] of [
@@ -111,7 +112,7 @@ describe.each([
     expect([posted.status, codeOf(posted), posted.headers.get('allow')]).toEqual([
       405,
       'HOLDLINE_METHOD_NOT_ALLOWED',
-      'GET, HEAD',
+      allowed,
     ]);
   });
 

@@ -4,32 +4,22 @@
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
 import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
   printedNginxForTest,
-} from './support/front.js';
+} from './support/deployed.js';
+import { FRONT_HOST, sharedFrontBrowser } from './support/front-pages.js';
 import { serverForTest, type TestServer } from './support/server.js';
-import { launchChromium } from './support/sources.js';
 
-/** The name under which a browser finds the proxies, as it would from far away. */
-const HOST = 'events.example';
-
-let browser: Browser;
-beforeAll(async () => {
-  browser = await launchChromium([`--host-resolver-rules=MAP ${HOST} 127.0.0.1`]);
-}, 30_000);
-afterAll(() => browser.close());
+const openFront = sharedFrontBrowser();
 
 /** The server's own first page, on the proxy's origin. */
-async function pageBehind(port: number): Promise<Page> {
-  const page = await browser.newPage({ bypassCSP: true });
-  onTestFinished(() => page.close());
-  await page.goto(`http://${HOST}:${port}/`);
-  return page;
+function pageBehind(port: number): Promise<Page> {
+  return openFront(`http://${FRONT_HOST}:${port}`);
 }
 
 /** What the page did and got, in the page. */
@@ -107,7 +97,7 @@ async function useEverything(): Promise<Seen> {
 /** What is right. */
 function expected(port: number): Seen {
   return {
-    origin: `http://${HOST}:${port}`,
+    origin: `http://${FRONT_HOST}:${port}`,
     published: [200, 200],
     polled: [200, 'by fetch'],
     streamed: ['by fetch', 'by WebSocket', 'again'],
@@ -117,7 +107,7 @@ function expected(port: number): Seen {
 
 /** A server that anyone may publish to, and that knows the name of the proxy. */
 function serverBehind(): Promise<TestServer> {
-  return serverForTest({ 'allowed-hosts': HOST });
+  return serverForTest({ 'allowed-hosts': FRONT_HOST });
 }
 
 describe.each([

@@ -4,15 +4,20 @@
  */
 
 import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
-  haproxyForTest,
-} from './support/front.js';
+  deployFile,
+  type Change,
+} from './support/deployed.js';
+import { haproxyForTest } from './support/front.js';
 import { serverForTest, sharedServer, type TestServer } from './support/server.js';
 import { handshakeBytes } from './support/websocket.js';
 import { RawConnection, request } from './support/wire.js';
@@ -89,7 +94,7 @@ describe('haproxy finds the server', () => {
     const port = await deployedHaproxyForTest(own.port, (text) =>
       text
         .replace('frontend public', `frontend public\n  ${STATS.join('\n  ')}`)
-        .replace(/ check$/m, ' check inter 20ms fall 1'),
+        .replace('inter 1s', 'inter 20ms'),
     );
     await expect.poll(() => healthAt(port), { timeout: 5_000 }).toBe('UP L7OK 200');
     own.kill();
@@ -158,6 +163,54 @@ describe.each(PROXIES)('%s', (_name, proxyForTest) => {
       'x-forwarded-for': '127.0.0.1',
     });
     expect(seen[0]).not.toHaveProperty('forwarded');
+  });
+});
+
+describe('a server on a unix socket', () => {
+  const PRINTED = {
+    nginx: 'server unix:/run/holdline.sock;',
+    haproxy: 'server holdline unix@/run/holdline.sock',
+    caddy: 'reverse_proxy unix//run/holdline.sock',
+  };
+  test.each(PROXIES)('is reached by %s with the line that the README prints', async (...kind) => {
+    const [name, proxyForTest] = kind;
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-socket-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    // Workers of nginx run as somebody else.
+    chmodSync(folder, 0o755);
+    const path = join(folder, 'holdline.sock');
+    await serverForTest({ port: false, 'unix-socket': path, 'unix-socket-mode': '666' });
+    expect(deployFile('README.md')).toContain(`\`${PRINTED[name]}\``);
+    const port = await proxyForTest(1, (text) =>
+      text.replace(
+        /(server|server holdline|reverse_proxy) 127\.0\.0\.1:1\b;?/,
+        PRINTED[name].replace('/run/holdline.sock', path),
+      ),
+    );
+    expect((await request(port, 'POST', '/c', { body: 'x' })).status).toBe(200);
+  });
+});
+
+/** Each writes the address of a client from outside, where it would write 127.0.0.1. */
+const OUTSIDE: Readonly<Record<string, Change>> = {
+  nginx: (text) => text.replace('X-Forwarded-For $remote_addr', 'X-Forwarded-For 203.0.113.9'),
+  haproxy: (text) => text.replace('X-Forwarded-For %[src]', 'X-Forwarded-For 203.0.113.9'),
+  caddy: (text) =>
+    text.replace('-Forwarded\n', '-Forwarded\nheader_up X-Forwarded-For 203.0.113.9\n'),
+};
+
+describe.each(PROXIES)('%s, listed as a trusted proxy', (name, proxyForTest) => {
+  test('is believed whose line it is, and a client that says otherwise is not', async () => {
+    const own = await serverForTest({ 'trusted-proxies': '127.0.0.1', 'max-lines-per-address': 1 });
+    const port = await proxyForTest(own.port, OUTSIDE[name]);
+    const stream = (header: string): string =>
+      `GET /c HTTP/1.1\r\nHost: localhost:${port}\r\nAccept: application/x-ndjson\r\n${header}\r\n\r\n`;
+    expect((await answerTo(port, stream('X-A: b'))).text).toMatch(/^HTTP\/1\.1 200 /);
+    for (const lie of ['X-Forwarded-For: 198.51.100.7', 'Forwarded: for=198.51.100.7']) {
+      const { text } = await answerTo(port, stream(lie));
+      expect(text).toMatch(/^HTTP\/1\.1 429 /);
+      expect(text).toContain('HOLDLINE_TOO_MANY_LINES');
+    }
   });
 });
 

@@ -7,7 +7,7 @@ import {
   deployedCaddyForTest,
   deployedHaproxyForTest,
   deployedNginxForTest,
-} from './support/front.js';
+} from './support/deployed.js';
 import { SseLine } from './support/line.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { HttpClient, RawConnection } from './support/wire.js';

@@ -2,8 +2,9 @@
  * The README and the pages of docs/, followed to the letter: every block of code is run in order,
  * in a folder with a fresh installation, and does what the text around it says.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { SignJWT } from 'jose';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { codeBlocks, readDocument, type CodeBlock } from './support/documents.js';
@@ -190,7 +191,34 @@ async function expectPasses(configuration: string): Promise<void> {
   expect(said).toEqual(['200', 'through', 'open']);
 }
 
-test.each(['README.md', 'docs/use.md', 'docs/operate.md', 'docs/tools.md'])(
+/** What is printed as JSON: a list of keys or policies for a file, or the claims of a token. */
+async function expectAccepted(printed: object): Promise<void> {
+  if (Array.isArray(printed)) {
+    const option = 'sha256' in printed[0] ? 'keys' : 'policies';
+    writeFileSync(join(run.folder, `${option}.json`), JSON.stringify(printed));
+    expectSuccess(
+      await run.shell(`npx holdline serve --${option}-file ${option}.json --print-config`),
+    );
+    return;
+  }
+  const { iat, exp, ...claims } = printed as { iat: number; exp: number };
+  const secret = readFileSync(join(run.folder, 'secrets/jwt'), 'utf8').trim();
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const token = await new SignJWT(claims)
+    .setProtectedHeader({ alg: 'HS256' })
+    .setIssuedAt(nowSeconds)
+    .setExpirationTime(nowSeconds + exp - iat)
+    .sign(new TextEncoder().encode(secret));
+  const headers = { Authorization: `Bearer ${token}` };
+  const statuses = await Promise.all(
+    ['/users/ada', '/news/today', '/users/bob'].map(
+      async (path) => (await fetch(`${run.url}${path}?wait=0&since=0`, { headers })).status,
+    ),
+  );
+  expect(statuses).toEqual([200, 204, 403]);
+}
+
+test.each(['README.md', 'docs/use.md', 'docs/production.md', 'docs/operate.md', 'docs/tools.md'])(
   '%s does what it says, block by block',
   async (path) => {
     const blocks = blocksOf(path);
@@ -204,7 +232,10 @@ test.each(['README.md', 'docs/use.md', 'docs/operate.md', 'docs/tools.md'])(
         const before = run.listeners.length;
         const ended = await run.shell(isInstalled ? code.slice(code.indexOf('\n') + 1) : code);
         expectSuccess(ended);
-        printed = ended.map(({ stdout }) => `${stdout.trimEnd()}\n`).join('');
+        // The variables that only this test sets are no options of every command.
+        printed = ended
+          .map(({ stdout }) => `${stdout.replaceAll(/^holdline: warning.*\n/gm, '').trimEnd()}\n`)
+          .join('');
         const pattern = LISTENERS[where];
         const listening = run.listeners.slice(before).map(({ program }) => program);
         expect(listening.length > 0, `LISTENERS has ${where}`).toBe(pattern !== undefined);
@@ -223,10 +254,11 @@ test.each(['README.md', 'docs/use.md', 'docs/operate.md', 'docs/tools.md'])(
         const script = SCRIPTS[`${where}, ${place}`];
         expect(script, `SCRIPTS has ${where}, ${place}`).toBeDefined();
         await script!(code);
-      } else if (language === 'nginx') await expectPasses(code);
+      } else if (language === 'json') await expectAccepted(JSON.parse(code) as object);
+      else if (language === 'nginx') await expectPasses(code);
       else throw new Error(`${where}: a block of ${language} that nothing runs`);
     }
-    if (path === 'README.md') expect(blocks.length).toBe(3);
+    if (path === 'README.md') expect(blocks.length).toBe(5);
     if (path === 'docs/tools.md') {
       for (const file of ['profile.json', 'plan.html', 'report.html'])
         expect(existsSync(join(run.folder, file)), `is there: ${file}`).toBe(true);

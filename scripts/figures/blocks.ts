@@ -13,7 +13,15 @@ import {
 } from './first-screen.js';
 import { alternativesTable, knobsTable, microTable, planTable } from './mechanisms.js';
 import { type Draft, commandOf } from './rules.js';
-import { acceptTable, heapTable, idleTable, memoryTable, publishTable } from './server.js';
+import {
+  acceptTable,
+  drainTable,
+  heapTable,
+  idleTable,
+  memoryTable,
+  publishTable,
+  tlsTable,
+} from './server.js';
 import { compareTable, longPollTable, quietTable, shortPollTable } from './transports.js';
 
 type Rules = Pick<Draft, 'hasBlanks' | 'isOneRun'>;
@@ -61,6 +69,8 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     quietLine(result as Result<unknown, unknown, MemoryFigures[]>),
   ),
   accept: from(['accept'], acceptTable, BLANKS),
+  drain: from(['drain'], drainTable),
+  tls: from(['tls'], tlsTable),
   idle: from(['idle'], idleTable),
   publish: from(['publish'], publishTable, BLANKS),
   micro: from(['micro'], microTable, { isOneRun: true }),

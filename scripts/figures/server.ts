@@ -1,10 +1,12 @@
 /** The tables of one server: memory, accepts, heartbeats and publishes. */
 import type { AcceptFigures, AcceptParameters } from '../../bench/accept.js';
+import type { DrainFigures, DrainParameters } from '../../bench/drain.js';
 import { type HeapFigures, type HeapParameters, heapRows } from '../../bench/heap.js';
 import type { IdleFigures, IdleParameters } from '../../bench/idle.js';
 import type { MemoryFigures, MemoryParameters } from '../../bench/memory.js';
 import type { PublishFigures, PublishParameters } from '../../bench/publish.js';
 import { type Result, readResult } from '../../bench/results.js';
+import type { TlsFigures, TlsParameters } from '../../bench/tls.js';
 import { fixed, ms, percent, short } from '../../bench/table.js';
 import { TARGET_TITLES, type TargetName } from '../../bench/targets.js';
 import { isDiscarded, keptCell, keptRounds } from './kept-rounds.js';
@@ -82,6 +84,32 @@ export function acceptTable(): string {
   ]);
   return withCaption(
     table(head, rows.length > 0 ? rows : [notMeasured('Holdline', head.length)]),
+    result,
+  );
+}
+
+export function drainTable(): string {
+  const result = readResult('drain') as Result<DrainParameters, unknown, DrainFigures> | undefined;
+  const head = ['lines', '`--drain`', 'largest distance from the straight line', 'last line after'];
+  const row = [
+    cell(result, ({ parameters }) => short(parameters.lines)),
+    cell(result, ({ parameters }) => ms(parameters.drainMs)),
+    cell(result, ({ summary }) => percent(summary.largestDistance)),
+    cell(result, ({ summary }) => ms(summary.lastLineMs)),
+  ];
+  return withCaption(table(head, [row]), result);
+}
+
+export function tlsTable(): string {
+  const result = readResult('tls') as Result<TlsParameters, unknown, TlsFigures[]> | undefined;
+  const head = ['an idle line', 'RSS', 'server CPU to open it'];
+  const rows = (result?.summary ?? []).map(({ isTls, bytesPerLine, cpuMsPerLine }) => [
+    isTls ? 'TLS' : 'plain',
+    `${short(bytesPerLine)} B`,
+    `${fixed(cpuMsPerLine, 2)} ms`,
+  ]);
+  return withCaption(
+    table(head, rows.length > 0 ? rows : [notMeasured('TLS', head.length)]),
     result,
   );
 }

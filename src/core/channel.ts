@@ -13,6 +13,7 @@ import { ChannelRings } from './channel-rings.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryAges } from './entry-ages.js';
 import { EntryQueue } from './entry-queue.js';
+import type { RecentEvents } from './event-rates.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';
 import type { GraceBudget } from './grace.js';
@@ -97,6 +98,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   countedFrameBytes = 0;
   /** What its publishes hold (core/publish-memory.ts). */
   readonly share: PublishShare = { heldBytes: 0 };
+  /** What entered lately; undefined until something did. Written by core/channels.ts. */
+  recent: RecentEvents | undefined;
   /** What it holds: from its first event until it is dropped. Written here only. */
   rings: ChannelRings | undefined;
   /** Publishes that wait for room. Written by core/intake.ts. */

@@ -32,6 +32,7 @@ import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channe
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
 import { isDeletion, type LoggedEntry } from './event.js';
+import { RecentEvents } from './event-rates.js';
 import { FrameMemory } from './frame-memory.js';
 import type { Group } from './group.js';
 import { LossClock } from './loss-clock.js';
@@ -80,6 +81,7 @@ export class Channels {
   readonly #publishedMax: number;
   readonly #ofReadersMax: number;
   readonly #frames: FrameMemory;
+  readonly #rateWindows: { readonly current: number };
   readonly #losses: Losses;
   readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
@@ -92,7 +94,9 @@ export class Channels {
     options: ChannelsOptions,
     floor: number,
     clock: Pick<Clock, 'nowMs'> = SYSTEM_CLOCK,
+    rateWindows: { readonly current: number } = { current: 0 },
   ) {
+    this.#rateWindows = rateWindows;
     const { replay, replayTotalBytes, slow = 'gap', policies = [] } = options;
     this.#counters = counters;
     this.#clock = clock;
@@ -258,6 +262,7 @@ export class Channels {
       return;
     }
     this.#counters.events_evicted_total += channel.enter(entry);
+    (channel.recent ??= new RecentEvents()).count(this.#rateWindows.current, entry.data.length);
     if (channel.isOfReaders) this.#publish(channel);
     this.#published.append(channel);
     this.#frames.used(channel);

@@ -228,6 +228,18 @@ export function retryBlock(retryMs: number): string {
   return `retry: ${retryMs}\n\n`;
 }
 
+/**
+ * An object as a message without an id, for streams of other things than events. With `retryMs` an
+ * event stream is told first when to come back: in one block, because parsers other than
+ * EventSource dispatch a block without data, too.
+ */
+export function messageText({ name }: Encoding, value: object, retryMs?: number): string {
+  const json = JSON.stringify(value);
+  if (name === 'ndjson') return `${json}\n`;
+  const retry = retryMs === undefined ? '' : retryBlock(retryMs).slice(0, -1);
+  return `${retry}data: ${json}\n\n`;
+}
+
 const WORST_ID = Number.MAX_SAFE_INTEGER;
 
 /**

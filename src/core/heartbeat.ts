@@ -24,6 +24,8 @@ export class Heartbeat {
   /** Steps in one turn of the wheel: every line is checked once a turn. */
   readonly #turnSteps: number;
   readonly #stepMs: number;
+  /** Called at each step, for what needs no timer of its own. */
+  onStep: (() => void) | undefined;
   #startedMs = 0;
   #cancel: (() => void) | undefined;
 
@@ -70,6 +72,7 @@ export class Heartbeat {
       // After a pause of the whole process one turn checks every line; more would check it again.
       const first = Math.max(this.#pump.step + 1, due - this.#turnSteps + 1);
       for (let step = first; step <= due; step++) this.#turn(step);
+      this.onStep?.();
       this.#next();
     });
   }

@@ -8,12 +8,23 @@ import type { Counters } from '../counters.js';
 import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
 import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
+import {
+  detailsOf,
+  listChannels,
+  usersOf,
+  type ChannelDetails,
+  type ChannelOrder,
+  type ChannelPage,
+  type ChannelUsers,
+  type ListPlace,
+} from './channel-listing.js';
 import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
+import { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
@@ -38,6 +49,7 @@ import { Pump } from './pump.js';
 import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
 import { WaitingPolls } from './waiting-polls.js';
+import { Watchers } from './watchers.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -74,6 +86,8 @@ export interface HubMemory {
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
+  /** Streams that are told how many subscribers each channel has. */
+  readonly watchers: Watchers;
   /** Batches over several channels. */
   readonly batches: NamedBatches;
   /**
@@ -94,6 +108,7 @@ export class Hub<Socket> {
   readonly #entrance: Entrance;
   readonly #intake: Intake;
   readonly #openings: Openings;
+  readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
 
   constructor(
@@ -104,7 +119,8 @@ export class Hub<Socket> {
     held: HeldBytes = makeHeldBytes(),
   ) {
     const progress = new Progress(log);
-    const channels = new Channels(counters, options, log.floor(), clock);
+    const rateWindows = new RateWindows(clock);
+    const channels = new Channels(counters, options, log.floor(), clock, rateWindows);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -148,8 +164,14 @@ export class Hub<Socket> {
     this.#membership = membership;
     this.#ends = ends;
     this.polls = polls;
+    this.#rateWindows = rateWindows;
+    const listen = (listener: Membership['listener']): void => {
+      membership.listener = listener;
+    };
+    this.watchers = new Watchers(clock, counters, { channels, listen }, options.heartbeatMs);
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
+    this.#heartbeat.onStep = () => rateWindows.passed();
     this.#heartbeat.start();
     this.#publishMemory = new PublishMemory(held);
     const deliveryTimes = new DeliveryTimes(clock);
@@ -184,6 +206,7 @@ export class Hub<Socket> {
     this.#heartbeat.stop();
     this.#ends.stop();
     this.polls.stop();
+    this.watchers.stop();
     this.#entrance.stop();
   }
 
@@ -366,10 +389,12 @@ export class Hub<Socket> {
   /**
    * Ends lines and waiting polls: streams and WebSockets with an end event of that code, polls with
    * an empty answer. It happens in slices of time from the next turn of the loop on; nothing that
-   * is published from now on reaches a line that is revoked. Returns how many there are.
+   * is published from now on reaches a line that is revoked. Returns how many there are, with the
+   * streams of a user that watch.
    */
   disconnect(which: WhichLines, code: 'disconnected' | 'revoked'): number {
-    return this.#ends.disconnect(which, code);
+    const watchers = 'user' in which ? this.watchers.disconnect(which.user, code) : 0;
+    return this.#ends.disconnect(which, code) + watchers;
   }
 
   /** See {@link Membership.endSome}. */
@@ -406,6 +431,7 @@ export class Hub<Socket> {
       head: this.head,
       floor: this.channels.floor,
       linesOpen: this.lines.open,
+      watchers: this.watchers.count,
       ...this.#groups.gauges,
       ...this.channels.gauges,
       ...intake,
@@ -434,6 +460,23 @@ export class Hub<Socket> {
       ageMs: (openedSecond) => this.#membership.sinceMs(openedSecond),
       owners: this.owners,
     });
+  }
+
+  /** A page of all channels, see {@link listChannels}. */
+  listChannels(order: ChannelOrder, limit: number, after?: ListPlace): ChannelPage {
+    return listChannels(this.channels, this.#rateWindows, order, limit, after);
+  }
+
+  /** The channel of that name; undefined if it is not known. */
+  channelDetails(name: string): ChannelDetails | undefined {
+    const channel = this.channels.get(name);
+    return channel === undefined ? undefined : detailsOf(channel, this.#rateWindows);
+  }
+
+  /** Whose the lines of the channel are; undefined if it is not known. */
+  channelUsers(name: string): ChannelUsers | undefined {
+    const channel = this.channels.get(name);
+    return channel === undefined ? undefined : usersOf(channel, this.owners);
   }
 
   /** How long deliveries took, seconds; see {@link DeliveryTimes}. */

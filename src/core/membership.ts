@@ -13,6 +13,7 @@ import { Lines } from './lines.js';
 import type { Progress } from './progress.js';
 import { Owners, type Owner } from './owners.js';
 import type { Pump } from './pump.js';
+import type { LineCountListener } from './watchers.js';
 
 /** The parts of the hub that membership keeps up to date. */
 interface MembershipParts {
@@ -35,6 +36,8 @@ export class Membership {
   readonly owners = new Owners();
   /** True at the end of a drain, when all sockets are closed: nobody leaves by himself any more. */
   isClosing = false;
+  /** Hears of lines by channel; undefined while nobody watches. Written by core/watchers.ts. */
+  listener: LineCountListener | undefined;
 
   readonly #clock: Clock;
   readonly #beganMs: number;
@@ -63,7 +66,8 @@ export class Membership {
     const handle = this.lines.add(group, socket, cursor, losses, pump.step, openedSecond);
     this.owners.add(handle, owner);
     for (const channel of group.channels) {
-      channel.lineCount++;
+      const before = channel.lineCount++;
+      this.listener?.changed(channel.name, before, before + 1);
       channels.recount(channel);
     }
     this.#counters.lines_opened_total++;
@@ -77,7 +81,10 @@ export class Membership {
     const group = this.lines.remove(handle);
     this.#counters.lines_closed_total++;
     this.#counters.closed[reason]++;
-    for (const channel of group.channels) channel.lineCount--;
+    for (const channel of group.channels) {
+      const before = channel.lineCount--;
+      this.listener?.changed(channel.name, before, before - 1);
+    }
     // It may have been the last line in grace: the next sweep finds out.
     if (group.graceThrough !== Infinity) pump.wakeBehind(group);
     if (group.table.count === 0) groups.detach(group);

@@ -216,6 +216,20 @@ export class Guard {
     });
   }
 
+  /**
+   * Lets a request watch the counts of the channels that its credential has the right to watch, or
+   * of all if it may operate; the program's `authorize` is not asked. Refuses as {@link
+   * maySubscribe} does.
+   */
+  mayWatch(head: Head): Soon<Grant> {
+    return andThen(this.requester(head, 'watch'), (rights) => {
+      if (!rights.isOps && rights.reach('watch') === 'none')
+        throw forbidden('watch', 'any channel');
+      const { user, expiresAtMs = Infinity } = rights;
+      return { rights, channels: [], user, endsAtMs: expiresAtMs };
+    });
+  }
+
   /** Throws as {@link Credentials.check} does unless the rights reach to each channel. */
   checkRights(rights: Rights, action: Action, channels: readonly string[]): void {
     this.#credentials.check(rights, action, channels);

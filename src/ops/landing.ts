@@ -1,7 +1,7 @@
 /** `/`: what the server is and how to try it, for people who open it in a browser. */
 import type { Head } from '../http/head.js';
 import { escapeHtml, smallPage } from '../http/small-page.js';
-import type { OpsPages } from './page.js';
+import { shownPathOf, type OpsPages } from './page.js';
 
 /** What may stand in a Host; anything else would break a command that is copied. */
 const HOST = /^[\w.:[\]-]{1,255}$/;
@@ -69,7 +69,7 @@ function publishCard(publishing: LandingParts['publishing'], origin: string): st
 function withKey(pages: OpsPages): string {
   return [...pages]
     .filter(([, { access }]) => access === 'key')
-    .map(([name]) => `<code>/-/${name}</code>`)
+    .map(([name]) => `<code>${shownPathOf(name)}</code>`)
     .join(' ');
 }
 

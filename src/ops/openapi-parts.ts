@@ -122,7 +122,11 @@ export function inJson(of: Json): Readonly<Record<string, Json>> {
   return { 'application/json': { schema: of } };
 }
 
-function inQuery(name: string, description: string, of: Json): Json {
+/** A request shows a key or a token. */
+export const BEARER: Json = [{ bearer: [] }];
+
+/** A parameter in a query. */
+export function inQuery(name: string, description: string, of: Json): Json {
   return { name, in: 'query', description, schema: of };
 }
 
@@ -173,6 +177,14 @@ export const CHANNEL_IN_PATH: Json = {
   required: true,
   description: `The name of a channel, whose slashes stand in the path as they are. A GET may name up to ${CHANNELS_PER_LINE_MAX}, separated by commas.`,
   schema: { type: 'string', pattern: `^${CHANNEL_CHARS}(?:,${CHANNEL_CHARS})*$` },
+};
+
+export const ONE_CHANNEL_IN_PATH: Json = {
+  name: 'channel',
+  in: 'path',
+  required: true,
+  description: 'The name of a channel, whose slashes stand in the path as they are',
+  schema: channel,
 };
 
 /** The bodies of a batch. */

@@ -3,12 +3,13 @@
  * demo. `/-/openapi.json` serves it; test/openapi.test.ts holds it against the routes, the codes
  * and the names of queries.
  */
-import type { RefusalCode } from '../errors.js';
 import { QUERY_NAMES } from '../http/query.js';
 import { VERSION } from '../version.js';
+import { OPERATOR_PATHS, page } from './openapi-operations.js';
 import {
   ANY_REQUEST,
   BATCH_WORDS,
+  BEARER,
   CHANNEL_IN_PATH,
   IDEMPOTENCY_KEY_HEADER,
   inJson,
@@ -29,7 +30,6 @@ const POSITION = {
 
 /** What shows that a client may: nothing where the server is open. */
 const MAYBE_BEARER: Json = [{ bearer: [] }, {}];
-const BEARER: Json = [{ bearer: [] }];
 
 const subscribe: Json = {
   operationId: 'subscribe',
@@ -171,38 +171,6 @@ const deleteChannel: Json = {
   },
 };
 
-interface PageParts {
-  readonly contentType?: string;
-  readonly parameters?: Json;
-  /** Answers beside 200 that are no refusals. */
-  readonly responses?: Readonly<Record<string, Json>>;
-  /** Refusals beside those of every such page. */
-  readonly codes?: readonly RefusalCode[];
-}
-
-/** A page that GET and HEAD show. */
-function page(
-  operationId: string,
-  summary: string,
-  access: 'open' | 'key',
-  { contentType = 'application/json', parameters, responses = {}, codes = [] }: PageParts = {},
-): Json {
-  const always: readonly RefusalCode[] = access === 'open' ? ['HOLDLINE_CROSS_SITE'] : RIGHTS;
-  return {
-    get: {
-      operationId,
-      summary,
-      ...(parameters === undefined ? {} : { parameters }),
-      security: access === 'open' ? [] : BEARER,
-      responses: {
-        '200': { description: summary, content: { [contentType]: { schema: {} } } },
-        ...responses,
-        ...refusals(ANY_REQUEST, always, codes),
-      },
-    },
-  };
-}
-
 /** The paths, but those of the demo. */
 const PATHS: Readonly<Record<string, Json>> = {
   '/': page('landing', 'What the server is, and how to try it', 'open', {
@@ -216,23 +184,7 @@ const PATHS: Readonly<Record<string, Json>> = {
   },
   '/-/publish': { post: publishMany },
   '/-/tickets': { post: makeTicket },
-  '/-/health': page('health', 'The process lives', 'open'),
-  '/-/ready': page('ready', 'New lines are taken', 'open', {
-    responses: { '503': { description: 'The server drains', content: inJson({}) } },
-  }),
-  '/-/stats': page('stats', 'Figures and counters', 'key'),
-  '/-/memory': page('memory', 'Where the memory is', 'key'),
-  '/-/connections': page('connections', 'The lines that lag or hold most', 'key', {
-    parameters: [
-      { name: 'sort', in: 'query', description: 'their order', schema: { type: 'string' } },
-      QUERY_PARAMETERS.limit,
-    ],
-    codes: ['HOLDLINE_BAD_QUERY'],
-  }),
-  '/-/metrics': page('metrics', 'Metrics as Prometheus reads them', 'key', {
-    contentType: 'text/plain',
-  }),
-  '/-/openapi.json': page('openapi', 'This description', 'open'),
+  ...OPERATOR_PATHS,
 };
 
 /** The description. */

@@ -64,6 +64,7 @@ export class Ops {
         cap: this.#caps.sockets,
         ...this.#socketReport,
       },
+      watchers: gauges.watchers,
       channels: { known: gauges.channels, rings: gauges.rings, ringBytes: gauges.ringBytes },
       queue: {
         events: gauges.queueEvents,

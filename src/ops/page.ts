@@ -6,6 +6,8 @@ import type { Query } from '../http/query.js';
 export interface OpsRequest {
   readonly query: Query;
   readonly draining: boolean;
+  /** What follows the name of a page that answers for every path below it; undecoded. */
+  readonly rest: string;
 }
 
 export interface OpsAnswer {
@@ -27,5 +29,24 @@ export interface OpsPage {
   answer(request: OpsRequest): OpsAnswer | Promise<OpsAnswer>;
 }
 
-/** Pages by the last segment of their path. */
+/**
+ * Pages by their path behind `/-/`. One whose name ends in a slash answers for every path below it
+ * that is no page of its own.
+ */
 export type OpsPages = ReadonlyMap<string, OpsPage>;
+
+/** The name of the page at a path behind `/-/`. */
+export function pageNameOf(path: string): string {
+  const slash = path.indexOf('/');
+  return slash < 0 || slash === path.length - 1 ? path : path.slice(0, slash + 1);
+}
+
+/** The path of a page, as people are shown it. */
+export function shownPathOf(name: string): string {
+  return `/-/${name}${name.endsWith('/') ? 'NAME' : ''}`;
+}
+
+/** An answer in JSON. */
+export function jsonAnswer(value: object): OpsAnswer {
+  return { contentType: 'application/json', body: JSON.stringify(value) };
+}

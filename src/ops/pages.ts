@@ -3,19 +3,19 @@ import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-rank
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
 import { limitOf } from '../http/request.js';
+import { makeChannelPages, type ChannelSource } from './channel-pages.js';
 import { DEMO_PAGES } from './demo.js';
 import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
 import { OPENAPI } from './openapi.js';
-import type { OpsAnswer, OpsPage, OpsPages } from './page.js';
+import { jsonAnswer as json, shownPathOf, type OpsPage, type OpsPages } from './page.js';
 
 /** What the pages show. */
 export interface PageSources extends FigureSources {
   readonly memory: Pick<Memory, 'report' | 'reportAtOnce'>;
-  readonly hub: FigureSources['hub'] & {
-    rankLines(order: LineOrder, limit: number): LineFigures[];
-  };
+  readonly hub: FigureSources['hub'] &
+    ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
 export function makePages(sources: PageSources, demo: boolean, basePath = ''): OpsPages {
@@ -41,6 +41,7 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
         });
       },
     },
+    ...makeChannelPages(hub),
     metrics: {
       access: 'key',
       answer: ({ draining }) => ({
@@ -54,9 +55,8 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */
 export function pagesInWords(pages: OpsPages, basePath: string): string {
-  const paths = [...pages.keys()]
-    .filter((name) => !name.includes('.'))
-    .map((name) => `${basePath}/-/${name}`);
+  const names = [...pages.keys()].filter((name) => !name.includes('.'));
+  const paths = names.map((name) => `${basePath}${shownPathOf(name)}`);
   return `${paths.slice(0, -1).join(', ')} and ${paths.at(-1)}`;
 }
 
@@ -70,8 +70,4 @@ function orderOf(query: Query): LineOrder {
     'HOLDLINE_BAD_QUERY',
     `sort=${JSON.stringify(text.slice(0, 32))} is not one of ${LINE_ORDERS.join(', ')}`,
   );
-}
-
-function json(value: object): OpsAnswer {
-  return { contentType: 'application/json', body: JSON.stringify(value) };
 }

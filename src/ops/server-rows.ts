@@ -116,6 +116,11 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     help: 'most sockets accepted at once',
     read: ({ stats }) => stats.sockets.cap,
   },
+  holdline_watchers: {
+    type: 'gauge',
+    help: 'open streams of /-/watch',
+    read: ({ stats }) => stats.watchers,
+  },
   holdline_channels: {
     type: 'gauge',
     help: 'channels known by name',

@@ -32,6 +32,8 @@ export interface Stats {
   };
   /** Open sockets, and the socket options that the kernel accepted. */
   readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
+  /** Streams of `/-/watch` that are open. */
+  readonly watchers: number;
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
   readonly queue: {
     readonly events: number;

@@ -16,7 +16,7 @@ import { PAGE_CONTENT_TYPE, PAGE_HEADERS } from '../http/small-page.js';
 import type { UpgradeContext } from '../native/messages.js';
 import type { HttpRequest, HttpResponse } from '../native/uws.js';
 import { landingPage } from '../ops/landing.js';
-import type { OpsAnswer, OpsPage, OpsPages } from '../ops/page.js';
+import { pageNameOf, type OpsAnswer, type OpsPage, type OpsPages } from '../ops/page.js';
 import { pagesInWords } from '../ops/pages.js';
 import { publishRequestOf, type Publishing } from '../transports/publish.js';
 import type { Subscribing } from '../transports/subscribe.js';
@@ -224,7 +224,7 @@ export class Router {
     const here = new Map([...pages].filter(([page]) => this.#isHere(page, isOpsPort)));
     const demo = isOpsPort || pages.has('demo') ? '' : `; with --demo also ${basePath}/-/demo`;
     const problem =
-      !isOpsPort && (pages.has(name) || actions.has(name))
+      !isOpsPort && (pages.has(pageNameOf(name)) || actions.has(name))
         ? 'operations are answered on a port of their own (--ops-listen)'
         : `there is nothing at ${basePath}${head.path.slice(0, 200)}${isOpsPort ? ' on the port of operations' : ''}`;
     return new HoldlineError(
@@ -237,8 +237,9 @@ export class Router {
     const { guard, pages, actions } = this.#parts;
     const { origins } = guard;
     const name = head.path.slice('/-/'.length);
-    const isHere = this.#isHere(name, isOpsPort);
-    const page = isHere ? pages.get(name) : undefined;
+    const pageName = pageNameOf(name);
+    const isHere = this.#isHere(pageName, isOpsPort);
+    const page = isHere ? pages.get(pageName) : undefined;
     const ofPath = isHere ? actions.get(name) : undefined;
     const allowed = methodsOf(page, ofPath);
     const preflight = origins.preflight(head, allowed);
@@ -267,8 +268,13 @@ export class Router {
 
   #answerPage(exchange: Exchange, head: Head, page: OpsPage): Promise<void> | undefined {
     const { exchanges, guard } = this.#parts;
+    const name = head.path.slice('/-/'.length);
     const show = (): Promise<void> | undefined => {
-      const shown = page.answer({ query: new Query(head.query), draining: exchanges.draining });
+      const shown = page.answer({
+        query: new Query(head.query),
+        draining: exchanges.draining,
+        rest: name.slice(pageNameOf(name).length),
+      });
       if (shown instanceof Promise) return shown.then(answer);
       answer(shown);
       return undefined;

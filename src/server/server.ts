@@ -35,6 +35,7 @@ import { NamedBatchPublishing } from '../transports/named-batch.js';
 import { Publishing } from '../transports/publish.js';
 import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
+import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
@@ -46,6 +47,7 @@ import {
   drainMsOf,
   linesOf,
 } from './arguments.js';
+import { endConnections } from './connections.js';
 import { Drain } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
@@ -150,6 +152,7 @@ function makeServer(options: Options & Hooks): Server {
     refusedThisTurn: 0,
   };
   const failedKeys = new FailedKeys(counters, warn);
+  const watching = { watchers: hub.watchers, guard, exchanges, retryMs: settings.retryMs };
   const namedBatches = new NamedBatchPublishing(
     { hub, guard, idempotency, exchanges, counters, rates },
     maxEventBytes,
@@ -170,6 +173,8 @@ function makeServer(options: Options & Hooks): Server {
     actions: makeActions({
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
+      watch: (exchange, head) => watch(watching, exchange, head),
+      endConnections: (exchange, head) => endConnections({ guard, hub, counters }, exchange, head),
     }),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
@@ -185,6 +190,7 @@ function makeServer(options: Options & Hooks): Server {
     refuseLines() {
       exchanges.draining = true;
       heldRefusals.release();
+      hub.watchers.endAll('draining', () => spread(settings.retryMs));
     },
     refuseAll() {
       exchanges.ended = true;
@@ -301,6 +307,11 @@ function makeServer(options: Options & Hooks): Server {
     hub.channels.usePolicies(next.policies);
   });
   return server;
+}
+
+/** A delay between one time and two times `ms`, so that not all come back at once. */
+function spread(ms: number): number {
+  return Math.round(ms * (1 + Math.random()));
 }
 
 /** The files of a server with TLS. */

@@ -59,17 +59,18 @@ export function deliveryModeOf(
  * or buffering it (native-notes/proxy-on-this-machine.md). The head of an NDJSON stream has the
  * position where it continues, which is in the first block of an event stream.
  */
-function writeStreamHead(
+export function writeStreamHead(
   { response, headers }: Exchange,
-  { mode }: StreamRequest,
-  continuesAfter: number,
+  transport: 'sse' | 'ndjson',
+  continuesAfter?: number,
 ): void {
-  const isEvents = mode.transport === 'sse';
+  const isEvents = transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
   response.writeHeader('Cache-Control', 'no-cache, no-transform');
   response.writeHeader('X-Accel-Buffering', 'no');
   response.writeHeader('X-Content-Type-Options', 'nosniff');
-  if (!isEvents) response.writeHeader('Holdline-Position', String(continuesAfter));
+  if (!isEvents && continuesAfter !== undefined)
+    response.writeHeader('Holdline-Position', String(continuesAfter));
   let vary = 'Accept, Accept-Encoding';
   for (const [name, value] of headers) {
     if (name === 'Vary') vary += `, ${value}`;
@@ -83,6 +84,10 @@ type StreamHub = Pick<
   'drained' | 'isDeleted' | 'join' | 'left' | 'startOf' | 'stalled'
 >;
 
+function transportOf({ mode }: StreamRequest): 'sse' | 'ndjson' {
+  return mode.transport === 'ndjson' ? 'ndjson' : 'sse';
+}
+
 /** True for an event stream of a deleted channel, which is not opened. */
 function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
   return mode.transport === 'sse' && hub.isDeleted(channels);
@@ -95,7 +100,7 @@ export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: St
     return;
   }
   const { continuesAfter } = hub.startOf(request.channels, request.position);
-  exchange.answerHead(() => writeStreamHead(exchange, request, continuesAfter));
+  exchange.answerHead(() => writeStreamHead(exchange, transportOf(request), continuesAfter));
 }
 
 /**
@@ -125,6 +130,6 @@ export function openStream(
     owner,
   );
   hold(response, handle, hub);
-  writeStreamHead(exchange, request, continuesAfter);
+  writeStreamHead(exchange, transportOf(request), continuesAfter);
   if (!response.write(opening)) hub.stalled(handle, response);
 }

@@ -1,9 +1,9 @@
 /**
  * Real proxies in front of a test's server: nginx, haproxy and caddy with a configuration of the
- * test's own or one of scripts/deploy/, gone when the test is.
+ * test's own, gone when the test is. Those of scripts/deploy/ are in test/support/deployed.ts.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,12 +15,27 @@ import { DEADLINE_MS } from './wire.js';
  * A port of 127.0.0.1 on which nobody listened a moment ago; no proxy can say which one it picked
  * itself.
  */
-async function freePort(): Promise<number> {
+export async function freePort(wanted = 0): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(wanted, '127.0.0.1', resolve);
+  });
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+/**
+ * A free port that the kernel gives to no outgoing connection, for a server that ends while others
+ * go on connecting to it, and whose next takes its place. A port of the usual range may be taken
+ * meanwhile, even by a connection to itself.
+ */
+export async function lastingPort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const found = await freePort(port).catch(() => undefined);
+    if (found !== undefined) return found;
+  }
 }
 
 function canConnect(port: number): Promise<boolean> {
@@ -40,8 +55,11 @@ function folderForTest(): string {
   return folder;
 }
 
-/** Starts a proxy and waits until it takes connections; the port. */
-async function start(
+/**
+ * Starts a proxy in a folder of its own, which is its working directory, and waits until it takes
+ * connections; the port.
+ */
+export async function start(
   command: string,
   config: (port: number, folder: string) => string,
   args: (file: string) => string[],
@@ -54,6 +72,7 @@ async function start(
   let said = '';
   let isOver = false;
   const child: ChildProcess = spawn(command, args(file), {
+    cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
     // Caddy keeps files beside its configuration.
     env: { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
@@ -107,9 +126,8 @@ export interface Certificate {
   readonly certificate: string;
 }
 
-/** Makes one, which nobody trusts who is not told to. */
-export function certificateForTest(): Certificate {
-  const folder = folderForTest();
+/** Makes one, which nobody trusts who is not told to, in a folder of its own or this one. */
+export function certificateForTest(folder = folderForTest()): Certificate {
   const files = { key: join(folder, 'key.pem'), certificate: join(folder, 'certificate.pem') };
   const kind = [
     '-x509',
@@ -166,29 +184,8 @@ export async function nginxForTest(
   return `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`;
 }
 
-/** What a test changes in a configuration of scripts/deploy/ before it is started. */
-export type Change = (text: string) => string;
-
-const unchanged: Change = (text) => text;
-
-/** The text of a configuration of scripts/deploy/, with the test's ports in place of its own. */
-function deployed(name: string, port: number, serverPort: number): string {
-  const text = readFileSync(new URL(`../../scripts/deploy/${name}`, import.meta.url), 'utf8');
-  return withPorts(text, port, serverPort);
-}
-
-/** A configuration with a test's ports in place of 8000 and 8080. */
-function withPorts(text: string, port: number, serverPort: number): string {
-  const changed = text
-    .replaceAll(/:8000\b/g, `:${port}`)
-    .replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
-  if (!changed.includes(`:${port}`) || !changed.includes(`:${serverPort}`))
-    throw new Error(`the configuration has other ports: ${text}`);
-  return changed;
-}
-
 /** What nginx needs to run beside others, before `http` and at its beginning. */
-function nginxOfItsOwn(folder: string): { readonly main: string; readonly http: string } {
+export function nginxOfItsOwn(folder: string): { readonly main: string; readonly http: string } {
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `${kind}_temp_path ${folder}/${kind};`,
   );
@@ -198,35 +195,9 @@ function nginxOfItsOwn(folder: string): { readonly main: string; readonly http: 
   };
 }
 
-const nginxArguments = (file: string): string[] => ['-c', file, '-e', 'stderr'];
+export const nginxArguments = (file: string): string[] => ['-c', file, '-e', 'stderr'];
 
-/** The nginx of scripts/deploy/; its port. */
-export function deployedNginxForTest(serverPort: number, change = unchanged): Promise<number> {
-  const config = (port: number, folder: string): string => {
-    const own = nginxOfItsOwn(folder);
-    const text = change(deployed('nginx.conf', port, serverPort));
-    return `${own.main}\n${text.replace('http {', `http { ${own.http}`)}`;
-  };
-  return start('nginx', config, nginxArguments);
-}
-
-/** An nginx with these lines in its `http`, as a page prints them; its port. */
-export function printedNginxForTest(serverPort: number, lines: string): Promise<number> {
-  const config = (port: number, folder: string): string => {
-    const own = nginxOfItsOwn(folder);
-    const text = withPorts(lines.replace('listen 80;', 'listen 127.0.0.1:8000;'), port, serverPort);
-    return `${own.main} events {} http { access_log off; ${own.http}\n${text}\n}`;
-  };
-  return start('nginx', config, nginxArguments);
-}
-
-const haproxyArguments = (file: string): string[] => ['-db', '-f', file];
-
-/** The haproxy of scripts/deploy/; its port. */
-export function deployedHaproxyForTest(serverPort: number, change = unchanged): Promise<number> {
-  const config = (port: number): string => change(deployed('haproxy.cfg', port, serverPort));
-  return start('haproxy', config, haproxyArguments);
-}
+export const haproxyArguments = (file: string): string[] => ['-db', '-f', file];
 
 /** How haproxy is to be set for streams. */
 export const HAPROXY_FOR_STREAMS = ['timeout server 1h', 'option http-no-delay'];
@@ -263,17 +234,16 @@ export async function haproxyForTest(
   return `http://127.0.0.1:${await start('haproxy', config, haproxyArguments)}`;
 }
 
-/** Several of them run beside each other only without the administration's port. */
-async function startCaddy(config: (port: number) => string): Promise<number> {
-  const args = (file: string): string[] => ['run', '--adapter', 'caddyfile', '--config', file];
-  const text = (port: number): string => `{\n\tadmin off\n}\n${config(port)}`;
-  // It is one process, and at SIGTERM would wait for open streams.
-  return start('caddy', text, args, 'SIGKILL');
-}
+/** A global option without which only one of them runs at a time: no port for administration. */
+export const CADDY_BESIDE_OTHERS = 'admin off';
 
-/** The caddy of scripts/deploy/; its port. */
-export function deployedCaddyForTest(serverPort: number, change = unchanged): Promise<number> {
-  return startCaddy((port) => change(deployed('Caddyfile', port, serverPort)));
+/** Starts a caddy; the port. */
+export async function startCaddy(
+  config: (port: number, folder: string) => string,
+): Promise<number> {
+  const args = (file: string): string[] => ['run', '--adapter', 'caddyfile', '--config', file];
+  // It is one process, and at SIGTERM would wait for open streams.
+  return start('caddy', config, args, 'SIGKILL');
 }
 
 /**
@@ -283,6 +253,9 @@ export function deployedCaddyForTest(serverPort: number, change = unchanged): Pr
 export async function caddyForTest(serverPort: number, lines: readonly string[]): Promise<string> {
   const config = (port: number): string =>
     [
+      '{',
+      `\t${CADDY_BESIDE_OTHERS}`,
+      '}',
       `http://:${port} {`,
       '\tbind 127.0.0.1',
       `\treverse_proxy 127.0.0.1:${serverPort} {`,

@@ -36,18 +36,27 @@ export interface Source {
 /** Types that the clients listen to; EventSource has no way to listen to all. */
 const TYPES = ['message', 'notice', 'gap', 'end', 'vector'];
 
-/** The page of the worked example: a badge that counts notifications. */
-const PAGE = `<!doctype html><meta charset="utf-8"><title>notifications</title><output id="badge">0</output><script>
+/** Defines `listen(stream)` and `state()` in a page; it counts in `#badge`, where there is one. */
+const LISTENER = `
   const seen = { received: [], opens: 0, errors: 0 };
-  const source = new EventSource(new URLSearchParams(location.search).get('stream'));
-  source.onopen = () => { seen.opens++; };
-  source.onerror = () => { seen.errors++; };
+  let source;
+  const badge = () => document.getElementById('badge');
   const take = ({ type, data, lastEventId }) => {
     seen.received.push({ type, data, lastEventId });
-    document.getElementById('badge').textContent = seen.received.length;
+    if (badge()) badge().textContent = seen.received.length;
   };
-  for (const type of ${JSON.stringify(TYPES)}) source.addEventListener(type, take);
-  const state = () => ({ ...seen, readyState: source.readyState, badge: document.getElementById('badge').textContent });
+  const listen = (stream) => {
+    source = new EventSource(stream);
+    source.onopen = () => { seen.opens++; };
+    source.onerror = () => { seen.errors++; };
+    for (const type of ${JSON.stringify(TYPES)}) source.addEventListener(type, take);
+  };
+  const state = () => ({ ...seen, readyState: source.readyState, badge: badge()?.textContent ?? '' });`;
+
+/** The page of the worked example: a badge that counts notifications. */
+const PAGE = `<!doctype html><meta charset="utf-8"><title>notifications</title><output id="badge">0</output><script>
+  ${LISTENER}
+  listen(new URLSearchParams(location.search).get('stream'));
 </script>`;
 
 /** Serves the page on an origin of its own until the running test is over; returns the origin. */
@@ -90,6 +99,14 @@ export async function openPage(
   onTestFinished(() => page.close());
   await page.goto(`${origin}/?stream=${encodeURIComponent(stream)}`);
   return { page, state: () => page.evaluate<SourceState>('state()') };
+}
+
+/** Lets a page that is open, of whatever origin, listen to a stream, which is its only one. */
+export async function listenIn(page: Page, stream: string): Promise<Source> {
+  const handle = await page.evaluateHandle<() => SourceState>(
+    `(() => {${LISTENER}\n listen(${JSON.stringify(stream)}); return state; })()`,
+  );
+  return { state: () => page.evaluate((state) => state(), handle) };
 }
 
 function openEventTarget(source: UndiciEventSource | PackageEventSource): Source {

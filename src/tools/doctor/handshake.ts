@@ -27,7 +27,10 @@ export interface HandshakeOptions {
   readonly waitsForMessage: boolean;
 }
 
-/** Opens a WebSocket that is to get the channel's newest event, and closes it. */
+/**
+ * Opens a WebSocket as a page of the URL's origin does, with its Origin (RFC 6455, 10.2). It is to
+ * get the channel's newest event, and is closed.
+ */
 export function shakeHands({
   url,
   answerMs,
@@ -36,6 +39,7 @@ export function shakeHands({
   const asked = new URL(url);
   asked.searchParams.set('last', '1');
   const headers = {
+    Origin: url.origin,
     Connection: 'Upgrade',
     Upgrade: 'websocket',
     'Sec-WebSocket-Version': '13',

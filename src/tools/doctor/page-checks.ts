@@ -27,6 +27,14 @@ export function checkWebSocket({ webSocket, events }: ProxyPath): Finding | unde
     return problem('opened, but no message arrives', UPGRADES);
   }
   const code = /HOLDLINE_\w+/.exec(webSocket.words)?.[0];
+  if (code === 'HOLDLINE_CROSS_SITE')
+    return found(
+      'websocket',
+      'advice',
+      'refused to pages of the own origin',
+      why,
+      'see own-origin',
+    );
   if (code !== undefined && code !== 'HOLDLINE_BAD_HANDSHAKE')
     return found('websocket', 'advice', valueOf(webSocket), why, 'see the message');
   return problem(valueOf(webSocket), UPGRADES);

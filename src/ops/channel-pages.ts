@@ -1,0 +1,75 @@
+/** `/-/channels` and `/-/channels/NAME`: which channels there are, who is there, how busy it is. */
+import {
+  CHANNEL_ORDERS,
+  type ChannelDetails,
+  type ChannelOrder,
+  type ChannelPage,
+  type ChannelUsers,
+  type ListPlace,
+} from '../core/channel-listing.js';
+import { HoldlineError } from '../errors.js';
+import { badParameter, type Query } from '../http/query.js';
+import { channelOf, limitOf } from '../http/request.js';
+import { LISTED_CHANNELS_DEFAULT } from '../limits.js';
+import { jsonAnswer, type OpsPage } from './page.js';
+
+/** What these pages ask of the hub. */
+export interface ChannelSource {
+  listChannels(order: ChannelOrder, limit: number, after: ListPlace | undefined): ChannelPage;
+  channelDetails(name: string): ChannelDetails | undefined;
+  channelUsers(name: string): ChannelUsers | undefined;
+}
+
+/** The pages by name; one that ends in a slash answers for every path below it. */
+export function makeChannelPages(hub: ChannelSource): Readonly<Record<string, OpsPage>> {
+  return {
+    channels: {
+      access: 'key',
+      answer({ query }) {
+        query.checkNamesAmong(['sort', 'limit', 'after']);
+        const sort = orderOf(query);
+        const limit = limitOf(query) || LISTED_CHANNELS_DEFAULT;
+        const { channels, next } = hub.listChannels(sort, limit, placeOf(query));
+        const after = next === undefined ? null : `${next.value}:${next.name}`;
+        return jsonAnswer({ sort, channels, next: after });
+      },
+    },
+    'channels/': {
+      access: 'key',
+      answer({ query, rest }) {
+        query.checkNamesAmong(['users']);
+        const withUsers = query.isSet('users');
+        const name = channelOf(`/${rest}`);
+        const figures = hub.channelDetails(name);
+        if (figures === undefined) {
+          throw new HoldlineError(
+            'HOLDLINE_NOT_FOUND',
+            `the channel ${name} is not known: it has neither lines nor events`,
+          );
+        }
+        return jsonAnswer({ ...figures, ...(withUsers ? hub.channelUsers(name) : {}) });
+      },
+    },
+  };
+}
+
+/** The order that `sort` asks for. Throws HOLDLINE_BAD_QUERY. */
+function orderOf(query: Query): ChannelOrder {
+  const text = query.get('sort') ?? 'lines';
+  const order = CHANNEL_ORDERS.find((one) => one === text);
+  if (order === undefined) throw badParameter('sort', CHANNEL_ORDERS.join(' or '), text);
+  return order;
+}
+
+/** A number, a colon, and the name of a channel. */
+const PLACE = /^(\d{1,15}):(.+)$/;
+
+/** Where the page begins: `next` of the page before it. Throws HOLDLINE_BAD_QUERY. */
+function placeOf(query: Query): ListPlace | undefined {
+  const text = query.get('after');
+  if (text === undefined) return undefined;
+  const [, value, name] = PLACE.exec(text) ?? [];
+  if (value === undefined || name === undefined)
+    throw badParameter('after', '"next" of the page before, such as 12:notifications', text);
+  return { value: Number(value), name };
+}
