@@ -73,7 +73,13 @@ const CLOSE_CODES = { disconnected: 1012, aged: 1012, expired: 3000 };
 
 describe('--max-age', () => {
   test('ends each line with a short retry, after all that was acknowledged before; nobody misses an event over it', async () => {
-    const server = await serverForTest({ ...KERNEL_BUFFERS, 'max-age': '1s' });
+    // The whole time is held, however fast this machine publishes.
+    const server = await serverForTest({
+      ...KERNEL_BUFFERS,
+      'max-age': '1s',
+      'replay-events': 1_000_000,
+      'replay-bytes': '64MiB',
+    });
     const given = await Promise.all(TRANSPORTS.map((one) => OPENERS[one](server.port, '/c')));
     lines.push(...given);
     let acknowledged = 0;
