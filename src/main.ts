@@ -22,6 +22,7 @@ import { authorityOf, splitHostAndPort } from './options/place-kinds.js';
 import type { Settings } from './options/table.js';
 import { asError, HoldlineError } from './errors.js';
 import { readFileLimit } from './linux/file-limit.js';
+import { readRegularFile } from './linux/files.js';
 import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { refusalLog } from './refusal-log.js';
@@ -132,10 +133,9 @@ function unknownCommand(name: string | undefined): string {
 /** `holdline serve`: listens until a signal ends it. */
 async function serve(args: readonly string[]): Promise<number> {
   const { env } = process;
-  const readFile = (path: string): string => readFileSync(path, 'utf8');
-  const parse = (): CommandLine =>
+  const parse = (readFile: (path: string) => string): CommandLine =>
     parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
-  const commandLine = parse();
+  const commandLine = parse((path) => readFileSync(path, 'utf8'));
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -177,7 +177,7 @@ async function serve(args: readonly string[]): Promise<number> {
   let running = settings;
   const reload = (): void => {
     try {
-      const read = parse().settings;
+      const read = parse(readRegularFile).settings;
       const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
       reloadServer(server, next.settings);
       log.info({ changed: next.changed }, 'reloaded');

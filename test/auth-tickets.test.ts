@@ -141,3 +141,19 @@ test('the largest one is within its bound', () => {
   expect(ticket.length).toBeLessThanOrEqual(4096);
   expect(tickets().verify(ticket).may('subscribe', channels[0]!)).toBe(true);
 });
+
+test.each([
+  null,
+  'text',
+  [],
+  {},
+  { c: 'a', i: 1_799_999_990, e: 1_800_000_060 },
+  { c: [5], i: 1_799_999_990, e: 1_800_000_060 },
+  { c: ['a'], u: 5, i: 1_799_999_990, e: 1_800_000_060 },
+  { c: ['a'], i: 1_799_999_990, e: 'never' },
+  { c: ['a'], i: 1_799_999_990 },
+  { c: ['a'], e: 1_800_000_060 },
+])('%j is no payload, whoever signed it', (payload) => {
+  const { message } = expectRefusal(() => tickets().verify(forge(payload)));
+  expect(message).toContain('payload');
+});

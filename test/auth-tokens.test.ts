@@ -148,10 +148,10 @@ describe('times', () => {
     [{ exp: NOW - 5 }, 'has expired (exp)'],
     [{ exp: undefined }, 'has no exp, which is needed'],
     [{ iat: undefined }, 'has no iat, which is needed'],
-    [{ exp: 'soon' }, 'has a exp that cannot be read'],
-    [{ iat: 'now' }, 'has a iat that cannot be read'],
+    [{ exp: 'soon' }, 'has a claim exp that cannot be read'],
+    [{ iat: 'now' }, 'has a claim iat that cannot be read'],
     [{ nbf: NOW + 6 }, 'is not valid yet (nbf)'],
-    [{ nbf: 'then' }, 'has a nbf that cannot be read'],
+    [{ nbf: 'then' }, 'has a claim nbf that cannot be read'],
     [{ iat: NOW + 6 }, 'was issued in the future (iat)'],
     [
       { iat: NOW - 1, exp: NOW + 24 * HOUR },

@@ -74,9 +74,11 @@ describe('revocation', () => {
   });
 
   test('a grant that has expired meanwhile opens nothing', () => {
-    const guard = guardWith({}, () => ({ allow: true, expiresAt: Date.now() - 1 }));
+    const guard = guardWith({}, () => ({ allow: true, expiresAt: Date.now() + 60_000 }));
     const grant = guard.maySubscribe(headOf({}), ['c']) as Grant;
-    expect(() => guard.checkGrant(grant)).toThrow(code('HOLDLINE_UNAUTHORIZED'));
+    expect(() => guard.checkGrant(grant)).not.toThrow();
+    const later = { ...grant, endsAtMs: Date.now() - 1 };
+    expect(() => guard.checkGrant(later)).toThrow(code('HOLDLINE_UNAUTHORIZED'));
   });
 });
 
@@ -120,6 +122,26 @@ test('keys are checked in the turn of the request, and nothing that is waited fo
 });
 
 describe('an answer of authorize', () => {
+  test('whose end has passed already opens nothing, at once or later', async () => {
+    const past = { allow: true, expiresAt: Date.now() - 1 };
+    const atOnce = guardWith({ openPublish: true }, () => past);
+    expect(() => atOnce.maySubscribe(headOf({}), ['c'])).toThrow(code('HOLDLINE_UNAUTHORIZED'));
+    expect(() => atOnce.mayPublish(headOf({}), ['c'])).toThrow(code('HOLDLINE_UNAUTHORIZED'));
+    const later = guardWith({}, async () => past);
+    const grant = later.maySubscribe(headOf({}), ['c']) as Promise<Grant>;
+    await expect(grant).rejects.toThrow(code('HOLDLINE_UNAUTHORIZED'));
+  });
+
+  test('is about the channels that were asked for, whatever the program does to its list', () => {
+    const names = ['mine'];
+    const guard = guardWith({}, ({ channels }) => {
+      (channels as string[])[0] = 'other';
+      return true;
+    });
+    expect(guard.maySubscribe(headOf({}), names)).toMatchObject({ channels: ['mine'] });
+    expect(names).toEqual(['mine']);
+  });
+
   const request = {
     action: 'subscribe',
     channels: ['me', 'news'],

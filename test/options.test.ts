@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { OPTIONS_FILE, optionsSource } from '../scripts/write-options.js';
+import { badOption } from '../src/options/refusals.js';
 import type { Options } from '../src/options/options.js';
 import { OPTIONS, type OptionRow, type Settings } from '../src/options/table.js';
 
@@ -31,3 +32,8 @@ test.each(Object.entries<OptionRow>(OPTIONS))(
       expect(words).toContain(part.toLowerCase());
   },
 );
+
+test('a refusal shows no user and password of a URL', () => {
+  const { message } = badOption('--jwt-jwks', 'https://ann:pass@w@id.example/keys', 'a URL');
+  expect(message).toBe('--jwt-jwks must be a URL (got "https://…@id.example/keys")');
+});

@@ -106,7 +106,7 @@ export class Tickets {
       isSigned = timingSafeEqual(mac, macOf(signed, secret)) || isSigned;
     if (!isSigned) throw refused('is not signed with a secret of this server');
 
-    const { c, u, i, e } = JSON.parse(Buffer.from(text, 'base64url').toString()) as Payload;
+    const { c, u, i, e } = readPayload(text);
     const nowMs = this.#nowMs();
     if (e * 1000 <= nowMs) throw refused('has expired', true);
     // Whoever has the secret can sign anything; an hour is kept all the same.
@@ -123,6 +123,31 @@ export class Tickets {
       expiresAtMs: e * 1000,
     });
   }
+}
+
+/** Another program may have the secret and sign what is in no such form. */
+function readPayload(text: string): Payload {
+  let payload: unknown;
+  try {
+    payload = JSON.parse(Buffer.from(text, 'base64url').toString());
+  } catch {
+    throw refused('has a payload that is not JSON');
+  }
+  if (!isPayload(payload)) throw refused('has a payload with other members than { c, u?, i, e }');
+  return payload;
+}
+
+function isPayload(value: unknown): value is Payload {
+  if (typeof value !== 'object' || value === null) return false;
+  const { c, u, i, e } = value as Readonly<Record<string, unknown>>;
+  return (
+    Array.isArray(c) &&
+    c.length <= TICKET_CHANNELS_MAX &&
+    c.every((name) => typeof name === 'string') &&
+    (u === undefined || isUserName(u)) &&
+    Number.isSafeInteger(i) &&
+    Number.isSafeInteger(e)
+  );
 }
 
 function macOf(signed: string, secret: string): Buffer {

@@ -126,7 +126,7 @@ export class Tokens {
       if (error.claim === 'nbf' && error.reason === 'check_failed') return 'is not valid yet (nbf)';
       return error.claim === 'aud' || error.claim === 'iss'
         ? `is not for this server: its ${error.claim} is another (--jwt-audience, --jwt-issuer)`
-        : `has a ${error.claim} that cannot be read`;
+        : `has a claim ${error.claim} that cannot be read`;
     }
     if (error instanceof errors.JOSEAlgNotAllowed)
       return `must be signed with ${this.#key.algorithms.join(', ')}; its alg is another`;

@@ -266,8 +266,10 @@ export class Guard {
   }
 
   #ask(request: AuthorizeRequest, rights: Rights): Soon<Grant> {
-    // A program may answer anything, whatever its type says.
-    const answered: unknown = this.#authorize?.(request);
+    // A program may answer anything, whatever its type says, and change what it is given: the names
+    // are its own copy, since those of the request are shared with later ones for the same path.
+    const { channels } = request;
+    const answered: unknown = this.#authorize?.({ ...request, channels: [...channels] });
     return isThenable(answered)
       ? Promise.resolve(answered).then((later) => this.#decide(later, request, rights))
       : this.#decide(answered, request, rights);
@@ -282,7 +284,11 @@ export class Guard {
     } catch (error) {
       this.#report(error);
     }
-    if (allowed !== undefined) return allowed;
+    if (allowed !== undefined) {
+      // An end that has passed already: not even what is held may be read.
+      this.checkGrant(allowed);
+      return allowed;
+    }
     throw new HoldlineError(
       'HOLDLINE_FORBIDDEN',
       `this client is not allowed to ${request.action} on ${inWords(request.channels)}`,

@@ -1,6 +1,6 @@
-/** The small text files of /proc and /sys, read whole. */
+/** Small text files read whole: those of /proc and /sys, and options that are read again. */
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 
 /** The text of a file; undefined where it cannot be read. */
 export function readText(path: string): string | undefined {
@@ -25,4 +25,13 @@ export function readNumbers(
 /** The first of them. */
 export function readNumber(path: string): number | undefined {
   return readNumbers(path)?.[0];
+}
+
+/**
+ * The text of a regular file, for a server that runs: reading a pipe would stop it until somebody
+ * writes. Throws an Error that says why it cannot be read.
+ */
+export function readRegularFile(path: string): string {
+  if (!statSync(path).isFile()) throw new Error('it is no regular file');
+  return readFileSync(path, 'utf8');
 }

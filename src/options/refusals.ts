@@ -16,11 +16,13 @@ export function badOption(
   return new HoldlineError('HOLDLINE_BAD_OPTION', `${name} must be ${accepted} (got ${shown})`);
 }
 
+/** The user and password of a URL are left out: the refusal may be in a log. */
 function show(given: unknown): string {
-  const shown =
+  const written =
     typeof given === 'string'
       ? JSON.stringify(given)
       : inspect(given, { breakLength: Infinity, depth: 1 });
+  const shown = written.replaceAll(/:\/\/[^\s/?#]*@/g, '://…@');
   return shown.length > 200 ? `${shown.slice(0, 200)}…` : shown;
 }
 
