@@ -977,6 +977,10 @@ describe('where to listen', () => {
     [['--tls-cert=c.pem'], '--tls-cert needs --tls-key'],
     [['--tls-key=k.pem'], '--tls-key needs --tls-cert'],
     [['--unix-socket-mode=600'], '--unix-socket-mode needs --unix-socket'],
+    [
+      ['--ops-listen=127.0.0.1:8080'],
+      '--ops-listen must be another address than that of --host and --port (got 127.0.0.1:8080)',
+    ],
     [['--unix-socket=s', '--port=1'], '--unix-socket and --port exclude each other'],
     [['--unix-socket=s', '--host=::'], '--unix-socket and --host exclude each other'],
     [

@@ -51,7 +51,7 @@ const REFUSED: readonly (readonly [method: string, path: string, parts?: Request
   ['GET', `/c?limit=${SECRET}`],
   ['GET', `/c?envelope=${SECRET}`],
   ['GET', `/c?sinse=${SECRET}`],
-  ['GET', `/no/such/place?ticket=${SECRET}`],
+  ['GET', `/no/such/place/?ticket=${SECRET}`],
   ['GET', `/-/nothing?ticket=${SECRET}`],
   ['PUT', `/c?ticket=${SECRET}`],
   ['GET', `/-/connections?sort=${SECRET}`, { headers: { Authorization: 'Bearer ops-key' } }],

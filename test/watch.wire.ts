@@ -280,7 +280,7 @@ describe.concurrent('the end', () => {
     const bob = await WatchClient.open(port, await tokenFor('bob', ['**']));
     const headers = { Authorization: 'Bearer ops' };
     const answer = await request(port, 'DELETE', '/-/connections?user=ada', { headers });
-    expect(jsonOf(answer)).toEqual({ ended: 1 });
+    expect(jsonOf(answer)).toMatchObject({ ended: 1 });
     await ada.waitFor('the end', () => ada.isOver);
     expect(ada.end).toEqual({ code: 'revoked', reconnect: false });
     const again = await ask(port, '/-/watch', { Authorization: `Bearer ${token}` });

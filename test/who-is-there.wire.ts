@@ -134,10 +134,10 @@ describe('to end', () => {
       connections: { id: number }[];
     };
     const ids = connections.map(({ id }) => id).toSorted((a, b) => a - b);
-    expect(jsonOf(await end(port, `?id=${ids[0]}`))).toEqual({ ended: 1 });
+    expect(jsonOf(await end(port, `?id=${ids[0]}`))).toEqual({ ended: 1, id: ids[0] });
     await one.waitForEnd();
     expect(one.blocks.at(-1)!.data).toBe('{"code":"disconnected","reconnect":true}');
-    expect(jsonOf(await end(port, `?id=${ids[0]}`))).toEqual({ ended: 0 });
+    expect(jsonOf(await end(port, `?id=${ids[0]}`))).toEqual({ ended: 0, id: ids[0] });
     expect(other.closed).toBe(false);
   });
 
@@ -150,7 +150,7 @@ describe('to end', () => {
     const poll = get(port, '/org/7/x?since=latest&wait=30');
     await expect.poll(() => server.stats().lines.open, { interval: 5 }).toBe(4);
     const control = await line(port, '/other');
-    expect(jsonOf(await end(port, '?channel=org/7/x'))).toEqual({ ended: 4 });
+    expect(jsonOf(await end(port, '?channel=org/7/x'))).toEqual({ ended: 4, channel: 'org/7/x' });
     await Promise.all([sse.waitForEnd(), both.waitForEnd()]);
     await websocket.waitFor('the close', () => websocket.closed);
     expect([sse.endCode, both.endCode, websocket.end?.code]).toEqual(
@@ -187,7 +187,8 @@ describe('to end', () => {
       .toBe(1_000);
     const bob = await line(port, '/c', bearer(await tokenOf('bob')));
 
-    expect(jsonOf(await end(port, '?user=ada'))).toEqual({ ended: 1_000 });
+    expect(jsonOf(await end(port, '?user=ada'))).toEqual({ ended: 1_000, user: 'ada' });
+    expect(jsonOf(await end(port, '?user=ann+x'))).toEqual({ ended: 0, user: 'ann x' });
     const id = await server.channel('c').publish({ data: 'only for bob' });
     await bob.waitForId(id);
     for (const one of lines) await one.waitFor('the end', () => one.text.includes('"end"'));
@@ -206,7 +207,7 @@ describe('to end', () => {
     await line(port, '/c', bearer(await tokenOf('ada', -1)));
     expect(bob.closed).toBe(false);
     const { counters } = server.stats();
-    expect([counters.closed.revoked, counters.revocations_total]).toEqual([1_000, 1]);
+    expect([counters.closed.revoked, counters.revocations_total]).toEqual([1_000, 2]);
   }, 20_000);
 
   test.each([

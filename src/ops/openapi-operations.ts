@@ -64,7 +64,15 @@ const endConnections: Json = {
   responses: {
     '200': {
       description: 'How many lines, waiting polls and streams that watch are being ended',
-      content: inJson({ type: 'object', properties: { ended: { type: 'integer' } } }),
+      content: inJson({
+        type: 'object',
+        properties: {
+          ended: { type: 'integer' },
+          id: { type: 'integer' },
+          channel: { type: 'string' },
+          user: { type: 'string' },
+        },
+      }),
     },
     ...refusals(ANY_REQUEST, RIGHTS, [
       'HOLDLINE_BAD_QUERY',

@@ -7,6 +7,7 @@ import { HoldlineError } from '../errors.js';
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
 import type { Options } from './options.js';
+import { authorityOf } from './place-kinds.js';
 import { badOption, unknownOption } from './refusals.js';
 import {
   CONNECTIONS_MAX,
@@ -154,7 +155,14 @@ function checkRelations(
  * as not given, since the command line gives the library all settings.
  */
 function checkPlaces(settings: Settings, names: Record<SettingName, string>): void {
-  const { unixSocket, tlsCert, tlsKey } = settings;
+  const { unixSocket, tlsCert, tlsKey, host, port, opsListen } = settings;
+  const isSamePort = opsListen === authorityOf(host, port) && port !== 0;
+  if (isSamePort && unixSocket === undefined) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${names.opsListen} must be another address than that of ${names.host} and ${names.port} (got ${opsListen})`,
+    );
+  }
   const isGiven = (setting: SettingName): boolean => settings[setting] !== OPTIONS[setting].default;
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
     const [given, missing] =

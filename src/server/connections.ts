@@ -24,7 +24,7 @@ export interface ConnectionParts {
 
 /**
  * Ends the lines, in slices of time from the next turn of the loop on, and answers `{"ended":N}`
- * with how many there are. Throws or rejects with HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN,
+ * with how many there are, and what was named. Throws or rejects with HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN,
  * HOLDLINE_BAD_QUERY, HOLDLINE_BAD_CHANNEL and HOLDLINE_REVOCATIONS_FULL; then nothing has ended.
  */
 export function endConnections(
@@ -40,7 +40,8 @@ export function endConnections(
       counters.revocations_total++;
       code = 'revoked';
     }
-    exchange.answerJson(JSON.stringify({ ended: hub.disconnect(which, code) }));
+    // With the name as it was read: a `+` in a query is a blank.
+    exchange.answerJson(JSON.stringify({ ended: hub.disconnect(which, code), ...which }));
   });
   if (!(ended instanceof Promise)) return undefined;
   exchange.watch();
