@@ -163,7 +163,7 @@ describe('options', () => {
       (url) =>
         [
           ['--url', url],
-          `--url must be a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load (got "${url}")`,
+          `--url must be a URL of plain HTTP with a path, such as http://127.0.0.1:8080/load (got "${url.replace('u@', '…@')}")`,
         ] as [string[], string],
     ),
     ...['1', '101%', '-1%', '1.00001%', '%'].map(

@@ -237,6 +237,8 @@ describe('onRefusal', () => {
     await request(port, 'GET', '/c', { headers: { Accept: 'text/event-stream' } });
     await request(port, 'POST', '/a..b', { body: 'x' });
     const common = { remoteAddress: '127.0.0.1', reason: expect.any(String) as string };
+    // The hook runs in a turn of its own.
+    await expect.poll(() => told.length).toBe(3);
     expect(told).toEqual([
       { ...common, code: 'HOLDLINE_BAD_MESSAGE', method: 'MESSAGE', transport: 'websocket' },
       { ...common, code: 'HOLDLINE_LINES_FULL', method: 'GET', transport: 'sse' },
@@ -257,6 +259,7 @@ describe('onRefusal', () => {
       },
     });
     await request(port, 'GET', `/c?ticket=${SECRET}`, { headers: SECRET_HEADERS });
+    await expect.poll(() => told.length).toBe(1);
     expect(told).toEqual([
       {
         code: 'HOLDLINE_INTERNAL',

@@ -354,6 +354,13 @@ export class Hub<Socket> {
     return startOf(this.channels.setOf(names), position, this.#progress);
   }
 
+  /** The address that the line's owner is shown by; undefined where none is known. */
+  addressOf(handle: number, socket: Socket): string | undefined {
+    return this.lines.groupOf(handle, socket) === undefined
+      ? undefined
+      : this.owners.addressOf(handle);
+  }
+
   /** The names of the line's channels; undefined when it is closed. */
   channelsOf(handle: number, socket: Socket): readonly string[] | undefined {
     return this.lines.groupOf(handle, socket)?.channels.map(({ name }) => name);

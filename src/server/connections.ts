@@ -24,8 +24,9 @@ export interface ConnectionParts {
 
 /**
  * Ends the lines, in slices of time from the next turn of the loop on, and answers `{"ended":N}`
- * with how many there are, and what was named. Throws or rejects with HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN,
- * HOLDLINE_BAD_QUERY, HOLDLINE_BAD_CHANNEL and HOLDLINE_REVOCATIONS_FULL; then nothing has ended.
+ * with how many there are, and what was named. Throws or rejects with HOLDLINE_UNAUTHORIZED,
+ * HOLDLINE_FORBIDDEN, HOLDLINE_BAD_QUERY, HOLDLINE_BAD_CHANNEL and HOLDLINE_REVOCATIONS_FULL; then
+ * nothing has ended.
  */
 export function endConnections(
   { guard, hub, counters }: ConnectionParts,

@@ -18,14 +18,14 @@ export interface RefusedMessages {
 
 export class MessageAnswers {
   readonly unread: Unread;
-  readonly #hub: Pick<Hub<MessageSocket>, 'stalled'>;
+  readonly #hub: Pick<Hub<MessageSocket>, 'addressOf' | 'stalled'>;
   readonly #counters: Counters;
   readonly #refusals: Refusals;
   readonly #report: (error: unknown) => void;
 
   /** `report` gets every error that is not the client's fault. */
   constructor(
-    hub: Pick<Hub<MessageSocket>, 'stalled'>,
+    hub: Pick<Hub<MessageSocket>, 'addressOf' | 'stalled'>,
     counters: Counters,
     held: HeldBytes,
     refusals: Refusals,
@@ -52,7 +52,7 @@ export class MessageAnswers {
     const known = knownError(error);
     if (known !== error) this.#report(error);
     const { code, message } = known;
-    this.#refusals.note('messages_refused_total', known, new RefusedMessage(socket));
+    this.#refusals.note('messages_refused_total', known, new RefusedMessage(this.#hub, socket));
     const tail = ref === '' ? '' : `,"ref":${ref}`;
     this.#reply(socket, `{"error":{"code":"${code}","message":${JSON.stringify(message)}${tail}}}`);
     const session = socket.session as RefusedMessages;
@@ -86,15 +86,16 @@ export class MessageAnswers {
 class RefusedMessage implements Refusable {
   readonly method = 'MESSAGE';
   readonly transport = 'websocket';
+  readonly #hub: Pick<Hub<MessageSocket>, 'addressOf'>;
   readonly #socket: MessageSocket;
 
-  constructor(socket: MessageSocket) {
+  constructor(hub: Pick<Hub<MessageSocket>, 'addressOf'>, socket: MessageSocket) {
+    this.#hub = hub;
     this.#socket = socket;
   }
 
+  /** Of the client, also behind a trusted proxy; empty once its line is gone. */
   get address(): string {
-    // The native object of a closed one must not be touched.
-    if (!this.#socket.isOpen) return '';
-    return Buffer.from(this.#socket.getRemoteAddressAsText()).toString('latin1');
+    return this.#hub.addressOf(this.#socket.handle, this.#socket) ?? '';
   }
 }

@@ -65,6 +65,7 @@ export interface MessagesOptions {
 
 type MessagesHub = Pick<
   Hub<MessageSocket>,
+  | 'addressOf'
   | 'admit'
   | 'channelsOf'
   | 'drained'
