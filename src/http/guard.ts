@@ -17,6 +17,7 @@ import {
   type Wanted,
 } from './credentials.js';
 import { decisionOf } from './decision.js';
+import type { Exchange } from './exchange.js';
 import type { Head } from './head.js';
 import { isNavigation, Origins } from './origins.js';
 
@@ -177,12 +178,8 @@ export class Guard {
    * ({@link mayPublishAll}): refuses whoever may publish to no channel at all.
    */
   mayPublishSome(head: Head): Soon<Rights> {
-    const { anonymous } = this.#credentials;
     return andThen(this.publisher(head), (rights) => {
-      if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
-        throw rights.credential === ANONYMOUS
-          ? this.#credentials.missing('publish')
-          : forbidden('publish', 'any channel');
+      this.#checkPublishesSomewhere(rights);
       return rights;
     });
   }
@@ -265,6 +262,28 @@ export class Guard {
       throw new BadCredential('the credential of this request has expired', { isExpired: true });
   }
 
+  /**
+   * Opens a line, in a cork of the request: in this turn if the grant is known, else when it comes
+   * and is still worth something.
+   */
+  whenGranted(
+    exchange: Pick<Exchange, 'inCork' | 'watch'>,
+    granted: Soon<Grant>,
+    open: (grant: Grant) => void,
+  ): Promise<void> | undefined {
+    if (!(granted instanceof Promise)) {
+      open(granted);
+      return undefined;
+    }
+    exchange.watch();
+    return granted.then((grant) =>
+      exchange.inCork(() => {
+        this.checkGrant(grant);
+        open(grant);
+      }),
+    );
+  }
+
   #ask(request: AuthorizeRequest, rights: Rights): Soon<Grant> {
     // A program may answer anything, whatever its type says, and change what it is given: the names
     // are its own copy, since those of the request are shared with later ones for the same path.
@@ -306,6 +325,15 @@ export class Guard {
     return head.get('authorization') === '' ? anonymous : reader;
   }
 
+  /** Throws HOLDLINE_UNAUTHORIZED or HOLDLINE_FORBIDDEN for whoever may publish to no channel. */
+  #checkPublishesSomewhere(rights: Rights): void {
+    const { anonymous } = this.#credentials;
+    if (rights.reach('publish') !== 'none' || anonymous.reach('publish') !== 'none') return;
+    throw rights.credential === ANONYMOUS
+      ? this.#credentials.missing('publish')
+      : forbidden('publish', 'any channel');
+  }
+
   /**
    * What the client of a WebSocket may publish, by the header of its handshake: a cookie or a
    * ticket is for reading. `reader` is whom the line was opened for. Calls `wrongKey` for a wrong
@@ -316,10 +344,7 @@ export class Guard {
     let rights: Rights;
     try {
       rights = this.publisherOn(head, reader);
-      if (rights.reach('publish') === 'none' && anonymous.reach('publish') === 'none')
-        throw rights.credential === ANONYMOUS
-          ? this.#credentials.missing('publish')
-          : forbidden('publish', 'any channel');
+      this.#checkPublishesSomewhere(rights);
     } catch (error) {
       if (error instanceof BadCredential) wrongKey();
       return error as HoldlineError;

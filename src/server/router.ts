@@ -147,18 +147,7 @@ export class Router {
     }
     const channels = channelsOf(head.path);
     const open = subscribing.opener(exchange, head, channels, context);
-    const granted = guard.maySubscribe(head, channels);
-    if (!(granted instanceof Promise)) {
-      open(granted);
-      return undefined;
-    }
-    exchange.watch();
-    return granted.then((grant) =>
-      exchange.inCork(() => {
-        guard.checkGrant(grant);
-        open(grant);
-      }),
-    );
+    return guard.whenGranted(exchange, guard.maySubscribe(head, channels), open);
   }
 
   #publish(exchange: Exchange, head: Head): Promise<void> {

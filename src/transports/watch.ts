@@ -17,7 +17,7 @@ import { writeStreamHead } from './stream.js';
 /** What watching takes of the server. */
 export interface WatchingParts {
   readonly watchers: Watchers;
-  readonly guard: Pick<Guard, 'mayWatch' | 'checkGrant'>;
+  readonly guard: Pick<Guard, 'mayWatch' | 'whenGranted'>;
   readonly exchanges: Exchanges;
   /** `--retry`, ms. */
   readonly retryMs: number;
@@ -38,18 +38,7 @@ export function watch(
   const granted = guard.mayWatch(head);
   // It may reject while the request is refused for something else.
   if (granted instanceof Promise) granted.catch(() => {});
-  const open = opener(parts, exchange, head);
-  if (!(granted instanceof Promise)) {
-    open(granted);
-    return undefined;
-  }
-  exchange.watch();
-  return granted.then((grant) =>
-    exchange.inCork(() => {
-      guard.checkGrant(grant);
-      open(grant);
-    }),
-  );
+  return guard.whenGranted(exchange, granted, opener(parts, exchange, head));
 }
 
 /** Reads all that is needed of the request, in its turn. */
