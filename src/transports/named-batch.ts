@@ -14,15 +14,16 @@ import { checkPublishing, type Exchange, type Exchanges } from '../http/exchange
 import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { requestKeyOf } from '../http/idempotency-key.js';
-import { rateSourceOf, type PublishRates } from '../http/publish-rates.js';
+import type { PublishRates } from '../http/publish-rates.js';
 import { BATCH_EVENTS_MAX, BODY_BYTES_MAX, QUEUED_EVENT_BYTES } from '../limits.js';
 import { readBatch } from './batch.js';
 import {
   checkBatchType,
   checkUtf8,
+  publishOnce,
   publishRequestOf,
   receiptJson,
-  receiptOf,
+  takeRate,
   withoutMark,
   type PublishRequest,
 } from './publish.js';
@@ -79,7 +80,7 @@ export class NamedBatchPublishing {
     request: PublishRequest,
     asking: Soon<Rights>,
   ): Promise<void> {
-    const { hub, guard, idempotency, counters, rates } = this.#parts;
+    const { hub, guard, counters, rates } = this.#parts;
     const { contentLength, key } = request;
     const network = rates.isOn ? exchange.client.network : '';
     // Whose a token is may not be known yet.
@@ -87,10 +88,7 @@ export class NamedBatchPublishing {
     const incoming = new IncomingBody(exchange, contentLength, BODY_BYTES_MAX, reservation);
     try {
       const taking = andThen(asking, (rights) => {
-        if (rates.isOn) {
-          request.source = rateSourceOf(rights, network);
-          rates.take(request.source);
-        }
+        takeRate(rates, request, rights, network);
         return rights;
       });
       const [rights] = await Promise.all([taking, incoming.receive()]);
@@ -106,15 +104,9 @@ export class NamedBatchPublishing {
         key === undefined
           ? undefined
           : requestKeyOf(key, scopeOf(rights, head), ['batch', '', body]);
-      const publish = async () => {
-        const published = receiptOf(await hub.batches.submit(events, reservation, requestKey));
-        if (request.source !== undefined) rates.published(request.source, published.count);
-        return published;
-      };
-      const receipt =
-        requestKey === undefined
-          ? await publish()
-          : await idempotency.once(requestKey, reservation, publish);
+      const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
+        hub.batches.submit(events, reservation, requestKey),
+      );
       counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, 'batch'));
     } finally {

@@ -8,6 +8,7 @@ import { checkEventType, type NewEvent } from '../core/event.js';
 import type { Receipt, RequestKey } from '../core/event-log.js';
 import type { Hub } from '../core/hub.js';
 import type { Idempotency } from '../core/idempotency.js';
+import type { Reservation } from '../core/publish-memory.js';
 import type { Published } from '../core/intake.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
@@ -67,10 +68,7 @@ export class Publishing {
    * known by its address, of which `network` is what counts. Throws HOLDLINE_RATE.
    */
   takeRate(request: PublishRequest, rights: Pick<Rights, 'credential'>, network: string): void {
-    const { rates } = this.#parts;
-    if (!rates.isOn) return;
-    request.source = rateSourceOf(rights, network);
-    rates.take(request.source);
+    takeRate(this.#parts.rates, request, rights, network);
   }
 
   /**
@@ -85,7 +83,7 @@ export class Publishing {
     request: PublishRequest,
     scope: string | Promise<string>,
   ): Promise<void> {
-    const { hub, idempotency, counters, rates } = this.#parts;
+    const { hub, counters } = this.#parts;
     const { channel, kind, key } = request;
     const isAllowed = typeof scope === 'string';
     const reservation = isAllowed ? hub.reserve(channel) : hub.reserveAhead();
@@ -107,18 +105,11 @@ export class Publishing {
         reservation,
         read: () => readEvents(request, body, this.#maxEventBytes),
       };
-      const submit = async (requestKey?: RequestKey): Promise<Receipt> => {
-        const published = receiptOf(await hub.submit(channel, submission, requestKey));
-        if (request.source !== undefined) rates.published(request.source, published.count);
-        return published;
-      };
-      let receipt: Receipt;
-      if (key === undefined) {
-        receipt = await submit();
-      } else {
-        const requestKey = requestKeyOf(key, owner, [kind, request.type ?? '', body]);
-        receipt = await idempotency.once(requestKey, reservation, () => submit(requestKey));
-      }
+      const requestKey =
+        key === undefined ? undefined : requestKeyOf(key, owner, [kind, request.type ?? '', body]);
+      const receipt = await publishOnce(this.#parts, request, { reservation, requestKey }, () =>
+        hub.submit(channel, submission, requestKey),
+      );
       counters.publish_requests_total++;
       exchange.answerJson(receiptJson(receipt, kind));
     } finally {
@@ -135,6 +126,42 @@ export class Publishing {
     const receipt = receiptOf(await this.#parts.hub.deleteChannel(channel));
     exchange.answerJson(receiptJson(receipt, 'text'));
   }
+}
+
+/**
+ * Takes one event of what the client may publish in a second; see {@link Publishing.takeRate}.
+ * Throws HOLDLINE_RATE.
+ */
+export function takeRate(
+  rates: Pick<PublishRates, 'isOn' | 'take'>,
+  request: PublishRequest,
+  rights: Pick<Rights, 'credential'>,
+  network: string,
+): void {
+  if (!rates.isOn) return;
+  request.source = rateSourceOf(rights, network);
+  rates.take(request.source);
+}
+
+/**
+ * Publishes by `submit`, once for the request's idempotency key if it has one, and counts against
+ * the publisher's rate what was published. Rejects as `submit` does.
+ */
+export function publishOnce(
+  { idempotency, rates }: Pick<PublishingParts, 'idempotency' | 'rates'>,
+  { source }: PublishRequest,
+  {
+    reservation,
+    requestKey,
+  }: { readonly reservation: Reservation; readonly requestKey: RequestKey | undefined },
+  submit: () => Promise<Published>,
+): Promise<Receipt> {
+  const publish = async (): Promise<Receipt> => {
+    const receipt = receiptOf(await submit());
+    if (source !== undefined) rates.published(source, receipt.count);
+    return receipt;
+  };
+  return requestKey === undefined ? publish() : idempotency.once(requestKey, reservation, publish);
 }
 
 /**
