@@ -141,6 +141,20 @@ function messageOf(error: Error): string {
   }
 }
 
+/** Does what a program asks for; throws, or rejects, with HoldlineErrors only. */
+export function withOwnErrors<Result>(act: () => Result): Result {
+  try {
+    const result = act();
+    return result instanceof Promise ? (result.catch(rethrow) as Result) : result;
+  } catch (error) {
+    return rethrow(error);
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw withStack(error);
+}
+
 /** HTTP status of an error's code; start-up codes and anything foreign are 500. */
 export function statusOf(error: unknown): number {
   return error instanceof HoldlineError && error.code in REFUSALS

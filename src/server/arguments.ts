@@ -173,6 +173,19 @@ export function linesOf([given, ...more]: readonly unknown[]): WhichLines {
 
 // ── history and subscribe ──────────────────────────────────────────────────────────────────────
 
+/** The one object that a function may be given, with these members, each of which may be absent. */
+function optionalObject(
+  name: string,
+  [given, more]: readonly unknown[],
+  members: readonly string[],
+): Readonly<Record<string, unknown>> {
+  const takes = `one object {${members.map((member) => `${member}?`).join(', ')}}`;
+  if (more !== undefined) throw badArgument(name, `${takes} and nothing else`, more);
+  if (given !== undefined && !isPlainObject(given)) throw badArgument(name, takes, given);
+  checkMembers(name, given ?? {}, members);
+  return given ?? {};
+}
+
 /** What `history` is asked for. */
 export interface HistoryRequest {
   readonly position: Position;
@@ -181,12 +194,10 @@ export interface HistoryRequest {
 
 /** Without `after` the newest events are asked for. */
 export function historyRequestOf(given: readonly unknown[]): HistoryRequest {
-  const [wanted, more] = given;
-  const takes = 'one object {after?, limit?}';
-  if (more !== undefined) throw badArgument('history', `${takes} and nothing else`, more);
-  if (wanted !== undefined && !isPlainObject(wanted)) throw badArgument('history', takes, wanted);
-  checkMembers('history', wanted ?? {}, ['after', 'limit']);
-  const { after, limit = HISTORY_EVENTS_DEFAULT } = wanted ?? {};
+  const { after, limit = HISTORY_EVENTS_DEFAULT } = optionalObject('history', given, [
+    'after',
+    'limit',
+  ]);
   if (typeof limit !== 'number' || !Number.isInteger(limit) || limit < 1 || limit > POLL_EVENTS_MAX)
     throw badArgument('history', `limit, an integer from 1 to ${POLL_EVENTS_MAX}`, limit);
   const position: Position =
@@ -202,12 +213,7 @@ export interface SubscribeRequest {
 
 /** Without `after` the line begins with what comes next. */
 export function subscribeRequestOf(given: readonly unknown[]): SubscribeRequest {
-  const [wanted, more] = given;
-  const takes = 'one object {after?, signal?}';
-  if (more !== undefined) throw badArgument('subscribe', `${takes} and nothing else`, more);
-  if (wanted !== undefined && !isPlainObject(wanted)) throw badArgument('subscribe', takes, wanted);
-  checkMembers('subscribe', wanted ?? {}, ['after', 'signal']);
-  const { after, signal } = wanted ?? {};
+  const { after, signal } = optionalObject('subscribe', given, ['after', 'signal']);
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw badArgument('subscribe', 'signal, which is an AbortSignal', signal);
   return { position: after === undefined ? LIVE : positionAfter('subscribe', after), signal };

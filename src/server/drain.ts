@@ -95,7 +95,7 @@ export class Drain {
   }
 
   /** When the client of an event stream is to come back: spread, also when the end is hurried. */
-  readonly #retryMs = (): number => Math.round(this.#parts.retryMs * (1 + Math.random()));
+  readonly #retryMs = (): number => spread(this.#parts.retryMs);
 
   /** How many lines are to end now, so that as many are left as the slope says. */
   #due(): number {
@@ -109,4 +109,9 @@ export class Drain {
   #turn(): Promise<void> {
     return this.#parts.pause(DRAIN_TURN_MS);
   }
+}
+
+/** A delay between one time and two times `ms`, so that not all come back at once. */
+export function spread(ms: number): number {
+  return Math.round(ms * (1 + Math.random()));
 }

@@ -3,7 +3,7 @@ import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { LIVE } from '../core/position.js';
-import { withStack } from '../errors.js';
+import { withOwnErrors } from '../errors.js';
 import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
 import { checkSize } from '../transports/event-size.js';
@@ -67,24 +67,12 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
         checkPublishing(exchanges);
         return historyOf(name, wanted, hub);
       }),
-    subscribe(...given: unknown[]) {
-      try {
+    subscribe: (...given: unknown[]) =>
+      withOwnErrors(() => {
         const { position, signal } = subscribeRequestOf(given);
         return subscription(lines.open(name, position), signal);
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
+      }),
   };
-}
-
-/** Rejects with HoldlineErrors only, whatever is thrown by what the program has given. */
-async function withOwnErrors<Result>(act: () => Promise<Result>): Promise<Result> {
-  try {
-    return await act();
-  } catch (error) {
-    throw withStack(error);
-  }
 }
 
 /** Read like a poll's answer, whose first event carries the gap. */

@@ -12,7 +12,7 @@ import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
 import { compileSerializers } from '../core/serialize.js';
 import { makeCounters } from '../counters.js';
-import { HoldlineError, withStack } from '../errors.js';
+import { HoldlineError, withOwnErrors } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
 import { Addresses } from '../http/address.js';
 import { FailedKeys } from '../http/failed-keys.js';
@@ -48,7 +48,7 @@ import {
   linesOf,
 } from './arguments.js';
 import { endConnections } from './connections.js';
-import { Drain } from './drain.js';
+import { Drain, spread } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
 import { Router } from './router.js';
@@ -73,11 +73,7 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
-  try {
-    return makeServer(options);
-  } catch (error) {
-    throw withStack(error);
-  }
+  return withOwnErrors(() => makeServer(options));
 }
 
 function makeServer(options: Options & Hooks): Server {
@@ -132,7 +128,7 @@ function makeServer(options: Options & Hooks): Server {
   const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
   const refusals = new Refusals(
     counters,
-    onRefusal && ((refusal) => SYSTEM_CLOCK.soon(() => callHook(() => onRefusal(refusal), report))),
+    onRefusal && ((refusal) => inItsTurn(() => onRefusal(refusal))),
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
@@ -235,10 +231,7 @@ function makeServer(options: Options & Hooks): Server {
     listener = started;
     addresses.isReplaceable = started.replacesProxied;
     if (started.headBytesMax !== settings.maxHeaderBytes)
-      callHook(
-        () => onWarning?.(headsWarning(started.headBytesMax, settings.maxHeaderBytes)),
-        report,
-      );
+      warn(headsWarning(started.headBytesMax, settings.maxHeaderBytes));
     ops.start(listener);
     try {
       await memory.start(listener.port);
@@ -254,50 +247,33 @@ function makeServer(options: Options & Hooks): Server {
   }
 
   const functions: Omit<Server, 'opsKey'> = {
-    channel(...parts) {
-      try {
+    channel: (...parts) =>
+      withOwnErrors(() => {
         const name = checkChannelArguments(parts);
         return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
-    async listen(...args: unknown[]) {
-      try {
+      }),
+    listen: (...args: unknown[]) =>
+      withOwnErrors(async () => {
         checkListenArguments(args);
         if (drain.hasBegun) throw cannotListen('was closed');
         if (isListening) throw cannotListen('is listening already');
         isListening = true;
-        return await startListening();
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
-    disconnect(...args: unknown[]) {
-      try {
-        return hub.disconnect(linesOf(args), 'disconnected');
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
+        return startListening();
+      }),
+    disconnect: (...args: unknown[]) =>
+      withOwnErrors(() => hub.disconnect(linesOf(args), 'disconnected')),
     stats: () => ops.stats(exchanges.draining),
-    async changeCertificate(...args: unknown[]) {
-      try {
+    changeCertificate: (...args: unknown[]) =>
+      withOwnErrors(async () => {
         const files = certificateFilesOf(args);
         if (listener === undefined) throw cannotListen('does not listen');
         await listener.changeCertificate(files);
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
-    async close(wanted) {
-      try {
+      }),
+    close: (wanted) =>
+      withOwnErrors(async () => {
         const drainMs = drainMsOf(wanted) ?? (drain.hasBegun ? Infinity : settings.drainMs);
-        return await drain.end(drainMs);
-      } catch (error) {
-        throw withStack(error);
-      }
-    },
+        return drain.end(drainMs);
+      }),
   };
   const server = Object.defineProperty(functions, 'opsKey', { get: () => opsKeyInUse }) as Server;
   RELOADS.set(server, (next) => {
@@ -307,11 +283,6 @@ function makeServer(options: Options & Hooks): Server {
     hub.channels.usePolicies(next.policies);
   });
   return server;
-}
-
-/** A delay between one time and two times `ms`, so that not all come back at once. */
-function spread(ms: number): number {
-  return Math.round(ms * (1 + Math.random()));
 }
 
 /** The files of a server with TLS. */
