@@ -4,7 +4,7 @@ import type { Channel } from './channel.js';
 import type { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import type { Owners } from './owners.js';
-import type { Transport } from './transport.js';
+import { noLines, type Transport } from './transport.js';
 
 /** The orders of `/-/channels`. Largest first, and by name where they are equal. */
 export const CHANNEL_ORDERS = ['lines', 'rate'] as const;
@@ -118,13 +118,7 @@ function rounded(value: number): number {
 
 /** One channel. Lines that are being ended because it was deleted are in no transport. */
 export function detailsOf(channel: Channel<Group>, windows: RateWindows): ChannelDetails {
-  const linesByTransport: Record<Transport, number> = {
-    sse: 0,
-    ndjson: 0,
-    websocket: 0,
-    poll: 0,
-    library: 0,
-  };
+  const linesByTransport = noLines();
   for (const { mode, table } of channel.groups) linesByTransport[mode.transport] += table.count;
   return {
     ...listed(channel, windows),

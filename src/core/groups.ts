@@ -11,7 +11,7 @@ import type { Channels } from './channels.js';
 import { Group } from './group.js';
 import type { DeliveryMode } from './ports.js';
 import type { Progress } from './progress.js';
-import type { Transport } from './transport.js';
+import { noLines } from './transport.js';
 
 /** What the groups ask of the hub. */
 interface GroupsOwner {
@@ -51,13 +51,7 @@ export class Groups {
   /** Counts of lines, for `/-/stats`. Walks all groups. */
   get gauges() {
     let linesStalled = 0;
-    const linesByTransport: Record<Transport, number> = {
-      sse: 0,
-      ndjson: 0,
-      websocket: 0,
-      poll: 0,
-      library: 0,
-    };
+    const linesByTransport = noLines();
     for (const { table, mode } of this.all) {
       linesStalled += table.stalledCount;
       linesByTransport[mode.transport] += table.count;
