@@ -2,13 +2,13 @@
  * TLS: what an idle line takes in the process with the server's own TLS, beside a plain one. The
  * clients are sockets of this process, since the load tool speaks plain HTTP.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect as connectPlain, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { fitLinear } from '../src/tools/capacity/least-squares.js';
+import { makeCertificate } from '../test/support/openssl.js';
 import { sleepMs } from './clock.js';
 import { PATH } from './event.js';
 import type { Measured, RunOptions } from './results.js';
@@ -51,21 +51,7 @@ export async function measureTls(
   };
   const folder = mkdtempSync(join(tmpdir(), 'holdline-bench-tls-'));
   const files = { tlsCert: join(folder, 'certificate.pem'), tlsKey: join(folder, 'key.pem') };
-  const kind = [
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-  ];
-  const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  execFileSync(
-    'openssl',
-    ['req', '-x509', ...kind, ...name, '-keyout', files.tlsKey, '-out', files.tlsCert],
-    { stdio: 'pipe' },
-  );
+  makeCertificate({ key: files.tlsKey, certificate: files.tlsCert });
   const rounds: TlsRound[] = [];
   try {
     for (let round = 1; round <= parameters.rounds; round++) {

@@ -2,13 +2,14 @@
  * Real proxies in front of a test's server: nginx, haproxy and caddy with a configuration of the
  * test's own, gone when the test is. Those of scripts/deploy/ are in test/support/deployed.ts.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { onTestFinished } from 'vitest';
+import { makeCertificate } from './openssl.js';
 import { DEADLINE_MS } from './wire.js';
 
 /**
@@ -129,22 +130,7 @@ export interface Certificate {
 /** Makes one, which nobody trusts who is not told to, in a folder of its own or this one. */
 export function certificateForTest(folder = folderForTest()): Certificate {
   const files = { key: join(folder, 'key.pem'), certificate: join(folder, 'certificate.pem') };
-  const kind = [
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-  ];
-  const name = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-  execFileSync(
-    'openssl',
-    ['req', ...kind, ...name, '-keyout', files.key, '-out', files.certificate],
-    { stdio: 'pipe' },
-  );
+  makeCertificate(files);
   return files;
 }
 
