@@ -130,12 +130,17 @@ function unknownCommand(name: string | undefined): string {
   return `"${name}" is not a command; ${nearest === undefined ? 'holdline --help lists them' : `did you mean ${nearest}?`}`;
 }
 
+/** A file as text; at the start it may be a pipe. */
+function readText(path: string): string {
+  return readFileSync(path, 'utf8');
+}
+
 /** `holdline serve`: listens until a signal ends it. */
 async function serve(args: readonly string[]): Promise<number> {
   const { env } = process;
   const parse = (readFile: (path: string) => string): CommandLine =>
     parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
-  const commandLine = parse((path) => readFileSync(path, 'utf8'));
+  const commandLine = parse(readText);
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -267,7 +272,7 @@ async function doctor(args: readonly string[]): Promise<number> {
 
 async function token(args: readonly string[]): Promise<number> {
   const { runToken } = await import('./tools/token/command.js');
-  return runToken(args, { env: process.env, readFile: (path) => readFileSync(path, 'utf8') });
+  return runToken(args, { env: process.env, readFile: readText });
 }
 
 async function tokenHelp(): Promise<string> {
