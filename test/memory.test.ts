@@ -2,6 +2,9 @@
  * The account of memory: classes that add up, the cost of a line, and the readings that the budget
  * gets. Process and kernel are simulated.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { HoldlineError } from '../src/errors.js';
 import { makeHeldBytes } from '../src/core/held-bytes.js';
@@ -11,6 +14,7 @@ import {
   MEMORY_CHECK_MS,
   MEMORY_SETTLE_MS,
 } from '../src/limits.js';
+import { V8Collector } from '../src/ops/memory/collector.js';
 import { KernelMemory, type KernelFigures } from '../src/ops/memory/kernel-memory.js';
 import { KEPT_LINE_BYTES, LINE_HEAP_BYTES, QUIET_LINE_BYTES } from '../src/ops/memory/line-cost.js';
 import { Memory } from '../src/ops/memory/memory.js';
@@ -541,5 +545,43 @@ describe('the budget', () => {
     await expect(new FakeProcess(60 * MiB).memory.start(PORT)).rejects.toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_OPTION' }) as Error,
     );
+  });
+});
+
+describe('the collector', () => {
+  test('counts its request until Node does not: past a collection that was at work before it asked', async () => {
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
+    const collector = new V8Collector();
+    collector.start();
+    const reported = async (collections: number): Promise<void> => {
+      for (let turns = 0; collector.collections < collections && turns < 1_000; turns++)
+        await nextTurn();
+    };
+    gc();
+    // The end of that collection is not reported yet.
+    collector.collect();
+    const askedBytes = collector.nudgeBytes;
+    expect(askedBytes).toBeGreaterThan(60e6);
+    await reported(1);
+    gc({ type: 'minor' });
+    await nextTurn();
+    await nextTurn();
+    const countedBytes = process.memoryUsage().external;
+    expect(collector.nudgeBytes).toBe(askedBytes);
+    // What survived does not stand in the way of the next.
+    collector.collect();
+    expect(collector.nudgeBytes).toBe(2 * askedBytes);
+    const fullBefore = collector.collections;
+    // A new WeakRef keeps its target until the end of the turn.
+    await nextTurn();
+    gc();
+    await reported(fullBefore + 1);
+    expect(collector.nudgeBytes).toBe(2 * askedBytes);
+    gc({ type: 'minor' });
+    for (let turns = 0; collector.nudgeBytes > 0 && turns < 1_000; turns++) await nextTurn();
+    expect(collector.nudgeBytes).toBe(0);
+    expect(process.memoryUsage().external).toBeLessThan(countedBytes - 0.9 * askedBytes);
+    collector.stop();
   });
 });

@@ -34,10 +34,15 @@ export class V8Collector implements Collector {
   collections = 0;
   buffersAreTrue = true;
   nudgeBytes = 0;
-  /** True while Node still counts the buffer that the last full collection freed. */
-  #nudgeIsGone = false;
+  #isOnItsWay = false;
+  /** The requests that no collection has freed. */
+  #nudges: WeakRef<ArrayBufferLike>[] = [];
+  /** Those the last full collection freed, which Node still counts. */
+  #freedNudges = 0;
   readonly #observer = new PerformanceObserver((list) => {
-    for (const { detail } of list.getEntries() as CollectionEntry[]) this.#collected(detail.kind);
+    const kinds = (list.getEntries() as CollectionEntry[]).map(({ detail }) => detail.kind);
+    const latestFull = kinds.lastIndexOf(constants.NODE_PERFORMANCE_GC_MAJOR);
+    kinds.forEach((kind, index) => this.#collected(kind, index === latestFull));
   });
 
   start(): void {
@@ -49,18 +54,27 @@ export class V8Collector implements Collector {
   }
 
   collect(): void {
-    if (this.nudgeBytes > 0) return;
-    this.nudgeBytes = NUDGE_BYTES;
-    Buffer.allocUnsafeSlow(NUDGE_BYTES);
+    if (this.#isOnItsWay) return;
+    this.#isOnItsWay = true;
+    this.nudgeBytes += NUDGE_BYTES;
+    this.#nudges.push(new WeakRef(Buffer.allocUnsafeSlow(NUDGE_BYTES).buffer));
   }
 
-  #collected(kind: number): void {
+  /** `isLatestFull`: of several that are reported at once, what is gone went at the latest by it. */
+  #collected(kind: number, isLatestFull: boolean): void {
     const isFull = kind === constants.NODE_PERFORMANCE_GC_MAJOR;
     if (!isFull && kind !== constants.NODE_PERFORMANCE_GC_MINOR) return;
     // Node no longer counts what a full collection freed when the next collection begins.
-    if (this.#nudgeIsGone) this.nudgeBytes = 0;
-    this.#nudgeIsGone = isFull && this.nudgeBytes > 0;
+    this.nudgeBytes -= this.#freedNudges * NUDGE_BYTES;
+    this.#freedNudges = 0;
     this.buffersAreTrue = !isFull;
-    if (isFull) this.collections++;
+    if (!isFull) return;
+    this.collections++;
+    if (!isLatestFull) return;
+    // A collection that was at work already when it was asked for does not free the request.
+    const kept = this.#nudges.filter((nudge) => nudge.deref() !== undefined);
+    this.#freedNudges = this.#nudges.length - kept.length;
+    this.#nudges = kept;
+    this.#isOnItsWay = false;
   }
 }
