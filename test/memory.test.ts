@@ -66,12 +66,24 @@ class FakeProcess {
   };
   /** What the allocator keeps of what was freed. */
   keptBytes = 0;
-  canTrim = false;
+  /** With glibc and koffi. */
+  hasAllocator = false;
   trims = 0;
-  readonly trim = (): void => {
-    this.trims++;
-    this.keptBytes = 0;
+  readonly allocator = {
+    trim: (): void => {
+      this.trims++;
+      this.keptBytes = 0;
+    },
+    usage: () => {
+      const { answers, messages } = this.held;
+      const native = this.otherBytes + LINE_BYTES * this.open + this.unsentBytes;
+      const usedBytes =
+        native + this.threadBytes + answers + messages + this.bufferBytes + this.compilerBytes;
+      return { usedBytes, heldBytes: usedBytes + this.keptBytes };
+    },
   };
+  /** What V8 has of the allocator while it compiles. */
+  compilerBytes = 0;
   /** Ends the reading that is under way. */
   endReading = (): void => {};
   readonly memory: Memory;
@@ -132,14 +144,19 @@ class FakeProcess {
       heapBytes: this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
       heapUsedBytes:
         this.heapBytes - this.heapFreeBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes,
-      externalBytes: 2 * MiB + this.ringBytes + this.held.publishes - this.staleNudgeBytes,
+      externalBytes: this.bufferBytes - this.staleNudgeBytes,
+      compilerBytes: this.compilerBytes,
     });
     this.memory = new Memory(hub, this.clock, kernel, this.held, budgetBytes, {
       usage,
       tcpBytes: () => this.tcpBytes,
-      loadTrim: () => Promise.resolve(this.canTrim ? this.trim : undefined),
+      loadAllocator: () => Promise.resolve(this.hasAllocator ? this.allocator : undefined),
       collector: this.collector,
     });
+  }
+
+  get bufferBytes(): number {
+    return 2 * MiB + this.ringBytes + this.held.publishes;
   }
 
   get rssBytes(): number {
@@ -149,6 +166,7 @@ class FakeProcess {
       this.unsentBytes +
       this.threadBytes +
       this.threadLeftBytes +
+      this.compilerBytes +
       this.keptBytes;
     const { answers, messages, publishes } = this.held;
     const heap = this.heapBytes + LINE_HEAP_BYTES * this.open + this.garbageBytes;
@@ -263,6 +281,30 @@ describe('the report', () => {
       source: 'kept',
     });
   });
+
+  test.each([
+    [true, 'measured', LINE_BYTES],
+    [false, 'kept', KEPT_LINE_BYTES.sse],
+  ] as const)(
+    'what a compiler takes and leaves with the allocator is no part of a line (allocator: %s)',
+    async (hasAllocator, source, bytesPerLine) => {
+      const fake = new FakeProcess();
+      fake.hasAllocator = hasAllocator;
+      await fake.memory.start(PORT);
+      await fake.read();
+      for (let step = 0; step < 40; step++) {
+        fake.openLines(100);
+        fake.compilerBytes = step % 10 === 5 ? 4 * MiB : 0;
+        if (step === 7) fake.keptBytes = 8 * MiB;
+        if (step === 30) fake.keptBytes = 0;
+        await fake.check();
+      }
+      expect(fake.memory.reportAtOnce().classes.native).toMatchObject({
+        bytesPerLine: expect.closeTo(bytesPerLine, 6) as number,
+        source,
+      });
+    },
+  );
 
   test('a rush between two checks is measured, and rings that grow meanwhile are no part of a line', async () => {
     const fake = new FakeProcess();
@@ -429,7 +471,7 @@ describe('the budget', () => {
 
   test('what was collected is given back, once in a second, and only where it would help', async () => {
     const fake = new FakeProcess(100 * MiB);
-    fake.canTrim = true;
+    fake.hasAllocator = true;
     await fake.memory.start(PORT);
     await fake.read();
     fake.garbageBytes = 20 * MiB;

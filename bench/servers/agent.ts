@@ -6,6 +6,7 @@ import {
 } from 'node:perf_hooks';
 import { getHeapStatistics, writeHeapSnapshot } from 'node:v8';
 import { readStatusBytes } from '../../src/linux/processes.js';
+import { loadAllocator } from '../../src/native/allocator.js';
 import { answerRunner, notifyRunner } from '../child.js';
 import { nowUs } from '../clock.js';
 
@@ -88,9 +89,11 @@ export function serveRunner(served: Served): void {
     }
   });
   answerRunner({
-    gc: () => {
+    gc: async () => {
       if (globalThis.gc === undefined) throw new Error('started without --expose-gc');
       globalThis.gc();
+      // What a compiler's thread leaves with the allocator comes and goes by 8 MB otherwise.
+      (await loadAllocator())?.trim();
     },
     watchLoop: () => {
       loop ??= monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
@@ -123,51 +126,14 @@ export function serveRunner(served: Served): void {
   } satisfies Listening);
 }
 
-interface MallocInfo {
-  /** Of the system, by moving the break and for further arenas. */
-  arena: number;
-  /** Of the system, block by block. */
-  hblkhd: number;
-  /** Given out of the arenas. */
-  uordblks: number;
-}
-
 async function nativeUsage(): Promise<NativeUsage> {
-  const malloc = await mallocInfo();
+  const malloc = (await loadAllocator())?.usage();
   return {
     heapPhysicalBytes: getHeapStatistics().total_physical_size,
     arrayBufferBytes: process.memoryUsage().arrayBuffers,
-    mallocInUseBytes: malloc === null ? null : malloc.uordblks + malloc.hblkhd,
-    mallocHeldBytes: malloc === null ? null : malloc.arena + malloc.hblkhd,
+    mallocInUseBytes: malloc?.usedBytes ?? null,
+    mallocHeldBytes: malloc?.heldBytes ?? null,
   };
-}
-
-let askMalloc: (() => MallocInfo) | undefined;
-
-/** mallinfo2(3), glibc 2.33 and later. */
-async function mallocInfo(): Promise<MallocInfo | null> {
-  try {
-    if (askMalloc === undefined) {
-      const { default: koffi } = await import('koffi');
-      const fields = [
-        'arena',
-        'ordblks',
-        'smblks',
-        'hblks',
-        'hblkhd',
-        'usmblks',
-        'fsmblks',
-        'uordblks',
-        'fordblks',
-        'keepcost',
-      ];
-      koffi.struct('mallinfo2', Object.fromEntries(fields.map((field) => [field, 'size_t'])));
-      askMalloc = koffi.load(null).func('mallinfo2 mallinfo2()') as unknown as () => MallocInfo;
-    }
-    return askMalloc();
-  } catch {
-    return null;
-  }
 }
 
 function loopDelay(loop: IntervalHistogram): LoopDelay {

@@ -1,14 +1,14 @@
 // Resident memory after buffers of a ring's size are freed: the first time, when the allocator has
 // learnt their size, and after malloc_trim().
-import { loadTrim } from '../../src/native/allocator.js';
+import { loadAllocator } from '../../src/native/allocator.js';
 import { NotHere, main, runScript } from './support.js';
 import type { ProbeResult, Row } from './support.js';
 
 const allocatorModule = new URL('../../src/native/allocator.ts', import.meta.url).href;
 
 const script = `
-  const { loadTrim } = await import(${JSON.stringify(allocatorModule)});
-  const trim = await loadTrim();
+  const { loadAllocator } = await import(${JSON.stringify(allocatorModule)});
+  const allocator = await loadAllocator();
   const MB = 1e6;
   const rss = () => Math.round(process.memoryUsage.rss() / MB);
   const rows = [];
@@ -27,7 +27,7 @@ const script = `
     await settle();
     const freed = rss();
     const startMs = performance.now();
-    trim();
+    allocator.trim();
     rows.push({ when, before, full, freed, trimmed: rss(), trimMs: Math.round(performance.now() - startMs) });
   }
   console.log(JSON.stringify(rows));
@@ -43,7 +43,8 @@ interface Reading {
 }
 
 export async function probe(): Promise<ProbeResult> {
-  if ((await loadTrim()) === undefined) throw new NotHere('glibc and koffi, to call malloc_trim()');
+  if ((await loadAllocator()) === undefined)
+    throw new NotHere('glibc and koffi, to call malloc_trim()');
   const { stdout, stderr } = await runScript(script, {}, [...process.execArgv, '--expose-gc']);
   if (!stdout.startsWith('[')) throw new Error(stderr);
   const readings = JSON.parse(stdout) as Reading[];

@@ -54,13 +54,14 @@ interface Sample {
   readonly lines: number;
   /** The least of all readings. */
   bytes: number;
+  residentBytes: number;
   readings: number;
 }
 
 interface Fit {
   readonly slope: number;
   readonly meanLines: number;
-  readonly meanBytes: number;
+  readonly meanResidentBytes: number;
   /** Standard error of the slope for NOISE_BYTES in a sample. */
   readonly error: number;
   /** Share of the bytes' variance that the slope explains (r²). */
@@ -81,14 +82,18 @@ export class LineCost {
     );
   }
 
-  /** Takes a reading: lines, and bytes that are neither V8's nor in a buffer. */
-  addReading(lines: number, nativeBytes: number): void {
+  /**
+   * Takes a reading: lines, bytes in use that are neither V8's nor in a buffer, and what of them is
+   * resident together with what the allocator keeps.
+   */
+  addReading(lines: number, bytes: number, residentBytes = bytes): void {
     const last = this.#samples.at(-1);
     if (last === undefined || lines >= last.lines + this.#stepLines) {
-      this.#samples.push({ lines, bytes: nativeBytes, readings: 1 });
+      this.#samples.push({ lines, bytes, residentBytes, readings: 1 });
       if (this.#samples.length > SAMPLES_MAX) this.#thin();
     } else if (lines >= last.lines) {
-      last.bytes = Math.min(last.bytes, nativeBytes);
+      last.bytes = Math.min(last.bytes, bytes);
+      last.residentBytes = Math.min(last.residentBytes, residentBytes);
       last.readings++;
     }
   }
@@ -111,10 +116,10 @@ export class LineCost {
       : { bytes: keptBytes(byTransport), source: 'kept' };
   }
 
-  /** Native bytes of a process with so many lines at so many bytes; 0 before the first reading. */
+  /** Resident native bytes with so many lines at so many bytes; 0 before the first reading. */
   neededBytes(lines: number, lineBytes: number): number {
     const fit = this.#fit();
-    return fit === undefined ? 0 : fit.meanBytes + lineBytes * (lines - fit.meanLines);
+    return fit === undefined ? 0 : fit.meanResidentBytes + lineBytes * (lines - fit.meanLines);
   }
 
   #isGood(fit: Fit | undefined): fit is Fit {
@@ -128,13 +133,14 @@ export class LineCost {
   #fit(): Fit | undefined {
     const samples = this.#samples;
     if (samples.length === 0) return undefined;
-    const { meanX, meanY, xx, xy, yy } = momentsOf(
+    const { meanX, xx, xy, yy } = momentsOf(
       samples.map(({ lines, bytes }) => ({ x: lines, y: bytes })),
     );
     return {
       slope: xx === 0 ? 0 : xy / xx,
       meanLines: meanX,
-      meanBytes: meanY,
+      meanResidentBytes:
+        samples.reduce((sum, { residentBytes }) => sum + residentBytes, 0) / samples.length,
       error: NOISE_BYTES / Math.sqrt(xx),
       explained: xx * yy === 0 ? 0 : xy ** 2 / (xx * yy),
     };

@@ -9,6 +9,7 @@ import {
   MEMORY_COLLECT_MS,
   MEMORY_SETTLE_MS,
 } from '../../limits.js';
+import type { Allocator } from '../../native/allocator.js';
 import type { Account, MemoryParts } from './account.js';
 import type { Collector } from './collector.js';
 
@@ -41,8 +42,7 @@ export class LiveMemory {
   readonly #account: Account;
   readonly #clock: Clock;
   readonly #collector: Collector;
-  /** Gives freed memory back to the system, where there is such a thing. */
-  readonly #trim: (() => void) | undefined;
+  readonly #allocator: Pick<Allocator, 'trim'> | undefined;
   /** What counts as use. */
   #settled = UNSEEN;
   /** The least since `#sinceMs`, when `#sinceCollections` had ended. */
@@ -57,12 +57,12 @@ export class LiveMemory {
     account: Account,
     clock: Clock,
     collector: Collector,
-    trim: (() => void) | undefined,
+    allocator: Pick<Allocator, 'trim'> | undefined,
   ) {
     this.#account = account;
     this.#clock = clock;
     this.#collector = collector;
-    this.#trim = trim;
+    this.#allocator = allocator;
   }
 
   /**
@@ -118,7 +118,7 @@ export class LiveMemory {
     const { collections } = this.#collector;
     if (collections === this.#trimmedCollections || nowMs - this.#trimmedMs < MEMORY_SETTLE_MS)
       return;
-    this.#trim?.();
+    this.#allocator?.trim();
     this.#trimmedCollections = collections;
     this.#trimmedMs = nowMs;
   }

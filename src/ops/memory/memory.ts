@@ -7,7 +7,7 @@ import type { HeldBytes } from '../../core/held-bytes.js';
 import { ROW_BYTES } from '../../core/lines.js';
 import { MEMORY_ADMIT_SHARE, MEMORY_CHECK_MS } from '../../limits.js';
 import { readTcpBytes } from '../../linux/sockets.js';
-import { loadTrim } from '../../native/allocator.js';
+import { loadAllocator, type Allocator } from '../../native/allocator.js';
 import { Account, type MemoryHub } from './account.js';
 import { MemoryBudget, type MemoryReading } from './budget.js';
 import { V8Collector, type Collector } from './collector.js';
@@ -21,7 +21,7 @@ import type { BudgetReport, KernelReport, MemoryReport } from './report.js';
 export interface MemorySources {
   readonly usage: () => ProcessUsage;
   readonly tcpBytes: () => number | undefined;
-  readonly loadTrim: () => Promise<(() => void) | undefined>;
+  readonly loadAllocator: () => Promise<Allocator | undefined>;
   readonly collector: Collector;
 }
 
@@ -30,7 +30,7 @@ function ownProcess(): MemorySources {
   return {
     usage: () => readProcessUsage(collector.nudgeBytes),
     tcpBytes: readTcpBytes,
-    loadTrim,
+    loadAllocator,
     collector,
   };
 }
@@ -71,9 +71,11 @@ export class Memory {
   async start(port: number): Promise<void> {
     this.#port = port;
     this.#tcpBytesAtStart = this.#sources.tcpBytes() ?? 0;
+    const allocator = await this.#sources.loadAllocator();
+    this.#account.allocator = allocator;
     if (this.#budget !== undefined) {
-      const { collector, loadTrim: load } = this.#sources;
-      this.#live = new LiveMemory(this.#account, this.#clock, collector, await load());
+      const { collector } = this.#sources;
+      this.#live = new LiveMemory(this.#account, this.#clock, collector, allocator);
       collector.start();
       this.#live.see();
       this.#budget.update({ ...this.#readNow(), reusableBytes: 0 });
