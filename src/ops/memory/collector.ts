@@ -60,7 +60,7 @@ export class V8Collector implements Collector {
     this.#nudges.push(new WeakRef(Buffer.allocUnsafeSlow(NUDGE_BYTES).buffer));
   }
 
-  /** `isLatestFull`: of several that are reported at once, what is gone went at the latest by it. */
+  /** `isLatestFull`: of several reported at once, what is gone went at the latest by it. */
   #collected(kind: number, isLatestFull: boolean): void {
     const isFull = kind === constants.NODE_PERFORMANCE_GC_MAJOR;
     if (!isFull && kind !== constants.NODE_PERFORMANCE_GC_MINOR) return;
