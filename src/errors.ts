@@ -70,6 +70,10 @@ export const REFUSALS = {
   HOLDLINE_TOKEN_KEYS_UNAVAILABLE: temporary(503),
   /** Nobody is forgotten for a new revocation. */
   HOLDLINE_REVOCATIONS_FULL: temporary(503),
+  /** The log takes no events now, or what it keeps cannot be read. Nothing was published. */
+  HOLDLINE_LOG_UNAVAILABLE: temporary(503),
+  /** The log did not say whether it has the events: the same Idempotency-Key finds out. */
+  HOLDLINE_OUTCOME_UNKNOWN: temporary(504),
 } as const satisfies Record<string, Refusal>;
 
 /** A literal code of {@link REFUSALS}. */
@@ -81,6 +85,7 @@ export type StartCode =
   | 'HOLDLINE_BAD_OPTION'
   | 'HOLDLINE_NATIVE'
   | 'HOLDLINE_LISTEN'
+  | 'HOLDLINE_BAD_LOG'
   | 'HOLDLINE_NO_LIBRARY';
 
 /**

@@ -27,9 +27,6 @@ const names = (given: readonly LoggedEntry[]): string[] =>
     isDeletion(entry) ? `end of ${entry.channel}` : Buffer.from(entry.data).toString(),
   );
 
-/** Lets every promise that is resolved by now run. */
-const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 describe('the memory log', () => {
   test('starts at the clock, ms × 1000, so that a later start is above any id before', async () => {
     const log = new MemoryLog(AT, makeCounters());
@@ -52,7 +49,7 @@ describe('the memory log', () => {
   test('ids rise by one over all channels, in the order of append, whoever waits for them', async () => {
     const log = new MemoryLog(AT, makeCounters(), 10);
     const seen: LoggedEntry[] = [];
-    log.tail(9, (batch) => void seen.push(...batch));
+    log.tail((batch) => void seen.push(...batch));
     const batches = await Promise.all([
       log.append(events('a1', 'b1')),
       log.append([]),
@@ -71,37 +68,10 @@ describe('the memory log', () => {
     });
   });
 
-  test('a tail that answers with a promise is waited for, and then gets what came meanwhile, once and in order', async () => {
-    const log = new MemoryLog(AT, makeCounters(), 1);
-    const calls: string[][] = [];
-    const releases: (() => void)[] = [];
-    log.tail(0, (batch) => {
-      calls.push(names(batch));
-      return new Promise<void>((resolve) => releases.push(resolve));
-    });
-    await log.append(events('a'));
-    await log.append(events('b'));
-    await log.append(events('c', 'd'));
-    await settled();
-    expect(calls, 'the first batch is not done with yet').toEqual([['a']]);
-    releases.shift()!();
-    await settled();
-    expect(calls).toEqual([['a'], ['b', 'c', 'd']]);
-    await log.append(events('e'));
-    releases.shift()!();
-    await settled();
-    expect(calls).toEqual([['a'], ['b', 'c', 'd'], ['e']]);
-    releases.shift()!();
-    await settled();
-    await log.append(events('f'));
-    expect(calls.at(-1)).toEqual(['f']);
-    expect(calls.length).toBe(4);
-  });
-
   test('a tail sees what is committed before anyone hears its id', async () => {
     const log = new MemoryLog(AT, makeCounters(), 1);
     let seen = 0;
-    log.tail(0, (batch) => void (seen += batch.length));
+    log.tail((batch) => void (seen += batch.length));
     const pending = log.append(events('a', 'b'));
     expect(seen).toBe(2);
     await pending;
@@ -110,31 +80,27 @@ describe('the memory log', () => {
   test('a tail that was stopped, or whose log was closed, hears nothing more', async () => {
     const log = new MemoryLog(AT, makeCounters(), 1);
     const seen: string[] = [];
-    const stop = log.tail(0, (batch) => void seen.push(...names(batch)));
+    const stop = log.tail((batch) => void seen.push(...names(batch)));
     await log.append(events('a'));
     stop();
     await log.append(events('b'));
-    log.tail(2, (batch) => void seen.push(...names(batch)));
+    log.tail((batch) => void seen.push(...names(batch)));
     await log.append(events('c'));
     await log.close();
     await log.append(events('d'));
     expect(seen).toEqual(['a', 'c']);
   });
 
-  test('it keeps nothing, says so, and does not pretend to tail the past', async () => {
+  test('is open and up from the start, and keeps nothing', async () => {
     const log = new MemoryLog(AT, makeCounters(), 1);
-    await log.append(events('a', 'b'));
-    expect(await log.read()).toEqual([]);
-    expect(log.lostThrough()).toBe(2);
-    expect(() => log.tail(1, () => {})).toThrow(
-      expect.objectContaining({ code: 'HOLDLINE_INTERNAL' }),
-    );
+    await log.open();
+    expect([log.isOpen, log.state.isUp, log.history]).toEqual([true, true, undefined]);
   });
 
   test('the last id of all is given; a batch past it is refused whole', async () => {
     const log = new MemoryLog(AT, makeCounters(), LAST_ID - 1);
     const seen: LoggedEntry[] = [];
-    log.tail(LAST_ID - 2, (batch) => void seen.push(...batch));
+    log.tail((batch) => void seen.push(...batch));
     await expect(log.append(events('a', 'b', 'c'))).rejects.toThrow(/last id/);
     expect(seen).toEqual([]);
     expect(await log.append(events('a', 'b'))).toEqual([LAST_ID - 1, LAST_ID]);
@@ -148,7 +114,7 @@ describe('the memory log', () => {
   test('a deletion is given an id among the events, and is handed over as what it is', async () => {
     const log = new MemoryLog(AT, makeCounters(), 1);
     const seen: LoggedEntry[] = [];
-    log.tail(0, (batch) => void seen.push(...batch));
+    log.tail((batch) => void seen.push(...batch));
     expect(await log.append(events('a1'))).toEqual([1]);
     expect(await log.append([{ channel: 'a', isDeletion: true }])).toEqual([2]);
     expect(await log.append(events('a2'))).toEqual([3]);

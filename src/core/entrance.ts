@@ -67,7 +67,7 @@ export class Entrance {
     this.#progress = progress;
     this.#clock = clock;
     this.#memory = memory;
-    this.#stopTail = log.tail(progress.tailedId, (entries) => this.#take(entries));
+    this.#stopTail = log.tail((entries) => this.#take(entries));
   }
 
   /** Takes no more from the log. */

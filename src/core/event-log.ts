@@ -1,9 +1,10 @@
 /**
- * The port of the log, which gives ids and keeps order. There is one in memory; the port is
- * asynchronous so that a durable or a distributed log fits it, too. Rings are fed only by `tail`,
- * after commit, whichever node published.
+ * The port of the log, which gives ids and keeps order. There is one in memory (log/memory-log.ts);
+ * others keep what they are given over a restart, or on other machines. Rings are fed only by
+ * `tail`, after commit, whichever node published. What the rings no longer hold is read from
+ * `history`.
  */
-import type { LoggedEntry, NewEntry } from './event.js';
+import type { LoggedEntry, LoggedEvent, NewEntry } from './event.js';
 
 /** Two publish requests are the same when their keys are; the digest covers all else they asked. */
 export interface RequestKey {
@@ -25,10 +26,71 @@ export interface KeptReceipt {
   readonly receipt: Receipt;
 }
 
+/** What of a log's past is asked for: of some channels together, in id order. */
+export interface HistoryRequest {
+  /** Distinct names. */
+  readonly channels: readonly string[];
+  /** Events above this id … */
+  readonly after: number;
+  /** … and up to this one. */
+  readonly through: number;
+  /** At most so many events, and so many bytes of data unless the first event has more. */
+  readonly eventsMax: number;
+  readonly bytesMax: number;
+}
+
+export interface HistoryPage {
+  /** In id order, without deletions. Data may be kept, and is not changed. */
+  readonly events: readonly LoggedEvent[];
+  /**
+   * Everything kept up to this id is in the page: the `through` asked for, or the last event's.
+   */
+  readonly through: number;
+  /**
+   * Highest id that one of the channels has lost, to retention or a deletion; `floor` if none has.
+   * A position below it has missed something.
+   */
+  readonly lostThrough: number;
+}
+
+/** What a log keeps. All reject with HOLDLINE_LOG_UNAVAILABLE; each is a bounded piece of work. */
+export interface History {
+  read(request: HistoryRequest): Promise<HistoryPage>;
+  /**
+   * The newest events of one channel up to `through`, as many as fit, in id order. `lostThrough` of
+   * the page is the highest id of the channel that is not in it.
+   */
+  newest(
+    channel: string,
+    bounds: { readonly through: number; readonly eventsMax: number; readonly bytesMax: number },
+  ): Promise<HistoryPage>;
+  /** The last id that was given before a time, ms since 1970; `floor` if all were given later. */
+  idBefore(wallMs: number): Promise<number>;
+}
+
+/** Whether a log takes entries now. */
+export interface LogState {
+  readonly isUp: boolean;
+  /** Why not, in words for an operator; empty when it is up. */
+  readonly problem: string;
+}
+
 export interface EventLog {
+  /**
+   * Opens it: from then on ids and `floor` are known. Entries are appended, and handed to `tail`,
+   * only when it is open. Rejects with HOLDLINE_BAD_LOG for one that cannot be used. Called once.
+   */
+  open(): Promise<void>;
+  /** True from the end of {@link open}. A log in memory is open from the start. */
+  readonly isOpen: boolean;
+  readonly state: LogState;
+  /** What it keeps; undefined when it keeps no entries, and rings are all there is. */
+  readonly history: History | undefined;
   /**
    * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
    * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.
+   * Rejects with HOLDLINE_LOG_UNAVAILABLE when nothing was committed, and with
+   * HOLDLINE_OUTCOME_UNKNOWN when that is not known.
    */
   append(
     entries: readonly NewEntry[],
@@ -37,20 +99,14 @@ export interface EventLog {
   /** The receipt that was committed under an idempotency key, while it is kept. */
   kept(key: string): Promise<KeptReceipt | undefined>;
   /**
-   * Hands every committed entry after `from` to `take`, once and in id order. If `take` returns a
-   * promise, the log awaits it before it hands over more. Returns a function that stops it.
+   * Hands every entry that is committed from now on to `take`, once and in id order, before the
+   * publisher hears of it. Returns a function that stops it.
    */
-  tail(from: number, take: (entries: readonly LoggedEntry[]) => void | Promise<void>): () => void;
-  /** Up to `limit` committed entries after `from` that are still kept, in id order. */
-  read(from: number, limit: number): Promise<readonly LoggedEntry[]>;
-  /** The id given last; first id − 1 before any. */
+  tail(take: (entries: readonly LoggedEntry[]) => void): () => void;
+  /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /** First id − 1. Positions below it are of another log. */
   floor(): number;
-  /**
-   * Highest id of a channel that `read` no longer gives, because of retention or a deletion; 0 when
-   * it gives all.
-   */
-  lostThrough(channel: string): number;
+  /** Ends it, after what was appended is committed. */
   close(): Promise<void>;
 }

@@ -5,7 +5,7 @@ import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { ID_MAX } from '../limits.js';
 import { KeptReceipts } from './kept-receipts.js';
-import type { EventLog, KeptReceipt, RequestKey } from '../core/event-log.js';
+import type { EventLog, KeptReceipt, LogState, RequestKey } from '../core/event-log.js';
 
 /** Ids a millisecond: a log that gave no more than this is followed by one with higher ids. */
 const IDS_PER_MS = 1000;
@@ -14,15 +14,21 @@ export class MemoryLog implements EventLog {
   readonly #floor: number;
   readonly #receipts: KeptReceipts;
   #lastId: number;
-  #take: ((entries: readonly LoggedEntry[]) => void | Promise<void>) | undefined;
-  /** Entries committed while the reader's promise is awaited; undefined when none is. */
-  #held: LoggedEntry[] | undefined;
+  #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
+
+  readonly isOpen = true;
+  readonly state: LogState = { isUp: true, problem: '' };
+  readonly history = undefined;
 
   /** `firstId` defaults to the clock, ms × 1000, so that ids rise over restarts. */
   constructor(clock: Clock, counters: Counters, firstId: number = clock.wallMs() * IDS_PER_MS) {
     this.#receipts = new KeptReceipts(clock, counters);
     this.#floor = firstId - 1;
     this.#lastId = this.#floor;
+  }
+
+  open(): Promise<void> {
+    return Promise.resolve();
   }
 
   append(
@@ -59,7 +65,7 @@ export class MemoryLog implements EventLog {
       };
       this.#receipts.keep(key, { digest, receipt });
     }
-    this.#hand(logged);
+    this.#take?.(logged);
     return Promise.resolve(ids);
   }
 
@@ -67,20 +73,11 @@ export class MemoryLog implements EventLog {
     return Promise.resolve(this.#receipts.get(key));
   }
 
-  tail(from: number, take: (entries: readonly LoggedEntry[]) => void | Promise<void>): () => void {
-    if (from < this.#lastId)
-      throw new HoldlineError(
-        'HOLDLINE_INTERNAL',
-        `the memory log keeps no entries; tail it from ${this.#lastId}, not from ${from}`,
-      );
+  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
     this.#take = take;
     return () => {
       this.#take = undefined;
     };
-  }
-
-  read(): Promise<readonly LoggedEntry[]> {
-    return Promise.resolve([]);
   }
 
   lastId(): number {
@@ -91,27 +88,8 @@ export class MemoryLog implements EventLog {
     return this.#floor;
   }
 
-  lostThrough(): number {
-    return this.#lastId;
-  }
-
   close(): Promise<void> {
     this.#take = undefined;
     return Promise.resolve();
-  }
-
-  #hand(entries: LoggedEntry[]): void {
-    if (this.#held !== undefined) {
-      this.#held.push(...entries);
-      return;
-    }
-    const wait = this.#take?.(entries);
-    if (wait === undefined) return;
-    this.#held = [];
-    void wait.then(() => {
-      const held = this.#held as LoggedEntry[];
-      this.#held = undefined;
-      if (held.length > 0) this.#hand(held);
-    });
   }
 }

@@ -167,6 +167,8 @@ const deleteChannel: Json = {
       'HOLDLINE_PUBLISH_BUSY',
       'HOLDLINE_DRAINING',
       'HOLDLINE_CHANNELS_FULL',
+      'HOLDLINE_LOG_UNAVAILABLE',
+      'HOLDLINE_OUTCOME_UNKNOWN',
     ]),
   },
 };
