@@ -766,6 +766,18 @@ export const WATCH_CHANGES_MAX = 100_000;
  */
 export const WATCH_GONE_MAX = 10_000;
 
+/** Processes of `--workers`, about 60 MB each. options/kinds.ts */
+export const WORKERS_MAX = 256;
+
+/** Servers of one NATS cluster that `--log` may name, ~100 B each. options/log-kinds.ts */
+export const NATS_SERVERS_MAX = 16;
+
+/**
+ * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
+ * server/log-life.ts
+ */
+export const LOG_CLOSE_MS_MAX = 5_000;
+
 /**
  * Share of the memory budget below which lines are admitted again after it was full.
  * ops/memory/budget.ts
