@@ -840,8 +840,23 @@ export const WORKER_PAUSE_MS_MAX = 5_000;
 export const WORKER_PROVEN_MS = 10_000;
 export const WORKER_DEATHS_MAX = 8;
 
+/**
+ * Rows, such as revocations, that are kept for workers beside a log in memory, ~200 B each; above
+ * it the oldest goes. As many as there may be revocations. workers/rows.ts
+ */
+export const WORKER_ROWS_MAX = 100_000;
+
 /** Lines that a worker asks the supervisor for at once. workers/shares.ts */
 export const SHARE_STEP_MAX = 256;
+
+/** Time after which a worker gives back the lines that it will not need, ms. workers/parent.ts */
+export const SHARE_SETTLE_MS = 1_000;
+
+/**
+ * Channels that each worker names for a page of `/-/channels`, or four times the page: of all that
+ * have as many lines the page is exact. workers/all-pages.ts
+ */
+export const LISTED_BY_WORKER_MIN = 1_000;
 
 /**
  * Times at which the last id is remembered, and the least time between two, ms: 4 KB an hour.

@@ -11,7 +11,7 @@ import { FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js
 export interface LinkOwner {
   /** A frame that is neither a question nor an answer in JSON. */
   frame(frame: Frame): void;
-  /** What the other end asks, or tells; what is returned is the answer. */
+  /** What the other end asks, or tells; the answer is JSON, or a {@link FrameAnswer}. */
   asked(name: string, value: unknown): unknown;
   /** The other end is gone, or what it sent makes no sense. Called once. */
   ended(reason: string): void;
@@ -33,6 +33,16 @@ interface Call {
 interface Answer {
   readonly value?: unknown;
   readonly error?: { readonly code: RefusalCode; readonly message: string };
+}
+
+/** An answer that is not JSON. */
+export class FrameAnswer {
+  /** Makes the frame for the question of that number. */
+  readonly make: (number: number) => Buffer;
+
+  constructor(make: (number: number) => Buffer) {
+    this.make = make;
+  }
 }
 
 export class Link {
@@ -180,7 +190,11 @@ export class Link {
       // What is told is dealt with in its turn, in order.
       if (number === 0) return;
       const result = await answered;
-      this.send(jsonFrame(FRAME.answer, number, { value: result } satisfies Answer));
+      this.send(
+        result instanceof FrameAnswer
+          ? result.make(number)
+          : jsonFrame(FRAME.answer, number, { value: result } satisfies Answer),
+      );
     } catch (error) {
       if (number !== 0) this.refuse(number, error);
     }

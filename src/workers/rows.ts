@@ -2,26 +2,15 @@
  * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and else
  * in the supervisor's memory, so that a worker that starts anew has them.
  */
+import type { LogRow, LogRows } from '../core/event-log.js';
 import { WORKER_ROWS_MAX } from '../limits.js';
 
-/** What is kept under a kind and a key. */
-export interface Row {
-  readonly kind: string;
-  readonly key: string;
-  readonly value: string;
-  /** When it may be forgotten, ms since 1970. */
-  readonly untilMs: number;
-}
+export class MemoryRows implements LogRows {
+  /** Nobody else puts rows here. */
+  onChange: LogRows['onChange'];
+  readonly #rows = new Map<string, LogRow>();
 
-export interface Rows {
-  load(kind: string): Promise<readonly Row[]>;
-  put(kind: string, key: string, value: string, untilMs: number): Promise<void>;
-}
-
-export class MemoryRows implements Rows {
-  readonly #rows = new Map<string, Row>();
-
-  load(kind: string): Promise<readonly Row[]> {
+  load(kind: string): Promise<readonly LogRow[]> {
     this.#dropOld();
     return Promise.resolve([...this.#rows.values()].filter((row) => row.kind === kind));
   }

@@ -115,9 +115,12 @@ export class Share {
     this.#giveBackAbove(this.#inUse());
   }
 
-  /** To be called now and then: gives back what it will not need soon. */
+  /**
+   * To be called now and then: gives back what it will not need soon, and asks where it has none.
+   */
   settle(): void {
     const inUse = this.#inUse();
+    if (!this.hasRoom) return;
     this.#giveBackAbove(inUse + 4 * this.#marginOf(inUse));
   }
 

@@ -12,6 +12,9 @@ import type {
   HistoryPage,
   HistoryRequest,
   KeptReceipt,
+  LogFigures,
+  LogRow,
+  LogRows,
   LogState,
   RequestKey,
 } from '../core/event-log.js';
@@ -20,16 +23,23 @@ import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './fra
 import type { Link } from './link.js';
 
 /** What a worker is told of the log when it begins, and afterwards when it changes. */
-export interface LogFacts {
+export interface LogFacts extends LogNews {
   readonly floor: number;
   readonly lastId: number;
+}
+
+/** What changes of it. */
+export interface LogNews {
   readonly state: LogState;
+  readonly figures?: LogFigures | undefined;
 }
 
 export class WorkerLog implements EventLog {
   readonly isOpen = true;
   readonly history: History;
+  readonly rows: LogRows;
   state: LogState;
+  figures: LogFigures | undefined;
   /**
    * Entries of the channel that wait in its queue. Set by the server; without it everything counts
    * as entered.
@@ -48,11 +58,19 @@ export class WorkerLog implements EventLog {
   #isClosed = false;
   #waiters: { readonly id: number; readonly resolve: () => void }[] = [];
 
-  constructor(link: Link, { floor, lastId, state }: LogFacts) {
+  constructor(link: Link, { floor, lastId, state, figures }: LogFacts) {
     this.#link = link;
     this.#floor = floor;
     this.#lastId = lastId;
     this.state = state;
+    this.figures = figures;
+    this.rows = {
+      load: (kind) => link.ask('rows', kind),
+      put: async (kind, key, value, untilMs) => {
+        await link.ask('row', { kind, key, value, untilMs } satisfies LogRow);
+      },
+      onChange: undefined,
+    };
     const page = (name: string, value: unknown): Promise<HistoryPage> => link.ask(name, value);
     this.history = {
       read: (request: HistoryRequest) => page('read', request),
@@ -112,6 +130,12 @@ export class WorkerLog implements EventLog {
     clearTimeout(this.#timer);
     this.#link.flush();
     return Promise.resolve();
+  }
+
+  /** The supervisor tells how the log is. */
+  changed({ state, figures }: LogNews): void {
+    this.state = state;
+    this.figures = figures;
   }
 
   /** Takes a frame with entries. */
