@@ -671,7 +671,7 @@ export const UNIX_SOCKET_PATH_BYTES_MAX = 107;
 /**
  * Ports that are tried in turn where the system is to choose one and a second listener must be able
  * to share it, which port 0 does not allow: another program may take one in between.
- * native/door.ts, native-notes/exclusive-port.md
+ * native/door.ts, workers/start.ts, native-notes/exclusive-port.md
  */
 export const SHARED_PORT_TRIES_MAX = 5;
 

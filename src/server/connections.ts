@@ -14,12 +14,15 @@ import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { badParameter, Query } from '../http/query.js';
 import { checkChannelName } from '../http/request.js';
+import type { Everyone } from '../workers/all-pages.js';
 
 /** What ending lines takes of the server. */
 export interface ConnectionParts {
   readonly guard: Pick<Guard, 'mayOperate' | 'revoke'>;
   readonly hub: Pick<Hub<never>, 'disconnect'>;
   readonly counters: Counters;
+  /** All workers, where there are several: lines end in each of them. */
+  readonly everyone: Everyone | undefined;
 }
 
 /**
@@ -29,7 +32,7 @@ export interface ConnectionParts {
  * nothing has ended.
  */
 export function endConnections(
-  { guard, hub, counters }: ConnectionParts,
+  { guard, hub, counters, everyone }: ConnectionParts,
   exchange: Exchange,
   head: Head,
 ): Promise<void> | undefined {
@@ -42,11 +45,24 @@ export function endConnections(
       code = 'revoked';
     }
     // With the name as it was read: a `+` in a query is a blank.
-    exchange.answerJson(JSON.stringify({ ended: hub.disconnect(which, code), ...which }));
+    const answer = (lines: number): void =>
+      exchange.answerJson(JSON.stringify({ ended: lines, ...which }));
+    if (everyone !== undefined) return endEverywhere(everyone, which, code).then(answer);
+    answer(hub.disconnect(which, code));
+    return undefined;
   });
   if (!(ended instanceof Promise)) return undefined;
   exchange.watch();
   return ended;
+}
+
+async function endEverywhere(
+  everyone: Everyone,
+  which: WhichLines,
+  code: 'disconnected' | 'revoked',
+): Promise<number> {
+  const { answers } = await everyone.askEveryone({ disconnect: which, code });
+  return answers.reduce((sum, { answer }) => sum + (typeof answer === 'number' ? answer : 0), 0);
 }
 
 /** The lines that the query names. Throws HOLDLINE_BAD_QUERY unless it is exactly one of three. */

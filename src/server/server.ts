@@ -37,6 +37,9 @@ import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { pagesOfAll } from '../workers/all-pages.js';
+import type { Parent } from '../workers/parent.js';
+import { answersOf } from '../workers/questions.js';
 import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
 import {
@@ -76,17 +79,24 @@ export function createServer(options: Options & Hooks = {}): Server {
   return withOwnErrors(() => makeServer(options));
 }
 
-function makeServer(options: Options & Hooks): Server {
+/** Makes the server of one of several workers, with the settings of all. */
+export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
+  return makeServer(options, parent);
+}
+
+function makeServer(options: Options & Hooks, parent?: Parent): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
     options;
-  const settings = resolveOptions(given);
+  const settings =
+    // The file limit bounds what one process holds of the lines of all.
+    parent === undefined ? resolveOptions(given) : resolveOptions(given, Infinity);
   checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
   const counters = makeCounters();
-  const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
+  const log = parent?.log ?? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
   const held = makeHeldBytes();
   const hubOptions: HubOptions = {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
@@ -116,7 +126,8 @@ function makeServer(options: Options & Hooks): Server {
     held,
     settings.memoryBudgetBytes,
   );
-  const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
+  const linesMax = parent?.linesMax ?? settings.maxConnections;
+  const socketsMax = linesMax + SPARE_SOCKETS_MAX;
   const ops = new Ops(hub, counters, memory, {
     lines: settings.maxConnections,
     sockets: socketsMax,
@@ -125,14 +136,22 @@ function makeServer(options: Options & Hooks): Server {
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
-  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
+  const share = parent?.share('lines', () => hub.lines.open);
+  const hasPlace = share && (() => share.hasRoom);
+  const placesParts = { hub, memory, clock: SYSTEM_CLOCK, counters };
+  const places = new Places({ ...placesParts, ...(hasPlace && { hasPlace }) }, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => inItsTurn(() => onRefusal(refusal))),
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
+  const ownPages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
+  const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
+  if (parent !== undefined) {
+    parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
+  }
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
@@ -170,7 +189,8 @@ function makeServer(options: Options & Hooks): Server {
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
       watch: (exchange, head) => watch(watching, exchange, head),
-      endConnections: (exchange, head) => endConnections({ guard, hub, counters }, exchange, head),
+      endConnections: (exchange, head) =>
+        endConnections({ guard, hub, counters, everyone: parent }, exchange, head),
     }),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
@@ -209,6 +229,8 @@ function makeServer(options: Options & Hooks): Server {
     const { opsListen } = settings;
     const wanted: ListenOptions = {
       ...settings,
+      maxConnections: linesMax,
+      sharesPort: parent !== undefined,
       certificate: certificateOf(settings),
       ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,

@@ -43,14 +43,14 @@ export function writeEntries(
     at = into.writeDoubleBE('id' in entry ? entry.id : 0, at);
     const sizesAt = at;
     at += HEAD_BYTES - 8;
-    at += into.latin1Write(channel, at);
+    at += into.write(channel, at, 'latin1');
     let flags = IS_DELETION;
     let typeSize = 0;
     let dataSize = 0;
     if (!isDeletion(entry)) {
       const { type, data, json } = entry;
       flags = (json ? IS_JSON : 0) | (type === undefined ? 0 : HAS_TYPE);
-      if (type !== undefined) typeSize = into.utf8Write(type, at);
+      if (type !== undefined) typeSize = into.write(type, at);
       at += typeSize;
       into.set(data, at);
       dataSize = data.length;
@@ -78,13 +78,13 @@ export function readEntries(from: Buffer, offset: number): LoggedEntry[] {
     const typeSize = from.readUInt16BE(at + 10);
     const dataSize = from.readUInt32BE(at + 12);
     at += HEAD_BYTES;
-    const channel = from.latin1Slice(at, at + channelSize);
+    const channel = from.toString('latin1', at, at + channelSize);
     at += channelSize;
     if ((flags & IS_DELETION) !== 0) {
       entries.push({ id, channel, isDeletion: true });
       continue;
     }
-    const type = (flags & HAS_TYPE) === 0 ? undefined : from.utf8Slice(at, at + typeSize);
+    const type = (flags & HAS_TYPE) === 0 ? undefined : from.toString('utf8', at, at + typeSize);
     at += typeSize;
     const view = from.subarray(at, at + dataSize);
     at += dataSize;

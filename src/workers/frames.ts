@@ -89,12 +89,12 @@ export function jsonFrame(kind: number, number: number, value: unknown): Buffer 
   const text = JSON.stringify(value ?? null);
   const frame = makeFrame(kind, 4 + Buffer.byteLength(text));
   frame.writeUInt32BE(number, PAYLOAD_AT);
-  frame.utf8Write(text, PAYLOAD_AT + 4);
+  frame.write(text, PAYLOAD_AT + 4);
   return frame;
 }
 
 export function readJson({ payload }: Frame): { readonly number: number; readonly value: unknown } {
-  return { number: payload.readUInt32BE(0), value: JSON.parse(payload.utf8Slice(4)) as unknown };
+  return { number: payload.readUInt32BE(0), value: JSON.parse(payload.toString('utf8', 4)) as unknown };
 }
 
 // ── entries ──────────────────────────────────────────────────────────────────────────────────────
@@ -116,7 +116,7 @@ export function appendFrame(
   const frame = makeFrame(FRAME.append, 8 + textSize + entriesSize(entries));
   let at = frame.writeUInt32BE(number, PAYLOAD_AT);
   at = frame.writeUInt32BE(textSize, at);
-  at += frame.utf8Write(text, at);
+  at += frame.write(text, at);
   writeEntries(frame, at, entries);
   return frame;
 }
@@ -130,7 +130,7 @@ export function readAppend({ payload }: Frame): {
   const request =
     textSize === 0
       ? undefined
-      : (JSON.parse(payload.utf8Slice(8, 8 + textSize)) as AppendRequest);
+      : (JSON.parse(payload.toString('utf8', 8, 8 + textSize)) as AppendRequest);
   const entries = readEntries(payload, 8 + textSize);
   return { number: payload.readUInt32BE(0), entries, request };
 }
@@ -193,7 +193,7 @@ export function enteredFrame(bytesByChannel: ReadonlyMap<string, number>): Buffe
   for (const [channel, bytes] of bytesByChannel) {
     at = frame.writeUInt32BE(bytes, at);
     at = frame.writeUInt8(channel.length, at);
-    at += frame.latin1Write(channel, at);
+    at += frame.write(channel, at, 'latin1');
   }
   return frame;
 }
@@ -202,7 +202,7 @@ export function readEntered({ payload }: Frame, take: (channel: string, bytes: n
   for (let at = 0; at < payload.length; ) {
     const bytes = payload.readUInt32BE(at);
     const end = at + 5 + payload.readUInt8(at + 4);
-    take(payload.latin1Slice(at + 5, end), bytes);
+    take(payload.toString('latin1', at + 5, end), bytes);
     at = end;
   }
 }

@@ -15,6 +15,8 @@ const PIPE_FILE = 3;
 
 export class Parent {
   readonly welcome: Welcome;
+  /** Lines that this process can hold at the most; its share of all is in {@link share}. */
+  readonly linesMax: number;
   readonly log: WorkerLog;
   /** Ends this process's server within a time, ms; reads the configuration again. */
   onDrain: (drainMs: number) => void = () => {};
@@ -28,6 +30,7 @@ export class Parent {
   private constructor(link: Link, welcome: Welcome) {
     this.#link = link;
     this.welcome = welcome;
+    this.linesMax = welcome.linesMax;
     this.log = new WorkerLog(link, welcome.log);
   }
 

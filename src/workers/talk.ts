@@ -8,6 +8,8 @@ export interface Welcome {
   readonly log: LogFacts;
   /** What it may use of what all share, by name. */
   readonly shares: Readonly<Record<string, number>>;
+  /** Lines that one process can hold. */
+  readonly linesMax: number;
   readonly port: number;
   /** Undefined without an address of operations. */
   readonly opsPort: number | undefined;
