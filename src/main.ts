@@ -231,7 +231,10 @@ async function serveWithWorkers(
   });
   const drainMs = ended === undefined ? 0 : settings.drainMs;
   if (ended !== undefined)
-    log.info({ signal: ended, drainMs }, 'draining; a second signal hurries, a third one ends it at once');
+    log.info(
+      { signal: ended, drainMs },
+      'draining; a second signal hurries, a third one ends it at once',
+    );
   onNext((next) => {
     log.warn({ signal: next }, 'hurried by a second signal');
     void supervisor.drain(Math.min(drainMs, DRAIN_HURRY_MS));
@@ -263,7 +266,11 @@ async function serveAsWorker(
   });
   const { opsKey, place } = parent.welcome;
   const log = plainLog.child({ worker: place });
-  const settings: Settings = { ...commandLine.settings, opsKey, ...placesOfWorker(commandLine, parent) };
+  const settings: Settings = {
+    ...commandLine.settings,
+    opsKey,
+    ...placesOfWorker(commandLine, parent),
+  };
   const { createWorkerServer } = await import('./server/server.js');
   const server = createWorkerServer({ ...settings, ...hooksOf(log) }, parent);
   parent.onReload = await reloading(server, settings, opsKey, parse, log);
@@ -296,13 +303,16 @@ async function serveAsWorker(
 /** Where a worker listens: where its supervisor says. */
 function placesOfWorker(
   { settings }: CommandLine,
-  { welcome: { port, opsPort } }: { readonly welcome: { readonly port: number; readonly opsPort: number | undefined } },
+  {
+    welcome: { port, opsPort },
+  }: { readonly welcome: { readonly port: number; readonly opsPort: number | undefined } },
 ): Partial<Settings> {
   const { opsListen } = settings;
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   return {
     port,
-    ...(ops !== undefined && opsPort !== undefined && { opsListen: authorityOf(ops.host, opsPort) }),
+    ...(ops !== undefined &&
+      opsPort !== undefined && { opsListen: authorityOf(ops.host, opsPort) }),
   };
 }
 

@@ -14,7 +14,13 @@ import {
   RANKED_LINES_DEFAULT,
 } from '../limits.js';
 import { METRICS_CONTENT_TYPE } from '../ops/metrics.js';
-import { jsonAnswer, type OpsAnswer, type OpsPage, type OpsPages, type OpsRequest } from '../ops/page.js';
+import {
+  jsonAnswer,
+  type OpsAnswer,
+  type OpsPage,
+  type OpsPages,
+  type OpsRequest,
+} from '../ops/page.js';
 import { sumMetrics } from './metric-sums.js';
 import { sumOf, type Rules } from './sums.js';
 import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
@@ -95,7 +101,9 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
       }));
       const sort = pagesGiven[0]?.sort ?? 'lag';
       const connections = pagesGiven
-        .flatMap((page) => page.connections.map((one) => ({ ...one, id: idOfAll(one.id, page.spawn) })))
+        .flatMap((page) =>
+          page.connections.map((one) => ({ ...one, id: idOfAll(one.id, page.spawn) })),
+        )
         .sort((one, other) => keyOf(other, sort) - keyOf(one, sort))
         .slice(0, limitOf(request.query) || RANKED_LINES_DEFAULT);
       return jsonAnswer({ sort, connections, workers });
@@ -164,8 +172,9 @@ async function ask(
 /** What is shown of all workers beside their sum. */
 function shownOf(answers: readonly WorkerAnswer[], report: WorkersReport): object {
   const silent = answers.filter(({ isSilent }) => isSilent).map(({ place }) => place);
-  const { workers, serving, restarts } = report;
-  return { wanted: workers, serving, restarts, silent };
+  const { workers, serving, restarts, supervisorPid } = report;
+  const pids = answers.map(({ pid }) => pid);
+  return { wanted: workers, serving, restarts, silent, pids, supervisorPid };
 }
 
 function parsed(given: Answers['given']): readonly unknown[] {
@@ -179,7 +188,12 @@ function keyOf(line: LineFigures, order: LineOrder): number {
 
 function workersMetrics(report: WorkersReport, answered: number): string {
   const rows: readonly (readonly [string, string, string, number])[] = [
-    ['holdline_workers', 'gauge', 'processes that serve the port together (--workers)', report.workers],
+    [
+      'holdline_workers',
+      'gauge',
+      'processes that serve the port together (--workers)',
+      report.workers,
+    ],
     ['holdline_workers_serving', 'gauge', 'those of them that serve now', report.serving],
     ['holdline_workers_answered', 'gauge', 'those whose figures are in this scrape', answered],
     [
@@ -196,7 +210,10 @@ function workersMetrics(report: WorkersReport, answered: number): string {
     ],
   ];
   return rows
-    .map(([name, type, help, value]) => `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`)
+    .map(
+      ([name, type, help, value]) =>
+        `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
+    )
     .join('\n');
 }
 

@@ -94,7 +94,10 @@ export function jsonFrame(kind: number, number: number, value: unknown): Buffer 
 }
 
 export function readJson({ payload }: Frame): { readonly number: number; readonly value: unknown } {
-  return { number: payload.readUInt32BE(0), value: JSON.parse(payload.toString('utf8', 4)) as unknown };
+  return {
+    number: payload.readUInt32BE(0),
+    value: JSON.parse(payload.toString('utf8', 4)) as unknown,
+  };
 }
 
 // ── entries ──────────────────────────────────────────────────────────────────────────────────────
@@ -198,8 +201,11 @@ export function enteredFrame(bytesByChannel: ReadonlyMap<string, number>): Buffe
   return frame;
 }
 
-export function readEntered({ payload }: Frame, take: (channel: string, bytes: number) => void): void {
-  for (let at = 0; at < payload.length; ) {
+export function readEntered(
+  { payload }: Frame,
+  take: (channel: string, bytes: number) => void,
+): void {
+  for (let at = 0; at < payload.length;) {
     const bytes = payload.readUInt32BE(at);
     const end = at + 5 + payload.readUInt8(at + 4);
     take(payload.toString('latin1', at + 5, end), bytes);

@@ -31,8 +31,7 @@ export class GoneFigures<Worker extends object> {
     const gone = this.#gone;
     if (counters !== undefined)
       gone.counters = sumOf([gone.counters, counters].filter((one) => one !== undefined)) as object;
-    if (metrics !== undefined)
-      gone.metrics = sumMetrics([gone.metrics ?? '', countersOf(metrics)]);
+    if (metrics !== undefined) gone.metrics = sumMetrics([gone.metrics ?? '', countersOf(metrics)]);
   }
 
   get report(): GoneReport {

@@ -177,8 +177,7 @@ export class Link {
       const { number, value } = readJson(frame);
       const answer = value as Answer;
       if (answer.error === undefined) this.resolve(number, answer.value);
-      else
-        this.#settle(number)?.reject(new HoldlineError(answer.error.code, answer.error.message));
+      else this.#settle(number)?.reject(new HoldlineError(answer.error.code, answer.error.message));
     } else {
       this.#owner.frame(frame);
     }

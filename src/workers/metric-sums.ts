@@ -65,7 +65,10 @@ function familiesOf(text: string): Map<string, Family> {
       families.set(name, family);
     } else if (line !== '') {
       const blank = line.lastIndexOf(' ');
-      family?.samples.set(line.slice(0, blank), Number(line.slice(blank + 1).replace('+Inf', 'Infinity')));
+      family?.samples.set(
+        line.slice(0, blank),
+        Number(line.slice(blank + 1).replace('+Inf', 'Infinity')),
+      );
     }
   }
   return families;

@@ -24,13 +24,19 @@ export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Ques
     if ('list' in question) {
       const { list, count, through } = question;
       // A channel has at most as many lines here as in all workers together.
-      const after = through === undefined || list === 'rate' ? undefined : { value: through, name: '' };
+      const after =
+        through === undefined || list === 'rate' ? undefined : { value: through, name: '' };
       return hub.listChannels(list, count, after).channels.map(({ name }) => name);
     }
     return question.channels.flatMap((name) => {
       const details = hub.channelDetails(name);
       if (details === undefined) return [];
-      const { linesByTransport: _byTransport, queuedEvents: _queued, isDeleted: _deleted, ...listed } = details;
+      const {
+        linesByTransport: _byTransport,
+        queuedEvents: _queued,
+        isDeleted: _deleted,
+        ...listed
+      } = details;
       return [listed];
     });
   };

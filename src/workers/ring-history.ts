@@ -153,4 +153,3 @@ class IdTimes {
     return low === 0 ? undefined : this.#times[low - 1]!.idBefore;
   }
 }
-

@@ -250,7 +250,11 @@ export class Supervisor implements WorkerOwner {
 
   #hasRoom(channel: string, bytes: number, reserved: number): boolean {
     for (const worker of this.#workers.values()) {
-      if (worker.isReceiving && !worker.isSilent && !worker.credit.hasRoom(channel, bytes, reserved))
+      if (
+        worker.isReceiving &&
+        !worker.isSilent &&
+        !worker.credit.hasRoom(channel, bytes, reserved)
+      )
         return false;
     }
     return true;
@@ -308,7 +312,11 @@ export class Supervisor implements WorkerOwner {
         return this.#putRow(worker, value as LogRow);
       case 'borrow':
       case 'return':
-        return this.#share(worker, name, value as { readonly pool: string; readonly count: number });
+        return this.#share(
+          worker,
+          name,
+          value as { readonly pool: string; readonly count: number },
+        );
       case 'everyone':
         return this.#askEveryone(value);
       default:

@@ -50,8 +50,16 @@ export interface GoneReport {
 
 /** What every worker may be asked. */
 export type Question =
-  | { readonly page: string; readonly query: string; readonly rest: string; readonly draining: boolean }
+  | {
+      readonly page: string;
+      readonly query: string;
+      readonly rest: string;
+      readonly draining: boolean;
+    }
   | { readonly disconnect: unknown; readonly code: 'disconnected' | 'revoked' }
-  | { readonly list: 'lines' | 'rate'; readonly count: number; readonly through: number | undefined }
+  | {
+      readonly list: 'lines' | 'rate';
+      readonly count: number;
+      readonly through: number | undefined;
+    }
   | { readonly channels: readonly string[] };
-
