@@ -214,6 +214,7 @@ async function serveWithWorkers(
     args: ['serve', ...args],
     settings,
     count,
+    env: process.env,
     say: (level, words, facts) => log[level](facts, words),
   });
   const { supervisor, facts, close } = await starting.catch(async (error: unknown) => {

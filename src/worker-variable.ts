@@ -3,7 +3,7 @@
 /** Not one of the variables of options, so that a person who sets it is told nothing of it. */
 const VARIABLE = '_HOLDLINE_WORKER';
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 export function isWorkerProcess(env: Environment): boolean {
   return env[VARIABLE] !== undefined;

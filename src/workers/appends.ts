@@ -74,14 +74,18 @@ export class Appends {
 
   /** What `from` still waits for is nobody's any more. */
   drop(from: unknown): void {
-    const dropped = new Set([...this.#waiting.values()].flat().filter((one) => one.from === from));
+    const dropped = new Set(
+      Array.from(this.#waiting.values())
+        .flat()
+        .filter((one) => one.from === from),
+    );
     for (const waiter of dropped) waiter.settle(busy('a channel', 'its process has ended'));
   }
 
   /** There may be room again in the channel; without a name, in any of them. */
   proceed(channel?: string): void {
     if (channel !== undefined) this.#admit(channel);
-    else for (const name of [...this.#waiting.keys()]) this.#admit(name);
+    else for (const name of Array.from(this.#waiting.keys())) this.#admit(name);
   }
 
   async #once(

@@ -13,7 +13,7 @@ interface Shown {
 
 export class GoneFigures<Worker extends object> {
   readonly #shown = new WeakMap<Worker, Shown>();
-  #gone: Shown = {};
+  readonly #gone: Shown = {};
 
   /** A worker has answered a question; two pages have counters. */
   shown(worker: Worker, question: unknown, answer: unknown): void {

@@ -36,24 +36,22 @@ export class Parent {
 
   /** Says hello over the pipe. `onGone` is called when the supervisor has ended. */
   static async connect(onGone: () => void): Promise<Parent> {
-    let parent: Parent | undefined;
     // What comes right behind the welcome, before this function goes on, or even before it.
     const early: ((parent: Parent) => void)[] = [];
+    let act = (what: (parent: Parent) => void): void => void early.push(what);
     const link: Link = new Link(new Socket({ fd: PIPE_FILE }), {
-      frame(frame) {
-        if (parent === undefined) early.push((made) => made.#frame(frame));
-        else parent.#frame(frame);
-      },
+      frame: (frame) => act((made) => made.#frame(frame)),
       asked(name, value) {
-        if (parent !== undefined) return parent.#asked(name, value);
-        early.push((made) => void made.#asked(name, value));
-        return undefined;
+        let answer: unknown;
+        act((made) => (answer = made.#asked(name, value)));
+        return answer;
       },
       ended: onGone,
     });
     const welcome = await link.ask<Welcome>('hello', undefined);
-    parent = new Parent(link, welcome);
-    for (const act of early) act(parent);
+    const parent = new Parent(link, welcome);
+    act = (what) => what(parent);
+    for (const what of early) what(parent);
     return parent;
   }
 

@@ -81,7 +81,7 @@ export class RingHistory implements History {
       events.push(copyOf(event));
     }
     const lostThrough = seq > begin ? member.idAt(seq - 1) : member.lostThrough;
-    return Promise.resolve(this.#page(events.reverse(), through, lostThrough));
+    return Promise.resolve(this.#page(events.toReversed(), through, lostThrough));
   }
 
   idBefore(wallMs: number): Promise<number> {

@@ -11,7 +11,7 @@ import { MemoryLog } from '../log/memory-log.js';
 import { freePort, portFailure } from '../native/listen-failure.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
 import { connectionsUnder, type Settings } from '../options/table.js';
-import { workerEnvironment } from '../worker-variable.js';
+import { workerEnvironment, type Environment } from '../worker-variable.js';
 import { RingHistory } from './ring-history.js';
 import { Pool } from './shares.js';
 import { Supervisor, WorkerFailed, type SupervisorParts } from './supervisor.js';
@@ -25,6 +25,8 @@ export interface StartParts {
   /** With an ops key. */
   readonly settings: Settings;
   readonly count: number;
+  /** Of this process, and with a sign for each worker. */
+  readonly env: Environment;
   readonly say: SupervisorParts['say'];
 }
 
@@ -32,14 +34,20 @@ export interface Started {
   readonly supervisor: Supervisor;
   readonly facts: WorkerFacts;
   /** Ends the log, when all workers have ended. */
-  close(): Promise<void>;
+  close(this: void): Promise<void>;
 }
 
 /**
  * Resolves when all workers listen. Rejects with HOLDLINE_BAD_OPTION, HOLDLINE_LISTEN or
  * HOLDLINE_BAD_LOG, and with {@link WorkerFailed} when a worker ended, which has said why.
  */
-export async function startWorkers({ args, settings, count, say }: StartParts): Promise<Started> {
+export async function startWorkers({
+  args,
+  settings,
+  count,
+  env,
+  say,
+}: StartParts): Promise<Started> {
   if (settings.unixSocket !== undefined) {
     throw new HoldlineError(
       'HOLDLINE_BAD_OPTION',
@@ -60,7 +68,7 @@ export async function startWorkers({ args, settings, count, say }: StartParts): 
     start: () =>
       spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...args], {
         stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-        env: workerEnvironment(process.env),
+        env: workerEnvironment(env),
       }),
     welcome: { port, opsPort, opsKey: settings.opsKey as string, linesMax },
     pools: { lines: new Pool<WorkerProcess>(settings.maxConnections, linesMax) },
