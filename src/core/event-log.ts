@@ -5,6 +5,7 @@
  * `history`.
  */
 import type { LoggedEntry, LoggedEvent, NewEntry } from './event.js';
+import type { Histogram } from './histogram.js';
 
 /** Two publish requests are the same when their keys are; the digest covers all else they asked. */
 export interface RequestKey {
@@ -85,6 +86,14 @@ export interface LogFigures {
   readonly bytes: number;
 }
 
+/** How long a log took, seconds. */
+export interface LogTimes {
+  /** From an append until it is committed. */
+  readonly commit: Histogram;
+  /** Of each read of the history. */
+  readonly read: Histogram;
+}
+
 /** What is kept beside the events, under a kind and a key, such as a revocation. */
 export interface LogRow {
   readonly kind: string;
@@ -119,6 +128,8 @@ export interface EventLog {
   readonly rows?: LogRows | undefined;
   /** How much it keeps, as it was known last; undefined when it keeps nothing, or is not open. */
   readonly figures?: LogFigures | undefined;
+  /** Absent where that is not measured. */
+  readonly times?: LogTimes | undefined;
   /**
    * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
    * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.

@@ -4,11 +4,13 @@ import { SYSTEM_CLOCK } from '../clock.js';
 import type { EventLog, History } from '../core/event-log.js';
 import type { LoggedEntry } from '../core/event.js';
 import { makeCounters } from '../counters.js';
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError } from '../errors.js';
 import { SHARED_PORT_TRIES_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
+import { makeLog } from '../log/make-log.js';
 import { MemoryLog } from '../log/memory-log.js';
 import { freePort, portFailure } from '../native/listen-failure.js';
+import { placeOf } from '../options/log-kinds.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
 import { connectionsUnder, type Settings } from '../options/table.js';
 import { workerEnvironment, type Environment } from '../worker-variable.js';
@@ -58,7 +60,9 @@ export async function startWorkers({
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   const port = await portOf(settings);
   const opsPort = ops === undefined ? undefined : await portOf(ops);
-  const { log, history, keep } = await openLog(settings);
+  const { log, history, keep } = await openLog(settings, (error) =>
+    say('error', asError(error).message, {}),
+  );
   const linesMax = connectionsUnder(readFileLimit());
   const supervisor = new Supervisor({
     log,
@@ -89,12 +93,20 @@ export async function startWorkers({
 }
 
 /** The log, open, and where its past is read. */
-async function openLog(settings: Settings): Promise<{
+async function openLog(
+  settings: Settings,
+  report: (error: unknown) => void,
+): Promise<{
   readonly log: EventLog;
   readonly history: History;
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
 }> {
-  const log: EventLog = new MemoryLog(SYSTEM_CLOCK, makeCounters(), settings.firstId);
+  // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
+  const isTheirs = placeOf(settings.log).kind === 'nats';
+  const counters = makeCounters();
+  const log = isTheirs
+    ? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId)
+    : makeLog(settings, SYSTEM_CLOCK, counters, report);
   await log.open();
   if (log.history !== undefined) return { log, history: log.history };
   const rings = new RingHistory(

@@ -35,7 +35,6 @@ export interface LogNews {
 }
 
 export class WorkerLog implements EventLog {
-  readonly isOpen = true;
   readonly history: History;
   readonly rows: LogRows;
   state: LogState;
@@ -55,6 +54,7 @@ export class WorkerLog implements EventLog {
   /** Costs of the entries by channel that may still be in its queue, oldest first. */
   readonly #queued = new Map<string, number[]>();
   #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
   #isClosed = false;
   #waiters: { readonly id: number; readonly resolve: () => void }[] = [];
 
@@ -79,7 +79,12 @@ export class WorkerLog implements EventLog {
     };
   }
 
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   open(): Promise<void> {
+    this.#isOpen = true;
     return Promise.resolve();
   }
 
