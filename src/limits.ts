@@ -853,7 +853,7 @@ export const CHANNEL_CREDIT_BYTES = 1024 * 1024;
  */
 export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
 
-/** Time after which a worker looks again at the queues of its channels, ms. workers/worker-log.ts */
+/** Time after which a worker looks again at queues of its channels, ms. workers/worker-log.ts */
 export const ENTERED_CHECK_MS = 5;
 
 /** Time in which another process of the server answers, ms. workers/link.ts */
@@ -880,8 +880,8 @@ export const WORKER_END_MS_MAX = 5_000;
 
 /**
  * Pause before a worker is started again, ms: the first, doubled up to the longest for each start
- * after which none has served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row the
- * server ends. workers/restarts.ts
+ * after which none has served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row
+ * the server ends. workers/restarts.ts
  */
 export const WORKER_PAUSE_MS_MIN = 50;
 export const WORKER_PAUSE_MS_MAX = 5_000;
@@ -894,11 +894,14 @@ export const WORKER_DEATHS_MAX = 8;
  */
 export const WORKER_ROWS_MAX = 100_000;
 
-/** Lines that a worker asks the supervisor for at once. workers/shares.ts */
+/**
+ * Places for lines that a worker wants to have left at the most; it asks for twice as many.
+ * workers/shares.ts
+ */
 export const SHARE_STEP_MAX = 256;
 
-/** Time after which a worker gives back the lines that it will not need, ms. workers/parent.ts */
-export const SHARE_SETTLE_MS = 1_000;
+/** Time after which a worker looks again whether it should ask for places, ms. workers/parent.ts */
+export const SHARE_LOOK_MS = 1_000;
 
 /**
  * Channels that each worker names for a page of `/-/channels`, or four times the page: of all that

@@ -97,7 +97,7 @@ class Follower {
         await line
           .waitFor('its end', () => line.closed || line.complete, 60_000)
           .catch(() => undefined);
-        position = Math.max(position, line.position);
+        position = Math.max(position, line.lastId);
         this.ids.push(...line.ids);
         this.gaps += line.gaps.length;
         this.#line = undefined;

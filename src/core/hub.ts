@@ -238,7 +238,9 @@ export class Hub<Socket> {
     progress.keptFrom = this.#log.floor();
     const reads = new HistoryReads(history, this.#clock, this.#counters);
     const refills = new Refills(channels, reads);
-    this.#past = new Past(this.#clock, { channels, refills, reads, progress });
+    const log = this.#log;
+    const reaches = log.reaches === undefined ? undefined : (id: number) => log.reaches?.(id);
+    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reaches });
     this.polls.past = this.#past;
     this.#historyLines = new HistoryLines(this.#clock, this.#counters, {
       reads,

@@ -1,6 +1,6 @@
 /**
- * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and adds
- * up what they answer. `workers` in the answer says who did not answer in time.
+ * * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
+ * adds up what they answer. `workers` in the answer says who did not answer in time.
  */
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
 import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';

@@ -17,7 +17,9 @@ const LARGEST =
 /** Gauges of which the smallest counts. */
 const SMALLEST = /^(?:holdline_log_up|process_start_time_seconds)$/;
 
-/** Families with a sample for each of some channels, and the one whose values say which are kept. */
+/**
+ * Families with a sample for each of some channels, and the one whose values say which are kept.
+ */
 const OF_CHANNELS = /^holdline_channel_/;
 const LINES_OF_CHANNELS = 'holdline_channel_lines';
 

@@ -8,7 +8,7 @@ import { WorkerLog, type LogNews } from './worker-log.js';
 import type { WorkerFacts } from './worker-process.js';
 import type { LogRow } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
-import { SHARE_SETTLE_MS } from '../limits.js';
+import { SHARE_LOOK_MS } from '../limits.js';
 
 /** The pipe to the supervisor. */
 const PIPE_FILE = 3;
@@ -74,7 +74,8 @@ export class Parent {
       (count) => this.#link.tell('return', { pool, count }),
     );
     this.#shares.set(pool, share);
-    setInterval(() => share.settle(), SHARE_SETTLE_MS).unref();
+    // To look is to ask: places that others have given back are there before a client needs one.
+    setInterval(() => share.hasRoom, SHARE_LOOK_MS).unref();
     return share;
   }
 

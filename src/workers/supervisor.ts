@@ -6,7 +6,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { LoggedEntry } from '../core/event.js';
-import type { EventLog, History, HistoryPage, LogRow, LogRows } from '../core/event-log.js';
+import type {
+  EventLog,
+  History,
+  HistoryPage,
+  KeptReceipt,
+  LogRow,
+  LogRows,
+} from '../core/event-log.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
   WORKER_CREDIT_BYTES,
@@ -181,7 +188,7 @@ export class Supervisor implements WorkerOwner {
     this.#gone.ended(worker);
     for (const [name, pool] of Object.entries(this.#parts.pools)) {
       const next = pool.gone(worker);
-      if (next !== undefined) this.#lend(name, next, 1);
+      if (next !== undefined) this.#lend(name, next, Math.ceil(pool.free / 2));
     }
     this.#appends.proceed();
     this.#tellChange();
@@ -293,7 +300,7 @@ export class Supervisor implements WorkerOwner {
       case 'pong':
         return undefined;
       case 'kept':
-        return log.kept(value as string);
+        return this.#kept(value as string);
       case 'lastId':
         return log.lastId();
       case 'read':
@@ -338,7 +345,7 @@ export class Supervisor implements WorkerOwner {
     const shares = Object.fromEntries(
       Object.entries(pools).map(([name, pool]) => [
         name,
-        pool.lend(worker, Math.max(1, Math.floor(pool.total / (4 * count)))),
+        pool.lend(worker, Math.ceil(pool.total / count)),
       ]),
     );
     return { ...welcome, place: worker.place, spawn: worker.spawn, log: facts, shares };
@@ -354,6 +361,11 @@ export class Supervisor implements WorkerOwner {
       if (worker !== except && worker.isReceiving) worker.link.tell('row', row);
   }
 
+  async #kept(key: string): Promise<KeptReceipt | undefined> {
+    const kept = await this.#parts.log.kept(key);
+    return kept && { digest: kept.digest, receipt: kept.receipt };
+  }
+
   #share(
     worker: WorkerProcess,
     name: 'borrow' | 'return',
@@ -366,7 +378,7 @@ export class Supervisor implements WorkerOwner {
       return;
     }
     const next = pool.giveBack(worker, count);
-    if (next !== undefined) this.#lend(poolName, next, 1);
+    if (next !== undefined) this.#lend(poolName, next, Math.ceil(pool.free / 2));
   }
 
   #lend(poolName: string, worker: WorkerProcess, count: number): void {

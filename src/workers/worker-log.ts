@@ -34,10 +34,11 @@ export interface LogNews {
   readonly figures?: LogFigures | undefined;
 }
 
+const GONE: LogState = { isUp: false, problem: 'the process that keeps the log has ended' };
+
 export class WorkerLog implements EventLog {
   readonly history: History;
   readonly rows: LogRows;
-  state: LogState;
   figures: LogFigures | undefined;
   /**
    * Entries of the channel that wait in its queue. Set by the server; without it everything counts
@@ -47,6 +48,7 @@ export class WorkerLog implements EventLog {
 
   readonly #link: Link;
   readonly #floor: number;
+  #state: LogState;
   #lastId: number;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   /** What came before there was somebody to take it. */
@@ -62,7 +64,7 @@ export class WorkerLog implements EventLog {
     this.#link = link;
     this.#floor = floor;
     this.#lastId = lastId;
-    this.state = state;
+    this.#state = state;
     this.figures = figures;
     this.rows = {
       load: (kind) => link.ask('rows', kind),
@@ -81,6 +83,10 @@ export class WorkerLog implements EventLog {
 
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+
+  get state(): LogState {
+    return this.#link.isOpen ? this.#state : GONE;
   }
 
   open(): Promise<void> {
@@ -139,7 +145,7 @@ export class WorkerLog implements EventLog {
 
   /** The supervisor tells how the log is. */
   changed({ state, figures }: LogNews): void {
-    this.state = state;
+    this.#state = state;
     this.figures = figures;
   }
 
