@@ -172,20 +172,23 @@ describe('the life of a log', () => {
       throw new Error('it has ended');
     });
     const opening = life.opened();
+    opening?.catch(() => {});
     const closing = life.close();
     await turn();
     await clock.run(10);
-    await Promise.all([opening, closing]);
+    await expect(opening).rejects.toThrow(code('HOLDLINE_DRAINING'));
+    await closing;
     await expect(life.opened()).rejects.toThrow(code('HOLDLINE_DRAINING'));
   });
 
   test('ends in bounded time when the log does not', async () => {
     const { log } = lateLog({ openMs: () => 1e9 });
     const life = new LogLife(log, () => {}, 20);
-    void life.opened();
+    const opening = expect(life.opened()).rejects.toThrow(code('HOLDLINE_DRAINING'));
     await turn();
     const beganMs = performance.now();
     await life.close();
+    await opening;
     expect(performance.now() - beganMs).toBeLessThan(2_000);
   });
 });

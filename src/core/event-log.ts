@@ -144,9 +144,13 @@ export interface EventLog {
   kept(key: string): Promise<KeptReceipt | undefined>;
   /**
    * Hands every entry that is committed from now on to `take`, once and in id order, before the
-   * publisher hears of it. Returns a function that stops it.
+   * publisher hears of it. `lose`, of logs that others write to as well, hears of ids up to which
+   * entries of a channel, or of all, are never handed over. Returns a function that stops it.
    */
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void;
+  tail(
+    take: (entries: readonly LoggedEntry[]) => void,
+    lose?: (throughId: number, channel: string | undefined) => void,
+  ): () => void;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /** First id − 1. Positions below it are of another log. */

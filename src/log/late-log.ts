@@ -3,7 +3,7 @@
  * given where it keeps its events, since a server is made before any library of a log is loaded.
  */
 import type { Clock } from '../clock.js';
-import type { LoggedEntry, NewEntry } from '../core/event.js';
+import type { NewEntry } from '../core/event.js';
 import type {
   EventLog,
   History,
@@ -113,8 +113,8 @@ export class LateLog implements EventLog {
     return this.#opened().kept(key);
   }
 
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
-    return this.#opened().tail(take);
+  tail(...how: Parameters<EventLog['tail']>): () => void {
+    return this.#opened().tail(...how);
   }
 
   lastId(): number {

@@ -1,6 +1,7 @@
 /** The log that the settings ask for, made but not opened. */
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../clock.js';
+import type { NewEvent } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
@@ -28,6 +29,13 @@ export interface KeepingLogOptions {
   readonly report: (error: unknown) => void;
 }
 
+/** What a log asks of the server that it belongs to. */
+export interface LogOwner {
+  readonly report: (error: unknown) => void;
+  /** Throws what a publish of the event would be refused for. */
+  readonly check: (event: NewEvent) => void;
+}
+
 export interface LmdbLogOptions extends KeepingLogOptions {
   readonly directory: string;
   readonly durability: 'sync' | 'async';
@@ -48,6 +56,8 @@ export interface NatsLogOptions extends KeepingLogOptions {
   readonly password: string | undefined;
   /** Certificates in PEM. */
   readonly tlsCa: string | undefined;
+  /** Throws for an event of another program that a server would have refused. */
+  readonly check: LogOwner['check'];
 }
 
 /**
@@ -58,7 +68,7 @@ export function makeLog(
   settings: Settings,
   clock: Clock,
   counters: Counters,
-  report: (error: unknown) => void = () => {},
+  { report = ignore, check = ignore }: Partial<LogOwner> = {},
 ): EventLog {
   const place = placeOf(settings.log);
   if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
@@ -76,7 +86,7 @@ export function makeLog(
   const load =
     place.kind === 'lmdb'
       ? () => lmdbLog(settings, place.directory, common)
-      : () => natsLog(settings, place.servers, common);
+      : () => natsLog(settings, place.servers, { ...common, check });
   return new LateLog(load, clock, counters);
 }
 
@@ -95,7 +105,7 @@ async function lmdbLog(
 async function natsLog(
   settings: Settings,
   servers: readonly string[],
-  common: KeepingLogOptions,
+  common: KeepingLogOptions & Pick<LogOwner, 'check'>,
 ): Promise<EventLog> {
   const { natsCreds, natsTlsCa } = settings;
   const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
@@ -116,6 +126,8 @@ async function natsLog(
     tlsCa: tlsCa?.toString(),
   });
 }
+
+function ignore(): void {}
 
 /** The file of an option. Throws HOLDLINE_BAD_OPTION when it cannot be read. */
 function readFileOf(name: string, path: string): Buffer {

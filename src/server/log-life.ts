@@ -11,6 +11,9 @@ export class LogLife {
   readonly #closeMsMax: number;
   #opening: Promise<void> | undefined;
   #isReady: boolean;
+  /** Rejects when the server is closed: whoever waits for the log hears it at once. */
+  readonly #closed: Promise<never>;
+  #markClosed: (error: HoldlineError) => void = ignore;
   #isClosed = false;
 
   constructor(
@@ -22,18 +25,22 @@ export class LogLife {
     this.#begin = begin;
     this.#closeMsMax = closeMsMax;
     this.#isReady = log.isOpen;
+    this.#closed = new Promise((_resolve, reject) => {
+      this.#markClosed = reject;
+    });
+    this.#closed.catch(ignore);
   }
 
   /**
    * Opens the log if nobody has; undefined when it is open, so that nothing waits for a log in
-   * memory. Rejects as `EventLog.open` does, and then may be called again.
+   * memory. Rejects as `EventLog.open` does, and then may be called again; with HOLDLINE_DRAINING
+   * for a server that is closed.
    */
   opened(): Promise<void> | undefined {
     if (this.#isReady) return undefined;
-    if (this.#isClosed)
-      return Promise.reject(new HoldlineError('HOLDLINE_DRAINING', 'the server has been closed'));
+    if (this.#isClosed) return this.#closed;
     this.#opening ??= this.#open();
-    return this.#opening;
+    return Promise.race([this.#opening, this.#closed]);
   }
 
   async #open(): Promise<void> {
@@ -54,6 +61,7 @@ export class LogLife {
    */
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#markClosed(new HoldlineError('HOLDLINE_DRAINING', 'the server has been closed'));
     const waiting = new AbortController();
     const closed = this.#log.close();
     const tooLong = sleep(this.#closeMsMax, undefined, { signal: waiting.signal });

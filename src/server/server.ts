@@ -35,7 +35,7 @@ import { Memory } from '../ops/memory/memory.js';
 import { Ops, type ShownLog } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { NamedBatchPublishing } from '../transports/named-batch.js';
-import { Publishing } from '../transports/publish.js';
+import { checkForeignEvent, Publishing } from '../transports/publish.js';
 import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { watch } from '../transports/watch.js';
@@ -96,7 +96,10 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
   const counters = makeCounters();
-  const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, report);
+  const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
+    report,
+    check: (event) => checkForeignEvent(event, maxEventBytes),
+  });
   const held = makeHeldBytes();
   const hubOptions: HubOptions = {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
