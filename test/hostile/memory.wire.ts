@@ -128,7 +128,7 @@ interface Crowd {
   readonly mostBytes: number;
   readonly stage?: StageOptions;
   readonly attackMs?: number;
-  /** The test file that CI runs anyway and that holds the same to the same bound, or a lower one. */
+  /** A test file that holds the same to the same bound or a lower one: CI runs it anyway. */
   readonly alsoIn?: string;
   readonly begin: RoundOptions['attack'];
 }
