@@ -50,24 +50,27 @@ const NO_UNITS = ['main', 'library', 'library-arguments', 'errors', 'token'].map
   (name) => `test/${name}.test.ts`,
 );
 
-/** What takes longest, so that it does not begin last and keep the others waiting for its end. */
+/**
+ * What takes longest, so that it does not begin last and keep the others waiting for its end; one
+ * that computes beside those that wait.
+ */
 const LONGEST = [
   'test/clients/matrix.wire.ts',
-  'test/load-mix.wire.ts',
-  'test/readme.wire.ts',
-  'test/demo.wire.ts',
-  'test/poll.wire.ts',
-  'test/demo-layout.wire.ts',
-  'test/client.wire.ts',
-  'test/answers.wire.ts',
   'test/http-gate.wire.ts',
+  'test/poll.wire.ts',
+  'test/answers.wire.ts',
+  'test/load-mix.wire.ts',
   'test/terminal.wire.ts',
   'test/hostile.wire.ts',
-  'test/delete.wire.ts',
+  'test/demo-layout.wire.ts',
+  'test/readme.wire.ts',
+  'test/client.wire.ts',
+  'test/bodies.wire.ts',
+  'test/demo.wire.ts',
   'test/native-notes.test.ts',
+  'test/doctor.wire.ts',
   'test/hostile/memory.wire.ts',
   'test/websocket-hostile.wire.ts',
-  'test/doctor.wire.ts',
 ];
 
 /** The longest first, then as Vitest has it: by what it knows of the last run, or by size. */
@@ -106,8 +109,8 @@ export default defineConfig({
           name: 'together',
           include: ['test/**/*.wire.ts', ...NO_UNITS],
           exclude: [...QUIET, ...ALONE],
-          // The build machines have two cores; these wait for more than half of their time.
-          maxWorkers: 4,
+          // The build machines have two cores; these wait for more than a third of their time.
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },
@@ -118,7 +121,7 @@ export default defineConfig({
           include: UNITS,
           exclude: [...NO_UNITS, ...QUIET],
           isolate: false,
-          maxWorkers: 4,
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
         },
       },

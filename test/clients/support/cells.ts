@@ -20,11 +20,8 @@ export interface CellRecord {
   readonly cell: string;
 }
 
-/**
- * Makes tried at a time: each has a server of its own, and the machines have two cores; most of a
- * scenario is waiting for a client to come back.
- */
-const AT_A_TIME = 4;
+/** Makes tried at a time: each has a server of its own, and the machines have two cores. */
+const AT_A_TIME = 3;
 
 /**
  * Tries every make, and fails with all that differ from what is expected: words that the cell must
