@@ -13,6 +13,7 @@ const wire = (names: readonly string[]): string[] => names.map((name) => `test/$
 const ALONE = wire([
   'hostile/turns',
   'hostile/floods',
+  'hostile/memory',
   'hostile/isolation',
   'hostile/small',
   'bounds',
@@ -26,7 +27,6 @@ const ALONE = wire([
  */
 const QUIET = [
   ...wire([
-    'hostile/memory',
     'websocket-hostile',
     'websocket-slow',
     'stalled',
@@ -70,7 +70,6 @@ const LONGEST = [
   'test/load-mix.wire.ts',
   'test/doctor.wire.ts',
   'test/native-notes.test.ts',
-  'test/hostile/memory.wire.ts',
   'test/websocket-hostile.wire.ts',
 ];
 
