@@ -42,6 +42,10 @@ export const COUNTER_MEANINGS = {
     'lines and polls on a new channel refused because too many channels have lines and no events',
   losses_forgotten_total:
     'records of lost events that were forgotten; they raise the floor of all channels',
+  history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',
+  history_events_total: 'events that those reads returned',
+  history_refused_total:
+    'lines and polls refused because too many waited for reads of what the log keeps',
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
