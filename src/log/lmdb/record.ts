@@ -1,6 +1,6 @@
 /**
- * An event as it is kept: everything of it but its id and its channel, which are its key. It is made
- * where the event is appended, travels to the thread as it is, and is written unchanged.
+ * An event as it is kept: everything of it but its id and its channel, which are its key. It is
+ * made where the event is appended, travels to the thread as it is, and is written unchanged.
  *
  * byte 0: format in the high four bits (1), bit 0: the data is a JSON text, bit 1: it has a type;
  * bytes 1–6: wall time, ms since 1970, big-endian; then, if it has a type, two bytes with its
@@ -51,11 +51,16 @@ export function writeRecord(
   return at + data.length;
 }
 
+/** When the event of a record was published, ms since 1970. */
+export function wallMsOf(record: Buffer): number {
+  return record.readUIntBE(1, 6);
+}
+
 /** Reads a record. Throws HOLDLINE_LOG_UNAVAILABLE for what is none. */
 export function readRecord(record: Buffer): ReadRecord {
   const first = record[0] ?? 0;
   if ((first & FORMAT_BITS) !== FORMAT || record.length < HEAD_BYTES) throw damaged();
-  const wallMs = record.readUIntBE(1, 6);
+  const wallMs = wallMsOf(record);
   let at = HEAD_BYTES;
   let type: string | undefined;
   if ((first & HAS_TYPE) !== 0) {

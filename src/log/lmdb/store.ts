@@ -13,6 +13,7 @@ import { openTables, writeSchema, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey, untilKey } from './keys.js';
 import type { Durability, FoundReceipt, NewReceipt, ThreadData } from './messages.js';
 import type { PackedEntry } from './packing.js';
+import { wallMsOf } from './record.js';
 import { collectGarbage, Forgetting, type Change } from './retention.js';
 import { freshTotals, readTotals, writeTotals, type Totals } from './totals.js';
 
@@ -98,7 +99,6 @@ export class Store {
   commit(appends: readonly Commitment[], nowMs: number): void {
     this.#change((change) => {
       const { tables, totals } = change;
-      const wallMs = Math.max(nowMs, totals.newestWallMs);
       const touched = new Set<number>();
       let added = 0;
       for (const { entries, receipt } of appends) {
@@ -118,6 +118,9 @@ export class Store {
             row = change.rows.make(channel, ++totals.channelNumber, totals.forgottenThrough);
           }
           void tables.records.put(recordKey(row.number, id), record);
+          // A clock that goes back does not: times are searched.
+          const wallMs = Math.max(wallMsOf(record), totals.newestWallMs);
+          totals.newestWallMs = wallMs;
           const place = { number: row.number, bytes: record.length, wallMs };
           tables.order.putSync(idKey(id), packPlace(place), { append: true });
           row.events++;
@@ -128,7 +131,6 @@ export class Store {
           touched.add(row.number);
           added++;
         }
-        totals.newestWallMs = wallMs;
         if (receipt !== undefined && entries.length > 0)
           keepReceipt(change, receipt, firstId, entries.length);
       }
