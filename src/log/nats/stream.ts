@@ -23,6 +23,8 @@ import { Subjects } from './subjects.js';
 const NS_PER_MS = 1e6;
 const NOT_FOUND = 10_059;
 const NAME_IN_USE = 10_058;
+/** More replicas than one server can have. Most other codes of 500 and above pass. */
+const NO_REPLICAS = 10_074;
 
 /** Time that the maker of a stream has to start it before another node does, ms. */
 const MAKER_MS = 2_000;
@@ -62,7 +64,10 @@ export async function openStream(
       const info = await manager.streams.info(stream);
       const isStarting = info.config.subjects.includes(startingSubject(stream));
       if (!isStarting) return checked(info, options);
-      if (isMaker || clock.nowMs() - fromMs > MAKER_MS) await start(manager, options, info);
+      if (isMaker || clock.nowMs() - fromMs > MAKER_MS) {
+        await start(manager, options, info);
+        continue;
+      }
     } catch (error) {
       if (error instanceof HoldlineError) throw error;
       problem = error;
@@ -95,8 +100,8 @@ async function make(
     await manager.streams.add(configOf(options, firstId));
     return undefined;
   } catch (error) {
-    const isKnown = error instanceof JetStreamApiError;
-    if (!isKnown || error.code === NAME_IN_USE || error.status >= 500) return error;
+    if (!(error instanceof JetStreamApiError) || error.code === NAME_IN_USE) return error;
+    if (error.status >= 500 && error.code !== NO_REPLICAS) return error;
     throw new HoldlineError(
       'HOLDLINE_BAD_LOG',
       `the stream ${options.stream} cannot be made: ${error.message}`,
