@@ -32,7 +32,7 @@ export class LogNode extends Watched {
       firstId: undefined,
       clock: SYSTEM_CLOCK,
       counters: this.counters,
-      check: (event) => checkForeign(event, MAX_EVENT_BYTES),
+      check: (foreign) => checkForeign(foreign, MAX_EVENT_BYTES),
       report: (error) => this.reports.push(asError(error).message),
       ...options,
     });
