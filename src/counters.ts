@@ -76,6 +76,8 @@ export const COUNTER_MEANINGS = {
   publish_waited_total: 'publishes that waited for room',
   publish_aborted_total: 'publishes whose client left before the end of the body',
   deletions_total: 'channels deleted',
+  log_append_failures_total:
+    'appends that the log did not confirm: it was down, or did not say whether it has the events',
   idempotent_repeats_total:
     'publishes answered with the first receipt for their idempotency key, and not published again',
   idempotency_evicted_total: 'idempotency keys forgotten early for room',

@@ -590,6 +590,14 @@ export const DELIVERY_SECONDS_BOUNDS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
 
+/**
+ * Those of the times in which the log commits, and in which it reads, seconds.
+ * log/late-log.ts ops/server-rows.ts
+ */
+export const LOG_SECONDS_BOUNDS: readonly number[] = [
+  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+];
+
 /** Those of lines by the events that they are behind. core/line-lag.ts */
 export const LINE_LAG_BOUNDS: readonly number[] = [0, 1, 10, 100, 1_000, 10_000];
 
@@ -765,6 +773,21 @@ export const WATCH_CHANGES_MAX = 100_000;
  * core/subscriber-counts.ts
  */
 export const WATCH_GONE_MAX = 10_000;
+
+/** Processes of `--workers`, about 60 MB each. options/kinds.ts */
+export const WORKERS_MAX = 256;
+
+/** Time between two looks at whether the log is up, for a warning, ms. server/log-watch.ts */
+export const LOG_WATCH_MS = 1_000;
+
+/** Servers of one NATS cluster that `--log` may name, ~100 B each. options/log-kinds.ts */
+export const NATS_SERVERS_MAX = 16;
+
+/**
+ * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
+ * server/log-life.ts
+ */
+export const LOG_CLOSE_MS_MAX = 5_000;
 
 /**
  * Share of the memory budget below which lines are admitted again after it was full.

@@ -118,6 +118,11 @@ export class Channels {
     return this.#losses.floor;
   }
 
+  /** What was committed up to `id` is in no ring. To be called before there are channels. */
+  begin(id: number): void {
+    this.#losses.raiseFloor(id);
+  }
+
   /** All channels, in no order. */
   [Symbol.iterator](): IterableIterator<Channel<Group>> {
     return this.#byName.values();

@@ -49,7 +49,8 @@ export class Entrance {
   readonly #progress: Progress;
   readonly #clock: Clock;
   readonly #memory: PublishMemory;
-  readonly #stopTail: () => void;
+  readonly #log: EventLog;
+  #stopTail: (() => void) | undefined;
   /** Channels whose queues go on entering in the next turn of the loop, in this order. */
   #waiting: Channel<Group>[] = [];
   #isScheduled = false;
@@ -67,12 +68,17 @@ export class Entrance {
     this.#progress = progress;
     this.#clock = clock;
     this.#memory = memory;
-    this.#stopTail = log.tail((entries) => this.#take(entries));
+    this.#log = log;
+  }
+
+  /** Takes from the log, which is open, what it commits from now on. */
+  begin(): void {
+    this.#stopTail = this.#log.tail((entries) => this.#take(entries));
   }
 
   /** Takes no more from the log. */
   stop(): void {
-    this.#stopTail();
+    this.#stopTail?.();
   }
 
   /** Events in the channels' queues. */

@@ -5,6 +5,7 @@
  * `history`.
  */
 import type { LoggedEntry, LoggedEvent, NewEntry } from './event.js';
+import type { Histogram } from './histogram.js';
 
 /** Two publish requests are the same when their keys are; the digest covers all else they asked. */
 export interface RequestKey {
@@ -71,8 +72,45 @@ export interface History {
 /** Whether a log takes entries now. */
 export interface LogState {
   readonly isUp: boolean;
-  /** Why not, in words for an operator; empty when it is up. */
+  /**
+   * Why not, in words for an operator; empty when it is up. Everyone may see them (`/-/ready`): no
+   * path, no address, no secret.
+   */
   readonly problem: string;
+}
+
+/** How much a log keeps. */
+export interface LogFigures {
+  readonly events: number;
+  /** What they take where they are kept, bytes. */
+  readonly bytes: number;
+}
+
+/** How long a log took, seconds. */
+export interface LogTimes {
+  /** From an append until it is committed. */
+  readonly commit: Histogram;
+  /** Of each read of the history. */
+  readonly read: Histogram;
+}
+
+/** What is kept beside the events, under a kind and a key, such as a revocation. */
+export interface LogRow {
+  readonly kind: string;
+  readonly key: string;
+  readonly value: string;
+  /** When it may be forgotten, ms since 1970. */
+  readonly untilMs: number;
+}
+
+/** The rows of a log. What is put under a kind and a key takes the place of what was there. */
+export interface LogRows {
+  /** All rows of a kind that are not to be forgotten yet. Rejects with HOLDLINE_LOG_UNAVAILABLE. */
+  load(kind: string): Promise<readonly LogRow[]>;
+  /** Resolves when the row is kept as an entry is. Rejects as {@link EventLog.append} does. */
+  put(kind: string, key: string, value: string, untilMs: number): Promise<void>;
+  /** Called with each row that another server has put, where several share a log. */
+  onChange: ((row: LogRow) => void) | undefined;
 }
 
 export interface EventLog {
@@ -86,6 +124,12 @@ export interface EventLog {
   readonly state: LogState;
   /** What it keeps; undefined when it keeps no entries, and rings are all there is. */
   readonly history: History | undefined;
+  /** What is kept beside the events; absent where nothing outlives the process. */
+  readonly rows?: LogRows | undefined;
+  /** How much it keeps, as it was known last; undefined when it keeps nothing, or is not open. */
+  readonly figures?: LogFigures | undefined;
+  /** Absent where that is not measured. */
+  readonly times?: LogTimes | undefined;
   /**
    * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
    * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.

@@ -110,6 +110,7 @@ export class Hub<Socket> {
   readonly #openings: Openings;
   readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
+  #hasBegun = false;
 
   constructor(
     log: EventLog,
@@ -120,7 +121,7 @@ export class Hub<Socket> {
   ) {
     const progress = new Progress(log);
     const rateWindows = new RateWindows(clock);
-    const channels = new Channels(counters, options, log.floor(), clock, rateWindows);
+    const channels = new Channels(counters, options, 0, clock, rateWindows);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -199,6 +200,20 @@ export class Hub<Socket> {
       counters,
       held,
     );
+    if (log.isOpen) this.begin();
+  }
+
+  /**
+   * The log has been opened: events are accepted and handed over from now on. A hub on a log that
+   * is open from the start has begun when it is made; for others it is to be called once, before
+   * anything else is asked of the hub. What the log kept before is in no ring.
+   */
+  begin(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#progress.begin();
+    this.channels.begin(this.#progress.tailedId);
+    this.#entrance.begin();
   }
 
   /** Takes no more events, and stops the timers. */

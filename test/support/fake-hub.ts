@@ -1,5 +1,6 @@
 /** A hub on a clock and sockets of the test's own, and lines whose bytes are read as text. */
 import type { NewEvent } from '../../src/core/event.js';
+import type { EventLog } from '../../src/core/event-log.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import type { Published } from '../../src/core/intake.js';
 import { NOBODY, type Owner } from '../../src/core/owners.js';
@@ -38,10 +39,15 @@ export class FakeHub {
   readonly #modes: ReturnType<typeof fakeModes>;
   readonly #handles = new WeakMap<FakePoll, number>();
 
-  constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
+  /** On a log in memory whose first id is given, or on another one. */
+  constructor(
+    options: Partial<HubOptions> = {},
+    corkMs = 0,
+    log: number | ((clock: FakeClock) => EventLog) = 1,
+  ) {
     this.#modes = fakeModes(this.clock, corkMs);
     this.hub = new Hub(
-      new MemoryLog(this.clock, this.counters, firstId),
+      typeof log === 'number' ? new MemoryLog(this.clock, this.counters, log) : log(this.clock),
       this.clock,
       this.counters,
       {
