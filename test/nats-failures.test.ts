@@ -131,16 +131,31 @@ describe('a partition', () => {
     expect(cut.lost).toEqual([]);
   });
 
+  test('rows that were put meanwhile are told when it is over', async () => {
+    const nats = await NatsServer.start();
+    const proxy = await nats.behindProxy();
+    const cut = await LogNode.open(proxy.url);
+    const other = await LogNode.open(nats.url);
+    const heard: string[] = [];
+    cut.log.rows!.onChange = ({ key }) => heard.push(key);
+    expect(await cut.log.rows!.load('revoked')).toEqual([]);
+    proxy.cut();
+    await cut.isUp(false);
+    await other.log.rows!.put('revoked', 'user', 'x', Date.now() + 60_000);
+    proxy.heal();
+    await until('the row', () => heard.length > 0);
+    expect(heard).toEqual(['user']);
+  });
+
   test('a silent one is found, and what was sent into it is kept once', async () => {
     const nats = await NatsServer.start();
     const proxy = await nats.behindProxy();
-    const { log, ...rest } = await LogNode.open(proxy.url);
+    const { log } = await LogNode.open(proxy.url);
     const other = await LogNode.open(nats.url);
     await log.append([event('a', '0')]);
     proxy.silence();
     const lost = await log.append([event('a', '1')]).catch((error: unknown) => error);
     expect(lost).toMatchObject({ code: 'HOLDLINE_OUTCOME_UNKNOWN' });
-    expect(rest).toBeDefined();
     proxy.heal();
     await until('the log is up', () => log.state.isUp);
     await log.append([event('a', '2')]);
@@ -191,6 +206,26 @@ describe('the stream changes under a running node', () => {
     expect(cut.lost).toEqual([[ids[149], undefined]]);
     expect(cut.ids.slice(1)).toEqual(ids.slice(150));
     expect(cut.counters.log_losses_total).toBe(1);
+  });
+
+  test('a purge takes all that a node has not read: it is told when it is back', async () => {
+    const nats = await NatsServer.start();
+    const proxy = await nats.behindProxy();
+    const cut = await LogNode.open(proxy.url);
+    const other = await LogNode.open(nats.url);
+    await other.log.append([event('a', '0')]);
+    await cut.hasEntries(1);
+    proxy.cut();
+    await cut.isUp(false);
+    const ids = await other.log.append([event('a', '1'), event('a', '2')]);
+    const manager = await jetstreamManager(await nats.client());
+    await manager.streams.purge('holdline');
+    proxy.heal();
+    await cut.waitFor('the loss', () => cut.lost.length > 0);
+    expect([cut.lost, cut.log.lastId()]).toEqual([[[ids[1], undefined]], ids[1]]);
+    await other.log.append([event('a', '3')]);
+    await cut.hasEntries(2);
+    expect([cut.texts, cut.lost.length]).toEqual([['a: 0', 'a: 3'], 1]);
   });
 
   test('holes above the oldest message are no loss', async () => {
@@ -291,8 +326,9 @@ test('a node that was away for 100,000 events catches up', async () => {
   await away.hasEntries(1);
   proxy.cut();
   await away.isUp(false);
-  const batch = Array.from({ length: 10_000 }, () => event('a', 'x'.repeat(100)));
-  for (let i = 0; i < 10; i++) await other.log.append(batch);
+  const client = await nats.client();
+  for (let i = 0; i < 100_000; i++) client.publish('holdline.a', 'x'.repeat(100));
+  await other.waitFor('all on another node', () => other.entries.length === 100_001, 20_000);
   proxy.heal();
   const fromMs = performance.now();
   await away.hasEntries(100_001, 20_000);

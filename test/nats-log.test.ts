@@ -343,3 +343,27 @@ test('a position ahead of this node, but not of the stream, is waited for', asyn
   expect(await node.log.reach(id! + 1)).toBe(true);
   expect(node.texts).toEqual(['a: 1', 'a: 2']);
 });
+
+describe('rows beside the events', () => {
+  test('are kept once for each key, told to other nodes, and gone when their time is over', async () => {
+    const [nats, a, b] = await nodes(2);
+    const heard: unknown[] = [];
+    b!.log.rows!.onChange = ({ kind, key, value }) => heard.push([kind, key, value]);
+    a!.log.rows!.onChange = () => heard.push('its own');
+    const untilMs = Date.now() + 60_000;
+    await a!.log.rows!.put('revoked', 'user.*> 1', 'x', untilMs);
+    await a!.log.rows!.put('revoked', 'user 2', 'y', untilMs);
+    await a!.log.rows!.put('revoked', 'user.*> 1', 'z', untilMs);
+    await a!.log.rows!.put('revoked', 'old', 'z', Date.now() - 1);
+    await a!.log.rows!.put('other', 'user 2', 'o', untilMs);
+    await until('five rows', () => heard.length === 5);
+    expect(heard[2]).toEqual(['revoked', 'user.*> 1', 'z']);
+    const later = await LogNode.open(nats.url);
+    const rows = await later.log.rows!.load('revoked');
+    expect(rows.map(({ key, value }) => [key, value]).sort()).toEqual([
+      ['user 2', 'y'],
+      ['user.*> 1', 'z'],
+    ]);
+    expect(a!.entries).toEqual([]);
+  });
+});

@@ -6,7 +6,16 @@
 import { jetstreamManager, type JetStreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { LoggedEntry, NewEntry } from '../../core/event.js';
 import { isDeletion } from '../../core/event.js';
-import type { EventLog, History, KeptReceipt, LogState, RequestKey } from '../../core/event-log.js';
+import type {
+  EventLog,
+  History,
+  KeptReceipt,
+  LogFigures,
+  LogRows,
+  LogState,
+  LoseIds,
+  RequestKey,
+} from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   IDEMPOTENCY_MS,
@@ -31,6 +40,7 @@ import {
   type Arrived,
   type OutgoingMessage,
 } from './record.js';
+import { NatsRows } from './rows.js';
 import { differences, floorOf, openStream } from './stream.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
@@ -46,6 +56,7 @@ interface Opened {
   readonly tail: Tail;
   readonly history: NatsHistory;
   readonly marks: Marks;
+  readonly rows: NatsRows;
 }
 
 export class NatsLog implements EventLog {
@@ -60,7 +71,7 @@ export class NatsLog implements EventLog {
   #info: StreamInfo | undefined;
   #floor = 0;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
-  #lose: ((throughId: number, channel: string | undefined) => void) | undefined;
+  #lose: LoseIds | undefined;
   /** NATS takes messages and says nothing: true until it has answered a question. */
   #isSilent = false;
   /** Why the stream cannot be used until this server is started again. */
@@ -130,8 +141,11 @@ export class NatsLog implements EventLog {
     return this.#opened?.history;
   }
 
-  /** Messages that the stream keeps, and their bytes there, as of the last look. */
-  get figures(): { readonly events: number; readonly bytes: number } | undefined {
+  get rows(): LogRows | undefined {
+    return this.#opened?.rows;
+  }
+
+  get figures(): LogFigures | undefined {
     const state = this.#info?.state;
     return state === undefined ? undefined : { events: state.messages, bytes: state.bytes };
   }
@@ -162,11 +176,7 @@ export class NatsLog implements EventLog {
     return Promise.resolve(this.#receipts.get(key));
   }
 
-  /** `lose` hears of ids that are not handed over: of one channel, or of all. */
-  tail(
-    take: (entries: readonly LoggedEntry[]) => void,
-    lose?: (throughId: number, channel: string | undefined) => void,
-  ): () => void {
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void {
     this.#take = take;
     this.#lose = lose;
     return () => {
@@ -183,11 +193,7 @@ export class NatsLog implements EventLog {
     return this.#floor;
   }
 
-  /**
-   * Waits for an id of the stream that this server has not come to, ≤ NATS_TAIL_WAIT_MS_MAX.
-   * Resolves to false when the stream has no such id either. Rejects with HOLDLINE_LOG_UNAVAILABLE
-   * when that cannot be known now.
-   */
+  /** Waits for NATS_TAIL_WAIT_MS_MAX at the most. */
   async reach(id: number): Promise<boolean> {
     if (id <= this.lastId()) return true;
     const { manager } = this.#takingEntries();
@@ -212,6 +218,7 @@ export class NatsLog implements EventLog {
       await new Promise<void>((resolve) => void clock.later(10, resolve));
     opened.publisher.close();
     opened.tail.close();
+    opened.rows.close();
     this.#take = undefined;
     this.#lose = undefined;
     await opened.connection.close().catch(() => {});
@@ -228,6 +235,7 @@ export class NatsLog implements EventLog {
       connection,
       manager,
       marks,
+      rows: new NatsRows(nats, manager, this.#options, clock),
       publisher: new Publisher(nats, clock, { isConnected, silent: () => this.#becameSilent() }),
       tail: new Tail(nats, manager, stream, lastId, clock, {
         isConnected,
@@ -352,6 +360,7 @@ export class NatsLog implements EventLog {
     this.#isSilent = false;
     opened.publisher.resend();
     void opened.tail.restart();
+    void opened.rows.catchUp().catch(() => {});
     void this.#look();
   }
 
