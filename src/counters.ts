@@ -46,6 +46,10 @@ export const COUNTER_MEANINGS = {
     'times the log forgot entries before this server had read them; lines are told of a gap',
   log_records_refused_total:
     'records of other publishers in the log that a publish would refuse: skipped and told as a gap',
+  history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',
+  history_events_total: 'events that those reads returned',
+  history_refused_total:
+    'lines and polls refused because too many waited for reads of what the log keeps',
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total:

@@ -410,6 +410,43 @@ export const END_RETRY_SPREAD_MS_MIN = 400;
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
+/**
+ * Reads of what the log keeps at a time, over the hub; a page stays until its lines have been
+ * written it. The rest wait in turn: lines as long as it takes, of clients that can be refused this
+ * many. core/history-reads.ts
+ */
+export const HISTORY_READS_MAX = 32;
+export const HISTORY_READS_WAITING_MAX = 4_096;
+
+/** Time for one such read, ms; then it counts as failed. core/history-reads.ts */
+export const HISTORY_READ_MS_MAX = 10_000;
+
+/**
+ * Events and bytes of data in one page for lines behind their rings; a single event may be larger.
+ * A page and its frames take a few times that. core/history-lines.ts, core/past.ts
+ */
+export const HISTORY_PAGE_EVENTS_MAX = 1_000;
+export const HISTORY_PAGE_BYTES_MAX = 256 * 1024;
+
+/**
+ * Pause after a failed read before lines are read for again, ms; it doubles up to the second value.
+ * core/history-lines.ts
+ */
+export const HISTORY_RETRY_MS_MIN = 250;
+export const HISTORY_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes with which a ring is filled from the log when somebody first asks for its past, within
+ * --replay-bytes: one read. core/refills.ts
+ */
+export const HISTORY_REFILL_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Names that were asked for and of which the log keeps nothing, about 150 B each, that it is not
+ * asked for again. core/empty-names.ts
+ */
+export const EMPTY_NAMES_MAX = 4_096;
+
 /** Lines of a deleted channel that are ended in one turn of the loop. core/groups.ts */
 export const DELETED_ENDS_PER_TURN_MAX = 128;
 

@@ -9,6 +9,12 @@ export class Progress {
   /** Id of the newest entry that entered. Written by core/hub.ts. */
   head = 0;
 
+  /**
+   * What the log keeps begins above this id, the log's floor; undefined where it keeps nothing.
+   * Written by core/hub.ts.
+   */
+  keptFrom: number | undefined;
+
   constructor(log: Pick<EventLog, 'isOpen' | 'lastId'>) {
     this.#log = log;
   }

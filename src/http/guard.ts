@@ -281,19 +281,18 @@ export class Guard {
   whenGranted(
     exchange: Pick<Exchange, 'inCork' | 'watch'>,
     granted: Soon<Grant>,
-    open: (grant: Grant) => void,
+    open: (grant: Grant) => Promise<void> | undefined,
   ): Promise<void> | undefined {
-    if (!(granted instanceof Promise)) {
-      open(granted);
-      return undefined;
-    }
+    if (!(granted instanceof Promise)) return open(granted);
     exchange.watch();
-    return granted.then((grant) =>
+    return granted.then((grant) => {
+      let opened: Promise<void> | undefined;
       exchange.inCork(() => {
         this.checkGrant(grant);
-        open(grant);
-      }),
-    );
+        opened = open(grant);
+      });
+      return opened;
+    });
   }
 
   #ask(request: AuthorizeRequest, rights: Rights): Soon<Grant> {

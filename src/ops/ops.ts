@@ -65,6 +65,7 @@ export class Ops {
       lines: {
         open: gauges.linesOpen,
         stalled: gauges.linesStalled,
+        reading: gauges.linesReading,
         cap: this.#caps.lines,
         byTransport: gauges.linesByTransport,
       },

@@ -106,6 +106,11 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     help: 'lines that refused bytes and have not drained yet',
     read: ({ stats }) => stats.lines.stalled,
   },
+  holdline_lines_reading: {
+    type: 'gauge',
+    help: 'lines behind their rings that are given what the log keeps',
+    read: ({ stats }) => stats.lines.reading,
+  },
   holdline_lines_cap: {
     type: 'gauge',
     help: 'most lines held at once (--max-connections)',

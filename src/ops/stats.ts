@@ -20,6 +20,8 @@ export interface Stats {
   readonly lines: {
     readonly open: number;
     readonly stalled: number;
+    /** Behind their rings, and given what the log keeps. */
+    readonly reading: number;
     readonly cap: number;
     readonly byTransport: {
       readonly sse: number;

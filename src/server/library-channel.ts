@@ -3,6 +3,7 @@ import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { LIVE } from '../core/position.js';
+import type { Polled } from '../core/waiting-polls.js';
 import { withOwnErrors } from '../errors.js';
 import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
@@ -23,7 +24,10 @@ import { subscription } from './subscription.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
-  readonly hub: Pick<Hub<never>, 'channels' | 'deleteChannel' | 'polls' | 'publish' | 'startOf'>;
+  readonly hub: Pick<
+    Hub<never>,
+    'channels' | 'deleteChannel' | 'polls' | 'publish' | 'ready' | 'startOf'
+  >;
   readonly lines: Pick<LibraryLines, 'open'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
@@ -84,12 +88,26 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
 }
 
 /** Read like a poll's answer, whose first event carries the gap. */
-function historyOf(
+async function historyOf(
   name: string,
   { position, limit }: HistoryRequest,
   hub: LibraryParts['hub'],
+): Promise<History> {
+  const ready = hub.ready([name], position);
+  const from = ready === undefined ? position : await ready;
+  let history: History | undefined;
+  const looking = hub.polls.look([name], from, limit, (polled) => {
+    history = readPoll(name, polled, hub);
+  });
+  if (looking !== undefined) await looking;
+  return history as History;
+}
+
+function readPoll(
+  name: string,
+  { answer, start, position: after }: Polled,
+  hub: LibraryParts['hub'],
 ): History {
-  const { answer, start, position: after } = hub.polls.find([name], position, limit);
   if (answer !== undefined) {
     const body = Buffer.from(answer.body).toString();
     const [first, ...rest] = JSON.parse(body) as [

@@ -115,8 +115,8 @@ export class KeepingStore {
   ): HistoryPage {
     const kept = this.eventsOf(channel);
     const end = indexAfter(kept, through);
-    const newestFirst = kept.slice(Math.max(0, end - eventsMax), end).reverse();
-    const events = fitting(newestFirst, eventsMax, bytesMax).reverse();
+    const newestFirst = kept.slice(Math.max(0, end - eventsMax), end).toReversed();
+    const events = fitting(newestFirst, eventsMax, bytesMax).toReversed();
     const older = kept[end - events.length - 1];
     return { events, through, lostThrough: older?.id ?? this.lostOf(channel) };
   }
