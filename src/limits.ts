@@ -897,6 +897,77 @@ export const LOG_RESTART_MS_MAX = 5_000;
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
+/**
+ * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
+ * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ */
+export const NATS_OPEN_MS_MAX = 10_000;
+
+/** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
+export const NATS_CONNECT_MS_MAX = 2_000;
+
+/**
+ * Pause before another attempt to connect, to tail or to find the stream, ms.
+ * log/nats/connection.ts, log/nats/stream.ts, log/nats/tail.ts
+ */
+export const NATS_RECONNECT_MS = 250;
+
+/**
+ * Between two pings on a connection to NATS, ms: it is given up when two are not answered.
+ * log/nats/connection.ts
+ */
+export const NATS_PING_MS = 2_000;
+
+/** One question to JetStream, ms. log/nats/nats-log.ts */
+export const NATS_REQUEST_MS_MAX = 2_000;
+
+/**
+ * Time in which NATS answers none of the messages on their way to it, ms: they are given up, and
+ * publishes are refused at once until it answers again. log/nats/publisher.ts, log/nats/nats-log.ts
+ */
+export const NATS_SILENT_MS_MAX = 1_000;
+
+/** Time for the answer to one message while others are answered, ms. log/nats/publisher.ts */
+export const NATS_ACK_MS_MAX = 5_000;
+
+/**
+ * Messages on their way to NATS, and their bytes; the rest waits within PUBLISH_BYTES_MAX.
+ * log/nats/publisher.ts
+ */
+export const NATS_IN_FLIGHT_MAX = 2_048;
+export const NATS_IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * Between two heartbeats of the tail, ms, and how many may be missing before it is made again.
+ * log/nats/tail.ts
+ */
+export const NATS_HEARTBEAT_MS = 500;
+export const NATS_HEARTBEATS_MISSED_MAX = 3;
+
+/** Messages that the tail hands over at once. log/nats/tail.ts */
+export const NATS_TAIL_BATCH_MAX = 512;
+
+/**
+ * Time that a publisher waits until its server has read back what the stream has taken, and a
+ * reader for a position that its server has not come to, ms. log/nats/nats-log.ts
+ */
+export const NATS_TAIL_WAIT_MS_MAX = 2_000;
+
+/** Between two looks at the state of the stream, ms. log/nats/nats-log.ts */
+export const NATS_LOOK_MS = 5_000;
+
+/**
+ * Messages of one request for history, and how much larger than asked for the newest of a channel
+ * may be read. log/nats/past.ts, log/nats/history.ts
+ */
+export const NATS_PULL_MAX = 512;
+
+/** One request for history, ms. log/nats/past.ts */
+export const NATS_READ_MS_MAX = 5_000;
+
+/** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
+export const NATS_MARKS_MAX = 10_000;
+
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }

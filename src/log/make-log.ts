@@ -9,25 +9,9 @@ import { placeOf } from '../options/log-kinds.js';
 import type { Settings } from '../options/table.js';
 import { LateLog } from './late-log.js';
 import { checkLogLibraries } from './libraries.js';
+import type { LmdbLogOptions } from './lmdb/lmdb-log.js';
 import { MemoryLog } from './memory-log.js';
-
-/** What a log that keeps events forgets: what is above a bound, oldest first. */
-export interface Retention {
-  /** 0, here and below: no such bound. */
-  readonly events: number;
-  readonly bytes: number;
-  readonly ageMs: number;
-}
-
-/** What is the same for every log that keeps events. */
-export interface KeepingLogOptions {
-  readonly retention: Retention;
-  readonly firstId: number | undefined;
-  readonly clock: Clock;
-  readonly counters: Counters;
-  /** Gets faults that nobody waits for. */
-  readonly report: (error: unknown) => void;
-}
+import type { NatsLogOptions } from './nats/options.js';
 
 /** What a log asks of the server that it belongs to. */
 export interface LogOwner {
@@ -36,29 +20,11 @@ export interface LogOwner {
   readonly check: (event: NewEvent) => void;
 }
 
-export interface LmdbLogOptions extends KeepingLogOptions {
-  readonly directory: string;
-  readonly durability: 'sync' | 'async';
-  /** With `keepEvents`, `keepBytes` and `keepAge` of channels by pattern. */
-  readonly policies: Settings['policies'];
-  readonly ballastBytes: number;
-}
-
-export interface NatsLogOptions extends KeepingLogOptions {
-  /** Of one server, or of several with commas. */
-  readonly url: string;
-  readonly stream: string;
-  readonly prefix: string;
-  readonly replicas: number;
-  /** Contents of a file of credentials. */
-  readonly creds: Uint8Array | undefined;
-  readonly user: string | undefined;
-  readonly password: string | undefined;
-  /** Certificates in PEM. */
-  readonly tlsCa: string | undefined;
-  /** Throws for an event of another program that a server would have refused. */
-  readonly check: LogOwner['check'];
-}
+/** What is the same for every log that keeps events. */
+type Common = Pick<
+  LmdbLogOptions & NatsLogOptions,
+  'clock' | 'counters' | 'firstId' | 'report' | 'retention'
+>;
 
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
@@ -72,7 +38,7 @@ export function makeLog(
 ): EventLog {
   const place = placeOf(settings.log);
   if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
-  const common: KeepingLogOptions = {
+  const common: Common = {
     retention: {
       events: settings.logEvents,
       bytes: settings.logBytes,
@@ -93,27 +59,23 @@ export function makeLog(
 async function lmdbLog(
   { durability, policies, logBallastBytes }: Settings,
   directory: string,
-  common: KeepingLogOptions,
+  common: Common,
 ): Promise<EventLog> {
   checkLogLibraries('lmdb:', ['lmdb']);
-  const { LmdbLog } = (await import('./lmdb/lmdb-log.js' as string)) as {
-    LmdbLog: new (options: LmdbLogOptions) => EventLog;
-  };
+  const { LmdbLog } = await import('./lmdb/lmdb-log.js');
   return new LmdbLog({ ...common, directory, durability, policies, ballastBytes: logBallastBytes });
 }
 
 async function natsLog(
   settings: Settings,
   servers: readonly string[],
-  common: KeepingLogOptions & Pick<LogOwner, 'check'>,
+  common: Common & Pick<LogOwner, 'check'>,
 ): Promise<EventLog> {
   const { natsCreds, natsTlsCa } = settings;
   const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
   const tlsCa = natsTlsCa === undefined ? undefined : readFileOf('--nats-tls-ca', natsTlsCa);
   checkLogLibraries('nats:', ['@nats-io/transport-node', '@nats-io/jetstream']);
-  const { NatsLog } = (await import('./nats/nats-log.js' as string)) as {
-    NatsLog: new (options: NatsLogOptions) => EventLog;
-  };
+  const { NatsLog } = await import('./nats/nats-log.js');
   return new NatsLog({
     ...common,
     url: servers.join(','),

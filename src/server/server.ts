@@ -35,7 +35,8 @@ import { Memory } from '../ops/memory/memory.js';
 import { Ops, type ShownLog } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { NamedBatchPublishing } from '../transports/named-batch.js';
-import { checkForeignEvent, Publishing } from '../transports/publish.js';
+import { checkForeign } from '../transports/foreign.js';
+import { Publishing } from '../transports/publish.js';
 import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { watch } from '../transports/watch.js';
@@ -98,7 +99,7 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
   const counters = makeCounters();
   const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
     report,
-    check: (event) => checkForeignEvent(event, maxEventBytes),
+    check: (event) => checkForeign(event, maxEventBytes),
   });
   const held = makeHeldBytes();
   const hubOptions: HubOptions = {
@@ -197,7 +198,21 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
     settings,
   );
-  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
+  const lines = new LibraryLines(
+    {
+      join: (...line) => hub.join(...line),
+      left: (...line) => hub.left(...line),
+      stalled: (...line) => hub.stalled(...line),
+      drained: (...line) => hub.drained(...line),
+      // A program may subscribe before it listens.
+      ready(names, position) {
+        const opening = logLife.opened();
+        if (opening === undefined) return hub.ready(names, position);
+        return opening.then(() => hub.ready(names, position) ?? position);
+      },
+    },
+    () => subscribing.checkPlace(),
+  );
   const router = new Router({
     exchanges,
     guard,

@@ -227,17 +227,6 @@ export function readEvents(
   return [event];
 }
 
-/**
- * Throws what {@link readEvents} would throw for an event that another program wrote to the log.
- */
-export function checkForeignEvent(event: NewEvent, maxEventBytes: number): void {
-  if (event.type !== undefined) checkEventType(event.type);
-  checkUtf8(event.data, 'data');
-  if (event.json)
-    checkJson(Buffer.from(event.data.buffer, event.data.byteOffset, event.data.length));
-  checkSize(event, maxEventBytes);
-}
-
 /** Throws HOLDLINE_BAD_QUERY for a batch that has a type for all of its events. */
 export function checkBatchType(type: string | undefined): void {
   if (type === undefined) return;
