@@ -822,9 +822,10 @@ export const NATS_SERVERS_MAX = 16;
 
 /**
  * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
- * server/log-life.ts
+ * A log that is still being opened has acknowledged nothing. server/log-life.ts
  */
 export const LOG_CLOSE_MS_MAX = 5_000;
+export const LOG_OPENING_CLOSE_MS_MAX = 500;
 
 /**
  * Share of the memory budget below which lines are admitted again after it was full.
