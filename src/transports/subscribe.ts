@@ -140,7 +140,7 @@ export class Subscribing {
         'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const { response, headers } = exchange;
+    const { headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return (grant) => {
       const { channels, rights } = grant;
@@ -152,7 +152,7 @@ export class Subscribing {
           ? rateSourceOf(guard.publisherOn(head, rights), address.network)
           : undefined;
       const handshake = { key, subprotocol, headers, context, mayPublish, source };
-      messages.open(response, { channels, position, owner, ...handshake });
+      messages.open(exchange, { channels, position, owner, ...handshake });
     };
   }
 
