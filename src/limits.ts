@@ -410,6 +410,43 @@ export const END_RETRY_SPREAD_MS_MIN = 400;
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
+/**
+ * Reads of what the log keeps at a time, over the hub; a page stays until its lines have been
+ * written it. The rest wait in turn: lines as long as it takes, of clients that can be refused this
+ * many. core/history-reads.ts
+ */
+export const HISTORY_READS_MAX = 32;
+export const HISTORY_READS_WAITING_MAX = 4_096;
+
+/** Time for one such read, ms; then it counts as failed. core/history-reads.ts */
+export const HISTORY_READ_MS_MAX = 10_000;
+
+/**
+ * Events and bytes of data in one page for lines behind their rings; a single event may be larger.
+ * A page and its frames take a few times that. core/history-lines.ts, core/past.ts
+ */
+export const HISTORY_PAGE_EVENTS_MAX = 1_000;
+export const HISTORY_PAGE_BYTES_MAX = 256 * 1024;
+
+/**
+ * Pause after a failed read before lines are read for again, ms; it doubles up to the second value.
+ * core/history-lines.ts
+ */
+export const HISTORY_RETRY_MS_MIN = 250;
+export const HISTORY_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes with which a ring is filled from the log when somebody first asks for its past, within
+ * --replay-bytes: one read. core/refills.ts
+ */
+export const HISTORY_REFILL_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Names that were asked for and of which the log keeps nothing, about 150 B each, that it is not
+ * asked for again. core/empty-names.ts
+ */
+export const EMPTY_NAMES_MAX = 4_096;
+
 /** Lines of a deleted channel that are ended in one turn of the loop. core/groups.ts */
 export const DELETED_ENDS_PER_TURN_MAX = 128;
 
@@ -588,6 +625,14 @@ export const REFUSALS_PER_TURN_MAX = 512;
 /** Bounds of the buckets of delivery times, seconds; each is a series. core/delivery-times.ts */
 export const DELIVERY_SECONDS_BOUNDS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+];
+
+/**
+ * Those of the times in which the log commits, and in which it reads, seconds.
+ * log/late-log.ts ops/server-rows.ts
+ */
+export const LOG_SECONDS_BOUNDS: readonly number[] = [
+  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 ];
 
 /** Those of lines by the events that they are behind. core/line-lag.ts */
@@ -769,6 +814,9 @@ export const WATCH_GONE_MAX = 10_000;
 /** Processes of `--workers`, about 60 MB each. options/kinds.ts */
 export const WORKERS_MAX = 256;
 
+/** Time between two looks at whether the log is up, for a warning, ms. server/log-watch.ts */
+export const LOG_WATCH_MS = 1_000;
+
 /** Servers of one NATS cluster that `--log` may name, ~100 B each. options/log-kinds.ts */
 export const NATS_SERVERS_MAX = 16;
 
@@ -848,6 +896,77 @@ export const LOG_RESTART_MS_MAX = 5_000;
  * said to be unknown. log/lmdb/lmdb-log.ts
  */
 export const LOG_OUTCOME_MS_MAX = 3_000;
+
+/**
+ * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
+ * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ */
+export const NATS_OPEN_MS_MAX = 10_000;
+
+/** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
+export const NATS_CONNECT_MS_MAX = 2_000;
+
+/**
+ * Pause before another attempt to connect, to tail or to find the stream, ms.
+ * log/nats/connection.ts, log/nats/stream.ts, log/nats/tail.ts
+ */
+export const NATS_RECONNECT_MS = 250;
+
+/**
+ * Between two pings on a connection to NATS, ms: it is given up when two are not answered.
+ * log/nats/connection.ts
+ */
+export const NATS_PING_MS = 2_000;
+
+/** One question to JetStream, ms. log/nats/nats-log.ts */
+export const NATS_REQUEST_MS_MAX = 2_000;
+
+/**
+ * Time in which NATS answers none of the messages on their way to it, ms: they are given up, and
+ * publishes are refused at once until it answers again. log/nats/publisher.ts, log/nats/nats-log.ts
+ */
+export const NATS_SILENT_MS_MAX = 1_000;
+
+/** Time for the answer to one message while others are answered, ms. log/nats/publisher.ts */
+export const NATS_ACK_MS_MAX = 5_000;
+
+/**
+ * Messages on their way to NATS, and their bytes; the rest waits within PUBLISH_BYTES_MAX.
+ * log/nats/publisher.ts
+ */
+export const NATS_IN_FLIGHT_MAX = 2_048;
+export const NATS_IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * Between two heartbeats of the tail, ms, and how many may be missing before it is made again.
+ * log/nats/tail.ts
+ */
+export const NATS_HEARTBEAT_MS = 500;
+export const NATS_HEARTBEATS_MISSED_MAX = 3;
+
+/** Messages that the tail hands over at once. log/nats/tail.ts */
+export const NATS_TAIL_BATCH_MAX = 512;
+
+/**
+ * Time that a publisher waits until its server has read back what the stream has taken, and a
+ * reader for a position that its server has not come to, ms. log/nats/nats-log.ts
+ */
+export const NATS_TAIL_WAIT_MS_MAX = 2_000;
+
+/** Between two looks at the state of the stream, ms. log/nats/nats-log.ts */
+export const NATS_LOOK_MS = 5_000;
+
+/**
+ * Messages of one request for history, and how much larger than asked for the newest of a channel
+ * may be read. log/nats/past.ts, log/nats/history.ts
+ */
+export const NATS_PULL_MAX = 512;
+
+/** One request for history, ms. log/nats/past.ts */
+export const NATS_READ_MS_MAX = 5_000;
+
+/** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
+export const NATS_MARKS_MAX = 10_000;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
