@@ -1,6 +1,7 @@
 /** The log that the settings ask for, made but not opened. */
 import { readFileSync } from 'node:fs';
 import type { Clock } from '../clock.js';
+import type { NewEvent } from '../core/event.js';
 import type { EventLog } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
@@ -9,6 +10,7 @@ import type { Settings } from '../options/table.js';
 import { LateLog } from './late-log.js';
 import { checkLogLibraries } from './libraries.js';
 import { MemoryLog } from './memory-log.js';
+import type { NatsLogOptions } from './nats/options.js';
 
 /** What a log that keeps events forgets: what is above a bound, oldest first. */
 export interface Retention {
@@ -36,29 +38,17 @@ export interface LmdbLogOptions extends KeepingLogOptions {
   readonly ballastBytes: number;
 }
 
-export interface NatsLogOptions extends KeepingLogOptions {
-  /** Of one server, or of several with commas. */
-  readonly url: string;
-  readonly stream: string;
-  readonly prefix: string;
-  readonly replicas: number;
-  /** Contents of a file of credentials. */
-  readonly creds: Uint8Array | undefined;
-  readonly user: string | undefined;
-  readonly password: string | undefined;
-  /** Certificates in PEM. */
-  readonly tlsCa: string | undefined;
-}
-
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
- * where that is not installed.
+ * where that is not installed. `check` throws what a publish of an event would be refused for:
+ * other services may publish to a log on NATS, and their events are held to the same.
  */
 export function makeLog(
   settings: Settings,
   clock: Clock,
   counters: Counters,
   report: (error: unknown) => void = () => {},
+  check: (event: NewEvent) => void = () => {},
 ): EventLog {
   const place = placeOf(settings.log);
   if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
@@ -76,7 +66,7 @@ export function makeLog(
   const load =
     place.kind === 'lmdb'
       ? () => lmdbLog(settings, place.directory, common)
-      : () => natsLog(settings, place.servers, common);
+      : () => natsLog(settings, place.servers, { ...common, check });
   return new LateLog(load, clock, counters);
 }
 
@@ -95,15 +85,13 @@ async function lmdbLog(
 async function natsLog(
   settings: Settings,
   servers: readonly string[],
-  common: KeepingLogOptions,
+  common: KeepingLogOptions & Pick<NatsLogOptions, 'check'>,
 ): Promise<EventLog> {
   const { natsCreds, natsTlsCa } = settings;
   const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
   const tlsCa = natsTlsCa === undefined ? undefined : readFileOf('--nats-tls-ca', natsTlsCa);
   checkLogLibraries('nats:', ['@nats-io/transport-node', '@nats-io/jetstream']);
-  const { NatsLog } = (await import('./nats/nats-log.js' as string)) as {
-    NatsLog: new (options: NatsLogOptions) => EventLog;
-  };
+  const { NatsLog } = await import('./nats/nats-log.js');
   return new NatsLog({
     ...common,
     url: servers.join(','),
