@@ -28,7 +28,8 @@ type Common = Pick<
 
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
- * where that is not installed.
+ * where that is not installed. `check` throws what a publish of an event would be refused for:
+ * other services may publish to a log on NATS, and their events are held to the same.
  */
 export function makeLog(
   settings: Settings,
