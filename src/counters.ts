@@ -42,6 +42,10 @@ export const COUNTER_MEANINGS = {
     'lines and polls on a new channel refused because too many channels have lines and no events',
   losses_forgotten_total:
     'records of lost events that were forgotten; they raise the floor of all channels',
+  log_losses_total:
+    'times the log forgot entries before this server had read them; lines are told of a gap',
+  log_records_refused_total:
+    'records of other publishers in the log that a publish would refuse: skipped and told as a gap',
   history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',
   history_events_total: 'events that those reads returned',
   history_refused_total:

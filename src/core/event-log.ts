@@ -113,6 +113,13 @@ export interface LogRows {
   onChange: ((row: LogRow) => void) | undefined;
 }
 
+/**
+ * Hears of ids up to `throughId` that are not handed over and were never: the log forgot them
+ * first, or they cannot be handed to readers. Of one channel, or of all when it is undefined. What
+ * the history has of them it has, and it says what is lost.
+ */
+export type LoseIds = (throughId: number, channel: string | undefined) => void;
+
 export interface EventLog {
   /**
    * Opens it: from then on ids and `floor` are known. Entries are appended, and handed to `tail`,
@@ -144,9 +151,16 @@ export interface EventLog {
   kept(key: string): Promise<KeptReceipt | undefined>;
   /**
    * Hands every entry that is committed from now on to `take`, once and in id order, before the
-   * publisher hears of it. Returns a function that stops it.
+   * publisher hears of it. Returns a function that stops it. `lose` is called in the same order; a
+   * log that all of its entries pass through on their way never calls it.
    */
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void;
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void;
+  /**
+   * Where several servers share a log: resolves to true when an id above {@link EventLog.lastId}
+   * has been handed over, and to false when the log has given no such id. Rejects with
+   * HOLDLINE_LOG_UNAVAILABLE when that cannot be known in time.
+   */
+  reach?(id: number): Promise<boolean>;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /**

@@ -196,6 +196,8 @@ export class Hub<Socket> {
         accepted: (channel, id) => deliveryTimes.accepted(channel, id),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
+        missed: (throughId, name) => this.#missed(throughId, name),
+        known: (name) => channels.known(name),
         flush: () => pump.flush(),
         proceed: (channel) => this.#intake.proceed(channel),
       },
@@ -239,8 +241,13 @@ export class Hub<Socket> {
     const reads = new HistoryReads(history, this.#clock, this.#counters);
     const refills = new Refills(channels, reads);
     const log = this.#log;
+<<<<<<< HEAD
     const reaches = log.reaches === undefined ? undefined : (id: number) => log.reaches?.(id);
     this.#past = new Past(this.#clock, { channels, refills, reads, progress, reaches });
+=======
+    const reach = log.reach === undefined ? undefined : (id: number) => log.reach!(id);
+    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reach });
+>>>>>>> wiring
     this.polls.past = this.#past;
     this.#historyLines = new HistoryLines(this.#clock, this.#counters, {
       reads,
@@ -354,6 +361,13 @@ export class Hub<Socket> {
     if (channel === undefined) return;
     if (isDeletion(entry)) this.#groups.deleted(channel, entry.id);
     else for (const group of channel.groups) this.#pump.wake(group);
+  }
+
+  /** Lines are given what the log has of it, and told of the rest. */
+  #missed(throughId: number, name: string | undefined): void {
+    this.#progress.head = Math.max(this.#progress.head, throughId);
+    for (const channel of this.channels.missed(throughId, name))
+      for (const group of channel.groups) this.#pump.wake(group);
   }
 
   #swept(group: Group): void {

@@ -12,6 +12,7 @@ import type {
   LogRows,
   LogState,
   LogTimes,
+  LoseIds,
   RequestKey,
 } from '../core/event-log.js';
 import { Histogram } from '../core/histogram.js';
@@ -113,8 +114,14 @@ export class LateLog implements EventLog {
     return this.#opened().kept(key);
   }
 
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
-    return this.#opened().tail(take);
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void {
+    return this.#opened().tail(take, lose);
+  }
+
+  /** False at once where the log behind it knows of no other servers. */
+  reach(id: number): Promise<boolean> {
+    const log = this.#opened();
+    return log.reach?.(id) ?? Promise.resolve(id <= log.lastId());
   }
 
   lastId(): number {
