@@ -833,7 +833,6 @@ export const LOG_OPENING_CLOSE_MS_MAX = 500;
  */
 export const MEMORY_ADMIT_SHARE = 0.98;
 
-<<<<<<< HEAD
 // ── several processes on one port ────────────────────────────────────────────────────────────────
 
 /**
@@ -858,7 +857,7 @@ export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
 /** Time after which a worker looks again at queues of its channels, ms. workers/worker-log.ts */
 export const ENTERED_CHECK_MS = 5;
 
-/** Time in which another process of the server answers, ms. workers/link.ts */
+/** Time in which another process of the server answers, ms. workers/link.ts, workers/worker-log.ts */
 export const WORKER_ANSWER_MS_MAX = 10_000;
 
 /**
@@ -877,7 +876,10 @@ export const WORKER_PINGS_MISSED_MAX = 5;
 /** Time from the start of a worker until it listens, ms. workers/supervisor.ts */
 export const WORKER_START_MS_MAX = 30_000;
 
-/** Time after the drain in which a worker has to end, ms. workers/supervisor.ts */
+/**
+ * Time after the drain, or after its pipe has closed, in which a worker has to end, ms.
+ * workers/supervisor.ts, workers/worker-process.ts
+ */
 export const WORKER_END_MS_MAX = 5_000;
 
 /**
@@ -917,7 +919,6 @@ export const LISTED_BY_WORKER_MIN = 1_000;
  */
 export const ID_TIMES_MAX = 4_096;
 export const ID_TIME_STEP_MS = 1_000;
-=======
 /**
  * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
  * the next one. log/lmdb/log-thread.ts
@@ -1066,7 +1067,6 @@ export const NATS_COPY_RETRY_MS_MAX = 60_000;
 
 /** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
 export const NATS_MARKS_MAX = 10_000;
->>>>>>> wiring
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

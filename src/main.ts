@@ -274,8 +274,8 @@ async function serveAsWorker(
   setFlagsFromString('--semi-space-growth-factor=1');
   const { log: plainLog, closeLog } = openLog(commandLine);
   const { Parent } = await import('./workers/parent.js');
-  const parent = await Parent.connect(() => {
-    plainLog.fatal('the supervisor of this worker has ended, and so does the worker');
+  const parent = await Parent.connect((reason) => {
+    plainLog.fatal({ reason }, 'the worker has lost its supervisor and ends');
     process.exit(EXIT_FAILED);
   });
   const { opsKey, place } = parent.welcome;

@@ -61,7 +61,7 @@ class FakeWorker {
         } else if (frame.kind === FRAME.page) {
           const { number, page } = readPage(frame);
           this.link.resolve(number, page);
-        } else this.log.records(frame);
+        } else if (frame.kind === FRAME.records) this.log.records(frame);
       },
       asked: (name, value) => {
         if (name === 'ping') this.link.tell('pong');
@@ -239,7 +239,7 @@ test('a position that another worker has told is waited for, one of no worker is
   });
   onTestFinished(() => hub.stop());
   await worker.log.append([event('first')]);
-  expect(worker.log.reaches(101)).toBeUndefined();
+  expect(hub.ready(['c'], { kind: 'after', id: 101 })).toBeUndefined();
   // Committed, and not here yet.
   const [id] = await log.append([event('second')]);
   const ready = hub.ready(['c'], { kind: 'after', id: id! });

@@ -163,12 +163,6 @@ export interface EventLog {
   reach?(id: number): Promise<boolean>;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
-  /**
-   * Resolves when everything up to `id` was handed over, or soon when the log has no such id;
-   * undefined when there is nothing to wait for. A client may have been given an event by another
-   * server on the log before this one has it. Absent where no other server has the log.
-   */
-  reaches?(id: number): Promise<void> | undefined;
   /** First id − 1. Positions below it are of another log. */
   floor(): number;
   /** Ends it, after what was appended is committed. */

@@ -17,13 +17,8 @@ interface PastParts {
   readonly refills: Refills;
   readonly reads: HistoryReads;
   readonly progress: Progress;
-<<<<<<< HEAD
-  /** As {@link EventLog.reaches}. */
-  readonly reaches: ((id: number) => Promise<void> | undefined) | undefined;
-=======
   /** See `EventLog.reach`; undefined where no other server shares the log. */
   readonly reach: ((id: number) => Promise<boolean>) | undefined;
->>>>>>> wiring
 }
 
 export class Past {
@@ -36,32 +31,11 @@ export class Past {
   }
 
   /**
-   * Waits until this server has what the client was given by another one that has the log, too.
-   */
-  async #whenReached(
-    reached: Promise<void>,
-    names: readonly string[],
-    position: Position,
-  ): Promise<Position> {
-    await reached;
-    return (await this.#readyNow(names, position)) ?? position;
-  }
-
-  /**
    * Reads what is needed before a client on `names` starts at `position`, and resolves to the
    * position that it then starts at; undefined when it may start at once. Rejects with
    * HOLDLINE_LOG_UNAVAILABLE.
    */
   ready(names: readonly string[], position: Position): Promise<Position> | undefined {
-<<<<<<< HEAD
-    const reached = position.kind === 'after' ? this.#parts.reaches?.(position.id) : undefined;
-    return reached === undefined
-      ? this.#readyNow(names, position)
-      : this.#whenReached(reached, names, position);
-  }
-
-  #readyNow(names: readonly string[], position: Position): Promise<Position> | undefined {
-=======
     const { reach, progress } = this.#parts;
     if (reach !== undefined && position.kind === 'after' && position.id > progress.lastId)
       return this.#fromAhead(names, position, reach);
@@ -79,7 +53,6 @@ export class Past {
   }
 
   #readyHere(names: readonly string[], position: Position): Promise<Position> | undefined {
->>>>>>> wiring
     if (position.kind === 'time') return this.#fromTime(names, position.wallMs);
     if (position.kind === 'ago') return this.#fromTime(names, this.#clock.wallMs() - position.ms);
     if (!this.#needsRings(names, position)) return undefined;

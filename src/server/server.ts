@@ -97,7 +97,7 @@ export function createServerOn(log: EventLog, options: Options & Hooks = {}): Se
  */
 export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
   const ofAll = placeOf(options.log ?? 'memory').kind === 'nats' ? makeLog : () => parent.log;
-  return makeServer(options, ofAll, parent);
+  return withOwnErrors(() => makeServer(options, ofAll, parent));
 }
 
 function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent?: Parent): Server {
@@ -200,6 +200,9 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
   const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
   if (parent !== undefined) {
     parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    hub.countElsewhere(parent.elsewhere, {
+      changed: (name, _before, after) => parent.linesChanged(name, after),
+    });
     parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
   }
   const pending = new PendingAnswers(counters, held);

@@ -1,11 +1,12 @@
 /** The supervisor as a worker sees it: its log, what it lends, and what all workers are asked. */
 import { Socket } from 'node:net';
-import { FRAME, readAppended, readPage, type Frame } from './frames.js';
+import { FRAME, linesFrame, readAppended, readCounts, readPage, type Frame } from './frames.js';
 import { Link } from './link.js';
 import { Share } from './shares.js';
 import type { Question, Welcome, WorkerAnswer, WorkersReport } from './talk.js';
 import { WorkerLog, type LogNews } from './worker-log.js';
 import type { WorkerFacts } from './worker-process.js';
+import { Elsewhere } from '../core/elsewhere.js';
 import type { LogRow } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
 import { SHARE_LOOK_MS } from '../limits.js';
@@ -24,7 +25,12 @@ export class Parent {
   /** Answers what every worker is asked. Set by the server. */
   onQuestion: (question: Question) => unknown = () => undefined;
 
+  /** Lines that other workers have. */
+  readonly elsewhere = new Elsewhere();
+
   readonly #link: Link;
+  /** Lines by channel that have changed here in this turn. */
+  #changed = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
 
   private constructor(link: Link, welcome: Welcome) {
@@ -35,7 +41,7 @@ export class Parent {
   }
 
   /** Says hello over the pipe. `onGone` is called when the supervisor has ended. */
-  static async connect(onGone: () => void): Promise<Parent> {
+  static async connect(onGone: (reason: string) => void): Promise<Parent> {
     // What comes right behind the welcome, before this function goes on, or even before it.
     const early: ((parent: Parent) => void)[] = [];
     let act = (what: (parent: Parent) => void): void => void early.push(what);
@@ -63,6 +69,18 @@ export class Parent {
   /** This process ends by itself, and another may take its place. */
   leaves(): void {
     this.#link.tell('leaving');
+  }
+
+  /** This worker has so many lines on the channel now. */
+  linesChanged(name: string, count: number): void {
+    if (this.#changed.size === 0) {
+      setImmediate(() => {
+        const changed = this.#changed;
+        this.#changed = new Map();
+        this.#link.send(linesFrame(this.welcome.spawn, changed));
+      });
+    }
+    this.#changed.set(name, count);
   }
 
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
@@ -108,6 +126,9 @@ export class Parent {
       case 'recall':
         this.#shares.get(value as string)?.recall();
         return undefined;
+      case 'gone':
+        this.elsewhere.gone(value as number);
+        return undefined;
       case 'question':
         return this.onQuestion(value as Question);
       case 'drain':
@@ -128,6 +149,10 @@ export class Parent {
     } else if (frame.kind === FRAME.page) {
       const { number, page } = readPage(frame);
       this.#link.resolve(number, page);
+    } else if (frame.kind === FRAME.lines) {
+      const lines: [string, number][] = [];
+      const spawn = readCounts(frame, (...one) => lines.push(one));
+      for (const [name, count] of lines) this.elsewhere.set(spawn, name, count);
     } else {
       this.log.records(frame);
     }

@@ -26,8 +26,8 @@ import {
 } from '../limits.js';
 import { Appends } from './appends.js';
 import { GoneFigures } from './gone-figures.js';
-import { appendedFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
-import { FrameAnswer } from './link.js';
+import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
+import { FrameAnswer, type Link } from './link.js';
 import { Restarts } from './restarts.js';
 import { MemoryRows } from './rows.js';
 import type { Pool } from './shares.js';
@@ -186,6 +186,7 @@ export class Supervisor implements WorkerOwner {
     if (this.#workers.get(place) === worker) this.#workers.delete(place);
     this.#appends.drop(worker);
     this.#gone.ended(worker);
+    this.#tellOthers(worker, (link) => link.tell('gone', worker.spawn));
     for (const [name, pool] of Object.entries(this.#parts.pools)) {
       const next = pool.gone(worker);
       if (next !== undefined) this.#lend(name, next, Math.ceil(pool.free / 2));
@@ -249,6 +250,10 @@ export class Supervisor implements WorkerOwner {
       },
       (error: unknown) => worker.link.refuse(number, error),
     );
+  }
+
+  lines(worker: WorkerProcess, frame: Buffer): void {
+    this.#tellOthers(worker, (link) => link.send(frame));
   }
 
   entered(channel: string): void {
@@ -336,6 +341,8 @@ export class Supervisor implements WorkerOwner {
     // What came before is what it reads from the history, if at all.
     this.#sendRecords();
     worker.isReceiving = true;
+    for (const other of this.#workers.values())
+      if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const facts: LogFacts = {
       floor: log.floor(),
       lastId: log.lastId(),
@@ -357,8 +364,12 @@ export class Supervisor implements WorkerOwner {
   }
 
   #tellRow(row: LogRow, except: WorkerProcess | undefined): void {
+    this.#tellOthers(except, (link) => link.tell('row', row));
+  }
+
+  #tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
     for (const worker of this.#workers.values())
-      if (worker !== except && worker.isReceiving) worker.link.tell('row', row);
+      if (worker !== except && worker.isReceiving) tell(worker.link);
   }
 
   async #kept(key: string): Promise<KeptReceipt | undefined> {
