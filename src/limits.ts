@@ -857,7 +857,9 @@ export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
 /** Time after which a worker looks again at queues of its channels, ms. workers/worker-log.ts */
 export const ENTERED_CHECK_MS = 5;
 
-/** Time in which another process of the server answers, ms. workers/link.ts, workers/worker-log.ts */
+/**
+ * Time in which another process of the server answers, ms. workers/link.ts, workers/worker-log.ts
+ */
 export const WORKER_ANSWER_MS_MAX = 10_000;
 
 /**

@@ -96,6 +96,7 @@ async function supervised(count = 2): Promise<{
   const supervisor = new Supervisor({
     log,
     history: rings,
+    counters: makeCounters(),
     keep: (entries) => rings.take(entries),
     count,
     start() {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine } from './support/line.js';
@@ -19,6 +20,15 @@ import {
 } from './support/workers.js';
 
 const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
+
+async function headersFor(user: string): Promise<Record<string, string>> {
+  const now = Math.floor(Date.now() / 1000);
+  const rights = { sub: user, iat: now - 60, exp: now + 600, holdline: { subscribe: ['c'] } };
+  const token = await new SignJWT(rights)
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(SECRET));
+  return { Authorization: `Bearer ${token}` };
+}
 
 describe('two workers', () => {
   const server = sharedServer({ workers: 2, 'ops-key': 'ops' });
@@ -161,15 +171,7 @@ describe('two workers', () => {
 
 test('a user who is revoked through one worker is refused by all, also by one that starts later', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'jwt-secret': SECRET });
-  const token = await new SignJWT({
-    sub: 'ann',
-    iat: Math.floor(Date.now() / 1000) - 60,
-    exp: Math.floor(Date.now() / 1000) + 600,
-    holdline: { subscribe: ['c'] },
-  })
-    .setProtectedHeader({ alg: 'HS256' })
-    .sign(new TextEncoder().encode(SECRET));
-  const headers = { Authorization: `Bearer ${token}` };
+  const headers = await headersFor('ann');
   const lines: NdjsonLine[] = [];
   onTestFinished(() => lines.forEach((line) => line.close()));
   for (let i = 0; i < 12; i++) lines.push(await NdjsonLine.open(server.port, '/c', { headers }));
@@ -188,6 +190,43 @@ test('a user who is revoked through one worker is refused by all, also by one th
     const refused = await server.request('GET', '/c?poll=1', { headers });
     expect(codeOf(refused)).toBe('HOLDLINE_REVOKED');
   }
+});
+
+test('limits of a user and of waiting polls are for all workers together', async () => {
+  const server = await serverForTest({
+    workers: 2,
+    'ops-key': 'ops',
+    'max-lines-per-user': 3,
+    'jwt-secret': SECRET,
+    'open-subscribe': true,
+    'max-waiting-polls': 3,
+  });
+  const polls = new AbortController();
+  onTestFinished(() => polls.abort());
+  const statuses: number[] = [];
+  const poll = async (): Promise<void> => {
+    const { status } = await fetch(`${server.url}/polled?poll=1&wait=20`, { signal: polls.signal });
+    statuses.push(status);
+  };
+  // One after another, so that each is known everywhere before the next.
+  for (let i = 0; i < 12; i++) {
+    void poll().catch(() => {});
+    await until('it waits or is refused', async () => {
+      const { lines } = await server.stats();
+      return lines.byTransport.poll + statuses.length === i + 1;
+    });
+  }
+  expect(statuses).toEqual(Array.from({ length: 9 }, () => 503));
+  const opened: number[] = [];
+  const headers = await headersFor('ann');
+  for (let i = 0; i < 12; i++) {
+    const line = await NdjsonLine.open(server.port, '/c', { headers });
+    onTestFinished(() => line.close());
+    opened.push(line.head.status);
+    await sleep(20);
+  }
+  expect(opened.filter((status) => status === 200)).toHaveLength(3);
+  expect(opened.slice(3)).toEqual(Array.from({ length: 9 }, () => 429));
 });
 
 test('on a log that keeps: the supervisor is killed, and readers go on where they were', async () => {

@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import { FRAME, linesFrame, readAppended, readCounts, readPage, type Frame } from './frames.js';
 import { Link } from './link.js';
+import { isOwnerKey } from './owner-counts.js';
 import { Share } from './shares.js';
 import type { Question, Welcome, WorkerAnswer, WorkersReport } from './talk.js';
 import { WorkerLog, type LogNews } from './worker-log.js';
@@ -25,8 +26,11 @@ export class Parent {
   /** Answers what every worker is asked. Set by the server. */
   onQuestion: (question: Question) => unknown = () => undefined;
 
-  /** Lines that other workers have. */
+  /** Lines that other workers have, by channel; and by user and address (owner-counts.ts). */
   readonly elsewhere = new Elsewhere();
+  readonly owners = new Elsewhere();
+  /** Memory of the other processes, bytes, as it was told last. */
+  elsewhereBytes = 0;
 
   readonly #link: Link;
   /** Lines by channel that have changed here in this turn. */
@@ -71,7 +75,7 @@ export class Parent {
     this.#link.tell('leaving');
   }
 
-  /** This worker has so many lines on the channel now. */
+  /** This worker has so many lines on the channel, or of the owner, now. */
   linesChanged(name: string, count: number): void {
     if (this.#changed.size === 0) {
       setImmediate(() => {
@@ -110,7 +114,8 @@ export class Parent {
   #asked(name: string, value: unknown): unknown {
     switch (name) {
       case 'ping':
-        this.#link.tell('pong');
+        this.elsewhereBytes = value as number;
+        this.#link.tell('pong', process.memoryUsage.rss());
         return undefined;
       case 'log':
         this.log.changed(value as LogNews);
@@ -128,6 +133,7 @@ export class Parent {
         return undefined;
       case 'gone':
         this.elsewhere.gone(value as number);
+        this.owners.gone(value as number);
         return undefined;
       case 'question':
         return this.onQuestion(value as Question);
@@ -152,7 +158,8 @@ export class Parent {
     } else if (frame.kind === FRAME.lines) {
       const lines: [string, number][] = [];
       const spawn = readCounts(frame, (...one) => lines.push(one));
-      for (const [name, count] of lines) this.elsewhere.set(spawn, name, count);
+      for (const [name, count] of lines)
+        (isOwnerKey(name) ? this.owners : this.elsewhere).set(spawn, name, count);
     } else {
       this.log.records(frame);
     }

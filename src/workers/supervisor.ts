@@ -14,6 +14,7 @@ import type {
   LogRow,
   LogRows,
 } from '../core/event-log.js';
+import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
   WORKER_CREDIT_BYTES,
@@ -25,7 +26,7 @@ import {
   WORKERS_ASKED_MS_MAX,
 } from '../limits.js';
 import { Appends } from './appends.js';
-import { GoneFigures } from './gone-figures.js';
+import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
 import { FrameAnswer, type Link } from './link.js';
 import { Restarts } from './restarts.js';
@@ -39,6 +40,8 @@ export interface SupervisorParts {
   /** Is open. */
   readonly log: EventLog;
   readonly history: History;
+  /** What the log counts. */
+  readonly counters: Counters;
   /** Takes what is committed before the workers do; where the log itself keeps nothing. */
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
   /** Workers at once. */
@@ -46,7 +49,7 @@ export interface SupervisorParts {
   /** Starts the process of a worker, with the pipe on file descriptor 3. */
   readonly start: () => ChildProcess;
   /** What every worker is told beside the log. */
-  readonly welcome: Omit<Welcome, 'place' | 'spawn' | 'log' | 'shares'>;
+  readonly welcome: Omit<Welcome, 'count' | 'log' | 'place' | 'shares' | 'spawn'>;
   /** What workers share, by name. */
   readonly pools: Readonly<Record<string, Pool<WorkerProcess>>>;
   /** What an operator is told. */
@@ -143,6 +146,7 @@ export class Supervisor implements WorkerOwner {
       restarts: this.#restarts.total,
       supervisorPid: process.pid,
       supervisorRssBytes: process.memoryUsage.rss(),
+      own: ownFigures(this.#parts.counters, this.#parts.log.times),
       gone: this.#gone.report,
     };
   }
@@ -217,6 +221,8 @@ export class Supervisor implements WorkerOwner {
     const text = JSON.stringify(news);
     const isNew = text !== this.#told;
     this.#told = text;
+    let rssBytes = process.memoryUsage.rss();
+    for (const worker of this.#workers.values()) rssBytes += worker.rssBytes;
     for (const worker of this.#workers.values()) {
       const { place, pid } = worker;
       if (isNew && worker.isReceiving) worker.link.tell('log', news);
@@ -234,7 +240,7 @@ export class Supervisor implements WorkerOwner {
         continue;
       }
       worker.pingsMissed++;
-      worker.link.tell('ping');
+      worker.link.tell('ping', rssBytes - worker.rssBytes);
       // Publishers that wait for it need not any more.
       if (worker.isSilent) this.#appends.proceed();
     }
@@ -303,6 +309,7 @@ export class Supervisor implements WorkerOwner {
         worker.isEnding = true;
         return undefined;
       case 'pong':
+        worker.rssBytes = value as number;
         return undefined;
       case 'kept':
         return this.#kept(value as string);
@@ -355,7 +362,7 @@ export class Supervisor implements WorkerOwner {
         pool.lend(worker, Math.ceil(pool.total / count)),
       ]),
     );
-    return { ...welcome, place: worker.place, spawn: worker.spawn, log: facts, shares };
+    return { ...welcome, count, place: worker.place, spawn: worker.spawn, log: facts, shares };
   }
 
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {

@@ -47,6 +47,7 @@ export class WorkerProcess {
   /** True when its end is wanted: none is started in its place. */
   isEnding = false;
   pingsMissed = 0;
+  rssBytes = 0;
 
   readonly #child: ChildProcess;
   readonly #owner: WorkerOwner;

@@ -1,4 +1,4 @@
-/** What tests of `serve --workers` share: figures of all workers, lines on each, clients that return. */
+/** For tests of `serve --workers`: figures of all workers, lines on each, clients that return. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { NdjsonLine, SseLine } from './line.js';
