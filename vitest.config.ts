@@ -1,12 +1,16 @@
 /** How the tests run. */
 
+import { relative } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+const wire = (names: readonly string[]): string[] => names.map((name) => `test/${name}.wire.ts`);
 
 /**
- * Tests that measure times and memory. Another test beside them would change the figures, so they
- * run one at a time, after all others.
+ * Tests that measure times and memory so closely that another test beside them would change the
+ * figures: they run one at a time, after all others.
  */
-const ALONE = [
+const ALONE = wire([
   'hostile/turns',
   'hostile/floods',
   'hostile/memory',
@@ -15,7 +19,77 @@ const ALONE = [
   'bounds',
   'bounds-publish',
   'grace',
-].map((name) => `test/${name}.wire.ts`);
+]);
+
+/**
+ * Tests whose assertions hold only where every process gets the processor within a moment, and
+ * those that fill both cores by themselves.
+ */
+const QUIET = [
+  ...wire([
+    'websocket-hostile',
+    'websocket-slow',
+    'stalled',
+    'socket-options',
+    'capacity',
+    'doctor',
+    'load',
+    'load-fleet',
+    'load-mix',
+    'ops',
+    'process-meter',
+    'proc-net',
+    'report',
+  ]),
+  'test/native-notes.test.ts',
+];
+
+/** Tests without a process or a server of their own: they need no fresh process each. */
+const UNITS = ['test/**/*.test.ts', 'bench/**/*.test.ts'];
+/** Those of UNITS that do start one. */
+const NO_UNITS = ['main', 'library', 'library-arguments', 'errors', 'token'].map(
+  (name) => `test/${name}.test.ts`,
+);
+
+/**
+ * What takes longest, so that it does not begin last and keep the others waiting for its end; one
+ * that computes beside those that wait.
+ */
+const LONGEST = [
+  'test/clients/matrix.wire.ts',
+  'test/http-gate.wire.ts',
+  'test/poll.wire.ts',
+  'test/answers.wire.ts',
+  'test/readme.wire.ts',
+  'test/terminal.wire.ts',
+  'test/hostile.wire.ts',
+  'test/demo-layout.wire.ts',
+  'test/client.wire.ts',
+  'test/bodies.wire.ts',
+  'test/demo.wire.ts',
+  'test/load-mix.wire.ts',
+  'test/doctor.wire.ts',
+  'test/native-notes.test.ts',
+  'test/websocket-hostile.wire.ts',
+];
+
+/** The longest first, then as Vitest has it: by what it knows of the last run, or by size. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const place = LONGEST.indexOf(relative(import.meta.dirname, moduleId));
+      return place < 0 ? LONGEST.length : place;
+    };
+    const group = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
+    // Within a group projects stay together, as Vitest needs them.
+    const sorted = await super.sort(files);
+    const projects = [...new Set(sorted.map(({ project }) => project.name))];
+    const place = ({ project }: TestSpecification): number => projects.indexOf(project.name);
+    return sorted.toSorted(
+      (a, b) => group(a) - group(b) || place(a) - place(b) || rank(a) - rank(b),
+    );
+  }
+}
 
 export default defineConfig({
   test: {
@@ -27,16 +101,38 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     teardownTimeout: 10_000,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
         test: {
           name: 'together',
-          include: ['test/**/*.{test,wire}.ts', 'bench/**/*.test.ts'],
-          exclude: ALONE,
-          // The build machines have two cores, and a wire test runs a server beside its clients.
-          maxWorkers: 2,
+          include: ['test/**/*.wire.ts', ...NO_UNITS],
+          exclude: [...QUIET, ...ALONE],
+          // The build machines have two cores; these wait for more than a third of their time.
+          maxWorkers: 3,
           sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'units',
+          include: UNITS,
+          exclude: [...NO_UNITS, ...QUIET],
+          isolate: false,
+          maxWorkers: 3,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'quiet',
+          include: QUIET,
+          // A wire test runs a server beside its clients.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -46,7 +142,7 @@ export default defineConfig({
           include: ALONE,
           maxWorkers: 1,
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -9,6 +9,7 @@ import type { Usage } from './servers/agent.js';
 import { median } from './statistics.js';
 import { drawTable } from './table.js';
 import { type Running, TARGET_TITLES, type TargetName, absence } from './targets.js';
+import { roundsLeft } from './verdict.js';
 import { untilHeld, visit } from './visit.js';
 
 export interface MemoryParameters {
@@ -34,6 +35,11 @@ export interface MemoryRound {
   points: MemoryPoint[];
   rss: LinearModel;
   heap: LinearModel;
+  /**
+   * True when memory fell while lines came: the thread of tsx's loader gives back 9 MB at once,
+   * some time in the process's first minute. Such a round is in no figure.
+   */
+  isDiscarded: boolean;
 }
 
 export interface MemoryFigures {
@@ -45,6 +51,9 @@ export interface MemoryFigures {
   /** Of the worst round: how well a straight line fits. */
   rSquared: number;
   rssWithoutLinesBytes: number;
+  /** Rounds that were measured, and how many of them are in no figure. */
+  rounds: number;
+  discardedRounds: number;
 }
 
 const TARGETS_HERE: TargetName[] = [
@@ -68,6 +77,10 @@ const QUICK_STABLE_AFTER_MS = 2_000;
 const STABLE_WITHIN_MS = 60_000;
 const STABLE_BYTES = 128 * 1024;
 const HELD_DEADLINE_MS = 10_000;
+/** Memory that falls by more between two points was given back by something else than lines. */
+const FALL_BYTES = 512 * 1024;
+/** Times that a discarded round is measured again. */
+const RETRIES_MAX = 3;
 
 export async function measureMemory(
   options: RunOptions,
@@ -85,8 +98,7 @@ export async function measureMemory(
   const rounds: MemoryRound[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
     for (const target of parameters.targets) {
-      const measured = await measureRound(target, round, parameters, options.quick);
-      rounds.push(measured);
+      const measured = await measureKept(target, round, parameters, options.quick, rounds);
       options.say(
         `round ${round}/${parameters.rounds} ${target}: ${measured.rss.slope.toFixed(0)} ± ${measured.rss.slopeError.toFixed(0)} B RSS a line ` +
           `(r² ${measured.rss.rSquared.toFixed(4)}), of it ${measured.heap.slope.toFixed(0)} B V8 heap`,
@@ -115,6 +127,21 @@ function pointsUpTo(most: number): number[] {
   return points;
 }
 
+/** Measures a round until memory only grows in it, and returns the last; all are added. */
+async function measureKept(
+  target: TargetName,
+  round: number,
+  parameters: MemoryParameters,
+  quick: boolean,
+  rounds: MemoryRound[],
+): Promise<MemoryRound> {
+  for (let retries = 0; ; retries++) {
+    const measured = await measureRound(target, round, parameters, quick);
+    rounds.push(measured);
+    if (!measured.isDiscarded || retries === RETRIES_MAX) return measured;
+  }
+}
+
 function measureRound(
   target: TargetName,
   round: number,
@@ -138,6 +165,9 @@ function measureRound(
       points,
       rss: fitLinear(points.map((point) => ({ x: point.lines, y: point.rssBytes }))),
       heap: fitLinear(points.map((point) => ({ x: point.lines, y: point.heapUsedBytes }))),
+      isDiscarded: points.some(
+        ({ rssBytes }, index) => rssBytes < (points[index - 1]?.rssBytes ?? 0) - FALL_BYTES,
+      ),
     };
   });
 }
@@ -175,9 +205,12 @@ export async function stable(measure: () => Promise<Usage>, quick: boolean): Pro
   }
 }
 
-function figuresOf(rounds: MemoryRound[]): MemoryFigures {
+function figuresOf(measured: MemoryRound[]): MemoryFigures {
+  const rounds = measured.filter(({ isDiscarded }) => !isDiscarded);
   return {
-    target: rounds[0]!.target,
+    target: measured[0]!.target,
+    rounds: measured.length,
+    discardedRounds: measured.length - rounds.length,
     rssBytesPerLine: median(rounds.map((round) => round.rss.slope)),
     rssBytesPerLineOfRounds: rounds.map((round) => round.rss.slope),
     heapBytesPerLine: median(rounds.map((round) => round.heap.slope)),
@@ -188,11 +221,12 @@ function figuresOf(rounds: MemoryRound[]): MemoryFigures {
 
 function describe(summary: MemoryFigures[]): string {
   return drawTable(
-    ['server', 'RSS a line', 'rounds', 'V8 heap a line', 'r² (worst)', 'RSS without lines'],
+    ['server', 'RSS a line', 'rounds', 'kept', 'V8 heap a line', 'r² (worst)', 'RSS without lines'],
     summary.map((figures) => [
       TARGET_TITLES[figures.target],
       `${figures.rssBytesPerLine.toFixed(0)} B`,
       figures.rssBytesPerLineOfRounds.map((slope) => slope.toFixed(0)).join(' '),
+      roundsLeft(figures),
       `${figures.heapBytesPerLine.toFixed(0)} B`,
       figures.rSquared.toFixed(4),
       `${(figures.rssWithoutLinesBytes / 2 ** 20).toFixed(1)} MiB`,

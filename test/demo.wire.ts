@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { FaultProxy } from './support/proxy.js';
 import { serverForTest, type TestServer } from './support/server.js';
 import { launchChromium } from './support/sources.js';
@@ -345,61 +345,59 @@ test('of two tabs the one that is looked at holds the lines; the other is given 
   expect(faults).toEqual([]);
 }, 30_000);
 
-describe.each([
-  ['laptop', { width: 1440, height: 900 }, 1],
-  ['phone', { width: 390, height: 844 }, 2],
-] as const)('on a %s', (device, viewport, deviceScaleFactor) => {
-  test.each(['light', 'dark'] as const)(
-    '%s: it fits, follows the system and is photographed',
-    async (colorScheme) => {
-      const server = await serverForTest({ demo: true, 'first-id': Date.now() * 1000 });
-      const { page, faults } = await openDemo(server, server.url, {
-        viewport,
-        deviceScaleFactor,
-        colorScheme,
-        reducedMotion: 'reduce',
-      });
-      const photo = (name: string): Promise<Buffer> =>
-        page.screenshot({ path: `${PHOTOS}demo-${device}-${colorScheme}-${name}.png` });
-      await publish(page, 'Ada mentioned you in “Q3 plan”');
-      await publish(page, 'Build 42 is green', 'deploy');
-      await rowsOf(page, 'b', 2);
-      await page.evaluate(`document.querySelector('[data-panel=b] .sleep').click()`);
-      await publish(page, 'Disk 91 % full on db-2', 'alert');
-      await publish(page, 'cpu 37 %, queue depth 12', 'metric');
-      await publish(page, 'api v2.8.1 is out', 'deploy');
-      await rowsOf(page, 'a', 5);
-      await page.evaluate(`document.querySelector('#dashboards').scrollIntoView()`);
-      await photo('asleep');
-      await page.evaluate(`document.querySelector('[data-panel=b] .sleep').click()`);
-      await rowsOf(page, 'b', 5);
-      await expect.poll(() => page.locator('.try .done').count(), WITHIN).toBe(4);
-      await page.evaluate(
-        `document.querySelector('${device === 'phone' ? '[data-panel=b]' : 'body'}').scrollIntoView()`,
-      );
-      await photo('replayed');
-      for (const transport of TRANSPORTS) await rowsOf(page, transport, 5);
-      await expect
-        .poll(() => page.locator('.lane .arrived').count(), WITHIN)
-        .toBe(5 * TRANSPORTS.length);
-      await page.evaluate(`document.querySelector('#transports').scrollIntoView()`);
-      await photo('transports');
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width);
+test.each([
+  ['laptop', 'light', { width: 1440, height: 900 }, 1],
+  ['phone', 'dark', { width: 390, height: 844 }, 2],
+] as const)(
+  'on a %s, %s: it fits, follows the system and is photographed',
+  async (device, colorScheme, viewport, deviceScaleFactor) => {
+    const server = await serverForTest({ demo: true, 'first-id': Date.now() * 1000 });
+    const { page, faults } = await openDemo(server, server.url, {
+      viewport,
+      deviceScaleFactor,
+      colorScheme,
+      reducedMotion: 'reduce',
+    });
+    const photo = (name: string): Promise<Buffer> =>
+      page.screenshot({ path: `${PHOTOS}demo-${device}-${colorScheme}-${name}.png` });
+    await publish(page, 'Ada mentioned you in “Q3 plan”');
+    await publish(page, 'Build 42 is green', 'deploy');
+    await rowsOf(page, 'b', 2);
+    await page.evaluate(`document.querySelector('[data-panel=b] .sleep').click()`);
+    await publish(page, 'Disk 91 % full on db-2', 'alert');
+    await publish(page, 'cpu 37 %, queue depth 12', 'metric');
+    await publish(page, 'api v2.8.1 is out', 'deploy');
+    await rowsOf(page, 'a', 5);
+    await page.evaluate(`document.querySelector('#dashboards').scrollIntoView()`);
+    await photo('asleep');
+    await page.evaluate(`document.querySelector('[data-panel=b] .sleep').click()`);
+    await rowsOf(page, 'b', 5);
+    await expect.poll(() => page.locator('.try .done').count(), WITHIN).toBe(4);
+    await page.evaluate(
+      `document.querySelector('${device === 'phone' ? '[data-panel=b]' : 'body'}').scrollIntoView()`,
+    );
+    await photo('replayed');
+    for (const transport of TRANSPORTS) await rowsOf(page, transport, 5);
+    await expect
+      .poll(() => page.locator('.lane .arrived').count(), WITHIN)
+      .toBe(5 * TRANSPORTS.length);
+    await page.evaluate(`document.querySelector('#transports').scrollIntoView()`);
+    await photo('transports');
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width);
 
-      const background = (): Promise<string> =>
-        page.evaluate('getComputedStyle(document.body).backgroundColor');
-      const ofSystem = await background();
-      const other = colorScheme === 'light' ? 'dark' : 'light';
-      await page.locator(`[name=theme][value=${other}] + span`).click();
-      expect(await background(), 'the switch turns it over').not.toBe(ofSystem);
-      await page.reload();
-      expect(await background(), 'and it stays').not.toBe(ofSystem);
-      await page.emulateMedia({ colorScheme: other });
-      await page.locator('[name=theme][value=auto] + span').click();
-      await page.emulateMedia({ colorScheme });
-      expect(await background()).toBe(ofSystem);
-      expect(faults).toEqual([]);
-    },
-    30_000,
-  );
-});
+    const background = (): Promise<string> =>
+      page.evaluate('getComputedStyle(document.body).backgroundColor');
+    const ofSystem = await background();
+    const other = colorScheme === 'light' ? 'dark' : 'light';
+    await page.locator(`[name=theme][value=${other}] + span`).click();
+    expect(await background(), 'the switch turns it over').not.toBe(ofSystem);
+    await page.reload();
+    expect(await background(), 'and it stays').not.toBe(ofSystem);
+    await page.emulateMedia({ colorScheme: other });
+    await page.locator('[name=theme][value=auto] + span').click();
+    await page.emulateMedia({ colorScheme });
+    expect(await background()).toBe(ofSystem);
+    expect(faults).toEqual([]);
+  },
+  30_000,
+);

@@ -84,8 +84,8 @@ const facts = [
   'zero-copy-arguments',
 ];
 
-// Two at a time: the probes wait more than they compute, but the machine may have two cores only.
-let free = 2;
+// Three at a time: the probes wait more than they compute, but the machine may have two cores only.
+let free = 3;
 const waiting: (() => void)[] = [];
 
 async function runProbe(

@@ -16,6 +16,8 @@ import {
 import { codeOf, HttpClient, requestBytes } from './support/wire.js';
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
+/** What a busy machine may add to a wait, ms. */
+const LATE_MS = 1_000;
 const MIB = 1024 * 1024;
 const APP = 'https://app.example';
 
@@ -572,7 +574,7 @@ describe('waiting', () => {
     );
     // A timer of Node may be a millisecond early.
     expect(Math.min(...took)).toBeGreaterThanOrEqual(0.9 * waitMs - 2);
-    expect(Math.max(...took)).toBeLessThan(waitMs + 500);
+    expect(Math.max(...took)).toBeLessThan(waitMs + LATE_MS);
     expect(Math.max(...took) - Math.min(...took)).toBeGreaterThan(0.02 * waitMs);
     expect((await server.stats()).counters).toMatchObject({
       polls_waited_total: 60,
@@ -842,7 +844,7 @@ describe.concurrent('polls that take their time', () => {
     expect((await used.request('GET', '/quiet?wait=0')).status).toBe(204);
     const tookMs = await timed(used, '/quiet?wait=16');
     expect(tookMs).toBeGreaterThanOrEqual(0.9 * 16_000 - 2);
-    expect(tookMs).toBeLessThan(16_500);
+    expect(tookMs).toBeLessThan(16_000 + LATE_MS);
   }, 40_000);
 
   test(`without wait it is ${POLL_WAIT_DEFAULT_SECONDS} seconds`, async () => {

@@ -53,21 +53,23 @@ function text(address: Buffer): string {
 
 export async function probe(): Promise<ProbeResult> {
   const found = new Findings();
-  const seen: string[] = [];
-  const app = uWS.App().any('/*', (response) => {
-    seen.push(seenOf(response));
-    response.end('ok');
-  });
-  app.ws('/socket', {
-    upgrade: (response, asked, context) => {
-      seen.push(seenOf(response));
-      upgrade(response, asked, context, {});
-    },
-  });
-  const { port } = await listen(app);
-  /** Sends each part when the one before was answered, and tells what was seen of each. */
+  /**
+   * Sends each part when the one before was answered, and tells what was seen of each. Each has a
+   * server of its own, so that those that are not answered wait for their end together.
+   */
   const ask = async (...parts: Buffer[]): Promise<string> => {
-    seen.length = 0;
+    const seen: string[] = [];
+    const app = uWS.App().any('/*', (response) => {
+      seen.push(seenOf(response));
+      response.end('ok');
+    });
+    app.ws('/socket', {
+      upgrade: (response, asked, context) => {
+        seen.push(seenOf(response));
+        upgrade(response, asked, context, {});
+      },
+    });
+    const { port } = await listen(app);
     const client = new RawClient(port);
     for (const part of parts) {
       const bytes = client.receivedBytes;
@@ -76,6 +78,7 @@ export async function probe(): Promise<ProbeResult> {
     }
     const status = [...client.text().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, code]) => code);
     client.destroy();
+    app.close();
     return `${seen.join(', ') || 'nothing'}; ${status.join(' ') || 'nothing'}`;
   };
   const with4 = Buffer.concat([proxied4('192.0.2.7'), request]);
@@ -125,8 +128,8 @@ export async function probe(): Promise<ProbeResult> {
     ['a header only with the second request', [request, with4], `${none}, ${first}; 200 200`],
     ['a WebSocket', [asOne(proxied4('192.0.2.7'), Buffer.from(upgrading))], `${first}; 101`],
   ];
-  for (const [name, parts, wanted] of cases) found.add(name, await ask(...parts), wanted);
-  app.close();
+  const answers = await Promise.all(cases.map(([, parts]) => ask(...parts)));
+  for (const [i, [name, , wanted]] of cases.entries()) found.add(name, answers[i]!, wanted);
   return {
     claim:
       'A PROXY protocol v2 header in front of any request is read from anybody: getProxiedRemoteAddress gives its address, getRemoteAddress stays the peer. 20.51.4 takes every later one instead, 20.69.0 keeps the first. Blocks over 36 bytes close, version 1 is 505.',

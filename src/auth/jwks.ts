@@ -3,7 +3,9 @@
  * JWKS_AGE_MS_MAX, and fetched early for a key that is not among them, at most once in
  * JWKS_COOLDOWN_MS. While the URL does not answer, the keys that are known go on.
  */
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
+import * as errors from 'jose/errors';
+import { createLocalJWKSet } from 'jose/jwks/local';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {

@@ -256,7 +256,7 @@ export class KeepingSimulation {
     else if (dice < 0.53) this.#changeSpeed();
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
-    else if (dice < 0.533 + setting.deleting) this.#delete();
+    else if (random.chance(2 * setting.deleting)) this.#delete();
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
     else if (dice < 0.541) this.#hub.endSome(random.below(3), 'draining');
     else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);

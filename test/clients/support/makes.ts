@@ -116,10 +116,13 @@ export function inPython(library: string): Open {
 }
 
 function pythonVersionOf(library: string): () => string {
+  let version: string | undefined;
   return () => {
+    if (version !== undefined) return version;
     const { execFileSync } = require('node:child_process') as typeof import('node:child_process');
     const words = `import ${library}; print(${library}.__version__)`;
-    return execFileSync('/usr/bin/python3', ['-c', words], { encoding: 'utf8' }).trim();
+    version = execFileSync('/usr/bin/python3', ['-c', words], { encoding: 'utf8' }).trim();
+    return version;
   };
 }
 
