@@ -822,15 +822,81 @@ export const NATS_SERVERS_MAX = 16;
 
 /**
  * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
- * server/log-life.ts
+ * A log that is still being opened has acknowledged nothing. server/log-life.ts
  */
 export const LOG_CLOSE_MS_MAX = 5_000;
+export const LOG_OPENING_CLOSE_MS_MAX = 500;
 
 /**
  * Share of the memory budget below which lines are admitted again after it was full.
  * ops/memory/budget.ts
  */
 export const MEMORY_ADMIT_SHARE = 0.98;
+
+/**
+ * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
+ * the next one. log/lmdb/log-thread.ts
+ */
+export const LOG_COMMIT_ENTRIES_MAX = 10_000;
+export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * Time after which what was answered is written, ms, with `--durability async`: a crash loses as
+ * much. log/lmdb/log-thread.ts
+ */
+export const LOG_FLUSH_MS = 20;
+
+/**
+ * Ids that a log on disk may give before they are written, with `--durability async`: a crash
+ * leaves such a hole. log/lmdb/store.ts
+ */
+export const LOG_ID_LEASE = 1_000_000;
+
+/** Time between two looks for what is to be forgotten, ms. log/lmdb/log-thread.ts */
+export const LOG_SWEEP_MS = 1_000;
+
+/** Events that one step of forgetting removes, about 5 ms. log/lmdb/store.ts */
+export const LOG_REMOVALS_PER_STEP = 1_000;
+
+/**
+ * One slice of reading between two commits: events and bytes, about 2 ms; a page has no more.
+ * log/lmdb/pages.ts
+ */
+export const LOG_READ_SLICE_EVENTS = 2_000;
+export const LOG_READ_SLICE_BYTES = 1024 * 1024;
+
+/**
+ * Names of channels in a log on disk, about 100 B each there: above it those without an event are
+ * forgotten, and a position of such a channel gets a gap notice that it may not need.
+ * log/lmdb/store.ts
+ */
+export const LOG_CHANNELS_MAX = 1_000_000;
+
+/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
+export const LOG_ROWS_MAX = 100_000;
+
+/**
+ * Time from a failed write of a log on disk to the next try, ms; it doubles up to the second.
+ * log/lmdb/log-thread.ts
+ */
+export const LOG_RETRY_MS = 500;
+export const LOG_RETRY_MS_MAX = 5_000;
+
+/** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
+export const LOG_PROBE_BYTES = 1024 * 1024;
+
+/**
+ * Time from the end of a log's thread to the next start, ms; it doubles up to the second.
+ * log/lmdb/thread-handle.ts
+ */
+export const LOG_RESTART_MS = 50;
+export const LOG_RESTART_MS_MAX = 5_000;
+
+/**
+ * Time that appends wait for a thread that has ended to be there again, ms, before their outcome is
+ * said to be unknown. log/lmdb/lmdb-log.ts
+ */
+export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
  * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
@@ -915,71 +981,6 @@ export const NATS_COPY_RETRY_MS_MAX = 60_000;
 
 /** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
 export const NATS_MARKS_MAX = 10_000;
-
-/**
- * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
- * the next one. log/lmdb/log-thread.ts
- */
-export const LOG_COMMIT_ENTRIES_MAX = 10_000;
-export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
-
-/**
- * Time after which what was answered is written, ms, with `--durability async`: a crash loses as
- * much. log/lmdb/log-thread.ts
- */
-export const LOG_FLUSH_MS = 20;
-
-/**
- * Ids that a log on disk may give before they are written, with `--durability async`: a crash
- * leaves such a hole. log/lmdb/store.ts
- */
-export const LOG_ID_LEASE = 1_000_000;
-
-/** Time between two looks for what is to be forgotten, ms. log/lmdb/log-thread.ts */
-export const LOG_SWEEP_MS = 1_000;
-
-/** Events that one step of forgetting removes, about 5 ms. log/lmdb/store.ts */
-export const LOG_REMOVALS_PER_STEP = 1_000;
-
-/**
- * One slice of reading between two commits: events and bytes, about 2 ms; a page has no more.
- * log/lmdb/pages.ts
- */
-export const LOG_READ_SLICE_EVENTS = 2_000;
-export const LOG_READ_SLICE_BYTES = 1024 * 1024;
-
-/**
- * Names of channels in a log on disk, about 100 B each there: above it those without an event are
- * forgotten, and a position of such a channel gets a gap notice that it may not need.
- * log/lmdb/store.ts
- */
-export const LOG_CHANNELS_MAX = 1_000_000;
-
-/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
-export const LOG_ROWS_MAX = 100_000;
-
-/**
- * Time from a failed write of a log on disk to the next try, ms; it doubles up to the second.
- * log/lmdb/log-thread.ts
- */
-export const LOG_RETRY_MS = 500;
-export const LOG_RETRY_MS_MAX = 5_000;
-
-/** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
-export const LOG_PROBE_BYTES = 1024 * 1024;
-
-/**
- * Time from the end of a log's thread to the next start, ms; it doubles up to the second.
- * log/lmdb/thread-handle.ts
- */
-export const LOG_RESTART_MS = 50;
-export const LOG_RESTART_MS_MAX = 5_000;
-
-/**
- * Time that appends wait for a thread that has ended to be there again, ms, before their outcome is
- * said to be unknown. log/lmdb/lmdb-log.ts
- */
-export const LOG_OUTCOME_MS_MAX = 3_000;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

@@ -475,7 +475,7 @@ const TEXTS: Record<
       ['holdline', 'holdline'],
       ['acme.events', 'acme.events'],
     ],
-    bad: ['', '.a', 'a.', 'a..b', 'a.*', '>', 'a b', 'x'.repeat(65)],
+    bad: ['', '_INBOX', '.a', 'a.', 'a..b', 'a.*', '>', 'a b', 'x'.repeat(65)],
   },
   natsReplicas: {
     good: [

@@ -9,50 +9,36 @@ import { placeOf } from '../options/log-kinds.js';
 import type { Settings } from '../options/table.js';
 import { LateLog } from './late-log.js';
 import { checkLogLibraries } from './libraries.js';
+import type { LmdbLogOptions } from './lmdb/lmdb-log.js';
 import { MemoryLog } from './memory-log.js';
 import type { NatsLogOptions } from './nats/options.js';
 
-/** What a log that keeps events forgets: what is above a bound, oldest first. */
-export interface Retention {
-  /** 0, here and below: no such bound. */
-  readonly events: number;
-  readonly bytes: number;
-  readonly ageMs: number;
+/** What a log asks of the server that it belongs to. */
+export interface LogOwner {
+  readonly report: (error: unknown) => void;
+  /** Throws what a publish of the event would be refused for. */
+  readonly check: (event: NewEvent) => void;
 }
 
 /** What is the same for every log that keeps events. */
-export interface KeepingLogOptions {
-  readonly retention: Retention;
-  readonly firstId: number | undefined;
-  readonly clock: Clock;
-  readonly counters: Counters;
-  /** Gets faults that nobody waits for. */
-  readonly report: (error: unknown) => void;
-}
-
-export interface LmdbLogOptions extends KeepingLogOptions {
-  readonly directory: string;
-  readonly durability: 'sync' | 'async';
-  /** With `keepEvents`, `keepBytes` and `keepAge` of channels by pattern. */
-  readonly policies: Settings['policies'];
-  readonly ballastBytes: number;
-}
+type Common = Pick<
+  LmdbLogOptions & NatsLogOptions,
+  'clock' | 'counters' | 'firstId' | 'report' | 'retention'
+>;
 
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
- * where that is not installed. `check` throws what a publish of an event would be refused for:
- * other services may publish to a log on NATS, and their events are held to the same.
+ * where that is not installed.
  */
 export function makeLog(
   settings: Settings,
   clock: Clock,
   counters: Counters,
-  report: (error: unknown) => void = () => {},
-  check: (event: NewEvent) => void = () => {},
+  { report = ignore, check = ignore }: Partial<LogOwner> = {},
 ): EventLog {
   const place = placeOf(settings.log);
   if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
-  const common: KeepingLogOptions = {
+  const common: Common = {
     retention: {
       events: settings.logEvents,
       bytes: settings.logBytes,
@@ -73,19 +59,17 @@ export function makeLog(
 async function lmdbLog(
   { durability, policies, logBallastBytes }: Settings,
   directory: string,
-  common: KeepingLogOptions,
+  common: Common,
 ): Promise<EventLog> {
   checkLogLibraries('lmdb:', ['lmdb']);
-  const { LmdbLog } = (await import('./lmdb/lmdb-log.js' as string)) as {
-    LmdbLog: new (options: LmdbLogOptions) => EventLog;
-  };
+  const { LmdbLog } = await import('./lmdb/lmdb-log.js');
   return new LmdbLog({ ...common, directory, durability, policies, ballastBytes: logBallastBytes });
 }
 
 async function natsLog(
   settings: Settings,
   servers: readonly string[],
-  common: KeepingLogOptions & Pick<NatsLogOptions, 'check'>,
+  common: Common & Pick<LogOwner, 'check'>,
 ): Promise<EventLog> {
   const { natsCreds, natsTlsCa } = settings;
   const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
@@ -104,6 +88,8 @@ async function natsLog(
     tlsCa: tlsCa?.toString(),
   });
 }
+
+function ignore(): void {}
 
 /** The file of an option. Throws HOLDLINE_BAD_OPTION when it cannot be read. */
 function readFileOf(name: string, path: string): Buffer {

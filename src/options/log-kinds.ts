@@ -77,7 +77,8 @@ export function streamName(): Kind<string> {
 export function subjectPrefix(): Kind<string> {
   return form(
     'PREFIX',
-    '1 to 64 characters of A–Z a–z 0–9 _ - in tokens between dots, such as holdline or acme.events',
-    (text) => (/^(?=.{1,64}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/.test(text) ? text : undefined),
+    '1 to 64 characters of A–Z a–z 0–9 _ - in tokens between dots, such as holdline or acme.events, not beginning with _',
+    (text) =>
+      /^(?!_)(?=.{1,64}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/.test(text) ? text : undefined,
   );
 }

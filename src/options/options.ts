@@ -204,8 +204,8 @@ export interface Options {
   /**
    * Nats: what the subject of each channel begins with.
    *
-   * 1 to 64 characters of A–Z a–z 0–9 _ - in tokens between dots, such as holdline or acme.events.
-   * On the command line `--nats-prefix`.
+   * 1 to 64 characters of A–Z a–z 0–9 _ - in tokens between dots, such as holdline or acme.events,
+   * not beginning with _. On the command line `--nats-prefix`.
    *
    * @default 'holdline'
    */

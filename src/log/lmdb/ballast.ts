@@ -2,11 +2,11 @@
  * A file of zeros beside the log that takes room for nothing, until the disk is full: then it is
  * given back, so that deletions have the room that they need.
  */
-import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { BALLAST_FILE } from './environment.js';
 
-const STEP_BYTES = 1024 * 1024;
+const STEP_BYTES = 64 * 1024;
 
 export class Ballast {
   readonly #path: string;
@@ -18,27 +18,34 @@ export class Ballast {
     this.#bytes = bytes;
   }
 
-  /** Takes the room, unless it is taken. Throws when there is not enough; then none is taken. */
+  /**
+   * Takes the room, unless it is taken. On a disk that is nearly full it may be less, down to half:
+   * deletions have used some of it. Throws when there is not as much; then none is taken.
+   */
   take(): void {
     const there = statSync(this.#path, { throwIfNoEntry: false })?.size;
-    if (this.#bytes === 0) {
-      if (there !== undefined) this.giveBack();
-      return;
-    }
     if (there === this.#bytes) return;
+    this.giveBack();
+    if (this.#bytes === 0) return;
     const file = openSync(this.#path, 'w', 0o600);
     try {
-      const zeros = Buffer.alloc(Math.min(STEP_BYTES, this.#bytes));
-      for (let left = this.#bytes; left > 0;)
-        left -= writeSync(file, zeros, 0, Math.min(left, zeros.length));
+      this.#fill(file);
       // Only then a file system that gives room late has said whether there is any.
       fsyncSync(file);
     } catch (error) {
-      this.giveBack();
-      throw error;
+      if (fstatSync(file).size < this.#bytes / 2) {
+        this.giveBack();
+        throw error;
+      }
     } finally {
       closeSync(file);
     }
+  }
+
+  #fill(file: number): void {
+    const zeros = Buffer.alloc(Math.min(STEP_BYTES, this.#bytes));
+    for (let left = this.#bytes; left > 0;)
+      left -= writeSync(file, zeros, 0, Math.min(left, zeros.length));
   }
 
   giveBack(): void {

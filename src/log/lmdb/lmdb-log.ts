@@ -276,6 +276,9 @@ export class LmdbLog implements EventLog {
         if (this.#state !== CLOSED) this.#state = message.state;
         if (!message.state.isUp) this.#fault(message.state.problem);
         return;
+      case 'figures':
+        this.#figures = message.figures;
+        return;
       case 'fault':
         this.#fault(message.words);
         return;

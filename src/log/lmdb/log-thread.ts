@@ -267,7 +267,10 @@ export class LogThread {
 
   #sweep(): void {
     try {
-      this.#isSweepDue = this.#opened().sweep(Date.now());
+      const store = this.#opened();
+      const { events } = store.figures;
+      this.#isSweepDue = store.sweep(Date.now());
+      if (store.figures.events !== events) this.#tell({ kind: 'figures', figures: store.figures });
     } catch (error) {
       this.#isSweepDue = false;
       void this.#fail(error);
@@ -325,6 +328,7 @@ export class LogThread {
     const store = this.#opened();
     try {
       for (let steps = 0; steps < SWEEPS_BEFORE_RETRY && store.sweep(Date.now()); steps++);
+      store.settle();
       this.#ballast.take();
       store.probe(LOG_PROBE_BYTES);
       if (this.#data.durability === 'async') {
@@ -333,6 +337,7 @@ export class LogThread {
         this.#dropFirst(appends.length);
       }
       this.#retryMs = LOG_RETRY_MS;
+      this.#tell({ kind: 'figures', figures: store.figures });
       this.#setProblem('');
     } catch (error) {
       void this.#fail(error);

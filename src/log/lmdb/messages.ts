@@ -112,6 +112,8 @@ export type FromThread =
     }
   | { readonly kind: 'answer'; readonly number: number; readonly answer: Answer }
   | { readonly kind: 'state'; readonly state: LogState }
+  /** Changed by what was forgotten. */
+  | { readonly kind: 'figures'; readonly figures: LogFigures }
   /** A fault that nobody waits for. */
   | { readonly kind: 'fault'; readonly words: string }
   | { readonly kind: 'closed' };

@@ -240,11 +240,28 @@ export class Store {
     });
   }
 
+  /** Pages that a transaction freed are used from the second one after it: goes that far. */
+  settle(): void {
+    for (const step of [1, 2])
+      this.tables.root.transactionSync(() => {
+        void this.tables.facts.put(SETTLE_KEY, Buffer.of(step));
+      });
+  }
+
   /** Writes something that needs as much room as `bytes`, and removes it: is there room again? */
   probe(bytes: number): void {
     const { root, facts } = this.tables;
-    root.transactionSync(() => void facts.put(PROBE_KEY, Buffer.alloc(bytes)));
-    root.transactionSync(() => void facts.remove(PROBE_KEY));
+    // In pieces: what is free need not be side by side.
+    const keys = Array.from({ length: Math.ceil(bytes / PROBE_PIECE_BYTES) }, (_, index) =>
+      Buffer.from(`probe ${index}`),
+    );
+    const piece = Buffer.alloc(PROBE_PIECE_BYTES);
+    root.transactionSync(() => {
+      for (const key of keys) void facts.put(key, piece);
+    });
+    root.transactionSync(() => {
+      for (const key of keys) void facts.remove(key);
+    });
   }
 
   /** Ends the lease, so that ids go on without a hole, and closes. */
@@ -299,7 +316,8 @@ export class Store {
   }
 }
 
-const PROBE_KEY = Buffer.from('probe');
+const SETTLE_KEY = Buffer.from('settled');
+const PROBE_PIECE_BYTES = 3_500;
 const CHANNELS_PER_SWEEP = 1000;
 
 function missingTotals(): HoldlineError {
