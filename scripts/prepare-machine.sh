@@ -26,7 +26,7 @@ for proxy in nginx haproxy caddy; do
 done
 if ! command -v nats-server > /dev/null; then
   missing+=(nats-server)
-  wanted+=('nats-server (the log of several machines, in test/nats-log.test.ts)')
+  wanted+=('nats-server (the log of several machines, in test/nats-log.wire.ts)')
 fi
 if ! command -v ip > /dev/null; then
   missing+=(iproute2)

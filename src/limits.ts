@@ -822,9 +822,10 @@ export const NATS_SERVERS_MAX = 16;
 
 /**
  * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
- * server/log-life.ts
+ * A log that is still being opened has acknowledged nothing. server/log-life.ts
  */
 export const LOG_CLOSE_MS_MAX = 5_000;
+export const LOG_OPENING_CLOSE_MS_MAX = 500;
 
 /**
  * Share of the memory budget below which lines are admitted again after it was full.
@@ -965,6 +966,19 @@ export const NATS_PULL_MAX = 512;
 /** One request for history, ms. log/nats/past.ts */
 export const NATS_READ_MS_MAX = 5_000;
 
+/**
+ * Messages that a server reads at its start for the receipts in them: the newest, and no older than
+ * IDEMPOTENCY_MS. Without data, about 5 µs each. log/nats/nats-log.ts
+ */
+export const NATS_RECEIPTS_READ_MAX = 100_000;
+
+/**
+ * Entries that are copied to NATS at once; time for which a copy waits for NATS that is away, ms:
+ * less than IDEMPOTENCY_MS, within which what is sent again is kept once. log/nats/copy.ts
+ */
+export const NATS_COPY_BATCH_MAX = 1_000;
+export const NATS_COPY_RETRY_MS_MAX = 60_000;
+
 /** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
 export const NATS_MARKS_MAX = 10_000;
 
@@ -986,6 +1000,10 @@ assertRelation(
 assertRelation(
   2 * (BODY_BYTES_MAX + BATCH_EVENTS_MAX * QUEUED_EVENT_BYTES) <= NAMED_BATCH_BYTES_MAX,
   'the largest batch over several channels fits the memory of a credential',
+);
+assertRelation(
+  NATS_COPY_RETRY_MS_MAX < IDEMPOTENCY_MS,
+  'a batch that is copied again is still known to the stream',
 );
 assertRelation(GRACE_MS_MIN < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(

@@ -181,6 +181,7 @@ async function serve(args: readonly string[]): Promise<number> {
   // From here on, since the log may take its time to open, and process 1 of a container would hear
   // no signal without a handler.
   const { signalled, onNext } = signals(() => reload());
+  if (settings.log !== 'memory') log.info({ log: settings.log }, 'opening the log');
   const listening = server.listen();
   const address = await Promise.race([listening, signalled]);
   if (typeof address === 'string') {

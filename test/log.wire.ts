@@ -121,6 +121,19 @@ describe('the start', () => {
     expect(jsonOf(answer)).toMatchObject([{ id: 1, data: 'before' }]);
   });
 
+  test('the program may subscribe before, and its line joins when the log is open', async () => {
+    const log = new FailingLog({ openMs: () => 30 });
+    const { server } = made(log);
+    const channel = server.channel('a');
+    const subscription = channel.subscribe();
+    const history = channel.history();
+    expect(await history).toMatchObject({ events: [] });
+    await channel.publish({ data: 'x' });
+    const { value } = await subscription.next();
+    expect(value).toMatchObject({ id: 1, data: 'x' });
+    await subscription.return();
+  });
+
   test('a log that cannot be opened rejects listen and publishes; another attempt may find it', async () => {
     const log = new FailingLog();
     log.openFault = 'HOLDLINE_BAD_LOG';

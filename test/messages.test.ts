@@ -26,6 +26,11 @@ import { Messages, maxMessageBytes } from '../src/transports/websocket.js';
 const EVENT_BYTES = 64 * 1024;
 const UNAUTHORIZED = new HoldlineError('HOLDLINE_UNAUTHORIZED', 'no key');
 
+/** An exchange that is in its turn. */
+function exchangeOf(response: object): Parameters<Messages['open']>[0] {
+  return { response: response as HttpResponse, afterCork: (task) => task() };
+}
+
 /** A socket that takes everything, or nothing while it is `full`. */
 class FakeSocket {
   readonly sent: string[] = [];
@@ -53,17 +58,21 @@ class FakeSocket {
 }
 
 /** What is submitted is answered when the test settles it. */
-function setUp(mayPublish?: RightToPublish) {
+function setUp(mayPublish?: RightToPublish, afterCork = (task: () => void): void => task()) {
   const counters = makeCounters();
   const held = makeHeldBytes();
   const memory = new PublishMemory(held);
   const share = { heldBytes: 0 };
   const submitted: { data: string; settle: (error?: Error) => void }[] = [];
   let nextId = 1;
+  let joined = 0;
   const hub = {
     channelsOf: () => ['c'],
     drained: () => {},
-    join: () => ({ handle: 0, continuesAfter: 0, opening: Buffer.alloc(0) }),
+    join: () => {
+      joined++;
+      return { handle: 0, continuesAfter: 0, opening: Buffer.alloc(0) };
+    },
     left: () => {},
     stalled: () => {},
     startOf: () => ({ continuesAfter: 0 }),
@@ -116,20 +125,23 @@ function setUp(mayPublish?: RightToPublish) {
     ) => {
       chosen.push(context);
       fake = new FakeSocket(line);
-      messages.opened(fake as unknown as MessageSocket);
+      readers.open!(fake as never);
     },
   };
-  messages.open(response as unknown as HttpResponse, {
-    channels: ['c'],
-    position: { kind: 'latest' } as never,
-    owner: NOBODY,
-    key: '',
-    subprotocol: '',
-    headers: [],
-    context: { readers: 'readers', publishers: 'publishers' },
-    mayPublish,
-    source: 'key:publish',
-  });
+  messages.open(
+    { ...exchangeOf(response), afterCork },
+    {
+      channels: ['c'],
+      position: { kind: 'latest' } as never,
+      owner: NOBODY,
+      key: '',
+      subprotocol: '',
+      headers: [],
+      context: { readers: 'readers', publishers: 'publishers' },
+      mayPublish,
+      source: 'key:publish',
+    },
+  );
   const socket = fake!;
   const native = socket as unknown as MessageSocket;
   const receive = (text: string): void => {
@@ -150,6 +162,7 @@ function setUp(mayPublish?: RightToPublish) {
   const close = (): void => readers.close!(native, 1006, new ArrayBuffer(0));
   return {
     messages,
+    joins: () => joined,
     counters,
     held,
     submitted,
@@ -204,8 +217,19 @@ describe('rights', () => {
       context: { readers: 'r' },
       mayPublish: undefined,
     };
-    expect(() => messages.open({} as HttpResponse, request as never)).toThrow(/without a context/);
+    expect(() => messages.open(exchangeOf({}), request as never)).toThrow(/without a context/);
   });
+});
+
+test('a socket joins when the cork of its handshake is over, if it is open then', () => {
+  for (const isOpen of [true, false]) {
+    const tasks: (() => void)[] = [];
+    const { joins, close } = setUp(undefined, (task) => tasks.push(task));
+    expect(joins()).toBe(0);
+    if (!isOpen) close();
+    for (const task of tasks) task();
+    expect(joins()).toBe(Number(isOpen));
+  }
 });
 
 describe('refused messages', () => {

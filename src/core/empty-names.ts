@@ -7,7 +7,7 @@ import { EMPTY_NAMES_MAX } from '../limits.js';
 export class EmptyNames {
   readonly #byName = new Map<string, { readonly through: number; readonly lostThrough: number }>();
 
-  /** The log keeps nothing of the name up to `through`, and lost what it had up to `lostThrough`. */
+  /** The log keeps nothing of it up to `through`, and lost what it had up to `lostThrough`. */
   remember(name: string, through: number, lostThrough: number): void {
     this.#byName.delete(name);
     this.#byName.set(name, { through, lostThrough });

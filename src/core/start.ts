@@ -83,12 +83,14 @@ export function emptyPosition(
   set: ChannelSet,
   { cursor, gap }: Pick<Start, 'cursor' | 'gap'>,
   through: number,
+  { keptFrom }: Progress,
 ): number {
   if (gap === undefined) return Math.max(cursor, through);
   const { lostThrough } = set;
   const { after } = gap;
   if (after !== null && after < lostThrough) return after;
   // `after` is no id of this log, or the log has reached it by now. Nothing is held, so any
-  // position below what is lost will do.
-  return lostThrough > 1 ? lostThrough - 1 : cursor;
+  // position below what is lost will do; below the log's first id, where it keeps events.
+  const least = keptFrom ?? lostThrough;
+  return least > 1 ? least - 1 : cursor;
 }

@@ -142,7 +142,7 @@ export class WaitingPolls {
     return {
       answer,
       start,
-      position: answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set)),
+      position: answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set), this.#progress),
     };
   }
 
@@ -216,7 +216,7 @@ export class WaitingPolls {
     // What has come for it in this very turn is left to its next poll.
     const isAtHead = start.cursor >= set.newestId;
     const through = group.deletedAt ?? (isAtHead ? this.#progress.through(set) : start.cursor);
-    const position = emptyPosition(set, start, through);
+    const position = emptyPosition(set, start, through, this.#progress);
     const socket = table.sockets[row];
     this.#parts.membership.remove(handle, reason);
     this.#counters.polls_empty_total++;

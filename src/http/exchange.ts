@@ -109,6 +109,8 @@ export class Exchange implements PendingAnswer, Refusable {
   /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
+  #isInCork = false;
+  #afterCork: (() => void) | undefined;
   #isWatched = false;
   /** The handle of a held exchange, −1 if it is not held. */
   #handle = -1;
@@ -238,6 +240,7 @@ export class Exchange implements PendingAnswer, Refusable {
   inCork(task: () => void): void {
     if (this.gone) return;
     let failed: { readonly error: unknown } | undefined;
+    this.#isInCork = true;
     this.response.cork(() => {
       // An exception would pass through native code. native-notes/unanswered-request-kills.md
       try {
@@ -246,7 +249,20 @@ export class Exchange implements PendingAnswer, Refusable {
         failed = { error };
       }
     });
+    this.#isInCork = false;
+    const after = this.#afterCork;
+    this.#afterCork = undefined;
     if (failed !== undefined) this.refuse(failed.error);
+    else after?.();
+  }
+
+  /**
+   * Runs `task`, which must not throw, when the cork of {@link inCork} is over; at once where there
+   * is none.
+   */
+  afterCork(task: () => void): void {
+    if (this.#isInCork) this.#afterCork = task;
+    else task();
   }
 
   // ── answers ────────────────────────────────────────────────────────────────────────────────────

@@ -155,27 +155,36 @@ export interface Handshake {
 }
 
 /**
- * Turns a response into a WebSocket. `opened` is called for it before this returns.
+ * Turns a response into a WebSocket. In a cork of the response nothing may be allocated from then
+ * to its end, at which uWebSockets reads what it has freed, and may close the socket for it.
  * native-notes/websocket-upgrade.md
  */
 export function upgrade(
   response: HttpResponse,
   { key, subprotocol, headers, context }: Handshake,
   line: Pick<MessageLine, 'session' | 'unread'>,
-): void {
+): MessageSocket {
   // It would end the process, past every JavaScript hook. native-notes/websocket-behaviours.md
   if (context === undefined) throw new TypeError('an upgrade without a context');
   // Without the status first the headers would follow a 200.
   response.writeStatus('101 Switching Protocols');
   for (const [name, value] of headers) response.writeHeader(name, value);
   const fields = { handle: -1, isOpen: true, ...line };
+  // V8 would compile it when it is called within, and that allocates.
+  noteOpened(undefined);
   response.upgrade<MessageLine>(fields, key, subprotocol, '', context);
+  return openedLast as MessageSocket;
+}
+
+let openedLast: unknown;
+
+/** Called within `response.upgrade()`. */
+function noteOpened(socket: unknown): void {
+  openedLast = socket;
 }
 
 /** Hears what happens to WebSockets. */
 export interface MessageHandler {
-  /** Called within {@link upgrade}; what is sent here leaves with the handshake. */
-  opened(socket: MessageSocket): void;
   /** `message` is native memory, gone after the call. */
   received(socket: MessageSocket, message: ArrayBuffer, isBinary: boolean): void;
   /** A ping or a pong came; the pong to a ping has `answerBytes`, else it is 0. */
@@ -209,7 +218,7 @@ export function behaviours(
     // native-notes/websocket-backpressure.md
     maxBackpressure: 2 * CORK_WRITE_BYTES_MAX + options.maxMessageBytes + UNREAD_ANSWERS_BYTES_MAX,
     closeOnBackpressureLimit: true,
-    open: (socket) => messages.opened(socket as MessageSocket),
+    open: noteOpened,
     message: (socket, message, isBinary) =>
       messages.received(socket as MessageSocket, message, isBinary),
     // Called when the pong has been sent or buffered.

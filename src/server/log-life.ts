@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventLog } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
-import { LOG_CLOSE_MS_MAX } from '../limits.js';
+import { LOG_CLOSE_MS_MAX, LOG_OPENING_CLOSE_MS_MAX } from '../limits.js';
 
 export class LogLife {
   readonly #log: EventLog;
@@ -44,6 +44,8 @@ export class LogLife {
   }
 
   async #open(): Promise<void> {
+    // A log that waits for its next attempt may have nothing else that keeps the process alive.
+    const alive = setInterval(ignore, 60_000);
     try {
       await this.#log.open();
       if (this.#isClosed) return;
@@ -52,19 +54,23 @@ export class LogLife {
     } catch (error) {
       this.#opening = undefined;
       throw error;
+    } finally {
+      clearInterval(alive);
     }
   }
 
   /**
    * Closes the log, also one that is being opened. Resolves when that is done, or after
-   * LOG_CLOSE_MS_MAX; rejects with what `EventLog.close` rejects with.
+   * LOG_CLOSE_MS_MAX, or LOG_OPENING_CLOSE_MS_MAX while it is being opened; rejects with what
+   * `EventLog.close` rejects with.
    */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#markClosed(new HoldlineError('HOLDLINE_DRAINING', 'the server has been closed'));
     const waiting = new AbortController();
+    const waitMs = this.#log.isOpen ? this.#closeMsMax : LOG_OPENING_CLOSE_MS_MAX;
+    const tooLong = sleep(waitMs, undefined, { signal: waiting.signal });
     const closed = this.#log.close();
-    const tooLong = sleep(this.#closeMsMax, undefined, { signal: waiting.signal });
     // It goes on alone, and what becomes of it is nobody's.
     closed.catch(ignore);
     tooLong.catch(ignore);

@@ -25,7 +25,7 @@ import { PendingAnswers } from '../http/pending-answers.js';
 import { Places } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
-import { SPARE_SOCKETS_MAX } from '../limits.js';
+import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
 import { KeptRevocations } from '../log/kept-revocations.js';
 import { makeLog } from '../log/make-log.js';
 import type { CertificateFiles } from '../native/certificate.js';
@@ -39,6 +39,7 @@ import { checkForeign } from '../transports/foreign.js';
 import { Publishing } from '../transports/publish.js';
 import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
+import { throttle } from '../throttle.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
@@ -97,8 +98,13 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
   const counters = makeCounters();
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const tellOfLog = throttle<string>(FAULT_LOG_MS, (words, more) =>
+    warn(more === 0 ? words : `${words} (and ${more} more)`),
+  );
   const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
-    report,
+    // What a log says in its own words is for an operator, and no fault of the server.
+    report: (error) => (error instanceof HoldlineError ? tellOfLog(error.message) : report(error)),
     check: (event) => checkForeign(event, maxEventBytes),
   });
   const held = makeHeldBytes();
@@ -120,7 +126,6 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
   let opsKeyInUse = opsKey;
-  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
   const logWatch = new LogWatch(log, SYSTEM_CLOCK, warn);

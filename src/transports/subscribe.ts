@@ -195,7 +195,7 @@ export class Subscribing {
         'a WebSocket handshake must be a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 24 characters',
       );
     }
-    const { response, headers } = exchange;
+    const { headers } = exchange;
     const subprotocol = this.#agreeOn(head.get('sec-websocket-protocol'));
     return (grant) => {
       const { channels, rights } = grant;
@@ -208,7 +208,7 @@ export class Subscribing {
       const handshake = { key, subprotocol, headers, context, mayPublish, source };
       return this.#whenReady(exchange, grant, position, (ready) => {
         this.#checkPlace(owner);
-        messages.open(response, { channels, position: ready, owner, ...handshake });
+        messages.open(exchange, { channels, position: ready, owner, ...handshake });
       });
     };
   }

@@ -30,9 +30,8 @@ import {
   type MessageSocket,
   type UpgradeContext,
 } from '../native/messages.js';
-import type { HttpResponse } from '../native/uws.js';
 import type { Headers } from '../http/answer.js';
-import { checkPublishing } from '../http/exchange.js';
+import { checkPublishing, type Exchange } from '../http/exchange.js';
 import type { RightToPublish } from '../http/guard.js';
 import type { PublishRates } from '../http/publish-rates.js';
 import type { Refusals } from '../http/refusals.js';
@@ -128,8 +127,6 @@ export class Messages implements MessageHandler {
   #asking = 0;
   /** The refusal of the last client that may not publish. */
   #noRight: HoldlineError | undefined;
-  /** The request that is being upgraded: `opened` is called within. */
-  #opening: MessagesRequest | undefined;
 
   constructor(hub: MessagesHub, counters: Counters, held: HeldBytes, options: MessagesOptions) {
     this.#hub = hub;
@@ -138,8 +135,12 @@ export class Messages implements MessageHandler {
     this.#answers = new MessageAnswers(hub, counters, held, options.refusals, options.report);
   }
 
-  /** Turns the response into a WebSocket that is a line from its first moment. */
-  open(response: HttpResponse, request: MessagesRequest): void {
+  /**
+   * Turns the response into a WebSocket that is a line from its first moment, or, in a cork that
+   * {@link Exchange.inCork} made, from the end of the cork: until then nothing may be allocated.
+   * native-notes/websocket-upgrade.md
+   */
+  open(exchange: Pick<Exchange, 'response' | 'afterCork'>, request: MessagesRequest): void {
     const { channels, position, key, subprotocol, context } = request;
     const { continuesAfter } = this.#hub.startOf(channels, position);
     const mayPublish = this.#shared(request.mayPublish);
@@ -150,9 +151,9 @@ export class Messages implements MessageHandler {
       headers: [...request.headers, ['Holdline-Position', String(continuesAfter)]],
       context: mayPublish instanceof HoldlineError ? context.readers : context.publishers,
     };
-    this.#opening = request;
-    upgrade(response, handshake, { session, unread: this.#answers.unread });
-    this.#opening = undefined;
+    const line = { session, unread: this.#answers.unread };
+    const socket = upgrade(exchange.response, handshake, line);
+    exchange.afterCork(() => this.#join(socket, request));
   }
 
   /**
@@ -167,8 +168,8 @@ export class Messages implements MessageHandler {
     return mayPublish;
   }
 
-  opened(socket: MessageSocket): void {
-    const { channels, position, owner } = this.#opening as MessagesRequest;
+  #join(socket: MessageSocket, { channels, position, owner }: MessagesRequest): void {
+    if (!socket.isOpen) return;
     try {
       const { handle, opening } = this.#hub.join(socket, channels, MESSAGES, position, 0, owner);
       socket.handle = handle;

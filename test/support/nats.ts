@@ -3,7 +3,7 @@
  * again on the same files, stopped for a while; and a TCP proxy in front of it that cuts.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -71,8 +71,13 @@ export class NatsServer {
   }
 
   /** It answers nothing, and its connections stay. */
-  freeze(): void {
+  async freeze(): Promise<void> {
     this.#child?.kill('SIGSTOP');
+    // A signal takes a moment; the state is the first word behind the name.
+    const isStopped = (): boolean =>
+      /\) T /.test(readFileSync(`/proc/${this.#child?.pid}/stat`, 'latin1'));
+    for (const untilMs = Date.now() + DEADLINE_MS; !isStopped(); await pause(1))
+      if (Date.now() > untilMs) throw new Error('nats-server does not stop');
   }
 
   thaw(): void {

@@ -15,6 +15,11 @@ export class Arrivals {
     this.#clock = clock;
   }
 
+  /** Nobody waits. */
+  get isEmpty(): boolean {
+    return this.#waiters.size === 0;
+  }
+
   /** Everything up to here has been handed over, or is lost. */
   arrived(id: number): void {
     this.#lastId = id;

@@ -20,26 +20,21 @@ import { asError, HoldlineError } from '../../errors.js';
 import {
   IDEMPOTENCY_MS,
   NATS_LOOK_MS,
+  NATS_RECEIPTS_READ_MAX,
   NATS_REQUEST_MS_MAX,
   NATS_SILENT_MS_MAX,
   NATS_TAIL_WAIT_MS_MAX,
 } from '../../limits.js';
 import { KeptReceipts } from '../kept-receipts.js';
+import { Appends } from './appends.js';
 import { Arrivals } from './arrivals.js';
 import { connectTo, type Connection } from './connection.js';
 import { NatsHistory } from './history.js';
 import { Marks } from './marks.js';
 import type { NatsLogOptions } from './options.js';
 import { Past } from './past.js';
-import { Publisher, type Ack } from './publisher.js';
-import {
-  markOf,
-  meaningOf,
-  messageOf,
-  receiptOf,
-  type Arrived,
-  type OutgoingMessage,
-} from './record.js';
+import { Publisher } from './publisher.js';
+import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
 import { differences, floorOf, openStream } from './stream.js';
 import { Subjects } from './subjects.js';
@@ -53,9 +48,11 @@ interface Opened {
   readonly connection: Connection;
   readonly manager: JetStreamManager;
   readonly publisher: Publisher;
+  readonly appends: Appends;
   readonly tail: Tail;
   readonly history: NatsHistory;
   readonly marks: Marks;
+  readonly past: Past;
   readonly rows: NatsRows;
 }
 
@@ -64,9 +61,6 @@ export class NatsLog implements EventLog {
   readonly #subjects: Subjects;
   readonly #receipts: KeptReceipts;
   readonly #arrivals: Arrivals;
-  /** Before the number of each message of this process without an idempotency key. */
-  readonly #messagePrefix = crypto.randomUUID();
-  #messages = 0;
   #opened: Opened | undefined;
   #info: StreamInfo | undefined;
   #floor = 0;
@@ -76,6 +70,9 @@ export class NatsLog implements EventLog {
   #isSilent = false;
   /** Why the stream cannot be used until this server is started again. */
   #fault = '';
+  #newest: Promise<number> | undefined;
+  #nextNewest: Promise<number> | undefined;
+  #receiptsRead: Promise<void> | undefined;
   #cancelLook: (() => void) | undefined;
   #isClosed = false;
 
@@ -120,8 +117,31 @@ export class NatsLog implements EventLog {
       connectionLost: () => this.#opened?.tail.pause(),
       connectionBack: () => this.#back(),
     });
+    // The stream itself keeps a request once: a receipt that is not read costs a repeat no more.
+    this.#receiptsRead = this.#readReceipts(this.#opened).catch(() => {});
     await this.#opened.tail.restart();
     this.#lookAgain();
+  }
+
+  /** Of requests before this server was started. */
+  async #readReceipts({ past }: Opened): Promise<void> {
+    const fromMs = this.#options.clock.wallMs() - IDEMPOTENCY_MS;
+    const reading = await past.since(fromMs, NATS_RECEIPTS_READ_MAX);
+    try {
+      for (;;) {
+        const messages = await reading.next(Infinity, 0);
+        if (messages.length === 0) return;
+        for (const message of messages) this.#keepReceipt(message);
+      }
+    } finally {
+      reading.end();
+    }
+  }
+
+  #keepReceipt(message: Arrived): void {
+    const receipt = receiptOf(message);
+    if (receipt !== undefined && this.#options.clock.wallMs() - message.wallMs < IDEMPOTENCY_MS)
+      this.#receipts.keep(receipt.key, receipt.kept);
   }
 
   get isOpen(): boolean {
@@ -159,21 +179,18 @@ export class NatsLog implements EventLog {
     entries: readonly NewEntry[],
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
-    const { publisher } = this.#takingEntries();
+    const { appends } = this.#takingEntries();
     if (entries.length === 0) return [];
-    const acks =
-      request === undefined
-        ? await publisher.publish(entries.map((entry) => this.#message(entry)))
-        : await this.#appendOnce(entries, request);
-    const ids = acks.map(({ id }) => id);
+    const ids = await appends.append(entries, request);
     // What is committed is told, even if this server has not seen it in time.
     await this.#arrivals.of(Math.max(...ids), NATS_TAIL_WAIT_MS_MAX);
     return ids;
   }
 
   /** Of requests that this server has seen in the stream, whichever server took them. */
-  kept(key: string): Promise<KeptReceipt | undefined> {
-    return Promise.resolve(this.#receipts.get(key));
+  async kept(key: string): Promise<KeptReceipt | undefined> {
+    await this.#receiptsRead;
+    return this.#receipts.get(key);
   }
 
   tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void {
@@ -197,14 +214,28 @@ export class NatsLog implements EventLog {
   async reach(id: number): Promise<boolean> {
     if (id <= this.lastId()) return true;
     const { manager } = this.#takingEntries();
-    try {
-      const info = await manager.streams.info(this.#options.stream);
-      if (info.state.last_seq < id) return false;
-    } catch (error) {
-      throw unavailable(asError(error).message);
-    }
+    if ((await this.#newestOf(manager)) < id) return false;
     if (await this.#arrivals.of(id, NATS_TAIL_WAIT_MS_MAX)) return true;
     throw unavailable('this server is behind the stream');
+  }
+
+  /** The id that the stream gave last, asked for once for all who ask meanwhile. */
+  #newestOf(manager: JetStreamManager): Promise<number> {
+    // An answer that is under way may be older than the position that is asked for.
+    this.#nextNewest ??= (this.#newest ?? Promise.resolve(0))
+      .catch(() => 0)
+      .then(() => {
+        const newest = manager.streams.info(this.#options.stream).then(
+          ({ state }) => state.last_seq,
+          (error: unknown) => {
+            throw unavailable(asError(error).message);
+          },
+        );
+        this.#newest = newest;
+        this.#nextNewest = undefined;
+        return newest;
+      });
+    return this.#nextNewest;
   }
 
   async close(): Promise<void> {
@@ -214,7 +245,7 @@ export class NatsLog implements EventLog {
     if (opened === undefined) return;
     const { clock } = this.#options;
     const untilMs = clock.nowMs() + NATS_SILENT_MS_MAX;
-    while (!opened.publisher.isIdle && clock.nowMs() < untilMs)
+    while (!(opened.publisher.isIdle && this.#arrivals.isEmpty) && clock.nowMs() < untilMs)
       await new Promise<void>((resolve) => void clock.later(10, resolve));
     opened.publisher.close();
     opened.tail.close();
@@ -230,13 +261,20 @@ export class NatsLog implements EventLog {
     const isConnected = (): boolean => connection.isUp;
     const subjects = this.#subjects;
     const marks = new Marks(manager, stream, subjects);
+    const publisher = new Publisher(nats, clock, {
+      isConnected,
+      silent: () => this.#becameSilent(),
+    });
+    const past = new Past(nats, manager, stream, clock);
     this.#arrivals.arrived(lastId);
     return {
       connection,
       manager,
       marks,
+      past,
       rows: new NatsRows(nats, manager, this.#options, clock),
-      publisher: new Publisher(nats, clock, { isConnected, silent: () => this.#becameSilent() }),
+      publisher,
+      appends: new Appends(publisher, manager, stream, subjects),
       tail: new Tail(nats, manager, stream, lastId, clock, {
         isConnected,
         arrived: (messages) => this.#arrived(messages),
@@ -245,7 +283,7 @@ export class NatsLog implements EventLog {
         streamIsBehind: () => this.#behind(),
       }),
       history: new NatsHistory({
-        past: new Past(nats, manager, stream, clock),
+        past,
         marks,
         subjects,
         check,
@@ -269,58 +307,8 @@ export class NatsLog implements EventLog {
     return opened;
   }
 
-  #message(entry: NewEntry): OutgoingMessage {
-    return messageOf(entry, `${this.#messagePrefix}.${++this.#messages}`, this.#subjects);
-  }
-
-  /**
-   * The first entry goes alone: whoever has its message id in the stream has the key, for whatever
-   * it asked; so two requests with one key are never mixed.
-   */
-  async #appendOnce(
-    entries: readonly NewEntry[],
-    request: RequestKey & { readonly subscribers: number },
-  ): Promise<readonly Ack[]> {
-    const { publisher } = this.#takingEntries();
-    const { key, digest, subscribers } = request;
-    const message = (entry: NewEntry, index: number, firstId: number): OutgoingMessage =>
-      messageOf(entry, `${key}.${index}`, this.#subjects, {
-        key,
-        digest,
-        index,
-        count: entries.length,
-        firstId,
-        subscribers,
-      });
-    const [first] = await publisher.publish([message(entries[0] as NewEntry, 0, 0)]);
-    const { id: firstId, isRepeat } = first as Ack;
-    if (isRepeat) await this.#checkRepeat(firstId, request);
-    if (entries.length === 1) return [first as Ack];
-    const rest = await publisher.publish(
-      entries.slice(1).map((entry, index) => message(entry, index + 1, firstId)),
-      1,
-    );
-    return [first as Ack, ...rest];
-  }
-
-  async #checkRepeat(firstId: number, { digest }: RequestKey): Promise<void> {
-    const { manager } = this.#takingEntries();
-    let stored;
-    try {
-      stored = await manager.streams.getMessage(this.#options.stream, { seq: firstId });
-    } catch (error) {
-      throw unavailable(asError(error).message);
-    }
-    const mark = markOf(stored?.header);
-    if (mark === undefined || mark.digest === digest) return;
-    throw new HoldlineError(
-      'HOLDLINE_IDEMPOTENCY_MISMATCH',
-      'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
-    );
-  }
-
   #arrived(messages: readonly Arrived[]): void {
-    const { check, clock, counters } = this.#options;
+    const { check, counters } = this.#options;
     const entries: LoggedEntry[] = [];
     const handOver = (): void => {
       if (entries.length > 0) this.#take?.(entries.splice(0));
@@ -336,9 +324,7 @@ export class NatsLog implements EventLog {
       }
       if (isDeletion(entry)) this.#opened?.marks.seen(entry.channel, entry.id);
       entries.push(entry);
-      const receipt = receiptOf(message);
-      if (receipt !== undefined && clock.wallMs() - message.wallMs < IDEMPOTENCY_MS)
-        this.#receipts.keep(receipt.key, receipt.kept);
+      this.#keepReceipt(message);
     }
     handOver();
     this.#arrivals.arrived((messages.at(-1) as Arrived).id);

@@ -43,11 +43,15 @@ export class Past {
   }
 
   /** Begins to read a subject behind an id. */
-  async read(subject: string, after: number): Promise<Reading> {
+  read(subject: string, after: number): Promise<Reading> {
+    return this.#begin(after, { filter_subject: subject });
+  }
+
+  async #begin(after: number, how: Partial<ConsumerConfig>): Promise<Reading> {
     const info = await this.#consumer({
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: after + 1,
-      filter_subject: subject,
+      ...how,
     });
     let pending = info.num_pending;
     return {
@@ -64,6 +68,14 @@ export class Past {
       },
       end: () => this.#end(info.name),
     };
+  }
+
+  /** All subjects' messages since a time, at most the newest so many, without their data. */
+  async since(wallMs: number, countMax: number): Promise<Reading> {
+    const { state } = await this.#manager.streams.info(this.#stream);
+    const start = (await this.idBefore(wallMs)) ?? 0;
+    const after = Math.max(start, state.first_seq - 1, state.last_seq - countMax);
+    return this.#begin(after, { headers_only: true });
   }
 
   /** How many messages of a subject follow an id. */

@@ -90,7 +90,7 @@ describe('NATS is killed and comes back', () => {
     const nats = await NatsServer.start();
     const { log } = await LogNode.open(nats.url);
     await log.append([event('a', '1')]);
-    nats.freeze();
+    await nats.freeze();
     const codeOf = async (): Promise<unknown> =>
       log.append([event('a', '2')]).then(
         () => 'published',
