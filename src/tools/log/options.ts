@@ -34,7 +34,8 @@ const ACTIONS = {
 } as const;
 
 export type LogCommand =
-  | { readonly action: 'backup' | 'restore'; readonly from: string; readonly to: string }
+  | { readonly action: 'backup'; readonly from: string; readonly to: string }
+  | { readonly action: 'restore'; readonly from: string; readonly to: string }
   | { readonly action: 'upgrade'; readonly directory: string }
   | {
       readonly action: 'copy';
@@ -59,8 +60,10 @@ export function parseLogCommand(
   const options = action === 'copy' ? OF_COPY : {};
   const { values, warnings } = parseOptions('log', options, flags, env, readFile);
   if (action === 'upgrade') return { command: { action, directory: directoryOf(first) }, warnings };
-  if (action !== 'copy')
-    return { command: { action, from: directoryOf(first), to: directoryOf(second) }, warnings };
+  if (action !== 'copy') {
+    const [from, to] = [directoryOf(first), directoryOf(second)];
+    return { command: { action, from, to }, warnings };
+  }
   const target = placeOf(second);
   if (target.kind !== 'nats')
     throw bad(`a log is copied to NATS: give nats://HOST:PORT (got "${second}")`);
