@@ -147,7 +147,7 @@ export class NatsHistory implements History {
         if (messages.length === 0) return page.upTo(through);
         for (const message of messages) {
           if (message.id > through) return page.upTo(through);
-          const { entry } = meaningOf(message, subjects, this.#parts.check);
+          const entry = meaningOf(message, subjects, this.#parts.check)?.entry;
           if (entry === undefined || isDeletion(entry)) {
             // What cannot be handed over is a loss: the page ends before it, or begins behind it.
             if (page.events.length > 0 && keep === undefined) return page.upTo(message.id - 1);
