@@ -8,6 +8,7 @@
 #
 # BASE_PORT (8000): that of haproxy; the nodes have the three behind it, then NATS and its routes.
 # RUN_DIR (./run): processes, their words, the publish key, the data of NATS.
+# DRAIN (10s): time in which a node ends its lines.
 # HOLDLINE: how a node is started; dist/main.js of this checkout, or the `holdline` that is installed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -73,7 +74,7 @@ start_node() {
   for n in "${nodes[@]}"; do servers+=("127.0.0.1:$(nats_port "$n")"); done
   spawn "node$1" "${holdline[@]}" serve --host 127.0.0.1 --port "$(node_port "$1")" \
     --log "nats:$(IFS=,; echo "${servers[*]}")" --nats-replicas 3 \
-    --publish-key-file "$run/publish-key" --trusted-proxies 127.0.0.1 --drain 10s
+    --publish-key-file "$run/publish-key" --trusted-proxies 127.0.0.1 --drain "${DRAIN:-10s}"
 }
 
 # A node answers before it has opened its log, or not at all: only this says that it serves.
