@@ -925,7 +925,9 @@ export const NATS_RECONNECT_MS = 250;
  */
 export const NATS_PING_MS = 2_000;
 
-/** One question to JetStream, ms. log/nats/nats-log.ts */
+/**
+ * One question to JetStream, ms. log/nats/nats-log.ts, log/nats/rows.ts, log/nats/stream.ts
+ */
 export const NATS_REQUEST_MS_MAX = 2_000;
 
 /**
