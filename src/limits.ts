@@ -835,7 +835,7 @@ export const MEMORY_ADMIT_SHARE = 0.98;
 
 /**
  * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
- * the next one. log/lmdb/log-thread.ts
+ * the next one. log/lmdb/append-queue.ts
  */
 export const LOG_COMMIT_ENTRIES_MAX = 10_000;
 export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
@@ -872,7 +872,7 @@ export const LOG_READ_SLICE_BYTES = 1024 * 1024;
  */
 export const LOG_CHANNELS_MAX = 1_000_000;
 
-/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
+/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/rows.ts */
 export const LOG_ROWS_MAX = 100_000;
 
 /**
@@ -881,6 +881,12 @@ export const LOG_ROWS_MAX = 100_000;
  */
 export const LOG_RETRY_MS = 500;
 export const LOG_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes that the thread of a log on disk writes and reads before it unmaps their pages: so many,
+ * and the pages around them, count as memory of the process. log/lmdb/mapped-pages.ts
+ */
+export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
 export const LOG_PROBE_BYTES = 1024 * 1024;
