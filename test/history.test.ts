@@ -93,7 +93,7 @@ describe('after a start', () => {
     const asked = [OLDEST, last(3), after(1001)].map((position) => fake.hub.ready(['c'], position));
     await fake.publish('c', 'next');
     await fake.clock.run(30);
-    await Promise.all(asked);
+    for (const ready of asked) await ready;
     expect(log.reads).toBe(1);
     expect(fake.hub.channels.get('c')?.length).toBe(11);
     const lines = [fake.join('c', OLDEST), fake.join('c', last(3)), fake.join('c', after(1001))];
@@ -201,8 +201,8 @@ describe('a line behind its ring', () => {
     const line = await fake.joinWhenReady('a,b', after(1009));
     await settle(fake, line);
     expect(gapsOf(line.text)).toEqual([{ after: 1009, before: 1021 }]);
-    const lost = [1010, 1012, 1014, 1016, 1018, 1020];
-    expect(idsOf(line.text)).toEqual(ids(1010, 1039).filter((id) => !lost.includes(id)));
+    const lost = new Set([1010, 1012, 1014, 1016, 1018, 1020]);
+    expect(idsOf(line.text)).toEqual(ids(1010, 1039).filter((id) => !lost.has(id)));
   });
 
   test.each(['sse', 'ndjson', 'websocket'] as const)(
@@ -326,14 +326,14 @@ describe('a line behind its ring', () => {
 });
 
 describe('positions', () => {
-  test('last=N goes below the ring, and counts each channel for itself', async () => {
+  test('last=N goes below the ring on one channel; on several the rings decide', async () => {
     const { fake } = await start(kept(3000, ['a', 'b', 'b']), {}, SMALL);
     const one = await fake.joinWhenReady('a', last(900));
     const two = await fake.joinWhenReady('a,b', last(5));
     const more = await fake.joinWhenReady('a', last(5_000_000));
     await settle(fake, one, two, more);
     expect(idsOf(one.text)).toHaveLength(900);
-    expect(idsOf(two.text)).toEqual(ids(3985, 3999));
+    expect(idsOf(two.text)).toEqual([3991, 3994, 3996, 3997, 3998, 3999]);
     expect(idsOf(more.text)).toHaveLength(1000);
     expect(fake.counters.gaps_total).toBe(0);
   });

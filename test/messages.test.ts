@@ -125,7 +125,7 @@ function setUp(mayPublish?: RightToPublish, afterCork = (task: () => void): void
     ) => {
       chosen.push(context);
       fake = new FakeSocket(line);
-      readers.open!(fake as never);
+      void readers.open!(fake as never);
     },
   };
   messages.open(

@@ -142,7 +142,8 @@ export class WaitingPolls {
     return {
       answer,
       start,
-      position: answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set), this.#progress),
+      position:
+        answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set), this.#progress),
     };
   }
 

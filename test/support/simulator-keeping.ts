@@ -64,7 +64,8 @@ interface LineClient {
   mode: ModeName;
   position: number | undefined;
   line: Line | undefined;
-  isJoining: boolean;
+  /** Number of the request that is under way; 0 without one. */
+  asking: number;
 }
 
 interface PollClient {
@@ -72,7 +73,8 @@ interface PollClient {
   limit: number;
   follower: Follower | undefined;
   waiting: { readonly poll: FakePoll; readonly handle: number } | undefined;
-  isAsking: boolean;
+  /** The same. */
+  asking: number;
 }
 
 function settingOf(random: Random): KeepingSetting {
@@ -123,6 +125,7 @@ export class KeepingSimulation {
   #life = 0;
   #made = 0;
   #readsUnderWay = 0;
+  #requests = 0;
   /** What was committed, by the entries that the log was given. */
   readonly #committed = new WeakMap<readonly NewEntry[], readonly number[]>();
   #fault: Error | undefined;
@@ -147,6 +150,7 @@ export class KeepingSimulation {
         channels.some(
           (name) => this.#store.lostOf(name) > this.#hub.channels.member(name).lostThrough,
         ),
+      ofRing: (channel) => this.#hub.channels.member(channel).lostThrough,
     };
     this.#modes = fakeModes(this.#clock, random.pick([0, 0.01]));
     this.#lines = Array.from({ length: setting.lines }, () => this.#newLineClient());
@@ -221,7 +225,7 @@ export class KeepingSimulation {
   async #restart(): Promise<void> {
     this.#note('the server is killed');
     for (const client of this.#lines) {
-      client.isJoining = false;
+      client.asking = 0;
       if (client.line !== undefined) this.#close(client, client.line);
     }
     for (const client of this.#polls) this.#hangUp(client);
@@ -252,7 +256,7 @@ export class KeepingSimulation {
     else if (dice < 0.53) this.#changeSpeed();
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
-    else if (dice < 0.533 + setting.deleting) this.#delete();
+    else if (random.chance(2 * setting.deleting)) this.#delete();
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
     else if (dice < 0.541) this.#hub.endSome(random.below(3), 'draining');
     else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
@@ -333,7 +337,7 @@ export class KeepingSimulation {
       mode: isEnvelope ? 'sse-env' : mode,
       position: undefined,
       line: undefined,
-      isJoining: false,
+      asking: 0,
     };
   }
 
@@ -363,7 +367,7 @@ export class KeepingSimulation {
     const random = this.#random;
     const index = random.below(this.#lines.length);
     let client = this.#lines[index] as LineClient;
-    if (client.line !== undefined || client.isJoining) return;
+    if (client.line !== undefined || client.asking > 0) return;
     const { position } = client;
     if (position !== undefined && random.chance(0.7)) {
       this.#comeBack(client, position);
@@ -390,22 +394,20 @@ export class KeepingSimulation {
   async #ready(
     channels: readonly string[],
     asked: Asked,
-    client: { isJoining: boolean } | { isAsking: boolean },
+    client: { asking: number },
   ): Promise<Position | undefined> {
     const position = positionOf(asked);
     const ready = this.#hub.ready(channels, position);
     if (ready === undefined) return position;
-    const name = 'isJoining' in client ? 'isJoining' : 'isAsking';
-    const flags = client as Record<typeof name, boolean>;
-    flags[name] = true;
+    const request = (client.asking = ++this.#requests);
     try {
       const found = await ready;
-      return flags[name] ? found : undefined;
+      return client.asking === request ? found : undefined;
     } catch (error) {
       this.#checkUnavailable(error);
       return undefined;
     } finally {
-      flags[name] = false;
+      if (client.asking === request) client.asking = 0;
     }
   }
 
@@ -464,7 +466,7 @@ export class KeepingSimulation {
   #leave(): void {
     const client = this.#random.pick(this.#lines);
     // One that is joining goes away, too.
-    client.isJoining = false;
+    client.asking = 0;
     if (client.line !== undefined) this.#close(client, client.line);
     if (this.#polls.length > 0) this.#hangUp(this.#random.pick(this.#polls));
   }
@@ -482,12 +484,12 @@ export class KeepingSimulation {
       limit: this.#random.pick([0, 1, 50, 1000]),
       follower: undefined,
       waiting: undefined,
-      isAsking: false,
+      asking: 0,
     };
   }
 
   #hangUp(client: PollClient): void {
-    client.isAsking = false;
+    client.asking = 0;
     const { waiting } = client;
     if (waiting === undefined) return;
     client.waiting = undefined;
@@ -498,7 +500,7 @@ export class KeepingSimulation {
   #ask(): void {
     if (this.#polls.length === 0) return;
     const client = this.#random.pick(this.#polls);
-    if (client.waiting !== undefined || client.isAsking) return;
+    if (client.waiting !== undefined || client.asking > 0) return;
     if (client.follower === undefined || this.#random.chance(0.05)) {
       Object.assign(client, this.#newPollClient());
       void this.#poll(client, this.#newAsked(), this.#random.pick([0, 200, 2000]));
@@ -518,23 +520,21 @@ export class KeepingSimulation {
     this.#note(`poll on ${channels.join()} ${JSON.stringify(asked)}`);
     const position = await this.#ready(channels, asked, client);
     if (position === undefined || life !== this.#life) return;
+    let request = 0;
     const use = (polled: Polled): void => {
-      if (life !== this.#life || (looking !== undefined && !client.isAsking)) return;
-      client.isAsking = false;
-      this.#catch(`a poll on ${channels.join()}`, () =>
-        this.#polled(client, asked, polled, waitMs),
-      );
+      if (life !== this.#life || (request > 0 && client.asking !== request)) return;
+      const whose = `a poll on ${channels.join()}`;
+      this.#catch(whose, () => this.#polled(client, asked, polled, waitMs));
     };
-    let looking: Promise<void> | undefined;
     try {
-      looking = this.#hub.polls.look(channels, position, limit, use);
+      const looking = this.#hub.polls.look(channels, position, limit, use);
       if (looking === undefined) return;
-      client.isAsking = true;
+      request = client.asking = ++this.#requests;
       await looking;
     } catch (error) {
       this.#checkUnavailable(error);
     } finally {
-      client.isAsking = false;
+      if (client.asking === request) client.asking = 0;
     }
   }
 
@@ -631,17 +631,17 @@ export class KeepingSimulation {
     const { failing } = this.setting;
     Object.assign(this.setting, { failing: 0 });
     for (const client of this.#lines)
-      if (client.line === undefined && !client.isJoining && client.position !== undefined)
+      if (client.line === undefined && client.asking === 0 && client.position !== undefined)
         this.#comeBack(client, client.position);
     for (let turns = 0, quiet = 0; quiet < 3; turns++) {
       let isRead = true;
-      for (const { line, isJoining } of this.#lines) {
+      for (const { line, asking } of this.#lines) {
         if (line !== undefined) line.speed = Infinity;
-        isRead &&= !isJoining && (line === undefined || line.socket.unreadBytes === 0);
+        isRead &&= asking === 0 && (line === undefined || line.socket.unreadBytes === 0);
       }
       await this.#turn(1);
       const { isSettled, gauges } = this.#hub;
-      const isAsking = this.#polls.some((client) => client.isAsking);
+      const isAsking = this.#polls.some(({ asking }) => asking > 0);
       const isQuiet = isRead && isSettled && !isAsking && gauges.linesReading === 0;
       quiet = isQuiet && this.#clock.isIdle ? quiet + 1 : 0;
       if (turns > REST_TURNS)
