@@ -882,6 +882,12 @@ export const LOG_ROWS_MAX = 100_000;
 export const LOG_RETRY_MS = 500;
 export const LOG_RETRY_MS_MAX = 5_000;
 
+/**
+ * Bytes that the thread of a log on disk writes and reads before it unmaps their pages: so many,
+ * and the pages around them, count as memory of the process. log/lmdb/log-thread.ts
+ */
+export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
 export const LOG_PROBE_BYTES = 1024 * 1024;
 

@@ -1,6 +1,8 @@
 /** `holdline log`: a log that is backed up while it is written, restored, upgraded and read. */
+import { execFile } from 'node:child_process';
 import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { open } from 'lmdb';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { LogReader } from '../dist/log/lmdb/upkeep.js';
@@ -41,14 +43,9 @@ test('a backup while a server writes has everything up to one moment, and can be
     while (!isDone) await running.append([event('c', { data }), event('d', { data })]);
   })();
   // Not in this process: its loop goes on writing meanwhile.
-  const { execFile } = await import('node:child_process');
-  const printed = await new Promise<string>((resolve, reject) => {
-    const main = join(import.meta.dirname, '../dist/main.js');
-    execFile(process.execPath, [main, 'log', 'backup', directory, target], (error, stdout) => {
-      if (error === null) resolve(stdout);
-      else reject(error);
-    });
-  });
+  const main = join(import.meta.dirname, '../dist/main.js');
+  const args = [main, 'log', 'backup', directory, target];
+  const { stdout: printed } = await promisify(execFile)(process.execPath, args);
   isDone = true;
   await writing;
   const last = running.lastId();

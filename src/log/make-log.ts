@@ -79,7 +79,7 @@ async function natsLog(
 
 export const NATS_LIBRARIES = ['@nats-io/transport-node', '@nats-io/jetstream'];
 
-/** Where NATS is and how it is entered. Throws HOLDLINE_BAD_OPTION for files that cannot be read. */
+/** Where NATS is and how it is entered. Throws HOLDLINE_BAD_OPTION for a file that is not there. */
 export function natsOptions(
   settings: Pick<
     Settings,

@@ -3,6 +3,8 @@
  * commits reads one slice of the history, so that neither starves. Nothing is asynchronous here
  * but the order of turns, and no read transaction outlives its turn.
  */
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   LOG_COMMIT_BYTES_MAX,
@@ -12,12 +14,19 @@ import {
   LOG_RETRY_MS,
   LOG_RETRY_MS_MAX,
   LOG_SWEEP_MS,
+  LOG_TOUCHED_BYTES_MAX,
 } from '../../limits.js';
 import { Ballast } from './ballast.js';
+import { DATA_FILE } from './environment.js';
+import { loadLogLibc, type LogLibc } from './libc.js';
 import type { AppendRequest, FromThread, ThreadData, ToThread } from './messages.js';
 import { unpackEntries, type PackedEntry } from './packing.js';
 import { failureOf, Questions } from './questions.js';
 import { Store } from './store.js';
+
+/** What the kernel maps around a page that is read (fault_around_bytes), and a page. */
+const FAULT_BYTES = 64 * 1024;
+const PAGE_BYTES = 4096;
 
 /** Steps of forgetting before it is tried whether the log can be written again. */
 const SWEEPS_BEFORE_RETRY = 20;
@@ -38,6 +47,11 @@ export class LogThread {
   readonly #questions: Questions;
   #store: Store | undefined;
   #waitingBytes = 0;
+  #libc: LogLibc | undefined;
+  /** As the kernel names it. */
+  #dataFile = '';
+  /** Written and read since the tables were opened. */
+  #touchedBytes = 0;
   /** With `async`: the id that was given last, ahead of what is committed. */
   #givenId = 0;
   #isTurnDue = false;
@@ -54,7 +68,11 @@ export class LogThread {
   constructor(data: ThreadData, tell: Tell) {
     this.#data = data;
     this.#tell = tell;
-    this.#questions = new Questions(tell);
+    this.#questions = new Questions((message, buffers) => {
+      this.#touchedBytes += FAULT_BYTES;
+      for (const { byteLength } of buffers) this.#touchedBytes += byteLength;
+      tell(message, buffers);
+    });
     this.#ballast = new Ballast(data.directory, data.ballastBytes);
   }
 
@@ -62,6 +80,8 @@ export class LogThread {
   async open(): Promise<boolean> {
     try {
       const store = await Store.open(this.#data);
+      this.#libc = await loadLogLibc();
+      this.#dataFile = realpathSync(join(this.#data.directory, DATA_FILE));
       this.#store = store;
       this.#givenId = store.newestId;
       this.#tell({
@@ -166,6 +186,7 @@ export class LogThread {
 
   /** One commit, one slice of reading and one step of forgetting. */
   #takeTurn(): void {
+    if (this.#touchedBytes > LOG_TOUCHED_BYTES_MAX) this.#unmapPages();
     if (this.#data.durability === 'sync') this.#commitSome();
     else if (this.#isClosing) this.#commitAll();
     if (!this.#isBusy && !this.#questions.isEmpty) this.#answerSome();
@@ -204,6 +225,8 @@ export class LogThread {
       return;
     }
     this.#dropFirst(count);
+    this.#touchedBytes += PAGE_BYTES;
+    for (const { request } of appends) this.#touchedBytes += request.bytes;
     if (appends.some(({ entries: all }) => all.some(({ record }) => record === undefined)))
       this.#isSweepDue = true;
     if (this.#data.durability === 'sync') this.#tellCommitted(appends, before);
@@ -294,6 +317,15 @@ export class LogThread {
     this.#isBusy = false;
     this.#retryLater();
     this.#soon();
+  }
+
+  /**
+   * Pages of the file that were read stay in the memory of the process, up to the whole file, and
+   * count there.
+   */
+  #unmapPages(): void {
+    this.#touchedBytes = 0;
+    this.#libc?.unmapPages(this.#dataFile);
   }
 
   /** Rejects when it cannot: then the thread ends, and is started again. */

@@ -1,6 +1,6 @@
 /**
- * Entries on their way to the thread, and events on their way back: many in one buffer, whose memory
- * is handed over rather than copied.
+ * Entries on their way to the thread, and events on their way back: many in one buffer, whose
+ * memory is handed over rather than copied.
  */
 import { isDeletion, type LoggedEvent, type NewEntry } from '../../core/event.js';
 import { eventOf, recordBytes, writeRecord } from './record.js';

@@ -99,8 +99,8 @@ export async function restore(copy: string, directory: string, nowMs: number): P
 }
 
 /**
- * Brings a log to the schema of this program; returns the one it had. There is one schema so far, so
- * there is nothing to do. Rejects with HOLDLINE_BAD_LOG for a newer one, and when a server runs.
+ * Brings a log to the schema of this program; returns the one it had. There is one schema so far,
+ * so there is nothing to do. Rejects with HOLDLINE_BAD_LOG for a newer one, and when a server runs.
  */
 export async function upgrade(directory: string): Promise<number> {
   const { schema } = await factsOf(directory);
