@@ -923,7 +923,7 @@ export const ID_TIMES_MAX = 4_096;
 export const ID_TIME_STEP_MS = 1_000;
 /**
  * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
- * the next one. log/lmdb/log-thread.ts
+ * the next one. log/lmdb/append-queue.ts
  */
 export const LOG_COMMIT_ENTRIES_MAX = 10_000;
 export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
@@ -960,7 +960,7 @@ export const LOG_READ_SLICE_BYTES = 1024 * 1024;
  */
 export const LOG_CHANNELS_MAX = 1_000_000;
 
-/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
+/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/rows.ts */
 export const LOG_ROWS_MAX = 100_000;
 
 /**
@@ -969,6 +969,12 @@ export const LOG_ROWS_MAX = 100_000;
  */
 export const LOG_RETRY_MS = 500;
 export const LOG_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes that the thread of a log on disk writes and reads before it unmaps their pages: so many,
+ * and the pages around them, count as memory of the process. log/lmdb/mapped-pages.ts
+ */
+export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
 export const LOG_PROBE_BYTES = 1024 * 1024;
@@ -987,10 +993,15 @@ export const LOG_RESTART_MS_MAX = 5_000;
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
- * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
- * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ * Time until NATS takes a connection when a server starts, ms. log/nats/connection.ts
  */
 export const NATS_OPEN_MS_MAX = 10_000;
+
+/**
+ * Time until the stream is ready then, ms: three servers that were all away need 14 s to agree on
+ * who leads it. log/nats/stream.ts
+ */
+export const NATS_STREAM_MS_MAX = 30_000;
 
 /** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
 export const NATS_CONNECT_MS_MAX = 2_000;
@@ -1007,7 +1018,9 @@ export const NATS_RECONNECT_MS = 250;
  */
 export const NATS_PING_MS = 2_000;
 
-/** One question to JetStream, ms. log/nats/nats-log.ts */
+/**
+ * One question to JetStream, ms. log/nats/nats-log.ts, log/nats/rows.ts, log/nats/stream.ts
+ */
 export const NATS_REQUEST_MS_MAX = 2_000;
 
 /**

@@ -77,6 +77,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     help: tokenHelp,
     run: token,
   },
+  log: {
+    summary: 'back up, restore, upgrade or copy the log on disk of a server',
+    help: logHelp,
+    run: logCommand,
+  },
   doctor: {
     summary: 'check the limits of this machine, and what a proxy does to streams',
     help: doctorHelp,
@@ -443,6 +448,15 @@ async function token(args: readonly string[]): Promise<number> {
 
 async function tokenHelp(): Promise<string> {
   return (await import('./tools/token/options.js')).tokenHelp();
+}
+
+async function logCommand(args: readonly string[]): Promise<number> {
+  const { runLog } = await import('./tools/log/command.js');
+  return runLog(args, { env: process.env, readFile: readText });
+}
+
+async function logHelp(): Promise<string> {
+  return (await import('./tools/log/options.js')).logHelp();
 }
 
 async function doctorHelp(): Promise<string> {

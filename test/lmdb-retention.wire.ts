@@ -1,5 +1,5 @@
 /** What a log on disk forgets, and what it says of it. */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { SYSTEM_CLOCK } from '../src/clock.js';
@@ -149,4 +149,25 @@ test('pages and searches of many slices are whole, while events are appended', a
   expect([found.events.length, found.events[0]?.id, found.lostThrough]).toEqual([2_900, 101, 100]);
   await Promise.all(appended);
   expect((await readAll(log, ['a'])).events.length).toBe(3_020);
+});
+
+test('a log that is read and written counts little in the memory of the process', async () => {
+  log = await openLmdbLog(directory);
+  const mappedBytes = (): number =>
+    1024 * Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
+  const before = mappedBytes();
+  const data = Buffer.alloc(1024 * 1024, 'x');
+  for (let i = 0; i < 15; i++)
+    await log.append(Array.from({ length: 10 }, () => event('a', { data })));
+  for (let after = 0; after < log.lastId(); after++)
+    await log.history.read({
+      channels: ['a'],
+      after,
+      through: after + 1,
+      eventsMax: 1,
+      bytesMax: 1,
+    });
+  expect(log.figures!.bytes).toBeGreaterThan(150_000_000);
+  // Twice what may be touched: of written pages some are read as well.
+  expect(mappedBytes() - before).toBeLessThan(128 * 1024 * 1024);
 });
