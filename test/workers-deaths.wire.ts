@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, type SseLine } from './support/line.js';
 import { serverForTest } from './support/server.js';
+import { HttpClient } from './support/wire.js';
 import { Follower, isRunning, page, until } from './support/workers.js';
 
 test('readers of a worker that is killed go on at another one, and workers end with the supervisor', async () => {
@@ -51,10 +52,25 @@ test('a worker that hangs is replaced, and publishers do not wait for it', async
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
   const { pids } = (await page(server, 'stats')).workers;
   const stopped = pids[0]!;
+  // Connections that are there before: those of the worker that goes on are answered.
+  const clients = await Promise.all(Array.from({ length: 10 }, () => HttpClient.open(server.port)));
+  onTestFinished(() => clients.forEach((client) => client.connection.destroy()));
   process.kill(stopped, 'SIGSTOP');
   onTestFinished(() => {
     if (isRunning(stopped)) process.kill(stopped, 'SIGKILL');
   });
+  const delays: number[] = [];
+  const publishing = clients.map(async (client) => {
+    for (let i = 0; i < 20; i++) {
+      const begunMs = performance.now();
+      const answer = await client.request('POST', '/c', { body: 'x' });
+      expect(answer.status).toBe(200);
+      delays.push(performance.now() - begunMs);
+    }
+  });
+  void Promise.allSettled(publishing);
+  await until('those of the other worker are answered', async () => delays.length >= 20, 4_000);
+  expect(Math.max(...delays)).toBeLessThan(1_500);
   await until('it is gone', async () => !isRunning(stopped), 12_000);
   await until('another one serves', async () => {
     const { workers } = await page(server, 'stats');
