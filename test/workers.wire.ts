@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine } from './support/line.js';
+import { NatsServer } from './support/nats.js';
 import { runHoldline, serverForTest, sharedServer } from './support/server.js';
 import { codeOf, jsonOf } from './support/wire.js';
 import {
@@ -251,6 +252,24 @@ test('on a log that keeps: the supervisor is killed, and readers go on where the
   expect(log).toMatchObject({ kind: 'lmdb', up: true });
 });
 
+test('over NATS each worker has the log itself', async () => {
+  const nats = await NatsServer.start();
+  const server = await serverForTest({
+    workers: 2,
+    'ops-key': 'ops',
+    log: `nats://${nats.url}`,
+  });
+  const lines = await linesOnAll(server, 'c');
+  const ids: number[] = [];
+  for (let i = 0; i < 10; i++) ids.push(await server.publish('c', `event ${i}`));
+  for (const line of lines) {
+    await line.waitForId(ids.at(-1)!);
+    expect(line.ids).toEqual(ids);
+  }
+  const { log } = (await page(server, 'stats')) as never as { log: { kind: string; up: boolean } };
+  expect(log).toMatchObject({ kind: 'nats', up: true });
+});
+
 test('a flooded channel delays no other, and loses nothing that was accepted', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
   const calm = await linesOnAll(server, 'calm');
@@ -288,12 +307,25 @@ test('a flooded channel delays no other, and loses nothing that was accepted', a
   expect(floodIds.filter((id) => !control.ids.includes(id))).toEqual([]);
 });
 
-test('SIGTERM drains all workers, and a second server cannot take the port', async () => {
+test('signals reach all workers, and a second server cannot take the port', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', drain: '200ms' });
   const other = runHoldline(['serve', '--workers', '2', '--port', String(server.port)]);
   expect(other.status).toBe(1);
   expect(other.stderr).toContain('the port is taken');
-  const { pids } = (await page(server, 'stats')).workers;
+  server.signal('SIGHUP');
+  await until('both have read the configuration again', async () => {
+    const reloaded = server.logs.filter(({ msg }) => msg === 'reloaded');
+    return new Set(reloaded.map(({ worker }) => worker)).size === 2;
+  });
+  // To one of them alone it is the wish that another takes its place.
+  const [leaving] = (await page(server, 'stats')).workers.pids;
+  process.kill(leaving!, 'SIGTERM');
+  const replaced = await until('another one serves', async () => {
+    const { workers } = await page(server, 'stats');
+    return workers.serving === 2 && !workers.pids.includes(leaving!) && workers;
+  });
+  expect(replaced.restarts).toBe(0);
+  const { pids } = replaced;
   const lines = await linesOnAll(server, 'c');
   const last = await server.publish('c', 'x');
   const exited = server.stop('SIGTERM');
