@@ -388,6 +388,7 @@ export class Hub<Socket> {
     this.channels.passBy(channel, events);
     this.#progress.head = Math.max(this.#progress.head, entries.at(-1)?.id ?? 0);
     for (const group of channel.groups) this.#pump.wake(group);
+    this.#pump.flush();
   }
 
   #swept(group: Group): void {
