@@ -218,12 +218,13 @@ export class LmdbLog implements EventLog {
         this.#opened(message);
         return;
       case 'not open':
-        if (this.#hear === undefined)
+        if (this.#hear === undefined) {
           this.#state = {
             isUp: false,
-            problem: `the log cannot be opened: ${message.failure.words}`,
+            problem: 'the log cannot be opened again; it is tried again',
           };
-        this.#hear?.(message.failure);
+          this.#fault(`the log cannot be opened again: ${message.failure.words}`);
+        } else this.#hear(message.failure);
         return;
       case 'committed':
         this.#figures = message.figures;

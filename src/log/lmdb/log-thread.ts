@@ -254,7 +254,7 @@ export class LogThread {
    */
   async #fail(error: unknown, appends: readonly WaitingAppend[] = [], before = 0): Promise<void> {
     this.#isBusy = true;
-    this.#setProblem(`the log cannot be written (${asError(error).message}); it is tried again`);
+    this.#setProblem(`the log cannot be written (${reasonOf(error)}); it is tried again`);
     this.#ballast.giveBack();
     await this.#reopen();
     if (this.#isAsync) this.#dropCommitted();
@@ -330,7 +330,7 @@ export class LogThread {
     } catch (error) {
       this.#tell({
         kind: 'fault',
-        words: `there is no room for the ballast of the log: ${asError(error).message}`,
+        words: `there is no room for the ballast of the log: ${reasonOf(error)}`,
       });
     }
   }
@@ -356,4 +356,10 @@ export class LogThread {
 
 function commitmentOf({ entries, request }: WaitingAppend): Commitment {
   return { entries, receipt: request.receipt };
+}
+
+/** Without a path: everyone may see it (LogState.problem). */
+function reasonOf(error: unknown): string {
+  const { code, message } = asError(error) as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : message;
 }
