@@ -191,6 +191,13 @@ export class Channels {
     return this.#byName.get(channel) ?? this.place(channel);
   }
 
+  /** The channel of that name if it is known; without a name all of them. */
+  known(name: string | undefined): Iterable<Channel<Group>> {
+    if (name === undefined) return this.#byName.values();
+    const channel = this.#byName.get(name);
+    return channel === undefined ? [] : [channel];
+  }
+
   /** Policies of the channels that are made from now on. */
   usePolicies(policies: readonly PolicyOptions[]): void {
     this.#policies = new ChannelPolicies(this.#common, policies);
@@ -376,6 +383,21 @@ export class Channels {
     channel.isUnread = this.#emptyNames !== undefined;
     this.recount(channel);
     this.#ringless.append(channel);
+  }
+
+  /**
+   * The log did not hand over what it had up to `id`, of one name or, without one, of all. Returns
+   * the channels whose lines have missed something.
+   */
+  missed(id: number, name: string | undefined): readonly Channel<Group>[] {
+    const missing = [...this.known(name)];
+    if (name === undefined) this.#losses.raiseFloor(id);
+    else if (missing.length === 0) this.#losses.remember(name, id);
+    for (const channel of missing) {
+      this.dropRing(channel);
+      channel.missed(id);
+    }
+    return missing;
   }
 
   /**

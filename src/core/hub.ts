@@ -198,6 +198,8 @@ export class Hub<Socket> {
         accepted: (channel, id) => deliveryTimes.accepted(channel, id),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
+        missed: (throughId, name) => this.#missed(throughId, name),
+        known: (name) => channels.known(name),
         passBy: (channel, entries) => this.#passBy(channel, entries),
         flush: () => pump.flush(),
         proceed: (channel) => this.#intake.proceed(channel),
@@ -242,7 +244,9 @@ export class Hub<Socket> {
     this.#entrance.isKept = true;
     const reads = new HistoryReads(history, this.#clock, this.#counters);
     const refills = new Refills(channels, reads);
-    this.#past = new Past(this.#clock, { channels, refills, reads, progress });
+    const log = this.#log;
+    const reach = log.reach === undefined ? undefined : (id: number) => log.reach!(id);
+    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reach });
     this.polls.past = this.#past;
     this.#historyLines = new HistoryLines(this.#clock, this.#counters, {
       reads,
@@ -356,6 +360,13 @@ export class Hub<Socket> {
     if (channel === undefined) return;
     if (isDeletion(entry)) this.#groups.deleted(channel, entry.id);
     else for (const group of channel.groups) this.#pump.wake(group);
+  }
+
+  /** Lines are given what the log has of it, and told of the rest. */
+  #missed(throughId: number, name: string | undefined): void {
+    this.#progress.head = Math.max(this.#progress.head, throughId);
+    for (const channel of this.channels.missed(throughId, name))
+      for (const group of channel.groups) this.#pump.wake(group);
   }
 
   /**

@@ -17,6 +17,8 @@ interface PastParts {
   readonly refills: Refills;
   readonly reads: HistoryReads;
   readonly progress: Progress;
+  /** See `EventLog.reach`; undefined where no other server shares the log. */
+  readonly reach: ((id: number) => Promise<boolean>) | undefined;
 }
 
 export class Past {
@@ -34,6 +36,23 @@ export class Past {
    * HOLDLINE_LOG_UNAVAILABLE.
    */
   ready(names: readonly string[], position: Position): Promise<Position> | undefined {
+    const { reach, progress } = this.#parts;
+    if (reach !== undefined && position.kind === 'after' && position.id > progress.lastId)
+      return this.#fromAhead(names, position, reach);
+    return this.#readyHere(names, position);
+  }
+
+  /** Another server that shares the log has given the position, unless it is of another log. */
+  async #fromAhead(
+    names: readonly string[],
+    position: Position & { readonly kind: 'after' },
+    reach: (id: number) => Promise<boolean>,
+  ): Promise<Position> {
+    await reach(position.id);
+    return (await this.#readyHere(names, position)) ?? position;
+  }
+
+  #readyHere(names: readonly string[], position: Position): Promise<Position> | undefined {
     if (position.kind === 'time') return this.#fromTime(names, position.wallMs);
     if (position.kind === 'ago') return this.#fromTime(names, this.#clock.wallMs() - position.ms);
     if (!this.#needsRings(names, position)) return undefined;

@@ -32,18 +32,24 @@ export interface LibraryParts {
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
+  /** Opens the log of a server that does not listen yet; undefined when it is open. */
+  readonly opened: () => Promise<void> | undefined;
 }
 
 /** Makes a channel, whose functions a program may detach. Throws HOLDLINE_BAD_CHANNEL. */
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
-  const { hub, exchanges, lines } = parts;
+  const { hub, exchanges, lines, opened } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
     checkPublishing(exchanges);
     if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
     // Array.from, because map would leave holes as they are.
     const entries = Array.from(events, (event) => toEvent(name, event, parts));
-    return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
+    if (entries.length === 0) return [];
+    const opening = opened();
+    // Only where it must: events of one turn are published in that turn.
+    if (opening !== undefined) await opening;
+    return (await hub.publish(name, entries)).ids;
   };
   return {
     name,
@@ -63,12 +69,14 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
     delete: () =>
       withOwnErrors(async () => {
         checkPublishing(exchanges);
+        await opened();
         return (await hub.deleteChannel(name)).ids[0] as number;
       }),
     history: (...given: unknown[]) =>
       withOwnErrors(async () => {
         const wanted = historyRequestOf(given);
         checkPublishing(exchanges);
+        await opened();
         return historyOf(name, wanted, hub);
       }),
     subscribe: (...given: unknown[]) =>

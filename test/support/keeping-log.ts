@@ -17,6 +17,7 @@ import type {
   HistoryRequest,
   KeptReceipt,
   LogState,
+  LoseIds,
   RequestKey,
 } from '../../src/core/event-log.js';
 import { HoldlineError } from '../../src/errors.js';
@@ -173,6 +174,7 @@ export class KeepingLog implements EventLog {
   readonly #store: KeepingStore;
   readonly #clock: Clock;
   readonly #faults: Faults;
+  #lose: LoseIds | undefined;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   /** Appends that are not committed, the first first; all of them wait for it. */
   readonly #waiting: { isDue: boolean; readonly commit: () => void }[] = [];
@@ -234,8 +236,20 @@ export class KeepingLog implements EventLog {
     return this.#read(() => this.#store.receipts.get(key));
   }
 
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
+  /**
+   * Another server commits entries. This one is not handed those that `isSkipped`, with everything
+   * below them: the last one is told as lost, of its channel only or of all.
+   */
+  skip(entries: readonly NewEntry[], isSkipped: 'all' | 'channel'): void {
+    const logged = this.#store.commit(entries, this.#clock.wallMs());
+    const last = logged.at(-1) as LoggedEntry;
+    this.#store.forget(last.channel, last.id);
+    this.#lose?.(last.id, isSkipped === 'all' ? undefined : last.channel);
+  }
+
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void {
     this.#take = take;
+    this.#lose = lose;
     return () => {
       this.#take = undefined;
     };
