@@ -437,3 +437,55 @@ describe('polls', () => {
     expect((await fake.pollWhenReady('c', after(1009))).answer?.position).toBe(1009);
   });
 });
+
+describe('a channel whose queue is past its share of the memory', () => {
+  const flood = async (log: KeepingLog, channel: string, count: number): Promise<void> => {
+    const data = Buffer.alloc(1000, 'x');
+    await log.append(
+      Array.from({ length: count }, () => ({ channel, type: undefined, data, json: false })),
+    );
+  };
+
+  test('gives it up: its lines read the rest from the log, and others notice nothing', async () => {
+    const { fake, log } = await start(new KeepingStore(1), {}, { publishBytes: 1024 * 1024 });
+    const lines = [fake.join('a'), fake.join('a,b'), fake.join('b')] as const;
+    await flood(log, 'a', 5000);
+    expect(fake.counters.queues_given_up_total).toBeGreaterThan(0);
+    expect(fake.hub.gauges.queueBytes).toBeLessThan(1024 * 1024);
+    await fake.publish('b', 'one');
+    await fake.clock.turn();
+    await fake.clock.turn();
+    expect(idsOf(fake.read(lines[2]))).toEqual([5001]);
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([ids(1, 5000), ids(1, 5001), [5001]]);
+    expect(fake.counters.gaps_total).toBe(0);
+    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    await fake.publish('a', 'next');
+    await settle(fake, ...lines);
+    expect(idsOf(lines[0].text).at(-1)).toBe(5002);
+  });
+
+  test('does not where the log keeps nothing', async () => {
+    const fake = new FakeHub({ publishBytes: 1024 * 1024 });
+    const line = fake.join('a');
+    await fake.publish('a', ...Array.from({ length: 800 }, () => 'x'.repeat(300)));
+    await fake.settle(line);
+    expect(idsOf(line.text)).toEqual(ids(1, 800));
+    expect(fake.counters.queues_given_up_total).toBe(0);
+  });
+
+  test('carries out a deletion that waited there', async () => {
+    const { fake, log } = await start(new KeepingStore(1), {}, { publishBytes: 1024 * 1024 });
+    const [gone, both] = [fake.join('a'), fake.join('a,b')];
+    await flood(log, 'a', 300);
+    await log.append([{ channel: 'a', isDeletion: true }]);
+    await flood(log, 'a', 5000);
+    await settle(fake, gone, both);
+    const told = fake.read(gone);
+    expect(told).toContain('"code":"deleted"');
+    const late = await fake.joinWhenReady('a', OLDEST);
+    await settle(fake, late, both);
+    expect(idsOf(late.text)).toHaveLength(5000);
+    expect(idsOf(both.text).slice(-5000)).toEqual(idsOf(late.text));
+  });
+});
