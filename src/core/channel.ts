@@ -431,19 +431,7 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     return dropped;
   }
 
-  /**
-   * Nothing up to `id` is here, though it was published: whoever is below it has missed something,
-   * lines that wait at the newest event among them. Its ring has been dropped.
-   */
-  missed(id: number): void {
-    this.lostThrough = Math.max(this.lostThrough, id);
-    this.newestId = Math.max(this.newestId, id);
-    this.newestCommittedId = Math.max(this.newestCommittedId, id);
-    this.lostAt = this.#settings.lossClock.tick();
-    this.version++;
-  }
-
-  /** Loses everything up to the event `id`, which was committed last. Returns as {@link drop}. */
+  /** Loses everything up to `id`, which was committed last. Returns as {@link drop}. */
   loseThrough(id: number): number {
     const dropped = this.drop();
     this.lostThrough = id;

@@ -395,7 +395,7 @@ export class Channels {
     else if (missing.length === 0) this.#losses.remember(name, id);
     for (const channel of missing) {
       this.dropRing(channel);
-      channel.missed(id);
+      channel.loseThrough(id);
     }
     return missing;
   }

@@ -124,7 +124,11 @@ export class Entrance {
         this.#enterSoon(channel);
         return;
       }
-      this.#dequeue(channel, entry);
+      channel.dequeue();
+      const bytes = queuedBytesOf(entry);
+      this.#memory.give(channel.share, bytes);
+      this.#queuedEvents--;
+      this.#queuedBytes -= bytes;
       this.#owner.enter(channel, entry);
     }
   }
@@ -156,20 +160,24 @@ export class Entrance {
   #lose(throughId: number, name: string | undefined): void {
     this.#progress.tailedId = Math.max(this.#progress.tailedId, throughId);
     for (const channel of this.#owner.known(name)) {
-      for (let entry = channel.nextEntry; entry !== undefined; entry = channel.nextEntry) {
-        this.#dequeue(channel, entry);
+      if (channel.queueLength === 0) continue;
+      for (const entry of this.#takeQueue(channel))
         if (isDeletion(entry)) this.#owner.enter(channel, entry);
-      }
+      // Publishers may wait behind the queue.
+      this.#enterSoon(channel);
     }
     this.#owner.missed(throughId, name);
   }
 
-  #dequeue(channel: Channel<Group>, entry: LoggedEntry): void {
-    channel.dequeue();
-    const bytes = queuedBytesOf(entry);
-    this.#memory.give(channel.share, bytes);
-    this.#queuedEvents--;
-    this.#queuedBytes -= bytes;
+  #takeQueue(channel: Channel<Group>): LoggedEntry[] {
+    const entries = channel.takeQueue();
+    for (const queued of entries) {
+      const bytes = queuedBytesOf(queued);
+      this.#memory.give(channel.share, bytes);
+      this.#queuedBytes -= bytes;
+    }
+    this.#queuedEvents -= entries.length;
+    return entries;
   }
 
   #enqueue(channel: Channel<Group>, entry: LoggedEntry): void {
@@ -191,13 +199,7 @@ export class Entrance {
 
   /** The queue is past its share: its lines are given the rest from the log, at their own pace. */
   #giveUp(channel: Channel<Group>, entry: LoggedEntry): void {
-    const entries = channel.takeQueue();
-    for (const queued of entries) {
-      const bytes = queuedBytesOf(queued);
-      this.#memory.give(channel.share, bytes);
-      this.#queuedBytes -= bytes;
-    }
-    this.#queuedEvents -= entries.length;
+    const entries = this.#takeQueue(channel);
     entries.push(entry);
     this.#owner.passBy(channel, entries);
     // Publishers may wait behind the queue.

@@ -46,9 +46,7 @@ export interface Arrived {
   readonly data: Uint8Array;
 }
 
-/**
- * What a message means; `entry` is undefined where a publish of it would be refused.
- */
+/** What a message means; `entry` is undefined where a publish of it would be refused. */
 export interface Meaning {
   /** Undefined where the subject is of no channel. */
   readonly channel: string | undefined;
@@ -76,8 +74,8 @@ export function messageOf(
 }
 
 /**
- * Reads a message; undefined for one of others that is none of ours. `check` throws what a publish of the event would be refused for: nobody has
- * checked what other services publish.
+ * Reads a message; undefined for one of others that is none of ours. `check` throws what a publish
+ * of the event would be refused for: nobody has checked what other services publish.
  */
 export function meaningOf(
   message: Arrived,
