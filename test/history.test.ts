@@ -182,6 +182,30 @@ describe('a line behind its ring', () => {
     expect([fake.counters.gaps_total, fake.counters.gaps_at_join_total]).toEqual([1, 1]);
   });
 
+  test.each([
+    [1048, [{ after: 1048, before: 1050 }]],
+    [1049, []],
+  ])('is told of a gap of one event, and of none: from %i', async (position, gaps) => {
+    const store = kept(100);
+    store.forget('c', 1049);
+    const { fake } = await start(store, {}, SMALL);
+    const line = await fake.joinWhenReady('c', after(position));
+    await settle(fake, line);
+    expect(gapsOf(line.text)).toEqual(gaps);
+    expect(idsOf(line.text)).toEqual(ids(1050, 1099));
+  });
+
+  test('is told of each gap when the log loses what it is about to be given', async () => {
+    const store = kept(3000);
+    const { fake } = await start(store, { readMs: () => 20 }, SMALL);
+    const line = fake.join('c', after(1000));
+    await fake.clock.run(30);
+    store.forget('c', 2499);
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual([...ids(1001, 2000), ...ids(2500, 3999)]);
+    expect(gapsOf(line.text)).toEqual([{ after: 2000, before: 2500 }]);
+  });
+
   test('is told of a gap to the ring when the log keeps nothing before', async () => {
     const store = kept(100);
     store.forget('c', 1099);

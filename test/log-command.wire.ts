@@ -8,6 +8,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { LogReader } from '../dist/log/lmdb/upkeep.js';
 import { deletion, event, events, namesOf, readAll } from './log-contract.js';
 import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { NatsServer } from './support/nats.js';
+import { LogNode } from './support/nats-log.js';
 import { runHoldline } from './support/server.js';
 
 let root: string;
@@ -144,4 +146,28 @@ test('a closed log is read in id order, without what was deleted', async () => {
     { ...event('b2', { type: 'tick', json: true }), id: 4_104 },
   ]);
   await reader.close();
+});
+
+test('a log is copied to NATS: events and rows, and where ids change it says so', async () => {
+  const before = await openLmdbLog(directory, { firstId: 5_000 });
+  await before.append(events('a1', 'b1', 'a2'));
+  await before.append([deletion('b')]);
+  await before.append([event('a3', { type: 'tick', json: true, data: Buffer.from('[3]') })]);
+  await before.rows.put('revocation', 'ann', '1', Date.now() + 3_600_000);
+  await before.close();
+  const nats = await NatsServer.start();
+  const stream = ['--nats-stream', 'moved', '--nats-prefix', 'moved'];
+  expect(log('copy', `lmdb:${directory}`, `nats://${nats.url}`, ...stream)).toBe(
+    'copied 3 events (ids 5000 to 5002), of which 2 have another id, from 5002 on, which is 5001 ' +
+      'now, and 1 rows',
+  );
+  const { log: moved } = await LogNode.open(nats.url, { stream: 'moved', prefix: 'moved' });
+  const page = await readAll(moved, ['a', 'b']);
+  expect(namesOf(page.events)).toEqual(['a1', 'a2', '[3]']);
+  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_002 });
+  expect(await moved.rows!.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);
+  expect(refused('copy', directory, `nats://${nats.url}`, ...stream)).toEqual([
+    2,
+    expect.stringMatching(/has had entries before/),
+  ]);
 });

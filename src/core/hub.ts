@@ -21,6 +21,7 @@ import {
 import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
+import type { Elsewhere } from './elsewhere.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import type { EventLog, History, RequestKey } from './event-log.js';
@@ -52,8 +53,9 @@ import { Pump } from './pump.js';
 import { Refills } from './refills.js';
 import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
+import { Subscribers } from './subscribers.js';
 import { WaitingPolls } from './waiting-polls.js';
-import { Watchers } from './watchers.js';
+import { Watchers, type LineCountListener } from './watchers.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -113,6 +115,7 @@ export class Hub<Socket> {
   readonly #publishMemory: PublishMemory;
   readonly #entrance: Entrance;
   readonly #intake: Intake;
+  readonly #subscribers: Subscribers;
   readonly #openings: Openings;
   readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
@@ -181,10 +184,11 @@ export class Hub<Socket> {
     this.#ends = ends;
     this.polls = polls;
     this.#rateWindows = rateWindows;
-    const listen = (listener: Membership['listener']): void => {
-      membership.listener = listener;
-    };
-    this.watchers = new Watchers(clock, counters, { channels, listen }, options.heartbeatMs);
+    const subscribers = new Subscribers(channels, membership);
+    this.#subscribers = subscribers;
+    const listen = (listener: LineCountListener | undefined): void => subscribers.listen(listener);
+    const watched = { channels: subscribers, listen };
+    this.watchers = new Watchers(clock, counters, watched, options.heartbeatMs);
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.onStep = () => rateWindows.passed();
@@ -255,6 +259,15 @@ export class Hub<Socket> {
       lines: this.lines,
     });
     this.#pump.history = this.#historyLines;
+  }
+
+  /**
+   * Counts the lines of other processes of this server for publishers and watchers. `report` hears
+   * of every change here.
+   */
+  countElsewhere(elsewhere: Elsewhere, report: LineCountListener): void {
+    this.#intake.elsewhere = elsewhere;
+    this.#subscribers.countElsewhere(elsewhere, report);
   }
 
   /** Takes no more events, and stops the timers. */
@@ -388,6 +401,7 @@ export class Hub<Socket> {
     this.channels.passBy(channel, events);
     this.#progress.head = Math.max(this.#progress.head, entries.at(-1)?.id ?? 0);
     for (const group of channel.groups) this.#pump.wake(group);
+    this.#pump.flush();
   }
 
   #swept(group: Group): void {

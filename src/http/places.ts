@@ -25,6 +25,10 @@ export interface PlacesParts {
     };
     readonly polls: { readonly waiting: number };
   };
+  /** True while one more line may be open in all; absent where `maxConnections` says it. */
+  readonly hasPlace?: (() => boolean) | undefined;
+  /** The same for waiting polls. */
+  readonly hasPollPlace?: (() => boolean) | undefined;
   /** Throws the refusal while memory is short. */
   readonly memory: { checkRoom(): void };
   readonly clock: Clock;
@@ -71,9 +75,12 @@ export class Places {
    * HOLDLINE_MEMORY_FULL.
    */
   checkPoll(comer: Comer): void {
-    const { hub, counters } = this.#parts;
+    const { hub, counters, hasPollPlace } = this.#parts;
     const { maxWaitingPolls } = this.#options;
-    if (maxWaitingPolls > 0 && hub.polls.waiting >= maxWaitingPolls) {
+    if (
+      maxWaitingPolls > 0 &&
+      (hub.polls.waiting >= maxWaitingPolls || hasPollPlace?.() === false)
+    ) {
       counters.polls_refused_total++;
       throw new HoldlineError(
         'HOLDLINE_POLLS_FULL',
@@ -84,10 +91,10 @@ export class Places {
   }
 
   #checkRoom({ user, address }: Comer): void {
-    const { hub, memory, counters } = this.#parts;
+    const { hub, memory, counters, hasPlace } = this.#parts;
     const { lines, owners } = hub;
     const { maxConnections, maxLinesPerAddress, maxLinesPerUser } = this.#options;
-    if (lines.open >= maxConnections) {
+    if (lines.open >= maxConnections || hasPlace?.() === false) {
       throw new HoldlineError(
         'HOLDLINE_LINES_FULL',
         `all ${maxConnections} lines are in use (--max-connections)`,

@@ -13,7 +13,7 @@ import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
 import { compileSerializers } from '../core/serialize.js';
-import { makeCounters } from '../counters.js';
+import { makeCounters, type Counters } from '../counters.js';
 import { HoldlineError, withOwnErrors } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
 import { Addresses } from '../http/address.js';
@@ -22,7 +22,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
-import { Places } from '../http/places.js';
+import { Places, type PlacesParts } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
@@ -42,6 +42,10 @@ import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { throttle } from '../throttle.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { pagesOfAll } from '../workers/all-pages.js';
+import type { Parent } from '../workers/parent.js';
+import { OwnerCounts, ownerListener } from '../workers/owner-counts.js';
+import { answersOf } from '../workers/questions.js';
 import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
 import {
@@ -88,11 +92,22 @@ export function createServerOn(log: EventLog, options: Options & Hooks = {}): Se
   return withOwnErrors(() => makeServer(options, () => log));
 }
 
-function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Server {
+/**
+ * Makes the server of one of several workers, with the settings of all. Over NATS each has a log of
+ * its own, which they share there.
+ */
+export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
+  const ofAll = placeOf(options.log ?? 'memory').kind === 'nats' ? makeLog : () => parent.log;
+  return withOwnErrors(() => makeServer(options, ofAll, parent));
+}
+
+function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent?: Parent): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
     options;
-  const settings = resolveOptions(given);
+  const settings =
+    // The file limit bounds what one process holds of the lines of all.
+    parent === undefined ? resolveOptions(given) : resolveOptions(given, Infinity);
   checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
@@ -151,7 +166,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     held,
     settings.memoryBudgetBytes,
   );
-  const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
+  const linesMax = parent?.linesMax ?? settings.maxConnections;
+  const socketsMax = linesMax + SPARE_SOCKETS_MAX;
   const { kind } = placeOf(settings.log);
   const shownLog: ShownLog = {
     kind,
@@ -171,14 +187,26 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
-  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
+  const placesParts = { hub, memory, clock: SYSTEM_CLOCK, counters };
+  const places =
+    parent === undefined
+      ? new Places(placesParts, settings)
+      : placesOfAll(parent, hub, memory, counters, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => inItsTurn(() => onRefusal(refusal))),
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
+  const ownPages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
+  const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
+  if (parent !== undefined) {
+    parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    hub.countElsewhere(parent.elsewhere, {
+      changed: (name, _before, after) => parent.linesChanged(name, after),
+    });
+    parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
+  }
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
@@ -230,7 +258,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
       watch: (exchange, head) => watch(watching, exchange, head),
-      endConnections: (exchange, head) => endConnections({ guard, hub, counters }, exchange, head),
+      endConnections: (exchange, head) =>
+        endConnections({ guard, hub, counters, everyone: parent }, exchange, head),
     }),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
@@ -277,6 +306,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     const { opsListen } = settings;
     const wanted: ListenOptions = {
       ...settings,
+      maxConnections: linesMax,
+      sharesPort: parent !== undefined,
       certificate: certificateOf(settings),
       ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,
@@ -352,6 +383,36 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     hub.channels.usePolicies(next.policies);
   });
   return server;
+}
+
+/** Places of one of several workers: limits are for all of them together. */
+function placesOfAll(
+  parent: Parent,
+  hub: Hub<HeldSocket | LibraryLine>,
+  memory: Memory,
+  counters: Counters,
+  settings: Settings,
+): Places {
+  const lines = parent.share('lines', () => hub.lines.open);
+  const polls =
+    settings.maxWaitingPolls > 0 ? parent.share('polls', () => hub.polls.waiting) : undefined;
+  hub.owners.onCount = ownerListener(settings, (key, count) => parent.linesChanged(key, count));
+  memory.elsewhereBytes = () => parent.elsewhereBytes;
+  const parts: PlacesParts = {
+    hub: {
+      lines: hub.lines,
+      polls: hub.polls,
+      owners: new OwnerCounts(hub.owners, parent.owners),
+    },
+    memory,
+    clock: SYSTEM_CLOCK,
+    counters,
+    hasPlace: () => lines.hasRoom,
+    hasPollPlace: polls && (() => polls.hasRoom),
+  };
+  // The system spreads connections evenly.
+  const acceptRate = Math.ceil(settings.acceptRate / parent.welcome.count);
+  return new Places(parts, { ...settings, acceptRate });
 }
 
 /** The files of a server with TLS. */

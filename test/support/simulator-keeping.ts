@@ -37,6 +37,8 @@ const KNOWN_CODES: ReadonlySet<string> = new Set([
   // More than half of all memory of publishes.
   'HOLDLINE_TOO_LARGE',
 ]);
+/** Turns in which all lines are visited that a given-up queue has left behind. */
+const GIVEN_UP_TURNS = 5;
 /** Actions that are shown with a failure. */
 const TRACE = 30;
 
@@ -137,6 +139,8 @@ export class KeepingSimulation {
   #made = 0;
   #readsUnderWay = 0;
   #requests = 0;
+  #givenUp = 0;
+  #givenUpTurns = 0;
   /** What was committed, by the entries that the log was given. */
   readonly #committed = new WeakMap<readonly NewEntry[], readonly number[]>();
   #fault: Error | undefined;
@@ -268,8 +272,8 @@ export class KeepingSimulation {
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
     else if (random.chance(2 * setting.deleting)) this.#delete();
+    else if (dice < 0.534) this.#hub.endSome(random.below(3), 'draining');
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
-    else if (dice < 0.541) this.#hub.endSome(random.below(3), 'draining');
     else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
   }
 
@@ -612,6 +616,11 @@ export class KeepingSimulation {
     this.#throwFault();
     const { gauges, lines } = this.#hub;
     const waiting = this.#polls.filter((client) => client.waiting !== undefined).length;
+    // Where a queue was given up, lines are lapped until they are visited.
+    const { queues_given_up_total: givenUp } = this.#counters;
+    if (givenUp !== this.#givenUp) this.#givenUpTurns = GIVEN_UP_TURNS;
+    this.#givenUp = givenUp;
+    const isGivenUp = this.#givenUpTurns-- > 0;
     let open = 0;
     let reading = 0;
     for (const { line, channels } of this.#lines) {
@@ -624,7 +633,7 @@ export class KeepingSimulation {
       if (state === READING) reading++;
       const cursor = group.table.cursors[row] as number;
       // Those of a deleted channel are ended over some turns; on several, one may hold others up.
-      const mayBeLapped = group.deletedAt !== undefined || channels.length > 1;
+      const mayBeLapped = isGivenUp || group.deletedAt !== undefined || channels.length > 1;
       if (state === HEALTHY && cursor < group.set.lostThrough && !mayBeLapped)
         throw new Error(`${line.socket.name} is healthy at ${cursor}, and lapped`);
     }

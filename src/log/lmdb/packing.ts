@@ -25,7 +25,7 @@ export function packedBytes(entry: NewEntry): number {
 }
 
 /** Packs entries into one buffer that is theirs alone. Names of channels are ASCII. */
-export function packEntries(entries: readonly NewEntry[], wallMs: number): Buffer {
+export function packEntries(entries: readonly NewEntry[], wallMs: number): Buffer<ArrayBuffer> {
   let size = 0;
   for (const entry of entries) size += packedBytes(entry);
   const packed = Buffer.allocUnsafeSlow(size);

@@ -25,6 +25,7 @@ import { DATA_FILE, LOCK_FILE, openTables, SCHEMA, type Tables } from './environ
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { lockDirectory } from './lock.js';
 import { eventOf } from './record.js';
+import { findRows } from './rows.js';
 import { readTotals, writeTotals, type Totals } from './totals.js';
 
 /** First ids above this are the clock's, ms × 1000. */
@@ -192,9 +193,7 @@ export class LogReader {
 
   /** What is kept beside the events. */
   rows(nowMs: number): LogRow[] {
-    return [...this.#tables.rows.getRange({})]
-      .map(({ value }) => JSON.parse(value.toString()) as LogRow)
-      .filter(({ untilMs }) => untilMs > nowMs);
+    return findRows(this.#tables, nowMs);
   }
 
   async close(): Promise<void> {
