@@ -905,10 +905,15 @@ export const LOG_RESTART_MS_MAX = 5_000;
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
- * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
- * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ * Time until NATS takes a connection when a server starts, ms. log/nats/connection.ts
  */
 export const NATS_OPEN_MS_MAX = 10_000;
+
+/**
+ * Time until the stream is ready then, ms: three servers that were all away need 14 s to agree on
+ * who leads it. log/nats/stream.ts
+ */
+export const NATS_STREAM_MS_MAX = 30_000;
 
 /** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
 export const NATS_CONNECT_MS_MAX = 2_000;

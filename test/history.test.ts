@@ -182,6 +182,30 @@ describe('a line behind its ring', () => {
     expect([fake.counters.gaps_total, fake.counters.gaps_at_join_total]).toEqual([1, 1]);
   });
 
+  test.each([
+    [1048, [{ after: 1048, before: 1050 }]],
+    [1049, []],
+  ])('is told of a gap of one event, and of none: from %i', async (position, gaps) => {
+    const store = kept(100);
+    store.forget('c', 1049);
+    const { fake } = await start(store, {}, SMALL);
+    const line = await fake.joinWhenReady('c', after(position));
+    await settle(fake, line);
+    expect(gapsOf(line.text)).toEqual(gaps);
+    expect(idsOf(line.text)).toEqual(ids(1050, 1099));
+  });
+
+  test('is told of each gap when the log loses what it is about to be given', async () => {
+    const store = kept(3000);
+    const { fake } = await start(store, { readMs: () => 20 }, SMALL);
+    const line = fake.join('c', after(1000));
+    await fake.clock.run(30);
+    store.forget('c', 2499);
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual([...ids(1001, 2000), ...ids(2500, 3999)]);
+    expect(gapsOf(line.text)).toEqual([{ after: 2000, before: 2500 }]);
+  });
+
   test('is told of a gap to the ring when the log keeps nothing before', async () => {
     const store = kept(100);
     store.forget('c', 1099);
@@ -435,5 +459,57 @@ describe('polls', () => {
       code: 'HOLDLINE_LOG_UNAVAILABLE',
     });
     expect((await fake.pollWhenReady('c', after(1009))).answer?.position).toBe(1009);
+  });
+});
+
+describe('a channel whose queue is past its share of the memory', () => {
+  const flood = async (log: KeepingLog, channel: string, count: number): Promise<void> => {
+    const data = Buffer.alloc(1000, 'x');
+    await log.append(
+      Array.from({ length: count }, () => ({ channel, type: undefined, data, json: false })),
+    );
+  };
+
+  test('gives it up: its lines read the rest from the log, and others notice nothing', async () => {
+    const { fake, log } = await start(new KeepingStore(1), {}, { publishBytes: 1024 * 1024 });
+    const lines = [fake.join('a'), fake.join('a,b'), fake.join('b')] as const;
+    await flood(log, 'a', 5000);
+    expect(fake.counters.queues_given_up_total).toBeGreaterThan(0);
+    expect(fake.hub.gauges.queueBytes).toBeLessThan(1024 * 1024);
+    await fake.publish('b', 'one');
+    await fake.clock.turn();
+    await fake.clock.turn();
+    expect(idsOf(fake.read(lines[2]))).toEqual([5001]);
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([ids(1, 5000), ids(1, 5001), [5001]]);
+    expect(fake.counters.gaps_total).toBe(0);
+    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    await fake.publish('a', 'next');
+    await settle(fake, ...lines);
+    expect(idsOf(lines[0].text).at(-1)).toBe(5002);
+  });
+
+  test('does not where the log keeps nothing', async () => {
+    const fake = new FakeHub({ publishBytes: 1024 * 1024 });
+    const line = fake.join('a');
+    await fake.publish('a', ...Array.from({ length: 800 }, () => 'x'.repeat(300)));
+    await fake.settle(line);
+    expect(idsOf(line.text)).toEqual(ids(1, 800));
+    expect(fake.counters.queues_given_up_total).toBe(0);
+  });
+
+  test('carries out a deletion that waited there', async () => {
+    const { fake, log } = await start(new KeepingStore(1), {}, { publishBytes: 1024 * 1024 });
+    const [gone, both] = [fake.join('a'), fake.join('a,b')];
+    await flood(log, 'a', 300);
+    await log.append([{ channel: 'a', isDeletion: true }]);
+    await flood(log, 'a', 5000);
+    await settle(fake, gone, both);
+    const told = fake.read(gone);
+    expect(told).toContain('"code":"deleted"');
+    const late = await fake.joinWhenReady('a', OLDEST);
+    await settle(fake, late, both);
+    expect(idsOf(late.text)).toHaveLength(5000);
+    expect(idsOf(both.text).slice(-5000)).toEqual(idsOf(late.text));
   });
 });

@@ -22,7 +22,7 @@ import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
-import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import type { EventLog, History, RequestKey } from './event-log.js';
 import { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
@@ -61,6 +61,8 @@ export interface HubOptions extends ChannelsOptions {
   readonly slow: SlowPolicy;
   /** Age at which a line is ended at the latest, ms; 0, or absent: no line is ended for its age. */
   readonly maxAgeMs?: number;
+  /** Memory of publishes under way; the default is the bound in limits.ts. */
+  readonly publishBytes?: number;
 }
 
 /** A line that was just opened. */
@@ -187,7 +189,7 @@ export class Hub<Socket> {
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.onStep = () => rateWindows.passed();
     this.#heartbeat.start();
-    this.#publishMemory = new PublishMemory(held);
+    this.#publishMemory = new PublishMemory(held, options.publishBytes);
     const deliveryTimes = new DeliveryTimes(clock);
     this.#deliveryTimes = deliveryTimes;
     this.#entrance = new Entrance(
@@ -198,6 +200,7 @@ export class Hub<Socket> {
         enter: (channel, entry) => this.#enter(channel, entry),
         missed: (throughId, name) => this.#missed(throughId, name),
         known: (name) => channels.known(name),
+        passBy: (channel, entries) => this.#passBy(channel, entries),
         flush: () => pump.flush(),
         proceed: (channel) => this.#intake.proceed(channel),
       },
@@ -238,6 +241,7 @@ export class Hub<Socket> {
     const progress = this.#progress;
     const { channels } = this;
     progress.keptFrom = this.#log.floor();
+    this.#entrance.isKept = true;
     const reads = new HistoryReads(history, this.#clock, this.#counters);
     const refills = new Refills(channels, reads);
     const log = this.#log;
@@ -363,6 +367,28 @@ export class Hub<Socket> {
     this.#progress.head = Math.max(this.#progress.head, throughId);
     for (const channel of this.channels.missed(throughId, name))
       for (const group of channel.groups) this.#pump.wake(group);
+  }
+
+  /**
+   * Entries pass the channel by. Deletions are carried out, though lines may not have been given
+   * all that came before: the log does not keep that any more.
+   */
+  #passBy(channel: Channel<Group>, entries: readonly LoggedEntry[]): void {
+    this.#counters.queues_given_up_total++;
+    let events: LoggedEvent[] = [];
+    for (const entry of entries) {
+      if (!isDeletion(entry)) {
+        events.push(entry);
+        continue;
+      }
+      this.channels.passBy(channel, events);
+      events = [];
+      this.#enter(channel, entry);
+    }
+    this.channels.passBy(channel, events);
+    this.#progress.head = Math.max(this.#progress.head, entries.at(-1)?.id ?? 0);
+    for (const group of channel.groups) this.#pump.wake(group);
+    this.#pump.flush();
   }
 
   #swept(group: Group): void {

@@ -30,6 +30,15 @@ const SPEEDS = [0, 300, 5000, 50_000, Infinity, Infinity];
 const MIB = 1024 * 1024;
 /** Turns in which a server comes to rest. */
 const REST_TURNS = 60_000;
+/** Refusals of a publish of which nothing is committed. */
+const KNOWN_CODES: ReadonlySet<string> = new Set([
+  'HOLDLINE_PUBLISH_BUSY',
+  'HOLDLINE_LOG_UNAVAILABLE',
+  // More than half of all memory of publishes.
+  'HOLDLINE_TOO_LARGE',
+]);
+/** Turns in which all lines are visited that a given-up queue has left behind. */
+const GIVEN_UP_TURNS = 5;
 /** Actions that are shown with a failure. */
 const TRACE = 30;
 
@@ -47,6 +56,8 @@ interface KeepingSetting {
   /** Share of appends and of reads that fail, also while the log is up. */
   readonly failing: number;
   readonly deleting: number;
+  /** Share of publishes that come by the log from another node. */
+  readonly floods: number;
   readonly drops: boolean;
   readonly restarts: boolean;
 }
@@ -88,6 +99,7 @@ function settingOf(random: Random): KeepingSetting {
       flushIntervalMs: random.pick([0, 0, 0, 5]),
       slow: random.pick(['gap', 'gap', 'gap', 'close']),
       sweepWorkBytes: random.pick([1, 1_000_000, 256 * MIB]),
+      publishBytes: random.pick([150_000, MIB, 64 * MIB]),
     },
     firstId: random.pick([1, 1000]),
     keepEvents: random.pick([Infinity, Infinity, 3000, Math.max(50, 2 * replayEvents)]),
@@ -98,7 +110,8 @@ function settingOf(random: Random): KeepingSetting {
     answerMs: random.pick([0, 3, 40]),
     readMs: random.pick([0, 2, 2, 50]),
     failing: random.pick([0, 0.01, 0.1]),
-    deleting: random.pick([0, 0, 0.002]),
+    deleting: random.pick([0, 0.002, 0.01]),
+    floods: random.pick([0.1, 0.1, 0.8]),
     drops: random.chance(0.4),
     restarts: random.chance(0.8),
   };
@@ -126,6 +139,8 @@ export class KeepingSimulation {
   #made = 0;
   #readsUnderWay = 0;
   #requests = 0;
+  #givenUp = 0;
+  #givenUpTurns = 0;
   /** What was committed, by the entries that the log was given. */
   readonly #committed = new WeakMap<readonly NewEntry[], readonly number[]>();
   #fault: Error | undefined;
@@ -257,8 +272,8 @@ export class KeepingSimulation {
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
     else if (random.chance(2 * setting.deleting)) this.#delete();
+    else if (dice < 0.534) this.#hub.endSome(random.below(3), 'draining');
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
-    else if (dice < 0.541) this.#hub.endSome(random.below(3), 'draining');
     else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
   }
 
@@ -266,14 +281,16 @@ export class KeepingSimulation {
 
   #publishSome(): void {
     const random = this.#random;
-    const channel = random.pick(this.setting.channels);
-    const count = random.chance(0.8) ? 1 : random.chance(0.98) ? random.between(2, 40) : 1500;
+    const { setting } = this;
+    const channel = random.pick(setting.channels);
+    const count = random.chance(0.8) ? 1 : random.chance(0.95) ? random.between(2, 40) : 1000;
     const events = Array.from({ length: count }, () => this.#newEvent(channel, count));
     this.#note(`publish ${count} on ${channel}`);
-    if (random.chance(0.1)) {
+    const kind = random.next();
+    if (kind < setting.floods) {
       // Another node of the same log.
       void this.#log.append(events).catch(() => {});
-    } else if (random.chance(0.1)) {
+    } else if (kind < setting.floods + 0.1) {
       const named = events.map((event) => ({
         ...event,
         channel: random.pick(this.setting.channels),
@@ -316,7 +333,7 @@ export class KeepingSimulation {
       },
       (error: unknown) => {
         const { code } = asError(error) as HoldlineError;
-        const isKnown = ['HOLDLINE_PUBLISH_BUSY', 'HOLDLINE_LOG_UNAVAILABLE'].includes(code);
+        const isKnown = KNOWN_CODES.has(code);
         if (life !== this.#life || code === 'HOLDLINE_OUTCOME_UNKNOWN') return;
         if (!isKnown) this.#failed(asError(error));
         else if (this.#committed.has(entries))
@@ -599,6 +616,11 @@ export class KeepingSimulation {
     this.#throwFault();
     const { gauges, lines } = this.#hub;
     const waiting = this.#polls.filter((client) => client.waiting !== undefined).length;
+    // Where a queue was given up, lines are lapped until they are visited.
+    const { queues_given_up_total: givenUp } = this.#counters;
+    if (givenUp !== this.#givenUp) this.#givenUpTurns = GIVEN_UP_TURNS;
+    this.#givenUp = givenUp;
+    const isGivenUp = this.#givenUpTurns-- > 0;
     let open = 0;
     let reading = 0;
     for (const { line, channels } of this.#lines) {
@@ -611,7 +633,7 @@ export class KeepingSimulation {
       if (state === READING) reading++;
       const cursor = group.table.cursors[row] as number;
       // Those of a deleted channel are ended over some turns; on several, one may hold others up.
-      const mayBeLapped = group.deletedAt !== undefined || channels.length > 1;
+      const mayBeLapped = isGivenUp || group.deletedAt !== undefined || channels.length > 1;
       if (state === HEALTHY && cursor < group.set.lostThrough && !mayBeLapped)
         throw new Error(`${line.socket.name} is healthy at ${cursor}, and lapped`);
     }

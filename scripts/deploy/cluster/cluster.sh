@@ -30,7 +30,15 @@ fail() {
   exit 1
 }
 
-is_running() { [[ -s "$run/$1.pid" ]] && kill -0 "$(< "$run/$1.pid")" 2> /dev/null; }
+is_running() {
+  local pid stat
+  [[ -s "$run/$1.pid" ]] || return 1
+  pid=$(< "$run/$1.pid")
+  kill -0 "$pid" 2> /dev/null || return 1
+  # One that has ended may stay for a while, until somebody has taken note of it.
+  stat=$(cat "/proc/$pid/stat" 2> /dev/null) || return 1
+  [[ "${stat##*) }" != Z* ]]
+}
 
 # spawn NAME COMMAND…: in the background, with a pid file and a file of its words.
 spawn() {
@@ -53,7 +61,7 @@ until_true() {
 
 end() {
   is_running "$1" || return 0
-  kill -TERM "$(< "$run/$1.pid")"
+  kill -TERM "$(< "$run/$1.pid")" 2> /dev/null || true
   until_true "$2" "the end of $1" has_ended "$1"
   rm -f "$run/$1.pid"
 }
@@ -100,7 +108,7 @@ start() {
   fi
   start_nats
   for n in "${nodes[@]}"; do is_running "node$n" || start_node "$n"; done
-  for n in "${nodes[@]}"; do until_true 30 "node $n is ready" is_ready "$n"; done
+  for n in "${nodes[@]}"; do until_true 45 "node $n is ready" is_ready "$n"; done
   if ! is_running haproxy; then
     PUBLIC_PORT=$base STATS_PORT=$((base + 9)) NODE1_PORT=$(node_port 1) NODE2_PORT=$(node_port 2) NODE3_PORT=$(node_port 3) \
       spawn haproxy haproxy -f "$here/haproxy.cfg"
@@ -116,7 +124,7 @@ roll() {
     haproxy_says "set server holdline/node$n state drain" > /dev/null
     end "node$n" 20
     start_node "$n"
-    until_true 30 "node $n is ready" is_ready "$n"
+    until_true 45 "node $n is ready" is_ready "$n"
     haproxy_says "set server holdline/node$n state ready" > /dev/null
     until_true 10 "haproxy has node $n" sees_up "$n"
     say "node $n was restarted"
@@ -133,7 +141,12 @@ status() {
 
 stop() {
   local name
-  for name in haproxy node1 node2 node3 nats1 nats2 nats3; do end "$name" 20; done
+  # NATS last, so that the nodes can end what they have begun.
+  end haproxy 20
+  for name in node1 node2 node3; do is_running "$name" && kill -TERM "$(< "$run/$name.pid")"; done
+  for name in node1 node2 node3; do end "$name" 20; done
+  for name in nats1 nats2 nats3; do is_running "$name" && kill -TERM "$(< "$run/$name.pid")"; done
+  for name in nats1 nats2 nats3; do end "$name" 20; done
 }
 
 case "${1:-}" in

@@ -19,7 +19,7 @@ import { asError, HoldlineError } from '../../errors.js';
 import {
   ID_MAX,
   IDEMPOTENCY_MS,
-  NATS_OPEN_MS_MAX,
+  NATS_STREAM_MS_MAX,
   NATS_RECONNECT_MS,
   NATS_REQUEST_MS_MAX,
 } from '../../limits.js';
@@ -53,7 +53,7 @@ function firstIdOf({ description }: Pick<StreamConfig, 'description'>): number {
 
 /**
  * Finds the stream, or makes it; `firstId` is that of one that is made. Rejects with
- * HOLDLINE_BAD_LOG for one that cannot be used, or when NATS does not answer in NATS_OPEN_MS_MAX.
+ * HOLDLINE_BAD_LOG for one that cannot be used, or when NATS does not answer in NATS_STREAM_MS_MAX.
  */
 export async function openStream(
   manager: JetStreamManager,
@@ -84,7 +84,7 @@ export async function openStream(
       problem = made;
       if (isMaker) continue;
     }
-    if (clock.nowMs() - fromMs > NATS_OPEN_MS_MAX) {
+    if (clock.nowMs() - fromMs > NATS_STREAM_MS_MAX) {
       const reason = problem === undefined ? 'another server is making it' : messageOf(problem);
       throw new HoldlineError('HOLDLINE_BAD_LOG', `the stream ${stream} cannot be used: ${reason}`);
     }
