@@ -87,7 +87,7 @@ export async function connectTo(access: NatsAccess, clock: Clock): Promise<Conne
   }
 }
 
-/** What Node says of a certificate that it does not accept, mostly as the cause of another error. */
+/** A certificate that Node does not accept, mostly as the cause of another error. */
 function isOfCertificate(error: unknown): boolean {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 4; depth++) {
     const { code = '' } = cause as { readonly code?: unknown };
