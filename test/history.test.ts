@@ -5,6 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import type { HubOptions } from '../src/core/hub.js';
 import type { Position } from '../src/core/position.js';
+import { asError, type HoldlineError } from '../src/errors.js';
+import { LibraryLines, type LibraryLine } from '../src/transports/library.js';
 import { HISTORY_PAGE_EVENTS_MAX, HISTORY_READS_MAX, HISTORY_RETRY_MS_MAX } from '../src/limits.js';
 import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
 import { KeepingLog, KeepingStore, type Faults } from './support/keeping-log.js';
@@ -512,4 +514,60 @@ describe('a channel whose queue is past its share of the memory', () => {
     expect(idsOf(late.text)).toHaveLength(5000);
     expect(idsOf(both.text).slice(-5000)).toEqual(idsOf(late.text));
   });
+});
+
+describe('a line of the program itself', () => {
+  const read = async (fake: FakeHub, line: LibraryLine, count: number): Promise<unknown[]> => {
+    const found: unknown[] = [];
+    for (let i = 0; i < count; i++) {
+      let step: unknown;
+      line.next().then(
+        ({ value, done }) => (step = done === true ? 'over' : (value?.id ?? value?.gap)),
+        (error: unknown) => (step = (asError(error) as HoldlineError).code),
+      );
+      for (let turns = 0; step === undefined && turns < 1000; turns++) await fake.clock.turn();
+      found.push(step);
+    }
+    return found;
+  };
+
+  test('is given what the log keeps, and goes on', async () => {
+    const { fake } = await start(kept(20), { readMs: () => 5 }, SMALL);
+    const line = new LibraryLines(fake.hub as never, () => {}).open('c', after(1004));
+    expect(line.position).toBe(1004);
+    expect(await read(fake, line, 15)).toEqual(ids(1005, 1019));
+    await fake.publish('c', 'next');
+    expect(await read(fake, line, 1)).toEqual([1020]);
+  });
+
+  test('is closed before it has joined, and leaves nothing behind', async () => {
+    const { fake } = await start(kept(20), { readMs: () => 5 }, SMALL);
+    const line = new LibraryLines(fake.hub as never, () => {}).open('c', OLDEST);
+    line.close();
+    expect(await read(fake, line, 1)).toEqual(['over']);
+    await fake.clock.run(20);
+    expect(fake.hub.gauges.linesOpen).toBe(0);
+  });
+
+  test('tells its reader once why it could not be opened', async () => {
+    const { fake } = await start(kept(20), { readFails: () => true }, SMALL);
+    const line = new LibraryLines(fake.hub as never, () => {}).open('c', last(5));
+    expect(await read(fake, line, 2)).toEqual(['HOLDLINE_LOG_UNAVAILABLE', 'over']);
+  });
+});
+
+test('a poll that waits and is lapped on one of its channels is given it by its next poll', async () => {
+  const { fake, log } = await start(
+    new KeepingStore(1),
+    {},
+    { publishBytes: 1024 * 1024, ...SMALL },
+  );
+  const poll = fake.poll('a,b', { kind: 'live' }, { waitMs: 10_000, limit: 1000 });
+  const data = Buffer.alloc(1000, 'x');
+  await log.append(
+    Array.from({ length: 2000 }, () => ({ channel: 'a', type: undefined, data, json: false })),
+  );
+  await fake.clock.run(20);
+  expect(poll.answer).toEqual({ body: undefined, position: 0 });
+  expect((await pollAll(fake, 'a,b', OLDEST)).ids).toEqual(ids(1, 2000));
 });
