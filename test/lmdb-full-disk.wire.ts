@@ -24,8 +24,13 @@ function mountSmallDisk(): boolean {
   return false;
 }
 
+function unmount(): void {
+  execFileSync('umount', [mounted]);
+  rmSync(mounted, { recursive: true });
+}
+
 const mayMount = process.getuid?.() === 0 && mountSmallDisk();
-if (mayMount) execFileSync('umount', [mounted]);
+if (mayMount) unmount();
 
 const BALLAST = 2 * MB;
 
@@ -62,8 +67,7 @@ describe.runIf(mayMount)('a full disk', () => {
   });
   afterEach(async () => {
     await log.close();
-    execFileSync('umount', [mounted]);
-    rmSync(mounted, { recursive: true });
+    unmount();
   });
 
   test('refuses events, reads on, and takes deletions, which make room by themselves', async () => {

@@ -44,11 +44,13 @@ describe('the whole log', () => {
   test('forgets what is too old, without a publish', async () => {
     let wallMs = Date.now() - 3_600_000;
     const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
-    log = await openLmdbLog(directory, { clock, retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
+    log = await openLmdbLog(directory, { clock });
     const old = Array.from({ length: 2_500 }, () => event('old'));
-    await log.append([...old.slice(0, 2_500), ...events('a1')]);
+    await log.append([...old, ...events('a1')]);
     wallMs = Date.now();
     await log.append(events('a2'));
+    await log.close();
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
     await until(async () => (await kept('a'))[0] === 'a2');
     expect(await kept('a')).toEqual(['a2', 2_501]);
     expect(await kept('old')).toEqual(['', 2_500]);
@@ -82,9 +84,10 @@ describe('a channel with a policy', () => {
   test('forgets what is too old, without a publish', async () => {
     const wallMs = Date.now() - 3_600_000;
     const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
-    const policies = [{ channels: 'a', keepAge: 1_800_000 }];
-    log = await openLmdbLog(directory, { clock, policies });
+    log = await openLmdbLog(directory, { clock });
     await log.append(events('a1', 'b1', 'a2'));
+    await log.close();
+    log = await openLmdbLog(directory, { policies: [{ channels: 'a', keepAge: 1_800_000 }] });
     await until(async () => (await kept('a'))[0] === '');
     expect(await kept('a')).toEqual(['', 3]);
     expect(await kept('b')).toEqual(['b1', 0]);
@@ -126,6 +129,31 @@ test('a receipt whose time is over is not found again after a restart', async ()
   await log.close();
   log = await openLmdbLog(directory);
   expect(await log.kept('k')).toBeUndefined();
+});
+
+test('a receipt that was kept before a restart has what was left of its time', async () => {
+  const wallMs = Date.now() - 100_000;
+  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, wallMs: () => wallMs } });
+  await log.append(events('a1'), { key: 'k', digest: 'd', subscribers: 0 });
+  await log.close();
+  let nowMs = 0;
+  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, nowMs: () => nowMs } });
+  nowMs = 10_000;
+  expect(await log.kept('k')).toMatchObject({ digest: 'd' });
+  nowMs = 20_000;
+  expect(await log.kept('k')).toBeUndefined();
+});
+
+test('a search that a deletion comes into has nothing from before it', async () => {
+  log = await openLmdbLog(directory);
+  const data = Buffer.alloc(3_000, 'x');
+  await log.append(Array.from({ length: 3_000 }, () => event('a', { data })));
+  const bounds = { through: log.lastId(), eventsMax: 3_000, bytesMax: 1e9 };
+  const newest = log.history.newest('a', bounds);
+  // Some of its slices are read by then.
+  await new Promise((resolve) => setTimeout(resolve, 3));
+  const [deleted] = await log.append([deletion('a')]);
+  expect(await newest).toEqual({ events: [], through: 3_000, lostThrough: deleted });
 });
 
 test('pages and searches of many slices are whole, while events are appended', async () => {

@@ -24,7 +24,8 @@ export async function runLog(
 /** Does it, and says in a sentence what was done. */
 async function done(command: LogCommand): Promise<string> {
   if (command.action === 'copy') return copy(command);
-  if (command.action === 'backup') return `copied ${wordsOf(await backUp(command.from, command.to))}`;
+  if (command.action === 'backup')
+    return `copied ${wordsOf(await backUp(command.from, command.to))}`;
   if (command.action === 'restore')
     return `restored ${wordsOf(await restore(command.from, command.to, Date.now()))}`;
   const schema = await upgrade(command.directory);
