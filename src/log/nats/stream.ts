@@ -135,25 +135,24 @@ function configOf(options: StreamOptions, firstId: number): StreamConfig & { nam
 }
 
 /**
- * All steps may be repeated, and by any node: the id is that of the description. After a purge the
- * servers of a cluster (2.9) do not take the first message, and agree only then: so one is
- * published until it is taken, right below the first id.
+ * All steps may be repeated, and by any node: the id is that of the description. Servers that
+ * replicate a stream (2.9) do not take the first message after such a purge, and agree only then:
+ * so one is published until it is taken, right below the first id.
  */
 async function start(
   manager: JetStreamManager,
   { stream, prefix }: StreamOptions,
   { config, state }: StreamInfo,
 ): Promise<void> {
-  const firstId = firstIdOf(config);
-  const before = firstId - 2;
-  if (state.last_seq <= before) {
-    if (state.messages === 0 && state.last_seq < before)
-      await manager.streams.purge(stream, { seq: firstId - 1 });
-    // A second one, of another node, takes an id that no entry gets.
+  const isReplicated = config.num_replicas > 1;
+  const firstId = firstIdOf(config) - Number(isReplicated);
+  if (state.messages === 0 && state.last_seq < firstId - 1)
+    await manager.streams.purge(stream, { seq: firstId });
+  // A second one, of another node, takes an id that no entry gets.
+  if (isReplicated && state.last_seq < firstId)
     await manager
       .jetstream()
       .publish(startingSubject(stream), '', { timeout: NATS_REQUEST_MS_MAX });
-  }
   await manager.streams.update(stream, { subjects: [new Subjects(prefix).all] });
 }
 
