@@ -841,6 +841,9 @@ export const MEMORY_ADMIT_SHARE = 0.98;
  */
 export const PIPE_FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Entries in one such frame, bytes, unless it has but one. workers/supervisor.ts */
+export const RECORDS_FRAME_BYTES = 1024 * 1024;
+
 /**
  * Of one channel, bytes on their way to a worker until they have entered its rings; above it the
  * channel's publishes wait. More than any in-flight window, so that sweeps do not starve.
@@ -885,9 +888,9 @@ export const WORKER_START_MS_MAX = 30_000;
 export const WORKER_END_MS_MAX = 5_000;
 
 /**
- * Pause before a worker is started again, ms: the first, doubled up to the longest for each start
- * after which none has served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row
- * the server ends. workers/restarts.ts
+ * Pause before a worker is started again, ms: the first, doubled up to the longest for each that
+ * had not served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row, while no other
+ * worker serves, the server ends. workers/restarts.ts
  */
 export const WORKER_PAUSE_MS_MIN = 50;
 export const WORKER_PAUSE_MS_MAX = 5_000;

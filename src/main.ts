@@ -228,6 +228,13 @@ async function serveWithWorkers(
   const { log, closeLog } = openLog(commandLine);
   const { WorkerFailed, startWorkers } = await import('./workers/start.js');
   const count = workersOf(commandLine.workers);
+  let reload = (): void => log.warn('not reloaded: the server does not listen yet');
+  // From here on, since process 1 of a container would hear no signal without a handler.
+  const { signalled, onNext } = signals(() => reload());
+  process.on('uncaughtException', (error) => {
+    log.fatal(error, 'internal error; the server ends');
+    process.exit(EXIT_FAILED);
+  });
   const starting = startWorkers({
     args: ['serve', ...args],
     settings,
@@ -235,13 +242,21 @@ async function serveWithWorkers(
     env: process.env,
     say: (level, words, facts) => log[level](facts, words),
   });
-  const { supervisor, facts, close } = await starting.catch(async (error: unknown) => {
+  const started = await Promise.race([starting, signalled]).catch(async (error: unknown) => {
     if (!(error instanceof WorkerFailed)) throw error;
     // It has said why.
     await closeLog();
     return process.exit(error.exitCode ?? EXIT_FAILED);
   });
-  const { signalled, onNext } = signals(() => supervisor.reload());
+  if (typeof started === 'string') {
+    starting.catch(() => {});
+    log.info({ signal: started }, 'ended before it listened');
+    await closeLog();
+    // Workers that have started end with this process.
+    return EXIT_DONE;
+  }
+  const { supervisor, facts, close } = started;
+  reload = () => supervisor.reload();
   sayListening(log, settings, madeKey, { ...facts, workers: count });
 
   const ended = await Promise.race([signalled, supervisor.failed]).catch((error: unknown) => {

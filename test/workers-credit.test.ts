@@ -218,10 +218,15 @@ test('one process is never lent more than it can hold', () => {
   expect(pool.giveBack('b', 1)).toBeUndefined();
 });
 
-test('a worker that dies at once again and again is given up, one that served is not', () => {
+test('workers that die at once again and again are given up, unless others serve', () => {
+  const pauses = [50, 100, 200, 400, 800, 1600, 3200];
   const restarts = new Restarts();
-  const pauses = Array.from({ length: 8 }, () => restarts.died(100));
-  expect(pauses).toEqual([50, 100, 200, 400, 800, 1600, 3200, undefined]);
+  expect(pauses.map(() => restarts.died(1, 100, false))).toEqual(pauses);
+  expect(restarts.died(1, 100, false)).toBeUndefined();
+  const beside = new Restarts();
+  expect(pauses.map(() => beside.died(1, 0, true))).toEqual(pauses);
+  expect([beside.died(1, 0, true), beside.died(1, 0, true)]).toEqual([5000, 5000]);
+  expect(beside.died(2, 0, true)).toBe(50);
   const proven = new Restarts();
-  for (let i = 0; i < 20; i++) expect(proven.died(60_000)).toBe(50);
+  for (let i = 0; i < 20; i++) expect(proven.died(1, 60_000, false)).toBe(50);
 });

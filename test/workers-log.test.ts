@@ -148,6 +148,17 @@ test('what any worker appends is handed to all in one order, before it is answer
   expect(workers.map(({ log }) => log.lastId())).toEqual([120, 120]);
 });
 
+test('what is committed in one turn may be more than fits a frame', async () => {
+  const { workers } = await supervised();
+  const tails = workers.map(({ log }) => tailOf(log));
+  const data = 'x'.repeat(3_000_000);
+  await Promise.all(
+    workers.map(({ log }, worker) => log.append([event(data), event(data), event(`w${worker}`)])),
+  );
+  await expect.poll(() => tails.map((tail) => tail.length)).toEqual([6, 6]);
+  expect(tails[0]!.map(({ id }) => id)).toEqual([101, 102, 103, 104, 105, 106]);
+});
+
 test('history is read from the supervisor: pages, the newest, deletions, and what was lost', async () => {
   const { workers } = await supervised();
   const { log } = workers[0]!;

@@ -17,15 +17,16 @@ import type {
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
+  RECORDS_FRAME_BYTES,
   WORKER_CREDIT_BYTES,
   WORKER_END_MS_MAX,
   WORKER_PING_MS,
   WORKER_PINGS_MISSED_MAX,
-  WORKER_PROVEN_MS,
   WORKER_START_MS_MAX,
   WORKERS_ASKED_MS_MAX,
 } from '../limits.js';
 import { Appends } from './appends.js';
+import { costOf } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
 import { FrameAnswer, type Link } from './link.js';
@@ -112,7 +113,8 @@ export class Supervisor implements WorkerOwner {
     this.#isEnding = true;
     for (const worker of this.#workers.values()) {
       worker.isEnding = true;
-      worker.link.tell('drain', drainMs);
+      if (worker.isServing) worker.link.tell('drain', drainMs);
+      else worker.kill();
     }
     const untilMs = this.#clock.nowMs() + drainMs + WORKER_END_MS_MAX;
     while (this.#workers.size > 0) {
@@ -200,8 +202,11 @@ export class Supervisor implements WorkerOwner {
     if (this.#isEnding) return;
     // One that never served at the start: whoever waits for it ends the server.
     if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= this.#parts.count) return;
-    const pauseMs = worker.isEnding ? 0 : this.#restarts.died(servedMs);
-    this.#parts.say('error', `a worker ${how}`, { worker: place, pid, pauseMs });
+    const pauseMs = worker.isEnding
+      ? 0
+      : this.#restarts.died(place, servedMs, this.report.serving > 0);
+    const level = worker.isEnding ? 'info' : 'error';
+    this.#parts.say(level, `a worker ${how}`, { worker: place, pid, pauseMs });
     if (pauseMs === undefined) {
       this.#failed(
         new HoldlineError(
@@ -230,7 +235,6 @@ export class Supervisor implements WorkerOwner {
         if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
         continue;
       }
-      if (worker.servedMs > WORKER_PROVEN_MS) this.#restarts.proven();
       // One at a time: after a pause of this process, too, each has its time to answer.
       const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
       if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
@@ -286,13 +290,15 @@ export class Supervisor implements WorkerOwner {
     for (const entry of entries) this.#records.push(entry);
   }
 
-  /** What was committed goes to every worker as one frame, before their publishers are answered. */
+  /** What was committed goes to every worker in one frame, before its publishers are answered. */
   #sendRecords(): void {
     const records = this.#records;
     if (records.length === 0) return;
     this.#records = [];
-    const frame = recordsFrame(records);
-    for (const worker of this.#workers.values()) if (worker.isReceiving) worker.link.send(frame);
+    for (const part of portions(records)) {
+      const frame = recordsFrame(part);
+      this.#tellOthers(undefined, (link) => link.send(frame));
+    }
   }
 
   // ── what workers ask ───────────────────────────────────────────────────────────────────────────
@@ -430,6 +436,22 @@ export class Supervisor implements WorkerOwner {
     );
     return { answers, report: this.report };
   }
+}
+
+/** The entries in portions that fit a frame. */
+function* portions(entries: readonly LoggedEntry[]): IterableIterator<readonly LoggedEntry[]> {
+  let begin = 0;
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const cost = costOf(entries[i] as LoggedEntry);
+    if (bytes + cost > RECORDS_FRAME_BYTES && i > begin) {
+      yield entries.slice(begin, i);
+      begin = i;
+      bytes = 0;
+    }
+    bytes += cost;
+  }
+  yield begin === 0 ? entries : entries.slice(begin);
 }
 
 async function pageOf(reading: Promise<HistoryPage>): Promise<FrameAnswer> {
