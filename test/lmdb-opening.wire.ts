@@ -105,6 +105,12 @@ describe('refused in words are', () => {
       code: 'HOLDLINE_BAD_LOG',
       message: expect.stringMatching(/cannot be made: ENOTDIR/) as string,
     });
+    // Where a directory takes none, mkdirSync with `recursive` never comes back.
+    const inProc = makeLmdbLog('/proc/holdline/log');
+    await expect(inProc.open()).rejects.toMatchObject({
+      code: 'HOLDLINE_BAD_LOG',
+      message: expect.stringMatching(/cannot be made: ENOENT/) as string,
+    });
   });
 
   test.each([

@@ -80,7 +80,11 @@ function namedPosition(text: string): Position | undefined {
   if (parts === null) return undefined;
   const [, date, time, fraction = '', sign, offset] = parts;
   const zone = sign === undefined ? 'Z' : `${sign === '-' ? '-' : '+'}${offset}`;
-  const wallMs = Date.parse(`${date}T${time}${fraction}${zone}`);
+  // A leap second is the second after it, as clocks of computers count.
+  const isLeap = time?.endsWith(':60') === true;
+  const clockTime = isLeap ? time?.replace(/60$/, '59') : time;
+  const wallMs =
+    Date.parse(`${date}T${clockTime}${isLeap ? '' : fraction}${zone}`) + (isLeap ? 1_000 : 0);
   // Date.parse takes February 30 for March 2.
   const day = new Date(`${date}T00:00:00Z`).toJSON() as string | null;
   return Number.isNaN(wallMs) || day?.slice(0, 10) !== date ? undefined : { kind: 'time', wallMs };

@@ -2,18 +2,11 @@
  * The directory of a log and its tables: the one file that imports `lmdb`. Checks, before anything
  * is read, that the directory is a log of a schema that is known here.
  */
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statSync,
-  truncateSync,
-} from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
 import { asError, HoldlineError } from '../../errors.js';
+import { makeDirectory } from './make-directory.js';
 
 /** The one that is written; a log of a higher one is refused. */
 export const SCHEMA = 1;
@@ -164,7 +157,7 @@ async function loadLmdb(): Promise<typeof import('lmdb')> {
 function checkDirectory(directory: string, readOnly: boolean): void {
   let names: string[];
   try {
-    if (!readOnly) mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (!readOnly) makeDirectory(directory);
     names = readdirSync(directory);
   } catch (error) {
     throw bad(`the directory cannot be used: ${asError(error).message}`);

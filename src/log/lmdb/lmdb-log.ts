@@ -2,7 +2,6 @@
  * The log on disk: an LMDB environment in a directory, which a thread of its own writes and reads.
  * Here are its ids, its receipts, and who waits for what.
  */
-import { mkdirSync } from 'node:fs';
 import type { Clock } from '../../clock.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from '../../core/event.js';
 import type {
@@ -22,6 +21,7 @@ import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { lockDirectory } from './lock.js';
 import type { Answer, Durability, Failure, FromThread, Question } from './messages.js';
+import { makeDirectory } from './make-directory.js';
 import { unpackEvents } from './packing.js';
 import { PendingAppends } from './pending-appends.js';
 import type { KeepPolicy, Retention } from './retention.js';
@@ -107,7 +107,7 @@ export class LmdbLog implements EventLog {
     const { directory, firstId, clock } = this.#options;
     const { durability, retention, policies, ballastBytes } = this.#options;
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory);
     } catch (error) {
       throw new HoldlineError(
         'HOLDLINE_BAD_LOG',

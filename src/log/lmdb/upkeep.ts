@@ -8,7 +8,6 @@ import {
   copyFileSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
@@ -24,6 +23,7 @@ import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
 import { DATA_FILE, LOCK_FILE, openTables, SCHEMA, type Tables } from './environment.js';
 import { idKey, numberKey, readId, recordKey } from './keys.js';
 import { lockDirectory } from './lock.js';
+import { makeDirectory } from './make-directory.js';
 import { eventOf } from './record.js';
 import { findRows } from './rows.js';
 import { readTotals, writeTotals, type Totals } from './totals.js';
@@ -206,7 +206,7 @@ export class LogReader {
 function makeEmptyDirectory(path: string): void {
   let names: string[];
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path);
     names = readdirSync(path);
   } catch (error) {
     throw new HoldlineError('HOLDLINE_BAD_LOG', asError(error).message);
