@@ -1,6 +1,6 @@
 /** `holdline log`: a log that is backed up while it is written, restored, upgraded and read. */
-import { execFile } from 'node:child_process';
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { open } from 'lmdb';
@@ -118,6 +118,47 @@ test('a backup, a restore and an upgrade say why not', async () => {
     expect.stringMatching(/has schema 2 and this version knows schema 1/),
   ]);
   expect(refused('upgrade', target)).toEqual([2, expect.stringMatching(/has schema 2/)]);
+});
+
+test('a copy that was cut is refused, wherever it was', async () => {
+  const running = await openLmdbLog(directory);
+  const data = Buffer.alloc(20_000, 'x');
+  for (let batch = 0; batch < 4; batch++)
+    await running.append(Array.from({ length: 50 }, () => event('a', { data })));
+  await running.close();
+  log('backup', directory, target);
+  expect(readdirSync(target)).not.toContain('unfinished');
+  const file = join(target, 'data.mdb');
+  const whole = statSync(file).size;
+  // LMDB alone ends the process with SIGBUS, or does not notice.
+  for (const size of [whole - 4_096, whole >> 1, 1_048_576]) {
+    truncateSync(file, size);
+    expect(refused('restore', target, join(root, 'new'))).toEqual([
+      2,
+      expect.stringContaining(`the copy was cut: ${size} bytes are there of ${whole}`),
+    ]);
+  }
+});
+
+test('a backup that is killed leaves no copy, or a whole one', async () => {
+  const running = await openLmdbLog(directory);
+  const data = Buffer.alloc(100_000, 'x');
+  for (let batch = 0; batch < 10; batch++)
+    await running.append(Array.from({ length: 50 }, () => event('a', { data })));
+  await running.close();
+  const main = join(import.meta.dirname, '../dist/main.js');
+  const backup = spawn(process.execPath, [main, 'log', 'backup', directory, target]);
+  const ended = new Promise((resolve) => backup.once('exit', resolve));
+  await expect.poll(() => existsSync(target), { interval: 1, timeout: 5_000 }).toBe(true);
+  backup.kill('SIGKILL');
+  await ended;
+  if (existsSync(join(target, 'data.mdb')))
+    expect(log('restore', target, join(root, 'new'))).toMatch('restored 500 events');
+  else
+    expect(refused('restore', target, join(root, 'new'))).toEqual([
+      2,
+      expect.stringContaining('there is no log in the directory'),
+    ]);
 });
 
 test('arguments that are wrong are refused in words', () => {

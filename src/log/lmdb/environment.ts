@@ -67,12 +67,18 @@ export interface OpenTables {
   readonly isNew: boolean;
 }
 
-/** Opens the log of a directory; unless it is only read, makes what is missing. */
+/**
+ * Opens the log of a directory; unless it is only read, makes what is missing. A copy has no free
+ * pages, so one that is shorter than it says was cut, and is refused.
+ */
 export async function openTables(
   directory: string,
-  { readOnly = false }: { readonly readOnly?: boolean } = {},
+  {
+    readOnly = false,
+    isCopy = false,
+  }: { readonly readOnly?: boolean; readonly isCopy?: boolean } = {},
 ): Promise<OpenTables> {
-  checkDirectory(directory, readOnly);
+  checkDirectory(directory, readOnly, isCopy);
   const { open, ABORT } = await loadLmdb();
   let root: RootDatabase<Buffer, Buffer>;
   try {
@@ -154,7 +160,7 @@ async function loadLmdb(): Promise<typeof import('lmdb')> {
   }
 }
 
-function checkDirectory(directory: string, readOnly: boolean): void {
+function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): void {
   let names: string[];
   try {
     if (!readOnly) makeDirectory(directory);
@@ -172,7 +178,7 @@ function checkDirectory(directory: string, readOnly: boolean): void {
       closeSync(openSync(join(directory, name), 'a', 0o600));
     return;
   }
-  checkHead(join(directory, DATA_FILE), readOnly);
+  checkHead(join(directory, DATA_FILE), readOnly, isCopy);
 }
 
 // Layout of the first two pages: MDB_page_header and MDB_meta of LMDB, 64 bits.
@@ -185,7 +191,7 @@ const META = { magic: 0, pageBytes: 24, lastPage: 120, transaction: 128, end: 14
  * LMDB reads its file through memory: a file that was cut would end the process with SIGBUS where
  * the rest is read. So what is missing is made zeros, which LMDB refuses as damaged.
  */
-function checkHead(path: string, readOnly: boolean): void {
+function checkHead(path: string, readOnly: boolean, isCopy: boolean): void {
   let head: Buffer;
   let fileBytes: number;
   try {
@@ -211,6 +217,8 @@ function checkHead(path: string, readOnly: boolean): void {
   );
   const wanted = (lastPage + 1) * pageBytes;
   if (fileBytes >= wanted) return;
+  if (isCopy)
+    throw bad(`the copy was cut: ${fileBytes} bytes are there of ${wanted}; take another`);
   // The last pages may be free and never written, so a shorter file alone is no fault.
   if (!readOnly) truncateSync(path, wanted);
 }

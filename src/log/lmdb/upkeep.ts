@@ -32,6 +32,9 @@ import { readTotals, writeTotals, type Totals } from './totals.js';
 const CLOCK_IDS_FROM = 1e12;
 const IDS_PER_MS = 1000;
 
+/** In the directory of a copy, while it is made. */
+const UNFINISHED = 'unfinished';
+
 /** What a log, or a copy of one, has. */
 export interface LogFacts {
   readonly schema: number;
@@ -50,12 +53,18 @@ export async function backUp(directory: string, target: string): Promise<LogFact
   const { tables } = await openTables(directory, { readOnly: true });
   try {
     makeEmptyDirectory(target);
+    // Only a whole copy has the name of one, whatever ends this process.
+    const unfinished = join(target, UNFINISHED);
     try {
-      await tables.root.backup(target, true);
-      chmodSync(join(target, DATA_FILE), 0o600);
-      flush(join(target, DATA_FILE));
+      makeDirectory(unfinished);
+      await tables.root.backup(unfinished, true);
+      chmodSync(join(unfinished, DATA_FILE), 0o600);
+      flush(join(unfinished, DATA_FILE));
+      renameSync(join(unfinished, DATA_FILE), join(target, DATA_FILE));
+      rmSync(unfinished, { recursive: true });
       flush(target);
     } catch (error) {
+      rmSync(unfinished, { recursive: true, force: true });
       rmSync(join(target, DATA_FILE), { force: true });
       throw new HoldlineError('HOLDLINE_BAD_LOG', `not copied: ${asError(error).message}`);
     }
@@ -70,7 +79,7 @@ export async function backUp(directory: string, target: string): Promise<LogFact
  * the copy: what was given after it was made is not given again. Rejects with HOLDLINE_BAD_LOG.
  */
 export async function restore(copy: string, directory: string, nowMs: number): Promise<LogFacts> {
-  await factsOf(copy);
+  await factsOf(copy, { isCopy: true });
   makeEmptyDirectory(directory);
   const unlock = await lockDirectory(directory);
   try {
@@ -110,8 +119,8 @@ export async function upgrade(directory: string): Promise<number> {
   return schema;
 }
 
-async function factsOf(directory: string): Promise<LogFacts> {
-  const { tables } = await openTables(directory, { readOnly: true });
+async function factsOf(directory: string, { isCopy = false } = {}): Promise<LogFacts> {
+  const { tables } = await openTables(directory, { readOnly: true, isCopy });
   try {
     const { events, bytes, newestId } = totalsOf(tables);
     const fileBytes = statSync(join(directory, DATA_FILE)).size;
