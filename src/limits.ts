@@ -651,8 +651,8 @@ export const CHANNELS_IN_METRICS_MAX = 20;
 export const REFUSAL_LOG_MS = 1_000;
 
 /**
- * Least time between two faults in the log, ms; those between are counted. main.ts,
- * server/hooks.ts
+ * Least time between two faults in the log, ms; those between are counted.
+ * serve/program-log.ts, server/hooks.ts
  */
 export const FAULT_LOG_MS = 1_000;
 
@@ -677,10 +677,13 @@ export const DRAIN_SLOPE_SHARE = 0.8;
  */
 export const DRAIN_ENDS_PER_SECOND_MIN = 100;
 
-/** What a second signal leaves of the orderly end, ms; a third one ends the process. main.ts */
+/**
+ * What a second signal leaves of the orderly end, ms; a third one ends the process.
+ * serve/ending.ts
+ */
 export const DRAIN_HURRY_MS = 1_000;
 
-/** Time between two lines of the log that say how far an orderly end is, ms. main.ts */
+/** Time between two lines of the log that say how far an orderly end is, ms. serve/command.ts */
 export const DRAIN_PROGRESS_MS = 1_000;
 
 /**

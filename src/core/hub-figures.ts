@@ -1,4 +1,4 @@
-/** What operators ask of a hub: what is held now, by whom, and what it takes. Nothing is changed. */
+/** What operators ask of a hub: what is held now, by whom, and what it takes. */
 import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
 import {
   detailsOf,
