@@ -856,7 +856,7 @@ export const CHANNEL_CREDIT_BYTES = 1024 * 1024;
 
 /**
  * Of all channels, the same, and of a worker that is silent, in the supervisor's memory; above it
- * such a worker is ended. workers/credit.ts, workers/supervisor.ts
+ * such a worker is ended. workers/credit.ts, workers/worker-processes.ts
  */
 export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
 
@@ -876,17 +876,17 @@ export const WORKERS_ASKED_MS_MAX = 2_000;
 
 /**
  * Time between two pings of a worker, ms, and pings without an answer after which it is ended:
- * one that does not turn its loop for 5 s. workers/supervisor.ts
+ * one that does not turn its loop for 5 s. workers/worker-processes.ts
  */
 export const WORKER_PING_MS = 1_000;
 export const WORKER_PINGS_MISSED_MAX = 5;
 
-/** Time from the start of a worker until it listens, ms. workers/supervisor.ts */
+/** Time from the start of a worker until it listens, ms. workers/worker-processes.ts */
 export const WORKER_START_MS_MAX = 30_000;
 
 /**
  * Time after the drain, or after its pipe has closed, in which a worker has to end, ms.
- * workers/supervisor.ts, workers/worker-process.ts
+ * workers/worker-processes.ts, workers/worker-process.ts
  */
 export const WORKER_END_MS_MAX = 5_000;
 
