@@ -238,7 +238,7 @@ export const READER_CHANNELS_MAX = 100_000;
 /**
  * Channels checked in one search for a channel to forget, a ring to drop or frames to drop, under
  * 1 µs each. Those that must stay are set aside, and the next search goes on behind them.
- * core/channels.ts
+ * core/channels.ts, core/channel-orders.ts
  */
 export const CHANNELS_CHECKED_MAX = 2_000;
 
