@@ -27,6 +27,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['browser/'],
   // Small and without a side, for everyone.
   [
+    'back-off',
     'clock',
     'counters',
     'errors',
