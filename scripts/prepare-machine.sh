@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the tests need beside Node: a Chromium (EventSource as browsers have it), a C compiler (native-notes, the send() loop of
-# the bench), nginx, haproxy and caddy (what stands in front of a server), Python's requests and httpx (clients). Installs what is
-# missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
+# the bench), nginx, haproxy and caddy (what stands in front of a server), nats-server (the distributed log), Python's requests and
+# httpx (clients). Installs what is missing on Debian as root; elsewhere it says in words what to install, and the tests that need it will fail and say so.
 set -euo pipefail
 
 missing=()
@@ -24,6 +24,10 @@ for proxy in nginx haproxy caddy; do
     wanted+=("$proxy (what stands in front of a server, in test/proxies.wire.ts and test/doctor.wire.ts)")
   fi
 done
+if ! command -v nats-server > /dev/null; then
+  missing+=(nats-server)
+  wanted+=('nats-server (the log of several machines, in test/nats-log.wire.ts)')
+fi
 if ! command -v ip > /dev/null; then
   missing+=(iproute2)
   wanted+=('ip (on Debian iproute2: peers that vanish, in test/socket-options.wire.ts and native-notes/dead-peer.md)')

@@ -42,6 +42,14 @@ export const COUNTER_MEANINGS = {
     'lines and polls on a new channel refused because too many channels have lines and no events',
   losses_forgotten_total:
     'records of lost events that were forgotten; they raise the floor of all channels',
+  log_losses_total:
+    'times the log forgot entries before this server had read them; lines are told of a gap',
+  log_records_refused_total:
+    'records of other publishers in the log that a publish would refuse: skipped and told as a gap',
+  history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',
+  history_events_total: 'events that those reads returned',
+  history_refused_total:
+    'lines and polls refused because too many waited for reads of what the log keeps',
   requests_total: 'requests that reached a handler',
   refused_total: 'requests refused with an error status',
   refused_temporary_total:
@@ -72,6 +80,8 @@ export const COUNTER_MEANINGS = {
   publish_waited_total: 'publishes that waited for room',
   publish_aborted_total: 'publishes whose client left before the end of the body',
   deletions_total: 'channels deleted',
+  log_append_failures_total:
+    'appends that the log did not confirm: it was down, or did not say whether it has the events',
   idempotent_repeats_total:
     'publishes answered with the first receipt for their idempotency key, and not published again',
   idempotency_evicted_total: 'idempotency keys forgotten early for room',

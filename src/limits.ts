@@ -410,6 +410,43 @@ export const END_RETRY_SPREAD_MS_MIN = 400;
 /** Step of the deadline wheel, ms: a poll is answered early by at most this. core/deadlines.ts */
 export const DEADLINE_STEP_MS = 25;
 
+/**
+ * Reads of what the log keeps at a time, over the hub; a page stays until its lines have been
+ * written it. The rest wait in turn: lines as long as it takes, of clients that can be refused this
+ * many. core/history-reads.ts
+ */
+export const HISTORY_READS_MAX = 32;
+export const HISTORY_READS_WAITING_MAX = 4_096;
+
+/** Time for one such read, ms; then it counts as failed. core/history-reads.ts */
+export const HISTORY_READ_MS_MAX = 10_000;
+
+/**
+ * Events and bytes of data in one page for lines behind their rings; a single event may be larger.
+ * A page and its frames take a few times that. core/history-lines.ts, core/past.ts
+ */
+export const HISTORY_PAGE_EVENTS_MAX = 1_000;
+export const HISTORY_PAGE_BYTES_MAX = 256 * 1024;
+
+/**
+ * Pause after a failed read before lines are read for again, ms; it doubles up to the second value.
+ * core/history-lines.ts
+ */
+export const HISTORY_RETRY_MS_MIN = 250;
+export const HISTORY_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes with which a ring is filled from the log when somebody first asks for its past, within
+ * --replay-bytes: one read. core/refills.ts
+ */
+export const HISTORY_REFILL_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Names that were asked for and of which the log keeps nothing, about 150 B each, that it is not
+ * asked for again. core/empty-names.ts
+ */
+export const EMPTY_NAMES_MAX = 4_096;
+
 /** Lines of a deleted channel that are ended in one turn of the loop. core/groups.ts */
 export const DELETED_ENDS_PER_TURN_MAX = 128;
 
@@ -590,6 +627,14 @@ export const DELIVERY_SECONDS_BOUNDS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ];
 
+/**
+ * Those of the times in which the log commits, and in which it reads, seconds.
+ * log/late-log.ts ops/server-rows.ts
+ */
+export const LOG_SECONDS_BOUNDS: readonly number[] = [
+  0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+];
+
 /** Those of lines by the events that they are behind. core/line-lag.ts */
 export const LINE_LAG_BOUNDS: readonly number[] = [0, 1, 10, 100, 1_000, 10_000];
 
@@ -766,11 +811,176 @@ export const WATCH_CHANGES_MAX = 100_000;
  */
 export const WATCH_GONE_MAX = 10_000;
 
+/** Processes of `--workers`, about 60 MB each. options/kinds.ts */
+export const WORKERS_MAX = 256;
+
+/** Time between two looks at whether the log is up, for a warning, ms. server/log-watch.ts */
+export const LOG_WATCH_MS = 1_000;
+
+/** Servers of one NATS cluster that `--log` may name, ~100 B each. options/log-kinds.ts */
+export const NATS_SERVERS_MAX = 16;
+
+/**
+ * Time a server that ends waits for its log to be closed, ms; what was acknowledged is kept before.
+ * A log that is still being opened has acknowledged nothing. server/log-life.ts
+ */
+export const LOG_CLOSE_MS_MAX = 5_000;
+export const LOG_OPENING_CLOSE_MS_MAX = 500;
+
 /**
  * Share of the memory budget below which lines are admitted again after it was full.
  * ops/memory/budget.ts
  */
 export const MEMORY_ADMIT_SHARE = 0.98;
+
+/**
+ * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
+ * the next one. log/lmdb/log-thread.ts
+ */
+export const LOG_COMMIT_ENTRIES_MAX = 10_000;
+export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * Time after which what was answered is written, ms, with `--durability async`: a crash loses as
+ * much. log/lmdb/log-thread.ts
+ */
+export const LOG_FLUSH_MS = 20;
+
+/**
+ * Ids that a log on disk may give before they are written, with `--durability async`: a crash
+ * leaves such a hole. log/lmdb/store.ts
+ */
+export const LOG_ID_LEASE = 1_000_000;
+
+/** Time between two looks for what is to be forgotten, ms. log/lmdb/log-thread.ts */
+export const LOG_SWEEP_MS = 1_000;
+
+/** Events that one step of forgetting removes, about 5 ms. log/lmdb/store.ts */
+export const LOG_REMOVALS_PER_STEP = 1_000;
+
+/**
+ * One slice of reading between two commits: events and bytes, about 2 ms; a page has no more.
+ * log/lmdb/pages.ts
+ */
+export const LOG_READ_SLICE_EVENTS = 2_000;
+export const LOG_READ_SLICE_BYTES = 1024 * 1024;
+
+/**
+ * Names of channels in a log on disk, about 100 B each there: above it those without an event are
+ * forgotten, and a position of such a channel gets a gap notice that it may not need.
+ * log/lmdb/store.ts
+ */
+export const LOG_CHANNELS_MAX = 1_000_000;
+
+/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
+export const LOG_ROWS_MAX = 100_000;
+
+/**
+ * Time from a failed write of a log on disk to the next try, ms; it doubles up to the second.
+ * log/lmdb/log-thread.ts
+ */
+export const LOG_RETRY_MS = 500;
+export const LOG_RETRY_MS_MAX = 5_000;
+
+/** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
+export const LOG_PROBE_BYTES = 1024 * 1024;
+
+/**
+ * Time from the end of a log's thread to the next start, ms; it doubles up to the second.
+ * log/lmdb/thread-handle.ts
+ */
+export const LOG_RESTART_MS = 50;
+export const LOG_RESTART_MS_MAX = 5_000;
+
+/**
+ * Time that appends wait for a thread that has ended to be there again, ms, before their outcome is
+ * said to be unknown. log/lmdb/lmdb-log.ts
+ */
+export const LOG_OUTCOME_MS_MAX = 3_000;
+
+/**
+ * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
+ * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ */
+export const NATS_OPEN_MS_MAX = 10_000;
+
+/** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
+export const NATS_CONNECT_MS_MAX = 2_000;
+
+/**
+ * Pause before another attempt to connect, to tail or to find the stream, ms.
+ * log/nats/connection.ts, log/nats/stream.ts, log/nats/tail.ts
+ */
+export const NATS_RECONNECT_MS = 250;
+
+/**
+ * Between two pings on a connection to NATS, ms: it is given up when two are not answered.
+ * log/nats/connection.ts
+ */
+export const NATS_PING_MS = 2_000;
+
+/** One question to JetStream, ms. log/nats/nats-log.ts */
+export const NATS_REQUEST_MS_MAX = 2_000;
+
+/**
+ * Time in which NATS answers none of the messages on their way to it, ms: they are given up, and
+ * publishes are refused at once until it answers again. log/nats/publisher.ts, log/nats/nats-log.ts
+ */
+export const NATS_SILENT_MS_MAX = 1_000;
+
+/** Time for the answer to one message while others are answered, ms. log/nats/publisher.ts */
+export const NATS_ACK_MS_MAX = 5_000;
+
+/**
+ * Messages on their way to NATS, and their bytes; the rest waits within PUBLISH_BYTES_MAX.
+ * log/nats/publisher.ts
+ */
+export const NATS_IN_FLIGHT_MAX = 2_048;
+export const NATS_IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
+
+/**
+ * Between two heartbeats of the tail, ms, and how many may be missing before it is made again.
+ * log/nats/tail.ts
+ */
+export const NATS_HEARTBEAT_MS = 500;
+export const NATS_HEARTBEATS_MISSED_MAX = 3;
+
+/** Messages that the tail hands over at once. log/nats/tail.ts */
+export const NATS_TAIL_BATCH_MAX = 512;
+
+/**
+ * Time that a publisher waits until its server has read back what the stream has taken, and a
+ * reader for a position that its server has not come to, ms. log/nats/nats-log.ts
+ */
+export const NATS_TAIL_WAIT_MS_MAX = 2_000;
+
+/** Between two looks at the state of the stream, ms. log/nats/nats-log.ts */
+export const NATS_LOOK_MS = 5_000;
+
+/**
+ * Messages of one request for history, and how much larger than asked for the newest of a channel
+ * may be read. log/nats/past.ts, log/nats/history.ts
+ */
+export const NATS_PULL_MAX = 512;
+
+/** One request for history, ms. log/nats/past.ts */
+export const NATS_READ_MS_MAX = 5_000;
+
+/**
+ * Messages that a server reads at its start for the receipts in them: the newest, and no older than
+ * IDEMPOTENCY_MS. Without data, about 5 µs each. log/nats/nats-log.ts
+ */
+export const NATS_RECEIPTS_READ_MAX = 100_000;
+
+/**
+ * Entries that are copied to NATS at once; time for which a copy waits for NATS that is away, ms:
+ * less than IDEMPOTENCY_MS, within which what is sent again is kept once. log/nats/copy.ts
+ */
+export const NATS_COPY_BATCH_MAX = 1_000;
+export const NATS_COPY_RETRY_MS_MAX = 60_000;
+
+/** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
+export const NATS_MARKS_MAX = 10_000;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
@@ -790,6 +1000,10 @@ assertRelation(
 assertRelation(
   2 * (BODY_BYTES_MAX + BATCH_EVENTS_MAX * QUEUED_EVENT_BYTES) <= NAMED_BATCH_BYTES_MAX,
   'the largest batch over several channels fits the memory of a credential',
+);
+assertRelation(
+  NATS_COPY_RETRY_MS_MAX < IDEMPOTENCY_MS,
+  'a batch that is copied again is still known to the stream',
 );
 assertRelation(GRACE_MS_MIN < GRACE_MS, 'the least grace is shorter than a full one');
 assertRelation(

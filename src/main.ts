@@ -36,7 +36,7 @@ import { VERSION } from './version.js';
 const EXIT_DONE = 0;
 /** Failed on this machine, now. */
 const EXIT_FAILED = 1;
-/** The command line is wrong and will fail again. */
+/** The command line is wrong, or names a log that cannot be used: it will fail again. */
 const EXIT_USAGE = 2;
 
 /** Log that stdout has not taken; above it entries are dropped, so that the server never waits. */
@@ -172,7 +172,21 @@ async function serve(args: readonly string[]): Promise<number> {
     onWarning: (words) => log.warn(words),
     onRefusal: refusalLog(log),
   });
-  const address = await server.listen();
+  let reload = (): void => log.warn('not reloaded: the server does not listen yet');
+  // From here on, since the log may take its time to open, and process 1 of a container would hear
+  // no signal without a handler.
+  const { signalled, onNext } = signals(() => reload());
+  if (settings.log !== 'memory') log.info({ log: settings.log }, 'opening the log');
+  const listening = server.listen();
+  const address = await Promise.race([listening, signalled]);
+  if (typeof address === 'string') {
+    listening.catch(() => {});
+    log.info({ signal: address }, 'ended before it listened');
+    onNext(() => void closeLog().then(() => process.exit(EXIT_FAILED)));
+    await server.close({ drainMs: 0 });
+    await closeLog();
+    return EXIT_DONE;
+  }
 
   process.on('uncaughtException', (error) => {
     log.fatal(error, 'internal error; the server ends');
@@ -180,7 +194,7 @@ async function serve(args: readonly string[]): Promise<number> {
   });
   const { reloadServer } = await import('./server/server.js');
   let running = settings;
-  const reload = (): void => {
+  reload = (): void => {
     try {
       const read = parse(readRegularFile).settings;
       const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
@@ -198,7 +212,6 @@ async function serve(args: readonly string[]): Promise<number> {
       log.error(`not reloaded, what was read before counts on: ${message}`);
     }
   };
-  const { signalled, onNext } = signals(reload);
   const places = placesOf(settings, address);
   log.info(
     {
@@ -370,7 +383,9 @@ function signals(reload: () => void): {
 function explain(error: unknown): number {
   if (error instanceof HoldlineError) {
     complain(`${error.message} (${error.code})`);
-    return error.code === 'HOLDLINE_BAD_OPTION' ? EXIT_USAGE : EXIT_FAILED;
+    return error.code === 'HOLDLINE_BAD_OPTION' || error.code === 'HOLDLINE_BAD_LOG'
+      ? EXIT_USAGE
+      : EXIT_FAILED;
   }
   // Unexpected, so the stack matters more than the message.
   complain(error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -4,6 +4,10 @@ import { readFileSync } from 'node:fs';
 
 export const MANIFEST = JSON.parse(
   readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
-) as { readonly version: string; readonly peerDependencies: Readonly<Record<string, string>> };
+) as {
+  readonly version: string;
+  readonly peerDependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
+};
 
 export const VERSION = MANIFEST.version;

@@ -64,6 +64,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['tools/load/'],
   ['tools/doctor/'],
   ['tools/token/'],
+  ['tools/log/'],
   ['tools/capacity/'],
   ['refusal-log', 'main'],
 ];
@@ -160,13 +161,20 @@ describe('what is native', () => {
     expect(importsWhere(SOURCE, (one) => isNative(one) && !one.lazy)).toEqual([]);
   });
 
-  it('calls the C library from two files, which load koffi when a server wants it', () => {
+  it('calls the C library from three files, which load koffi when a server wants it', () => {
     const isKoffi = ({ target, typeOnly }: Import): boolean => target === 'koffi' && !typeOnly;
     expect(importsWhere(SOURCE, isKoffi)).toEqual([
+      'src/log/lmdb/lock.ts → koffi',
       'src/native/allocator.ts → koffi',
       'src/native/libc.ts → koffi',
     ]);
     expect(importsWhere(SOURCE, (one) => isKoffi(one) && !one.lazy)).toEqual([]);
+  });
+
+  it('keeps a log on disk through one file, which loads lmdb when it is opened', () => {
+    const isLmdb = ({ target, typeOnly }: Import): boolean => target === 'lmdb' && !typeOnly;
+    expect(importsWhere(SOURCE, isLmdb)).toEqual(['src/log/lmdb/environment.ts → lmdb']);
+    expect(importsWhere(SOURCE, (one) => isLmdb(one) && !one.lazy)).toEqual([]);
   });
 
   it('is unknown to the core, and so are sockets', () => {

@@ -14,6 +14,7 @@ import {
   type CommandLine,
 } from '../src/options/command-line.js';
 import { cautions } from '../src/options/cautions.js';
+import { placeOf } from '../src/options/log-kinds.js';
 import type { Options } from '../src/options/options.js';
 import { authorityOf, splitHostAndPort } from '../src/options/place-kinds.js';
 import { reloadSettings } from '../src/options/reload.js';
@@ -70,6 +71,8 @@ const COMPANIONS: Partial<Record<SettingName, readonly string[]>> = {
   tlsCert: ['--tls-key=key.pem'],
   tlsKey: ['--tls-cert=cert.pem'],
   unixSocketMode: ['--unix-socket=s.sock'],
+  natsUser: ['--nats-password=p'],
+  natsPassword: ['--nats-user=u'],
 };
 
 /** The value of a setting when its flag has this text, or undefined when that is refused. */
@@ -111,6 +114,19 @@ describe('the table of options', () => {
       flushIntervalMs: 0,
       slow: 'gap',
       firstId: undefined,
+      log: 'memory',
+      durability: 'sync',
+      logEvents: 0,
+      logBytes: 8 * 1024 ** 3,
+      logAgeMs: 0,
+      logBallastBytes: 16 * 1024 ** 2,
+      natsStream: 'HOLDLINE',
+      natsPrefix: 'holdline',
+      natsReplicas: 1,
+      natsCreds: undefined,
+      natsUser: undefined,
+      natsPassword: undefined,
+      natsTlsCa: undefined,
       publishKey: undefined,
       keys: [],
       jwtSecret: undefined,
@@ -161,6 +177,7 @@ describe('the table of options', () => {
   it('hides keys and secrets and nothing else', () => {
     const secrets = Object.entries<OptionRow>(OPTIONS).filter(([, row]) => row.secret);
     expect(secrets.map(([setting]) => setting)).toEqual([
+      'natsPassword',
       'publishKey',
       'keys',
       'jwtSecret',
@@ -383,6 +400,105 @@ const TEXTS: Record<
       ['9007199254740991', Number.MAX_SAFE_INTEGER],
     ],
     bad: ['0', '9007199254740992', '99999999999999999', '1.5'],
+  },
+  log: {
+    good: [
+      ['memory', 'memory'],
+      ['lmdb:/var/lib/holdline', 'lmdb:/var/lib/holdline'],
+      ['lmdb:a b', 'lmdb:a b'],
+      ['nats://127.0.0.1', 'nats://127.0.0.1:4222'],
+      ['nats:a.example:4223', 'nats://a.example:4223'],
+      ['nats:tls://a', 'tls://a:4222'],
+      ['tls://[::1]:1, nats://b/,b', 'tls://[::1]:1,nats://b:4222'],
+    ],
+    bad: [
+      '',
+      'disk',
+      'lmdb:',
+      'lmdb',
+      'lmdb://host/x',
+      'lmdb:a\0b',
+      'nats:',
+      'nats://',
+      'nats://u:p@a',
+      'nats://a:0',
+      'nats://a:65536',
+      'nats://a/path',
+      'nats:http://a',
+      'a,nats://b',
+      `nats://${'a,'.repeat(16)}a`,
+    ],
+  },
+  durability: {
+    good: [
+      ['sync', 'sync'],
+      ['async', 'async'],
+    ],
+    bad: ['', 'none'],
+  },
+  logEvents: {
+    good: [
+      ['0', 0],
+      ['1000000000000', 1e12],
+    ],
+    bad: ['-1', '1000000000001'],
+  },
+  logBytes: {
+    good: [
+      ['0', 0],
+      ['1MiB', 1024 ** 2],
+      ['65536GiB', 64 * 1024 ** 4],
+    ],
+    bad: ['1', '1023KiB', '65537GiB'],
+  },
+  logAgeMs: {
+    good: [
+      ['0', 0],
+      ['1min', 60_000],
+      ['87840h', 3660 * 86_400_000],
+    ],
+    bad: ['59s', '87841h', '7'],
+  },
+  logBallastBytes: {
+    good: [
+      ['0', 0],
+      ['1GiB', 1024 ** 3],
+    ],
+    bad: ['1', '1025MiB'],
+  },
+  natsStream: {
+    good: [['EVENTS-2_a', 'EVENTS-2_a']],
+    bad: ['', 'a.b', 'a b', 'a*', 'x'.repeat(65)],
+  },
+  natsPrefix: {
+    good: [
+      ['holdline', 'holdline'],
+      ['acme.events', 'acme.events'],
+    ],
+    bad: ['', '_INBOX', '.a', 'a.', 'a..b', 'a.*', '>', 'a b', 'x'.repeat(65)],
+  },
+  natsReplicas: {
+    good: [
+      ['1', 1],
+      ['5', 5],
+    ],
+    bad: ['0', '6'],
+  },
+  natsCreds: {
+    good: [['/etc/holdline/nats.creds', '/etc/holdline/nats.creds']],
+    bad: ['', 'a\0b'],
+  },
+  natsUser: {
+    good: [['holdline', 'holdline']],
+    bad: ['', 'a b', 'a\n'],
+  },
+  natsPassword: {
+    good: [['p@ss:word/', 'p@ss:word/']],
+    bad: ['', 'a b'],
+  },
+  natsTlsCa: {
+    good: [['ca.pem', 'ca.pem']],
+    bad: ['', 'a\0b'],
   },
   publishKey: {
     good: [
@@ -797,7 +913,7 @@ describe('a mistake on the command line', () => {
     [['--open-publish=perhaps'], '--open-publish must be true or false (got "perhaps")'],
     [['--reply-events', '5'], '--reply-events is not an option; did you mean --replay-events?'],
     [['--prot=80'], '--prot is not an option; did you mean --port?'],
-    [['--workers', '4'], '--workers is not an option; holdline serve --help lists the options'],
+    [['--threads', '4'], '--threads is not an option; holdline serve --help lists the options'],
     [['--demo=maybe'], '--demo must be true or false (got "maybe")'],
     [['--no-open-publish'], '--no-open-publish is not an option; did you mean --open-publish?'],
     [['-p', '80'], '-p is not an option; holdline serve --help lists the options'],
@@ -1148,6 +1264,62 @@ describe('who may read', () => {
   });
 });
 
+describe('--workers', () => {
+  it.each([
+    [[], 1],
+    [['--workers=1'], 1],
+    [['--workers=256'], 256],
+    [['--workers=auto'], 'auto'],
+  ])('%j', (args, expected) => {
+    expect(parse(args).workers).toBe(expected);
+  });
+
+  it.each(['0', '257', 'all', '', '1.5'])('refuses %j', (text) => {
+    expect(refusal(() => parse([`--workers=${text}`]))).toMatch(
+      /^--workers must be auto or an integer from 1 to 256 /,
+    );
+  });
+});
+
+describe('options of the log', () => {
+  it.each([
+    [['--nats-user=u'], '--nats-user needs --nats-password'],
+    [['--nats-password=p'], '--nats-password needs --nats-user'],
+    [
+      ['--nats-user=u', '--nats-password=p', '--nats-creds=c'],
+      '--nats-creds and --nats-user exclude each other: a server signs in once',
+    ],
+  ])('%j: %s', (args, expected) => {
+    expect(refusal(() => parse(args))).toBe(expected);
+  });
+
+  it('say where the log is', () => {
+    expect(placeOf('memory')).toEqual({ kind: 'memory' });
+    expect(placeOf('lmdb:a')).toEqual({ kind: 'lmdb', directory: 'a' });
+    expect(placeOf(parse(['--log=nats:a,b:1']).settings.log)).toEqual({
+      kind: 'nats',
+      servers: ['nats://a:4222', 'nats://b:1'],
+    });
+  });
+
+  it('bound what a policy keeps', () => {
+    const policies = '[{"channels":"a","keepEvents":5,"keepBytes":"1MiB","keepAge":"48h"}]';
+    expect(parse([`--policies=${policies}`]).settings.policies).toEqual([
+      { channels: 'a', keepEvents: 5, keepBytes: 1024 ** 2, keepAge: 172_800_000 },
+    ]);
+    for (const [member, value] of [
+      ['keepEvents', 0],
+      ['keepBytes', 7],
+      ['keepAge', '1s'],
+    ])
+      expect(
+        refusal(() =>
+          parse([`--policies=${JSON.stringify([{ channels: 'a', [member!]: value }])}`]),
+        ),
+      ).toMatch(new RegExp(`^policies: entry 1: ${member} must be `));
+  });
+});
+
 describe('what a server that starts is told', () => {
   const told = (args: readonly string[]): readonly string[] => cautions(parse(args).settings);
   const READS = /^everyone who reaches 0\.0\.0\.0 may read every channel: nothing says who may /;
@@ -1165,6 +1337,33 @@ describe('what a server that starts is told', () => {
     [['--publish-key=k', ...TLS, '--ops-listen=[::1]:1'], []],
     [['--publish-key=k', '--ops-listen=0.0.0.0:1'], []],
     [['--publish-key=k', ...TLS, '--ops-listen=0.0.0.0:1'], [/^--ops-listen is plain HTTP: /]],
+    [['--publish-key=k', '--first-id=7'], [/^ids start at 7 again after a restart /]],
+    [['--publish-key=k', '--first-id=7', '--log=lmdb:d'], []],
+    [
+      ['--publish-key=k', '--durability=async', '--log-events=9', '--nats-prefix=a'],
+      [
+        /^--log-events has no effect without a log that keeps events/,
+        /^--durability has no effect without an lmdb log/,
+        /^--nats-prefix has no effect without a nats log/,
+      ],
+    ],
+    [
+      ['--publish-key=k', '--log=lmdb:d', '--durability=async', '--nats-replicas=3'],
+      [/^--nats-replicas has no effect without a nats log/, /^a power loss may take the events/],
+    ],
+    [
+      ['--publish-key=k', '--log=lmdb:d', '--log-bytes=0'],
+      [/^the log grows until its disk is full/],
+    ],
+    [['--publish-key=k', '--log=lmdb:d', '--log-bytes=0', '--log-age=24h'], []],
+    [['--publish-key=k', '--log=nats://[::1]:4222,127.0.0.1'], []],
+    [['--publish-key=k', '--log=tls://nats.example'], []],
+    [['--publish-key=k', '--log=nats://nats.example'], [/^events and credentials travel to NATS/]],
+    [
+      ['--publish-key=k', '--policies=[{"channels":"a","keepAge":"24h"}]'],
+      [/^keepEvents, keepBytes and keepAge of --policies have no effect/],
+    ],
+    [['--publish-key=k', '--log=lmdb:d', '--policies=[{"channels":"a","keepEvents":5}]'], []],
   ])('%j', (args, expected) => {
     expect(told(args)).toEqual(expected.map((words) => expect.stringMatching(words) as string));
   });
@@ -1233,6 +1432,19 @@ describe('--print-config', () => {
       ['flush-interval', '0ms', 'default'],
       ['slow', 'gap', 'default'],
       ['first-id', 'none', 'default'],
+      ['log', 'memory', 'default'],
+      ['durability', 'sync', 'default'],
+      ['log-events', '0', 'default'],
+      ['log-bytes', '8GiB', 'default'],
+      ['log-age', '0ms', 'default'],
+      ['log-ballast', '16MiB', 'default'],
+      ['nats-stream', 'HOLDLINE', 'default'],
+      ['nats-prefix', 'holdline', 'default'],
+      ['nats-replicas', '1', 'default'],
+      ['nats-creds', 'none', 'default'],
+      ['nats-user', 'none', 'default'],
+      ['nats-password', 'none', 'default'],
+      ['nats-tls-ca', 'none', 'default'],
       ['publish-key', '********', 'flag'],
       ['keys', 'none', 'default'],
       ['jwt-secret', 'none', 'default'],
@@ -1267,6 +1479,7 @@ describe('--print-config', () => {
       ['allow-origin', '*', 'flag'],
       ['allowed-hosts', 'none', 'default'],
       ['subprotocols', 'holdline', 'default'],
+      ['workers', '1', 'default'],
       ['log-level', 'info', 'default'],
       ['log-format', 'auto', 'default'],
     ]);

@@ -103,7 +103,7 @@ test('while draining, ready is 503, new work is told to come back, and no new co
   server.signal('SIGTERM');
   await bystander.waitForEnd();
   const answer = await ready!.request('GET', '/-/ready');
-  expect([answer.status, jsonOf(answer)]).toEqual([503, { status: 'draining' }]);
+  expect([answer.status, jsonOf(answer)]).toEqual([503, { status: 'draining', log: 'up' }]);
   expect((await health!.request('GET', '/-/health')).status).toBe(200);
   const line = await stream!.request('GET', '/c', { headers: { Accept: 'text/event-stream' } });
   expect(line.status, 'an EventSource gives up for good on anything but 200').toBe(200);

@@ -74,8 +74,8 @@ describe('a wrong command line', () => {
     [['toString'], '"toString" is not a command; holdline --help lists them'],
     [['--port', '1'], '--port must come after a command, as in holdline serve --port'],
     [
-      ['serve', '--workers', '2'],
-      '--workers is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)',
+      ['serve', '--threads', '2'],
+      '--threads is not an option; holdline serve --help lists the options (HOLDLINE_BAD_OPTION)',
     ],
     [
       ['serve', '--port', '70000'],

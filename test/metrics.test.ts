@@ -20,7 +20,8 @@ import { readMetrics } from './support/prometheus.js';
 
 function sourcesOf({ hub, clock, counters }: FakeHub): FigureSources {
   const memory = new Memory(hub, clock, new KernelMemory(clock), makeHeldBytes(), undefined);
-  const ops = new Ops(hub, counters, memory, { lines: 20_000, sockets: 20_064 });
+  const log = { kind: 'memory', state: { isUp: true, problem: '' } } as const;
+  const ops = new Ops(hub, counters, memory, log, { lines: 20_000, sockets: 20_064 });
   onTestFinished(() => ops.stop());
   return { ops, memory, hub };
 }

@@ -89,6 +89,54 @@ describe('where a line starts', () => {
     expect(lastFromQuery('50')).toEqual({ kind: 'last', count: 50 });
   });
 
+  test.each([
+    ['0s', 0],
+    ['250ms', 250],
+    ['10m', 600_000],
+    ['36h', 129_600_000],
+    ['999999999d', 999_999_999 * 86_400_000],
+  ])('%s is so long ago', (text, ms) => {
+    expect(positionFromQuery('since', text)).toEqual({ kind: 'ago', ms });
+  });
+
+  test.each([
+    ['2026-11-26T20:15:00Z', Date.UTC(2026, 10, 26, 20, 15)],
+    ['2026-11-26t20:15:00.250z', Date.UTC(2026, 10, 26, 20, 15, 0, 250)],
+    ['2026-11-26T20:15:00+02:00', Date.UTC(2026, 10, 26, 18, 15)],
+    // A plus that was not escaped in a query.
+    ['2026-11-26T20:15:00 02:00', Date.UTC(2026, 10, 26, 18, 15)],
+    ['2026-11-26T20:15:00-05:30', Date.UTC(2026, 10, 27, 1, 45)],
+    ['2024-02-29T00:00:00Z', Date.UTC(2024, 1, 29)],
+  ])('%s is a time', (text, wallMs) => {
+    expect(positionFromQuery('since', text)).toEqual({ kind: 'time', wallMs });
+  });
+
+  test.each([
+    '10 m',
+    '-10m',
+    '1.5h',
+    '10min',
+    '10M',
+    'm',
+    '1234567890s',
+    '2026-11-26',
+    '2026-11-26T20:15Z',
+    '2026-11-26T20:15:00',
+    '2026-02-30T00:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-11-26T25:00:00Z',
+    '2026-11-26T20:15:00.Z',
+    '20261126T201500Z',
+    '2026-11-26T20:15:00+0200',
+  ])('%s is no time', (text) => {
+    expect(() => positionFromQuery('since', text)).toThrow(/or a time such as 10m/);
+  });
+
+  test.each(['last_event_id', 'lastEventId'])('a time is a word of since, not of %s', (name) => {
+    expect(() => positionFromQuery(name, '10m')).toThrow(/must be an id[^,]*, a whole number/);
+    expect(positionFromHeader('10m')).toEqual({ kind: 'foreign' });
+  });
+
   test.each(['last_event_id', 'lastEventId'])('"latest" is a word of since, not of %s', (name) => {
     expect(() => positionFromQuery(name, 'latest')).toThrow(
       expect.objectContaining({ code: 'HOLDLINE_BAD_POSITION' }),

@@ -3,11 +3,26 @@
  * is dropped when nothing that it refuses can still be valid, and for no other reason: a full table
  * refuses the next revocation.
  */
-import { HoldlineError } from '../errors.js';
+import { asError, HoldlineError } from '../errors.js';
 import { CLOCK_TOLERANCE_MS, REVOCATIONS_MAX, TICKET_LIFETIME_MS_MAX } from '../limits.js';
 import type { Rights } from './rights.js';
 
+/** One revocation, as it is kept. */
+export interface Revocation {
+  readonly user: string;
+  readonly notBeforeMs: number;
+}
+
+/** Where revocations outlive the process, and reach other servers. */
+export interface RevocationStore {
+  /** All that count. Rejects with HOLDLINE_LOG_UNAVAILABLE. */
+  load(): Promise<readonly Revocation[]>;
+  /** Resolves when it is kept. `untilMs`: when it may be forgotten. Rejects if it was not kept. */
+  put(revocation: Revocation, untilMs: number): Promise<void>;
+}
+
 export class Revocations {
+  #store: RevocationStore | undefined;
   readonly #keptMs: number;
   readonly #nowMs: () => number;
   /** By user, in the order in which they were set; one set for an earlier time stays longer. */
@@ -42,6 +57,31 @@ export class Revocations {
     // To the end, so that the first is the one to drop.
     this.#notBeforeMs.delete(user);
     this.#notBeforeMs.set(user, notBeforeMs);
+  }
+
+  /** Takes what a store has; what is revoked from now on is kept there. Rejects as it does. */
+  async keepIn(store: RevocationStore): Promise<void> {
+    const found = [...(await store.load())].sort((a, b) => a.notBeforeMs - b.notBeforeMs);
+    for (const { user, notBeforeMs } of found) this.revoke(user, notBeforeMs);
+    this.#store = store;
+  }
+
+  /**
+   * Resolves when the revocation of a user outlives this process; undefined where none does.
+   * Rejects with HOLDLINE_LOG_UNAVAILABLE: it counts here, and should be asked for again.
+   */
+  keep(user: string): Promise<void> | undefined {
+    const notBeforeMs = this.#notBeforeMs.get(user);
+    if (this.#store === undefined || notBeforeMs === undefined) return undefined;
+    return this.#store
+      .put({ user, notBeforeMs }, notBeforeMs + this.#keptMs)
+      .catch((error: unknown) => {
+        throw new HoldlineError(
+          'HOLDLINE_LOG_UNAVAILABLE',
+          `the user is revoked on this server, and that could not be kept (${asError(error).message}); ask again`,
+          { cause: error },
+        );
+      });
   }
 
   /**

@@ -76,6 +76,11 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
    * Written by core/grace-windows.ts.
    */
   graceBudget: GraceBudget | undefined;
+  /**
+   * True while the log may keep events that came right before those of the ring, and that would
+   * fit: nobody has asked for them yet. Written by core/channels.ts.
+   */
+  isUnread = false;
   /** Rises when bytes of the rings may have moved or changed: older views of them are invalid. */
   version = 0;
   /** Rises whenever the queue changes. */
@@ -371,6 +376,28 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   }
 
   /**
+   * Takes events that came right before those of the ring, with all of the channel's above
+   * `lostThrough` among them.
+   */
+  refill(events: readonly LoggedEvent[], lostThrough: number): void {
+    this.lostThrough = lostThrough;
+    const last = events.at(-1);
+    if (last === undefined) return;
+    const rings = new ChannelRings();
+    for (const event of events) rings.append(event, 0);
+    const { records } = this.rings ?? rings;
+    // Frames are made again when somebody asks for them.
+    if (records !== rings.records)
+      for (let seq = records.tailSeq; seq < records.headSeq; seq++)
+        rings.records.append(records.idAt(seq), records.view(seq, seq + 1));
+    this.rings = rings;
+    this.newestId = Math.max(this.newestId, last.id);
+    this.newestCommittedId = Math.max(this.newestCommittedId, last.id);
+    this.#sweptSeq = 0;
+    this.version++;
+  }
+
+  /**
    * True when every healthy line and every line in grace has been given everything held, so that
    * {@link drop} loses nothing for them.
    */
@@ -394,6 +421,18 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     this.#sweptSeq = 0;
     this.version++;
     return dropped;
+  }
+
+  /**
+   * Nothing up to `id` is here, though it was published: whoever is below it has missed something,
+   * lines that wait at the newest event among them. Its ring has been dropped.
+   */
+  missed(id: number): void {
+    this.lostThrough = Math.max(this.lostThrough, id);
+    this.newestId = Math.max(this.newestId, id);
+    this.newestCommittedId = Math.max(this.newestCommittedId, id);
+    this.lostAt = this.#settings.lossClock.tick();
+    this.version++;
   }
 
   /** Drops the frames unless a healthy line still needs them. Returns bytes freed. */

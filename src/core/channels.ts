@@ -31,7 +31,9 @@ import { Channel, type ChannelSettings } from './channel.js';
 import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channel-policies.js';
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
+import { EmptyNames } from './empty-names.js';
 import { isDeletion, type LoggedEntry } from './event.js';
+import type { HistoryPage } from './event-log.js';
 import { RecentEvents } from './event-rates.js';
 import { FrameMemory } from './frame-memory.js';
 import type { Group } from './group.js';
@@ -83,6 +85,8 @@ export class Channels {
   readonly #frames: FrameMemory;
   readonly #rateWindows: { readonly current: number };
   readonly #losses: Losses;
+  /** Names that the log keeps nothing of; undefined where it keeps nothing at all. */
+  #emptyNames: EmptyNames | undefined;
   readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
   readonly #ringless = new Order<Channel<Group>>();
@@ -116,6 +120,15 @@ export class Channels {
    */
   get floor(): number {
     return this.#losses.floor;
+  }
+
+  /**
+   * What was committed up to `id` is in no ring; the log may keep it. To be called before there are
+   * channels.
+   */
+  begin(id: number, isKept: boolean): void {
+    this.#losses.raiseFloor(id);
+    if (isKept) this.#emptyNames = new EmptyNames();
   }
 
   /** All channels, in no order. */
@@ -178,6 +191,13 @@ export class Channels {
     return this.#byName.get(channel) ?? this.place(channel);
   }
 
+  /** The channel of that name if it is known; without a name all of them. */
+  known(name: string | undefined): Iterable<Channel<Group>> {
+    if (name === undefined) return this.#byName.values();
+    const channel = this.#byName.get(name);
+    return channel === undefined ? [] : [channel];
+  }
+
   /** Policies of the channels that are made from now on. */
   usePolicies(policies: readonly PolicyOptions[]): void {
     this.#policies = new ChannelPolicies(this.#common, policies);
@@ -205,7 +225,56 @@ export class Channels {
 
   /** The channel of that name, known or not. Makes none. */
   member(name: string): Member {
-    return this.#byName.get(name) ?? new AbsentChannel(this.#losses.lostThrough(name));
+    return this.#byName.get(name) ?? new AbsentChannel(this.#lostThrough(name));
+  }
+
+  /** True when the log may keep events that would fit the ring of that name. */
+  isUnread(name: string): boolean {
+    if (this.#emptyNames === undefined) return false;
+    const known = this.#byName.get(name);
+    return known === undefined ? this.#emptyOf(name) === undefined : known.isUnread;
+  }
+
+  /** What the ring of that name holds for clients that come back. */
+  replayOf(name: string): Replay {
+    return this.#policies.of(name).replay;
+  }
+
+  /**
+   * Fills the ring of that name with the newest events that the log keeps up to `through`, which is
+   * what it had lost when they were asked for. A name without any makes no channel. Nothing happens
+   * if something was lost meanwhile.
+   */
+  refill(name: string, through: number, { events, lostThrough }: HistoryPage): void {
+    if (this.member(name).lostThrough !== through) {
+      // The ring was full, and moved on.
+      const moved = this.#byName.get(name);
+      if (moved !== undefined && moved.length > 0) moved.isUnread = false;
+      return;
+    }
+    const least = Math.min(through, lostThrough);
+    if (events.length === 0 && !this.#byName.has(name)) {
+      this.#emptyNames?.remember(name, through, least);
+      return;
+    }
+    const channel = this.#byName.get(name) ?? this.place(name);
+    if (channel?.isUnread !== true) return;
+    channel.isUnread = false;
+    channel.refill(events, least);
+    if (events.length === 0) return;
+    if (channel.isOfReaders) this.#publish(channel);
+    this.#published.append(channel);
+    this.evict(channel);
+    if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
+  }
+
+  #lostThrough(name: string): number {
+    return this.#emptyOf(name) ?? this.#losses.lostThrough(name);
+  }
+
+  /** What a name has lost that the log keeps nothing of, as far as that is known. */
+  #emptyOf(name: string): number | undefined {
+    return this.#emptyNames?.lostThrough(name, this.#losses);
   }
 
   /**
@@ -295,8 +364,24 @@ export class Channels {
   dropRing(channel: Channel<Group>): void {
     if (channel.rings === undefined) return;
     this.#counters.events_evicted_total += channel.drop();
+    channel.isUnread = this.#emptyNames !== undefined;
     this.recount(channel);
     this.#ringless.append(channel);
+  }
+
+  /**
+   * The log did not hand over what it had up to `id`, of one name or, without one, of all. Returns
+   * the channels whose lines have missed something.
+   */
+  missed(id: number, name: string | undefined): readonly Channel<Group>[] {
+    const missing = [...this.known(name)];
+    if (name === undefined) this.#losses.raiseFloor(id);
+    else if (missing.length === 0) this.#losses.remember(name, id);
+    for (const channel of missing) {
+      this.dropRing(channel);
+      channel.missed(id);
+    }
+    return missing;
   }
 
   /**
@@ -313,7 +398,10 @@ export class Channels {
 
   #make(name: string): Channel<Group> {
     const settings = this.#settingsFor(this.#policies.of(name));
-    const channel = new Channel<Group>(name, settings, this.#losses.lostThrough(name));
+    const empty = this.#emptyOf(name);
+    const lostThrough = empty ?? this.#losses.lostThrough(name);
+    const channel = new Channel<Group>(name, settings, lostThrough);
+    channel.isUnread = this.#emptyNames !== undefined && empty === undefined;
     this.#byName.set(name, channel);
     return channel;
   }
@@ -339,6 +427,7 @@ export class Channels {
   #delete(channel: Channel<Group>): void {
     if (channel.isOfReaders) this.#publish(channel);
     this.dropRing(channel);
+    channel.isUnread = false;
     channel.isDeleted = true;
   }
 

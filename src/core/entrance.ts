@@ -30,6 +30,13 @@ interface EntranceOwner {
   enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void;
   /** Ends a flush interval early: entries wait for room. */
   flush(): void;
+  /**
+   * The log did not hand over what it had up to an id, of one channel or, without a name, of all.
+   * Nothing waits in their queues.
+   */
+  missed(throughId: number, name: string | undefined): void;
+  /** The channels of a name, or all, as far as they are known. */
+  known(name: string | undefined): Iterable<Channel<Group>>;
   /** It is the channel's turn: lets entries of its queue enter, and then publishers. */
   proceed(channel: Channel<Group>): void;
 }
@@ -49,7 +56,8 @@ export class Entrance {
   readonly #progress: Progress;
   readonly #clock: Clock;
   readonly #memory: PublishMemory;
-  readonly #stopTail: () => void;
+  readonly #log: EventLog;
+  #stopTail: (() => void) | undefined;
   /** Channels whose queues go on entering in the next turn of the loop, in this order. */
   #waiting: Channel<Group>[] = [];
   #isScheduled = false;
@@ -67,12 +75,20 @@ export class Entrance {
     this.#progress = progress;
     this.#clock = clock;
     this.#memory = memory;
-    this.#stopTail = log.tail((entries) => this.#take(entries));
+    this.#log = log;
+  }
+
+  /** Takes from the log, which is open, what it commits from now on. */
+  begin(): void {
+    this.#stopTail = this.#log.tail(
+      (entries) => this.#take(entries),
+      (throughId, name) => this.#lose(throughId, name),
+    );
   }
 
   /** Takes no more from the log. */
   stop(): void {
-    this.#stopTail();
+    this.#stopTail?.();
   }
 
   /** Events in the channels' queues. */
@@ -101,11 +117,7 @@ export class Entrance {
         this.#enterSoon(channel);
         return;
       }
-      channel.dequeue();
-      const bytes = queuedBytesOf(entry);
-      this.#memory.give(channel.share, bytes);
-      this.#queuedEvents--;
-      this.#queuedBytes -= bytes;
+      this.#dequeue(channel, entry);
       this.#owner.enter(channel, entry);
     }
   }
@@ -128,6 +140,29 @@ export class Entrance {
       }
       this.#enqueue(channel, entry);
     }
+  }
+
+  /**
+   * What waits in a queue is older than what was lost: it is left to the log, like what the ring
+   * held, so that nothing older than a loss enters behind it.
+   */
+  #lose(throughId: number, name: string | undefined): void {
+    this.#progress.tailedId = Math.max(this.#progress.tailedId, throughId);
+    for (const channel of this.#owner.known(name)) {
+      for (let entry = channel.nextEntry; entry !== undefined; entry = channel.nextEntry) {
+        this.#dequeue(channel, entry);
+        if (isDeletion(entry)) this.#owner.enter(channel, entry);
+      }
+    }
+    this.#owner.missed(throughId, name);
+  }
+
+  #dequeue(channel: Channel<Group>, entry: LoggedEntry): void {
+    channel.dequeue();
+    const bytes = queuedBytesOf(entry);
+    this.#memory.give(channel.share, bytes);
+    this.#queuedEvents--;
+    this.#queuedBytes -= bytes;
   }
 
   #enqueue(channel: Channel<Group>, entry: LoggedEntry): void {

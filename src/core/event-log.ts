@@ -5,6 +5,7 @@
  * `history`.
  */
 import type { LoggedEntry, LoggedEvent, NewEntry } from './event.js';
+import type { Histogram } from './histogram.js';
 
 /** Two publish requests are the same when their keys are; the digest covers all else they asked. */
 export interface RequestKey {
@@ -71,9 +72,53 @@ export interface History {
 /** Whether a log takes entries now. */
 export interface LogState {
   readonly isUp: boolean;
-  /** Why not, in words for an operator; empty when it is up. */
+  /**
+   * Why not, in words for an operator; empty when it is up. Everyone may see them (`/-/ready`): no
+   * path, no address, no secret.
+   */
   readonly problem: string;
 }
+
+/** How much a log keeps. */
+export interface LogFigures {
+  readonly events: number;
+  /** What they take where they are kept, bytes. */
+  readonly bytes: number;
+}
+
+/** How long a log took, seconds. */
+export interface LogTimes {
+  /** From an append until it is committed. */
+  readonly commit: Histogram;
+  /** Of each read of the history. */
+  readonly read: Histogram;
+}
+
+/** What is kept beside the events, under a kind and a key, such as a revocation. */
+export interface LogRow {
+  readonly kind: string;
+  readonly key: string;
+  readonly value: string;
+  /** When it may be forgotten, ms since 1970. */
+  readonly untilMs: number;
+}
+
+/** The rows of a log. What is put under a kind and a key takes the place of what was there. */
+export interface LogRows {
+  /** All rows of a kind that are not to be forgotten yet. Rejects with HOLDLINE_LOG_UNAVAILABLE. */
+  load(kind: string): Promise<readonly LogRow[]>;
+  /** Resolves when the row is kept as an entry is. Rejects as {@link EventLog.append} does. */
+  put(kind: string, key: string, value: string, untilMs: number): Promise<void>;
+  /** Called with each row that another server has put, where several share a log. */
+  onChange: ((row: LogRow) => void) | undefined;
+}
+
+/**
+ * Hears of ids up to `throughId` that are not handed over and were never: the log forgot them
+ * first, or they cannot be handed to readers. Of one channel, or of all when it is undefined. What
+ * the history has of them it has, and it says what is lost.
+ */
+export type LoseIds = (throughId: number, channel: string | undefined) => void;
 
 export interface EventLog {
   /**
@@ -86,6 +131,12 @@ export interface EventLog {
   readonly state: LogState;
   /** What it keeps; undefined when it keeps no entries, and rings are all there is. */
   readonly history: History | undefined;
+  /** What is kept beside the events; absent where nothing outlives the process. */
+  readonly rows?: LogRows | undefined;
+  /** How much it keeps, as it was known last; undefined when it keeps nothing, or is not open. */
+  readonly figures?: LogFigures | undefined;
+  /** Absent where that is not measured. */
+  readonly times?: LogTimes | undefined;
   /**
    * Commits a batch, all or nothing; resolves to the entries' ids, rising. With `request` the
    * receipt is committed in the same step, and the same request finds it by {@link EventLog.kept}.
@@ -100,9 +151,16 @@ export interface EventLog {
   kept(key: string): Promise<KeptReceipt | undefined>;
   /**
    * Hands every entry that is committed from now on to `take`, once and in id order, before the
-   * publisher hears of it. Returns a function that stops it.
+   * publisher hears of it. Returns a function that stops it. `lose` is called in the same order; a
+   * log that all of its entries pass through on their way never calls it.
    */
-  tail(take: (entries: readonly LoggedEntry[]) => void): () => void;
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void;
+  /**
+   * Where several servers share a log: resolves to true when an id above {@link EventLog.lastId}
+   * has been handed over, and to false when the log has given no such id. Rejects with
+   * HOLDLINE_LOG_UNAVAILABLE when that cannot be known in time.
+   */
+  reach?(id: number): Promise<boolean>;
   /** The id that was handed over last; before any, the last one given when it was opened. */
   lastId(): number;
   /** First id − 1. Positions below it are of another log. */

@@ -57,6 +57,9 @@ export class Group implements Reader {
   /** True when a line was left with something to write, so that another sweep follows. */
   behind = false;
 
+  /** Where its lines that are behind the rings stand. Written by core/history-lines.ts. */
+  shelf: unknown;
+
   /** Id of the deletion of its channel: its lines are given nothing more and are being ended. */
   deletedAt: number | undefined;
 

@@ -51,12 +51,14 @@ export class Groups {
   /** Counts of lines, for `/-/stats`. Walks all groups. */
   get gauges() {
     let linesStalled = 0;
+    let linesReading = 0;
     const linesByTransport = noLines();
     for (const { table, mode } of this.all) {
       linesStalled += table.stalledCount;
+      linesReading += table.readingCount;
       linesByTransport[mode.transport] += table.count;
     }
-    return { linesStalled, linesByTransport };
+    return { linesStalled, linesReading, linesByTransport };
   }
 
   /** Bytes of all tables' typed arrays. Walks all groups. */

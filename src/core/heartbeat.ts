@@ -8,7 +8,7 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { HEARTBEAT_STEP_MS_MIN, HEARTBEAT_TURN_STEPS } from '../limits.js';
 import type { Group } from './group.js';
-import { STALLED, DRAINED } from './line-table.js';
+import { DRAINED, READING, STALLED } from './line-table.js';
 import type { Progress } from './progress.js';
 import type { Pump } from './pump.js';
 
@@ -98,8 +98,8 @@ export class Heartbeat {
         if (states[row] === STALLED || states[row] === DRAINED) continue;
         const cursor = cursors[row] as number;
         // A cursor above the head came from the client: those events are accepted but have not
-        // entered yet.
-        const isAtHead = cursor >= newest && cursor <= head;
+        // entered yet. What a line is behind that is given the log's past is not in the rings.
+        const isAtHead = cursor >= newest && cursor <= head && states[row] !== READING;
         const bytes = isAtHead
           ? (atHead ??= encoding.heartbeat(head))
           : encoding.heartbeat(undefined);

@@ -23,13 +23,15 @@ import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
-import type { EventLog, RequestKey } from './event-log.js';
+import type { EventLog, History, RequestKey } from './event-log.js';
 import { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
 import type { Histogram } from './histogram.js';
+import { HistoryLines } from './history-lines.js';
+import { HistoryReads } from './history-reads.js';
 import { Intake, type Published, type Submission } from './intake.js';
 import { LineEnds, type WhichLines } from './line-ends.js';
 import { factsOf, type LineFacts } from './line-facts.js';
@@ -41,11 +43,13 @@ import { Membership } from './membership.js';
 import { NamedBatches } from './named-batches.js';
 import { Openings } from './openings.js';
 import type { Owner, Owners } from './owners.js';
+import { Past } from './past.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
 import { Progress } from './progress.js';
 import { PublishMemory, Reservation } from './publish-memory.js';
 import { Pump } from './pump.js';
+import { Refills } from './refills.js';
 import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
 import { WaitingPolls } from './waiting-polls.js';
@@ -110,6 +114,13 @@ export class Hub<Socket> {
   readonly #openings: Openings;
   readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
+  readonly #log: EventLog;
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  #hasBegun = false;
+  /* Undefined where the log keeps no events. */
+  #past: Past | undefined;
+  #historyLines: HistoryLines | undefined;
 
   constructor(
     log: EventLog,
@@ -120,7 +131,7 @@ export class Hub<Socket> {
   ) {
     const progress = new Progress(log);
     const rateWindows = new RateWindows(clock);
-    const channels = new Channels(counters, options, log.floor(), clock, rateWindows);
+    const channels = new Channels(counters, options, 0, clock, rateWindows);
     const pump = new Pump(
       {
         swept: (group) => this.#swept(group),
@@ -157,6 +168,9 @@ export class Hub<Socket> {
       membership,
       ends,
     });
+    this.#log = log;
+    this.#clock = clock;
+    this.#counters = counters;
     this.#progress = progress;
     this.channels = channels;
     this.#pump = pump;
@@ -182,6 +196,8 @@ export class Hub<Socket> {
         accepted: (channel, id) => deliveryTimes.accepted(channel, id),
         queued: (channel) => this.#queued(channel),
         enter: (channel, entry) => this.#enter(channel, entry),
+        missed: (throughId, name) => this.#missed(throughId, name),
+        known: (name) => channels.known(name),
         flush: () => pump.flush(),
         proceed: (channel) => this.#intake.proceed(channel),
       },
@@ -199,6 +215,42 @@ export class Hub<Socket> {
       counters,
       held,
     );
+    if (log.isOpen) this.begin();
+  }
+
+  /**
+   * The log has been opened: events are accepted and handed over from now on. A hub on a log that
+   * is open from the start has begun when it is made; for others it is to be called once, before
+   * anything else is asked of the hub. What the log kept before is in no ring.
+   */
+  begin(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    const { history } = this.#log;
+    this.#progress.begin();
+    this.channels.begin(this.#progress.tailedId, history !== undefined);
+    if (history !== undefined) this.#keep(history);
+    this.#entrance.begin();
+  }
+
+  /** The log keeps events: what the rings have lost is read from there. */
+  #keep(history: History): void {
+    const progress = this.#progress;
+    const { channels } = this;
+    progress.keptFrom = this.#log.floor();
+    const reads = new HistoryReads(history, this.#clock, this.#counters);
+    const refills = new Refills(channels, reads);
+    const log = this.#log;
+    const reach = log.reach === undefined ? undefined : (id: number) => log.reach!(id);
+    this.#past = new Past(this.#clock, { channels, refills, reads, progress, reach });
+    this.polls.past = this.#past;
+    this.#historyLines = new HistoryLines(this.#clock, this.#counters, {
+      reads,
+      pump: this.#pump,
+      lossClock: channels.lossClock,
+      lines: this.lines,
+    });
+    this.#pump.history = this.#historyLines;
   }
 
   /** Takes no more events, and stops the timers. */
@@ -208,6 +260,7 @@ export class Hub<Socket> {
     this.polls.stop();
     this.watchers.stop();
     this.#entrance.stop();
+    this.#historyLines?.stop();
   }
 
   // ── events in ──────────────────────────────────────────────────────────────────────────────────
@@ -305,6 +358,13 @@ export class Hub<Socket> {
     else for (const group of channel.groups) this.#pump.wake(group);
   }
 
+  /** Lines are given what the log has of it, and told of the rest. */
+  #missed(throughId: number, name: string | undefined): void {
+    this.#progress.head = Math.max(this.#progress.head, throughId);
+    for (const channel of this.channels.missed(throughId, name))
+      for (const group of channel.groups) this.#pump.wake(group);
+  }
+
   #swept(group: Group): void {
     for (const channel of group.channels) this.#deliveryTimes.swept(channel);
     for (const channel of group.channels) this.channels.evict(channel);
@@ -326,7 +386,8 @@ export class Hub<Socket> {
   /**
    * Opens a line on `names` (distinct) in one turn of the loop, so nothing is lost or repeated
    * between its replay and live events. The caller must write `opening`, if it is not empty, to the
-   * socket at once. Throws HOLDLINE_CHANNELS_FULL.
+   * socket at once. Where the log keeps events, {@link ready} comes before. Throws
+   * HOLDLINE_CHANNELS_FULL, and HOLDLINE_BAD_POSITION for a time where the log keeps none.
    */
   join(
     socket: Socket,
@@ -344,9 +405,20 @@ export class Hub<Socket> {
     // A line of the program itself has no other process to come back to.
     this.#ends.opened(handle, owner, mode.transport !== 'library');
     this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
-    if (cursor >= group.set.newestId) group.table.setState(this.lines.rowOf(handle), HEALTHY);
+    const row = this.lines.rowOf(handle);
+    if (start.isBehind === true) this.#historyLines?.joined(group, row);
+    else if (cursor >= group.set.newestId) group.table.setState(row, HEALTHY);
     else this.#pump.wakeBehind(group);
     return { handle, continuesAfter: start.continuesAfter, opening: this.#openings.bytes };
+  }
+
+  /**
+   * Reads what the log keeps and a line or a poll on `names` needs before it starts at `position`;
+   * resolves to the position that it then starts at. Undefined when it may start at once: always
+   * where the log keeps no events. Rejects with HOLDLINE_LOG_UNAVAILABLE.
+   */
+  ready(names: readonly string[], position: Position): Promise<Position> | undefined {
+    return this.#past?.ready(names, position);
   }
 
   /** Where a line on `names` would start now. */

@@ -71,6 +71,8 @@ export class Intake {
   readonly #waiting = new Map<Channel<Group>, WaitingPublish[]>();
   #waitingCount = 0;
   #waitingBytes = 0;
+  /** Publishes that the log has been given and has not answered. */
+  #appending = 0;
 
   constructor(
     entrance: Entrance,
@@ -86,10 +88,13 @@ export class Intake {
     this.#flush = flush;
   }
 
-  /** True when no publish waits or is read, and everything accepted has entered. */
+  /** True when no publish waits, is read or appended, and everything accepted has entered. */
   get isEmpty(): boolean {
     return (
-      this.#waitingCount === 0 && this.#entrance.queuedEvents === 0 && this.#readingCount === 0
+      this.#waitingCount === 0 &&
+      this.#entrance.queuedEvents === 0 &&
+      this.#readingCount === 0 &&
+      this.#appending === 0
     );
   }
 
@@ -98,6 +103,7 @@ export class Intake {
       queueEvents: this.#entrance.queuedEvents,
       queueBytes: this.#entrance.queuedBytes,
       readingPublishers: this.#readingCount,
+      appendingPublishers: this.#appending,
       waitingPublishers: this.#waitingCount,
       waitingBytes: this.#waitingBytes,
     };
@@ -247,6 +253,7 @@ export class Intake {
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
     const subscribers = channel.lineCount;
+    this.#appending++;
     try {
       const ids = await this.#log.append(
         entries,
@@ -255,6 +262,7 @@ export class Intake {
       for (const entry of entries) if (!isDeletion(entry)) this.#counters.events_accepted_total++;
       return { ids, subscribers };
     } finally {
+      this.#appending--;
       reservation.release();
     }
   }

@@ -22,7 +22,7 @@ import {
 } from '../limits.js';
 import type { Channels } from './channels.js';
 import type { Group } from './group.js';
-import { DRAINED, STALLED } from './line-table.js';
+import { DRAINED } from './line-table.js';
 import type { Membership } from './membership.js';
 import { AT_ONCE, NEVER, type Owner, type TimedEnd } from './owners.js';
 
@@ -214,6 +214,6 @@ export class LineEnds {
 
 /** True for a line that has been given everything and takes bytes. */
 function hasAll({ table, set }: Group, row: number): boolean {
-  const state = table.states[row];
-  return state !== STALLED && state !== DRAINED && (table.cursors[row] as number) >= set.newestId;
+  const state = table.states[row] as number;
+  return state < DRAINED && (table.cursors[row] as number) >= set.newestId;
 }

@@ -3,7 +3,7 @@
  * in one walk over the tables.
  */
 import type { Group } from './group.js';
-import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
+import { CATCHING_UP, DRAINED, HEALTHY, READING, STALLED } from './line-table.js';
 import type { Owners } from './owners.js';
 import type { Transport } from './transport.js';
 
@@ -20,7 +20,7 @@ export interface LineFigures {
   readonly address: string | null;
   readonly channels: readonly string[];
   readonly transport: Transport;
-  readonly state: 'catching-up' | 'healthy' | 'stalled' | 'drained';
+  readonly state: 'catching-up' | 'healthy' | 'stalled' | 'drained' | 'reading';
   /** Id up to which it has been given everything. */
   readonly cursor: number;
   /** Events held that it is still owed, and an upper bound of their bytes in its encoding. */
@@ -53,6 +53,7 @@ const STATES = {
   [HEALTHY]: 'healthy',
   [STALLED]: 'stalled',
   [DRAINED]: 'drained',
+  [READING]: 'reading',
 } as const;
 
 /** A row that may be in the list. */
@@ -116,7 +117,8 @@ function keyOf(group: Group, row: number, order: LineOrder, lag: Lag): number {
 function figuresOf(group: Group, row: number, facts: RowFacts): LineFigures {
   const { table } = group;
   const state = table.states[row] as keyof typeof STATES;
-  const cursor = table.cursors[row] as number;
+  const cursor = Math.max(0, table.cursors[row] as number);
+  const losses = table.losses[row] as number;
   const lag = new Lag(group);
   lag.measure(cursor);
   const handle = table.handles[row] as number;
@@ -130,7 +132,8 @@ function figuresOf(group: Group, row: number, facts: RowFacts): LineFigures {
     cursor,
     lagEvents: lag.events,
     lagBytes: lag.bytes,
-    lapped: group.set.hasLost(cursor, table.losses[row] as number),
+    // What a line is behind that is given the log's past is not lost.
+    lapped: losses >= 0 && group.set.hasLost(cursor, losses),
     unsentBytes: unsentBytes(group, row),
     // Nothing is written to a stalled line: the last write is the one that it refused.
     stalledMs: state === STALLED ? facts.sinceWriteMs(table.lastWrites[row] as number) : null,

@@ -20,10 +20,15 @@ import { isUnblemished, trustedFromOpening, trustedFromPause, trustOf } from './
 export const CATCHING_UP = 0;
 /** Has reached the head and kept up since. Events that it has not been given are never evicted. */
 export const HEALTHY = 1;
-/** Refused bytes. Nothing is written to it until its socket has drained. */
-export const STALLED = 2;
 /** Its socket has drained. A probe comes before the next write: does it take bytes again? */
-export const DRAINED = 3;
+export const DRAINED = 2;
+/** Refused bytes. Nothing is written to it until its socket has drained. */
+export const STALLED = 3;
+/** Is behind the rings, and given what the log keeps (core/history-lines.ts): no sweep sees it. */
+export const READING = 4;
+
+/** The cursor of a line that asked for whatever there is: what is lost below is no gap for it. */
+export const OLDEST = -1;
 
 /** Bytes of a row in the typed arrays: the sum above without the reference. */
 export const TABLE_ROW_BYTES = 34;
@@ -43,11 +48,14 @@ export class LineTable<Socket> {
   count = 0;
   /** Lines in state STALLED. Written by {@link LineTable.setState} and removal only. */
   stalledCount = 0;
+  /** Lines in state READING. The same. */
+  readingCount = 0;
   /** Id up to which the line has been given everything. Only grows. */
   cursors = new Float64Array(FIRST_ROWS);
   /**
    * Losses up to this count (core/loss-clock.ts) were reported to the line, or happened before it
-   * joined: they are no gap any more.
+   * joined: they are no gap any more. Negative for a line that is given what the log keeps, maybe
+   * stalled meanwhile: core/history-lines.ts.
    */
   losses = new Float64Array(FIRST_ROWS);
   /** Step of the heartbeat wheel at the last write. */
@@ -91,6 +99,11 @@ export class LineTable<Socket> {
     if (before === state) return;
     if (before === STALLED) this.stalledCount--;
     if (state === STALLED) this.stalledCount++;
+    if (before === READING) this.readingCount--;
+    if (state === READING) {
+      this.readingCount++;
+      this.#leaveGrace(row);
+    }
     // It took everything in time, which is what grace is for. It is trusted from now on, unless it
     // failed before.
     if (
@@ -239,6 +252,7 @@ export class LineTable<Socket> {
   /** Removes a row by moving the last one into it. Returns the handle that moved, or −1. */
   remove(row: number): number {
     if (this.states[row] === STALLED) this.stalledCount--;
+    if (this.states[row] === READING) this.readingCount--;
     this.#leaveGrace(row);
     const last = --this.count;
     const socket = this.sockets.pop() as Socket;

@@ -78,6 +78,11 @@ export class Losses {
     return this.#floor;
   }
 
+  /** Names without a record may have lost everything up to `id`. */
+  raiseFloor(id: number): void {
+    this.#floor = Math.max(this.#floor, id);
+  }
+
   /** Records held. */
   get size(): number {
     return this.#size;

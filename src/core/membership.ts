@@ -8,7 +8,7 @@ import { ENDS, type CloseReason, type EndCode } from '../errors.js';
 import type { Channels } from './channels.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
-import { STALLED } from './line-table.js';
+import { READING, STALLED } from './line-table.js';
 import { Lines } from './lines.js';
 import type { Progress } from './progress.js';
 import { Owners, type Owner } from './owners.js';
@@ -122,7 +122,8 @@ export class Membership {
   /**
    * Ends up to `count` lines that have been given everything that can be read, and everything up to
    * the id `through`. A stalled line may read on: once its socket has drained and it has caught up,
-   * it is ended, too. Clients of event streams are told to come back after `retryMs`, asked for
+   * it is ended, too. One that is given the log's past is ended at once, since it can go on with
+   * that anywhere. Clients of event streams are told to come back after `retryMs`, asked for
    * each. Returns how many lines are open.
    */
   endSome(count: number, code: EndCode, through: number, retryMs?: () => number): number {
@@ -133,7 +134,9 @@ export class Membership {
       if (this.#parts.progress.through(set) < through) continue;
       const { newestId } = set;
       for (let row = table.count - 1; row >= 0 && left > 0; row--) {
-        if (table.states[row] === STALLED || (table.cursors[row] as number) < newestId) continue;
+        const state = table.states[row];
+        const isBehind = (table.cursors[row] as number) < newestId && state !== READING;
+        if (state === STALLED || isBehind) continue;
         this.end(group, row, code, retryMs?.());
         left--;
       }

@@ -28,13 +28,21 @@ export class Openings {
    * Makes the opening of a line that starts at `start`. Returns its cursor: the id up to which it
    * has been given everything then.
    */
-  make(group: Group, { cursor: from, continuesAfter, gap }: Start, retryMs: number): number {
+  make(
+    group: Group,
+    { cursor: from, continuesAfter, gap, isBehind }: Start,
+    retryMs: number,
+  ): number {
     const { encoding, set, mode } = group;
     const buffer = this.#buffer;
     const replays = this.#replays;
     let length = 0;
     if (mode.port.kind === 'stream')
       length = buffer.write(encoding.prelude(continuesAfter, retryMs), 'latin1');
+    if (isBehind === true) {
+      this.#length = length;
+      return from;
+    }
     if (gap !== undefined) {
       countGapAtJoin(this.#counters);
       length += encoding.gap(gap.after, gapBefore(set, from, gap)).copy(buffer, length);

@@ -4,6 +4,8 @@
  */
 import { POLL_BODY_BYTES_MAX } from '../limits.js';
 import { Merge, type ChannelSet } from './channel-set.js';
+import type { LoggedEvent } from './event.js';
+import type { HistoryPage } from './event-log.js';
 import { NDJSON } from './frame.js';
 
 /** A gap to report with the first event. */
@@ -72,6 +74,22 @@ export class PollAnswers {
     }
     return this.#answer;
   }
+
+  /**
+   * The same of a page that was read from the log; undefined for an empty one. On several channels
+   * the gap may end in a later page: then it ends with the first id that is not lost.
+   */
+  ofPage({ events }: HistoryPage, limit: number, gap: OwedGap | undefined): PollAnswer | undefined {
+    if (events.length === 0) return undefined;
+    const body = new Body(limit, this.bodyBytesMax());
+    if (gap !== undefined) {
+      const { after, through } = gap;
+      const before = events.find(({ id }) => id > through)?.id ?? through + 1;
+      body.gap = { after, before };
+    }
+    for (const event of events) if (!body.add(event)) break;
+    return body.end();
+  }
 }
 
 const COMMA = 0x2c;
@@ -84,34 +102,62 @@ function makeAnswer(
   gap: OwedGap | undefined,
   bytesMax: number,
 ): PollAnswer {
-  const parts: Buffer[] = limit === 0 ? [] : [Buffer.from('[')];
-  let lastId = cursor;
-  let bytes = parts.length;
-  let events = 0;
-  const add = (part: Buffer): void => {
-    parts.push(part);
-    bytes += part.length;
-  };
+  const body = new Body(limit, bytesMax);
+  if (gap !== undefined) body.gap = { after: gap.after, before: gapBefore(set, cursor, gap) };
   const merge = new Merge(set, cursor);
-  while (events < Math.max(1, limit) && merge.next()) {
+  while (merge.next()) {
     const event = merge.channel.eventAt(merge.seq);
-    if (event === undefined) continue;
+    if (event !== undefined && !body.add(event)) break;
+  }
+  return body.end();
+}
+
+/** The body of an answer that is being made. */
+class Body {
+  /** Reported with the first event. */
+  gap: { readonly after: number | null; readonly before: number | null } | undefined;
+
+  readonly #limit: number;
+  readonly #bytesMax: number;
+  readonly #parts: Buffer[];
+  #bytes: number;
+  #events = 0;
+  #lastId = 0;
+
+  constructor(limit: number, bytesMax: number) {
+    this.#limit = limit;
+    this.#bytesMax = bytesMax;
+    this.#parts = limit === 0 ? [] : [Buffer.from('[')];
+    this.#bytes = this.#parts.length;
+  }
+
+  /** Takes an event, the first one whatever its size. False when no more fit. */
+  add(event: LoggedEvent): boolean {
     let frame = NDJSON.encode(event);
-    if (events > 0 && bytes + frame.length > bytesMax) break;
-    if (events === 0 && gap !== undefined) {
-      const ends = { after: gap.after, before: gapBefore(set, cursor, gap) };
-      add(Buffer.from(`{"gap":${JSON.stringify(ends)},`));
+    if (this.#events > 0 && this.#bytes + frame.length > this.#bytesMax) return false;
+    if (this.#events === 0 && this.gap !== undefined) {
+      this.#push(Buffer.from(`{"gap":${JSON.stringify(this.gap)},`));
       frame = frame.subarray(1);
     }
     const part = Buffer.from(frame);
     // The line feed at the end of a frame becomes the comma between objects.
     part[part.length - 1] = COMMA;
-    add(part);
-    lastId = event.id;
-    events++;
+    this.#push(part);
+    this.#lastId = event.id;
+    return ++this.#events < this.#limit;
   }
-  // Nothing follows the last object: its comma becomes the bracket, or goes.
-  const body = Buffer.concat(parts, limit === 0 ? bytes - 1 : bytes);
-  if (limit > 0) body[body.length - 1] = CLOSE_BRACKET;
-  return { body, lastId, events };
+
+  /** What was taken, at least one event. */
+  end(): PollAnswer {
+    const isArray = this.#limit > 0;
+    // Nothing follows the last object: its comma becomes the bracket, or goes.
+    const body = Buffer.concat(this.#parts, isArray ? this.#bytes : this.#bytes - 1);
+    if (isArray) body[body.length - 1] = CLOSE_BRACKET;
+    return { body, lastId: this.#lastId, events: this.#events };
+  }
+
+  #push(part: Buffer): void {
+    this.#parts.push(part);
+    this.#bytes += part.length;
+  }
 }

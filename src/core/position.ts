@@ -7,12 +7,16 @@ import { ID_MAX } from '../limits.js';
  * - `live`: from now on.
  * - `after`: everything after `id`; 0 is the oldest event held.
  * - `last`: the newest `count` events of each channel, then live.
+ * - `time`, `ago`: everything since then, as wall-clock time, ms since 1970, or ms before now. Only
+ *   where the log keeps events.
  * - `foreign`: a position that is no id of ours: everything held, after a gap.
  */
 export type Position =
   | { readonly kind: 'live' }
   | { readonly kind: 'after'; readonly id: number }
   | { readonly kind: 'last'; readonly count: number }
+  | { readonly kind: 'time'; readonly wallMs: number }
+  | { readonly kind: 'ago'; readonly ms: number }
   | { readonly kind: 'foreign' };
 
 export const LIVE: Position = { kind: 'live' };
@@ -42,16 +46,52 @@ export function positionFromHeader(text: string): Position {
  * HOLDLINE_BAD_POSITION.
  */
 export function positionFromQuery(name: string, text: string): Position {
-  if (name === 'since' && text === 'latest') return LIVE;
   const id = parseId(text);
-  if (id === undefined) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_POSITION',
-      `${name} must be an id, a whole number from 0 to ${ID_MAX} without leading zeros` +
-        `${name === 'since' ? ', or latest' : ''} (got ${JSON.stringify(text.slice(0, 32))})`,
-    );
-  }
-  return { kind: 'after', id };
+  if (id !== undefined) return { kind: 'after', id };
+  const position = name === 'since' ? namedPosition(text) : undefined;
+  if (position !== undefined) return position;
+  throw new HoldlineError(
+    'HOLDLINE_BAD_POSITION',
+    `${name} must be an id, a whole number from 0 to ${ID_MAX} without leading zeros` +
+      `${name === 'since' ? OTHER_POSITIONS : ''} (got ${JSON.stringify(text.slice(0, 32))})`,
+  );
+}
+
+const OTHER_POSITIONS =
+  ', or latest, or a time such as 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z';
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const AGO = /^(\d{1,9})(ms|s|m|h|d)$/;
+/** RFC 3339, 5.6. In a query an unescaped + is read as a space. */
+const DATE_TIME = /^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?(?:[Zz]|([+ -])(\d\d:\d\d))$/;
+
+/** A position that is no id: `latest`, or a time. */
+function namedPosition(text: string): Position | undefined {
+  if (text === 'latest') return LIVE;
+  const [, count, unit] = AGO.exec(text) ?? [];
+  if (unit !== undefined) return { kind: 'ago', ms: Number(count) * (UNIT_MS[unit] as number) };
+  const parts = DATE_TIME.exec(text);
+  if (parts === null) return undefined;
+  const [, date, time, fraction = '', sign, offset] = parts;
+  const zone = sign === undefined ? 'Z' : `${sign === '-' ? '-' : '+'}${offset}`;
+  const wallMs = Date.parse(`${date}T${time}${fraction}${zone}`);
+  // Date.parse takes February 30 for March 2.
+  const isDay = new Date(`${date}T00:00:00Z`).toJSON()?.startsWith(date as string) === true;
+  return Number.isNaN(wallMs) || !isDay ? undefined : { kind: 'time', wallMs };
+}
+
+/** For a time where the log keeps no events. */
+export function noTimes(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_BAD_POSITION',
+    'since cannot be a time here, because this server keeps no events (--log memory); use an id, or last=N',
+  );
 }
 
 /** `last=N`: the newest N events of each channel. */

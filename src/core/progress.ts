@@ -3,21 +3,31 @@ import type { ChannelSet } from './channel-set.js';
 import type { EventLog } from './event-log.js';
 
 export class Progress {
-  readonly #log: Pick<EventLog, 'lastId'>;
+  readonly #log: Pick<EventLog, 'isOpen' | 'lastId'>;
   /** Id of the newest entry that the log has handed over. Written by core/entrance.ts. */
-  tailedId: number;
+  tailedId = 0;
   /** Id of the newest entry that entered. Written by core/hub.ts. */
-  head: number;
+  head = 0;
 
-  constructor(log: Pick<EventLog, 'lastId'>) {
+  /**
+   * What the log keeps begins above this id, the log's floor; undefined where it keeps nothing.
+   * Written by core/hub.ts.
+   */
+  keptFrom: number | undefined;
+
+  constructor(log: Pick<EventLog, 'isOpen' | 'lastId'>) {
     this.#log = log;
-    this.tailedId = log.lastId();
+  }
+
+  /** The log is open: what it gave before is not handed over any more. */
+  begin(): void {
+    this.tailedId = this.#log.lastId();
     this.head = this.tailedId;
   }
 
-  /** The id that the log gave last. */
+  /** The id that the log gave last; 0 before it is open. */
   get lastId(): number {
-    return this.#log.lastId();
+    return this.#log.isOpen ? this.#log.lastId() : 0;
   }
 
   /**

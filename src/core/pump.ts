@@ -32,7 +32,17 @@ interface PumpOwner {
   answerPoll(group: Group, row: number): void;
 }
 
+/** What gives lines what the log keeps (core/history-lines.ts). */
+interface HistoryReader {
+  /** The line, which was given the log's past before it stalled, is to be given more of it. */
+  add(group: Group, row: number): void;
+  /** The rings have moved past the line's cursor. */
+  lapped(group: Group, row: number): void;
+}
+
 export class Pump {
+  /** Gives lines what the log keeps; undefined where it keeps nothing. Written by core/hub.ts. */
+  history: HistoryReader | undefined;
   /** Step of the heartbeat wheel: the time of each write. Written by core/heartbeat.ts. */
   step = 0;
   readonly grace: GraceWindows;
@@ -156,7 +166,11 @@ export class Pump {
       const state = states[row];
       // A drained line is probed even at the head: until it has taken bytes it is not healthy, and
       // is sent no heartbeat.
-      if (state === STALLED || ((cursors[row] as number) >= newest && state !== DRAINED)) {
+      // The same holds for every state from STALLED on.
+      if (
+        (state as number) >= STALLED ||
+        ((cursors[row] as number) >= newest && state !== DRAINED)
+      ) {
         idleRows++;
       } else if (port.kind === 'poll') {
         this.#corks++;
@@ -189,6 +203,10 @@ export class Pump {
       }
       table.setState(row, CATCHING_UP);
       this.#counters.lines_resumed_total++;
+      if ((table.losses[row] as number) < 0) {
+        this.history?.add(group, row);
+        return;
+      }
     }
     if (set.hasLost(cursor, table.losses[row] as number)) {
       if (!this.#sendGapNotice(group, port, row, newest)) return;
@@ -205,7 +223,7 @@ export class Pump {
         cursor = newest;
         break;
       }
-      taken = this.#write(port, socket, this.#slices.bytes);
+      taken = this.write(port, socket, this.#slices.bytes);
       cursor = this.#slices.end;
       this.#counters.deliveries_total += this.#slices.events;
     }
@@ -220,7 +238,7 @@ export class Pump {
    * Writes a slice. On a stream a frame larger than a cork goes out in pieces of a cork, all of
    * them, whatever the socket answers.
    */
-  #write(port: LinePort, socket: unknown, bytes: Uint8Array): boolean {
+  write(port: LinePort, socket: unknown, bytes: Uint8Array): boolean {
     this.#counters.written_bytes_total += bytes.length;
     if (bytes.length <= CORK_WRITE_BYTES_MAX || port.kind === 'message') {
       this.#corks++;
@@ -253,16 +271,28 @@ export class Pump {
     if (group.mode.port.kind === 'stream') {
       group.table.setState(row, DRAINED);
     } else {
+      this.#counters.lines_resumed_total++;
+      if ((group.table.losses[row] as number) < 0) {
+        this.history?.add(group, row);
+        return;
+      }
       const isAtHead = (group.table.cursors[row] as number) >= group.set.newestId;
       group.table.setState(row, isAtHead ? HEALTHY : CATCHING_UP);
-      this.#counters.lines_resumed_total++;
     }
     this.wakeBehind(group);
   }
 
-  /** The ring has moved past the line's cursor. False when no more may be written to it now. */
+  /**
+   * The ring has moved past the line's cursor. Where the log keeps what it has lost, the line is
+   * given that. False when no more may be written to it now.
+   */
   #sendGapNotice(group: Group, port: LinePort, row: number, newest: number): boolean {
     const { table, set } = group;
+    // A healthy line is not slow: it was left behind on one channel for what waits on another.
+    if (this.history !== undefined && (group.slow === 'gap' || table.states[row] === HEALTHY)) {
+      this.history.lapped(group, row);
+      return false;
+    }
     if (group.slow === 'close') {
       this.#counters.slow_closed_total++;
       this.#owner.endSlow(group, row);

@@ -6,14 +6,16 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import type { CloseReason } from '../errors.js';
 import { DEADLINE_STEP_MS, POLL_WAIT_JITTER, POLL_WAIT_SECONDS_MAX } from '../limits.js';
+import type { ChannelSet } from './channel-set.js';
 import type { Channels } from './channels.js';
 import { Deadlines } from './deadlines.js';
 import type { Group } from './group.js';
 import type { Groups } from './groups.js';
 import type { LineEnds } from './line-ends.js';
-import { HEALTHY } from './line-table.js';
+import { HEALTHY, OLDEST } from './line-table.js';
 import type { Membership } from './membership.js';
 import type { Owner } from './owners.js';
+import type { Past } from './past.js';
 import { PollAnswers, type OwedGap, type PollAnswer } from './poll.js';
 import type { DeliveryMode } from './ports.js';
 import type { Position } from './position.js';
@@ -38,6 +40,8 @@ interface PollParts {
 
 export class WaitingPolls {
   readonly answers = new PollAnswers();
+  /** Where the log keeps events. Written by core/hub.ts. */
+  past: Pick<Past, 'page'> | undefined;
 
   readonly #counters: Counters;
   readonly #progress: Progress;
@@ -76,12 +80,70 @@ export class WaitingPolls {
    */
   find(names: readonly string[], position: Position, limit: number): Polled {
     const set = this.#parts.channels.setOf(names);
+    return this.#findInRings(set, startOf(set, position, this.#progress), limit);
+  }
+
+  /**
+   * Does the same, with what the log keeps below the rings, and hands it to `use` in the turn for
+   * which it holds. Undefined when that was at once, otherwise a promise, which rejects with
+   * HOLDLINE_LOG_UNAVAILABLE, and as `use` throws.
+   */
+  look(
+    names: readonly string[],
+    position: Position,
+    limit: number,
+    use: (polled: Polled) => void,
+  ): Promise<void> | undefined {
+    const set = this.#parts.channels.setOf(names);
     const start = startOf(set, position, this.#progress);
+    if (start.isBehind === true) return this.#lookBehind(names, start, limit, use);
+    use(this.#findInRings(set, start, limit));
+    return undefined;
+  }
+
+  async #lookBehind(
+    names: readonly string[],
+    { cursor, continuesAfter }: Start,
+    limit: number,
+    use: (polled: Polled) => void,
+  ): Promise<void> {
+    let after = cursor;
+    let gap: OwedGap | undefined;
+    for (;;) {
+      const set = this.#parts.channels.setOf(names);
+      const through = set.lostThrough;
+      if (after >= through) {
+        use(this.#findInRings(set, { cursor: after, continuesAfter, gap }, limit));
+        return;
+      }
+      const page = await (this.past as Past).page(
+        names,
+        after,
+        through,
+        Math.max(1, limit),
+        this.answers.bodyBytesMax(),
+      );
+      // What is lost above is still in the rings.
+      const lostThrough = Math.min(page.lostThrough, through);
+      if (cursor !== OLDEST && lostThrough > Math.max(cursor, gap?.through ?? 0))
+        gap = { after: cursor, through: lostThrough };
+      const answer = this.answers.ofPage(page, limit, gap);
+      if (answer !== undefined) {
+        const start = { cursor: after, continuesAfter, gap };
+        use({ answer, start, position: answer.lastId });
+        return;
+      }
+      after = page.through;
+    }
+  }
+
+  #findInRings(set: ChannelSet, start: Start, limit: number): Polled {
     const answer = this.answers.find(set, start.cursor, limit, start.gap);
     return {
       answer,
       start,
-      position: answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set)),
+      position:
+        answer?.lastId ?? emptyPosition(set, start, this.#progress.through(set), this.#progress),
     };
   }
 
@@ -124,6 +186,11 @@ export class WaitingPolls {
     const handle = table.handles[row] as number;
     const cursor = table.cursors[row] as number;
     let gap = this.#owedGaps.get(handle);
+    if (this.past !== undefined && set.hasLost(cursor, table.losses[row] as number)) {
+      // The log may keep what the rings have lost: its next poll is given that.
+      this.answerEmpty(group, row, 'answered');
+      return true;
+    }
     if (gap === undefined && set.hasLost(cursor, table.losses[row] as number))
       gap = { after: cursor, through: set.lostThrough };
     const answer = this.answers.find(set, cursor, mode.limit ?? 0, gap);
@@ -150,7 +217,7 @@ export class WaitingPolls {
     // What has come for it in this very turn is left to its next poll.
     const isAtHead = start.cursor >= set.newestId;
     const through = group.deletedAt ?? (isAtHead ? this.#progress.through(set) : start.cursor);
-    const position = emptyPosition(set, start, through);
+    const position = emptyPosition(set, start, through, this.#progress);
     const socket = table.sockets[row];
     this.#parts.membership.remove(handle, reason);
     this.#counters.polls_empty_total++;

@@ -2,7 +2,7 @@
 import { ANONYMOUS } from '../auth/anonymous.js';
 import { BadCredential } from '../auth/bad-credential.js';
 import type { JwksEvents } from '../auth/jwks.js';
-import { Revocations } from '../auth/revocations.js';
+import { Revocations, type Revocation, type RevocationStore } from '../auth/revocations.js';
 import type { Action, Rights } from '../auth/rights.js';
 import type { Tickets } from '../auth/tickets.js';
 import { HoldlineError } from '../errors.js';
@@ -97,11 +97,23 @@ export class Guard {
   }
 
   /**
-   * Takes all rights from the credentials of a user that were issued until now. Throws
+   * Takes all rights from the credentials of a user that were issued until now, at once. Returns a
+   * promise where that is kept over a restart, and rejects as `Revocations.keep` does. Throws
    * HOLDLINE_REVOCATIONS_FULL.
    */
-  revoke(user: string): void {
+  revoke(user: string): Promise<void> | undefined {
     this.#revocations.revoke(user);
+    return this.#revocations.keep(user);
+  }
+
+  /** Revokes what a store has, and keeps there what is revoked. Rejects as the store does. */
+  keepRevocations(store: RevocationStore): Promise<void> {
+    return this.#revocations.keepIn(store);
+  }
+
+  /** Another server that shares the store has revoked a user. */
+  revokedElsewhere({ user, notBeforeMs }: Revocation): void {
+    this.#revocations.revoke(user, notBeforeMs);
   }
 
   /** Who may publish over HTTP: everyone, clients with a credential, or nobody. */
@@ -269,19 +281,18 @@ export class Guard {
   whenGranted(
     exchange: Pick<Exchange, 'inCork' | 'watch'>,
     granted: Soon<Grant>,
-    open: (grant: Grant) => void,
+    open: (grant: Grant) => Promise<void> | undefined,
   ): Promise<void> | undefined {
-    if (!(granted instanceof Promise)) {
-      open(granted);
-      return undefined;
-    }
+    if (!(granted instanceof Promise)) return open(granted);
     exchange.watch();
-    return granted.then((grant) =>
+    return granted.then((grant) => {
+      let opened: Promise<void> | undefined;
       exchange.inCork(() => {
         this.checkGrant(grant);
-        open(grant);
-      }),
-    );
+        opened = open(grant);
+      });
+      return opened;
+    });
   }
 
   #ask(request: AuthorizeRequest, rights: Rights): Soon<Grant> {

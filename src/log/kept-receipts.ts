@@ -20,8 +20,11 @@ export class KeptReceipts {
     return kept !== undefined && kept.untilMs > this.#clock.nowMs() ? kept : undefined;
   }
 
-  /** Keeps a receipt for IDEMPOTENCY_MS. Past IDEMPOTENCY_KEYS_MAX the oldest goes early. */
-  keep(key: string, kept: KeptReceipt): void {
+  /**
+   * Keeps a receipt; one that was kept by an earlier process has less time left, and comes first.
+   * Past IDEMPOTENCY_KEYS_MAX the oldest goes early.
+   */
+  keep(key: string, kept: KeptReceipt, forMs: number = IDEMPOTENCY_MS): void {
     const nowMs = this.#clock.nowMs();
     for (const [oldest, { untilMs }] of this.#byKey) {
       const expired = untilMs <= nowMs;
@@ -31,6 +34,6 @@ export class KeptReceipts {
     }
     // Deleted first, so that a key that expired and comes again goes to the end.
     this.#byKey.delete(key);
-    this.#byKey.set(key, { ...kept, untilMs: nowMs + IDEMPOTENCY_MS });
+    this.#byKey.set(key, { ...kept, untilMs: nowMs + forMs });
   }
 }

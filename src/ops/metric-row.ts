@@ -1,5 +1,6 @@
 /** A metric: its type, labels and meaning, and how it is read from the figures of a moment. */
 import type { ChannelFigures } from '../core/channel-ranking.js';
+import type { LogTimes } from '../core/event-log.js';
 import type { Histogram } from '../core/histogram.js';
 import type { MemoryReport } from './memory/report.js';
 import type { ProcessReport } from './process-figures.js';
@@ -12,6 +13,8 @@ export interface Figures {
   readonly process: ProcessReport;
   /** Seconds. */
   readonly deliveryTimes: Histogram;
+  /** Undefined where the log does not measure them. */
+  readonly logTimes: LogTimes | undefined;
   /** Open lines by the events that they are behind. */
   readonly lineLag: Histogram;
   /** The channels with most lines, at most CHANNELS_IN_METRICS_MAX. */

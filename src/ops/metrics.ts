@@ -21,7 +21,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
 
 /** Where the figures of a scrape come from. */
 export interface FigureSources {
-  readonly ops: Pick<Ops, 'stats' | 'process'>;
+  readonly ops: Pick<Ops, 'logTimes' | 'process' | 'stats'>;
   readonly memory: Pick<Memory, 'reportAtOnce'>;
   readonly hub: Pick<Hub<unknown>, 'deliveryTimes' | 'lineLag' | 'busiestChannels'>;
 }
@@ -33,6 +33,7 @@ export function figuresNow({ ops, memory, hub }: FigureSources, draining: boolea
     memory: memory.reportAtOnce(),
     process: ops.process.scrape(),
     deliveryTimes: hub.deliveryTimes,
+    logTimes: ops.logTimes,
     lineLag: hub.lineLag(),
     channels: hub.busiestChannels(CHANNELS_IN_METRICS_MAX),
   };

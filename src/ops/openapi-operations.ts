@@ -16,6 +16,7 @@ import {
 
 interface PageParts {
   readonly contentType?: string;
+  readonly description?: string;
   readonly parameters?: Json;
   /** Answers beside 200 that are no refusals. */
   readonly responses?: Readonly<Record<string, Json>>;
@@ -28,13 +29,20 @@ export function page(
   operationId: string,
   summary: string,
   access: 'open' | 'key',
-  { contentType = 'application/json', parameters, responses = {}, codes = [] }: PageParts = {},
+  {
+    contentType = 'application/json',
+    description,
+    parameters,
+    responses = {},
+    codes = [],
+  }: PageParts = {},
 ): { readonly get: Json } {
   const always: readonly RefusalCode[] = access === 'open' ? ['HOLDLINE_CROSS_SITE'] : RIGHTS;
   return {
     get: {
       operationId,
       summary,
+      ...(description === undefined ? {} : { description }),
       ...(parameters === undefined ? {} : { parameters }),
       security: access === 'open' ? [] : BEARER,
       responses: {
@@ -54,7 +62,7 @@ const endConnections: Json = {
   operationId: 'endConnections',
   summary: 'End lines, or revoke a user',
   description:
-    'Exactly one of the parameters. By id or channel the clients may come back. A user is revoked: lines end for good, and tokens and tickets that were issued until now are refused with HOLDLINE_REVOKED.',
+    'Exactly one of the parameters. By id or channel the clients may come back. A user is revoked: lines end for good, and tokens and tickets that were issued until now are refused with HOLDLINE_REVOKED, on all servers that share the log, and after a restart where the log keeps.',
   parameters: [
     inQuery('id', 'one line, as /-/connections shows it', { type: 'integer', minimum: 1 }),
     inQuery('channel', 'all lines on a channel', { type: 'string' }),
@@ -78,6 +86,7 @@ const endConnections: Json = {
       'HOLDLINE_BAD_QUERY',
       'HOLDLINE_BAD_CHANNEL',
       'HOLDLINE_REVOCATIONS_FULL',
+      'HOLDLINE_LOG_UNAVAILABLE',
     ]),
   },
 };
@@ -113,6 +122,8 @@ const watchCounts: Json = {
 export const OPERATOR_PATHS: Readonly<Record<string, Json>> = {
   '/-/health': page('health', 'The process lives', 'open'),
   '/-/ready': page('ready', 'New lines are taken', 'open', {
+    description:
+      'The status is ready, draining, or degraded while the log is down: then lines are held, publishes are refused, and problem says why.',
     responses: { '503': { description: 'The server drains', content: inJson({}) } },
   }),
   '/-/stats': page('stats', 'Figures and counters', 'key'),

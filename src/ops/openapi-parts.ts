@@ -134,7 +134,11 @@ const position = 'the id to continue after; 0 for everything held, latest for ne
 
 /** Parameters in the query of a request to a channel, by name. */
 export const QUERY_PARAMETERS = {
-  since: inQuery('since', position, { type: 'string' }),
+  since: inQuery(
+    'since',
+    `${position}; or latest; or, where the log keeps events, a time: 10m (ms, s, m, h or d before now) or 2026-11-26T20:15:00Z`,
+    { type: 'string' },
+  ),
   last_event_id: inQuery('last_event_id', `${position}; stronger than since`, { type: 'string' }),
   last: inQuery('last', 'start with so many of the newest events', count),
   wait: inQuery('wait', 'seconds that a poll may wait; 0 answers at once', {

@@ -1,5 +1,6 @@
 /** `/-/stats`: the figures of a running server. */
 import type { Counters } from '../counters.js';
+import type { EventLog, LogTimes } from '../core/event-log.js';
 import type { Hub } from '../core/hub.js';
 import type { SocketReport } from '../native/socket-report.js';
 import type { Listener } from '../native/uws.js';
@@ -8,11 +9,17 @@ import type { Memory } from './memory/memory.js';
 import { ProcessFigures } from './process-figures.js';
 import type { Stats } from './stats.js';
 
+/** What is shown of a log. */
+export interface ShownLog extends Pick<EventLog, 'state' | 'figures' | 'times'> {
+  readonly kind: Stats['log']['kind'];
+}
+
 export class Ops {
   readonly process = new ProcessFigures();
   readonly #hub: Pick<Hub<unknown>, 'gauges'>;
   readonly #counters: Counters;
   readonly #memory: Pick<Memory, 'budget'>;
+  readonly #log: ShownLog;
   readonly #caps: { readonly lines: number; readonly sockets: number };
   readonly #startedMs = performance.now();
   #build: string | null = null;
@@ -22,11 +29,13 @@ export class Ops {
     hub: Pick<Hub<unknown>, 'gauges'>,
     counters: Counters,
     memory: Pick<Memory, 'budget'>,
+    log: ShownLog,
     caps: { readonly lines: number; readonly sockets: number },
   ) {
     this.#hub = hub;
     this.#counters = counters;
     this.#memory = memory;
+    this.#log = log;
     this.#caps = caps;
   }
 
@@ -56,6 +65,7 @@ export class Ops {
       lines: {
         open: gauges.linesOpen,
         stalled: gauges.linesStalled,
+        reading: gauges.linesReading,
         cap: this.#caps.lines,
         byTransport: gauges.linesByTransport,
       },
@@ -65,6 +75,7 @@ export class Ops {
         ...this.#socketReport,
       },
       watchers: gauges.watchers,
+      log: this.#logStats,
       channels: { known: gauges.channels, rings: gauges.rings, ringBytes: gauges.ringBytes },
       queue: {
         events: gauges.queueEvents,
@@ -82,6 +93,22 @@ export class Ops {
       loopDelay: { p50Ms: loop.p50Ms, p99Ms: loop.p99Ms, maxMs: loop.maxMs },
       counters: structuredClone(counters),
     };
+  }
+
+  get #logStats(): Stats['log'] {
+    const { kind, state, figures } = this.#log;
+    return {
+      kind,
+      up: state.isUp,
+      problem: state.isUp ? null : state.problem,
+      events: figures?.events ?? null,
+      bytes: figures?.bytes ?? null,
+    };
+  }
+
+  /** How long the log took; undefined where that is not measured. */
+  get logTimes(): LogTimes | undefined {
+    return this.#log.times;
   }
 
   get #openSockets(): number {

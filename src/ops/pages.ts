@@ -1,4 +1,5 @@
 /** The pages under `/-/`: one table with who may ask for each, and what it answers. */
+import type { EventLog, LogState } from '../core/event-log.js';
 import { LINE_ORDERS, type LineFigures, type LineOrder } from '../core/line-ranking.js';
 import { HoldlineError } from '../errors.js';
 import { RANKED_LINES_DEFAULT } from '../limits.js';
@@ -9,24 +10,30 @@ import type { Query } from '../http/query.js';
 import type { Memory } from './memory/memory.js';
 import { figuresNow, METRICS_CONTENT_TYPE, metricsText, type FigureSources } from './metrics.js';
 import { OPENAPI } from './openapi.js';
-import { jsonAnswer as json, shownPathOf, type OpsPage, type OpsPages } from './page.js';
+import {
+  jsonAnswer as json,
+  shownPathOf,
+  type OpsAnswer,
+  type OpsPage,
+  type OpsPages,
+} from './page.js';
 
 /** What the pages show. */
 export interface PageSources extends FigureSources {
   readonly memory: Pick<Memory, 'report' | 'reportAtOnce'>;
+  readonly log: Pick<EventLog, 'state'>;
   readonly hub: FigureSources['hub'] &
     ChannelSource & { rankLines(order: LineOrder, limit: number): LineFigures[] };
 }
 
 export function makePages(sources: PageSources, demo: boolean, basePath = ''): OpsPages {
-  const { ops, memory, hub } = sources;
+  const { ops, memory, hub, log } = sources;
   const description = json({ ...OPENAPI, servers: [{ url: basePath === '' ? '/' : basePath }] });
   const pages: Readonly<Record<string, OpsPage>> = {
     health: { access: 'open', answer: () => json({ status: 'ok' }) },
     ready: {
       access: 'open',
-      answer: ({ draining }) =>
-        draining ? { ...json({ status: 'draining' }), status: 503 } : json({ status: 'ready' }),
+      answer: ({ draining }) => readiness(draining, log.state),
     },
     'openapi.json': { access: 'open', answer: () => description },
     stats: { access: 'key', answer: ({ draining }) => json(ops.stats(draining)) },
@@ -51,6 +58,16 @@ export function makePages(sources: PageSources, demo: boolean, basePath = ''): O
     },
   };
   return new Map(Object.entries({ ...pages, ...(demo ? DEMO_PAGES : {}) }));
+}
+
+/**
+ * Whether lines may come here. While the log is down they may: what rings hold is read, and lines
+ * are held; another server would have the same trouble, or none of their events.
+ */
+function readiness(draining: boolean, { isUp, problem }: LogState): OpsAnswer {
+  const log = isUp ? 'up' : 'down';
+  if (draining) return { ...json({ status: 'draining', log }), status: 503 };
+  return json(isUp ? { status: 'ready', log } : { status: 'degraded', log, problem });
 }
 
 /** The paths of the pages, for a 404; scripts and styles are left out. */

@@ -1,6 +1,8 @@
 /** The metrics of the server, one row each: name, type, labels, meaning, and where it is read. */
+import { Histogram } from '../core/histogram.js';
 import { CLOSE_REASONS, REFUSALS } from '../errors.js';
 import { COUNTER_MEANINGS, type CounterName } from '../counters.js';
+import { LOG_SECONDS_BOUNDS } from '../limits.js';
 import type { MetricRow } from './metric-row.js';
 
 /** Counters of the table in counters.ts, under the same meaning. */
@@ -10,6 +12,9 @@ const COUNTERS: Readonly<Record<string, MetricRow>> = Object.fromEntries(
     { type: 'counter', help: COUNTER_MEANINGS[name], read: ({ stats }) => stats.counters[name] },
   ]),
 );
+
+/** With all of its buckets, so that a rate sees the first that is counted. */
+const NOT_TIMED = new Histogram(LOG_SECONDS_BOUNDS);
 
 /** Rows by name. Units are Prometheus' own: bytes and seconds. */
 export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
@@ -101,6 +106,11 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     help: 'lines that refused bytes and have not drained yet',
     read: ({ stats }) => stats.lines.stalled,
   },
+  holdline_lines_reading: {
+    type: 'gauge',
+    help: 'lines behind their rings that are given what the log keeps',
+    read: ({ stats }) => stats.lines.reading,
+  },
   holdline_lines_cap: {
     type: 'gauge',
     help: 'most lines held at once (--max-connections)',
@@ -120,6 +130,31 @@ export const SERVER_METRICS: Readonly<Record<string, MetricRow>> = {
     type: 'gauge',
     help: 'open streams of /-/watch',
     read: ({ stats }) => stats.watchers,
+  },
+  holdline_log_up: {
+    type: 'gauge',
+    help: '1 while the log takes events; 0: publishes are refused with 503, and lines are held',
+    read: ({ stats }) => Number(stats.log.up),
+  },
+  holdline_log_events: {
+    type: 'gauge',
+    help: 'events that the log keeps (--log); none where it is in memory',
+    read: ({ stats }) => stats.log.events ?? undefined,
+  },
+  holdline_log_bytes: {
+    type: 'gauge',
+    help: 'bytes that they take on the disk or in the stream',
+    read: ({ stats }) => stats.log.bytes ?? undefined,
+  },
+  holdline_log_commit_seconds: {
+    type: 'histogram',
+    help: 'time from handing a publish to the log until it is committed; none where the log is in memory',
+    read: ({ logTimes }) => logTimes?.commit ?? NOT_TIMED,
+  },
+  holdline_log_read_seconds: {
+    type: 'histogram',
+    help: 'time of each read of the log, for rings and for lines whose position is older than the rings',
+    read: ({ logTimes }) => logTimes?.read ?? NOT_TIMED,
   },
   holdline_channels: {
     type: 'gauge',

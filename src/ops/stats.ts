@@ -20,6 +20,8 @@ export interface Stats {
   readonly lines: {
     readonly open: number;
     readonly stalled: number;
+    /** Behind their rings, and given what the log keeps. */
+    readonly reading: number;
     readonly cap: number;
     readonly byTransport: {
       readonly sse: number;
@@ -34,6 +36,17 @@ export interface Stats {
   readonly sockets: { readonly open: number; readonly cap: number } & SocketReport;
   /** Streams of `/-/watch` that are open. */
   readonly watchers: number;
+  /** Where events are kept. */
+  readonly log: {
+    readonly kind: 'memory' | 'lmdb' | 'nats';
+    /** False while it takes no events: publishes are refused with 503, and lines are held. */
+    readonly up: boolean;
+    /** Why it is not up; null when it is. */
+    readonly problem: string | null;
+    /** What it keeps, and the bytes that takes; null in memory, where rings are all there is. */
+    readonly events: number | null;
+    readonly bytes: number | null;
+  };
   readonly channels: { readonly known: number; readonly rings: number; readonly ringBytes: number };
   readonly queue: {
     readonly events: number;

@@ -1,13 +1,14 @@
 /** What an operator should know about the settings of a server that starts. */
 
-import { splitHostAndPort } from './place-kinds.js';
-import { hasSubscribeRule, isLoopback, isPublishingOff } from './settings.js';
+import { logCautions } from './log-settings.js';
+import { isLoopback, splitHostAndPort } from './place-kinds.js';
+import { hasSubscribeRule, isPublishingOff } from './settings.js';
 import type { Settings } from './table.js';
 
 /** Warnings about the settings, one sentence each. */
 export function cautions(settings: Settings): string[] {
   return [
-    ...(settings.firstId === undefined
+    ...(settings.firstId === undefined || settings.log !== 'memory'
       ? []
       : [
           `ids start at ${settings.firstId} again after a restart (--first-id): clients that come ` +
@@ -28,6 +29,7 @@ export function cautions(settings: Settings): string[] {
           `everyone who reaches ${settings.host} may read every channel: nothing says who may ` +
             '(--keys-file, --jwt-…, --ticket-secret-file; --open-subscribe if that is meant)',
         ]),
+    ...logCautions(settings),
   ];
 }
 

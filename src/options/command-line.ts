@@ -3,7 +3,7 @@
  * default that gives it; and the help. Only `serve` reads a config file.
  */
 
-import { choice, textMatching, yesOrNo, type Kind } from './kinds.js';
+import { choice, textMatching, workerCount, yesOrNo, type Kind } from './kinds.js';
 import { settle } from './settings.js';
 import {
   fileRowOf,
@@ -32,6 +32,13 @@ const LOG_FORMAT = {
   help: 'form of the log; auto: text on a terminal, else JSON',
 } as const satisfies OptionRow;
 
+const WORKERS = {
+  flag: 'workers',
+  kind: workerCount(),
+  default: 1,
+  help: 'processes that serve the port together; auto: one for each core',
+} as const satisfies OptionRow;
+
 const CONFIG_FILE = {
   flag: 'config',
   kind: textMatching('FILE', /^[^\0]+$/s, 'the path of a JSON file'),
@@ -48,6 +55,7 @@ const PRINT_CONFIG = {
 
 const FILE_ROWS: readonly OptionRow[] = [
   ...Object.values<OptionRow>(OPTIONS),
+  WORKERS,
   LOG_LEVEL,
   LOG_FORMAT,
 ];
@@ -67,6 +75,8 @@ export interface ConfigEntry {
 
 export interface CommandLine {
   readonly settings: Settings;
+  /** `--workers`. */
+  readonly workers: number | 'auto';
   readonly logLevel: string;
   readonly logFormat: 'auto' | 'text' | 'json';
   readonly printConfig: boolean;
@@ -98,7 +108,10 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   const logFormat =
     (found.get(LOG_FORMAT)!.value as CommandLine['logFormat'] | undefined) ?? LOG_FORMAT.default;
 
+  const workers = (found.get(WORKERS)!.value as CommandLine['workers'] | undefined) ?? 1;
+
   const resolved = new Map<OptionRow, unknown>([
+    [WORKERS, workers],
     [LOG_LEVEL, logLevel],
     [LOG_FORMAT, logFormat],
   ]);
@@ -111,6 +124,7 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   }));
   return {
     settings,
+    workers,
     logLevel,
     logFormat,
     printConfig: find(PRINT_CONFIG, flags, {}, undefined).value === true,

@@ -38,6 +38,12 @@ export interface ChannelPolicy {
   readonly replayBytes?: number;
   /** Milliseconds; in JSON a time such as `1h`. */
   readonly replayAge?: number;
+  /** What a log that keeps events keeps of each of the channels; never more than of all. */
+  readonly keepEvents?: number;
+  /** Bytes. */
+  readonly keepBytes?: number;
+  /** Milliseconds; in JSON a time. */
+  readonly keepAge?: number;
   readonly slow?: 'gap' | 'latest' | 'close';
 }
 
@@ -99,6 +105,9 @@ const POLICY_MEMBERS: Members<ChannelPolicy> = {
   replayEvents: integer(0, 1_000_000),
   replayBytes: size(0, 1024 ** 3),
   replayAge: time(1000, 24 * HOUR * 30),
+  keepEvents: integer(1, 1_000_000_000_000),
+  keepBytes: size(1024, 1024 ** 4),
+  keepAge: time(60_000, 3660 * 24 * HOUR),
   slow: choice('', ['gap', 'latest', 'close']),
 };
 

@@ -3,6 +3,8 @@
  * what it accepts in words, and how it is written. options/table.ts gives each option its kind.
  */
 
+import { WORKERS_MAX } from '../limits.js';
+
 /** One kind of value with its bounds. All sources are checked by {@link Kind.read}. */
 export interface Kind<V> {
   /** Stands for the value in help: `--port N`. Empty for a flag without a value. */
@@ -92,6 +94,21 @@ export function integer(min: number, max: number): Kind<number> {
     range,
     read,
     readText: (text) => (/^-?\d{1,16}$/.test(text) ? read(Number(text)) : undefined),
+  });
+}
+
+/** How many processes: a number, or as many as the machine has cores for this one. */
+export function workerCount(): Kind<number | 'auto'> {
+  const isCount = wholeNumberWithin(1, WORKERS_MAX);
+  const read = (value: unknown): number | 'auto' | undefined =>
+    value === 'auto' ? value : isCount(value);
+  const range = `auto or 1 to ${WORKERS_MAX}`;
+  return kind({
+    placeholder: 'N',
+    accepted: `auto or an integer from 1 to ${WORKERS_MAX}`,
+    range,
+    read,
+    readText: (text) => read(/^\d{1,4}$/.test(text) ? Number(text) : text),
   });
 }
 

@@ -137,13 +137,119 @@ export interface Options {
    */
   readonly slow?: Settings['slow'];
   /**
-   * Id of the first event; for examples and tests.
+   * Id of the first event of a log that is new; for examples and tests.
    *
    * An integer from 1 to 9007199254740991. On the command line `--first-id`.
    *
    * @default from the clock, so that ids do not go back over a restart
    */
   readonly firstId?: Settings['firstId'];
+  /**
+   * Where events are kept: in memory, on this disk, or in NATS for several servers.
+   *
+   * Memory, lmdb:DIRECTORY, or nats://HOST:PORT of up to 16 servers with commas (tls:// for TLS),
+   * without user and path. On the command line `--log`.
+   *
+   * @default 'memory'
+   */
+  readonly log?: Settings['log'];
+  /**
+   * Lmdb: answer a publish when the disk has it, or before: a power loss may take the last.
+   *
+   * One of sync, async. On the command line `--durability`.
+   *
+   * @default 'sync'
+   */
+  readonly durability?: Settings['durability'];
+  /**
+   * Events that the log keeps; above it the oldest go; 0: no bound by number.
+   *
+   * An integer from 0 to 1000000000000. On the command line `--log-events`.
+   *
+   * @default 0
+   */
+  readonly logEvents?: Settings['logEvents'];
+  /**
+   * Bytes that the log keeps; above it the oldest events go; 0: no bound by size.
+   *
+   * 0 or an integer from 1048576 to 70368744177664, in bytes. On the command line `--log-bytes`.
+   *
+   * @default 8589934592 (8GiB)
+   */
+  readonly logBytes?: Settings['logBytes'];
+  /**
+   * Age at which events leave the log; 0: no bound by age.
+   *
+   * 0 or an integer from 60000 to 316224000000, in milliseconds. On the command line `--log-age`.
+   *
+   * @default 0 (0ms)
+   */
+  readonly logAgeMs?: Settings['logAgeMs'];
+  /**
+   * Lmdb: a file that is given back when the disk is full, so that old events can go.
+   *
+   * 0 or an integer from 1048576 to 1073741824, in bytes. On the command line `--log-ballast`.
+   *
+   * @default 16777216 (16MiB)
+   */
+  readonly logBallastBytes?: Settings['logBallastBytes'];
+  /**
+   * Nats: name of the stream; it is made if it is not there.
+   *
+   * 1 to 64 characters of A–Z a–z 0–9 _ -. On the command line `--nats-stream`.
+   *
+   * @default 'HOLDLINE'
+   */
+  readonly natsStream?: Settings['natsStream'];
+  /**
+   * Nats: what the subject of each channel begins with.
+   *
+   * 1 to 64 characters of A–Z a–z 0–9 _ - in tokens between dots, such as holdline or acme.events,
+   * not beginning with _. On the command line `--nats-prefix`.
+   *
+   * @default 'holdline'
+   */
+  readonly natsPrefix?: Settings['natsPrefix'];
+  /**
+   * Nats: servers that keep each event, for a stream that is made.
+   *
+   * An integer from 1 to 5. On the command line `--nats-replicas`.
+   *
+   * @default 1
+   */
+  readonly natsReplicas?: Settings['natsReplicas'];
+  /**
+   * Nats: file with credentials, as nsc writes it.
+   *
+   * A path of 1 to 4096 characters. On the command line `--nats-creds`.
+   *
+   * @default none
+   */
+  readonly natsCreds?: Settings['natsCreds'];
+  /**
+   * Nats: user name; needs --nats-password.
+   *
+   * 1 to 255 characters that can be shown, without spaces. On the command line `--nats-user`.
+   *
+   * @default none
+   */
+  readonly natsUser?: Settings['natsUser'];
+  /**
+   * Nats: password of that user.
+   *
+   * 1 to 255 characters that can be shown, without spaces. On the command line `--nats-password`.
+   *
+   * @default none
+   */
+  readonly natsPassword?: Settings['natsPassword'];
+  /**
+   * Nats: PEM file with the authorities that its certificate is checked with.
+   *
+   * A path of 1 to 4096 characters. On the command line `--nats-tls-ca`.
+   *
+   * @default the authorities that Node knows
+   */
+  readonly natsTlsCa?: Settings['natsTlsCa'];
   /**
    * Key that publishers send as Authorization: Bearer.
    *
@@ -241,7 +347,7 @@ export interface Options {
    * What holds for channels by pattern; the first match counts; mostly --policies-file.
    *
    * An array of up to 256 objects with the members channels, read, replayEvents, replayBytes,
-   * replayAge, slow. On the command line `--policies`.
+   * replayAge, keepEvents, keepBytes, keepAge, slow. On the command line `--policies`.
    *
    * @default []
    */

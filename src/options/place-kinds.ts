@@ -69,6 +69,11 @@ export function authorityOf(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** True for an address that only programs on this machine reach. */
+export function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
+}
+
 /**
  * A path of one segment or several, without a slash at its end; empty for the root. Its characters
  * are those of a channel's name, which nothing in between encodes or resolves.

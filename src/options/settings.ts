@@ -6,8 +6,9 @@
 import { HoldlineError } from '../errors.js';
 import { RESERVED_FILES, SPARE_SOCKETS_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
+import { checkLog } from './log-settings.js';
 import type { Options } from './options.js';
-import { authorityOf } from './place-kinds.js';
+import { authorityOf, isLoopback } from './place-kinds.js';
 import { badOption, unknownOption } from './refusals.js';
 import {
   CONNECTIONS_MAX,
@@ -67,12 +68,8 @@ export function settle(
     values['allowOrigin'] = ['*'];
   checkRelations(settings, names, fileLimit);
   checkPlaces(settings, names);
+  checkLog(settings, names);
   return Object.freeze(settings);
-}
-
-/** True for an address that only programs on this machine reach. */
-export function isLoopback(host: string): boolean {
-  return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
 }
 
 /** True where tokens are accepted. */

@@ -23,6 +23,7 @@ import {
   staticKeys,
   ticketSecrets,
 } from './credentials.js';
+import { logPlace, streamName, subjectPrefix } from './log-kinds.js';
 import { choice, integer, list, size, textMatching, time, yesOrNo, type Kind } from './kinds.js';
 import { basePath, fileMode, filePath, hostAndPort, socketPath } from './place-kinds.js';
 
@@ -33,6 +34,7 @@ const TiB = 1024 * GiB;
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 /** Default of `--max-connections` where the file limit cannot be read. */
 const CONNECTIONS_WITHOUT_FILE_LIMIT = 10_000;
@@ -86,6 +88,12 @@ const subprotocols = list(
   16,
   'names of WebSocket subprotocols such as bearer, 1 to 64 characters of a token',
   (item) => (/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(item) ? item : undefined),
+);
+
+const natsText = textMatching(
+  'TEXT',
+  /^[^\s\p{C}]{1,255}$/u,
+  '1 to 255 characters that can be shown, without spaces',
 );
 
 /** Settings by their name in the library, in the order of the help. */
@@ -194,7 +202,87 @@ export const OPTIONS = {
     kind: integer(1, ID_MAX),
     default: undefined,
     defaultMeans: 'from the clock, so that ids do not go back over a restart',
-    help: 'id of the first event; for examples and tests',
+    help: 'id of the first event of a log that is new; for examples and tests',
+  },
+  log: {
+    flag: 'log',
+    kind: logPlace(),
+    default: 'memory',
+    help: 'where events are kept: in memory, on this disk, or in NATS for several servers',
+  },
+  durability: {
+    flag: 'durability',
+    kind: choice('WHEN', ['sync', 'async']),
+    default: 'sync',
+    help: 'lmdb: answer a publish when the disk has it, or before: a power loss may take the last',
+  },
+  logEvents: {
+    flag: 'log-events',
+    kind: integer(0, 1_000_000_000_000),
+    default: 0,
+    help: 'events that the log keeps; above it the oldest go; 0: no bound by number',
+  },
+  logBytes: {
+    flag: 'log-bytes',
+    kind: size(MiB, 64 * TiB, { orZero: true }),
+    default: 8 * GiB,
+    help: 'bytes that the log keeps; above it the oldest events go; 0: no bound by size',
+  },
+  logAgeMs: {
+    flag: 'log-age',
+    kind: time(MINUTE, 3660 * DAY, { orZero: true }),
+    default: 0,
+    help: 'age at which events leave the log; 0: no bound by age',
+  },
+  logBallastBytes: {
+    flag: 'log-ballast',
+    kind: size(MiB, GiB, { orZero: true }),
+    default: 16 * MiB,
+    help: 'lmdb: a file that is given back when the disk is full, so that old events can go',
+  },
+  natsStream: {
+    flag: 'nats-stream',
+    kind: streamName(),
+    default: 'HOLDLINE',
+    help: 'nats: name of the stream; it is made if it is not there',
+  },
+  natsPrefix: {
+    flag: 'nats-prefix',
+    kind: subjectPrefix(),
+    default: 'holdline',
+    help: 'nats: what the subject of each channel begins with',
+  },
+  natsReplicas: {
+    flag: 'nats-replicas',
+    kind: integer(1, 5),
+    default: 1,
+    help: 'nats: servers that keep each event, for a stream that is made',
+  },
+  natsCreds: {
+    flag: 'nats-creds',
+    kind: filePath(),
+    default: undefined,
+    help: 'nats: file with credentials, as nsc writes it',
+  },
+  natsUser: {
+    flag: 'nats-user',
+    kind: natsText,
+    default: undefined,
+    help: 'nats: user name; needs --nats-password',
+  },
+  natsPassword: {
+    flag: 'nats-password',
+    kind: natsText,
+    default: undefined,
+    help: 'nats: password of that user',
+    secret: true,
+  },
+  natsTlsCa: {
+    flag: 'nats-tls-ca',
+    kind: filePath(),
+    default: undefined,
+    defaultMeans: 'the authorities that Node knows',
+    help: 'nats: PEM file with the authorities that its certificate is checked with',
   },
   publishKey: {
     flag: 'publish-key',

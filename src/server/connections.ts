@@ -24,9 +24,10 @@ export interface ConnectionParts {
 
 /**
  * Ends the lines, in slices of time from the next turn of the loop on, and answers `{"ended":N}`
- * with how many there are, and what was named. Throws or rejects with HOLDLINE_UNAUTHORIZED,
- * HOLDLINE_FORBIDDEN, HOLDLINE_BAD_QUERY, HOLDLINE_BAD_CHANNEL and HOLDLINE_REVOCATIONS_FULL; then
- * nothing has ended.
+ * with how many there are, and what was named; a revocation when the log has it. Throws or rejects
+ * with HOLDLINE_UNAUTHORIZED, HOLDLINE_FORBIDDEN, HOLDLINE_BAD_QUERY, HOLDLINE_BAD_CHANNEL and
+ * HOLDLINE_REVOCATIONS_FULL; then nothing has ended. Rejects with HOLDLINE_LOG_UNAVAILABLE when a
+ * user is revoked here, and the log could not keep that.
  */
 export function endConnections(
   { guard, hub, counters }: ConnectionParts,
@@ -36,13 +37,19 @@ export function endConnections(
   const ended = andThen(guard.mayOperate(head), () => {
     const which = whichOf(new Query(head.query));
     let code: 'disconnected' | 'revoked' = 'disconnected';
+    let kept: Promise<void> | undefined;
     if ('user' in which) {
-      guard.revoke(which.user);
+      kept = guard.revoke(which.user);
       counters.revocations_total++;
       code = 'revoked';
     }
+    // At once: an end that waited for the log would not come while that is down.
+    const lines = hub.disconnect(which, code);
     // With the name as it was read: a `+` in a query is a blank.
-    exchange.answerJson(JSON.stringify({ ended: hub.disconnect(which, code), ...which }));
+    const answer = (): void => exchange.answerJson(JSON.stringify({ ended: lines, ...which }));
+    if (kept !== undefined) return kept.then(answer);
+    answer();
+    return undefined;
   });
   if (!(ended instanceof Promise)) return undefined;
   exchange.watch();

@@ -3,6 +3,7 @@ import type { NewEvent } from '../core/event.js';
 import type { Hub } from '../core/hub.js';
 import type { compileSerializers } from '../core/serialize.js';
 import { LIVE } from '../core/position.js';
+import type { Polled } from '../core/waiting-polls.js';
 import { withOwnErrors } from '../errors.js';
 import { checkPublishing, type Exchanges } from '../http/exchange.js';
 import { checkChannelName } from '../http/request.js';
@@ -23,23 +24,32 @@ import { subscription } from './subscription.js';
 
 /** What a channel needs of its server. */
 export interface LibraryParts {
-  readonly hub: Pick<Hub<never>, 'channels' | 'deleteChannel' | 'polls' | 'publish' | 'startOf'>;
+  readonly hub: Pick<
+    Hub<never>,
+    'channels' | 'deleteChannel' | 'polls' | 'publish' | 'ready' | 'startOf'
+  >;
   readonly lines: Pick<LibraryLines, 'open'>;
   readonly exchanges: Pick<Exchanges, 'ended'>;
   readonly serialize: ReturnType<typeof compileSerializers>;
   readonly maxEventBytes: number;
+  /** Opens the log of a server that does not listen yet; undefined when it is open. */
+  readonly opened: () => Promise<void> | undefined;
 }
 
 /** Makes a channel, whose functions a program may detach. Throws HOLDLINE_BAD_CHANNEL. */
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
-  const { hub, exchanges, lines } = parts;
+  const { hub, exchanges, lines, opened } = parts;
   checkChannelName(name);
   const enter = async (events: unknown): Promise<readonly number[]> => {
     checkPublishing(exchanges);
     if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
     // Array.from, because map would leave holes as they are.
     const entries = Array.from(events, (event) => toEvent(name, event, parts));
-    return entries.length === 0 ? [] : (await hub.publish(name, entries)).ids;
+    if (entries.length === 0) return [];
+    const opening = opened();
+    // Only where it must: events of one turn are published in that turn.
+    if (opening !== undefined) await opening;
+    return (await hub.publish(name, entries)).ids;
   };
   return {
     name,
@@ -59,12 +69,14 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
     delete: () =>
       withOwnErrors(async () => {
         checkPublishing(exchanges);
+        await opened();
         return (await hub.deleteChannel(name)).ids[0] as number;
       }),
     history: (...given: unknown[]) =>
       withOwnErrors(async () => {
         const wanted = historyRequestOf(given);
         checkPublishing(exchanges);
+        await opened();
         return historyOf(name, wanted, hub);
       }),
     subscribe: (...given: unknown[]) =>
@@ -76,12 +88,26 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
 }
 
 /** Read like a poll's answer, whose first event carries the gap. */
-function historyOf(
+async function historyOf(
   name: string,
   { position, limit }: HistoryRequest,
   hub: LibraryParts['hub'],
+): Promise<History> {
+  const ready = hub.ready([name], position);
+  const from = ready === undefined ? position : await ready;
+  let history: History | undefined;
+  const looking = hub.polls.look([name], from, limit, (polled) => {
+    history = readPoll(name, polled, hub);
+  });
+  if (looking !== undefined) await looking;
+  return history as History;
+}
+
+function readPoll(
+  name: string,
+  { answer, start, position: after }: Polled,
+  hub: LibraryParts['hub'],
 ): History {
-  const { answer, start, position: after } = hub.polls.find([name], position, limit);
   if (answer !== undefined) {
     const body = Buffer.from(answer.body).toString();
     const [first, ...rest] = JSON.parse(body) as [

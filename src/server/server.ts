@@ -5,8 +5,10 @@ import { jwksEvents } from '../auth/jwks.js';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { Options } from '../options/options.js';
 import { splitHostAndPort } from '../options/place-kinds.js';
+import { placeOf } from '../options/log-kinds.js';
 import { resolveOptions } from '../options/settings.js';
 import type { Settings } from '../options/table.js';
+import type { EventLog } from '../core/event-log.js';
 import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
@@ -23,18 +25,21 @@ import { PendingAnswers } from '../http/pending-answers.js';
 import { Places } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
-import { SPARE_SOCKETS_MAX } from '../limits.js';
-import { MemoryLog } from '../log/memory-log.js';
+import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
+import { KeptRevocations } from '../log/kept-revocations.js';
+import { makeLog } from '../log/make-log.js';
 import type { CertificateFiles } from '../native/certificate.js';
 import { listen, type Listener, type ListenOptions } from '../native/uws.js';
 import { KernelMemory } from '../ops/memory/kernel-memory.js';
 import { Memory } from '../ops/memory/memory.js';
-import { Ops } from '../ops/ops.js';
+import { Ops, type ShownLog } from '../ops/ops.js';
 import { makePages } from '../ops/pages.js';
 import { NamedBatchPublishing } from '../transports/named-batch.js';
+import { checkForeign } from '../transports/foreign.js';
 import { Publishing } from '../transports/publish.js';
 import { LibraryLines, type LibraryLine } from '../transports/library.js';
 import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
+import { throttle } from '../throttle.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { makeActions } from './actions.js';
@@ -51,6 +56,8 @@ import { endConnections } from './connections.js';
 import { Drain, spread } from './drain.js';
 import { callHook, checkHooks, reporter } from './hooks.js';
 import { libraryChannel } from './library-channel.js';
+import { LogLife } from './log-life.js';
+import { LogWatch } from './log-watch.js';
 import { Router } from './router.js';
 import { makeTicket } from './tickets.js';
 
@@ -73,10 +80,15 @@ export function reloadServer(server: Server, settings: Settings): void {
  * that is not valid.
  */
 export function createServer(options: Options & Hooks = {}): Server {
-  return withOwnErrors(() => makeServer(options));
+  return withOwnErrors(() => makeServer(options, makeLog));
 }
 
-function makeServer(options: Options & Hooks): Server {
+/** As {@link createServer}, on a log of the caller's own; not for programs. */
+export function createServerOn(log: EventLog, options: Options & Hooks = {}): Server {
+  return withOwnErrors(() => makeServer(options, () => log));
+}
+
+function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
     options;
@@ -86,7 +98,15 @@ function makeServer(options: Options & Hooks): Server {
   const serialize = compileSerializers(eventSchemas ?? {});
   const { maxEventBytes } = settings;
   const counters = makeCounters();
-  const log = new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId);
+  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
+  const tellOfLog = throttle<string>(FAULT_LOG_MS, (words, more) =>
+    warn(more === 0 ? words : `${words} (and ${more} more)`),
+  );
+  const log = makeOwnLog(settings, SYSTEM_CLOCK, counters, {
+    // What a log says in its own words is for an operator, and no fault of the server.
+    report: (error) => (error instanceof HoldlineError ? tellOfLog(error.message) : report(error)),
+    check: (event) => checkForeign(event, maxEventBytes),
+  });
   const held = makeHeldBytes();
   const hubOptions: HubOptions = {
     replay: { events: settings.replayEvents, bytes: settings.replayBytes },
@@ -106,9 +126,24 @@ function makeServer(options: Options & Hooks): Server {
 
   const opsKey = settings.opsKey ?? randomBytes(24).toString('base64url');
   let opsKeyInUse = opsKey;
-  const warn = (words: string): void => callHook(() => onWarning?.(words), report);
   const jwks = jwksEvents(counters, warn);
   const guard = new Guard({ ...settings, authorize, report, opsKey, jwks });
+  const logWatch = new LogWatch(log, SYSTEM_CLOCK, warn);
+  const logLife = new LogLife(log, async () => {
+    // In the turn in which it was opened, so that nothing that is committed is missed.
+    hub.begin();
+    logWatch.start();
+    if (log.rows === undefined) return;
+    const revocations = new KeptRevocations(log.rows, (revocation) => {
+      try {
+        guard.revokedElsewhere(revocation);
+      } catch (error) {
+        report(error);
+      }
+      hub.disconnect({ user: revocation.user }, 'revoked');
+    });
+    await guard.keepRevocations(revocations);
+  });
   const memory = new Memory(
     hub,
     SYSTEM_CLOCK,
@@ -117,10 +152,21 @@ function makeServer(options: Options & Hooks): Server {
     settings.memoryBudgetBytes,
   );
   const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
-  const ops = new Ops(hub, counters, memory, {
-    lines: settings.maxConnections,
-    sockets: socketsMax,
-  });
+  const { kind } = placeOf(settings.log);
+  const shownLog: ShownLog = {
+    kind,
+    get state() {
+      return log.state;
+    },
+    get figures() {
+      return log.figures;
+    },
+    get times() {
+      return log.times;
+    },
+  };
+  const caps = { lines: settings.maxConnections, sockets: socketsMax };
+  const ops = new Ops(hub, counters, memory, shownLog, caps);
   const heldRefusals = new HeldRefusals(counters, socketsMax);
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
@@ -132,7 +178,7 @@ function makeServer(options: Options & Hooks): Server {
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub }, settings.demo, settings.basePath);
+  const pages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
@@ -157,7 +203,21 @@ function makeServer(options: Options & Hooks): Server {
     { hub, messages, guard, failedKeys, exchanges, places, heldRefusals, rates },
     settings,
   );
-  const lines = new LibraryLines(hub, () => subscribing.checkPlace());
+  const lines = new LibraryLines(
+    {
+      join: (...line) => hub.join(...line),
+      left: (...line) => hub.left(...line),
+      stalled: (...line) => hub.stalled(...line),
+      drained: (...line) => hub.drained(...line),
+      // A program may subscribe before it listens.
+      ready(names, position) {
+        const opening = logLife.opened();
+        if (opening === undefined) return hub.ready(names, position);
+        return opening.then(() => hub.ready(names, position) ?? position);
+      },
+    },
+    () => subscribing.checkPlace(),
+  );
   const router = new Router({
     exchanges,
     guard,
@@ -201,11 +261,19 @@ function makeServer(options: Options & Hooks): Server {
       hub.stop();
       ops.stop();
       await memory.stop();
-      await log.close();
+      logWatch.stop();
+      await logLife.close().catch(report);
     },
   });
 
   async function startListening(): Promise<Address> {
+    try {
+      await logLife.opened();
+    } catch (error) {
+      isListening = false;
+      throw drain.hasBegun ? cannotListen('was closed meanwhile') : error;
+    }
+    if (drain.hasBegun) throw cannotListen('was closed meanwhile');
     const { opsListen } = settings;
     const wanted: ListenOptions = {
       ...settings,
@@ -250,7 +318,8 @@ function makeServer(options: Options & Hooks): Server {
     channel: (...parts) =>
       withOwnErrors(() => {
         const name = checkChannelArguments(parts);
-        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes });
+        const opened = (): Promise<void> | undefined => logLife.opened();
+        return libraryChannel(name, { hub, lines, exchanges, serialize, maxEventBytes, opened });
       }),
     listen: (...args: unknown[]) =>
       withOwnErrors(async () => {

@@ -8,14 +8,14 @@ import type { Hub } from '../core/hub.js';
 import { NOBODY } from '../core/owners.js';
 import type { DeliveryMode, LinePort } from '../core/ports.js';
 import type { Position } from '../core/position.js';
-import { ENDS, type EndCode } from '../errors.js';
+import { ENDS, withStack, type EndCode, type HoldlineError } from '../errors.js';
 import { LIBRARY_UNREAD_BYTES_MAX } from '../limits.js';
 import type { GapNotice, LineEnd, ReceivedEvent } from './received.js';
 
 /** What a reader gets of one step. */
 type Step = IteratorResult<ReceivedEvent | GapNotice, undefined>;
 
-type LibraryHub = Pick<Hub<LibraryLine>, 'drained' | 'join' | 'left' | 'stalled'>;
+type LibraryHub = Pick<Hub<LibraryLine>, 'drained' | 'join' | 'left' | 'ready' | 'stalled'>;
 
 const LF = 0x0a;
 /** A new one each time, since the program may change it. */
@@ -32,8 +32,11 @@ export class LibraryLine {
 
   readonly #hub: LibraryHub;
   readonly #open: Set<LibraryLine>;
-  readonly #handle: number;
+  /** −1 before it has joined. */
+  #handle = -1;
   #isOver = false;
+  /** Why it could not join; thrown to its reader once. */
+  #failure: unknown;
   /** Written and not read: whole lines of NDJSON, and where the first one goes on. */
   readonly #unread: Buffer[] = [];
   #offset = 0;
@@ -41,32 +44,61 @@ export class LibraryLine {
   /** It has refused bytes, and has not told since that it was read empty. */
   #isRefusing = false;
   /** Readers that wait, the first to come first. */
-  #waiting: ((step: Step) => void)[] = [];
+  #waiting: { resolve(step: Step): void; reject(error: HoldlineError): void }[] = [];
   #isServing = false;
 
-  /** Is in `open` until it is over. Throws what `Hub.join` throws. */
+  /**
+   * Is in `open` until it is over. Throws what `Hub.join` throws; where the log has to be read
+   * first, {@link next} rejects with it.
+   */
   constructor(hub: LibraryHub, name: string, position: Position, open: Set<LibraryLine>) {
     this.#hub = hub;
     this.#open = open;
-    const joined = hub.join(this, [name], LIBRARY_MODE, position, 0, NOBODY);
-    this.#handle = joined.handle;
-    this.position = joined.continuesAfter;
-    const { opening } = joined;
-    if (opening.length > 0 && !this.write(opening)) hub.stalled(this.#handle, this);
+    this.position = position.kind === 'after' ? position.id : 0;
+    const ready = hub.ready([name], position);
+    if (ready === undefined) this.#join(name, position);
+    else void this.#joinLater(name, ready);
     open.add(this);
   }
 
-  /** The next item, or the end; waits for one. Never rejects. */
+  #join(name: string, position: Position): void {
+    const joined = this.#hub.join(this, [name], LIBRARY_MODE, position, 0, NOBODY);
+    this.#handle = joined.handle;
+    this.position = joined.continuesAfter;
+    const { opening } = joined;
+    if (opening.length > 0 && !this.write(opening)) this.#hub.stalled(this.#handle, this);
+  }
+
+  async #joinLater(name: string, ready: Promise<Position>): Promise<void> {
+    try {
+      const position = await ready;
+      if (!this.#isOver) this.#join(name, position);
+    } catch (error) {
+      if (this.#isOver) return;
+      this.#failure = error;
+      this.#over();
+      this.#serveSoon();
+    }
+  }
+
+  /** The next item, or the end; waits for one. Rejects only with why it could not be opened. */
   next(): Promise<Step> {
+    if (this.#failure !== undefined) return Promise.reject(this.#takeFailure());
     const step = this.#waiting.length === 0 ? this.#read() : undefined;
     if (step !== undefined) return Promise.resolve(step);
-    return new Promise((resolve) => void this.#waiting.push(resolve));
+    return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
+  }
+
+  #takeFailure(): HoldlineError {
+    const failure = withStack(this.#failure);
+    this.#failure = undefined;
+    return failure;
   }
 
   /** The program wants no more: what it has not read is dropped. */
   close(): void {
     if (!this.#isOver) {
-      this.#hub.left(this.#handle, this);
+      this.#leave();
       this.#over();
     }
     this.#unread.length = 0;
@@ -77,7 +109,7 @@ export class LibraryLine {
   /** The server ends it, whether or not the reader keeps up. What was written can be read. */
   cut(code: EndCode): void {
     if (this.#isOver) return;
-    this.#hub.left(this.#handle, this);
+    this.#leave();
     this.ended(code);
   }
 
@@ -100,6 +132,10 @@ export class LibraryLine {
     this.#serveSoon();
   }
 
+  #leave(): void {
+    if (this.#handle >= 0) this.#hub.left(this.#handle, this);
+  }
+
   #over(): void {
     this.#isOver = true;
     this.#open.delete(this);
@@ -116,10 +152,14 @@ export class LibraryLine {
   readonly #serve = (): void => {
     this.#isServing = false;
     let served = 0;
-    for (const resolve of this.#waiting) {
-      const step = this.#read();
-      if (step === undefined) break;
-      resolve(step);
+    for (const { resolve, reject } of this.#waiting) {
+      if (this.#failure === undefined) {
+        const step = this.#read();
+        if (step === undefined) break;
+        resolve(step);
+      } else {
+        reject(this.#takeFailure());
+      }
       served++;
     }
     this.#waiting = this.#waiting.slice(served);

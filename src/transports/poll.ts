@@ -2,6 +2,7 @@
 import type { PollPort, DeliveryMode } from '../core/ports.js';
 import { NDJSON } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
+import type { Polled } from '../core/waiting-polls.js';
 import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
 import type { Headers } from '../http/answer.js';
@@ -43,7 +44,8 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
 /**
  * Answers a poll in the cork that the caller's turn is, or holds it until an event comes or its
  * time is over, however long (native-notes/pending-answer.md). A HEAD never waits and is not
- * counted. Before a poll is held, `checkPlace` may refuse it. Throws what that and
+ * counted. Before a poll is held, `checkPlace` may refuse it. Where the log has to be read for it
+ * the answer comes later, with a promise. Throws, or rejects with, what these and
  * `WaitingPolls.wait` throw; then nothing has been written.
  */
 export function answerOrWait(
@@ -51,17 +53,22 @@ export function answerOrWait(
   exchange: Exchange,
   { channels, position, owner, limit, waitMs }: PollRequest,
   checkPlace: () => void,
-): void {
-  const polled = hub.polls.find(channels, position, limit);
-  const { answer: found, start } = polled;
-  if (found !== undefined || waitMs === 0 || exchange.isHead) {
-    if (!exchange.isHead) hub.polls.answered(polled);
-    answerPoll(exchange, found?.body, polled.position);
-  } else {
-    checkPlace();
-    exchange.hold(
-      hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, owner),
-      hub,
-    );
-  }
+): Promise<void> | undefined {
+  const answer = (polled: Polled): void => {
+    if (exchange.gone) return;
+    const { answer: found, start } = polled;
+    if (found !== undefined || waitMs === 0 || exchange.isHead) {
+      if (!exchange.isHead) hub.polls.answered(polled);
+      answerPoll(exchange, found?.body, polled.position);
+    } else {
+      checkPlace();
+      exchange.hold(
+        hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, owner),
+        hub,
+      );
+    }
+  };
+  const looking = hub.polls.look(channels, position, limit, answer);
+  if (looking !== undefined) exchange.watch();
+  return looking;
 }

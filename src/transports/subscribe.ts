@@ -3,7 +3,7 @@ import { SSE } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import { NOBODY, type Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
-import { ENDS, HoldlineError } from '../errors.js';
+import { ENDS, HoldlineError, isTemporary } from '../errors.js';
 import type { ClientAddress } from '../http/address.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
@@ -43,8 +43,11 @@ export interface SubscribingOptions {
   readonly retryMs: number;
 }
 
-/** Opens the line, or answers the poll, of a client that may. */
-export type Open = (grant: Grant) => void;
+/**
+ * Opens the line, or answers the poll, of a client that may. A promise when that takes a look at
+ * what the log keeps: it rejects with the error to send.
+ */
+export type Open = (grant: Grant) => Promise<void> | undefined;
 
 export class Subscribing {
   readonly #parts: SubscribingParts;
@@ -76,12 +79,17 @@ export class Subscribing {
     if (transport === 'websocket')
       return this.#upgrader(exchange, head, position, address, context);
     if (transport === 'poll') {
-      const poll = { position, waitMs: waitMsOf(query), limit: limitOf(query) };
+      const poll: Pick<PollRequest, 'limit' | 'waitMs'> = {
+        waitMs: waitMsOf(query),
+        limit: limitOf(query),
+      };
       return (grant) => {
-        checkHolding(exchanges);
         const owner = ownerOf(grant, address);
-        const request: PollRequest = { ...poll, channels: grant.channels, owner };
-        answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
+        return this.#whenReady(exchange, grant, position, (ready) => {
+          checkHolding(exchanges);
+          const request = { ...poll, position: ready, channels: grant.channels, owner };
+          return answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
+        });
       };
     }
     const client = clientKindOf(head, query);
@@ -91,9 +99,50 @@ export class Subscribing {
     return (grant) => {
       const owner = ownerOf(grant, address);
       const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
-      if (exchange.isHead) answerStreamHead(hub, exchange, stream);
-      else this.#openStream(exchange, stream, asPage);
+      if (exchange.isHead) {
+        return this.#whenReady(exchange, grant, position, (ready) =>
+          answerStreamHead(hub, exchange, { ...stream, position: ready }),
+        );
+      }
+      return this.#whenReady(
+        exchange,
+        grant,
+        position,
+        (ready) => this.#openStream(exchange, { ...stream, position: ready }, asPage),
+        (error) => this.#refuseStream(exchange, stream, asPage, error),
+      );
     };
+  }
+
+  /**
+   * Opens with the position that the client starts at: at once, or in a cork of a later turn when
+   * the log had to be read for it. A client that left meanwhile is not opened. What goes wrong with
+   * the read is handed to `refuse`.
+   */
+  #whenReady(
+    exchange: Exchange,
+    grant: Grant,
+    position: Position,
+    open: (position: Position) => void | Promise<void> | undefined,
+    refuse: (error: unknown) => void = rethrow,
+  ): Promise<void> | undefined {
+    const { hub, guard } = this.#parts;
+    const ready = hub.ready(grant.channels, position);
+    if (ready === undefined) return open(position) ?? undefined;
+    exchange.watch();
+    return ready.then(
+      (found) => {
+        let opened: void | Promise<void> | undefined;
+        exchange.inCork(() => {
+          guard.checkGrant(grant);
+          opened = open(found);
+        });
+        return opened;
+      },
+      (error: unknown) => {
+        if (exchange.isOpen) refuse(error);
+      },
+    );
   }
 
   /**
@@ -116,11 +165,17 @@ export class Subscribing {
       this.#checkPlace(stream.owner);
       openStream(this.#parts.hub, exchange, stream, this.#retryMs());
     } catch (error) {
-      if (!(error instanceof HoldlineError) || stream.mode.transport !== 'sse' || asPage)
-        throw error;
-      if (stream.client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
-      else this.#parts.heldRefusals.hold(exchange, error, this.#retryMs());
+      this.#refuseStream(exchange, stream, asPage, error);
     }
+  }
+
+  /** Throws what is to be answered in the way of all requests. */
+  #refuseStream(exchange: Exchange, stream: StreamRequest, asPage: boolean, error: unknown): void {
+    const isSse = stream.mode.transport === 'sse';
+    // What can never succeed is told once.
+    if (!(error instanceof HoldlineError) || !isSse || asPage || !isTemporary(error)) throw error;
+    if (stream.client === 'eventsource') exchange.refuseStreamForNow(error, this.#retryMs());
+    else this.#parts.heldRefusals.hold(exchange, error, this.#retryMs());
   }
 
   /** Checks a handshake (RFC 6455, 4.2.1); the function that it returns completes it. */
@@ -146,13 +201,15 @@ export class Subscribing {
       const { channels, rights } = grant;
       const mayPublish = guard.rightToPublish(head, rights, () => failedKeys.failed(address));
       const owner = ownerOf(grant, address);
-      this.#checkPlace(owner);
       const source =
         rates.isOn && !(mayPublish instanceof HoldlineError)
           ? rateSourceOf(guard.publisherOn(head, rights), address.network)
           : undefined;
       const handshake = { key, subprotocol, headers, context, mayPublish, source };
-      messages.open(exchange, { channels, position, owner, ...handshake });
+      return this.#whenReady(exchange, grant, position, (ready) => {
+        this.#checkPlace(owner);
+        messages.open(exchange, { channels, position: ready, owner, ...handshake });
+      });
     };
   }
 
@@ -187,6 +244,10 @@ export class Subscribing {
     const spreadMs = (2 * 1000 * this.#parts.hub.lines.open) / ACCEPTS_PER_SECOND;
     return Math.round(this.#options.retryMs + Math.random() * spreadMs);
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error;
 }
 
 /** Whose a line is, by what it was granted, and where it comes from. */

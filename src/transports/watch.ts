@@ -46,7 +46,7 @@ function opener(
   { watchers, exchanges, retryMs }: WatchingParts,
   exchange: Exchange,
   head: Head,
-): (grant: Grant) => void {
+): (grant: Grant) => undefined {
   const query = new Query(head.query);
   query.checkNamesAmong(['client']);
   const transport = negotiate(head.get('upgrade'), head.get('accept'), false);

@@ -1,9 +1,11 @@
 /** A hub on a clock and sockets of the test's own, and lines whose bytes are read as text. */
 import type { NewEvent } from '../../src/core/event.js';
+import type { EventLog } from '../../src/core/event-log.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import type { Published } from '../../src/core/intake.js';
 import { NOBODY, type Owner } from '../../src/core/owners.js';
 import { LIVE, type Position } from '../../src/core/position.js';
+import { asError } from '../../src/errors.js';
 import { makeCounters } from '../../src/counters.js';
 import { MemoryLog } from '../../src/log/memory-log.js';
 import { FakeClock } from './fake-clock.js';
@@ -38,10 +40,15 @@ export class FakeHub {
   readonly #modes: ReturnType<typeof fakeModes>;
   readonly #handles = new WeakMap<FakePoll, number>();
 
-  constructor(options: Partial<HubOptions> = {}, corkMs = 0, firstId = 1) {
+  /** On a log in memory whose first id is given, or on another one. */
+  constructor(
+    options: Partial<HubOptions> = {},
+    corkMs = 0,
+    log: number | ((clock: FakeClock) => EventLog) = 1,
+  ) {
     this.#modes = fakeModes(this.clock, corkMs);
     this.hub = new Hub(
-      new MemoryLog(this.clock, this.counters, firstId),
+      typeof log === 'number' ? new MemoryLog(this.clock, this.counters, log) : log(this.clock),
       this.clock,
       this.counters,
       {
@@ -86,18 +93,48 @@ export class FakeHub {
   ): FakePoll {
     const channels = path.split(',');
     const poll = new FakePoll(path);
-    const polled = this.hub.polls.find(channels, position, limit);
-    const { answer, start, position: told } = polled;
-    if (answer !== undefined || waitMs === 0) {
-      this.hub.polls.answered(polled);
-      poll.answer = { body: answer?.body, position: told };
-    } else {
-      this.#handles.set(
-        poll,
-        this.hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs, owner),
-      );
-    }
+    void this.hub.polls.look(channels, position, limit, (polled) => {
+      const { answer, start, position: told } = polled;
+      if (answer !== undefined || waitMs === 0) {
+        this.hub.polls.answered(polled);
+        poll.answer = { body: answer?.body, position: told };
+      } else {
+        this.#handles.set(
+          poll,
+          this.hub.polls.wait(poll, channels, fakePollMode(limit), start, waitMs, owner),
+        );
+      }
+    });
     return poll;
+  }
+
+  /** Joins when what the line needs of the log has been read, turns of the loop later. */
+  async joinWhenReady(...asked: Parameters<FakeHub['join']>): Promise<FakeLine> {
+    const [path, position = LIVE, ...rest] = asked;
+    return this.join(path, await this.#ready(path, position), ...rest);
+  }
+
+  /** Polls when what the poll needs of the log has been read, turns of the loop later. */
+  async pollWhenReady(
+    path: string,
+    position: Position = LIVE,
+    options: PollOptions = {},
+  ): Promise<FakePoll> {
+    const poll = this.poll(path, await this.#ready(path, position), options);
+    await this.clock.run(100);
+    return poll;
+  }
+
+  async #ready(path: string, position: Position): Promise<Position> {
+    let ready: Position | Error | undefined;
+    const reading = this.hub.ready(path.split(','), position) ?? Promise.resolve(position);
+    reading.then(
+      (found) => (ready = found),
+      (error: unknown) => (ready = asError(error)),
+    );
+    for (let turns = 0; ready === undefined && turns < 10_000; turns++) await this.clock.turn();
+    if (ready instanceof Error) throw ready;
+    return ready as Position;
   }
 
   publish(channel: string, ...data: string[]): Promise<Published> {

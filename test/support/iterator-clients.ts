@@ -79,6 +79,7 @@ export class IteratorClients {
           this.#handle = joined.handle;
           return joined;
         },
+        ready: (names, position) => hub.ready(names, position),
         left: (handle, line) => hub.left(handle, line as never),
         drained: (handle, line) => hub.drained(handle, line as never),
         stalled: (handle, line) => hub.stalled(handle, line as never),

@@ -1,8 +1,11 @@
 /**
  * Readers of what a line is given, byte for byte, by the rules of each encoding and by no code of
- * src/. They hand on what they read to a {@link Connection}, which knows what ought to come.
+ * src/. They hand on what they read to whoever knows what ought to come.
  */
 import { shownObject, type Accepted, type Connection } from './model.js';
+
+/** What a reader hands what it has read to. */
+export type Told = Pick<Connection, 'end' | 'ended' | 'event' | 'gap' | 'moveTo' | 'start'>;
 
 /** Takes the bytes of one line as they come, cut anywhere. */
 export interface Reader {
@@ -33,7 +36,7 @@ class LineSplitter {
  * An EventSource (HTML Standard, 9.2.6), on a line of one channel or, with `envelope`, of several.
  */
 export class EventStreamReader implements Reader {
-  readonly #connection: Connection;
+  readonly #connection: Told;
   readonly #envelope: boolean;
   readonly #lines = new LineSplitter();
   #isStarted = false;
@@ -42,7 +45,7 @@ export class EventStreamReader implements Reader {
   #data: string[] = [];
   #retry: string | undefined;
 
-  constructor(connection: Connection, envelope: boolean) {
+  constructor(connection: Told, envelope: boolean) {
     this.#connection = connection;
     this.#envelope = envelope;
   }
@@ -120,14 +123,14 @@ export class EventStreamReader implements Reader {
 
 /** A client of lines of JSON, on a stream or in messages. */
 export class JsonLinesReader implements Reader {
-  readonly #connection: Connection;
+  readonly #connection: Told;
   readonly #isStream: boolean;
   readonly #lines = new LineSplitter();
   #linesRead = 0;
   /** Answers to messages of its own. */
   replies = 0;
 
-  constructor(connection: Connection, isStream: boolean) {
+  constructor(connection: Told, isStream: boolean) {
     this.#connection = connection;
     this.#isStream = isStream;
   }

@@ -1,0 +1,305 @@
+/**
+ * Lines behind their rings: what the rings have lost since, or lost before the line came, is read
+ * from the log page by page, until the line's cursor is where the rings begin; in that turn it goes
+ * on from them.
+ *
+ * Lines on the same channels stand on one *shelf*, in the order in which they are served. A page is
+ * read for the first of them, and given to all to whom it is due; what it is in their encoding is
+ * made once. A line that refuses bytes is stalled like any other, and comes back when its socket
+ * has drained. While a log does not answer, lines wait and are told nothing but heartbeats.
+ *
+ * What a line has been told is kept in its row: `losses` is −1 − the id up to which losses have
+ * been reported to it, and `cursor` is {@link OLDEST} for one that asked for whatever there is.
+ */
+import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
+import {
+  CATCH_UP_CORKS_MAX,
+  CORK_WRITE_BYTES_MAX,
+  HISTORY_PAGE_BYTES_MAX,
+  HISTORY_PAGE_EVENTS_MAX,
+  HISTORY_RETRY_MS_MAX,
+  HISTORY_RETRY_MS_MIN,
+  SWEEP_SLICE_MS,
+} from '../limits.js';
+import type { HistoryPage } from './event-log.js';
+import type { Encoding } from './frame.js';
+import type { Group } from './group.js';
+import type { HistoryReads } from './history-reads.js';
+import { CATCHING_UP, HEALTHY, OLDEST, READING } from './line-table.js';
+import type { Lines } from './lines.js';
+import type { LossClock } from './loss-clock.js';
+import type { LinePort } from './ports.js';
+import type { Pump } from './pump.js';
+import { Ring } from './ring.js';
+
+/** The lines on the same channels that are behind their rings. */
+interface Shelf {
+  readonly key: string;
+  readonly names: readonly string[];
+  /** Handles, in the order in which they are served; some may be of lines that have left. */
+  readonly lines: Set<number>;
+  /** Reads that have failed since the last one that did not. */
+  failures: number;
+}
+
+/** A page that is being given to lines. */
+interface Serving {
+  readonly shelf: Shelf;
+  readonly page: HistoryPage;
+  /** What was asked for: everything above `after`, up to `through`. */
+  readonly after: number;
+  readonly through: number;
+  /** Highest id up to there that is lost for good. */
+  readonly lostThrough: number;
+  /** The page's frames, by index of the encoding. */
+  readonly frames: (Ring | undefined)[];
+}
+
+/** The parts of the hub that the lines are read for with. */
+interface HistoryParts {
+  readonly reads: HistoryReads;
+  readonly pump: Pick<Pump, 'stall' | 'step' | 'wakeBehind' | 'write'>;
+  readonly lossClock: LossClock;
+  readonly lines: Lines<unknown, Group>;
+}
+
+export class HistoryLines {
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  readonly #parts: HistoryParts;
+  readonly #shelves = new Map<string, Shelf>();
+  #isStopped = false;
+
+  constructor(clock: Clock, counters: Counters, parts: HistoryParts) {
+    this.#clock = clock;
+    this.#counters = counters;
+    this.#parts = parts;
+  }
+
+  /** No page is read any more. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** A new line starts below what its rings hold. */
+  joined(group: Group, row: number): void {
+    group.table.losses[row] = -1;
+    this.add(group, row);
+  }
+
+  /** The rings have moved past the line's cursor. */
+  lapped(group: Group, row: number): void {
+    const { table } = group;
+    table.losses[row] = -1 - (table.cursors[row] as number);
+    this.add(group, row);
+  }
+
+  /** The line is to be read for, unless it can go on from the rings. */
+  add(group: Group, row: number): void {
+    const { table } = group;
+    if (this.#goesLive(group, row)) return;
+    table.setState(row, READING);
+    const shelf = this.#shelfOf(group);
+    group.shelf = shelf;
+    shelf.lines.add(table.handles[row] as number);
+    if (this.#shelves.has(shelf.key)) return;
+    this.#shelves.set(shelf.key, shelf);
+    void this.#readFor(shelf);
+  }
+
+  #shelfOf({ channels }: Group): Shelf {
+    const names = channels.map(({ name }) => name);
+    const key = names.join(',');
+    return this.#shelves.get(key) ?? { key, names, lines: new Set(), failures: 0 };
+  }
+
+  /** Page after page, until no line is left. Each takes its turn with what others read. */
+  async #readFor(shelf: Shelf): Promise<void> {
+    const { reads } = this.#parts;
+    while (!this.#isStopped && this.#firstOf(shelf) !== undefined) {
+      try {
+        await reads.inTurn(() => this.#readPage(shelf));
+        shelf.failures = 0;
+      } catch {
+        // The log is away: it says so itself, and its state is shown.
+        const ms = HISTORY_RETRY_MS_MIN * 2 ** Math.min(shelf.failures++, 16);
+        await new Promise<void>((resolve) => {
+          this.#clock.later(Math.min(HISTORY_RETRY_MS_MAX, ms), resolve);
+        });
+      }
+    }
+    this.#shelves.delete(shelf.key);
+  }
+
+  async #readPage(shelf: Shelf): Promise<void> {
+    const first = this.#firstOf(shelf);
+    if (first === undefined) return;
+    const { group, row } = first;
+    const after = Math.max(0, group.table.cursors[row] as number);
+    const through = group.set.lostThrough;
+    const page = await this.#parts.reads.read({
+      channels: shelf.names,
+      after,
+      through,
+      eventsMax: HISTORY_PAGE_EVENTS_MAX,
+      bytesMax: HISTORY_PAGE_BYTES_MAX,
+    });
+    // What is lost above is still in the rings.
+    const lostThrough = Math.min(page.lostThrough, through);
+    await this.#serve({ shelf, page, after, through, lostThrough, frames: [] });
+  }
+
+  /** The first line that is to be read for. Those that have left, or are stalled, come off. */
+  #firstOf(shelf: Shelf): { readonly group: Group; readonly row: number } | undefined {
+    for (const handle of shelf.lines) {
+      const row = this.#rowOn(shelf, handle);
+      const group = this.#parts.lines.groupAt(handle);
+      if (row >= 0 && !this.#goesLive(group, row)) return { group, row };
+      shelf.lines.delete(handle);
+    }
+    return undefined;
+  }
+
+  /** The row of a line that stands on the shelf to be read for; −1 if it does not any more. */
+  #rowOn(shelf: Shelf, handle: number): number {
+    const lines = this.#parts.lines;
+    const group = lines.groupAt(handle) as Group | undefined;
+    if (group?.shelf !== shelf || group.deletedAt !== undefined) return -1;
+    const row = lines.rowOf(handle);
+    return group.table.states[row] === READING ? row : -1;
+  }
+
+  /** Lets the line go on from the rings, if they hold everything above its cursor. */
+  #goesLive(group: Group, row: number): boolean {
+    const { table, set } = group;
+    const cursor = table.cursors[row] as number;
+    if (cursor < set.lostThrough) return false;
+    table.losses[row] = this.#parts.lossClock.count;
+    const isAtHead = cursor >= set.newestId;
+    table.setState(row, isAtHead ? HEALTHY : CATCHING_UP);
+    if (!isAtHead) this.#parts.pump.wakeBehind(group);
+    return true;
+  }
+
+  // ── a page ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** Gives a page to the lines on its shelf, in slices of time. */
+  #serve(serving: Serving): Promise<void> {
+    return new Promise((resolve) => {
+      let due = [...serving.shelf.lines];
+      let left: number[] = [];
+      let at = 0;
+      const slice = (): void => {
+        const untilMs = this.#clock.nowMs() + SWEEP_SLICE_MS;
+        do {
+          if (at === due.length) {
+            [due, left, at] = [left, [], 0];
+            if (due.length === 0) {
+              resolve();
+              return;
+            }
+          }
+          const handle = due[at++] as number;
+          if (this.#visit(serving, handle)) left.push(handle);
+        } while (this.#clock.nowMs() < untilMs);
+        this.#clock.soon(slice);
+      };
+      this.#clock.soon(slice);
+    });
+  }
+
+  /** Gives a line a few corks of the page. True when there is more in it for the line. */
+  #visit(serving: Serving, handle: number): boolean {
+    const { shelf, page, after } = serving;
+    const row = this.#rowOn(shelf, handle);
+    if (row < 0) {
+      shelf.lines.delete(handle);
+      return false;
+    }
+    const group = this.#parts.lines.groupAt(handle);
+    const { table } = group;
+    const { port } = group.mode;
+    const cursor = table.cursors[row] as number;
+    if (port.kind === 'poll' || cursor > page.through || Math.max(0, cursor) < after) return false;
+    if (!this.#tellLoss(serving, group, row, port)) return false;
+    const isRead = this.#write(serving, group, row, port);
+    if (isRead === undefined) return true;
+    if (!isRead) return false;
+    table.advance(row, Math.max(table.cursors[row] as number, page.through));
+    shelf.lines.delete(handle);
+    // Others have their turn before its next page.
+    if (!this.#goesLive(group, row)) shelf.lines.add(handle);
+    return false;
+  }
+
+  /**
+   * Tells the line what is lost below the page, if it has not been told. False when the page cannot
+   * be given to it now: it refuses bytes, or where the gap ends is not known yet.
+   */
+  #tellLoss(serving: Serving, group: Group, row: number, port: LinePort): boolean {
+    const { lostThrough } = serving;
+    const { table } = group;
+    const cursor = table.cursors[row] as number;
+    const told = -1 - (table.losses[row] as number);
+    if (cursor === OLDEST) {
+      table.advance(row, 0);
+      table.losses[row] = -1 - lostThrough;
+      return true;
+    }
+    if (lostThrough <= Math.max(cursor, told)) return true;
+    const before = gapEnd(serving, group, Math.max(cursor, lostThrough));
+    if (before === undefined) return false;
+    this.#counters.gaps_total++;
+    if (told === 0) this.#counters.gaps_at_join_total++;
+    else this.#counters.gaps_slow_total++;
+    table.losses[row] = -1 - lostThrough;
+    table.lastWrites[row] = this.#parts.pump.step;
+    if (port.write(table.sockets[row], group.encoding.gap(cursor, before))) return true;
+    this.#parts.pump.stall(group, row);
+    return false;
+  }
+
+  /** True when the line has been given all of the page, false when it refused; else undefined. */
+  #write(serving: Serving, group: Group, row: number, port: LinePort): boolean | undefined {
+    const { table, encoding } = group;
+    const { pump } = this.#parts;
+    const frames = (serving.frames[encoding.index] ??= framesOf(serving.page, encoding));
+    let seq = frames.seqAfter(table.cursors[row] as number);
+    for (let corks = 0; seq < frames.headSeq; corks++) {
+      if (corks === CATCH_UP_CORKS_MAX) return undefined;
+      const end = frames.runEnd(seq, CORK_WRITE_BYTES_MAX);
+      const taken = pump.write(port, table.sockets[row], frames.view(seq, end));
+      this.#counters.deliveries_total += end - seq;
+      table.advance(row, frames.idAt(end - 1));
+      table.lastWrites[row] = pump.step;
+      if (!taken) {
+        pump.stall(group, row);
+        return false;
+      }
+      seq = end;
+    }
+    return true;
+  }
+}
+
+/**
+ * Id of the first event above `lost`; null without one. On several channels it may be in a later
+ * page: then it is the first id that is not lost. Undefined when the rings have moved on since.
+ */
+function gapEnd(
+  { page, through }: Serving,
+  { set }: Group,
+  lost: number,
+): number | null | undefined {
+  const next = page.events.find(({ id }) => id > lost);
+  if (next !== undefined) return next.id;
+  if (page.through < through) return lost + 1;
+  return set.lostThrough > through ? undefined : (set.firstIdAfter(lost) ?? null);
+}
+
+function framesOf({ events }: HistoryPage, encoding: Encoding): Ring {
+  const frames = new Ring();
+  for (const event of events) frames.append(event.id, encoding.encode(event));
+  return frames;
+}

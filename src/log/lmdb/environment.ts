@@ -1,0 +1,242 @@
+/**
+ * The directory of a log and its tables: the one file that imports `lmdb`. Checks, before anything
+ * is read, that the directory is a log of a schema that is known here.
+ */
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+  truncateSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Database, RootDatabase } from 'lmdb';
+import { asError, HoldlineError } from '../../errors.js';
+
+/** The one that is written; a log of a higher one is refused. */
+export const SCHEMA = 1;
+
+export const DATA_FILE = 'data.mdb';
+export const LOCK_FILE = 'holdline.lock';
+export const BALLAST_FILE = 'ballast';
+
+/** What a directory may hold before there is a log in it. */
+const OWN_FILES: ReadonlySet<string> = new Set([
+  DATA_FILE,
+  'lock.mdb',
+  LOCK_FILE,
+  BALLAST_FILE,
+  'lost+found',
+]);
+
+const BINARY = { keyEncoding: 'binary', encoding: 'binary' } as const;
+const TABLES: ReadonlySet<string> = new Set([
+  'facts',
+  'names',
+  'channels',
+  'records',
+  'order',
+  'garbage',
+  'receipts',
+  'rows',
+]);
+const SCHEMA_KEY = Buffer.from('schema');
+
+export type Table = Database<Buffer, Buffer>;
+
+export interface Tables {
+  readonly root: RootDatabase<Buffer, Buffer>;
+  /** What the work of a transaction returns that is to change nothing. */
+  readonly abort: object;
+  /** Schema, totals and what else there is one of. */
+  readonly facts: Table;
+  /** Name → number of a channel. */
+  readonly names: Table;
+  /** Number → row of a channel. */
+  readonly channels: Table;
+  /** Number of a channel and id → record. */
+  readonly records: Table;
+  /** Id → where its record is, and when it was given. */
+  readonly order: Table;
+  /** Numbers of channels with records that a deletion has left behind. */
+  readonly garbage: Table;
+  /** End and id → receipt. */
+  readonly receipts: Table;
+  /** Kind and key → row. */
+  readonly rows: Table;
+}
+
+export interface OpenTables {
+  readonly tables: Tables;
+  /** True when the log was made now. */
+  readonly isNew: boolean;
+}
+
+/** Opens the log of a directory; unless it is only read, makes what is missing. */
+export async function openTables(
+  directory: string,
+  { readOnly = false }: { readonly readOnly?: boolean } = {},
+): Promise<OpenTables> {
+  checkDirectory(directory, readOnly);
+  const { open, ABORT } = await loadLmdb();
+  let root: RootDatabase<Buffer, Buffer>;
+  try {
+    root = open<Buffer, Buffer>({
+      ...BINARY,
+      path: directory,
+      maxDbs: 16,
+      // A commit is one fdatasync(2) and one synchronous write of the page that ends it.
+      overlappingSync: false,
+      noSubdir: false,
+      readOnly,
+    });
+  } catch (error) {
+    throw damaged(asError(error).message);
+  }
+  try {
+    const schema = schemaOf(root);
+    if (schema === undefined && readOnly) throw bad('there is no log in the directory');
+    const table = (name: string): Table => root.openDB<Buffer, Buffer>(name, BINARY);
+    const tables: Tables = {
+      root,
+      abort: ABORT,
+      facts: table('facts'),
+      names: table('names'),
+      channels: table('channels'),
+      records: table('records'),
+      order: table('order'),
+      garbage: table('garbage'),
+      receipts: table('receipts'),
+      rows: table('rows'),
+    };
+    return { tables, isNew: schema === undefined };
+  } catch (error) {
+    await root.close();
+    throw error instanceof HoldlineError ? error : damaged(asError(error).message);
+  }
+}
+
+/** Within the transaction that makes a log: says which schema it has. */
+export function writeSchema({ facts }: Pick<Tables, 'facts'>): void {
+  void facts.put(SCHEMA_KEY, Buffer.from(String(SCHEMA)));
+}
+
+/**
+ * The schema of the log; undefined when there is none yet, maybe because a crash came before it was
+ * written. Throws HOLDLINE_BAD_LOG for what is no log, and for one that is newer than this program.
+ */
+function schemaOf(root: RootDatabase<Buffer, Buffer>): number | undefined {
+  // LMDB keeps tables under their names with a NUL behind.
+  const names = [...root.getKeys()].map((key) => String(key).replace(/\0$/, ''));
+  const found = names.includes('facts')
+    ? root.openDB<Buffer, Buffer>('facts', BINARY).get(SCHEMA_KEY)
+    : undefined;
+  if (found === undefined) {
+    const isEmpty = names.every(
+      (name) =>
+        TABLES.has(name) && [...root.openDB(name, BINARY).getKeys({ limit: 1 })].length === 0,
+    );
+    if (isEmpty) return undefined;
+    throw bad('the directory holds an LMDB database of another program; give one of its own');
+  }
+  const schema = Number(found.toString());
+  if (!Number.isSafeInteger(schema) || schema < 1) throw damaged('its schema cannot be read');
+  if (schema > SCHEMA)
+    throw bad(
+      `the log has schema ${schema} and this version knows schema ${SCHEMA}: it was written by a newer version; start that one, or restore a backup`,
+    );
+  return schema;
+}
+
+async function loadLmdb(): Promise<typeof import('lmdb')> {
+  try {
+    return await import('lmdb');
+  } catch (error) {
+    throw new HoldlineError(
+      'HOLDLINE_NO_LIBRARY',
+      `a log on disk needs the package lmdb, which cannot be loaded here: npm install lmdb (${asError(error).message})`,
+    );
+  }
+}
+
+function checkDirectory(directory: string, readOnly: boolean): void {
+  let names: string[];
+  try {
+    if (!readOnly) mkdirSync(directory, { recursive: true, mode: 0o700 });
+    names = readdirSync(directory);
+  } catch (error) {
+    throw bad(`the directory cannot be used: ${asError(error).message}`);
+  }
+  if (!names.includes(DATA_FILE)) {
+    if (readOnly) throw bad('there is no log in the directory');
+    const foreign = names.find((name) => !OWN_FILES.has(name));
+    if (foreign !== undefined)
+      throw bad(`the directory holds other files ("${foreign}"); give an empty one`);
+    // LMDB would let everyone read what it makes.
+    for (const name of [DATA_FILE, 'lock.mdb'])
+      closeSync(openSync(join(directory, name), 'a', 0o600));
+    return;
+  }
+  checkHead(join(directory, DATA_FILE), readOnly);
+}
+
+// Layout of the first two pages (liblmdb/mdb.c, MDB_page_header and MDB_meta, 64 bits).
+const PAGE_HEAD_BYTES = 24;
+const PAGE_BYTES_MAX = 65_536;
+const MAGIC = 0xbeefc0de;
+const META = { magic: 0, pageBytes: 24, lastPage: 120, transaction: 128, end: 144 } as const;
+
+/**
+ * LMDB reads its file through memory: a file that was cut would end the process with SIGBUS where
+ * the rest is read. So what is missing is made zeros, which LMDB refuses as damaged.
+ */
+function checkHead(path: string, readOnly: boolean): void {
+  let head: Buffer;
+  let fileBytes: number;
+  try {
+    fileBytes = statSync(path).size;
+    if (fileBytes === 0) return;
+    head = readHead(path);
+  } catch (error) {
+    throw bad(`${DATA_FILE} cannot be read: ${asError(error).message}`);
+  }
+  if (head.length < PAGE_HEAD_BYTES + META.end || head.readUInt32LE(PAGE_HEAD_BYTES) !== MAGIC)
+    throw damaged('it does not begin as one');
+  const pageBytes = head.readUInt32LE(PAGE_HEAD_BYTES + META.pageBytes);
+  if (
+    pageBytes < 512 ||
+    pageBytes > PAGE_BYTES_MAX ||
+    head.length < pageBytes + PAGE_HEAD_BYTES + META.end
+  )
+    throw damaged('it ends within its first pages');
+  const lastPage = Math.max(
+    ...[0, pageBytes].map((start) =>
+      Number(head.readBigUInt64LE(start + PAGE_HEAD_BYTES + META.lastPage)),
+    ),
+  );
+  const wanted = (lastPage + 1) * pageBytes;
+  if (fileBytes >= wanted) return;
+  // The last pages may be free and never written, so a shorter file alone is no fault.
+  if (!readOnly) truncateSync(path, wanted);
+}
+
+/** The first two pages, as far as the file has them. */
+function readHead(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const head = Buffer.alloc(PAGE_BYTES_MAX + PAGE_HEAD_BYTES + META.end);
+    return head.subarray(0, readSync(file, head, 0, head.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function bad(words: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_LOG', words);
+}
+
+function damaged(words: string): HoldlineError {
+  return bad(`${DATA_FILE} is damaged, or no LMDB file (${words}); restore a backup`);
+}

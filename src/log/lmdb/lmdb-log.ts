@@ -1,0 +1,439 @@
+/**
+ * The log on disk: an LMDB environment in a directory, which a thread of its own writes and reads.
+ * Here are its ids, its receipts, and who waits for what.
+ */
+import { mkdirSync } from 'node:fs';
+import type { Clock } from '../../clock.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from '../../core/event.js';
+import type {
+  EventLog,
+  History,
+  HistoryPage,
+  KeptReceipt,
+  LogFigures,
+  LogRow,
+  LogRows,
+  LogState,
+  RequestKey,
+} from '../../core/event-log.js';
+import type { Counters } from '../../counters.js';
+import { asError, HoldlineError } from '../../errors.js';
+import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
+import { KeptReceipts } from '../kept-receipts.js';
+import { lockDirectory } from './lock.js';
+import type { Answer, Durability, Failure, FromThread, NewReceipt, Question } from './messages.js';
+import { packedBytes, packEntries, unpackEvents } from './packing.js';
+import type { KeepPolicy, Retention } from './retention.js';
+import { ThreadHandle } from './thread-handle.js';
+
+/** Ids a millisecond, see log/memory-log.ts. */
+const IDS_PER_MS = 1000;
+
+export interface LmdbLogOptions {
+  readonly directory: string;
+  /**
+   * `sync`: an append resolves when it is on disk. `async`: it resolves before, and a crash loses
+   * what came in the last LOG_FLUSH_MS; its ids are not given again.
+   */
+  readonly durability: Durability;
+  /** Of a log that is made now; undefined: the clock, ms × 1000. */
+  readonly firstId: number | undefined;
+  readonly retention: Retention;
+  readonly policies: readonly KeepPolicy[];
+  /** Room that is kept for deletions on a full disk, bytes; 0: none. */
+  readonly ballastBytes: number;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  /** Gets faults that nobody waits for. */
+  readonly report: (error: unknown) => void;
+}
+
+/** An append that was not answered yet. */
+interface PendingAppend {
+  readonly sequence: number;
+  readonly entries: readonly NewEntry[];
+  readonly bytes: number;
+  readonly receipt: NewReceipt | undefined;
+  readonly resolve: (ids: readonly number[]) => void;
+  readonly reject: (error: HoldlineError) => void;
+}
+
+interface PendingQuestion {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: HoldlineError) => void;
+}
+
+const NOT_OPEN: LogState = { isUp: false, problem: 'the log is not open yet' };
+const CLOSED: LogState = { isUp: false, problem: 'the log is closed' };
+const UP: LogState = { isUp: true, problem: '' };
+
+export class LmdbLog implements EventLog {
+  readonly history: History = {
+    read: (request) => this.#askPage({ kind: 'read', request }, request.channels),
+    newest: (channel, bounds) => this.#askPage({ kind: 'newest', channel, ...bounds }, [channel]),
+    idBefore: async (wallMs) => {
+      const answer = await this.#ask({ kind: 'id before', wallMs });
+      return answer.kind === 'id' ? answer.id : this.#floor;
+    },
+  };
+  readonly rows: LogRows = {
+    load: async (kind) => {
+      const answer = await this.#ask({ kind: 'rows', rowKind: kind });
+      return answer.kind === 'rows' ? answer.rows : [];
+    },
+    put: async (kind, key, value, untilMs) => {
+      const row: LogRow = { kind, key, value, untilMs };
+      await this.#ask({ kind: 'put row', row });
+    },
+    // Nobody else writes this log.
+    onChange: undefined,
+  };
+  readonly #options: LmdbLogOptions;
+  readonly #receipts: KeptReceipts;
+  /** Appends of this turn, which travel as one message at its end. */
+  #turnAppends: PendingAppend[] = [];
+  /** Those on their way, in order. */
+  readonly #sent: PendingAppend[] = [];
+  readonly #questions = new Map<number, PendingQuestion>();
+  #thread: ThreadHandle | undefined;
+  #unlock: (() => void) | undefined;
+  #state = NOT_OPEN;
+  #figures: LogFigures | undefined;
+  #floor = 0;
+  #lastId = 0;
+  #sequence = 0;
+  #questionNumber = 0;
+  #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
+  #hear: ((failure: Failure | undefined) => void) | undefined;
+  #hearClosed: (() => void) | undefined;
+  #cancelOutcome: (() => void) | undefined;
+
+  constructor(options: LmdbLogOptions) {
+    this.#options = options;
+    this.#receipts = new KeptReceipts(options.clock, options.counters);
+  }
+
+  async open(): Promise<void> {
+    const { directory, firstId, clock } = this.#options;
+    const { durability, retention, policies, ballastBytes } = this.#options;
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_LOG',
+        `the directory of the log cannot be made: ${asError(error).message}`,
+      );
+    }
+    this.#unlock = await lockDirectory(directory);
+    const opened = new Promise<Failure | undefined>((resolve) => {
+      this.#hear = resolve;
+    });
+    const data = {
+      directory,
+      durability,
+      firstId: firstId ?? clock.wallMs() * IDS_PER_MS,
+      retention,
+      policies,
+      ballastBytes,
+    };
+    this.#thread = new ThreadHandle(data, clock, {
+      told: (message) => this.#told(message),
+      ended: (words) => this.#ended(words),
+    });
+    const failure = await opened;
+    if (failure === undefined) return;
+    await this.#thread.stop();
+    this.#thread = undefined;
+    this.#unlock();
+    throw errorOf(failure);
+  }
+
+  get isOpen(): boolean {
+    return this.#hear === undefined && this.#thread !== undefined;
+  }
+
+  get state(): LogState {
+    return this.#state;
+  }
+
+  get figures(): LogFigures | undefined {
+    return this.#figures;
+  }
+
+  append(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
+    if (entries.length === 0) return Promise.resolve([]);
+    const mayTry = this.#state.isUp || (this.#thread !== undefined && entries.every(isDeletion));
+    if (!mayTry || !this.isOpen) return Promise.reject(this.#unavailable());
+    let waiting = entries.length;
+    for (const { entries: sent } of this.#sent) waiting += sent.length;
+    if (this.#lastId + waiting > ID_MAX)
+      return Promise.reject(
+        new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${ID_MAX}`),
+      );
+    if (this.#turnAppends.length === 0) this.#options.clock.soon(() => this.#send());
+    return new Promise((resolve, reject) => {
+      let bytes = 0;
+      for (const entry of entries) bytes += packedBytes(entry);
+      const receipt = request && {
+        ...request,
+        untilMs: this.#options.clock.wallMs() + IDEMPOTENCY_MS,
+      };
+      const sequence = ++this.#sequence;
+      this.#turnAppends.push({ sequence, entries, bytes, receipt, resolve, reject });
+    });
+  }
+
+  kept(key: string): Promise<KeptReceipt | undefined> {
+    return Promise.resolve(this.#receipts.get(key));
+  }
+
+  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
+    this.#take = take;
+    return () => {
+      if (this.#take === take) this.#take = undefined;
+    };
+  }
+
+  lastId(): number {
+    return this.#lastId;
+  }
+
+  floor(): number {
+    return this.#floor;
+  }
+
+  async close(): Promise<void> {
+    const thread = this.#thread;
+    if (thread === undefined) return;
+    this.#send();
+    this.#state = CLOSED;
+    const closed = new Promise<void>((resolve) => {
+      this.#hearClosed = resolve;
+    });
+    if (thread.tell({ kind: 'close' })) await closed;
+    this.#thread = undefined;
+    this.#take = undefined;
+    this.#cancelOutcome?.();
+    await thread.stop();
+    this.#rejectAll(
+      this.#sent.splice(0),
+      new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', CLOSED.problem),
+    );
+    this.#rejectQuestions();
+    this.#unlock?.();
+  }
+
+  #send(): void {
+    const appends = this.#turnAppends;
+    if (appends.length === 0) return;
+    this.#turnAppends = [];
+    const thread = this.#thread;
+    const entries = appends.flatMap((append) => append.entries);
+    const packed = packEntries(entries, this.#options.clock.wallMs());
+    const requests = appends.map(({ sequence, entries: own, bytes, receipt }) => ({
+      sequence,
+      count: own.length,
+      bytes,
+      onlyDeletes: own.every(isDeletion),
+      receipt,
+    }));
+    const message = { kind: 'append', appends: requests, packed } as const;
+    if (thread?.tell(message, [packed.buffer as ArrayBuffer]) === true) this.#sent.push(...appends);
+    else this.#rejectAll(appends, this.#unavailable());
+  }
+
+  #told(message: FromThread): void {
+    switch (message.kind) {
+      case 'open':
+        this.#opened(message);
+        return;
+      case 'not open':
+        if (this.#hear === undefined)
+          this.#state = {
+            isUp: false,
+            problem: `the log cannot be opened: ${message.failure.words}`,
+          };
+        this.#hear?.(message.failure);
+        return;
+      case 'committed':
+        this.#figures = message.figures;
+        this.#settle(message.appends);
+        return;
+      case 'refused':
+        this.#refuse(message.sequences, message.failure);
+        return;
+      case 'answer': {
+        const asked = this.#questions.get(message.number);
+        this.#questions.delete(message.number);
+        if (message.answer.kind === 'failed') asked?.reject(errorOf(message.answer.failure));
+        else asked?.resolve(message.answer);
+        return;
+      }
+      case 'state':
+        if (this.#state !== CLOSED) this.#state = message.state;
+        if (!message.state.isUp) this.#fault(message.state.problem);
+        return;
+      case 'figures':
+        this.#figures = message.figures;
+        return;
+      case 'fault':
+        this.#fault(message.words);
+        return;
+      case 'closed':
+        this.#hearClosed?.();
+    }
+  }
+
+  #opened({ floor, newestId, receipts, figures }: Extract<FromThread, { kind: 'open' }>): void {
+    const { clock } = this.#options;
+    this.#floor = floor;
+    this.#figures = figures;
+    if (this.#hear !== undefined) {
+      this.#lastId = newestId;
+      const wallMs = clock.wallMs();
+      for (const { key, untilMs, digest, receipt } of receipts)
+        this.#receipts.keep(key, { digest, receipt }, Math.min(untilMs - wallMs, IDEMPOTENCY_MS));
+      const hear = this.#hear;
+      this.#hear = undefined;
+      this.#state = UP;
+      hear(undefined);
+      return;
+    }
+    this.#cancelOutcome?.();
+    this.#settleAfterRestart(newestId);
+    if (this.#state !== CLOSED) this.#state = UP;
+  }
+
+  /**
+   * The thread was started again: of what the one before it had, in order, the newest id says how
+   * much is committed. That is handed over; the rest was not published.
+   */
+  #settleAfterRestart(newestId: number): void {
+    let id = this.#lastId;
+    const committed: { readonly sequence: number; readonly firstId: number }[] = [];
+    for (const { sequence, entries } of this.#sent) {
+      if (id + entries.length > newestId) break;
+      committed.push({ sequence, firstId: id + 1 });
+      id += entries.length;
+    }
+    this.#settle(committed);
+    this.#rejectAll(this.#sent.splice(0), this.#unavailable());
+    // Ids that were leased, and that nobody gets.
+    this.#lastId = Math.max(this.#lastId, newestId);
+  }
+
+  /** Hands over what is committed, then answers: the tail comes before the publisher. */
+  #settle(committed: readonly { readonly sequence: number; readonly firstId: number }[]): void {
+    const { clock } = this.#options;
+    const logged: LoggedEntry[] = [];
+    const answers: { readonly append: PendingAppend; readonly ids: readonly number[] }[] = [];
+    for (const { sequence, firstId } of committed) {
+      const append = this.#sent.shift();
+      if (append?.sequence !== sequence) {
+        this.#fault('the thread of the log answered out of order');
+        continue;
+      }
+      const { entries, receipt: asked } = append;
+      const ids = entries.map((_, index) => firstId + index);
+      for (const [index, entry] of entries.entries())
+        logged.push(loggedEntry(entry, firstId + index));
+      this.#lastId = firstId + entries.length - 1;
+      if (asked !== undefined) {
+        const { key, digest, subscribers, untilMs } = asked;
+        const receipt = { firstId, lastId: this.#lastId, count: entries.length, subscribers };
+        this.#receipts.keep(
+          key,
+          { digest, receipt },
+          Math.min(untilMs - clock.wallMs(), IDEMPOTENCY_MS),
+        );
+      }
+      answers.push({ append, ids });
+    }
+    if (logged.length > 0) this.#take?.(logged);
+    for (const { append, ids } of answers) append.resolve(ids);
+  }
+
+  #refuse(sequences: readonly number[], failure: Failure): void {
+    const refused = new Set(sequences);
+    const left = this.#sent.filter(({ sequence }) => !refused.has(sequence));
+    const gone = this.#sent.filter(({ sequence }) => refused.has(sequence));
+    this.#sent.splice(0, this.#sent.length, ...left);
+    this.#rejectAll(gone, errorOf(failure));
+  }
+
+  #ended(words: string): void {
+    const { clock } = this.#options;
+    if (this.#hear !== undefined) {
+      this.#hear({ code: 'HOLDLINE_BAD_LOG', words: `the thread of the log failed: ${words}` });
+      return;
+    }
+    if (this.#state !== CLOSED) {
+      this.#state = { isUp: false, problem: 'the thread of the log ended; it is started again' };
+      this.#fault(`the thread of the log ended, and is started again: ${words}`);
+    }
+    this.#hearClosed?.();
+    this.#rejectQuestions();
+    this.#cancelOutcome?.();
+    this.#cancelOutcome = clock.later(LOG_OUTCOME_MS_MAX, () => {
+      // They stay: if they are committed, their events are still to be handed over.
+      for (const { reject } of this.#sent)
+        reject(
+          new HoldlineError(
+            'HOLDLINE_OUTCOME_UNKNOWN',
+            'the log ended before it said whether it has the events',
+          ),
+        );
+    });
+  }
+
+  async #askPage(question: Question, channels: readonly string[]): Promise<HistoryPage> {
+    const answer = await this.#ask(question);
+    if (answer.kind !== 'page') throw this.#unavailable();
+    const { packed, through, lostThrough } = answer;
+    const buffer = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
+    return { events: unpackEvents(buffer, channels), through, lostThrough };
+  }
+
+  #ask(question: Question): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const number = ++this.#questionNumber;
+      if (this.isOpen && this.#thread?.tell({ kind: 'ask', number, question }) === true)
+        this.#questions.set(number, { resolve, reject });
+      else reject(this.#unavailable());
+    });
+  }
+
+  #rejectQuestions(): void {
+    for (const { reject } of this.#questions.values()) reject(this.#unavailable());
+    this.#questions.clear();
+  }
+
+  #rejectAll(appends: readonly PendingAppend[], error: HoldlineError): void {
+    for (const { reject } of appends) reject(error);
+  }
+
+  #unavailable(): HoldlineError {
+    const { problem } = this.#state;
+    return new HoldlineError(
+      'HOLDLINE_LOG_UNAVAILABLE',
+      problem === '' ? 'the log was interrupted' : problem,
+    );
+  }
+
+  #fault(words: string): void {
+    this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', words));
+  }
+}
+
+function loggedEntry(entry: NewEntry, id: number): LoggedEntry {
+  if (isDeletion(entry)) return { id, channel: entry.channel, isDeletion: true };
+  const { channel, type, data, json } = entry;
+  return { id, channel, type, data, json };
+}
+
+function errorOf({ code, words }: Failure): HoldlineError {
+  return new HoldlineError(code, words);
+}

@@ -1,0 +1,80 @@
+/**
+ * One server to a directory: LMDB itself lets several write, and each would give the same ids. The
+ * lock is flock(2), through `koffi`, which the kernel gives up with the process, however it ends; a
+ * process without koffi looks whether the one that is named in the file is there.
+ */
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { asError, HoldlineError } from '../../errors.js';
+import { LOCK_FILE } from './environment.js';
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Locks a descriptor, or returns false because another has it. */
+type Flock = (descriptor: number) => boolean;
+
+/**
+ * Locks the directory, which must be there; returns what unlocks it. Rejects with HOLDLINE_BAD_LOG
+ * when another process has it, and names that one.
+ */
+export async function lockDirectory(directory: string): Promise<() => void> {
+  const lock = await loadFlock();
+  let file: number;
+  try {
+    file = openSync(join(directory, LOCK_FILE), 'a+', 0o600);
+  } catch (error) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_LOG',
+      `the directory of the log cannot be written: ${asError(error).message}`,
+    );
+  }
+  const owner = readFileSync(file, 'latin1').trim();
+  const isFree = lock === undefined ? !isRunning(owner) : lock(file);
+  if (!isFree) {
+    closeSync(file);
+    const [pid] = owner.split(' ');
+    throw new HoldlineError(
+      'HOLDLINE_BAD_LOG',
+      `another process (pid ${pid === '' ? 'unknown' : pid}) uses this log; give each server a directory of its own`,
+    );
+  }
+  ftruncateSync(file);
+  writeSync(file, `${nameOf(process.pid)}\n`);
+  return () => {
+    ftruncateSync(file);
+    closeSync(file);
+  };
+}
+
+async function loadFlock(): Promise<Flock | undefined> {
+  try {
+    const { default: koffi } = await import('koffi');
+    const flock = koffi.load(null).func('int flock(int, int)');
+    return (descriptor) => flock(descriptor, LOCK_EX | LOCK_NB) === 0;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Pid and time of start: a pid is used again. */
+function nameOf(pid: number): string {
+  return `${pid} ${startOf(pid) ?? ''}`.trim();
+}
+
+/** When a process started, in ticks since the machine did; undefined if there is none. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // Behind the command, which may have spaces, this is field 22 of proc(5).
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+function isRunning(owner: string): boolean {
+  const pid = Number(owner.split(' ')[0]);
+  return owner !== '' && pid > 0 && startOf(pid) !== undefined && nameOf(pid) === owner;
+}

@@ -1,0 +1,393 @@
+/**
+ * What the thread of a log does: commits everything that waits in one transaction, and between two
+ * commits reads one slice of the history, so that neither starves. Nothing is asynchronous here
+ * but the order of turns, and no read transaction outlives its turn.
+ */
+import { asError, HoldlineError } from '../../errors.js';
+import {
+  LOG_COMMIT_BYTES_MAX,
+  LOG_COMMIT_ENTRIES_MAX,
+  LOG_FLUSH_MS,
+  LOG_PROBE_BYTES,
+  LOG_RETRY_MS,
+  LOG_RETRY_MS_MAX,
+  LOG_SWEEP_MS,
+} from '../../limits.js';
+import { Ballast } from './ballast.js';
+import type { AppendRequest, FromThread, ThreadData, ToThread } from './messages.js';
+import { unpackEntries, type PackedEntry } from './packing.js';
+import { failureOf, Questions } from './questions.js';
+import { Store } from './store.js';
+
+/** Steps of forgetting before it is tried whether the log can be written again. */
+const SWEEPS_BEFORE_RETRY = 20;
+
+/** Tells the log something; the buffers are handed over. */
+export type Tell = (message: FromThread, buffers?: ArrayBuffer[]) => void;
+
+interface WaitingAppend {
+  readonly request: AppendRequest;
+  readonly entries: readonly PackedEntry[];
+}
+
+export class LogThread {
+  readonly #data: ThreadData;
+  readonly #tell: Tell;
+  readonly #ballast: Ballast;
+  readonly #appends: WaitingAppend[] = [];
+  readonly #questions: Questions;
+  #store: Store | undefined;
+  #waitingBytes = 0;
+  /** With `async`: the id that was given last, ahead of what is committed. */
+  #givenId = 0;
+  #isTurnDue = false;
+  #flush: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #sweeping: NodeJS.Timeout | undefined;
+  #isSweepDue = true;
+  /** While the tables are opened again, nothing is done. */
+  #isBusy = false;
+  #problem = '';
+  #retryMs = LOG_RETRY_MS;
+  #isClosing = false;
+
+  constructor(data: ThreadData, tell: Tell) {
+    this.#data = data;
+    this.#tell = tell;
+    this.#questions = new Questions(tell);
+    this.#ballast = new Ballast(data.directory, data.ballastBytes);
+  }
+
+  /** Opens the log; false when it cannot be used, which has been told. */
+  async open(): Promise<boolean> {
+    try {
+      const store = await Store.open(this.#data);
+      this.#store = store;
+      this.#givenId = store.newestId;
+      this.#tell({
+        kind: 'open',
+        floor: store.floor,
+        newestId: store.newestId,
+        receipts: store.receipts(Date.now()),
+        figures: store.figures,
+      });
+    } catch (error) {
+      this.#tell({ kind: 'not open', failure: failureOf(error, 'HOLDLINE_BAD_LOG') });
+      return false;
+    }
+    this.#sweeping = setInterval(() => {
+      this.#isSweepDue = true;
+      this.#soon();
+    }, LOG_SWEEP_MS);
+    setImmediate(() => this.#takeBallast());
+    this.#soon();
+    return true;
+  }
+
+  take(message: ToThread): void {
+    switch (message.kind) {
+      case 'append':
+        this.#takeAppends(message.appends, bufferOf(message.packed));
+        return;
+      case 'ask':
+        this.#questions.ask(message);
+        this.#soon();
+        return;
+      case 'close':
+        this.#isClosing = true;
+        this.#soon();
+    }
+  }
+
+  #takeAppends(requests: readonly AppendRequest[], packed: Buffer): void {
+    let at = 0;
+    const taken: WaitingAppend[] = [];
+    for (const request of requests) {
+      const entries = [...unpackEntries(packed.subarray(at, at + request.bytes))];
+      at += request.bytes;
+      taken.push({ request, entries });
+    }
+    if (this.#data.durability === 'async') {
+      this.#takeAhead(taken);
+      return;
+    }
+    this.#hold(taken);
+    this.#soon();
+  }
+
+  /** With `async`: ids of the lease are given at once, and the commit follows. */
+  #takeAhead(taken: readonly WaitingAppend[]): void {
+    const count = taken.reduce((sum, { request }) => sum + request.count, 0);
+    if (this.#isBusy || this.#problem !== '') {
+      // Those that were answered come first, so nothing new may stand behind them.
+      this.#refuse(taken);
+      return;
+    }
+    const store = this.#opened();
+    if (this.#givenId + count > store.leaseEnd) {
+      this.#commitAll();
+      if (this.#problem === '')
+        try {
+          store.lease(count);
+        } catch (error) {
+          void this.#fail(error);
+        }
+      if (this.#problem !== '') {
+        this.#refuse(taken);
+        return;
+      }
+    }
+    const appends = taken.map(({ request }) => {
+      const firstId = this.#givenId + 1;
+      this.#givenId += request.count;
+      return { sequence: request.sequence, firstId };
+    });
+    this.#tell({ kind: 'committed', appends, figures: store.figures });
+    this.#hold(taken);
+    if (this.#waitingBytes >= LOG_COMMIT_BYTES_MAX) this.#commitAll();
+    else this.#flush ??= setTimeout(() => this.#commitAll(), LOG_FLUSH_MS);
+  }
+
+  #hold(taken: readonly WaitingAppend[]): void {
+    for (const append of taken) {
+      this.#appends.push(append);
+      this.#waitingBytes += append.request.bytes;
+    }
+  }
+
+  #soon(): void {
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    setImmediate(() => {
+      this.#isTurnDue = false;
+      if (!this.#isBusy) this.#takeTurn();
+    });
+  }
+
+  /** One commit, one slice of reading and one step of forgetting. */
+  #takeTurn(): void {
+    if (this.#data.durability === 'sync') this.#commitSome();
+    else if (this.#isClosing) this.#commitAll();
+    if (!this.#isBusy && !this.#questions.isEmpty) this.#answerSome();
+    if (!this.#isBusy && this.#isSweepDue && this.#problem === '') this.#sweep();
+    const isWaiting = this.#appends.length > 0 && this.#data.durability === 'sync';
+    if (isWaiting || !this.#questions.isEmpty || (this.#isSweepDue && this.#problem === ''))
+      this.#soon();
+    else if (this.#isClosing && !this.#isBusy) void this.#close();
+  }
+
+  /** Commits what waits, up to the bounds of one commit. */
+  #commitSome(): void {
+    if (this.#problem !== '') this.#refuseEvents();
+    let count = 0;
+    let entries = 0;
+    let bytes = 0;
+    for (const { request } of this.#appends) {
+      entries += request.count;
+      bytes += request.bytes;
+      if (count > 0 && (entries > LOG_COMMIT_ENTRIES_MAX || bytes > LOG_COMMIT_BYTES_MAX)) break;
+      count++;
+    }
+    if (count === 0) return;
+    const store = this.#opened();
+    const appends = this.#appends.slice(0, count);
+    const before = store.newestId;
+    try {
+      store.commit(appends.map(commitmentOf), Date.now());
+    } catch (error) {
+      if (this.#data.durability === 'async') {
+        void this.#fail(error);
+        return;
+      }
+      this.#dropFirst(count);
+      void this.#fail(error, appends, before);
+      return;
+    }
+    this.#dropFirst(count);
+    if (appends.some(({ entries: all }) => all.some(({ record }) => record === undefined)))
+      this.#isSweepDue = true;
+    if (this.#data.durability === 'sync') this.#tellCommitted(appends, before);
+  }
+
+  #tellCommitted(appends: readonly WaitingAppend[], before: number): void {
+    let firstId = before + 1;
+    const told = appends.map(({ request: { sequence, count } }) => {
+      const one = { sequence, firstId };
+      firstId += count;
+      return one;
+    });
+    this.#tell({ kind: 'committed', appends: told, figures: this.#opened().figures });
+  }
+
+  /** With `async`: commits all that was answered. */
+  #commitAll(): void {
+    clearTimeout(this.#flush);
+    this.#flush = undefined;
+    while (this.#appends.length > 0 && !this.#isBusy) {
+      const waiting = this.#appends.length;
+      this.#commitSome();
+      if (this.#appends.length === waiting) return;
+    }
+    if (this.#isSweepDue) this.#soon();
+  }
+
+  #dropFirst(count: number): void {
+    for (const { request } of this.#appends.splice(0, count)) this.#waitingBytes -= request.bytes;
+  }
+
+  /** While the log is down, only deletions are tried: they make room. */
+  #refuseEvents(): void {
+    if (this.#data.durability === 'async') return;
+    const refused = this.#appends.filter(({ request }) => !request.onlyDeletes);
+    const tried = this.#appends.filter(({ request }) => request.onlyDeletes);
+    this.#appends.length = 0;
+    this.#waitingBytes = 0;
+    this.#hold(tried);
+    if (refused.length > 0) this.#refuse(refused);
+  }
+
+  #refuse(appends: readonly WaitingAppend[]): void {
+    this.#tell({
+      kind: 'refused',
+      sequences: appends.map(({ request }) => request.sequence),
+      failure: { code: 'HOLDLINE_LOG_UNAVAILABLE', words: this.#problem },
+    });
+  }
+
+  #answerSome(): void {
+    const store = this.#opened();
+    const fault = this.#questions.step(store, () => {
+      // What was answered ahead must be found.
+      if (this.#data.durability === 'async') this.#commitAll();
+      if (this.#isBusy || (this.#appends.length > 0 && this.#data.durability === 'async'))
+        throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', this.#problem);
+    });
+    if (fault !== undefined && !this.#isBusy) void this.#fail(fault);
+  }
+
+  #sweep(): void {
+    try {
+      const store = this.#opened();
+      const { events } = store.figures;
+      this.#isSweepDue = store.sweep(Date.now());
+      if (store.figures.events !== events) this.#tell({ kind: 'figures', figures: store.figures });
+    } catch (error) {
+      this.#isSweepDue = false;
+      void this.#fail(error);
+    }
+  }
+
+  /**
+   * After a failed write: says that the log is down, gives the ballast back, and opens the tables
+   * again, since LMDB may refuse all that follows. Only then it is known what became of `appends`.
+   */
+  async #fail(error: unknown, appends: readonly WaitingAppend[] = [], before = 0): Promise<void> {
+    this.#isBusy = true;
+    this.#setProblem(`the log cannot be written (${asError(error).message}); it is tried again`);
+    this.#ballast.giveBack();
+    await this.#reopen();
+    if (this.#data.durability === 'async') this.#dropCommitted();
+    if (appends.length > 0) {
+      if (this.#opened().newestId > before) this.#tellCommitted(appends, before);
+      else this.#refuse(appends);
+    }
+    this.#isBusy = false;
+    this.#retryLater();
+    this.#soon();
+  }
+
+  /** Rejects when it cannot: then the thread ends, and is started again. */
+  async #reopen(): Promise<void> {
+    const { floor } = this.#opened();
+    await this.#opened().abandon();
+    this.#store = await Store.open({ ...this.#data, firstId: floor + 1 }, { isSameRun: true });
+  }
+
+  /** With `async`: what the failed commit has written all the same. */
+  #dropCommitted(): void {
+    let id = this.#givenId;
+    for (const { request } of this.#appends) id -= request.count;
+    while (this.#appends[0] !== undefined) {
+      id += this.#appends[0].request.count;
+      if (id > this.#opened().newestId) return;
+      this.#dropFirst(1);
+    }
+  }
+
+  #retryLater(): void {
+    if (this.#retry !== undefined || this.#isClosing) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      if (!this.#isBusy) this.#recover();
+    }, this.#retryMs);
+    this.#retryMs = Math.min(2 * this.#retryMs, LOG_RETRY_MS_MAX);
+  }
+
+  /** What deletions left behind goes first; then there must be room for the ballast and more. */
+  #recover(): void {
+    const store = this.#opened();
+    try {
+      for (let steps = 0; steps < SWEEPS_BEFORE_RETRY && store.sweep(Date.now()); steps++);
+      store.settle();
+      this.#ballast.take();
+      store.probe(LOG_PROBE_BYTES);
+      if (this.#data.durability === 'async') {
+        const appends = this.#appends.slice();
+        if (appends.length > 0) store.commit(appends.map(commitmentOf), Date.now());
+        this.#dropFirst(appends.length);
+      }
+      this.#retryMs = LOG_RETRY_MS;
+      this.#tell({ kind: 'figures', figures: store.figures });
+      this.#setProblem('');
+    } catch (error) {
+      void this.#fail(error);
+    }
+  }
+
+  #setProblem(problem: string): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    this.#tell({ kind: 'state', state: { isUp: problem === '', problem } });
+  }
+
+  #takeBallast(): void {
+    try {
+      this.#ballast.take();
+    } catch (error) {
+      this.#tell({
+        kind: 'fault',
+        words: `there is no room for the ballast of the log: ${asError(error).message}`,
+      });
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#isBusy = true;
+    clearInterval(this.#sweeping);
+    clearTimeout(this.#flush);
+    clearTimeout(this.#retry);
+    try {
+      await this.#opened().close();
+    } catch (error) {
+      this.#tell({ kind: 'fault', words: `the log was not closed: ${asError(error).message}` });
+    }
+    this.#tell({ kind: 'closed' });
+  }
+
+  #opened(): Store {
+    if (this.#store === undefined) throw new Error('the log is not open');
+    return this.#store;
+  }
+}
+
+function commitmentOf({ entries, request }: WaitingAppend): {
+  readonly entries: readonly PackedEntry[];
+  readonly receipt: AppendRequest['receipt'];
+} {
+  return { entries, receipt: request.receipt };
+}
+
+/** A buffer arrives from another thread as a bare Uint8Array. */
+function bufferOf(packed: Uint8Array): Buffer {
+  return Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
+}

@@ -1,0 +1,156 @@
+/**
+ * What a log forgets: what is above its bounds, oldest first, and what deletions have left behind.
+ * Each call is a bounded step within a write transaction.
+ */
+import { compilePattern, type ChannelPattern } from '../../auth/pattern.js';
+import type { ChannelRow, ChannelRows } from './channel-rows.js';
+import { readPlace } from './channel-rows.js';
+import type { Tables } from './environment.js';
+import { idKey, idOfRecord, numberKey, readId, recordKey } from './keys.js';
+import type { Totals } from './totals.js';
+
+/** What is kept at most; 0 means no such bound. */
+export interface Retention {
+  readonly events: number;
+  /** Of records, bytes. */
+  readonly bytes: number;
+  readonly ageMs: number;
+}
+
+/** What channels by pattern keep at most, beside the bounds of the whole log. */
+export interface KeepPolicy {
+  /** A name or a pattern. */
+  readonly channels: string;
+  readonly keepEvents?: number | undefined;
+  readonly keepBytes?: number | undefined;
+  /** Milliseconds. */
+  readonly keepAge?: number | undefined;
+}
+
+const NO_BOUNDS: Retention = { events: 0, bytes: 0, ageMs: 0 };
+
+/** One transaction: its tables, its totals and the rows it has seen. */
+export interface Change {
+  readonly tables: Tables;
+  readonly totals: Totals;
+  readonly rows: ChannelRows;
+}
+
+export class Forgetting {
+  readonly #whole: Retention;
+  readonly #policies: readonly { readonly pattern: ChannelPattern; readonly bounds: Retention }[];
+  readonly hasPolicies: boolean;
+
+  /** The first policy that matches a channel counts, as everywhere. */
+  constructor(whole: Retention, policies: readonly KeepPolicy[]) {
+    this.#whole = whole;
+    this.#policies = policies.flatMap(({ channels, keepEvents, keepBytes, keepAge }) => {
+      const pattern = compilePattern(channels);
+      const bounds = { events: keepEvents ?? 0, bytes: keepBytes ?? 0, ageMs: keepAge ?? 0 };
+      return pattern === undefined ? [] : { pattern, bounds };
+    });
+    this.hasPolicies = this.#policies.some(
+      ({ bounds }) => bounds.events + bounds.bytes + bounds.ageMs > 0,
+    );
+  }
+
+  /** The oldest of the whole log, while it is above its bounds; returns how many went. */
+  wholeLog(change: Change, nowMs: number, entriesMax: number): number {
+    const { totals, tables } = change;
+    const { events, bytes, ageMs } = this.#whole;
+    const isOver = (): boolean =>
+      (events > 0 && totals.events > events) || (bytes > 0 && totals.bytes > bytes);
+    if (!isOver() && ageMs === 0) return 0;
+    const oldest: { id: number; place: ReturnType<typeof readPlace> }[] = [];
+    let willGo = 0;
+    let bytesGo = 0;
+    for (const { key, value } of tables.order.getRange({ limit: entriesMax })) {
+      const place = readPlace(value);
+      const over =
+        (events > 0 && totals.events - willGo > events) ||
+        (bytes > 0 && totals.bytes - bytesGo > bytes);
+      if (!over && !(ageMs > 0 && place.wallMs < nowMs - ageMs)) break;
+      oldest.push({ id: readId(key), place });
+      willGo++;
+      bytesGo += place.bytes;
+    }
+    for (const { id, place } of oldest) {
+      const row = change.rows.at(place.number);
+      if (row === undefined) void tables.order.remove(idKey(id));
+      else forgetEvent(change, row, id, place.bytes);
+    }
+    return oldest.length;
+  }
+
+  /** The oldest of one channel, while it is above the bounds of its policy. */
+  channel(change: Change, row: ChannelRow, nowMs: number, entriesMax: number): number {
+    const { events, bytes, ageMs } = this.#boundsOf(row.name);
+    if (events + bytes + ageMs === 0 || row.events === 0) return 0;
+    const isOver = (): boolean =>
+      (events > 0 && row.events > events) || (bytes > 0 && row.bytes > bytes);
+    if (!isOver() && ageMs === 0) return 0;
+    let gone = 0;
+    for (const id of idsOf(change.tables, row.number, entriesMax)) {
+      const packed = change.tables.order.get(idKey(id));
+      const place = packed === undefined ? undefined : readPlace(packed);
+      if (!isOver() && !(ageMs > 0 && place !== undefined && place.wallMs < nowMs - ageMs)) break;
+      forgetEvent(change, row, id, place?.bytes ?? 0);
+      gone++;
+    }
+    return gone;
+  }
+
+  #boundsOf(name: string): Retention {
+    for (const { pattern, bounds } of this.#policies) if (pattern.matches(name)) return bounds;
+    return NO_BOUNDS;
+  }
+}
+
+/** Records that a deletion has left behind; returns how many went. */
+export function collectGarbage(change: Change, entriesMax: number): number {
+  const { tables, rows } = change;
+  let gone = 0;
+  const numbers = [...tables.garbage.getKeys({ limit: entriesMax })].map((key) =>
+    key.readUInt32BE(0),
+  );
+  for (const number of numbers) {
+    if (gone >= entriesMax) break;
+    const row = rows.at(number);
+    let isDone = true;
+    if (row !== undefined)
+      for (const id of idsOf(tables, number, entriesMax - gone + 1)) {
+        if (id > row.lostThrough) break;
+        if (gone >= entriesMax) {
+          isDone = false;
+          break;
+        }
+        const packed = tables.order.get(idKey(id));
+        forgetEvent(change, row, id, packed === undefined ? 0 : readPlace(packed).bytes);
+        gone++;
+      }
+    if (isDone) void tables.garbage.remove(numberKey(number));
+  }
+  return gone;
+}
+
+/** The oldest ids of a channel, read before any of them goes. */
+function idsOf(tables: Tables, number: number, limit: number): number[] {
+  const range = { start: recordKey(number, 0), end: recordKey(number + 1, 0), limit };
+  return [...tables.records.getKeys(range)].map(idOfRecord);
+}
+
+function forgetEvent(
+  { tables, totals, rows }: Change,
+  row: ChannelRow,
+  id: number,
+  bytes: number,
+): void {
+  void tables.records.remove(recordKey(row.number, id));
+  void tables.order.remove(idKey(id));
+  row.events--;
+  row.bytes -= bytes;
+  totals.events--;
+  totals.bytes -= bytes;
+  if (id > row.lostThrough) row.lostThrough = id;
+  rows.changed(row);
+}

@@ -1,0 +1,69 @@
+/**
+ * The thread of a log, seen from outside: started, spoken to, and started again when it ends though
+ * nobody asked it to.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Clock } from '../../clock.js';
+import { LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
+import type { FromThread, ThreadData, ToThread } from './messages.js';
+
+/** What the thread does, as its log hears of it. */
+export interface ThreadEvents {
+  told(message: FromThread): void;
+  /** It ended. It is started again, and tells that it is open, or why not. */
+  ended(words: string): void;
+}
+
+export class ThreadHandle {
+  readonly #data: ThreadData;
+  readonly #clock: Clock;
+  readonly #events: ThreadEvents;
+  #worker: Worker | undefined;
+  #restartMs = LOG_RESTART_MS;
+  #isStopped = false;
+  #cancelRestart: (() => void) | undefined;
+
+  constructor(data: ThreadData, clock: Clock, events: ThreadEvents) {
+    this.#data = data;
+    this.#clock = clock;
+    this.#events = events;
+    this.#start();
+  }
+
+  /** False when there is no thread now. */
+  tell(message: ToThread, buffers: ArrayBuffer[] = []): boolean {
+    if (this.#worker === undefined) return false;
+    this.#worker.postMessage(message, buffers);
+    return true;
+  }
+
+  /** It is not started again; resolves when it has ended. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancelRestart?.();
+    await this.#worker?.terminate();
+  }
+
+  #start(): void {
+    const worker = new Worker(new URL('./thread.js', import.meta.url), {
+      workerData: this.#data,
+      execArgv: [],
+    });
+    this.#worker = worker;
+    let words = 'it ended';
+    worker.on('message', (message: FromThread) => {
+      if (message.kind === 'open') this.#restartMs = LOG_RESTART_MS;
+      this.#events.told(message);
+    });
+    worker.on('error', (error) => {
+      words = error.message;
+    });
+    worker.on('exit', () => {
+      if (this.#worker === worker) this.#worker = undefined;
+      if (this.#isStopped) return;
+      this.#cancelRestart = this.#clock.later(this.#restartMs, () => this.#start());
+      this.#restartMs = Math.min(2 * this.#restartMs, LOG_RESTART_MS_MAX);
+      this.#events.ended(words);
+    });
+  }
+}

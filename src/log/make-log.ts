@@ -1,0 +1,105 @@
+/** The log that the settings ask for, made but not opened. */
+import { readFileSync } from 'node:fs';
+import type { Clock } from '../clock.js';
+import type { NewEvent } from '../core/event.js';
+import type { EventLog } from '../core/event-log.js';
+import type { Counters } from '../counters.js';
+import { asError, HoldlineError } from '../errors.js';
+import { placeOf } from '../options/log-kinds.js';
+import type { Settings } from '../options/table.js';
+import { LateLog } from './late-log.js';
+import { checkLogLibraries } from './libraries.js';
+import type { LmdbLogOptions } from './lmdb/lmdb-log.js';
+import { MemoryLog } from './memory-log.js';
+import type { NatsLogOptions } from './nats/options.js';
+
+/** What a log asks of the server that it belongs to. */
+export interface LogOwner {
+  readonly report: (error: unknown) => void;
+  /** Throws what a publish of the event would be refused for. */
+  readonly check: (event: NewEvent) => void;
+}
+
+/** What is the same for every log that keeps events. */
+type Common = Pick<
+  LmdbLogOptions & NatsLogOptions,
+  'clock' | 'counters' | 'firstId' | 'report' | 'retention'
+>;
+
+/**
+ * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
+ * where that is not installed. `check` throws what a publish of an event would be refused for:
+ * other services may publish to a log on NATS, and their events are held to the same.
+ */
+export function makeLog(
+  settings: Settings,
+  clock: Clock,
+  counters: Counters,
+  { report = ignore, check = ignore }: Partial<LogOwner> = {},
+): EventLog {
+  const place = placeOf(settings.log);
+  if (place.kind === 'memory') return new MemoryLog(clock, counters, settings.firstId);
+  const common: Common = {
+    retention: {
+      events: settings.logEvents,
+      bytes: settings.logBytes,
+      ageMs: settings.logAgeMs,
+    },
+    firstId: settings.firstId,
+    clock,
+    counters,
+    report,
+  };
+  const load =
+    place.kind === 'lmdb'
+      ? () => lmdbLog(settings, place.directory, common)
+      : () => natsLog(settings, place.servers, { ...common, check });
+  return new LateLog(load, clock, counters);
+}
+
+async function lmdbLog(
+  { durability, policies, logBallastBytes }: Settings,
+  directory: string,
+  common: Common,
+): Promise<EventLog> {
+  checkLogLibraries('lmdb:', ['lmdb']);
+  const { LmdbLog } = await import('./lmdb/lmdb-log.js');
+  return new LmdbLog({ ...common, directory, durability, policies, ballastBytes: logBallastBytes });
+}
+
+async function natsLog(
+  settings: Settings,
+  servers: readonly string[],
+  common: Common & Pick<LogOwner, 'check'>,
+): Promise<EventLog> {
+  const { natsCreds, natsTlsCa } = settings;
+  const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
+  const tlsCa = natsTlsCa === undefined ? undefined : readFileOf('--nats-tls-ca', natsTlsCa);
+  checkLogLibraries('nats:', ['@nats-io/transport-node', '@nats-io/jetstream']);
+  const { NatsLog } = await import('./nats/nats-log.js');
+  return new NatsLog({
+    ...common,
+    url: servers.join(','),
+    stream: settings.natsStream,
+    prefix: settings.natsPrefix,
+    replicas: settings.natsReplicas,
+    creds,
+    user: settings.natsUser,
+    password: settings.natsPassword,
+    tlsCa: tlsCa?.toString(),
+  });
+}
+
+function ignore(): void {}
+
+/** The file of an option. Throws HOLDLINE_BAD_OPTION when it cannot be read. */
+function readFileOf(name: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      `${name}: "${path}" cannot be read (${asError(error).message})`,
+    );
+  }
+}

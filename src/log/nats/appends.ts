@@ -1,0 +1,89 @@
+/** Appends to the stream: which messages they are, and how a request is kept once. */
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { NewEntry } from '../../core/event.js';
+import type { RequestKey } from '../../core/event-log.js';
+import { asError, HoldlineError } from '../../errors.js';
+import type { Ack, Publisher } from './publisher.js';
+import { markOf, messageOf, type OutgoingMessage } from './record.js';
+import type { Subjects } from './subjects.js';
+
+export class Appends {
+  readonly #publisher: Publisher;
+  readonly #manager: JetStreamManager;
+  readonly #stream: string;
+  readonly #subjects: Subjects;
+  /** Before the number of each message of this process without an idempotency key. */
+  readonly #prefix = crypto.randomUUID();
+  #messages = 0;
+
+  constructor(publisher: Publisher, manager: JetStreamManager, stream: string, subjects: Subjects) {
+    this.#publisher = publisher;
+    this.#manager = manager;
+    this.#stream = stream;
+    this.#subjects = subjects;
+  }
+
+  /** Resolves to the ids when the stream has all entries. Rejects as the log does. */
+  async append(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
+    const acks =
+      request === undefined
+        ? await this.#publisher.publish(entries.map((entry) => this.#message(entry)))
+        : await this.#appendOnce(entries, request);
+    return acks.map(({ id }) => id);
+  }
+
+  #message(entry: NewEntry): OutgoingMessage {
+    return messageOf(entry, `${this.#prefix}.${++this.#messages}`, this.#subjects);
+  }
+
+  /**
+   * The first entry goes alone: whoever has its message id in the stream has the key, for whatever
+   * it asked; so two requests with one key are never mixed.
+   */
+  async #appendOnce(
+    entries: readonly NewEntry[],
+    request: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly Ack[]> {
+    const { key, digest, subscribers } = request;
+    const message = (entry: NewEntry, index: number, firstId: number): OutgoingMessage =>
+      messageOf(entry, `${key}.${index}`, this.#subjects, {
+        key,
+        digest,
+        index,
+        count: entries.length,
+        firstId,
+        subscribers,
+      });
+    const [first] = await this.#publisher.publish([message(entries[0] as NewEntry, 0, 0)]);
+    const { id: firstId, isRepeat } = first as Ack;
+    if (isRepeat) await this.#checkRepeat(firstId, request);
+    if (entries.length === 1) return [first as Ack];
+    const rest = await this.#publisher.publish(
+      entries.slice(1).map((entry, index) => message(entry, index + 1, firstId)),
+      1,
+    );
+    return [first as Ack, ...rest];
+  }
+
+  async #checkRepeat(firstId: number, { digest }: RequestKey): Promise<void> {
+    let stored;
+    try {
+      stored = await this.#manager.streams.getMessage(this.#stream, { seq: firstId });
+    } catch (error) {
+      throw unavailable(asError(error).message);
+    }
+    const mark = markOf(stored?.header);
+    if (mark === undefined || mark.digest === digest) return;
+    throw new HoldlineError(
+      'HOLDLINE_IDEMPOTENCY_MISMATCH',
+      'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
+    );
+  }
+}
+
+function unavailable(problem: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
+}

@@ -1,0 +1,126 @@
+/** The connection to NATS: made within a bound of time, then kept up for ever. */
+import {
+  connect,
+  credsAuthenticator,
+  usernamePasswordAuthenticator,
+  errors,
+  type Authenticator,
+  type NatsConnection,
+} from '@nats-io/transport-node';
+import type { Clock } from '../../clock.js';
+import { asError, HoldlineError } from '../../errors.js';
+import {
+  NATS_CONNECT_MS_MAX,
+  NATS_OPEN_MS_MAX,
+  NATS_PING_MS,
+  NATS_RECONNECT_MS,
+} from '../../limits.js';
+import type { NatsAccess } from './options.js';
+
+/** Told of the connection, in turns of their own. */
+export interface ConnectionOwner {
+  connectionLost(): void;
+  connectionBack(): void;
+}
+
+export class Connection {
+  readonly nats: NatsConnection;
+  readonly #clock: Clock;
+  #isUp = true;
+  #downSinceMs = 0;
+  #isClosed = false;
+
+  constructor(nats: NatsConnection, clock: Clock) {
+    this.nats = nats;
+    this.#clock = clock;
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** How long it has been away, ms; 0 while it is up. */
+  get downMs(): number {
+    return this.#isUp ? 0 : this.#clock.nowMs() - this.#downSinceMs;
+  }
+
+  /** Tells the owner when it is lost, and when it is back. */
+  async watch(owner: ConnectionOwner): Promise<void> {
+    for await (const { type } of this.nats.status()) {
+      if (this.#isClosed) return;
+      if (type === 'disconnect' && this.#isUp) {
+        this.#isUp = false;
+        this.#downSinceMs = this.#clock.nowMs();
+        owner.connectionLost();
+      } else if (type === 'reconnect') {
+        this.#isUp = true;
+        owner.connectionBack();
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.nats.close();
+  }
+}
+
+/**
+ * Connects, and tries again while nobody answers, for NATS_OPEN_MS_MAX. Rejects with
+ * HOLDLINE_BAD_LOG.
+ */
+export async function connectTo(access: NatsAccess, clock: Clock): Promise<Connection> {
+  const options = connectionOptions(access);
+  const untilMs = clock.nowMs() + NATS_OPEN_MS_MAX;
+  for (;;) {
+    try {
+      return new Connection(await connect(options), clock);
+    } catch (error) {
+      const isHopeless =
+        error instanceof errors.AuthorizationError ||
+        error instanceof errors.InvalidArgumentError ||
+        clock.nowMs() >= untilMs;
+      if (isHopeless) throw cannotConnect(error);
+    }
+    await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
+  }
+}
+
+function cannotConnect(error: unknown): HoldlineError {
+  const isKey = error instanceof errors.AuthorizationError;
+  return new HoldlineError(
+    'HOLDLINE_BAD_LOG',
+    isKey
+      ? 'NATS refuses the credentials (--nats-creds, --nats-user, --nats-password)'
+      : `NATS cannot be reached (--log nats:…): ${asError(error).message}`,
+  );
+}
+
+function connectionOptions(access: NatsAccess): Parameters<typeof connect>[0] {
+  const servers: string[] = [];
+  let { user, password } = access;
+  let isTls = access.tlsCa !== undefined;
+  for (const text of access.url.split(',')) {
+    const url = new URL(/^[a-z]+:\/\//.test(text) ? text : `nats://${text}`);
+    if (url.username !== '') user ??= decodeURIComponent(url.username);
+    if (url.password !== '') password ??= decodeURIComponent(url.password);
+    isTls ||= url.protocol === 'tls:';
+    servers.push(url.host);
+  }
+  const authenticator: Authenticator[] = [];
+  if (access.creds !== undefined) authenticator.push(credsAuthenticator(access.creds));
+  if (user !== undefined) authenticator.push(usernamePasswordAuthenticator(user, password));
+  return {
+    servers,
+    name: 'holdline',
+    noEcho: false,
+    timeout: NATS_CONNECT_MS_MAX,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: NATS_RECONNECT_MS,
+    ignoreAuthErrorAbort: true,
+    pingInterval: NATS_PING_MS,
+    maxPingOut: 2,
+    ...(isTls ? { tls: access.tlsCa === undefined ? {} : { ca: access.tlsCa } } : {}),
+    ...(authenticator.length > 0 ? { authenticator } : {}),
+  };
+}

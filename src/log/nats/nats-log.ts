@@ -1,0 +1,419 @@
+/**
+ * The log on NATS JetStream: one stream for all channels and all nodes, whose sequence is the ids.
+ * Every node tails the whole stream, and knows its own events only from there, so all have one
+ * order. While NATS is away nothing is appended or read, and all of it resumes by itself.
+ */
+import { jetstreamManager, type JetStreamManager, type StreamInfo } from '@nats-io/jetstream';
+import type { LoggedEntry, NewEntry } from '../../core/event.js';
+import { isDeletion } from '../../core/event.js';
+import type {
+  EventLog,
+  History,
+  KeptReceipt,
+  LogFigures,
+  LogRows,
+  LogState,
+  LoseIds,
+  RequestKey,
+} from '../../core/event-log.js';
+import { asError, HoldlineError } from '../../errors.js';
+import {
+  IDEMPOTENCY_MS,
+  NATS_LOOK_MS,
+  NATS_RECEIPTS_READ_MAX,
+  NATS_REQUEST_MS_MAX,
+  NATS_SILENT_MS_MAX,
+  NATS_TAIL_WAIT_MS_MAX,
+} from '../../limits.js';
+import { KeptReceipts } from '../kept-receipts.js';
+import { Appends } from './appends.js';
+import { Arrivals } from './arrivals.js';
+import { connectTo, type Connection } from './connection.js';
+import { NatsHistory } from './history.js';
+import { Marks } from './marks.js';
+import type { NatsLogOptions } from './options.js';
+import { Past } from './past.js';
+import { Publisher } from './publisher.js';
+import { meaningOf, receiptOf, type Arrived } from './record.js';
+import { NatsRows } from './rows.js';
+import { differences, floorOf, openStream } from './stream.js';
+import { Subjects } from './subjects.js';
+import { Tail } from './tail.js';
+
+const UP: LogState = { isUp: true, problem: '' };
+const down = (problem: string): LogState => ({ isUp: false, problem });
+
+/** What there is once it is open. */
+interface Opened {
+  readonly connection: Connection;
+  readonly manager: JetStreamManager;
+  readonly publisher: Publisher;
+  readonly appends: Appends;
+  readonly tail: Tail;
+  readonly history: NatsHistory;
+  readonly marks: Marks;
+  readonly past: Past;
+  readonly rows: NatsRows;
+}
+
+export class NatsLog implements EventLog {
+  readonly #options: NatsLogOptions;
+  readonly #subjects: Subjects;
+  readonly #receipts: KeptReceipts;
+  readonly #arrivals: Arrivals;
+  #opened: Opened | undefined;
+  #info: StreamInfo | undefined;
+  #floor = 0;
+  #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
+  #lose: LoseIds | undefined;
+  /** NATS takes messages and says nothing: true until it has answered a question. */
+  #isSilent = false;
+  /** Why the stream cannot be used until this server is started again. */
+  #fault = '';
+  #newest: Promise<number> | undefined;
+  #nextNewest: Promise<number> | undefined;
+  #receiptsRead: Promise<void> | undefined;
+  #cancelLook: (() => void) | undefined;
+  #isClosed = false;
+
+  /** Throws HOLDLINE_BAD_OPTION. */
+  constructor(options: NatsLogOptions) {
+    if (!Subjects.accepts(options.prefix)) {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_OPTION',
+        `--nats-prefix must be tokens of A–Z a–z 0–9 _ - with dots between, of which the first does not begin with _ (got ${JSON.stringify(options.prefix)})`,
+      );
+    }
+    if (!/^[\w-]+$/.test(options.stream)) {
+      throw new HoldlineError(
+        'HOLDLINE_BAD_OPTION',
+        `--nats-stream must be of A–Z a–z 0–9 _ - (got ${JSON.stringify(options.stream)})`,
+      );
+    }
+    this.#options = options;
+    this.#subjects = new Subjects(options.prefix);
+    this.#receipts = new KeptReceipts(options.clock, options.counters);
+    this.#arrivals = new Arrivals(options.clock);
+  }
+
+  async open(): Promise<void> {
+    const { clock, stream } = this.#options;
+    const connection = await connectTo(this.#options, clock);
+    try {
+      const manager = await managerOf(connection);
+      const { firstId = clock.wallMs() * 1000 } = this.#options;
+      const info = await openStream(manager, this.#options, firstId, clock);
+      this.#info = info;
+      this.#floor = floorOf(info);
+      const different = differences(info, this.#options);
+      if (different !== '') this.#report(`the stream ${stream} stays as it is: ${different}`);
+      const lastId = Math.max(info.state.last_seq, this.#floor);
+      this.#opened = this.#assemble(connection, manager, lastId);
+    } catch (error) {
+      await connection.close().catch(() => {});
+      throw error;
+    }
+    void connection.watch({
+      connectionLost: () => this.#opened?.tail.pause(),
+      connectionBack: () => this.#back(),
+    });
+    // The stream itself keeps a request once: a receipt that is not read costs a repeat no more.
+    this.#receiptsRead = this.#readReceipts(this.#opened).catch(() => {});
+    await this.#opened.tail.restart();
+    this.#lookAgain();
+  }
+
+  /** Of requests before this server was started. */
+  async #readReceipts({ past }: Opened): Promise<void> {
+    const fromMs = this.#options.clock.wallMs() - IDEMPOTENCY_MS;
+    const reading = await past.since(fromMs, NATS_RECEIPTS_READ_MAX);
+    try {
+      for (;;) {
+        const messages = await reading.next(Infinity, 0);
+        if (messages.length === 0) return;
+        for (const message of messages) this.#keepReceipt(message);
+      }
+    } finally {
+      reading.end();
+    }
+  }
+
+  #keepReceipt(message: Arrived): void {
+    const receipt = receiptOf(message);
+    if (receipt !== undefined && this.#options.clock.wallMs() - message.wallMs < IDEMPOTENCY_MS)
+      this.#receipts.keep(receipt.key, receipt.kept);
+  }
+
+  get isOpen(): boolean {
+    return this.#opened !== undefined;
+  }
+
+  get state(): LogState {
+    const opened = this.#opened;
+    if (opened === undefined) return down('the log is not open');
+    if (this.#fault !== '') return down(this.#fault);
+    if (!opened.connection.isUp) return down('NATS cannot be reached');
+    if (this.#isSilent) return down('NATS does not answer');
+    return opened.tail.isLive ? UP : down('the stream cannot be read');
+  }
+
+  get history(): History | undefined {
+    return this.#opened?.history;
+  }
+
+  get rows(): LogRows | undefined {
+    return this.#opened?.rows;
+  }
+
+  get figures(): LogFigures | undefined {
+    const state = this.#info?.state;
+    return state === undefined ? undefined : { events: state.messages, bytes: state.bytes };
+  }
+
+  /**
+   * Ordered, but not atomic: entries of others may lie between, and when it fails part of it may be
+   * kept, which the error says. The same request again adds what is missing. Rejects with
+   * HOLDLINE_IDEMPOTENCY_MISMATCH when another server has used the key for another request.
+   */
+  async append(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
+    const { appends } = this.#takingEntries();
+    if (entries.length === 0) return [];
+    const ids = await appends.append(entries, request);
+    // What is committed is told, even if this server has not seen it in time.
+    await this.#arrivals.of(Math.max(...ids), NATS_TAIL_WAIT_MS_MAX);
+    return ids;
+  }
+
+  /** Of requests that this server has seen in the stream, whichever server took them. */
+  async kept(key: string): Promise<KeptReceipt | undefined> {
+    await this.#receiptsRead;
+    return this.#receipts.get(key);
+  }
+
+  tail(take: (entries: readonly LoggedEntry[]) => void, lose?: LoseIds): () => void {
+    this.#take = take;
+    this.#lose = lose;
+    return () => {
+      this.#take = undefined;
+      this.#lose = undefined;
+    };
+  }
+
+  lastId(): number {
+    return this.#opened?.tail.lastId ?? this.#floor;
+  }
+
+  floor(): number {
+    return this.#floor;
+  }
+
+  /** Waits for NATS_TAIL_WAIT_MS_MAX at the most. */
+  async reach(id: number): Promise<boolean> {
+    if (id <= this.lastId()) return true;
+    const { manager } = this.#takingEntries();
+    if ((await this.#newestOf(manager)) < id) return false;
+    if (await this.#arrivals.of(id, NATS_TAIL_WAIT_MS_MAX)) return true;
+    throw unavailable('this server is behind the stream');
+  }
+
+  /** The id that the stream gave last, asked for once for all who ask meanwhile. */
+  #newestOf(manager: JetStreamManager): Promise<number> {
+    // An answer that is under way may be older than the position that is asked for.
+    this.#nextNewest ??= (this.#newest ?? Promise.resolve(0))
+      .catch(() => 0)
+      .then(() => {
+        const newest = manager.streams.info(this.#options.stream).then(
+          ({ state }) => state.last_seq,
+          (error: unknown) => {
+            throw unavailable(asError(error).message);
+          },
+        );
+        this.#newest = newest;
+        this.#nextNewest = undefined;
+        return newest;
+      });
+    return this.#nextNewest;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#cancelLook?.();
+    const opened = this.#opened;
+    if (opened === undefined) return;
+    const { clock } = this.#options;
+    const untilMs = clock.nowMs() + NATS_SILENT_MS_MAX;
+    while (!(opened.publisher.isIdle && this.#arrivals.isEmpty) && clock.nowMs() < untilMs)
+      await new Promise<void>((resolve) => void clock.later(10, resolve));
+    opened.publisher.close();
+    opened.tail.close();
+    opened.rows.close();
+    this.#take = undefined;
+    this.#lose = undefined;
+    await opened.connection.close().catch(() => {});
+  }
+
+  #assemble(connection: Connection, manager: JetStreamManager, lastId: number): Opened {
+    const { stream, clock, counters, check } = this.#options;
+    const { nats } = connection;
+    const isConnected = (): boolean => connection.isUp;
+    const subjects = this.#subjects;
+    const marks = new Marks(manager, stream, subjects);
+    const publisher = new Publisher(nats, clock, {
+      isConnected,
+      silent: () => this.#becameSilent(),
+    });
+    const past = new Past(nats, manager, stream, clock);
+    this.#arrivals.arrived(lastId);
+    return {
+      connection,
+      manager,
+      marks,
+      past,
+      rows: new NatsRows(nats, manager, this.#options, clock),
+      publisher,
+      appends: new Appends(publisher, manager, stream, subjects),
+      tail: new Tail(nats, manager, stream, lastId, clock, {
+        isConnected,
+        arrived: (messages) => this.#arrived(messages),
+        lost: (throughId) => this.#lost(throughId),
+        streamMissing: () => this.#makeAgain(manager),
+        streamIsBehind: () => this.#behind(),
+      }),
+      history: new NatsHistory({
+        past,
+        marks,
+        subjects,
+        check,
+        counters,
+        floor: () => this.#floor,
+        isConnected,
+      }),
+    };
+  }
+
+  /** Throws HOLDLINE_LOG_UNAVAILABLE at once when it is known that nothing would be taken. */
+  #takingEntries(): Opened {
+    const opened = this.#opened;
+    const { isUp, problem } = this.state;
+    if (opened === undefined || this.#isClosed) throw unavailable('the log is not open');
+    const { downMs } = opened.connection;
+    // A connection that was just lost is mostly back at once, by another server.
+    const isBrief = downMs > 0 && downMs < NATS_SILENT_MS_MAX && this.#fault === '';
+    if (!isUp && !isBrief && (this.#fault !== '' || this.#isSilent || downMs > 0))
+      throw unavailable(`${problem}; nothing was published; try again after Retry-After`);
+    return opened;
+  }
+
+  #arrived(messages: readonly Arrived[]): void {
+    const { check, counters } = this.#options;
+    const entries: LoggedEntry[] = [];
+    const handOver = (): void => {
+      if (entries.length > 0) this.#take?.(entries.splice(0));
+    };
+    for (const message of messages) {
+      const { channel, entry, problem } = meaningOf(message, this.#subjects, check);
+      if (entry === undefined) {
+        counters.log_records_refused_total++;
+        this.#report(`a record of the stream was skipped (id ${message.id}): ${problem}`);
+        handOver();
+        if (channel !== undefined) this.#lose?.(message.id, channel);
+        continue;
+      }
+      if (isDeletion(entry)) this.#opened?.marks.seen(entry.channel, entry.id);
+      entries.push(entry);
+      this.#keepReceipt(message);
+    }
+    handOver();
+    this.#arrivals.arrived((messages.at(-1) as Arrived).id);
+  }
+
+  #lost(throughId: number): void {
+    const { counters } = this.#options;
+    counters.log_losses_total++;
+    this.#report(
+      `the stream forgot records before this server had read them (up to id ${throughId}): all lines are told of a gap`,
+    );
+    this.#lose?.(throughId, undefined);
+    this.#arrivals.arrived(throughId);
+  }
+
+  #back(): void {
+    const opened = this.#opened;
+    if (opened === undefined) return;
+    this.#isSilent = false;
+    opened.publisher.resend();
+    void opened.tail.restart();
+    void opened.rows.catchUp().catch(() => {});
+    void this.#look();
+  }
+
+  #becameSilent(): void {
+    if (this.#isSilent) return;
+    this.#isSilent = true;
+    void this.#look();
+  }
+
+  /** Asks for the state of the stream now and then, and often while NATS is silent. */
+  #lookAgain(): void {
+    this.#cancelLook?.();
+    if (this.#isClosed) return;
+    this.#cancelLook = this.#options.clock.later(this.#isSilent ? 250 : NATS_LOOK_MS, () => {
+      void this.#look();
+    });
+  }
+
+  async #look(): Promise<void> {
+    const opened = this.#opened;
+    if (opened === undefined || this.#isClosed) return;
+    this.#cancelLook?.();
+    if (opened.connection.isUp) {
+      try {
+        const info = await opened.manager.streams.info(this.#options.stream);
+        this.#info = info;
+        this.#isSilent = false;
+        opened.tail.compare(info.state.first_seq, info.state.last_seq);
+      } catch {
+        // NATS is away, or has no such stream: the tail finds out, and tries again.
+      }
+    }
+    this.#lookAgain();
+  }
+
+  /** Somebody deleted the stream: a new one starts above all ids that were given. */
+  async #makeAgain(manager: JetStreamManager): Promise<void> {
+    const { clock, stream } = this.#options;
+    this.#report(`the stream ${stream} is gone, with all that it kept; it is made again`);
+    this.#opened?.marks.forget();
+    const firstId = Math.max(clock.wallMs() * 1000, this.lastId() + 1);
+    const info = await openStream(manager, this.#options, firstId, clock);
+    this.#floor = Math.max(this.#floor, floorOf(info));
+  }
+
+  #behind(): void {
+    if (this.#fault !== '') return;
+    this.#fault = 'the stream ends before ids that were given: it was replaced or restored';
+    this.#report(`${this.#fault}; start this server again to use it`);
+  }
+
+  #report(text: string): void {
+    this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', text));
+  }
+}
+
+async function managerOf({ nats }: Connection): Promise<JetStreamManager> {
+  try {
+    return await jetstreamManager(nats, { timeout: NATS_REQUEST_MS_MAX });
+  } catch (error) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_LOG',
+      `NATS does not offer JetStream to this account (start nats-server with -js): ${asError(error).message}`,
+    );
+  }
+}
+
+function unavailable(problem: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
+}

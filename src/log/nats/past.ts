@@ -1,0 +1,158 @@
+/**
+ * Reads of the stream's past: the messages of one subject behind an id, by a consumer that lives
+ * for the read. The answer to its creation says how many messages there are, and where they begin.
+ */
+import {
+  AckPolicy,
+  DeliverPolicy,
+  type ConsumerConfig,
+  type ConsumerInfo,
+  type JetStreamManager,
+} from '@nats-io/jetstream';
+import { createInbox, type NatsConnection } from '@nats-io/transport-node';
+import type { Clock } from '../../clock.js';
+import { NATS_PULL_MAX, NATS_READ_MS_MAX } from '../../limits.js';
+import { arrivedOf, type Arrived } from './record.js';
+
+const NS_PER_MS = 1e6;
+
+/** Messages of one subject, a pull at a time. */
+export interface Reading {
+  /** Messages up to here are not kept any more; `after` if none is missing. */
+  readonly startsAfter: number;
+  /** Messages of the subject that follow. */
+  readonly pending: number;
+  /**
+   * The next messages, at most so many, and about so many bytes; empty when there are no more.
+   */
+  next(count: number, bytes: number): Promise<readonly Arrived[]>;
+  end(): void;
+}
+
+export class Past {
+  readonly #nats: NatsConnection;
+  readonly #manager: JetStreamManager;
+  readonly #stream: string;
+  readonly #clock: Clock;
+
+  constructor(nats: NatsConnection, manager: JetStreamManager, stream: string, clock: Clock) {
+    this.#nats = nats;
+    this.#manager = manager;
+    this.#stream = stream;
+    this.#clock = clock;
+  }
+
+  /** Begins to read a subject behind an id. */
+  read(subject: string, after: number): Promise<Reading> {
+    return this.#begin(after, { filter_subject: subject });
+  }
+
+  async #begin(after: number, how: Partial<ConsumerConfig>): Promise<Reading> {
+    const info = await this.#consumer({
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: after + 1,
+      ...how,
+    });
+    let pending = info.num_pending;
+    return {
+      startsAfter: Math.max(after, info.delivered.stream_seq),
+      pending,
+      next: async (count, bytes) => {
+        if (pending === 0) return [];
+        const batch = Math.min(count, pending, NATS_PULL_MAX);
+        let found = await this.#pull(info.name, batch, bytes);
+        // The next one alone is larger.
+        if (found.length === 0) found = await this.#pull(info.name, 1, 0);
+        pending = found.at(-1)?.pending ?? 0;
+        return found;
+      },
+      end: () => this.#end(info.name),
+    };
+  }
+
+  /** All subjects' messages since a time, at most the newest so many, without their data. */
+  async since(wallMs: number, countMax: number): Promise<Reading> {
+    const { state } = await this.#manager.streams.info(this.#stream);
+    const start = (await this.idBefore(wallMs)) ?? 0;
+    const after = Math.max(start, state.first_seq - 1, state.last_seq - countMax);
+    return this.#begin(after, { headers_only: true });
+  }
+
+  /** How many messages of a subject follow an id. */
+  async count(subject: string, after: number): Promise<number> {
+    const info = await this.#consumer({
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: after + 1,
+      filter_subject: subject,
+    });
+    this.#end(info.name);
+    return info.num_pending;
+  }
+
+  /**
+   * The id of the last message that the stream took before a time; undefined if it keeps none.
+   */
+  async idBefore(wallMs: number): Promise<number | undefined> {
+    const info = await this.#consumer({
+      deliver_policy: DeliverPolicy.StartTime,
+      opt_start_time: new Date(wallMs).toISOString(),
+    });
+    this.#end(info.name);
+    const before = info.delivered.stream_seq;
+    const { state } = await this.#manager.streams.info(this.#stream);
+    return before < state.first_seq ? undefined : before;
+  }
+
+  #consumer(how: Partial<ConsumerConfig>): Promise<ConsumerInfo> {
+    return this.#manager.consumers.add(this.#stream, {
+      ...how,
+      ack_policy: AckPolicy.None,
+      mem_storage: true,
+      num_replicas: 1,
+      inactive_threshold: NATS_READ_MS_MAX * NS_PER_MS,
+    });
+  }
+
+  #end(consumer: string): void {
+    this.#nats.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`);
+  }
+
+  /** Asks once; `bytes` 0: without that bound. */
+  #pull(
+    consumer: string,
+    batch: number,
+    bytes: number,
+  ): Promise<readonly (Arrived & { readonly pending: number })[]> {
+    const inbox = createInbox();
+    return new Promise((resolve, reject) => {
+      const found: (Arrived & { readonly pending: number })[] = [];
+      const over = (): void => {
+        cancel();
+        subscription.unsubscribe();
+        resolve(found);
+      };
+      const cancel = this.#clock.later(NATS_READ_MS_MAX, () => {
+        subscription.unsubscribe();
+        reject(new Error('NATS does not answer a read'));
+      });
+      const subscription = this.#nats.subscribe(inbox, {
+        callback: (error, message) => {
+          const arrived = error === null ? arrivedOf(message) : undefined;
+          // No more messages, or none that fit.
+          if (arrived === undefined) {
+            over();
+            return;
+          }
+          found.push(arrived);
+          if (found.length === batch) over();
+        },
+      });
+      const asked = { batch, no_wait: true, ...(bytes > 0 ? { max_bytes: bytes } : {}) };
+      this.#nats.publish(
+        `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`,
+        JSON.stringify(asked),
+        { reply: inbox },
+      );
+    });
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * What is kept beside the events, such as revocations: a stream of its own, which keeps the last
+ * message of each subject and forgets none for its age. Every node hears of each row at once, and
+ * reads all rows again when its connection was lost.
+ */
+import { createHash } from 'node:crypto';
+import { DiscardPolicy, StorageType, type JetStreamManager } from '@nats-io/jetstream';
+import { type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import type { Clock } from '../../clock.js';
+import type { LogRow, LogRows } from '../../core/event-log.js';
+import { asError, HoldlineError } from '../../errors.js';
+import { NATS_REQUEST_MS_MAX } from '../../limits.js';
+import { Past } from './past.js';
+
+const PULL_BYTES = 1024 * 1024;
+
+export class NatsRows implements LogRows {
+  onChange: ((row: LogRow) => void) | undefined;
+  readonly #nats: NatsConnection;
+  readonly #manager: JetStreamManager;
+  readonly #stream: string;
+  readonly #root: string;
+  readonly #replicas: number;
+  readonly #clock: Clock;
+  readonly #past: Past;
+  readonly #heard: Subscription;
+  /** Who put a row: what this node has put is no news to it. */
+  readonly #node = crypto.randomUUID();
+  /** Kinds that somebody has loaded. */
+  readonly #kinds = new Set<string>();
+  #isMade = false;
+
+  constructor(
+    nats: NatsConnection,
+    manager: JetStreamManager,
+    { stream, replicas }: { readonly stream: string; readonly replicas: number },
+    clock: Clock,
+  ) {
+    this.#nats = nats;
+    this.#manager = manager;
+    this.#stream = `${stream}_rows`;
+    this.#root = `_holdline_rows.${stream}`;
+    this.#replicas = replicas;
+    this.#clock = clock;
+    this.#past = new Past(nats, manager, this.#stream, clock);
+    this.#heard = nats.subscribe(`${this.#root}.>`, {
+      callback: (error, message) => {
+        if (error === null) this.#hear(message.data);
+      },
+    });
+  }
+
+  async load(kind: string): Promise<readonly LogRow[]> {
+    this.#kinds.add(kind);
+    try {
+      await this.#make();
+      const reading = await this.#past.read(`${this.#root}.${kind}.*`, 0);
+      try {
+        const rows: LogRow[] = [];
+        for (;;) {
+          const messages = await reading.next(Infinity, PULL_BYTES);
+          if (messages.length === 0) return rows;
+          for (const { id, data } of messages) {
+            const row = rowOf(data);
+            if (row === undefined) continue;
+            if (row.untilMs > this.#clock.wallMs()) rows.push(row);
+            else await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
+          }
+        }
+      } finally {
+        reading.end();
+      }
+    } catch (error) {
+      throw error instanceof HoldlineError ? error : unavailable(error);
+    }
+  }
+
+  async put(kind: string, key: string, value: string, untilMs: number): Promise<void> {
+    await this.#make().catch((error: unknown) => {
+      throw unavailable(error);
+    });
+    const subject = `${this.#root}.${kind}.${createHash('sha256').update(key).digest('base64url')}`;
+    const text = JSON.stringify({ node: this.#node, kind, key, value, untilMs });
+    let answer: Msg;
+    try {
+      answer = await this.#nats.request(subject, text, { timeout: NATS_REQUEST_MS_MAX });
+    } catch (error) {
+      throw new HoldlineError(
+        'HOLDLINE_OUTCOME_UNKNOWN',
+        `the log did not say whether it has it: ${asError(error).message}; repeat it`,
+      );
+    }
+    const { error } = answer.json<{ readonly error?: { readonly description?: string } }>();
+    if (error !== undefined) throw unavailable(error.description ?? 'NATS refuses it');
+  }
+
+  /** The connection is back: rows may have been put meanwhile. */
+  async catchUp(): Promise<void> {
+    for (const kind of this.#kinds) for (const row of await this.load(kind)) this.onChange?.(row);
+  }
+
+  close(): void {
+    this.#heard.unsubscribe();
+  }
+
+  #hear(data: Uint8Array): void {
+    const row = rowOf(data);
+    if (row !== undefined && row.node !== this.#node) this.onChange?.(row);
+  }
+
+  /** The same configuration may be made again, by any node. */
+  async #make(): Promise<void> {
+    if (this.#isMade) return;
+    await this.#manager.streams.add({
+      name: this.#stream,
+      description: 'holdline: revocations and the like',
+      subjects: [`${this.#root}.>`],
+      storage: StorageType.File,
+      discard: DiscardPolicy.Old,
+      num_replicas: this.#replicas,
+      max_msgs_per_subject: 1,
+    });
+    this.#isMade = true;
+  }
+}
+
+function rowOf(data: Uint8Array): (LogRow & { readonly node: string }) | undefined {
+  try {
+    const { node, kind, key, value, untilMs } = JSON.parse(Buffer.from(data).toString()) as Partial<
+      LogRow & { readonly node: string }
+    >;
+    const isRow =
+      typeof kind === 'string' &&
+      typeof key === 'string' &&
+      typeof value === 'string' &&
+      typeof untilMs === 'number';
+    return isRow ? { node: String(node), kind, key, value, untilMs } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function ignore(): void {}
+
+function unavailable(error: unknown): HoldlineError {
+  const problem = typeof error === 'string' ? error : asError(error).message;
+  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
+}

@@ -1,0 +1,439 @@
+/**
+ * A hub on a log that keeps its events: what the rings do not hold is read from there, by lines and
+ * polls, and there is a gap only where the log has lost something.
+ */
+import { describe, expect, test } from 'vitest';
+import type { HubOptions } from '../src/core/hub.js';
+import type { Position } from '../src/core/position.js';
+import { HISTORY_PAGE_EVENTS_MAX, HISTORY_READS_MAX, HISTORY_RETRY_MS_MAX } from '../src/limits.js';
+import { FakeHub, ids, idsOf, type FakeLine } from './support/fake-hub.js';
+import { KeepingLog, KeepingStore, type Faults } from './support/keeping-log.js';
+
+const OLDEST: Position = { kind: 'after', id: 0 };
+const after = (id: number): Position => ({ kind: 'after', id });
+const last = (count: number): Position => ({ kind: 'last', count });
+
+const gapsOf = (text: string): unknown[] =>
+  [...text.matchAll(/^event: gap\ndata: (.*)\n/gm)].map(
+    (match) => JSON.parse(match[1] as string) as unknown,
+  );
+
+/** A store with events in channel `c`, or those named. */
+function kept(count: number, channels: readonly string[] = ['c'], data = 'x'): KeepingStore {
+  const store = new KeepingStore(1000);
+  add(store, count, channels, data);
+  return store;
+}
+
+function add(store: KeepingStore, count: number, channels: readonly string[], data = 'x'): void {
+  for (let i = 0; i < count; i++) {
+    const channel = channels[i % channels.length] as string;
+    store.commit([{ channel, type: undefined, data: Buffer.from(data), json: false }], i);
+  }
+}
+
+interface Opened {
+  readonly fake: FakeHub;
+  readonly log: KeepingLog;
+}
+
+/** A hub that has just been started on what a store keeps. */
+async function start(
+  store: KeepingStore,
+  faults: Faults = {},
+  options: Partial<HubOptions> = {},
+): Promise<Opened> {
+  let made: KeepingLog | undefined;
+  const fake = new FakeHub(options, 0, (clock) => (made = new KeepingLog(store, faults, clock)));
+  const log = made as KeepingLog;
+  await log.open();
+  fake.hub.begin();
+  return { fake, log };
+}
+
+/** Turns until the lines have read all, and nothing is read for any. */
+async function settle(fake: FakeHub, ...lines: FakeLine[]): Promise<void> {
+  const { hub, clock } = fake;
+  for (let turns = 0; turns < 20_000; turns++) {
+    for (const line of lines) fake.read(line);
+    if (
+      clock.isIdle &&
+      hub.gauges.linesReading === 0 &&
+      lines.every((line) => line.socket.unreadBytes === 0)
+    )
+      return;
+    await clock.turn();
+  }
+  throw new Error('it goes on and on');
+}
+
+/** A small ring: a few events of what is published. */
+const SMALL: Partial<HubOptions> = { replay: { events: 3, bytes: 1024 * 1024 } };
+
+describe('after a start', () => {
+  test('a line goes on where it was, without a gap, and then lives', async () => {
+    const { fake } = await start(kept(10));
+    const line = await fake.joinWhenReady('c', after(1004));
+    await fake.publish('c', 'next');
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual(ids(1005, 1010));
+    expect(line.text).toContain('id: 1004\n');
+    expect(gapsOf(line.text)).toEqual([]);
+  });
+
+  test('a line at the head, and one from now on, ask the log for nothing', async () => {
+    const { fake, log } = await start(kept(10));
+    for (const position of [after(1009), { kind: 'live' } as const])
+      expect(fake.hub.ready(['c'], position)).toBeUndefined();
+    expect(log.reads).toBe(0);
+  });
+
+  test('a ring is filled once, for all who ask meanwhile, before what was published since', async () => {
+    const { fake, log } = await start(kept(10), { readMs: () => 20 });
+    const asked = [OLDEST, last(3), after(1001)].map((position) => fake.hub.ready(['c'], position));
+    await fake.publish('c', 'next');
+    await fake.clock.run(30);
+    await Promise.all(asked);
+    expect(log.reads).toBe(1);
+    expect(fake.hub.channels.get('c')?.length).toBe(11);
+    const lines = [fake.join('c', OLDEST), fake.join('c', last(3)), fake.join('c', after(1001))];
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([
+      ids(1000, 1010),
+      ids(1008, 1010),
+      ids(1002, 1010),
+    ]);
+    expect(log.reads).toBe(1);
+  });
+
+  test('a ring is filled within what it holds, and no further', async () => {
+    const { fake } = await start(kept(10), {}, SMALL);
+    await fake.hub.ready(['c'], OLDEST);
+    expect(fake.hub.channels.get('c')?.length).toBe(3);
+    expect(fake.hub.channels.get('c')?.lostThrough).toBe(1006);
+  });
+
+  test('a name that was never published to makes no channel, and is asked for once', async () => {
+    const { fake, log } = await start(kept(10));
+    for (let i = 0; i < 3; i++) {
+      const poll = await fake.pollWhenReady('never', after(1003));
+      expect(poll.answer).toEqual({ body: undefined, position: 1009 });
+    }
+    expect(fake.hub.channels.get('never')).toBeUndefined();
+    expect(log.reads).toBe(1);
+    await fake.publish('never', 'now');
+    const poll = await fake.pollWhenReady('never', after(1003));
+    expect(poll.answer?.position).toBe(1010);
+    expect(log.reads).toBe(1);
+  });
+
+  test('what was deleted while the ring was being filled is not in it', async () => {
+    const { fake } = await start(kept(10), { readAnswerMs: () => 20 });
+    const ready = fake.hub.ready(['c'], OLDEST);
+    await fake.clock.turn();
+    await fake.hub.deleteChannel('c');
+    await fake.publish('c', 'new');
+    await fake.clock.run(30);
+    await ready;
+    const line = fake.join('c', OLDEST);
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual([1011]);
+  });
+});
+
+describe('a line behind its ring', () => {
+  test('is given everything in order, over many pages, and joins what is published meanwhile', async () => {
+    const count = 2 * HISTORY_PAGE_EVENTS_MAX + 500;
+    const { fake } = await start(kept(count), { readMs: () => 3 }, SMALL);
+    const line = await fake.joinWhenReady('c', OLDEST);
+    expect(fake.hub.gauges.linesReading).toBe(1);
+    for (let i = 0; i < 50; i++) {
+      await fake.publish('c', 'y');
+      await fake.clock.turn();
+    }
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual(ids(1000, 1000 + count + 49));
+    expect(gapsOf(line.text)).toEqual([]);
+    await fake.publish('c', 'live');
+    await settle(fake, line);
+    expect(idsOf(line.text).at(-1)).toBe(1000 + count + 50);
+  });
+
+  test('is told of a gap only where the log has lost something', async () => {
+    const store = kept(100);
+    store.forget('c', 1049);
+    const { fake } = await start(store, {}, SMALL);
+    const lines = [
+      await fake.joinWhenReady('c', after(1020)),
+      await fake.joinWhenReady('c', after(1060)),
+      await fake.joinWhenReady('c', OLDEST),
+    ];
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => gapsOf(text))).toEqual([
+      [{ after: 1020, before: 1050 }],
+      [],
+      [],
+    ]);
+    expect(lines.map(({ text }) => idsOf(text))).toEqual([
+      ids(1050, 1099),
+      ids(1061, 1099),
+      ids(1050, 1099),
+    ]);
+    expect([fake.counters.gaps_total, fake.counters.gaps_at_join_total]).toEqual([1, 1]);
+  });
+
+  test('is told of a gap to the ring when the log keeps nothing before', async () => {
+    const store = kept(100);
+    store.forget('c', 1099);
+    const { fake } = await start(store, {}, SMALL);
+    const line = await fake.joinWhenReady('c', after(1020));
+    await settle(fake, line);
+    expect(gapsOf(line.text)).toEqual([{ after: 1020, before: null }]);
+    await fake.publish('c', 'next');
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual([1100]);
+  });
+
+  test('on several channels gets those of all in order, and one gap for what one of them has lost', async () => {
+    const store = kept(40, ['a', 'b']);
+    store.forget('a', 1020);
+    const { fake } = await start(store, {}, SMALL);
+    const line = await fake.joinWhenReady('a,b', after(1009));
+    await settle(fake, line);
+    expect(gapsOf(line.text)).toEqual([{ after: 1009, before: 1021 }]);
+    const lost = [1010, 1012, 1014, 1016, 1018, 1020];
+    expect(idsOf(line.text)).toEqual(ids(1010, 1039).filter((id) => !lost.includes(id)));
+  });
+
+  test.each(['sse', 'ndjson', 'websocket'] as const)(
+    'by %s stalls like any other, and comes back to the log when it has drained',
+    async (mode) => {
+      const { fake } = await start(kept(2000, ['c'], 'x'.repeat(100)), {}, SMALL);
+      const line = await fake.joinWhenReady('c', after(1005), 5000, mode);
+      await fake.clock.run(50);
+      expect(fake.hub.gauges).toMatchObject({ linesReading: 0, linesStalled: 1 });
+      const reads = fake.counters.history_reads_total;
+      await fake.clock.run(50);
+      expect(fake.counters.history_reads_total).toBe(reads);
+      while (idsOf(line.text).at(-1) !== 2999) {
+        fake.read(line);
+        await fake.clock.turn();
+      }
+      expect(idsOf(line.text)).toEqual(ids(1006, 2999));
+      expect(gapsOf(line.text)).toEqual([]);
+    },
+  );
+
+  test('that was lapped while it stalled reads what it has missed', async () => {
+    const { fake } = await start(new KeepingStore(1), {}, SMALL);
+    const line = fake.join('c', { kind: 'live' }, 5000);
+    for (let i = 0; i < 200; i++) {
+      await fake.publish('c', 'x'.repeat(500));
+      await fake.clock.turn(10);
+    }
+    expect(fake.hub.gauges.linesStalled).toBe(1);
+    await settle(fake, line);
+    while (idsOf(line.text).at(-1) !== 200) {
+      fake.read(line);
+      await fake.clock.turn();
+    }
+    expect(idsOf(line.text)).toEqual(ids(1, 200));
+    expect(fake.counters.gaps_total).toBe(0);
+    expect(fake.counters.history_reads_total).toBeGreaterThan(0);
+  });
+
+  test('hears heartbeats that tell no position while the log is away, and no gap', async () => {
+    let isAway = false;
+    const { fake } = await start(
+      kept(10),
+      { readFails: () => isAway },
+      {
+        ...SMALL,
+        heartbeatMs: 100,
+      },
+    );
+    isAway = true;
+    const line = await fake.joinWhenReady('c', after(1002));
+    await fake.clock.run(3 * HISTORY_RETRY_MS_MAX);
+    fake.read(line);
+    expect(fake.counters.heartbeats_total).toBeGreaterThan(100);
+    expect([...line.text.matchAll(/^id: (\d+)$/gm)].map((match) => match[1])).toEqual(['1002']);
+    // Each pause is twice the one before.
+    expect(fake.counters.history_reads_total).toBeLessThan(12);
+    isAway = false;
+    await fake.clock.run(2 * HISTORY_RETRY_MS_MAX);
+    await settle(fake, line);
+    expect(idsOf(line.text)).toEqual(ids(1003, 1009));
+    expect(fake.counters.gaps_total).toBe(0);
+  });
+
+  test('that leaves while a page is read costs nothing', async () => {
+    const { fake, log } = await start(kept(5000), { readMs: () => 10 }, SMALL);
+    const line = await fake.joinWhenReady('c', OLDEST);
+    fake.leave(line);
+    await fake.clock.run(50);
+    expect(log.reads).toBe(2);
+    expect(fake.hub.gauges).toMatchObject({ linesOpen: 0, linesReading: 0 });
+    expect(fake.counters.written_bytes_total).toBe(0);
+  });
+
+  test('shares its pages with those that are no further', async () => {
+    const { fake, log } = await start(kept(500), { readMs: () => 5 }, SMALL);
+    void fake.hub.ready(['c'], OLDEST);
+    await fake.clock.run(10);
+    const before = log.reads;
+    const lines = Array.from({ length: 40 }, (_, i) =>
+      fake.join('c', after(1010 + i), Infinity, i % 2 === 0 ? 'sse' : 'websocket'),
+    );
+    await settle(fake, ...lines);
+    for (const [i, line] of lines.entries()) expect(idsOf(line.text)).toEqual(ids(1011 + i, 1499));
+    expect(log.reads - before).toBeLessThanOrEqual(3);
+  });
+
+  test('is one of many: only so many reads are under way, and all have their turn', async () => {
+    const names = Array.from({ length: 3 * HISTORY_READS_MAX }, (_, i) => `c${i}`);
+    let most = 0;
+    let now = 0;
+    const { fake } = await start(
+      kept(names.length * 5, names),
+      {
+        readMs: () => {
+          most = Math.max(most, ++now);
+          return 5;
+        },
+        readAnswerMs: () => {
+          now--;
+          return 0;
+        },
+      },
+      { replay: { events: 1, bytes: 1000 } },
+    );
+    const lines = names.map((name) => fake.join(name, after(999)));
+    await settle(fake, ...lines);
+    expect(lines.map(({ text }) => idsOf(text).length)).toEqual(names.map(() => 5));
+    expect(most).toBe(HISTORY_READS_MAX);
+  });
+
+  test('whose channel is deleted is ended with the rest', async () => {
+    const { fake } = await start(kept(10), { readMs: () => 30 }, SMALL);
+    const line = fake.join('c', after(1001));
+    await fake.hub.deleteChannel('c');
+    await fake.clock.run(100);
+    expect(fake.read(line)).toContain('"code":"deleted"');
+    expect(idsOf(line.text)).toEqual([]);
+    expect(fake.hub.gauges.linesOpen).toBe(0);
+  });
+});
+
+describe('positions', () => {
+  test('last=N goes below the ring, and counts each channel for itself', async () => {
+    const { fake } = await start(kept(3000, ['a', 'b', 'b']), {}, SMALL);
+    const one = await fake.joinWhenReady('a', last(900));
+    const two = await fake.joinWhenReady('a,b', last(5));
+    const more = await fake.joinWhenReady('a', last(5_000_000));
+    await settle(fake, one, two, more);
+    expect(idsOf(one.text)).toHaveLength(900);
+    expect(idsOf(two.text)).toEqual(ids(3985, 3999));
+    expect(idsOf(more.text)).toHaveLength(1000);
+    expect(fake.counters.gaps_total).toBe(0);
+  });
+
+  test('a position of another log is a gap, and then what the ring holds', async () => {
+    const { fake } = await start(kept(10), {}, SMALL);
+    const lines = [
+      await fake.joinWhenReady('c', { kind: 'foreign' }),
+      await fake.joinWhenReady('c', after(5000)),
+    ];
+    await settle(fake, ...lines);
+    for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1007, 1009));
+    expect(lines.map(({ text }) => gapsOf(text))).toEqual([
+      [{ after: null, before: 1007 }],
+      [{ after: 5000, before: 1007 }],
+    ]);
+  });
+
+  test('a time is the id before it', async () => {
+    const store = kept(0);
+    const { fake } = await start(store);
+    for (let i = 0; i < 10; i++) {
+      await fake.publish('c', 'x');
+      await fake.clock.turn(60_000);
+    }
+    const ago = await fake.joinWhenReady('c', { kind: 'ago', ms: 3 * 60_000 + 30_000 });
+    const at = await fake.joinWhenReady('c', {
+      kind: 'time',
+      wallMs: fake.clock.wallMs() - 5 * 60_000 - 30_000,
+    });
+    await settle(fake, ago, at);
+    expect([idsOf(ago.text), idsOf(at.text)]).toEqual([ids(1007, 1009), ids(1005, 1009)]);
+  });
+
+  test('a time is refused where the log keeps nothing', () => {
+    const fake = new FakeHub();
+    expect(() => fake.join('c', { kind: 'ago', ms: 1000 })).toThrow(/--log memory/);
+    expect(() => fake.poll('c', { kind: 'time', wallMs: 0 })).toThrow(/--log memory/);
+  });
+});
+
+/** All that polls in a row are given, and the gaps. */
+async function pollAll(
+  fake: FakeHub,
+  path: string,
+  from: Position,
+): Promise<{ ids: number[]; gaps: unknown[]; polls: number }> {
+  const found = { ids: [] as number[], gaps: [] as unknown[], polls: 0 };
+  for (let position = from; ; found.polls++) {
+    const { answer } = await fake.pollWhenReady(path, position, { limit: 400 });
+    if (answer?.body === undefined) return found;
+    const events = JSON.parse(Buffer.from(answer.body).toString()) as {
+      id: number;
+      gap?: unknown;
+    }[];
+    found.ids.push(...events.map(({ id }) => id));
+    found.gaps.push(...events.flatMap(({ gap }) => gap ?? []));
+    position = after(answer.position);
+  }
+}
+
+describe('polls', () => {
+  test('below the ring are answered from the log, and go on in the ring', async () => {
+    const { fake } = await start(kept(1000), { readMs: () => 2 }, SMALL);
+    const found = await pollAll(fake, 'c', OLDEST);
+    expect(found).toEqual({ ids: ids(1000, 1999), gaps: [], polls: 4 });
+  });
+
+  test('are told the gap where the log has lost something', async () => {
+    const store = kept(100, ['a', 'b']);
+    store.forget('a', 1050);
+    const { fake } = await start(store, {}, SMALL);
+    expect((await pollAll(fake, 'a', after(1010))).gaps).toEqual([{ after: 1010, before: 1052 }]);
+    expect((await pollAll(fake, 'b', after(1010))).gaps).toEqual([]);
+    expect((await pollAll(fake, 'a', OLDEST)).gaps).toEqual([]);
+    expect((await pollAll(fake, 'a,b', after(1010))).gaps).toEqual([{ after: 1010, before: 1051 }]);
+  });
+
+  test('are told a gap again as long as nothing comes that tells it', async () => {
+    const store = kept(10);
+    store.forget('c', 1009);
+    const { fake } = await start(store, {}, SMALL);
+    for (let i = 0; i < 2; i++) {
+      const { answer } = await fake.pollWhenReady('c', after(1003));
+      expect(answer).toEqual({ body: undefined, position: 1003 });
+    }
+    await fake.publish('c', 'next');
+    const { answer } = await fake.pollWhenReady('c', after(1003));
+    expect(Buffer.from(answer?.body ?? []).toString()).toMatch(
+      /^\{"gap":\{"after":1003,"before":1010\},"id":1010,/,
+    );
+  });
+
+  test('are refused while the log is away, and only if they need it', async () => {
+    let isAway = false;
+    const { fake } = await start(kept(10), { readFails: () => isAway }, SMALL);
+    isAway = true;
+    await expect(fake.hub.polls.look(['c'], after(1002), 1, () => {})).rejects.toMatchObject({
+      code: 'HOLDLINE_LOG_UNAVAILABLE',
+    });
+    expect((await fake.pollWhenReady('c', after(1009))).answer?.position).toBe(1009);
+  });
+});

@@ -1,0 +1,93 @@
+/** What a log on disk keeps when its process, or only its thread, ends in the middle of its work. */
+import { rmSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { LoggedEntry } from '../src/core/event.js';
+import { event, events, namesOf, readAll } from './log-contract.js';
+import { crashRound } from './support/crash-log.js';
+import { logDirectory, openLmdbLog, until } from './support/lmdb-log.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = logDirectory();
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test('a process that is killed loses nothing that was acknowledged, and gives no id twice', async () => {
+  const known = new Map<number, string>();
+  const faults: string[] = [];
+  for (const [round, killAfter] of [1, 40, 300].entries()) {
+    const result = await crashRound(directory, round, killAfter, known);
+    faults.push(...result.faults);
+    expect(result.acknowledged).toBeGreaterThanOrEqual(killAfter);
+  }
+  expect(faults).toEqual([]);
+  expect(known.size).toBeGreaterThan(300);
+});
+
+/** The threads that logs have spoken to. */
+function spyOnThreads(): Worker[] {
+  const workers: Worker[] = [];
+  // oxlint-disable-next-line typescript/unbound-method
+  const { postMessage } = Worker.prototype;
+  vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function send(
+    this: Worker,
+    ...args
+  ) {
+    if (!workers.includes(this)) workers.push(this);
+    postMessage.apply(this, args);
+  });
+  return workers;
+}
+
+describe('a thread that ends', () => {
+  test('is started again; each append in flight was committed whole or refused, in order', async () => {
+    const workers = spyOnThreads();
+    const reported: unknown[] = [];
+    const log = await openLmdbLog(directory, { report: (error) => reported.push(error) });
+    const seen: LoggedEntry[] = [];
+    log.tail((batch) => void seen.push(...batch));
+    await log.append(events('a1'));
+    const given = Array.from({ length: 40 }, (_, index) => log.append([event(`a${index + 2}`)]));
+    const question = log.history.newest('a', { through: 1, eventsMax: 1, bytesMax: 1 });
+    await new Promise(setImmediate);
+    const ended = Promise.allSettled([...given, question]);
+    await workers[0]!.terminate();
+    await until(() => !log.state.isUp);
+    expect(log.state.problem).toMatch(/started again/);
+    await expect(log.append(events('a99'))).rejects.toMatchObject({
+      code: 'HOLDLINE_LOG_UNAVAILABLE',
+    });
+    await until(() => log.state.isUp);
+    const outcomes = await ended;
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected')
+        expect(outcome.reason).toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
+    const ids = outcomes.flatMap((outcome) =>
+      outcome.status === 'fulfilled' && !('events' in outcome.value) ? [...outcome.value] : [],
+    );
+    await log.append(events('b1'));
+    expect(seen.map(({ id }) => id)).toEqual([1, ...ids, log.lastId()]);
+    const page = await readAll(log, ['a', 'b']);
+    expect(namesOf(page.events)).toEqual(namesOf(seen));
+    expect(reported).toHaveLength(1);
+    await log.close();
+  });
+
+  test('with async: ids that were given before are not given again', async () => {
+    const workers = spyOnThreads();
+    const log = await openLmdbLog(directory, { durability: 'async' });
+    const given = await Promise.all([log.append(events('a1')), log.append(events('a2'))]);
+    await workers[0]!.terminate();
+    await until(() => !log.state.isUp);
+    await until(() => log.state.isUp);
+    const [id] = await log.append(events('a3'));
+    expect(given.flat()).toEqual([1, 2]);
+    expect(id).toBeGreaterThan(1_000_000);
+    expect(log.lastId()).toBe(id);
+    await log.close();
+  });
+});

@@ -1,0 +1,123 @@
+/** A log on a disk that is full, on a small file system of its own, which root may mount. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
+import { deletion, event, events, namesOf, readAll } from './log-contract.js';
+import { logDirectory, openLmdbLog, until } from './support/lmdb-log.js';
+
+const MB = 1024 * 1024;
+
+let mounted = '';
+let directory = '';
+
+/** False, with a reason on the console, where nothing may be mounted. */
+function mountSmallDisk(): boolean {
+  mounted = logDirectory();
+  directory = join(mounted, 'log');
+  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'holdline', mounted]);
+  if (mount.status === 0) return true;
+  console.warn(`not tested on a full disk: mount says ${String(mount.stderr).trim()}`);
+  rmSync(mounted, { recursive: true });
+  return false;
+}
+
+const mayMount = process.getuid?.() === 0 && mountSmallDisk();
+if (mayMount) execFileSync('umount', [mounted]);
+
+const BALLAST = 2 * MB;
+
+/** Publishes 64 kB events, one after another, until one is refused; returns how many were taken. */
+async function fill(log: LmdbLog): Promise<number> {
+  for (let taken = 0; ; taken++) {
+    try {
+      await log.append([event('big', { data: Buffer.alloc(65_536, 'x') })]);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'HOLDLINE_LOG_UNAVAILABLE' });
+      return taken;
+    }
+  }
+}
+
+describe.runIf(mayMount)('a full disk', () => {
+  let log: LmdbLog;
+  beforeEach(() => {
+    mountSmallDisk();
+  });
+  afterEach(async () => {
+    await log.close();
+    execFileSync('umount', [mounted]);
+    rmSync(mounted, { recursive: true });
+  });
+
+  test('refuses events, reads on, and takes deletions, which make room by themselves', async () => {
+    const reported: unknown[] = [];
+    log = await openLmdbLog(directory, {
+      ballastBytes: BALLAST,
+      report: (error) => void reported.push(error),
+    });
+    await until(() => existsSync(join(directory, 'ballast')));
+    await log.append(events('a1'));
+    const taken = await fill(log);
+    expect(taken).toBeGreaterThan(100);
+    await until(() => !log.state.isUp);
+    expect(log.state.problem).toMatch(/cannot be written .*tried again/);
+    expect(reported.length).toBeGreaterThan(0);
+    expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1']);
+    expect((await readAll(log, ['big'])).events.length).toBe(taken);
+    const [id] = await log.append([deletion('big')]);
+    expect(id).toBe(taken + 2);
+    await until(() => log.state.isUp);
+    expect(statSync(join(directory, 'ballast')).size).toBe(BALLAST);
+    expect(await log.append(events('a2'))).toEqual([taken + 3]);
+    expect(namesOf((await readAll(log, ['a', 'big'])).events)).toEqual(['a1', 'a2']);
+    // And again: what was freed is used, and the ballast was there.
+    expect(await fill(log)).toBeGreaterThan(50);
+    await log.close();
+    log = await openLmdbLog(directory, { ballastBytes: BALLAST });
+    expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1', 'a2']);
+  });
+
+  test('that others filled is used again as soon as they make room', async () => {
+    log = await openLmdbLog(directory, { ballastBytes: BALLAST });
+    await until(() => existsSync(join(directory, 'ballast')));
+    await log.append(events('a1'));
+    const other = join(mounted, 'other');
+    const { bavail, bsize } = statfsSync(mounted);
+    writeFileSync(other, Buffer.alloc(bavail * bsize));
+    await fill(log);
+    await until(() => !log.state.isUp);
+    await expect(log.append(events('a2'))).rejects.toMatchObject({
+      code: 'HOLDLINE_LOG_UNAVAILABLE',
+    });
+    // A revocation takes little, and has the room of the ballast.
+    await log.rows.put('revocation', 'ann', '1', Date.now() + 1e6);
+    rmSync(other);
+    await until(() => log.state.isUp);
+    await log.append(events('a3'));
+    expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1', 'a3']);
+  });
+
+  test('with async: what was answered is written when there is room, in order', async () => {
+    log = await openLmdbLog(directory, { durability: 'async', ballastBytes: BALLAST });
+    await until(() => existsSync(join(directory, 'ballast')));
+    const other = join(mounted, 'other');
+    const { bavail, bsize } = statfsSync(mounted);
+    writeFileSync(other, Buffer.alloc(bavail * bsize));
+    const given: string[] = [];
+    for (let i = 1; log.state.isUp; i++) {
+      const name = `a${i}`;
+      const data = Buffer.concat([Buffer.from(`${name} `), Buffer.alloc(65_536, 'x')]);
+      await log.append([event('a', { data })]).then(
+        () => given.push(name),
+        () => {},
+      );
+    }
+    rmSync(other);
+    await until(() => log.state.isUp);
+    const { events: found } = await readAll(log, ['a']);
+    expect(namesOf(found).map((text) => text.split(' ')[0])).toEqual(given);
+  });
+});

@@ -1,0 +1,152 @@
+/** What a log on disk forgets, and what it says of it. */
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
+import { SYSTEM_CLOCK } from '../src/clock.js';
+import { deletion, event, events, namesOf, readAll } from './log-contract.js';
+import { logDirectory, NO_BOUNDS, openLmdbLog, until } from './support/lmdb-log.js';
+
+let directory: string;
+let log: LmdbLog;
+beforeEach(() => {
+  directory = logDirectory();
+});
+afterEach(async () => {
+  await log.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function kept(...channels: string[]): Promise<unknown[]> {
+  const page = await readAll(log, channels);
+  return [namesOf(page.events).join(' '), page.lostThrough];
+}
+
+describe('the whole log', () => {
+  test('keeps its newest events, and a channel has lost what was its own', async () => {
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, events: 3 } });
+    await log.append(events('a1', 'b1', 'a2', 'b2'));
+    await log.append(events('a3'));
+    expect(await kept('a')).toEqual(['a2 a3', 1]);
+    expect(await kept('b')).toEqual(['b2', 2]);
+    expect(await kept('a', 'b')).toEqual(['a2 b2 a3', 2]);
+    expect(await kept('nobody')).toEqual(['', 0]);
+    expect(log.figures?.events).toBe(3);
+  });
+
+  test('keeps no more bytes than it may, records counted whole', async () => {
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, bytes: 2_100 } });
+    const data = Buffer.alloc(1_000 - 7);
+    for (let i = 0; i < 5; i++) await log.append([event('a', { data })]);
+    expect(log.figures).toEqual({ events: 2, bytes: 2_000 });
+    expect((await readAll(log, ['a'])).lostThrough).toBe(3);
+  });
+
+  test('forgets what is too old, without a publish', async () => {
+    let wallMs = Date.now() - 3_600_000;
+    const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
+    log = await openLmdbLog(directory, { clock, retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
+    const old = Array.from({ length: 2_500 }, () => event('old'));
+    await log.append([...old.slice(0, 2_500), ...events('a1')]);
+    wallMs = Date.now();
+    await log.append(events('a2'));
+    await until(async () => (await kept('a'))[0] === 'a2');
+    expect(await kept('a')).toEqual(['a2', 2_501]);
+    expect(await kept('old')).toEqual(['', 2_500]);
+  });
+
+  test('is brought to bounds that were lowered while it was closed', async () => {
+    log = await openLmdbLog(directory);
+    await log.append(Array.from({ length: 3_000 }, (_, index) => event(`a${index + 1}`)));
+    await log.close();
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, events: 2 } });
+    await until(() => log.figures?.events === 2);
+    expect(await kept('a')).toEqual(['a2999 a3000', 2_998]);
+  });
+});
+
+describe('a channel with a policy', () => {
+  test('keeps its newest events or bytes, whatever the others keep', async () => {
+    log = await openLmdbLog(directory, {
+      policies: [
+        { channels: 'few', keepEvents: 2 },
+        { channels: 'small-*', keepBytes: 30 },
+      ],
+    });
+    await log.append(events('few1', 'b1', 'small-x1', 'few2', 'small-x2', 'few3', 'small-x3'));
+    expect(await kept('few')).toEqual(['few2 few3', 1]);
+    // 8 bytes of data and 7 of the record's head.
+    expect(await kept('small-x')).toEqual(['small-x2 small-x3', 3]);
+    expect(await kept('b')).toEqual(['b1', 0]);
+  });
+
+  test('forgets what is too old, without a publish', async () => {
+    const wallMs = Date.now() - 3_600_000;
+    const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
+    const policies = [{ channels: 'a', keepAge: 1_800_000 }];
+    log = await openLmdbLog(directory, { clock, policies });
+    await log.append(events('a1', 'b1', 'a2'));
+    await until(async () => (await kept('a'))[0] === '');
+    expect(await kept('a')).toEqual(['', 3]);
+    expect(await kept('b')).toEqual(['b1', 0]);
+  });
+});
+
+test('what a deletion leaves behind is removed in steps, and what comes after it is not', async () => {
+  log = await openLmdbLog(directory);
+  await log.append(Array.from({ length: 3_500 }, () => event('a')));
+  await log.append([deletion('a')]);
+  await log.append(events('a1', 'b1'));
+  expect(await kept('a')).toEqual(['a1', 3_501]);
+  await log.close();
+  log = await openLmdbLog(directory);
+  await until(() => log.figures?.events === 2);
+  expect(await kept('a')).toEqual(['a1', 3_501]);
+});
+
+test('rows are kept until their time, by kind, and the last of a key counts', async () => {
+  log = await openLmdbLog(directory);
+  const laterMs = Date.now() + 3_600_000;
+  await log.rows.put('revocation', 'ann', '1', laterMs);
+  await log.rows.put('revocation', 'bob', '2', laterMs);
+  await log.rows.put('revocation', 'ann', '3', laterMs);
+  await log.rows.put('revocation', 'old', '4', Date.now() - 1);
+  await log.rows.put('revocations', 'ann', '5', laterMs);
+  await log.close();
+  log = await openLmdbLog(directory);
+  expect(await log.rows.load('revocation')).toEqual([
+    { kind: 'revocation', key: 'ann', value: '3', untilMs: laterMs },
+    { kind: 'revocation', key: 'bob', value: '2', untilMs: laterMs },
+  ]);
+});
+
+test('a receipt whose time is over is not found again after a restart', async () => {
+  const wallMs = Date.now() - 3_600_000;
+  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, wallMs: () => wallMs } });
+  await log.append(events('a1'), { key: 'k', digest: 'd', subscribers: 0 });
+  await log.close();
+  log = await openLmdbLog(directory);
+  expect(await log.kept('k')).toBeUndefined();
+});
+
+test('pages and searches of many slices are whole, while events are appended', async () => {
+  log = await openLmdbLog(directory);
+  const data = Buffer.alloc(3_000, 'x');
+  const given = Array.from({ length: 3_000 }, () => event('a', { data }));
+  await log.append(given);
+  const before = log.lastId();
+  const newest = log.history.newest('a', { through: before, eventsMax: 2_900, bytesMax: 1e9 });
+  const page = log.history.read({
+    channels: ['a'],
+    after: 0,
+    through: before,
+    eventsMax: 3_000,
+    bytesMax: 1e9,
+  });
+  const appended = Array.from({ length: 20 }, () => log.append(events('a1')));
+  // A slice at a time, so that commits have their turns.
+  expect((await page).events.length).toBeLessThan(400);
+  const found = await newest;
+  expect([found.events.length, found.events[0]?.id, found.lostThrough]).toEqual([2_900, 101, 100]);
+  await Promise.all(appended);
+  expect((await readAll(log, ['a'])).events.length).toBe(3_020);
+});

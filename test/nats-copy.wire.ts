@@ -1,0 +1,57 @@
+/** A log that is moved to NATS keeps its order, and its ids as far as they follow one another. */
+import { expect, test } from 'vitest';
+import type { LoggedEntry } from '../src/core/event.js';
+import { SYSTEM_CLOCK } from '../src/clock.js';
+import { makeCounters } from '../src/counters.js';
+import { copyTo } from '../src/log/nats/copy.js';
+import { NatsServer } from './support/nats.js';
+import { event, LogNode, texts } from './support/nats-log.js';
+
+async function* given(entries: readonly LoggedEntry[]): AsyncIterable<LoggedEntry> {
+  for (const entry of entries) yield await Promise.resolve(entry);
+}
+
+const optionsOf = (nats: NatsServer) => ({
+  url: nats.url,
+  stream: 'moved',
+  prefix: 'moved',
+  replicas: 1,
+  retention: { events: 0, bytes: 0, ageMs: 0 },
+  clock: SYSTEM_CLOCK,
+  counters: makeCounters(),
+  check: () => {},
+  report: () => {},
+});
+
+test('entries keep their order and kind, ids are told as they change, rows go along', async () => {
+  const nats = await NatsServer.start();
+  const entries: LoggedEntry[] = [];
+  for (let id = 5_000; id < 7_500; id++)
+    if (id !== 7_000) entries.push({ id, ...event(`c${id % 2}`, String(id), { type: 'é' }) });
+  entries.push({ id: 7_500, channel: 'c0', isDeletion: true });
+  const untilMs = Date.now() + 60_000;
+  const rows = [{ kind: 'revoked', key: 'user', value: 'x', untilMs }];
+  const told: number[] = [];
+  const copied = await copyTo(given(entries), rows, optionsOf(nats), (count) => told.push(count));
+  expect(copied).toEqual({
+    entries: 2_500,
+    rows: 1,
+    firstId: 5_000,
+    lastId: 7_499,
+    changed: 500,
+    firstChanged: { from: 7_001, to: 7_000 },
+  });
+  expect(told).toEqual([1_000, 2_000, 2_500]);
+  const { log } = await LogNode.open(nats.url, { stream: 'moved', prefix: 'moved' });
+  const bounds = { after: 4_999, through: 7_499, eventsMax: 10_000, bytesMax: 1 << 20 };
+  const page = await log.history!.read({ channels: ['c1'], ...bounds });
+  const wanted = entries.filter(({ channel }) => channel === 'c1');
+  expect(texts(page.events)).toEqual(texts(wanted));
+  expect(page.events[0]).toEqual({ ...wanted[0], data: Buffer.from('5001') });
+  const deleted = await log.history!.read({ channels: ['c0'], ...bounds });
+  expect([deleted.events, deleted.lostThrough]).toEqual([[], 7_499]);
+  expect(await log.rows!.load('revoked')).toMatchObject(rows);
+  await expect(copyTo(given(entries), [], optionsOf(nats))).rejects.toMatchObject({
+    code: 'HOLDLINE_BAD_LOG',
+  });
+});

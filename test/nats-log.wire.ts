@@ -1,0 +1,371 @@
+/** The log on a real NATS: ids, order, receipts, deletions, history, and other publishers. */
+import { headers } from '@nats-io/transport-node';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { statusOf } from '../src/errors.js';
+import { JSON_HEADER, TYPE_HEADER } from '../src/log/nats/record.js';
+import { NatsServer } from './support/nats.js';
+import { event, LogNode, MAX_EVENT_BYTES, texts, until } from './support/nats-log.js';
+
+const ALL = { through: Number.MAX_SAFE_INTEGER, eventsMax: 1_000, bytesMax: 1 << 20 };
+
+async function nodes(count: number): Promise<readonly [NatsServer, ...LogNode[]]> {
+  const nats = await NatsServer.start();
+  const opened = await Promise.all(
+    Array.from({ length: count }, () => LogNode.open(nats.url, { firstId: undefined })),
+  );
+  return [nats, ...opened];
+}
+
+async function one(): Promise<readonly [NatsServer, LogNode]> {
+  const [nats, node] = await nodes(1);
+  return [nats, node!];
+}
+
+describe('ids and order', () => {
+  test('a stream starts at the first id given, and ids rise by one over all channels', async () => {
+    const nats = await NatsServer.start();
+    const node = await LogNode.open(nats.url, { firstId: 1_790_000_000_123_000 });
+    expect([node.log.floor(), node.log.lastId()]).toEqual([
+      1_790_000_000_122_999, 1_790_000_000_122_999,
+    ]);
+    const batches = await Promise.all([
+      node.log.append([event('a', '1'), event('b/c', '2')]),
+      node.log.append([]),
+      node.log.append([event('c.d', '3', { type: ' é%', json: false })]),
+      node.log.append([event('a', '{"x":1}', { json: true, type: 'x' })]),
+    ]);
+    const first = 1_790_000_000_123_000;
+    expect(batches).toEqual([[first, first + 1], [], [first + 2], [first + 3]]);
+    expect(node.entries).toEqual([
+      { id: first, ...event('a', '1') },
+      { id: first + 1, ...event('b/c', '2') },
+      { id: first + 2, ...event('c.d', '3', { type: ' é%' }) },
+      { id: first + 3, ...event('a', '{"x":1}', { json: true, type: 'x' }) },
+    ]);
+    expect([node.log.floor(), node.log.lastId()]).toEqual([first - 1, first + 3]);
+  });
+
+  test('a stream starts at the clock, ms × 1000, by default', async () => {
+    const fromMs = Date.now();
+    const [, node] = await one();
+    const [id] = await node.log.append([event('a', '1')]);
+    expect(id! % 1000).toBe(0);
+    expect(id).toBeGreaterThanOrEqual(fromMs * 1000);
+    expect(id).toBeLessThanOrEqual(Date.now() * 1000);
+  });
+
+  test('nodes that want to make the stream at once make one, and see one order', async () => {
+    const [, ...five] = await nodes(5);
+    expect(new Set(five.map((node) => node.log.floor())).size).toBe(1);
+    await Promise.all(
+      five.flatMap((node, index) =>
+        Array.from({ length: 40 }, (_, i) =>
+          node.log.append([event(`c${i % 3}`, `${index}.${i}`)]),
+        ),
+      ),
+    );
+    for (const node of five) await node.hasEntries(200);
+    for (const node of five) expect(node.texts).toEqual(five[0]!.texts);
+    const first = five[0]!.log.floor() + 1;
+    expect(five[0]!.ids).toEqual(Array.from({ length: 200 }, (_, i) => first + i));
+  });
+
+  test('a publisher hears of its events after this node has handed them over', async () => {
+    const [, node] = await one();
+    for (let i = 0; i < 20; i++) {
+      const [id] = await node.log.append([event('a', String(i))]);
+      expect(node.ids.at(-1)).toBe(id);
+    }
+  });
+
+  test('a node that opens later hands over only what comes from then on', async () => {
+    const [nats, node] = await one();
+    const [id] = await node.log.append([event('a', 'before')]);
+    const later = await LogNode.open(nats.url);
+    expect([later.log.lastId(), later.log.floor()]).toEqual([id, node.log.floor()]);
+    await node.log.append([event('a', 'after')]);
+    await later.hasEntries(1);
+    expect(later.texts).toEqual(['a: after']);
+  });
+
+  test('a batch of 10,000 keeps its order', async () => {
+    const [, node] = await one();
+    const batch = Array.from({ length: 10_000 }, (_, i) => event('a', String(i)));
+    const ids = await node.log.append(batch);
+    expect(ids).toEqual(Array.from({ length: 10_000 }, (_, i) => ids[0]! + i));
+    expect(node.texts).toEqual(batch.map((_, i) => `a: ${i}`));
+  });
+});
+
+describe('a key', () => {
+  const request = (key: string, digest: string) => ({ key, digest, subscribers: 7 });
+  const batch = (...names: string[]) => names.map((name) => event('a', name));
+
+  test('has its receipt on every node', async () => {
+    const [, a, b] = await nodes(2);
+    const ids = await a!.log.append(batch('1', '2', '3'), request('k', 'd'));
+    await b!.hasEntries(3);
+    const receipt = { firstId: ids[0], lastId: ids[2], count: 3, subscribers: 7 };
+    expect(await a!.log.kept('k')).toMatchObject({ digest: 'd', receipt });
+    expect(await b!.log.kept('k')).toMatchObject({ digest: 'd', receipt });
+    expect(await b!.log.kept('other')).toBeUndefined();
+  });
+
+  test('publishes once, also at two nodes at once, and after a restart', async () => {
+    const [nats, a, b] = await nodes(2);
+    const all = await Promise.all([
+      a!.log.append(batch('1', '2', '3'), request('k', 'd')),
+      b!.log.append(batch('1', '2', '3'), request('k', 'd')),
+    ]);
+    expect(all[0]).toEqual(all[1]);
+    const later = await LogNode.open(nats.url);
+    expect(await later.log.kept('k')).toMatchObject({ receipt: { subscribers: 7 } });
+    expect(await later.log.append(batch('1', '2', '3'), request('k', 'd'))).toEqual(all[0]);
+    await a!.log.append(batch('end'));
+    expect(a!.texts).toEqual(['a: 1', 'a: 2', 'a: 3', 'a: end']);
+  });
+
+  test('with another body is refused on any node, and nothing of it is published', async () => {
+    const [, a, b] = await nodes(2);
+    const results = await Promise.allSettled([
+      a!.log.append(batch('1', '2'), request('k', 'one')),
+      b!.log.append(batch('3', '4'), request('k', 'two')),
+    ]);
+    const refused = results.filter((result) => result.status === 'rejected');
+    expect(refused.map(({ reason }) => [statusOf(reason), (reason as Error).message])).toEqual([
+      [422, expect.stringContaining('another body')],
+    ]);
+    await a!.log.append(batch('end'));
+    expect([
+      ['a: 1', 'a: 2', 'a: end'],
+      ['a: 3', 'a: 4', 'a: end'],
+    ]).toContainEqual(a!.texts);
+  });
+});
+
+describe('the history', () => {
+  test('gives pages of several channels in id order, without what is deleted', async () => {
+    const [, node] = await one();
+    const { log } = node;
+    const names = ['a', 'b', 'c/d'];
+    const ids = await log.append(
+      Array.from({ length: 300 }, (_, i) => event(names[i % 3]!, String(i))),
+    );
+    const first = await log.history!.read({
+      channels: ['a', 'c/d'],
+      after: ids[10]!,
+      through: ids[299]!,
+      eventsMax: 100,
+      bytesMax: 1 << 20,
+    });
+    const wanted = ids.map((_, i) => i).filter((i) => i > 10 && i % 3 !== 1);
+    const got = (page: { readonly events: readonly { readonly id: number }[] }): number[] =>
+      page.events.map(({ id }) => ids.indexOf(id));
+    expect(got(first)).toEqual(wanted.slice(0, got(first).length));
+    expect(first.through).toBe(first.events.at(-1)!.id);
+    expect(first.lostThrough).toBe(log.floor());
+    let after = first.through;
+    const rest: number[] = [];
+    while (after < ids[299]!) {
+      const page = await log.history!.read({
+        channels: ['a', 'c/d'],
+        after,
+        through: ids[299]!,
+        eventsMax: 7,
+        bytesMax: 12,
+      });
+      expect(page.events.length).toBeLessThanOrEqual(7);
+      rest.push(...got(page));
+      after = page.through;
+    }
+    expect([...got(first), ...rest]).toEqual(wanted);
+
+    const [mark] = await log.append([{ channel: 'a', isDeletion: true }]);
+    await log.append([event('a', 'new')]);
+    expect(node.texts.slice(-2)).toEqual(['end of a', 'a: new']);
+    const page = await log.history!.read({ channels: ['a'], after: ids[0]!, ...ALL });
+    expect([texts(page.events), page.lostThrough]).toEqual([['a: new'], mark]);
+    const before = await log.history!.read({
+      channels: ['a'],
+      after: ids[0]!,
+      ...ALL,
+      through: ids[9]!,
+    });
+    expect(texts(before.events)).toEqual(['a: 3', 'a: 6', 'a: 9']);
+  });
+
+  test('a deletion is known to a node that was started later', async () => {
+    const [nats, node] = await one();
+    await node.log.append([event('a', 'old')]);
+    const [mark] = await node.log.append([{ channel: 'a', isDeletion: true }]);
+    const later = await LogNode.open(nats.url);
+    const page = await later.log.history!.newest('a', { ...ALL, through: later.log.lastId() });
+    expect([page.events, page.lostThrough]).toEqual([[], mark]);
+  });
+
+  test('gives the newest events, as many as fit, and says what is not among them', async () => {
+    const [, node] = await one();
+    const { log } = node;
+    const rare = await log.append(Array.from({ length: 5 }, (_, i) => event('rare', String(i))));
+    await log.append(Array.from({ length: 5_000 }, (_, i) => event('busy', String(i))));
+    const through = log.lastId();
+    const newest = (channel: string, eventsMax: number, bytesMax = 1 << 20) =>
+      log.history!.newest(channel, { through, eventsMax, bytesMax });
+    const all = await newest('rare', 10);
+    expect([texts(all.events).length, all.lostThrough]).toEqual([5, log.floor()]);
+    const two = await newest('rare', 2);
+    expect([texts(two.events), two.lostThrough]).toEqual([['rare: 3', 'rare: 4'], rare[2]]);
+    const busy = await newest('busy', 100);
+    expect(texts(busy.events)).toEqual(Array.from({ length: 100 }, (_, i) => `busy: ${4_900 + i}`));
+    expect([busy.lostThrough, busy.through]).toEqual([through - 100, through]);
+    const small = await newest('busy', 100, 9);
+    expect(texts(small.events)).toEqual(['busy: 4998', 'busy: 4999']);
+    const none = await newest('none', 100);
+    expect([none.events, none.lostThrough]).toEqual([[], log.floor()]);
+  });
+
+  test('finds the last id before a time', async () => {
+    const [, { log }] = await one();
+    const startMs = Date.now();
+    const [first] = await log.append([event('a', '1')]);
+    await until('a later millisecond', () => Date.now() > startMs + 20);
+    const middleMs = Date.now();
+    await until('a later millisecond', () => Date.now() > middleMs + 20);
+    const [second] = await log.append([event('a', '2')]);
+    expect(await log.history!.idBefore(startMs - 1_000)).toBe(log.floor());
+    expect(await log.history!.idBefore(middleMs)).toBe(first);
+    expect(await log.history!.idBefore(Date.now() + 1_000)).toBe(second);
+  });
+
+  test('says what retention has taken', async () => {
+    const nats = await NatsServer.start();
+    const { log } = await LogNode.open(nats.url, {
+      retention: { events: 10, bytes: 0, ageMs: 0 },
+    });
+    const ids = await log.append(Array.from({ length: 25 }, (_, i) => event('a', String(i))));
+    const page = await log.history!.read({ channels: ['a'], after: ids[3]!, ...ALL });
+    expect([texts(page.events)[0], page.events.length, page.lostThrough]).toEqual([
+      'a: 15',
+      10,
+      ids[14],
+    ]);
+    const newest = await log.history!.newest('a', { ...ALL, through: ids[24]! });
+    expect([newest.events.length, newest.lostThrough]).toEqual([10, ids[14]]);
+  });
+});
+
+describe('another publisher', () => {
+  test('needs a subject and data, and may add a type and say that it is JSON', async () => {
+    const [nats, node] = await one();
+    const client = await nats.client();
+    client.publish('holdline.org./7', 'plain');
+    const head = headers();
+    head.set(TYPE_HEADER, encodeURIComponent('Größe'));
+    head.set(JSON_HEADER, '1');
+    client.publish('holdline.a.b', '{"x":[1.0]}', { headers: head });
+    await node.hasEntries(2);
+    const first = node.log.floor() + 1;
+    expect(node.entries).toEqual([
+      { id: first, ...event('org/7', 'plain') },
+      { id: first + 1, ...event('a.b', '{"x":[1.0]}', { type: 'Größe', json: true }) },
+    ]);
+  });
+
+  test('what a publish would refuse is skipped, counted and told as lost', async () => {
+    const [nats, node] = await one();
+    const client = await nats.client();
+    const typed = (type: string): { readonly headers: ReturnType<typeof headers> } => {
+      const head = headers();
+      head.set(TYPE_HEADER, type);
+      return { headers: head };
+    };
+    const json = headers();
+    json.set(JSON_HEADER, '1');
+    client.publish('holdline.a', 'good');
+    client.publish('holdline.a', Buffer.from([0xff, 0xfe]));
+    client.publish('holdline.a', 'x'.repeat(MAX_EVENT_BYTES));
+    client.publish('holdline.a', 'x', typed('gap'));
+    client.publish('holdline.a', 'x', typed('%'));
+    client.publish('holdline.a', '{', { headers: json });
+    client.publish('holdline.$x', 'of no channel');
+    client.publish('holdline.-./ready', 'a reserved name');
+    client.publish('holdline.a', 'good again');
+    await node.hasEntries(2);
+    expect(node.texts).toEqual(['a: good', 'a: good again']);
+    const first = node.log.floor() + 1;
+    expect(node.lost).toEqual([
+      ...[1, 2, 3, 4, 5].map((i) => [first + i, 'a']),
+      [first + 7, '-/ready'],
+    ]);
+    expect(node.counters.log_records_refused_total).toBe(7);
+    expect(node.reports).toHaveLength(7);
+    // The page ends before the loss, and the next begins behind it.
+    const page = await node.log.history!.read({ channels: ['a'], after: first - 1, ...ALL });
+    expect([texts(page.events), page.through]).toEqual([['a: good'], first]);
+    const next = await node.log.history!.read({ channels: ['a'], after: first, ...ALL });
+    expect([texts(next.events), next.lostThrough]).toEqual([['a: good again'], first + 5]);
+  });
+});
+
+describe('what cannot be used', () => {
+  test('NATS without JetStream, a stream of others, a prefix that is none', async () => {
+    const nats = await NatsServer.start();
+    const manager = await jetstreamManager(await nats.client());
+    await manager.streams.add({ name: 'other', subjects: ['other.>'] });
+    const refused = async (options: object): Promise<[unknown, string]> => {
+      const node = new LogNode(nats.url, options);
+      onTestFinished(() => node.log.close());
+      const error = await node.log.open().catch((thrown: unknown) => thrown);
+      return [(error as { code: string }).code, (error as Error).message];
+    };
+    expect(await refused({ stream: 'other' })).toEqual([
+      'HOLDLINE_BAD_LOG',
+      'the stream other cannot be used: its subjects must include holdline.> (--nats-prefix; they are other.>)',
+    ]);
+    expect(await refused({ replicas: 3 })).toEqual([
+      'HOLDLINE_BAD_LOG',
+      expect.stringContaining('the stream holdline cannot be made'),
+    ]);
+    expect(() => new LogNode(nats.url, { prefix: 'a.*' })).toThrow('--nats-prefix');
+    expect(() => new LogNode(nats.url, { stream: 'a.b' })).toThrow('--nats-stream');
+  });
+});
+
+test('a position ahead of this node, but not of the stream, is waited for', async () => {
+  const [nats, node] = await one();
+  const [id] = await node.log.append([event('a', '1')]);
+  expect(await node.log.reach(id!)).toBe(true);
+  expect(await node.log.reach(id! + 1)).toBe(false);
+  const client = await nats.client();
+  client.publish('holdline.a', '2');
+  await client.flush();
+  expect(await node.log.reach(id! + 1)).toBe(true);
+  expect(node.texts).toEqual(['a: 1', 'a: 2']);
+});
+
+describe('rows beside the events', () => {
+  test('are kept once for each key, told to other nodes, and gone when their time is over', async () => {
+    const [nats, a, b] = await nodes(2);
+    const heard: unknown[] = [];
+    b!.log.rows!.onChange = ({ kind, key, value }) => heard.push([kind, key, value]);
+    a!.log.rows!.onChange = () => heard.push('its own');
+    const untilMs = Date.now() + 60_000;
+    await a!.log.rows!.put('revoked', 'user.*> 1', 'x', untilMs);
+    await a!.log.rows!.put('revoked', 'user 2', 'y', untilMs);
+    await a!.log.rows!.put('revoked', 'user.*> 1', 'z', untilMs);
+    await a!.log.rows!.put('revoked', 'old', 'z', Date.now() - 1);
+    await a!.log.rows!.put('other', 'user 2', 'o', untilMs);
+    await until('five rows', () => heard.length === 5);
+    expect(heard[2]).toEqual(['revoked', 'user.*> 1', 'z']);
+    const later = await LogNode.open(nats.url);
+    const rows = await later.log.rows!.load('revoked');
+    expect(new Map(rows.map(({ key, value }) => [key, value]))).toEqual(
+      new Map([
+        ['user 2', 'y'],
+        ['user.*> 1', 'z'],
+      ]),
+    );
+    expect(a!.entries).toEqual([]);
+  });
+});

@@ -1,0 +1,67 @@
+/** Logs on disk for tests: from dist/, because their threads run what was built. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LmdbLog, type LmdbLogOptions } from '../../dist/log/lmdb/lmdb-log.js';
+import { SYSTEM_CLOCK } from '../../src/clock.js';
+import { makeCounters } from '../../src/counters.js';
+import type { ContractLog } from '../log-contract.js';
+
+export const NO_BOUNDS = { events: 0, bytes: 0, ageMs: 0 };
+
+/** A directory that is removed at the end of a test. */
+export function logDirectory(): string {
+  return mkdtempSync(join(tmpdir(), 'holdline-log-'));
+}
+
+export function makeLmdbLog(
+  directory: string,
+  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
+): LmdbLog {
+  return new LmdbLog({
+    directory,
+    durability: 'sync',
+    firstId: 1,
+    retention: NO_BOUNDS,
+    policies: [],
+    ballastBytes: 0,
+    clock: SYSTEM_CLOCK,
+    counters: makeCounters(),
+    report: () => {},
+    ...more,
+  });
+}
+
+export async function openLmdbLog(
+  directory: string,
+  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
+): Promise<LmdbLog> {
+  const log = makeLmdbLog(directory, more);
+  await log.open();
+  return log;
+}
+
+/** For test/log-contract.ts. */
+export async function contractLog(
+  more: Partial<Omit<LmdbLogOptions, 'directory'>> = {},
+  directory: string = logDirectory(),
+): Promise<ContractLog> {
+  const log = await openLmdbLog(directory, more);
+  return {
+    log,
+    reopen: async () => {
+      await log.close();
+      return contractLog(more, directory);
+    },
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+/** Waits for a condition, and fails after 5 s. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadlineMs = Date.now() + 5_000;
+  while (!(await holds())) {
+    if (Date.now() > deadlineMs) throw new Error('it did not happen within 5 s');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * A real nats-server with JetStream, in a folder of its own on a port of its own: killed, started
+ * again on the same files, stopped for a while; and a TCP proxy in front of it that cuts.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect as connectTcp, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { onTestFinished } from 'vitest';
+import { lastingPort } from './front.js';
+
+const DEADLINE_MS = 10_000;
+
+export class NatsServer {
+  readonly port: number;
+  readonly #folder: string;
+  #child: ChildProcess | undefined;
+
+  private constructor(port: number, folder: string) {
+    this.port = port;
+    this.#folder = folder;
+  }
+
+  /** Gone with its files when the test is. */
+  static async start(): Promise<NatsServer> {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-nats-'));
+    const server = new NatsServer(await lastingPort(), folder);
+    onTestFinished(async () => {
+      await server.kill();
+      rmSync(folder, { recursive: true, force: true });
+    });
+    await server.startAgain();
+    return server;
+  }
+
+  get url(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it on the files that it had, and waits until it takes connections. */
+  async startAgain(): Promise<void> {
+    const child = spawn(
+      'nats-server',
+      ['-js', '-sd', this.#folder, '-p', String(this.port), '-a', '127.0.0.1'],
+      { stdio: 'ignore' },
+    );
+    let problem: Error | undefined;
+    child.once('error', (error) => {
+      problem = error;
+    });
+    this.#child = child;
+    const untilMs = Date.now() + DEADLINE_MS;
+    while (!(await canConnect(this.port))) {
+      if (problem !== undefined) throw problem;
+      if (Date.now() > untilMs) throw new Error('nats-server does not take connections');
+      await pause(10);
+    }
+  }
+
+  /** kill -9: what it has told is in the kernel's cache, and so on its files. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null) return;
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.kill('SIGKILL');
+    });
+  }
+
+  /** It answers nothing, and its connections stay. */
+  async freeze(): Promise<void> {
+    this.#child?.kill('SIGSTOP');
+    // A signal takes a moment; the state is the first word behind the name.
+    const isStopped = (): boolean =>
+      /\) T /.test(readFileSync(`/proc/${this.#child?.pid}/stat`, 'latin1'));
+    for (const untilMs = Date.now() + DEADLINE_MS; !isStopped(); await pause(1))
+      if (Date.now() > untilMs) throw new Error('nats-server does not stop');
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** A connection of the test's own. */
+  async client(): Promise<NatsConnection> {
+    const nats = await connect({ servers: this.url, maxReconnectAttempts: -1 });
+    onTestFinished(() => nats.close());
+    return nats;
+  }
+
+  /** A way to it that can be cut. */
+  async behindProxy(): Promise<CuttingProxy> {
+    return CuttingProxy.start(this.port);
+  }
+}
+
+/** Passes bytes on, until it is cut; then it takes no connections, or takes them and is silent. */
+export class CuttingProxy {
+  readonly port: number;
+  #how: 'open' | 'refusing' | 'silent' = 'open';
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(port: number) {
+    this.port = port;
+  }
+
+  static async start(targetPort: number): Promise<CuttingProxy> {
+    const server = createServer((client) => proxy.#pass(client, targetPort));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const proxy = new CuttingProxy((server.address() as AddressInfo).port);
+    onTestFinished(() => {
+      proxy.cut();
+      server.close();
+    });
+    return proxy;
+  }
+
+  get url(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Resets all connections, and new ones at once. */
+  cut(): void {
+    this.#how = 'refusing';
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  /** Passes nothing on any more: neither side hears of it. */
+  silence(): void {
+    this.#how = 'silent';
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  /** Passes on again; what was silent goes on where it was. */
+  heal(): void {
+    this.#how = 'open';
+    for (const socket of this.#sockets) socket.resume();
+  }
+
+  #pass(client: Socket, targetPort: number): void {
+    if (this.#how === 'refusing') {
+      client.resetAndDestroy();
+      return;
+    }
+    const server = connectTcp(targetPort, '127.0.0.1');
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      this.#sockets.add(from);
+      from.setNoDelay(true);
+      from.on('data', (bytes) => to.write(bytes));
+      from.on('error', () => {});
+      from.on('close', () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+      if (this.#how === 'silent') from.pause();
+    }
+  }
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectTcp(port, '127.0.0.1');
+    // It says INFO first, when it is ready.
+    socket.once('data', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('data', () => socket.destroy());
+  });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
