@@ -28,8 +28,7 @@ type Common = Pick<
 
 /**
  * Makes the log. Its library is loaded when it is opened, which rejects with HOLDLINE_NO_LIBRARY
- * where that is not installed. `check` throws what a publish of an event would be refused for:
- * other services may publish to a log on NATS, and their events are held to the same.
+ * where that is not installed.
  */
 export function makeLog(
   settings: Settings,
