@@ -14,6 +14,7 @@ import {
   configTable,
   parseCommandLine,
   serveHelp,
+  workersOf,
   type CommandLine,
 } from './options/command-line.js';
 import { cautions } from './options/cautions.js';
@@ -27,10 +28,11 @@ import { DRAIN_HURRY_MS, DRAIN_PROGRESS_MS, FAULT_LOG_MS } from './limits.js';
 import { logText, mayColour } from './log-text.js';
 import { refusalLog } from './refusal-log.js';
 import { nearestName } from './spelling.js';
-import type { Address, Server } from './server/api.js';
+import type { Address, Hooks, Server } from './server/api.js';
 import { complain, onSignals, watchTerminal } from './terminal.js';
 import { throttle } from './throttle.js';
 import { VERSION } from './version.js';
+import { isWorkerProcess } from './worker-variable.js';
 
 /** Done, or the server was told to end and did. */
 const EXIT_DONE = 0;
@@ -141,6 +143,7 @@ async function serve(args: readonly string[]): Promise<number> {
   const parse = (readFile: (path: string) => string): CommandLine =>
     parseCommandLine(args, { env, fileLimit: readFileLimit(), readFile });
   const commandLine = parse(readText);
+  if (isWorkerProcess(env)) return serveAsWorker(commandLine, parse);
   for (const warning of commandLine.warnings) complain(`warning: ${warning}`);
   if (commandLine.printConfig) {
     process.stdout.write(configTable(commandLine.entries));
@@ -158,20 +161,11 @@ async function serve(args: readonly string[]): Promise<number> {
     ...commandLine.settings,
     opsKey: commandLine.settings.opsKey ?? madeKey,
   };
+  if (workersOf(commandLine.workers) > 1)
+    return serveWithWorkers(args, commandLine, settings, madeKey);
   const { log, closeLog } = openLog(commandLine);
   const { createServer } = await import('./index.js');
-  const onError = throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
-    log.error(
-      { err, ...(suppressed === 0 ? {} : { suppressed }) },
-      'internal error; the server goes on',
-    ),
-  );
-  const server = createServer({
-    ...settings,
-    onError,
-    onWarning: (words) => log.warn(words),
-    onRefusal: refusalLog(log),
-  });
+  const server = createServer({ ...settings, ...hooksOf(log) });
   let reload = (): void => log.warn('not reloaded: the server does not listen yet');
   // From here on, since the log may take its time to open, and process 1 of a container would hear
   // no signal without a handler.
@@ -192,41 +186,9 @@ async function serve(args: readonly string[]): Promise<number> {
     log.fatal(error, 'internal error; the server ends');
     process.exit(EXIT_FAILED);
   });
-  const { reloadServer } = await import('./server/server.js');
-  let running = settings;
-  reload = (): void => {
-    try {
-      const read = parse(readRegularFile).settings;
-      const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
-      reloadServer(server, next.settings);
-      log.info({ changed: next.changed }, 'reloaded');
-      const known = cautions(running);
-      for (const caution of cautions(next.settings))
-        if (!known.includes(caution)) log.warn(caution);
-      running = next.settings;
-      void reloadCertificate(server, running, log);
-      if (next.ignored.length > 0)
-        log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
-    } catch (error) {
-      const { message } = asError(error);
-      log.error(`not reloaded, what was read before counts on: ${message}`);
-    }
-  };
-  const places = placesOf(settings, address);
-  log.info(
-    {
-      ...places,
-      version: VERSION,
-      build: server.stats().build,
-      node: process.versions.node,
-    },
-    'listening',
-  );
-  if (settings.demo && places.url !== undefined)
-    log.info({ url: `${places.url}/-/demo` }, 'open the demo in a browser');
-  if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
-  for (const caution of [...cautions(settings), ...server.stats().sockets.problems])
-    log.warn(caution);
+  reload = await reloading(server, settings, madeKey, parse, log);
+  const { build, sockets } = server.stats();
+  sayListening(log, settings, madeKey, { address, build, problems: sockets.problems });
 
   const signal = await signalled;
   const { drainMs } = settings;
@@ -249,6 +211,197 @@ async function serve(args: readonly string[]): Promise<number> {
   log.info('closed');
   await closeLog();
   return EXIT_DONE;
+}
+
+/** `holdline serve --workers N`: supervises N processes of this command until a signal ends it. */
+async function serveWithWorkers(
+  args: readonly string[],
+  commandLine: CommandLine,
+  settings: Settings,
+  madeKey: string | undefined,
+): Promise<number> {
+  const { log, closeLog } = openLog(commandLine);
+  const { WorkerFailed, startWorkers } = await import('./workers/start.js');
+  const count = workersOf(commandLine.workers);
+  const starting = startWorkers({
+    args: ['serve', ...args],
+    settings,
+    count,
+    env: process.env,
+    say: (level, words, facts) => log[level](facts, words),
+  });
+  const { supervisor, facts, close } = await starting.catch(async (error: unknown) => {
+    if (!(error instanceof WorkerFailed)) throw error;
+    // It has said why.
+    await closeLog();
+    return process.exit(error.exitCode ?? EXIT_FAILED);
+  });
+  const { signalled, onNext } = signals(() => supervisor.reload());
+  sayListening(log, settings, madeKey, { ...facts, workers: count });
+
+  const ended = await Promise.race([signalled, supervisor.failed]).catch((error: unknown) => {
+    log.fatal(asError(error).message);
+    return undefined;
+  });
+  const drainMs = ended === undefined ? 0 : settings.drainMs;
+  if (ended !== undefined)
+    log.info(
+      { signal: ended, drainMs },
+      'draining; a second signal hurries, a third one ends it at once',
+    );
+  onNext((next) => {
+    log.warn({ signal: next }, 'hurried by a second signal');
+    void supervisor.drain(Math.min(drainMs, DRAIN_HURRY_MS));
+    onNext((last) => {
+      log.warn({ signal: last }, 'ended by a third signal');
+      supervisor.kill();
+      void closeLog().then(() => process.exit(EXIT_FAILED));
+    });
+  });
+  await supervisor.drain(drainMs);
+  await close();
+  onNext(() => {});
+  log.info('closed');
+  await closeLog();
+  return ended === undefined ? EXIT_FAILED : EXIT_DONE;
+}
+
+/** One of the processes of `--workers`: serves until its supervisor ends it, or is gone. */
+async function serveAsWorker(
+  commandLine: CommandLine,
+  parse: (readFile: (path: string) => string) => CommandLine,
+): Promise<number> {
+  setFlagsFromString('--semi-space-growth-factor=1');
+  const { log: plainLog, closeLog } = openLog(commandLine);
+  const { Parent } = await import('./workers/parent.js');
+  const parent = await Parent.connect(() => {
+    plainLog.fatal('the supervisor of this worker has ended, and so does the worker');
+    process.exit(EXIT_FAILED);
+  });
+  const { opsKey, place } = parent.welcome;
+  const log = plainLog.child({ worker: place });
+  const settings: Settings = {
+    ...commandLine.settings,
+    opsKey,
+    ...placesOfWorker(commandLine, parent),
+  };
+  const { createWorkerServer } = await import('./server/server.js');
+  const server = createWorkerServer({ ...settings, ...hooksOf(log) }, parent);
+  parent.onReload = await reloading(server, settings, opsKey, parse, log);
+  const end = new Promise<void>((resolve, reject) => {
+    const close = (drainMs: number): void => {
+      server.close({ drainMs }).then(resolve, reject);
+    };
+    parent.onDrain = close;
+    // A signal to all of a group, or of a terminal, is for the supervisor, which passes it on.
+    process.on('SIGINT', () => {});
+    process.on('SIGHUP', () => {});
+    // To this process alone it is the wish that another one takes its place.
+    process.on('SIGTERM', () => {
+      parent.leaves();
+      close(settings.drainMs);
+    });
+  });
+  const address = await server.listen();
+  process.on('uncaughtException', (error) => {
+    log.fatal(error, 'internal error; the worker ends');
+    process.exit(EXIT_FAILED);
+  });
+  const { build, sockets } = server.stats();
+  parent.listens({ address, build, problems: sockets.problems });
+  await end;
+  await closeLog();
+  return EXIT_DONE;
+}
+
+/** Where a worker listens: where its supervisor says. */
+function placesOfWorker(
+  { settings }: CommandLine,
+  {
+    welcome: { port, opsPort },
+  }: { readonly welcome: { readonly port: number; readonly opsPort: number | undefined } },
+): Partial<Settings> {
+  const { opsListen } = settings;
+  const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
+  return {
+    port,
+    ...(ops !== undefined &&
+      opsPort !== undefined && { opsListen: authorityOf(ops.host, opsPort) }),
+  };
+}
+
+/** What the library tells this program. */
+function hooksOf(log: Logger): Pick<Hooks, 'onError' | 'onRefusal' | 'onWarning'> {
+  return {
+    onError: throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
+      log.error(
+        { err, ...(suppressed === 0 ? {} : { suppressed }) },
+        'internal error; the server goes on',
+      ),
+    ),
+    onWarning: (words) => log.warn(words),
+    onRefusal: refusalLog(log),
+  };
+}
+
+/** Reads the configuration again, and lets the server run with it. */
+async function reloading(
+  server: Server,
+  settings: Settings,
+  madeKey: string | undefined,
+  parse: (readFile: (path: string) => string) => CommandLine,
+  log: Logger,
+): Promise<() => void> {
+  const { reloadServer } = await import('./server/server.js');
+  let running = settings;
+  return () => {
+    try {
+      const read = parse(readRegularFile).settings;
+      const next = reloadSettings(running, { ...read, opsKey: read.opsKey ?? madeKey });
+      reloadServer(server, next.settings);
+      log.info({ changed: next.changed }, 'reloaded');
+      const known = cautions(running);
+      for (const caution of cautions(next.settings))
+        if (!known.includes(caution)) log.warn(caution);
+      running = next.settings;
+      void reloadCertificate(server, running, log);
+      if (next.ignored.length > 0)
+        log.warn(`changed, and needs a restart: ${next.ignored.join(', ')}`);
+    } catch (error) {
+      const { message } = asError(error);
+      log.error(`not reloaded, what was read before counts on: ${message}`);
+    }
+  };
+}
+
+/** Says where the server listens, and what its operator should know. */
+function sayListening(
+  log: Logger,
+  settings: Settings,
+  madeKey: string | undefined,
+  facts: {
+    readonly address: Address;
+    readonly build: string | null;
+    readonly problems: readonly string[];
+    readonly workers?: number;
+  },
+): void {
+  const { address, build, problems, workers } = facts;
+  const places = placesOf(settings, address);
+  log.info(
+    {
+      ...places,
+      ...(workers !== undefined && { workers }),
+      version: VERSION,
+      build,
+      node: process.versions.node,
+    },
+    'listening',
+  );
+  if (settings.demo && places.url !== undefined)
+    log.info({ url: `${places.url}/-/demo` }, 'open the demo in a browser');
+  if (madeKey !== undefined) log.info({ opsKey: madeKey }, 'ops key made for this run');
+  for (const caution of [...cautions(settings), ...problems]) log.warn(caution);
 }
 
 /** The tools' libraries may not be installed. */

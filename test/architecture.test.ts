@@ -38,6 +38,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'terminal',
     'throttle',
     'version',
+    'worker-variable',
   ],
   ['linux/'],
   // Options are checked with it.
@@ -50,6 +51,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['http/'],
   ['transports/'],
   ['ops/'],
+  ['workers/'],
   ['server/'],
   ['index'],
   // The tools: no file of the server imports them.

@@ -41,6 +41,7 @@ const GOOD: Machine = {
   somaxconn: 4096,
   synBacklog: 2048,
   synCookies: true,
+  migratesRequests: false,
   portRange: [32_768, 60_999],
   tcpMemoryBytes: [1 * GiB, 1.5 * GiB, 2 * GiB],
   tcpReceiveBytes: [4 * KiB, 128 * KiB, 6 * MiB],
@@ -54,6 +55,7 @@ const PLAN: Plan = {
   socketSendBufferBytes: 64 * KiB,
   deadPeerTimeoutMs: 60_000,
   replayTotalBytes: 256 * MiB,
+  workers: 1,
 };
 
 /** A machine whose socket options could not be set. */
@@ -248,6 +250,17 @@ describe('a machine', () => {
       glibcVersion: undefined,
     }).map(({ name }) => name);
     expect(names).toEqual(['node', 'native', 'socket-options', 'cores', 'file-limit', 'memory']);
+  });
+
+  it('is asked to migrate waiting connections only where processes share the port', () => {
+    expect(finding('migration')).toBeUndefined();
+    expect(finding('migration', {}, { workers: 2 })).toMatchObject({
+      level: 'advice',
+      value: 'net.ipv4.tcp_migrate_req 0',
+      fix: 'sysctl -w net.ipv4.tcp_migrate_req=1',
+    });
+    const migrates = { migratesRequests: true };
+    expect(finding('migration', migrates, { workers: 2 })).toMatchObject({ level: 'ok' });
   });
 
   it('without socket options gets the option that would help', () => {

@@ -25,6 +25,8 @@ export interface PlacesParts {
     };
     readonly polls: { readonly waiting: number };
   };
+  /** True while one more line may be open in all; absent where `maxConnections` says it. */
+  readonly hasPlace?: () => boolean;
   /** Throws the refusal while memory is short. */
   readonly memory: { checkRoom(): void };
   readonly clock: Clock;
@@ -84,10 +86,10 @@ export class Places {
   }
 
   #checkRoom({ user, address }: Comer): void {
-    const { hub, memory, counters } = this.#parts;
+    const { hub, memory, counters, hasPlace } = this.#parts;
     const { lines, owners } = hub;
     const { maxConnections, maxLinesPerAddress, maxLinesPerUser } = this.#options;
-    if (lines.open >= maxConnections) {
+    if (lines.open >= maxConnections || hasPlace?.() === false) {
       throw new HoldlineError(
         'HOLDLINE_LINES_FULL',
         `all ${maxConnections} lines are in use (--max-connections)`,

@@ -43,6 +43,14 @@ export class Query {
     else this.#parameters = readPlain(raw);
   }
 
+  /** The query as text, encoded. */
+  get text(): string {
+    const pairs = new URLSearchParams();
+    for (let i = 0; i < this.#parameters.length; i += 2)
+      pairs.append(this.#parameters[i] as string, this.#parameters[i + 1] as string);
+    return pairs.toString();
+  }
+
   /**
    * The decoded value. Throws HOLDLINE_BAD_QUERY if it is not UTF-8, and if the parameter is there
    * twice with different values.

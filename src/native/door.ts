@@ -36,6 +36,8 @@ export interface PortOptions extends WantedSocketOptions {
   readonly host: string;
   readonly port: number;
   readonly certificate: CertificateFiles | undefined;
+  /** True where other processes of this server listen on the port, too. */
+  readonly sharesPort?: boolean;
 }
 
 /** An app with its handlers, and how many sockets it has open. */
@@ -67,9 +69,10 @@ export async function openPort(uws: Uws, make: MakeApp, options: PortOptions): P
   // Another listener joins later only if both share the port.
   const isShared = facts !== undefined;
   const setSocketOptions = await prepareSocketOptions(options, options.port);
-  const socket = isShared
-    ? await listenShared(made.app, options)
-    : await listenAlone(made.app, uws, options);
+  let socket: us_listen_socket;
+  if (options.sharesPort === true) socket = await listenBeside(made.app, options);
+  else if (isShared) socket = await listenShared(made.app, options);
+  else socket = await listenAlone(made.app, uws, options);
   const port = uws.us_socket_local_port(socket);
   return new PortDoor({
     uws,
@@ -266,6 +269,16 @@ async function listenAlone(
 ): Promise<us_listen_socket> {
   // Without this option two servers would silently share a port. native-notes/exclusive-port.md
   const socket = listenOn(app, place, uws.LIBUS_LISTEN_EXCLUSIVE_PORT);
+  if (socket === undefined) throw await listenFailure(place.host, place.port);
+  return socket;
+}
+
+/** Listens on a port that other processes of this server have or will have, too. */
+async function listenBeside(
+  app: TemplatedApp,
+  place: { readonly host: string; readonly port: number },
+): Promise<us_listen_socket> {
+  const socket = listenOn(app, place, SHARED);
   if (socket === undefined) throw await listenFailure(place.host, place.port);
   return socket;
 }

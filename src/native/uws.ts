@@ -147,6 +147,8 @@ export interface ListenOptions extends WantedSocketOptions, MessageOptions {
   /** Listens there in place of host and port. */
   readonly unixSocket: string | undefined;
   readonly unixSocketMode: number;
+  /** True where other processes of this server listen on its ports, too. */
+  readonly sharesPort?: boolean;
   /** Serves TLS; undefined for plain HTTP. */
   readonly certificate: CertificateFiles | undefined;
   /** The address of operations. */

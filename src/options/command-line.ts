@@ -3,6 +3,7 @@
  * default that gives it; and the help. Only `serve` reads a config file.
  */
 
+import { availableParallelism } from 'node:os';
 import { choice, textMatching, workerCount, yesOrNo, type Kind } from './kinds.js';
 import { settle } from './settings.js';
 import {
@@ -93,6 +94,11 @@ export interface Surroundings {
   readFile(this: void, path: string): string;
 }
 
+/** How many processes `--workers` asks for on this machine. */
+export function workersOf(workers: CommandLine['workers']): number {
+  return workers === 'auto' ? availableParallelism() : workers;
+}
+
 /** Reads the arguments after `serve`. Throws HOLDLINE_BAD_OPTION. */
 export function parseCommandLine(args: readonly string[], surroundings: Surroundings): CommandLine {
   const { env, fileLimit, readFile } = surroundings;
@@ -102,13 +108,14 @@ export function parseCommandLine(args: readonly string[], surroundings: Surround
   const file = path === undefined ? undefined : readConfigFile(path, readFile, keys);
 
   const found = new Map(FILE_ROWS.map((row) => [row, find(row, flags, env, file, readFile)]));
-  const settings = settle((setting: SettingName) => found.get(OPTIONS[setting])!, fileLimit);
+  const workers = (found.get(WORKERS)!.value as CommandLine['workers'] | undefined) ?? 1;
+  // Each process has files of its own.
+  const filesOfAll = fileLimit === undefined ? undefined : fileLimit * workersOf(workers);
+  const settings = settle((setting: SettingName) => found.get(OPTIONS[setting])!, filesOfAll);
   const logLevel = (found.get(LOG_LEVEL)!.value as string | undefined) ?? LOG_LEVEL.default;
 
   const logFormat =
     (found.get(LOG_FORMAT)!.value as CommandLine['logFormat'] | undefined) ?? LOG_FORMAT.default;
-
-  const workers = (found.get(WORKERS)!.value as CommandLine['workers'] | undefined) ?? 1;
 
   const resolved = new Map<OptionRow, unknown>([
     [WORKERS, workers],

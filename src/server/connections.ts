@@ -14,12 +14,15 @@ import type { Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
 import { badParameter, Query } from '../http/query.js';
 import { checkChannelName } from '../http/request.js';
+import type { Everyone } from '../workers/all-pages.js';
 
 /** What ending lines takes of the server. */
 export interface ConnectionParts {
   readonly guard: Pick<Guard, 'mayOperate' | 'revoke'>;
   readonly hub: Pick<Hub<never>, 'disconnect'>;
   readonly counters: Counters;
+  /** All workers, where there are several: lines end in each of them. */
+  readonly everyone: Everyone | undefined;
 }
 
 /**
@@ -30,7 +33,7 @@ export interface ConnectionParts {
  * user is revoked here, and the log could not keep that.
  */
 export function endConnections(
-  { guard, hub, counters }: ConnectionParts,
+  { guard, hub, counters, everyone }: ConnectionParts,
   exchange: Exchange,
   head: Head,
 ): Promise<void> | undefined {
@@ -44,16 +47,28 @@ export function endConnections(
       code = 'revoked';
     }
     // At once: an end that waited for the log would not come while that is down.
-    const lines = hub.disconnect(which, code);
+    const lines =
+      everyone === undefined ? hub.disconnect(which, code) : endEverywhere(everyone, which, code);
     // With the name as it was read: a `+` in a query is a blank.
-    const answer = (): void => exchange.answerJson(JSON.stringify({ ended: lines, ...which }));
-    if (kept !== undefined) return kept.then(answer);
-    answer();
+    const answer = (count: number): void =>
+      exchange.answerJson(JSON.stringify({ ended: count, ...which }));
+    if (kept !== undefined || lines instanceof Promise)
+      return Promise.all([lines, kept]).then(([count]) => answer(count));
+    answer(lines);
     return undefined;
   });
   if (!(ended instanceof Promise)) return undefined;
   exchange.watch();
   return ended;
+}
+
+async function endEverywhere(
+  everyone: Everyone,
+  which: WhichLines,
+  code: 'disconnected' | 'revoked',
+): Promise<number> {
+  const { answers } = await everyone.askEveryone({ disconnect: which, code });
+  return answers.reduce((sum, { answer }) => sum + (typeof answer === 'number' ? answer : 0), 0);
 }
 
 /** The lines that the query names. Throws HOLDLINE_BAD_QUERY unless it is exactly one of three. */

@@ -42,6 +42,9 @@ import { Subscribing, type HeldSocket } from '../transports/subscribe.js';
 import { throttle } from '../throttle.js';
 import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
+import { pagesOfAll } from '../workers/all-pages.js';
+import type { Parent } from '../workers/parent.js';
+import { answersOf } from '../workers/questions.js';
 import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
 import {
@@ -88,11 +91,22 @@ export function createServerOn(log: EventLog, options: Options & Hooks = {}): Se
   return withOwnErrors(() => makeServer(options, () => log));
 }
 
-function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Server {
+/**
+ * Makes the server of one of several workers, with the settings of all. Over NATS each has a log of
+ * its own, which they share there.
+ */
+export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
+  const ofAll = placeOf(options.log ?? 'memory').kind === 'nats' ? makeLog : () => parent.log;
+  return makeServer(options, ofAll, parent);
+}
+
+function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent?: Parent): Server {
   checkOptionNames(options);
   const { authorize, onOpen, onClose, eventSchemas, onError, onWarning, onRefusal, ...given } =
     options;
-  const settings = resolveOptions(given);
+  const settings =
+    // The file limit bounds what one process holds of the lines of all.
+    parent === undefined ? resolveOptions(given) : resolveOptions(given, Infinity);
   checkHooks({ authorize, onOpen, onClose, onError, onWarning, onRefusal });
   const report = reporter(onError);
   const serialize = compileSerializers(eventSchemas ?? {});
@@ -151,7 +165,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     held,
     settings.memoryBudgetBytes,
   );
-  const socketsMax = settings.maxConnections + SPARE_SOCKETS_MAX;
+  const linesMax = parent?.linesMax ?? settings.maxConnections;
+  const socketsMax = linesMax + SPARE_SOCKETS_MAX;
   const { kind } = placeOf(settings.log);
   const shownLog: ShownLog = {
     kind,
@@ -171,14 +186,22 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
-  const places = new Places({ hub, memory, clock: SYSTEM_CLOCK, counters }, settings);
+  const share = parent?.share('lines', () => hub.lines.open);
+  const hasPlace = share && (() => share.hasRoom);
+  const placesParts = { hub, memory, clock: SYSTEM_CLOCK, counters };
+  const places = new Places({ ...placesParts, ...(hasPlace && { hasPlace }) }, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => inItsTurn(() => onRefusal(refusal))),
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const pages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
+  const ownPages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
+  const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
+  if (parent !== undefined) {
+    parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
+  }
   const pending = new PendingAnswers(counters, held);
   hub.polls.answers.bodyBytesMax = () => pending.bodyBytesMax;
   const exchanges: Exchanges = {
@@ -230,7 +253,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
       publish: namedBatches.publish,
       makeTicket: (exchange, head) => makeTicket({ guard, hub, counters }, exchange, head),
       watch: (exchange, head) => watch(watching, exchange, head),
-      endConnections: (exchange, head) => endConnections({ guard, hub, counters }, exchange, head),
+      endConnections: (exchange, head) =>
+        endConnections({ guard, hub, counters, everyone: parent }, exchange, head),
     }),
     publishing: new Publishing({ hub, idempotency, counters, rates }, maxEventBytes),
     subscribing,
@@ -277,6 +301,8 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog): Serve
     const { opsListen } = settings;
     const wanted: ListenOptions = {
       ...settings,
+      maxConnections: linesMax,
+      sharesPort: parent !== undefined,
       certificate: certificateOf(settings),
       ops: opsListen === undefined ? undefined : splitHostAndPort(opsListen),
       pingMs: settings.heartbeatMs,

@@ -44,6 +44,8 @@ export interface Machine extends Host {
   readonly somaxconn: number | undefined;
   readonly synBacklog: number | undefined;
   readonly synCookies: boolean | undefined;
+  /** Whether connects that wait where a process ends are given to others that share the port. */
+  readonly migratesRequests: boolean | undefined;
   /** First and last port of outgoing connections. */
   readonly portRange: readonly [first: number, last: number] | undefined;
   /**
@@ -65,6 +67,8 @@ export interface Plan {
   readonly deadPeerTimeoutMs: number;
   /** What all rings together may hold. */
   readonly replayTotalBytes: number;
+  /** Processes that share the port. */
+  readonly workers: number;
 }
 
 /** Reads the facts of this machine. */
@@ -74,6 +78,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
   const trackedMax = readNumber('/proc/sys/net/netfilter/nf_conntrack_max');
   const ports = readNumbers('/proc/sys/net/ipv4/ip_local_port_range');
   const synCookies = readNumber('/proc/sys/net/ipv4/tcp_syncookies');
+  const migrates = readNumber('/proc/sys/net/ipv4/tcp_migrate_req');
   return {
     ...thisHost(),
     nodeRange: readNodeRange(),
@@ -91,6 +96,7 @@ export async function readMachine(wanted: WantedSocketOptions): Promise<Machine>
     somaxconn: readNumber('/proc/sys/net/core/somaxconn'),
     synBacklog: readNumber('/proc/sys/net/ipv4/tcp_max_syn_backlog'),
     synCookies: synCookies === undefined ? undefined : synCookies > 0,
+    migratesRequests: migrates === undefined ? undefined : migrates > 0,
     portRange: ports?.length === 2 ? [ports[0]!, ports[1]!] : undefined,
     tcpMemoryBytes: tcpMemoryPages?.map((pages) => pages * PAGE_BYTES) as Triple | undefined,
     tcpReceiveBytes: readTriple('/proc/sys/net/ipv4/tcp_rmem'),

@@ -1,6 +1,7 @@
 /** The options of `holdline doctor`: one table gives its settings, their checks and its help. */
 
 import { optionLines, parseOptions, type ValuesOf } from '../../options/command-line.js';
+import { WORKERS_MAX } from '../../limits.js';
 import { OPTIONS, type OptionRow } from '../../options/table.js';
 import { httpUrl, integer, time, yesOrNo } from '../../options/kinds.js';
 
@@ -50,6 +51,12 @@ const DOCTOR_OPTIONS = {
   replayTotalBytes: {
     ...OPTIONS.replayTotalBytes,
     help: 'as on the server: bytes that all channels together keep for replay',
+  },
+  workers: {
+    flag: 'workers',
+    kind: integer(1, WORKERS_MAX),
+    default: 1,
+    help: 'as on the server: processes that serve the port together',
   },
   json: {
     flag: 'json',

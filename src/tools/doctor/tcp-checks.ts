@@ -36,6 +36,7 @@ const PORTS_MAX = 65_535 - 1024 + 1;
 export const TCP_CHECKS: readonly MachineCheck[] = [
   checkAcceptQueue,
   checkSynQueue,
+  checkMigration,
   checkPorts,
   checkTcpMemory,
   checkSendBuffers,
@@ -66,6 +67,18 @@ function checkSynQueue({ synBacklog, synCookies }: Machine, { lines }: Plan): Fi
     `when ${decimal(lines)} lines reconnect at once, unfinished handshakes wait in this queue; ` +
       'without SYN cookies those above it are dropped',
     'sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog=4096',
+  );
+}
+
+function checkMigration({ migratesRequests }: Machine, { workers }: Plan): Finding | undefined {
+  if (migratesRequests === undefined || workers === 1) return undefined;
+  return found(
+    'migration',
+    migratesRequests ? 'ok' : 'advice',
+    `net.ipv4.tcp_migrate_req ${Number(migratesRequests)}`,
+    `${decimal(workers)} processes share the port: when one of them ends, the connections that ` +
+      'wait to be accepted there are reset, unless the kernel gives them to the others',
+    'sysctl -w net.ipv4.tcp_migrate_req=1',
   );
 }
 

@@ -1,0 +1,289 @@
+/**
+ * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and adds
+ * up what they answer. `workers` in the answer says who did not answer in time.
+ */
+import type { LineFigures, LineOrder } from '../core/line-ranking.js';
+import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';
+import { HoldlineError } from '../errors.js';
+import { limitOf } from '../http/request.js';
+import {
+  CHANNELS_IN_METRICS_MAX,
+  LISTED_BY_WORKER_MIN,
+  LISTED_CHANNELS_DEFAULT,
+  LISTED_USERS_MAX,
+  RANKED_LINES_DEFAULT,
+} from '../limits.js';
+import { METRICS_CONTENT_TYPE } from '../ops/metrics.js';
+import {
+  jsonAnswer,
+  type OpsAnswer,
+  type OpsPage,
+  type OpsPages,
+  type OpsRequest,
+} from '../ops/page.js';
+import { sumMetrics } from './metric-sums.js';
+import { sumOf, type Rules } from './sums.js';
+import type { Question, WorkerAnswer, WorkersReport } from './talk.js';
+
+/** What these pages ask of the supervisor. */
+export interface Everyone {
+  askEveryone(
+    question: Question,
+  ): Promise<{ readonly answers: readonly WorkerAnswer[]; readonly report: WorkersReport }>;
+}
+
+/** What was answered by those who did, with what is shown of all. */
+interface Answers {
+  readonly given: readonly (WorkerAnswer & { readonly text: string })[];
+  readonly report: WorkersReport;
+  readonly workers: object;
+}
+
+/** How the figures of several workers become one where they do not add up. */
+const STATS_RULES: Rules = {
+  uptimeMs: 'max',
+  head: 'max',
+  floor: 'max',
+  'lines.cap': 'max',
+  'sockets.options': 'first',
+  'channels.known': 'max',
+  'channels.rings': 'max',
+  'memory.budgetBytes': 'first',
+  'memory.budgetUsedBytes': 'max',
+  loopDelay: 'max',
+  log: 'first',
+};
+
+const MEMORY_RULES: Rules = {
+  rssBytesPerLine: 'first',
+  'classes.native.bytesPerLine': 'first',
+  'classes.native.spreadLines': 'max',
+  // The port is the same for all.
+  kernel: 'first',
+  'budget.bytes': 'first',
+  'budget.usedBytes': 'max',
+};
+
+const CHANNEL_RULES: Rules = {
+  newestId: 'max',
+  heldEvents: 'max',
+  heldBytes: 'max',
+  eventsPerSecond: 'max',
+  bytesPerSecond: 'max',
+};
+
+/** The pages with those that are summed; the others are the same in every worker. */
+export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
+  const all: Readonly<Record<string, OpsPage['answer']>> = {
+    stats: async (request) => {
+      const { given, report, workers } = await ask(everyone, 'stats', request);
+      const sum = sumOf(parsed(given), STATS_RULES) as { readonly counters: object };
+      const counters = sumOf([sum.counters, report.gone.counters ?? null]);
+      return jsonAnswer({ ...sum, counters, workers });
+    },
+    memory: async (request) => {
+      const { given, report, workers } = await ask(everyone, 'memory', request);
+      const sum = sumOf(parsed(given), MEMORY_RULES) as object;
+      return jsonAnswer({ ...sum, supervisorRssBytes: report.supervisorRssBytes, workers });
+    },
+    metrics: async (request) => {
+      const { given, report } = await ask(everyone, 'metrics', request);
+      const texts = [...given.map(({ text }) => text), report.gone.metrics ?? ''];
+      const sum = sumMetrics(texts, CHANNELS_IN_METRICS_MAX);
+      const body = `${sum}\n${workersMetrics(report, given.length)}`;
+      return { contentType: METRICS_CONTENT_TYPE, body };
+    },
+    connections: async (request) => {
+      const { given, workers } = await ask(everyone, 'connections', request);
+      const pagesGiven = given.map(({ text, spawn }) => ({
+        ...(JSON.parse(text) as { readonly sort: LineOrder; readonly connections: LineFigures[] }),
+        spawn,
+      }));
+      const sort = pagesGiven[0]?.sort ?? 'lag';
+      const connections = pagesGiven
+        .flatMap((page) =>
+          page.connections.map((one) => ({ ...one, id: idOfAll(one.id, page.spawn) })),
+        )
+        .sort((one, other) => keyOf(other, sort) - keyOf(one, sort))
+        .slice(0, limitOf(request.query) || RANKED_LINES_DEFAULT);
+      return jsonAnswer({ sort, connections, workers });
+    },
+    channels: (request) => listOfAll(everyone, request),
+    'channels/': async (request) => {
+      const { given, workers } = await ask(everyone, 'channels/', request);
+      const found = parsed(given) as readonly (ChannelDetails & Partial<ChannelUsers>)[];
+      // Unknown to all: the page of this worker says so.
+      if (found.length === 0) return pages.get('channels/')!.answer(request);
+      const sum = sumOf(found, CHANNEL_RULES) as object;
+      return jsonAnswer({ ...sum, ...usersOfAll(found), workers });
+    },
+  };
+  const summed = [...pages].map(([name, page]): [string, OpsPage] => {
+    const answer = Object.hasOwn(all, name) ? all[name] : undefined;
+    if (answer === undefined) return [name, page];
+    return [name, { ...page, answer: async (request) => checked(page, request, answer) }];
+  });
+  return new Map(summed);
+}
+
+/** The id of a line over all workers, and back: each worker counts its own. */
+const SPAWNS = 65_536;
+
+export function idOfAll(id: number, spawn: number): number {
+  return id * SPAWNS + (spawn % SPAWNS);
+}
+
+/** The id within a worker; undefined for a line of another one. */
+export function idWithin(idOverAll: number, spawn: number): number | undefined {
+  return idOverAll % SPAWNS === spawn % SPAWNS ? Math.floor(idOverAll / SPAWNS) : undefined;
+}
+
+/** A query that this worker refuses is refused before anybody is asked. */
+async function checked(
+  page: OpsPage,
+  request: OpsRequest,
+  answer: OpsPage['answer'],
+): Promise<OpsAnswer> {
+  try {
+    await page.answer(request);
+  } catch (error) {
+    if (!(error instanceof HoldlineError) || error.code !== 'HOLDLINE_NOT_FOUND') throw error;
+  }
+  return answer(request);
+}
+
+async function ask(
+  everyone: Everyone,
+  page: string,
+  { query, rest, draining }: OpsRequest,
+): Promise<Answers> {
+  const { answers, report } = await everyone.askEveryone({
+    page,
+    query: query.text,
+    rest,
+    draining,
+  });
+  const given = answers.flatMap((one) =>
+    typeof one.answer === 'string' ? [{ ...one, text: one.answer }] : [],
+  );
+  return { given, report, workers: shownOf(answers, report) };
+}
+
+/** What is shown of all workers beside their sum. */
+function shownOf(answers: readonly WorkerAnswer[], report: WorkersReport): object {
+  const silent = answers.filter(({ isSilent }) => isSilent).map(({ place }) => place);
+  const { workers, serving, restarts, supervisorPid } = report;
+  const pids = answers.map(({ pid }) => pid);
+  return { wanted: workers, serving, restarts, silent, pids, supervisorPid };
+}
+
+function parsed(given: Answers['given']): readonly unknown[] {
+  return given.map(({ text }) => JSON.parse(text) as unknown);
+}
+
+function keyOf(line: LineFigures, order: LineOrder): number {
+  if (order === 'age') return line.ageMs;
+  return order === 'lag' ? line.lagEvents : line.lagBytes + line.unsentBytes;
+}
+
+function workersMetrics(report: WorkersReport, answered: number): string {
+  const rows: readonly (readonly [string, string, string, number])[] = [
+    [
+      'holdline_workers',
+      'gauge',
+      'processes that serve the port together (--workers)',
+      report.workers,
+    ],
+    ['holdline_workers_serving', 'gauge', 'those of them that serve now', report.serving],
+    ['holdline_workers_answered', 'gauge', 'those whose figures are in this scrape', answered],
+    [
+      'holdline_worker_restarts_total',
+      'counter',
+      'workers that were started in the place of one that died',
+      report.restarts,
+    ],
+    [
+      'holdline_supervisor_resident_memory_bytes',
+      'gauge',
+      'resident memory of the process that keeps the log for the workers',
+      report.supervisorRssBytes,
+    ],
+  ];
+  return rows
+    .map(
+      ([name, type, help, value]) =>
+        `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
+    )
+    .join('\n');
+}
+
+// ── channels ─────────────────────────────────────────────────────────────────────────────────────
+
+/** A number, a colon, and the name of a channel, as ops/channel-pages.ts writes it. */
+const PLACE = /^(\d{1,15}):(.+)$/;
+
+/**
+ * A page of all channels. Each worker names those it has most of; then every worker is asked of all
+ * that were named.
+ */
+async function listOfAll(everyone: Everyone, { query }: OpsRequest): Promise<OpsAnswer> {
+  const sort = (query.get('sort') ?? 'lines') as 'lines' | 'rate';
+  const limit = limitOf(query) || LISTED_CHANNELS_DEFAULT;
+  const [, value, name = ''] = PLACE.exec(query.get('after') ?? '') ?? [];
+  const after = value === undefined ? undefined : { value: Number(value), name };
+  const count = Math.max(4 * limit, LISTED_BY_WORKER_MIN);
+  const named = await everyone.askEveryone({ list: sort, count, through: after?.value });
+  const names = new Set(named.answers.flatMap(({ answer }) => (answer ?? []) as readonly string[]));
+  const { answers, report } = await everyone.askEveryone({ channels: [...names] });
+  const byName = new Map<string, ListedChannel[]>();
+  for (const { answer } of answers) {
+    for (const channel of (answer ?? []) as readonly ListedChannel[]) {
+      const same = byName.get(channel.name);
+      if (same === undefined) byName.set(channel.name, [channel]);
+      else same.push(channel);
+    }
+  }
+  const channels = [...byName.values()]
+    .map((same) => sumOf(same, CHANNEL_RULES) as ListedChannel)
+    .sort((one, other) => compare(placeOf(one, sort), placeOf(other, sort)))
+    .filter((one) => after === undefined || compare(placeOf(one, sort), after) > 0);
+  const shown = channels.slice(0, limit);
+  const last = channels.length > limit ? shown.at(-1) : undefined;
+  const next = last === undefined ? null : `${placeOf(last, sort).value}:${last.name}`;
+  return jsonAnswer({ sort, channels: shown, next, workers: shownOf(answers, report) });
+}
+
+interface Place {
+  readonly value: number;
+  readonly name: string;
+}
+
+function placeOf({ name, lines, eventsPerSecond }: ListedChannel, sort: 'lines' | 'rate'): Place {
+  return { value: sort === 'lines' ? lines : Math.round(eventsPerSecond * 100), name };
+}
+
+function compare(one: Place, other: Place): number {
+  if (one.value !== other.value) return other.value - one.value;
+  return one.name < other.name ? -1 : Number(one.name > other.name);
+}
+
+/** A user may have lines in several workers. */
+function usersOfAll(
+  found: readonly (ChannelDetails & Partial<ChannelUsers>)[],
+): Partial<ChannelUsers> {
+  if (found[0]?.users === undefined) return {};
+  const linesOf = new Map<string, number>();
+  let isWhole = true;
+  for (const { users = [], usersTotal = 0 } of found) {
+    if (usersTotal > users.length) isWhole = false;
+    for (const { user, lines } of users) linesOf.set(user, (linesOf.get(user) ?? 0) + lines);
+  }
+  const users = [...linesOf].map(([user, lines]) => ({ user, lines }));
+  users.sort((one, other) => other.lines - one.lines || (one.user < other.user ? -1 : 1));
+  // Those that were not listed may be the same in two workers, or not.
+  const most = found.reduce((sum, { usersTotal = 0 }) => sum + usersTotal, 0);
+  return {
+    users: users.slice(0, LISTED_USERS_MAX),
+    usersTotal: isWhole ? users.length : most,
+  };
+}

@@ -1,0 +1,195 @@
+/**
+ * Appends of all workers, before they reach the log. Each waits until every channel that it writes
+ * to has room in every worker (workers/credit.ts), in the order in which it came for its channels,
+ * for as long as a publish may wait for room. The same idempotency key from two workers is
+ * published once.
+ */
+import type { Clock } from '../clock.js';
+import type { NewEntry } from '../core/event.js';
+import type { EventLog } from '../core/event-log.js';
+import { HoldlineError } from '../errors.js';
+import { PUBLISH_WAIT_MS_MAX } from '../limits.js';
+import { costOf } from './credit.js';
+import type { AppendRequest } from './frames.js';
+
+/** Whether every worker has room for so many bytes more of a channel, beside those reserved. */
+type HasRoom = (channel: string, bytes: number, reserved: number) => boolean;
+
+interface Waiter {
+  readonly from: unknown;
+  readonly costs: ReadonlyMap<string, number>;
+  /** Ends its wait. */
+  readonly settle: (error?: HoldlineError) => void;
+}
+
+export class Appends {
+  readonly #log: Pick<EventLog, 'append' | 'kept'>;
+  readonly #clock: Clock;
+  readonly #hasRoom: HasRoom;
+  /** By channel, in the order in which they came. One with several channels is in several queues. */
+  readonly #waiting = new Map<string, Waiter[]>();
+  readonly #underWay = new Map<string, Promise<unknown>>();
+  /** Bytes by channel that were let in and are not committed yet. */
+  readonly #reserved = new Map<string, number>();
+  #waitingCount = 0;
+
+  constructor(log: Pick<EventLog, 'append' | 'kept'>, clock: Clock, hasRoom: HasRoom) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#hasRoom = hasRoom;
+  }
+
+  /** Appends that wait for room. */
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  /**
+   * Appends entries for `from`. Rejects as the log does, with HOLDLINE_PUBLISH_BUSY without room,
+   * and with HOLDLINE_IDEMPOTENCY_MISMATCH.
+   */
+  async append(
+    from: unknown,
+    entries: readonly NewEntry[],
+    request?: AppendRequest,
+  ): Promise<readonly number[]> {
+    if (request === undefined) return this.#append(from, entries);
+    const { key } = request;
+    for (
+      let first = this.#underWay.get(key);
+      first !== undefined;
+      first = this.#underWay.get(key)
+    ) {
+      // A failure is reported to its own publisher; this one tries again.
+      await first.then(ignore, ignore);
+    }
+    const attempt = this.#once(from, entries, request);
+    this.#underWay.set(key, attempt);
+    try {
+      return await attempt;
+    } finally {
+      this.#underWay.delete(key);
+    }
+  }
+
+  /** What `from` still waits for is nobody's any more. */
+  drop(from: unknown): void {
+    const dropped = new Set(
+      Array.from(this.#waiting.values())
+        .flat()
+        .filter((one) => one.from === from),
+    );
+    for (const waiter of dropped) waiter.settle(busy('a channel', 'its process has ended'));
+  }
+
+  /** There may be room again in the channel; without a name, in any of them. */
+  proceed(channel?: string): void {
+    if (channel !== undefined) this.#admit(channel);
+    else for (const name of Array.from(this.#waiting.keys())) this.#admit(name);
+  }
+
+  async #once(
+    from: unknown,
+    entries: readonly NewEntry[],
+    request: AppendRequest,
+  ): Promise<readonly number[]> {
+    const kept = await this.#log.kept(request.key);
+    if (kept === undefined) return this.#append(from, entries, request);
+    if (kept.digest !== request.digest) {
+      throw new HoldlineError(
+        'HOLDLINE_IDEMPOTENCY_MISMATCH',
+        'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
+      );
+    }
+    const { firstId, count } = kept.receipt;
+    return Array.from({ length: count }, (_none, index) => firstId + index);
+  }
+
+  async #append(
+    from: unknown,
+    entries: readonly NewEntry[],
+    request?: AppendRequest,
+  ): Promise<readonly number[]> {
+    const costs = new Map<string, number>();
+    for (const entry of entries)
+      costs.set(entry.channel, (costs.get(entry.channel) ?? 0) + costOf(entry));
+    let mustWait = false;
+    for (const [channel, cost] of costs)
+      mustWait ||= this.#waiting.has(channel) || !this.#fits(channel, cost);
+    if (mustWait) await this.#wait(from, costs);
+    else this.#reserve(costs, 1);
+    try {
+      return await this.#log.append(entries, request);
+    } finally {
+      // Committed, it counts as sent to each worker.
+      this.#reserve(costs, -1);
+      for (const channel of costs.keys()) this.#admit(channel);
+    }
+  }
+
+  #fits(channel: string, cost: number): boolean {
+    return this.#hasRoom(channel, cost, this.#reserved.get(channel) ?? 0);
+  }
+
+  #reserve(costs: ReadonlyMap<string, number>, times: 1 | -1): void {
+    for (const [channel, cost] of costs) {
+      const reserved = (this.#reserved.get(channel) ?? 0) + times * cost;
+      if (reserved === 0) this.#reserved.delete(channel);
+      else this.#reserved.set(channel, reserved);
+    }
+  }
+
+  #wait(from: unknown, costs: ReadonlyMap<string, number>): Promise<void> {
+    const [channel] = costs.keys() as IterableIterator<string>;
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.later(PUBLISH_WAIT_MS_MAX, () =>
+        waiter.settle(busy(channel as string, `had no room for ${PUBLISH_WAIT_MS_MAX} ms`)),
+      );
+      const waiter: Waiter = {
+        from,
+        costs,
+        settle: (error) => {
+          cancel();
+          this.#remove(waiter);
+          if (error === undefined) resolve();
+          else reject(error);
+          for (const name of costs.keys()) this.#clock.soon(() => this.#admit(name));
+        },
+      };
+      this.#waitingCount++;
+      for (const name of costs.keys()) {
+        const queue = this.#waiting.get(name);
+        if (queue === undefined) this.#waiting.set(name, [waiter]);
+        else queue.push(waiter);
+      }
+    });
+  }
+
+  #remove(waiter: Waiter): void {
+    this.#waitingCount--;
+    for (const name of waiter.costs.keys()) {
+      const queue = this.#waiting.get(name) as Waiter[];
+      queue.splice(queue.indexOf(waiter), 1);
+      if (queue.length === 0) this.#waiting.delete(name);
+    }
+  }
+
+  /** Lets the first that waits for the channel go on, if all of its channels have room. */
+  #admit(channel: string): void {
+    const first = this.#waiting.get(channel)?.[0];
+    if (first === undefined) return;
+    for (const [name, cost] of first.costs)
+      if (this.#waiting.get(name)?.[0] !== first || !this.#fits(name, cost)) return;
+    this.#reserve(first.costs, 1);
+    first.settle();
+  }
+}
+
+function busy(channel: string, problem: string): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_PUBLISH_BUSY',
+    `${channel} ${problem}, since lines in another process take less than is published; try again after Retry-After`,
+  );
+}
+
+function ignore(): void {}

@@ -1,0 +1,64 @@
+/**
+ * Credit: how much of each channel is on its way to a worker, from its commit until it has entered
+ * the worker's rings. A channel has room while no worker has too much of it; without room its
+ * publishes wait before they are committed. So what is committed goes to every worker at once and in
+ * order, no pipe is paused for a channel, and what waits in a worker is bounded.
+ *
+ * Of the credit in all a channel may take as much as is still free, as publishes do of their memory
+ * (core/publish-memory.ts), and CHANNEL_CREDIT_BYTES at the most.
+ */
+import { isDeletion, type NewEntry } from '../core/event.js';
+import { CHANNEL_CREDIT_BYTES, QUEUED_EVENT_BYTES, WORKER_CREDIT_BYTES } from '../limits.js';
+
+/** What an entry takes of the credit, bytes. */
+export function costOf(entry: NewEntry): number {
+  return isDeletion(entry) ? QUEUED_EVENT_BYTES : entry.data.length + QUEUED_EVENT_BYTES;
+}
+
+export class Credit {
+  readonly #byChannel = new Map<string, number>();
+  readonly #channelMax: number;
+  readonly #max: number;
+  #bytes = 0;
+
+  constructor(channelMax = CHANNEL_CREDIT_BYTES, max = WORKER_CREDIT_BYTES) {
+    this.#channelMax = channelMax;
+    this.#max = max;
+  }
+
+  /** Bytes on their way, of all channels. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Channels with something on its way. */
+  get channels(): number {
+    return this.#byChannel.size;
+  }
+
+  /**
+   * True while `bytes` more of the channel may be sent, where `reserved` more are about to be. With
+   * nothing on its way one publish may always be, whatever its size.
+   */
+  hasRoom(channel: string, bytes: number, reserved = 0): boolean {
+    const free = this.#max - this.#bytes;
+    const own = (this.#byChannel.get(channel) ?? 0) + reserved;
+    return own === 0 ? free > 0 : own + bytes <= Math.min(this.#channelMax, free);
+  }
+
+  /** An entry is sent. */
+  sent(entry: NewEntry): void {
+    const cost = costOf(entry);
+    this.#bytes += cost;
+    this.#byChannel.set(entry.channel, (this.#byChannel.get(entry.channel) ?? 0) + cost);
+  }
+
+  /** So many bytes of the channel have entered. */
+  entered(channel: string, bytes: number): void {
+    const own = this.#byChannel.get(channel) ?? 0;
+    const given = Math.min(own, bytes);
+    this.#bytes -= given;
+    if (own === given) this.#byChannel.delete(channel);
+    else this.#byChannel.set(channel, own - given);
+  }
+}

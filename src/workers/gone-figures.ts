@@ -1,0 +1,41 @@
+/**
+ * What workers had counted that have ended, as it was shown last: without it a sum over workers
+ * would fall when one ends, which monitoring takes for a start from 0.
+ */
+import { countersOf, sumMetrics } from './metric-sums.js';
+import { sumOf } from './sums.js';
+import type { GoneReport } from './talk.js';
+
+interface Shown {
+  counters?: object;
+  metrics?: string;
+}
+
+export class GoneFigures<Worker extends object> {
+  readonly #shown = new WeakMap<Worker, Shown>();
+  readonly #gone: Shown = {};
+
+  /** A worker has answered a question; two pages have counters. */
+  shown(worker: Worker, question: unknown, answer: unknown): void {
+    const { page } = question as { readonly page?: string };
+    if ((page !== 'stats' && page !== 'metrics') || typeof answer !== 'string') return;
+    let shown = this.#shown.get(worker);
+    if (shown === undefined) this.#shown.set(worker, (shown = {}));
+    if (page === 'metrics') shown.metrics = answer;
+    else shown.counters = (JSON.parse(answer) as { readonly counters: object }).counters;
+  }
+
+  /** It has ended. */
+  ended(worker: Worker): void {
+    const { counters, metrics } = this.#shown.get(worker) ?? {};
+    const gone = this.#gone;
+    if (counters !== undefined)
+      gone.counters = sumOf([gone.counters, counters].filter((one) => one !== undefined)) as object;
+    if (metrics !== undefined) gone.metrics = sumMetrics([gone.metrics ?? '', countersOf(metrics)]);
+  }
+
+  get report(): GoneReport {
+    const { counters, metrics } = this.#gone;
+    return { counters, metrics };
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Metrics of several workers as one text: counters and histograms add up, and so do gauges, but for
+ * those that are the same for all or say how one of them is.
+ */
+
+interface Family {
+  readonly help: string;
+  readonly type: string;
+  /** By name with labels. */
+  readonly samples: Map<string, number>;
+}
+
+/** Gauges of which the largest counts. */
+const LARGEST =
+  /^holdline_(?:info|uptime_seconds|draining|head_id|floor_id|lines_cap|channels|rings|channel_(?:held_events|events_total)|memory_(?:line|budget)_.*|kernel_.*|log_.*|workers.*)$|^process_max_fds$|^nodejs_eventloop_lag_.*$/;
+
+/** Gauges of which the smallest counts. */
+const SMALLEST = /^(?:holdline_log_up|process_start_time_seconds)$/;
+
+/** Families with a sample for each of some channels, and the one whose values say which are kept. */
+const OF_CHANNELS = /^holdline_channel_/;
+const LINES_OF_CHANNELS = 'holdline_channel_lines';
+
+/** The sum of metrics in the text format, which all of them have as metricsText writes it. */
+export function sumMetrics(texts: readonly string[], channelsMax = Infinity): string {
+  const sums = new Map<string, Family>();
+  for (const text of texts) {
+    for (const [name, { help, type, samples }] of familiesOf(text)) {
+      const sum = sums.get(name) ?? { help, type, samples: new Map<string, number>() };
+      sums.set(name, sum);
+      for (const [sample, value] of samples) {
+        const before = sum.samples.get(sample);
+        sum.samples.set(sample, before === undefined ? value : joined(name, type, before, value));
+      }
+    }
+  }
+  keepBusiest(sums, channelsMax);
+  return textOf(sums);
+}
+
+/** Only what never falls: counters and histograms. */
+export function countersOf(text: string): string {
+  const families = [...familiesOf(text)];
+  return textOf(
+    new Map(families.filter(([name, { type }]) => type !== 'gauge' && !OF_CHANNELS.test(name))),
+  );
+}
+
+function joined(name: string, type: string, one: number, other: number): number {
+  if (SMALLEST.test(name)) return Math.min(one, other);
+  const isLargest = LARGEST.test(name) && (type === 'gauge' || OF_CHANNELS.test(name));
+  return isLargest ? Math.max(one, other) : one + other;
+}
+
+function familiesOf(text: string): Map<string, Family> {
+  const families = new Map<string, Family>();
+  let family: Family | undefined;
+  let help = '';
+  for (const line of text.split('\n')) {
+    if (line.startsWith('# HELP ')) {
+      help = line.slice(line.indexOf(' ', 7) + 1);
+    } else if (line.startsWith('# TYPE ')) {
+      const [name, type] = line.slice(7).split(' ') as [string, string];
+      family = { help, type, samples: new Map() };
+      families.set(name, family);
+    } else if (line !== '') {
+      const blank = line.lastIndexOf(' ');
+      family?.samples.set(
+        line.slice(0, blank),
+        Number(line.slice(blank + 1).replace('+Inf', 'Infinity')),
+      );
+    }
+  }
+  return families;
+}
+
+function textOf(families: ReadonlyMap<string, Family>): string {
+  return [...families]
+    .map(([name, { help, type, samples }]) => {
+      const lines = [...samples].map(
+        ([sample, value]) => `${sample} ${value === Infinity ? '+Inf' : value}\n`,
+      );
+      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+    })
+    .join('\n');
+}
+
+/** Each worker tells of its own busiest channels. */
+function keepBusiest(families: ReadonlyMap<string, Family>, channelsMax: number): void {
+  const lines = families.get(LINES_OF_CHANNELS)?.samples;
+  if (lines === undefined || lines.size <= channelsMax) return;
+  const kept = new Set(
+    [...lines]
+      .sort(([, one], [, other]) => other - one)
+      .slice(0, channelsMax)
+      .map(([sample]) => labelsOf(sample)),
+  );
+  for (const [name, { samples }] of families) {
+    if (!OF_CHANNELS.test(name)) continue;
+    for (const sample of samples.keys()) if (!kept.has(labelsOf(sample))) samples.delete(sample);
+  }
+}
+
+function labelsOf(sample: string): string {
+  return sample.slice(sample.indexOf('{'));
+}

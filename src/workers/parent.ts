@@ -1,0 +1,134 @@
+/** The supervisor as a worker sees it: its log, what it lends, and what all workers are asked. */
+import { Socket } from 'node:net';
+import { FRAME, readAppended, readPage, type Frame } from './frames.js';
+import { Link } from './link.js';
+import { Share } from './shares.js';
+import type { Question, Welcome, WorkerAnswer, WorkersReport } from './talk.js';
+import { WorkerLog, type LogNews } from './worker-log.js';
+import type { WorkerFacts } from './worker-process.js';
+import type { LogRow } from '../core/event-log.js';
+import { HoldlineError } from '../errors.js';
+import { SHARE_SETTLE_MS } from '../limits.js';
+
+/** The pipe to the supervisor. */
+const PIPE_FILE = 3;
+
+export class Parent {
+  readonly welcome: Welcome;
+  /** Lines that this process can hold at the most; its share of all is in {@link share}. */
+  readonly linesMax: number;
+  readonly log: WorkerLog;
+  /** Ends this process's server within a time, ms; reads the configuration again. */
+  onDrain: (drainMs: number) => void = () => {};
+  onReload: () => void = () => {};
+  /** Answers what every worker is asked. Set by the server. */
+  onQuestion: (question: Question) => unknown = () => undefined;
+
+  readonly #link: Link;
+  readonly #shares = new Map<string, Share>();
+
+  private constructor(link: Link, welcome: Welcome) {
+    this.#link = link;
+    this.welcome = welcome;
+    this.linesMax = welcome.linesMax;
+    this.log = new WorkerLog(link, welcome.log);
+  }
+
+  /** Says hello over the pipe. `onGone` is called when the supervisor has ended. */
+  static async connect(onGone: () => void): Promise<Parent> {
+    // What comes right behind the welcome, before this function goes on, or even before it.
+    const early: ((parent: Parent) => void)[] = [];
+    let act = (what: (parent: Parent) => void): void => void early.push(what);
+    const link: Link = new Link(new Socket({ fd: PIPE_FILE }), {
+      frame: (frame) => act((made) => made.#frame(frame)),
+      asked(name, value) {
+        let answer: unknown;
+        act((made) => (answer = made.#asked(name, value)));
+        return answer;
+      },
+      ended: onGone,
+    });
+    const welcome = await link.ask<Welcome>('hello', undefined);
+    const parent = new Parent(link, welcome);
+    act = (what) => what(parent);
+    for (const what of early) what(parent);
+    return parent;
+  }
+
+  /** This process serves. */
+  listens(facts: WorkerFacts): void {
+    this.#link.tell('listening', facts);
+  }
+
+  /** This process ends by itself, and another may take its place. */
+  leaves(): void {
+    this.#link.tell('leaving');
+  }
+
+  /** What this worker may use of a number that all share; `inUse` says how many it does. */
+  share(pool: string, inUse: () => number): Share {
+    const share = new Share(
+      this.welcome.shares[pool] ?? 0,
+      inUse,
+      (count) => this.#link.tell('borrow', { pool, count }),
+      (count) => this.#link.tell('return', { pool, count }),
+    );
+    this.#shares.set(pool, share);
+    setInterval(() => share.settle(), SHARE_SETTLE_MS).unref();
+    return share;
+  }
+
+  /**
+   * Asks every worker, this one among them. Those that do not answer in time are in the answers as
+   * silent. Rejects with HOLDLINE_LOG_UNAVAILABLE when the supervisor itself does not answer.
+   */
+  askEveryone(
+    question: Question,
+  ): Promise<{ readonly answers: readonly WorkerAnswer[]; readonly report: WorkersReport }> {
+    return this.#link.ask('everyone', question);
+  }
+
+  #asked(name: string, value: unknown): unknown {
+    switch (name) {
+      case 'ping':
+        this.#link.tell('pong');
+        return undefined;
+      case 'log':
+        this.log.changed(value as LogNews);
+        return undefined;
+      case 'row':
+        this.log.rows.onChange?.(value as LogRow);
+        return undefined;
+      case 'lent': {
+        const { pool, count } = value as { readonly pool: string; readonly count: number };
+        this.#shares.get(pool)?.lent(count);
+        return undefined;
+      }
+      case 'recall':
+        this.#shares.get(value as string)?.recall();
+        return undefined;
+      case 'question':
+        return this.onQuestion(value as Question);
+      case 'drain':
+        this.onDrain(value as number);
+        return undefined;
+      case 'reload':
+        this.onReload();
+        return undefined;
+      default:
+        throw new HoldlineError('HOLDLINE_INTERNAL', `the supervisor asked for ${name}`);
+    }
+  }
+
+  #frame(frame: Frame): void {
+    if (frame.kind === FRAME.appended) {
+      const { number, ids } = readAppended(frame);
+      this.#link.resolve(number, ids);
+    } else if (frame.kind === FRAME.page) {
+      const { number, page } = readPage(frame);
+      this.#link.resolve(number, page);
+    } else {
+      this.log.records(frame);
+    }
+  }
+}

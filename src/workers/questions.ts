@@ -1,0 +1,63 @@
+/** What this worker answers when every worker is asked (workers/all-pages.ts). */
+import type { Hub } from '../core/hub.js';
+import type { WhichLines } from '../core/line-ends.js';
+import { HoldlineError } from '../errors.js';
+import { Query } from '../http/query.js';
+import type { OpsPages } from '../ops/page.js';
+import { idWithin } from './all-pages.js';
+import type { Question } from './talk.js';
+
+export interface QuestionParts {
+  /** Those of this worker alone. */
+  readonly pages: OpsPages;
+  readonly hub: Pick<Hub<never>, 'channelDetails' | 'disconnect' | 'listChannels'>;
+  readonly spawn: number;
+}
+
+export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Question) => unknown {
+  return (question) => {
+    if ('page' in question) return bodyOf(pages, question);
+    if ('disconnect' in question) {
+      const which = within(question.disconnect as WhichLines, spawn);
+      return which === undefined ? 0 : hub.disconnect(which, question.code);
+    }
+    if ('list' in question) {
+      const { list, count, through } = question;
+      // A channel has at most as many lines here as in all workers together.
+      const after =
+        through === undefined || list === 'rate' ? undefined : { value: through, name: '' };
+      return hub.listChannels(list, count, after).channels.map(({ name }) => name);
+    }
+    return question.channels.flatMap((name) => {
+      const details = hub.channelDetails(name);
+      if (details === undefined) return [];
+      const {
+        linesByTransport: _byTransport,
+        queuedEvents: _queued,
+        isDeleted: _deleted,
+        ...listed
+      } = details;
+      return [listed];
+    });
+  };
+}
+
+/** The body of a page; null for a channel that is not known here. */
+async function bodyOf(
+  pages: OpsPages,
+  { page, query, rest, draining }: Extract<Question, { page: string }>,
+): Promise<string | null> {
+  try {
+    const answer = await pages.get(page)!.answer({ query: new Query(query), rest, draining });
+    return String(answer.body);
+  } catch (error) {
+    if (error instanceof HoldlineError && error.code === 'HOLDLINE_NOT_FOUND') return null;
+    throw error;
+  }
+}
+
+function within(which: WhichLines, spawn: number): WhichLines | undefined {
+  if (!('id' in which)) return which;
+  const id = idWithin(which.id, spawn);
+  return id === undefined ? undefined : { id };
+}

@@ -1,0 +1,33 @@
+/**
+ * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and else
+ * in the supervisor's memory, so that a worker that starts anew has them.
+ */
+import type { LogRow, LogRows } from '../core/event-log.js';
+import { WORKER_ROWS_MAX } from '../limits.js';
+
+export class MemoryRows implements LogRows {
+  /** Nobody else puts rows here. */
+  onChange: LogRows['onChange'];
+  readonly #rows = new Map<string, LogRow>();
+
+  load(kind: string): Promise<readonly LogRow[]> {
+    this.#dropOld();
+    return Promise.resolve([...this.#rows.values()].filter((row) => row.kind === kind));
+  }
+
+  put(kind: string, key: string, value: string, untilMs: number): Promise<void> {
+    this.#dropOld();
+    const name = `${kind} ${key}`;
+    // To the end: the oldest goes when there are too many.
+    this.#rows.delete(name);
+    this.#rows.set(name, { kind, key, value, untilMs });
+    if (this.#rows.size > WORKER_ROWS_MAX)
+      this.#rows.delete(this.#rows.keys().next().value as string);
+    return Promise.resolve();
+  }
+
+  #dropOld(): void {
+    const nowMs = Date.now();
+    for (const [name, { untilMs }] of this.#rows) if (untilMs <= nowMs) this.#rows.delete(name);
+  }
+}

@@ -1,0 +1,134 @@
+/** Starts a server of several processes: its log, its port and its supervisor. */
+import { spawn } from 'node:child_process';
+import { SYSTEM_CLOCK } from '../clock.js';
+import type { EventLog, History } from '../core/event-log.js';
+import type { LoggedEntry } from '../core/event.js';
+import { makeCounters } from '../counters.js';
+import { asError, HoldlineError } from '../errors.js';
+import { SHARED_PORT_TRIES_MAX } from '../limits.js';
+import { readFileLimit } from '../linux/file-limit.js';
+import { makeLog } from '../log/make-log.js';
+import { MemoryLog } from '../log/memory-log.js';
+import { freePort, portFailure } from '../native/listen-failure.js';
+import { placeOf } from '../options/log-kinds.js';
+import { splitHostAndPort } from '../options/place-kinds.js';
+import { connectionsUnder, type Settings } from '../options/table.js';
+import { workerEnvironment, type Environment } from '../worker-variable.js';
+import { RingHistory } from './ring-history.js';
+import { Pool } from './shares.js';
+import { Supervisor, WorkerFailed, type SupervisorParts } from './supervisor.js';
+import type { WorkerFacts, WorkerProcess } from './worker-process.js';
+
+export { WorkerFailed };
+
+export interface StartParts {
+  /** Of this program, for each worker. */
+  readonly args: readonly string[];
+  /** With an ops key. */
+  readonly settings: Settings;
+  readonly count: number;
+  /** Of this process, and with a sign for each worker. */
+  readonly env: Environment;
+  readonly say: SupervisorParts['say'];
+}
+
+export interface Started {
+  readonly supervisor: Supervisor;
+  readonly facts: WorkerFacts;
+  /** Ends the log, when all workers have ended. */
+  close(this: void): Promise<void>;
+}
+
+/**
+ * Resolves when all workers listen. Rejects with HOLDLINE_BAD_OPTION, HOLDLINE_LISTEN or
+ * HOLDLINE_BAD_LOG, and with {@link WorkerFailed} when a worker ended, which has said why.
+ */
+export async function startWorkers({
+  args,
+  settings,
+  count,
+  env,
+  say,
+}: StartParts): Promise<Started> {
+  if (settings.unixSocket !== undefined) {
+    throw new HoldlineError(
+      'HOLDLINE_BAD_OPTION',
+      '--workers and --unix-socket exclude each other: the system spreads the connections of a port over processes, and not those of a unix socket',
+    );
+  }
+  const { opsListen } = settings;
+  const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
+  const port = await portOf(settings);
+  const opsPort = ops === undefined ? undefined : await portOf(ops);
+  const { log, history, keep } = await openLog(settings, (error) =>
+    say('error', asError(error).message, {}),
+  );
+  const linesMax = connectionsUnder(readFileLimit());
+  const supervisor = new Supervisor({
+    log,
+    history,
+    ...(keep !== undefined && { keep }),
+    count,
+    start: () =>
+      spawn(process.execPath, [...process.execArgv, process.argv[1] as string, ...args], {
+        stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+        env: workerEnvironment(env),
+      }),
+    welcome: { port, opsPort, opsKey: settings.opsKey as string, linesMax },
+    pools: { lines: new Pool<WorkerProcess>(settings.maxConnections, linesMax) },
+    say,
+  });
+  const close = async (): Promise<void> => {
+    supervisor.stop();
+    await log.close();
+  };
+  try {
+    const facts = await supervisor.start();
+    return { supervisor, facts, close };
+  } catch (error) {
+    supervisor.kill();
+    await close();
+    throw error;
+  }
+}
+
+/** The log, open, and where its past is read. */
+async function openLog(
+  settings: Settings,
+  report: (error: unknown) => void,
+): Promise<{
+  readonly log: EventLog;
+  readonly history: History;
+  readonly keep?: (entries: readonly LoggedEntry[]) => void;
+}> {
+  // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
+  const isTheirs = placeOf(settings.log).kind === 'nats';
+  const counters = makeCounters();
+  const log = isTheirs
+    ? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId)
+    : makeLog(settings, SYSTEM_CLOCK, counters, report);
+  await log.open();
+  if (log.history !== undefined) return { log, history: log.history };
+  const rings = new RingHistory(
+    {
+      replay: { events: settings.replayEvents, bytes: settings.replayBytes },
+      replayTotalBytes: settings.replayTotalBytes,
+      policies: settings.policies,
+    },
+    log.floor(),
+  );
+  return { log, history: rings, keep: (entries) => rings.take(entries) };
+}
+
+/**
+ * The port that is wanted, if nobody has it: a port that processes share is silently shared with
+ * others, too, so the system is asked first for the port alone.
+ */
+async function portOf({ host, port }: { readonly host: string; readonly port: number }) {
+  for (let tries = 1; ; tries++) {
+    const wanted = port === 0 ? await freePort(host) : port;
+    const failure = await portFailure(host, wanted);
+    if (failure === undefined) return wanted;
+    if (port !== 0 || tries === SHARED_PORT_TRIES_MAX) throw failure;
+  }
+}

@@ -1,0 +1,65 @@
+/** What supervisor and workers say to each other, as types. */
+import type { LogFacts } from './worker-log.js';
+
+/** What a worker is told when it begins. */
+export interface Welcome {
+  readonly place: number;
+  readonly spawn: number;
+  readonly log: LogFacts;
+  /** What it may use of what all share, by name. */
+  readonly shares: Readonly<Record<string, number>>;
+  /** Lines that one process can hold. */
+  readonly linesMax: number;
+  readonly port: number;
+  /** Undefined without an address of operations. */
+  readonly opsPort: number | undefined;
+  readonly opsKey: string;
+}
+
+/** What one of all workers answered. */
+export interface WorkerAnswer {
+  /** 1 … N, and which of all that were ever started. */
+  readonly place: number;
+  readonly spawn: number;
+  readonly pid: number | null;
+  /** True when it did not answer in time. */
+  readonly isSilent: boolean;
+  readonly answer?: unknown;
+  readonly problem?: string;
+}
+
+/** What the supervisor says of itself and of all. */
+export interface WorkersReport {
+  /** Wanted, and how many of them serve. */
+  readonly workers: number;
+  readonly serving: number;
+  readonly restarts: number;
+  readonly supervisorPid: number;
+  readonly supervisorRssBytes: number;
+  /** What workers had counted that have ended, as it was shown last. */
+  readonly gone: GoneReport;
+}
+
+/** Counters of workers that have ended: a sum over workers never falls. */
+export interface GoneReport {
+  /** Of `/-/stats`. */
+  readonly counters: object | undefined;
+  /** Counters and histograms of `/-/metrics`. */
+  readonly metrics: string | undefined;
+}
+
+/** What every worker may be asked. */
+export type Question =
+  | {
+      readonly page: string;
+      readonly query: string;
+      readonly rest: string;
+      readonly draining: boolean;
+    }
+  | { readonly disconnect: unknown; readonly code: 'disconnected' | 'revoked' }
+  | {
+      readonly list: 'lines' | 'rate';
+      readonly count: number;
+      readonly through: number | undefined;
+    }
+  | { readonly channels: readonly string[] };

@@ -1,0 +1,216 @@
+/**
+ * The log in a worker: appends, receipts, rows and history travel to the supervisor, which owns the
+ * log; what it commits comes back in id order. What has entered the worker's rings is told, so that
+ * the supervisor knows how much of each channel is on the way (workers/credit.ts).
+ */
+import { HoldlineError } from '../errors.js';
+import { ENTERED_CHECK_MS } from '../limits.js';
+import type { LoggedEntry, NewEntry } from '../core/event.js';
+import type {
+  EventLog,
+  History,
+  HistoryPage,
+  HistoryRequest,
+  KeptReceipt,
+  LogFigures,
+  LogRow,
+  LogRows,
+  LogState,
+  RequestKey,
+} from '../core/event-log.js';
+import { costOf } from './credit.js';
+import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
+import type { Link } from './link.js';
+
+/** What a worker is told of the log when it begins, and afterwards when it changes. */
+export interface LogFacts extends LogNews {
+  readonly floor: number;
+  readonly lastId: number;
+}
+
+/** What changes of it. */
+export interface LogNews {
+  readonly state: LogState;
+  readonly figures?: LogFigures | undefined;
+}
+
+export class WorkerLog implements EventLog {
+  readonly history: History;
+  readonly rows: LogRows;
+  state: LogState;
+  figures: LogFigures | undefined;
+  /**
+   * Entries of the channel that wait in its queue. Set by the server; without it everything counts
+   * as entered.
+   */
+  queueLengthOf: (channel: string) => number = () => 0;
+
+  readonly #link: Link;
+  readonly #floor: number;
+  #lastId: number;
+  #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
+  /** What came before there was somebody to take it. */
+  #early: LoggedEntry[] = [];
+  /** Costs of the entries by channel that may still be in its queue, oldest first. */
+  readonly #queued = new Map<string, number[]>();
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+  #isClosed = false;
+  #waiters: { readonly id: number; readonly resolve: () => void }[] = [];
+
+  constructor(link: Link, { floor, lastId, state, figures }: LogFacts) {
+    this.#link = link;
+    this.#floor = floor;
+    this.#lastId = lastId;
+    this.state = state;
+    this.figures = figures;
+    this.rows = {
+      load: (kind) => link.ask('rows', kind),
+      put: async (kind, key, value, untilMs) => {
+        await link.ask('row', { kind, key, value, untilMs } satisfies LogRow);
+      },
+      onChange: undefined,
+    };
+    const page = (name: string, value: unknown): Promise<HistoryPage> => link.ask(name, value);
+    this.history = {
+      read: (request: HistoryRequest) => page('read', request),
+      newest: (channel, bounds) => page('newest', { channel, ...bounds }),
+      idBefore: (wallMs) => link.ask('idBefore', wallMs),
+    };
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  open(): Promise<void> {
+    this.#isOpen = true;
+    return Promise.resolve();
+  }
+
+  async append(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
+    if (!this.#link.isOpen || this.#isClosed) throw unavailable();
+    try {
+      return await this.#link.request<readonly number[]>((number) =>
+        appendFrame(number, entries, request),
+      );
+    } catch (error) {
+      if (this.#link.isOpen) throw error;
+      throw new HoldlineError(
+        'HOLDLINE_OUTCOME_UNKNOWN',
+        'the process that keeps the log ended before it answered',
+      );
+    }
+  }
+
+  async kept(key: string): Promise<KeptReceipt | undefined> {
+    return (await this.#link.ask<KeptReceipt | null>('kept', key)) ?? undefined;
+  }
+
+  tail(take: (entries: readonly LoggedEntry[]) => void): () => void {
+    this.#take = take;
+    const early = this.#early;
+    this.#early = [];
+    if (early.length > 0) this.#handOver(early);
+    return () => {
+      this.#take = undefined;
+    };
+  }
+
+  lastId(): number {
+    return this.#lastId;
+  }
+
+  floor(): number {
+    return this.#floor;
+  }
+
+  /** Appends have been answered or are sent; the pipe stays for what else there is to say. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    this.#take = undefined;
+    clearTimeout(this.#timer);
+    this.#link.flush();
+    return Promise.resolve();
+  }
+
+  /** The supervisor tells how the log is. */
+  changed({ state, figures }: LogNews): void {
+    this.state = state;
+    this.figures = figures;
+  }
+
+  /** Takes a frame with entries. */
+  records(frame: Frame): void {
+    if (frame.kind !== FRAME.records) return;
+    const entries = readRecords(frame);
+    if (this.#take === undefined && !this.#isClosed) {
+      for (const entry of entries) this.#early.push(entry);
+      return;
+    }
+    this.#handOver(entries);
+  }
+
+  /**
+   * Resolves when everything up to `id` was handed over, or when the log has no such id; undefined
+   * when there is nothing to wait for. A client may have been given an event by another process
+   * before this one has it.
+   */
+  reaches(id: number): Promise<void> | undefined {
+    return id <= this.#lastId ? undefined : this.#reach(id);
+  }
+
+  async #reach(id: number): Promise<void> {
+    const lastId = await this.#link.ask<number>('lastId', undefined).catch(() => 0);
+    if (id > lastId || id <= this.#lastId) return;
+    await new Promise<void>((resolve) => this.#waiters.push({ id, resolve }));
+  }
+
+  #handOver(entries: readonly LoggedEntry[]): void {
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    // Before they are taken: the hub may ask meanwhile.
+    this.#lastId = last.id;
+    this.#take?.(entries);
+    for (const entry of entries) {
+      const costs = this.#queued.get(entry.channel);
+      if (costs === undefined) this.#queued.set(entry.channel, [costOf(entry)]);
+      else costs.push(costOf(entry));
+    }
+    this.#tellEntered();
+    if (this.#waiters.length === 0) return;
+    for (const { resolve } of this.#waiters.filter(({ id }) => id <= last.id)) resolve();
+    this.#waiters = this.#waiters.filter(({ id }) => id > last.id);
+  }
+
+  /** Tells what has left the channels' queues since it was told last. */
+  readonly #tellEntered = (): void => {
+    this.#timer = undefined;
+    const entered = new Map<string, number>();
+    for (const [channel, costs] of this.#queued) {
+      const left = this.#isClosed ? 0 : Math.min(this.queueLengthOf(channel), costs.length);
+      if (left === costs.length) continue;
+      let bytes = 0;
+      for (let i = 0; i < costs.length - left; i++) bytes += costs[i] as number;
+      entered.set(channel, bytes);
+      if (left === 0) this.#queued.delete(channel);
+      else costs.splice(0, costs.length - left);
+    }
+    if (entered.size > 0) this.#link.send(enteredFrame(entered));
+    if (this.#queued.size > 0) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(this.#tellEntered, ENTERED_CHECK_MS);
+      this.#timer.unref();
+    }
+  };
+}
+
+function unavailable(): HoldlineError {
+  return new HoldlineError(
+    'HOLDLINE_LOG_UNAVAILABLE',
+    'the process that keeps the log is gone, or this one ends',
+  );
+}

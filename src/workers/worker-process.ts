@@ -1,0 +1,131 @@
+/** A worker as its supervisor sees it: a process, the link to it, and what is on the way there. */
+import type { ChildProcess } from 'node:child_process';
+import type { Duplex } from 'node:stream';
+import { asError } from '../errors.js';
+import { Credit } from './credit.js';
+import { FRAME, readAppend, readEntered, type Frame } from './frames.js';
+import { Link } from './link.js';
+import type { Pool } from './shares.js';
+
+/** Where a server listens, and what it runs on, as a worker tells it. */
+export interface WorkerFacts {
+  readonly address: {
+    readonly host: string;
+    readonly port: number;
+    readonly opsPort: number | undefined;
+  };
+  readonly build: string | null;
+  readonly problems: readonly string[];
+}
+
+/** What a worker asks of the supervisor. */
+export interface WorkerOwner {
+  append(worker: WorkerProcess, append: ReturnType<typeof readAppend>): void;
+  /** Bytes of the channel have entered there. */
+  entered(channel: string): void;
+  asked(worker: WorkerProcess, name: string, value: unknown): unknown;
+  /** The process has ended, or could not be started. Called once. */
+  ended(worker: WorkerProcess, how: string): void;
+}
+
+export class WorkerProcess {
+  /** 1 … N. */
+  readonly place: number;
+  /** Counts over all workers that were ever started; lines are told apart by it. */
+  readonly spawn: number;
+  readonly credit = new Credit();
+  readonly link: Link;
+  /** Known once it listens. */
+  facts: WorkerFacts | undefined;
+  /** True from its first question on: it is given what the log commits. */
+  isReceiving = false;
+  /** True when its end is wanted: none is started in its place. */
+  isEnding = false;
+  pingsMissed = 0;
+
+  readonly #child: ChildProcess;
+  readonly #owner: WorkerOwner;
+  readonly #startedMs = performance.now();
+  #servesSinceMs: number | undefined;
+  #hasEnded = false;
+
+  constructor(child: ChildProcess, place: number, spawn: number, owner: WorkerOwner) {
+    this.#child = child;
+    this.place = place;
+    this.spawn = spawn;
+    this.#owner = owner;
+    this.link = new Link(child.stdio[3] as Duplex, {
+      frame: (frame) => this.#frame(frame),
+      asked: (name, value) => {
+        this.pingsMissed = 0;
+        return owner.asked(this, name, value);
+      },
+      // Its process ends, too.
+      ended: () => {},
+    });
+    child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
+    child.on('exit', (code, signal) =>
+      this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get exitCode(): number | null {
+    return this.#child.exitCode;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** True while it takes lines. */
+  get isServing(): boolean {
+    return this.facts !== undefined && !this.#hasEnded;
+  }
+
+  /** True when it did not answer the last ping: nobody waits for it. */
+  get isSilent(): boolean {
+    return this.pingsMissed > 1;
+  }
+
+  get ageMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  /** How long it has served; 0 if it has not. */
+  get servedMs(): number {
+    return this.#servesSinceMs === undefined ? 0 : performance.now() - this.#servesSinceMs;
+  }
+
+  listens(facts: WorkerFacts): void {
+    this.facts = facts;
+    this.#servesSinceMs = performance.now();
+  }
+
+  kill(signal: NodeJS.Signals = 'SIGKILL'): void {
+    this.#child.kill(signal);
+  }
+
+  #frame(frame: Frame): void {
+    this.pingsMissed = 0;
+    if (frame.kind === FRAME.append) this.#owner.append(this, readAppend(frame));
+    else if (frame.kind === FRAME.entered) {
+      readEntered(frame, (channel, bytes) => {
+        this.credit.entered(channel, bytes);
+        this.#owner.entered(channel);
+      });
+    }
+  }
+
+  #end(how: string): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#owner.ended(this, how);
+  }
+}
+
+/** Pools of what workers share, by name. */
+export type Pools = Readonly<Record<string, Pool<WorkerProcess>>>;
