@@ -106,7 +106,7 @@ async function openLog(
   const counters = makeCounters();
   const log = isTheirs
     ? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId)
-    : makeLog(settings, SYSTEM_CLOCK, counters, report);
+    : makeLog(settings, SYSTEM_CLOCK, counters, { report });
   await log.open();
   if (log.history !== undefined) return { log, history: log.history };
   const rings = new RingHistory(
