@@ -5,9 +5,10 @@ import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
 import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
 import { PATH } from './event.js';
-
+import { type LogTarget, isLogTarget, logAbsence, makeLogPlace } from './log-place.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
+import { startWorkers } from './workers-target.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
 
 /** A server and the transport that it is asked by. */
@@ -15,6 +16,9 @@ export const TARGETS = [
   'holdline',
   'holdline-ws',
   'holdline-poll',
+  'holdline-lmdb',
+  'holdline-nats',
+  'holdline-workers',
   'raw-uws',
   'raw-uws-ws',
   'raw-uws-poll',
@@ -31,6 +35,9 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   holdline: 'Holdline',
   'holdline-ws': 'Holdline, WebSocket',
   'holdline-poll': 'Holdline, long-poll',
+  'holdline-lmdb': 'Holdline, log on disk',
+  'holdline-nats': 'Holdline, log on NATS',
+  'holdline-workers': 'Holdline, several processes',
   'raw-uws': 'raw uWebSockets.js loop',
   'raw-uws-ws': 'raw uWebSockets.js, WebSocket',
   'raw-uws-poll': 'raw uWebSockets.js, long-poll',
@@ -67,6 +74,8 @@ const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   holdline: 'holdline',
   'holdline-ws': 'holdline',
   'holdline-poll': 'holdline',
+  'holdline-lmdb': 'holdline',
+  'holdline-nats': 'holdline',
   'raw-uws': 'raw-uws',
   'raw-uws-ws': 'raw-uws',
   'raw-uws-poll': 'raw-uws',
@@ -93,6 +102,8 @@ export interface Running {
   pid: number;
   /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
   sendBuffer: string;
+  /** The process that keeps its log, where that is another one. */
+  logPid?: number | undefined;
   /**
    * From /proc: the same for every target, and without an answer of a busy loop. Accurate to 10 ms.
    */
@@ -115,16 +126,19 @@ export interface Running {
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
   if (
-    NODE_SERVERS[name] === 'holdline' &&
+    (NODE_SERVERS[name] === 'holdline' || name === 'holdline-workers') &&
     !existsSync(new URL('../dist/index.js', import.meta.url))
   )
     return 'dist/index.js is missing: npm run build';
   if (name === 'send-loop' && !hasCompiler) return 'there is no gcc';
+  if (isLogTarget(name)) return logAbsence(name);
   return name === 'nchan' ? nchanAbsence() : undefined;
 }
 
 export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
   if (name === 'send-loop') return startSendLoop();
+  if (name === 'holdline-workers') return startWorkers({ workers: 2, ...settings });
+  if (isLogTarget(name)) return startWithLog(name, settings);
   const server = NODE_SERVERS[name];
   return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
 }
@@ -166,8 +180,25 @@ async function startNodeTarget(
   };
 }
 
+/** A server with a fresh log of its own, unless the settings say where its log is. */
+async function startWithLog(name: LogTarget, settings: { log?: string }): Promise<Running> {
+  if (settings.log !== undefined) return startNodeTarget(name, 'holdline', settings);
+  const place = await makeLogPlace(name);
+  try {
+    const running = await startNodeTarget(name, 'holdline', { log: place.log, ...settings });
+    const stop = async (): Promise<void> => {
+      await running.stop();
+      await place.remove();
+    };
+    return { ...running, logPid: place.pid, stop };
+  } catch (error) {
+    await place.remove();
+    throw error;
+  }
+}
+
 /** Kills the process of a server that did not start. */
-async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
+export async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
   try {
     return await started;
   } catch (error) {
@@ -208,8 +239,8 @@ async function startNchan(): Promise<Running> {
   };
 }
 
-/** What is known of a server that is no Node process. */
-function withoutLoop(
+/** What is known of a server that is no Node process of the bench. */
+export function withoutLoop(
   pid: number,
 ): Pick<
   Running,

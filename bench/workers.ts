@@ -1,0 +1,355 @@
+/**
+ * Workers: what a delivery costs two processes on one port beside one process, and how many lines
+ * the two hold.
+ */
+import { readFileLimit } from '../src/linux/file-limit.js';
+import { connectionsUnder } from '../src/options/table.js';
+import { remarkOnOtherProcesses } from './machine.js';
+import { type OpenLoopOrder, type OpenLoopRound, faultsOf, measureOpenLoop } from './open-loop.js';
+import type { Measured, RunOptions } from './results.js';
+import { median } from './statistics.js';
+import { drawTable, fixed, ms, percent, short } from './table.js';
+import { absence } from './targets.js';
+import { counts, remarkOnDiscarded, roundsLeft } from './verdict.js';
+import { Visit } from './visit.js';
+import { type WorkersServer, type WorkersSettings, startWorkers } from './workers-target.js';
+
+export interface WorkersParameters {
+  rounds: number;
+  workers: number;
+  /** Of the cost of a delivery. */
+  lines: number;
+  ratePerSecond: number;
+  windowSeconds: number;
+  warmUpSeconds: number;
+  /** Lines that the workers are to hold, and what the limits of this machine allow. */
+  heldLinesWanted: number;
+  heldLines: number;
+  heldRatePerSecond: number;
+  heldWindowSeconds: number;
+  heldClients: number;
+}
+
+interface Placed {
+  workers: number;
+  round: number;
+  /** Of each process that serves. */
+  openFiles: number[];
+  restarts: number;
+}
+
+/** All processes of the server on its core, the clients on theirs. */
+export interface CostRound extends OpenLoopRound, Placed {
+  part: 'cost';
+}
+
+/** The workers on every core, beside their clients. */
+export interface HeldRound extends OpenLoopRound, Placed {
+  part: 'held';
+}
+
+export interface CostFigures {
+  workers: number;
+  rounds: number;
+  discardedRounds: number;
+  serverCpuUsPerDelivery: number;
+  /** ÷ one process, round by round. */
+  timesOneProcess: number;
+  timesOneProcessOfRounds: number[];
+  p50Ms: number;
+  p99Ms: number;
+  serverCpuShare: number;
+  rssBytes: number;
+  faults: number;
+}
+
+export interface HeldFigures {
+  workers: number;
+  lines: number;
+  rounds: number;
+  discardedRounds: number;
+  /** Of the process with the fewest files open and of the one with the most, in all rounds. */
+  openFiles: [fewest: number, most: number];
+  p50Ms: number;
+  p99Ms: number;
+  rssBytes: number;
+  restarts: number;
+  faults: number;
+}
+
+export interface WorkersSummary {
+  figures: CostFigures[];
+  held: HeldFigures | null;
+}
+
+const WORKERS = 2;
+const HELD_LINES = 38_000;
+const FULL = { lines: 15_000, rate: 5, window: 20, warmUp: 3, heldWindow: 10 };
+const QUICK = { lines: 2_000, rate: 5, window: 3, warmUp: 1, heldWindow: 3 };
+const TAIL_SECONDS = 0.5;
+const CLIENT_NAP_MS = 1;
+const SETTLE_DEADLINE_MS = 10_000;
+
+/** Files that a client process needs beside its lines. */
+const CLIENT_SPARE_FILES = 200;
+
+export async function measureWorkers(
+  options: RunOptions,
+): Promise<Measured<WorkersParameters, CostRound | HeldRound, WorkersSummary>> {
+  const why = absence('holdline-workers');
+  if (why !== undefined) throw new Error(why);
+  const parameters = chooseParameters(options);
+  const costs: CostRound[] = [];
+  const helds: HeldRound[] = [];
+  const failures: string[] = [];
+  for (let round = 1; round <= parameters.rounds; round++) {
+    for (const workers of [1, parameters.workers]) {
+      const measured = await measureCost(workers, round, parameters);
+      costs.push(measured);
+      options.say(describeRound(measured, parameters.rounds));
+    }
+    try {
+      const measured = await measureHeld(round, parameters);
+      helds.push(measured);
+      options.say(describeRound(measured, parameters.rounds));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      failures.push(`round ${round}, ${parameters.heldLines} lines: ${message.split('\n', 1)[0]}`);
+      options.say(failures.at(-1)!);
+    }
+  }
+  const summary: WorkersSummary = {
+    figures: [1, parameters.workers].map((workers) => costFigures(workers, costs)),
+    held: helds.length === 0 ? null : heldFigures(helds),
+  };
+  const remarks = [...remarkOnLimits(parameters), ...failures, ...remarksOn(costs, helds)];
+  const rounds = [...costs, ...helds];
+  return { parameters, rounds, summary, remarks, table: describe(summary, parameters) };
+}
+
+function chooseParameters(options: RunOptions): WorkersParameters {
+  const size = options.quick ? QUICK : FULL;
+  const fileLimit = readFileLimit() ?? 1024;
+  const wanted = options.quick ? size.lines * 2 : HELD_LINES;
+  return {
+    rounds: options.rounds ?? (options.quick ? 1 : 3),
+    workers: WORKERS,
+    lines: options.lines ?? size.lines,
+    ratePerSecond: options.ratesPerSecond?.[0] ?? size.rate,
+    windowSeconds: options.windowSeconds ?? size.window,
+    warmUpSeconds: size.warmUp,
+    heldLinesWanted: wanted,
+    heldLines: Math.min(wanted, WORKERS * connectionsUnder(fileLimit)),
+    heldRatePerSecond: 1,
+    heldWindowSeconds: options.windowSeconds ?? size.heldWindow,
+    heldClients: Math.ceil(wanted / Math.max(1, fileLimit - CLIENT_SPARE_FILES)),
+  };
+}
+
+/** What the file limit makes of the lines that were to be held. */
+function remarkOnLimits({
+  workers,
+  heldLines,
+  heldLinesWanted,
+  heldClients,
+}: WorkersParameters): string[] {
+  const fileLimit = readFileLimit();
+  const most = workers * connectionsUnder(fileLimit);
+  const words =
+    `a process may open ${short(fileLimit ?? null)} files here (ulimit -n): ` +
+    `${workers} workers take ${short(most)} lines at most, and ${heldClients} client processes hold them`;
+  return [
+    heldLines < heldLinesWanted
+      ? `${words}; ${short(heldLines)} of ${short(heldLinesWanted)} lines were tried`
+      : words,
+  ];
+}
+
+async function withWorkers<T>(
+  settings: WorkersSettings,
+  measure: (visit: Visit, server: WorkersServer) => Promise<T>,
+): Promise<T> {
+  const server = await startWorkers(settings);
+  const here = new Visit(server);
+  try {
+    return await measure(here, server);
+  } finally {
+    await here.end();
+  }
+}
+
+function measureCost(
+  workers: number,
+  round: number,
+  { lines, ratePerSecond, warmUpSeconds, windowSeconds }: WorkersParameters,
+): Promise<CostRound> {
+  return withWorkers({ workers }, async (here, server) => {
+    const fleet = await here.startFleet({ countsInC: true });
+    const order = orderOf({ lines, ratePerSecond, warmUpSeconds, windowSeconds });
+    const measured = await measureOpenLoop(here, fleet, order);
+    return { part: 'cost', workers, round, ...measured, ...(await placed(server)) };
+  });
+}
+
+function measureHeld(
+  round: number,
+  {
+    workers,
+    heldLines,
+    heldRatePerSecond,
+    heldWindowSeconds,
+    heldClients,
+    warmUpSeconds,
+  }: WorkersParameters,
+): Promise<HeldRound> {
+  return withWorkers({ workers, isPinned: false }, async (here, server) => {
+    const fleet = await here.startFleet({ processes: heldClients });
+    const order = orderOf({
+      lines: heldLines,
+      ratePerSecond: heldRatePerSecond,
+      warmUpSeconds,
+      windowSeconds: heldWindowSeconds,
+    });
+    const measured = await measureOpenLoop(here, fleet, order);
+    return { part: 'held', workers, round, ...measured, ...(await placed(server)) };
+  });
+}
+
+function orderOf(
+  order: Pick<OpenLoopOrder, 'lines' | 'ratePerSecond' | 'warmUpSeconds' | 'windowSeconds'>,
+): OpenLoopOrder {
+  return {
+    ...order,
+    tailSeconds: TAIL_SECONDS,
+    clientNapMs: CLIENT_NAP_MS,
+    settleDeadlineMs: SETTLE_DEADLINE_MS,
+  };
+}
+
+/** While the lines are held. */
+async function placed(server: WorkersServer): Promise<Pick<Placed, 'openFiles' | 'restarts'>> {
+  return { openFiles: server.openFiles(), restarts: await server.restarts() };
+}
+
+function costFigures(workers: number, rounds: readonly CostRound[]): CostFigures {
+  const own = rounds.filter((round) => round.workers === workers);
+  const kept = own.filter(counts);
+  const middle = (pick: (round: CostRound) => number): number => median(kept.map(pick));
+  const times = kept.flatMap((round) => {
+    const one = rounds.find(
+      (other) => other.workers === 1 && other.round === round.round && counts(other),
+    );
+    return one === undefined ? [] : [round.serverCpuUsPerDelivery / one.serverCpuUsPerDelivery];
+  });
+  return {
+    workers,
+    rounds: own.length,
+    discardedRounds: own.length - kept.length,
+    serverCpuUsPerDelivery: middle((round) => round.serverCpuUsPerDelivery),
+    timesOneProcess: median(times),
+    timesOneProcessOfRounds: times,
+    p50Ms: middle((round) => round.latencyMs.p50),
+    p99Ms: middle((round) => round.latencyMs.p99),
+    serverCpuShare: middle((round) => round.serverCpuShare),
+    rssBytes: middle((round) => round.serverRssBytes),
+    faults: own.reduce((sum, { check }) => sum + faultsOf(check), 0),
+  };
+}
+
+function heldFigures(rounds: readonly HeldRound[]): HeldFigures {
+  const kept = rounds.filter(counts);
+  const middle = (pick: (round: HeldRound) => number): number => median(kept.map(pick));
+  const files = rounds.flatMap(({ openFiles }) => openFiles);
+  return {
+    workers: rounds[0]!.workers,
+    lines: rounds[0]!.lines,
+    rounds: rounds.length,
+    discardedRounds: rounds.length - kept.length,
+    openFiles: [Math.min(...files), Math.max(...files)],
+    p50Ms: middle((round) => round.latencyMs.p50),
+    p99Ms: middle((round) => round.latencyMs.p99),
+    rssBytes: middle((round) => round.serverRssBytes),
+    restarts: rounds.reduce((sum, round) => sum + round.restarts, 0),
+    faults: rounds.reduce((sum, { check }) => sum + faultsOf(check), 0),
+  };
+}
+
+function remarksOn(costs: readonly CostRound[], helds: readonly HeldRound[]): string[] {
+  const groups: [string, readonly (CostRound | HeldRound)[]][] = [
+    ['one process', costs.filter(({ workers }) => workers === 1)],
+    [`${WORKERS} workers`, costs.filter(({ workers }) => workers > 1)],
+    [`${WORKERS} workers with all lines`, helds],
+  ];
+  return groups.flatMap(([where, rounds]) => {
+    if (rounds.length === 0) return [];
+    const faults = rounds.reduce((sum, { check }) => sum + faultsOf(check), 0);
+    const restarts = rounds.reduce((sum, round) => sum + round.restarts, 0);
+    return [
+      ...remarkOnDiscarded(where, rounds),
+      ...remarkOnOtherProcesses(where, Math.max(...rounds.map((one) => one.strangerCpuShare))),
+      ...(faults > 0 ? [`${where}: ${faults} faults in the streams`] : []),
+      ...(restarts > 0 ? [`${where}: ${restarts} workers were started again`] : []),
+    ];
+  });
+}
+
+/** `one process`, `2 workers`. */
+export function nameOfWorkers(workers: number): string {
+  return workers === 1 ? 'one process' : `${workers} workers`;
+}
+
+function describeRound(round: CostRound | HeldRound, rounds: number): string {
+  return [
+    `round ${round.round}/${rounds} ${nameOfWorkers(round.workers)}, ${short(round.lines)} lines at ${round.ratePerSecond}/s: ` +
+      `CPU ${fixed(round.serverCpuUsPerDelivery, 2)} µs a delivery`,
+    `p50 ${ms(round.latencyMs.p50)} p99 ${ms(round.latencyMs.p99)}`,
+    `server ${percent(round.serverCpuShare)}`,
+    `client ${percent(round.clientCpuShare)}`,
+    `files ${round.openFiles.map(short).join(' and ')}`,
+    `${counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`}${faultsOf(round.check) > 0 ? ` FAULTS ${JSON.stringify(round.check)}` : ''}`,
+  ].join(', ');
+}
+
+function describe({ figures, held }: WorkersSummary, { lines, ratePerSecond }: WorkersParameters) {
+  const mib = (bytes: number): string => `${fixed(bytes / 2 ** 20, 0)} MiB`;
+  const costs = drawTable(
+    [
+      `${short(lines)} lines, ${ratePerSecond}/s`,
+      'CPU µs/delivery',
+      '÷ one process',
+      'rounds',
+      'p50',
+      'p99',
+      'server CPU',
+      'RSS',
+      'kept',
+    ],
+    figures.map((one) => [
+      nameOfWorkers(one.workers),
+      fixed(one.serverCpuUsPerDelivery, 2),
+      fixed(one.timesOneProcess, 3),
+      one.timesOneProcessOfRounds.map((times) => fixed(times, 3)).join(', '),
+      ms(one.p50Ms),
+      ms(one.p99Ms),
+      percent(one.serverCpuShare),
+      mib(one.rssBytes),
+      roundsLeft(one),
+    ]),
+  );
+  if (held === null) return costs;
+  return `${costs}\n${drawTable(
+    ['lines held by', 'lines', 'files a worker', 'p50', 'p99', 'RSS', 'restarts', 'kept'],
+    [
+      [
+        nameOfWorkers(held.workers),
+        short(held.lines),
+        held.openFiles.map(short).join(' to '),
+        ms(held.p50Ms),
+        ms(held.p99Ms),
+        mib(held.rssBytes),
+        held.restarts,
+        roundsLeft(held),
+      ],
+    ],
+  )}`;
+}
