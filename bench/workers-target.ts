@@ -13,16 +13,23 @@ export interface WorkersSettings {
   isPinned?: boolean;
 }
 
+export interface WorkersReport {
+  open: number;
+  refused: Record<string, number>;
+  restarts: number;
+}
+
 /** What a server of several processes says of them. */
 export interface WorkersServer extends Running {
   /** Open files of each process that serves: its lines, and some tens more. */
   openFiles(): number[];
-  /** How often a process was started in the place of another. */
-  restarts(): Promise<number>;
+  /** Lines that all processes hold, and how often one was started in the place of another. */
+  report(): Promise<WorkersReport>;
 }
 
 interface StatsPage {
-  counters: Record<string, unknown>;
+  lines: { open: number };
+  counters: Record<string, unknown> & { refused: Record<string, number> };
   /** Left out by one process. */
   workers?: { restarts: number };
 }
@@ -81,7 +88,10 @@ export async function startWorkers({
       (workers === 1 ? [child.pid] : childPids(child.pid)).map(
         (pid) => readdirSync(`/proc/${pid}/fd`).length,
       ),
-    restarts: async () => (await stats()).workers?.restarts ?? 0,
+    report: async () => {
+      const { lines, counters, workers: all } = await stats();
+      return { open: lines.open, refused: counters.refused, restarts: all?.restarts ?? 0 };
+    },
     stop: () => child.kill(),
   };
 }

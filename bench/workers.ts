@@ -103,20 +103,26 @@ export async function measureWorkers(
   const helds: HeldRound[] = [];
   const failures: string[] = [];
   for (let round = 1; round <= parameters.rounds; round++) {
+    const attempt = async <R extends CostRound | HeldRound>(
+      what: string,
+      rounds: R[],
+      measuring: Promise<R>,
+    ): Promise<void> => {
+      try {
+        rounds.push(await measuring);
+        options.say(describeRound(rounds.at(-1)!, parameters.rounds));
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        failures.push(`round ${round}, ${what}: ${message.split('\n', 1)[0]}`);
+        options.say(failures.at(-1)!);
+      }
+    };
     for (const workers of [1, parameters.workers]) {
-      const measured = await measureCost(workers, round, parameters);
-      costs.push(measured);
-      options.say(describeRound(measured, parameters.rounds));
+      const what = `${nameOfWorkers(workers)} with ${short(parameters.lines)} lines`;
+      await attempt(what, costs, measureCost(workers, round, parameters));
     }
-    try {
-      const measured = await measureHeld(round, parameters);
-      helds.push(measured);
-      options.say(describeRound(measured, parameters.rounds));
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      failures.push(`round ${round}, ${parameters.heldLines} lines: ${message.split('\n', 1)[0]}`);
-      options.say(failures.at(-1)!);
-    }
+    const what = `${nameOfWorkers(parameters.workers)} with ${short(parameters.heldLines)} lines`;
+    await attempt(what, helds, measureHeld(round, parameters));
   }
   const summary: WorkersSummary = {
     figures: [1, parameters.workers].map((workers) => costFigures(workers, costs)),
@@ -130,11 +136,12 @@ export async function measureWorkers(
 function chooseParameters(options: RunOptions): WorkersParameters {
   const size = options.quick ? QUICK : FULL;
   const fileLimit = readFileLimit() ?? 1024;
-  const wanted = options.quick ? size.lines * 2 : HELD_LINES;
+  const lines = options.lines ?? size.lines;
+  const wanted = options.quick ? WORKERS * lines : HELD_LINES;
   return {
     rounds: options.rounds ?? (options.quick ? 1 : 3),
     workers: WORKERS,
-    lines: options.lines ?? size.lines,
+    lines,
     ratePerSecond: options.ratesPerSecond?.[0] ?? size.rate,
     windowSeconds: options.windowSeconds ?? size.window,
     warmUpSeconds: size.warmUp,
@@ -157,7 +164,7 @@ function remarkOnLimits({
   const most = workers * connectionsUnder(fileLimit);
   const words =
     `a process may open ${short(fileLimit ?? null)} files here (ulimit -n): ` +
-    `${workers} workers take ${short(most)} lines at most, and ${heldClients} client processes hold them`;
+    `${workers} workers take ${short(most)} lines at most, and ${heldClients} client ${heldClients === 1 ? 'process holds' : 'processes hold'} them`;
   return [
     heldLines < heldLinesWanted
       ? `${words}; ${short(heldLines)} of ${short(heldLinesWanted)} lines were tried`
@@ -187,7 +194,7 @@ function measureCost(
     const fleet = await here.startFleet({ countsInC: true });
     const order = orderOf({ lines, ratePerSecond, warmUpSeconds, windowSeconds });
     const measured = await measureOpenLoop(here, fleet, order);
-    return { part: 'cost', workers, round, ...measured, ...(await placed(server)) };
+    return { part: 'cost', workers, round, ...measured, ...(await placed(server, lines)) };
   });
 }
 
@@ -211,7 +218,7 @@ function measureHeld(
       windowSeconds: heldWindowSeconds,
     });
     const measured = await measureOpenLoop(here, fleet, order);
-    return { part: 'held', workers, round, ...measured, ...(await placed(server)) };
+    return { part: 'held', workers, round, ...measured, ...(await placed(server, heldLines)) };
   });
 }
 
@@ -226,9 +233,20 @@ function orderOf(
   };
 }
 
-/** While the lines are held. */
-async function placed(server: WorkersServer): Promise<Pick<Placed, 'openFiles' | 'restarts'>> {
-  return { openFiles: server.openFiles(), restarts: await server.restarts() };
+/**
+ * While the lines are held. Throws when the server does not hold all: a line that it refuses for
+ * now is an answer of 200, and bytes to a client that only counts them.
+ */
+async function placed(
+  server: WorkersServer,
+  lines: number,
+): Promise<Pick<Placed, 'openFiles' | 'restarts'>> {
+  const { open, refused, restarts } = await server.report();
+  if (open < lines)
+    throw new Error(
+      `the server holds ${open} of ${lines} lines; refused: ${JSON.stringify(refused)}`,
+    );
+  return { openFiles: server.openFiles(), restarts };
 }
 
 function costFigures(workers: number, rounds: readonly CostRound[]): CostFigures {
@@ -310,8 +328,12 @@ function describeRound(round: CostRound | HeldRound, rounds: number): string {
   ].join(', ');
 }
 
-function describe({ figures, held }: WorkersSummary, { lines, ratePerSecond }: WorkersParameters) {
-  const mib = (bytes: number): string => `${fixed(bytes / 2 ** 20, 0)} MiB`;
+function describe(
+  { figures, held }: WorkersSummary,
+  { lines, ratePerSecond }: WorkersParameters,
+): string {
+  const mib = (bytes: number): string =>
+    Number.isNaN(bytes) ? '–' : `${fixed(bytes / 2 ** 20, 0)} MiB`;
   const costs = drawTable(
     [
       `${short(lines)} lines, ${ratePerSecond}/s`,
