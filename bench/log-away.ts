@@ -114,7 +114,8 @@ export async function measureAway(round: number, events: number): Promise<AwayRo
       gaps: line.gaps,
     };
   } finally {
-    for (const end of ends.reverse()) await end();
+    // The newest first.
+    while (ends.length > 0) await ends.pop()!();
   }
 }
 

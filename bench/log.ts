@@ -175,30 +175,28 @@ function measureSingles(
 }
 
 function describeRound(round: LogRound): string {
-  switch (round.part) {
-    case 'flushes':
-      return `bare fdatasync: p50 ${ms(round.atRateMs.p50)} p99 ${ms(round.atRateMs.p99)}, ${short(round.closedPerSecond)}/s one after the other`;
-    case 'batches':
-      return [
-        `batches, ${round.log}: ${short(round.eventsPerSecond)} events/s`,
-        `server ${percent(round.serverCpuShare)}`,
-        `client ${percent(round.clientCpuShare)}`,
-        ...(round.logCpuShare === null ? [] : [`nats-server ${percent(round.logCpuShare)}`]),
-        counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`,
-        ...(round.loaded.firstRefusal === ''
-          ? []
-          : [`refused: ${round.loaded.firstRefusal.slice(0, 120)}`]),
-      ].join(', ');
-    case 'single':
-      return (
-        `single events, ${round.log}: answered p50 ${ms(round.published.answerMs.p50)} p99 ${ms(round.published.answerMs.p99)}, ` +
-        `delivered p50 ${ms(round.latencyMs.p50)} p99 ${ms(round.latencyMs.p99)}, ` +
-        `${counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`}` +
-        `${faultsOf(round.check) > 0 ? ` FAULTS ${JSON.stringify(round.check)}` : ''}`
-      );
-    case 'away':
-      return describeAway(round);
+  if (round.part === 'flushes')
+    return `bare fdatasync: p50 ${ms(round.atRateMs.p50)} p99 ${ms(round.atRateMs.p99)}, ${short(round.closedPerSecond)}/s one after the other`;
+  if (round.part === 'away') return describeAway(round);
+  const verdict = counts(round) ? round.verdict : `DISCARDED: ${round.verdict}`;
+  if (round.part === 'single') {
+    const { log, published, latencyMs, check } = round;
+    return [
+      `single events, ${log}: answered p50 ${ms(published.answerMs.p50)} p99 ${ms(published.answerMs.p99)}`,
+      `delivered p50 ${ms(latencyMs.p50)} p99 ${ms(latencyMs.p99)}`,
+      verdict,
+      ...(faultsOf(check) > 0 ? [`FAULTS ${JSON.stringify(check)}`] : []),
+    ].join(', ');
   }
+  const { log, eventsPerSecond, serverCpuShare, clientCpuShare, logCpuShare, loaded } = round;
+  return [
+    `batches, ${log}: ${short(eventsPerSecond)} events/s`,
+    `server ${percent(serverCpuShare)}`,
+    `client ${percent(clientCpuShare)}`,
+    ...(logCpuShare === null ? [] : [`nats-server ${percent(logCpuShare)}`]),
+    verdict,
+    ...(loaded.firstRefusal === '' ? [] : [`refused: ${loaded.firstRefusal.slice(0, 120)}`]),
+  ].join(', ');
 }
 
 function describeAway(round: AwayRound): string {
@@ -228,7 +226,7 @@ function remarksOn(rounds: readonly LogRound[], summary: LogSummary): string[] {
     const waited = ofLog.filter(({ verdict }) => verdict === 'log').length;
     if (waited > 0)
       remarks.push(
-        `${log}: in ${waited} of ${ofLog.length / 2} rounds of batches no core was at its limit: publishers waited for ` +
+        `${log}: in ${waited} of ${ofLog.filter(({ part }) => part === 'batches').length} rounds of batches no core was at its limit: publishers waited for ` +
           (log === 'nats' ? 'nats-server, which has the client’s core' : 'the disk'),
       );
     if (refused > 0) remarks.push(`${log}: ${refused} batches were refused`);

@@ -8,8 +8,11 @@ import { PATH } from './event.js';
 import { type LogTarget, isLogTarget, logAbsence, makeLogPlace } from './log-place.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
+import { type Running, orKill, withoutLoop } from './running.js';
 import { startWorkers } from './workers-target.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
+
+export type { Running };
 
 /** A server and the transport that it is asked by. */
 export const TARGETS = [
@@ -96,33 +99,6 @@ const START_DEADLINE_MS = 20_000;
 const ANSWER_DEADLINE_MS = 5_000;
 const STOP_DEADLINE_MS = 5_000;
 
-export interface Running {
-  name: TargetName;
-  port: number;
-  pid: number;
-  /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
-  sendBuffer: string;
-  /** The process that keeps its log, where that is another one. */
-  logPid?: number | undefined;
-  /**
-   * From /proc: the same for every target, and without an answer of a busy loop. Accurate to 10 ms.
-   */
-  cpuSeconds(): number;
-  rssBytes(): number;
-  gc(): Promise<void>;
-  watchLoop(): Promise<void>;
-  /** Null when it is no Node server, or was too busy to answer in time. */
-  usage(): Promise<Usage | null>;
-  counters(): Promise<Record<string, number> | null>;
-  /** Of a Node server only. */
-  nativeUsage(): Promise<NativeUsage>;
-  /** Begins an orderly end, of Holdline only. */
-  drain(): Promise<void>;
-  /** Of a Node server only. */
-  writeHeapSnapshot(path: string, deadlineMs: number): Promise<void>;
-  stop(): Promise<void>;
-}
-
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
   if (
@@ -197,16 +173,6 @@ async function startWithLog(name: LogTarget, settings: { log?: string }): Promis
   }
 }
 
-/** Kills the process of a server that did not start. */
-export async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
-  try {
-    return await started;
-  } catch (error) {
-    await child.kill();
-    throw error;
-  }
-}
-
 async function startNchan(): Promise<Running> {
   const port = await freePort();
   const child = new Child({
@@ -236,35 +202,6 @@ async function startNchan(): Promise<Running> {
     ...withoutLoop(worker),
     counters: async () => null,
     stop,
-  };
-}
-
-/** What is known of a server that is no Node process of the bench. */
-export function withoutLoop(
-  pid: number,
-): Pick<
-  Running,
-  | 'cpuSeconds'
-  | 'drain'
-  | 'rssBytes'
-  | 'gc'
-  | 'watchLoop'
-  | 'usage'
-  | 'nativeUsage'
-  | 'writeHeapSnapshot'
-> {
-  const noNode = (): never => {
-    throw new Error('this server is not a Node process');
-  };
-  return {
-    cpuSeconds: () => readProcessUsage(pid).cpuSeconds,
-    rssBytes: () => readRssBytes(pid),
-    gc: async () => {},
-    watchLoop: async () => {},
-    usage: async () => null,
-    nativeUsage: async () => noNode(),
-    drain: async () => noNode(),
-    writeHeapSnapshot: async () => noNode(),
   };
 }
 

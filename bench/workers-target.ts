@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { readProcessUsage, readRssBytes } from '../src/linux/processes.js';
 import { OPTIONS } from '../src/options/table.js';
 import { Child, SERVER_CORE, type TextRows, childPids } from './child.js';
-import { type Running, orKill, withoutLoop } from './targets.js';
+import { type Running, orKill, withoutLoop } from './running.js';
 
 export interface WorkersSettings {
   /** 1: one process without a supervisor. */
@@ -49,8 +49,12 @@ export async function startWorkers({
     args: [
       MAIN,
       'serve',
-      ...['--host', '127.0.0.1', '--port', '0', '--workers', String(workers)],
-      ...['--open-publish', '--first-id', '1', '--ops-key', OPS_KEY],
+      '--host=127.0.0.1',
+      '--port=0',
+      `--workers=${workers}`,
+      '--open-publish',
+      '--first-id=1',
+      `--ops-key=${OPS_KEY}`,
     ],
     core: isPinned ? SERVER_CORE : undefined,
     ipc: false,
