@@ -1,4 +1,4 @@
-/** The figures of servers of several processes: medians of the rounds that count, and their table. */
+/** The figures of servers of several processes: medians of rounds that count, and a table. */
 import { type OpenLoopRound, faultsOf } from './open-loop.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, ms, percent, short } from './table.js';
@@ -114,6 +114,9 @@ export function heldFigures(rounds: readonly HeldRound[]): HeldFigures {
     faults: rounds.reduce((sum, { check }) => sum + faultsOf(check), 0),
   };
 }
+
+/** How the remark begins that says what the file limit allows. */
+export const LIMITS_REMARK = 'a process may open';
 
 /** `one process`, `2 workers`. */
 export function nameOfWorkers(workers: number): string {

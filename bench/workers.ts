@@ -13,6 +13,7 @@ import { counts, remarkOnDiscarded } from './verdict.js';
 import { Visit } from './visit.js';
 import {
   type CostRound,
+  LIMITS_REMARK,
   type HeldRound,
   type Placed,
   type WorkersParameters,
@@ -105,7 +106,7 @@ function remarkOnLimits({
   const fileLimit = readFileLimit();
   const most = workers * connectionsUnder(fileLimit);
   const words =
-    `a process may open ${short(fileLimit ?? null)} files here (ulimit -n): ` +
+    `${LIMITS_REMARK} ${short(fileLimit ?? null)} files here (ulimit -n): ` +
     `${workers} workers take ${short(most)} lines at most, and ${heldClients} client ${heldClients === 1 ? 'process holds' : 'processes hold'} them`;
   return [
     heldLines < heldLinesWanted

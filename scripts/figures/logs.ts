@@ -15,6 +15,7 @@ import {
   type HeldFigures,
   type WorkersParameters,
   type WorkersSummary,
+  LIMITS_REMARK,
   nameOfWorkers,
 } from '../../bench/workers-figures.js';
 import type { FanOutResult } from './first-screen.js';
@@ -226,7 +227,9 @@ export function workersTable(): string {
     'The cost: all processes of the server on one core, the clients on the other. The lines: the workers on both cores, ' +
       `beside ${parameters.heldClients} client processes, at ${parameters.heldRatePerSecond} event/s. Pages that processes share count in the memory of each.`,
     ...discardedNote(workersFiguresOf(result)),
-    ...remarks.filter((remark) => remark.startsWith('a process may open')),
+    ...remarks
+      .filter((remark) => remark.startsWith(LIMITS_REMARK))
+      .map((remark) => `${remark[0]!.toUpperCase()}${remark.slice(1)}.`),
     caption(result),
   ];
   return `${costs}\n\n${lines}\n\n<sub>${notes.join('<br>\n')}</sub>`;
