@@ -1,8 +1,8 @@
 /**
- * Kills a process that appends to a log on disk, again and again at random moments, and checks each
- * time that every acknowledged event, deletion and receipt is there and that no id names two events:
- * `npm run build && node --import tsx scripts/crash-log.ts [ROUNDS]`. A crash of the process, not
- * of the machine: what the kernel was given survives.
+ * Kills a process that appends to a log on disk, again and again at random moments, and checks
+ * each time that every acknowledged event, deletion and receipt is there and that no id names two
+ * events. A crash of the process, not of the machine: what the kernel was given survives.
+ * `npm run build && node --import tsx scripts/crash-log.ts [ROUNDS]`
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -48,6 +48,8 @@ export const COUNTER_MEANINGS = {
     'records of other publishers in the log that a publish would refuse: skipped and told as a gap',
   history_reads_total: 'reads of what the log keeps: for rings, for lines behind them, for polls',
   history_events_total: 'events that those reads returned',
+  queues_given_up_total:
+    'times a channel had more waiting than it may hold and gave it up: its lines read it from the log',
   history_refused_total:
     'lines and polls refused because too many waited for reads of what the log keeps',
   requests_total: 'requests that reached a handler',

@@ -833,9 +833,100 @@ export const LOG_OPENING_CLOSE_MS_MAX = 500;
  */
 export const MEMORY_ADMIT_SHARE = 0.98;
 
+// ── several processes on one port ────────────────────────────────────────────────────────────────
+
+/**
+ * Frame on the pipe between the supervisor and a worker, bytes: the largest publish fits, which
+ * takes half of PUBLISH_BYTES_MAX. What is larger is no frame of ours. workers/frames.ts
+ */
+export const PIPE_FRAME_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Entries in one such frame, bytes, unless it has but one. workers/supervisor.ts */
+export const RECORDS_FRAME_BYTES = 1024 * 1024;
+
+/**
+ * Of one channel, bytes on their way to a worker until they have entered its rings; above it the
+ * channel's publishes wait. More than any in-flight window, so that sweeps do not starve.
+ * workers/credit.ts
+ */
+export const CHANNEL_CREDIT_BYTES = 1024 * 1024;
+
+/**
+ * Of all channels, the same, and of a worker that is silent, in the supervisor's memory; above it
+ * such a worker is ended. workers/credit.ts, workers/supervisor.ts
+ */
+export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
+
+/** Time after which a worker looks again at queues of its channels, ms. workers/worker-log.ts */
+export const ENTERED_CHECK_MS = 5;
+
+/**
+ * Time in which another process of the server answers, ms. workers/link.ts, workers/worker-log.ts
+ */
+export const WORKER_ANSWER_MS_MAX = 10_000;
+
+/**
+ * Time in which every worker answers what one of them was asked, ms; those that do not are named
+ * in the answer. workers/supervisor.ts
+ */
+export const WORKERS_ASKED_MS_MAX = 2_000;
+
+/**
+ * Time between two pings of a worker, ms, and pings without an answer after which it is ended:
+ * one that does not turn its loop for 5 s. workers/supervisor.ts
+ */
+export const WORKER_PING_MS = 1_000;
+export const WORKER_PINGS_MISSED_MAX = 5;
+
+/** Time from the start of a worker until it listens, ms. workers/supervisor.ts */
+export const WORKER_START_MS_MAX = 30_000;
+
+/**
+ * Time after the drain, or after its pipe has closed, in which a worker has to end, ms.
+ * workers/supervisor.ts, workers/worker-process.ts
+ */
+export const WORKER_END_MS_MAX = 5_000;
+
+/**
+ * Pause before a worker is started again, ms: the first, doubled up to the longest for each that
+ * had not served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row, while no other
+ * worker serves, the server ends. workers/restarts.ts
+ */
+export const WORKER_PAUSE_MS_MIN = 50;
+export const WORKER_PAUSE_MS_MAX = 5_000;
+export const WORKER_PROVEN_MS = 10_000;
+export const WORKER_DEATHS_MAX = 8;
+
+/**
+ * Rows, such as revocations, that are kept for workers beside a log in memory, ~200 B each; above
+ * it the oldest goes. As many as there may be revocations. workers/rows.ts
+ */
+export const WORKER_ROWS_MAX = 100_000;
+
+/**
+ * Places for lines that a worker wants to have left at the most; it asks for twice as many.
+ * workers/shares.ts
+ */
+export const SHARE_STEP_MAX = 256;
+
+/** Time after which a worker looks again whether it should ask for places, ms. workers/parent.ts */
+export const SHARE_LOOK_MS = 1_000;
+
+/**
+ * Channels that each worker names for a page of `/-/channels`, or four times the page: of all that
+ * have as many lines the page is exact. workers/all-pages.ts
+ */
+export const LISTED_BY_WORKER_MIN = 1_000;
+
+/**
+ * Times at which the last id is remembered, and the least time between two, ms: 4 KB an hour.
+ * workers/ring-history.ts
+ */
+export const ID_TIMES_MAX = 4_096;
+export const ID_TIME_STEP_MS = 1_000;
 /**
  * One commit of a log on disk: entries and bytes, unless one append has more; what else waits has
- * the next one. log/lmdb/log-thread.ts
+ * the next one. log/lmdb/append-queue.ts
  */
 export const LOG_COMMIT_ENTRIES_MAX = 10_000;
 export const LOG_COMMIT_BYTES_MAX = 8 * 1024 * 1024;
@@ -872,7 +963,7 @@ export const LOG_READ_SLICE_BYTES = 1024 * 1024;
  */
 export const LOG_CHANNELS_MAX = 1_000_000;
 
-/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/store.ts */
+/** Rows that a log on disk keeps beside its events, such as revocations. log/lmdb/rows.ts */
 export const LOG_ROWS_MAX = 100_000;
 
 /**
@@ -881,6 +972,12 @@ export const LOG_ROWS_MAX = 100_000;
  */
 export const LOG_RETRY_MS = 500;
 export const LOG_RETRY_MS_MAX = 5_000;
+
+/**
+ * Bytes that the thread of a log on disk writes and reads before it unmaps their pages: so many,
+ * and the pages around them, count as memory of the process. log/lmdb/mapped-pages.ts
+ */
+export const LOG_TOUCHED_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Room that a full disk must have again before events are taken, bytes. log/lmdb/log-thread.ts */
 export const LOG_PROBE_BYTES = 1024 * 1024;
@@ -899,10 +996,15 @@ export const LOG_RESTART_MS_MAX = 5_000;
 export const LOG_OUTCOME_MS_MAX = 3_000;
 
 /**
- * NATS when a server starts: time until it answers and the stream is ready, ms; 30 connections are
- * tried meanwhile. log/nats/connection.ts, log/nats/stream.ts
+ * Time until NATS takes a connection when a server starts, ms. log/nats/connection.ts
  */
 export const NATS_OPEN_MS_MAX = 10_000;
+
+/**
+ * Time until the stream is ready then, ms: three servers that were all away need 14 s to agree on
+ * who leads it. log/nats/stream.ts
+ */
+export const NATS_STREAM_MS_MAX = 30_000;
 
 /** One attempt to connect to NATS, and the pause before the next, ms. log/nats/connection.ts */
 export const NATS_CONNECT_MS_MAX = 2_000;
@@ -919,7 +1021,9 @@ export const NATS_RECONNECT_MS = 250;
  */
 export const NATS_PING_MS = 2_000;
 
-/** One question to JetStream, ms. log/nats/nats-log.ts */
+/**
+ * One question to JetStream, ms. log/nats/nats-log.ts, log/nats/rows.ts, log/nats/stream.ts
+ */
 export const NATS_REQUEST_MS_MAX = 2_000;
 
 /**
@@ -981,87 +1085,6 @@ export const NATS_COPY_RETRY_MS_MAX = 60_000;
 
 /** Channels whose last deletion is remembered, about 150 B each. log/nats/marks.ts */
 export const NATS_MARKS_MAX = 10_000;
-
-// ── several processes on one port ────────────────────────────────────────────────────────────────
-
-/**
- * Frame on the pipe between the supervisor and a worker, bytes: the largest publish fits, which
- * takes half of PUBLISH_BYTES_MAX. What is larger is no frame of ours. workers/frames.ts
- */
-export const PIPE_FRAME_BYTES_MAX = 64 * 1024 * 1024;
-
-/**
- * Of one channel, bytes on their way to a worker until they have entered its rings; above it the
- * channel's publishes wait. More than any in-flight window, so that sweeps do not starve.
- * workers/credit.ts
- */
-export const CHANNEL_CREDIT_BYTES = 1024 * 1024;
-
-/**
- * Of all channels, the same, and of a worker that is silent, in the supervisor's memory; above it
- * such a worker is ended. workers/credit.ts, workers/supervisor.ts
- */
-export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
-
-/** Time after which a worker looks again at the queues of its channels, ms. workers/worker-log.ts */
-export const ENTERED_CHECK_MS = 5;
-
-/** Time in which another process of the server answers, ms. workers/link.ts */
-export const WORKER_ANSWER_MS_MAX = 10_000;
-
-/**
- * Time in which every worker answers what one of them was asked, ms; those that do not are named
- * in the answer. workers/supervisor.ts
- */
-export const WORKERS_ASKED_MS_MAX = 2_000;
-
-/**
- * Time between two pings of a worker, ms, and pings without an answer after which it is ended:
- * one that does not turn its loop for 5 s. workers/supervisor.ts
- */
-export const WORKER_PING_MS = 1_000;
-export const WORKER_PINGS_MISSED_MAX = 5;
-
-/** Time from the start of a worker until it listens, ms. workers/supervisor.ts */
-export const WORKER_START_MS_MAX = 30_000;
-
-/** Time after the drain in which a worker has to end, ms. workers/supervisor.ts */
-export const WORKER_END_MS_MAX = 5_000;
-
-/**
- * Pause before a worker is started again, ms: the first, doubled up to the longest for each start
- * after which none has served for WORKER_PROVEN_MS; after WORKER_DEATHS_MAX such deaths in a row the
- * server ends. workers/restarts.ts
- */
-export const WORKER_PAUSE_MS_MIN = 50;
-export const WORKER_PAUSE_MS_MAX = 5_000;
-export const WORKER_PROVEN_MS = 10_000;
-export const WORKER_DEATHS_MAX = 8;
-
-/**
- * Rows, such as revocations, that are kept for workers beside a log in memory, ~200 B each; above
- * it the oldest goes. As many as there may be revocations. workers/rows.ts
- */
-export const WORKER_ROWS_MAX = 100_000;
-
-/** Lines that a worker asks the supervisor for at once. workers/shares.ts */
-export const SHARE_STEP_MAX = 256;
-
-/** Time after which a worker gives back the lines that it will not need, ms. workers/parent.ts */
-export const SHARE_SETTLE_MS = 1_000;
-
-/**
- * Channels that each worker names for a page of `/-/channels`, or four times the page: of all that
- * have as many lines the page is exact. workers/all-pages.ts
- */
-export const LISTED_BY_WORKER_MIN = 1_000;
-
-/**
- * Times at which the last id is remembered, and the least time between two, ms: 4 KB an hour.
- * workers/ring-history.ts
- */
-export const ID_TIMES_MAX = 4_096;
-export const ID_TIME_STEP_MS = 1_000;
 
 function assertRelation(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

@@ -77,6 +77,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     help: tokenHelp,
     run: token,
   },
+  log: {
+    summary: 'back up, restore, upgrade or copy the log on disk of a server',
+    help: logHelp,
+    run: logCommand,
+  },
   doctor: {
     summary: 'check the limits of this machine, and what a proxy does to streams',
     help: doctorHelp,
@@ -223,6 +228,13 @@ async function serveWithWorkers(
   const { log, closeLog } = openLog(commandLine);
   const { WorkerFailed, startWorkers } = await import('./workers/start.js');
   const count = workersOf(commandLine.workers);
+  let reload = (): void => log.warn('not reloaded: the server does not listen yet');
+  // From here on, since process 1 of a container would hear no signal without a handler.
+  const { signalled, onNext } = signals(() => reload());
+  process.on('uncaughtException', (error) => {
+    log.fatal(error, 'internal error; the server ends');
+    process.exit(EXIT_FAILED);
+  });
   const starting = startWorkers({
     args: ['serve', ...args],
     settings,
@@ -230,13 +242,21 @@ async function serveWithWorkers(
     env: process.env,
     say: (level, words, facts) => log[level](facts, words),
   });
-  const { supervisor, facts, close } = await starting.catch(async (error: unknown) => {
+  const started = await Promise.race([starting, signalled]).catch(async (error: unknown) => {
     if (!(error instanceof WorkerFailed)) throw error;
     // It has said why.
     await closeLog();
     return process.exit(error.exitCode ?? EXIT_FAILED);
   });
-  const { signalled, onNext } = signals(() => supervisor.reload());
+  if (typeof started === 'string') {
+    starting.catch(() => {});
+    log.info({ signal: started }, 'ended before it listened');
+    await closeLog();
+    // Workers that have started end with this process.
+    return EXIT_DONE;
+  }
+  const { supervisor, facts, close } = started;
+  reload = () => supervisor.reload();
   sayListening(log, settings, madeKey, { ...facts, workers: count });
 
   const ended = await Promise.race([signalled, supervisor.failed]).catch((error: unknown) => {
@@ -274,8 +294,8 @@ async function serveAsWorker(
   setFlagsFromString('--semi-space-growth-factor=1');
   const { log: plainLog, closeLog } = openLog(commandLine);
   const { Parent } = await import('./workers/parent.js');
-  const parent = await Parent.connect(() => {
-    plainLog.fatal('the supervisor of this worker has ended, and so does the worker');
+  const parent = await Parent.connect((reason) => {
+    plainLog.fatal({ reason }, 'the worker has lost its supervisor and ends');
     process.exit(EXIT_FAILED);
   });
   const { opsKey, place } = parent.welcome;
@@ -443,6 +463,15 @@ async function token(args: readonly string[]): Promise<number> {
 
 async function tokenHelp(): Promise<string> {
   return (await import('./tools/token/options.js')).tokenHelp();
+}
+
+async function logCommand(args: readonly string[]): Promise<number> {
+  const { runLog } = await import('./tools/log/command.js');
+  return runLog(args, { env: process.env, readFile: readText });
+}
+
+async function logHelp(): Promise<string> {
+  return (await import('./tools/log/options.js')).logHelp();
 }
 
 async function doctorHelp(): Promise<string> {

@@ -166,7 +166,7 @@ describe('what is native', () => {
   it('calls the C library from three files, which load koffi when a server wants it', () => {
     const isKoffi = ({ target, typeOnly }: Import): boolean => target === 'koffi' && !typeOnly;
     expect(importsWhere(SOURCE, isKoffi)).toEqual([
-      'src/log/lmdb/lock.ts → koffi',
+      'src/log/lmdb/libc.ts → koffi',
       'src/native/allocator.ts → koffi',
       'src/native/libc.ts → koffi',
     ]);

@@ -37,6 +37,7 @@ test('the words of our own are linked to the glossary where a document first nee
     'README.md',
     'docs/use.md',
     'docs/production.md',
+    'docs/durable.md',
     'docs/operate.md',
     'docs/tools.md',
   ]) {

@@ -46,7 +46,7 @@ const code = (wanted: string): unknown => expect.objectContaining({ code: wanted
 describe('revocation', () => {
   test('refuses what was issued before it, to that user, and leaves the rest', async () => {
     const guard = guardWith({ jwtSecret: SECRET, ticketSecret: [SECRET] });
-    guard.revoke('ada');
+    void guard.revoke('ada');
     const read = async (text: string): Promise<Grant> => guard.maySubscribe(shows(text), ['c']);
     await expect(read(await token('ada', 10))).rejects.toThrow(code('HOLDLINE_REVOKED'));
     await expect(read(await token('bob', 10))).resolves.toMatchObject({ user: 'bob' });
@@ -60,7 +60,7 @@ describe('revocation', () => {
     const { ticket } = guard.tickets!.make(parts);
     const read = (): unknown => guard.maySubscribe(headOf({}, `ticket=${ticket}`), ['c']);
     expect(read()).toMatchObject({ user: 'ada', endsAtMs: Math.floor(expiresAtMs / 1000) * 1000 });
-    guard.revoke('ada');
+    void guard.revoke('ada');
     expect(read).toThrow(code('HOLDLINE_REVOKED'));
   });
 
@@ -69,7 +69,7 @@ describe('revocation', () => {
     const grant = await guard.maySubscribe(shows(await token('ada', 10)), ['c']);
     expect(() => guard.checkGrant(grant)).not.toThrow();
     // By the name that the program gave.
-    guard.revoke('Ada L.');
+    void guard.revoke('Ada L.');
     expect(() => guard.checkGrant(grant)).toThrow(code('HOLDLINE_REVOKED'));
   });
 
@@ -98,7 +98,7 @@ describe('other settings while it runs', () => {
 
   test('that cannot be used change nothing, and a revocation stays', async () => {
     const guard = guardWith({ jwtSecret: SECRET });
-    guard.revoke('ada');
+    void guard.revoke('ada');
     const bad = { ...optionsOf({}), jwtPublicKey: 'no key' };
     expect(() => guard.reload(bad)).toThrow(code('HOLDLINE_BAD_OPTION'));
     guard.reload(optionsOf({ jwtSecret: SECRET }));

@@ -1,4 +1,4 @@
-/** What a log on disk keeps when its process, or only its thread, ends in the middle of its work. */
+/** What a log on disk keeps when its process, or only its thread, ends in the middle of work. */
 import { rmSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

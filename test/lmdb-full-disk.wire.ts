@@ -1,6 +1,6 @@
 /** A log on a disk that is full, on a small file system of its own, which root may mount. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -24,10 +24,29 @@ function mountSmallDisk(): boolean {
   return false;
 }
 
+function unmount(): void {
+  execFileSync('umount', [mounted]);
+  rmSync(mounted, { recursive: true });
+}
+
 const mayMount = process.getuid?.() === 0 && mountSmallDisk();
-if (mayMount) execFileSync('umount', [mounted]);
+if (mayMount) unmount();
 
 const BALLAST = 2 * MB;
+
+/** Waits until the room for deletions is taken. */
+async function ballastTaken(): Promise<void> {
+  const path = join(directory, 'ballast');
+  await until(() => statSync(path, { throwIfNoEntry: false })?.size === BALLAST);
+}
+
+/** A file that takes all that is left. */
+function fillDisk(): string {
+  const path = join(mounted, 'other');
+  const { bavail, bsize } = statfsSync(mounted);
+  writeFileSync(path, Buffer.alloc(bavail * bsize));
+  return path;
+}
 
 /** Publishes 64 kB events, one after another, until one is refused; returns how many were taken. */
 async function fill(log: LmdbLog): Promise<number> {
@@ -48,8 +67,7 @@ describe.runIf(mayMount)('a full disk', () => {
   });
   afterEach(async () => {
     await log.close();
-    execFileSync('umount', [mounted]);
-    rmSync(mounted, { recursive: true });
+    unmount();
   });
 
   test('refuses events, reads on, and takes deletions, which make room by themselves', async () => {
@@ -58,7 +76,7 @@ describe.runIf(mayMount)('a full disk', () => {
       ballastBytes: BALLAST,
       report: (error) => void reported.push(error),
     });
-    await until(() => existsSync(join(directory, 'ballast')));
+    await ballastTaken();
     await log.append(events('a1'));
     const taken = await fill(log);
     expect(taken).toBeGreaterThan(100);
@@ -82,11 +100,9 @@ describe.runIf(mayMount)('a full disk', () => {
 
   test('that others filled is used again as soon as they make room', async () => {
     log = await openLmdbLog(directory, { ballastBytes: BALLAST });
-    await until(() => existsSync(join(directory, 'ballast')));
+    await ballastTaken();
     await log.append(events('a1'));
-    const other = join(mounted, 'other');
-    const { bavail, bsize } = statfsSync(mounted);
-    writeFileSync(other, Buffer.alloc(bavail * bsize));
+    const other = fillDisk();
     await fill(log);
     await until(() => !log.state.isUp);
     await expect(log.append(events('a2'))).rejects.toMatchObject({
@@ -102,10 +118,8 @@ describe.runIf(mayMount)('a full disk', () => {
 
   test('with async: what was answered is written when there is room, in order', async () => {
     log = await openLmdbLog(directory, { durability: 'async', ballastBytes: BALLAST });
-    await until(() => existsSync(join(directory, 'ballast')));
-    const other = join(mounted, 'other');
-    const { bavail, bsize } = statfsSync(mounted);
-    writeFileSync(other, Buffer.alloc(bavail * bsize));
+    await ballastTaken();
+    const other = fillDisk();
     const given: string[] = [];
     for (let i = 1; log.state.isUp; i++) {
       const name = `a${i}`;
@@ -119,5 +133,24 @@ describe.runIf(mayMount)('a full disk', () => {
     await until(() => log.state.isUp);
     const { events: found } = await readAll(log, ['a']);
     expect(namesOf(found).map((text) => text.split(' ')[0])).toEqual(given);
+  });
+
+  test('ids of a lease are not given after a failed commit either', async () => {
+    const before = await openLmdbLog(join(mounted, 'before'), { durability: 'async' });
+    await before.append(events('a1'));
+    await readAll(before, ['a']);
+    // As a crash would leave it: the lease is not ended.
+    cpSync(join(mounted, 'before'), directory, { recursive: true });
+    await before.close();
+    log = await openLmdbLog(directory);
+    const other = fillDisk();
+    const data = Buffer.alloc(1_000_000);
+    await expect(log.append([event('b', { data })])).rejects.toMatchObject({
+      code: 'HOLDLINE_LOG_UNAVAILABLE',
+    });
+    rmSync(other);
+    await until(() => log.state.isUp);
+    const [id] = await log.append(events('b1'));
+    expect(id).toBeGreaterThan(1_000_000);
   });
 });

@@ -127,6 +127,15 @@ function zeroSecondHalf(path: string, filling = 0): void {
   writeSync(openSync(path, 'r+'), Buffer.alloc(size - from, filling), 0, size - from, from);
 }
 
+test('a log without the record that it says is its newest is refused as damaged', async () => {
+  await writeLog(2);
+  const root = open<Buffer, Buffer>({ ...BINARY, path: directory, overlappingSync: false });
+  const records = root.openDB<Buffer, Buffer>('records', BINARY);
+  records.removeSync([...records.getKeys()].at(-1)!);
+  await root.close();
+  await expectRefused(/damaged/);
+});
+
 describe('opened are', () => {
   test('a directory that is not there yet, for its owner alone', async () => {
     const log = await openLmdbLog(join(directory, 'a/b'));

@@ -1,5 +1,5 @@
 /** What a log on disk forgets, and what it says of it. */
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LmdbLog } from '../dist/log/lmdb/lmdb-log.js';
 import { SYSTEM_CLOCK } from '../src/clock.js';
@@ -44,11 +44,13 @@ describe('the whole log', () => {
   test('forgets what is too old, without a publish', async () => {
     let wallMs = Date.now() - 3_600_000;
     const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
-    log = await openLmdbLog(directory, { clock, retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
+    log = await openLmdbLog(directory, { clock });
     const old = Array.from({ length: 2_500 }, () => event('old'));
-    await log.append([...old.slice(0, 2_500), ...events('a1')]);
+    await log.append([...old, ...events('a1')]);
     wallMs = Date.now();
     await log.append(events('a2'));
+    await log.close();
+    log = await openLmdbLog(directory, { retention: { ...NO_BOUNDS, ageMs: 1_800_000 } });
     await until(async () => (await kept('a'))[0] === 'a2');
     expect(await kept('a')).toEqual(['a2', 2_501]);
     expect(await kept('old')).toEqual(['', 2_500]);
@@ -82,9 +84,10 @@ describe('a channel with a policy', () => {
   test('forgets what is too old, without a publish', async () => {
     const wallMs = Date.now() - 3_600_000;
     const clock = { ...SYSTEM_CLOCK, wallMs: () => wallMs };
-    const policies = [{ channels: 'a', keepAge: 1_800_000 }];
-    log = await openLmdbLog(directory, { clock, policies });
+    log = await openLmdbLog(directory, { clock });
     await log.append(events('a1', 'b1', 'a2'));
+    await log.close();
+    log = await openLmdbLog(directory, { policies: [{ channels: 'a', keepAge: 1_800_000 }] });
     await until(async () => (await kept('a'))[0] === '');
     expect(await kept('a')).toEqual(['', 3]);
     expect(await kept('b')).toEqual(['b1', 0]);
@@ -128,6 +131,31 @@ test('a receipt whose time is over is not found again after a restart', async ()
   expect(await log.kept('k')).toBeUndefined();
 });
 
+test('a receipt that was kept before a restart has what was left of its time', async () => {
+  const wallMs = Date.now() - 100_000;
+  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, wallMs: () => wallMs } });
+  await log.append(events('a1'), { key: 'k', digest: 'd', subscribers: 0 });
+  await log.close();
+  let nowMs = 0;
+  log = await openLmdbLog(directory, { clock: { ...SYSTEM_CLOCK, nowMs: () => nowMs } });
+  nowMs = 10_000;
+  expect(await log.kept('k')).toMatchObject({ digest: 'd' });
+  nowMs = 20_000;
+  expect(await log.kept('k')).toBeUndefined();
+});
+
+test('a search that a deletion comes into has nothing from before it', async () => {
+  log = await openLmdbLog(directory);
+  const data = Buffer.alloc(3_000, 'x');
+  await log.append(Array.from({ length: 3_000 }, () => event('a', { data })));
+  const bounds = { through: log.lastId(), eventsMax: 3_000, bytesMax: 1e9 };
+  const newest = log.history.newest('a', bounds);
+  // Some of its slices are read by then.
+  await new Promise((resolve) => setTimeout(resolve, 3));
+  const [deleted] = await log.append([deletion('a')]);
+  expect(await newest).toEqual({ events: [], through: 3_000, lostThrough: deleted });
+});
+
 test('pages and searches of many slices are whole, while events are appended', async () => {
   log = await openLmdbLog(directory);
   const data = Buffer.alloc(3_000, 'x');
@@ -149,4 +177,25 @@ test('pages and searches of many slices are whole, while events are appended', a
   expect([found.events.length, found.events[0]?.id, found.lostThrough]).toEqual([2_900, 101, 100]);
   await Promise.all(appended);
   expect((await readAll(log, ['a'])).events.length).toBe(3_020);
+});
+
+test('a log that is read and written counts little in the memory of the process', async () => {
+  log = await openLmdbLog(directory);
+  const mappedBytes = (): number =>
+    1024 * Number(/^RssFile:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
+  const before = mappedBytes();
+  const data = Buffer.alloc(1024 * 1024, 'x');
+  for (let i = 0; i < 15; i++)
+    await log.append(Array.from({ length: 10 }, () => event('a', { data })));
+  for (let after = 0; after < log.lastId(); after++)
+    await log.history.read({
+      channels: ['a'],
+      after,
+      through: after + 1,
+      eventsMax: 1,
+      bytesMax: 1,
+    });
+  expect(log.figures!.bytes).toBeGreaterThan(150_000_000);
+  // Twice what may be touched: of written pages some are read as well.
+  expect(mappedBytes() - before).toBeLessThan(128 * 1024 * 1024);
 });

@@ -72,14 +72,14 @@ interface Running {
   readonly log: FailingLog;
   readonly port: number;
   readonly warnings: string[];
-  ask(method: string, path: string, parts?: RequestParts): Promise<Answer>;
+  readonly ask: (method: string, path: string, parts?: RequestParts) => Promise<Answer>;
 }
 
 type Options = NonNullable<Parameters<typeof createServerOn>[1]>;
 
 function made(log: FailingLog, options: Options = {}): { server: Server; warnings: string[] } {
   const warnings: string[] = [];
-  const server = createServerOn(log as never, {
+  const server = createServerOn(log, {
     port: 0,
     openPublish: true,
     opsKey: OPS_KEY,

@@ -1,9 +1,13 @@
 /** The log on a real NATS: ids, order, receipts, deletions, history, and other publishers. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { headers } from '@nats-io/transport-node';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { statusOf } from '../src/errors.js';
 import { JSON_HEADER, TYPE_HEADER } from '../src/log/nats/record.js';
+import { makeCertificate } from './support/openssl.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode, MAX_EVENT_BYTES, texts, until } from './support/nats-log.js';
 
@@ -192,7 +196,7 @@ describe('the history', () => {
       ...ALL,
       through: ids[9]!,
     });
-    expect(texts(before.events)).toEqual(['a: 3', 'a: 6', 'a: 9']);
+    expect([texts(before.events), before.lostThrough]).toEqual([[], mark]);
   });
 
   test('a deletion is known to a node that was started later', async () => {
@@ -305,6 +309,32 @@ describe('another publisher', () => {
     expect([texts(page.events), page.through]).toEqual([['a: good'], first]);
     const next = await node.log.history!.read({ channels: ['a'], after: first, ...ALL });
     expect([texts(next.events), next.lostThrough]).toEqual([['a: good again'], first + 5]);
+  });
+});
+
+describe('access', () => {
+  test('by TLS with a user and a password; without them it is refused, and no secret is told', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'holdline-nats-tls-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
+    makeCertificate({ key, certificate });
+    const args = `--tls --tlscert ${certificate} --tlskey ${key} --user holdline --pass only-here`;
+    const nats = await NatsServer.start(...args.split(' '));
+    const tlsCa = readFileSync(certificate, 'utf8');
+    const node = await LogNode.open(nats.url, { tlsCa, user: 'holdline', password: 'only-here' });
+    const [id] = await node.log.append([event('a', '1')]);
+    const other = await LogNode.open(`tls://holdline:only-here@${nats.url}`, { tlsCa });
+    expect(other.log.lastId()).toBe(id);
+    const wrong = new LogNode(nats.url, { tlsCa, user: 'holdline', password: 'a-guess' });
+    const error = await wrong.open().catch((thrown: unknown) => thrown as Error);
+    expect(error).toMatchObject({ code: 'HOLDLINE_BAD_LOG' });
+    expect(String(error)).toContain('refuses the credentials');
+    expect(String(error)).not.toMatch(/only-here|a-guess/);
+    // An unknown authority is not waited for.
+    const fromMs = performance.now();
+    const unknown = new LogNode(`tls://holdline:only-here@${nats.url}`);
+    await expect(unknown.open()).rejects.toMatchObject({ code: 'HOLDLINE_BAD_LOG' });
+    expect(performance.now() - fromMs).toBeLessThan(5_000);
   });
 });
 

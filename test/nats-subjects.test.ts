@@ -55,11 +55,15 @@ describe('the subject of a channel', () => {
 
   test('is of no channel when no channel leads to it', () => {
     for (const tokens of ['a/b', '/a', '$deleted', '$x.a', 'a.b/c'])
-      expect([tokens, SUBJECTS.meaningOf(`holdline.${tokens}`).channel]).toEqual([
+      expect([tokens, SUBJECTS.meaningOf(`holdline.${tokens}`)?.channel]).toEqual([
         tokens,
         undefined,
       ]);
   });
+});
+
+test('a subject beside the prefix is of others', () => {
+  expect(SUBJECTS.meaningOf('holdlines.a')).toBeUndefined();
 });
 
 test.each([

@@ -218,7 +218,14 @@ async function expectAccepted(printed: object): Promise<void> {
   expect(statuses).toEqual([200, 204, 403]);
 }
 
-test.each(['README.md', 'docs/use.md', 'docs/production.md', 'docs/operate.md', 'docs/tools.md'])(
+test.each([
+  'README.md',
+  'docs/use.md',
+  'docs/production.md',
+  'docs/durable.md',
+  'docs/operate.md',
+  'docs/tools.md',
+])(
   '%s does what it says, block by block',
   async (path) => {
     const blocks = blocksOf(path);
@@ -258,7 +265,7 @@ test.each(['README.md', 'docs/use.md', 'docs/production.md', 'docs/operate.md', 
       else if (language === 'nginx') await expectPasses(code);
       else throw new Error(`${where}: a block of ${language} that nothing runs`);
     }
-    if (path === 'README.md') expect(blocks.length).toBe(5);
+    if (path === 'README.md') expect(blocks.length).toBe(6);
     if (path === 'docs/tools.md') {
       for (const file of ['profile.json', 'plan.html', 'report.html'])
         expect(existsSync(join(run.folder, file)), `is there: ${file}`).toBe(true);

@@ -15,7 +15,7 @@ import {
   pageFrame,
   readAppend,
   readAppended,
-  readEntered,
+  readCounts,
   readJson,
   readPage,
   readRecords,
@@ -104,7 +104,7 @@ test('each kind of frame is read as it was written', () => {
     lostThrough: 4,
   });
   const entered: [string, number][] = [];
-  readEntered(
+  readCounts(
     one(
       enteredFrame(
         new Map([

@@ -1,120 +1,34 @@
-/** `serve --workers`: real processes on one port, that are killed, stopped and flooded. */
+/** `serve --workers`: real processes on one port, and what is asked of all of them. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SignJWT } from 'jose';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { NdjsonLine, SseLine } from './support/line.js';
-import { runHoldline, serverForTest, sharedServer, type TestServer } from './support/server.js';
-import { jsonOf } from './support/wire.js';
+import { NatsServer } from './support/nats.js';
+import { runHoldline, serverForTest, sharedServer } from './support/server.js';
+import { codeOf, jsonOf } from './support/wire.js';
+import {
+  isRunning,
+  linesOnAll,
+  page,
+  until,
+  type Connections,
+  type Workers,
+} from './support/workers.js';
 
-interface Workers {
-  readonly wanted: number;
-  readonly serving: number;
-  readonly restarts: number;
-  readonly silent: readonly number[];
-  readonly pids: readonly number[];
-}
+const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
 
-/** What a page shows of all workers, with its own figures. */
-async function page(
-  server: TestServer,
-  path: string,
-): Promise<Record<string, never> & { workers: Workers }> {
-  const answer = await server.request('GET', `/-/${path}`, { headers: server.opsHeaders });
-  expect(answer.status).toBe(200);
-  return jsonOf(answer) as never;
-}
-
-interface Connections {
-  readonly connections: readonly { readonly id: number; readonly channels: string[] }[];
-}
-
-/** Which of all workers that were ever started holds a line. */
-function workerOf({ id }: { readonly id: number }): number {
-  return id % 65_536;
-}
-
-async function until<Value>(
-  what: string,
-  look: () => Promise<Value | undefined | false>,
-  deadlineMs = 10_000,
-): Promise<Value> {
-  const untilMs = performance.now() + deadlineMs;
-  for (;;) {
-    const found = await look().catch(() => undefined);
-    if (found !== undefined && found !== false) return found;
-    if (performance.now() > untilMs) throw new Error(`not within ${deadlineMs} ms: ${what}`);
-    await sleep(25);
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Lines on a channel until every worker has some. */
-async function linesOnAll(server: TestServer, channel: string, count = 12): Promise<SseLine[]> {
-  const lines: SseLine[] = [];
-  onTestFinished(() => lines.forEach((line) => line.close()));
-  for (let tries = 0; tries < 10; tries++) {
-    for (let i = 0; i < count; i++) lines.push(await SseLine.open(server.port, `/${channel}`));
-    const { connections } = (await page(
-      server,
-      'connections?limit=1000',
-    )) as unknown as Connections;
-    const own = connections.filter(({ channels }) => channels.includes(channel));
-    if (new Set(own.map(workerOf)).size > 1) return lines;
-  }
-  throw new Error('every line came to the same worker');
-}
-
-/** A client that comes back with its last id whenever its line breaks, as an EventSource does. */
-class Follower {
-  readonly ids: number[] = [];
-  gaps = 0;
-  returns = -1;
-  #line: NdjsonLine | undefined;
-  #isOver = false;
-
-  constructor(server: TestServer, channel: string, since: number) {
-    void this.#run(server, channel, since);
-    onTestFinished(() => {
-      this.#isOver = true;
-      this.#line?.close();
-    });
-  }
-
-  async #run(server: TestServer, channel: string, since: number): Promise<void> {
-    let position = since;
-    while (!this.#isOver) {
-      try {
-        const line = await NdjsonLine.open(server.port, `/${channel}?since=${position}`);
-        this.#line = line;
-        this.returns++;
-        await line
-          .waitFor('its end', () => line.closed || line.complete, 60_000)
-          .catch(() => undefined);
-        position = Math.max(position, line.position);
-        this.ids.push(...line.ids);
-        this.gaps += line.gaps.length;
-        this.#line = undefined;
-      } catch {
-        await sleep(20);
-      }
-    }
-  }
-
-  /** All ids so far, those of the open line among them. */
-  get all(): readonly number[] {
-    return [...this.ids, ...(this.#line?.ids ?? [])];
-  }
-
-  get allGaps(): number {
-    return this.gaps + (this.#line?.gaps.length ?? 0);
-  }
+async function headersFor(user: string): Promise<Record<string, string>> {
+  const now = Math.floor(Date.now() / 1000);
+  const rights = { sub: user, iat: now - 60, exp: now + 600, holdline: { subscribe: ['c'] } };
+  const token = await new SignJWT(rights)
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(SECRET));
+  return { Authorization: `Bearer ${token}` };
 }
 
 describe('two workers', () => {
@@ -227,6 +141,27 @@ describe('two workers', () => {
     await Promise.all(lines.map((line) => line.waitForEnd()));
   });
 
+  test('publishers and watchers are told the subscribers of all workers', async () => {
+    const over = new AbortController();
+    onTestFinished(() => over.abort());
+    const { body } = await fetch(`${server().url}/-/watch`, {
+      headers: { ...server().opsHeaders, Accept: 'application/x-ndjson' },
+      signal: over.signal,
+    });
+    let known = 0;
+    const read = async (): Promise<void> => {
+      for await (const line of createInterface({ input: Readable.fromWeb(body as never) }))
+        known = Number(/"watched","subscribers":(\d+)/.exec(line)?.[1] ?? known);
+    };
+    void read().catch(() => {});
+    const lines = await linesOnAll(server(), 'watched');
+    await until('the watcher knows of all', async () => known === lines.length);
+    for (let i = 0; i < 4; i++) {
+      const answer = await server().post('watched', 'x');
+      expect(jsonOf(answer)).toMatchObject({ subscribers: lines.length });
+    }
+  });
+
   test('a query that one worker refuses is refused, and an unknown channel is 404', async () => {
     const ask = (path: string) =>
       server().request('GET', `/-/${path}`, { headers: server().opsHeaders });
@@ -235,96 +170,162 @@ describe('two workers', () => {
   });
 });
 
-describe('when a process dies', () => {
-  test('a worker is killed: its readers go on at another one, and nothing is missed', async () => {
-    const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
-    const first = await server.publish('c', 'first');
-    const followers = Array.from({ length: 8 }, () => new Follower(server, 'c', first));
-    await server.statsUntil('all follow', ({ lines }) => lines.open === followers.length);
+test('a user who is revoked through one worker is refused by all, also by one that starts later', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'jwt-secret': SECRET });
+  const headers = await headersFor('ann');
+  const lines: NdjsonLine[] = [];
+  onTestFinished(() => lines.forEach((line) => line.close()));
+  for (let i = 0; i < 12; i++) lines.push(await NdjsonLine.open(server.port, '/c', { headers }));
+  const answer = await server.request('DELETE', '/-/connections?user=ann', {
+    headers: server.opsHeaders,
+  });
+  expect(jsonOf(answer)).toEqual({ ended: lines.length, user: 'ann' });
+  await Promise.all(lines.map((line) => line.waitForEnd()));
+  const { pids } = (await page(server, 'stats')).workers;
+  process.kill(pids[0]!, 'SIGKILL');
+  await until('another one serves', async () => {
     const { workers } = await page(server, 'stats');
-    const ids: number[] = [];
-    let isOver = false;
-    const publishing = (async () => {
-      while (!isOver) {
-        const id = await server.publish('c', 'x').catch(() => undefined);
-        if (id !== undefined) ids.push(id);
-      }
-    })();
-    for (const pid of workers.pids) {
-      await sleep(100);
-      process.kill(pid, 'SIGKILL');
-      await until('another one serves', async () => {
-        const now = (await page(server, 'stats')).workers;
-        return now.serving === 2 && !now.pids.includes(pid);
-      });
-    }
-    isOver = true;
-    await publishing;
-    const last = await server.publish('c', 'last');
-    for (const follower of followers) {
-      await until('the last event', async () => follower.all.includes(last));
-      const got = follower.all;
-      expect(got.filter((id, index) => index > 0 && id <= got[index - 1]!)).toEqual([]);
-      expect(ids.filter((id) => !got.includes(id))).toEqual([]);
-      expect(follower.allGaps).toBe(0);
-      expect(follower.returns).toBeGreaterThan(0);
-    }
-    expect((await page(server, 'stats')).workers.restarts).toBe(2);
+    return workers.serving === 2 && !workers.pids.includes(pids[0]!);
   });
-
-  test('the supervisor is killed: the workers end', async () => {
-    const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
-    const { pids } = (await page(server, 'stats')).workers;
-    expect(pids.every(isRunning)).toBe(true);
-    server.kill();
-    await until('no worker runs', async () => !pids.some(isRunning));
-  });
-
-  test('a worker that hangs is replaced, and publishers do not wait for it', async () => {
-    const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
-    const { pids } = (await page(server, 'stats')).workers;
-    const stopped = pids[0]!;
-    process.kill(stopped, 'SIGSTOP');
-    onTestFinished(() => {
-      if (isRunning(stopped)) process.kill(stopped, 'SIGKILL');
-    });
-    await until('it is gone', async () => !isRunning(stopped), 12_000);
-    await until('another one serves', async () => {
-      const { workers } = await page(server, 'stats');
-      return workers.serving === 2 && workers.restarts === 1;
-    });
-    expect(server.logs.some(({ msg }) => msg === 'a worker hangs and is ended')).toBe(true);
-  }, 30_000);
-
-  test('the lines of a dead worker can be held by the others: limits are lent, not divided', async () => {
-    const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 8 });
-    const open = async (): Promise<SseLine[]> => {
-      const lines: SseLine[] = [];
-      onTestFinished(() => lines.forEach((line) => line.close()));
-      await until('all 8 lines are held', async () => {
-        const line = await NdjsonLine.open(server.port, '/c').catch(() => undefined);
-        if (line?.head.status === 200) lines.push(line as never);
-        else line?.close();
-        return (await server.stats()).lines.open === 8;
-      });
-      return lines;
-    };
-    await open();
-    const refused = await server.request('GET', '/c?poll=1&wait=5', {});
-    expect(refused.status).toBe(503);
-    const [pid] = (await page(server, 'stats')).workers.pids;
-    process.kill(pid!, 'SIGKILL');
-    await until('its lines are gone', async () => (await server.stats()).lines.open < 8);
-    await open();
-  });
+  for (let i = 0; i < 8; i++) {
+    const refused = await server.request('GET', '/c?poll=1', { headers });
+    expect(codeOf(refused)).toBe('HOLDLINE_REVOKED');
+  }
 });
 
-test('SIGTERM drains all workers, and a second server cannot take the port', async () => {
+test('limits of a user and of waiting polls are for all workers together', async () => {
+  const server = await serverForTest({
+    workers: 2,
+    'ops-key': 'ops',
+    'max-lines-per-user': 3,
+    'jwt-secret': SECRET,
+    'open-subscribe': true,
+    'max-waiting-polls': 3,
+  });
+  const polls = new AbortController();
+  onTestFinished(() => polls.abort());
+  const statuses: number[] = [];
+  const poll = async (): Promise<void> => {
+    const { status } = await fetch(`${server.url}/polled?poll=1&wait=20`, { signal: polls.signal });
+    statuses.push(status);
+  };
+  // One after another, so that each is known everywhere before the next.
+  for (let i = 0; i < 12; i++) {
+    void poll().catch(() => {});
+    await until('it waits or is refused', async () => {
+      const { lines } = await server.stats();
+      return lines.byTransport.poll + statuses.length === i + 1;
+    });
+  }
+  expect(statuses).toEqual(Array.from({ length: 9 }, () => 503));
+  const opened: number[] = [];
+  const headers = await headersFor('ann');
+  for (let i = 0; i < 12; i++) {
+    const line = await NdjsonLine.open(server.port, '/c', { headers });
+    onTestFinished(() => line.close());
+    opened.push(line.head.status);
+    await sleep(20);
+  }
+  expect(opened.filter((status) => status === 200)).toHaveLength(3);
+  expect(opened.slice(3)).toEqual(Array.from({ length: 9 }, () => 429));
+});
+
+test('on a log that keeps: the supervisor is killed, and readers go on where they were', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'holdline-workers-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const flags = { workers: 2, 'ops-key': 'ops', log: `lmdb:${directory}` };
+  const before = await serverForTest(flags);
+  const ids: number[] = [];
+  for (let i = 0; i < 10; i++) ids.push(await before.publish('c', `event ${i}`));
+  const { pids } = (await page(before, 'stats')).workers;
+  before.kill();
+  await until('no worker runs', async () => !pids.some(isRunning));
+  const after = await serverForTest(flags);
+  for (let i = 0; i < 6; i++) {
+    const line = await SseLine.open(after.port, `/c?since=${ids[3]}`);
+    onTestFinished(() => line.close());
+    await line.waitForEvents(6);
+    expect(line.ids).toEqual(ids.slice(4));
+  }
+  expect(await after.publish('c', 'next')).toBeGreaterThan(ids.at(-1)!);
+  const { log } = (await page(after, 'stats')) as never as { log: { kind: string; up: boolean } };
+  expect(log).toMatchObject({ kind: 'lmdb', up: true });
+});
+
+test('over NATS each worker has the log itself', async () => {
+  const nats = await NatsServer.start();
+  const server = await serverForTest({
+    workers: 2,
+    'ops-key': 'ops',
+    log: `nats://${nats.url}`,
+  });
+  const lines = await linesOnAll(server, 'c');
+  const ids: number[] = [];
+  for (let i = 0; i < 10; i++) ids.push(await server.publish('c', `event ${i}`));
+  for (const line of lines) {
+    await line.waitForId(ids.at(-1)!);
+    expect(line.ids).toEqual(ids);
+  }
+  const { log } = (await page(server, 'stats')) as never as { log: { kind: string; up: boolean } };
+  expect(log).toMatchObject({ kind: 'nats', up: true });
+});
+
+test('a flooded channel delays no other, and loses nothing that was accepted', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
+  const calm = await linesOnAll(server, 'calm');
+  const floodIds: number[] = [];
+  const control = await NdjsonLine.open(server.port, '/flood');
+  onTestFinished(() => control.close());
+  // Lines that read nothing for a while, on either worker.
+  const paused: NdjsonLine[] = [];
+  for (let i = 0; i < 6; i++)
+    paused.push(await NdjsonLine.open(server.port, '/flood', { paused: true }));
+  onTestFinished(() => paused.forEach((line) => line.close()));
+  const body = 'x'.repeat(60_000);
+  let isOver = false;
+  const flooding = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      const answer = await server.post('flood', body);
+      if (answer.status === 200) floodIds.push((jsonOf(answer) as { id: number }).id);
+      else expect(answer.status).toBe(503);
+    }
+  });
+  const delays: number[] = [];
+  for (let i = 0; i < 60; i++) {
+    const begunMs = performance.now();
+    const id = await server.publish('calm', `event ${i}`);
+    await Promise.all(calm.map((line) => line.waitForId(id)));
+    delays.push(performance.now() - begunMs);
+  }
+  isOver = true;
+  await Promise.all(flooding);
+  expect(floodIds.length).toBeGreaterThan(10);
+  // Far below the time for which a channel without room is waited for.
+  expect(Math.max(...delays)).toBeLessThan(1000);
+  const last = Math.max(...floodIds);
+  await control.waitForId(last, 15_000);
+  expect(floodIds.filter((id) => !control.ids.includes(id))).toEqual([]);
+});
+
+test('signals reach all workers, and a second server cannot take the port', async () => {
   const server = await serverForTest({ workers: 2, 'ops-key': 'ops', drain: '200ms' });
   const other = runHoldline(['serve', '--workers', '2', '--port', String(server.port)]);
   expect(other.status).toBe(1);
   expect(other.stderr).toContain('the port is taken');
-  const { pids } = (await page(server, 'stats')).workers;
+  server.signal('SIGHUP');
+  await until('both have read the configuration again', async () => {
+    const reloaded = server.logs.filter(({ msg }) => msg === 'reloaded');
+    return new Set(reloaded.map(({ worker }) => worker)).size === 2;
+  });
+  // To one of them alone it is the wish that another takes its place.
+  const [leaving] = (await page(server, 'stats')).workers.pids;
+  process.kill(leaving!, 'SIGTERM');
+  const replaced = await until('another one serves', async () => {
+    const { workers } = await page(server, 'stats');
+    return workers.serving === 2 && !workers.pids.includes(leaving!) && workers;
+  });
+  expect(replaced.restarts).toBe(0);
+  const { pids } = replaced;
   const lines = await linesOnAll(server, 'c');
   const last = await server.publish('c', 'x');
   const exited = server.stop('SIGTERM');
@@ -358,7 +359,7 @@ test('--unix-socket cannot be shared', () => {
     '--workers',
     '2',
     '--unix-socket',
-    '/tmp/x.sock',
+    'holdline.sock',
   ]);
   expect(status).toBe(2);
   expect(stderr).toContain('--unix-socket exclude each other');

@@ -36,8 +36,9 @@ def publish(url, data, event=None, key=None):
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)["id"]
         except urllib.error.HTTPError as error:
-            # 429 and 503 say when to come again; everything else would be refused again.
-            if error.code not in (429, 503) or attempt == TRIES:
+            # These say when to come again; everything else would be refused again. With a 504
+            # nobody knows whether it was published: the Idempotency-Key finds out.
+            if error.code not in (429, 503, 504) or attempt == TRIES:
                 raise RuntimeError(f"{error.code}: {error.read().decode()}") from error
             time.sleep(int(error.headers.get("Retry-After", "1")))
         except (urllib.error.URLError, TimeoutError, ConnectionError):

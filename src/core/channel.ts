@@ -267,6 +267,14 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     return entry;
   }
 
+  /** Takes all entries out of the queue. */
+  takeQueue(): LoggedEntry[] {
+    const entries = this.#queue?.left ?? [];
+    this.#queue = undefined;
+    this.queueVersion++;
+    return entries;
+  }
+
   /** Id up to which every entry has entered, when the log has handed over all up to `tailedId`. */
   through(tailedId: number): number {
     return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
@@ -423,16 +431,17 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     return dropped;
   }
 
-  /**
-   * Nothing up to `id` is here, though it was published: whoever is below it has missed something,
-   * lines that wait at the newest event among them. Its ring has been dropped.
-   */
-  missed(id: number): void {
-    this.lostThrough = Math.max(this.lostThrough, id);
-    this.newestId = Math.max(this.newestId, id);
-    this.newestCommittedId = Math.max(this.newestCommittedId, id);
+  /** Loses everything up to `id`, which was committed last. Returns as {@link drop}. */
+  loseThrough(id: number): number {
+    const dropped = this.drop();
+    this.lostThrough = id;
     this.lostAt = this.#settings.lossClock.tick();
-    this.version++;
+    this.newestId = id;
+    this.newestCommittedId = id;
+    this.isDeleted = false;
+    // Its delivery is not seen any more.
+    if (this.timed !== undefined) this.timed.id = 0;
+    return dropped;
   }
 
   /** Drops the frames unless a healthy line still needs them. Returns bytes freed. */

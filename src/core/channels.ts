@@ -32,7 +32,7 @@ import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channe
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
 import { EmptyNames } from './empty-names.js';
-import { isDeletion, type LoggedEntry } from './event.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
 import type { HistoryPage } from './event-log.js';
 import { RecentEvents } from './event-rates.js';
 import { FrameMemory } from './frame-memory.js';
@@ -339,6 +339,22 @@ export class Channels {
     if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
   }
 
+  /**
+   * Events that the log keeps pass the channel by: it has lost everything up to the last of them.
+   */
+  passBy(channel: Channel<Group>, events: readonly LoggedEvent[]): void {
+    const last = events.at(-1);
+    if (last === undefined) return;
+    const recent = (channel.recent ??= new RecentEvents());
+    for (const { data } of events) recent.count(this.#rateWindows.current, data.length);
+    if (channel.isOfReaders) this.#publish(channel);
+    this.#counters.events_entered_total += events.length;
+    this.#counters.events_evicted_total += events.length + channel.loseThrough(last.id);
+    channel.isUnread = true;
+    this.recount(channel);
+    this.#ringless.append(channel);
+  }
+
   /** A sweep is complete: what the channel's lines have been given may go. */
   evict(channel: Channel<Group>): void {
     this.#counters.events_evicted_total += channel.evict();
@@ -379,7 +395,7 @@ export class Channels {
     else if (missing.length === 0) this.#losses.remember(name, id);
     for (const channel of missing) {
       this.dropRing(channel);
-      channel.missed(id);
+      channel.loseThrough(id);
     }
     return missing;
   }

@@ -28,6 +28,10 @@ interface EntranceOwner {
   queued(channel: Channel<Group>): void;
   /** The entry enters its channel, if it has one. Ids rise within a channel. */
   enter(channel: Channel<Group> | undefined, entry: LoggedEntry): void;
+  /**
+   * The channel's queue is given up: its entries, which are kept by the log, pass the channel by.
+   */
+  passBy(channel: Channel<Group>, entries: readonly LoggedEntry[]): void;
   /** Ends a flush interval early: entries wait for room. */
   flush(): void;
   /**
@@ -52,6 +56,9 @@ export function queuedBytesOf(entry: NewEntry): number {
 }
 
 export class Entrance {
+  /** True where the log keeps what it hands over. Written by core/hub.ts. */
+  isKept = false;
+
   readonly #owner: EntranceOwner;
   readonly #progress: Progress;
   readonly #clock: Clock;
@@ -117,7 +124,11 @@ export class Entrance {
         this.#enterSoon(channel);
         return;
       }
-      this.#dequeue(channel, entry);
+      channel.dequeue();
+      const bytes = queuedBytesOf(entry);
+      this.#memory.give(channel.share, bytes);
+      this.#queuedEvents--;
+      this.#queuedBytes -= bytes;
       this.#owner.enter(channel, entry);
     }
   }
@@ -149,24 +160,32 @@ export class Entrance {
   #lose(throughId: number, name: string | undefined): void {
     this.#progress.tailedId = Math.max(this.#progress.tailedId, throughId);
     for (const channel of this.#owner.known(name)) {
-      for (let entry = channel.nextEntry; entry !== undefined; entry = channel.nextEntry) {
-        this.#dequeue(channel, entry);
+      if (channel.queueLength === 0) continue;
+      for (const entry of this.#takeQueue(channel))
         if (isDeletion(entry)) this.#owner.enter(channel, entry);
-      }
+      // Publishers may wait behind the queue.
+      this.#enterSoon(channel);
     }
     this.#owner.missed(throughId, name);
   }
 
-  #dequeue(channel: Channel<Group>, entry: LoggedEntry): void {
-    channel.dequeue();
-    const bytes = queuedBytesOf(entry);
-    this.#memory.give(channel.share, bytes);
-    this.#queuedEvents--;
-    this.#queuedBytes -= bytes;
+  #takeQueue(channel: Channel<Group>): LoggedEntry[] {
+    const entries = channel.takeQueue();
+    for (const queued of entries) {
+      const bytes = queuedBytesOf(queued);
+      this.#memory.give(channel.share, bytes);
+      this.#queuedBytes -= bytes;
+    }
+    this.#queuedEvents -= entries.length;
+    return entries;
   }
 
   #enqueue(channel: Channel<Group>, entry: LoggedEntry): void {
     const bytes = queuedBytesOf(entry);
+    if (this.isKept && !this.#memory.mayHold(channel.share, bytes)) {
+      this.#giveUp(channel, entry);
+      return;
+    }
     this.#memory.hold(channel.share, bytes);
     this.#queuedEvents++;
     this.#queuedBytes += bytes;
@@ -176,6 +195,15 @@ export class Entrance {
       this.#enterSoon(channel);
     }
     this.#owner.queued(channel);
+  }
+
+  /** The queue is past its share: its lines are given the rest from the log, at their own pace. */
+  #giveUp(channel: Channel<Group>, entry: LoggedEntry): void {
+    const entries = this.#takeQueue(channel);
+    entries.push(entry);
+    this.#owner.passBy(channel, entries);
+    // Publishers may wait behind the queue.
+    this.#enterSoon(channel);
   }
 
   #enterSoon(channel: Channel<Group>): void {

@@ -14,6 +14,11 @@ export class EntryQueue {
     return this.#entries.length - this.#start;
   }
 
+  /** Those entries. */
+  get left(): LoggedEntry[] {
+    return this.#entries.slice(this.#start);
+  }
+
   /** The `nth` entry that is left, which must be there. */
   at(nth: number): LoggedEntry {
     return this.#entries[this.#start + nth] as LoggedEntry;

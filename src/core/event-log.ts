@@ -41,7 +41,10 @@ export interface HistoryRequest {
 }
 
 export interface HistoryPage {
-  /** In id order, without deletions. Data may be kept, and is not changed. */
+  /**
+   * In id order, without deletions, and without what they ended, also where the page ends before
+   * them. Data may be kept, and is not changed.
+   */
   readonly events: readonly LoggedEvent[];
   /**
    * Everything kept up to this id is in the page: the `through` asked for, or the last event's.

@@ -21,8 +21,9 @@ import {
 import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
+import type { Elsewhere } from './elsewhere.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
-import { isDeletion, type LoggedEntry, type NewEntry } from './event.js';
+import { isDeletion, type LoggedEntry, type LoggedEvent, type NewEntry } from './event.js';
 import type { EventLog, History, RequestKey } from './event-log.js';
 import { RateWindows } from './event-rates.js';
 import type { Group } from './group.js';
@@ -52,8 +53,9 @@ import { Pump } from './pump.js';
 import { Refills } from './refills.js';
 import type { SlowPolicy } from './slow-policy.js';
 import { startOf, type Start } from './start.js';
+import { Subscribers } from './subscribers.js';
 import { WaitingPolls } from './waiting-polls.js';
-import { Watchers } from './watchers.js';
+import { Watchers, type LineCountListener } from './watchers.js';
 
 export interface HubOptions extends ChannelsOptions {
   readonly heartbeatMs: number;
@@ -61,6 +63,8 @@ export interface HubOptions extends ChannelsOptions {
   readonly slow: SlowPolicy;
   /** Age at which a line is ended at the latest, ms; 0, or absent: no line is ended for its age. */
   readonly maxAgeMs?: number;
+  /** Memory of publishes under way; the default is the bound in limits.ts. */
+  readonly publishBytes?: number;
 }
 
 /** A line that was just opened. */
@@ -111,6 +115,7 @@ export class Hub<Socket> {
   readonly #publishMemory: PublishMemory;
   readonly #entrance: Entrance;
   readonly #intake: Intake;
+  readonly #subscribers: Subscribers;
   readonly #openings: Openings;
   readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
@@ -179,15 +184,16 @@ export class Hub<Socket> {
     this.#ends = ends;
     this.polls = polls;
     this.#rateWindows = rateWindows;
-    const listen = (listener: Membership['listener']): void => {
-      membership.listener = listener;
-    };
-    this.watchers = new Watchers(clock, counters, { channels, listen }, options.heartbeatMs);
+    const subscribers = new Subscribers(channels, membership);
+    this.#subscribers = subscribers;
+    const listen = (listener: LineCountListener | undefined): void => subscribers.listen(listener);
+    const watched = { channels: subscribers, listen };
+    this.watchers = new Watchers(clock, counters, watched, options.heartbeatMs);
     this.#openings = new Openings(counters);
     this.#heartbeat = new Heartbeat(pump, clock, counters, groups, progress, options.heartbeatMs);
     this.#heartbeat.onStep = () => rateWindows.passed();
     this.#heartbeat.start();
-    this.#publishMemory = new PublishMemory(held);
+    this.#publishMemory = new PublishMemory(held, options.publishBytes);
     const deliveryTimes = new DeliveryTimes(clock);
     this.#deliveryTimes = deliveryTimes;
     this.#entrance = new Entrance(
@@ -198,6 +204,7 @@ export class Hub<Socket> {
         enter: (channel, entry) => this.#enter(channel, entry),
         missed: (throughId, name) => this.#missed(throughId, name),
         known: (name) => channels.known(name),
+        passBy: (channel, entries) => this.#passBy(channel, entries),
         flush: () => pump.flush(),
         proceed: (channel) => this.#intake.proceed(channel),
       },
@@ -238,6 +245,7 @@ export class Hub<Socket> {
     const progress = this.#progress;
     const { channels } = this;
     progress.keptFrom = this.#log.floor();
+    this.#entrance.isKept = true;
     const reads = new HistoryReads(history, this.#clock, this.#counters);
     const refills = new Refills(channels, reads);
     const log = this.#log;
@@ -251,6 +259,15 @@ export class Hub<Socket> {
       lines: this.lines,
     });
     this.#pump.history = this.#historyLines;
+  }
+
+  /**
+   * Counts the lines of other processes of this server for publishers and watchers. `report` hears
+   * of every change here.
+   */
+  countElsewhere(elsewhere: Elsewhere, report: LineCountListener): void {
+    this.#intake.elsewhere = elsewhere;
+    this.#subscribers.countElsewhere(elsewhere, report);
   }
 
   /** Takes no more events, and stops the timers. */
@@ -363,6 +380,28 @@ export class Hub<Socket> {
     this.#progress.head = Math.max(this.#progress.head, throughId);
     for (const channel of this.channels.missed(throughId, name))
       for (const group of channel.groups) this.#pump.wake(group);
+  }
+
+  /**
+   * Entries pass the channel by. Deletions are carried out, though lines may not have been given
+   * all that came before: the log does not keep that any more.
+   */
+  #passBy(channel: Channel<Group>, entries: readonly LoggedEntry[]): void {
+    this.#counters.queues_given_up_total++;
+    let events: LoggedEvent[] = [];
+    for (const entry of entries) {
+      if (!isDeletion(entry)) {
+        events.push(entry);
+        continue;
+      }
+      this.channels.passBy(channel, events);
+      events = [];
+      this.#enter(channel, entry);
+    }
+    this.channels.passBy(channel, events);
+    this.#progress.head = Math.max(this.#progress.head, entries.at(-1)?.id ?? 0);
+    for (const group of channel.groups) this.#pump.wake(group);
+    this.#pump.flush();
   }
 
   #swept(group: Group): void {

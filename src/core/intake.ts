@@ -14,6 +14,7 @@ import {
   WAITING_PUBLISHERS_MAX,
 } from '../limits.js';
 import type { Channel } from './channel.js';
+import type { Elsewhere } from './elsewhere.js';
 import type { Entrance } from './entrance.js';
 import { isDeletion, type NewEntry } from './event.js';
 import type { EventLog, RequestKey } from './event-log.js';
@@ -56,6 +57,9 @@ interface WaitingPublish {
 }
 
 export class Intake {
+  /** Lines that other processes of the server hold; undefined where there are none. */
+  elsewhere: Elsewhere | undefined;
+
   readonly #entrance: Entrance;
   readonly #log: EventLog;
   readonly #clock: Clock;
@@ -86,6 +90,12 @@ export class Intake {
     this.#clock = clock;
     this.#counters = counters;
     this.#flush = flush;
+  }
+
+  /** Lines on the channel, as a publisher is told. */
+  subscribersOf(channel: Channel<Group>): number {
+    const here = channel.lineCount;
+    return this.elsewhere === undefined ? here : here + this.elsewhere.of(channel.name);
   }
 
   /** True when no publish waits, is read or appended, and everything accepted has entered. */
@@ -252,7 +262,7 @@ export class Intake {
     reservation: Reservation,
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
-    const subscribers = channel.lineCount;
+    const subscribers = this.subscribersOf(channel);
     this.#appending++;
     try {
       const ids = await this.#log.append(

@@ -20,7 +20,7 @@ import { PublishMemory, Reservation, type PublishShare } from './publish-memory.
 /** What batches need of the hub. */
 interface BatchParts {
   readonly channels: Pick<Channels, 'get' | 'place' | 'released'>;
-  readonly intake: Pick<Intake, 'hasRoomNow'>;
+  readonly intake: Pick<Intake, 'hasRoomNow' | 'subscribersOf'>;
   /** That of publishes to one channel. */
   readonly memory: PublishMemory;
   /** Ends a flush interval early: a publisher finds no room. */
@@ -207,7 +207,8 @@ export class NamedBatches {
     places: readonly Place[],
     requestKey: RequestKey | undefined,
   ): Promise<Published> {
-    const subscribers = places.reduce((sum, { channel }) => sum + channel.lineCount, 0);
+    const { intake } = this.#parts;
+    const subscribers = places.reduce((sum, { channel }) => sum + intake.subscribersOf(channel), 0);
     const ids = await this.#log.append(
       events,
       requestKey === undefined ? undefined : { ...requestKey, subscribers },

@@ -50,7 +50,13 @@ export const AT_ONCE = 0;
 
 const FIRST_HANDLES = 64;
 
+/** Hears how many lines a user or an address has, whenever that changes. */
+export type OwnerListener = (kind: 'user' | 'address', name: string, lines: number) => void;
+
 export class Owners {
+  /** Undefined while nobody wants to know. */
+  onCount: OwnerListener | undefined;
+
   readonly #users = new Tally();
   readonly #addresses = new Tally();
   readonly #shown = new Tally();
@@ -100,6 +106,7 @@ export class Owners {
     this.#addressOf[handle] = address === '' ? NO_NAME : this.#addresses.add(address);
     this.#shownOf[handle] = shownAddress === address ? NO_NAME : this.#shown.add(shownAddress);
     this.#endSeconds[handle] = NEVER;
+    if (this.onCount !== undefined) this.#tellCounts(user, address);
   }
 
   /** The line has closed. */
@@ -107,12 +114,21 @@ export class Owners {
     const user = this.#userOf[handle] as number;
     const address = this.#addressOf[handle] as number;
     const shown = this.#shownOf[handle] as number;
+    const isTold = this.onCount !== undefined;
+    const userName = isTold ? this.#users.nameOf(user) : undefined;
+    const addressName = isTold ? this.#addresses.nameOf(address) : undefined;
     if (user !== NO_NAME) this.#users.remove(user);
     if (address !== NO_NAME) this.#addresses.remove(address);
     if (shown !== NO_NAME) this.#shown.remove(shown);
     this.#ids[handle] = 0;
     this.#userOf[handle] = NO_NAME;
     this.#endSeconds[handle] = NEVER;
+    if (isTold) this.#tellCounts(userName, addressName ?? '');
+  }
+
+  #tellCounts(user: string | undefined, address: string): void {
+    if (user !== undefined) this.onCount?.('user', user, this.linesOfUser(user));
+    if (address !== '') this.onCount?.('address', address, this.linesOfAddress(address));
   }
 
   /** Id of the line: unique in the life of the process. */

@@ -7,7 +7,7 @@ import { HISTORY_PAGE_BYTES_MAX, HISTORY_PAGE_EVENTS_MAX, LAST_EVENTS_MAX } from
 import type { Channels } from './channels.js';
 import type { HistoryPage } from './event-log.js';
 import type { HistoryReads } from './history-reads.js';
-import { LIVE, type Position } from './position.js';
+import type { Position } from './position.js';
 import type { Progress } from './progress.js';
 import type { Refills } from './refills.js';
 
@@ -57,12 +57,7 @@ export class Past {
     if (position.kind === 'ago') return this.#fromTime(names, this.#clock.wallMs() - position.ms);
     if (!this.#needsRings(names, position)) return undefined;
     const refill = this.#parts.refills.of(names);
-    if (position.kind === 'last') {
-      const count = Math.min(position.count, LAST_EVENTS_MAX);
-      return refill === undefined && !this.#isBeyondRings(names, count)
-        ? undefined
-        : this.#fromLast(names, count, refill);
-    }
+    if (position.kind === 'last') return this.#ofLast(names, position, refill);
     // Without the log a line starts all the same: it reads on when the log answers again.
     return refill?.then(
       () => position,
@@ -100,9 +95,21 @@ export class Past {
     return (await this.ready(names, position)) ?? position;
   }
 
-  /** True when one of the channels may have some of its newest `count` events in the log only. */
-  #isBeyondRings(names: readonly string[], count: number): boolean {
-    return names.some((name) => this.#missing(name, count) > 0);
+  /**
+   * The newest events of one channel may be in the log only. On several channels the rings decide:
+   * what followed the oldest of a quiet one would be all that the log keeps of a busy one.
+   */
+  #ofLast(
+    names: readonly string[],
+    position: Extract<Position, { readonly kind: 'last' }>,
+    refill: Promise<unknown> | undefined,
+  ): Promise<Position> | undefined {
+    const [name, ...others] = names as [string, ...string[]];
+    const count = Math.min(position.count, LAST_EVENTS_MAX);
+    if (others.length > 0) return refill?.then(() => position);
+    return refill === undefined && this.#missing(name, count) === 0
+      ? undefined
+      : this.#fromLast(name, position, count, refill);
   }
 
   /** How many of the channel's newest `count` events its ring does not hold, and the log may. */
@@ -114,41 +121,39 @@ export class Past {
   }
 
   async #fromLast(
-    names: readonly string[],
+    name: string,
+    position: Position,
     count: number,
     refill: Promise<unknown> | undefined,
   ): Promise<Position> {
     await refill;
-    const { channels, reads } = this.#parts;
-    let first = Infinity;
-    for (const name of names) {
-      const missing = this.#missing(name, count);
-      if (missing > 0)
-        first = Math.min(
-          first,
-          await reads.inTurnOrRefused(() => this.#firstOfNewest(name, missing)),
-        );
-    }
-    first = Math.min(first, channels.setOf(names).firstOfNewest(count) ?? Infinity);
-    return first === Infinity ? LIVE : { kind: 'after', id: first - 1 };
+    const after = await this.#parts.reads.inTurnOrRefused(() => this.#beforeNewest(name, count));
+    return after === undefined ? position : { kind: 'after', id: after };
   }
 
-  /** Id of the oldest of the `count` events right below the ring; Infinity without events. */
-  async #firstOfNewest(name: string, count: number): Promise<number> {
+  /**
+   * The id after which the channel's newest `count` events follow, as of now: those below its ring
+   * are read. Undefined when there are none at all.
+   */
+  async #beforeNewest(name: string, count: number): Promise<number | undefined> {
     const { channels, reads } = this.#parts;
-    let first = Infinity;
+    let left = this.#missing(name, count);
+    if (left === 0) {
+      const first = channels.setOf([name]).firstOfNewest(count);
+      return first === undefined ? undefined : first - 1;
+    }
     let through = channels.member(name).lostThrough;
-    for (let left = count; left > 0;) {
+    while (left > 0) {
       const { events } = await reads.newest(name, {
         through,
         eventsMax: Math.min(left, HISTORY_PAGE_EVENTS_MAX),
         bytesMax: HISTORY_PAGE_BYTES_MAX,
       });
-      if (events.length === 0) break;
-      first = events[0]?.id as number;
+      const first = events[0];
+      if (first === undefined) break;
       left -= events.length;
-      through = first - 1;
+      through = first.id - 1;
     }
-    return first;
+    return through;
   }
 }

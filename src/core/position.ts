@@ -82,8 +82,8 @@ function namedPosition(text: string): Position | undefined {
   const zone = sign === undefined ? 'Z' : `${sign === '-' ? '-' : '+'}${offset}`;
   const wallMs = Date.parse(`${date}T${time}${fraction}${zone}`);
   // Date.parse takes February 30 for March 2.
-  const isDay = new Date(`${date}T00:00:00Z`).toJSON()?.startsWith(date as string) === true;
-  return Number.isNaN(wallMs) || !isDay ? undefined : { kind: 'time', wallMs };
+  const day = new Date(`${date}T00:00:00Z`).toJSON() as string | null;
+  return Number.isNaN(wallMs) || day?.slice(0, 10) !== date ? undefined : { kind: 'time', wallMs };
 }
 
 /** For a time where the log keeps no events. */

@@ -101,13 +101,18 @@ export class PublishMemory {
         `a publish takes ${bytes} bytes of memory; one of them may take ${this.#limitBytes / 2}, so publish in parts`,
       );
     }
-    if (share.heldBytes + bytes > this.#limitBytes - this.#heldBytes - bytes) {
+    if (!this.mayHold(share, bytes)) {
       throw new HoldlineError(
         'HOLDLINE_PUBLISH_BUSY',
         `${this.#sharer} already hold ${share.heldBytes} of ${this.#limitBytes} bytes for all; try again after Retry-After`,
       );
     }
     this.hold(share, bytes);
+  }
+
+  /** True when the share may hold `bytes` more. */
+  mayHold(share: PublishShare, bytes: number): boolean {
+    return share.heldBytes + bytes <= this.#limitBytes - this.#heldBytes - bytes;
   }
 
   /** Holds `bytes` even beyond the bound: what is committed is not refused. */

@@ -26,7 +26,9 @@ export interface PlacesParts {
     readonly polls: { readonly waiting: number };
   };
   /** True while one more line may be open in all; absent where `maxConnections` says it. */
-  readonly hasPlace?: () => boolean;
+  readonly hasPlace?: (() => boolean) | undefined;
+  /** The same for waiting polls. */
+  readonly hasPollPlace?: (() => boolean) | undefined;
   /** Throws the refusal while memory is short. */
   readonly memory: { checkRoom(): void };
   readonly clock: Clock;
@@ -73,9 +75,12 @@ export class Places {
    * HOLDLINE_MEMORY_FULL.
    */
   checkPoll(comer: Comer): void {
-    const { hub, counters } = this.#parts;
+    const { hub, counters, hasPollPlace } = this.#parts;
     const { maxWaitingPolls } = this.#options;
-    if (maxWaitingPolls > 0 && hub.polls.waiting >= maxWaitingPolls) {
+    if (
+      maxWaitingPolls > 0 &&
+      (hub.polls.waiting >= maxWaitingPolls || hasPollPlace?.() === false)
+    ) {
       counters.polls_refused_total++;
       throw new HoldlineError(
         'HOLDLINE_POLLS_FULL',

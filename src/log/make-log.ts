@@ -71,13 +71,32 @@ async function natsLog(
   servers: readonly string[],
   common: Common & Pick<LogOwner, 'check'>,
 ): Promise<EventLog> {
+  const options = natsOptions(settings, servers);
+  checkLogLibraries('nats:', NATS_LIBRARIES);
+  const { NatsLog } = await import('./nats/nats-log.js');
+  return new NatsLog({ ...common, ...options });
+}
+
+export const NATS_LIBRARIES = ['@nats-io/transport-node', '@nats-io/jetstream'];
+
+/** Where NATS is and how it is entered. Throws HOLDLINE_BAD_OPTION for a file that is not there. */
+export function natsOptions(
+  settings: Pick<
+    Settings,
+    | 'natsCreds'
+    | 'natsPassword'
+    | 'natsPrefix'
+    | 'natsReplicas'
+    | 'natsStream'
+    | 'natsTlsCa'
+    | 'natsUser'
+  >,
+  servers: readonly string[],
+): Omit<NatsLogOptions, keyof Common | 'check'> {
   const { natsCreds, natsTlsCa } = settings;
   const creds = natsCreds === undefined ? undefined : readFileOf('--nats-creds', natsCreds);
   const tlsCa = natsTlsCa === undefined ? undefined : readFileOf('--nats-tls-ca', natsTlsCa);
-  checkLogLibraries('nats:', ['@nats-io/transport-node', '@nats-io/jetstream']);
-  const { NatsLog } = await import('./nats/nats-log.js');
-  return new NatsLog({
-    ...common,
+  return {
     url: servers.join(','),
     stream: settings.natsStream,
     prefix: settings.natsPrefix,
@@ -86,7 +105,7 @@ async function natsLog(
     user: settings.natsUser,
     password: settings.natsPassword,
     tlsCa: tlsCa?.toString(),
-  });
+  };
 }
 
 function ignore(): void {}

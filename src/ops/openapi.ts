@@ -77,6 +77,7 @@ const subscribe: Json = {
       'HOLDLINE_POLLS_FULL',
       'HOLDLINE_MEMORY_FULL',
       'HOLDLINE_CHANNELS_FULL',
+      'HOLDLINE_LOG_UNAVAILABLE',
     ]),
   },
 };

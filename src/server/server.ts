@@ -13,7 +13,7 @@ import { Hub, type HubOptions } from '../core/hub.js';
 import { makeHeldBytes } from '../core/held-bytes.js';
 import { Idempotency } from '../core/idempotency.js';
 import { compileSerializers } from '../core/serialize.js';
-import { makeCounters } from '../counters.js';
+import { makeCounters, type Counters } from '../counters.js';
 import { HoldlineError, withOwnErrors } from '../errors.js';
 import type { Exchanges } from '../http/exchange.js';
 import { Addresses } from '../http/address.js';
@@ -22,7 +22,7 @@ import { Guard } from '../http/guard.js';
 import { BodyTurns } from '../http/body-turns.js';
 import { HeldRefusals } from '../http/held-refusals.js';
 import { PendingAnswers } from '../http/pending-answers.js';
-import { Places } from '../http/places.js';
+import { Places, type PlacesParts } from '../http/places.js';
 import { PublishRates } from '../http/publish-rates.js';
 import { Refusals } from '../http/refusals.js';
 import { FAULT_LOG_MS, SPARE_SOCKETS_MAX } from '../limits.js';
@@ -44,6 +44,7 @@ import { watch } from '../transports/watch.js';
 import { maxMessageBytes, Messages } from '../transports/websocket.js';
 import { pagesOfAll } from '../workers/all-pages.js';
 import type { Parent } from '../workers/parent.js';
+import { OwnerCounts, ownerListener } from '../workers/owner-counts.js';
 import { answersOf } from '../workers/questions.js';
 import { makeActions } from './actions.js';
 import type { Address, Hooks, Server } from './api.js';
@@ -97,7 +98,7 @@ export function createServerOn(log: EventLog, options: Options & Hooks = {}): Se
  */
 export function createWorkerServer(options: Options & Hooks, parent: Parent): Server {
   const ofAll = placeOf(options.log ?? 'memory').kind === 'nats' ? makeLog : () => parent.log;
-  return makeServer(options, ofAll, parent);
+  return withOwnErrors(() => makeServer(options, ofAll, parent));
 }
 
 function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent?: Parent): Server {
@@ -186,10 +187,11 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
   const rates = new PublishRates(settings.publishRate, SYSTEM_CLOCK, counters);
-  const share = parent?.share('lines', () => hub.lines.open);
-  const hasPlace = share && (() => share.hasRoom);
   const placesParts = { hub, memory, clock: SYSTEM_CLOCK, counters };
-  const places = new Places({ ...placesParts, ...(hasPlace && { hasPlace }) }, settings);
+  const places =
+    parent === undefined
+      ? new Places(placesParts, settings)
+      : placesOfAll(parent, hub, memory, counters, settings);
   const refusals = new Refusals(
     counters,
     onRefusal && ((refusal) => inItsTurn(() => onRefusal(refusal))),
@@ -200,6 +202,9 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
   const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
   if (parent !== undefined) {
     parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });
+    hub.countElsewhere(parent.elsewhere, {
+      changed: (name, _before, after) => parent.linesChanged(name, after),
+    });
     parent.log.queueLengthOf = (channel) => hub.channels.get(channel)?.queueLength ?? 0;
   }
   const pending = new PendingAnswers(counters, held);
@@ -378,6 +383,36 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     hub.channels.usePolicies(next.policies);
   });
   return server;
+}
+
+/** Places of one of several workers: limits are for all of them together. */
+function placesOfAll(
+  parent: Parent,
+  hub: Hub<HeldSocket | LibraryLine>,
+  memory: Memory,
+  counters: Counters,
+  settings: Settings,
+): Places {
+  const lines = parent.share('lines', () => hub.lines.open);
+  const polls =
+    settings.maxWaitingPolls > 0 ? parent.share('polls', () => hub.polls.waiting) : undefined;
+  hub.owners.onCount = ownerListener(settings, (key, count) => parent.linesChanged(key, count));
+  memory.elsewhereBytes = () => parent.elsewhereBytes;
+  const parts: PlacesParts = {
+    hub: {
+      lines: hub.lines,
+      polls: hub.polls,
+      owners: new OwnerCounts(hub.owners, parent.owners),
+    },
+    memory,
+    clock: SYSTEM_CLOCK,
+    counters,
+    hasPlace: () => lines.hasRoom,
+    hasPollPlace: polls && (() => polls.hasRoom),
+  };
+  // The system spreads connections evenly.
+  const acceptRate = Math.ceil(settings.acceptRate / parent.welcome.count);
+  return new Places(parts, { ...settings, acceptRate });
 }
 
 /** The files of a server with TLS. */

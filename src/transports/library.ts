@@ -152,13 +152,13 @@ export class LibraryLine {
   readonly #serve = (): void => {
     this.#isServing = false;
     let served = 0;
-    for (const { resolve, reject } of this.#waiting) {
+    for (const reader of this.#waiting) {
       if (this.#failure === undefined) {
         const step = this.#read();
         if (step === undefined) break;
-        resolve(step);
+        reader.resolve(step);
       } else {
-        reject(this.#takeFailure());
+        reader.reject(this.#takeFailure());
       }
       served++;
     }

@@ -1,6 +1,6 @@
 /**
- * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and adds
- * up what they answer. `workers` in the answer says who did not answer in time.
+ * * Pages under `/-/` that show figures, over all workers: whichever is asked asks every one, and
+ * adds up what they answer. `workers` in the answer says who did not answer in time.
  */
 import type { LineFigures, LineOrder } from '../core/line-ranking.js';
 import type { ChannelDetails, ChannelUsers, ListedChannel } from '../core/channel-listing.js';
@@ -78,7 +78,8 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
     stats: async (request) => {
       const { given, report, workers } = await ask(everyone, 'stats', request);
       const sum = sumOf(parsed(given), STATS_RULES) as { readonly counters: object };
-      const counters = sumOf([sum.counters, report.gone.counters ?? null]);
+      const { gone, own } = report;
+      const counters = sumOf([sum.counters, gone.counters ?? null, own.counters ?? null]);
       return jsonAnswer({ ...sum, counters, workers });
     },
     memory: async (request) => {
@@ -88,7 +89,8 @@ export function pagesOfAll(pages: OpsPages, everyone: Everyone): OpsPages {
     },
     metrics: async (request) => {
       const { given, report } = await ask(everyone, 'metrics', request);
-      const texts = [...given.map(({ text }) => text), report.gone.metrics ?? ''];
+      const { gone, own } = report;
+      const texts = [...given.map(({ text }) => text), gone.metrics ?? '', own.metrics ?? ''];
       const sum = sumMetrics(texts, CHANNELS_IN_METRICS_MAX);
       const body = `${sum}\n${workersMetrics(report, given.length)}`;
       return { contentType: METRICS_CONTENT_TYPE, body };

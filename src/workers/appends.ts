@@ -26,7 +26,9 @@ export class Appends {
   readonly #log: Pick<EventLog, 'append' | 'kept'>;
   readonly #clock: Clock;
   readonly #hasRoom: HasRoom;
-  /** By channel, in the order in which they came. One with several channels is in several queues. */
+  /**
+   * By channel, in the order in which they came. One with several channels is in several queues.
+   */
   readonly #waiting = new Map<string, Waiter[]>();
   readonly #underWay = new Map<string, Promise<unknown>>();
   /** Bytes by channel that were let in and are not committed yet. */

@@ -1,8 +1,8 @@
 /**
- * Credit: how much of each channel is on its way to a worker, from its commit until it has entered
- * the worker's rings. A channel has room while no worker has too much of it; without room its
- * publishes wait before they are committed. So what is committed goes to every worker at once and in
- * order, no pipe is paused for a channel, and what waits in a worker is bounded.
+ * * Credit: how much of each channel is on its way to a worker, from its commit until it has
+ * entered the worker's rings. A channel has room while no worker has too much of it; without room
+ * its publishes wait before they are committed. So what is committed goes to every worker at once
+ * and in order, no pipe is paused for a channel, and what waits in a worker is bounded.
  *
  * Of the credit in all a channel may take as much as is still free, as publishes do of their memory
  * (core/publish-memory.ts), and CHANNEL_CREDIT_BYTES at the most.

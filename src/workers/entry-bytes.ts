@@ -3,7 +3,7 @@
  * entries one after another, numbers big-endian:
  *
  *   count U32, and for each:
- *   id F64 (0: none yet) · flags U8 · sizes of channel U8, type U16, data U32 · channel · type · data
+ *   id F64 (0: none yet) · flags U8 · sizes: channel U8, type U16, data U32 · channel · type · data
  */
 import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
 

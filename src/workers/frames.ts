@@ -24,6 +24,8 @@ export const FRAME = {
   page: 6,
   /** To the supervisor: bytes by channel that have entered, and are not on the way any more. */
   entered: 7,
+  /** Lines by channel that a worker has: to the supervisor, and from there to the other workers. */
+  lines: 8,
 } as const;
 
 /** A frame without its size. */
@@ -189,26 +191,37 @@ export function readPage({ payload }: Frame): {
 
 /** Bytes by channel. */
 export function enteredFrame(bytesByChannel: ReadonlyMap<string, number>): Buffer {
-  let size = 0;
-  for (const channel of bytesByChannel.keys()) size += 5 + channel.length;
-  const frame = makeFrame(FRAME.entered, size);
-  let at = PAYLOAD_AT;
-  for (const [channel, bytes] of bytesByChannel) {
-    at = frame.writeUInt32BE(bytes, at);
+  return countsFrame(FRAME.entered, 0, bytesByChannel);
+}
+
+/** Lines by channel of the worker that was started as the `spawn`th. */
+export function linesFrame(spawn: number, linesByChannel: ReadonlyMap<string, number>): Buffer {
+  return countsFrame(FRAME.lines, spawn, linesByChannel);
+}
+
+function countsFrame(kind: number, spawn: number, counts: ReadonlyMap<string, number>): Buffer {
+  let size = 4;
+  for (const channel of counts.keys()) size += 5 + channel.length;
+  const frame = makeFrame(kind, size);
+  let at = frame.writeUInt32BE(spawn, PAYLOAD_AT);
+  for (const [channel, count] of counts) {
+    at = frame.writeUInt32BE(count, at);
     at = frame.writeUInt8(channel.length, at);
     at += frame.write(channel, at, 'latin1');
   }
   return frame;
 }
 
-export function readEntered(
+/** Hands over the numbers of such a frame; returns the worker that it is of. */
+export function readCounts(
   { payload }: Frame,
-  take: (channel: string, bytes: number) => void,
-): void {
-  for (let at = 0; at < payload.length;) {
-    const bytes = payload.readUInt32BE(at);
+  take: (channel: string, count: number) => void,
+): number {
+  for (let at = 4; at < payload.length;) {
+    const count = payload.readUInt32BE(at);
     const end = at + 5 + payload.readUInt8(at + 4);
-    take(payload.toString('latin1', at + 5, end), bytes);
+    take(payload.toString('latin1', at + 5, end), count);
     at = end;
   }
+  return payload.readUInt32BE(0);
 }

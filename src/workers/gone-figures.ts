@@ -2,7 +2,9 @@
  * What workers had counted that have ended, as it was shown last: without it a sum over workers
  * would fall when one ends, which monitoring takes for a start from 0.
  */
-import { countersOf, sumMetrics } from './metric-sums.js';
+import type { LogTimes } from '../core/event-log.js';
+import type { Counters } from '../counters.js';
+import { counterMetrics, countersOf, histogramMetrics, sumMetrics } from './metric-sums.js';
 import { sumOf } from './sums.js';
 import type { GoneReport } from './talk.js';
 
@@ -38,4 +40,14 @@ export class GoneFigures<Worker extends object> {
     const { counters, metrics } = this.#gone;
     return { counters, metrics };
   }
+}
+
+/** What the supervisor itself has counted: its log is no worker's. */
+export function ownFigures(counters: Counters, times: LogTimes | undefined): GoneReport {
+  const texts = [counterMetrics(counters)];
+  if (times !== undefined) {
+    texts.push(histogramMetrics('holdline_log_commit_seconds', times.commit));
+    texts.push(histogramMetrics('holdline_log_read_seconds', times.read));
+  }
+  return { counters, metrics: texts.join('\n') };
 }

@@ -7,6 +7,9 @@ import { asError, HoldlineError, type RefusalCode } from '../errors.js';
 import { WORKER_ANSWER_MS_MAX } from '../limits.js';
 import { FRAME, FrameReader, jsonFrame, readJson, type Frame } from './frames.js';
 
+/** The reason of an end without a fault. */
+export const PIPE_CLOSED = 'the pipe is closed';
+
 /** Who is at this end. */
 export interface LinkOwner {
   /** A frame that is neither a question nor an answer in JSON. */
@@ -62,8 +65,8 @@ export class Link {
     this.#owner = owner;
     stream.on('data', (chunk: Buffer) => this.#take(chunk));
     stream.on('error', () => {});
-    stream.on('close', () => this.#end('the pipe is closed'));
-    stream.on('end', () => this.#end('the pipe is closed'));
+    stream.on('close', () => this.#end(PIPE_CLOSED));
+    stream.on('end', () => this.#end(PIPE_CLOSED));
   }
 
   /** True until {@link LinkOwner.ended} is called. */

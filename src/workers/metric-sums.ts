@@ -3,6 +3,8 @@
  * those that are the same for all or say how one of them is.
  */
 
+import type { Histogram } from '../core/histogram.js';
+
 interface Family {
   readonly help: string;
   readonly type: string;
@@ -17,7 +19,9 @@ const LARGEST =
 /** Gauges of which the smallest counts. */
 const SMALLEST = /^(?:holdline_log_up|process_start_time_seconds)$/;
 
-/** Families with a sample for each of some channels, and the one whose values say which are kept. */
+/**
+ * Families with a sample for each of some channels, and the one whose values say which are kept.
+ */
 const OF_CHANNELS = /^holdline_channel_/;
 const LINES_OF_CHANNELS = 'holdline_channel_lines';
 
@@ -44,6 +48,24 @@ export function countersOf(text: string): string {
   return textOf(
     new Map(families.filter(([name, { type }]) => type !== 'gauge' && !OF_CHANNELS.test(name))),
   );
+}
+
+/** Counters that are not 0, to be added to those of workers, which have what they mean. */
+export function counterMetrics(counters: object): string {
+  return Object.entries(counters)
+    .filter((one): one is [string, number] => typeof one[1] === 'number' && one[1] > 0)
+    .map(([name, value]) => `# TYPE holdline_${name} counter\nholdline_${name} ${value}\n`)
+    .join('\n');
+}
+
+/** The same of a histogram. */
+export function histogramMetrics(name: string, { bounds, counts, sum }: Histogram): string {
+  let count = 0;
+  const buckets = Array.from(counts, (own, bucket) => {
+    count += own;
+    return `${name}_bucket{le="${bounds[bucket] ?? '+Inf'}"} ${count}\n`;
+  });
+  return `# TYPE ${name} histogram\n${buckets.join('')}${name}_sum ${sum}\n${name}_count ${count}\n`;
 }
 
 function joined(name: string, type: string, one: number, other: number): number {

@@ -1,14 +1,16 @@
 /** The supervisor as a worker sees it: its log, what it lends, and what all workers are asked. */
 import { Socket } from 'node:net';
-import { FRAME, readAppended, readPage, type Frame } from './frames.js';
+import { FRAME, linesFrame, readAppended, readCounts, readPage, type Frame } from './frames.js';
 import { Link } from './link.js';
+import { isOwnerKey } from './owner-counts.js';
 import { Share } from './shares.js';
 import type { Question, Welcome, WorkerAnswer, WorkersReport } from './talk.js';
 import { WorkerLog, type LogNews } from './worker-log.js';
 import type { WorkerFacts } from './worker-process.js';
+import { Elsewhere } from '../core/elsewhere.js';
 import type { LogRow } from '../core/event-log.js';
 import { HoldlineError } from '../errors.js';
-import { SHARE_SETTLE_MS } from '../limits.js';
+import { SHARE_LOOK_MS } from '../limits.js';
 
 /** The pipe to the supervisor. */
 const PIPE_FILE = 3;
@@ -24,7 +26,15 @@ export class Parent {
   /** Answers what every worker is asked. Set by the server. */
   onQuestion: (question: Question) => unknown = () => undefined;
 
+  /** Lines that other workers have, by channel; and by user and address (owner-counts.ts). */
+  readonly elsewhere = new Elsewhere();
+  readonly owners = new Elsewhere();
+  /** Memory of the other processes, bytes, as it was told last. */
+  elsewhereBytes = 0;
+
   readonly #link: Link;
+  /** Lines by channel that have changed here in this turn. */
+  #changed = new Map<string, number>();
   readonly #shares = new Map<string, Share>();
 
   private constructor(link: Link, welcome: Welcome) {
@@ -35,7 +45,7 @@ export class Parent {
   }
 
   /** Says hello over the pipe. `onGone` is called when the supervisor has ended. */
-  static async connect(onGone: () => void): Promise<Parent> {
+  static async connect(onGone: (reason: string) => void): Promise<Parent> {
     // What comes right behind the welcome, before this function goes on, or even before it.
     const early: ((parent: Parent) => void)[] = [];
     let act = (what: (parent: Parent) => void): void => void early.push(what);
@@ -65,6 +75,18 @@ export class Parent {
     this.#link.tell('leaving');
   }
 
+  /** This worker has so many lines on the channel, or of the owner, now. */
+  linesChanged(name: string, count: number): void {
+    if (this.#changed.size === 0) {
+      setImmediate(() => {
+        const changed = this.#changed;
+        this.#changed = new Map();
+        this.#link.send(linesFrame(this.welcome.spawn, changed));
+      });
+    }
+    this.#changed.set(name, count);
+  }
+
   /** What this worker may use of a number that all share; `inUse` says how many it does. */
   share(pool: string, inUse: () => number): Share {
     const share = new Share(
@@ -74,7 +96,8 @@ export class Parent {
       (count) => this.#link.tell('return', { pool, count }),
     );
     this.#shares.set(pool, share);
-    setInterval(() => share.settle(), SHARE_SETTLE_MS).unref();
+    // To look is to ask: places that others have given back are there before a client needs one.
+    setInterval(() => share.hasRoom, SHARE_LOOK_MS).unref();
     return share;
   }
 
@@ -91,7 +114,8 @@ export class Parent {
   #asked(name: string, value: unknown): unknown {
     switch (name) {
       case 'ping':
-        this.#link.tell('pong');
+        this.elsewhereBytes = value as number;
+        this.#link.tell('pong', process.memoryUsage.rss());
         return undefined;
       case 'log':
         this.log.changed(value as LogNews);
@@ -106,6 +130,10 @@ export class Parent {
       }
       case 'recall':
         this.#shares.get(value as string)?.recall();
+        return undefined;
+      case 'gone':
+        this.elsewhere.gone(value as number);
+        this.owners.gone(value as number);
         return undefined;
       case 'question':
         return this.onQuestion(value as Question);
@@ -127,6 +155,11 @@ export class Parent {
     } else if (frame.kind === FRAME.page) {
       const { number, page } = readPage(frame);
       this.#link.resolve(number, page);
+    } else if (frame.kind === FRAME.lines) {
+      const lines: [string, number][] = [];
+      const spawn = readCounts(frame, (...one) => lines.push(one));
+      for (const [name, count] of lines)
+        (isOwnerKey(name) ? this.owners : this.elsewhere).set(spawn, name, count);
     } else {
       this.log.records(frame);
     }

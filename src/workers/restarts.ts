@@ -9,23 +9,19 @@ import {
 export class Restarts {
   /** Workers that were started in the place of one that died. */
   total = 0;
-  /** Deaths in a row of workers that had not proven themselves. */
-  #early = 0;
+  /** By place: deaths in a row of workers that had not served for WORKER_PROVEN_MS. */
+  readonly #early = new Map<number, number>();
 
   /**
-   * A worker has died that had served for `servedMs`, 0 if it never did. Returns the pause before
-   * the next one starts, ms; undefined when too many have died at once.
+   * The worker of a place has died that had served for `servedMs`, 0 if it never did. Returns the
+   * pause before the next one starts, ms; undefined when too many have died at once, and none of
+   * the `others` serves.
    */
-  died(servedMs: number): number | undefined {
-    if (servedMs >= WORKER_PROVEN_MS) this.#early = 0;
-    else this.#early++;
-    if (this.#early >= WORKER_DEATHS_MAX) return undefined;
+  died(place: number, servedMs: number, othersServe: boolean): number | undefined {
+    const early = servedMs >= WORKER_PROVEN_MS ? 0 : (this.#early.get(place) ?? 0) + 1;
+    this.#early.set(place, early);
+    if (early >= WORKER_DEATHS_MAX && !othersServe) return undefined;
     this.total++;
-    return Math.min(WORKER_PAUSE_MS_MAX, WORKER_PAUSE_MS_MIN * 2 ** Math.max(0, this.#early - 1));
-  }
-
-  /** A worker has served for WORKER_PROVEN_MS. */
-  proven(): void {
-    this.#early = 0;
+    return Math.min(WORKER_PAUSE_MS_MAX, WORKER_PAUSE_MS_MIN * 2 ** Math.max(0, early - 1));
   }
 }

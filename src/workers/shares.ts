@@ -1,7 +1,7 @@
 /**
- * Shares of a number that all workers have together, such as the lines of `--max-connections`: the
- * supervisor lends, a worker asks for more before it needs it and gives back what it does not. So
- * one worker may have nearly all, also when another has died.
+ * Shares of a number that all workers have together, such as the lines of `--max-connections`. Each
+ * begins with an equal part, and asks for more before it needs it; then the others give back half
+ * of what they do not use. So one worker may have all of it, also when another has died.
  */
 import { SHARE_STEP_MAX } from '../limits.js';
 
@@ -35,17 +35,10 @@ export class Pool<Borrower> {
     return this.#lent.get(borrower) ?? 0;
   }
 
-  /** True while somebody could not be given what it asked for: others should give back. */
-  get isShort(): boolean {
-    return this.#short.length > 0;
-  }
-
   /** Lends up to `count` more; returns how many. Without any it is remembered that it asked. */
   lend(borrower: Borrower, count: number): number {
     const lent = this.lentTo(borrower);
-    // Of what is left nobody gets more than a half, so that there is some for the next.
-    const fair = Math.ceil(this.#free / 2);
-    const given = Math.max(0, Math.min(count, fair, this.#each - lent));
+    const given = Math.max(0, Math.min(count, this.#free, this.#each - lent));
     this.#free -= given;
     this.#lent.set(borrower, lent + given);
     if (given === 0 && lent < this.#each && !this.#short.includes(borrower))
@@ -96,12 +89,12 @@ export class Share {
   /** True while one more may be used. Asks for more before it is used up. */
   get hasRoom(): boolean {
     const inUse = this.#inUse();
-    const margin = this.#marginOf(inUse);
+    const margin = this.#margin;
     if (this.count - inUse <= margin && !this.#isAsking) {
       this.#isAsking = true;
       this.#ask(2 * margin);
     }
-    return inUse < this.count;
+    return this.#inUse() < this.count;
   }
 
   /** So many more have been lent. */
@@ -110,28 +103,16 @@ export class Share {
     this.count += count;
   }
 
-  /** Others are short: gives back all that it does not use. */
+  /** Others are short: gives back half of what it does not use. */
   recall(): void {
-    this.#giveBackAbove(this.#inUse());
-  }
-
-  /**
-   * To be called now and then: gives back what it will not need soon, and asks where it has none.
-   */
-  settle(): void {
-    const inUse = this.#inUse();
-    if (!this.hasRoom) return;
-    this.#giveBackAbove(inUse + 4 * this.#marginOf(inUse));
-  }
-
-  #giveBackAbove(kept: number): void {
-    const count = this.count - kept;
+    const count = Math.ceil((this.count - this.#inUse()) / 2);
     if (count <= 0) return;
-    this.count = kept;
+    this.count -= count;
     this.#giveBack(count);
   }
 
-  #marginOf(inUse: number): number {
-    return Math.min(SHARE_STEP_MAX, Math.max(1, Math.ceil(inUse / 8)));
+  /** What it wants to have left, so that it has more before it needs it. */
+  get #margin(): number {
+    return Math.min(SHARE_STEP_MAX, Math.max(1, Math.ceil(this.count / 8)));
   }
 }

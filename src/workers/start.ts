@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { SYSTEM_CLOCK } from '../clock.js';
 import type { EventLog, History } from '../core/event-log.js';
 import type { LoggedEntry } from '../core/event.js';
-import { makeCounters } from '../counters.js';
+import { makeCounters, type Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { SHARED_PORT_TRIES_MAX } from '../limits.js';
 import { readFileLimit } from '../linux/file-limit.js';
@@ -60,13 +60,15 @@ export async function startWorkers({
   const ops = opsListen === undefined ? undefined : splitHostAndPort(opsListen);
   const port = await portOf(settings);
   const opsPort = ops === undefined ? undefined : await portOf(ops);
-  const { log, history, keep } = await openLog(settings, (error) =>
+  const counters = makeCounters();
+  const { log, history, keep } = await openLog(settings, counters, (error) =>
     say('error', asError(error).message, {}),
   );
   const linesMax = connectionsUnder(readFileLimit());
   const supervisor = new Supervisor({
     log,
     history,
+    counters,
     ...(keep !== undefined && { keep }),
     count,
     start: () =>
@@ -75,7 +77,10 @@ export async function startWorkers({
         env: workerEnvironment(env),
       }),
     welcome: { port, opsPort, opsKey: settings.opsKey as string, linesMax },
-    pools: { lines: new Pool<WorkerProcess>(settings.maxConnections, linesMax) },
+    pools: {
+      lines: new Pool<WorkerProcess>(settings.maxConnections, linesMax),
+      polls: new Pool<WorkerProcess>(settings.maxWaitingPolls),
+    },
     say,
   });
   const close = async (): Promise<void> => {
@@ -95,6 +100,7 @@ export async function startWorkers({
 /** The log, open, and where its past is read. */
 async function openLog(
   settings: Settings,
+  counters: Counters,
   report: (error: unknown) => void,
 ): Promise<{
   readonly log: EventLog;
@@ -103,7 +109,6 @@ async function openLog(
 }> {
   // Over NATS each worker has a log of its own. What they tell each other beside it stays here.
   const isTheirs = placeOf(settings.log).kind === 'nats';
-  const counters = makeCounters();
   const log = isTheirs
     ? new MemoryLog(SYSTEM_CLOCK, counters, settings.firstId)
     : makeLog(settings, SYSTEM_CLOCK, counters, { report });

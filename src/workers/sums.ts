@@ -6,8 +6,8 @@ export type Rule = 'max' | 'first';
 export type Rules = Readonly<Record<string, Rule>>;
 
 /**
- * Numbers add up, of two booleans one true is enough, and of anything else the first counts. Null is
- * nothing.
+ * * Numbers add up, of two booleans one true is enough, and of anything else the first counts. Null
+ * is nothing.
  */
 export function sumOf(values: readonly unknown[], rules: Rules = {}, path = ''): unknown {
   const given = values.filter((value) => value !== null && value !== undefined);

@@ -6,21 +6,30 @@
 import type { ChildProcess } from 'node:child_process';
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { LoggedEntry } from '../core/event.js';
-import type { EventLog, History, HistoryPage, LogRow, LogRows } from '../core/event-log.js';
+import type {
+  EventLog,
+  History,
+  HistoryPage,
+  KeptReceipt,
+  LogRow,
+  LogRows,
+} from '../core/event-log.js';
+import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import {
+  RECORDS_FRAME_BYTES,
   WORKER_CREDIT_BYTES,
   WORKER_END_MS_MAX,
   WORKER_PING_MS,
   WORKER_PINGS_MISSED_MAX,
-  WORKER_PROVEN_MS,
   WORKER_START_MS_MAX,
   WORKERS_ASKED_MS_MAX,
 } from '../limits.js';
 import { Appends } from './appends.js';
-import { GoneFigures } from './gone-figures.js';
-import { appendedFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
-import { FrameAnswer } from './link.js';
+import { costOf } from './credit.js';
+import { GoneFigures, ownFigures } from './gone-figures.js';
+import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
+import { FrameAnswer, type Link } from './link.js';
 import { Restarts } from './restarts.js';
 import { MemoryRows } from './rows.js';
 import type { Pool } from './shares.js';
@@ -32,6 +41,8 @@ export interface SupervisorParts {
   /** Is open. */
   readonly log: EventLog;
   readonly history: History;
+  /** What the log counts. */
+  readonly counters: Counters;
   /** Takes what is committed before the workers do; where the log itself keeps nothing. */
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
   /** Workers at once. */
@@ -39,7 +50,7 @@ export interface SupervisorParts {
   /** Starts the process of a worker, with the pipe on file descriptor 3. */
   readonly start: () => ChildProcess;
   /** What every worker is told beside the log. */
-  readonly welcome: Omit<Welcome, 'place' | 'spawn' | 'log' | 'shares'>;
+  readonly welcome: Omit<Welcome, 'count' | 'log' | 'place' | 'shares' | 'spawn'>;
   /** What workers share, by name. */
   readonly pools: Readonly<Record<string, Pool<WorkerProcess>>>;
   /** What an operator is told. */
@@ -102,7 +113,8 @@ export class Supervisor implements WorkerOwner {
     this.#isEnding = true;
     for (const worker of this.#workers.values()) {
       worker.isEnding = true;
-      worker.link.tell('drain', drainMs);
+      if (worker.isServing) worker.link.tell('drain', drainMs);
+      else worker.kill();
     }
     const untilMs = this.#clock.nowMs() + drainMs + WORKER_END_MS_MAX;
     while (this.#workers.size > 0) {
@@ -136,6 +148,7 @@ export class Supervisor implements WorkerOwner {
       restarts: this.#restarts.total,
       supervisorPid: process.pid,
       supervisorRssBytes: process.memoryUsage.rss(),
+      own: ownFigures(this.#parts.counters, this.#parts.log.times),
       gone: this.#gone.report,
     };
   }
@@ -179,17 +192,21 @@ export class Supervisor implements WorkerOwner {
     if (this.#workers.get(place) === worker) this.#workers.delete(place);
     this.#appends.drop(worker);
     this.#gone.ended(worker);
+    this.#tellOthers(worker, (link) => link.tell('gone', worker.spawn));
     for (const [name, pool] of Object.entries(this.#parts.pools)) {
       const next = pool.gone(worker);
-      if (next !== undefined) this.#lend(name, next, 1);
+      if (next !== undefined) this.#lend(name, next, Math.ceil(pool.free / 2));
     }
     this.#appends.proceed();
     this.#tellChange();
     if (this.#isEnding) return;
     // One that never served at the start: whoever waits for it ends the server.
     if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= this.#parts.count) return;
-    const pauseMs = worker.isEnding ? 0 : this.#restarts.died(servedMs);
-    this.#parts.say('error', `a worker ${how}`, { worker: place, pid, pauseMs });
+    const pauseMs = worker.isEnding
+      ? 0
+      : this.#restarts.died(place, servedMs, this.report.serving > 0);
+    const level = worker.isEnding ? 'info' : 'error';
+    this.#parts.say(level, `a worker ${how}`, { worker: place, pid, pauseMs });
     if (pauseMs === undefined) {
       this.#failed(
         new HoldlineError(
@@ -209,6 +226,8 @@ export class Supervisor implements WorkerOwner {
     const text = JSON.stringify(news);
     const isNew = text !== this.#told;
     this.#told = text;
+    let rssBytes = process.memoryUsage.rss();
+    for (const worker of this.#workers.values()) rssBytes += worker.rssBytes;
     for (const worker of this.#workers.values()) {
       const { place, pid } = worker;
       if (isNew && worker.isReceiving) worker.link.tell('log', news);
@@ -216,7 +235,6 @@ export class Supervisor implements WorkerOwner {
         if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
         continue;
       }
-      if (worker.servedMs > WORKER_PROVEN_MS) this.#restarts.proven();
       // One at a time: after a pause of this process, too, each has its time to answer.
       const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
       if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
@@ -226,7 +244,7 @@ export class Supervisor implements WorkerOwner {
         continue;
       }
       worker.pingsMissed++;
-      worker.link.tell('ping');
+      worker.link.tell('ping', rssBytes - worker.rssBytes);
       // Publishers that wait for it need not any more.
       if (worker.isSilent) this.#appends.proceed();
     }
@@ -242,6 +260,10 @@ export class Supervisor implements WorkerOwner {
       },
       (error: unknown) => worker.link.refuse(number, error),
     );
+  }
+
+  lines(worker: WorkerProcess, frame: Buffer): void {
+    this.#tellOthers(worker, (link) => link.send(frame));
   }
 
   entered(channel: string): void {
@@ -268,13 +290,15 @@ export class Supervisor implements WorkerOwner {
     for (const entry of entries) this.#records.push(entry);
   }
 
-  /** What was committed goes to every worker as one frame, before their publishers are answered. */
+  /** What was committed goes to every worker in one frame, before its publishers are answered. */
   #sendRecords(): void {
     const records = this.#records;
     if (records.length === 0) return;
     this.#records = [];
-    const frame = recordsFrame(records);
-    for (const worker of this.#workers.values()) if (worker.isReceiving) worker.link.send(frame);
+    for (const part of portions(records)) {
+      const frame = recordsFrame(part);
+      this.#tellOthers(undefined, (link) => link.send(frame));
+    }
   }
 
   // ── what workers ask ───────────────────────────────────────────────────────────────────────────
@@ -291,9 +315,10 @@ export class Supervisor implements WorkerOwner {
         worker.isEnding = true;
         return undefined;
       case 'pong':
+        worker.rssBytes = value as number;
         return undefined;
       case 'kept':
-        return log.kept(value as string);
+        return this.#kept(value as string);
       case 'lastId':
         return log.lastId();
       case 'read':
@@ -329,6 +354,8 @@ export class Supervisor implements WorkerOwner {
     // What came before is what it reads from the history, if at all.
     this.#sendRecords();
     worker.isReceiving = true;
+    for (const other of this.#workers.values())
+      if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const facts: LogFacts = {
       floor: log.floor(),
       lastId: log.lastId(),
@@ -338,10 +365,10 @@ export class Supervisor implements WorkerOwner {
     const shares = Object.fromEntries(
       Object.entries(pools).map(([name, pool]) => [
         name,
-        pool.lend(worker, Math.max(1, Math.floor(pool.total / (4 * count)))),
+        pool.lend(worker, Math.ceil(pool.total / count)),
       ]),
     );
-    return { ...welcome, place: worker.place, spawn: worker.spawn, log: facts, shares };
+    return { ...welcome, count, place: worker.place, spawn: worker.spawn, log: facts, shares };
   }
 
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {
@@ -350,8 +377,17 @@ export class Supervisor implements WorkerOwner {
   }
 
   #tellRow(row: LogRow, except: WorkerProcess | undefined): void {
+    this.#tellOthers(except, (link) => link.tell('row', row));
+  }
+
+  #tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
     for (const worker of this.#workers.values())
-      if (worker !== except && worker.isReceiving) worker.link.tell('row', row);
+      if (worker !== except && worker.isReceiving) tell(worker.link);
+  }
+
+  async #kept(key: string): Promise<KeptReceipt | undefined> {
+    const kept = await this.#parts.log.kept(key);
+    return kept && { digest: kept.digest, receipt: kept.receipt };
   }
 
   #share(
@@ -366,7 +402,7 @@ export class Supervisor implements WorkerOwner {
       return;
     }
     const next = pool.giveBack(worker, count);
-    if (next !== undefined) this.#lend(poolName, next, 1);
+    if (next !== undefined) this.#lend(poolName, next, Math.ceil(pool.free / 2));
   }
 
   #lend(poolName: string, worker: WorkerProcess, count: number): void {
@@ -400,6 +436,22 @@ export class Supervisor implements WorkerOwner {
     );
     return { answers, report: this.report };
   }
+}
+
+/** The entries in portions that fit a frame. */
+function* portions(entries: readonly LoggedEntry[]): IterableIterator<readonly LoggedEntry[]> {
+  let begin = 0;
+  let bytes = 0;
+  for (let i = 0; i < entries.length; i++) {
+    const cost = costOf(entries[i] as LoggedEntry);
+    if (bytes + cost > RECORDS_FRAME_BYTES && i > begin) {
+      yield entries.slice(begin, i);
+      begin = i;
+      bytes = 0;
+    }
+    bytes += cost;
+  }
+  yield begin === 0 ? entries : entries.slice(begin);
 }
 
 async function pageOf(reading: Promise<HistoryPage>): Promise<FrameAnswer> {

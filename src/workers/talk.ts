@@ -5,6 +5,8 @@ import type { LogFacts } from './worker-log.js';
 export interface Welcome {
   readonly place: number;
   readonly spawn: number;
+  /** Workers in all. */
+  readonly count: number;
   readonly log: LogFacts;
   /** What it may use of what all share, by name. */
   readonly shares: Readonly<Record<string, number>>;
@@ -36,6 +38,8 @@ export interface WorkersReport {
   readonly restarts: number;
   readonly supervisorPid: number;
   readonly supervisorRssBytes: number;
+  /** What the log, which is here, has counted: of `/-/stats`, and of `/-/metrics`. */
+  readonly own: GoneReport;
   /** What workers had counted that have ended, as it was shown last. */
   readonly gone: GoneReport;
 }

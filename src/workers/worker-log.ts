@@ -4,7 +4,7 @@
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
 import { HoldlineError } from '../errors.js';
-import { ENTERED_CHECK_MS } from '../limits.js';
+import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
 import type {
   EventLog,
@@ -34,10 +34,17 @@ export interface LogNews {
   readonly figures?: LogFigures | undefined;
 }
 
+/** Waits for an id to be handed over. */
+interface Waiter {
+  readonly id: number;
+  readonly reached: () => void;
+}
+
+const GONE: LogState = { isUp: false, problem: 'the process that keeps the log has ended' };
+
 export class WorkerLog implements EventLog {
   readonly history: History;
   readonly rows: LogRows;
-  state: LogState;
   figures: LogFigures | undefined;
   /**
    * Entries of the channel that wait in its queue. Set by the server; without it everything counts
@@ -47,6 +54,7 @@ export class WorkerLog implements EventLog {
 
   readonly #link: Link;
   readonly #floor: number;
+  #state: LogState;
   #lastId: number;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   /** What came before there was somebody to take it. */
@@ -56,13 +64,13 @@ export class WorkerLog implements EventLog {
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
   #isClosed = false;
-  #waiters: { readonly id: number; readonly resolve: () => void }[] = [];
+  readonly #waiters = new Set<Waiter>();
 
   constructor(link: Link, { floor, lastId, state, figures }: LogFacts) {
     this.#link = link;
     this.#floor = floor;
     this.#lastId = lastId;
-    this.state = state;
+    this.#state = state;
     this.figures = figures;
     this.rows = {
       load: (kind) => link.ask('rows', kind),
@@ -81,6 +89,10 @@ export class WorkerLog implements EventLog {
 
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+
+  get state(): LogState {
+    return this.#link.isOpen ? this.#state : GONE;
   }
 
   open(): Promise<void> {
@@ -139,7 +151,7 @@ export class WorkerLog implements EventLog {
 
   /** The supervisor tells how the log is. */
   changed({ state, figures }: LogNews): void {
-    this.state = state;
+    this.#state = state;
     this.figures = figures;
   }
 
@@ -154,19 +166,27 @@ export class WorkerLog implements EventLog {
     this.#handOver(entries);
   }
 
-  /**
-   * Resolves when everything up to `id` was handed over, or when the log has no such id; undefined
-   * when there is nothing to wait for. A client may have been given an event by another process
-   * before this one has it.
-   */
-  reaches(id: number): Promise<void> | undefined {
-    return id <= this.#lastId ? undefined : this.#reach(id);
-  }
-
-  async #reach(id: number): Promise<void> {
-    const lastId = await this.#link.ask<number>('lastId', undefined).catch(() => 0);
-    if (id > lastId || id <= this.#lastId) return;
-    await new Promise<void>((resolve) => this.#waiters.push({ id, resolve }));
+  /** A client may have been given an event by another worker before this one has it. */
+  async reach(id: number): Promise<boolean> {
+    if (id <= this.#lastId) return true;
+    const lastId = await this.#link.ask<number>('lastId', undefined);
+    if (id > lastId) return false;
+    if (id <= this.#lastId) return true;
+    return new Promise<boolean>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters.delete(waiter);
+        reject(unavailable());
+      }, WORKER_ANSWER_MS_MAX);
+      timer.unref();
+      const waiter: Waiter = {
+        id,
+        reached: () => {
+          clearTimeout(timer);
+          resolve(true);
+        },
+      };
+      this.#waiters.add(waiter);
+    });
   }
 
   #handOver(entries: readonly LoggedEntry[]): void {
@@ -181,9 +201,11 @@ export class WorkerLog implements EventLog {
       else costs.push(costOf(entry));
     }
     this.#tellEntered();
-    if (this.#waiters.length === 0) return;
-    for (const { resolve } of this.#waiters.filter(({ id }) => id <= last.id)) resolve();
-    this.#waiters = this.#waiters.filter(({ id }) => id > last.id);
+    for (const waiter of this.#waiters) {
+      if (waiter.id > last.id) continue;
+      this.#waiters.delete(waiter);
+      waiter.reached();
+    }
   }
 
   /** Tells what has left the channels' queues since it was told last. */

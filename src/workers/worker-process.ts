@@ -2,9 +2,10 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { asError } from '../errors.js';
+import { WORKER_END_MS_MAX } from '../limits.js';
 import { Credit } from './credit.js';
-import { FRAME, readAppend, readEntered, type Frame } from './frames.js';
-import { Link } from './link.js';
+import { FRAME, linesFrame, readAppend, readCounts, type Frame } from './frames.js';
+import { Link, PIPE_CLOSED } from './link.js';
 import type { Pool } from './shares.js';
 
 /** Where a server listens, and what it runs on, as a worker tells it. */
@@ -21,6 +22,8 @@ export interface WorkerFacts {
 /** What a worker asks of the supervisor. */
 export interface WorkerOwner {
   append(worker: WorkerProcess, append: ReturnType<typeof readAppend>): void;
+  /** Its lines have changed; the frame is for the others. */
+  lines(worker: WorkerProcess, frame: Buffer): void;
   /** Bytes of the channel have entered there. */
   entered(channel: string): void;
   asked(worker: WorkerProcess, name: string, value: unknown): unknown;
@@ -34,6 +37,8 @@ export class WorkerProcess {
   /** Counts over all workers that were ever started; lines are told apart by it. */
   readonly spawn: number;
   readonly credit = new Credit();
+  /** Its lines by channel. */
+  readonly lines = new Map<string, number>();
   readonly link: Link;
   /** Known once it listens. */
   facts: WorkerFacts | undefined;
@@ -42,12 +47,15 @@ export class WorkerProcess {
   /** True when its end is wanted: none is started in its place. */
   isEnding = false;
   pingsMissed = 0;
+  rssBytes = 0;
 
   readonly #child: ChildProcess;
   readonly #owner: WorkerOwner;
   readonly #startedMs = performance.now();
   #servesSinceMs: number | undefined;
   #hasEnded = false;
+  /** Why the link to it ended. */
+  #lost: string | undefined;
 
   constructor(child: ChildProcess, place: number, spawn: number, owner: WorkerOwner) {
     this.#child = child;
@@ -60,8 +68,13 @@ export class WorkerProcess {
         this.pingsMissed = 0;
         return owner.asked(this, name, value);
       },
-      // Its process ends, too.
-      ended: () => {},
+      // Its process ends by itself. One that does not is of no use without its log.
+      ended: (reason) => {
+        this.#lost = reason;
+        setTimeout(() => {
+          if (!this.#hasEnded) this.kill();
+        }, WORKER_END_MS_MAX).unref();
+      },
     });
     child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
     child.on('exit', (code, signal) =>
@@ -113,17 +126,26 @@ export class WorkerProcess {
     this.pingsMissed = 0;
     if (frame.kind === FRAME.append) this.#owner.append(this, readAppend(frame));
     else if (frame.kind === FRAME.entered) {
-      readEntered(frame, (channel, bytes) => {
+      readCounts(frame, (channel, bytes) => {
         this.credit.entered(channel, bytes);
         this.#owner.entered(channel);
       });
+    } else if (frame.kind === FRAME.lines) {
+      const changed = new Map<string, number>();
+      readCounts(frame, (channel, count) => {
+        changed.set(channel, count);
+        if (count === 0) this.lines.delete(channel);
+        else this.lines.set(channel, count);
+      });
+      this.#owner.lines(this, linesFrame(this.spawn, changed));
     }
   }
 
   #end(how: string): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#owner.ended(this, how);
+    const isByItself = this.#lost === undefined || this.#lost === PIPE_CLOSED;
+    this.#owner.ended(this, isByItself ? how : `${how} (${this.#lost})`);
   }
 }
 

@@ -19,6 +19,8 @@ interface OpenGap {
 export interface Lost {
   /** Highest id of the channel that the log does not keep any more. */
   of(channel: string): number;
+  /** The same for the ring. */
+  ofRing(channel: string): number;
   /** The log's first id − 1. */
   readonly floor: number;
   /** True when the log has lost more than the rings: nobody knows what was below. */
@@ -41,8 +43,12 @@ export class Follower implements Told {
   #openGaps: OpenGap[] = [];
   /** By channel: what was gone when the first event came is no gap for who asked for all. */
   #gone: number[] | undefined;
+  /** By channel: what the rings did not hold of the newest of several when it came. */
+  readonly #notHeld: readonly number[] = [];
 
   constructor(model: Model, lost: Lost, channels: readonly string[], asked: Asked) {
+    if (asked.kind === 'last' && channels.length > 1)
+      this.#notHeld = channels.map((channel) => lost.ofRing(channel));
     this.#model = model;
     this.#lost = lost;
     this.#channels = channels;
@@ -61,7 +67,8 @@ export class Follower implements Told {
       const events = this.#model.eventsOf(channel);
       const leftOut = events[(this.#next[i] as number) - 1];
       const follow = events.length - (this.#next[i] as number);
-      if (leftOut !== undefined && follow < count && leftOut.id > this.#lost.of(channel))
+      const lostThrough = this.#notHeld[i] ?? this.#lost.of(channel);
+      if (leftOut !== undefined && follow < count && leftOut.id > lostThrough)
         throw new Error(`${leftOut.id} of ${channel} is left out, and kept`);
     }
   }
@@ -144,6 +151,7 @@ export class Follower implements Told {
     const told = this.#openGaps.filter(({ after, before }) => after < id && id < before);
     for (const gap of told) gap.missing++;
     const lostThrough = this.#lost.of(channel);
+    if (id <= (this.#notHeld[this.#channels.indexOf(channel)] ?? 0)) return;
     if (told.some(({ isExcused }) => isExcused)) return;
     if (id > lostThrough)
       throw new Error(`missed ${id} of ${channel}, which is kept; is at ${this.position}`);

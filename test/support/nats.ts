@@ -16,17 +16,19 @@ const DEADLINE_MS = 10_000;
 export class NatsServer {
   readonly port: number;
   readonly #folder: string;
+  readonly #args: readonly string[];
   #child: ChildProcess | undefined;
 
-  private constructor(port: number, folder: string) {
+  private constructor(port: number, folder: string, args: readonly string[]) {
     this.port = port;
     this.#folder = folder;
+    this.#args = args;
   }
 
-  /** Gone with its files when the test is. */
-  static async start(): Promise<NatsServer> {
+  /** With more arguments than the usual. Gone with its files when the test is. */
+  static async start(...args: string[]): Promise<NatsServer> {
     const folder = mkdtempSync(join(tmpdir(), 'holdline-nats-'));
-    const server = new NatsServer(await lastingPort(), folder);
+    const server = new NatsServer(await lastingPort(), folder, args);
     onTestFinished(async () => {
       await server.kill();
       rmSync(folder, { recursive: true, force: true });
@@ -43,7 +45,7 @@ export class NatsServer {
   async startAgain(): Promise<void> {
     const child = spawn(
       'nats-server',
-      ['-js', '-sd', this.#folder, '-p', String(this.port), '-a', '127.0.0.1'],
+      ['-js', '-sd', this.#folder, '-p', String(this.port), '-a', '127.0.0.1', ...this.#args],
       { stdio: 'ignore' },
     );
     let problem: Error | undefined;

@@ -30,6 +30,15 @@ const SPEEDS = [0, 300, 5000, 50_000, Infinity, Infinity];
 const MIB = 1024 * 1024;
 /** Turns in which a server comes to rest. */
 const REST_TURNS = 60_000;
+/** Refusals of a publish of which nothing is committed. */
+const KNOWN_CODES: ReadonlySet<string> = new Set([
+  'HOLDLINE_PUBLISH_BUSY',
+  'HOLDLINE_LOG_UNAVAILABLE',
+  // More than half of all memory of publishes.
+  'HOLDLINE_TOO_LARGE',
+]);
+/** Turns in which all lines are visited that a given-up queue has left behind. */
+const GIVEN_UP_TURNS = 5;
 /** Actions that are shown with a failure. */
 const TRACE = 30;
 
@@ -47,6 +56,8 @@ interface KeepingSetting {
   /** Share of appends and of reads that fail, also while the log is up. */
   readonly failing: number;
   readonly deleting: number;
+  /** Share of publishes that come by the log from another node. */
+  readonly floods: number;
   readonly drops: boolean;
   readonly restarts: boolean;
 }
@@ -64,7 +75,8 @@ interface LineClient {
   mode: ModeName;
   position: number | undefined;
   line: Line | undefined;
-  isJoining: boolean;
+  /** Number of the request that is under way; 0 without one. */
+  asking: number;
 }
 
 interface PollClient {
@@ -72,7 +84,8 @@ interface PollClient {
   limit: number;
   follower: Follower | undefined;
   waiting: { readonly poll: FakePoll; readonly handle: number } | undefined;
-  isAsking: boolean;
+  /** The same. */
+  asking: number;
 }
 
 function settingOf(random: Random): KeepingSetting {
@@ -86,6 +99,7 @@ function settingOf(random: Random): KeepingSetting {
       flushIntervalMs: random.pick([0, 0, 0, 5]),
       slow: random.pick(['gap', 'gap', 'gap', 'close']),
       sweepWorkBytes: random.pick([1, 1_000_000, 256 * MIB]),
+      publishBytes: random.pick([150_000, MIB, 64 * MIB]),
     },
     firstId: random.pick([1, 1000]),
     keepEvents: random.pick([Infinity, Infinity, 3000, Math.max(50, 2 * replayEvents)]),
@@ -96,7 +110,8 @@ function settingOf(random: Random): KeepingSetting {
     answerMs: random.pick([0, 3, 40]),
     readMs: random.pick([0, 2, 2, 50]),
     failing: random.pick([0, 0.01, 0.1]),
-    deleting: random.pick([0, 0, 0.002]),
+    deleting: random.pick([0, 0.002, 0.01]),
+    floods: random.pick([0.1, 0.1, 0.8]),
     drops: random.chance(0.4),
     restarts: random.chance(0.8),
   };
@@ -123,6 +138,9 @@ export class KeepingSimulation {
   #life = 0;
   #made = 0;
   #readsUnderWay = 0;
+  #requests = 0;
+  #givenUp = 0;
+  #givenUpTurns = 0;
   /** What was committed, by the entries that the log was given. */
   readonly #committed = new WeakMap<readonly NewEntry[], readonly number[]>();
   #fault: Error | undefined;
@@ -147,6 +165,7 @@ export class KeepingSimulation {
         channels.some(
           (name) => this.#store.lostOf(name) > this.#hub.channels.member(name).lostThrough,
         ),
+      ofRing: (channel) => this.#hub.channels.member(channel).lostThrough,
     };
     this.#modes = fakeModes(this.#clock, random.pick([0, 0.01]));
     this.#lines = Array.from({ length: setting.lines }, () => this.#newLineClient());
@@ -221,7 +240,7 @@ export class KeepingSimulation {
   async #restart(): Promise<void> {
     this.#note('the server is killed');
     for (const client of this.#lines) {
-      client.isJoining = false;
+      client.asking = 0;
       if (client.line !== undefined) this.#close(client, client.line);
     }
     for (const client of this.#polls) this.#hangUp(client);
@@ -252,9 +271,9 @@ export class KeepingSimulation {
     else if (dice < 0.53) this.#changeSpeed();
     else if (dice < 0.531 && setting.restarts) await this.#restart();
     else if (dice < 0.533) this.#isAway = !this.#isAway && random.chance(0.5);
-    else if (dice < 0.533 + setting.deleting) this.#delete();
+    else if (random.chance(2 * setting.deleting)) this.#delete();
+    else if (dice < 0.534) this.#hub.endSome(random.below(3), 'draining');
     else if (dice < 0.54 && setting.drops) this.#hub.dropChannel(random.pick(setting.channels));
-    else if (dice < 0.541) this.#hub.endSome(random.below(3), 'draining');
     else await this.#turn(random.chance(0.02) ? random.below(500) : random.next() * 3);
   }
 
@@ -262,14 +281,16 @@ export class KeepingSimulation {
 
   #publishSome(): void {
     const random = this.#random;
-    const channel = random.pick(this.setting.channels);
-    const count = random.chance(0.8) ? 1 : random.chance(0.98) ? random.between(2, 40) : 1500;
+    const { setting } = this;
+    const channel = random.pick(setting.channels);
+    const count = random.chance(0.8) ? 1 : random.chance(0.95) ? random.between(2, 40) : 1000;
     const events = Array.from({ length: count }, () => this.#newEvent(channel, count));
     this.#note(`publish ${count} on ${channel}`);
-    if (random.chance(0.1)) {
+    const kind = random.next();
+    if (kind < setting.floods) {
       // Another node of the same log.
       void this.#log.append(events).catch(() => {});
-    } else if (random.chance(0.1)) {
+    } else if (kind < setting.floods + 0.1) {
       const named = events.map((event) => ({
         ...event,
         channel: random.pick(this.setting.channels),
@@ -312,7 +333,7 @@ export class KeepingSimulation {
       },
       (error: unknown) => {
         const { code } = asError(error) as HoldlineError;
-        const isKnown = ['HOLDLINE_PUBLISH_BUSY', 'HOLDLINE_LOG_UNAVAILABLE'].includes(code);
+        const isKnown = KNOWN_CODES.has(code);
         if (life !== this.#life || code === 'HOLDLINE_OUTCOME_UNKNOWN') return;
         if (!isKnown) this.#failed(asError(error));
         else if (this.#committed.has(entries))
@@ -333,7 +354,7 @@ export class KeepingSimulation {
       mode: isEnvelope ? 'sse-env' : mode,
       position: undefined,
       line: undefined,
-      isJoining: false,
+      asking: 0,
     };
   }
 
@@ -363,7 +384,7 @@ export class KeepingSimulation {
     const random = this.#random;
     const index = random.below(this.#lines.length);
     let client = this.#lines[index] as LineClient;
-    if (client.line !== undefined || client.isJoining) return;
+    if (client.line !== undefined || client.asking > 0) return;
     const { position } = client;
     if (position !== undefined && random.chance(0.7)) {
       this.#comeBack(client, position);
@@ -390,22 +411,20 @@ export class KeepingSimulation {
   async #ready(
     channels: readonly string[],
     asked: Asked,
-    client: { isJoining: boolean } | { isAsking: boolean },
+    client: { asking: number },
   ): Promise<Position | undefined> {
     const position = positionOf(asked);
     const ready = this.#hub.ready(channels, position);
     if (ready === undefined) return position;
-    const name = 'isJoining' in client ? 'isJoining' : 'isAsking';
-    const flags = client as Record<typeof name, boolean>;
-    flags[name] = true;
+    const request = (client.asking = ++this.#requests);
     try {
       const found = await ready;
-      return flags[name] ? found : undefined;
+      return client.asking === request ? found : undefined;
     } catch (error) {
       this.#checkUnavailable(error);
       return undefined;
     } finally {
-      flags[name] = false;
+      if (client.asking === request) client.asking = 0;
     }
   }
 
@@ -464,7 +483,7 @@ export class KeepingSimulation {
   #leave(): void {
     const client = this.#random.pick(this.#lines);
     // One that is joining goes away, too.
-    client.isJoining = false;
+    client.asking = 0;
     if (client.line !== undefined) this.#close(client, client.line);
     if (this.#polls.length > 0) this.#hangUp(this.#random.pick(this.#polls));
   }
@@ -482,12 +501,12 @@ export class KeepingSimulation {
       limit: this.#random.pick([0, 1, 50, 1000]),
       follower: undefined,
       waiting: undefined,
-      isAsking: false,
+      asking: 0,
     };
   }
 
   #hangUp(client: PollClient): void {
-    client.isAsking = false;
+    client.asking = 0;
     const { waiting } = client;
     if (waiting === undefined) return;
     client.waiting = undefined;
@@ -498,7 +517,7 @@ export class KeepingSimulation {
   #ask(): void {
     if (this.#polls.length === 0) return;
     const client = this.#random.pick(this.#polls);
-    if (client.waiting !== undefined || client.isAsking) return;
+    if (client.waiting !== undefined || client.asking > 0) return;
     if (client.follower === undefined || this.#random.chance(0.05)) {
       Object.assign(client, this.#newPollClient());
       void this.#poll(client, this.#newAsked(), this.#random.pick([0, 200, 2000]));
@@ -518,23 +537,21 @@ export class KeepingSimulation {
     this.#note(`poll on ${channels.join()} ${JSON.stringify(asked)}`);
     const position = await this.#ready(channels, asked, client);
     if (position === undefined || life !== this.#life) return;
+    let request = 0;
     const use = (polled: Polled): void => {
-      if (life !== this.#life || (looking !== undefined && !client.isAsking)) return;
-      client.isAsking = false;
-      this.#catch(`a poll on ${channels.join()}`, () =>
-        this.#polled(client, asked, polled, waitMs),
-      );
+      if (life !== this.#life || (request > 0 && client.asking !== request)) return;
+      const whose = `a poll on ${channels.join()}`;
+      this.#catch(whose, () => this.#polled(client, asked, polled, waitMs));
     };
-    let looking: Promise<void> | undefined;
     try {
-      looking = this.#hub.polls.look(channels, position, limit, use);
+      const looking = this.#hub.polls.look(channels, position, limit, use);
       if (looking === undefined) return;
-      client.isAsking = true;
+      request = client.asking = ++this.#requests;
       await looking;
     } catch (error) {
       this.#checkUnavailable(error);
     } finally {
-      client.isAsking = false;
+      if (client.asking === request) client.asking = 0;
     }
   }
 
@@ -599,6 +616,11 @@ export class KeepingSimulation {
     this.#throwFault();
     const { gauges, lines } = this.#hub;
     const waiting = this.#polls.filter((client) => client.waiting !== undefined).length;
+    // Where a queue was given up, lines are lapped until they are visited.
+    const { queues_given_up_total: givenUp } = this.#counters;
+    if (givenUp !== this.#givenUp) this.#givenUpTurns = GIVEN_UP_TURNS;
+    this.#givenUp = givenUp;
+    const isGivenUp = this.#givenUpTurns-- > 0;
     let open = 0;
     let reading = 0;
     for (const { line, channels } of this.#lines) {
@@ -611,7 +633,7 @@ export class KeepingSimulation {
       if (state === READING) reading++;
       const cursor = group.table.cursors[row] as number;
       // Those of a deleted channel are ended over some turns; on several, one may hold others up.
-      const mayBeLapped = group.deletedAt !== undefined || channels.length > 1;
+      const mayBeLapped = isGivenUp || group.deletedAt !== undefined || channels.length > 1;
       if (state === HEALTHY && cursor < group.set.lostThrough && !mayBeLapped)
         throw new Error(`${line.socket.name} is healthy at ${cursor}, and lapped`);
     }
@@ -631,17 +653,17 @@ export class KeepingSimulation {
     const { failing } = this.setting;
     Object.assign(this.setting, { failing: 0 });
     for (const client of this.#lines)
-      if (client.line === undefined && !client.isJoining && client.position !== undefined)
+      if (client.line === undefined && client.asking === 0 && client.position !== undefined)
         this.#comeBack(client, client.position);
     for (let turns = 0, quiet = 0; quiet < 3; turns++) {
       let isRead = true;
-      for (const { line, isJoining } of this.#lines) {
+      for (const { line, asking } of this.#lines) {
         if (line !== undefined) line.speed = Infinity;
-        isRead &&= !isJoining && (line === undefined || line.socket.unreadBytes === 0);
+        isRead &&= asking === 0 && (line === undefined || line.socket.unreadBytes === 0);
       }
       await this.#turn(1);
       const { isSettled, gauges } = this.#hub;
-      const isAsking = this.#polls.some((client) => client.isAsking);
+      const isAsking = this.#polls.some(({ asking }) => asking > 0);
       const isQuiet = isRead && isSettled && !isAsking && gauges.linesReading === 0;
       quiet = isQuiet && this.#clock.isIdle ? quiet + 1 : 0;
       if (turns > REST_TURNS)

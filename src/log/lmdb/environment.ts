@@ -182,7 +182,7 @@ function checkDirectory(directory: string, readOnly: boolean): void {
   checkHead(join(directory, DATA_FILE), readOnly);
 }
 
-// Layout of the first two pages (liblmdb/mdb.c, MDB_page_header and MDB_meta, 64 bits).
+// Layout of the first two pages: MDB_page_header and MDB_meta of LMDB, 64 bits.
 const PAGE_HEAD_BYTES = 24;
 const PAGE_BYTES_MAX = 65_536;
 const MAGIC = 0xbeefc0de;

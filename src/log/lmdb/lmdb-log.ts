@@ -21,8 +21,9 @@ import { asError, HoldlineError } from '../../errors.js';
 import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { lockDirectory } from './lock.js';
-import type { Answer, Durability, Failure, FromThread, NewReceipt, Question } from './messages.js';
-import { packedBytes, packEntries, unpackEvents } from './packing.js';
+import type { Answer, Durability, Failure, FromThread, Question } from './messages.js';
+import { unpackEvents } from './packing.js';
+import { PendingAppends } from './pending-appends.js';
 import type { KeepPolicy, Retention } from './retention.js';
 import { ThreadHandle } from './thread-handle.js';
 
@@ -46,16 +47,6 @@ export interface LmdbLogOptions {
   readonly counters: Counters;
   /** Gets faults that nobody waits for. */
   readonly report: (error: unknown) => void;
-}
-
-/** An append that was not answered yet. */
-interface PendingAppend {
-  readonly sequence: number;
-  readonly entries: readonly NewEntry[];
-  readonly bytes: number;
-  readonly receipt: NewReceipt | undefined;
-  readonly resolve: (ids: readonly number[]) => void;
-  readonly reject: (error: HoldlineError) => void;
 }
 
 interface PendingQuestion {
@@ -90,18 +81,15 @@ export class LmdbLog implements EventLog {
   };
   readonly #options: LmdbLogOptions;
   readonly #receipts: KeptReceipts;
-  /** Appends of this turn, which travel as one message at its end. */
-  #turnAppends: PendingAppend[] = [];
-  /** Those on their way, in order. */
-  readonly #sent: PendingAppend[] = [];
+  readonly #appends: PendingAppends;
   readonly #questions = new Map<number, PendingQuestion>();
   #thread: ThreadHandle | undefined;
+  /** False from the end of a thread until the next one is open: it would not know what it got. */
+  #isThreadOpen = false;
   #unlock: (() => void) | undefined;
   #state = NOT_OPEN;
   #figures: LogFigures | undefined;
   #floor = 0;
-  #lastId = 0;
-  #sequence = 0;
   #questionNumber = 0;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   #hear: ((failure: Failure | undefined) => void) | undefined;
@@ -110,7 +98,9 @@ export class LmdbLog implements EventLog {
 
   constructor(options: LmdbLogOptions) {
     this.#options = options;
-    this.#receipts = new KeptReceipts(options.clock, options.counters);
+    const { clock, counters } = options;
+    this.#receipts = new KeptReceipts(clock, counters);
+    this.#appends = new PendingAppends(clock, this.#receipts, (logged) => this.#take?.(logged));
   }
 
   async open(): Promise<void> {
@@ -165,25 +155,14 @@ export class LmdbLog implements EventLog {
     request?: RequestKey & { readonly subscribers: number },
   ): Promise<readonly number[]> {
     if (entries.length === 0) return Promise.resolve([]);
-    const mayTry = this.#state.isUp || (this.#thread !== undefined && entries.every(isDeletion));
+    const mayTry = this.#state.isUp || (this.#isThreadOpen && entries.every(isDeletion));
     if (!mayTry || !this.isOpen) return Promise.reject(this.#unavailable());
-    let waiting = entries.length;
-    for (const { entries: sent } of this.#sent) waiting += sent.length;
-    if (this.#lastId + waiting > ID_MAX)
+    if (this.lastId() + this.#appends.entries + entries.length > ID_MAX)
       return Promise.reject(
         new HoldlineError('HOLDLINE_INTERNAL', `the log has given its last id, ${ID_MAX}`),
       );
-    if (this.#turnAppends.length === 0) this.#options.clock.soon(() => this.#send());
-    return new Promise((resolve, reject) => {
-      let bytes = 0;
-      for (const entry of entries) bytes += packedBytes(entry);
-      const receipt = request && {
-        ...request,
-        untilMs: this.#options.clock.wallMs() + IDEMPOTENCY_MS,
-      };
-      const sequence = ++this.#sequence;
-      this.#turnAppends.push({ sequence, entries, bytes, receipt, resolve, reject });
-    });
+    if (!this.#appends.isTurnBegun) this.#options.clock.soon(() => this.#send());
+    return this.#appends.add(entries, request);
   }
 
   kept(key: string): Promise<KeptReceipt | undefined> {
@@ -198,7 +177,7 @@ export class LmdbLog implements EventLog {
   }
 
   lastId(): number {
-    return this.#lastId;
+    return this.#appends.lastId;
   }
 
   floor(): number {
@@ -218,31 +197,19 @@ export class LmdbLog implements EventLog {
     this.#take = undefined;
     this.#cancelOutcome?.();
     await thread.stop();
-    this.#rejectAll(
-      this.#sent.splice(0),
-      new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', CLOSED.problem),
-    );
+    this.#appends.rejectSent(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', CLOSED.problem));
     this.#rejectQuestions();
     this.#unlock?.();
   }
 
   #send(): void {
-    const appends = this.#turnAppends;
-    if (appends.length === 0) return;
-    this.#turnAppends = [];
-    const thread = this.#thread;
-    const entries = appends.flatMap((append) => append.entries);
-    const packed = packEntries(entries, this.#options.clock.wallMs());
-    const requests = appends.map(({ sequence, entries: own, bytes, receipt }) => ({
-      sequence,
-      count: own.length,
-      bytes,
-      onlyDeletes: own.every(isDeletion),
-      receipt,
-    }));
-    const message = { kind: 'append', appends: requests, packed } as const;
-    if (thread?.tell(message, [packed.buffer as ArrayBuffer]) === true) this.#sent.push(...appends);
-    else this.#rejectAll(appends, this.#unavailable());
+    if (!this.#isThreadOpen) {
+      this.#appends.rejectTurn(this.#unavailable());
+      return;
+    }
+    const message = this.#appends.takeTurn();
+    // A thread that has just ended loses it, which is found out when the next one is open.
+    if (message !== undefined) this.#thread?.tell(message, [message.packed.buffer]);
   }
 
   #told(message: FromThread): void {
@@ -251,19 +218,21 @@ export class LmdbLog implements EventLog {
         this.#opened(message);
         return;
       case 'not open':
-        if (this.#hear === undefined)
+        if (this.#hear === undefined) {
           this.#state = {
             isUp: false,
-            problem: `the log cannot be opened: ${message.failure.words}`,
+            problem: 'the log cannot be opened again; it is tried again',
           };
-        this.#hear?.(message.failure);
+          this.#fault(`the log cannot be opened again: ${message.failure.words}`);
+        } else this.#hear(message.failure);
         return;
       case 'committed':
         this.#figures = message.figures;
-        this.#settle(message.appends);
+        if (!this.#appends.settle(message.appends))
+          this.#fault('the thread of the log answered out of order');
         return;
       case 'refused':
-        this.#refuse(message.sequences, message.failure);
+        this.#appends.refuse(message.sequences, errorOf(message.failure));
         return;
       case 'answer': {
         const asked = this.#questions.get(message.number);
@@ -287,85 +256,37 @@ export class LmdbLog implements EventLog {
     }
   }
 
-  #opened({ floor, newestId, receipts, figures }: Extract<FromThread, { kind: 'open' }>): void {
+  #opened({
+    floor,
+    committedId,
+    newestId,
+    receipts,
+    figures,
+  }: Extract<FromThread, { kind: 'open' }>): void {
     const { clock } = this.#options;
     this.#floor = floor;
     this.#figures = figures;
     if (this.#hear !== undefined) {
-      this.#lastId = newestId;
+      this.#appends.lastId = newestId;
       const wallMs = clock.wallMs();
       for (const { key, untilMs, digest, receipt } of receipts)
         this.#receipts.keep(key, { digest, receipt }, Math.min(untilMs - wallMs, IDEMPOTENCY_MS));
       const hear = this.#hear;
       this.#hear = undefined;
       this.#state = UP;
+      this.#isThreadOpen = true;
       hear(undefined);
       return;
     }
     this.#cancelOutcome?.();
-    this.#settleAfterRestart(newestId);
+    this.#appends.settleAfterRestart(committedId, newestId, this.#unavailable());
+    this.#isThreadOpen = true;
     if (this.#state !== CLOSED) this.#state = UP;
-  }
-
-  /**
-   * The thread was started again: of what the one before it had, in order, the newest id says how
-   * much is committed. That is handed over; the rest was not published.
-   */
-  #settleAfterRestart(newestId: number): void {
-    let id = this.#lastId;
-    const committed: { readonly sequence: number; readonly firstId: number }[] = [];
-    for (const { sequence, entries } of this.#sent) {
-      if (id + entries.length > newestId) break;
-      committed.push({ sequence, firstId: id + 1 });
-      id += entries.length;
-    }
-    this.#settle(committed);
-    this.#rejectAll(this.#sent.splice(0), this.#unavailable());
-    // Ids that were leased, and that nobody gets.
-    this.#lastId = Math.max(this.#lastId, newestId);
-  }
-
-  /** Hands over what is committed, then answers: the tail comes before the publisher. */
-  #settle(committed: readonly { readonly sequence: number; readonly firstId: number }[]): void {
-    const { clock } = this.#options;
-    const logged: LoggedEntry[] = [];
-    const answers: { readonly append: PendingAppend; readonly ids: readonly number[] }[] = [];
-    for (const { sequence, firstId } of committed) {
-      const append = this.#sent.shift();
-      if (append?.sequence !== sequence) {
-        this.#fault('the thread of the log answered out of order');
-        continue;
-      }
-      const { entries, receipt: asked } = append;
-      const ids = entries.map((_, index) => firstId + index);
-      for (const [index, entry] of entries.entries())
-        logged.push(loggedEntry(entry, firstId + index));
-      this.#lastId = firstId + entries.length - 1;
-      if (asked !== undefined) {
-        const { key, digest, subscribers, untilMs } = asked;
-        const receipt = { firstId, lastId: this.#lastId, count: entries.length, subscribers };
-        this.#receipts.keep(
-          key,
-          { digest, receipt },
-          Math.min(untilMs - clock.wallMs(), IDEMPOTENCY_MS),
-        );
-      }
-      answers.push({ append, ids });
-    }
-    if (logged.length > 0) this.#take?.(logged);
-    for (const { append, ids } of answers) append.resolve(ids);
-  }
-
-  #refuse(sequences: readonly number[], failure: Failure): void {
-    const refused = new Set(sequences);
-    const left = this.#sent.filter(({ sequence }) => !refused.has(sequence));
-    const gone = this.#sent.filter(({ sequence }) => refused.has(sequence));
-    this.#sent.splice(0, this.#sent.length, ...left);
-    this.#rejectAll(gone, errorOf(failure));
   }
 
   #ended(words: string): void {
     const { clock } = this.#options;
+    this.#isThreadOpen = false;
     if (this.#hear !== undefined) {
       this.#hear({ code: 'HOLDLINE_BAD_LOG', words: `the thread of the log failed: ${words}` });
       return;
@@ -378,14 +299,12 @@ export class LmdbLog implements EventLog {
     this.#rejectQuestions();
     this.#cancelOutcome?.();
     this.#cancelOutcome = clock.later(LOG_OUTCOME_MS_MAX, () => {
-      // They stay: if they are committed, their events are still to be handed over.
-      for (const { reject } of this.#sent)
-        reject(
-          new HoldlineError(
-            'HOLDLINE_OUTCOME_UNKNOWN',
-            'the log ended before it said whether it has the events',
-          ),
-        );
+      this.#appends.rejectSent(
+        new HoldlineError(
+          'HOLDLINE_OUTCOME_UNKNOWN',
+          'the log ended before it said whether it has the events',
+        ),
+      );
     });
   }
 
@@ -400,7 +319,7 @@ export class LmdbLog implements EventLog {
   #ask(question: Question): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const number = ++this.#questionNumber;
-      if (this.isOpen && this.#thread?.tell({ kind: 'ask', number, question }) === true)
+      if (this.#isThreadOpen && this.#thread?.tell({ kind: 'ask', number, question }) === true)
         this.#questions.set(number, { resolve, reject });
       else reject(this.#unavailable());
     });
@@ -409,10 +328,6 @@ export class LmdbLog implements EventLog {
   #rejectQuestions(): void {
     for (const { reject } of this.#questions.values()) reject(this.#unavailable());
     this.#questions.clear();
-  }
-
-  #rejectAll(appends: readonly PendingAppend[], error: HoldlineError): void {
-    for (const { reject } of appends) reject(error);
   }
 
   #unavailable(): HoldlineError {
@@ -426,12 +341,6 @@ export class LmdbLog implements EventLog {
   #fault(words: string): void {
     this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', words));
   }
-}
-
-function loggedEntry(entry: NewEntry, id: number): LoggedEntry {
-  if (isDeletion(entry)) return { id, channel: entry.channel, isDeletion: true };
-  const { channel, type, data, json } = entry;
-  return { id, channel, type, data, json };
 }
 
 function errorOf({ code, words }: Failure): HoldlineError {

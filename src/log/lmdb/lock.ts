@@ -1,6 +1,6 @@
 /**
  * One server to a directory: LMDB itself lets several write, and each would give the same ids. The
- * lock is flock(2), through `koffi`, which the kernel gives up with the process, however it ends; a
+ * lock is flock(2), which the kernel gives up with the process, however it ends; a
  * process without koffi looks whether the one that is named in the file is there.
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
@@ -8,19 +8,14 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { asError, HoldlineError } from '../../errors.js';
 import { LOCK_FILE } from './environment.js';
-
-const LOCK_EX = 2;
-const LOCK_NB = 4;
-
-/** Locks a descriptor, or returns false because another has it. */
-type Flock = (descriptor: number) => boolean;
+import { loadLogLibc } from './libc.js';
 
 /**
  * Locks the directory, which must be there; returns what unlocks it. Rejects with HOLDLINE_BAD_LOG
  * when another process has it, and names that one.
  */
 export async function lockDirectory(directory: string): Promise<() => void> {
-  const lock = await loadFlock();
+  const libc = await loadLogLibc();
   let file: number;
   try {
     file = openSync(join(directory, LOCK_FILE), 'a+', 0o600);
@@ -31,7 +26,7 @@ export async function lockDirectory(directory: string): Promise<() => void> {
     );
   }
   const owner = readFileSync(file, 'latin1').trim();
-  const isFree = lock === undefined ? !isRunning(owner) : lock(file);
+  const isFree = libc === undefined ? !isRunning(owner) : libc.lock(file);
   if (!isFree) {
     closeSync(file);
     const [pid] = owner.split(' ');
@@ -46,16 +41,6 @@ export async function lockDirectory(directory: string): Promise<() => void> {
     ftruncateSync(file);
     closeSync(file);
   };
-}
-
-async function loadFlock(): Promise<Flock | undefined> {
-  try {
-    const { default: koffi } = await import('koffi');
-    const flock = koffi.load(null).func('int flock(int, int)');
-    return (descriptor) => flock(descriptor, LOCK_EX | LOCK_NB) === 0;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Pid and time of start: a pid is used again. */

@@ -6,7 +6,6 @@
 import { asError, HoldlineError } from '../../errors.js';
 import {
   LOG_COMMIT_BYTES_MAX,
-  LOG_COMMIT_ENTRIES_MAX,
   LOG_FLUSH_MS,
   LOG_PROBE_BYTES,
   LOG_RETRY_MS,
@@ -14,10 +13,12 @@ import {
   LOG_SWEEP_MS,
 } from '../../limits.js';
 import { Ballast } from './ballast.js';
-import type { AppendRequest, FromThread, ThreadData, ToThread } from './messages.js';
-import { unpackEntries, type PackedEntry } from './packing.js';
+import { AppendQueue, countOf, unpackAppends, type WaitingAppend } from './append-queue.js';
+import { MappedPages } from './mapped-pages.js';
+import type { FromThread, ThreadData, ToThread } from './messages.js';
+import { findReceipts } from './receipts.js';
 import { failureOf, Questions } from './questions.js';
-import { Store } from './store.js';
+import { Store, type Commitment } from './store.js';
 
 /** Steps of forgetting before it is tried whether the log can be written again. */
 const SWEEPS_BEFORE_RETRY = 20;
@@ -25,19 +26,15 @@ const SWEEPS_BEFORE_RETRY = 20;
 /** Tells the log something; the buffers are handed over. */
 export type Tell = (message: FromThread, buffers?: ArrayBuffer[]) => void;
 
-interface WaitingAppend {
-  readonly request: AppendRequest;
-  readonly entries: readonly PackedEntry[];
-}
-
 export class LogThread {
   readonly #data: ThreadData;
+  readonly #isAsync: boolean;
   readonly #tell: Tell;
   readonly #ballast: Ballast;
-  readonly #appends: WaitingAppend[] = [];
+  readonly #appends = new AppendQueue();
   readonly #questions: Questions;
   #store: Store | undefined;
-  #waitingBytes = 0;
+  #pages: MappedPages | undefined;
   /** With `async`: the id that was given last, ahead of what is committed. */
   #givenId = 0;
   #isTurnDue = false;
@@ -53,8 +50,12 @@ export class LogThread {
 
   constructor(data: ThreadData, tell: Tell) {
     this.#data = data;
+    this.#isAsync = data.durability === 'async';
     this.#tell = tell;
-    this.#questions = new Questions(tell);
+    this.#questions = new Questions((message, buffers) => {
+      this.#pages?.read(buffers[0]?.byteLength ?? 0);
+      tell(message, buffers);
+    });
     this.#ballast = new Ballast(data.directory, data.ballastBytes);
   }
 
@@ -62,13 +63,15 @@ export class LogThread {
   async open(): Promise<boolean> {
     try {
       const store = await Store.open(this.#data);
+      this.#pages = await MappedPages.of(this.#data.directory);
       this.#store = store;
       this.#givenId = store.newestId;
       this.#tell({
         kind: 'open',
         floor: store.floor,
+        committedId: store.committedId,
         newestId: store.newestId,
-        receipts: store.receipts(Date.now()),
+        receipts: findReceipts(store.tables, Date.now()),
         figures: store.figures,
       });
     } catch (error) {
@@ -87,7 +90,7 @@ export class LogThread {
   take(message: ToThread): void {
     switch (message.kind) {
       case 'append':
-        this.#takeAppends(message.appends, bufferOf(message.packed));
+        this.#takeAppends(unpackAppends(message.appends, message.packed));
         return;
       case 'ask':
         this.#questions.ask(message);
@@ -99,25 +102,18 @@ export class LogThread {
     }
   }
 
-  #takeAppends(requests: readonly AppendRequest[], packed: Buffer): void {
-    let at = 0;
-    const taken: WaitingAppend[] = [];
-    for (const request of requests) {
-      const entries = [...unpackEntries(packed.subarray(at, at + request.bytes))];
-      at += request.bytes;
-      taken.push({ request, entries });
-    }
-    if (this.#data.durability === 'async') {
+  #takeAppends(taken: readonly WaitingAppend[]): void {
+    if (this.#isAsync) {
       this.#takeAhead(taken);
       return;
     }
-    this.#hold(taken);
+    this.#appends.add(taken);
     this.#soon();
   }
 
   /** With `async`: ids of the lease are given at once, and the commit follows. */
   #takeAhead(taken: readonly WaitingAppend[]): void {
-    const count = taken.reduce((sum, { request }) => sum + request.count, 0);
+    const count = countOf(taken);
     if (this.#isBusy || this.#problem !== '') {
       // Those that were answered come first, so nothing new may stand behind them.
       this.#refuse(taken);
@@ -143,16 +139,9 @@ export class LogThread {
       return { sequence: request.sequence, firstId };
     });
     this.#tell({ kind: 'committed', appends, figures: store.figures });
-    this.#hold(taken);
-    if (this.#waitingBytes >= LOG_COMMIT_BYTES_MAX) this.#commitAll();
+    this.#appends.add(taken);
+    if (this.#appends.bytes >= LOG_COMMIT_BYTES_MAX) this.#commitAll();
     else this.#flush ??= setTimeout(() => this.#commitAll(), LOG_FLUSH_MS);
-  }
-
-  #hold(taken: readonly WaitingAppend[]): void {
-    for (const append of taken) {
-      this.#appends.push(append);
-      this.#waitingBytes += append.request.bytes;
-    }
   }
 
   #soon(): void {
@@ -166,11 +155,12 @@ export class LogThread {
 
   /** One commit, one slice of reading and one step of forgetting. */
   #takeTurn(): void {
-    if (this.#data.durability === 'sync') this.#commitSome();
+    if (!this.#isBusy) this.#pages?.unmapMany();
+    if (!this.#isAsync) this.#commitSome();
     else if (this.#isClosing) this.#commitAll();
     if (!this.#isBusy && !this.#questions.isEmpty) this.#answerSome();
     if (!this.#isBusy && this.#isSweepDue && this.#problem === '') this.#sweep();
-    const isWaiting = this.#appends.length > 0 && this.#data.durability === 'sync';
+    const isWaiting = this.#appends.length > 0 && !this.#isAsync;
     if (isWaiting || !this.#questions.isEmpty || (this.#isSweepDue && this.#problem === ''))
       this.#soon();
     else if (this.#isClosing && !this.#isBusy) void this.#close();
@@ -179,34 +169,23 @@ export class LogThread {
   /** Commits what waits, up to the bounds of one commit. */
   #commitSome(): void {
     if (this.#problem !== '') this.#refuseEvents();
-    let count = 0;
-    let entries = 0;
-    let bytes = 0;
-    for (const { request } of this.#appends) {
-      entries += request.count;
-      bytes += request.bytes;
-      if (count > 0 && (entries > LOG_COMMIT_ENTRIES_MAX || bytes > LOG_COMMIT_BYTES_MAX)) break;
-      count++;
-    }
-    if (count === 0) return;
+    const appends = this.#appends.next();
+    if (appends.length === 0) return;
     const store = this.#opened();
-    const appends = this.#appends.slice(0, count);
     const before = store.newestId;
     try {
       store.commit(appends.map(commitmentOf), Date.now());
     } catch (error) {
-      if (this.#data.durability === 'async') {
-        void this.#fail(error);
-        return;
-      }
-      this.#dropFirst(count);
-      void this.#fail(error, appends, before);
+      // With `async` they stay, since they were answered.
+      if (!this.#isAsync) this.#appends.drop(appends.length);
+      void this.#fail(error, this.#isAsync ? [] : appends, before);
       return;
     }
-    this.#dropFirst(count);
-    if (appends.some(({ entries: all }) => all.some(({ record }) => record === undefined)))
+    this.#appends.drop(appends.length);
+    this.#pages?.wrote(appends.reduce((sum, { request }) => sum + request.bytes, 0));
+    if (appends.some(({ entries }) => entries.some(({ record }) => record === undefined)))
       this.#isSweepDue = true;
-    if (this.#data.durability === 'sync') this.#tellCommitted(appends, before);
+    if (!this.#isAsync) this.#tellCommitted(appends, before);
   }
 
   #tellCommitted(appends: readonly WaitingAppend[], before: number): void {
@@ -231,18 +210,10 @@ export class LogThread {
     if (this.#isSweepDue) this.#soon();
   }
 
-  #dropFirst(count: number): void {
-    for (const { request } of this.#appends.splice(0, count)) this.#waitingBytes -= request.bytes;
-  }
-
   /** While the log is down, only deletions are tried: they make room. */
   #refuseEvents(): void {
-    if (this.#data.durability === 'async') return;
-    const refused = this.#appends.filter(({ request }) => !request.onlyDeletes);
-    const tried = this.#appends.filter(({ request }) => request.onlyDeletes);
-    this.#appends.length = 0;
-    this.#waitingBytes = 0;
-    this.#hold(tried);
+    if (this.#isAsync) return;
+    const refused = this.#appends.takeEvents();
     if (refused.length > 0) this.#refuse(refused);
   }
 
@@ -258,8 +229,8 @@ export class LogThread {
     const store = this.#opened();
     const fault = this.#questions.step(store, () => {
       // What was answered ahead must be found.
-      if (this.#data.durability === 'async') this.#commitAll();
-      if (this.#isBusy || (this.#appends.length > 0 && this.#data.durability === 'async'))
+      if (this.#isAsync) this.#commitAll();
+      if (this.#isBusy || (this.#appends.length > 0 && this.#isAsync))
         throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', this.#problem);
     });
     if (fault !== undefined && !this.#isBusy) void this.#fail(fault);
@@ -283,10 +254,10 @@ export class LogThread {
    */
   async #fail(error: unknown, appends: readonly WaitingAppend[] = [], before = 0): Promise<void> {
     this.#isBusy = true;
-    this.#setProblem(`the log cannot be written (${asError(error).message}); it is tried again`);
+    this.#setProblem(`the log cannot be written (${reasonOf(error)}); it is tried again`);
     this.#ballast.giveBack();
     await this.#reopen();
-    if (this.#data.durability === 'async') this.#dropCommitted();
+    if (this.#isAsync) this.#dropCommitted();
     if (appends.length > 0) {
       if (this.#opened().newestId > before) this.#tellCommitted(appends, before);
       else this.#refuse(appends);
@@ -298,20 +269,22 @@ export class LogThread {
 
   /** Rejects when it cannot: then the thread ends, and is started again. */
   async #reopen(): Promise<void> {
-    const { floor } = this.#opened();
+    const { newestId } = this.#opened();
     await this.#opened().abandon();
-    this.#store = await Store.open({ ...this.#data, firstId: floor + 1 }, { isSameRun: true });
+    this.#store = await Store.open(this.#data, newestId);
   }
 
   /** With `async`: what the failed commit has written all the same. */
   #dropCommitted(): void {
-    let id = this.#givenId;
-    for (const { request } of this.#appends) id -= request.count;
-    while (this.#appends[0] !== undefined) {
-      id += this.#appends[0].request.count;
-      if (id > this.#opened().newestId) return;
-      this.#dropFirst(1);
+    const waiting = this.#appends.all();
+    let id = this.#givenId - countOf(waiting);
+    let committed = 0;
+    for (const { request } of waiting) {
+      id += request.count;
+      if (id > this.#opened().newestId) break;
+      committed++;
     }
+    this.#appends.drop(committed);
   }
 
   #retryLater(): void {
@@ -331,10 +304,11 @@ export class LogThread {
       store.settle();
       this.#ballast.take();
       store.probe(LOG_PROBE_BYTES);
-      if (this.#data.durability === 'async') {
-        const appends = this.#appends.slice();
-        if (appends.length > 0) store.commit(appends.map(commitmentOf), Date.now());
-        this.#dropFirst(appends.length);
+      // With `async` there are some that were answered.
+      const appends = this.#appends.all();
+      if (this.#isAsync && appends.length > 0) {
+        store.commit(appends.map(commitmentOf), Date.now());
+        this.#appends.drop(appends.length);
       }
       this.#retryMs = LOG_RETRY_MS;
       this.#tell({ kind: 'figures', figures: store.figures });
@@ -356,7 +330,7 @@ export class LogThread {
     } catch (error) {
       this.#tell({
         kind: 'fault',
-        words: `there is no room for the ballast of the log: ${asError(error).message}`,
+        words: `there is no room for the ballast of the log: ${reasonOf(error)}`,
       });
     }
   }
@@ -380,14 +354,12 @@ export class LogThread {
   }
 }
 
-function commitmentOf({ entries, request }: WaitingAppend): {
-  readonly entries: readonly PackedEntry[];
-  readonly receipt: AppendRequest['receipt'];
-} {
+function commitmentOf({ entries, request }: WaitingAppend): Commitment {
   return { entries, receipt: request.receipt };
 }
 
-/** A buffer arrives from another thread as a bare Uint8Array. */
-function bufferOf(packed: Uint8Array): Buffer {
-  return Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
+/** Without a path: everyone may see it (LogState.problem). */
+function reasonOf(error: unknown): string {
+  const { code, message } = asError(error) as NodeJS.ErrnoException;
+  return typeof code === 'string' ? code : message;
 }

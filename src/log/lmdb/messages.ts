@@ -94,6 +94,9 @@ export type FromThread =
   | {
       readonly kind: 'open';
       readonly floor: number;
+      /** Highest id that is committed. */
+      readonly committedId: number;
+      /** The same, or the end of a lease: ids go on behind it. */
       readonly newestId: number;
       readonly receipts: readonly FoundReceipt[];
       readonly figures: LogFigures;

@@ -1,6 +1,6 @@
 /**
- * Entries on their way to the thread, and events on their way back: many in one buffer, whose memory
- * is handed over rather than copied.
+ * Entries on their way to the thread, and events on their way back: many in one buffer, whose
+ * memory is handed over rather than copied.
  */
 import { isDeletion, type LoggedEvent, type NewEntry } from '../../core/event.js';
 import { eventOf, recordBytes, writeRecord } from './record.js';
@@ -25,7 +25,7 @@ export function packedBytes(entry: NewEntry): number {
 }
 
 /** Packs entries into one buffer that is theirs alone. Names of channels are ASCII. */
-export function packEntries(entries: readonly NewEntry[], wallMs: number): Buffer {
+export function packEntries(entries: readonly NewEntry[], wallMs: number): Buffer<ArrayBuffer> {
   let size = 0;
   for (const entry of entries) size += packedBytes(entry);
   const packed = Buffer.allocUnsafeSlow(size);

@@ -3,6 +3,7 @@ import { asError, HoldlineError } from '../../errors.js';
 import type { Answer, Failure, FromThread, Question } from './messages.js';
 import { packEvents } from './packing.js';
 import { idBefore, NewestSearch, readPage, type FoundPage } from './pages.js';
+import { findRows } from './rows.js';
 import type { Store } from './store.js';
 
 interface WaitingQuestion {
@@ -38,13 +39,16 @@ export class Questions {
     let fault: unknown;
     try {
       prepare();
-      answer = answerOf(store, waiting);
+      try {
+        answer = answerOf(store, waiting);
+      } finally {
+        // Not later: an old snapshot keeps pages from being used again.
+        store.tables.root.resetReadTxn();
+      }
     } catch (error) {
       if (waiting.question.kind === 'put row' && !(error instanceof HoldlineError)) fault = error;
       answer = { kind: 'failed', failure: failureOf(error, 'HOLDLINE_LOG_UNAVAILABLE') };
     }
-    // Not later: an old snapshot keeps pages from being used again.
-    store.tables.root.resetReadTxn();
     if (answer === undefined) this.#waiting.push(waiting);
     else
       this.#tell(
@@ -66,7 +70,7 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
   }
   if (question.kind === 'id before') return { kind: 'id', id: idBefore(store, question.wallMs) };
   if (question.kind === 'rows')
-    return { kind: 'rows', rows: store.loadRows(question.rowKind, Date.now()) };
+    return { kind: 'rows', rows: findRows(store.tables, Date.now(), question.rowKind) };
   store.putRow(question.row);
   return { kind: 'kept' };
 }

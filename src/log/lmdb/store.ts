@@ -1,19 +1,15 @@
 /** The log's tables and what is done with them, each step one transaction. Used by the thread. */
-import type { KeptReceipt, LogFigures, LogRow } from '../../core/event-log.js';
+import type { LogFigures, LogRow } from '../../core/event-log.js';
 import { HoldlineError } from '../../errors.js';
-import {
-  IDEMPOTENCY_KEYS_MAX,
-  LOG_CHANNELS_MAX,
-  LOG_ID_LEASE,
-  LOG_REMOVALS_PER_STEP,
-  LOG_ROWS_MAX,
-} from '../../limits.js';
+import { LOG_CHANNELS_MAX, LOG_ID_LEASE, LOG_REMOVALS_PER_STEP } from '../../limits.js';
 import { ChannelRows, packPlace, readPlace, readRow } from './channel-rows.js';
 import { openTables, writeSchema, type Tables } from './environment.js';
-import { idKey, numberKey, readId, recordKey, untilKey } from './keys.js';
-import type { Durability, FoundReceipt, NewReceipt, ThreadData } from './messages.js';
+import { idKey, numberKey, readId, recordKey } from './keys.js';
+import type { Durability, NewReceipt, ThreadData } from './messages.js';
 import type { PackedEntry } from './packing.js';
 import { wallMsOf } from './record.js';
+import { forgetReceipts, keepReceipt } from './receipts.js';
+import { putRow, RowSweep } from './rows.js';
 import { collectGarbage, Forgetting, type Change } from './retention.js';
 import { freshTotals, readTotals, writeTotals, type Totals } from './totals.js';
 
@@ -28,8 +24,11 @@ export interface Commitment {
 
 export class Store {
   readonly tables: Tables;
+  /** The newest id that was found when it was opened. */
+  committedId = 0;
   readonly #forgetting: Forgetting;
   readonly #durability: Durability;
+  readonly #rowSweep = new RowSweep();
   /** As the last transaction left them. */
   #totals: Totals;
   /** Channel number from which {@link Store.sweep} goes on. */
@@ -43,10 +42,10 @@ export class Store {
   }
 
   /**
-   * Opens a log, or makes one. Rejects with HOLDLINE_BAD_LOG. In the same run, ids that were given
-   * ahead are about to be committed; after a crash they are not given again.
+   * Opens a log, or makes one. Rejects with HOLDLINE_BAD_LOG. `newestId` is that of the same run,
+   * when it is opened again; after a crash no id of a lease is given again.
    */
-  static async open(data: ThreadData, { isSameRun = false } = {}): Promise<Store> {
+  static async open(data: ThreadData, newestId?: number): Promise<Store> {
     const { tables, isNew } = await openTables(data.directory);
     try {
       const totals = isNew ? freshTotals(data.firstId) : readTotals(tables);
@@ -58,7 +57,8 @@ export class Store {
           writeTotals(tables, totals);
         });
       else store.#check();
-      if (!isSameRun) totals.newestId = Math.max(totals.newestId, totals.leaseEnd);
+      store.committedId = totals.newestId;
+      totals.newestId = Math.max(totals.newestId, newestId ?? totals.leaseEnd);
       return store;
     } catch (error) {
       await tables.root.close();
@@ -132,7 +132,7 @@ export class Store {
           added++;
         }
         if (receipt !== undefined && entries.length > 0)
-          keepReceipt(change, receipt, firstId, entries.length);
+          keepReceipt(tables, receipt, firstId, entries.length);
       }
       if (this.#durability === 'sync') totals.leaseEnd = totals.newestId;
       const removals = 2 * added + SPARE_REMOVALS;
@@ -142,7 +142,7 @@ export class Store {
           if (row !== undefined) this.#forgetting.channel(change, row, nowMs, removals);
         }
       this.#forgetting.wholeLog(change, nowMs, removals);
-      forgetReceipts(change, nowMs, appends.length + SPARE_REMOVALS);
+      forgetReceipts(change.tables, nowMs, appends.length + SPARE_REMOVALS);
       return true;
     });
   }
@@ -165,8 +165,8 @@ export class Store {
       gone += collectGarbage(change, LOG_REMOVALS_PER_STEP);
       gone += this.#forgetting.wholeLog(change, nowMs, LOG_REMOVALS_PER_STEP);
       gone += this.#sweepChannels(change, nowMs);
-      gone += forgetReceipts(change, nowMs, LOG_REMOVALS_PER_STEP);
-      gone += forgetRows(change, nowMs);
+      gone += forgetReceipts(change.tables, nowMs, LOG_REMOVALS_PER_STEP);
+      gone += this.#rowSweep.step(change.tables, nowMs);
       return gone > 0;
     });
     return gone >= LOG_REMOVALS_PER_STEP;
@@ -197,45 +197,10 @@ export class Store {
     return gone;
   }
 
-  /** Receipts whose time is not over, oldest first. */
-  receipts(nowMs: number): FoundReceipt[] {
-    const found: FoundReceipt[] = [];
-    // The newest, should there be more than are kept in memory.
-    const range = { start: untilKey(Number.MAX_SAFE_INTEGER, 0), end: untilKey(nowMs, 0) };
-    const { receipts } = this.tables;
-    for (const { key, value } of receipts.getRange({
-      ...range,
-      reverse: true,
-      limit: IDEMPOTENCY_KEYS_MAX,
-    }))
-      found.push({
-        untilMs: readId(key),
-        ...(JSON.parse(value.toString()) as KeptReceipt & { key: string }),
-      });
-    return found.toReversed();
-  }
-
-  /** Rows of a kind whose time is not over. */
-  loadRows(kind: string, nowMs: number): LogRow[] {
-    const rows: LogRow[] = [];
-    const start = rowKey(kind, '');
-    for (const { key, value } of this.tables.rows.getRange({ start })) {
-      if (!key.subarray(0, start.length).equals(start)) break;
-      const row = JSON.parse(value.toString()) as LogRow;
-      if (row.untilMs > nowMs) rows.push(row);
-    }
-    return rows;
-  }
-
   /** Throws HOLDLINE_LOG_UNAVAILABLE when there are too many. */
   putRow(row: LogRow): void {
     this.#change((change) => {
-      const { rows } = change.tables;
-      const key = rowKey(row.kind, row.key);
-      const { entryCount } = rows.getStats() as { readonly entryCount: number };
-      if (entryCount >= LOG_ROWS_MAX && !rows.doesExist(key))
-        throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log keeps ${LOG_ROWS_MAX} rows`);
-      void rows.put(key, Buffer.from(JSON.stringify(row)));
+      putRow(change.tables, row);
       return true;
     });
   }
@@ -326,40 +291,4 @@ function missingTotals(): HoldlineError {
 
 function damagedWords(words: string): string {
   return `the log is damaged (${words}); restore a backup`;
-}
-
-function rowKey(kind: string, key: string): Buffer {
-  return Buffer.from(`${kind}\0${key}`);
-}
-
-function keepReceipt(
-  { tables }: Change,
-  { key, digest, subscribers, untilMs }: NewReceipt,
-  firstId: number,
-  count: number,
-): void {
-  const receipt = { firstId, lastId: firstId + count - 1, count, subscribers };
-  void tables.receipts.put(
-    untilKey(untilMs, firstId),
-    Buffer.from(JSON.stringify({ key, digest, receipt })),
-  );
-}
-
-/** Receipts whose time is over; returns how many went. */
-function forgetReceipts({ tables: { receipts } }: Change, nowMs: number, most: number): number {
-  const over = [...receipts.getKeys({ end: untilKey(nowMs, 0), limit: most })];
-  for (const key of over) void receipts.remove(key);
-  return over.length;
-}
-
-/** There are few rows, so all are looked at. */
-function forgetRows({ tables: { rows } }: Change, nowMs: number): number {
-  let gone = 0;
-  const all = [...rows.getRange({})];
-  for (const { key, value } of all)
-    if ((JSON.parse(value.toString()) as LogRow).untilMs <= nowMs) {
-      void rows.remove(key);
-      gone++;
-    }
-  return gone;
 }

@@ -79,11 +79,22 @@ export async function connectTo(access: NatsAccess, clock: Clock): Promise<Conne
       const isHopeless =
         error instanceof errors.AuthorizationError ||
         error instanceof errors.InvalidArgumentError ||
+        isOfCertificate(error) ||
         clock.nowMs() >= untilMs;
       if (isHopeless) throw cannotConnect(error);
     }
     await new Promise<void>((resolve) => void clock.later(NATS_RECONNECT_MS, resolve));
   }
+}
+
+/** A certificate that Node does not accept, mostly as the cause of another error. */
+function isOfCertificate(error: unknown): boolean {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 4; depth++) {
+    const { code = '' } = cause as { readonly code?: unknown };
+    if (/CERT|VERIFY|ISSUER|ERR_TLS/.test(String(code))) return true;
+    ({ cause } = cause);
+  }
+  return false;
 }
 
 function cannotConnect(error: unknown): HoldlineError {

@@ -136,18 +136,19 @@ export class NatsHistory implements History {
     const { past, marks, subjects } = this.#parts;
     const { through, eventsMax, bytesMax, keep } = request;
     const mark = await marks.of(channel);
-    const after = Math.max(request.after, mark <= through ? mark : 0);
+    // Also one behind `through`: what was deleted is handed over no more.
+    const after = Math.max(request.after, mark);
     if (after >= through) return { events: [], through, lostThrough: mark };
     const reading = await past.read(subjects.ofEvents(channel), after);
     try {
-      const page = new PageOfChannel(Math.max(mark <= through ? mark : 0, lossOf(reading, after)));
+      const page = new PageOfChannel(Math.max(mark, lossOf(reading, after)));
       const left = (): number => eventsMax - page.events.length;
       while (left() > 0 && page.bytes < bytesMax) {
         const messages = await reading.next(left(), keep === undefined ? bytesMax - page.bytes : 0);
         if (messages.length === 0) return page.upTo(through);
         for (const message of messages) {
           if (message.id > through) return page.upTo(through);
-          const { entry } = meaningOf(message, subjects, this.#parts.check);
+          const entry = meaningOf(message, subjects, this.#parts.check)?.entry;
           if (entry === undefined || isDeletion(entry)) {
             // What cannot be handed over is a loss: the page ends before it, or begins behind it.
             if (page.events.length > 0 && keep === undefined) return page.upTo(message.id - 1);

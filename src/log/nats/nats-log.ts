@@ -100,7 +100,11 @@ export class NatsLog implements EventLog {
     const { clock, stream } = this.#options;
     const connection = await connectTo(this.#options, clock);
     try {
-      const manager = await managerOf(connection);
+      // While servers of a cluster start, JetStream is not there yet: the stream is waited for.
+      const manager = await jetstreamManager(connection.nats, {
+        timeout: NATS_REQUEST_MS_MAX,
+        checkAPI: false,
+      });
       const { firstId = clock.wallMs() * 1000 } = this.#options;
       const info = await openStream(manager, this.#options, firstId, clock);
       this.#info = info;
@@ -314,7 +318,9 @@ export class NatsLog implements EventLog {
       if (entries.length > 0) this.#take?.(entries.splice(0));
     };
     for (const message of messages) {
-      const { channel, entry, problem } = meaningOf(message, this.#subjects, check);
+      const meaning = meaningOf(message, this.#subjects, check);
+      if (meaning === undefined) continue;
+      const { channel, entry, problem } = meaning;
       if (entry === undefined) {
         counters.log_records_refused_total++;
         this.#report(`a record of the stream was skipped (id ${message.id}): ${problem}`);
@@ -400,17 +406,6 @@ export class NatsLog implements EventLog {
 
   #report(text: string): void {
     this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', text));
-  }
-}
-
-async function managerOf({ nats }: Connection): Promise<JetStreamManager> {
-  try {
-    return await jetstreamManager(nats, { timeout: NATS_REQUEST_MS_MAX });
-  } catch (error) {
-    throw new HoldlineError(
-      'HOLDLINE_BAD_LOG',
-      `NATS does not offer JetStream to this account (start nats-server with -js): ${asError(error).message}`,
-    );
   }
 }
 

@@ -74,16 +74,18 @@ export function messageOf(
 }
 
 /**
- * Reads a message. `check` throws what a publish of the event would be refused for: nobody has
- * checked what other services publish.
+ * Reads a message; undefined for one of others that is none of ours. `check` throws what a publish
+ * of the event would be refused for: nobody has checked what other services publish.
  */
 export function meaningOf(
   message: Arrived,
   subjects: Subjects,
   check: (event: NewEvent) => void,
-): Meaning {
+): Meaning | undefined {
   const { id } = message;
-  const { channel, isDeletion: isMark } = subjects.meaningOf(message.subject);
+  const subject = subjects.meaningOf(message.subject);
+  if (subject === undefined) return undefined;
+  const { channel, isDeletion: isMark } = subject;
   if (channel === undefined)
     return { channel, entry: undefined, problem: 'its subject is of no channel' };
   if (isMark) return { channel, entry: { id, channel, isDeletion: true }, problem: '' };

@@ -2,8 +2,8 @@
  * The stream: found, or made by one of the nodes that want it. A stream starts at an id of its own,
  * not at 1, so that ids rise over the logs that a server has had. To start it, it is purged to that
  * id while it is empty; a stream with messages that is purged ahead of its end would lose them all.
- * So it is made with a subject that nobody publishes to, and gets its own when it has started; and
- * the id stands in its description, so that another node can finish what its maker began.
+ * So it is made with a subject that nobody else publishes to, and gets its own when it has started;
+ * and the id stands in its description, so that another node can finish what its maker began.
  */
 import {
   DiscardPolicy,
@@ -16,7 +16,13 @@ import {
 } from '@nats-io/jetstream';
 import type { Clock } from '../../clock.js';
 import { asError, HoldlineError } from '../../errors.js';
-import { ID_MAX, IDEMPOTENCY_MS, NATS_OPEN_MS_MAX, NATS_RECONNECT_MS } from '../../limits.js';
+import {
+  ID_MAX,
+  IDEMPOTENCY_MS,
+  NATS_STREAM_MS_MAX,
+  NATS_RECONNECT_MS,
+  NATS_REQUEST_MS_MAX,
+} from '../../limits.js';
 import type { StreamOptions } from './options.js';
 import { Subjects } from './subjects.js';
 
@@ -47,7 +53,7 @@ function firstIdOf({ description }: Pick<StreamConfig, 'description'>): number {
 
 /**
  * Finds the stream, or makes it; `firstId` is that of one that is made. Rejects with
- * HOLDLINE_BAD_LOG for one that cannot be used, or when NATS does not answer in NATS_OPEN_MS_MAX.
+ * HOLDLINE_BAD_LOG for one that cannot be used, or when NATS does not answer in NATS_STREAM_MS_MAX.
  */
 export async function openStream(
   manager: JetStreamManager,
@@ -78,7 +84,7 @@ export async function openStream(
       problem = made;
       if (isMaker) continue;
     }
-    if (clock.nowMs() - fromMs > NATS_OPEN_MS_MAX) {
+    if (clock.nowMs() - fromMs > NATS_STREAM_MS_MAX) {
       const reason = problem === undefined ? 'another server is making it' : messageOf(problem);
       throw new HoldlineError('HOLDLINE_BAD_LOG', `the stream ${stream} cannot be used: ${reason}`);
     }
@@ -128,15 +134,25 @@ function configOf(options: StreamOptions, firstId: number): StreamConfig & { nam
   } as StreamConfig & { name: string };
 }
 
-/** Both steps may be repeated by any node: the id is that of the description. */
+/**
+ * All steps may be repeated, and by any node: the id is that of the description. Servers that
+ * replicate a stream (2.9) do not take the first message after such a purge, and agree only then:
+ * so one is published until it is taken, right below the first id.
+ */
 async function start(
   manager: JetStreamManager,
   { stream, prefix }: StreamOptions,
   { config, state }: StreamInfo,
 ): Promise<void> {
-  const firstId = firstIdOf(config);
+  const isReplicated = config.num_replicas > 1;
+  const firstId = firstIdOf(config) - Number(isReplicated);
   if (state.messages === 0 && state.last_seq < firstId - 1)
     await manager.streams.purge(stream, { seq: firstId });
+  // A second one, of another node, takes an id that no entry gets.
+  if (isReplicated && state.last_seq < firstId)
+    await manager
+      .jetstream()
+      .publish(startingSubject(stream), '', { timeout: NATS_REQUEST_MS_MAX });
   await manager.streams.update(stream, { subjects: [new Subjects(prefix).all] });
 }
 

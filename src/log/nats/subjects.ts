@@ -45,7 +45,9 @@ export class Subjects {
     return this.#deletions + tokensOf(channel);
   }
 
-  meaningOf(subject: string): SubjectMeaning {
+  /** Undefined for a subject of others, which a stream that they made may have as well. */
+  meaningOf(subject: string): SubjectMeaning | undefined {
+    if (!subject.startsWith(this.#events)) return undefined;
     const isDeletion = subject.startsWith(this.#deletions);
     const tokens = subject.slice((isDeletion ? this.#deletions : this.#events).length);
     return { channel: channelOf(tokens), isDeletion };

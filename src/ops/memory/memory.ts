@@ -36,6 +36,8 @@ function ownProcess(): MemorySources {
 }
 
 export class Memory {
+  /** What other processes of this server take of the budget, which is one for all. */
+  elsewhereBytes: () => number = () => 0;
   readonly #clock: Clock;
   readonly #kernel: KernelMemory;
   readonly #sources: MemorySources;
@@ -162,7 +164,7 @@ export class Memory {
   #readNow(): Omit<MemoryReading, 'reusableBytes'> {
     return {
       rssBytes: this.#sources.usage().rssBytes,
-      kernelBytes: this.#kernelBytes(),
+      kernelBytes: this.#kernelBytes() + this.elsewhereBytes(),
       lineBytes: this.#account.lineBytes.bytes + LINE_HEAP_BYTES + ROW_BYTES,
       openedTotal: this.#account.hub.lines.openedTotal,
     };

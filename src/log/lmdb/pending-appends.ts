@@ -1,0 +1,170 @@
+/**
+ * Appends that a log was asked for and has not answered: those of this turn, which travel as one
+ * message, and those that its thread has, in order.
+ */
+import type { Clock } from '../../clock.js';
+import { isDeletion, type LoggedEntry, type NewEntry } from '../../core/event.js';
+import type { RequestKey } from '../../core/event-log.js';
+import type { HoldlineError } from '../../errors.js';
+import { IDEMPOTENCY_MS } from '../../limits.js';
+import type { KeptReceipts } from '../kept-receipts.js';
+import type { NewReceipt, ToThread } from './messages.js';
+import { packedBytes, packEntries } from './packing.js';
+
+interface PendingAppend {
+  readonly sequence: number;
+  readonly entries: readonly NewEntry[];
+  readonly bytes: number;
+  readonly receipt: NewReceipt | undefined;
+  readonly resolve: (ids: readonly number[]) => void;
+  readonly reject: (error: HoldlineError) => void;
+}
+
+/** An append that is committed. */
+interface Committed {
+  readonly sequence: number;
+  readonly firstId: number;
+}
+
+export type AppendMessage = Extract<ToThread, { kind: 'append' }> & {
+  readonly packed: Buffer<ArrayBuffer>;
+};
+
+export class PendingAppends {
+  /** The id that was handed over last. */
+  lastId = 0;
+  readonly #clock: Clock;
+  readonly #receipts: KeptReceipts;
+  readonly #hand: (entries: readonly LoggedEntry[]) => void;
+  #turn: PendingAppend[] = [];
+  #sent: PendingAppend[] = [];
+  #sequence = 0;
+
+  /** `hand` gets what is committed, before the publishers hear of it. */
+  constructor(
+    clock: Clock,
+    receipts: KeptReceipts,
+    hand: (entries: readonly LoggedEntry[]) => void,
+  ) {
+    this.#clock = clock;
+    this.#receipts = receipts;
+    this.#hand = hand;
+  }
+
+  /** Entries that were not answered yet. */
+  get entries(): number {
+    let count = 0;
+    for (const { entries } of this.#turn) count += entries.length;
+    for (const { entries } of this.#sent) count += entries.length;
+    return count;
+  }
+
+  /** True when something is to be sent at the end of this turn. */
+  get isTurnBegun(): boolean {
+    return this.#turn.length > 0;
+  }
+
+  add(
+    entries: readonly NewEntry[],
+    request?: RequestKey & { readonly subscribers: number },
+  ): Promise<readonly number[]> {
+    return new Promise((resolve, reject) => {
+      let bytes = 0;
+      for (const entry of entries) bytes += packedBytes(entry);
+      const receipt = request && {
+        ...request,
+        untilMs: this.#clock.wallMs() + IDEMPOTENCY_MS,
+      };
+      const sequence = ++this.#sequence;
+      this.#turn.push({ sequence, entries, bytes, receipt, resolve, reject });
+    });
+  }
+
+  /** What is to be sent; undefined if nothing is. It counts as sent. */
+  takeTurn(): AppendMessage | undefined {
+    const turn = this.#turn;
+    if (turn.length === 0) return undefined;
+    this.#turn = [];
+    this.#sent.push(...turn);
+    const packed = packEntries(
+      turn.flatMap(({ entries }) => entries),
+      this.#clock.wallMs(),
+    );
+    const appends = turn.map(({ sequence, entries, bytes, receipt }) => ({
+      sequence,
+      count: entries.length,
+      bytes,
+      onlyDeletes: entries.every(isDeletion),
+      receipt,
+    }));
+    return { kind: 'append', appends, packed };
+  }
+
+  /** What was not sent after all. */
+  rejectTurn(error: HoldlineError): void {
+    for (const { reject } of this.#turn.splice(0)) reject(error);
+  }
+
+  /** Hands over what is committed, then answers. False if the thread skipped one. */
+  settle(committed: readonly Committed[]): boolean {
+    const logged: LoggedEntry[] = [];
+    const answers: { readonly append: PendingAppend; readonly ids: readonly number[] }[] = [];
+    for (const { sequence, firstId } of committed) {
+      const append = this.#sent[0];
+      if (append?.sequence !== sequence) return false;
+      this.#sent.shift();
+      const { entries, receipt } = append;
+      for (const [index, entry] of entries.entries())
+        logged.push(loggedEntry(entry, firstId + index));
+      this.lastId = firstId + entries.length - 1;
+      if (receipt !== undefined) this.#keep(receipt, firstId, entries.length);
+      answers.push({ append, ids: entries.map((_, index) => firstId + index) });
+    }
+    if (logged.length > 0) this.#hand(logged);
+    for (const { append, ids } of answers) append.resolve(ids);
+    return true;
+  }
+
+  #keep({ key, digest, subscribers, untilMs }: NewReceipt, firstId: number, count: number): void {
+    const receipt = { firstId, lastId: this.lastId, count, subscribers };
+    const leftMs = Math.min(untilMs - this.#clock.wallMs(), IDEMPOTENCY_MS);
+    this.#receipts.keep(key, { digest, receipt }, leftMs);
+  }
+
+  /**
+   * The thread was started again: of what the one before it had, in order, the highest id that is
+   * committed says how much is. That is handed over; the rest was not published.
+   */
+  settleAfterRestart(committedId: number, newestId: number, error: HoldlineError): void {
+    let id = this.lastId;
+    const committed: Committed[] = [];
+    for (const { sequence, entries } of this.#sent) {
+      if (id + entries.length > committedId) break;
+      committed.push({ sequence, firstId: id + 1 });
+      id += entries.length;
+    }
+    this.settle(committed);
+    for (const { reject } of this.#sent.splice(0)) reject(error);
+    // Ids that were leased, and that nobody gets.
+    this.lastId = Math.max(this.lastId, newestId);
+  }
+
+  /** Answers what was sent. It stays: if it is committed, it is still to be handed over. */
+  rejectSent(error: HoldlineError): void {
+    for (const { reject } of this.#sent) reject(error);
+  }
+
+  /** Those that the thread has refused. */
+  refuse(sequences: readonly number[], error: HoldlineError): void {
+    const refused = new Set(sequences);
+    const gone = this.#sent.filter(({ sequence }) => refused.has(sequence));
+    this.#sent = this.#sent.filter(({ sequence }) => !refused.has(sequence));
+    for (const { reject } of gone) reject(error);
+  }
+}
+
+function loggedEntry(entry: NewEntry, id: number): LoggedEntry {
+  if (isDeletion(entry)) return { id, channel: entry.channel, isDeletion: true };
+  const { channel, type, data, json } = entry;
+  return { id, channel, type, data, json };
+}

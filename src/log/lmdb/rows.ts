@@ -1,0 +1,46 @@
+/** What is kept beside the events in the tables of a log, such as revocations. */
+import type { LogRow } from '../../core/event-log.js';
+import { HoldlineError } from '../../errors.js';
+import { LOG_ROWS_MAX } from '../../limits.js';
+import type { Tables } from './environment.js';
+
+/** Those whose time is not over; of all kinds unless one is given. */
+export function findRows({ rows }: Tables, nowMs: number, kind?: string): LogRow[] {
+  const found: LogRow[] = [];
+  for (const { value } of rows.getRange({})) {
+    const row = JSON.parse(value.toString()) as LogRow;
+    if (row.untilMs > nowMs && (kind === undefined || row.kind === kind)) found.push(row);
+  }
+  return found;
+}
+
+/** Throws HOLDLINE_LOG_UNAVAILABLE when there are too many. */
+export function putRow({ rows }: Tables, row: LogRow): void {
+  const key = Buffer.from(`${row.kind}\0${row.key}`);
+  const { entryCount } = rows.getStats() as { readonly entryCount: number };
+  if (entryCount >= LOG_ROWS_MAX && !rows.doesExist(key))
+    throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log keeps ${LOG_ROWS_MAX} rows`);
+  void rows.put(key, Buffer.from(JSON.stringify(row)));
+}
+
+/** What is looked at in one step. */
+const ROWS_PER_STEP = 500;
+
+/** Removes rows whose time is over, by turns: a step looks at those behind the one before it. */
+export class RowSweep {
+  #after: Buffer | undefined;
+
+  /** Returns how many went. */
+  step({ rows }: Tables, nowMs: number): number {
+    const start = this.#after === undefined ? {} : { start: this.#after, exclusiveStart: true };
+    const seen = [...rows.getRange({ ...start, limit: ROWS_PER_STEP })];
+    this.#after = seen.length < ROWS_PER_STEP ? undefined : seen.at(-1)?.key;
+    let gone = 0;
+    for (const { key, value } of seen)
+      if ((JSON.parse(value.toString()) as LogRow).untilMs <= nowMs) {
+        void rows.remove(key);
+        gone++;
+      }
+    return gone;
+  }
+}

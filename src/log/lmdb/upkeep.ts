@@ -1,0 +1,229 @@
+/**
+ * What is done with a log on disk beside serving it: a copy of it while a server writes it, a log
+ * made from such a copy, its schema, and all that it keeps, in order.
+ */
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { LogRow } from '../../core/event-log.js';
+import type { LoggedEvent } from '../../core/event.js';
+import { asError, HoldlineError } from '../../errors.js';
+import { LOG_ID_LEASE, LOG_READ_SLICE_EVENTS } from '../../limits.js';
+import { readPlace, readRow, type ChannelRow } from './channel-rows.js';
+import { DATA_FILE, LOCK_FILE, openTables, SCHEMA, type Tables } from './environment.js';
+import { idKey, numberKey, readId, recordKey } from './keys.js';
+import { lockDirectory } from './lock.js';
+import { eventOf } from './record.js';
+import { findRows } from './rows.js';
+import { readTotals, writeTotals, type Totals } from './totals.js';
+
+/** First ids above this are the clock's, ms × 1000. */
+const CLOCK_IDS_FROM = 1e12;
+const IDS_PER_MS = 1000;
+
+/** What a log, or a copy of one, has. */
+export interface LogFacts {
+  readonly schema: number;
+  readonly events: number;
+  readonly bytes: number;
+  readonly newestId: number;
+  /** Of its file. */
+  readonly fileBytes: number;
+}
+
+/**
+ * Copies a log into a directory that is empty or not there, as it is at one moment, while a server
+ * may write it. Rejects with HOLDLINE_BAD_LOG; then nothing is left of the copy.
+ */
+export async function backUp(directory: string, target: string): Promise<LogFacts> {
+  const { tables } = await openTables(directory, { readOnly: true });
+  try {
+    makeEmptyDirectory(target);
+    try {
+      await tables.root.backup(target, true);
+      chmodSync(join(target, DATA_FILE), 0o600);
+      flush(join(target, DATA_FILE));
+      flush(target);
+    } catch (error) {
+      rmSync(join(target, DATA_FILE), { force: true });
+      throw new HoldlineError('HOLDLINE_BAD_LOG', `not copied: ${asError(error).message}`);
+    }
+  } finally {
+    await tables.root.close();
+  }
+  return factsOf(target);
+}
+
+/**
+ * Makes a log from a copy, in a directory that is empty or not there. Ids go on far above those of
+ * the copy: what was given after it was made is not given again. Rejects with HOLDLINE_BAD_LOG.
+ */
+export async function restore(copy: string, directory: string, nowMs: number): Promise<LogFacts> {
+  await factsOf(copy);
+  makeEmptyDirectory(directory);
+  const unlock = await lockDirectory(directory);
+  try {
+    const unfinished = join(directory, `${DATA_FILE}.part`);
+    try {
+      copyFileSync(join(copy, DATA_FILE), unfinished);
+      flush(unfinished);
+      renameSync(unfinished, join(directory, DATA_FILE));
+      flush(directory);
+    } catch (error) {
+      rmSync(unfinished, { force: true });
+      throw new HoldlineError('HOLDLINE_BAD_LOG', `not restored: ${asError(error).message}`);
+    }
+    const { tables } = await openTables(directory);
+    try {
+      const totals = totalsOf(tables);
+      const above = totals.floor < CLOCK_IDS_FROM ? 0 : nowMs * IDS_PER_MS;
+      totals.leaseEnd = Math.max(totals.leaseEnd, totals.newestId + LOG_ID_LEASE, above);
+      tables.root.transactionSync(() => writeTotals(tables, totals));
+    } finally {
+      await tables.root.close();
+    }
+    return await factsOf(directory);
+  } finally {
+    unlock();
+  }
+}
+
+/**
+ * Brings a log to the schema of this program; returns the one it had. There is one schema so far,
+ * so there is nothing to do. Rejects with HOLDLINE_BAD_LOG for a newer one, and when a server runs.
+ */
+export async function upgrade(directory: string): Promise<number> {
+  const { schema } = await factsOf(directory);
+  const unlock = await lockDirectory(directory);
+  unlock();
+  return schema;
+}
+
+async function factsOf(directory: string): Promise<LogFacts> {
+  const { tables } = await openTables(directory, { readOnly: true });
+  try {
+    const { events, bytes, newestId } = totalsOf(tables);
+    const fileBytes = statSync(join(directory, DATA_FILE)).size;
+    return { schema: SCHEMA, events, bytes, newestId, fileBytes };
+  } finally {
+    await tables.root.close();
+  }
+}
+
+function totalsOf(tables: Tables): Totals {
+  const totals = readTotals(tables);
+  if (totals !== undefined) return totals;
+  throw new HoldlineError('HOLDLINE_BAD_LOG', 'the log is damaged; restore a backup');
+}
+
+/** A log that no server has open, to be read from its beginning to its end. */
+export class LogReader {
+  readonly #tables: Tables;
+  readonly #unlock: () => void;
+
+  private constructor(tables: Tables, unlock: () => void) {
+    this.#tables = tables;
+    this.#unlock = unlock;
+  }
+
+  /** Rejects with HOLDLINE_BAD_LOG, also when a server runs. */
+  static async open(directory: string): Promise<LogReader> {
+    if (!existsSync(join(directory, DATA_FILE)))
+      throw new HoldlineError('HOLDLINE_BAD_LOG', 'there is no log in the directory');
+    const unlock = await lockDirectory(directory);
+    try {
+      const { tables } = await openTables(directory, { readOnly: true });
+      return new LogReader(tables, unlock);
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  }
+
+  /** All events that are kept, in id order. */
+  async *records(): AsyncGenerator<LoggedEvent> {
+    const channels = new Map<number, ChannelRow | undefined>();
+    let after = 0;
+    for (;;) {
+      const slice = this.#slice(after, channels);
+      if (slice.through === undefined) return;
+      yield* slice.events;
+      after = slice.through;
+    }
+  }
+
+  #slice(
+    after: number,
+    channels: Map<number, ChannelRow | undefined>,
+  ): { readonly events: readonly LoggedEvent[]; readonly through: number | undefined } {
+    const { order, records } = this.#tables;
+    const events: LoggedEvent[] = [];
+    let through: number | undefined;
+    for (const { key, value } of order.getRange({
+      start: idKey(after + 1),
+      limit: LOG_READ_SLICE_EVENTS,
+    })) {
+      const id = readId(key);
+      const { number } = readPlace(value);
+      if (!channels.has(number)) channels.set(number, this.#channel(number));
+      const row = channels.get(number);
+      const record = records.get(recordKey(number, id));
+      through = id;
+      if (row === undefined || record === undefined || id <= row.lostThrough) continue;
+      events.push(eventOf(id, row.name, record));
+    }
+    return { events, through };
+  }
+
+  #channel(number: number): ChannelRow | undefined {
+    const packed = this.#tables.channels.get(numberKey(number));
+    return packed === undefined ? undefined : readRow(number, packed);
+  }
+
+  /** What is kept beside the events. */
+  rows(nowMs: number): LogRow[] {
+    return findRows(this.#tables, nowMs);
+  }
+
+  async close(): Promise<void> {
+    await this.#tables.root.close();
+    this.#unlock();
+  }
+}
+
+/** Throws HOLDLINE_BAD_LOG for one that holds anything. */
+function makeEmptyDirectory(path: string): void {
+  let names: string[];
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    names = readdirSync(path);
+  } catch (error) {
+    throw new HoldlineError('HOLDLINE_BAD_LOG', asError(error).message);
+  }
+  const there = names.find((name) => name !== LOCK_FILE && name !== 'lost+found');
+  if (there !== undefined)
+    throw new HoldlineError(
+      'HOLDLINE_BAD_LOG',
+      `${path} is not empty ("${there}"); give an empty directory, or one that is not there`,
+    );
+}
+
+function flush(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}

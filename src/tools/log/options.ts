@@ -1,0 +1,119 @@
+/** The arguments of `holdline log`: what is to be done, with which log, and how NATS is entered. */
+import { HoldlineError } from '../../errors.js';
+import {
+  optionLines,
+  parseOptions,
+  type Surroundings,
+  type ValuesOf,
+} from '../../options/command-line.js';
+import { placeOf } from '../../options/log-kinds.js';
+import { OPTIONS, type OptionRow } from '../../options/table.js';
+import { nearestName } from '../../spelling.js';
+
+const OF_COPY = {
+  natsStream: OPTIONS.natsStream,
+  natsPrefix: OPTIONS.natsPrefix,
+  natsReplicas: OPTIONS.natsReplicas,
+  natsCreds: OPTIONS.natsCreds,
+  natsUser: OPTIONS.natsUser,
+  natsPassword: OPTIONS.natsPassword,
+  natsTlsCa: OPTIONS.natsTlsCa,
+  logEvents: OPTIONS.logEvents,
+  logBytes: OPTIONS.logBytes,
+  logAgeMs: OPTIONS.logAgeMs,
+} as const satisfies Record<string, OptionRow>;
+
+export type CopySettings = ValuesOf<typeof OF_COPY>;
+
+/** What each action takes, as its help shows it. */
+const ACTIONS = {
+  backup: ['DIR', 'TARGET'],
+  restore: ['TARGET', 'DIR'],
+  upgrade: ['DIR'],
+  copy: ['lmdb:DIR', 'nats://HOST:PORT'],
+} as const;
+
+export type LogCommand =
+  | { readonly action: 'backup'; readonly from: string; readonly to: string }
+  | { readonly action: 'restore'; readonly from: string; readonly to: string }
+  | { readonly action: 'upgrade'; readonly directory: string }
+  | {
+      readonly action: 'copy';
+      readonly directory: string;
+      readonly servers: readonly string[];
+      readonly settings: CopySettings;
+    };
+
+/** Reads the arguments after `log`. Throws HOLDLINE_BAD_OPTION. */
+export function parseLogCommand(
+  args: readonly string[],
+  { env, readFile }: Pick<Surroundings, 'env' | 'readFile'>,
+): { readonly command: LogCommand; readonly warnings: readonly string[] } {
+  const [action = '', ...rest] = args;
+  if (!isAction(action)) throw bad(unknownAction(action));
+  const flagsFrom = rest.findIndex((arg) => arg.startsWith('-'));
+  const places = flagsFrom < 0 ? rest : rest.slice(0, flagsFrom);
+  const flags = flagsFrom < 0 ? [] : rest.slice(flagsFrom);
+  const wanted = ACTIONS[action];
+  if (places.length !== wanted.length) throw bad(`give holdline log ${action} ${wanted.join(' ')}`);
+  const [first = '', second = ''] = places;
+  const options = action === 'copy' ? OF_COPY : {};
+  const { values, warnings } = parseOptions('log', options, flags, env, readFile);
+  if (action === 'upgrade') return { command: { action, directory: directoryOf(first) }, warnings };
+  if (action !== 'copy') {
+    const [from, to] = [directoryOf(first), directoryOf(second)];
+    return { command: { action, from, to }, warnings };
+  }
+  const target = placeOf(second);
+  if (target.kind !== 'nats')
+    throw bad(`a log is copied to NATS: give nats://HOST:PORT (got "${second}")`);
+  const { servers } = target;
+  const settings = values as CopySettings;
+  return { command: { action, directory: directoryOf(first), servers, settings }, warnings };
+}
+
+function isAction(text: string): text is keyof typeof ACTIONS {
+  return Object.hasOwn(ACTIONS, text);
+}
+
+/** With or without the `lmdb:` of `--log`. */
+function directoryOf(text: string): string {
+  const directory = text.replace(/^lmdb:/, '');
+  if (directory === '' || directory.includes('\0')) throw bad('give the directory of a log');
+  return directory;
+}
+
+function unknownAction(text: string): string {
+  const all = Object.keys(ACTIONS);
+  if (text === '' || text.startsWith('-')) return `holdline log needs one of ${all.join(', ')}`;
+  const nearest = nearestName(text, all);
+  return `"${text}" is not one of ${all.join(', ')}${nearest === undefined ? '' : `; did you mean ${nearest}?`}`;
+}
+
+function bad(words: string): HoldlineError {
+  return new HoldlineError('HOLDLINE_BAD_OPTION', words);
+}
+
+/** What `holdline log --help` prints. */
+export function logHelp(): string {
+  return [
+    'Usage: holdline log backup  DIR TARGET',
+    '       holdline log restore TARGET DIR',
+    '       holdline log upgrade DIR',
+    '       holdline log copy    lmdb:DIR nats://HOST:PORT [options]',
+    '',
+    'Looks after the log of a server with --log lmdb:DIR.',
+    '',
+    '  backup   copy the log to TARGET, an empty directory, as it is now; the server may run',
+    '  restore  make a log in DIR, an empty directory, from such a copy; what was published after',
+    '           the copy was made is lost, and its ids are not given again',
+    '  upgrade  bring the log to the schema of this version; the server must not run',
+    '  copy     move events and revocations to a new stream of NATS, in their order; the server',
+    '           must not run. Receipts of Idempotency-Keys stay behind: they last two minutes',
+    '',
+    'Options of copy:',
+    '',
+    ...optionLines(Object.values(OF_COPY)),
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,173 @@
+/** `holdline log`: a log that is backed up while it is written, restored, upgraded and read. */
+import { execFile } from 'node:child_process';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { open } from 'lmdb';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { LogReader } from '../dist/log/lmdb/upkeep.js';
+import { deletion, event, events, namesOf, readAll } from './log-contract.js';
+import { logDirectory, openLmdbLog } from './support/lmdb-log.js';
+import { NatsServer } from './support/nats.js';
+import { LogNode } from './support/nats-log.js';
+import { runHoldline } from './support/server.js';
+
+let root: string;
+let directory: string;
+let target: string;
+beforeEach(() => {
+  root = logDirectory();
+  directory = join(root, 'log');
+  target = join(root, 'backup');
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+function log(...args: string[]): string {
+  const { status, stdout, stderr } = runHoldline(['log', ...args]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  return stdout.trim();
+}
+
+/** Exit code and the sentence. */
+function refused(...args: string[]): unknown[] {
+  const { status, stdout, stderr } = runHoldline(['log', ...args]);
+  expect(stdout).toBe('');
+  return [status, stderr.trim()];
+}
+
+test('a backup while a server writes has everything up to one moment, and can be served', async () => {
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1', 'b1', 'a2'), { key: 'k', digest: 'd', subscribers: 0 });
+  await running.rows.put('revocation', 'ann', '1', Date.now() + 3_600_000);
+  const data = Buffer.alloc(2_000, 'x');
+  let isDone = false;
+  const writing = (async () => {
+    while (!isDone) await running.append([event('c', { data }), event('d', { data })]);
+  })();
+  // Not in this process: its loop goes on writing meanwhile.
+  const main = join(import.meta.dirname, '../dist/main.js');
+  const args = [main, 'log', 'backup', directory, target];
+  const { stdout: printed } = await promisify(execFile)(process.execPath, args);
+  isDone = true;
+  await writing;
+  const last = running.lastId();
+  await running.close();
+  const [, count, newest] = /^copied (\d+) events, the newest with id (\d+) /.exec(printed)!;
+  expect(Number(newest)).toBeLessThan(last);
+  expect(statSync(join(target, 'data.mdb')).mode & 0o777).toBe(0o600);
+  const restored = join(root, 'restored');
+  expect(log('restore', target, restored)).toMatch(`restored ${count} events`);
+  const next = await openLmdbLog(restored);
+  const page = await readAll(next, ['a', 'b', 'c', 'd']);
+  // Both events of each append, or neither.
+  expect([page.events.length, page.events.at(-1)?.id]).toEqual([Number(count), Number(newest)]);
+  expect(page.events.length % 2).toBe(1);
+  expect(namesOf(page.events.slice(0, 3))).toEqual(['a1', 'b1', 'a2']);
+  expect(await next.kept('k')).toMatchObject({ digest: 'd', receipt: { firstId: 1 } });
+  expect(await next.rows.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);
+  // What the first server gave after the backup is not given again.
+  const [id] = await next.append(events('a3'));
+  expect(id).toBeGreaterThan(last);
+  await next.close();
+});
+
+test('ids of a clock go on at the clock after a restore', async () => {
+  const before = await openLmdbLog(directory, { firstId: undefined });
+  await before.append(events('a1'));
+  await before.close();
+  log('backup', `lmdb:${directory}`, target);
+  const beganMs = Date.now();
+  log('restore', target, join(root, 'restored'));
+  const next = await openLmdbLog(join(root, 'restored'));
+  const [id] = await next.append(events('a2'));
+  expect(id).toBeGreaterThan(beganMs * 1000);
+  await next.close();
+});
+
+test('a backup, a restore and an upgrade say why not', async () => {
+  expect(refused('backup', directory, target)).toEqual([
+    2,
+    expect.stringMatching(/ENOENT|no log in the directory/),
+  ]);
+  const running = await openLmdbLog(directory);
+  await running.append(events('a1'));
+  writeFileSync(join(root, 'file'), '');
+  expect(refused('backup', directory, root)).toEqual([2, expect.stringMatching(/is not empty/)]);
+  expect(refused('upgrade', directory)).toEqual([
+    2,
+    expect.stringMatching(/another process \(pid/),
+  ]);
+  await running.close();
+  expect(log('upgrade', directory)).toBe('the log has schema 1, which is current: nothing to do');
+  log('backup', directory, target);
+  expect(refused('restore', target, directory)).toEqual([2, expect.stringMatching(/is not empty/)]);
+  const newer = open<Buffer, Buffer>({
+    path: target,
+    keyEncoding: 'binary',
+    encoding: 'binary',
+    overlappingSync: false,
+  });
+  const facts = newer.openDB<Buffer, Buffer>('facts', {
+    keyEncoding: 'binary',
+    encoding: 'binary',
+  });
+  facts.putSync(Buffer.from('schema'), Buffer.from('2'));
+  await newer.close();
+  expect(refused('restore', target, join(root, 'new'))).toEqual([
+    2,
+    expect.stringMatching(/has schema 2 and this version knows schema 1/),
+  ]);
+  expect(refused('upgrade', target)).toEqual([2, expect.stringMatching(/has schema 2/)]);
+});
+
+test('arguments that are wrong are refused in words', () => {
+  expect(refused()).toEqual([2, expect.stringMatching(/needs one of backup, restore/)]);
+  expect(refused('bakup', 'a', 'b')).toEqual([2, expect.stringMatching(/did you mean backup\?/)]);
+  expect(refused('backup', 'a')).toEqual([2, expect.stringMatching(/holdline log backup DIR/)]);
+  expect(refused('copy', 'lmdb:a', 'memory')).toEqual([2, expect.stringMatching(/to NATS/)]);
+  expect(log('--help')).toMatch(/holdline log copy +lmdb:DIR/);
+});
+
+test('a closed log is read in id order, without what was deleted', async () => {
+  const before = await openLmdbLog(directory);
+  await before.append(Array.from({ length: 4_100 }, (_, index) => event(`a${index}`)));
+  await before.append(events('b1', 'c1'));
+  await before.append([deletion('b')]);
+  await before.append([event('b2', { type: 'tick', json: true })]);
+  await expect(LogReader.open(directory)).rejects.toMatchObject({ code: 'HOLDLINE_BAD_LOG' });
+  await before.close();
+  const reader = await LogReader.open(directory);
+  const found = [];
+  for await (const one of reader.records()) found.push(one);
+  expect(found.length).toBe(4_102);
+  expect(found.slice(-3)).toEqual([
+    { ...event('a4099'), id: 4_100 },
+    { ...event('c1'), id: 4_102 },
+    { ...event('b2', { type: 'tick', json: true }), id: 4_104 },
+  ]);
+  await reader.close();
+});
+
+test('a log is copied to NATS: events and rows, and where ids change it says so', async () => {
+  const before = await openLmdbLog(directory, { firstId: 5_000 });
+  await before.append(events('a1', 'b1', 'a2'));
+  await before.append([deletion('b')]);
+  await before.append([event('a3', { type: 'tick', json: true, data: Buffer.from('[3]') })]);
+  await before.rows.put('revocation', 'ann', '1', Date.now() + 3_600_000);
+  await before.close();
+  const nats = await NatsServer.start();
+  const stream = ['--nats-stream', 'moved', '--nats-prefix', 'moved'];
+  expect(log('copy', `lmdb:${directory}`, `nats://${nats.url}`, ...stream)).toBe(
+    'copied 3 events (ids 5000 to 5002), of which 2 have another id, from 5002 on, which is 5001 ' +
+      'now, and 1 rows',
+  );
+  const { log: moved } = await LogNode.open(nats.url, { stream: 'moved', prefix: 'moved' });
+  const page = await readAll(moved, ['a', 'b']);
+  expect(namesOf(page.events)).toEqual(['a1', 'a2', '[3]']);
+  expect(page.events[2]).toMatchObject({ type: 'tick', json: true, id: 5_002 });
+  expect(await moved.rows!.load('revocation')).toMatchObject([{ key: 'ann', value: '1' }]);
+  expect(refused('copy', directory, `nats://${nats.url}`, ...stream)).toEqual([
+    2,
+    expect.stringMatching(/has had entries before/),
+  ]);
+});

@@ -1,0 +1,90 @@
+/** Two servers on one NATS: what is done on one counts on the other, and both outlast its absence. */
+import { SignJWT } from 'jose';
+import { describe, expect, test } from 'vitest';
+import { SseLine } from './support/line.js';
+import { NatsServer } from './support/nats.js';
+import { serverForTest, type Flags, type TestServer } from './support/server.js';
+import { codeOf, jsonOf } from './support/wire.js';
+
+const SECRET = 'a-secret-of-thirty-two-bytes-or-more';
+
+async function twoServers(flags: Flags = {}): Promise<[NatsServer, TestServer, TestServer]> {
+  const nats = await NatsServer.start();
+  const all: Flags = { log: `nats://${nats.url}`, 'ops-key': 'ops', heartbeat: '200ms', ...flags };
+  return [nats, await serverForTest(all), await serverForTest(all)];
+}
+
+async function bearer(user: string): Promise<{ headers: Record<string, string> }> {
+  const iat = Math.floor(Date.now() / 1000) - 10;
+  const token = await new SignJWT({
+    sub: user,
+    iat,
+    exp: iat + 600,
+    holdline: { subscribe: ['**'] },
+  })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(SECRET));
+  return { headers: { Authorization: `Bearer ${token}` } };
+}
+
+describe('on two servers', () => {
+  test('a reader that moves misses nothing, a repeated publish is published once, a deletion holds', async () => {
+    const [, one, other] = await twoServers();
+    const first = await one.publish('a', 'first');
+    const headers = { 'Idempotency-Key': 'order-7', 'Content-Type': 'text/plain' };
+    const second = await one.post('a', 'second', { headers });
+    const repeated = await other.post('a', 'second', { headers });
+    expect([repeated.status, jsonOf(repeated)]).toEqual([200, jsonOf(second)]);
+    const moved = { headers: { 'Last-Event-ID': String(first) } };
+    const line = await SseLine.open(other.port, '/a', moved);
+    await line.waitForEvents(1);
+    const third = await one.publish('a', 'third');
+    await line.waitForId(third);
+    expect([line.ids.length, line.gaps]).toEqual([2, []]);
+    line.close();
+    await one.deleteChannel('a');
+    await expect
+      .poll(async () => (await other.request('GET', '/a?since=0&limit=9&wait=0')).status)
+      .toBe(204);
+  });
+
+  test('a user who is revoked on one is out on both, and on a third that starts later', async () => {
+    const [nats, one, other] = await twoServers({ 'jwt-secret': SECRET });
+    const reader = await bearer('ada');
+    const line = await SseLine.open(other.port, '/a', reader);
+    const path = '/-/connections?user=ada';
+    const revoked = await one.request('DELETE', path, { headers: one.opsHeaders });
+    expect([revoked.status, jsonOf(revoked)]).toEqual([200, { ended: 0, user: 'ada' }]);
+    await line.waitFor('the end', () => line.endCode === 'revoked');
+    const third = await serverForTest({ log: `nats://${nats.url}`, 'jwt-secret': SECRET });
+    for (const server of [one, other, third])
+      expect(codeOf(await server.request('GET', '/a?wait=0', reader))).toBe('HOLDLINE_REVOKED');
+  });
+
+  test('while NATS is away lines are held, publishes are refused quickly, and all goes on', async () => {
+    const [nats, one, other] = await twoServers();
+    const first = await one.publish('a', 'first');
+    const line = await SseLine.open(other.port, '/a?since=0');
+    await line.waitForId(first);
+    await nats.kill();
+    await one.statsUntil('the log is down', ({ log: { up } }) => !up);
+    const beganMs = performance.now();
+    const refused = await one.post('a', 'refused');
+    expect([refused.status, codeOf(refused)]).toEqual([503, 'HOLDLINE_LOG_UNAVAILABLE']);
+    expect(performance.now() - beganMs).toBeLessThan(2_000);
+    expect(jsonOf(await one.request('GET', '/-/ready'))).toEqual({
+      status: 'degraded',
+      log: 'down',
+      problem: 'NATS cannot be reached',
+    });
+    const { heartbeats_total: before } = (await other.stats()).counters;
+    await other.statsUntil('heartbeats', ({ counters }) => counters.heartbeats_total > before);
+    await nats.startAgain();
+    for (const server of [one, other])
+      await server.statsUntil('the log is up', ({ log: { up } }) => up, 10_000);
+    const last = await one.publish('a', 'last');
+    await line.waitForId(last);
+    expect([line.ids, line.gaps, line.closed]).toEqual([[first, last], [], false]);
+    line.close();
+  });
+});

@@ -1,0 +1,102 @@
+/** `serve --workers`: processes that are killed and stopped under load. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { NdjsonLine, type SseLine } from './support/line.js';
+import { serverForTest } from './support/server.js';
+import { HttpClient } from './support/wire.js';
+import { Follower, isRunning, page, until } from './support/workers.js';
+
+test('readers of a worker that is killed go on at another one, and workers end with the supervisor', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
+  const first = await server.publish('c', 'first');
+  const followers = Array.from({ length: 8 }, () => new Follower(server, 'c', first));
+  await server.statsUntil('all follow', ({ lines }) => lines.open === followers.length);
+  const { workers } = await page(server, 'stats');
+  const ids: number[] = [];
+  let isOver = false;
+  const publishing = (async () => {
+    while (!isOver) {
+      const id = await server.publish('c', 'x').catch(() => undefined);
+      if (id !== undefined) ids.push(id);
+    }
+  })();
+  for (const pid of workers.pids) {
+    await sleep(100);
+    process.kill(pid, 'SIGKILL');
+    await until('another one serves', async () => {
+      const now = (await page(server, 'stats')).workers;
+      return now.serving === 2 && !now.pids.includes(pid);
+    });
+  }
+  isOver = true;
+  await publishing;
+  const last = await server.publish('c', 'last');
+  for (const follower of followers) {
+    await until('the last event', async () => follower.all.includes(last));
+    const got = follower.all;
+    expect(got.filter((id, index) => index > 0 && id <= got[index - 1]!)).toEqual([]);
+    expect(ids.filter((id) => !got.includes(id))).toEqual([]);
+    expect(follower.allGaps).toBe(0);
+    expect(follower.returns).toBeGreaterThan(0);
+  }
+  const after = (await page(server, 'stats')).workers;
+  expect(after.restarts).toBe(2);
+
+  // The supervisor is killed: the workers end.
+  expect(after.pids.every(isRunning)).toBe(true);
+  server.kill();
+  await until('no worker runs', async () => !after.pids.some(isRunning));
+});
+
+test('a worker that hangs is replaced, and publishers do not wait for it', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops' });
+  const { pids } = (await page(server, 'stats')).workers;
+  const stopped = pids[0]!;
+  // Connections that are there before: those of the worker that goes on are answered.
+  const clients = await Promise.all(Array.from({ length: 10 }, () => HttpClient.open(server.port)));
+  onTestFinished(() => clients.forEach((client) => client.connection.destroy()));
+  process.kill(stopped, 'SIGSTOP');
+  onTestFinished(() => {
+    if (isRunning(stopped)) process.kill(stopped, 'SIGKILL');
+  });
+  const delays: number[] = [];
+  const publishing = clients.map(async (client) => {
+    for (let i = 0; i < 20; i++) {
+      const begunMs = performance.now();
+      const answer = await client.request('POST', '/c', { body: 'x' });
+      expect(answer.status).toBe(200);
+      delays.push(performance.now() - begunMs);
+    }
+  });
+  void Promise.allSettled(publishing);
+  await until('those of the other worker are answered', async () => delays.length >= 20, 4_000);
+  expect(Math.max(...delays)).toBeLessThan(1_500);
+  await until('it is gone', async () => !isRunning(stopped), 12_000);
+  await until('another one serves', async () => {
+    const { workers } = await page(server, 'stats');
+    return workers.serving === 2 && workers.restarts === 1;
+  });
+  expect(server.logs.some(({ msg }) => msg === 'a worker hangs and is ended')).toBe(true);
+}, 30_000);
+
+test('the lines of a dead worker can be held by the others: limits are lent, not divided', async () => {
+  const server = await serverForTest({ workers: 2, 'ops-key': 'ops', 'max-connections': 8 });
+  const open = async (): Promise<SseLine[]> => {
+    const lines: SseLine[] = [];
+    onTestFinished(() => lines.forEach((line) => line.close()));
+    await until('all 8 lines are held', async () => {
+      const line = await NdjsonLine.open(server.port, '/c').catch(() => undefined);
+      if (line?.head.status === 200) lines.push(line as never);
+      else line?.close();
+      return (await server.stats()).lines.open === 8;
+    });
+    return lines;
+  };
+  await open();
+  const refused = await server.request('GET', '/c?poll=1&wait=5', {});
+  expect(refused.status).toBe(503);
+  const [pid] = (await page(server, 'stats')).workers.pids;
+  process.kill(pid!, 'SIGKILL');
+  await until('its lines are gone', async () => (await server.stats()).lines.open < 8);
+  await open();
+});

@@ -1,0 +1,210 @@
+/** Figures of several workers as one: JSON, metrics, subscribers, owners. */
+import { expect, test } from 'vitest';
+import { Channels } from '../src/core/channels.js';
+import { Elsewhere } from '../src/core/elsewhere.js';
+import { Histogram } from '../src/core/histogram.js';
+import { Owners } from '../src/core/owners.js';
+import { Subscribers } from '../src/core/subscribers.js';
+import { makeCounters } from '../src/counters.js';
+import { idOfAll, idWithin } from '../src/workers/all-pages.js';
+import { GoneFigures, ownFigures } from '../src/workers/gone-figures.js';
+import { countersOf, sumMetrics } from '../src/workers/metric-sums.js';
+import { OwnerCounts, ownerListener } from '../src/workers/owner-counts.js';
+import { sumOf } from '../src/workers/sums.js';
+
+test('numbers add up, or count once by their path; null is nothing', () => {
+  const rules = { head: 'max', 'sockets.options': 'first', delay: 'max' } as const;
+  const one = {
+    head: 5,
+    draining: false,
+    lines: { open: 2, by: { sse: 2 } },
+    sockets: { open: 1, options: { size: 7 } },
+    delay: { p50: 1, p99: 9 },
+    budget: null,
+    problems: ['a'],
+    name: 'x',
+  };
+  const other = {
+    head: 3,
+    draining: true,
+    lines: { open: 3, by: { sse: 1, poll: 2 } },
+    sockets: { open: 4, options: { size: 7 } },
+    delay: { p50: 4, p99: 2 },
+    budget: { bytes: 4 },
+    problems: ['b'],
+    name: 'y',
+  };
+  expect(sumOf([one, other], rules)).toEqual({
+    head: 5,
+    draining: true,
+    lines: { open: 5, by: { sse: 3, poll: 2 } },
+    sockets: { open: 5, options: { size: 7 } },
+    delay: { p50: 4, p99: 9 },
+    budget: { bytes: 4 },
+    problems: ['a'],
+    name: 'x',
+  });
+  expect(sumOf([null, null])).toBeNull();
+});
+
+function text(samples: Record<string, number>, types: Record<string, string>): string {
+  const families = Object.entries(types).map(([name, type]) => {
+    const own = Object.entries(samples).filter(([sample]) => sample.startsWith(name));
+    const lines = own.map(([sample, value]) => `${sample} ${value}\n`).join('');
+    return `# HELP ${name} what "it" is\n# TYPE ${name} ${type}\n${lines}`;
+  });
+  return families.join('\n');
+}
+
+test('metrics add up; those that are the same for all, or say how one is, do not', () => {
+  const types = {
+    holdline_writes_total: 'counter',
+    holdline_head_id: 'gauge',
+    holdline_log_up: 'gauge',
+    holdline_delivery_seconds: 'histogram',
+    holdline_channel_lines: 'gauge',
+  };
+  const one = text(
+    {
+      holdline_writes_total: 3,
+      holdline_head_id: 9,
+      holdline_log_up: 1,
+      'holdline_delivery_seconds_bucket{le="+Inf"}': 2,
+      holdline_delivery_seconds_sum: 0.5,
+      'holdline_channel_lines{channel="a"}': 4,
+      'holdline_channel_lines{channel="b"}': 1,
+    },
+    types,
+  );
+  const other = text(
+    {
+      holdline_writes_total: 4,
+      holdline_head_id: 8,
+      holdline_log_up: 0,
+      'holdline_delivery_seconds_bucket{le="+Inf"}': 5,
+      holdline_delivery_seconds_sum: 0.25,
+      'holdline_channel_lines{channel="a"}': 1,
+      'holdline_channel_lines{channel="c"}': 2,
+    },
+    types,
+  );
+  const sum = sumMetrics([one, other], 2);
+  expect(sum).toBe(
+    text(
+      {
+        holdline_writes_total: 7,
+        holdline_head_id: 9,
+        holdline_log_up: 0,
+        'holdline_delivery_seconds_bucket{le="+Inf"}': 7,
+        holdline_delivery_seconds_sum: 0.75,
+        'holdline_channel_lines{channel="a"}': 5,
+        'holdline_channel_lines{channel="c"}': 2,
+      },
+      types,
+    ),
+  );
+  expect(countersOf(sum)).not.toContain('head_id');
+  expect(countersOf(sum)).toContain('holdline_writes_total 7');
+});
+
+test('a sum never falls when a worker ends', () => {
+  const gone = new GoneFigures<object>();
+  const workers = [{}, {}];
+  const metrics = (writes: number): string =>
+    text({ holdline_writes_total: writes }, { holdline_writes_total: 'counter' });
+  for (const worker of workers) {
+    gone.shown(worker, { page: 'metrics' }, metrics(5));
+    gone.shown(worker, { page: 'stats' }, JSON.stringify({ counters: { writes_total: 5 } }));
+    gone.shown(worker, { page: 'memory' }, '{}');
+  }
+  for (const worker of workers) gone.ended(worker);
+  gone.ended({});
+  expect(gone.report.counters).toEqual({ writes_total: 10 });
+  expect(gone.report.metrics).toContain('holdline_writes_total 10\n');
+});
+
+test('what the log counts in the supervisor is part of the sum', () => {
+  const counters = makeCounters();
+  counters.idempotency_evicted_total = 3;
+  const times = { commit: new Histogram([1, 2]), read: new Histogram([1]) };
+  times.commit.observe(1.5, 4);
+  const own = ownFigures(counters, times).metrics ?? '';
+  const worker = text(
+    { holdline_idempotency_evicted_total: 1 },
+    { holdline_idempotency_evicted_total: 'counter' },
+  );
+  const sum = sumMetrics([worker, own]);
+  expect(sum).toContain('holdline_idempotency_evicted_total 4\n');
+  expect(sum).toContain('holdline_log_commit_seconds_bucket{le="2"} 4\n');
+  expect(sum).toContain('holdline_log_commit_seconds_sum 6\n');
+});
+
+test('ids of lines are told apart by the worker', () => {
+  const id = idOfAll(12, 65_537);
+  expect(idWithin(id, 1)).toBe(12);
+  expect(idWithin(id, 2)).toBeUndefined();
+});
+
+test('watchers hear of lines here and elsewhere as one number', () => {
+  const elsewhere = new Elsewhere();
+  const channels = new Channels(
+    makeCounters(),
+    { replay: { events: 1, bytes: 1 }, replayTotalBytes: 1 },
+    0,
+  );
+  const membership: ConstructorParameters<typeof Subscribers>[1] = { listener: undefined };
+  const subscribers = new Subscribers(channels, membership);
+  const reported: unknown[] = [];
+  const told: unknown[] = [];
+  subscribers.countElsewhere(elsewhere, { changed: (...one) => reported.push(one) });
+  elsewhere.set(7, 'only-there', 2);
+  subscribers.listen({ changed: (...one) => told.push(one) });
+  channels.placeForLine('c')!.lineCount = 1;
+  membership.listener?.changed('c', 0, 1);
+  elsewhere.set(7, 'c', 3);
+  elsewhere.set(8, 'c', 1);
+  expect(subscribers.get('c')).toEqual({ name: 'c', lineCount: 5 });
+  expect([...subscribers]).toEqual([
+    { name: 'c', lineCount: 5 },
+    { name: 'only-there', lineCount: 2 },
+  ]);
+  elsewhere.gone(7);
+  expect(told).toEqual([
+    ['c', 0, 1],
+    ['c', 1, 4],
+    ['c', 4, 5],
+    ['only-there', 2, 0],
+    ['c', 5, 2],
+  ]);
+  expect(reported).toEqual([['c', 0, 1]]);
+  subscribers.listen(undefined);
+  elsewhere.set(8, 'c', 9);
+  expect(told).toHaveLength(5);
+});
+
+test('lines of a user and of an address are counted over all, and only where there is a limit', () => {
+  const owners = new Owners();
+  const told = new Map<string, number>();
+  expect(ownerListener({ maxLinesPerUser: 0, maxLinesPerAddress: 0 }, () => {})).toBeUndefined();
+  owners.onCount = ownerListener({ maxLinesPerUser: 2, maxLinesPerAddress: 0 }, (key, lines) =>
+    told.set(key, lines),
+  );
+  const owner = {
+    user: 'Änne: 1',
+    address: '192.0.2.1',
+    endsAtMs: Infinity,
+    endsWith: 'expired',
+  } as const;
+  owners.add(1, owner);
+  owners.add(2, owner);
+  expect([...told.values()]).toEqual([2]);
+  const elsewhere = new Elsewhere();
+  for (const [key, lines] of told) elsewhere.set(3, key, lines);
+  const counts = new OwnerCounts(owners, elsewhere);
+  expect(counts.linesOfUser(owner.user)).toBe(4);
+  expect(counts.linesOfAddress(owner.address)).toBe(2);
+  owners.remove(1);
+  owners.remove(2);
+  expect([...told.values()]).toEqual([0]);
+  expect(counts.linesOfUser(owner.user)).toBe(2);
+});
