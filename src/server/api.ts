@@ -134,9 +134,9 @@ export interface ServerChannel {
    * Publishes an event; resolves to its id, an integer from 1 to 2^53 − 1. Rejects with
    * HOLDLINE_BAD_ARGUMENT for what is no event or has an unknown member, HOLDLINE_BAD_EVENT_TYPE,
    * HOLDLINE_NOT_UTF8, HOLDLINE_BAD_JSON, HOLDLINE_TOO_LARGE or HOLDLINE_DRAINING; with
-   * HOLDLINE_PUBLISH_BUSY, HOLDLINE_CHANNELS_FULL or HOLDLINE_LOG_UNAVAILABLE it may be tried again;
-   * HOLDLINE_OUTCOME_UNKNOWN: the log (option `log`) did not say whether it has the event. Before
-   * `listen` it opens the log, and rejects as that does.
+   * HOLDLINE_PUBLISH_BUSY, HOLDLINE_CHANNELS_FULL or HOLDLINE_LOG_UNAVAILABLE it may be tried
+   * again; HOLDLINE_OUTCOME_UNKNOWN: the log (option `log`) did not say whether it has the event.
+   * Before `listen` it opens the log, and rejects as that does.
    */
   publish(event: LibraryEvent): Promise<number>;
   /** Publishes several events, all or none; resolves to their ids. Rejects as `publish` does. */
@@ -159,8 +159,8 @@ export interface ServerChannel {
    * (an id; 0 for all that is held), else what is published from now on. It counts among the lines
    * of the server, by transport as `library`, and stays open until the iteration ends, also when
    * nobody reads it. Throws HOLDLINE_BAD_ARGUMENT, and where a client would be refused
-   * HOLDLINE_DRAINING, HOLDLINE_LINES_FULL, HOLDLINE_MEMORY_FULL or HOLDLINE_CHANNELS_FULL; where the
-   * log has to be opened or read first, `next` rejects with that, once.
+   * HOLDLINE_DRAINING, HOLDLINE_LINES_FULL, HOLDLINE_MEMORY_FULL or HOLDLINE_CHANNELS_FULL; where
+   * the log has to be opened or read first, `next` rejects with that, once.
    */
   subscribe(options?: { readonly after?: number; readonly signal?: Signal }): Subscription;
 }
@@ -186,11 +186,11 @@ export interface Server {
    */
   channel(name: string): ServerChannel;
   /**
-   * Opens the log and listens; resolves to the address, with the port that the system chose for port
-   * 0. Rejects with HOLDLINE_BAD_LOG for a log that cannot be used, HOLDLINE_NO_LIBRARY if a package
-   * of it is not installed, HOLDLINE_LISTEN if the address cannot be had or this server has listened before,
-   * HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and HOLDLINE_BAD_OPTION if the memory
-   * budget is less than the process takes.
+   * Opens the log and listens; resolves to the address, with the port that the system chose for
+   * port 0. Rejects with HOLDLINE_BAD_LOG for a log that cannot be used, HOLDLINE_NO_LIBRARY if a
+   * package that it needs is not installed, HOLDLINE_LISTEN if the address cannot be had or this
+   * server has listened before, HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and
+   * HOLDLINE_BAD_OPTION if the memory budget is less than the process takes.
    */
   listen(): Promise<Address>;
   /**
