@@ -359,7 +359,7 @@ test('--unix-socket cannot be shared', () => {
     '--workers',
     '2',
     '--unix-socket',
-    '/tmp/x.sock',
+    'holdline.sock',
   ]);
   expect(status).toBe(2);
   expect(stderr).toContain('--unix-socket exclude each other');
