@@ -1,4 +1,4 @@
-/** Two servers on one NATS: what is done on one counts on the other, and both wait for it. */
+/** Two servers on one NATS: what is done on one counts on the other, and both outlast it. */
 import { SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { SseLine } from './support/line.js';

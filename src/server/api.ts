@@ -188,9 +188,9 @@ export interface Server {
   /**
    * Opens the log and listens; resolves to the address, with the port that the system chose for
    * port 0. Rejects with HOLDLINE_BAD_LOG for a log that cannot be used, HOLDLINE_NO_LIBRARY if a
-   * package that it needs is not installed, HOLDLINE_LISTEN if the address cannot be had or this
-   * server has listened before, HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and
-   * HOLDLINE_BAD_OPTION if the memory budget is less than the process takes.
+   * package of it is not installed, HOLDLINE_LISTEN if the address cannot be had or this server has
+   * listened before, HOLDLINE_NATIVE if no binary of uWebSockets.js loads, and HOLDLINE_BAD_OPTION
+   * if the memory budget is less than the process takes.
    */
   listen(): Promise<Address>;
   /**
