@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
-import { ask, Crowd, firstIdOf } from './support/hoppers.js';
+import { ask, Crowd, idsOf } from './support/hoppers.js';
 import { KeptUp } from './support/kept-up.js';
 import { NatsServer, type CuttingProxy } from './support/nats.js';
 import { Random } from './support/random.js';
@@ -111,7 +111,7 @@ async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept
   const ports = nodes.map(({ kept }) => kept.port);
   const first = await ask(ports[0]!, '/a', { method: 'POST', body: 'first' });
   const crowd = new Crowd(ports, SEED);
-  crowd.begin(firstIdOf(first), 4, 3);
+  crowd.begin(idsOf(first).firstId, 4, 3);
   const havoc = new Havoc(nodes, nats, SEED);
   await havoc.run(SECONDS);
   await Promise.all(nodes.map(({ kept }) => kept.up()));

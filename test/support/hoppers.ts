@@ -60,6 +60,7 @@ export interface Acknowledged {
   readonly type: string;
   readonly texts: readonly string[];
   readonly firstId: number;
+  readonly lastId: number;
 }
 
 /** What every event that was seen is called, and every fault. */
@@ -89,10 +90,8 @@ export class Truth {
     this.#idOf.set(text, id);
   }
 
-  /** Texts of a channel in the order of their ids. */
-  textsOf(channels: readonly string[]): readonly string[] {
-    const mine = new Set(channels);
-    return this.acknowledged.flatMap(({ channel, texts }) => (mine.has(channel) ? texts : []));
+  acknowledgedOn(channels: readonly string[]): readonly Acknowledged[] {
+    return this.acknowledged.filter(({ channel }) => channels.includes(channel));
   }
 }
 
@@ -135,11 +134,12 @@ export class Publisher {
     const body =
       count === 1 ? texts[0]! : texts.map((data) => JSON.stringify({ data })).join('\n');
     for (const untilMs = performance.now() + SETTLE_MS * 2; ; this.repeats++) {
-      const firstId = await this.#try(channel, key, body, type);
-      if (firstId !== undefined) {
-        const acknowledged = { channel, key, body, type, texts, firstId };
+      const ids = await this.#try(channel, key, body, type);
+      if (ids !== undefined) {
+        const acknowledged = { channel, key, body, type, texts, ...ids };
         this.#truth.acknowledged.push(acknowledged);
-        this.#truth.seen(this.#name, firstId, texts[0]!);
+        this.#truth.seen(this.#name, ids.firstId, texts[0]!);
+        this.#truth.seen(this.#name, ids.lastId, texts.at(-1)!);
         return acknowledged;
       }
       if (performance.now() > untilMs) {
@@ -150,19 +150,19 @@ export class Publisher {
     }
   }
 
-  /** The id of the first event; undefined when it is to be tried again. */
+  /** Undefined when it is to be tried again. */
   async #try(
     channel: string,
     key: string,
     body: string,
     type: string,
-  ): Promise<number | undefined> {
+  ): Promise<Ids | undefined> {
     const headers = { 'Content-Type': type, 'Idempotency-Key': key };
     const port = this.#random.pick(this.#ports);
     const answer = await ask(port, `/${channel}`, { method: 'POST', headers, body }).catch(
       () => undefined,
     );
-    if (answer?.status === 200) return firstIdOf(answer);
+    if (answer?.status === 200) return idsOf(answer);
     if (answer !== undefined && answer.status !== 503 && answer.status !== 504)
       this.#truth.fault(`${key}: ${answer.status} ${answer.text}`);
     return undefined;
@@ -174,9 +174,17 @@ export class Publisher {
   }
 }
 
-export function firstIdOf({ text }: Answered): number {
-  const answer = JSON.parse(text) as { readonly id?: number; readonly first?: number };
-  return (answer.id ?? answer.first) as number;
+/** Ids of the first event and of the last one; in NATS those of others may lie between. */
+interface Ids {
+  readonly firstId: number;
+  readonly lastId: number;
+}
+
+export function idsOf({ text }: Answered): Ids {
+  const answer = JSON.parse(text) as { readonly id: number } | { first: number; last: number };
+  return 'id' in answer
+    ? { firstId: answer.id, lastId: answer.id }
+    : { firstId: answer.first, lastId: answer.last };
 }
 
 /** Reads channels with SSE, or with polls, a while at one node and a while at another. */
@@ -302,6 +310,15 @@ export class Reader {
     await this.#running;
   }
 
+  #isTold({ firstId, lastId }: Acknowledged, text: string): boolean {
+    // Nobody may know the ids within a batch.
+    const id = this.#truth.idOf(text);
+    const [low, high] = id === undefined ? [firstId, lastId] : [id, id];
+    return this.gaps.some(
+      ({ after, before }) => (after ?? 0) < high && low < (before ?? Infinity),
+    );
+  }
+
   /**
    * What is missing without a gap that says so, and gaps that are false: that begin where everything
    * behind is still kept (above `lostThrough`).
@@ -312,16 +329,14 @@ export class Reader {
         this.#truth.fault(
           `${this.name}: a false gap after ${after} before ${before}; lost through ${lostThrough}`,
         );
-    const wanted = this.#truth.textsOf(this.channels);
-    for (const text of wanted) {
-      if (this.texts.has(text)) continue;
-      const id = this.#truth.idOf(text) ?? 0;
-      const isTold = this.gaps.some(
-        ({ after, before }) => (after ?? 0) < id && id < (before ?? Infinity),
-      );
-      if (!isTold) this.#truth.fault(`${this.name}: misses ${text} (id ${id}) without a gap`);
-    }
-    const known = new Set(wanted);
+    const wanted = this.#truth.acknowledgedOn(this.channels);
+    for (const request of wanted)
+      for (const text of request.texts)
+        if (!this.texts.has(text) && !this.#isTold(request, text))
+          this.#truth.fault(
+            `${this.name}: misses ${text} of ${request.firstId}–${request.lastId} without a gap; gaps ${JSON.stringify(this.gaps)}; lost through ${lostThrough}`,
+          );
+    const known = new Set(wanted.flatMap(({ texts }) => texts));
     for (const text of this.texts)
       if (!known.has(text)) this.#truth.fault(`${this.name}: has ${text}, which nobody was told of`);
   }

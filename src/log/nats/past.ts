@@ -89,6 +89,12 @@ export class Past {
     return info.num_pending;
   }
 
+  /** The id up to which the stream keeps nothing any more. */
+  async forgottenThrough(): Promise<number> {
+    const { state } = await this.#manager.streams.info(this.#stream);
+    return state.first_seq - 1;
+  }
+
   /**
    * The id of the last message that the stream took before a time; undefined if it keeps none.
    */
