@@ -1067,6 +1067,12 @@ export const NATS_LOOK_MS = 5_000;
  */
 export const NATS_PULL_MAX = 512;
 
+/**
+ * How long NATS keeps a request for messages that it has counted and does not have any more, ms:
+ * so much later comes the answer then. log/nats/past.ts
+ */
+export const NATS_PULL_MS = 250;
+
 /** One request for history, ms. log/nats/past.ts */
 export const NATS_READ_MS_MAX = 5_000;
 

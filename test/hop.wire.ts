@@ -12,7 +12,7 @@ import { NatsServer, type CuttingProxy } from './support/nats.js';
 import { Random } from './support/random.js';
 import type { Flags } from './support/server.js';
 
-const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 2.5);
+const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 1.5);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);
 const IS_LONG = process.env['CHAOS_SECONDS'] !== undefined;
 
@@ -101,13 +101,14 @@ class Havoc {
 
 async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept: number }> {
   const nats = await NatsServer.start();
-  const nodes: Node[] = [];
-  for (let i = 0; i < 3; i++) {
-    const proxy = await nats.behindProxy();
-    const log = `nats://${proxy.url}`;
-    const kept = await KeptUp.start({ log, 'replay-events': 20, 'ops-key': 'ops', ...flags });
-    nodes.push({ kept, proxy });
-  }
+  const nodes = await Promise.all(
+    Array.from({ length: 3 }, async (): Promise<Node> => {
+      const proxy = await nats.behindProxy();
+      const log = `nats://${proxy.url}`;
+      const kept = await KeptUp.start({ log, 'replay-events': 20, 'ops-key': 'ops', ...flags });
+      return { kept, proxy };
+    }),
+  );
   const ports = nodes.map(({ kept }) => kept.port);
   const first = await ask(ports[0]!, '/a', { method: 'POST', body: 'first' });
   const crowd = new Crowd(ports, SEED);
@@ -122,7 +123,8 @@ async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept
     kept = state.messages;
     return state.first_seq - 1;
   });
-  if (IS_LONG) console.log(crowd.figures, JSON.stringify([...havoc.done]));
+  const failures = nodes.flatMap((node) => node.kept.failures);
+  if (IS_LONG) console.log(crowd.figures, JSON.stringify([...havoc.done]), failures);
   expect(faults).toEqual([]);
   expect(crowd.truth.acknowledged.length).toBeGreaterThan(20);
   return { crowd, kept };
