@@ -6,7 +6,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
-import { ask, Crowd, idsOf } from './support/hoppers.js';
+import { ask } from './support/asking.js';
+import { Crowd } from './support/crowd.js';
+import { idsOf } from './support/insistent-publisher.js';
 import { KeptUp } from './support/kept-up.js';
 import { NatsServer, type CuttingProxy } from './support/nats.js';
 import { Random } from './support/random.js';
@@ -132,12 +134,20 @@ async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept
 
 const TIMEOUT_MS = SECONDS * 1_000 + 180_000;
 
-test('readers that hop while everything is killed and cut have every event, once, in order', async () => {
-  const { crowd } = await hop({});
-  expect(crowd.readers.flatMap(({ gaps }) => gaps)).toEqual([]);
-}, TIMEOUT_MS);
+test(
+  'readers that hop while everything is killed and cut have every event, once, in order',
+  async () => {
+    const { crowd } = await hop({});
+    expect(crowd.readers.flatMap(({ gaps }) => gaps)).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
 
-test('with a log that forgets, what a reader misses is told by a gap, and no gap is false', async () => {
-  const { kept } = await hop({ 'log-events': 60 });
-  expect(kept).toBeLessThanOrEqual(60);
-}, TIMEOUT_MS);
+test(
+  'with a log that forgets, what a reader misses is told by a gap, and no gap is false',
+  async () => {
+    const { kept } = await hop({ 'log-events': 60 });
+    expect(kept).toBeLessThanOrEqual(60);
+  },
+  TIMEOUT_MS,
+);

@@ -1,17 +1,20 @@
 /**
  * One log on disk under two workers: the supervisor and the workers are killed at random moments
  * under load. What was acknowledged is there when they are back, under its id, once and in order;
- * no id names two events; a request that is repeated finds its receipt. A crash of processes, not of
- * the machine. CHAOS_ROUNDS and CHAOS_SEED: longer, and others.
+ * no id names two events; a request that is repeated finds its receipt. A crash of
+ * processes, not of the machine. CHAOS_ROUNDS and CHAOS_SEED: longer, and others.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { ask, Crowd, idsOf, type Acknowledged } from './support/hoppers.js';
+import { ask } from './support/asking.js';
+import { Crowd } from './support/crowd.js';
+import { idsOf } from './support/insistent-publisher.js';
 import { KeptUp } from './support/kept-up.js';
 import { Random } from './support/random.js';
+import type { Acknowledged } from './support/truth.js';
 
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 3);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);

@@ -265,6 +265,7 @@ describe('the history', () => {
       retention: { events: 10, bytes: 0, ageMs: 0 },
     });
     const ids = await log.append(Array.from({ length: 10 }, (_, i) => event('a', String(i))));
+    // oxlint-disable-next-line typescript/unbound-method
     const begin = Past.prototype.read;
     const spy = vi.spyOn(Past.prototype, 'read').mockImplementation(async function read(
       this: Past,

@@ -227,7 +227,7 @@ class PageOfChannel {
     this.#lostThrough = id;
   }
 
-  /** The stream has forgotten what is up to this id: some of it may be missing between the events. */
+  /** The stream has forgotten what is up to this id: some of it may be missing in the page. */
   forget(id: number): void {
     this.events = this.events.filter((event) => event.id > id);
     this.#lostThrough = Math.max(this.#lostThrough, id);

@@ -86,8 +86,8 @@ export class Past {
   }
 
   /**
-   * Nothing came: is there no more, or is the consumer gone, or NATS busy? Only the first is an end.
-   * What the stream forgets meanwhile may stay in the consumer's count (nats-server 2.9).
+   * Nothing came. Rejects unless it is because nothing more is there. What the stream forgets
+   * meanwhile may stay in the consumer's count (nats-server 2.9).
    */
   async #expectEnd(lastId: number, how: Partial<ConsumerConfig>, code: number): Promise<void> {
     if (code === NO_MESSAGES) return;
