@@ -7,8 +7,10 @@ import { serveRunner } from './agent.js';
 export type HoldlineSettings = Pick<
   Options,
   | 'drainMs'
+  | 'durability'
   | 'host'
   | 'jwtSecret'
+  | 'log'
   | 'maxLinesPerUser'
   | 'port'
   | 'tlsCert'
