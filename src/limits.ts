@@ -1002,7 +1002,7 @@ export const NATS_OPEN_MS_MAX = 10_000;
 
 /**
  * Time until the stream is ready then, ms: three servers that were all away need 14 s to agree on
- * who leads it. log/nats/stream.ts
+ * who leads it; also for its rows. log/nats/stream.ts, log/nats/rows.ts
  */
 export const NATS_STREAM_MS_MAX = 30_000;
 

@@ -14,7 +14,7 @@ import { NatsServer, type CuttingProxy } from './support/nats.js';
 import { Random } from './support/random.js';
 import type { Flags } from './support/server.js';
 
-const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 1.5);
+const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 1.2);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);
 const IS_LONG = process.env['CHAOS_SECONDS'] !== undefined;
 

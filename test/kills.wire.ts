@@ -16,7 +16,7 @@ import { KeptUp } from './support/kept-up.js';
 import { Random } from './support/random.js';
 import type { Acknowledged } from './support/truth.js';
 
-const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 3);
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 2);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);
 const IS_LONG = process.env['CHAOS_ROUNDS'] !== undefined;
 /** Acknowledged requests that are sent again after each start. */

@@ -403,6 +403,15 @@ test('a position ahead of this node, but not of the stream, is waited for', asyn
 });
 
 describe('rows beside the events', () => {
+  test('are loaded when NATS answers again, after a read without an answer', async () => {
+    const [, { log }] = await one();
+    await log.rows!.put('revoked', 'user', 'x', Date.now() + 60_000);
+    const spy = vi.spyOn(Past.prototype, 'read').mockRejectedValueOnce(new Error('timeout'));
+    onTestFinished(() => spy.mockRestore());
+    expect((await log.rows!.load('revoked')).map(({ key }) => key)).toEqual(['user']);
+    expect(spy).toHaveBeenCalledTimes(2);
+  });
+
   test('are kept once for each key, told to other nodes, and gone when their time is over', async () => {
     const [nats, a, b] = await nodes(2);
     const heard: unknown[] = [];

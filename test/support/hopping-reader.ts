@@ -20,6 +20,7 @@ export class Reader {
   readonly #random: Random;
   #position: number;
   #isOver = false;
+  #leave = (): void => {};
   readonly #running: Promise<void>;
 
   constructor(
@@ -50,7 +51,8 @@ export class Reader {
   #stream(): Promise<void> {
     const headers = { Accept: 'text/event-stream', 'Last-Event-ID': String(this.#position) };
     const sent = open(this.#random.pick(this.#ports), `/${this.channels.join()}`, { headers });
-    const timer = setTimeout(() => sent.destroy(), this.#random.between(50, 2_000));
+    this.#leave = () => void sent.destroy();
+    const timer = setTimeout(this.#leave, this.#random.between(50, 2_000));
     return new Promise((resolve) => {
       const over = (): void => {
         clearTimeout(timer);
@@ -129,6 +131,7 @@ export class Reader {
 
   async end(): Promise<void> {
     this.#isOver = true;
+    this.#leave();
     await this.#running;
   }
 
