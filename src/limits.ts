@@ -1005,7 +1005,7 @@ export const NATS_OPEN_MS_MAX = 10_000;
 
 /**
  * Time until the stream is ready then, ms: three servers that were all away need 14 s to agree on
- * who leads it. log/nats/stream.ts
+ * who leads it; also for its rows. log/nats/stream.ts, log/nats/rows.ts
  */
 export const NATS_STREAM_MS_MAX = 30_000;
 
@@ -1069,6 +1069,12 @@ export const NATS_LOOK_MS = 5_000;
  * may be read. log/nats/past.ts, log/nats/history.ts
  */
 export const NATS_PULL_MAX = 512;
+
+/**
+ * How long NATS keeps a request for messages that it has counted and does not have any more, ms:
+ * so much later comes the answer then. log/nats/past.ts
+ */
+export const NATS_PULL_MS = 250;
 
 /** One request for history, ms. log/nats/past.ts */
 export const NATS_READ_MS_MAX = 5_000;
