@@ -1,4 +1,5 @@
 /** The figures of a fan-out: medians of the rounds that count, ratios, and their table. */
+import { isLogTarget } from './log-place.js';
 import { type OpenLoopRound, faultsOf } from './open-loop.js';
 import { median } from './statistics.js';
 import { drawTable, fixed, ms, short } from './table.js';
@@ -55,6 +56,8 @@ export interface FanOutRatio {
   wireBytesMedian: number;
   /** Null where one of the two does not count its writes. */
   writesMedian: number | null;
+  /** CPU of the server a delivery. Older results lack it. */
+  cpuMedian?: number;
 }
 
 /** What a rival could not do. */
@@ -77,7 +80,10 @@ const PAIRS: [of: TargetName, against: TargetName][] = [
   ['holdline', 'send-loop'],
   ['holdline-ws', 'raw-uws-ws'],
   ['holdline-ws', 'holdline'],
+  ['holdline-lmdb', 'holdline'],
+  ['holdline-nats', 'holdline'],
 ];
+
 export function summarise(rounds: FanOutRound[], failures: FanOutFailure[]): FanOutSummary {
   const figures: FanOutFigures[] = [];
   const ratios: FanOutRatio[] = [];
@@ -124,6 +130,7 @@ function ratioOf(ours: FanOutRound[], theirs: FanOutRound[]): FanOutRatio | unde
     deliveriesMedian: median(ratios((round) => round.deliveriesPerSecond)),
     wireBytesMedian: median(ratios((round) => round.wireBytesPerSecond)),
     writesMedian: writes.some(Number.isNaN) ? null : median(writes),
+    cpuMedian: median(ratios((round) => round.serverCpuUsPerDelivery)),
   };
 }
 
@@ -220,5 +227,13 @@ export function describeSummary(summary: FanOutSummary): string {
     ];
   });
   const pairs = PAIRS.map(([of, against]) => `${TARGET_TITLES[of]} ÷ ${TARGET_TITLES[against]}`);
-  return `${drawTable(HEAD, rows)}\n÷ in the row of the divisor, median of the rounds' pairs: ${pairs.join(' · ')}`;
+  const ofLogs = summary.ratios
+    .filter(({ of }) => isLogTarget(of))
+    .map(
+      (ratio) =>
+        `\n${TARGET_TITLES[ratio.of]} ÷ ${TARGET_TITLES[ratio.against]} at ${ratio.ratePerSecond}/s: ` +
+        `p50 ${fixed(ratio.p50Median, 3)}, p99 ${fixed(ratio.p99Median, 3)}, ` +
+        `deliveries ${fixed(ratio.deliveriesMedian, 3)}, CPU a delivery ${fixed(ratio.cpuMedian ?? null, 3)}`,
+    );
+  return `${drawTable(HEAD, rows)}${ofLogs.join('')}\n÷ in the row of the divisor, median of the rounds' pairs: ${pairs.join(' · ')}`;
 }

@@ -55,6 +55,8 @@ const FAN_OUT_TARGETS: TargetName[] = [
   'node-http',
   'better-sse',
 ];
+/** Measured only where --targets names them; `fan-out-logs` does. */
+const LOG_TARGETS: TargetName[] = ['holdline-lmdb', 'holdline-nats'];
 const RIVAL_WINDOW_SECONDS = 10;
 /**
  * Above it others are measured only where --targets names them: rivals have shown their limit, and
@@ -194,7 +196,10 @@ async function measureRival(
 }
 
 function chooseParameters(options: RunOptions): FanOutParameters {
-  const wanted = FAN_OUT_TARGETS.filter((target) => options.targets?.includes(target) ?? true);
+  const wanted = [
+    ...FAN_OUT_TARGETS.filter((target) => options.targets?.includes(target) ?? true),
+    ...LOG_TARGETS.filter((target) => options.targets?.includes(target)),
+  ];
   const absent: Record<string, string> = {};
   for (const target of wanted) {
     const why = absence(target);

@@ -130,8 +130,8 @@ function measureRound(
   });
 }
 
-/** 0 events: one event, which is the whole body. */
-function buildRequest(port: number, batchEvents: number): Buffer {
+/** A publish of so many events; 0: of one event, which is the whole body. */
+export function buildRequest(port: number, batchEvents: number): Buffer {
   const batch = batchEvents > 0;
   const body = batch
     ? Buffer.from(`${JSON.stringify({ data: ANY_DATA.toString('latin1') })}\n`.repeat(batchEvents))

@@ -20,6 +20,9 @@ export const SUBJECTS = [
   'drain',
   'herd',
   'tls',
+  'log',
+  'fan-out-logs',
+  'workers',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 /** `npm run compare` is not a subject, but writes a result of the same shape. */

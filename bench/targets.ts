@@ -5,16 +5,23 @@ import { Child, SERVER_CORE, childPids, startNode } from './child.js';
 import { sleepMs } from './clock.js';
 import { compiled, hasCompiler, temporaryDirectory } from './compile.js';
 import { PATH } from './event.js';
-
+import { type LogTarget, isLogTarget, logAbsence, makeLogPlace } from './log-place.js';
 import { freePort, listening } from './ports.js';
 import { nchanAbsence, nchanCommand } from './servers/nchan.js';
+import { type Running, orKill, withoutLoop } from './running.js';
+import { startWorkers } from './workers-target.js';
 import type { Listening, NativeUsage, Usage } from './servers/agent.js';
+
+export type { Running };
 
 /** A server and the transport that it is asked by. */
 export const TARGETS = [
   'holdline',
   'holdline-ws',
   'holdline-poll',
+  'holdline-lmdb',
+  'holdline-nats',
+  'holdline-workers',
   'raw-uws',
   'raw-uws-ws',
   'raw-uws-poll',
@@ -31,6 +38,9 @@ export const TARGET_TITLES: Record<TargetName, string> = {
   holdline: 'Holdline',
   'holdline-ws': 'Holdline, WebSocket',
   'holdline-poll': 'Holdline, long-poll',
+  'holdline-lmdb': 'Holdline, log on disk',
+  'holdline-nats': 'Holdline, log on NATS',
+  'holdline-workers': 'Holdline, several processes',
   'raw-uws': 'raw uWebSockets.js loop',
   'raw-uws-ws': 'raw uWebSockets.js, WebSocket',
   'raw-uws-poll': 'raw uWebSockets.js, long-poll',
@@ -67,6 +77,8 @@ const NODE_SERVERS: Partial<Record<TargetName, NodeServer>> = {
   holdline: 'holdline',
   'holdline-ws': 'holdline',
   'holdline-poll': 'holdline',
+  'holdline-lmdb': 'holdline',
+  'holdline-nats': 'holdline',
   'raw-uws': 'raw-uws',
   'raw-uws-ws': 'raw-uws',
   'raw-uws-poll': 'raw-uws',
@@ -87,44 +99,22 @@ const START_DEADLINE_MS = 20_000;
 const ANSWER_DEADLINE_MS = 5_000;
 const STOP_DEADLINE_MS = 5_000;
 
-export interface Running {
-  name: TargetName;
-  port: number;
-  pid: number;
-  /** The send buffer of its sockets: `64 KiB`, or the kernel's own. */
-  sendBuffer: string;
-  /**
-   * From /proc: the same for every target, and without an answer of a busy loop. Accurate to 10 ms.
-   */
-  cpuSeconds(): number;
-  rssBytes(): number;
-  gc(): Promise<void>;
-  watchLoop(): Promise<void>;
-  /** Null when it is no Node server, or was too busy to answer in time. */
-  usage(): Promise<Usage | null>;
-  counters(): Promise<Record<string, number> | null>;
-  /** Of a Node server only. */
-  nativeUsage(): Promise<NativeUsage>;
-  /** Begins an orderly end, of Holdline only. */
-  drain(): Promise<void>;
-  /** Of a Node server only. */
-  writeHeapSnapshot(path: string, deadlineMs: number): Promise<void>;
-  stop(): Promise<void>;
-}
-
 /** Why a target cannot run here; undefined when it can. */
 export function absence(name: TargetName): string | undefined {
   if (
-    NODE_SERVERS[name] === 'holdline' &&
+    (NODE_SERVERS[name] === 'holdline' || name === 'holdline-workers') &&
     !existsSync(new URL('../dist/index.js', import.meta.url))
   )
     return 'dist/index.js is missing: npm run build';
   if (name === 'send-loop' && !hasCompiler) return 'there is no gcc';
+  if (isLogTarget(name)) return logAbsence(name);
   return name === 'nchan' ? nchanAbsence() : undefined;
 }
 
 export function startTarget(name: TargetName, settings: object = {}): Promise<Running> {
   if (name === 'send-loop') return startSendLoop();
+  if (name === 'holdline-workers') return startWorkers({ workers: 2, ...settings });
+  if (isLogTarget(name)) return startWithLog(name, settings);
   const server = NODE_SERVERS[name];
   return server === undefined ? startNchan() : startNodeTarget(name, server, settings);
 }
@@ -166,12 +156,19 @@ async function startNodeTarget(
   };
 }
 
-/** Kills the process of a server that did not start. */
-async function orKill<T>(child: Child, started: Promise<T>): Promise<T> {
+/** A server with a fresh log of its own, unless the settings say where its log is. */
+async function startWithLog(name: LogTarget, settings: { log?: string }): Promise<Running> {
+  if (settings.log !== undefined) return startNodeTarget(name, 'holdline', settings);
+  const place = await makeLogPlace(name);
   try {
-    return await started;
+    const running = await startNodeTarget(name, 'holdline', { log: place.log, ...settings });
+    const stop = async (): Promise<void> => {
+      await running.stop();
+      await place.remove();
+    };
+    return { ...running, logPid: place.pid, stop };
   } catch (error) {
-    await child.kill();
+    await place.remove();
     throw error;
   }
 }
@@ -205,35 +202,6 @@ async function startNchan(): Promise<Running> {
     ...withoutLoop(worker),
     counters: async () => null,
     stop,
-  };
-}
-
-/** What is known of a server that is no Node process. */
-function withoutLoop(
-  pid: number,
-): Pick<
-  Running,
-  | 'cpuSeconds'
-  | 'drain'
-  | 'rssBytes'
-  | 'gc'
-  | 'watchLoop'
-  | 'usage'
-  | 'nativeUsage'
-  | 'writeHeapSnapshot'
-> {
-  const noNode = (): never => {
-    throw new Error('this server is not a Node process');
-  };
-  return {
-    cpuSeconds: () => readProcessUsage(pid).cpuSeconds,
-    rssBytes: () => readRssBytes(pid),
-    gc: async () => {},
-    watchLoop: async () => {},
-    usage: async () => null,
-    nativeUsage: async () => noNode(),
-    drain: async () => noNode(),
-    writeHeapSnapshot: async () => noNode(),
   };
 }
 

@@ -1,11 +1,16 @@
 /** Which rounds count, and what is said of those that do not. */
 import { describe, expect, test } from 'vitest';
-import { type Verdict, counts, remarkOnDiscarded, roundsLeft, verdictOn } from './verdict.js';
+import {
+  type Pace,
+  type Verdict,
+  counts,
+  remarkOnDiscarded,
+  roundsLeft,
+  verdictOn,
+} from './verdict.js';
 
 describe('a round', () => {
-  test.each<
-    [string, Verdict, boolean, { serverShare: number; clientShare: number; doneShare?: number }]
-  >([
+  test.each<[string, Verdict, boolean, Pace]>([
     [
       'everything offered was done, nobody at a limit',
       'offer',
@@ -42,6 +47,18 @@ describe('a round', () => {
       'neither',
       false,
       { serverShare: 0.6, clientShare: 0.8 },
+    ],
+    [
+      'a closed loop that waits for its log',
+      'log',
+      true,
+      { serverShare: 0.6, clientShare: 0.8, waitsForLog: true },
+    ],
+    [
+      'a client at its limit beside a log',
+      'client',
+      false,
+      { serverShare: 0.6, clientShare: 1, waitsForLog: true },
     ],
   ])('%s', (_what, verdict, isKept, pace) => {
     expect(verdictOn(pace)).toBe(verdict);

@@ -11,6 +11,8 @@ export type Verdict =
   | 'offer'
   /** The server was at its limit, the client below its own. */
   | 'server'
+  /** No core was at its limit, in a closed loop on a log that makes its publishers wait. */
+  | 'log'
   /** The client's core was at its limit, whatever ran there. Discarded. */
   | 'client'
   /** Nothing was at its limit, and not everything that was offered was done. Discarded. */
@@ -29,16 +31,24 @@ export interface Pace {
    * Done ÷ offered, in an open loop; left out in a closed one, which offers as much as is taken.
    */
   doneShare?: number;
+  /** True when publishers wait for a disk, or for another server. */
+  waitsForLog?: boolean;
 }
 
-export function verdictOn({ serverShare, clientShare, doneShare = 0 }: Pace): Verdict {
+export function verdictOn({
+  serverShare,
+  clientShare,
+  doneShare = 0,
+  waitsForLog = false,
+}: Pace): Verdict {
   if (clientShare > CLIENT_LIMIT_SHARE) return 'client';
   if (doneShare >= ALL_SHARE) return 'offer';
-  return serverShare > SERVER_LIMIT_SHARE ? 'server' : 'neither';
+  if (serverShare > SERVER_LIMIT_SHARE) return 'server';
+  return waitsForLog ? 'log' : 'neither';
 }
 
 export function counts({ verdict }: { verdict: Verdict }): boolean {
-  return verdict === 'offer' || verdict === 'server';
+  return verdict === 'offer' || verdict === 'server' || verdict === 'log';
 }
 
 /** A remark when some of the rounds, or all of them, do not count. */

@@ -56,11 +56,11 @@ export class Visit<Server extends Pick<Running, 'name' | 'port' | 'stop'> = Runn
    * all lines that are not checked. Without gcc a Node process does, which reaches its limit
    * sooner.
    */
-  async startFleet({ countsInC = false } = {}): Promise<Fleet> {
+  async startFleet({ countsInC = false, processes = 1 } = {}): Promise<Fleet> {
     const fleet = await Fleet.start({
       target: this.target,
       transport: clientKindOf(this.server.name),
-      processes: 1,
+      processes,
       checkedShare: CHECKED_SHARE,
       cores: CLIENT_CORES,
       byteCounter: countsInC && hasCompiler ? compiled(BYTE_COUNTER) : undefined,

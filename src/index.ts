@@ -1,5 +1,5 @@
 /** Holdline as a library: the public names. Each is documented where it is declared. */
-export { createServer } from './server/server.js';
+export { createServer } from './server/create-server.js';
 export type {
   Address,
   ClosedLineInfo,

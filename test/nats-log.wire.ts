@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { headers } from '@nats-io/transport-node';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { statusOf } from '../src/errors.js';
+import { Past } from '../src/log/nats/past.js';
 import { JSON_HEADER, TYPE_HEADER } from '../src/log/nats/record.js';
 import { makeCertificate } from './support/openssl.js';
 import { NatsServer } from './support/nats.js';
@@ -257,6 +258,33 @@ describe('the history', () => {
     const newest = await log.history!.newest('a', { ...ALL, through: ids[24]! });
     expect([newest.events.length, newest.lostThrough]).toEqual([10, ids[14]]);
   });
+
+  test('says what retention takes while a page is read', async () => {
+    const nats = await NatsServer.start();
+    const { log } = await LogNode.open(nats.url, {
+      retention: { events: 10, bytes: 0, ageMs: 0 },
+    });
+    const ids = await log.append(Array.from({ length: 10 }, (_, i) => event('a', String(i))));
+    // oxlint-disable-next-line typescript/unbound-method
+    const begin = Past.prototype.read;
+    const spy = vi.spyOn(Past.prototype, 'read').mockImplementation(async function read(
+      this: Past,
+      subject,
+      after,
+    ) {
+      const reading = await begin.call(this, subject, after);
+      // It began with everything kept; then the oldest four go.
+      await log.append(['b', 'b', 'b', 'b'].map((channel) => event(channel, 'x')));
+      return reading;
+    });
+    onTestFinished(() => spy.mockRestore());
+    const bounds = { ...ALL, through: ids[9]! };
+    const page = await log.history!.read({ channels: ['a'], after: log.floor(), ...bounds });
+    expect([page.lostThrough, page.through]).toEqual([ids[3], ids[9]]);
+    expect(texts(page.events)).toEqual(['a: 4', 'a: 5', 'a: 6', 'a: 7', 'a: 8', 'a: 9']);
+    const newest = await log.history!.newest('a', bounds);
+    expect([newest.lostThrough, texts(newest.events)]).toEqual([ids[7], ['a: 8', 'a: 9']]);
+  });
 });
 
 describe('another publisher', () => {
@@ -375,6 +403,15 @@ test('a position ahead of this node, but not of the stream, is waited for', asyn
 });
 
 describe('rows beside the events', () => {
+  test('are loaded when NATS answers again, after a read without an answer', async () => {
+    const [, { log }] = await one();
+    await log.rows!.put('revoked', 'user', 'x', Date.now() + 60_000);
+    const spy = vi.spyOn(Past.prototype, 'read').mockRejectedValueOnce(new Error('timeout'));
+    onTestFinished(() => spy.mockRestore());
+    expect((await log.rows!.load('revoked')).map(({ key }) => key)).toEqual(['user']);
+    expect(spy).toHaveBeenCalledTimes(2);
+  });
+
   test('are kept once for each key, told to other nodes, and gone when their time is over', async () => {
     const [nats, a, b] = await nodes(2);
     const heard: unknown[] = [];

@@ -7,8 +7,10 @@ import { serveRunner } from './agent.js';
 export type HoldlineSettings = Pick<
   Options,
   | 'drainMs'
+  | 'durability'
   | 'host'
   | 'jwtSecret'
+  | 'log'
   | 'maxLinesPerUser'
   | 'port'
   | 'tlsCert'
@@ -22,7 +24,7 @@ export type HoldlineSettings = Pick<
   | 'deadPeerTimeoutMs'
 >;
 
-// As in `holdline serve`, src/main.ts.
+// As in `holdline serve`, src/serve/command.ts.
 setFlagsFromString('--semi-space-growth-factor=1');
 
 const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;

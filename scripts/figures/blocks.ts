@@ -11,6 +11,7 @@ import {
   latencyTable,
   quietLine,
 } from './first-screen.js';
+import { fanOutLogsTable, logFiguresOf, logTable, workersFiguresOf, workersTable } from './logs.js';
 import { alternativesTable, knobsTable, microTable, planTable } from './mechanisms.js';
 import { type Draft, commandOf } from './rules.js';
 import {
@@ -69,6 +70,15 @@ export const BLOCKS: Readonly<Record<string, Block>> = {
     quietLine(result as Result<unknown, unknown, MemoryFigures[]>),
   ),
   accept: from(['accept'], acceptTable, BLANKS),
+  log: from(['log'], (result) => ({
+    text: logTable(),
+    figures: logFiguresOf(result as Parameters<typeof logFiguresOf>[0]),
+  })),
+  'fan-out-logs': from(['fan-out-logs'], fanOutLogsTable),
+  workers: from(['workers'], (result) => ({
+    text: workersTable(),
+    figures: workersFiguresOf(result as Parameters<typeof workersFiguresOf>[0]),
+  })),
   drain: from(['drain'], drainTable),
   tls: from(['tls'], tlsTable),
   idle: from(['idle'], idleTable),

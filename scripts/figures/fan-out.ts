@@ -74,8 +74,8 @@ export function fanOutRatioTable(): string {
   const result = readResult('fan-out') as FanOutResult | undefined;
   const head = ['at 10 events/s', 'p50', 'p99', 'rounds (p50)', 'rounds (p99)'];
   const rows = (['raw-uws', 'send-loop', 'raw-uws-ws'] as const).map((against) => {
-    const ratio = ratioAgainst(result, against, 10);
     const ours = against === 'raw-uws-ws' ? 'holdline-ws' : 'holdline';
+    const ratio = ratioOf(result, ours, against, 10);
     return [
       `${TARGET_TITLES[ours]} ÷ ${TARGET_TITLES[against]}`,
       cell(ratio, ({ p50Median }) => `${fixed(p50Median, 2)} ×`),
@@ -95,7 +95,7 @@ export function fanOutWebSocketTable(): string {
   const rows = rates
     .filter((rate) => rate > 10)
     .flatMap((ratePerSecond) => {
-      const ratio = ratioAgainst(result, 'holdline', ratePerSecond);
+      const ratio = ratioOf(result, 'holdline-ws', 'holdline', ratePerSecond);
       const absolute = (['holdline', 'holdline-ws'] as const).map((target) => {
         // Older results, without WebSocket, have no writes.
         const figures = result?.summary.ratios.some(({ of }) => of === 'holdline-ws')
@@ -155,13 +155,15 @@ export function fanOutCostTable(): string {
   );
 }
 
-function ratioAgainst(
+function ratioOf(
   result: FanOutResult | undefined,
+  of: TargetName,
   against: TargetName,
   ratePerSecond: number,
 ): FanOutRatio | undefined {
   return result?.summary.ratios.find(
-    (entry) => entry.against === against && entry.ratePerSecond === ratePerSecond,
+    (entry) =>
+      entry.of === of && entry.against === against && entry.ratePerSecond === ratePerSecond,
   );
 }
 

@@ -40,16 +40,18 @@ export interface LibraryParts {
 export function libraryChannel(name: string, parts: LibraryParts): ServerChannel {
   const { hub, exchanges, lines, opened } = parts;
   checkChannelName(name);
+  /** Waits only where it must: what is asked for in one turn happens in its order. */
+  const whenOpen = <Result>(task: () => Promise<Result>): Promise<Result> => {
+    const opening = opened();
+    return opening === undefined ? task() : opening.then(task);
+  };
   const enter = async (events: unknown): Promise<readonly number[]> => {
     checkPublishing(exchanges);
     if (!Array.isArray(events)) throw badArgument('publishAll', 'an array of events', events);
     // Array.from, because map would leave holes as they are.
     const entries = Array.from(events, (event) => toEvent(name, event, parts));
     if (entries.length === 0) return [];
-    const opening = opened();
-    // Only where it must: events of one turn are published in that turn.
-    if (opening !== undefined) await opening;
-    return (await hub.publish(name, entries)).ids;
+    return (await whenOpen(() => hub.publish(name, entries))).ids;
   };
   return {
     name,
@@ -69,15 +71,13 @@ export function libraryChannel(name: string, parts: LibraryParts): ServerChannel
     delete: () =>
       withOwnErrors(async () => {
         checkPublishing(exchanges);
-        await opened();
-        return (await hub.deleteChannel(name)).ids[0] as number;
+        return (await whenOpen(() => hub.deleteChannel(name))).ids[0] as number;
       }),
     history: (...given: unknown[]) =>
       withOwnErrors(async () => {
         const wanted = historyRequestOf(given);
         checkPublishing(exchanges);
-        await opened();
-        return historyOf(name, wanted, hub);
+        return whenOpen(() => historyOf(name, wanted, hub));
       }),
     subscribe: (...given: unknown[]) =>
       withOwnErrors(() => {

@@ -17,6 +17,12 @@ interface ChannelPage {
   readonly lostThrough: number;
 }
 
+/** How many of the newest events are kept. */
+interface Keep {
+  readonly eventsMax: number;
+  readonly bytesMax: number;
+}
+
 /** What the history needs of the log. */
 interface HistoryParts {
   readonly past: Past;
@@ -130,7 +136,7 @@ export class NatsHistory implements History {
   async #readChannel(
     channel: string,
     request: Omit<HistoryRequest, 'channels'> & {
-      readonly keep?: { readonly eventsMax: number; readonly bytesMax: number };
+      readonly keep?: Keep;
     },
   ): Promise<ChannelPage> {
     const { past, marks, subjects } = this.#parts;
@@ -142,26 +148,43 @@ export class NatsHistory implements History {
     const reading = await past.read(subjects.ofEvents(channel), after);
     try {
       const page = new PageOfChannel(Math.max(mark, lossOf(reading, after)));
-      const left = (): number => eventsMax - page.events.length;
-      while (left() > 0 && page.bytes < bytesMax) {
-        const messages = await reading.next(left(), keep === undefined ? bytesMax - page.bytes : 0);
-        if (messages.length === 0) return page.upTo(through);
-        for (const message of messages) {
-          if (message.id > through) return page.upTo(through);
-          const entry = meaningOf(message, subjects, this.#parts.check)?.entry;
-          if (entry === undefined || isDeletion(entry)) {
-            // What cannot be handed over is a loss: the page ends before it, or begins behind it.
-            if (page.events.length > 0 && keep === undefined) return page.upTo(message.id - 1);
-            page.lose(message.id);
-          } else {
-            page.add(entry, keep);
-          }
-        }
-      }
-      return page.upTo((page.events.at(-1) as LoggedEvent).id);
+      const end = await this.#fill(page, reading, through, eventsMax, bytesMax, keep);
+      // What the stream has forgotten since the reading began was skipped without a word.
+      const forgotten = await past.forgottenThrough();
+      if (forgotten > reading.startsAfter) page.forget(forgotten);
+      return page.upTo(end);
     } finally {
       reading.end();
     }
+  }
+
+  /** Reads into the page what fits. Resolves to the id up to which it is whole. */
+  async #fill(
+    page: PageOfChannel,
+    reading: Reading,
+    through: number,
+    eventsMax: number,
+    bytesMax: number,
+    keep: Keep | undefined,
+  ): Promise<number> {
+    const { subjects, check } = this.#parts;
+    const left = (): number => eventsMax - page.events.length;
+    while (left() > 0 && page.bytes < bytesMax) {
+      const messages = await reading.next(left(), keep === undefined ? bytesMax - page.bytes : 0);
+      if (messages.length === 0) return through;
+      for (const message of messages) {
+        if (message.id > through) return through;
+        const entry = meaningOf(message, subjects, check)?.entry;
+        if (entry === undefined || isDeletion(entry)) {
+          // What cannot be handed over is a loss: the page ends before it, or begins behind it.
+          if (page.events.length > 0 && keep === undefined) return message.id - 1;
+          page.lose(message.id);
+        } else {
+          page.add(entry, keep);
+        }
+      }
+    }
+    return (page.events.at(-1) as LoggedEvent).id;
   }
 
   async #answer<Found>(look: () => Promise<Found>): Promise<Found> {
@@ -183,10 +206,7 @@ class PageOfChannel {
     this.#lostThrough = lostThrough;
   }
 
-  add(
-    event: LoggedEvent,
-    keep: { readonly eventsMax: number; readonly bytesMax: number } | undefined,
-  ): void {
+  add(event: LoggedEvent, keep: Keep | undefined): void {
     this.events.push(event);
     this.bytes += event.data.length;
     if (keep === undefined) return;
@@ -205,6 +225,12 @@ class PageOfChannel {
     this.events = [];
     this.bytes = 0;
     this.#lostThrough = id;
+  }
+
+  /** The stream has forgotten what is up to this id: some of it may be missing in the page. */
+  forget(id: number): void {
+    this.events = this.events.filter((event) => event.id > id);
+    this.#lostThrough = Math.max(this.#lostThrough, id);
   }
 
   upTo(through: number): ChannelPage {

@@ -4,13 +4,19 @@
  * reads all rows again when its connection was lost.
  */
 import { createHash } from 'node:crypto';
-import { DiscardPolicy, StorageType, type JetStreamManager } from '@nats-io/jetstream';
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  StorageType,
+  type JetStreamManager,
+} from '@nats-io/jetstream';
 import { type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import type { Clock } from '../../clock.js';
 import type { LogRow, LogRows } from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
-import { NATS_REQUEST_MS_MAX } from '../../limits.js';
+import { NATS_RECONNECT_MS, NATS_REQUEST_MS_MAX, NATS_STREAM_MS_MAX } from '../../limits.js';
 import { Past } from './past.js';
+import { unavailable } from './unavailable.js';
 
 const PULL_BYTES = 1024 * 1024;
 
@@ -29,6 +35,7 @@ export class NatsRows implements LogRows {
   /** Kinds that somebody has loaded. */
   readonly #kinds = new Set<string>();
   #isMade = false;
+  #isClosed = false;
 
   constructor(
     nats: NatsConnection,
@@ -50,28 +57,41 @@ export class NatsRows implements LogRows {
     });
   }
 
+  /**
+   * Tries again for NATS_STREAM_MS_MAX: a server must not go on without the rows, neither at its
+   * start nor when its connection is back, because NATS was busy for a moment.
+   */
   async load(kind: string): Promise<readonly LogRow[]> {
     this.#kinds.add(kind);
-    try {
-      await this.#make();
-      const reading = await this.#past.read(`${this.#root}.${kind}.*`, 0);
+    for (const untilMs = this.#clock.nowMs() + NATS_STREAM_MS_MAX; ;) {
       try {
-        const rows: LogRow[] = [];
-        for (;;) {
-          const messages = await reading.next(Infinity, PULL_BYTES);
-          if (messages.length === 0) return rows;
-          for (const { id, data } of messages) {
-            const row = rowOf(data);
-            if (row === undefined) continue;
-            if (row.untilMs > this.#clock.wallMs()) rows.push(row);
-            else await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
-          }
-        }
-      } finally {
-        reading.end();
+        return await this.#loadNow(kind);
+      } catch (error) {
+        const isRefused = error instanceof JetStreamApiError && error.status < 500;
+        if (isRefused || this.#isClosed || this.#clock.nowMs() > untilMs)
+          throw error instanceof HoldlineError ? error : unavailable(error);
       }
-    } catch (error) {
-      throw error instanceof HoldlineError ? error : unavailable(error);
+      await new Promise<void>((resolve) => void this.#clock.later(NATS_RECONNECT_MS, resolve));
+    }
+  }
+
+  async #loadNow(kind: string): Promise<readonly LogRow[]> {
+    await this.#make();
+    const reading = await this.#past.read(`${this.#root}.${kind}.*`, 0);
+    try {
+      const rows: LogRow[] = [];
+      for (;;) {
+        const messages = await reading.next(Infinity, PULL_BYTES);
+        if (messages.length === 0) return rows;
+        for (const { id, data } of messages) {
+          const row = rowOf(data);
+          if (row === undefined) continue;
+          if (row.untilMs > this.#clock.wallMs()) rows.push(row);
+          else await this.#manager.streams.deleteMessage(this.#stream, id, false).catch(ignore);
+        }
+      }
+    } finally {
+      reading.end();
     }
   }
 
@@ -100,6 +120,7 @@ export class NatsRows implements LogRows {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#heard.unsubscribe();
   }
 
@@ -141,8 +162,3 @@ function rowOf(data: Uint8Array): (LogRow & { readonly node: string }) | undefin
 }
 
 function ignore(): void {}
-
-function unavailable(error: unknown): HoldlineError {
-  const problem = typeof error === 'string' ? error : asError(error).message;
-  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
-}
