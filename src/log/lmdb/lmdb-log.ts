@@ -21,8 +21,6 @@ import { KeptReceipts } from '../kept-receipts.js';
 import { lockDirectory } from './lock.js';
 import { makeDirectory } from './make-directory.js';
 import { errorOf, type Durability, type Failure, type FromThread } from './messages.js';
-import type { Answer, Durability, Failure, FromThread, Question } from './messages.js';
-import { unpackEvents } from './packing.js';
 import { PendingAppends } from './pending-appends.js';
 import { PendingQuestions } from './pending-questions.js';
 import type { KeepPolicy, Retention } from './retention.js';
