@@ -128,7 +128,7 @@ async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept
   const failures = nodes.flatMap((node) => node.kept.failures);
   if (IS_LONG) console.log(crowd.figures, JSON.stringify([...havoc.done]), failures);
   expect(faults).toEqual([]);
-  expect(crowd.truth.acknowledged.length).toBeGreaterThan(20);
+  expect(crowd.truth.acknowledged.length).toBeGreaterThan(5);
   return { crowd, kept };
 }
 
