@@ -238,7 +238,7 @@ export const READER_CHANNELS_MAX = 100_000;
 /**
  * Channels checked in one search for a channel to forget, a ring to drop or frames to drop, under
  * 1 µs each. Those that must stay are set aside, and the next search goes on behind them.
- * core/channels.ts
+ * core/channels.ts, core/channel-orders.ts
  */
 export const CHANNELS_CHECKED_MAX = 2_000;
 
@@ -651,8 +651,8 @@ export const CHANNELS_IN_METRICS_MAX = 20;
 export const REFUSAL_LOG_MS = 1_000;
 
 /**
- * Least time between two faults in the log, ms; those between are counted. main.ts,
- * server/hooks.ts
+ * Least time between two faults in the log, ms; those between are counted.
+ * serve/program-log.ts, server/hooks.ts
  */
 export const FAULT_LOG_MS = 1_000;
 
@@ -677,10 +677,13 @@ export const DRAIN_SLOPE_SHARE = 0.8;
  */
 export const DRAIN_ENDS_PER_SECOND_MIN = 100;
 
-/** What a second signal leaves of the orderly end, ms; a third one ends the process. main.ts */
+/**
+ * What a second signal leaves of the orderly end, ms; a third one ends the process.
+ * serve/ending.ts
+ */
 export const DRAIN_HURRY_MS = 1_000;
 
-/** Time between two lines of the log that say how far an orderly end is, ms. main.ts */
+/** Time between two lines of the log that say how far an orderly end is, ms. serve/command.ts */
 export const DRAIN_PROGRESS_MS = 1_000;
 
 /**
@@ -853,7 +856,7 @@ export const CHANNEL_CREDIT_BYTES = 1024 * 1024;
 
 /**
  * Of all channels, the same, and of a worker that is silent, in the supervisor's memory; above it
- * such a worker is ended. workers/credit.ts, workers/supervisor.ts
+ * such a worker is ended. workers/credit.ts, workers/worker-processes.ts
  */
 export const WORKER_CREDIT_BYTES = 64 * 1024 * 1024;
 
@@ -873,17 +876,17 @@ export const WORKERS_ASKED_MS_MAX = 2_000;
 
 /**
  * Time between two pings of a worker, ms, and pings without an answer after which it is ended:
- * one that does not turn its loop for 5 s. workers/supervisor.ts
+ * one that does not turn its loop for 5 s. workers/worker-processes.ts
  */
 export const WORKER_PING_MS = 1_000;
 export const WORKER_PINGS_MISSED_MAX = 5;
 
-/** Time from the start of a worker until it listens, ms. workers/supervisor.ts */
+/** Time from the start of a worker until it listens, ms. workers/worker-processes.ts */
 export const WORKER_START_MS_MAX = 30_000;
 
 /**
  * Time after the drain, or after its pipe has closed, in which a worker has to end, ms.
- * workers/supervisor.ts, workers/worker-process.ts
+ * workers/worker-processes.ts, workers/worker-process.ts
  */
 export const WORKER_END_MS_MAX = 5_000;
 
@@ -1058,7 +1061,7 @@ export const NATS_TAIL_BATCH_MAX = 512;
  */
 export const NATS_TAIL_WAIT_MS_MAX = 2_000;
 
-/** Between two looks at the state of the stream, ms. log/nats/nats-log.ts */
+/** Between two looks at the state of the stream, ms. log/nats/stream-watch.ts */
 export const NATS_LOOK_MS = 5_000;
 
 /**

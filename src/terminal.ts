@@ -9,6 +9,10 @@ import { isatty } from 'node:tty';
  */
 const SAME_SIGNAL_MS = 100;
 
+/** Exit code of a command that is done, and of a server that was told to end and did. */
+export const EXIT_DONE = 0;
+/** Exit code of one that failed on this machine, now. */
+export const EXIT_FAILED = 1;
 /** Exit code of a command that Ctrl-C or SIGTERM ended before it had a result. */
 export const EXIT_INTERRUPTED = 130;
 

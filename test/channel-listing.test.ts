@@ -26,7 +26,7 @@ describe('the list', () => {
       const listed: [string, number][] = [];
       let after: ListPlace | undefined;
       do {
-        const page = fake.hub.listChannels('lines', limit, after);
+        const page = fake.hub.figures.listChannels('lines', limit, after);
         expect(page.channels.length).toBeLessThanOrEqual(limit);
         listed.push(
           ...page.channels.map(({ name, lines: count }): [string, number] => [name, count]),
@@ -44,17 +44,17 @@ describe('the list', () => {
     await fake.publish('slow', 'one');
     await fake.clock.run(1);
     fake.clock.pass(4_999);
-    expect(fake.hub.listChannels('rate', 2)).toMatchObject({
+    expect(fake.hub.figures.listChannels('rate', 2)).toMatchObject({
       channels: [
         { name: 'busy', lines: 0, newestId: 50, heldEvents: 50, eventsPerSecond: 10 },
         { name: 'slow', newestId: 51, heldEvents: 1, eventsPerSecond: 0.2, bytesPerSecond: 0.6 },
       ],
       next: { value: 1, name: 'slow' },
     });
-    const [busy] = fake.hub.listChannels('rate', 1).channels;
+    const [busy] = fake.hub.figures.listChannels('rate', 1).channels;
     expect(busy!.bytesPerSecond).toBe(1_000);
     expect(busy!.heldBytes).toBeGreaterThanOrEqual(5_000);
-    expect(fake.hub.listChannels('lines', 1).channels).toMatchObject([
+    expect(fake.hub.figures.listChannels('lines', 1).channels).toMatchObject([
       { name: 'quiet', lines: 1, newestId: 0, heldEvents: 0, heldBytes: 0, eventsPerSecond: 0 },
     ]);
   });
@@ -87,7 +87,7 @@ describe('a rate', () => {
   test('of a hub ends with its windows, which turn with the heartbeat', async () => {
     const fake = new FakeHub({ heartbeatMs: 15_000 });
     await fake.publish('c', 'one', 'two');
-    const rate = (): number => fake.hub.channelDetails('c')!.eventsPerSecond;
+    const rate = (): number => fake.hub.figures.channelDetails('c')!.eventsPerSecond;
     await fake.clock.run(5_000);
     expect(rate()).toBe(0.4);
     await fake.clock.run(10_000);
@@ -116,7 +116,7 @@ describe('one channel', () => {
     fake.join('c,d', LIVE, Infinity, undefined, of('bob'));
     fake.poll('c', LIVE, { waitMs: 5_000 });
     await fake.publish('d', 'one');
-    expect(fake.hub.channelDetails('c')).toMatchObject({
+    expect(fake.hub.figures.channelDetails('c')).toMatchObject({
       name: 'c',
       lines: 4,
       linesByTransport: { sse: 2, ndjson: 1, websocket: 0, poll: 1, library: 0 },
@@ -124,7 +124,7 @@ describe('one channel', () => {
       queuedEvents: 0,
       isDeleted: false,
     });
-    expect(fake.hub.channelUsers('c')).toEqual({
+    expect(fake.hub.figures.channelUsers('c')).toEqual({
       users: [
         { user: 'bob', lines: 2 },
         { user: 'ada', lines: 1 },
@@ -132,15 +132,15 @@ describe('one channel', () => {
       usersTotal: 2,
       linesWithoutUser: 1,
     });
-    expect(fake.hub.channelDetails('nobody')).toBe(undefined);
-    expect(fake.hub.channelUsers('nobody')).toBe(undefined);
+    expect(fake.hub.figures.channelDetails('nobody')).toBe(undefined);
+    expect(fake.hub.figures.channelUsers('nobody')).toBe(undefined);
   });
 
   test('names LISTED_USERS_MAX users, and says how many there are', () => {
     const fake = new FakeHub();
     for (let i = 0; i < LISTED_USERS_MAX + 5; i++)
       fake.join('c', LIVE, Infinity, 'sse', of(`user-${i}`));
-    const { users, usersTotal } = fake.hub.channelUsers('c')!;
+    const { users, usersTotal } = fake.hub.figures.channelUsers('c')!;
     expect([users.length, usersTotal]).toEqual([LISTED_USERS_MAX, LISTED_USERS_MAX + 5]);
   });
 });

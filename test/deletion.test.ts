@@ -115,13 +115,13 @@ describe('a deletion', () => {
     }
     await fake.clock.turn(GRACE_MS);
     const late = fake.join('a', OLDEST);
-    expect(fake.hub.gauges.linesStalled).toBe(1);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     await fake.hub.deleteChannel('a');
     expect(fake.counters.deletions_total).toBe(1);
     await fake.settle(stalled, late);
     for (const line of [stalled, late]) expect(isEnded(line)).toBe(true);
     expect(idsOf(stalled.text).length).toBeLessThan(5);
-    expect(fake.hub.gauges).toMatchObject({ linesOpen: 0, linesStalled: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ linesOpen: 0, linesStalled: 0 });
   });
 
   test('is in the order of its channel’s publishes: what was accepted before is gone, what was accepted after stays', async () => {
@@ -190,7 +190,7 @@ describe('positions after a deletion', () => {
   test('it tells a line on several channels that was behind, and has lost what it was owed', async () => {
     const fake = new FakeHub();
     const line = fake.join('a,b', LIVE, 1000);
-    while (fake.hub.gauges.linesStalled === 0) {
+    while (fake.hub.figures.gauges.linesStalled === 0) {
       await fake.publish('a', 'x'.repeat(700));
       await fake.clock.turn();
     }
@@ -238,9 +238,9 @@ describe('many lines of a deleted channel', () => {
       fake.join('a', LIVE, Infinity, MODES[i % 4]),
     );
     const quiet = fake.join('b');
-    const before = fake.hub.gauges.linesByTransport;
+    const before = fake.hub.figures.gauges.linesByTransport;
     await fake.hub.deleteChannel('a');
-    expect(fake.hub.gauges, 'nobody is ended in the turn of the publisher').toMatchObject({
+    expect(fake.hub.figures.gauges, 'nobody is ended in the turn of the publisher').toMatchObject({
       linesOpen: MANY + 1,
       linesByTransport: before,
     });
@@ -253,7 +253,7 @@ describe('many lines of a deleted channel', () => {
       ended = now;
       back.push(fake.join('a', LIVE, Infinity, 'ndjson'));
       expect(fake.hub.lines.open).toBe(MANY - ended + 1 + back.length);
-      const { linesByTransport, linesOpen } = fake.hub.gauges;
+      const { linesByTransport, linesOpen } = fake.hub.figures.gauges;
       expect(Object.values(linesByTransport).reduce((sum, count) => sum + count, 0)).toBe(
         linesOpen,
       );
@@ -293,7 +293,7 @@ describe('many lines of a deleted channel', () => {
       await fake.publish('a', 'x'.repeat(200));
       await fake.clock.turn();
     }
-    expect(fake.hub.gauges.linesStalled).toBe(MANY);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(MANY);
     await fake.hub.deleteChannel('a');
     for (const line of lines.slice(0, 50)) fake.leave(line);
     await fake.clock.turn();
@@ -301,11 +301,9 @@ describe('many lines of a deleted channel', () => {
     expect(fake.hub.isSettled || !fake.clock.isIdle).toBe(true);
     await fake.settle(...lines.slice(50));
     expect(lines.slice(50).every((line) => line.socket.ended)).toBe(true);
-    expect([fake.hub.lines.open, fake.hub.gauges.linesStalled, fake.hub.isSettled]).toEqual([
-      0,
-      0,
-      true,
-    ]);
+    expect([fake.hub.lines.open, fake.hub.figures.gauges.linesStalled, fake.hub.isSettled]).toEqual(
+      [0, 0, true],
+    );
     expect(fake.counters.lines_opened_total).toBe(fake.counters.lines_closed_total);
   });
 
@@ -387,7 +385,7 @@ describe('publishers', () => {
     expect(answered).toEqual(['one', 'two', 'three', 'deletion', 'four', 'five']);
     expect(idsOf(line.text)).toEqual([1, 2, 3]);
     expect(isEnded(line)).toBe(true);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, waitingPublishers: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, waitingPublishers: 0 });
   });
 
   test('of other channels are not held up by a deletion that waits for its lines', async () => {

@@ -18,7 +18,10 @@ const countOf = ({ counts }: Histogram): number => counts.reduce((sum, count) =>
 
 /** The times that were measured: how many, and their sum in ms, to the next millisecond. */
 function timesOf({ hub }: FakeHub): { count: number; sumMs: number } {
-  return { count: countOf(hub.deliveryTimes), sumMs: Math.round(hub.deliveryTimes.sum * 1000) };
+  return {
+    count: countOf(hub.figures.deliveryTimes),
+    sumMs: Math.round(hub.figures.deliveryTimes.sum * 1000),
+  };
 }
 
 function joinMany(fake: FakeHub, channel: string, count: number): FakeLine[] {
@@ -162,14 +165,14 @@ describe('the lag of lines', () => {
     await fake.settle(head);
     await fake.publish('a', ...Array.from({ length: 11 }, () => 'y'));
     await fake.settle(head);
-    const lag = fake.hub.lineLag();
+    const lag = fake.hub.figures.lineLag();
     expect(lag.bounds).toBe(LINE_LAG_BOUNDS);
     // One at the head, one that is owed eleven: more than 10, at most 100.
     expect([...lag.counts]).toEqual([1, 0, 0, 1, 0, 0, 0]);
     expect(lag.sum).toBe(11);
     fake.read(slow);
     await fake.settle(head, slow);
-    expect([...fake.hub.lineLag().counts]).toEqual([2, 0, 0, 0, 0, 0, 0]);
+    expect([...fake.hub.figures.lineLag().counts]).toEqual([2, 0, 0, 0, 0, 0, 0]);
   });
 
   test('of 19,000 lines that are all behind, each by its own, asks the rings a bounded number of times', async () => {
@@ -184,7 +187,7 @@ describe('the lag of lines', () => {
       table.cursors[hub.lines.rowOf(handle)] = handle % 400;
     }
     const asked = vi.spyOn(ChannelRings.prototype, 'heldAfter');
-    const lag = hub.lineLag();
+    const lag = hub.figures.lineLag();
     expect(asked.mock.calls.length).toBeGreaterThan(LINE_LAG_LOOKUPS_MAX / 2);
     expect(asked.mock.calls.length).toBeLessThanOrEqual(LINE_LAG_LOOKUPS_MAX);
     expect(countOf(lag)).toBe(count);
@@ -226,7 +229,7 @@ test('lines close for a reason each, and the reasons add up', async () => {
 test('the channels with most lines are few, the largest first, and without lines none', () => {
   const fake = new FakeHub();
   for (let i = 0; i < 100; i++) joinMany(fake, `c${i}`, 1 + ((i * 37) % 100));
-  const busiest = fake.hub.busiestChannels(20);
+  const busiest = fake.hub.figures.busiestChannels(20);
   expect(busiest.map(({ lines }) => lines)).toEqual(Array.from({ length: 20 }, (_, i) => 100 - i));
-  expect(new FakeHub().hub.busiestChannels(20)).toEqual([]);
+  expect(new FakeHub().hub.figures.busiestChannels(20)).toEqual([]);
 });

@@ -73,7 +73,7 @@ describe.each(['sse', 'websocket'] as const)('a line (%s) that kept up and refus
     const taken = (fake.hub.head - before) * DATA.length;
     expect(taken).toBeGreaterThan(ROOM_BYTES / 2);
     expect(taken).toBeLessThanOrEqual(ROOM_BYTES);
-    expect(fake.hub.gauges.waitingPublishers).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.waitingPublishers).toBeGreaterThan(0);
     await fake.settle(line);
     await Promise.all(published);
     expect(idsOf(line.text)).toEqual(ids(1, before + 50));
@@ -171,7 +171,7 @@ test('one of several lines in grace drains, the other keeps it', async () => {
   const fake = new FakeHub(NO_REPLAY);
   const [quick, slow] = [join(fake), join(fake)];
   await stall(fake);
-  expect(fake.hub.gauges.linesStalled).toBe(2);
+  expect(fake.hub.figures.gauges.linesStalled).toBe(2);
   await fake.publish('c', DATA);
   await fake.settle(quick);
   await fake.publish('c', DATA);

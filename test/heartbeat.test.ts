@@ -38,7 +38,7 @@ describe('the heartbeat', () => {
       await fake.publish('c', 'x'.repeat(5000));
       await fake.clock.turn();
     }
-    expect(fake.hub.gauges.linesStalled).toBe(1);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     const { unreadBytes } = line.socket;
     await fake.clock.run(5 * INTERVAL_MS);
     expect(line.socket.unreadBytes).toBe(unreadBytes);
@@ -56,7 +56,7 @@ describe('the heartbeat', () => {
       await fake.publish('c', data);
       await fake.clock.turn();
     }
-    expect(fake.hub.gauges.linesStalled).toBe(1);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     await fake.clock.run(3 * INTERVAL_MS);
     expect(fake.counters.heartbeats_total).toBe(0);
     await fake.settle(line);

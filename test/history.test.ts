@@ -60,7 +60,7 @@ async function settle(fake: FakeHub, ...lines: FakeLine[]): Promise<void> {
     for (const line of lines) fake.read(line);
     if (
       clock.isIdle &&
-      hub.gauges.linesReading === 0 &&
+      hub.figures.gauges.linesReading === 0 &&
       lines.every((line) => line.socket.unreadBytes === 0)
     )
       return;
@@ -148,7 +148,7 @@ describe('a line behind its ring', () => {
     const count = 2 * HISTORY_PAGE_EVENTS_MAX + 500;
     const { fake } = await start(kept(count), { readMs: () => 3 }, SMALL);
     const line = await fake.joinWhenReady('c', OLDEST);
-    expect(fake.hub.gauges.linesReading).toBe(1);
+    expect(fake.hub.figures.gauges.linesReading).toBe(1);
     for (let i = 0; i < 50; i++) {
       await fake.publish('c', 'y');
       await fake.clock.turn();
@@ -237,7 +237,7 @@ describe('a line behind its ring', () => {
       const { fake } = await start(kept(2000, ['c'], 'x'.repeat(100)), {}, SMALL);
       const line = await fake.joinWhenReady('c', after(1005), 5000, mode);
       await fake.clock.run(50);
-      expect(fake.hub.gauges).toMatchObject({ linesReading: 0, linesStalled: 1 });
+      expect(fake.hub.figures.gauges).toMatchObject({ linesReading: 0, linesStalled: 1 });
       const reads = fake.counters.history_reads_total;
       await fake.clock.run(50);
       expect(fake.counters.history_reads_total).toBe(reads);
@@ -257,7 +257,7 @@ describe('a line behind its ring', () => {
       await fake.publish('c', 'x'.repeat(500));
       await fake.clock.turn(10);
     }
-    expect(fake.hub.gauges.linesStalled).toBe(1);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     await settle(fake, line);
     while (idsOf(line.text).at(-1) !== 200) {
       fake.read(line);
@@ -299,7 +299,7 @@ describe('a line behind its ring', () => {
     fake.leave(line);
     await fake.clock.run(50);
     expect(log.reads).toBe(2);
-    expect(fake.hub.gauges).toMatchObject({ linesOpen: 0, linesReading: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ linesOpen: 0, linesReading: 0 });
     expect(fake.counters.written_bytes_total).toBe(0);
   });
 
@@ -347,7 +347,7 @@ describe('a line behind its ring', () => {
     await fake.clock.run(100);
     expect(fake.read(line)).toContain('"code":"deleted"');
     expect(idsOf(line.text)).toEqual([]);
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
   });
 });
 
@@ -477,7 +477,7 @@ describe('a channel whose queue is past its share of the memory', () => {
     const lines = [fake.join('a'), fake.join('a,b'), fake.join('b')] as const;
     await flood(log, 'a', 5000);
     expect(fake.counters.queues_given_up_total).toBeGreaterThan(0);
-    expect(fake.hub.gauges.queueBytes).toBeLessThan(1024 * 1024);
+    expect(fake.hub.figures.gauges.queueBytes).toBeLessThan(1024 * 1024);
     await fake.publish('b', 'one');
     await fake.clock.turn();
     await fake.clock.turn();
@@ -485,7 +485,7 @@ describe('a channel whose queue is past its share of the memory', () => {
     await settle(fake, ...lines);
     expect(lines.map(({ text }) => idsOf(text))).toEqual([ids(1, 5000), ids(1, 5001), [5001]]);
     expect(fake.counters.gaps_total).toBe(0);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
     await fake.publish('a', 'next');
     await settle(fake, ...lines);
     expect(idsOf(lines[0].text).at(-1)).toBe(5002);
@@ -546,7 +546,7 @@ describe('a line of the program itself', () => {
     line.close();
     expect(await read(fake, line, 1)).toEqual(['over']);
     await fake.clock.run(20);
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
   });
 
   test('tells its reader once why it could not be opened', async () => {

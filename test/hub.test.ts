@@ -12,7 +12,7 @@ const after = (id: number): Position => ({ kind: 'after', id });
 
 /** Publishes until the line has refused bytes. */
 async function stall(fake: FakeHub, line: FakeLine, channel: string): Promise<void> {
-  while (fake.hub.gauges.linesStalled === 0) {
+  while (fake.hub.figures.gauges.linesStalled === 0) {
     await fake.publish(channel, 'x'.repeat(500));
     await fake.clock.turn();
   }
@@ -97,8 +97,8 @@ describe('a line of messages', () => {
     const line = fake.join('c', { kind: 'live' }, 150_000, 'websocket');
     await fake.publish('c', 'x'.repeat(200_000));
     await fake.clock.turn();
-    expect(fake.hub.gauges.linesStalled).toBe(1);
-    while (fake.hub.gauges.linesStalled > 0) {
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
+    while (fake.hub.figures.gauges.linesStalled > 0) {
       fake.read(line);
       await fake.clock.turn();
     }
@@ -175,7 +175,7 @@ describe('names and channels', () => {
         fake.join(Array.from({ length: CHANNELS_PER_LINE_MAX }, (_, j) => `c${i + j}`).join()),
       );
     }
-    expect(fake.hub.gauges).toMatchObject({ channels: 48, readerChannels: 48 });
+    expect(fake.hub.figures.gauges).toMatchObject({ channels: 48, readerChannels: 48 });
     expect(() => fake.join('c0,one-more')).toThrow(full);
     expect(() => fake.poll('one-more', { kind: 'live' }, { waitMs: 1000 })).toThrow(full);
     expect(fake.poll('one-more').answer?.body, 'who does not wait needs no place').toBeUndefined();
@@ -187,7 +187,11 @@ describe('names and channels', () => {
     await fake.settle(line, ...lines);
     expect(idsOf(line.text)).toEqual([33]);
     expect(lines.map(({ text }) => idsOf(text))).toEqual([[...ids(1, 16), 33], ids(17, 32), []]);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, channels: 48, readerChannels: 16 });
+    expect(fake.hub.figures.gauges).toMatchObject({
+      queueEvents: 0,
+      channels: 48,
+      readerChannels: 16,
+    });
     expect(fake.counters).toMatchObject({
       reader_channels_refused_total: 2,
       channels_refused_total: 2,
@@ -199,9 +203,9 @@ describe('names and channels', () => {
     const fake = new FakeHub({ readerChannelsMax: 3 });
     const line = fake.join('a,b');
     expect(() => fake.join('x,y')).toThrow(full);
-    expect(fake.hub.gauges.channels).toBe(2);
+    expect(fake.hub.figures.gauges.channels).toBe(2);
     fake.leave(line);
-    expect(fake.hub.gauges).toMatchObject({ channels: 0, readerChannels: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ channels: 0, readerChannels: 0 });
     fake.join('x,y,z');
   });
 
@@ -232,7 +236,7 @@ describe('names and channels', () => {
   test('without lines make room for new ones, the ones published to longest ago first: their readers are told a gap, no others', async () => {
     const fake = new FakeHub({ channelsMax: 50, lostChannelsMax: 100 });
     for (let i = 0; i < 60; i++) await fake.publish(`c${i}`, 'x');
-    expect(fake.hub.gauges).toMatchObject({ channels: 50, floor: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ channels: 50, floor: 0 });
     expect(fake.counters.channels_forgotten_total).toBe(10);
     const gapsAt = async (name: string, position: number): Promise<number> => {
       const back = fake.join(name, after(position));
@@ -256,7 +260,7 @@ describe('names and channels', () => {
   test('of which nothing is remembered any more are told a gap rather than nothing', async () => {
     const fake = new FakeHub({ channelsMax: 5, lostChannelsMax: 3 });
     for (let i = 0; i < 10; i++) await fake.publish(`c${i}`, 'x');
-    expect(fake.hub.gauges.floor).toBe(2);
+    expect(fake.hub.figures.gauges.floor).toBe(2);
     expect(fake.counters.losses_forgotten_total).toBe(2);
     const gaps: number[] = [];
     for (const [name, position] of [
@@ -292,7 +296,7 @@ describe('names and channels', () => {
       events_evicted_total: 0,
       gaps_total: 0,
     });
-    expect(fake.hub.gauges.rings).toBe(100);
+    expect(fake.hub.figures.gauges.rings).toBe(100);
     for (const [i, { text }] of lines.entries()) {
       const channel = Math.floor(i / 3);
       expect(idsOf(text)).toEqual([
@@ -307,7 +311,11 @@ test(`${CHANNELS_MAX} channels are all there may be, and past them nobody is tol
   const fake = new FakeHub({ replayTotalBytes: 1024 * 1024 * 1024 });
   const overBy = 1000;
   for (let i = 0; i < CHANNELS_MAX + overBy; i++) await fake.publish(`c${i}`, 'x');
-  expect(fake.hub.gauges).toMatchObject({ channels: CHANNELS_MAX, rings: CHANNELS_MAX, floor: 0 });
+  expect(fake.hub.figures.gauges).toMatchObject({
+    channels: CHANNELS_MAX,
+    rings: CHANNELS_MAX,
+    floor: 0,
+  });
   expect(fake.counters).toMatchObject({
     channels_forgotten_total: overBy,
     losses_forgotten_total: 0,

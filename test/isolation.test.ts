@@ -29,7 +29,7 @@ async function heldUp(
   const fake = new FakeHub(LITTLE_ROOM, CORK_MS);
   const lines = Array.from({ length: 40 }, () => fake.join('a'));
   await fake.publish('a', ...Array.from({ length: batch }, () => LARGE));
-  expect(fake.hub.gauges.queueEvents).toBe(batch - 1);
+  expect(fake.hub.figures.gauges.queueEvents).toBe(batch - 1);
   return { fake, lines };
 }
 
@@ -43,7 +43,7 @@ describe('while one channel is held up', () => {
       for (let turn = 0; turn < 2; turn++) await fake.clock.turn();
       expect(idsOf(fake.read(control)).at(-1)).toBe(given[0]);
     }
-    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
     expect(fake.counters.publish_waited_total).toBe(0);
     await fake.settle(...lines, control);
     for (const line of lines) expect(idsOf(line.text)).toEqual(ids(1, 40));
@@ -59,7 +59,10 @@ describe('while one channel is held up', () => {
       fake.read(both);
     }
     expect(idsOf(both.text)).toEqual(ids(2, 41));
-    expect(fake.hub.gauges.queueEvents, 'the others have not been given it yet').toBeGreaterThan(0);
+    expect(
+      fake.hub.figures.gauges.queueEvents,
+      'the others have not been given it yet',
+    ).toBeGreaterThan(0);
     await fake.settle(...lines, both);
     expect(idsOf(both.text)).toEqual(ids(2, 41));
     expect(fake.counters.gaps_total).toBe(0);
@@ -109,7 +112,7 @@ describe('while one channel is held up', () => {
     for (let turn = 0; turn < 3; turn++) await fake.clock.turn();
     expect(fake.read(other)).toContain('"code":"deleted"');
     expect(fake.hub.isDeleted(['b'])).toBe(true);
-    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
     expect(both.socket.ended).toBe(false);
   });
 
@@ -145,9 +148,9 @@ describe('a publish that waits', () => {
     };
     const answered = fake.hub.submit('a', { reservation, read });
     const refused: unknown = expect.objectContaining({ code: 'HOLDLINE_PUBLISH_BUSY' });
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 1, waitingBytes: 5_000 });
+    expect(fake.hub.figures.gauges).toMatchObject({ waitingPublishers: 1, waitingBytes: 5_000 });
     reservation.release();
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
     await expect(answered).rejects.toEqual(refused);
     await fake.settle(...lines);
     expect(reads).toBe(0);

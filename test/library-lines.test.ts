@@ -170,7 +170,7 @@ describe('what it holds', () => {
     const written = fake.counters.written_bytes_total - before;
     expect(written).toBeGreaterThan(LIBRARY_UNREAD_BYTES_MAX);
     expect(written).toBeLessThanOrEqual(LIBRARY_UNREAD_BYTES_MAX + 16_384);
-    expect(fake.hub.gauges).toMatchObject({ linesStalled: 1, linesOpen: 1 });
+    expect(fake.hub.figures.gauges).toMatchObject({ linesStalled: 1, linesOpen: 1 });
     const read: unknown[] = [];
     while (read.length < 3000) {
       const part = await readAll(line, 3000 - read.length);
@@ -179,7 +179,7 @@ describe('what it holds', () => {
       await fake.settle();
     }
     expect(read).toEqual(ids(1, 3000));
-    expect(fake.hub.gauges.linesStalled).toBe(0);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(0);
   });
 
   test('one that reads in time never stalls', async () => {
@@ -203,7 +203,7 @@ describe('what it holds', () => {
     await fake.settle();
     expect(await readAll(fast, 1)).toEqual([3]);
     expect(await readAll(slow, 3)).toEqual([1, 2, 3]);
-    expect(fake.hub.gauges.linesByTransport).toMatchObject({ library: 2 });
+    expect(fake.hub.figures.gauges.linesByTransport).toMatchObject({ library: 2 });
   });
 });
 
@@ -217,7 +217,7 @@ describe('how it ends', () => {
     expect(line.end).toEqual({ code: 'deleted', reconnect: false });
     expect(await readAll(line)).toEqual([1, undefined]);
     expect(await readAll(line)).toEqual([undefined]);
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
   });
 
   test('a reader that waits is told at once', async () => {
@@ -238,7 +238,7 @@ describe('how it ends', () => {
     lines.closeAll();
     expect(stalled.end).toEqual({ code: 'draining', reconnect: true });
     expect(await readAll(stalled)).toEqual([1, undefined]);
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
     lines.closeAll();
   });
 
@@ -290,7 +290,7 @@ describe('how it ends', () => {
     expect([returned, aborted, broken, waiting].map(({ end }) => end)).toEqual(
       Array.from({ length: 4 }),
     );
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
     // Nothing is left to be closed, and the loop turns on.
     lines.closeAll();
     await returned.return();
@@ -311,7 +311,7 @@ describe('how it ends', () => {
     }
     void fake.hub.deleteChannel('c');
     await fake.settle();
-    expect(fake.hub.gauges.linesOpen).toBe(0);
+    expect(fake.hub.figures.gauges.linesOpen).toBe(0);
     expect(getEventListeners(abort.signal, 'abort')).toEqual([]);
   });
 });

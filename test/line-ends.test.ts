@@ -88,7 +88,7 @@ describe('a line whose credential expires', () => {
       await fake.publish('c', 'x'.repeat(1_000));
       await pass(fake, 10);
     }
-    expect(fake.hub.gauges.linesStalled).toBe(1);
+    expect(fake.hub.figures.gauges.linesStalled).toBe(1);
     await pass(fake, 1_950 + 1_000 * LATE_EXPIRED_SECONDS_MAX);
     expect(line.socket.ended).toBe(false);
     await pass(fake, 1_100);
@@ -104,7 +104,7 @@ describe('a line that ages', () => {
     const openBySecond: number[] = [];
     for (let second = 1; second <= 62; second++) {
       for (let i = 0; i < 10; i++) await fake.clock.turn(100);
-      openBySecond.push(fake.hub.gauges.linesByTransport.sse);
+      openBySecond.push(fake.hub.figures.gauges.linesByTransport.sse);
     }
     expect(openBySecond[46]).toBe(1_200);
     expect(openBySecond.at(-1)).toBe(0);
@@ -129,7 +129,7 @@ describe('a line that ages', () => {
     const line = fake.join('c', LIVE, 500);
     for (let i = 0; i < 50; i++) await fake.publish('c', 'x'.repeat(1_000));
     await pass(fake, 1_000 * (4 + LATE_END_SECONDS_MAX));
-    expect([line.socket.ended, fake.hub.gauges.linesStalled]).toEqual([false, 1]);
+    expect([line.socket.ended, fake.hub.figures.gauges.linesStalled]).toEqual([false, 1]);
     await pass(fake, 2_000, line);
     expect(line.socket.endCode).toBe('aged');
     expect(idsOf(line.text)).toEqual(ids(1, 50));
@@ -340,7 +340,7 @@ test('operators see whose a line is', () => {
     shownAddress: '2001:db8::7',
   });
   fake.join('c');
-  const lines = fake.hub.rankLines('age', 10);
+  const lines = fake.hub.figures.rankLines('age', 10);
   expect(lines.map(({ id, user, address }) => [id, user, address])).toEqual([
     [1, 'ada', '2001:db8::7'],
     [2, null, null],

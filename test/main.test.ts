@@ -19,7 +19,7 @@ const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   version: string;
 };
 
-/** Longer than the time in which the same signal again counts as the first one (src/main.ts). */
+/** Longer than the time in which the same signal again counts as the first (src/terminal.ts). */
 const SAME_SIGNAL_MS = 150;
 
 /** What `--version` prints. */

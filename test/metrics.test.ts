@@ -19,11 +19,17 @@ import { FakeHub } from './support/fake-hub.js';
 import { readMetrics } from './support/prometheus.js';
 
 function sourcesOf({ hub, clock, counters }: FakeHub): FigureSources {
-  const memory = new Memory(hub, clock, new KernelMemory(clock), makeHeldBytes(), undefined);
+  const memory = new Memory(
+    hub.figures,
+    clock,
+    new KernelMemory(clock),
+    makeHeldBytes(),
+    undefined,
+  );
   const log = { kind: 'memory', state: { isUp: true, problem: '' } } as const;
-  const ops = new Ops(hub, counters, memory, log, { lines: 20_000, sockets: 20_064 });
+  const ops = new Ops(hub.figures, counters, memory, log, { lines: 20_000, sockets: 20_064 });
   onTestFinished(() => ops.stop());
-  return { ops, memory, hub };
+  return { ops, memory, hub: hub.figures };
 }
 
 /** Lines of samples. */

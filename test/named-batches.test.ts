@@ -40,7 +40,7 @@ function publish(fake: FakeHub, events: readonly NewEvent[], credential = ''): P
 /** What a hub holds of publishes and knows of channels: nothing may be left behind. */
 function traces(fake: FakeHub): unknown {
   const { channels, rings, queueEvents, queueBytes, waitingPublishers, readingPublishers, head } =
-    fake.hub.gauges;
+    fake.hub.figures.gauges;
   const accepted = fake.counters.events_accepted_total;
   return {
     channels,
@@ -128,14 +128,14 @@ describe('a batch over several channels', () => {
     await fake.publish('a', ...Array.from({ length: 3 * ENTERED_PER_TURN_MAX }, () => 'x'));
     const [first, second] = [1, 2].map((i) => publish(fake, eventsOf(`b:${i}`, `a:${i}`)));
     await settlePromises();
-    expect(fake.hub.gauges).toMatchObject({ readingPublishers: 2, waitingPublishers: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ readingPublishers: 2, waitingPublishers: 0 });
     expect(fake.hub.isSettled).toBe(false);
     expect(fake.hub.channels.get('b')).toBeUndefined();
     await fake.settle(line);
     const before = 3 * ENTERED_PER_TURN_MAX;
     expect((await first!).ids).toEqual([before + 1, before + 2]);
     expect((await second!).ids).toEqual([before + 3, before + 4]);
-    expect(fake.hub.gauges).toMatchObject({ readingPublishers: 0, queueEvents: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ readingPublishers: 0, queueEvents: 0 });
   });
 
   test('waits for them 500 ms at most, not where another is full, and not when it has left', async () => {
@@ -153,11 +153,11 @@ describe('a batch over several channels', () => {
     left.release();
     await fake.clock.turn();
     expect(await outcomes[0]).toEqual(busy);
-    expect(fake.hub.gauges.readingPublishers).toBe(1);
+    expect(fake.hub.figures.gauges.readingPublishers).toBe(1);
     fake.clock.pass(NAMED_BATCH_WAIT_MS_MAX);
     await fake.clock.turn();
     expect(await outcomes[1]).toEqual(busy);
-    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
     expect(fake.hub.channels.get('b')).toBeUndefined();
   });
 
@@ -196,7 +196,7 @@ describe('a batch over several channels', () => {
     expect(idsOf(lines[1]!.text)).toEqual(
       Array.from({ length: 300 }, (_, i) => 100 * Math.floor(i / 3) + 4 + (i % 3)),
     );
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
   });
 });
 
@@ -239,7 +239,7 @@ describe('where there is no place for another channel', () => {
       eventsOf(...Array.from({ length: BATCH_CHANNELS_MAX }, (_, i) => `${prefix}${i}:x`));
     await publish(fake, batch('a'));
     await publish(fake, batch('b'));
-    expect(fake.hub.gauges.channels).toBe(BATCH_CHANNELS_MAX);
+    expect(fake.hub.figures.gauges.channels).toBe(BATCH_CHANNELS_MAX);
     expect(fake.hub.channels.get('b0')?.newestId).toBe(BATCH_CHANNELS_MAX + 1);
   });
 });
@@ -275,9 +275,9 @@ describe('the memory of batches over several channels', () => {
     const { hub } = fake;
     let fail!: (error: Error) => void;
     const reading = hub.batches.read(() => new Promise((_resolve, reject) => (fail = reject)));
-    expect([hub.isSettled, hub.gauges.readingPublishers]).toEqual([false, 1]);
+    expect([hub.isSettled, hub.figures.gauges.readingPublishers]).toEqual([false, 1]);
     fail(new Error('not JSON'));
     await expect(reading).rejects.toThrow('not JSON');
-    expect([hub.isSettled, hub.gauges.readingPublishers]).toEqual([true, 0]);
+    expect([hub.isSettled, hub.figures.gauges.readingPublishers]).toEqual([true, 0]);
   });
 });

@@ -275,7 +275,7 @@ describe('events on their way', () => {
     const both = fake.poll('a,b', OLDEST, { limit: 1000 });
     expect(idsIn(both)).toEqual(ids(1, 1000));
     expect(rest(fake, 'a,b', 1000), 'what waits for its ring is read, too').toEqual(ids(1001, id!));
-    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
   });
 
   test('one that begins to wait on another channel meanwhile is answered at once', async () => {
@@ -284,7 +284,7 @@ describe('events on their way', () => {
     const polls = [wait(fake, 'b'), wait(fake, 'b', OLDEST), wait(fake, 'b,c')];
     const behind = fake.publish('b', 'x');
     await fake.clock.turn();
-    expect(fake.hub.gauges.queueEvents).toBeGreaterThan(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBeGreaterThan(0);
     for (const poll of polls) expect(idsIn(poll)).toEqual((await behind).ids);
   });
 
@@ -411,27 +411,29 @@ describe('those who wait together', () => {
     const fake = roomy();
     for (let i = 0; i < 3; i++) wait(fake, 'a', LIVE, i);
     wait(fake, 'a,b');
-    expect(fake.hub.gauges).toMatchObject({
+    expect(fake.hub.figures.gauges).toMatchObject({
       linesOpen: 4,
       linesByTransport: { sse: 0, ndjson: 0, websocket: 0, poll: 4 },
     });
     expect((await fake.publish('a', 'x')).subscribers).toBe(4);
     expect((await fake.publish('b', 'x')).subscribers).toBe(1);
     await fake.settle();
-    expect(fake.hub.gauges).toMatchObject({ linesOpen: 0, linesByTransport: { poll: 0 } });
+    expect(fake.hub.figures.gauges).toMatchObject({ linesOpen: 0, linesByTransport: { poll: 0 } });
   });
 
   test('cost a channel no frames', async () => {
     const fake = roomy();
     await fake.publish('a', 'x'.repeat(50_000));
-    const { ringBytes } = fake.hub.gauges;
+    const { ringBytes } = fake.hub.figures.gauges;
     wait(fake, 'a');
     await fake.publish('a', 'x');
-    expect(fake.hub.memory.rings.frameBytes).toBe(0);
+    expect(fake.hub.figures.memory.rings.frameBytes).toBe(0);
     fake.join('a', OLDEST, Infinity, 'ndjson');
-    expect(fake.hub.gauges.ringBytes, 'nor does a line, before something comes').toBe(ringBytes);
+    expect(fake.hub.figures.gauges.ringBytes, 'nor does a line, before something comes').toBe(
+      ringBytes,
+    );
     await fake.publish('a', 'x');
-    expect(fake.hub.memory.rings.frameBytes).toBeGreaterThan(0);
+    expect(fake.hub.figures.memory.rings.frameBytes).toBeGreaterThan(0);
   });
 });
 

@@ -41,11 +41,11 @@ describe('publishers', () => {
       watch(answered, name, fake.publish('c', `${name} ${LARGE}`));
     await settlePromises();
     expect(answered).toEqual(['first']);
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 3, queueEvents: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ waitingPublishers: 3, queueEvents: 0 });
     await fake.settle(line);
     expect(answered).toEqual(['first', 'second', 'third', 'fourth']);
     expect([...line.text.matchAll(/data: (\w+) x/g)].map((match) => match[1])).toEqual(answered);
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
     expect(fake.counters.publish_waited_total).toBe(3);
   });
 
@@ -66,7 +66,7 @@ describe('publishers', () => {
     const fake = new FakeHub({ ...LITTLE_ROOM, replay: { events: 1, bytes: 0 } });
     for (let i = 0; i < 100; i++) await fake.publish('c', LARGE);
     expect(fake.counters.publish_waited_total).toBe(0);
-    expect(fake.hub.gauges.ringBytes).toBeLessThan(100_000);
+    expect(fake.hub.figures.gauges.ringBytes).toBeLessThan(100_000);
   });
 
   test('of another channel are let in while one waits', async () => {
@@ -87,7 +87,7 @@ describe('publishers', () => {
     const healthy = fake.join('c');
     for (let i = 0; i < 50; i++) {
       // Nobody waits for it any more.
-      if (fake.hub.gauges.linesStalled === 1) await fake.clock.turn(GRACE_MS);
+      if (fake.hub.figures.gauges.linesStalled === 1) await fake.clock.turn(GRACE_MS);
       await fake.publish('c', LARGE);
       await fake.settle(healthy);
     }
@@ -135,7 +135,7 @@ describe('the admission queue', () => {
       fake.publish('c', ...mib),
     );
     await expect(fake.publish('c', LARGE)).rejects.toThrow(busy);
-    expect(fake.hub.gauges).toMatchObject({
+    expect(fake.hub.figures.gauges).toMatchObject({
       waitingPublishers: waiting.length,
       waitingBytes: PUBLISH_BYTES_MAX / 2,
     });
@@ -144,7 +144,7 @@ describe('the admission queue', () => {
     const refused = Promise.allSettled(waiting);
     fake.clock.runTimers();
     expect((await refused).map((answer) => answer.status)).toEqual(waiting.map(() => 'rejected'));
-    expect(fake.hub.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ waitingPublishers: 0, waitingBytes: 0 });
   });
 
   test(`is left after ${PUBLISH_WAIT_MS_MAX} ms with a refusal; what is refused is never delivered`, async () => {
@@ -177,7 +177,7 @@ describe('a large batch', () => {
     expect(fake.counters.events_entered_total).toBe(2 * ENTERED_PER_TURN_MAX);
     await fake.clock.turn();
     expect(fake.counters.events_entered_total).toBe(batch.length);
-    expect(fake.hub.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
+    expect(fake.hub.figures.gauges).toMatchObject({ queueEvents: 0, queueBytes: 0 });
   });
 
   test('holds up no other channel, and a line on both is given both in the order of ids', async () => {
@@ -188,7 +188,7 @@ describe('a large batch', () => {
     watch(answered, 'other channel', fake.publish('b', 'small'));
     await settlePromises();
     expect(answered).toEqual(['batch', 'other channel']);
-    expect(fake.hub.gauges.queueEvents).toBe(4);
+    expect(fake.hub.figures.gauges.queueEvents).toBe(4);
     await fake.settle(line);
     expect(idsOf(line.text)).toEqual(ids(1, 6));
   });
@@ -280,7 +280,7 @@ describe('--flush-interval', () => {
     const line = fake.join('c');
     await fake.publish('c', ...Array.from({ length: 50 }, () => LARGE));
     await fake.clock.run(200);
-    expect(fake.hub.gauges.queueEvents).toBe(0);
+    expect(fake.hub.figures.gauges.queueEvents).toBe(0);
     expect(idsOf(fake.read(line)).length).toBeGreaterThanOrEqual(49);
   });
 

@@ -42,7 +42,9 @@ describe('a log that opens late', () => {
     const fake = new FakeHub({}, 0, (clock) => new KeepingLog(store, { openMs: () => 20 }, clock));
     expect([fake.hub.head, fake.hub.lastId]).toEqual([0, 0]);
     const { fake: begun } = await opened({ openMs: () => 20 }, store);
-    expect([begun.hub.head, begun.hub.lastId, begun.hub.gauges.floor]).toEqual([1001, 1001, 1001]);
+    expect([begun.hub.head, begun.hub.lastId, begun.hub.figures.gauges.floor]).toEqual([
+      1001, 1001, 1001,
+    ]);
     const line = begun.join('c');
     await begun.publish('c', 'next');
     await begun.settle(line);

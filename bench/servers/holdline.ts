@@ -24,7 +24,7 @@ export type HoldlineSettings = Pick<
   | 'deadPeerTimeoutMs'
 >;
 
-// As in `holdline serve`, src/main.ts.
+// As in `holdline serve`, src/serve/command.ts.
 setFlagsFromString('--semi-space-growth-factor=1');
 
 const settings = JSON.parse(process.env['BENCH_SETTINGS'] ?? '{}') as HoldlineSettings;

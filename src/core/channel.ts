@@ -1,20 +1,16 @@
 /**
- * A channel: a named sequence of events. Its newest events are held in its rings
- * (core/channel-rings.ts); committed entries for which the rings have no room yet wait in the
- * channel's own queue.
- *
- * Each entry has a *seq*. It rises by one from the tail of the ring to the end of the queue, so a
- * reader of several channels can read ring and queue as one sequence.
+ * A channel: its entries (core/channel-entries.ts), the groups of lines that read them, and between
+ * the two when there is room for the next event, and what goes.
  */
 import type { Clock } from '../clock.js';
 import { CORK_WRITE_BYTES_MAX, IN_FLIGHT_WINDOW_CORKS_MAX } from '../limits.js';
 import type { ChannelRules } from './channel-policies.js';
+import { ChannelEntries } from './channel-entries.js';
 import { ChannelRings } from './channel-rings.js';
 import { ChannelSet } from './channel-set.js';
 import { EntryAges } from './entry-ages.js';
-import { EntryQueue } from './entry-queue.js';
 import type { RecentEvents } from './event-rates.js';
-import { isDeletion, type LoggedEntry, type LoggedEvent } from './event.js';
+import type { LoggedEvent } from './event.js';
 import type { Encoding } from './frame.js';
 import type { GraceBudget } from './grace.js';
 import type { LossClock } from './loss-clock.js';
@@ -59,8 +55,10 @@ export interface TimedEvent {
   groupsLeft: number;
 }
 
-export class Channel<Group extends Reader = Reader> implements Ordered<Channel<Group>> {
-  readonly name: string;
+export class Channel<Group extends Reader = Reader>
+  extends ChannelEntries
+  implements Ordered<Channel<Group>>
+{
   /** Groups with at least one line. */
   readonly groups: Group[] = [];
   /** Lines over all groups. */
@@ -81,23 +79,8 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
    * fit: nobody has asked for them yet. Written by core/channels.ts.
    */
   isUnread = false;
-  /** Rises when bytes of the rings may have moved or changed: older views of them are invalid. */
-  version = 0;
-  /** Rises whenever the queue changes. */
-  queueVersion = 0;
-  /** Id of the newest event that entered, or 0. */
-  newestId = 0;
-  /** Id of the newest event that was committed, or 0; it may be in the queue. */
-  newestCommittedId = 0;
   /** True from a deletion until something is published again. */
   isDeleted = false;
-  /**
-   * Highest id that was lost here, or may have been before this object was made. A position below
-   * it has missed something.
-   */
-  lostThrough: number;
-  /** What the loss clock stood at when that happened. */
-  lostAt = 0;
   /** Bytes of memory of its rings as core/channels.ts has counted them. */
   countedRecordBytes = 0;
   countedFrameBytes = 0;
@@ -105,8 +88,6 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   readonly share: PublishShare = { heldBytes: 0 };
   /** What entered lately; undefined until something did. Written by core/channels.ts. */
   recent: RecentEvents | undefined;
-  /** What it holds: from its first event until it is dropped. Written here only. */
-  rings: ChannelRings | undefined;
   /** Publishes that wait for room. Written by core/intake.ts. */
   waitingCount = 0;
   /** True while a publish is read: later ones wait for it. Written by core/intake.ts. */
@@ -126,7 +107,6 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
   readonly #settings: ChannelSettings;
   /** Bit i: a group reads frames of the encoding with index i. */
   #encodings = 0;
-  #queue: EntryQueue | undefined;
   /** Of its events; undefined where they are replayed however old, and while it holds none. */
   #ages: EntryAges | undefined;
   /**
@@ -139,19 +119,13 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
 
   /** `lostThrough`: what a channel of this name may have lost before (core/losses.ts). */
   constructor(name: string, settings: ChannelSettings, lostThrough: number) {
-    this.name = name;
+    super(name, lostThrough);
     this.#settings = settings;
-    this.lostThrough = lostThrough;
   }
 
   /** What its lines get when they are slow. */
   get slow(): SlowPolicy {
     return this.#settings.rules.slow;
-  }
-
-  /** Events held. */
-  get length(): number {
-    return this.rings?.records.length ?? 0;
   }
 
   /** True when some of its events may be too old to be replayed. */
@@ -169,124 +143,10 @@ export class Channel<Group extends Reader = Reader> implements Ordered<Channel<G
     return this.newestId === 0 && !this.isDeleted;
   }
 
-  // ── reading ────────────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * Seq of the first entry above `id`, in the ring or with `queued` in ring and queue; {@link
-   * endSeq} when there is none.
-   */
-  seqAfter(id: number, queued: boolean): number {
-    const seq = this.rings?.records.seqAfter(id) ?? 0;
-    const ringEnd = this.#ringEnd;
-    if (!queued || seq < ringEnd || this.#queue === undefined) return seq;
-    return ringEnd + this.#queue.countThrough(id);
-  }
-
-  /** Seq that follows the last entry of the ring, or with `queued` of the queue. */
-  endSeq(queued: boolean): number {
-    return this.#ringEnd + (queued ? this.queueLength : 0);
-  }
-
-  /** Events from a seq on, in the ring or with `queued` in ring and queue. */
-  eventsFrom(seq: number, queued: boolean): number {
-    const ringEnd = this.#ringEnd;
-    const entered = Math.max(0, ringEnd - seq);
-    return queued && this.#queue !== undefined
-      ? entered + this.#queue.eventsFrom(Math.max(0, seq - ringEnd))
-      : entered;
-  }
-
-  /** Id of the entry at a seq that is held. */
-  idAt(seq: number): number {
-    const ringEnd = this.#ringEnd;
-    return seq < ringEnd
-      ? (this.rings as ChannelRings).records.idAt(seq)
-      : (this.#queue as EntryQueue).at(seq - ringEnd).id;
-  }
-
-  /** True when the entry at a seq that is held is a deletion; only the queue holds deletions. */
-  isDeletionAt(seq: number): boolean {
-    const ringEnd = this.#ringEnd;
-    return seq >= ringEnd && isDeletion((this.#queue as EntryQueue).at(seq - ringEnd));
-  }
-
-  /**
-   * The event at a seq that is held; undefined for a deletion. Its data is valid while `version`
-   * stays.
-   */
-  eventAt(seq: number): LoggedEvent | undefined {
-    return seq < this.#ringEnd
-      ? (this.rings as ChannelRings).eventAt(seq, this.name)
-      : this.#queuedEventAt(seq);
-  }
-
-  /**
-   * The frame of the event at a seq that is held; undefined for a deletion. Valid until the next
-   * frame is made, and while `version` stays.
-   */
-  frameAt(seq: number, encoding: Encoding): Uint8Array | undefined {
-    if (seq < this.#ringEnd) return (this.rings as ChannelRings).frameAt(seq, this.name, encoding);
-    const event = this.#queuedEventAt(seq);
-    return event === undefined ? undefined : encoding.encode(event);
-  }
-
-  #queuedEventAt(seq: number): LoggedEvent | undefined {
-    const entry = (this.#queue as EntryQueue).at(seq - this.#ringEnd);
-    return isDeletion(entry) ? undefined : entry;
-  }
-
-  get #ringEnd(): number {
-    return this.rings?.records.headSeq ?? 0;
-  }
-
-  // ── the queue ──────────────────────────────────────────────────────────────────────────────────
-
-  /** Entries that are committed and have not entered. */
-  get queueLength(): number {
-    return this.#queue?.length ?? 0;
-  }
-
-  /** The entry that enters next. */
-  get nextEntry(): LoggedEntry | undefined {
-    return this.#queue?.at(0);
-  }
-
-  /** Queues a committed entry for which there is no room yet. */
-  enqueue(entry: LoggedEntry): void {
-    (this.#queue ??= new EntryQueue()).push(entry);
-    if (!isDeletion(entry)) this.newestCommittedId = entry.id;
-    this.queueVersion++;
-  }
-
-  /** Takes the next entry, which must be there, out of the queue. */
-  dequeue(): LoggedEntry {
-    const queue = this.#queue as EntryQueue;
-    const entry = queue.shift();
-    if (queue.length === 0) this.#queue = undefined;
-    this.queueVersion++;
-    return entry;
-  }
-
-  /** Takes all entries out of the queue. */
-  takeQueue(): LoggedEntry[] {
-    const entries = this.#queue?.left ?? [];
-    this.#queue = undefined;
-    this.queueVersion++;
-    return entries;
-  }
-
-  /** Id up to which every entry has entered, when the log has handed over all up to `tailedId`. */
-  through(tailedId: number): number {
-    return this.#queue === undefined ? tailedId : this.#queue.at(0).id - 1;
-  }
-
   /** True while a publish is under way, from the first byte of its body until it has entered. */
   get isBusy(): boolean {
     return (
-      this.#queue !== undefined ||
-      this.waitingCount > 0 ||
-      this.isReading ||
-      this.share.heldBytes > 0
+      this.queueLength > 0 || this.waitingCount > 0 || this.isReading || this.share.heldBytes > 0
     );
   }
 

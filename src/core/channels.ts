@@ -6,16 +6,6 @@
  * name. Each kind has a bound of its own, and lines never make a channel of the first kind, so
  * names that only readers hold displace nothing. A blank channel goes with its last line. What
  * other channels had lost when they are forgotten is remembered (core/losses.ts).
- *
- * A published channel is in one of three orders, or in none:
- *
- *   ringless   hold nothing any more, by when they came to hold nothing; the first to be forgotten
- *   passed     hold events, and had lines when a search passed them; older than all in `published`
- *   published  hold events, by last publish
- *   none       set aside by a search, until `released`, `recount` or `enter` puts them back
- *
- * So what puts a channel back pays for the step of the search that set it aside: every operation is
- * O(1), and a search takes at most CHANNELS_CHECKED_MAX steps.
  */
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
@@ -28,6 +18,7 @@ import {
 } from '../limits.js';
 import { AbsentChannel } from './absent-channel.js';
 import { Channel, type ChannelSettings } from './channel.js';
+import { ChannelOrders } from './channel-orders.js';
 import { ChannelPolicies, type ChannelRules, type PolicyOptions } from './channel-policies.js';
 import type { Replay, RingMemory } from './channel-rings.js';
 import { ChannelSet, type Member } from './channel-set.js';
@@ -39,7 +30,6 @@ import { FrameMemory } from './frame-memory.js';
 import type { Group } from './group.js';
 import { LossClock } from './loss-clock.js';
 import { Losses } from './losses.js';
-import { Order } from './order.js';
 import type { SlowPolicy } from './slow-policy.js';
 
 export interface ChannelsOptions {
@@ -61,9 +51,6 @@ export interface ChannelsOptions {
   readonly readerChannelsMax?: number;
   readonly lostChannelsMax?: number;
 }
-
-/** Channels with a publish under way that a search for one to forget passes over. */
-const BUSY_CHANNELS_MAX = 64;
 
 export class Channels {
   /** Bytes of all rings of records. */
@@ -89,9 +76,7 @@ export class Channels {
   #emptyNames: EmptyNames | undefined;
   readonly #byName = new Map<string, Channel<Group>>();
   #ofReadersCount = 0;
-  readonly #ringless = new Order<Channel<Group>>();
-  readonly #passed = new Order<Channel<Group>>();
-  readonly #published = new Order<Channel<Group>>();
+  readonly #orders = new ChannelOrders();
 
   constructor(
     counters: Counters,
@@ -263,7 +248,7 @@ export class Channels {
     channel.refill(events, least);
     if (events.length === 0) return;
     if (channel.isOfReaders) this.#publish(channel);
-    this.#published.append(channel);
+    this.#orders.used(channel);
     this.evict(channel);
     if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
   }
@@ -293,7 +278,7 @@ export class Channels {
       return known;
     }
     const channel = this.#make(name);
-    this.#ringless.append(channel);
+    this.#orders.emptied(channel);
     return channel;
   }
 
@@ -333,7 +318,7 @@ export class Channels {
     this.#counters.events_evicted_total += channel.enter(entry);
     (channel.recent ??= new RecentEvents()).count(this.#rateWindows.current, entry.data.length);
     if (channel.isOfReaders) this.#publish(channel);
-    this.#published.append(channel);
+    this.#orders.used(channel);
     this.#frames.used(channel);
     this.recount(channel);
     if (this.recordBytes > this.#recordBytesMax) this.#reclaim(channel);
@@ -352,7 +337,7 @@ export class Channels {
     this.#counters.events_evicted_total += events.length + channel.loseThrough(last.id);
     channel.isUnread = true;
     this.recount(channel);
-    this.#ringless.append(channel);
+    this.#orders.emptied(channel);
   }
 
   /** A sweep is complete: what the channel's lines have been given may go. */
@@ -372,7 +357,7 @@ export class Channels {
     this.recordBytes += recordBytes - countedRecordBytes;
     this.ringCount += Number(recordBytes > 0) - Number(countedRecordBytes > 0);
     channel.countedRecordBytes = recordBytes;
-    if (recordBytes > 0 && channel.order === undefined) this.#published.prepend(channel);
+    if (recordBytes > 0 && channel.order === undefined) this.#orders.putBack(channel);
     this.#frames.recount(channel);
   }
 
@@ -382,7 +367,7 @@ export class Channels {
     this.#counters.events_evicted_total += channel.drop();
     channel.isUnread = this.#emptyNames !== undefined;
     this.recount(channel);
-    this.#ringless.append(channel);
+    this.#orders.emptied(channel);
   }
 
   /**
@@ -407,9 +392,7 @@ export class Channels {
   released(channel: Channel<Group>): void {
     if (channel.isHeld || this.#byName.get(channel.name) !== channel) return;
     if (channel.isBlank) this.#remove(channel);
-    else if (channel.order === undefined || channel.order === this.#passed) {
-      (channel.rings === undefined ? this.#ringless : this.#published).prepend(channel);
-    }
+    else this.#orders.released(channel);
   }
 
   #make(name: string): Channel<Group> {
@@ -436,7 +419,7 @@ export class Channels {
   #publish(channel: Channel<Group>): void {
     channel.isOfReaders = false;
     this.#ofReadersCount--;
-    this.#ringless.append(channel);
+    this.#orders.emptied(channel);
   }
 
   /** The channel's history is over. It is marked as deleted until something is published. */
@@ -459,7 +442,7 @@ export class Channels {
    */
   #reclaim(except: Channel<Group>): void {
     for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {
-      const channel = this.#passed.oldest ?? this.#published.oldest;
+      const channel = this.#orders.oldestWithRings;
       if (channel === undefined || channel === except || this.recordBytes <= this.#recordBytesMax)
         return;
       if (channel.isSwept) {
@@ -471,26 +454,10 @@ export class Channels {
     }
   }
 
-  /**
-   * Forgets a channel that nobody holds: one without events if there is one, otherwise the least
-   * recently published. False when none is found.
-   */
+  /** Forgets a channel that nobody holds. False when none is found. */
   #forgetOne(): boolean {
-    let busy = 0;
-    for (let checked = 0; checked < CHANNELS_CHECKED_MAX; checked++) {
-      const ringless = busy < BUSY_CHANNELS_MAX ? this.#ringless.oldest : undefined;
-      const channel = ringless ?? this.#published.oldest;
-      if (channel === undefined) return false;
-      if (!channel.isHeld) return this.#forget(channel);
-      if (channel.rings !== undefined) this.#passed.append(channel);
-      else if (channel.lineCount > 0) this.#ringless.remove(channel);
-      else {
-        // A publish is under way there. It is over soon, and nothing reports that.
-        busy++;
-        this.#ringless.append(channel);
-      }
-    }
-    return false;
+    const channel = this.#orders.findUnheld();
+    return channel !== undefined && this.#forget(channel);
   }
 
   #forget(channel: Channel<Group>): true {

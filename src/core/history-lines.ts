@@ -11,6 +11,7 @@
  * What a line has been told is kept in its row: `losses` is −1 − the id up to which losses have
  * been reported to it, and `cursor` is {@link OLDEST} for one that asked for whatever there is.
  */
+import { backOffMs } from '../back-off.js';
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import {
@@ -123,10 +124,8 @@ export class HistoryLines {
         shelf.failures = 0;
       } catch {
         // The log is away: it says so itself, and its state is shown.
-        const ms = HISTORY_RETRY_MS_MIN * 2 ** Math.min(shelf.failures++, 16);
-        await new Promise<void>((resolve) => {
-          this.#clock.later(Math.min(HISTORY_RETRY_MS_MAX, ms), resolve);
-        });
+        const ms = backOffMs(shelf.failures++, HISTORY_RETRY_MS_MIN, HISTORY_RETRY_MS_MAX);
+        await new Promise<void>((resolve) => void this.#clock.later(ms, resolve));
       }
     }
     this.#shelves.delete(shelf.key);

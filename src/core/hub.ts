@@ -1,24 +1,11 @@
 /**
- * The hub: publish, join, leave, and what operators ask. It puts the parts of the core together and
- * hands each what it may ask of the others. It knows no socket: lines are whatever their port
- * writes to.
+ * The hub: publish, join and leave. It puts the parts of the core together and hands each what it
+ * may ask of the others. It knows no socket: lines are whatever their port writes to.
  */
 import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
-import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
-import {
-  detailsOf,
-  listChannels,
-  usersOf,
-  type ChannelDetails,
-  type ChannelOrder,
-  type ChannelPage,
-  type ChannelUsers,
-  type ListPlace,
-} from './channel-listing.js';
-import type { RingMemory } from './channel-rings.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
 import { DeliveryTimes } from './delivery-times.js';
 import type { Elsewhere } from './elsewhere.js';
@@ -30,14 +17,12 @@ import type { Group } from './group.js';
 import { Groups } from './groups.js';
 import { Heartbeat } from './heartbeat.js';
 import { makeHeldBytes, type HeldBytes } from './held-bytes.js';
-import type { Histogram } from './histogram.js';
 import { HistoryLines } from './history-lines.js';
 import { HistoryReads } from './history-reads.js';
+import { HubFigures } from './hub-figures.js';
 import { Intake, type Published, type Submission } from './intake.js';
 import { LineEnds, type WhichLines } from './line-ends.js';
 import { factsOf, type LineFacts } from './line-facts.js';
-import { lineLag } from './line-lag.js';
-import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
 import { HEALTHY, STALLED } from './line-table.js';
 import type { Lines } from './lines.js';
 import { Membership } from './membership.js';
@@ -76,21 +61,6 @@ export interface Joined {
   readonly opening: Buffer;
 }
 
-/** Memory of the hub's own data, bytes, without objects on V8's heap. */
-export interface HubMemory {
-  readonly tables: {
-    /** Rows of the groups, by the name that `/-/memory` gives them, and rows by handle. */
-    readonly feedBytes: number;
-    readonly handleBytes: number;
-    /** Whose the lines are, and when they end, by handle. */
-    readonly ownerBytes: number;
-    readonly deadlineBytes: number;
-    /** What is remembered of forgotten channels. */
-    readonly lossBytes: number;
-  };
-  readonly rings: Readonly<RingMemory>;
-}
-
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
@@ -98,6 +68,8 @@ export class Hub<Socket> {
   readonly watchers: Watchers;
   /** Batches over several channels. */
   readonly batches: NamedBatches;
+  /** What operators ask. */
+  readonly figures: HubFigures;
   /**
    * Called for every line that opens or closes, once, but not for polls. Both may run during a
    * sweep, so they only record and return. Channels are in the order of the request at the first,
@@ -117,7 +89,6 @@ export class Hub<Socket> {
   readonly #intake: Intake;
   readonly #subscribers: Subscribers;
   readonly #openings: Openings;
-  readonly #rateWindows: RateWindows;
   readonly #deliveryTimes: DeliveryTimes;
   readonly #log: EventLog;
   readonly #clock: Clock;
@@ -183,7 +154,6 @@ export class Hub<Socket> {
     this.#membership = membership;
     this.#ends = ends;
     this.polls = polls;
-    this.#rateWindows = rateWindows;
     const subscribers = new Subscribers(channels, membership);
     this.#subscribers = subscribers;
     const listen = (listener: LineCountListener | undefined): void => subscribers.listen(listener);
@@ -222,6 +192,19 @@ export class Hub<Socket> {
       counters,
       held,
     );
+    this.figures = new HubFigures({
+      progress,
+      channels,
+      groups,
+      membership,
+      heartbeat: this.#heartbeat,
+      polls,
+      watchers: this.watchers,
+      intake: this.#intake,
+      batches: this.batches,
+      rateWindows,
+      deliveryTimes,
+    });
     if (log.isOpen) this.begin();
   }
 
@@ -530,8 +513,6 @@ export class Hub<Socket> {
     }
   }
 
-  // ── what operators ask ─────────────────────────────────────────────────────────────────────────
-
   /** Id of the newest entry that entered. */
   get head(): number {
     return this.#progress.head;
@@ -540,80 +521,5 @@ export class Hub<Socket> {
   /** The id that the log gave last. */
   get lastId(): number {
     return this.#progress.lastId;
-  }
-
-  /** What is held now, for `/-/stats`. */
-  get gauges() {
-    const intake = this.#intake.gauges;
-    return {
-      head: this.head,
-      floor: this.channels.floor,
-      linesOpen: this.lines.open,
-      watchers: this.watchers.count,
-      ...this.#groups.gauges,
-      ...this.channels.gauges,
-      ...intake,
-      readingPublishers: intake.readingPublishers + this.batches.underWay,
-    };
-  }
-
-  /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
-  get memory(): HubMemory {
-    return {
-      tables: {
-        feedBytes: this.#groups.memoryBytes,
-        handleBytes: this.lines.memoryBytes,
-        ownerBytes: this.owners.memoryBytes,
-        deadlineBytes: this.polls.memoryBytes,
-        lossBytes: this.channels.lossBytes,
-      },
-      rings: this.channels.ringMemory,
-    };
-  }
-
-  /** The first `limit` lines in that order, the largest first. */
-  rankLines(order: LineOrder, limit: number): LineFigures[] {
-    return rankLines(this.#groups.all, order, limit, {
-      sinceWriteMs: (lastWrite) => this.#heartbeat.sinceMs(lastWrite),
-      ageMs: (openedSecond) => this.#membership.sinceMs(openedSecond),
-      owners: this.owners,
-    });
-  }
-
-  /** A page of all channels, see {@link listChannels}. */
-  listChannels(order: ChannelOrder, limit: number, after?: ListPlace): ChannelPage {
-    return listChannels(this.channels, this.#rateWindows, order, limit, after);
-  }
-
-  /** The channel of that name; undefined if it is not known. */
-  channelDetails(name: string): ChannelDetails | undefined {
-    const channel = this.channels.get(name);
-    return channel === undefined ? undefined : detailsOf(channel, this.#rateWindows);
-  }
-
-  /** Whose the lines of the channel are; undefined if it is not known. */
-  channelUsers(name: string): ChannelUsers | undefined {
-    const channel = this.channels.get(name);
-    return channel === undefined ? undefined : usersOf(channel, this.owners);
-  }
-
-  /** How long deliveries took, seconds; see {@link DeliveryTimes}. */
-  get deliveryTimes(): Histogram {
-    return this.#deliveryTimes.histogram;
-  }
-
-  /** Lines by the events that they are behind; waiting polls count. Walks all lines. */
-  lineLag(): Histogram {
-    return lineLag(this.#groups.all);
-  }
-
-  /** The `limit` channels with most lines, the largest first. Walks all channels. */
-  busiestChannels(limit: number): ChannelFigures[] {
-    return busiestChannels(this.channels, limit);
-  }
-
-  /** Upper bound of the bytes that were written to lines and have not left the process. */
-  get unsentBytes(): number {
-    return unsentBytesOf(this.#groups.all);
   }
 }

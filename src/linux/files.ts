@@ -1,4 +1,4 @@
-/** Small text files read whole: those of /proc and /sys, and options that are read again. */
+/** Small text files read whole: those of /proc and /sys, and those that options name. */
 
 import { readFileSync, statSync } from 'node:fs';
 
@@ -25,6 +25,11 @@ export function readNumbers(
 /** The first of them. */
 export function readNumber(path: string): number | undefined {
   return readNumbers(path)?.[0];
+}
+
+/** The text of a file of any kind, for a start: it may be a pipe. Throws as Node does. */
+export function readAnyFile(path: string): string {
+  return readFileSync(path, 'utf8');
 }
 
 /**

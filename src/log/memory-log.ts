@@ -4,11 +4,9 @@ import { isDeletion, type LoggedEntry, type NewEntry } from '../core/event.js';
 import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { ID_MAX } from '../limits.js';
+import { firstIdAt } from './first-id.js';
 import { KeptReceipts } from './kept-receipts.js';
 import type { EventLog, KeptReceipt, LogState, RequestKey } from '../core/event-log.js';
-
-/** Ids a millisecond: a log that gave no more than this is followed by one with higher ids. */
-const IDS_PER_MS = 1000;
 
 export class MemoryLog implements EventLog {
   readonly #floor: number;
@@ -21,7 +19,7 @@ export class MemoryLog implements EventLog {
   readonly history = undefined;
 
   /** `firstId` defaults to the clock, ms × 1000, so that ids rise over restarts. */
-  constructor(clock: Clock, counters: Counters, firstId: number = clock.wallMs() * IDS_PER_MS) {
+  constructor(clock: Clock, counters: Counters, firstId: number = firstIdAt(clock.wallMs())) {
     this.#receipts = new KeptReceipts(clock, counters);
     this.#floor = firstId - 1;
     this.#lastId = this.#floor;

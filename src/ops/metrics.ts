@@ -4,7 +4,7 @@
  */
 import { Histogram } from '../core/histogram.js';
 import { CHANNELS_IN_METRICS_MAX } from '../limits.js';
-import type { Hub } from '../core/hub.js';
+import type { HubFigures } from '../core/hub-figures.js';
 import type { Memory } from './memory/memory.js';
 import type { Figures, Labels, MetricRow, Samples } from './metric-row.js';
 import type { Ops } from './ops.js';
@@ -23,7 +23,7 @@ export const METRICS: Readonly<Record<string, MetricRow>> = {
 export interface FigureSources {
   readonly ops: Pick<Ops, 'logTimes' | 'process' | 'stats'>;
   readonly memory: Pick<Memory, 'reportAtOnce'>;
-  readonly hub: Pick<Hub<unknown>, 'deliveryTimes' | 'lineLag' | 'busiestChannels'>;
+  readonly hub: Pick<HubFigures, 'deliveryTimes' | 'lineLag' | 'busiestChannels'>;
 }
 
 /** The figures of this moment. Walks all lines and all channels. */

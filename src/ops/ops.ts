@@ -1,7 +1,7 @@
 /** `/-/stats`: the figures of a running server. */
 import type { Counters } from '../counters.js';
 import type { EventLog, LogTimes } from '../core/event-log.js';
-import type { Hub } from '../core/hub.js';
+import type { HubFigures } from '../core/hub-figures.js';
 import type { SocketReport } from '../native/socket-report.js';
 import type { Listener } from '../native/uws.js';
 import { VERSION } from '../version.js';
@@ -16,7 +16,7 @@ export interface ShownLog extends Pick<EventLog, 'state' | 'figures' | 'times'> 
 
 export class Ops {
   readonly process = new ProcessFigures();
-  readonly #hub: Pick<Hub<unknown>, 'gauges'>;
+  readonly #hub: Pick<HubFigures, 'gauges'>;
   readonly #counters: Counters;
   readonly #memory: Pick<Memory, 'budget'>;
   readonly #log: ShownLog;
@@ -26,7 +26,7 @@ export class Ops {
   #socketReport: SocketReport = { options: {}, problems: [] };
 
   constructor(
-    hub: Pick<Hub<unknown>, 'gauges'>,
+    hub: Pick<HubFigures, 'gauges'>,
     counters: Counters,
     memory: Pick<Memory, 'budget'>,
     log: ShownLog,

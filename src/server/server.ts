@@ -160,7 +160,7 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     await guard.keepRevocations(revocations);
   });
   const memory = new Memory(
-    hub,
+    hub.figures,
     SYSTEM_CLOCK,
     new KernelMemory(SYSTEM_CLOCK),
     held,
@@ -182,7 +182,7 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     },
   };
   const caps = { lines: settings.maxConnections, sockets: socketsMax };
-  const ops = new Ops(hub, counters, memory, shownLog, caps);
+  const ops = new Ops(hub.figures, counters, memory, shownLog, caps);
   const heldRefusals = new HeldRefusals(counters, socketsMax);
   const addresses = new Addresses(settings);
   addresses.readsProxyProtocol = settings.tlsCert === undefined;
@@ -198,7 +198,11 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
   );
   const messages = new Messages(hub, counters, held, { maxEventBytes, rates, refusals, report });
   const idempotency = new Idempotency(log, counters);
-  const ownPages = makePages({ ops, memory, hub, log }, settings.demo, settings.basePath);
+  const ownPages = makePages(
+    { ops, memory, hub: hub.figures, log },
+    settings.demo,
+    settings.basePath,
+  );
   const pages = parent === undefined ? ownPages : pagesOfAll(ownPages, parent);
   if (parent !== undefined) {
     parent.onQuestion = answersOf({ pages: ownPages, hub, spawn: parent.welcome.spawn });

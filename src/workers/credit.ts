@@ -1,5 +1,5 @@
 /**
- * * Credit: how much of each channel is on its way to a worker, from its commit until it has
+ * Credit: how much of each channel is on its way to a worker, from its commit until it has
  * entered the worker's rings. A channel has room while no worker has too much of it; without room
  * its publishes wait before they are committed. So what is committed goes to every worker at once
  * and in order, no pipe is paused for a channel, and what waits in a worker is bounded.

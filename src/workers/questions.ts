@@ -1,5 +1,6 @@
 /** What this worker answers when every worker is asked (workers/all-pages.ts). */
 import type { Hub } from '../core/hub.js';
+import type { HubFigures } from '../core/hub-figures.js';
 import type { WhichLines } from '../core/line-ends.js';
 import { HoldlineError } from '../errors.js';
 import { Query } from '../http/query.js';
@@ -10,7 +11,9 @@ import type { Question } from './talk.js';
 export interface QuestionParts {
   /** Those of this worker alone. */
   readonly pages: OpsPages;
-  readonly hub: Pick<Hub<never>, 'channelDetails' | 'disconnect' | 'listChannels'>;
+  readonly hub: Pick<Hub<never>, 'disconnect'> & {
+    readonly figures: Pick<HubFigures, 'channelDetails' | 'listChannels'>;
+  };
   readonly spawn: number;
 }
 
@@ -26,10 +29,10 @@ export function answersOf({ pages, hub, spawn }: QuestionParts): (question: Ques
       // A channel has at most as many lines here as in all workers together.
       const after =
         through === undefined || list === 'rate' ? undefined : { value: through, name: '' };
-      return hub.listChannels(list, count, after).channels.map(({ name }) => name);
+      return hub.figures.listChannels(list, count, after).channels.map(({ name }) => name);
     }
     return question.channels.flatMap((name) => {
-      const details = hub.channelDetails(name);
+      const details = hub.figures.channelDetails(name);
       if (details === undefined) return [];
       const {
         linesByTransport: _byTransport,

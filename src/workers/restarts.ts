@@ -1,4 +1,5 @@
 /** When a worker that has died is started again, and when the server gives up. */
+import { backOffMs } from '../back-off.js';
 import {
   WORKER_DEATHS_MAX,
   WORKER_PAUSE_MS_MAX,
@@ -22,6 +23,6 @@ export class Restarts {
     this.#early.set(place, early);
     if (early >= WORKER_DEATHS_MAX && !othersServe) return undefined;
     this.total++;
-    return Math.min(WORKER_PAUSE_MS_MAX, WORKER_PAUSE_MS_MIN * 2 ** Math.max(0, early - 1));
+    return backOffMs(Math.max(0, early - 1), WORKER_PAUSE_MS_MIN, WORKER_PAUSE_MS_MAX);
   }
 }

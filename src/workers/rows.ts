@@ -1,5 +1,5 @@
 /**
- * * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and
+ * Rows beside the events, such as revocations, for workers: in the log where it keeps rows, and
  * else in the supervisor's memory, so that a worker that starts anew has them.
  */
 import type { LogRow, LogRows } from '../core/event-log.js';

@@ -16,8 +16,9 @@ import { connectionsUnder, type Settings } from '../options/table.js';
 import { workerEnvironment, type Environment } from '../worker-variable.js';
 import { RingHistory } from './ring-history.js';
 import { Pool } from './shares.js';
-import { Supervisor, WorkerFailed, type SupervisorParts } from './supervisor.js';
+import { Supervisor, type SupervisorParts } from './supervisor.js';
 import type { WorkerFacts, WorkerProcess } from './worker-process.js';
+import { WorkerFailed } from './worker-processes.js';
 
 export { WorkerFailed };
 

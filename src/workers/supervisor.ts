@@ -1,9 +1,7 @@
 /**
  * The supervisor: the parent of the workers, which serve one port together. It owns the log, hands
- * every worker what is committed, lends what they share, and starts another one in the place of one
- * that dies or hangs.
+ * every worker what is committed, and answers what they ask.
  */
-import type { ChildProcess } from 'node:child_process';
 import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import type { LoggedEntry } from '../core/event.js';
 import type {
@@ -16,28 +14,20 @@ import type {
 } from '../core/event-log.js';
 import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
-import {
-  RECORDS_FRAME_BYTES,
-  WORKER_CREDIT_BYTES,
-  WORKER_END_MS_MAX,
-  WORKER_PING_MS,
-  WORKER_PINGS_MISSED_MAX,
-  WORKER_START_MS_MAX,
-  WORKERS_ASKED_MS_MAX,
-} from '../limits.js';
+import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
 import { Appends } from './appends.js';
 import { costOf } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
-import { FrameAnswer, type Link } from './link.js';
-import { Restarts } from './restarts.js';
+import { Lending, type Pools } from './lending.js';
+import { FrameAnswer } from './link.js';
 import { MemoryRows } from './rows.js';
-import type { Pool } from './shares.js';
 import type { Welcome, WorkerAnswer, WorkersReport } from './talk.js';
 import type { LogFacts, LogNews } from './worker-log.js';
-import { WorkerProcess, type WorkerFacts, type WorkerOwner } from './worker-process.js';
+import type { WorkerFacts, WorkerProcess } from './worker-process.js';
+import { WorkerProcesses, type ProcessesOwner, type ProcessesParts } from './worker-processes.js';
 
-export interface SupervisorParts {
+export interface SupervisorParts extends Pick<ProcessesParts, 'count' | 'say' | 'start'> {
   /** Is open. */
   readonly log: EventLog;
   readonly history: History;
@@ -45,107 +35,76 @@ export interface SupervisorParts {
   readonly counters: Counters;
   /** Takes what is committed before the workers do; where the log itself keeps nothing. */
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
-  /** Workers at once. */
-  readonly count: number;
-  /** Starts the process of a worker, with the pipe on file descriptor 3. */
-  readonly start: () => ChildProcess;
   /** What every worker is told beside the log. */
   readonly welcome: Omit<Welcome, 'count' | 'log' | 'place' | 'shares' | 'spawn'>;
-  /** What workers share, by name. */
-  readonly pools: Readonly<Record<string, Pool<WorkerProcess>>>;
-  /** What an operator is told. */
-  readonly say: (level: 'info' | 'warn' | 'error', words: string, facts: object) => void;
+  /** What workers share. */
+  readonly pools: Pools;
   readonly clock?: Clock;
 }
 
-export class Supervisor implements WorkerOwner {
+export class Supervisor implements ProcessesOwner {
   readonly #parts: SupervisorParts;
   readonly #clock: Clock;
   readonly #rows: LogRows;
   readonly #appends: Appends;
-  readonly #restarts = new Restarts();
-  /** By place, from 1. */
-  readonly #workers = new Map<number, WorkerProcess>();
+  readonly #workers: WorkerProcesses;
+  readonly #lending: Lending;
   readonly #gone = new GoneFigures<WorkerProcess>();
-  #spawned = 0;
   /** Entries that were committed in this turn and are not sent yet. */
   #records: LoggedEntry[] = [];
-  #isEnding = false;
-  #pinging: NodeJS.Timeout | undefined;
   #told = '';
   readonly #stopTail: () => void;
-  #failed!: (error: HoldlineError) => void;
-  /** Rejects when the server cannot go on; never resolves. */
-  readonly failed: Promise<never>;
-  /** Called when a worker begins to listen or has ended. */
-  #onChange: (() => void)[] = [];
 
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
     this.#clock = parts.clock ?? SYSTEM_CLOCK;
-    const { log } = parts;
+    const { log, count, start, say } = parts;
+    this.#workers = new WorkerProcesses({ count, start, say, clock: this.#clock, owner: this });
+    this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
     this.#appends = new Appends(log, this.#clock, (channel, bytes, reserved) =>
       this.#hasRoom(channel, bytes, reserved),
     );
-    this.failed = new Promise((_resolve, reject) => (this.#failed = reject));
-    this.failed.catch(() => {});
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
 
-  /**
-   * Starts one worker, and when it listens the others. Resolves with what the first one says when
-   * all listen. Rejects with HOLDLINE_LISTEN when a worker ends before it listens, which has said
-   * why.
-   */
-  async start(): Promise<WorkerFacts> {
-    this.#pinging = setInterval(() => this.#ping(), WORKER_PING_MS);
-    const first = this.#spawn(1);
-    const facts = await this.#listening(first);
-    const others = Array.from({ length: this.#parts.count - 1 }, (_none, i) => this.#spawn(i + 2));
-    await Promise.all(others.map((worker) => this.#listening(worker)));
-    return facts;
+  /** Rejects when the server cannot go on; never resolves. */
+  get failed(): Promise<never> {
+    return this.#workers.failed;
+  }
+
+  /** See {@link WorkerProcesses.start}. */
+  start(): Promise<WorkerFacts> {
+    return this.#workers.start();
   }
 
   /** Ends all workers within `drainMs`, each as a server of one process ends. */
-  async drain(drainMs: number): Promise<void> {
-    this.#isEnding = true;
-    for (const worker of this.#workers.values()) {
-      worker.isEnding = true;
-      if (worker.isServing) worker.link.tell('drain', drainMs);
-      else worker.kill();
-    }
-    const untilMs = this.#clock.nowMs() + drainMs + WORKER_END_MS_MAX;
-    while (this.#workers.size > 0) {
-      const leftMs = untilMs - this.#clock.nowMs();
-      if (leftMs <= 0) this.kill();
-      await this.#changed(Math.max(100, leftMs));
-    }
+  drain(drainMs: number): Promise<void> {
+    return this.#workers.drain(drainMs);
   }
 
   /** Ends all workers at once. */
   kill(): void {
-    this.#isEnding = true;
-    for (const worker of this.#workers.values()) worker.kill();
+    this.#workers.kill();
   }
 
   /** All workers read their configuration again. */
   reload(): void {
-    for (const worker of this.#workers.values()) worker.link.tell('reload');
+    for (const worker of this.#workers) worker.link.tell('reload');
   }
 
   /** Takes no more from the log. */
   stop(): void {
-    clearInterval(this.#pinging);
+    this.#workers.stop();
     this.#stopTail();
   }
 
   get report(): WorkersReport {
     return {
       workers: this.#parts.count,
-      serving: [...this.#workers.values()].filter((one) => one.isServing).length,
-      restarts: this.#restarts.total,
+      serving: this.#workers.servingCount,
+      restarts: this.#workers.restartsTotal,
       supervisorPid: process.pid,
       supervisorRssBytes: process.memoryUsage.rss(),
       own: ownFigures(this.#parts.counters, this.#parts.log.times),
@@ -153,101 +112,25 @@ export class Supervisor implements WorkerOwner {
     };
   }
 
-  // ── processes ──────────────────────────────────────────────────────────────────────────────────
-
-  #spawn(place: number): WorkerProcess {
-    this.#spawned++;
-    const worker = new WorkerProcess(this.#parts.start(), place, this.#spawned, this);
-    this.#workers.set(place, worker);
-    return worker;
-  }
-
-  async #listening(worker: WorkerProcess): Promise<WorkerFacts> {
-    while (worker.facts === undefined) {
-      if (worker.hasEnded) throw new WorkerFailed(worker.exitCode);
-      await this.#changed(WORKER_START_MS_MAX);
-    }
-    return worker.facts;
-  }
-
-  /** Resolves when a worker begins to listen or ends, at the latest after a time. */
-  #changed(withinMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, withinMs);
-      this.#onChange.push(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
-
-  #tellChange(): void {
-    const told = this.#onChange;
-    this.#onChange = [];
-    for (const tell of told) tell();
-  }
-
-  ended(worker: WorkerProcess, how: string): void {
-    const { place, servedMs, pid } = worker;
-    if (this.#workers.get(place) === worker) this.#workers.delete(place);
+  gone(worker: WorkerProcess): void {
     this.#appends.drop(worker);
     this.#gone.ended(worker);
-    this.#tellOthers(worker, (link) => link.tell('gone', worker.spawn));
-    for (const [name, pool] of Object.entries(this.#parts.pools)) {
-      const next = pool.gone(worker);
-      if (next !== undefined) this.#lend(name, next, Math.ceil(pool.free / 2));
-    }
+    this.#workers.tellOthers(worker, (link) => link.tell('gone', worker.spawn));
+    this.#lending.gone(worker);
     this.#appends.proceed();
-    this.#tellChange();
-    if (this.#isEnding) return;
-    // One that never served at the start: whoever waits for it ends the server.
-    if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= this.#parts.count) return;
-    const pauseMs = worker.isEnding
-      ? 0
-      : this.#restarts.died(place, servedMs, this.report.serving > 0);
-    const level = worker.isEnding ? 'info' : 'error';
-    this.#parts.say(level, `a worker ${how}`, { worker: place, pid, pauseMs });
-    if (pauseMs === undefined) {
-      this.#failed(
-        new HoldlineError(
-          'HOLDLINE_LISTEN',
-          'workers end again and again soon after their start; what they said is in the log',
-        ),
-      );
-      return;
-    }
-    setTimeout(() => {
-      if (!this.#isEnding) this.#spawn(place);
-    }, pauseMs);
   }
 
-  #ping(): void {
+  /** The log may have changed since they were pinged last. */
+  pinging(): void {
     const news: LogNews = { state: this.#parts.log.state, figures: this.#parts.log.figures };
     const text = JSON.stringify(news);
-    const isNew = text !== this.#told;
+    if (text === this.#told) return;
     this.#told = text;
-    let rssBytes = process.memoryUsage.rss();
-    for (const worker of this.#workers.values()) rssBytes += worker.rssBytes;
-    for (const worker of this.#workers.values()) {
-      const { place, pid } = worker;
-      if (isNew && worker.isReceiving) worker.link.tell('log', news);
-      if (!worker.isServing) {
-        if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
-        continue;
-      }
-      // One at a time: after a pause of this process, too, each has its time to answer.
-      const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
-      if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
-        const facts = { worker: place, pid, pingsMissed: worker.pingsMissed };
-        this.#parts.say('error', 'a worker hangs and is ended', facts);
-        worker.kill();
-        continue;
-      }
-      worker.pingsMissed++;
-      worker.link.tell('ping', rssBytes - worker.rssBytes);
-      // Publishers that wait for it need not any more.
-      if (worker.isSilent) this.#appends.proceed();
-    }
+    this.#workers.tellOthers(undefined, (link) => link.tell('log', news));
+  }
+
+  silent(): void {
+    this.#appends.proceed();
   }
 
   // ── the log ────────────────────────────────────────────────────────────────────────────────────
@@ -263,7 +146,7 @@ export class Supervisor implements WorkerOwner {
   }
 
   lines(worker: WorkerProcess, frame: Buffer): void {
-    this.#tellOthers(worker, (link) => link.send(frame));
+    this.#workers.tellOthers(worker, (link) => link.send(frame));
   }
 
   entered(channel: string): void {
@@ -271,7 +154,7 @@ export class Supervisor implements WorkerOwner {
   }
 
   #hasRoom(channel: string, bytes: number, reserved: number): boolean {
-    for (const worker of this.#workers.values()) {
+    for (const worker of this.#workers) {
       if (
         worker.isReceiving &&
         !worker.isSilent &&
@@ -284,7 +167,7 @@ export class Supervisor implements WorkerOwner {
 
   #take(entries: readonly LoggedEntry[]): void {
     this.#parts.keep?.(entries);
-    for (const worker of this.#workers.values())
+    for (const worker of this.#workers)
       if (worker.isReceiving) for (const entry of entries) worker.credit.sent(entry);
     if (this.#records.length === 0) this.#clock.soon(() => this.#sendRecords());
     for (const entry of entries) this.#records.push(entry);
@@ -297,7 +180,7 @@ export class Supervisor implements WorkerOwner {
     this.#records = [];
     for (const part of portions(records)) {
       const frame = recordsFrame(part);
-      this.#tellOthers(undefined, (link) => link.send(frame));
+      this.#workers.tellOthers(undefined, (link) => link.send(frame));
     }
   }
 
@@ -309,8 +192,7 @@ export class Supervisor implements WorkerOwner {
       case 'hello':
         return this.#welcome(worker);
       case 'listening':
-        worker.listens(value as WorkerFacts);
-        return this.#tellChange();
+        return this.#workers.listens(worker, value as WorkerFacts);
       case 'leaving':
         worker.isEnding = true;
         return undefined;
@@ -335,13 +217,14 @@ export class Supervisor implements WorkerOwner {
         return this.#rows.load(value as string);
       case 'row':
         return this.#putRow(worker, value as LogRow);
-      case 'borrow':
-      case 'return':
-        return this.#share(
-          worker,
-          name,
-          value as { readonly pool: string; readonly count: number },
-        );
+      case 'borrow': {
+        const { pool, count } = value as { readonly pool: string; readonly count: number };
+        return this.#lending.lend(pool, worker, count);
+      }
+      case 'return': {
+        const { pool, count } = value as { readonly pool: string; readonly count: number };
+        return this.#lending.giveBack(pool, worker, count);
+      }
       case 'everyone':
         return this.#askEveryone(value);
       default:
@@ -350,11 +233,11 @@ export class Supervisor implements WorkerOwner {
   }
 
   #welcome(worker: WorkerProcess): Welcome {
-    const { log, welcome, pools, count } = this.#parts;
+    const { log, welcome, count } = this.#parts;
     // What came before is what it reads from the history, if at all.
     this.#sendRecords();
     worker.isReceiving = true;
-    for (const other of this.#workers.values())
+    for (const other of this.#workers)
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const facts: LogFacts = {
       floor: log.floor(),
@@ -362,12 +245,7 @@ export class Supervisor implements WorkerOwner {
       state: log.state,
       figures: log.figures,
     };
-    const shares = Object.fromEntries(
-      Object.entries(pools).map(([name, pool]) => [
-        name,
-        pool.lend(worker, Math.ceil(pool.total / count)),
-      ]),
-    );
+    const shares = this.#lending.begin(worker, count);
     return { ...welcome, count, place: worker.place, spawn: worker.spawn, log: facts, shares };
   }
 
@@ -377,41 +255,12 @@ export class Supervisor implements WorkerOwner {
   }
 
   #tellRow(row: LogRow, except: WorkerProcess | undefined): void {
-    this.#tellOthers(except, (link) => link.tell('row', row));
-  }
-
-  #tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
-    for (const worker of this.#workers.values())
-      if (worker !== except && worker.isReceiving) tell(worker.link);
+    this.#workers.tellOthers(except, (link) => link.tell('row', row));
   }
 
   async #kept(key: string): Promise<KeptReceipt | undefined> {
     const kept = await this.#parts.log.kept(key);
     return kept && { digest: kept.digest, receipt: kept.receipt };
-  }
-
-  #share(
-    worker: WorkerProcess,
-    name: 'borrow' | 'return',
-    { pool: poolName, count }: { readonly pool: string; readonly count: number },
-  ): void {
-    const pool = this.#parts.pools[poolName];
-    if (pool === undefined) return;
-    if (name === 'borrow') {
-      this.#lend(poolName, worker, count);
-      return;
-    }
-    const next = pool.giveBack(worker, count);
-    if (next !== undefined) this.#lend(poolName, next, Math.ceil(pool.free / 2));
-  }
-
-  #lend(poolName: string, worker: WorkerProcess, count: number): void {
-    const pool = this.#parts.pools[poolName]!;
-    const lent = pool.lend(worker, count);
-    worker.link.tell('lent', { pool: poolName, count: lent });
-    if (lent > 0) return;
-    for (const other of this.#workers.values())
-      if (other !== worker) other.link.tell('recall', poolName);
   }
 
   /** Every worker is asked the same; who does not answer in time is named. */
@@ -421,7 +270,7 @@ export class Supervisor implements WorkerOwner {
   }> {
     const answers = await Promise.all(
       Array.from({ length: this.#parts.count }, async (_none, index): Promise<WorkerAnswer> => {
-        const worker = this.#workers.get(index + 1);
+        const worker = this.#workers.at(index + 1);
         const facts = { place: index + 1, spawn: worker?.spawn ?? 0, pid: worker?.pid ?? null };
         if (worker?.isServing !== true || worker.isSilent) return { ...facts, isSilent: true };
         try {
@@ -457,14 +306,4 @@ function* portions(entries: readonly LoggedEntry[]): IterableIterator<readonly L
 async function pageOf(reading: Promise<HistoryPage>): Promise<FrameAnswer> {
   const page = await reading;
   return new FrameAnswer((number) => pageFrame(number, page));
-}
-
-/** A worker ended before it listened. It has said why. */
-export class WorkerFailed extends Error {
-  readonly exitCode: number | null;
-
-  constructor(exitCode: number | null) {
-    super('a worker ended before it listened');
-    this.exitCode = exitCode;
-  }
 }

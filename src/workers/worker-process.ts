@@ -6,7 +6,6 @@ import { WORKER_END_MS_MAX } from '../limits.js';
 import { Credit } from './credit.js';
 import { FRAME, linesFrame, readAppend, readCounts, type Frame } from './frames.js';
 import { Link, PIPE_CLOSED } from './link.js';
-import type { Pool } from './shares.js';
 
 /** Where a server listens, and what it runs on, as a worker tells it. */
 export interface WorkerFacts {
@@ -148,6 +147,3 @@ export class WorkerProcess {
     this.#owner.ended(this, isByItself ? how : `${how} (${this.#lost})`);
   }
 }
-
-/** Pools of what workers share, by name. */
-export type Pools = Readonly<Record<string, Pool<WorkerProcess>>>;

@@ -614,7 +614,8 @@ export class KeepingSimulation {
   /** After each turn: the hub's tables against what the clients know. */
   #check(): void {
     this.#throwFault();
-    const { gauges, lines } = this.#hub;
+    const { lines } = this.#hub;
+    const { gauges } = this.#hub.figures;
     const waiting = this.#polls.filter((client) => client.waiting !== undefined).length;
     // Where a queue was given up, lines are lapped until they are visited.
     const { queues_given_up_total: givenUp } = this.#counters;
@@ -662,7 +663,8 @@ export class KeepingSimulation {
         isRead &&= asking === 0 && (line === undefined || line.socket.unreadBytes === 0);
       }
       await this.#turn(1);
-      const { isSettled, gauges } = this.#hub;
+      const { isSettled } = this.#hub;
+      const { gauges } = this.#hub.figures;
       const isAsking = this.#polls.some(({ asking }) => asking > 0);
       const isQuiet = isRead && isSettled && !isAsking && gauges.linesReading === 0;
       quiet = isQuiet && this.#clock.isIdle ? quiet + 1 : 0;

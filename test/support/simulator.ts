@@ -217,7 +217,7 @@ export class Simulation {
   /** Two views of each fact: the hub's and the clients'. */
   #checkGauges(open: Readonly<Record<string, number>>, stalled: number): void {
     const { counters, model } = this.#world;
-    const { gauges } = this.#world.hub;
+    const { gauges } = this.#world.hub.figures;
     const sum = Object.values(open).reduce((total, count) => total + count, 0);
     const polls = this.#polls;
     const rules: Record<string, boolean> = {
@@ -339,7 +339,7 @@ export class Simulation {
       quiet = isRead && isSettled && isIdle ? quiet + 1 : 0;
       if (turns > REST_TURNS)
         throw new Error(
-          `the hub does not come to rest: ${JSON.stringify({ isRead, isSettled, isIdle, ...hub.gauges })}`,
+          `the hub does not come to rest: ${JSON.stringify({ isRead, isSettled, isIdle, ...hub.figures.gauges })}`,
         );
     }
     if (counters.events_accepted_total !== model.events - this.#publishers.foreignEvents)

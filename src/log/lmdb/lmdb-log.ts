@@ -8,10 +8,8 @@ import { isDeletion, type LoggedEntry, type NewEntry } from '../../core/event.js
 import type {
   EventLog,
   History,
-  HistoryPage,
   KeptReceipt,
   LogFigures,
-  LogRow,
   LogRows,
   LogState,
   RequestKey,
@@ -19,16 +17,14 @@ import type {
 import type { Counters } from '../../counters.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { ID_MAX, IDEMPOTENCY_MS, LOG_OUTCOME_MS_MAX } from '../../limits.js';
+import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { lockDirectory } from './lock.js';
-import type { Answer, Durability, Failure, FromThread, Question } from './messages.js';
-import { unpackEvents } from './packing.js';
+import { errorOf, type Durability, type Failure, type FromThread } from './messages.js';
 import { PendingAppends } from './pending-appends.js';
+import { PendingQuestions } from './pending-questions.js';
 import type { KeepPolicy, Retention } from './retention.js';
 import { ThreadHandle } from './thread-handle.js';
-
-/** Ids a millisecond, see log/memory-log.ts. */
-const IDS_PER_MS = 1000;
 
 export interface LmdbLogOptions {
   readonly directory: string;
@@ -49,40 +45,19 @@ export interface LmdbLogOptions {
   readonly report: (error: unknown) => void;
 }
 
-interface PendingQuestion {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: HoldlineError) => void;
-}
-
 const NOT_OPEN: LogState = { isUp: false, problem: 'the log is not open yet' };
 const CLOSED: LogState = { isUp: false, problem: 'the log is closed' };
 const UP: LogState = { isUp: true, problem: '' };
 
 export class LmdbLog implements EventLog {
-  readonly history: History = {
-    read: (request) => this.#askPage({ kind: 'read', request }, request.channels),
-    newest: (channel, bounds) => this.#askPage({ kind: 'newest', channel, ...bounds }, [channel]),
-    idBefore: async (wallMs) => {
-      const answer = await this.#ask({ kind: 'id before', wallMs });
-      return answer.kind === 'id' ? answer.id : this.#floor;
-    },
-  };
-  readonly rows: LogRows = {
-    load: async (kind) => {
-      const answer = await this.#ask({ kind: 'rows', rowKind: kind });
-      return answer.kind === 'rows' ? answer.rows : [];
-    },
-    put: async (kind, key, value, untilMs) => {
-      const row: LogRow = { kind, key, value, untilMs };
-      await this.#ask({ kind: 'put row', row });
-    },
-    // Nobody else writes this log.
-    onChange: undefined,
-  };
   readonly #options: LmdbLogOptions;
   readonly #receipts: KeptReceipts;
   readonly #appends: PendingAppends;
-  readonly #questions = new Map<number, PendingQuestion>();
+  readonly #questions = new PendingQuestions({
+    tell: (message) => this.#isThreadOpen && this.#thread?.tell(message) === true,
+    unavailable: () => this.#unavailable(),
+    floor: () => this.#floor,
+  });
   #thread: ThreadHandle | undefined;
   /** False from the end of a thread until the next one is open: it would not know what it got. */
   #isThreadOpen = false;
@@ -90,7 +65,6 @@ export class LmdbLog implements EventLog {
   #state = NOT_OPEN;
   #figures: LogFigures | undefined;
   #floor = 0;
-  #questionNumber = 0;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   #hear: ((failure: Failure | undefined) => void) | undefined;
   #hearClosed: (() => void) | undefined;
@@ -121,7 +95,7 @@ export class LmdbLog implements EventLog {
     const data = {
       directory,
       durability,
-      firstId: firstId ?? clock.wallMs() * IDS_PER_MS,
+      firstId: firstId ?? firstIdAt(clock.wallMs()),
       retention,
       policies,
       ballastBytes,
@@ -136,6 +110,14 @@ export class LmdbLog implements EventLog {
     this.#thread = undefined;
     this.#unlock();
     throw errorOf(failure);
+  }
+
+  get history(): History {
+    return this.#questions.history;
+  }
+
+  get rows(): LogRows {
+    return this.#questions.rows;
   }
 
   get isOpen(): boolean {
@@ -198,7 +180,7 @@ export class LmdbLog implements EventLog {
     this.#cancelOutcome?.();
     await thread.stop();
     this.#appends.rejectSent(new HoldlineError('HOLDLINE_OUTCOME_UNKNOWN', CLOSED.problem));
-    this.#rejectQuestions();
+    this.#questions.rejectAll();
     this.#unlock?.();
   }
 
@@ -234,13 +216,9 @@ export class LmdbLog implements EventLog {
       case 'refused':
         this.#appends.refuse(message.sequences, errorOf(message.failure));
         return;
-      case 'answer': {
-        const asked = this.#questions.get(message.number);
-        this.#questions.delete(message.number);
-        if (message.answer.kind === 'failed') asked?.reject(errorOf(message.answer.failure));
-        else asked?.resolve(message.answer);
+      case 'answer':
+        this.#questions.answered(message.number, message.answer);
         return;
-      }
       case 'state':
         if (this.#state !== CLOSED) this.#state = message.state;
         if (!message.state.isUp) this.#fault(message.state.problem);
@@ -296,7 +274,7 @@ export class LmdbLog implements EventLog {
       this.#fault(`the thread of the log ended, and is started again: ${words}`);
     }
     this.#hearClosed?.();
-    this.#rejectQuestions();
+    this.#questions.rejectAll();
     this.#cancelOutcome?.();
     this.#cancelOutcome = clock.later(LOG_OUTCOME_MS_MAX, () => {
       this.#appends.rejectSent(
@@ -306,28 +284,6 @@ export class LmdbLog implements EventLog {
         ),
       );
     });
-  }
-
-  async #askPage(question: Question, channels: readonly string[]): Promise<HistoryPage> {
-    const answer = await this.#ask(question);
-    if (answer.kind !== 'page') throw this.#unavailable();
-    const { packed, through, lostThrough } = answer;
-    const buffer = Buffer.from(packed.buffer, packed.byteOffset, packed.byteLength);
-    return { events: unpackEvents(buffer, channels), through, lostThrough };
-  }
-
-  #ask(question: Question): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const number = ++this.#questionNumber;
-      if (this.#isThreadOpen && this.#thread?.tell({ kind: 'ask', number, question }) === true)
-        this.#questions.set(number, { resolve, reject });
-      else reject(this.#unavailable());
-    });
-  }
-
-  #rejectQuestions(): void {
-    for (const { reject } of this.#questions.values()) reject(this.#unavailable());
-    this.#questions.clear();
   }
 
   #unavailable(): HoldlineError {
@@ -341,8 +297,4 @@ export class LmdbLog implements EventLog {
   #fault(words: string): void {
     this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', words));
   }
-}
-
-function errorOf({ code, words }: Failure): HoldlineError {
-  return new HoldlineError(code, words);
 }

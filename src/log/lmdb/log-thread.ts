@@ -3,6 +3,7 @@
  * commits reads one slice of the history, so that neither starves. Nothing is asynchronous here
  * but the order of turns, and no read transaction outlives its turn.
  */
+import { backOffMs } from '../../back-off.js';
 import { asError, HoldlineError } from '../../errors.js';
 import {
   LOG_COMMIT_BYTES_MAX,
@@ -15,9 +16,9 @@ import {
 import { Ballast } from './ballast.js';
 import { AppendQueue, countOf, unpackAppends, type WaitingAppend } from './append-queue.js';
 import { MappedPages } from './mapped-pages.js';
-import type { FromThread, ThreadData, ToThread } from './messages.js';
+import { failureOf, type FromThread, type ThreadData, type ToThread } from './messages.js';
 import { findReceipts } from './receipts.js';
-import { failureOf, Questions } from './questions.js';
+import { Questions } from './questions.js';
 import { Store, type Commitment } from './store.js';
 
 /** Steps of forgetting before it is tried whether the log can be written again. */
@@ -45,7 +46,8 @@ export class LogThread {
   /** While the tables are opened again, nothing is done. */
   #isBusy = false;
   #problem = '';
-  #retryMs = LOG_RETRY_MS;
+  /** Retries since the log was up. */
+  #retries = 0;
   #isClosing = false;
 
   constructor(data: ThreadData, tell: Tell) {
@@ -289,11 +291,11 @@ export class LogThread {
 
   #retryLater(): void {
     if (this.#retry !== undefined || this.#isClosing) return;
+    const pauseMs = backOffMs(this.#retries++, LOG_RETRY_MS, LOG_RETRY_MS_MAX);
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
       if (!this.#isBusy) this.#recover();
-    }, this.#retryMs);
-    this.#retryMs = Math.min(2 * this.#retryMs, LOG_RETRY_MS_MAX);
+    }, pauseMs);
   }
 
   /** What deletions left behind goes first; then there must be room for the ballast and more. */
@@ -310,7 +312,7 @@ export class LogThread {
         store.commit(appends.map(commitmentOf), Date.now());
         this.#appends.drop(appends.length);
       }
-      this.#retryMs = LOG_RETRY_MS;
+      this.#retries = 0;
       this.#tell({ kind: 'figures', figures: store.figures });
       this.#setProblem('');
     } catch (error) {

@@ -6,7 +6,7 @@ import type {
   LogRow,
   LogState,
 } from '../../core/event-log.js';
-import type { RefusalCode, StartCode } from '../../errors.js';
+import { asError, HoldlineError, type RefusalCode, type StartCode } from '../../errors.js';
 import type { KeepPolicy, Retention } from './retention.js';
 
 export type Durability = 'sync' | 'async';
@@ -120,3 +120,15 @@ export type FromThread =
   /** A fault that nobody waits for. */
   | { readonly kind: 'fault'; readonly words: string }
   | { readonly kind: 'closed' };
+
+/** The error that a failure in the thread is for who waits. */
+export function errorOf({ code, words }: Failure): HoldlineError {
+  return new HoldlineError(code, words);
+}
+
+/** What was thrown, as another thread can be told it. */
+export function failureOf(error: unknown, code: Failure['code']): Failure {
+  return error instanceof HoldlineError
+    ? { code: error.code, words: error.message }
+    : { code, words: asError(error).message };
+}

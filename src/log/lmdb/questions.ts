@@ -1,6 +1,6 @@
 /** What was asked of a log and is not answered yet: one slice of work at a time, in turns. */
-import { asError, HoldlineError } from '../../errors.js';
-import type { Answer, Failure, FromThread, Question } from './messages.js';
+import { HoldlineError } from '../../errors.js';
+import { failureOf, type Answer, type FromThread, type Question } from './messages.js';
 import { packEvents } from './packing.js';
 import { idBefore, NewestSearch, readPage, type FoundPage } from './pages.js';
 import { findRows } from './rows.js';
@@ -77,11 +77,4 @@ function answerOf(store: Store, waiting: WaitingQuestion): Answer | undefined {
 
 function pageAnswer({ events, through, lostThrough }: FoundPage): Answer {
   return { kind: 'page', packed: packEvents(events), through, lostThrough };
-}
-
-/** What was thrown, as another thread can be told it. */
-export function failureOf(error: unknown, code: Failure['code']): Failure {
-  return error instanceof HoldlineError
-    ? { code: error.code, words: error.message }
-    : { code, words: asError(error).message };
 }

@@ -3,6 +3,7 @@
  * nobody asked it to.
  */
 import { Worker } from 'node:worker_threads';
+import { backOffMs } from '../../back-off.js';
 import type { Clock } from '../../clock.js';
 import { LOG_RESTART_MS, LOG_RESTART_MS_MAX } from '../../limits.js';
 import type { FromThread, ThreadData, ToThread } from './messages.js';
@@ -19,7 +20,8 @@ export class ThreadHandle {
   readonly #clock: Clock;
   readonly #events: ThreadEvents;
   #worker: Worker | undefined;
-  #restartMs = LOG_RESTART_MS;
+  /** Ends in a row, without a log that was open between them. */
+  #ends = 0;
   #isStopped = false;
   #cancelRestart: (() => void) | undefined;
 
@@ -52,7 +54,7 @@ export class ThreadHandle {
     this.#worker = worker;
     let words = 'it ended';
     worker.on('message', (message: FromThread) => {
-      if (message.kind === 'open') this.#restartMs = LOG_RESTART_MS;
+      if (message.kind === 'open') this.#ends = 0;
       this.#events.told(message);
     });
     worker.on('error', (error) => {
@@ -61,8 +63,8 @@ export class ThreadHandle {
     worker.on('exit', () => {
       if (this.#worker === worker) this.#worker = undefined;
       if (this.#isStopped) return;
-      this.#cancelRestart = this.#clock.later(this.#restartMs, () => this.#start());
-      this.#restartMs = Math.min(2 * this.#restartMs, LOG_RESTART_MS_MAX);
+      const pauseMs = backOffMs(this.#ends++, LOG_RESTART_MS, LOG_RESTART_MS_MAX);
+      this.#cancelRestart = this.#clock.later(pauseMs, () => this.#start());
       this.#events.ended(words);
     });
   }

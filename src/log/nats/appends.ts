@@ -2,10 +2,11 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NewEntry } from '../../core/event.js';
 import type { RequestKey } from '../../core/event-log.js';
-import { asError, HoldlineError } from '../../errors.js';
+import { HoldlineError } from '../../errors.js';
 import type { Ack, Publisher } from './publisher.js';
 import { markOf, messageOf, type OutgoingMessage } from './record.js';
 import type { Subjects } from './subjects.js';
+import { unavailable } from './unavailable.js';
 
 export class Appends {
   readonly #publisher: Publisher;
@@ -73,7 +74,7 @@ export class Appends {
     try {
       stored = await this.#manager.streams.getMessage(this.#stream, { seq: firstId });
     } catch (error) {
-      throw unavailable(asError(error).message);
+      throw unavailable(error);
     }
     const mark = markOf(stored?.header);
     if (mark === undefined || mark.digest === digest) return;
@@ -82,8 +83,4 @@ export class Appends {
       'this Idempotency-Key was used for another body, type or Content-Type; use a new key for a new event',
     );
   }
-}
-
-function unavailable(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
 }

@@ -16,15 +16,15 @@ import type {
   LoseIds,
   RequestKey,
 } from '../../core/event-log.js';
-import { asError, HoldlineError } from '../../errors.js';
+import { HoldlineError } from '../../errors.js';
 import {
   IDEMPOTENCY_MS,
-  NATS_LOOK_MS,
   NATS_RECEIPTS_READ_MAX,
   NATS_REQUEST_MS_MAX,
   NATS_SILENT_MS_MAX,
   NATS_TAIL_WAIT_MS_MAX,
 } from '../../limits.js';
+import { firstIdAt } from '../first-id.js';
 import { KeptReceipts } from '../kept-receipts.js';
 import { Appends } from './appends.js';
 import { Arrivals } from './arrivals.js';
@@ -37,8 +37,10 @@ import { Publisher } from './publisher.js';
 import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
 import { differences, floorOf, openStream } from './stream.js';
+import { StreamWatch } from './stream-watch.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
+import { unavailable } from './unavailable.js';
 
 const UP: LogState = { isUp: true, problem: '' };
 const down = (problem: string): LogState => ({ isUp: false, problem });
@@ -46,10 +48,10 @@ const down = (problem: string): LogState => ({ isUp: false, problem });
 /** What there is once it is open. */
 interface Opened {
   readonly connection: Connection;
-  readonly manager: JetStreamManager;
   readonly publisher: Publisher;
   readonly appends: Appends;
   readonly tail: Tail;
+  readonly watch: StreamWatch;
   readonly history: NatsHistory;
   readonly marks: Marks;
   readonly past: Past;
@@ -62,18 +64,12 @@ export class NatsLog implements EventLog {
   readonly #receipts: KeptReceipts;
   readonly #arrivals: Arrivals;
   #opened: Opened | undefined;
-  #info: StreamInfo | undefined;
   #floor = 0;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
   #lose: LoseIds | undefined;
-  /** NATS takes messages and says nothing: true until it has answered a question. */
-  #isSilent = false;
   /** Why the stream cannot be used until this server is started again. */
   #fault = '';
-  #newest: Promise<number> | undefined;
-  #nextNewest: Promise<number> | undefined;
   #receiptsRead: Promise<void> | undefined;
-  #cancelLook: (() => void) | undefined;
   #isClosed = false;
 
   /** Throws HOLDLINE_BAD_OPTION. */
@@ -105,14 +101,13 @@ export class NatsLog implements EventLog {
         timeout: NATS_REQUEST_MS_MAX,
         checkAPI: false,
       });
-      const { firstId = clock.wallMs() * 1000 } = this.#options;
+      const { firstId = firstIdAt(clock.wallMs()) } = this.#options;
       const info = await openStream(manager, this.#options, firstId, clock);
-      this.#info = info;
       this.#floor = floorOf(info);
       const different = differences(info, this.#options);
       if (different !== '') this.#report(`the stream ${stream} stays as it is: ${different}`);
       const lastId = Math.max(info.state.last_seq, this.#floor);
-      this.#opened = this.#assemble(connection, manager, lastId);
+      this.#opened = this.#assemble(connection, manager, info, lastId);
     } catch (error) {
       await connection.close().catch(() => {});
       throw error;
@@ -124,7 +119,7 @@ export class NatsLog implements EventLog {
     // The stream itself keeps a request once: a receipt that is not read costs a repeat no more.
     this.#receiptsRead = this.#readReceipts(this.#opened).catch(() => {});
     await this.#opened.tail.restart();
-    this.#lookAgain();
+    if (!this.#isClosed) this.#opened.watch.lookLater();
   }
 
   /** Of requests before this server was started. */
@@ -157,7 +152,7 @@ export class NatsLog implements EventLog {
     if (opened === undefined) return down('the log is not open');
     if (this.#fault !== '') return down(this.#fault);
     if (!opened.connection.isUp) return down('NATS cannot be reached');
-    if (this.#isSilent) return down('NATS does not answer');
+    if (opened.watch.isSilent) return down('NATS does not answer');
     return opened.tail.isLive ? UP : down('the stream cannot be read');
   }
 
@@ -170,7 +165,7 @@ export class NatsLog implements EventLog {
   }
 
   get figures(): LogFigures | undefined {
-    const state = this.#info?.state;
+    const state = this.#opened?.watch.state;
     return state === undefined ? undefined : { events: state.messages, bytes: state.bytes };
   }
 
@@ -217,36 +212,17 @@ export class NatsLog implements EventLog {
   /** Waits for NATS_TAIL_WAIT_MS_MAX at the most. */
   async reach(id: number): Promise<boolean> {
     if (id <= this.lastId()) return true;
-    const { manager } = this.#takingEntries();
-    if ((await this.#newestOf(manager)) < id) return false;
+    const { watch } = this.#takingEntries();
+    if ((await watch.newest()) < id) return false;
     if (await this.#arrivals.of(id, NATS_TAIL_WAIT_MS_MAX)) return true;
     throw unavailable('this server is behind the stream');
   }
 
-  /** The id that the stream gave last, asked for once for all who ask meanwhile. */
-  #newestOf(manager: JetStreamManager): Promise<number> {
-    // An answer that is under way may be older than the position that is asked for.
-    this.#nextNewest ??= (this.#newest ?? Promise.resolve(0))
-      .catch(() => 0)
-      .then(() => {
-        const newest = manager.streams.info(this.#options.stream).then(
-          ({ state }) => state.last_seq,
-          (error: unknown) => {
-            throw unavailable(asError(error).message);
-          },
-        );
-        this.#newest = newest;
-        this.#nextNewest = undefined;
-        return newest;
-      });
-    return this.#nextNewest;
-  }
-
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#cancelLook?.();
     const opened = this.#opened;
     if (opened === undefined) return;
+    opened.watch.close();
     const { clock } = this.#options;
     const untilMs = clock.nowMs() + NATS_SILENT_MS_MAX;
     while (!(opened.publisher.isIdle && this.#arrivals.isEmpty) && clock.nowMs() < untilMs)
@@ -259,7 +235,12 @@ export class NatsLog implements EventLog {
     await opened.connection.close().catch(() => {});
   }
 
-  #assemble(connection: Connection, manager: JetStreamManager, lastId: number): Opened {
+  #assemble(
+    connection: Connection,
+    manager: JetStreamManager,
+    info: StreamInfo,
+    lastId: number,
+  ): Opened {
     const { stream, clock, counters, check } = this.#options;
     const { nats } = connection;
     const isConnected = (): boolean => connection.isUp;
@@ -267,25 +248,30 @@ export class NatsLog implements EventLog {
     const marks = new Marks(manager, stream, subjects);
     const publisher = new Publisher(nats, clock, {
       isConnected,
-      silent: () => this.#becameSilent(),
+      silent: () => watch.becameSilent(),
+    });
+    const tail = new Tail(nats, manager, stream, lastId, clock, {
+      isConnected,
+      arrived: (messages) => this.#arrived(messages),
+      lost: (throughId) => this.#lost(throughId),
+      streamMissing: () => this.#makeAgain(manager),
+      streamIsBehind: () => this.#behind(),
+    });
+    const watch = new StreamWatch(manager, info, clock, {
+      isConnected,
+      looked: (firstId, newestId) => tail.compare(firstId, newestId),
     });
     const past = new Past(nats, manager, stream, clock);
     this.#arrivals.arrived(lastId);
     return {
       connection,
-      manager,
       marks,
       past,
       rows: new NatsRows(nats, manager, this.#options, clock),
       publisher,
       appends: new Appends(publisher, manager, stream, subjects),
-      tail: new Tail(nats, manager, stream, lastId, clock, {
-        isConnected,
-        arrived: (messages) => this.#arrived(messages),
-        lost: (throughId) => this.#lost(throughId),
-        streamMissing: () => this.#makeAgain(manager),
-        streamIsBehind: () => this.#behind(),
-      }),
+      tail,
+      watch,
       history: new NatsHistory({
         past,
         marks,
@@ -306,7 +292,7 @@ export class NatsLog implements EventLog {
     const { downMs } = opened.connection;
     // A connection that was just lost is mostly back at once, by another server.
     const isBrief = downMs > 0 && downMs < NATS_SILENT_MS_MAX && this.#fault === '';
-    if (!isUp && !isBrief && (this.#fault !== '' || this.#isSilent || downMs > 0))
+    if (!isUp && !isBrief && (this.#fault !== '' || opened.watch.isSilent || downMs > 0))
       throw unavailable(`${problem}; nothing was published; try again after Retry-After`);
     return opened;
   }
@@ -349,43 +335,10 @@ export class NatsLog implements EventLog {
   #back(): void {
     const opened = this.#opened;
     if (opened === undefined) return;
-    this.#isSilent = false;
+    opened.watch.back();
     opened.publisher.resend();
     void opened.tail.restart();
     void opened.rows.catchUp().catch(() => {});
-    void this.#look();
-  }
-
-  #becameSilent(): void {
-    if (this.#isSilent) return;
-    this.#isSilent = true;
-    void this.#look();
-  }
-
-  /** Asks for the state of the stream now and then, and often while NATS is silent. */
-  #lookAgain(): void {
-    this.#cancelLook?.();
-    if (this.#isClosed) return;
-    this.#cancelLook = this.#options.clock.later(this.#isSilent ? 250 : NATS_LOOK_MS, () => {
-      void this.#look();
-    });
-  }
-
-  async #look(): Promise<void> {
-    const opened = this.#opened;
-    if (opened === undefined || this.#isClosed) return;
-    this.#cancelLook?.();
-    if (opened.connection.isUp) {
-      try {
-        const info = await opened.manager.streams.info(this.#options.stream);
-        this.#info = info;
-        this.#isSilent = false;
-        opened.tail.compare(info.state.first_seq, info.state.last_seq);
-      } catch {
-        // NATS is away, or has no such stream: the tail finds out, and tries again.
-      }
-    }
-    this.#lookAgain();
   }
 
   /** Somebody deleted the stream: a new one starts above all ids that were given. */
@@ -393,7 +346,7 @@ export class NatsLog implements EventLog {
     const { clock, stream } = this.#options;
     this.#report(`the stream ${stream} is gone, with all that it kept; it is made again`);
     this.#opened?.marks.forget();
-    const firstId = Math.max(clock.wallMs() * 1000, this.lastId() + 1);
+    const firstId = Math.max(firstIdAt(clock.wallMs()), this.lastId() + 1);
     const info = await openStream(manager, this.#options, firstId, clock);
     this.#floor = Math.max(this.#floor, floorOf(info));
   }
@@ -407,8 +360,4 @@ export class NatsLog implements EventLog {
   #report(text: string): void {
     this.#options.report(new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', text));
   }
-}
-
-function unavailable(problem: string): HoldlineError {
-  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
 }

@@ -16,6 +16,7 @@ import type { LogRow, LogRows } from '../../core/event-log.js';
 import { asError, HoldlineError } from '../../errors.js';
 import { NATS_RECONNECT_MS, NATS_REQUEST_MS_MAX, NATS_STREAM_MS_MAX } from '../../limits.js';
 import { Past } from './past.js';
+import { unavailable } from './unavailable.js';
 
 const PULL_BYTES = 1024 * 1024;
 
@@ -161,8 +162,3 @@ function rowOf(data: Uint8Array): (LogRow & { readonly node: string }) | undefin
 }
 
 function ignore(): void {}
-
-function unavailable(error: unknown): HoldlineError {
-  const problem = typeof error === 'string' ? error : asError(error).message;
-  return new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `the log is not available: ${problem}`);
-}

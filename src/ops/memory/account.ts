@@ -4,7 +4,7 @@
  */
 import type { Transport } from '../../core/transport.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
-import type { HubMemory } from '../../core/hub.js';
+import type { HubMemory } from '../../core/hub-figures.js';
 import type { Allocator } from '../../native/allocator.js';
 import { LINE_HEAP_BYTES, LineCost, type LineBytes } from './line-cost.js';
 import type { ProcessUsage } from './process-usage.js';

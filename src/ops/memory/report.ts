@@ -1,5 +1,5 @@
 /** What `/-/memory` answers: memory of the process by class, of the kernel, and the budget. */
-import type { HubMemory } from '../../core/hub.js';
+import type { HubMemory } from '../../core/hub-figures.js';
 import type { HeldBytes } from '../../core/held-bytes.js';
 import type { KernelFigures } from './kernel-memory.js';
 import type { LineBytes } from './line-cost.js';

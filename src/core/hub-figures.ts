@@ -1,0 +1,150 @@
+/** What operators ask of a hub: what is held now, by whom, and what it takes. */
+import { busiestChannels, type ChannelFigures } from './channel-ranking.js';
+import {
+  detailsOf,
+  listChannels,
+  usersOf,
+  type ChannelDetails,
+  type ChannelOrder,
+  type ChannelPage,
+  type ChannelUsers,
+  type ListPlace,
+} from './channel-listing.js';
+import type { RingMemory } from './channel-rings.js';
+import type { Channels } from './channels.js';
+import type { DeliveryTimes } from './delivery-times.js';
+import type { RateWindows } from './event-rates.js';
+import type { Group } from './group.js';
+import type { Groups } from './groups.js';
+import type { Heartbeat } from './heartbeat.js';
+import type { Histogram } from './histogram.js';
+import type { Intake } from './intake.js';
+import { lineLag } from './line-lag.js';
+import { rankLines, unsentBytesOf, type LineFigures, type LineOrder } from './line-ranking.js';
+import type { Lines } from './lines.js';
+import type { Membership } from './membership.js';
+import type { NamedBatches } from './named-batches.js';
+import type { Progress } from './progress.js';
+import type { WaitingPolls } from './waiting-polls.js';
+import type { Watchers } from './watchers.js';
+
+/** Memory of the hub's own data, bytes, without objects on V8's heap. */
+export interface HubMemory {
+  readonly tables: {
+    /** Rows of the groups, by the name that `/-/memory` gives them, and rows by handle. */
+    readonly feedBytes: number;
+    readonly handleBytes: number;
+    /** Whose the lines are, and when they end, by handle. */
+    readonly ownerBytes: number;
+    readonly deadlineBytes: number;
+    /** What is remembered of forgotten channels. */
+    readonly lossBytes: number;
+  };
+  readonly rings: Readonly<RingMemory>;
+}
+
+/** The parts of the hub that are asked. */
+export interface HubParts {
+  readonly progress: Progress;
+  readonly channels: Channels;
+  readonly groups: Groups;
+  readonly membership: Membership;
+  readonly heartbeat: Heartbeat;
+  readonly polls: WaitingPolls;
+  readonly watchers: Watchers;
+  readonly intake: Intake;
+  readonly batches: NamedBatches;
+  readonly rateWindows: RateWindows;
+  readonly deliveryTimes: DeliveryTimes;
+}
+
+export class HubFigures {
+  readonly #parts: HubParts;
+
+  constructor(parts: HubParts) {
+    this.#parts = parts;
+  }
+
+  /** Open lines, waiting polls among them. */
+  get lines(): Lines<unknown, Group> {
+    return this.#parts.membership.lines;
+  }
+
+  /** What is held now, for `/-/stats`. */
+  get gauges() {
+    const { progress, channels, groups, watchers, batches } = this.#parts;
+    const intake = this.#parts.intake.gauges;
+    return {
+      head: progress.head,
+      floor: channels.floor,
+      linesOpen: this.lines.open,
+      watchers: watchers.count,
+      ...groups.gauges,
+      ...channels.gauges,
+      ...intake,
+      readingPublishers: intake.readingPublishers + batches.underWay,
+    };
+  }
+
+  /** What tables and rings take, for `/-/memory`. Walks all groups and all rings. */
+  get memory(): HubMemory {
+    const { channels, groups, membership, polls } = this.#parts;
+    return {
+      tables: {
+        feedBytes: groups.memoryBytes,
+        handleBytes: membership.lines.memoryBytes,
+        ownerBytes: membership.owners.memoryBytes,
+        deadlineBytes: polls.memoryBytes,
+        lossBytes: channels.lossBytes,
+      },
+      rings: channels.ringMemory,
+    };
+  }
+
+  /** The first `limit` lines in that order, the largest first. */
+  rankLines(order: LineOrder, limit: number): LineFigures[] {
+    const { groups, heartbeat, membership } = this.#parts;
+    return rankLines(groups.all, order, limit, {
+      sinceWriteMs: (lastWrite) => heartbeat.sinceMs(lastWrite),
+      ageMs: (openedSecond) => membership.sinceMs(openedSecond),
+      owners: membership.owners,
+    });
+  }
+
+  /** A page of all channels, see {@link listChannels}. */
+  listChannels(order: ChannelOrder, limit: number, after?: ListPlace): ChannelPage {
+    return listChannels(this.#parts.channels, this.#parts.rateWindows, order, limit, after);
+  }
+
+  /** The channel of that name; undefined if it is not known. */
+  channelDetails(name: string): ChannelDetails | undefined {
+    const channel = this.#parts.channels.get(name);
+    return channel === undefined ? undefined : detailsOf(channel, this.#parts.rateWindows);
+  }
+
+  /** Whose the lines of the channel are; undefined if it is not known. */
+  channelUsers(name: string): ChannelUsers | undefined {
+    const channel = this.#parts.channels.get(name);
+    return channel === undefined ? undefined : usersOf(channel, this.#parts.membership.owners);
+  }
+
+  /** How long deliveries took, seconds; see {@link DeliveryTimes}. */
+  get deliveryTimes(): Histogram {
+    return this.#parts.deliveryTimes.histogram;
+  }
+
+  /** Lines by the events that they are behind; waiting polls count. Walks all lines. */
+  lineLag(): Histogram {
+    return lineLag(this.#parts.groups.all);
+  }
+
+  /** The `limit` channels with most lines, the largest first. Walks all channels. */
+  busiestChannels(limit: number): ChannelFigures[] {
+    return busiestChannels(this.#parts.channels, limit);
+  }
+
+  /** Upper bound of the bytes that were written to lines and have not left the process. */
+  get unsentBytes(): number {
+    return unsentBytesOf(this.#parts.groups.all);
+  }
+}

@@ -1,0 +1,61 @@
+/** The log of `holdline serve`, on stdout, and what the library tells it. */
+import process from 'node:process';
+import { destination, pino, type DestinationStream, type Logger } from 'pino';
+import { FAULT_LOG_MS } from '../limits.js';
+import { logText, mayColour } from '../log-text.js';
+import type { CommandLine } from '../options/command-line.js';
+import type { Hooks } from '../server/api.js';
+import { throttle } from '../throttle.js';
+import { refusalLog } from '../refusal-log.js';
+
+/** Log that stdout has not taken; above it entries are dropped, so that the server never waits. */
+const LOG_BACKLOG_BYTES_MAX = 1024 * 1024;
+
+/** Time the end waits for the log to be written, in case nobody reads stdout. */
+const LOG_CLOSE_MS_MAX = 1000;
+
+/**
+ * The log on stdout, written in the background, so that a slow reader delays no event. Text for a
+ * person at a terminal, else JSON.
+ */
+export function openLog({ logLevel, logFormat }: Pick<CommandLine, 'logLevel' | 'logFormat'>): {
+  log: Logger;
+  closeLog: () => Promise<void>;
+} {
+  const stdout = destination({ dest: 1, sync: false, maxLength: LOG_BACKLOG_BYTES_MAX });
+  const isText = logFormat === 'text' || (logFormat === 'auto' && process.stdout.isTTY);
+  const colour = mayColour(process.stdout, process.env);
+  const asText: DestinationStream & { flushSync(): void } = {
+    write: (line) => void stdout.write(logText(line, { colour })),
+    // pino calls it before a fatal entry ends the process.
+    flushSync: () => stdout.flushSync(),
+  };
+  const log = pino(
+    { level: logLevel, timestamp: pino.stdTimeFunctions.isoTime },
+    isText ? asText : stdout,
+  );
+  // pino would write the rest in its exit handler, but a write in progress may then come after it.
+  const closeLog = (): Promise<void> =>
+    new Promise((resolve) => {
+      stdout.once('close', () => resolve());
+      setTimeout(resolve, LOG_CLOSE_MS_MAX);
+      // A signal or an error from now on would write to a closed stream, which throws.
+      log.level = 'silent';
+      stdout.end();
+    });
+  return { log, closeLog };
+}
+
+/** What the library tells this program. */
+export function hooksOf(log: Logger): Pick<Hooks, 'onError' | 'onRefusal' | 'onWarning'> {
+  return {
+    onError: throttle<unknown>(FAULT_LOG_MS, (err, suppressed) =>
+      log.error(
+        { err, ...(suppressed === 0 ? {} : { suppressed }) },
+        'internal error; the server goes on',
+      ),
+    ),
+    onWarning: (words) => log.warn(words),
+    onRefusal: refusalLog(log),
+  };
+}

@@ -1,0 +1,234 @@
+/**
+ * The processes of the workers: one for each place, started, pinged, and started again where one
+ * dies or hangs; ended all together.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Clock } from '../clock.js';
+import { HoldlineError } from '../errors.js';
+import {
+  WORKER_CREDIT_BYTES,
+  WORKER_END_MS_MAX,
+  WORKER_PING_MS,
+  WORKER_PINGS_MISSED_MAX,
+  WORKER_START_MS_MAX,
+} from '../limits.js';
+import type { Link } from './link.js';
+import { Restarts } from './restarts.js';
+import { WorkerProcess, type WorkerFacts, type WorkerOwner } from './worker-process.js';
+
+export interface ProcessesParts {
+  /** Workers at once. */
+  readonly count: number;
+  /** Starts the process of a worker, with the pipe on file descriptor 3. */
+  readonly start: () => ChildProcess;
+  /** What an operator is told. */
+  readonly say: (level: 'info' | 'warn' | 'error', words: string, facts: object) => void;
+  readonly clock: Clock;
+  readonly owner: ProcessesOwner;
+}
+
+/** What is asked and told by the workers, and of them. */
+export interface ProcessesOwner extends Omit<WorkerOwner, 'ended'> {
+  /** The worker has ended, and is none of them any more. */
+  gone(worker: WorkerProcess): void;
+  /** All are pinged now. */
+  pinging(): void;
+  /** One does not answer: nobody waits for it from now on. */
+  silent(): void;
+}
+
+export class WorkerProcesses {
+  readonly #parts: ProcessesParts;
+  readonly #restarts = new Restarts();
+  /** By place, from 1. */
+  readonly #workers = new Map<number, WorkerProcess>();
+  #spawned = 0;
+  #isEnding = false;
+  #pinging: NodeJS.Timeout | undefined;
+  #failed!: (error: HoldlineError) => void;
+  /** Rejects when the server cannot go on; never resolves. */
+  readonly failed: Promise<never>;
+  /** Called when a worker begins to listen or has ended. */
+  #onChange: (() => void)[] = [];
+
+  constructor(parts: ProcessesParts) {
+    this.#parts = parts;
+    this.failed = new Promise((_resolve, reject) => (this.#failed = reject));
+    this.failed.catch(() => {});
+  }
+
+  /** Those that have not ended. */
+  [Symbol.iterator](): IterableIterator<WorkerProcess> {
+    return this.#workers.values();
+  }
+
+  /** The worker of a place, from 1. */
+  at(place: number): WorkerProcess | undefined {
+    return this.#workers.get(place);
+  }
+
+  get servingCount(): number {
+    let serving = 0;
+    for (const { isServing } of this) if (isServing) serving++;
+    return serving;
+  }
+
+  /** Workers that were started in the place of one that died. */
+  get restartsTotal(): number {
+    return this.#restarts.total;
+  }
+
+  /** Tells all that are given what the log commits, but one. */
+  tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
+    for (const worker of this) if (worker !== except && worker.isReceiving) tell(worker.link);
+  }
+
+  /**
+   * Starts one worker, and when it listens the others. Resolves with what the first one says when
+   * all listen. Rejects with {@link WorkerFailed} when a worker ends before it listens, which has
+   * said why.
+   */
+  async start(): Promise<WorkerFacts> {
+    this.#pinging = setInterval(() => this.#ping(), WORKER_PING_MS);
+    const first = this.#spawn(1);
+    const facts = await this.#listening(first);
+    const others = Array.from({ length: this.#parts.count - 1 }, (_none, i) => this.#spawn(i + 2));
+    await Promise.all(others.map((worker) => this.#listening(worker)));
+    return facts;
+  }
+
+  /** Ends all workers within `drainMs`, each as a server of one process ends. */
+  async drain(drainMs: number): Promise<void> {
+    this.#isEnding = true;
+    for (const worker of this) {
+      worker.isEnding = true;
+      if (worker.isServing) worker.link.tell('drain', drainMs);
+      else worker.kill();
+    }
+    const { clock } = this.#parts;
+    const untilMs = clock.nowMs() + drainMs + WORKER_END_MS_MAX;
+    while (this.#workers.size > 0) {
+      const leftMs = untilMs - clock.nowMs();
+      if (leftMs <= 0) this.kill();
+      await this.#changed(Math.max(100, leftMs));
+    }
+  }
+
+  /** Ends all workers at once. */
+  kill(): void {
+    this.#isEnding = true;
+    for (const worker of this) worker.kill();
+  }
+
+  /** Pings them no more. */
+  stop(): void {
+    clearInterval(this.#pinging);
+  }
+
+  /** A worker says that it listens. */
+  listens(worker: WorkerProcess, facts: WorkerFacts): void {
+    worker.listens(facts);
+    this.#tellChange();
+  }
+
+  #spawn(place: number): WorkerProcess {
+    this.#spawned++;
+    const { owner } = this.#parts;
+    const worker = new WorkerProcess(this.#parts.start(), place, this.#spawned, {
+      append: (from, append) => owner.append(from, append),
+      lines: (from, frame) => owner.lines(from, frame),
+      entered: (channel) => owner.entered(channel),
+      asked: (from, name, value) => owner.asked(from, name, value),
+      ended: (from, how) => this.#ended(from, how),
+    });
+    this.#workers.set(place, worker);
+    return worker;
+  }
+
+  async #listening(worker: WorkerProcess): Promise<WorkerFacts> {
+    while (worker.facts === undefined) {
+      if (worker.hasEnded) throw new WorkerFailed(worker.exitCode);
+      await this.#changed(WORKER_START_MS_MAX);
+    }
+    return worker.facts;
+  }
+
+  /** Resolves when a worker begins to listen or ends, at the latest after a time. */
+  #changed(withinMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, withinMs);
+      this.#onChange.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #tellChange(): void {
+    const told = this.#onChange;
+    this.#onChange = [];
+    for (const tell of told) tell();
+  }
+
+  #ended(worker: WorkerProcess, how: string): void {
+    const { place, servedMs, pid } = worker;
+    const { owner, count, say } = this.#parts;
+    if (this.#workers.get(place) === worker) this.#workers.delete(place);
+    owner.gone(worker);
+    this.#tellChange();
+    if (this.#isEnding) return;
+    // One that never served at the start: whoever waits for it ends the server.
+    if (servedMs === 0 && this.#restarts.total === 0 && worker.spawn <= count) return;
+    const pauseMs = worker.isEnding
+      ? 0
+      : this.#restarts.died(place, servedMs, this.servingCount > 0);
+    say(worker.isEnding ? 'info' : 'error', `a worker ${how}`, { worker: place, pid, pauseMs });
+    if (pauseMs === undefined) {
+      this.#failed(
+        new HoldlineError(
+          'HOLDLINE_LISTEN',
+          'workers end again and again soon after their start; what they said is in the log',
+        ),
+      );
+      return;
+    }
+    setTimeout(() => {
+      if (!this.#isEnding) this.#spawn(place);
+    }, pauseMs);
+  }
+
+  #ping(): void {
+    const { owner } = this.#parts;
+    owner.pinging();
+    let rssBytes = process.memoryUsage.rss();
+    for (const worker of this) rssBytes += worker.rssBytes;
+    for (const worker of this) {
+      const { place, pid } = worker;
+      if (!worker.isServing) {
+        if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
+        continue;
+      }
+      // One at a time: after a pause of this process, too, each has its time to answer.
+      const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
+      if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
+        const facts = { worker: place, pid, pingsMissed: worker.pingsMissed };
+        this.#parts.say('error', 'a worker hangs and is ended', facts);
+        worker.kill();
+        continue;
+      }
+      worker.pingsMissed++;
+      worker.link.tell('ping', rssBytes - worker.rssBytes);
+      if (worker.isSilent) owner.silent();
+    }
+  }
+}
+
+/** A worker ended before it listened. It has said why. */
+export class WorkerFailed extends Error {
+  readonly exitCode: number | null;
+
+  constructor(exitCode: number | null) {
+    super('a worker ended before it listened');
+    this.exitCode = exitCode;
+  }
+}
