@@ -17,6 +17,8 @@ import type { Flags } from './support/server.js';
 const SECONDS = Number(process.env['CHAOS_SECONDS'] ?? 1.2);
 const SEED = Number(process.env['CHAOS_SEED'] ?? 1);
 const IS_LONG = process.env['CHAOS_SECONDS'] !== undefined;
+/** Events that the log keeps where it forgets. */
+const KEPT = IS_LONG ? 60 : 20;
 
 interface Node {
   readonly kept: KeptUp;
@@ -45,16 +47,17 @@ class Havoc {
   }
 
   async run(seconds: number): Promise<void> {
+    // A cut, a node and NATS that are killed: in the shortest run, too.
+    const first = [0.5, 0.1, 0.85];
     for (const untilMs = performance.now() + seconds * 1000; performance.now() < untilMs;) {
-      this.#one();
-      await sleep(this.#random.between(100, 700));
+      this.#one(first.shift() ?? this.#random.next());
+      await sleep(this.#random.between(50, IS_LONG ? 700 : 250));
     }
     await Promise.all(this.#running);
   }
 
-  #one(): void {
+  #one(chance: number): void {
     const node = this.#random.pick(this.#nodes);
-    const chance = this.#random.next();
     if (chance < 0.3) this.#do('node killed', node.kept, () => node.kept.again('SIGKILL'));
     else if (chance < 0.35) this.#do('node drained', node.kept, () => node.kept.again('SIGTERM'));
     else if (chance < 0.45) this.#do('node frozen', node.kept, () => this.#freeze(node.kept));
@@ -128,7 +131,7 @@ async function hop(flags: Flags): Promise<{ readonly crowd: Crowd; readonly kept
   const failures = nodes.flatMap((node) => node.kept.failures);
   if (IS_LONG) console.log(crowd.figures, JSON.stringify([...havoc.done]), failures);
   expect(faults).toEqual([]);
-  expect(crowd.truth.acknowledged.length).toBeGreaterThan(20);
+  expect(crowd.truth.acknowledged.length).toBeGreaterThan(5);
   return { crowd, kept };
 }
 
@@ -146,8 +149,8 @@ test(
 test(
   'with a log that forgets, what a reader misses is told by a gap, and no gap is false',
   async () => {
-    const { kept } = await hop({ 'log-events': 60 });
-    expect(kept).toBeLessThanOrEqual(60);
+    const { kept } = await hop({ 'log-events': KEPT });
+    expect(kept).toBeLessThanOrEqual(KEPT);
   },
   TIMEOUT_MS,
 );

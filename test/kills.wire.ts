@@ -85,7 +85,7 @@ test(
     if (IS_LONG) console.log(crowd.figures, JSON.stringify(killed), kept.failures);
     expect(faults).toEqual([]);
     expect(kept.failures).toEqual([]);
-    expect(truth.acknowledged.length).toBeGreaterThan(20);
+    expect(truth.acknowledged.length).toBeGreaterThan(5);
     expect(killed.supervisors).toBeGreaterThan(0);
   },
   ROUNDS * 15_000 + 180_000,
