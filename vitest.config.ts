@@ -32,24 +32,33 @@ const QUIET = [
     'stalled',
     'socket-options',
     'capacity',
+    'cluster',
     'doctor',
+    'hop',
+    'lmdb-crash',
     'load',
     'load-fleet',
+    'nats-failures',
     'load-mix',
     'ops',
     'process-meter',
     'proc-net',
     'report',
+    'workers',
+    'workers-deaths',
   ]),
   'test/native-notes.test.ts',
 ];
 
 /** Tests without a process or a server of their own: they need no fresh process each. */
 const UNITS = ['test/**/*.test.ts', 'bench/**/*.test.ts'];
-/** Those of UNITS that do start one. */
-const NO_UNITS = ['main', 'library', 'library-arguments', 'errors', 'token'].map(
-  (name) => `test/${name}.test.ts`,
-);
+/** Those of UNITS that do start one, or that look at the heap of their own. */
+const NO_UNITS = [
+  ...['main', 'library', 'library-arguments', 'errors', 'token', 'memory'].map(
+    (name) => `test/${name}.test.ts`,
+  ),
+  'bench/heap-snapshot.test.ts',
+];
 
 /**
  * What takes longest, so that it does not begin last and keep the others waiting for its end; one
