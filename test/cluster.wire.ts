@@ -135,8 +135,10 @@ test('nothing is missed while nodes are restarted one by one and a NATS server i
   const cluster = new Cluster(await freeBase());
   await cluster.do('start');
   const clients = Array.from({ length: 3 }, () => new Listening(cluster.url));
-  for (const client of clients) await client.waitFor('a stream', () => client.connections > 0);
   const publishing = new Publishing(cluster);
+  // Not the stream by which haproxy answers an EventSource while no node is there yet.
+  for (const client of clients) await client.waitFor('an event', () => client.texts.length > 0);
+  const missed = publishing.acknowledged.length;
   const before = clients.map(({ connections }) => connections);
   expect(await cluster.do('roll')).toMatch(/node 1 .*\n.*node 2 .*\n.*node 3 .*\n/);
   for (const [i, client] of clients.entries())
@@ -144,13 +146,15 @@ test('nothing is missed while nodes are restarted one by one and a NATS server i
   process.kill(cluster.pidOf('nats1'), 'SIGKILL');
   const count = publishing.acknowledged.length;
   for (const client of clients)
-    await client.waitFor('events after the kill', () => client.texts.length > count + 50, 20_000);
+    await client.waitFor('events after the kill', () => client.texts.length > count + 50, 30_000);
   await cluster.do('start');
   await publishing.end();
   const { acknowledged } = publishing;
   for (const client of clients) {
     await client.waitFor('the last event', () => client.texts.includes(acknowledged.at(-1)!));
-    expect(client.texts).toEqual(acknowledged);
+    const first = acknowledged.indexOf(client.texts[0]!);
+    expect(first).toBeLessThanOrEqual(missed);
+    expect(client.texts).toEqual(acknowledged.slice(first));
     expect(client.gaps).toEqual([]);
   }
 }, 90_000);
