@@ -130,7 +130,7 @@ export default defineConfig({
           include: UNITS,
           exclude: [...NO_UNITS, ...QUIET],
           isolate: false,
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 0 },
         },
       },

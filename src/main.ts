@@ -36,7 +36,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'load a server with publishers and subscribers, and measure what arrives',
     help: async () => (await import('./tools/load/options.js')).loadHelp(),
     async run(args) {
-      await checkLibraries('load');
+      await checkTools('load');
       const { runLoad } = await import('./tools/load/command.js');
       return runLoad(args, { env: process.env, fileLimit: readFileLimit() });
     },
@@ -45,7 +45,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'measure what this machine can carry, and plan processes, memory and CPU',
     help: async () => (await import('./tools/capacity/options.js')).capacityHelp(),
     async run(args) {
-      await checkLibraries('capacity');
+      await checkTools('capacity');
       const { runCapacity } = await import('./tools/capacity/command.js');
       return runCapacity(args, { env: process.env, fileLimit: readFileLimit() });
     },
@@ -70,7 +70,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'check the limits of this machine, and what a proxy does to streams',
     help: async () => (await import('./tools/doctor/options.js')).doctorHelp(),
     async run(args) {
-      await checkLibraries('doctor');
+      await checkTools('doctor');
       const { runDoctor } = await import('./tools/doctor/command.js');
       return runDoctor(args, process.env);
     },
@@ -78,8 +78,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** The tools' libraries may not be installed. */
-async function checkLibraries(command: string): Promise<void> {
-  (await import('./tools/libraries.js')).checkLibraries(command);
+async function checkTools(command: string): Promise<void> {
+  const { checkLibraries, TOOL_LIBRARIES } = await import('./libraries.js');
+  checkLibraries(`holdline ${command}`, TOOL_LIBRARIES);
 }
 
 function help(): string {

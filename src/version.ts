@@ -7,7 +7,6 @@ export const MANIFEST = JSON.parse(
 ) as {
   readonly version: string;
   readonly peerDependencies: Readonly<Record<string, string>>;
-  readonly optionalDependencies: Readonly<Record<string, string>>;
 };
 
 export const VERSION = MANIFEST.version;

@@ -32,6 +32,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'counters',
     'errors',
     'ip',
+    'libraries',
     'limits',
     'log-text',
     'moments',
@@ -56,7 +57,6 @@ const LAYERS: readonly (readonly string[])[] = [
   ['server/'],
   ['index'],
   // The tools: no file of the server imports them.
-  ['tools/libraries'],
   ['tools/report/'],
   ['tools/load/books/'],
   ['tools/load/clients/'],

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { TOOL_LIBRARIES } from '../src/libraries.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const MIB = 2 ** 20;
@@ -15,7 +16,7 @@ const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as
   scripts: Record<string, string>;
   peerDependencies: Record<string, string>;
 };
-const TOOL_LIBRARIES = Object.keys(MANIFEST.peerDependencies);
+const LIBRARIES = Object.keys(MANIFEST.peerDependencies);
 
 let folder = '';
 
@@ -46,11 +47,11 @@ function holdline(...args: string[]) {
   });
 }
 
-test('a program that embeds the server installs none of the tools’ libraries, and at most 45 MB', () => {
+test('a program that embeds the server installs none of the libraries of tools and logs, and at most 25 MB', () => {
   const installed = readdirSync(join(folder, 'node_modules'));
   expect(installed).toContain('pino');
-  expect(installed.filter((name) => TOOL_LIBRARIES.includes(name))).toEqual([]);
-  expect(sizeOf(join(folder, 'node_modules')) / MIB).toBeLessThan(45);
+  expect(installed.filter((name) => LIBRARIES.some((one) => one.startsWith(name)))).toEqual([]);
+  expect(sizeOf(join(folder, 'node_modules')) / MIB).toBeLessThan(25);
 });
 
 test('nothing of ours runs while it is installed', () => {
@@ -66,6 +67,18 @@ test('a tool says which libraries it lacks, before it does anything; its help do
     for (const name of TOOL_LIBRARIES) expect(stderr).toContain(`${name}@`);
     expect(stderr).toContain('(HOLDLINE_NO_LIBRARY)');
     expect(holdline(command, '--help').status).toBe(0);
+  }
+});
+
+test('a log says which libraries it lacks, before the server listens', () => {
+  for (const [log, name] of [
+    ['lmdb:events', 'lmdb'],
+    ['nats://127.0.0.1', '@nats-io/jetstream'],
+  ] as const) {
+    const { status, stdout, stderr } = holdline('serve', '--port', '0', '--log', log);
+    expect(status).toBe(1);
+    expect(stdout + stderr).toContain('(HOLDLINE_NO_LIBRARY)');
+    expect(stdout + stderr).toMatch(new RegExp(`npm install .*${name}@`));
   }
 });
 

@@ -8,7 +8,7 @@ import { asError, HoldlineError } from '../errors.js';
 import { placeOf } from '../options/log-kinds.js';
 import type { Settings } from '../options/table.js';
 import { LateLog } from './late-log.js';
-import { checkLogLibraries } from './libraries.js';
+import { checkLibraries, LMDB_LIBRARIES, NATS_LIBRARIES } from '../libraries.js';
 import type { LmdbLogOptions } from './lmdb/lmdb-log.js';
 import { MemoryLog } from './memory-log.js';
 import type { NatsLogOptions } from './nats/options.js';
@@ -61,7 +61,7 @@ async function lmdbLog(
   directory: string,
   common: Common,
 ): Promise<EventLog> {
-  checkLogLibraries('lmdb:', ['lmdb']);
+  checkLibraries('--log lmdb:', LMDB_LIBRARIES);
   const { LmdbLog } = await import('./lmdb/lmdb-log.js');
   return new LmdbLog({ ...common, directory, durability, policies, ballastBytes: logBallastBytes });
 }
@@ -72,12 +72,10 @@ async function natsLog(
   common: Common & Pick<LogOwner, 'check'>,
 ): Promise<EventLog> {
   const options = natsOptions(settings, servers);
-  checkLogLibraries('nats:', NATS_LIBRARIES);
+  checkLibraries('--log nats:', NATS_LIBRARIES);
   const { NatsLog } = await import('./nats/nats-log.js');
   return new NatsLog({ ...common, ...options });
 }
-
-export const NATS_LIBRARIES = ['@nats-io/transport-node', '@nats-io/jetstream'];
 
 /** Where NATS is and how it is entered. Throws HOLDLINE_BAD_OPTION for a file that is not there. */
 export function natsOptions(

@@ -2,9 +2,9 @@
 import process from 'node:process';
 import { SYSTEM_CLOCK } from '../../clock.js';
 import { makeCounters } from '../../counters.js';
-import { checkLogLibraries } from '../../log/libraries.js';
+import { checkLibraries, LMDB_LIBRARIES, NATS_LIBRARIES } from '../../libraries.js';
 import { backUp, LogReader, restore, upgrade, type LogFacts } from '../../log/lmdb/upkeep.js';
-import { NATS_LIBRARIES, natsOptions } from '../../log/make-log.js';
+import { natsOptions } from '../../log/make-log.js';
 import type { Surroundings } from '../../options/command-line.js';
 import { complain } from '../../terminal.js';
 import { parseLogCommand, type LogCommand } from './options.js';
@@ -16,7 +16,7 @@ export async function runLog(
 ): Promise<number> {
   const { command, warnings } = parseLogCommand(args, surroundings);
   for (const warning of warnings) complain(`warning: ${warning}`);
-  checkLogLibraries('lmdb:', ['lmdb']);
+  checkLibraries('holdline log', LMDB_LIBRARIES);
   process.stdout.write(`${await done(command)}\n`);
   return 0;
 }
@@ -42,7 +42,7 @@ async function copy({
   settings,
 }: Extract<LogCommand, { readonly action: 'copy' }>): Promise<string> {
   const access = natsOptions(settings, servers);
-  checkLogLibraries('nats:', NATS_LIBRARIES);
+  checkLibraries('holdline log copy', NATS_LIBRARIES);
   const { copyTo } = await import('../../log/nats/copy.js');
   const log = await LogReader.open(directory);
   try {
