@@ -50,13 +50,21 @@ function environmentOf(bin: string): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(own), PATH: `${bin}:${process.env['PATH'] ?? ''}`, CI: 'true' };
 }
 
-/** The failed tests of a clone by file and name; a file that does not load is one. */
+/**
+ * The failed tests of a clone by file and name; a file that does not load is one, and so is a test
+ * that did not come to its end, since its process ended before.
+ */
 function failedNames(clone: string): string[] {
   const report = JSON.parse(readFileSync(join(clone, 'test/out/results.json'), 'utf8')) as Report;
   return report.testResults.flatMap(({ name, status, assertionResults }) => {
     const file = name.slice(clone.length + 1);
     const failed = assertionResults.filter((test) => test.status === 'failed');
-    if (failed.length > 0) return failed.map(({ fullName }) => `${file}: ${fullName}`);
+    const ended = assertionResults.filter((test) => test.status === 'pending');
+    if (failed.length + ended.length > 0)
+      return [
+        ...failed.map(({ fullName }) => `${file}: ${fullName}`),
+        ...ended.map(({ fullName }) => `${file}: ${fullName}: its process ended`),
+      ];
     return status === 'failed' ? [`${file} does not run`] : [];
   });
 }
