@@ -6,6 +6,25 @@ import { NATS_SILENT_MS_MAX } from '../src/limits.js';
 import { NatsServer } from './support/nats.js';
 import { event, LogNode, until } from './support/nats-log.js';
 
+/** Two nodes on one NATS; the way of one of them can be cut. */
+async function twoNodes(options: Parameters<typeof LogNode.open>[1] = {}) {
+  const nats = await NatsServer.start();
+  const proxy = await nats.behindProxy();
+  const cut = await LogNode.open(proxy.url, options);
+  const other = await LogNode.open(nats.url, options);
+  return { nats, proxy, cut, other };
+}
+
+/** The same when both have one event, and one of them is cut off and knows it. */
+async function cutOff(options: Parameters<typeof LogNode.open>[1] = {}) {
+  const nodes = await twoNodes(options);
+  await nodes.other.log.append([event('a', '0')]);
+  await nodes.cut.hasEntries(1);
+  nodes.proxy.cut();
+  await nodes.cut.isUp(false);
+  return nodes;
+}
+
 /** A publisher that goes on while NATS is killed and comes back, and what it was told. */
 class Publishing {
   readonly acknowledged = new Map<string, number>();
@@ -111,14 +130,7 @@ describe('NATS is killed and comes back', () => {
 
 describe('a partition', () => {
   test('a node that is cut off misses nothing, and reads nothing false meanwhile', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
-    const cut = await LogNode.open(proxy.url);
-    const other = await LogNode.open(nats.url);
-    await other.log.append([event('a', '0')]);
-    await cut.hasEntries(1);
-    proxy.cut();
-    await cut.isUp(false);
+    const { proxy, cut, other } = await cutOff();
     for (let i = 1; i <= 100; i++) await other.log.append([event('a', String(i))]);
     await expect(
       cut.log.history!.newest('a', { through: cut.log.lastId(), eventsMax: 1, bytesMax: 1 }),
@@ -132,10 +144,7 @@ describe('a partition', () => {
   });
 
   test('rows that were put meanwhile are told when it is over', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
-    const cut = await LogNode.open(proxy.url);
-    const other = await LogNode.open(nats.url);
+    const { proxy, cut, other } = await twoNodes();
     const heard: string[] = [];
     cut.log.rows!.onChange = ({ key }) => heard.push(key);
     expect(await cut.log.rows!.load('revoked')).toEqual([]);
@@ -164,14 +173,13 @@ describe('a partition', () => {
   });
 
   test('half a batch says how much of it is kept, and the same key completes it', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
-    const cut = await LogNode.open(proxy.url);
-    const other = await LogNode.open(nats.url);
+    const { proxy, cut, other } = await twoNodes();
     const batch = Array.from({ length: 10_000 }, (_, i) => event('a', String(i)));
     const request = { key: 'k', digest: 'd', subscribers: 0 };
     const failed = cut.log.append(batch, request).catch((error: unknown) => error);
     await other.hasEntries(1);
+    // By then the first answers are here, too.
+    await cut.hasEntries(50);
     proxy.cut();
     const error = (await failed) as HoldlineError;
     expect(error).toBeInstanceOf(HoldlineError);
@@ -191,15 +199,8 @@ describe('a partition', () => {
 
 describe('the stream changes under a running node', () => {
   test('what retention takes while a node is cut off is told as lost, and no more', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
     const retention = { events: 50, bytes: 0, ageMs: 0 };
-    const cut = await LogNode.open(proxy.url, { retention });
-    const other = await LogNode.open(nats.url, { retention });
-    await other.log.append([event('a', 'before')]);
-    await cut.hasEntries(1);
-    proxy.cut();
-    await cut.isUp(false);
+    const { proxy, cut, other } = await cutOff({ retention });
     const ids = await other.log.append(Array.from({ length: 200 }, (_, i) => event('a', `${i}`)));
     proxy.heal();
     await cut.hasEntries(51);
@@ -209,14 +210,7 @@ describe('the stream changes under a running node', () => {
   });
 
   test('a purge takes all that a node has not read: it is told when it is back', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
-    const cut = await LogNode.open(proxy.url);
-    const other = await LogNode.open(nats.url);
-    await other.log.append([event('a', '0')]);
-    await cut.hasEntries(1);
-    proxy.cut();
-    await cut.isUp(false);
+    const { nats, proxy, cut, other } = await cutOff();
     const ids = await other.log.append([event('a', '1'), event('a', '2')]);
     const manager = await jetstreamManager(await nats.client());
     await manager.streams.purge('holdline');
@@ -229,14 +223,7 @@ describe('the stream changes under a running node', () => {
   });
 
   test('holes above the oldest message are no loss', async () => {
-    const nats = await NatsServer.start();
-    const proxy = await nats.behindProxy();
-    const cut = await LogNode.open(proxy.url);
-    const other = await LogNode.open(nats.url);
-    await other.log.append([event('a', '0')]);
-    await cut.hasEntries(1);
-    proxy.cut();
-    await cut.isUp(false);
+    const { nats, proxy, cut, other } = await cutOff();
     const ids = await other.log.append(['1', '2', '3', '4'].map((text) => event('a', text)));
     const manager = await jetstreamManager(await nats.client());
     for (const at of [0, 2]) await manager.streams.deleteMessage('holdline', ids[at]!);
