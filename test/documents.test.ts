@@ -1,7 +1,14 @@
 /** The documents: every link leads somewhere, and the README's first screen is one. */
 import { expect, test } from 'vitest';
 import { posix } from 'node:path';
-import { anchorsOf, codeBlocks, documents, linksOf, readDocument } from './support/documents.js';
+import {
+  anchorsOf,
+  codeBlocks,
+  documents,
+  GUIDES,
+  linksOf,
+  readDocument,
+} from './support/documents.js';
 import { isThere } from './support/source.js';
 
 /** What is wrong with a link of a document; undefined when it leads somewhere. */
@@ -33,14 +40,7 @@ test('a link to a file or a heading that is not there is found', () => {
 });
 
 test('the words of our own are linked to the glossary where a document first needs them', () => {
-  for (const path of [
-    'README.md',
-    'docs/use.md',
-    'docs/production.md',
-    'docs/durable.md',
-    'docs/operate.md',
-    'docs/tools.md',
-  ]) {
+  for (const path of GUIDES) {
     const [opening] = readDocument(path).split('\n## ');
     expect(opening, `of ${path}`).toMatch(/ARCHITECTURE\.md#glossary\)/);
   }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { codeBlocks, readDocument, type CodeBlock } from './support/documents.js';
+import { codeBlocks, GUIDES, readDocument, type CodeBlock } from './support/documents.js';
 import { DocumentRun, type Ended } from './support/document-run.js';
 import { Program, freePort } from './support/program.js';
 import { launchChromium } from './support/sources.js';
@@ -218,14 +218,7 @@ async function expectAccepted(printed: object): Promise<void> {
   expect(statuses).toEqual([200, 204, 403]);
 }
 
-test.each([
-  'README.md',
-  'docs/use.md',
-  'docs/production.md',
-  'docs/durable.md',
-  'docs/operate.md',
-  'docs/tools.md',
-])(
+test.each(GUIDES)(
   '%s does what it says, block by block',
   async (path) => {
     const blocks = blocksOf(path);

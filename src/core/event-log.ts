@@ -123,6 +123,9 @@ export interface LogRows {
  */
 export type LoseIds = (throughId: number, channel: string | undefined) => void;
 
+export const LOG_UP: LogState = { isUp: true, problem: '' };
+export const LOG_NOT_OPEN: LogState = { isUp: false, problem: 'the log is not open yet' };
+
 export interface EventLog {
   /**
    * Opens it: from then on ids and `floor` are known. Entries are appended, and handed to `tail`,

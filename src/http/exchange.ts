@@ -109,8 +109,8 @@ export class Exchange implements PendingAnswer, Refusable {
   /** True if the request's end is not certain. */
   #isUncertain = false;
   #isAnswered = false;
-  #isInCork = false;
-  #afterCork: (() => void) | undefined;
+  /** What is to run when the cork of {@link inCork} is over; undefined outside of one. */
+  #afterCork: (() => void)[] | undefined;
   #isWatched = false;
   /** The handle of a held exchange, −1 if it is not held. */
   #handle = -1;
@@ -240,7 +240,8 @@ export class Exchange implements PendingAnswer, Refusable {
   inCork(task: () => void): void {
     if (this.gone) return;
     let failed: { readonly error: unknown } | undefined;
-    this.#isInCork = true;
+    const after: (() => void)[] = [];
+    this.#afterCork = after;
     this.response.cork(() => {
       // An exception would pass through native code. native-notes/unanswered-request-kills.md
       try {
@@ -249,11 +250,9 @@ export class Exchange implements PendingAnswer, Refusable {
         failed = { error };
       }
     });
-    this.#isInCork = false;
-    const after = this.#afterCork;
     this.#afterCork = undefined;
     if (failed !== undefined) this.refuse(failed.error);
-    else after?.();
+    else for (const next of after) next();
   }
 
   /**
@@ -261,8 +260,8 @@ export class Exchange implements PendingAnswer, Refusable {
    * is none.
    */
   afterCork(task: () => void): void {
-    if (this.#isInCork) this.#afterCork = task;
-    else task();
+    if (this.#afterCork === undefined) task();
+    else this.#afterCork.push(task);
   }
 
   // ── answers ────────────────────────────────────────────────────────────────────────────────────

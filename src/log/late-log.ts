@@ -4,16 +4,17 @@
  */
 import type { Clock } from '../clock.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
-import type {
-  EventLog,
-  History,
-  KeptReceipt,
-  LogFigures,
-  LogRows,
-  LogState,
-  LogTimes,
-  LoseIds,
-  RequestKey,
+import {
+  LOG_NOT_OPEN,
+  type EventLog,
+  type History,
+  type KeptReceipt,
+  type LogFigures,
+  type LogRows,
+  type LogState,
+  type LogTimes,
+  type LoseIds,
+  type RequestKey,
 } from '../core/event-log.js';
 import { Histogram } from '../core/histogram.js';
 import type { Counters } from '../counters.js';
@@ -22,8 +23,6 @@ import { LOG_SECONDS_BOUNDS } from '../limits.js';
 
 /** Gives the log behind it, which is not open yet. */
 export type LoadLog = () => Promise<EventLog>;
-
-const NOT_OPEN: LogState = { isUp: false, problem: 'the log is not open yet' };
 
 export class LateLog implements EventLog {
   readonly times: LogTimes = {
@@ -74,7 +73,7 @@ export class LateLog implements EventLog {
   }
 
   get state(): LogState {
-    return this.#log?.state ?? NOT_OPEN;
+    return this.#log?.state ?? LOG_NOT_OPEN;
   }
 
   get rows(): LogRows | undefined {
@@ -141,7 +140,7 @@ export class LateLog implements EventLog {
   /** Throws HOLDLINE_LOG_UNAVAILABLE. */
   #opened(): EventLog {
     if (this.#log !== undefined) return this.#log;
-    throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `${NOT_OPEN.problem}; try again later`);
+    throw new HoldlineError('HOLDLINE_LOG_UNAVAILABLE', `${LOG_NOT_OPEN.problem}; try again later`);
   }
 }
 

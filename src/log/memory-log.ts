@@ -6,7 +6,7 @@ import { HoldlineError } from '../errors.js';
 import { ID_MAX } from '../limits.js';
 import { firstIdAt } from './first-id.js';
 import { KeptReceipts } from './kept-receipts.js';
-import type { EventLog, KeptReceipt, LogState, RequestKey } from '../core/event-log.js';
+import { LOG_UP, type EventLog, type KeptReceipt, type RequestKey } from '../core/event-log.js';
 
 export class MemoryLog implements EventLog {
   readonly #floor: number;
@@ -15,7 +15,7 @@ export class MemoryLog implements EventLog {
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
 
   readonly isOpen = true;
-  readonly state: LogState = { isUp: true, problem: '' };
+  readonly state = LOG_UP;
   readonly history = undefined;
 
   /** `firstId` defaults to the clock, ms × 1000, so that ids rise over restarts. */

@@ -13,6 +13,16 @@ export interface CodeBlock {
   readonly heading: string;
 }
 
+/** What a reader is led through, from the root. */
+export const GUIDES = [
+  'README.md',
+  'docs/use.md',
+  'docs/production.md',
+  'docs/durable.md',
+  'docs/operate.md',
+  'docs/tools.md',
+] as const;
+
 /** Every document of the repository, from the root. */
 export function documents(): string[] {
   return ['', 'docs', 'bench', 'native-notes', 'scripts', 'src', 'test'].flatMap((folder) =>

@@ -10,15 +10,16 @@ import {
   type LoggedEvent,
   type NewEntry,
 } from '../../src/core/event.js';
-import type {
-  EventLog,
-  History,
-  HistoryPage,
-  HistoryRequest,
-  KeptReceipt,
-  LogState,
-  LoseIds,
-  RequestKey,
+import {
+  LOG_UP,
+  type EventLog,
+  type History,
+  type HistoryPage,
+  type HistoryRequest,
+  type KeptReceipt,
+  type LogState,
+  type LoseIds,
+  type RequestKey,
 } from '../../src/core/event-log.js';
 import { HoldlineError } from '../../src/errors.js';
 
@@ -166,7 +167,7 @@ function fitting(
 
 export class KeepingLog implements EventLog {
   isOpen = false;
-  state: LogState = { isUp: true, problem: '' };
+  state: LogState = LOG_UP;
   /** Reads so far, of pages and of times. */
   reads = 0;
   readonly history: History;

@@ -4,14 +4,16 @@
  */
 import type { Clock } from '../../clock.js';
 import { isDeletion, type LoggedEntry, type NewEntry } from '../../core/event.js';
-import type {
-  EventLog,
-  History,
-  KeptReceipt,
-  LogFigures,
-  LogRows,
-  LogState,
-  RequestKey,
+import {
+  LOG_NOT_OPEN,
+  LOG_UP,
+  type EventLog,
+  type History,
+  type KeptReceipt,
+  type LogFigures,
+  type LogRows,
+  type LogState,
+  type RequestKey,
 } from '../../core/event-log.js';
 import type { Counters } from '../../counters.js';
 import { asError, HoldlineError } from '../../errors.js';
@@ -45,9 +47,7 @@ export interface LmdbLogOptions {
   readonly report: (error: unknown) => void;
 }
 
-const NOT_OPEN: LogState = { isUp: false, problem: 'the log is not open yet' };
 const CLOSED: LogState = { isUp: false, problem: 'the log is closed' };
-const UP: LogState = { isUp: true, problem: '' };
 
 export class LmdbLog implements EventLog {
   readonly #options: LmdbLogOptions;
@@ -62,7 +62,7 @@ export class LmdbLog implements EventLog {
   /** False from the end of a thread until the next one is open: it would not know what it got. */
   #isThreadOpen = false;
   #unlock: (() => void) | undefined;
-  #state = NOT_OPEN;
+  #state = LOG_NOT_OPEN;
   #figures: LogFigures | undefined;
   #floor = 0;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
@@ -251,7 +251,7 @@ export class LmdbLog implements EventLog {
         this.#receipts.keep(key, { digest, receipt }, Math.min(untilMs - wallMs, IDEMPOTENCY_MS));
       const hear = this.#hear;
       this.#hear = undefined;
-      this.#state = UP;
+      this.#state = LOG_UP;
       this.#isThreadOpen = true;
       hear(undefined);
       return;
@@ -259,7 +259,7 @@ export class LmdbLog implements EventLog {
     this.#cancelOutcome?.();
     this.#appends.settleAfterRestart(committedId, newestId, this.#unavailable());
     this.#isThreadOpen = true;
-    if (this.#state !== CLOSED) this.#state = UP;
+    if (this.#state !== CLOSED) this.#state = LOG_UP;
   }
 
   #ended(words: string): void {

@@ -6,15 +6,16 @@
 import { jetstreamManager, type JetStreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { LoggedEntry, NewEntry } from '../../core/event.js';
 import { isDeletion } from '../../core/event.js';
-import type {
-  EventLog,
-  History,
-  KeptReceipt,
-  LogFigures,
-  LogRows,
-  LogState,
-  LoseIds,
-  RequestKey,
+import {
+  LOG_UP,
+  type EventLog,
+  type History,
+  type KeptReceipt,
+  type LogFigures,
+  type LogRows,
+  type LogState,
+  type LoseIds,
+  type RequestKey,
 } from '../../core/event-log.js';
 import { HoldlineError } from '../../errors.js';
 import {
@@ -42,7 +43,6 @@ import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
 
-const UP: LogState = { isUp: true, problem: '' };
 const down = (problem: string): LogState => ({ isUp: false, problem });
 
 /** What there is once it is open. */
@@ -153,7 +153,7 @@ export class NatsLog implements EventLog {
     if (this.#fault !== '') return down(this.#fault);
     if (!opened.connection.isUp) return down('NATS cannot be reached');
     if (opened.watch.isSilent) return down('NATS does not answer');
-    return opened.tail.isLive ? UP : down('the stream cannot be read');
+    return opened.tail.isLive ? LOG_UP : down('the stream cannot be read');
   }
 
   get history(): History | undefined {

@@ -45,17 +45,17 @@ export class Account {
   learn(): void {
     const { open } = this.hub.lines;
     if (!this.#cost.wantsReading(open)) return;
-    const { nativeBytes } = this;
-    this.#cost.addReading(open, this.#allocatedBytes ?? nativeBytes, nativeBytes);
+    const usage = this.usage();
+    const nativeBytes = this.#nativeBytesOf(usage);
+    this.#cost.addReading(open, this.#allocatedBytesOf(usage) ?? nativeBytes, nativeBytes);
   }
 
   /**
    * The part of the native bytes that is in use. A compiler's thread, for one, leaves 8 MB with the
    * allocator, which are resident until it is trimmed: a whole slope of 2,000 lines.
    */
-  get #allocatedBytes(): number | undefined {
+  #allocatedBytesOf({ externalBytes, compilerBytes }: ProcessUsage): number | undefined {
     if (this.allocator === undefined) return undefined;
-    const { externalBytes, compilerBytes } = this.usage();
     return this.allocator.usage().usedBytes - externalBytes - compilerBytes;
   }
 
@@ -66,7 +66,10 @@ export class Account {
 
   /** What is resident and neither V8's nor in a buffer: sockets, program, allocator. */
   get nativeBytes(): number {
-    const { rssBytes, heapBytes, externalBytes } = this.usage();
+    return this.#nativeBytesOf(this.usage());
+  }
+
+  #nativeBytesOf({ rssBytes, heapBytes, externalBytes }: ProcessUsage): number {
     const { bufferBytes, touchedBytes } = this.hub.memory.rings;
     return (
       rssBytes - heapBytes - (externalBytes - bufferBytes + touchedBytes) - this.threadLeftBytes
