@@ -195,6 +195,15 @@ describe('a channel that was deleted before the start', () => {
     expect(fake.hub.isDeleted(['c'])).toBe(false);
   });
 
+  test('is not asked for once something was published, also where the ring was dropped', async () => {
+    const { fake, log } = await start(kept(10));
+    await fake.publish('c', 'new');
+    fake.hub.dropChannel('c');
+    expect(fake.hub.channels.isUnread('c')).toBe(true);
+    expect(fake.hub.ready(['c'], { kind: 'live' }, true)).toBeUndefined();
+    expect(log.reads).toBe(0);
+  });
+
   test('is not asked for while the log is down', async () => {
     const { fake, log } = await start(deleted());
     log.state = { isUp: false, problem: 'away' };

@@ -226,6 +226,11 @@ export class Channels {
     return known === undefined ? this.#emptyOf(name)?.isDeleted === true : known.isDeleted;
   }
 
+  /** False while only the log may know whether that channel was deleted before the start. */
+  knowsDeletion(name: string): boolean {
+    return (this.#byName.get(name)?.newestId ?? 0) > 0 || !this.isUnread(name);
+  }
+
   /** What the ring of that name holds for clients that come back. */
   replayOf(name: string): Replay {
     return this.#policies.of(name).replay;

@@ -67,10 +67,12 @@ export class Past {
     if (position.kind === 'time') return this.#fromTime(names, position.wallMs, asksDeleted);
     if (position.kind === 'ago')
       return this.#fromTime(names, this.#clock.wallMs() - position.ms, asksDeleted);
+    const { channels, refills, isUp } = this.#parts;
+    const [name] = names as [string];
+    const asksLog = asksDeleted && names.length === 1 && !channels.knowsDeletion(name);
     // While the log is down, nobody who needs nothing else of it waits for the mark of a deletion.
-    const asksLog = asksDeleted && names.length === 1 && this.#parts.isUp();
-    if (!asksLog && !this.#needsRings(names, position)) return undefined;
-    const refill = this.#parts.refills.of(names);
+    if (!(asksLog && isUp()) && !this.#needsRings(names, position)) return undefined;
+    const refill = refills.of(names);
     if (position.kind === 'last' && position.count > 0)
       return this.#ofLast(names, position, refill);
     // Without the log a line starts all the same: it reads on when the log answers again.
