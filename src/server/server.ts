@@ -385,6 +385,7 @@ function makeServer(options: Options & Hooks, makeOwnLog: typeof makeLog, parent
     guard.reload({ ...next, opsKey: nextKey });
     opsKeyInUse = nextKey;
     hub.channels.usePolicies(next.policies);
+    log.usePolicies?.(next.policies);
   });
   return server;
 }
