@@ -46,6 +46,18 @@ export class Appends {
     return this.#waitingCount;
   }
 
+  /** Bytes that were let in and are not committed yet. */
+  get reservedBytes(): number {
+    let bytes = 0;
+    for (const one of this.#reserved.values()) bytes += one;
+    return bytes;
+  }
+
+  /** Idempotency keys of appends that are under way. */
+  get keyCount(): number {
+    return this.#underWay.size;
+  }
+
   /**
    * Appends entries for `from`. Rejects as the log does, with HOLDLINE_PUBLISH_BUSY without room,
    * and with HOLDLINE_IDEMPOTENCY_MISMATCH.

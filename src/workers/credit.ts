@@ -36,6 +36,11 @@ export class Credit {
     return this.#byChannel.size;
   }
 
+  /** Bytes of one channel on their way. */
+  bytesOf(channel: string): number {
+    return this.#byChannel.get(channel) ?? 0;
+  }
+
   /**
    * True while `bytes` more of the channel may be sent, where `reserved` more are about to be. With
    * nothing on its way one publish may always be, whatever its size.

@@ -27,7 +27,10 @@ import type { LogFacts, LogNews } from './worker-log.js';
 import type { WorkerFacts, WorkerProcess } from './worker-process.js';
 import { WorkerProcesses, type ProcessesOwner, type ProcessesParts } from './worker-processes.js';
 
-export interface SupervisorParts extends Pick<ProcessesParts, 'count' | 'say' | 'start'> {
+export interface SupervisorParts extends Pick<
+  ProcessesParts,
+  'count' | 'credit' | 'say' | 'start'
+> {
   /** Is open. */
   readonly log: EventLog;
   readonly history: History;
@@ -58,8 +61,15 @@ export class Supervisor implements ProcessesOwner {
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
     this.#clock = parts.clock ?? SYSTEM_CLOCK;
-    const { log, count, start, say } = parts;
-    this.#workers = new WorkerProcesses({ count, start, say, clock: this.#clock, owner: this });
+    const { log, count, credit, start, say } = parts;
+    this.#workers = new WorkerProcesses({
+      count,
+      start,
+      say,
+      clock: this.#clock,
+      ...(credit !== undefined && { credit }),
+      owner: this,
+    });
     this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
@@ -98,6 +108,24 @@ export class Supervisor implements ProcessesOwner {
   stop(): void {
     this.#workers.stop();
     this.#stopTail();
+  }
+
+  /** The workers that have not ended. */
+  get processes(): Iterable<WorkerProcess> {
+    return this.#workers;
+  }
+
+  /** What is under way here; all 0 at rest. */
+  get held(): Readonly<Record<'keys' | 'onTheWay' | 'records' | 'reserved' | 'waiting', number>> {
+    let onTheWay = 0;
+    for (const { credit } of this.#workers) onTheWay += credit.bytes;
+    return {
+      waiting: this.#appends.waitingCount,
+      reserved: this.#appends.reservedBytes,
+      keys: this.#appends.keyCount,
+      records: this.#records.length,
+      onTheWay,
+    };
   }
 
   get report(): WorkersReport {

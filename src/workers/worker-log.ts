@@ -3,6 +3,7 @@
  * log; what it commits comes back in id order. What has entered the worker's rings is told, so that
  * the supervisor knows how much of each channel is on the way (workers/credit.ts).
  */
+import { SYSTEM_CLOCK, type Clock } from '../clock.js';
 import { HoldlineError } from '../errors.js';
 import { ENTERED_CHECK_MS, WORKER_ANSWER_MS_MAX } from '../limits.js';
 import type { LoggedEntry, NewEntry } from '../core/event.js';
@@ -53,6 +54,7 @@ export class WorkerLog implements EventLog {
   queueLengthOf: (channel: string) => number = () => 0;
 
   readonly #link: Link;
+  readonly #clock: Clock;
   readonly #floor: number;
   #state: LogState;
   #lastId: number;
@@ -61,13 +63,19 @@ export class WorkerLog implements EventLog {
   #early: LoggedEntry[] = [];
   /** Costs of the entries by channel that may still be in its queue, oldest first. */
   readonly #queued = new Map<string, number[]>();
-  #timer: NodeJS.Timeout | undefined;
+  /** Ends the wait for the next look at the queues; undefined when none is due. */
+  #cancelLook: (() => void) | undefined;
   #isOpen = false;
   #isClosed = false;
   readonly #waiters = new Set<Waiter>();
 
-  constructor(link: Link, { floor, lastId, state, figures }: LogFacts) {
+  constructor(
+    link: Link,
+    { floor, lastId, state, figures }: LogFacts,
+    clock: Clock = SYSTEM_CLOCK,
+  ) {
     this.#link = link;
+    this.#clock = clock;
     this.#floor = floor;
     this.#lastId = lastId;
     this.#state = state;
@@ -144,7 +152,8 @@ export class WorkerLog implements EventLog {
   close(): Promise<void> {
     this.#isClosed = true;
     this.#take = undefined;
-    clearTimeout(this.#timer);
+    // Nobody waits any more for what was in a queue.
+    this.#tellEntered();
     this.#link.flush();
     return Promise.resolve();
   }
@@ -173,15 +182,14 @@ export class WorkerLog implements EventLog {
     if (id > lastId) return false;
     if (id <= this.#lastId) return true;
     return new Promise<boolean>((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const cancel = this.#clock.later(WORKER_ANSWER_MS_MAX, () => {
         this.#waiters.delete(waiter);
         reject(unavailable());
-      }, WORKER_ANSWER_MS_MAX);
-      timer.unref();
+      });
       const waiter: Waiter = {
         id,
         reached: () => {
-          clearTimeout(timer);
+          cancel();
           resolve(true);
         },
       };
@@ -210,7 +218,8 @@ export class WorkerLog implements EventLog {
 
   /** Tells what has left the channels' queues since it was told last. */
   readonly #tellEntered = (): void => {
-    this.#timer = undefined;
+    this.#cancelLook?.();
+    this.#cancelLook = undefined;
     const entered = new Map<string, number>();
     for (const [channel, costs] of this.#queued) {
       const left = this.#isClosed ? 0 : Math.min(this.queueLengthOf(channel), costs.length);
@@ -222,11 +231,8 @@ export class WorkerLog implements EventLog {
       else costs.splice(0, costs.length - left);
     }
     if (entered.size > 0) this.#link.send(enteredFrame(entered));
-    if (this.#queued.size > 0) {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(this.#tellEntered, ENTERED_CHECK_MS);
-      this.#timer.unref();
-    }
+    if (this.#queued.size > 0)
+      this.#cancelLook = this.#clock.later(ENTERED_CHECK_MS, this.#tellEntered);
   };
 }
 

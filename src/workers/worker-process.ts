@@ -1,6 +1,7 @@
 /** A worker as its supervisor sees it: a process, the link to it, and what is on the way there. */
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../clock.js';
 import { asError } from '../errors.js';
 import { WORKER_END_MS_MAX } from '../limits.js';
 import { Credit } from './credit.js';
@@ -35,7 +36,7 @@ export class WorkerProcess {
   readonly place: number;
   /** Counts over all workers that were ever started; lines are told apart by it. */
   readonly spawn: number;
-  readonly credit = new Credit();
+  readonly credit: Credit;
   /** Its lines by channel. */
   readonly lines = new Map<string, number>();
   readonly link: Link;
@@ -50,31 +51,39 @@ export class WorkerProcess {
 
   readonly #child: ChildProcess;
   readonly #owner: WorkerOwner;
-  readonly #startedMs = performance.now();
+  readonly #clock: Clock;
+  readonly #startedMs: number;
   #servesSinceMs: number | undefined;
   #hasEnded = false;
   /** Why the link to it ended. */
   #lost: string | undefined;
 
-  constructor(child: ChildProcess, place: number, spawn: number, owner: WorkerOwner) {
+  constructor(
+    child: ChildProcess,
+    { place, spawn }: { readonly place: number; readonly spawn: number },
+    owner: WorkerOwner,
+    clock: Clock,
+    credit: Credit,
+  ) {
     this.#child = child;
     this.place = place;
     this.spawn = spawn;
     this.#owner = owner;
-    this.link = new Link(child.stdio[3] as Duplex, {
-      frame: (frame) => this.#frame(frame),
-      asked: (name, value) => {
-        this.pingsMissed = 0;
-        return owner.asked(this, name, value);
+    this.#clock = clock;
+    this.credit = credit;
+    this.#startedMs = clock.nowMs();
+    this.link = new Link(
+      child.stdio[3] as Duplex,
+      {
+        frame: (frame) => this.#frame(frame),
+        asked: (name, value) => {
+          this.pingsMissed = 0;
+          return owner.asked(this, name, value);
+        },
+        ended: (reason) => this.#linkEnded(reason),
       },
-      // Its process ends by itself. One that does not is of no use without its log.
-      ended: (reason) => {
-        this.#lost = reason;
-        setTimeout(() => {
-          if (!this.#hasEnded) this.kill();
-        }, WORKER_END_MS_MAX).unref();
-      },
-    });
+      clock,
+    );
     child.on('error', (error) => this.#end(`could not be started: ${asError(error).message}`));
     child.on('exit', (code, signal) =>
       this.#end(signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`),
@@ -104,17 +113,17 @@ export class WorkerProcess {
   }
 
   get ageMs(): number {
-    return performance.now() - this.#startedMs;
+    return this.#clock.nowMs() - this.#startedMs;
   }
 
   /** How long it has served; 0 if it has not. */
   get servedMs(): number {
-    return this.#servesSinceMs === undefined ? 0 : performance.now() - this.#servesSinceMs;
+    return this.#servesSinceMs === undefined ? 0 : this.#clock.nowMs() - this.#servesSinceMs;
   }
 
   listens(facts: WorkerFacts): void {
     this.facts = facts;
-    this.#servesSinceMs = performance.now();
+    this.#servesSinceMs = this.#clock.nowMs();
   }
 
   kill(signal: NodeJS.Signals = 'SIGKILL'): void {
@@ -138,6 +147,14 @@ export class WorkerProcess {
       });
       this.#owner.lines(this, linesFrame(this.spawn, changed));
     }
+  }
+
+  /** Its process ends by itself. One that does not is of no use without its log. */
+  #linkEnded(reason: string): void {
+    this.#lost = reason;
+    this.#clock.later(WORKER_END_MS_MAX, () => {
+      if (!this.#hasEnded) this.kill();
+    });
   }
 
   #end(how: string): void {
