@@ -16,7 +16,7 @@ import type { Counters } from '../counters.js';
 import { asError, HoldlineError } from '../errors.js';
 import { RECORDS_FRAME_BYTES, WORKERS_ASKED_MS_MAX } from '../limits.js';
 import { Appends } from './appends.js';
-import { costOf } from './credit.js';
+import { costOf, type Credit, type Room } from './credit.js';
 import { GoneFigures, ownFigures } from './gone-figures.js';
 import { appendedFrame, linesFrame, pageFrame, recordsFrame, type readAppend } from './frames.js';
 import { Lending, type Pools } from './lending.js';
@@ -73,8 +73,8 @@ export class Supervisor implements ProcessesOwner {
     this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
-    this.#appends = new Appends(log, this.#clock, (channel, bytes, reserved) =>
-      this.#hasRoom(channel, bytes, reserved),
+    this.#appends = new Appends(log, this.#clock, (...asked) =>
+      this.#roomFor(...asked),
     );
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
@@ -177,20 +177,17 @@ export class Supervisor implements ProcessesOwner {
     this.#workers.tellOthers(worker, (link) => link.send(frame));
   }
 
-  entered(channel: string): void {
-    if (this.#appends.waitingCount > 0) this.#appends.proceed(channel);
+  entered(channels: readonly string[]): void {
+    this.#appends.proceed(channels);
   }
 
-  #hasRoom(channel: string, bytes: number, reserved: number): boolean {
+  #roomFor(...asked: Parameters<Credit['roomFor']>): Room {
     for (const worker of this.#workers) {
-      if (
-        worker.isReceiving &&
-        !worker.isSilent &&
-        !worker.credit.hasRoom(channel, bytes, reserved)
-      )
-        return false;
+      if (!worker.isWaitedFor) continue;
+      const room = worker.credit.roomFor(...asked);
+      if (room !== 'room') return room;
     }
-    return true;
+    return 'room';
   }
 
   #take(entries: readonly LoggedEntry[]): void {

@@ -24,8 +24,8 @@ export interface WorkerOwner {
   append(worker: WorkerProcess, append: ReturnType<typeof readAppend>): void;
   /** Its lines have changed; the frame is for the others. */
   lines(worker: WorkerProcess, frame: Buffer): void;
-  /** Bytes of the channel have entered there. */
-  entered(channel: string): void;
+  /** Bytes of the channels have entered there. */
+  entered(channels: readonly string[]): void;
   asked(worker: WorkerProcess, name: string, value: unknown): unknown;
   /** The process has ended, or could not be started. Called once. */
   ended(worker: WorkerProcess, how: string): void;
@@ -112,6 +112,11 @@ export class WorkerProcess {
     return this.pingsMissed > 1;
   }
 
+  /** True while publishers wait until it has taken what is before theirs. */
+  get isWaitedFor(): boolean {
+    return this.isReceiving && !this.isSilent;
+  }
+
   get ageMs(): number {
     return this.#clock.nowMs() - this.#startedMs;
   }
@@ -134,10 +139,12 @@ export class WorkerProcess {
     this.pingsMissed = 0;
     if (frame.kind === FRAME.append) this.#owner.append(this, readAppend(frame));
     else if (frame.kind === FRAME.entered) {
+      const channels: string[] = [];
       readCounts(frame, (channel, bytes) => {
         this.credit.entered(channel, bytes);
-        this.#owner.entered(channel);
+        channels.push(channel);
       });
+      this.#owner.entered(channels);
     } else if (frame.kind === FRAME.lines) {
       const changed = new Map<string, number>();
       readCounts(frame, (channel, count) => {

@@ -140,7 +140,7 @@ export class WorkerProcesses {
     const toOwner: WorkerOwner = {
       append: (from, append) => owner.append(from, append),
       lines: (from, frame) => owner.lines(from, frame),
-      entered: (channel) => owner.entered(channel),
+      entered: (channels) => owner.entered(channels),
       asked: (from, name, value) => owner.asked(from, name, value),
       ended: (from, how) => this.#ended(from, how),
     };

@@ -3,7 +3,7 @@
  * anywhere, under its idempotency key. What is answered must be what the log has, and under one key
  * the log has it once.
  */
-import type { NewEntry } from '../../src/core/event.js';
+import type { NewEntry, NewEvent } from '../../src/core/event.js';
 import { asError, type HoldlineError } from '../../src/errors.js';
 import { costOf } from '../../src/workers/credit.js';
 import type { Diary } from './diary.js';
@@ -26,7 +26,7 @@ interface Outcome {
 }
 
 interface Publication extends Outcome {
-  readonly entries: readonly NewEntry[];
+  readonly entries: readonly NewEvent[];
   readonly key: string | undefined;
   /** Where it is tried now. */
   at: SimulatedWorker | undefined;
@@ -91,7 +91,7 @@ export class Publications {
     const isNamed = !isKeyed && random.chance(0.15);
     const count = random.chance(0.8) ? 1 : random.chance(0.95) ? random.between(2, 40) : 600;
     const number = this.#made++;
-    const entries = Array.from({ length: count }, (_none, index): NewEntry => {
+    const entries = Array.from({ length: count }, (_none, index): NewEvent => {
       const size = count > 100 ? random.below(60) : random.below(random.chance(0.98) ? 400 : 40_000);
       const data = Buffer.from(JSON.stringify({ p: number, i: index, x: 'x'.repeat(size) }));
       const name = isNamed ? random.pick(this.#channels) : channel;

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter } from 'node:events';
-import type { NewEntry } from '../../src/core/event.js';
+import type { NewEvent } from '../../src/core/event.js';
 import type { LogRow, Receipt, RequestKey } from '../../src/core/event-log.js';
 import { Hub, type HubOptions } from '../../src/core/hub.js';
 import { Idempotency } from '../../src/core/idempotency.js';
@@ -33,6 +33,8 @@ export interface WorkerParts {
   readonly exitMs: number;
   /** Called once, when the process is dead. */
   readonly died: (worker: SimulatedWorker) => void;
+  /** Runs at the end of the turn, outside of all processes. */
+  readonly afterTurn: (task: () => void) => void;
   readonly note: (what: string) => void;
 }
 
@@ -129,18 +131,16 @@ export class SimulatedWorker implements KeepingServer {
   }
 
   /** Publishes; resolves to the ids. */
-  async publish(entries: readonly NewEntry[], request?: RequestKey): Promise<readonly number[]> {
+  async publish(entries: readonly NewEvent[], request?: RequestKey): Promise<readonly number[]> {
     const { hub } = this;
-    const channels = new Set(entries.map(({ channel }) => channel));
-    const [channel] = channels as unknown as Iterable<string> & [string];
-    if (channels.size > 1)
+    const name = (entries[0] as NewEvent).channel;
+    if (entries.some(({ channel }) => channel !== name))
       return (await hub.batches.submit(entries, hub.batches.reserve(''))).ids;
-    const name = [...channels][0] ?? channel;
     if (request === undefined) return (await hub.publish(name, entries)).ids;
     const reservation = hub.reserve(name);
     let bytes = 0;
     for (const entry of entries)
-      bytes += QUEUED_EVENT_BYTES + ('data' in entry ? entry.data.length : 0);
+      bytes += QUEUED_EVENT_BYTES + entry.data.length;
     reservation.grow(bytes);
     const submission = { reservation, isRead: true, read: () => entries } as const;
     const publish = async (): Promise<Receipt> => {
@@ -199,7 +199,7 @@ export class SimulatedWorker implements KeepingServer {
     clock.later(drainMs, () => {
       this.hub.stop();
       void this.parent.log.close();
-      clock.soon(() => this.end(0));
+      this.#parts.afterTurn(() => this.end(0));
     });
   }
 }

@@ -112,8 +112,8 @@ function settingOf(random: Random): WorkersSetting {
 /** A publish on the quiet channel, until it is answered. */
 interface Probe {
   readonly worker: SimulatedWorker;
-  readonly dueMs: number;
-  readonly dueTurn: number;
+  dueMs: number;
+  dueTurn: number;
 }
 
 export class WorkersSimulation {
@@ -143,7 +143,6 @@ export class WorkersSimulation {
   #spawned = 0;
   #turns = 0;
   #isAway = false;
-  #isResting = false;
   #probe: Probe | undefined;
   /** Workers that were silent once: meanwhile nobody asked for their credit. */
   readonly #wereSilent = new WeakSet<WorkerProcess>();
@@ -302,6 +301,7 @@ export class WorkersSimulation {
       setupMs: setting.setupMs,
       exitMs: setting.exitMs,
       died: (dead) => this.#died(dead),
+      afterTurn: (task) => this.#clock.soon(task),
       note: (what) => this.#diary.note(what),
     });
     this.#workers.add(worker);
@@ -345,6 +345,7 @@ export class WorkersSimulation {
     this.#lines.readSome();
     for (const one of processes()) if (one.isRunning) one.clock.runSoon();
     await settlePromises();
+    this.#clock.runSoon();
     if (this.#supervisorProcess.isDead && this.#workers.size === 0) await this.#start();
     this.#check();
   }
@@ -411,13 +412,8 @@ export class WorkersSimulation {
 
   #sendProbe(worker: SimulatedWorker): void {
     if (this.#probe !== undefined || this.#supervisorProcess.isDead) return;
-    const { latencyMs, appendMs, answerMs } = this.setting;
-    const bound = 2 * latencyMs + appendMs + answerMs + 2;
-    const probe: Probe = {
-      worker,
-      dueMs: this.#clock.nowMs() + bound,
-      dueTurn: this.#turns + PROBE_TURNS,
-    };
+    const probe: Probe = { worker, dueMs: 0, dueTurn: 0 };
+    this.#beginProbe(probe);
     this.#probe = probe;
     this.#diary.note(`a probe at ${worker.pid}`);
     const answered = (): void => {
@@ -429,6 +425,13 @@ export class WorkersSimulation {
       .then(answered, answered);
   }
 
+  /** From now on nothing holds it up. */
+  #beginProbe(probe: Probe): void {
+    const { latencyMs, appendMs, answerMs } = this.setting;
+    probe.dueMs = this.#clock.nowMs() + 2 * latencyMs + appendMs + answerMs + 2;
+    probe.dueTurn = this.#turns + PROBE_TURNS;
+  }
+
   // ── what must hold ─────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -436,7 +439,8 @@ export class WorkersSimulation {
    * has not taken what is before it.
    */
   #checkBusy(channels: readonly string[], message: string): void {
-    if (!message.includes('had no room')) return;
+    // One that its own worker refused was never here.
+    if (!message.includes('another process')) return;
     const nowMs = this.#clock.nowMs();
     const isWaitedFor = [...this.#supervisor.processes].some((one) => {
       const worker = [...this.#workers].find(({ pid }) => pid === one.pid);
@@ -449,7 +453,21 @@ export class WorkersSimulation {
       );
     });
     if (!isWaitedFor && this.#supervisor.held.waiting === 0 && this.#supervisor.held.reserved === 0)
-      this.#diary.failed(new Error(`a publish on ${channels.join()} waited for nobody`));
+      this.#diary.failed(
+        new Error(`a publish on ${channels.join()} waited for nobody: ${this.#state}`),
+      );
+  }
+
+  /** What is on its way, for a failure. */
+  get #state(): string {
+    const workers = Array.from(this.#supervisor.processes, ({ pid, credit, isServing, isSilent }) => ({
+      pid,
+      bytes: credit.bytes,
+      channels: credit.channels,
+      isServing,
+      isSilent,
+    }));
+    return JSON.stringify({ ...this.#supervisor.held, workers });
   }
 
   #check(): void {
@@ -457,11 +475,21 @@ export class WorkersSimulation {
     this.#checkCredit();
     this.#checkPlaces();
     for (const worker of this.#serving) if (worker.process.isRunning) this.#checkLines(worker);
+    this.#checkProbe();
+  }
+
+  #checkProbe(): void {
     const probe = this.#probe;
     if (probe === undefined) return;
+    // The credit in all is used up: that holds up everyone.
+    const { bytes } = this.setting.credit;
+    for (const { credit } of this.#supervisor.processes)
+      if (credit.bytes >= bytes) this.#beginProbe(probe);
     if (!probe.worker.isResponsive) this.#probe = undefined;
     else if (this.#turns > probe.dueTurn && this.#clock.nowMs() > probe.dueMs)
-      throw new Error(`a publish on a channel that nobody reads waits at ${probe.worker.pid}`);
+      throw new Error(
+        `a publish on a channel that nobody reads waits at ${probe.worker.pid}: ${this.#state}`,
+      );
   }
 
   /** What is on its way to a worker is bounded, by channel and in all. */
