@@ -240,8 +240,10 @@ export class KeepingLines {
 
   #close(client: Client, { server, socket, handle }: Line): void {
     this.#parts.diary.note(`${socket.name} closes at ${client.position}`);
-    socket.closed = true;
     client.line = undefined;
-    server.run(() => server.hub.left(handle, socket));
+    server.run(() => {
+      socket.closed = true;
+      server.hub.left(handle, socket);
+    });
   }
 }

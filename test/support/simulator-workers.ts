@@ -112,8 +112,9 @@ function settingOf(random: Random): WorkersSetting {
 /** A publish on the quiet channel, until it is answered. */
 interface Probe {
   readonly worker: SimulatedWorker;
-  dueMs: number;
-  dueTurn: number;
+  /** What it may take yet; a long turn counts as a short one, since nothing happens in it. */
+  leftMs: number;
+  leftTurns: number;
 }
 
 export class WorkersSimulation {
@@ -347,7 +348,7 @@ export class WorkersSimulation {
     await settlePromises();
     this.#clock.runSoon();
     if (this.#supervisorProcess.isDead && this.#workers.size === 0) await this.#start();
-    this.#check();
+    this.#check(ms);
   }
 
   async #step(): Promise<void> {
@@ -412,7 +413,7 @@ export class WorkersSimulation {
 
   #sendProbe(worker: SimulatedWorker): void {
     if (this.#probe !== undefined || this.#supervisorProcess.isDead) return;
-    const probe: Probe = { worker, dueMs: 0, dueTurn: 0 };
+    const probe: Probe = { worker, leftMs: 0, leftTurns: 0 };
     this.#beginProbe(probe);
     this.#probe = probe;
     this.#diary.note(`a probe at ${worker.pid}`);
@@ -428,8 +429,8 @@ export class WorkersSimulation {
   /** From now on nothing holds it up. */
   #beginProbe(probe: Probe): void {
     const { latencyMs, appendMs, answerMs } = this.setting;
-    probe.dueMs = this.#clock.nowMs() + 2 * latencyMs + appendMs + answerMs + 2;
-    probe.dueTurn = this.#turns + PROBE_TURNS;
+    probe.leftMs = 2 * latencyMs + appendMs + answerMs + 2;
+    probe.leftTurns = PROBE_TURNS;
   }
 
   // ── what must hold ─────────────────────────────────────────────────────────────────────────────
@@ -470,23 +471,26 @@ export class WorkersSimulation {
     return JSON.stringify({ ...this.#supervisor.held, workers });
   }
 
-  #check(): void {
+  #check(ms: number): void {
     this.#diary.throwFault();
     this.#checkCredit();
     this.#checkPlaces();
     for (const worker of this.#serving) if (worker.process.isRunning) this.#checkLines(worker);
-    this.#checkProbe();
+    this.#checkProbe(ms);
   }
 
-  #checkProbe(): void {
+  #checkProbe(ms: number): void {
     const probe = this.#probe;
     if (probe === undefined) return;
+    probe.leftMs -= Math.min(ms, 3);
+    probe.leftTurns--;
     // The credit in all is used up: that holds up everyone.
     const { bytes } = this.setting.credit;
+    const { reserved } = this.#supervisor.held;
     for (const { credit } of this.#supervisor.processes)
-      if (credit.bytes >= bytes) this.#beginProbe(probe);
+      if (credit.bytes + reserved >= bytes) this.#beginProbe(probe);
     if (!probe.worker.isResponsive) this.#probe = undefined;
-    else if (this.#turns > probe.dueTurn && this.#clock.nowMs() > probe.dueMs)
+    else if (probe.leftTurns < 0 && probe.leftMs < 0)
       throw new Error(
         `a publish on a channel that nobody reads waits at ${probe.worker.pid}: ${this.#state}`,
       );
@@ -563,13 +567,14 @@ export class WorkersSimulation {
     this.#isAway = false;
     setting.failing = 0;
     for (const worker of this.#workers) worker.goOn();
-    for (let turns = 0, quiet = 0; quiet < 3; turns++) {
+    for (let turns = 0, quiet = 0; ; turns++) {
       this.#lines.hurry();
       this.#lines.comeBack();
       const worker = this.#pickWorker();
       if (worker !== undefined) this.#publications.tryAgain(worker);
       const moving = this.#moving;
       quiet = moving === undefined ? quiet + 1 : 0;
+      if (quiet === 3) break;
       await this.#turn(moving === 'workers' || moving === 'places' ? 20 : 1);
       if (turns > REST_TURNS)
         throw new Error(
