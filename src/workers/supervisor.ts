@@ -193,19 +193,22 @@ export class Supervisor implements ProcessesOwner {
   #take(entries: readonly LoggedEntry[]): void {
     this.#parts.keep?.(entries);
     for (const worker of this.#workers)
-      if (worker.isReceiving) for (const entry of entries) worker.credit.sent(entry);
+      if (worker.isTailing) for (const entry of entries) worker.credit.sent(entry);
     if (this.#records.length === 0) this.#clock.soon(() => this.#sendRecords());
     for (const entry of entries) this.#records.push(entry);
   }
 
-  /** What was committed goes to every worker in one frame, before its publishers are answered. */
+  /**
+   * What was committed goes to every worker that has opened its log, in one frame, before its
+   * publishers are answered.
+   */
   #sendRecords(): void {
     const records = this.#records;
     if (records.length === 0) return;
     this.#records = [];
     for (const part of portions(records)) {
       const frame = recordsFrame(part);
-      this.#workers.tellOthers(undefined, (link) => link.send(frame));
+      for (const worker of this.#workers) if (worker.isTailing) worker.link.send(frame);
     }
   }
 
@@ -216,6 +219,8 @@ export class Supervisor implements ProcessesOwner {
     switch (name) {
       case 'hello':
         return this.#welcome(worker);
+      case 'open':
+        return this.#open(worker);
       case 'listening':
         return this.#workers.listens(worker, value as WorkerFacts);
       case 'leaving':
@@ -258,20 +263,26 @@ export class Supervisor implements ProcessesOwner {
   }
 
   #welcome(worker: WorkerProcess): Welcome {
-    const { log, welcome, count } = this.#parts;
-    // What came before is what it reads from the history, if at all.
-    this.#sendRecords();
+    const { welcome, count } = this.#parts;
     worker.isReceiving = true;
     for (const other of this.#workers)
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
-    const facts: LogFacts = {
-      floor: log.floor(),
-      lastId: log.lastId(),
-      state: log.state,
-      figures: log.figures,
-    };
     const shares = this.#lending.begin(worker, count);
-    return { ...welcome, count, place: worker.place, spawn: worker.spawn, log: facts, shares };
+    const { place, spawn } = worker;
+    return { ...welcome, count, place, spawn, log: this.#logFacts, shares };
+  }
+
+  /** Its server begins: what is committed from now on is handed to it. */
+  #open(worker: WorkerProcess): LogFacts {
+    // What came before is what it reads from the history, if at all.
+    this.#sendRecords();
+    worker.isTailing = true;
+    return this.#logFacts;
+  }
+
+  get #logFacts(): LogFacts {
+    const { log } = this.#parts;
+    return { floor: log.floor(), lastId: log.lastId(), state: log.state, figures: log.figures };
   }
 
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {

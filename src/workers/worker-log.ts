@@ -23,13 +23,13 @@ import { costOf } from './credit.js';
 import { appendFrame, enteredFrame, FRAME, readRecords, type Frame } from './frames.js';
 import type { Link } from './link.js';
 
-/** What a worker is told of the log when it begins, and afterwards when it changes. */
+/** What a worker is told of the log when it begins and when it opens it. */
 export interface LogFacts extends LogNews {
   readonly floor: number;
   readonly lastId: number;
 }
 
-/** What changes of it. */
+/** What it is told when it changes. */
 export interface LogNews {
   readonly state: LogState;
   readonly figures?: LogFigures | undefined;
@@ -59,7 +59,7 @@ export class WorkerLog implements EventLog {
   #state: LogState;
   #lastId: number;
   #take: ((entries: readonly LoggedEntry[]) => void) | undefined;
-  /** What came before there was somebody to take it. */
+  /** What came before there was somebody to take it: before the answer to `open`. */
   #early: LoggedEntry[] = [];
   /** Costs of the entries by channel that may still be in its queue, oldest first. */
   readonly #queued = new Map<string, number[]>();
@@ -103,9 +103,15 @@ export class WorkerLog implements EventLog {
     return this.#link.isOpen ? this.#state : GONE;
   }
 
-  open(): Promise<void> {
+  /**
+   * From here on it is handed what is committed: so the server begins in the same turn, and while a
+   * process starts nothing waits until it takes entries.
+   */
+  async open(): Promise<void> {
+    const { lastId, ...news } = await this.#link.ask<LogFacts>('open', undefined);
+    this.#lastId = lastId;
+    this.changed(news);
     this.#isOpen = true;
-    return Promise.resolve();
   }
 
   async append(

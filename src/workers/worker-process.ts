@@ -42,8 +42,10 @@ export class WorkerProcess {
   readonly link: Link;
   /** Known once it listens. */
   facts: WorkerFacts | undefined;
-  /** True from its first question on: it is given what the log commits. */
+  /** True from its first question on: it is told what changes. */
   isReceiving = false;
+  /** True once it has opened its log: it is handed what the log commits. */
+  isTailing = false;
   /** True when its end is wanted: none is started in its place. */
   isEnding = false;
   pingsMissed = 0;
@@ -114,7 +116,7 @@ export class WorkerProcess {
 
   /** True while publishers wait until it has taken what is before theirs. */
   get isWaitedFor(): boolean {
-    return this.isReceiving && !this.isSilent;
+    return this.isTailing && !this.isSilent;
   }
 
   get ageMs(): number {

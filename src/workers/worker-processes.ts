@@ -81,7 +81,7 @@ export class WorkerProcesses {
     return this.#restarts.total;
   }
 
-  /** Tells all that are given what the log commits, but one. */
+  /** Tells all that have said hello, but one. */
   tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
     for (const worker of this) if (worker !== except && worker.isReceiving) tell(worker.link);
   }
@@ -224,11 +224,13 @@ export class WorkerProcesses {
       const { place, pid } = worker;
       if (!worker.isServing) {
         if (worker.ageMs > WORKER_START_MS_MAX) worker.kill();
-        continue;
+        // One that hangs before it listens holds up no publisher either.
+        if (!worker.isTailing) continue;
       }
       // One at a time: after a pause of this process, too, each has its time to answer.
       const isTooMuch = worker.isSilent && worker.link.waitingBytes > WORKER_CREDIT_BYTES;
-      if (worker.pingsMissed >= WORKER_PINGS_MISSED_MAX || isTooMuch) {
+      const isHanging = worker.isServing && worker.pingsMissed >= WORKER_PINGS_MISSED_MAX;
+      if (isHanging || isTooMuch) {
         const facts = { worker: place, pid, pingsMissed: worker.pingsMissed };
         this.#parts.say('error', 'a worker hangs and is ended', facts);
         worker.kill();

@@ -136,7 +136,8 @@ export class PipeEnd extends EventEmitter {
   /** Hands over what has come, in pieces; the last of it maybe later. */
   deliver(): void {
     const { random, nowMs } = this.#parts;
-    while (!this.#isClosed && this.#process.isRunning) {
+    // What comes before its program reads waits in the kernel.
+    while (this.listenerCount('data') > 0 && !this.#isClosed && this.#process.isRunning) {
       const [first] = this.#chunks;
       if (first === undefined) {
         if (this.#isOver) this.#close();

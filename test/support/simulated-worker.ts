@@ -164,7 +164,12 @@ export class SimulatedWorker implements KeepingServer {
   async #begin(): Promise<void> {
     const { clock } = this.process;
     const { hub: options, setupMs, pipe } = this.#parts;
-    const parent = await Parent.connect(() => this.end(1), this.pipeEnds[1].duplex, clock);
+    const parent = await Parent.connect(
+      (reason) => {
+        this.#parts.note(`worker ${this.pid} lost its supervisor: ${reason}`);
+        this.end(1);
+      },
+      this.pipeEnds[1].duplex, clock);
     const { log } = parent;
     const hub = new Hub<Held>(log, clock, this.counters, options);
     this.parent = parent;
