@@ -71,8 +71,7 @@ export class LoadLine implements ConnectionSink {
   #look(bytes: Buffer): void {
     const begin = Buffer.concat([this.#carried, bytes.subarray(0, TAIL_BYTES)]);
     if (begin.includes(GAP_EVENT)) this.#report.gaps++;
-    const tail =
-      bytes.length <= TAIL_BYTES ? begin : bytes.subarray(bytes.length - TAIL_BYTES);
+    const tail = bytes.length <= TAIL_BYTES ? begin : bytes.subarray(bytes.length - TAIL_BYTES);
     this.#carried = Buffer.from(tail.subarray(-CARRIED_BYTES));
     if (tail.includes(`id: ${this.#until}\n`)) this.drop();
   }

@@ -1,7 +1,11 @@
 /** The figures of isolation: whether a channel's p99 stays as it is beside another's trouble. */
 import type { Latency } from './latency.js';
 import { LOADS, type LoadName, type LoadReport } from './isolation-orders.js';
-import { ISOLATION_SERVERS, ISOLATION_TITLES, type IsolationServerName } from './isolation-servers.js';
+import {
+  ISOLATION_SERVERS,
+  ISOLATION_TITLES,
+  type IsolationServerName,
+} from './isolation-servers.js';
 import { type Check, faultsOf } from './open-loop.js';
 import { median } from './statistics.js';
 import { drawTable, ms, percent, short } from './table.js';

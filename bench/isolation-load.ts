@@ -18,7 +18,6 @@ const LOOK_MS = 5;
 const PACED_CONNECTIONS = 32;
 const HISTORY_CONNECTIONS = 8;
 
-
 /** Throws after the deadline. */
 async function until(what: string, isSo: () => boolean, deadlineMs: number): Promise<void> {
   const untilMs = performance.now() + deadlineMs;
@@ -53,7 +52,10 @@ function newReport(load: LoadName): LoadReport {
 type Begin = (order: LoadOrder, report: LoadReport) => Promise<{ ended: Promise<void> }>;
 
 /** Lines that subscribe and read nothing more, while batches come that lap them. */
-async function beginStopped(order: LoadOrder, report: LoadReport): Promise<{ ended: Promise<void> }> {
+async function beginStopped(
+  order: LoadOrder,
+  report: LoadReport,
+): Promise<{ ended: Promise<void> }> {
   const { port, publishPort, lines, batchEvents, batchesPerSecond, seconds } = order;
   const path = '/stopped';
   const opened = Array.from(
@@ -120,7 +122,7 @@ async function beginHerd(order: LoadOrder, report: LoadReport): Promise<{ ended:
   publisher.publish();
   await until('the first batch', isFree, OPEN_DEADLINE_MS);
   const after = String(publisher.last);
-  for (let batch = 0; batch < historyBatches; )
+  for (let batch = 0; batch < historyBatches;)
     if (publisher.publish()) batch++;
     else await sleepMs(1);
   await until('the history', isFree, OPEN_DEADLINE_MS);

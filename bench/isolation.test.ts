@@ -1,4 +1,4 @@
-/** When a channel's p99 counts as moved, when the client did it, and what the summary makes of it. */
+/** When a channel's p99 has moved, when the client did it, and what the summary makes of it. */
 import { describe, expect, test } from 'vitest';
 import {
   type ControlWindow,
@@ -50,9 +50,7 @@ test('the summary is of medians without rounds that the client moved', () => {
     roundOf(4, 2, windowOf(500, 495)),
   ];
   const { figures } = summariseIsolation(rounds);
-  expect(figures).toMatchObject([
-    { server: 'lmdb', load: 'flood', rounds: 4, discardedRounds: 1 },
-  ]);
+  expect(figures).toMatchObject([{ server: 'lmdb', load: 'flood', rounds: 4, discardedRounds: 1 }]);
   expect(figures).toMatchObject([{ aloneP99Ms: 2, p99Ms: 9, limitMs: 10, isKept: true }]);
   expect(figures).toMatchObject([{ p99MsOfRounds: [9, 11, 7, 500], loadPerSecond: 200 }]);
   const moved = summariseIsolation([roundOf(1, 2, windowOf(30)), roundOf(2, 2, windowOf(40))]);

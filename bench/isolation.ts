@@ -131,12 +131,7 @@ async function measureServer(
 ): Promise<void> {
   const { server, publishPort } = await startIsolationServer(name);
   const here = new Visit(server, undefined, publishPort);
-  const child = startNode(
-    'load',
-    new URL('isolation-load.ts', import.meta.url),
-    CLIENT_CORE,
-    []
-  );
+  const child = startNode('load', new URL('isolation-load.ts', import.meta.url), CLIENT_CORE, []);
   try {
     const { checkedShare, lines } = parameters;
     const fleet = await here.startFleet({ countsInC: true, checkedShare });

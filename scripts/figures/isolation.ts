@@ -48,7 +48,9 @@ export function isolationTable(): string {
       `${stopped.lines} lines that have stopped reading and ${short(stopped.batchesPerSecond * stopped.batchEvents)} events/s; batches of ${flood.batchEvents} over ${flood.connections} connections as fast as they are answered, with ${flood.lines} lines; ` +
       `${herd.lines} lines that come back together to a history of ${short(herd.historyEvents)} events, and again when all have it. Medians.`,
     ...discardedNote(summary.figures),
-    ...Object.entries(parameters.absent).map(([server, why]) => `${server} was not measured: ${why}.`),
+    ...Object.entries(parameters.absent).map(
+      ([server, why]) => `${server} was not measured: ${why}.`,
+    ),
     caption(result),
   ];
   return `${table(head, rows)}\n\n<sub>${notes.join('<br>\n')}</sub>`;
