@@ -30,6 +30,14 @@ export const COUNTER_MEANINGS = {
   deliveries_total: 'events written to lines: each event counts once for each line',
   writes_total: 'corked writes of events to lines',
   written_bytes_total: 'bytes of events written to lines',
+  compress_blocks_total: 'blocks and bodies that the compressor made',
+  compress_plain_bytes_total: 'bytes that it was given',
+  compress_bytes_total: 'bytes that it made of them',
+  compress_seconds_total: 'time that it took, seconds',
+  compress_refused_total:
+    'times that lines and polls were given plain bytes because it had used up its share of the time',
+  compress_saved_bytes_total:
+    'bytes of events that were not written to compressed lines, since fewer were',
   heartbeats_total: 'heartbeats written',
   sweeps_total: 'complete sweeps over the lines of a group',
   rings_dropped_total: 'rings dropped because all rings exceeded --replay-total',

@@ -18,6 +18,50 @@ export const OPENING_BYTES_MAX = 15_000;
 /** Replay within those, bytes; the rest is for prelude and gap notice. core/openings.ts */
 export const REPLAY_OPENING_BYTES_MAX = OPENING_BYTES_MAX - 256;
 
+/**
+ * Share of the loop's time that the compressor may take, and how much of it may be saved up, ms.
+ * Past it slices go out in stored blocks, as large as plain, until COMPRESS_SHARED_LINES lines have
+ * asked for one: what many read is always compressed. core/compressor.ts
+ */
+export const COMPRESS_TIME_SHARE = 0.15;
+export const COMPRESS_CREDIT_MS_MAX = 100;
+
+/** Lines of one slice past that time. core/compressed-slices.ts */
+export const COMPRESS_SHARED_LINES = 16;
+
+/**
+ * Plain bytes of a slice of several events that is compressed; fewer where that would not fit a
+ * cork. 0.8 ms. core/compressed-slices.ts
+ */
+export const COMPRESS_SLICE_BYTES_MAX = 64 * 1024;
+
+/**
+ * Plain bytes of a larger event that is compressed, 3 ms; others go out in stored blocks.
+ * core/compressed-slices.ts, core/history-lines.ts
+ */
+export const COMPRESS_BLOCK_BYTES_MAX = 256 * 1024;
+
+/**
+ * Times in a sweep that the id moves to which compressed lines are brought: as many slices are made
+ * in the next sweep. core/compressed-slices.ts
+ */
+export const COMPRESS_HEADS_PER_SWEEP = 16;
+
+/**
+ * Slices of different dictionaries for lines at one cursor, 20 µs or more each; lines that could
+ * use another get the best of them. core/compressed-slices.ts
+ */
+export const COMPRESS_VARIANTS_MAX = 4;
+
+/**
+ * Bytes of compressed slices that all groups together keep while they are written; those of other
+ * groups are dropped above it, and made again. core/compressor.ts
+ */
+export const COMPRESS_KEPT_BYTES_MAX = 16 * 1024 * 1024;
+
+/** The least body of an answer to a poll that is compressed, bytes. core/compressor.ts */
+export const COMPRESS_BODY_BYTES_MIN = 512;
+
 /** Channel name, characters (all ASCII). http/request.ts */
 export const CHANNEL_NAME_CHARS_MAX = 128;
 

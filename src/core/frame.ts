@@ -8,9 +8,13 @@ import type { LoggedEvent } from './event.js';
 
 const EMPTY_LINE = Buffer.from('\n');
 
+type PlainName = 'sse' | 'sse-env' | 'sse-data' | 'sse-env-data' | 'ndjson';
+
 /** How events are written to a line. */
 export interface Encoding {
-  readonly name: 'sse' | 'sse-env' | 'sse-data' | 'sse-env-data' | 'ndjson';
+  readonly name: PlainName | `${PlainName}-gzip`;
+  /** Lines are given gzip blocks (core/gzip.ts); `encode` gives the plain frame. */
+  readonly isGzip?: true;
   /** Index of the encoding's ring in a channel; encodings with the same frames share one. */
   readonly index: number;
   /** The event's frame, valid until any encoding encodes the next event. */

@@ -4,6 +4,7 @@
  */
 import type { Channel, Reader } from './channel.js';
 import { ChannelSet } from './channel-set.js';
+import type { CompressedSlices } from './compressed-slices.js';
 import type { Encoding } from './frame.js';
 import { LineTable } from './line-table.js';
 import type { DeliveryMode } from './ports.js';
@@ -18,7 +19,9 @@ export class Group implements Reader {
   readonly encoding: Encoding;
   /** What its lines get when they are slow: the strictest of its channels' policies. */
   readonly slow: SlowPolicy;
-  readonly table = new LineTable<unknown>();
+  readonly table: LineTable<unknown>;
+  /** What its lines are given where they are given gzip blocks. */
+  readonly compressed: CompressedSlices | undefined;
 
   /**
    * Every healthy line has been given everything up to this id: the head at the start of the last
@@ -66,7 +69,13 @@ export class Group implements Reader {
   /** Shifts its rows on the heartbeat wheel, so that small groups do not all beat at once. */
   readonly phase: number;
 
-  constructor(key: string, channels: readonly Channel<Group>[], mode: DeliveryMode, phase: number) {
+  constructor(
+    key: string,
+    channels: readonly Channel<Group>[],
+    mode: DeliveryMode,
+    phase: number,
+    compressed?: CompressedSlices,
+  ) {
     this.key = key;
     this.channels = channels;
     this.set = channels.length === 1 ? (channels[0] as Channel).alone : new ChannelSet(channels);
@@ -74,6 +83,8 @@ export class Group implements Reader {
     this.encoding = mode.encoding;
     this.slow = strictest(channels.map(({ slow }) => slow));
     this.phase = phase;
+    this.compressed = compressed;
+    this.table = new LineTable(compressed !== undefined);
   }
 
   /** See core/channel.ts. */

@@ -4,10 +4,13 @@
  * over several turns of the loop.
  */
 import type { Clock } from '../clock.js';
+import type { Counters } from '../counters.js';
 import { HoldlineError } from '../errors.js';
 import { DELETED_ENDS_PER_TURN_MAX, READER_CHANNELS_MAX } from '../limits.js';
 import type { Channel } from './channel.js';
 import type { Channels } from './channels.js';
+import { CompressedSlices } from './compressed-slices.js';
+import type { Compressor } from './compressor.js';
 import { Group } from './group.js';
 import type { DeliveryMode } from './ports.js';
 import type { Progress } from './progress.js';
@@ -26,16 +29,25 @@ export class Groups {
   readonly #progress: Progress;
   readonly #clock: Clock;
   readonly #owner: GroupsOwner;
+  readonly #makeSlices: () => CompressedSlices;
   readonly #byKey = new Map<string, Group>();
   #made = 0;
   /** Groups of deleted channels whose lines are being ended. */
   readonly #ending: Group[] = [];
 
-  constructor(channels: Channels, progress: Progress, clock: Clock, owner: GroupsOwner) {
+  constructor(
+    channels: Channels,
+    progress: Progress,
+    clock: Clock,
+    owner: GroupsOwner,
+    compressor: Compressor,
+    counters: Counters,
+  ) {
     this.#channels = channels;
     this.#progress = progress;
     this.#clock = clock;
     this.#owner = owner;
+    this.#makeSlices = () => new CompressedSlices(compressor, counters);
   }
 
   /** The groups that events reach. */
@@ -72,7 +84,8 @@ export class Groups {
     const key = `${mode.transport} ${mode.encoding.name} ${mode.limit ?? ''} ${sorted.join(',')}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const group = new Group(key, this.#place(sorted), mode, this.#made++);
+    const slices = mode.encoding.isGzip === true ? this.#makeSlices() : undefined;
+    const group = new Group(key, this.#place(sorted), mode, this.#made++, slices);
     group.sweptThrough = this.#progress.through(group.set);
     this.#byKey.set(key, group);
     for (const channel of group.channels) channel.addGroup(group);
@@ -99,6 +112,7 @@ export class Groups {
   detach(group: Group): void {
     if (this.#byKey.get(group.key) !== group) return;
     this.#byKey.delete(group.key);
+    group.compressed?.clear();
     this.#owner.detached(group);
     for (const channel of group.channels) {
       channel.removeGroup(group);

@@ -108,6 +108,7 @@ export class Heartbeat {
         this.#counters.heartbeats_total++;
         // The heartbeat tells the client that nothing up to the head is missing.
         if (isAtHead) cursors[row] = head;
+        table.interrupt(row);
         if (!taken) this.#pump.stall(group, row);
       }
     }

@@ -16,14 +16,17 @@ import type { Clock } from '../clock.js';
 import type { Counters } from '../counters.js';
 import {
   CATCH_UP_CORKS_MAX,
+  COMPRESS_BLOCK_BYTES_MAX,
   CORK_WRITE_BYTES_MAX,
   HISTORY_PAGE_BYTES_MAX,
   HISTORY_PAGE_EVENTS_MAX,
   HISTORY_RETRY_MS_MAX,
   HISTORY_RETRY_MS_MIN,
 } from '../limits.js';
+import type { Compressor } from './compressor.js';
 import type { HistoryPage } from './event-log.js';
 import type { Encoding } from './frame.js';
+import { STORED_HEAD_BYTES, storedBlocks } from './gzip.js';
 import type { Group } from './group.js';
 import type { HistoryReads } from './history-reads.js';
 import { CATCHING_UP, HEALTHY, OLDEST, READING } from './line-table.js';
@@ -33,6 +36,9 @@ import { PageTurns } from './page-turns.js';
 import type { LinePort } from './ports.js';
 import type { Pump } from './pump.js';
 import { Ring } from './ring.js';
+
+/** Most bytes of a part of a page, stored or not: one cork. */
+const PART_BYTES_MAX = CORK_WRITE_BYTES_MAX - STORED_HEAD_BYTES;
 
 /** The lines on the same channels that are behind their rings. */
 interface Shelf {
@@ -55,6 +61,8 @@ interface Serving {
   readonly lostThrough: number;
   /** The page's frames, by index of the encoding. */
   readonly frames: (Ring | undefined)[];
+  /** Parts of those as gzip blocks, by index of the encoding and seq of their first frame. */
+  readonly blocks: Map<number, Uint8Array>[];
 }
 
 /** The parts of the hub that the lines are read for with. */
@@ -63,6 +71,7 @@ interface HistoryParts {
   readonly pump: Pick<Pump, 'stall' | 'step' | 'wakeBehind' | 'write'>;
   readonly lossClock: LossClock;
   readonly lines: Lines<unknown, Group>;
+  readonly compressor: Pick<Compressor, 'deflate' | 'hasTime'>;
 }
 
 export class HistoryLines {
@@ -148,7 +157,7 @@ export class HistoryLines {
     });
     // What is lost above is still in the rings.
     const lostThrough = Math.min(page.lostThrough, through);
-    const serving = { shelf, page, after, through, lostThrough, frames: [] };
+    const serving = { shelf, page, after, through, lostThrough, frames: [], blocks: [] };
     await this.#turns.give([...shelf.lines], (handle) => this.#visit(serving, handle));
   }
 
@@ -204,6 +213,7 @@ export class HistoryLines {
     if (isRead === undefined) return true;
     if (!isRead) return false;
     table.advance(row, Math.max(table.cursors[row] as number, page.through));
+    table.interrupt(row);
     shelf.lines.delete(handle);
     // Others have their turn before its next page.
     if (!this.#goesLive(group, row)) shelf.lines.add(handle);
@@ -232,6 +242,7 @@ export class HistoryLines {
     else this.#counters.gaps_slow_total++;
     table.losses[row] = -1 - lostThrough;
     table.lastWrites[row] = this.#parts.pump.step;
+    table.interrupt(row);
     if (port.write(table.sockets[row], group.encoding.gap(cursor, before))) return true;
     this.#parts.pump.stall(group, row);
     return false;
@@ -245,10 +256,15 @@ export class HistoryLines {
     let seq = frames.seqAfter(table.cursors[row] as number);
     for (let corks = 0; seq < frames.headSeq; corks++) {
       if (corks === CATCH_UP_CORKS_MAX) return undefined;
-      const end = frames.runEnd(seq, CORK_WRITE_BYTES_MAX);
-      const taken = pump.write(port, table.sockets[row], frames.view(seq, end));
+      const end = frames.runEnd(seq, PART_BYTES_MAX);
+      const bytes =
+        encoding.isGzip === true
+          ? this.#blockOf(serving, encoding, seq, end)
+          : frames.view(seq, end);
+      const taken = pump.write(port, table.sockets[row], bytes);
       this.#counters.deliveries_total += end - seq;
       table.advance(row, frames.idAt(end - 1));
+      table.interrupt(row);
       table.lastWrites[row] = pump.step;
       if (!taken) {
         pump.stall(group, row);
@@ -257,6 +273,20 @@ export class HistoryLines {
       seq = end;
     }
     return true;
+  }
+
+  /** A part of the page as a gzip block, made once for all lines that are there. */
+  #blockOf({ frames, blocks }: Serving, { index }: Encoding, seq: number, end: number): Uint8Array {
+    const { compressor } = this.#parts;
+    const bySeq = (blocks[index] ??= new Map<number, Uint8Array>());
+    const known = bySeq.get(seq);
+    if (known !== undefined) return known;
+    const plain = (frames[index] as Ring).view(seq, end);
+    const isWorthIt = plain.length <= COMPRESS_BLOCK_BYTES_MAX && compressor.hasTime;
+    const block = isWorthIt ? compressor.deflate(plain, undefined) : undefined;
+    const made = block === undefined || block.length > plain.length ? storedBlocks(plain) : block;
+    bySeq.set(seq, made);
+    return made;
   }
 }
 

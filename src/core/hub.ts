@@ -7,6 +7,7 @@ import type { Counters } from '../counters.js';
 import { asError, type CloseReason, type EndCode, type LineCloseReason } from '../errors.js';
 import type { Channel } from './channel.js';
 import { Channels, channelsFull, type ChannelsOptions } from './channels.js';
+import { Compressor } from './compressor.js';
 import { DeliveryTimes } from './delivery-times.js';
 import type { Elsewhere } from './elsewhere.js';
 import { Entrance, queuedBytesOf } from './entrance.js';
@@ -64,6 +65,8 @@ export interface Joined {
 export class Hub<Socket> {
   readonly channels: Channels;
   readonly polls: WaitingPolls;
+  /** Makes what lines and polls are given compressed. */
+  readonly compressor: Compressor;
   /** Streams that are told how many subscribers each channel has. */
   readonly watchers: Watchers;
   /** Batches over several channels. */
@@ -124,10 +127,18 @@ export class Hub<Socket> {
       counters,
       options,
     );
-    const groups = new Groups(channels, progress, clock, {
-      detached: (group) => pump.grace.end(group),
-      endDeleted: (group, row) => membership.end(group, row, 'deleted'),
-    });
+    const compressor = new Compressor(clock, counters);
+    const groups = new Groups(
+      channels,
+      progress,
+      clock,
+      {
+        detached: (group) => pump.grace.end(group),
+        endDeleted: (group, row) => membership.end(group, row, 'deleted'),
+      },
+      compressor,
+      counters,
+    );
     const membership = new Membership(
       clock,
       counters,
@@ -149,6 +160,7 @@ export class Hub<Socket> {
     this.#counters = counters;
     this.#progress = progress;
     this.channels = channels;
+    this.compressor = compressor;
     this.#pump = pump;
     this.#groups = groups;
     this.#membership = membership;
@@ -241,6 +253,7 @@ export class Hub<Socket> {
       pump: this.#pump,
       lossClock: channels.lossClock,
       lines: this.lines,
+      compressor: this.compressor,
     });
     this.#pump.history = this.#historyLines;
   }
@@ -429,6 +442,7 @@ export class Hub<Socket> {
     this.#ends.opened(handle, owner, mode.transport !== 'library');
     this.onJoin?.(factsOf(this.owners, handle, names, mode.transport));
     const row = this.lines.rowOf(handle);
+    group.table.interrupt(row, this.#openings.clean);
     if (start.isBehind === true) this.#historyLines?.joined(group, row);
     else if (cursor >= group.set.newestId) group.table.setState(row, HEALTHY);
     else this.#pump.wakeBehind(group);

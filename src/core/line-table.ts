@@ -10,6 +10,7 @@
  *   states[row]         Uint8     1 B
  *   inGrace[row]        Uint8     1 B
  *   sockets[row]        reference 8 B
+ *   clean[row]          Float64   8 B   only where lines are given gzip blocks
  *
  * Removing a row moves the last one into its place. Tables are walked downwards, so that a row that
  * moves has been visited already.
@@ -32,6 +33,7 @@ export const OLDEST = -1;
 
 /** Bytes of a row in the typed arrays: the sum above without the reference. */
 export const TABLE_ROW_BYTES = 34;
+export const CLEAN_BYTES = 8;
 export const REFERENCE_BYTES = 8;
 
 /**
@@ -74,6 +76,15 @@ export class LineTable<Socket> {
   #graceLeast = Infinity;
   #graceLeastCount = 0;
   readonly sockets: Socket[] = [];
+  /**
+   * Id above which the line has been given nothing but the frames of its channel, and all of them
+   * up to its cursor. Undefined unless its lines are given gzip blocks (core/compressed-slices.ts).
+   */
+  clean: Float64Array | undefined;
+
+  constructor(isGzip = false) {
+    if (isGzip) this.clean = new Float64Array(FIRST_ROWS);
+  }
 
   /** Bytes of the typed arrays, with rows beyond `count`. The references are on the heap. */
   get memoryBytes(): number {
@@ -91,7 +102,7 @@ export class LineTable<Socket> {
       inGrace,
     ])
       bytes += array.byteLength;
-    return bytes;
+    return bytes + (this.clean?.byteLength ?? 0);
   }
 
   setState(row: number, state: number): void {
@@ -145,6 +156,11 @@ export class LineTable<Socket> {
     } else if (cursor === this.#graceLeast) {
       this.#graceLeastCount++;
     }
+  }
+
+  /** The line was given something that is no frame of its channel, or not all up to `id`. */
+  interrupt(row: number, id = this.cursors[row] as number): void {
+    if (this.clean !== undefined) this.clean[row] = id;
   }
 
   /** The line has been given everything up to `cursor`. */
@@ -245,6 +261,7 @@ export class LineTable<Socket> {
     this.openedSeconds[row] = openedSecond;
     this.trustedFrom[row] = trustedFromOpening(openedSecond);
     this.states[row] = CATCHING_UP;
+    if (this.clean !== undefined) this.clean[row] = cursor;
     this.sockets.push(socket);
     return row;
   }
@@ -266,6 +283,7 @@ export class LineTable<Socket> {
     this.inGrace[row] = this.inGrace[last] as number;
     this.inGrace[last] = NO_GRACE;
     this.sockets[row] = socket;
+    if (this.clean !== undefined) this.clean[row] = this.clean[last] as number;
     const moved = this.handles[last] as number;
     this.handles[row] = moved;
     return moved;
@@ -281,6 +299,7 @@ export class LineTable<Socket> {
     this.states = copyInto(new Uint8Array(rows), this.states);
     this.trustedFrom = copyInto(new Uint32Array(rows), this.trustedFrom);
     this.inGrace = copyInto(new Uint8Array(rows), this.inGrace);
+    if (this.clean !== undefined) this.clean = copyInto(new Float64Array(rows), this.clean);
   }
 }
 

@@ -14,6 +14,8 @@ export class Openings {
   readonly #buffer = Buffer.allocUnsafeSlow(CORK_WRITE_BYTES_MAX);
   readonly #replays = new SliceCache(REPLAY_OPENING_BYTES_MAX, false);
   #length = 0;
+  /** Of the opening made last: see `clean` in core/line-table.ts. */
+  clean = 0;
 
   constructor(counters: Counters) {
     this.#counters = counters;
@@ -35,12 +37,13 @@ export class Openings {
   ): number {
     const { encoding, set, mode } = group;
     const buffer = this.#buffer;
-    const replays = this.#replays;
+    const replays = group.compressed ?? this.#replays;
     let length = 0;
     if (mode.port.kind === 'stream')
       length = buffer.write(encoding.prelude(continuesAfter, retryMs), 'latin1');
     if (isBehind === true) {
       this.#length = length;
+      this.clean = from;
       return from;
     }
     if (gap !== undefined) {
@@ -48,10 +51,11 @@ export class Openings {
       length += encoding.gap(gap.after, gapBefore(set, from, gap)).copy(buffer, length);
     }
     let cursor = from;
+    this.clean = Math.max(from, set.lostThrough);
     // A frame too large for the opening is left to the pump, which writes it in pieces.
     while (
       cursor < set.newestId &&
-      replays.find(group, cursor) &&
+      replays.findNew(group, cursor, this.clean) &&
       length + replays.bytes.length <= OPENING_BYTES_MAX
     ) {
       buffer.set(replays.bytes, length);
@@ -61,8 +65,9 @@ export class Openings {
     }
     this.#length = length;
     // Everything after the cursor was evicted: the gap notice already covers it.
-    return set.firstIdAfter(cursor) === undefined
-      ? Math.max(cursor, set.newestId, set.lostThrough)
-      : cursor;
+    if (set.firstIdAfter(cursor) !== undefined) return cursor;
+    const head = Math.max(cursor, set.newestId, set.lostThrough);
+    if (head > cursor) this.clean = head;
+    return head;
   }
 }

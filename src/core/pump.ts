@@ -12,6 +12,7 @@ import {
   SWEEP_CHECK_CORKS,
   SWEEP_SLICE_MS,
 } from '../limits.js';
+import type { CompressedSlices } from './compressed-slices.js';
 import type { Group } from './group.js';
 import { GraceWindows } from './grace-windows.js';
 import { CATCHING_UP, DRAINED, HEALTHY, STALLED } from './line-table.js';
@@ -145,17 +146,22 @@ export class Pump {
 
   /** Goes on with a group's sweep for a few corks. Returns true when its lines are done for now. */
   #sweep(group: Group): boolean {
-    const { table, set } = group;
-    if (group.sweepRow < 0) {
+    const { table, set, compressed } = group;
+    const begins = group.sweepRow < 0;
+    if (begins) {
       group.sweepHead = this.#progress.through(set);
       group.behind = false;
       group.sweepRow = table.count - 1;
     }
-    const newest = set.newestId;
     const { cursors, states } = table;
     const { port } = group.mode;
     // Downwards: a removal moves the last row, which was visited already, into the free place.
     let row = Math.min(group.sweepRow, table.count - 1);
+    const slices = compressed ?? this.#slices;
+    const newest =
+      compressed === undefined
+        ? set.newestId
+        : compressed.sweepHead(set.newestId, row, table.count, begins);
     const firstCork = this.#corks;
     let idleRows = 0;
     for (
@@ -176,7 +182,7 @@ export class Pump {
         this.#corks++;
         this.#owner.answerPoll(group, row);
       } else {
-        this.#visit(group, port, row, newest);
+        this.#visit(group, port, slices, row, newest);
       }
     }
     group.sweepRow = row;
@@ -185,11 +191,19 @@ export class Pump {
     if (group.graceThrough !== Infinity) this.grace.update(group);
     this.#counters.sweeps_total++;
     this.#owner.swept(group);
-    return !group.behind && set.newestId <= group.sweepHead;
+    const isDone = !group.behind && set.newestId <= group.sweepHead;
+    if (isDone) compressed?.clear();
+    return isDone;
   }
 
   /** Brings one line to `newest`, or as far as it takes bytes. */
-  #visit(group: Group, port: LinePort, row: number, newest: number): void {
+  #visit(
+    group: Group,
+    port: LinePort,
+    slices: SliceCache | CompressedSlices,
+    row: number,
+    newest: number,
+  ): void {
     const { table, set } = group;
     const socket = table.sockets[row];
     const state = table.states[row];
@@ -217,15 +231,16 @@ export class Pump {
     let corksLeft = state === HEALTHY ? Infinity : CATCH_UP_CORKS_MAX;
     let taken = true;
     while (taken && cursor < newest && corksLeft-- > 0) {
-      if (!this.#slices.find(group, cursor)) {
+      if (!slices.find(group, cursor, row)) {
         // Everything after the cursor was evicted, and the gap notice already covers it. If the
         // cursor stayed behind, the line would be swept for ever.
         cursor = newest;
+        table.interrupt(row, newest);
         break;
       }
-      taken = this.write(port, socket, this.#slices.bytes);
-      cursor = this.#slices.end;
-      this.#counters.deliveries_total += this.#slices.events;
+      taken = this.write(port, socket, slices.bytes);
+      cursor = slices.end;
+      this.#counters.deliveries_total += slices.events;
     }
     table.advance(row, cursor);
     table.lastWrites[row] = this.step;
@@ -310,6 +325,7 @@ export class Pump {
       table.cursors[row] = Math.max(cursor, newest - 1);
     }
     table.losses[row] = this.#lossClock.count;
+    table.interrupt(row, Math.max(table.cursors[row] as number, set.lostThrough));
     this.#corks++;
     if (port.write(table.sockets[row], group.encoding.gap(cursor, before ?? null))) return true;
     this.stall(group, row);

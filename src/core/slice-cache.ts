@@ -44,7 +44,7 @@ export class SliceCache {
   }
 
   /** Sets `bytes`, `end` and `events` to the slice after `cursor`; false when there is none. */
-  find(group: Group, cursor: number): boolean {
+  find(group: Group, cursor: number, _row?: number): boolean {
     const { version } = group.set;
     if (group !== this.#group || version !== this.#version) {
       this.#group = group;
@@ -66,6 +66,11 @@ export class SliceCache {
     }
     this.#cursors[entry] = cursor;
     return this.#answer(entry);
+  }
+
+  /** Does the same for a line that has no row yet. */
+  findNew(group: Group, cursor: number, _clean: number): boolean {
+    return this.find(group, cursor);
   }
 
   #answer(entry: number): true {

@@ -5,6 +5,7 @@
  */
 import type { LinePort, DeliveryMode } from '../../src/core/ports.js';
 import { NDJSON, SSE, SSE_ENVELOPE } from '../../src/core/frame.js';
+import { gzipped } from '../../src/core/gzip.js';
 import type { EndCode } from '../../src/errors.js';
 import { CORK_WRITE_BYTES_MAX } from '../../src/limits.js';
 import type { FakeClock } from './fake-clock.js';
@@ -203,8 +204,12 @@ export class FakeSocket {
 
 const GAPS = [Buffer.from('event: gap\n'), Buffer.from('{"gap":')];
 
+const startsWith = (bytes: Uint8Array, start: Buffer, at: number): boolean =>
+  bytes.length >= at + start.length && start.equals(bytes.subarray(at, at + start.length));
+
+/** As it is, or in a stored block of gzip. */
 const isGap = (bytes: Uint8Array): boolean =>
-  GAPS.some((gap) => bytes.length >= gap.length && gap.equals(bytes.subarray(0, gap.length)));
+  GAPS.some((gap) => startsWith(bytes, gap, 0) || (bytes[0] === 0 && startsWith(bytes, gap, 5)));
 
 const LF = 0x0a;
 
@@ -286,4 +291,9 @@ export function fakeModes(
       port: new FakePort('message', clock, corkMs),
     },
   };
+}
+
+/** The mode of the same lines within gzip. */
+export function gzipMode(mode: DeliveryMode<FakeSocket>): DeliveryMode<FakeSocket> {
+  return { ...mode, encoding: gzipped(mode.encoding) };
 }

@@ -2,7 +2,8 @@
 import { HEALTHY, READING } from '../../src/core/line-table.js';
 import { NOBODY } from '../../src/core/owners.js';
 import type { Position } from '../../src/core/position.js';
-import { checkMessage, FakeSocket, type ModeName } from './fake-port.js';
+import { checkMessage, FakeSocket, gzipMode, type ModeName } from './fake-port.js';
+import { GzipReader } from './gunzip.js';
 import { Follower } from './follower.js';
 import {
   askedAfter,
@@ -32,6 +33,8 @@ interface Line {
 interface Client extends Asking {
   readonly channels: readonly string[];
   readonly mode: ModeName;
+  /** Its lines are compressed. */
+  readonly isGzip: boolean;
   position: number | undefined;
   line: Line | undefined;
 }
@@ -99,15 +102,15 @@ export class KeepingLines {
   /** Nobody waits for an answer, or has something to read. */
   get isRead(): boolean {
     return this.#clients.every(
-      ({ line, asking }) =>
-        asking === 0 && (line === undefined || line.socket.unreadBytes === 0),
+      ({ line, asking }) => asking === 0 && (line === undefined || line.socket.unreadBytes === 0),
     );
   }
 
   /** Clients without a line that have been given something. */
   get awayCount(): number {
-    return this.#clients.filter(({ line, position }) => line === undefined && position !== undefined)
-      .length;
+    return this.#clients.filter(
+      ({ line, position }) => line === undefined && position !== undefined,
+    ).length;
   }
 
   /** The server's process has died. */
@@ -172,6 +175,7 @@ export class KeepingLines {
     return {
       channels: names,
       mode: isEnvelope ? 'sse-env' : mode,
+      isGzip: mode !== 'websocket' && random.chance(0.4),
       position: undefined,
       line: undefined,
       asking: 0,
@@ -198,7 +202,9 @@ export class KeepingLines {
     const { random, model, diary } = this.#parts;
     const { hub, lost } = server;
     const { channels } = client;
-    const mode = server.modes[client.mode];
+    const { isGzip } = client;
+    const plainMode = server.modes[client.mode];
+    const mode = isGzip ? gzipMode(plainMode) : plainMode;
     const isEvents = mode.transport === 'sse';
     if (isEvents && hub.isDeleted(channels)) {
       // 204 tells it to stop.
@@ -209,13 +215,16 @@ export class KeepingLines {
     const capacity = random.pick(CAPACITIES);
     const lowWater = random.between(1, capacity);
     const socket = new FakeSocket(`socket ${this.#made++}`, capacity, lowWater, kind);
-    diary.note(`${socket.name} (${client.mode}) joins ${channels.join()} ${JSON.stringify(asked)}`);
+    diary.note(
+      `${socket.name} (${mode.encoding.name}) joins ${channels.join()} ${JSON.stringify(asked)}`,
+    );
     const joined = hub.join(socket, channels, mode, position, 3000, NOBODY);
     const opening = Buffer.from(joined.opening);
     const follower = new Follower(model, lost, channels, asked);
-    const reader = isEvents
+    const plainReader = isEvents
       ? new EventStreamReader(follower, client.mode === 'sse-env')
       : new JsonLinesReader(follower, kind === 'stream');
+    const reader = isGzip ? new GzipReader(plainReader) : plainReader;
     if (!isEvents) follower.start(joined.continuesAfter);
     const { handle } = joined;
     client.line = { server, socket, handle, follower, reader, speed: this.#newSpeed() };

@@ -6,7 +6,8 @@
 import type { Group } from '../../src/core/group.js';
 import { HEALTHY, NO_GRACE, STALLED } from '../../src/core/line-table.js';
 import type { Owner } from '../../src/core/owners.js';
-import { checkMessage, FakeSocket, fakeModes, type ModeName } from './fake-port.js';
+import { checkMessage, FakeSocket, fakeModes, gzipMode, type ModeName } from './fake-port.js';
+import { GzipReader, StreamDecoder } from './gunzip.js';
 import { Connection, positionOf, type Asked } from './model.js';
 import { EventStreamReader, JsonLinesReader, type Reader } from './readers.js';
 import { attempt, type World } from './world.js';
@@ -15,6 +16,8 @@ import { attempt, type World } from './world.js';
 interface Client {
   channels: readonly string[];
   mode: ModeName;
+  /** Its lines are compressed. */
+  readonly isGzip: boolean;
   position: number | undefined;
   line: Line | undefined;
 }
@@ -340,7 +343,14 @@ export class LineClients {
     const channels = this.#world.newChannels();
     const mode = random.pick(setting.modes);
     const envelope = mode === 'sse' && (channels.length > 1 || random.chance(0.2));
-    return { channels, mode: envelope ? 'sse-env' : mode, position: undefined, line: undefined };
+    const isGzip = mode !== 'websocket' && random.chance(0.4);
+    return {
+      channels,
+      mode: envelope ? 'sse-env' : mode,
+      isGzip,
+      position: undefined,
+      line: undefined,
+    };
   }
 
   #rowOf(line: Line): { readonly group: Group; readonly row: number } {
@@ -353,7 +363,9 @@ export class LineClients {
   #join(client: Client, asked: Asked): void {
     const { random, hub, model, floor } = this.#world;
     const { channels } = client;
-    const mode = this.#modes[client.mode];
+    const { isGzip } = client;
+    const plainMode = this.#modes[client.mode];
+    const mode = isGzip ? gzipMode(plainMode) : plainMode;
     const isEvents = mode.transport === 'sse';
     // An EventSource gets 204 then, and does not come back. transports/stream.ts
     if (isEvents && hub.isDeleted(channels)) return;
@@ -362,7 +374,7 @@ export class LineClients {
     const kind = mode.transport === 'websocket' ? 'message' : 'stream';
     const socket = new FakeSocket(name, capacity, random.between(1, capacity), kind);
     this.#world.note(
-      `${name} (${client.mode}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`,
+      `${name} (${mode.encoding.name}, ${capacity} bytes) joins ${channels.join()} ${JSON.stringify(asked)}`,
     );
     const head = this.#world.through(channels);
     const owner = this.#world.newOwner();
@@ -370,11 +382,13 @@ export class LineClients {
     const opening = Buffer.from(joined.opening);
     const lost = new Map(channels.map((channel) => [channel, this.#world.lostOn(channel)]));
     const connection = new Connection(model, channels, asked, { head, floor, lost });
-    const reader = isEvents
+    const plainReader = isEvents
       ? new EventStreamReader(connection, client.mode === 'sse-env')
       : new JsonLinesReader(connection, kind === 'stream');
+    const reader = isGzip ? new GzipReader(plainReader) : plainReader;
+    const shownOpening = isGzip ? new StreamDecoder().decode(opening) : opening;
     socket.onGap = () => this.#gapIsWritten(connection, channels);
-    if (/^\n?\{"gap":|\nevent: gap\n/.test(opening.toString('latin1')))
+    if (/^\n?\{"gap":|\nevent: gap\n/.test(shownOpening.toString('latin1')))
       this.#gapIsWritten(connection, channels);
     // NDJSON has no prelude; the head of the response tells the position.
     // transports/stream.ts, transports/websocket.ts
@@ -396,7 +410,7 @@ export class LineClients {
     // A WebSocket reports its close within the call that ends it; its row is gone by then.
     if (kind === 'message') socket.onEnd = () => hub.left(handle, socket);
     // A response head that the kernel has not taken yet, as on a connection that is used again.
-    else if (capacity <= 40_000 && random.chance(0.1))
+    else if (!isGzip && capacity <= 40_000 && random.chance(0.1))
       socket.writeHead(capacity + 1000, FILLER[mode.transport] as string);
     if (opening.length === 0) return;
     if (kind === 'message') checkMessage(socket, opening);
