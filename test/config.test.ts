@@ -112,6 +112,8 @@ describe('the table of options', () => {
       heartbeatMs: 15_000,
       retryMs: 3_000,
       flushIntervalMs: 0,
+      compress: 'off',
+      allowTransform: false,
       slow: 'gap',
       firstId: undefined,
       log: 'memory',
@@ -325,6 +327,20 @@ const TEXTS: Record<
       ['10s', 10_000],
     ],
     bad: ['10001ms', '5'],
+  },
+  allowTransform: {
+    good: [
+      ['true', true],
+      ['false', false],
+    ],
+    bad: ['yes', ''],
+  },
+  compress: {
+    good: [
+      ['off', 'off'],
+      ['shared', 'shared'],
+    ],
+    bad: ['on', 'gzip', ''],
   },
   unixSocket: {
     good: [
@@ -1440,6 +1456,8 @@ describe('--print-config', () => {
       ['heartbeat', '15s', 'default'],
       ['retry', '3s', 'default'],
       ['flush-interval', '0ms', 'default'],
+      ['compress', 'off', 'default'],
+      ['allow-transform', 'false', 'default'],
       ['slow', 'gap', 'default'],
       ['first-id', 'none', 'default'],
       ['log', 'memory', 'default'],

@@ -1,5 +1,5 @@
 /**
- * The slices of a group whose lines are given gzip blocks: what follows a cursor is compressed once
+ * The slices of a group on one channel whose lines are given gzip blocks: what follows a cursor is compressed once
  * for all lines that are there, with the plain bytes right before it as a dictionary.
  *
  * A line decodes such a block if what it has decoded last is that dictionary. `clean` of its row is
@@ -191,7 +191,6 @@ export class CompressedSlices {
    * are told of that, and must not be given them.
    */
   #isCurrent({ set }: SlicedGroup, entry: Entry): boolean {
-    if (set.readsQueues) return entry.version === set.version;
     if (set.lostThrough > entry.cursor && entry.version !== set.version) return false;
     const made = entry.variants[0] ?? entry.stored;
     return entry.head === this.#head || (made !== undefined && made.end < entry.head);
@@ -272,7 +271,7 @@ export class CompressedSlices {
    */
   #cut(group: SlicedGroup, { cursor, head }: Entry, bytesMax: number): Cut {
     const ring = framesAfter(group, cursor);
-    if (ring === undefined) return cutMerged(group, cursor, head, bytesMax);
+    if (ring === undefined) return cutRecords(group, cursor, head, bytesMax);
     const from = ring.seqAfter(cursor);
     const to = Math.min(
       from === ring.headSeq ? from : ring.runEnd(from, bytesMax),
@@ -307,9 +306,9 @@ interface Cut {
 
 const NOTHING: Cut = { plain: EMPTY, end: 0, events: 0 };
 
-/** The ring of frames above an id; undefined where they have to be made or merged. */
-function framesAfter({ set, channels, encoding }: SlicedGroup, id: number): Ring | undefined {
-  return set.readsQueues ? undefined : channels[0]?.rings?.framesAfter(id, encoding);
+/** The ring of frames above an id; undefined where they have to be made. */
+function framesAfter({ channels, encoding }: SlicedGroup, id: number): Ring | undefined {
+  return channels[0]?.rings?.framesAfter(id, encoding);
 }
 
 /** Id of the first event above `after` and up to `through`; Infinity without one. */
@@ -336,7 +335,7 @@ function dictionaryFrom(group: SlicedGroup, first: number, cursor: number): Uint
   return dictionaryBuffer.subarray(at);
 }
 
-function cutMerged(
+function cutRecords(
   { set, encoding }: SlicedGroup,
   cursor: number,
   head: number,

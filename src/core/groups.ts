@@ -78,13 +78,19 @@ export class Groups {
     return this.all.reduce((bytes, { table }) => bytes + table.memoryBytes, 0);
   }
 
-  /** The group of `names` (distinct), made on first need. Throws HOLDLINE_CHANNELS_FULL. */
+  /**
+   * The group of `names` (distinct), made on first need: of one name where lines are given gzip
+   * blocks. Throws HOLDLINE_CHANNELS_FULL.
+   */
   of(names: readonly string[], mode: DeliveryMode): Group {
     const sorted = names.length === 1 ? names : names.toSorted();
     const key = `${mode.transport} ${mode.encoding.name} ${mode.limit ?? ''} ${sorted.join(',')}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const slices = mode.encoding.isGzip === true ? this.#makeSlices() : undefined;
+    const isGzip = mode.encoding.isGzip === true;
+    if (isGzip && names.length > 1)
+      throw new HoldlineError('HOLDLINE_INTERNAL', 'lines on several channels are not compressed');
+    const slices = isGzip ? this.#makeSlices() : undefined;
     const group = new Group(key, this.#place(sorted), mode, this.#made++, slices);
     group.sweptThrough = this.#progress.through(group.set);
     this.#byKey.set(key, group);

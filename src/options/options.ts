@@ -129,6 +129,22 @@ export interface Options {
    */
   readonly flushIntervalMs?: Settings['flushIntervalMs'];
   /**
+   * Shared: lines on one channel and polls that take gzip get it, made once for all of them.
+   *
+   * One of off, shared. On the command line `--compress`.
+   *
+   * @default 'off'
+   */
+  readonly compress?: Settings['compress'];
+  /**
+   * Leave no-transform out of event streams, for a proxy that is to compress them.
+   *
+   * True or false. On the command line `--allow-transform`.
+   *
+   * @default false
+   */
+  readonly allowTransform?: Settings['allowTransform'];
+  /**
    * What a slow line gets: a gap notice and the rest, only the newest event, or its end.
    *
    * One of gap, latest, close. On the command line `--slow`.

@@ -191,6 +191,18 @@ export const OPTIONS = {
     default: 0,
     help: 'time to collect events before they are sent: less CPU, more latency; 0 sends at once',
   },
+  compress: {
+    flag: 'compress',
+    kind: choice('CODING', ['off', 'shared']),
+    default: 'off',
+    help: 'shared: lines on one channel and polls that take gzip get it, made once for all of them',
+  },
+  allowTransform: {
+    flag: 'allow-transform',
+    kind: yesOrNo(),
+    default: false,
+    help: 'leave no-transform out of event streams, for a proxy that is to compress them',
+  },
   slow: {
     flag: 'slow',
     kind: choice('POLICY', ['gap', 'latest', 'close']),

@@ -1,6 +1,7 @@
 /** Polls: answered at once if there is something, else when it comes or the wait is over. */
+import type { Compressor } from '../core/compressor.js';
 import type { PollPort, DeliveryMode } from '../core/ports.js';
-import { NDJSON } from '../core/frame.js';
+import { NDJSON, type Encoding } from '../core/frame.js';
 import type { Hub } from '../core/hub.js';
 import type { Polled } from '../core/waiting-polls.js';
 import type { Owner } from '../core/owners.js';
@@ -16,9 +17,38 @@ export interface PollRequest {
   readonly waitMs: number;
   /** The most events in the answer; 0 answers with one bare object instead of an array. */
   readonly limit: number;
+  /** The client takes a compressed body. */
+  readonly mayGzip: boolean;
 }
 
-const pollPort: PollPort<Exchange> = { kind: 'poll', answer: answerPoll };
+const GZIP: Headers = [
+  ['Content-Encoding', 'gzip'],
+  ['Vary', 'Accept-Encoding'],
+];
+
+const pollPort: PollPort<Exchange> = {
+  kind: 'poll',
+  answer: (exchange, body, position) => answerPoll(exchange, body, position),
+};
+
+/** Polls whose clients take compressed bodies are groups of their own. */
+const GZIP_ENCODING: Encoding = { ...NDJSON, name: 'ndjson-gzip' };
+
+/** Ports that compress, by the compressor of each hub. */
+const gzipPorts = new WeakMap<Compressor, PollPort<Exchange>>();
+
+function gzipPortOf(compressor: Compressor): PollPort<Exchange> {
+  let port = gzipPorts.get(compressor);
+  if (port === undefined) {
+    port = {
+      kind: 'poll',
+      answer: (exchange, body, position) =>
+        answerPoll(exchange, body, position, (plain) => compressor.gzip(plain)),
+    };
+    gzipPorts.set(compressor, port);
+  }
+  return port;
+}
 
 /**
  * Delivery modes by limit, because polls that wait with the same limit get the same bytes. At most
@@ -35,10 +65,17 @@ function deliveryModeOf(limit: number): DeliveryMode<Exchange> {
   return mode;
 }
 
-function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: number): void {
+function answerPoll(
+  exchange: Exchange,
+  body: Uint8Array | undefined,
+  position: number,
+  compress?: (body: Uint8Array) => Uint8Array | undefined,
+): void {
   const own: Headers = [['Holdline-Position', String(position)]];
+  const compressed = body === undefined ? undefined : compress?.(body);
   if (body === undefined) exchange.answerNothing(own);
-  else exchange.answer(200, 'application/json', body, own);
+  else if (compressed === undefined) exchange.answer(200, 'application/json', body, own);
+  else exchange.answer(200, 'application/json', compressed, [...own, ...GZIP]);
 }
 
 /**
@@ -49,23 +86,23 @@ function answerPoll(exchange: Exchange, body: Uint8Array | undefined, position: 
  * `WaitingPolls.wait` throw; then nothing has been written.
  */
 export function answerOrWait(
-  hub: Pick<Hub<Exchange>, 'left' | 'polls'>,
+  hub: Pick<Hub<Exchange>, 'compressor' | 'left' | 'polls'>,
   exchange: Exchange,
-  { channels, position, owner, limit, waitMs }: PollRequest,
+  { channels, position, owner, limit, waitMs, mayGzip }: PollRequest,
   checkPlace: () => void,
 ): Promise<void> | undefined {
+  const mode: DeliveryMode<Exchange> = mayGzip
+    ? { transport: 'poll', encoding: GZIP_ENCODING, port: gzipPortOf(hub.compressor), limit }
+    : deliveryModeOf(limit);
   const answer = (polled: Polled): void => {
     if (exchange.gone) return;
     const { answer: found, start } = polled;
     if (found !== undefined || waitMs === 0 || exchange.isHead) {
       if (!exchange.isHead) hub.polls.answered(polled);
-      answerPoll(exchange, found?.body, polled.position);
+      (mode.port as PollPort<Exchange>).answer(exchange, found?.body, polled.position);
     } else {
       checkPlace();
-      exchange.hold(
-        hub.polls.wait(exchange, channels, deliveryModeOf(limit), start, waitMs, owner),
-        hub,
-      );
+      exchange.hold(hub.polls.wait(exchange, channels, mode, start, waitMs, owner), hub);
     }
   };
   const looking = hub.polls.look(channels, position, limit, answer);

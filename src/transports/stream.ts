@@ -8,6 +8,7 @@ import {
   SSE_ENVELOPE_DATA,
   type Encoding,
 } from '../core/frame.js';
+import { gzipped } from '../core/gzip.js';
 import type { Hub } from '../core/hub.js';
 import type { Owner } from '../core/owners.js';
 import type { Position } from '../core/position.js';
@@ -22,10 +23,25 @@ export interface StreamRequest {
   readonly owner: Owner;
   readonly mode: DeliveryMode<HttpResponse>;
   readonly client: ClientKind;
+  /** Proxies may change the coding of the stream. */
+  readonly mayTransform: boolean;
 }
 
-function eventStream(encoding: Encoding): DeliveryMode<HttpResponse> {
-  return { transport: 'sse', encoding, port: streamPort };
+/** A mode, and the same within gzip. */
+interface Coded {
+  readonly plain: DeliveryMode<HttpResponse>;
+  readonly gzip: DeliveryMode<HttpResponse>;
+}
+
+function coded(transport: 'sse' | 'ndjson', encoding: Encoding): Coded {
+  return {
+    plain: { transport, encoding, port: streamPort },
+    gzip: { transport, encoding: gzipped(encoding), port: streamPort },
+  };
+}
+
+function eventStream(encoding: Encoding): Coded {
+  return coded('sse', encoding);
 }
 
 /** Delivery modes of event streams by kind of client. */
@@ -34,24 +50,30 @@ const ENVELOPED_STREAMS = {
   eventsource: eventStream(SSE_ENVELOPE),
   fetch: eventStream(SSE_ENVELOPE_DATA),
 };
-const NDJSON_STREAM: DeliveryMode<HttpResponse> = {
-  transport: 'ndjson',
-  encoding: NDJSON,
-  port: streamPort,
-};
+const NDJSON_STREAM = coded('ndjson', NDJSON);
 
 /**
  * The delivery mode of a stream. On several channels each event names its channel, which takes the
- * envelope; lines of JSON always name it.
+ * envelope; lines of JSON always name it. `coding` is gzip on one channel only.
  */
 export function deliveryModeOf(
   transport: 'sse' | 'ndjson',
   channels: readonly string[],
   envelope: boolean,
   client: ClientKind,
+  coding: keyof Coded,
 ): DeliveryMode<HttpResponse> {
-  if (transport === 'ndjson') return NDJSON_STREAM;
-  return (channels.length > 1 || envelope ? ENVELOPED_STREAMS : EVENT_STREAMS)[client];
+  if (transport === 'ndjson') return NDJSON_STREAM[coding];
+  return (channels.length > 1 || envelope ? ENVELOPED_STREAMS : EVENT_STREAMS)[client][coding];
+}
+
+/** What differs in the heads of streams. */
+export interface StreamHeadFields {
+  /** The position after which the stream continues. */
+  readonly continuesAfter?: number;
+  readonly isGzip?: boolean;
+  /** True with `--allow-transform`. */
+  readonly mayTransform?: boolean;
 }
 
 /**
@@ -62,11 +84,12 @@ export function deliveryModeOf(
 export function writeStreamHead(
   { response, headers }: Exchange,
   transport: 'sse' | 'ndjson',
-  continuesAfter?: number,
+  { continuesAfter, isGzip = false, mayTransform = false }: StreamHeadFields = {},
 ): void {
   const isEvents = transport === 'sse';
   response.writeHeader('Content-Type', isEvents ? 'text/event-stream' : 'application/x-ndjson');
-  response.writeHeader('Cache-Control', 'no-cache, no-transform');
+  response.writeHeader('Cache-Control', mayTransform ? 'no-cache' : 'no-cache, no-transform');
+  if (isGzip) response.writeHeader('Content-Encoding', 'gzip');
   response.writeHeader('X-Accel-Buffering', 'no');
   response.writeHeader('X-Content-Type-Options', 'nosniff');
   if (!isEvents && continuesAfter !== undefined)
@@ -88,6 +111,10 @@ function transportOf({ mode }: StreamRequest): 'sse' | 'ndjson' {
   return mode.transport === 'ndjson' ? 'ndjson' : 'sse';
 }
 
+function fieldsOf({ mode, mayTransform }: StreamRequest, continuesAfter: number): StreamHeadFields {
+  return { continuesAfter, isGzip: mode.encoding.isGzip === true, mayTransform };
+}
+
 /** True for an event stream of a deleted channel, which is not opened. */
 function isOver(hub: StreamHub, { channels, mode }: StreamRequest): boolean {
   return mode.transport === 'sse' && hub.isDeleted(channels);
@@ -100,7 +127,9 @@ export function answerStreamHead(hub: StreamHub, exchange: Exchange, request: St
     return;
   }
   const { continuesAfter } = hub.startOf(request.channels, request.position);
-  exchange.answerHead(() => writeStreamHead(exchange, transportOf(request), continuesAfter));
+  exchange.answerHead(() =>
+    writeStreamHead(exchange, transportOf(request), fieldsOf(request, continuesAfter)),
+  );
 }
 
 /**
@@ -130,6 +159,6 @@ export function openStream(
     owner,
   );
   hold(response, handle, hub);
-  writeStreamHead(exchange, transportOf(request), continuesAfter);
+  writeStreamHead(exchange, transportOf(request), fieldsOf(request, continuesAfter));
   if (!response.write(opening)) hub.stalled(handle, response);
 }

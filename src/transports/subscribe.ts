@@ -7,6 +7,7 @@ import { ENDS, HoldlineError, isTemporary } from '../errors.js';
 import type { ClientAddress } from '../http/address.js';
 import { clientKindOf } from '../http/client-kind.js';
 import { checkHolding, type Exchange, type Exchanges } from '../http/exchange.js';
+import { acceptsGzip } from '../http/content-coding.js';
 import type { FailedKeys } from '../http/failed-keys.js';
 import type { Grant, Guard } from '../http/guard.js';
 import type { Head } from '../http/head.js';
@@ -41,6 +42,8 @@ export interface SubscribingParts {
 export interface SubscribingOptions {
   readonly subprotocols: readonly string[];
   readonly retryMs: number;
+  readonly compress: 'off' | 'shared';
+  readonly allowTransform: boolean;
 }
 
 /**
@@ -81,6 +84,8 @@ export class Subscribing {
     exchange.transport = transport;
     const position = positionOf(head.find('last-event-id'), query);
     const { client: address } = exchange;
+    const { compress, allowTransform: mayTransform } = this.#options;
+    const mayGzip = compress === 'shared' && acceptsGzip(head.get('accept-encoding'));
     if (transport === 'websocket')
       return this.#upgrader(exchange, head, position, address, context);
     if (transport === 'poll') {
@@ -92,19 +97,22 @@ export class Subscribing {
         const owner = ownerOf(grant, address);
         return this.#whenReady(exchange, grant, position, (ready) => {
           checkHolding(exchanges);
-          const request = { ...poll, position: ready, channels: grant.channels, owner };
+          const request = { ...poll, position: ready, channels: grant.channels, owner, mayGzip };
           return answerOrWait(hub, exchange, request, () => places.checkPoll(owner));
         });
       };
     }
     const client = clientKindOf(head, query);
     // By the channels that were asked for: those that are granted for them have other names.
-    const mode = deliveryModeOf(transport, channels, query.isSet('envelope'), client);
+    const envelope = query.isSet('envelope');
     const asPage = wantsPage(head);
     const isEventStream = transport === 'sse';
     return (grant) => {
       const owner = ownerOf(grant, address);
-      const stream: StreamRequest = { position, mode, client, channels: grant.channels, owner };
+      const coding = mayGzip && grant.channels.length === 1 ? 'gzip' : 'plain';
+      const mode = deliveryModeOf(transport, channels, envelope, client, coding);
+      const { channels: granted } = grant;
+      const stream = { position, mode, client, channels: granted, owner, mayTransform };
       if (exchange.isHead) {
         return this.#whenReady(
           exchange,

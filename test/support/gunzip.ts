@@ -1,17 +1,32 @@
 /** Decodes gzip as it comes, by node:zlib and by no code of src/. */
-import { constants, createGunzip, type Gunzip } from 'node:zlib';
+import { constants, createGunzip } from 'node:zlib';
 import type { Reader } from './readers.js';
 
 /** What zlib's streams can do at once, without events. */
-type Synchronous = Gunzip & { _processChunk(bytes: Buffer, flush: number): Buffer };
+interface Synchronous {
+  _handle: { close(): void };
+  close(): void;
+  _processChunk(bytes: Buffer, flush: number): Buffer;
+}
+
+const nothing = (): void => {};
 
 /** Decodes a stream that is cut anywhere. */
 export class StreamDecoder {
-  readonly #gunzip = createGunzip() as Synchronous;
+  readonly #gunzip = createGunzip() as unknown as Synchronous;
 
   /** What the bytes decode to so far. Throws where they are no gzip. */
   decode(bytes: Buffer): Buffer {
-    return this.#gunzip._processChunk(bytes, constants.Z_SYNC_FLUSH);
+    const gunzip = this.#gunzip;
+    const handle = gunzip._handle;
+    // It closes when a chunk has been processed, unless it cannot.
+    handle.close = nothing;
+    gunzip.close = nothing;
+    try {
+      return gunzip._processChunk(bytes, constants.Z_SYNC_FLUSH);
+    } finally {
+      gunzip._handle = handle;
+    }
   }
 }
 

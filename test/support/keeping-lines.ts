@@ -202,7 +202,8 @@ export class KeepingLines {
     const { random, model, diary } = this.#parts;
     const { hub, lost } = server;
     const { channels } = client;
-    const { isGzip } = client;
+    // Lines on several channels are plain.
+    const isGzip = client.isGzip && channels.length === 1;
     const plainMode = server.modes[client.mode];
     const mode = isGzip ? gzipMode(plainMode) : plainMode;
     const isEvents = mode.transport === 'sse';

@@ -363,7 +363,8 @@ export class LineClients {
   #join(client: Client, asked: Asked): void {
     const { random, hub, model, floor } = this.#world;
     const { channels } = client;
-    const { isGzip } = client;
+    // Lines on several channels are plain.
+    const isGzip = client.isGzip && channels.length === 1;
     const plainMode = this.#modes[client.mode];
     const mode = isGzip ? gzipMode(plainMode) : plainMode;
     const isEvents = mode.transport === 'sse';
