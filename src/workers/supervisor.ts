@@ -36,7 +36,10 @@ export interface SupervisorParts extends Pick<ProcessesParts, 'count' | 'say' | 
   /** Takes what is committed before the workers do; where the log itself keeps nothing. */
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
   /** What every worker is told beside the log. */
-  readonly welcome: Omit<Welcome, 'count' | 'log' | 'place' | 'shares' | 'spawn'>;
+  readonly welcome: Omit<
+    Welcome,
+    'count' | 'elsewhereBytes' | 'log' | 'place' | 'shares' | 'spawn'
+  >;
   /** What workers share. */
   readonly pools: Pools;
   readonly clock?: Clock;
@@ -197,7 +200,7 @@ export class Supervisor implements ProcessesOwner {
         worker.isEnding = true;
         return undefined;
       case 'pong':
-        worker.rssBytes = value as number;
+        worker.memoryBytes = value as number;
         return undefined;
       case 'kept':
         return this.#kept(value as string);
@@ -246,7 +249,9 @@ export class Supervisor implements ProcessesOwner {
       figures: log.figures,
     };
     const shares = this.#lending.begin(worker, count);
-    return { ...welcome, count, place: worker.place, spawn: worker.spawn, log: facts, shares };
+    const { place, spawn } = worker;
+    const elsewhereBytes = this.#workers.bytesBeside(worker);
+    return { ...welcome, count, place, spawn, elsewhereBytes, log: facts, shares };
   }
 
   async #putRow(worker: WorkerProcess, row: LogRow): Promise<void> {

@@ -39,7 +39,7 @@ import { meaningOf, receiptOf, type Arrived } from './record.js';
 import { NatsRows } from './rows.js';
 import { SeenIds } from './seen-ids.js';
 import { differences, floorOf, openStream } from './stream.js';
-import { StreamWatch } from './stream-watch.js';
+import { SILENT, StreamWatch } from './stream-watch.js';
 import { Subjects } from './subjects.js';
 import { Tail } from './tail.js';
 import { unavailable } from './unavailable.js';
@@ -153,8 +153,8 @@ export class NatsLog implements EventLog {
     const opened = this.#opened;
     if (opened === undefined) return down('the log is not open');
     if (this.#fault !== '') return down(this.#fault);
-    if (!opened.connection.isUp) return down('NATS cannot be reached');
-    if (opened.watch.isSilent) return down('NATS does not answer');
+    if (!opened.connection.isUp) return down(opened.connection.problem);
+    if (opened.watch.isSilent) return down(opened.watch.problem);
     return opened.tail.isLive ? LOG_UP : down('the stream cannot be read');
   }
 
@@ -251,7 +251,8 @@ export class NatsLog implements EventLog {
     const seenIds = new SeenIds(lastId);
     const publisher = new Publisher(nats, clock, {
       isConnected,
-      silent: () => watch.becameSilent(),
+      silent: () => watch.failed(SILENT),
+      nobody: (problem) => watch.failed(problem),
     });
     const tail = new Tail(nats, manager, stream, lastId, clock, {
       isConnected,
