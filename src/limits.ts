@@ -264,7 +264,7 @@ export const CHANNEL_BYTES = 600;
 /**
  * Time of one slice of a sweep, of events entering rings, of expired deadlines and of lines that
  * are ended, ms; then the loop runs accepts, publishes and health checks. core/pump.ts,
- * core/entrance.ts, core/deadlines.ts, core/line-ends.ts
+ * core/entrance.ts, core/deadlines.ts, core/line-ends.ts, core/page-turns.ts
  */
 export const SWEEP_SLICE_MS = 2;
 
