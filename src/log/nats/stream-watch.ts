@@ -15,7 +15,7 @@ const SILENT_LOOK_MS = 250;
 const FAILED_LOOKS_MAX = 2;
 
 /** A server that has not been heard for so long does not count, ms: they speak every second. */
-const PEER_SILENT_MS = 4_000;
+const PEER_SILENT_MS = 2_000;
 const NS_PER_MS = 1e6;
 
 export const SILENT = 'NATS does not answer';
