@@ -63,13 +63,15 @@ test.each(isLong ? CASES : CASES.slice(0, 1))(
     await other!.kill();
 
     const refusals: string[] = [];
+    let longestMs = 0;
     await until('it is known', async () => {
       const beganMs = performance.now();
       const answer = await publish('meanwhile');
-      expect(performance.now() - beganMs).toBeLessThan(NATS_SILENT_MS_MAX + 500);
+      longestMs = Math.max(longestMs, performance.now() - beganMs);
       refusals.push(codeOf(answer));
       return (await isDegraded()) && refusals.at(-1) === 'HOLDLINE_LOG_UNAVAILABLE';
     });
+    expect(longestMs).toBeLessThan(NATS_SILENT_MS_MAX + 500);
     const beganMs = performance.now();
     for (let i = 0; i < 20; i++) {
       refusals.push(codeOf(await publish('meanwhile')));
@@ -77,6 +79,7 @@ test.each(isLong ? CASES : CASES.slice(0, 1))(
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     expect(performance.now() - beganMs, 'at once').toBeLessThan(2_000);
+    expect([...ids.keys()]).toEqual(['first', 'with two of three']);
     // Until the leader knows that it is alone, they are on their way.
     const unknown = refusals.filter((code) => code === 'HOLDLINE_OUTCOME_UNKNOWN').length;
     expect(unknown).toBeLessThanOrEqual(3);
