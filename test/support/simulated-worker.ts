@@ -27,7 +27,7 @@ export interface WorkerParts {
   readonly pipe: PipeParts;
   readonly hub: HubOptions;
   readonly lost: Lost;
-  /** Longest times until its program runs, until it listens, and from its end to the parent's note. */
+  /** Longest times until its program runs, from there until it listens, and to see that it ended. */
   readonly startMs: number;
   readonly setupMs: number;
   readonly exitMs: number;
