@@ -319,7 +319,7 @@ export class Supervisor implements ProcessesOwner {
         }
       }),
     );
-    // What one has counted that has ended meanwhile is in the report, and not to be told twice.
+    // What one has counted that has ended meanwhile is in the report: it would be told twice.
     const told = answers.map(({ answer, ...facts }) =>
       this.#workers.at(facts.place)?.spawn === facts.spawn
         ? { ...facts, answer }
