@@ -32,7 +32,9 @@ export class Parent {
   readonly elsewhere = new Elsewhere();
   readonly owners = new Elsewhere();
   /** Memory of the other processes, bytes, as it was told last. */
-  elsewhereBytes = 0;
+  elsewhereBytes: number;
+  /** Memory of this process as the others count it, bytes. Set by the server. */
+  ownBytes: () => number = () => process.memoryUsage.rss();
 
   readonly #link: Link;
   readonly #clock: Clock;
@@ -45,6 +47,7 @@ export class Parent {
     this.#clock = clock;
     this.welcome = welcome;
     this.linesMax = welcome.linesMax;
+    this.elsewhereBytes = welcome.elsewhereBytes;
     this.log = new WorkerLog(link, welcome.log, clock);
   }
 
@@ -77,8 +80,15 @@ export class Parent {
     return parent;
   }
 
+  /** Workers that start when this one listens; undefined when it is not the first of all. */
+  get startingCount(): number | undefined {
+    const { spawn, count } = this.welcome;
+    return spawn === 1 ? count - 1 : undefined;
+  }
+
   /** This process serves. */
   listens(facts: WorkerFacts): void {
+    this.#tellBytes();
     this.#link.tell('listening', facts);
   }
 
@@ -127,11 +137,15 @@ export class Parent {
     return this.#link.ask('everyone', question);
   }
 
+  #tellBytes(): void {
+    this.#link.tell('pong', this.ownBytes());
+  }
+
   #asked(name: string, value: unknown): unknown {
     switch (name) {
       case 'ping':
         this.elsewhereBytes = value as number;
-        this.#link.tell('pong', process.memoryUsage.rss());
+        this.#tellBytes();
         return undefined;
       case 'log':
         this.log.changed(value as LogNews);

@@ -39,7 +39,10 @@ export interface SupervisorParts extends Pick<
   /** Takes what is committed before the workers do; where the log itself keeps nothing. */
   readonly keep?: (entries: readonly LoggedEntry[]) => void;
   /** What every worker is told beside the log. */
-  readonly welcome: Omit<Welcome, 'count' | 'log' | 'place' | 'shares' | 'spawn'>;
+  readonly welcome: Omit<
+    Welcome,
+    'count' | 'elsewhereBytes' | 'log' | 'place' | 'shares' | 'spawn'
+  >;
   /** What workers share. */
   readonly pools: Pools;
   readonly clock?: Clock;
@@ -227,7 +230,7 @@ export class Supervisor implements ProcessesOwner {
         worker.isEnding = true;
         return undefined;
       case 'pong':
-        worker.rssBytes = value as number;
+        worker.memoryBytes = value as number;
         return undefined;
       case 'kept':
         return this.#kept(value as string);
@@ -269,7 +272,8 @@ export class Supervisor implements ProcessesOwner {
       if (other !== worker) worker.link.send(linesFrame(other.spawn, other.lines));
     const shares = this.#lending.begin(worker, count);
     const { place, spawn } = worker;
-    return { ...welcome, count, place, spawn, log: this.#logFacts, shares };
+    const elsewhereBytes = this.#workers.bytesBeside(worker);
+    return { ...welcome, count, place, spawn, elsewhereBytes, log: this.#logFacts, shares };
   }
 
   /** Its server begins: what is committed from now on is handed to it. */

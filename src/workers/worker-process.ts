@@ -49,7 +49,8 @@ export class WorkerProcess {
   /** True when its end is wanted: none is started in its place. */
   isEnding = false;
   pingsMissed = 0;
-  rssBytes = 0;
+  /** Memory that counts against the budget of all, as it told it last. */
+  memoryBytes = 0;
 
   readonly #child: ChildProcess;
   readonly #owner: WorkerOwner;

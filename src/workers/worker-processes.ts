@@ -81,6 +81,13 @@ export class WorkerProcesses {
     return this.#restarts.total;
   }
 
+  /** Memory of this process and of all workers but one, bytes. */
+  bytesBeside(except: WorkerProcess): number {
+    let bytes = process.memoryUsage.rss();
+    for (const worker of this) if (worker !== except) bytes += worker.memoryBytes;
+    return bytes;
+  }
+
   /** Tells all that have said hello, but one. */
   tellOthers(except: WorkerProcess | undefined, tell: (link: Link) => void): void {
     for (const worker of this) if (worker !== except && worker.isReceiving) tell(worker.link);
@@ -218,8 +225,6 @@ export class WorkerProcesses {
   #ping(): void {
     const { owner } = this.#parts;
     owner.pinging();
-    let rssBytes = process.memoryUsage.rss();
-    for (const worker of this) rssBytes += worker.rssBytes;
     for (const worker of this) {
       const { place, pid } = worker;
       if (!worker.isServing) {
@@ -237,7 +242,7 @@ export class WorkerProcesses {
         continue;
       }
       worker.pingsMissed++;
-      worker.link.tell('ping', rssBytes - worker.rssBytes);
+      worker.link.tell('ping', this.bytesBeside(worker));
       if (worker.isSilent) owner.silent();
     }
   }
