@@ -72,9 +72,7 @@ function rig(): Rig {
     },
   };
   return {
-    appends: new Appends(log, clock, (channel) =>
-      full.has(channel) ? 'channel is full' : 'room',
-    ),
+    appends: new Appends(log, clock, (channel) => (full.has(channel) ? 'channel is full' : 'room')),
     clock,
     appended,
     kept,

@@ -76,9 +76,7 @@ export class Supervisor implements ProcessesOwner {
     this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
-    this.#appends = new Appends(log, this.#clock, (...asked) =>
-      this.#roomFor(...asked),
-    );
+    this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
 

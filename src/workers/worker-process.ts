@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../clock.js';
 import { asError } from '../errors.js';
 import { WORKER_END_MS_MAX } from '../limits.js';
-import { Credit } from './credit.js';
+import type { Credit } from './credit.js';
 import { FRAME, linesFrame, readAppend, readCounts, type Frame } from './frames.js';
 import { Link, PIPE_CLOSED } from './link.js';
 

@@ -147,7 +147,7 @@ export class WorkersSimulation {
   #probe: Probe | undefined;
   /** Workers that were silent once: meanwhile nobody asked for their credit. */
   readonly #wereSilent = new WeakSet<WorkerProcess>();
-  #givenUp = new WeakMap<SimulatedWorker, { total: number; turns: number }>();
+  readonly #givenUp = new WeakMap<SimulatedWorker, { total: number; turns: number }>();
   readonly #counts: ShownCounts;
 
   constructor(seed: number) {
@@ -167,7 +167,7 @@ export class WorkersSimulation {
     const commit = this.#store.commit.bind(this.#store);
     this.#store.commit = (entries, wallMs) => {
       const ids = this.#model.accept(entries);
-      this.#diary.catch('the log', () => this.#publications.committed(entries, ids));
+      this.#diary.attempt('the log', () => this.#publications.committed(entries, ids));
       return commit(entries, wallMs);
     };
     const ringsOf = (name: string): number[] =>
@@ -463,13 +463,16 @@ export class WorkersSimulation {
 
   /** What is on its way, for a failure. */
   get #state(): string {
-    const workers = Array.from(this.#supervisor.processes, ({ pid, credit, isServing, isSilent }) => ({
-      pid,
-      bytes: credit.bytes,
-      channels: credit.channels,
-      isServing,
-      isSilent,
-    }));
+    const workers = Array.from(
+      this.#supervisor.processes,
+      ({ pid, credit, isServing, isSilent }) => ({
+        pid,
+        bytes: credit.bytes,
+        channels: credit.channels,
+        isServing,
+        isSilent,
+      }),
+    );
     return JSON.stringify({ ...this.#supervisor.held, workers });
   }
 
@@ -624,8 +627,7 @@ export class WorkersSimulation {
       const rules: Record<string, boolean> = {
         'it has been handed all of the log': worker.parent.log.lastId() === this.#model.lastId,
         'nothing is on its way to it': process.credit.bytes === 0 && process.credit.channels === 0,
-        'what it may use is what it was lent':
-          worker.share.count === this.#pool.lentTo(process),
+        'what it may use is what it was lent': worker.share.count === this.#pool.lentTo(process),
         'it knows all rows': [...this.#rows.keys()].every((key) => worker.rows.has(key)),
         'it knows the lines of others': this.setting.channels.every(
           (name) =>
