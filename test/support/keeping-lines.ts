@@ -99,15 +99,15 @@ export class KeepingLines {
   /** Nobody waits for an answer, or has something to read. */
   get isRead(): boolean {
     return this.#clients.every(
-      ({ line, asking }) =>
-        asking === 0 && (line === undefined || line.socket.unreadBytes === 0),
+      ({ line, asking }) => asking === 0 && (line === undefined || line.socket.unreadBytes === 0),
     );
   }
 
   /** Clients without a line that have been given something. */
   get awayCount(): number {
-    return this.#clients.filter(({ line, position }) => line === undefined && position !== undefined)
-      .length;
+    return this.#clients.filter(
+      ({ line, position }) => line === undefined && position !== undefined,
+    ).length;
   }
 
   /** The server's process has died. */
