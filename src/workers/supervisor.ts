@@ -76,9 +76,7 @@ export class Supervisor implements ProcessesOwner {
     this.#lending = new Lending(parts.pools, this.#workers);
     this.#rows = log.rows ?? new MemoryRows();
     this.#rows.onChange = (row) => this.#tellRow(row, undefined);
-    this.#appends = new Appends(log, this.#clock, (...asked) =>
-      this.#roomFor(...asked),
-    );
+    this.#appends = new Appends(log, this.#clock, (...asked) => this.#roomFor(...asked));
     this.#stopTail = log.tail((entries) => this.#take(entries));
   }
 
@@ -323,7 +321,13 @@ export class Supervisor implements ProcessesOwner {
         }
       }),
     );
-    return { answers, report: this.report };
+    // What one has counted that has ended meanwhile is in the report: it would be told twice.
+    const told = answers.map(({ answer, ...facts }) =>
+      this.#workers.at(facts.place)?.spawn === facts.spawn
+        ? { ...facts, answer }
+        : { ...facts, isSilent: true },
+    );
+    return { answers: told, report: this.report };
   }
 }
 

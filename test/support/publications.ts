@@ -80,7 +80,9 @@ export class Publications {
     if (first === undefined || !('data' in first)) return;
     const { p } = JSON.parse(Buffer.from(first.data).toString()) as { readonly p: number };
     if (this.#commits.has(p))
-      throw new Error(`publish ${p} is in the log twice, at ${this.#commits.get(p)?.[0]} and ${ids[0]}`);
+      throw new Error(
+        `publish ${p} is in the log twice, at ${this.#commits.get(p)?.[0]} and ${ids[0]}`,
+      );
     this.#commits.set(p, ids);
   }
 
@@ -92,7 +94,8 @@ export class Publications {
     const count = random.chance(0.8) ? 1 : random.chance(0.95) ? random.between(2, 40) : 600;
     const number = this.#made++;
     const entries = Array.from({ length: count }, (_none, index): NewEvent => {
-      const size = count > 100 ? random.below(60) : random.below(random.chance(0.98) ? 400 : 40_000);
+      const size =
+        count > 100 ? random.below(60) : random.below(random.chance(0.98) ? 400 : 40_000);
       const data = Buffer.from(JSON.stringify({ p: number, i: index, x: 'x'.repeat(size) }));
       const name = isNamed ? random.pick(this.#channels) : channel;
       return { channel: name, type: undefined, data, json: random.chance(0.2) };
@@ -182,7 +185,7 @@ export class Publications {
     const { number, ids, isRefused } = publication;
     this.#open.delete(publication);
     this.#outcomes.push({ number, ids, isRefused });
-    this.#diary.catch(`publish ${number}`, () => this.#check(publication));
+    this.#diary.attempt(`publish ${number}`, () => this.#check(publication));
   }
 
   #leftOpen(publication: Publication): void {

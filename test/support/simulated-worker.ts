@@ -27,7 +27,7 @@ export interface WorkerParts {
   readonly pipe: PipeParts;
   readonly hub: HubOptions;
   readonly lost: Lost;
-  /** Longest times until its program runs, until it listens, and from its end to the parent's note. */
+  /** Longest times until its program runs, then until it listens, and until its end is seen. */
   readonly startMs: number;
   readonly setupMs: number;
   readonly exitMs: number;
@@ -139,8 +139,7 @@ export class SimulatedWorker implements KeepingServer {
     if (request === undefined) return (await hub.publish(name, entries)).ids;
     const reservation = hub.reserve(name);
     let bytes = 0;
-    for (const entry of entries)
-      bytes += QUEUED_EVENT_BYTES + entry.data.length;
+    for (const entry of entries) bytes += QUEUED_EVENT_BYTES + entry.data.length;
     reservation.grow(bytes);
     const submission = { reservation, isRead: true, read: () => entries } as const;
     const publish = async (): Promise<Receipt> => {
@@ -169,7 +168,9 @@ export class SimulatedWorker implements KeepingServer {
         this.#parts.note(`worker ${this.pid} lost its supervisor: ${reason}`);
         this.end(1);
       },
-      this.pipeEnds[1].duplex, clock);
+      this.pipeEnds[1].duplex,
+      clock,
+    );
     const { log } = parent;
     const hub = new Hub<Held>(log, clock, this.counters, options);
     this.parent = parent;
