@@ -38,6 +38,7 @@ const QUIET = [
     'lmdb-crash',
     'load',
     'load-fleet',
+    'nats-cluster',
     'nats-failures',
     'load-mix',
     'ops',
@@ -46,6 +47,7 @@ const QUIET = [
     'report',
     'workers',
     'workers-deaths',
+    'workers-memory',
   ]),
   'test/native-notes.test.ts',
 ];

@@ -26,7 +26,7 @@ export class Store {
   readonly tables: Tables;
   /** The newest id that was found when it was opened. */
   committedId = 0;
-  readonly #forgetting: Forgetting;
+  #forgetting: Forgetting;
   readonly #durability: Durability;
   readonly #rowSweep = new RowSweep();
   /** As the last transaction left them. */
@@ -68,6 +68,11 @@ export class Store {
     }
   }
 
+  /** What channels keep from now on. */
+  usePolicies({ retention, policies }: Pick<ThreadData, 'policies' | 'retention'>): void {
+    this.#forgetting = new Forgetting(retention, policies);
+  }
+
   get floor(): number {
     return this.#totals.floor;
   }
@@ -106,17 +111,19 @@ export class Store {
         for (const { channel, record } of entries) {
           const id = ++totals.newestId;
           let row = change.rows.get(channel);
-          if (record === undefined) {
-            if (row === undefined) continue;
-            row.lostThrough = id;
-            change.rows.changed(row);
-            void tables.garbage.put(numberKey(row.number), Buffer.alloc(1));
-            continue;
-          }
           if (row === undefined) {
             totals.channels++;
             row = change.rows.make(channel, ++totals.channelNumber, totals.forgottenThrough);
           }
+          if (record === undefined) {
+            row.isDeleted = true;
+            change.rows.changed(row);
+            if (row.events === 0) continue;
+            row.lostThrough = id;
+            void tables.garbage.put(numberKey(row.number), Buffer.alloc(1));
+            continue;
+          }
+          row.isDeleted = false;
           void tables.records.put(recordKey(row.number, id), record);
           // A clock that goes back does not: times are searched.
           const wallMs = Math.max(wallMsOf(record), totals.newestWallMs);
