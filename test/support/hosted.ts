@@ -106,6 +106,11 @@ export class HostedServer extends ServerUnderTest {
     return `${this.#hasEnded ? 'ended' : 'running'}, ${JSON.stringify(this.logs.slice(-3))}, stderr ${JSON.stringify(hostErrors.slice(-500))}`;
   }
 
+  /** Ends the process of all servers of the file, as a fault would. */
+  killHost(): void {
+    this.#host.kill('SIGKILL');
+  }
+
   /** Begins the orderly end, as a signal does; resolves when it has come. */
   drain(deadlineMs?: number): Promise<unknown> {
     this.#host.send({ number: this.#number, drains: true });
