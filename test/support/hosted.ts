@@ -40,6 +40,8 @@ function theHost(): ChildProcess {
   hostErrors = '';
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (hostErrors += text));
   child.on('message', (said: Said) => own.get(said.number)?.hear(said));
+  // What cannot be sent any more: `exit` tells of it.
+  child.on('error', () => {});
   child.once('exit', (code, signal) => {
     process.off('exit', kill);
     if (host === child) host = undefined;
