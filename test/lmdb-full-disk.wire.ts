@@ -117,21 +117,24 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(namesOf((await readAll(log, ['a'])).events)).toEqual(['a1', 'a3']);
   });
 
-  test('is filled and made room on as often as one likes, by one channel and by many', async () => {
+  test('is filled and made room on again and again, by one channel and by many', async () => {
     log = await openLmdbLog(directory, { ballastBytes: BALLAST });
     await ballastTaken();
-    const other = fillDisk();
-    for (let round = 0; round < 8; round++) {
-      await fill(log);
+    let least = Infinity;
+    for (let round = 0; round < 4; round++) {
+      least = Math.min(least, await fill(log));
+      await until(() => !log.state.isUp);
       expect(log.state.problem).toContain('(ENOSPC)');
-      const name = `small${round}`;
-      // What it has kept for itself is enough to delete, and then to take events again.
       await log.append([deletion('big')]);
       await until(() => log.state.isUp);
-      const many = Array.from({ length: 50 }, (_, index) => event(`${name}-${index}`));
+      const many = Array.from({ length: 50 }, (_, index) =>
+        event('', { channel: `${round}/${index}` }),
+      );
       expect(await log.append(many)).toHaveLength(50);
     }
-    rmSync(other);
+    // What it keeps for itself does not dwindle.
+    expect(least).toBeGreaterThan(50);
+    expect(statSync(join(directory, 'ballast')).size).toBe(BALLAST);
   });
 
   test('with async: what was answered is written when there is room, in order', async () => {

@@ -11,7 +11,7 @@ import { Store, type Commitment } from '../dist/log/lmdb/store.js';
 import type { NewEntry } from '../src/core/event.js';
 import { deletion, event } from './log-contract.js';
 import { logDirectory, NO_BOUNDS } from './support/lmdb-log.js';
-import {} from './support/random.js';
+import { Random } from './support/random.js';
 
 let directory = '';
 let store: Store;

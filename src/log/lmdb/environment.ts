@@ -186,15 +186,17 @@ function checkDirectory(directory: string, readOnly: boolean, isCopy: boolean): 
 
 /**
  * LMDB reads its file through memory: a file that was cut would end the process with SIGBUS where
- * the rest is read. So what is missing is made zeros, which LMDB refuses as damaged.
+ * the rest is read. So it is refused where it is only read; where it is written, what is missing is
+ * made zeros, which LMDB refuses as damaged.
  */
 function checkHead(path: string, readOnly: boolean, isCopy: boolean): void {
   let head: ReturnType<typeof readHead>;
   let fileBytes: number;
   try {
-    fileBytes = statSync(path).size;
-    if (fileBytes === 0) return;
+    if (statSync(path).size === 0) return;
+    // In this order: meanwhile a server may make it longer.
     head = readHead(path);
+    fileBytes = statSync(path).size;
   } catch (error) {
     throw bad(`${DATA_FILE} cannot be read: ${asError(error).message}`);
   }
@@ -203,8 +205,9 @@ function checkHead(path: string, readOnly: boolean, isCopy: boolean): void {
   if (fileBytes >= wanted) return;
   if (isCopy)
     throw bad(`the copy was cut: ${fileBytes} bytes are there of ${wanted}; take another`);
-  // The last pages may be free and never written, so a shorter file alone is no fault.
-  if (!readOnly) truncateSync(path, wanted);
+  if (readOnly) throw damaged(`it was cut: ${fileBytes} bytes are there of ${wanted}`);
+  // Who writes may make it whole: what is missing may be free.
+  truncateSync(path, wanted);
 }
 
 function bad(words: string): HoldlineError {

@@ -101,7 +101,7 @@ export class PageCounts {
 
   /** Counts them, with the number of pages that the file has now. */
   count(pages: number): void {
-    const { root, abort, ...all } = this.#tables;
+    const { root, abort: _abort, ...all } = this.#tables;
     const { root: main, free } = root.getStats() as { readonly root: Stats; readonly free: Stats };
     const trees = [main, free, ...Object.values(all).map((table) => table.getStats() as Stats)];
     // Else what it has read would stay pinned.
